@@ -1,0 +1,91 @@
+//! The concrete LDK types of this node, named once.
+//!
+//! LDK's parts are generic over each other. Where LDK allows it the parameters are trait objects,
+//! so that a room can be handed `Arc<ChannelManager>` without knowing the rooms behind it (the
+//! wallet, the chain, the storage); a virtual call is nothing beside a signature or an fsync.
+
+use std::sync::{Arc, RwLock};
+
+use lightning::chain::{self, chaininterface};
+use lightning::ln::msgs;
+use lightning::ln::peer_handler::IgnoringMessageHandler;
+use lightning::onion_message::messenger::DefaultMessageRouter;
+use lightning::routing::router::DefaultRouter;
+use lightning::routing::scoring::{ProbabilisticScorer, ProbabilisticScoringFeeParameters};
+use lightning::sign::{self, InMemorySigner};
+use lightning::util::persist::KVStoreSync;
+
+use crate::logger::LdkLogger;
+
+pub use lightning::sign::KeysManager;
+
+pub type Broadcaster = dyn chaininterface::BroadcasterInterface + Send + Sync;
+pub type FeeEstimator = dyn chaininterface::FeeEstimator + Send + Sync;
+pub type ChainFilter = dyn chain::Filter + Send + Sync;
+pub type ChainWatch = dyn chain::Watch<InMemorySigner> + Send + Sync;
+pub type MonitorPersister = dyn chain::chainmonitor::Persist<InMemorySigner> + Send + Sync;
+pub type KeyValueStore = dyn KVStoreSync + Send + Sync;
+
+pub type NetworkGraph = lightning::routing::gossip::NetworkGraph<Arc<LdkLogger>>;
+pub type Scorer = RwLock<ProbabilisticScorer<Arc<NetworkGraph>, Arc<LdkLogger>>>;
+pub type Router = DefaultRouter<
+    Arc<NetworkGraph>,
+    Arc<LdkLogger>,
+    Arc<KeysManager>,
+    Arc<Scorer>,
+    ProbabilisticScoringFeeParameters,
+    ProbabilisticScorer<Arc<NetworkGraph>, Arc<LdkLogger>>,
+>;
+pub type MessageRouter = DefaultMessageRouter<Arc<NetworkGraph>, Arc<LdkLogger>, Arc<KeysManager>>;
+
+pub type ChannelMonitor = chain::channelmonitor::ChannelMonitor<InMemorySigner>;
+pub type ChainMonitor = chain::chainmonitor::ChainMonitor<
+    InMemorySigner,
+    Arc<ChainFilter>,
+    Arc<Broadcaster>,
+    Arc<FeeEstimator>,
+    Arc<LdkLogger>,
+    Arc<MonitorPersister>,
+    Arc<KeysManager>,
+>;
+pub type ChannelManager = lightning::ln::channelmanager::ChannelManager<
+    Arc<ChainWatch>,
+    Arc<Broadcaster>,
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<FeeEstimator>,
+    Arc<Router>,
+    Arc<MessageRouter>,
+    Arc<LdkLogger>,
+>;
+pub type OnionMessenger = lightning::onion_message::messenger::OnionMessenger<
+    Arc<KeysManager>,
+    Arc<KeysManager>,
+    Arc<LdkLogger>,
+    Arc<ChannelManager>,
+    Arc<MessageRouter>,
+    Arc<ChannelManager>,
+    IgnoringMessageHandler,
+    IgnoringMessageHandler,
+    IgnoringMessageHandler,
+>;
+pub type PeerManager = lightning::ln::peer_handler::PeerManager<
+    lightning_net_tokio::SocketDescriptor,
+    Arc<dyn msgs::ChannelMessageHandler + Send + Sync>,
+    Arc<dyn msgs::RoutingMessageHandler + Send + Sync>,
+    Arc<dyn msgs::OnionMessageHandler + Send + Sync>,
+    Arc<LdkLogger>,
+    IgnoringMessageHandler,
+    Arc<KeysManager>,
+    Arc<ChainMonitor>,
+>;
+pub type OutputSweeper = lightning::util::sweep::OutputSweeperSync<
+    Arc<Broadcaster>,
+    Arc<dyn sign::ChangeDestinationSourceSync + Send + Sync>,
+    Arc<FeeEstimator>,
+    Arc<ChainFilter>,
+    Arc<KeyValueStore>,
+    Arc<LdkLogger>,
+    Arc<KeysManager>,
+>;
