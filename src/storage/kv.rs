@@ -1,0 +1,169 @@
+//! LDK's key-value store: the manager, the network graph, the scorer, the sweeper.
+
+use lightning::io;
+use lightning::util::persist::{
+    CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, KVStoreSync,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Change, StorageError, Store};
+
+/// The name of a value: two namespaces and a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name([String; 3]);
+
+impl Name {
+    fn new(primary: &str, secondary: &str, key: &str) -> Self {
+        Self([primary, secondary, key].map(str::to_owned))
+    }
+
+    fn manager() -> Self {
+        Self::new(
+            CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
+            CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE,
+            CHANNEL_MANAGER_PERSISTENCE_KEY,
+        )
+    }
+}
+
+/// A value to write, or to remove if there is none.
+pub(super) struct KvWrite {
+    name: Name,
+    value: Option<Vec<u8>>,
+}
+
+impl KvWrite {
+    /// The channel manager as it is to be found at the next start.
+    pub(super) fn manager(snapshot: Vec<u8>) -> Self {
+        Self {
+            name: Name::manager(),
+            value: Some(snapshot),
+        }
+    }
+}
+
+impl Change for KvWrite {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        let Name([primary, secondary, key]) = &self.name;
+        match &self.value {
+            Some(value) => db
+                .prepare_cached("INSERT OR REPLACE INTO kv VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![primary, secondary, key, value]),
+            None => db
+                .prepare_cached(
+                    "DELETE FROM kv WHERE primary_namespace = ?1
+                     AND secondary_namespace = ?2 AND key = ?3",
+                )?
+                .execute(params![primary, secondary, key]),
+        }
+        .map(|_| ())
+    }
+}
+
+/// What LDK writes here is queued, not awaited: the caller may go on, and the order of the writer
+/// (see [`super`]) makes the value durable with, or before, the manager that counts on it.
+impl KVStoreSync for Store {
+    /// # Errors
+    /// `NotFound` if there is no such value.
+    fn read(&self, primary: &str, secondary: &str, key: &str) -> io::Result<Vec<u8>> {
+        let value = self.value(primary, secondary, key).map_err(refused)?;
+        value.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The manager's own write only asks for a snapshot: what LDK encoded a moment ago may be behind
+    /// a monitor that is written first.
+    fn write(&self, primary: &str, secondary: &str, key: &str, value: Vec<u8>) -> io::Result<()> {
+        let name = Name::new(primary, secondary, key);
+        if name == Name::manager() {
+            self.manager_changed();
+        } else {
+            self.submit(KvWrite {
+                name,
+                value: Some(value),
+            });
+        }
+        Ok(())
+    }
+
+    fn remove(&self, primary: &str, secondary: &str, key: &str, _lazy: bool) -> io::Result<()> {
+        self.submit(KvWrite {
+            name: Name::new(primary, secondary, key),
+            value: None,
+        });
+        Ok(())
+    }
+
+    fn list(&self, primary: &str, secondary: &str) -> io::Result<Vec<String>> {
+        self.flush();
+        let query = "SELECT key FROM kv WHERE primary_namespace = ?1 AND secondary_namespace = ?2";
+        self.query(|db| {
+            db.prepare(query)?
+                .query_map([primary, secondary], |row| row.get(0))?
+                .collect()
+        })
+        .map_err(refused)
+    }
+}
+
+fn refused(error: StorageError) -> io::Error {
+    io::Error::new(io::ErrorKind::Other, error.to_string())
+}
+
+impl Store {
+    /// The channel manager of the last commit; `None` before the first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn manager(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        let Name([primary, secondary, key]) = Name::manager();
+        self.value(&primary, &secondary, &key)
+    }
+
+    /// A value of LDK's store; `None` if it was never written.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn value(
+        &self,
+        primary: &str,
+        secondary: &str,
+        key: &str,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        self.flush();
+        let query = "SELECT value FROM kv WHERE primary_namespace = ?1
+                     AND secondary_namespace = ?2 AND key = ?3";
+        self.query(|db| {
+            db.query_row(query, [primary, secondary, key], |row| row.get(0))
+                .optional()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_replaced_listed_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        KVStoreSync::write(&store, "a", "b", "c", vec![1]).unwrap();
+        KVStoreSync::write(&store, "a", "b", "c", vec![2]).unwrap();
+        KVStoreSync::write(&store, "a", "b", "d", vec![3]).unwrap();
+        assert_eq!(KVStoreSync::read(&store, "a", "b", "c").unwrap(), [2]);
+        KVStoreSync::remove(&store, "a", "b", "c", false).unwrap();
+        assert_eq!(store.value("a", "b", "c").unwrap(), None);
+        assert_eq!(KVStoreSync::list(&store, "a", "b").unwrap(), ["d"]);
+        assert!(KVStoreSync::list(&store, "a", "x").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_managers_own_write_is_not_taken_for_a_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let Name([primary, secondary, key]) = Name::manager();
+        KVStoreSync::write(&store, &primary, &secondary, &key, vec![1]).unwrap();
+        assert_eq!(store.manager().unwrap(), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! One ampd per data directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use super::StorageError;
+
+/// Holds the data directory's lock file. The operating system lets go of it when the process ends,
+/// however it ends.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock of `directory`, which must exist.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] if another process has it, [`StorageError::Directory`] if the file
+    /// cannot be opened.
+    pub fn take(directory: &Path) -> Result<Self, StorageError> {
+        let path = directory.join("ampd.lock");
+        let in_use = || StorageError::InUse(directory.to_owned());
+        let refused = |source| StorageError::Directory {
+            path: path.clone(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(refused)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(in_use()),
+            Err(TryLockError::Error(source)) => Err(refused(source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_until_the_first_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(dir.path()).unwrap();
+        assert!(matches!(
+            DirectoryLock::take(dir.path()),
+            Err(StorageError::InUse(_))
+        ));
+        drop(first);
+        DirectoryLock::take(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,226 @@
+//! Channel monitors: LDK's `Persist`, and how they are read again.
+
+use std::sync::Arc;
+
+use lightning::chain::ChannelMonitorUpdateStatus;
+use lightning::chain::chainmonitor::Persist;
+use lightning::chain::channelmonitor::ChannelMonitorUpdate;
+use lightning::ln::types::ChannelId;
+use lightning::sign::InMemorySigner;
+use lightning::util::persist::MonitorName;
+use lightning::util::ser::{Readable, ReadableArgs, Writeable};
+use rusqlite::{Connection, params};
+
+use super::sql::signed;
+use super::{Change, StorageError, Store};
+use crate::ldk::{Broadcaster, ChannelMonitor, FeeEstimator, KeysManager};
+use crate::logger::LdkLogger;
+
+/// After so many updates the whole monitor is written and the updates are dropped: an update is some
+/// 500 bytes, a monitor up to 200 kB, and the next start applies what is left.
+const UPDATES_PER_MONITOR: u64 = 100;
+
+/// One thing to write about a monitor.
+pub(super) enum MonitorWrite {
+    /// The whole monitor; what led to it is dropped.
+    Whole {
+        name: String,
+        bytes: Vec<u8>,
+        update_id: u64,
+        completes: Option<ChannelId>,
+    },
+    /// One update, to be applied to the monitor on disk.
+    Update {
+        name: String,
+        bytes: Vec<u8>,
+        update_id: u64,
+        channel_id: ChannelId,
+    },
+    /// The channel is resolved: kept aside, no longer read at start.
+    Archive { name: String },
+}
+
+impl MonitorWrite {
+    fn whole(name: MonitorName, monitor: &ChannelMonitor, completes: Option<ChannelId>) -> Self {
+        let update_id = monitor.get_latest_update_id();
+        Self::Whole {
+            name: name.to_string(),
+            bytes: monitor.encode(),
+            update_id,
+            completes,
+        }
+    }
+
+    fn update(name: MonitorName, update: &ChannelMonitorUpdate, channel_id: ChannelId) -> Self {
+        let update_id = update.update_id;
+        Self::Update {
+            name: name.to_string(),
+            bytes: update.encode(),
+            update_id,
+            channel_id,
+        }
+    }
+
+    /// The update that LDK waits for, if any.
+    pub(super) fn completes(&self) -> Option<(ChannelId, u64)> {
+        match self {
+            Self::Whole {
+                completes,
+                update_id,
+                ..
+            } => completes.map(|id| (id, *update_id)),
+            Self::Update {
+                channel_id,
+                update_id,
+                ..
+            } => Some((*channel_id, *update_id)),
+            Self::Archive { .. } => None,
+        }
+    }
+}
+
+impl Change for MonitorWrite {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Self::Whole {
+                name,
+                bytes,
+                update_id,
+                ..
+            } => {
+                db.prepare_cached("INSERT OR REPLACE INTO monitors VALUES (?1, ?2)")?
+                    .execute(params![name, bytes])?;
+                db.prepare_cached(
+                    "DELETE FROM monitor_updates WHERE name = ?1 AND update_id <= ?2",
+                )?
+                .execute(params![name, signed(*update_id)])?;
+            }
+            Self::Update {
+                name,
+                bytes,
+                update_id,
+                ..
+            } => {
+                db.prepare_cached("INSERT OR REPLACE INTO monitor_updates VALUES (?1, ?2, ?3)")?
+                    .execute(params![name, signed(*update_id), bytes])?;
+            }
+            Self::Archive { name } => {
+                db.prepare_cached(
+                    "INSERT OR REPLACE INTO archived_monitors
+                     SELECT name, bytes FROM monitors WHERE name = ?1",
+                )?
+                .execute([name])?;
+                db.prepare_cached("DELETE FROM monitors WHERE name = ?1")?
+                    .execute([name])?;
+                db.prepare_cached("DELETE FROM monitor_updates WHERE name = ?1")?
+                    .execute([name])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where LDK's `ChainMonitor` persists. A type of its own, since LDK gives every key-value store a
+/// `Persist` that writes at once.
+///
+/// Every write is queued and `InProgress` until the writer's commit: LDK keeps the update inside the
+/// manager, too, and lets no message out before it is complete.
+pub struct MonitorStore(pub Arc<Store>);
+
+impl Persist<InMemorySigner> for MonitorStore {
+    fn persist_new_channel(
+        &self,
+        name: MonitorName,
+        monitor: &ChannelMonitor,
+    ) -> ChannelMonitorUpdateStatus {
+        self.0.submit_monitor(MonitorWrite::whole(
+            name,
+            monitor,
+            Some(monitor.channel_id()),
+        ));
+        ChannelMonitorUpdateStatus::InProgress
+    }
+
+    fn update_persisted_channel(
+        &self,
+        name: MonitorName,
+        update: Option<&ChannelMonitorUpdate>,
+        monitor: &ChannelMonitor,
+    ) -> ChannelMonitorUpdateStatus {
+        let channel_id = monitor.channel_id();
+        self.0.submit_monitor(match update {
+            Some(update) if update.update_id % UPDATES_PER_MONITOR != 0 => {
+                MonitorWrite::update(name, update, channel_id)
+            }
+            Some(_) => MonitorWrite::whole(name, monitor, Some(channel_id)),
+            // A new block, or an update that the monitor refused: LDK waits for neither.
+            None => MonitorWrite::whole(name, monitor, None),
+        });
+        ChannelMonitorUpdateStatus::InProgress
+    }
+
+    fn archive_persisted_channel(&self, name: MonitorName) {
+        self.0.submit_monitor(MonitorWrite::Archive {
+            name: name.to_string(),
+        });
+    }
+}
+
+/// What a stored monitor needs to be read and brought up to date.
+pub struct MonitorReader {
+    pub keys: Arc<KeysManager>,
+    pub broadcaster: Arc<Broadcaster>,
+    pub fees: Arc<FeeEstimator>,
+    pub logger: Arc<LdkLogger>,
+}
+
+impl MonitorReader {
+    /// All monitors of the store, each with its later updates applied.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] if one cannot be read: the node must not start without it.
+    pub fn read_all(&self, store: &Store) -> Result<Vec<ChannelMonitor>, StorageError> {
+        let stored: Vec<(String, Vec<u8>)> = store.query(|db| {
+            db.prepare("SELECT name, bytes FROM monitors ORDER BY name")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })?;
+        stored
+            .iter()
+            .map(|(name, bytes)| self.read(store, name, bytes))
+            .collect()
+    }
+
+    fn read(
+        &self,
+        store: &Store,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<ChannelMonitor, StorageError> {
+        let damaged =
+            |what: String| StorageError::Damaged(format!("channel monitor {name}: {what}"));
+        let keys = &*self.keys;
+        let (_, monitor) =
+            <(bitcoin::BlockHash, ChannelMonitor)>::read(&mut &bytes[..], (keys, keys))
+                .map_err(|error| damaged(error.to_string()))?;
+        for bytes in later_updates(store, name, monitor.get_latest_update_id())? {
+            let update = ChannelMonitorUpdate::read(&mut &bytes[..])
+                .map_err(|error| damaged(error.to_string()))?;
+            monitor
+                .update_monitor(&update, &self.broadcaster, &self.fees, &self.logger)
+                .map_err(|()| damaged(format!("update {} does not apply", update.update_id)))?;
+        }
+        Ok(monitor)
+    }
+}
+
+fn later_updates(store: &Store, name: &str, than: u64) -> Result<Vec<Vec<u8>>, StorageError> {
+    store.query(|db| {
+        db.prepare(
+            "SELECT bytes FROM monitor_updates WHERE name = ?1 AND update_id > ?2
+             ORDER BY update_id",
+        )?
+        .query_map(params![name, signed(than)], |row| row.get(0))?
+        .collect()
+    })
+}

@@ -1,0 +1,370 @@
+//! Payments that we send, and their attempts.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::sql::{array, json, optional_array, parse, signed, unsigned};
+use super::{Change, StorageError, Store};
+
+/// Where a payment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentState {
+    InFlight,
+    Succeeded,
+    Failed,
+}
+
+/// Why a payment failed, in lnd's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureReason {
+    None,
+    Timeout,
+    NoRoute,
+    Error,
+    IncorrectPaymentDetails,
+    InsufficientBalance,
+    Canceled,
+}
+
+/// Where an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptState {
+    InFlight,
+    Succeeded,
+    Failed,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentTerms {
+    /// 33 bytes in hex.
+    pub destination: String,
+    pub amount_msat: u64,
+    /// What routing may cost in all.
+    pub fee_limit_msat: u64,
+    /// BOLT 11 text, empty if there is none.
+    pub payment_request: String,
+    /// AMP: what the receiver files the payment under, 32 bytes.
+    pub payment_addr: Option<[u8; 32]>,
+    /// Blocks.
+    pub final_cltv_delta: u32,
+    /// Blocks from now that the first hop may take at most; 0: LDK's limit.
+    pub cltv_limit: u32,
+    pub max_parts: u32,
+    /// 0: no limit.
+    pub max_shard_msat: u64,
+    /// Short channel ids; empty: any.
+    pub outgoing_channels: Vec<u64>,
+    /// 33 bytes in hex.
+    pub last_hop: Option<String>,
+    /// TLV records >= 65536 for the receiver.
+    pub custom_records: BTreeMap<u64, Vec<u8>>,
+    /// Seconds since 1970 after which no new attempt is made.
+    pub deadline: u64,
+}
+
+/// A row of `payments`.
+#[derive(Clone)]
+pub struct PaymentRecord {
+    /// Counts payments from 1.
+    pub payment_index: u64,
+    /// Payment hash, or set_id for AMP.
+    pub identifier: [u8; 32],
+    pub created_at_ns: u64,
+    pub state: PaymentState,
+    pub failure_reason: FailureReason,
+    /// Of the attempt that settled last.
+    pub preimage: Option<[u8; 32]>,
+    /// AMP: what all shares add up to.
+    pub root: Option<Zeroizing<[u8; 32]>>,
+    pub terms: PaymentTerms,
+}
+
+/// A hop of a route, as the sender sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HopRecord {
+    /// 33 bytes in hex.
+    pub node_id: String,
+    pub scid: u64,
+    /// What arrives at this hop's node for itself or for forwarding on, after its fee.
+    pub amt_to_forward_msat: u64,
+    pub fee_msat: u64,
+    /// Block height that this hop's node is told to use onwards.
+    pub expiry: u32,
+}
+
+/// Why an attempt failed, as far as LDK tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFailure {
+    /// The receiver refused for good.
+    pub by_receiver: bool,
+    /// Index of the node that failed it in the route, 0 is ourselves.
+    pub source_index: u32,
+    /// Block height at that moment.
+    pub height: u32,
+}
+
+/// A row of `attempts`.
+#[derive(Clone)]
+pub struct AttemptRecord {
+    /// Counts attempts from 1.
+    pub attempt_id: u64,
+    pub payment_index: u64,
+    /// The hash of this HTLC; for AMP each has its own.
+    pub payment_hash: [u8; 32],
+    /// AMP: share and child index.
+    pub shard: Option<(Zeroizing<[u8; 32]>, u32)>,
+    pub state: AttemptState,
+    pub attempt_time_ns: u64,
+    pub resolve_time_ns: Option<u64>,
+    pub preimage: Option<[u8; 32]>,
+    pub route: Vec<HopRecord>,
+    pub failure: Option<AttemptFailure>,
+}
+
+impl AttemptRecord {
+    /// What this attempt delivers, msat.
+    pub fn amount_msat(&self) -> u64 {
+        self.route.last().map_or(0, |hop| hop.amt_to_forward_msat)
+    }
+
+    /// What this attempt pays for routing, msat.
+    pub fn fee_msat(&self) -> u64 {
+        self.route
+            .iter()
+            .fold(0, |sum, hop| sum.saturating_add(hop.fee_msat))
+    }
+}
+
+/// Writes a payment. Another one with the same identifier, which must have failed, is replaced.
+pub struct PutPayment(pub PaymentRecord);
+
+impl Change for PutPayment {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        let p = &self.0;
+        db.prepare_cached("DELETE FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
+            .execute(params![p.identifier, signed(p.payment_index)])?;
+        db.prepare_cached(
+            "INSERT INTO payments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (payment_index) DO UPDATE SET state = ?4, failure_reason = ?5,
+             preimage = ?6, root = ?7, terms = ?8",
+        )?
+        .execute(params![
+            signed(p.payment_index),
+            p.identifier,
+            signed(p.created_at_ns),
+            p.state.number(),
+            p.failure_reason.number(),
+            p.preimage,
+            p.root.as_deref(),
+            json(&p.terms)?,
+        ])
+        .map(|_| ())
+    }
+}
+
+/// Writes an attempt.
+pub struct PutAttempt(pub AttemptRecord);
+
+impl Change for PutAttempt {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        let a = &self.0;
+        let failure = a.failure.as_ref().map(json).transpose()?;
+        db.prepare_cached(
+            "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (attempt_id) DO UPDATE SET state = ?6, resolve_time_ns = ?8,
+             preimage = ?9, route = ?10, failure = ?11",
+        )?
+        .execute(params![
+            signed(a.attempt_id),
+            signed(a.payment_index),
+            a.payment_hash,
+            a.shard.as_ref().map(|(share, _)| &**share),
+            a.shard.as_ref().map(|(_, index)| index),
+            a.state.number(),
+            signed(a.attempt_time_ns),
+            a.resolve_time_ns.map(signed),
+            a.preimage,
+            json(&a.route)?,
+            failure,
+        ])
+        .map(|_| ())
+    }
+}
+
+/// Which payments to list, and in what order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PaymentPage {
+    /// Exclusive; 0 is the beginning, or the end if `reversed`.
+    pub index_offset: u64,
+    pub limit: u64,
+    /// The last ones before the offset; still returned oldest first, as lnd does.
+    pub reversed: bool,
+    /// Also those that are in flight or failed.
+    pub include_incomplete: bool,
+    /// Seconds since 1970, inclusive; 0: no bound.
+    pub created_from: u64,
+    /// Seconds since 1970, inclusive; 0: no bound.
+    pub created_to: u64,
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl Store {
+    /// # Errors
+    /// What SQLite says.
+    pub fn payment(&self, identifier: &[u8; 32]) -> Result<Option<PaymentRecord>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached("SELECT * FROM payments WHERE identifier = ?1")?
+                .query_row([identifier], payment_record)
+                .optional()
+        })
+    }
+
+    /// Those that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn payments_in_flight(&self) -> Result<Vec<PaymentRecord>, StorageError> {
+        self.query(|db| {
+            db.prepare("SELECT * FROM payments WHERE state = ?1 ORDER BY payment_index")?
+                .query_map([PaymentState::InFlight.number()], payment_record)?
+                .collect()
+        })
+    }
+
+    /// The attempts of a payment, oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn attempts(&self, payment_index: u64) -> Result<Vec<AttemptRecord>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached(
+                "SELECT * FROM attempts WHERE payment_index = ?1 ORDER BY attempt_id",
+            )?
+            .query_map([signed(payment_index)], attempt_record)?
+            .collect()
+        })
+    }
+
+    /// The highest payment index and the highest attempt id so far.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn payment_indices(&self) -> Result<(u64, u64), StorageError> {
+        self.query(|db| {
+            db.query_row(
+                "SELECT COALESCE((SELECT MAX(payment_index) FROM payments), 0),
+                 COALESCE((SELECT MAX(attempt_id) FROM attempts), 0)",
+                [],
+                |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
+            )
+        })
+    }
+
+    /// How many payments there are.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn count_payments(&self) -> Result<u64, StorageError> {
+        self.query(|db| {
+            db.query_row("SELECT COUNT(*) FROM payments", [], |row| {
+                row.get(0).map(unsigned)
+            })
+        })
+    }
+
+    /// # Errors
+    /// What SQLite says.
+    pub fn payments(&self, page: &PaymentPage) -> Result<Vec<PaymentRecord>, StorageError> {
+        let bound = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let offset = if page.reversed && page.index_offset == 0 {
+            i64::MAX
+        } else {
+            bound(page.index_offset)
+        };
+        let (newer, order) = if page.reversed {
+            ("<", "DESC")
+        } else {
+            (">", "ASC")
+        };
+        let query = format!(
+            "SELECT * FROM payments WHERE payment_index {newer} ?1 AND (?2 = 1 OR state = ?3)
+             AND created_at_ns >= ?4 AND (?5 = 0 OR created_at_ns < ?5)
+             ORDER BY payment_index {order} LIMIT ?6",
+        );
+        // The end is inclusive in seconds, so exclusive in nanoseconds one second later.
+        let to = page
+            .created_to
+            .checked_add(1)
+            .filter(|_| page.created_to > 0)
+            .unwrap_or(0);
+        let mut found: Vec<PaymentRecord> = self.query(|db| {
+            db.prepare_cached(&query)?
+                .query_map(
+                    params![
+                        offset,
+                        page.include_incomplete,
+                        PaymentState::Succeeded.number(),
+                        bound(page.created_from.saturating_mul(SECOND_NS)),
+                        bound(to.saturating_mul(SECOND_NS)),
+                        bound(page.limit),
+                    ],
+                    payment_record,
+                )?
+                .collect()
+        })?;
+        if page.reversed {
+            found.reverse();
+        }
+        Ok(found)
+    }
+}
+
+fn payment_record(row: &Row<'_>) -> rusqlite::Result<PaymentRecord> {
+    Ok(PaymentRecord {
+        payment_index: unsigned(row.get("payment_index")?),
+        identifier: array(row, "identifier")?,
+        created_at_ns: unsigned(row.get("created_at_ns")?),
+        state: PaymentState::of(row.get("state")?)?,
+        failure_reason: FailureReason::of(row.get("failure_reason")?)?,
+        preimage: optional_array(row, "preimage")?,
+        root: optional_array(row, "root")?.map(Zeroizing::new),
+        terms: parse(&row.get::<_, String>("terms")?)?,
+    })
+}
+
+fn attempt_record(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
+    let share = optional_array(row, "share")?.map(Zeroizing::new);
+    let index: Option<u32> = row.get("child_index")?;
+    Ok(AttemptRecord {
+        attempt_id: unsigned(row.get("attempt_id")?),
+        payment_index: unsigned(row.get("payment_index")?),
+        payment_hash: array(row, "payment_hash")?,
+        shard: share.zip(index),
+        state: AttemptState::of(row.get("state")?)?,
+        attempt_time_ns: unsigned(row.get("attempt_time_ns")?),
+        resolve_time_ns: row.get::<_, Option<i64>>("resolve_time_ns")?.map(unsigned),
+        preimage: optional_array(row, "preimage")?,
+        route: parse(&row.get::<_, String>("route")?)?,
+        failure: row
+            .get::<_, Option<String>>("failure")?
+            .map(|text| parse(&text))
+            .transpose()?,
+    })
+}
+
+super::sql::numbered!(PaymentState { InFlight = 0, Succeeded = 1, Failed = 2 });
+super::sql::numbered!(AttemptState { InFlight = 0, Succeeded = 1, Failed = 2 });
+super::sql::numbered!(FailureReason {
+    None = 0,
+    Timeout = 1,
+    NoRoute = 2,
+    Error = 3,
+    IncorrectPaymentDetails = 4,
+    InsufficientBalance = 5,
+    Canceled = 6,
+});

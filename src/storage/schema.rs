@@ -1,0 +1,95 @@
+//! The tables, and the numbered migrations that lead to them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::StorageError;
+
+/// Migration `n` (from 1) leads from schema `n - 1` to `n`. Never change one that was released.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+
+/// How long a connection waits for another one; only a checkpoint can hold it up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens a connection with the settings that durability depends on.
+///
+/// WAL and FULL: a commit is one append and one fsync, and a commit that returned survives a power
+/// failure.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(path)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "foreign_keys", "on")?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// Brings the database to the newest schema.
+///
+/// # Errors
+/// [`StorageError::NewerSchema`] if a later ampd wrote it; nothing is changed then.
+pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StorageError> {
+    let sqlite = |source| StorageError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let found: u32 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(sqlite)?;
+    let known = MIGRATIONS.len() as u32;
+    if found > known {
+        return Err(StorageError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    for (number, migration) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
+        let tx = db.transaction().map_err(sqlite)?;
+        tx.execute_batch(migration).map_err(sqlite)?;
+        tx.pragma_update(None, "user_version", number)
+            .map_err(sqlite)?;
+        tx.commit().map_err(sqlite)?;
+    }
+    Ok(())
+}
+
+/// Ties the database to a network and a node at first start, and refuses another one later.
+///
+/// # Errors
+/// [`StorageError::Foreign`] if it belongs to another network or node.
+pub(super) fn claim(
+    db: &Connection,
+    path: &Path,
+    what: &'static str,
+    expected: &str,
+) -> Result<(), StorageError> {
+    let sqlite = |source| StorageError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let query = "SELECT value FROM meta WHERE key = ?1";
+    let found: Option<String> = db
+        .query_row(query, [what], |row| row.get(0))
+        .optional()
+        .map_err(sqlite)?;
+    match found {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(StorageError::Foreign {
+            path: path.to_owned(),
+            what,
+            found,
+            expected: expected.to_owned(),
+        }),
+        None => db
+            .execute(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2)",
+                params![what, expected],
+            )
+            .map(|_| ())
+            .map_err(sqlite),
+    }
+}

@@ -1,0 +1,171 @@
+//! The handle that every room holds.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::monitors::MonitorWrite;
+use super::writer::{Cut, Health, Ticket, Writer};
+use super::{Change, StorageError, schema};
+
+/// Name of the database file in the data directory.
+const FILE: &str = "ampd.sqlite";
+/// As many readers at a time keep their connection; a further one opens its own.
+const IDLE_READERS: usize = 4;
+
+/// One node's database. Cheap to share by `Arc`.
+pub struct Store {
+    path: PathBuf,
+    writer: Writer,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Store {
+    /// Opens the database in `directory`, or makes it, and starts the writer.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or a newer ampd wrote it.
+    pub fn open(directory: &Path) -> Result<Self, StorageError> {
+        let path = directory.join(FILE);
+        let sqlite = |source| StorageError::Sqlite {
+            path: path.clone(),
+            source,
+        };
+        restrict(&path)?;
+        let mut db = schema::connect(&path).map_err(sqlite)?;
+        schema::migrate(&mut db, &path)?;
+        let writer = Writer::start(path.clone(), db)?;
+        Ok(Self {
+            path,
+            writer,
+            readers: Mutex::default(),
+        })
+    }
+
+    /// Ties the store to a network and a node at the first start.
+    ///
+    /// # Errors
+    /// [`StorageError::Foreign`] if it belongs to another network or node.
+    pub fn claim(&self, network: &str, node_id: &str) -> Result<(), StorageError> {
+        let db = schema::connect(&self.path).map_err(|source| StorageError::Sqlite {
+            path: self.path.clone(),
+            source,
+        })?;
+        schema::claim(&db, &self.path, "network", network)?;
+        schema::claim(&db, &self.path, "node", node_id)
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// From now on commits contain the channel manager of this node.
+    pub fn attach(&self, cut: Arc<dyn Cut>) {
+        self.writer.queue.attach(cut);
+    }
+
+    /// Queues a change. It is written after all that was queued before it, or together with it.
+    pub fn submit(&self, change: impl Change + 'static) -> Ticket {
+        self.writer.queue.submit(Box::new(change))
+    }
+
+    /// Waits until the change with this ticket is on disk; as long as the disk is full, if need be.
+    pub async fn durable(&self, ticket: Ticket) {
+        // The sender lives in `self`, so it cannot be gone while we wait.
+        let _ = self
+            .writer
+            .queue
+            .written()
+            .wait_for(|written| *written >= ticket)
+            .await;
+    }
+
+    /// Whether the change with this ticket is on disk.
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        self.writer.queue.is_written(ticket)
+    }
+
+    /// Whether commits succeed, and when that changes.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.writer.queue.health()
+    }
+
+    /// Reads on a connection of its own; sees all that was committed, never what waits.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let idle = self.lock_readers().pop();
+        let db = idle.map_or_else(|| schema::connect(&self.path), Ok)?;
+        let result = query(&db);
+        let mut readers = self.lock_readers();
+        if readers.len() < IDLE_READERS {
+            readers.push(db);
+        }
+        result
+    }
+
+    /// [`Store::read`] with the error that names the file.
+    ///
+    /// # Errors
+    /// [`StorageError::Sqlite`].
+    pub(super) fn query<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StorageError> {
+        self.read(query).map_err(|source| StorageError::Sqlite {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Blocks until all that was submitted is on disk. For the start, before events flow.
+    pub(super) fn flush(&self) {
+        let ticket = self.submit(Vec::new());
+        self.writer.queue.wait(ticket);
+    }
+
+    /// Asks for a commit with a snapshot of the manager.
+    pub fn manager_changed(&self) {
+        self.writer.queue.manager_changed();
+    }
+
+    pub(super) fn submit_monitor(&self, write: MonitorWrite) {
+        self.writer.queue.submit_monitor(write);
+    }
+
+    /// Writes what waits and ends the writer. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError::Unwritten`] if the disk is still full.
+    pub fn close(&self) -> Result<(), StorageError> {
+        self.writer.stop()
+    }
+
+    fn lock_readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Preimages and shares are in the database: nobody else may read it. SQLite gives the files beside
+/// it (-wal, -shm) the mode of the database.
+fn restrict(path: &Path) -> Result<(), StorageError> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let refused = |source| StorageError::Directory {
+        path: path.to_owned(),
+        source,
+    };
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
+        .map_err(refused)
+}

@@ -1,0 +1,41 @@
+//! The on-chain wallet's change sets, appended one after the other.
+
+use rusqlite::Connection;
+
+use super::{Change, StorageError, Store};
+
+/// One more change set.
+pub struct AppendWalletChange(pub Vec<u8>);
+
+impl Change for AppendWalletChange {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("INSERT INTO wallet_changes (bytes) VALUES (?1)")?
+            .execute([&self.0])
+            .map(|_| ())
+    }
+}
+
+/// All change sets so far, merged into one.
+pub struct ReplaceWalletChanges(pub Vec<u8>);
+
+impl Change for ReplaceWalletChanges {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("DELETE FROM wallet_changes")?
+            .execute([])?;
+        AppendWalletChange(self.0.clone()).apply(db)
+    }
+}
+
+impl Store {
+    /// The wallet's change sets in the order in which they were appended.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn wallet_changes(&self) -> Result<Vec<Vec<u8>>, StorageError> {
+        self.query(|db| {
+            db.prepare("SELECT bytes FROM wallet_changes ORDER BY id")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,356 @@
+//! The one writer: takes all that waits, makes it durable in one commit, then answers.
+//!
+//! A commit is a consistent cut of the node because of the order in which a batch is filled:
+//! 1. the monitor updates that wait,
+//! 2. then a snapshot of the channel manager, which knows all of them,
+//! 3. then the rows that wait, which know all that the snapshot has forgotten.
+//!
+//! So on disk the manager is never behind a monitor (LDK would force-close the channel) and our rows
+//! are never behind the manager. There is no timer: a batch is as large as the load, and the next
+//! one fills while this one is being synced. Only a manager that changed by itself waits for company.
+//!
+//! If a commit fails, nothing is answered and the same batch is tried again: LDK lets no message
+//! out before its monitor update is complete, so channels stand still and no money moves.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lightning::ln::types::ChannelId;
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::kv::KvWrite;
+use super::monitors::MonitorWrite;
+use super::{Change, StorageError, schema};
+
+/// How long a manager that changed without a monitor update waits for something to share a commit
+/// with. Half of all commits are saved by it, and nothing that was promised depends on it.
+const MANAGER_PATIENCE: Duration = Duration::from_millis(50);
+/// How long to wait before a failed commit is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a failing commit is tried again once the node stops.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// A place in the queue of rows; durable once the writer has passed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// Whether commits succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// The last commit succeeded.
+    Writing,
+    /// Commits fail, for this reason. Nothing moves until they succeed again.
+    Failing(String),
+}
+
+/// What the writer needs of the running node.
+pub trait Cut: Send + Sync {
+    /// `ChannelManager::encode()`.
+    fn manager_snapshot(&self) -> Vec<u8>;
+    /// These monitor updates are on disk: LDK may go on.
+    fn monitors_written(&self, updates: &[(ChannelId, u64)]);
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Waiting {
+    monitors: Vec<MonitorWrite>,
+    rows: Vec<Box<dyn Change>>,
+    manager_since: Option<Instant>,
+    last_ticket: u64,
+    stopping: bool,
+}
+
+impl Waiting {
+    /// How long until there is something to do; zero if there is.
+    fn patience(&self) -> Option<Duration> {
+        if self.stopping || !self.monitors.is_empty() || !self.rows.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.manager_since
+            .map(|since| MANAGER_PATIENCE.saturating_sub(since.elapsed()))
+    }
+}
+
+/// The queue that everybody fills and the writer empties.
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+    emptied: Condvar,
+    cut: OnceLock<Arc<dyn Cut>>,
+    written: watch::Sender<Ticket>,
+    health: watch::Sender<Health>,
+}
+
+impl Queue {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            waiting: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            cut: OnceLock::new(),
+            written: watch::Sender::new(Ticket(0)),
+            health: watch::Sender::new(Health::Writing),
+        })
+    }
+
+    /// The queue stays sound if a thread panics while it holds the lock: every change of it is one
+    /// statement.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn submit(&self, change: Box<dyn Change>) -> Ticket {
+        let mut waiting = self.lock();
+        waiting.rows.push(change);
+        waiting.last_ticket += 1;
+        let ticket = Ticket(waiting.last_ticket);
+        drop(waiting);
+        self.filled.notify_one();
+        ticket
+    }
+
+    pub(super) fn submit_monitor(&self, write: MonitorWrite) {
+        self.lock().monitors.push(write);
+        self.filled.notify_one();
+    }
+
+    /// The manager changed: a snapshot of it goes into the next batch, soon.
+    pub(super) fn manager_changed(&self) {
+        self.lock().manager_since.get_or_insert_with(Instant::now);
+        self.filled.notify_one();
+    }
+
+    /// From now on batches contain the manager.
+    pub(super) fn attach(&self, cut: Arc<dyn Cut>) {
+        // A second node on one store would be a bug of ours; the first stays.
+        let _ = self.cut.set(cut);
+    }
+
+    pub(super) fn written(&self) -> watch::Receiver<Ticket> {
+        self.written.subscribe()
+    }
+
+    pub(super) fn is_written(&self, ticket: Ticket) -> bool {
+        *self.written.borrow() >= ticket
+    }
+
+    /// Blocks until the row with this ticket is on disk.
+    pub(super) fn wait(&self, ticket: Ticket) {
+        let waiting = self.lock();
+        let unwritten = |_: &mut Waiting| !self.is_written(ticket);
+        drop(self.emptied.wait_while(waiting, unwritten));
+    }
+
+    pub(super) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    fn stop(&self) {
+        self.lock().stopping = true;
+        self.filled.notify_one();
+    }
+
+    /// Blocks until there is something to write. `None`: everything is written, and it was asked to
+    /// stop.
+    fn next_batch(&self) -> Option<Batch> {
+        let mut waiting = self.lock();
+        loop {
+            waiting = match waiting.patience() {
+                Some(Duration::ZERO) => break,
+                Some(patience) => {
+                    let waited = self.filled.wait_timeout(waiting, patience);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self
+                    .filled
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        let stopping = waiting.stopping;
+        let monitors = std::mem::take(&mut waiting.monitors);
+        let manager_changed = waiting.manager_since.take().is_some();
+        drop(waiting);
+        let batch = self.fill(monitors, manager_changed);
+        (!(stopping && batch.is_empty())).then_some(batch)
+    }
+
+    /// Steps 2 and 3 of the order that makes a cut consistent. The lock is not held over the
+    /// snapshot: LDK may be queueing a monitor update while the snapshot waits for it to finish.
+    fn fill(&self, monitors: Vec<MonitorWrite>, manager_changed: bool) -> Batch {
+        let cut = self
+            .cut
+            .get()
+            .filter(|_| manager_changed || !monitors.is_empty());
+        let manager = cut.map(|cut| KvWrite::manager(cut.manager_snapshot()));
+        let mut waiting = self.lock();
+        let rows = std::mem::take(&mut waiting.rows);
+        Batch {
+            monitors,
+            manager,
+            rows,
+            ticket: Ticket(waiting.last_ticket),
+        }
+    }
+
+    /// Tells everybody who waits for this batch.
+    fn complete(&self, batch: &Batch) {
+        {
+            // Under the lock, so that nobody in `wait` misses it.
+            let _waiting = self.lock();
+            self.written.send_replace(batch.ticket);
+        }
+        self.emptied.notify_all();
+        let updates: Vec<_> = batch
+            .monitors
+            .iter()
+            .filter_map(MonitorWrite::completes)
+            .collect();
+        if let (Some(cut), false) = (self.cut.get(), updates.is_empty()) {
+            cut.monitors_written(&updates);
+        }
+    }
+
+    fn report(&self, health: Health) {
+        self.health.send_if_modified(|last| {
+            let changed = *last != health;
+            match (&health, changed) {
+                (Health::Failing(why), true) => tracing::error!(
+                    "cannot write to the database: {why}. No money moves until this is solved; \
+                     it is tried again every second"
+                ),
+                (Health::Writing, true) => tracing::info!("the database can be written again"),
+                (_, false) => {}
+            }
+            *last = health;
+            changed
+        });
+    }
+
+    /// Waits before another attempt; returns early when the node stops.
+    fn pause(&self) -> bool {
+        let waiting = self.lock();
+        let stopping = |waiting: &mut Waiting| !waiting.stopping;
+        let (waiting, _) = self
+            .filled
+            .wait_timeout_while(waiting, RETRY_INTERVAL, stopping)
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.stopping
+    }
+}
+
+/// What goes into one commit.
+struct Batch {
+    monitors: Vec<MonitorWrite>,
+    manager: Option<KvWrite>,
+    rows: Vec<Box<dyn Change>>,
+    ticket: Ticket,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.monitors.is_empty() && self.manager.is_none() && self.rows.is_empty()
+    }
+
+    fn commit(&self, db: &mut Connection) -> rusqlite::Result<()> {
+        let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.monitors
+            .iter()
+            .try_for_each(|write| write.apply(&tx))?;
+        self.manager.iter().try_for_each(|write| write.apply(&tx))?;
+        self.rows.iter().try_for_each(|row| row.apply(&tx))?;
+        tx.commit()
+    }
+}
+
+/// The writer's thread. Dropping it without [`Writer::stop`] abandons what still waits, as a crash
+/// would: the last commit is a consistent cut.
+pub(super) struct Writer {
+    pub(super) queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<Result<(), StorageError>>>>,
+}
+
+impl Writer {
+    /// Starts the thread on the database at `path`.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub(super) fn start(path: PathBuf, db: Connection) -> Result<Self, StorageError> {
+        let queue = Queue::new();
+        let run = {
+            let queue = queue.clone();
+            let path = path.clone();
+            move || run(&queue, &path, db)
+        };
+        let thread = std::thread::Builder::new()
+            .name("storage".into())
+            .spawn(run)
+            .map_err(|source| StorageError::Directory { path, source })?;
+        Ok(Self {
+            queue,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Writes what waits and ends the thread. Blocks until then.
+    ///
+    /// # Errors
+    /// [`StorageError::Unwritten`] if the last commits failed.
+    pub(super) fn stop(&self) -> Result<(), StorageError> {
+        self.queue.stop();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match thread.map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(StorageError::Unwritten("the writer panicked".into())),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.stop();
+    }
+}
+
+fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), StorageError> {
+    while let Some(batch) = queue.next_batch() {
+        write(queue, path, &mut db, &batch)?;
+        queue.report(Health::Writing);
+        queue.complete(&batch);
+    }
+    Ok(())
+}
+
+/// Commits the batch, however long it takes; when the node stops, only a few more times.
+fn write(
+    queue: &Queue,
+    path: &std::path::Path,
+    db: &mut Connection,
+    batch: &Batch,
+) -> Result<(), StorageError> {
+    let mut last_attempts = 0;
+    while let Err(error) = batch.commit(db) {
+        queue.report(Health::Failing(error.to_string()));
+        if queue.pause() {
+            last_attempts += 1;
+            if last_attempts > LAST_ATTEMPTS {
+                return Err(StorageError::Unwritten(error.to_string()));
+            }
+            std::thread::sleep(RETRY_INTERVAL / 4);
+        }
+        // After an I/O error what SQLite holds in memory is not to be trusted: start from the file.
+        if let Ok(fresh) = schema::connect(path) {
+            *db = fresh;
+        }
+    }
+    Ok(())
+}
