@@ -3,3 +3,4 @@
 pub mod amp;
 pub mod ldk;
 pub mod logger;
+pub mod onion;
