@@ -1,5 +1,9 @@
 //! ampd: a standalone Lightning node on LDK that sends and receives Atomic Multi-path Payments.
 
+pub mod amp;
+pub mod invoices;
 pub mod ldk;
 pub mod logger;
+pub mod onion;
+pub mod payments;
 pub mod storage;

@@ -1,0 +1,90 @@
+//! Children: the preimage and payment hash of one shard.
+
+use std::fmt;
+
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use lightning::types::payment::{PaymentHash, PaymentPreimage};
+
+use super::Share;
+
+/// What settles one shard, and the payment hash of its HTLC.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Child {
+    pub preimage: PaymentPreimage,
+    pub hash: PaymentHash,
+}
+
+impl Child {
+    /// Derives the child of `share` and `index` under `root`, as lnd's `amp` package does:
+    ///
+    /// ```text
+    /// preimage = SHA256( root(32) || share(32) || be32(index) )
+    /// hash     = SHA256( preimage )
+    /// ```
+    ///
+    /// The index always takes four bytes here, whereas in the onion leading zeros are dropped.
+    pub fn derive(root: &Share, share: &Share, index: u32) -> Self {
+        let mut engine = sha256::Hash::engine();
+        engine.input(root.as_bytes());
+        engine.input(share.as_bytes());
+        engine.input(&index.to_be_bytes());
+        let preimage = PaymentPreimage(sha256::Hash::from_engine(engine).to_byte_array());
+        Self {
+            preimage,
+            hash: preimage.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("hash", &self.hash)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::test_data::derivation;
+    use super::*;
+
+    #[test]
+    fn the_published_vectors_are_derived() {
+        for set in &derivation().sets {
+            let shares = set.shards.iter().map(|shard| &shard.share);
+            let root = shares.fold(Share::ZERO, |root, share| root.xor(share));
+            assert_eq!(
+                root,
+                derivation().root,
+                "{}: shares make the root",
+                set.name
+            );
+            for shard in &set.shards {
+                let child = Child::derive(&root, &shard.share, shard.index);
+                assert_eq!(child.preimage, shard.preimage, "{}", set.name);
+                assert_eq!(child.hash, shard.hash, "{}", set.name);
+            }
+        }
+    }
+
+    #[test]
+    fn debug_output_does_not_show_the_preimage() {
+        let child = Child::derive(&Share::from_bytes([1; 32]), &Share::from_bytes([2; 32]), 3);
+        let text = format!("{child:?}");
+        assert!(text.contains(&child.hash.to_string()), "{text}");
+        assert!(!text.contains(&child.preimage.to_string()), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn another_index_is_another_child(root: [u8; 32], share: [u8; 32], a: u32, b: u32) {
+            prop_assume!(a != b);
+            let (root, share) = (Share::from_bytes(root), Share::from_bytes(share));
+            let (a, b) = (Child::derive(&root, &share, a), Child::derive(&root, &share, b));
+            prop_assert_ne!(a.hash, b.hash);
+        }
+    }
+}

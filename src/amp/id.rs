@@ -1,0 +1,110 @@
+//! The two 32-byte names of an AMP payment: which invoice it pays, and which attempt it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bitcoin::hex::{DisplayHex, FromHex};
+use thiserror::Error;
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is not 32 bytes in hexadecimal (64 digits)")]
+pub struct ParseIdError(String);
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+
+            pub const fn to_bytes(self) -> [u8; 32] {
+                self.0
+            }
+
+            /// All 32 bytes are zero: no honest sender uses such a value.
+            pub fn is_zero(&self) -> bool {
+                self.0 == [0; 32]
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.as_hex())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                let bytes = <[u8; 32]>::from_hex(text);
+                bytes.map(Self).map_err(|_| ParseIdError(text.to_owned()))
+            }
+        }
+    };
+}
+
+id! {
+    /// Names one AMP payment: the same in all its shards and retries, random for each payment.
+    SetId
+}
+
+id! {
+    /// The payee's name for what is paid (BOLT 4's `payment_secret`): an AMP HTLC finds its invoice
+    /// by this alone.
+    PaymentAddr
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_goes_both_ways() {
+        let text = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        let id: SetId = text.parse().unwrap();
+        assert_eq!(id.to_string(), text);
+        assert_eq!(format!("{id:?}"), format!("SetId({text})"));
+    }
+
+    #[test]
+    fn text_that_is_not_an_id_is_refused_by_name() {
+        for text in [
+            "",
+            "01",
+            "zz",
+            &"0".repeat(63),
+            &"0".repeat(66),
+            &"x".repeat(64),
+        ] {
+            let error = text.parse::<PaymentAddr>().unwrap_err();
+            assert!(
+                error.to_string().starts_with(&format!("`{text}`")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_all_zero_is_zero() {
+        assert!(SetId::from_bytes([0; 32]).is_zero());
+        let mut bytes = [0; 32];
+        bytes[31] = 1;
+        assert!(!SetId::from_bytes(bytes).is_zero());
+    }
+}

@@ -1,0 +1,298 @@
+//! The receiver's set: the HTLCs that together make one AMP payment.
+//!
+//! An HTLC goes through [`HtlcSet::accept`] after the rules of its invoice were checked. The set
+//! holds it until the amounts reach the sender's total, then derives all preimages from the shares
+//! and settles or fails all its HTLCs together. The rules are those of lnd's invoice registry;
+//! where ampd differs (a bad set fails alone, a settled set is closed) the item says so.
+
+use std::collections::BTreeMap;
+
+use lightning::ln::types::ChannelId;
+use lightning::types::payment::PaymentHash;
+
+use super::{Child, Claim, FailReason, HtlcRef, Outcome, SetId, Share};
+
+#[cfg(test)]
+mod tests;
+
+/// Blocks before an HTLC's expiry at which LDK fails it back: what `claim_deadline` is computed
+/// with, for events that lack it.
+const FAIL_BACK_BUFFER: u32 = 39;
+
+/// An incoming HTLC's place: unique for the life of the node, also over restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HtlcKey {
+    pub channel_id: ChannelId,
+    pub htlc_id: u64,
+}
+
+/// An HTLC of a set, as it came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetHtlc {
+    pub key: HtlcKey,
+    pub payment_hash: PaymentHash,
+    /// The HTLC's real amount in msat. This counts, not what the onion asked to forward.
+    pub amount_msat: u64,
+    pub share: Share,
+    pub child_index: u32,
+    /// What the sender says the whole set brings, in msat.
+    pub total_msat: u64,
+    /// Height at which the HTLC expires.
+    pub cltv_expiry: u32,
+    /// Height before which LDK wants the claim (`Event::PaymentClaimable::claim_deadline`).
+    pub claim_deadline: Option<u32>,
+    /// Height at which the HTLC was accepted; goes into its failure message.
+    pub accepted_height: u32,
+    /// When the HTLC was first accepted, in unix seconds. A replay does not change it.
+    pub accepted_at: u64,
+}
+
+impl SetHtlc {
+    fn reference(&self) -> HtlcRef {
+        HtlcRef {
+            key: self.key,
+            payment_hash: self.payment_hash,
+        }
+    }
+
+    fn deadline(&self) -> u32 {
+        let fallback = self.cltv_expiry.saturating_sub(FAIL_BACK_BUFFER);
+        self.claim_deadline.unwrap_or(fallback)
+    }
+}
+
+/// How much of a stranger's HTLCs we hold, how long, and how late we still claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetLimits {
+    /// Most HTLCs of one set.
+    pub max_htlcs: usize,
+    /// Seconds that an HTLC waits for the rest of its set.
+    pub hold_seconds: u64,
+    /// Blocks that must be left before the earliest claim deadline of a set for it to be settled.
+    pub claim_margin_blocks: u32,
+}
+
+impl Default for SetLimits {
+    /// * 128 HTLCs: lnd splits into 16 by default.
+    /// * 120 seconds: lnd's `DefaultHtlcHoldDuration`, and what its senders count with.
+    /// * 2 blocks: claims are made at once, but a block may come in between. A payment with the
+    ///   smallest final delta that LDK takes (42) has 3 when it arrives.
+    fn default() -> Self {
+        Self {
+            max_htlcs: 128,
+            hold_seconds: 120,
+            claim_margin_blocks: 2,
+        }
+    }
+}
+
+/// The HTLCs of one set id on one invoice, and whether they were settled.
+///
+/// An HTLC that fails or is removed leaves the set. An open set may fill again: after
+/// `mpp_timeout` an lnd sender sends the amount anew under the same set id.
+#[derive(Clone, Debug)]
+pub struct HtlcSet {
+    set_id: SetId,
+    limits: SetLimits,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Open(BTreeMap<HtlcKey, SetHtlc>),
+    Settled(Vec<Claim>),
+}
+
+impl HtlcSet {
+    /// A set without HTLCs.
+    pub fn new(set_id: SetId, limits: SetLimits) -> Self {
+        Self::restore(set_id, limits, [])
+    }
+
+    /// An open set as it was stored.
+    pub fn restore(
+        set_id: SetId,
+        limits: SetLimits,
+        held: impl IntoIterator<Item = SetHtlc>,
+    ) -> Self {
+        let held = held.into_iter().map(|htlc| (htlc.key, htlc)).collect();
+        Self {
+            set_id,
+            limits,
+            state: State::Open(held),
+        }
+    }
+
+    /// A settled set as it was stored, with the decision that was made then.
+    pub fn restore_settled(set_id: SetId, limits: SetLimits, claims: Vec<Claim>) -> Self {
+        Self {
+            set_id,
+            limits,
+            state: State::Settled(claims),
+        }
+    }
+
+    pub fn set_id(&self) -> SetId {
+        self.set_id
+    }
+
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, State::Settled(_))
+    }
+
+    /// The HTLCs that wait for the rest of the set; none once it is settled.
+    pub fn held(&self) -> impl Iterator<Item = &SetHtlc> {
+        self.open().into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Sum of the held HTLCs in msat, at most `u64::MAX`.
+    pub fn held_msat(&self) -> u64 {
+        self.held()
+            .fold(0, |sum, htlc| sum.saturating_add(htlc.amount_msat))
+    }
+
+    /// The answer that was given to this HTLC before, if the set has it: a held one is held on,
+    /// with its original time; a settled one is claimed again by its own preimage.
+    ///
+    /// To be asked before all other rules. An HTLC that failed has left the set; its row answers.
+    pub fn replay(&self, key: &HtlcKey) -> Option<Outcome> {
+        match &self.state {
+            State::Open(held) => held.contains_key(key).then_some(Outcome::Hold),
+            State::Settled(claims) => {
+                let claim = claims.iter().find(|claim| claim.key == *key);
+                claim.map(|claim| Outcome::Settle(vec![*claim]))
+            }
+        }
+    }
+
+    /// Takes an HTLC and decides about it, and about the set if it completes it.
+    ///
+    /// `height` is the current block height.
+    pub fn accept(&mut self, htlc: SetHtlc, height: u32) -> Outcome {
+        if let Some(outcome) = self.replay(&htlc.key) {
+            return outcome;
+        }
+        if let Err(reason) = self.check(&htlc) {
+            return Outcome::Fail {
+                reason,
+                htlcs: vec![htlc.reference()],
+            };
+        }
+        let total_msat = htlc.total_msat;
+        if let State::Open(held) = &mut self.state {
+            held.insert(htlc.key, htlc);
+        }
+        // The total is a u64, so a sum that does not fit has reached it.
+        if self.held_msat() < total_msat {
+            return Outcome::Hold;
+        }
+        self.complete(height)
+    }
+
+    /// Removes the HTLCs that were held for too long at `now` (unix seconds), to be failed with
+    /// `mpp_timeout`. The others stay until their own time.
+    pub fn expire(&mut self, now: u64) -> Vec<HtlcRef> {
+        let limit = self.limits.hold_seconds;
+        let overdue = |htlc: &&SetHtlc| now.saturating_sub(htlc.accepted_at) >= limit;
+        let overdue: Vec<_> = self
+            .held()
+            .filter(overdue)
+            .map(SetHtlc::reference)
+            .collect();
+        for htlc in &overdue {
+            self.remove(&htlc.key);
+        }
+        overdue
+    }
+
+    /// When the next held HTLC is overdue, in unix seconds.
+    pub fn next_expiry(&self) -> Option<u64> {
+        let expiry = |htlc: &SetHtlc| htlc.accepted_at.saturating_add(self.limits.hold_seconds);
+        self.held().map(expiry).min()
+    }
+
+    /// Removes one held HTLC that is gone for another reason (its channel closed, LDK failed it).
+    pub fn remove(&mut self, key: &HtlcKey) -> Option<SetHtlc> {
+        match &mut self.state {
+            State::Open(held) => held.remove(key),
+            State::Settled(_) => None,
+        }
+    }
+
+    /// Removes all held HTLCs, to be failed because the invoice was canceled.
+    pub fn clear(&mut self) -> Vec<HtlcRef> {
+        match &mut self.state {
+            State::Open(held) => std::mem::take(held)
+                .into_values()
+                .map(|htlc| htlc.reference())
+                .collect(),
+            State::Settled(_) => Vec::new(),
+        }
+    }
+
+    fn open(&self) -> Option<&BTreeMap<HtlcKey, SetHtlc>> {
+        match &self.state {
+            State::Open(held) => Some(held),
+            State::Settled(_) => None,
+        }
+    }
+
+    /// The rules that concern the new HTLC alone, in lnd's order.
+    fn check(&self, htlc: &SetHtlc) -> Result<(), FailReason> {
+        let held = self.open().ok_or(FailReason::HtlcSetSettled)?;
+        if htlc.total_msat == 0 {
+            return Err(FailReason::HtlcSetTotalTooLow);
+        }
+        if held
+            .values()
+            .any(|other| other.total_msat != htlc.total_msat)
+        {
+            return Err(FailReason::HtlcSetTotalMismatch);
+        }
+        if self.set_id.is_zero() {
+            return Err(FailReason::AmpError);
+        }
+        if held.len() >= self.limits.max_htlcs {
+            return Err(FailReason::HtlcSetTooLarge);
+        }
+        Ok(())
+    }
+
+    /// The amounts are there: settles if there is time and the shares are good, or fails all.
+    fn complete(&mut self, height: u32) -> Outcome {
+        match self.claims(height) {
+            Ok(claims) => {
+                self.state = State::Settled(claims.clone());
+                Outcome::Settle(claims)
+            }
+            Err(reason) => Outcome::Fail {
+                reason,
+                htlcs: self.clear(),
+            },
+        }
+    }
+
+    fn claims(&self, height: u32) -> Result<Vec<Claim>, FailReason> {
+        let earliest = self.held().map(SetHtlc::deadline).min().unwrap_or(0);
+        if earliest < height.saturating_add(self.limits.claim_margin_blocks) {
+            return Err(FailReason::ClaimDeadlineTooNear);
+        }
+        let root = self
+            .held()
+            .fold(Share::ZERO, |root, htlc| root.xor(&htlc.share));
+        self.held().map(|htlc| claim(&root, htlc)).collect()
+    }
+}
+
+/// Derives the HTLC's preimage, which must hash to its payment hash.
+fn claim(root: &Share, htlc: &SetHtlc) -> Result<Claim, FailReason> {
+    let child = Child::derive(root, &htlc.share, htlc.child_index);
+    if child.hash != htlc.payment_hash {
+        return Err(FailReason::AmpReconstruction);
+    }
+    Ok(Claim {
+        key: htlc.key,
+        payment_hash: htlc.payment_hash,
+        preimage: child.preimage,
+    })
+}

@@ -1,0 +1,86 @@
+//! Shares: XOR pieces of a payment's root.
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// A piece of the root, or the root itself: `root = share_1 ^ ... ^ share_n`.
+///
+/// Who has all shares of a set can claim all its HTLCs, so a share is a secret: wiped when it is
+/// dropped, not `Copy`, and never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Share([u8; 32]);
+
+impl Share {
+    /// The neutral element: what remains of a root when all of it was given out.
+    pub const ZERO: Self = Self([0; 32]);
+
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// A copy to be stored; the caller takes over the care for it.
+    pub const fn to_bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.0 == [0; 32]
+    }
+
+    pub fn xor(&self, other: &Self) -> Self {
+        let mut bytes = self.0;
+        for (byte, other) in bytes.iter_mut().zip(other.0) {
+            *byte ^= other;
+        }
+        Self(bytes)
+    }
+
+    /// Splits into `left`, 32 fresh random bytes, and the rest, so that `left ^ right == self`.
+    pub fn split(&self, left: [u8; 32]) -> (Self, Self) {
+        let left = Self(left);
+        let right = self.xor(&left);
+        (left, right)
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Share(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn debug_output_has_no_bytes_of_the_share() {
+        assert_eq!(
+            format!("{:?}", Share::from_bytes([0xab; 32])),
+            "Share(redacted)"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_halves_of_a_split_make_the_whole(whole: [u8; 32], left: [u8; 32]) {
+            let whole = Share::from_bytes(whole);
+            let (left, right) = whole.split(left);
+            prop_assert_eq!(left.xor(&right), whole);
+        }
+
+        #[test]
+        fn a_share_cancels_itself(bytes: [u8; 32]) {
+            let share = Share::from_bytes(bytes);
+            prop_assert!(share.xor(&share).is_zero());
+            prop_assert_eq!(share.xor(&Share::ZERO), share);
+        }
+    }
+}

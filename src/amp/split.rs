@@ -1,0 +1,226 @@
+//! The sender's tracker: gives out shares of a root, and takes back those of failed shards.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::{Child, Share};
+
+/// A shard could not be made. Neither happens with working randomness and correct amounts.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum SplitError {
+    /// All of the root is in live shards; another one would not be needed to reconstruct it.
+    #[error("the whole root is in live shards already")]
+    NothingLeft,
+    /// The random bytes are zero or exactly what is left: the source of randomness is broken.
+    #[error("the random share leaves nothing for the other shards")]
+    BadRandomness,
+}
+
+/// One shard: what goes into its AMP record, and the child that its HTLC pays to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub share: Share,
+    pub index: u32,
+    pub child: Child,
+}
+
+/// The root of a payment and what of it no live shard has.
+///
+/// At any time `root = remaining ^ (XOR of the shares of all live shards)`, where a live shard is
+/// one that is in flight or settled. Once the last shard has been made nothing remains, and the
+/// receiver, who has all shares, has the root.
+#[derive(Clone)]
+pub struct Splitter {
+    root: Share,
+    remaining: Share,
+}
+
+impl Splitter {
+    /// Starts with a fresh root of 32 random bytes.
+    pub fn new(root: Share) -> Self {
+        Self {
+            remaining: root.clone(),
+            root,
+        }
+    }
+
+    /// Goes on after a restart, from the stored root and the shares of the shards that are live.
+    pub fn restore<'a>(root: Share, live: impl IntoIterator<Item = &'a Share>) -> Self {
+        let remaining = live
+            .into_iter()
+            .fold(root.clone(), |rest, share| rest.xor(share));
+        Self { root, remaining }
+    }
+
+    /// The secret that all preimages of the payment derive from; to be stored, never shown.
+    pub fn root(&self) -> &Share {
+        &self.root
+    }
+
+    /// Makes the next shard.
+    ///
+    /// `random` are 32 fresh random bytes and `index` a fresh random number, so that a retried
+    /// shard has another payment hash. `last` says that with this shard the whole amount is in
+    /// flight or settled: then it gets all that remains, and `random` is not used.
+    ///
+    /// Fails if nothing remains or the random bytes cannot be random.
+    pub fn next_shard(
+        &mut self,
+        random: [u8; 32],
+        index: u32,
+        last: bool,
+    ) -> Result<Shard, SplitError> {
+        if self.remaining.is_zero() {
+            return Err(SplitError::NothingLeft);
+        }
+        let (share, rest) = match last {
+            true => (self.remaining.clone(), Share::ZERO),
+            false => self.remaining.split(random),
+        };
+        if share.is_zero() || (rest.is_zero() && !last) {
+            return Err(SplitError::BadRandomness);
+        }
+        self.remaining = rest;
+        let child = Child::derive(&self.root, &share, index);
+        Ok(Shard {
+            share,
+            index,
+            child,
+        })
+    }
+
+    /// Takes back the share of a shard that failed, for the shards still to be made.
+    pub fn merge_back(&mut self, failed: &Share) {
+        self.remaining = self.remaining.xor(failed);
+    }
+}
+
+impl fmt::Debug for Splitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Splitter").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::test_data::derivation;
+    use super::*;
+
+    fn xor_all<'a>(shards: impl IntoIterator<Item = &'a Shard>) -> Share {
+        shards
+            .into_iter()
+            .fold(Share::ZERO, |sum, shard| sum.xor(&shard.share))
+    }
+
+    #[test]
+    fn a_single_shard_has_the_root_as_its_share() {
+        let root = derivation().root.clone();
+        let shard = Splitter::new(root.clone())
+            .next_shard([9; 32], 0, true)
+            .unwrap();
+        assert_eq!(shard.share, root);
+        assert_eq!(shard.child.hash, derivation().sets[0].shards[0].hash);
+    }
+
+    /// The published sets: three shards, then the second fails and the third is sent anew.
+    #[test]
+    fn the_published_sets_are_made_shard_by_shard() {
+        let [_, three, retried] = &derivation().sets[..] else {
+            panic!("three sets")
+        };
+        let mut splitter = Splitter::new(derivation().root.clone());
+        let mut shards = Vec::new();
+        for (i, vector) in three.shards.iter().enumerate() {
+            let (random, last) = (vector.share.to_bytes(), i == 2);
+            shards.push(splitter.next_shard(random, vector.index, last).unwrap());
+            assert_eq!(shards[i].share, vector.share);
+            assert_eq!(shards[i].child.hash, vector.hash);
+        }
+        splitter.merge_back(&shards[1].share);
+        splitter.merge_back(&shards[2].share);
+        let last = &retried.shards[1];
+        let shard = splitter.next_shard([0; 32], last.index, true).unwrap();
+        assert_eq!(shard.share, last.share);
+        assert_eq!(shard.child.preimage, last.preimage);
+    }
+
+    #[test]
+    fn nothing_comes_after_the_last_shard_until_one_fails() {
+        let mut splitter = Splitter::new(Share::from_bytes([1; 32]));
+        let last = splitter.next_shard([2; 32], 0, true).unwrap();
+        assert_eq!(
+            splitter.next_shard([3; 32], 1, false),
+            Err(SplitError::NothingLeft)
+        );
+        assert_eq!(
+            splitter.next_shard([3; 32], 1, true),
+            Err(SplitError::NothingLeft)
+        );
+        splitter.merge_back(&last.share);
+        assert!(splitter.next_shard([3; 32], 1, true).is_ok());
+    }
+
+    #[test]
+    fn broken_randomness_is_refused_and_changes_nothing() {
+        let mut splitter = Splitter::new(Share::from_bytes([1; 32]));
+        for broken in [[0; 32], [1; 32]] {
+            assert_eq!(
+                splitter.next_shard(broken, 0, false),
+                Err(SplitError::BadRandomness)
+            );
+        }
+        let shard = splitter.next_shard([0; 32], 0, true).unwrap();
+        assert_eq!(shard.share, Share::from_bytes([1; 32]));
+    }
+
+    proptest! {
+        /// Shards are made, and a part of them fails, in any order; the live ones and one last
+        /// shard make the root. A splitter restored from what is stored goes on the same way.
+        #[test]
+        fn live_shards_always_reconstruct_the_root(
+            root in any::<[u8; 32]>().prop_filter("zero", |root| *root != [0; 32]),
+            steps in prop::collection::vec((any::<[u8; 32]>(), any::<u32>(), any::<u8>()), 0..40),
+        ) {
+            let root = Share::from_bytes(root);
+            let mut splitter = Splitter::new(root.clone());
+            let mut live: Vec<Shard> = Vec::new();
+            for (random, index, choice) in steps {
+                if choice % 3 == 0 && !live.is_empty() {
+                    let failed = live.swap_remove(usize::from(choice) % live.len());
+                    splitter.merge_back(&failed.share);
+                } else if let Ok(shard) = splitter.next_shard(random, index, false) {
+                    live.push(shard);
+                }
+                prop_assert_eq!(xor_all(&live).xor(&splitter.remaining), root.clone());
+            }
+            let mut restored = Splitter::restore(root.clone(), live.iter().map(|shard| &shard.share));
+            let last = splitter.next_shard([7; 32], 7, true);
+            prop_assert_eq!(&restored.next_shard([7; 32], 7, true), &last);
+            live.push(last.unwrap());
+            prop_assert_eq!(xor_all(&live), root);
+        }
+
+        #[test]
+        fn any_order_of_shards_gives_the_same_children(
+            root in any::<[u8; 32]>().prop_filter("zero", |root| *root != [0; 32]),
+            randoms in prop::collection::vec(any::<[u8; 32]>(), 0..12),
+            seed: u64,
+        ) {
+            let mut splitter = Splitter::new(Share::from_bytes(root));
+            let mut shards: Vec<Shard> = Vec::new();
+            for (index, random) in randoms.into_iter().enumerate() {
+                shards.extend(splitter.next_shard(random, index as u32, false));
+            }
+            shards.push(splitter.next_shard([0; 32], u32::MAX, true).unwrap());
+            let turn = seed as usize % shards.len();
+            shards.rotate_left(turn);
+            let rebuilt = xor_all(&shards);
+            for shard in &shards {
+                prop_assert_eq!(Child::derive(&rebuilt, &shard.share, shard.index), shard.child);
+            }
+        }
+    }
+}

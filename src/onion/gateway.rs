@@ -1,0 +1,223 @@
+//! The gateway between the peers and the channel manager.
+//!
+//! It passes every message through and changes four things: incoming AMP HTLCs are rewritten
+//! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that was
+//! marked becomes `mpp_timeout`, and feature bit 31 (AMP, optional) is advertised.
+
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bitcoin::constants::ChainHash;
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::msgs;
+use lightning::ln::msgs::{BaseMessageHandler, ChannelMessageHandler, MessageSendEvent};
+use lightning::ln::types::ChannelId;
+use lightning::sign::NodeSigner;
+use lightning::types::features::{InitFeatures, NodeFeatures};
+
+use super::envelope::{Envelope, EnvelopeKey};
+use super::failure::{mpp_timeout_packet, with_reason};
+use super::marks::Marks;
+use super::packet::{HopSecret, OpenError};
+use super::rewrite::{Rewriter, Untouched};
+use crate::amp::HtlcKey;
+
+/// AMP, optional: what every lnd since 0.13 sets in init and node_announcement, whether or not it
+/// takes spontaneous AMP.
+const AMP_OPTIONAL_BIT: usize = 31;
+
+/// Stands before the channel handler `H` (the channel manager) as the peers' channel handler.
+pub struct Gateway<H: Deref, S: Deref> {
+    inner: H,
+    signer: S,
+    rewriter: Rewriter,
+    marks: Mutex<Marks>,
+}
+
+impl<H: Deref, S: Deref> Gateway<H, S>
+where
+    H::Target: ChannelMessageHandler,
+    S::Target: NodeSigner,
+{
+    /// `signer` is the one that `inner` uses: both open the same onions.
+    pub fn new(inner: H, signer: S, envelope_key: EnvelopeKey) -> Self {
+        let rewriter = Rewriter::new(envelope_key, signer.get_expanded_key());
+        Self { inner, signer, rewriter, marks: Mutex::default() }
+    }
+
+    /// Makes the failure of this HTLC go out as `mpp_timeout`.
+    ///
+    /// To be called before `fail_htlc_backwards`. The mark is not stored: a failure that LDK sends
+    /// again after a restart has LDK's reason.
+    pub fn mark_mpp_timeout(&self, envelope: &Envelope) {
+        match HopSecret::shared(&*self.signer, &envelope.ephemeral_key) {
+            Some(secret) => self.marks().insert(envelope.key(), mpp_timeout_packet(&secret)),
+            None => tracing::warn!(
+                channel_id = %envelope.channel_id,
+                htlc_id = envelope.htlc_id,
+                "no shared secret from the signer: the HTLC fails without mpp_timeout"
+            ),
+        }
+    }
+
+    /// To be called when a channel is closed: its marks are of no use any more.
+    pub fn forget_channel(&self, channel_id: &ChannelId) {
+        self.marks().forget_channel(channel_id);
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        // Marks are consistent between any two calls, so a panic elsewhere does not spoil them.
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace_reasons(&self, failures: &mut [msgs::UpdateFailHTLC]) {
+        let mut marks = self.marks();
+        if marks.is_empty() {
+            return;
+        }
+        for failure in failures {
+            let key = HtlcKey { channel_id: failure.channel_id, htlc_id: failure.htlc_id };
+            let Some(reason) = marks.outgoing(&key) else { continue };
+            // It is read from bytes that are right by construction.
+            if let Ok(replaced) = with_reason(failure, reason) {
+                *failure = replaced;
+            }
+        }
+    }
+}
+
+impl<H: Deref, S: Deref> BaseMessageHandler for Gateway<H, S>
+where
+    H::Target: ChannelMessageHandler,
+    S::Target: NodeSigner,
+{
+    fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
+        let mut events = self.inner.get_and_clear_pending_msg_events();
+        for event in &mut events {
+            if let MessageSendEvent::UpdateHTLCs { updates, .. } = event
+                && !updates.update_fail_htlcs.is_empty()
+            {
+                self.replace_reasons(&mut updates.update_fail_htlcs);
+            }
+        }
+        events
+    }
+
+    fn peer_disconnected(&self, peer: PublicKey) {
+        self.inner.peer_disconnected(peer);
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        let mut features = self.inner.provided_node_features();
+        // Fails only for bits above 255.
+        let _ = features.set_optional_feature_bit(AMP_OPTIONAL_BIT);
+        features
+    }
+
+    fn provided_init_features(&self, peer: PublicKey) -> InitFeatures {
+        let mut features = self.inner.provided_init_features(peer);
+        // Fails only for bits above 255.
+        let _ = features.set_optional_feature_bit(AMP_OPTIONAL_BIT);
+        features
+    }
+
+    fn peer_connected(&self, peer: PublicKey, init: &msgs::Init, inbound: bool) -> Result<(), ()> {
+        self.inner.peer_connected(peer, init, inbound)
+    }
+}
+
+/// Methods that only hand their message on.
+macro_rules! pass_through {
+    ($($method:ident($message:ty)),* $(,)?) => {
+        $(fn $method(&self, peer: PublicKey, message: $message) {
+            self.inner.$method(peer, message);
+        })*
+    };
+}
+
+impl<H: Deref, S: Deref> ChannelMessageHandler for Gateway<H, S>
+where
+    H::Target: ChannelMessageHandler,
+    S::Target: NodeSigner,
+{
+    fn handle_update_add_htlc(&self, peer: PublicKey, message: &msgs::UpdateAddHTLC) {
+        match self.rewriter.rewrite(message, &*self.signer) {
+            Ok(rewritten) => self.inner.handle_update_add_htlc(peer, &rewritten),
+            Err(reason) => {
+                log_untouched(message, reason);
+                self.inner.handle_update_add_htlc(peer, message);
+            }
+        }
+    }
+
+    fn handle_revoke_and_ack(&self, peer: PublicKey, message: &msgs::RevokeAndACK) {
+        // Before LDK sees it: then LDK may send further failures, which it does not acknowledge.
+        self.marks().acknowledged(&message.channel_id);
+        self.inner.handle_revoke_and_ack(peer, message);
+    }
+
+    pass_through! {
+        handle_open_channel(&msgs::OpenChannel),
+        handle_open_channel_v2(&msgs::OpenChannelV2),
+        handle_accept_channel(&msgs::AcceptChannel),
+        handle_accept_channel_v2(&msgs::AcceptChannelV2),
+        handle_funding_created(&msgs::FundingCreated),
+        handle_funding_signed(&msgs::FundingSigned),
+        handle_channel_ready(&msgs::ChannelReady),
+        handle_peer_storage(msgs::PeerStorage),
+        handle_peer_storage_retrieval(msgs::PeerStorageRetrieval),
+        handle_shutdown(&msgs::Shutdown),
+        handle_closing_signed(&msgs::ClosingSigned),
+        handle_stfu(&msgs::Stfu),
+        handle_splice_init(&msgs::SpliceInit),
+        handle_splice_ack(&msgs::SpliceAck),
+        handle_splice_locked(&msgs::SpliceLocked),
+        handle_tx_add_input(&msgs::TxAddInput),
+        handle_tx_add_output(&msgs::TxAddOutput),
+        handle_tx_remove_input(&msgs::TxRemoveInput),
+        handle_tx_remove_output(&msgs::TxRemoveOutput),
+        handle_tx_complete(&msgs::TxComplete),
+        handle_tx_signatures(&msgs::TxSignatures),
+        handle_tx_init_rbf(&msgs::TxInitRbf),
+        handle_tx_ack_rbf(&msgs::TxAckRbf),
+        handle_tx_abort(&msgs::TxAbort),
+        handle_update_fulfill_htlc(msgs::UpdateFulfillHTLC),
+        handle_update_fail_htlc(&msgs::UpdateFailHTLC),
+        handle_update_fail_malformed_htlc(&msgs::UpdateFailMalformedHTLC),
+        handle_commitment_signed(&msgs::CommitmentSigned),
+        handle_update_fee(&msgs::UpdateFee),
+        handle_announcement_signatures(&msgs::AnnouncementSignatures),
+        handle_channel_reestablish(&msgs::ChannelReestablish),
+        handle_channel_update(&msgs::ChannelUpdate),
+        handle_error(&msgs::ErrorMessage),
+    }
+
+    fn handle_commitment_signed_batch(
+        &self,
+        peer: PublicKey,
+        channel_id: ChannelId,
+        batch: Vec<msgs::CommitmentSigned>,
+    ) {
+        self.inner.handle_commitment_signed_batch(peer, channel_id, batch);
+    }
+
+    fn get_chain_hashes(&self) -> Option<Vec<ChainHash>> {
+        self.inner.get_chain_hashes()
+    }
+
+    fn message_received(&self) {
+        self.inner.message_received();
+    }
+}
+
+/// Says why an HTLC that may be AMP is left to LDK; forwards and ordinary payments are no news.
+fn log_untouched(message: &msgs::UpdateAddHTLC, reason: Untouched) {
+    let ordinary = matches!(
+        reason,
+        Untouched::Packet(OpenError::Forward) | Untouched::NoAmpRecord | Untouched::Blinded
+    );
+    if !ordinary {
+        let (channel_id, htlc_id) = (message.channel_id, message.htlc_id);
+        tracing::debug!(%channel_id, htlc_id, %reason, "an HTLC's onion is left to LDK");
+    }
+}

@@ -1,0 +1,28 @@
+//! Where AMP meets LDK's wire: everything that stock LDK needs in order to take and send AMP.
+//!
+//! * In: [`Gateway`] stands before the channel manager. It opens the onion of each HTLC that ends
+//!   here; if there is an AMP record, it reseals the onion as a complete payment of its own and puts
+//!   the AMP and MPP records into an [`Envelope`], which comes back with `PaymentClaimable`.
+//! * Out: [`recipient_fields`] makes LDK write records 8 and 14.
+//! * Back: [`Gateway::mark_mpp_timeout`] turns LDK's failure of one HTLC into `mpp_timeout`.
+
+mod envelope;
+mod failure;
+mod gateway;
+mod mac;
+mod marks;
+mod packet;
+mod recipient;
+mod rewrite;
+mod tlv;
+
+#[cfg(test)]
+mod test_data;
+
+pub use envelope::{ENVELOPE_TYPE, Envelope, EnvelopeKey};
+pub use failure::{MPP_TIMEOUT, mpp_timeout_packet, with_reason};
+pub use gateway::Gateway;
+pub use packet::{FinalPayload, HopSecret, OpenError, TooLarge, open, seal};
+pub use recipient::{RecipientError, recipient_fields};
+pub use rewrite::{Rewriter, Untouched};
+pub use tlv::{Record, TlvError};

@@ -1,0 +1,130 @@
+//! TLV streams as in BOLT 1: records of BigSize type, BigSize length and value, types ascending.
+
+use lightning::util::ser::{BigSize, Readable, Writeable};
+use thiserror::Error;
+
+/// One record of a stream; the value belongs to the stream's bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub kind: u64,
+    pub value: &'a [u8],
+}
+
+/// The bytes are not a canonical stream.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum TlvError {
+    #[error("a type or length is cut off or not in its shortest form")]
+    BigSize,
+    #[error("record {kind} says it has {length} bytes, there are {available}")]
+    Length { kind: u64, length: u64, available: usize },
+    #[error("record {kind} comes after record {previous}")]
+    Order { kind: u64, previous: u64 },
+}
+
+/// Reads a whole stream. Any type is taken, each at most once and in ascending order.
+pub fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, TlvError> {
+    let mut records: Vec<Record> = Vec::new();
+    while !bytes.is_empty() {
+        let kind = read_big_size(&mut bytes)?;
+        if let Some(previous) = records.last().map(|record| record.kind)
+            && kind <= previous
+        {
+            return Err(TlvError::Order { kind, previous });
+        }
+        let length = read_big_size(&mut bytes)?;
+        let too_long = TlvError::Length { kind, length, available: bytes.len() };
+        let length = usize::try_from(length).map_err(|_| too_long)?;
+        let (value, rest) = bytes.split_at_checked(length).ok_or(too_long)?;
+        records.push(Record { kind, value });
+        bytes = rest;
+    }
+    Ok(records)
+}
+
+/// Appends the records, which the caller has in ascending order.
+pub fn write(records: &[Record<'_>], out: &mut Vec<u8>) {
+    debug_assert!(records.is_sorted_by(|a, b| a.kind < b.kind));
+    for record in records {
+        write_big_size(record.kind, out);
+        write_big_size(record.value.len() as u64, out);
+        out.extend_from_slice(record.value);
+    }
+}
+
+/// Takes a BigSize off the front of `bytes`.
+pub fn read_big_size(bytes: &mut &[u8]) -> Result<u64, TlvError> {
+    BigSize::read(bytes).map(|size| size.0).map_err(|_| TlvError::BigSize)
+}
+
+pub fn write_big_size(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&BigSize(number).encode());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kinds(bytes: &[u8]) -> Result<Vec<u64>, TlvError> {
+        parse(bytes).map(|records| records.iter().map(|record| record.kind).collect())
+    }
+
+    #[test]
+    fn types_must_ascend_and_be_unique() {
+        assert_eq!(kinds(&[2, 0, 4, 1, 9]), Ok(vec![2, 4]));
+        assert_eq!(kinds(&[2, 0, 2, 0]), Err(TlvError::Order { kind: 2, previous: 2 }));
+        assert_eq!(kinds(&[4, 0, 2, 0]), Err(TlvError::Order { kind: 2, previous: 4 }));
+    }
+
+    #[test]
+    fn numbers_must_be_short_and_whole() {
+        assert_eq!(kinds(&[0xfd, 0x00, 0xfc, 0]), Err(TlvError::BigSize));
+        assert_eq!(kinds(&[0xfe, 0x00, 0x00, 0xff, 0xff, 0]), Err(TlvError::BigSize));
+        assert_eq!(kinds(&[0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0]), Err(TlvError::BigSize));
+        assert_eq!(kinds(&[0xfd, 0x01]), Err(TlvError::BigSize));
+        assert_eq!(kinds(&[7]), Err(TlvError::BigSize));
+    }
+
+    #[test]
+    fn a_value_must_be_there() {
+        let error = TlvError::Length { kind: 7, length: 3, available: 2 };
+        assert_eq!(kinds(&[7, 3, 1, 1]), Err(error));
+        let huge = [&[7, 0xff][..], &[0xff; 8]].concat();
+        let error = TlvError::Length { kind: 7, length: u64::MAX, available: 0 };
+        assert_eq!(kinds(&huge), Err(error));
+    }
+
+    proptest! {
+        #[test]
+        fn streams_round_trip(
+            records in prop::collection::btree_map(
+                any::<u64>(), prop::collection::vec(any::<u8>(), 0..300), 0..10)
+        ) {
+            let borrowed: Vec<_> =
+                records.iter().map(|(kind, value)| Record { kind: *kind, value }).collect();
+            let mut bytes = Vec::new();
+            write(&borrowed, &mut bytes);
+            let parsed = parse(&bytes).unwrap();
+            let parsed: BTreeMap<_, _> =
+                parsed.iter().map(|record| (record.kind, record.value.to_vec())).collect();
+            prop_assert_eq!(parsed, records);
+        }
+
+        #[test]
+        fn what_parses_writes_to_the_same_bytes(bytes in prop::collection::vec(0..20u8, 0..60)) {
+            if let Ok(records) = parse(&bytes) {
+                let mut again = Vec::new();
+                write(&records, &mut again);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+
+        #[test]
+        fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = parse(&bytes);
+        }
+    }
+}
