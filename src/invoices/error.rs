@@ -1,0 +1,26 @@
+//! Why an invoice cannot be made or found. The texts are lnd's where lnd has the case.
+
+use crate::storage::StorageError;
+
+/// What is wrong with a request about invoices.
+#[derive(Debug, thiserror::Error)]
+pub enum InvoiceError {
+    #[error("invoice with payment hash already exists")]
+    Duplicate,
+    #[error("unable to locate invoice")]
+    NotFound,
+    #[error("memo too large: {0} bytes (maxsize=1024)")]
+    MemoTooLong(usize),
+    #[error("payment request too large: {0} bytes; shorten the memo or give fewer route hints")]
+    RequestTooLong(usize),
+    #[error("amount {0} msat is more than the 100,000 BTC that an invoice may ask for")]
+    AmountTooLarge(u64),
+    #[error("expiry of {0} seconds greater than max expiry of 31536000 seconds")]
+    ExpiryTooLong(u64),
+    #[error("CLTV delta of {delta} must be between {least} and {most}")]
+    CltvDelta { delta: u64, least: u32, most: u32 },
+    #[error("the invoice cannot be built: {0}")]
+    Build(String),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

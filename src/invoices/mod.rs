@@ -1,0 +1,28 @@
+//! Receiving: invoices, and the registry that accepts, holds, settles and refuses HTLCs.
+//!
+//! [`Registry`] is the room's door. AMP shards go through `accept_amp`, parts of ordinary invoices
+//! through `accept_bolt11`; `restore`
+//! puts both in order after a restart.
+//!
+//! What makes it safe: a decision's rows are queued before the claim is handed to LDK, whose monitor
+//! update is queued after them. So LDK never claims what our books do not know as settled, and what
+//! they know as settled is claimed again at every start until LDK says `PaymentClaimed`.
+
+mod accept_amp;
+mod accept_bolt11;
+mod create;
+pub mod decode;
+mod error;
+mod ledger;
+mod port;
+mod registry;
+mod restore;
+mod subscribe;
+mod view;
+
+pub use create::NewInvoice;
+pub use error::InvoiceError;
+pub use port::{ChannelPort, Claimable, IncomingHtlc};
+pub use registry::{Limits, Registry};
+pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
+pub use view::InvoiceView;

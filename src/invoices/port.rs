@@ -1,0 +1,52 @@
+//! What the registry needs of the channels.
+
+use std::collections::BTreeMap;
+
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
+
+use crate::amp::HtlcKey;
+use crate::onion::Envelope;
+
+/// The channel manager, as far as receiving goes.
+pub trait ChannelPort: Send + Sync {
+    /// `claim_funds_with_known_custom_tlvs`: does nothing if LDK has claimed it, or never had it.
+    fn claim(&self, preimage: PaymentPreimage);
+
+    /// Fails what is held for this hash with `incorrect_or_unknown_payment_details`.
+    fn fail(&self, hash: &PaymentHash);
+
+    /// Fails the shard with `mpp_timeout`.
+    fn fail_timed_out(&self, hash: &PaymentHash, envelope: &Envelope);
+
+    /// Current block height.
+    fn height(&self) -> u32;
+
+    /// The incoming HTLCs that LDK has right now for this hash.
+    fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc>;
+
+    /// All incoming HTLCs that LDK has right now.
+    fn all_incoming(&self) -> Vec<HtlcKey>;
+
+    /// The channel as callers know it; 0 if it is gone.
+    fn scid(&self, channel: &ChannelId) -> u64;
+}
+
+/// An incoming HTLC as the channel shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct IncomingHtlc {
+    pub key: HtlcKey,
+    pub amount_msat: u64,
+    pub cltv_expiry: u32,
+}
+
+/// LDK holds a whole payment (in its sense) and asks what to do with it.
+#[derive(Debug, Clone)]
+pub struct Claimable {
+    pub payment_hash: PaymentHash,
+    pub amount_msat: u64,
+    /// Height at which LDK fails it by itself.
+    pub claim_deadline: Option<u32>,
+    /// Records >= 65536 of the sender.
+    pub custom_records: BTreeMap<u64, Vec<u8>>,
+}

@@ -1,0 +1,292 @@
+//! The door of the room: make and look up invoices, hear of events, keep the time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bitcoin::Network;
+use bitcoin::hashes::{Hash, sha256};
+use lightning::sign::EntropySource;
+use lightning_types::payment::PaymentHash;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::create::{NewInvoice, Signer};
+use super::ledger::Ledger;
+use super::port::ChannelPort;
+use super::subscribe::{Announcer, InvoiceEvent, Subscription};
+use super::{InvoiceError, InvoiceView};
+use crate::amp::{PaymentAddr, SetLimits};
+use crate::ldk::KeysManager;
+use crate::storage::invoices::{
+    InvoiceKind, InvoicePage, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
+};
+use crate::storage::{StorageError, Store, Ticket};
+
+/// What we take, and how much of it we hold for strangers.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Take AMP payments that no invoice of ours asked for.
+    pub accept_amp: bool,
+    /// HTLCs of one set, and how long they are held.
+    pub set: SetLimits,
+    /// Incomplete sets at a time.
+    pub max_open_sets: usize,
+    /// HTLCs of incomplete sets on one channel, of the 483 that it can have.
+    pub max_held_per_channel: usize,
+    /// Blocks: what an invoice asks for if its maker says nothing.
+    pub default_cltv_delta: u32,
+}
+
+/// All invoices of this node.
+pub struct Registry {
+    pub(super) store: Arc<Store>,
+    pub(super) port: Arc<dyn ChannelPort>,
+    pub(super) keys: Arc<KeysManager>,
+    pub(super) limits: Limits,
+    network: Network,
+    ledger: Mutex<Ledger>,
+    announcer: Announcer,
+    /// A set got its first HTLC: the timer may be due earlier.
+    pub(super) timer: Notify,
+}
+
+impl Registry {
+    /// Opens the room. Call [`Registry::restore`] before events flow.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn new(
+        store: Arc<Store>,
+        port: Arc<dyn ChannelPort>,
+        keys: Arc<KeysManager>,
+        network: Network,
+        limits: Limits,
+    ) -> Result<Self, StorageError> {
+        let (last_add_index, last_settle_index) = store.invoice_indices()?;
+        Ok(Self {
+            announcer: Announcer::start(store.clone()),
+            store,
+            port,
+            keys,
+            limits,
+            network,
+            ledger: Mutex::new(Ledger::new(last_add_index, last_settle_index)),
+            timer: Notify::new(),
+        })
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes an ordinary invoice. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`InvoiceError`], if the request makes no sense or the hash is taken.
+    pub async fn add(&self, new: NewInvoice) -> Result<InvoiceRecord, InvoiceError> {
+        let (record, ticket) = self.add_now(new)?;
+        self.store.durable(ticket).await;
+        Ok(record)
+    }
+
+    fn add_now(&self, new: NewInvoice) -> Result<(InvoiceRecord, Ticket), InvoiceError> {
+        let checked = new.check(self.limits.default_cltv_delta)?;
+        let preimage = new
+            .preimage
+            .unwrap_or_else(|| self.keys.get_secure_random_bytes());
+        let hash = PaymentHash(sha256::Hash::hash(&preimage).to_byte_array());
+        let now = now();
+        let signer = Signer {
+            keys: &self.keys,
+            network: self.network,
+        };
+        let secret = signer.payment_secret(&new, &checked, hash, now)?;
+        let payment_request = signer.request(&new, &checked, hash, secret, now)?;
+        let mut ledger = self.ledger();
+        if ledger.hashes.get(&hash.0).is_some() || self.store.invoice_by_hash(&hash.0)?.is_some() {
+            return Err(InvoiceError::Duplicate);
+        }
+        let record = InvoiceRecord {
+            add_index: ledger.next_add_index(),
+            kind: InvoiceKind::Bolt11,
+            payment_hash: hash.0,
+            payment_addr: secret.0,
+            preimage: Some(preimage),
+            terms: InvoiceTerms {
+                memo: new.memo,
+                description_hash: new.description_hash,
+                payment_request,
+                expiry: checked.expiry,
+                cltv_delta: checked.cltv_delta,
+                private: new.private,
+            },
+            value_msat: new.value_msat,
+            created_at: now,
+            state: InvoiceState::Open,
+            settle_index: None,
+            settled_at: None,
+            amt_paid_msat: 0,
+        };
+        let ticket = self.store.submit(PutInvoice(record.clone()));
+        ledger.remember(&self.store, record.clone(), ticket);
+        self.announcer
+            .announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
+        Ok((record, ticket))
+    }
+
+    /// The invoice with this payment hash, or one of whose HTLCs has it.
+    ///
+    /// # Errors
+    /// [`InvoiceError::NotFound`], or if the database cannot be read.
+    pub fn lookup(&self, hash: &PaymentHash) -> Result<InvoiceView, InvoiceError> {
+        let record = match self.store.invoice_by_hash(&hash.0)? {
+            Some(record) => Some(record),
+            None => self.store.invoice_of_htlc(&hash.0)?,
+        };
+        Ok(self.view(record.ok_or(InvoiceError::NotFound)?)?)
+    }
+
+    /// A page of invoices, oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn list(&self, page: &InvoicePage) -> Result<Vec<InvoiceView>, StorageError> {
+        self.store
+            .invoices(page)?
+            .into_iter()
+            .map(|record| self.view(record))
+            .collect()
+    }
+
+    /// Events from now on, after those that were missed since the given indices (0: none).
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn subscribe(
+        &self,
+        add_index: u64,
+        settle_index: u64,
+    ) -> Result<Subscription, StorageError> {
+        // First the live ones, so that nothing falls between; what comes twice is left out below.
+        let live = self.announcer.subscribe();
+        let mut missed = Vec::new();
+        if add_index > 0 {
+            let page = InvoicePage {
+                index_offset: add_index,
+                limit: u64::MAX,
+                ..Default::default()
+            };
+            let added = self.store.invoices(&page)?.into_iter().map(unpaid);
+            missed.extend(added.map(InvoiceEvent::Added));
+        }
+        if settle_index > 0 {
+            missed.extend(
+                self.settled_after(settle_index)?
+                    .into_iter()
+                    .map(InvoiceEvent::Settled),
+            );
+        }
+        Ok(Subscription::new(missed, live))
+    }
+
+    fn settled_after(&self, settle_index: u64) -> Result<Vec<InvoiceView>, StorageError> {
+        let mut settled = Vec::new();
+        for record in self.store.invoices_settled_after(settle_index)? {
+            settled.push((record.settle_index, self.view(record)?));
+        }
+        for set in self.store.sets_settled_after(settle_index)? {
+            if let Some(record) = self.store.invoice(set.add_index)? {
+                let htlcs = self.store.htlcs_of_set(&set.set_id)?;
+                let index = set.settle_index;
+                settled.push((
+                    index,
+                    InvoiceView {
+                        record,
+                        htlcs,
+                        sets: vec![set],
+                    },
+                ));
+            }
+        }
+        settled.sort_by_key(|(index, _)| *index);
+        Ok(settled.into_iter().map(|(_, view)| view).collect())
+    }
+
+    fn view(&self, record: InvoiceRecord) -> Result<InvoiceView, StorageError> {
+        let htlcs = self.store.htlcs_of_invoice(record.add_index)?;
+        let sets = self.store.sets_of_invoice(record.add_index)?;
+        Ok(InvoiceView {
+            record,
+            htlcs,
+            sets,
+        })
+    }
+
+    /// `Event::PaymentClaimed`: LDK has done what was decided.
+    pub fn payment_claimed(&self, hash: &PaymentHash) {
+        self.store.submit(MarkClaimed {
+            payment_hash: hash.0,
+        });
+    }
+
+    /// Tells subscribers once the rows with this ticket are on disk.
+    pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
+        self.announcer.announce(ticket, event);
+    }
+
+    /// An invoice by payment address, the one from a moment ago included.
+    pub(super) fn find(
+        &self,
+        ledger: &Ledger,
+        addr: &PaymentAddr,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        match ledger.invoices.get(addr) {
+            Some(record) => Ok(Some(record.clone())),
+            None => self.store.invoice_by_addr(addr.as_bytes()),
+        }
+    }
+
+    /// Fails shards whose set did not complete in time, until the node stops.
+    pub async fn run_timers(&self, stop: CancellationToken) {
+        loop {
+            let due = self.expire_sets(now());
+            let wait = due.map(|due| Duration::from_secs(due.saturating_sub(now()).max(1)));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.timer.notified() => {}
+                () = sleep_or_forever(wait) => {}
+            }
+        }
+    }
+}
+
+async fn sleep_or_forever(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A new invoice, without the history that it may have by now.
+pub(super) fn unpaid(record: InvoiceRecord) -> InvoiceView {
+    let record = InvoiceRecord {
+        state: InvoiceState::Open,
+        settle_index: None,
+        settled_at: None,
+        amt_paid_msat: 0,
+        ..record
+    };
+    InvoiceView {
+        record,
+        htlcs: Vec::new(),
+        sets: Vec::new(),
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

@@ -1,0 +1,92 @@
+//! After a start: what was held goes on being held, what was decided is carried out, what LDK no
+//! longer has is closed in our books.
+
+use std::collections::{HashMap, HashSet};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentPreimage;
+
+use super::accept_amp::set_htlc;
+use super::ledger::OpenSet;
+use super::registry::{Registry, now};
+use crate::amp::{AmpRecord, HtlcKey, HtlcSet, MppRecord, PaymentAddr, SetId, Share};
+use crate::onion::Envelope;
+use crate::storage::StorageError;
+use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, ShardRecord};
+
+impl Registry {
+    /// Call it before events flow.
+    ///
+    /// # Errors
+    /// If the database cannot be read or holds what we did not write.
+    pub fn restore(&self) -> Result<(), StorageError> {
+        let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
+        for row in self.store.unresolved_htlcs()? {
+            let key = key(&row);
+            match (row.state, row.preimage) {
+                // Claims are idempotent; until PaymentClaimed came this one may not have happened.
+                (HtlcState::Settled, Some(preimage)) => self.port.claim(PaymentPreimage(preimage)),
+                _ if present.contains(&key) => self.hold_again(row)?,
+                _ => self.close(row),
+            }
+        }
+        Ok(())
+    }
+
+    fn hold_again(&self, row: HtlcRecord) -> Result<(), StorageError> {
+        let damaged = || StorageError::Damaged(format!("HTLC {} of an AMP set", row.htlc_id));
+        let shard = row.shard.as_ref().ok_or_else(damaged)?;
+        let invoice = self.store.invoice(row.add_index)?.ok_or_else(damaged)?;
+        let addr = PaymentAddr::from_bytes(invoice.payment_addr);
+        let envelope = envelope(&row, shard, addr).ok_or_else(damaged)?;
+        let set_id = envelope.amp.set_id;
+        let limits = self.limits.set;
+        let mut ledger = self.ledger();
+        let open = ledger.open.entry(set_id).or_insert_with(|| OpenSet {
+            invoice,
+            set: HtlcSet::new(set_id, limits),
+            htlcs: HashMap::new(),
+        });
+        open.htlcs.insert(key(&row), (row, envelope));
+        let held = open
+            .htlcs
+            .values()
+            .map(|(row, envelope)| set_htlc(row, envelope));
+        open.set = HtlcSet::restore(set_id, limits, held);
+        Ok(())
+    }
+
+    fn close(&self, mut row: HtlcRecord) {
+        tracing::info!(htlc_id = row.htlc_id, "an HTLC that was held is gone");
+        row.state = HtlcState::Canceled;
+        row.resolved_at = Some(now());
+        self.store.submit(PutHtlc(row));
+    }
+}
+
+fn key(row: &HtlcRecord) -> HtlcKey {
+    HtlcKey {
+        channel_id: ChannelId(row.channel_id),
+        htlc_id: row.htlc_id,
+    }
+}
+
+fn envelope(row: &HtlcRecord, shard: &ShardRecord, payment_addr: PaymentAddr) -> Option<Envelope> {
+    Some(Envelope {
+        mpp: Some(MppRecord {
+            payment_addr,
+            total_msat: row.total_msat,
+        }),
+        amp: AmpRecord {
+            share: Share::from_bytes(shard.share),
+            set_id: SetId::from_bytes(shard.set_id),
+            child_index: shard.child_index,
+        },
+        channel_id: ChannelId(row.channel_id),
+        htlc_id: row.htlc_id,
+        cltv_expiry: row.expiry_height,
+        ephemeral_key: PublicKey::from_slice(&shard.ephemeral_key).ok()?,
+        hidden: Vec::new(),
+    })
+}

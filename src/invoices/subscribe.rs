@@ -1,0 +1,130 @@
+//! Telling others about invoices: made, and settled.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc};
+
+use super::InvoiceView;
+use crate::storage::{Store, Ticket};
+
+/// As many events may wait for a slow subscriber; one that falls further behind is told so and can
+/// resume by its indices.
+const BACKLOG: usize = 4_096;
+
+/// What happened to an invoice.
+#[derive(Debug, Clone)]
+pub enum InvoiceEvent {
+    Added(InvoiceView),
+    /// The whole invoice, or with AMP one set of it: then the view has only that set.
+    Settled(InvoiceView),
+}
+
+impl InvoiceEvent {
+    /// The view that goes to subscribers.
+    pub fn view(&self) -> &InvoiceView {
+        match self {
+            Self::Added(view) | Self::Settled(view) => view,
+        }
+    }
+
+    /// What makes it the same event as another one.
+    fn id(&self) -> (bool, u64) {
+        match self {
+            Self::Added(view) => (false, view.record.add_index),
+            Self::Settled(view) => {
+                let of_set = view.sets.first().and_then(|set| set.settle_index);
+                (
+                    true,
+                    of_set.or(view.record.settle_index).unwrap_or_default(),
+                )
+            }
+        }
+    }
+}
+
+/// Sends events to all subscribers, in order, each when its rows are on disk.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    queue: mpsc::UnboundedSender<(Ticket, InvoiceEvent)>,
+    subscribers: broadcast::Sender<InvoiceEvent>,
+}
+
+impl Announcer {
+    /// The queue is as long as the disk is slow: each event in it is a payment that we received, or
+    /// an invoice that its maker still waits for.
+    pub(super) fn start(store: Arc<Store>) -> Self {
+        let (queue, waiting) = mpsc::unbounded_channel();
+        let subscribers = broadcast::Sender::new(BACKLOG);
+        tokio::spawn(announce(store, waiting, subscribers.clone()));
+        Self { queue, subscribers }
+    }
+
+    pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
+        // The other end lives as long as this one.
+        let _ = self.queue.send((ticket, event));
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<InvoiceEvent> {
+        self.subscribers.subscribe()
+    }
+}
+
+async fn announce(
+    store: Arc<Store>,
+    mut waiting: mpsc::UnboundedReceiver<(Ticket, InvoiceEvent)>,
+    subscribers: broadcast::Sender<InvoiceEvent>,
+) {
+    while let Some((ticket, mut event)) = waiting.recv().await {
+        store.durable(ticket).await;
+        if let InvoiceEvent::Settled(view) = &mut event {
+            // What all sets have paid together: only the database knows.
+            if let Ok(Some(record)) = store.invoice(view.record.add_index) {
+                view.record = record;
+            }
+        }
+        // Nobody listening is fine.
+        let _ = subscribers.send(event);
+    }
+}
+
+/// What was missed, then what happens from now on.
+pub struct Subscription {
+    missed: std::collections::VecDeque<InvoiceEvent>,
+    /// Events that were both missed and live.
+    told: std::collections::HashSet<(bool, u64)>,
+    live: broadcast::Receiver<InvoiceEvent>,
+}
+
+/// The subscriber was too slow; it resumes by its indices.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} events were missed; subscribe again with the last add_index and settle_index")]
+pub struct TooSlow(u64);
+
+impl Subscription {
+    pub(super) fn new(missed: Vec<InvoiceEvent>, live: broadcast::Receiver<InvoiceEvent>) -> Self {
+        let told = missed.iter().map(InvoiceEvent::id).collect();
+        Self {
+            missed: missed.into(),
+            told,
+            live,
+        }
+    }
+
+    /// The next event; `None` when the node stops.
+    ///
+    /// # Errors
+    /// [`TooSlow`].
+    pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, TooSlow> {
+        if let Some(event) = self.missed.pop_front() {
+            return Ok(Some(event));
+        }
+        loop {
+            match self.live.recv().await {
+                Ok(event) if self.told.remove(&event.id()) => {}
+                Ok(event) => return Ok(Some(event)),
+                Err(broadcast::error::RecvError::Lagged(count)) => return Err(TooSlow(count)),
+                Err(broadcast::error::RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! An invoice as callers see it.
+
+use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState, SetRecord};
+
+/// An invoice with its HTLCs and AMP sets at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvoiceView {
+    pub record: InvoiceRecord,
+    pub htlcs: Vec<HtlcRecord>,
+    pub sets: Vec<SetRecord>,
+}
+
+impl InvoiceView {
+    /// Paid at least once. An AMP invoice stays open for more nevertheless.
+    pub fn is_paid(&self) -> bool {
+        match self.record.kind {
+            InvoiceKind::Bolt11 => self.record.state == InvoiceState::Settled,
+            InvoiceKind::SpontaneousAmp => self.sets.iter().any(|set| set.settle_index.is_some()),
+        }
+    }
+}

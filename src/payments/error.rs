@@ -1,0 +1,35 @@
+//! Why a payment is not even started. The texts follow lnd's where lnd has the case.
+
+use crate::storage::StorageError;
+
+/// A payment that was refused before anything was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// One with this identifier is under way.
+    #[error("payment is in transition")]
+    InFlight,
+    /// The invoice was paid before.
+    #[error("invoice is already paid")]
+    AlreadyPaid,
+    /// An amount of zero.
+    #[error("amount must be specified")]
+    NoAmount,
+    /// To ourselves.
+    #[error("self-payments not allowed")]
+    SelfPayment,
+    /// Past its expiry.
+    #[error("invoice expired. Valid until {0} (seconds since 1970)")]
+    Expired(u64),
+    /// Records below 65536 belong to the protocol.
+    #[error("custom record {0} is below 65536; choose a higher type")]
+    CustomRecord(u64),
+    /// A limit that excludes every route.
+    #[error("cltv limit {limit} should be greater than {least}")]
+    CltvLimit { limit: u32, least: u32 },
+    /// The database cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Commits fail: nothing is sent that might be forgotten.
+    #[error("the node cannot write to its database ({0}); no payment is started until it can")]
+    NotWriting(String),
+}

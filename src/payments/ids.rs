@@ -1,0 +1,21 @@
+//! The names under which LDK knows our attempts.
+
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use lightning::ln::channelmanager::PaymentId;
+
+use crate::storage::payments::AttemptRecord;
+
+/// LDK's payment id of an attempt: unique for it, and computed again from its row after a restart.
+///
+/// LDK refuses a payment id that it knows, so no attempt can be sent twice.
+pub(super) fn payment_id(attempt: &AttemptRecord) -> PaymentId {
+    of(&attempt.payment_hash, attempt.attempt_id)
+}
+
+pub(super) fn of(payment_hash: &[u8; 32], attempt_id: u64) -> PaymentId {
+    let mut engine = sha256::Hash::engine();
+    engine.input(b"ampd attempt");
+    engine.input(payment_hash);
+    engine.input(&attempt_id.to_be_bytes());
+    PaymentId(sha256::Hash::from_engine(engine).to_byte_array())
+}

@@ -1,0 +1,24 @@
+//! Sending: a payment is split over routes, each attempt an HTLC of its own; what fails is tried
+//! again until the time limit; what happened is kept.
+//!
+//! [`Payments`] is the room's door. [`flow`] decides (pure), [`outbound`] is what it needs of the
+//! network, [`restore`] picks payments up again after a restart.
+//!
+//! The order that makes it safe: an attempt's row is queued before its HTLC is handed to LDK, whose
+//! monitor update is queued after it. So an HTLC never leaves whose row is not on disk, and a row
+//! whose HTLC LDK does not know was never sent.
+
+mod error;
+mod events;
+pub mod flow;
+mod ids;
+pub mod outbound;
+mod request;
+mod restore;
+mod send;
+mod view;
+
+pub use error::SendError;
+pub use request::{AmpPayment, Bolt11Payment, Limits};
+pub use send::Payments;
+pub use view::PaymentView;

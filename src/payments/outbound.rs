@@ -1,0 +1,52 @@
+//! What payments need of the Lightning network.
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
+use lightning::routing::router::Path;
+use lightning_types::payment::PaymentHash;
+use lightning_types::routing::RouteHint;
+
+use super::flow::Open;
+use crate::storage::payments::{FailureReason, PaymentTerms};
+
+/// A question to the router.
+pub struct RouteQuestion<'a> {
+    pub destination: PublicKey,
+    pub open: Open,
+    pub terms: &'a PaymentTerms,
+    pub route_hints: &'a [RouteHint],
+    /// What the last hop's payload will carry: it takes room from the hops.
+    pub onion: &'a RecipientOnionFields,
+    /// Short channel ids that failed during this payment.
+    pub failed_channels: &'a [u64],
+}
+
+/// The channels, the router, and the way out.
+pub trait Outbound: Send + Sync {
+    /// Paths that together deliver the open amount.
+    ///
+    /// # Errors
+    /// The reason why there are none, as the payment's failure.
+    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason>;
+
+    /// Hands one HTLC to LDK. What becomes of it comes back as events.
+    ///
+    /// # Errors
+    /// LDK's reason; then nothing was sent and no event comes.
+    fn send(
+        &self,
+        path: Path,
+        hash: PaymentHash,
+        onion: RecipientOnionFields,
+        id: PaymentId,
+    ) -> Result<(), String>;
+
+    /// The payment ids that LDK still knows.
+    fn known(&self) -> Vec<PaymentId>;
+
+    fn our_node_id(&self) -> PublicKey;
+
+    fn height(&self) -> u32;
+
+    fn random_bytes(&self) -> [u8; 32];
+}

@@ -1,0 +1,88 @@
+//! Payments that a restart interrupted: matched with what LDK knows, then continued.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use lightning::ln::channelmanager::PaymentId;
+
+use super::flow::Flow;
+use super::ids;
+use super::send::{Payments, Recipient, lock, new_active, now, now_ns, parse_key};
+use crate::invoices::decode::DecodedInvoice;
+use crate::storage::StorageError;
+use crate::storage::payments::{AttemptState, PaymentRecord};
+
+/// Seconds after the start during which "no route" only means that channels are not usable yet.
+const PATIENCE: u64 = 30;
+
+impl Payments {
+    /// Takes up what was in flight. Call it before events flow, and [`Payments::resume`] after.
+    ///
+    /// An attempt in flight that LDK does not know never left, or its failure is about to be told:
+    /// either way it is open again, under another payment hash or at least another payment id.
+    ///
+    /// # Errors
+    /// If the database cannot be read or holds what we did not write.
+    pub fn restore(self: &Arc<Self>) -> Result<Vec<[u8; 32]>, StorageError> {
+        let known: HashSet<PaymentId> = self.outbound.known().into_iter().collect();
+        let mut identifiers = Vec::new();
+        for record in self.store.payments_in_flight()? {
+            let identifier = record.identifier;
+            let recipient = recipient(&record)?;
+            let attempts = self.store.attempts(record.payment_index)?;
+            let active = new_active(Flow::restore(record, attempts), recipient, now() + PATIENCE);
+            let unsent: Vec<u64> = {
+                let running = lock(&active.flow);
+                let in_flight = running
+                    .flow
+                    .attempts
+                    .iter()
+                    .filter(|a| a.state == AttemptState::InFlight);
+                in_flight
+                    .filter(|a| !known.contains(&ids::payment_id(a)))
+                    .map(|a| a.attempt_id)
+                    .collect()
+            };
+            {
+                let mut running = lock(&active.flow);
+                for attempt_id in unsent {
+                    running.flow.failed(attempt_id, None, now_ns());
+                    self.store_attempt(&running, attempt_id);
+                }
+            }
+            self.adopt(identifier, active);
+            identifiers.push(identifier);
+        }
+        Ok(identifiers)
+    }
+
+    /// Goes on with restored payments: sends what is open, or ends what has nothing left to do.
+    pub fn resume(self: &Arc<Self>, identifiers: Vec<[u8; 32]>) {
+        for identifier in identifiers {
+            self.spawn_advance(identifier);
+        }
+    }
+}
+
+fn recipient(record: &PaymentRecord) -> Result<Recipient, StorageError> {
+    let damaged =
+        |what: &str| StorageError::Damaged(format!("payment {}: {what}", record.payment_index));
+    let terms = &record.terms;
+    let (metadata, route_hints) = if terms.payment_request.is_empty() {
+        (None, Vec::new())
+    } else {
+        let invoice: DecodedInvoice = terms
+            .payment_request
+            .parse()
+            .map_err(|_| damaged("its payment request"))?;
+        (invoice.payment_metadata, invoice.route_hints)
+    };
+    Ok(Recipient {
+        destination: parse_key(&terms.destination).ok_or_else(|| damaged("its destination"))?,
+        payment_addr: terms
+            .payment_addr
+            .ok_or_else(|| damaged("no payment address"))?,
+        metadata,
+        route_hints,
+    })
+}

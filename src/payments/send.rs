@@ -1,0 +1,546 @@
+//! The door of the room: start a payment, follow it, look it up.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bitcoin::hex::{DisplayHex, FromHex};
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
+use lightning::routing::router::Path;
+use lightning_types::routing::RouteHint;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use super::flow::{Ending, Flow, Hashes, NewAttempt, Open, ShardRandomness, Step};
+use super::outbound::{Outbound, RouteQuestion};
+use super::request::{self, AmpPayment, BLOCK_PADDING, Bolt11Payment, Limits};
+use super::{PaymentView, SendError, ids};
+use crate::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share, Splitter};
+use crate::onion;
+use crate::storage::payments::{
+    FailureReason, HopRecord, PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutAttempt,
+    PutPayment,
+};
+use crate::storage::{Health, StorageError, Store, Ticket};
+
+/// What goes into the onion of every attempt, and does not change.
+#[derive(Clone)]
+pub(super) struct Recipient {
+    pub(super) destination: PublicKey,
+    pub(super) payment_addr: [u8; 32],
+    pub(super) metadata: Option<Vec<u8>>,
+    pub(super) route_hints: Vec<RouteHint>,
+}
+
+/// A payment that is under way.
+pub(super) struct Active {
+    pub(super) flow: Mutex<Running>,
+    pub(super) view: watch::Sender<PaymentView>,
+}
+
+/// What the lock of an active payment guards.
+pub(super) struct Running {
+    pub(super) flow: Flow,
+    pub(super) recipient: Recipient,
+    pub(super) failed_channels: Vec<u64>,
+    /// Until then "no route" is not the end: after a start channels are not usable at once.
+    pub(super) patient_until: u64,
+}
+
+/// All payments of this node.
+pub struct Payments {
+    pub(super) store: Arc<Store>,
+    pub(super) outbound: Arc<dyn Outbound>,
+    runtime: tokio::runtime::Handle,
+    /// By identifier: payments that have not ended, and those whose end is not yet on disk.
+    active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
+    /// By LDK's payment id: the payment and the attempt.
+    attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
+    next_payment: AtomicU64,
+    next_attempt: AtomicU64,
+    any: watch::Sender<()>,
+}
+
+impl Payments {
+    /// Opens the room. Call [`Payments::restore`] before events flow.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn new(
+        store: Arc<Store>,
+        outbound: Arc<dyn Outbound>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Arc<Self>, StorageError> {
+        let (last_payment, last_attempt) = store.payment_indices()?;
+        Ok(Arc::new(Self {
+            store,
+            outbound,
+            runtime,
+            active: Mutex::default(),
+            attempts: Mutex::default(),
+            next_payment: AtomicU64::new(last_payment + 1),
+            next_attempt: AtomicU64::new(last_attempt + 1),
+            any: watch::Sender::new(()),
+        }))
+    }
+
+    /// Starts an AMP payment. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`SendError`]; then nothing was sent.
+    pub async fn send_amp(
+        self: &Arc<Self>,
+        payment: AmpPayment,
+    ) -> Result<watch::Receiver<PaymentView>, SendError> {
+        let p = payment;
+        request::check(
+            p.amount_msat,
+            p.final_cltv_delta,
+            &p.custom_records,
+            &p.limits,
+        )?;
+        let root = Share::from_bytes(self.outbound.random_bytes());
+        let set_id = SetId::from_bytes(self.outbound.random_bytes());
+        let random_addr = || PaymentAddr::from_bytes(self.outbound.random_bytes());
+        let payment_addr = p.payment_addr.unwrap_or_else(random_addr).to_bytes();
+        let mut terms = terms(p.destination, p.amount_msat, p.final_cltv_delta, p.limits);
+        terms.payment_addr = Some(payment_addr);
+        terms.custom_records = p.custom_records;
+        let mut record = self.record(set_id.to_bytes(), terms);
+        record.root = Some(Zeroizing::new(root.to_bytes()));
+        let recipient = Recipient {
+            destination: p.destination,
+            payment_addr,
+            metadata: None,
+            route_hints: Vec::new(),
+        };
+        self.start(
+            Flow::new(record, Hashes::Amp(Splitter::new(root))),
+            recipient,
+        )
+        .await
+    }
+
+    /// Starts the payment of a BOLT 11 invoice. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`SendError`]; then nothing was sent.
+    pub async fn send_bolt11(
+        self: &Arc<Self>,
+        payment: Bolt11Payment,
+    ) -> Result<watch::Receiver<PaymentView>, SendError> {
+        let p = payment;
+        request::check(
+            p.amount_msat,
+            p.final_cltv_delta,
+            &p.custom_records,
+            &p.limits,
+        )?;
+        if p.expires_at <= now() {
+            return Err(SendError::Expired(p.expires_at));
+        }
+        let mut terms = terms(p.destination, p.amount_msat, p.final_cltv_delta, p.limits);
+        terms.payment_request = p.payment_request;
+        terms.payment_addr = Some(p.payment_secret.0);
+        terms.custom_records = p.custom_records;
+        if !p.multi_part {
+            terms.max_parts = 1;
+        }
+        let record = self.record(p.payment_hash.0, terms);
+        let recipient = Recipient {
+            destination: p.destination,
+            payment_addr: p.payment_secret.0,
+            metadata: p.payment_metadata,
+            route_hints: p.route_hints,
+        };
+        self.start(Flow::new(record, Hashes::Bolt11(p.payment_hash)), recipient)
+            .await
+    }
+
+    /// The payment with this identifier (payment hash, or set_id for AMP), with its updates if it
+    /// is under way.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn track(
+        &self,
+        identifier: &[u8; 32],
+    ) -> Result<Option<watch::Receiver<PaymentView>>, StorageError> {
+        if let Some(active) = lock(&self.active).get(identifier) {
+            return Ok(Some(active.view.subscribe()));
+        }
+        let Some(record) = self.store.payment(identifier)? else {
+            return Ok(None);
+        };
+        let attempts = self.store.attempts(record.payment_index)?;
+        Ok(Some(
+            watch::Sender::new(PaymentView { record, attempts }).subscribe(),
+        ))
+    }
+
+    /// A page of the history.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn list(&self, page: &PaymentPage) -> Result<Vec<PaymentView>, StorageError> {
+        let with_attempts = |record: PaymentRecord| {
+            let attempts = self.store.attempts(record.payment_index)?;
+            Ok(PaymentView { record, attempts })
+        };
+        self.store
+            .payments(page)?
+            .into_iter()
+            .map(with_attempts)
+            .collect()
+    }
+
+    /// How many payments there are in all.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn count(&self) -> Result<u64, StorageError> {
+        self.store.count_payments()
+    }
+
+    fn record(&self, identifier: [u8; 32], terms: PaymentTerms) -> PaymentRecord {
+        PaymentRecord {
+            payment_index: self.next_payment.fetch_add(1, Ordering::Relaxed),
+            identifier,
+            created_at_ns: now_ns(),
+            state: PaymentState::InFlight,
+            failure_reason: FailureReason::None,
+            preimage: None,
+            root: None,
+            terms,
+        }
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        flow: Flow,
+        recipient: Recipient,
+    ) -> Result<watch::Receiver<PaymentView>, SendError> {
+        if recipient.destination == self.outbound.our_node_id() {
+            return Err(SendError::SelfPayment);
+        }
+        if let Health::Failing(why) = &*self.store.health().borrow() {
+            return Err(SendError::NotWriting(why.clone()));
+        }
+        let ticket = self.store_new(&flow, recipient)?;
+        let identifier = flow.record.identifier;
+        let updates = lock(&self.active)
+            .get(&identifier)
+            .map(|a| a.view.subscribe());
+        self.spawn_advance(identifier);
+        self.store.durable(ticket).await;
+        // It was put there a few lines above and leaves only with its end on disk.
+        Ok(updates.unwrap_or_else(|| watch::Sender::new(view(&flow)).subscribe()))
+    }
+
+    /// Under one lock: no other payment with this identifier, and then this one is the one.
+    fn store_new(&self, flow: &Flow, recipient: Recipient) -> Result<Ticket, SendError> {
+        let identifier = flow.record.identifier;
+        let mut active = lock(&self.active);
+        let earlier = match active.get(&identifier) {
+            Some(active) => Some(active.view.borrow().record.state),
+            None => self.store.payment(&identifier)?.map(|record| record.state),
+        };
+        match earlier {
+            Some(PaymentState::InFlight) => return Err(SendError::InFlight),
+            Some(PaymentState::Succeeded) => return Err(SendError::AlreadyPaid),
+            Some(PaymentState::Failed) | None => {}
+        }
+        let ticket = self.store.submit(PutPayment(flow.record.clone()));
+        active.insert(identifier, new_active(flow.clone(), recipient, 0));
+        Ok(ticket)
+    }
+
+    pub(super) fn adopt(&self, identifier: [u8; 32], active: Arc<Active>) {
+        for attempt in &lock(&active.flow).flow.attempts {
+            self.register(ids::payment_id(attempt), &active, attempt.attempt_id);
+        }
+        lock(&self.active).insert(identifier, active);
+    }
+
+    fn register(&self, id: PaymentId, active: &Arc<Active>, attempt_id: u64) {
+        lock(&self.attempts).insert(id, (active.clone(), attempt_id));
+    }
+
+    /// The payment and the attempt behind LDK's payment id.
+    pub(super) fn attempt(&self, id: &PaymentId) -> Option<(Arc<Active>, u64)> {
+        lock(&self.attempts).get(id).cloned()
+    }
+
+    /// Route finding takes its time: it has no place in an event handler or on the runtime.
+    pub(super) fn spawn_advance(self: &Arc<Self>, identifier: [u8; 32]) {
+        let payments = self.clone();
+        self.runtime
+            .spawn_blocking(move || payments.advance(&identifier));
+    }
+
+    fn spawn_advance_later(self: &Arc<Self>, identifier: [u8; 32]) {
+        let payments = self.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            payments.spawn_advance(identifier);
+        });
+    }
+
+    /// Does what is to be done for the payment: sends what is open, or notes its end.
+    fn advance(self: &Arc<Self>, identifier: &[u8; 32]) {
+        let Some(active) = lock(&self.active).get(identifier).cloned() else {
+            return;
+        };
+        let mut running = lock(&active.flow);
+        while let Step::Send(open) = running.flow.step(now()) {
+            match self.find_paths(&running, open) {
+                Ok(paths) => self.send_paths(&active, &mut running, paths),
+                Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
+                    if now() < running.patient_until =>
+                {
+                    self.spawn_advance_later(*identifier);
+                    break;
+                }
+                Err(reason) => running.flow.give_up(reason),
+            }
+        }
+        self.settle_up(&active, &mut running);
+    }
+
+    fn find_paths(&self, running: &Running, open: Open) -> Result<Vec<Path>, FailureReason> {
+        let terms = &running.flow.record.terms;
+        // The largest record 14 there is: the child index is not known yet (as in lnd).
+        let sample = running
+            .flow
+            .record
+            .root
+            .is_some()
+            .then_some((Share::ZERO, u32::MAX));
+        let onion = onion_fields(running, sample).ok_or(FailureReason::Error)?;
+        self.outbound.find_paths(&RouteQuestion {
+            destination: running.recipient.destination,
+            open,
+            terms,
+            route_hints: &running.recipient.route_hints,
+            onion: &onion,
+            failed_channels: &running.failed_channels,
+        })
+    }
+
+    fn send_paths(&self, active: &Arc<Active>, running: &mut Running, paths: Vec<Path>) {
+        let height = self.outbound.height();
+        for path in paths {
+            let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
+            let random = self.shard_randomness();
+            let hops = hops(&path, height);
+            match running.flow.attempt(attempt_id, hops, random, now_ns()) {
+                Ok(attempt) => self.send_attempt(active, running, path, &attempt),
+                Err(error) => {
+                    tracing::error!("cannot split the root of a payment: {error}");
+                    running.flow.give_up(FailureReason::Error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// First the row, then the HTLC: see the room's description.
+    fn send_attempt(
+        &self,
+        active: &Arc<Active>,
+        running: &mut Running,
+        path: Path,
+        attempt: &NewAttempt,
+    ) {
+        if let Some(row) = running.flow.attempts.last() {
+            self.store.submit(PutAttempt(row.clone()));
+        }
+        let id = ids::of(&attempt.hash.0, attempt.attempt_id);
+        self.register(id, active, attempt.attempt_id);
+        let sent = onion_fields(running, attempt.shard.clone())
+            .ok_or_else(|| "the onion cannot be built".to_owned())
+            .and_then(|onion| self.outbound.send(path, attempt.hash, onion, id));
+        if let Err(reason) = sent {
+            tracing::warn!("an attempt was not sent: {reason}");
+            lock(&self.attempts).remove(&id);
+            running.flow.failed(attempt.attempt_id, None, now_ns());
+            running.flow.give_up(FailureReason::Error);
+            self.store_attempt(running, attempt.attempt_id);
+        }
+    }
+
+    pub(super) fn store_attempt(&self, running: &Running, attempt_id: u64) {
+        let row = running
+            .flow
+            .attempts
+            .iter()
+            .find(|a| a.attempt_id == attempt_id);
+        if let Some(row) = row {
+            self.store.submit(PutAttempt(row.clone()));
+        }
+    }
+
+    /// Notes the end if it is one, and tells those who follow the payment.
+    pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running) {
+        match running.flow.step(now()) {
+            Step::End(ending) if running.flow.record.state == PaymentState::InFlight => {
+                self.end(active, running, ending);
+            }
+            _ => {
+                active.view.send_replace(view(&running.flow));
+            }
+        }
+    }
+
+    /// What callers are told of an end is on disk first.
+    fn end(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running, ending: Ending) {
+        running.flow.end(ending);
+        let ticket = self.store.submit(PutPayment(running.flow.record.clone()));
+        let view = view(&running.flow);
+        let (payments, active) = (self.clone(), active.clone());
+        self.runtime.spawn(async move {
+            payments.store.durable(ticket).await;
+            payments.forget(&active, &view);
+            active.view.send_replace(view);
+            payments.any.send_replace(());
+        });
+    }
+
+    fn forget(&self, active: &Arc<Active>, view: &PaymentView) {
+        let mut all = lock(&self.active);
+        if all
+            .get(&view.record.identifier)
+            .is_some_and(|found| Arc::ptr_eq(found, active))
+        {
+            all.remove(&view.record.identifier);
+        }
+        drop(all);
+        let mut attempts = lock(&self.attempts);
+        for attempt in &view.attempts {
+            attempts.remove(&ids::payment_id(attempt));
+        }
+    }
+
+    fn shard_randomness(&self) -> ShardRandomness {
+        let [a, b, c, d, ..] = self.outbound.random_bytes();
+        let index = u32::from_be_bytes([a, b, c, d]);
+        ShardRandomness {
+            share: self.outbound.random_bytes(),
+            index,
+        }
+    }
+}
+
+pub(super) fn new_active(flow: Flow, recipient: Recipient, patient_until: u64) -> Arc<Active> {
+    let view = watch::Sender::new(view(&flow));
+    let running = Running {
+        flow,
+        recipient,
+        failed_channels: Vec::new(),
+        patient_until,
+    };
+    Arc::new(Active {
+        flow: Mutex::new(running),
+        view,
+    })
+}
+
+fn view(flow: &Flow) -> PaymentView {
+    PaymentView {
+        record: flow.record.clone(),
+        attempts: flow.attempts.clone(),
+    }
+}
+
+fn terms(
+    destination: PublicKey,
+    amount_msat: u64,
+    final_cltv_delta: u32,
+    limits: Limits,
+) -> PaymentTerms {
+    PaymentTerms {
+        destination: destination.serialize().to_lower_hex_string(),
+        amount_msat,
+        fee_limit_msat: limits.fee_limit_msat,
+        final_cltv_delta: final_cltv_delta.saturating_add(BLOCK_PADDING),
+        cltv_limit: limits.cltv_limit,
+        max_parts: limits.max_parts,
+        max_shard_msat: limits.max_shard_msat,
+        outgoing_channels: limits.outgoing_channels,
+        last_hop: limits
+            .last_hop
+            .map(|key| key.serialize().to_lower_hex_string()),
+        deadline: now().saturating_add(limits.timeout_seconds),
+        ..PaymentTerms::default()
+    }
+}
+
+/// The final hop's records. All attempts carry the payment's whole amount as total, which LDK's own
+/// fields cannot say.
+fn onion_fields(running: &Running, shard: Option<(Share, u32)>) -> Option<RecipientOnionFields> {
+    let record = &running.flow.record;
+    let mpp = MppRecord {
+        payment_addr: PaymentAddr::from_bytes(running.recipient.payment_addr),
+        total_msat: record.terms.amount_msat,
+    };
+    let set_id = SetId::from_bytes(record.identifier);
+    let amp = shard.map(|(share, child_index)| AmpRecord {
+        share,
+        set_id,
+        child_index,
+    });
+    let metadata = running.recipient.metadata.as_deref();
+    let custom: Vec<_> = record.terms.custom_records.clone().into_iter().collect();
+    onion::recipient_fields(&mpp, amp.as_ref(), metadata, &custom)
+        .inspect_err(|error| tracing::error!("cannot build an onion: {error}"))
+        .ok()
+}
+
+/// The path as callers see it, amounts summed up from the end.
+fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
+    let mut forward = 0u64;
+    let mut expiry = height;
+    let mut hops: Vec<HopRecord> = Vec::new();
+    for (position, hop) in path.hops.iter().rev().enumerate() {
+        // LDK puts the delivered amount into the last hop's fee.
+        let fee_msat = if position == 0 { 0 } else { hop.fee_msat };
+        if position == 0 {
+            forward = hop.fee_msat;
+            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
+        }
+        hops.push(HopRecord {
+            node_id: hop.pubkey.serialize().to_lower_hex_string(),
+            scid: hop.short_channel_id,
+            amt_to_forward_msat: forward,
+            fee_msat,
+            expiry,
+        });
+        if position > 0 {
+            forward = forward.saturating_add(hop.fee_msat);
+            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
+        }
+    }
+    hops.reverse();
+    hops
+}
+
+pub(super) fn parse_key(hex: &str) -> Option<PublicKey> {
+    PublicKey::from_slice(&Vec::from_hex(hex).ok()?).ok()
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn now() -> u64 {
+    now_ns() / 1_000_000_000
+}
+
+pub(super) fn now_ns() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
