@@ -1,4 +1,5 @@
 //! ampd: a standalone Lightning node on LDK that sends and receives Atomic Multi-path Payments.
 
+pub mod chain;
 pub mod ldk;
 pub mod logger;
