@@ -3,3 +3,4 @@
 pub mod chain;
 pub mod ldk;
 pub mod logger;
+pub mod wallet;
