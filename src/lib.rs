@@ -1,9 +1,14 @@
 //! ampd: a standalone Lightning node on LDK that sends and receives Atomic Multi-path Payments.
 
 pub mod amp;
+pub mod chain;
+pub mod channels;
 pub mod invoices;
 pub mod ldk;
 pub mod logger;
 pub mod onion;
 pub mod payments;
+pub mod peers;
+pub mod routing;
 pub mod storage;
+pub mod wallet;

@@ -1,0 +1,65 @@
+//! bitcoind as lightning-block-sync's source of blocks and of unspent outputs.
+
+use bitcoin::consensus::encode::deserialize_hex;
+use bitcoin::{Block, BlockHash, OutPoint};
+use lightning_block_sync::gossip::UtxoSource;
+use lightning_block_sync::http::JsonResponse;
+use lightning_block_sync::{AsyncBlockSourceResult, BlockData, BlockHeaderData, BlockSource};
+use serde_json::{Value, json};
+
+use super::bitcoind::Bitcoind;
+use super::error::ChainError;
+
+impl Bitcoind {
+    async fn header(&self, hash: &BlockHash) -> Result<BlockHeaderData, ChainError> {
+        let value: Value = self.call("getblockheader", &[json!(hash)]).await?;
+        let header: Result<BlockHeaderData, std::io::Error> = JsonResponse(value).try_into();
+        header.map_err(|e| self.bad_answer("getblockheader", &e.to_string()))
+    }
+
+    async fn block(&self, hash: &BlockHash) -> Result<Block, ChainError> {
+        let hex: String = self.call("getblock", &[json!(hash), json!(0)]).await?;
+        deserialize_hex(&hex).map_err(|e| self.bad_answer("getblock", &e.to_string()))
+    }
+
+    async fn is_unspent(&self, outpoint: OutPoint) -> Result<bool, ChainError> {
+        let params = [json!(outpoint.txid), json!(outpoint.vout), json!(false)];
+        let output: Value = self.call("gettxout", &params).await?;
+        Ok(!output.is_null())
+    }
+}
+
+impl BlockSource for Bitcoind {
+    fn get_header<'a>(
+        &'a self,
+        hash: &'a BlockHash,
+        _height: Option<u32>,
+    ) -> AsyncBlockSourceResult<'a, BlockHeaderData> {
+        Box::pin(async move { Ok(self.header(hash).await?) })
+    }
+
+    fn get_block<'a>(&'a self, hash: &'a BlockHash) -> AsyncBlockSourceResult<'a, BlockData> {
+        Box::pin(async move { Ok(BlockData::FullBlock(self.block(hash).await?)) })
+    }
+
+    /// Also checks the network: another bitcoind may have taken the address while we run.
+    fn get_best_block(&self) -> AsyncBlockSourceResult<'_, (BlockHash, Option<u32>)> {
+        Box::pin(async move {
+            let info = self.check().await?;
+            Ok((info.best_block, Some(info.blocks)))
+        })
+    }
+}
+
+impl UtxoSource for Bitcoind {
+    fn get_block_hash_by_height<'a>(
+        &'a self,
+        height: u32,
+    ) -> AsyncBlockSourceResult<'a, BlockHash> {
+        Box::pin(async move { Ok(self.block_hash(height).await?) })
+    }
+
+    fn is_output_unspent<'a>(&'a self, outpoint: OutPoint) -> AsyncBlockSourceResult<'a, bool> {
+        Box::pin(async move { Ok(self.is_unspent(outpoint).await?) })
+    }
+}

@@ -1,0 +1,25 @@
+//! The chain room: everything that talks to bitcoind.
+//!
+//! [`Bitcoind`] is the only RPC client. On top of it: [`FeeEstimates`] for LDK and the wallet,
+//! the [`Broadcaster`], the block [`sync`] and the [`gossip`] checks. Nothing here knows a
+//! channel, a payment or the wallet.
+
+mod auth;
+mod bitcoind;
+mod block_source;
+mod broadcast;
+mod error;
+mod fees;
+pub mod gossip;
+mod headers;
+mod http_status;
+pub mod sync;
+
+pub use auth::RpcAuth;
+pub use bitcoind::{Bitcoind, ChainInfo, EstimateMode, RpcAddress};
+pub use broadcast::Broadcaster;
+pub use error::ChainError;
+pub use fees::FeeEstimates;
+
+#[cfg(test)]
+pub(crate) mod test_server;

@@ -1,0 +1,377 @@
+//! Keeps listeners (LDK's monitors and manager, the wallet, the sweeper) on bitcoind's best chain.
+//!
+//! First [`catch_up`] brings each listener from the block at which it stopped to the tip; then
+//! [`CaughtUp::follow`] polls for new tips in a task. A bitcoind that is away makes the node
+//! degraded, not dead: [`Health`] says so, and the polling goes on.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bitcoin::block::Header;
+use bitcoin::{Block, BlockHash, Network};
+use lightning::chain::transaction::TransactionData;
+use lightning::chain::{BestBlock, Listen};
+use lightning_block_sync::poll::{ChainPoller, ChainTip, ValidatedBlockHeader};
+use lightning_block_sync::{
+    AsyncBlockSourceResult, BlockData, BlockHeaderData, BlockSource, BlockSourceError, SpvClient,
+    init,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::bitcoind::{Bitcoind, ChainInfo};
+use super::error::ChainError;
+use super::headers::RecentHeaders;
+
+/// Pause between polls of bitcoind for a new block, if the config says nothing else.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same on regtest, where blocks come when a test wants them.
+pub const REGTEST_POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Pause between polls while bitcoind is away.
+const DEGRADED_POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A listener that may be called from another thread.
+pub type Listener = dyn Listen + Send + Sync;
+
+/// The best block that all listeners have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Its height.
+    pub height: u32,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// The time in its header, in seconds since 1970.
+    pub time: u32,
+}
+
+/// Whether the node can follow the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// The last poll succeeded.
+    Ok,
+    /// It did not, with the reason as one line.
+    Degraded(String),
+}
+
+/// The pause between polls that fits `network`.
+pub fn default_poll_interval(network: Network) -> Duration {
+    match network {
+        Network::Regtest => REGTEST_POLL_INTERVAL,
+        _ => POLL_INTERVAL,
+    }
+}
+
+/// Brings each listener from its own best block to bitcoind's tip.
+///
+/// A block that several listeners lack is fetched once. The listeners are told of blocks that a
+/// reorg removed meanwhile.
+///
+/// # Errors
+/// [`ChainError::UnknownBlock`] and [`ChainError::Pruned`] are found before any listener is
+/// called. After another error the listeners may stand at different blocks; they can be given
+/// again with their then best blocks.
+pub async fn catch_up(
+    bitcoind: Arc<Bitcoind>,
+    listeners: Vec<(BestBlock, &Listener)>,
+) -> Result<CaughtUp, ChainError> {
+    let info = bitcoind.check().await?;
+    for (best, _) in &listeners {
+        if !bitcoind.knows_block(&best.block_hash).await? {
+            let (address, hash, height) = (bitcoind.address(), best.block_hash, best.height);
+            return Err(ChainError::UnknownBlock {
+                address,
+                hash,
+                height,
+            });
+        }
+    }
+    let lowest = listeners.iter().map(|(best, _)| best.height).min();
+    check_pruning(&bitcoind, &info, lowest)?;
+
+    let behind = lowest.map_or(0, |height| info.blocks.saturating_sub(height));
+    tracing::info!(height = info.blocks, behind, "catching up with the chain");
+    let listeners = listeners
+        .into_iter()
+        .map(|(best, l)| (best.block_hash, l))
+        .collect();
+    let mut headers = RecentHeaders::default();
+    let synced =
+        init::synchronize_listeners(&*bitcoind, bitcoind.network(), &mut headers, listeners).await;
+    let tip = synced.map_err(|e| chain_error(&bitcoind, e))?;
+    Ok(CaughtUp {
+        bitcoind,
+        headers,
+        tip,
+    })
+}
+
+/// The blocks above `lowest` (the lowest best block of all listeners) must still be there.
+fn check_pruning(
+    bitcoind: &Bitcoind,
+    info: &ChainInfo,
+    lowest: Option<u32>,
+) -> Result<(), ChainError> {
+    let (Some(lowest), Some(first_kept), true) = (lowest, info.prune_height, info.pruned) else {
+        return Ok(());
+    };
+    let needed = lowest.saturating_add(1);
+    if needed >= first_kept || needed > info.blocks {
+        return Ok(());
+    }
+    Err(ChainError::Pruned {
+        address: bitcoind.address(),
+        needed,
+        lacking: first_kept - 1,
+    })
+}
+
+/// All listeners are at the same tip.
+pub struct CaughtUp {
+    bitcoind: Arc<Bitcoind>,
+    headers: RecentHeaders,
+    tip: ValidatedBlockHeader,
+}
+
+/// What the task of [`CaughtUp::follow`] reports.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// The best block that the listener has seen.
+    pub tip: watch::Receiver<Tip>,
+    /// Whether bitcoind can be followed.
+    pub health: watch::Receiver<Health>,
+}
+
+impl CaughtUp {
+    /// The block at which all listeners are now.
+    pub fn tip(&self) -> Tip {
+        tip_of(&self.tip.header, self.tip.height)
+    }
+
+    /// The same in LDK's type, for a ChannelManager that is made anew.
+    pub fn best_block(&self) -> BestBlock {
+        self.tip.to_best_block()
+    }
+
+    /// Splits into the reports and the task that follows the tip until `stop` is cancelled.
+    ///
+    /// The task is for `tokio::spawn`; it calls `listener` with each block that comes or goes.
+    /// A poll that is under way when `stop` comes is given up between two calls of the listener.
+    pub fn follow(
+        self,
+        listener: Arc<Listener>,
+        poll_interval: Duration,
+        stop: CancellationToken,
+    ) -> (Following, impl Future<Output = ()> + Send + 'static) {
+        let (tip_sender, tip) = watch::channel(self.tip());
+        let (health_sender, health) = watch::channel(Health::Ok);
+        let reports = Reports {
+            tip: tip_sender,
+            health: health_sender,
+        };
+        let task = follow_tip(self, listener, poll_interval, reports, stop);
+        (Following { tip, health }, task)
+    }
+}
+
+struct Reports {
+    tip: watch::Sender<Tip>,
+    health: watch::Sender<Health>,
+}
+
+impl Reports {
+    /// Publishes the state of bitcoind; one log line per change.
+    fn health(&self, state: Health) {
+        self.health.send_if_modified(|now| {
+            if *now == state {
+                return false;
+            }
+            match &state {
+                Health::Ok => tracing::info!("bitcoind is back"),
+                Health::Degraded(reason) => tracing::warn!("degraded: {reason}"),
+            }
+            *now = state;
+            true
+        });
+    }
+
+    fn tip(&self, tip: Tip) {
+        self.tip
+            .send_if_modified(|now| std::mem::replace(now, tip) != tip);
+    }
+}
+
+async fn follow_tip(
+    start: CaughtUp,
+    listener: Arc<Listener>,
+    poll_interval: Duration,
+    reports: Reports,
+    stop: CancellationToken,
+) {
+    let CaughtUp {
+        bitcoind,
+        mut headers,
+        tip,
+    } = start;
+    let seen = Seen {
+        listener,
+        tip: Mutex::new(tip_of(&tip.header, tip.height)),
+    };
+    let source = Witness {
+        bitcoind: &bitcoind,
+        last_error: Mutex::new(None),
+    };
+    let poller = ChainPoller::new(&source, bitcoind.network());
+    let mut client = SpvClient::new(tip, poller, &mut headers, &seen);
+    loop {
+        let polled = tokio::select! {
+            polled = client.poll_best_tip() => polled,
+            () = stop.cancelled() => return,
+        };
+        let health = judge(polled.map(|(tip, _)| tip), seen.tip(), &source);
+        let pause = match health {
+            Health::Ok => poll_interval,
+            Health::Degraded(_) => poll_interval.max(DEGRADED_POLL_INTERVAL),
+        };
+        reports.tip(seen.tip());
+        reports.health(health);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// What a poll says of bitcoind.
+///
+/// lightning-block-sync reports a better tip as found even if it could not fetch its blocks, and
+/// swallows why. So the listener's tip is compared, and the reason comes from the [`Witness`].
+fn judge(polled: Result<ChainTip, BlockSourceError>, ours: Tip, source: &Witness<'_>) -> Health {
+    let last_error = source.take_error();
+    let unknown = || "blocks could not be fetched from bitcoind".to_owned();
+    match polled {
+        Ok(ChainTip::Common) => Health::Ok,
+        Ok(ChainTip::Better(theirs)) if theirs.header.block_hash() == ours.hash => Health::Ok,
+        Ok(ChainTip::Better(_)) => Health::Degraded(last_error.unwrap_or_else(unknown)),
+        Ok(ChainTip::Worse(theirs)) => {
+            let address = source.bitcoind.address();
+            let (ours, theirs) = (ours.height, theirs.height);
+            Health::Degraded(
+                ChainError::Behind {
+                    address,
+                    ours,
+                    theirs,
+                }
+                .to_string(),
+            )
+        }
+        Err(error) => Health::Degraded(chain_error(source.bitcoind, error).to_string()),
+    }
+}
+
+/// The real listener, and the tip to which it was brought.
+struct Seen {
+    listener: Arc<Listener>,
+    tip: Mutex<Tip>,
+}
+
+impl Seen {
+    fn tip(&self) -> Tip {
+        *self.tip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_tip(&self, tip: Tip) {
+        *self.tip.lock().unwrap_or_else(PoisonError::into_inner) = tip;
+    }
+}
+
+impl Listen for Seen {
+    fn filtered_block_connected(&self, header: &Header, txs: &TransactionData, height: u32) {
+        self.listener.filtered_block_connected(header, txs, height);
+        self.set_tip(tip_of(header, height));
+    }
+
+    fn block_connected(&self, block: &Block, height: u32) {
+        self.listener.block_connected(block, height);
+        let tip = tip_of(&block.header, height);
+        self.set_tip(tip);
+        tracing::debug!(height, hash = %tip.hash, "block connected");
+    }
+
+    fn blocks_disconnected(&self, fork_point: BestBlock) {
+        tracing::info!(
+            fork_height = fork_point.height,
+            "reorg: blocks disconnected"
+        );
+        self.listener.blocks_disconnected(fork_point);
+        // The fork point's header is not given; its time is replaced by the next block's at once.
+        let time = self.tip().time;
+        self.set_tip(Tip {
+            height: fork_point.height,
+            hash: fork_point.block_hash,
+            time,
+        });
+    }
+}
+
+/// A bitcoind that remembers why its last failed call failed.
+struct Witness<'a> {
+    bitcoind: &'a Bitcoind,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Witness<'_> {
+    fn note<T>(&self, result: Result<T, BlockSourceError>) -> Result<T, BlockSourceError> {
+        result.map_err(|error| {
+            let error = chain_error(self.bitcoind, error);
+            let mut last = self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *last = Some(error.to_string());
+            error.into()
+        })
+    }
+
+    fn take_error(&self) -> Option<String> {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl BlockSource for Witness<'_> {
+    fn get_header<'a>(
+        &'a self,
+        hash: &'a BlockHash,
+        height: Option<u32>,
+    ) -> AsyncBlockSourceResult<'a, BlockHeaderData> {
+        Box::pin(async move { self.note(self.bitcoind.get_header(hash, height).await) })
+    }
+
+    fn get_block<'a>(&'a self, hash: &'a BlockHash) -> AsyncBlockSourceResult<'a, BlockData> {
+        Box::pin(async move { self.note(self.bitcoind.get_block(hash).await) })
+    }
+
+    fn get_best_block(&self) -> AsyncBlockSourceResult<'_, (BlockHash, Option<u32>)> {
+        Box::pin(async move { self.note(self.bitcoind.get_best_block().await) })
+    }
+}
+
+/// Our own error again, or what lightning-block-sync found wrong with bitcoind's data.
+fn chain_error(bitcoind: &Bitcoind, error: BlockSourceError) -> ChainError {
+    match error.into_inner().downcast::<ChainError>() {
+        Ok(error) => *error,
+        Err(other) => bitcoind.bad_answer("getblock", &other.to_string()),
+    }
+}
+
+fn tip_of(header: &Header, height: u32) -> Tip {
+    Tip {
+        height,
+        hash: header.block_hash(),
+        time: header.time,
+    }
+}

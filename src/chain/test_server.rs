@@ -1,0 +1,168 @@
+//! A real HTTP server with canned answers, for tests of how bitcoind's answers are understood.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bitcoin::Network;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Bitcoind, RpcAddress, RpcAuth};
+
+/// What the server sends for one call.
+#[derive(Clone)]
+pub(crate) enum Reply {
+    /// These bytes, then the connection is closed.
+    Raw(Vec<u8>),
+    /// Nothing at all, with the connection held open.
+    Silence,
+}
+
+impl Reply {
+    pub(crate) fn result(result: Value) -> Self {
+        Self::json(
+            "200 OK",
+            &json!({"result": result, "error": null, "id": "0"}),
+        )
+    }
+
+    /// With status 200, as bitcoind answers JSON-RPC 2.0; after a 500, its answer to JSON-RPC 1.x,
+    /// lightning-block-sync asks a second time, which would upset the order of the replies.
+    pub(crate) fn error(code: i64, message: &str) -> Self {
+        let error = json!({"code": code, "message": message});
+        let body = json!({"result": null, "error": error, "id": "0"});
+        Self::json("200 OK", &body)
+    }
+
+    pub(crate) fn empty(status: &str) -> Self {
+        Self::Raw(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes())
+    }
+
+    fn json(status: &str, body: &Value) -> Self {
+        let body = body.to_string();
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        Self::Raw((head + &body).into_bytes())
+    }
+}
+
+/// Answers calls with the given replies in turn, the last one for ever; notes the requests.
+pub(crate) struct TestServer {
+    port: u16,
+    requests: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl TestServer {
+    pub(crate) fn start(replies: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                answer(stream, &replies, &noted, &mut held);
+            }
+        });
+        Self { port, requests }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn bitcoind(&self) -> Bitcoind {
+        bitcoind_at(self.port, user_password())
+    }
+
+    /// The methods that were called.
+    pub(crate) fn methods(&self) -> Vec<String> {
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(method, _)| method.clone())
+            .collect()
+    }
+
+    /// The Authorization headers that came.
+    pub(crate) fn credentials(&self) -> Vec<String> {
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, auth)| auth.clone())
+            .collect()
+    }
+}
+
+pub(crate) fn user_password() -> RpcAuth {
+    let password = Zeroizing::new("password".to_owned());
+    RpcAuth::UserPassword {
+        user: "user".to_owned(),
+        password,
+    }
+}
+
+pub(crate) fn bitcoind_at(port: u16, auth: RpcAuth) -> Bitcoind {
+    let address = RpcAddress {
+        host: "127.0.0.1".to_owned(),
+        port,
+    };
+    Bitcoind::new(address, auth, Network::Regtest).with_limit(Duration::from_secs(2))
+}
+
+/// A port at which nothing listens.
+pub(crate) fn unreachable_bitcoind() -> Bitcoind {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    bitcoind_at(listener.local_addr().unwrap().port(), user_password())
+}
+
+fn answer(
+    mut stream: TcpStream,
+    replies: &[Reply],
+    requests: &Mutex<Vec<(String, String)>>,
+    held: &mut Vec<TcpStream>,
+) {
+    // A connection without a request is a knock.
+    let Some(request) = read_request(&stream) else {
+        return;
+    };
+    let call = {
+        let mut requests = requests.lock().unwrap();
+        requests.push(request);
+        requests.len() - 1
+    };
+    match &replies[call.min(replies.len() - 1)] {
+        Reply::Raw(bytes) => {
+            let _ = stream.write_all(bytes);
+        }
+        Reply::Silence => held.push(stream),
+    }
+}
+
+fn read_request(stream: &TcpStream) -> Option<(String, String)> {
+    let mut reader = BufReader::new(stream);
+    let (mut length, mut auth) = (0, String::new());
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        match line.trim_end().split_once(": ") {
+            Some(("Content-Length", value)) => length = value.parse().ok()?,
+            Some(("Authorization", value)) => auth = value.to_owned(),
+            None if line.trim_end().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let body: Value = serde_json::from_slice(&body).ok()?;
+    Some((body["method"].as_str()?.to_owned(), auth))
+}

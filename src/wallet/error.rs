@@ -1,0 +1,116 @@
+//! What the wallet refuses, each in one line; lnd's words where lnd has known ones.
+
+use bitcoin::{Amount, Network, Txid};
+
+use super::log::ChangeLogError;
+
+/// A refused or failed wallet operation.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// The coins do not cover amount and fees of a send. The beginning is lnd's text.
+    #[error(
+        "insufficient funds available to construct transaction: have {} sat, need {} sat \
+         including fees", have.to_sat(), need.to_sat()
+    )]
+    InsufficientFunds {
+        /// Spendable coins.
+        have: Amount,
+        /// Amount and fees.
+        need: Amount,
+    },
+    /// The same for a channel's funding, in lnd's words.
+    #[error(
+        "not enough witness outputs to create funding transaction, need {need} only have {have} \
+         available"
+    )]
+    InsufficientFunding {
+        /// Spendable coins.
+        have: Amount,
+        /// Amount and fees.
+        need: Amount,
+    },
+    /// Too little would be left to bump the fees of anchor channels. The beginning is lnd's text.
+    #[error(
+        "reserved wallet balance invalidated: transaction would leave insufficient funds for fee \
+         bumping anchor channel closings: {} sat of {} sat have to stay", left.to_sat(),
+        reserve.to_sat()
+    )]
+    Reserve {
+        /// What the transaction would leave.
+        left: Amount,
+        /// What has to stay.
+        reserve: Amount,
+    },
+    /// Not a Bitcoin address.
+    #[error("invalid address {address}: {reason}")]
+    BadAddress {
+        /// What was given.
+        address: String,
+        /// Why it cannot be read.
+        reason: String,
+    },
+    /// An address of another network. lnd's text.
+    #[error("address: {address} is not valid for this network: {network}")]
+    OtherNetworkAddress {
+        /// What was given.
+        address: String,
+        /// The node's network.
+        network: Network,
+    },
+    /// The amount is too small for an output that other nodes relay.
+    #[error(
+        "amount of {} sat is below the dust limit of {} sat for this address", amount.to_sat(),
+        limit.to_sat()
+    )]
+    Dust {
+        /// What was asked for.
+        amount: Amount,
+        /// The least that this kind of output may carry.
+        limit: Amount,
+    },
+    /// The fee rate is below what is relayed, or so high that it must be a mistake.
+    #[error(
+        "fee rate of {sat_per_kw} sat/kw is out of range: choose {min} to {max} sat/kw \
+         (1 sat/vB is 250 sat/kw)"
+    )]
+    FeeRate {
+        /// What was asked for, in sat per 1000 weight units.
+        sat_per_kw: u64,
+        /// Lowest allowed.
+        min: u64,
+        /// Highest allowed.
+        max: u64,
+    },
+    /// No such transaction of ours waits for its confirmation.
+    #[error("transaction {0} is not an unconfirmed transaction of this wallet")]
+    NotPending(Txid),
+    /// A transaction cannot be cancelled because a later one spends its change.
+    #[error("transaction {0} cannot be cancelled: a later transaction spends its change")]
+    ChangeSpent(Txid),
+    /// The stored wallet belongs to another seed.
+    #[error(
+        "the stored wallet was made from another seed: put the right seed file in place, or choose \
+         another data directory"
+    )]
+    OtherSeed,
+    /// The stored wallet belongs to another network.
+    #[error(
+        "the stored wallet is for {stored}, but this node is on {ours}: correct network, or choose \
+         another data directory"
+    )]
+    OtherNetwork {
+        /// The stored wallet's network.
+        stored: Network,
+        /// The node's network.
+        ours: Network,
+    },
+    /// The stored changes could not be read.
+    #[error("cannot read the stored wallet: {0}")]
+    Load(#[source] ChangeLogError),
+    /// A stored change is not what this version wrote.
+    #[error("the stored wallet is damaged or from a newer ampd ({0}): restore a backup of it")]
+    Damaged(String),
+    /// A key could not be derived, or bdk met a case that cannot occur with our descriptors.
+    #[error("wallet failure: {0}")]
+    Internal(String),
+}

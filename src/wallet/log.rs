@@ -1,0 +1,168 @@
+//! The wallet's memory: a log of changes, written before anything leaves the wallet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+
+use bdk_wallet::ChangeSet;
+use bdk_wallet::chain::Merge;
+use bitcoin::Txid;
+use serde::{Deserialize, Serialize};
+
+use super::error::WalletError;
+
+/// Why a stored log could not be read.
+pub type ChangeLogError = Box<dyn Error + Send + Sync>;
+
+/// More records than this are merged into one when the wallet is opened.
+const COMPACT_ABOVE: usize = 500;
+
+/// Blocks of the wallet's chain that stay when the log is compacted: deeper reorgs do not happen.
+const KEEP_BLOCKS: usize = 2016;
+
+/// An append-only list of opaque records, kept by the storage room.
+///
+/// What was appended must be durable before, or with, anything that is enqueued after it (a
+/// ChannelManager snapshot, an answer to a caller). No method may wait for the disk: they are
+/// called while the wallet is locked. A failing disk is the storage room's to handle: it stops
+/// everything that comes after, and goes on in the same order when it can.
+pub trait ChangeLog: Send + Sync {
+    /// All records in the order in which they were appended.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn load(&self) -> Result<Vec<Vec<u8>>, ChangeLogError>;
+
+    /// Adds one record.
+    fn append(&self, record: Vec<u8>);
+
+    /// Replaces all records by one that holds their sum, at once or not at all.
+    fn replace(&self, record: Vec<u8>);
+}
+
+/// One record: what changed in bdk's wallet, and which transactions wait for LDK's decision.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// bdk's changes.
+    #[serde(default)]
+    pub(super) bdk: ChangeSet,
+    /// Funding transactions: `true` while only LDK may send them, `false` when that has ended.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) held: BTreeMap<Txid, bool>,
+}
+
+impl Record {
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, WalletError> {
+        serde_json::to_vec(self).map_err(|e| WalletError::Internal(e.to_string()))
+    }
+
+    fn merge(&mut self, later: Record) {
+        self.bdk.merge(later.bdk);
+        self.held.extend(later.held);
+    }
+
+    /// The transactions that only LDK may send.
+    pub(super) fn held_now(&self) -> BTreeSet<Txid> {
+        self.held
+            .iter()
+            .filter(|(_, held)| **held)
+            .map(|(txid, _)| *txid)
+            .collect()
+    }
+
+    /// The latest time at which a transaction was noted or cancelled, in seconds since 1970.
+    pub(super) fn latest_time(&self) -> u64 {
+        let graph = &self.bdk.tx_graph;
+        graph
+            .last_seen
+            .values()
+            .chain(graph.last_evicted.values())
+            .copied()
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Drops old blocks in which nothing of ours happened, and decisions that are over.
+    fn compact(&mut self) {
+        let anchored: BTreeSet<u32> = self
+            .bdk
+            .tx_graph
+            .anchors
+            .iter()
+            .map(|(at, _)| at.block_id.height)
+            .collect();
+        let blocks = &mut self.bdk.local_chain.blocks;
+        blocks.retain(|_, hash| hash.is_some());
+        let keep_from = blocks
+            .keys()
+            .rev()
+            .nth(KEEP_BLOCKS - 1)
+            .copied()
+            .unwrap_or(0);
+        blocks
+            .retain(|height, _| *height == 0 || *height >= keep_from || anchored.contains(height));
+        self.held.retain(|_, held| *held);
+    }
+}
+
+/// Reads the whole log as one record, `None` if it is empty; shortens a long one.
+pub(super) fn load(log: &dyn ChangeLog) -> Result<Option<Record>, WalletError> {
+    let records = log.load().map_err(WalletError::Load)?;
+    let mut whole: Option<Record> = None;
+    for bytes in &records {
+        let record: Record =
+            serde_json::from_slice(bytes).map_err(|e| WalletError::Damaged(e.to_string()))?;
+        match &mut whole {
+            None => whole = Some(record),
+            Some(whole) if belongs(&whole.bdk, &record.bdk) => whole.merge(record),
+            Some(_) => return Err(WalletError::Damaged("records of two wallets".to_owned())),
+        }
+    }
+    if let Some(whole) = &mut whole
+        && records.len() > COMPACT_ABOVE
+    {
+        whole.compact();
+        log.replace(whole.to_bytes()?);
+    }
+    Ok(whole)
+}
+
+/// bdk only has debug assertions against merging the changes of two wallets.
+fn belongs(first: &ChangeSet, later: &ChangeSet) -> bool {
+    (later.network.is_none() || later.network == first.network)
+        && (later.descriptor.is_none() || later.descriptor == first.descriptor)
+        && (later.change_descriptor.is_none() || later.change_descriptor == first.change_descriptor)
+}
+
+#[cfg(test)]
+mod tests {
+    use bdk_wallet::chain::{BlockId, ConfirmationBlockTime};
+    use bitcoin::BlockHash;
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+
+    #[test]
+    fn compaction_keeps_genesis_recent_blocks_and_those_with_our_transactions() {
+        let hash = BlockHash::all_zeros();
+        let mut record = Record::default();
+        record.bdk.local_chain.blocks = (0..5_000).map(|h| (h, Some(hash))).collect();
+        record.bdk.local_chain.blocks.insert(4_000, None);
+        let block_id = BlockId { height: 123, hash };
+        let anchor = ConfirmationBlockTime {
+            block_id,
+            confirmation_time: 1,
+        };
+        record
+            .bdk
+            .tx_graph
+            .anchors
+            .insert((anchor, Txid::all_zeros()));
+        record.held.insert(Txid::all_zeros(), false);
+        record.compact();
+        let kept: Vec<u32> = record.bdk.local_chain.blocks.keys().copied().collect();
+        assert_eq!(kept[..2], [0, 123]);
+        assert_eq!(kept.len(), 2 + KEEP_BLOCKS);
+        assert_eq!(kept.last(), Some(&4_999));
+        assert!(record.held.is_empty());
+    }
+}
