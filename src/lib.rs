@@ -1,4 +1,7 @@
 //! ampd: a standalone Lightning node on LDK that sends and receives Atomic Multi-path Payments.
 
+pub mod channels;
 pub mod ldk;
 pub mod logger;
+pub mod peers;
+pub mod routing;
