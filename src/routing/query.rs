@@ -142,8 +142,10 @@ pub enum NoRoute {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use lightning::routing::router::Payee;
     use lightning::types::payment::PaymentSecret;
+
+    use super::*;
 
     fn query() -> RouteQuery {
         let payee = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
@@ -154,8 +156,14 @@ mod tests {
     fn padding_is_added_to_the_final_delta() {
         let onion = RecipientOnionFields::secret_only(PaymentSecret([1; 32]));
         let parameters = query().parameters(&onion, false, 100).unwrap();
-        let delta = parameters.payment_params.payee.final_cltv_expiry_delta();
-        assert_eq!(delta, Some(83));
+        let Payee::Clear {
+            final_cltv_expiry_delta,
+            ..
+        } = parameters.payment_params.payee
+        else {
+            panic!("a public key is not a blinded path");
+        };
+        assert_eq!(final_cltv_expiry_delta, 83);
         assert_eq!(parameters.max_total_routing_fee_msat, Some(1_000));
     }
 
