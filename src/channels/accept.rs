@@ -1,0 +1,182 @@
+//! Decides which channels peers may open to us.
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::InboundChannelFunds;
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::types::ChannelId;
+use lightning::types::features::ChannelTypeFeatures;
+
+use super::balance::has_anchors;
+use super::id::UserChannelId;
+use super::list::{ChannelState, state};
+use super::open::describe;
+use crate::ldk::ChannelManager;
+
+/// On-chain sat to keep for each anchor channel, so that its force close can be paid for (lnd's).
+pub const RESERVE_PER_CHANNEL_SAT: u64 = 10_000;
+/// The reserve grows with the channels up to this many (lnd's): not all are forced at once.
+const RESERVED_CHANNELS: u64 = 10;
+
+/// What a request must satisfy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptRules {
+    /// The smallest channel, sat.
+    pub min_channel_sat: u64,
+    /// Channels of one peer that may wait for confirmations (lnd's `maxpendingchannels`).
+    pub max_pending_per_peer: usize,
+    /// On-chain sat to have for each anchor channel, up to ten of them. With 0, a node without
+    /// coins can receive channels, as lnd's can; it then relies on the peer to close them well.
+    pub reserve_per_channel_sat: u64,
+}
+
+/// Sat that the wallet could spend now.
+pub type SpendableSat = dyn Fn() -> u64 + Send + Sync;
+
+/// Why a request is refused; the text goes to the peer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    #[error("chan size of {asked} sat is below min chan size of {min} sat")]
+    TooSmall { asked: u64, min: u64 },
+    #[error("Number of pending channels exceed maximum")]
+    TooManyPending,
+    #[error("channels without confirmations are not accepted")]
+    ZeroConf,
+    #[error("channels funded by both sides are not accepted")]
+    DualFunded,
+    #[error("not enough funds in reserve to accept an anchor channel")]
+    Reserve,
+    /// LDK's reason, or no randomness for the channel's number.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A peer's wish to open a channel to us, from LDK's event.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub temporary_channel_id: ChannelId,
+    pub counterparty_node_id: PublicKey,
+    pub funding_satoshis: u64,
+    pub channel_negotiation_type: InboundChannelFunds,
+    pub channel_type: ChannelTypeFeatures,
+    pub is_announced: bool,
+}
+
+/// Answers requests for channels.
+pub struct Acceptor {
+    manager: Arc<ChannelManager>,
+    rules: AcceptRules,
+    spendable: Arc<SpendableSat>,
+}
+
+impl Acceptor {
+    pub fn new(
+        manager: Arc<ChannelManager>,
+        rules: AcceptRules,
+        spendable: Arc<SpendableSat>,
+    ) -> Self {
+        Self {
+            manager,
+            rules,
+            spendable,
+        }
+    }
+
+    /// Accepts or refuses; LDK keeps the peer waiting until one of them is done.
+    pub fn open_channel_request(&self, request: &Request) {
+        let existing = self.manager.list_channels();
+        let decision = self
+            .rules
+            .check(request, &existing, (self.spendable)())
+            .and_then(|()| self.accept(request));
+        let peer = request.counterparty_node_id;
+        match decision {
+            Ok(()) => tracing::info!(%peer, sat = request.funding_satoshis, "channel accepted"),
+            Err(refusal) => {
+                tracing::info!(%peer, sat = request.funding_satoshis, %refusal, "channel refused");
+                self.refuse(request, &refusal);
+            }
+        }
+    }
+
+    fn accept(&self, request: &Request) -> Result<(), Refusal> {
+        let id = UserChannelId::draw(false, !request.is_announced)
+            .map_err(|error| Refusal::Failed(error.to_string()))?;
+        self.manager
+            .accept_inbound_channel(
+                &request.temporary_channel_id,
+                &request.counterparty_node_id,
+                id.value(),
+                None,
+            )
+            .map_err(|error| Refusal::Failed(describe(&error)))
+    }
+
+    fn refuse(&self, request: &Request, refusal: &Refusal) {
+        let refused = self.manager.force_close_broadcasting_latest_txn(
+            &request.temporary_channel_id,
+            &request.counterparty_node_id,
+            refusal.to_string(),
+        );
+        if let Err(error) = refused {
+            // The peer went away, or LDK refused the request itself: it is gone either way.
+            tracing::debug!(error = describe(&error), "the refused channel is gone");
+        }
+    }
+}
+
+impl AcceptRules {
+    /// Whether the request may be accepted beside the channels that exist.
+    fn check(
+        &self,
+        request: &Request,
+        existing: &[ChannelDetails],
+        spendable_sat: u64,
+    ) -> Result<(), Refusal> {
+        let (asked, min) = (request.funding_satoshis, self.min_channel_sat);
+        if asked < min {
+            return Err(Refusal::TooSmall { asked, min });
+        }
+        if matches!(
+            request.channel_negotiation_type,
+            InboundChannelFunds::DualFunded
+        ) {
+            return Err(Refusal::DualFunded);
+        }
+        if request.channel_type.requires_zero_conf() {
+            return Err(Refusal::ZeroConf);
+        }
+        if pending_with(existing, &request.counterparty_node_id) >= self.max_pending_per_peer {
+            return Err(Refusal::TooManyPending);
+        }
+        let anchors = request.channel_type.supports_anchors_zero_fee_htlc_tx();
+        if anchors && spendable_sat < self.reserve_sat(existing) {
+            return Err(Refusal::Reserve);
+        }
+        Ok(())
+    }
+
+    /// What the wallet must hold with one more anchor channel, sat.
+    fn reserve_sat(&self, existing: &[ChannelDetails]) -> u64 {
+        let anchored = existing
+            .iter()
+            .filter(|channel| has_anchors(channel))
+            .count() as u64
+            + 1;
+        self.reserve_per_channel_sat
+            .saturating_mul(anchored.min(RESERVED_CHANNELS))
+    }
+}
+
+/// Channels with this peer that cannot be used yet, whoever opened them (as lnd counts).
+fn pending_with(existing: &[ChannelDetails], peer: &PublicKey) -> usize {
+    existing
+        .iter()
+        .filter(|channel| channel.counterparty.node_id == *peer)
+        .filter(|channel| state(channel) == ChannelState::Opening)
+        .count()
+}
+
+#[cfg(test)]
+mod tests;

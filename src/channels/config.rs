@@ -1,0 +1,185 @@
+//! LDK's channel settings for a node that routes, each with its reason.
+//!
+//! LDK's defaults are those of a phone wallet: few HTLCs, a tenth of the channel in flight, no
+//! anchors, no forwarding. What follows differs from them on purpose.
+
+use lightning::util::config::{MaxDustHTLCExposure, UserConfig};
+
+/// Blocks that a peer who force-closes waits for its money. LDK's default, and about lnd's for
+/// small channels: one day for us to notice and punish a revoked state.
+pub const REMOTE_CSV_DELAY_BLOCKS: u16 = 144;
+
+/// HTLCs that a peer may have in flight towards us: the most that BOLT 2 allows.
+pub const MAX_ACCEPTED_HTLCS: u16 = 483;
+
+/// The smallest HTLC that we take, in msat.
+pub const MIN_HTLC_MSAT: u64 = 1;
+
+/// The reserve that a peer keeps on its side, in millionths of the capacity (1 %, as lnd).
+const RESERVE_PPM: u32 = 10_000;
+
+/// The largest channel in sat, ours or a peer's: 10 BTC, lnd's limit with `wumbo-channels`.
+pub const MAX_CHANNEL_SAT: u64 = 1_000_000_000;
+
+/// The smallest channel in sat that lnd opens or accepts by default.
+pub const MIN_CHANNEL_SAT: u64 = 20_000;
+
+/// The least `cltv-expiry-delta` in blocks that LDK accepts for a forward.
+pub const MIN_CLTV_DELTA_BLOCKS: u16 = 48;
+
+/// Dust in msat that may be at risk in one channel: 500,000 sat, lnd's `channel-max-fee-exposure`.
+///
+/// An HTLC below the dust limit (354 sat) has no output of its own: a force close gives it to the
+/// miners. LDK's default grows with the fee rate and allows 2,530 sat at 1 sat/vB: seven small AMP
+/// shards would fill it. A full channel of 483 such HTLCs needs 170,982 sat.
+const MAX_DUST_MSAT: u64 = 500_000_000;
+
+/// The part of the config file that concerns channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelSettings {
+    /// Fixed fee of a forward in msat (lnd: 1000).
+    pub base_fee_msat: u32,
+    /// Proportional fee of a forward in millionths (lnd: 1).
+    pub fee_rate_ppm: u32,
+    /// Blocks between the expiry of a forward's incoming and outgoing HTLC (lnd: 80).
+    pub cltv_delta_blocks: u16,
+    /// Confirmations that we ask for before a channel which a peer funds can be used (lnd: 3).
+    pub min_depth_blocks: u32,
+    /// The smallest channel in sat that a peer may open to us.
+    pub min_channel_sat: u64,
+}
+
+impl Default for ChannelSettings {
+    fn default() -> Self {
+        Self {
+            base_fee_msat: 1000,
+            fee_rate_ppm: 1,
+            cltv_delta_blocks: 80,
+            min_depth_blocks: 3,
+            min_channel_sat: MIN_CHANNEL_SAT,
+        }
+    }
+}
+
+/// The settings that cannot be used, and what to do.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingsError {
+    /// LDK refuses forwards with a smaller delta, so the channel would forward nothing.
+    #[error("cltv delta of {0} blocks is too small: use {MIN_CLTV_DELTA_BLOCKS} or more")]
+    CltvDelta(u16),
+    /// A channel without confirmations can be taken back by whoever funds it.
+    #[error("minimum depth of 0 confirmations is not safe: use 1 or more")]
+    MinDepth,
+    /// No channel could satisfy both limits.
+    #[error("smallest channel of {0} sat is above the largest ({MAX_CHANNEL_SAT} sat)")]
+    MinChannel(u64),
+}
+
+/// LDK's configuration for this node.
+pub fn user_config(settings: &ChannelSettings) -> Result<UserConfig, SettingsError> {
+    check(settings)?;
+    let mut config = UserConfig::default();
+    handshake(&mut config, settings);
+    limits(&mut config, settings);
+    forwarding(&mut config, settings);
+    // We look at each request ourselves: size, number, on-chain reserve (see `accept`).
+    config.manually_accept_inbound_channels = true;
+    // A private channel of ours is still a channel that we are paid to forward over, as in lnd.
+    config.accept_forwards_to_priv_channels = true;
+    Ok(config)
+}
+
+fn check(settings: &ChannelSettings) -> Result<(), SettingsError> {
+    if settings.cltv_delta_blocks < MIN_CLTV_DELTA_BLOCKS {
+        return Err(SettingsError::CltvDelta(settings.cltv_delta_blocks));
+    }
+    if settings.min_depth_blocks == 0 {
+        return Err(SettingsError::MinDepth);
+    }
+    if settings.min_channel_sat > MAX_CHANNEL_SAT {
+        return Err(SettingsError::MinChannel(settings.min_channel_sat));
+    }
+    Ok(())
+}
+
+/// What we ask of a peer when a channel is made.
+fn handshake(config: &mut UserConfig, settings: &ChannelSettings) {
+    let handshake = &mut config.channel_handshake_config;
+    // An AMP or MPP payment is many HTLCs; 50, LDK's default, is soon reached at a busy node.
+    handshake.our_max_accepted_htlcs = MAX_ACCEPTED_HTLCS;
+    // 10 %, LDK's default, would refuse an amount for which the channel has ample balance.
+    handshake.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
+    // The fee of a force close is paid when it is broadcast, by its child, not guessed when the
+    // channel is opened. Costs an on-chain reserve.
+    handshake.negotiate_anchors_zero_fee_htlc_tx = true;
+    // Public unless the caller says otherwise, as lnd's `openchannel`.
+    handshake.announce_for_forwarding = true;
+    // A script promised now cannot be changed at the close, so a delivery address would be refused.
+    handshake.commit_upfront_shutdown_pubkey = false;
+    handshake.minimum_depth = settings.min_depth_blocks;
+    handshake.our_to_self_delay = REMOTE_CSV_DELAY_BLOCKS;
+    handshake.our_htlc_minimum_msat = MIN_HTLC_MSAT;
+    handshake.their_channel_reserve_proportional_millionths = RESERVE_PPM;
+}
+
+/// What we put up with from a peer.
+fn limits(config: &mut UserConfig, settings: &ChannelSettings) {
+    let limits = &mut config.channel_handshake_limits;
+    // On, LDK's default, refuses every private channel, as our own default is to announce.
+    limits.force_announced_channel_preference = false;
+    limits.min_funding_satoshis = settings.min_channel_sat;
+    limits.max_funding_satoshis = MAX_CHANNEL_SAT;
+}
+
+/// What a forward costs, and what we risk for it.
+fn forwarding(config: &mut UserConfig, settings: &ChannelSettings) {
+    let channel = &mut config.channel_config;
+    channel.forwarding_fee_base_msat = settings.base_fee_msat;
+    channel.forwarding_fee_proportional_millionths = settings.fee_rate_ppm;
+    channel.cltv_expiry_delta = settings.cltv_delta_blocks;
+    channel.max_dust_htlc_exposure = MaxDustHTLCExposure::FixedLimitMsat(MAX_DUST_MSAT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_reach_ldk() {
+        let settings = ChannelSettings {
+            base_fee_msat: 7,
+            fee_rate_ppm: 11,
+            cltv_delta_blocks: 99,
+            min_depth_blocks: 2,
+            min_channel_sat: 50_000,
+        };
+        let config = user_config(&settings).unwrap();
+        assert_eq!(config.channel_config.forwarding_fee_base_msat, 7);
+        assert_eq!(
+            config.channel_config.forwarding_fee_proportional_millionths,
+            11
+        );
+        assert_eq!(config.channel_config.cltv_expiry_delta, 99);
+        assert_eq!(config.channel_handshake_config.minimum_depth, 2);
+        assert_eq!(config.channel_handshake_limits.min_funding_satoshis, 50_000);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        let refused = |change: fn(&mut ChannelSettings)| {
+            let mut settings = ChannelSettings::default();
+            change(&mut settings);
+            user_config(&settings).unwrap_err()
+        };
+        assert_eq!(
+            refused(|s| s.cltv_delta_blocks = 47),
+            SettingsError::CltvDelta(47)
+        );
+        assert_eq!(refused(|s| s.min_depth_blocks = 0), SettingsError::MinDepth);
+        let huge = MAX_CHANNEL_SAT + 1;
+        assert_eq!(
+            refused(|s| s.min_channel_sat = MAX_CHANNEL_SAT + 1),
+            SettingsError::MinChannel(huge)
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! The channels that we have, with everything about them that LDK can tell.
+
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channel_state::{ChannelDetails, ChannelShutdownState};
+use lightning::ln::types::ChannelId;
+use lightning::types::payment::PaymentHash;
+
+use super::balance::{self, ChannelBalance};
+use super::config::REMOTE_CSV_DELAY_BLOCKS;
+use crate::ldk::ChannelManager;
+
+/// Where a channel is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelState {
+    /// The funding transaction is being negotiated, or waits for confirmations.
+    Opening,
+    /// Ready for payments, whether the peer is connected or not.
+    Open,
+    /// A cooperative close is under way.
+    Closing,
+}
+
+/// The form of the commitment transaction, in lnd's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitmentType {
+    StaticRemoteKey,
+    Anchors,
+}
+
+/// An HTLC that is not settled yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingHtlc {
+    pub incoming: bool,
+    pub amount_msat: u64,
+    pub payment_hash: PaymentHash,
+    /// The height at which it times out.
+    pub expiry_height: u32,
+    /// Its index in its direction; none while it waits to be sent.
+    pub htlc_id: Option<u64>,
+}
+
+/// A channel of ours.
+///
+/// `balance` is exact in msat and what both ends agree on; [`Self::local_balance_sat`] is what lnd
+/// calls `local_balance`.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    pub channel_id: ChannelId,
+    pub peer: PublicKey,
+    /// None until the funding transaction is known.
+    pub channel_point: Option<OutPoint>,
+    pub state: ChannelState,
+    /// Payments can pass now: open, and the peer is connected.
+    pub active: bool,
+    /// Block, transaction and output of the funding, once it is confirmed.
+    pub scid: Option<u64>,
+    /// Other numbers by which this channel is known between the two of us.
+    pub alias_scids: Vec<u64>,
+    pub capacity_sat: u64,
+    pub balance: ChannelBalance,
+    /// Fee of our current commitment transaction, sat; the opener pays it.
+    pub commit_fee_sat: u64,
+    pub commit_weight: u64,
+    /// Sat per 1000 weight units.
+    pub fee_per_kw: u32,
+    pub commitment_type: CommitmentType,
+    /// Whether we opened the channel.
+    pub initiator: bool,
+    pub private: bool,
+    pub pending_htlcs: Vec<PendingHtlc>,
+    /// Blocks that we wait for our money after our own force close.
+    pub local_csv_delay: u16,
+    /// Blocks that the peer waits; the same for every channel that we make.
+    pub remote_csv_delay: u16,
+    /// What must stay on our side, sat.
+    pub local_reserve_sat: u64,
+    /// What must stay on the peer's side, sat.
+    pub remote_reserve_sat: u64,
+    /// The smallest HTLC that we take, msat.
+    pub local_min_htlc_msat: u64,
+    /// The smallest HTLC that the peer takes, msat.
+    pub remote_min_htlc_msat: u64,
+    /// The most that the peer may have in flight to us, msat.
+    pub local_max_in_flight_msat: u64,
+    /// The most that we may have in flight to the peer, msat.
+    pub remote_max_in_flight_msat: u64,
+    /// What we could send now in one HTLC, msat.
+    pub sendable_msat: u64,
+    pub confirmations: u32,
+    /// Confirmations that make the channel usable; unknown until the peer accepts.
+    pub confirmations_required: Option<u32>,
+    /// Fixed fee of a forward, msat.
+    pub base_fee_msat: u32,
+    /// Proportional fee of a forward, millionths.
+    pub fee_rate_ppm: u32,
+    /// Blocks between the expiries of a forward.
+    pub cltv_delta_blocks: u16,
+    /// LDK does not count the updates of a channel: always 0.
+    pub num_updates: u64,
+}
+
+impl Channel {
+    /// What we would get from our commitment transaction, sat: lnd's `local_balance`.
+    pub fn local_balance_sat(&self) -> u64 {
+        self.after_opener_costs(self.balance.local_msat, self.initiator)
+    }
+
+    /// What the peer would get, sat: lnd's `remote_balance`.
+    pub fn remote_balance_sat(&self) -> u64 {
+        self.after_opener_costs(self.balance.remote_msat, !self.initiator)
+    }
+
+    /// The opener's side pays for the commitment and its anchors, as far as it has the money.
+    fn after_opener_costs(&self, balance_msat: u64, opener: bool) -> u64 {
+        let anchors = match self.commitment_type {
+            CommitmentType::Anchors => balance::ANCHORS_SAT,
+            CommitmentType::StaticRemoteKey => 0,
+        };
+        let costs = if opener {
+            self.commit_fee_sat.saturating_add(anchors)
+        } else {
+            0
+        };
+        (balance_msat / 1000).saturating_sub(costs)
+    }
+}
+
+/// All channels that LDK manages, in the order of their ids (LDK's own order is random).
+pub fn channels(manager: &ChannelManager) -> Vec<Channel> {
+    let mut channels: Vec<Channel> = manager.list_channels().iter().map(channel).collect();
+    channels.sort_by_key(|channel| channel.channel_id.0);
+    channels
+}
+
+/// The state of one channel.
+pub fn state(channel: &ChannelDetails) -> ChannelState {
+    let shutdown = channel.channel_shutdown_state;
+    if shutdown.is_some_and(|shutdown| shutdown != ChannelShutdownState::NotShuttingDown) {
+        ChannelState::Closing
+    } else if channel.is_channel_ready {
+        ChannelState::Open
+    } else {
+        ChannelState::Opening
+    }
+}
+
+/// LDK's description of a channel in our terms.
+pub fn channel(details: &ChannelDetails) -> Channel {
+    let config = details.config.unwrap_or_default();
+    let anchors = balance::has_anchors(details);
+    let max_in_flight = details.channel_value_satoshis.saturating_mul(1000);
+    Channel {
+        channel_id: details.channel_id,
+        peer: details.counterparty.node_id,
+        channel_point: details
+            .funding_txo
+            .map(|point| point.into_bitcoin_outpoint()),
+        state: state(details),
+        active: details.is_usable,
+        scid: details.short_channel_id,
+        alias_scids: [details.outbound_scid_alias, details.inbound_scid_alias]
+            .into_iter()
+            .flatten()
+            .collect(),
+        capacity_sat: details.channel_value_satoshis,
+        balance: balance::channel_balance(details),
+        commit_fee_sat: balance::commitment_fee_sat(details),
+        commit_weight: balance::commitment_weight(details),
+        fee_per_kw: details.feerate_sat_per_1000_weight.unwrap_or(0),
+        commitment_type: match anchors {
+            true => CommitmentType::Anchors,
+            false => CommitmentType::StaticRemoteKey,
+        },
+        initiator: details.is_outbound,
+        private: !details.is_announced,
+        pending_htlcs: pending_htlcs(details),
+        local_csv_delay: details.force_close_spend_delay.unwrap_or(0),
+        remote_csv_delay: REMOTE_CSV_DELAY_BLOCKS,
+        local_reserve_sat: details.unspendable_punishment_reserve.unwrap_or(0),
+        remote_reserve_sat: details.counterparty.unspendable_punishment_reserve,
+        local_min_htlc_msat: details.inbound_htlc_minimum_msat.unwrap_or(0),
+        remote_min_htlc_msat: details.counterparty.outbound_htlc_minimum_msat.unwrap_or(0),
+        local_max_in_flight_msat: details.inbound_htlc_maximum_msat.unwrap_or(max_in_flight),
+        remote_max_in_flight_msat: details
+            .counterparty
+            .outbound_htlc_maximum_msat
+            .unwrap_or(max_in_flight),
+        sendable_msat: details.next_outbound_htlc_limit_msat,
+        confirmations: details.confirmations.unwrap_or(0),
+        confirmations_required: details.confirmations_required,
+        base_fee_msat: config.forwarding_fee_base_msat,
+        fee_rate_ppm: config.forwarding_fee_proportional_millionths,
+        cltv_delta_blocks: config.cltv_expiry_delta,
+        num_updates: 0,
+    }
+}
+
+fn pending_htlcs(details: &ChannelDetails) -> Vec<PendingHtlc> {
+    let incoming = details
+        .pending_inbound_htlcs
+        .iter()
+        .map(|htlc| PendingHtlc {
+            incoming: true,
+            amount_msat: htlc.amount_msat,
+            payment_hash: htlc.payment_hash,
+            expiry_height: htlc.cltv_expiry,
+            htlc_id: Some(htlc.htlc_id),
+        });
+    let outgoing = details
+        .pending_outbound_htlcs
+        .iter()
+        .map(|htlc| PendingHtlc {
+            incoming: false,
+            amount_msat: htlc.amount_msat,
+            payment_hash: htlc.payment_hash,
+            expiry_height: htlc.cltv_expiry,
+            htlc_id: htlc.htlc_id,
+        });
+    incoming.chain(outgoing).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! Channels: their settings, how they are opened, accepted, listed and closed, and what they forward.
+//!
+//! [`Channels`] is the room's door for the node's event loop: one function per LDK event.
+
+pub mod accept;
+pub mod balance;
+pub mod close;
+pub mod closed;
+pub mod config;
+pub mod events;
+pub mod forwards;
+pub mod id;
+pub mod list;
+pub mod open;
+pub mod pending;
+pub mod spends;
+#[cfg(test)]
+pub(crate) mod test_node;
+
+pub use events::Channels;

@@ -1,0 +1,326 @@
+//! Opens channels: asks the peer, funds the channel from the wallet, tells the caller the outcome.
+//!
+//! The way of a channel: [`Opener::open`] -> the peer accepts -> `FundingGenerationReady` -> the
+//! wallet builds the transaction -> the peer signs -> `ChannelPending` (LDK has stored the channel
+//! and broadcasts) -> the caller's [`Opening`] ends. Whatever ends it earlier is `ChannelClosed`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::{OutPoint, ScriptBuf, Transaction};
+use lightning::events::{ClosureReason, FundingInfo};
+use lightning::ln::types::ChannelId;
+use lightning::util::config::UserConfig;
+use lightning::util::errors::APIError;
+use tokio::sync::oneshot;
+
+use super::config::{MAX_CHANNEL_SAT, MIN_CHANNEL_SAT};
+use super::id::{NoRandomness, UserChannelId};
+use crate::ldk::{ChannelManager, PeerManager};
+
+/// How much the funding transaction pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FundingFee {
+    /// Exactly this many sat per virtual byte.
+    SatPerVbyte(u64),
+    /// Whatever confirms within about this many blocks.
+    ConfirmIn(u32),
+}
+
+/// The on-chain wallet, as far as opening a channel needs it.
+pub trait FundingWallet: Send + Sync {
+    /// Builds and signs a transaction that pays `amount_sat` to `script` from SegWit outputs only,
+    /// and keeps these outputs from being spent otherwise. It must not be broadcast.
+    ///
+    /// Called inside LDK's event handler: it may compute, it must not wait for the network.
+    /// The error is shown to the user.
+    fn fund(
+        &self,
+        script: ScriptBuf,
+        amount_sat: u64,
+        fee: FundingFee,
+    ) -> Result<Transaction, String>;
+
+    /// The channel came to nothing: the transaction's inputs are free again.
+    fn cancel(&self, transaction: &Transaction);
+}
+
+/// What the caller of [`Opener::open`] wants.
+#[derive(Debug, Clone)]
+pub struct OpenRequest {
+    pub peer: PublicKey,
+    /// Size of the channel in sat.
+    pub capacity_sat: u64,
+    /// Given to the peer from the start, sat. A gift: there is no invoice for it.
+    pub push_sat: u64,
+    pub private: bool,
+    pub fee: FundingFee,
+    /// The smallest HTLC that we take on this channel, msat; none for our default.
+    pub min_htlc_msat: Option<u64>,
+    /// Blocks that the peer waits after its own force close; none for our default.
+    pub remote_csv_delay: Option<u16>,
+    /// Fixed fee of a forward in msat; none for our default.
+    pub base_fee_msat: Option<u32>,
+    /// Proportional fee of a forward in millionths; none for our default.
+    pub fee_rate_ppm: Option<u32>,
+}
+
+/// Why no channel was opened. The texts that clients of lnd look for are lnd's.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot open channel to self")]
+    ToSelf,
+    #[error("channel is too small, the minimum channel size is: {MIN_CHANNEL_SAT} SAT")]
+    TooSmall,
+    #[error("funding amount is too large, the max channel size is: {MAX_CHANNEL_SAT} SAT")]
+    TooLarge,
+    #[error(
+        "amount pushed to remote peer for initial state must be below the local funding amount"
+    )]
+    PushTooLarge,
+    #[error("peer {0} is not online")]
+    NotOnline(PublicKey),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    #[error("cannot open the channel: {0}")]
+    Refused(String),
+    /// The wallet's own words.
+    #[error("{0}")]
+    Wallet(String),
+    #[error("the channel was closed before it was funded: {0}")]
+    Closed(String),
+    #[error("the node stops")]
+    Stopping,
+}
+
+/// A channel that is being opened.
+#[derive(Debug)]
+pub struct Opening {
+    /// LDK's name for the channel until it is funded.
+    pub temporary_channel_id: ChannelId,
+    outcome: oneshot::Receiver<Result<OutPoint, OpenError>>,
+}
+
+impl Opening {
+    /// Waits until the funding transaction is final and goes out, and returns the channel point.
+    ///
+    /// Dropping this does not stop the opening.
+    pub async fn funded(self) -> Result<OutPoint, OpenError> {
+        self.outcome.await.unwrap_or(Err(OpenError::Stopping))
+    }
+}
+
+/// A channel between `open` and `ChannelPending`.
+struct Waiting {
+    fee: FundingFee,
+    caller: oneshot::Sender<Result<OutPoint, OpenError>>,
+    /// Why we give the channel up; LDK's reason would only be that we did.
+    failure: Option<OpenError>,
+}
+
+/// Opens channels and follows them until they are funded.
+pub struct Opener {
+    manager: Arc<ChannelManager>,
+    peers: Arc<PeerManager>,
+    wallet: Arc<dyn FundingWallet>,
+    config: UserConfig,
+    waiting: Mutex<HashMap<u128, Waiting>>,
+}
+
+impl Opener {
+    /// `config` is the one of the whole node; a request changes a copy of it.
+    pub fn new(
+        manager: Arc<ChannelManager>,
+        peers: Arc<PeerManager>,
+        wallet: Arc<dyn FundingWallet>,
+        config: UserConfig,
+    ) -> Self {
+        Self {
+            manager,
+            peers,
+            wallet,
+            config,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Asks the peer for a channel. The peer must be connected.
+    pub fn open(&self, request: &OpenRequest) -> Result<Opening, OpenError> {
+        self.check(request)?;
+        let id = UserChannelId::draw(true, request.private)?.value();
+        let (caller, outcome) = oneshot::channel();
+        // Before LDK knows the channel: the peer's answer must find the caller here.
+        let waiting = Waiting {
+            fee: request.fee,
+            caller,
+            failure: None,
+        };
+        self.waiting().insert(id, waiting);
+        let created = self.manager.create_channel(
+            request.peer,
+            request.capacity_sat,
+            request.push_sat.saturating_mul(1000),
+            id,
+            None,
+            Some(self.config_for(request)),
+        );
+        match created {
+            Ok(temporary_channel_id) => {
+                // LDK queues `open_channel`; this sends it now rather than at the next event.
+                self.peers.process_events();
+                Ok(Opening {
+                    temporary_channel_id,
+                    outcome,
+                })
+            }
+            Err(error) => {
+                self.waiting().remove(&id);
+                Err(OpenError::Refused(describe(&error)))
+            }
+        }
+    }
+
+    fn check(&self, request: &OpenRequest) -> Result<(), OpenError> {
+        if request.peer == self.manager.get_our_node_id() {
+            return Err(OpenError::ToSelf);
+        }
+        if request.capacity_sat < MIN_CHANNEL_SAT {
+            return Err(OpenError::TooSmall);
+        }
+        if request.capacity_sat > MAX_CHANNEL_SAT {
+            return Err(OpenError::TooLarge);
+        }
+        if request.push_sat >= request.capacity_sat {
+            return Err(OpenError::PushTooLarge);
+        }
+        if self.peers.peer_by_node_id(&request.peer).is_none() {
+            return Err(OpenError::NotOnline(request.peer));
+        }
+        Ok(())
+    }
+
+    fn config_for(&self, request: &OpenRequest) -> UserConfig {
+        let mut config = self.config.clone();
+        let handshake = &mut config.channel_handshake_config;
+        handshake.announce_for_forwarding = !request.private;
+        handshake.our_htlc_minimum_msat = request
+            .min_htlc_msat
+            .unwrap_or(handshake.our_htlc_minimum_msat);
+        handshake.our_to_self_delay = request
+            .remote_csv_delay
+            .unwrap_or(handshake.our_to_self_delay);
+        let channel = &mut config.channel_config;
+        channel.forwarding_fee_base_msat = request
+            .base_fee_msat
+            .unwrap_or(channel.forwarding_fee_base_msat);
+        channel.forwarding_fee_proportional_millionths = request
+            .fee_rate_ppm
+            .unwrap_or(channel.forwarding_fee_proportional_millionths);
+        config
+    }
+
+    /// The peer accepted: LDK asks for the funding transaction.
+    pub fn funding_generation_ready(
+        &self,
+        temporary_channel_id: ChannelId,
+        counterparty_node_id: PublicKey,
+        channel_value_satoshis: u64,
+        output_script: ScriptBuf,
+        user_channel_id: u128,
+    ) {
+        // A channel that nobody waits for is one from before a restart: LDK forgets those, too.
+        let fee = self
+            .waiting()
+            .get(&user_channel_id)
+            .map(|waiting| waiting.fee);
+        let funded = match fee {
+            Some(fee) => self
+                .wallet
+                .fund(output_script, channel_value_satoshis, fee)
+                .map_err(OpenError::Wallet),
+            None => Err(OpenError::Stopping),
+        };
+        let given = funded.and_then(|transaction| {
+            self.manager
+                .funding_transaction_generated(
+                    temporary_channel_id,
+                    counterparty_node_id,
+                    transaction.clone(),
+                )
+                .map_err(|error| {
+                    self.wallet.cancel(&transaction);
+                    OpenError::Refused(describe(&error))
+                })
+        });
+        if let Err(error) = given {
+            self.give_up(
+                temporary_channel_id,
+                counterparty_node_id,
+                user_channel_id,
+                error,
+            );
+        }
+    }
+
+    /// The channel exists: LDK has stored it and broadcasts its funding transaction.
+    pub fn channel_pending(&self, user_channel_id: u128, funding_txo: OutPoint) {
+        if let Some(waiting) = self.waiting().remove(&user_channel_id) {
+            // The caller may have gone away; the channel is opened all the same.
+            let _ = waiting.caller.send(Ok(funding_txo));
+        }
+    }
+
+    /// The channel ended; tells whoever still waits for its funding.
+    pub fn channel_closed(&self, user_channel_id: u128, reason: &ClosureReason) {
+        if let Some(waiting) = self.waiting().remove(&user_channel_id) {
+            let error = waiting
+                .failure
+                .unwrap_or_else(|| OpenError::Closed(reason.to_string()));
+            let _ = waiting.caller.send(Err(error));
+        }
+    }
+
+    /// The funding transaction will never be used: its inputs are free again.
+    pub fn discard_funding(&self, funding_info: &FundingInfo) {
+        match funding_info {
+            FundingInfo::Tx { transaction } => self.wallet.cancel(transaction),
+            // Only for channels that are funded by hand or by both sides; we have none.
+            FundingInfo::OutPoint { outpoint } => {
+                tracing::warn!(txid = %outpoint.txid, "a funding transaction was discarded");
+            }
+        }
+    }
+
+    /// Takes a channel back that we cannot fund. `ChannelClosed` follows and tells the caller.
+    fn give_up(&self, channel: ChannelId, peer: PublicKey, id: u128, error: OpenError) {
+        tracing::warn!(%peer, %error, "channel cannot be funded");
+        if let Some(waiting) = self.waiting().get_mut(&id) {
+            waiting.failure = Some(error);
+        }
+        let message = "the opener cannot fund the channel".to_owned();
+        if let Err(gone) = self
+            .manager
+            .force_close_broadcasting_latest_txn(&channel, &peer, message)
+        {
+            // Already closed, so `ChannelClosed` is on its way.
+            tracing::debug!(%peer, error = describe(&gone), "the unfunded channel is gone");
+        }
+    }
+
+    /// No code that holds this lock can panic halfway through a change.
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u128, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The text inside LDK's error, without its wrapping.
+pub(super) fn describe(error: &APIError) -> String {
+    match error {
+        APIError::APIMisuseError { err } | APIError::ChannelUnavailable { err } => err.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

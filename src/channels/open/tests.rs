@@ -1,0 +1,88 @@
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::channels::accept::AcceptRules;
+use crate::channels::list::{ChannelState, channels};
+use crate::channels::test_node::{TestNode, open_settings, two_nodes};
+
+#[tokio::test]
+async fn channel_is_opened_and_funded_by_the_wallet() {
+    let (alice, bob, _chain, point) = two_nodes(400_000, 1_000).await;
+    let funding = alice.wallet.funded.lock().unwrap()[0].clone();
+    assert_eq!(point.txid, funding.compute_txid());
+    for (node, initiator) in [(&alice, true), (&bob, false)] {
+        let channel = channels(&node.manager).remove(0);
+        assert_eq!(channel.state, ChannelState::Open);
+        assert_eq!(channel.channel_point, Some(point));
+        assert_eq!((channel.initiator, channel.private), (initiator, true));
+    }
+}
+
+#[tokio::test]
+async fn request_that_cannot_succeed_is_refused_at_once() {
+    let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
+    let text = |request: OpenRequest| alice.opener.open(&request).unwrap_err().to_string();
+    let offline = text(alice.request(&bob, 50_000, 0));
+    assert_eq!(offline, format!("peer {} is not online", bob.id));
+    let small = text(alice.request(&bob, 19_999, 0));
+    assert_eq!(
+        small,
+        "channel is too small, the minimum channel size is: 20000 SAT"
+    );
+    assert!(matches!(
+        alice.opener.open(&alice.request(&bob, 50_000, 50_000)),
+        Err(OpenError::PushTooLarge)
+    ));
+    assert!(matches!(
+        alice.opener.open(&alice.request(&alice, 50_000, 0)),
+        Err(OpenError::ToSelf)
+    ));
+    let large = alice.request(&bob, MAX_CHANNEL_SAT + 1, 0);
+    assert!(matches!(
+        alice.opener.open(&large),
+        Err(OpenError::TooLarge)
+    ));
+}
+
+#[tokio::test]
+async fn wallet_without_coins_ends_the_opening_on_both_sides() {
+    let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
+    alice.connect(&bob).await;
+    alice.wallet.empty.store(true, Ordering::Relaxed);
+    let opening = alice.opener.open(&alice.request(&bob, 50_000, 0)).unwrap();
+    let error = opening.funded().await.unwrap_err();
+    assert_eq!(error.to_string(), "not enough witness outputs");
+    assert!(alice.opener.waiting().is_empty());
+    let none_left = |node: &TestNode| {
+        node.manager
+            .list_channels_with_counterparty(&bob.id)
+            .is_empty()
+    };
+    alice
+        .until("the channel is gone", || none_left(&alice))
+        .await;
+    bob.until("the channel is gone", || {
+        bob.manager
+            .list_channels_with_counterparty(&alice.id)
+            .is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refusal_of_the_peer_reaches_the_caller() {
+    let (settings, rules) = open_settings();
+    let picky = AcceptRules {
+        min_channel_sat: 100_000,
+        ..rules
+    };
+    let alice = TestNode::start(1).await;
+    let bob = TestNode::start_with(2, (settings, picky)).await;
+    alice.connect(&bob).await;
+    let opening = alice.opener.open(&alice.request(&bob, 50_000, 0)).unwrap();
+    let error = opening.funded().await.unwrap_err().to_string();
+    assert!(
+        error.contains("chan size of 50000 sat is below min chan size of 100000 sat"),
+        "{error}"
+    );
+}

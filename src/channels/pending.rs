@@ -1,0 +1,367 @@
+//! Channels on their way in or out: waiting for their funding, for their close, for our money.
+//!
+//! A closed channel is gone from LDK's ChannelManager; its monitor still knows what is ours on
+//! chain. What lnd shows beyond that (peer, capacity, who opened it) is in our own record of it.
+
+use bitcoin::{OutPoint, Txid};
+use lightning::chain::channelmonitor::{Balance, BalanceSource};
+use lightning::ln::types::ChannelId;
+use lightning::types::payment::PaymentHash;
+
+use super::closed::{CloseType, ClosedChannel};
+use super::list::{Channel, ChannelState, channels};
+use super::spends::{ClosingTransaction, FundingSpends};
+use crate::ldk::{ChainMonitor, ChannelManager};
+
+/// All channels that are neither open nor over.
+#[derive(Debug, Default)]
+pub struct Pending {
+    pub opening: Vec<Channel>,
+    pub waiting_close: Vec<WaitingClose>,
+    pub force_closing: Vec<ForceClosing>,
+}
+
+impl Pending {
+    /// Everything that is ours and not in the wallet yet, sat.
+    pub fn total_limbo_sat(&self) -> u64 {
+        let waiting = self.waiting_close.iter().map(|channel| channel.limbo_sat);
+        let forced = self.force_closing.iter().map(|channel| channel.limbo_sat);
+        waiting.chain(forced).fold(0, u64::saturating_add)
+    }
+}
+
+/// What is left to say about the channel of a pending close.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// LDK still manages it: a cooperative close that is being negotiated.
+    Channel(Box<Channel>),
+    /// It is over; the record is there unless it was lost with the database.
+    Record {
+        channel_id: ChannelId,
+        channel_point: OutPoint,
+        record: Option<Box<ClosedChannel>>,
+    },
+}
+
+/// A close whose transaction is not in a block, or not deep enough.
+#[derive(Debug, Clone)]
+pub struct WaitingClose {
+    pub channel: Subject,
+    /// What we expect to get, sat.
+    pub limbo_sat: u64,
+    /// The transaction that we have broadcast or seen.
+    pub closing: Option<ClosingTransaction>,
+    /// The height at which the close counts as final; none before it is in a block.
+    pub final_height: Option<u32>,
+}
+
+/// A force close whose commitment transaction is in a block.
+#[derive(Debug, Clone)]
+pub struct ForceClosing {
+    pub channel: Subject,
+    pub closing_txid: Option<Txid>,
+    /// What is or may become ours and is not in the wallet yet, sat.
+    pub limbo_sat: u64,
+    /// The height at which the last part that needs only time is ours; none if nothing does.
+    pub maturity_height: Option<u32>,
+    pub htlcs: Vec<HtlcOnChain>,
+}
+
+/// An HTLC of a commitment transaction that is in a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HtlcOnChain {
+    pub incoming: bool,
+    pub amount_sat: u64,
+    pub payment_hash: PaymentHash,
+    /// From here on our own (outgoing) or the peer's (incoming) timeout can take it.
+    pub expiry_height: u32,
+}
+
+/// A spendable output of a closed channel that the sweeper holds: no longer in LDK's balances, not
+/// yet in the wallet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweeping {
+    pub channel_id: ChannelId,
+    pub amount_sat: u64,
+}
+
+/// Sorts all channels that are neither open nor over.
+///
+/// `closed` are our records of closed channels (those of the channels that still have a monitor
+/// suffice), `sweeping` the outputs that the sweeper has not yet confirmed.
+pub fn pending(
+    manager: &ChannelManager,
+    monitors: &ChainMonitor,
+    spends: &FundingSpends,
+    closed: &[ClosedChannel],
+    sweeping: &[Sweeping],
+) -> Pending {
+    let mut pending = Pending::default();
+    let managed = channels(manager);
+    let mut resolving = monitors.list_monitors();
+    resolving.retain(|id| managed.iter().all(|channel| channel.channel_id != *id));
+    resolving.sort_by_key(|id| id.0);
+    for channel in managed {
+        match channel.state {
+            ChannelState::Open => {}
+            ChannelState::Opening => pending.opening.extend(funded(channel)),
+            ChannelState::Closing => pending.waiting_close.push(negotiating(channel, spends)),
+        }
+    }
+    for channel_id in resolving {
+        let Ok(monitor) = monitors.get_monitor(channel_id) else {
+            continue;
+        };
+        let channel_point = monitor.get_funding_txo().into_bitcoin_outpoint();
+        let record = closed.iter().find(|record| record.channel_id == channel_id);
+        let record = record.cloned().map(Box::new);
+        let known = record.as_ref().and_then(|record| record.closing);
+        let closing = spends.closing_transaction(&channel_point).or(known);
+        let subject = Subject::Record {
+            channel_id,
+            channel_point,
+            record,
+        };
+        let swept_sat = swept_sat(sweeping, &subject);
+        match Resolution::of(&monitor.get_claimable_balances(), swept_sat) {
+            Resolution::Over => {}
+            Resolution::Waiting {
+                limbo_sat,
+                final_height,
+            } => {
+                let waiting = WaitingClose {
+                    channel: subject,
+                    limbo_sat,
+                    closing,
+                    final_height,
+                };
+                pending.waiting_close.push(waiting);
+            }
+            Resolution::Forced {
+                limbo_sat,
+                maturity_height,
+                htlcs,
+            } => {
+                pending.force_closing.push(ForceClosing {
+                    channel: subject,
+                    closing_txid: closing.map(|closing| closing.txid),
+                    limbo_sat,
+                    maturity_height,
+                    htlcs,
+                });
+            }
+        }
+    }
+    pending
+}
+
+/// Before its funding transaction is known a channel has no name that a user could see.
+fn funded(channel: Channel) -> Option<Channel> {
+    channel.channel_point.is_some().then_some(channel)
+}
+
+fn negotiating(channel: Channel, spends: &FundingSpends) -> WaitingClose {
+    let point = channel.channel_point;
+    WaitingClose {
+        limbo_sat: channel.local_balance_sat(),
+        closing: point.and_then(|point| spends.closing_transaction(&point)),
+        final_height: None,
+        channel: Subject::Channel(Box::new(channel)),
+    }
+}
+
+/// What the sweeper still holds of a force-closed channel, sat. A cooperative close counts as over
+/// once it is deep in the chain, as in lnd, where its output is the wallet's from the start.
+fn swept_sat(sweeping: &[Sweeping], subject: &Subject) -> u64 {
+    let Subject::Record {
+        channel_id, record, ..
+    } = subject
+    else {
+        return 0;
+    };
+    if record
+        .as_ref()
+        .is_some_and(|record| record.close_type == CloseType::Cooperative)
+    {
+        return 0;
+    }
+    let outputs = sweeping
+        .iter()
+        .filter(|output| output.channel_id == *channel_id);
+    outputs
+        .map(|output| output.amount_sat)
+        .fold(0, u64::saturating_add)
+}
+
+/// What the balances of a closed channel's monitor say.
+#[derive(Debug, PartialEq, Eq)]
+enum Resolution {
+    Over,
+    Waiting {
+        limbo_sat: u64,
+        final_height: Option<u32>,
+    },
+    Forced {
+        limbo_sat: u64,
+        maturity_height: Option<u32>,
+        htlcs: Vec<HtlcOnChain>,
+    },
+}
+
+impl Resolution {
+    fn of(balances: &[Balance], swept_sat: u64) -> Self {
+        let sum =
+            |balances: &[Balance]| balances.iter().map(amount_sat).fold(0, u64::saturating_add);
+        let unconfirmed = balances
+            .iter()
+            .find(|b| matches!(b, Balance::ClaimableOnChannelClose { .. }));
+        if let Some(unconfirmed) = unconfirmed {
+            let limbo_sat = unconfirmed.claimable_amount_satoshis();
+            return Self::Waiting {
+                limbo_sat,
+                final_height: None,
+            };
+        }
+        if balances.is_empty() && swept_sat == 0 {
+            return Self::Over;
+        }
+        let cooperative = balances.iter().find_map(|balance| match balance {
+            Balance::ClaimableAwaitingConfirmations {
+                confirmation_height,
+                source: BalanceSource::CoopClose,
+                ..
+            } => Some(*confirmation_height),
+            _ => None,
+        });
+        if let Some(final_height) = cooperative {
+            return Self::Waiting {
+                limbo_sat: sum(balances),
+                final_height: Some(final_height),
+            };
+        }
+        Self::Forced {
+            limbo_sat: sum(balances).saturating_add(swept_sat),
+            maturity_height: balances.iter().filter_map(maturity).max(),
+            htlcs: balances.iter().filter_map(htlc).collect(),
+        }
+    }
+}
+
+/// What a balance may bring us, sat. HTLCs whose preimage we lack are not ours.
+fn amount_sat(balance: &Balance) -> u64 {
+    match balance {
+        // LDK leaves these out of its own sum; after the timeout the money is ours again.
+        Balance::MaybeTimeoutClaimableHTLC {
+            amount_satoshis, ..
+        } => *amount_satoshis,
+        other => other.claimable_amount_satoshis(),
+    }
+}
+
+fn maturity(balance: &Balance) -> Option<u32> {
+    match balance {
+        Balance::ClaimableAwaitingConfirmations {
+            confirmation_height,
+            ..
+        } => Some(*confirmation_height),
+        _ => None,
+    }
+}
+
+fn htlc(balance: &Balance) -> Option<HtlcOnChain> {
+    let (incoming, amount_satoshis, payment_hash, expiry_height) = match balance {
+        Balance::ContentiousClaimable {
+            amount_satoshis,
+            payment_hash,
+            timeout_height,
+            ..
+        } => (true, amount_satoshis, payment_hash, timeout_height),
+        Balance::MaybePreimageClaimableHTLC {
+            amount_satoshis,
+            payment_hash,
+            expiry_height,
+        } => (true, amount_satoshis, payment_hash, expiry_height),
+        Balance::MaybeTimeoutClaimableHTLC {
+            amount_satoshis,
+            payment_hash,
+            claimable_height,
+            ..
+        } => (false, amount_satoshis, payment_hash, claimable_height),
+        Balance::ClaimableOnChannelClose { .. }
+        | Balance::ClaimableAwaitingConfirmations { .. }
+        | Balance::CounterpartyRevokedOutputClaimable { .. } => return None,
+    };
+    Some(HtlcOnChain {
+        incoming,
+        amount_sat: *amount_satoshis,
+        payment_hash: *payment_hash,
+        expiry_height: *expiry_height,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn awaiting(amount_satoshis: u64, height: u32, source: BalanceSource) -> Balance {
+        Balance::ClaimableAwaitingConfirmations {
+            amount_satoshis,
+            confirmation_height: height,
+            source,
+        }
+    }
+
+    fn timed_out(amount_satoshis: u64) -> Balance {
+        Balance::MaybeTimeoutClaimableHTLC {
+            amount_satoshis,
+            claimable_height: 300,
+            payment_hash: PaymentHash([1; 32]),
+            outbound_payment: true,
+        }
+    }
+
+    #[test]
+    fn nothing_left_is_over() {
+        assert_eq!(Resolution::of(&[], 0), Resolution::Over);
+    }
+
+    #[test]
+    fn cooperative_close_waits_until_it_is_final() {
+        let balances = [awaiting(500, 120, BalanceSource::CoopClose)];
+        let expected = Resolution::Waiting {
+            limbo_sat: 500,
+            final_height: Some(120),
+        };
+        assert_eq!(Resolution::of(&balances, 0), expected);
+    }
+
+    #[test]
+    fn force_close_counts_time_locked_htlcs_and_swept_outputs() {
+        let balances = [
+            awaiting(500, 244, BalanceSource::HolderForceClosed),
+            timed_out(70),
+        ];
+        let Resolution::Forced {
+            limbo_sat,
+            maturity_height,
+            htlcs,
+        } = Resolution::of(&balances, 30)
+        else {
+            panic!("a commitment transaction in a block is a force close");
+        };
+        assert_eq!((limbo_sat, maturity_height), (600, Some(244)));
+        assert_eq!(htlcs.len(), 1);
+        assert!(!htlcs[0].incoming);
+        assert_eq!((htlcs[0].amount_sat, htlcs[0].expiry_height), (70, 300));
+    }
+
+    #[test]
+    fn output_in_the_sweeper_is_still_pending() {
+        let expected = Resolution::Forced {
+            limbo_sat: 30,
+            maturity_height: None,
+            htlcs: Vec::new(),
+        };
+        assert_eq!(Resolution::of(&[], 30), expected);
+    }
+}

@@ -1,0 +1,171 @@
+//! Watches the funding outputs of our channels: which transaction closes a channel, and when.
+//!
+//! LDK says that a channel is closed, but not by which transaction: the one that we broadcast need
+//! not be the one that confirms. So this looks at what is broadcast and at what is in the blocks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::block::Header;
+use bitcoin::{OutPoint, Transaction, Txid};
+use lightning::chain::transaction::TransactionData;
+use lightning::chain::{BestBlock, Listen};
+use lightning::ln::types::ChannelId;
+use tokio::sync::watch;
+
+use super::closed::ClosedChannels;
+use super::list;
+use crate::ldk::{ChainMonitor, ChannelManager};
+
+/// Confirmations after which a closing transaction is no longer watched for a reorganisation.
+const DEEP_BLOCKS: u32 = 100;
+
+/// A transaction that spends a channel's funding output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosingTransaction {
+    pub txid: Txid,
+    /// The block that holds it; none while it is only broadcast by us.
+    pub height: Option<u32>,
+}
+
+struct Watched {
+    channel_id: ChannelId,
+    closing: watch::Sender<Option<ClosingTransaction>>,
+}
+
+/// The funding outputs of all channels whose end is not buried deep in the chain.
+pub struct FundingSpends {
+    watched: Mutex<HashMap<OutPoint, Watched>>,
+    closed: Arc<dyn ClosedChannels>,
+}
+
+impl FundingSpends {
+    /// `closed` is told of each closing transaction.
+    pub fn new(closed: Arc<dyn ClosedChannels>) -> Self {
+        Self {
+            watched: Mutex::default(),
+            closed,
+        }
+    }
+
+    /// Watches every channel that LDK knows: open ones, and those that resolve on chain.
+    ///
+    /// Call it at start, before blocks are connected. A closing transaction that confirmed before
+    /// the restart is known again if LDK's monitor still waits for its sixth confirmation;
+    /// the stored record of the closed channel has it in any case.
+    pub fn watch_all(&self, manager: &ChannelManager, monitors: &ChainMonitor) {
+        for channel in list::channels(manager) {
+            if let Some(point) = channel.channel_point {
+                self.watch(channel.channel_id, point);
+            }
+        }
+        for channel_id in monitors.list_monitors() {
+            if let Ok(monitor) = monitors.get_monitor(channel_id) {
+                self.watch(
+                    channel_id,
+                    monitor.get_funding_txo().into_bitcoin_outpoint(),
+                );
+            }
+        }
+    }
+
+    /// Watches one more channel; once more is no harm.
+    pub fn watch(&self, channel_id: ChannelId, channel_point: OutPoint) {
+        self.watched()
+            .entry(channel_point)
+            .or_insert_with(|| Watched {
+                channel_id,
+                closing: watch::Sender::new(None),
+            });
+    }
+
+    /// The closing transaction as it becomes known. None if the channel is not watched.
+    pub fn subscribe(
+        &self,
+        channel_point: &OutPoint,
+    ) -> Option<watch::Receiver<Option<ClosingTransaction>>> {
+        self.watched()
+            .get(channel_point)
+            .map(|watched| watched.closing.subscribe())
+    }
+
+    /// The closing transaction, as far as we know it.
+    pub fn closing_transaction(&self, channel_point: &OutPoint) -> Option<ClosingTransaction> {
+        self.watched()
+            .get(channel_point)
+            .and_then(|watched| *watched.closing.borrow())
+    }
+
+    /// We broadcast these. A transaction that is in a block is not replaced by one that is not.
+    ///
+    /// The node's broadcaster calls this for everything that LDK and the wallet hand to it.
+    pub fn broadcast(&self, transactions: &[&Transaction]) {
+        for transaction in transactions {
+            self.spent_by(transaction, None);
+        }
+    }
+
+    fn spent_by(&self, transaction: &Transaction, height: Option<u32>) {
+        let mut watched = self.watched();
+        for input in &transaction.input {
+            let Some(watched) = watched.get_mut(&input.previous_output) else {
+                continue;
+            };
+            let known = *watched.closing.borrow();
+            if height.is_none() && known.is_some_and(|known| known.height.is_some()) {
+                continue;
+            }
+            let closing = ClosingTransaction {
+                txid: transaction.compute_txid(),
+                height,
+            };
+            if known != Some(closing) {
+                watched.closing.send_replace(Some(closing));
+                self.closed.closing_transaction(watched.channel_id, closing);
+            }
+        }
+    }
+
+    fn forget_deep(&self, height: u32) {
+        self.watched().retain(|_, watched| {
+            let closing = *watched.closing.borrow();
+            let confirmed = closing.and_then(|closing| closing.height);
+            confirmed.is_none_or(|confirmed| confirmed.saturating_add(DEEP_BLOCKS) > height)
+        });
+    }
+
+    /// No code that holds this lock can panic halfway through a change.
+    fn watched(&self) -> MutexGuard<'_, HashMap<OutPoint, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listen for FundingSpends {
+    fn filtered_block_connected(&self, _: &Header, txdata: &TransactionData, height: u32) {
+        for (_, transaction) in txdata {
+            self.spent_by(transaction, Some(height));
+        }
+        self.forget_deep(height);
+    }
+
+    fn blocks_disconnected(&self, fork_point_block: BestBlock) {
+        for watched in self.watched().values_mut() {
+            let closing = *watched.closing.borrow();
+            let Some(closing) = closing else { continue };
+            if closing
+                .height
+                .is_some_and(|height| height > fork_point_block.height)
+            {
+                let closing = ClosingTransaction {
+                    height: None,
+                    ..closing
+                };
+                watched.closing.send_replace(Some(closing));
+                self.closed.closing_transaction(watched.channel_id, closing);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

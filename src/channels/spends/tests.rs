@@ -1,0 +1,103 @@
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, Network, ScriptBuf, Sequence, TxIn, TxOut, Witness};
+
+use super::*;
+use crate::channels::test_node::Store;
+
+const CHANNEL: ChannelId = ChannelId([3; 32]);
+
+fn channel_point() -> OutPoint {
+    OutPoint::new(Txid::from_byte_array([9; 32]), 1)
+}
+
+/// A transaction that spends the channel; `sat` makes it differ from others.
+fn spend(sat: u64) -> Transaction {
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: channel_point(),
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::new(),
+        }],
+        output: vec![TxOut {
+            value: Amount::from_sat(sat),
+            script_pubkey: ScriptBuf::new(),
+        }],
+    }
+}
+
+fn watching() -> (FundingSpends, Arc<Store>) {
+    let store = Arc::new(Store::default());
+    let spends = FundingSpends::new(store.clone());
+    spends.watch(CHANNEL, channel_point());
+    (spends, store)
+}
+
+fn connect(spends: &FundingSpends, transactions: &[Transaction], height: u32) {
+    let header = bitcoin::constants::genesis_block(Network::Regtest).header;
+    let transactions: Vec<_> = transactions.iter().enumerate().collect();
+    spends.filtered_block_connected(&header, &transactions, height);
+}
+
+fn closing(transaction: &Transaction, height: Option<u32>) -> ClosingTransaction {
+    ClosingTransaction {
+        txid: transaction.compute_txid(),
+        height,
+    }
+}
+
+#[test]
+fn what_confirms_counts_and_not_what_we_broadcast() {
+    let (spends, store) = watching();
+    let (ours, theirs) = (spend(1), spend(2));
+    spends.broadcast(&[&ours]);
+    assert_eq!(
+        spends.closing_transaction(&channel_point()),
+        Some(closing(&ours, None))
+    );
+    connect(&spends, std::slice::from_ref(&theirs), 10);
+    spends.broadcast(&[&ours]);
+    let confirmed = closing(&theirs, Some(10));
+    assert_eq!(
+        spends.closing_transaction(&channel_point()),
+        Some(confirmed)
+    );
+    let told = store.closing.lock().unwrap().clone();
+    assert_eq!(
+        told,
+        [(CHANNEL, closing(&ours, None)), (CHANNEL, confirmed)]
+    );
+}
+
+#[test]
+fn reorganisation_takes_the_confirmation_back() {
+    let (spends, _store) = watching();
+    let transaction = spend(1);
+    connect(&spends, std::slice::from_ref(&transaction), 10);
+    let fork = BestBlock::new(bitcoin::BlockHash::all_zeros(), 9);
+    spends.blocks_disconnected(fork);
+    let unconfirmed = closing(&transaction, None);
+    assert_eq!(
+        spends.closing_transaction(&channel_point()),
+        Some(unconfirmed)
+    );
+    connect(&spends, std::slice::from_ref(&transaction), 11);
+    let again = closing(&transaction, Some(11));
+    assert_eq!(spends.closing_transaction(&channel_point()), Some(again));
+}
+
+#[test]
+fn deep_close_is_forgotten_and_an_open_channel_never() {
+    let (spends, _store) = watching();
+    connect(&spends, &[], 1_000_000);
+    assert!(spends.subscribe(&channel_point()).is_some());
+    connect(&spends, &[spend(1)], 1_000_001);
+    connect(&spends, &[], 1_000_100);
+    assert!(spends.subscribe(&channel_point()).is_some());
+    connect(&spends, &[], 1_000_101);
+    assert!(spends.subscribe(&channel_point()).is_none());
+}

@@ -1,0 +1,226 @@
+//! Tells the network who we are: our alias, our colour, where we can be reached.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lightning::ln::msgs::SocketAddress;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::ldk::{ChannelManager, PeerManager};
+
+/// Bytes of an alias in a node announcement (BOLT 7).
+const ALIAS_BYTES: usize = 32;
+
+/// Addresses in an announcement; LDK panics beyond 100, and nobody has so many.
+pub const MAX_ADDRESSES: usize = 20;
+
+/// How often we look whether a channel became public.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How often an unchanged announcement goes out again, for peers that were not there before.
+const REPEAT: Duration = Duration::from_secs(3600);
+
+/// Confirmations that make a channel announceable (BOLT 7).
+const PUBLIC_DEPTH: u32 = 6;
+
+/// What cannot be announced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnnounceError {
+    #[error("color {0:?} is not a colour: write # and six hex digits, as in #3399ff")]
+    Color(String),
+    #[error("alias {alias:?} has {bytes} bytes: it may have 32 at most")]
+    AliasTooLong { alias: String, bytes: usize },
+    #[error("alias {0:?} has a control character in it")]
+    AliasControl(String),
+    #[error("{0} external addresses are too many: {MAX_ADDRESSES} at most")]
+    TooManyAddresses(usize),
+    #[error("external address {0:?} is not host:port")]
+    Address(String),
+}
+
+/// Reads a colour such as `#3399ff`.
+pub fn parse_color(color: &str) -> Result<[u8; 3], AnnounceError> {
+    let wrong = || AnnounceError::Color(color.to_owned());
+    let digits = color.strip_prefix('#').ok_or_else(wrong)?;
+    // `from_str_radix` alone would take a sign.
+    if digits.len() != 6 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let value = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    let [_, red, green, blue] = value.to_be_bytes();
+    Ok([red, green, blue])
+}
+
+/// Reads an alias: UTF-8, 32 bytes at most, filled up with zeros.
+pub fn parse_alias(alias: &str) -> Result<[u8; ALIAS_BYTES], AnnounceError> {
+    if alias.chars().any(char::is_control) {
+        return Err(AnnounceError::AliasControl(alias.to_owned()));
+    }
+    let mut padded = [0; ALIAS_BYTES];
+    let target = padded
+        .get_mut(..alias.len())
+        .ok_or_else(|| AnnounceError::AliasTooLong {
+            alias: alias.to_owned(),
+            bytes: alias.len(),
+        })?;
+    target.copy_from_slice(alias.as_bytes());
+    Ok(padded)
+}
+
+/// What we announce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    color: [u8; 3],
+    alias: [u8; ALIAS_BYTES],
+    addresses: Vec<SocketAddress>,
+}
+
+impl Announcement {
+    /// From the texts of the config file; `addresses` are where others can reach us, `host:port`.
+    pub fn parse(color: &str, alias: &str, addresses: &[String]) -> Result<Self, AnnounceError> {
+        if addresses.len() > MAX_ADDRESSES {
+            return Err(AnnounceError::TooManyAddresses(addresses.len()));
+        }
+        let address = |text: &String| {
+            text.parse::<SocketAddress>()
+                .map_err(|_| AnnounceError::Address(text.clone()))
+        };
+        Ok(Self {
+            color: parse_color(color)?,
+            alias: parse_alias(alias)?,
+            addresses: addresses.iter().map(address).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Sends our announcement when there is a reason to.
+pub struct Announcer {
+    peers: Arc<PeerManager>,
+    manager: Arc<ChannelManager>,
+    announcement: Announcement,
+}
+
+impl Announcer {
+    pub fn new(
+        peers: Arc<PeerManager>,
+        manager: Arc<ChannelManager>,
+        announcement: Announcement,
+    ) -> Self {
+        Self {
+            peers,
+            manager,
+            announcement,
+        }
+    }
+
+    /// Announces when a channel becomes public, and once an hour, until `stop`.
+    ///
+    /// Without a public channel there is nothing to announce: others would ignore it (BOLT 7), and
+    /// a node with private channels only may not want to be known.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last: Option<(usize, Instant)> = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = look.tick() => {}
+            }
+            let public = self.public_channels();
+            if due(public, last, Instant::now()) {
+                self.broadcast();
+                last = Some((public, Instant::now()));
+            }
+        }
+    }
+
+    fn broadcast(&self) {
+        let Announcement {
+            color,
+            alias,
+            addresses,
+        } = self.announcement.clone();
+        self.peers
+            .broadcast_node_announcement(color, alias, addresses);
+    }
+
+    fn public_channels(&self) -> usize {
+        let channels = self.manager.list_channels();
+        let public = channels.iter().filter(|channel| {
+            channel.is_announced
+                && channel.is_channel_ready
+                && channel
+                    .confirmations
+                    .is_some_and(|depth| depth >= PUBLIC_DEPTH)
+        });
+        public.count()
+    }
+}
+
+/// Whether to announce now, with so many public channels and the last announcement then.
+fn due(public: usize, last: Option<(usize, Instant)>, now: Instant) -> bool {
+    match last {
+        _ if public == 0 => false,
+        None => true,
+        Some((before, at)) => public > before || now.duration_since(at) >= REPEAT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn color_needs_a_hash_and_six_digits() {
+        assert_eq!(parse_color("#3399FF"), Ok([0x33, 0x99, 0xff]));
+        for wrong in ["3399ff", "#3399f", "#3399fff", "#+399ff", "#33é9f", "", "#"] {
+            assert_eq!(
+                parse_color(wrong),
+                Err(AnnounceError::Color(wrong.to_owned()))
+            );
+        }
+    }
+
+    #[test]
+    fn alias_is_measured_in_bytes() {
+        assert_eq!(parse_alias("alice").unwrap()[..6], *b"alice\0");
+        assert!(parse_alias(&"a".repeat(32)).is_ok());
+        let alias = "é".repeat(17);
+        assert_eq!(
+            parse_alias(&alias),
+            Err(AnnounceError::AliasTooLong { alias, bytes: 34 })
+        );
+        assert!(matches!(
+            parse_alias("a\nb"),
+            Err(AnnounceError::AliasControl(_))
+        ));
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        let parse = |addresses: &[&str]| {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            Announcement::parse("#000000", "a", &addresses)
+        };
+        assert!(parse(&["1.2.3.4:9735", "[::1]:9735", "example.org:9735"]).is_ok());
+        assert_eq!(
+            parse(&["1.2.3.4"]),
+            Err(AnnounceError::Address("1.2.3.4".to_owned()))
+        );
+        assert_eq!(
+            parse(&["a.b:1"; 21]),
+            Err(AnnounceError::TooManyAddresses(21))
+        );
+    }
+
+    #[test]
+    fn announcement_waits_for_a_public_channel_and_is_repeated() {
+        let now = Instant::now();
+        assert!(!due(0, None, now));
+        assert!(due(1, None, now));
+        assert!(!due(1, Some((1, now)), now));
+        assert!(due(2, Some((1, now)), now));
+        assert!(due(1, Some((1, now)), now + REPEAT));
+    }
+}

@@ -1,0 +1,238 @@
+//! Connects to a peer and waits until both know who the other is; disconnects.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{interval, timeout};
+
+use super::book::{ChannelPeers, PeerBook};
+use super::socket;
+use crate::ldk::PeerManager;
+
+/// The port of an address that names none (BOLT 1).
+pub const DEFAULT_PORT: u16 = 9735;
+
+/// How long a connection may take unless the caller says otherwise (lnd: 120 s).
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// LDK reports a finished handshake to its message handlers only; this is how often we look.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How a request to connect ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connected {
+    Now,
+    /// The peer was connected before, by us or by itself.
+    Already,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot make connection to self")]
+    ToSelf,
+    #[error("address {address} cannot be used: {reason}")]
+    Address { address: String, reason: String },
+    #[error("connection to {address} refused: nothing listens there")]
+    Refused { address: String },
+    #[error("no connection to {address} within {seconds} s")]
+    Timeout { address: String, seconds: u64 },
+    #[error("connection to {address} failed: {source}")]
+    Io { address: String, source: io::Error },
+    /// A node that does not have this key cannot read our first message and hangs up, and so does
+    /// one that does not want us. BOLT 8 does not let us tell which.
+    #[error(
+        "handshake with {peer} at {address} failed: the node there has another key, or refuses us"
+    )]
+    Handshake { peer: PublicKey, address: String },
+}
+
+/// Why a peer is not disconnected.
+#[derive(Debug, thiserror::Error)]
+pub enum DisconnectError {
+    #[error("unable to disconnect peer: peer {0} is not connected")]
+    NotConnected(PublicKey),
+    /// lnd refuses this, too: the connection would be made again at once.
+    #[error(
+        "cannot disconnect from peer({0}), all active channels with the peer need to be closed first"
+    )]
+    HasChannels(PublicKey),
+}
+
+/// Makes and ends connections.
+pub struct Connector {
+    peers: Arc<PeerManager>,
+    our_node_id: PublicKey,
+    book: Arc<dyn PeerBook>,
+    channel_peers: Arc<ChannelPeers>,
+}
+
+impl Connector {
+    pub fn new(
+        peers: Arc<PeerManager>,
+        our_node_id: PublicKey,
+        book: Arc<dyn PeerBook>,
+        channel_peers: Arc<ChannelPeers>,
+    ) -> Self {
+        Self {
+            peers,
+            our_node_id,
+            book,
+            channel_peers,
+        }
+    }
+
+    /// Connects to `peer` at `address` (`host`, `host:port`, `[v6]:port`), within `limit`.
+    ///
+    /// Returns when both have proved who they are and have exchanged their features. The address
+    /// of a peer that we could reach is remembered for later connections.
+    pub async fn connect(
+        &self,
+        peer: PublicKey,
+        address: &str,
+        limit: Duration,
+    ) -> Result<Connected, ConnectError> {
+        if peer == self.our_node_id {
+            return Err(ConnectError::ToSelf);
+        }
+        if self.is_connected(&peer) {
+            return Ok(Connected::Already);
+        }
+        let address = with_port(address)?;
+        match timeout(limit, self.reach(peer, &address)).await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(ConnectError::Timeout {
+                    address,
+                    seconds: limit.as_secs(),
+                });
+            }
+        }
+        self.book.remember(peer, address);
+        Ok(Connected::Now)
+    }
+
+    /// Ends the connection to a peer with whom we have no channel, and forgets its address.
+    pub fn disconnect(&self, peer: &PublicKey) -> Result<(), DisconnectError> {
+        if !self.is_connected(peer) {
+            return Err(DisconnectError::NotConnected(*peer));
+        }
+        if (self.channel_peers)().contains(peer) {
+            return Err(DisconnectError::HasChannels(*peer));
+        }
+        self.book.forget(peer);
+        self.peers.disconnect_by_node_id(*peer);
+        Ok(())
+    }
+
+    /// Whether the handshake with the peer is done and the connection up.
+    pub fn is_connected(&self, peer: &PublicKey) -> bool {
+        self.peers.peer_by_node_id(peer).is_some()
+    }
+
+    async fn reach(&self, peer: PublicKey, address: &str) -> Result<(), ConnectError> {
+        let stream = dial(address).await?;
+        let failed = |source| ConnectError::Io {
+            address: address.to_owned(),
+            source,
+        };
+        let stream = socket::prepare(stream).map_err(failed)?;
+        // Closes the socket if the caller's patience ends before the handshake does.
+        let mut guard = HangUp(Some(stream.try_clone().map_err(failed)?));
+        let gone = lightning_net_tokio::setup_outbound(Arc::clone(&self.peers), peer, stream);
+        let mut look = interval(LOOK);
+        tokio::pin!(gone);
+        let connected = loop {
+            tokio::select! {
+                // Also when the peer connected to us at the same time and LDK keeps that one.
+                () = &mut gone => break self.is_connected(&peer),
+                _ = look.tick() => if self.is_connected(&peer) { break true },
+            }
+        };
+        if connected {
+            guard.0 = None;
+            return Ok(());
+        }
+        Err(ConnectError::Handshake {
+            peer,
+            address: address.to_owned(),
+        })
+    }
+}
+
+/// Shuts the socket down when dropped, unless it is taken out before.
+struct HangUp(Option<std::net::TcpStream>);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.0 {
+            // Fails only if it is closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Adds the default port where the address has none, and refuses what cannot be an address.
+pub fn with_port(address: &str) -> Result<String, ConnectError> {
+    let unusable = |reason: &str| {
+        let address = address.to_owned();
+        ConnectError::Address {
+            address,
+            reason: reason.to_owned(),
+        }
+    };
+    if let Ok(ip) = address.trim_matches(['[', ']']).parse() {
+        return Ok(SocketAddr::new(ip, DEFAULT_PORT).to_string());
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) => {
+            let port = port
+                .parse()
+                .map_err(|_| unusable("the port is not a number below 65536"));
+            (host, port?)
+        }
+        None => (address, DEFAULT_PORT),
+    };
+    if host.is_empty() {
+        return Err(unusable("the host is missing; write host:port"));
+    }
+    if host.ends_with(".onion") {
+        return Err(unusable("Tor addresses are not supported yet"));
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+/// Tries the addresses of a host one after another.
+async fn dial(address: &str) -> Result<TcpStream, ConnectError> {
+    let resolved = lookup_host(address)
+        .await
+        .map_err(|error| ConnectError::Address {
+            address: address.to_owned(),
+            reason: error.to_string(),
+        })?;
+    let mut last = None;
+    for candidate in resolved {
+        match TcpStream::connect(candidate).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    let address = address.to_owned();
+    Err(match last {
+        None => ConnectError::Address {
+            address,
+            reason: "the host has no address".to_owned(),
+        },
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            ConnectError::Refused { address }
+        }
+        Some(source) => ConnectError::Io { address, source },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! Peers: connections in and out, kept alive, listed, and the announcement of ourselves.
+
+pub mod announce;
+pub mod book;
+pub mod connect;
+mod inbound;
+pub mod list;
+pub mod listen;
+pub mod reconnect;
+mod socket;
+
+pub use book::PeerBook;
+pub use connect::Connector;
+pub use reconnect::Reconnector;

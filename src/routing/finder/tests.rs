@@ -1,0 +1,228 @@
+//! Alice has channels to three nodes, each of which has one to Bob: three ways, none of which
+//! carries much more than 100,000 sat.
+
+use bitcoin::Network;
+use bitcoin::constants::ChainHash;
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::ln::msgs::{UnsignedChannelAnnouncement, UnsignedChannelUpdate};
+use lightning::types::features::ChannelFeatures;
+use lightning::types::payment::PaymentSecret;
+
+use super::*;
+use crate::channels::test_node::{TestNode, two_nodes};
+use crate::routing::graph::Utxos;
+
+const CHANNEL_SAT: u64 = 100_000;
+/// What the middle nodes ask for, msat.
+const HOP_FEE_MSAT: u32 = 1_000;
+/// Carol, Dave, Eve.
+const MIDDLE: [u8; 3] = [11, 12, 13];
+const BOB: u8 = 20;
+
+fn key(seed: u8) -> PublicKey {
+    let secret = SecretKey::from_slice(&[seed; 32]).unwrap();
+    PublicKey::from_secret_key(&Secp256k1::new(), &secret)
+}
+
+/// A public channel, with the policy of `from` towards `to`.
+fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
+    let (source, target) = (
+        NodeId::from_pubkey(&key(from)),
+        NodeId::from_pubkey(&key(to)),
+    );
+    let (node_id_1, node_id_2) = if source < target {
+        (source, target)
+    } else {
+        (target, source)
+    };
+    let chain_hash = ChainHash::using_genesis_block(Network::Regtest);
+    let announcement = UnsignedChannelAnnouncement {
+        features: ChannelFeatures::empty(),
+        chain_hash,
+        short_channel_id: scid,
+        node_id_1,
+        node_id_2,
+        bitcoin_key_1: node_id_1,
+        bitcoin_key_2: node_id_2,
+        excess_data: Vec::new(),
+    };
+    let unchecked: Option<&Utxos> = None;
+    graph
+        .update_channel_from_unsigned_announcement(&announcement, &unchecked)
+        .unwrap();
+    let update = UnsignedChannelUpdate {
+        chain_hash,
+        short_channel_id: scid,
+        timestamp: 1,
+        message_flags: 1,
+        channel_flags: u8::from(source != node_id_1),
+        cltv_expiry_delta: 80,
+        htlc_minimum_msat: 1,
+        htlc_maximum_msat: CHANNEL_SAT * 1000,
+        fee_base_msat: HOP_FEE_MSAT,
+        fee_proportional_millionths: 0,
+        excess_data: Vec::new(),
+    };
+    graph.update_channel_unsigned(&update).unwrap();
+}
+
+/// Alice, and her channels: like her real one, but to other nodes and with 100,000 sat each.
+async fn three_ways() -> (TestNode, Vec<ChannelDetails>) {
+    let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
+    let real = alice.manager.list_usable_channels().remove(0);
+    let mut channels = Vec::new();
+    for (scid, node) in (1_u64..).zip(MIDDLE) {
+        let mut channel = real.clone();
+        channel.counterparty.node_id = key(node);
+        channel.short_channel_id = Some(scid);
+        channel.outbound_scid_alias = None;
+        channel.outbound_capacity_msat = (CHANNEL_SAT + 1_000) * 1000;
+        channel.next_outbound_htlc_limit_msat = (CHANNEL_SAT + 1_000) * 1000;
+        channels.push(channel);
+        add_channel(&alice.graph, 100 + scid, node, BOB);
+    }
+    (alice, channels)
+}
+
+fn query(amount_sat: u64) -> RouteQuery {
+    RouteQuery::new(key(BOB), amount_sat * 1000, 100_000)
+}
+
+fn find(
+    alice: &TestNode,
+    query: &RouteQuery,
+    channels: &[ChannelDetails],
+) -> Result<Route, NoRoute> {
+    let onion = RecipientOnionFields::secret_only(PaymentSecret([1; 32]));
+    let parameters = query.parameters(&onion, false, 1)?;
+    alice
+        .finder
+        .find(query, &parameters, channels, &InFlightHtlcs::new())
+}
+
+#[tokio::test]
+async fn amount_is_split_over_all_ways_when_it_must_be() {
+    let (alice, channels) = three_ways().await;
+    // Nearly all of all three channels, though the payee announces no features.
+    let route = find(&alice, &query(299_000), &channels).unwrap();
+    assert_eq!(route.paths.len(), 3);
+    let values: u64 = route.paths.iter().map(Path::final_value_msat).sum();
+    assert_eq!(values, 299_000_000);
+    assert_eq!(route.get_total_fees(), 3 * u64::from(HOP_FEE_MSAT));
+}
+
+#[tokio::test]
+async fn amount_that_fits_one_channel_takes_one_part() {
+    let (alice, channels) = three_ways().await;
+    let route = find(&alice, &query(99_000), &channels).unwrap();
+    assert_eq!(route.paths.len(), 1);
+}
+
+#[tokio::test]
+async fn number_of_parts_is_kept() {
+    let (alice, channels) = three_ways().await;
+    let query = RouteQuery {
+        max_parts: 2,
+        ..query(250_000)
+    };
+    assert_eq!(find(&alice, &query, &channels), Err(NoRoute::NoPath));
+    let query = RouteQuery {
+        max_parts: 3,
+        ..query
+    };
+    assert_eq!(find(&alice, &query, &channels).unwrap().paths.len(), 3);
+}
+
+#[tokio::test]
+async fn reason_tells_balance_from_fee_limit_from_network() {
+    let (alice, channels) = three_ways().await;
+    let poor = NoRoute::InsufficientBalance {
+        available_msat: 303_000_000,
+        needed_msat: 303_001_000,
+    };
+    assert_eq!(find(&alice, &query(303_001), &channels), Err(poor));
+    // The network carries no more than 300,000 sat to Bob.
+    assert_eq!(
+        find(&alice, &query(301_000), &channels),
+        Err(NoRoute::NoPath)
+    );
+    let cheap = RouteQuery {
+        fee_limit_msat: 999,
+        ..query(50_000)
+    };
+    let limit = NoRoute::FeeLimit {
+        limit_msat: 999,
+        needed_msat: 1_000,
+    };
+    assert_eq!(find(&alice, &cheap, &channels), Err(limit));
+    let unknown = RouteQuery {
+        payee: key(99),
+        ..query(1_000)
+    };
+    assert_eq!(find(&alice, &unknown, &channels), Err(NoRoute::NoPath));
+    let own = RouteQuery {
+        payee: alice.id,
+        ..query(1_000)
+    };
+    assert_eq!(find(&alice, &own, &channels), Err(NoRoute::ToSelf));
+    assert_eq!(find(&alice, &query(0), &channels), Err(NoRoute::NoAmount));
+}
+
+#[tokio::test]
+async fn first_and_last_hop_can_be_chosen() {
+    let (alice, channels) = three_ways().await;
+    for (scid, node) in (1_u64..).zip(MIDDLE) {
+        let first = RouteQuery {
+            outgoing_channels: vec![scid],
+            ..query(50_000)
+        };
+        let last = RouteQuery {
+            last_hop: Some(key(node)),
+            ..query(50_000)
+        };
+        for query in [first, last] {
+            let route = find(&alice, &query, &channels).unwrap();
+            assert_eq!(route.paths[0].hops[0].pubkey, key(node));
+        }
+    }
+    let neither = RouteQuery {
+        outgoing_channels: vec![1],
+        last_hop: Some(key(MIDDLE[1])),
+        ..query(50_000)
+    };
+    assert_eq!(find(&alice, &neither, &channels), Err(NoRoute::NoPath));
+    let too_much = RouteQuery {
+        outgoing_channels: vec![1],
+        ..query(150_000)
+    };
+    assert!(matches!(
+        find(&alice, &too_much, &channels),
+        Err(NoRoute::InsufficientBalance {
+            available_msat: 101_000_000,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn failed_channel_and_expiry_limit_are_respected() {
+    let (alice, channels) = three_ways().await;
+    let failed = RouteQuery {
+        failed_channels: vec![101, 102],
+        ..query(50_000)
+    };
+    let route = find(&alice, &failed, &channels).unwrap();
+    assert_eq!(route.paths[0].hops[1].short_channel_id, 103);
+    // The payee's 80 blocks, our padding of 3, and one hop's 80.
+    let tight = RouteQuery {
+        cltv_limit: Some(162),
+        ..query(50_000)
+    };
+    assert_eq!(find(&alice, &tight, &channels), Err(NoRoute::NoPath));
+    let enough = RouteQuery {
+        cltv_limit: Some(163),
+        ..query(50_000)
+    };
+    assert!(find(&alice, &enough, &channels).is_ok());
+}

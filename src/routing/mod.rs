@@ -1,0 +1,9 @@
+//! Routing: what we know of the network, how well its channels do, and routes for our payments.
+
+pub mod finder;
+pub mod graph;
+mod last_hop;
+pub mod query;
+
+pub use finder::RouteFinder;
+pub use query::{NoRoute, RouteQuery};
