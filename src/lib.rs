@@ -10,5 +10,6 @@ pub mod onion;
 pub mod payments;
 pub mod peers;
 pub mod routing;
+pub mod rpc;
 pub mod storage;
 pub mod wallet;

@@ -4,12 +4,13 @@ use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::ClosureReason;
 use lightning::ln::types::ChannelId;
+use serde::{Deserialize, Serialize};
 
 use super::id::UserChannelId;
 use super::spends::ClosingTransaction;
 
 /// How a channel ended, in lnd's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CloseType {
     Cooperative,
     /// We broadcast our commitment.
@@ -21,7 +22,7 @@ pub enum CloseType {
 }
 
 /// Who ended the channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CloseInitiator {
     Unknown,
     Local,
@@ -29,8 +30,9 @@ pub enum CloseInitiator {
 }
 
 /// A channel that is no more. Enough to show it as lnd does, long after LDK forgot it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedChannel {
+    #[serde(with = "super::rows::channel_id")]
     pub channel_id: ChannelId,
     pub channel_point: OutPoint,
     pub scid: Option<u64>,

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
+use serde::Serialize;
 
 /// A payment that passed through us and was settled downstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Forward {
+    #[serde(serialize_with = "super::rows::optional_channel_id")]
     pub incoming_channel: Option<ChannelId>,
+    #[serde(serialize_with = "super::rows::optional_channel_id")]
     pub outgoing_channel: Option<ChannelId>,
     pub incoming_peer: Option<PublicKey>,
     pub outgoing_peer: Option<PublicKey>,

@@ -13,6 +13,7 @@ pub mod id;
 pub mod list;
 pub mod open;
 pub mod pending;
+mod rows;
 pub mod spends;
 #[cfg(test)]
 pub(crate) mod test_node;

@@ -21,7 +21,7 @@ use crate::ldk::{ChainMonitor, ChannelManager};
 const DEEP_BLOCKS: u32 = 100;
 
 /// A transaction that spends a channel's funding output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ClosingTransaction {
     pub txid: Txid,
     /// The block that holds it; none while it is only broadcast by us.

@@ -13,7 +13,7 @@ use crate::amp::PaymentAddr;
 const FIRST_CUSTOM_RECORD: u64 = 65_536;
 /// Blocks that are added to the final delta, so that a payment survives blocks that are found on its
 /// way (lnd's `BlockPadding`).
-pub const BLOCK_PADDING: u32 = 3;
+const BLOCK_PADDING: u32 = 3;
 
 /// What a payment may cost and use, whatever it pays.
 #[derive(Debug, Clone, PartialEq, Eq)]

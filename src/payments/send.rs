@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::flow::{Ending, Flow, Hashes, NewAttempt, Open, ShardRandomness, Step};
 use super::outbound::{Outbound, RouteQuestion};
-use super::request::{self, AmpPayment, BLOCK_PADDING, Bolt11Payment, Limits};
+use super::request::{self, AmpPayment, Bolt11Payment, Limits};
 use super::{PaymentView, SendError, ids};
 use crate::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share, Splitter};
 use crate::onion;
@@ -464,7 +464,7 @@ fn terms(
         destination: destination.serialize().to_lower_hex_string(),
         amount_msat,
         fee_limit_msat: limits.fee_limit_msat,
-        final_cltv_delta: final_cltv_delta.saturating_add(BLOCK_PADDING),
+        final_cltv_delta,
         cltv_limit: limits.cltv_limit,
         max_parts: limits.max_parts,
         max_shard_msat: limits.max_shard_msat,

@@ -9,8 +9,8 @@
 //! until it is on disk. Reading: [`Store::read`] on a connection of its own, which sees what was
 //! committed.
 
+pub mod channels;
 mod error;
-pub mod forwards;
 pub mod invoices;
 pub mod kv;
 mod lock;

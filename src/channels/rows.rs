@@ -1,0 +1,93 @@
+//! How the records of this room are stored.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bitcoin::hex::DisplayHex;
+use lightning::ln::types::ChannelId;
+use serde::Serializer;
+
+use super::closed::{ClosedChannel, ClosedChannels};
+use super::forwards::{Forward, Forwards};
+use super::spends::ClosingTransaction;
+use crate::storage::Store;
+use crate::storage::channels::{AddForward, MergeClosedChannel};
+
+impl ClosedChannels for Store {
+    fn record(&self, channel: ClosedChannel) {
+        let channel_id = channel.channel_id.0;
+        let merge = move |stored: Option<ClosedChannel>| {
+            let known = stored.and_then(|stored| stored.closing);
+            Some(ClosedChannel {
+                closing: channel.closing.or(known),
+                ..channel.clone()
+            })
+        };
+        self.submit(MergeClosedChannel {
+            channel_id,
+            closed_at: now(),
+            merge: Box::new(merge),
+        });
+    }
+
+    /// Before the record there is nothing to write: the record brings it along.
+    fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
+        let merge = move |stored: Option<ClosedChannel>| {
+            stored.map(|stored| ClosedChannel {
+                closing: Some(closing),
+                ..stored
+            })
+        };
+        let channel_id = channel_id.0;
+        self.submit(MergeClosedChannel {
+            channel_id,
+            closed_at: now(),
+            merge: Box::new(merge),
+        });
+    }
+}
+
+impl Forwards for Store {
+    fn record(&self, forward: Forward) {
+        self.submit(AddForward {
+            forwarded_at: now(),
+            record: forward,
+        });
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// A channel id as 64 hex digits.
+pub(super) mod channel_id {
+    use bitcoin::hex::{DisplayHex, FromHex};
+    use lightning::ln::types::ChannelId;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(id: &ChannelId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&id.0.to_lower_hex_string())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ChannelId, D::Error> {
+        let text = String::deserialize(from)?;
+        <[u8; 32]>::from_hex(&text)
+            .map(ChannelId)
+            .map_err(D::Error::custom)
+    }
+}
+
+pub(super) fn optional_channel_id<S: Serializer>(
+    id: &Option<ChannelId>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => serializer.serialize_some(&id.0.to_lower_hex_string()),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,54 @@
+//! The rooms that the services translate for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bitcoin::Network;
+use bitcoin::secp256k1::PublicKey;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain;
+use crate::channels::close::Closer;
+use crate::channels::open::Opener;
+use crate::channels::spends::FundingSpends;
+use crate::invoices::Registry;
+use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, OutputSweeper, PeerManager};
+use crate::payments::Payments;
+use crate::peers::{connect::Connector, reconnect::Reconnector};
+use crate::storage::Store;
+use crate::wallet::Wallet;
+
+/// What a service may ask and order. The node fills it; nothing here decides.
+pub struct Rooms {
+    pub network: Network,
+    pub node_id: PublicKey,
+    pub alias: String,
+    /// `#rrggbb`.
+    pub color: String,
+    /// Where peers reach us, `host:port`.
+    pub external_addresses: Vec<String>,
+    /// Where we listen for peers.
+    pub listening: Vec<SocketAddr>,
+    /// Blocks: the final delta of payments to a public key.
+    pub cltv_delta: u32,
+    pub manager: Arc<ChannelManager>,
+    pub monitors: Arc<ChainMonitor>,
+    pub peer_manager: Arc<PeerManager>,
+    pub graph: Arc<NetworkGraph>,
+    pub chain: chain::sync::Following,
+    pub fees: Arc<chain::FeeEstimates>,
+    pub broadcaster: Arc<chain::Broadcaster>,
+    pub wallet: Arc<Wallet>,
+    pub sweeper: Arc<OutputSweeper>,
+    pub connector: Arc<Connector>,
+    pub reconnector: Arc<Reconnector>,
+    pub opener: Arc<Opener>,
+    pub closer: Arc<Closer>,
+    pub spends: Arc<FundingSpends>,
+    pub payments: Arc<Payments>,
+    pub invoices: Arc<Registry>,
+    /// For the records of closed channels.
+    pub store: Arc<Store>,
+    /// Cancelled when the node stops; `StopDaemon` cancels it.
+    pub stop: CancellationToken,
+}
