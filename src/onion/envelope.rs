@@ -63,7 +63,10 @@ pub struct Envelope {
 impl Envelope {
     /// The HTLC's place.
     pub fn key(&self) -> HtlcKey {
-        HtlcKey { channel_id: self.channel_id, htlc_id: self.htlc_id }
+        HtlcKey {
+            channel_id: self.channel_id,
+            htlc_id: self.htlc_id,
+        }
     }
 
     /// Finds and checks the envelope among the custom records of `Event::PaymentClaimable`.
@@ -74,7 +77,9 @@ impl Envelope {
         payment_hash: &PaymentHash,
         custom_tlvs: &[(u64, Vec<u8>)],
     ) -> Option<Self> {
-        let (_, value) = custom_tlvs.iter().find(|(kind, _)| *kind == ENVELOPE_TYPE)?;
+        let (_, value) = custom_tlvs
+            .iter()
+            .find(|(kind, _)| *kind == ENVELOPE_TYPE)?;
         let (body, tag) = value.split_last_chunk::<TAG_LEN>()?;
         if !mac::same(&Self::tag(key, payment_hash, body), tag) {
             return None;
@@ -92,7 +97,9 @@ impl Envelope {
 
     /// The custom records as the sender sent them: LDK's without the envelope, and the hidden ones.
     pub fn custom_records(&self, custom_tlvs: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
-        let seen = custom_tlvs.iter().filter(|(kind, _)| *kind != ENVELOPE_TYPE);
+        let seen = custom_tlvs
+            .iter()
+            .filter(|(kind, _)| *kind != ENVELOPE_TYPE);
         let mut records: Vec<_> = seen.chain(&self.hidden).cloned().collect();
         records.sort_unstable_by_key(|(kind, _)| *kind);
         records
@@ -120,8 +127,11 @@ impl Envelope {
             body.push(record.len() as u8);
             body.extend_from_slice(record);
         }
-        let hidden: Vec<_> =
-            self.hidden.iter().map(|(kind, value)| Record { kind: *kind, value }).collect();
+        let hidden: Vec<_> = self
+            .hidden
+            .iter()
+            .map(|(kind, value)| Record { kind: *kind, value })
+            .collect();
         tlv::write(&hidden, &mut body);
         body
     }
@@ -141,8 +151,19 @@ impl Envelope {
         };
         let amp = AmpRecord::decode(take_record(&mut body)?).ok()?;
         let hidden = tlv::parse(body).ok()?;
-        let hidden = hidden.iter().map(|record| (record.kind, record.value.to_vec())).collect();
-        Some(Self { mpp, amp, channel_id, htlc_id, cltv_expiry, ephemeral_key, hidden })
+        let hidden = hidden
+            .iter()
+            .map(|record| (record.kind, record.value.to_vec()))
+            .collect();
+        Some(Self {
+            mpp,
+            amp,
+            channel_id,
+            htlc_id,
+            cltv_expiry,
+            ephemeral_key,
+            hidden,
+        })
     }
 }
 
@@ -212,7 +233,11 @@ mod tests {
 
     #[test]
     fn a_sealed_envelope_opens_as_it_was() {
-        let without_mpp = Envelope { mpp: None, hidden: vec![], ..envelope() };
+        let without_mpp = Envelope {
+            mpp: None,
+            hidden: vec![],
+            ..envelope()
+        };
         for envelope in [envelope(), without_mpp] {
             let sealed = tlvs(&envelope.seal(&key(), &HASH));
             assert_eq!(Envelope::open(&key(), &HASH, &sealed), Some(envelope));
@@ -225,7 +250,11 @@ mod tests {
         let other_key = EnvelopeKey::from_seed(&[2; 32]);
         assert_eq!(Envelope::open(&other_key, &HASH, &sealed), None);
         assert_eq!(Envelope::open(&key(), &PaymentHash([4; 32]), &sealed), None);
-        assert_eq!(Envelope::open(&key(), &HASH, &sealed[..1]), None, "no such record");
+        assert_eq!(
+            Envelope::open(&key(), &HASH, &sealed[..1]),
+            None,
+            "no such record"
+        );
     }
 
     #[test]
@@ -249,7 +278,10 @@ mod tests {
     fn no_secret_is_printed() {
         let text = format!("{:?} {:?}", envelope(), key());
         assert!(text.contains("Share(redacted)") && text.contains("EnvelopeKey(redacted)"));
-        assert!(!text.contains("abab") && !text.contains("171, 171"), "{text}");
+        assert!(
+            !text.contains("abab") && !text.contains("171, 171"),
+            "{text}"
+        );
     }
 
     proptest! {

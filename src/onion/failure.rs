@@ -62,7 +62,10 @@ mod tests {
             let last = onion.hops.last().unwrap();
             let signer = TestNodeSigner::new(last.private_key);
             let secret = HopSecret::shared(&signer, &last.packet.public_key.unwrap()).unwrap();
-            let recorded = onion.failures.iter().find(|it| it.name == "*lnwire.FailMPPTimeout");
+            let recorded = onion
+                .failures
+                .iter()
+                .find(|it| it.name == "*lnwire.FailMPPTimeout");
             let recorded = recorded.unwrap();
             let packet = mpp_timeout_packet(&secret);
             assert_eq!(packet, recorded.reason, "{}", onion.name);

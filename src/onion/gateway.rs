@@ -42,7 +42,12 @@ where
     /// `signer` is the one that `inner` uses: both open the same onions.
     pub fn new(inner: H, signer: S, envelope_key: EnvelopeKey) -> Self {
         let rewriter = Rewriter::new(envelope_key, signer.get_expanded_key());
-        Self { inner, signer, rewriter, marks: Mutex::default() }
+        Self {
+            inner,
+            signer,
+            rewriter,
+            marks: Mutex::default(),
+        }
     }
 
     /// Makes the failure of this HTLC go out as `mpp_timeout`.
@@ -51,7 +56,9 @@ where
     /// again after a restart has LDK's reason.
     pub fn mark_mpp_timeout(&self, envelope: &Envelope) {
         match HopSecret::shared(&*self.signer, &envelope.ephemeral_key) {
-            Some(secret) => self.marks().insert(envelope.key(), mpp_timeout_packet(&secret)),
+            Some(secret) => self
+                .marks()
+                .insert(envelope.key(), mpp_timeout_packet(&secret)),
             None => tracing::warn!(
                 channel_id = %envelope.channel_id,
                 htlc_id = envelope.htlc_id,
@@ -76,8 +83,13 @@ where
             return;
         }
         for failure in failures {
-            let key = HtlcKey { channel_id: failure.channel_id, htlc_id: failure.htlc_id };
-            let Some(reason) = marks.outgoing(&key) else { continue };
+            let key = HtlcKey {
+                channel_id: failure.channel_id,
+                htlc_id: failure.htlc_id,
+            };
+            let Some(reason) = marks.outgoing(&key) else {
+                continue;
+            };
             // It is read from bytes that are right by construction.
             if let Ok(replaced) = with_reason(failure, reason) {
                 *failure = replaced;
@@ -198,7 +210,8 @@ where
         channel_id: ChannelId,
         batch: Vec<msgs::CommitmentSigned>,
     ) {
-        self.inner.handle_commitment_signed_batch(peer, channel_id, batch);
+        self.inner
+            .handle_commitment_signed_batch(peer, channel_id, batch);
     }
 
     fn get_chain_hashes(&self) -> Option<Vec<ChainHash>> {

@@ -26,7 +26,13 @@ impl Marks {
     /// Remembers the reason for this HTLC's failure.
     pub fn insert(&mut self, key: HtlcKey, reason: Vec<u8>) {
         let channel = self.0.entry(key.channel_id).or_default();
-        channel.insert(key.htlc_id, Mark { reason, sent: false });
+        channel.insert(
+            key.htlc_id,
+            Mark {
+                reason,
+                sent: false,
+            },
+        );
         while channel.len() > MAX_PER_CHANNEL {
             channel.pop_first();
         }
@@ -44,7 +50,9 @@ impl Marks {
     /// While a `commitment_signed` of ours waits for its `revoke_and_ack` no further one is sent
     /// (BOLT 2), so what went out before this message is acknowledged by it.
     pub fn acknowledged(&mut self, channel_id: &ChannelId) {
-        let Some(channel) = self.0.get_mut(channel_id) else { return };
+        let Some(channel) = self.0.get_mut(channel_id) else {
+            return;
+        };
         channel.retain(|_, mark| !mark.sent);
         if channel.is_empty() {
             self.0.remove(channel_id);
@@ -66,7 +74,10 @@ mod tests {
     use super::*;
 
     fn key(channel: u8, htlc_id: u64) -> HtlcKey {
-        HtlcKey { channel_id: ChannelId([channel; 32]), htlc_id }
+        HtlcKey {
+            channel_id: ChannelId([channel; 32]),
+            htlc_id,
+        }
     }
 
     #[test]
@@ -74,10 +85,21 @@ mod tests {
         let mut marks = Marks::default();
         marks.insert(key(1, 5), vec![9]);
         marks.acknowledged(&key(1, 5).channel_id);
-        assert_eq!(marks.outgoing(&key(1, 5)), Some(&[9][..]), "not sent before: kept");
-        assert_eq!(marks.outgoing(&key(1, 5)), Some(&[9][..]), "sent again after a reconnect");
+        assert_eq!(
+            marks.outgoing(&key(1, 5)),
+            Some(&[9][..]),
+            "not sent before: kept"
+        );
+        assert_eq!(
+            marks.outgoing(&key(1, 5)),
+            Some(&[9][..]),
+            "sent again after a reconnect"
+        );
         marks.acknowledged(&key(2, 5).channel_id);
-        assert!(marks.outgoing(&key(1, 5)).is_some(), "another channel's acknowledgement");
+        assert!(
+            marks.outgoing(&key(1, 5)).is_some(),
+            "another channel's acknowledgement"
+        );
         marks.acknowledged(&key(1, 5).channel_id);
         assert_eq!(marks.outgoing(&key(1, 5)), None);
         assert!(marks.is_empty());

@@ -86,7 +86,10 @@ pub fn open(
     if packet.version != VERSION {
         return Err(OpenError::Version(packet.version));
     }
-    if !mac::same(&packet_hmac(secret, &packet.hop_data, payment_hash), &packet.hmac) {
+    if !mac::same(
+        &packet_hmac(secret, &packet.hop_data, payment_hash),
+        &packet.hmac,
+    ) {
         return Err(OpenError::Hmac);
     }
     let mut plain = Zeroizing::new(packet.hop_data.to_vec());
@@ -120,7 +123,12 @@ pub fn seal(
     let mut hop_data = final_hop_data(records)?;
     secret.crypt(b"rho", &mut hop_data);
     let hmac = packet_hmac(secret, &hop_data, payment_hash);
-    Ok(OnionPacket { version: VERSION, public_key: Ok(ephemeral_key), hop_data, hmac })
+    Ok(OnionPacket {
+        version: VERSION,
+        public_key: Ok(ephemeral_key),
+        hop_data,
+        hmac,
+    })
 }
 
 /// Length, records and the zero HMAC of a final hop, then zeros: nobody comes after us to whom the
@@ -177,7 +185,12 @@ mod tests {
         for onion in onions() {
             let last = onion.hops.last().unwrap();
             let payload = open(&last_secret(onion), &last.packet, &onion.payment_hash).unwrap();
-            assert_eq!(payload.plain[payload.stream.clone()], last.payload, "{}", onion.name);
+            assert_eq!(
+                payload.plain[payload.stream.clone()],
+                last.payload,
+                "{}",
+                onion.name
+            );
             assert!(payload.records().is_ok(), "{}", onion.name);
         }
     }
@@ -205,11 +218,20 @@ mod tests {
         let secret = last_secret(onion);
         assert_eq!(open(&secret, packet, &HASH).err(), Some(OpenError::Hmac));
         let other = HopSecret(Zeroizing::new([1; 32]));
-        assert_eq!(open(&other, packet, &onion.payment_hash).err(), Some(OpenError::Hmac));
+        assert_eq!(
+            open(&other, packet, &onion.payment_hash).err(),
+            Some(OpenError::Hmac)
+        );
         let mut spoiled = packet.clone();
         spoiled.hop_data[1299] ^= 1;
-        assert_eq!(open(&secret, &spoiled, &onion.payment_hash).err(), Some(OpenError::Hmac));
-        let versioned = OnionPacket { version: 1, ..packet.clone() };
+        assert_eq!(
+            open(&secret, &spoiled, &onion.payment_hash).err(),
+            Some(OpenError::Hmac)
+        );
+        let versioned = OnionPacket {
+            version: 1,
+            ..packet.clone()
+        };
         let error = open(&secret, &versioned, &onion.payment_hash).err();
         assert_eq!(error, Some(OpenError::Version(1)));
     }
@@ -218,19 +240,30 @@ mod tests {
     fn a_payload_that_leaves_no_room_for_the_hmac_is_too_large() {
         let seal_value = |length| {
             let value = vec![1; length];
-            let records = [Record { kind: 1, value: &value }];
+            let records = [Record {
+                kind: 1,
+                value: &value,
+            }];
             seal(&secret(), ephemeral_key(), &HASH, &records).err()
         };
         // 3 bytes of payload length, 1 of type, 3 of record length, 32 of HMAC.
         let largest = HOP_DATA_LEN - HMAC_LEN - 3 - 1 - 3;
         assert_eq!(seal_value(largest), None);
-        assert_eq!(seal_value(largest + 1), Some(TooLarge(HOP_DATA_LEN - HMAC_LEN + 1)));
+        assert_eq!(
+            seal_value(largest + 1),
+            Some(TooLarge(HOP_DATA_LEN - HMAC_LEN + 1))
+        );
         assert!(seal_value(HOP_DATA_LEN * 2).is_some());
     }
 
     #[test]
     fn a_payload_length_beyond_the_packet_is_cut_off() {
-        for start in [&[0xfd, 0x05, 0x14][..], &[0xfd, 0x04, 0xf2], &[0xff; 9], &[0xfd, 0, 1]] {
+        for start in [
+            &[0xfd, 0x05, 0x14][..],
+            &[0xfd, 0x04, 0xf2],
+            &[0xff; 9],
+            &[0xfd, 0, 1],
+        ] {
             let mut plain = vec![0; HOP_DATA_LEN];
             plain[..start.len()].copy_from_slice(start);
             assert_eq!(final_stream(&plain), Err(OpenError::Length), "{start:?}");

@@ -52,7 +52,13 @@ pub fn recipient_fields(
         list.extend(value.encode());
     }
     let mut fields = Vec::new();
-    tlv::write(&[tlv::Record { kind: LDK_CUSTOM_TLVS, value: &list }], &mut fields);
+    tlv::write(
+        &[tlv::Record {
+            kind: LDK_CUSTOM_TLVS,
+            value: &list,
+        }],
+        &mut fields,
+    );
     let mut bytes = Vec::new();
     tlv::write_big_size(fields.len() as u64, &mut bytes);
     bytes.extend(fields);
@@ -62,7 +68,10 @@ pub fn recipient_fields(
 fn ascending(custom: &[(u64, Vec<u8>)]) -> Result<Vec<(u64, Vec<u8>)>, RecipientError> {
     let mut records = custom.to_vec();
     records.sort_by_key(|(kind, _)| *kind);
-    if let Some((kind, _)) = records.first().filter(|(kind, _)| *kind < FIRST_CUSTOM_TYPE) {
+    if let Some((kind, _)) = records
+        .first()
+        .filter(|(kind, _)| *kind < FIRST_CUSTOM_TYPE)
+    {
         return Err(RecipientError::ReservedType(*kind));
     }
     match records.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -87,7 +96,10 @@ mod tests {
     const HASH: PaymentHash = PaymentHash([3; 32]);
 
     fn mpp() -> MppRecord {
-        MppRecord { payment_addr: PaymentAddr::from_bytes([1; 32]), total_msat: 70_000 }
+        MppRecord {
+            payment_addr: PaymentAddr::from_bytes([1; 32]),
+            total_msat: 70_000,
+        }
     }
 
     fn amp() -> AmpRecord {
@@ -115,7 +127,10 @@ mod tests {
             cltv_expiry_delta: 80,
             maybe_announced_channel: true,
         };
-        let path = Path { hops: vec![hop], blinded_tail: None };
+        let path = Path {
+            hops: vec![hop],
+            blinded_tail: None,
+        };
         let session = SecretKey::from_slice(&[0x32; 32]).unwrap();
         let (packet, ..) = create_payment_onion(
             &secp, &path, &session, 40_000, fields, 800_000, &HASH, &None, None, [5; 32],
@@ -125,13 +140,20 @@ mod tests {
         let secret = HopSecret::shared(&signer, &packet.public_key.unwrap()).unwrap();
         let payload = packet::open(&secret, &packet, &HASH).unwrap();
         let records = payload.records().unwrap();
-        records.iter().map(|record| (record.kind, record.value.to_vec())).collect()
+        records
+            .iter()
+            .map(|record| (record.kind, record.value.to_vec()))
+            .collect()
     }
 
     /// Guards against an LDK release that writes or reads these fields in another way.
     #[test]
     fn ldk_writes_all_records_in_order() {
-        let custom = [(34_349_334, b"hi".to_vec()), (65_536, vec![]), (5_482_373_484, vec![9; 32])];
+        let custom = [
+            (34_349_334, b"hi".to_vec()),
+            (65_536, vec![]),
+            (5_482_373_484, vec![9; 32]),
+        ];
         let records = sent(&fields(&custom).unwrap());
         let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds, [2, 4, 8, 14, 16, 65_536, 34_349_334, 5_482_373_484]);

@@ -62,7 +62,10 @@ pub struct Rewriter {
 
 impl Rewriter {
     pub fn new(envelope_key: EnvelopeKey, inbound_key: ExpandedKey) -> Self {
-        Self { envelope_key, inbound_key }
+        Self {
+            envelope_key,
+            inbound_key,
+        }
     }
 
     /// The message that LDK is to see instead of `message`, or why it is to see `message` itself.
@@ -85,7 +88,10 @@ impl Rewriter {
         let sorted = replaced.sorted(&records);
         let onion_routing_packet =
             packet::seal(&secret, ephemeral_key, &message.payment_hash, &sorted)?;
-        Ok(UpdateAddHTLC { onion_routing_packet, ..message.clone() })
+        Ok(UpdateAddHTLC {
+            onion_routing_packet,
+            ..message.clone()
+        })
     }
 
     /// The records that change: those of AMP, or a foreign envelope alone.
@@ -106,7 +112,9 @@ impl Rewriter {
         if let Some(record) = records.iter().find(unknown) {
             return Err(Untouched::UnknownRecord(record.kind));
         }
-        let mpp = find(records, MPP_RECORD_TYPE).map(MppRecord::decode).transpose()?;
+        let mpp = find(records, MPP_RECORD_TYPE)
+            .map(MppRecord::decode)
+            .transpose()?;
         let envelope = Envelope {
             mpp,
             amp: AmpRecord::decode(amp)?,
@@ -130,7 +138,12 @@ impl Rewriter {
         // LDK compares the secret's expiry with the time of the newest block, a u32: this one never
         // passes, however long the HTLC is held. The secret is the same for a message sent again.
         let secret = inbound_payment::create_from_hash(
-            &self.inbound_key, None, hash, 0, u32::MAX.into(), None,
+            &self.inbound_key,
+            None,
+            hash,
+            0,
+            u32::MAX.into(),
+            None,
         )
         .map_err(|()| Untouched::NoSecret)?;
         let amount = truncated(amount.get());
@@ -154,7 +167,10 @@ struct Replaced {
 
 impl Replaced {
     fn foreign_envelope() -> Self {
-        Self { new: Vec::new(), is_shard: false }
+        Self {
+            new: Vec::new(),
+            is_shard: false,
+        }
     }
 
     /// Whether a record of the sender stays.
@@ -165,8 +181,14 @@ impl Replaced {
     }
 
     fn sorted<'a>(&'a self, records: &[Record<'a>]) -> Vec<Record<'a>> {
-        let kept = records.iter().filter(|record| self.keeps(record.kind)).copied();
-        let new = self.new.iter().map(|(kind, value)| Record { kind: *kind, value });
+        let kept = records
+            .iter()
+            .filter(|record| self.keeps(record.kind))
+            .copied();
+        let new = self
+            .new
+            .iter()
+            .map(|(kind, value)| Record { kind: *kind, value });
         let mut sorted: Vec<_> = kept.chain(new).collect();
         sorted.sort_unstable_by_key(|record| record.kind);
         sorted
@@ -174,12 +196,19 @@ impl Replaced {
 }
 
 fn find<'a>(records: &[Record<'a>], kind: u64) -> Option<&'a [u8]> {
-    records.iter().find(|record| record.kind == kind).map(|record| record.value)
+    records
+        .iter()
+        .find(|record| record.kind == kind)
+        .map(|record| record.value)
 }
 
 fn hidden(records: &[Record<'_>]) -> Vec<(u64, Vec<u8>)> {
-    let hidden = records.iter().filter(|record| READ_BY_LDK.contains(&record.kind));
-    hidden.map(|record| (record.kind, record.value.to_vec())).collect()
+    let hidden = records
+        .iter()
+        .filter(|record| READ_BY_LDK.contains(&record.kind));
+    hidden
+        .map(|record| (record.kind, record.value.to_vec()))
+        .collect()
 }
 
 /// What LDK is told to expect and counts as the whole payment: `amt_to_forward`.
@@ -191,13 +220,19 @@ fn ldk_amount(htlc_msat: u64, records: &[Record<'_>]) -> Option<NonZeroU64> {
     if value.len() > size_of::<u64>() || value.first() == Some(&0) {
         return None;
     }
-    let asked = value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let asked = value
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte));
     NonZeroU64::new(asked).or(NonZeroU64::new(htlc_msat.min(1)))
 }
 
 /// BOLT 1's truncated integer: big endian without leading zero bytes.
 fn truncated(number: u64) -> Vec<u8> {
-    number.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect()
+    number
+        .to_be_bytes()
+        .into_iter()
+        .skip_while(|byte| *byte == 0)
+        .collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,11 @@ pub enum TlvError {
     #[error("a type or length is cut off or not in its shortest form")]
     BigSize,
     #[error("record {kind} says it has {length} bytes, there are {available}")]
-    Length { kind: u64, length: u64, available: usize },
+    Length {
+        kind: u64,
+        length: u64,
+        available: usize,
+    },
     #[error("record {kind} comes after record {previous}")]
     Order { kind: u64, previous: u64 },
 }
@@ -32,7 +36,11 @@ pub fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, TlvError> {
             return Err(TlvError::Order { kind, previous });
         }
         let length = read_big_size(&mut bytes)?;
-        let too_long = TlvError::Length { kind, length, available: bytes.len() };
+        let too_long = TlvError::Length {
+            kind,
+            length,
+            available: bytes.len(),
+        };
         let length = usize::try_from(length).map_err(|_| too_long)?;
         let (value, rest) = bytes.split_at_checked(length).ok_or(too_long)?;
         records.push(Record { kind, value });
@@ -53,7 +61,9 @@ pub fn write(records: &[Record<'_>], out: &mut Vec<u8>) {
 
 /// Takes a BigSize off the front of `bytes`.
 pub fn read_big_size(bytes: &mut &[u8]) -> Result<u64, TlvError> {
-    BigSize::read(bytes).map(|size| size.0).map_err(|_| TlvError::BigSize)
+    BigSize::read(bytes)
+        .map(|size| size.0)
+        .map_err(|_| TlvError::BigSize)
 }
 
 pub fn write_big_size(number: u64, out: &mut Vec<u8>) {
@@ -75,25 +85,51 @@ mod tests {
     #[test]
     fn types_must_ascend_and_be_unique() {
         assert_eq!(kinds(&[2, 0, 4, 1, 9]), Ok(vec![2, 4]));
-        assert_eq!(kinds(&[2, 0, 2, 0]), Err(TlvError::Order { kind: 2, previous: 2 }));
-        assert_eq!(kinds(&[4, 0, 2, 0]), Err(TlvError::Order { kind: 2, previous: 4 }));
+        assert_eq!(
+            kinds(&[2, 0, 2, 0]),
+            Err(TlvError::Order {
+                kind: 2,
+                previous: 2
+            })
+        );
+        assert_eq!(
+            kinds(&[4, 0, 2, 0]),
+            Err(TlvError::Order {
+                kind: 2,
+                previous: 4
+            })
+        );
     }
 
     #[test]
     fn numbers_must_be_short_and_whole() {
         assert_eq!(kinds(&[0xfd, 0x00, 0xfc, 0]), Err(TlvError::BigSize));
-        assert_eq!(kinds(&[0xfe, 0x00, 0x00, 0xff, 0xff, 0]), Err(TlvError::BigSize));
-        assert_eq!(kinds(&[0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0]), Err(TlvError::BigSize));
+        assert_eq!(
+            kinds(&[0xfe, 0x00, 0x00, 0xff, 0xff, 0]),
+            Err(TlvError::BigSize)
+        );
+        assert_eq!(
+            kinds(&[0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0]),
+            Err(TlvError::BigSize)
+        );
         assert_eq!(kinds(&[0xfd, 0x01]), Err(TlvError::BigSize));
         assert_eq!(kinds(&[7]), Err(TlvError::BigSize));
     }
 
     #[test]
     fn a_value_must_be_there() {
-        let error = TlvError::Length { kind: 7, length: 3, available: 2 };
+        let error = TlvError::Length {
+            kind: 7,
+            length: 3,
+            available: 2,
+        };
         assert_eq!(kinds(&[7, 3, 1, 1]), Err(error));
         let huge = [&[7, 0xff][..], &[0xff; 8]].concat();
-        let error = TlvError::Length { kind: 7, length: u64::MAX, available: 0 };
+        let error = TlvError::Length {
+            kind: 7,
+            length: u64::MAX,
+            available: 0,
+        };
         assert_eq!(kinds(&huge), Err(error));
     }
 
