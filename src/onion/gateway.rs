@@ -1,8 +1,8 @@
 //! The gateway between the peers and the channel manager.
 //!
 //! It passes every message through and changes four things: incoming AMP HTLCs are rewritten
-//! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that was
-//! marked becomes `mpp_timeout`, and feature bit 31 (AMP, optional) is advertised.
+//! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that
+//! was marked becomes `mpp_timeout`, and feature bit 31 (AMP, optional) is advertised.
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,7 +77,7 @@ where
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace_reasons(&self, failures: &mut [msgs::UpdateFailHTLC]) {
+    fn replace_reasons(&self, peer: PublicKey, failures: &mut [msgs::UpdateFailHTLC]) {
         let mut marks = self.marks();
         if marks.is_empty() {
             return;
@@ -87,7 +87,7 @@ where
                 channel_id: failure.channel_id,
                 htlc_id: failure.htlc_id,
             };
-            let Some(reason) = marks.outgoing(&key) else {
+            let Some(reason) = marks.outgoing(&key, peer) else {
                 continue;
             };
             // It is read from bytes that are right by construction.
@@ -106,10 +106,12 @@ where
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
         let mut events = self.inner.get_and_clear_pending_msg_events();
         for event in &mut events {
-            if let MessageSendEvent::UpdateHTLCs { updates, .. } = event
+            if let MessageSendEvent::UpdateHTLCs {
+                node_id, updates, ..
+            } = event
                 && !updates.update_fail_htlcs.is_empty()
             {
-                self.replace_reasons(&mut updates.update_fail_htlcs);
+                self.replace_reasons(*node_id, &mut updates.update_fail_htlcs);
             }
         }
         events
@@ -164,7 +166,7 @@ where
 
     fn handle_revoke_and_ack(&self, peer: PublicKey, message: &msgs::RevokeAndACK) {
         // Before LDK sees it: then LDK may send further failures, which it does not acknowledge.
-        self.marks().acknowledged(&message.channel_id);
+        self.marks().acknowledged(&message.channel_id, peer);
         self.inner.handle_revoke_and_ack(peer, message);
     }
 

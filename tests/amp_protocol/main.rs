@@ -255,8 +255,11 @@ fn a_marked_shard_fails_with_mpp_timeout_over_two_hops() {
     }
     let events = network.events(0);
     let code = |hash: PaymentHash| {
-        let of_hash = |event: &&Event| matches!(event, Event::PaymentPathFailed { payment_hash, .. } if *payment_hash == hash);
-        failure_code(&events.iter().filter(of_hash).cloned().collect::<Vec<_>>()).0
+        let about = |event: &&Event| match event {
+            Event::PaymentPathFailed { payment_hash, .. } => *payment_hash == hash,
+            _ => false,
+        };
+        failure_code(&events.iter().filter(about).cloned().collect::<Vec<_>>()).0
     };
     assert_eq!(code(marked.1.payment_hash), MPP_TIMEOUT);
     assert_eq!(code(other.1.payment_hash), INCORRECT_PAYMENT_DETAILS);

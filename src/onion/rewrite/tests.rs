@@ -194,8 +194,18 @@ fn recorded_amp_onions_open_with_ldks_decoder_after_the_rewriting_only() {
         assert_eq!(Ok(envelope.ephemeral_key), key);
 
         let sent = opened(&message, &signer);
-        assert_eq!(sent[&2], truncated(onion.amount_msat), "{}", onion.name);
-        assert_eq!(sent[&4], truncated(onion.cltv.into()), "{}", onion.name);
+        assert_eq!(
+            sent[&2],
+            truncated::encode(onion.amount_msat),
+            "{}",
+            onion.name
+        );
+        assert_eq!(
+            sent[&4],
+            truncated::encode(onion.cltv.into()),
+            "{}",
+            onion.name
+        );
         assert_eq!(peeled.metadata, sent.get(&16).cloned(), "{}", onion.name);
         let sent: Vec<_> = sent
             .into_iter()
