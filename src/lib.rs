@@ -2,3 +2,4 @@
 
 pub mod ldk;
 pub mod logger;
+pub mod rpc;

@@ -1,0 +1,15 @@
+//! The messages, clients and servers that `build.rs` generates from `proto/*.proto`.
+#![allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
+
+/// lnd's `lnrpc`: the `Lightning` service and every message.
+pub mod lnrpc {
+    tonic::include_proto!("lnrpc");
+}
+
+/// lnd's `routerrpc`: the `Router` service.
+pub mod routerrpc {
+    tonic::include_proto!("routerrpc");
+}
+
+/// The descriptors of all of the above, an encoded `FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
