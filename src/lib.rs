@@ -1,8 +1,11 @@
 //! ampd: a standalone Lightning node on LDK that sends and receives Atomic Multi-path Payments.
 
+pub mod amount;
 pub mod amp;
 pub mod chain;
 pub mod channels;
+pub mod cli;
+pub mod config;
 pub mod invoices;
 pub mod ldk;
 pub mod logger;
