@@ -33,7 +33,8 @@ pub struct RouteQuery {
     pub max_parts: u8,
     /// Blocks that the payee wants until the last HTLC's expiry. The padding is added here.
     pub final_cltv_delta: u32,
-    /// Blocks until the expiry of our own HTLC at most, the payee's included.
+    /// Blocks until the expiry of our own HTLC at most, the payee's included. LDK keeps up to 80 of
+    /// them for the random offset that hides the payee, so a tight limit may find less than lnd.
     pub cltv_limit: Option<u32>,
     /// The channels (short channel ids) that may be the first hop; empty: any.
     pub outgoing_channels: Vec<u64>,
