@@ -34,7 +34,7 @@ impl TrackPayment {
     }
 }
 
-/// Outgoing payments, the last ones first found.
+/// Outgoing payments, the last 100 unless flags say otherwise.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListPayments {

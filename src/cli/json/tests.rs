@@ -163,7 +163,10 @@ fn a_message_is_printed_by_protojsons_rules() {
         add_index: u64::MAX,
         payment_addr: Vec::new(),
     };
-    let expected = r#"{"r_hash":"ab01","payment_request":"lnbc1","add_index":"18446744073709551615","payment_addr":""}"#;
+    let expected = concat!(
+        r#"{"r_hash":"ab01","payment_request":"lnbc1","#,
+        r#""add_index":"18446744073709551615","payment_addr":""}"#,
+    );
     assert_eq!(to_json(&invoice).unwrap().to_string(), expected);
 }
 
