@@ -9,6 +9,7 @@ pub mod config;
 pub mod invoices;
 pub mod ldk;
 pub mod logger;
+pub mod node;
 pub mod onion;
 pub mod payments;
 pub mod peers;

@@ -20,5 +20,5 @@ mod view;
 
 pub use error::SendError;
 pub use request::{AmpPayment, Bolt11Payment, Limits};
-pub use send::Payments;
+pub use send::{Payments, parse_key};
 pub use view::PaymentView;

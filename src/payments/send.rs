@@ -526,7 +526,8 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     hops
 }
 
-pub(super) fn parse_key(hex: &str) -> Option<PublicKey> {
+/// A public key from 66 hex digits.
+pub fn parse_key(hex: &str) -> Option<PublicKey> {
     PublicKey::from_slice(&Vec::from_hex(hex).ok()?).ok()
 }
 
