@@ -1,5 +1,6 @@
 //! ampd: arguments -> Config -> Node::start -> wait for a signal -> Node::stop.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use ampd::config::{Config, Log, LogFormat};
