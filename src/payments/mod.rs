@@ -8,6 +8,7 @@
 //! monitor update is queued after it. So an HTLC never leaves whose row is not on disk, and a row
 //! whose HTLC LDK does not know was never sent.
 
+mod cancel;
 mod error;
 mod events;
 pub mod flow;

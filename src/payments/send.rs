@@ -273,6 +273,11 @@ impl Payments {
         lock(&self.attempts).get(id).cloned()
     }
 
+    /// The payment with this identifier, unless it is over.
+    pub(super) fn active(&self, identifier: &[u8; 32]) -> Option<Arc<Active>> {
+        lock(&self.active).get(identifier).cloned()
+    }
+
     /// Route finding takes its time: it has no place in an event handler or on the runtime.
     pub(super) fn spawn_advance(self: &Arc<Self>, identifier: [u8; 32]) {
         let payments = self.clone();
@@ -290,7 +295,7 @@ impl Payments {
 
     /// Does what is to be done for the payment: sends what is open, or notes its end.
     fn advance(self: &Arc<Self>, identifier: &[u8; 32]) {
-        let Some(active) = lock(&self.active).get(identifier).cloned() else {
+        let Some(active) = self.active(identifier) else {
             return;
         };
         let mut running = lock(&active.flow);
@@ -505,7 +510,10 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     let mut hops: Vec<HopRecord> = Vec::new();
     for (position, hop) in path.hops.iter().rev().enumerate() {
         // LDK puts the delivered amount into the last hop's fee.
-        let fee_msat = if position == 0 { 0 } else { hop.fee_msat };
+        let (fee_msat, cltv_delta) = match position {
+            0 => (0, 0),
+            _ => (hop.fee_msat, hop.cltv_expiry_delta),
+        };
         if position == 0 {
             forward = hop.fee_msat;
             expiry = expiry.saturating_add(hop.cltv_expiry_delta);
@@ -516,6 +524,7 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
             amt_to_forward_msat: forward,
             fee_msat,
             expiry,
+            cltv_delta,
         });
         if position > 0 {
             forward = forward.saturating_add(hop.fee_msat);
