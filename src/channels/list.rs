@@ -103,11 +103,21 @@ pub struct Channel {
 impl Channel {
     /// What we would get from our commitment transaction, sat: lnd's `local_balance`.
     pub fn local_balance_sat(&self) -> u64 {
-        self.after_opener_costs(self.balance.local_msat, self.initiator)
+        self.local_balance_msat() / 1000
     }
 
     /// What the peer would get, sat: lnd's `remote_balance`.
     pub fn remote_balance_sat(&self) -> u64 {
+        self.remote_balance_msat() / 1000
+    }
+
+    /// [`Self::local_balance_sat`] to the msat.
+    pub fn local_balance_msat(&self) -> u64 {
+        self.after_opener_costs(self.balance.local_msat, self.initiator)
+    }
+
+    /// [`Self::remote_balance_sat`] to the msat.
+    pub fn remote_balance_msat(&self) -> u64 {
         self.after_opener_costs(self.balance.remote_msat, !self.initiator)
     }
 
@@ -122,7 +132,7 @@ impl Channel {
         } else {
             0
         };
-        (balance_msat / 1000).saturating_sub(costs)
+        balance_msat.saturating_sub(costs.saturating_mul(1000))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::chain::ChainError;
 use crate::channels::config::SettingsError;
 use crate::peers::announce::AnnounceError;
 use crate::peers::listen::ListenError;
-use crate::rpc::ServeError;
+use crate::rpc::TokenError;
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
 
@@ -58,5 +58,5 @@ pub enum StartError {
     #[error(transparent)]
     Channels(#[from] SettingsError),
     #[error(transparent)]
-    Rpc(#[from] ServeError),
+    Token(#[from] TokenError),
 }

@@ -217,7 +217,10 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     let mut hops: Vec<HopRecord> = Vec::new();
     for (position, hop) in path.hops.iter().rev().enumerate() {
         // LDK puts the delivered amount into the last hop's fee.
-        let fee_msat = if position == 0 { 0 } else { hop.fee_msat };
+        let (fee_msat, cltv_delta) = match position {
+            0 => (0, 0),
+            _ => (hop.fee_msat, hop.cltv_expiry_delta),
+        };
         if position == 0 {
             forward = hop.fee_msat;
             expiry = expiry.saturating_add(hop.cltv_expiry_delta);
@@ -228,6 +231,7 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
             amt_to_forward_msat: forward,
             fee_msat,
             expiry,
+            cltv_delta,
         });
         if position > 0 {
             forward = forward.saturating_add(hop.fee_msat);

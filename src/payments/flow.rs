@@ -326,6 +326,7 @@ mod tests {
             amt_to_forward_msat,
             fee_msat,
             expiry: 0,
+            cltv_delta: 0,
         };
         vec![hop(amount_msat, fee_msat), hop(amount_msat, 0)]
     }

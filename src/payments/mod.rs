@@ -9,6 +9,7 @@
 //! whose HTLC LDK does not know was never sent.
 
 mod advance;
+mod cancel;
 mod error;
 mod events;
 pub mod flow;

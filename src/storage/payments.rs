@@ -94,6 +94,9 @@ pub struct HopRecord {
     pub fee_msat: u64,
     /// Block height that this hop's node is told to use onwards.
     pub expiry: u32,
+    /// Blocks that this hop's node keeps for itself: how much later than `expiry` the HTLC that it
+    /// gets expires; 0 for the receiver.
+    pub cltv_delta: u32,
 }
 
 /// Why an attempt failed, as far as LDK tells.

@@ -1,0 +1,226 @@
+//! The rooms' errors as gRPC codes with lnd's texts.
+//!
+//! lnd answers nearly everything with Unknown; clients match its texts. Other codes are where lnd
+//! has them, and where lnd has no such case.
+
+use tonic::Status;
+
+use crate::chain::ChainError;
+use crate::channels::close::CloseError;
+use crate::channels::open::OpenError;
+use crate::invoices::decode::DecodeError;
+use crate::invoices::{InvoiceError, TooSlow};
+use crate::payments::SendError;
+use crate::peers::connect::{ConnectError, DisconnectError};
+use crate::storage::StorageError;
+use crate::wallet::WalletError;
+
+/// A request that lnd refuses with the same text.
+pub(super) fn refused(text: impl Into<String>) -> Status {
+    Status::unknown(text)
+}
+
+/// A value that cannot be what the caller means, where lnd has no text of its own.
+pub(super) fn invalid(text: impl Into<String>) -> Status {
+    Status::invalid_argument(text)
+}
+
+/// Something of lnd's that this node does not do.
+pub(super) fn unsupported(text: impl Into<String>) -> Status {
+    Status::unimplemented(text)
+}
+
+impl From<StorageError> for Status {
+    fn from(error: StorageError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<SendError> for Status {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::InFlight | SendError::AlreadyPaid => Self::already_exists(error.to_string()),
+            SendError::CustomRecord(_) => {
+                refused("no custom records with types below 65536 allowed")
+            }
+            SendError::NotWriting(_) => Self::unavailable(error.to_string()),
+            SendError::Storage(error) => error.into(),
+            SendError::NoAmount
+            | SendError::SelfPayment
+            | SendError::Expired(_)
+            | SendError::CltvLimit { .. } => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<InvoiceError> for Status {
+    fn from(error: InvoiceError) -> Self {
+        match error {
+            InvoiceError::NotFound => Self::not_found(error.to_string()),
+            InvoiceError::Storage(error) => error.into(),
+            InvoiceError::Duplicate
+            | InvoiceError::MemoTooLong(_)
+            | InvoiceError::RequestTooLong(_)
+            | InvoiceError::AmountTooLarge(_)
+            | InvoiceError::ExpiryTooLong(_)
+            | InvoiceError::CltvDelta { .. }
+            | InvoiceError::Build(_) => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<TooSlow> for Status {
+    fn from(error: TooSlow) -> Self {
+        Self::resource_exhausted(error.to_string())
+    }
+}
+
+impl From<DecodeError> for Status {
+    fn from(error: DecodeError) -> Self {
+        refused(error.to_string())
+    }
+}
+
+impl From<OpenError> for Status {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Stopping => Self::unavailable(error.to_string()),
+            OpenError::NoRandomness(_) => Self::internal(error.to_string()),
+            OpenError::ToSelf
+            | OpenError::TooSmall
+            | OpenError::TooLarge
+            | OpenError::PushTooLarge
+            | OpenError::NotOnline(_)
+            | OpenError::Refused(_)
+            | OpenError::Wallet(_)
+            | OpenError::Closed(_) => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<CloseError> for Status {
+    fn from(error: CloseError) -> Self {
+        match error {
+            CloseError::NotFound(point) => refused(format!("channel not found: {point}")),
+            CloseError::Stopping => Self::unavailable(error.to_string()),
+            CloseError::PeerOffline | CloseError::Delivery | CloseError::Refused(_) => {
+                refused(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ConnectError> for Status {
+    fn from(error: ConnectError) -> Self {
+        refused(error.to_string())
+    }
+}
+
+impl From<DisconnectError> for Status {
+    fn from(error: DisconnectError) -> Self {
+        refused(error.to_string())
+    }
+}
+
+impl From<WalletError> for Status {
+    fn from(error: WalletError) -> Self {
+        match error {
+            WalletError::OtherSeed
+            | WalletError::OtherNetwork { .. }
+            | WalletError::Load(_)
+            | WalletError::Damaged(_)
+            | WalletError::Internal(_) => Self::internal(error.to_string()),
+            WalletError::InsufficientFunds { .. }
+            | WalletError::InsufficientFunding { .. }
+            | WalletError::Reserve { .. }
+            | WalletError::BadAddress { .. }
+            | WalletError::OtherNetworkAddress { .. }
+            | WalletError::Dust { .. }
+            | WalletError::FeeRate { .. }
+            | WalletError::NotPending(_)
+            | WalletError::ChangeSpent(_) => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<ChainError> for Status {
+    fn from(error: ChainError) -> Self {
+        if error.is_refusal() {
+            refused(error.to_string())
+        } else {
+            Self::unavailable(error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn answer(error: impl Into<Status>) -> (Code, String) {
+        let status = error.into();
+        (status.code(), status.message().to_owned())
+    }
+
+    #[test]
+    fn payments_that_exist_are_told_apart() {
+        let text = |text: &str| (Code::AlreadyExists, text.to_owned());
+        assert_eq!(
+            answer(SendError::InFlight),
+            text("payment is in transition")
+        );
+        assert_eq!(
+            answer(SendError::AlreadyPaid),
+            text("invoice is already paid")
+        );
+    }
+
+    #[test]
+    fn refusals_have_lnds_texts() {
+        let text = |text: &str| (Code::Unknown, text.to_owned());
+        assert_eq!(
+            answer(SendError::SelfPayment),
+            text("self-payments not allowed")
+        );
+        assert_eq!(
+            answer(SendError::NoAmount),
+            text("amount must be specified")
+        );
+        assert_eq!(
+            answer(SendError::CustomRecord(100)),
+            text("no custom records with types below 65536 allowed")
+        );
+        assert_eq!(
+            answer(InvoiceError::Duplicate),
+            text("invoice with payment hash already exists")
+        );
+        assert_eq!(
+            answer(InvoiceError::MemoTooLong(2000)),
+            text("memo too large: 2000 bytes (maxsize=1024)")
+        );
+        assert_eq!(
+            answer(OpenError::TooSmall),
+            text("channel is too small, the minimum channel size is: 20000 SAT")
+        );
+        let (code, close) = answer(CloseError::NotFound(bitcoin::OutPoint::null()));
+        assert_eq!(code, Code::Unknown);
+        assert!(close.starts_with("channel not found"));
+    }
+
+    #[test]
+    fn unknown_invoice_is_not_found() {
+        let expected = (Code::NotFound, "unable to locate invoice".to_owned());
+        assert_eq!(answer(InvoiceError::NotFound), expected);
+    }
+
+    #[test]
+    fn failures_of_the_node_are_not_the_callers() {
+        let damaged = StorageError::Damaged("x".into());
+        assert_eq!(answer(InvoiceError::Storage(damaged)).0, Code::Internal);
+        let full = SendError::NotWriting("disk full".into());
+        assert_eq!(answer(full).0, Code::Unavailable);
+        assert_eq!(answer(OpenError::Stopping).0, Code::Unavailable);
+    }
+}

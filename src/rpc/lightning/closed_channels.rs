@@ -1,0 +1,100 @@
+//! ClosedChannels: channels of the past.
+
+use bitcoin::hashes::Hash;
+use bitcoin::hex::DisplayHex;
+use bitcoin::{Network, Txid};
+use tonic::Status;
+
+use super::channel_words::{close_initiator, open_initiator};
+use super::pending_channels;
+use crate::channels::closed::{CloseType, ClosedChannel};
+use crate::channels::pending::{Pending, Subject};
+use crate::rpc::proto::lnrpc::channel_close_summary::ClosureType;
+use crate::rpc::proto::lnrpc::{
+    ChannelCloseSummary, ClosedChannelsRequest, ClosedChannelsResponse,
+};
+use crate::rpc::{Rooms, signed};
+
+/// The closed channels that the request asks for. Those that are still being resolved on chain are
+/// pending, not closed, as in lnd.
+pub(super) fn list(
+    rooms: &Rooms,
+    request: &ClosedChannelsRequest,
+) -> Result<ClosedChannelsResponse, Status> {
+    let closed: Vec<ClosedChannel> = rooms.store.closed_channels()?;
+    let pending = pending_channels::of(rooms, &closed);
+    let over = closed
+        .iter()
+        .filter(|channel| !is_pending(&pending, channel));
+    let shown = over.filter(|channel| wanted(request, channel.close_type));
+    Ok(ClosedChannelsResponse {
+        channels: shown
+            .map(|channel| summary(channel, rooms.network))
+            .collect(),
+    })
+}
+
+fn is_pending(pending: &Pending, channel: &ClosedChannel) -> bool {
+    let waiting = pending.waiting_close.iter().map(|waiting| &waiting.channel);
+    let forced = pending.force_closing.iter().map(|forced| &forced.channel);
+    waiting.chain(forced).any(|subject| match subject {
+        Subject::Channel(managed) => managed.channel_id == channel.channel_id,
+        Subject::Record { channel_id, .. } => *channel_id == channel.channel_id,
+    })
+}
+
+/// No filter means all.
+fn wanted(request: &ClosedChannelsRequest, kind: CloseType) -> bool {
+    let asked = match kind {
+        CloseType::Cooperative => request.cooperative,
+        CloseType::LocalForce => request.local_force,
+        CloseType::RemoteForce => request.remote_force,
+        CloseType::FundingCanceled => request.funding_canceled,
+    };
+    asked || *request == ClosedChannelsRequest::default()
+}
+
+fn summary(channel: &ClosedChannel, network: Network) -> ChannelCloseSummary {
+    let (settled, time_locked) = balances(channel);
+    let genesis = bitcoin::constants::genesis_block(network).block_hash();
+    let closing = channel.closing;
+    let peer = channel
+        .peer
+        .map(|peer| peer.serialize().to_lower_hex_string());
+    ChannelCloseSummary {
+        channel_point: channel.channel_point.to_string(),
+        chan_id: channel.scid.unwrap_or_default(),
+        chain_hash: genesis.to_string(),
+        closing_tx_hash: closing.map_or(Txid::all_zeros(), |c| c.txid).to_string(),
+        remote_pubkey: peer.unwrap_or_default(),
+        capacity: signed(channel.capacity_sat),
+        close_height: closing
+            .and_then(|closing| closing.height)
+            .unwrap_or_default(),
+        settled_balance: signed(settled),
+        time_locked_balance: signed(time_locked),
+        close_type: close_type(channel.close_type).into(),
+        open_initiator: open_initiator(channel.initiator).into(),
+        close_initiator: close_initiator(channel.close_initiator).into(),
+        ..Default::default()
+    }
+}
+
+/// What was settled, and what of it had to wait, sat: as in lnd the same for our own force close.
+fn balances(channel: &ClosedChannel) -> (u64, u64) {
+    let local = channel.local_balance_msat / 1000;
+    match channel.close_type {
+        CloseType::Cooperative | CloseType::RemoteForce => (local, 0),
+        CloseType::LocalForce => (local, local),
+        CloseType::FundingCanceled => (0, 0),
+    }
+}
+
+fn close_type(kind: CloseType) -> ClosureType {
+    match kind {
+        CloseType::Cooperative => ClosureType::CooperativeClose,
+        CloseType::LocalForce => ClosureType::LocalForceClose,
+        CloseType::RemoteForce => ClosureType::RemoteForceClose,
+        CloseType::FundingCanceled => ClosureType::FundingCanceled,
+    }
+}

@@ -1,0 +1,156 @@
+//! GetInfo and StopDaemon.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bitcoin::Network;
+use bitcoin::hex::DisplayHex;
+
+use crate::chain::sync::{Health, Tip};
+use crate::channels::list::{Channel, ChannelState, channels};
+use crate::ldk::ChannelManager;
+use crate::peers::list::{feature_bits, peers};
+use crate::rpc::Rooms;
+use crate::rpc::features::{Features, features};
+use crate::rpc::input::network_name;
+use crate::rpc::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
+
+/// lnd's version whose interface this is (clients decide by it what they may call), then ours.
+const VERSION: &str = concat!("0.21.2-beta ampd/", env!("CARGO_PKG_VERSION"));
+
+/// Seconds: a chain whose last block is older is not taken for complete (lnd: two hours).
+const STALE: u64 = 7_200;
+
+/// Bits that LDK does not know of, and we have: AMP in invoices, and in the node's announcement.
+const AMP_BITS: [u32; 2] = [30, 31];
+
+/// Length of the alias that lnd makes from the node's key.
+const DEFAULT_ALIAS_DIGITS: usize = 20;
+
+/// Who we are and how we are doing.
+pub(super) fn get_info(rooms: &Rooms) -> GetInfoResponse {
+    let node_id = rooms.node_id.serialize().to_lower_hex_string();
+    let tip = *rooms.chain.tip.borrow();
+    let following = *rooms.chain.health.borrow() == Health::Ok;
+    let synced = following && is_recent(rooms.network, tip, now());
+    let num_peers = peers(&rooms.peer_manager).len();
+    let counts = Counts::of(&channels(&rooms.manager));
+    let graph_known = num_peers > 0 || !rooms.graph.read_only().channels().is_empty();
+    let uri = |address: &String| format!("{node_id}@{address}");
+    GetInfoResponse {
+        version: VERSION.to_owned(),
+        commit_hash: String::new(),
+        alias: alias(&rooms.alias, &node_id),
+        color: rooms.color.clone(),
+        num_pending_channels: counts.opening,
+        num_active_channels: counts.active,
+        num_inactive_channels: counts.inactive,
+        num_peers: u32::try_from(num_peers).unwrap_or(u32::MAX),
+        block_height: tip.height,
+        block_hash: tip.hash.to_string(),
+        best_header_timestamp: i64::from(tip.time),
+        synced_to_chain: synced,
+        synced_to_graph: synced && graph_known,
+        testnet: rooms.network == Network::Testnet,
+        chains: vec![Chain {
+            chain: "bitcoin".to_owned(),
+            network: network_name(rooms.network).to_owned(),
+        }],
+        uris: rooms.external_addresses.iter().map(uri).collect(),
+        features: own_features(&rooms.manager),
+        require_htlc_interceptor: false,
+        store_final_htlc_resolutions: false,
+        wallet_synced: following,
+        graph_cache_status: GraphCacheStatus::Loaded.into(),
+        identity_pubkey: node_id,
+    }
+}
+
+/// Ends the node in good order.
+pub(super) fn stop(rooms: &Rooms) -> StopResponse {
+    tracing::info!("stopping, as asked for by RPC");
+    rooms.stop.cancel();
+    StopResponse {
+        status: "shutdown initiated, check logs for progress".to_owned(),
+    }
+}
+
+fn alias(configured: &str, node_id: &str) -> String {
+    match configured {
+        "" => node_id.chars().take(DEFAULT_ALIAS_DIGITS).collect(),
+        alias => alias.to_owned(),
+    }
+}
+
+/// On regtest blocks come when somebody wants them.
+fn is_recent(network: Network, tip: Tip, now: u64) -> bool {
+    network == Network::Regtest || u64::from(tip.time).saturating_add(STALE) >= now
+}
+
+/// What we tell peers, announce, and put into invoices.
+fn own_features(manager: &ChannelManager) -> Features {
+    let init = feature_bits(manager.init_features().le_flags());
+    let node = feature_bits(manager.node_features().le_flags());
+    features(init.into_iter().chain(node).chain(AMP_BITS))
+}
+
+/// How many channels are in which state.
+#[derive(Default)]
+struct Counts {
+    opening: u32,
+    active: u32,
+    inactive: u32,
+}
+
+impl Counts {
+    fn of(channels: &[Channel]) -> Self {
+        let mut counts = Self::default();
+        for channel in channels {
+            let count = match (channel.state, channel.active) {
+                (ChannelState::Opening, _) => &mut counts.opening,
+                (ChannelState::Open, true) => &mut counts.active,
+                (ChannelState::Open, false) => &mut counts.inactive,
+                (ChannelState::Closing, _) => continue,
+            };
+            *count = count.saturating_add(1);
+        }
+        counts
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::BlockHash;
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+
+    #[test]
+    fn alias_is_made_from_the_key_if_there_is_none() {
+        let node_id = "029b6941d70ecad6d7ec7e64712e4d10c1050fa2099498cae41894190e17883f0a";
+        assert_eq!(alias("", node_id), "029b6941d70ecad6d7ec");
+        assert_eq!(alias("alice", node_id), "alice");
+    }
+
+    #[test]
+    fn old_block_means_not_synced_but_on_regtest() {
+        let tip = Tip {
+            height: 1,
+            hash: BlockHash::all_zeros(),
+            time: 1_000_000,
+        };
+        assert!(is_recent(Network::Bitcoin, tip, 1_007_200));
+        assert!(!is_recent(Network::Bitcoin, tip, 1_007_201));
+        assert!(is_recent(Network::Regtest, tip, u64::MAX));
+    }
+
+    #[test]
+    fn version_is_read_by_clients_of_lnd() {
+        assert!(VERSION.starts_with("0.21.2-beta "));
+    }
+}

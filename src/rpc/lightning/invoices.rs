@@ -1,0 +1,128 @@
+//! ListInvoices, LookupInvoice, SubscribeInvoices.
+
+use lightning_types::payment::PaymentHash;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::invoices::Subscription;
+use crate::rpc::Rooms;
+use crate::rpc::errors::refused;
+use crate::rpc::input::{creation_dates, hash_hex};
+use crate::rpc::invoice::invoice;
+use crate::rpc::proto::lnrpc::{
+    self, Invoice, InvoiceSubscription, ListInvoiceRequest, ListInvoiceResponse,
+};
+use crate::rpc::streams::{Answers, stream};
+use crate::storage::invoices::InvoicePage;
+
+/// Invoices of one answer if the caller does not say (lnd).
+const DEFAULT_PAGE: u64 = 100;
+
+/// A page of invoices.
+pub(super) fn list(
+    rooms: &Rooms,
+    request: &ListInvoiceRequest,
+) -> Result<ListInvoiceResponse, Status> {
+    let found = rooms.invoices.list(&page(request)?)?;
+    let index =
+        |view: Option<&crate::invoices::InvoiceView>| view.map_or(0, |view| view.record.add_index);
+    Ok(ListInvoiceResponse {
+        first_index_offset: index(found.first()),
+        last_index_offset: index(found.last()),
+        invoices: found.iter().map(invoice).collect(),
+    })
+}
+
+fn page(request: &ListInvoiceRequest) -> Result<InvoicePage, Status> {
+    creation_dates(request.creation_date_start, request.creation_date_end)?;
+    Ok(InvoicePage {
+        index_offset: request.index_offset,
+        limit: match request.num_max_invoices {
+            0 => DEFAULT_PAGE,
+            limit => limit,
+        },
+        reversed: request.reversed,
+        pending_only: request.pending_only,
+        created_from: request.creation_date_start,
+        created_to: request.creation_date_end,
+    })
+}
+
+/// One invoice with all that paid it.
+pub(super) fn lookup(rooms: &Rooms, request: &lnrpc::PaymentHash) -> Result<Invoice, Status> {
+    let hash = PaymentHash(hash(request)?);
+    Ok(invoice(&rooms.invoices.lookup(&hash)?))
+}
+
+fn hash(request: &lnrpc::PaymentHash) -> Result<[u8; 32], Status> {
+    if !request.r_hash_str.is_empty() {
+        return hash_hex(&request.r_hash_str);
+    }
+    let length = request.r_hash.len();
+    let hash = request.r_hash.as_slice().try_into();
+    hash.map_err(|_| {
+        refused(format!(
+            "payment hash must be exactly 32 bytes, is instead {length}"
+        ))
+    })
+}
+
+/// Events from now on, after those that were missed.
+pub(super) fn subscribe(
+    rooms: &Rooms,
+    request: &InvoiceSubscription,
+) -> Result<Subscription, Status> {
+    let events = rooms
+        .invoices
+        .subscribe(request.add_index, request.settle_index);
+    Ok(events?)
+}
+
+/// Passes the events on.
+pub(super) fn follow(stop: CancellationToken, mut events: Subscription) -> Answers<Invoice> {
+    stream(stop, |writer| async move {
+        while let Some(event) = events.next().await? {
+            writer.send(invoice(event.view())).await;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_has_lnds_default_and_takes_any_number() {
+        let mut request = ListInvoiceRequest::default();
+        assert_eq!(page(&request).unwrap().limit, 100);
+        request.num_max_invoices = u64::MAX;
+        request.index_offset = u64::MAX;
+        assert_eq!(page(&request).unwrap().limit, u64::MAX);
+        request.creation_date_start = 2;
+        request.creation_date_end = 1;
+        assert!(page(&request).is_err());
+    }
+
+    #[test]
+    fn hash_is_read_in_both_forms() {
+        let by_text = lnrpc::PaymentHash {
+            r_hash_str: "11".repeat(32),
+            ..Default::default()
+        };
+        let by_bytes = lnrpc::PaymentHash {
+            r_hash: vec![0x11; 32],
+            ..Default::default()
+        };
+        assert_eq!(hash(&by_text).unwrap(), [0x11; 32]);
+        assert_eq!(hash(&by_bytes).unwrap(), [0x11; 32]);
+        let short = lnrpc::PaymentHash {
+            r_hash: vec![1, 2],
+            ..Default::default()
+        };
+        assert_eq!(
+            hash(&short).unwrap_err().message(),
+            "payment hash must be exactly 32 bytes, is instead 2"
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! ListChannels: the channels that are open.
+
+use bitcoin::hex::DisplayHex;
+use lightning::routing::gossip::NodeId;
+use tonic::Status;
+
+use super::channel_words::{DUST_LIMIT_SAT, commitment_type};
+use crate::channels::config::MAX_ACCEPTED_HTLCS;
+use crate::channels::list::{Channel, ChannelState, PendingHtlc, channels};
+use crate::rpc::errors::refused;
+use crate::rpc::proto::lnrpc;
+use crate::rpc::proto::lnrpc::{ListChannelsRequest, ListChannelsResponse};
+use crate::rpc::{Rooms, signed};
+
+/// The open channels that the request asks for.
+pub(super) fn list(
+    rooms: &Rooms,
+    request: &ListChannelsRequest,
+) -> Result<ListChannelsResponse, Status> {
+    check(request)?;
+    let mut shown = Vec::new();
+    for open in channels(&rooms.manager)
+        .iter()
+        .filter(|c| wanted(request, c))
+    {
+        let mut message = channel(open);
+        if request.peer_alias_lookup {
+            message.peer_alias = alias(rooms, open);
+        }
+        shown.push(message);
+    }
+    Ok(ListChannelsResponse { channels: shown })
+}
+
+fn check(request: &ListChannelsRequest) -> Result<(), Status> {
+    if request.active_only && request.inactive_only {
+        return Err(refused(
+            "either `active_only` or `inactive_only` can be set, but not both",
+        ));
+    }
+    if request.public_only && request.private_only {
+        return Err(refused(
+            "either `public_only` or `private_only` can be set, but not both",
+        ));
+    }
+    if !matches!(request.peer.len(), 0 | 33) {
+        return Err(refused("invalid `peer` key"));
+    }
+    Ok(())
+}
+
+fn wanted(request: &ListChannelsRequest, channel: &Channel) -> bool {
+    let peer = request.peer.is_empty() || request.peer == channel.peer.serialize();
+    channel.state == ChannelState::Open
+        && peer
+        && !(request.active_only && !channel.active)
+        && !(request.inactive_only && channel.active)
+        && !(request.public_only && channel.private)
+        && !(request.private_only && !channel.private)
+}
+
+/// What the peer announces; empty if it announces nothing.
+fn alias(rooms: &Rooms, channel: &Channel) -> String {
+    let graph = rooms.graph.read_only();
+    let node = graph.node(&NodeId::from_pubkey(&channel.peer));
+    let announced = node.and_then(|node| node.announcement_info.as_ref());
+    announced.map_or_else(String::new, |info| info.alias().to_string())
+}
+
+/// An open channel as lnd shows it. What LDK does not count (satoshis sent and received, updates,
+/// up-time) is 0.
+fn channel(channel: &Channel) -> lnrpc::Channel {
+    lnrpc::Channel {
+        active: channel.active,
+        remote_pubkey: channel.peer.serialize().to_lower_hex_string(),
+        channel_point: channel
+            .channel_point
+            .map(|p| p.to_string())
+            .unwrap_or_default(),
+        chan_id: channel.scid.unwrap_or_default(),
+        capacity: signed(channel.capacity_sat),
+        local_balance: signed(channel.local_balance_sat()),
+        remote_balance: signed(channel.remote_balance_sat()),
+        commit_fee: signed(channel.commit_fee_sat),
+        commit_weight: signed(channel.commit_weight),
+        fee_per_kw: i64::from(channel.fee_per_kw),
+        unsettled_balance: signed(channel.balance.unsettled_msat / 1000),
+        num_updates: channel.num_updates,
+        pending_htlcs: channel.pending_htlcs.iter().map(htlc).collect(),
+        csv_delay: u32::from(channel.local_csv_delay),
+        private: channel.private,
+        initiator: channel.initiator,
+        chan_status_flags: "ChanStatusDefault".to_owned(),
+        local_chan_reserve_sat: signed(channel.local_reserve_sat),
+        remote_chan_reserve_sat: signed(channel.remote_reserve_sat),
+        commitment_type: commitment_type(channel.commitment_type).into(),
+        local_constraints: Some(local_constraints(channel)),
+        remote_constraints: Some(remote_constraints(channel)),
+        alias_scids: channel.alias_scids.clone(),
+        ..Default::default()
+    }
+}
+
+fn local_constraints(channel: &Channel) -> lnrpc::ChannelConstraints {
+    lnrpc::ChannelConstraints {
+        csv_delay: u32::from(channel.local_csv_delay),
+        chan_reserve_sat: channel.local_reserve_sat,
+        dust_limit_sat: DUST_LIMIT_SAT,
+        max_pending_amt_msat: channel.local_max_in_flight_msat,
+        min_htlc_msat: channel.local_min_htlc_msat,
+        max_accepted_htlcs: u32::from(MAX_ACCEPTED_HTLCS),
+    }
+}
+
+/// LDK does not tell how many HTLCs the peer accepts: the most that BOLT 2 allows.
+fn remote_constraints(channel: &Channel) -> lnrpc::ChannelConstraints {
+    lnrpc::ChannelConstraints {
+        csv_delay: u32::from(channel.remote_csv_delay),
+        chan_reserve_sat: channel.remote_reserve_sat,
+        dust_limit_sat: DUST_LIMIT_SAT,
+        max_pending_amt_msat: channel.remote_max_in_flight_msat,
+        min_htlc_msat: channel.remote_min_htlc_msat,
+        max_accepted_htlcs: u32::from(MAX_ACCEPTED_HTLCS),
+    }
+}
+
+fn htlc(htlc: &PendingHtlc) -> lnrpc::Htlc {
+    lnrpc::Htlc {
+        incoming: htlc.incoming,
+        amount: signed(htlc.amount_msat / 1000),
+        hash_lock: htlc.payment_hash.0.to_vec(),
+        expiration_height: htlc.expiry_height,
+        htlc_index: htlc.htlc_id.unwrap_or_default(),
+        locked_in: htlc.htlc_id.is_some(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,200 @@
+//! The `Lightning` service: one line per call, each call in a file of its family.
+
+mod add_invoice;
+mod channel_balance;
+mod channel_words;
+mod close_channel;
+mod closed_channels;
+mod info;
+mod invoices;
+mod list_channels;
+mod open_channel;
+mod pay_req;
+mod payments;
+mod peers;
+mod pending_channels;
+mod send_coins;
+mod wallet;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::Rooms;
+use super::proto::lnrpc::{self, lightning_server::Lightning};
+use super::streams::{Answers, blocking, unless_stopped};
+
+/// Translates for the rooms.
+pub(super) struct LightningService {
+    rooms: Arc<Rooms>,
+    /// The server's end, not only the node's.
+    stop: CancellationToken,
+}
+
+impl LightningService {
+    pub(super) fn new(rooms: Arc<Rooms>, stop: CancellationToken) -> Self {
+        Self { rooms, stop }
+    }
+
+    /// For what reads much of the database.
+    async fn read<Q: Send + 'static, A: Send + 'static>(
+        &self,
+        request: Request<Q>,
+        call: fn(&Rooms, &Q) -> Result<A, Status>,
+    ) -> Result<Response<A>, Status> {
+        let rooms = self.rooms.clone();
+        let request = request.into_inner();
+        blocking(move || call(&rooms, &request))
+            .await
+            .map(Response::new)
+    }
+}
+
+/// A call and its answer.
+type Call<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Lightning for LightningService {
+    type CloseChannelStream = Answers<lnrpc::CloseStatusUpdate>;
+    type SubscribeInvoicesStream = Answers<lnrpc::Invoice>;
+
+    async fn get_info(&self, _: Request<lnrpc::GetInfoRequest>) -> Call<lnrpc::GetInfoResponse> {
+        Ok(Response::new(info::get_info(&self.rooms)))
+    }
+
+    async fn stop_daemon(&self, _: Request<lnrpc::StopRequest>) -> Call<lnrpc::StopResponse> {
+        Ok(Response::new(info::stop(&self.rooms)))
+    }
+
+    async fn wallet_balance(
+        &self,
+        request: Request<lnrpc::WalletBalanceRequest>,
+    ) -> Call<lnrpc::WalletBalanceResponse> {
+        wallet::balance(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn new_address(
+        &self,
+        request: Request<lnrpc::NewAddressRequest>,
+    ) -> Call<lnrpc::NewAddressResponse> {
+        wallet::new_address(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn send_coins(
+        &self,
+        request: Request<lnrpc::SendCoinsRequest>,
+    ) -> Call<lnrpc::SendCoinsResponse> {
+        let sent = send_coins::send(&self.rooms, request.into_inner()).await;
+        sent.map(Response::new)
+    }
+
+    async fn connect_peer(
+        &self,
+        request: Request<lnrpc::ConnectPeerRequest>,
+    ) -> Call<lnrpc::ConnectPeerResponse> {
+        let connecting = peers::connect(&self.rooms, request.get_ref());
+        unless_stopped(&self.stop, connecting)
+            .await
+            .map(Response::new)
+    }
+
+    async fn disconnect_peer(
+        &self,
+        request: Request<lnrpc::DisconnectPeerRequest>,
+    ) -> Call<lnrpc::DisconnectPeerResponse> {
+        peers::disconnect(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn list_peers(
+        &self,
+        _: Request<lnrpc::ListPeersRequest>,
+    ) -> Call<lnrpc::ListPeersResponse> {
+        Ok(Response::new(peers::list(&self.rooms)))
+    }
+
+    async fn open_channel_sync(
+        &self,
+        request: Request<lnrpc::OpenChannelRequest>,
+    ) -> Call<lnrpc::ChannelPoint> {
+        let opening = open_channel::open(&self.rooms, request.get_ref());
+        unless_stopped(&self.stop, opening).await.map(Response::new)
+    }
+
+    async fn close_channel(
+        &self,
+        request: Request<lnrpc::CloseChannelRequest>,
+    ) -> Call<Self::CloseChannelStream> {
+        let closing = close_channel::close(&self.rooms, &self.stop, request.get_ref());
+        unless_stopped(&self.stop, closing).await.map(Response::new)
+    }
+
+    async fn channel_balance(
+        &self,
+        _: Request<lnrpc::ChannelBalanceRequest>,
+    ) -> Call<lnrpc::ChannelBalanceResponse> {
+        let channels = crate::channels::list::channels(&self.rooms.manager);
+        Ok(Response::new(channel_balance::sum(&channels)))
+    }
+
+    async fn list_channels(
+        &self,
+        request: Request<lnrpc::ListChannelsRequest>,
+    ) -> Call<lnrpc::ListChannelsResponse> {
+        list_channels::list(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn pending_channels(
+        &self,
+        request: Request<lnrpc::PendingChannelsRequest>,
+    ) -> Call<lnrpc::PendingChannelsResponse> {
+        self.read(request, |rooms, _| pending_channels::list(rooms))
+            .await
+    }
+
+    async fn closed_channels(
+        &self,
+        request: Request<lnrpc::ClosedChannelsRequest>,
+    ) -> Call<lnrpc::ClosedChannelsResponse> {
+        self.read(request, closed_channels::list).await
+    }
+
+    async fn add_invoice(
+        &self,
+        request: Request<lnrpc::Invoice>,
+    ) -> Call<lnrpc::AddInvoiceResponse> {
+        let added = add_invoice::add(&self.rooms, request.into_inner()).await;
+        added.map(Response::new)
+    }
+
+    async fn list_invoices(
+        &self,
+        request: Request<lnrpc::ListInvoiceRequest>,
+    ) -> Call<lnrpc::ListInvoiceResponse> {
+        self.read(request, invoices::list).await
+    }
+
+    async fn lookup_invoice(&self, request: Request<lnrpc::PaymentHash>) -> Call<lnrpc::Invoice> {
+        self.read(request, invoices::lookup).await
+    }
+
+    async fn subscribe_invoices(
+        &self,
+        request: Request<lnrpc::InvoiceSubscription>,
+    ) -> Call<Self::SubscribeInvoicesStream> {
+        let events = self.read(request, invoices::subscribe).await?.into_inner();
+        let answers = invoices::follow(self.stop.clone(), events);
+        Ok(Response::new(answers))
+    }
+
+    async fn decode_pay_req(&self, request: Request<lnrpc::PayReqString>) -> Call<lnrpc::PayReq> {
+        pay_req::decode(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn list_payments(
+        &self,
+        request: Request<lnrpc::ListPaymentsRequest>,
+    ) -> Call<lnrpc::ListPaymentsResponse> {
+        self.read(request, payments::list).await
+    }
+}

@@ -1,0 +1,174 @@
+//! OpenChannelSync.
+
+use bitcoin::OutPoint;
+use bitcoin::hashes::Hash;
+use tonic::Status;
+
+use crate::channels::open::{FundingFee, OpenError, OpenRequest};
+use crate::rpc::Rooms;
+use crate::rpc::errors::unsupported;
+use crate::rpc::input::{FeeChoice, min_confs, not_negative, public_key, public_key_hex, within};
+use crate::rpc::proto::lnrpc::channel_point::FundingTxid;
+use crate::rpc::proto::lnrpc::{ChannelPoint, CommitmentType, OpenChannelRequest};
+
+/// Blocks within which a funding should confirm if the caller does not say (lnd).
+const DEFAULT_TARGET: u32 = 6;
+
+/// Opens a channel and waits until its funding transaction goes out.
+pub(super) async fn open(
+    rooms: &Rooms,
+    request: &OpenChannelRequest,
+) -> Result<ChannelPoint, Status> {
+    let opening = rooms.opener.open(&read(request)?)?;
+    let point: OutPoint = opening.funded().await?;
+    Ok(ChannelPoint {
+        funding_txid: Some(FundingTxid::FundingTxidBytes(
+            point.txid.to_byte_array().to_vec(),
+        )),
+        output_index: point.vout,
+    })
+}
+
+fn read(request: &OpenChannelRequest) -> Result<OpenRequest, Status> {
+    refuse_unsupported(request)?;
+    let peer = if request.node_pubkey.is_empty() {
+        public_key_hex(&request.node_pubkey_string)?
+    } else {
+        public_key(&request.node_pubkey)?
+    };
+    // A negative size is a size that is too small.
+    let capacity_sat = u64::try_from(request.local_funding_amount);
+    let min_htlc_msat = not_negative(request.min_htlc_msat, "min_htlc_msat")?;
+    let remote_csv_delay: u16 = within(request.remote_csv_delay, "remote_csv_delay")?;
+    let base_fee: u32 = within(request.base_fee, "base_fee")?;
+    let fee_rate: u32 = within(request.fee_rate, "fee_rate")?;
+    Ok(OpenRequest {
+        peer,
+        capacity_sat: capacity_sat.map_err(|_| OpenError::TooSmall)?,
+        push_sat: not_negative(request.push_sat, "push_sat")?,
+        private: request.private,
+        fee: fee(request)?,
+        min_htlc_msat: (min_htlc_msat > 0).then_some(min_htlc_msat),
+        remote_csv_delay: (remote_csv_delay > 0).then_some(remote_csv_delay),
+        base_fee_msat: request.use_base_fee.then_some(base_fee),
+        fee_rate_ppm: request.use_fee_rate.then_some(fee_rate),
+    })
+}
+
+fn fee(request: &OpenChannelRequest) -> Result<FundingFee, Status> {
+    let choice = FeeChoice::of(
+        request.target_conf,
+        request.sat_per_vbyte,
+        request.sat_per_byte,
+    )?;
+    Ok(match choice {
+        FeeChoice::SatPerVbyte(rate) => FundingFee::SatPerVbyte(rate),
+        FeeChoice::ConfirmIn(blocks) => FundingFee::ConfirmIn(blocks),
+        FeeChoice::Unsaid => FundingFee::ConfirmIn(DEFAULT_TARGET),
+    })
+}
+
+/// Ignored, these would open another channel than the caller wants.
+fn refuse_unsupported(request: &OpenChannelRequest) -> Result<(), Status> {
+    let anchors = [
+        CommitmentType::UnknownCommitmentType.into(),
+        CommitmentType::Anchors.into(),
+    ];
+    let asked = [
+        ("funding_shim", request.funding_shim.is_some()),
+        ("close_address", !request.close_address.is_empty()),
+        (
+            "remote_max_value_in_flight_msat",
+            request.remote_max_value_in_flight_msat != 0,
+        ),
+        ("remote_max_htlcs", request.remote_max_htlcs != 0),
+        ("max_local_csv", request.max_local_csv != 0),
+        (
+            "commitment_type other than ANCHORS",
+            !anchors.contains(&request.commitment_type),
+        ),
+        ("zero_conf", request.zero_conf),
+        ("scid_alias", request.scid_alias),
+        (
+            "remote_chan_reserve_sat",
+            request.remote_chan_reserve_sat != 0,
+        ),
+        ("fund_max", request.fund_max),
+        ("memo", !request.memo.is_empty()),
+        ("outpoints", !request.outpoints.is_empty()),
+        (
+            "min_confs other than 1",
+            min_confs(request.min_confs, request.spend_unconfirmed)? != 1,
+        ),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((field, _)) => Err(unsupported(format!(
+            "{field} is not supported when a channel is opened: leave it out"
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn request() -> OpenChannelRequest {
+        let key = "0263023b725db9e82890799459688ca409a67560e4dc5f3e9ff442e63bac5a1f5c";
+        OpenChannelRequest {
+            node_pubkey_string: key.into(),
+            local_funding_amount: 400_000,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_left_to_the_node() {
+        let read = read(&request()).unwrap();
+        assert_eq!(read.capacity_sat, 400_000);
+        assert_eq!(read.fee, FundingFee::ConfirmIn(6));
+        assert_eq!((read.min_htlc_msat, read.remote_csv_delay), (None, None));
+        assert_eq!((read.base_fee_msat, read.fee_rate_ppm), (None, None));
+    }
+
+    #[test]
+    fn fees_of_zero_can_be_asked_for() {
+        let request = OpenChannelRequest {
+            use_base_fee: true,
+            use_fee_rate: true,
+            ..request()
+        };
+        let read = read(&request).unwrap();
+        assert_eq!((read.base_fee_msat, read.fee_rate_ppm), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let change: [fn(&mut OpenChannelRequest); 6] = [
+            |r| r.local_funding_amount = -1,
+            |r| r.push_sat = -1,
+            |r| r.min_htlc_msat = -1,
+            |r| r.remote_csv_delay = 70_000,
+            |r| r.base_fee = u64::MAX,
+            |r| r.node_pubkey = vec![2; 5],
+        ];
+        for change in change {
+            let mut request = request();
+            change(&mut request);
+            assert!(read(&request).is_err(), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_node_cannot_do_is_named() {
+        let request = OpenChannelRequest {
+            zero_conf: true,
+            ..request()
+        };
+        let status = read(&request).unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert!(status.message().contains("zero_conf"));
+    }
+}

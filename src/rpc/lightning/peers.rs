@@ -1,0 +1,92 @@
+//! ConnectPeer, DisconnectPeer, ListPeers.
+
+use std::time::Duration;
+
+use bitcoin::hex::DisplayHex;
+use tonic::Status;
+
+use crate::peers::connect::{Connected, DEFAULT_TIMEOUT};
+use crate::peers::list::{self, feature_bits};
+use crate::rpc::Rooms;
+use crate::rpc::errors::refused;
+use crate::rpc::features::features;
+use crate::rpc::input::public_key_hex;
+use crate::rpc::proto::lnrpc::peer::SyncType;
+use crate::rpc::proto::lnrpc::{
+    ConnectPeerRequest, ConnectPeerResponse, DisconnectPeerRequest, DisconnectPeerResponse,
+    ListPeersResponse, Peer,
+};
+
+/// The longest that a caller may let a connection take, seconds.
+const LONGEST_TIMEOUT: u64 = 600;
+
+/// Connects, and keeps the connection if `perm` is set.
+pub(super) async fn connect(
+    rooms: &Rooms,
+    request: &ConnectPeerRequest,
+) -> Result<ConnectPeerResponse, Status> {
+    let missing = || refused("need: lnc pubkeyhash@hostname");
+    let address = request.addr.as_ref().ok_or_else(missing)?;
+    if address.host.is_empty() {
+        return Err(missing());
+    }
+    let peer = public_key_hex(&address.pubkey)?;
+    let limit = match request.timeout {
+        0 => DEFAULT_TIMEOUT,
+        seconds => Duration::from_secs(seconds.min(LONGEST_TIMEOUT)),
+    };
+    let connected = rooms.connector.connect(peer, &address.host, limit).await?;
+    if request.perm {
+        rooms.reconnector.keep(peer);
+    }
+    let host = &address.host;
+    match connected {
+        Connected::Now => Ok(ConnectPeerResponse {
+            status: format!("connection to {peer}@{host} initiated"),
+        }),
+        // Clients take this text for success.
+        Connected::Already => Err(refused(format!("already connected to peer: {peer}@{host}"))),
+    }
+}
+
+/// Drops a connection.
+pub(super) fn disconnect(
+    rooms: &Rooms,
+    request: &DisconnectPeerRequest,
+) -> Result<DisconnectPeerResponse, Status> {
+    let peer = public_key_hex(&request.pub_key)?;
+    // First, or the connection would be made again at once.
+    rooms.reconnector.let_go(&peer);
+    rooms.connector.disconnect(&peer)?;
+    Ok(DisconnectPeerResponse {
+        status: "disconnect initiated".to_owned(),
+    })
+}
+
+/// All connected peers.
+pub(super) fn list(rooms: &Rooms) -> ListPeersResponse {
+    let peers = list::peers(&rooms.peer_manager);
+    ListPeersResponse {
+        peers: peers.iter().map(peer).collect(),
+    }
+}
+
+fn peer(peer: &list::Peer) -> Peer {
+    let sync_type = if peer.features.supports_gossip_queries() {
+        SyncType::ActiveSync
+    } else {
+        SyncType::UnknownSync
+    };
+    Peer {
+        pub_key: peer.node_id.serialize().to_lower_hex_string(),
+        address: peer.address.clone().unwrap_or_default(),
+        bytes_sent: peer.bytes_sent,
+        bytes_recv: peer.bytes_received,
+        inbound: peer.inbound,
+        // LDK measures none; lnd says the same before its first ping.
+        ping_time: -1,
+        sync_type: sync_type.into(),
+        features: features(feature_bits(peer.features.le_flags())),
+        ..Default::default()
+    }
+}

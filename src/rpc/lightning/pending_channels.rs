@@ -1,0 +1,204 @@
+//! PendingChannels: channels on their way in or out.
+
+use bitcoin::hex::DisplayHex;
+use lightning::sign::SpendableOutputDescriptor;
+use lightning::util::sweep::{OutputSpendStatus, TrackedSpendableOutput};
+use tonic::Status;
+
+use super::channel_words::{closing_flags, commitment_type, open_initiator};
+use crate::channels::closed::ClosedChannel;
+use crate::channels::list::{Channel, CommitmentType};
+use crate::channels::pending::{
+    ForceClosing, HtlcOnChain, Pending, Subject, Sweeping, WaitingClose, pending,
+};
+use crate::rpc::proto::lnrpc::pending_channels_response as response;
+use crate::rpc::proto::lnrpc::{PendingChannelsResponse, PendingHtlc};
+use crate::rpc::{Rooms, signed};
+
+/// Blocks after which the side that accepted a channel forgets it if its funding never confirms
+/// (BOLT 2).
+const FUNDING_EXPIRY: i32 = 2016;
+
+/// All channels that are neither open nor over.
+pub(super) fn list(rooms: &Rooms) -> Result<PendingChannelsResponse, Status> {
+    let closed: Vec<ClosedChannel> = rooms.store.closed_channels()?;
+    let height = rooms.chain.tip.borrow().height;
+    Ok(message(&of(rooms, &closed), height))
+}
+
+/// The same in the rooms' own terms.
+pub(super) fn of(rooms: &Rooms, closed: &[ClosedChannel]) -> Pending {
+    let outputs = rooms.sweeper.tracked_spendable_outputs();
+    let sweeping: Vec<Sweeping> = outputs.iter().filter_map(sweeping).collect();
+    pending(
+        &rooms.manager,
+        &rooms.monitors,
+        &rooms.spends,
+        closed,
+        &sweeping,
+    )
+}
+
+/// Outputs that the sweeper has not brought into a block yet; after that they are the wallet's.
+fn sweeping(tracked: &TrackedSpendableOutput) -> Option<Sweeping> {
+    if matches!(
+        tracked.status,
+        OutputSpendStatus::PendingThresholdConfirmations { .. }
+    ) {
+        return None;
+    }
+    let output = match &tracked.descriptor {
+        SpendableOutputDescriptor::StaticOutput { output, .. } => output,
+        SpendableOutputDescriptor::DelayedPaymentOutput(delayed) => &delayed.output,
+        SpendableOutputDescriptor::StaticPaymentOutput(payment) => &payment.output,
+    };
+    Some(Sweeping {
+        channel_id: tracked.channel_id?,
+        amount_sat: output.value.to_sat(),
+    })
+}
+
+fn message(pending: &Pending, height: u32) -> PendingChannelsResponse {
+    let waiting = pending.waiting_close.iter();
+    let forced = pending.force_closing.iter();
+    PendingChannelsResponse {
+        total_limbo_balance: signed(pending.total_limbo_sat()),
+        pending_open_channels: pending.opening.iter().map(|c| opening(c, height)).collect(),
+        pending_closing_channels: Vec::new(),
+        pending_force_closing_channels: forced.map(|c| force_closing(c, height)).collect(),
+        waiting_close_channels: waiting.map(|c| waiting_close(c, height)).collect(),
+    }
+}
+
+fn opening(channel: &Channel, height: u32) -> response::PendingOpenChannel {
+    let required = channel.confirmations_required.unwrap_or_default();
+    // The block of the first confirmation.
+    let confirmed_in = match channel.confirmations {
+        0 => 0,
+        confirmations => height.saturating_add(1).saturating_sub(confirmations),
+    };
+    response::PendingOpenChannel {
+        channel: Some(managed(channel, String::new())),
+        commit_fee: signed(channel.commit_fee_sat),
+        commit_weight: signed(channel.commit_weight),
+        fee_per_kw: i64::from(channel.fee_per_kw),
+        funding_expiry_blocks: FUNDING_EXPIRY,
+        confirmations_until_active: required.saturating_sub(channel.confirmations),
+        confirmation_height: confirmed_in,
+    }
+}
+
+fn waiting_close(waiting: &WaitingClose, height: u32) -> response::WaitingCloseChannel {
+    let closing = waiting.closing;
+    let confirmed_in = closing.and_then(|closing| closing.height);
+    let left = waiting
+        .final_height
+        .map(|height_of_end| height_of_end.saturating_sub(height));
+    response::WaitingCloseChannel {
+        channel: Some(subject(&waiting.channel)),
+        limbo_balance: signed(waiting.limbo_sat),
+        // LDK keeps the transactions to itself; clients look into this, so it is there.
+        commitments: Some(response::Commitments::default()),
+        closing_txid: closing
+            .map(|closing| closing.txid.to_string())
+            .unwrap_or_default(),
+        closing_tx_hex: String::new(),
+        blocks_til_close_confirmed: left.unwrap_or_default(),
+        close_height: confirmed_in.unwrap_or_default(),
+    }
+}
+
+fn force_closing(forced: &ForceClosing, height: u32) -> response::ForceClosedChannel {
+    let maturity = forced.maturity_height;
+    response::ForceClosedChannel {
+        channel: Some(subject(&forced.channel)),
+        closing_txid: forced
+            .closing_txid
+            .map(|txid| txid.to_string())
+            .unwrap_or_default(),
+        limbo_balance: signed(forced.limbo_sat),
+        maturity_height: maturity.unwrap_or_default(),
+        blocks_til_maturity: maturity.map_or(0, |maturity| blocks_until(maturity, height)),
+        pending_htlcs: forced
+            .htlcs
+            .iter()
+            .map(|h| pending_htlc(h, height))
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn pending_htlc(htlc: &HtlcOnChain, height: u32) -> PendingHtlc {
+    PendingHtlc {
+        incoming: htlc.incoming,
+        amount: signed(htlc.amount_sat),
+        outpoint: String::new(),
+        maturity_height: htlc.expiry_height,
+        blocks_til_maturity: blocks_until(htlc.expiry_height, height),
+        stage: 1,
+    }
+}
+
+/// Negative once it is over.
+fn blocks_until(then: u32, now: u32) -> i32 {
+    let blocks = i64::from(then) - i64::from(now);
+    i32::try_from(blocks).unwrap_or(i32::MAX)
+}
+
+fn subject(subject: &Subject) -> response::PendingChannel {
+    match subject {
+        Subject::Channel(channel) => managed(channel, "ChanStatusDefault".to_owned()),
+        Subject::Record {
+            channel_point,
+            record,
+            ..
+        } => record.as_ref().map_or_else(
+            || response::PendingChannel {
+                channel_point: channel_point.to_string(),
+                ..Default::default()
+            },
+            |record| recorded(record),
+        ),
+    }
+}
+
+/// A channel that LDK still manages.
+fn managed(channel: &Channel, chan_status_flags: String) -> response::PendingChannel {
+    response::PendingChannel {
+        remote_node_pub: channel.peer.serialize().to_lower_hex_string(),
+        channel_point: channel
+            .channel_point
+            .map(|p| p.to_string())
+            .unwrap_or_default(),
+        capacity: signed(channel.capacity_sat),
+        local_balance: signed(channel.local_balance_sat()),
+        remote_balance: signed(channel.remote_balance_sat()),
+        local_chan_reserve_sat: signed(channel.local_reserve_sat),
+        remote_chan_reserve_sat: signed(channel.remote_reserve_sat),
+        initiator: open_initiator(channel.initiator).into(),
+        commitment_type: commitment_type(channel.commitment_type).into(),
+        chan_status_flags,
+        private: channel.private,
+        ..Default::default()
+    }
+}
+
+/// A channel of which only our record is left.
+fn recorded(record: &ClosedChannel) -> response::PendingChannel {
+    let local_sat = record.local_balance_msat / 1000;
+    let peer = record
+        .peer
+        .map(|peer| peer.serialize().to_lower_hex_string());
+    response::PendingChannel {
+        remote_node_pub: peer.unwrap_or_default(),
+        channel_point: record.channel_point.to_string(),
+        capacity: signed(record.capacity_sat),
+        local_balance: signed(local_sat),
+        remote_balance: signed(record.capacity_sat.saturating_sub(local_sat)),
+        initiator: open_initiator(record.initiator).into(),
+        commitment_type: commitment_type(CommitmentType::Anchors).into(),
+        chan_status_flags: closing_flags(record.close_type, record.close_initiator),
+        private: record.private,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,130 @@
+//! WalletBalance and NewAddress.
+
+use std::collections::BTreeMap;
+
+use bitcoin::Amount;
+use tonic::Status;
+
+use crate::channels::list::{Channel, CommitmentType, channels};
+use crate::rpc::errors::{refused, unsupported};
+use crate::rpc::input::min_confs;
+use crate::rpc::proto::lnrpc::{
+    AddressType, NewAddressRequest, NewAddressResponse, WalletAccountBalance, WalletBalanceRequest,
+    WalletBalanceResponse,
+};
+use crate::rpc::{Rooms, signed};
+use crate::wallet;
+
+/// The only account, as lnd calls it.
+const ACCOUNT: &str = "default";
+
+/// What is in the wallet, by confirmations.
+pub(super) fn balance(
+    rooms: &Rooms,
+    request: &WalletBalanceRequest,
+) -> Result<WalletBalanceResponse, Status> {
+    check_account(&request.account)?;
+    let least = min_confs(request.min_confs, false)?;
+    let sums = rooms.wallet.balance();
+    let all = sums.confirmed.checked_add(sums.unconfirmed);
+    let all = all.unwrap_or(Amount::MAX_MONEY);
+    let confirmed = match least {
+        1 => sums.confirmed,
+        least => rooms
+            .wallet
+            .list_utxos(least)
+            .iter()
+            .map(|coin| coin.amount)
+            .sum(),
+    };
+    let sat = |amount: Amount| signed(amount.to_sat());
+    let unconfirmed = all.checked_sub(confirmed).unwrap_or(Amount::ZERO);
+    let account = WalletAccountBalance {
+        confirmed_balance: sat(confirmed),
+        unconfirmed_balance: sat(unconfirmed),
+    };
+    Ok(WalletBalanceResponse {
+        total_balance: sat(all),
+        confirmed_balance: sat(confirmed),
+        unconfirmed_balance: sat(unconfirmed),
+        locked_balance: sat(sums.locked),
+        reserved_balance_anchor_chan: sat(reserve(&channels(&rooms.manager))),
+        account_balance: BTreeMap::from([(ACCOUNT.to_owned(), account)]),
+    })
+}
+
+/// An address to pay to.
+pub(super) fn new_address(
+    rooms: &Rooms,
+    request: &NewAddressRequest,
+) -> Result<NewAddressResponse, Status> {
+    check_account(&request.account)?;
+    let address = match address_type(request.r#type)? {
+        AddressType::UnusedWitnessPubkeyHash => rooms.wallet.unused_address()?,
+        _ => rooms.wallet.new_address()?,
+    };
+    Ok(NewAddressResponse {
+        address: address.to_string(),
+    })
+}
+
+/// What has to stay in the wallet for the anchor channels that there are.
+pub(super) fn reserve(channels: &[Channel]) -> Amount {
+    let anchors = channels
+        .iter()
+        .filter(|channel| channel.commitment_type == CommitmentType::Anchors);
+    wallet::anchor_reserve(anchors.count())
+}
+
+fn check_account(account: &str) -> Result<(), Status> {
+    match account {
+        "" | ACCOUNT => Ok(()),
+        other => Err(refused(format!(
+            "account {other} not found: the only account is {ACCOUNT}"
+        ))),
+    }
+}
+
+/// Only those that the wallet has.
+fn address_type(number: i32) -> Result<AddressType, Status> {
+    match AddressType::try_from(number) {
+        Ok(kind @ (AddressType::WitnessPubkeyHash | AddressType::UnusedWitnessPubkeyHash)) => {
+            Ok(kind)
+        }
+        Ok(other) => Err(unsupported(format!(
+            "addresses of type {} are not supported: use WITNESS_PUBKEY_HASH (p2wkh)",
+            other.as_str_name()
+        ))),
+        Err(_) => Err(refused(format!("unknown address type: {number}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn only_p2wkh_addresses_are_made() {
+        assert_eq!(address_type(0).unwrap(), AddressType::WitnessPubkeyHash);
+        assert_eq!(
+            address_type(2).unwrap(),
+            AddressType::UnusedWitnessPubkeyHash
+        );
+        for number in [1, 3, 4, 5] {
+            assert_eq!(
+                address_type(number).unwrap_err().code(),
+                Code::Unimplemented
+            );
+        }
+        assert_eq!(address_type(-1).unwrap_err().code(), Code::Unknown);
+    }
+
+    #[test]
+    fn there_is_one_account() {
+        assert!(check_account("").is_ok());
+        assert!(check_account("default").is_ok());
+        assert!(check_account("imported").is_err());
+    }
+}

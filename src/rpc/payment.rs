@@ -1,0 +1,165 @@
+//! A payment of ours as lnd's `Payment`.
+
+use bitcoin::hex::DisplayHex;
+
+use super::proto::lnrpc;
+use super::proto::lnrpc::failure::FailureCode;
+use super::proto::lnrpc::htlc_attempt::HtlcStatus;
+use super::proto::lnrpc::payment::PaymentStatus;
+use super::signed;
+use crate::payments::PaymentView;
+use crate::storage::payments::{
+    AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
+    PaymentState,
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The payment with all its attempts.
+pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
+    let record = &view.record;
+    let fee_msat = view.fee_msat();
+    let value_msat = record.terms.amount_msat;
+    let (status, failure_reason) = status(record);
+    lnrpc::Payment {
+        payment_hash: record.identifier.to_lower_hex_string(),
+        value: signed(value_msat / 1000),
+        creation_date: signed(record.created_at_ns / SECOND_NS),
+        fee: signed(fee_msat / 1000),
+        payment_preimage: record.preimage.unwrap_or_default().to_lower_hex_string(),
+        value_sat: signed(value_msat / 1000),
+        value_msat: signed(value_msat),
+        payment_request: record.terms.payment_request.clone(),
+        status: status.into(),
+        fee_sat: signed(fee_msat / 1000),
+        fee_msat: signed(fee_msat),
+        creation_time_ns: signed(record.created_at_ns),
+        htlcs: view.attempts.iter().map(|a| attempt(record, a)).collect(),
+        payment_index: record.payment_index,
+        failure_reason: failure_reason.into(),
+        first_hop_custom_records: Default::default(),
+    }
+}
+
+fn status(record: &PaymentRecord) -> (PaymentStatus, lnrpc::PaymentFailureReason) {
+    use lnrpc::PaymentFailureReason as Reason;
+    let status = match record.state {
+        PaymentState::InFlight => PaymentStatus::InFlight,
+        PaymentState::Succeeded => PaymentStatus::Succeeded,
+        PaymentState::Failed => PaymentStatus::Failed,
+    };
+    let reason = match record.failure_reason {
+        FailureReason::None => Reason::FailureReasonNone,
+        FailureReason::Timeout => Reason::FailureReasonTimeout,
+        FailureReason::NoRoute => Reason::FailureReasonNoRoute,
+        FailureReason::Error => Reason::FailureReasonError,
+        FailureReason::IncorrectPaymentDetails => Reason::FailureReasonIncorrectPaymentDetails,
+        FailureReason::InsufficientBalance => Reason::FailureReasonInsufficientBalance,
+        FailureReason::Canceled => Reason::FailureReasonCanceled,
+    };
+    (status, reason)
+}
+
+fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::HtlcAttempt {
+    let status = match attempt.state {
+        AttemptState::InFlight => HtlcStatus::InFlight,
+        AttemptState::Succeeded => HtlcStatus::Succeeded,
+        AttemptState::Failed => HtlcStatus::Failed,
+    };
+    lnrpc::HtlcAttempt {
+        attempt_id: attempt.attempt_id,
+        status: status.into(),
+        route: Some(route(payment, attempt)),
+        attempt_time_ns: signed(attempt.attempt_time_ns),
+        resolve_time_ns: signed(attempt.resolve_time_ns.unwrap_or_default()),
+        failure: (attempt.state == AttemptState::Failed).then(|| failure(attempt.failure.as_ref())),
+        preimage: attempt.preimage.map(Vec::from).unwrap_or_default(),
+    }
+}
+
+fn failure(failure: Option<&AttemptFailure>) -> lnrpc::Failure {
+    let Some(failure) = failure else {
+        return lnrpc::Failure {
+            code: FailureCode::UnknownFailure.into(),
+            ..Default::default()
+        };
+    };
+    // The receiver's refusal carries the height; of the others LDK does not tell which it was.
+    let (code, height) = if failure.by_receiver {
+        let code = FailureCode::IncorrectOrUnknownPaymentDetails;
+        (code, failure.height)
+    } else {
+        (FailureCode::TemporaryChannelFailure, 0)
+    };
+    lnrpc::Failure {
+        code: code.into(),
+        failure_source_index: failure.source_index,
+        height,
+        ..Default::default()
+    }
+}
+
+fn route(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Route {
+    let fees_msat = attempt.fee_msat();
+    let total_msat = attempt.amount_msat().saturating_add(fees_msat);
+    let first = attempt.route.first();
+    let total_time_lock = first.map_or(0, |hop| hop.expiry.saturating_add(hop.cltv_delta));
+    let mut hops: Vec<lnrpc::Hop> = attempt.route.iter().map(hop).collect();
+    if let Some(last) = hops.last_mut() {
+        add_final_records(last, payment, attempt);
+    }
+    lnrpc::Route {
+        total_time_lock,
+        total_fees: signed(fees_msat / 1000),
+        total_amt: signed(total_msat / 1000),
+        hops,
+        total_fees_msat: signed(fees_msat),
+        total_amt_msat: signed(total_msat),
+        first_hop_amount_msat: signed(total_msat),
+        custom_channel_data: Vec::new(),
+    }
+}
+
+fn hop(hop: &HopRecord) -> lnrpc::Hop {
+    let incoming_msat = hop.amt_to_forward_msat.saturating_add(hop.fee_msat);
+    lnrpc::Hop {
+        chan_id: hop.scid,
+        // What lnd shows of a channel whose capacity it does not know.
+        chan_capacity: signed(incoming_msat / 1000),
+        amt_to_forward: signed(hop.amt_to_forward_msat / 1000),
+        fee: signed(hop.fee_msat / 1000),
+        expiry: hop.expiry,
+        amt_to_forward_msat: signed(hop.amt_to_forward_msat),
+        fee_msat: signed(hop.fee_msat),
+        pub_key: hop.node_id.clone(),
+        tlv_payload: true,
+        ..Default::default()
+    }
+}
+
+/// What the receiver's payload carries.
+fn add_final_records(hop: &mut lnrpc::Hop, payment: &PaymentRecord, attempt: &AttemptRecord) {
+    hop.mpp_record = payment.terms.payment_addr.map(|addr| lnrpc::MppRecord {
+        payment_addr: addr.to_vec(),
+        total_amt_msat: signed(payment.terms.amount_msat),
+    });
+    hop.amp_record = attempt
+        .shard
+        .as_ref()
+        .map(|(share, child_index)| lnrpc::AmpRecord {
+            root_share: share.to_vec(),
+            set_id: payment.identifier.to_vec(),
+            child_index: *child_index,
+        });
+    hop.custom_records = payment.terms.custom_records.clone();
+}
+
+/// The payment without its hops, for long lists.
+pub(super) fn without_hops(mut payment: lnrpc::Payment) -> lnrpc::Payment {
+    for attempt in &mut payment.htlcs {
+        if let Some(route) = &mut attempt.route {
+            route.hops.clear();
+        }
+    }
+    payment
+}

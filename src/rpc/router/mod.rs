@@ -1,0 +1,72 @@
+//! The `Router` service: paying, and following payments.
+
+mod follow;
+mod request;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use self::follow::{Updates, follow};
+use self::request::Order;
+use super::Rooms;
+use super::input::hash;
+use super::proto::lnrpc::Payment;
+use super::proto::routerrpc::router_server::Router;
+use super::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
+use super::streams::Answers;
+
+/// Translates for the payments room.
+pub(super) struct RouterService {
+    rooms: Arc<Rooms>,
+    /// The server's end, not only the node's.
+    stop: CancellationToken,
+}
+
+impl RouterService {
+    pub(super) fn new(rooms: Arc<Rooms>, stop: CancellationToken) -> Self {
+        Self { rooms, stop }
+    }
+}
+
+#[tonic::async_trait]
+impl Router for RouterService {
+    type SendPaymentV2Stream = Answers<Payment>;
+    type TrackPaymentV2Stream = Answers<Payment>;
+
+    async fn send_payment_v2(
+        &self,
+        request: Request<SendPaymentRequest>,
+    ) -> Result<Response<Self::SendPaymentV2Stream>, Status> {
+        let request = request.into_inner();
+        let (only_last, cancelable) = (request.no_inflight_updates, request.cancelable);
+        let order = request::read(request, self.rooms.network, self.rooms.cltv_delta)?;
+        let payments = &self.rooms.payments;
+        let views = match order {
+            Order::Amp(payment) => payments.send_amp(payment).await?,
+            Order::Bolt11(payment) => payments.send_bolt11(payment).await?,
+        };
+        let updates = Updates::of_new(only_last);
+        let tied_to_stream = cancelable.then(|| payments.clone());
+        let answers = follow(self.stop.clone(), views, updates, tied_to_stream);
+        Ok(Response::new(answers))
+    }
+
+    async fn track_payment_v2(
+        &self,
+        request: Request<TrackPaymentRequest>,
+    ) -> Result<Response<Self::TrackPaymentV2Stream>, Status> {
+        let request = request.into_inner();
+        let identifier = hash(&request.payment_hash)?;
+        let found = self.rooms.payments.track(&identifier)?;
+        let views = found.ok_or_else(|| Status::not_found("payment isn't initiated"))?;
+        let updates = Updates::of_known(request.no_inflight_updates);
+        Ok(Response::new(follow(
+            self.stop.clone(),
+            views,
+            updates,
+            None,
+        )))
+    }
+}
