@@ -18,6 +18,8 @@ fn binaries() -> Binaries {
 
 /// Runs a start that must fail, and returns its one line. All of `named` must occur in it.
 async fn refusal(node: &mut Node, named: &[&str]) -> Result<String> {
+    // The log goes to stderr as well.
+    node.set("log-level", "error");
     let before = files(&node.network_dir())?;
     let ended = node.run_to_end().await?;
     assert!(!ended.status.success(), "ampd ended well: {}", ended.stdout);
