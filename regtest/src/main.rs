@@ -1,5 +1,7 @@
 //! `cargo run -p regtest -- <command>`: a network of nodes on this machine, ready to use.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use regtest::binaries::Binaries;
@@ -35,10 +37,19 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("regtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
     let binaries = Binaries::build()?;
-    match arguments.command {
+    match command {
         Command::Demo => demo::run(binaries).await,
         Command::Up { nodes } => up::run(binaries, nodes).await,
         Command::Crash { rounds, seed } => {

@@ -1,6 +1,7 @@
 //! One ampd: its data directory, its config file, its process, its gRPC client.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -167,6 +168,11 @@ impl Node {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.exe);
         command.arg("--config").arg(self.config_file());
+        // The variables of whoever runs the tests would go before the config file.
+        let names = env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.to_string_lossy().starts_with("AMPD_")) {
+            command.env_remove(name);
+        }
         command
     }
 
