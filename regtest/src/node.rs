@@ -129,7 +129,7 @@ impl Node {
         });
         let (address, api, key) = match ready.await {
             Ok(ready) => ready,
-            Err(error) => return Err(error.context(process.log_tail())),
+            Err(error) => bail!("{error:#}\n{}", process.log_tail()),
         };
         if !self.key.is_empty() && self.key != key {
             bail!(

@@ -96,7 +96,8 @@ impl Process {
         let end = wait_for(&what, limit, async || {
             self.ended()?.ok_or_else(|| anyhow!("it still runs"))
         });
-        end.await.map_err(|error| error.context(self.log_tail()))
+        end.await
+            .map_err(|error| anyhow!("{error:#}\n{}", self.log_tail()))
     }
 
     /// Its last log lines under a heading, for a failure text.

@@ -73,10 +73,7 @@ impl Network {
 
     /// Starts nodes, all at the same time.
     pub async fn add(&mut self, nodes: Vec<Node>) -> Result<()> {
-        let starts = nodes
-            .into_iter()
-            .map(async |mut node| node.start().await.map(|()| node));
-        for node in try_join_all(starts).await? {
+        for node in try_join_all(nodes.into_iter().map(started)).await? {
             self.nodes.insert(node.name().to_owned(), node);
         }
         Ok(())
@@ -160,6 +157,11 @@ impl Network {
     pub(crate) fn running(&self) -> impl Iterator<Item = &Node> {
         self.nodes().filter(|node| node.is_running())
     }
+}
+
+async fn started(mut node: Node) -> Result<Node> {
+    node.start().await?;
+    Ok(node)
 }
 
 impl Drop for Network {
