@@ -33,6 +33,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a failing commit is tried again once the node stops.
 const LAST_ATTEMPTS: u32 = 3;
 
+/// Name of the writer's thread.
+const THREAD: &str = "storage";
+
 /// A place in the queue of rows; durable once the writer has passed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
@@ -62,6 +65,10 @@ struct Waiting {
     manager_since: Option<Instant>,
     last_ticket: u64,
     stopping: bool,
+    /// Stop at once, what waits is lost.
+    abandoned: bool,
+    /// The writer is no more: nothing will be written.
+    ended: bool,
 }
 
 impl Waiting {
@@ -83,6 +90,9 @@ pub(super) struct Queue {
     cut: OnceLock<Arc<dyn Cut>>,
     written: watch::Sender<Ticket>,
     health: watch::Sender<Health>,
+    /// The largest database that commits may make, in pages: a disk that is full.
+    #[cfg(test)]
+    most_pages: std::sync::atomic::AtomicU32,
 }
 
 impl Queue {
@@ -94,6 +104,8 @@ impl Queue {
             cut: OnceLock::new(),
             written: watch::Sender::new(Ticket(0)),
             health: watch::Sender::new(Health::Writing),
+            #[cfg(test)]
+            most_pages: tests::PLENTY.into(),
         })
     }
 
@@ -138,10 +150,10 @@ impl Queue {
         *self.written.borrow() >= ticket
     }
 
-    /// Blocks until the row with this ticket is on disk.
+    /// Blocks until the row with this ticket is on disk, or the writer has ended without it.
     pub(super) fn wait(&self, ticket: Ticket) {
         let waiting = self.lock();
-        let unwritten = |_: &mut Waiting| !self.is_written(ticket);
+        let unwritten = |waiting: &mut Waiting| !waiting.ended && !self.is_written(ticket);
         drop(self.emptied.wait_while(waiting, unwritten));
     }
 
@@ -154,8 +166,25 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Blocks until there is something to write. `None`: everything is written, and it was asked to
-    /// stop.
+    fn abandon(&self) {
+        let mut waiting = self.lock();
+        (waiting.stopping, waiting.abandoned) = (true, true);
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    /// Nobody need wait any more.
+    fn ended(&self) {
+        self.lock().ended = true;
+        self.emptied.notify_all();
+    }
+
+    /// Blocks until there is something to write. `None`: it was asked to stop, and everything is
+    /// written or nobody wants it to be.
     fn next_batch(&self) -> Option<Batch> {
         let mut waiting = self.lock();
         loop {
@@ -170,6 +199,9 @@ impl Queue {
                     .wait(waiting)
                     .unwrap_or_else(PoisonError::into_inner),
             };
+        }
+        if waiting.abandoned {
+            return None;
         }
         let stopping = waiting.stopping;
         let monitors = std::mem::take(&mut waiting.monitors);
@@ -268,7 +300,8 @@ impl Batch {
 }
 
 /// The writer's thread. Dropping it without [`Writer::stop`] abandons what still waits, as a crash
-/// would: the last commit is a consistent cut.
+/// would: the last commit is a consistent cut. Once it is dropped nothing is written any more, so
+/// that the next one to open the database is alone.
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<Result<(), StorageError>>>>,
@@ -287,7 +320,7 @@ impl Writer {
             move || run(&queue, &path, db)
         };
         let thread = std::thread::Builder::new()
-            .name("storage".into())
+            .name(THREAD.into())
             .spawn(run)
             .map_err(|source| StorageError::Directory { path, source })?;
         Ok(Self {
@@ -302,6 +335,10 @@ impl Writer {
     /// [`StorageError::Unwritten`] if the last commits failed.
     pub(super) fn stop(&self) -> Result<(), StorageError> {
         self.queue.stop();
+        self.join()
+    }
+
+    fn join(&self) -> Result<(), StorageError> {
         let thread = self
             .thread
             .lock()
@@ -317,17 +354,42 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue.stop();
+        self.queue.abandon();
+        // What it could not write is lost on purpose here. A row may own the last handle to the
+        // store: then this is the writer's thread, which ends by itself.
+        if std::thread::current().name() != Some(THREAD) {
+            let _ = self.join();
+        }
+    }
+}
+
+/// Says that the writer is gone, however it ends.
+struct Ended<'a>(&'a Queue);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the writer panicked; restart ampd";
+            self.0.report(Health::Failing(why.into()));
+        }
+        self.0.ended();
     }
 }
 
 fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), StorageError> {
+    let _ended = Ended(queue);
     while let Some(batch) = queue.next_batch() {
         write(queue, path, &mut db, &batch)?;
         queue.report(Health::Writing);
         queue.complete(&batch);
     }
     Ok(())
+}
+
+fn attempt(_queue: &Queue, db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+    #[cfg(test)]
+    tests::limit_size(_queue, db)?;
+    batch.commit(db)
 }
 
 /// Commits the batch, however long it takes; when the node stops, only a few more times.
@@ -338,11 +400,11 @@ fn write(
     batch: &Batch,
 ) -> Result<(), StorageError> {
     let mut last_attempts = 0;
-    while let Err(error) = batch.commit(db) {
+    while let Err(error) = attempt(queue, db, batch) {
         queue.report(Health::Failing(error.to_string()));
         if queue.pause() {
             last_attempts += 1;
-            if last_attempts > LAST_ATTEMPTS {
+            if last_attempts > LAST_ATTEMPTS || queue.is_abandoned() {
                 return Err(StorageError::Unwritten(error.to_string()));
             }
             std::thread::sleep(RETRY_INTERVAL / 4);
@@ -354,3 +416,6 @@ fn write(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
