@@ -58,7 +58,7 @@ impl Payments {
             if running.flow.step(now()) != Step::Send(open) {
                 continue;
             }
-            match found {
+            match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut running, paths),
                 Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
                     if now() < running.patient_until =>
@@ -176,6 +176,15 @@ impl Payments {
             share: self.outbound.random_bytes(),
             index,
         }
+    }
+}
+
+/// No path at all would be searched for without end.
+fn not_empty(paths: Vec<Path>) -> Result<Vec<Path>, FailureReason> {
+    if paths.is_empty() {
+        Err(FailureReason::NoRoute)
+    } else {
+        Ok(paths)
     }
 }
 
