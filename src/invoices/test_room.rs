@@ -270,12 +270,14 @@ fn sent(hash: PaymentHash, amount_msat: u64, total_msat: u64, amp: AmpRecord, n:
     }
 }
 
-pub(super) fn claims(shards: &[Sent]) -> Vec<Answer> {
-    shards.iter().map(|s| Answer::Claim(s.hash())).collect()
+pub(super) fn claims<'a>(shards: impl IntoIterator<Item = &'a Sent>) -> Vec<Answer> {
+    let claim = |shard: &Sent| Answer::Claim(shard.hash());
+    shards.into_iter().map(claim).collect()
 }
 
-pub(super) fn fails(shards: &[Sent]) -> Vec<Answer> {
-    shards.iter().map(|s| Answer::Fail(s.hash())).collect()
+pub(super) fn fails<'a>(shards: impl IntoIterator<Item = &'a Sent>) -> Vec<Answer> {
+    let fail = |shard: &Sent| Answer::Fail(shard.hash());
+    shards.into_iter().map(fail).collect()
 }
 
 /// The event in short: whether something was settled, and its index.

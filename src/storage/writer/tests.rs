@@ -58,6 +58,7 @@ fn every_commit_under_load_is_a_consistent_cut() {
             let image = Image::read(&store);
             image.check();
             commits.insert(image.rows);
+            std::thread::sleep(node::PACE);
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -90,7 +91,9 @@ fn flush_waits_for_what_all_threads_have_queued() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                (0..50).for_each(|number| drop(store.submit(Note(number))));
+                for number in 0..50 {
+                    store.submit(Note(number));
+                }
                 barrier.wait();
                 store.flush();
                 assert_eq!(notes(&store).len(), 200);
@@ -117,7 +120,9 @@ fn a_store_that_is_dropped_writes_nothing_more() {
         let store = Store::open(dir.path()).unwrap();
         let before = notes(&store).len();
         let durable = store.submit(Note(round));
-        (0..100).for_each(|number| drop(store.submit(Note(number))));
+        for number in 0..100 {
+            store.submit(Note(number));
+        }
         store.writer.queue.wait(durable);
         drop(store);
         let store = Store::open(dir.path()).unwrap();

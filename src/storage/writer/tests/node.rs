@@ -10,7 +10,7 @@ pub(super) const CHANNELS: usize = 3;
 /// As many updates, or events, wait for the disk at most, as in a node.
 const AT_ONCE: u64 = 16;
 /// Between two of them.
-const PACE: Duration = Duration::from_micros(100);
+pub(super) const PACE: Duration = Duration::from_micros(100);
 
 /// By its key, so that the test does not get slower as it goes on.
 pub(super) const LAST_EVENT: &str = "SELECT COALESCE((SELECT closed_at FROM closed_channels
