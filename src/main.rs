@@ -1,1 +1,62 @@
-fn main() {}
+//! ampd: arguments -> Config -> Node::start -> wait for a signal -> Node::stop.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use ampd::config::{Config, Log, LogFormat};
+use ampd::node::Node;
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let config = match Config::load(std::env::args_os(), |name| std::env::var_os(name)) {
+        Ok(config) => config,
+        Err(error) => {
+            error.print();
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    match start_log(&config.log).and_then(|()| run(&config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ampd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Log lines go to stderr.
+fn start_log(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&log.filter).context("log-level")?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+#[tokio::main]
+async fn run(config: &Config) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let node = tokio::select! {
+        node = Node::start(config) => node?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    tokio::select! {
+        _ = interrupt.recv() => tracing::info!("interrupted: the node stops"),
+        _ = terminate.recv() => tracing::info!("told to stop: the node stops"),
+        () = node.stopped() => tracing::info!("the node stops"),
+    }
+    let stopping = node.stop();
+    tokio::select! {
+        stopped = stopping => Ok(stopped?),
+        _ = interrupt.recv() => anyhow::bail!("interrupted twice: stopped without a last commit"),
+    }
+}

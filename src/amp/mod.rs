@@ -1,7 +1,7 @@
 //! AMP itself, pure: records, shares, children, and the set of HTLCs that make one payment.
 //!
 //! There is no merged BOLT for AMP, so lnd's behaviour is the specification. Nothing in here does
-//! I/O, reads a clock or knows a channel manager: heights and times are arguments, outcomes are data.
+//! I/O, reads a clock or knows a channel manager: heights and times are arguments, outcomes data.
 //!
 //! * sending: [`Splitter`] gives each shard its share, [`Child`] its preimage and payment hash;
 //! * receiving: [`HtlcSet`] takes HTLC after HTLC and says hold, settle or fail.
@@ -15,6 +15,7 @@ mod share;
 mod split;
 #[cfg(test)]
 mod test_data;
+pub(crate) mod truncated;
 
 pub use child::Child;
 pub use id::{ParseIdError, PaymentAddr, SetId};

@@ -5,6 +5,7 @@
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::truncated::{self, TruncatedError};
 use super::{PaymentAddr, SetId, Share};
 
 /// Type of the AMP record in a final hop's payload (lnd, `record/amp.go`).
@@ -44,7 +45,7 @@ impl AmpRecord {
         let mut value = Zeroizing::new(Vec::with_capacity(Self::MAX_LEN));
         value.extend_from_slice(self.share.as_bytes());
         value.extend_from_slice(self.set_id.as_bytes());
-        value.extend_from_slice(truncated(&self.child_index.to_be_bytes()));
+        value.extend_from_slice(&truncated::encode(self.child_index.into()));
         value
     }
 
@@ -53,11 +54,11 @@ impl AmpRecord {
         let length = RecordError::AmpLength(value.len());
         let (share, rest) = value.split_first_chunk::<ID_LEN>().ok_or(length)?;
         let (set_id, index) = rest.split_first_chunk::<ID_LEN>().ok_or(length)?;
-        let index = read_truncated(index, size_of::<u32>(), length)?;
         Ok(Self {
             share: Share::from_bytes(*share),
             set_id: SetId::from_bytes(*set_id),
-            child_index: u32::try_from(index).map_err(|_| length)?,
+            child_index: truncated::decode_u32(index)
+                .map_err(|error| number_error(error, length))?,
         })
     }
 }
@@ -74,7 +75,7 @@ impl MppRecord {
     /// `payment_addr || tu64(total_msat)`.
     pub fn encode(&self) -> Vec<u8> {
         let mut value = self.payment_addr.as_bytes().to_vec();
-        value.extend_from_slice(truncated(&self.total_msat.to_be_bytes()));
+        value.extend_from_slice(&truncated::encode(self.total_msat));
         value
     }
 
@@ -84,28 +85,18 @@ impl MppRecord {
         let (payment_addr, total) = value.split_first_chunk::<ID_LEN>().ok_or(length)?;
         Ok(Self {
             payment_addr: PaymentAddr::from_bytes(*payment_addr),
-            total_msat: read_truncated(total, size_of::<u64>(), length)?,
+            total_msat: truncated::decode_u64(total)
+                .map_err(|error| number_error(error, length))?,
         })
     }
 }
 
-/// BOLT 1's truncated integers: big endian without leading zero bytes.
-fn truncated(big_endian: &[u8]) -> &[u8] {
-    let zeros = big_endian.iter().take_while(|byte| **byte == 0).count();
-    &big_endian[zeros..]
-}
-
-/// Reads a truncated integer of at most `max_len` bytes; `too_long` is the error for more of them.
-fn read_truncated(value: &[u8], max_len: usize, too_long: RecordError) -> Result<u64, RecordError> {
-    if value.len() > max_len {
-        return Err(too_long);
+/// A number that is too long is a record that is too long, which the error then says.
+fn number_error(error: TruncatedError, too_long: RecordError) -> RecordError {
+    match error {
+        TruncatedError::TooLong => too_long,
+        TruncatedError::NotMinimal => RecordError::NotMinimal,
     }
-    if value.first() == Some(&0) {
-        return Err(RecordError::NotMinimal);
-    }
-    Ok(value
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -178,7 +169,9 @@ mod tests {
         }
 
         #[test]
-        fn what_decodes_encodes_to_the_same_bytes(value in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn what_decodes_encodes_to_the_same_bytes(
+            value in prop::collection::vec(any::<u8>(), 0..80)
+        ) {
             if let Ok(record) = AmpRecord::decode(&value) {
                 prop_assert_eq!(&*record.encode(), &value);
             }

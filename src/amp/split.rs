@@ -196,7 +196,8 @@ mod tests {
                 }
                 prop_assert_eq!(xor_all(&live).xor(&splitter.remaining), root.clone());
             }
-            let mut restored = Splitter::restore(root.clone(), live.iter().map(|shard| &shard.share));
+            let shares = live.iter().map(|shard| &shard.share);
+            let mut restored = Splitter::restore(root.clone(), shares);
             let last = splitter.next_shard([7; 32], 7, true);
             prop_assert_eq!(&restored.next_shard([7; 32], 7, true), &last);
             live.push(last.unwrap());

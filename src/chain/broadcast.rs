@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// At the node's end: time for what still waits.
 const LAST_CALL: Duration = Duration::from_secs(5);
 
-/// bitcoind's code for a transaction whose outputs are in the chain (`RPC_VERIFY_ALREADY_IN_UTXO_SET`).
+/// bitcoind's code for a transaction that is in a block (`RPC_VERIFY_ALREADY_IN_UTXO_SET`).
 const CODE_ALREADY_IN_CHAIN: i64 = -27;
 
 /// Takes transactions from LDK and the wallet without waiting, and sends them in a task.

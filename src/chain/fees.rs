@@ -132,8 +132,9 @@ impl FeeEstimator for FeeEstimates {
                 .clamp(10_000, 2 * CEILING),
             // Money can be stolen after tens of blocks, and LDK raises the fee as they pass.
             ConfirmationTarget::UrgentOnChainSweep => self.sat_per_kw(6),
-            // Refusing a peer's fee means a force close. An anchor commitment can be bumped, and
-            // goes out as a package if the mempool wants more: so nothing above the floor.
+            // Refusing a peer's fee means a force close. An anchor commitment can be bumped, and as a
+            // package it passes a full mempool's rising minimum, though not the fixed relay minimum
+            // of 1 sat/vB: so that, and nothing above it.
             ConfirmationTarget::MinAllowedAnchorChannelRemoteFee => FLOOR,
             // This commitment cannot be bumped; a day's estimate, less 1 sat/vB for estimators that
             // round (LDK's advice).

@@ -8,6 +8,7 @@ mod auth;
 mod bitcoind;
 mod block_source;
 mod broadcast;
+mod connection;
 mod error;
 mod fees;
 pub mod gossip;
@@ -16,8 +17,9 @@ mod http_status;
 pub mod sync;
 
 pub use auth::RpcAuth;
-pub use bitcoind::{Bitcoind, ChainInfo, EstimateMode, RpcAddress};
+pub use bitcoind::{Bitcoind, ChainInfo, EstimateMode};
 pub use broadcast::Broadcaster;
+pub use connection::RpcAddress;
 pub use error::ChainError;
 pub use fees::FeeEstimates;
 

@@ -188,7 +188,7 @@ impl Reports {
                 return false;
             }
             match &state {
-                Health::Ok => tracing::info!("bitcoind is back"),
+                Health::Ok => tracing::info!("following the chain again"),
                 Health::Degraded(reason) => tracing::warn!("degraded: {reason}"),
             }
             *now = state;
@@ -373,5 +373,72 @@ fn tip_of(header: &Header, height: u32) -> Tip {
         height,
         hash: header.block_hash(),
         time: header.time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+    use crate::chain::test_server::unreachable_bitcoind;
+
+    fn pruned_below(first_kept: u32, blocks: u32) -> ChainInfo {
+        ChainInfo {
+            chain: "regtest".to_owned(),
+            blocks,
+            headers: blocks,
+            best_block: BlockHash::all_zeros(),
+            initial_download: false,
+            pruned: true,
+            prune_height: Some(first_kept),
+        }
+    }
+
+    #[test]
+    fn a_pruned_bitcoind_is_refused_only_if_it_lacks_a_block_that_we_need() {
+        let bitcoind = unreachable_bitcoind();
+        let info = pruned_below(500, 1_000);
+        for fine in [None, Some(499), Some(700), Some(1_000), Some(u32::MAX)] {
+            assert!(check_pruning(&bitcoind, &info, fine).is_ok(), "{fine:?}");
+        }
+        let error = check_pruning(&bitcoind, &info, Some(498))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("lacks blocks 499 to 499"), "{error}");
+        let error = check_pruning(&bitcoind, &info, Some(0))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("lacks blocks 1 to 499"), "{error}");
+        let whole = ChainInfo {
+            pruned: false,
+            prune_height: None,
+            ..info
+        };
+        assert!(check_pruning(&bitcoind, &whole, Some(0)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn health_and_tip_are_announced_once_per_change() {
+        let genesis = bitcoin::constants::genesis_block(Network::Regtest).header;
+        let tip = tip_of(&genesis, 0);
+        let (tips, mut tip_seen) = watch::channel(tip);
+        let (healths, mut health_seen) = watch::channel(Health::Ok);
+        let reports = Reports {
+            tip: tips,
+            health: healths,
+        };
+        reports.tip(tip);
+        reports.health(Health::Ok);
+        assert!(!tip_seen.has_changed().unwrap() && !health_seen.has_changed().unwrap());
+        reports.health(Health::Degraded("away".to_owned()));
+        assert_eq!(
+            *health_seen.borrow_and_update(),
+            Health::Degraded("away".to_owned())
+        );
+        reports.health(Health::Degraded("away".to_owned()));
+        assert!(!health_seen.has_changed().unwrap());
+        reports.tip(Tip { height: 1, ..tip });
+        assert_eq!(tip_seen.borrow_and_update().height, 1);
     }
 }

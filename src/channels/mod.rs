@@ -1,4 +1,4 @@
-//! Channels: their settings, how they are opened, accepted, listed and closed, and what they forward.
+//! Channels: their settings, how they are opened, accepted, listed, closed, what they forward.
 //!
 //! [`Channels`] is the room's door for the node's event loop: one function per LDK event.
 

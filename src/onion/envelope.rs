@@ -1,4 +1,4 @@
-//! The envelope: what the gateway took out of an AMP onion, carried through LDK as one custom record.
+//! The envelope: what the gateway took out of an AMP onion, carried through LDK as a custom record.
 //!
 //! LDK hands custom records back with `Event::PaymentClaimable` and keeps them over restarts. A tag
 //! under a key of ours says that the gateway made the envelope, for this payment hash: a sender

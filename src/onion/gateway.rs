@@ -1,8 +1,8 @@
 //! The gateway between the peers and the channel manager.
 //!
 //! It passes every message through and changes four things: incoming AMP HTLCs are rewritten
-//! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that was
-//! marked becomes `mpp_timeout`, and feature bit 31 (AMP, optional) is advertised.
+//! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that
+//! was marked becomes `mpp_timeout`, and feature bit 31 (AMP, optional) is advertised.
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,7 +77,7 @@ where
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace_reasons(&self, failures: &mut [msgs::UpdateFailHTLC]) {
+    fn replace_reasons(&self, peer: PublicKey, failures: &mut [msgs::UpdateFailHTLC]) {
         let mut marks = self.marks();
         if marks.is_empty() {
             return;
@@ -87,7 +87,7 @@ where
                 channel_id: failure.channel_id,
                 htlc_id: failure.htlc_id,
             };
-            let Some(reason) = marks.outgoing(&key) else {
+            let Some(reason) = marks.outgoing(&key, peer) else {
                 continue;
             };
             // It is read from bytes that are right by construction.
@@ -106,10 +106,12 @@ where
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
         let mut events = self.inner.get_and_clear_pending_msg_events();
         for event in &mut events {
-            if let MessageSendEvent::UpdateHTLCs { updates, .. } = event
+            if let MessageSendEvent::UpdateHTLCs {
+                node_id, updates, ..
+            } = event
                 && !updates.update_fail_htlcs.is_empty()
             {
-                self.replace_reasons(&mut updates.update_fail_htlcs);
+                self.replace_reasons(*node_id, &mut updates.update_fail_htlcs);
             }
         }
         events
@@ -164,7 +166,7 @@ where
 
     fn handle_revoke_and_ack(&self, peer: PublicKey, message: &msgs::RevokeAndACK) {
         // Before LDK sees it: then LDK may send further failures, which it does not acknowledge.
-        self.marks().acknowledged(&message.channel_id);
+        self.marks().acknowledged(&message.channel_id, peer);
         self.inner.handle_revoke_and_ack(peer, message);
     }
 
@@ -232,5 +234,85 @@ fn log_untouched(message: &msgs::UpdateAddHTLC, reason: Untouched) {
     if !ordinary {
         let (channel_id, htlc_id) = (message.channel_id, message.htlc_id);
         tracing::debug!(%channel_id, htlc_id, %reason, "an HTLC's onion is left to LDK");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lightning::ln::peer_handler::ErroringMessageHandler;
+    use lightning::sign::KeysManager;
+    use lightning::util::ser::LengthReadable;
+
+    use super::super::test_data::onions;
+    use super::*;
+
+    const CHANNEL: ChannelId = ChannelId([7; 32]);
+    const LDKS_REASON: [u8; 4] = [0, 2, 0xaa, 0xbb];
+
+    /// No channel manager behind it.
+    type LoneGateway = Gateway<Box<ErroringMessageHandler>, Box<KeysManager>>;
+
+    fn gateway() -> LoneGateway {
+        let signer = KeysManager::new(&[1; 32], 0, 0, true);
+        let key = EnvelopeKey::from_seed(&[1; 32]);
+        Gateway::new(
+            Box::new(ErroringMessageHandler::new()),
+            Box::new(signer),
+            key,
+        )
+    }
+
+    fn peer(i: usize) -> PublicKey {
+        onions()[1].hops[i].packet.public_key.unwrap()
+    }
+
+    fn envelope(htlc_id: u64) -> Envelope {
+        Envelope {
+            mpp: None,
+            amp: onions()[0].amp.clone().unwrap(),
+            channel_id: CHANNEL,
+            htlc_id,
+            cltv_expiry: 0,
+            ephemeral_key: peer(0),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// Whether LDK's failure of this HTLC goes out with another reason.
+    fn is_replaced(gateway: &LoneGateway) -> bool {
+        let wire = [&CHANNEL.0[..], &5u64.to_be_bytes(), &LDKS_REASON].concat();
+        let ldks = msgs::UpdateFailHTLC::read_from_fixed_length_buffer(&mut &wire[..]).unwrap();
+        let mut failures = [ldks.clone()];
+        gateway.replace_reasons(peer(0), &mut failures);
+        failures[0] != ldks
+    }
+
+    fn acknowledge(gateway: &LoneGateway, from: usize) {
+        let wire = [&CHANNEL.0[..], &[1; 32], &peer(1).serialize()].concat();
+        let message = msgs::RevokeAndACK::read_from_fixed_length_buffer(&mut &wire[..]).unwrap();
+        gateway.handle_revoke_and_ack(peer(from), &message);
+    }
+
+    #[test]
+    fn a_marked_failure_is_replaced_until_its_peer_acknowledged_it() {
+        let gateway = gateway();
+        assert!(!is_replaced(&gateway));
+        gateway.mark_mpp_timeout(&envelope(5));
+        acknowledge(&gateway, 0);
+        assert!(is_replaced(&gateway), "it was not sent before");
+        acknowledge(&gateway, 1);
+        assert!(is_replaced(&gateway), "another peer acknowledges nothing");
+        acknowledge(&gateway, 0);
+        assert!(!is_replaced(&gateway));
+    }
+
+    #[test]
+    fn other_htlcs_and_closed_channels_are_not_replaced() {
+        let gateway = gateway();
+        gateway.mark_mpp_timeout(&envelope(6));
+        assert!(!is_replaced(&gateway));
+        gateway.mark_mpp_timeout(&envelope(5));
+        gateway.forget_channel(&CHANNEL);
+        assert!(!is_replaced(&gateway));
     }
 }

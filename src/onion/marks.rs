@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 
 use crate::amp::HtlcKey;
@@ -19,7 +20,7 @@ pub struct Marks(HashMap<ChannelId, BTreeMap<u64, Mark>>);
 
 struct Mark {
     reason: Vec<u8>,
-    sent: bool,
+    sent_to: Option<PublicKey>,
 }
 
 impl Marks {
@@ -30,7 +31,7 @@ impl Marks {
             key.htlc_id,
             Mark {
                 reason,
-                sent: false,
+                sent_to: None,
             },
         );
         while channel.len() > MAX_PER_CHANNEL {
@@ -38,22 +39,22 @@ impl Marks {
         }
     }
 
-    /// The reason for a failure that goes out now, if its HTLC is marked.
-    pub fn outgoing(&mut self, key: &HtlcKey) -> Option<&[u8]> {
+    /// The reason for a failure that goes out to `peer` now, if its HTLC is marked.
+    pub fn outgoing(&mut self, key: &HtlcKey, peer: PublicKey) -> Option<&[u8]> {
         let mark = self.0.get_mut(&key.channel_id)?.get_mut(&key.htlc_id)?;
-        mark.sent = true;
+        mark.sent_to = Some(peer);
         Some(&mark.reason)
     }
 
-    /// The peer acknowledges what was sent so far in this channel.
+    /// The peer acknowledges what was sent to it so far in this channel.
     ///
     /// While a `commitment_signed` of ours waits for its `revoke_and_ack` no further one is sent
     /// (BOLT 2), so what went out before this message is acknowledged by it.
-    pub fn acknowledged(&mut self, channel_id: &ChannelId) {
+    pub fn acknowledged(&mut self, channel_id: &ChannelId, peer: PublicKey) {
         let Some(channel) = self.0.get_mut(channel_id) else {
             return;
         };
-        channel.retain(|_, mark| !mark.sent);
+        channel.retain(|_, mark| mark.sent_to != Some(peer));
         if channel.is_empty() {
             self.0.remove(channel_id);
         }
@@ -71,7 +72,12 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_data::onions;
     use super::*;
+
+    fn peer(i: usize) -> PublicKey {
+        onions()[1].hops[i].packet.public_key.unwrap()
+    }
 
     fn key(channel: u8, htlc_id: u64) -> HtlcKey {
         HtlcKey {
@@ -84,24 +90,26 @@ mod tests {
     fn a_mark_stays_until_its_failure_was_sent_and_acknowledged() {
         let mut marks = Marks::default();
         marks.insert(key(1, 5), vec![9]);
-        marks.acknowledged(&key(1, 5).channel_id);
+        marks.acknowledged(&key(1, 5).channel_id, peer(0));
         assert_eq!(
-            marks.outgoing(&key(1, 5)),
+            marks.outgoing(&key(1, 5), peer(0)),
             Some(&[9][..]),
             "not sent before: kept"
         );
         assert_eq!(
-            marks.outgoing(&key(1, 5)),
+            marks.outgoing(&key(1, 5), peer(0)),
             Some(&[9][..]),
             "sent again after a reconnect"
         );
-        marks.acknowledged(&key(2, 5).channel_id);
+        marks.acknowledged(&key(2, 5).channel_id, peer(0));
+        marks.acknowledged(&key(1, 5).channel_id, peer(1));
+        let reason = marks.outgoing(&key(1, 5), peer(0));
         assert!(
-            marks.outgoing(&key(1, 5)).is_some(),
-            "another channel's acknowledgement"
+            reason.is_some(),
+            "neither another channel nor another peer acknowledges it"
         );
-        marks.acknowledged(&key(1, 5).channel_id);
-        assert_eq!(marks.outgoing(&key(1, 5)), None);
+        marks.acknowledged(&key(1, 5).channel_id, peer(0));
+        assert_eq!(marks.outgoing(&key(1, 5), peer(0)), None);
         assert!(marks.is_empty());
     }
 
@@ -109,8 +117,8 @@ mod tests {
     fn other_htlcs_are_not_marked() {
         let mut marks = Marks::default();
         marks.insert(key(1, 5), vec![9]);
-        assert_eq!(marks.outgoing(&key(1, 6)), None);
-        assert_eq!(marks.outgoing(&key(2, 5)), None);
+        assert_eq!(marks.outgoing(&key(1, 6), peer(0)), None);
+        assert_eq!(marks.outgoing(&key(2, 5), peer(0)), None);
     }
 
     #[test]
@@ -128,7 +136,7 @@ mod tests {
             marks.insert(key(1, id), vec![9]);
         }
         assert_eq!(marks.0[&ChannelId([1; 32])].len(), MAX_PER_CHANNEL);
-        assert_eq!(marks.outgoing(&key(1, 0)), None, "the oldest goes");
-        assert!(marks.outgoing(&key(1, 1)).is_some());
+        assert_eq!(marks.outgoing(&key(1, 0), peer(0)), None, "the oldest goes");
+        assert!(marks.outgoing(&key(1, 1), peer(0)).is_some());
     }
 }

@@ -1,8 +1,10 @@
 //! Where AMP meets LDK's wire: everything that stock LDK needs in order to take and send AMP.
 //!
 //! * In: [`Gateway`] stands before the channel manager. It opens the onion of each HTLC that ends
-//!   here; if there is an AMP record, it reseals the onion as a complete payment of its own and puts
-//!   the AMP and MPP records into an [`Envelope`], which comes back with `PaymentClaimable`.
+//!   here; if there is an AMP record, it reseals the onion as a complete payment of its own and
+//!   puts the AMP and MPP records into an [`Envelope`], which comes back with `PaymentClaimable`.
+//!   The envelope takes some 200 bytes of the onion's 1300: a shard with more than about 850 bytes
+//!   of custom records is refused.
 //! * Out: [`recipient_fields`] makes LDK write records 8 and 14.
 //! * Back: [`Gateway::mark_mpp_timeout`] turns LDK's failure of one HTLC into `mpp_timeout`.
 

@@ -120,8 +120,10 @@ pub fn seal(
     payment_hash: &PaymentHash,
     records: &[Record<'_>],
 ) -> Result<OnionPacket, TooLarge> {
-    let mut hop_data = final_hop_data(records)?;
-    secret.crypt(b"rho", &mut hop_data);
+    let mut data = final_hop_data(records)?;
+    secret.crypt(b"rho", &mut data);
+    let mut hop_data = [0; HOP_DATA_LEN];
+    hop_data.copy_from_slice(&data);
     let hmac = packet_hmac(secret, &hop_data, payment_hash);
     Ok(OnionPacket {
         version: VERSION,
@@ -131,23 +133,21 @@ pub fn seal(
     })
 }
 
-/// Length, records and the zero HMAC of a final hop, then zeros: nobody comes after us to whom the
-/// padding could tell something.
-fn final_hop_data(records: &[Record<'_>]) -> Result<[u8; HOP_DATA_LEN], TooLarge> {
+/// The 1300 bytes in clear: length, records and the zero HMAC of a final hop, then zeros. Nobody
+/// comes after us to whom the padding could tell something.
+fn final_hop_data(records: &[Record<'_>]) -> Result<Zeroizing<Vec<u8>>, TooLarge> {
     // Room for all that can be written, so that growing leaves no copies of secrets behind.
-    let values: usize = records.iter().map(|record| record.value.len() + 18).sum();
-    let mut stream = Zeroizing::new(Vec::with_capacity(values));
+    let room: usize = records.iter().map(|record| record.value.len() + 18).sum();
+    let mut stream = Zeroizing::new(Vec::with_capacity(room));
     tlv::write(records, &mut stream);
-    let mut payload = Zeroizing::new(Vec::with_capacity(9 + stream.len()));
-    tlv::write_big_size(stream.len() as u64, &mut payload);
-    payload.extend_from_slice(&stream);
-
-    let mut hop_data = [0; HOP_DATA_LEN];
-    match hop_data.get_mut(..payload.len()) {
-        Some(room) if payload.len() + HMAC_LEN <= HOP_DATA_LEN => room.copy_from_slice(&payload),
-        _ => return Err(TooLarge(payload.len())),
+    let mut data = Zeroizing::new(Vec::with_capacity(HOP_DATA_LEN.max(9 + stream.len())));
+    tlv::write_big_size(stream.len() as u64, &mut data);
+    data.extend_from_slice(&stream);
+    if data.len() + HMAC_LEN > HOP_DATA_LEN {
+        return Err(TooLarge(data.len()));
     }
-    Ok(hop_data)
+    data.resize(HOP_DATA_LEN, 0);
+    Ok(data)
 }
 
 fn packet_hmac(secret: &HopSecret, hop_data: &[u8], payment_hash: &PaymentHash) -> [u8; 32] {

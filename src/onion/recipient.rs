@@ -3,8 +3,9 @@
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::util::ser::{Readable, Writeable};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
-use super::tlv;
+use super::tlv::{self, Record};
 use crate::amp::{AMP_RECORD_TYPE, AmpRecord, MPP_RECORD_TYPE, MppRecord};
 
 /// Type of `payment_metadata` (BOLT 4).
@@ -25,12 +26,12 @@ pub enum RecipientError {
     TooLarge,
 }
 
-/// The fields of a part's final payload: MPP, AMP if it is a shard, the invoice's metadata if it has any, and the
-/// caller's custom records, in any order.
+/// The fields of a part's final payload: MPP, AMP if it is a shard, the invoice's metadata if it has
+/// any, and the caller's custom records, in any order.
 ///
-/// LDK's constructors refuse record types below 65536, but what it deserializes it writes, in the
-/// order given and after its own records 2 and 4. The metadata is therefore given as a plain record,
-/// too: in LDK's own field it would come before 8 and 14.
+/// LDK's constructors refuse record types below 65536, but what it deserializes it writes, sorted
+/// and after its own records 2, 4 and 16. The metadata is therefore given as a plain record, too:
+/// in LDK's own field it would come before 8 and 14.
 ///
 /// Fails if a custom record has a type below 65536 or one that occurs twice.
 pub fn recipient_fields(
@@ -39,28 +40,39 @@ pub fn recipient_fields(
     metadata: Option<&[u8]>,
     custom: &[(u64, Vec<u8>)],
 ) -> Result<RecipientOnionFields, RecipientError> {
-    let mut records = vec![(MPP_RECORD_TYPE, mpp.encode())];
-    records.extend(amp.map(|amp| (AMP_RECORD_TYPE, amp.encode().to_vec())));
-    records.extend(metadata.map(|metadata| (METADATA_TYPE, metadata.to_vec())));
-    records.extend(ascending(custom)?);
-
-    let mut list = Vec::new();
-    for (kind, value) in &records {
-        list.extend(kind.encode());
-        list.extend(value.encode());
+    let custom = ascending(custom)?;
+    let mut list = Zeroizing::new(Vec::new());
+    ldk_record(MPP_RECORD_TYPE, &mpp.encode(), &mut list);
+    if let Some(amp) = amp {
+        ldk_record(AMP_RECORD_TYPE, &amp.encode(), &mut list);
     }
-    let mut fields = Vec::new();
-    tlv::write(
-        &[tlv::Record {
-            kind: LDK_CUSTOM_TLVS,
-            value: &list,
-        }],
-        &mut fields,
-    );
-    let mut bytes = Vec::new();
+    if let Some(metadata) = metadata {
+        ldk_record(METADATA_TYPE, metadata, &mut list);
+    }
+    for (kind, value) in &custom {
+        ldk_record(*kind, value, &mut list);
+    }
+    deserialize(&list).ok_or(RecipientError::TooLarge)
+}
+
+/// Appends a custom record as LDK stores it: `be64(type)`, then the value as LDK writes a vector.
+fn ldk_record(kind: u64, value: &[u8], list: &mut Vec<u8>) {
+    list.extend_from_slice(&kind.to_be_bytes());
+    let value = Zeroizing::new(value.to_vec());
+    list.extend_from_slice(&Zeroizing::new(value.encode()));
+}
+
+fn deserialize(custom_tlvs: &[u8]) -> Option<RecipientOnionFields> {
+    let mut fields = Zeroizing::new(Vec::new());
+    let record = Record {
+        kind: LDK_CUSTOM_TLVS,
+        value: custom_tlvs,
+    };
+    tlv::write(&[record], &mut fields);
+    let mut bytes = Zeroizing::new(Vec::new());
     tlv::write_big_size(fields.len() as u64, &mut bytes);
-    bytes.extend(fields);
-    RecipientOnionFields::read(&mut &bytes[..]).map_err(|_| RecipientError::TooLarge)
+    bytes.extend_from_slice(&fields);
+    RecipientOnionFields::read(&mut &bytes[..]).ok()
 }
 
 fn ascending(custom: &[(u64, Vec<u8>)]) -> Result<Vec<(u64, Vec<u8>)>, RecipientError> {
@@ -109,7 +121,7 @@ mod tests {
     }
 
     fn fields(custom: &[(u64, Vec<u8>)]) -> Result<RecipientOnionFields, RecipientError> {
-        recipient_fields(&mpp(), &amp(), Some(&[7, 7]), custom)
+        recipient_fields(&mpp(), Some(&amp()), Some(&[7, 7]), custom)
     }
 
     /// What LDK sends over one direct hop with these fields, opened by the receiver.

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::envelope::{ENVELOPE_TYPE, Envelope, EnvelopeKey};
 use super::packet::{self, HopSecret, OpenError, TooLarge};
 use super::tlv::{Record, TlvError};
-use crate::amp::{AMP_RECORD_TYPE, AmpRecord, MPP_RECORD_TYPE, MppRecord, RecordError};
+use crate::amp::{AMP_RECORD_TYPE, AmpRecord, MPP_RECORD_TYPE, MppRecord, RecordError, truncated};
 
 /// Type of `amt_to_forward`, a truncated u64 in msat (BOLT 4).
 const AMOUNT_TYPE: u64 = 2;
@@ -136,7 +136,7 @@ impl Rewriter {
     ) -> Result<Replaced, Untouched> {
         let hash = message.payment_hash;
         // LDK compares the secret's expiry with the time of the newest block, a u32: this one never
-        // passes, however long the HTLC is held. The secret is the same for a message sent again.
+        // passes. The secret is the same for a message that is sent again.
         let secret = inbound_payment::create_from_hash(
             &self.inbound_key,
             None,
@@ -146,7 +146,7 @@ impl Rewriter {
             None,
         )
         .map_err(|()| Untouched::NoSecret)?;
-        let amount = truncated(amount.get());
+        let amount = truncated::encode(amount.get());
         let payment_data = [&secret.0[..], &amount].concat();
         Ok(Replaced {
             new: vec![
@@ -213,26 +213,11 @@ fn hidden(records: &[Record<'_>]) -> Vec<(u64, Vec<u8>)> {
 
 /// What LDK is told to expect and counts as the whole payment: `amt_to_forward`.
 ///
-/// LDK takes no payment of zero; lnd takes an onion that asks for nothing, since only the HTLC's own
-/// amount counts. So 1 msat is asked for then.
+/// LDK takes no payment of zero; lnd takes an onion that asks for nothing, since only the HTLC's
+/// own amount counts. So 1 msat is asked for then.
 fn ldk_amount(htlc_msat: u64, records: &[Record<'_>]) -> Option<NonZeroU64> {
-    let value = find(records, AMOUNT_TYPE)?;
-    if value.len() > size_of::<u64>() || value.first() == Some(&0) {
-        return None;
-    }
-    let asked = value
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let asked = truncated::decode_u64(find(records, AMOUNT_TYPE)?).ok()?;
     NonZeroU64::new(asked).or(NonZeroU64::new(htlc_msat.min(1)))
-}
-
-/// BOLT 1's truncated integer: big endian without leading zero bytes.
-fn truncated(number: u64) -> Vec<u8> {
-    number
-        .to_be_bytes()
-        .into_iter()
-        .skip_while(|byte| *byte == 0)
-        .collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ impl Payments {
     /// The wish is not stored: after a restart the payment goes on until its time limit.
     pub fn cancel(self: &Arc<Self>, identifier: &[u8; 32]) {
         if let Some(active) = self.active(identifier) {
-            let mut running = lock(&active.flow);
+            let mut running = lock(&active.running);
             running.flow.give_up(FailureReason::Canceled);
             self.settle_up(&active, &mut running);
         }

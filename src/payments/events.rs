@@ -19,7 +19,7 @@ impl Payments {
         let Some((active, attempt_id)) = self.known_attempt(id) else {
             return;
         };
-        let mut running = lock(&active.flow);
+        let mut running = lock(&active.running);
         if running
             .flow
             .settled(attempt_id, preimage.0, now_ns())
@@ -49,7 +49,7 @@ impl Payments {
             "an attempt failed: {}",
             describe(failure)
         );
-        lock(&active.flow).failed_channels.extend(failed_channel);
+        lock(&active.running).failed_channels.extend(failed_channel);
         let failure = AttemptFailure {
             by_receiver: permanently,
             source_index: source_index(path, permanently, failed_channel),
@@ -71,7 +71,7 @@ impl Payments {
         attempt_id: u64,
         failure: Option<AttemptFailure>,
     ) {
-        let mut running = lock(&active.flow);
+        let mut running = lock(&active.running);
         if running.flow.failed(attempt_id, failure, now_ns()).is_none() {
             return;
         }

@@ -8,6 +8,7 @@
 //! monitor update is queued after it. So an HTLC never leaves whose row is not on disk, and a row
 //! whose HTLC LDK does not know was never sent.
 
+mod advance;
 mod cancel;
 mod error;
 mod events;
@@ -21,5 +22,5 @@ mod view;
 
 pub use error::SendError;
 pub use request::{AmpPayment, Bolt11Payment, Limits};
-pub use send::Payments;
+pub use send::{Payments, parse_key};
 pub use view::PaymentView;

@@ -32,7 +32,7 @@ impl Payments {
             let attempts = self.store.attempts(record.payment_index)?;
             let active = new_active(Flow::restore(record, attempts), recipient, now() + PATIENCE);
             let unsent: Vec<u64> = {
-                let running = lock(&active.flow);
+                let running = lock(&active.running);
                 let in_flight = running
                     .flow
                     .attempts
@@ -44,7 +44,7 @@ impl Payments {
                     .collect()
             };
             {
-                let mut running = lock(&active.flow);
+                let mut running = lock(&active.running);
                 for attempt_id in unsent {
                     running.flow.failed(attempt_id, None, now_ns());
                     self.store_attempt(&running, attempt_id);

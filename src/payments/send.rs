@@ -3,25 +3,22 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::hex::{DisplayHex, FromHex};
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
-use lightning::routing::router::Path;
+use lightning::ln::channelmanager::PaymentId;
 use lightning_types::routing::RouteHint;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::flow::{Ending, Flow, Hashes, NewAttempt, Open, ShardRandomness, Step};
-use super::outbound::{Outbound, RouteQuestion};
+use super::flow::{Flow, Hashes};
+use super::outbound::Outbound;
 use super::request::{self, AmpPayment, Bolt11Payment, Limits};
 use super::{PaymentView, SendError, ids};
-use crate::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share, Splitter};
-use crate::onion;
+use crate::amp::{PaymentAddr, SetId, Share, Splitter};
 use crate::storage::payments::{
-    FailureReason, HopRecord, PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutAttempt,
-    PutPayment,
+    FailureReason, PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
 };
 use crate::storage::{Health, StorageError, Store, Ticket};
 
@@ -34,16 +31,26 @@ pub(super) struct Recipient {
     pub(super) route_hints: Vec<RouteHint>,
 }
 
+/// What every attempt of a payment is made from.
+pub(super) struct Recipe {
+    pub(super) identifier: [u8; 32],
+    pub(super) is_amp: bool,
+    pub(super) terms: PaymentTerms,
+    pub(super) recipient: Recipient,
+}
+
 /// A payment that is under way.
 pub(super) struct Active {
-    pub(super) flow: Mutex<Running>,
+    pub(super) recipe: Recipe,
+    /// Held by the one that moves the payment on.
+    pub(super) turn: Mutex<()>,
+    pub(super) running: Mutex<Running>,
     pub(super) view: watch::Sender<PaymentView>,
 }
 
-/// What the lock of an active payment guards.
+/// What changes while a payment is under way.
 pub(super) struct Running {
     pub(super) flow: Flow,
-    pub(super) recipient: Recipient,
     pub(super) failed_channels: Vec<u64>,
     /// Until then "no route" is not the end: after a start channels are not usable at once.
     pub(super) patient_until: u64,
@@ -53,14 +60,13 @@ pub(super) struct Running {
 pub struct Payments {
     pub(super) store: Arc<Store>,
     pub(super) outbound: Arc<dyn Outbound>,
-    runtime: tokio::runtime::Handle,
+    pub(super) runtime: tokio::runtime::Handle,
     /// By identifier: payments that have not ended, and those whose end is not yet on disk.
     active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
     /// By LDK's payment id: the payment and the attempt.
     attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
     next_payment: AtomicU64,
-    next_attempt: AtomicU64,
-    any: watch::Sender<()>,
+    pub(super) next_attempt: AtomicU64,
 }
 
 impl Payments {
@@ -82,7 +88,6 @@ impl Payments {
             attempts: Mutex::default(),
             next_payment: AtomicU64::new(last_payment + 1),
             next_attempt: AtomicU64::new(last_attempt + 1),
-            any: watch::Sender::new(()),
         }))
     }
 
@@ -258,13 +263,13 @@ impl Payments {
     }
 
     pub(super) fn adopt(&self, identifier: [u8; 32], active: Arc<Active>) {
-        for attempt in &lock(&active.flow).flow.attempts {
+        for attempt in &lock(&active.running).flow.attempts {
             self.register(ids::payment_id(attempt), &active, attempt.attempt_id);
         }
         lock(&self.active).insert(identifier, active);
     }
 
-    fn register(&self, id: PaymentId, active: &Arc<Active>, attempt_id: u64) {
+    pub(super) fn register(&self, id: PaymentId, active: &Arc<Active>, attempt_id: u64) {
         lock(&self.attempts).insert(id, (active.clone(), attempt_id));
     }
 
@@ -273,147 +278,13 @@ impl Payments {
         lock(&self.attempts).get(id).cloned()
     }
 
-    /// The payment with this identifier, unless it is over.
+    /// A payment that is under way, or whose end is not yet on disk.
     pub(super) fn active(&self, identifier: &[u8; 32]) -> Option<Arc<Active>> {
         lock(&self.active).get(identifier).cloned()
     }
 
-    /// Route finding takes its time: it has no place in an event handler or on the runtime.
-    pub(super) fn spawn_advance(self: &Arc<Self>, identifier: [u8; 32]) {
-        let payments = self.clone();
-        self.runtime
-            .spawn_blocking(move || payments.advance(&identifier));
-    }
-
-    fn spawn_advance_later(self: &Arc<Self>, identifier: [u8; 32]) {
-        let payments = self.clone();
-        self.runtime.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            payments.spawn_advance(identifier);
-        });
-    }
-
-    /// Does what is to be done for the payment: sends what is open, or notes its end.
-    fn advance(self: &Arc<Self>, identifier: &[u8; 32]) {
-        let Some(active) = self.active(identifier) else {
-            return;
-        };
-        let mut running = lock(&active.flow);
-        while let Step::Send(open) = running.flow.step(now()) {
-            match self.find_paths(&running, open) {
-                Ok(paths) => self.send_paths(&active, &mut running, paths),
-                Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
-                    if now() < running.patient_until =>
-                {
-                    self.spawn_advance_later(*identifier);
-                    break;
-                }
-                Err(reason) => running.flow.give_up(reason),
-            }
-        }
-        self.settle_up(&active, &mut running);
-    }
-
-    fn find_paths(&self, running: &Running, open: Open) -> Result<Vec<Path>, FailureReason> {
-        let terms = &running.flow.record.terms;
-        // The largest record 14 there is: the child index is not known yet (as in lnd).
-        let sample = running
-            .flow
-            .record
-            .root
-            .is_some()
-            .then_some((Share::ZERO, u32::MAX));
-        let onion = onion_fields(running, sample).ok_or(FailureReason::Error)?;
-        self.outbound.find_paths(&RouteQuestion {
-            destination: running.recipient.destination,
-            open,
-            terms,
-            route_hints: &running.recipient.route_hints,
-            onion: &onion,
-            failed_channels: &running.failed_channels,
-        })
-    }
-
-    fn send_paths(&self, active: &Arc<Active>, running: &mut Running, paths: Vec<Path>) {
-        let height = self.outbound.height();
-        for path in paths {
-            let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
-            let random = self.shard_randomness();
-            let hops = hops(&path, height);
-            match running.flow.attempt(attempt_id, hops, random, now_ns()) {
-                Ok(attempt) => self.send_attempt(active, running, path, &attempt),
-                Err(error) => {
-                    tracing::error!("cannot split the root of a payment: {error}");
-                    running.flow.give_up(FailureReason::Error);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// First the row, then the HTLC: see the room's description.
-    fn send_attempt(
-        &self,
-        active: &Arc<Active>,
-        running: &mut Running,
-        path: Path,
-        attempt: &NewAttempt,
-    ) {
-        if let Some(row) = running.flow.attempts.last() {
-            self.store.submit(PutAttempt(row.clone()));
-        }
-        let id = ids::of(&attempt.hash.0, attempt.attempt_id);
-        self.register(id, active, attempt.attempt_id);
-        let sent = onion_fields(running, attempt.shard.clone())
-            .ok_or_else(|| "the onion cannot be built".to_owned())
-            .and_then(|onion| self.outbound.send(path, attempt.hash, onion, id));
-        if let Err(reason) = sent {
-            tracing::warn!("an attempt was not sent: {reason}");
-            lock(&self.attempts).remove(&id);
-            running.flow.failed(attempt.attempt_id, None, now_ns());
-            running.flow.give_up(FailureReason::Error);
-            self.store_attempt(running, attempt.attempt_id);
-        }
-    }
-
-    pub(super) fn store_attempt(&self, running: &Running, attempt_id: u64) {
-        let row = running
-            .flow
-            .attempts
-            .iter()
-            .find(|a| a.attempt_id == attempt_id);
-        if let Some(row) = row {
-            self.store.submit(PutAttempt(row.clone()));
-        }
-    }
-
-    /// Notes the end if it is one, and tells those who follow the payment.
-    pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running) {
-        match running.flow.step(now()) {
-            Step::End(ending) if running.flow.record.state == PaymentState::InFlight => {
-                self.end(active, running, ending);
-            }
-            _ => {
-                active.view.send_replace(view(&running.flow));
-            }
-        }
-    }
-
-    /// What callers are told of an end is on disk first.
-    fn end(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running, ending: Ending) {
-        running.flow.end(ending);
-        let ticket = self.store.submit(PutPayment(running.flow.record.clone()));
-        let view = view(&running.flow);
-        let (payments, active) = (self.clone(), active.clone());
-        self.runtime.spawn(async move {
-            payments.store.durable(ticket).await;
-            payments.forget(&active, &view);
-            active.view.send_replace(view);
-            payments.any.send_replace(());
-        });
-    }
-
-    fn forget(&self, active: &Arc<Active>, view: &PaymentView) {
+    /// The end of a payment is on disk.
+    pub(super) fn forget(&self, active: &Arc<Active>, view: &PaymentView) {
         let mut all = lock(&self.active);
         if all
             .get(&view.record.identifier)
@@ -427,32 +298,30 @@ impl Payments {
             attempts.remove(&ids::payment_id(attempt));
         }
     }
-
-    fn shard_randomness(&self) -> ShardRandomness {
-        let [a, b, c, d, ..] = self.outbound.random_bytes();
-        let index = u32::from_be_bytes([a, b, c, d]);
-        ShardRandomness {
-            share: self.outbound.random_bytes(),
-            index,
-        }
-    }
 }
 
 pub(super) fn new_active(flow: Flow, recipient: Recipient, patient_until: u64) -> Arc<Active> {
     let view = watch::Sender::new(view(&flow));
+    let recipe = Recipe {
+        identifier: flow.record.identifier,
+        is_amp: flow.record.root.is_some(),
+        terms: flow.record.terms.clone(),
+        recipient,
+    };
     let running = Running {
         flow,
-        recipient,
         failed_channels: Vec::new(),
         patient_until,
     };
     Arc::new(Active {
-        flow: Mutex::new(running),
+        recipe,
+        turn: Mutex::default(),
+        running: Mutex::new(running),
         view,
     })
 }
 
-fn view(flow: &Flow) -> PaymentView {
+pub(super) fn view(flow: &Flow) -> PaymentView {
     PaymentView {
         record: flow.record.clone(),
         attempts: flow.attempts.clone(),
@@ -482,60 +351,8 @@ fn terms(
     }
 }
 
-/// The final hop's records. All attempts carry the payment's whole amount as total, which LDK's own
-/// fields cannot say.
-fn onion_fields(running: &Running, shard: Option<(Share, u32)>) -> Option<RecipientOnionFields> {
-    let record = &running.flow.record;
-    let mpp = MppRecord {
-        payment_addr: PaymentAddr::from_bytes(running.recipient.payment_addr),
-        total_msat: record.terms.amount_msat,
-    };
-    let set_id = SetId::from_bytes(record.identifier);
-    let amp = shard.map(|(share, child_index)| AmpRecord {
-        share,
-        set_id,
-        child_index,
-    });
-    let metadata = running.recipient.metadata.as_deref();
-    let custom: Vec<_> = record.terms.custom_records.clone().into_iter().collect();
-    onion::recipient_fields(&mpp, amp.as_ref(), metadata, &custom)
-        .inspect_err(|error| tracing::error!("cannot build an onion: {error}"))
-        .ok()
-}
-
-/// The path as callers see it, amounts summed up from the end.
-fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
-    let mut forward = 0u64;
-    let mut expiry = height;
-    let mut hops: Vec<HopRecord> = Vec::new();
-    for (position, hop) in path.hops.iter().rev().enumerate() {
-        // LDK puts the delivered amount into the last hop's fee.
-        let (fee_msat, cltv_delta) = match position {
-            0 => (0, 0),
-            _ => (hop.fee_msat, hop.cltv_expiry_delta),
-        };
-        if position == 0 {
-            forward = hop.fee_msat;
-            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
-        }
-        hops.push(HopRecord {
-            node_id: hop.pubkey.serialize().to_lower_hex_string(),
-            scid: hop.short_channel_id,
-            amt_to_forward_msat: forward,
-            fee_msat,
-            expiry,
-            cltv_delta,
-        });
-        if position > 0 {
-            forward = forward.saturating_add(hop.fee_msat);
-            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
-        }
-    }
-    hops.reverse();
-    hops
-}
-
-pub(super) fn parse_key(hex: &str) -> Option<PublicKey> {
+/// A public key from 66 hex digits.
+pub fn parse_key(hex: &str) -> Option<PublicKey> {
     PublicKey::from_slice(&Vec::from_hex(hex).ok()?).ok()
 }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::SocketAddress;
+use lightning::routing::gossip::NodeId;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::ldk::{ChannelManager, PeerManager};
+use crate::ldk::{NetworkGraph, PeerManager};
 
 /// Bytes of an alias in a node announcement (BOLT 7).
 const ALIAS_BYTES: usize = 32;
@@ -18,11 +20,12 @@ pub const MAX_ADDRESSES: usize = 20;
 /// How often we look whether a channel became public.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How often an unchanged announcement goes out again, for peers that were not there before.
-const REPEAT: Duration = Duration::from_secs(3600);
+/// The second announcement of the same: a peer that was still checking our channel's funding when
+/// the first one came has dropped it.
+const AGAIN: Duration = Duration::from_secs(60);
 
-/// Confirmations that make a channel announceable (BOLT 7).
-const PUBLIC_DEPTH: u32 = 6;
+/// How often an unchanged announcement goes out later, for peers that were not there before.
+const REPEAT: Duration = Duration::from_secs(3600);
 
 /// What cannot be announced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,31 +100,35 @@ impl Announcement {
 /// Sends our announcement when there is a reason to.
 pub struct Announcer {
     peers: Arc<PeerManager>,
-    manager: Arc<ChannelManager>,
+    graph: Arc<NetworkGraph>,
+    our_node_id: NodeId,
     announcement: Announcement,
 }
 
 impl Announcer {
     pub fn new(
         peers: Arc<PeerManager>,
-        manager: Arc<ChannelManager>,
+        graph: Arc<NetworkGraph>,
+        our_node_id: &PublicKey,
         announcement: Announcement,
     ) -> Self {
+        let our_node_id = NodeId::from_pubkey(our_node_id);
         Self {
             peers,
-            manager,
+            graph,
+            our_node_id,
             announcement,
         }
     }
 
-    /// Announces when a channel becomes public, and once an hour, until `stop`.
+    /// Announces when a channel becomes public, a minute later, and then hourly, until `stop`.
     ///
     /// Without a public channel there is nothing to announce: others would ignore it (BOLT 7), and
     /// a node with private channels only may not want to be known.
     pub async fn run(&self, stop: CancellationToken) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last: Option<(usize, Instant)> = None;
+        let mut last = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -130,12 +137,13 @@ impl Announcer {
             let public = self.public_channels();
             if due(public, last, Instant::now()) {
                 self.broadcast();
-                last = Some((public, Instant::now()));
+                last = Some(Sent::after(last, public, Instant::now()));
             }
         }
     }
 
-    fn broadcast(&self) {
+    /// Announces now. Peers ignore it unless they know a channel of ours.
+    pub fn broadcast(&self) {
         let Announcement {
             color,
             alias,
@@ -145,26 +153,40 @@ impl Announcer {
             .broadcast_node_announcement(color, alias, addresses);
     }
 
+    /// Our channels in the network graph: those whose announcement both ends have signed.
     fn public_channels(&self) -> usize {
-        let channels = self.manager.list_channels();
-        let public = channels.iter().filter(|channel| {
-            channel.is_announced
-                && channel.is_channel_ready
-                && channel
-                    .confirmations
-                    .is_some_and(|depth| depth >= PUBLIC_DEPTH)
-        });
-        public.count()
+        let graph = self.graph.read_only();
+        graph
+            .node(&self.our_node_id)
+            .map_or(0, |node| node.channels.len())
+    }
+}
+
+/// The last announcement.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    public: usize,
+    at: Instant,
+    /// It told nothing new.
+    repeated: bool,
+}
+
+impl Sent {
+    fn after(last: Option<Self>, public: usize, at: Instant) -> Self {
+        let repeated = last.is_some_and(|last| public <= last.public);
+        Self {
+            public,
+            at,
+            repeated,
+        }
     }
 }
 
 /// Whether to announce now, with so many public channels and the last announcement then.
-fn due(public: usize, last: Option<(usize, Instant)>, now: Instant) -> bool {
-    match last {
-        _ if public == 0 => false,
-        None => true,
-        Some((before, at)) => public > before || now.duration_since(at) >= REPEAT,
-    }
+fn due(public: usize, last: Option<Sent>, now: Instant) -> bool {
+    let Some(last) = last else { return public > 0 };
+    let pause = if last.repeated { REPEAT } else { AGAIN };
+    public > last.public || (public > 0 && now.duration_since(last.at) >= pause)
 }
 
 #[cfg(test)]
@@ -219,8 +241,13 @@ mod tests {
         let now = Instant::now();
         assert!(!due(0, None, now));
         assert!(due(1, None, now));
-        assert!(!due(1, Some((1, now)), now));
-        assert!(due(2, Some((1, now)), now));
-        assert!(due(1, Some((1, now)), now + REPEAT));
+        let first = Sent::after(None, 1, now);
+        assert!(!due(1, Some(first), now));
+        assert!(due(2, Some(first), now));
+        assert!(due(1, Some(first), now + AGAIN));
+        let second = Sent::after(Some(first), 1, now + AGAIN);
+        assert!(!due(1, Some(second), now + AGAIN + AGAIN));
+        assert!(due(1, Some(second), now + AGAIN + REPEAT));
+        assert!(!due(0, Some(second), now + AGAIN + REPEAT));
     }
 }

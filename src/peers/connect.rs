@@ -58,7 +58,8 @@ pub enum DisconnectError {
     NotConnected(PublicKey),
     /// lnd refuses this, too: the connection would be made again at once.
     #[error(
-        "cannot disconnect from peer({0}), all active channels with the peer need to be closed first"
+        "cannot disconnect from peer({0}), all active channels with the peer need to be closed \
+         first"
     )]
     HasChannels(PublicKey),
 }

@@ -64,7 +64,7 @@ impl RouteFinder {
         if let Some(route) = self.search(query, parameters, &first_hops, in_flight) {
             return Ok(route);
         }
-        Err(self.why_not(query, parameters, &first_hops, in_flight))
+        self.search_unlimited(query, parameters, &first_hops, in_flight)
     }
 
     fn check(&self, query: &RouteQuery) -> Result<(), NoRoute> {
@@ -108,31 +108,32 @@ impl RouteFinder {
     }
 
     /// LDK drops what is too dear while it searches, so only a search without limit tells whether
-    /// the limit was the reason.
-    fn why_not(
+    /// the limit was the reason. LDK may also drop what would have kept a small limit: that is
+    /// found here.
+    fn search_unlimited(
         &self,
         query: &RouteQuery,
         parameters: &RouteParameters,
         first_hops: &[&ChannelDetails],
         in_flight: &InFlightHtlcs,
-    ) -> NoRoute {
+    ) -> Result<Route, NoRoute> {
         let unlimited = RouteParameters {
             max_total_routing_fee_msat: None,
             ..parameters.clone()
         };
-        let Some(route) = self.search(query, &unlimited, first_hops, in_flight) else {
-            return NoRoute::NoPath;
-        };
-        let needed_msat = route.get_total_fees();
-        let limit_msat = query.fee_limit_msat;
+        let found = self.search(query, &unlimited, first_hops, in_flight);
+        let route = found.ok_or(NoRoute::NoPath)?;
+        let (limit_msat, needed_msat) = (query.fee_limit_msat, route.get_total_fees());
         if needed_msat > limit_msat {
-            NoRoute::FeeLimit {
+            return Err(NoRoute::FeeLimit {
                 limit_msat,
                 needed_msat,
-            }
-        } else {
-            NoRoute::NoPath
+            });
         }
+        Ok(Route {
+            route_params: Some(parameters.clone()),
+            ..route
+        })
     }
 }
 

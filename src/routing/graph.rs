@@ -37,11 +37,11 @@ pub fn read_or_new_graph(
     match NetworkGraph::read(&mut bytes, Arc::clone(&logger)) {
         Ok(graph) if graph.get_chain_hash() == ChainHash::using_genesis_block(network) => graph,
         Ok(_) => {
-            tracing::warn!(%network, "the stored network graph is another network's: starting anew");
+            tracing::warn!(%network, "the stored graph is another network's: starting anew");
             fresh()
         }
         Err(error) => {
-            tracing::warn!(%error, "the stored network graph cannot be read: starting anew");
+            tracing::warn!(%error, "the stored graph cannot be read: starting anew");
             fresh()
         }
     }

@@ -4,6 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::{PaymentParameters, RouteHint, RouteParameters};
 use lightning::types::features::Bolt11InvoiceFeatures;
+use lightning_invoice::Bolt11Invoice;
 
 /// Blocks added to the payee's final delta, so that blocks found while the payment is under way do
 /// not make it expire too soon (lnd's `BlockPadding`).
@@ -33,7 +34,8 @@ pub struct RouteQuery {
     pub max_parts: u8,
     /// Blocks that the payee wants until the last HTLC's expiry. The padding is added here.
     pub final_cltv_delta: u32,
-    /// Blocks until the expiry of our own HTLC at most, the payee's included.
+    /// Blocks until the expiry of our own HTLC at most, the payee's included. LDK keeps up to 80 of
+    /// them for the random offset that hides the payee, so a tight limit may find less than lnd.
     pub cltv_limit: Option<u32>,
     /// The channels (short channel ids) that may be the first hop; empty: any.
     pub outgoing_channels: Vec<u64>,
@@ -62,6 +64,26 @@ impl RouteQuery {
             route_hints: Vec::new(),
             features: None,
             failed_channels: Vec::new(),
+        }
+    }
+
+    /// A payment of `amount_msat` to a BOLT 11 invoice: its payee, hints, features and delta.
+    ///
+    /// The invoice's own amount and expiry are the caller's business. LDK does not split for an
+    /// invoice that does not announce MPP, whatever `max_parts` is.
+    pub fn for_invoice(invoice: &Bolt11Invoice, amount_msat: u64, fee_limit_msat: u64) -> Self {
+        let delta = invoice.min_final_cltv_expiry_delta();
+        Self {
+            final_cltv_delta: u32::try_from(delta).unwrap_or(u32::MAX),
+            route_hints: invoice.route_hints(),
+            // Without features it takes one part; `None` would stand for a payee that takes more.
+            features: Some(
+                invoice
+                    .features()
+                    .cloned()
+                    .unwrap_or_else(Bolt11InvoiceFeatures::empty),
+            ),
+            ..Self::new(invoice.get_payee_pub_key(), amount_msat, fee_limit_msat)
         }
     }
 
@@ -117,7 +139,7 @@ impl RouteQuery {
 pub enum NoRoute {
     /// The channels that may be used hold less than the amount, whatever the network is like.
     #[error(
-        "insufficient local balance: {available_msat} msat in usable channels, {needed_msat} msat needed"
+        "insufficient local balance: usable channels hold {available_msat} msat of {needed_msat}"
     )]
     InsufficientBalance {
         available_msat: u64,

@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// If it cannot be opened, or a newer ampd wrote it.
     pub fn open(directory: &Path) -> Result<Self, StorageError> {
-        let path = directory.join(FILE);
+        let path = Self::path_in(directory);
         let sqlite = |source| StorageError::Sqlite {
             path: path.clone(),
             source,
@@ -55,6 +55,11 @@ impl Store {
         })?;
         schema::claim(&db, &self.path, "network", network)?;
         schema::claim(&db, &self.path, "node", node_id)
+    }
+
+    /// Where the database of a data directory is.
+    pub fn path_in(directory: &Path) -> PathBuf {
+        directory.join(FILE)
     }
 
     /// Where the database is.

@@ -73,6 +73,12 @@ fn failed(error: WalletError) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use lightning::chain::ClaimId;
+    use lightning::events::bump_transaction::sync::{CoinSelectionSourceSync, WalletSync};
+
+    use crate::logger::LdkLogger;
     use bitcoin::{Amount, FeeRate, OutPoint, TxIn, TxOut, absolute, transaction};
 
     use super::*;
@@ -151,6 +157,28 @@ mod tests {
         assert!(wallet.list_confirmed_utxos().unwrap().is_empty());
         chain.mine(&wallet, vec![payment]);
         assert_eq!(wallet.list_confirmed_utxos().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn ldks_coin_selection_works_on_this_wallet() {
+        let (_chain, wallet, _) = wallet_with(&[50_000, 60_000]);
+        let source = WalletSync::new(Arc::new(wallet), Arc::new(LdkLogger));
+        let script_pubkey = address_of_nobody().script_pubkey();
+        let output = TxOut {
+            value: Amount::from_sat(55_000),
+            script_pubkey,
+        };
+        let chosen =
+            source.select_confirmed_utxos(ClaimId([1; 32]), vec![], &[output], 1_000, 4_000);
+        let chosen = chosen.unwrap();
+        let sum: Amount = chosen
+            .confirmed_utxos
+            .iter()
+            .map(|coin| coin.output.value)
+            .sum();
+        assert!(sum > Amount::from_sat(55_000) && chosen.change_output.is_some());
+        let tx = source.sign_psbt(bump(&chosen.confirmed_utxos)).unwrap();
+        assert!(tx.input[1..].iter().all(|input| input.witness.len() == 2));
     }
 
     #[test]

@@ -104,26 +104,39 @@ impl Record {
     }
 }
 
-/// Reads the whole log as one record, `None` if it is empty; shortens a long one.
-pub(super) fn load(log: &dyn ChangeLog) -> Result<Option<Record>, WalletError> {
+/// A log as it was found.
+pub(super) struct Loaded {
+    /// The sum of all records.
+    pub(super) whole: Record,
+    /// The record to replace them by, if there are too many.
+    pub(super) shorter: Option<Vec<u8>>,
+}
+
+/// Reads the whole log, `None` if it is empty.
+pub(super) fn load(log: &dyn ChangeLog) -> Result<Option<Loaded>, WalletError> {
     let records = log.load().map_err(WalletError::Load)?;
-    let mut whole: Option<Record> = None;
-    for bytes in &records {
-        let record: Record =
-            serde_json::from_slice(bytes).map_err(|e| WalletError::Damaged(e.to_string()))?;
-        match &mut whole {
-            None => whole = Some(record),
-            Some(whole) if belongs(&whole.bdk, &record.bdk) => whole.merge(record),
-            Some(_) => return Err(WalletError::Damaged("records of two wallets".to_owned())),
+    let Some((first, later)) = records.split_first() else {
+        return Ok(None);
+    };
+    let mut whole = read(first)?;
+    for bytes in later {
+        let record = read(bytes)?;
+        if !belongs(&whole.bdk, &record.bdk) {
+            return Err(WalletError::Damaged("records of two wallets".to_owned()));
         }
+        whole.merge(record);
     }
-    if let Some(whole) = &mut whole
-        && records.len() > COMPACT_ABOVE
-    {
+    let shorter = if records.len() > COMPACT_ABOVE {
         whole.compact();
-        log.replace(whole.to_bytes()?);
-    }
-    Ok(whole)
+        Some(whole.to_bytes()?)
+    } else {
+        None
+    };
+    Ok(Some(Loaded { whole, shorter }))
+}
+
+fn read(bytes: &[u8]) -> Result<Record, WalletError> {
+    serde_json::from_slice(bytes).map_err(|e| WalletError::Damaged(e.to_string()))
 }
 
 /// bdk only has debug assertions against merging the changes of two wallets.

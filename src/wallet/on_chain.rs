@@ -98,7 +98,14 @@ impl Wallet {
     ) -> Result<Self, WalletError> {
         let keys = AccountKey::derive(master, network)?;
         let state = match log::load(&*log)? {
-            Some(record) => load(&keys, network, record)?,
+            Some(found) => {
+                let state = load(&keys, network, found.whole)?;
+                // Only now that it is known to be ours.
+                if let Some(record) = found.shorter {
+                    log.replace(record);
+                }
+                state
+            }
             None => create(&keys, network, birthday)?,
         };
         let wallet = Self {
@@ -416,7 +423,7 @@ mod tests {
 
     #[test]
     fn addresses_are_those_of_bip_84() {
-        // The test vector of BIP 84: account 0, first and second receiving and first change address.
+        // The test vectors of BIP 84: two receiving addresses and one for change.
         let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon \
                      abandon abandon about";
         let seed = bip39::Mnemonic::parse(words).unwrap().to_seed("");

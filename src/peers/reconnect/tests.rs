@@ -1,5 +1,12 @@
+use bitcoin::Network;
+use bitcoin::constants::ChainHash;
+use lightning::ln::msgs::{UnsignedChannelAnnouncement, UnsignedNodeAnnouncement};
+use lightning::routing::gossip::{NodeAlias, NodeId};
+use lightning::types::features::{ChannelFeatures, NodeFeatures};
+
 use super::*;
 use crate::channels::test_node::{TestNode, two_nodes};
+use crate::routing::graph::Utxos;
 
 /// Runs the loop of a node until the token is dropped.
 fn keep_connected(node: &TestNode) -> (Arc<Reconnector>, tokio_util::sync::DropGuard) {
@@ -45,6 +52,56 @@ async fn permanent_peer_is_connected_and_others_are_left_alone() {
     bob.until("alice is there", || bob.connector.is_connected(&alice.id))
         .await;
     assert!(!alice.connector.is_connected(&carol.id));
+}
+
+#[tokio::test]
+async fn announced_address_is_tried_when_we_have_none() {
+    let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
+    announce(&alice, &bob);
+    let (reconnector, _stop) = keep_connected(&alice);
+    reconnector.keep(bob.id);
+    bob.until("alice is there", || bob.connector.is_connected(&alice.id))
+        .await;
+    let remembered = [(bob.id, bob.address.to_string())];
+    let book = &alice.store.book;
+    alice
+        .until("the address is remembered", || {
+            book.lock().unwrap()[..] == remembered
+        })
+        .await;
+}
+
+/// Puts `of` and its address into the graph of `node`, with the channel that this takes.
+fn announce(node: &TestNode, of: &TestNode) {
+    let (one, two) = (NodeId::from_pubkey(&node.id), NodeId::from_pubkey(&of.id));
+    let (node_id_1, node_id_2) = if one < two { (one, two) } else { (two, one) };
+    let channel = UnsignedChannelAnnouncement {
+        features: ChannelFeatures::empty(),
+        chain_hash: ChainHash::using_genesis_block(Network::Regtest),
+        short_channel_id: 1,
+        node_id_1,
+        node_id_2,
+        bitcoin_key_1: node_id_1,
+        bitcoin_key_2: node_id_2,
+        excess_data: Vec::new(),
+    };
+    let unchecked: Option<&Utxos> = None;
+    node.graph
+        .update_channel_from_unsigned_announcement(&channel, &unchecked)
+        .unwrap();
+    let announcement = UnsignedNodeAnnouncement {
+        features: NodeFeatures::empty(),
+        timestamp: 1,
+        node_id: two,
+        rgb: [0; 3],
+        alias: NodeAlias([0; 32]),
+        addresses: vec![of.address.into()],
+        excess_address_data: Vec::new(),
+        excess_data: Vec::new(),
+    };
+    node.graph
+        .update_node_from_unsigned_announcement(&announcement)
+        .unwrap();
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ fn key(seed: u8) -> PublicKey {
     PublicKey::from_secret_key(&Secp256k1::new(), &secret)
 }
 
-/// A public channel, with the policy of `from` towards `to`.
+/// A public channel.
 fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
     let (source, target) = (
         NodeId::from_pubkey(&key(from)),
@@ -51,20 +51,23 @@ fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
     graph
         .update_channel_from_unsigned_announcement(&announcement, &unchecked)
         .unwrap();
-    let update = UnsignedChannelUpdate {
-        chain_hash,
-        short_channel_id: scid,
-        timestamp: 1,
-        message_flags: 1,
-        channel_flags: u8::from(source != node_id_1),
-        cltv_expiry_delta: 80,
-        htlc_minimum_msat: 1,
-        htlc_maximum_msat: CHANNEL_SAT * 1000,
-        fee_base_msat: HOP_FEE_MSAT,
-        fee_proportional_millionths: 0,
-        excess_data: Vec::new(),
-    };
-    graph.update_channel_unsigned(&update).unwrap();
+    // LDK routes over a channel only if it knows the policies of both ends.
+    for channel_flags in [0, 1] {
+        let update = UnsignedChannelUpdate {
+            chain_hash,
+            short_channel_id: scid,
+            timestamp: 1,
+            message_flags: 1,
+            channel_flags,
+            cltv_expiry_delta: 80,
+            htlc_minimum_msat: 1,
+            htlc_maximum_msat: CHANNEL_SAT * 1000,
+            fee_base_msat: HOP_FEE_MSAT,
+            fee_proportional_millionths: 0,
+            excess_data: Vec::new(),
+        };
+        graph.update_channel_unsigned(&update).unwrap();
+    }
 }
 
 /// Alice, and her channels: like her real one, but to other nodes and with 100,000 sat each.
@@ -214,14 +217,14 @@ async fn failed_channel_and_expiry_limit_are_respected() {
     };
     let route = find(&alice, &failed, &channels).unwrap();
     assert_eq!(route.paths[0].hops[1].short_channel_id, 103);
-    // The payee's 80 blocks, our padding of 3, and one hop's 80.
+    // The payee's 80 blocks, our padding of 3, one hop's 80, and LDK's 80 for a random offset.
     let tight = RouteQuery {
-        cltv_limit: Some(162),
+        cltv_limit: Some(242),
         ..query(50_000)
     };
     assert_eq!(find(&alice, &tight, &channels), Err(NoRoute::NoPath));
     let enough = RouteQuery {
-        cltv_limit: Some(163),
+        cltv_limit: Some(243),
         ..query(50_000)
     };
     assert!(find(&alice, &enough, &channels).is_ok());

@@ -1,0 +1,139 @@
+//! Amounts as people write them: `1000`, `50sat`, `50000msat`, `0.001btc`.
+
+/// Units that may follow a number. Longer names first: "msat" ends in "sat".
+const UNITS: [(&str, Unit); 4] = [
+    ("msat", Unit::Msat),
+    ("sats", Unit::Sat),
+    ("sat", Unit::Sat),
+    ("btc", Unit::Btc),
+];
+
+/// More than all bitcoin that can exist is a slip of the pen.
+const MAX_MSAT: u64 = 21_000_000 * 100_000_000_000;
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A thousandth of a satoshi, the smallest amount there is.
+    Msat,
+    /// A satoshi.
+    Sat,
+    /// 100,000,000 satoshi.
+    Btc,
+}
+
+impl Unit {
+    /// How many decimals a number in this unit may have, so that it is a whole number of msat.
+    const fn decimals(self) -> usize {
+        match self {
+            Unit::Msat => 0,
+            Unit::Sat => 3,
+            Unit::Btc => 11,
+        }
+    }
+}
+
+/// Why a text is no amount.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmountError {
+    #[error("{0:?} is not an amount; write 1000, 50sat, 50000msat or 0.001btc")]
+    Syntax(String),
+    #[error("{0:?} is finer than 1 msat")]
+    TooFine(String),
+    #[error("{0:?} is more than 21 million bitcoin")]
+    TooLarge(String),
+    #[error("{0} msat is not a whole number of satoshi")]
+    NotWholeSat(u64),
+}
+
+/// Reads an amount in msat; a number without a unit counts `bare`.
+///
+/// # Errors
+/// If the text is no number, is negative, is finer than 1 msat or larger than all bitcoin.
+pub fn parse_msat(text: &str, bare: Unit) -> Result<u64, AmountError> {
+    let lower = text.trim().to_ascii_lowercase();
+    let (number, unit) = UNITS
+        .iter()
+        .find_map(|(name, unit)| Some((lower.strip_suffix(name)?.trim_end(), *unit)))
+        .unwrap_or((&lower, bare));
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let is_number = !whole.is_empty()
+        && !number.ends_with('.')
+        && whole
+            .bytes()
+            .chain(decimals.bytes())
+            .all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Err(AmountError::Syntax(text.to_owned()));
+    }
+    let decimals = decimals.trim_end_matches('0');
+    if decimals.len() > unit.decimals() {
+        return Err(AmountError::TooFine(text.to_owned()));
+    }
+    // The number in msat is its digits with the unit's zeros filled up: 0.001btc -> 0 00100000000.
+    let digits = format!("{whole}{decimals:0<width$}", width = unit.decimals());
+    match digits.parse::<u64>() {
+        Ok(msat) if msat <= MAX_MSAT => Ok(msat),
+        _ => Err(AmountError::TooLarge(text.to_owned())),
+    }
+}
+
+/// Reads an amount in satoshi; a number without a unit counts satoshi.
+///
+/// # Errors
+/// As [`parse_msat`], and if the amount is not a whole number of satoshi.
+pub fn parse_sat(text: &str) -> Result<u64, AmountError> {
+    let msat = parse_msat(text, Unit::Sat)?;
+    if msat % 1000 != 0 {
+        return Err(AmountError::NotWholeSat(msat));
+    }
+    Ok(msat / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_counts_the_bare_unit_and_a_suffix_overrides_it() {
+        assert_eq!(parse_msat("1000", Unit::Sat), Ok(1_000_000));
+        assert_eq!(parse_msat("1000", Unit::Msat), Ok(1_000));
+        assert_eq!(parse_msat("50sat", Unit::Msat), Ok(50_000));
+        assert_eq!(parse_msat("50 sats", Unit::Msat), Ok(50_000));
+        assert_eq!(parse_msat("50000MSAT", Unit::Sat), Ok(50_000));
+        assert_eq!(parse_msat("0.001btc", Unit::Sat), Ok(100_000_000));
+        assert_eq!(parse_msat("1.5", Unit::Sat), Ok(1_500));
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        for text in [
+            "", "sat", "-5", "+5", "1e3", "0x10", "1.", ".5", "1.2.3", "5 eur", "١",
+        ] {
+            let refused = Err(AmountError::Syntax(text.to_owned()));
+            assert_eq!(parse_msat(text, Unit::Sat), refused, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_rounded() {
+        assert_eq!(
+            parse_msat("0.5msat", Unit::Sat),
+            Err(AmountError::TooFine("0.5msat".into()))
+        );
+        assert_eq!(parse_msat("1.50000sat", Unit::Sat), Ok(1_500));
+        assert_eq!(parse_sat("1500msat"), Err(AmountError::NotWholeSat(1_500)));
+        assert_eq!(parse_sat("2000msat"), Ok(2));
+    }
+
+    #[test]
+    fn the_largest_amount_is_all_bitcoin() {
+        assert_eq!(parse_msat("21000000btc", Unit::Sat), Ok(MAX_MSAT));
+        for text in ["21000000.00000000001btc", "99999999999999999999999999"] {
+            assert_eq!(
+                parse_msat(text, Unit::Sat),
+                Err(AmountError::TooLarge(text.to_owned()))
+            );
+        }
+    }
+}

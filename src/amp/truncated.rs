@@ -1,0 +1,74 @@
+//! BOLT 1's truncated integers (`tu32`, `tu64`): big endian without leading zero bytes.
+
+/// Why bytes are not a truncated integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TruncatedError {
+    TooLong,
+    /// There is a leading zero byte.
+    NotMinimal,
+}
+
+/// The shortest form; zero has no bytes at all.
+pub fn encode(number: u64) -> Vec<u8> {
+    number
+        .to_be_bytes()
+        .into_iter()
+        .skip_while(|byte| *byte == 0)
+        .collect()
+}
+
+/// Reads a `tu64`.
+pub fn decode_u64(value: &[u8]) -> Result<u64, TruncatedError> {
+    decode(value, size_of::<u64>())
+}
+
+/// Reads a `tu32`.
+pub fn decode_u32(value: &[u8]) -> Result<u32, TruncatedError> {
+    let number = decode(value, size_of::<u32>())?;
+    u32::try_from(number).map_err(|_| TruncatedError::TooLong)
+}
+
+fn decode(value: &[u8], max_len: usize) -> Result<u64, TruncatedError> {
+    if value.len() > max_len {
+        return Err(TruncatedError::TooLong);
+    }
+    if value.first() == Some(&0) {
+        return Err(TruncatedError::NotMinimal);
+    }
+    Ok(value
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_take_as_many_bytes_as_they_need() {
+        let numbers = [
+            0,
+            1,
+            0xff,
+            0x100,
+            0xff_ffff,
+            u32::MAX.into(),
+            1 << 32,
+            u64::MAX,
+        ];
+        for (number, length) in numbers.into_iter().zip([0, 1, 1, 2, 3, 4, 5, 8]) {
+            assert_eq!(encode(number).len(), length, "{number}");
+            assert_eq!(decode_u64(&encode(number)), Ok(number));
+        }
+    }
+
+    #[test]
+    fn long_and_padded_numbers_are_refused() {
+        assert_eq!(decode_u64(&[1; 9]), Err(TruncatedError::TooLong));
+        assert_eq!(decode_u64(&[0]), Err(TruncatedError::NotMinimal));
+        assert_eq!(decode_u32(&[1; 5]), Err(TruncatedError::TooLong));
+        assert_eq!(decode_u32(&[0; 5]), Err(TruncatedError::TooLong));
+        assert_eq!(decode_u32(&[0, 1]), Err(TruncatedError::NotMinimal));
+        assert_eq!(decode_u32(&[0xff; 4]), Ok(u32::MAX));
+    }
+}

@@ -1,0 +1,154 @@
+//! The parts of a test node that a real node has outside of LDK.
+
+use std::sync::{Arc, Mutex};
+
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash;
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
+use lightning::chain::ChannelMonitorUpdateStatus;
+use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget};
+use lightning::chain::chainmonitor::Persist;
+use lightning::chain::channelmonitor::ChannelMonitorUpdate;
+use lightning::ln::types::ChannelId;
+use lightning::sign::InMemorySigner;
+use lightning::util::persist::MonitorName;
+
+use crate::channels::closed::{ClosedChannel, ClosedChannels};
+use crate::channels::forwards::{Forward, Forwards};
+use crate::channels::open::{FundingFee, FundingWallet};
+use crate::channels::spends::{ClosingTransaction, FundingSpends};
+use crate::ldk::ChannelMonitor;
+use crate::peers::{PeerBook, book};
+
+/// Everything that was broadcast and not mined yet.
+pub struct Broadcasts {
+    pub waiting: Mutex<Vec<Transaction>>,
+    pub spends: Arc<FundingSpends>,
+}
+
+impl BroadcasterInterface for Broadcasts {
+    fn broadcast_transactions(&self, transactions: &[&Transaction]) {
+        self.spends.broadcast(transactions);
+        self.waiting
+            .lock()
+            .unwrap()
+            .extend(transactions.iter().map(|&tx| tx.clone()));
+    }
+}
+
+pub struct Fees;
+
+impl lightning::chain::chaininterface::FeeEstimator for Fees {
+    fn get_est_sat_per_1000_weight(&self, target: ConfirmationTarget) -> u32 {
+        match target {
+            ConfirmationTarget::MaximumFeeEstimate => 25_000,
+            _ => 2_500,
+        }
+    }
+}
+
+pub struct NoDisk;
+
+impl Persist<InMemorySigner> for NoDisk {
+    fn persist_new_channel(
+        &self,
+        _: MonitorName,
+        _: &ChannelMonitor,
+    ) -> ChannelMonitorUpdateStatus {
+        ChannelMonitorUpdateStatus::Completed
+    }
+
+    fn update_persisted_channel(
+        &self,
+        _: MonitorName,
+        _: Option<&ChannelMonitorUpdate>,
+        _: &ChannelMonitor,
+    ) -> ChannelMonitorUpdateStatus {
+        ChannelMonitorUpdateStatus::Completed
+    }
+
+    fn archive_persisted_channel(&self, _: MonitorName) {}
+}
+
+/// What the storage room would keep.
+#[derive(Default)]
+pub struct Store {
+    pub closed: Mutex<Vec<ClosedChannel>>,
+    pub closing: Mutex<Vec<(ChannelId, ClosingTransaction)>>,
+    pub forwards: Mutex<Vec<Forward>>,
+    pub book: Mutex<Vec<(PublicKey, String)>>,
+}
+
+impl ClosedChannels for Store {
+    fn record(&self, channel: ClosedChannel) {
+        self.closed.lock().unwrap().push(channel);
+    }
+
+    fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
+        self.closing.lock().unwrap().push((channel_id, closing));
+    }
+}
+
+impl Forwards for Store {
+    fn record(&self, forward: Forward) {
+        self.forwards.lock().unwrap().push(forward);
+    }
+}
+
+impl PeerBook for Store {
+    fn addresses(&self) -> Result<Vec<(PublicKey, String)>, book::BookError> {
+        Ok(self.book.lock().unwrap().clone())
+    }
+
+    fn remember(&self, peer: PublicKey, address: String) {
+        self.book.lock().unwrap().push((peer, address));
+    }
+
+    fn forget(&self, peer: &PublicKey) {
+        self.book.lock().unwrap().retain(|(owner, _)| owner != peer);
+    }
+}
+
+/// A wallet whose coins exist only in its word.
+#[derive(Default)]
+pub struct Wallet {
+    pub empty: std::sync::atomic::AtomicBool,
+    pub funded: Mutex<Vec<Transaction>>,
+    pub canceled: Mutex<Vec<Txid>>,
+}
+
+impl FundingWallet for Wallet {
+    fn fund(&self, script: ScriptBuf, sat: u64, _: FundingFee) -> Result<Transaction, String> {
+        if self.empty.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err("not enough witness outputs".to_owned());
+        }
+        let mut funded = self.funded.lock().unwrap();
+        let mut coin = [0; 32];
+        getrandom::fill(&mut coin).unwrap();
+        let transaction = Transaction {
+            version: Version::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output: OutPoint::new(Txid::from_byte_array(coin), 0),
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::MAX,
+                witness: Witness::from_slice(&[[1; 64]]),
+            }],
+            output: vec![TxOut {
+                value: Amount::from_sat(sat),
+                script_pubkey: script,
+            }],
+        };
+        funded.push(transaction.clone());
+        Ok(transaction)
+    }
+
+    fn cancel(&self, transaction: &Transaction) {
+        self.canceled
+            .lock()
+            .unwrap()
+            .push(transaction.compute_txid());
+    }
+}

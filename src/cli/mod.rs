@@ -1,0 +1,263 @@
+//! `ampcli`: lncli's commands and flags, one RPC (or two), JSON on stdout.
+//!
+//! Each file below holds a family of commands: the flags as a struct, and `run`, which makes the
+//! request, calls the node and prints the answer.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use bitcoin::Network;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{NETWORK_NAMES, network_by_name, network_dir};
+
+mod arguments;
+mod channels;
+mod connection;
+mod error;
+mod follow;
+mod invoices;
+mod json;
+mod node;
+mod open_close;
+mod output;
+mod pay;
+mod payment_flags;
+mod payment_table;
+mod payments;
+mod peers;
+mod prompt;
+mod reshape;
+mod values;
+mod wallet;
+
+pub use error::CliError;
+pub use json::to_json;
+
+use connection::Node;
+
+/// Talks to a running ampd, in the words of lnd's lncli.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ampcli",
+    version,
+    rename_all = "snake_case",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    /// The node's RPC address (host:port)
+    #[arg(
+        long,
+        global = true,
+        env = "AMPCLI_RPCSERVER",
+        default_value = "localhost:10009"
+    )]
+    rpcserver: String,
+    /// The node's data directory, where its token is
+    #[arg(long, global = true, env = "AMPCLI_DATADIR", default_value = "~/.ampd")]
+    datadir: String,
+    /// The node's network: mainnet, testnet, testnet4, signet or regtest
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "AMPCLI_NETWORK",
+        default_value = "mainnet"
+    )]
+    #[arg(value_parser = network)]
+    network: Network,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "lowercase")]
+enum Command {
+    GetInfo(node::GetInfo),
+    Stop(node::Stop),
+    WalletBalance(wallet::WalletBalance),
+    NewAddress(wallet::NewAddress),
+    SendCoins(Box<wallet::SendCoins>),
+    Connect(peers::Connect),
+    Disconnect(peers::Disconnect),
+    ListPeers(peers::ListPeers),
+    OpenChannel(Box<open_close::OpenChannel>),
+    CloseChannel(Box<open_close::CloseChannel>),
+    ChannelBalance(channels::ChannelBalance),
+    ListChannels(channels::ListChannels),
+    PendingChannels(channels::PendingChannels),
+    ClosedChannels(channels::ClosedChannels),
+    AddInvoice(Box<invoices::AddInvoice>),
+    DecodePayReq(invoices::DecodePayReq),
+    LookupInvoice(invoices::LookupInvoice),
+    ListInvoices(invoices::ListInvoices),
+    SendPayment(Box<pay::SendPayment>),
+    PayInvoice(Box<pay::PayInvoice>),
+    TrackPayment(payments::TrackPayment),
+    ListPayments(payments::ListPayments),
+}
+
+impl Command {
+    async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        match self {
+            Command::GetInfo(command) => command.run(node).await,
+            Command::Stop(command) => command.run(node).await,
+            Command::WalletBalance(command) => command.run(node).await,
+            Command::NewAddress(command) => command.run(node).await,
+            Command::SendCoins(command) => command.run(node).await,
+            Command::Connect(command) => command.run(node).await,
+            Command::Disconnect(command) => command.run(node).await,
+            Command::ListPeers(command) => command.run(node).await,
+            Command::OpenChannel(command) => command.run(node).await,
+            Command::CloseChannel(command) => command.run(node).await,
+            Command::ChannelBalance(command) => command.run(node).await,
+            Command::ListChannels(command) => command.run(node).await,
+            Command::PendingChannels(command) => command.run(node).await,
+            Command::ClosedChannels(command) => command.run(node).await,
+            Command::AddInvoice(command) => command.run(node).await,
+            Command::DecodePayReq(command) => command.run(node).await,
+            Command::LookupInvoice(command) => command.run(node).await,
+            Command::ListInvoices(command) => command.run(node).await,
+            Command::SendPayment(command) => command.run(node).await,
+            Command::PayInvoice(command) => command.run(node).await,
+            Command::TrackPayment(command) => command.run(node).await,
+            Command::ListPayments(command) => command.run(node).await,
+        }
+    }
+}
+
+/// Runs one command line; the first argument is the program's name.
+///
+/// Exit codes: 0, 1 for a command that failed (its reason is on stderr), 2 for a wrong command
+/// line.
+pub async fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed stdout or stderr leaves nobody to tell.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match execute(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("[ampcli] {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments::normalize(args))?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn command() -> clap::Command {
+    arguments::go_switches(Cli::command())
+}
+
+async fn execute(cli: Cli) -> Result<(), CliError> {
+    let dir = network_dir(&cli.datadir, cli.network, |name| std::env::var_os(name))
+        .map_err(|error| CliError::Text(error.to_string()))?;
+    let mut node = Node::connect(&cli.rpcserver, &dir).await?;
+    cli.command.run(&mut node).await
+}
+
+fn network(name: &str) -> Result<Network, String> {
+    network_by_name(name).ok_or_else(|| format!("expected {NETWORK_NAMES}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let args = std::iter::once("ampcli").chain(line.split_whitespace());
+        super::parse(args.map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn command_lines_of_lncli_are_understood() {
+        for line in [
+            "getinfo",
+            "--network=regtest --rpcserver localhost:1 getinfo",
+            "getinfo -n regtest",
+            "walletbalance",
+            "channelbalance",
+            "newaddress p2wkh",
+            "newaddress",
+            "sendcoins --addr=bcrt1 --amt=1000 --sat_per_vbyte 2 -f",
+            "sendcoins bcrt1 0.01btc",
+            "sendcoins --sweepall --addr bcrt1",
+            "connect 02aa@127.0.0.1:9735 --timeout 3s --perm",
+            "disconnect 02aa",
+            "listpeers",
+            "openchannel --node_key=02aa --local_amt=100000 --push_amt 5 --private",
+            "openchannel 02aa 100000 --sat_per_vbyte=1",
+            "openchannel --node-key=02aa --local-amt=100000",
+            "closechannel --funding_txid aa --output_index 0",
+            "closechannel --chan_point aa:0 --force",
+            "closechannel aa 0 --block=true",
+            "listchannels --active_only",
+            "pendingchannels",
+            "closedchannels --cooperative",
+            "addinvoice --amp --amt=1000",
+            "addinvoice 1000 --memo tea --amp=true --expiry 60",
+            "decodepayreq lnbc1",
+            "lookupinvoice 1111111111111111111111111111111111111111111111111111111111111111",
+            "listinvoices --max_invoices 5 --paginate-forwards",
+            "sendpayment --dest=02aa --amt=1000 --amp --timeout=1m0s --max_parts 8 --json",
+            "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
+            "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
+            "payinvoice --amp -f lnbc1",
+            "payinvoice lnbc1 --force --json --amt 5 --fee_limit 10",
+            "payinvoice -fee_limit_percent=5 --time_pref -0.5 --pay_req lnbc1",
+            "trackpayment --json 1111111111111111111111111111111111111111111111111111111111111111",
+            "listpayments --include_incomplete --paginate_forwards --max_payments 3",
+            "stop",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_switch_can_be_turned_off() {
+        let amp = |line| match parse(line).unwrap().command {
+            Command::SendPayment(command) => format!("{command:?}").contains("amp: true"),
+            other => panic!("{other:?}"),
+        };
+        assert!(amp("sendpayment --amp") && amp("sendpayment --amp=true"));
+        assert!(!amp("sendpayment --amp=false") && !amp("sendpayment"));
+    }
+
+    #[test]
+    fn wrong_command_lines_are_usage_errors() {
+        for line in [
+            "",
+            "nonsense",
+            "getinfo extra",
+            "getinfo --network bitcoin",
+            "lookupinvoice",
+            "lookupinvoice 0011",
+            "payinvoice",
+            "payinvoice lnbc1 --pay_req lnbc2",
+            "addinvoice --amt=-5",
+            "addinvoice 5 --amt 5",
+            "sendcoins bcrt1 1.5",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

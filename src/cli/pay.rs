@@ -1,0 +1,342 @@
+//! Paying: `sendpayment` and `payinvoice`.
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use super::follow::{follow, require_success};
+use super::invoices::without_scheme;
+use super::payment_flags::PaymentFlags;
+use super::prompt::confirm;
+use super::values::{hex, msat, signed};
+use crate::rpc::proto::lnrpc::{PayReq, PayReqString};
+use crate::rpc::proto::routerrpc::SendPaymentRequest;
+
+const KEYSEND_REFUSED: &str =
+    "keysend is not implemented yet; --amp pays a public key without an invoice";
+
+/// Pay a public key or an invoice.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct SendPayment {
+    /// DEST AMT PAYMENT_HASH FINAL_CLTV_DELTA PAY_ADDR, those that no flag gives;
+    /// PAYMENT_HASH is left out with --amp
+    #[arg(value_name = "VALUES")]
+    values: Vec<String>,
+    /// The receiver's public key
+    #[arg(long, short)]
+    dest: Option<String>,
+    /// The amount (sat, or with a unit: 50000msat, 0.001btc)
+    #[arg(long, short)]
+    amt: Option<String>,
+    /// The payment hash that the receiver knows (hex)
+    #[arg(long, short = 'r')]
+    payment_hash: Option<String>,
+    /// Blocks for the last hop
+    #[arg(long)]
+    final_cltv_delta: Option<String>,
+    /// The payment address (hex)
+    #[arg(long)]
+    pay_addr: Option<String>,
+    /// Pay with keysend (not implemented yet)
+    #[arg(long)]
+    keysend: bool,
+    #[command(flatten)]
+    flags: PaymentFlags,
+}
+
+impl SendPayment {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = self.request()?;
+        pay(node, &self.flags, request).await
+    }
+
+    fn request(&self) -> Result<SendPaymentRequest, CliError> {
+        if self.keysend && self.flags.amp {
+            return error("either keysend or amp may be set, but not both");
+        }
+        if self.keysend {
+            return error(KEYSEND_REFUSED);
+        }
+        match &self.flags.pay_req {
+            Some(invoice) => self.to_invoice(invoice),
+            None => self.to_public_key(),
+        }
+    }
+
+    fn to_invoice(&self, invoice: &str) -> Result<SendPaymentRequest, CliError> {
+        if !self.values.is_empty() {
+            return error("with --pay_req, every other value has to be a flag");
+        }
+        let mut request = self.flags.request()?;
+        request.payment_request = without_scheme(invoice).to_owned();
+        request.payment_addr = payment_addr(self.pay_addr.as_deref())?;
+        set_amount(&mut request, self.amt.as_deref())?;
+        Ok(request)
+    }
+
+    fn to_public_key(&self) -> Result<SendPaymentRequest, CliError> {
+        let mut values = self.values.iter();
+        let mut either = |flag: &Option<String>| flag.clone().or_else(|| values.next().cloned());
+        let dest = either(&self.dest);
+        let amount = either(&self.amt);
+        let hash = if self.flags.amp {
+            self.payment_hash.clone()
+        } else {
+            either(&self.payment_hash)
+        };
+        let delta = either(&self.final_cltv_delta);
+        let address = either(&self.pay_addr);
+        if let Some(extra) = values.next() {
+            return error(format!("unexpected value {extra:?}"));
+        }
+        let mut request = self.flags.request()?;
+        request.dest = destination(dest.as_deref())?;
+        if amount.is_none() {
+            return error("the amount is missing: give --amt");
+        }
+        set_amount(&mut request, amount.as_deref())?;
+        request.payment_hash = payment_hash(hash.as_deref(), self.flags.amp)?;
+        request.final_cltv_delta = match delta {
+            Some(text) => text
+                .parse()
+                .or_else(|_| error(format!("{text:?} is no delta")))?,
+            None => 0,
+        };
+        request.payment_addr = payment_addr(address.as_deref())?;
+        Ok(request)
+    }
+}
+
+fn destination(text: Option<&str>) -> Result<Vec<u8>, CliError> {
+    let Some(text) = text else {
+        return error("the destination is missing: give --dest, or an invoice with --pay_req");
+    };
+    let key = hex(text)
+        .map_err(|text| CliError::Text(format!("dest: {text}")))?
+        .0;
+    match key.len() {
+        33 => Ok(key),
+        len => error(format!(
+            "dest node pubkey must be exactly 33 bytes, is instead: {len}"
+        )),
+    }
+}
+
+fn payment_hash(text: Option<&str>, amp: bool) -> Result<Vec<u8>, CliError> {
+    match text {
+        None if amp => Ok(Vec::new()),
+        None => error("the payment hash is missing: give --payment_hash, or pay with --amp"),
+        Some(_) if amp => error("cannot set payment hash when using amp"),
+        Some(text) => {
+            let hash = hex(text).map_err(|text| CliError::Text(format!("payment_hash: {text}")))?;
+            match hash.0.len() {
+                32 => Ok(hash.0),
+                len => error(format!(
+                    "payment hash must be exactly 32 bytes, is instead {len}"
+                )),
+            }
+        }
+    }
+}
+
+fn payment_addr(text: Option<&str>) -> Result<Vec<u8>, CliError> {
+    let address =
+        hex(text.unwrap_or("")).map_err(|text| CliError::Text(format!("pay_addr: {text}")))?;
+    match address.0.len() {
+        0 | 32 => Ok(address.0),
+        len => error(format!(
+            "payment addr must be exactly 32 bytes, is instead {len}"
+        )),
+    }
+}
+
+/// The API has a field for satoshi and one for msat; whole satoshi are the usual case.
+fn set_amount(request: &mut SendPaymentRequest, text: Option<&str>) -> Result<(), CliError> {
+    let Some(text) = text else { return Ok(()) };
+    let amount = msat(text).map_err(CliError::Text)?;
+    match amount % 1000 {
+        0 => request.amt = signed(amount / 1000),
+        _ => request.amt_msat = signed(amount),
+    }
+    Ok(())
+}
+
+fn amount_msat(request: &SendPaymentRequest) -> u64 {
+    let msat = request
+        .amt
+        .saturating_mul(1000)
+        .saturating_add(request.amt_msat);
+    u64::try_from(msat).unwrap_or(0)
+}
+
+/// Pay an invoice.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct PayInvoice {
+    #[arg(
+        value_name = "PAY_REQ",
+        required_unless_present = "pay_req",
+        conflicts_with = "pay_req"
+    )]
+    invoice: Option<String>,
+    /// The amount if the invoice says none (sat, or with a unit: 50000msat, 0.001btc)
+    #[arg(long)]
+    amt: Option<String>,
+    #[command(flatten)]
+    flags: PaymentFlags,
+}
+
+impl PayInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let mut request = self.flags.request()?;
+        let invoice = self.flags.pay_req.as_ref().or(self.invoice.as_ref());
+        request.payment_request = without_scheme(invoice.map_or("", String::as_str)).to_owned();
+        set_amount(&mut request, self.amt.as_deref())?;
+        pay(node, &self.flags, request).await
+    }
+}
+
+async fn pay(
+    node: &mut Node,
+    flags: &PaymentFlags,
+    mut request: SendPaymentRequest,
+) -> Result<(), CliError> {
+    let view = flags.view()?;
+    let given = amount_msat(&request);
+    if request.payment_request.is_empty() {
+        request.fee_limit_msat = signed(flags.fee_limit_msat(given));
+    } else {
+        let decode = PayReqString {
+            pay_req: request.payment_request.clone(),
+        };
+        let invoice = node.lightning.decode_pay_req(decode).await?.into_inner();
+        let amount = u64::try_from(invoice.num_msat)
+            .ok()
+            .filter(|msat| *msat > 0)
+            .unwrap_or(given);
+        let fee_limit = flags.fee_limit_msat(amount);
+        request.fee_limit_msat = signed(fee_limit);
+        if !flags.force {
+            confirm(
+                &question(&invoice, amount, fee_limit),
+                "payment not confirmed",
+            )?;
+        }
+    }
+    let updates = node.router.send_payment_v2(request).await?.into_inner();
+    require_success(&follow(updates, view).await?)
+}
+
+fn question(invoice: &PayReq, amount_msat: u64, fee_limit_msat: u64) -> String {
+    format!(
+        "Payment hash: {}\nDescription: {}\nAmount (in satoshis): {}\n\
+         Fee limit (in satoshis): {}\nDestination: {}\nConfirm payment (yes/no): ",
+        invoice.payment_hash,
+        printable(&invoice.description),
+        satoshi(amount_msat),
+        satoshi(fee_limit_msat),
+        invoice.destination,
+    )
+}
+
+fn satoshi(msat: u64) -> String {
+    match msat % 1000 {
+        0 => (msat / 1000).to_string(),
+        rest => format!("{}.{rest:03}", msat / 1000),
+    }
+}
+
+/// A stranger wrote the description: it must not steer the terminal and hide the amount.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        command: SendPayment,
+    }
+
+    const DEST: &str = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
+
+    fn request(args: &[&str]) -> Result<SendPaymentRequest, String> {
+        let line = Line::parse_from(std::iter::once(&"ampcli").chain(args));
+        line.command.request().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_and_positional_values_say_the_same() {
+        let flags = request(&[
+            "--dest",
+            DEST,
+            "--amt=1000",
+            "--amp",
+            "--final_cltv_delta=90",
+        ]);
+        let values = request(&[DEST, "1000", "--amp", "90"]);
+        assert_eq!(flags, values);
+        let request = flags.unwrap();
+        assert_eq!(
+            (request.amt, request.amt_msat, request.amp),
+            (1000, 0, true)
+        );
+        assert_eq!(request.final_cltv_delta, 90);
+    }
+
+    #[test]
+    fn without_amp_the_payment_hash_is_the_third_value() {
+        let hash = "11".repeat(32);
+        let request = request(&[DEST, "1500msat", &hash]).unwrap();
+        assert_eq!((request.amt, request.amt_msat), (0, 1500));
+        assert_eq!(request.payment_hash, [0x11; 32]);
+    }
+
+    #[test]
+    fn bad_requests_are_refused_in_the_words_of_lncli() {
+        for (args, text) in [
+            (
+                vec!["--amp", "--keysend"],
+                "either keysend or amp may be set, but not both",
+            ),
+            (vec!["--keysend"], KEYSEND_REFUSED),
+            (
+                vec!["0011", "5"],
+                "dest node pubkey must be exactly 33 bytes, is instead: 2",
+            ),
+            (
+                vec![DEST, "5", "--amp", "--pay_addr=0011"],
+                "payment addr must be exactly 32 bytes, is instead 2",
+            ),
+        ] {
+            assert_eq!(request(&args), Err(text.to_owned()));
+        }
+        for args in [
+            vec![],
+            vec![DEST],
+            vec![DEST, "5"],
+            vec![DEST, "5", "--amp", "1", "", "x"],
+        ] {
+            assert!(request(&args).is_err(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_description_cannot_steer_the_terminal() {
+        let invoice = PayReq {
+            description: "tea\u{1b}[2K\n".to_owned(),
+            ..Default::default()
+        };
+        let question = question(&invoice, 1_500, 2_000);
+        assert!(question.contains("Description: tea\u{fffd}[2K\u{fffd}\n"));
+        assert!(question.contains("Amount (in satoshis): 1.500\nFee limit (in satoshis): 2\n"));
+    }
+}

@@ -1,0 +1,178 @@
+//! A payment as a table for people, redrawn while its HTLCs come and go.
+
+use crate::rpc::proto::lnrpc::failure::FailureCode;
+use crate::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use crate::rpc::proto::lnrpc::payment::PaymentStatus;
+use crate::rpc::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason, Route};
+
+/// Columns, and whether their cells stand on the right.
+const COLUMNS: [(&str, bool); 8] = [
+    ("HTLC_STATE", false),
+    ("ATTEMPT_TIME", true),
+    ("RESOLVE_TIME", true),
+    ("RECEIVER_AMT", false),
+    ("FEE", false),
+    ("TIMELOCK", true),
+    ("CHAN_OUT", false),
+    ("ROUTE", false),
+];
+
+type Row = [String; COLUMNS.len()];
+
+/// The table and the lines below it. `name_of` gives a node's name for its public key.
+#[must_use]
+pub fn render(payment: &Payment, name_of: impl Fn(&str) -> String) -> String {
+    let start_ns = payment.creation_time_ns;
+    let rows: Vec<_> = payment
+        .htlcs
+        .iter()
+        .map(|htlc| row(htlc, start_ns, &name_of))
+        .collect();
+    format!("{}{}", table(&rows), summary(payment))
+}
+
+fn row(htlc: &HtlcAttempt, start_ns: i64, name_of: &impl Fn(&str) -> String) -> Row {
+    let empty = Route::default();
+    let route = htlc.route.as_ref().unwrap_or(&empty);
+    let received = route.hops.last().map_or(0, |hop| hop.amt_to_forward_msat);
+    let names: Vec<_> = route.hops.iter().map(|hop| name_of(&hop.pub_key)).collect();
+    [
+        state(htlc),
+        seconds_since(start_ns, htlc.attempt_time_ns),
+        seconds_since(start_ns, htlc.resolve_time_ns),
+        satoshi(received),
+        satoshi(route.total_fees_msat),
+        route.total_time_lock.to_string(),
+        route.hops.first().map_or(0, |hop| hop.chan_id).to_string(),
+        names.join("->"),
+    ]
+}
+
+fn state(htlc: &HtlcAttempt) -> String {
+    match &htlc.failure {
+        Some(failure) => {
+            let code = FailureCode::try_from(failure.code)
+                .map_or(failure.code.to_string(), |code| {
+                    code.as_str_name().to_owned()
+                });
+            format!("{code} @ {} hop", ordinal(failure.failure_source_index))
+        }
+        None => HtlcStatus::try_from(htlc.status).map_or(htlc.status.to_string(), |status| {
+            status.as_str_name().to_owned()
+        }),
+    }
+}
+
+fn ordinal(number: u32) -> String {
+    let ending = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+fn seconds_since(start_ns: i64, time_ns: i64) -> String {
+    if time_ns == 0 {
+        return "-".to_owned();
+    }
+    let ms = time_ns.saturating_sub(start_ns) / 1_000_000;
+    let sign = if ms < 0 { "-" } else { "" };
+    format!("{sign}{}.{:03}", ms.abs() / 1000, ms.abs() % 1000)
+}
+
+/// Msat as satoshi with as many decimals as needed: 1120 is `1.12`.
+fn satoshi(msat: i64) -> String {
+    let sign = if msat < 0 { "-" } else { "" };
+    let msat = msat.unsigned_abs();
+    let text = format!("{sign}{}.{:03}", msat / 1000, msat % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn table(rows: &[Row]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([COLUMNS[column].0.len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..COLUMNS.len()).map(width).collect();
+    let rule: String = widths
+        .iter()
+        .map(|width| format!("+{}", "-".repeat(width + 2)))
+        .collect();
+    let rule = format!("{rule}+\n");
+    let header = line(COLUMNS.map(|(title, _)| title.to_owned()), &widths, |_| {
+        false
+    });
+    let body: String = rows
+        .iter()
+        .map(|row| line(row.clone(), &widths, |column| COLUMNS[column].1))
+        .collect();
+    let end = if rows.is_empty() { "" } else { &rule };
+    format!("{rule}{header}{rule}{body}{end}")
+}
+
+fn line(cells: Row, widths: &[usize], on_right: impl Fn(usize) -> bool) -> String {
+    let pad = |(column, cell): (usize, String)| match (on_right(column), widths[column]) {
+        (true, width) => format!("| {cell:>width$} "),
+        (false, width) => format!("| {cell:<width$} "),
+    };
+    let cells: String = cells.into_iter().enumerate().map(pad).collect();
+    format!("{cells}|\n")
+}
+
+fn summary(payment: &Payment) -> String {
+    let ending = match payment.status() {
+        PaymentStatus::Succeeded => format!(", preimage: {}", payment.payment_preimage),
+        PaymentStatus::Failed => format!(", reason: {}", reason(payment).as_str_name()),
+        _ => String::new(),
+    };
+    format!(
+        "Amount + fee:   {} + {} sat\nPayment hash:   {}\nPayment status: {}{ending}\n",
+        satoshi(payment.value_msat),
+        satoshi(payment.fee_msat),
+        payment.payment_hash,
+        payment.status().as_str_name(),
+    )
+}
+
+fn reason(payment: &Payment) -> PaymentFailureReason {
+    payment.failure_reason()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::json::tests::recorded_message;
+
+    #[test]
+    fn the_table_is_that_of_lncli() {
+        let payment = recorded_message::<Payment>("payment_amp_spontaneous.json");
+        let name_of = |key: &str| match &key[..4] {
+            "03b8" => "eve".to_owned(),
+            "0365" => "bob".to_owned(),
+            other => panic!("unknown key {other}"),
+        };
+        let expected = include_str!("../../tests/data/lnd-output/trackpayment_amp.table.txt");
+        assert_eq!(render(&payment, name_of), expected);
+    }
+
+    #[test]
+    fn a_failure_names_its_code_and_hop() {
+        let payment = recorded_message::<Payment>("payment_amp_refused.json");
+        let text = render(&payment, |key| key[..6].to_owned());
+        assert!(
+            text.contains("| INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS @ 3rd hop |"),
+            "{text}"
+        );
+        let status = "FAILED, reason: FAILURE_REASON_INCORRECT_PAYMENT_DETAILS\n";
+        assert!(text.ends_with(status), "{text}");
+    }
+
+    #[test]
+    fn amounts_have_as_many_decimals_as_needed() {
+        let texts = [0, 1, 10, 1120, 1000, 120_000_000, -1500].map(satoshi);
+        assert_eq!(texts, ["0", "0.001", "0.01", "1.12", "1", "120000", "-1.5"]);
+    }
+}

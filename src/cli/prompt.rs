@@ -1,0 +1,24 @@
+//! Questions to the person at the terminal.
+
+use std::io::{self, BufRead};
+
+use super::error::{CliError, error};
+use super::output::print_text;
+
+/// Asks until the answer is yes or no; the end of the input counts as no.
+///
+/// # Errors
+/// With `refused` as its text if the answer is no.
+pub fn confirm(question: &str, refused: &str) -> Result<(), CliError> {
+    loop {
+        print_text(question)?;
+        let mut answer = String::new();
+        let length = io::stdin().lock().read_line(&mut answer)?;
+        match answer.trim() {
+            "yes" => return Ok(()),
+            "no" => return error(refused),
+            _ if length == 0 => return error(refused),
+            _ => print_text("Please answer yes or no.\n")?,
+        }
+    }
+}

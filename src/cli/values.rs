@@ -1,0 +1,122 @@
+//! The values of flags: hex, amounts, channel points, durations, custom records.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bitcoin::Txid;
+use bitcoin::hex::FromHex;
+
+use crate::amount::{self, Unit};
+use crate::rpc::proto::lnrpc::{ChannelPoint, OutPoint, channel_point::FundingTxid};
+
+/// Bytes out of hex digits, for clap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hex(pub Vec<u8>);
+
+/// Reads hex digits of either case.
+pub fn hex(text: &str) -> Result<Hex, String> {
+    Vec::from_hex(text)
+        .map(Hex)
+        .map_err(|_| format!("{text:?} is not hex"))
+}
+
+/// Reads 32 bytes, such as a payment hash.
+pub fn hex_32(text: &str) -> Result<Hex, String> {
+    match hex(text)? {
+        Hex(bytes) if bytes.len() != 32 => Err(format!(
+            "must be exactly 32 bytes, is instead {}",
+            bytes.len()
+        )),
+        hash => Ok(hash),
+    }
+}
+
+/// Reads an amount in msat; a number alone counts satoshi.
+pub fn msat(text: &str) -> Result<u64, String> {
+    amount::parse_msat(text, Unit::Sat).map_err(|error| error.to_string())
+}
+
+/// Reads an amount in msat; a number alone counts msat.
+pub fn bare_msat(text: &str) -> Result<u64, String> {
+    amount::parse_msat(text, Unit::Msat).map_err(|error| error.to_string())
+}
+
+/// Reads a whole number of satoshi.
+pub fn sat(text: &str) -> Result<u64, String> {
+    amount::parse_sat(text).map_err(|error| error.to_string())
+}
+
+/// Reads a duration as Go writes it: `1m0s`, `1.5h`, `300ms`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write 30s, 5m or 1m30s"))
+}
+
+/// Amounts as the API wants them: never above `i64::MAX`, since [`crate::amount`] bounds them.
+pub fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// Reads a channel point or an output: `txid:index`.
+pub fn outpoint(text: &str) -> Result<bitcoin::OutPoint, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not of the form txid:index"))
+}
+
+/// The channel point as the API wants it.
+pub fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
+    let funding_txid = Some(FundingTxid::FundingTxidStr(txid.to_string()));
+    ChannelPoint {
+        funding_txid,
+        output_index,
+    }
+}
+
+/// An output of the wallet as the API wants it.
+pub fn wallet_output(output: &bitcoin::OutPoint) -> OutPoint {
+    OutPoint {
+        txid_bytes: Vec::new(),
+        txid_str: output.txid.to_string(),
+        output_index: output.vout,
+    }
+}
+
+/// Reads custom records: `id=hex,id=hex`.
+pub fn records(text: &str) -> Result<BTreeMap<u64, Vec<u8>>, String> {
+    let record = |item: &str| {
+        let (id, value) = item.split_once('=')?;
+        Some((id.trim().parse().ok()?, Vec::from_hex(value.trim()).ok()?))
+    };
+    let wrong = |item: &str| format!("{item:?} is not of the form id=hex");
+    text.split(',')
+        .map(|item| record(item).ok_or_else(|| wrong(item)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_of_a_wrong_length_says_which() {
+        let error = hex_32("0011").unwrap_err();
+        assert_eq!(error, "must be exactly 32 bytes, is instead 2");
+        assert!(hex("0g").is_err() && hex("001").is_err());
+        assert_eq!(hex("00fF"), Ok(Hex(vec![0, 255])));
+    }
+
+    #[test]
+    fn custom_records_are_separated_by_commas() {
+        let expected = BTreeMap::from([(65536, vec![0]), (34349334, vec![0x68, 0x69])]);
+        assert_eq!(records("34349334=6869,65536=00"), Ok(expected));
+        for text in ["", "1", "x=00", "1=0", "1=00,", "-1=00"] {
+            assert!(records(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_those_of_go() {
+        assert_eq!(duration("1m0s"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
+        assert!(duration("60").is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! What can be wrong with a configuration, in one line that says where it is and what to do.
+
+use std::path::PathBuf;
+
+use super::keys::Key;
+use super::layers::Source;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A wrong flag, or a request for help or the version; clap has the whole text.
+    #[error("{0}")]
+    Arguments(clap::Error),
+    #[error(
+        "--{key} is not a flag, because flags show in the list of processes; \
+         set {key} in the config file or {variable} in the environment"
+    )]
+    SecretFlag { key: &'static str, variable: String },
+    #[error("cannot read the config file {path}: {source}", path = path.display())]
+    ReadFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path}, line {line}: {message}", path = path.display())]
+    Syntax {
+        path: PathBuf,
+        line: usize,
+        message: String,
+    },
+    #[error(
+        "unknown key {key:?} in {path}; the nearest known one is {nearest:?}",
+        path = path.display()
+    )]
+    UnknownKey {
+        key: String,
+        path: PathBuf,
+        nearest: &'static str,
+    },
+    #[error("{}: found {found}, expected {expected}", place.name_of(key))]
+    Value {
+        key: &'static Key,
+        place: Source,
+        found: String,
+        expected: String,
+    },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{path:?} begins with ~, but the environment variable HOME is not set")]
+    NoHome { path: String },
+}
+
+impl ConfigError {
+    /// The exit code of a program that ends with this error: 0 for help, 2 for wrong flags, 78
+    /// (`EX_CONFIG` of sysexits) for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // 0 or 2 in clap.
+            ConfigError::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(2),
+            ConfigError::SecretFlag { .. } => 2,
+            _ => 78,
+        }
+    }
+
+    /// Prints the error on stderr, or the help that was asked for on stdout.
+    pub fn print(&self) {
+        match self {
+            // A closed stdout or stderr leaves nobody to tell.
+            ConfigError::Arguments(error) => drop(error.print()),
+            other => eprintln!("ampd: {other}"),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The config file: TOML, one key per line.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::error::ConfigError;
+use super::keys::{self, Key, Kind};
+use super::layers::{Layer, Said, Source};
+
+/// Reads the file as a layer.
+///
+/// # Errors
+/// If it cannot be read, is not TOML, has an unknown key or a value of the wrong type.
+pub fn read(path: &Path) -> Result<Layer, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::ReadFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&Zeroizing::new(text), path)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Layer, ConfigError> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| syntax(text, path, &error))?;
+    table
+        .into_iter()
+        .map(|(name, value)| entry(&name, value, path))
+        .collect()
+}
+
+fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
+    let before = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or("");
+    ConfigError::Syntax {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        message: error.message().replace('\n', ", "),
+    }
+}
+
+fn entry(name: &str, value: toml::Value, path: &Path) -> Result<(&'static str, Said), ConfigError> {
+    let Some(key) = keys::by_name(name) else {
+        let (key, path, nearest) = (name.to_owned(), path.to_owned(), keys::nearest(name));
+        return Err(ConfigError::UnknownKey { key, path, nearest });
+    };
+    let found = describe(key, &value);
+    let source = Source::File(path.to_owned());
+    match texts(key.kind, value) {
+        Some(texts) => Ok((
+            key.name,
+            Said {
+                texts: Zeroizing::new(texts),
+                source,
+            },
+        )),
+        None => Err(ConfigError::Value {
+            key,
+            place: source,
+            found,
+            expected: expected(key.kind),
+        }),
+    }
+}
+
+/// The value as a flag would say it, if its type is that of the key.
+fn texts(kind: Kind, value: toml::Value) -> Option<Vec<String>> {
+    match (kind, value) {
+        (Kind::Text, toml::Value::String(text)) => Some(vec![text]),
+        (Kind::Switch, toml::Value::Boolean(on)) => Some(vec![on.to_string()]),
+        (Kind::Number, toml::Value::Integer(number)) => Some(vec![number.to_string()]),
+        (Kind::List, toml::Value::Array(items)) => items
+            .into_iter()
+            .map(|item| match item {
+                toml::Value::String(text) => Some(text),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "a text in quotes",
+        Kind::Switch => "true or false without quotes",
+        Kind::Number => "a whole number without quotes",
+        Kind::List => "a list of texts such as [\"one\", \"two\"]",
+    }
+    .to_owned()
+}
+
+fn describe(key: &Key, value: &toml::Value) -> String {
+    match value {
+        _ if key.secret => format!("a value of type {}", value.type_str()),
+        toml::Value::String(text) => format!("the text {text:?}"),
+        toml::Value::Integer(number) => format!("the number {number}"),
+        toml::Value::Float(number) => format!("the number {number}"),
+        toml::Value::Boolean(on) => on.to_string(),
+        toml::Value::Datetime(date) => format!("the date {date}"),
+        toml::Value::Array(_) => "a list".to_owned(),
+        toml::Value::Table(_) => "a table".to_owned(),
+    }
+}

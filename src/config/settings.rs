@@ -1,0 +1,197 @@
+//! The checked settings: what the layers say, as types that cannot hold a wrong value.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bitcoin::Network;
+use lightning::ln::channelmanager::MIN_CLTV_EXPIRY_DELTA;
+use lightning::ln::msgs::SocketAddress;
+use tracing_subscriber::EnvFilter;
+
+use super::error::ConfigError;
+use super::layers::Layers;
+use super::network::{NETWORK_NAMES, bitcoind_folder, bitcoind_rpc_port, network_by_name};
+use super::values::{Alias, BitcoindAuth, Color, HostPort, LogFormat, Secret};
+use super::{Amp, Bitcoind, Config, Forwarding, Log};
+
+/// HTLCs that a channel can carry in one direction (BOLT 2).
+const MAX_HTLCS_PER_CHANNEL: u16 = 483;
+/// More shards than any sender has a use for, and still little memory.
+const MAX_HTLCS_PER_SET: u16 = 2048;
+/// Sets are small, but each is a row and a timer.
+const MAX_OPEN_SETS: u32 = 1_000_000;
+/// The smallest channel that LDK accepts by default, in satoshi.
+const MIN_CHANNEL_SAT: u64 = 1000;
+const MAX_CHANNEL_SAT: u64 = 21_000_000 * 100_000_000;
+const POLL_INTERVAL: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(60);
+
+/// What the checks need to know of the process environment.
+pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+
+/// Checks everything that was said.
+pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
+    let network = said.value("network", NETWORK_NAMES, network_by_name)?;
+    Ok(Config {
+        network,
+        data_dir: path(said, "data-dir", env)?,
+        alias: said.optional(
+            "alias",
+            "at most 32 bytes without control characters",
+            Alias::new,
+        )?,
+        color: said.value("color", "a colour such as \"#3399ff\"", Color::parse)?,
+        listen: said.items("listen", "IP:port, such as 0.0.0.0:9735", |text| {
+            text.parse().ok()
+        })?,
+        external_addresses: said.items("external-address", "host:port", external_address)?,
+        rpc_listen: said.value("rpc-listen", RPC_LISTEN, loopback)?,
+        bitcoind: bitcoind(said, env, network)?,
+        amp: amp(said)?,
+        forwarding: forwarding(said)?,
+        min_channel_size_sat: said.number(
+            "min-channel-size-sat",
+            MIN_CHANNEL_SAT,
+            MAX_CHANNEL_SAT,
+        )?,
+        log: log(said)?,
+    })
+}
+
+const RPC_LISTEN: &str = "a loopback address such as 127.0.0.1:10009, because the RPC has no TLS \
+                          yet and others could read the token";
+
+fn loopback(text: &str) -> Option<SocketAddr> {
+    let text = text.replacen("localhost:", "127.0.0.1:", 1);
+    text.parse()
+        .ok()
+        .filter(|address: &SocketAddr| address.ip().is_loopback())
+}
+
+fn external_address(text: &str) -> Option<SocketAddress> {
+    text.parse().ok()
+}
+
+fn bitcoind(said: &Layers, env: &Env<'_>, network: Network) -> Result<Bitcoind, ConfigError> {
+    let port = bitcoind_rpc_port(network);
+    let address = |text: &str| HostPort::parse(text, port);
+    Ok(Bitcoind {
+        rpc_address: said.value("bitcoind-rpc-address", "host or host:port", address)?,
+        auth: bitcoind_auth(said, env, network)?,
+        poll_interval: said.value("chain-poll-interval", "a time from 50ms to 1min", |text| {
+            humantime::parse_duration(text)
+                .ok()
+                .filter(|time| POLL_INTERVAL.contains(time))
+        })?,
+    })
+}
+
+fn bitcoind_auth(
+    said: &Layers,
+    env: &Env<'_>,
+    network: Network,
+) -> Result<BitcoindAuth, ConfigError> {
+    let text = |text: &str| Some(text.to_owned());
+    let user = said.optional("bitcoind-rpc-user", "a name", text)?;
+    let password = said.optional("bitcoind-rpc-password", "a text", |text| {
+        Some(Secret::new(text))
+    })?;
+    let cookie = said.optional("bitcoind-rpc-cookie", "a path", text)?;
+    let name = |key| said.name_of(key);
+    match (user, password, cookie) {
+        (Some(user), Some(password), None) => Ok(BitcoindAuth::Password { user, password }),
+        (None, None, Some(_)) => Ok(BitcoindAuth::Cookie(path(
+            said,
+            "bitcoind-rpc-cookie",
+            env,
+        )?)),
+        (None, None, None) => {
+            let folder = expand("~/.bitcoin", env)?;
+            Ok(BitcoindAuth::Cookie(
+                folder.join(bitcoind_folder(network)).join(".cookie"),
+            ))
+        }
+        (Some(_), None, _) => Err(ConfigError::Conflict(format!(
+            "{} is set, but bitcoind-rpc-password is not; set it in the config file or as \
+             AMPD_BITCOIND_RPC_PASSWORD",
+            name("bitcoind-rpc-user"),
+        ))),
+        (None, Some(_), _) => Err(ConfigError::Conflict(format!(
+            "{} is set, but bitcoind-rpc-user is not; set both or neither",
+            name("bitcoind-rpc-password"),
+        ))),
+        (Some(_), Some(_), Some(_)) => Err(ConfigError::Conflict(format!(
+            "{} and {} are both set; use user and password, or the cookie",
+            name("bitcoind-rpc-user"),
+            name("bitcoind-rpc-cookie"),
+        ))),
+    }
+}
+
+fn amp(said: &Layers) -> Result<Amp, ConfigError> {
+    Ok(Amp {
+        accept: said.switch("accept-amp")?,
+        max_htlcs_per_set: said.number("max-htlcs-per-set", 1, MAX_HTLCS_PER_SET)?,
+        max_open_sets: said.number("max-open-sets", 0, MAX_OPEN_SETS)?,
+        max_held_htlcs_per_channel: said.number(
+            "max-held-htlcs-per-channel",
+            1,
+            MAX_HTLCS_PER_CHANNEL,
+        )?,
+    })
+}
+
+fn forwarding(said: &Layers) -> Result<Forwarding, ConfigError> {
+    Ok(Forwarding {
+        base_fee_msat: said.number("base-fee-msat", 0, u32::MAX)?,
+        fee_rate_ppm: said.number("fee-rate-ppm", 0, 1_000_000)?,
+        cltv_delta: said.number("cltv-delta", MIN_CLTV_EXPIRY_DELTA, 2016)?,
+        delay: said.switch("forward-delay")?,
+    })
+}
+
+fn log(said: &Layers) -> Result<Log, ConfigError> {
+    let format = |text: &str| match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    };
+    let filter = |text: &str| {
+        let known = !text.is_empty() && EnvFilter::builder().parse(text).is_ok();
+        known.then(|| text.to_owned())
+    };
+    Ok(Log {
+        filter: said.value(
+            "log-level",
+            "a level or a filter such as info,ldk=debug",
+            filter,
+        )?,
+        format: said.value("log-format", "text or json", format)?,
+    })
+}
+
+/// The path that a key names.
+pub fn path(said: &Layers, name: &'static str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
+    let text = said.value(name, "a path", |text| {
+        (!text.is_empty()).then(|| text.to_owned())
+    })?;
+    expand(&text, env)
+}
+
+/// A path with `~` replaced by the home directory.
+pub fn expand(text: &str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
+    let Some(rest) = text.strip_prefix('~') else {
+        return Ok(PathBuf::from(text));
+    };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        // ~name is another user's home, which only a shell knows.
+        return Ok(PathBuf::from(text));
+    }
+    let home = env("HOME").filter(|home| !home.is_empty());
+    let home = home.ok_or_else(|| ConfigError::NoHome {
+        path: text.to_owned(),
+    })?;
+    Ok(PathBuf::from(home).join(rest.trim_start_matches('/')))
+}

@@ -1,0 +1,375 @@
+//! Tests of the configuration as a whole: layers, file, checks and their error texts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+
+/// Loads a configuration from flags and variables; HOME is a folder that does not exist.
+fn load(flags: &[&str], vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let mut vars: BTreeMap<_, _> = vars.iter().copied().collect();
+    vars.entry("HOME").or_insert("/nonexistent");
+    let args = std::iter::once("ampd")
+        .chain(flags.iter().copied())
+        .map(OsString::from);
+    Config::load(args, |name| vars.get(name).map(OsString::from))
+}
+
+/// Loads a configuration whose file says `text`.
+fn load_file(text: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ampd.toml");
+    std::fs::write(&path, text).unwrap();
+    load(&["--config", path.to_str().unwrap()], &[])
+}
+
+fn error_of(text: &str) -> String {
+    let error = load_file(text).unwrap_err();
+    assert_eq!(error.exit_code(), 78);
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "{text}");
+    text
+}
+
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn nothing_said_gives_the_defaults() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!(
+        config.network_dir(),
+        Path::new("/nonexistent/.ampd/mainnet")
+    );
+    assert_eq!(config.alias, None);
+    assert_eq!(config.color.to_string(), "#3399ff");
+    assert_eq!(config.listen, ["0.0.0.0:9735".parse().unwrap()]);
+    assert_eq!(config.rpc_listen, "127.0.0.1:10009".parse().unwrap());
+    assert_eq!(config.bitcoind.rpc_address.to_string(), "127.0.0.1:8332");
+    let cookie = PathBuf::from("/nonexistent/.bitcoin/.cookie");
+    assert_eq!(config.bitcoind.auth, BitcoindAuth::Cookie(cookie));
+    assert!(!config.amp.accept && !config.forwarding.delay);
+    assert_eq!(config.forwarding.cltv_delta, 80);
+}
+
+#[test]
+fn the_example_as_it_is_changes_nothing() {
+    assert_eq!(load_file(&example()).unwrap(), load(&[], &[]).unwrap());
+}
+
+#[test]
+fn the_example_with_every_key_uncommented_says_the_defaults() {
+    let text = example();
+    let settings: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| !line.is_empty() && !line.starts_with(' '))
+        .collect();
+    assert_eq!(settings.len(), keys::all().count());
+    for (line, key) in settings.iter().zip(keys::all()) {
+        assert!(line.starts_with(&format!("{} = ", key.name)), "{line}");
+    }
+    assert_eq!(
+        load_file(&settings.join("\n")).unwrap(),
+        load(&[], &[]).unwrap()
+    );
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ampd.toml");
+    std::fs::write(
+        &path,
+        "base-fee-msat = 1\nfee-rate-ppm = 2\ncltv-delta = 100\n",
+    )
+    .unwrap();
+    let flags = ["--config", path.to_str().unwrap(), "--base-fee-msat=3"];
+    let vars = [("AMPD_BASE_FEE_MSAT", "4"), ("AMPD_FEE_RATE_PPM", "5")];
+    let terms = load(&flags, &vars).unwrap().forwarding;
+    assert_eq!(
+        (terms.base_fee_msat, terms.fee_rate_ppm, terms.cltv_delta),
+        (3, 5, 100)
+    );
+    assert!(!terms.delay);
+}
+
+#[test]
+fn the_file_in_the_data_directory_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ampd.toml"), "network = \"signet\"").unwrap();
+    let data_dir = dir.path().to_str().unwrap();
+    let config = load(&["--data-dir", data_dir], &[]).unwrap();
+    assert_eq!(config.network_dir(), dir.path().join("signet"));
+    assert_eq!(config.bitcoind.rpc_address.port, 38332);
+    assert_eq!(load(&[], &[("AMPD_DATA_DIR", data_dir)]).unwrap(), config);
+}
+
+#[test]
+fn a_named_file_has_to_exist() {
+    let error = load(&["--config", "/nonexistent/a.toml"], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("cannot read the config file /nonexistent/a.toml: No such file"));
+}
+
+#[test]
+fn every_kind_of_value_can_be_said_in_every_way() {
+    let file = load_file(
+        "network = \"regtest\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\naccept-amp = true\n\
+         external-address = [\"example.com:9735\"]\nchain-poll-interval = \"100ms\"\n\
+         max-open-sets = 1_000\nalias = \"carol\"",
+    );
+    let flags = load(
+        &[
+            "--network=regtest",
+            "--listen=127.0.0.1:1",
+            "--listen",
+            "[::1]:2",
+            "--accept-amp",
+            "--external-address=example.com:9735",
+            "--chain-poll-interval=100ms",
+            "--max-open-sets=1_000",
+            "--alias=carol",
+        ],
+        &[],
+    );
+    let vars = load(
+        &[],
+        &[
+            ("AMPD_NETWORK", "regtest"),
+            ("AMPD_LISTEN", "127.0.0.1:1, [::1]:2"),
+            ("AMPD_ACCEPT_AMP", "true"),
+            ("AMPD_EXTERNAL_ADDRESS", "example.com:9735"),
+            ("AMPD_CHAIN_POLL_INTERVAL", "100ms"),
+            ("AMPD_MAX_OPEN_SETS", "1000"),
+            ("AMPD_ALIAS", "carol"),
+        ],
+    );
+    let file = file.unwrap();
+    assert_eq!(file.listen.len(), 2);
+    assert!(file.amp.accept);
+    assert_eq!(flags.unwrap(), file);
+    assert_eq!(vars.unwrap(), file);
+}
+
+#[test]
+fn a_list_can_be_emptied() {
+    assert_eq!(load_file("listen = []").unwrap().listen, []);
+    assert_eq!(load(&["--listen="], &[]).unwrap().listen, []);
+    assert_eq!(load(&[], &[("AMPD_LISTEN", "")]).unwrap().listen, []);
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_one_and_the_file() {
+    let error = error_of("acept-amp = true");
+    assert!(
+        error.starts_with("unknown key \"acept-amp\" in /"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("ampd.toml; the nearest known one is \"accept-amp\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_wrong_type_says_what_was_found_and_what_is_expected() {
+    for (line, end) in [
+        (
+            "accept-amp = \"yes\"",
+            "found the text \"yes\", expected true or false without quotes",
+        ),
+        (
+            "accept-amp = 1",
+            "found the number 1, expected true or false without quotes",
+        ),
+        (
+            "cltv-delta = \"80\"",
+            "found the text \"80\", expected a whole number without quotes",
+        ),
+        (
+            "cltv-delta = 80.5",
+            "found the number 80.5, expected a whole number without quotes",
+        ),
+        ("alias = 5", "found the number 5, expected a text in quotes"),
+        (
+            "listen = \"0.0.0.0:1\"",
+            "found the text \"0.0.0.0:1\", expected a list of texts such as [\"one\", \"two\"]",
+        ),
+        (
+            "listen = [1]",
+            "found a list, expected a list of texts such as [\"one\", \"two\"]",
+        ),
+        (
+            "[network]\nx = 1",
+            "found a table, expected a text in quotes",
+        ),
+        (
+            "bitcoind-rpc-password = 5",
+            "found a value of type integer, expected a text in quotes",
+        ),
+    ] {
+        let error = error_of(line);
+        assert!(error.ends_with(end), "{error}");
+        assert!(
+            error.contains(" in /") && error.contains("ampd.toml: "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_value_out_of_range_says_what_is_expected() {
+    for (line, end) in [
+        (
+            "cltv-delta = 40",
+            "found \"40\", expected a whole number from 48 to 2016",
+        ),
+        (
+            "cltv-delta = -1",
+            "found \"-1\", expected a whole number from 48 to 2016",
+        ),
+        (
+            "base-fee-msat = 99999999999",
+            "found \"99999999999\", expected a whole number from 0 to 4294967295",
+        ),
+        (
+            "network = \"bitcoin\"",
+            "expected mainnet, testnet, testnet4, signet or regtest",
+        ),
+        (
+            "color = \"blue\"",
+            "found \"blue\", expected a colour such as \"#3399ff\"",
+        ),
+        (
+            "listen = [\"9735\"]",
+            "found \"9735\", expected IP:port, such as 0.0.0.0:9735",
+        ),
+        (
+            "external-address = [\"x\"]",
+            "found \"x\", expected host:port",
+        ),
+        (
+            "chain-poll-interval = \"5\"",
+            "found \"5\", expected a time from 50ms to 1min",
+        ),
+        (
+            "chain-poll-interval = \"0s\"",
+            "found \"0s\", expected a time from 50ms to 1min",
+        ),
+        (
+            "log-format = \"xml\"",
+            "found \"xml\", expected text or json",
+        ),
+        (
+            "log-level = \"loud=very\"",
+            "found \"loud=very\", expected a level or a filter such as info,ldk=debug",
+        ),
+        ("data-dir = \"\"", "found \"\", expected a path"),
+    ] {
+        let error = error_of(line);
+        assert!(error.ends_with(end), "{error}");
+    }
+}
+
+#[test]
+fn an_rpc_address_that_others_can_reach_is_refused_with_the_reason() {
+    assert!(load(&["--rpc-listen=[::1]:1"], &[]).is_ok());
+    assert!(load(&["--rpc-listen=localhost:1"], &[]).is_ok());
+    let error = load(&["--rpc-listen=0.0.0.0:10009"], &[])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "--rpc-listen: found \"0.0.0.0:10009\", expected a loopback address such as \
+         127.0.0.1:10009, because the RPC has no TLS yet and others could read the token"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_names_its_line() {
+    let error = error_of("network = \"regtest\"\nalias = carol");
+    assert!(error.contains("ampd.toml, line 2: "), "{error}");
+    let error = error_of("alias = \"a\"\nalias = \"b\"");
+    assert!(
+        error.contains("ampd.toml, line 2: duplicate key"),
+        "{error}"
+    );
+}
+
+#[test]
+fn bitcoind_takes_a_password_or_a_cookie() {
+    let user = ("AMPD_BITCOIND_RPC_USER", "ampd");
+    let password = ("AMPD_BITCOIND_RPC_PASSWORD", "hunter2");
+    let cookie = ("AMPD_BITCOIND_RPC_COOKIE", "~/cookie");
+    let auth = |vars: &[_]| load(&[], vars).map(|config| config.bitcoind.auth);
+    let secret = Secret::new("hunter2");
+    assert_eq!(
+        auth(&[user, password]).unwrap(),
+        BitcoindAuth::Password {
+            user: "ampd".into(),
+            password: secret
+        }
+    );
+    assert_eq!(
+        auth(&[cookie]).unwrap(),
+        BitcoindAuth::Cookie("/nonexistent/cookie".into())
+    );
+    for (vars, text) in [
+        (
+            vec![user],
+            "AMPD_BITCOIND_RPC_USER is set, but bitcoind-rpc-password is not",
+        ),
+        (
+            vec![password, cookie],
+            "AMPD_BITCOIND_RPC_PASSWORD is set, but bitcoind-rpc-user is",
+        ),
+        (
+            vec![user, password, cookie],
+            "AMPD_BITCOIND_RPC_USER and AMPD_BITCOIND_RPC_COOKIE",
+        ),
+    ] {
+        let error = auth(&vars).unwrap_err().to_string();
+        assert!(error.starts_with(text), "{error}");
+    }
+}
+
+#[test]
+fn the_password_is_no_flag_and_is_never_shown() {
+    let error = load(&["--bitcoind-rpc-password=hunter2"], &[]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(
+        error
+            .to_string()
+            .contains("set bitcoind-rpc-password in the config file or")
+    );
+    assert!(!error.to_string().contains("hunter2"));
+    let vars = [
+        ("AMPD_BITCOIND_RPC_PASSWORD", "hunter2"),
+        ("AMPD_BITCOIND_RPC_USER", "ampd"),
+    ];
+    let config = load(&[], &vars).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn wrong_flags_and_help_leave_with_claps_codes() {
+    assert_eq!(load(&["--acept-amp"], &[]).unwrap_err().exit_code(), 2);
+    assert_eq!(load(&["regtest"], &[]).unwrap_err().exit_code(), 2);
+    assert_eq!(load(&["--help"], &[]).unwrap_err().exit_code(), 0);
+    assert_eq!(load(&["--version"], &[]).unwrap_err().exit_code(), 0);
+}
+
+#[test]
+fn a_missing_home_is_an_error_only_where_it_is_needed() {
+    let error = load(&[], &[("HOME", "")]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "\"~/.ampd\" begins with ~, but the environment variable HOME is not set"
+    );
+    let flags = ["--data-dir=/nonexistent", "--bitcoind-rpc-cookie=/c"];
+    assert!(load(&flags, &[("HOME", "")]).is_ok());
+}

@@ -1,0 +1,62 @@
+//! Why a node does not start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::chain::ChainError;
+use crate::channels::config::SettingsError;
+use crate::peers::announce::AnnounceError;
+use crate::peers::listen::ListenError;
+use crate::rpc::TokenError;
+use crate::storage::StorageError;
+use crate::wallet::WalletError;
+
+/// One line each, for a person who starts the node.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot create {}: {source}; choose another `data-dir`", .path.display())]
+    Directory {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot write {}: {source}; check its permissions and the free space", .path.display())]
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("cannot read the seed {}: {reason}; restore the file from your backup of the words", .path.display())]
+    Seed { path: PathBuf, reason: String },
+    #[error(
+        "the seed {} is missing, but {} exists: restore the seed file from your backup of the words",
+        .seed.display(),
+        .database.display()
+    )]
+    SeedMissing { seed: PathBuf, database: PathBuf },
+    #[error("no randomness from the operating system: {0}")]
+    Randomness(String),
+    #[error("the system clock is before 1970; set it")]
+    Clock,
+    #[error("cannot listen for callers on {address}: {source}; choose another `rpc-listen`")]
+    RpcListen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error(
+        "the channel manager in the database cannot be read: {0}; restore the data directory from a backup"
+    )]
+    Manager(String),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
+    #[error(transparent)]
+    Channels(#[from] SettingsError),
+    #[error(transparent)]
+    Rpc(#[from] TokenError),
+}

@@ -1,0 +1,278 @@
+//! LDK's events: one match, each arm one call into a room.
+//!
+//! An event is handled here and now: LDK forgets it when this returns. What the rooms queue before
+//! that is on disk with, or before, the manager that has forgotten it.
+
+use std::sync::Arc;
+
+use lightning::events::bump_transaction::sync::{BumpTransactionEventHandlerSync, WalletSync};
+use lightning::events::{Event, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent};
+use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning_types::payment::PaymentHash;
+use tokio::sync::Notify;
+
+use super::port::NodeGateway;
+use crate::channels::Channels;
+use crate::channels::accept::Request;
+use crate::channels::closed::Closure;
+use crate::channels::forwards::Forward;
+use crate::invoices::{Claimable, Registry};
+use crate::ldk::{Broadcaster, ChannelManager, KeysManager, OutputSweeper};
+use crate::logger::LdkLogger;
+use crate::onion::{Envelope, EnvelopeKey};
+use crate::payments::Payments;
+use crate::wallet::Wallet;
+
+/// Raises the fees of our commitment and HTLC transactions with coins of the wallet.
+pub(super) type Bumper = BumpTransactionEventHandlerSync<
+    Arc<Broadcaster>,
+    Arc<WalletSync<Arc<Wallet>, Arc<LdkLogger>>>,
+    Arc<KeysManager>,
+    Arc<LdkLogger>,
+>;
+
+/// The rooms that events go to.
+pub(super) struct EventHandler {
+    pub(super) manager: Arc<ChannelManager>,
+    pub(super) channels: Channels,
+    pub(super) invoices: Arc<Registry>,
+    pub(super) payments: Arc<Payments>,
+    pub(super) gateway: Arc<NodeGateway>,
+    pub(super) envelope_key: EnvelopeKey,
+    pub(super) wallet: Arc<Wallet>,
+    pub(super) sweeper: Arc<OutputSweeper>,
+    pub(super) bumper: Bumper,
+    /// HTLCs may be ready to be processed after an event.
+    pub(super) wake: Arc<Notify>,
+}
+
+impl EventHandler {
+    /// Hands the event to its room.
+    pub(super) fn handle(&self, event: Event) -> Result<(), ReplayEvent> {
+        self.wake.notify_one();
+        match event {
+            Event::PaymentClaimable {
+                payment_hash,
+                onion_fields,
+                amount_msat,
+                purpose,
+                claim_deadline,
+                ..
+            } => self.claimable(
+                payment_hash,
+                onion_fields,
+                amount_msat,
+                &purpose,
+                claim_deadline,
+            ),
+            Event::PaymentClaimed { payment_hash, .. } => {
+                self.invoices.payment_claimed(&payment_hash);
+            }
+            Event::PaymentSent {
+                payment_id: Some(id),
+                payment_preimage,
+                ..
+            } => {
+                self.payments.payment_sent(&id, &payment_preimage);
+            }
+            Event::PaymentPathFailed {
+                payment_id: Some(id),
+                payment_failed_permanently,
+                failure,
+                path,
+                short_channel_id,
+                ..
+            } => self.payments.payment_path_failed(
+                &id,
+                payment_failed_permanently,
+                &failure,
+                &path,
+                short_channel_id,
+            ),
+            Event::PaymentFailed { payment_id, .. } => self.payments.payment_failed(&payment_id),
+            Event::HTLCHandlingFailed {
+                failure_type: HTLCHandlingFailureType::Receive { payment_hash },
+                ..
+            } => self.invoices.htlc_gone(&payment_hash),
+            Event::SpendableOutputs {
+                outputs,
+                channel_id,
+            } => {
+                let tracked = self
+                    .sweeper
+                    .track_spendable_outputs(outputs, channel_id, false, None);
+                return tracked.map_err(|()| ReplayEvent());
+            }
+            Event::BumpTransaction(bump) => self.bumper.handle_event(&bump),
+            Event::PaymentForwarded {
+                prev_channel_id,
+                next_channel_id,
+                prev_node_id,
+                next_node_id,
+                total_fee_earned_msat,
+                claim_from_onchain_tx,
+                outbound_amount_forwarded_msat,
+                ..
+            } => self.channels.payment_forwarded(Forward {
+                incoming_channel: prev_channel_id,
+                outgoing_channel: next_channel_id,
+                incoming_peer: prev_node_id,
+                outgoing_peer: next_node_id,
+                amount_out_msat: outbound_amount_forwarded_msat,
+                fee_msat: total_fee_earned_msat,
+                claimed_on_chain: claim_from_onchain_tx,
+            }),
+            Event::OpenChannelRequest {
+                temporary_channel_id,
+                counterparty_node_id,
+                funding_satoshis,
+                channel_negotiation_type,
+                channel_type,
+                is_announced,
+                ..
+            } => self.channels.open_channel_request(&Request {
+                temporary_channel_id,
+                counterparty_node_id,
+                funding_satoshis,
+                channel_negotiation_type,
+                channel_type,
+                is_announced,
+            }),
+            Event::FundingGenerationReady {
+                temporary_channel_id,
+                counterparty_node_id,
+                channel_value_satoshis,
+                output_script,
+                user_channel_id,
+            } => self.channels.funding_generation_ready(
+                temporary_channel_id,
+                counterparty_node_id,
+                channel_value_satoshis,
+                output_script,
+                user_channel_id,
+            ),
+            Event::ChannelPending {
+                channel_id,
+                user_channel_id,
+                counterparty_node_id,
+                funding_txo,
+                ..
+            } => {
+                self.release_funding(&funding_txo.txid);
+                self.channels.channel_pending(
+                    channel_id,
+                    user_channel_id,
+                    counterparty_node_id,
+                    funding_txo,
+                );
+            }
+            Event::ChannelReady {
+                channel_id,
+                counterparty_node_id,
+                ..
+            } => {
+                self.channels
+                    .channel_ready(channel_id, counterparty_node_id);
+            }
+            Event::ChannelClosed {
+                channel_id,
+                user_channel_id,
+                reason,
+                counterparty_node_id,
+                channel_capacity_sats,
+                channel_funding_txo,
+                last_local_balance_msat,
+            } => {
+                self.gateway.forget_channel(&channel_id);
+                self.channels.channel_closed(&Closure {
+                    channel_id,
+                    user_channel_id,
+                    reason,
+                    counterparty_node_id,
+                    channel_capacity_sats,
+                    channel_funding_txo: channel_funding_txo.map(|o| o.into_bitcoin_outpoint()),
+                    last_local_balance_msat,
+                });
+            }
+            Event::DiscardFunding { funding_info, .. } => {
+                self.channels.discard_funding(&funding_info);
+            }
+            // The reconnect loop of the peers room keeps connections; onion messages are all that
+            // asks for others, and BOLT 12 is not offered yet.
+            Event::ConnectionNeeded { .. }
+            | Event::InvoiceReceived { .. }
+            | Event::OnionMessageIntercepted { .. }
+            | Event::OnionMessagePeerConnected { .. }
+            | Event::StaticInvoiceRequested { .. }
+            | Event::PersistStaticInvoice { .. } => {}
+            // We send no probes and intercept no HTLCs.
+            Event::ProbeSuccessful { .. }
+            | Event::ProbeFailed { .. }
+            | Event::HTLCIntercepted { .. } => {}
+            // LDK funds by itself only in flows that we do not use.
+            Event::FundingTxBroadcastSafe { .. }
+            | Event::FundingTransactionReadyForSigning { .. }
+            | Event::SplicePending { .. }
+            | Event::SpliceFailed { .. } => {}
+            // The end of an attempt comes as PaymentSent; the scorer has learnt from this already.
+            Event::PaymentPathSuccessful { .. } => {}
+            // Forwards that failed, and events of attempts from before LDK had payment ids.
+            Event::HTLCHandlingFailed { .. }
+            | Event::PaymentSent {
+                payment_id: None, ..
+            }
+            | Event::PaymentPathFailed {
+                payment_id: None, ..
+            } => {}
+        }
+        Ok(())
+    }
+
+    fn claimable(
+        &self,
+        payment_hash: PaymentHash,
+        onion: Option<RecipientOnionFields>,
+        amount_msat: u64,
+        purpose: &PaymentPurpose,
+        claim_deadline: Option<u32>,
+    ) {
+        let tlvs = onion
+            .as_ref()
+            .map(|fields| fields.custom_tlvs().as_slice())
+            .unwrap_or_default();
+        let envelope = Envelope::open(&self.envelope_key, &payment_hash, tlvs);
+        let records = match &envelope {
+            Some(envelope) => envelope.custom_records(tlvs),
+            None => tlvs.to_vec(),
+        };
+        let custom_records = records.into_iter().collect();
+        let claimable = Claimable {
+            payment_hash,
+            amount_msat,
+            claim_deadline,
+            custom_records,
+        };
+        match (envelope, purpose) {
+            (Some(envelope), _) => self.invoices.accept_amp(claimable, envelope),
+            (None, PaymentPurpose::Bolt11InvoicePayment { .. }) => {
+                self.invoices.accept_bolt11(claimable);
+            }
+            (None, PaymentPurpose::SpontaneousPayment(_)) => {
+                tracing::info!(hash = %payment_hash, "keysend refused: it is not switched on");
+                self.manager.fail_htlc_backwards(&payment_hash);
+            }
+            (
+                None,
+                PaymentPurpose::Bolt12OfferPayment { .. }
+                | PaymentPurpose::Bolt12RefundPayment { .. },
+            ) => self.manager.fail_htlc_backwards(&payment_hash),
+        }
+    }
+
+    /// From now on the wallet may send the transaction again by itself.
+    fn release_funding(&self, txid: &bitcoin::Txid) {
+        if let Err(error) = self.wallet.release(*txid) {
+            tracing::error!(%txid, "the wallet cannot note a funding: {error}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The wallet, as the channels room asks it for funding transactions.
+
+use std::sync::Arc;
+
+use bitcoin::{Amount, FeeRate, ScriptBuf, Transaction};
+
+use crate::chain::FeeEstimates;
+use crate::channels::balance::has_anchors;
+use crate::channels::open::{FundingFee, FundingWallet};
+use crate::ldk::ChannelManager;
+use crate::wallet::{SendAmount, Spend, Wallet, anchor_reserve};
+
+/// Pays for channels, and keeps the reserve that anchor channels need.
+pub(super) struct Funding {
+    pub(super) wallet: Arc<Wallet>,
+    pub(super) fees: Arc<FeeEstimates>,
+    pub(super) manager: Arc<ChannelManager>,
+}
+
+impl Funding {
+    fn fee_rate(&self, fee: FundingFee) -> Result<FeeRate, String> {
+        match fee {
+            FundingFee::SatPerVbyte(rate) => FeeRate::from_sat_per_vb(rate)
+                .ok_or_else(|| format!("fee rate of {rate} sat/vB is too high")),
+            FundingFee::ConfirmIn(blocks) => Ok(FeeRate::from_sat_per_kwu(
+                self.fees.sat_per_kw(blocks).into(),
+            )),
+        }
+    }
+
+    /// Channels that need the reserve; the one that is being opened is among them already.
+    fn anchor_channels(&self) -> usize {
+        self.manager
+            .list_channels()
+            .iter()
+            .filter(|channel| has_anchors(channel))
+            .count()
+    }
+}
+
+impl FundingWallet for Funding {
+    fn fund(
+        &self,
+        script: ScriptBuf,
+        amount_sat: u64,
+        fee: FundingFee,
+    ) -> Result<Transaction, String> {
+        let spend = Spend {
+            to: script,
+            amount: SendAmount::Exactly(Amount::from_sat(amount_sat)),
+            fee_rate: self.fee_rate(fee)?,
+            min_confs: 1,
+            reserve: anchor_reserve(self.anchor_channels()),
+        };
+        self.wallet.fund(&spend).map_err(|error| error.to_string())
+    }
+
+    fn cancel(&self, transaction: &Transaction) {
+        if let Err(error) = self.wallet.cancel(transaction.compute_txid()) {
+            tracing::debug!("a funding transaction that is not used: {error}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The node: builds all rooms in the one right order, runs them, stops them.
+//!
+//! [`Node::start`] opens what does I/O ([`parts`]), wires it ([`assemble`]), and starts the tasks
+//! ([`tasks`]). [`events`] hands each LDK event to its room. This is the only room that knows all
+//! others.
+
+mod assemble;
+mod books;
+mod broadcast;
+mod chain_listener;
+mod cut;
+mod error;
+mod events;
+mod funding;
+mod outbound;
+mod parts;
+mod port;
+mod seed;
+mod tasks;
+
+use tokio_util::sync::CancellationToken;
+
+pub use error::StartError;
+
+use crate::config::Config;
+use crate::storage::StorageError;
+use tasks::Tasks;
+
+/// A running node.
+pub struct Node {
+    tasks: Tasks,
+}
+
+impl Node {
+    /// Starts a node. When this returns it listens for peers and callers.
+    ///
+    /// # Errors
+    /// [`StartError`]: one line that names what is wrong and what to do; nothing is written over.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
+        let parts = parts::open(config, &stop).await?;
+        let assembled = assemble::assemble(config, parts, stop.clone())?;
+        let tasks = Tasks::start(config, assembled, stop).await?;
+        Ok(Self { tasks })
+    }
+
+    /// Completes when the node wants to stop: a caller asked for it, or a part of it ended.
+    pub async fn stopped(&self) {
+        self.tasks.stopped().await;
+    }
+
+    /// Stops all tasks and writes what waits.
+    ///
+    /// # Errors
+    /// If not everything could be written; nothing is lost, the next start goes on from the last
+    /// commit.
+    pub async fn stop(self) -> Result<(), StorageError> {
+        self.tasks.stop().await
+    }
+}

@@ -1,0 +1,122 @@
+//! The channel manager and the router, as the payments room sees them.
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channelmanager::{PaymentId, RecentPaymentDetails, RecipientOnionFields};
+use lightning::routing::router::{Path, Route};
+use lightning::sign::EntropySource;
+use lightning_types::payment::PaymentHash;
+
+use crate::ldk::{ChannelManager, KeysManager};
+use crate::payments::outbound::{Outbound, RouteQuestion};
+use crate::routing::finder::RouteFinder;
+use crate::routing::query::{NoRoute, RouteQuery};
+use crate::storage::payments::FailureReason;
+
+pub(super) struct ManagerOutbound {
+    pub(super) manager: Arc<ChannelManager>,
+    pub(super) finder: RouteFinder,
+    pub(super) keys: Arc<KeysManager>,
+    pub(super) our_node_id: PublicKey,
+}
+
+impl ManagerOutbound {
+    fn find(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, NoRoute> {
+        let query = query(question);
+        let parameters = query.parameters(question.onion, false, self.height())?;
+        let channels = self.manager.list_usable_channels();
+        let in_flight = self.manager.compute_inflight_htlcs();
+        let route = self
+            .finder
+            .find(&query, &parameters, &channels, &in_flight)?;
+        Ok(route.paths)
+    }
+}
+
+impl Outbound for ManagerOutbound {
+    fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
+        self.find(question).map_err(|why| {
+            tracing::info!(amount_msat = question.open.amount_msat, "no route: {why}");
+            match why {
+                NoRoute::InsufficientBalance { .. } => FailureReason::InsufficientBalance,
+                NoRoute::FeeLimit { .. } | NoRoute::NoPath => FailureReason::NoRoute,
+                NoRoute::PayloadTooLarge | NoRoute::ToSelf | NoRoute::NoAmount => {
+                    FailureReason::Error
+                }
+            }
+        })
+    }
+
+    fn send(
+        &self,
+        path: Path,
+        hash: PaymentHash,
+        onion: RecipientOnionFields,
+        id: PaymentId,
+    ) -> Result<(), String> {
+        let route = Route {
+            paths: vec![path],
+            route_params: None,
+        };
+        self.manager
+            .send_payment_with_route(route, hash, onion, id)
+            .map_err(|error| format!("{error:?}"))
+    }
+
+    fn known(&self) -> Vec<PaymentId> {
+        let id = |payment| match payment {
+            RecentPaymentDetails::AwaitingInvoice { payment_id }
+            | RecentPaymentDetails::Pending { payment_id, .. }
+            | RecentPaymentDetails::Fulfilled { payment_id, .. }
+            | RecentPaymentDetails::Abandoned { payment_id, .. } => payment_id,
+        };
+        self.manager
+            .list_recent_payments()
+            .into_iter()
+            .map(id)
+            .collect()
+    }
+
+    fn our_node_id(&self) -> PublicKey {
+        self.our_node_id
+    }
+
+    fn height(&self) -> u32 {
+        self.manager.current_best_block().height
+    }
+
+    fn random_bytes(&self) -> [u8; 32] {
+        self.keys.get_secure_random_bytes()
+    }
+}
+
+/// A limit on the size of attempts is met by asking for one attempt of that size at a time.
+fn query(question: &RouteQuestion<'_>) -> RouteQuery {
+    let terms = question.terms;
+    let open = question.open;
+    let limited = terms.max_shard_msat > 0 && open.amount_msat > terms.max_shard_msat;
+    let amount_msat = if limited {
+        terms.max_shard_msat
+    } else {
+        open.amount_msat
+    };
+    let parts = if limited || terms.max_shard_msat > 0 {
+        1
+    } else {
+        open.parts
+    };
+    RouteQuery {
+        max_parts: u8::try_from(parts).unwrap_or(u8::MAX),
+        final_cltv_delta: terms.final_cltv_delta,
+        cltv_limit: (terms.cltv_limit > 0).then_some(terms.cltv_limit),
+        outgoing_channels: terms.outgoing_channels.clone(),
+        last_hop: terms
+            .last_hop
+            .as_deref()
+            .and_then(crate::payments::parse_key),
+        route_hints: question.route_hints.to_vec(),
+        failed_channels: question.failed_channels.to_vec(),
+        ..RouteQuery::new(question.destination, amount_msat, open.fee_limit_msat)
+    }
+}

@@ -1,0 +1,143 @@
+//! Opening what does I/O: the data directory, the seed, the database, bitcoind.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bitcoin::bip32::Xpriv;
+use lightning::chain::BestBlock;
+use lightning::sign::{NodeSigner, Recipient};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::StartError;
+use super::seed::{self, Seed};
+use crate::chain::{Bitcoind, ChainInfo, FeeEstimates, RpcAddress, RpcAuth};
+use crate::config::{BitcoindAuth, Config, network_name};
+use crate::ldk::KeysManager;
+use crate::onion::EnvelopeKey;
+use crate::storage::{DirectoryLock, Store};
+
+/// What is open.
+pub(super) struct Parts {
+    pub(super) lock: DirectoryLock,
+    pub(super) store: Arc<Store>,
+    pub(super) keys: Arc<KeysManager>,
+    pub(super) wallet_key: Xpriv,
+    pub(super) envelope_key: EnvelopeKey,
+    pub(super) bitcoind: Arc<Bitcoind>,
+    pub(super) chain_info: ChainInfo,
+    pub(super) fees: Arc<FeeEstimates>,
+}
+
+/// Opens all of it. What exists is checked before anything new is made: a start that fails leaves
+/// the directory as it was.
+pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Parts, StartError> {
+    let directory = config.network_dir();
+    create(&directory)?;
+    let lock = DirectoryLock::take(&directory)?;
+    let seed = Seed::read(&directory)?;
+    refuse_lost_seed(&directory, seed.is_some())?;
+    let mut opened = match &seed {
+        Some(seed) => Some(open_store(config, seed)?),
+        None => None,
+    };
+    let bitcoind = Arc::new(bitcoind(config));
+    let chain_info = bitcoind.wait_until_ready(stop).await?;
+    let fees = Arc::new(FeeEstimates::default());
+    if let Err(error) = fees.refresh(&bitcoind).await {
+        tracing::warn!("no fee estimates yet: {error}");
+    }
+    let seed = match seed {
+        Some(seed) => seed,
+        None => Seed::create(&directory)?,
+    };
+    let (store, keys) = match opened.take() {
+        Some(opened) => opened,
+        None => open_store(config, &seed)?,
+    };
+    Ok(Parts {
+        lock,
+        store,
+        keys,
+        wallet_key: seed.wallet_key(config.network)?,
+        envelope_key: EnvelopeKey::from_seed(&seed.lightning_seed()),
+        bitcoind,
+        chain_info,
+        fees,
+    })
+}
+
+impl Parts {
+    /// bitcoind's best block at this start: where a new node begins.
+    pub(super) fn best_block(&self) -> BestBlock {
+        BestBlock::new(self.chain_info.best_block, self.chain_info.blocks)
+    }
+}
+
+/// Only the owner may look into it.
+fn create(directory: &Path) -> Result<(), StartError> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    made.map_err(|source| StartError::Directory {
+        path: directory.to_owned(),
+        source,
+    })
+}
+
+/// A database without its seed would get a new seed, and its channels could never be closed.
+fn refuse_lost_seed(directory: &Path, has_seed: bool) -> Result<(), StartError> {
+    let database = Store::path_in(directory);
+    if !has_seed && database.exists() {
+        return Err(StartError::SeedMissing {
+            seed: seed::path(directory),
+            database,
+        });
+    }
+    Ok(())
+}
+
+/// The database, if it is this node's.
+fn open_store(config: &Config, seed: &Seed) -> Result<(Arc<Store>, Arc<KeysManager>), StartError> {
+    let keys = keys(&seed.lightning_seed())?;
+    let node_id = keys
+        .get_node_id(Recipient::Node)
+        .map_err(|()| StartError::Seed {
+            path: seed::path(&config.network_dir()),
+            reason: "it gives no node key".into(),
+        })?;
+    let store = Store::open(&config.network_dir())?;
+    store.claim(network_name(config.network), &node_id.to_string())?;
+    Ok((Arc::new(store), Arc::new(keys)))
+}
+
+/// LDK's keys. Its randomness grows from the start time, which therefore must never repeat: the
+/// clock's nanoseconds see to that.
+fn keys(seed: &Zeroizing<[u8; 32]>) -> Result<KeysManager, StartError> {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| StartError::Clock)?;
+    Ok(KeysManager::new(
+        seed,
+        now.as_secs(),
+        now.subsec_nanos(),
+        true,
+    ))
+}
+
+fn bitcoind(config: &Config) -> Bitcoind {
+    let address = RpcAddress {
+        host: config.bitcoind.rpc_address.host.clone(),
+        port: config.bitcoind.rpc_address.port,
+    };
+    let auth = match &config.bitcoind.auth {
+        BitcoindAuth::Password { user, password } => RpcAuth::UserPassword {
+            user: user.clone(),
+            password: Zeroizing::new(password.expose().to_owned()),
+        },
+        BitcoindAuth::Cookie(path) => RpcAuth::Cookie(path.clone()),
+    };
+    Bitcoind::new(address, auth, config.network)
+}

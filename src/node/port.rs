@@ -1,0 +1,85 @@
+//! The channel manager, as the invoices room sees it.
+
+use std::sync::Arc;
+
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
+
+use crate::amp::HtlcKey;
+use crate::invoices::{ChannelPort, IncomingHtlc};
+use crate::ldk::{ChannelManager, KeysManager};
+use crate::onion::{Envelope, Gateway};
+
+/// The gateway around our channel manager.
+pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<KeysManager>>;
+
+pub(super) struct ManagerPort {
+    pub(super) manager: Arc<ChannelManager>,
+    pub(super) gateway: Arc<NodeGateway>,
+}
+
+impl ChannelPort for ManagerPort {
+    fn claim(&self, preimage: PaymentPreimage) {
+        // Plain `claim_funds` fails payments with even custom records, such as a chat message.
+        self.manager.claim_funds_with_known_custom_tlvs(preimage);
+    }
+
+    fn fail(&self, hash: &PaymentHash) {
+        self.manager.fail_htlc_backwards(hash);
+    }
+
+    fn fail_timed_out(&self, hash: &PaymentHash, envelope: &Envelope) {
+        self.gateway.mark_mpp_timeout(envelope);
+        self.manager.fail_htlc_backwards(hash);
+    }
+
+    fn height(&self) -> u32 {
+        self.manager.current_best_block().height
+    }
+
+    fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc> {
+        let channels = self.manager.list_channels();
+        channels
+            .iter()
+            .flat_map(incoming)
+            .filter(|(h, _)| h == hash)
+            .map(|(_, i)| i)
+            .collect()
+    }
+
+    fn all_incoming(&self) -> Vec<HtlcKey> {
+        let channels = self.manager.list_channels();
+        channels
+            .iter()
+            .flat_map(incoming)
+            .map(|(_, htlc)| htlc.key)
+            .collect()
+    }
+
+    fn scid(&self, channel: &ChannelId) -> u64 {
+        let channels = self.manager.list_channels();
+        let found = channels
+            .iter()
+            .find(|details| details.channel_id == *channel);
+        found
+            .and_then(|details| details.short_channel_id.or(details.inbound_scid_alias))
+            .unwrap_or_default()
+    }
+}
+
+fn incoming(channel: &ChannelDetails) -> impl Iterator<Item = (PaymentHash, IncomingHtlc)> {
+    let channel_id = channel.channel_id;
+    channel.pending_inbound_htlcs.iter().map(move |htlc| {
+        let key = HtlcKey {
+            channel_id,
+            htlc_id: htlc.htlc_id,
+        };
+        let incoming = IncomingHtlc {
+            key,
+            amount_msat: htlc.amount_msat,
+            cltv_expiry: htlc.cltv_expiry,
+        };
+        (htlc.payment_hash, incoming)
+    })
+}

@@ -1,0 +1,485 @@
+//! Running: catching up with the chain, then all tasks, until the node stops.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lightning::chain::{BestBlock, Listen};
+use lightning_background_processor::{
+    GossipSync as BackgroundGossip, NO_LIQUIDITY_MANAGER, process_events_async_with_kv_store_sync,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::StartError;
+use super::assemble::{Core, House};
+use crate::chain::gossip;
+use crate::chain::sync::{self, CaughtUp, Following};
+use crate::config::Config;
+use crate::ldk::{ChannelMonitor, KeyValueStore};
+use crate::peers::announce::{Announcement, Announcer};
+use crate::peers::listen::{self, Listener, MAX_STRANGERS};
+use crate::rpc::{self, Rooms, Token};
+use crate::storage::{DirectoryLock, StorageError, Store};
+
+/// A fulfilled payment stays in the manager for seven ticks, and the manager is written whole: at
+/// LDK's pace of a tick a minute it would grow to 10 MB at 300 payments/s.
+const TICK: Duration = Duration::from_secs(10);
+/// After something happened, HTLCs become ready for a while as commits complete; LDK has no future
+/// for that alone.
+const BUSY: Duration = Duration::from_millis(100);
+const BUSY_POLL: Duration = Duration::from_millis(4);
+/// How long tasks may take to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The real addresses, for whoever started us with port 0.
+const RPC_ADDRESS_FILE: &str = "rpc.address";
+const LISTEN_ADDRESS_FILE: &str = "listen.address";
+
+/// A node at work.
+pub(super) struct Tasks {
+    store: Arc<Store>,
+    stop: CancellationToken,
+    /// Cancelled once nothing changes channels any more.
+    stop_background: CancellationToken,
+    tracker: TaskTracker,
+    background: TaskTracker,
+    house: House,
+    directory: PathBuf,
+    _lock: DirectoryLock,
+}
+
+impl Tasks {
+    /// Catches up with the chain and starts everything.
+    pub(super) async fn start(
+        config: &Config,
+        mut core: Core,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let caught_up = catch_up(&mut core).await?;
+        let house = House::build(config, &core)?;
+        house.invoices.restore()?;
+        let unfinished = house.payments.restore()?;
+        free_unused_fundings(&core);
+        let announcement = announcement(config)?;
+        let sockets = listen::bind(&config.listen).await?;
+        let rpc_listener = bind_rpc(config.rpc_listen).await?;
+        let directory = config.network_dir();
+        let listening: Vec<SocketAddr> = sockets
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect();
+        let token = Token::create(&directory)?;
+        write_addresses(&directory, &rpc_listener, &listening)?;
+
+        let tracker = TaskTracker::new();
+        let background = TaskTracker::new();
+        let stop_background = CancellationToken::new();
+        gossip::verify(
+            &house.gossip,
+            house.peer_manager.clone(),
+            core.bitcoind.clone(),
+            &core.chain_info,
+        );
+        let (following, follow) = caught_up.follow(
+            house.listener.clone(),
+            config.bitcoind.poll_interval,
+            stop.clone(),
+        );
+        tracker.spawn(follow);
+        spawn_chain_tasks(&tracker, &core, &following, &stop);
+        spawn_background(&background, config, &core, &house, &stop, &stop_background);
+        let announcer = Announcer::new(
+            house.peer_manager.clone(),
+            core.graph.clone(),
+            &core.node_id,
+            announcement,
+        );
+        let ended = stop.clone();
+        tracker.spawn(async move { announcer.run(ended).await });
+        spawn_peers(&tracker, &house, sockets, &stop);
+        let registry = house.invoices.clone();
+        let ended = stop.clone();
+        tracker.spawn(async move { registry.run_timers(ended).await });
+        house.payments.resume(unfinished);
+        let rooms = Arc::new(rooms(config, &core, &house, following, listening));
+        let ended = stop.clone();
+        tracker.spawn(async move {
+            if let Err(error) = rpc::serve(rooms, rpc_listener, token, ended.clone()).await {
+                tracing::error!("callers are no longer served: {error}");
+                ended.cancel();
+            }
+        });
+        tracing::info!(node_id = %core.node_id, "ampd is ready");
+        Ok(Self {
+            store: core.store,
+            stop,
+            stop_background,
+            tracker,
+            background,
+            house,
+            directory,
+            _lock: core.lock,
+        })
+    }
+
+    pub(super) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Peers and callers first, then LDK's loop, then the writer: nothing happens after its last
+    /// commit.
+    pub(super) async fn stop(self) -> Result<(), StorageError> {
+        self.stop.cancel();
+        self.house.peer_manager.disconnect_all_peers();
+        drain("tasks", &self.tracker).await;
+        self.stop_background.cancel();
+        drain("background tasks", &self.background).await;
+        gossip::stop_verifying(&self.house.gossip);
+        for file in [RPC_ADDRESS_FILE, LISTEN_ADDRESS_FILE, rpc::TOKEN_FILE] {
+            // They only help others to find us; the next start writes them anew.
+            let _ = std::fs::remove_file(self.directory.join(file));
+        }
+        let store = self.store;
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed.unwrap_or_else(|error| Err(StorageError::Unwritten(error.to_string())))
+    }
+}
+
+async fn drain(what: &str, tracker: &TaskTracker) {
+    tracker.close();
+    if tokio::time::timeout(PATIENCE, tracker.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("{what} did not end in time");
+    }
+}
+
+/// Brings everything that follows the chain to bitcoind's tip, each from its own block.
+async fn catch_up(core: &mut Core) -> Result<CaughtUp, StartError> {
+    let stored: Vec<_> = std::mem::take(&mut core.stored_monitors)
+        .into_iter()
+        .map(|monitor| {
+            core.spends.watch(
+                monitor.channel_id(),
+                monitor.get_funding_txo().into_bitcoin_outpoint(),
+            );
+            let best = monitor.current_best_block();
+            let listener = (
+                monitor,
+                core.ldk_broadcaster.clone(),
+                core.fees.clone() as Arc<crate::ldk::FeeEstimator>,
+                core.logger.clone(),
+            );
+            (best, listener)
+        })
+        .collect();
+    let mut listeners: Vec<(BestBlock, &sync::Listener)> = vec![
+        (core.wallet.best_block(), &*core.wallet),
+        (core.manager.current_best_block(), &*core.spends),
+        (core.manager.current_best_block(), &*core.manager),
+        (core.sweeper.current_best_block(), &*core.sweeper),
+    ];
+    listeners.extend(
+        stored
+            .iter()
+            .map(|(best, l)| (*best, l as &(dyn Listen + Send + Sync))),
+    );
+    let caught_up = sync::catch_up(core.bitcoind.clone(), listeners).await?;
+    for (_, (monitor, ..)) in stored {
+        load(core, monitor)?;
+    }
+    core.spends.watch_all(&core.manager, &core.monitors);
+    Ok(caught_up)
+}
+
+fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
+    let channel_id = monitor.channel_id();
+    core.monitors
+        .load_existing_monitor(channel_id, monitor)
+        .map(|_| ())
+        .map_err(|()| StorageError::Damaged(format!("two monitors of channel {channel_id}")).into())
+}
+
+/// A funding transaction that no channel knows was signed moments before a crash: LDK has forgotten
+/// the channel, nobody else has the transaction, its coins are ours.
+fn free_unused_fundings(core: &Core) {
+    let channels = core.manager.list_channels();
+    let known = |txid| {
+        channels
+            .iter()
+            .any(|c| c.funding_txo.is_some_and(|o| o.txid == txid))
+    };
+    for txid in core.wallet.held().into_iter().filter(|txid| !known(*txid)) {
+        if let Err(error) = core.wallet.cancel(txid) {
+            tracing::warn!(%txid, "an unused funding transaction: {error}");
+        }
+    }
+}
+
+fn announcement(config: &Config) -> Result<Announcement, StartError> {
+    let alias = config.alias.as_ref().map_or("", |alias| alias.as_str());
+    let addresses: Vec<String> = config
+        .external_addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    Ok(Announcement::parse(
+        &config.color.to_string(),
+        alias,
+        &addresses,
+    )?)
+}
+
+async fn bind_rpc(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::RpcListen { address, source })
+}
+
+/// Written whole or not at all, so that a reader never sees half an address.
+fn write_addresses(
+    directory: &Path,
+    rpc: &TcpListener,
+    listening: &[SocketAddr],
+) -> Result<(), StartError> {
+    let rpc = rpc
+        .local_addr()
+        .map(|address| address.to_string())
+        .unwrap_or_default();
+    let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
+    for (file, text) in [
+        (RPC_ADDRESS_FILE, rpc),
+        (LISTEN_ADDRESS_FILE, listening.join("\n")),
+    ] {
+        let path = directory.join(file);
+        let fresh = directory.join(format!("{file}.new"));
+        std::fs::write(&fresh, text + "\n")
+            .and_then(|()| std::fs::rename(&fresh, &path))
+            .map_err(|source| StartError::Write { path, source })?;
+    }
+    Ok(())
+}
+
+fn spawn_chain_tasks(
+    tracker: &TaskTracker,
+    core: &Core,
+    following: &Following,
+    stop: &CancellationToken,
+) {
+    let (broadcaster, ended) = (core.broadcaster.clone(), stop.clone());
+    tracker.spawn(async move { broadcaster.run(ended).await });
+    let (fees, bitcoind, ended) = (core.fees.clone(), core.bitcoind.clone(), stop.clone());
+    tracker.spawn(async move { fees.keep_fresh(&bitcoind, ended).await });
+    let (wallet, broadcaster) = (core.wallet.clone(), core.ldk_broadcaster.clone());
+    let (mut health, ended) = (following.health.clone(), stop.clone());
+    // bitcoind may have forgotten our transactions, or never had them: at start, and each time it
+    // is back.
+    tracker.spawn(async move {
+        loop {
+            if *health.borrow_and_update() == sync::Health::Ok {
+                for tx in wallet.to_rebroadcast() {
+                    broadcaster.broadcast_transactions(&[&tx]);
+                }
+            }
+            tokio::select! {
+                () = ended.cancelled() => return,
+                changed = health.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
+/// LDK's loop, the ticks, and the pump that does not wait.
+fn spawn_background(
+    background: &TaskTracker,
+    config: &Config,
+    core: &Core,
+    house: &House,
+    stop: &CancellationToken,
+    stop_background: &CancellationToken,
+) {
+    background.spawn(background_processor(
+        core,
+        house,
+        stop.clone(),
+        stop_background.clone(),
+    ));
+    let (manager, ended) = (core.manager.clone(), stop_background.clone());
+    background.spawn(async move {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                _ = tick.tick() => manager.timer_tick_occurred(),
+            }
+        }
+    });
+    let pump = Pump {
+        manager: core.manager.clone(),
+        peers: house.peer_manager.clone(),
+        wake: house.wake.clone(),
+        forward_at_once: !config.forwarding.delay,
+    };
+    let ended = stop_background.clone();
+    background.spawn(async move { pump.run(ended).await });
+}
+
+/// If LDK's loop ends by itself, the node stops: without it no event is handled.
+fn background_processor(
+    core: &Core,
+    house: &House,
+    stop: CancellationToken,
+    stop_background: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let events = house.events.clone();
+    let handler = move |event| {
+        let events = events.clone();
+        async move { events.handle(event) }
+    };
+    let kv: Arc<KeyValueStore> = core.store.clone();
+    let sleeper = move |duration: Duration| {
+        let ended = stop_background.clone();
+        Box::pin(async move {
+            tokio::select! {
+                () = ended.cancelled() => true,
+                () = tokio::time::sleep(duration) => false,
+            }
+        })
+    };
+    let clock = || {
+        let now = std::time::SystemTime::now();
+        now.duration_since(std::time::UNIX_EPOCH).ok()
+    };
+    let (monitors, manager) = (core.monitors.clone(), core.manager.clone());
+    let onion_messenger = house.onion_messenger.clone();
+    let gossip = BackgroundGossip::p2p(house.gossip.clone());
+    let (peers, sweeper) = (house.peer_manager.clone(), core.sweeper.clone());
+    let (logger, scorer) = (core.logger.clone(), core.scorer.clone());
+    async move {
+        let ended = process_events_async_with_kv_store_sync(
+            kv,
+            handler,
+            monitors,
+            manager,
+            Some(onion_messenger),
+            gossip,
+            peers,
+            NO_LIQUIDITY_MANAGER,
+            Some(sweeper),
+            logger,
+            Some(scorer),
+            sleeper,
+            false,
+            clock,
+        )
+        .await;
+        if let Err(error) = ended {
+            tracing::error!("LDK's event loop ended: {error}; the node stops");
+        }
+        stop.cancel();
+    }
+}
+
+/// Processes HTLCs as soon as they can be, and sends messages as soon as a commit lets them out.
+///
+/// LDK's own loop waits some 50 ms (log-normal) before it processes forwards, and received HTLCs
+/// with them: privacy for forwards, which `forward-delay` switches on, at the price of latency.
+struct Pump {
+    manager: Arc<crate::ldk::ChannelManager>,
+    peers: Arc<crate::ldk::PeerManager>,
+    wake: Arc<tokio::sync::Notify>,
+    forward_at_once: bool,
+}
+
+impl Pump {
+    async fn run(&self, stop: CancellationToken) {
+        let mut busy_until = tokio::time::Instant::now();
+        loop {
+            let busy = tokio::time::Instant::now() < busy_until;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wake.notified() => busy_until = tokio::time::Instant::now() + BUSY,
+                () = tokio::time::sleep(BUSY_POLL), if busy => {}
+            }
+            if self.turn() {
+                busy_until = tokio::time::Instant::now() + BUSY;
+            }
+        }
+    }
+
+    fn turn(&self) -> bool {
+        self.peers.process_events();
+        if !self.forward_at_once || !self.manager.needs_pending_htlc_processing() {
+            return false;
+        }
+        self.manager.process_pending_htlc_forwards();
+        self.peers.process_events();
+        true
+    }
+}
+
+fn spawn_peers(
+    tracker: &TaskTracker,
+    house: &House,
+    sockets: Vec<TcpListener>,
+    stop: &CancellationToken,
+) {
+    let listener = Arc::new(Listener::new(
+        house.peer_manager.clone(),
+        house.channel_peers.clone(),
+        MAX_STRANGERS,
+    ));
+    for socket in sockets {
+        let (listener, ended) = (listener.clone(), stop.clone());
+        tracker.spawn(async move { listener.run(socket, ended).await });
+    }
+    let (reconnector, ended) = (house.reconnector.clone(), stop.clone());
+    tracker.spawn(async move { reconnector.run(ended).await });
+}
+
+fn rooms(
+    config: &Config,
+    core: &Core,
+    house: &House,
+    chain: Following,
+    listening: Vec<SocketAddr>,
+) -> Rooms {
+    Rooms {
+        network: config.network,
+        node_id: core.node_id,
+        alias: config
+            .alias
+            .as_ref()
+            .map(|alias| alias.as_str().to_owned())
+            .unwrap_or_default(),
+        color: config.color.to_string(),
+        external_addresses: config
+            .external_addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        listening,
+        cltv_delta: config.forwarding.cltv_delta.into(),
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        peer_manager: house.peer_manager.clone(),
+        graph: core.graph.clone(),
+        chain,
+        fees: core.fees.clone(),
+        broadcaster: core.broadcaster.clone(),
+        wallet: core.wallet.clone(),
+        sweeper: core.sweeper.clone(),
+        connector: house.connector.clone(),
+        reconnector: house.reconnector.clone(),
+        opener: house.opener.clone(),
+        closer: house.closer.clone(),
+        spends: core.spends.clone(),
+        payments: house.payments.clone(),
+        invoices: house.invoices.clone(),
+        store: core.store.clone(),
+        stop: core.stop.clone(),
+    }
+}
