@@ -63,6 +63,8 @@ impl Payments {
                 Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
                     if is_patient(&running) =>
                 {
+                    // What failed a moment ago may work again: a peer that was away, for one.
+                    running.failed_channels.clear();
                     return self.spawn_advance_later(*identifier);
                 }
                 Err(reason) => running.flow.give_up(reason),
