@@ -1,1 +1,22 @@
+//! Starts bitcoind and networks of ampd nodes: for the tests, the demo and the benchmark.
+//!
+//! [`network::Network`] is the whole: one [`bitcoind::Bitcoind`] and any number of
+//! [`node::Node`]s, each asked through its [`api::Api`]. [`provide`] finds bitcoind on the machine
+//! or fetches it ([`places`] knows where to). [`process`] and [`wait`] stand below: nothing is left
+//! running, and nothing waits otherwise than by asking.
 
+pub mod api;
+pub mod binaries;
+pub mod bitcoind;
+pub mod crash;
+mod debian;
+pub mod demo;
+pub mod network;
+pub mod node;
+pub mod places;
+pub mod ports;
+pub mod process;
+pub mod provide;
+pub mod up;
+pub mod wait;
+mod watchdog;

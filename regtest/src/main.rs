@@ -1,1 +1,60 @@
-fn main() {}
+//! `cargo run -p regtest -- <command>`: a network of nodes on this machine, ready to use.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use regtest::binaries::Binaries;
+use regtest::{crash, demo, up};
+
+/// Starts bitcoind (regtest) and a network of ampd nodes. Finds or fetches bitcoind, builds ampd.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Five nodes and an AMP payment over three ways, explained
+    Demo,
+    /// A network to play with, until Ctrl-C
+    Up {
+        /// How many nodes
+        #[arg(long, default_value_t = 3)]
+        nodes: usize,
+    },
+    /// kill -9 under load, again and again, and a check that nothing is lost
+    Crash {
+        /// How many rounds
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+        /// Chooses victims, times and payments; printed at the end
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("regtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    let binaries = Binaries::build()?;
+    match command {
+        Command::Demo => demo::run(binaries).await,
+        Command::Up { nodes } => up::run(binaries, nodes).await,
+        Command::Crash { rounds, seed } => {
+            let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+            crash::run(binaries, rounds, seed).await
+        }
+    }
+}

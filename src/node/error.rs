@@ -58,5 +58,5 @@ pub enum StartError {
     #[error(transparent)]
     Channels(#[from] SettingsError),
     #[error(transparent)]
-    Rpc(#[from] TokenError),
+    Token(#[from] TokenError),
 }

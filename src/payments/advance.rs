@@ -61,7 +61,7 @@ impl Payments {
             match found {
                 Ok(paths) => self.send_paths(&active, &mut running, paths),
                 Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
-                    if now() < running.patient_until =>
+                    if is_patient(&running) =>
                 {
                     return self.spawn_advance_later(*identifier);
                 }
@@ -177,6 +177,13 @@ impl Payments {
             index,
         }
     }
+}
+
+/// Whether "no route" may be over in a moment: right after a start, and while shards wait at the
+/// receiver. lnd gives such a payment up, and its shards are held for two minutes; a peer that
+/// reconnects completes it. The payment's time limit ends the patience.
+fn is_patient(running: &Running) -> bool {
+    now() < running.patient_until || running.flow.is_in_flight()
 }
 
 fn log_end(view: &PaymentView) {

@@ -1,0 +1,245 @@
+//! A client of one node's gRPC interface, with what tests ask most in one call each.
+
+use std::time::Duration;
+
+use ampd::rpc::TOKEN_HEADER;
+use ampd::rpc::proto::lnrpc::lightning_client::LightningClient;
+use ampd::rpc::proto::lnrpc::{
+    AddInvoiceResponse, Channel as LnChannel, ChannelBalanceRequest, ChannelBalanceResponse,
+    ClosedChannelsRequest, ClosedChannelsResponse, GetInfoRequest, GetInfoResponse, Invoice,
+    ListChannelsRequest, ListInvoiceRequest, ListInvoiceResponse, ListPaymentsRequest,
+    ListPaymentsResponse, NewAddressRequest, Payment, PendingChannelsRequest,
+    PendingChannelsResponse, WalletBalanceRequest, WalletBalanceResponse,
+};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use ampd::rpc::proto::routerrpc::router_client::RouterClient;
+use anyhow::{Context, Result};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// A node on the same machine answers in milliseconds; a busy machine may need longer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Lists of payments and invoices are long after a crash test.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// The connection with the token on each call.
+pub type Service = InterceptedService<Channel, Token>;
+
+/// Adds the node's token to each call, or nothing.
+#[derive(Clone, Debug)]
+pub struct Token(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert(TOKEN_HEADER, token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The services of a node. Clones share one connection.
+#[derive(Clone, Debug)]
+pub struct Api {
+    pub lightning: LightningClient<Service>,
+    pub router: RouterClient<Service>,
+}
+
+impl Api {
+    /// Connects at the first call. Without a token this is a stranger.
+    pub fn new(address: &str, token: Option<&str>) -> Result<Self> {
+        let token = token.map(|token| token.trim().parse()).transpose();
+        let token = Token(token.context("the token is not a text for gRPC")?);
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+        let channel = endpoint.connect_timeout(CONNECT_LIMIT).connect_lazy();
+        let service = InterceptedService::new(channel, token);
+        let lightning = LightningClient::new(service.clone());
+        Ok(Self {
+            lightning: lightning.max_decoding_message_size(MAX_ANSWER_BYTES),
+            router: RouterClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
+        })
+    }
+
+    /// GetInfo.
+    pub async fn info(&self) -> Result<GetInfoResponse, Status> {
+        Ok(self
+            .lightning
+            .clone()
+            .get_info(GetInfoRequest {})
+            .await?
+            .into_inner())
+    }
+
+    /// A new on-chain address.
+    pub async fn address(&self) -> Result<String, Status> {
+        let request = NewAddressRequest::default();
+        Ok(self
+            .lightning
+            .clone()
+            .new_address(request)
+            .await?
+            .into_inner()
+            .address)
+    }
+
+    /// WalletBalance.
+    pub async fn wallet(&self) -> Result<WalletBalanceResponse, Status> {
+        let request = WalletBalanceRequest::default();
+        Ok(self
+            .lightning
+            .clone()
+            .wallet_balance(request)
+            .await?
+            .into_inner())
+    }
+
+    /// ChannelBalance.
+    pub async fn balance(&self) -> Result<ChannelBalanceResponse, Status> {
+        let request = ChannelBalanceRequest {};
+        Ok(self
+            .lightning
+            .clone()
+            .channel_balance(request)
+            .await?
+            .into_inner())
+    }
+
+    /// What the node can call its own in its channels, in msat.
+    pub async fn local_msat(&self) -> Result<u64, Status> {
+        Ok(self.balance().await?.local_balance.unwrap_or_default().msat)
+    }
+
+    /// The open channels.
+    pub async fn channels(&self) -> Result<Vec<LnChannel>, Status> {
+        let request = ListChannelsRequest::default();
+        Ok(self
+            .lightning
+            .clone()
+            .list_channels(request)
+            .await?
+            .into_inner()
+            .channels)
+    }
+
+    /// PendingChannels: opening and closing ones.
+    pub async fn pending(&self) -> Result<PendingChannelsResponse, Status> {
+        let request = PendingChannelsRequest::default();
+        Ok(self
+            .lightning
+            .clone()
+            .pending_channels(request)
+            .await?
+            .into_inner())
+    }
+
+    /// ClosedChannels, all kinds.
+    pub async fn closed(&self) -> Result<ClosedChannelsResponse, Status> {
+        let request = ClosedChannelsRequest::default();
+        Ok(self
+            .lightning
+            .clone()
+            .closed_channels(request)
+            .await?
+            .into_inner())
+    }
+
+    /// A BOLT 11 invoice over `msat`.
+    pub async fn invoice(&self, msat: u64) -> Result<AddInvoiceResponse> {
+        let value_msat = i64::try_from(msat)?;
+        let invoice = Invoice {
+            value_msat,
+            ..Default::default()
+        };
+        Ok(self
+            .lightning
+            .clone()
+            .add_invoice(invoice)
+            .await?
+            .into_inner())
+    }
+
+    /// The invoices after `offset` (an add_index), oldest first.
+    pub async fn invoices(&self, offset: u64) -> Result<ListInvoiceResponse, Status> {
+        let request = ListInvoiceRequest {
+            index_offset: offset,
+            num_max_invoices: u64::from(u32::MAX),
+            ..Default::default()
+        };
+        Ok(self
+            .lightning
+            .clone()
+            .list_invoices(request)
+            .await?
+            .into_inner())
+    }
+
+    /// The payments after `offset` (a payment_index), oldest first, those under way included.
+    pub async fn payments(&self, offset: u64) -> Result<ListPaymentsResponse, Status> {
+        let request = ListPaymentsRequest {
+            include_incomplete: true,
+            index_offset: offset,
+            max_payments: u64::from(u32::MAX),
+            ..Default::default()
+        };
+        Ok(self
+            .lightning
+            .clone()
+            .list_payments(request)
+            .await?
+            .into_inner())
+    }
+
+    /// Pays, follows the payment to its end and returns its last state: succeeded or failed.
+    ///
+    /// # Errors
+    /// If the node refuses to start it or goes away.
+    pub async fn pay(&self, request: SendPaymentRequest) -> Result<Payment, Status> {
+        let mut stream = self
+            .router
+            .clone()
+            .send_payment_v2(request)
+            .await?
+            .into_inner();
+        let mut last = None;
+        while let Some(payment) = stream.message().await? {
+            last = Some(payment);
+        }
+        last.ok_or_else(|| Status::unknown("the stream ended without a payment"))
+    }
+}
+
+/// A request to pay `msat` to a public key (hex) with AMP.
+pub fn amp_to(key: &str, msat: u64) -> Result<SendPaymentRequest> {
+    Ok(SendPaymentRequest {
+        dest: bytes(key)?,
+        amt_msat: i64::try_from(msat)?,
+        amp: true,
+        ..limits()
+    })
+}
+
+/// A request to pay a BOLT 11 invoice.
+pub fn bolt11(invoice: &str) -> SendPaymentRequest {
+    SendPaymentRequest {
+        payment_request: invoice.to_owned(),
+        ..limits()
+    }
+}
+
+/// A minute and generous fees: what is tested is not thrift.
+fn limits() -> SendPaymentRequest {
+    SendPaymentRequest {
+        timeout_seconds: 60,
+        fee_limit_sat: 100_000,
+        ..Default::default()
+    }
+}
+
+/// Hexadecimal digits as bytes.
+pub fn bytes(hex: &str) -> Result<Vec<u8>> {
+    use bitcoin::hex::FromHex;
+    Vec::from_hex(hex).with_context(|| format!("{hex:?} is not hexadecimal"))
+}

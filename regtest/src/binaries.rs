@@ -1,0 +1,67 @@
+//! The programs under test: where they are, or how they come to be.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::places;
+
+/// Names another ampd to use, for example one of a release.
+const VARIABLE: &str = "AMPD_EXE";
+
+/// ampd and ampcli.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    pub ampd: PathBuf,
+    pub ampcli: PathBuf,
+}
+
+impl Binaries {
+    /// Programs that cargo has built already: a test passes `env!("CARGO_BIN_EXE_ampd")` and
+    /// `env!("CARGO_BIN_EXE_ampcli")`. The variable `AMPD_EXE` goes before.
+    pub fn at(ampd: &str, ampcli: &str) -> Self {
+        let named = env::var_os(VARIABLE).map(PathBuf::from);
+        Self {
+            ampd: named.unwrap_or_else(|| ampd.into()),
+            ampcli: ampcli.into(),
+        }
+    }
+
+    /// Lets cargo build them, in the profile of the running program.
+    ///
+    /// # Errors
+    /// If they do not compile. cargo's own output goes to the terminal.
+    pub fn build() -> Result<Self> {
+        let exe = env::current_exe().context("cannot find the running program")?;
+        let profile = exe.parent().context("the running program lies nowhere")?;
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // Together with this crate, so that cargo chooses the same features for the dependencies
+        // and need not compile them once more.
+        cargo.args([
+            "build",
+            "--package",
+            "ampd",
+            "--package",
+            "regtest",
+            "--bins",
+            "--quiet",
+        ]);
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let status = cargo
+            .current_dir(places::workspace())
+            .status()
+            .context("cannot run cargo")?;
+        if !status.success() {
+            bail!("cargo could not build ampd: {status}");
+        }
+        Ok(Self::at(&name(profile, "ampd"), &name(profile, "ampcli")))
+    }
+}
+
+fn name(dir: &Path, program: &str) -> String {
+    dir.join(program).display().to_string()
+}

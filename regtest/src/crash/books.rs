@@ -1,0 +1,143 @@
+//! What the nodes say they paid and received, added up and compared.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{Invoice, Payment};
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::network::Network;
+use crate::node::Node;
+use crate::wait::wait_for;
+
+/// Totals up to the end of a round, when every payment has ended, and where the lists go on.
+#[derive(Debug, Default)]
+pub struct Books {
+    pub succeeded: u64,
+    pub failed: u64,
+    /// By receiver's public key: what senders paid to it, in msat.
+    sent: BTreeMap<String, u64>,
+    /// By receiver's public key: what it was paid, in msat.
+    received: BTreeMap<String, u64>,
+    /// By node's name: the last payment_index that was counted.
+    payment_offset: BTreeMap<String, u64>,
+    /// By node's name: the last add_index that was counted.
+    invoice_offset: BTreeMap<String, u64>,
+}
+
+impl Books {
+    /// Waits until no payment is under way at any node.
+    pub async fn wait_ended(&self, network: &Network, limit: Duration) -> Result<()> {
+        for node in network.nodes() {
+            let offset = self.payment_offset.get(node.name()).copied().unwrap_or(0);
+            wait_for(
+                &format!("{}'s payments to end", node.name()),
+                limit,
+                async || {
+                    let payments = node.api()?.payments(offset).await?.payments;
+                    let under_way = payments
+                        .iter()
+                        .filter(|payment| !has_ended(payment))
+                        .count();
+                    ensure!(under_way == 0, "{under_way} are under way");
+                    Ok(())
+                },
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Adds what came since the last time, and compares.
+    pub async fn update(&mut self, network: &Network) -> Result<()> {
+        for node in network.nodes() {
+            self.add_payments(node).await?;
+            self.add_invoices(node).await?;
+        }
+        self.compare()
+    }
+
+    /// Counts everything from the beginning: nothing may have changed after it had ended.
+    pub async fn check_all(&self, network: &Network) -> Result<()> {
+        let mut again = Books::default();
+        again.update(network).await?;
+        ensure!(
+            again.sent == self.sent && again.received == self.received,
+            "the nodes changed their minds on old payments: {again:?} instead of {self:?}"
+        );
+        Ok(())
+    }
+
+    async fn add_payments(&mut self, node: &Node) -> Result<()> {
+        let offset = self
+            .payment_offset
+            .entry(node.name().to_owned())
+            .or_default();
+        for payment in node.api()?.payments(*offset).await?.payments {
+            *offset = payment.payment_index.max(*offset);
+            match payment.status() {
+                PaymentStatus::Succeeded => {
+                    self.succeeded += 1;
+                    let paid = u64::try_from(payment.value_msat)?;
+                    *self.sent.entry(receiver(&payment)?).or_default() += paid;
+                }
+                PaymentStatus::Failed => self.failed += 1,
+                other => bail!("{}: {} is {other:?}", node.name(), payment.payment_hash),
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_invoices(&mut self, node: &Node) -> Result<()> {
+        let offset = self
+            .invoice_offset
+            .entry(node.name().to_owned())
+            .or_default();
+        for invoice in node.api()?.invoices(*offset).await?.invoices {
+            *offset = invoice.add_index.max(*offset);
+            *self.received.entry(node.key().to_owned()).or_default() += paid_msat(&invoice)?;
+        }
+        Ok(())
+    }
+
+    fn compare(&self) -> Result<()> {
+        for (key, sent) in &self.sent {
+            let received = self.received.get(key).copied().unwrap_or(0);
+            ensure!(
+                *sent == received,
+                "{key} was sent {sent} msat and received {received} msat"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn has_ended(payment: &Payment) -> bool {
+    matches!(
+        payment.status(),
+        PaymentStatus::Succeeded | PaymentStatus::Failed
+    )
+}
+
+/// The last hop of any shard that arrived.
+fn receiver(payment: &Payment) -> Result<String> {
+    let arrived = payment
+        .htlcs
+        .iter()
+        .find(|htlc| htlc.status() == HtlcStatus::Succeeded);
+    let route = arrived.and_then(|htlc| htlc.route.as_ref());
+    let last = route.and_then(|route| route.hops.last());
+    let key = last.map(|hop| hop.pub_key.clone());
+    key.with_context(|| format!("{} succeeded without a shard", payment.payment_hash))
+}
+
+fn paid_msat(invoice: &Invoice) -> Result<u64> {
+    match invoice.state() {
+        InvoiceState::Settled => Ok(u64::try_from(invoice.amt_paid_msat)?),
+        InvoiceState::Accepted => bail!("an invoice still holds HTLCs: {invoice:?}"),
+        InvoiceState::Open | InvoiceState::Canceled => Ok(0),
+    }
+}

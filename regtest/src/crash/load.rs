@@ -1,0 +1,123 @@
+//! Payments, 64 under way at any time, of all kinds and in both directions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::Result;
+use fastrand::Rng;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, sleep};
+
+use super::plan::Plan;
+use crate::api::{Api, amp_to, bolt11};
+use crate::network::Network;
+
+const IN_FLIGHT: u64 = 64;
+/// A pause after a refusal, so that a dead node is not asked in a tight loop.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Who pays whom: over the forwarder both ways, and on direct channels.
+const DIRECTIONS: [(&str, &str); 4] = [
+    ("alice", "bob"),
+    ("bob", "alice"),
+    ("alice", "carol"),
+    ("bob", "carol"),
+];
+
+/// The running load.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    workers: JoinSet<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    AmpOneShard,
+    AmpSeveralShards,
+    Bolt11,
+}
+
+/// One payer and one receiver.
+#[derive(Clone, Debug)]
+struct Pair {
+    payer: Api,
+    receiver: Api,
+    receiver_key: String,
+}
+
+impl Load {
+    /// Starts as many workers as there are payments in flight; each pays one after the other.
+    pub fn start(network: &Network, plan: &Plan) -> Result<Self> {
+        let pairs = DIRECTIONS.iter().map(|(payer, receiver)| {
+            let (payer, receiver) = (&network[*payer], &network[*receiver]);
+            let receiver_key = receiver.key().to_owned();
+            Ok(Pair {
+                payer: payer.api()?,
+                receiver: receiver.api()?,
+                receiver_key,
+            })
+        });
+        let pairs = pairs.collect::<Result<Arc<[Pair]>>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut workers = JoinSet::new();
+        for number in 0..IN_FLIGHT {
+            let rng = Rng::with_seed(plan.load_seed.wrapping_add(number));
+            workers.spawn(work(pairs.clone(), rng, stop.clone()));
+        }
+        Ok(Self { stop, workers })
+    }
+
+    /// Lets no new payment start and waits for those under way. Returns how many calls were cut
+    /// off because a node died.
+    pub async fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        Ok(self.workers.join_all().await.into_iter().sum())
+    }
+}
+
+/// A payment in each direction, so that all nodes know all channels.
+pub async fn warm_up(network: &Network) -> Result<()> {
+    for (payer, receiver) in DIRECTIONS {
+        network
+            .pay(payer, &amp_to(network[receiver].key(), 10_000)?)
+            .await?;
+    }
+    network.wait_settled(super::END_LIMIT).await
+}
+
+async fn work(pairs: Arc<[Pair]>, mut rng: Rng, stop: Arc<AtomicBool>) -> u64 {
+    let mut cut_off = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let pair = &pairs[rng.usize(..pairs.len())];
+        if pay_once(pair, &mut rng).await.is_err() {
+            cut_off += 1;
+            sleep(PAUSE).await;
+        }
+    }
+    cut_off
+}
+
+/// An error is a call that was cut off; a payment that failed is none.
+async fn pay_once(pair: &Pair, rng: &mut Rng) -> Result<()> {
+    let msat = rng.u64(1_000..3_000_000);
+    let kind = [Kind::AmpOneShard, Kind::AmpSeveralShards, Kind::Bolt11][rng.usize(..3)];
+    pair.payer.pay(request(kind, pair, msat).await?).await?;
+    Ok(())
+}
+
+async fn request(kind: Kind, pair: &Pair, msat: u64) -> Result<SendPaymentRequest> {
+    let amp = amp_to(&pair.receiver_key, msat);
+    match kind {
+        Kind::AmpOneShard => Ok(SendPaymentRequest {
+            max_parts: 1,
+            ..amp?
+        }),
+        Kind::AmpSeveralShards => Ok(SendPaymentRequest {
+            max_shard_size_msat: msat / 3 + 1,
+            ..amp?
+        }),
+        Kind::Bolt11 => Ok(bolt11(&pair.receiver.invoice(msat).await?.payment_request)),
+    }
+}

@@ -1,0 +1,157 @@
+//! Crash rounds: `kill -9` of nodes at random times under load, then a check that nothing is lost.
+//!
+//! The network lives through all rounds, so that damage of an early round shows in a later one.
+//! The seed decides on victims, times and payments. What the operating system and the network
+//! stack do in between is not repeatable, of course.
+
+mod books;
+mod load;
+mod plan;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::time::sleep;
+
+use crate::binaries::Binaries;
+use crate::network::{ChannelPlan, Network};
+use books::Books;
+use load::Load;
+use plan::Plan;
+
+/// Alice and Bob pay each other over Carol, and Carol directly.
+pub const NODES: [&str; 3] = ["alice", "bob", "carol"];
+const CAPACITY_SAT: u64 = 10_000_000;
+/// Each pair has more than one channel, so that one update can touch several.
+const CHANNELS_PER_PAIR: usize = 2;
+/// An AMP set whose sender was killed may wait two minutes for its other shards.
+const END_LIMIT: Duration = Duration::from_secs(180);
+
+/// Runs so many rounds and prints a line for each.
+///
+/// # Errors
+/// Says the round, the seed, and what was lost or stuck.
+pub async fn run(binaries: Binaries, rounds: u32, seed: u64) -> Result<()> {
+    println!("seed {seed}: starting three nodes with four channels ...");
+    let mut crash = Crash::start(binaries).await?;
+    let start = Instant::now();
+    for round in 1..=rounds {
+        let plan = Plan::of(seed, round);
+        let report = crash.round(&plan).await;
+        let report = report.with_context(|| format!("round {round} with seed {seed}: {plan}"))?;
+        println!("{round:>4}  {plan:<44}  {report}");
+    }
+    crash.books.check_all(&crash.network).await?;
+    println!(
+        "{rounds} rounds with seed {seed} in {} s: {} payments succeeded, {} failed; nothing lost",
+        start.elapsed().as_secs(),
+        crash.books.succeeded,
+        crash.books.failed,
+    );
+    ensure!(
+        rounds == 0 || crash.books.succeeded > 0,
+        "not a single payment succeeded"
+    );
+    crash.network.finish();
+    Ok(())
+}
+
+struct Crash {
+    network: Network,
+    books: Books,
+    /// Channel points, sorted: none may go, none may come.
+    channels: Vec<String>,
+    /// The sum of all own balances in msat: payments only move it between nodes.
+    total_msat: u64,
+}
+
+impl Crash {
+    async fn start(binaries: Binaries) -> Result<Self> {
+        let network = Network::with_nodes(binaries, &NODES).await?;
+        let pairs = [("alice", "carol"), ("carol", "bob")];
+        let plans: Vec<ChannelPlan<'_>> = pairs
+            .iter()
+            .flat_map(|(from, to)| {
+                let plan = ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
+                [plan; CHANNELS_PER_PAIR]
+            })
+            .collect();
+        let mut channels = network.open(&plans).await?;
+        channels.sort();
+        let total_msat = network.check_balances().await?;
+        let mut books = Books::default();
+        load::warm_up(&network).await?;
+        books.update(&network).await?;
+        Ok(Self {
+            network,
+            books,
+            channels,
+            total_msat,
+        })
+    }
+
+    /// Load, kill, restart, settle, check. Returns the line's second half.
+    async fn round(&mut self, plan: &Plan) -> Result<String> {
+        let start = Instant::now();
+        let load = Load::start(&self.network, plan)?;
+        sleep(plan.kill_after).await;
+        self.network.kill(&plan.victims)?;
+        sleep(plan.down_for).await;
+        self.network.restart(&plan.victims).await?;
+        sleep(plan.more_load).await;
+        let broken = load.stop().await?;
+        self.network.mine(1).await?;
+        self.network.wait_usable().await?;
+        self.books.wait_ended(&self.network, END_LIMIT).await?;
+        self.network.wait_settled(END_LIMIT).await?;
+        let before = (self.books.succeeded, self.books.failed);
+        self.check().await?;
+        Ok(format!(
+            "{:>4} succeeded {:>3} failed {broken:>3} cut off  {:>5.1} s",
+            self.books.succeeded - before.0,
+            self.books.failed - before.1,
+            start.elapsed().as_secs_f32(),
+        ))
+    }
+
+    async fn check(&mut self) -> Result<()> {
+        for node in self.network.nodes() {
+            let api = node.api()?;
+            let closed = api.closed().await?.channels;
+            ensure!(closed.is_empty(), "{} closed {closed:?}", node.name());
+            let pending = api.pending().await?;
+            let closing =
+                pending.pending_force_closing_channels.len() + pending.waiting_close_channels.len();
+            ensure!(
+                closing == 0,
+                "{} is closing {closing} channels",
+                node.name()
+            );
+        }
+        self.check_channels().await?;
+        let total_msat = self.network.check_balances().await?;
+        ensure!(
+            total_msat == self.total_msat,
+            "all balances together were {} msat and are {total_msat} msat",
+            self.total_msat
+        );
+        self.books.update(&self.network).await
+    }
+
+    async fn check_channels(&self) -> Result<()> {
+        let mut open = Vec::new();
+        for node in self.network.nodes() {
+            let channels = node.api()?.channels().await?;
+            open.extend(channels.into_iter().map(|channel| channel.channel_point));
+        }
+        open.sort();
+        open.dedup();
+        if open != self.channels {
+            bail!(
+                "the open channels are {open:?} instead of {:?}",
+                self.channels
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Which Debian mirror this machine uses: read from its own apt sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Debian's own, if the machine names none.
+const DEFAULT: &str = "http://deb.debian.org/debian";
+
+/// A Debian archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The archive's address, without a slash at the end.
+    pub uri: String,
+    /// The keyring that the machine's source names for it.
+    pub keyring: Option<PathBuf>,
+}
+
+/// The mirrors to try, the machine's own first, Debian's own last.
+pub fn candidates() -> Vec<Mirror> {
+    let mut found = configured(Path::new("/etc/apt"));
+    let default = Mirror {
+        uri: DEFAULT.to_owned(),
+        keyring: None,
+    };
+    if found.iter().all(|mirror| mirror.uri != default.uri) {
+        found.push(default);
+    }
+    found
+}
+
+/// The mirrors in `sources.list` and `sources.list.d` under `etc`, each once.
+fn configured(etc: &Path) -> Vec<Mirror> {
+    let mut files = vec![etc.join("sources.list")];
+    if let Ok(entries) = fs::read_dir(etc.join("sources.list.d")) {
+        let mut more: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        more.sort();
+        files.extend(more);
+    }
+    let mut mirrors: Vec<Mirror> = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let found = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("list") => one_line_style(&text),
+            Some("sources") => deb822_style(&text),
+            _ => Vec::new(),
+        };
+        for mirror in found {
+            if is_debian(&mirror.uri) && mirrors.iter().all(|known| known.uri != mirror.uri) {
+                mirrors.push(mirror);
+            }
+        }
+    }
+    mirrors
+}
+
+/// Only the main archive: that of security updates, of other vendors or of a fixed day lacks
+/// what is needed here.
+fn is_debian(uri: &str) -> bool {
+    !uri.starts_with("cdrom:") && uri.rsplit('/').next() == Some("debian")
+}
+
+/// `deb [signed-by=/keyring] http://host/debian suite component ...`
+fn one_line_style(text: &str) -> Vec<Mirror> {
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines
+        .filter_map(|line| one_line(line.strip_prefix("deb ")?.trim()))
+        .collect()
+}
+
+fn one_line(entry: &str) -> Option<Mirror> {
+    let (options, rest) = match entry.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => ("", entry),
+    };
+    let uri = rest.split_whitespace().next()?;
+    let keyring = options
+        .split_whitespace()
+        .find_map(|option| option.strip_prefix("signed-by="));
+    Some(mirror(uri, keyring))
+}
+
+/// Paragraphs of `Key: value` lines, `URIs` among them.
+fn deb822_style(text: &str) -> Vec<Mirror> {
+    text.split("\n\n").flat_map(paragraph).collect()
+}
+
+fn paragraph(text: &str) -> Vec<Mirror> {
+    let field = |name: &str| {
+        let fields = text.lines().filter_map(|line| line.split_once(':'));
+        let mut values = fields.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value.trim())
+    };
+    let packages = field("Types")
+        .unwrap_or_default()
+        .split_whitespace()
+        .any(|kind| kind == "deb");
+    if !packages || field("Enabled").is_some_and(|value| value.eq_ignore_ascii_case("no")) {
+        return Vec::new();
+    }
+    let keyring = field("Signed-By");
+    let uris = field("URIs").unwrap_or_default().split_whitespace();
+    uris.map(|uri| mirror(uri, keyring)).collect()
+}
+
+fn mirror(uri: &str, keyring: Option<&str>) -> Mirror {
+    // A key may also be named by its fingerprint or written out: only a file is of use here.
+    let keyring = keyring.filter(|name| name.starts_with('/') && !name.contains([' ', ',']));
+    Mirror {
+        uri: uri.trim_end_matches('/').to_owned(),
+        keyring: keyring.map(PathBuf::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found_in(name: &str, text: &str) -> Vec<Mirror> {
+        let etc = tempfile::tempdir().unwrap();
+        fs::create_dir(etc.path().join("sources.list.d")).unwrap();
+        fs::write(etc.path().join(name), text).unwrap();
+        configured(etc.path())
+    }
+
+    fn plain(uri: &str) -> Mirror {
+        Mirror {
+            uri: uri.to_owned(),
+            keyring: None,
+        }
+    }
+
+    #[test]
+    fn reads_the_one_line_style() {
+        let text = "# deb http://old.example/debian buster main\n\
+                    deb-src http://source.example/debian bookworm main\n\
+                    deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian/ bookworm main\n\
+                    deb http://mirror.example/debian bookworm-updates main # again\n\
+                    deb http://mirror.example/debian-security bookworm-security main\n\
+                    deb https://other.example/apt stable main\n";
+        let expected = [Mirror {
+            uri: "http://mirror.example/debian".into(),
+            keyring: Some("/k.gpg".into()),
+        }];
+        assert_eq!(found_in("sources.list", text), expected);
+        assert_eq!(found_in("sources.list.d/debian.list", text), expected);
+    }
+
+    #[test]
+    fn reads_the_deb822_style() {
+        let text = "Types: deb\n# a comment\nURIs: http://one.example/debian http://two.example/x\n\
+                    Suites: bookworm\nComponents: main\nSigned-By: /k.gpg\n\n\
+                    Types: deb\nURIs: http://off.example/debian\nEnabled: no\n\n\
+                    Types: deb-src\nURIs: http://src.example/debian\n";
+        let expected = Mirror {
+            uri: "http://one.example/debian".into(),
+            keyring: Some("/k.gpg".into()),
+        };
+        assert_eq!(found_in("sources.list.d/debian.sources", text), [expected]);
+    }
+
+    #[test]
+    fn a_key_written_out_is_no_keyring_file() {
+        let text = "Types: deb\nURIs: http://one.example/debian\nSigned-By:\n \
+                    -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n";
+        assert_eq!(
+            found_in("sources.list.d/x.sources", text),
+            [plain("http://one.example/debian")]
+        );
+    }
+
+    #[test]
+    fn other_files_and_other_archives_do_not_count() {
+        let line = "deb http://one.example/debian bookworm main\n";
+        assert_eq!(found_in("sources.list.d/debian.list.disabled", line), []);
+        assert_eq!(
+            found_in("sources.list", "deb http://one.example/ubuntu noble main\n"),
+            []
+        );
+        let day = "deb http://one.example/archive/debian/20250101T000000Z bookworm main\n";
+        assert_eq!(found_in("sources.list", day), []);
+    }
+
+    #[test]
+    fn the_default_is_always_among_the_candidates_and_once() {
+        let found = candidates();
+        assert_eq!(
+            found.iter().filter(|mirror| mirror.uri == DEFAULT).count(),
+            1
+        );
+    }
+}

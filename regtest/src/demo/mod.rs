@@ -1,0 +1,156 @@
+//! The demo: an AMP payment over three ways, none of which could carry it alone.
+
+mod proof;
+mod table;
+
+use std::time::{Duration, Instant};
+
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{Payment, PaymentFailureReason};
+use anyhow::{Result, ensure};
+
+use crate::api::amp_to;
+use crate::binaries::Binaries;
+use crate::network::{ChannelPlan, Network};
+
+pub use proof::{Shard, prove};
+
+/// Each of the six channels.
+pub const CAPACITY_SAT: u64 = 1_000_000;
+/// More than two of the ways can carry together, so that it takes all three.
+pub const AMOUNT_MSAT: u64 = 2_000_000_000;
+const MIDDLE: [&str; 3] = ["carol", "dave", "eve"];
+/// HTLCs of a finished payment leave the channels within a second or two.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs the demo and prints what happens.
+///
+/// # Errors
+/// If anything is not as it says.
+pub async fn run(binaries: Binaries) -> Result<()> {
+    let start = Instant::now();
+    println!("Starting bitcoind (regtest) and five nodes, opening six channels ...\n");
+    let mut network = three_ways(binaries).await?;
+    table::print_map();
+    let paid = pay(&network).await?;
+    table::print_paid(&network, &paid);
+    refused(&mut network).await?;
+    table::print_refused();
+    network.finish();
+    println!(
+        "Everything was checked. That took {} seconds.",
+        start.elapsed().as_secs()
+    );
+    Ok(())
+}
+
+/// Alice and Bob with three disjoint ways between them.
+pub async fn three_ways(binaries: Binaries) -> Result<Network> {
+    let names = ["alice", "bob", "carol", "dave", "eve"];
+    let network = Network::with_nodes(binaries, &names).await?;
+    let plans: Vec<ChannelPlan<'_>> = MIDDLE
+        .iter()
+        .flat_map(|middle| {
+            let first = ChannelPlan::new("alice", middle, CAPACITY_SAT);
+            [first, ChannelPlan::new(middle, "bob", CAPACITY_SAT)]
+        })
+        .collect();
+    network.open(&plans).await?;
+    Ok(network)
+}
+
+/// A payment that was made, with what it did to the balances.
+#[derive(Debug)]
+pub struct Paid {
+    pub payment: Payment,
+    pub shards: Vec<Shard>,
+    /// Own balances in the channels, in msat.
+    pub alice: Change,
+    pub bob: Change,
+}
+
+/// A balance before and after, in msat.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub before: u64,
+    pub after: u64,
+}
+
+/// Alice pays Bob's public key; everything about it is checked.
+pub async fn pay(network: &Network) -> Result<Paid> {
+    let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
+    let before = (alice.local_msat().await?, bob.local_msat().await?);
+    let request = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
+    let payment = network.pay("alice", &request).await?;
+    network.wait_settled(SETTLE_LIMIT).await?;
+
+    let shards = prove(&payment, &bob).await?;
+    ensure!(
+        shards.len() >= MIDDLE.len(),
+        "only {} shards arrived",
+        shards.len()
+    );
+    let alice = Change {
+        before: before.0,
+        after: alice.local_msat().await?,
+    };
+    let bob = Change {
+        before: before.1,
+        after: bob.local_msat().await?,
+    };
+    let fee = u64::try_from(payment.fee_msat)?;
+    ensure!(
+        bob.after == bob.before + AMOUNT_MSAT,
+        "Bob did not get the exact amount: {bob:?}"
+    );
+    ensure!(
+        alice.before == alice.after + AMOUNT_MSAT + fee,
+        "Alice did not pay exactly amount and fee ({fee} msat): {alice:?}"
+    );
+    network.check_balances().await?;
+    Ok(Paid {
+        payment,
+        shards,
+        alice,
+        bob,
+    })
+}
+
+/// Bob no longer accepts AMP from anybody: the same payment fails and moves nothing.
+pub async fn refused(network: &mut Network) -> Result<()> {
+    let status = network["bob"].stop().await?;
+    ensure!(
+        status.success(),
+        "Bob's node ended with {status} after SIGTERM"
+    );
+    network["bob"].set_raw("accept-amp", "false");
+    network.restart(&["bob"]).await?;
+    network.wait_usable().await?;
+
+    let before = balances(network).await?;
+    let request = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
+    let payment = network.pay_routed("alice", &request).await?;
+    let reason = payment.failure_reason();
+    ensure!(
+        payment.status() == PaymentStatus::Failed
+            && reason == PaymentFailureReason::FailureReasonIncorrectPaymentDetails,
+        "the payment should have failed with INCORRECT_PAYMENT_DETAILS, but it is {} with {}",
+        payment.status().as_str_name(),
+        reason.as_str_name(),
+    );
+    network.wait_settled(SETTLE_LIMIT).await?;
+    let after = balances(network).await?;
+    ensure!(
+        before == after,
+        "the refused payment moved money: {before:?}, then {after:?}"
+    );
+    Ok(())
+}
+
+async fn balances(network: &Network) -> Result<Vec<(String, u64)>> {
+    let mut balances = Vec::new();
+    for node in network.nodes() {
+        balances.push((node.name().to_owned(), node.api()?.local_msat().await?));
+    }
+    Ok(balances)
+}

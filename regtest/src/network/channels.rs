@@ -1,0 +1,195 @@
+//! Opening channels, and waiting until both ends can use them.
+
+use ampd::rpc::proto::lnrpc::channel_point::FundingTxid;
+use ampd::rpc::proto::lnrpc::{Channel, ChannelPoint, OpenChannelRequest};
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{AGREE_LIMIT, Network};
+use crate::api::bytes;
+use crate::wait::wait_for;
+
+/// What each node gets on chain beside the channels that it opens: fees, and the reserve that
+/// channels with anchors need at both ends.
+const RESERVE_SAT: u64 = 1_000_000;
+/// What opening one channel may cost on chain.
+const OPENING_FEE_SAT: u64 = 50_000;
+/// BOLT 7: a channel is announced six blocks deep.
+const ANNOUNCEMENT_DEPTH: u32 = 6;
+
+/// A channel to open.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelPlan<'a> {
+    pub from: &'a str,
+    pub to: &'a str,
+    pub capacity_sat: u64,
+    /// What the other end gets of it from the start.
+    pub push_sat: u64,
+    /// Not announced to others.
+    pub private: bool,
+}
+
+impl<'a> ChannelPlan<'a> {
+    /// A public channel with everything on the opener's side.
+    pub fn new(from: &'a str, to: &'a str, capacity_sat: u64) -> Self {
+        Self {
+            from,
+            to,
+            capacity_sat,
+            push_sat: 0,
+            private: false,
+        }
+    }
+
+    /// Gives the other end `sat` of it.
+    pub fn push(self, push_sat: u64) -> Self {
+        Self { push_sat, ..self }
+    }
+
+    /// Keeps it from the public.
+    pub fn private(self) -> Self {
+        Self {
+            private: true,
+            ..self
+        }
+    }
+}
+
+impl Network {
+    /// Funds the nodes, connects them, opens the channels and waits until they are usable at
+    /// both ends. Returns the channel points as `txid:index`, in the order of the plans.
+    ///
+    /// Others may learn of public channels only a moment later: see [`Network::pay_routed`].
+    pub async fn open(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
+        self.fund(plans).await?;
+        let mut points = Vec::new();
+        for plan in plans {
+            self.connect(plan.from, plan.to).await?;
+            points.push(self.open_one(plan).await?);
+        }
+        self.wait_broadcast(&points).await?;
+        self.mine(ANNOUNCEMENT_DEPTH).await?;
+        self.wait_usable().await?;
+        Ok(points)
+    }
+
+    /// One coin for each channel, since a coin can only be spent again when confirmed, and one
+    /// for the reserve of each node.
+    async fn fund(&self, plans: &[ChannelPlan<'_>]) -> Result<()> {
+        let mut outputs = Vec::new();
+        for node in self.running() {
+            let api = node.api()?;
+            outputs.push((api.address().await?, RESERVE_SAT));
+            for plan in plans.iter().filter(|plan| plan.from == node.name()) {
+                outputs.push((api.address().await?, plan.capacity_sat + OPENING_FEE_SAT));
+            }
+        }
+        self.bitcoind.fund(&outputs).await?;
+        self.mine(1).await?;
+        for node in self.running() {
+            let expected: u64 = plans
+                .iter()
+                .filter(|plan| plan.from == node.name())
+                .map(|plan| plan.capacity_sat + OPENING_FEE_SAT)
+                .sum();
+            self.wait_wallet(node.name(), expected + RESERVE_SAT)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the confirmed on-chain balance of a node is at least `sat`.
+    pub async fn wait_wallet(&self, name: &str, sat: u64) -> Result<()> {
+        let api = self[name].api()?;
+        wait_for(
+            &format!("{sat} sat in {name}'s wallet"),
+            AGREE_LIMIT,
+            async || {
+                let confirmed = api.wallet().await?.confirmed_balance;
+                ensure!(confirmed >= i64::try_from(sat)?, "it has {confirmed} sat");
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    async fn open_one(&self, plan: &ChannelPlan<'_>) -> Result<String> {
+        let request = OpenChannelRequest {
+            node_pubkey: bytes(self[plan.to].key())?,
+            local_funding_amount: i64::try_from(plan.capacity_sat)?,
+            push_sat: i64::try_from(plan.push_sat)?,
+            private: plan.private,
+            ..Default::default()
+        };
+        let mut lightning = self[plan.from].api()?.lightning;
+        let point = lightning.open_channel_sync(request).await;
+        let point = point
+            .with_context(|| format!("opening {plan:?}"))?
+            .into_inner();
+        point_text(&point)
+    }
+
+    async fn wait_broadcast(&self, points: &[String]) -> Result<()> {
+        wait_for("the funding transactions", AGREE_LIMIT, async || {
+            let mempool = self.bitcoind.mempool().await?;
+            let missing = points.iter().find(|point| {
+                let txid = point.split(':').next().unwrap_or_default();
+                mempool.iter().all(|known| known != txid)
+            });
+            missing.map_or(Ok(()), |point| bail!("{point} is not in the mempool"))
+        })
+        .await
+    }
+
+    /// Waits until each channel of each running node is active at this end and, if the other
+    /// end runs in this network, there too.
+    pub async fn wait_usable(&self) -> Result<()> {
+        for node in self.running() {
+            let what = format!("{}'s channels to be usable", node.name());
+            wait_for(&what, AGREE_LIMIT, async || {
+                let pending = node.api()?.pending().await?.pending_open_channels.len();
+                ensure!(pending == 0, "{pending} are not open yet");
+                let channels = node.api()?.channels().await?;
+                let idle = channels.iter().find(|channel| !channel.active);
+                idle.map_or(Ok(()), |channel| {
+                    bail!("{} is inactive", self.describe(channel))
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// A channel in words, from the view of one end.
+    pub(crate) fn describe(&self, channel: &Channel) -> String {
+        let peer = self
+            .nodes()
+            .find(|node| node.key() == channel.remote_pubkey);
+        let peer = peer.map_or(channel.remote_pubkey.as_str(), |node| node.name());
+        format!("the channel {} with {peer}", channel.channel_point)
+    }
+}
+
+/// `txid:index`, as channel lists have it.
+fn point_text(point: &ChannelPoint) -> Result<String> {
+    let txid = match point
+        .funding_txid
+        .as_ref()
+        .context("a channel point without txid")?
+    {
+        FundingTxid::FundingTxidStr(txid) => txid.clone(),
+        FundingTxid::FundingTxidBytes(bytes) => {
+            use bitcoin::hashes::Hash;
+            bitcoin::Txid::from_slice(bytes)?.to_string()
+        }
+    };
+    Ok(format!("{txid}:{}", point.output_index))
+}
+
+/// The reverse of `txid:index`.
+pub fn parse_point(text: &str) -> Result<ChannelPoint> {
+    let (txid, index) = text.split_once(':').context("not of the form txid:index")?;
+    Ok(ChannelPoint {
+        funding_txid: Some(FundingTxid::FundingTxidStr(txid.to_owned())),
+        output_index: index.parse()?,
+    })
+}

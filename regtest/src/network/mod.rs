@@ -1,0 +1,197 @@
+//! A bitcoind and any number of nodes, with channels between them.
+
+pub mod channels;
+mod money;
+
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
+use anyhow::{Result, ensure};
+use futures_util::future::try_join_all;
+
+use crate::binaries::Binaries;
+use crate::bitcoind::Bitcoind;
+use crate::node::Node;
+use crate::places::Scratch;
+use crate::wait::wait_for;
+
+pub use channels::ChannelPlan;
+
+/// How long the nodes may take to agree on something: blocks, connections, channels.
+pub(crate) const AGREE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A running network. Dropping it ends all processes and removes all files; before that it shows
+/// the last log lines of all nodes, unless [`Network::finish`] said that all went well.
+#[derive(Debug)]
+pub struct Network {
+    nodes: BTreeMap<String, Node>,
+    pub bitcoind: Bitcoind,
+    binaries: Binaries,
+    went_well: bool,
+    // Last, because fields are dropped in order: the directories go after the processes.
+    scratch: Scratch,
+}
+
+impl Network {
+    /// Starts bitcoind; no node yet.
+    pub async fn start(binaries: Binaries) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let bitcoind = Bitcoind::start(&scratch.path().join("bitcoind")).await?;
+        Ok(Self {
+            nodes: BTreeMap::new(),
+            bitcoind,
+            binaries,
+            went_well: false,
+            scratch,
+        })
+    }
+
+    /// A network with these nodes, all of which accept AMP payments from anybody.
+    pub async fn with_nodes(binaries: Binaries, names: &[&str]) -> Result<Self> {
+        let mut network = Self::start(binaries).await?;
+        let mut nodes = Vec::new();
+        for name in names {
+            let mut node = network.prepare(name)?;
+            node.set_raw("accept-amp", "true");
+            nodes.push(node);
+        }
+        network.add(nodes).await?;
+        Ok(network)
+    }
+
+    /// A node that does not run yet; change its config, then [`Network::add`] it.
+    pub fn prepare(&self, name: &str) -> Result<Node> {
+        Node::new(
+            name,
+            &self.scratch.path().join(name),
+            &self.binaries,
+            &self.bitcoind,
+        )
+    }
+
+    /// Starts nodes, all at the same time.
+    pub async fn add(&mut self, nodes: Vec<Node>) -> Result<()> {
+        for node in try_join_all(nodes.into_iter().map(started)).await? {
+            self.nodes.insert(node.name().to_owned(), node);
+        }
+        Ok(())
+    }
+
+    /// The nodes by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// The programs that run.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// Mines and waits until every running node knows the new tip.
+    pub async fn mine(&self, blocks: u32) -> Result<()> {
+        self.bitcoind.mine(blocks).await?;
+        self.wait_synced().await
+    }
+
+    /// Waits until every running node is at bitcoind's tip.
+    pub async fn wait_synced(&self) -> Result<()> {
+        let height = self.bitcoind.height().await?;
+        for node in self.running() {
+            let what = format!("{} at height {height}", node.name());
+            wait_for(&what, AGREE_LIMIT, async || {
+                let info = node.api()?.info().await?;
+                ensure!(
+                    info.block_height >= height,
+                    "it is at {}",
+                    info.block_height
+                );
+                ensure!(info.synced_to_chain, "it says it is not synced");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Connects two nodes and waits until the connection stands.
+    pub async fn connect(&self, from: &str, to: &str) -> Result<()> {
+        let (api, peer) = (self[from].api()?, &self[to]);
+        let what = format!("{from} connected to {to}");
+        wait_for(&what, AGREE_LIMIT, async || {
+            let addr = LightningAddress {
+                pubkey: peer.key().to_owned(),
+                host: peer.peer_address(),
+            };
+            let request = ConnectPeerRequest {
+                addr: Some(addr),
+                perm: true,
+                timeout: 10,
+            };
+            match api.lightning.clone().connect_peer(request).await {
+                Err(error) if !error.message().contains("already connected") => Err(error.into()),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// `kill -9` to all of these at once.
+    pub fn kill(&mut self, names: &[&str]) -> Result<()> {
+        names.iter().try_for_each(|name| self[*name].kill())
+    }
+
+    /// Starts these again, all at the same time.
+    pub async fn restart(&mut self, names: &[&str]) -> Result<()> {
+        let nodes = names.iter().filter_map(|name| self.nodes.remove(*name));
+        let nodes = nodes.collect();
+        self.add(nodes).await
+    }
+
+    /// Ends it without showing logs: all went well.
+    pub fn finish(mut self) {
+        self.went_well = true;
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes().filter(|node| node.is_running())
+    }
+}
+
+async fn started(mut node: Node) -> Result<Node> {
+    node.start().await?;
+    Ok(node)
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if !self.went_well {
+            for node in self.nodes() {
+                eprintln!("{}: {}", node.name(), node.log_tail());
+            }
+        }
+    }
+}
+
+/// # Panics
+/// If there is no node of this name: the test itself is wrong then.
+impl Index<&str> for Network {
+    type Output = Node;
+
+    fn index(&self, name: &str) -> &Node {
+        self.nodes
+            .get(name)
+            .unwrap_or_else(|| panic!("the network has no node {name:?}"))
+    }
+}
+
+/// # Panics
+/// If there is no node of this name: the test itself is wrong then.
+impl IndexMut<&str> for Network {
+    fn index_mut(&mut self, name: &str) -> &mut Node {
+        self.nodes
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("the network has no node {name:?}"))
+    }
+}

@@ -1,0 +1,102 @@
+//! Paying, and checking that no msat is lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{Channel, Payment, PaymentFailureReason};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Result, bail, ensure};
+
+use super::{AGREE_LIMIT, Network};
+use crate::wait::{Hopeless, wait_for};
+
+impl Network {
+    /// Pays, and again as long as there is no route: until the payer has heard of all channels.
+    /// Returns the payment's last state: succeeded, or failed for another reason.
+    pub async fn pay_routed(&self, payer: &str, request: &SendPaymentRequest) -> Result<Payment> {
+        let api = self[payer].api()?;
+        wait_for("a route", AGREE_LIMIT, async || {
+            let paid = api.pay(request.clone()).await;
+            let payment = paid.map_err(|error| Hopeless(format!("{payer} cannot pay: {error}")))?;
+            let reason = payment.failure_reason();
+            ensure!(
+                reason != PaymentFailureReason::FailureReasonNoRoute,
+                "{payer} knows no route"
+            );
+            Ok(payment)
+        })
+        .await
+    }
+
+    /// As [`Network::pay_routed`], and it must succeed.
+    pub async fn pay(&self, payer: &str, request: &SendPaymentRequest) -> Result<Payment> {
+        let payment = self.pay_routed(payer, request).await?;
+        if payment.status() != PaymentStatus::Succeeded {
+            bail!(
+                "{payer}'s payment failed: {}",
+                payment.failure_reason().as_str_name()
+            );
+        }
+        Ok(payment)
+    }
+
+    /// Waits until no channel of a running node holds an HTLC.
+    pub async fn wait_settled(&self, limit: Duration) -> Result<()> {
+        for node in self.running() {
+            wait_for(
+                &format!("{}'s HTLCs to end", node.name()),
+                limit,
+                async || {
+                    for channel in node.api()?.channels().await? {
+                        let held = channel.pending_htlcs.len();
+                        ensure!(held == 0, "{held} HTLCs on {}", self.describe(&channel));
+                    }
+                    Ok(())
+                },
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Checks that both ends of each channel tell the same balances, to the satoshi for each
+    /// channel and to the msat for the sum. Nothing may be in flight. Returns the sum of all
+    /// nodes' own balances in msat, which payments must not change.
+    pub async fn check_balances(&self) -> Result<u64> {
+        let (mut ends, mut local, mut remote) = (BTreeMap::new(), 0, 0);
+        for node in self.running() {
+            let balance = node.api()?.balance().await?;
+            local += balance.local_balance.unwrap_or_default().msat;
+            remote += balance.remote_balance.unwrap_or_default().msat;
+            for channel in node.api()?.channels().await? {
+                let known: &mut Vec<Channel> =
+                    ends.entry(channel.channel_point.clone()).or_default();
+                known.push(channel);
+            }
+        }
+        for (point, ends) in ends {
+            check_ends(&point, &ends)?;
+        }
+        ensure!(
+            local == remote,
+            "all nodes together say that they have {local} msat, but their peers say {remote}"
+        );
+        Ok(local)
+    }
+}
+
+fn check_ends(point: &str, ends: &[Channel]) -> Result<()> {
+    let [one, other] = ends else {
+        bail!("the channel {point} is open at {} of its ends", ends.len());
+    };
+    ensure!(
+        one.local_balance == other.remote_balance && one.remote_balance == other.local_balance,
+        "the ends of the channel {point} do not agree: {} and {} sat, or {} and {} sat",
+        one.local_balance,
+        one.remote_balance,
+        other.remote_balance,
+        other.local_balance,
+    );
+    Ok(())
+}

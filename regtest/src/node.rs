@@ -1,0 +1,294 @@
+//! One ampd: its data directory, its config file, its process, its gRPC client.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use ampd::rpc::TOKEN_FILE;
+use anyhow::{Context, Result, bail};
+
+use crate::api::Api;
+use crate::binaries::Binaries;
+use crate::bitcoind::Bitcoind;
+use crate::ports::free_port;
+use crate::process::{self, Finished, Process};
+use crate::wait::{Hopeless, wait_for};
+
+/// A node with many channels on a loaded machine, which has to read its state and catch up.
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// ampd writes the address that it really listens on into this file of its network directory.
+const RPC_ADDRESS_FILE: &str = "rpc.address";
+/// How often to start with another port when somebody else took the chosen one.
+const PORT_ATTEMPTS: usize = 5;
+
+/// An ampd on regtest. Dropping it kills it; its directory belongs to the caller.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    dir: PathBuf,
+    exe: PathBuf,
+    /// Key and value in TOML.
+    config: BTreeMap<String, String>,
+    port: u16,
+    running: Option<Running>,
+    key: String,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    address: String,
+    api: Api,
+}
+
+impl Node {
+    /// Prepares a node in `dir` that uses `bitcoind`; it does not run yet.
+    pub fn new(name: &str, dir: &Path, binaries: &Binaries, bitcoind: &Bitcoind) -> Result<Self> {
+        let mut node = Self::without_bitcoind(name, dir, binaries)?;
+        node.use_bitcoind(bitcoind);
+        Ok(node)
+    }
+
+    /// Prepares a node that does not know where its bitcoind is.
+    pub fn without_bitcoind(name: &str, dir: &Path, binaries: &Binaries) -> Result<Self> {
+        fs::create_dir_all(dir)?;
+        let mut node = Self {
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            exe: binaries.ampd.clone(),
+            config: BTreeMap::new(),
+            port: free_port()?,
+            running: None,
+            key: String::new(),
+        };
+        node.set("network", "regtest");
+        node.set("data-dir", &dir.display().to_string());
+        node.set("alias", name);
+        node.set("rpc-listen", "127.0.0.1:0");
+        node.set("chain-poll-interval", "100ms");
+        node.set("log-level", "debug");
+        Ok(node)
+    }
+
+    /// Sets the keys by which it finds this bitcoind.
+    pub fn use_bitcoind(&mut self, bitcoind: &Bitcoind) {
+        self.set("bitcoind-rpc-address", &bitcoind.rpc_address());
+        self.set("bitcoind-rpc-user", bitcoind.rpc_user());
+        self.set("bitcoind-rpc-password", bitcoind.rpc_password());
+    }
+
+    /// Sets a key of the config file to a text, from the next start on.
+    pub fn set(&mut self, key: &str, text: &str) {
+        self.config.insert(key.to_owned(), format!("{text:?}"));
+    }
+
+    /// Sets a key of the config file to a number, a switch or a list, written as in TOML.
+    pub fn set_raw(&mut self, key: &str, value: &str) {
+        self.config.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// If it ends or does not answer in time; the text holds its last log lines.
+    pub async fn start(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            bail!("{} runs already", self.name);
+        }
+        for _ in 1..PORT_ATTEMPTS {
+            match self.start_once().await {
+                // A node that others know must keep its port: then the port is only free late.
+                Err(error) if port_is_taken(&error) && self.key.is_empty() => {
+                    self.port = free_port()?;
+                }
+                Err(error) if port_is_taken(&error) => {}
+                other => return other,
+            }
+        }
+        self.start_once().await
+    }
+
+    async fn start_once(&mut self) -> Result<()> {
+        self.write_config()?;
+        // Else the address of the previous run would be taken for that of this one.
+        let address_file = self.network_dir().join(RPC_ADDRESS_FILE);
+        if address_file.exists() {
+            fs::remove_file(&address_file)?;
+        }
+        let mut process = Process::start(&self.name, self.command(), &self.log())?;
+        let what = format!("{} to answer", self.name);
+        let ready = wait_for(&what, START_LIMIT, async || {
+            if let Some(status) = process.ended()? {
+                return Err(Hopeless(format!("it ended: {status}")).into());
+            }
+            self.ask_for_readiness().await
+        });
+        let (address, api, key) = match ready.await {
+            Ok(ready) => ready,
+            Err(error) => bail!("{error:#}\n{}", process.log_tail()),
+        };
+        if !self.key.is_empty() && self.key != key {
+            bail!(
+                "{} came back as another node: {key} instead of {}",
+                self.name,
+                self.key
+            );
+        }
+        self.key = key;
+        self.running = Some(Running {
+            process,
+            address,
+            api,
+        });
+        Ok(())
+    }
+
+    async fn ask_for_readiness(&self) -> Result<(String, Api, String)> {
+        let read = |name: &str| {
+            let file = self.network_dir().join(name);
+            fs::read_to_string(&file).with_context(|| format!("no {} yet", file.display()))
+        };
+        let address = read(RPC_ADDRESS_FILE)?.trim().to_owned();
+        let api = Api::new(&address, Some(&read(TOKEN_FILE)?))?;
+        let info = api.info().await?;
+        if !info.synced_to_chain {
+            bail!(
+                "it is at height {} and not synced to the chain",
+                info.block_height
+            );
+        }
+        Ok((address, api, info.identity_pubkey))
+    }
+
+    /// How ampd is started on this directory; [`Node::write_config`] belongs before it.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.exe);
+        command.arg("--config").arg(self.config_file());
+        // The variables of whoever runs the tests would go before the config file.
+        let names = env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.to_string_lossy().starts_with("AMPD_")) {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Writes the config file as it is set now.
+    pub fn write_config(&mut self) -> Result<()> {
+        let listen = format!("[\"127.0.0.1:{}\"]", self.port);
+        self.config.insert("listen".to_owned(), listen);
+        let lines = self
+            .config
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}\n"));
+        Ok(fs::write(self.config_file(), lines.collect::<String>())?)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
+        self.running
+            .take()
+            .map_or(Ok(()), |mut running| running.process.kill())
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub async fn stop(&mut self) -> Result<ExitStatus> {
+        let mut running = self.running.take().context("it does not run")?;
+        running.process.terminate(STOP_LIMIT).await
+    }
+
+    /// Waits until it ends by itself, for example after StopDaemon.
+    pub async fn wait_for_end(&mut self) -> Result<ExitStatus> {
+        let mut running = self.running.take().context("it does not run")?;
+        running.process.wait(STOP_LIMIT).await
+    }
+
+    /// Runs ampd on this directory until it ends by itself: a start that must fail.
+    ///
+    /// # Errors
+    /// If it goes on to run.
+    pub async fn run_to_end(&mut self) -> Result<Finished> {
+        self.write_config()?;
+        let mut command = self.command();
+        // Whoever asks for backtraces of panics still gets one line for a wrong config.
+        command.env("RUST_BACKTRACE", "1");
+        process::run(&self.name, command, STOP_LIMIT).await
+    }
+
+    /// Its client.
+    ///
+    /// # Errors
+    /// If the node does not run.
+    pub fn api(&self) -> Result<Api> {
+        Ok(self.running()?.api.clone())
+    }
+
+    /// `host:port` of its RPC, which changes with each start.
+    pub fn rpc_address(&self) -> Result<&str> {
+        Ok(&self.running()?.address)
+    }
+
+    fn running(&self) -> Result<&Running> {
+        self.running
+            .as_ref()
+            .with_context(|| format!("{} does not run", self.name))
+    }
+
+    /// Whether it was started and not stopped or killed by us.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Its name for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its public key in hex; empty before its first start.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// `host:port` for peers, the same at each start.
+    pub fn peer_address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The directory of its files on its network.
+    pub fn network_dir(&self) -> PathBuf {
+        let network = self
+            .config
+            .get("network")
+            .map(|text| text.trim_matches('"'));
+        self.dir.join(network.unwrap_or_default())
+    }
+
+    /// Its config file.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.join("ampd.toml")
+    }
+
+    /// What it wrote to stdout and stderr in all its runs.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("ampd.log")
+    }
+
+    /// Its last log lines, for a failure text.
+    pub fn log_tail(&self) -> String {
+        process::log_tail(&self.log())
+    }
+}
+
+fn port_is_taken(error: &anyhow::Error) -> bool {
+    format!("{error:#}")
+        .to_lowercase()
+        .contains("address already in use")
+}

@@ -1,0 +1,237 @@
+//! One child process: its own process group, its output in a log file, dead when dropped.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::NamedTempFile;
+
+use crate::wait::wait_for;
+use crate::watchdog;
+
+/// How many lines of a log are shown when something failed.
+const TAIL_LINES: usize = 30;
+
+/// A running child and its log. Dropping it kills its whole process group.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    status: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `command`; what it writes to stdout and stderr is appended to `log`.
+    pub fn start(name: &str, command: Command, log: &Path) -> Result<Self> {
+        let out = OpenOptions::new().create(true).append(true).open(log);
+        let out = out.with_context(|| format!("cannot open the log file {}", log.display()))?;
+        Self::spawn(name, command, log, (out.try_clone()?, out))
+    }
+
+    fn spawn(name: &str, mut command: Command, log: &Path, out: (File, File)) -> Result<Self> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.0)
+            .stderr(out.1)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        watchdog::watch_group(child.id());
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log: log.to_owned(),
+            status: None,
+        })
+    }
+
+    /// The process id, which is that of its group, too.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, or `None` while it runs. Does not wait.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait()?;
+            if self.status.is_some() {
+                watchdog::forget_group(self.id());
+            }
+        }
+        Ok(self.status)
+    }
+
+    /// `kill -9`, then waits until it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        if self.ended()?.is_none() {
+            self.signal(Signal::KILL)?;
+            self.status = Some(self.child.wait()?);
+            watchdog::forget_group(self.id());
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, then waits until it is gone.
+    ///
+    /// # Errors
+    /// If it still runs after `limit`; it is left running.
+    pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
+        if self.ended()?.is_none() {
+            self.signal(Signal::TERM)?;
+        }
+        self.wait(limit).await
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// If it still runs after `limit`; the text holds its last log lines.
+    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let what = format!("{} to end", self.name);
+        let end = wait_for(&what, limit, async || {
+            self.ended()?.ok_or_else(|| anyhow!("it still runs"))
+        });
+        end.await
+            .map_err(|error| anyhow!("{error:#}\n{}", self.log_tail()))
+    }
+
+    /// Its last log lines under a heading, for a failure text.
+    pub fn log_tail(&self) -> String {
+        log_tail(&self.log)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) else {
+            bail!("{} has the impossible process id {}", self.name, self.id());
+        };
+        kill_process_group(pid, signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+}
+
+/// The last lines of a log under a heading, for a failure text.
+pub fn log_tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+    format!(
+        "last lines of {}:\n    {}",
+        log.display(),
+        tail.join("\n    ")
+    )
+}
+
+/// A program that has ended, and what it wrote.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a program that is expected to end by itself.
+///
+/// # Errors
+/// If it still runs after `limit`; then it is killed.
+pub async fn run(name: &str, command: Command, limit: Duration) -> Result<Finished> {
+    let (out, err) = (NamedTempFile::new()?, NamedTempFile::new()?);
+    let files = (out.reopen()?, err.reopen()?);
+    let status = Process::spawn(name, command, err.path(), files)?
+        .wait(limit)
+        .await?;
+    let (stdout, stderr) = (
+        fs::read_to_string(out.path())?,
+        fs::read_to_string(err.path())?,
+    );
+    Ok(Finished {
+        status,
+        stdout,
+        stderr,
+    })
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, dir: &Path) -> Process {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Process::start("shell", command, &dir.join("log")).unwrap()
+    }
+
+    /// Whether a process with this id exists (and is not a zombie).
+    fn lives(pid: u32) -> bool {
+        let output = Command::new("ps")
+            .args(["-o", "stat=", "-p", &pid.to_string()])
+            .output();
+        let output = output.unwrap().stdout;
+        !output.is_empty() && !output.starts_with(b"Z")
+    }
+
+    #[tokio::test]
+    async fn a_drop_kills_the_whole_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let process = shell("sleep 1000 & echo $!; wait", dir.path());
+        let grandchild = wait_for("the grandchild", Duration::from_secs(5), async || {
+            Ok(fs::read_to_string(dir.path().join("log"))?
+                .trim()
+                .parse::<u32>()?)
+        });
+        let grandchild = grandchild.await.unwrap();
+        assert!(lives(grandchild));
+        drop(process);
+        let gone = wait_for("its death", Duration::from_secs(5), async || {
+            anyhow::ensure!(!lives(grandchild), "it lives");
+            Ok(())
+        });
+        gone.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn terminate_returns_the_exit_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = shell(
+            "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done",
+            dir.path(),
+        );
+        let up = wait_for("the trap", Duration::from_secs(5), async || {
+            anyhow::ensure!(process.log_tail().contains("up"), "not up");
+            Ok(())
+        });
+        up.await.unwrap();
+        let status = process.terminate(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(status.code(), Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_does_not_end_is_reported_with_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = shell("echo stubborn; sleep 1000", dir.path());
+        let error = process.wait(Duration::from_millis(200)).await.unwrap_err();
+        assert!(format!("{error:#}").contains("stubborn"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ends_is_returned_with_what_it_wrote() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo yes; echo no >&2; exit 3"]);
+        let finished = run("shell", command, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(finished.status.code(), Some(3));
+        assert_eq!(
+            (finished.stdout.as_str(), finished.stderr.as_str()),
+            ("yes\n", "no\n")
+        );
+    }
+}

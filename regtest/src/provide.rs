@@ -1,0 +1,98 @@
+//! Finds bitcoind on this machine, or provides it.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::debian;
+
+/// Names the bitcoind to use.
+const VARIABLE: &str = "BITCOIND_EXE";
+
+/// How to start bitcoind: the program and the arguments that come before bitcoind's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BitcoindExe {
+    pub(crate) program: PathBuf,
+    pub(crate) leading: Vec<OsString>,
+}
+
+impl BitcoindExe {
+    /// Finds it: the environment variable `BITCOIND_EXE`, then PATH, then the cache under cargo's
+    /// target directory, which is filled from Debian's archive if this machine can do that.
+    ///
+    /// Several processes may ask at once. The first time this takes some ten seconds.
+    ///
+    /// # Errors
+    /// Says what to install and which variable to set.
+    pub fn find() -> Result<Self> {
+        if let Some(named) = env::var_os(VARIABLE).filter(|named| !named.is_empty()) {
+            let program = PathBuf::from(named);
+            if !program.is_file() {
+                bail!(
+                    "{VARIABLE} names {}, which is not a file",
+                    program.display()
+                );
+            }
+            return Ok(Self::plain(program));
+        }
+        if let Some(program) = on_path("bitcoind", &env::var_os("PATH").unwrap_or_default()) {
+            return Ok(Self::plain(program));
+        }
+        debian::provide().with_context(|| {
+            format!(
+                "no bitcoind: install Bitcoin Core or Bitcoin Knots (29 or later) so that \
+                 `bitcoind` is on PATH, or let {VARIABLE} name the program"
+            )
+        })
+    }
+
+    /// The start of a command line.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.leading);
+        command
+    }
+
+    fn plain(program: PathBuf) -> Self {
+        Self {
+            program,
+            leading: Vec::new(),
+        }
+    }
+}
+
+/// The first file of this name in a list of directories like PATH.
+pub(crate) fn on_path(name: &str, path: &OsString) -> Option<PathBuf> {
+    env::split_paths(path)
+        .map(|dir| dir.join(name))
+        .find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn only_an_executable_file_counts_as_found_on_the_path() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(first.path().join("bitcoind"), "no program").unwrap();
+        let program = second.path().join("bitcoind");
+        fs::write(&program, "#!/bin/sh").unwrap();
+        let path = env::join_paths([first.path(), second.path()]).unwrap();
+        assert_eq!(on_path("bitcoind", &path), None);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(on_path("bitcoind", &path), Some(program));
+    }
+}

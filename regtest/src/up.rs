@@ -1,0 +1,106 @@
+//! A network to play with, until Ctrl-C.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::binaries::Binaries;
+use crate::network::{ChannelPlan, Network};
+
+const NAMES: [&str; 8] = [
+    "alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi",
+];
+const CAPACITY_SAT: u64 = 5_000_000;
+/// Often enough to see a channel or a payment confirm, seldom enough not to disturb.
+const BLOCK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Keeps `count` nodes running in a chain of channels that both ends can pay over.
+pub async fn run(binaries: Binaries, count: usize) -> Result<()> {
+    let most = NAMES.len();
+    ensure!(
+        (1..=most).contains(&count),
+        "--nodes takes 1 to {most}, not {count}"
+    );
+    let names = &NAMES[..count];
+    println!("Starting bitcoind (regtest) and {count} nodes ...");
+    let network = Network::with_nodes(binaries, names).await?;
+    let plans: Vec<ChannelPlan<'_>> = names
+        .windows(2)
+        .map(|pair| ChannelPlan::new(pair[0], pair[1], CAPACITY_SAT).push(CAPACITY_SAT / 2))
+        .collect();
+    network.open(&plans).await?;
+    print_help(&network)?;
+    mine_until_told_to_stop(&network).await?;
+    network.finish();
+    Ok(())
+}
+
+fn print_help(network: &Network) -> Result<()> {
+    for node in network.nodes() {
+        println!("\n{} {}", node.name(), node.key());
+        println!("  peers reach it at {}@{}", node.key(), node.peer_address());
+        println!("  log               {}", node.log().display());
+        println!("  {} getinfo", command_line(network, node.name())?);
+    }
+    println!(
+        "\nEach node has a channel with the next one, and accepts AMP. For example:\n  {} \
+         sendpayment --dest=<key of another node> --amt=1000 --amp",
+        command_line(network, "alice")?
+    );
+    println!(
+        "\nA block is mined every {} s, and when you press Enter. Ctrl-C ends all.",
+        BLOCK_INTERVAL.as_secs()
+    );
+    Ok(())
+}
+
+/// ampcli with all flags that it needs to reach this node.
+fn command_line(network: &Network, name: &str) -> Result<String> {
+    let node = &network[name];
+    Ok(format!(
+        "{} --network=regtest --rpcserver={} --datadir={}",
+        network.binaries().ampcli.display(),
+        node.rpc_address()?,
+        node.dir().display(),
+    ))
+}
+
+async fn mine_until_told_to_stop(network: &Network) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut ticks = interval(BLOCK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut keys = enter_keys();
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+            _ = ticks.tick() => {}
+            Some(()) = keys.recv() => {}
+        }
+        network
+            .mine(1)
+            .await
+            .context("a node or bitcoind is gone")?;
+        println!("mined block {}", network.bitcoind.height().await?);
+    }
+    println!("\nStopping.");
+    Ok(())
+}
+
+/// A message for each line from the terminal; without a terminal there are none.
+fn enter_keys() -> mpsc::UnboundedReceiver<()> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    // A thread of its own, since a read from the terminal cannot be given up.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            if line.is_err() || sender.send(()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,124 @@
+//! Closing channels: what is in them arrives in the on-chain wallets.
+
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use ampd::rpc::proto::lnrpc::channel_close_summary::ClosureType;
+use anyhow::{Context, Result, ensure};
+use regtest::network::channels::parse_point;
+use regtest::network::{ChannelPlan, Network};
+use regtest::wait::wait_for;
+
+use crate::binaries;
+
+const CAPACITY_SAT: u64 = 1_000_000;
+const PUSHED_SAT: u64 = 400_000;
+/// Transactions of a channel that was closed by force, at regtest's fee rates.
+const MOST_FEES_SAT: u64 = 30_000;
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn both_ways_to_close_bring_the_balances_on_chain() -> Result<()> {
+    let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
+    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(PUSHED_SAT);
+    let points = network.open(&[plan, plan]).await?;
+
+    let before = on_chain(&network).await?;
+    close(&network, "alice", &points[0], false).await?;
+    network.mine(6).await?;
+    wait_closed(&network, 1, ClosureType::CooperativeClose).await?;
+    let after = on_chain(&network).await?;
+    // The opener pays the closing fee.
+    assert_eq!(after.1, before.1 + PUSHED_SAT);
+    assert_gain(before.0, after.0, CAPACITY_SAT - PUSHED_SAT);
+
+    let before = after;
+    close(&network, "alice", &points[1], true).await?;
+    mine_until_swept(&network).await?;
+    let after = on_chain(&network).await?;
+    assert_gain(before.0, after.0, CAPACITY_SAT - PUSHED_SAT);
+    assert_gain(before.1, after.1, PUSHED_SAT);
+    let closed = network["alice"].api()?.closed().await?.channels;
+    let forced = closed
+        .iter()
+        .filter(|one| one.close_type() == ClosureType::LocalForceClose);
+    assert_eq!(forced.count(), 1);
+    network.finish();
+    Ok(())
+}
+
+/// Asks for it and waits until the closing transaction is in the mempool.
+async fn close(network: &Network, name: &str, point: &str, force: bool) -> Result<()> {
+    let request = CloseChannelRequest {
+        channel_point: Some(parse_point(point)?),
+        force,
+        ..Default::default()
+    };
+    let mut lightning = network[name].api()?.lightning;
+    let mut updates = lightning.close_channel(request).await?.into_inner();
+    updates
+        .message()
+        .await?
+        .context("the node says nothing about the closing")?;
+    wait_for("the closing transaction", LIMIT, async || {
+        ensure!(
+            !network.bitcoind.mempool().await?.is_empty(),
+            "the mempool is empty"
+        );
+        Ok(())
+    })
+    .await
+}
+
+async fn wait_closed(network: &Network, count: usize, kind: ClosureType) -> Result<()> {
+    for node in network.nodes() {
+        wait_for(
+            &format!("{} to see it closed", node.name()),
+            LIMIT,
+            async || {
+                let closed = node.api()?.closed().await?.channels;
+                ensure!(closed.len() == count, "{} are closed", closed.len());
+                ensure!(
+                    closed.iter().all(|one| one.close_type() == kind),
+                    "closed as {closed:?}"
+                );
+                Ok(())
+            },
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The closer must wait some 144 blocks for its part; every claim needs a block of its own.
+async fn mine_until_swept(network: &Network) -> Result<()> {
+    wait_for("both parts to be swept", LIMIT, async || {
+        network.mine(6).await?;
+        for node in network.nodes() {
+            let pending = node.api()?.pending().await?;
+            let closing = pending.pending_force_closing_channels.len();
+            let waiting = pending.waiting_close_channels.len();
+            ensure!(
+                closing + waiting == 0,
+                "{} is closing: {pending:?}",
+                node.name()
+            );
+        }
+        Ok(())
+    })
+    .await?;
+    network.mine(6).await
+}
+
+/// Confirmed balances of Alice's and Bob's wallets.
+async fn on_chain(network: &Network) -> Result<(u64, u64)> {
+    let alice = network["alice"].api()?.wallet().await?.confirmed_balance;
+    let bob = network["bob"].api()?.wallet().await?.confirmed_balance;
+    Ok((u64::try_from(alice)?, u64::try_from(bob)?))
+}
+
+#[track_caller]
+fn assert_gain(before: u64, after: u64, most: u64) {
+    let range = before + most - MOST_FEES_SAT..=before + most;
+    assert!(range.contains(&after), "{after} sat is not in {range:?}");
+}

@@ -1,0 +1,18 @@
+//! Real nodes on a real chain: ampd processes, bitcoind on regtest, money that moves.
+
+mod amp;
+mod bolt11;
+mod close;
+mod crash;
+mod one_node;
+
+use std::time::Duration;
+
+use regtest::binaries::Binaries;
+
+/// HTLCs of a finished payment leave the channels within a second or two.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+
+fn binaries() -> Binaries {
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+}

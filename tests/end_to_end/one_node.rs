@@ -1,0 +1,107 @@
+//! What one node owes its owner: one process per directory, no strangers, a clean stop.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use ampd::rpc::proto::lnrpc::{SendCoinsRequest, StopRequest};
+use anyhow::{Context, Result, ensure};
+use regtest::api::{Api, amp_to};
+use regtest::network::Network;
+use regtest::node::Node;
+use tonic::Code;
+
+use crate::binaries;
+
+#[tokio::test]
+async fn one_node_keeps_its_directory_and_its_token_to_itself_and_stops_cleanly() -> Result<()> {
+    let mut network = Network::with_nodes(binaries(), &["alice"]).await?;
+    a_second_process_is_refused(&mut network).await?;
+    strangers_get_nothing(&network["alice"]).await?;
+    ampcli_reaches_it(&network)?;
+    it_outlives_bitcoind(&mut network).await?;
+
+    let alice = &mut network["alice"];
+    alice.api()?.lightning.stop_daemon(StopRequest {}).await?;
+    let status = alice.wait_for_end().await?;
+    ensure!(status.success(), "ended with {status} after StopDaemon");
+    network.restart(&["alice"]).await?;
+    let status = network["alice"].stop().await?;
+    ensure!(status.success(), "ended with {status} after SIGTERM");
+    network.finish();
+    Ok(())
+}
+
+async fn a_second_process_is_refused(network: &mut Network) -> Result<()> {
+    let mut twin = network.prepare("alice")?;
+    let refused = twin.run_to_end().await?;
+    assert!(!refused.status.success());
+    assert!(
+        refused.stderr.contains("in use by another ampd"),
+        "{}",
+        refused.stderr
+    );
+    let directory = twin.network_dir().display().to_string();
+    assert!(refused.stderr.contains(&directory), "{}", refused.stderr);
+    // The first one does not even notice.
+    network["alice"].api()?.info().await?;
+    Ok(())
+}
+
+async fn strangers_get_nothing(node: &Node) -> Result<()> {
+    for file in ["rpc.token", "seed"] {
+        let mode = node
+            .network_dir()
+            .join(file)
+            .metadata()?
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    for token in [None, Some(""), Some("00"), Some("0".repeat(64).as_str())] {
+        let stranger = Api::new(node.rpc_address()?, token)?;
+        let lightning = || stranger.lightning.clone();
+        let coins = SendCoinsRequest {
+            send_all: true,
+            ..Default::default()
+        };
+        let answers = [
+            stranger.info().await.err(),
+            stranger.channels().await.err(),
+            stranger.pay(amp_to(node.key(), 1_000)?).await.err(),
+            lightning().send_coins(coins).await.err(),
+            lightning().stop_daemon(StopRequest {}).await.err(),
+        ];
+        for answer in answers {
+            let status = answer.context("a stranger got an answer")?;
+            assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+        }
+    }
+    Ok(())
+}
+
+fn ampcli_reaches_it(network: &Network) -> Result<()> {
+    let node = &network["alice"];
+    let output = Command::new(&network.binaries().ampcli)
+        .args([
+            "--network=regtest",
+            "--rpcserver",
+            node.rpc_address()?,
+            "--datadir",
+        ])
+        .arg(node.dir())
+        .arg("getinfo")
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let info: serde_json::Value = serde_json::from_str(&text)?;
+    assert_eq!(info["identity_pubkey"], node.key());
+    assert_eq!(info["alias"], "alice");
+    Ok(())
+}
+
+/// A bitcoind that goes away makes the node degraded, not dead.
+async fn it_outlives_bitcoind(network: &mut Network) -> Result<()> {
+    network.bitcoind.stop().await?;
+    network["alice"].api()?.info().await?;
+    network.bitcoind.restart().await?;
+    network.mine(1).await
+}
