@@ -12,6 +12,7 @@ mod cut;
 mod error;
 mod events;
 mod funding;
+mod graph_keeper;
 mod outbound;
 mod parts;
 mod port;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use super::assemble::{Core, House};
+use super::graph_keeper::GraphKeeper;
 use crate::chain::gossip;
 use crate::chain::sync::{self, CaughtUp, Following};
 use crate::config::Config;
@@ -317,6 +318,12 @@ fn spawn_background(
             }
         }
     });
+    let keeper = GraphKeeper {
+        graph: core.graph.clone(),
+        store: core.store.clone(),
+    };
+    let ended = stop_background.clone();
+    background.spawn(async move { keeper.run(ended).await });
     let pump = Pump {
         manager: core.manager.clone(),
         peers: house.peer_manager.clone(),

@@ -51,12 +51,11 @@ fn check(request: &ListChannelsRequest) -> Result<(), Status> {
 
 fn wanted(request: &ListChannelsRequest, channel: &Channel) -> bool {
     let peer = request.peer.is_empty() || request.peer == channel.peer.serialize();
-    channel.state == ChannelState::Open
-        && peer
-        && !(request.active_only && !channel.active)
-        && !(request.inactive_only && channel.active)
-        && !(request.public_only && channel.private)
-        && !(request.private_only && !channel.private)
+    let activity =
+        (channel.active || !request.active_only) && (!channel.active || !request.inactive_only);
+    let publicity =
+        (channel.private || !request.private_only) && (!channel.private || !request.public_only);
+    channel.state == ChannelState::Open && peer && activity && publicity
 }
 
 /// What the peer announces; empty if it announces nothing.
