@@ -147,9 +147,13 @@ impl Store {
 
     /// Writes what waits and ends the writer. Blocks.
     ///
+    /// The writer's connection is then the last one, and SQLite puts the log into the database when
+    /// it closes: after a clean stop there is one file, and the next start has nothing to recover.
+    ///
     /// # Errors
     /// [`StorageError::Unwritten`] if the disk is still full.
     pub fn close(&self) -> Result<(), StorageError> {
+        self.lock_readers().clear();
         self.writer.stop()
     }
 
