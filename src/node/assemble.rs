@@ -50,7 +50,7 @@ use crate::routing::finder::RouteFinder;
 use crate::routing::graph;
 use crate::storage::monitors::{MonitorReader, MonitorStore};
 use crate::storage::{DirectoryLock, Store};
-use crate::wallet::Wallet;
+use crate::wallet::{ChannelSigners, Wallet};
 
 /// Channels of one peer that may wait for their confirmations.
 const MAX_PENDING_PER_PEER: usize = 4;
@@ -144,6 +144,10 @@ pub(super) fn assemble(
     let manager = ManagerParts {
         store: &store,
         keys: &keys,
+        signers: Arc::new(ChannelSigners {
+            keys: keys.clone(),
+            wallet: wallet.clone(),
+        }),
         logger: &logger,
         monitors: &monitors,
         broadcaster: &ldk_broadcaster,
@@ -225,6 +229,7 @@ fn scores(store: &Store) -> Result<Option<Vec<u8>>, StartError> {
 struct ManagerParts<'a> {
     store: &'a Store,
     keys: &'a Arc<KeysManager>,
+    signers: Arc<ldk::SignerProvider>,
     logger: &'a Arc<LdkLogger>,
     monitors: &'a Arc<ChainMonitor>,
     broadcaster: &'a Arc<ldk::Broadcaster>,
@@ -252,7 +257,7 @@ impl ManagerParts<'_> {
         let args = ChannelManagerReadArgs::new(
             self.keys.clone(),
             self.keys.clone(),
-            self.keys.clone(),
+            self.signers,
             self.fees.clone(),
             self.monitors.clone() as Arc<ldk::ChainWatch>,
             self.broadcaster.clone(),
@@ -282,7 +287,7 @@ impl ManagerParts<'_> {
             self.logger.clone(),
             self.keys.clone(),
             self.keys.clone(),
-            self.keys.clone(),
+            self.signers,
             self.config,
             ChainParameters {
                 network: config.network,
