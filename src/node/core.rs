@@ -29,7 +29,7 @@ use crate::onion::EnvelopeKey;
 use crate::routing::graph;
 use crate::storage::monitors::{MonitorReader, MonitorStore};
 use crate::storage::{DirectoryLock, StorageError, Store};
-use crate::wallet::Wallet;
+use crate::wallet::{ChannelSigners, Wallet};
 
 /// LDK's core: what holds the channels and what it leans on.
 pub(super) struct Core {
@@ -120,6 +120,10 @@ pub(super) fn assemble(
     let manager = ManagerParts {
         store: &store,
         keys: &keys,
+        signers: Arc::new(ChannelSigners {
+            keys: keys.clone(),
+            wallet: wallet.clone(),
+        }),
         logger: &logger,
         monitors: &monitors,
         broadcaster: &ldk_broadcaster,
@@ -201,6 +205,7 @@ fn scores(store: &Store) -> Result<Option<Vec<u8>>, StartError> {
 struct ManagerParts<'a> {
     store: &'a Store,
     keys: &'a Arc<KeysManager>,
+    signers: Arc<ldk::SignerProvider>,
     logger: &'a Arc<LdkLogger>,
     monitors: &'a Arc<ChainMonitor>,
     broadcaster: &'a Arc<ldk::Broadcaster>,
@@ -228,7 +233,7 @@ impl ManagerParts<'_> {
         let args = ChannelManagerReadArgs::new(
             self.keys.clone(),
             self.keys.clone(),
-            self.keys.clone(),
+            self.signers,
             self.fees.clone(),
             self.monitors.clone() as Arc<ldk::ChainWatch>,
             self.broadcaster.clone(),
@@ -254,7 +259,7 @@ impl ManagerParts<'_> {
             self.logger.clone(),
             self.keys.clone(),
             self.keys.clone(),
-            self.keys.clone(),
+            self.signers,
             self.config,
             ChainParameters {
                 network: config.network,
