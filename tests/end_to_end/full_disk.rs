@@ -1,6 +1,7 @@
 //! A full disk: no money moves, the node says why, nothing is lost, and it goes on by itself.
 
 use std::fs;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use ampd::rpc::proto::lnrpc::Payment;
@@ -31,7 +32,9 @@ async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let disk = network.prepare("alice")?.network_dir();
     let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
-        eprintln!("full_disk: SKIPPED, because this machine does not let us mount a tmpfs");
+        let why = "because this machine does not let us mount a tmpfs";
+        // Not by `eprintln!`, which is only shown when a test fails.
+        writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
         network.finish();
         return Ok(());
     };
