@@ -96,8 +96,14 @@ impl Registry {
         if open.is_some_and(|set| set.htlcs.contains_key(&key)) {
             return true;
         }
-        let Ok(Some(row)) = self.store.htlc(&key.channel_id.0, key.htlc_id) else {
-            return false;
+        let row = match self.store.htlc(&key.channel_id.0, key.htlc_id) {
+            Ok(Some(row)) => row,
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::error!("an AMP shard is refused: {error}");
+                self.port.fail(hash);
+                return true;
+            }
         };
         match (row.state, row.preimage) {
             (HtlcState::Settled, Some(preimage)) => {
@@ -136,7 +142,7 @@ impl Registry {
         };
         check_invoice(&invoice, &mpp, envelope.cltv_expiry, height)?;
         self.check_set_id(ledger, &invoice, envelope.amp.set_id, is_new_invoice)?;
-        self.check_bounds(ledger, &envelope)?;
+        self.check_bounds(ledger, &envelope, claimable.amount_msat, mpp.total_msat)?;
         let row = self.row(&claimable, &envelope, &mpp, height);
         let htlc = set_htlc(&row, &envelope);
         let set_id = envelope.amp.set_id;
@@ -176,9 +182,21 @@ impl Registry {
         }
     }
 
-    fn check_bounds(&self, ledger: &Ledger, envelope: &Envelope) -> Result<(), Refusal> {
-        let is_new = !ledger.open.contains_key(&envelope.amp.set_id);
-        let too_many_sets = is_new && ledger.open.len() >= self.limits.max_open_sets;
+    /// Only what is to be held is bounded: a shard that completes its set frees what we hold, so
+    /// strangers who use up the bounds cannot keep others from being paid.
+    fn check_bounds(
+        &self,
+        ledger: &Ledger,
+        envelope: &Envelope,
+        amount_msat: u64,
+        total_msat: u64,
+    ) -> Result<(), Refusal> {
+        let open = ledger.open.get(&envelope.amp.set_id);
+        let held_msat = open.map_or(0, |open| open.set.held_msat());
+        if held_msat.saturating_add(amount_msat) >= total_msat {
+            return Ok(());
+        }
+        let too_many_sets = open.is_none() && ledger.open.len() >= self.limits.max_open_sets;
         let held = ledger.held_on(&envelope.channel_id);
         if too_many_sets || held >= self.limits.max_held_per_channel {
             return Err(Refusal::TooMuchHeld);
@@ -400,6 +418,11 @@ impl Registry {
     }
 
     /// `Event::HTLCHandlingFailed` for a payment to us: LDK has given an HTLC back by itself.
+    ///
+    /// It need not be the one that we hold: whoever forwarded a shard knows its hash and can send
+    /// another HTLC with it, which LDK refuses. Books and channel must agree nevertheless, so what
+    /// leaves our books is failed in LDK, too; kept in the channel alone it would stay there until
+    /// its expiry.
     pub fn htlc_gone(&self, hash: &PaymentHash) {
         let mut ledger = self.ledger();
         let found = ledger.open.iter().find_map(|(set_id, open)| {
@@ -417,6 +440,7 @@ impl Registry {
                 open.set.remove(&htlc.key);
             }
             self.cancel_rows(&mut ledger, set_id, &[htlc]);
+            self.port.fail(hash);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lightning_types::payment::{PaymentHash, PaymentPreimage};
+use lightning_types::payment::PaymentPreimage;
 
 use super::InvoiceView;
 use super::ledger::Ledger;
@@ -38,20 +38,25 @@ impl From<StorageError> for Refusal {
     }
 }
 
+/// What is to be done with a payment.
+enum Payable {
+    /// Settle the invoice with it.
+    Now(Box<InvoiceRecord>, PaymentPreimage),
+    /// It was settled before; LDK may not have carried it out.
+    PaidBefore(PaymentPreimage),
+}
+
 impl Registry {
     /// Decides about a payment with an ordinary payment hash, and carries the decision out.
     pub fn accept_bolt11(&self, claimable: Claimable) {
         let mut ledger = self.ledger();
         let hash = claimable.payment_hash;
         let incoming = self.port.incoming(&hash);
-        if let Some(preimage) = self.settled_before(&hash, &incoming) {
-            self.port.claim(preimage);
-            return;
-        }
-        match self.payable(&ledger, &claimable) {
-            Ok((invoice, preimage)) => {
-                self.settle_bolt11(&mut ledger, invoice, preimage, &claimable, &incoming);
+        match self.payable(&ledger, &claimable, &incoming) {
+            Ok(Payable::Now(invoice, preimage)) => {
+                self.settle_bolt11(&mut ledger, *invoice, preimage, &claimable, &incoming);
             }
+            Ok(Payable::PaidBefore(preimage)) => self.port.claim(preimage),
             Err(reason) => {
                 tracing::info!(%hash, %reason, "payment refused");
                 self.port.fail(&hash);
@@ -59,27 +64,12 @@ impl Registry {
         }
     }
 
-    /// LDK tells an event again if it was stopped before it could forget it: the same HTLCs then.
-    fn settled_before(
-        &self,
-        hash: &PaymentHash,
-        incoming: &[IncomingHtlc],
-    ) -> Option<PaymentPreimage> {
-        let first = incoming.first()?;
-        let row = self
-            .store
-            .htlc(&first.key.channel_id.0, first.key.htlc_id)
-            .ok()
-            .flatten()?;
-        let same = row.payment_hash == hash.0 && row.state == HtlcState::Settled;
-        row.preimage.filter(|_| same).map(PaymentPreimage)
-    }
-
     fn payable(
         &self,
         ledger: &Ledger,
         claimable: &Claimable,
-    ) -> Result<(InvoiceRecord, PaymentPreimage), Refusal> {
+        incoming: &[IncomingHtlc],
+    ) -> Result<Payable, Refusal> {
         let hash = &claimable.payment_hash.0;
         let recent = ledger
             .hashes
@@ -93,6 +83,11 @@ impl Registry {
         if invoice.kind != InvoiceKind::Bolt11 {
             return Err(Refusal::HtlcInvoiceTypeMismatch);
         }
+        let preimage = invoice.preimage.map(PaymentPreimage);
+        let preimage = preimage.ok_or(Refusal::HtlcInvoiceTypeMismatch)?;
+        if invoice.state == InvoiceState::Settled && self.paid_it(&invoice, incoming)? {
+            return Ok(Payable::PaidBefore(preimage));
+        }
         if invoice.state != InvoiceState::Open {
             return Err(Refusal::InvoiceNotOpen);
         }
@@ -102,8 +97,27 @@ impl Registry {
         if claimable.amount_msat < invoice.value_msat {
             return Err(Refusal::AmountTooLow);
         }
-        let preimage = invoice.preimage.ok_or(Refusal::HtlcInvoiceTypeMismatch)?;
-        Ok((invoice, PaymentPreimage(preimage)))
+        Ok(Payable::Now(Box::new(invoice), preimage))
+    }
+
+    /// Whether these HTLCs are those that the invoice was settled with: LDK tells an event again if
+    /// it was stopped before it could forget it. Any other HTLC is a second payment. None are left
+    /// if their channel was closed meanwhile; what we settled is then to be claimed on the chain.
+    fn paid_it(
+        &self,
+        invoice: &InvoiceRecord,
+        incoming: &[IncomingHtlc],
+    ) -> Result<bool, StorageError> {
+        for htlc in incoming {
+            let row = self
+                .store
+                .htlc(&htlc.key.channel_id.0, htlc.key.htlc_id)?
+                .filter(|row| row.add_index == invoice.add_index);
+            if row.is_none_or(|row| row.state != HtlcState::Settled) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The rows first, then the claim: see the room's description.

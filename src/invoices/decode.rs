@@ -36,6 +36,10 @@ pub enum DecodeError {
     UnknownFeatures(Vec<usize>),
     #[error("the payment request's amount is not a whole number of millisatoshis")]
     Fraction,
+    #[error("the payment request's amount is more than all bitcoin that there will be")]
+    TooMuch,
+    #[error("the payment request is for simnet, a network that this node does not know")]
+    Simnet,
 }
 
 /// What a payment request says.
@@ -87,8 +91,7 @@ impl FromStr for DecodedInvoice {
     type Err = DecodeError;
 
     fn from_str(text: &str) -> Result<Self, DecodeError> {
-        let text = text.trim();
-        let text = text.strip_prefix("lightning:").unwrap_or(text);
+        let text = without_scheme(text.trim());
         let signed = SignedRawBolt11Invoice::from_str(text)
             .map_err(|error| DecodeError::Malformed(error.to_string()))?;
         if !signed.check_signature() {
@@ -108,10 +111,19 @@ impl FromStr for DecodedInvoice {
     }
 }
 
+/// QR codes hold it in upper case: they are smaller then.
+fn without_scheme(text: &str) -> &str {
+    const SCHEME: &str = "lightning:";
+    match text.split_at_checked(SCHEME.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => rest,
+        _ => text,
+    }
+}
+
 fn decode(raw: &RawBolt11Invoice, destination: PublicKey) -> Result<DecodedInvoice, DecodeError> {
     let features = raw.features().map(set_bits).unwrap_or_default();
     refuse_unknown(raw.features(), &features)?;
-    let network = network(raw.currency());
+    let network = network(raw.currency())?;
     let description = raw.description().map(|d| d.as_inner().0.clone());
     let description_hash = raw.description_hash().map(|hash| hash.0.to_byte_array());
     if description.is_none() && description_hash.is_none() {
@@ -150,11 +162,16 @@ fn decode(raw: &RawBolt11Invoice, destination: PublicKey) -> Result<DecodedInvoi
     })
 }
 
-/// 1 pico-BTC is a tenth of a millisatoshi.
+/// 1 pico-BTC is a tenth of a millisatoshi. An amount beyond u64 is not the same as none.
 fn amount_msat(raw: &RawBolt11Invoice) -> Result<Option<u64>, DecodeError> {
-    match raw.amount_pico_btc() {
-        Some(pico) if pico % 10 != 0 => Err(DecodeError::Fraction),
-        amount => Ok(amount.map(|pico| pico / 10)),
+    if raw.hrp.raw_amount.is_none() {
+        return Ok(None);
+    }
+    let pico = raw.amount_pico_btc().ok_or(DecodeError::TooMuch)?;
+    if pico % 10 == 0 {
+        Ok(Some(pico / 10))
+    } else {
+        Err(DecodeError::Fraction)
     }
 }
 
@@ -198,12 +215,13 @@ fn is_known(bit: usize) -> bool {
     matches!(bit, 8 | 14 | 16 | 24 | 48)
 }
 
-fn network(currency: Currency) -> Network {
+fn network(currency: Currency) -> Result<Network, DecodeError> {
     match currency {
-        Currency::Bitcoin => Network::Bitcoin,
-        Currency::BitcoinTestnet => Network::Testnet,
-        Currency::Regtest => Network::Regtest,
-        Currency::Simnet | Currency::Signet => Network::Signet,
+        Currency::Bitcoin => Ok(Network::Bitcoin),
+        Currency::BitcoinTestnet => Ok(Network::Testnet),
+        Currency::Regtest => Ok(Network::Regtest),
+        Currency::Signet => Ok(Network::Signet),
+        Currency::Simnet => Err(DecodeError::Simnet),
     }
 }
 
@@ -218,3 +236,6 @@ fn fallback_address(fallback: &Fallback, network: Network) -> Option<String> {
     };
     Some(address.to_string())
 }
+
+#[cfg(test)]
+mod tests;

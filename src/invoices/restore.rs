@@ -13,7 +13,7 @@ use super::registry::{Registry, now};
 use crate::amp::{AmpRecord, HtlcKey, HtlcSet, MppRecord, PaymentAddr, SetId, Share};
 use crate::onion::Envelope;
 use crate::storage::StorageError;
-use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, ShardRecord};
+use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
 
 impl Registry {
     /// Call it before events flow.
@@ -22,14 +22,33 @@ impl Registry {
     /// If the database cannot be read or holds what we did not write.
     pub fn restore(&self) -> Result<(), StorageError> {
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
+        let mut broken = HashSet::new();
         for row in self.store.unresolved_htlcs()? {
             let key = key(&row);
             match (row.state, row.preimage) {
                 // Claims are idempotent; until PaymentClaimed came this one may not have happened.
                 (HtlcState::Settled, Some(preimage)) => self.port.claim(PaymentPreimage(preimage)),
                 _ if present.contains(&key) => self.hold_again(row)?,
-                _ => self.close(row),
+                _ => {
+                    broken.extend(row.shard.as_ref().map(|shard| shard.set_id));
+                    self.close(row);
+                }
             }
+        }
+        broken.iter().try_for_each(|set_id| self.break_set(set_id))
+    }
+
+    /// A set that lost an HTLC is canceled until another one comes, as when one times out.
+    fn break_set(&self, set_id: &[u8; 32]) -> Result<(), StorageError> {
+        let Some(mut set) = self.store.set(set_id)? else {
+            return Ok(());
+        };
+        if set.state == HtlcState::Accepted {
+            let ledger = self.ledger();
+            let open = ledger.open.get(&SetId::from_bytes(*set_id));
+            set.amt_paid_msat = open.map_or(0, |open| open.set.held_msat());
+            set.state = HtlcState::Canceled;
+            self.store.submit(PutSet(set));
         }
         Ok(())
     }

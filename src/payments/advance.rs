@@ -58,7 +58,7 @@ impl Payments {
             if running.flow.step(now()) != Step::Send(open) {
                 continue;
             }
-            match found {
+            match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut running, paths),
                 Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
                     if is_patient(&running) =>
@@ -186,6 +186,15 @@ impl Payments {
 /// reconnects completes it. The payment's time limit ends the patience.
 fn is_patient(running: &Running) -> bool {
     now() < running.patient_until || running.flow.is_in_flight()
+}
+
+/// No path at all would be searched for without end.
+fn not_empty(paths: Vec<Path>) -> Result<Vec<Path>, FailureReason> {
+    if paths.is_empty() {
+        Err(FailureReason::NoRoute)
+    } else {
+        Ok(paths)
+    }
 }
 
 fn log_end(view: &PaymentView) {

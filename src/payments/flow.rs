@@ -123,8 +123,10 @@ impl Flow {
         let live = self.count(AttemptState::InFlight);
         let parts = self.record.terms.max_parts.saturating_sub(live);
         match (parts, in_flight) {
-            (0, true) => Step::Wait,
-            (0, false) => Step::End(Ending::Failed(FailureReason::NoRoute)),
+            (parts, true) if !self.fits(open, parts) => Step::Wait,
+            (parts, false) if !self.fits(open, parts) => {
+                Step::End(Ending::Failed(FailureReason::NoRoute))
+            }
             (parts, _) => Step::Send(Open {
                 amount_msat: open,
                 fee_limit_msat: self
@@ -134,6 +136,15 @@ impl Flow {
                     .saturating_sub(self.live_sum(AttemptRecord::fee_msat)),
                 parts,
             }),
+        }
+    }
+
+    /// Whether so many attempts can carry the amount at all. If not, none is sent: the receiver
+    /// would hold them until its patience ends.
+    fn fits(&self, open: u64, parts: u32) -> bool {
+        match self.record.terms.max_shard_msat {
+            0 => parts > 0,
+            most => most.saturating_mul(u64::from(parts)) >= open,
         }
     }
 
@@ -212,6 +223,10 @@ impl Flow {
         failure: Option<AttemptFailure>,
         now_ns: u64,
     ) -> Option<&AttemptRecord> {
+        // Also if the attempt is counted as failed since a restart that came before this news.
+        if failure.as_ref().is_some_and(|failure| failure.by_receiver) {
+            self.give_up(FailureReason::IncorrectPaymentDetails);
+        }
         let attempt = self.unresolved(attempt_id)?;
         attempt.state = AttemptState::Failed;
         attempt.resolve_time_ns = Some(now_ns);
@@ -220,14 +235,13 @@ impl Flow {
         if let (Hashes::Amp(splitter), Some((share, _))) = (&mut self.hashes, &attempt.shard) {
             splitter.merge_back(&Share::from_bytes(**share));
         }
-        if refused_by_receiver(&attempt) {
-            self.give_up(FailureReason::IncorrectPaymentDetails);
-        }
         self.attempts.iter().find(|a| a.attempt_id == attempt_id)
     }
 
-    /// The payment is over: what is stored of it from now on.
+    /// The payment is over: what is stored of it from now on. The root goes, nothing is derived from
+    /// it any more; the shares stay, callers see them with their attempts.
     pub fn end(&mut self, ending: Ending) {
+        self.record.root = None;
         (self.record.state, self.record.failure_reason) = match ending {
             Ending::Succeeded => (PaymentState::Succeeded, FailureReason::None),
             Ending::Failed(reason) => (PaymentState::Failed, reason),
@@ -291,6 +305,7 @@ fn restore_splitter(root: &[u8; 32], attempts: &[AttemptRecord]) -> Splitter {
 
 #[cfg(test)]
 mod tests {
+    use bitcoin::hashes::{Hash, sha256};
     use proptest::prelude::*;
 
     use super::*;
@@ -338,7 +353,8 @@ mod tests {
 
     fn send(flow: &mut Flow, id: u64, amount: u64) -> NewAttempt {
         let random = ShardRandomness {
-            share: [id as u8 + 1; 32],
+            // Equal bytes would soon XOR to what is left of the root, which nothing random does.
+            share: sha256::Hash::hash(&id.to_be_bytes()).to_byte_array(),
             index: id as u32,
         };
         flow.attempt(id, path(amount, 10), random, 0).unwrap()
@@ -439,6 +455,41 @@ mod tests {
         let mut flow = Flow::new(payment(100, None), Hashes::Bolt11(hash));
         assert_eq!(send(&mut flow, 1, 50).hash, hash);
         assert_eq!(send(&mut flow, 2, 50).hash, hash);
+    }
+
+    #[test]
+    fn nothing_is_sent_if_the_largest_attempts_cannot_carry_it() {
+        let mut record = payment(100, Some([9; 32]));
+        record.terms.max_shard_msat = 24;
+        let hashes = || Hashes::Amp(Splitter::new(Share::from_bytes([9; 32])));
+        let flow = Flow::new(record.clone(), hashes());
+        let no_route = Step::End(Ending::Failed(FailureReason::NoRoute));
+        assert_eq!(flow.step(0), no_route);
+        record.terms.max_shard_msat = 25;
+        let mut flow = Flow::new(record, hashes());
+        assert!(matches!(flow.step(0), Step::Send(_)));
+        send(&mut flow, 1, 20);
+        assert_eq!(flow.step(0), Step::Wait, "80 are left for 3 times 25");
+    }
+
+    #[test]
+    fn a_refusal_that_is_told_after_a_restart_still_counts() {
+        let mut flow = amp(100);
+        send(&mut flow, 1, 100);
+        flow.failed(1, None, 0).unwrap();
+        assert!(flow.failed(1, refusal(), 0).is_none());
+        let reason = FailureReason::IncorrectPaymentDetails;
+        assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
+    }
+
+    #[test]
+    fn the_root_is_not_kept_once_the_payment_is_over() {
+        let mut flow = amp(100);
+        send(&mut flow, 1, 100);
+        flow.settled(1, [1; 32], 0).unwrap();
+        flow.end(Ending::Succeeded);
+        assert!(flow.record.root.is_none());
+        assert!(flow.attempts[0].shard.is_some());
     }
 
     #[derive(Debug, Clone)]

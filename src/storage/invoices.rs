@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::sql::{array, json, optional_array, parse, signed, unsigned};
+use super::sql::{array, bound, json, optional_array, parse, signed, unsigned};
 use super::{Change, StorageError, Store};
 
 /// What kind of payment an invoice takes.
@@ -364,9 +364,8 @@ impl Store {
     pub fn invoices(&self, page: &InvoicePage) -> Result<Vec<InvoiceRecord>, StorageError> {
         let offset = match (page.index_offset, page.reversed) {
             (0, true) => i64::MAX,
-            (offset, _) => i64::try_from(offset).unwrap_or(i64::MAX),
+            (offset, _) => bound(offset),
         };
-        let to = i64::try_from(page.created_to).unwrap_or(i64::MAX);
         let query = format!(
             "SELECT * FROM invoices WHERE add_index {} ?1 AND (?2 = 0 OR state = ?3)
              AND created_at >= ?4 AND (?5 = 0 OR created_at <= ?5)
@@ -381,9 +380,9 @@ impl Store {
                         offset,
                         page.pending_only,
                         InvoiceState::Open.number(),
-                        i64::try_from(page.created_from).unwrap_or(i64::MAX),
-                        to,
-                        i64::try_from(page.limit).unwrap_or(i64::MAX),
+                        bound(page.created_from),
+                        bound(page.created_to),
+                        bound(page.limit),
                     ],
                     invoice_record,
                 )?
@@ -404,7 +403,7 @@ impl Store {
             db.prepare_cached(
                 "SELECT * FROM invoices WHERE settle_index > ?1 ORDER BY settle_index",
             )?
-            .query_map([signed(index)], invoice_record)?
+            .query_map([bound(index)], invoice_record)?
             .collect()
         })
     }
@@ -418,7 +417,7 @@ impl Store {
             db.prepare_cached(
                 "SELECT * FROM amp_sets WHERE settle_index > ?1 ORDER BY settle_index",
             )?
-            .query_map([signed(index)], set_record)?
+            .query_map([bound(index)], set_record)?
             .collect()
         })
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::sql::{array, json, optional_array, parse, signed, unsigned};
+use super::sql::{array, bound, json, optional_array, parse, signed, unsigned};
 use super::{Change, StorageError, Store};
 
 /// Where a payment stands.
@@ -78,7 +78,7 @@ pub struct PaymentRecord {
     pub failure_reason: FailureReason,
     /// Of the attempt that settled last.
     pub preimage: Option<[u8; 32]>,
-    /// AMP: what all shares add up to.
+    /// AMP, while it is in flight: what all shares add up to.
     pub root: Option<Zeroizing<[u8; 32]>>,
     pub terms: PaymentTerms,
 }
@@ -283,7 +283,6 @@ impl Store {
     /// # Errors
     /// What SQLite says.
     pub fn payments(&self, page: &PaymentPage) -> Result<Vec<PaymentRecord>, StorageError> {
-        let bound = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let offset = if page.reversed && page.index_offset == 0 {
             i64::MAX
         } else {

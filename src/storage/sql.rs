@@ -32,6 +32,11 @@ pub(super) const fn unsigned(value: i64) -> u64 {
     value as u64
 }
 
+/// A caller's number to compare stored ones with: what no row can reach stays out of reach.
+pub(super) fn bound(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 /// A column that must hold exactly `N` bytes.
 pub(super) fn array<const N: usize>(
     row: &rusqlite::Row<'_>,

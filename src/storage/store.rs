@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::kv::KvWrite;
 use super::monitors::MonitorWrite;
 use super::writer::{Cut, Health, Ticket, Writer};
 use super::{Change, StorageError, schema};
@@ -18,8 +19,9 @@ const IDLE_READERS: usize = 4;
 /// One node's database. Cheap to share by `Arc`.
 pub struct Store {
     path: PathBuf,
-    writer: Writer,
-    readers: Mutex<Vec<Connection>>,
+    pub(super) writer: Writer,
+    /// Idle ones; `None` once the store is closed.
+    readers: Mutex<Option<Vec<Connection>>>,
 }
 
 impl Store {
@@ -40,7 +42,7 @@ impl Store {
         Ok(Self {
             path,
             writer,
-            readers: Mutex::default(),
+            readers: Mutex::new(Some(Vec::new())),
         })
     }
 
@@ -106,14 +108,16 @@ impl Store {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let idle = self.lock_readers().pop();
+        let idle = self.lock_readers().as_mut().and_then(Vec::pop);
         let db = idle.map_or_else(|| schema::connect(&self.path), Ok)?;
-        let result = query(&db);
-        let mut readers = self.lock_readers();
-        if readers.len() < IDLE_READERS {
-            readers.push(db);
+        let found = query(&db)?;
+        // One that failed is dropped above: after an I/O error its memory is not to be trusted.
+        if let Some(idle) = self.lock_readers().as_mut()
+            && idle.len() < IDLE_READERS
+        {
+            idle.push(db);
         }
-        result
+        Ok(found)
     }
 
     /// [`Store::read`] with the error that names the file.
@@ -130,7 +134,8 @@ impl Store {
         })
     }
 
-    /// Blocks until all that was submitted is on disk. For the start, before events flow.
+    /// Blocks until all that was submitted is on disk. For the start, before events flow. Returns
+    /// early only if the writer has ended.
     pub(super) fn flush(&self) {
         let ticket = self.submit(Vec::new());
         self.writer.queue.wait(ticket);
@@ -141,23 +146,26 @@ impl Store {
         self.writer.queue.manager_changed();
     }
 
+    pub(super) fn submit_value(&self, write: KvWrite) {
+        self.writer.queue.submit_value(write);
+    }
+
     pub(super) fn submit_monitor(&self, write: MonitorWrite) {
         self.writer.queue.submit_monitor(write);
     }
 
-    /// Writes what waits and ends the writer. Blocks.
-    ///
-    /// The writer's connection is then the last one, and SQLite puts the log into the database when
-    /// it closes: after a clean stop there is one file, and the next start has nothing to recover.
+    /// Writes what waits and ends the writer. Blocks. With its last connection SQLite brings
+    /// everything into the one file and removes those beside it.
     ///
     /// # Errors
     /// [`StorageError::Unwritten`] if the disk is still full.
     pub fn close(&self) -> Result<(), StorageError> {
-        self.lock_readers().clear();
-        self.writer.stop()
+        let written = self.writer.stop();
+        *self.lock_readers() = None;
+        written
     }
 
-    fn lock_readers(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock_readers(&self) -> std::sync::MutexGuard<'_, Option<Vec<Connection>>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 //! A commit is a consistent cut of the node because of the order in which a batch is filled:
 //! 1. the monitor updates that wait,
 //! 2. then a snapshot of the channel manager, which knows all of them,
-//! 3. then the rows that wait, which know all that the snapshot has forgotten.
+//! 3. then the rows and values that wait, which know all that the snapshot has forgotten.
 //!
 //! So on disk the manager is never behind a monitor (LDK would force-close the channel) and our rows
 //! are never behind the manager. There is no timer: a batch is as large as the load, and the next
@@ -12,6 +12,7 @@
 //! If a commit fails, nothing is answered and the same batch is tried again: LDK lets no message
 //! out before its monitor update is complete, so channels stand still and no money moves.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -21,17 +22,21 @@ use lightning::ln::types::ChannelId;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::kv::KvWrite;
+use super::kv::{KvWrite, Name};
 use super::monitors::MonitorWrite;
 use super::{Change, StorageError, schema};
 
-/// How long a manager that changed without a monitor update waits for something to share a commit
-/// with. Half of all commits are saved by it, and nothing that was promised depends on it.
-const MANAGER_PATIENCE: Duration = Duration::from_millis(50);
+/// How long that for which nobody waits (a manager that changed without a monitor update, a value of
+/// LDK's) waits for something to share a commit with. Half of all commits are saved by it, and nothing
+/// that was promised depends on it.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// How long to wait before a failed commit is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a failing commit is tried again once the node stops.
 const LAST_ATTEMPTS: u32 = 3;
+
+/// Name of the writer's thread.
+const THREAD: &str = "storage";
 
 /// A place in the queue of rows; durable once the writer has passed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,9 +64,18 @@ pub trait Cut: Send + Sync {
 struct Waiting {
     monitors: Vec<MonitorWrite>,
     rows: Vec<Box<dyn Change>>,
-    manager_since: Option<Instant>,
+    /// LDK's values by their names: a later write of a name replaces an earlier one that waits.
+    values: HashMap<Name, KvWrite>,
+    /// The manager goes into the next batch.
+    manager: bool,
+    /// When the first of those came for which nobody waits: the manager, a value.
+    patient_since: Option<Instant>,
     last_ticket: u64,
     stopping: bool,
+    /// Stop at once, what waits is lost.
+    abandoned: bool,
+    /// The writer is no more: nothing will be written.
+    ended: bool,
 }
 
 impl Waiting {
@@ -70,8 +84,8 @@ impl Waiting {
         if self.stopping || !self.monitors.is_empty() || !self.rows.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.manager_since
-            .map(|since| MANAGER_PATIENCE.saturating_sub(since.elapsed()))
+        self.patient_since
+            .map(|since| PATIENCE.saturating_sub(since.elapsed()))
     }
 }
 
@@ -83,6 +97,9 @@ pub(super) struct Queue {
     cut: OnceLock<Arc<dyn Cut>>,
     written: watch::Sender<Ticket>,
     health: watch::Sender<Health>,
+    /// The largest database that commits may make, in pages: a disk that is full.
+    #[cfg(test)]
+    most_pages: std::sync::atomic::AtomicU32,
 }
 
 impl Queue {
@@ -94,6 +111,8 @@ impl Queue {
             cut: OnceLock::new(),
             written: watch::Sender::new(Ticket(0)),
             health: watch::Sender::new(Health::Writing),
+            #[cfg(test)]
+            most_pages: tests::PLENTY.into(),
         })
     }
 
@@ -120,7 +139,19 @@ impl Queue {
 
     /// The manager changed: a snapshot of it goes into the next batch, soon.
     pub(super) fn manager_changed(&self) {
-        self.lock().manager_since.get_or_insert_with(Instant::now);
+        let mut waiting = self.lock();
+        waiting.manager = true;
+        waiting.patient_since.get_or_insert_with(Instant::now);
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    /// LDK writes some values, such as its scores, far more often than they need to be on disk.
+    pub(super) fn submit_value(&self, write: KvWrite) {
+        let mut waiting = self.lock();
+        waiting.values.insert(write.name.clone(), write);
+        waiting.patient_since.get_or_insert_with(Instant::now);
+        drop(waiting);
         self.filled.notify_one();
     }
 
@@ -138,10 +169,10 @@ impl Queue {
         *self.written.borrow() >= ticket
     }
 
-    /// Blocks until the row with this ticket is on disk.
+    /// Blocks until the row with this ticket is on disk, or the writer has ended without it.
     pub(super) fn wait(&self, ticket: Ticket) {
         let waiting = self.lock();
-        let unwritten = |_: &mut Waiting| !self.is_written(ticket);
+        let unwritten = |waiting: &mut Waiting| !waiting.ended && !self.is_written(ticket);
         drop(self.emptied.wait_while(waiting, unwritten));
     }
 
@@ -154,8 +185,25 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Blocks until there is something to write. `None`: everything is written, and it was asked to
-    /// stop.
+    fn abandon(&self) {
+        let mut waiting = self.lock();
+        (waiting.stopping, waiting.abandoned) = (true, true);
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    /// Nobody need wait any more.
+    fn ended(&self) {
+        self.lock().ended = true;
+        self.emptied.notify_all();
+    }
+
+    /// Blocks until there is something to write. `None`: it was asked to stop, and everything is
+    /// written or nobody wants it to be.
     fn next_batch(&self) -> Option<Batch> {
         let mut waiting = self.lock();
         loop {
@@ -171,9 +219,13 @@ impl Queue {
                     .unwrap_or_else(PoisonError::into_inner),
             };
         }
+        if waiting.abandoned {
+            return None;
+        }
         let stopping = waiting.stopping;
         let monitors = std::mem::take(&mut waiting.monitors);
-        let manager_changed = waiting.manager_since.take().is_some();
+        let manager_changed = std::mem::take(&mut waiting.manager);
+        waiting.patient_since = None;
         drop(waiting);
         let batch = self.fill(monitors, manager_changed);
         (!(stopping && batch.is_empty())).then_some(batch)
@@ -189,9 +241,14 @@ impl Queue {
         let manager = cut.map(|cut| KvWrite::manager(cut.manager_snapshot()));
         let mut waiting = self.lock();
         let rows = std::mem::take(&mut waiting.rows);
+        let values = std::mem::take(&mut waiting.values).into_values().collect();
+        if !waiting.manager {
+            waiting.patient_since = None;
+        }
         Batch {
             monitors,
             manager,
+            values,
             rows,
             ticket: Ticket(waiting.last_ticket),
         }
@@ -247,13 +304,17 @@ impl Queue {
 struct Batch {
     monitors: Vec<MonitorWrite>,
     manager: Option<KvWrite>,
+    values: Vec<KvWrite>,
     rows: Vec<Box<dyn Change>>,
     ticket: Ticket,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.monitors.is_empty() && self.manager.is_none() && self.rows.is_empty()
+        self.monitors.is_empty()
+            && self.manager.is_none()
+            && self.values.is_empty()
+            && self.rows.is_empty()
     }
 
     fn commit(&self, db: &mut Connection) -> rusqlite::Result<()> {
@@ -261,14 +322,16 @@ impl Batch {
         self.monitors
             .iter()
             .try_for_each(|write| write.apply(&tx))?;
-        self.manager.iter().try_for_each(|write| write.apply(&tx))?;
+        let mut values = self.manager.iter().chain(&self.values);
+        values.try_for_each(|write| write.apply(&tx))?;
         self.rows.iter().try_for_each(|row| row.apply(&tx))?;
         tx.commit()
     }
 }
 
 /// The writer's thread. Dropping it without [`Writer::stop`] abandons what still waits, as a crash
-/// would: the last commit is a consistent cut.
+/// would: the last commit is a consistent cut. Once it is dropped nothing is written any more, so
+/// that the next one to open the database is alone.
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<Result<(), StorageError>>>>,
@@ -287,7 +350,7 @@ impl Writer {
             move || run(&queue, &path, db)
         };
         let thread = std::thread::Builder::new()
-            .name("storage".into())
+            .name(THREAD.into())
             .spawn(run)
             .map_err(|source| StorageError::Directory { path, source })?;
         Ok(Self {
@@ -302,6 +365,10 @@ impl Writer {
     /// [`StorageError::Unwritten`] if the last commits failed.
     pub(super) fn stop(&self) -> Result<(), StorageError> {
         self.queue.stop();
+        self.join()
+    }
+
+    fn join(&self) -> Result<(), StorageError> {
         let thread = self
             .thread
             .lock()
@@ -317,17 +384,42 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue.stop();
+        self.queue.abandon();
+        // What it could not write is lost on purpose here. A row may own the last handle to the
+        // store: then this is the writer's thread, which ends by itself.
+        if std::thread::current().name() != Some(THREAD) {
+            let _ = self.join();
+        }
+    }
+}
+
+/// Says that the writer is gone, however it ends.
+struct Ended<'a>(&'a Queue);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the writer panicked; restart ampd";
+            self.0.report(Health::Failing(why.into()));
+        }
+        self.0.ended();
     }
 }
 
 fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), StorageError> {
+    let _ended = Ended(queue);
     while let Some(batch) = queue.next_batch() {
         write(queue, path, &mut db, &batch)?;
         queue.report(Health::Writing);
         queue.complete(&batch);
     }
     Ok(())
+}
+
+fn attempt(_queue: &Queue, db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+    #[cfg(test)]
+    tests::limit_size(_queue, db)?;
+    batch.commit(db)
 }
 
 /// Commits the batch, however long it takes; when the node stops, only a few more times.
@@ -338,11 +430,11 @@ fn write(
     batch: &Batch,
 ) -> Result<(), StorageError> {
     let mut last_attempts = 0;
-    while let Err(error) = batch.commit(db) {
+    while let Err(error) = attempt(queue, db, batch) {
         queue.report(Health::Failing(error.to_string()));
         if queue.pause() {
             last_attempts += 1;
-            if last_attempts > LAST_ATTEMPTS {
+            if last_attempts > LAST_ATTEMPTS || queue.is_abandoned() {
                 return Err(StorageError::Unwritten(error.to_string()));
             }
             std::thread::sleep(RETRY_INTERVAL / 4);
@@ -354,3 +446,6 @@ fn write(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Disks that are full or broken, and processes that are killed.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+use crate::storage::sql::unsigned;
+
+/// A row of so many bytes.
+pub(super) struct Big(pub(super) usize);
+
+impl Change for Big {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.execute("INSERT INTO peers VALUES (?1, '')", [vec![1; self.0]])
+            .map(|_| ())
+    }
+}
+
+/// Blocks until a commit has failed; returns why.
+pub(super) fn until_failing(store: &Store) -> String {
+    wait_for_health(store, |health| match health {
+        Health::Failing(why) => Some(why.clone()),
+        Health::Writing => None,
+    })
+}
+
+fn wait_for_health<T>(store: &Store, wanted: impl Fn(&Health) -> Option<T>) -> T {
+    let mut health = store.health();
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.build().unwrap();
+    runtime.block_on(async {
+        loop {
+            if let Some(found) = wanted(&health.borrow_and_update()) {
+                return found;
+            }
+            health.changed().await.unwrap();
+        }
+    })
+}
+
+fn until_writing(store: &Store) {
+    wait_for_health(store, |health| (*health == Health::Writing).then_some(()));
+}
+
+#[test]
+fn a_full_disk_stops_everything_until_there_is_room() {
+    let (_dir, store) = temporary();
+    let store = Arc::new(store);
+    let node = FakeNode::attach(&store, Image::default());
+    node.update_monitor(&store, 0);
+    store.flush();
+    let before = Image::read(&store);
+
+    store.writer.queue.most_pages.store(1, Ordering::Relaxed);
+    let big = store.submit(Big(1 << 20));
+    let why = until_failing(&store);
+    assert!(why.contains("full"), "{why}");
+    let completed = node.completed();
+    node.update_monitor(&store, 1);
+    node.handle_event(&store);
+    let note = store.submit(Note(1));
+    // A second failure at least: what came meanwhile waits, too.
+    std::thread::sleep(RETRY_INTERVAL + RETRY_INTERVAL / 4);
+    assert_eq!(Image::read(&store), before);
+    assert_eq!(node.completed(), completed, "no update is completed");
+    assert!(!store.is_durable(big) && !store.is_durable(note));
+    assert!(matches!(&*store.health().borrow(), Health::Failing(_)));
+
+    store
+        .writer
+        .queue
+        .most_pages
+        .store(PLENTY, Ordering::Relaxed);
+    until_writing(&store);
+    store.close().unwrap();
+    assert!(store.is_durable(note));
+    assert_eq!(Image::read(&store), node.image(), "nothing is lost");
+    assert_eq!(node.completed(), node.image().monitors);
+    assert_eq!(notes(&store), [1]);
+}
+
+#[test]
+fn closing_on_a_full_disk_says_so_within_seconds() {
+    let (dir, store) = temporary();
+    store.submit(Note(1));
+    store.flush();
+    store.writer.queue.most_pages.store(1, Ordering::Relaxed);
+    let big = store.submit(Big(1 << 20));
+    let started = Instant::now();
+    let closed = store.close();
+    assert!(matches!(closed, Err(StorageError::Unwritten(why)) if why.contains("full")));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(!store.is_durable(big));
+    drop(store);
+    assert_eq!(notes(&Store::open(dir.path()).unwrap()), [1]);
+}
+
+/// Set in a process that is a test's second half: what it is to do, and where.
+const TASK: &str = "AMPD_TEST_STORAGE_TASK";
+
+/// Starts this test again as a process of its own, with a limit on the size of files that does not
+/// kill it: a write beyond it fails, below SQLite.
+fn start(test: &str, directory: &Path, most_kib: &str) -> Child {
+    let script = format!(r#"trap "" XFSZ; ulimit -S -f {most_kib}; exec "$0" "$@""#);
+    Command::new("bash")
+        .args(["-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", test])
+        .env(TASK, directory)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn task() -> Option<std::path::PathBuf> {
+    std::env::var_os(TASK).map(Into::into)
+}
+
+/// `kill -9` under load, then a look at what is there; the next round goes on from it.
+#[test]
+fn what_a_killed_process_leaves_is_a_consistent_cut() {
+    if let Some(directory) = task() {
+        return load_for_ever(&directory);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "storage::writer::tests::disk::what_a_killed_process_leaves_is_a_consistent_cut";
+    let mut last = Image::default();
+    for round in 0..8 {
+        let mut child = start(name, dir.path(), "unlimited");
+        until_rows_beyond(dir.path(), last.rows, &mut child);
+        std::thread::sleep(Duration::from_millis(7 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let image = Image::read(&store);
+        image.check();
+        assert!(image.rows > last.rows);
+        last = image;
+    }
+}
+
+fn load_for_ever(directory: &Path) {
+    let store = Arc::new(Store::open(directory).unwrap());
+    let node = FakeNode::attach(&store, restarted(Image::read(&store)));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| node.run(scope, &store, &stop));
+}
+
+/// What LDK does at a start: updates that the manager knows and the monitor does not are made
+/// again, and so are the events that it has not forgotten.
+fn restarted(image: Image) -> Image {
+    Image {
+        manager: image.monitors,
+        rows: image.forgotten,
+        ..image
+    }
+}
+
+fn until_rows_beyond(directory: &Path, rows: u64, child: &mut Child) {
+    let path = Store::path_in(directory);
+    loop {
+        assert!(child.try_wait().unwrap().is_none(), "the process ended");
+        let found = schema::connect(&path)
+            .and_then(|db| db.query_row(node::LAST_EVENT, [], |row| row.get(0).map(unsigned)));
+        if found.is_ok_and(|found| found > rows) {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// The operating system refuses to let the file grow, and later lets it.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_io_error_stops_everything_until_it_is_gone() {
+    if let Some(directory) = task() {
+        return run_into_the_limit(&directory);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "storage::writer::tests::disk::an_io_error_stops_everything_until_it_is_gone";
+    let ended = start(name, dir.path(), "600").wait().unwrap();
+    assert!(ended.success());
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(notes(&store), [1, 2, 3]);
+    assert_eq!(Image::read(&store).monitors[1], 1);
+}
+
+fn run_into_the_limit(directory: &Path) {
+    let store = Arc::new(Store::open(directory).unwrap());
+    let node = FakeNode::attach(&store, Image::default());
+    store.submit(Note(1));
+    store.flush();
+    let big = store.submit(Big(2 << 20));
+    let why = until_failing(&store);
+    assert!(
+        !why.contains("full"),
+        "an I/O error, not SQLite's own: {why}"
+    );
+    node.update_monitor(&store, 1);
+    let note = store.submit(Note(2));
+    std::thread::sleep(RETRY_INTERVAL + RETRY_INTERVAL / 4);
+    assert_eq!(notes(&store), [1]);
+    assert_eq!(node.completed()[1], 0);
+    assert!(!store.is_durable(big) && !store.is_durable(note));
+    let lifted = Command::new("prlimit")
+        .args([
+            "--fsize=unlimited:",
+            "--pid",
+            &std::process::id().to_string(),
+        ])
+        .status();
+    assert!(lifted.unwrap().success());
+    until_writing(&store);
+    store.submit(Note(3));
+    store.close().unwrap();
+    assert_eq!(node.completed()[1], 1);
+}

@@ -1,0 +1,182 @@
+//! A node without Lightning: it keeps the promises that LDK keeps towards the writer, under load.
+
+use std::thread::Scope;
+
+use super::*;
+use crate::storage::sql::{signed, unsigned};
+
+pub(super) const CHANNELS: usize = 3;
+
+/// By its key, so that the test does not get slower as it goes on.
+pub(super) const LAST_EVENT: &str = "SELECT COALESCE((SELECT closed_at FROM closed_channels
+     ORDER BY channel_id DESC LIMIT 1), 0)";
+
+/// What a node knows, and what is on disk of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Image {
+    /// The last update of each monitor.
+    pub(super) monitors: [u64; CHANNELS],
+    /// The last update of each monitor that the manager knows.
+    pub(super) manager: [u64; CHANNELS],
+    /// The last event that the manager has forgotten.
+    pub(super) forgotten: u64,
+    /// The last event whose row was queued.
+    pub(super) rows: u64,
+}
+
+impl Image {
+    /// What is on disk, all of one moment.
+    pub(super) fn read(store: &Store) -> Self {
+        store.read(Self::read_from).unwrap()
+    }
+
+    fn read_from(db: &Connection) -> rusqlite::Result<Self> {
+        let tx = db.unchecked_transaction()?;
+        let mut image = Self::default();
+        for (channel, last) in image.monitors.iter_mut().enumerate() {
+            *last = tx.query_row(
+                "SELECT COALESCE(MAX(update_id), 0) FROM monitor_updates WHERE name = ?1",
+                [channel.to_string()],
+                |row| row.get(0).map(unsigned),
+            )?;
+        }
+        image.rows = tx.query_row(LAST_EVENT, [], |row| row.get(0).map(unsigned))?;
+        let manager: Option<Vec<u8>> =
+            tx.query_row("SELECT MAX(value) FROM kv", [], |row| row.get(0))?;
+        let numbers: Vec<u64> = manager
+            .unwrap_or_else(|| vec![0; 8 * (CHANNELS + 1)])
+            .chunks(8)
+            .map(|chunk| u64::from_be_bytes(chunk.try_into().unwrap()))
+            .collect();
+        image.manager.copy_from_slice(&numbers[..CHANNELS]);
+        image.forgotten = numbers[CHANNELS];
+        Ok(image)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let numbers = self.manager.iter().chain([&self.forgotten]);
+        numbers.flat_map(|number| number.to_be_bytes()).collect()
+    }
+
+    /// The rule that everything stands on.
+    pub(super) fn check(&self) {
+        for (monitor, manager) in self.monitors.iter().zip(&self.manager) {
+            assert!(monitor <= manager, "LDK would close the channel: {self:?}");
+        }
+        assert!(self.forgotten <= self.rows, "an event is lost: {self:?}");
+    }
+}
+
+/// A row about an event.
+struct Event(u64);
+
+impl Change for Event {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("INSERT OR REPLACE INTO closed_channels VALUES (?1, ?2, '')")?
+            .execute(params![self.0.to_be_bytes(), signed(self.0)])
+            .map(|_| ())
+    }
+}
+
+pub(super) struct FakeNode {
+    state: Mutex<Image>,
+    completed: [AtomicU64; CHANNELS],
+    /// For looking at the disk while an update is completed.
+    store: std::sync::Weak<Store>,
+}
+
+impl FakeNode {
+    /// Starts from what is on disk.
+    pub(super) fn attach(store: &Arc<Store>, image: Image) -> Arc<Self> {
+        let completed = image.monitors.map(AtomicU64::new);
+        let node = Arc::new(Self {
+            state: Mutex::new(image),
+            completed,
+            store: Arc::downgrade(store),
+        });
+        store.attach(node.clone());
+        node
+    }
+
+    pub(super) fn image(&self) -> Image {
+        self.state.lock().unwrap().clone()
+    }
+
+    pub(super) fn completed(&self) -> [u64; CHANNELS] {
+        std::array::from_fn(|channel| self.completed[channel].load(Ordering::SeqCst))
+    }
+
+    /// As LDK does it: the manager knows the update before the monitor is queued, both under a lock
+    /// that the snapshot needs.
+    pub(super) fn update_monitor(&self, store: &Store, channel: usize) {
+        let mut state = self.state.lock().unwrap();
+        state.manager[channel] += 1;
+        state.monitors[channel] += 1;
+        store.submit_monitor(MonitorWrite::Update {
+            name: channel.to_string(),
+            bytes: vec![7; 100],
+            update_id: state.monitors[channel],
+            channel_id: channel_id(channel),
+        });
+    }
+
+    /// As an event handler does it: the row is queued, then the manager forgets the event.
+    pub(super) fn handle_event(&self, store: &Store) {
+        let event = self.state.lock().unwrap().rows + 1;
+        store.submit(Event(event));
+        std::thread::yield_now();
+        let mut state = self.state.lock().unwrap();
+        (state.rows, state.forgotten) = (event, event);
+        drop(state);
+        store.manager_changed();
+    }
+
+    /// Load until `stop`: each channel and the event handler are threads of their own.
+    pub(super) fn run<'scope>(
+        self: &'scope Arc<Self>,
+        scope: &'scope Scope<'scope, '_>,
+        store: &'scope Arc<Store>,
+        stop: &'scope AtomicBool,
+    ) {
+        for channel in 0..CHANNELS {
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    self.update_monitor(store, channel);
+                    std::thread::yield_now();
+                }
+            });
+        }
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                self.handle_event(store);
+            }
+        });
+    }
+}
+
+pub(super) fn channel_id(channel: usize) -> ChannelId {
+    ChannelId([channel as u8; 32])
+}
+
+impl Cut for FakeNode {
+    fn manager_snapshot(&self) -> Vec<u8> {
+        let state = self.state.lock().unwrap();
+        let snapshot = state.encode();
+        drop(state);
+        // Others go on while LDK's snapshot of a moment ago is on its way to the batch.
+        std::thread::yield_now();
+        snapshot
+    }
+
+    fn monitors_written(&self, updates: &[(ChannelId, u64)]) {
+        let on_disk = self.store.upgrade().map(|store| Image::read(&store));
+        for (id, update) in updates {
+            let channel = usize::from(id.0[0]);
+            let last = self.completed[channel].swap(*update, Ordering::SeqCst);
+            assert_eq!(last + 1, *update, "each once, in order");
+            if let Some(image) = &on_disk {
+                assert!(*update <= image.monitors[channel], "before its commit");
+            }
+        }
+    }
+}
