@@ -1,6 +1,7 @@
 //! A full disk: no money moves, the node says why, nothing is lost, and it goes on by itself.
 
 use std::fs;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use ampd::rpc::proto::lnrpc::Payment;
@@ -31,7 +32,9 @@ async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let disk = network.prepare("alice")?.network_dir();
     let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
-        eprintln!("full_disk: SKIPPED, because this machine does not let us mount a tmpfs");
+        let why = "because this machine does not let us mount a tmpfs";
+        // Not by `eprintln!`, which is only shown when a test fails.
+        writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
         network.finish();
         return Ok(());
     };
@@ -52,6 +55,14 @@ async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
     for ended in payments.join_all().await {
         succeeded(ended)?;
     }
+    check(&network, total).await?;
+
+    let payments = fill_under_load(&network, &disk).await?;
+    stops_and_refuses_to_start(&mut network).await?;
+    disk.clear()?;
+    network.restart(&["alice"]).await?;
+    network.wait_usable().await?;
+    payments.join_all().await;
     check(&network, total).await?;
 
     let payments = fill_under_load(&network, &disk).await?;
@@ -144,6 +155,30 @@ async fn refuses_payments(network: &Network) -> Result<()> {
     );
     assert_eq!(alice.payments(0).await?.payments.len(), before);
     alice.info().await?;
+    Ok(())
+}
+
+/// While the disk is full: told to stop it says that not all was written, and that it is safe. It
+/// does not start either, and says why.
+async fn stops_and_refuses_to_start(network: &mut Network) -> Result<()> {
+    let alice = &mut network["alice"];
+    let status = alice.stop().await?;
+    assert_eq!(status.code(), Some(1));
+    let log = fs::read_to_string(alice.log())?;
+    let last = log.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("ampd: not everything could be written") && last.contains("full"),
+        "{last}"
+    );
+    let refused = alice.run_to_end().await?;
+    assert_eq!(refused.status.code(), Some(1));
+    let last = refused.stderr.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("ampd: ") && last.contains("free space"),
+        "{last}"
+    );
+    // The reason, once.
+    assert_eq!(last.matches("No space left").count(), 1, "{last}");
     Ok(())
 }
 
