@@ -521,3 +521,6 @@ fn set_row(open: &OpenSet, state: HtlcState, settled: Option<(u64, u64)>) -> Set
         amt_paid_msat: held.fold(0, u64::saturating_add),
     }
 }
+
+#[cfg(test)]
+mod tests;

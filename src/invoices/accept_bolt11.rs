@@ -185,3 +185,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

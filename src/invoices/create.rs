@@ -172,3 +172,6 @@ fn currency(network: Network) -> Currency {
         _ => Currency::BitcoinTestnet,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ mod port;
 mod registry;
 mod restore;
 mod subscribe;
+#[cfg(test)]
+mod test_room;
 mod view;
 
 pub use create::NewInvoice;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::create::{NewInvoice, Signer};
 use super::ledger::Ledger;
 use super::port::ChannelPort;
-use super::subscribe::{Announcer, InvoiceEvent, Subscription};
+use super::subscribe::{Announcer, InvoiceEvent, Subscription, Told};
 use super::{InvoiceError, InvoiceView};
 use crate::amp::{PaymentAddr, SetLimits};
 use crate::ldk::KeysManager;
@@ -167,7 +167,7 @@ impl Registry {
         add_index: u64,
         settle_index: u64,
     ) -> Result<Subscription, StorageError> {
-        // First the live ones, so that nothing falls between; what comes twice is left out below.
+        // First the live ones, so that nothing falls between; what comes twice is left out there.
         let live = self.announcer.subscribe();
         let mut missed = Vec::new();
         if add_index > 0 {
@@ -186,7 +186,11 @@ impl Registry {
                     .map(InvoiceEvent::Settled),
             );
         }
-        Ok(Subscription::new(missed, live))
+        let told = Told {
+            added: add_index,
+            settled: settle_index,
+        };
+        Ok(Subscription::new(told, missed, live))
     }
 
     fn settled_after(&self, settle_index: u64) -> Result<Vec<InvoiceView>, StorageError> {

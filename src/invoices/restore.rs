@@ -109,3 +109,6 @@ fn envelope(row: &HtlcRecord, shard: &ShardRecord, payment_addr: PaymentAddr) ->
         hidden: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,19 +26,31 @@ impl InvoiceEvent {
             Self::Added(view) | Self::Settled(view) => view,
         }
     }
+}
 
-    /// What makes it the same event as another one.
-    fn id(&self) -> (bool, u64) {
-        match self {
-            Self::Added(view) => (false, view.record.add_index),
-            Self::Settled(view) => {
+/// How far a subscriber has been told: the last add index and the last settle index.
+///
+/// Both count in the order of commits and of events, so all that comes later is higher.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) added: u64,
+    pub(super) settled: u64,
+}
+
+impl Told {
+    /// Whether the event is news; it is told from now on.
+    fn is_news(&mut self, event: &InvoiceEvent) -> bool {
+        let (last, index) = match event {
+            InvoiceEvent::Added(view) => (&mut self.added, view.record.add_index),
+            InvoiceEvent::Settled(view) => {
                 let of_set = view.sets.first().and_then(|set| set.settle_index);
-                (
-                    true,
-                    of_set.or(view.record.settle_index).unwrap_or_default(),
-                )
+                let index = of_set.or(view.record.settle_index).unwrap_or_default();
+                (&mut self.settled, index)
             }
-        }
+        };
+        let is_news = index > *last;
+        *last = index.max(*last);
+        is_news
     }
 }
 
@@ -90,8 +102,9 @@ async fn announce(
 /// What was missed, then what happens from now on.
 pub struct Subscription {
     missed: std::collections::VecDeque<InvoiceEvent>,
-    /// Events that were both missed and live.
-    told: std::collections::HashSet<(bool, u64)>,
+    /// A live event may have been missed, too, or be one that the subscriber knows: it is announced
+    /// a moment after its rows can be read.
+    told: Told,
     live: broadcast::Receiver<InvoiceEvent>,
 }
 
@@ -101,8 +114,11 @@ pub struct Subscription {
 pub struct TooSlow(u64);
 
 impl Subscription {
-    pub(super) fn new(missed: Vec<InvoiceEvent>, live: broadcast::Receiver<InvoiceEvent>) -> Self {
-        let told = missed.iter().map(InvoiceEvent::id).collect();
+    pub(super) fn new(
+        told: Told,
+        missed: Vec<InvoiceEvent>,
+        live: broadcast::Receiver<InvoiceEvent>,
+    ) -> Self {
         Self {
             missed: missed.into(),
             told,
@@ -116,15 +132,19 @@ impl Subscription {
     /// [`TooSlow`].
     pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, TooSlow> {
         if let Some(event) = self.missed.pop_front() {
+            self.told.is_news(&event);
             return Ok(Some(event));
         }
         loop {
             match self.live.recv().await {
-                Ok(event) if self.told.remove(&event.id()) => {}
-                Ok(event) => return Ok(Some(event)),
+                Ok(event) if self.told.is_news(&event) => return Ok(Some(event)),
+                Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(count)) => return Err(TooSlow(count)),
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

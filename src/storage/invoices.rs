@@ -52,7 +52,7 @@ pub struct InvoiceTerms {
 }
 
 /// A row of `invoices`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct InvoiceRecord {
     /// Counts invoices from 1, in the order of their creation.
     pub add_index: u64,
@@ -103,7 +103,7 @@ impl std::fmt::Debug for ShardRecord {
 }
 
 /// A row of `htlcs`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HtlcRecord {
     pub channel_id: [u8; 32],
     pub htlc_id: u64,
@@ -126,6 +126,32 @@ pub struct HtlcRecord {
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     pub shard: Option<ShardRecord>,
     pub preimage: Option<[u8; 32]>,
+}
+
+/// Who has the preimage of an open invoice can claim what is paid to it on its way.
+impl std::fmt::Debug for InvoiceRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InvoiceRecord")
+            .field("add_index", &self.add_index)
+            .field("kind", &self.kind)
+            .field("state", &self.state)
+            .field("value_msat", &self.value_msat)
+            .field("settle_index", &self.settle_index)
+            .field("amt_paid_msat", &self.amt_paid_msat)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for HtlcRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HtlcRecord")
+            .field("htlc_id", &self.htlc_id)
+            .field("add_index", &self.add_index)
+            .field("amount_msat", &self.amount_msat)
+            .field("state", &self.state)
+            .field("claimed", &self.claimed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Writes an invoice.
@@ -522,3 +548,6 @@ fn shard_record(row: &Row<'_>) -> rusqlite::Result<Option<ShardRecord>> {
 super::sql::numbered!(InvoiceKind { Bolt11 = 0, SpontaneousAmp = 1 });
 super::sql::numbered!(InvoiceState { Open = 0, Settled = 1, Canceled = 2 });
 super::sql::numbered!(HtlcState { Accepted = 0, Settled = 1, Canceled = 2 });
+
+#[cfg(test)]
+mod tests;

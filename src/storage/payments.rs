@@ -83,6 +83,16 @@ pub struct PaymentRecord {
     pub terms: PaymentTerms,
 }
 
+impl std::fmt::Debug for PaymentRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PaymentRecord")
+            .field("payment_index", &self.payment_index)
+            .field("state", &self.state)
+            .field("failure_reason", &self.failure_reason)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A hop of a route, as the sender sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopRecord {
@@ -370,3 +380,6 @@ super::sql::numbered!(FailureReason {
     InsufficientBalance = 5,
     Canceled = 6,
 });
+
+#[cfg(test)]
+mod tests;

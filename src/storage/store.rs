@@ -136,7 +136,7 @@ impl Store {
 
     /// Blocks until all that was submitted is on disk. For the start, before events flow. Returns
     /// early only if the writer has ended.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let ticket = self.submit(Vec::new());
         self.writer.queue.wait(ticket);
     }
@@ -186,3 +186,6 @@ fn restrict(path: &Path) -> Result<(), StorageError> {
         .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
         .map_err(refused)
 }
+
+#[cfg(test)]
+mod tests;

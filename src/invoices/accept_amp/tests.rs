@@ -1,0 +1,375 @@
+use super::*;
+use crate::invoices::test_room::*;
+use crate::invoices::{Limits, NewInvoice};
+
+#[tokio::test]
+async fn a_payment_in_shards_is_held_until_it_is_complete_and_settled_as_one() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 30, 10]);
+    assert_eq!(room.arrive_all(&shards[..2]), []);
+    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
+    let set = room.set(1).unwrap();
+    assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Accepted, 90));
+    assert_eq!(room.invoices()[0].amt_paid_msat, 0);
+
+    assert_eq!(room.arrive(&shards[2]), claims(&shards));
+    let set = room.set(1).unwrap();
+    assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Settled, 100));
+    assert_eq!(set.settle_index, Some(1));
+    let [invoice] = &room.invoices()[..] else {
+        panic!("one invoice")
+    };
+    assert_eq!(invoice.state, InvoiceState::Open, "as lnd keeps it");
+    assert_eq!((invoice.value_msat, invoice.amt_paid_msat), (100, 100));
+    assert_eq!(invoice.payment_hash, shards[0].hash().0);
+    for shard in &shards {
+        let key = shard.envelope.key();
+        let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+        let row = row.unwrap();
+        assert_eq!(hash_of(&row.preimage.unwrap()), shard.hash());
+        assert_eq!(row.custom_records, shard.claimable.custom_records);
+        assert!(!row.claimed);
+    }
+}
+
+#[tokio::test]
+async fn one_address_can_be_paid_again_and_again() {
+    let room = Room::new();
+    for id in 1..=20 {
+        let shards: Vec<_> = payment(id, &[50, 50])
+            .into_iter()
+            .map(|shard| shard.to([99; 32]))
+            .collect();
+        assert_eq!(room.arrive_all(&shards), claims(&shards));
+    }
+    assert_eq!(room.invoices().len(), 1);
+    assert_eq!(room.invoices()[0].amt_paid_msat, 2_000);
+}
+
+#[tokio::test]
+async fn without_accept_amp_an_unknown_address_is_refused_and_nothing_is_stored() {
+    let limits = Limits {
+        accept_amp: false,
+        ..LIMITS
+    };
+    let room = Room::with(limits);
+    let shards = payment(1, &[100]);
+    assert_eq!(room.arrive_all(&shards), fails(&shards));
+    assert!(room.invoices().is_empty());
+    assert_eq!(room.set(1), None);
+}
+
+/// The rules of the table that look at one shard alone.
+#[tokio::test]
+async fn a_shard_against_the_rules_is_refused_and_leaves_nothing() {
+    let good = || payment(1, &[60, 40]).remove(0);
+    let mut without_mpp = good();
+    without_mpp.envelope.mpp = None;
+    let mut zero_set = good();
+    zero_set.envelope.amp.set_id = SetId::from_bytes([0; 32]);
+    let cases = [
+        ("no MPP record", without_mpp),
+        ("total zero", good().total(0)),
+        (
+            "expires in less than 19 blocks",
+            good().expiring(HEIGHT + 18),
+        ),
+        ("set id zero", zero_set),
+    ];
+    for (case, shard) in cases {
+        let room = Room::new();
+        assert_eq!(room.arrive(&shard), fails(&[shard.clone()]), "{case}");
+        assert_eq!(room.state(&shard), None, "{case}");
+        assert!(room.invoices().is_empty(), "{case}");
+        let again = payment(2, &[10]);
+        assert_eq!(room.arrive_all(&again), claims(&again), "{case}");
+    }
+    let room = Room::new();
+    let just_enough = good().expiring(HEIGHT + 41);
+    assert_eq!(room.arrive(&just_enough), []);
+}
+
+#[tokio::test]
+async fn a_set_that_could_not_be_claimed_in_time_is_refused_whole() {
+    let room = Room::new();
+    let mut shards = payment(1, &[60, 40]);
+    shards[1] = shards[1].clone().expiring(HEIGHT + 40);
+    assert_eq!(room.arrive(&shards[0]), []);
+    let mut failed = room.arrive(&shards[1]);
+    failed.sort_by_key(|answer| *answer != Answer::Fail(shards[0].hash()));
+    assert_eq!(failed, fails(&shards));
+}
+
+#[tokio::test]
+async fn less_than_the_invoice_asks_for_is_refused_and_more_is_taken() {
+    let room = Room::new();
+    room.arrive_all(&payment(1, &[100]));
+    let less = payment(2, &[99]).remove(0).to([1; 32]);
+    assert_eq!(room.arrive(&less), fails(&[less.clone()]));
+    let more = payment(3, &[101]).remove(0).to([1; 32]);
+    assert_eq!(room.arrive(&more), claims(&[more.clone()]));
+    assert_eq!(room.invoices()[0].amt_paid_msat, 201);
+}
+
+#[tokio::test]
+async fn a_shard_with_another_total_fails_alone() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    let other = shards[1].clone().total(101);
+    assert_eq!(room.arrive(&other), fails(&[other.clone()]));
+    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
+    let right = payment(1, &[60, 40]).remove(1);
+    assert_eq!(room.arrive(&right), claims(&shards));
+}
+
+#[tokio::test]
+async fn an_invoice_asks_for_its_own_delta() {
+    let room = Room::new();
+    let mut invoice = spontaneous(&MppRecord::clone(&mpp(9, 0)), PaymentHash([9; 32]));
+    invoice.add_index = 1;
+    invoice.terms.cltv_delta = 80;
+    room.store.submit(PutInvoice(invoice));
+    let room = room.restart();
+    let early = payment(1, &[10]).remove(0).to([9; 32]);
+    let late = early.clone().expiring(HEIGHT + 79);
+    assert_eq!(room.arrive(&late), fails(&[late.clone()]));
+    let early = early.expiring(HEIGHT + 80);
+    assert_eq!(room.arrive(&early), claims(&[early.clone()]));
+}
+
+fn mpp(addr: u8, total_msat: u64) -> MppRecord {
+    MppRecord {
+        payment_addr: crate::amp::PaymentAddr::from_bytes([addr; 32]),
+        total_msat,
+    }
+}
+
+#[tokio::test]
+async fn a_canceled_invoice_takes_nothing() {
+    let room = Room::new();
+    let mut invoice = spontaneous(&mpp(1, 0), PaymentHash([9; 32]));
+    (invoice.add_index, invoice.state) = (1, InvoiceState::Canceled);
+    room.store.submit(PutInvoice(invoice));
+    let room = room.restart();
+    let shards = payment(1, &[10]);
+    assert_eq!(room.arrive_all(&shards), fails(&shards));
+}
+
+#[tokio::test]
+async fn a_set_id_belongs_to_one_invoice() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    let elsewhere = shards[1].clone().to([2; 32]);
+    assert_eq!(room.arrive(&elsewhere), fails(&[elsewhere.clone()]));
+    assert_eq!(room.invoices().len(), 1);
+    // Also once it is settled, and over a restart.
+    assert_eq!(room.arrive(&shards[1]), claims(&shards));
+    room.arrive_all(&payment(3, &[5]));
+    let room = room.restart();
+    room.port.answers();
+    let again = payment(1, &[1, 1, 1]).remove(2).total(200);
+    for addr in [2, 3] {
+        let elsewhere = again.clone().to([addr; 32]);
+        assert_eq!(room.arrive(&elsewhere), fails(&[elsewhere.clone()]));
+    }
+}
+
+#[tokio::test]
+async fn a_settled_set_takes_no_more() {
+    let mut room = Room::new();
+    let shards = payment(1, &[100]);
+    room.arrive_all(&shards);
+    let extra = payment(1, &[50, 25, 25]).remove(2).total(100);
+    for _ in 0..2 {
+        assert_eq!(room.arrive(&extra), fails(&[extra.clone()]));
+        assert_eq!(room.set(1).unwrap().amt_paid_msat, 100);
+        room = room.restart();
+        room.port.answers();
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_share_fails_its_set_and_no_other() {
+    let room = Room::new();
+    let to = |shards: Vec<Sent>| -> Vec<Sent> {
+        shards.into_iter().map(|shard| shard.to([9; 32])).collect()
+    };
+    let (bad, good) = (to(payment(1, &[60, 40])), to(payment(2, &[70, 30])));
+    room.arrive(&bad[0]);
+    room.arrive(&good[0]);
+    let wrong = bad[1].clone().with_wrong_share();
+    let mut failed = room.arrive(&wrong);
+    failed.sort_by_key(|answer| *answer != Answer::Fail(bad[0].hash()));
+    assert_eq!(failed, fails(&bad));
+    assert_eq!(room.state(&bad[0]), Some(HtlcState::Canceled));
+    assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
+    assert_eq!(room.arrive(&good[1]), claims(&good));
+    assert_eq!(room.invoices()[0].state, InvoiceState::Open);
+}
+
+#[tokio::test]
+async fn an_amp_shard_with_the_hash_of_an_invoice_of_ours_is_refused() {
+    let room = Room::new();
+    let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
+    let mut shard = payment(1, &[100]).remove(0);
+    shard.claimable.payment_hash = PaymentHash(invoice.payment_hash);
+    assert_eq!(room.arrive(&shard), fails(&[shard.clone()]));
+}
+
+#[tokio::test]
+async fn an_amp_shard_to_the_address_of_an_ordinary_invoice_is_refused() {
+    let room = Room::new();
+    let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
+    let shard = payment(1, &[100]).remove(0).to(invoice.payment_addr);
+    assert_eq!(room.arrive(&shard), fails(&[shard.clone()]));
+}
+
+#[tokio::test]
+async fn a_held_htlc_that_is_told_again_is_held_on_with_its_time() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    let due = room.registry.expire_sets(0).unwrap();
+    assert_eq!(room.arrive(&shards[0]), []);
+    assert_eq!(room.set(1).unwrap().amt_paid_msat, 60, "counted once");
+    assert_eq!(room.registry.expire_sets(0), Some(due));
+    assert_eq!(room.arrive(&shards[1]), claims(&shards));
+}
+
+#[tokio::test]
+async fn settled_and_canceled_htlcs_get_the_same_answer_again() {
+    let room = Room::new();
+    let settled = payment(1, &[60, 40]);
+    room.arrive_all(&settled);
+    let canceled = payment(2, &[60, 40]).remove(0);
+    room.arrive(&canceled);
+    room.registry.expire_sets(u64::MAX);
+    let mut room = room;
+    for _ in 0..2 {
+        room.store.flush();
+        room.port.answers();
+        assert_eq!(room.arrive(&settled[1]), claims(&settled[1..]));
+        assert_eq!(room.arrive(&canceled), fails(&[canceled.clone()]));
+        room = room.restart();
+    }
+}
+
+#[tokio::test]
+async fn an_incomplete_set_times_out_after_120_seconds_and_may_be_tried_again() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    let due = room.registry.expire_sets(0).unwrap();
+    assert_eq!(room.registry.expire_sets(due - 1), Some(due));
+    assert_eq!(room.port.answers(), []);
+    assert_eq!(room.registry.expire_sets(due), None);
+    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(room.state(&shards[0]), Some(HtlcState::Canceled));
+    assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
+    // lnd sends the amount anew under the same set id.
+    let mut again = payment(1, &[30, 30, 40]);
+    for shard in &mut again {
+        shard.envelope.htlc_id += 100;
+    }
+    assert_eq!(room.arrive_all(&again), claims(&again));
+}
+
+#[tokio::test]
+async fn each_htlc_has_a_time_of_its_own_also_over_a_restart() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 30, 10]);
+    room.arrive_all(&shards[..2]);
+    room.store.flush();
+    // As if the first had come a minute earlier.
+    let key = shards[0].envelope.key();
+    let mut row = room
+        .store
+        .htlc(&key.channel_id.0, key.htlc_id)
+        .unwrap()
+        .unwrap();
+    row.accepted_at -= 60;
+    let due = row.accepted_at + 120;
+    room.store.submit(PutHtlc(row));
+    let room = room.restart();
+    assert!(room.registry.expire_sets(due - 1) == Some(due));
+    let later = room.registry.expire_sets(due).unwrap();
+    assert!((due + 59..due + 65).contains(&later), "{due} {later}");
+    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(room.state(&shards[1]), Some(HtlcState::Accepted));
+}
+
+#[tokio::test]
+async fn the_timer_fails_what_is_overdue_by_itself() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    room.store.flush();
+    let key = shards[0].envelope.key();
+    let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let mut row = row.unwrap();
+    row.accepted_at -= 120;
+    room.store.submit(PutHtlc(row));
+    let room = room.restart();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (registry, ended) = (room.registry.clone(), stop.clone());
+    let timers = tokio::spawn(async move { registry.run_timers(ended).await });
+    while room.port.answers.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    stop.cancel();
+    timers.await.unwrap();
+}
+
+#[tokio::test]
+async fn as_many_incomplete_sets_are_held_as_the_limit_says() {
+    let room = Room::new();
+    for id in 1..=3 {
+        assert_eq!(room.arrive(&payment(id, &[60, 40])[0]), []);
+    }
+    let one_more = payment(4, &[60, 40]).remove(0);
+    assert_eq!(room.arrive(&one_more), fails(&[one_more.clone()]));
+    // What completes at once, or completes a set, is not held.
+    let whole = payment(5, &[100]);
+    assert_eq!(room.arrive_all(&whole), claims(&whole));
+    let third = payment(3, &[60, 40]);
+    assert_eq!(room.arrive(&third[1]), claims(&third));
+    assert_eq!(room.arrive(&payment(6, &[60, 40])[0]), []);
+}
+
+#[tokio::test]
+async fn as_many_htlcs_are_held_on_a_channel_as_the_limit_says() {
+    let room = Room::new();
+    let (a, b) = (payment(1, &[10; 4]), payment(2, &[10; 5]));
+    assert_eq!(room.arrive_all(&a[..3]), []);
+    assert_eq!(room.arrive_all(&b[..3]), []);
+    assert_eq!(room.arrive(&b[3]), fails(&b[3..4]));
+    let elsewhere = b[3].clone().on_channel(2);
+    assert_eq!(room.arrive(&elsewhere), []);
+    assert_eq!(room.arrive(&a[3]), claims(&a), "it completes the set");
+}
+
+#[tokio::test]
+async fn a_set_has_no_more_htlcs_than_the_limit_says() {
+    let room = Room::new();
+    let shards = payment(1, &[10; 6]);
+    assert_eq!(room.arrive_all(&shards[..5]), []);
+    let last = shards[5].clone().on_channel(2);
+    assert_eq!(room.arrive(&last), fails(&[last.clone()]));
+    assert_eq!(room.set(1).unwrap().amt_paid_msat, 50);
+}
+
+#[tokio::test]
+async fn what_ldk_gave_back_leaves_its_set_and_the_channel() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    room.registry.htlc_gone(&shards[0].hash());
+    assert_eq!(room.port.answers(), fails(&shards[..1]));
+    assert_eq!(room.state(&shards[0]), Some(HtlcState::Canceled));
+    assert_eq!(room.registry.expire_sets(u64::MAX), None);
+    room.registry.htlc_gone(&PaymentHash([3; 32]));
+    assert_eq!(room.port.answers(), []);
+}

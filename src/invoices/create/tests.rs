@@ -1,0 +1,119 @@
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use lightning_types::routing::{RouteHintHop, RoutingFees};
+
+use super::*;
+use crate::invoices::decode::DecodedInvoice;
+use crate::invoices::test_room::{Room, hash_of};
+
+fn refused(new: NewInvoice) -> String {
+    match new.check(80) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_lnd() {
+    let checked = NewInvoice::default().check(80).unwrap();
+    assert_eq!((checked.expiry, checked.cltv_delta), (86_400, 80));
+    let low = NewInvoice::default().check(18).unwrap();
+    assert_eq!(low.cltv_delta, MIN_CLTV_DELTA, "what LDK can keep");
+}
+
+#[test]
+fn what_is_beyond_the_limits_is_refused_by_name() {
+    let new = NewInvoice::default;
+    let memo = |length| NewInvoice {
+        memo: "m".repeat(length),
+        ..new()
+    };
+    assert!(memo(1_024).check(80).is_ok());
+    assert!(refused(memo(1_025)).contains("memo too large: 1025"));
+    let value = |value_msat| NewInvoice {
+        value_msat,
+        ..new()
+    };
+    assert!(value(MAX_AMOUNT_MSAT).check(80).is_ok());
+    assert!(refused(value(MAX_AMOUNT_MSAT + 1)).contains("100,000 BTC"));
+    assert!(refused(value(u64::MAX)).contains("100,000 BTC"));
+    let expiry = |expiry| NewInvoice { expiry, ..new() };
+    assert!(expiry(MAX_EXPIRY).check(80).is_ok());
+    assert!(refused(expiry(MAX_EXPIRY + 1)).contains("31536001"));
+    let delta = |cltv_delta| NewInvoice {
+        cltv_delta,
+        ..new()
+    };
+    assert!(delta(42).check(80).is_ok() && delta(65_535).check(80).is_ok());
+    for wrong in [1, 41, 65_536, u64::MAX] {
+        assert!(refused(delta(wrong)).contains("CLTV delta"), "{wrong}");
+    }
+}
+
+fn hint() -> RouteHint {
+    let key = SecretKey::from_slice(&[3; 32]).unwrap();
+    RouteHint(vec![RouteHintHop {
+        src_node_id: PublicKey::from_secret_key(&Secp256k1::new(), &key),
+        short_channel_id: 77,
+        fees: RoutingFees {
+            base_msat: 1,
+            proportional_millionths: 2,
+        },
+        cltv_expiry_delta: 80,
+        htlc_minimum_msat: None,
+        htlc_maximum_msat: None,
+    }])
+}
+
+#[tokio::test]
+async fn what_is_made_is_read_again_as_the_same() {
+    let room = Room::new();
+    let new = NewInvoice {
+        memo: "für Kaffee ☕".into(),
+        preimage: Some([4; 32]),
+        value_msat: 123_456,
+        expiry: 7_200,
+        cltv_delta: 144,
+        private: true,
+        route_hints: vec![hint()],
+        description_hash: None,
+    };
+    let record = room.registry.add(new.clone()).await.unwrap();
+    let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
+    assert_eq!(read.network, Network::Regtest);
+    assert_eq!(read.payment_hash, hash_of(&[4; 32]));
+    assert_eq!(read.payment_hash.0, record.payment_hash);
+    assert_eq!(read.payment_secret.0, record.payment_addr);
+    assert_eq!(read.amount_msat, Some(123_456));
+    assert_eq!((read.expiry, read.cltv_delta), (7_200, 144));
+    assert_eq!(read.description, new.memo);
+    assert_eq!(read.timestamp, record.created_at);
+    assert_eq!(read.route_hints, new.route_hints);
+    assert!(read.is_multi_part() && !read.is_amp());
+    assert_eq!(
+        room.registry.lookup(&read.payment_hash).unwrap().record,
+        record
+    );
+}
+
+#[tokio::test]
+async fn a_description_hash_stands_for_the_memo_and_no_amount_is_none() {
+    let room = Room::new();
+    let new = NewInvoice {
+        description_hash: Some([8; 32]),
+        ..NewInvoice::default()
+    };
+    let record = room.registry.add(new).await.unwrap();
+    let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
+    assert_eq!(read.description_hash, Some([8; 32]));
+    assert_eq!((read.amount_msat, read.description.as_str()), (None, ""));
+    let extreme = NewInvoice {
+        value_msat: MAX_AMOUNT_MSAT,
+        expiry: MAX_EXPIRY,
+        memo: "x".repeat(600),
+        ..NewInvoice::default()
+    };
+    let record = room.registry.add(extreme).await.unwrap();
+    let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
+    assert_eq!(read.amount_msat, Some(MAX_AMOUNT_MSAT));
+    assert_eq!(read.expiry, MAX_EXPIRY);
+}

@@ -1,0 +1,61 @@
+use crate::invoices::test_room::*;
+use crate::storage::invoices::HtlcState;
+
+#[tokio::test]
+async fn a_held_set_completes_after_a_restart() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 30, 10]);
+    room.arrive_all(&shards[..2]);
+    let room = room.restart();
+    assert_eq!(room.port.answers(), []);
+    assert_eq!(room.arrive(&shards[1]), [], "told again");
+    assert_eq!(room.arrive(&shards[2]), claims(&shards));
+    assert_eq!(room.set(1).unwrap().amt_paid_msat, 100);
+}
+
+/// A crash between the commit of the decision and the claims.
+#[tokio::test]
+async fn what_was_settled_is_claimed_at_every_start_until_ldk_has_done_it() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive_all(&shards);
+    let mut room = room;
+    for _ in 0..2 {
+        room = room.restart();
+        let mut claimed = room.port.answers();
+        claimed.sort_by_key(|answer| *answer != Answer::Claim(shards[0].hash()));
+        assert_eq!(claimed, claims(&shards));
+    }
+    room.registry.payment_claimed(&shards[0].hash());
+    room = room.restart();
+    assert_eq!(room.port.answers(), claims(&shards[1..]));
+    room.registry.payment_claimed(&shards[1].hash());
+    room = room.restart();
+    assert_eq!(room.port.answers(), []);
+}
+
+#[tokio::test]
+async fn what_ldk_no_longer_has_is_closed_in_our_books() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 30, 10]);
+    room.arrive_all(&shards[..2]);
+    room.port.forget(shards[0].envelope.key());
+    let room = room.restart();
+    assert_eq!(room.state(&shards[0]), Some(HtlcState::Canceled));
+    assert_eq!(room.state(&shards[1]), Some(HtlcState::Accepted));
+    let set = room.set(1).unwrap();
+    assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Canceled, 30));
+    assert_eq!(room.arrive(&shards[2]), [], "held: 40 of 100");
+    assert_eq!(room.set(1).unwrap().state, HtlcState::Accepted);
+}
+
+#[tokio::test]
+async fn indices_go_on_after_a_restart() {
+    let room = Room::new();
+    room.arrive_all(&payment(1, &[100]));
+    let room = room.restart();
+    room.arrive_all(&payment(2, &[100]));
+    let indices: Vec<_> = room.invoices().iter().map(|i| i.add_index).collect();
+    assert_eq!(indices, [1, 2]);
+    assert_eq!(room.set(2).unwrap().settle_index, Some(2));
+}

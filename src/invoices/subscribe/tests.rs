@@ -1,0 +1,120 @@
+use super::*;
+use crate::invoices::NewInvoice;
+use crate::invoices::test_room::*;
+
+#[tokio::test]
+async fn each_event_comes_once_in_order_and_after_its_commit() {
+    let room = Room::new();
+    let mut events = room.subscribe(0, 0);
+    let shards = payment(1, &[60, 40]);
+    room.arrive_all(&shards);
+    let again: Vec<_> = payment(2, &[70, 30])
+        .into_iter()
+        .map(|shard| shard.to([1; 32]))
+        .collect();
+    room.arrive_all(&again);
+    room.registry.add(NewInvoice::default()).await.unwrap();
+    assert_eq!(next(&mut events).await, ("added", 1));
+    let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
+        panic!("settled")
+    };
+    assert_eq!(view.sets, [room.store.set(&[1; 32]).unwrap().unwrap()]);
+    assert_eq!(view.htlcs.len(), 2, "of this set only");
+    let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
+        panic!("settled")
+    };
+    assert_eq!(view.record.amt_paid_msat, 200, "of all sets");
+    assert_eq!(view.sets.len(), 1);
+    assert_eq!(next(&mut events).await, ("added", 2));
+}
+
+#[tokio::test]
+async fn a_held_or_refused_set_is_no_event() {
+    let room = Room::new();
+    let mut events = room.subscribe(0, 0);
+    let bad = payment(1, &[60, 40]);
+    room.arrive(&bad[0]);
+    room.arrive(&bad[1].clone().with_wrong_share());
+    room.arrive_all(&payment(2, &[100]));
+    assert_eq!(next(&mut events).await, ("added", 1));
+    assert_eq!(next(&mut events).await, ("added", 2));
+    assert_eq!(next(&mut events).await, ("settled", 1));
+}
+
+#[tokio::test]
+async fn what_was_missed_comes_first_and_nothing_twice() {
+    let room = Room::new();
+    for id in 1..=4 {
+        room.arrive_all(&payment(id, &[100]));
+    }
+    let mut room = room;
+    for _ in 0..2 {
+        room.store.flush();
+        let mut events = room.subscribe(1, 2);
+        room.arrive_all(&payment(9, &[100]));
+        for index in 2..=4 {
+            assert_eq!(next(&mut events).await, ("added", index));
+        }
+        for index in 3..=4 {
+            assert_eq!(next(&mut events).await, ("settled", index));
+        }
+        if room.invoices().len() == 5 {
+            break;
+        }
+        room = room.restart();
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_was_not_reached_yet_misses_nothing() {
+    let room = Room::new();
+    room.arrive_all(&payment(1, &[100]));
+    room.store.flush();
+    for index in [1, i64::MAX as u64, u64::MAX] {
+        let events = room.subscribe(index, index);
+        assert!(events.missed.is_empty(), "{index}");
+    }
+}
+
+/// Payments go on while subscribers come at any moment and resume from any index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resuming_loses_nothing_and_doubles_nothing_under_load() {
+    const PAYMENTS: u64 = 120;
+    let room = Arc::new(Room::new());
+    let load = {
+        let room = room.clone();
+        std::thread::spawn(move || {
+            for id in 1..=PAYMENTS {
+                room.arrive_all(&payment(id as u8, &[60, 40]));
+            }
+        })
+    };
+    let mut followers = tokio::task::JoinSet::new();
+    for resume in 1..=20 {
+        let room = room.clone();
+        followers.spawn(async move {
+            while room.store.invoice(resume).unwrap().is_none() {
+                tokio::task::yield_now().await;
+            }
+            let mut events = room.subscribe(resume, resume);
+            let (mut added, mut settled) = (resume, resume);
+            while settled < PAYMENTS {
+                match next(&mut events).await {
+                    ("added", index) => {
+                        added += 1;
+                        assert_eq!(index, added);
+                    }
+                    (_, index) => {
+                        settled += 1;
+                        assert_eq!(index, settled);
+                        assert!(added >= settled, "added before settled");
+                    }
+                }
+            }
+        });
+    }
+    while let Some(ended) = followers.join_next().await {
+        ended.unwrap();
+    }
+    load.join().unwrap();
+}

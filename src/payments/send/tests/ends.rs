@@ -1,0 +1,247 @@
+use AttemptState::{Failed, Succeeded};
+
+use super::*;
+
+#[tokio::test]
+async fn a_payment_in_shards_succeeds_when_all_have_settled() {
+    let mut house = House::new([Ok(vec![(50, 1), (30, 2), (20, 3)])]);
+    let mut views = house.send(100).await;
+    assert!(!views.borrow().is_final(), "in flight is seen first");
+    let htlcs = house.htlcs(3).await;
+    for htlc in &htlcs {
+        assert!(!views.borrow_and_update().is_final());
+        house.settle(htlc);
+    }
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.state, PaymentState::Succeeded);
+    assert_eq!(ended.record.failure_reason, FailureReason::None);
+    assert_eq!(states(&ended), [Succeeded; 3]);
+    assert_eq!(ended.fee_msat(), 6);
+    let on_disk = stored(&house.payments, &ended);
+    assert_eq!(on_disk.record.state, PaymentState::Succeeded);
+    assert_eq!(on_disk.record.preimage, ended.record.preimage);
+    assert!(on_disk.record.root.is_none());
+    assert_eq!(states(&on_disk), [Succeeded; 3]);
+    assert!(house.is_empty() && house.nothing_more_is_sent());
+    let hashes: std::collections::HashSet<_> = htlcs.iter().map(|htlc| htlc.hash).collect();
+    assert_eq!(hashes.len(), 3);
+}
+
+#[tokio::test]
+async fn a_failed_shard_goes_another_way_under_another_hash() {
+    let mut house = House::new([Ok(vec![(60, 5), (40, 7)]), Ok(vec![(40, 9)])]);
+    let mut views = house.send(100).await;
+    let first = house.htlcs(2).await;
+    house.fail(&first[1], false, Some(22));
+    let again = house.htlc().await;
+    assert_ne!(again.hash, first[1].hash);
+    let asked = house.asked();
+    assert!(asked[0].failed_channels.is_empty());
+    let second = Asked {
+        open: Open {
+            amount_msat: 40,
+            fee_limit_msat: 95,
+            parts: 3,
+        },
+        failed_channels: vec![22],
+    };
+    assert_eq!(asked[1], second);
+    house.settle(&first[0]);
+    house.settle(&again);
+    let ended = end(&mut views).await;
+    assert_eq!(states(&ended), [Succeeded, Failed, Succeeded]);
+    assert_eq!(ended.fee_msat(), 14);
+    let failure = ended.attempts[1].failure.clone().unwrap();
+    assert_eq!((failure.by_receiver, failure.source_index), (false, 1));
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_receiver_ends_it_when_nothing_is_in_flight() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
+    let mut views = house.send(100).await;
+    let htlcs = house.htlcs(2).await;
+    house.fail(&htlcs[0], true, None);
+    house.fail(&htlcs[1], false, Some(11));
+    let ended = end(&mut views).await;
+    let reason = FailureReason::IncorrectPaymentDetails;
+    assert_eq!(ended.record.failure_reason, reason);
+    let on_disk = stored(&house.payments, &ended);
+    assert_eq!(on_disk.record.failure_reason, reason);
+    assert!(house.nothing_more_is_sent() && house.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_router_or_ldk_refuses_is_the_reason() {
+    use FailureReason::{Error, InsufficientBalance, NoRoute};
+    for reason in [NoRoute, InsufficientBalance, Error] {
+        let house = House::new([Err(reason)]);
+        let ended = end(&mut house.send(100).await).await;
+        assert_eq!(ended.record.failure_reason, reason);
+        assert!(ended.attempts.is_empty() && house.is_empty());
+    }
+    let house = House::new([Ok(vec![])]);
+    let ended = end(&mut house.send(100).await).await;
+    assert_eq!(ended.record.failure_reason, NoRoute, "not for ever");
+    let directory = tempfile::tempdir().unwrap();
+    let house = House::open(directory, [], Vec::new(), true);
+    let ended = end(&mut house.send(100).await).await;
+    assert_eq!(ended.record.failure_reason, Error);
+    assert_eq!(states(&ended), [Failed]);
+    assert!(house.is_empty());
+}
+
+#[tokio::test]
+async fn no_route_for_the_rest_waits_for_what_is_in_flight() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)]), Err(FailureReason::NoRoute)]);
+    let mut views = house.send(100).await;
+    let htlcs = house.htlcs(2).await;
+    house.fail(&htlcs[0], false, None);
+    while house.asked().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!views.borrow_and_update().is_final());
+    house.fail(&htlcs[1], false, None);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.failure_reason, FailureReason::NoRoute);
+    assert!(house.nothing_more_is_sent());
+}
+
+#[tokio::test]
+async fn after_the_time_limit_nothing_more_is_tried() {
+    let mut house = House::new([]);
+    let mut payment = amp(100);
+    payment.limits.timeout_seconds = 1;
+    let mut views = house.payments.send_amp(payment).await.unwrap();
+    let htlc = house.htlc().await;
+    let deadline = views.borrow().record.terms.deadline;
+    while now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    house.fail(&htlc, false, None);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.failure_reason, FailureReason::Timeout);
+    assert!(house.nothing_more_is_sent());
+}
+
+#[tokio::test]
+async fn a_canceled_payment_tries_nothing_more() {
+    let mut house = House::new([]);
+    let mut views = house.send(100).await;
+    let htlc = house.htlc().await;
+    let identifier = views.borrow().record.identifier;
+    house.payments.cancel(&identifier);
+    assert!(!views.borrow_and_update().is_final());
+    house.fail(&htlc, false, None);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.failure_reason, FailureReason::Canceled);
+    assert!(house.nothing_more_is_sent());
+}
+
+#[tokio::test]
+async fn one_invoice_is_paid_once() {
+    let mut house = House::new([]);
+    let mut views = house.payments.send_bolt11(bolt11(9)).await.unwrap();
+    let again = house.payments.send_bolt11(bolt11(9)).await;
+    assert!(matches!(again, Err(SendError::InFlight)));
+    let htlc = house.htlc().await;
+    house.settle(&htlc);
+    end(&mut views).await;
+    let again = house.payments.send_bolt11(bolt11(9)).await;
+    assert!(matches!(again, Err(SendError::AlreadyPaid)));
+    assert_eq!(house.payments.count().unwrap(), 1);
+    assert!(house.nothing_more_is_sent());
+}
+
+#[tokio::test]
+async fn a_failed_payment_of_an_invoice_may_be_tried_again() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
+    let mut views = house.payments.send_bolt11(bolt11(9)).await.unwrap();
+    for htlc in house.htlcs(2).await {
+        house.fail(&htlc, true, None);
+    }
+    end(&mut views).await;
+    let mut views = house.payments.send_bolt11(bolt11(9)).await.unwrap();
+    let htlc = house.htlc().await;
+    house.settle(&htlc);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.state, PaymentState::Succeeded);
+    assert_eq!(house.payments.count().unwrap(), 1, "in place of the other");
+    assert_eq!(states(&stored(&house.payments, &ended)), [Succeeded]);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
+    let mut house = House::new([]);
+    let mut to_us = amp(100);
+    to_us.destination = key(1);
+    let mut records = amp(100);
+    records.custom_records.insert(65_535, Vec::new());
+    let mut too_short = amp(100);
+    too_short.limits.cltv_limit = 83;
+    let mut expired = bolt11(9);
+    expired.expires_at = 1;
+    let refused = [
+        house.payments.send_amp(to_us).await,
+        house.payments.send_amp(records).await,
+        house.payments.send_amp(too_short).await,
+        house.payments.send_amp(amp(0)).await,
+        house.payments.send_bolt11(expired).await,
+    ];
+    assert!(refused.iter().all(Result::is_err));
+    assert_eq!(house.payments.count().unwrap(), 0);
+    assert!(house.nothing_more_is_sent() && house.is_empty());
+}
+
+#[tokio::test]
+async fn an_event_for_what_has_ended_changes_nothing() {
+    let mut house = House::new([]);
+    let mut views = house.send(100).await;
+    let htlc = house.htlc().await;
+    house.settle(&htlc);
+    house.settle(&htlc);
+    house.fail(&htlc, true, None);
+    let ended = end(&mut views).await;
+    house.fail(&htlc, true, None);
+    assert_eq!(ended.record.state, PaymentState::Succeeded);
+    let on_disk = stored(&house.payments, &ended);
+    assert_eq!(on_disk.record.state, PaymentState::Succeeded);
+    assert_eq!(states(&on_disk), [Succeeded]);
+}
+
+/// The end is on disk when it is announced, and seen by those who track the payment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_payments_at_once_all_end_on_disk() {
+    const PAYMENTS: usize = 64;
+    let mut house = House::new([]);
+    let mut followers = tokio::task::JoinSet::new();
+    for n in 0..PAYMENTS {
+        let payments = house.payments.clone();
+        followers.spawn(async move {
+            let mut views = payments.send_amp(amp(100 + n as u64)).await.unwrap();
+            let ended = end(&mut views).await;
+            assert_eq!(ended.record.state, PaymentState::Succeeded);
+            let on_disk = stored(&payments, &ended);
+            assert_eq!(on_disk.record.state, PaymentState::Succeeded);
+            assert_eq!(states(&on_disk), states(&ended));
+            let tracked = payments.track(&ended.record.identifier).unwrap();
+            assert!(tracked.unwrap().borrow().is_final());
+        });
+    }
+    let mut settled = 0;
+    let mut failed_once = std::collections::HashSet::new();
+    while settled < PAYMENTS {
+        let htlc = house.htlc().await;
+        let amount = htlc.amount_msat();
+        // Every third one fails first.
+        if amount.is_multiple_of(3) && failed_once.insert(amount) {
+            house.fail(&htlc, false, Some(22));
+        } else {
+            house.settle(&htlc);
+            settled += 1;
+        }
+    }
+    while let Some(ended) = followers.join_next().await {
+        ended.unwrap();
+    }
+    assert!(house.is_empty());
+}

@@ -1,0 +1,129 @@
+use AttemptState::{Failed, Succeeded};
+
+use super::*;
+
+impl House {
+    /// The node is killed; the next one's LDK still knows these attempts.
+    fn restart(self, known: &[&Htlc], answers: impl IntoIterator<Item = Answer>) -> Self {
+        self.payments.store.close().unwrap();
+        let known = known.iter().map(|htlc| htlc.id).collect();
+        let house = Self::open(self.directory, answers, known, false);
+        let unfinished = house.payments.restore().unwrap();
+        house.payments.resume(unfinished);
+        house
+    }
+
+    fn follow(&self, identifier: &[u8; 32]) -> watch::Receiver<PaymentView> {
+        self.payments.track(identifier).unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_never_left_is_sent_again_and_nothing_twice() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
+    let identifier = house.send(100).await.borrow().record.identifier;
+    let htlcs = house.htlcs(2).await;
+    let mut house = house.restart(&[&htlcs[0]], []);
+    let again = house.htlc().await;
+    assert_eq!(again.amount_msat(), 40);
+    assert!(again.hash != htlcs[1].hash && again.id != htlcs[1].id);
+    let mut views = house.follow(&identifier);
+    house.settle(&htlcs[0]);
+    house.settle(&again);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.state, PaymentState::Succeeded);
+    assert_eq!(states(&ended), [Succeeded, Failed, Succeeded]);
+    assert!(house.nothing_more_is_sent() && house.is_empty());
+}
+
+#[tokio::test]
+async fn a_payment_that_was_complete_waits_for_its_end() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
+    let identifier = house.send(100).await.borrow().record.identifier;
+    let htlcs = house.htlcs(2).await;
+    house.settle(&htlcs[0]);
+    let mut house = house.restart(&[&htlcs[0], &htlcs[1]], []);
+    let mut views = house.follow(&identifier);
+    // LDK tells again what it had told.
+    house.settle(&htlcs[0]);
+    house.settle(&htlcs[1]);
+    let ended = end(&mut views).await;
+    assert_eq!(states(&ended), [Succeeded; 2]);
+    assert!(house.asked().is_empty() && house.nothing_more_is_sent());
+}
+
+#[tokio::test]
+async fn a_refusal_that_was_on_disk_ends_the_payment() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
+    let identifier = house.send(100).await.borrow().record.identifier;
+    let htlcs = house.htlcs(2).await;
+    house.fail(&htlcs[0], true, None);
+    let mut house = house.restart(&[&htlcs[1]], []);
+    let mut views = house.follow(&identifier);
+    house.fail(&htlcs[1], false, None);
+    let ended = end(&mut views).await;
+    let reason = FailureReason::IncorrectPaymentDetails;
+    assert_eq!(ended.record.failure_reason, reason);
+    assert!(house.nothing_more_is_sent());
+}
+
+#[tokio::test]
+async fn right_after_a_start_no_route_only_means_to_wait() {
+    let mut house = House::new([]);
+    let identifier = house.send(100).await.borrow().record.identifier;
+    house.htlc().await;
+    let no_route = || Err(FailureReason::InsufficientBalance);
+    let mut house = house.restart(&[], [no_route(), no_route()]);
+    let again = house.htlc().await;
+    assert_eq!(house.asked().len(), 3);
+    let mut views = house.follow(&identifier);
+    house.settle(&again);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.state, PaymentState::Succeeded);
+}
+
+#[tokio::test]
+async fn what_had_ended_is_left_alone_and_indices_go_on() {
+    let mut house = House::new([]);
+    let mut views = house.send(100).await;
+    let htlc = house.htlc().await;
+    house.settle(&htlc);
+    let first = end(&mut views).await;
+    let mut house = house.restart(&[&htlc], []);
+    assert!(house.is_empty());
+    let mut views = house.send(200).await;
+    let htlc = house.htlc().await;
+    house.settle(&htlc);
+    let second = end(&mut views).await;
+    assert!(second.record.payment_index > first.record.payment_index);
+    assert!(second.attempts[0].attempt_id > first.attempts[0].attempt_id);
+    assert_eq!(house.payments.count().unwrap(), 2);
+}
+
+/// Any number of crashes, with any part of the attempts known to LDK.
+#[tokio::test]
+async fn a_payment_survives_many_crashes_and_ends_once() {
+    for round in 0..6 {
+        let mut house = House::new([Ok(vec![(40, 0), (30, 0), (30, 0)])]);
+        let identifier = house.send(100).await.borrow().record.identifier;
+        let mut live = house.htlcs(3).await;
+        for crash in 0..3 {
+            let kept = (round + crash) % (live.len() + 1);
+            let lost: u64 = live[kept..].iter().map(Htlc::amount_msat).sum();
+            live.truncate(kept);
+            let known: Vec<_> = live.iter().collect();
+            house = house.restart(&known, []);
+            if lost > 0 {
+                let again = house.htlc().await;
+                assert_eq!(again.amount_msat(), lost);
+                live.push(again);
+            }
+        }
+        let mut views = house.follow(&identifier);
+        live.iter().for_each(|htlc| house.settle(htlc));
+        let ended = end(&mut views).await;
+        assert_eq!(ended.record.state, PaymentState::Succeeded);
+        assert_eq!(live.iter().map(Htlc::amount_msat).sum::<u64>(), 100);
+        assert!(house.nothing_more_is_sent());
+    }
+}

@@ -1,0 +1,359 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn key(n: u64) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&n.to_be_bytes());
+    key
+}
+
+fn invoice(add_index: u64) -> InvoiceRecord {
+    InvoiceRecord {
+        add_index,
+        kind: InvoiceKind::SpontaneousAmp,
+        payment_hash: key(add_index),
+        payment_addr: key(add_index),
+        preimage: None,
+        terms: InvoiceTerms::default(),
+        value_msat: 0,
+        created_at: 1_000 + add_index,
+        state: InvoiceState::Open,
+        settle_index: None,
+        settled_at: None,
+        amt_paid_msat: 0,
+    }
+}
+
+fn set(n: u64, state: HtlcState) -> SetRecord {
+    let settled = state == HtlcState::Settled;
+    SetRecord {
+        set_id: key(n),
+        add_index: 1,
+        state,
+        settle_index: settled.then_some(n),
+        settled_at: settled.then_some(n),
+        amt_paid_msat: 10,
+    }
+}
+
+fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
+    HtlcRecord {
+        channel_id: [1; 32],
+        htlc_id: n,
+        add_index: 1,
+        payment_hash: key(n),
+        scid: u64::MAX,
+        amount_msat: 1,
+        total_msat: u64::MAX,
+        accept_height: 1,
+        accepted_at: 1,
+        resolved_at: None,
+        expiry_height: u32::MAX,
+        claim_deadline: None,
+        state,
+        claimed: false,
+        custom_records: BTreeMap::from([(u64::MAX, vec![0, 255]), (65_536, vec![])]),
+        shard: None,
+        preimage: None,
+    }
+}
+
+prop_compose! {
+    fn any_terms()(
+        memo in ".{0,40}", description_hash: Option<[u8; 32]>, payment_request in "[a-z0-9]{0,20}",
+        expiry: u64, cltv_delta: u32, private: bool,
+    ) -> InvoiceTerms {
+        InvoiceTerms { memo, description_hash, payment_request, expiry, cltv_delta, private }
+    }
+}
+
+prop_compose! {
+    fn any_invoice()(
+        add_index: u64, amp: bool, hash: [u8; 32], addr: [u8; 32], preimage: Option<[u8; 32]>,
+        terms in any_terms(), numbers: [u64; 3], state in 0..3u8, settled: Option<(u64, u64)>,
+    ) -> InvoiceRecord {
+        InvoiceRecord {
+            add_index,
+            kind: if amp { InvoiceKind::SpontaneousAmp } else { InvoiceKind::Bolt11 },
+            payment_hash: hash,
+            payment_addr: addr,
+            preimage,
+            terms,
+            value_msat: numbers[0],
+            created_at: numbers[1],
+            state: InvoiceState::of(state).unwrap(),
+            settle_index: settled.map(|(index, _)| index),
+            settled_at: settled.map(|(_, at)| at),
+            amt_paid_msat: numbers[2],
+        }
+    }
+}
+
+prop_compose! {
+    fn any_htlc()(
+        channel_id: [u8; 32], payment_hash: [u8; 32], numbers: [u64; 5], heights: [u32; 2],
+        resolved_at: Option<u64>, claim_deadline: Option<u32>, state in 0..3u8, claimed: bool,
+        custom_records: BTreeMap<u64, Vec<u8>>, preimage: Option<[u8; 32]>,
+        shard: Option<([u8; 32], [u8; 32], u32, u8)>,
+    ) -> HtlcRecord {
+        HtlcRecord {
+            channel_id,
+            htlc_id: numbers[0],
+            add_index: 1,
+            payment_hash,
+            scid: numbers[1],
+            amount_msat: numbers[2],
+            total_msat: numbers[3],
+            accept_height: heights[0],
+            accepted_at: numbers[4],
+            resolved_at,
+            expiry_height: heights[1],
+            claim_deadline,
+            state: HtlcState::of(state).unwrap(),
+            claimed,
+            custom_records,
+            shard: shard.map(|(set_id, share, child_index, key)| ShardRecord {
+                set_id,
+                share,
+                child_index,
+                ephemeral_key: [key; 33],
+            }),
+            preimage,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn an_invoice_is_read_as_it_was_written(record in any_invoice()) {
+        let (_dir, store) = store();
+        store.submit(PutInvoice(record.clone()));
+        store.flush();
+        prop_assert_eq!(store.invoice(record.add_index).unwrap(), Some(record.clone()));
+        prop_assert_eq!(store.invoice_by_hash(&record.payment_hash).unwrap(), Some(record.clone()));
+        prop_assert_eq!(store.invoice_by_addr(&record.payment_addr).unwrap(), Some(record));
+    }
+
+    #[test]
+    fn an_htlc_is_read_as_it_was_written(record in any_htlc()) {
+        let (_dir, store) = store();
+        store.submit(PutInvoice(invoice(1)));
+        store.submit(PutHtlc(record.clone()));
+        store.flush();
+        let found = store.htlc(&record.channel_id, record.htlc_id).unwrap();
+        prop_assert_eq!(found.as_ref(), Some(&record));
+        prop_assert_eq!(store.htlcs_of_invoice(1).unwrap(), std::slice::from_ref(&record));
+        let of_htlc = store.invoice_of_htlc(&record.payment_hash).unwrap();
+        prop_assert_eq!(of_htlc, Some(invoice(1)));
+        if let Some(shard) = &record.shard {
+            prop_assert_eq!(store.htlcs_of_set(&shard.set_id).unwrap(), std::slice::from_ref(&record));
+        }
+    }
+}
+
+#[test]
+fn the_amount_of_a_set_is_added_once_however_often_it_is_written() {
+    let (_dir, store) = store();
+    store.submit(PutInvoice(invoice(1)));
+    store.submit(PutSet(set(1, HtlcState::Accepted)));
+    store.submit(PutSet(set(1, HtlcState::Settled)));
+    store.submit(PutSet(set(1, HtlcState::Settled)));
+    store.submit(PutSet(set(2, HtlcState::Settled)));
+    store.submit(PutSet(set(3, HtlcState::Canceled)));
+    store.flush();
+    store.submit(PutSet(set(2, HtlcState::Settled)));
+    store.flush();
+    assert_eq!(store.invoice(1).unwrap().unwrap().amt_paid_msat, 20);
+    assert_eq!(
+        store.set(&key(3)).unwrap(),
+        Some(set(3, HtlcState::Canceled))
+    );
+    assert_eq!(store.sets_of_invoice(1).unwrap().len(), 3);
+}
+
+#[test]
+fn what_is_settled_is_unresolved_until_it_is_claimed() {
+    let (_dir, store) = store();
+    store.submit(PutInvoice(invoice(1)));
+    for (n, state) in [
+        (1, HtlcState::Accepted),
+        (2, HtlcState::Settled),
+        (3, HtlcState::Settled),
+        (4, HtlcState::Canceled),
+    ] {
+        store.submit(PutHtlc(htlc(n, state)));
+    }
+    for n in [1, 2, 4] {
+        store.submit(MarkClaimed {
+            payment_hash: key(n),
+        });
+    }
+    store.flush();
+    let unresolved: Vec<_> = store.unresolved_htlcs().unwrap();
+    let ids: Vec<_> = unresolved.iter().map(|row| row.htlc_id).collect();
+    assert_eq!(ids, [1, 3]);
+    assert!(!store.htlc(&[1; 32], 1).unwrap().unwrap().claimed);
+}
+
+fn pages(store: &Store, page: InvoicePage) -> Vec<u64> {
+    let found = store.invoices(&page).unwrap();
+    found.iter().map(|invoice| invoice.add_index).collect()
+}
+
+#[test]
+fn pages_go_in_both_directions_with_filters() {
+    let (_dir, store) = store();
+    for add_index in 1..=6 {
+        let mut record = invoice(add_index);
+        if add_index % 2 == 0 {
+            record.state = InvoiceState::Settled;
+        }
+        store.submit(PutInvoice(record));
+    }
+    store.flush();
+    let all = InvoicePage {
+        limit: u64::MAX,
+        ..InvoicePage::default()
+    };
+    let max = u64::MAX;
+    let cases: [(InvoicePage, &[u64]); 13] = [
+        (all, &[1, 2, 3, 4, 5, 6]),
+        (InvoicePage { limit: 2, ..all }, &[1, 2]),
+        (InvoicePage { limit: 0, ..all }, &[]),
+        (
+            InvoicePage {
+                limit: 2,
+                index_offset: 2,
+                ..all
+            },
+            &[3, 4],
+        ),
+        (
+            InvoicePage {
+                index_offset: max,
+                ..all
+            },
+            &[],
+        ),
+        (
+            InvoicePage {
+                limit: 2,
+                reversed: true,
+                ..all
+            },
+            &[5, 6],
+        ),
+        (
+            InvoicePage {
+                limit: 2,
+                index_offset: 5,
+                reversed: true,
+                ..all
+            },
+            &[3, 4],
+        ),
+        (
+            InvoicePage {
+                limit: 1,
+                index_offset: max,
+                reversed: true,
+                ..all
+            },
+            &[6],
+        ),
+        (
+            InvoicePage {
+                pending_only: true,
+                ..all
+            },
+            &[1, 3, 5],
+        ),
+        (
+            InvoicePage {
+                created_from: 1_003,
+                created_to: 1_005,
+                ..all
+            },
+            &[3, 4, 5],
+        ),
+        (
+            InvoicePage {
+                created_from: max,
+                ..all
+            },
+            &[],
+        ),
+        (
+            InvoicePage {
+                created_to: max,
+                ..all
+            },
+            &[1, 2, 3, 4, 5, 6],
+        ),
+        (
+            InvoicePage {
+                created_to: 1,
+                ..all
+            },
+            &[],
+        ),
+    ];
+    for (page, expected) in cases {
+        assert_eq!(pages(&store, page), expected, "{page:?}");
+    }
+}
+
+#[test]
+fn settlements_are_counted_over_invoices_and_sets() {
+    let (_dir, store) = store();
+    assert_eq!(store.invoice_indices().unwrap(), (0, 0));
+    store.submit(PutInvoice(invoice(1)));
+    let mut settled = invoice(7);
+    (settled.state, settled.settle_index) = (InvoiceState::Settled, Some(2));
+    store.submit(PutInvoice(settled.clone()));
+    store.submit(PutSet(set(1, HtlcState::Settled)));
+    store.submit(PutSet(set(3, HtlcState::Settled)));
+    store.flush();
+    assert_eq!(store.invoice_indices().unwrap(), (7, 3));
+    assert_eq!(store.invoices_settled_after(1).unwrap(), [settled]);
+    assert!(store.invoices_settled_after(2).unwrap().is_empty());
+    let after = |index| -> Vec<_> {
+        let sets = store.sets_settled_after(index).unwrap();
+        sets.iter().filter_map(|set| set.settle_index).collect()
+    };
+    assert_eq!(after(0), [1, 3]);
+    assert_eq!(after(1), [3]);
+    for index in [3, i64::MAX as u64, u64::MAX] {
+        assert!(after(index).is_empty());
+        assert!(store.invoices_settled_after(index).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_damaged_row_is_an_error_and_not_a_guess() {
+    let (_dir, store) = store();
+    store.submit(PutInvoice(invoice(1)));
+    store.submit(PutHtlc(htlc(1, HtlcState::Accepted)));
+    store.flush();
+    for damage in [
+        "UPDATE invoices SET state = 9",
+        "UPDATE invoices SET state = 0, payment_hash = x'00'",
+        "UPDATE htlcs SET custom_records = 'x'",
+        "UPDATE htlcs SET custom_records = '{}', set_id = zeroblob(32)",
+    ] {
+        store.read(|db| db.execute(damage, [])).unwrap();
+        let read = store.invoice(1).map(drop);
+        let read = read.and_then(|()| store.htlcs_of_invoice(1).map(drop));
+        let error = read.unwrap_err().to_string();
+        assert!(error.contains("ampd.sqlite"), "{error}");
+    }
+}

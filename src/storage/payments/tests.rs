@@ -1,0 +1,262 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn payment(payment_index: u64, state: PaymentState) -> PaymentRecord {
+    PaymentRecord {
+        payment_index,
+        identifier: [payment_index as u8; 32],
+        created_at_ns: payment_index * SECOND_NS + 5,
+        state,
+        failure_reason: FailureReason::None,
+        preimage: None,
+        root: None,
+        terms: PaymentTerms::default(),
+    }
+}
+
+fn attempt(attempt_id: u64, payment_index: u64) -> AttemptRecord {
+    AttemptRecord {
+        attempt_id,
+        payment_index,
+        payment_hash: [3; 32],
+        shard: None,
+        state: AttemptState::InFlight,
+        attempt_time_ns: 1,
+        resolve_time_ns: None,
+        preimage: None,
+        route: Vec::new(),
+        failure: None,
+    }
+}
+
+/// The records have no `Debug`, they hold secrets.
+fn payment_fields(p: &PaymentRecord) -> impl PartialEq + std::fmt::Debug + use<> {
+    (
+        (p.payment_index, p.identifier, p.created_at_ns),
+        (p.state, p.failure_reason, p.preimage),
+        (p.root.as_deref().copied(), p.terms.clone()),
+    )
+}
+
+fn attempt_fields(a: &AttemptRecord) -> impl PartialEq + std::fmt::Debug + use<> {
+    (
+        (a.attempt_id, a.payment_index, a.payment_hash, a.state),
+        a.shard.as_ref().map(|(share, index)| (**share, *index)),
+        (a.attempt_time_ns, a.resolve_time_ns, a.preimage),
+        (a.route.clone(), a.failure.clone()),
+    )
+}
+
+prop_compose! {
+    fn any_terms()(
+        texts in ["[0-9a-f]{0,66}", "[a-z0-9]{0,20}"], numbers: [u64; 4], small: [u32; 3],
+        payment_addr: Option<[u8; 32]>, outgoing_channels: Vec<u64>, last_hop: Option<bool>,
+        custom_records: BTreeMap<u64, Vec<u8>>,
+    ) -> PaymentTerms {
+        let [destination, payment_request] = texts;
+        PaymentTerms {
+            destination,
+            amount_msat: numbers[0],
+            fee_limit_msat: numbers[1],
+            payment_request,
+            payment_addr,
+            final_cltv_delta: small[0],
+            cltv_limit: small[1],
+            max_parts: small[2],
+            max_shard_msat: numbers[2],
+            outgoing_channels,
+            last_hop: last_hop.map(|hop| hop.to_string()),
+            custom_records,
+            deadline: numbers[3],
+        }
+    }
+}
+
+prop_compose! {
+    fn any_payment()(
+        payment_index: u64, identifier: [u8; 32], created_at_ns: u64, state in 0..3u8,
+        reason in 0..7u8, preimage: Option<[u8; 32]>, root: Option<[u8; 32]>, terms in any_terms(),
+    ) -> PaymentRecord {
+        PaymentRecord {
+            payment_index,
+            identifier,
+            created_at_ns,
+            state: PaymentState::of(state).unwrap(),
+            failure_reason: FailureReason::of(reason).unwrap(),
+            preimage,
+            root: root.map(Zeroizing::new),
+            terms,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_payment_is_read_as_it_was_written(
+        record in any_payment(), id: u64, shard: Option<([u8; 32], u32)>, state in 0..3u8,
+        times: (u64, Option<u64>), preimage: Option<[u8; 32]>, hops: Vec<[u64; 3]>,
+        failure: Option<(bool, u32, u32)>,
+    ) {
+        let (_dir, store) = store();
+        let mut attempt = attempt(id, record.payment_index);
+        attempt.shard = shard.map(|(share, index)| (Zeroizing::new(share), index));
+        attempt.state = AttemptState::of(state).unwrap();
+        (attempt.attempt_time_ns, attempt.resolve_time_ns) = times;
+        attempt.preimage = preimage;
+        attempt.route = hops.iter().map(|hop| HopRecord {
+            node_id: "02".into(),
+            scid: hop[0],
+            amt_to_forward_msat: hop[1],
+            fee_msat: hop[2],
+            expiry: u32::MAX,
+            cltv_delta: 0,
+        }).collect();
+        attempt.failure = failure.map(|(by_receiver, source_index, height)| AttemptFailure {
+            by_receiver, source_index, height,
+        });
+        store.submit(PutPayment(record.clone()));
+        store.submit(PutAttempt(attempt.clone()));
+        store.flush();
+        let found = store.payment(&record.identifier).unwrap().unwrap();
+        prop_assert_eq!(payment_fields(&found), payment_fields(&record));
+        let found = store.attempts(record.payment_index).unwrap();
+        prop_assert_eq!(found.len(), 1);
+        prop_assert_eq!(attempt_fields(&found[0]), attempt_fields(&attempt));
+    }
+}
+
+#[test]
+fn a_payment_with_the_same_identifier_takes_the_place_of_the_failed_one() {
+    let (_dir, store) = store();
+    let failed = payment(1, PaymentState::Failed);
+    let mut again = payment(2, PaymentState::InFlight);
+    again.identifier = failed.identifier;
+    store.submit(PutPayment(failed.clone()));
+    store.submit(PutAttempt(attempt(1, 1)));
+    store.submit(PutPayment(again.clone()));
+    store.submit(PutPayment(again));
+    store.submit(PutAttempt(attempt(2, 2)));
+    store.flush();
+    let found = store.payment(&failed.identifier).unwrap().unwrap();
+    assert_eq!(found.payment_index, 2);
+    assert!(store.attempts(1).unwrap().is_empty());
+    assert_eq!(store.attempts(2).unwrap().len(), 1);
+    assert_eq!(store.count_payments().unwrap(), 1);
+    assert_eq!(store.payment_indices().unwrap(), (2, 2));
+    assert_eq!(store.payments_in_flight().unwrap().len(), 1);
+}
+
+#[test]
+fn pages_go_in_both_directions_with_filters() {
+    use PaymentState::{Failed, InFlight, Succeeded};
+    let (_dir, store) = store();
+    for (n, state) in (1..).zip([Succeeded, Failed, Succeeded, InFlight, Succeeded]) {
+        store.submit(PutPayment(payment(n, state)));
+    }
+    store.flush();
+    let max = u64::MAX;
+    let done = PaymentPage {
+        limit: max,
+        ..PaymentPage::default()
+    };
+    let all = PaymentPage {
+        include_incomplete: true,
+        ..done
+    };
+    let cases: [(PaymentPage, &[u64]); 13] = [
+        (done, &[1, 3, 5]),
+        (all, &[1, 2, 3, 4, 5]),
+        (PaymentPage { limit: 0, ..all }, &[]),
+        (
+            PaymentPage {
+                limit: 2,
+                index_offset: 2,
+                ..all
+            },
+            &[3, 4],
+        ),
+        (
+            PaymentPage {
+                index_offset: max,
+                ..all
+            },
+            &[],
+        ),
+        (
+            PaymentPage {
+                limit: 2,
+                reversed: true,
+                ..all
+            },
+            &[4, 5],
+        ),
+        (
+            PaymentPage {
+                limit: 2,
+                index_offset: 4,
+                reversed: true,
+                ..all
+            },
+            &[2, 3],
+        ),
+        (
+            PaymentPage {
+                limit: 1,
+                index_offset: max,
+                reversed: true,
+                ..done
+            },
+            &[5],
+        ),
+        (
+            PaymentPage {
+                created_from: 2,
+                created_to: 3,
+                ..all
+            },
+            &[2, 3],
+        ),
+        (
+            PaymentPage {
+                created_to: 1,
+                ..all
+            },
+            &[1],
+        ),
+        (
+            PaymentPage {
+                created_to: max,
+                ..all
+            },
+            &[1, 2, 3, 4, 5],
+        ),
+        (
+            PaymentPage {
+                created_to: max - 1,
+                ..all
+            },
+            &[1, 2, 3, 4, 5],
+        ),
+        (
+            PaymentPage {
+                created_from: max,
+                ..all
+            },
+            &[],
+        ),
+    ];
+    for (page, expected) in cases {
+        let found = store.payments(&page).unwrap();
+        let indices: Vec<_> = found.iter().map(|p| p.payment_index).collect();
+        assert_eq!(indices, expected, "{page:?}");
+    }
+}
