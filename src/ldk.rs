@@ -23,6 +23,7 @@ pub type Broadcaster = dyn chaininterface::BroadcasterInterface + Send + Sync;
 pub type FeeEstimator = dyn chaininterface::FeeEstimator + Send + Sync;
 pub type ChainFilter = dyn chain::Filter + Send + Sync;
 pub type ChainWatch = dyn chain::Watch<InMemorySigner> + Send + Sync;
+pub type SignerProvider = dyn sign::SignerProvider<EcdsaSigner = InMemorySigner> + Send + Sync;
 pub type MonitorPersister = dyn chain::chainmonitor::Persist<InMemorySigner> + Send + Sync;
 pub type KeyValueStore = dyn KVStoreSync + Send + Sync;
 
@@ -53,7 +54,7 @@ pub type ChannelManager = lightning::ln::channelmanager::ChannelManager<
     Arc<Broadcaster>,
     Arc<KeysManager>,
     Arc<KeysManager>,
-    Arc<KeysManager>,
+    Arc<SignerProvider>,
     Arc<FeeEstimator>,
     Arc<Router>,
     Arc<MessageRouter>,

@@ -1,4 +1,15 @@
 //! ampd: a standalone Lightning node on LDK that sends and receives Atomic Multi-path Payments.
+//!
+//! A module is a room: one thing that the node is about. Rooms depend downwards only, in this order:
+//!
+//! * [`cli`] (ampcli), and [`node`], which opens, wires, runs and stops everything below;
+//! * [`rpc`]: lnd's gRPC interface; translates, decides nothing;
+//! * [`payments`] (sending) over [`invoices`] (receiving) and [`channels`];
+//! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
+//! * [`onion`]: where AMP meets LDK's wire;
+//! * [`amp`]: AMP itself, pure; [`config`], [`amount`], and LDK's types, named once in [`ldk`].
+//!
+//! ARCHITECTURE.md has the way of a payment through them.
 
 pub mod amount;
 pub mod amp;

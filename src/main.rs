@@ -20,10 +20,21 @@ fn main() -> ExitCode {
     match start_log(&config.log).and_then(|()| run(&config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ampd: {error:#}");
+            eprintln!("ampd: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes. Most errors name their cause in their own text; it is said once.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// Log lines go to stderr.

@@ -17,6 +17,7 @@ pub mod places;
 pub mod ports;
 pub mod process;
 pub mod provide;
+pub mod small_disk;
 pub mod up;
 pub mod wait;
 mod watchdog;

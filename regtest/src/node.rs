@@ -22,6 +22,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// ampd writes the address that it really listens on into this file of its network directory.
 const RPC_ADDRESS_FILE: &str = "rpc.address";
+/// All that the node itself and LDK say, but not each frame of gRPC.
+const LOG_LEVEL: &str = "debug,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn";
 /// How often to start with another port when somebody else took the chosen one.
 const PORT_ATTEMPTS: usize = 5;
 
@@ -70,7 +72,7 @@ impl Node {
         node.set("alias", name);
         node.set("rpc-listen", "127.0.0.1:0");
         node.set("chain-poll-interval", "100ms");
-        node.set("log-level", "debug");
+        node.set("log-level", LOG_LEVEL);
         Ok(node)
     }
 
@@ -177,14 +179,13 @@ impl Node {
     }
 
     /// Writes the config file as it is set now.
-    pub fn write_config(&mut self) -> Result<()> {
-        let listen = format!("[\"127.0.0.1:{}\"]", self.port);
-        self.config.insert("listen".to_owned(), listen);
-        let lines = self
-            .config
-            .iter()
-            .map(|(key, value)| format!("{key} = {value}\n"));
-        Ok(fs::write(self.config_file(), lines.collect::<String>())?)
+    pub fn write_config(&self) -> Result<()> {
+        let line = |(key, value): (&String, &String)| format!("{key} = {value}\n");
+        let mut text: String = self.config.iter().map(line).collect();
+        if !self.config.contains_key("listen") {
+            text += &format!("listen = [\"127.0.0.1:{}\"]\n", self.port);
+        }
+        Ok(fs::write(self.config_file(), text)?)
     }
 
     /// `kill -9`.

@@ -11,10 +11,11 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Lines it understands: `group <pgid>`, `ended <pgid>`, `dir <path>`.
+/// Lines it understands: `group <pgid>`, `ended <pgid>`, `mount <path>`, `dir <path>`.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP QUIT
 groups=''
+mounts=''
 while read -r verb what; do
     case $verb in
         group) groups="$groups $what" ;;
@@ -24,10 +25,12 @@ while read -r verb what; do
                 [ "$group" = "$what" ] || left="$left $group"
             done
             groups=$left ;;
+        mount) mounts="$mounts $what" ;;
         dir) set -- "$@" "$what" ;;
     esac
 done
 for group in $groups; do kill -s KILL -- "-$group"; done
+for mount in $mounts; do umount -l "$mount"; done
 [ $# -eq 0 ] || rm -rf -- "$@"
 "#;
 
@@ -41,6 +44,11 @@ pub fn watch_group(pgid: u32) {
 /// The process group is gone and its number may be given to others: forget it.
 pub fn forget_group(pgid: u32) {
     tell(&format!("ended {pgid}\n"));
+}
+
+/// From now on what is mounted at `dir` goes with this process. The path has no blanks.
+pub fn watch_mount(dir: &Path) {
+    tell(&format!("mount {}\n", dir.display()));
 }
 
 /// From now on the directory is removed when this process ends.

@@ -276,9 +276,9 @@ const LOGS: Section = Section {
         key(
             "log-level",
             Kind::Text,
-            "info",
+            "info,ldk=warn",
             "What is logged: error, warn, info, debug or trace, also for one part alone.
-\"info,ldk=debug\" is info in general and more from LDK.",
+LDK's info has ten lines for each payment; \"info,ldk=debug\" is info in general and all of LDK.",
         ),
         key(
             "log-format",

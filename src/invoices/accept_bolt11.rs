@@ -38,6 +38,14 @@ impl From<StorageError> for Refusal {
     }
 }
 
+/// What is to be done with a payment.
+enum Payable {
+    /// Settle the invoice with it.
+    Now(Box<InvoiceRecord>, PaymentPreimage),
+    /// It was settled before; LDK may not have carried it out.
+    PaidBefore(PaymentPreimage),
+}
+
 impl Registry {
     /// Decides about a payment with an ordinary payment hash, and carries the decision out.
     pub fn accept_bolt11(&self, claimable: Claimable) {
@@ -45,13 +53,10 @@ impl Registry {
         let hash = claimable.payment_hash;
         let incoming = self.port.incoming(&hash);
         match self.payable(&ledger, &claimable, &incoming) {
-            // LDK may not have carried out what was decided before.
-            Ok((invoice, preimage)) if invoice.state == InvoiceState::Settled => {
-                self.port.claim(preimage);
+            Ok(Payable::Now(invoice, preimage)) => {
+                self.settle_bolt11(&mut ledger, *invoice, preimage, &claimable, &incoming);
             }
-            Ok((invoice, preimage)) => {
-                self.settle_bolt11(&mut ledger, invoice, preimage, &claimable, &incoming);
-            }
+            Ok(Payable::PaidBefore(preimage)) => self.port.claim(preimage),
             Err(reason) => {
                 tracing::info!(%hash, %reason, "payment refused");
                 self.port.fail(&hash);
@@ -59,13 +64,12 @@ impl Registry {
         }
     }
 
-    /// The invoice that this pays: an open one, or a settled one if it is these HTLCs that settled it.
     fn payable(
         &self,
         ledger: &Ledger,
         claimable: &Claimable,
         incoming: &[IncomingHtlc],
-    ) -> Result<(InvoiceRecord, PaymentPreimage), Refusal> {
+    ) -> Result<Payable, Refusal> {
         let hash = &claimable.payment_hash.0;
         let recent = ledger
             .hashes
@@ -82,7 +86,7 @@ impl Registry {
         let preimage = invoice.preimage.map(PaymentPreimage);
         let preimage = preimage.ok_or(Refusal::HtlcInvoiceTypeMismatch)?;
         if invoice.state == InvoiceState::Settled && self.paid_it(&invoice, incoming)? {
-            return Ok((invoice, preimage));
+            return Ok(Payable::PaidBefore(preimage));
         }
         if invoice.state != InvoiceState::Open {
             return Err(Refusal::InvoiceNotOpen);
@@ -93,7 +97,7 @@ impl Registry {
         if claimable.amount_msat < invoice.value_msat {
             return Err(Refusal::AmountTooLow);
         }
-        Ok((invoice, preimage))
+        Ok(Payable::Now(Box::new(invoice), preimage))
     }
 
     /// Whether these HTLCs are those that the invoice was settled with: LDK tells an event again if

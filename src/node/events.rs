@@ -8,6 +8,8 @@ use std::sync::Arc;
 use lightning::events::bump_transaction::sync::{BumpTransactionEventHandlerSync, WalletSync};
 use lightning::events::{Event, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent};
 use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::ln::types::ChannelId;
+use lightning::sign::SpendableOutputDescriptor;
 use lightning_types::payment::PaymentHash;
 use tokio::sync::Notify;
 
@@ -98,10 +100,7 @@ impl EventHandler {
                 outputs,
                 channel_id,
             } => {
-                let tracked = self
-                    .sweeper
-                    .track_spendable_outputs(outputs, channel_id, false, None);
-                return tracked.map_err(|()| ReplayEvent());
+                return self.spendable_outputs(outputs, channel_id);
             }
             Event::BumpTransaction(bump) => self.bumper.handle_event(&bump),
             Event::PaymentForwarded {
@@ -267,6 +266,25 @@ impl EventHandler {
                 | PaymentPurpose::Bolt12RefundPayment { .. },
             ) => self.manager.fail_htlc_backwards(&payment_hash),
         }
+    }
+
+    /// What is paid to the wallet needs no sweep.
+    fn spendable_outputs(
+        &self,
+        mut outputs: Vec<SpendableOutputDescriptor>,
+        channel_id: Option<ChannelId>,
+    ) -> Result<(), ReplayEvent> {
+        outputs.retain(|descriptor| match descriptor {
+            SpendableOutputDescriptor::StaticOutput { output, .. } => {
+                !self.wallet.is_mine(&output.script_pubkey)
+            }
+            SpendableOutputDescriptor::DelayedPaymentOutput(_)
+            | SpendableOutputDescriptor::StaticPaymentOutput(_) => true,
+        });
+        let tracked = self
+            .sweeper
+            .track_spendable_outputs(outputs, channel_id, false, None);
+        tracked.map_err(|()| ReplayEvent())
     }
 
     /// From now on the wallet may send the transaction again by itself.

@@ -1,17 +1,20 @@
 //! The node: builds all rooms in the one right order, runs them, stops them.
 //!
-//! [`Node::start`] opens what does I/O ([`parts`]), wires it ([`assemble`]), and starts the tasks
-//! ([`tasks`]). [`events`] hands each LDK event to its room. This is the only room that knows all
+//! [`Node::start`] opens what does I/O (`parts`), reads LDK's core from it (`core`), wires the rooms
+//! around it (`house`) and starts the tasks (`tasks`, `background`). `events` hands each LDK event to its room. This is the only room that knows all
 //! others.
 
-mod assemble;
+mod background;
 mod books;
 mod broadcast;
 mod chain_listener;
+mod core;
 mod cut;
 mod error;
 mod events;
 mod funding;
+mod graph_keeper;
+mod house;
 mod outbound;
 mod parts;
 mod port;
@@ -39,8 +42,8 @@ impl Node {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let parts = parts::open(config, &stop).await?;
-        let assembled = assemble::assemble(config, parts, stop.clone())?;
-        let tasks = Tasks::start(config, assembled, stop).await?;
+        let core = core::assemble(config, parts, stop.clone())?;
+        let tasks = Tasks::start(config, core, stop).await?;
         Ok(Self { tasks })
     }
 

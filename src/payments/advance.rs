@@ -61,8 +61,10 @@ impl Payments {
             match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut running, paths),
                 Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
-                    if now() < running.patient_until =>
+                    if is_patient(&running) =>
                 {
+                    // What failed a moment ago may work again: a peer that was away, for one.
+                    running.failed_channels.clear();
                     return self.spawn_advance_later(*identifier);
                 }
                 Err(reason) => running.flow.give_up(reason),
@@ -177,6 +179,13 @@ impl Payments {
             index,
         }
     }
+}
+
+/// Whether "no route" may be over in a moment: right after a start, and while shards wait at the
+/// receiver. lnd gives such a payment up, and its shards are held for two minutes; a peer that
+/// reconnects completes it. The payment's time limit ends the patience.
+fn is_patient(running: &Running) -> bool {
+    now() < running.patient_until || running.flow.is_in_flight()
 }
 
 /// No path at all would be searched for without end.

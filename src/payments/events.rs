@@ -49,7 +49,10 @@ impl Payments {
             "an attempt failed: {}",
             describe(failure)
         );
-        lock(&active.running).failed_channels.extend(failed_channel);
+        // A channel that was not usable when we sent is not tried again anyway, and may be in a moment.
+        if let (PathFailure::OnPath { .. }, Some(channel)) = (failure, failed_channel) {
+            lock(&active.running).failed_channels.push(channel);
+        }
         let failure = AttemptFailure {
             by_receiver: permanently,
             source_index: source_index(path, permanently, failed_channel),

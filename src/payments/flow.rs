@@ -248,6 +248,11 @@ impl Flow {
         };
     }
 
+    /// Whether attempts are under way.
+    pub fn is_in_flight(&self) -> bool {
+        self.any(AttemptState::InFlight)
+    }
+
     /// What is neither in flight nor settled, msat.
     pub fn open_msat(&self) -> u64 {
         let live = self.live_sum(AttemptRecord::amount_msat);

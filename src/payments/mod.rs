@@ -2,7 +2,7 @@
 //! again until the time limit; what happened is kept.
 //!
 //! [`Payments`] is the room's door. [`flow`] decides (pure), [`outbound`] is what it needs of the
-//! network, [`restore`] picks payments up again after a restart.
+//! network, `restore` picks payments up again after a restart.
 //!
 //! The order that makes it safe: an attempt's row is queued before its HTLC is handed to LDK, whose
 //! monitor update is queued after it. So an HTLC never leaves whose row is not on disk, and a row

@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{interval, timeout};
 
 use super::book::{ChannelPeers, PeerBook};
-use super::socket;
+use super::{hang_up, socket};
 use crate::ldk::PeerManager;
 
 /// The port of an address that names none (BOLT 1).
@@ -144,13 +144,14 @@ impl Connector {
         let stream = socket::prepare(stream).map_err(failed)?;
         // Closes the socket if the caller's patience ends before the handshake does.
         let mut guard = HangUp(Some(stream.try_clone().map_err(failed)?));
+        let watched = stream.try_clone().map_err(failed)?;
         let gone = lightning_net_tokio::setup_outbound(Arc::clone(&self.peers), peer, stream);
+        let mut gone = tokio::spawn(hang_up::watch(Arc::clone(&self.peers), gone, watched));
         let mut look = interval(LOOK);
-        tokio::pin!(gone);
         let connected = loop {
             tokio::select! {
                 // Also when the peer connected to us at the same time and LDK keeps that one.
-                () = &mut gone => break self.is_connected(&peer),
+                _ = &mut gone => break self.is_connected(&peer),
                 _ = look.tick() => if self.is_connected(&peer) { break true },
             }
         };

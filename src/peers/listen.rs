@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::ChannelPeers;
 use super::inbound::Inbound;
-use super::socket;
+use super::{hang_up, socket};
 use crate::ldk::PeerManager;
 
 /// Inbound connections of nodes that have no channel with us. Each costs two file descriptors and
@@ -84,8 +84,9 @@ impl Listener {
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
         self.inbound
             .make_room(self.max_strangers, || self.known_addresses());
-        let prepared = socket::prepare(stream).and_then(|ours| Ok((ours.try_clone()?, ours)));
-        let (handle, stream) = match prepared {
+        let prepared = socket::prepare(stream)
+            .and_then(|ours| Ok((ours.try_clone()?, ours.try_clone()?, ours)));
+        let (handle, watched, stream) = match prepared {
             Ok(handles) => handles,
             Err(error) => {
                 tracing::debug!(%address, %error, "a peer's connection ended at once");
@@ -95,8 +96,9 @@ impl Listener {
         let number = self.inbound.add(address, handle);
         let inbound = Arc::clone(&self.inbound);
         let gone = lightning_net_tokio::setup_inbound(Arc::clone(&self.peers), stream);
+        let peers = Arc::clone(&self.peers);
         tokio::spawn(async move {
-            gone.await;
+            hang_up::watch(peers, gone, watched).await;
             inbound.remove(number);
         });
     }
@@ -113,7 +115,7 @@ impl Listener {
     }
 }
 
-fn ip_address(address: &SocketAddress) -> Option<SocketAddr> {
+pub(super) fn ip_address(address: &SocketAddress) -> Option<SocketAddr> {
     match address {
         SocketAddress::TcpIpV4 { addr, port } => Some(SocketAddr::from((*addr, *port))),
         SocketAddress::TcpIpV6 { addr, port } => Some(SocketAddr::from((*addr, *port))),

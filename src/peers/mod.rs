@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod book;
 pub mod connect;
+mod hang_up;
 mod inbound;
 pub mod list;
 pub mod listen;

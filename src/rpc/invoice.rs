@@ -159,3 +159,6 @@ fn htlc_state(state: HtlcState) -> InvoiceHtlcState {
 fn height(height: u32) -> i32 {
     i32::try_from(height).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

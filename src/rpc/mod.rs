@@ -11,6 +11,8 @@ mod invoice;
 mod lightning;
 mod payment;
 pub mod proto;
+#[cfg(test)]
+mod recorded;
 mod rooms;
 mod route_hints;
 mod router;

@@ -9,8 +9,7 @@ use super::proto::lnrpc::payment::PaymentStatus;
 use super::signed;
 use crate::payments::PaymentView;
 use crate::storage::payments::{
-    AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
-    PaymentState,
+    AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord, PaymentState,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -72,24 +71,29 @@ fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::HtlcAttem
         route: Some(route(payment, attempt)),
         attempt_time_ns: signed(attempt.attempt_time_ns),
         resolve_time_ns: signed(attempt.resolve_time_ns.unwrap_or_default()),
-        failure: (attempt.state == AttemptState::Failed).then(|| failure(attempt.failure.as_ref())),
+        failure: (attempt.state == AttemptState::Failed).then(|| failure(attempt)),
         preimage: attempt.preimage.map(Vec::from).unwrap_or_default(),
     }
 }
 
-fn failure(failure: Option<&AttemptFailure>) -> lnrpc::Failure {
-    let Some(failure) = failure else {
+/// LDK tells who failed the HTLC and whether for good, but not with which code.
+fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
+    let Some(failure) = &attempt.failure else {
         return lnrpc::Failure {
             code: FailureCode::UnknownFailure.into(),
             ..Default::default()
         };
     };
-    // The receiver's refusal carries the height; of the others LDK does not tell which it was.
-    let (code, height) = if failure.by_receiver {
-        let code = FailureCode::IncorrectOrUnknownPaymentDetails;
-        (code, failure.height)
-    } else {
-        (FailureCode::TemporaryChannelFailure, 0)
+    let at_receiver = usize::try_from(failure.source_index) == Ok(attempt.route.len());
+    let (code, height) = match (failure.by_receiver, at_receiver) {
+        // The only code that carries a height.
+        (true, _) => (
+            FailureCode::IncorrectOrUnknownPaymentDetails,
+            failure.height,
+        ),
+        // Not for good: a timeout of the set, most likely.
+        (false, true) => (FailureCode::UnknownFailure, 0),
+        (false, false) => (FailureCode::TemporaryChannelFailure, 0),
     };
     lnrpc::Failure {
         code: code.into(),
@@ -163,3 +167,6 @@ pub(super) fn without_hops(mut payment: lnrpc::Payment) -> lnrpc::Payment {
     }
     payment
 }
+
+#[cfg(test)]
+mod tests;

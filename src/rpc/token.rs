@@ -23,7 +23,7 @@ pub struct Token(Zeroizing<[u8; LENGTH]>);
 pub enum TokenError {
     #[error("the operating system's random number generator failed: {0}")]
     Random(getrandom::Error),
-    #[error("cannot write {}: {source}; check the permissions of its directory", .path.display())]
+    #[error("cannot write {}: {source}; check the permissions of its directory and the free space", .path.display())]
     Write {
         path: PathBuf,
         source: std::io::Error,

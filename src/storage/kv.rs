@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{Change, StorageError, Store};
 
 /// The name of a value: two namespaces and a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Name([String; 3]);
 
 impl Name {
@@ -29,7 +29,7 @@ impl Name {
 
 /// A value to write, or to remove if there is none.
 pub(super) struct KvWrite {
-    name: Name,
+    pub(super) name: Name,
     value: Option<Vec<u8>>,
 }
 
@@ -78,7 +78,7 @@ impl KVStoreSync for Store {
         if name == Name::manager() {
             self.manager_changed();
         } else {
-            self.submit(KvWrite {
+            self.submit_value(KvWrite {
                 name,
                 value: Some(value),
             });
@@ -87,7 +87,7 @@ impl KVStoreSync for Store {
     }
 
     fn remove(&self, primary: &str, secondary: &str, key: &str, _lazy: bool) -> io::Result<()> {
-        self.submit(KvWrite {
+        self.submit_value(KvWrite {
             name: Name::new(primary, secondary, key),
             value: None,
         });

@@ -2,7 +2,7 @@
 //!
 //! The one rule that everything else stands on (see ARCHITECTURE.md): each commit holds the channel
 //! monitors, a channel manager that knows all of them, and rows that know all that the manager has
-//! forgotten. [`writer`] keeps that order; [`monitors`] and [`kv`] are what LDK sees of it; the other
+//! forgotten. `writer` keeps that order; [`monitors`] and [`kv`] are what LDK sees of it; the other
 //! files are the tables, each with its rows and its queries. There is no SQL outside this folder.
 //!
 //! Writing: [`Store::submit`] queues a [`Change`] and returns a [`Ticket`]; [`Store::durable`] waits

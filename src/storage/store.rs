@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::kv::KvWrite;
 use super::monitors::MonitorWrite;
 use super::writer::{Cut, Health, Ticket, Writer};
 use super::{Change, StorageError, schema};
@@ -143,6 +144,10 @@ impl Store {
     /// Asks for a commit with a snapshot of the manager.
     pub fn manager_changed(&self) {
         self.writer.queue.manager_changed();
+    }
+
+    pub(super) fn submit_value(&self, write: KvWrite) {
+        self.writer.queue.submit_value(write);
     }
 
     pub(super) fn submit_monitor(&self, write: MonitorWrite) {

@@ -3,7 +3,7 @@
 //! A commit is a consistent cut of the node because of the order in which a batch is filled:
 //! 1. the monitor updates that wait,
 //! 2. then a snapshot of the channel manager, which knows all of them,
-//! 3. then the rows that wait, which know all that the snapshot has forgotten.
+//! 3. then the rows and values that wait, which know all that the snapshot has forgotten.
 //!
 //! So on disk the manager is never behind a monitor (LDK would force-close the channel) and our rows
 //! are never behind the manager. There is no timer: a batch is as large as the load, and the next
@@ -12,6 +12,7 @@
 //! If a commit fails, nothing is answered and the same batch is tried again: LDK lets no message
 //! out before its monitor update is complete, so channels stand still and no money moves.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -21,13 +22,14 @@ use lightning::ln::types::ChannelId;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::kv::KvWrite;
+use super::kv::{KvWrite, Name};
 use super::monitors::MonitorWrite;
 use super::{Change, StorageError, schema};
 
-/// How long a manager that changed without a monitor update waits for something to share a commit
-/// with. Half of all commits are saved by it, and nothing that was promised depends on it.
-const MANAGER_PATIENCE: Duration = Duration::from_millis(50);
+/// How long that for which nobody waits (a manager that changed without a monitor update, a value of
+/// LDK's) waits for something to share a commit with. Half of all commits are saved by it, and nothing
+/// that was promised depends on it.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// How long to wait before a failed commit is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a failing commit is tried again once the node stops.
@@ -62,7 +64,12 @@ pub trait Cut: Send + Sync {
 struct Waiting {
     monitors: Vec<MonitorWrite>,
     rows: Vec<Box<dyn Change>>,
-    manager_since: Option<Instant>,
+    /// LDK's values by their names: a later write of a name replaces an earlier one that waits.
+    values: HashMap<Name, KvWrite>,
+    /// The manager goes into the next batch.
+    manager: bool,
+    /// When the first of those came for which nobody waits: the manager, a value.
+    patient_since: Option<Instant>,
     last_ticket: u64,
     stopping: bool,
     /// Stop at once, what waits is lost.
@@ -77,8 +84,8 @@ impl Waiting {
         if self.stopping || !self.monitors.is_empty() || !self.rows.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.manager_since
-            .map(|since| MANAGER_PATIENCE.saturating_sub(since.elapsed()))
+        self.patient_since
+            .map(|since| PATIENCE.saturating_sub(since.elapsed()))
     }
 }
 
@@ -132,7 +139,19 @@ impl Queue {
 
     /// The manager changed: a snapshot of it goes into the next batch, soon.
     pub(super) fn manager_changed(&self) {
-        self.lock().manager_since.get_or_insert_with(Instant::now);
+        let mut waiting = self.lock();
+        waiting.manager = true;
+        waiting.patient_since.get_or_insert_with(Instant::now);
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    /// LDK writes some values, such as its scores, far more often than they need to be on disk.
+    pub(super) fn submit_value(&self, write: KvWrite) {
+        let mut waiting = self.lock();
+        waiting.values.insert(write.name.clone(), write);
+        waiting.patient_since.get_or_insert_with(Instant::now);
+        drop(waiting);
         self.filled.notify_one();
     }
 
@@ -205,7 +224,8 @@ impl Queue {
         }
         let stopping = waiting.stopping;
         let monitors = std::mem::take(&mut waiting.monitors);
-        let manager_changed = waiting.manager_since.take().is_some();
+        let manager_changed = std::mem::take(&mut waiting.manager);
+        waiting.patient_since = None;
         drop(waiting);
         let batch = self.fill(monitors, manager_changed);
         (!(stopping && batch.is_empty())).then_some(batch)
@@ -221,9 +241,14 @@ impl Queue {
         let manager = cut.map(|cut| KvWrite::manager(cut.manager_snapshot()));
         let mut waiting = self.lock();
         let rows = std::mem::take(&mut waiting.rows);
+        let values = std::mem::take(&mut waiting.values).into_values().collect();
+        if !waiting.manager {
+            waiting.patient_since = None;
+        }
         Batch {
             monitors,
             manager,
+            values,
             rows,
             ticket: Ticket(waiting.last_ticket),
         }
@@ -279,13 +304,17 @@ impl Queue {
 struct Batch {
     monitors: Vec<MonitorWrite>,
     manager: Option<KvWrite>,
+    values: Vec<KvWrite>,
     rows: Vec<Box<dyn Change>>,
     ticket: Ticket,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.monitors.is_empty() && self.manager.is_none() && self.rows.is_empty()
+        self.monitors.is_empty()
+            && self.manager.is_none()
+            && self.values.is_empty()
+            && self.rows.is_empty()
     }
 
     fn commit(&self, db: &mut Connection) -> rusqlite::Result<()> {
@@ -293,7 +322,8 @@ impl Batch {
         self.monitors
             .iter()
             .try_for_each(|write| write.apply(&tx))?;
-        self.manager.iter().try_for_each(|write| write.apply(&tx))?;
+        let mut values = self.manager.iter().chain(&self.values);
+        values.try_for_each(|write| write.apply(&tx))?;
         self.rows.iter().try_for_each(|row| row.apply(&tx))?;
         tx.commit()
     }

@@ -10,11 +10,13 @@ mod keys;
 mod ldk_source;
 mod log;
 mod on_chain;
+mod signers;
 mod spend;
 
 pub use error::WalletError;
 pub use log::{ChangeLog, ChangeLogError};
 pub use on_chain::{Balance, Coin, Wallet};
+pub use signers::ChannelSigners;
 pub use spend::{ANCHOR_RESERVE_SAT, SendAmount, Spend, anchor_reserve};
 
 #[cfg(test)]

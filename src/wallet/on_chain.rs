@@ -146,6 +146,17 @@ impl Wallet {
             .map(|address| address.script_pubkey())
     }
 
+    /// The first address for change that has got nothing yet: no new one as long as there is one.
+    pub(super) fn unused_change_script(&self) -> Result<ScriptBuf, WalletError> {
+        let mut state = self.lock();
+        let address = state
+            .bdk
+            .next_unused_address(KeychainKind::Internal)
+            .address;
+        self.save(&mut state)?;
+        Ok(address.script_pubkey())
+    }
+
     fn reveal(&self, keychain: KeychainKind) -> Result<Address, WalletError> {
         let mut state = self.lock();
         let address = state.bdk.reveal_next_address(keychain).address;

@@ -1,9 +1,13 @@
 //! Real nodes on a real chain: ampd processes, bitcoind on regtest, money that moves.
 
 mod amp;
+mod ampcli;
 mod bolt11;
+mod chain;
 mod close;
 mod crash;
+mod full_disk;
+mod history;
 mod one_node;
 
 use std::time::Duration;

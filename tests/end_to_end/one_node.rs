@@ -18,7 +18,6 @@ async fn one_node_keeps_its_directory_and_its_token_to_itself_and_stops_cleanly(
     a_second_process_is_refused(&mut network).await?;
     strangers_get_nothing(&network["alice"]).await?;
     ampcli_reaches_it(&network)?;
-    it_outlives_bitcoind(&mut network).await?;
 
     let alice = &mut network["alice"];
     alice.api()?.lightning.stop_daemon(StopRequest {}).await?;
@@ -96,12 +95,4 @@ fn ampcli_reaches_it(network: &Network) -> Result<()> {
     assert_eq!(info["identity_pubkey"], node.key());
     assert_eq!(info["alias"], "alice");
     Ok(())
-}
-
-/// A bitcoind that goes away makes the node degraded, not dead.
-async fn it_outlives_bitcoind(network: &mut Network) -> Result<()> {
-    network.bitcoind.stop().await?;
-    network["alice"].api()?.info().await?;
-    network.bitcoind.restart().await?;
-    network.mine(1).await
 }

@@ -147,13 +147,18 @@ impl Bitcoind {
 
     /// Mines `count` blocks with what is in the mempool. Returns their hashes.
     pub async fn mine(&self, count: u32) -> Result<Vec<String>> {
-        // To nobody: a wallet that gets a coin in each block makes mining ten times slower. To a
-        // random nobody: else a block mined again in a reorganization could be the very same.
-        let nobody = format!("raw(08{:016x})", fastrand::u64(..));
         let hashes = self
-            .call("generatetodescriptor", json!([count, nobody]))
+            .call("generatetodescriptor", json!([count, nobody()]))
             .await?;
         Ok(serde_json::from_value(hashes)?)
+    }
+
+    /// Mines `count` blocks and leaves what is in the mempool there.
+    pub async fn mine_empty(&self, count: u32) -> Result<()> {
+        for _ in 0..count {
+            self.call("generateblock", json!([nobody(), []])).await?;
+        }
+        Ok(())
     }
 
     /// Sends coins to each address in one transaction and returns its id. Mines nothing.
@@ -242,6 +247,12 @@ impl Bitcoind {
     pub fn cookie_file(&self) -> PathBuf {
         self.dir.join(&self.chain).join(".cookie")
     }
+}
+
+/// Where new coins go. To nobody: a wallet that gets a coin in each block makes mining ten times
+/// slower. To a random nobody: else a block mined again in a reorganization could be the very same.
+fn nobody() -> String {
+    format!("raw(08{:016x})", fastrand::u64(..))
 }
 
 /// Satoshis as bitcoind wants amounts: whole coins with eight digits, never a float.

@@ -4,7 +4,7 @@
 //! The seed decides on victims, times and payments. What the operating system and the network
 //! stack do in between is not repeatable, of course.
 
-mod books;
+pub mod books;
 mod load;
 mod plan;
 

@@ -15,8 +15,8 @@ pub fn print_map() {
     println!("         \\       /");
     println!("            eve\n");
     println!(
-        "Alice pays {} sat to Bob's public key. No single way can carry that, so the payment is\n\
-         split into shards. Bob asked for nothing and gave no invoice.\n",
+        "Alice pays {} sat to Bob's public key. Bob asked for nothing and gave no invoice. No two\n\
+         ways can carry that together, so the payment is split into shards, one for each way.\n",
         grouped(AMOUNT_MSAT / 1_000)
     );
 }
@@ -43,8 +43,9 @@ pub fn print_paid(network: &Network, paid: &Paid) {
 
 pub fn print_refused() {
     println!(
-        "Then Bob sets `accept-amp = false` and starts again. The same payment fails with\n\
-         INCORRECT_PAYMENT_DETAILS, and all balances are as before.\n"
+        "First, Bob has not switched AMP on. His node refuses the payment: Alice is told\n\
+         INCORRECT_PAYMENT_DETAILS, and all balances are as before.\n\n\
+         Then Bob sets `accept-amp = true` and starts again. The same payment arrives:\n"
     );
 }
 

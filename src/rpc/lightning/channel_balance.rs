@@ -63,3 +63,58 @@ fn amount(msat: u64) -> Option<Amount> {
         msat,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use lightning_types::payment::PaymentHash;
+
+    use super::*;
+    use crate::channels::list::PendingHtlc;
+    use crate::rpc::lightning::test_data;
+
+    fn htlc(incoming: bool, amount_msat: u64) -> PendingHtlc {
+        PendingHtlc {
+            incoming,
+            amount_msat,
+            payment_hash: PaymentHash([1; 32]),
+            expiry_height: 200,
+            htlc_id: Some(1),
+        }
+    }
+
+    #[test]
+    fn sums_are_exact_to_the_msat() {
+        let mut with_htlcs = test_data::channel();
+        with_htlcs.balance.local_msat += 999;
+        with_htlcs.pending_htlcs = vec![htlc(true, 1500), htlc(false, 2001), htlc(false, 1)];
+        let mut opening = test_data::channel();
+        opening.state = ChannelState::Opening;
+        let mut closing = test_data::channel();
+        closing.state = ChannelState::Closing;
+        let shown = sum(&[test_data::channel(), with_htlcs, opening, closing]);
+        let msat = |amount: &Option<Amount>| amount.unwrap().msat;
+        assert_eq!(shown.balance, 110_296);
+        assert_eq!(msat(&shown.local_balance), 110_296_999);
+        assert_eq!(shown.local_balance.unwrap().sat, 110_296);
+        assert_eq!(msat(&shown.remote_balance), 682_762_000);
+        assert_eq!(msat(&shown.unsettled_local_balance), 1500);
+        assert_eq!(msat(&shown.unsettled_remote_balance), 2002);
+        assert_eq!(shown.pending_open_balance, 55_148);
+        assert_eq!(msat(&shown.pending_open_local_balance), 55_148_000);
+        assert_eq!(msat(&shown.pending_open_remote_balance), 341_381_000);
+    }
+
+    #[test]
+    fn every_amount_is_there_though_zero() {
+        let shown = sum(&[]);
+        let amounts = [
+            shown.local_balance,
+            shown.remote_balance,
+            shown.unsettled_local_balance,
+            shown.unsettled_remote_balance,
+            shown.pending_open_local_balance,
+            shown.pending_open_remote_balance,
+        ];
+        assert_eq!(amounts, [Some(Amount::default()); 6]);
+    }
+}

@@ -98,3 +98,72 @@ fn close_type(kind: CloseType) -> ClosureType {
         CloseType::FundingCanceled => ClosureType::FundingCanceled,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lightning::ln::types::ChannelId;
+
+    use super::*;
+    use crate::channels::closed::CloseInitiator;
+    use crate::channels::spends::ClosingTransaction;
+    use crate::rpc::recorded::{printed, recorded, without};
+
+    fn closed() -> ClosedChannel {
+        let lnd = recorded("closedchannels.json")["channels"][0].take();
+        let text = |name: &str| lnd[name].as_str().unwrap().to_owned();
+        ClosedChannel {
+            channel_id: ChannelId([7; 32]),
+            channel_point: text("channel_point").parse().unwrap(),
+            scid: Some(123_145_302_441_984),
+            peer: Some(text("remote_pubkey").parse().unwrap()),
+            capacity_sat: 400_000,
+            local_balance_msat: 56_741_000,
+            initiator: true,
+            private: false,
+            close_type: CloseType::Cooperative,
+            close_initiator: CloseInitiator::Local,
+            reason: String::new(),
+            closing: Some(ClosingTransaction {
+                txid: text("closing_tx_hash").parse().unwrap(),
+                height: Some(125),
+            }),
+        }
+    }
+
+    #[test]
+    fn closed_channel_is_shown_as_lnd_does() {
+        let lnd = recorded("closedchannels.json")["channels"][0].take();
+        let ours = printed(&summary(&closed(), Network::Regtest));
+        // lncli shows the number as `scid`.
+        let reshaped = ["chan_id", "scid", "scid_str"];
+        assert_eq!(ours["chan_id"], lnd["scid"]);
+        assert_eq!(without(ours, &reshaped), without(lnd, &reshaped));
+    }
+
+    #[test]
+    fn no_filter_shows_all_and_one_shows_its_kind() {
+        let all = ClosedChannelsRequest::default();
+        assert!(wanted(&all, CloseType::Cooperative));
+        assert!(wanted(&all, CloseType::FundingCanceled));
+        let local_force = ClosedChannelsRequest {
+            local_force: true,
+            ..all
+        };
+        assert!(wanted(&local_force, CloseType::LocalForce));
+        assert!(!wanted(&local_force, CloseType::RemoteForce));
+    }
+
+    #[test]
+    fn channel_that_never_was_has_no_transaction() {
+        let never = ClosedChannel {
+            close_type: CloseType::FundingCanceled,
+            closing: None,
+            peer: None,
+            ..closed()
+        };
+        let shown = summary(&never, Network::Regtest);
+        assert_eq!(shown.closing_tx_hash, "00".repeat(32));
+        assert_eq!((shown.settled_balance, shown.close_height), (0, 0));
+        assert_eq!(shown.remote_pubkey, "");
+    }
+}

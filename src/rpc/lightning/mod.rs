@@ -14,6 +14,8 @@ mod payments;
 mod peers;
 mod pending_channels;
 mod send_coins;
+#[cfg(test)]
+mod test_data;
 mod wallet;
 
 use std::sync::Arc;
@@ -85,7 +87,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::SendCoinsRequest>,
     ) -> Call<lnrpc::SendCoinsResponse> {
-        let sent = send_coins::send(&self.rooms, request.into_inner()).await;
+        let sent = send_coins::send(self.rooms.clone(), request.into_inner()).await;
         sent.map(Response::new)
     }
 

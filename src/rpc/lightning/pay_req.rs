@@ -42,16 +42,12 @@ fn message(invoice: &DecodedInvoice) -> PayReq {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// An AMP invoice that lnd 0.21.2-beta made.
-    const AMP: &str = "lnbcrt9m1p4sxqz7pp5n89pcpk9nsu5nt3zadgtkrxhjayqy98tucs5gtnrskwaxwtzwqmqdq5d4uj\
-        qenfwfehggrpd4cqcqzzsxq9z0rgqsp5a6scv6kf6km7hv9yt76t4g2wa38764lwk9c4yu6acwz6twp2qcds9q8pqqqsgqt\
-        6x4pye3kyherdaem06n9tjg2ycct9h0fmdcek8e8892rjrpptujt7tcwwx9cnknasgxg9krqv2uv5h2sywcxnfgu9pcace\
-        rhcx54vspuvjg7s";
+    use crate::rpc::recorded::{recorded, text};
 
     #[test]
     fn amp_invoice_is_read() {
-        let shown = message(&AMP.parse().unwrap());
+        let lnd = recorded("lookupinvoice_amp_open.json");
+        let shown = message(&text(&lnd["payment_request"]).parse().unwrap());
         assert_eq!(
             shown.payment_hash,
             "99ca1c06c59c3949ae22eb50bb0cd797480214ebe621442e63859dd339627036"

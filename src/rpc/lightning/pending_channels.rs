@@ -202,3 +202,137 @@ fn recorded(record: &ClosedChannel) -> response::PendingChannel {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lightning_types::payment::PaymentHash;
+
+    use super::*;
+    use crate::channels::closed::{CloseInitiator, CloseType};
+    use crate::channels::list::ChannelState;
+    use crate::channels::spends::ClosingTransaction;
+    use crate::rpc::lightning::test_data;
+    use crate::rpc::recorded::{printed, recorded, without};
+
+    fn record() -> ClosedChannel {
+        let channel = test_data::channel();
+        ClosedChannel {
+            channel_id: channel.channel_id,
+            channel_point: channel.channel_point.unwrap(),
+            scid: channel.scid,
+            peer: Some(channel.peer),
+            capacity_sat: channel.capacity_sat,
+            local_balance_msat: 55_148_000,
+            initiator: true,
+            private: false,
+            close_type: CloseType::Cooperative,
+            close_initiator: CloseInitiator::Local,
+            reason: String::new(),
+            closing: None,
+        }
+    }
+
+    fn of_record() -> Subject {
+        let record = record();
+        Subject::Record {
+            channel_id: record.channel_id,
+            channel_point: record.channel_point,
+            record: Some(Box::new(record)),
+        }
+    }
+
+    #[test]
+    fn nothing_pending() {
+        let ours = printed(&message(&Pending::default(), 100));
+        assert_eq!(ours, recorded("pendingchannels_none.json"));
+    }
+
+    #[test]
+    fn opening_channel_is_shown_as_lnd_does() {
+        let mut channel = test_data::channel();
+        channel.state = ChannelState::Opening;
+        channel.balance.local_msat = 396_530_000 + 2_810_000 + 660_000;
+        channel.balance.remote_msat = 0;
+        channel.commit_fee_sat = 2810;
+        channel.commit_weight = 772;
+        channel.confirmations = 0;
+        channel.confirmations_required = Some(1);
+        let mut lnd = recorded("pendingchannels_open.json");
+        let mut expected = lnd["pending_open_channels"][0].take();
+        expected["channel"]["chan_status_flags"] = "".into();
+        assert_eq!(printed(&opening(&channel, 111)), expected);
+    }
+
+    #[test]
+    fn confirmations_are_counted_from_the_first_block() {
+        let mut channel = test_data::channel();
+        channel.confirmations = 2;
+        let shown = opening(&channel, 112);
+        assert_eq!(shown.confirmation_height, 111);
+        assert_eq!(shown.confirmations_until_active, 1);
+    }
+
+    #[test]
+    fn cooperative_close_is_shown_as_lnd_does() {
+        let mut lnd = recorded("pendingchannels_closing.json");
+        let expected = lnd["waiting_close_channels"][0].take();
+        let txid = expected["closing_txid"].as_str().unwrap().parse().unwrap();
+        let waiting = WaitingClose {
+            channel: of_record(),
+            limbo_sat: 55_148,
+            closing: Some(ClosingTransaction { txid, height: None }),
+            final_height: Some(123),
+        };
+        // LDK forgets the reserves and keeps its commitments to itself; the fee is not split.
+        let not_ours = [
+            "commitments",
+            "num_forwarding_packages",
+            "local_chan_reserve_sat",
+            "remote_chan_reserve_sat",
+            "remote_balance",
+        ];
+        let ours = printed(&waiting_close(&waiting, 120));
+        assert!(ours["commitments"].is_object());
+        assert_eq!(without(ours, &not_ours), without(expected, &not_ours));
+    }
+
+    #[test]
+    fn force_close_counts_the_blocks() {
+        let htlc = HtlcOnChain {
+            incoming: true,
+            amount_sat: 70,
+            payment_hash: PaymentHash([1; 32]),
+            expiry_height: 90,
+        };
+        let forced = ForceClosing {
+            channel: of_record(),
+            closing_txid: None,
+            limbo_sat: 500,
+            maturity_height: Some(244),
+            htlcs: vec![htlc],
+        };
+        let shown = force_closing(&forced, 100);
+        assert_eq!(
+            (shown.maturity_height, shown.blocks_til_maturity),
+            (244, 144)
+        );
+        assert_eq!(shown.limbo_balance, 500);
+        assert_eq!(shown.pending_htlcs[0].blocks_til_maturity, -10);
+    }
+
+    #[test]
+    fn channel_without_a_record_has_its_name() {
+        let shown = subject(&Subject::Record {
+            channel_id: record().channel_id,
+            channel_point: record().channel_point,
+            record: None,
+        });
+        assert_eq!(shown.channel_point, record().channel_point.to_string());
+    }
+
+    #[test]
+    fn heights_beyond_all_blocks_do_not_panic() {
+        assert_eq!(blocks_until(u32::MAX, 0), i32::MAX);
+        assert_eq!(blocks_until(0, 5), -5);
+    }
+}

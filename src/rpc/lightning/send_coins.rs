@@ -1,5 +1,7 @@
 //! SendCoins: pays on chain.
 
+use std::sync::Arc;
+
 use bitcoin::{Amount, FeeRate};
 use lightning::chain::chaininterface::BroadcasterInterface;
 use tonic::Status;
@@ -16,22 +18,32 @@ use crate::wallet::{SendAmount, Spend};
 /// Blocks within which a payment should confirm if the caller does not say (lnd).
 const DEFAULT_TARGET: u32 = 6;
 
-/// Makes, signs and broadcasts a transaction.
+/// Makes, signs and broadcasts a transaction. A caller that goes away meanwhile stops nothing: the
+/// wallet would count on a transaction that nobody has.
 pub(super) async fn send(
-    rooms: &Rooms,
+    rooms: Arc<Rooms>,
     request: SendCoinsRequest,
 ) -> Result<SendCoinsResponse, Status> {
-    let spend = spend(rooms, &request)?;
-    let transaction = rooms.wallet.send(&spend)?;
+    let spend = spend(&rooms, &request)?;
+    let sent = tokio::spawn(async move { pay(&rooms, &spend).await });
+    match sent.await {
+        Ok(sent) => sent,
+        Err(error) => Err(Status::internal(format!("the payment failed: {error}"))),
+    }
+}
+
+async fn pay(rooms: &Rooms, spend: &Spend) -> Result<SendCoinsResponse, Status> {
+    let transaction = rooms.wallet.send(spend)?;
     let txid = transaction.compute_txid();
-    match rooms
+    let published = rooms
         .broadcaster
-        .publish(std::slice::from_ref(&transaction))
-        .await
-    {
+        .publish(std::slice::from_ref(&transaction));
+    match published.await {
         Ok(()) => {}
         Err(error) if error.is_refusal() => {
-            rooms.wallet.cancel(txid)?;
+            if let Err(kept) = rooms.wallet.cancel(txid) {
+                tracing::error!(%txid, %kept, "coins of a refused payment are not free");
+            }
             return Err(error.into());
         }
         Err(error) => {

@@ -49,13 +49,19 @@ pub(super) fn follow(
     tied_to_stream: Option<Arc<Payments>>,
 ) -> Answers<Payment> {
     let tie = tied_to_stream.map(|payments| Tie {
-        payments,
+        payments: Some(payments),
         identifier: views.borrow().record.identifier,
         stop: stop.clone(),
     });
     stream(stop, move |writer| async move {
-        let _tie = tie;
-        write(&writer, views, updates).await
+        let ended = write(&writer, views, updates).await;
+        // The payment is over, and another try of it may have begun.
+        if ended.is_ok()
+            && let Some(tie) = tie
+        {
+            tie.loosen();
+        }
+        ended
     })
 }
 
@@ -101,17 +107,104 @@ fn as_started(mut view: PaymentView) -> PaymentView {
 }
 
 /// Cancels the payment when dropped, unless the whole node stops: then the payment goes on after
-/// the next start. Canceling a payment that has ended does nothing.
+/// the next start.
 struct Tie {
-    payments: Arc<Payments>,
+    payments: Option<Arc<Payments>>,
     identifier: [u8; 32],
     stop: CancellationToken,
 }
 
+impl Tie {
+    fn loosen(mut self) {
+        self.payments = None;
+    }
+}
+
 impl Drop for Tie {
     fn drop(&mut self) {
-        if !self.stop.is_cancelled() {
-            self.payments.cancel(&self.identifier);
+        if let Some(payments) = &self.payments
+            && !self.stop.is_cancelled()
+        {
+            payments.cancel(&self.identifier);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+
+    use super::*;
+    use crate::rpc::proto::lnrpc::payment::PaymentStatus;
+    use crate::storage::payments::{PaymentRecord, PaymentTerms};
+
+    fn view(state: PaymentState) -> PaymentView {
+        let record = PaymentRecord {
+            payment_index: 1,
+            identifier: [1; 32],
+            created_at_ns: 1,
+            state,
+            failure_reason: match state {
+                PaymentState::Failed => FailureReason::NoRoute,
+                _ => FailureReason::None,
+            },
+            preimage: None,
+            root: None,
+            terms: PaymentTerms::default(),
+        };
+        PaymentView {
+            record,
+            attempts: Vec::new(),
+        }
+    }
+
+    async fn statuses(mut answers: Answers<Payment>) -> Vec<PaymentStatus> {
+        let mut statuses = Vec::new();
+        while let Some(answer) = answers.next().await {
+            statuses.push(answer.unwrap().status());
+        }
+        statuses
+    }
+
+    fn stream_of(views: watch::Receiver<PaymentView>, updates: Updates) -> Answers<Payment> {
+        follow(CancellationToken::new(), views, updates, None)
+    }
+
+    #[tokio::test]
+    async fn payment_that_ended_at_once_still_begins_in_flight() {
+        let views = watch::Sender::new(view(PaymentState::Failed)).subscribe();
+        let seen = statuses(stream_of(views, Updates::of_new(false))).await;
+        assert_eq!(seen, [PaymentStatus::InFlight, PaymentStatus::Failed]);
+    }
+
+    #[tokio::test]
+    async fn known_payment_is_told_as_it_is() {
+        for only_last in [false, true] {
+            let views = watch::Sender::new(view(PaymentState::Succeeded)).subscribe();
+            let seen = statuses(stream_of(views, Updates::of_known(only_last))).await;
+            assert_eq!(seen, [PaymentStatus::Succeeded]);
+        }
+    }
+
+    #[tokio::test]
+    async fn stream_follows_until_the_end() {
+        let sender = watch::Sender::new(view(PaymentState::InFlight));
+        let mut answers = stream_of(sender.subscribe(), Updates::of_new(false));
+        for _ in 0..2 {
+            let update = answers.next().await.unwrap().unwrap();
+            assert_eq!(update.status(), PaymentStatus::InFlight);
+            sender.send_replace(view(PaymentState::InFlight));
+        }
+        sender.send_replace(view(PaymentState::Succeeded));
+        let rest = statuses(answers).await;
+        assert_eq!(rest.last(), Some(&PaymentStatus::Succeeded));
+    }
+
+    #[tokio::test]
+    async fn without_updates_only_the_end_is_told() {
+        let sender = watch::Sender::new(view(PaymentState::InFlight));
+        let answers = stream_of(sender.subscribe(), Updates::of_new(true));
+        sender.send_replace(view(PaymentState::Failed));
+        assert_eq!(statuses(answers).await, [PaymentStatus::Failed]);
     }
 }

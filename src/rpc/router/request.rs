@@ -185,3 +185,6 @@ fn refuse_contradictions(request: &SendPaymentRequest) -> Result<(), Status> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

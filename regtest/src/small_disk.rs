@@ -1,0 +1,68 @@
+//! A small file system that can be filled, to see what a node does on a full disk.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::watchdog;
+
+const FILLER: &str = "filler";
+/// The last blocks of a file system are only taken by small writes.
+const CHUNKS: [usize; 3] = [1 << 20, 1 << 12, 1];
+
+/// A tmpfs mounted on a directory, gone when this is dropped or the process dies.
+#[derive(Debug)]
+pub struct SmallDisk {
+    dir: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts one of so many MiB at `dir`, which is made. `None` if this machine does not let us.
+    pub fn mount(dir: &Path, mib: u32) -> Result<Option<Self>> {
+        fs::create_dir_all(dir)?;
+        let options = format!("size={mib}m,mode=0700");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "regtest"])
+            .arg(dir)
+            .output();
+        if !mount.is_ok_and(|output| output.status.success()) {
+            return Ok(None);
+        }
+        watchdog::watch_mount(dir);
+        Ok(Some(Self {
+            dir: dir.to_owned(),
+        }))
+    }
+
+    /// Fills it to the last byte.
+    pub fn fill(&self) -> Result<()> {
+        let mut file = File::create(self.dir.join(FILLER))?;
+        for size in CHUNKS {
+            let chunk = vec![0; size];
+            loop {
+                match file.write(&chunk) {
+                    Ok(0) => bail!("a write of nothing"),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error).context("filling the disk"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room again.
+    pub fn clear(&self) -> Result<()> {
+        Ok(fs::remove_file(self.dir.join(FILLER))?)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process of this directory may still be about to end.
+        let _ = Command::new("umount").arg("-l").arg(&self.dir).output();
+    }
+}

@@ -1,0 +1,177 @@
+//! LDK's loop, the ticks, and the pump that does not wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lightning_background_processor::{
+    GossipSync as BackgroundGossip, NO_LIQUIDITY_MANAGER, process_events_async_with_kv_store_sync,
+};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::core::Core;
+use super::graph_keeper::GraphKeeper;
+use super::house::House;
+use crate::config::Config;
+use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
+
+/// A fulfilled payment stays in the manager for seven ticks, and the manager is written whole: at
+/// LDK's pace of a tick a minute it would grow to 10 MB at 300 payments/s. Above as many payments we
+/// tick faster. Not always: LDK counts other things in ticks, too; an incomplete payment in parts
+/// would come back after 30 s instead of the 60 s and more that BOLT 4 asks for.
+const MANY_PAYMENTS: usize = 5_000;
+const FAST_TICK: Duration = Duration::from_secs(10);
+/// Monitors of channels that were resolved long ago are put aside this often.
+const ARCHIVE: Duration = Duration::from_secs(3_600);
+/// After something happened, HTLCs become ready for a while as commits complete; LDK has no future
+/// for that alone.
+const BUSY: Duration = Duration::from_millis(100);
+const BUSY_POLL: Duration = Duration::from_millis(4);
+
+/// LDK's loop, the ticks, and the pump that does not wait.
+pub(super) fn spawn_background(
+    background: &TaskTracker,
+    config: &Config,
+    core: &Core,
+    house: &House,
+    stop: &CancellationToken,
+    stop_background: &CancellationToken,
+) {
+    background.spawn(background_processor(
+        core,
+        house,
+        stop.clone(),
+        stop_background.clone(),
+    ));
+    let (manager, ended) = (core.manager.clone(), stop_background.clone());
+    background.spawn(every(FAST_TICK, ended, move || {
+        if manager.list_recent_payments().len() > MANY_PAYMENTS {
+            manager.timer_tick_occurred();
+        }
+    }));
+    let (monitors, ended) = (core.monitors.clone(), stop_background.clone());
+    background.spawn(every(ARCHIVE, ended, move || {
+        monitors.archive_fully_resolved_channel_monitors();
+    }));
+    let keeper = GraphKeeper {
+        graph: core.graph.clone(),
+        store: core.store.clone(),
+    };
+    let ended = stop_background.clone();
+    background.spawn(async move { keeper.run(ended).await });
+    let pump = Pump {
+        manager: core.manager.clone(),
+        peers: house.peer_manager.clone(),
+        wake: house.wake.clone(),
+        forward_at_once: !config.forwarding.delay,
+    };
+    let ended = stop_background.clone();
+    background.spawn(async move { pump.run(ended).await });
+}
+
+/// Does something now and then, until `stop`.
+async fn every(pause: Duration, stop: CancellationToken, what: impl Fn()) {
+    let mut tick = tokio::time::interval(pause);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => what(),
+        }
+    }
+}
+
+/// If LDK's loop ends by itself, the node stops: without it no event is handled.
+fn background_processor(
+    core: &Core,
+    house: &House,
+    stop: CancellationToken,
+    stop_background: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let events = house.events.clone();
+    let handler = move |event| {
+        let events = events.clone();
+        async move { events.handle(event) }
+    };
+    let kv: Arc<KeyValueStore> = core.store.clone();
+    let sleeper = move |duration: Duration| {
+        let ended = stop_background.clone();
+        Box::pin(async move {
+            tokio::select! {
+                () = ended.cancelled() => true,
+                () = tokio::time::sleep(duration) => false,
+            }
+        })
+    };
+    let clock = || {
+        let now = std::time::SystemTime::now();
+        now.duration_since(std::time::UNIX_EPOCH).ok()
+    };
+    let (monitors, manager) = (core.monitors.clone(), core.manager.clone());
+    let onion_messenger = house.onion_messenger.clone();
+    let gossip = BackgroundGossip::p2p(house.gossip.clone());
+    let (peers, sweeper) = (house.peer_manager.clone(), core.sweeper.clone());
+    let (logger, scorer) = (core.logger.clone(), core.scorer.clone());
+    async move {
+        let ended = process_events_async_with_kv_store_sync(
+            kv,
+            handler,
+            monitors,
+            manager,
+            Some(onion_messenger),
+            gossip,
+            peers,
+            NO_LIQUIDITY_MANAGER,
+            Some(sweeper),
+            logger,
+            Some(scorer),
+            sleeper,
+            false,
+            clock,
+        )
+        .await;
+        if let Err(error) = ended {
+            tracing::error!("LDK's event loop ended: {error}; the node stops");
+        }
+        stop.cancel();
+    }
+}
+
+/// Processes HTLCs as soon as they can be, and sends messages as soon as a commit lets them out.
+///
+/// LDK's own loop waits some 50 ms (log-normal) before it processes forwards, and received HTLCs
+/// with them: privacy for forwards, which `forward-delay` switches on, at the price of latency.
+struct Pump {
+    manager: Arc<ChannelManager>,
+    peers: Arc<PeerManager>,
+    wake: Arc<Notify>,
+    forward_at_once: bool,
+}
+
+impl Pump {
+    async fn run(&self, stop: CancellationToken) {
+        let mut busy_until = Instant::now();
+        loop {
+            let busy = Instant::now() < busy_until;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wake.notified() => busy_until = Instant::now() + BUSY,
+                () = tokio::time::sleep(BUSY_POLL), if busy => {}
+            }
+            if self.turn() {
+                busy_until = Instant::now() + BUSY;
+            }
+        }
+    }
+
+    fn turn(&self) -> bool {
+        self.peers.process_events();
+        if !self.forward_at_once || !self.manager.needs_pending_htlc_processing() {
+            return false;
+        }
+        self.manager.process_pending_htlc_forwards();
+        self.peers.process_events();
+        true
+    }
+}

@@ -1,0 +1,321 @@
+//! LDK's core: what holds the channels, and what it leans on, read from disk or new.
+
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::chain::BestBlock;
+use lightning::ln::channelmanager::{ChainParameters, ChannelManagerReadArgs};
+use lightning::onion_message::messenger::DefaultMessageRouter;
+use lightning::sign::{ChangeDestinationSourceSync, NodeSigner, Recipient};
+use lightning::util::config::UserConfig;
+use lightning::util::persist as names;
+use lightning::util::ser::ReadableArgs;
+use tokio_util::sync::CancellationToken;
+
+use super::books::Books;
+use super::broadcast::Tee;
+use super::parts::Parts;
+use super::{StartError, seed};
+use crate::chain::{Bitcoind, Broadcaster, ChainInfo, FeeEstimates};
+use crate::channels::config::{ChannelSettings, user_config};
+use crate::channels::spends::FundingSpends;
+use crate::config::Config;
+use crate::ldk::{
+    self, ChainMonitor, ChannelManager, ChannelMonitor, KeysManager, NetworkGraph, OutputSweeper,
+    Scorer,
+};
+use crate::logger::LdkLogger;
+use crate::onion::EnvelopeKey;
+use crate::routing::graph;
+use crate::storage::monitors::{MonitorReader, MonitorStore};
+use crate::storage::{DirectoryLock, StorageError, Store};
+use crate::wallet::{ChannelSigners, Wallet};
+
+/// LDK's core: what holds the channels and what it leans on.
+pub(super) struct Core {
+    pub(super) store: Arc<Store>,
+    pub(super) keys: Arc<KeysManager>,
+    pub(super) logger: Arc<LdkLogger>,
+    pub(super) node_id: PublicKey,
+    pub(super) bitcoind: Arc<Bitcoind>,
+    pub(super) chain_info: ChainInfo,
+    pub(super) fees: Arc<FeeEstimates>,
+    pub(super) broadcaster: Arc<Broadcaster>,
+    pub(super) ldk_broadcaster: Arc<ldk::Broadcaster>,
+    pub(super) spends: Arc<FundingSpends>,
+    pub(super) wallet: Arc<Wallet>,
+    pub(super) graph: Arc<NetworkGraph>,
+    pub(super) scorer: Arc<Scorer>,
+    pub(super) monitors: Arc<ChainMonitor>,
+    /// Read from disk; they join `monitors` once they know the chain.
+    pub(super) stored_monitors: Vec<ChannelMonitor>,
+    pub(super) manager: Arc<ChannelManager>,
+    pub(super) sweeper: Arc<OutputSweeper>,
+    pub(super) envelope_key: EnvelopeKey,
+    pub(super) channel_config: UserConfig,
+    pub(super) lock: DirectoryLock,
+    pub(super) stop: CancellationToken,
+}
+
+/// Reads what was stored and builds LDK's core around it.
+pub(super) fn assemble(
+    config: &Config,
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<Core, StartError> {
+    let best_block = parts.best_block();
+    let Parts {
+        lock,
+        store,
+        keys,
+        wallet_key,
+        envelope_key,
+        bitcoind,
+        chain_info,
+        fees,
+    } = parts;
+    let logger = Arc::new(LdkLogger);
+    let node_id = node_id(&keys, config)?;
+    let books = Arc::new(Books(store.clone()));
+    let wallet = Arc::new(Wallet::open(
+        &wallet_key,
+        config.network,
+        best_block,
+        books,
+    )?);
+    let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
+    let spends = Arc::new(FundingSpends::new(store.clone()));
+    let ldk_broadcaster: Arc<ldk::Broadcaster> = Arc::new(Tee {
+        spends: spends.clone(),
+        broadcaster: broadcaster.clone(),
+    });
+    let ldk_fees: Arc<ldk::FeeEstimator> = fees.clone();
+    let monitors: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
+        None,
+        ldk_broadcaster.clone(),
+        logger.clone(),
+        ldk_fees.clone(),
+        Arc::new(MonitorStore(store.clone())),
+        keys.clone(),
+        keys.get_peer_storage_key(),
+    ));
+    let stored_monitors = MonitorReader {
+        keys: keys.clone(),
+        broadcaster: ldk_broadcaster.clone(),
+        fees: ldk_fees.clone(),
+        logger: logger.clone(),
+    }
+    .read_all(&store)?;
+    let graph = Arc::new(graph::read_or_new_graph(
+        network_graph(&store)?.as_deref(),
+        config.network,
+        logger.clone(),
+    ));
+    let scorer = Arc::new(graph::read_or_new_scorer(
+        scores(&store)?.as_deref(),
+        &graph,
+        &logger,
+    ));
+    let channel_config = user_config(&settings(config))?;
+    let manager = ManagerParts {
+        store: &store,
+        keys: &keys,
+        signers: Arc::new(ChannelSigners {
+            keys: keys.clone(),
+            wallet: wallet.clone(),
+        }),
+        logger: &logger,
+        monitors: &monitors,
+        broadcaster: &ldk_broadcaster,
+        fees: &ldk_fees,
+        router: Arc::new(graph::router(&graph, &scorer, &keys, &logger)),
+        message_router: Arc::new(DefaultMessageRouter::new(graph.clone(), keys.clone())),
+        config: channel_config.clone(),
+    }
+    .read_or_new(config, best_block, &stored_monitors)?;
+    let sweeper = Arc::new(read_or_new_sweeper(
+        &store,
+        best_block,
+        &ldk_broadcaster,
+        &ldk_fees,
+        &keys,
+        &wallet,
+        &logger,
+    )?);
+    Ok(Core {
+        store,
+        keys,
+        logger,
+        node_id,
+        bitcoind,
+        chain_info,
+        fees,
+        broadcaster,
+        ldk_broadcaster,
+        spends,
+        wallet,
+        graph,
+        scorer,
+        monitors,
+        stored_monitors,
+        manager,
+        sweeper,
+        envelope_key,
+        channel_config,
+        lock,
+        stop,
+    })
+}
+
+fn node_id(keys: &KeysManager, config: &Config) -> Result<PublicKey, StartError> {
+    keys.get_node_id(Recipient::Node)
+        .map_err(|()| StartError::Seed {
+            path: seed::path(&config.network_dir()),
+            reason: "it gives no node key".into(),
+        })
+}
+
+fn settings(config: &Config) -> ChannelSettings {
+    ChannelSettings {
+        base_fee_msat: config.forwarding.base_fee_msat,
+        fee_rate_ppm: config.forwarding.fee_rate_ppm,
+        cltv_delta_blocks: config.forwarding.cltv_delta,
+        min_channel_sat: config.min_channel_size_sat,
+        ..ChannelSettings::default()
+    }
+}
+
+fn network_graph(store: &Store) -> Result<Option<Vec<u8>>, StartError> {
+    Ok(store.value(
+        names::NETWORK_GRAPH_PERSISTENCE_PRIMARY_NAMESPACE,
+        names::NETWORK_GRAPH_PERSISTENCE_SECONDARY_NAMESPACE,
+        names::NETWORK_GRAPH_PERSISTENCE_KEY,
+    )?)
+}
+
+fn scores(store: &Store) -> Result<Option<Vec<u8>>, StartError> {
+    Ok(store.value(
+        names::SCORER_PERSISTENCE_PRIMARY_NAMESPACE,
+        names::SCORER_PERSISTENCE_SECONDARY_NAMESPACE,
+        names::SCORER_PERSISTENCE_KEY,
+    )?)
+}
+
+/// What a channel manager is made from.
+struct ManagerParts<'a> {
+    store: &'a Store,
+    keys: &'a Arc<KeysManager>,
+    signers: Arc<ldk::SignerProvider>,
+    logger: &'a Arc<LdkLogger>,
+    monitors: &'a Arc<ChainMonitor>,
+    broadcaster: &'a Arc<ldk::Broadcaster>,
+    fees: &'a Arc<ldk::FeeEstimator>,
+    router: Arc<ldk::Router>,
+    message_router: Arc<ldk::MessageRouter>,
+    config: UserConfig,
+}
+
+impl ManagerParts<'_> {
+    fn read_or_new(
+        self,
+        config: &Config,
+        best_block: BestBlock,
+        stored_monitors: &[ChannelMonitor],
+    ) -> Result<Arc<ChannelManager>, StartError> {
+        match self.store.manager()? {
+            Some(bytes) => self.read(&bytes, stored_monitors),
+            None => self.make(config, best_block),
+        }
+        .map(Arc::new)
+    }
+
+    fn read(self, bytes: &[u8], monitors: &[ChannelMonitor]) -> Result<ChannelManager, StartError> {
+        let args = ChannelManagerReadArgs::new(
+            self.keys.clone(),
+            self.keys.clone(),
+            self.signers,
+            self.fees.clone(),
+            self.monitors.clone() as Arc<ldk::ChainWatch>,
+            self.broadcaster.clone(),
+            self.router,
+            self.message_router,
+            self.logger.clone(),
+            self.config,
+            monitors.iter().collect(),
+        );
+        <(bitcoin::BlockHash, ChannelManager)>::read(&mut &bytes[..], args)
+            .map(|(_, manager)| manager)
+            .map_err(|error| StartError::Manager(error.to_string()))
+    }
+
+    fn make(self, config: &Config, best_block: BestBlock) -> Result<ChannelManager, StartError> {
+        let now = unix_time()?;
+        Ok(ChannelManager::new(
+            self.fees.clone(),
+            self.monitors.clone(),
+            self.broadcaster.clone(),
+            self.router,
+            self.message_router,
+            self.logger.clone(),
+            self.keys.clone(),
+            self.keys.clone(),
+            self.signers,
+            self.config,
+            ChainParameters {
+                network: config.network,
+                best_block,
+            },
+            now,
+        ))
+    }
+}
+
+fn read_or_new_sweeper(
+    store: &Arc<Store>,
+    best_block: BestBlock,
+    broadcaster: &Arc<ldk::Broadcaster>,
+    fees: &Arc<ldk::FeeEstimator>,
+    keys: &Arc<KeysManager>,
+    wallet: &Arc<Wallet>,
+    logger: &Arc<LdkLogger>,
+) -> Result<OutputSweeper, StartError> {
+    let stored = store.value(
+        names::OUTPUT_SWEEPER_PERSISTENCE_PRIMARY_NAMESPACE,
+        names::OUTPUT_SWEEPER_PERSISTENCE_SECONDARY_NAMESPACE,
+        names::OUTPUT_SWEEPER_PERSISTENCE_KEY,
+    )?;
+    let kv: Arc<ldk::KeyValueStore> = store.clone();
+    let wallet: Arc<dyn ChangeDestinationSourceSync + Send + Sync> = wallet.clone();
+    let Some(bytes) = stored else {
+        return Ok(OutputSweeper::new(
+            best_block,
+            broadcaster.clone(),
+            fees.clone(),
+            None,
+            keys.clone(),
+            wallet,
+            kv,
+            logger.clone(),
+        ));
+    };
+    let args = (
+        broadcaster.clone(),
+        fees.clone(),
+        None,
+        keys.clone(),
+        wallet,
+        kv,
+        logger.clone(),
+    );
+    <(BestBlock, OutputSweeper)>::read(&mut &bytes[..], args)
+        .map(|(_, sweeper)| sweeper)
+        .map_err(|error| StorageError::Damaged(format!("the sweeper's outputs: {error}")).into())
+}
+
+/// Seconds since 1970, as LDK wants them.
+pub(super) fn unix_time() -> Result<u32, StartError> {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| StartError::Clock)?;
+    Ok(u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,281 @@
+//! The rooms around LDK's core, wired. No task runs yet.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::events::bump_transaction::sync::WalletSync;
+use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
+use lightning::onion_message::messenger::DefaultMessageRouter;
+use lightning::routing::gossip::P2PGossipSync;
+use lightning::sign::EntropySource;
+use tokio::sync::Notify;
+
+use super::StartError;
+use super::books::Books;
+use super::chain_listener::ChainListener;
+use super::core::{Core, unix_time};
+use super::cut::NodeCut;
+use super::events::{Bumper, EventHandler};
+use super::funding::Funding;
+use super::outbound::ManagerOutbound;
+use super::port::{ManagerPort, NodeGateway};
+use crate::amp::SetLimits;
+use crate::chain::gossip::GossipSync;
+use crate::channels::Channels;
+use crate::channels::accept::{AcceptRules, Acceptor};
+use crate::channels::close::Closer;
+use crate::channels::open::Opener;
+use crate::config::Config;
+use crate::invoices::{self, Registry};
+use crate::ldk::{OnionMessenger, PeerManager};
+use crate::onion::Gateway;
+use crate::payments::Payments;
+use crate::peers::book::ChannelPeers;
+use crate::peers::{Connector, Reconnector};
+use crate::routing::finder::RouteFinder;
+
+/// Channels of one peer that may wait for their confirmations.
+const MAX_PENDING_PER_PEER: usize = 4;
+
+/// The rooms around the core.
+pub(super) struct House {
+    pub(super) gossip: Arc<GossipSync>,
+    pub(super) onion_messenger: Arc<OnionMessenger>,
+    pub(super) peer_manager: Arc<PeerManager>,
+    pub(super) channel_peers: Arc<ChannelPeers>,
+    pub(super) connector: Arc<Connector>,
+    pub(super) reconnector: Arc<Reconnector>,
+    pub(super) opener: Arc<Opener>,
+    pub(super) closer: Arc<Closer>,
+    pub(super) invoices: Arc<Registry>,
+    pub(super) payments: Arc<Payments>,
+    pub(super) events: Arc<EventHandler>,
+    pub(super) listener: Arc<ChainListener>,
+    /// Something is ready to be sent or processed.
+    pub(super) wake: Arc<Notify>,
+}
+
+impl House {
+    /// Builds the rooms. From now on commits contain the manager.
+    pub(super) fn build(config: &Config, core: &Core) -> Result<Self, StartError> {
+        let wake = Arc::new(Notify::new());
+        core.store.attach(Arc::new(NodeCut {
+            manager: core.manager.clone(),
+            monitors: core.monitors.clone(),
+            wake: wake.clone(),
+        }));
+        let gateway: Arc<NodeGateway> = Arc::new(Gateway::new(
+            core.manager.clone(),
+            core.keys.clone(),
+            core.envelope_key.clone(),
+        ));
+        let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
+            core.graph.clone(),
+            None,
+            core.logger.clone(),
+        ));
+        let onion_messenger = Arc::new(onion_messenger(core));
+        let peer_manager = Arc::new(peer_manager(core, &gateway, &gossip, &onion_messenger)?);
+        let channel_peers = channel_peers(core);
+        let books = Arc::new(Books(core.store.clone()));
+        let connector = Arc::new(Connector::new(
+            peer_manager.clone(),
+            core.node_id,
+            books.clone(),
+            channel_peers.clone(),
+        ));
+        let reconnector = Arc::new(Reconnector::new(
+            connector.clone(),
+            books,
+            channel_peers.clone(),
+            core.graph.clone(),
+        ));
+        let opener = Arc::new(opener(core, &peer_manager));
+        let closer = Arc::new(Closer::new(
+            core.manager.clone(),
+            peer_manager.clone(),
+            core.spends.clone(),
+        ));
+        let invoices = Arc::new(invoices(config, core, &gateway)?);
+        let payments = payments(core)?;
+        let events = Arc::new(EventHandler {
+            manager: core.manager.clone(),
+            channels: channels(config, core, &opener),
+            invoices: invoices.clone(),
+            payments: payments.clone(),
+            gateway,
+            envelope_key: core.envelope_key.clone(),
+            wallet: core.wallet.clone(),
+            sweeper: core.sweeper.clone(),
+            bumper: bumper(core),
+            wake: wake.clone(),
+        });
+        let listener = Arc::new(ChainListener {
+            wallet: core.wallet.clone(),
+            spends: core.spends.clone(),
+            manager: core.manager.clone(),
+            monitors: core.monitors.clone(),
+            sweeper: core.sweeper.clone(),
+        });
+        Ok(Self {
+            gossip,
+            onion_messenger,
+            peer_manager,
+            channel_peers,
+            connector,
+            reconnector,
+            opener,
+            closer,
+            invoices,
+            payments,
+            events,
+            listener,
+            wake,
+        })
+    }
+}
+
+fn onion_messenger(core: &Core) -> OnionMessenger {
+    OnionMessenger::new(
+        core.keys.clone(),
+        core.keys.clone(),
+        core.logger.clone(),
+        core.manager.clone(),
+        Arc::new(DefaultMessageRouter::new(
+            core.graph.clone(),
+            core.keys.clone(),
+        )),
+        core.manager.clone(),
+        IgnoringMessageHandler {},
+        IgnoringMessageHandler {},
+        IgnoringMessageHandler {},
+    )
+}
+
+fn peer_manager(
+    core: &Core,
+    gateway: &Arc<NodeGateway>,
+    gossip: &Arc<GossipSync>,
+    onion_messenger: &Arc<OnionMessenger>,
+) -> Result<PeerManager, StartError> {
+    let handlers = MessageHandler {
+        chan_handler: gateway.clone() as Arc<_>,
+        route_handler: gossip.clone() as Arc<_>,
+        onion_message_handler: onion_messenger.clone() as Arc<_>,
+        custom_message_handler: IgnoringMessageHandler {},
+        send_only_message_handler: core.monitors.clone(),
+    };
+    let random = core.keys.get_secure_random_bytes();
+    let now = unix_time()?;
+    Ok(PeerManager::new(
+        handlers,
+        now,
+        &random,
+        core.logger.clone(),
+        core.keys.clone(),
+    ))
+}
+
+fn channel_peers(core: &Core) -> Arc<ChannelPeers> {
+    let manager = core.manager.clone();
+    Arc::new(move || -> HashSet<PublicKey> {
+        manager
+            .list_channels()
+            .into_iter()
+            .map(|channel| channel.counterparty.node_id)
+            .collect()
+    })
+}
+
+fn opener(core: &Core, peer_manager: &Arc<PeerManager>) -> Opener {
+    let funding = Arc::new(Funding {
+        wallet: core.wallet.clone(),
+        fees: core.fees.clone(),
+        manager: core.manager.clone(),
+    });
+    Opener::new(
+        core.manager.clone(),
+        peer_manager.clone(),
+        funding,
+        core.channel_config.clone(),
+    )
+}
+
+/// A node without coins takes channels, as lnd's does: then its peer has to close them well.
+fn channels(config: &Config, core: &Core, opener: &Arc<Opener>) -> Channels {
+    let rules = AcceptRules {
+        min_channel_sat: config.min_channel_size_sat,
+        max_pending_per_peer: MAX_PENDING_PER_PEER,
+        reserve_per_channel_sat: 0,
+    };
+    let wallet = core.wallet.clone();
+    let spendable = Arc::new(move || wallet.balance().confirmed.to_sat());
+    Channels::new(
+        core.manager.clone(),
+        opener.clone(),
+        Acceptor::new(core.manager.clone(), rules, spendable),
+        core.spends.clone(),
+        core.store.clone(),
+        core.store.clone(),
+    )
+}
+
+fn invoices(
+    config: &Config,
+    core: &Core,
+    gateway: &Arc<NodeGateway>,
+) -> Result<Registry, StartError> {
+    let limits = invoices::Limits {
+        accept_amp: config.amp.accept,
+        set: SetLimits {
+            max_htlcs: config.amp.max_htlcs_per_set.into(),
+            ..SetLimits::default()
+        },
+        max_open_sets: usize::try_from(config.amp.max_open_sets).unwrap_or(usize::MAX),
+        max_held_per_channel: config.amp.max_held_htlcs_per_channel.into(),
+        default_cltv_delta: config.forwarding.cltv_delta.into(),
+    };
+    let port = Arc::new(ManagerPort {
+        manager: core.manager.clone(),
+        gateway: gateway.clone(),
+    });
+    Ok(Registry::new(
+        core.store.clone(),
+        port,
+        core.keys.clone(),
+        config.network,
+        limits,
+    )?)
+}
+
+fn payments(core: &Core) -> Result<Arc<Payments>, StartError> {
+    let outbound = ManagerOutbound {
+        manager: core.manager.clone(),
+        finder: RouteFinder::new(
+            core.graph.clone(),
+            core.scorer.clone(),
+            core.keys.clone(),
+            core.logger.clone(),
+            core.node_id,
+        ),
+        keys: core.keys.clone(),
+        our_node_id: core.node_id,
+    };
+    let runtime = tokio::runtime::Handle::current();
+    Ok(Payments::new(
+        core.store.clone(),
+        Arc::new(outbound),
+        runtime,
+    )?)
+}
+
+fn bumper(core: &Core) -> Bumper {
+    let coins = Arc::new(WalletSync::new(core.wallet.clone(), core.logger.clone()));
+    Bumper::new(
+        core.ldk_broadcaster.clone(),
+        coins,
+        core.keys.clone(),
+        core.logger.clone(),
+    )
+}

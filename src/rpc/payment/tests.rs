@@ -1,0 +1,209 @@
+//! What lnd showed of its payments, put into our records and shown by us, has to be the same.
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::rpc::recorded::{
+    bytes_32, number, number_32, printed, recorded, records, text, without,
+};
+use crate::storage::payments::{AttemptFailure, PaymentTerms};
+
+/// What lnd puts into its own messages to its own peers, and ampd does not.
+const NOT_OURS: [&str; 1] = ["first_hop_custom_records"];
+
+fn view(json: &Value) -> PaymentView {
+    let htlcs = json["htlcs"].as_array().unwrap();
+    let last_hop = htlcs
+        .last()
+        .map(|htlc| htlc["route"]["hops"].as_array().unwrap().last().unwrap());
+    let preimage = bytes_32(&json["payment_preimage"]);
+    let record = PaymentRecord {
+        payment_index: number(&json["payment_index"]),
+        identifier: bytes_32(&json["payment_hash"]).unwrap(),
+        created_at_ns: number(&json["creation_time_ns"]),
+        state: match json["status"].as_str().unwrap() {
+            "SUCCEEDED" => PaymentState::Succeeded,
+            "FAILED" => PaymentState::Failed,
+            other => panic!("{other}"),
+        },
+        failure_reason: match json["failure_reason"].as_str().unwrap() {
+            "FAILURE_REASON_NONE" => FailureReason::None,
+            "FAILURE_REASON_NO_ROUTE" => FailureReason::NoRoute,
+            "FAILURE_REASON_INCORRECT_PAYMENT_DETAILS" => FailureReason::IncorrectPaymentDetails,
+            other => panic!("{other}"),
+        },
+        preimage: preimage.filter(|preimage| *preimage != [0; 32]),
+        root: None,
+        terms: PaymentTerms {
+            amount_msat: number(&json["value_msat"]),
+            payment_request: text(&json["payment_request"]),
+            payment_addr: last_hop.and_then(|hop| bytes_32(&hop["mpp_record"]["payment_addr"])),
+            custom_records: last_hop
+                .map(|hop| records(&hop["custom_records"]))
+                .unwrap_or_default(),
+            ..PaymentTerms::default()
+        },
+    };
+    let attempts = htlcs.iter().map(attempt_record).collect();
+    PaymentView { record, attempts }
+}
+
+fn attempt_record(json: &Value) -> AttemptRecord {
+    let hops = json["route"]["hops"].as_array().unwrap();
+    let share = &hops.last().unwrap()["amp_record"];
+    let mut route: Vec<_> = hops.iter().map(hop_record).collect();
+    // Each hop's delta is what its own expiry lacks of the one before it.
+    let mut before = number_32(&json["route"]["total_time_lock"]);
+    for hop in &mut route {
+        hop.cltv_delta = before - hop.expiry;
+        before = hop.expiry;
+    }
+    AttemptRecord {
+        attempt_id: number(&json["attempt_id"]),
+        payment_index: 1,
+        payment_hash: [0; 32],
+        shard: bytes_32(&share["root_share"])
+            .map(|bytes| (Zeroizing::new(bytes), number_32(&share["child_index"]))),
+        state: match json["status"].as_str().unwrap() {
+            "SUCCEEDED" => AttemptState::Succeeded,
+            "FAILED" => AttemptState::Failed,
+            other => panic!("{other}"),
+        },
+        attempt_time_ns: number(&json["attempt_time_ns"]),
+        resolve_time_ns: Some(number(&json["resolve_time_ns"])),
+        preimage: bytes_32(&json["preimage"]),
+        route,
+        failure: json["failure"].as_object().map(|failure| AttemptFailure {
+            by_receiver: true,
+            source_index: number_32(&failure["failure_source_index"]),
+            height: number_32(&failure["height"]),
+        }),
+    }
+}
+
+fn hop_record(json: &Value) -> HopRecord {
+    HopRecord {
+        node_id: text(&json["pub_key"]),
+        scid: number(&json["chan_id"]),
+        amt_to_forward_msat: number(&json["amt_to_forward_msat"]),
+        fee_msat: number(&json["fee_msat"]),
+        expiry: number_32(&json["expiry"]),
+        cltv_delta: 0,
+    }
+}
+
+fn is_shown_as_lnd_does(file: &str) {
+    let lnd = recorded(file);
+    let ours = printed(&payment(&view(&lnd)));
+    assert_eq!(without(ours, &NOT_OURS), without(lnd, &NOT_OURS), "{file}");
+}
+
+#[test]
+fn amp_payment_in_three_shards() {
+    is_shown_as_lnd_does("payment_amp_invoice.json");
+}
+
+#[test]
+fn spontaneous_amp_payment_with_a_message() {
+    is_shown_as_lnd_does("payment_amp_spontaneous.json");
+}
+
+#[test]
+fn refused_amp_payment() {
+    is_shown_as_lnd_does("payment_amp_refused.json");
+}
+
+#[test]
+fn paid_invoice() {
+    is_shown_as_lnd_does("payment_bolt11.json");
+}
+
+#[test]
+fn payment_without_a_route() {
+    is_shown_as_lnd_does("payment_no_route.json");
+}
+
+#[test]
+fn every_member_is_there_though_empty() {
+    let lnd = recorded("payment_no_route.json");
+    let ours = printed(&payment(&view(&lnd)));
+    let names = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&ours), names(&lnd));
+}
+
+#[test]
+fn payment_in_flight_has_no_preimage_and_no_resolve_time() {
+    let mut view = view(&recorded("payment_amp_spontaneous.json"));
+    view.record.state = PaymentState::InFlight;
+    view.record.preimage = None;
+    view.attempts[0].state = AttemptState::InFlight;
+    view.attempts[0].preimage = None;
+    view.attempts[0].resolve_time_ns = None;
+    let shown = payment(&view);
+    assert_eq!(shown.status(), PaymentStatus::InFlight);
+    assert_eq!(shown.payment_preimage, "00".repeat(32));
+    assert_eq!(shown.htlcs[0].resolve_time_ns, 0);
+    assert!(shown.htlcs[0].preimage.is_empty());
+    assert_eq!(shown.fee_msat, 1120);
+}
+
+#[test]
+fn failure_says_who_and_as_far_as_known_why() {
+    let attempt = |failure: Option<AttemptFailure>| AttemptRecord {
+        failure,
+        ..view(&recorded("payment_amp_refused.json"))
+            .attempts
+            .remove(0)
+    };
+    let failed = |by_receiver, source_index| {
+        let shown = failure(&attempt(Some(AttemptFailure {
+            by_receiver,
+            source_index,
+            height: 7,
+        })));
+        (shown.code(), shown.failure_source_index, shown.height)
+    };
+    let refused = FailureCode::IncorrectOrUnknownPaymentDetails;
+    assert_eq!(failed(true, 3), (refused, 3, 7));
+    assert_eq!(
+        failed(false, 1),
+        (FailureCode::TemporaryChannelFailure, 1, 0)
+    );
+    assert_eq!(failed(false, 3), (FailureCode::UnknownFailure, 3, 0));
+    assert_eq!(failure(&attempt(None)).code(), FailureCode::UnknownFailure);
+}
+
+#[test]
+fn hops_can_be_left_out() {
+    let shown = without_hops(payment(&view(&recorded("payment_amp_refused.json"))));
+    let route = shown.htlcs[0].route.as_ref().unwrap();
+    assert!(route.hops.is_empty());
+    assert_eq!(route.total_amt_msat, 1_002_002);
+}
+
+#[test]
+fn numbers_beyond_all_bitcoins_do_not_panic() {
+    let mut view = view(&recorded("payment_amp_refused.json"));
+    view.record.created_at_ns = u64::MAX;
+    view.record.terms.amount_msat = u64::MAX;
+    view.attempts[0].state = AttemptState::InFlight;
+    for hop in &mut view.attempts[0].route {
+        hop.amt_to_forward_msat = u64::MAX;
+        hop.fee_msat = u64::MAX;
+        hop.expiry = u32::MAX;
+        hop.cltv_delta = u32::MAX;
+    }
+    view.attempts.push(AttemptRecord {
+        route: Vec::new(),
+        ..view.attempts[0].clone()
+    });
+    assert_eq!(payment(&view).value_msat, i64::MAX);
+}

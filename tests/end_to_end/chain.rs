@@ -1,0 +1,89 @@
+//! What bitcoind does to a running node: it goes away and comes back; blocks come and go.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use regtest::api::bolt11;
+use regtest::network::{ChannelPlan, Network};
+use regtest::wait::wait_for;
+use serde_json::json;
+
+use crate::{SETTLE_LIMIT, binaries};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const COIN_SAT: u64 = 300_000;
+const AMOUNT_MSAT: u64 = 5_000_000;
+
+#[tokio::test]
+async fn nodes_outlive_bitcoind_and_follow_a_reorganization() -> Result<()> {
+    let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
+    let plan = ChannelPlan::new("alice", "bob", 1_000_000);
+    network.open(&[plan]).await?;
+    bitcoind_goes_away(&mut network).await?;
+    blocks_are_replaced(&network).await?;
+    pay(&network).await?;
+    network.check_balances().await?;
+    network.finish();
+    Ok(())
+}
+
+/// The node is degraded, not dead: it says so, and channels work as before.
+async fn bitcoind_goes_away(network: &mut Network) -> Result<()> {
+    network.bitcoind.stop().await?;
+    wait_synced(network, false).await?;
+    pay(network).await?;
+    network.bitcoind.restart().await?;
+    wait_synced(network, true).await?;
+    network.mine(1).await
+}
+
+async fn wait_synced(network: &Network, expected: bool) -> Result<()> {
+    let what = format!("synced_to_chain to be {expected}");
+    wait_for(&what, LIMIT, async || {
+        let synced = network["alice"].api()?.info().await?.synced_to_chain;
+        ensure!(synced == expected, "it is {synced}");
+        Ok(())
+    })
+    .await
+}
+
+/// A coin is confirmed, then it is not, then it is again; the channel stays.
+async fn blocks_are_replaced(network: &Network) -> Result<()> {
+    let alice = network["alice"].api()?;
+    let before = alice.wallet().await?.confirmed_balance;
+    let coin = i64::try_from(COIN_SAT)?;
+    let outputs = [(alice.address().await?, COIN_SAT)];
+    network.bitcoind.fund(&outputs).await?;
+    network.mine(2).await?;
+    wait_coin(network, (before + coin, 0)).await?;
+
+    network.bitcoind.invalidate(2).await?;
+    // The coin's transaction is in the mempool again, and these blocks leave it there.
+    network.bitcoind.mine_empty(3).await?;
+    network.wait_synced().await?;
+    wait_coin(network, (before, coin)).await?;
+    let best = network.bitcoind.call("getbestblockhash", json!([])).await?;
+    assert_eq!(best, json!(alice.info().await?.block_hash));
+
+    network.mine(1).await?;
+    wait_coin(network, (before + coin, 0)).await?;
+    network.wait_usable().await
+}
+
+/// Waits until Alice's wallet holds so many sat, confirmed and unconfirmed.
+async fn wait_coin(network: &Network, expected: (i64, i64)) -> Result<()> {
+    wait_for("the coin", LIMIT, async || {
+        let wallet = network["alice"].api()?.wallet().await?;
+        let found = (wallet.confirmed_balance, wallet.unconfirmed_balance);
+        ensure!(found == expected, "{found:?} instead of {expected:?}");
+        Ok(())
+    })
+    .await
+}
+
+async fn pay(network: &Network) -> Result<()> {
+    let invoice = network["bob"].api()?.invoice(AMOUNT_MSAT).await?;
+    let request = bolt11(&invoice.payment_request);
+    network.pay("alice", &request).await?;
+    network.wait_settled(SETTLE_LIMIT).await
+}

@@ -1,0 +1,211 @@
+//! A full disk: no money moves, the node says why, nothing is lost, and it goes on by itself.
+
+use std::fs;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use ampd::rpc::proto::lnrpc::Payment;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use anyhow::{Result, bail, ensure};
+use regtest::api::amp_to;
+use regtest::crash::books::Books;
+use regtest::network::{ChannelPlan, Network};
+use regtest::small_disk::SmallDisk;
+use regtest::wait::wait_for;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use crate::{SETTLE_LIMIT, binaries};
+
+const CAPACITY_SAT: u64 = 5_000_000;
+const AMOUNT_MSAT: u64 = 1_000_000;
+const IN_FLIGHT: usize = 32;
+const DISK_MIB: u32 = 24;
+const LIMIT: Duration = Duration::from_secs(30);
+/// What the log says once when commits fail, and once when they succeed again.
+const FAILS: &str = "cannot write to the database";
+const GOES_ON: &str = "the database can be written again";
+
+#[tokio::test]
+async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let disk = network.prepare("alice")?.network_dir();
+    let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
+        let why = "because this machine does not let us mount a tmpfs";
+        // Not by `eprintln!`, which is only shown when a test fails.
+        writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
+        network.finish();
+        return Ok(());
+    };
+    let mut nodes = Vec::new();
+    for name in ["alice", "bob"] {
+        let mut node = network.prepare(name)?;
+        node.set_raw("accept-amp", "true");
+        nodes.push(node);
+    }
+    network.add(nodes).await?;
+    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    network.open(&[plan, plan]).await?;
+    let total = network.check_balances().await?;
+
+    let payments = fill_under_load(&network, &disk).await?;
+    disk.clear()?;
+    wait_logged(&network, GOES_ON, 1).await?;
+    for ended in payments.join_all().await {
+        succeeded(ended)?;
+    }
+    check(&network, total).await?;
+
+    let payments = fill_under_load(&network, &disk).await?;
+    stops_and_refuses_to_start(&mut network).await?;
+    disk.clear()?;
+    network.restart(&["alice"]).await?;
+    network.wait_usable().await?;
+    payments.join_all().await;
+    check(&network, total).await?;
+
+    let payments = fill_under_load(&network, &disk).await?;
+    network.kill(&["alice"])?;
+    disk.clear()?;
+    network.restart(&["alice"]).await?;
+    network.wait_usable().await?;
+    payments.join_all().await;
+    check(&network, total).await?;
+    // It works as before.
+    let request = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
+    network.pay("alice", &request).await?;
+    check(&network, total).await?;
+    network.finish();
+    Ok(())
+}
+
+type Calls = JoinSet<Result<Payment, Status>>;
+
+/// Fills Alice's disk while payments are under way both ways, and waits until she refuses more.
+/// Returns the calls that are under way.
+async fn fill_under_load(network: &Network, disk: &SmallDisk) -> Result<Calls> {
+    let failures = logged(network, FAILS)?;
+    let mut calls = JoinSet::new();
+    let mut full = false;
+    let start = Instant::now();
+    // A full disk stops nobody as long as SQLite writes over what it has: it takes a while of load.
+    while logged(network, FAILS)? == failures {
+        ensure!(start.elapsed() < LIMIT, "the disk is full and nobody cares");
+        while calls.len() < IN_FLIGHT {
+            start_payment(network, &mut calls)?;
+        }
+        let ended = timeout(Duration::from_millis(20), calls.join_next()).await;
+        if let Ok(Some(ended)) = ended {
+            succeeded(ended?)?;
+        }
+        // Some payments are done then, the others are at any stage.
+        if !full {
+            disk.fill()?;
+            full = true;
+        }
+    }
+    refuses_payments(network).await?;
+    // It was tried again at least once more, in silence.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(logged(network, FAILS)?, failures + 1);
+    Ok(calls)
+}
+
+/// Starts one, in either direction.
+fn start_payment(network: &Network, calls: &mut Calls) -> Result<()> {
+    let (payer, receiver) = match calls.len() % 2 {
+        0 => ("alice", "bob"),
+        _ => ("bob", "alice"),
+    };
+    let api = network[payer].api()?;
+    let request = amp_to(network[receiver].key(), AMOUNT_MSAT)?;
+    calls.spawn(async move { api.pay(request).await });
+    Ok(())
+}
+
+/// A payment may also have been refused because commits fail already.
+fn succeeded(ended: Result<Payment, Status>) -> Result<()> {
+    match ended {
+        Err(refusal) if refusal.code() == Code::Unavailable => Ok(()),
+        Err(status) => Err(status.into()),
+        Ok(payment) => {
+            ensure!(
+                payment.status() == PaymentStatus::Succeeded,
+                "a payment failed: {}",
+                payment.failure_reason().as_str_name()
+            );
+            Ok(())
+        }
+    }
+}
+
+async fn refuses_payments(network: &Network) -> Result<()> {
+    let alice = network["alice"].api()?;
+    let before = alice.payments(0).await?.payments.len();
+    let request = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
+    let Err(refusal) = alice.pay(request).await else {
+        bail!("a payment was started that could not be written down");
+    };
+    assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
+    assert!(
+        refusal.message().contains("cannot write to its database")
+            && refusal.message().contains("full"),
+        "{refusal}"
+    );
+    assert_eq!(alice.payments(0).await?.payments.len(), before);
+    alice.info().await?;
+    Ok(())
+}
+
+/// While the disk is full: told to stop it says that not all was written, and that it is safe. It
+/// does not start either, and says why.
+async fn stops_and_refuses_to_start(network: &mut Network) -> Result<()> {
+    let alice = &mut network["alice"];
+    let status = alice.stop().await?;
+    assert_eq!(status.code(), Some(1));
+    let log = fs::read_to_string(alice.log())?;
+    let last = log.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("ampd: not everything could be written") && last.contains("full"),
+        "{last}"
+    );
+    let refused = alice.run_to_end().await?;
+    assert_eq!(refused.status.code(), Some(1));
+    let last = refused.stderr.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("ampd: ") && last.contains("free space"),
+        "{last}"
+    );
+    // The reason, once.
+    assert_eq!(last.matches("No space left").count(), 1, "{last}");
+    Ok(())
+}
+
+/// Every payment has ended, both ends tell the same, and what was paid was received.
+async fn check(network: &Network, total_msat: u64) -> Result<()> {
+    let mut books = Books::default();
+    books.wait_ended(network, LIMIT).await?;
+    network.wait_settled(SETTLE_LIMIT).await?;
+    books.update(network).await?;
+    assert_eq!(network.check_balances().await?, total_msat);
+    for node in network.nodes() {
+        let closed = node.api()?.closed().await?.channels;
+        assert!(closed.is_empty(), "{} closed {closed:?}", node.name());
+    }
+    Ok(())
+}
+
+fn logged(network: &Network, text: &str) -> Result<usize> {
+    let log = fs::read_to_string(network["alice"].log())?;
+    Ok(log.lines().filter(|line| line.contains(text)).count())
+}
+
+async fn wait_logged(network: &Network, text: &str, count: usize) -> Result<()> {
+    wait_for(&format!("the log to say {text:?}"), LIMIT, async || {
+        let found = logged(network, text)?;
+        ensure!(found >= count, "it says so {found} times");
+        Ok(())
+    })
+    .await
+}
