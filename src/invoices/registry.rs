@@ -169,28 +169,32 @@ impl Registry {
     ) -> Result<Subscription, StorageError> {
         // First the live ones, so that nothing falls between; what comes twice is left out there.
         let live = self.announcer.subscribe();
-        let mut missed = Vec::new();
-        if add_index > 0 {
-            let page = InvoicePage {
-                index_offset: add_index,
-                limit: u64::MAX,
-                ..Default::default()
-            };
-            let added = self.store.invoices(&page)?.into_iter().map(unpaid);
-            missed.extend(added.map(InvoiceEvent::Added));
-        }
-        if settle_index > 0 {
-            missed.extend(
-                self.settled_after(settle_index)?
-                    .into_iter()
-                    .map(InvoiceEvent::Settled),
-            );
-        }
+        // What settled before what was added: an invoice that is added and settled between the two
+        // readings would else be told to be settled first.
+        let settled = match settle_index {
+            0 => Vec::new(),
+            after => self.settled_after(after)?,
+        };
+        let added = match add_index {
+            0 => Vec::new(),
+            after => self.added_after(after)?,
+        };
+        let added = added.into_iter().map(unpaid).map(InvoiceEvent::Added);
+        let settled = settled.into_iter().map(InvoiceEvent::Settled);
+        let missed = added.chain(settled).collect();
         let told = Told {
             added: add_index,
             settled: settle_index,
         };
         Ok(Subscription::new(told, missed, live))
+    }
+
+    fn added_after(&self, add_index: u64) -> Result<Vec<InvoiceRecord>, StorageError> {
+        self.store.invoices(&InvoicePage {
+            index_offset: add_index,
+            limit: u64::MAX,
+            ..Default::default()
+        })
     }
 
     fn settled_after(&self, settle_index: u64) -> Result<Vec<InvoiceView>, StorageError> {

@@ -190,13 +190,17 @@ proptest! {
     }
 
     #[test]
-    fn what_looks_like_an_invoice_never_panics(rest in "(lightning:)?ln(bc|tb|bcrt|tbs|sb)[0-9munp]{0,20}1[a-z0-9]{0,300}") {
-        prop_assert!(rest.parse::<DecodedInvoice>().is_err());
+    fn what_looks_like_an_invoice_never_panics(
+        text in "(lightning:)?ln(bc|tb|bcrt|tbs|sb)[0-9munp]{0,20}1[a-z0-9]{0,300}",
+    ) {
+        prop_assert!(text.parse::<DecodedInvoice>().is_err());
     }
 
     /// A single wrong character: the checksum, or the signature.
     #[test]
-    fn a_damaged_invoice_is_refused(which in 0..8usize, place: prop::sample::Index, new in "[a-z0-9]") {
+    fn a_damaged_invoice_is_refused(
+        which in 0..8usize, place: prop::sample::Index, new in "[a-z0-9]",
+    ) {
         let invoice = &lnd_invoices()[which];
         let request = text(&invoice["addinvoice"]["payment_request"]);
         let place = place.index(request.len());
@@ -208,7 +212,10 @@ proptest! {
 
     /// Any bytes behind a good checksum and a signature.
     #[test]
-    fn any_signed_content_never_panics(fields in prop::collection::vec((0..32u8, prop::collection::vec(0..32u8, 0..60)), 0..8), amount: u64) {
+    fn any_signed_content_never_panics(
+        fields in prop::collection::vec((0..32u8, prop::collection::vec(0..32u8, 0..60)), 0..8),
+        amount: u64,
+    ) {
         use bitcoin::bech32::Fe32;
         use lightning_invoice::RawTaggedField;
         let fe = |value: u8| Fe32::try_from(value).unwrap();

@@ -155,7 +155,8 @@ proptest! {
         let of_htlc = store.invoice_of_htlc(&record.payment_hash).unwrap();
         prop_assert_eq!(of_htlc, Some(invoice(1)));
         if let Some(shard) = &record.shard {
-            prop_assert_eq!(store.htlcs_of_set(&shard.set_id).unwrap(), std::slice::from_ref(&record));
+            let of_set = store.htlcs_of_set(&shard.set_id).unwrap();
+            prop_assert_eq!(of_set, std::slice::from_ref(&record));
         }
     }
 }

@@ -54,7 +54,7 @@ fn every_commit_under_load_is_a_consistent_cut() {
     std::thread::scope(|scope| {
         node.run(scope, &store, &stop);
         let mut commits = std::collections::HashSet::new();
-        while commits.len() < 300 {
+        while commits.len() < 60 {
             let image = Image::read(&store);
             image.check();
             commits.insert(image.rows);

@@ -7,6 +7,11 @@ use crate::storage::sql::{signed, unsigned};
 
 pub(super) const CHANNELS: usize = 3;
 
+/// As many updates, or events, wait for the disk at most, as in a node.
+const AT_ONCE: u64 = 16;
+/// Between two of them.
+const PACE: Duration = Duration::from_micros(100);
+
 /// By its key, so that the test does not get slower as it goes on.
 pub(super) const LAST_EVENT: &str = "SELECT COALESCE((SELECT closed_at FROM closed_channels
      ORDER BY channel_id DESC LIMIT 1), 0)";
@@ -121,7 +126,7 @@ impl FakeNode {
     }
 
     /// As an event handler does it: the row is queued, then the manager forgets the event.
-    pub(super) fn handle_event(&self, store: &Store) {
+    pub(super) fn handle_event(&self, store: &Store) -> u64 {
         let event = self.state.lock().unwrap().rows + 1;
         store.submit(Event(event));
         std::thread::yield_now();
@@ -129,6 +134,12 @@ impl FakeNode {
         (state.rows, state.forgotten) = (event, event);
         drop(state);
         store.manager_changed();
+        event
+    }
+
+    /// Updates that wait to be completed. A channel has not many of them.
+    fn in_progress(&self, channel: usize) -> u64 {
+        self.image().monitors[channel] - self.completed()[channel]
     }
 
     /// Load until `stop`: each channel and the event handler are threads of their own.
@@ -141,8 +152,10 @@ impl FakeNode {
         for channel in 0..CHANNELS {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    self.update_monitor(store, channel);
-                    std::thread::yield_now();
+                    if self.in_progress(channel) < AT_ONCE {
+                        self.update_monitor(store, channel);
+                    }
+                    std::thread::sleep(PACE);
                 }
             });
         }
