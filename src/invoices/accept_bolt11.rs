@@ -38,14 +38,6 @@ impl From<StorageError> for Refusal {
     }
 }
 
-/// What is to be done with a payment.
-enum Payable {
-    /// Settle the invoice with it.
-    Now(Box<InvoiceRecord>, PaymentPreimage),
-    /// It was settled before; LDK may not have carried it out.
-    PaidBefore(PaymentPreimage),
-}
-
 impl Registry {
     /// Decides about a payment with an ordinary payment hash, and carries the decision out.
     pub fn accept_bolt11(&self, claimable: Claimable) {
@@ -53,10 +45,13 @@ impl Registry {
         let hash = claimable.payment_hash;
         let incoming = self.port.incoming(&hash);
         match self.payable(&ledger, &claimable, &incoming) {
-            Ok(Payable::Now(invoice, preimage)) => {
-                self.settle_bolt11(&mut ledger, *invoice, preimage, &claimable, &incoming);
+            // LDK may not have carried out what was decided before.
+            Ok((invoice, preimage)) if invoice.state == InvoiceState::Settled => {
+                self.port.claim(preimage);
             }
-            Ok(Payable::PaidBefore(preimage)) => self.port.claim(preimage),
+            Ok((invoice, preimage)) => {
+                self.settle_bolt11(&mut ledger, invoice, preimage, &claimable, &incoming);
+            }
             Err(reason) => {
                 tracing::info!(%hash, %reason, "payment refused");
                 self.port.fail(&hash);
@@ -64,12 +59,13 @@ impl Registry {
         }
     }
 
+    /// The invoice that this pays: an open one, or a settled one if it is these HTLCs that settled it.
     fn payable(
         &self,
         ledger: &Ledger,
         claimable: &Claimable,
         incoming: &[IncomingHtlc],
-    ) -> Result<Payable, Refusal> {
+    ) -> Result<(InvoiceRecord, PaymentPreimage), Refusal> {
         let hash = &claimable.payment_hash.0;
         let recent = ledger
             .hashes
@@ -86,7 +82,7 @@ impl Registry {
         let preimage = invoice.preimage.map(PaymentPreimage);
         let preimage = preimage.ok_or(Refusal::HtlcInvoiceTypeMismatch)?;
         if invoice.state == InvoiceState::Settled && self.paid_it(&invoice, incoming)? {
-            return Ok(Payable::PaidBefore(preimage));
+            return Ok((invoice, preimage));
         }
         if invoice.state != InvoiceState::Open {
             return Err(Refusal::InvoiceNotOpen);
@@ -97,7 +93,7 @@ impl Registry {
         if claimable.amount_msat < invoice.value_msat {
             return Err(Refusal::AmountTooLow);
         }
-        Ok(Payable::Now(Box::new(invoice), preimage))
+        Ok((invoice, preimage))
     }
 
     /// Whether these HTLCs are those that the invoice was settled with: LDK tells an event again if
