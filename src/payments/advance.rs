@@ -28,11 +28,16 @@ impl Payments {
             .spawn_blocking(move || payments.advance(&identifier));
     }
 
-    fn spawn_advance_later(self: &Arc<Self>, identifier: [u8; 32]) {
-        let payments = self.clone();
+    /// Once, however many attempts have failed meanwhile.
+    fn spawn_advance_later(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running) {
+        if std::mem::replace(&mut running.is_pausing, true) {
+            return;
+        }
+        let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             tokio::time::sleep(PATIENCE_PAUSE).await;
-            payments.spawn_advance(identifier);
+            lock(&active.running).is_pausing = false;
+            payments.spawn_advance(active.recipe.identifier);
         });
     }
 
@@ -65,7 +70,7 @@ impl Payments {
                 {
                     // What failed a moment ago may work again: a peer that was away, for one.
                     running.failed_channels.clear();
-                    return self.spawn_advance_later(*identifier);
+                    return self.spawn_advance_later(&active, &mut running);
                 }
                 Err(reason) => running.flow.give_up(reason),
             }

@@ -54,6 +54,8 @@ pub(super) struct Running {
     pub(super) failed_channels: Vec<u64>,
     /// Until then "no route" is not the end: after a start channels are not usable at once.
     pub(super) patient_until: u64,
+    /// A new search is due in a moment.
+    pub(super) is_pausing: bool,
 }
 
 /// All payments of this node.
@@ -312,6 +314,7 @@ pub(super) fn new_active(flow: Flow, recipient: Recipient, patient_until: u64) -
         flow,
         failed_channels: Vec::new(),
         patient_until,
+        is_pausing: false,
     };
     Arc::new(Active {
         recipe,
