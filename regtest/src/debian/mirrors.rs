@@ -3,9 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Debian's own, if the machine names none.
-const DEFAULT: &str = "http://deb.debian.org/debian";
-
 /// A Debian archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
@@ -15,17 +12,9 @@ pub struct Mirror {
     pub keyring: Option<PathBuf>,
 }
 
-/// The mirrors to try, the machine's own first, Debian's own last.
+/// The Debian mirrors that this machine uses. None on a machine that is not Debian.
 pub fn candidates() -> Vec<Mirror> {
-    let mut found = configured(Path::new("/etc/apt"));
-    let default = Mirror {
-        uri: DEFAULT.to_owned(),
-        keyring: None,
-    };
-    if found.iter().all(|mirror| mirror.uri != default.uri) {
-        found.push(default);
-    }
-    found
+    configured(Path::new("/etc/apt"))
 }
 
 /// The mirrors in `sources.list` and `sources.list.d` under `etc`, each once.
@@ -180,14 +169,5 @@ mod tests {
         );
         let day = "deb http://one.example/archive/debian/20250101T000000Z bookworm main\n";
         assert_eq!(found_in("sources.list", day), []);
-    }
-
-    #[test]
-    fn the_default_is_always_among_the_candidates_and_once() {
-        let found = candidates();
-        assert_eq!(
-            found.iter().filter(|mirror| mirror.uri == DEFAULT).count(),
-            1
-        );
     }
 }

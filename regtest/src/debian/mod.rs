@@ -83,7 +83,13 @@ fn remove_leftovers(cache: &Path) -> Result<()> {
 /// Asks one mirror after the other.
 fn fetch(work: &Path) -> Result<Vec<std::path::PathBuf>> {
     let mut failures = Vec::new();
-    for (number, mirror) in mirrors::candidates().into_iter().enumerate() {
+    let mirrors = mirrors::candidates();
+    if mirrors.is_empty() {
+        bail!(
+            "this machine's apt sources name no Debian mirror, so bitcoind cannot be taken from it"
+        );
+    }
+    for (number, mirror) in mirrors.into_iter().enumerate() {
         match apt::fetch(&work.join(format!("apt-{number}")), &mirror) {
             Ok(archives) => return Ok(archives),
             Err(error) => failures.push(format!("{}: {error:#}", mirror.uri)),
