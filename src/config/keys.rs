@@ -199,24 +199,24 @@ const AMP: Section = Section {
             Kind::Switch,
             "false",
             "Accept AMP payments that nobody asked for, sent to the node's public key.
-AMP invoices of this node are paid with true and false alike. With true a stranger can make us
-hold HTLCs for up to two minutes, within the bounds that follow.",
+With false such a payment is refused and nothing is lost. With true a stranger can make us hold
+HTLCs for up to two minutes, within the bounds that follow.",
         ),
         key(
             "max-htlcs-per-set",
             Kind::Number,
             "256",
             "Largest number of HTLCs (shards) in one AMP set, 1 to 2048.
-A set that grows beyond it is failed. lnd sends at most 16 unless it is told otherwise; a large
-payment over many small channels needs more.",
+A shard beyond it is refused, which ends the payment. lnd sends at most 16 unless it is told
+otherwise; a large payment over many small channels needs more.",
         ),
         key(
             "max-open-sets",
             Kind::Number,
             "1000",
             "Largest number of AMP sets that wait for more shards, in the whole node.
-The first shard of one more set is failed, and its sender may try again. A set waits two minutes
-at most.",
+The first shard of one more set is refused, which ends that payment; one that arrives in a single
+shard needs no waiting and is taken. A set waits two minutes at most.",
         ),
         key(
             "max-held-htlcs-per-channel",
