@@ -467,7 +467,7 @@ fn check_invoice(
     cltv_expiry: u32,
     height: u32,
 ) -> Result<(), Refusal> {
-    if invoice.kind != InvoiceKind::SpontaneousAmp {
+    if !invoice.kind.is_amp() {
         return Err(Refusal::HtlcInvoiceTypeMismatch);
     }
     if invoice.state != InvoiceState::Open {
@@ -497,6 +497,7 @@ fn spontaneous(mpp: &MppRecord, first_hash: PaymentHash) -> InvoiceRecord {
         },
         value_msat: mpp.total_msat,
         created_at: now(),
+        expires_at: None,
         state: InvoiceState::Open,
         settle_index: None,
         settled_at: None,

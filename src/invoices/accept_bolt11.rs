@@ -87,7 +87,7 @@ impl Registry {
         if invoice.state != InvoiceState::Open {
             return Err(Refusal::InvoiceNotOpen);
         }
-        if now() > invoice.created_at.saturating_add(invoice.terms.expiry) {
+        if invoice.expires_at.is_some_and(|end| now() > end) {
             return Err(Refusal::InvoiceExpired);
         }
         if claimable.amount_msat < invoice.value_msat {

@@ -30,12 +30,29 @@ const MAX_AMOUNT_MSAT: u64 = 100_000 * 100_000_000 * 1_000;
 /// our clock, LDK by the time in block headers.
 const GRACE: u64 = 7_200;
 
+/// How an invoice is to be paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Once, to the hash of this preimage; `None`: a random one.
+    Once { preimage: Option<[u8; 32]> },
+    /// Once, to this hash, whose preimage the caller keeps until it decides (lnd's hold invoice).
+    Hold { hash: [u8; 32] },
+    /// Again and again (AMP): there is no preimage, and the hash is only a name.
+    Amp,
+}
+
+impl Default for Purpose {
+    fn default() -> Self {
+        Self::Once { preimage: None }
+    }
+}
+
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
 pub struct NewInvoice {
+    pub purpose: Purpose,
     pub memo: String,
     pub description_hash: Option<[u8; 32]>,
-    pub preimage: Option<[u8; 32]>,
     /// 0: the payer chooses.
     pub value_msat: u64,
     /// Seconds; 0: the default.

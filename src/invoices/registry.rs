@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
 use lightning::sign::EntropySource;
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentSecret};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::create::{NewInvoice, Signer};
+use super::create::{NewInvoice, Purpose, Signer};
 use super::ledger::Ledger;
 use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription, Told};
@@ -91,16 +91,16 @@ impl Registry {
 
     fn add_now(&self, new: NewInvoice) -> Result<(InvoiceRecord, Ticket), InvoiceError> {
         let checked = new.check(self.limits.default_cltv_delta)?;
-        let preimage = new
-            .preimage
-            .unwrap_or_else(|| self.keys.get_secure_random_bytes());
-        let hash = PaymentHash(sha256::Hash::hash(&preimage).to_byte_array());
+        let (kind, hash, preimage) = self.identity(new.purpose);
         let now = now();
         let signer = Signer {
             keys: &self.keys,
             network: self.network,
         };
-        let secret = signer.payment_secret(&new, &checked, hash, now)?;
+        let secret = match kind {
+            InvoiceKind::Amp => PaymentSecret(self.keys.get_secure_random_bytes()),
+            _ => signer.payment_secret(&new, &checked, hash, now)?,
+        };
         let payment_request = signer.request(&new, &checked, hash, secret, now)?;
         let mut ledger = self.ledger();
         if ledger.hashes.get(&hash.0).is_some() || self.store.invoice_by_hash(&hash.0)?.is_some() {
@@ -108,10 +108,10 @@ impl Registry {
         }
         let record = InvoiceRecord {
             add_index: ledger.next_add_index(),
-            kind: InvoiceKind::Bolt11,
+            kind,
             payment_hash: hash.0,
             payment_addr: secret.0,
-            preimage: Some(preimage),
+            preimage,
             terms: InvoiceTerms {
                 memo: new.memo,
                 description_hash: new.description_hash,
@@ -122,6 +122,7 @@ impl Registry {
             },
             value_msat: new.value_msat,
             created_at: now,
+            expires_at: Some(now.saturating_add(checked.expiry)),
             state: InvoiceState::Open,
             settle_index: None,
             settled_at: None,
@@ -132,6 +133,22 @@ impl Registry {
         self.announcer
             .announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
         Ok((record, ticket))
+    }
+
+    /// What kind of invoice it becomes, its payment hash, and its preimage if we know one.
+    fn identity(&self, purpose: Purpose) -> (InvoiceKind, PaymentHash, Option<[u8; 32]>) {
+        match purpose {
+            Purpose::Once { preimage } => {
+                let preimage = preimage.unwrap_or_else(|| self.keys.get_secure_random_bytes());
+                let hash = sha256::Hash::hash(&preimage).to_byte_array();
+                (InvoiceKind::Bolt11, PaymentHash(hash), Some(preimage))
+            }
+            Purpose::Hold { hash } => (InvoiceKind::Hold, PaymentHash(hash), None),
+            Purpose::Amp => {
+                let name = self.keys.get_secure_random_bytes();
+                (InvoiceKind::Amp, PaymentHash(name), None)
+            }
+        }
     }
 
     /// The invoice with this payment hash, or one of whose HTLCs has it.

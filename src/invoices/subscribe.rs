@@ -17,13 +17,21 @@ pub enum InvoiceEvent {
     Added(InvoiceView),
     /// The whole invoice, or with AMP one set of it: then the view has only that set.
     Settled(InvoiceView),
+    /// A hold invoice is paid and waits for its maker's decision. Only who follows this one invoice
+    /// hears of it, as in lnd.
+    Accepted(InvoiceView),
+    /// It cannot be paid any more. Only who follows this one invoice hears of it.
+    Canceled(InvoiceView),
 }
 
 impl InvoiceEvent {
     /// The view that goes to subscribers.
     pub fn view(&self) -> &InvoiceView {
         match self {
-            Self::Added(view) | Self::Settled(view) => view,
+            Self::Added(view)
+            | Self::Settled(view)
+            | Self::Accepted(view)
+            | Self::Canceled(view) => view,
         }
     }
 }
@@ -38,7 +46,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Whether the event is news; it is told from now on.
+    /// Whether the event is news to those who follow all invoices; it is told from now on.
     fn is_news(&mut self, event: &InvoiceEvent) -> bool {
         let (last, index) = match event {
             InvoiceEvent::Added(view) => (&mut self.added, view.record.add_index),
@@ -47,6 +55,7 @@ impl Told {
                 let index = of_set.or(view.record.settle_index).unwrap_or_default();
                 (&mut self.settled, index)
             }
+            InvoiceEvent::Accepted(_) | InvoiceEvent::Canceled(_) => return false,
         };
         let is_news = index > *last;
         *last = index.max(*last);

@@ -288,5 +288,7 @@ pub(super) async fn next(events: &mut Subscription) -> (&'static str, u64) {
             let set = view.sets.first().and_then(|set| set.settle_index);
             ("settled", set.or(view.record.settle_index).unwrap())
         }
+        InvoiceEvent::Accepted(view) => ("accepted", view.record.add_index),
+        InvoiceEvent::Canceled(view) => ("canceled", view.record.add_index),
     }
 }

@@ -14,8 +14,12 @@ impl InvoiceView {
     /// Paid at least once. An AMP invoice stays open for more nevertheless.
     pub fn is_paid(&self) -> bool {
         match self.record.kind {
-            InvoiceKind::Bolt11 => self.record.state == InvoiceState::Settled,
-            InvoiceKind::SpontaneousAmp => self.sets.iter().any(|set| set.settle_index.is_some()),
+            InvoiceKind::SpontaneousAmp | InvoiceKind::Amp => {
+                self.sets.iter().any(|set| set.settle_index.is_some())
+            }
+            InvoiceKind::Bolt11 | InvoiceKind::Hold | InvoiceKind::Keysend => {
+                self.record.state == InvoiceState::Settled
+            }
         }
     }
 }

@@ -23,19 +23,20 @@ const SPONTANEOUS_AMP_FEATURES: [u32; 3] = [8, 15, 30];
 /// The invoice with the HTLCs and sets of this view.
 pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
     let record = &view.record;
-    let is_amp = record.kind == InvoiceKind::SpontaneousAmp;
+    let is_amp = record.kind.is_amp();
     let state = state(view);
     // The text is ours; what it says is not stored a second time.
     let said: Option<DecodedInvoice> = record.terms.payment_request.parse().ok();
-    let (settled_at, settle_index) = match record.kind {
-        InvoiceKind::Bolt11 => (record.settled_at, record.settle_index),
-        InvoiceKind::SpontaneousAmp => (None, None),
+    let (settled_at, settle_index) = if is_amp {
+        (None, None)
+    } else {
+        (record.settled_at, record.settle_index)
     };
     let bytes = |array: &[u8; 32]| array.to_vec();
     lnrpc::Invoice {
         memo: record.terms.memo.clone(),
         r_preimage: record.preimage.as_ref().map(bytes).unwrap_or_default(),
-        r_hash: if is_amp {
+        r_hash: if record.kind == InvoiceKind::SpontaneousAmp {
             Vec::new()
         } else {
             bytes(&record.payment_hash)
@@ -71,7 +72,7 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         state: state.into(),
         htlcs: htlcs(&view.htlcs),
         features: said.as_ref().map_or_else(spontaneous_features, features_of),
-        is_keysend: false,
+        is_keysend: record.kind == InvoiceKind::Keysend,
         payment_addr: bytes(&record.payment_addr),
         is_amp,
         amp_invoice_state: view.sets.iter().map(amp_state).collect(),
@@ -86,7 +87,9 @@ fn state(view: &InvoiceView) -> State {
         return State::Settled;
     }
     match view.record.state {
-        InvoiceState::Canceled => State::Canceled,
+        // lnd has no word for it; what matters is that it cannot be paid.
+        InvoiceState::Canceled | InvoiceState::Disabled => State::Canceled,
+        InvoiceState::Accepted => State::Accepted,
         InvoiceState::Open | InvoiceState::Settled => State::Open,
     }
 }

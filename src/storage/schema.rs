@@ -8,7 +8,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StorageError;
 
 /// Migration `n` (from 1) leads from schema `n - 1` to `n`. Never change one that was released.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_receiving.sql"),
+];
 
 /// How long a connection waits for another one; only a checkpoint can hold it up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

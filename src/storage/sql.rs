@@ -80,11 +80,11 @@ pub(super) fn damaged(what: String) -> rusqlite::Error {
 macro_rules! numbered {
     ($name:ident { $($variant:ident = $number:literal),* $(,)? }) => {
         impl $name {
-            const fn number(self) -> u8 {
+            pub(super) const fn number(self) -> u8 {
                 match self { $(Self::$variant => $number),* }
             }
 
-            fn of(number: u8) -> rusqlite::Result<Self> {
+            pub(super) fn of(number: u8) -> rusqlite::Result<Self> {
                 match number {
                     $($number => Ok(Self::$variant),)*
                     other => Err($crate::storage::sql::damaged(format!("{} {other}", stringify!($name)))),

@@ -6,7 +6,7 @@ use lightning_types::payment::PaymentHash;
 use crate::amp::HtlcKey;
 use crate::invoices::port::{Claimable, IncomingHtlc};
 use crate::invoices::test_room::{Answer, HEIGHT, Room, payment};
-use crate::invoices::{InvoiceError, NewInvoice};
+use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
 
 async fn invoice(room: &Room, value_msat: u64) -> InvoiceRecord {
@@ -134,7 +134,9 @@ async fn a_second_payment_is_refused_even_while_the_first_leaves_the_channel() {
 async fn a_hash_is_used_once() {
     let room = Room::new();
     let new = NewInvoice {
-        preimage: Some([5; 32]),
+        purpose: Purpose::Once {
+            preimage: Some([5; 32]),
+        },
         ..NewInvoice::default()
     };
     room.registry.add(new.clone()).await.unwrap();

@@ -69,7 +69,9 @@ async fn what_is_made_is_read_again_as_the_same() {
     let room = Room::new();
     let new = NewInvoice {
         memo: "für Kaffee ☕".into(),
-        preimage: Some([4; 32]),
+        purpose: Purpose::Once {
+            preimage: Some([4; 32]),
+        },
         value_msat: 123_456,
         expiry: 7_200,
         cltv_delta: 144,

@@ -44,6 +44,7 @@ fn view(json: &Value) -> InvoiceView {
         },
         value_msat: number(&json["value_msat"]),
         created_at: number(&json["creation_date"]),
+        expires_at: None,
         state: if settled {
             InvoiceState::Settled
         } else {

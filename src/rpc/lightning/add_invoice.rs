@@ -4,7 +4,7 @@ use lightning::ln::channel_state::ChannelDetails;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 use tonic::Status;
 
-use crate::invoices::NewInvoice;
+use crate::invoices::{NewInvoice, Purpose};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
 use crate::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice};
@@ -36,9 +36,11 @@ fn read(request: Invoice) -> Result<NewInvoice, Status> {
         description_hash: bytes_32(&request.description_hash, |length| {
             format!("description hash is {length} bytes, must be 32")
         })?,
-        preimage: bytes_32(&request.r_preimage, |length| {
-            format!("invalid preimage length of {length}, want 32")
-        })?,
+        purpose: Purpose::Once {
+            preimage: bytes_32(&request.r_preimage, |length| {
+                format!("invalid preimage length of {length}, want 32")
+            })?,
+        },
         value_msat,
         expiry: not_negative(request.expiry, "expiry")?,
         cltv_delta: request.cltv_expiry,
@@ -124,7 +126,8 @@ mod tests {
         let new = read(request).unwrap();
         assert_eq!((new.memo.as_str(), new.value_msat), ("plain", 100_000));
         assert_eq!((new.expiry, new.cltv_delta), (60, 90));
-        assert_eq!(new.preimage, Some([1; 32]));
+        let preimage = Some([1; 32]);
+        assert_eq!(new.purpose, Purpose::Once { preimage });
         assert!(new.private);
     }
 

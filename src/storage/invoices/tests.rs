@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::storage::Store;
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -24,6 +27,7 @@ fn invoice(add_index: u64) -> InvoiceRecord {
         terms: InvoiceTerms::default(),
         value_msat: 0,
         created_at: 1_000 + add_index,
+        expires_at: None,
         state: InvoiceState::Open,
         settle_index: None,
         settled_at: None,
@@ -88,6 +92,7 @@ prop_compose! {
             terms,
             value_msat: numbers[0],
             created_at: numbers[1],
+            expires_at: Some(numbers[1]),
             state: InvoiceState::of(state).unwrap(),
             settle_index: settled.map(|(index, _)| index),
             settled_at: settled.map(|(_, at)| at),

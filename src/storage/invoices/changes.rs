@@ -1,0 +1,137 @@
+//! What the registry writes. A change may be applied again without harm.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::records::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, SetRecord};
+use crate::storage::Change;
+use crate::storage::sql::{json, signed};
+
+/// Writes an invoice.
+pub struct PutInvoice(pub InvoiceRecord);
+
+impl Change for PutInvoice {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        let i = &self.0;
+        db.prepare_cached(
+            "INSERT INTO invoices VALUES
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (add_index) DO UPDATE SET preimage = ?5, state = ?9, settle_index = ?10,
+             settled_at = ?11, amt_paid_msat = ?12",
+        )?
+        .execute(params![
+            signed(i.add_index),
+            i.kind.number(),
+            i.payment_hash,
+            i.payment_addr,
+            i.preimage,
+            json(&i.terms)?,
+            signed(i.value_msat),
+            signed(i.created_at),
+            i.state.number(),
+            i.settle_index.map(signed),
+            i.settled_at.map(signed),
+            signed(i.amt_paid_msat),
+            i.expires_at.map(signed),
+        ])
+        .map(|_| ())
+    }
+}
+
+/// Writes where an invoice stands and nothing else: what an AMP invoice was paid is added up in the
+/// database, so a record in memory does not know it.
+pub struct PutInvoiceState {
+    pub add_index: u64,
+    pub state: InvoiceState,
+}
+
+impl Change for PutInvoiceState {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("UPDATE invoices SET state = ?2 WHERE add_index = ?1")?
+            .execute(params![signed(self.add_index), self.state.number()])
+            .map(|_| ())
+    }
+}
+
+/// Writes a set. The amount of a set that settles is added to its invoice once.
+pub struct PutSet(pub SetRecord);
+
+impl Change for PutSet {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        let set = &self.0;
+        let settled_before: Option<bool> = db
+            .prepare_cached("SELECT state = ?2 FROM amp_sets WHERE set_id = ?1")?
+            .query_row(params![set.set_id, HtlcState::Settled.number()], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        db.prepare_cached(
+            "INSERT INTO amp_sets VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (set_id) DO UPDATE SET state = ?3, settle_index = ?4, settled_at = ?5,
+             amt_paid_msat = ?6",
+        )?
+        .execute(params![
+            set.set_id,
+            signed(set.add_index),
+            set.state.number(),
+            set.settle_index.map(signed),
+            set.settled_at.map(signed),
+            signed(set.amt_paid_msat),
+        ])?;
+        if set.state == HtlcState::Settled && settled_before != Some(true) {
+            db.prepare_cached(
+                "UPDATE invoices SET amt_paid_msat = amt_paid_msat + ?2 WHERE add_index = ?1",
+            )?
+            .execute(params![signed(set.add_index), signed(set.amt_paid_msat)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes an HTLC.
+pub struct PutHtlc(pub HtlcRecord);
+
+impl Change for PutHtlc {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        let h = &self.0;
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO htlcs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
+             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+        )?
+        .execute(params![
+            h.channel_id,
+            signed(h.htlc_id),
+            signed(h.add_index),
+            h.shard.as_ref().map(|s| s.set_id),
+            h.payment_hash,
+            signed(h.scid),
+            signed(h.amount_msat),
+            signed(h.total_msat),
+            h.accept_height,
+            signed(h.accepted_at),
+            h.resolved_at.map(signed),
+            h.expiry_height,
+            h.claim_deadline,
+            h.state.number(),
+            h.claimed,
+            json(&h.custom_records)?,
+            h.shard.as_ref().map(|s| s.share),
+            h.shard.as_ref().map(|s| s.child_index),
+            h.preimage,
+            h.shard.as_ref().map(|s| s.ephemeral_key),
+        ])
+        .map(|_| ())
+    }
+}
+
+/// LDK has claimed all HTLCs of this hash.
+pub struct MarkClaimed {
+    pub payment_hash: [u8; 32],
+}
+
+impl Change for MarkClaimed {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("UPDATE htlcs SET claimed = 1 WHERE payment_hash = ?1 AND state = ?2")?
+            .execute(params![self.payment_hash, HtlcState::Settled.number()])
+            .map(|_| ())
+    }
+}
