@@ -79,7 +79,7 @@ async fn what_does_not_fit_an_invoice_is_refused() {
     assert_eq!(pay(&room, hash, &[2], 99), failed(hash), "too little");
     let mut expired = invoice.clone();
     (expired.add_index, expired.payment_hash) = (2, [2; 32]);
-    (expired.payment_addr, expired.created_at) = ([2; 32], 0);
+    (expired.payment_addr, expired.expires_at) = ([2; 32], Some(0));
     room.store.submit(PutInvoice(expired.clone()));
     let mut canceled = invoice.clone();
     (canceled.add_index, canceled.payment_hash) = (3, [3; 32]);
