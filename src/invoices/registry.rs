@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription, Told};
 use super::{InvoiceError, InvoiceView};
-use crate::amp::{PaymentAddr, SetLimits};
+use crate::amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
     InvoiceKind, InvoicePage, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
@@ -257,18 +257,6 @@ impl Registry {
     /// Tells subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
         self.announcer.announce(ticket, event);
-    }
-
-    /// An invoice by payment address, the one from a moment ago included.
-    pub(super) fn find(
-        &self,
-        ledger: &Ledger,
-        addr: &PaymentAddr,
-    ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match ledger.invoices.get(addr) {
-            Some(record) => Ok(Some(record.clone())),
-            None => self.store.invoice_by_addr(addr.as_bytes()),
-        }
     }
 
     /// Fails shards whose set did not complete in time, until the node stops.

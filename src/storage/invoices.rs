@@ -6,7 +6,7 @@ mod changes;
 mod queries;
 mod records;
 
-pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
+pub use changes::{MarkClaimed, NeverExpires, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use queries::InvoicePage;
 pub use records::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, SetRecord,
