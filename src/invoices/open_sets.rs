@@ -163,11 +163,11 @@ impl OpenSets {
         Some(open)
     }
 
-    /// The sets of one invoice.
-    pub(super) fn of_invoice(&self, add_index: u64) -> Vec<SetId> {
+    /// All that is held for one invoice.
+    pub(super) fn keys_of(&self, add_index: u64) -> Vec<(SetId, Vec<HtlcKey>)> {
         let sets = self.sets.iter();
         sets.filter(|(_, open)| open.invoice.add_index == add_index)
-            .map(|(set_id, _)| *set_id)
+            .map(|(set_id, open)| (*set_id, open.htlcs.keys().copied().collect()))
             .collect()
     }
 

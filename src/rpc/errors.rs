@@ -59,6 +59,11 @@ impl From<InvoiceError> for Status {
             InvoiceError::NotFound => Self::not_found(error.to_string()),
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
+            | InvoiceError::AlreadySettled
+            | InvoiceError::AlreadyCanceled
+            | InvoiceError::NotCanceled
+            | InvoiceError::WasPaid
+            | InvoiceError::NotStatic
             | InvoiceError::MemoTooLong(_)
             | InvoiceError::RequestTooLong(_)
             | InvoiceError::AmountTooLarge(_)

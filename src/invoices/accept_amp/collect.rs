@@ -53,12 +53,20 @@ impl Registry {
         };
         let mut changes = invoice_change(new_invoice.as_ref());
         changes.push(Box::new(PutSet(open.row(HtlcState::Accepted))));
+        let mut due = u64::MAX;
         if let Some(held) = open.htlcs.get(key) {
             changes.push(Box::new(PutHtlc(held.row.clone())));
+            due = held
+                .row
+                .accepted_at
+                .saturating_add(self.limits.set.hold_seconds);
         }
         let ticket = self.store.submit(changes);
         self.remember_new(ledger, new_invoice, ticket);
-        self.timer.notify_one();
+        if due < ledger.timer_at {
+            ledger.timer_at = due;
+            self.timer.notify_one();
+        }
     }
 
     /// The rows first, then the claims: see the room's description.
