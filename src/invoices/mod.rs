@@ -25,7 +25,7 @@ mod subscribe;
 mod test_room;
 mod view;
 
-pub use create::{NewInvoice, Purpose};
+pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
