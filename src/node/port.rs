@@ -48,6 +48,10 @@ impl ChannelPort for ManagerPort {
             .collect()
     }
 
+    fn process_pending(&self) {
+        self.manager.process_pending_htlc_forwards();
+    }
+
     fn all_incoming(&self) -> Vec<HtlcKey> {
         let channels = self.manager.list_channels();
         channels
