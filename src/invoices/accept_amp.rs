@@ -396,8 +396,8 @@ impl Registry {
     }
 
     /// Fails with `mpp_timeout` what was held for too long at `now` (seconds since 1970). Returns
-    /// when the next one is due.
-    pub(super) fn expire_sets(&self, now: u64) -> Option<u64> {
+    /// when the next one is due. [`Registry::run_timers`] calls it; tests give it a time of their own.
+    pub fn expire_sets(&self, now: u64) -> Option<u64> {
         let mut ledger = self.ledger();
         let overdue: Vec<(SetId, Vec<HtlcRef>)> = ledger
             .open

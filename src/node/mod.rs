@@ -26,6 +26,7 @@ mod tasks;
 use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
+pub use port::ManagerPort;
 
 use crate::config::Config;
 use crate::storage::StorageError;
