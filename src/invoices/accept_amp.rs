@@ -15,6 +15,7 @@ use super::ledger::{Ledger, OpenSet};
 use super::port::Claimable;
 use super::registry::{Registry, now};
 use super::subscribe::InvoiceEvent;
+use crate::abort::{self, Point};
 use crate::amp::{Claim, FailReason, HtlcRef, HtlcSet, MppRecord, Outcome, SetHtlc, SetId};
 use crate::onion::Envelope;
 use crate::storage::invoices::{
@@ -75,6 +76,7 @@ struct Shard {
 impl Registry {
     /// Decides about an AMP shard that LDK holds for us, and carries the decision out.
     pub fn accept_amp(&self, claimable: Claimable, envelope: Envelope) {
+        abort::at(Point::BeforeStored);
         let mut ledger = self.ledger();
         if self.answer_replay(&ledger, &claimable.payment_hash, &envelope) {
             return;
@@ -281,6 +283,7 @@ impl Registry {
             changes.push(Box::new(PutHtlc(row.clone())));
         }
         let ticket = self.store.submit(changes);
+        abort::when_stored(Point::Stored, || self.store.flush());
         self.remember_new(ledger, new_invoice, ticket);
         self.timer.notify_one();
     }
@@ -314,8 +317,11 @@ impl Registry {
                 .map(|row| Box::new(PutHtlc(row.clone())) as Box<dyn Change>),
         );
         let ticket = self.store.submit(changes);
+        abort::at(Point::Decided);
+        abort::when_stored(Point::DecisionStored, || self.store.flush());
         for claim in claims {
             self.port.claim(claim.preimage);
+            abort::when_stored(Point::BetweenClaims, || self.store.flush());
         }
         tracing::info!(%set_id, shards = rows.len(), amount_msat = set.amt_paid_msat, "AMP set settled");
         ledger.sets.insert(&self.store, set_id, set.clone(), ticket);

@@ -63,7 +63,7 @@ where
     }
 
     fn process_pending(&self) {
-        self.manager.process_pending_htlc_forwards();
+        self.manager.get_cm().process_pending_htlc_forwards();
     }
 
     fn all_incoming(&self) -> Vec<HtlcKey> {
