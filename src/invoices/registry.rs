@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription, Told};
 use super::{InvoiceError, InvoiceView};
+use crate::abort::{self, Point};
 use crate::amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
@@ -252,6 +253,7 @@ impl Registry {
 
     /// `Event::PaymentClaimed`: LDK has done what was decided.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
+        abort::at(Point::BeforeClaimed);
         self.store.submit(MarkClaimed {
             payment_hash: hash.0,
         });
