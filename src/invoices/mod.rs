@@ -28,7 +28,7 @@ mod subscribe;
 mod test_room;
 mod view;
 
-pub use create::{NewInvoice, Purpose};
+pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
 pub use invoice_ref::InvoiceRef;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};

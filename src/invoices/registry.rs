@@ -14,12 +14,13 @@ use super::ledger::Ledger;
 use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription, Told};
 use super::{InvoiceError, InvoiceView};
+use crate::abort::{self, Point};
 use crate::amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
     InvoiceKind, InvoicePage, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
 };
-use crate::storage::{StorageError, Store, Ticket};
+use crate::storage::{Health, StorageError, Store, Ticket};
 
 /// What we take, and how much of it we hold for strangers.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +83,10 @@ impl Registry {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an ordinary invoice. It is on disk when this returns.
+    /// Makes an invoice. It is on disk when this returns.
     ///
     /// # Errors
-    /// [`InvoiceError`], if the request makes no sense or the hash is taken.
+    /// [`InvoiceError`], if the request makes no sense, the hash is taken, or nothing can be written.
     pub async fn add(&self, new: NewInvoice) -> Result<InvoiceRecord, InvoiceError> {
         let (record, ticket) = self.add_now(new)?;
         self.store.durable(ticket).await;
@@ -94,6 +95,9 @@ impl Registry {
 
     fn add_now(&self, new: NewInvoice) -> Result<(InvoiceRecord, Ticket), InvoiceError> {
         let checked = new.check(self.limits.default_cltv_delta)?;
+        if let Health::Failing(why) = &*self.store.health().borrow() {
+            return Err(InvoiceError::NotWriting(why.clone()));
+        }
         let (kind, hash, preimage) = self.identity(new.purpose);
         let now = now();
         let signer = Signer {
@@ -125,7 +129,7 @@ impl Registry {
             },
             value_msat: new.value_msat,
             created_at: now,
-            expires_at: Some(now.saturating_add(checked.expiry)),
+            expires_at: checked.expires_at(now),
             state: InvoiceState::Open,
             settle_index: None,
             settled_at: None,
@@ -252,6 +256,7 @@ impl Registry {
 
     /// `Event::PaymentClaimed`: LDK has done what was decided.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
+        abort::at(Point::BeforeClaimed);
         self.store.submit(MarkClaimed {
             payment_hash: hash.0,
         });
