@@ -73,7 +73,11 @@ impl Registry {
             keys,
             limits,
             network,
-            ledger: Mutex::new(Ledger::new(last_add_index, last_settle_index, expiry.clone())),
+            ledger: Mutex::new(Ledger::new(
+                last_add_index,
+                last_settle_index,
+                expiry.clone(),
+            )),
             timer: Notify::new(),
             expiry,
         })
@@ -137,8 +141,7 @@ impl Registry {
         };
         let ticket = self.store.submit(PutInvoice(record.clone()));
         ledger.remember(&self.store, record.clone(), ticket);
-        self.announcer
-            .announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
+        self.announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
         Ok((record, ticket))
     }
 
@@ -264,6 +267,10 @@ impl Registry {
 
     /// Tells subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
+        if let InvoiceEvent::Added(view) = &event {
+            let kind = format!("{:?}", view.record.kind);
+            metrics::counter!("ampd_invoices_added_total", "kind" => kind).increment(1);
+        }
         self.announcer.announce(ticket, event);
     }
 }

@@ -31,6 +31,9 @@ impl Registry {
             self.limits.set,
             self.port.height(),
         );
+        if !matches!(outcome, Outcome::Fail { .. }) {
+            metrics::counter!("ampd_htlcs_accepted_total").increment(1);
+        }
         let set_id = envelope.amp.set_id;
         let new_invoice = shard.is_new_invoice.then_some(shard.invoice);
         match outcome {
@@ -117,6 +120,8 @@ impl Registry {
             self.port.claim(claim.preimage);
             abort::when_stored(Point::BetweenClaims, || self.store.flush());
         }
+        metrics::counter!("ampd_amp_sets_settled_total").increment(1);
+        metrics::counter!("ampd_htlcs_settled_total").increment(rows.len() as u64);
         tracing::info!(%set_id, shards = rows.len(), amount_msat = set.amt_paid_msat, "AMP set settled");
         ledger.sets.insert(&self.store, set_id, set.clone(), ticket);
         self.remember_new(ledger, new_invoice, ticket);

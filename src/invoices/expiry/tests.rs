@@ -1,13 +1,13 @@
 use super::*;
 use crate::invoices::test_room::*;
-use crate::invoices::{InvoiceRef, NewInvoice, Purpose};
+use crate::invoices::{Expiry, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::Change;
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
 
 async fn invoice(room: &Room, purpose: Purpose, expiry: u64) -> InvoiceRecord {
     let new = NewInvoice {
         purpose,
-        expiry,
+        expiry: Expiry::Seconds(expiry),
         ..NewInvoice::default()
     };
     room.registry.add(new).await.unwrap()
