@@ -14,10 +14,13 @@ mod create;
 pub mod decode;
 mod error;
 mod ledger;
+mod lookup;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
 mod subscribe;
+mod subscribe_one;
 #[cfg(test)]
 mod test_room;
 mod view;
@@ -27,4 +30,7 @@ pub use error::InvoiceError;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
 pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
+pub use subscribe_one::SingleSubscription;
 pub use view::InvoiceView;
+
+pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc};
 
 use super::InvoiceView;
+use super::subscribe_one::Followers;
 use crate::storage::{Store, Ticket};
 
 /// As many events may wait for a slow subscriber; one that falls further behind is told so and can
@@ -27,6 +28,16 @@ pub enum InvoiceEvent {
 impl InvoiceEvent {
     /// The view that goes to subscribers.
     pub fn view(&self) -> &InvoiceView {
+        match self {
+            Self::Added(view)
+            | Self::Settled(view)
+            | Self::Accepted(view)
+            | Self::Canceled(view) => view,
+        }
+    }
+
+    /// The same, to keep.
+    pub fn into_view(self) -> InvoiceView {
         match self {
             Self::Added(view)
             | Self::Settled(view)
@@ -68,6 +79,7 @@ impl Told {
 pub(super) struct Announcer {
     queue: mpsc::UnboundedSender<(Ticket, InvoiceEvent)>,
     subscribers: broadcast::Sender<InvoiceEvent>,
+    pub(super) followers: Arc<Followers>,
 }
 
 impl Announcer {
@@ -76,8 +88,18 @@ impl Announcer {
     pub(super) fn start(store: Arc<Store>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let subscribers = broadcast::Sender::new(BACKLOG);
-        tokio::spawn(announce(store, waiting, subscribers.clone()));
-        Self { queue, subscribers }
+        let followers = Arc::<Followers>::default();
+        tokio::spawn(announce(
+            store,
+            waiting,
+            subscribers.clone(),
+            followers.clone(),
+        ));
+        Self {
+            queue,
+            subscribers,
+            followers,
+        }
     }
 
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
@@ -94,17 +116,30 @@ async fn announce(
     store: Arc<Store>,
     mut waiting: mpsc::UnboundedReceiver<(Ticket, InvoiceEvent)>,
     subscribers: broadcast::Sender<InvoiceEvent>,
+    followers: Arc<Followers>,
 ) {
     while let Some((ticket, mut event)) = waiting.recv().await {
         store.durable(ticket).await;
         if let InvoiceEvent::Settled(view) = &mut event {
-            // What all sets have paid together: only the database knows.
-            if let Ok(Some(record)) = store.invoice(view.record.add_index) {
-                view.record = record;
-            }
+            add_up(&store, view);
         }
-        // Nobody listening is fine.
-        let _ = subscribers.send(event);
+        followers.tell(&event);
+        if matches!(event, InvoiceEvent::Added(_) | InvoiceEvent::Settled(_)) {
+            // Nobody listening is fine.
+            let _ = subscribers.send(event);
+        }
+    }
+}
+
+/// What all sets of an AMP invoice have paid together, this one the last: only the database knows.
+fn add_up(store: &Store, view: &mut InvoiceView) {
+    let Some(settle_index) = view.sets.first().and_then(|set| set.settle_index) else {
+        return;
+    };
+    match store.invoice_at(view.record.add_index, settle_index) {
+        Ok(Some(record)) => view.record = record,
+        Ok(None) => {}
+        Err(error) => tracing::error!("subscribers are told a wrong sum of payments: {error}"),
     }
 }
 
@@ -117,10 +152,16 @@ pub struct Subscription {
     live: broadcast::Receiver<InvoiceEvent>,
 }
 
-/// The subscriber was too slow; it resumes by its indices.
+/// The subscriber was too slow; it can resume.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} events were missed; subscribe again with the last add_index and settle_index")]
-pub struct TooSlow(u64);
+pub enum TooSlow {
+    /// Who follows all invoices has missed so many events.
+    #[error("{0} events were missed; subscribe again with the last add_index and settle_index")]
+    Invoices(u64),
+    /// Who follows one invoice.
+    #[error("changes of the invoice were missed; subscribe again, its state comes first")]
+    Invoice,
+}
 
 impl Subscription {
     pub(super) fn new(
@@ -148,7 +189,9 @@ impl Subscription {
             match self.live.recv().await {
                 Ok(event) if self.told.is_news(&event) => return Ok(Some(event)),
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(count)) => return Err(TooSlow(count)),
+                Err(broadcast::error::RecvError::Lagged(count)) => {
+                    return Err(TooSlow::Invoices(count));
+                }
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
             }
         }

@@ -3,10 +3,12 @@
 //! A record is a row; writing one replaces the row of the same key.
 
 mod changes;
+mod lookup;
 mod queries;
 mod records;
 
 pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
+pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
 pub use queries::InvoicePage;
 pub use records::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, SetRecord,

@@ -9,18 +9,14 @@ use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
 use crate::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice};
 use crate::rpc::{Rooms, route_hints};
+use crate::storage::invoices::InvoiceRecord;
 
 /// Channels of ours that go into one invoice at most: each makes it 80 characters longer.
 const MAX_OWN_HINTS: usize = 10;
 
 /// Makes an invoice.
 pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceResponse, Status> {
-    let mut new = read(request)?;
-    if new.private {
-        new.route_hints
-            .extend(own_hints(&rooms.manager.list_usable_channels()));
-    }
-    let record = rooms.invoices.add(new).await?;
+    let record = make(rooms, read(request)?).await?;
     Ok(AddInvoiceResponse {
         r_hash: record.payment_hash.to_vec(),
         payment_request: record.terms.payment_request,
@@ -29,7 +25,20 @@ pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceRes
     })
 }
 
-fn read(request: Invoice) -> Result<NewInvoice, Status> {
+/// Makes it, with ways to us over our unannounced channels if the caller wants these.
+pub(in crate::rpc) async fn make(
+    rooms: &Rooms,
+    mut new: NewInvoice,
+) -> Result<InvoiceRecord, Status> {
+    if new.private {
+        new.route_hints
+            .extend(own_hints(&rooms.manager.list_usable_channels()));
+    }
+    Ok(rooms.invoices.add(new).await?)
+}
+
+/// What the caller asks for.
+pub(in crate::rpc) fn read(request: Invoice) -> Result<NewInvoice, Status> {
     refuse_unsupported(&request)?;
     let value_msat = amount_msat(request.value, request.value_msat)?;
     Ok(NewInvoice {
