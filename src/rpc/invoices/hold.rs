@@ -67,6 +67,18 @@ fn preimage(bytes: &[u8]) -> Result<[u8; 32], Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::recorded::{bytes_32, number, printed, recorded, text};
+
+    #[test]
+    fn answer_is_that_of_lnd() {
+        let lnd = recorded("addholdinvoice.json");
+        let ours = AddHoldInvoiceResp {
+            payment_request: text(&lnd["payment_request"]),
+            add_index: number(&lnd["add_index"]),
+            payment_addr: bytes_32(&lnd["payment_addr"]).unwrap().to_vec(),
+        };
+        assert_eq!(printed(&ours).to_string(), lnd.to_string());
+    }
 
     #[test]
     fn request_is_read_as_it_is() {
