@@ -7,7 +7,7 @@ mod lookup;
 mod queries;
 mod records;
 
-pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
+pub use changes::{MarkClaimed, NeverExpires, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
 pub use queries::InvoicePage;
 pub use records::{

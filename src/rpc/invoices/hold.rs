@@ -67,6 +67,7 @@ fn preimage(bytes: &[u8]) -> Result<[u8; 32], Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invoices::Expiry;
     use crate::rpc::recorded::{bytes_32, number, printed, recorded, text};
 
     #[test]
@@ -94,7 +95,7 @@ mod tests {
         let new = read(request).unwrap();
         assert_eq!(new.purpose, Purpose::Hold { hash: [3; 32] });
         assert_eq!((new.memo.as_str(), new.value_msat), ("held", 1_500));
-        assert_eq!((new.expiry, new.cltv_delta), (60, 90));
+        assert_eq!((new.expiry, new.cltv_delta), (Expiry::Seconds(60), 90));
         assert!(new.private);
     }
 
