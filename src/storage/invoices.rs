@@ -4,16 +4,22 @@
 
 mod changes;
 mod expiry;
+mod ledger;
+mod lookup;
 mod queries;
 mod records;
 
 pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use expiry::{DeleteInvoice, NeverExpires};
-pub use queries::InvoicePage;
+pub use ledger::{DayTotal, MESSAGE_RECORD, PaymentPage, PaymentRecord, TimeSpan};
+pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
+pub use queries::{InvoicePage, Settlement};
 pub use records::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, SetRecord,
     ShardRecord,
 };
 
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod tests;
