@@ -10,11 +10,14 @@
 
 mod accept_amp;
 mod accept_bolt11;
+mod cancel;
 mod create;
 pub mod decode;
 mod error;
+mod expiry;
 mod find;
 mod give_back;
+mod invoice_ref;
 mod ledger;
 mod lookup;
 mod missed;
@@ -31,6 +34,7 @@ mod view;
 
 pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
+pub use invoice_ref::InvoiceRef;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
 pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
