@@ -17,6 +17,7 @@ mod find;
 mod give_back;
 mod ledger;
 mod lookup;
+mod missed;
 mod open_sets;
 mod pending_calls;
 mod port;
@@ -32,8 +33,8 @@ pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
-pub use subscribe_one::SingleSubscription;
+pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe_one::{SingleSubscription, TooSlow};
 pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};
