@@ -74,8 +74,9 @@ async fn follow(api: &Api, r_hash: &[u8]) -> Result<Streaming<Invoice>> {
     let request = SubscribeSingleInvoiceRequest {
         r_hash: r_hash.to_vec(),
     };
-    let changes = api.invoices.clone().subscribe_single_invoice(request);
-    Ok(changes.await?.into_inner())
+    let mut invoices = api.invoices.clone();
+    let changes = invoices.subscribe_single_invoice(request).await?;
+    Ok(changes.into_inner())
 }
 
 async fn next(updates: &mut Streaming<Invoice>) -> Result<Invoice> {
