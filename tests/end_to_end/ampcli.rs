@@ -15,9 +15,9 @@ const FUNDS_SAT: u64 = 3_000_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// ampcli with what it needs to reach one node.
-struct Cli<'a> {
-    network: &'a Network,
-    node: &'a Node,
+pub(crate) struct Cli<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) node: &'a Node,
 }
 
 impl Cli<'_> {
@@ -32,20 +32,20 @@ impl Cli<'_> {
     }
 
     /// What it prints when it succeeds.
-    fn text(&self, args: &[&str]) -> Result<String> {
+    pub(crate) fn text(&self, args: &[&str]) -> Result<String> {
         let output = self.run(args)?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "ampcli {args:?}: {error}");
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    fn json(&self, args: &[&str]) -> Result<Value> {
+    pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {
         let text = self.text(args)?;
         serde_json::from_str(&text).with_context(|| format!("{args:?} printed {text}"))
     }
 
     /// Exit code 1 and one line on stderr that says `why`.
-    fn refused(&self, args: &[&str], why: &str) -> Result<()> {
+    pub(crate) fn refused(&self, args: &[&str], why: &str) -> Result<()> {
         let output = self.run(args)?;
         let error = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");

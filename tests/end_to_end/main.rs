@@ -8,6 +8,7 @@ mod close;
 mod crash;
 mod full_disk;
 mod history;
+mod invoices;
 mod one_node;
 
 use std::time::Duration;
