@@ -17,11 +17,13 @@ pub(super) use self::refusal::Refusal;
 use super::ledger::Ledger;
 use super::port::Claimable;
 use super::registry::Registry;
+use crate::abort::{self, Point};
 use crate::onion::Envelope;
 
 impl Registry {
     /// Decides about an AMP shard that LDK holds for us, and carries the decision out.
     pub fn accept_amp(&self, claimable: Claimable, envelope: Envelope) {
+        abort::at(Point::BeforeStored);
         let mut ledger = self.ledger();
         if let Err(reason) = self.decide(&mut ledger, &claimable, &envelope) {
             self.refuse(reason, &claimable.payment_hash, &envelope);

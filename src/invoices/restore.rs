@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentPreimage;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::open_sets::{Held, OpenSet};
 use super::registry::{Registry, now};
@@ -15,14 +15,20 @@ use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
 
 impl Registry {
-    /// Call it before events flow.
+    /// Call it before events flow and before the manager processes blocks: it gives back what is
+    /// past its claim deadline.
     ///
     /// # Errors
     /// If the database cannot be read or holds what we did not write.
     pub fn restore(&self) -> Result<(), StorageError> {
+        let unresolved = self.store.unresolved_htlcs()?;
+        if unresolved.iter().any(|row| row.state == HtlcState::Settled) {
+            // Rows may be ahead of the manager: it may have forgotten that it looked at an HTLC.
+            self.port.process_pending();
+        }
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
         let mut broken = HashSet::new();
-        for row in self.store.unresolved_htlcs()? {
+        for row in unresolved {
             let key = key(&row);
             match (row.state, row.preimage) {
                 // Claims are idempotent; until PaymentClaimed came this one may not have happened.
@@ -34,7 +40,24 @@ impl Registry {
                 }
             }
         }
-        broken.iter().try_for_each(|set_id| self.break_set(set_id))
+        broken
+            .iter()
+            .try_for_each(|set_id| self.break_set(set_id))?;
+        present.iter().try_for_each(|key| self.fail_again(key))
+    }
+
+    /// Fails what our books say was canceled and LDK still holds: it was not told before the crash,
+    /// and would hold it until its claim deadline.
+    fn fail_again(&self, key: &HtlcKey) -> Result<(), StorageError> {
+        let Some(row) = self.store.htlc(&key.channel_id.0, key.htlc_id)? else {
+            return Ok(());
+        };
+        let hash = PaymentHash(row.payment_hash);
+        // LDK fails by hash: not if another HTLC has it, too.
+        if row.state == HtlcState::Canceled && self.port.incoming(&hash).len() == 1 {
+            self.port.fail(&hash);
+        }
+        Ok(())
     }
 
     /// A set that lost an HTLC is canceled until another one comes, as when one times out.

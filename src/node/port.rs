@@ -62,6 +62,10 @@ where
             .collect()
     }
 
+    fn process_pending(&self) {
+        self.manager.get_cm().process_pending_htlc_forwards();
+    }
+
     fn all_incoming(&self) -> Vec<HtlcKey> {
         let channels = self.manager.get_cm().list_channels();
         channels

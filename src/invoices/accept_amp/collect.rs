@@ -3,6 +3,7 @@
 use lightning_types::payment::PaymentHash;
 
 use super::rules::Shard;
+use crate::abort::{self, Point};
 use crate::amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
 use crate::invoices::InvoiceView;
 use crate::invoices::ledger::Ledger;
@@ -57,6 +58,7 @@ impl Registry {
             changes.push(Box::new(PutHtlc(held.row.clone())));
         }
         let ticket = self.store.submit(changes);
+        abort::when_stored(Point::Stored, || self.store.flush());
         self.remember_new(ledger, new_invoice, ticket);
         self.timer.notify_one();
     }
@@ -101,8 +103,11 @@ impl Registry {
             }));
         }
         let ticket = self.store.submit(changes);
+        abort::at(Point::Decided);
+        abort::when_stored(Point::DecisionStored, || self.store.flush());
         for claim in claims {
             self.port.claim(claim.preimage);
+            abort::when_stored(Point::BetweenClaims, || self.store.flush());
         }
         tracing::info!(%set_id, shards = rows.len(), amount_msat = set.amt_paid_msat, "AMP set settled");
         ledger.sets.insert(&self.store, set_id, set.clone(), ticket);
