@@ -115,3 +115,16 @@ fn what_was_decided_before_a_crash_is_claimed_after_it() {
     let htlcs = scene.receiver.htlcs(set(1));
     assert!(htlcs.iter().all(|htlc| htlc.claimed));
 }
+
+/// As above, but it was decided to give the shard back.
+#[test]
+fn what_was_canceled_before_a_crash_is_failed_after_it() {
+    let mut scene = Scene::new();
+    let shards = shards(set(1), ADDR, &[60_000, 40_000]);
+    let attempt = scene.send(&shards[0]);
+    let mut row = scene.receiver.htlcs(set(1)).remove(0);
+    row.state = HtlcState::Canceled;
+    scene.receiver.restart_after(vec![Box::new(PutHtlc(row))]);
+    scene.run();
+    assert_eq!(scene.outcome(&attempt), scene.refusal(&shards[0]));
+}
