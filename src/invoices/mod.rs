@@ -16,12 +16,15 @@ mod error;
 mod find;
 mod give_back;
 mod ledger;
+mod lookup;
 mod missed;
 mod open_sets;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
 mod subscribe;
+mod subscribe_one;
 #[cfg(test)]
 mod test_room;
 mod view;
@@ -30,5 +33,8 @@ pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
+pub use subscribe_one::SingleSubscription;
 pub use view::InvoiceView;
+
+pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};
