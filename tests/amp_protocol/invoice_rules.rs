@@ -2,7 +2,6 @@
 //! and the current height.
 
 use ampd::invoices::{Limits, NewInvoice};
-use ampd::storage::invoices::{InvoiceState, PutInvoiceState};
 use lightning::types::payment::PaymentHash;
 
 use crate::scene::*;
@@ -79,10 +78,12 @@ fn an_amp_invoice_is_not_paid_without_amp() {
         .remove(0)
         .with_hash(PaymentHash(invoice.payment_hash))
         .without_amp();
-    // Also the half of an ordinary payment in parts, which LDK would hold.
-    for ordinary in [to_its_hash.clone(), to_its_hash.clone().amount(25_000)] {
-        let attempt = scene.send(&ordinary);
-        assert_eq!(scene.outcome(&attempt), scene.refusal(&ordinary));
+    let half = to_its_hash.clone().amount(25_000);
+    // As lnd's EstimateRouteFee does.
+    let probe = to_its_hash.clone().with_hash(PaymentHash([3; 32]));
+    for ordinary in [&to_its_hash, &half, &probe] {
+        let attempt = scene.send(ordinary);
+        assert_eq!(scene.outcome(&attempt), scene.refusal(ordinary));
     }
     // Without an address it does not come that far. The code is LDK's; lnd says PERM|15 here, too.
     let attempt = scene.send(&to_its_hash.without_mpp());
@@ -102,18 +103,4 @@ fn an_ordinary_invoice_is_not_paid_with_amp() {
     scene.assert_refused_without_trace(&shard, "to its address");
     let with_its_hash = shard.with_hash(PaymentHash(invoice.payment_hash));
     scene.assert_refused_without_trace(&with_its_hash, "to its address and hash");
-}
-
-#[test]
-fn an_invoice_that_is_not_open_is_not_paid() {
-    for state in [InvoiceState::Canceled, InvoiceState::Disabled] {
-        let mut scene = Scene::new();
-        let invoice = scene.receiver.add_amp_invoice(0);
-        let add_index = invoice.add_index;
-        let closed = PutInvoiceState { add_index, state };
-        scene.receiver.restart_after(vec![Box::new(closed)]);
-        let shard = shards(set(1), addr(&invoice), &[50_000]).remove(0);
-        scene.assert_refused_without_trace(&shard, &format!("{state:?}"));
-        scene.assert_refused_without_trace(&shard.total(90_000), &format!("{state:?}, half"));
-    }
 }

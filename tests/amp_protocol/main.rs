@@ -11,7 +11,7 @@
 //! | 4 | a replay gets the stored answer | `replays` |
 //! | 5 | AMP without MPP | `invoice_rules::amp_without_a_payment_address_is_refused` |
 //! | 6 | AMP to an ordinary invoice, or the reverse | `invoice_rules::an_ordinary_invoice_is_not_paid_with_amp`, `an_amp_invoice_is_not_paid_without_amp` |
-//! | 7 | the invoice is not open | `invoice_rules::an_invoice_that_is_not_open_is_not_paid` |
+//! | 7 | the invoice is not open | `closing` |
 //! | 8 | another address than the invoice's | none: the invoice is found by it |
 //! | 9, 10 | total of zero, or below the invoice's value | `invoice_rules::too_small_a_total_is_refused` |
 //! | 11 | another total than the shards held so far | `sets::a_shard_with_another_total_fails_alone`, `timeouts::a_shard_with_another_total_is_refused_at_once_and_the_first_one_times_out` |
@@ -29,6 +29,8 @@
 //! Where ampd is not as lnd 0.21: `sets::a_wrong_share_does_no_harm_to_another_set_on_the_invoice`,
 //! `sets::a_settled_set_takes_no_further_shard`,
 //! `sets::a_set_of_which_one_shard_is_about_to_be_given_back_is_refused_whole`,
+//! `closing::an_invoice_that_was_paid_can_be_canceled`,
+//! `closing::an_invoice_past_its_expiry_is_refused_whether_it_was_paid_or_not`,
 //! `sets::a_refusal_names_the_height_at_which_it_is_made`, `hashes`, `limits`.
 
 mod gateway;

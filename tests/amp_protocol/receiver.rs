@@ -4,7 +4,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use ampd::amp::SetId;
-use ampd::invoices::{ChannelPort, Claimable, Limits, NewInvoice, Purpose, Registry};
+use ampd::invoices::{
+    ChannelPort, Claimable, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
+    SingleSubscription,
+};
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerPort;
 use ampd::onion::{Envelope, EnvelopeKey};
@@ -159,6 +162,14 @@ impl Receiver {
 
     pub fn add(&self, new: NewInvoice) -> InvoiceRecord {
         self.runtime.block_on(self.registry.add(new)).unwrap()
+    }
+
+    pub fn follow(&self, by: &InvoiceRef) -> SingleSubscription {
+        self.registry.subscribe_one(by).unwrap()
+    }
+
+    pub fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
+        self.runtime.block_on(changes.next()).unwrap().unwrap()
     }
 
     /// The store, with all that was queued so far on disk.

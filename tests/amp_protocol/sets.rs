@@ -1,6 +1,7 @@
 //! How shards make a payment.
 
 use ampd::amp::{PaymentAddr, SetId, Share};
+use ampd::invoices::{InvoiceRef, InvoiceView};
 use ampd::storage::invoices::{HtlcState, InvoiceState};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
@@ -78,6 +79,25 @@ fn twenty_interleaved_sets_on_one_invoice_settle_each_with_an_index_of_its_own()
         assert_eq!(index, Some(n.into()));
     }
     assert_eq!(scene.receiver.invoices()[0].amt_paid_msat, 200_000);
+}
+
+/// lnd's SubscribeSingleInvoice tells nothing of them.
+#[test]
+fn who_follows_one_invoice_hears_of_each_set() {
+    let scene = Scene::new();
+    let invoice = scene.receiver.add_amp_invoice(0);
+    let mut changes = scene
+        .receiver
+        .follow(&InvoiceRef::Hash(invoice.payment_hash));
+    let sets = |view: InvoiceView| -> Vec<_> { view.sets.iter().map(|set| set.set_id).collect() };
+    let first = scene.receiver.next_change(&mut changes);
+    assert!(sets(first).is_empty());
+    for n in 1..=2 {
+        scene.assert_settles(&shards(set(n), addr(&invoice), &[6_000, 4_000]));
+        let change = scene.receiver.next_change(&mut changes);
+        assert_eq!(change.record.amt_paid_msat, 10_000 * u64::from(n));
+        assert_eq!(sets(change), [set(n).to_bytes()]);
+    }
 }
 
 #[test]
