@@ -5,8 +5,11 @@
 //! stack do in between is not repeatable, of course.
 
 pub mod books;
+pub mod interrupted;
 mod load;
 mod plan;
+mod points;
+mod sets;
 
 use std::time::{Duration, Instant};
 
@@ -56,7 +59,9 @@ pub async fn run(binaries: Binaries, rounds: u32, seed: u64) -> Result<()> {
     Ok(())
 }
 
-struct Crash {
+/// The network that lives through all crashes, and what is known of it.
+#[derive(Debug)]
+pub struct Crash {
     network: Network,
     books: Books,
     /// Channel points, sorted: none may go, none may come.
@@ -66,7 +71,11 @@ struct Crash {
 }
 
 impl Crash {
-    async fn start(binaries: Binaries) -> Result<Self> {
+    /// Three nodes with four channels, all used once.
+    ///
+    /// # Errors
+    /// If they do not come up.
+    pub async fn start(binaries: Binaries) -> Result<Self> {
         let network = Network::with_nodes(binaries, &NODES).await?;
         let pairs = [("alice", "carol"), ("carol", "bob")];
         let plans: Vec<ChannelPlan<'_>> = pairs
@@ -112,6 +121,11 @@ impl Crash {
             self.books.failed - before.1,
             start.elapsed().as_secs_f32(),
         ))
+    }
+
+    /// All went well: shows no logs.
+    pub fn finish(self) {
+        self.network.finish();
     }
 
     async fn check(&mut self) -> Result<()> {
