@@ -1,16 +1,15 @@
 //! After a start: what was held goes on being held, what was decided is carried out, what LDK no
 //! longer has is closed in our books.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::accept_amp::set_htlc;
-use super::ledger::OpenSet;
+use super::open_sets::{Held, OpenSet};
 use super::registry::{Registry, now};
-use crate::amp::{AmpRecord, HtlcKey, HtlcSet, MppRecord, PaymentAddr, SetId, Share};
+use crate::amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
 use crate::onion::Envelope;
 use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
@@ -69,7 +68,7 @@ impl Registry {
         if set.state == HtlcState::Accepted {
             let ledger = self.ledger();
             let open = ledger.open.get(&SetId::from_bytes(*set_id));
-            set.amt_paid_msat = open.map_or(0, |open| open.set.held_msat());
+            set.amt_paid_msat = open.map_or(0, OpenSet::amount_msat);
             set.state = HtlcState::Canceled;
             self.store.submit(PutSet(set));
         }
@@ -82,20 +81,8 @@ impl Registry {
         let invoice = self.store.invoice(row.add_index)?.ok_or_else(damaged)?;
         let addr = PaymentAddr::from_bytes(invoice.payment_addr);
         let envelope = envelope(&row, shard, addr).ok_or_else(damaged)?;
-        let set_id = envelope.amp.set_id;
-        let limits = self.limits.set;
-        let mut ledger = self.ledger();
-        let open = ledger.open.entry(set_id).or_insert_with(|| OpenSet {
-            invoice,
-            set: HtlcSet::new(set_id, limits),
-            htlcs: HashMap::new(),
-        });
-        open.htlcs.insert(key(&row), (row, envelope));
-        let held = open
-            .htlcs
-            .values()
-            .map(|(row, envelope)| set_htlc(row, envelope));
-        open.set = HtlcSet::restore(set_id, limits, held);
+        let held = Held { row, envelope };
+        self.ledger().open.restore(invoice, held, self.limits.set);
         Ok(())
     }
 

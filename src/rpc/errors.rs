@@ -8,8 +8,8 @@ use tonic::Status;
 use crate::chain::ChainError;
 use crate::channels::close::CloseError;
 use crate::channels::open::OpenError;
+use crate::invoices::InvoiceError;
 use crate::invoices::decode::DecodeError;
-use crate::invoices::{InvoiceError, TooSlow};
 use crate::payments::SendError;
 use crate::peers::connect::{ConnectError, DisconnectError};
 use crate::storage::StorageError;
@@ -57,21 +57,18 @@ impl From<InvoiceError> for Status {
     fn from(error: InvoiceError) -> Self {
         match error {
             InvoiceError::NotFound => Self::not_found(error.to_string()),
+            InvoiceError::NotWriting(_) => Self::unavailable(error.to_string()),
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
             | InvoiceError::MemoTooLong(_)
             | InvoiceError::RequestTooLong(_)
             | InvoiceError::AmountTooLarge(_)
             | InvoiceError::ExpiryTooLong(_)
+            | InvoiceError::NeverExpires
+            | InvoiceError::FallbackNetwork(_)
             | InvoiceError::CltvDelta { .. }
             | InvoiceError::Build(_) => refused(error.to_string()),
         }
-    }
-}
-
-impl From<TooSlow> for Status {
-    fn from(error: TooSlow) -> Self {
-        Self::resource_exhausted(error.to_string())
     }
 }
 
@@ -220,6 +217,8 @@ mod tests {
         let damaged = StorageError::Damaged("x".into());
         assert_eq!(answer(InvoiceError::Storage(damaged)).0, Code::Internal);
         let full = SendError::NotWriting("disk full".into());
+        assert_eq!(answer(full).0, Code::Unavailable);
+        let full = InvoiceError::NotWriting("disk full".into());
         assert_eq!(answer(full).0, Code::Unavailable);
         assert_eq!(answer(OpenError::Stopping).0, Code::Unavailable);
     }
