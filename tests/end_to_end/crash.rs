@@ -2,16 +2,12 @@
 //! does as much of it as you like.
 
 use anyhow::Result;
-use regtest::crash::Crash;
 
 use crate::binaries;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_aborts_at_any_named_point_is_paid_whole() -> Result<()> {
-    let mut crash = Crash::start(binaries()).await?;
-    crash.every_point().await?;
-    crash.finish();
-    Ok(())
+    regtest::crash::run_points(binaries()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

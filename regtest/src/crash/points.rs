@@ -26,10 +26,7 @@ fn nth(point: Point) -> u32 {
 
 impl Crash {
     /// Runs all named points; prints a line for each.
-    ///
-    /// # Errors
-    /// Names the point and what was lost or stuck.
-    pub async fn every_point(&mut self) -> Result<()> {
+    pub(super) async fn every_point(&mut self) -> Result<()> {
         for point in Point::ALL {
             let start = Instant::now();
             let report = self.point(point).await;
