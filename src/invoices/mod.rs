@@ -10,25 +10,35 @@
 
 mod accept_amp;
 mod accept_bolt11;
+mod cancel;
 mod create;
 pub mod decode;
 mod error;
+mod expiry;
 mod find;
 mod give_back;
+mod invoice_ref;
 mod ledger;
+mod lookup;
 mod missed;
 mod open_sets;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
 mod subscribe;
+mod subscribe_one;
 #[cfg(test)]
 mod test_room;
 mod view;
 
 pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
+pub use invoice_ref::InvoiceRef;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
+pub use subscribe_one::SingleSubscription;
 pub use view::InvoiceView;
+
+pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};
