@@ -6,6 +6,8 @@ mod bolt11;
 mod chain;
 mod close;
 mod crash;
+mod crash_close;
+mod crash_late;
 mod full_disk;
 mod history;
 mod invoices;
