@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc};
 
 use super::InvoiceView;
-use crate::storage::{Store, Ticket};
+use super::missed::Missed;
+use crate::storage::{StorageError, Store, Ticket};
 
-/// As many events may wait for a slow subscriber; one that falls further behind is told so and can
-/// resume by its indices.
+/// As many events wait in memory for a slow subscriber; one that falls further behind gets them from
+/// the database.
 const BACKLOG: usize = 4_096;
 
 /// What happened to an invoice.
@@ -46,6 +47,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// All that is on disk.
+    fn now(store: &Store) -> Result<Self, StorageError> {
+        let (added, settled) = store.invoice_indices()?;
+        Ok(Self { added, settled })
+    }
+
     /// Whether the event is news to those who follow all invoices; it is told from now on.
     fn is_news(&mut self, event: &InvoiceEvent) -> bool {
         let (last, index) = match event {
@@ -110,45 +117,56 @@ async fn announce(
 
 /// What was missed, then what happens from now on.
 pub struct Subscription {
-    missed: std::collections::VecDeque<InvoiceEvent>,
+    store: Arc<Store>,
+    missed: Missed,
     /// A live event may have been missed, too, or be one that the subscriber knows: it is announced
     /// a moment after its rows can be read.
     told: Told,
     live: broadcast::Receiver<InvoiceEvent>,
 }
 
-/// The subscriber was too slow; it resumes by its indices.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} events were missed; subscribe again with the last add_index and settle_index")]
-pub struct TooSlow(u64);
-
 impl Subscription {
+    /// Goes on after these indices; 0: with what comes from now on.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
     pub(super) fn new(
-        told: Told,
-        missed: Vec<InvoiceEvent>,
+        store: Arc<Store>,
         live: broadcast::Receiver<InvoiceEvent>,
-    ) -> Self {
-        Self {
-            missed: missed.into(),
-            told,
+        add_index: u64,
+        settle_index: u64,
+    ) -> Result<Self, StorageError> {
+        let now = Told::now(&store)?;
+        let after = |index, now| if index == 0 { now } else { index };
+        Ok(Self {
+            missed: Missed::new(store.clone(), now),
+            store,
+            told: Told {
+                added: after(add_index, now.added),
+                settled: after(settle_index, now.settled),
+            },
             live,
-        }
+        })
     }
 
     /// The next event; `None` when the node stops.
     ///
     /// # Errors
-    /// [`TooSlow`].
-    pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, TooSlow> {
-        if let Some(event) = self.missed.pop_front() {
-            self.told.is_news(&event);
-            return Ok(Some(event));
-        }
+    /// If the database cannot be read.
+    pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, StorageError> {
         loop {
+            if let Some(event) = self.missed.next(self.told).await? {
+                self.told.is_news(&event);
+                return Ok(Some(event));
+            }
             match self.live.recv().await {
                 Ok(event) if self.told.is_news(&event) => return Ok(Some(event)),
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(count)) => return Err(TooSlow(count)),
+                // It was slow: what it missed is in the database.
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let now = Told::now(&self.store)?;
+                    self.missed = Missed::new(self.store.clone(), now);
+                }
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
             }
         }
