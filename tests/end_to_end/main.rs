@@ -1,6 +1,7 @@
 //! Real nodes on a real chain: ampd processes, bitcoind on regtest, money that moves.
 
 mod amp;
+mod amp_invoice;
 mod ampcli;
 mod bolt11;
 mod chain;
