@@ -35,8 +35,8 @@ pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
-pub use subscribe_one::SingleSubscription;
+pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe_one::{SingleSubscription, TooSlow};
 pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};
