@@ -10,9 +10,11 @@
 
 mod accept_amp;
 mod accept_bolt11;
+mod cancel;
 mod create;
 pub mod decode;
 mod error;
+mod expiry;
 mod find;
 mod give_back;
 mod ledger;

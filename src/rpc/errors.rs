@@ -60,6 +60,11 @@ impl From<InvoiceError> for Status {
             InvoiceError::NotWriting(_) => Self::unavailable(error.to_string()),
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
+            | InvoiceError::AlreadySettled
+            | InvoiceError::AlreadyCanceled
+            | InvoiceError::NotCanceled
+            | InvoiceError::WasPaid
+            | InvoiceError::NotStatic
             | InvoiceError::MemoTooLong(_)
             | InvoiceError::RequestTooLong(_)
             | InvoiceError::AmountTooLarge(_)

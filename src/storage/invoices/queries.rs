@@ -3,6 +3,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::expiry::LAST_DELETED;
 use super::records::{
     HtlcRecord, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
 };
@@ -106,17 +107,18 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
-    /// The highest add index and the highest settle index so far.
+    /// The highest add index and the highest settle index that were ever given.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn invoice_indices(&self) -> Result<(u64, u64), StorageError> {
         self.query(|db| {
             db.query_row(
-                "SELECT COALESCE((SELECT MAX(add_index) FROM invoices), 0),
+                "SELECT MAX(COALESCE((SELECT MAX(add_index) FROM invoices), 0),
+                     COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = ?1), 0)),
                  MAX(COALESCE((SELECT MAX(settle_index) FROM invoices), 0),
                      COALESCE((SELECT MAX(settle_index) FROM amp_sets), 0))",
-                [],
+                [LAST_DELETED],
                 |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
             )
         })
