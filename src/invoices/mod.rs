@@ -21,7 +21,6 @@ mod ledger;
 mod lookup;
 mod missed;
 mod open_sets;
-mod pending_calls;
 mod port;
 mod registry;
 mod restore;
