@@ -25,7 +25,7 @@ use crate::storage::{Change, StorageError, Ticket};
 
 /// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare);
 /// also what lnd shows as the delta of a spontaneous payment.
-const FINAL_CLTV_REJECT_DELTA: u32 = 19;
+pub(super) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
 
 /// Why a shard is refused. On the wire all are `incorrect_or_unknown_payment_details`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -425,6 +425,7 @@ impl Registry {
     /// its expiry.
     pub fn htlc_gone(&self, hash: &PaymentHash) {
         let mut ledger = self.ledger();
+        self.hold_gone(&mut ledger, hash);
         let found = ledger.open.iter().find_map(|(set_id, open)| {
             let htlc = open.set.held().find(|htlc| htlc.payment_hash == *hash)?;
             Some((

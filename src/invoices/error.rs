@@ -9,6 +9,17 @@ pub enum InvoiceError {
     Duplicate,
     #[error("unable to locate invoice")]
     NotFound,
+    #[error("invoice still open")]
+    StillOpen,
+    #[error("invoice already settled")]
+    AlreadySettled,
+    #[error("invoice already canceled")]
+    AlreadyCanceled,
+    #[error(
+        "the payment goes back to its sender at height {deadline}, and it is {height}: too late to \
+         settle it"
+    )]
+    ClaimDeadline { deadline: u32, height: u32 },
     #[error("memo too large: {0} bytes (maxsize=1024)")]
     MemoTooLong(usize),
     #[error("payment request too large: {0} bytes; shorten the memo or give fewer route hints")]

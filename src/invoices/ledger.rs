@@ -6,6 +6,7 @@ use std::hash::Hash;
 
 use lightning::ln::types::ChannelId;
 
+use super::hold::Accepted;
 use crate::amp::{HtlcKey, HtlcSet, PaymentAddr, SetId};
 use crate::onion::Envelope;
 use crate::storage::invoices::{HtlcRecord, InvoiceRecord, SetRecord};
@@ -21,6 +22,8 @@ pub(super) struct OpenSet {
 /// Under one lock: every decision sees all decisions before it.
 pub(super) struct Ledger {
     pub(super) open: HashMap<SetId, OpenSet>,
+    /// Accepted hold invoices by payment hash.
+    pub(super) accepted: HashMap<[u8; 32], Accepted>,
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
     pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
     pub(super) sets: Recent<SetId, SetRecord>,
@@ -32,6 +35,7 @@ impl Ledger {
     pub(super) fn new(last_add_index: u64, last_settle_index: u64) -> Self {
         Self {
             open: HashMap::new(),
+            accepted: HashMap::new(),
             invoices: Recent::default(),
             hashes: Recent::default(),
             sets: Recent::default(),

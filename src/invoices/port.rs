@@ -22,10 +22,10 @@ pub trait ChannelPort: Send + Sync {
     /// Current block height.
     fn height(&self) -> u32;
 
-    /// The incoming HTLCs that LDK has right now for this hash.
+    /// The incoming HTLCs that LDK has right now for this hash and has not yet answered.
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc>;
 
-    /// All incoming HTLCs that LDK has right now.
+    /// All incoming HTLCs that LDK has right now and has not yet answered.
     fn all_incoming(&self) -> Vec<HtlcKey>;
 
     /// The channel as callers know it; 0 if it is gone.

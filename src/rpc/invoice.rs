@@ -20,6 +20,9 @@ const NEVER: i64 = -62_135_596_800;
 /// address optional, AMP required (lnd).
 const SPONTANEOUS_AMP_FEATURES: [u32; 3] = [8, 15, 30];
 
+/// What an invoice that a keysend payment made for itself has: TLV onion required (lnd).
+const KEYSEND_FEATURES: [u32; 1] = [8];
+
 /// The invoice with the HTLCs and sets of this view.
 pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
     let record = &view.record;
@@ -71,9 +74,16 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         amt_paid_msat: signed(record.amt_paid_msat),
         state: state.into(),
         htlcs: htlcs(&view.htlcs),
-        features: said.as_ref().map_or_else(spontaneous_features, features_of),
+        features: match &said {
+            Some(said) => features_of(said),
+            None => features_without_request(record.kind),
+        },
         is_keysend: record.kind == InvoiceKind::Keysend,
-        payment_addr: bytes(&record.payment_addr),
+        payment_addr: match record.kind {
+            // It has none; ours is only a name in the database.
+            InvoiceKind::Keysend => vec![0; 32],
+            _ => bytes(&record.payment_addr),
+        },
         is_amp,
         amp_invoice_state: view.sets.iter().map(amp_state).collect(),
         is_blinded: false,
@@ -100,8 +110,12 @@ pub(super) fn features_of(invoice: &DecodedInvoice) -> Features {
     features(bits.filter_map(|bit| u32::try_from(*bit).ok()))
 }
 
-fn spontaneous_features() -> Features {
-    features(SPONTANEOUS_AMP_FEATURES)
+/// The features of an invoice that a payment made for itself.
+fn features_without_request(kind: InvoiceKind) -> Features {
+    match kind {
+        InvoiceKind::Keysend => features(KEYSEND_FEATURES),
+        _ => features(SPONTANEOUS_AMP_FEATURES),
+    }
 }
 
 fn htlcs(records: &[HtlcRecord]) -> Vec<lnrpc::InvoiceHtlc> {

@@ -26,10 +26,10 @@ fn view(json: &Value) -> InvoiceView {
     let add_index = number(&json["add_index"]);
     let record = InvoiceRecord {
         add_index,
-        kind: if is_amp {
-            InvoiceKind::SpontaneousAmp
-        } else {
-            InvoiceKind::Bolt11
+        kind: match (is_amp, json["is_keysend"].as_bool().unwrap()) {
+            (true, _) => InvoiceKind::SpontaneousAmp,
+            (false, true) => InvoiceKind::Keysend,
+            (false, false) => InvoiceKind::Bolt11,
         },
         payment_hash: bytes_32(&json["r_hash"]).unwrap_or([9; 32]),
         payment_addr: bytes_32(&json["payment_addr"]).unwrap(),
@@ -131,6 +131,11 @@ fn spontaneous_amp_payment() {
 #[test]
 fn spontaneous_amp_payment_with_a_message() {
     is_shown_as_lnd_does(listed(8));
+}
+
+#[test]
+fn keysend_with_a_message() {
+    is_shown_as_lnd_does(listed(9));
 }
 
 #[test]
