@@ -71,6 +71,10 @@ impl Registry {
             return Ok(());
         }
         self.check_payable(&invoice, payment)?;
+        if payment.htlcs.is_empty() {
+            // Without rows nothing would remind us of it after a restart.
+            return Err(Refusal::ChannelClosed);
+        }
         invoice.state = InvoiceState::Accepted;
         invoice.amt_paid_msat = payment.claimable.amount_msat;
         let htlcs = self.held_rows(invoice.add_index, payment);

@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     ExpiryTooSoon,
     /// LDK is about to give it back, or has: claiming it now may claim a part of it only.
     ClaimDeadlineTooNear,
+    /// A hold invoice is paid over channels that were closed meanwhile.
+    ChannelClosed,
     /// Keysend is not switched on.
     KeysendOff,
     /// A keysend with an MPP record, which nobody but LDK would take.
