@@ -16,6 +16,10 @@ mod channels;
 mod connection;
 mod error;
 mod follow;
+mod hold_invoices;
+mod invoice_end;
+mod invoice_events;
+mod invoice_lookup;
 mod invoices;
 mod json;
 mod node;
@@ -89,8 +93,14 @@ enum Command {
     ClosedChannels(channels::ClosedChannels),
     AddInvoice(Box<invoices::AddInvoice>),
     DecodePayReq(invoices::DecodePayReq),
-    LookupInvoice(invoices::LookupInvoice),
-    ListInvoices(invoices::ListInvoices),
+    LookupInvoice(invoice_lookup::LookupInvoice),
+    ListInvoices(invoice_lookup::ListInvoices),
+    CancelInvoice(invoice_end::CancelInvoice),
+    DeleteCanceledInvoice(invoice_end::DeleteCanceledInvoice),
+    AddHoldInvoice(Box<hold_invoices::AddHoldInvoice>),
+    SettleInvoice(hold_invoices::SettleInvoice),
+    SubscribeInvoices(invoice_events::SubscribeInvoices),
+    SubscribeInvoice(invoice_events::SubscribeInvoice),
     SendPayment(Box<pay::SendPayment>),
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
@@ -118,6 +128,12 @@ impl Command {
             Command::DecodePayReq(command) => command.run(node).await,
             Command::LookupInvoice(command) => command.run(node).await,
             Command::ListInvoices(command) => command.run(node).await,
+            Command::CancelInvoice(command) => command.run(node).await,
+            Command::DeleteCanceledInvoice(command) => command.run(node).await,
+            Command::AddHoldInvoice(command) => command.run(node).await,
+            Command::SettleInvoice(command) => command.run(node).await,
+            Command::SubscribeInvoices(command) => command.run(node).await,
+            Command::SubscribeInvoice(command) => command.run(node).await,
             Command::SendPayment(command) => command.run(node).await,
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
@@ -215,6 +231,8 @@ mod tests {
             "decodepayreq lnbc1",
             "lookupinvoice 1111111111111111111111111111111111111111111111111111111111111111",
             "listinvoices --max_invoices 5 --paginate-forwards",
+            "listinvoices --pending_only --creation_date_start 1 --creation_date_end=2",
+            "subscribeinvoices --add_index 3 --settle_index=5",
             "sendpayment --dest=02aa --amt=1000 --amp --timeout=1m0s --max_parts 8 --json",
             "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
             "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
@@ -228,6 +246,53 @@ mod tests {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn an_invoice_is_named_in_one_way() {
+        let hash = "11".repeat(32);
+        for line in [
+            "lookupinvoice {}",
+            "lookupinvoice --rhash={} --blank",
+            "lookupinvoice --payment_addr {} --blank",
+            "lookupinvoice --set_id {}",
+            "lookupinvoice --set-id {} --set-only",
+            "cancelinvoice {}",
+            "cancelinvoice --paymenthash={}",
+            "deletecanceledinvoice {}",
+            "deletecanceledinvoice --invoice_hash {}",
+            "addholdinvoice {} 1000 --memo tea --private --expiry 60",
+            "addholdinvoice {} --amt_msat 1500 --cltv_expiry_delta 90",
+            "settleinvoice {}",
+            "settleinvoice --preimage={}",
+            "subscribeinvoice {}",
+        ] {
+            let line = line.replace("{}", &hash);
+            if let Err(error) = parse(&line) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in [
+            "lookupinvoice {} --rhash {}",
+            "lookupinvoice {} --payment_addr {}",
+            "lookupinvoice --set_id {} --payment_addr {}",
+            "lookupinvoice --blank",
+            "lookupinvoice {} --set_only",
+            "lookupinvoice --payment_addr {} --set_only",
+            "lookupinvoice --set_id {} --set_only --blank",
+            "lookupinvoice --set_id 1111",
+            "cancelinvoice",
+            "cancelinvoice {} --paymenthash {}",
+            "deletecanceledinvoice",
+            "addholdinvoice",
+            "addholdinvoice {} 5 --amt 5",
+            "settleinvoice",
+            "settleinvoice 1111",
+            "subscribeinvoice",
+        ] {
+            let line = line.replace("{}", &hash);
+            assert_eq!(parse(&line).expect_err(&line).exit_code(), 2, "{line}");
         }
     }
 

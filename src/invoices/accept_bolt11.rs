@@ -16,7 +16,7 @@ impl Registry {
         let hash = claimable.payment_hash;
         let payment = self.payment(claimable);
         if let Err(reason) = self.dispatch(&mut ledger, &hash, &payment) {
-            self.refuse(&hash, reason);
+            self.refuse_payment(&hash, reason);
         }
     }
 

@@ -12,6 +12,7 @@ use bitcoin::hashes::{Hash, sha256};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::InvoiceError;
+use super::give_back::DEADLINE_MARGIN;
 use super::ledger::Ledger;
 use super::once::{self, Payment, Refusal};
 use super::registry::{Registry, now};
@@ -20,11 +21,6 @@ use super::subscribe::InvoiceEvent;
 use crate::amp::HtlcKey;
 use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState};
 use crate::storage::{StorageError, Ticket};
-
-/// Blocks before the claim deadline from which on we believe that it is our payment which LDK says
-/// it has given back. A reorganization can take the height below the deadline again; earlier than
-/// this it is somebody else's HTLC with the same hash, which LDK refuses.
-const REORG_BLOCKS: u32 = 6;
 
 /// An accepted hold invoice with the rows of its HTLCs.
 pub(super) struct Accepted {
@@ -160,12 +156,13 @@ impl Registry {
     }
 
     /// LDK has failed an HTLC with this hash. If it is one of an accepted hold invoice, all of them
-    /// go back: a part cannot be claimed.
+    /// go back: a part cannot be claimed. Far from the claim deadline it is not; see
+    /// [`Registry::htlc_gone`].
     pub(super) fn hold_gone(&self, ledger: &mut Ledger, hash: &PaymentHash) {
         let Some(held) = ledger.accepted.get(&hash.0) else {
             return;
         };
-        if self.port.height().saturating_add(REORG_BLOCKS) >= held.deadline() {
+        if self.port.height().saturating_add(DEADLINE_MARGIN) >= held.deadline() {
             let invoice = held.invoice.clone();
             self.cancel_hold(ledger, invoice);
         }

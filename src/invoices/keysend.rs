@@ -34,7 +34,7 @@ impl Registry {
         let payment = self.payment(claimable);
         let paid = self.pay_keysend(&mut ledger, payment, preimage, secret.is_some());
         if let Err(reason) = paid {
-            self.refuse(&hash, reason);
+            self.refuse_payment(&hash, reason);
         }
     }
 

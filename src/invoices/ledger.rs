@@ -4,24 +4,15 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use lightning::ln::types::ChannelId;
-
 use super::hold::Accepted;
-use crate::amp::{HtlcKey, HtlcSet, PaymentAddr, SetId};
-use crate::onion::Envelope;
-use crate::storage::invoices::{HtlcRecord, InvoiceRecord, SetRecord};
+use super::open_sets::OpenSets;
+use crate::amp::{PaymentAddr, SetId};
+use crate::storage::invoices::{InvoiceRecord, SetRecord};
 use crate::storage::{Store, Ticket};
-
-/// A set with the rows of its HTLCs.
-pub(super) struct OpenSet {
-    pub(super) invoice: InvoiceRecord,
-    pub(super) set: HtlcSet,
-    pub(super) htlcs: HashMap<HtlcKey, (HtlcRecord, Envelope)>,
-}
 
 /// Under one lock: every decision sees all decisions before it.
 pub(super) struct Ledger {
-    pub(super) open: HashMap<SetId, OpenSet>,
+    pub(super) open: OpenSets,
     /// Accepted hold invoices by payment hash.
     pub(super) accepted: HashMap<[u8; 32], Accepted>,
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
@@ -34,7 +25,7 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(last_add_index: u64, last_settle_index: u64) -> Self {
         Self {
-            open: HashMap::new(),
+            open: OpenSets::default(),
             accepted: HashMap::new(),
             invoices: Recent::default(),
             hashes: Recent::default(),
@@ -52,12 +43,6 @@ impl Ledger {
     pub(super) fn next_settle_index(&mut self) -> u64 {
         self.last_settle_index += 1;
         self.last_settle_index
-    }
-
-    /// HTLCs that are held on one channel.
-    pub(super) fn held_on(&self, channel: &ChannelId) -> usize {
-        let held = self.open.values().flat_map(|set| set.htlcs.keys());
-        held.filter(|key| key.channel_id == *channel).count()
     }
 
     /// An invoice that was made or changed a moment ago.

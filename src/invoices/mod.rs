@@ -14,23 +14,33 @@ mod accept_bolt11;
 mod create;
 pub mod decode;
 mod error;
+mod find;
+mod give_back;
 mod hold;
 mod keysend;
 mod ledger;
+mod lookup;
+mod missed;
 mod once;
+mod open_sets;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
 mod subscribe;
+mod subscribe_one;
 #[cfg(test)]
 mod test_payments;
 #[cfg(test)]
 mod test_room;
 mod view;
 
-pub use create::{NewInvoice, Purpose};
+pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
 pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
+pub use subscribe_one::SingleSubscription;
 pub use view::InvoiceView;
+
+pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};

@@ -63,22 +63,9 @@ impl Registry {
         Payment { claimable, htlcs }
     }
 
-    pub(super) fn refuse(&self, hash: &PaymentHash, reason: Refusal) {
+    pub(super) fn refuse_payment(&self, hash: &PaymentHash, reason: Refusal) {
         tracing::info!(%hash, %reason, "payment refused");
         self.port.fail(hash);
-    }
-
-    /// The invoice with this payment hash, the one from a moment ago included.
-    pub(super) fn find_by_hash(
-        &self,
-        ledger: &Ledger,
-        hash: &[u8; 32],
-    ) -> Result<Option<InvoiceRecord>, StorageError> {
-        let addr = ledger.hashes.get(hash);
-        match addr.and_then(|addr| ledger.invoices.get(addr)) {
-            Some(invoice) => Ok(Some(invoice.clone())),
-            None => self.store.invoice_by_hash(hash),
-        }
     }
 
     /// The rules for a payment that we have not seen.

@@ -13,14 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::create::{NewInvoice, Purpose, Signer};
 use super::ledger::Ledger;
 use super::port::ChannelPort;
-use super::subscribe::{Announcer, InvoiceEvent, Subscription, Told};
+use super::subscribe::{Announcer, InvoiceEvent, Subscription};
+use super::subscribe_one::Followers;
 use super::{InvoiceError, InvoiceView};
-use crate::amp::{PaymentAddr, SetLimits};
+use crate::abort::{self, Point};
+use crate::amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
     InvoiceKind, InvoicePage, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
 };
-use crate::storage::{StorageError, Store, Ticket};
+use crate::storage::{Health, StorageError, Store, Ticket};
 
 /// What we take, and how much of it we hold for strangers.
 #[derive(Debug, Clone, Copy)]
@@ -81,10 +83,10 @@ impl Registry {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an ordinary invoice. It is on disk when this returns.
+    /// Makes an invoice. It is on disk when this returns.
     ///
     /// # Errors
-    /// [`InvoiceError`], if the request makes no sense or the hash is taken.
+    /// [`InvoiceError`], if the request makes no sense, the hash is taken, or nothing can be written.
     pub async fn add(&self, new: NewInvoice) -> Result<InvoiceRecord, InvoiceError> {
         let (record, ticket) = self.add_now(new)?;
         self.store.durable(ticket).await;
@@ -93,6 +95,9 @@ impl Registry {
 
     fn add_now(&self, new: NewInvoice) -> Result<(InvoiceRecord, Ticket), InvoiceError> {
         let checked = new.check(self.limits.default_cltv_delta)?;
+        if let Health::Failing(why) = &*self.store.health().borrow() {
+            return Err(InvoiceError::NotWriting(why.clone()));
+        }
         let (kind, hash, preimage) = self.identity(new.purpose);
         let now = now();
         let signer = Signer {
@@ -124,7 +129,7 @@ impl Registry {
             },
             value_msat: new.value_msat,
             created_at: now,
-            expires_at: Some(now.saturating_add(checked.expiry)),
+            expires_at: checked.expires_at(now),
             state: InvoiceState::Open,
             settle_index: None,
             settled_at: None,
@@ -153,18 +158,6 @@ impl Registry {
         }
     }
 
-    /// The invoice with this payment hash, or one of whose HTLCs has it.
-    ///
-    /// # Errors
-    /// [`InvoiceError::NotFound`], or if the database cannot be read.
-    pub fn lookup(&self, hash: &PaymentHash) -> Result<InvoiceView, InvoiceError> {
-        let record = match self.store.invoice_by_hash(&hash.0)? {
-            Some(record) => Some(record),
-            None => self.store.invoice_of_htlc(&hash.0)?,
-        };
-        Ok(self.view(record.ok_or(InvoiceError::NotFound)?)?)
-    }
-
     /// A page of invoices, oldest first.
     ///
     /// # Errors
@@ -188,55 +181,7 @@ impl Registry {
     ) -> Result<Subscription, StorageError> {
         // First the live ones, so that nothing falls between; what comes twice is left out there.
         let live = self.announcer.subscribe();
-        // What settled before what was added: an invoice that is added and settled between the two
-        // readings would else be told to be settled first.
-        let settled = match settle_index {
-            0 => Vec::new(),
-            after => self.settled_after(after)?,
-        };
-        let added = match add_index {
-            0 => Vec::new(),
-            after => self.added_after(after)?,
-        };
-        let added = added.into_iter().map(unpaid).map(InvoiceEvent::Added);
-        let settled = settled.into_iter().map(InvoiceEvent::Settled);
-        let missed = added.chain(settled).collect();
-        let told = Told {
-            added: add_index,
-            settled: settle_index,
-        };
-        Ok(Subscription::new(told, missed, live))
-    }
-
-    fn added_after(&self, add_index: u64) -> Result<Vec<InvoiceRecord>, StorageError> {
-        self.store.invoices(&InvoicePage {
-            index_offset: add_index,
-            limit: u64::MAX,
-            ..Default::default()
-        })
-    }
-
-    fn settled_after(&self, settle_index: u64) -> Result<Vec<InvoiceView>, StorageError> {
-        let mut settled = Vec::new();
-        for record in self.store.invoices_settled_after(settle_index)? {
-            settled.push((record.settle_index, self.view(record)?));
-        }
-        for set in self.store.sets_settled_after(settle_index)? {
-            if let Some(record) = self.store.invoice(set.add_index)? {
-                let htlcs = self.store.htlcs_of_set(&set.set_id)?;
-                let index = set.settle_index;
-                settled.push((
-                    index,
-                    InvoiceView {
-                        record,
-                        htlcs,
-                        sets: vec![set],
-                    },
-                ));
-            }
-        }
-        settled.sort_by_key(|(index, _)| *index);
-        Ok(settled.into_iter().map(|(_, view)| view).collect())
+        Subscription::new(self.store.clone(), live, add_index, settle_index)
     }
 
     fn view(&self, record: InvoiceRecord) -> Result<InvoiceView, StorageError> {
@@ -251,26 +196,20 @@ impl Registry {
 
     /// `Event::PaymentClaimed`: LDK has done what was decided.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
+        abort::at(Point::BeforeClaimed);
         self.store.submit(MarkClaimed {
             payment_hash: hash.0,
         });
     }
 
+    /// Those who follow one invoice.
+    pub(super) fn followers(&self) -> &Followers {
+        &self.announcer.followers
+    }
+
     /// Tells subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
         self.announcer.announce(ticket, event);
-    }
-
-    /// An invoice by payment address, the one from a moment ago included.
-    pub(super) fn find(
-        &self,
-        ledger: &Ledger,
-        addr: &PaymentAddr,
-    ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match ledger.invoices.get(addr) {
-            Some(record) => Ok(Some(record.clone())),
-            None => self.store.invoice_by_addr(addr.as_bytes()),
-        }
     }
 
     /// Fails shards whose set did not complete in time, until the node stops.

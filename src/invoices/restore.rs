@@ -1,31 +1,36 @@
 //! After a start: what was held goes on being held, what was decided is carried out, what LDK no
 //! longer has is closed in our books, what we gave back goes back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::accept_amp::set_htlc;
-use super::ledger::OpenSet;
+use super::open_sets::{Held, OpenSet};
 use super::registry::{Registry, now};
-use crate::amp::{AmpRecord, HtlcKey, HtlcSet, MppRecord, PaymentAddr, SetId, Share};
+use crate::amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
 use crate::onion::Envelope;
 use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
 
 impl Registry {
-    /// Call it before events flow.
+    /// Call it before events flow and before the manager processes blocks: it gives back what is
+    /// past its claim deadline.
     ///
     /// # Errors
     /// If the database cannot be read or holds what we did not write.
     pub fn restore(&self) -> Result<(), StorageError> {
+        let unresolved = self.store.unresolved_htlcs()?;
+        if unresolved.iter().any(|row| row.state == HtlcState::Settled) {
+            // Rows may be ahead of the manager: it may have forgotten that it looked at an HTLC.
+            self.port.process_pending();
+        }
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
         self.give_back_again(&present)?;
         let mut broken = HashSet::new();
         let mut held: BTreeMap<u64, Vec<HtlcRecord>> = BTreeMap::new();
-        for row in self.store.unresolved_htlcs()? {
+        for row in unresolved {
             let key = key(&row);
             match (row.state, row.preimage) {
                 (HtlcState::Settled, Some(preimage)) => {
@@ -87,7 +92,7 @@ impl Registry {
         if set.state == HtlcState::Accepted {
             let ledger = self.ledger();
             let open = ledger.open.get(&SetId::from_bytes(*set_id));
-            set.amt_paid_msat = open.map_or(0, |open| open.set.held_msat());
+            set.amt_paid_msat = open.map_or(0, OpenSet::amount_msat);
             set.state = HtlcState::Canceled;
             self.store.submit(PutSet(set));
         }
@@ -100,20 +105,8 @@ impl Registry {
         let invoice = self.store.invoice(row.add_index)?.ok_or_else(damaged)?;
         let addr = PaymentAddr::from_bytes(invoice.payment_addr);
         let envelope = envelope(&row, shard, addr).ok_or_else(damaged)?;
-        let set_id = envelope.amp.set_id;
-        let limits = self.limits.set;
-        let mut ledger = self.ledger();
-        let open = ledger.open.entry(set_id).or_insert_with(|| OpenSet {
-            invoice,
-            set: HtlcSet::new(set_id, limits),
-            htlcs: HashMap::new(),
-        });
-        open.htlcs.insert(key(&row), (row, envelope));
-        let held = open
-            .htlcs
-            .values()
-            .map(|(row, envelope)| set_htlc(row, envelope));
-        open.set = HtlcSet::restore(set_id, limits, held);
+        let held = Held { row, envelope };
+        self.ledger().open.restore(invoice, held, self.limits.set);
         Ok(())
     }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc};
 
 use super::InvoiceView;
-use crate::storage::{Store, Ticket};
+use super::missed::Missed;
+use super::subscribe_one::Followers;
+use crate::storage::{StorageError, Store, Ticket};
 
-/// As many events may wait for a slow subscriber; one that falls further behind is told so and can
-/// resume by its indices.
+/// As many events wait in memory for a slow subscriber; one that falls further behind gets them from
+/// the database.
 const BACKLOG: usize = 4_096;
 
 /// What happened to an invoice.
@@ -34,6 +36,16 @@ impl InvoiceEvent {
             | Self::Canceled(view) => view,
         }
     }
+
+    /// The same, to keep.
+    pub fn into_view(self) -> InvoiceView {
+        match self {
+            Self::Added(view)
+            | Self::Settled(view)
+            | Self::Accepted(view)
+            | Self::Canceled(view) => view,
+        }
+    }
 }
 
 /// How far a subscriber has been told: the last add index and the last settle index.
@@ -46,6 +58,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// All that is on disk.
+    fn now(store: &Store) -> Result<Self, StorageError> {
+        let (added, settled) = store.invoice_indices()?;
+        Ok(Self { added, settled })
+    }
+
     /// Whether the event is news to those who follow all invoices; it is told from now on.
     fn is_news(&mut self, event: &InvoiceEvent) -> bool {
         let (last, index) = match event {
@@ -68,6 +86,7 @@ impl Told {
 pub(super) struct Announcer {
     queue: mpsc::UnboundedSender<(Ticket, InvoiceEvent)>,
     subscribers: broadcast::Sender<InvoiceEvent>,
+    pub(super) followers: Arc<Followers>,
 }
 
 impl Announcer {
@@ -76,8 +95,18 @@ impl Announcer {
     pub(super) fn start(store: Arc<Store>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let subscribers = broadcast::Sender::new(BACKLOG);
-        tokio::spawn(announce(store, waiting, subscribers.clone()));
-        Self { queue, subscribers }
+        let followers = Arc::<Followers>::default();
+        tokio::spawn(announce(
+            store,
+            waiting,
+            subscribers.clone(),
+            followers.clone(),
+        ));
+        Self {
+            queue,
+            subscribers,
+            followers,
+        }
     }
 
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
@@ -94,61 +123,90 @@ async fn announce(
     store: Arc<Store>,
     mut waiting: mpsc::UnboundedReceiver<(Ticket, InvoiceEvent)>,
     subscribers: broadcast::Sender<InvoiceEvent>,
+    followers: Arc<Followers>,
 ) {
     while let Some((ticket, mut event)) = waiting.recv().await {
         store.durable(ticket).await;
         if let InvoiceEvent::Settled(view) = &mut event {
-            // What all sets have paid together: only the database knows.
-            if let Ok(Some(record)) = store.invoice(view.record.add_index) {
-                view.record = record;
-            }
+            add_up(&store, view);
         }
-        // Nobody listening is fine.
-        let _ = subscribers.send(event);
+        followers.tell(&event);
+        if matches!(event, InvoiceEvent::Added(_) | InvoiceEvent::Settled(_)) {
+            // Nobody listening is fine.
+            let _ = subscribers.send(event);
+        }
+    }
+}
+
+/// What all sets of an AMP invoice have paid together, this one the last: only the database knows.
+fn add_up(store: &Store, view: &mut InvoiceView) {
+    let Some(settle_index) = view.sets.first().and_then(|set| set.settle_index) else {
+        return;
+    };
+    match store.invoice_at(view.record.add_index, settle_index) {
+        Ok(Some(record)) => view.record = record,
+        Ok(None) => {}
+        Err(error) => tracing::error!("subscribers are told a wrong sum of payments: {error}"),
     }
 }
 
 /// What was missed, then what happens from now on.
 pub struct Subscription {
-    missed: std::collections::VecDeque<InvoiceEvent>,
+    store: Arc<Store>,
+    missed: Missed,
     /// A live event may have been missed, too, or be one that the subscriber knows: it is announced
     /// a moment after its rows can be read.
     told: Told,
     live: broadcast::Receiver<InvoiceEvent>,
 }
 
-/// The subscriber was too slow; it resumes by its indices.
+/// Who follows one invoice was too slow; it can resume.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} events were missed; subscribe again with the last add_index and settle_index")]
-pub struct TooSlow(u64);
+#[error("changes of the invoice were missed; subscribe again, its state comes first")]
+pub struct TooSlow;
 
 impl Subscription {
+    /// Goes on after these indices; 0: with what comes from now on.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
     pub(super) fn new(
-        told: Told,
-        missed: Vec<InvoiceEvent>,
+        store: Arc<Store>,
         live: broadcast::Receiver<InvoiceEvent>,
-    ) -> Self {
-        Self {
-            missed: missed.into(),
-            told,
+        add_index: u64,
+        settle_index: u64,
+    ) -> Result<Self, StorageError> {
+        let now = Told::now(&store)?;
+        let after = |index, now| if index == 0 { now } else { index };
+        Ok(Self {
+            missed: Missed::new(store.clone(), now),
+            store,
+            told: Told {
+                added: after(add_index, now.added),
+                settled: after(settle_index, now.settled),
+            },
             live,
-        }
+        })
     }
 
     /// The next event; `None` when the node stops.
     ///
     /// # Errors
-    /// [`TooSlow`].
-    pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, TooSlow> {
-        if let Some(event) = self.missed.pop_front() {
-            self.told.is_news(&event);
-            return Ok(Some(event));
-        }
+    /// If the database cannot be read.
+    pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, StorageError> {
         loop {
+            if let Some(event) = self.missed.next(self.told).await? {
+                self.told.is_news(&event);
+                return Ok(Some(event));
+            }
             match self.live.recv().await {
                 Ok(event) if self.told.is_news(&event) => return Ok(Some(event)),
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(count)) => return Err(TooSlow(count)),
+                // It was slow: what it missed is in the database.
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    let now = Told::now(&self.store)?;
+                    self.missed = Missed::new(self.store.clone(), now);
+                }
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
             }
         }

@@ -1,4 +1,4 @@
-//! The gRPC server: both services behind the token, on a listener that the node gives.
+//! The gRPC server: all services behind the token, on a listener that the node gives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use tonic::transport::server::TcpIncoming;
 
 use super::Rooms;
 use super::auth::TokenCheck;
+use super::invoices::InvoicesService;
 use super::lightning::LightningService;
+use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::routerrpc::router_server::RouterServer;
 use super::router::RouterService;
@@ -49,6 +51,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let lightning = LightningServer::new(LightningService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
+    let invoices = InvoicesServer::new(InvoicesService::new(rooms.clone(), stop.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
     let router = RouterServer::new(RouterService::new(rooms, stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     // Without TCP_NODELAY a small answer waits some 40 ms for the client's acknowledgement.
@@ -58,6 +62,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .layer(InterceptorLayer::new(TokenCheck(token)))
         .add_service(lightning)
+        .add_service(invoices)
         .add_service(router)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let too_long = async {

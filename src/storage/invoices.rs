@@ -3,15 +3,21 @@
 //! A record is a row; writing one replaces the row of the same key.
 
 mod changes;
+mod ledger;
+mod lookup;
 mod queries;
 mod records;
 
-pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
-pub use queries::InvoicePage;
+pub use changes::{MarkClaimed, NeverExpires, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
+pub use ledger::{DayTotal, MESSAGE_RECORD, PaymentPage, PaymentRecord, TimeSpan};
+pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
+pub use queries::{InvoicePage, Settlement};
 pub use records::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, SetRecord,
     ShardRecord,
 };
 
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod tests;

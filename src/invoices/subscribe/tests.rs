@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::invoices::NewInvoice;
 use crate::invoices::test_room::*;
+use crate::storage::invoices::PutSet;
 
 #[tokio::test]
 async fn each_event_comes_once_in_order_and_after_its_commit() {
@@ -73,8 +74,44 @@ async fn an_index_that_was_not_reached_yet_misses_nothing() {
     room.arrive_all(&payment(1, &[100]));
     room.store.flush();
     for index in [1, i64::MAX as u64, u64::MAX] {
-        let events = room.subscribe(index, index);
-        assert!(events.missed.is_empty(), "{index}");
+        let mut events = room.subscribe(index, index);
+        let missed = events.missed.next(events.told).await.unwrap();
+        assert!(missed.is_none(), "{index}");
+    }
+}
+
+/// More than are read at a time, and more than wait in memory for one who does not listen.
+#[tokio::test]
+async fn a_slow_subscriber_misses_nothing() {
+    let room = Room::new();
+    let first = payment(1, &[100]);
+    room.arrive_all(&first);
+    room.store.flush();
+    let (mut from_now, mut resumed) = (room.subscribe(0, 0), room.subscribe(1, 1));
+    let add = |index| {
+        let mut set = room.store.set(&[1; 32]).unwrap().unwrap();
+        set.set_id[..8].copy_from_slice(&u64::to_be_bytes(index));
+        set.settle_index = Some(index);
+        let ticket = room.store.submit(PutSet(set.clone()));
+        let record = room.store.invoice(1).unwrap().unwrap();
+        let view = InvoiceView {
+            record,
+            htlcs: Vec::new(),
+            sets: vec![set],
+        };
+        room.registry.announce(ticket, InvoiceEvent::Settled(view));
+    };
+    let last = BACKLOG as u64 + 100;
+    (2..=last).for_each(add);
+    room.store.flush();
+    let (from_late, mut late) = (last / 2, room.subscribe(1, last / 2));
+    // Only now do events reach those who listen.
+    for index in 2..=last {
+        assert_eq!(next(&mut from_now).await, ("settled", index));
+        assert_eq!(next(&mut resumed).await, ("settled", index));
+    }
+    for index in from_late + 1..=last {
+        assert_eq!(next(&mut late).await, ("settled", index));
     }
 }
 

@@ -4,10 +4,9 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::records::{
-    HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, SetRecord, htlc_record, invoice_record,
-    set_record,
+    HtlcRecord, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
 };
-use crate::storage::sql::{bound, signed, unsigned};
+use crate::storage::sql::{bound, optional_array, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
 /// Which invoices to list, and in what order.
@@ -23,6 +22,15 @@ pub struct InvoicePage {
     pub created_from: u64,
     /// Seconds since 1970, inclusive; 0: no bound.
     pub created_to: u64,
+}
+
+/// What a settle index stands for: an invoice that was paid, or one set of an AMP invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settlement {
+    pub settle_index: u64,
+    pub add_index: u64,
+    /// `None`: the whole invoice.
+    pub set_id: Option<[u8; 32]>,
 }
 
 impl Store {
@@ -90,10 +98,8 @@ impl Store {
     /// # Errors
     /// What SQLite says.
     pub fn unresolved_htlcs(&self) -> Result<Vec<HtlcRecord>, StorageError> {
-        self.htlcs(
-            "WHERE state = ?1 OR (state = ?2 AND claimed = 0) ORDER BY accepted_at",
-            [HtlcState::Accepted.number(), HtlcState::Settled.number()],
-        )
+        // Word by word the condition of the index `htlcs_unresolved`.
+        self.htlcs("WHERE claimed = 0 AND state < 2 ORDER BY accepted_at", [])
     }
 
     /// An HTLC that was seen before.
@@ -135,20 +141,27 @@ impl Store {
             (0, true) => i64::MAX,
             (offset, _) => bound(offset),
         };
+        let (after, order) = if page.reversed {
+            ("<", "DESC")
+        } else {
+            (">", "ASC")
+        };
+        // Open or accepted; word by word the condition of the index `invoices_pending`.
+        let pending = if page.pending_only {
+            "AND state IN (0, 3)"
+        } else {
+            ""
+        };
         let query = format!(
-            "SELECT * FROM invoices WHERE add_index {} ?1 AND (?2 = 0 OR state = ?3)
-             AND created_at >= ?4 AND (?5 = 0 OR created_at <= ?5)
-             ORDER BY add_index {} LIMIT ?6",
-            if page.reversed { "<" } else { ">" },
-            if page.reversed { "DESC" } else { "ASC" },
+            "SELECT * FROM invoices WHERE add_index {after} ?1 {pending}
+             AND created_at >= ?2 AND (?3 = 0 OR created_at <= ?3)
+             ORDER BY add_index {order} LIMIT ?4",
         );
         let mut found: Vec<InvoiceRecord> = self.query(|db| {
             db.prepare_cached(&query)?
                 .query_map(
                     params![
                         offset,
-                        page.pending_only,
-                        InvoiceState::Open.number(),
                         bound(page.created_from),
                         bound(page.created_to),
                         bound(page.limit),
@@ -163,31 +176,33 @@ impl Store {
         Ok(found)
     }
 
-    /// Invoices that settled as a whole after this settle index.
+    /// At most `limit` settlements of invoices and of AMP sets after the settle index `after` and
+    /// up to `until`, in order.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn invoices_settled_after(&self, index: u64) -> Result<Vec<InvoiceRecord>, StorageError> {
+    pub fn settlements(
+        &self,
+        after: u64,
+        until: u64,
+        limit: u64,
+    ) -> Result<Vec<Settlement>, StorageError> {
+        let query = "SELECT settle_index, add_index, NULL AS set_id FROM invoices
+             WHERE settle_index > ?1 AND settle_index <= ?2
+             UNION ALL
+             SELECT settle_index, add_index, set_id FROM amp_sets
+             WHERE settle_index > ?1 AND settle_index <= ?2
+             ORDER BY settle_index LIMIT ?3";
         self.query(|db| {
-            db.prepare_cached(
-                "SELECT * FROM invoices WHERE settle_index > ?1 ORDER BY settle_index",
-            )?
-            .query_map([bound(index)], invoice_record)?
-            .collect()
-        })
-    }
-
-    /// AMP sets that settled after this settle index.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn sets_settled_after(&self, index: u64) -> Result<Vec<SetRecord>, StorageError> {
-        self.query(|db| {
-            db.prepare_cached(
-                "SELECT * FROM amp_sets WHERE settle_index > ?1 ORDER BY settle_index",
-            )?
-            .query_map([bound(index)], set_record)?
-            .collect()
+            db.prepare_cached(query)?
+                .query_map(params![bound(after), bound(until), bound(limit)], |row| {
+                    Ok(Settlement {
+                        settle_index: unsigned(row.get("settle_index")?),
+                        add_index: unsigned(row.get("add_index")?),
+                        set_id: optional_array(row, "set_id")?,
+                    })
+                })?
+                .collect()
         })
     }
 

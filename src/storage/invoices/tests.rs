@@ -3,21 +3,21 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::storage::Store;
+use crate::storage::{Change, Store};
 
-fn store() -> (tempfile::TempDir, Store) {
+pub(super) fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     (dir, store)
 }
 
-fn key(n: u64) -> [u8; 32] {
+pub(super) fn key(n: u64) -> [u8; 32] {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&n.to_be_bytes());
     key
 }
 
-fn invoice(add_index: u64) -> InvoiceRecord {
+pub(super) fn invoice(add_index: u64) -> InvoiceRecord {
     InvoiceRecord {
         add_index,
         kind: InvoiceKind::SpontaneousAmp,
@@ -35,7 +35,7 @@ fn invoice(add_index: u64) -> InvoiceRecord {
     }
 }
 
-fn set(n: u64, state: HtlcState) -> SetRecord {
+pub(super) fn set(n: u64, state: HtlcState) -> SetRecord {
     let settled = state == HtlcState::Settled;
     SetRecord {
         set_id: key(n),
@@ -47,7 +47,7 @@ fn set(n: u64, state: HtlcState) -> SetRecord {
     }
 }
 
-fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
+pub(super) fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
     HtlcRecord {
         channel_id: [1; 32],
         htlc_id: n,
@@ -66,6 +66,35 @@ fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
         custom_records: BTreeMap::from([(u64::MAX, vec![0, 255]), (65_536, vec![])]),
         shard: None,
         preimage: None,
+    }
+}
+
+/// An invoice that was paid by one set of one HTLC, as the registry would write it.
+pub(super) fn one_of_each() -> Vec<Box<dyn Change>> {
+    vec![
+        Box::new(PutInvoice(invoice(1))),
+        Box::new(PutSet(set(1, HtlcState::Settled))),
+        Box::new(PutHtlc(shard(1, 1))),
+        Box::new(MarkClaimed {
+            payment_hash: key(1),
+        }),
+        Box::new(PutInvoiceState {
+            add_index: 1,
+            state: InvoiceState::Open,
+        }),
+    ]
+}
+
+/// A settled HTLC of the set with this number.
+pub(super) fn shard(n: u64, set: u64) -> HtlcRecord {
+    HtlcRecord {
+        shard: Some(ShardRecord {
+            set_id: key(set),
+            share: [1; 32],
+            child_index: 0,
+            ephemeral_key: [2; 33],
+        }),
+        ..htlc(n, HtlcState::Settled)
     }
 }
 
@@ -157,8 +186,9 @@ proptest! {
         let found = store.htlc(&record.channel_id, record.htlc_id).unwrap();
         prop_assert_eq!(found.as_ref(), Some(&record));
         prop_assert_eq!(store.htlcs_of_invoice(1).unwrap(), std::slice::from_ref(&record));
-        let of_htlc = store.invoice_of_htlc(&record.payment_hash).unwrap();
-        prop_assert_eq!(of_htlc, Some(invoice(1)));
+        let by_hash = InvoiceRef::Hash(record.payment_hash);
+        let found = store.find_invoice(&by_hash, HtlcSelection::All).unwrap();
+        prop_assert_eq!(found, Some((invoice(1), vec![record.clone()], vec![])));
         if let Some(shard) = &record.shard {
             let of_set = store.htlcs_of_set(&shard.set_id).unwrap();
             prop_assert_eq!(of_set, std::slice::from_ref(&record));
@@ -330,17 +360,21 @@ fn settlements_are_counted_over_invoices_and_sets() {
     store.submit(PutSet(set(3, HtlcState::Settled)));
     store.flush();
     assert_eq!(store.invoice_indices().unwrap(), (7, 3));
-    assert_eq!(store.invoices_settled_after(1).unwrap(), [settled]);
-    assert!(store.invoices_settled_after(2).unwrap().is_empty());
-    let after = |index| -> Vec<_> {
-        let sets = store.sets_settled_after(index).unwrap();
-        sets.iter().filter_map(|set| set.settle_index).collect()
+    let after = |index, limit| -> Vec<_> {
+        let found = store.settlements(index, u64::MAX, limit).unwrap();
+        found
+            .iter()
+            .map(|one| (one.settle_index, one.set_id))
+            .collect()
     };
-    assert_eq!(after(0), [1, 3]);
-    assert_eq!(after(1), [3]);
+    let (first, third) = ((1, Some(key(1))), (3, Some(key(3))));
+    assert_eq!(after(0, u64::MAX), [first, (2, None), third]);
+    assert_eq!(after(0, 2), [first, (2, None)]);
+    assert_eq!(after(2, 2), [third]);
+    assert_eq!(store.settlements(0, 2, 9).unwrap()[1].add_index, 7);
+    assert_eq!(store.settlements(0, 2, 9).unwrap().len(), 2);
     for index in [3, i64::MAX as u64, u64::MAX] {
-        assert!(after(index).is_empty());
-        assert!(store.invoices_settled_after(index).unwrap().is_empty());
+        assert!(after(index, u64::MAX).is_empty());
     }
 }
 

@@ -170,6 +170,8 @@ impl ChannelPort for Ldk {
         live.parts().map(incoming).collect()
     }
 
+    fn process_pending(&self) {}
+
     fn all_incoming(&self) -> Vec<HtlcKey> {
         let live = self.live.lock().unwrap();
         live.parts().map(|part| part.key).collect()

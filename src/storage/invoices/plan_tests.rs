@@ -1,0 +1,177 @@
+//! No query may grow slower with the number of invoices, sets or HTLCs that it does not ask for:
+//! each has to go by an index. SQLite's plans do not depend on what is in the tables, since we keep
+//! no statistics of them.
+
+use std::sync::Mutex;
+
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+use super::*;
+use crate::storage::{StorageError, Store};
+
+/// The statements that ran since the last look.
+static RAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn record(event: TraceEvent<'_>) {
+    if let TraceEvent::Profile(statement, _) = event {
+        RAN.lock().unwrap().push(statement.sql().into_owned());
+    }
+}
+
+/// The plan of each statement that `call` runs, one line per step.
+fn plans(store: &Store, call: impl FnOnce()) -> Vec<String> {
+    RAN.lock().unwrap().clear();
+    call();
+    let ran = std::mem::take(&mut *RAN.lock().unwrap());
+    assert!(!ran.is_empty());
+    let plans = store.read(|db| {
+        ran.iter()
+            .map(|sql| plan(db, sql))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let plans = plans.unwrap();
+    RAN.lock().unwrap().clear();
+    plans.into_iter().flatten().collect()
+}
+
+fn plan(db: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    for parameter in 1..=statement.parameter_count() {
+        statement.raw_bind_parameter(parameter, 1)?;
+    }
+    let steps = statement
+        .raw_query()
+        .mapped(|row| row.get::<_, String>("detail"));
+    steps
+        .map(|step| Ok(format!("{} -- {sql}", step?)))
+        .collect()
+}
+
+/// Reads a whole table or a whole index.
+fn scans(step: &str) -> bool {
+    step.starts_with("SCAN") && !step.starts_with("SCAN CONSTANT ROW")
+}
+
+fn sorts(step: &str) -> bool {
+    step.starts_with("USE TEMP B-TREE")
+}
+
+type Query = fn(&Store) -> Result<(), StorageError>;
+
+/// Those whose answer is bounded, or that stop at their limit: they must not even sort.
+const PAGED: [Query; 17] = [
+    |store| store.invoice(1).map(drop),
+    |store| store.invoice_by_hash(&[1; 32]).map(drop),
+    |store| store.invoice_by_addr(&[1; 32]).map(drop),
+    |store| store.invoice_of_htlc(&[1; 32]).map(drop),
+    |store| store.set(&[1; 32]).map(drop),
+    |store| store.htlc(&[1; 32], 1).map(drop),
+    |store| store.invoice_indices().map(drop),
+    |store| store.settlements(1, 2, 3).map(drop),
+    |store| store.invoice_by(&InvoiceRef::Hash([1; 32])).map(drop),
+    |store| store.invoice_by(&InvoiceRef::Addr([1; 32])).map(drop),
+    |store| store.invoice_by(&InvoiceRef::SetId([1; 32])).map(drop),
+    |store| store.invoices(&page(false, false)).map(drop),
+    |store| store.invoices(&page(true, false)).map(drop),
+    |store| store.invoices(&page(false, true)).map(drop),
+    |store| store.invoices(&page(true, true)).map(drop),
+    |store| {
+        store
+            .payments_of_invoice(1, &PaymentPage::default())
+            .map(drop)
+    },
+    |store| {
+        let last = PaymentPage {
+            reversed: true,
+            ..Default::default()
+        };
+        store.payments_of_invoice(1, &last).map(drop)
+    },
+];
+
+/// Those that are asked for all that they find.
+const WHOLE: [Query; 5] = [
+    |store| store.sets_of_invoice(1).map(drop),
+    |store| store.htlcs_of_invoice(1).map(drop),
+    |store| store.htlcs_of_set(&[1; 32]).map(drop),
+    |store| store.unresolved_htlcs().map(drop),
+    |store| {
+        store
+            .day_totals_of_invoice(1, TimeSpan::default())
+            .map(drop)
+    },
+];
+
+fn page(reversed: bool, pending_only: bool) -> InvoicePage {
+    InvoicePage {
+        limit: 10,
+        reversed,
+        pending_only,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn every_query_goes_by_an_index() {
+    let (_dir, store) = tests::store();
+    // An invoice with a set and an HTLC, so that nested queries run, too.
+    store.submit(tests::one_of_each());
+    store.flush();
+    // The store has one reader, since one query ends before the next one begins.
+    let profile = TraceEventCodes::SQLITE_TRACE_PROFILE;
+    store
+        .read(|db| Ok(db.trace_v2(profile, Some(record))))
+        .unwrap();
+
+    for query in PAGED {
+        for step in plans(&store, || query(&store).unwrap()) {
+            assert!(!scans(&step) && !sorts(&step), "{step}");
+        }
+    }
+    for query in WHOLE {
+        for step in plans(&store, || query(&store).unwrap()) {
+            assert!(!scans(&step), "{step}");
+        }
+    }
+    for change in tests::one_of_each() {
+        let write = || store.read(|db| change.apply(db)).unwrap();
+        for step in plans(&store, write) {
+            assert!(!scans(&step) && !sorts(&step), "{step}");
+        }
+    }
+}
+
+/// The sums and the filters of the ledger never touch the sets themselves; the claims that a start
+/// has to repeat are found among a million without reading the rest.
+#[test]
+fn indexes_hold_what_is_asked() {
+    let (_dir, store) = tests::store();
+    let steps = |sql: &str| store.read(|db| plan(db, sql)).unwrap().join("\n");
+    let totals = "SELECT SUM(amt_paid_msat) FROM amp_sets WHERE add_index = 1 AND settle_index > 0
+         AND settled_at > 5";
+    assert!(
+        steps(totals).contains("COVERING INDEX amp_sets_of_invoice"),
+        "{}",
+        steps(totals)
+    );
+    let unresolved = "SELECT * FROM htlcs WHERE claimed = 0 AND state < 2 ORDER BY accepted_at";
+    assert!(
+        steps(unresolved).contains("INDEX htlcs_unresolved"),
+        "{}",
+        steps(unresolved)
+    );
+    let expiring = "SELECT * FROM invoices WHERE state = 0 AND expires_at <= 5 ORDER BY expires_at";
+    assert!(
+        steps(expiring).contains("INDEX invoices_expiring"),
+        "{}",
+        steps(expiring)
+    );
+    let pending = "SELECT * FROM invoices WHERE state IN (0, 3) AND add_index > 1
+         ORDER BY add_index LIMIT 10";
+    assert!(
+        steps(pending).contains("INDEX invoices_pending"),
+        "{}",
+        steps(pending)
+    );
+}
