@@ -20,6 +20,12 @@ pub enum InvoiceError {
          settle it"
     )]
     ClaimDeadline { deadline: u32, height: u32 },
+    #[error("invoice not canceled")]
+    NotCanceled,
+    #[error("the invoice was paid; payments that were received are not deleted")]
+    WasPaid,
+    #[error("only a static AMP invoice can be switched off and on; cancel this one instead")]
+    NotStatic,
     #[error("memo too large: {0} bytes (maxsize=1024)")]
     MemoTooLong(usize),
     #[error("payment request too large: {0} bytes; shorten the memo or give fewer route hints")]

@@ -11,9 +11,11 @@
 
 mod accept_amp;
 mod accept_bolt11;
+mod cancel;
 mod create;
 pub mod decode;
 mod error;
+mod expiry;
 mod find;
 mod give_back;
 mod hold;
@@ -23,7 +25,6 @@ mod lookup;
 mod missed;
 mod once;
 mod open_sets;
-mod pending_calls;
 mod port;
 mod registry;
 mod restore;
@@ -39,8 +40,8 @@ pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
-pub use subscribe_one::SingleSubscription;
+pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe_one::{SingleSubscription, TooSlow};
 pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};

@@ -61,9 +61,12 @@ impl From<InvoiceError> for Status {
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
             | InvoiceError::StillOpen
+            | InvoiceError::ClaimDeadline { .. }
             | InvoiceError::AlreadySettled
             | InvoiceError::AlreadyCanceled
-            | InvoiceError::ClaimDeadline { .. }
+            | InvoiceError::NotCanceled
+            | InvoiceError::WasPaid
+            | InvoiceError::NotStatic
             | InvoiceError::MemoTooLong(_)
             | InvoiceError::RequestTooLong(_)
             | InvoiceError::AmountTooLarge(_)
