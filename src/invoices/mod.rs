@@ -25,6 +25,7 @@ mod lookup;
 mod missed;
 mod once;
 mod open_sets;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
