@@ -17,12 +17,10 @@ mod error;
 mod expiry;
 mod find;
 mod give_back;
-mod invoice_ref;
 mod ledger;
 mod lookup;
 mod missed;
 mod open_sets;
-mod pending_calls;
 mod port;
 mod registry;
 mod restore;
@@ -34,11 +32,10 @@ mod view;
 
 pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
-pub use invoice_ref::InvoiceRef;
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
-pub use subscribe_one::SingleSubscription;
+pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe_one::{SingleSubscription, TooSlow};
 pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};

@@ -19,7 +19,7 @@ use crate::abort::{self, Point};
 use crate::amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
-    InvoiceKind, InvoicePage, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
+    InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
 };
 use crate::storage::{Health, StorageError, Store, Ticket};
 
@@ -162,18 +162,6 @@ impl Registry {
         }
     }
 
-    /// A page of invoices, oldest first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn list(&self, page: &InvoicePage) -> Result<Vec<InvoiceView>, StorageError> {
-        self.store
-            .invoices(page)?
-            .into_iter()
-            .map(|record| self.view(record))
-            .collect()
-    }
-
     /// Events from now on, after those that were missed since the given indices (0: none).
     ///
     /// # Errors
@@ -186,16 +174,6 @@ impl Registry {
         // First the live ones, so that nothing falls between; what comes twice is left out there.
         let live = self.announcer.subscribe();
         Subscription::new(self.store.clone(), live, add_index, settle_index)
-    }
-
-    fn view(&self, record: InvoiceRecord) -> Result<InvoiceView, StorageError> {
-        let htlcs = self.store.htlcs_of_invoice(record.add_index)?;
-        let sets = self.store.sets_of_invoice(record.add_index)?;
-        Ok(InvoiceView {
-            record,
-            htlcs,
-            sets,
-        })
     }
 
     /// `Event::PaymentClaimed`: LDK has done what was decided.

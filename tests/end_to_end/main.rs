@@ -1,6 +1,7 @@
 //! Real nodes on a real chain: ampd processes, bitcoind on regtest, money that moves.
 
 mod amp;
+mod amp_invoice;
 mod ampcli;
 mod bolt11;
 mod chain;
@@ -10,6 +11,7 @@ mod crash_close;
 mod crash_late;
 mod full_disk;
 mod history;
+mod invoices;
 mod one_node;
 
 use std::time::Duration;

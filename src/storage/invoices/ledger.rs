@@ -4,8 +4,7 @@
 
 use rusqlite::{Connection, Statement, params};
 
-use super::InvoiceRef;
-use super::records::{HtlcState, InvoiceRecord};
+use super::records::HtlcState;
 use crate::storage::sql::{array, bound, parse, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
@@ -73,24 +72,6 @@ pub struct DayTotal {
 }
 
 impl Store {
-    /// The invoice alone, without what paid it.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn invoice_by(&self, by: &InvoiceRef) -> Result<Option<InvoiceRecord>, StorageError> {
-        match by {
-            InvoiceRef::Hash(hash) => match self.invoice_by_hash(hash)? {
-                Some(invoice) => Ok(Some(invoice)),
-                None => self.invoice_of_htlc(hash),
-            },
-            InvoiceRef::Addr(addr) => self.invoice_by_addr(addr),
-            InvoiceRef::SetId(set_id) => match self.set(set_id)? {
-                Some(set) => self.invoice(set.add_index),
-                None => Ok(None),
-            },
-        }
-    }
-
     /// A page of the payments to this invoice, oldest first.
     ///
     /// # Errors

@@ -47,18 +47,6 @@ impl Store {
         self.one_invoice("SELECT * FROM invoices WHERE payment_addr = ?1", addr)
     }
 
-    /// The invoice that a payment hash belongs to, be it its own or that of one of its HTLCs.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn invoice_of_htlc(&self, hash: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
-        self.one_invoice(
-            "SELECT invoices.* FROM invoices JOIN htlcs USING (add_index)
-             WHERE htlcs.payment_hash = ?1 LIMIT 1",
-            hash,
-        )
-    }
-
     /// # Errors
     /// What SQLite says.
     pub fn set(&self, set_id: &[u8; 32]) -> Result<Option<SetRecord>, StorageError> {
