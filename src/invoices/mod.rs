@@ -21,6 +21,7 @@ mod ledger;
 mod lookup;
 mod missed;
 mod open_sets;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
