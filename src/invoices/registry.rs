@@ -191,6 +191,13 @@ impl Registry {
         &self.announcer.followers
     }
 
+    /// Does something to the channels while no decision is carried out. Blocks belong here: they make
+    /// LDK give HTLCs back, and none may come between the decision on a set and its last claim.
+    pub fn between_decisions(&self, change: impl FnOnce()) {
+        let _ledger = self.ledger();
+        change();
+    }
+
     /// Tells subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
         if let InvoiceEvent::Added(view) = &event {

@@ -118,6 +118,7 @@ impl House {
             manager: core.manager.clone(),
             monitors: core.monitors.clone(),
             sweeper: core.sweeper.clone(),
+            invoices: invoices.clone(),
         });
         Ok(Self {
             gossip,
