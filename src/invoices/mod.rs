@@ -25,7 +25,6 @@ mod lookup;
 mod missed;
 mod once;
 mod open_sets;
-mod pending_calls;
 mod port;
 mod registry;
 mod restore;
