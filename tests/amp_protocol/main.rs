@@ -35,7 +35,9 @@
 
 mod gateway;
 mod hashes;
+mod hold;
 mod invoice_rules;
+mod keysend;
 mod limits;
 mod network;
 mod receiver;

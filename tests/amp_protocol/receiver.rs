@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ampd::amp::SetId;
 use ampd::invoices::{
-    ChannelPort, Claimable, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
-    SingleSubscription,
+    ChannelPort, Claimable, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
+    Registry, SingleSubscription,
 };
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerPort;
@@ -18,7 +18,7 @@ use lightning::events::{
     Event, EventsProvider, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent,
 };
 use lightning::ln::channelmanager::RecipientOnionFields;
-use lightning::types::payment::PaymentHash;
+use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -105,12 +105,18 @@ impl Receiver {
                 claim_deadline,
                 ..
             } => {
-                let purpose = matches!(purpose, PaymentPurpose::Bolt11InvoicePayment { .. });
-                assert!(
-                    purpose,
-                    "the gateway and ordinary payers give it this purpose"
+                let keysend = match purpose {
+                    PaymentPurpose::Bolt11InvoicePayment { .. } => None,
+                    PaymentPurpose::SpontaneousPayment(preimage) => Some(preimage),
+                    other => panic!("nobody here pays to an offer: {other:?}"),
+                };
+                self.claimable(
+                    payment_hash,
+                    onion_fields,
+                    amount_msat,
+                    claim_deadline,
+                    keysend,
                 );
-                self.claimable(payment_hash, onion_fields, amount_msat, claim_deadline);
             }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.registry.payment_claimed(&payment_hash);
@@ -131,6 +137,7 @@ impl Receiver {
         onion: Option<RecipientOnionFields>,
         amount_msat: u64,
         claim_deadline: Option<u32>,
+        keysend: Option<PaymentPreimage>,
     ) {
         let onion = onion.unwrap();
         let tlvs = onion.custom_tlvs();
@@ -145,10 +152,27 @@ impl Receiver {
             claim_deadline,
             custom_records: records.into_iter().collect(),
         };
-        match envelope {
-            Some(envelope) => self.registry.accept_amp(claimable, envelope),
-            None => self.registry.accept_bolt11(claimable),
+        let secret = onion.payment_secret;
+        match (envelope, keysend) {
+            (Some(envelope), None) => self.registry.accept_amp(claimable, envelope),
+            (None, None) => self.registry.accept_bolt11(claimable),
+            (None, Some(preimage)) => self.registry.accept_keysend(claimable, preimage, secret),
+            (Some(_), Some(_)) => panic!("the gateway never lets AMP be a keysend"),
         }
+    }
+
+    pub fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
+        let settled = self.registry.settle_hold(preimage.0);
+        self.runtime.block_on(settled)
+    }
+
+    pub fn cancel(&self, by: &InvoiceRef) {
+        self.runtime.block_on(self.registry.cancel(by)).unwrap();
+    }
+
+    /// The HTLCs that pay the invoice with this add index.
+    pub fn htlcs_of_invoice(&self, add_index: u64) -> Vec<HtlcRecord> {
+        self.store().htlcs_of_invoice(add_index).unwrap()
     }
 
     /// A static invoice.
