@@ -52,7 +52,7 @@ impl Receiver {
     pub fn new(network: &Network, node: usize, limits: Limits) -> Self {
         let manager = network.nodes[node].node;
         let gateway = network.gateways[node].clone();
-        let port: Arc<dyn ChannelPort> = Arc::new(ManagerPort { manager, gateway });
+        let port: Arc<dyn ChannelPort> = Arc::new(ManagerPort::new(manager, gateway));
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let directory = TempDir::new().unwrap();
         let (store, registry) = open(&directory, &port, &runtime, limits);

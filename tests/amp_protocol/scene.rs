@@ -15,6 +15,7 @@ const OTHER_PAYER: usize = 2;
 
 pub const LIMITS: Limits = Limits {
     accept_amp: true,
+    accept_keysend: true,
     set: SetLimits {
         max_htlcs: 128,
         hold_seconds: 120,

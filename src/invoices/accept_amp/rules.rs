@@ -19,7 +19,7 @@ use crate::storage::invoices::{
 
 /// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare);
 /// also what lnd shows as the delta of a spontaneous payment.
-pub(super) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
+pub(in crate::invoices) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
 
 /// A shard with the invoice that it pays.
 pub(super) struct Shard {
