@@ -21,6 +21,7 @@ use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use crate::network::{Network, TestManager, envelope_key};
 
@@ -188,12 +189,33 @@ impl Receiver {
         self.runtime.block_on(self.registry.add(new)).unwrap()
     }
 
+    pub fn cancel(&self, by: &InvoiceRef) {
+        self.runtime.block_on(self.registry.cancel(by)).unwrap();
+    }
+
+    pub fn set_enabled(&self, by: &InvoiceRef, enabled: bool) {
+        let done = self.registry.set_enabled(by, enabled);
+        self.runtime.block_on(done).unwrap();
+    }
+
     pub fn follow(&self, by: &InvoiceRef) -> SingleSubscription {
         self.registry.subscribe_one(by).unwrap()
     }
 
     pub fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
         self.runtime.block_on(changes.next()).unwrap().unwrap()
+    }
+
+    /// The registry's timers run, by the real clock, until the books are so.
+    pub fn run_timers_until(&self, condition: impl Fn(&Self) -> bool) {
+        let stop = CancellationToken::new();
+        let (registry, ended) = (self.registry.clone(), stop.clone());
+        let timers = self
+            .runtime
+            .spawn(async move { registry.run_timers(ended).await });
+        while !condition(self) {}
+        stop.cancel();
+        self.runtime.block_on(timers).unwrap();
     }
 
     /// The store, with all that was queued so far on disk.
