@@ -167,10 +167,6 @@ impl Receiver {
         self.runtime.block_on(settled)
     }
 
-    pub fn cancel(&self, by: &InvoiceRef) {
-        self.runtime.block_on(self.registry.cancel(by)).unwrap();
-    }
-
     /// The HTLCs that pay the invoice with this add index.
     pub fn htlcs_of_invoice(&self, add_index: u64) -> Vec<HtlcRecord> {
         self.store().htlcs_of_invoice(add_index).unwrap()
