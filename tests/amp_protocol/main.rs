@@ -21,6 +21,21 @@
 //! | 16, 18 | hold what is incomplete, settle what is complete | `sets::half_a_set_is_held_and_the_other_half_settles_both` |
 //! | 17 | shares that do not give the hashes | `sets::a_wrong_share_fails_its_set_and_the_invoice_stays_payable` |
 //!
+//! Also tried on a running lnd, by hand:
+//!
+//! | case | tests |
+//! |---|---|
+//! | one shard that is the root, any child index, forty shards, twenty interleaved sets, two payers | `sets` |
+//! | a total above the invoice, shards above the total | `sets::more_than_was_asked_for_or_announced_settles` |
+//! | an expiry 1,500 blocks away | `invoice_rules::too_early_an_expiry_is_refused` |
+//! | the same address again, for less or more | `spontaneous::an_address_that_was_paid_takes_the_same_or_more_but_not_less` |
+//! | custom records, a keysend record beside AMP | `spontaneous::custom_records_are_kept_and_a_keysend_record_is_one_of_them` |
+//! | after the timeout the same set id with new children | `timeouts::an_incomplete_set_times_out_and_its_payer_completes_it_with_new_children` |
+//! | canceled with half a set held | `closing::canceling_an_invoice_gives_back_what_is_held_and_takes_nothing_more` |
+//! | stopped with half a set held | `replays::half_a_set_outlives_a_restart_and_is_completed_after_it` |
+//! | one wrong share, alone and beside another set; one more shard for a settled set | `sets` |
+//! | two shards with one hash | `hashes::a_second_shard_with_the_hash_of_a_held_one_is_refused_alone` |
+//!
 //! On the pure set (`src/amp/set/tests.rs`), where a network adds nothing:
 //! `a_wrong_child_index_or_hash_fails_the_whole_set`, `a_replay_gets_the_answer_it_got_before` (also
 //! close to the expiry, where lnd refuses it),

@@ -166,7 +166,9 @@ impl Scene {
         }
     }
 
+    /// So many blocks come, once all that is on its way has arrived.
     pub fn mine(&self, blocks: u32) {
+        self.run();
         self.network.mine(blocks);
         self.run();
     }
