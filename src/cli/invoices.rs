@@ -38,7 +38,7 @@ pub struct AddInvoice {
     fallback_addr: String,
     /// Seconds until the invoice expires, a year at most [default: a day, AMP 30 days]; with --amp
     /// also: never
-    #[arg(long, value_parser = expiry)]
+    #[arg(long, value_name = "SECONDS|never", value_parser = expiry)]
     expiry: Option<i64>,
     /// Blocks for the last hop
     #[arg(long, default_value_t = 0)]

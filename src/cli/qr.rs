@@ -63,7 +63,8 @@ impl Qr {
 #[derive(Clone, Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct QrFlags {
-    /// Draw the invoice's QR code in the terminal, on stderr: stdout has only the JSON
+    /// Draw the invoice's QR code in the terminal (about 70 columns), on stderr: stdout has only the
+    /// JSON
     #[arg(long)]
     qr: bool,
     /// Write the invoice's QR code to this file: x.svg or x.png
