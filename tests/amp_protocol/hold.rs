@@ -128,7 +128,7 @@ fn two_blocks_before_the_claim_deadline_it_can_still_be_settled() {
     let attempts = scene.send_all(&[first.expiring_in(90), second.expiring_in(140)]);
     scene.mine(90 - FAIL_BACK - 2);
     scene.receiver.settle_hold(PREIMAGE).unwrap();
-    scene.mine(10);
+    scene.run();
     assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 2]);
     assert_eq!(books(&scene), settled());
 }
