@@ -1,6 +1,7 @@
 //! A registry on a node of the network: it hears of events as a running ampd does.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ampd::amp::SetId;
@@ -18,7 +19,6 @@ use lightning::events::{
     Event, EventsProvider, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent,
 };
 use lightning::ln::channelmanager::RecipientOnionFields;
-use lightning::types::payment::PaymentHash;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -103,6 +103,7 @@ impl Receiver {
                 amount_msat,
                 purpose,
                 claim_deadline,
+                receiving_channel_ids,
                 ..
             } => {
                 let purpose = matches!(purpose, PaymentPurpose::Bolt11InvoicePayment { .. });
@@ -110,7 +111,15 @@ impl Receiver {
                     purpose,
                     "the gateway and ordinary payers give it this purpose"
                 );
-                self.claimable(payment_hash, onion_fields, amount_msat, claim_deadline);
+                let channels = receiving_channel_ids.into_iter();
+                let claimable = Claimable {
+                    payment_hash,
+                    amount_msat,
+                    claim_deadline,
+                    channels: channels.map(|(channel, _)| channel).collect(),
+                    custom_records: BTreeMap::new(),
+                };
+                self.claimable(claimable, onion_fields);
             }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.registry.payment_claimed(&payment_hash);
@@ -125,26 +134,15 @@ impl Receiver {
         }
     }
 
-    fn claimable(
-        &self,
-        payment_hash: PaymentHash,
-        onion: Option<RecipientOnionFields>,
-        amount_msat: u64,
-        claim_deadline: Option<u32>,
-    ) {
+    fn claimable(&self, mut claimable: Claimable, onion: Option<RecipientOnionFields>) {
         let onion = onion.unwrap();
         let tlvs = onion.custom_tlvs();
-        let envelope = Envelope::open(&self.envelope_key, &payment_hash, tlvs);
+        let envelope = Envelope::open(&self.envelope_key, &claimable.payment_hash, tlvs);
         let records = match &envelope {
             Some(envelope) => envelope.custom_records(tlvs),
             None => tlvs.clone(),
         };
-        let claimable = Claimable {
-            payment_hash,
-            amount_msat,
-            claim_deadline,
-            custom_records: records.into_iter().collect(),
-        };
+        claimable.custom_records = records.into_iter().collect();
         match envelope {
             Some(envelope) => self.registry.accept_amp(claimable, envelope),
             None => self.registry.accept_bolt11(claimable),
