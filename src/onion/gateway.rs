@@ -309,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn keysend_is_announced_by_who_takes_it() {
+        let announced = |gateway: LoneGateway| gateway.provided_node_features();
+        assert!(!announced(gateway()).supports_keysend());
+        let features = announced(gateway().announcing_keysend(true));
+        assert!(features.supports_keysend() && !features.requires_keysend());
+    }
+
+    #[test]
     fn a_marked_failure_is_replaced_until_its_peer_acknowledged_it() {
         let gateway = gateway();
         assert!(!is_replaced(&gateway));

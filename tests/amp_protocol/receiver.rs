@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ampd::amp::SetId;
 use ampd::invoices::{
-    ChannelPort, Claimable, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
-    SingleSubscription,
+    ChannelPort, Claimable, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
+    Registry, SingleSubscription,
 };
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerPort;
@@ -19,8 +19,10 @@ use lightning::events::{
     Event, EventsProvider, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent,
 };
 use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::types::payment::PaymentPreimage;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use crate::network::{Network, TestManager, envelope_key};
 
@@ -106,11 +108,11 @@ impl Receiver {
                 receiving_channel_ids,
                 ..
             } => {
-                let purpose = matches!(purpose, PaymentPurpose::Bolt11InvoicePayment { .. });
-                assert!(
-                    purpose,
-                    "the gateway and ordinary payers give it this purpose"
-                );
+                let keysend = match purpose {
+                    PaymentPurpose::Bolt11InvoicePayment { .. } => None,
+                    PaymentPurpose::SpontaneousPayment(preimage) => Some(preimage),
+                    other => panic!("nobody here pays to an offer: {other:?}"),
+                };
                 let channels = receiving_channel_ids.into_iter();
                 let claimable = Claimable {
                     payment_hash,
@@ -119,7 +121,7 @@ impl Receiver {
                     channels: channels.map(|(channel, _)| channel).collect(),
                     custom_records: BTreeMap::new(),
                 };
-                self.claimable(claimable, onion_fields);
+                self.claimable(claimable, onion_fields, keysend);
             }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.registry.payment_claimed(&payment_hash);
@@ -134,7 +136,12 @@ impl Receiver {
         }
     }
 
-    fn claimable(&self, mut claimable: Claimable, onion: Option<RecipientOnionFields>) {
+    fn claimable(
+        &self,
+        mut claimable: Claimable,
+        onion: Option<RecipientOnionFields>,
+        keysend: Option<PaymentPreimage>,
+    ) {
         let onion = onion.unwrap();
         let tlvs = onion.custom_tlvs();
         let envelope = Envelope::open(&self.envelope_key, &claimable.payment_hash, tlvs);
@@ -143,10 +150,23 @@ impl Receiver {
             None => tlvs.clone(),
         };
         claimable.custom_records = records.into_iter().collect();
-        match envelope {
-            Some(envelope) => self.registry.accept_amp(claimable, envelope),
-            None => self.registry.accept_bolt11(claimable),
+        let secret = onion.payment_secret;
+        match (envelope, keysend) {
+            (Some(envelope), None) => self.registry.accept_amp(claimable, envelope),
+            (None, None) => self.registry.accept_bolt11(claimable),
+            (None, Some(preimage)) => self.registry.accept_keysend(claimable, preimage, secret),
+            (Some(_), Some(_)) => panic!("the gateway never lets AMP be a keysend"),
         }
+    }
+
+    pub fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
+        let settled = self.registry.settle_hold(preimage.0);
+        self.runtime.block_on(settled)
+    }
+
+    /// The HTLCs that pay the invoice with this add index.
+    pub fn htlcs_of_invoice(&self, add_index: u64) -> Vec<HtlcRecord> {
+        self.store().htlcs_of_invoice(add_index).unwrap()
     }
 
     /// A static invoice.
@@ -162,12 +182,33 @@ impl Receiver {
         self.runtime.block_on(self.registry.add(new)).unwrap()
     }
 
+    pub fn cancel(&self, by: &InvoiceRef) {
+        self.runtime.block_on(self.registry.cancel(by)).unwrap();
+    }
+
+    pub fn set_enabled(&self, by: &InvoiceRef, enabled: bool) {
+        let done = self.registry.set_enabled(by, enabled);
+        self.runtime.block_on(done).unwrap();
+    }
+
     pub fn follow(&self, by: &InvoiceRef) -> SingleSubscription {
         self.registry.subscribe_one(by).unwrap()
     }
 
     pub fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
         self.runtime.block_on(changes.next()).unwrap().unwrap()
+    }
+
+    /// The registry's timers run, by the real clock, until the books are so.
+    pub fn run_timers_until(&self, condition: impl Fn(&Self) -> bool) {
+        let stop = CancellationToken::new();
+        let (registry, ended) = (self.registry.clone(), stop.clone());
+        let timers = self
+            .runtime
+            .spawn(async move { registry.run_timers(ended).await });
+        while !condition(self) {}
+        stop.cancel();
+        self.runtime.block_on(timers).unwrap();
     }
 
     /// The store, with all that was queued so far on disk.
