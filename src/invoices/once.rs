@@ -59,11 +59,15 @@ pub(super) struct Payment {
 
 impl Registry {
     pub(super) fn payment(&self, claimable: Claimable) -> Payment {
-        let htlcs = self.port.incoming(&claimable.payment_hash);
+        let htlcs = self
+            .port
+            .incoming_on(&claimable.channels, &claimable.payment_hash);
         Payment { claimable, htlcs }
     }
 
     pub(super) fn refuse_payment(&self, hash: &PaymentHash, reason: Refusal) {
+        metrics::counter!("ampd_htlcs_refused_total", "reason" => format!("{reason:?}"))
+            .increment(1);
         tracing::info!(%hash, %reason, "payment refused");
         self.port.fail(hash);
     }
@@ -131,6 +135,7 @@ impl Registry {
 
     /// The rows of a payment that arrives, held.
     pub(super) fn held_rows(&self, add_index: u64, payment: &Payment) -> Vec<HtlcRecord> {
+        metrics::counter!("ampd_htlcs_accepted_total").increment(payment.htlcs.len() as u64);
         let claimable = &payment.claimable;
         let row = |htlc: &IncomingHtlc| HtlcRecord {
             channel_id: htlc.key.channel_id.0,
@@ -173,6 +178,7 @@ impl Registry {
         }
         let ticket = self.store.submit(changes(&invoice, &htlcs));
         self.port.claim(preimage);
+        metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
         tracing::info!(
             hash = %PaymentHash(invoice.payment_hash),
             amount_msat = invoice.amt_paid_msat,

@@ -25,6 +25,9 @@ pub trait ChannelPort: Send + Sync {
     /// The incoming HTLCs that LDK has right now for this hash and has not yet answered.
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc>;
 
+    /// Those among them that are on these channels; cheaper on a node with many.
+    fn incoming_on(&self, channels: &[ChannelId], hash: &PaymentHash) -> Vec<IncomingHtlc>;
+
     /// Lets LDK look at the HTLCs that came in and that it did not look at yet: only then can they be
     /// claimed.
     fn process_pending(&self);
@@ -51,6 +54,8 @@ pub struct Claimable {
     pub amount_msat: u64,
     /// Height at which LDK fails it by itself.
     pub claim_deadline: Option<u32>,
+    /// The channels on which it came; of several parts, each.
+    pub channels: Vec<ChannelId>,
     /// Records >= 65536 of the sender.
     pub custom_records: BTreeMap<u64, Vec<u8>>,
 }

@@ -27,6 +27,7 @@ pub(super) fn claimable(hash: [u8; 32], amount_msat: u64) -> Claimable {
         payment_hash: PaymentHash(hash),
         amount_msat,
         claim_deadline: Some(HEIGHT + 100 - 39),
+        channels: Vec::new(),
         custom_records: BTreeMap::new(),
     }
 }

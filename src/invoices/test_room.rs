@@ -89,6 +89,10 @@ impl ChannelPort for Port {
         of_hash.map(|(_, htlc)| *htlc).collect()
     }
 
+    fn incoming_on(&self, _: &[ChannelId], hash: &PaymentHash) -> Vec<IncomingHtlc> {
+        self.incoming(hash)
+    }
+
     fn process_pending(&self) {}
 
     fn all_incoming(&self) -> Vec<HtlcKey> {
@@ -270,6 +274,7 @@ fn sent(hash: PaymentHash, amount_msat: u64, total_msat: u64, amp: AmpRecord, n:
             payment_hash: hash,
             amount_msat,
             claim_deadline: Some(HEIGHT + 61),
+            channels: Vec::new(),
             custom_records: BTreeMap::from([(65_537, vec![n])]),
         },
         envelope: Envelope {

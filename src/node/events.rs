@@ -3,6 +3,7 @@
 //! An event is handled here and now: LDK forgets it when this returns. What the rooms queue before
 //! that is on disk with, or before, the manager that has forgotten it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lightning::events::bump_transaction::sync::{BumpTransactionEventHandlerSync, WalletSync};
@@ -10,7 +11,6 @@ use lightning::events::{Event, HTLCHandlingFailureType, PaymentPurpose, ReplayEv
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::ln::types::ChannelId;
 use lightning::sign::SpendableOutputDescriptor;
-use lightning_types::payment::PaymentHash;
 use tokio::sync::Notify;
 
 use super::port::NodeGateway;
@@ -59,14 +59,19 @@ impl EventHandler {
                 amount_msat,
                 purpose,
                 claim_deadline,
+                receiving_channel_ids,
                 ..
-            } => self.claimable(
-                payment_hash,
-                onion_fields,
-                amount_msat,
-                &purpose,
-                claim_deadline,
-            ),
+            } => {
+                let channels = receiving_channel_ids.into_iter();
+                let claimable = Claimable {
+                    payment_hash,
+                    amount_msat,
+                    claim_deadline,
+                    channels: channels.map(|(channel, _)| channel).collect(),
+                    custom_records: BTreeMap::new(),
+                };
+                self.claimable(claimable, onion_fields, &purpose);
+            }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.invoices.payment_claimed(&payment_hash);
             }
@@ -229,12 +234,11 @@ impl EventHandler {
 
     fn claimable(
         &self,
-        payment_hash: PaymentHash,
+        mut claimable: Claimable,
         onion: Option<RecipientOnionFields>,
-        amount_msat: u64,
         purpose: &PaymentPurpose,
-        claim_deadline: Option<u32>,
     ) {
+        let payment_hash = claimable.payment_hash;
         let tlvs = onion
             .as_ref()
             .map(|fields| fields.custom_tlvs().as_slice())
@@ -244,13 +248,7 @@ impl EventHandler {
             Some(envelope) => envelope.custom_records(tlvs),
             None => tlvs.to_vec(),
         };
-        let custom_records = records.into_iter().collect();
-        let claimable = Claimable {
-            payment_hash,
-            amount_msat,
-            claim_deadline,
-            custom_records,
-        };
+        claimable.custom_records = records.into_iter().collect();
         match (envelope, purpose) {
             (Some(envelope), _) => self.invoices.accept_amp(claimable, envelope),
             (None, PaymentPurpose::Bolt11InvoicePayment { .. }) => {

@@ -1,6 +1,6 @@
 //! The channel manager, as the invoices room sees it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,12 +88,20 @@ where
 
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc> {
         let channels = self.manager.get_cm().list_channels();
-        channels
+        of_hash(&channels, hash)
+    }
+
+    fn incoming_on(&self, channels: &[ChannelId], hash: &PaymentHash) -> Vec<IncomingHtlc> {
+        let manager = self.manager.get_cm();
+        let peers = channels
             .iter()
-            .flat_map(incoming)
-            .filter(|(h, _)| h == hash)
-            .map(|(_, i)| i)
-            .collect()
+            .filter_map(|channel| self.peers.peer_of(channel, || manager.list_channels()));
+        let peers: HashSet<PublicKey> = peers.collect();
+        let channels: Vec<ChannelDetails> = peers
+            .iter()
+            .flat_map(|peer| manager.list_channels_with_counterparty(peer))
+            .collect();
+        of_hash(&channels, hash)
     }
 
     fn process_pending(&self) {
@@ -119,6 +127,13 @@ where
             .and_then(|details| details.short_channel_id.or(details.inbound_scid_alias))
             .unwrap_or_default()
     }
+}
+
+fn of_hash(channels: &[ChannelDetails], hash: &PaymentHash) -> Vec<IncomingHtlc> {
+    let all = channels.iter().flat_map(incoming);
+    all.filter(|(other, _)| other == hash)
+        .map(|(_, htlc)| htlc)
+        .collect()
 }
 
 /// Those that wait for our answer; an HTLC stays in its channel until the peer has confirmed ours.

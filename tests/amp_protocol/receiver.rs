@@ -1,6 +1,7 @@
 //! A registry on a node of the network: it hears of events as a running ampd does.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ampd::amp::SetId;
@@ -18,7 +19,7 @@ use lightning::events::{
     Event, EventsProvider, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent,
 };
 use lightning::ln::channelmanager::RecipientOnionFields;
-use lightning::types::payment::{PaymentHash, PaymentPreimage};
+use lightning::types::payment::PaymentPreimage;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -104,6 +105,7 @@ impl Receiver {
                 amount_msat,
                 purpose,
                 claim_deadline,
+                receiving_channel_ids,
                 ..
             } => {
                 let keysend = match purpose {
@@ -111,13 +113,15 @@ impl Receiver {
                     PaymentPurpose::SpontaneousPayment(preimage) => Some(preimage),
                     other => panic!("nobody here pays to an offer: {other:?}"),
                 };
-                self.claimable(
+                let channels = receiving_channel_ids.into_iter();
+                let claimable = Claimable {
                     payment_hash,
-                    onion_fields,
                     amount_msat,
                     claim_deadline,
-                    keysend,
-                );
+                    channels: channels.map(|(channel, _)| channel).collect(),
+                    custom_records: BTreeMap::new(),
+                };
+                self.claimable(claimable, onion_fields, keysend);
             }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.registry.payment_claimed(&payment_hash);
@@ -134,25 +138,18 @@ impl Receiver {
 
     fn claimable(
         &self,
-        payment_hash: PaymentHash,
+        mut claimable: Claimable,
         onion: Option<RecipientOnionFields>,
-        amount_msat: u64,
-        claim_deadline: Option<u32>,
         keysend: Option<PaymentPreimage>,
     ) {
         let onion = onion.unwrap();
         let tlvs = onion.custom_tlvs();
-        let envelope = Envelope::open(&self.envelope_key, &payment_hash, tlvs);
+        let envelope = Envelope::open(&self.envelope_key, &claimable.payment_hash, tlvs);
         let records = match &envelope {
             Some(envelope) => envelope.custom_records(tlvs),
             None => tlvs.clone(),
         };
-        let claimable = Claimable {
-            payment_hash,
-            amount_msat,
-            claim_deadline,
-            custom_records: records.into_iter().collect(),
-        };
+        claimable.custom_records = records.into_iter().collect();
         let secret = onion.payment_secret;
         match (envelope, keysend) {
             (Some(envelope), None) => self.registry.accept_amp(claimable, envelope),

@@ -94,6 +94,7 @@ async fn an_ordinary_invoice_ends_with_its_settlement() {
         payment_hash: PaymentHash(record.payment_hash),
         amount_msat: 70,
         claim_deadline: None,
+        channels: Vec::new(),
         custom_records: BTreeMap::new(),
     });
     let state = next(&mut changes).await.unwrap().record.state;

@@ -170,6 +170,10 @@ impl ChannelPort for Ldk {
         live.parts().map(incoming).collect()
     }
 
+    fn incoming_on(&self, _: &[ChannelId], hash: &PaymentHash) -> Vec<IncomingHtlc> {
+        self.incoming(hash)
+    }
+
     fn process_pending(&self) {}
 
     fn all_incoming(&self) -> Vec<HtlcKey> {
@@ -304,6 +308,7 @@ impl Node {
                 payment_hash: hash_of(&PREIMAGE),
                 amount_msat: AMOUNT,
                 claim_deadline: Some(deadline),
+                channels: Vec::new(),
                 custom_records: BTreeMap::new(),
             });
         }
