@@ -131,7 +131,10 @@ fn every_query_goes_by_an_index() {
     // The store has one reader, since one query ends before the next one begins.
     let profile = TraceEventCodes::SQLITE_TRACE_PROFILE;
     store
-        .read(|db| Ok(db.trace_v2(profile, Some(record))))
+        .read(|db| {
+            db.trace_v2(profile, Some(record));
+            Ok(())
+        })
         .unwrap();
 
     for query in PAGED {
