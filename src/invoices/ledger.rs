@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use lightning_types::payment::PaymentPreimage;
 use tokio::sync::Notify;
 
 use super::open_sets::OpenSets;
-use crate::amp::{PaymentAddr, SetId};
+use crate::amp::{HtlcKey, PaymentAddr, SetId};
 use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
 use crate::storage::{Store, Ticket};
 
@@ -18,6 +19,8 @@ pub(super) struct Ledger {
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
     pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
     pub(super) sets: Recent<SetId, SetRecord>,
+    /// Shards of settled sets, with their preimages.
+    pub(super) settled: Recent<HtlcKey, PaymentPreimage>,
     /// By add index. Until that is on disk queries still find them.
     deleted: Recent<u64, ()>,
     last_add_index: u64,
@@ -37,6 +40,7 @@ impl Ledger {
             invoices: Recent::default(),
             hashes: Recent::default(),
             sets: Recent::default(),
+            settled: Recent::default(),
             deleted: Recent::default(),
             last_add_index,
             last_settle_index,
@@ -105,8 +109,20 @@ impl<K, V> Default for Recent<K, V> {
 impl<K: Eq + Hash, V> Recent<K, V> {
     /// Also lets go of what is on disk by now.
     pub(super) fn insert(&mut self, store: &Store, key: K, value: V, ticket: Ticket) {
+        self.extend(store, [(key, value)], ticket);
+    }
+
+    /// All of these with one ticket.
+    pub(super) fn extend(
+        &mut self,
+        store: &Store,
+        values: impl IntoIterator<Item = (K, V)>,
+        ticket: Ticket,
+    ) {
         self.0.retain(|_, (_, ticket)| !store.is_durable(*ticket));
-        self.0.insert(key, (value, ticket));
+        let values = values.into_iter();
+        self.0
+            .extend(values.map(|(key, value)| (key, (value, ticket))));
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {

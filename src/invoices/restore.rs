@@ -46,6 +46,14 @@ impl Registry {
         present.iter().try_for_each(|key| self.fail_again(key))
     }
 
+    /// Call it before events flow, once the manager has caught up. The event of one shard may complete
+    /// a set before LDK tells again of the others, which it must be able to claim then.
+    pub fn ready(&self) {
+        if self.ledger().open.len() > 0 {
+            self.port.process_pending();
+        }
+    }
+
     /// Fails what our books say was canceled and LDK still holds: it was not told before the crash,
     /// and would hold it until its claim deadline.
     fn fail_again(&self, key: &HtlcKey) -> Result<(), StorageError> {
