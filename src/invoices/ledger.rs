@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use lightning_types::payment::PaymentPreimage;
 use tokio::sync::Notify;
 
 use super::hold::Accepted;
 use super::open_sets::OpenSets;
-use crate::amp::{PaymentAddr, SetId};
+use crate::amp::{HtlcKey, PaymentAddr, SetId};
 use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
 use crate::storage::{Store, Ticket};
 
@@ -21,6 +22,8 @@ pub(super) struct Ledger {
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
     pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
     pub(super) sets: Recent<SetId, SetRecord>,
+    /// Shards of settled sets, with their preimages.
+    pub(super) settled: Recent<HtlcKey, PaymentPreimage>,
     /// By add index. Until that is on disk queries still find them.
     deleted: Recent<u64, ()>,
     last_add_index: u64,
@@ -41,6 +44,7 @@ impl Ledger {
             invoices: Recent::default(),
             hashes: Recent::default(),
             sets: Recent::default(),
+            settled: Recent::default(),
             deleted: Recent::default(),
             last_add_index,
             last_settle_index,
@@ -109,8 +113,20 @@ impl<K, V> Default for Recent<K, V> {
 impl<K: Eq + Hash, V> Recent<K, V> {
     /// Also lets go of what is on disk by now.
     pub(super) fn insert(&mut self, store: &Store, key: K, value: V, ticket: Ticket) {
+        self.extend(store, [(key, value)], ticket);
+    }
+
+    /// All of these with one ticket.
+    pub(super) fn extend(
+        &mut self,
+        store: &Store,
+        values: impl IntoIterator<Item = (K, V)>,
+        ticket: Ticket,
+    ) {
         self.0.retain(|_, (_, ticket)| !store.is_durable(*ticket));
-        self.0.insert(key, (value, ticket));
+        let values = values.into_iter();
+        self.0
+            .extend(values.map(|(key, value)| (key, (value, ticket))));
     }
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {

@@ -50,6 +50,14 @@ impl Registry {
         broken.iter().try_for_each(|set_id| self.break_set(set_id))
     }
 
+    /// Call it before events flow, once the manager has caught up. The event of one shard may complete
+    /// a set before LDK tells again of the others, which it must be able to claim then.
+    pub fn ready(&self) {
+        if self.ledger().open.len() > 0 {
+            self.port.process_pending();
+        }
+    }
+
     /// Claims are idempotent; until PaymentClaimed came this one may not have happened. It has if the
     /// HTLC is gone: then LDK may have a second payment to this hash, which is not ours to claim.
     fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {

@@ -12,10 +12,11 @@
 //! 3. `Registry::restore` claims again what was decided. LDK asks for no deadline there, only for the
 //!    HTLC, and the manager still has it.
 //! 4. The manager catches up: [`manager`]. What is being claimed it does not fail.
+//! 5. `Registry::ready`: what we hold can be claimed as soon as events flow.
 //!
 //! LDK asks to call nothing on a manager that was read before it has caught up (see
 //! `ChannelManagerReadArgs`). Step 3 does so nevertheless, and only if something was decided and not
-//! confirmed, which takes a crash. LDK 0.2.7 allows it:
+//! carried out, which takes a crash. LDK 0.2.7 allows it:
 //! * The first such call handles what LDK calls background events, which are updates of monitors: these
 //!   are in their place. Blocks may come later; that is the manager's life once it runs.
 //! * All peers are away, so a claim is put into the channel's holding cell and its monitor update has

@@ -124,6 +124,8 @@ impl Registry {
         metrics::counter!("ampd_htlcs_settled_total").increment(rows.len() as u64);
         tracing::info!(%set_id, shards = rows.len(), amount_msat = set.amt_paid_msat, "AMP set settled");
         ledger.sets.insert(&self.store, set_id, set.clone(), ticket);
+        let preimages = claims.iter().map(|claim| (claim.key, claim.preimage));
+        ledger.settled.extend(&self.store, preimages, ticket);
         self.remember_new(ledger, new_invoice, ticket);
         if paid_unasked {
             ledger.remember(&self.store, record.clone(), ticket);

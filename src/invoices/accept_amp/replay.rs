@@ -28,6 +28,10 @@ impl Registry {
         if ledger.open.holds(&envelope.amp.set_id, &key) {
             return Ok(Some(Replay::Held));
         }
+        // One that was restored, and whose set was completed before LDK told of it again.
+        if let Some(preimage) = ledger.settled.get(&key) {
+            return Ok(Some(Replay::Settled(*preimage)));
+        }
         let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
         Ok(row.map(|row| match (row.state, row.preimage) {
             (HtlcState::Settled, Some(preimage)) => Replay::Settled(PaymentPreimage(preimage)),

@@ -13,6 +13,17 @@ async fn a_held_set_completes_after_a_restart() {
     assert_eq!(room.set(1).unwrap().amt_paid_msat, 100);
 }
 
+/// LDK tells in any order: the decision may not be on disk when it tells of the held ones.
+#[tokio::test]
+async fn a_held_htlc_that_is_told_again_after_its_set_was_settled_is_claimed() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 30, 10]);
+    room.arrive_all(&shards[..2]);
+    let room = room.restart();
+    assert_eq!(room.arrive(&shards[2]), claims(&shards));
+    assert_eq!(room.arrive_all(&shards[..2]), claims(&shards[..2]));
+}
+
 /// A crash between the commit of the decision and the claims.
 #[tokio::test]
 async fn what_was_settled_is_claimed_at_every_start_until_ldk_has_done_it() {
