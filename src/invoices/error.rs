@@ -9,6 +9,8 @@ pub enum InvoiceError {
     Duplicate,
     #[error("unable to locate invoice")]
     NotFound,
+    #[error("not an AMP invoice: it is paid once, and lookupinvoice shows by what")]
+    NotAmp,
     #[error("memo too large: {0} bytes (maxsize=1024)")]
     MemoTooLong(usize),
     #[error("payment request too large: {0} bytes; shorten the memo or give fewer route hints")]

@@ -15,6 +15,7 @@ pub mod decode;
 mod error;
 mod ledger;
 mod missed;
+mod payments_received;
 mod port;
 mod registry;
 mod restore;
@@ -25,6 +26,7 @@ mod view;
 
 pub use create::{NewInvoice, Purpose};
 pub use error::InvoiceError;
+pub use payments_received::{Period, PeriodTotal, utc_text};
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
 pub use subscribe::{InvoiceEvent, Subscription};

@@ -59,6 +59,7 @@ impl From<InvoiceError> for Status {
             InvoiceError::NotFound => Self::not_found(error.to_string()),
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
+            | InvoiceError::NotAmp
             | InvoiceError::MemoTooLong(_)
             | InvoiceError::RequestTooLong(_)
             | InvoiceError::AmountTooLarge(_)
