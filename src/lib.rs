@@ -7,10 +7,12 @@
 //! * [`payments`] (sending) over [`invoices`] (receiving) and [`channels`];
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
-//! * [`amp`]: AMP itself, pure; [`config`], [`amount`], [`harmless`] text, and LDK's types, named once in [`ldk`].
+//! * [`amp`]: AMP itself, pure; [`config`], [`amount`], [`harmless`] text, [`abort`] for the crash
+//!   tests, and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
+pub mod abort;
 pub mod amount;
 pub mod amp;
 pub mod chain;

@@ -151,6 +151,11 @@ impl HtlcSet {
             .fold(0, |sum, htlc| sum.saturating_add(htlc.amount_msat))
     }
 
+    /// What the sender says the whole set brings, in msat; `None` if nothing is held.
+    pub fn total_msat(&self) -> Option<u64> {
+        self.held().next().map(|htlc| htlc.total_msat)
+    }
+
     /// The answer that was given to this HTLC before, if the set has it: a held one is held on,
     /// with its original time; a settled one is claimed again by its own preimage.
     ///
@@ -189,20 +194,14 @@ impl HtlcSet {
         self.complete(height)
     }
 
-    /// Removes the HTLCs that were held for too long at `now` (unix seconds), to be failed with
+    /// The HTLCs that were held for too long at `now` (unix seconds): to be removed, and failed with
     /// `mpp_timeout`. The others stay until their own time.
-    pub fn expire(&mut self, now: u64) -> Vec<HtlcRef> {
+    pub fn overdue(&self, now: u64) -> Vec<HtlcKey> {
         let limit = self.limits.hold_seconds;
-        let overdue = |htlc: &&SetHtlc| now.saturating_sub(htlc.accepted_at) >= limit;
-        let overdue: Vec<_> = self
-            .held()
-            .filter(overdue)
-            .map(SetHtlc::reference)
-            .collect();
-        for htlc in &overdue {
-            self.remove(&htlc.key);
-        }
-        overdue
+        self.held()
+            .filter(|htlc| now.saturating_sub(htlc.accepted_at) >= limit)
+            .map(|htlc| htlc.key)
+            .collect()
     }
 
     /// When the next held HTLC is overdue, in unix seconds.

@@ -22,6 +22,8 @@ enum Refusal {
     InvoiceNotOpen,
     InvoiceExpired,
     AmountTooLow,
+    /// LDK is about to give it back, or has done so before it told us of it.
+    ClaimDeadlineTooNear,
     Unavailable,
 }
 
@@ -92,6 +94,13 @@ impl Registry {
         }
         if claimable.amount_msat < invoice.value_msat {
             return Err(Refusal::AmountTooLow);
+        }
+        let claim_by = self
+            .port
+            .height()
+            .saturating_add(self.limits.set.claim_margin_blocks);
+        if claimable.claim_deadline.is_some_and(|end| end < claim_by) {
+            return Err(Refusal::ClaimDeadlineTooNear);
         }
         Ok((invoice, preimage))
     }

@@ -19,10 +19,17 @@ pub enum InvoiceError {
     AmountTooLarge(u64),
     #[error("expiry of {0} seconds greater than max expiry of 31536000 seconds")]
     ExpiryTooLong(u64),
+    #[error("only an AMP invoice, which can be paid again and again, can be without expiry")]
+    NeverExpires,
+    #[error("fallback address is not for {0}")]
+    FallbackNetwork(&'static str),
     #[error("CLTV delta of {delta} must be between {least} and {most}")]
     CltvDelta { delta: u64, least: u32, most: u32 },
     #[error("the invoice cannot be built: {0}")]
     Build(String),
+    /// Commits fail: what is not on disk cannot be promised to a payer.
+    #[error("the node cannot write to its database ({0}); no invoice is made until it can")]
+    NotWriting(String),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -4,23 +4,14 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use lightning::ln::types::ChannelId;
-
-use crate::amp::{HtlcKey, HtlcSet, PaymentAddr, SetId};
-use crate::onion::Envelope;
-use crate::storage::invoices::{HtlcRecord, InvoiceRecord, SetRecord};
+use super::open_sets::OpenSets;
+use crate::amp::{PaymentAddr, SetId};
+use crate::storage::invoices::{InvoiceRecord, SetRecord};
 use crate::storage::{Store, Ticket};
-
-/// A set with the rows of its HTLCs.
-pub(super) struct OpenSet {
-    pub(super) invoice: InvoiceRecord,
-    pub(super) set: HtlcSet,
-    pub(super) htlcs: HashMap<HtlcKey, (HtlcRecord, Envelope)>,
-}
 
 /// Under one lock: every decision sees all decisions before it.
 pub(super) struct Ledger {
-    pub(super) open: HashMap<SetId, OpenSet>,
+    pub(super) open: OpenSets,
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
     pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
     pub(super) sets: Recent<SetId, SetRecord>,
@@ -31,7 +22,7 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(last_add_index: u64, last_settle_index: u64) -> Self {
         Self {
-            open: HashMap::new(),
+            open: OpenSets::default(),
             invoices: Recent::default(),
             hashes: Recent::default(),
             sets: Recent::default(),
@@ -48,12 +39,6 @@ impl Ledger {
     pub(super) fn next_settle_index(&mut self) -> u64 {
         self.last_settle_index += 1;
         self.last_settle_index
-    }
-
-    /// HTLCs that are held on one channel.
-    pub(super) fn held_on(&self, channel: &ChannelId) -> usize {
-        let held = self.open.values().flat_map(|set| set.htlcs.keys());
-        held.filter(|key| key.channel_id == *channel).count()
     }
 
     /// An invoice that was made or changed a moment ago.

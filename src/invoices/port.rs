@@ -25,6 +25,10 @@ pub trait ChannelPort: Send + Sync {
     /// The incoming HTLCs that LDK has right now for this hash.
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc>;
 
+    /// Lets LDK look at the HTLCs that came in and that it did not look at yet: only then can they be
+    /// claimed.
+    fn process_pending(&self);
+
     /// All incoming HTLCs that LDK has right now.
     fn all_incoming(&self) -> Vec<HtlcKey>;
 

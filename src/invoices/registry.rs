@@ -15,12 +15,13 @@ use super::ledger::Ledger;
 use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription};
 use super::{InvoiceError, InvoiceView};
-use crate::amp::{PaymentAddr, SetLimits};
+use crate::abort::{self, Point};
+use crate::amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
     InvoiceKind, InvoicePage, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
 };
-use crate::storage::{StorageError, Store, Ticket};
+use crate::storage::{Health, StorageError, Store, Ticket};
 
 /// What we take, and how much of it we hold for strangers.
 #[derive(Debug, Clone, Copy)]
@@ -79,10 +80,10 @@ impl Registry {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an ordinary invoice. It is on disk when this returns.
+    /// Makes an invoice. It is on disk when this returns.
     ///
     /// # Errors
-    /// [`InvoiceError`], if the request makes no sense or the hash is taken.
+    /// [`InvoiceError`], if the request makes no sense, the hash is taken, or nothing can be written.
     pub async fn add(&self, new: NewInvoice) -> Result<InvoiceRecord, InvoiceError> {
         let (record, ticket) = self.add_now(new)?;
         self.store.durable(ticket).await;
@@ -91,6 +92,9 @@ impl Registry {
 
     fn add_now(&self, new: NewInvoice) -> Result<(InvoiceRecord, Ticket), InvoiceError> {
         let checked = new.check(self.limits.default_cltv_delta)?;
+        if let Health::Failing(why) = &*self.store.health().borrow() {
+            return Err(InvoiceError::NotWriting(why.clone()));
+        }
         let (kind, hash, preimage) = self.identity(new.purpose);
         let now = now();
         let signer = Signer {
@@ -122,7 +126,7 @@ impl Registry {
             },
             value_msat: new.value_msat,
             created_at: now,
-            expires_at: Some(now.saturating_add(checked.expiry)),
+            expires_at: checked.expires_at(now),
             state: InvoiceState::Open,
             settle_index: None,
             settled_at: None,
@@ -201,6 +205,7 @@ impl Registry {
 
     /// `Event::PaymentClaimed`: LDK has done what was decided.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
+        abort::at(Point::BeforeClaimed);
         self.store.submit(MarkClaimed {
             payment_hash: hash.0,
         });
@@ -209,18 +214,6 @@ impl Registry {
     /// Tells subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
         self.announcer.announce(ticket, event);
-    }
-
-    /// An invoice by payment address, the one from a moment ago included.
-    pub(super) fn find(
-        &self,
-        ledger: &Ledger,
-        addr: &PaymentAddr,
-    ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match ledger.invoices.get(addr) {
-            Some(record) => Ok(Some(record.clone())),
-            None => self.store.invoice_by_addr(addr.as_bytes()),
-        }
     }
 
     /// Fails shards whose set did not complete in time, until the node stops.

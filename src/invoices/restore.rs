@@ -1,29 +1,34 @@
 //! After a start: what was held goes on being held, what was decided is carried out, what LDK no
 //! longer has is closed in our books.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
-use lightning_types::payment::PaymentPreimage;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::accept_amp::set_htlc;
-use super::ledger::OpenSet;
+use super::open_sets::{Held, OpenSet};
 use super::registry::{Registry, now};
-use crate::amp::{AmpRecord, HtlcKey, HtlcSet, MppRecord, PaymentAddr, SetId, Share};
+use crate::amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
 use crate::onion::Envelope;
 use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
 
 impl Registry {
-    /// Call it before events flow.
+    /// Call it before events flow and before the manager processes blocks: it gives back what is
+    /// past its claim deadline.
     ///
     /// # Errors
     /// If the database cannot be read or holds what we did not write.
     pub fn restore(&self) -> Result<(), StorageError> {
+        let unresolved = self.store.unresolved_htlcs()?;
+        if unresolved.iter().any(|row| row.state == HtlcState::Settled) {
+            // Rows may be ahead of the manager: it may have forgotten that it looked at an HTLC.
+            self.port.process_pending();
+        }
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
         let mut broken = HashSet::new();
-        for row in self.store.unresolved_htlcs()? {
+        for row in unresolved {
             let key = key(&row);
             match (row.state, row.preimage) {
                 // Claims are idempotent; until PaymentClaimed came this one may not have happened.
@@ -35,7 +40,24 @@ impl Registry {
                 }
             }
         }
-        broken.iter().try_for_each(|set_id| self.break_set(set_id))
+        broken
+            .iter()
+            .try_for_each(|set_id| self.break_set(set_id))?;
+        present.iter().try_for_each(|key| self.fail_again(key))
+    }
+
+    /// Fails what our books say was canceled and LDK still holds: it was not told before the crash,
+    /// and would hold it until its claim deadline.
+    fn fail_again(&self, key: &HtlcKey) -> Result<(), StorageError> {
+        let Some(row) = self.store.htlc(&key.channel_id.0, key.htlc_id)? else {
+            return Ok(());
+        };
+        let hash = PaymentHash(row.payment_hash);
+        // LDK fails by hash: not if another HTLC has it, too.
+        if row.state == HtlcState::Canceled && self.port.incoming(&hash).len() == 1 {
+            self.port.fail(&hash);
+        }
+        Ok(())
     }
 
     /// A set that lost an HTLC is canceled until another one comes, as when one times out.
@@ -46,7 +68,7 @@ impl Registry {
         if set.state == HtlcState::Accepted {
             let ledger = self.ledger();
             let open = ledger.open.get(&SetId::from_bytes(*set_id));
-            set.amt_paid_msat = open.map_or(0, |open| open.set.held_msat());
+            set.amt_paid_msat = open.map_or(0, OpenSet::amount_msat);
             set.state = HtlcState::Canceled;
             self.store.submit(PutSet(set));
         }
@@ -59,20 +81,8 @@ impl Registry {
         let invoice = self.store.invoice(row.add_index)?.ok_or_else(damaged)?;
         let addr = PaymentAddr::from_bytes(invoice.payment_addr);
         let envelope = envelope(&row, shard, addr).ok_or_else(damaged)?;
-        let set_id = envelope.amp.set_id;
-        let limits = self.limits.set;
-        let mut ledger = self.ledger();
-        let open = ledger.open.entry(set_id).or_insert_with(|| OpenSet {
-            invoice,
-            set: HtlcSet::new(set_id, limits),
-            htlcs: HashMap::new(),
-        });
-        open.htlcs.insert(key(&row), (row, envelope));
-        let held = open
-            .htlcs
-            .values()
-            .map(|(row, envelope)| set_htlc(row, envelope));
-        open.set = HtlcSet::restore(set_id, limits, held);
+        let held = Held { row, envelope };
+        self.ledger().open.restore(invoice, held, self.limits.set);
         Ok(())
     }
 

@@ -83,6 +83,8 @@ impl ChannelPort for Port {
         of_hash.map(|(_, htlc)| *htlc).collect()
     }
 
+    fn process_pending(&self) {}
+
     fn all_incoming(&self) -> Vec<HtlcKey> {
         let present = self.present.lock().unwrap();
         present.iter().map(|(_, htlc)| htlc.key).collect()

@@ -1,12 +1,14 @@
 //! The node: builds all rooms in the one right order, runs them, stops them.
 //!
 //! [`Node::start`] opens what does I/O (`parts`), reads LDK's core from it (`core`), wires the rooms
-//! around it (`house`) and starts the tasks (`tasks`, `background`). `events` hands each LDK event to its room. This is the only room that knows all
+//! around it (`house`), catches up with the chain (`catch_up`) and starts the tasks (`tasks`,
+//! `background`). `events` hands each LDK event to its room. This is the only room that knows all
 //! others.
 
 mod background;
 mod books;
 mod broadcast;
+mod catch_up;
 mod chain_listener;
 mod core;
 mod cut;
@@ -24,6 +26,7 @@ mod tasks;
 use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
+pub use port::ManagerPort;
 
 use crate::config::Config;
 use crate::storage::StorageError;

@@ -1,9 +1,13 @@
 //! The channel manager, as the invoices room sees it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channelmanager::AChannelManager;
+use lightning::ln::msgs::ChannelMessageHandler;
 use lightning::ln::types::ChannelId;
+use lightning::sign::NodeSigner;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::amp::HtlcKey;
@@ -14,32 +18,42 @@ use crate::onion::{Envelope, Gateway};
 /// The gateway around our channel manager.
 pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<KeysManager>>;
 
-pub(super) struct ManagerPort {
-    pub(super) manager: Arc<ChannelManager>,
-    pub(super) gateway: Arc<NodeGateway>,
+/// A manager and the gateway before it. Generic, so that tests run the same port on the managers of
+/// LDK's own test networks.
+pub struct ManagerPort<M: Deref, S: Deref> {
+    pub manager: M,
+    pub gateway: Arc<Gateway<M, S>>,
 }
 
-impl ChannelPort for ManagerPort {
+impl<M, S> ChannelPort for ManagerPort<M, S>
+where
+    M: Deref + Send + Sync,
+    M::Target: AChannelManager + ChannelMessageHandler,
+    S: Deref + Send + Sync,
+    S::Target: NodeSigner,
+{
     fn claim(&self, preimage: PaymentPreimage) {
         // Plain `claim_funds` fails payments with even custom records, such as a chat message.
-        self.manager.claim_funds_with_known_custom_tlvs(preimage);
+        self.manager
+            .get_cm()
+            .claim_funds_with_known_custom_tlvs(preimage);
     }
 
     fn fail(&self, hash: &PaymentHash) {
-        self.manager.fail_htlc_backwards(hash);
+        self.manager.get_cm().fail_htlc_backwards(hash);
     }
 
     fn fail_timed_out(&self, hash: &PaymentHash, envelope: &Envelope) {
         self.gateway.mark_mpp_timeout(envelope);
-        self.manager.fail_htlc_backwards(hash);
+        self.manager.get_cm().fail_htlc_backwards(hash);
     }
 
     fn height(&self) -> u32 {
-        self.manager.current_best_block().height
+        self.manager.get_cm().current_best_block().height
     }
 
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc> {
-        let channels = self.manager.list_channels();
+        let channels = self.manager.get_cm().list_channels();
         channels
             .iter()
             .flat_map(incoming)
@@ -48,8 +62,12 @@ impl ChannelPort for ManagerPort {
             .collect()
     }
 
+    fn process_pending(&self) {
+        self.manager.get_cm().process_pending_htlc_forwards();
+    }
+
     fn all_incoming(&self) -> Vec<HtlcKey> {
-        let channels = self.manager.list_channels();
+        let channels = self.manager.get_cm().list_channels();
         channels
             .iter()
             .flat_map(incoming)
@@ -58,7 +76,7 @@ impl ChannelPort for ManagerPort {
     }
 
     fn scid(&self, channel: &ChannelId) -> u64 {
-        let channels = self.manager.list_channels();
+        let channels = self.manager.get_cm().list_channels();
         let found = channels
             .iter()
             .find(|details| details.channel_id == *channel);

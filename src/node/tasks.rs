@@ -5,19 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lightning::chain::{BestBlock, Listen};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use super::background::spawn_background;
+use super::catch_up;
 use super::core::Core;
 use super::house::House;
 use crate::chain::gossip;
-use crate::chain::sync::{self, CaughtUp, Following};
+use crate::chain::sync::{self, Following};
 use crate::config::Config;
-use crate::ldk::ChannelMonitor;
 use crate::peers::announce::{Announcement, Announcer};
 use crate::peers::listen::{self, Listener, MAX_STRANGERS};
 use crate::rpc::{self, Rooms, Token};
@@ -49,9 +48,10 @@ impl Tasks {
         mut core: Core,
         stop: CancellationToken,
     ) -> Result<Self, StartError> {
-        let caught_up = catch_up(&mut core).await?;
+        let others = catch_up::all_but_manager(&mut core).await?;
         let house = House::build(config, &core)?;
         house.invoices.restore()?;
+        let caught_up = catch_up::manager(&core, others).await?;
         let unfinished = house.payments.restore()?;
         free_unused_fundings(&core);
         let announcement = announcement(config)?;
@@ -147,52 +147,6 @@ async fn drain(what: &str, tracker: &TaskTracker) {
     {
         tracing::warn!("{what} did not end in time");
     }
-}
-
-/// Brings everything that follows the chain to bitcoind's tip, each from its own block.
-async fn catch_up(core: &mut Core) -> Result<CaughtUp, StartError> {
-    let stored: Vec<_> = std::mem::take(&mut core.stored_monitors)
-        .into_iter()
-        .map(|monitor| {
-            core.spends.watch(
-                monitor.channel_id(),
-                monitor.get_funding_txo().into_bitcoin_outpoint(),
-            );
-            let best = monitor.current_best_block();
-            let listener = (
-                monitor,
-                core.ldk_broadcaster.clone(),
-                core.fees.clone() as Arc<crate::ldk::FeeEstimator>,
-                core.logger.clone(),
-            );
-            (best, listener)
-        })
-        .collect();
-    let mut listeners: Vec<(BestBlock, &sync::Listener)> = vec![
-        (core.wallet.best_block(), &*core.wallet),
-        (core.manager.current_best_block(), &*core.spends),
-        (core.manager.current_best_block(), &*core.manager),
-        (core.sweeper.current_best_block(), &*core.sweeper),
-    ];
-    listeners.extend(
-        stored
-            .iter()
-            .map(|(best, l)| (*best, l as &(dyn Listen + Send + Sync))),
-    );
-    let caught_up = sync::catch_up(core.bitcoind.clone(), listeners).await?;
-    for (_, (monitor, ..)) in stored {
-        load(core, monitor)?;
-    }
-    core.spends.watch_all(&core.manager, &core.monitors);
-    Ok(caught_up)
-}
-
-fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
-    let channel_id = monitor.channel_id();
-    core.monitors
-        .load_existing_monitor(channel_id, monitor)
-        .map(|_| ())
-        .map_err(|()| StorageError::Damaged(format!("two monitors of channel {channel_id}")).into())
 }
 
 /// A funding transaction that no channel knows was signed moments before a crash: LDK has forgotten

@@ -57,6 +57,7 @@ impl From<InvoiceError> for Status {
     fn from(error: InvoiceError) -> Self {
         match error {
             InvoiceError::NotFound => Self::not_found(error.to_string()),
+            InvoiceError::NotWriting(_) => Self::unavailable(error.to_string()),
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
             | InvoiceError::NotAmp
@@ -64,6 +65,8 @@ impl From<InvoiceError> for Status {
             | InvoiceError::RequestTooLong(_)
             | InvoiceError::AmountTooLarge(_)
             | InvoiceError::ExpiryTooLong(_)
+            | InvoiceError::NeverExpires
+            | InvoiceError::FallbackNetwork(_)
             | InvoiceError::CltvDelta { .. }
             | InvoiceError::Build(_) => refused(error.to_string()),
         }
@@ -215,6 +218,8 @@ mod tests {
         let damaged = StorageError::Damaged("x".into());
         assert_eq!(answer(InvoiceError::Storage(damaged)).0, Code::Internal);
         let full = SendError::NotWriting("disk full".into());
+        assert_eq!(answer(full).0, Code::Unavailable);
+        let full = InvoiceError::NotWriting("disk full".into());
         assert_eq!(answer(full).0, Code::Unavailable);
         assert_eq!(answer(OpenError::Stopping).0, Code::Unavailable);
     }

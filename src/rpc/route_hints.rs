@@ -9,7 +9,7 @@ use super::input::{public_key_hex, within};
 use super::proto::lnrpc;
 
 /// lnd's limit for one invoice.
-const MAX_HINTS: usize = 20;
+pub(super) const MAX_HINTS: usize = 20;
 
 /// Hints of an invoice as lnd shows them.
 pub(super) fn to_messages(hints: &[RouteHint]) -> Vec<lnrpc::RouteHint> {

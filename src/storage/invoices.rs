@@ -8,7 +8,7 @@ mod lookup;
 mod queries;
 mod records;
 
-pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
+pub use changes::{MarkClaimed, NeverExpires, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use ledger::{DayTotal, MESSAGE_RECORD, PaymentPage, PaymentRecord, TimeSpan};
 pub use lookup::InvoiceRef;
 pub use queries::{InvoicePage, Settlement};

@@ -134,8 +134,8 @@ impl Store {
         })
     }
 
-    /// Blocks until all that was submitted is on disk. For the start, before events flow. Returns
-    /// early only if the writer has ended.
+    /// Blocks until all rows that were submitted are on disk. For the start, before events flow, and
+    /// for crash tests. Returns early only if the writer has ended.
     pub(crate) fn flush(&self) {
         let ticket = self.submit(Vec::new());
         self.writer.queue.wait(ticket);

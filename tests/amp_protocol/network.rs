@@ -1,54 +1,90 @@
 //! In-memory LDK nodes whose peer messages go through gateways.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use ampd::onion::{EnvelopeKey, Gateway};
 use lightning::events::Event;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
-use lightning::ln::functional_test_utils::{Node, TestChannelManager};
-use lightning::ln::msgs::{ChannelMessageHandler, MessageSendEvent};
+use lightning::ln::functional_test_utils::{
+    Node, TestChannelManager, connect_blocks, create_announced_chan_between_nodes,
+    create_chanmon_cfgs, create_network, create_node_cfgs, create_node_chanmgrs,
+};
+use lightning::ln::msgs::{ChannelMessageHandler, MessageSendEvent, UpdateFailHTLC};
 use lightning::routing::router::{Path, Route, RouteHop};
 use lightning::types::features::{ChannelFeatures, NodeFeatures};
 use lightning::types::payment::PaymentHash;
 use lightning::util::test_utils::TestKeysInterface;
 
-pub type TestGateway<'a, 'b, 'c> = Gateway<&'a TestChannelManager<'b, 'c>, &'c TestKeysInterface>;
+pub type TestNode = Node<'static, 'static, 'static>;
+pub type TestManager = TestChannelManager<'static, 'static>;
+pub type TestGateway = Gateway<&'static TestManager, &'static TestKeysInterface>;
 
-/// Makes `$count` connected nodes, without channels.
-#[macro_export]
-macro_rules! nodes {
-    ($nodes:ident, $count:expr) => {
-        let monitors = create_chanmon_cfgs($count);
-        let configs = create_node_cfgs($count, &monitors);
-        let managers = create_node_chanmgrs($count, &configs, &[const { None }; $count]);
-        let $nodes = create_network($count, &configs, &managers);
-    };
-}
+/// Blocks until the receiver's HTLC expires, if a test says nothing.
+pub const FINAL_DELTA: u32 = 100;
 
 /// Delivers what the nodes have for each other.
-pub struct Network<'n, 'a, 'b, 'c> {
-    pub nodes: &'n [Node<'a, 'b, 'c>],
-    pub gateways: Vec<TestGateway<'a, 'b, 'c>>,
+pub struct Network {
+    pub nodes: Vec<TestNode>,
+    pub gateways: Vec<Arc<TestGateway>>,
     /// Without them the nodes are stock LDK.
     pub use_gateways: Cell<bool>,
+    /// The failures that have passed.
+    pub failures: RefCell<Vec<UpdateFailHTLC>>,
 }
 
-impl<'n, 'a, 'b, 'c> Network<'n, 'a, 'b, 'c> {
-    pub fn new(nodes: &'n [Node<'a, 'b, 'c>]) -> Self {
-        let gateway = |(i, node): (usize, &Node<'a, 'b, 'c>)| {
-            Gateway::new(node.node, node.keys_manager, envelope_key(i))
+/// One HTLC as a payer sends it.
+pub struct Outgoing<'a> {
+    pub from: usize,
+    /// Nodes and the channels to them; the last is the receiver.
+    pub hops: &'a [(usize, u64)],
+    pub amount_msat: u64,
+    /// Blocks until the receiver's HTLC expires, counted from the next block.
+    pub final_delta: u32,
+    pub hash: PaymentHash,
+    pub onion: RecipientOnionFields,
+    pub id: PaymentId,
+}
+
+impl Network {
+    /// Connected nodes, without channels.
+    pub fn new(count: usize) -> Self {
+        let nodes = nodes(count);
+        let gateway = |(i, node): (usize, &TestNode)| {
+            Arc::new(Gateway::new(node.node, node.keys_manager, envelope_key(i)))
         };
         let gateways = nodes.iter().enumerate().map(gateway).collect();
         Self {
             nodes,
             gateways,
             use_gateways: Cell::new(true),
+            failures: RefCell::default(),
         }
+    }
+
+    /// The short channel id of a new channel between two nodes.
+    pub fn channel(&self, a: usize, b: usize) -> u64 {
+        create_announced_chan_between_nodes(&self.nodes, a, b)
+            .0
+            .contents
+            .short_channel_id
+    }
+
+    pub fn height(&self) -> u32 {
+        self.nodes[0].best_block_info().1
+    }
+
+    /// So many empty blocks reach every node.
+    pub fn mine(&self, blocks: u32) {
+        for node in &self.nodes {
+            connect_blocks(node, blocks);
+        }
+        self.settle_down();
     }
 
     fn handler(&self, i: usize) -> &dyn ChannelMessageHandler {
         match self.use_gateways.get() {
-            true => &self.gateways[i],
+            true => &*self.gateways[i],
             false => self.nodes[i].node,
         }
     }
@@ -99,6 +135,7 @@ impl<'n, 'a, 'b, 'c> Network<'n, 'a, 'b, 'c> {
                 for fail in &updates.update_fail_htlcs {
                     peer.handle_update_fail_htlc(sender, fail);
                 }
+                self.failures.borrow_mut().extend(updates.update_fail_htlcs);
                 for malformed in &updates.update_fail_malformed_htlcs {
                     peer.handle_update_fail_malformed_htlc(sender, malformed);
                 }
@@ -137,19 +174,31 @@ impl<'n, 'a, 'b, 'c> Network<'n, 'a, 'b, 'c> {
         onion: RecipientOnionFields,
         id: PaymentId,
     ) {
+        self.send_htlc(Outgoing {
+            from: 0,
+            hops,
+            amount_msat,
+            final_delta: FINAL_DELTA,
+            hash,
+            onion,
+            id,
+        });
+    }
+
+    pub fn send_htlc(&self, htlc: Outgoing<'_>) {
         let hop = |(position, (node, scid)): (usize, &(usize, u64))| {
-            let last = position + 1 == hops.len();
+            let last = position + 1 == htlc.hops.len();
             RouteHop {
                 pubkey: self.nodes[*node].node.get_our_node_id(),
                 node_features: NodeFeatures::empty(),
                 short_channel_id: *scid,
                 channel_features: ChannelFeatures::empty(),
-                fee_msat: if last { amount_msat } else { 2_000 },
-                cltv_expiry_delta: 100,
+                fee_msat: if last { htlc.amount_msat } else { 2_000 },
+                cltv_expiry_delta: if last { htlc.final_delta } else { 100 },
                 maybe_announced_channel: true,
             }
         };
-        let hops = hops.iter().enumerate().map(hop).collect();
+        let hops = htlc.hops.iter().enumerate().map(hop).collect();
         let paths = vec![Path {
             hops,
             blinded_tail: None,
@@ -158,12 +207,22 @@ impl<'n, 'a, 'b, 'c> Network<'n, 'a, 'b, 'c> {
             paths,
             route_params: None,
         };
-        self.nodes[0]
+        self.nodes[htlc.from]
             .node
-            .send_payment_with_route(route, hash, onion, id)
+            .send_payment_with_route(route, htlc.hash, htlc.onion, htlc.id)
             .unwrap();
         self.settle_down();
     }
+}
+
+/// LDK's test nodes borrow their parts, but the registry wants a port that borrows nothing. So the
+/// parts are leaked: a few for each test of this one binary.
+fn nodes(count: usize) -> Vec<TestNode> {
+    let monitors = Box::leak(Box::new(create_chanmon_cfgs(count)));
+    let configs = Box::leak(Box::new(create_node_cfgs(count, monitors)));
+    let defaults = vec![None; count];
+    let managers = Box::leak(Box::new(create_node_chanmgrs(count, configs, &defaults)));
+    create_network(count, configs, managers)
 }
 
 /// Each node has a key of its own.

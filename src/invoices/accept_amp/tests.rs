@@ -1,6 +1,10 @@
-use super::*;
+use lightning_types::payment::PaymentHash;
+
+use super::spontaneous;
+use crate::amp::{MppRecord, SetId};
 use crate::invoices::test_room::*;
 use crate::invoices::{Limits, NewInvoice};
+use crate::storage::invoices::{HtlcState, InvoiceState, PutHtlc, PutInvoice};
 
 #[tokio::test]
 async fn a_payment_in_shards_is_held_until_it_is_complete_and_settled_as_one() {
@@ -126,7 +130,7 @@ async fn a_shard_with_another_total_fails_alone() {
 #[tokio::test]
 async fn an_invoice_asks_for_its_own_delta() {
     let room = Room::new();
-    let mut invoice = spontaneous(&MppRecord::clone(&mpp(9, 0)), PaymentHash([9; 32]));
+    let mut invoice = spontaneous::invoice(&mpp(9, 0), PaymentHash([9; 32]));
     invoice.add_index = 1;
     invoice.terms.cltv_delta = 80;
     room.store.submit(PutInvoice(invoice));
@@ -148,7 +152,7 @@ fn mpp(addr: u8, total_msat: u64) -> MppRecord {
 #[tokio::test]
 async fn a_canceled_invoice_takes_nothing() {
     let room = Room::new();
-    let mut invoice = spontaneous(&mpp(1, 0), PaymentHash([9; 32]));
+    let mut invoice = spontaneous::invoice(&mpp(1, 0), PaymentHash([9; 32]));
     (invoice.add_index, invoice.state) = (1, InvoiceState::Canceled);
     room.store.submit(PutInvoice(invoice));
     let room = room.restart();
@@ -365,11 +369,24 @@ async fn a_set_has_no_more_htlcs_than_the_limit_says() {
 async fn what_ldk_gave_back_leaves_its_set_and_the_channel() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.registry.htlc_gone(&shards[0].hash());
-    assert_eq!(room.port.answers(), fails(&shards[..1]));
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Canceled));
+    let late = shards[0].clone().expiring(HEIGHT + 45);
+    room.arrive(&late);
+    room.registry.htlc_gone(&late.hash());
+    assert_eq!(room.port.answers(), fails([&late]));
+    assert_eq!(room.state(&late), Some(HtlcState::Canceled));
     assert_eq!(room.registry.expire_sets(u64::MAX), None);
     room.registry.htlc_gone(&PaymentHash([3; 32]));
     assert_eq!(room.port.answers(), []);
+}
+
+/// LDK refuses it by itself, and tells us its hash alone.
+#[tokio::test]
+async fn a_second_htlc_with_the_hash_of_a_held_shard_leaves_that_in_its_set() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    room.registry.htlc_gone(&shards[0].hash());
+    assert_eq!(room.port.answers(), []);
+    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
+    assert_eq!(room.arrive(&shards[1]), claims(&shards));
 }

@@ -143,3 +143,21 @@ async fn a_hash_is_used_once() {
     let again = room.registry.add(new).await;
     assert!(matches!(again, Err(InvoiceError::Duplicate)), "{again:?}");
 }
+
+/// After a long time down LDK first gives back what is too late, then tells that it came.
+#[tokio::test]
+async fn a_payment_that_ldk_gives_back_settles_nothing() {
+    let room = Room::new();
+    let invoice = invoice(&room, 1_000).await;
+    let hash = invoice.payment_hash;
+    let claimable = |claim_deadline| Claimable {
+        payment_hash: PaymentHash(hash),
+        amount_msat: 1_000,
+        claim_deadline: Some(claim_deadline),
+        custom_records: BTreeMap::new(),
+    };
+    room.registry.accept_bolt11(claimable(HEIGHT + 1));
+    assert_eq!(room.port.answers(), failed(hash));
+    room.registry.accept_bolt11(claimable(HEIGHT + 2));
+    assert_eq!(room.port.answers(), claimed(&invoice));
+}

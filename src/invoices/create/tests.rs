@@ -1,9 +1,12 @@
+use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning_types::routing::{RouteHintHop, RoutingFees};
 
 use super::*;
 use crate::invoices::decode::DecodedInvoice;
 use crate::invoices::test_room::{Room, hash_of};
+
+const FALLBACK: &str = "bcrt1q8an5cqcaqp8zakm09llck4vmzqz6l4wed28pm6";
 
 fn refused(new: NewInvoice) -> String {
     match new.check(80) {
@@ -12,10 +15,22 @@ fn refused(new: NewInvoice) -> String {
     }
 }
 
+fn amp(expiry: Expiry) -> NewInvoice {
+    NewInvoice {
+        purpose: Purpose::Amp,
+        expiry,
+        ..NewInvoice::default()
+    }
+}
+
 #[test]
 fn the_defaults_are_those_of_lnd() {
     let checked = NewInvoice::default().check(80).unwrap();
     assert_eq!((checked.expiry, checked.cltv_delta), (86_400, 80));
+    assert_eq!(checked.expires_at(1_000), Some(87_400));
+    let amp = amp(Expiry::Default).check(80).unwrap();
+    assert_eq!((amp.expiry, amp.cltv_delta), (2_592_000, 80));
+    assert_eq!(amp.expires_at(1_000), Some(2_593_000));
     let low = NewInvoice::default().check(18).unwrap();
     assert_eq!(low.cltv_delta, MIN_CLTV_DELTA, "what LDK can keep");
 }
@@ -36,9 +51,14 @@ fn what_is_beyond_the_limits_is_refused_by_name() {
     assert!(value(MAX_AMOUNT_MSAT).check(80).is_ok());
     assert!(refused(value(MAX_AMOUNT_MSAT + 1)).contains("100,000 BTC"));
     assert!(refused(value(u64::MAX)).contains("100,000 BTC"));
-    let expiry = |expiry| NewInvoice { expiry, ..new() };
+    let expiry = |seconds| NewInvoice {
+        expiry: Expiry::Seconds(seconds),
+        ..new()
+    };
     assert!(expiry(MAX_EXPIRY).check(80).is_ok());
     assert!(refused(expiry(MAX_EXPIRY + 1)).contains("31536001"));
+    let amp_expiry = amp(Expiry::Seconds(MAX_EXPIRY + 1));
+    assert!(refused(amp_expiry).contains("31536001"), "AMP ones as well");
     let delta = |cltv_delta| NewInvoice {
         cltv_delta,
         ..new()
@@ -46,6 +66,23 @@ fn what_is_beyond_the_limits_is_refused_by_name() {
     assert!(delta(42).check(80).is_ok() && delta(65_535).check(80).is_ok());
     for wrong in [1, 41, 65_536, u64::MAX] {
         assert!(refused(delta(wrong)).contains("CLTV delta"), "{wrong}");
+    }
+}
+
+#[test]
+fn only_what_is_paid_again_and_again_never_expires() {
+    let checked = amp(Expiry::Never).check(80).unwrap();
+    assert_eq!(checked.expires_at(1_000), None);
+    assert!(
+        2_500_000_000 + checked.expiry < u64::from(u32::MAX),
+        "32 bits are enough until the year 2049"
+    );
+    for purpose in [Purpose::default(), Purpose::Hold { hash: [1; 32] }] {
+        let new = NewInvoice {
+            purpose,
+            ..amp(Expiry::Never)
+        };
+        assert!(refused(new).contains("only an AMP invoice"));
     }
 }
 
@@ -73,10 +110,11 @@ async fn what_is_made_is_read_again_as_the_same() {
             preimage: Some([4; 32]),
         },
         value_msat: 123_456,
-        expiry: 7_200,
+        expiry: Expiry::Seconds(7_200),
         cltv_delta: 144,
         private: true,
         route_hints: vec![hint()],
+        fallback: Some(FALLBACK.parse().unwrap()),
         description_hash: None,
     };
     let record = room.registry.add(new.clone()).await.unwrap();
@@ -90,6 +128,7 @@ async fn what_is_made_is_read_again_as_the_same() {
     assert_eq!(read.description, new.memo);
     assert_eq!(read.timestamp, record.created_at);
     assert_eq!(read.route_hints, new.route_hints);
+    assert_eq!(read.fallback.as_deref(), Some(FALLBACK));
     assert!(read.is_multi_part() && !read.is_amp());
     assert_eq!(
         room.registry.lookup(&read.payment_hash).unwrap().record,
@@ -110,7 +149,7 @@ async fn a_description_hash_stands_for_the_memo_and_no_amount_is_none() {
     assert_eq!((read.amount_msat, read.description.as_str()), (None, ""));
     let extreme = NewInvoice {
         value_msat: MAX_AMOUNT_MSAT,
-        expiry: MAX_EXPIRY,
+        expiry: Expiry::Seconds(MAX_EXPIRY),
         memo: "x".repeat(600),
         ..NewInvoice::default()
     };
@@ -118,4 +157,22 @@ async fn a_description_hash_stands_for_the_memo_and_no_amount_is_none() {
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.amount_msat, Some(MAX_AMOUNT_MSAT));
     assert_eq!(read.expiry, MAX_EXPIRY);
+}
+
+#[tokio::test]
+async fn an_amp_invoice_has_a_random_name_and_address_and_no_preimage() {
+    let room = Room::new();
+    let mut seen = std::collections::HashSet::new();
+    for expiry in [Expiry::Default, Expiry::Never] {
+        let record = room.registry.add(amp(expiry)).await.unwrap();
+        let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
+        assert_eq!(read.features, [8, 14, 30]);
+        assert_eq!(read.payment_hash.0, record.payment_hash);
+        assert_eq!(read.payment_secret.0, record.payment_addr);
+        assert_eq!(record.preimage, None);
+        assert_eq!(read.expiry, record.terms.expiry);
+        let expires_at = (expiry == Expiry::Default).then(|| read.expires_at());
+        assert_eq!(record.expires_at, expires_at);
+        assert!(seen.insert(record.payment_hash) && seen.insert(record.payment_addr));
+    }
 }

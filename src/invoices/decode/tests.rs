@@ -105,6 +105,21 @@ fn published_amp_invoices_are_read() {
 }
 
 #[test]
+fn what_is_read_is_printed_again_unchanged() {
+    let lnd = lnd_invoices().into_iter();
+    let lnd = lnd.map(|invoice| invoice["addinvoice"]["payment_request"].clone());
+    let published: Value = serde_json::from_str(PUBLISHED).unwrap();
+    let published = published["invoices"].as_array().unwrap().iter();
+    let published = published.map(|invoice| invoice["bolt11"].clone());
+    let all: Vec<Value> = lnd.chain(published).collect();
+    assert_eq!(all.len(), 10);
+    for request in all {
+        let raw: SignedRawBolt11Invoice = text(&request).parse().unwrap();
+        assert_eq!(raw.to_string(), text(&request));
+    }
+}
+
+#[test]
 fn a_scheme_and_upper_case_as_in_qr_codes_are_read() {
     let invoice = &lnd_invoices()[0];
     let request = text(&invoice["addinvoice"]["payment_request"]);

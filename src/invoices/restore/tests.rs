@@ -49,6 +49,35 @@ async fn what_ldk_no_longer_has_is_closed_in_our_books() {
     assert_eq!(room.set(1).unwrap().state, HtlcState::Accepted);
 }
 
+/// A crash between the commit of a set's end and LDK's own.
+#[tokio::test]
+async fn what_was_canceled_is_failed_at_a_start_if_ldk_still_holds_it() {
+    let room = Room::new();
+    let mut shards = payment(1, &[60, 40]);
+    shards[1] = shards[1].clone().with_wrong_share();
+    room.arrive_all(&shards);
+    let room = room.restart();
+    assert_eq!(room.port.answers(), fails(&shards[..1]));
+    room.port.forget(shards[0].envelope.key());
+    let room = room.restart();
+    assert_eq!(room.port.answers(), []);
+}
+
+/// The sender's node, or one on the way, used the hash again while we were down.
+#[tokio::test]
+async fn a_canceled_htlc_is_not_failed_at_a_start_if_another_has_its_hash() {
+    let room = Room::new();
+    let mut shards = payment(1, &[60, 30, 10]);
+    shards[2] = shards[2].clone().with_wrong_share();
+    room.arrive_all(&shards);
+    let mut again = payment(1, &[60, 30, 10]).remove(1);
+    again.envelope.htlc_id += 10;
+    assert_eq!(room.arrive(&again), []);
+    let room = room.restart();
+    assert_eq!(room.port.answers(), fails(&shards[..1]));
+    assert_eq!(room.state(&again), Some(HtlcState::Accepted));
+}
+
 #[tokio::test]
 async fn indices_go_on_after_a_restart() {
     let room = Room::new();

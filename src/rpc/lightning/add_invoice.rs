@@ -1,24 +1,26 @@
 //! AddInvoice.
 
-use lightning::ln::channel_state::ChannelDetails;
-use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
+use bitcoin::Address;
+use bitcoin::address::NetworkUnchecked;
 use tonic::Status;
 
-use crate::invoices::{NewInvoice, Purpose};
+use super::own_hints::own_hints;
+use crate::invoices::{Expiry, NewInvoice, Purpose};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
 use crate::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice};
 use crate::rpc::{Rooms, route_hints};
 
-/// Channels of ours that go into one invoice at most: each makes it 80 characters longer.
-const MAX_OWN_HINTS: usize = 10;
+/// With this as its expiry an AMP invoice never expires; lnd has no such thing, and refuses it.
+const NEVER: i64 = i64::MAX;
 
 /// Makes an invoice.
 pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceResponse, Status> {
     let mut new = read(request)?;
     if new.private {
-        new.route_hints
-            .extend(own_hints(&rooms.manager.list_usable_channels()));
+        let channels = rooms.manager.list_usable_channels();
+        let ours = own_hints(&channels, &rooms.graph, new.value_msat, &new.route_hints);
+        new.route_hints.extend(ours);
     }
     let record = rooms.invoices.add(new).await?;
     Ok(AddInvoiceResponse {
@@ -30,39 +32,62 @@ pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceRes
 }
 
 fn read(request: Invoice) -> Result<NewInvoice, Status> {
-    refuse_unsupported(&request)?;
-    let value_msat = amount_msat(request.value, request.value_msat)?;
+    refuse_blinded(&request)?;
     Ok(NewInvoice {
+        purpose: purpose(&request)?,
         description_hash: bytes_32(&request.description_hash, |length| {
             format!("description hash is {length} bytes, must be 32")
         })?,
-        purpose: Purpose::Once {
-            preimage: bytes_32(&request.r_preimage, |length| {
-                format!("invalid preimage length of {length}, want 32")
-            })?,
-        },
-        value_msat,
-        expiry: not_negative(request.expiry, "expiry")?,
+        value_msat: amount_msat(request.value, request.value_msat)?,
+        expiry: expiry(request.expiry)?,
         cltv_delta: request.cltv_expiry,
+        fallback: fallback(&request.fallback_addr)?,
         private: request.private,
         route_hints: route_hints::from_messages(&request.route_hints)?,
         memo: request.memo,
     })
 }
 
-fn refuse_unsupported(request: &Invoice) -> Result<(), Status> {
-    if request.is_amp {
-        return Err(unsupported("AMP invoices come with a later version"));
+fn refuse_blinded(request: &Invoice) -> Result<(), Status> {
+    match (
+        request.is_blinded || request.blinded_path_config.is_some(),
+        request.is_amp,
+    ) {
+        (true, true) => Err(refused(
+            "AMP invoices with blinded paths are not yet supported",
+        )),
+        (true, false) => Err(unsupported("invoices with blinded paths are not supported")),
+        (false, _) => Ok(()),
     }
-    if request.is_blinded || request.blinded_path_config.is_some() {
-        return Err(unsupported("invoices with blinded paths are not supported"));
+}
+
+fn purpose(request: &Invoice) -> Result<Purpose, Status> {
+    let preimage = bytes_32(&request.r_preimage, |length| {
+        format!("invalid preimage length of {length}, want 32")
+    })?;
+    match (request.is_amp, preimage) {
+        (true, Some(_)) => Err(refused("preimage set on AMP invoice")),
+        (true, None) => Ok(Purpose::Amp),
+        (false, preimage) => Ok(Purpose::Once { preimage }),
     }
-    if !request.fallback_addr.is_empty() {
-        return Err(unsupported(
-            "fallback_addr is not supported: leave it empty, or give the payer an address",
-        ));
+}
+
+fn expiry(seconds: i64) -> Result<Expiry, Status> {
+    match seconds {
+        0 => Ok(Expiry::Default),
+        NEVER => Ok(Expiry::Never),
+        seconds => not_negative(seconds, "expiry").map(Expiry::Seconds),
     }
-    Ok(())
+}
+
+fn fallback(text: &str) -> Result<Option<Address<NetworkUnchecked>>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = text.parse();
+    address
+        .map(Some)
+        .map_err(|error| refused(format!("invalid fallback address: {error}")))
 }
 
 fn bytes_32(
@@ -77,94 +102,5 @@ fn bytes_32(
     Ok(Some(array))
 }
 
-/// Ways to us over channels that nobody else knows, those first that can bring us most.
-fn own_hints(usable: &[ChannelDetails]) -> Vec<RouteHint> {
-    let mut private: Vec<_> = usable.iter().filter(|c| !c.is_announced).collect();
-    private.sort_by_key(|channel| std::cmp::Reverse(channel.inbound_capacity_msat));
-    let hints = private.into_iter().filter_map(hint);
-    hints.take(MAX_OWN_HINTS).collect()
-}
-
-/// None as long as the peer has not told what it takes for a forward.
-fn hint(channel: &ChannelDetails) -> Option<RouteHint> {
-    let terms = channel.counterparty.forwarding_info.as_ref()?;
-    Some(RouteHint(vec![RouteHintHop {
-        src_node_id: channel.counterparty.node_id,
-        short_channel_id: channel.get_inbound_payment_scid()?,
-        fees: RoutingFees {
-            base_msat: terms.fee_base_msat,
-            proportional_millionths: terms.fee_proportional_millionths,
-        },
-        cltv_expiry_delta: terms.cltv_expiry_delta,
-        htlc_minimum_msat: None,
-        htlc_maximum_msat: None,
-    }]))
-}
-
 #[cfg(test)]
-mod tests {
-    use tonic::Code;
-
-    use super::*;
-
-    fn refusal(request: Invoice) -> (Code, String) {
-        let status = read(request).unwrap_err();
-        (status.code(), status.message().to_owned())
-    }
-
-    #[test]
-    fn request_is_read_as_it_is() {
-        let request = Invoice {
-            memo: "plain".into(),
-            value: 100,
-            expiry: 60,
-            cltv_expiry: 90,
-            r_preimage: vec![1; 32],
-            private: true,
-            ..Default::default()
-        };
-        let new = read(request).unwrap();
-        assert_eq!((new.memo.as_str(), new.value_msat), ("plain", 100_000));
-        assert_eq!((new.expiry, new.cltv_delta), (60, 90));
-        let preimage = Some([1; 32]);
-        assert_eq!(new.purpose, Purpose::Once { preimage });
-        assert!(new.private);
-    }
-
-    #[test]
-    fn amp_invoices_are_promised() {
-        let request = Invoice {
-            is_amp: true,
-            ..Default::default()
-        };
-        let text = "AMP invoices come with a later version".to_owned();
-        assert_eq!(refusal(request), (Code::Unimplemented, text));
-    }
-
-    #[test]
-    fn nonsense_is_refused_in_lnds_words() {
-        let preimage = Invoice {
-            r_preimage: vec![1; 3],
-            ..Default::default()
-        };
-        assert_eq!(refusal(preimage).1, "invalid preimage length of 3, want 32");
-        let description = Invoice {
-            description_hash: vec![1],
-            ..Default::default()
-        };
-        assert_eq!(
-            refusal(description).1,
-            "description hash is 1 bytes, must be 32"
-        );
-        let negative = Invoice {
-            value: -5,
-            ..Default::default()
-        };
-        assert_eq!(refusal(negative).1, "amount cannot be negative");
-        let expiry = Invoice {
-            expiry: -1,
-            ..Default::default()
-        };
-        assert_eq!(refusal(expiry).0, Code::InvalidArgument);
-    }
-}
+mod tests;

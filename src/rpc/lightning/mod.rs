@@ -9,6 +9,7 @@ mod info;
 mod invoices;
 mod list_channels;
 mod open_channel;
+mod own_hints;
 mod pay_req;
 mod payments;
 mod peers;

@@ -1,0 +1,109 @@
+//! Named points at which a debug build aborts, for the crash tests: `AMPD_ABORT_AT=stored` dies when
+//! the point is reached first, `AMPD_ABORT_AT=stored:3` the third time. A release build has none.
+
+use std::fmt;
+
+/// Where a receiver may die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// LDK told of an HTLC, nothing is decided.
+    BeforeStored,
+    /// The row of a held HTLC is on disk, and nothing else of that moment.
+    Stored,
+    /// A set was decided; its rows are queued and hardly on disk yet.
+    Decided,
+    /// The decision is on disk, LDK was told nothing.
+    DecisionStored,
+    /// One HTLC of the set was claimed, which is on disk, too; the others were not.
+    BetweenClaims,
+    /// LDK tells that an HTLC is claimed for good; the peer may know the preimage.
+    BeforeClaimed,
+}
+
+impl Point {
+    /// In the order in which a payment passes them.
+    pub const ALL: [Self; 6] = [
+        Self::BeforeStored,
+        Self::Stored,
+        Self::Decided,
+        Self::DecisionStored,
+        Self::BetweenClaims,
+        Self::BeforeClaimed,
+    ];
+
+    /// As in the environment variable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforeStored => "before-stored",
+            Self::Stored => "stored",
+            Self::Decided => "decided",
+            Self::DecisionStored => "decision-stored",
+            Self::BetweenClaims => "between-claims",
+            Self::BeforeClaimed => "before-claimed",
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The environment variable.
+pub const VARIABLE: &str = "AMPD_ABORT_AT";
+
+#[cfg(not(debug_assertions))]
+mod here {
+    use super::Point;
+
+    pub fn at(_: Point) {}
+
+    pub fn when_stored(_: Point, _: impl Fn()) {}
+}
+
+#[cfg(debug_assertions)]
+mod here {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{Point, VARIABLE};
+
+    /// The point's name, and how often it is still to be passed.
+    static CHOSEN: LazyLock<Option<(String, AtomicU32)>> = LazyLock::new(|| {
+        let text = std::env::var(VARIABLE).ok()?;
+        let (name, passings) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), passings.parse::<u32>().ok()?.into()))
+    });
+
+    fn is_here(point: Point) -> bool {
+        let chosen = CHOSEN.as_ref().filter(|(name, _)| name == point.name());
+        chosen.is_some_and(|(_, passings)| passings.fetch_sub(1, Ordering::Relaxed) == 1)
+    }
+
+    /// Aborts, if this is the point.
+    pub fn at(point: Point) {
+        when_stored(point, || {});
+    }
+
+    /// Aborts, if this is the point, once everything that was queued is on disk. `flush` waits for the
+    /// commit with the rows that were queued before it.
+    ///
+    /// Nothing else in an event handler waits for the disk, but it can: LDK handles events without any
+    /// of its locks (they are asynchronous), so the writer's snapshot of the manager does not wait for
+    /// us, and no row needs the registry's lock to be written. What LDK would have done next just
+    /// does not happen.
+    pub fn when_stored(point: Point, flush: impl Fn()) {
+        if !is_here(point) {
+            return;
+        }
+        // The writer takes monitor updates before it takes rows. The first flush may be in a batch
+        // that was being filled and lacks our monitor updates; the second one is in a later batch.
+        flush();
+        flush();
+        tracing::error!("aborting at {point}");
+        std::process::abort();
+    }
+}
+
+pub use here::{at, when_stored};

@@ -1,0 +1,207 @@
+//! The rules that concern a shard's invoice, in the order of lnd's registry
+//! (`invoices/invoiceregistry.go`, `update.go`).
+//!
+//! The numbers are the rows of the table in lnd's order: 1 and 5 AMP without MPP, 2 unknown address,
+//! 6 wrong kind of invoice, 7 not open, 9 to 11 the total, 12 and 13 the HTLC's expiry, 14 and 15 the
+//! set id. What follows (16 to 18) the set decides. A replay (4) was answered before all of them.
+
+use super::Refusal;
+use super::spontaneous;
+use crate::amp::{FailReason, MppRecord, SetId};
+use crate::invoices::ledger::Ledger;
+use crate::invoices::open_sets::{Held, OpenSet};
+use crate::invoices::port::Claimable;
+use crate::invoices::registry::{Registry, now};
+use crate::onion::Envelope;
+use crate::storage::invoices::{
+    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, ShardRecord,
+};
+
+/// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare);
+/// also what lnd shows as the delta of a spontaneous payment.
+pub(super) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
+
+/// A shard with the invoice that it pays.
+pub(super) struct Shard {
+    pub(super) held: Held,
+    pub(super) invoice: InvoiceRecord,
+    /// The invoice was made for it.
+    pub(super) is_new_invoice: bool,
+}
+
+impl Registry {
+    /// What the shard pays, if it may.
+    pub(super) fn check(
+        &self,
+        ledger: &Ledger,
+        claimable: &Claimable,
+        envelope: &Envelope,
+    ) -> Result<Shard, Refusal> {
+        let height = self.port.height();
+        let mpp = envelope.mpp.ok_or(Refusal::AmpError)?; // 1, 5
+        let blocks_left = envelope.cltv_expiry.saturating_sub(height);
+        if self.limits.accept_amp && blocks_left < FINAL_CLTV_REJECT_DELTA {
+            return Err(Refusal::AmpError); // 1
+        }
+        let (invoice, is_new_invoice) = self.invoice_for(ledger, claimable, &mpp)?; // 2
+        check_open(&invoice, now())?; // 6, 7
+        let open = ledger.open.get(&envelope.amp.set_id);
+        let ours = open.filter(|open| open.invoice.add_index == invoice.add_index);
+        check_total(&invoice, &mpp, ours)?; // 9 to 11
+        if blocks_left < invoice.terms.cltv_delta.max(FINAL_CLTV_REJECT_DELTA) {
+            return Err(Refusal::ExpiryTooSoon); // 12, 13
+        }
+        self.check_set_id(ledger, &invoice, envelope.amp.set_id)?; // 14, 15
+        self.check_bounds(ledger, envelope, claimable.amount_msat, mpp.total_msat)?;
+        Ok(Shard {
+            held: Held {
+                row: self.row(claimable, envelope, &mpp, height),
+                envelope: envelope.clone(),
+            },
+            invoice,
+            is_new_invoice,
+        })
+    }
+
+    /// The invoice with the shard's payment address, or a new one if nobody asked for this payment
+    /// and we take such.
+    ///
+    /// The payment hash plays no part in it, except that it must not be that of an ordinary invoice
+    /// of ours: LDK holds one payment per hash, so the shard, held, would keep others from paying
+    /// that invoice. The hash of an AMP invoice is only a name, and is no reason: a static invoice
+    /// has a random one, a spontaneous payment that of its first shard, which may come again after
+    /// it timed out.
+    fn invoice_for(
+        &self,
+        ledger: &Ledger,
+        claimable: &Claimable,
+        mpp: &MppRecord,
+    ) -> Result<(InvoiceRecord, bool), Refusal> {
+        let hash = claimable.payment_hash;
+        let namesake = self.find_by_hash(ledger, &hash.0)?;
+        if namesake.as_ref().is_some_and(|other| !other.kind.is_amp()) {
+            return Err(Refusal::HtlcInvoiceTypeMismatch);
+        }
+        match self.find_by_addr(ledger, mpp.payment_addr.as_bytes())? {
+            Some(invoice) => Ok((invoice, false)),
+            // The new one would have the name of another: lnd does not make it either.
+            None if namesake.is_some() || !self.limits.accept_amp => Err(Refusal::InvoiceNotFound),
+            None => Ok((spontaneous::invoice(mpp, hash), true)),
+        }
+    }
+
+    /// A set id is of one invoice only, and a settled set is closed. A set that was canceled, because
+    /// it timed out, say, may be tried again.
+    fn check_set_id(
+        &self,
+        ledger: &Ledger,
+        invoice: &InvoiceRecord,
+        set_id: SetId,
+    ) -> Result<(), Refusal> {
+        if set_id.is_zero() {
+            return Err(FailReason::AmpError.into());
+        }
+        let known = match ledger.open.get(&set_id) {
+            Some(open) => Some((open.invoice.add_index, HtlcState::Accepted)),
+            None => self
+                .find_set(ledger, &set_id)?
+                .map(|set| (set.add_index, set.state)),
+        };
+        match known {
+            // A new invoice has no add index yet, so every known set is another's.
+            Some((add_index, _)) if add_index != invoice.add_index => Err(Refusal::InvoiceNotFound),
+            Some((_, HtlcState::Settled)) => Err(FailReason::HtlcSetSettled.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Only what is to be held is bounded: a shard that completes its set frees what we hold, so
+    /// strangers who use up the bounds cannot keep others from being paid.
+    ///
+    /// There is no bound on the sets of one invoice: it would make it cheaper for a stranger to shut
+    /// out the other payers of that invoice, and the bounds here protect all others.
+    fn check_bounds(
+        &self,
+        ledger: &Ledger,
+        envelope: &Envelope,
+        amount_msat: u64,
+        total_msat: u64,
+    ) -> Result<(), Refusal> {
+        let open = ledger.open.get(&envelope.amp.set_id);
+        let held_msat = open.map_or(0, OpenSet::amount_msat);
+        if held_msat.saturating_add(amount_msat) >= total_msat {
+            return Ok(());
+        }
+        let too_many_sets = open.is_none() && ledger.open.len() >= self.limits.max_open_sets;
+        let held = ledger.open.held_on(&envelope.channel_id);
+        if too_many_sets || held >= self.limits.max_held_per_channel {
+            return Err(Refusal::TooMuchHeld);
+        }
+        Ok(())
+    }
+
+    fn row(
+        &self,
+        claimable: &Claimable,
+        envelope: &Envelope,
+        mpp: &MppRecord,
+        height: u32,
+    ) -> HtlcRecord {
+        HtlcRecord {
+            channel_id: envelope.channel_id.0,
+            htlc_id: envelope.htlc_id,
+            add_index: 0,
+            payment_hash: claimable.payment_hash.0,
+            scid: self.port.scid(&envelope.channel_id),
+            amount_msat: claimable.amount_msat,
+            total_msat: mpp.total_msat,
+            accept_height: height,
+            accepted_at: now(),
+            resolved_at: None,
+            expiry_height: envelope.cltv_expiry,
+            claim_deadline: claimable.claim_deadline,
+            state: HtlcState::Accepted,
+            claimed: false,
+            custom_records: claimable.custom_records.clone(),
+            shard: Some(ShardRecord {
+                set_id: envelope.amp.set_id.to_bytes(),
+                share: envelope.amp.share.to_bytes(),
+                child_index: envelope.amp.child_index,
+                ephemeral_key: envelope.ephemeral_key.serialize(),
+            }),
+            preimage: None,
+        }
+    }
+}
+
+/// Rows 6 and 7, and our own clock.
+///
+/// The reverse of row 6, an HTLC without AMP record to an AMP invoice, is in `accept_bolt11`.
+fn check_open(invoice: &InvoiceRecord, now: u64) -> Result<(), Refusal> {
+    match (invoice.kind, invoice.state) {
+        (InvoiceKind::Bolt11 | InvoiceKind::Hold | InvoiceKind::Keysend, _) => {
+            Err(Refusal::HtlcInvoiceTypeMismatch)
+        }
+        (_, InvoiceState::Open) if invoice.expires_at.is_some_and(|end| now > end) => {
+            Err(Refusal::InvoiceExpired)
+        }
+        (_, InvoiceState::Open) => Ok(()),
+        (_, _) => Err(Refusal::InvoiceNotOpen),
+    }
+}
+
+/// Rows 9 to 11. The set has the last one, too; here they come before the rules on the expiry.
+fn check_total(
+    invoice: &InvoiceRecord,
+    mpp: &MppRecord,
+    open: Option<&OpenSet>,
+) -> Result<(), Refusal> {
+    if mpp.total_msat == 0 || mpp.total_msat < invoice.value_msat {
+        return Err(Refusal::HtlcSetTotalTooLow);
+    }
+    let others = open.and_then(|open| open.set().total_msat());
+    if others.is_some_and(|total_msat| total_msat != mpp.total_msat) {
+        return Err(FailReason::HtlcSetTotalMismatch.into());
+    }
+    Ok(())
+}

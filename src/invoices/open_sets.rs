@@ -1,0 +1,226 @@
+//! The AMP sets that wait for more shards, and how many HTLCs they hold on each channel.
+
+use std::collections::HashMap;
+
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
+
+use crate::amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
+use crate::onion::Envelope;
+use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, SetRecord};
+
+/// A shard that is held: its row, and what it takes to fail it on the wire.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) row: HtlcRecord,
+    pub(super) envelope: Envelope,
+}
+
+impl Held {
+    /// The set's view of it.
+    fn set_htlc(&self) -> SetHtlc {
+        SetHtlc {
+            key: self.envelope.key(),
+            payment_hash: PaymentHash(self.row.payment_hash),
+            amount_msat: self.row.amount_msat,
+            share: self.envelope.amp.share.clone(),
+            child_index: self.envelope.amp.child_index,
+            total_msat: self.row.total_msat,
+            cltv_expiry: self.row.expiry_height,
+            claim_deadline: self.row.claim_deadline,
+            accepted_height: self.row.accept_height,
+            accepted_at: self.row.accepted_at,
+        }
+    }
+}
+
+/// A set with the rows of its HTLCs.
+pub(super) struct OpenSet {
+    /// As it was when the first of them came.
+    pub(super) invoice: InvoiceRecord,
+    set: HtlcSet,
+    pub(super) htlcs: HashMap<HtlcKey, Held>,
+}
+
+impl OpenSet {
+    fn new(invoice: InvoiceRecord, set: HtlcSet) -> Self {
+        Self {
+            invoice,
+            set,
+            htlcs: HashMap::new(),
+        }
+    }
+
+    /// The set itself, to ask its rules.
+    pub(super) fn set(&self) -> &HtlcSet {
+        &self.set
+    }
+
+    /// Sum of the HTLCs that it has, msat.
+    pub(super) fn amount_msat(&self) -> u64 {
+        let amounts = self.htlcs.values().map(|held| held.row.amount_msat);
+        amounts.fold(0, u64::saturating_add)
+    }
+
+    /// The set's row while it is not settled.
+    pub(super) fn row(&self, state: HtlcState) -> SetRecord {
+        SetRecord {
+            set_id: self.set.set_id().to_bytes(),
+            add_index: self.invoice.add_index,
+            state,
+            settle_index: None,
+            settled_at: None,
+            amt_paid_msat: self.amount_msat(),
+        }
+    }
+}
+
+/// Sets come and go only through these methods, so that the counts are right.
+#[derive(Default)]
+pub(super) struct OpenSets {
+    sets: HashMap<SetId, OpenSet>,
+    per_channel: HashMap<ChannelId, usize>,
+    /// LDK holds one HTLC per hash.
+    by_hash: HashMap<PaymentHash, (SetId, HtlcKey)>,
+}
+
+impl OpenSets {
+    pub(super) fn get(&self, set_id: &SetId) -> Option<&OpenSet> {
+        self.sets.get(set_id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether this HTLC is held.
+    pub(super) fn holds(&self, set_id: &SetId, key: &HtlcKey) -> bool {
+        let set = self.sets.get(set_id);
+        set.is_some_and(|set| set.htlcs.contains_key(key))
+    }
+
+    /// HTLCs that are held on one channel.
+    pub(super) fn held_on(&self, channel: &ChannelId) -> usize {
+        self.per_channel.get(channel).copied().unwrap_or(0)
+    }
+
+    /// HTLCs that are held in all.
+    pub(super) fn held(&self) -> usize {
+        self.per_channel.values().sum()
+    }
+
+    /// Offers an HTLC to its set, which decides. It is in the set afterwards unless it failed; with
+    /// [`Outcome::Fail`] the others that are to fail are still there.
+    pub(super) fn accept(
+        &mut self,
+        invoice: &InvoiceRecord,
+        held: Held,
+        limits: SetLimits,
+        height: u32,
+    ) -> Outcome {
+        let set_id = held.envelope.amp.set_id;
+        let open = self
+            .sets
+            .entry(set_id)
+            .or_insert_with(|| OpenSet::new(invoice.clone(), HtlcSet::new(set_id, limits)));
+        let outcome = open.set.accept(held.set_htlc(), height);
+        match outcome {
+            Outcome::Fail { .. } => self.drop_if_empty(&set_id),
+            Outcome::Hold | Outcome::Settle(_) => self.insert(set_id, held),
+        }
+        outcome
+    }
+
+    /// An HTLC that was held before a restart.
+    pub(super) fn restore(&mut self, invoice: InvoiceRecord, held: Held, limits: SetLimits) {
+        let set_id = held.envelope.amp.set_id;
+        self.sets
+            .entry(set_id)
+            .or_insert_with(|| OpenSet::new(invoice, HtlcSet::new(set_id, limits)));
+        self.insert(set_id, held);
+        if let Some(open) = self.sets.get_mut(&set_id) {
+            let htlcs = open.htlcs.values().map(Held::set_htlc);
+            open.set = HtlcSet::restore(set_id, limits, htlcs);
+        }
+    }
+
+    /// Takes one HTLC out.
+    pub(super) fn remove(&mut self, set_id: &SetId, key: &HtlcKey) -> Option<Held> {
+        let open = self.sets.get_mut(set_id)?;
+        open.set.remove(key);
+        let held = open.htlcs.remove(key)?;
+        self.uncount(key, &held);
+        self.drop_if_empty(set_id);
+        Some(held)
+    }
+
+    /// Takes a whole set out.
+    pub(super) fn take(&mut self, set_id: &SetId) -> Option<OpenSet> {
+        let open = self.sets.remove(set_id)?;
+        for (key, held) in &open.htlcs {
+            self.uncount(key, held);
+        }
+        Some(open)
+    }
+
+    /// The sets of one invoice.
+    pub(super) fn of_invoice(&self, add_index: u64) -> Vec<SetId> {
+        let sets = self.sets.iter();
+        sets.filter(|(_, open)| open.invoice.add_index == add_index)
+            .map(|(set_id, _)| *set_id)
+            .collect()
+    }
+
+    /// Where the HTLC with this hash is held.
+    pub(super) fn find(&self, hash: &PaymentHash) -> Option<(SetId, HtlcKey)> {
+        self.by_hash.get(hash).copied()
+    }
+
+    /// What was held for too long at `now` (seconds since 1970). It is still here.
+    pub(super) fn overdue(&self, now: u64) -> Vec<(SetId, Vec<HtlcKey>)> {
+        let overdue = |(id, open): (&SetId, &OpenSet)| (*id, open.set.overdue(now));
+        let sets = self.sets.iter().map(overdue);
+        sets.filter(|(_, keys)| !keys.is_empty()).collect()
+    }
+
+    /// When the next HTLC is held for too long, in seconds since 1970.
+    pub(super) fn next_expiry(&self) -> Option<u64> {
+        let sets = self.sets.values();
+        sets.filter_map(|open| open.set.next_expiry()).min()
+    }
+
+    fn insert(&mut self, set_id: SetId, held: Held) {
+        let key = held.envelope.key();
+        let hash = PaymentHash(held.row.payment_hash);
+        if let Some(open) = self.sets.get_mut(&set_id)
+            && open.htlcs.insert(key, held).is_none()
+        {
+            *self.per_channel.entry(key.channel_id).or_default() += 1;
+            self.by_hash.insert(hash, (set_id, key));
+        }
+    }
+
+    fn uncount(&mut self, key: &HtlcKey, held: &Held) {
+        let hash = PaymentHash(held.row.payment_hash);
+        if self.find(&hash).is_some_and(|(_, other)| other == *key) {
+            self.by_hash.remove(&hash);
+        }
+        let Some(count) = self.per_channel.get_mut(&key.channel_id) else {
+            return;
+        };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.per_channel.remove(&key.channel_id);
+        }
+    }
+
+    fn drop_if_empty(&mut self, set_id: &SetId) {
+        if self
+            .sets
+            .get(set_id)
+            .is_some_and(|open| open.htlcs.is_empty())
+        {
+            self.sets.remove(set_id);
+        }
+    }
+}
