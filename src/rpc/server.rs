@@ -1,4 +1,4 @@
-//! The gRPC server: both services behind the token, on a listener that the node gives.
+//! The gRPC server: all services behind the token, on a listener that the node gives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,11 @@ use tonic::transport::server::TcpIncoming;
 use super::Rooms;
 use super::auth::TokenCheck;
 use super::lightning::LightningService;
+use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::routerrpc::router_server::RouterServer;
 use super::router::RouterService;
+use super::static_invoices::StaticInvoicesService;
 use super::token::Token;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
@@ -49,7 +51,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let lightning = LightningServer::new(LightningService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    let router = RouterServer::new(RouterService::new(rooms, stop.clone()))
+    let router = RouterServer::new(RouterService::new(rooms.clone(), stop.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
+    let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(rooms, stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     // Without TCP_NODELAY a small answer waits some 40 ms for the client's acknowledgement.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -59,6 +63,7 @@ pub async fn serve(
         .layer(InterceptorLayer::new(TokenCheck(token)))
         .add_service(lightning)
         .add_service(router)
+        .add_service(ledgers)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
