@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::error::{CliError, error};
 use crate::config::HostPort;
+use crate::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use crate::rpc::proto::lnrpc::lightning_client::LightningClient;
 use crate::rpc::proto::routerrpc::router_client::RouterClient;
 use crate::rpc::{TOKEN_FILE, TOKEN_HEADER};
@@ -29,6 +30,7 @@ type Service = InterceptedService<Channel, Token>;
 pub struct Node {
     pub lightning: LightningClient<Service>,
     pub router: RouterClient<Service>,
+    pub static_invoices: StaticInvoicesClient<Service>,
 }
 
 impl Node {
@@ -41,7 +43,9 @@ impl Node {
         Ok(Node {
             lightning: LightningClient::new(service.clone())
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
-            router: RouterClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
+            router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            static_invoices: StaticInvoicesClient::new(service)
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
         })
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod follow;
 mod invoices;
 mod json;
+mod ledger;
 mod node;
 mod open_close;
 mod output;
@@ -28,6 +29,7 @@ mod payments;
 mod peers;
 mod prompt;
 mod reshape;
+mod table;
 mod values;
 mod wallet;
 
@@ -91,6 +93,9 @@ enum Command {
     DecodePayReq(invoices::DecodePayReq),
     LookupInvoice(invoices::LookupInvoice),
     ListInvoices(invoices::ListInvoices),
+    InvoicePayments(Box<ledger::InvoicePayments>),
+    DisableInvoice(ledger::DisableInvoice),
+    EnableInvoice(ledger::EnableInvoice),
     SendPayment(Box<pay::SendPayment>),
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
@@ -118,6 +123,9 @@ impl Command {
             Command::DecodePayReq(command) => command.run(node).await,
             Command::LookupInvoice(command) => command.run(node).await,
             Command::ListInvoices(command) => command.run(node).await,
+            Command::InvoicePayments(command) => command.run(node).await,
+            Command::DisableInvoice(command) => command.run(node).await,
+            Command::EnableInvoice(command) => command.run(node).await,
             Command::SendPayment(command) => command.run(node).await,
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
@@ -215,6 +223,12 @@ mod tests {
             "decodepayreq lnbc1",
             "lookupinvoice 1111111111111111111111111111111111111111111111111111111111111111",
             "listinvoices --max_invoices 5 --paginate-forwards",
+            "invoicepayments lightning:LNBC1 --table --from 2026-11-01 --to 2026-11-30",
+            "invoicepayments 1111111111111111111111111111111111111111111111111111111111111111",
+            "invoicepayments lnbc1 --totals week --from=1700000000",
+            "invoicepayments lnbc1 --csv tea.csv --to 2026-11-30T12:00:00Z",
+            "disableinvoice lnbc1",
+            "enableinvoice lnbc1",
             "sendpayment --dest=02aa --amt=1000 --amp --timeout=1m0s --max_parts 8 --json",
             "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
             "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
@@ -255,6 +269,13 @@ mod tests {
             "addinvoice --amt=-5",
             "addinvoice 5 --amt 5",
             "sendcoins bcrt1 1.5",
+            "invoicepayments",
+            "invoicepayments 0011",
+            "invoicepayments lnbc1 --totals year",
+            "invoicepayments lnbc1 --from 2026-13-01",
+            "invoicepayments lnbc1 --csv a --totals day",
+            "invoicepayments lnbc1 --csv a --max_payments 5",
+            "disableinvoice",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
