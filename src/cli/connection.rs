@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::error::{CliError, error};
 use crate::config::HostPort;
 use crate::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
+use crate::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use crate::rpc::proto::lnrpc::lightning_client::LightningClient;
 use crate::rpc::proto::routerrpc::router_client::RouterClient;
 use crate::rpc::{TOKEN_FILE, TOKEN_HEADER};
@@ -29,6 +30,7 @@ type Service = InterceptedService<Channel, Token>;
 #[derive(Debug)]
 pub struct Node {
     pub lightning: LightningClient<Service>,
+    pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
     pub static_invoices: StaticInvoicesClient<Service>,
 }
@@ -42,6 +44,8 @@ impl Node {
         let service = InterceptedService::new(channel, token);
         Ok(Node {
             lightning: LightningClient::new(service.clone())
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
+            invoices: InvoicesClient::new(service.clone())
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
             router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
             static_invoices: StaticInvoicesClient::new(service)

@@ -1,4 +1,4 @@
-//! Invoices: `addinvoice`, `decodepayreq`, `lookupinvoice`, `listinvoices`.
+//! Making and reading payment requests: `addinvoice`, `decodepayreq`.
 
 use clap::Args;
 
@@ -6,7 +6,7 @@ use super::connection::Node;
 use super::error::CliError;
 use super::output::print;
 use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
-use crate::rpc::proto::lnrpc::{Invoice, ListInvoiceRequest, PayReqString, PaymentHash};
+use crate::rpc::proto::lnrpc::{Invoice, PayReqString};
 
 /// Make an invoice.
 #[derive(Debug, Args)]
@@ -114,70 +114,6 @@ pub fn without_scheme(invoice: &str) -> &str {
     match invoice.get(..10) {
         Some(scheme) if scheme.eq_ignore_ascii_case("lightning:") => &invoice[10..],
         _ => invoice,
-    }
-}
-
-/// One invoice by its payment hash.
-#[derive(Debug, Args)]
-#[command(rename_all = "snake_case")]
-pub struct LookupInvoice {
-    #[arg(value_name = "RHASH", value_parser = hex_32, required_unless_present = "rhash")]
-    hash: Option<Hex>,
-    /// The payment hash
-    #[arg(long, conflicts_with = "hash", value_parser = hex_32)]
-    rhash: Option<Hex>,
-}
-
-impl LookupInvoice {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
-        let r_hash = self
-            .rhash
-            .or(self.hash)
-            .map(|hash| hash.0)
-            .unwrap_or_default();
-        let request = PaymentHash {
-            r_hash,
-            ..Default::default()
-        };
-        print(node.lightning.lookup_invoice(request).await?.get_ref())
-    }
-}
-
-/// Invoices, the last 100 unless flags say otherwise.
-#[derive(Debug, Args)]
-#[command(rename_all = "snake_case")]
-pub struct ListInvoices {
-    /// Only those that are not paid
-    #[arg(long)]
-    pending_only: bool,
-    /// Begin after (or, going backwards, before) this add_index
-    #[arg(long, default_value_t = 0)]
-    index_offset: u64,
-    /// Most invoices
-    #[arg(long, default_value_t = 100)]
-    max_invoices: u64,
-    /// Go from the oldest to the newest
-    #[arg(long)]
-    paginate_forwards: bool,
-    /// Only those that were made from this time on (seconds since 1970)
-    #[arg(long, default_value_t = 0)]
-    creation_date_start: u64,
-    /// Only those that were made until this time
-    #[arg(long, default_value_t = 0)]
-    creation_date_end: u64,
-}
-
-impl ListInvoices {
-    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
-        let request = ListInvoiceRequest {
-            pending_only: self.pending_only,
-            index_offset: self.index_offset,
-            num_max_invoices: self.max_invoices,
-            reversed: !self.paginate_forwards,
-            creation_date_start: self.creation_date_start,
-            creation_date_end: self.creation_date_end,
-        };
-        print(node.lightning.list_invoices(request).await?.get_ref())
     }
 }
 

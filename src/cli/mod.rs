@@ -16,6 +16,10 @@ mod channels;
 mod connection;
 mod error;
 mod follow;
+mod hold_invoices;
+mod invoice_end;
+mod invoice_events;
+mod invoice_lookup;
 mod invoices;
 mod json;
 mod ledger;
@@ -91,8 +95,14 @@ enum Command {
     ClosedChannels(channels::ClosedChannels),
     AddInvoice(Box<invoices::AddInvoice>),
     DecodePayReq(invoices::DecodePayReq),
-    LookupInvoice(invoices::LookupInvoice),
-    ListInvoices(invoices::ListInvoices),
+    LookupInvoice(invoice_lookup::LookupInvoice),
+    ListInvoices(invoice_lookup::ListInvoices),
+    CancelInvoice(invoice_end::CancelInvoice),
+    DeleteCanceledInvoice(invoice_end::DeleteCanceledInvoice),
+    AddHoldInvoice(Box<hold_invoices::AddHoldInvoice>),
+    SettleInvoice(hold_invoices::SettleInvoice),
+    SubscribeInvoices(invoice_events::SubscribeInvoices),
+    SubscribeInvoice(invoice_events::SubscribeInvoice),
     InvoicePayments(Box<ledger::InvoicePayments>),
     DisableInvoice(ledger::DisableInvoice),
     EnableInvoice(ledger::EnableInvoice),
@@ -123,6 +133,12 @@ impl Command {
             Command::DecodePayReq(command) => command.run(node).await,
             Command::LookupInvoice(command) => command.run(node).await,
             Command::ListInvoices(command) => command.run(node).await,
+            Command::CancelInvoice(command) => command.run(node).await,
+            Command::DeleteCanceledInvoice(command) => command.run(node).await,
+            Command::AddHoldInvoice(command) => command.run(node).await,
+            Command::SettleInvoice(command) => command.run(node).await,
+            Command::SubscribeInvoices(command) => command.run(node).await,
+            Command::SubscribeInvoice(command) => command.run(node).await,
             Command::InvoicePayments(command) => command.run(node).await,
             Command::DisableInvoice(command) => command.run(node).await,
             Command::EnableInvoice(command) => command.run(node).await,
@@ -223,6 +239,8 @@ mod tests {
             "decodepayreq lnbc1",
             "lookupinvoice 1111111111111111111111111111111111111111111111111111111111111111",
             "listinvoices --max_invoices 5 --paginate-forwards",
+            "listinvoices --pending_only --creation_date_start 1 --creation_date_end=2",
+            "subscribeinvoices --add_index 3 --settle_index=5",
             "invoicepayments lightning:LNBC1 --table --from 2026-11-01 --to 2026-11-30",
             "invoicepayments 1111111111111111111111111111111111111111111111111111111111111111",
             "invoicepayments lnbc1 --totals week --from=1700000000",
@@ -242,6 +260,53 @@ mod tests {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn an_invoice_is_named_in_one_way() {
+        let hash = "11".repeat(32);
+        for line in [
+            "lookupinvoice {}",
+            "lookupinvoice --rhash={} --blank",
+            "lookupinvoice --payment_addr {} --blank",
+            "lookupinvoice --set_id {}",
+            "lookupinvoice --set-id {} --set-only",
+            "cancelinvoice {}",
+            "cancelinvoice --paymenthash={}",
+            "deletecanceledinvoice {}",
+            "deletecanceledinvoice --invoice_hash {}",
+            "addholdinvoice {} 1000 --memo tea --private --expiry 60",
+            "addholdinvoice {} --amt_msat 1500 --cltv_expiry_delta 90",
+            "settleinvoice {}",
+            "settleinvoice --preimage={}",
+            "subscribeinvoice {}",
+        ] {
+            let line = line.replace("{}", &hash);
+            if let Err(error) = parse(&line) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in [
+            "lookupinvoice {} --rhash {}",
+            "lookupinvoice {} --payment_addr {}",
+            "lookupinvoice --set_id {} --payment_addr {}",
+            "lookupinvoice --blank",
+            "lookupinvoice {} --set_only",
+            "lookupinvoice --payment_addr {} --set_only",
+            "lookupinvoice --set_id {} --set_only --blank",
+            "lookupinvoice --set_id 1111",
+            "cancelinvoice",
+            "cancelinvoice {} --paymenthash {}",
+            "deletecanceledinvoice",
+            "addholdinvoice",
+            "addholdinvoice {} 5 --amt 5",
+            "settleinvoice",
+            "settleinvoice 1111",
+            "subscribeinvoice",
+        ] {
+            let line = line.replace("{}", &hash);
+            assert_eq!(parse(&line).expect_err(&line).exit_code(), 2, "{line}");
         }
     }
 

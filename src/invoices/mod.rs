@@ -16,13 +16,16 @@ mod error;
 mod find;
 mod give_back;
 mod ledger;
+mod lookup;
 mod missed;
 mod open_sets;
 mod payments_received;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
 mod subscribe;
+mod subscribe_one;
 #[cfg(test)]
 mod test_room;
 mod view;
@@ -32,5 +35,8 @@ pub use error::InvoiceError;
 pub use payments_received::{Period, PeriodTotal, utc_text};
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
+pub use subscribe_one::SingleSubscription;
 pub use view::InvoiceView;
+
+pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};

@@ -14,6 +14,7 @@ use super::create::{NewInvoice, Purpose, Signer};
 use super::ledger::Ledger;
 use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription};
+use super::subscribe_one::Followers;
 use super::{InvoiceError, InvoiceView};
 use crate::abort::{self, Point};
 use crate::amp::SetLimits;
@@ -155,18 +156,6 @@ impl Registry {
         }
     }
 
-    /// The invoice with this payment hash, or one of whose HTLCs has it.
-    ///
-    /// # Errors
-    /// [`InvoiceError::NotFound`], or if the database cannot be read.
-    pub fn lookup(&self, hash: &PaymentHash) -> Result<InvoiceView, InvoiceError> {
-        let record = match self.store.invoice_by_hash(&hash.0)? {
-            Some(record) => Some(record),
-            None => self.store.invoice_of_htlc(&hash.0)?,
-        };
-        Ok(self.view(record.ok_or(InvoiceError::NotFound)?)?)
-    }
-
     /// A page of invoices, oldest first.
     ///
     /// # Errors
@@ -209,6 +198,11 @@ impl Registry {
         self.store.submit(MarkClaimed {
             payment_hash: hash.0,
         });
+    }
+
+    /// Those who follow one invoice.
+    pub(super) fn followers(&self) -> &Followers {
+        &self.announcer.followers
     }
 
     /// Tells subscribers once the rows with this ticket are on disk.

@@ -6,6 +6,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::InvoiceView;
 use super::missed::Missed;
+use super::subscribe_one::Followers;
 use crate::storage::{StorageError, Store, Ticket};
 
 /// As many events wait in memory for a slow subscriber; one that falls further behind gets them from
@@ -28,6 +29,16 @@ pub enum InvoiceEvent {
 impl InvoiceEvent {
     /// The view that goes to subscribers.
     pub fn view(&self) -> &InvoiceView {
+        match self {
+            Self::Added(view)
+            | Self::Settled(view)
+            | Self::Accepted(view)
+            | Self::Canceled(view) => view,
+        }
+    }
+
+    /// The same, to keep.
+    pub fn into_view(self) -> InvoiceView {
         match self {
             Self::Added(view)
             | Self::Settled(view)
@@ -75,6 +86,7 @@ impl Told {
 pub(super) struct Announcer {
     queue: mpsc::UnboundedSender<(Ticket, InvoiceEvent)>,
     subscribers: broadcast::Sender<InvoiceEvent>,
+    pub(super) followers: Arc<Followers>,
 }
 
 impl Announcer {
@@ -83,8 +95,18 @@ impl Announcer {
     pub(super) fn start(store: Arc<Store>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
         let subscribers = broadcast::Sender::new(BACKLOG);
-        tokio::spawn(announce(store, waiting, subscribers.clone()));
-        Self { queue, subscribers }
+        let followers = Arc::<Followers>::default();
+        tokio::spawn(announce(
+            store,
+            waiting,
+            subscribers.clone(),
+            followers.clone(),
+        ));
+        Self {
+            queue,
+            subscribers,
+            followers,
+        }
     }
 
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
@@ -101,17 +123,30 @@ async fn announce(
     store: Arc<Store>,
     mut waiting: mpsc::UnboundedReceiver<(Ticket, InvoiceEvent)>,
     subscribers: broadcast::Sender<InvoiceEvent>,
+    followers: Arc<Followers>,
 ) {
     while let Some((ticket, mut event)) = waiting.recv().await {
         store.durable(ticket).await;
         if let InvoiceEvent::Settled(view) = &mut event {
-            // What all sets have paid together: only the database knows.
-            if let Ok(Some(record)) = store.invoice(view.record.add_index) {
-                view.record = record;
-            }
+            add_up(&store, view);
         }
-        // Nobody listening is fine.
-        let _ = subscribers.send(event);
+        followers.tell(&event);
+        if matches!(event, InvoiceEvent::Added(_) | InvoiceEvent::Settled(_)) {
+            // Nobody listening is fine.
+            let _ = subscribers.send(event);
+        }
+    }
+}
+
+/// What all sets of an AMP invoice have paid together, this one the last: only the database knows.
+fn add_up(store: &Store, view: &mut InvoiceView) {
+    let Some(settle_index) = view.sets.first().and_then(|set| set.settle_index) else {
+        return;
+    };
+    match store.invoice_at(view.record.add_index, settle_index) {
+        Ok(Some(record)) => view.record = record,
+        Ok(None) => {}
+        Err(error) => tracing::error!("subscribers are told a wrong sum of payments: {error}"),
     }
 }
 
@@ -124,6 +159,11 @@ pub struct Subscription {
     told: Told,
     live: broadcast::Receiver<InvoiceEvent>,
 }
+
+/// Who follows one invoice was too slow; it can resume.
+#[derive(Debug, thiserror::Error)]
+#[error("changes of the invoice were missed; subscribe again, its state comes first")]
+pub struct TooSlow;
 
 impl Subscription {
     /// Goes on after these indices; 0: with what comes from now on.

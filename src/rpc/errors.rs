@@ -8,8 +8,8 @@ use tonic::Status;
 use crate::chain::ChainError;
 use crate::channels::close::CloseError;
 use crate::channels::open::OpenError;
-use crate::invoices::InvoiceError;
 use crate::invoices::decode::DecodeError;
+use crate::invoices::{InvoiceError, TooSlow};
 use crate::payments::SendError;
 use crate::peers::connect::{ConnectError, DisconnectError};
 use crate::storage::StorageError;
@@ -70,6 +70,12 @@ impl From<InvoiceError> for Status {
             | InvoiceError::CltvDelta { .. }
             | InvoiceError::Build(_) => refused(error.to_string()),
         }
+    }
+}
+
+impl From<TooSlow> for Status {
+    fn from(error: TooSlow) -> Self {
+        Self::resource_exhausted(error.to_string())
     }
 }
 

@@ -1,6 +1,9 @@
 //! An invoice of ours as lnd's `Invoice`.
 
+use std::collections::BTreeMap;
+
 use bitcoin::hex::DisplayHex;
+use lightning::util::ser::{BigSize, Writeable};
 
 use super::features::{Features, features};
 use super::proto::lnrpc;
@@ -20,6 +23,9 @@ const NEVER: i64 = -62_135_596_800;
 /// address optional, AMP required (lnd).
 const SPONTANEOUS_AMP_FEATURES: [u32; 3] = [8, 15, 30];
 
+/// What that of a keysend payment has: TLV onion required (lnd).
+const KEYSEND_FEATURES: [u32; 1] = [8];
+
 /// The invoice with the HTLCs and sets of this view.
 pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
     let record = &view.record;
@@ -33,6 +39,10 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         (record.settled_at, record.settle_index)
     };
     let bytes = |array: &[u8; 32]| array.to_vec();
+    let route_hints = said
+        .as_ref()
+        .map(|said| route_hints::to_messages(&said.route_hints))
+        .unwrap_or_default();
     lnrpc::Invoice {
         memo: record.terms.memo.clone(),
         r_preimage: record.preimage.as_ref().map(bytes).unwrap_or_default(),
@@ -59,11 +69,9 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
             .and_then(|i| i.fallback.clone())
             .unwrap_or_default(),
         cltv_expiry: u64::from(record.terms.cltv_delta),
-        route_hints: said
-            .as_ref()
-            .map(|said| route_hints::to_messages(&said.route_hints))
-            .unwrap_or_default(),
-        private: record.terms.private,
+        // Not what its maker asked for: with no private channel there is nothing to tell.
+        private: !route_hints.is_empty(),
+        route_hints,
         add_index: record.add_index,
         settle_index: settle_index.unwrap_or_default(),
         amt_paid: signed(record.amt_paid_msat),
@@ -71,9 +79,15 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         amt_paid_msat: signed(record.amt_paid_msat),
         state: state.into(),
         htlcs: htlcs(&view.htlcs),
-        features: said.as_ref().map_or_else(spontaneous_features, features_of),
+        features: said
+            .as_ref()
+            .map_or_else(|| features_without_text(record.kind), features_of),
         is_keysend: record.kind == InvoiceKind::Keysend,
-        payment_addr: bytes(&record.payment_addr),
+        payment_addr: match record.kind {
+            // It has none; the one that is stored is a name of our own.
+            InvoiceKind::Keysend => vec![0; 32],
+            _ => bytes(&record.payment_addr),
+        },
         is_amp,
         amp_invoice_state: view.sets.iter().map(amp_state).collect(),
         is_blinded: false,
@@ -100,8 +114,12 @@ pub(super) fn features_of(invoice: &DecodedInvoice) -> Features {
     features(bits.filter_map(|bit| u32::try_from(*bit).ok()))
 }
 
-fn spontaneous_features() -> Features {
-    features(SPONTANEOUS_AMP_FEATURES)
+/// Those of an invoice that nobody asked for.
+fn features_without_text(kind: InvoiceKind) -> Features {
+    match kind {
+        InvoiceKind::Keysend => features(KEYSEND_FEATURES),
+        _ => features(SPONTANEOUS_AMP_FEATURES),
+    }
 }
 
 fn htlcs(records: &[HtlcRecord]) -> Vec<lnrpc::InvoiceHtlc> {
@@ -123,8 +141,22 @@ fn htlc(record: &HtlcRecord) -> lnrpc::InvoiceHtlc {
         custom_records: record.custom_records.clone(),
         mpp_total_amt_msat: record.total_msat,
         amp: record.shard.as_ref().map(|shard| amp(record, shard)),
-        custom_channel_data: Vec::new(),
+        custom_channel_data: tlv_stream(&record.custom_records),
     }
+}
+
+/// The records once more, as a TLV stream (BOLT 1).
+fn tlv_stream(records: &BTreeMap<u64, Vec<u8>>) -> Vec<u8> {
+    let big_size = |value: usize| BigSize(value as u64).encode();
+    let record = |(kind, value): (&u64, &Vec<u8>)| {
+        [
+            BigSize(*kind).encode(),
+            big_size(value.len()),
+            value.clone(),
+        ]
+        .concat()
+    };
+    records.iter().flat_map(record).collect()
 }
 
 /// The preimage is a secret until the HTLC is settled.

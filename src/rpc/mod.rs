@@ -8,6 +8,7 @@ mod errors;
 mod features;
 mod input;
 mod invoice;
+mod invoices;
 mod lightning;
 mod payment;
 pub mod proto;

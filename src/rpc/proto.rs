@@ -11,6 +11,11 @@ pub mod lnrpc {
     tonic::include_proto!("lnrpc");
 }
 
+/// lnd's `invoicesrpc`: the `Invoices` service.
+pub mod invoicesrpc {
+    tonic::include_proto!("invoicesrpc");
+}
+
 /// lnd's `routerrpc`: the `Router` service.
 pub mod routerrpc {
     tonic::include_proto!("routerrpc");

@@ -2,15 +2,77 @@
 
 use std::path::Path;
 
-use bitcoin::hex::FromHex;
+use bitcoin::hex::{DisplayHex, FromHex};
 use prost::{Message, Name};
 use serde_json::Value;
 
 /// A recorded file.
 pub(super) fn recorded(file: &str) -> Value {
+    serde_json::from_str(&recorded_text(file)).unwrap()
+}
+
+/// A recorded REST stream: what came, with bytes as lncli prints them.
+pub(super) fn recorded_stream(file: &str) -> Vec<Value> {
+    let message = |line: &str| {
+        let mut answer: Value = serde_json::from_str(line).unwrap();
+        in_hex(answer["result"].take(), "")
+    };
+    let text = recorded_text(file);
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(message)
+        .collect()
+}
+
+fn recorded_text(file: &str) -> String {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lnd-output");
-    let text = std::fs::read_to_string(directory.join(file)).unwrap();
-    serde_json::from_str(&text).unwrap()
+    std::fs::read_to_string(directory.join(file)).unwrap()
+}
+
+/// The members of an invoice that are bytes.
+const BYTES: [&str; 9] = [
+    "r_hash",
+    "r_preimage",
+    "payment_addr",
+    "description_hash",
+    "root_share",
+    "set_id",
+    "hash",
+    "preimage",
+    "custom_channel_data",
+];
+
+/// REST has base64 where lncli has hex.
+fn in_hex(value: Value, name: &str) -> Value {
+    match value {
+        Value::Object(members) => {
+            let all = name == "custom_records";
+            let member = |(key, value): (String, Value)| {
+                let value = in_hex(value, if all { "hash" } else { &key });
+                (key, value)
+            };
+            members.into_iter().map(member).collect()
+        }
+        Value::Array(items) => items.into_iter().map(|item| in_hex(item, name)).collect(),
+        Value::String(text) if BYTES.contains(&name) => {
+            from_base64(&text).to_lower_hex_string().into()
+        }
+        other => other,
+    }
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut held, mut bits) = (Vec::new(), 0, 0);
+    for digit in text.bytes().filter(|digit| *digit != b'=') {
+        let value = DIGITS.iter().position(|known| *known == digit).unwrap();
+        (held, bits) = ((held << 6 | value) & 0xfff, bits + 6);
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+        }
+    }
+    bytes
 }
 
 /// Our message as lncli would print it.

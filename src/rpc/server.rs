@@ -11,8 +11,10 @@ use tonic::transport::server::TcpIncoming;
 
 use super::Rooms;
 use super::auth::TokenCheck;
+use super::invoices::InvoicesService;
 use super::lightning::LightningService;
 use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
+use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::routerrpc::router_server::RouterServer;
 use super::router::RouterService;
@@ -51,6 +53,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let lightning = LightningServer::new(LightningService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
+    let invoices = InvoicesServer::new(InvoicesService::new(rooms.clone(), stop.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
     let router = RouterServer::new(RouterService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(rooms, stop.clone()))
@@ -62,6 +66,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .layer(InterceptorLayer::new(TokenCheck(token)))
         .add_service(lightning)
+        .add_service(invoices)
         .add_service(router)
         .add_service(ledgers)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());

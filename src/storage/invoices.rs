@@ -10,7 +10,7 @@ mod records;
 
 pub use changes::{MarkClaimed, NeverExpires, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use ledger::{DayTotal, MESSAGE_RECORD, PaymentPage, PaymentRecord, TimeSpan};
-pub use lookup::InvoiceRef;
+pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
 pub use queries::{InvoicePage, Settlement};
 pub use records::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, SetRecord,

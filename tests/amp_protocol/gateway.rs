@@ -164,7 +164,9 @@ fn a_set_over_two_channels_is_claimed_with_derived_preimages() {
     };
     assert_eq!(claims.len(), 4);
     for Claim { preimage, .. } in claims {
-        network.nodes[1].node.claim_funds_with_known_custom_tlvs(preimage);
+        network.nodes[1]
+            .node
+            .claim_funds_with_known_custom_tlvs(preimage);
     }
     network.settle_down();
 
@@ -196,7 +198,9 @@ fn ldks_own_failure_of_a_shard_is_readable_over_two_hops() {
         id(shard.child.hash),
     );
     let (_, htlc) = claimable(2, network.events(2));
-    network.nodes[2].node.fail_htlc_backwards(&htlc.payment_hash);
+    network.nodes[2]
+        .node
+        .fail_htlc_backwards(&htlc.payment_hash);
     network.settle_down();
     for node in [2, 1] {
         assert!(matches!(
@@ -226,7 +230,9 @@ fn a_marked_shard_fails_with_mpp_timeout_over_two_hops() {
     };
     network.gateways[2].mark_mpp_timeout(&marked.0);
     for (_, htlc) in [&marked, &other] {
-        network.nodes[2].node.fail_htlc_backwards(&htlc.payment_hash);
+        network.nodes[2]
+            .node
+            .fail_htlc_backwards(&htlc.payment_hash);
     }
     network.settle_down();
     for node in [2, 1] {
@@ -263,7 +269,9 @@ fn mpp_timeout_is_sent_again_after_a_reconnect() {
     );
     let (envelope, htlc) = claimable(1, network.events(1));
     network.gateways[1].mark_mpp_timeout(&envelope);
-    network.nodes[1].node.fail_htlc_backwards(&htlc.payment_hash);
+    network.nodes[1]
+        .node
+        .fail_htlc_backwards(&htlc.payment_hash);
     network.nodes[1].node.process_pending_htlc_forwards();
 
     let lost = network.gateways[1].get_and_clear_pending_msg_events();

@@ -1,39 +1,78 @@
-//! What lnd showed of its invoices, put into our records and shown by us, has to be the same.
+//! What lnd showed of its invoices, put into our database and shown by us, has to be the same.
 
 use bitcoin::hex::FromHex;
 use serde_json::Value;
 
 use super::*;
+use crate::invoices::{HtlcSelection, InvoiceRef};
 use crate::rpc::recorded::{
-    bytes_32, number, number_32, printed, recorded, records, text, without,
+    bytes_32, number, number_32, printed, recorded, recorded_stream, records, text,
 };
-use crate::storage::invoices::{InvoiceRecord, InvoiceTerms};
+use crate::storage::Store;
+use crate::storage::invoices::{InvoiceRecord, InvoiceTerms, PutHtlc, PutInvoice, PutSet};
 
-/// lnd repeats the custom records in a form of its own.
-const NOT_OURS: [&str; 1] = ["custom_channel_data"];
-
-/// The recorded invoice with this add_index.
-fn listed(add_index: u64) -> Value {
-    let list = recorded("listinvoices.json");
-    let mut invoices = list["invoices"].as_array().unwrap().iter();
-    let found = invoices.find(|invoice| number(&invoice["add_index"]) == add_index);
-    found.unwrap().clone()
+/// A database with recorded invoices.
+struct Books {
+    _directory: tempfile::TempDir,
+    store: Store,
 }
 
-fn view(json: &Value) -> InvoiceView {
-    let is_amp = json["is_amp"].as_bool().unwrap();
-    let settled = json["settled"].as_bool().unwrap() && !is_amp;
-    let add_index = number(&json["add_index"]);
-    let record = InvoiceRecord {
-        add_index,
-        kind: if is_amp {
-            InvoiceKind::SpontaneousAmp
-        } else {
-            InvoiceKind::Bolt11
+impl Books {
+    fn of(invoices: &[Value]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        for json in invoices {
+            store.submit(PutInvoice(record(json)));
+            for (id, set) in json["amp_invoice_state"].as_object().unwrap() {
+                store.submit(PutSet(set_record(id, set, number(&json["add_index"]))));
+            }
+            for htlc in json["htlcs"].as_array().unwrap() {
+                store.submit(PutHtlc(htlc_record(htlc, json)));
+            }
+        }
+        store.flush();
+        Self {
+            _directory: directory,
+            store,
+        }
+    }
+
+    fn find(&self, by: &InvoiceRef, selection: HtlcSelection) -> InvoiceView {
+        let found = self.store.find_invoice(by, selection).unwrap();
+        let (record, htlcs, sets) = found.unwrap();
+        InvoiceView {
+            record,
+            htlcs,
+            sets,
+        }
+    }
+}
+
+fn kind(json: &Value) -> InvoiceKind {
+    let has_text = !text(&json["payment_request"]).is_empty();
+    match (json["is_amp"].as_bool().unwrap(), has_text) {
+        (true, true) => InvoiceKind::Amp,
+        (true, false) => InvoiceKind::SpontaneousAmp,
+        (false, true) => InvoiceKind::Bolt11,
+        (false, false) => InvoiceKind::Keysend,
+    }
+}
+
+/// The row of its invoice; what an AMP invoice was paid is added up by its sets.
+fn record(json: &Value) -> InvoiceRecord {
+    let kind = kind(json);
+    let settled = json["settled"].as_bool().unwrap() && !kind.is_amp();
+    let addr = bytes_32(&json["payment_addr"]).unwrap();
+    let own_name = bytes_32(&json["r_preimage"]);
+    InvoiceRecord {
+        add_index: number(&json["add_index"]),
+        kind,
+        payment_hash: bytes_32(&json["r_hash"]).unwrap_or(addr),
+        payment_addr: match kind {
+            InvoiceKind::Keysend => own_name.unwrap(),
+            _ => addr,
         },
-        payment_hash: bytes_32(&json["r_hash"]).unwrap_or([9; 32]),
-        payment_addr: bytes_32(&json["payment_addr"]).unwrap(),
-        preimage: bytes_32(&json["r_preimage"]),
+        preimage: own_name,
         terms: InvoiceTerms {
             memo: text(&json["memo"]),
             description_hash: bytes_32(&json["description_hash"]),
@@ -52,31 +91,24 @@ fn view(json: &Value) -> InvoiceView {
         },
         settle_index: settled.then(|| number(&json["settle_index"])),
         settled_at: settled.then(|| number(&json["settle_date"])),
-        amt_paid_msat: number(&json["amt_paid_msat"]),
-    };
-    let htlcs = json["htlcs"].as_array().unwrap();
-    let sets = json["amp_invoice_state"].as_object().unwrap();
-    InvoiceView {
-        record,
-        htlcs: htlcs
-            .iter()
-            .map(|htlc| htlc_record(htlc, add_index))
-            .collect(),
-        sets: sets
-            .iter()
-            .map(|(id, set)| set_record(id, set, add_index))
-            .collect(),
+        amt_paid_msat: if settled {
+            number(&json["amt_paid_msat"])
+        } else {
+            0
+        },
     }
 }
 
-fn htlc_record(json: &Value, add_index: u64) -> HtlcRecord {
+fn htlc_record(json: &Value, invoice: &Value) -> HtlcRecord {
     let amp = &json["amp"];
+    let scid = number(&json["chan_id"]);
+    let hash = bytes_32(&amp["hash"]).or_else(|| bytes_32(&invoice["r_hash"]));
     HtlcRecord {
-        channel_id: [0; 32],
+        channel_id: channel_id(scid),
         htlc_id: number(&json["htlc_index"]),
-        add_index,
-        payment_hash: bytes_32(&amp["hash"]).unwrap_or_default(),
-        scid: number(&json["chan_id"]),
+        add_index: number(&invoice["add_index"]),
+        payment_hash: hash.unwrap(),
+        scid,
         amount_msat: number(&json["amt_msat"]),
         total_msat: number(&json["mpp_total_amt_msat"]),
         accept_height: number_32(&json["accept_height"]),
@@ -93,8 +125,14 @@ fn htlc_record(json: &Value, add_index: u64) -> HtlcRecord {
             child_index: number_32(&amp["child_index"]),
             ephemeral_key: [2; 33],
         }),
-        preimage: bytes_32(&amp["preimage"]),
+        preimage: bytes_32(&amp["preimage"]).or_else(|| bytes_32(&invoice["r_preimage"])),
     }
+}
+
+fn channel_id(scid: u64) -> [u8; 32] {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&scid.to_be_bytes());
+    id
 }
 
 fn set_record(id: &str, json: &Value, add_index: u64) -> SetRecord {
@@ -108,67 +146,101 @@ fn set_record(id: &str, json: &Value, add_index: u64) -> SetRecord {
     }
 }
 
-fn is_shown_as_lnd_does(lnd: Value) {
-    let ours = printed(&invoice(&view(&lnd)));
-    assert_eq!(without(ours, &NOT_OURS), without(lnd, &NOT_OURS));
+/// lnd leaves the order of HTLCs with the same index in their channel to chance.
+fn in_order(mut json: Value) -> Value {
+    let htlcs = json["htlcs"].as_array_mut().unwrap();
+    htlcs.sort_by_key(|htlc| (number(&htlc["htlc_index"]), number(&htlc["chan_id"])));
+    json
+}
+
+fn all_invoices() -> Vec<Value> {
+    let list = recorded("listinvoices.json");
+    list["invoices"].as_array().unwrap().clone()
+}
+
+/// The recorded invoice with this add_index, in our words.
+fn listed(add_index: u64) -> InvoiceView {
+    let all = all_invoices();
+    let json = all
+        .iter()
+        .find(|json| number(&json["add_index"]) == add_index);
+    let json = json.unwrap();
+    let addr = InvoiceRef::Addr(record(json).payment_addr);
+    Books::of(std::slice::from_ref(json)).find(&addr, HtlcSelection::All)
 }
 
 #[test]
-fn paid_invoice() {
-    is_shown_as_lnd_does(listed(5));
-}
-
-#[test]
-fn open_invoice_of_any_amount() {
-    is_shown_as_lnd_does(listed(6));
-}
-
-#[test]
-fn spontaneous_amp_payment() {
-    is_shown_as_lnd_does(listed(7));
-}
-
-#[test]
-fn spontaneous_amp_payment_with_a_message() {
-    is_shown_as_lnd_does(listed(8));
-}
-
-#[test]
-fn two_sets_with_their_htlcs() {
-    let mut lnd = recorded("lookupinvoice_amp_paid_twice.json");
-    // Both have index 1 in their channel; lnd leaves the order of such to chance.
-    lnd["htlcs"].as_array_mut().unwrap().reverse();
-    let ours = printed(&invoice(&view(&lnd)));
-    for name in [
-        "htlcs",
-        "amp_invoice_state",
-        "state",
-        "settled",
-        "settle_date",
-    ] {
-        let member = |of: &Value| without(of[name].clone(), &NOT_OURS);
-        assert_eq!(member(&ours), member(&lnd), "{name}");
+fn every_invoice_of_the_list_is_shown_as_lnd_does() {
+    let all = all_invoices();
+    let books = Books::of(&all);
+    for lnd in all {
+        let addr = InvoiceRef::Addr(record(&lnd).payment_addr);
+        let ours = invoice(&books.find(&addr, HtlcSelection::All));
+        assert_eq!(printed(&ours), in_order(lnd));
     }
 }
 
 #[test]
+fn an_amp_invoice_is_shown_as_lnd_does_open_and_paid_twice() {
+    for file in [
+        "lookupinvoice_amp_open.json",
+        "lookupinvoice_amp_paid_twice.json",
+    ] {
+        let lnd = recorded(file);
+        let by_hash = InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap());
+        let books = Books::of(std::slice::from_ref(&lnd));
+        let ours = invoice(&books.find(&by_hash, HtlcSelection::All));
+        assert_eq!(printed(&ours), in_order(lnd), "{file}");
+    }
+}
+
+/// What lnd sent during the payments of the recorded list.
+#[test]
+fn settlements_are_told_as_lnd_does() {
+    let all = all_invoices();
+    let books = Books::of(&all);
+    let events = recorded_stream("subscribe_invoices.txt");
+    let of_the_list = events.iter().filter(|event| {
+        let is_settled = event["settled"].as_bool().unwrap();
+        is_settled && settle_index(event) <= 7
+    });
+    let mut told = 0;
+    for lnd in of_the_list {
+        let sets = lnd["amp_invoice_state"].as_object().unwrap();
+        let by = match sets.keys().next() {
+            Some(id) => InvoiceRef::SetId(<[u8; 32]>::from_hex(id).unwrap()),
+            None => InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap()),
+        };
+        let mut view = books.find(&by, HtlcSelection::SetOnly);
+        let at = books
+            .store
+            .invoice_at(view.record.add_index, settle_index(lnd));
+        view.record = at.unwrap().unwrap();
+        assert_eq!(printed(&invoice(&view)), in_order(lnd.clone()));
+        told += 1;
+    }
+    assert_eq!(told, 7);
+}
+
+fn settle_index(event: &Value) -> u64 {
+    let sets = event["amp_invoice_state"].as_object().unwrap();
+    let of_set = sets.values().next().map(|set| &set["settle_index"]);
+    number(of_set.unwrap_or(&event["settle_index"]))
+}
+
+#[test]
 fn every_member_is_there_in_lnds_order() {
-    let lnd = listed(6);
-    let ours = printed(&invoice(&view(&lnd)));
     let names = |value: &Value| {
-        value
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
+        let members = value.as_object().unwrap();
+        members.keys().cloned().collect::<Vec<_>>()
     };
-    assert_eq!(names(&ours), names(&lnd));
+    let lnd = recorded("lookupinvoice_amp_open.json");
+    assert_eq!(names(&printed(&invoice(&listed(1)))), names(&lnd));
 }
 
 #[test]
 fn held_shard_keeps_its_preimage_secret() {
-    let mut view = view(&listed(7));
+    let mut view = listed(7);
     view.htlcs[0].state = HtlcState::Accepted;
     view.htlcs[0].resolved_at = None;
     view.sets[0].state = HtlcState::Accepted;
@@ -186,7 +258,7 @@ fn held_shard_keeps_its_preimage_secret() {
 
 #[test]
 fn htlcs_are_in_the_order_of_their_index() {
-    let mut view = view(&recorded("lookupinvoice_amp_paid_twice.json"));
+    let mut view = listed(2);
     view.htlcs[0].htlc_id = 5;
     view.htlcs[1].htlc_id = 2;
     let shown = invoice(&view);
@@ -195,8 +267,33 @@ fn htlcs_are_in_the_order_of_their_index() {
 }
 
 #[test]
-fn canceled_invoice() {
-    let mut view = view(&listed(6));
-    view.record.state = InvoiceState::Canceled;
-    assert_eq!(invoice(&view).state(), State::Canceled);
+fn the_state_is_in_lnds_words() {
+    let shown = |add_index, state| {
+        let mut view = listed(add_index);
+        view.record.state = state;
+        let shown = invoice(&view);
+        assert_eq!(shown.settled, shown.state() == State::Settled);
+        shown.state()
+    };
+    let (unpaid, paid, plain) = (3, 2, 6);
+    assert_eq!(shown(plain, InvoiceState::Canceled), State::Canceled);
+    assert_eq!(shown(plain, InvoiceState::Accepted), State::Accepted);
+    assert_eq!(shown(plain, InvoiceState::Settled), State::Settled);
+    assert_eq!(shown(unpaid, InvoiceState::Canceled), State::Canceled);
+    assert_eq!(shown(unpaid, InvoiceState::Disabled), State::Canceled);
+    // lnd shows a paid AMP invoice as settled, whatever else it is.
+    assert_eq!(shown(paid, InvoiceState::Open), State::Settled);
+    assert_eq!(shown(paid, InvoiceState::Disabled), State::Settled);
+    assert_eq!(shown(paid, InvoiceState::Canceled), State::Settled);
+}
+
+#[test]
+fn a_hold_invoice_has_no_preimage_until_it_is_settled() {
+    let mut view = listed(6);
+    view.record.kind = InvoiceKind::Hold;
+    view.record.preimage = None;
+    view.record.state = InvoiceState::Accepted;
+    let shown = invoice(&view);
+    assert!(shown.r_preimage.is_empty());
+    assert_eq!(shown.r_hash, view.record.payment_hash);
 }

@@ -10,19 +10,14 @@ use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
 use crate::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice};
 use crate::rpc::{Rooms, route_hints};
+use crate::storage::invoices::InvoiceRecord;
 
 /// With this as its expiry an AMP invoice never expires; lnd has no such thing, and refuses it.
 const NEVER: i64 = i64::MAX;
 
 /// Makes an invoice.
 pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceResponse, Status> {
-    let mut new = read(request)?;
-    if new.private {
-        let channels = rooms.manager.list_usable_channels();
-        let ours = own_hints(&channels, &rooms.graph, new.value_msat, &new.route_hints);
-        new.route_hints.extend(ours);
-    }
-    let record = rooms.invoices.add(new).await?;
+    let record = make(rooms, read(request)?).await?;
     Ok(AddInvoiceResponse {
         r_hash: record.payment_hash.to_vec(),
         payment_request: record.terms.payment_request,
@@ -31,7 +26,21 @@ pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceRes
     })
 }
 
-fn read(request: Invoice) -> Result<NewInvoice, Status> {
+/// Makes it, with ways to us over our unannounced channels if the caller wants these.
+pub(in crate::rpc) async fn make(
+    rooms: &Rooms,
+    mut new: NewInvoice,
+) -> Result<InvoiceRecord, Status> {
+    if new.private {
+        let channels = rooms.manager.list_usable_channels();
+        let ours = own_hints(&channels, &rooms.graph, new.value_msat, &new.route_hints);
+        new.route_hints.extend(ours);
+    }
+    Ok(rooms.invoices.add(new).await?)
+}
+
+/// What the caller asks for.
+pub(in crate::rpc) fn read(request: Invoice) -> Result<NewInvoice, Status> {
     refuse_blinded(&request)?;
     Ok(NewInvoice {
         purpose: purpose(&request)?,

@@ -1,10 +1,9 @@
 //! ListInvoices, LookupInvoice, SubscribeInvoices.
 
-use lightning_types::payment::PaymentHash;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::invoices::Subscription;
+use crate::invoices::{HtlcSelection, InvoiceRef, Subscription};
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{creation_dates, hash_hex};
@@ -50,8 +49,9 @@ fn page(request: &ListInvoiceRequest) -> Result<InvoicePage, Status> {
 
 /// One invoice with all that paid it.
 pub(super) fn lookup(rooms: &Rooms, request: &lnrpc::PaymentHash) -> Result<Invoice, Status> {
-    let hash = PaymentHash(hash(request)?);
-    Ok(invoice(&rooms.invoices.lookup(&hash)?))
+    let by_hash = InvoiceRef::Hash(hash(request)?);
+    let found = rooms.invoices.lookup(&by_hash, HtlcSelection::All)?;
+    Ok(invoice(&found))
 }
 
 fn hash(request: &lnrpc::PaymentHash) -> Result<[u8; 32], Status> {

@@ -1,6 +1,6 @@
 //! The `Lightning` service: one line per call, each call in a file of its family.
 
-mod add_invoice;
+pub(super) mod add_invoice;
 mod channel_balance;
 mod channel_words;
 mod close_channel;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::Rooms;
+use super::invoices::delete_canceled;
 use super::proto::lnrpc::{self, lightning_server::Lightning};
 use super::streams::{Answers, blocking, unless_stopped};
 
@@ -188,6 +189,15 @@ impl Lightning for LightningService {
         let events = self.read(request, invoices::subscribe).await?.into_inner();
         let answers = invoices::follow(self.stop.clone(), events);
         Ok(Response::new(answers))
+    }
+
+    async fn delete_canceled_invoice(
+        &self,
+        request: Request<lnrpc::DelCanceledInvoiceReq>,
+    ) -> Call<lnrpc::DelCanceledInvoiceResp> {
+        delete_canceled(&self.rooms.invoices, request.get_ref())
+            .await
+            .map(Response::new)
     }
 
     async fn decode_pay_req(&self, request: Request<lnrpc::PayReqString>) -> Call<lnrpc::PayReq> {

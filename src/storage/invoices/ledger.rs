@@ -5,6 +5,7 @@
 use rusqlite::{Connection, Statement, params};
 
 use super::InvoiceRef;
+use super::lookup::find;
 use super::records::{HtlcState, InvoiceRecord};
 use crate::storage::sql::{array, bound, parse, signed, unsigned};
 use crate::storage::{StorageError, Store};
@@ -78,17 +79,7 @@ impl Store {
     /// # Errors
     /// What SQLite says.
     pub fn invoice_by(&self, by: &InvoiceRef) -> Result<Option<InvoiceRecord>, StorageError> {
-        match by {
-            InvoiceRef::Hash(hash) => match self.invoice_by_hash(hash)? {
-                Some(invoice) => Ok(Some(invoice)),
-                None => self.invoice_of_htlc(hash),
-            },
-            InvoiceRef::Addr(addr) => self.invoice_by_addr(addr),
-            InvoiceRef::SetId(set_id) => match self.set(set_id)? {
-                Some(set) => self.invoice(set.add_index),
-                None => Ok(None),
-            },
-        }
+        self.query(|db| find(db, by))
     }
 
     /// A page of the payments to this invoice, oldest first.

@@ -1,4 +1,12 @@
-//! What an invoice is known by.
+//! One invoice with what paid it, as it was at one moment.
+
+use rusqlite::{Connection, OptionalExtension, Params};
+
+use super::records::{
+    HtlcRecord, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
+};
+use crate::storage::sql::{bound, signed, unsigned};
+use crate::storage::{StorageError, Store};
 
 /// What an invoice is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,3 +18,131 @@ pub enum InvoiceRef {
     /// A set that paid to it, or tried to.
     SetId([u8; 32]),
 }
+
+/// Which HTLCs of an AMP invoice are wanted: it may have very many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HtlcSelection {
+    #[default]
+    All,
+    /// Of the set that the invoice was looked up by: its HTLCs and its state. Of an invoice that was
+    /// looked up in another way: all.
+    SetOnly,
+    /// No HTLCs, but the state of all sets.
+    None,
+}
+
+/// An invoice, its HTLCs in the order of their index, its sets in the order of their settlement.
+pub type FullInvoice = (InvoiceRecord, Vec<HtlcRecord>, Vec<SetRecord>);
+
+impl Store {
+    /// The invoice and the selected HTLCs and sets, all of the same moment.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn find_invoice(
+        &self,
+        by: &InvoiceRef,
+        selection: HtlcSelection,
+    ) -> Result<Option<FullInvoice>, StorageError> {
+        self.query(|db| {
+            let moment = db.unchecked_transaction()?;
+            let Some(invoice) = find(&moment, by)? else {
+                return Ok(None);
+            };
+            let index = [signed(invoice.add_index)];
+            let (htlcs, sets) = match (selection, by) {
+                (HtlcSelection::SetOnly, InvoiceRef::SetId(id)) => (
+                    htlcs(&moment, "WHERE set_id = ?1", [id])?,
+                    sets(&moment, "WHERE set_id = ?1", [id])?,
+                ),
+                (HtlcSelection::None, _) => {
+                    (Vec::new(), sets(&moment, "WHERE add_index = ?1", index)?)
+                }
+                (HtlcSelection::All | HtlcSelection::SetOnly, _) => (
+                    htlcs(&moment, "WHERE add_index = ?1", index)?,
+                    sets(&moment, "WHERE add_index = ?1", index)?,
+                ),
+            };
+            Ok(Some((invoice, htlcs, sets)))
+        })
+    }
+
+    /// The add index of the invoice.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn find_index(&self, by: &InvoiceRef) -> Result<Option<u64>, StorageError> {
+        self.query(|db| Ok(find(db, by)?.map(|invoice| invoice.add_index)))
+    }
+
+    /// The invoice with what its sets had paid together after the settlement with this index.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn invoice_at(
+        &self,
+        add_index: u64,
+        settle_index: u64,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached(
+                "SELECT *, COALESCE((SELECT SUM(amt_paid_msat) FROM amp_sets
+                 WHERE add_index = ?1 AND settle_index > ?2), 0) AS paid_later
+                 FROM invoices WHERE add_index = ?1",
+            )?
+            .query_row([signed(add_index), bound(settle_index)], |row| {
+                let mut invoice = invoice_record(row)?;
+                let later = unsigned(row.get("paid_later")?);
+                invoice.amt_paid_msat = invoice.amt_paid_msat.saturating_sub(later);
+                Ok(invoice)
+            })
+            .optional()
+        })
+    }
+}
+
+pub(super) fn find(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<InvoiceRecord>> {
+    match by {
+        InvoiceRef::Hash(hash) => match one(db, "WHERE payment_hash = ?1", hash)? {
+            Some(invoice) => Ok(Some(invoice)),
+            None => one(
+                db,
+                "WHERE add_index = (SELECT add_index FROM htlcs WHERE payment_hash = ?1 LIMIT 1)",
+                hash,
+            ),
+        },
+        InvoiceRef::Addr(addr) => one(db, "WHERE payment_addr = ?1", addr),
+        InvoiceRef::SetId(id) => one(
+            db,
+            "WHERE add_index = (SELECT add_index FROM amp_sets WHERE set_id = ?1)",
+            id,
+        ),
+    }
+}
+
+fn one(
+    db: &Connection,
+    condition: &str,
+    key: &[u8; 32],
+) -> rusqlite::Result<Option<InvoiceRecord>> {
+    db.prepare_cached(&format!("SELECT * FROM invoices {condition}"))?
+        .query_row([key], invoice_record)
+        .optional()
+}
+
+fn htlcs(db: &Connection, condition: &str, key: impl Params) -> rusqlite::Result<Vec<HtlcRecord>> {
+    let query = format!("SELECT * FROM htlcs {condition} ORDER BY htlc_id, channel_id");
+    db.prepare_cached(&query)?
+        .query_map(key, htlc_record)?
+        .collect()
+}
+
+fn sets(db: &Connection, condition: &str, key: impl Params) -> rusqlite::Result<Vec<SetRecord>> {
+    let query = format!("SELECT * FROM amp_sets {condition} ORDER BY settle_index");
+    db.prepare_cached(&query)?
+        .query_map(key, set_record)?
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

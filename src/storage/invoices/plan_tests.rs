@@ -60,7 +60,7 @@ fn sorts(step: &str) -> bool {
 type Query = fn(&Store) -> Result<(), StorageError>;
 
 /// Those whose answer is bounded, or that stop at their limit: they must not even sort.
-const PAGED: [Query; 17] = [
+const PAGED: [Query; 19] = [
     |store| store.invoice(1).map(drop),
     |store| store.invoice_by_hash(&[1; 32]).map(drop),
     |store| store.invoice_by_addr(&[1; 32]).map(drop),
@@ -72,6 +72,11 @@ const PAGED: [Query; 17] = [
     |store| store.invoice_by(&InvoiceRef::Hash([1; 32])).map(drop),
     |store| store.invoice_by(&InvoiceRef::Addr([1; 32])).map(drop),
     |store| store.invoice_by(&InvoiceRef::SetId([1; 32])).map(drop),
+    |store| store.invoice_at(1, 1).map(drop),
+    |store| {
+        let by = InvoiceRef::SetId([1; 32]);
+        store.find_invoice(&by, HtlcSelection::SetOnly).map(drop)
+    },
     |store| store.invoices(&page(false, false)).map(drop),
     |store| store.invoices(&page(true, false)).map(drop),
     |store| store.invoices(&page(false, true)).map(drop),
@@ -91,7 +96,11 @@ const PAGED: [Query; 17] = [
 ];
 
 /// Those that are asked for all that they find.
-const WHOLE: [Query; 5] = [
+const WHOLE: [Query; 6] = [
+    |store| {
+        let by = InvoiceRef::Addr([1; 32]);
+        store.find_invoice(&by, HtlcSelection::All).map(drop)
+    },
     |store| store.sets_of_invoice(1).map(drop),
     |store| store.htlcs_of_invoice(1).map(drop),
     |store| store.htlcs_of_set(&[1; 32]).map(drop),

@@ -47,7 +47,7 @@ pub(super) fn set(n: u64, state: HtlcState) -> SetRecord {
     }
 }
 
-fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
+pub(super) fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
     HtlcRecord {
         channel_id: [1; 32],
         htlc_id: n,
@@ -186,8 +186,9 @@ proptest! {
         let found = store.htlc(&record.channel_id, record.htlc_id).unwrap();
         prop_assert_eq!(found.as_ref(), Some(&record));
         prop_assert_eq!(store.htlcs_of_invoice(1).unwrap(), std::slice::from_ref(&record));
-        let of_htlc = store.invoice_of_htlc(&record.payment_hash).unwrap();
-        prop_assert_eq!(of_htlc, Some(invoice(1)));
+        let by_hash = InvoiceRef::Hash(record.payment_hash);
+        let found = store.find_invoice(&by_hash, HtlcSelection::All).unwrap();
+        prop_assert_eq!(found, Some((invoice(1), vec![record.clone()], vec![])));
         if let Some(shard) = &record.shard {
             let of_set = store.htlcs_of_set(&shard.set_id).unwrap();
             prop_assert_eq!(of_set, std::slice::from_ref(&record));

@@ -1,0 +1,100 @@
+use crate::invoices::test_room::{Room, payment};
+use crate::invoices::{HtlcSelection, InvoiceError, InvoiceRef, InvoiceView, NewInvoice};
+use crate::storage::invoices::HtlcState;
+
+fn find(room: &Room, by: InvoiceRef, selection: HtlcSelection) -> InvoiceView {
+    room.registry.lookup(&by, selection).unwrap()
+}
+
+#[tokio::test]
+async fn who_was_told_of_an_invoice_finds_it() {
+    let room = Room::new();
+    for _ in 0..20 {
+        let record = room.registry.add(NewInvoice::default()).await.unwrap();
+        for by in [
+            InvoiceRef::Hash(record.payment_hash),
+            InvoiceRef::Addr(record.payment_addr),
+        ] {
+            assert_eq!(find(&room, by, HtlcSelection::All).record, record);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_was_told_of_a_set_finds_it() {
+    let room = Room::new();
+    let mut events = room.subscribe(0, 0);
+    for id in 1..=20 {
+        room.arrive_all(&payment(id, &[60, 40]));
+        let set = loop {
+            let event = events.next().await.unwrap().unwrap();
+            if let Some(set) = event.into_view().sets.pop() {
+                break set;
+            }
+        };
+        let by_set = InvoiceRef::SetId([id; 32]);
+        let found = find(&room, by_set, HtlcSelection::SetOnly);
+        assert_eq!(found.sets, [set]);
+        assert_eq!(found.htlcs.len(), 2);
+        assert_eq!(found.record.amt_paid_msat, 100);
+    }
+}
+
+#[tokio::test]
+async fn a_set_that_is_still_held_is_seen() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    room.store.flush();
+    for by in [
+        InvoiceRef::SetId([1; 32]),
+        InvoiceRef::Addr([1; 32]),
+        InvoiceRef::Hash(shards[0].hash().0),
+    ] {
+        let found = find(&room, by, HtlcSelection::All);
+        assert_eq!(found.sets[0].state, HtlcState::Accepted);
+        assert_eq!(found.htlcs[0].amount_msat, 60);
+        assert_eq!(found.record.amt_paid_msat, 0, "held is not paid");
+        assert!(!found.is_paid());
+    }
+}
+
+#[tokio::test]
+async fn of_many_sets_only_the_wanted_one_is_shown() {
+    let room = Room::new();
+    for id in 1..=3 {
+        let to_the_first = payment(id, &[70, 30])
+            .into_iter()
+            .map(|shard| shard.to([1; 32]));
+        room.arrive_all(&to_the_first.collect::<Vec<_>>());
+    }
+    room.store.flush();
+    let by_set = InvoiceRef::SetId([2; 32]);
+    let only = find(&room, by_set, HtlcSelection::SetOnly);
+    let ids = |view: &InvoiceView| {
+        view.sets
+            .iter()
+            .map(|set| set.set_id[0])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((ids(&only), only.htlcs.len()), (vec![2], 2));
+    assert_eq!(only.record.amt_paid_msat, 300, "of all sets");
+    let blank = find(&room, InvoiceRef::Addr([1; 32]), HtlcSelection::None);
+    assert_eq!((ids(&blank), blank.htlcs.len()), (vec![1, 2, 3], 0));
+    assert!(blank.is_paid());
+    let all = find(&room, by_set, HtlcSelection::All);
+    assert_eq!((ids(&all), all.htlcs.len()), (vec![1, 2, 3], 6));
+}
+
+#[tokio::test]
+async fn an_unknown_invoice_is_not_found() {
+    let room = Room::new();
+    for by in [
+        InvoiceRef::Hash([9; 32]),
+        InvoiceRef::Addr([9; 32]),
+        InvoiceRef::SetId([9; 32]),
+    ] {
+        let error = room.registry.lookup(&by, HtlcSelection::All).unwrap_err();
+        assert!(matches!(error, InvoiceError::NotFound));
+    }
+}

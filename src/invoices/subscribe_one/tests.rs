@@ -1,0 +1,246 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lightning_types::payment::PaymentHash;
+
+use super::*;
+use crate::invoices::test_room::{Room, Sent, payment};
+use crate::invoices::{Claimable, NewInvoice};
+use crate::storage::invoices::PutInvoiceState;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+impl Room {
+    fn follow(&self, by: InvoiceRef) -> SingleSubscription {
+        self.store.flush();
+        self.registry.subscribe_one(&by).unwrap()
+    }
+
+    /// All shards of a payment with this set id to the invoice with address 1.
+    fn pay_the_first(&self, id: u8) {
+        let shards = payment(id, &[60, 40]).into_iter();
+        let shards: Vec<Sent> = shards.map(|shard| shard.to([1; 32])).collect();
+        self.arrive_all(&shards);
+    }
+
+    fn change(&self, view: &InvoiceView, state: InvoiceState) {
+        let mut view = view.clone();
+        view.record.state = state;
+        let ticket = self.store.submit(PutInvoiceState {
+            add_index: view.record.add_index,
+            state,
+        });
+        let event = match state {
+            InvoiceState::Accepted => InvoiceEvent::Accepted(view),
+            InvoiceState::Canceled => InvoiceEvent::Canceled(view),
+            other => panic!("{other:?} is no event"),
+        };
+        self.registry.announce(ticket, event);
+    }
+}
+
+async fn next(changes: &mut SingleSubscription) -> Option<InvoiceView> {
+    let next = tokio::time::timeout(LIMIT, changes.next());
+    next.await.expect("no event came").unwrap()
+}
+
+/// The settle indices of the next message's sets, and what the invoice was paid by then.
+async fn sets(changes: &mut SingleSubscription) -> (Vec<u64>, u64) {
+    let view = next(changes).await.unwrap();
+    let sets = view.sets.iter().filter_map(|set| set.settle_index);
+    (sets.collect(), view.record.amt_paid_msat)
+}
+
+#[tokio::test]
+async fn each_set_of_an_amp_invoice_is_told_with_its_sum() {
+    let room = Room::new();
+    room.pay_the_first(1);
+    let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
+    assert_eq!(sets(&mut changes).await, (vec![1], 100));
+    // Nobody reads meanwhile: all are on disk when the first of them is told.
+    for id in 2..=4 {
+        room.pay_the_first(id);
+        room.arrive_all(&payment(id + 100, &[50]));
+    }
+    room.store.flush();
+    assert_eq!(sets(&mut changes).await, (vec![2], 200));
+    assert_eq!(sets(&mut changes).await, (vec![4], 300));
+    let view = next(&mut changes).await.unwrap();
+    assert_eq!(view.record.amt_paid_msat, 400);
+    assert_eq!((view.sets[0].set_id, view.htlcs.len()), ([4; 32], 2));
+}
+
+#[tokio::test]
+async fn what_the_state_holds_is_not_told_again() {
+    let room = Room::new();
+    // Announced while the follower is there already, but on disk before it came.
+    room.pay_the_first(1);
+    room.pay_the_first(2);
+    let mut changes = room.follow(InvoiceRef::SetId([2; 32]));
+    room.pay_the_first(3);
+    assert_eq!(sets(&mut changes).await, (vec![1, 2], 200));
+    assert_eq!(sets(&mut changes).await, (vec![3], 300));
+}
+
+#[tokio::test]
+async fn an_ordinary_invoice_ends_with_its_settlement() {
+    let room = Room::new();
+    let record = room.registry.add(NewInvoice::default()).await.unwrap();
+    let by_hash = InvoiceRef::Hash(record.payment_hash);
+    let mut changes = room.follow(by_hash);
+    room.arrive_all(&payment(9, &[50]));
+    room.registry.accept_bolt11(Claimable {
+        payment_hash: PaymentHash(record.payment_hash),
+        amount_msat: 70,
+        claim_deadline: None,
+        custom_records: BTreeMap::new(),
+    });
+    let state = next(&mut changes).await.unwrap().record.state;
+    assert_eq!(state, InvoiceState::Open);
+    let settled = next(&mut changes).await.unwrap();
+    assert_eq!(settled.record.state, InvoiceState::Settled);
+    assert_eq!(settled.record.amt_paid_msat, 70);
+    assert!(next(&mut changes).await.is_none());
+    assert!(next(&mut changes).await.is_none());
+
+    let mut late = room.follow(by_hash);
+    assert_eq!(next(&mut late).await.unwrap().record, settled.record);
+    assert!(next(&mut late).await.is_none());
+}
+
+#[tokio::test]
+async fn a_payment_that_waits_for_a_decision_and_a_cancel_are_told() {
+    let room = Room::new();
+    let record = room.registry.add(NewInvoice::default()).await.unwrap();
+    let mut changes = room.follow(InvoiceRef::Hash(record.payment_hash));
+    let open = next(&mut changes).await.unwrap();
+    room.change(&open, InvoiceState::Accepted);
+    let accepted = next(&mut changes).await.unwrap();
+    assert_eq!(accepted.record.state, InvoiceState::Accepted);
+
+    let mut late = room.follow(InvoiceRef::Addr(record.payment_addr));
+    room.change(&open, InvoiceState::Canceled);
+    assert_eq!(next(&mut late).await.unwrap(), accepted);
+    for changes in [&mut changes, &mut late] {
+        let canceled = next(changes).await.unwrap();
+        assert_eq!(canceled.record.state, InvoiceState::Canceled);
+        assert!(next(changes).await.is_none());
+    }
+    let mut later = room.follow(InvoiceRef::Hash(record.payment_hash));
+    assert!(next(&mut later).await.is_some());
+    assert!(next(&mut later).await.is_none());
+}
+
+#[tokio::test]
+async fn only_followers_of_the_one_invoice_hear_of_a_cancel() {
+    let room = Room::new();
+    let mut events = room.subscribe(0, 0);
+    let record = room.registry.add(NewInvoice::default()).await.unwrap();
+    let view = room.follow(InvoiceRef::Hash(record.payment_hash)).first;
+    room.change(&view.unwrap(), InvoiceState::Canceled);
+    room.registry.add(NewInvoice::default()).await.unwrap();
+    for expected in 1..=2 {
+        let event = events.next().await.unwrap().unwrap();
+        let InvoiceEvent::Added(view) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(view.record.add_index, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_invoice_is_not_found() {
+    let room = Room::new();
+    let unknown = room.registry.subscribe_one(&InvoiceRef::Hash([9; 32]));
+    assert!(matches!(unknown, Err(InvoiceError::NotFound)));
+}
+
+#[tokio::test]
+async fn the_end_of_the_node_is_the_end() {
+    let room = Room::new();
+    room.pay_the_first(1);
+    let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
+    drop(room);
+    assert!(next(&mut changes).await.is_some());
+    assert!(next(&mut changes).await.is_none());
+}
+
+/// Payments to one invoice go on while followers come at any moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_under_load() {
+    const PAYMENTS: u8 = 80;
+    let room = Arc::new(Room::new());
+    room.pay_the_first(1);
+    room.store.flush();
+    let load = {
+        let room = room.clone();
+        std::thread::spawn(move || (2..=PAYMENTS).for_each(|id| room.pay_the_first(id)))
+    };
+    let mut followers = tokio::task::JoinSet::new();
+    for after in (1..=70).step_by(7) {
+        let room = room.clone();
+        followers.spawn(async move {
+            while room.store.set(&[after; 32]).unwrap().is_none() {
+                tokio::task::yield_now().await;
+            }
+            let by = InvoiceRef::Addr([1; 32]);
+            let mut changes = room.registry.subscribe_one(&by).unwrap();
+            let (known, _) = sets(&mut changes).await;
+            let mut last = known.len() as u64;
+            assert_eq!(known, (1..=last).collect::<Vec<_>>());
+            while last < u64::from(PAYMENTS) {
+                last += 1;
+                assert_eq!(sets(&mut changes).await, (vec![last], last * 100));
+            }
+        });
+    }
+    followers.join_all().await;
+    load.join().unwrap();
+}
+
+fn subscription(room: &Room, followers: &Followers) -> SingleSubscription {
+    SingleSubscription {
+        live: followers.follow(1),
+        ..room.follow(InvoiceRef::Addr([1; 32]))
+    }
+}
+
+#[tokio::test]
+async fn a_slow_follower_is_told_so_and_only_it() {
+    let room = Room::new();
+    room.pay_the_first(1);
+    let followers = Followers::default();
+    let mut slow = subscription(&room, &followers);
+    let mut view = next(&mut slow).await.unwrap();
+    let mut fast = subscription(&room, &followers);
+    next(&mut fast).await.unwrap();
+    for index in 2..=2_000 {
+        view.sets[0].settle_index = Some(index);
+        followers.tell(&InvoiceEvent::Settled(view.clone()));
+        assert_eq!(sets(&mut fast).await.0, [index]);
+    }
+    for index in 2..=BACKLOG as u64 {
+        assert_eq!(
+            sets(&mut slow).await.0,
+            [index],
+            "what came in time is told"
+        );
+    }
+    let error = slow.next().await.unwrap_err().to_string();
+    assert!(error.contains("subscribe again"), "{error}");
+    assert!(next(&mut slow).await.is_none());
+}
+
+#[tokio::test]
+async fn who_has_gone_away_is_forgotten() {
+    let followers = Followers::default();
+    let stays = followers.follow(0);
+    for add_index in 1..10_000 {
+        drop(followers.follow(add_index));
+    }
+    let followed = followers.0.lock().unwrap();
+    assert!(followed.by_add_index.len() <= FIRST_CLEANING);
+    assert!(followed.by_add_index.contains_key(&0));
+    drop(stays);
+}

@@ -1,0 +1,76 @@
+//! CancelInvoice, DeleteCanceledInvoice.
+
+use bitcoin::hex::FromHex;
+use tonic::Status;
+
+use crate::invoices::{InvoiceError, InvoiceRef, Registry};
+use crate::rpc::errors::refused;
+use crate::rpc::input::hash;
+use crate::rpc::proto::invoicesrpc::{CancelInvoiceMsg, CancelInvoiceResp};
+use crate::rpc::proto::lnrpc::{DelCanceledInvoiceReq, DelCanceledInvoiceResp};
+
+/// Cancels an invoice; one that is canceled stays so, without an error.
+pub(super) async fn cancel(
+    registry: &Registry,
+    request: &CancelInvoiceMsg,
+) -> Result<CancelInvoiceResp, Status> {
+    let by_hash = InvoiceRef::Hash(hash(&request.payment_hash)?);
+    registry.cancel(&by_hash).await.map_err(unchanged)?;
+    Ok(CancelInvoiceResp {})
+}
+
+/// Forgets a canceled invoice.
+pub(in crate::rpc) async fn delete_canceled(
+    registry: &Registry,
+    request: &DelCanceledInvoiceReq,
+) -> Result<DelCanceledInvoiceResp, Status> {
+    let hash = invoice_hash(&request.invoice_hash)?;
+    registry.delete_canceled(&hash).await.map_err(unchanged)?;
+    let hash = &request.invoice_hash;
+    Ok(DelCanceledInvoiceResp {
+        status: format!("canceled invoice deleted successfully: invoice hash {hash}"),
+    })
+}
+
+fn invoice_hash(text: &str) -> Result<[u8; 32], Status> {
+    let length = text.len();
+    match length {
+        0 => Err(refused("invoice hash must be provided")),
+        64 => <[u8; 32]>::from_hex(text).map_err(|error| refused(format!("invalid hash: {error}"))),
+        _ => Err(refused(format!(
+            "invalid hash string length of {length}, want 64"
+        ))),
+    }
+}
+
+/// Where an invoice is looked up in order to change it, lnd has no code for an unknown one.
+pub(super) fn unchanged(error: InvoiceError) -> Status {
+    match error {
+        InvoiceError::NotFound => refused(error.to_string()),
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn a_hash_that_is_none_is_refused_in_lnds_words() {
+        let refusal = |text: &str| invoice_hash(text).unwrap_err().message().to_owned();
+        assert_eq!(refusal(""), "invoice hash must be provided");
+        assert_eq!(refusal("1122"), "invalid hash string length of 4, want 64");
+        assert!(refusal(&"xy".repeat(32)).starts_with("invalid hash: "));
+        assert!(refusal(&"ä".repeat(32)).starts_with("invalid hash: "));
+        assert_eq!(invoice_hash(&"11".repeat(32)).unwrap(), [0x11; 32]);
+    }
+
+    #[test]
+    fn an_unknown_invoice_has_the_code_of_lnd() {
+        let status = unchanged(InvoiceError::NotFound);
+        assert_eq!(status.code(), Code::Unknown);
+        assert_eq!(status.message(), "unable to locate invoice");
+    }
+}

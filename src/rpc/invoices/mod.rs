@@ -1,0 +1,86 @@
+//! The `Invoices` service: one invoice at a time, and hold invoices.
+
+mod change;
+mod follow;
+mod hold;
+mod lookup;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::Rooms;
+use super::proto::invoicesrpc::invoices_server::Invoices;
+use super::proto::invoicesrpc::{
+    AddHoldInvoiceRequest, AddHoldInvoiceResp, CancelInvoiceMsg, CancelInvoiceResp,
+    LookupInvoiceMsg, SettleInvoiceMsg, SettleInvoiceResp, SubscribeSingleInvoiceRequest,
+};
+use super::proto::lnrpc::Invoice;
+use super::streams::{Answers, blocking};
+
+pub(super) use change::delete_canceled;
+
+/// Translates for the room of invoices.
+pub(super) struct InvoicesService {
+    rooms: Arc<Rooms>,
+    /// The server's end, not only the node's.
+    stop: CancellationToken,
+}
+
+impl InvoicesService {
+    pub(super) fn new(rooms: Arc<Rooms>, stop: CancellationToken) -> Self {
+        Self { rooms, stop }
+    }
+}
+
+#[tonic::async_trait]
+impl Invoices for InvoicesService {
+    type SubscribeSingleInvoiceStream = Answers<Invoice>;
+
+    async fn subscribe_single_invoice(
+        &self,
+        request: Request<SubscribeSingleInvoiceRequest>,
+    ) -> Result<Response<Self::SubscribeSingleInvoiceStream>, Status> {
+        let invoices = self.rooms.invoices.clone();
+        let answers = follow::follow(invoices, self.stop.clone(), request.get_ref())?;
+        Ok(Response::new(answers))
+    }
+
+    async fn cancel_invoice(
+        &self,
+        request: Request<CancelInvoiceMsg>,
+    ) -> Result<Response<CancelInvoiceResp>, Status> {
+        change::cancel(&self.rooms.invoices, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn add_hold_invoice(
+        &self,
+        request: Request<AddHoldInvoiceRequest>,
+    ) -> Result<Response<AddHoldInvoiceResp>, Status> {
+        hold::add(&self.rooms, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn settle_invoice(
+        &self,
+        request: Request<SettleInvoiceMsg>,
+    ) -> Result<Response<SettleInvoiceResp>, Status> {
+        hold::settle(&self.rooms.invoices, request.get_ref())
+            .await
+            .map(Response::new)
+    }
+
+    async fn lookup_invoice_v2(
+        &self,
+        request: Request<LookupInvoiceMsg>,
+    ) -> Result<Response<Invoice>, Status> {
+        let invoices = self.rooms.invoices.clone();
+        blocking(move || lookup::lookup(&invoices, request.get_ref()))
+            .await
+            .map(Response::new)
+    }
+}

@@ -1,0 +1,110 @@
+use super::super::tests::{htlc, invoice, key, set, store};
+use super::super::{HtlcState, PutHtlc, PutInvoice, PutSet, ShardRecord};
+use super::*;
+
+/// Invoice 1 with the sets 4 (HTLC 40), 5 (HTLCs 50 and 51), both settled, and 6 (HTLC 60, held);
+/// invoice 2 without.
+fn filled() -> (tempfile::TempDir, Store) {
+    let (dir, store) = store();
+    store.submit(PutInvoice(invoice(1)));
+    store.submit(PutInvoice(invoice(2)));
+    for (id, state) in [
+        (5, HtlcState::Settled),
+        (6, HtlcState::Accepted),
+        (4, HtlcState::Settled),
+    ] {
+        store.submit(PutSet(set(id, state)));
+    }
+    for (n, of) in [(60, 6), (51, 5), (40, 4), (50, 5)] {
+        let mut row = htlc(n, HtlcState::Settled);
+        row.shard = Some(ShardRecord {
+            set_id: key(of),
+            share: [0; 32],
+            child_index: 0,
+            ephemeral_key: [2; 33],
+        });
+        store.submit(PutHtlc(row));
+    }
+    store.flush();
+    (dir, store)
+}
+
+/// The add index, the HTLCs' ids, the sets' ids.
+fn found(store: &Store, by: InvoiceRef, selection: HtlcSelection) -> (u64, Vec<u64>, Vec<u64>) {
+    let (invoice, htlcs, sets) = store.find_invoice(&by, selection).unwrap().unwrap();
+    let number = |id: &[u8; 32]| (1..9).find(|n| key(*n) == *id).unwrap();
+    (
+        invoice.add_index,
+        htlcs.iter().map(|htlc| htlc.htlc_id).collect(),
+        sets.iter().map(|set| number(&set.set_id)).collect(),
+    )
+}
+
+#[test]
+fn an_invoice_is_found_by_all_that_it_is_known_by() {
+    let (_dir, store) = filled();
+    let all = (1, vec![40, 50, 51, 60], vec![6, 4, 5]);
+    for by in [
+        InvoiceRef::Hash(key(1)),
+        InvoiceRef::Hash(key(51)),
+        InvoiceRef::Addr(key(1)),
+        InvoiceRef::SetId(key(4)),
+        InvoiceRef::SetId(key(6)),
+    ] {
+        assert_eq!(found(&store, by, HtlcSelection::All), all, "{by:?}");
+    }
+    let by = InvoiceRef::Hash(key(2));
+    assert_eq!(found(&store, by, HtlcSelection::All), (2, vec![], vec![]));
+}
+
+#[test]
+fn what_nobody_knows_is_not_found() {
+    let (_dir, store) = filled();
+    for by in [
+        InvoiceRef::Hash(key(9)),
+        InvoiceRef::Addr(key(50)),
+        InvoiceRef::SetId(key(1)),
+        InvoiceRef::SetId([0; 32]),
+        InvoiceRef::Addr([0; 32]),
+    ] {
+        for selection in [
+            HtlcSelection::All,
+            HtlcSelection::SetOnly,
+            HtlcSelection::None,
+        ] {
+            assert_eq!(store.find_invoice(&by, selection).unwrap(), None, "{by:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_set_that_was_asked_for() {
+    let (_dir, store) = filled();
+    let only = |by| found(&store, by, HtlcSelection::SetOnly);
+    assert_eq!(only(InvoiceRef::SetId(key(5))), (1, vec![50, 51], vec![5]));
+    assert_eq!(only(InvoiceRef::SetId(key(6))), (1, vec![60], vec![6]));
+    // No set was named.
+    let by = InvoiceRef::Addr(key(1));
+    assert_eq!(only(by), found(&store, by, HtlcSelection::All));
+}
+
+#[test]
+fn without_htlcs_all_sets_are_there() {
+    let (_dir, store) = filled();
+    for by in [
+        InvoiceRef::Addr(key(1)),
+        InvoiceRef::Hash(key(1)),
+        InvoiceRef::SetId(key(5)),
+    ] {
+        let expected = (1, vec![], vec![6, 4, 5]);
+        assert_eq!(found(&store, by, HtlcSelection::None), expected, "{by:?}");
+    }
+}
+
+#[test]
+fn the_sum_at_a_settlement_leaves_out_what_came_later() {
+    let (_dir, store) = filled();
+    let paid = |at| store.invoice_at(1, at).unwrap().unwrap().amt_paid_msat;
+    assert_eq!([paid(3), paid(4), paid(5), paid(u64::MAX)], [0, 10, 20, 20]);
+    assert_eq!(store.invoice_at(3, 1).unwrap(), None);
+}
