@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ampd::rpc::TOKEN_HEADER;
+use ampd::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use ampd::rpc::proto::lnrpc::lightning_client::LightningClient;
 use ampd::rpc::proto::lnrpc::{
     AddInvoiceResponse, Channel as LnChannel, ChannelBalanceRequest, ChannelBalanceResponse,
@@ -46,6 +47,7 @@ impl Interceptor for Token {
 pub struct Api {
     pub lightning: LightningClient<Service>,
     pub router: RouterClient<Service>,
+    pub static_invoices: StaticInvoicesClient<Service>,
 }
 
 impl Api {
@@ -59,7 +61,9 @@ impl Api {
         let lightning = LightningClient::new(service.clone());
         Ok(Self {
             lightning: lightning.max_decoding_message_size(MAX_ANSWER_BYTES),
-            router: RouterClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
+            router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            static_invoices: StaticInvoicesClient::new(service)
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
         })
     }
 
