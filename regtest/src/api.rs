@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ampd::rpc::TOKEN_HEADER;
 use ampd::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
+use ampd::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use ampd::rpc::proto::lnrpc::lightning_client::LightningClient;
 use ampd::rpc::proto::lnrpc::{
     AddInvoiceResponse, Channel as LnChannel, ChannelBalanceRequest, ChannelBalanceResponse,
@@ -46,6 +47,7 @@ impl Interceptor for Token {
 #[derive(Clone, Debug)]
 pub struct Api {
     pub lightning: LightningClient<Service>,
+    pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
     pub static_invoices: StaticInvoicesClient<Service>,
 }
@@ -59,8 +61,10 @@ impl Api {
         let channel = endpoint.connect_timeout(CONNECT_LIMIT).connect_lazy();
         let service = InterceptedService::new(channel, token);
         let lightning = LightningClient::new(service.clone());
+        let invoices = InvoicesClient::new(service.clone());
         Ok(Self {
             lightning: lightning.max_decoding_message_size(MAX_ANSWER_BYTES),
+            invoices: invoices.max_decoding_message_size(MAX_ANSWER_BYTES),
             router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
             static_invoices: StaticInvoicesClient::new(service)
                 .max_decoding_message_size(MAX_ANSWER_BYTES),

@@ -25,7 +25,8 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         nodes: usize,
     },
-    /// kill -9 under load, again and again, and a check that nothing is lost
+    /// Nodes die under load, again and again: by kill -9 and at named points. A check that nothing is
+    /// lost
     Crash {
         /// How many rounds
         #[arg(long, default_value_t = 20)]
@@ -33,6 +34,9 @@ enum Command {
         /// Chooses victims, times and payments; printed at the end
         #[arg(long)]
         seed: Option<u64>,
+        /// Instead: every named point once
+        #[arg(long, conflicts_with_all = ["rounds", "seed"])]
+        points: bool,
     },
 }
 
@@ -52,7 +56,8 @@ async fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo => demo::run(binaries).await,
         Command::Up { nodes } => up::run(binaries, nodes).await,
-        Command::Crash { rounds, seed } => {
+        Command::Crash { points: true, .. } => crash::run_points(binaries).await,
+        Command::Crash { rounds, seed, .. } => {
             let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
             crash::run(binaries, rounds, seed).await
         }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use ampd::abort::{self, Point};
 use ampd::rpc::TOKEN_FILE;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 
 use crate::api::Api;
 use crate::binaries::Binaries;
@@ -36,6 +39,8 @@ pub struct Node {
     /// Key and value in TOML.
     config: BTreeMap<String, String>,
     port: u16,
+    /// From the next start on: where it is to abort.
+    abort_at: Option<String>,
     running: Option<Running>,
     key: String,
 }
@@ -64,6 +69,7 @@ impl Node {
             exe: binaries.ampd.clone(),
             config: BTreeMap::new(),
             port: free_port()?,
+            abort_at: None,
             running: None,
             key: String::new(),
         };
@@ -91,6 +97,16 @@ impl Node {
     /// Sets a key of the config file to a number, a switch or a list, written as in TOML.
     pub fn set_raw(&mut self, key: &str, value: &str) {
         self.config.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// From the next start on: abort when this point is passed for the `nth` time (counted from 1).
+    pub fn abort_at(&mut self, point: Point, nth: u32) {
+        self.abort_at = Some(format!("{point}:{nth}"));
+    }
+
+    /// From the next start on: abort nowhere.
+    pub fn abort_nowhere(&mut self) {
+        self.abort_at = None;
     }
 
     /// Starts it and waits until it answers.
@@ -175,6 +191,9 @@ impl Node {
         for name in names.filter(|name| name.to_string_lossy().starts_with("AMPD_")) {
             command.env_remove(name);
         }
+        if let Some(point) = &self.abort_at {
+            command.env(abort::VARIABLE, point);
+        }
         command
     }
 
@@ -205,6 +224,21 @@ impl Node {
     pub async fn wait_for_end(&mut self) -> Result<ExitStatus> {
         let mut running = self.running.take().context("it does not run")?;
         running.process.wait(STOP_LIMIT).await
+    }
+
+    /// Waits until it has died at the point that [`Node::abort_at`] chose.
+    ///
+    /// # Errors
+    /// If it ended in another way, or goes on to run.
+    pub async fn wait_for_abort(&mut self) -> Result<()> {
+        let status = self.wait_for_end().await?;
+        ensure!(
+            status.signal() == Some(Signal::ABORT.as_raw()),
+            "{} was to abort at {:?} and ended with {status}",
+            self.name,
+            self.abort_at,
+        );
+        Ok(())
     }
 
     /// Runs ampd on this directory until it ends by itself: a start that must fail.

@@ -41,7 +41,7 @@ pub struct SetHtlc {
     pub cltv_expiry: u32,
     /// Height before which LDK wants the claim (`Event::PaymentClaimable::claim_deadline`).
     pub claim_deadline: Option<u32>,
-    /// Height at which the HTLC was accepted; goes into its failure message.
+    /// Height at which the HTLC was accepted. A failure names the height of the failure: LDK makes it.
     pub accepted_height: u32,
     /// When the HTLC was first accepted, in unix seconds. A replay does not change it.
     pub accepted_at: u64,

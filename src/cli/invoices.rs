@@ -5,6 +5,7 @@ use clap::Args;
 use super::connection::Node;
 use super::error::CliError;
 use super::output::print;
+use super::qr::QrFlags;
 use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
 use crate::rpc::proto::lnrpc::{Invoice, PayReqString};
 
@@ -35,26 +36,33 @@ pub struct AddInvoice {
     /// On-chain address for payers without Lightning
     #[arg(long, default_value = "")]
     fallback_addr: String,
-    /// Seconds until the invoice expires [default: a day, AMP 30 days]
-    #[arg(long, default_value_t = 0)]
-    expiry: i64,
+    /// Seconds until the invoice expires, a year at most [default: a day, AMP 30 days]; with --amp
+    /// also: never
+    #[arg(long, value_parser = expiry)]
+    expiry: Option<i64>,
     /// Blocks for the last hop
     #[arg(long, default_value_t = 0)]
     cltv_expiry_delta: u64,
-    /// Tell the payer of our unannounced channels
+    /// Tell the payer of our unannounced channels (route hints)
     #[arg(long)]
     private: bool,
-    /// An AMP invoice: it can be paid again and again
+    /// A static invoice: it can be paid again and again, by payers who know AMP
     #[arg(long)]
     amp: bool,
     /// Hide this node behind blinded paths
     #[arg(long)]
     blind: bool,
+    #[command(flatten)]
+    qr: QrFlags,
 }
 
 impl AddInvoice {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
-        print(node.lightning.add_invoice(self.request()).await?.get_ref())
+        let qr = self.qr.clone();
+        let added = node.lightning.add_invoice(self.request()).await?;
+        let added = added.into_inner();
+        print(&added)?;
+        qr.draw(&added.payment_request)
     }
 
     fn request(self) -> Invoice {
@@ -72,7 +80,7 @@ impl AddInvoice {
             value: signed(value),
             value_msat: signed(value_msat),
             description_hash: bytes(self.description_hash),
-            expiry: self.expiry,
+            expiry: self.expiry.unwrap_or(0),
             fallback_addr: self.fallback_addr,
             cltv_expiry: self.cltv_expiry_delta,
             private: self.private,
@@ -80,6 +88,19 @@ impl AddInvoice {
             is_blinded: self.blind,
             ..Default::default()
         }
+    }
+}
+
+/// What the API takes for never.
+const NEVER: i64 = i64::MAX;
+
+fn expiry(text: &str) -> Result<i64, String> {
+    match text {
+        "never" => Ok(NEVER),
+        seconds => seconds
+            .parse::<u32>()
+            .map(i64::from)
+            .map_err(|_| format!("{text:?} is neither a number of seconds nor \"never\"")),
     }
 }
 
@@ -119,7 +140,60 @@ pub fn without_scheme(invoice: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        command: AddInvoice,
+    }
+
+    fn request(args: &[&str]) -> Invoice {
+        let line = Line::parse_from(std::iter::once(&"ampcli").chain(args));
+        line.command.request()
+    }
+
+    #[test]
+    fn the_flags_of_an_invoice_become_its_request() {
+        let hash = "11".repeat(32);
+        let expected = Invoice {
+            memo: "tea".into(),
+            value: 5,
+            description_hash: vec![0x11; 32],
+            expiry: 60,
+            fallback_addr: "bc1".into(),
+            cltv_expiry: 90,
+            private: true,
+            is_amp: true,
+            ..Default::default()
+        };
+        let args = [
+            "5",
+            "--memo=tea",
+            "--amp",
+            "--private",
+            "--expiry=60",
+            "--fallback_addr=bc1",
+            "--cltv_expiry_delta=90",
+            "--description_hash",
+            &hash,
+        ];
+        assert_eq!(request(&args), expected);
+        assert_eq!(request(&[]), Invoice::default());
+        assert_eq!(request(&["--amt_msat=1500"]).value_msat, 1_500);
+    }
+
+    #[test]
+    fn an_expiry_is_a_number_of_seconds_or_never() {
+        assert_eq!(expiry("never"), Ok(i64::MAX));
+        assert_eq!(expiry("0"), Ok(0));
+        assert_eq!(expiry("31536000"), Ok(31_536_000));
+        for text in ["", "-1", "1d", "Never", "9223372036854775807"] {
+            assert!(expiry(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_scheme_of_an_invoice_is_dropped() {

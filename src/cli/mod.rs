@@ -32,6 +32,7 @@ mod payment_table;
 mod payments;
 mod peers;
 mod prompt;
+mod qr;
 mod reshape;
 mod table;
 mod values;
@@ -95,6 +96,7 @@ enum Command {
     ClosedChannels(channels::ClosedChannels),
     AddInvoice(Box<invoices::AddInvoice>),
     DecodePayReq(invoices::DecodePayReq),
+    Qr(qr::Qr),
     LookupInvoice(invoice_lookup::LookupInvoice),
     ListInvoices(invoice_lookup::ListInvoices),
     CancelInvoice(invoice_end::CancelInvoice),
@@ -131,6 +133,7 @@ impl Command {
             Command::ClosedChannels(command) => command.run(node).await,
             Command::AddInvoice(command) => command.run(node).await,
             Command::DecodePayReq(command) => command.run(node).await,
+            Command::Qr(command) => command.run(),
             Command::LookupInvoice(command) => command.run(node).await,
             Command::ListInvoices(command) => command.run(node).await,
             Command::CancelInvoice(command) => command.run(node).await,
@@ -185,6 +188,10 @@ fn command() -> clap::Command {
 }
 
 async fn execute(cli: Cli) -> Result<(), CliError> {
+    if let Command::Qr(command) = cli.command {
+        // It needs no node.
+        return command.run();
+    }
     let dir = network_dir(&cli.datadir, cli.network, |name| std::env::var_os(name))
         .map_err(|error| CliError::Text(error.to_string()))?;
     let mut node = Node::connect(&cli.rpcserver, &dir).await?;
@@ -236,7 +243,10 @@ mod tests {
             "closedchannels --cooperative",
             "addinvoice --amp --amt=1000",
             "addinvoice 1000 --memo tea --amp=true --expiry 60",
+            "addinvoice --amp --expiry never --qr --qr-file x.svg --private --fallback_addr bc1",
             "decodepayreq lnbc1",
+            "qr lnbc1 --qr_file=x.png",
+            "qr --pay_req lnbc1",
             "lookupinvoice 1111111111111111111111111111111111111111111111111111111111111111",
             "listinvoices --max_invoices 5 --paginate-forwards",
             "listinvoices --pending_only --creation_date_start 1 --creation_date_end=2",
@@ -334,6 +344,9 @@ mod tests {
             "addinvoice --amt=-5",
             "addinvoice 5 --amt 5",
             "sendcoins bcrt1 1.5",
+            "addinvoice --expiry sometime",
+            "addinvoice --qr_file x.gif",
+            "qr",
             "invoicepayments",
             "invoicepayments 0011",
             "invoicepayments lnbc1 --totals year",

@@ -27,6 +27,13 @@ pub fn print_text(text: &str) -> Result<(), CliError> {
     Ok(stdout.flush()?)
 }
 
+/// Prints for the person at the terminal, where it does not disturb what is read by scripts.
+pub fn print_note(text: &str) -> Result<(), CliError> {
+    let mut stderr = io::stderr().lock();
+    stderr.write_all(text.as_bytes())?;
+    Ok(stderr.flush()?)
+}
+
 fn pretty(value: &serde_json::Value) -> io::Result<String> {
     let mut bytes = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"    ");

@@ -217,7 +217,8 @@ async fn pay(
             .unwrap_or(given);
         let fee_limit = flags.fee_limit_msat(amount);
         request.fee_limit_msat = signed(fee_limit);
-        if !flags.force {
+        // Without an amount the node refuses: there is nothing to confirm.
+        if !flags.force && amount > 0 {
             confirm(
                 &question(&invoice, amount, fee_limit),
                 "payment not confirmed",

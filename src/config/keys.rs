@@ -224,7 +224,8 @@ shard needs no waiting and is taken. A set waits two minutes at most.",
             "241",
             "Largest number of HTLCs of incomplete AMP sets on one channel, 1 to 483.
 A channel carries 483 HTLCs in a direction. The default is half of it: strangers who never
-complete their sets cannot shut out the payments of others.",
+complete their sets cannot shut out the payments of others. Messages need no limit of their own:
+an HTLC's onion has 1300 bytes for all it says, and what it says is kept only if it is paid.",
         ),
     ],
 };
@@ -271,7 +272,7 @@ True hides a little better who pays whom, since HTLCs are handled in groups. Fal
 };
 
 const LOGS: Section = Section {
-    title: "Logs",
+    title: "Logs and metrics",
     keys: &[
         key(
             "log-level",
@@ -285,6 +286,14 @@ LDK's info has ten lines for each payment; \"info,ldk=debug\" is info in general
             Kind::Text,
             "text",
             "How a line of the log looks: text for people, json for machines.",
+        ),
+        key(
+            "metrics-listen",
+            Kind::Text,
+            "",
+            "Address (IP:port) of a page with metrics for Prometheus, such as 127.0.0.1:9740.
+Not set: there is none. Who can open the page sees how busy the node is, and needs no password:
+use a loopback address, or one that only your monitoring reaches.",
         ),
     ],
 };

@@ -54,6 +54,8 @@ pub struct Config {
     /// The smallest channel that others may open to us.
     pub min_channel_size_sat: u64,
     pub log: Log,
+    /// Where the page of metrics is; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// How to reach bitcoind.

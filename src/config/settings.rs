@@ -57,6 +57,11 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
             MAX_CHANNEL_SAT,
         )?,
         log: log(said)?,
+        metrics_listen: said.optional(
+            "metrics-listen",
+            "IP:port, such as 127.0.0.1:9740",
+            |text| text.parse().ok(),
+        )?,
     })
 }
 

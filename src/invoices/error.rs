@@ -11,6 +11,16 @@ pub enum InvoiceError {
     NotFound,
     #[error("not an AMP invoice: it is paid once, and lookupinvoice shows by what")]
     NotAmp,
+    #[error("invoice already settled")]
+    AlreadySettled,
+    #[error("invoice already canceled")]
+    AlreadyCanceled,
+    #[error("invoice not canceled")]
+    NotCanceled,
+    #[error("the invoice was paid; payments that were received are not deleted")]
+    WasPaid,
+    #[error("only a static AMP invoice can be switched off and on; cancel this one instead")]
+    NotStatic,
     #[error("memo too large: {0} bytes (maxsize=1024)")]
     MemoTooLong(usize),
     #[error("payment request too large: {0} bytes; shorten the memo or give fewer route hints")]

@@ -1,5 +1,6 @@
 //! Finding an invoice or a set: first among what was decided a moment ago, then in the database.
 
+use super::InvoiceRef;
 use super::ledger::Ledger;
 use super::registry::Registry;
 use crate::amp::{PaymentAddr, SetId};
@@ -15,7 +16,7 @@ impl Registry {
     ) -> Result<Option<InvoiceRecord>, StorageError> {
         match ledger.invoices.get(&PaymentAddr::from_bytes(*addr)) {
             Some(record) => Ok(Some(record.clone())),
-            None => self.store.invoice_by_addr(addr),
+            None => Ok(present(ledger, self.store.invoice_by_addr(addr)?)),
         }
     }
 
@@ -25,13 +26,12 @@ impl Registry {
         ledger: &Ledger,
         hash: &[u8; 32],
     ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match ledger
-            .hashes
-            .get(hash)
-            .and_then(|addr| ledger.invoices.get(addr))
-        {
-            Some(record) => Ok(Some(record.clone())),
-            None => self.store.invoice_by_hash(hash),
+        match ledger.hashes.get(hash) {
+            Some(addr) => self.find_by_addr(ledger, addr.as_bytes()),
+            None => {
+                let found = self.store.invoice_by_hash(hash)?;
+                Ok(found.and_then(|record| current(ledger, record)))
+            }
         }
     }
 
@@ -43,7 +43,53 @@ impl Registry {
     ) -> Result<Option<SetRecord>, StorageError> {
         match ledger.sets.get(set_id) {
             Some(set) => Ok(Some(set.clone())),
-            None => self.store.set(set_id.as_bytes()),
+            None => {
+                let set = self.store.set(set_id.as_bytes())?;
+                Ok(set.filter(|set| !ledger.is_deleted(set.add_index)))
+            }
         }
     }
+
+    /// The invoice that a caller means.
+    pub(super) fn find(
+        &self,
+        ledger: &Ledger,
+        by: &InvoiceRef,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        match by {
+            InvoiceRef::Hash(hash) => self.find_by_hash(ledger, hash),
+            InvoiceRef::Addr(addr) => self.find_by_addr(ledger, addr),
+            InvoiceRef::SetId(set_id) => self.find_by_set(ledger, &SetId::from_bytes(*set_id)),
+        }
+    }
+
+    fn find_by_set(
+        &self,
+        ledger: &Ledger,
+        set_id: &SetId,
+    ) -> Result<Option<InvoiceRecord>, StorageError> {
+        if let Some(open) = ledger.open.get(set_id) {
+            return self.find_by_addr(ledger, &open.invoice.payment_addr);
+        }
+        let Some(set) = self.find_set(ledger, set_id)? else {
+            return Ok(None);
+        };
+        let found = self.store.invoice(set.add_index)?;
+        Ok(found.and_then(|record| current(ledger, record)))
+    }
+}
+
+/// The record as it is since a moment ago, if it was read from the database.
+pub(super) fn current(ledger: &Ledger, read: InvoiceRecord) -> Option<InvoiceRecord> {
+    let addr = PaymentAddr::from_bytes(read.payment_addr);
+    let recent = ledger.invoices.get(&addr);
+    match recent.filter(|recent| recent.add_index == read.add_index) {
+        Some(recent) => Some(recent.clone()),
+        None => present(ledger, Some(read)),
+    }
+}
+
+/// Nothing, if it is about to be deleted.
+fn present(ledger: &Ledger, read: Option<InvoiceRecord>) -> Option<InvoiceRecord> {
+    read.filter(|record| !ledger.is_deleted(record.add_index))
 }

@@ -46,7 +46,9 @@ impl Registry {
         let mut ledger = self.ledger();
         let overdue = ledger.open.overdue(now);
         self.give_back(&mut ledger, &overdue, FailReason::MppTimeout.into());
-        ledger.open.next_expiry()
+        let next = ledger.open.next_expiry();
+        ledger.timer_at = next.unwrap_or(u64::MAX);
+        next
     }
 
     /// `Event::HTLCHandlingFailed` for a payment to us: LDK has given an HTLC of this hash back by

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use super::open_sets::OpenSets;
 use crate::amp::{PaymentAddr, SetId};
-use crate::storage::invoices::{InvoiceRecord, SetRecord};
+use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
 use crate::storage::{Store, Ticket};
 
 /// Under one lock: every decision sees all decisions before it.
@@ -15,19 +18,31 @@ pub(super) struct Ledger {
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
     pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
     pub(super) sets: Recent<SetId, SetRecord>,
+    /// By add index. Until that is on disk queries still find them.
+    deleted: Recent<u64, ()>,
     last_add_index: u64,
     last_settle_index: u64,
+    /// When the timer of held HTLCs will look again, in seconds since 1970.
+    pub(super) timer_at: u64,
+    /// The last second of the invoice for which the expiry watcher will look again.
+    pub(super) expiry_at: u64,
+    expiry: Arc<Notify>,
 }
 
 impl Ledger {
-    pub(super) fn new(last_add_index: u64, last_settle_index: u64) -> Self {
+    /// `expiry` is told when an invoice expires earlier than was planned.
+    pub(super) fn new(last_add_index: u64, last_settle_index: u64, expiry: Arc<Notify>) -> Self {
         Self {
             open: OpenSets::default(),
             invoices: Recent::default(),
             hashes: Recent::default(),
             sets: Recent::default(),
+            deleted: Recent::default(),
             last_add_index,
             last_settle_index,
+            timer_at: u64::MAX,
+            expiry_at: u64::MAX,
+            expiry,
         }
     }
 
@@ -44,10 +59,38 @@ impl Ledger {
     /// An invoice that was made or changed a moment ago.
     pub(super) fn remember(&mut self, store: &Store, invoice: InvoiceRecord, ticket: Ticket) {
         let addr = PaymentAddr::from_bytes(invoice.payment_addr);
+        if open_until(&invoice).is_some_and(|last| last < self.expiry_at) {
+            self.expiry.notify_one();
+        }
         self.hashes
             .insert(store, invoice.payment_hash, addr, ticket);
         self.invoices.insert(store, addr, invoice, ticket);
     }
+
+    /// An invoice that was deleted a moment ago.
+    pub(super) fn forget(&mut self, store: &Store, invoice: &InvoiceRecord, ticket: Ticket) {
+        self.hashes.remove(&invoice.payment_hash);
+        self.invoices
+            .remove(&PaymentAddr::from_bytes(invoice.payment_addr));
+        self.deleted.insert(store, invoice.add_index, (), ticket);
+    }
+
+    pub(super) fn is_deleted(&self, add_index: u64) -> bool {
+        self.deleted.get(&add_index).is_some()
+    }
+
+    /// The soonest expiry, given that of the invoices on disk. The watcher sleeps until then.
+    pub(super) fn plan_expiry(&mut self, on_disk: Option<u64>) -> Option<u64> {
+        let recent = self.invoices.values().filter_map(open_until);
+        let next = recent.chain(on_disk).min();
+        self.expiry_at = next.unwrap_or(u64::MAX);
+        next
+    }
+}
+
+fn open_until(invoice: &InvoiceRecord) -> Option<u64> {
+    let open = invoice.state == InvoiceState::Open;
+    invoice.expires_at.filter(|_| open)
 }
 
 /// Values that wait for the disk. Ask here first, then the database.
@@ -68,5 +111,13 @@ impl<K: Eq + Hash, V> Recent<K, V> {
 
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.0.get(key).map(|(value, _)| value)
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.0.remove(key);
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values().map(|(value, _)| value)
     }
 }

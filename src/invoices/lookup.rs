@@ -1,8 +1,9 @@
-//! Finding one invoice.
+//! Finding invoices for callers: one, or a page of them.
 
 use super::registry::Registry;
 use super::{InvoiceError, InvoiceView};
-use crate::storage::invoices::{HtlcSelection, InvoiceRef};
+use crate::storage::StorageError;
+use crate::storage::invoices::{HtlcSelection, InvoicePage, InvoiceRef};
 
 impl Registry {
     /// An invoice of ours, as it is on disk.
@@ -17,13 +18,35 @@ impl Registry {
         by: &InvoiceRef,
         selection: HtlcSelection,
     ) -> Result<InvoiceView, InvoiceError> {
+        self.find_whole(by, selection)?
+            .ok_or(InvoiceError::NotFound)
+    }
+
+    /// A page of invoices, oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn list(&self, page: &InvoicePage) -> Result<Vec<InvoiceView>, StorageError> {
+        let records = self.store.invoices(page)?.into_iter();
+        let whole = records.map(|record| {
+            // Read again, so that it is of the same moment as what paid it.
+            self.find_whole(&InvoiceRef::Addr(record.payment_addr), HtlcSelection::All)
+        });
+        // One that was deleted meanwhile is left out.
+        whole.filter_map(Result::transpose).collect()
+    }
+
+    fn find_whole(
+        &self,
+        by: &InvoiceRef,
+        selection: HtlcSelection,
+    ) -> Result<Option<InvoiceView>, StorageError> {
         let found = self.store.find_invoice(by, selection)?;
-        let (record, htlcs, sets) = found.ok_or(InvoiceError::NotFound)?;
-        Ok(InvoiceView {
+        Ok(found.map(|(record, htlcs, sets)| InvoiceView {
             record,
             htlcs,
             sets,
-        })
+        }))
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a subscriber missed while it was away, read page by page: it may be a million payments.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::registry::unpaid;
 use super::subscribe::Told;
 use super::{InvoiceEvent, InvoiceView};
-use crate::storage::invoices::{InvoicePage, Settlement};
+use crate::storage::invoices::{InvoicePage, InvoiceRecord, Settlement};
 use crate::storage::{StorageError, Store};
 
 /// Events that are read at a time.
@@ -79,22 +79,42 @@ fn settled(store: &Store, after: u64, until: u64) -> Result<VecDeque<InvoiceEven
         return Ok(VecDeque::new());
     }
     let found = store.settlements(after, until, PAGE)?;
-    let views = found.iter().map(|one| view(store, one));
+    let mut known = HashMap::new();
+    let views = found.iter().map(|one| view(store, one, &mut known));
     views.map(|view| Ok(InvoiceEvent::Settled(view?))).collect()
 }
 
-/// The invoice with what this settlement brought: of an AMP invoice one set.
-fn view(store: &Store, settlement: &Settlement) -> Result<InvoiceView, StorageError> {
+/// The invoice with what this settlement brought: of an AMP invoice one set, and what its sets had
+/// paid together by then. Whose sum is `known` from the settlement before needs not be added up again.
+fn view(
+    store: &Store,
+    settlement: &Settlement,
+    known: &mut HashMap<u64, InvoiceRecord>,
+) -> Result<InvoiceView, StorageError> {
     let add_index = settlement.add_index;
     let damaged = || StorageError::Damaged(format!("invoice {add_index} is missing"));
-    let record = store.invoice(add_index)?.ok_or_else(damaged)?;
-    let (htlcs, sets) = match settlement.set_id {
-        Some(id) => (store.htlcs_of_set(&id)?, store.set(&id)?),
-        None => (store.htlcs_of_invoice(add_index)?, None),
+    let Some(set_id) = settlement.set_id else {
+        return Ok(InvoiceView {
+            record: store.invoice(add_index)?.ok_or_else(damaged)?,
+            htlcs: store.htlcs_of_invoice(add_index)?,
+            sets: Vec::new(),
+        });
     };
+    let set = store.set(&set_id)?.ok_or_else(damaged)?;
+    let record = match known.remove(&add_index) {
+        Some(before) => InvoiceRecord {
+            amt_paid_msat: before.amt_paid_msat.saturating_add(set.amt_paid_msat),
+            ..before
+        },
+        None => {
+            let found = store.invoice_at(add_index, settlement.settle_index)?;
+            found.ok_or_else(damaged)?
+        }
+    };
+    known.insert(add_index, record.clone());
     Ok(InvoiceView {
         record,
-        htlcs,
-        sets: sets.into_iter().collect(),
+        htlcs: store.htlcs_of_set(&set_id)?,
+        sets: vec![set],
     })
 }

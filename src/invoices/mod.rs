@@ -10,9 +10,11 @@
 
 mod accept_amp;
 mod accept_bolt11;
+mod cancel;
 mod create;
 pub mod decode;
 mod error;
+mod expiry;
 mod find;
 mod give_back;
 mod ledger;
@@ -20,7 +22,6 @@ mod lookup;
 mod missed;
 mod open_sets;
 mod payments_received;
-mod pending_calls;
 mod port;
 mod registry;
 mod restore;
@@ -35,8 +36,8 @@ pub use error::InvoiceError;
 pub use payments_received::{Period, PeriodTotal, utc_text};
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use subscribe::{InvoiceEvent, Subscription, TooSlow};
-pub use subscribe_one::SingleSubscription;
+pub use subscribe::{InvoiceEvent, Subscription};
+pub use subscribe_one::{SingleSubscription, TooSlow};
 pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};

@@ -80,6 +80,7 @@ impl OpenSet {
 pub(super) struct OpenSets {
     sets: HashMap<SetId, OpenSet>,
     per_channel: HashMap<ChannelId, usize>,
+    held: usize,
     /// LDK holds one HTLC per hash.
     by_hash: HashMap<PaymentHash, (SetId, HtlcKey)>,
 }
@@ -104,11 +105,6 @@ impl OpenSets {
         self.per_channel.get(channel).copied().unwrap_or(0)
     }
 
-    /// HTLCs that are held in all.
-    pub(super) fn held(&self) -> usize {
-        self.per_channel.values().sum()
-    }
-
     /// Offers an HTLC to its set, which decides. It is in the set afterwards unless it failed; with
     /// [`Outcome::Fail`] the others that are to fail are still there.
     pub(super) fn accept(
@@ -128,6 +124,7 @@ impl OpenSets {
             Outcome::Fail { .. } => self.drop_if_empty(&set_id),
             Outcome::Hold | Outcome::Settle(_) => self.insert(set_id, held),
         }
+        self.report();
         outcome
     }
 
@@ -142,6 +139,7 @@ impl OpenSets {
             let htlcs = open.htlcs.values().map(Held::set_htlc);
             open.set = HtlcSet::restore(set_id, limits, htlcs);
         }
+        self.report();
     }
 
     /// Takes one HTLC out.
@@ -151,6 +149,7 @@ impl OpenSets {
         let held = open.htlcs.remove(key)?;
         self.uncount(key, &held);
         self.drop_if_empty(set_id);
+        self.report();
         Some(held)
     }
 
@@ -160,14 +159,15 @@ impl OpenSets {
         for (key, held) in &open.htlcs {
             self.uncount(key, held);
         }
+        self.report();
         Some(open)
     }
 
-    /// The sets of one invoice.
-    pub(super) fn of_invoice(&self, add_index: u64) -> Vec<SetId> {
+    /// All that is held for one invoice.
+    pub(super) fn keys_of(&self, add_index: u64) -> Vec<(SetId, Vec<HtlcKey>)> {
         let sets = self.sets.iter();
         sets.filter(|(_, open)| open.invoice.add_index == add_index)
-            .map(|(set_id, _)| *set_id)
+            .map(|(set_id, open)| (*set_id, open.htlcs.keys().copied().collect()))
             .collect()
     }
 
@@ -196,6 +196,7 @@ impl OpenSets {
             && open.htlcs.insert(key, held).is_none()
         {
             *self.per_channel.entry(key.channel_id).or_default() += 1;
+            self.held += 1;
             self.by_hash.insert(hash, (set_id, key));
         }
     }
@@ -205,13 +206,18 @@ impl OpenSets {
         if self.find(&hash).is_some_and(|(_, other)| other == *key) {
             self.by_hash.remove(&hash);
         }
-        let Some(count) = self.per_channel.get_mut(&key.channel_id) else {
-            return;
-        };
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.per_channel.remove(&key.channel_id);
+        self.held = self.held.saturating_sub(1);
+        if let Some(count) = self.per_channel.get_mut(&key.channel_id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.per_channel.remove(&key.channel_id);
+            }
         }
+    }
+
+    fn report(&self) {
+        metrics::gauge!("ampd_amp_open_sets").set(self.sets.len() as f64);
+        metrics::gauge!("ampd_amp_held_htlcs").set(self.held as f64);
     }
 
     fn drop_if_empty(&mut self, set_id: &SetId) {

@@ -1,14 +1,13 @@
 //! The door of the room: make and look up invoices, hear of events, keep the time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
 use lightning::sign::EntropySource;
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::create::{NewInvoice, Purpose, Signer};
 use super::ledger::Ledger;
@@ -20,7 +19,7 @@ use crate::abort::{self, Point};
 use crate::amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
-    InvoiceKind, InvoicePage, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
+    InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
 };
 use crate::storage::{Health, StorageError, Store, Ticket};
 
@@ -48,8 +47,10 @@ pub struct Registry {
     network: Network,
     ledger: Mutex<Ledger>,
     announcer: Announcer,
-    /// A set got its first HTLC: the timer may be due earlier.
+    /// A held HTLC is due earlier than the timer knows.
     pub(super) timer: Notify,
+    /// An invoice expires earlier than the watcher knows.
+    pub(super) expiry: Arc<Notify>,
 }
 
 impl Registry {
@@ -65,6 +66,7 @@ impl Registry {
         limits: Limits,
     ) -> Result<Self, StorageError> {
         let (last_add_index, last_settle_index) = store.invoice_indices()?;
+        let expiry = Arc::new(Notify::new());
         Ok(Self {
             announcer: Announcer::start(store.clone()),
             store,
@@ -72,8 +74,13 @@ impl Registry {
             keys,
             limits,
             network,
-            ledger: Mutex::new(Ledger::new(last_add_index, last_settle_index)),
+            ledger: Mutex::new(Ledger::new(
+                last_add_index,
+                last_settle_index,
+                expiry.clone(),
+            )),
             timer: Notify::new(),
+            expiry,
         })
     }
 
@@ -135,8 +142,7 @@ impl Registry {
         };
         let ticket = self.store.submit(PutInvoice(record.clone()));
         ledger.remember(&self.store, record.clone(), ticket);
-        self.announcer
-            .announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
+        self.announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
         Ok((record, ticket))
     }
 
@@ -156,18 +162,6 @@ impl Registry {
         }
     }
 
-    /// A page of invoices, oldest first.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn list(&self, page: &InvoicePage) -> Result<Vec<InvoiceView>, StorageError> {
-        self.store
-            .invoices(page)?
-            .into_iter()
-            .map(|record| self.view(record))
-            .collect()
-    }
-
     /// Events from now on, after those that were missed since the given indices (0: none).
     ///
     /// # Errors
@@ -180,16 +174,6 @@ impl Registry {
         // First the live ones, so that nothing falls between; what comes twice is left out there.
         let live = self.announcer.subscribe();
         Subscription::new(self.store.clone(), live, add_index, settle_index)
-    }
-
-    fn view(&self, record: InvoiceRecord) -> Result<InvoiceView, StorageError> {
-        let htlcs = self.store.htlcs_of_invoice(record.add_index)?;
-        let sets = self.store.sets_of_invoice(record.add_index)?;
-        Ok(InvoiceView {
-            record,
-            htlcs,
-            sets,
-        })
     }
 
     /// `Event::PaymentClaimed`: LDK has done what was decided.
@@ -207,27 +191,11 @@ impl Registry {
 
     /// Tells subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
-        self.announcer.announce(ticket, event);
-    }
-
-    /// Fails shards whose set did not complete in time, until the node stops.
-    pub async fn run_timers(&self, stop: CancellationToken) {
-        loop {
-            let due = self.expire_sets(now());
-            let wait = due.map(|due| Duration::from_secs(due.saturating_sub(now()).max(1)));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.timer.notified() => {}
-                () = sleep_or_forever(wait) => {}
-            }
+        if let InvoiceEvent::Added(view) = &event {
+            let kind = format!("{:?}", view.record.kind);
+            metrics::counter!("ampd_invoices_added_total", "kind" => kind).increment(1);
         }
-    }
-}
-
-async fn sleep_or_forever(wait: Option<Duration>) {
-    match wait {
-        Some(wait) => tokio::time::sleep(wait).await,
-        None => std::future::pending().await,
+        self.announcer.announce(ticket, event);
     }
 }
 

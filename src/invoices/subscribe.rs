@@ -127,7 +127,7 @@ async fn announce(
 ) {
     while let Some((ticket, mut event)) = waiting.recv().await {
         store.durable(ticket).await;
-        if let InvoiceEvent::Settled(view) = &mut event {
+        if let InvoiceEvent::Settled(view) | InvoiceEvent::Canceled(view) = &mut event {
             add_up(&store, view);
         }
         followers.tell(&event);
@@ -138,11 +138,14 @@ async fn announce(
     }
 }
 
-/// What all sets of an AMP invoice have paid together, this one the last: only the database knows.
+/// What all sets of an AMP invoice have paid together, the one in the view the last: only the
+/// database knows.
 fn add_up(store: &Store, view: &mut InvoiceView) {
-    let Some(settle_index) = view.sets.first().and_then(|set| set.settle_index) else {
+    if !view.record.kind.is_amp() {
         return;
-    };
+    }
+    let last = view.sets.first().and_then(|set| set.settle_index);
+    let settle_index = last.unwrap_or(u64::MAX);
     match store.invoice_at(view.record.add_index, settle_index) {
         Ok(Some(record)) => view.record = record,
         Ok(None) => {}
@@ -159,11 +162,6 @@ pub struct Subscription {
     told: Told,
     live: broadcast::Receiver<InvoiceEvent>,
 }
-
-/// Who follows one invoice was too slow; it can resume.
-#[derive(Debug, thiserror::Error)]
-#[error("changes of the invoice were missed; subscribe again, its state comes first")]
-pub struct TooSlow;
 
 impl Subscription {
     /// Goes on after these indices; 0: with what comes from now on.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use super::registry::Registry;
-use super::subscribe::{InvoiceEvent, TooSlow};
+use super::subscribe::InvoiceEvent;
 use super::{InvoiceError, InvoiceView};
 use crate::storage::invoices::{HtlcSelection, InvoiceRef, InvoiceState};
 
@@ -25,12 +25,11 @@ impl Registry {
     /// # Errors
     /// [`InvoiceError::NotFound`], or if the database cannot be read.
     pub fn subscribe_one(&self, by: &InvoiceRef) -> Result<SingleSubscription, InvoiceError> {
-        let found = self.store.find_index(by)?;
+        let found = self.store.invoice_by(by)?;
+        let add_index = found.ok_or(InvoiceError::NotFound)?.add_index;
         // First the live events, then the state: nothing falls between, and what comes twice is
         // left out by `Told`.
-        let live = self
-            .followers()
-            .follow(found.ok_or(InvoiceError::NotFound)?);
+        let live = self.followers().follow(add_index);
         let view = self.lookup(by, HtlcSelection::All)?;
         Ok(SingleSubscription {
             told: Told::of(&view),
@@ -39,6 +38,11 @@ impl Registry {
         })
     }
 }
+
+/// The follower was too slow; it can begin again.
+#[derive(Debug, thiserror::Error)]
+#[error("changes of the invoice were missed; subscribe again, its state comes first")]
+pub struct TooSlow;
 
 /// Who follows which invoice. An event costs nothing for those who follow another one.
 #[derive(Debug, Default)]

@@ -41,6 +41,8 @@ pub enum StartError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error("cannot serve metrics on {address}: {reason}; choose another `metrics-listen`")]
+    MetricsListen { address: SocketAddr, reason: String },
     #[error(
         "the channel manager in the database cannot be read: {0}; restore the data directory from a backup"
     )]

@@ -236,10 +236,7 @@ fn invoices(
         max_held_per_channel: config.amp.max_held_htlcs_per_channel.into(),
         default_cltv_delta: config.forwarding.cltv_delta.into(),
     };
-    let port = Arc::new(ManagerPort {
-        manager: core.manager.clone(),
-        gateway: gateway.clone(),
-    });
+    let port = Arc::new(ManagerPort::new(core.manager.clone(), gateway.clone()));
     Ok(Registry::new(
         core.store.clone(),
         port,

@@ -17,6 +17,7 @@ mod events;
 mod funding;
 mod graph_keeper;
 mod house;
+mod metrics;
 mod outbound;
 mod parts;
 mod port;

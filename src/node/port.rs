@@ -1,8 +1,10 @@
 //! The channel manager, as the invoices room sees it.
 
+use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::AChannelManager;
 use lightning::ln::msgs::ChannelMessageHandler;
@@ -21,8 +23,40 @@ pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<KeysManager>>;
 /// A manager and the gateway before it. Generic, so that tests run the same port on the managers of
 /// LDK's own test networks.
 pub struct ManagerPort<M: Deref, S: Deref> {
-    pub manager: M,
-    pub gateway: Arc<Gateway<M, S>>,
+    manager: M,
+    gateway: Arc<Gateway<M, S>>,
+    peers: ChannelPeers,
+}
+
+impl<M: Deref, S: Deref> ManagerPort<M, S> {
+    pub fn new(manager: M, gateway: Arc<Gateway<M, S>>) -> Self {
+        Self {
+            manager,
+            gateway,
+            peers: ChannelPeers::default(),
+        }
+    }
+}
+
+/// Whose each channel is. That never changes, and LDK lists the channels of one peer much cheaper than
+/// all of a large node's.
+#[derive(Default)]
+struct ChannelPeers(Mutex<HashMap<ChannelId, PublicKey>>);
+
+impl ChannelPeers {
+    /// The channel's peer; if it is not known yet, all channels are asked for once.
+    fn peer_of(
+        &self,
+        channel: &ChannelId,
+        all: impl FnOnce() -> Vec<ChannelDetails>,
+    ) -> Option<PublicKey> {
+        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !peers.contains_key(channel) {
+            let of = |details: ChannelDetails| (details.channel_id, details.counterparty.node_id);
+            *peers = all().into_iter().map(of).collect();
+        }
+        peers.get(channel).copied()
+    }
 }
 
 impl<M, S> ChannelPort for ManagerPort<M, S>
@@ -76,11 +110,12 @@ where
     }
 
     fn scid(&self, channel: &ChannelId) -> u64 {
-        let channels = self.manager.get_cm().list_channels();
-        let found = channels
-            .iter()
-            .find(|details| details.channel_id == *channel);
-        found
+        let manager = self.manager.get_cm();
+        let peer = self.peers.peer_of(channel, || manager.list_channels());
+        let channels = peer.map(|peer| manager.list_channels_with_counterparty(&peer));
+        let mut channels = channels.into_iter().flatten();
+        channels
+            .find(|details| details.channel_id == *channel)
             .and_then(|details| details.short_channel_id.or(details.inbound_scid_alias))
             .unwrap_or_default()
     }

@@ -14,6 +14,7 @@ use super::background::spawn_background;
 use super::catch_up;
 use super::core::Core;
 use super::house::House;
+use super::metrics;
 use crate::chain::gossip;
 use crate::chain::sync::{self, Following};
 use crate::config::Config;
@@ -66,6 +67,9 @@ impl Tasks {
         write_addresses(&directory, &rpc_listener, &listening)?;
 
         let tracker = TaskTracker::new();
+        if let Some(address) = config.metrics_listen {
+            metrics::serve(address, &tracker, stop.clone())?;
+        }
         let background = TaskTracker::new();
         let stop_background = CancellationToken::new();
         gossip::verify(

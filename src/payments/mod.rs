@@ -15,12 +15,13 @@ mod events;
 pub mod flow;
 mod ids;
 pub mod outbound;
+mod prepare;
 mod request;
 mod restore;
 mod send;
 mod view;
 
 pub use error::SendError;
-pub use request::{AmpPayment, Bolt11Payment, Limits};
+pub use request::{Limits, Method, NewPayment, PaidInvoice};
 pub use send::{Payments, parse_key};
 pub use view::PaymentView;

@@ -32,58 +32,68 @@ pub struct Limits {
     pub last_hop: Option<PublicKey>,
 }
 
-/// AMP to a public key.
+/// A payment to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AmpPayment {
+pub struct NewPayment {
     pub destination: PublicKey,
     pub amount_msat: u64,
-    /// What the receiver files it under; random if the caller gave none.
-    pub payment_addr: Option<PaymentAddr>,
     /// Blocks.
     pub final_cltv_delta: u32,
+    pub method: Method,
+    /// The invoice that is paid; none for a payment to a public key.
+    pub invoice: Option<PaidInvoice>,
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     pub limits: Limits,
 }
 
-/// A BOLT 11 invoice.
+/// How the receiver knows what the parts of a payment belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bolt11Payment {
+pub enum Method {
+    /// By root and set_id, which are new for each payment: a static invoice is paid any number of
+    /// times, also at the same time.
+    Amp {
+        /// What the receiver files it under; none: a random one.
+        payment_addr: Option<PaymentAddr>,
+    },
+    /// By the hash and the secret of an invoice that is paid once.
+    Bolt11 {
+        payment_hash: PaymentHash,
+        payment_secret: PaymentSecret,
+        /// The invoice lets itself be paid in parts.
+        multi_part: bool,
+    },
+}
+
+/// What an invoice adds to a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaidInvoice {
     pub payment_request: String,
-    pub destination: PublicKey,
-    pub payment_hash: PaymentHash,
-    pub payment_secret: PaymentSecret,
-    pub payment_metadata: Option<Vec<u8>>,
-    pub amount_msat: u64,
-    /// Blocks.
-    pub final_cltv_delta: u32,
-    pub route_hints: Vec<RouteHint>,
-    /// The invoice lets itself be paid in parts.
-    pub multi_part: bool,
     /// Seconds since 1970.
     pub expires_at: u64,
-    pub custom_records: BTreeMap<u64, Vec<u8>>,
-    pub limits: Limits,
+    pub route_hints: Vec<RouteHint>,
+    pub payment_metadata: Option<Vec<u8>>,
 }
 
-/// The checks that all kinds share.
-pub(super) fn check(
-    amount_msat: u64,
-    final_cltv_delta: u32,
-    custom_records: &BTreeMap<u64, Vec<u8>>,
-    limits: &Limits,
-) -> Result<(), SendError> {
-    if amount_msat == 0 {
-        return Err(SendError::NoAmount);
+impl NewPayment {
+    /// Whether it makes sense at this moment (seconds since 1970).
+    pub(super) fn check(&self, now: u64) -> Result<(), SendError> {
+        if self.amount_msat == 0 {
+            return Err(SendError::NoAmount);
+        }
+        let mut reserved = self.custom_records.range(..FIRST_CUSTOM_RECORD);
+        if let Some((record, _)) = reserved.next() {
+            return Err(SendError::CustomRecord(*record));
+        }
+        let limit = self.limits.cltv_limit;
+        let least = self.final_cltv_delta.saturating_add(BLOCK_PADDING);
+        if limit != 0 && limit <= least {
+            return Err(SendError::CltvLimit { limit, least });
+        }
+        match &self.invoice {
+            Some(invoice) if invoice.expires_at <= now => {
+                Err(SendError::Expired(invoice.expires_at))
+            }
+            _ => Ok(()),
+        }
     }
-    if let Some((record, _)) = custom_records.range(..FIRST_CUSTOM_RECORD).next() {
-        return Err(SendError::CustomRecord(*record));
-    }
-    let least = final_cltv_delta.saturating_add(BLOCK_PADDING);
-    if limits.cltv_limit != 0 && limits.cltv_limit <= least {
-        return Err(SendError::CltvLimit {
-            limit: limits.cltv_limit,
-            least,
-        });
-    }
-    Ok(())
 }

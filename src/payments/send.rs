@@ -1,24 +1,22 @@
 //! The door of the room: start a payment, follow it, look it up.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bitcoin::hex::{DisplayHex, FromHex};
+use bitcoin::hex::FromHex;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::PaymentId;
 use lightning_types::routing::RouteHint;
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
-use super::flow::{Flow, Hashes};
+use super::flow::Flow;
 use super::outbound::Outbound;
-use super::request::{self, AmpPayment, Bolt11Payment, Limits};
+use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
-use crate::amp::{PaymentAddr, SetId, Share, Splitter};
 use crate::storage::payments::{
-    FailureReason, PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
+    PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
 };
 use crate::storage::{Health, StorageError, Store, Ticket};
 
@@ -67,7 +65,7 @@ pub struct Payments {
     active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
     /// By LDK's payment id: the payment and the attempt.
     attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
-    next_payment: AtomicU64,
+    pub(super) next_payment: AtomicU64,
     pub(super) next_attempt: AtomicU64,
 }
 
@@ -93,77 +91,17 @@ impl Payments {
         }))
     }
 
-    /// Starts an AMP payment. It is on disk when this returns.
+    /// Starts a payment. It is on disk when this returns.
     ///
     /// # Errors
     /// [`SendError`]; then nothing was sent.
-    pub async fn send_amp(
+    pub async fn send(
         self: &Arc<Self>,
-        payment: AmpPayment,
+        payment: NewPayment,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
-        let p = payment;
-        request::check(
-            p.amount_msat,
-            p.final_cltv_delta,
-            &p.custom_records,
-            &p.limits,
-        )?;
-        let root = Share::from_bytes(self.outbound.random_bytes());
-        let set_id = SetId::from_bytes(self.outbound.random_bytes());
-        let random_addr = || PaymentAddr::from_bytes(self.outbound.random_bytes());
-        let payment_addr = p.payment_addr.unwrap_or_else(random_addr).to_bytes();
-        let mut terms = terms(p.destination, p.amount_msat, p.final_cltv_delta, p.limits);
-        terms.payment_addr = Some(payment_addr);
-        terms.custom_records = p.custom_records;
-        let mut record = self.record(set_id.to_bytes(), terms);
-        record.root = Some(Zeroizing::new(root.to_bytes()));
-        let recipient = Recipient {
-            destination: p.destination,
-            payment_addr,
-            metadata: None,
-            route_hints: Vec::new(),
-        };
-        self.start(
-            Flow::new(record, Hashes::Amp(Splitter::new(root))),
-            recipient,
-        )
-        .await
-    }
-
-    /// Starts the payment of a BOLT 11 invoice. It is on disk when this returns.
-    ///
-    /// # Errors
-    /// [`SendError`]; then nothing was sent.
-    pub async fn send_bolt11(
-        self: &Arc<Self>,
-        payment: Bolt11Payment,
-    ) -> Result<watch::Receiver<PaymentView>, SendError> {
-        let p = payment;
-        request::check(
-            p.amount_msat,
-            p.final_cltv_delta,
-            &p.custom_records,
-            &p.limits,
-        )?;
-        if p.expires_at <= now() {
-            return Err(SendError::Expired(p.expires_at));
-        }
-        let mut terms = terms(p.destination, p.amount_msat, p.final_cltv_delta, p.limits);
-        terms.payment_request = p.payment_request;
-        terms.payment_addr = Some(p.payment_secret.0);
-        terms.custom_records = p.custom_records;
-        if !p.multi_part {
-            terms.max_parts = 1;
-        }
-        let record = self.record(p.payment_hash.0, terms);
-        let recipient = Recipient {
-            destination: p.destination,
-            payment_addr: p.payment_secret.0,
-            metadata: p.payment_metadata,
-            route_hints: p.route_hints,
-        };
-        self.start(Flow::new(record, Hashes::Bolt11(p.payment_hash)), recipient)
-            .await
+        payment.check(now())?;
+        let (flow, recipient) = self.prepare(payment);
+        self.start(flow, recipient).await
     }
 
     /// The payment with this identifier (payment hash, or set_id for AMP), with its updates if it
@@ -209,19 +147,6 @@ impl Payments {
     /// If the database cannot be read.
     pub fn count(&self) -> Result<u64, StorageError> {
         self.store.count_payments()
-    }
-
-    fn record(&self, identifier: [u8; 32], terms: PaymentTerms) -> PaymentRecord {
-        PaymentRecord {
-            payment_index: self.next_payment.fetch_add(1, Ordering::Relaxed),
-            identifier,
-            created_at_ns: now_ns(),
-            state: PaymentState::InFlight,
-            failure_reason: FailureReason::None,
-            preimage: None,
-            root: None,
-            terms,
-        }
     }
 
     async fn start(
@@ -328,29 +253,6 @@ pub(super) fn view(flow: &Flow) -> PaymentView {
     PaymentView {
         record: flow.record.clone(),
         attempts: flow.attempts.clone(),
-    }
-}
-
-fn terms(
-    destination: PublicKey,
-    amount_msat: u64,
-    final_cltv_delta: u32,
-    limits: Limits,
-) -> PaymentTerms {
-    PaymentTerms {
-        destination: destination.serialize().to_lower_hex_string(),
-        amount_msat,
-        fee_limit_msat: limits.fee_limit_msat,
-        final_cltv_delta,
-        cltv_limit: limits.cltv_limit,
-        max_parts: limits.max_parts,
-        max_shard_msat: limits.max_shard_msat,
-        outgoing_channels: limits.outgoing_channels,
-        last_hop: limits
-            .last_hop
-            .map(|key| key.serialize().to_lower_hex_string()),
-        deadline: now().saturating_add(limits.timeout_seconds),
-        ..PaymentTerms::default()
     }
 }
 

@@ -61,6 +61,11 @@ impl From<InvoiceError> for Status {
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
             | InvoiceError::NotAmp
+            | InvoiceError::AlreadySettled
+            | InvoiceError::AlreadyCanceled
+            | InvoiceError::NotCanceled
+            | InvoiceError::WasPaid
+            | InvoiceError::NotStatic
             | InvoiceError::MemoTooLong(_)
             | InvoiceError::RequestTooLong(_)
             | InvoiceError::AmountTooLarge(_)

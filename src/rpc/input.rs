@@ -159,7 +159,7 @@ pub(super) fn min_confs(min_confs: i32, spend_unconfirmed: bool) -> Result<u32, 
 
 /// First and last second, as lnd checks them; 0 is no bound.
 pub(super) fn creation_dates(start: u64, end: u64) -> Result<(), Status> {
-    if end != 0 && start > end {
+    if start != 0 && end != 0 && start >= end {
         return Err(refused(format!(
             "start date({start}) must be before end date({end})"
         )));
@@ -231,6 +231,16 @@ mod tests {
             text(optional_32(&[0, 1], "payment addr")),
             "payment addr must be exactly 32 bytes, is instead 2"
         );
+    }
+
+    #[test]
+    fn dates_are_in_order() {
+        assert!(creation_dates(0, 0).is_ok());
+        assert!(creation_dates(5, 0).is_ok());
+        assert!(creation_dates(0, 5).is_ok());
+        assert!(creation_dates(4, 5).is_ok());
+        let error = "start date(5) must be before end date(5)";
+        assert_eq!(text(creation_dates(5, 5)), error);
     }
 
     #[test]

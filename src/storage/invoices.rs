@@ -3,12 +3,14 @@
 //! A record is a row; writing one replaces the row of the same key.
 
 mod changes;
+mod expiry;
 mod ledger;
 mod lookup;
 mod queries;
 mod records;
 
-pub use changes::{MarkClaimed, NeverExpires, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
+pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
+pub use expiry::{DeleteInvoice, NeverExpires};
 pub use ledger::{DayTotal, MESSAGE_RECORD, PaymentPage, PaymentRecord, TimeSpan};
 pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
 pub use queries::{InvoicePage, Settlement};

@@ -64,14 +64,20 @@ impl Network {
 
     /// The short channel id of a new channel between two nodes.
     pub fn channel(&self, a: usize, b: usize) -> u64 {
-        create_announced_chan_between_nodes(&self.nodes, a, b)
-            .0
-            .contents
-            .short_channel_id
+        let (update, ..) = create_announced_chan_between_nodes(&self.nodes, a, b);
+        // Only these two have seen the blocks that confirm it.
+        for node in &self.nodes {
+            let missing = self.height() - node.best_block_info().1;
+            if missing > 0 {
+                connect_blocks(node, missing);
+            }
+        }
+        update.contents.short_channel_id
     }
 
     pub fn height(&self) -> u32 {
-        self.nodes[0].best_block_info().1
+        let heights = self.nodes.iter().map(|node| node.best_block_info().1);
+        heights.max().unwrap()
     }
 
     /// So many empty blocks reach every node.

@@ -1,6 +1,8 @@
 //! ampcli against live nodes: every command of the README's walk-through.
 
-use std::process::{Command, Output};
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,37 +17,52 @@ const FUNDS_SAT: u64 = 3_000_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// ampcli with what it needs to reach one node.
-struct Cli<'a> {
-    network: &'a Network,
-    node: &'a Node,
+pub(crate) struct Cli<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) node: &'a Node,
 }
 
 impl Cli<'_> {
-    fn run(&self, args: &[&str]) -> Result<Output> {
-        let output = Command::new(&self.network.binaries().ampcli)
+    fn command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(&self.network.binaries().ampcli);
+        command
             .env("AMPCLI_NETWORK", "regtest")
             .args(["--rpcserver", self.node.rpc_address()?, "--datadir"])
             .arg(self.node.dir())
-            .args(args)
-            .output();
-        output.context("cannot run ampcli")
+            .args(args);
+        Ok(command)
+    }
+
+    fn run(&self, args: &[&str]) -> Result<Output> {
+        self.command(args)?.output().context("cannot run ampcli")
+    }
+
+    /// With somebody at the keyboard.
+    fn answered(&self, args: &[&str], answer: &str) -> Result<Output> {
+        let mut command = self.command(args)?;
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("cannot run ampcli")?;
+        let keyboard = child.stdin.take().context("no stdin")?;
+        writeln!(&keyboard, "{answer}")?;
+        child.wait_with_output().context("ampcli did not end")
     }
 
     /// What it prints when it succeeds.
-    fn text(&self, args: &[&str]) -> Result<String> {
+    pub(crate) fn text(&self, args: &[&str]) -> Result<String> {
         let output = self.run(args)?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "ampcli {args:?}: {error}");
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    fn json(&self, args: &[&str]) -> Result<Value> {
+    pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {
         let text = self.text(args)?;
         serde_json::from_str(&text).with_context(|| format!("{args:?} printed {text}"))
     }
 
     /// Exit code 1 and one line on stderr that says `why`.
-    fn refused(&self, args: &[&str], why: &str) -> Result<()> {
+    pub(crate) fn refused(&self, args: &[&str], why: &str) -> Result<()> {
         let output = self.run(args)?;
         let error = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
@@ -75,6 +92,7 @@ async fn the_walk_through_of_the_readme_works() -> Result<()> {
     let second = open(&alice, &bob).await?;
     pay_a_public_key(&alice, &bob)?;
     pay_an_invoice(&alice, &bob)?;
+    pay_a_static_invoice(&alice, &bob)?;
     close(&alice, &first, false).await?;
     close(&alice, &second, true).await?;
     errors_are_one_line(&alice, &bob)?;
@@ -178,6 +196,53 @@ fn pay_an_invoice(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
     let payments = list(alice, "listpayments", "payments")?;
     assert_eq!(payments.len(), 3);
     assert_eq!(payments[2]["payment_hash"], hash);
+    Ok(())
+}
+
+fn pay_a_static_invoice(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
+    let svg = bob.node.dir().join("tips.svg");
+    let svg = svg.to_str().context("not UTF-8")?;
+    let add = [
+        "addinvoice",
+        "--amp",
+        "--memo=tips",
+        "--expiry=never",
+        "--qr",
+        "--qr-file",
+        svg,
+    ];
+    let output = bob.run(&add)?;
+    // The drawing does not disturb who reads the JSON.
+    let invoice: Value = serde_json::from_slice(&output.stdout)?;
+    assert!(String::from_utf8(output.stderr)?.contains('▀'));
+    let drawn = fs::read_to_string(svg)?;
+    assert!(drawn.starts_with("<svg"), "{drawn}");
+    let request = invoice["payment_request"].as_str().context("no request")?;
+    let hash = invoice["r_hash"].as_str().context("no r_hash")?;
+
+    let pay = ["payinvoice", "--amt=30000", request];
+    let refused = alice.answered(&pay, "no")?;
+    assert_eq!(refused.status.code(), Some(1));
+    let asked = String::from_utf8(refused.stdout)?;
+    assert!(asked.contains("Amount (in satoshis): 30000\n"), "{asked}");
+    let paid = String::from_utf8(alice.answered(&pay, "yes")?.stdout)?;
+    assert!(paid.contains("SUCCEEDED"), "{paid}");
+    let again = [
+        "sendpayment",
+        "--pay_req",
+        request,
+        "--amt=7",
+        "--amp",
+        "-f",
+    ];
+    assert!(alice.text(&again)?.contains("SUCCEEDED"));
+    alice.refused(&["payinvoice", request], "amount must be specified")?;
+
+    let settled = bob.json(&["lookupinvoice", hash])?;
+    assert_eq!(settled["amt_paid_sat"], "30007");
+    assert_eq!(settled["expiry"], "1576800000");
+    let qr = alice.text(&["qr", request])?;
+    assert!(qr.contains('▀'), "{qr}");
     Ok(())
 }
 

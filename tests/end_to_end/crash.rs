@@ -1,8 +1,14 @@
-//! kill -9 under load. `cargo run -p regtest -- crash --rounds N` runs as many as you like.
+//! Receivers that die: at each named point, and by kill -9 under load. `cargo run -p regtest -- crash`
+//! does as much of it as you like.
 
 use anyhow::Result;
 
 use crate::binaries;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_aborts_at_any_named_point_is_paid_whole() -> Result<()> {
+    regtest::crash::run_points(binaries()).await
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_few_crash_rounds_lose_nothing() -> Result<()> {

@@ -154,6 +154,10 @@ async fn refuses_payments(network: &Network) -> Result<()> {
         "{refusal}"
     );
     assert_eq!(alice.payments(0).await?.payments.len(), before);
+    let Err(refusal) = alice.invoice(AMOUNT_MSAT).await else {
+        bail!("an invoice was made that could not be written down");
+    };
+    assert_eq!(refusal.downcast::<Status>()?.code(), Code::Unavailable);
     alice.info().await?;
     Ok(())
 }

@@ -1,13 +1,17 @@
 //! Real nodes on a real chain: ampd processes, bitcoind on regtest, money that moves.
 
 mod amp;
+mod amp_invoice;
 mod ampcli;
 mod bolt11;
 mod chain;
 mod close;
 mod crash;
+mod crash_close;
+mod crash_late;
 mod full_disk;
 mod history;
+mod invoices;
 mod one_node;
 
 use std::time::Duration;

@@ -9,6 +9,7 @@ use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
 use ampd::rpc::proto::lnrpc::{Invoice, Payment};
 use anyhow::{Context, Result, bail, ensure};
 
+use super::sets;
 use crate::network::Network;
 use crate::node::Node;
 use crate::wait::wait_for;
@@ -53,10 +54,12 @@ impl Books {
 
     /// Adds what came since the last time, and compares.
     pub async fn update(&mut self, network: &Network) -> Result<()> {
+        let (mut payments, mut invoices) = (Vec::new(), Vec::new());
         for node in network.nodes() {
-            self.add_payments(node).await?;
-            self.add_invoices(node).await?;
+            payments.extend(self.add_payments(node).await?);
+            invoices.extend(self.add_invoices(node).await?);
         }
+        sets::compare(&payments, &invoices)?;
         self.compare()
     }
 
@@ -71,36 +74,38 @@ impl Books {
         Ok(())
     }
 
-    async fn add_payments(&mut self, node: &Node) -> Result<()> {
+    async fn add_payments(&mut self, node: &Node) -> Result<Vec<Payment>> {
         let offset = self
             .payment_offset
             .entry(node.name().to_owned())
             .or_default();
-        for payment in node.api()?.payments(*offset).await?.payments {
+        let payments = node.api()?.payments(*offset).await?.payments;
+        for payment in &payments {
             *offset = payment.payment_index.max(*offset);
             match payment.status() {
                 PaymentStatus::Succeeded => {
                     self.succeeded += 1;
                     let paid = u64::try_from(payment.value_msat)?;
-                    *self.sent.entry(receiver(&payment)?).or_default() += paid;
+                    *self.sent.entry(receiver(payment)?).or_default() += paid;
                 }
                 PaymentStatus::Failed => self.failed += 1,
                 other => bail!("{}: {} is {other:?}", node.name(), payment.payment_hash),
             }
         }
-        Ok(())
+        Ok(payments)
     }
 
-    async fn add_invoices(&mut self, node: &Node) -> Result<()> {
+    async fn add_invoices(&mut self, node: &Node) -> Result<Vec<Invoice>> {
         let offset = self
             .invoice_offset
             .entry(node.name().to_owned())
             .or_default();
-        for invoice in node.api()?.invoices(*offset).await?.invoices {
+        let invoices = node.api()?.invoices(*offset).await?.invoices;
+        for invoice in &invoices {
             *offset = invoice.add_index.max(*offset);
-            *self.received.entry(node.key().to_owned()).or_default() += paid_msat(&invoice)?;
+            *self.received.entry(node.key().to_owned()).or_default() += paid_msat(invoice)?;
         }
-        Ok(())
+        Ok(invoices)
     }
 
     fn compare(&self) -> Result<()> {

@@ -1,12 +1,16 @@
-//! Crash rounds: `kill -9` of nodes at random times under load, then a check that nothing is lost.
+//! Crash rounds: nodes die under load, then a check that nothing is lost and nothing half paid. They
+//! die by `kill -9` at random times, or abort at one of ampd's named points.
 //!
 //! The network lives through all rounds, so that damage of an early round shows in a later one.
 //! The seed decides on victims, times and payments. What the operating system and the network
 //! stack do in between is not repeatable, of course.
 
 pub mod books;
+pub mod interrupted;
 mod load;
 mod plan;
+mod points;
+mod sets;
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +21,7 @@ use crate::binaries::Binaries;
 use crate::network::{ChannelPlan, Network};
 use books::Books;
 use load::Load;
-use plan::Plan;
+use plan::{Death, Plan};
 
 /// Alice and Bob pay each other over Carol, and Carol directly.
 pub const NODES: [&str; 3] = ["alice", "bob", "carol"];
@@ -26,6 +30,18 @@ const CAPACITY_SAT: u64 = 10_000_000;
 const CHANNELS_PER_PAIR: usize = 2;
 /// An AMP set whose sender was killed may wait two minutes for its other shards.
 const END_LIMIT: Duration = Duration::from_secs(180);
+
+/// Every named point once, with a receiver of payments in several shards; prints a line for each.
+///
+/// # Errors
+/// Says the point, and what was lost or stuck.
+pub async fn run_points(binaries: Binaries) -> Result<()> {
+    println!("starting three nodes with four channels ...");
+    let mut crash = Crash::start(binaries).await?;
+    crash.every_point().await?;
+    crash.network.finish();
+    Ok(())
+}
 
 /// Runs so many rounds and prints a line for each.
 ///
@@ -56,6 +72,8 @@ pub async fn run(binaries: Binaries, rounds: u32, seed: u64) -> Result<()> {
     Ok(())
 }
 
+/// The network that lives through all crashes, and what is known of it.
+#[derive(Debug)]
 struct Crash {
     network: Network,
     books: Books,
@@ -66,6 +84,7 @@ struct Crash {
 }
 
 impl Crash {
+    /// Three nodes with four channels, all used once.
     async fn start(binaries: Binaries) -> Result<Self> {
         let network = Network::with_nodes(binaries, &NODES).await?;
         let pairs = [("alice", "carol"), ("carol", "bob")];
@@ -93,11 +112,23 @@ impl Crash {
     /// Load, kill, restart, settle, check. Returns the line's second half.
     async fn round(&mut self, plan: &Plan) -> Result<String> {
         let start = Instant::now();
+        if let Death::Abort { victim, point, nth } = plan.death {
+            self.network[victim].abort_at(point, nth);
+            self.restart_in_order(victim).await?;
+        }
         let load = Load::start(&self.network, plan)?;
-        sleep(plan.kill_after).await;
-        self.network.kill(&plan.victims)?;
+        match &plan.death {
+            Death::Kill { victims, after } => {
+                sleep(*after).await;
+                self.network.kill(victims)?;
+            }
+            Death::Abort { victim, .. } => {
+                self.network[*victim].wait_for_abort().await?;
+                self.network[*victim].abort_nowhere();
+            }
+        }
         sleep(plan.down_for).await;
-        self.network.restart(&plan.victims).await?;
+        self.network.restart(&plan.death.victims()).await?;
         sleep(plan.more_load).await;
         let broken = load.stop().await?;
         self.network.mine(1).await?;
@@ -112,6 +143,13 @@ impl Crash {
             self.books.failed - before.1,
             start.elapsed().as_secs_f32(),
         ))
+    }
+
+    async fn restart_in_order(&mut self, name: &str) -> Result<()> {
+        let status = self.network[name].stop().await?;
+        ensure!(status.success(), "{name} ended with {status}");
+        self.network.restart(&[name]).await?;
+        self.network.wait_usable().await
     }
 
     async fn check(&mut self) -> Result<()> {

@@ -3,17 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use ampd::abort::Point;
 use fastrand::Rng;
 
 use super::NODES;
 
-/// A round: who dies, when, for how long.
+/// A round: who dies and how, for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// One of them, two, or all.
-    pub victims: Vec<&'static str>,
-    /// Load runs so long before the kill.
-    pub kill_after: Duration,
+    pub death: Death,
     /// The victims stay dead so long.
     pub down_for: Duration,
     /// Load goes on so long after the restart.
@@ -22,33 +20,71 @@ pub struct Plan {
     pub load_seed: u64,
 }
 
+/// How nodes die.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// `kill -9` of one, two or all, after so much load.
+    Kill {
+        victims: Vec<&'static str>,
+        after: Duration,
+    },
+    /// One aborts when it passes a named point for the `nth` time.
+    Abort {
+        victim: &'static str,
+        point: Point,
+        nth: u32,
+    },
+}
+
 impl Plan {
     /// The plan of a round, always the same for the same seed.
     pub fn of(seed: u64, round: u32) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(u64::from(round)));
-        let mut millis = |range| Duration::from_millis(rng.u64(range));
-        let (kill_after, down_for) = (millis(100..2_500), millis(0..500));
-        let more_load = millis(0..1_500);
-        // Mostly one, now and then several at once.
-        let count = [1, 1, 1, 2, 2, 3][rng.usize(..6)];
-        let victims = rng.choose_multiple(NODES, count);
         Self {
-            victims,
-            kill_after,
-            down_for,
-            more_load,
+            death: Death::of(&mut rng),
+            down_for: millis(&mut rng, 0, 500),
+            more_load: millis(&mut rng, 0, 1_500),
             load_seed: rng.u64(..),
         }
     }
 }
 
+impl Death {
+    fn of(rng: &mut Rng) -> Self {
+        // Sets in several shards are a third of the load: 30 passings are there within seconds.
+        if rng.u32(..3) == 0 {
+            return Self::Abort {
+                victim: NODES[rng.usize(..NODES.len())],
+                point: Point::ALL[rng.usize(..Point::ALL.len())],
+                nth: rng.u32(1..=30),
+            };
+        }
+        let after = millis(rng, 100, 2_500);
+        // Mostly one, now and then several at once.
+        let count = [1, 1, 1, 2, 2, 3][rng.usize(..6)];
+        let victims = rng.choose_multiple(NODES, count);
+        Self::Kill { victims, after }
+    }
+
+    /// The nodes that die.
+    pub fn victims(&self) -> Vec<&'static str> {
+        match self {
+            Self::Kill { victims, .. } => victims.clone(),
+            Self::Abort { victim, .. } => vec![victim],
+        }
+    }
+}
+
+fn millis(rng: &mut Rng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(rng.u64(from..to))
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!(
-            "kill {} after {:?}",
-            self.victims.join("+"),
-            self.kill_after
-        );
+        let text = match &self.death {
+            Death::Kill { victims, after } => format!("kill {} after {after:?}", victims.join("+")),
+            Death::Abort { victim, point, nth } => format!("abort {victim} at {point}:{nth}"),
+        };
         f.pad(&text)
     }
 }
@@ -72,14 +108,28 @@ mod tests {
 
     #[test]
     fn every_node_dies_alone_and_in_company() {
-        let plans = (0..200).map(|round| Plan::of(7, round).victims);
-        let sets: BTreeSet<Vec<_>> = plans
-            .map(|mut victims| {
+        let plans = (0..200).map(|round| Plan::of(7, round).death);
+        let kills = plans.filter(|death| matches!(death, Death::Kill { .. }));
+        let sets: BTreeSet<Vec<_>> = kills
+            .map(|death| {
+                let mut victims = death.victims();
                 victims.sort_unstable();
                 victims
             })
             .collect();
         // All subsets of three but the empty one.
         assert_eq!(sets.len(), 7);
+    }
+
+    #[test]
+    fn every_node_aborts_at_every_point() {
+        let deaths = (0..500).map(|round| Plan::of(7, round).death);
+        let aborts: BTreeSet<_> = deaths
+            .filter_map(|death| match death {
+                Death::Abort { victim, point, .. } => Some((victim, point.name())),
+                Death::Kill { .. } => None,
+            })
+            .collect();
+        assert_eq!(aborts.len(), NODES.len() * Point::ALL.len());
     }
 }

@@ -31,6 +31,9 @@ impl Registry {
             self.limits.set,
             self.port.height(),
         );
+        if !matches!(outcome, Outcome::Fail { .. }) {
+            metrics::counter!("ampd_htlcs_accepted_total").increment(1);
+        }
         let set_id = envelope.amp.set_id;
         let new_invoice = shard.is_new_invoice.then_some(shard.invoice);
         match outcome {
@@ -54,13 +57,21 @@ impl Registry {
         };
         let mut changes = invoice_change(new_invoice.as_ref());
         changes.push(Box::new(PutSet(open.row(HtlcState::Accepted))));
+        let mut due = u64::MAX;
         if let Some(held) = open.htlcs.get(key) {
             changes.push(Box::new(PutHtlc(held.row.clone())));
+            due = held
+                .row
+                .accepted_at
+                .saturating_add(self.limits.set.hold_seconds);
         }
         let ticket = self.store.submit(changes);
         abort::when_stored(Point::Stored, || self.store.flush());
         self.remember_new(ledger, new_invoice, ticket);
-        self.timer.notify_one();
+        if due < ledger.timer_at {
+            ledger.timer_at = due;
+            self.timer.notify_one();
+        }
     }
 
     /// The rows first, then the claims: see the room's description.
@@ -109,6 +120,8 @@ impl Registry {
             self.port.claim(claim.preimage);
             abort::when_stored(Point::BetweenClaims, || self.store.flush());
         }
+        metrics::counter!("ampd_amp_sets_settled_total").increment(1);
+        metrics::counter!("ampd_htlcs_settled_total").increment(rows.len() as u64);
         tracing::info!(%set_id, shards = rows.len(), amount_msat = set.amt_paid_msat, "AMP set settled");
         ledger.sets.insert(&self.store, set_id, set.clone(), ticket);
         self.remember_new(ledger, new_invoice, ticket);

@@ -61,6 +61,7 @@ impl Refusal {
 
     /// The one log line of a refused shard.
     pub(in crate::invoices) fn log(self, hash: &PaymentHash, envelope: &Envelope) {
+        metrics::counter!("ampd_htlcs_refused_total", "reason" => self.name()).increment(1);
         tracing::info!(
             reason = %self,
             %hash,

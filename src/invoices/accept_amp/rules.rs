@@ -182,9 +182,7 @@ fn check_open(invoice: &InvoiceRecord, now: u64) -> Result<(), Refusal> {
         (InvoiceKind::Bolt11 | InvoiceKind::Hold | InvoiceKind::Keysend, _) => {
             Err(Refusal::HtlcInvoiceTypeMismatch)
         }
-        (_, InvoiceState::Open) if invoice.expires_at.is_some_and(|end| now > end) => {
-            Err(Refusal::InvoiceExpired)
-        }
+        _ if invoice.is_expired(now) => Err(Refusal::InvoiceExpired),
         (_, InvoiceState::Open) => Ok(()),
         (_, _) => Err(Refusal::InvoiceNotOpen),
     }

@@ -1,3 +1,6 @@
+mod interleaved;
+mod order;
+
 use lightning_types::payment::PaymentHash;
 
 use super::spontaneous;
@@ -211,6 +214,39 @@ async fn a_wrong_share_fails_its_set_and_no_other() {
     assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
     assert_eq!(room.arrive(&good[1]), claims(&good));
     assert_eq!(room.invoices()[0].state, InvoiceState::Open);
+}
+
+/// An honest hash is random, but the first shard of a spontaneous payment names its invoice, and a
+/// sender may send the very same shard again when it timed out.
+#[tokio::test]
+async fn a_shard_with_the_hash_that_names_an_amp_invoice_is_taken() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    room.registry.expire_sets(u64::MAX);
+    room.port.answers();
+    let mut again = shards.clone();
+    for shard in &mut again {
+        shard.envelope.htlc_id += 100;
+    }
+    assert_eq!(room.arrive_all(&again), claims(&again));
+    // But it does not name a second invoice.
+    let mut elsewhere = payment(2, &[100]).remove(0);
+    elsewhere.claimable.payment_hash = shards[0].hash();
+    assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
+    assert_eq!(room.invoices().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_not_paid_leaves_no_message() {
+    let room = Room::new();
+    let shards = payment(1, &[60, 40]);
+    room.arrive(&shards[0]);
+    room.registry.expire_sets(u64::MAX);
+    room.store.flush();
+    let key = shards[0].envelope.key();
+    let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    assert!(row.unwrap().custom_records.is_empty());
 }
 
 #[tokio::test]

@@ -156,3 +156,24 @@ async fn resuming_loses_nothing_and_doubles_nothing_under_load() {
     all.await.unwrap();
     load.join().unwrap();
 }
+
+#[tokio::test]
+async fn each_set_comes_with_what_was_paid_by_then() {
+    let room = Room::new();
+    for id in 1..=3 {
+        let shards = payment(id, &[60, 40]).into_iter();
+        room.arrive_all(&shards.map(|shard| shard.to([1; 32])).collect::<Vec<_>>());
+        room.arrive_all(&payment(100 + id, &[50]));
+    }
+    room.store.flush();
+    let mut events = room.subscribe(4, 1);
+    let mut paid = Vec::new();
+    for _ in 2..=6 {
+        let view = events.next().await.unwrap().unwrap().into_view();
+        paid.push((
+            view.sets[0].settle_index.unwrap(),
+            view.record.amt_paid_msat,
+        ));
+    }
+    assert_eq!(paid, [(2, 50), (3, 200), (4, 50), (5, 300), (6, 50)]);
+}

@@ -133,6 +133,23 @@ async fn a_payment_that_waits_for_a_decision_and_a_cancel_are_told() {
 }
 
 #[tokio::test]
+async fn a_canceled_amp_invoice_is_told_with_all_that_it_was_paid() {
+    let room = Room::new();
+    room.pay_the_first(1);
+    let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
+    let mut known = next(&mut changes).await.unwrap();
+    room.pay_the_first(2);
+    // Who cancels it knows it from a moment ago.
+    (known.sets, known.record.amt_paid_msat) = (Vec::new(), 0);
+    room.change(&known, InvoiceState::Canceled);
+    assert_eq!(sets(&mut changes).await, (vec![2], 200));
+    let canceled = next(&mut changes).await.unwrap();
+    assert_eq!(canceled.record.state, InvoiceState::Canceled);
+    assert_eq!(canceled.record.amt_paid_msat, 200);
+    assert!(next(&mut changes).await.is_none());
+}
+
+#[tokio::test]
 async fn only_followers_of_the_one_invoice_hear_of_a_cancel() {
     let room = Room::new();
     let mut events = room.subscribe(0, 0);

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::payments::flow::Open;
 use crate::payments::outbound::RouteQuestion;
-use crate::storage::payments::AttemptState;
+use crate::payments::request::{Limits, Method, PaidInvoice};
+use crate::storage::payments::{AttemptState, FailureReason};
 
 mod ends;
 mod restarts;
@@ -192,7 +193,7 @@ impl House {
     }
 
     async fn send(&self, amount_msat: u64) -> watch::Receiver<PaymentView> {
-        self.payments.send_amp(amp(amount_msat)).await.unwrap()
+        self.payments.send(amp(amount_msat)).await.unwrap()
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -205,12 +206,13 @@ impl House {
     }
 }
 
-fn amp(amount_msat: u64) -> AmpPayment {
-    AmpPayment {
+fn amp(amount_msat: u64) -> NewPayment {
+    NewPayment {
         destination: key(3),
         amount_msat,
-        payment_addr: None,
         final_cltv_delta: 80,
+        method: Method::Amp { payment_addr: None },
+        invoice: None,
         custom_records: Default::default(),
         limits: limits(),
     }
@@ -228,20 +230,24 @@ fn limits() -> Limits {
     }
 }
 
-fn bolt11(hash: u8) -> Bolt11Payment {
-    Bolt11Payment {
-        payment_request: String::new(),
-        destination: key(3),
-        payment_hash: PaymentHash([hash; 32]),
-        payment_secret: lightning_types::payment::PaymentSecret([1; 32]),
-        payment_metadata: None,
-        amount_msat: 100,
-        final_cltv_delta: 80,
+fn bolt11(hash: u8) -> NewPayment {
+    NewPayment {
+        method: Method::Bolt11 {
+            payment_hash: PaymentHash([hash; 32]),
+            payment_secret: lightning_types::payment::PaymentSecret([1; 32]),
+            multi_part: true,
+        },
+        ..amp(100)
+    }
+}
+
+/// An invoice that is valid until then (seconds since 1970).
+fn invoice(expires_at: u64) -> PaidInvoice {
+    PaidInvoice {
+        payment_request: "lnbcrt1".into(),
+        expires_at,
         route_hints: Vec::new(),
-        multi_part: true,
-        expires_at: u64::MAX,
-        custom_records: Default::default(),
-        limits: limits(),
+        payment_metadata: None,
     }
 }
 

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use self::follow::{Updates, follow};
-use self::request::Order;
 use super::Rooms;
 use super::input::hash;
 use super::proto::lnrpc::Payment;
@@ -41,12 +40,9 @@ impl Router for RouterService {
     ) -> Result<Response<Self::SendPaymentV2Stream>, Status> {
         let request = request.into_inner();
         let (only_last, cancelable) = (request.no_inflight_updates, request.cancelable);
-        let order = request::read(request, self.rooms.network, self.rooms.cltv_delta)?;
+        let payment = request::read(request, self.rooms.network, self.rooms.cltv_delta)?;
         let payments = &self.rooms.payments;
-        let views = match order {
-            Order::Amp(payment) => payments.send_amp(payment).await?,
-            Order::Bolt11(payment) => payments.send_bolt11(payment).await?,
-        };
+        let views = payments.send(payment).await?;
         let updates = Updates::of_new(only_last);
         let tied_to_stream = cancelable.then(|| payments.clone());
         let answers = follow(self.stop.clone(), views, updates, tied_to_stream);

@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::amp::PaymentAddr;
 use crate::invoices::decode::DecodedInvoice;
-use crate::payments::{AmpPayment, Bolt11Payment, Limits};
+use crate::payments::{Limits, Method, NewPayment, PaidInvoice};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{
     amount_msat, check_network, not_negative, optional_32, public_key, within,
@@ -21,19 +21,12 @@ const MOST_PARTS: u32 = 1_000;
 /// The record in which a keysend payment carries its preimage.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
 
-/// A payment that this node can make.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    Amp(AmpPayment),
-    Bolt11(Bolt11Payment),
-}
-
 /// Reads and checks the request. `cltv_delta` is the final one of payments to a public key.
 pub(super) fn read(
     request: SendPaymentRequest,
     network: Network,
     cltv_delta: u32,
-) -> Result<Order, Status> {
+) -> Result<NewPayment, Status> {
     if !(-1.0..=1.0).contains(&request.time_pref) {
         return Err(refused("time preference out of range"));
     }
@@ -43,9 +36,9 @@ pub(super) fn read(
     let limits = limits(&request)?;
     let amount_msat = amount_msat(request.amt, request.amt_msat)?;
     if request.payment_request.is_empty() {
-        to_public_key(request, limits, amount_msat, cltv_delta).map(Order::Amp)
+        to_public_key(request, limits, amount_msat, cltv_delta)
     } else {
-        to_invoice(request, limits, amount_msat, network).map(Order::Bolt11)
+        to_invoice(request, limits, amount_msat, network)
     }
 }
 
@@ -84,7 +77,7 @@ fn to_public_key(
     limits: Limits,
     amount_msat: u64,
     cltv_delta: u32,
-) -> Result<AmpPayment, Status> {
+) -> Result<NewPayment, Status> {
     let destination = public_key(&request.dest)?;
     if amount_msat == 0 {
         return Err(refused("amount must be specified"));
@@ -98,21 +91,30 @@ fn to_public_key(
             "route_hints are not supported for a payment to a public key: leave them out",
         ));
     }
-    let payment_addr = optional_32(&request.payment_addr, "payment addr")?;
-    let mut custom_records = request.dest_custom_records;
-    // Zeus sends both; AMP has preimages of its own.
-    custom_records.remove(&KEYSEND_RECORD);
-    Ok(AmpPayment {
+    let payment_addr = payment_addr(&request)?;
+    Ok(NewPayment {
         destination,
         amount_msat,
-        payment_addr: payment_addr.map(PaymentAddr::from_bytes),
         final_cltv_delta: match final_cltv_delta {
             0 => cltv_delta,
             blocks => u32::from(blocks),
         },
-        custom_records,
+        method: Method::Amp { payment_addr },
+        invoice: None,
+        custom_records: amp_records(request.dest_custom_records),
         limits,
     })
+}
+
+fn payment_addr(request: &SendPaymentRequest) -> Result<Option<PaymentAddr>, Status> {
+    let bytes = optional_32(&request.payment_addr, "payment addr")?;
+    Ok(bytes.map(PaymentAddr::from_bytes))
+}
+
+/// Zeus adds the record of a keysend payment; AMP has preimages of its own.
+fn amp_records(mut records: BTreeMap<u64, Vec<u8>>) -> BTreeMap<u64, Vec<u8>> {
+    records.remove(&KEYSEND_RECORD);
+    records
 }
 
 fn not_amp(records: &BTreeMap<u64, Vec<u8>>) -> Status {
@@ -131,44 +133,60 @@ fn to_invoice(
     limits: Limits,
     amount_msat: u64,
     network: Network,
-) -> Result<Bolt11Payment, Status> {
+) -> Result<NewPayment, Status> {
     refuse_contradictions(&request)?;
     let invoice: DecodedInvoice = request.payment_request.parse()?;
     check_network(invoice.network, network)?;
-    if invoice.is_amp() {
-        return Err(unsupported(
-            "paying AMP invoices comes with a later version; an AMP payment to the public key of \
-             the node works",
-        ));
-    }
-    let amount_msat = match (invoice.amount_msat.filter(|msat| *msat > 0), amount_msat) {
-        (Some(asked), 0) => asked,
-        (Some(_), _) => {
-            return Err(refused(
-                "amount must not be specified when paying a non-zero amount invoice",
-            ));
-        }
-        (None, 0) => {
-            return Err(refused(
-                "amount must be specified when paying a zero amount invoice",
-            ));
-        }
-        (None, given) => given,
-    };
-    Ok(Bolt11Payment {
+    let method = method(&invoice, &request)?;
+    let records = request.dest_custom_records;
+    Ok(NewPayment {
         destination: invoice.destination,
-        payment_hash: invoice.payment_hash,
-        payment_secret: invoice.payment_secret,
-        amount_msat,
+        amount_msat: invoice_amount(&invoice, amount_msat)?,
         final_cltv_delta: within(invoice.cltv_delta, "the invoice's final CLTV delta")?,
-        multi_part: invoice.is_multi_part(),
-        expires_at: invoice.expires_at(),
-        payment_metadata: invoice.payment_metadata,
-        route_hints: invoice.route_hints,
-        payment_request: request.payment_request,
-        custom_records: request.dest_custom_records,
+        custom_records: match method {
+            Method::Amp { .. } => amp_records(records),
+            Method::Bolt11 { .. } => records,
+        },
+        method,
+        invoice: Some(PaidInvoice {
+            payment_request: request.payment_request,
+            expires_at: invoice.expires_at(),
+            route_hints: invoice.route_hints,
+            payment_metadata: invoice.payment_metadata,
+        }),
         limits,
     })
+}
+
+/// An AMP invoice is paid with AMP, whether the caller says so or not; lnd insists on it.
+///
+/// Only there a payment address of the caller's counts (lnd): the receiver then takes the payment
+/// for a spontaneous one.
+fn method(invoice: &DecodedInvoice, request: &SendPaymentRequest) -> Result<Method, Status> {
+    if !invoice.is_amp() {
+        return Ok(Method::Bolt11 {
+            payment_hash: invoice.payment_hash,
+            payment_secret: invoice.payment_secret,
+            multi_part: invoice.is_multi_part(),
+        });
+    }
+    let of_invoice = PaymentAddr::from_bytes(invoice.payment_secret.0);
+    Ok(Method::Amp {
+        payment_addr: Some(payment_addr(request)?.unwrap_or(of_invoice)),
+    })
+}
+
+fn invoice_amount(invoice: &DecodedInvoice, given_msat: u64) -> Result<u64, Status> {
+    match (invoice.amount_msat.unwrap_or(0), given_msat) {
+        (0, 0) => Err(refused(
+            "amount must be specified when paying a zero amount invoice",
+        )),
+        (0, given) => Ok(given),
+        (asked, 0) => Ok(asked),
+        (_, _) => Err(refused(
+            "amount must not be specified when paying a non-zero amount invoice",
+        )),
+    }
 }
 
 /// What the invoice says cannot be said by the caller, too.

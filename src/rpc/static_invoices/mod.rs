@@ -14,7 +14,7 @@ use super::proto::ampdrpc::{
     InvoicePayment, InvoiceReference, InvoiceTotalsRequest, InvoiceTotalsResponse,
     ListInvoicePaymentsRequest, ListInvoicePaymentsResponse,
 };
-use super::streams::{Answers, Writer, blocking, stream};
+use super::streams::{Answers, Writer, blocking, stream, unless_stopped};
 use super::{Rooms, proto::ampdrpc, signed};
 use crate::invoices::{PeriodTotal, Registry};
 use crate::storage::invoices::{InvoiceRef, PaymentPage, PaymentRecord, TimeSpan};
@@ -45,6 +45,13 @@ impl StaticInvoicesService {
         blocking(move || call(&rooms, &request))
             .await
             .map(Response::new)
+    }
+
+    async fn switch(&self, invoice: &InvoiceReference, enabled: bool) -> Result<(), Status> {
+        let invoice = request::invoice(Some(invoice), self.rooms.network)?;
+        let registry = &self.rooms.invoices;
+        let switched = async { Ok(registry.set_enabled(&invoice, enabled).await?) };
+        unless_stopped(&self.stop, switched).await
     }
 }
 
@@ -84,16 +91,18 @@ impl StaticInvoices for StaticInvoicesService {
 
     async fn disable_invoice(
         &self,
-        _: Request<InvoiceReference>,
+        request: Request<InvoiceReference>,
     ) -> Result<Response<DisableInvoiceResponse>, Status> {
-        Err(Status::unimplemented("comes with the registry's switch"))
+        self.switch(request.get_ref(), false).await?;
+        Ok(Response::new(DisableInvoiceResponse {}))
     }
 
     async fn enable_invoice(
         &self,
-        _: Request<InvoiceReference>,
+        request: Request<InvoiceReference>,
     ) -> Result<Response<EnableInvoiceResponse>, Status> {
-        Err(Status::unimplemented("comes with the registry's switch"))
+        self.switch(request.get_ref(), true).await?;
+        Ok(Response::new(EnableInvoiceResponse {}))
     }
 }
 

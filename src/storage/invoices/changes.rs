@@ -52,19 +52,6 @@ impl Change for PutInvoiceState {
     }
 }
 
-/// A spontaneous payment's invoice was paid: from now on it has no expiry.
-pub struct NeverExpires {
-    pub add_index: u64,
-}
-
-impl Change for NeverExpires {
-    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        db.prepare_cached("UPDATE invoices SET expires_at = NULL WHERE add_index = ?1")?
-            .execute(params![signed(self.add_index)])
-            .map(|_| ())
-    }
-}
-
 /// Writes a set. The amount of a set that settles is added to its invoice once.
 pub struct PutSet(pub SetRecord);
 

@@ -4,9 +4,7 @@
 
 use rusqlite::{Connection, Statement, params};
 
-use super::InvoiceRef;
-use super::lookup::find;
-use super::records::{HtlcState, InvoiceRecord};
+use super::records::HtlcState;
 use crate::storage::sql::{array, bound, parse, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
@@ -74,14 +72,6 @@ pub struct DayTotal {
 }
 
 impl Store {
-    /// The invoice alone, without what paid it.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn invoice_by(&self, by: &InvoiceRef) -> Result<Option<InvoiceRecord>, StorageError> {
-        self.query(|db| find(db, by))
-    }
-
     /// A page of the payments to this invoice, oldest first.
     ///
     /// # Errors

@@ -67,12 +67,12 @@ impl Store {
         })
     }
 
-    /// The add index of the invoice.
+    /// The invoice alone, without what paid it.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn find_index(&self, by: &InvoiceRef) -> Result<Option<u64>, StorageError> {
-        self.query(|db| Ok(find(db, by)?.map(|invoice| invoice.add_index)))
+    pub fn invoice_by(&self, by: &InvoiceRef) -> Result<Option<InvoiceRecord>, StorageError> {
+        self.query(|db| find(db, by))
     }
 
     /// The invoice with what its sets had paid together after the settlement with this index.

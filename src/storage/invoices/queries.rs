@@ -3,6 +3,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::expiry::LAST_DELETED;
 use super::records::{
     HtlcRecord, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
 };
@@ -44,18 +45,6 @@ impl Store {
     /// What SQLite says.
     pub fn invoice_by_addr(&self, addr: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
         self.one_invoice("SELECT * FROM invoices WHERE payment_addr = ?1", addr)
-    }
-
-    /// The invoice that a payment hash belongs to, be it its own or that of one of its HTLCs.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn invoice_of_htlc(&self, hash: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
-        self.one_invoice(
-            "SELECT invoices.* FROM invoices JOIN htlcs USING (add_index)
-             WHERE htlcs.payment_hash = ?1 LIMIT 1",
-            hash,
-        )
     }
 
     /// # Errors
@@ -118,17 +107,18 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
-    /// The highest add index and the highest settle index so far.
+    /// The highest add index and the highest settle index that were ever given.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn invoice_indices(&self) -> Result<(u64, u64), StorageError> {
         self.query(|db| {
             db.query_row(
-                "SELECT COALESCE((SELECT MAX(add_index) FROM invoices), 0),
+                "SELECT MAX(COALESCE((SELECT MAX(add_index) FROM invoices), 0),
+                     COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = ?1), 0)),
                  MAX(COALESCE((SELECT MAX(settle_index) FROM invoices), 0),
                      COALESCE((SELECT MAX(settle_index) FROM amp_sets), 0))",
-                [],
+                [LAST_DELETED],
                 |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
             )
         })

@@ -90,6 +90,13 @@ pub struct InvoiceRecord {
     pub amt_paid_msat: u64,
 }
 
+impl InvoiceRecord {
+    /// Whether it takes no payment any more at `now`, in seconds since 1970.
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.state == InvoiceState::Open && self.expires_at.is_some_and(|last| now > last)
+    }
+}
+
 /// A row of `amp_sets`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetRecord {

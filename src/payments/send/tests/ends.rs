@@ -1,6 +1,9 @@
+use std::collections::HashSet;
+
 use AttemptState::{Failed, Succeeded};
 
 use super::*;
+use crate::amp::PaymentAddr;
 
 #[tokio::test]
 async fn a_payment_in_shards_succeeds_when_all_have_settled() {
@@ -125,7 +128,7 @@ async fn after_the_time_limit_nothing_more_is_tried() {
     let mut house = House::new([]);
     let mut payment = amp(100);
     payment.limits.timeout_seconds = 1;
-    let mut views = house.payments.send_amp(payment).await.unwrap();
+    let mut views = house.payments.send(payment).await.unwrap();
     let htlc = house.htlc().await;
     let deadline = views.borrow().record.terms.deadline;
     while now() < deadline {
@@ -154,27 +157,57 @@ async fn a_canceled_payment_tries_nothing_more() {
 #[tokio::test]
 async fn one_invoice_is_paid_once() {
     let mut house = House::new([]);
-    let mut views = house.payments.send_bolt11(bolt11(9)).await.unwrap();
-    let again = house.payments.send_bolt11(bolt11(9)).await;
+    let mut views = house.payments.send(bolt11(9)).await.unwrap();
+    let again = house.payments.send(bolt11(9)).await;
     assert!(matches!(again, Err(SendError::InFlight)));
     let htlc = house.htlc().await;
     house.settle(&htlc);
     end(&mut views).await;
-    let again = house.payments.send_bolt11(bolt11(9)).await;
+    let again = house.payments.send(bolt11(9)).await;
     assert!(matches!(again, Err(SendError::AlreadyPaid)));
     assert_eq!(house.payments.count().unwrap(), 1);
     assert!(house.nothing_more_is_sent());
 }
 
 #[tokio::test]
+async fn one_amp_invoice_is_paid_many_times_at_once() {
+    let mut house = House::new([]);
+    let mut payment = amp(100);
+    payment.method = Method::Amp {
+        payment_addr: Some(PaymentAddr::from_bytes([5; 32])),
+    };
+    payment.invoice = Some(invoice(u64::MAX));
+    let mut followers = Vec::new();
+    for _ in 0..3 {
+        followers.push(house.payments.send(payment.clone()).await.unwrap());
+    }
+    let htlcs = house.htlcs(3).await;
+    let identifiers: HashSet<_> = followers
+        .iter()
+        .map(|views| views.borrow().record.identifier)
+        .collect();
+    let hashes: HashSet<_> = htlcs.iter().map(|htlc| htlc.hash).collect();
+    assert_eq!((identifiers.len(), hashes.len()), (3, 3));
+    htlcs.iter().for_each(|htlc| house.settle(htlc));
+    for mut views in followers {
+        let ended = end(&mut views).await;
+        assert_eq!(ended.record.state, PaymentState::Succeeded);
+        let on_disk = stored(&house.payments, &ended).record;
+        assert_eq!(on_disk.terms.payment_addr, Some([5; 32]));
+        assert_eq!(on_disk.terms.payment_request, "lnbcrt1");
+    }
+    assert_eq!(house.payments.count().unwrap(), 3);
+}
+
+#[tokio::test]
 async fn a_failed_payment_of_an_invoice_may_be_tried_again() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
-    let mut views = house.payments.send_bolt11(bolt11(9)).await.unwrap();
+    let mut views = house.payments.send(bolt11(9)).await.unwrap();
     for htlc in house.htlcs(2).await {
         house.fail(&htlc, true, None);
     }
     end(&mut views).await;
-    let mut views = house.payments.send_bolt11(bolt11(9)).await.unwrap();
+    let mut views = house.payments.send(bolt11(9)).await.unwrap();
     let htlc = house.htlc().await;
     house.settle(&htlc);
     let ended = end(&mut views).await;
@@ -193,13 +226,16 @@ async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
     let mut too_short = amp(100);
     too_short.limits.cltv_limit = 83;
     let mut expired = bolt11(9);
-    expired.expires_at = 1;
+    expired.invoice = Some(invoice(1));
+    let mut expired_amp = amp(100);
+    expired_amp.invoice = Some(invoice(now() - 1));
     let refused = [
-        house.payments.send_amp(to_us).await,
-        house.payments.send_amp(records).await,
-        house.payments.send_amp(too_short).await,
-        house.payments.send_amp(amp(0)).await,
-        house.payments.send_bolt11(expired).await,
+        house.payments.send(to_us).await,
+        house.payments.send(records).await,
+        house.payments.send(too_short).await,
+        house.payments.send(amp(0)).await,
+        house.payments.send(expired).await,
+        house.payments.send(expired_amp).await,
     ];
     assert!(refused.iter().all(Result::is_err));
     assert_eq!(house.payments.count().unwrap(), 0);
@@ -231,7 +267,7 @@ async fn sixty_four_payments_at_once_all_end_on_disk() {
     for n in 0..PAYMENTS {
         let payments = house.payments.clone();
         followers.spawn(async move {
-            let mut views = payments.send_amp(amp(100 + n as u64)).await.unwrap();
+            let mut views = payments.send(amp(100 + n as u64)).await.unwrap();
             let ended = end(&mut views).await;
             assert_eq!(ended.record.state, PaymentState::Succeeded);
             let on_disk = stored(&payments, &ended);
@@ -242,7 +278,7 @@ async fn sixty_four_payments_at_once_all_end_on_disk() {
         });
     }
     let mut settled = 0;
-    let mut failed_once = std::collections::HashSet::new();
+    let mut failed_once = HashSet::new();
     while settled < PAYMENTS {
         let htlc = house.htlc().await;
         let amount = htlc.amount_msat();

@@ -1,4 +1,5 @@
 use bitcoin::hex::FromHex;
+use serde_json::Value;
 use tonic::Code;
 
 use super::*;
@@ -23,8 +24,28 @@ fn any_amount() -> String {
     recorded_request(6)
 }
 
+/// 900,000 sat.
 fn amp() -> String {
-    recorded_request(4)
+    lnd_invoice("amount and memo")
+}
+
+fn amp_any_amount() -> String {
+    lnd_invoice("no amount, no memo")
+}
+
+/// One of the invoices that lnd made for its answers to be recorded.
+fn lnd_invoice(name: &str) -> String {
+    let all = include_str!("../../../../tests/data/lnd_invoices.json");
+    let all: Vec<Value> = serde_json::from_str(all).unwrap();
+    let invoice = all.iter().find(|invoice| invoice["name"] == name);
+    text(&invoice.unwrap()["addinvoice"]["payment_request"])
+}
+
+/// What lnd said to the recorded command.
+fn lnd_said(name: &str) -> String {
+    let said = text(&recorded("errors.json")[name]["error"]);
+    let (_, text) = said.split_once(" desc = ").unwrap();
+    text.to_owned()
 }
 
 fn to_bob() -> SendPaymentRequest {
@@ -43,21 +64,18 @@ fn to(payment_request: &str) -> SendPaymentRequest {
     }
 }
 
-fn order(request: SendPaymentRequest) -> Result<Order, Status> {
+fn order(request: SendPaymentRequest) -> Result<NewPayment, Status> {
     read(request, Network::Regtest, 80)
 }
 
-fn amp_order(request: SendPaymentRequest) -> AmpPayment {
-    match order(request).unwrap() {
-        Order::Amp(payment) => payment,
-        Order::Bolt11(_) => panic!("an AMP payment was asked for"),
-    }
+fn ordered(request: SendPaymentRequest) -> NewPayment {
+    order(request).unwrap()
 }
 
-fn invoice_order(request: SendPaymentRequest) -> Bolt11Payment {
-    match order(request).unwrap() {
-        Order::Bolt11(payment) => payment,
-        Order::Amp(_) => panic!("the payment of an invoice was asked for"),
+fn addr(payment: &NewPayment) -> Option<[u8; 32]> {
+    match payment.method {
+        Method::Amp { payment_addr } => payment_addr.map(PaymentAddr::to_bytes),
+        Method::Bolt11 { .. } => panic!("an AMP payment was asked for"),
     }
 }
 
@@ -72,10 +90,10 @@ fn unknown(text: &str) -> (Code, String) {
 
 #[test]
 fn defaults_are_lnds() {
-    let payment = amp_order(to_bob());
+    let payment = ordered(to_bob());
     assert_eq!(payment.amount_msat, 5000);
     assert_eq!(payment.final_cltv_delta, 80);
-    assert_eq!(payment.payment_addr, None);
+    assert_eq!((addr(&payment), &payment.invoice), (None, &None));
     let limits = payment.limits;
     assert_eq!((limits.fee_limit_msat, limits.timeout_seconds), (0, 60));
     assert_eq!(
@@ -87,7 +105,7 @@ fn defaults_are_lnds() {
 
 #[test]
 fn limits_are_the_callers() {
-    let payment = amp_order(SendPaymentRequest {
+    let payment = ordered(SendPaymentRequest {
         fee_limit_sat: 7,
         timeout_seconds: 9,
         max_parts: 3,
@@ -99,7 +117,7 @@ fn limits_are_the_callers() {
         payment_addr: vec![4; 32],
         ..to_bob()
     });
-    let limits = payment.limits;
+    let limits = &payment.limits;
     assert_eq!((limits.fee_limit_msat, limits.timeout_seconds), (7000, 9));
     assert_eq!(
         (limits.max_parts, limits.max_shard_msat, limits.cltv_limit),
@@ -108,12 +126,12 @@ fn limits_are_the_callers() {
     assert_eq!(limits.outgoing_channels, [1, 2]);
     assert_eq!(limits.last_hop.unwrap().to_string(), BOB);
     assert_eq!(payment.final_cltv_delta, 90);
-    assert_eq!(payment.payment_addr, Some(PaymentAddr::from_bytes([4; 32])));
+    assert_eq!(addr(&payment), Some([4; 32]));
 }
 
 #[test]
 fn zeus_request_is_taken_for_amp() {
-    let payment = amp_order(SendPaymentRequest {
+    let payment = ordered(SendPaymentRequest {
         payment_hash: vec![1; 32],
         dest_custom_records: BTreeMap::from([
             (5_482_373_484, vec![1; 32]),
@@ -129,28 +147,83 @@ fn zeus_request_is_taken_for_amp() {
 
 #[test]
 fn invoice_says_what_is_paid() {
-    let payment = invoice_order(to(&plain()));
+    let payment = ordered(to(&plain()));
     assert_eq!(payment.amount_msat, 100_000);
     assert_eq!(payment.final_cltv_delta, 80);
-    assert!(payment.multi_part);
-    assert_eq!(payment.payment_request, plain());
+    let said: DecodedInvoice = plain().parse().unwrap();
+    let method = Method::Bolt11 {
+        payment_hash: said.payment_hash,
+        payment_secret: said.payment_secret,
+        multi_part: true,
+    };
+    assert_eq!(payment.method, method);
+    let invoice = payment.invoice.unwrap();
+    assert_eq!(invoice.payment_request, plain());
+    assert_eq!(invoice.expires_at, said.timestamp + 86_400);
     let given = SendPaymentRequest {
         amt: 3,
         ..to(&any_amount())
     };
-    assert_eq!(invoice_order(given).amount_msat, 3000);
+    assert_eq!(ordered(given).amount_msat, 3000);
+}
+
+#[test]
+fn amp_invoice_is_paid_with_amp_whether_it_is_said_or_not() {
+    for amp_said in [false, true] {
+        let payment = ordered(SendPaymentRequest {
+            amp: amp_said,
+            amt: 3,
+            ..to(&amp_any_amount())
+        });
+        let said: DecodedInvoice = amp_any_amount().parse().unwrap();
+        assert_eq!(addr(&payment), Some(said.payment_secret.0));
+        assert_eq!(payment.destination.to_string(), BOB);
+        assert_eq!((payment.amount_msat, payment.final_cltv_delta), (3_000, 80));
+        let invoice = payment.invoice.unwrap();
+        assert_eq!(invoice.payment_request, amp_any_amount());
+        assert_eq!(invoice.expires_at, said.timestamp + 2_592_000);
+    }
+    assert_eq!(ordered(to(&amp())).amount_msat, 900_000_000);
+}
+
+#[test]
+fn amp_invoice_of_a_private_node_brings_its_hints() {
+    let request = lnd_invoice("private with hints");
+    let payment = ordered(SendPaymentRequest {
+        amt: 1,
+        ..to(&request)
+    });
+    let said: DecodedInvoice = request.parse().unwrap();
+    assert_eq!(said.route_hints.len(), 1);
+    assert_eq!(payment.invoice.unwrap().route_hints, said.route_hints);
+}
+
+#[test]
+fn callers_payment_address_counts_for_amp_invoices_only() {
+    let with_addr = |payment_request: &str| SendPaymentRequest {
+        payment_addr: vec![4; 32],
+        ..to(payment_request)
+    };
+    assert_eq!(addr(&ordered(with_addr(&amp()))), Some([4; 32]));
+    assert_eq!(ordered(with_addr(&plain())), ordered(to(&plain())));
+    let short = SendPaymentRequest {
+        payment_addr: vec![0, 1],
+        ..to(&amp())
+    };
+    let text = "payment addr must be exactly 32 bytes, is instead 2";
+    assert_eq!(refusal(short), unknown(text));
 }
 
 #[test]
 fn contradictions_are_refused_in_lnds_words() {
-    let given = SendPaymentRequest {
-        amt: 5,
-        ..to(&plain())
-    };
-    let text = "amount must not be specified when paying a non-zero amount invoice";
-    assert_eq!(refusal(given), unknown(text));
-    let text = "amount must be specified when paying a zero amount invoice";
-    assert_eq!(refusal(to(&any_amount())), unknown(text));
+    for (fixed, open) in [(plain(), any_amount()), (amp(), amp_any_amount())] {
+        let given = SendPaymentRequest {
+            amt: 5,
+            ..to(&fixed)
+        };
+        assert_eq!(refusal(given), unknown(&lnd_said("amount given twice")));
+        assert_eq!(refusal(to(&open)), unknown(&lnd_said("no amount")));
+    }
     let both = SendPaymentRequest {
         payment_request: plain(),
         ..to_bob()
@@ -165,11 +238,9 @@ fn contradictions_are_refused_in_lnds_words() {
     assert_eq!(refusal(delta), unknown(text));
     let nothing = SendPaymentRequest { amt: 0, ..to_bob() };
     assert_eq!(refusal(nothing), unknown("amount must be specified"));
-    let other_network = read(to(&plain()), Network::Signet, 80).unwrap_err();
-    assert_eq!(
-        other_network.message(),
-        "invoice not for current active network 'signet'"
-    );
+    let args = &recorded("errors.json")["wrong network"]["args"];
+    let signet = to(args[4].as_str().unwrap());
+    assert_eq!(refusal(signet), unknown(&lnd_said("wrong network")));
 }
 
 #[test]
@@ -184,7 +255,7 @@ fn what_comes_later_is_said() {
         payment_hash: vec![1; 32],
         ..to_bob()
     };
-    for request in [keysend, by_hash, to(&amp())] {
+    for request in [keysend, by_hash] {
         assert_eq!(refusal(request).0, Code::Unimplemented);
     }
 }

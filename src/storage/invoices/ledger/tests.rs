@@ -116,14 +116,3 @@ fn days_are_added_up() {
             .is_empty()
     );
 }
-
-#[test]
-fn an_invoice_is_found_by_all_its_names() {
-    let (_dir, store) = paid();
-    let index = |by| store.invoice_by(&by).unwrap().map(|found| found.add_index);
-    assert_eq!(index(InvoiceRef::Hash(key(2))), Some(2));
-    assert_eq!(index(InvoiceRef::Hash(key(9))), Some(1), "of an HTLC");
-    assert_eq!(index(InvoiceRef::Addr(key(2))), Some(2));
-    assert_eq!(index(InvoiceRef::SetId(key(11))), Some(2));
-    assert_eq!(index(InvoiceRef::SetId(key(99))), None);
-}

@@ -32,6 +32,7 @@ fn filled() -> (tempfile::TempDir, Store) {
 /// The add index, the HTLCs' ids, the sets' ids.
 fn found(store: &Store, by: InvoiceRef, selection: HtlcSelection) -> (u64, Vec<u64>, Vec<u64>) {
     let (invoice, htlcs, sets) = store.find_invoice(&by, selection).unwrap().unwrap();
+    assert_eq!(store.invoice_by(&by).unwrap().as_ref(), Some(&invoice));
     let number = |id: &[u8; 32]| (1..9).find(|n| key(*n) == *id).unwrap();
     (
         invoice.add_index,
@@ -73,6 +74,7 @@ fn what_nobody_knows_is_not_found() {
             HtlcSelection::None,
         ] {
             assert_eq!(store.find_invoice(&by, selection).unwrap(), None, "{by:?}");
+            assert_eq!(store.invoice_by(&by).unwrap(), None, "{by:?}");
         }
     }
 }

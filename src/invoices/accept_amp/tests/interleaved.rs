@@ -1,0 +1,193 @@
+//! Whatever happens in whatever order: a set is settled whole or not at all, and our books say of
+//! every HTLC what LDK was told.
+
+use std::collections::HashMap;
+
+use lightning_types::payment::PaymentHash;
+use proptest::prelude::*;
+
+use crate::amp::HtlcKey;
+use crate::invoices::test_room::*;
+use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
+use crate::storage::invoices::{HtlcState, InvoiceRecord};
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A shard of a set arrives, for the first time or again; its share may be a wrong one.
+    Arrive {
+        set: u8,
+        shard: usize,
+        wrong: bool,
+    },
+    /// All that was held until then times out.
+    TimeOut,
+    Restart,
+    Switch(bool),
+    Cancel,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => (1..=4u8, 0..4usize, prop::bool::weighted(0.1))
+            .prop_map(|(set, shard, wrong)| Step::Arrive { set, shard, wrong }),
+        2 => Just(Step::TimeOut),
+        2 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Switch),
+        1 => Just(Step::Cancel),
+    ]
+}
+
+/// What LDK was told about an HTLC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Claim,
+    Fail,
+}
+
+/// The node, and LDK's view of it.
+struct World {
+    room: Room,
+    invoice: InvoiceRecord,
+    /// The shards of each set, as an honest sender makes them.
+    shards: HashMap<u8, Vec<Sent>>,
+    /// Every HTLC that ever came.
+    came: Vec<(Sent, Told)>,
+    next_htlc_id: u64,
+}
+
+impl World {
+    async fn new() -> Self {
+        let room = Room::with(Limits {
+            max_held_per_channel: 100,
+            max_open_sets: 100,
+            ..LIMITS
+        });
+        let new = NewInvoice {
+            purpose: Purpose::Amp,
+            ..NewInvoice::default()
+        };
+        let invoice = room.registry.add(new).await.unwrap();
+        let amounts: [&[u64]; 4] = [&[100], &[60, 40], &[50, 30, 20], &[40, 30, 20, 10]];
+        let shards = (1..=4).zip(amounts);
+        let shards = shards.map(|(id, amounts)| (id, payment(id, amounts)));
+        Self {
+            shards: shards.collect(),
+            room,
+            invoice,
+            came: Vec::new(),
+            next_htlc_id: 0,
+        }
+    }
+
+    async fn take(mut self, step: Step) -> Self {
+        let by = InvoiceRef::Addr(self.invoice.payment_addr);
+        match step {
+            Step::Arrive { set, shard, wrong } => self.arrive(set, shard, wrong),
+            Step::TimeOut => {
+                self.room.registry.expire_sets(u64::MAX);
+            }
+            Step::Restart => self.room = self.room.restart(),
+            // Once it is canceled that is refused.
+            Step::Switch(on) => drop(self.room.registry.set_enabled(&by, on).await),
+            Step::Cancel => self.room.registry.cancel(&by).await.unwrap(),
+        }
+        let answers = self.room.port.answers();
+        self.carry_out(answers);
+        self
+    }
+
+    fn arrive(&mut self, set: u8, shard: usize, wrong: bool) {
+        let shards = &self.shards[&set];
+        let shard = shards[shard % shards.len()].clone();
+        let mut shard = shard.to(self.invoice.payment_addr);
+        if wrong {
+            shard = shard.with_wrong_share();
+        }
+        if self.held(shard.hash()).is_some() {
+            // LDK refuses a second HTLC of a hash that it holds, and says so.
+            self.room.registry.htlc_gone(&shard.hash());
+            return;
+        }
+        shard.envelope.htlc_id = self.next_htlc_id;
+        self.next_htlc_id += 1;
+        self.came.push((shard.clone(), Told::Nothing));
+        let answers = self.room.arrive(&shard);
+        self.carry_out(answers);
+    }
+
+    fn held(&mut self, hash: PaymentHash) -> Option<&mut (Sent, Told)> {
+        let mut came = self.came.iter_mut();
+        came.find(|(shard, told)| shard.hash() == hash && *told == Told::Nothing)
+    }
+
+    /// LDK does what it is told, to what it holds.
+    fn carry_out(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            let (hash, told) = match answer {
+                Answer::Claim(hash) => (hash, Told::Claim),
+                Answer::Fail(hash) | Answer::TimeOut(hash) => (hash, Told::Fail),
+            };
+            if let Some(held) = self.held(hash) {
+                held.1 = told;
+                let key: HtlcKey = held.0.envelope.key();
+                self.room.port.forget(key);
+            } else {
+                let again = |(shard, was): &(Sent, Told)| shard.hash() == hash && *was == told;
+                assert!(self.came.iter().any(again), "{answer:?} of nothing");
+            }
+        }
+    }
+
+    /// What LDK was told, beside what our books say.
+    fn check(&self) {
+        for (shard, told) in &self.came {
+            let expected = match told {
+                Told::Nothing => vec![Some(HtlcState::Accepted)],
+                Told::Claim => vec![Some(HtlcState::Settled)],
+                // What was refused at once is not in the books.
+                Told::Fail => vec![Some(HtlcState::Canceled), None],
+            };
+            let state = self.room.state(shard);
+            assert!(expected.contains(&state), "{told:?}, but {state:?}");
+        }
+        let mut paid = 0;
+        for id in 1..=4 {
+            let of_set = |(shard, told): &&(Sent, Told)| {
+                shard.envelope.amp.set_id.as_bytes() == &[id; 32] && *told == Told::Claim
+            };
+            let claimed: u64 = self
+                .came
+                .iter()
+                .filter(of_set)
+                .map(|(shard, _)| shard.claimable.amount_msat)
+                .sum();
+            assert!(claimed == 0 || claimed == 100, "half paid: {claimed}");
+            let set = self.room.set(id);
+            let settled = set.filter(|set| set.settle_index.is_some());
+            assert_eq!(settled.map_or(0, |set| set.amt_paid_msat), claimed);
+            paid += claimed;
+        }
+        assert_eq!(self.room.invoices()[0].amt_paid_msat, paid);
+    }
+}
+
+proptest! {
+    // Each case is a database with some restarts.
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_set_is_settled_whole_or_not_at_all(steps in prop::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for step in steps {
+                world = world.take(step).await;
+            }
+            world.check();
+            world = world.take(Step::TimeOut).await;
+            world.check();
+            assert!(world.came.iter().all(|(_, told)| *told != Told::Nothing));
+        });
+    }
+}

@@ -1,0 +1,206 @@
+use super::*;
+use crate::invoices::test_room::*;
+use crate::invoices::{Expiry, InvoiceRef, NewInvoice, Purpose};
+use crate::storage::Change;
+use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
+
+async fn invoice(room: &Room, purpose: Purpose, expiry: u64) -> InvoiceRecord {
+    let new = NewInvoice {
+        purpose,
+        expiry: Expiry::Seconds(expiry),
+        ..NewInvoice::default()
+    };
+    room.registry.add(new).await.unwrap()
+}
+
+fn last_second(invoice: &InvoiceRecord) -> u64 {
+    invoice.expires_at.unwrap()
+}
+
+/// Expires all that there is at `now`; the last second of the next one.
+fn expire(room: &Room, now: u64) -> Option<u64> {
+    loop {
+        match room.registry.expire_invoices(now).unwrap() {
+            Expired::None(next) => return next,
+            Expired::Some(_) => room.store.flush(),
+        }
+    }
+}
+
+fn state(room: &Room, invoice: &InvoiceRecord) -> Option<InvoiceState> {
+    room.store.flush();
+    let found = room.store.invoice(invoice.add_index).unwrap();
+    found.map(|invoice| invoice.state)
+}
+
+#[tokio::test]
+async fn an_invoice_is_canceled_after_its_last_second_and_the_next_one_is_waited_for() {
+    let room = Room::new();
+    let late = invoice(&room, Purpose::default(), 2_000).await;
+    let soon = invoice(&room, Purpose::Amp, 1_000).await;
+    let held = payment(1, &[60, 40])[0].clone().to(soon.payment_addr);
+    room.arrive(&held);
+    let end = last_second(&soon);
+    assert_eq!(expire(&room, end), Some(end));
+    assert_eq!(state(&room, &soon), Some(InvoiceState::Open));
+    assert_eq!(expire(&room, end + 1), Some(last_second(&late)));
+    assert_eq!(state(&room, &soon), Some(InvoiceState::Canceled));
+    assert_eq!(room.port.answers(), fails([&held]));
+    assert_eq!(room.state(&held), Some(HtlcState::Canceled));
+    assert_eq!(expire(&room, u64::MAX), None);
+    assert_eq!(state(&room, &late), Some(InvoiceState::Canceled));
+}
+
+/// Those that are settled, canceled or switched off, and those without an expiry.
+#[tokio::test]
+async fn only_what_is_open_expires() {
+    let room = Room::new();
+    let canceled = invoice(&room, Purpose::default(), 10).await;
+    let by = InvoiceRef::Hash(canceled.payment_hash);
+    room.registry.cancel(&by).await.unwrap();
+    let off = invoice(&room, Purpose::Amp, 10).await;
+    let by = InvoiceRef::Hash(off.payment_hash);
+    room.registry.set_enabled(&by, false).await.unwrap();
+    let paid = payment(1, &[100]);
+    room.arrive_all(&paid);
+    assert_eq!(expire(&room, u64::MAX), None);
+    assert_eq!(state(&room, &off), Some(InvoiceState::Disabled));
+    // Switched on again it is too late for it.
+    room.registry.set_enabled(&by, true).await.unwrap();
+    assert_eq!(expire(&room, u64::MAX), None);
+    assert_eq!(state(&room, &off), Some(InvoiceState::Canceled));
+    assert_eq!(room.invoices()[2].state, InvoiceState::Open, "spontaneous");
+}
+
+#[tokio::test]
+async fn a_paid_static_invoice_expires_all_the_same() {
+    let room = Room::new();
+    let invoice = invoice(&room, Purpose::Amp, 10).await;
+    let paid = payment(1, &[100])[0].clone().to(invoice.payment_addr);
+    room.arrive(&paid);
+    assert_eq!(expire(&room, last_second(&invoice) + 1), None);
+    assert_eq!(state(&room, &invoice), Some(InvoiceState::Canceled));
+    assert_eq!(room.invoices()[0].amt_paid_msat, 100);
+}
+
+/// A row like this one, with names of its own.
+fn copy(invoice: &InvoiceRecord, add_index: u64, expires_at: u64) -> InvoiceRecord {
+    let name = hash_of(&[add_index as u8; 32]).0;
+    InvoiceRecord {
+        add_index,
+        payment_hash: name,
+        payment_addr: name,
+        expires_at: Some(expires_at),
+        ..invoice.clone()
+    }
+}
+
+#[tokio::test]
+async fn many_are_canceled_in_slices() {
+    let room = Room::new();
+    let first = invoice(&room, Purpose::default(), 1_000).await;
+    let end = last_second(&first);
+    let rows = (2..=SLICE as u64 + 1)
+        .map(|add_index| Box::new(PutInvoice(copy(&first, add_index, end))) as Box<dyn Change>);
+    room.store.submit(rows.collect::<Vec<_>>());
+    room.store.flush();
+    let open = |room: &Room| {
+        let all = room.invoices();
+        all.iter().filter(|i| i.state == InvoiceState::Open).count()
+    };
+    let slice = room.registry.expire_invoices(end + 1).unwrap();
+    assert!(matches!(slice, Expired::Some(_)));
+    assert_eq!(open(&room), 1);
+    assert_eq!(expire(&room, end + 1), None);
+    assert_eq!(open(&room), 0);
+}
+
+#[tokio::test]
+async fn a_spontaneous_payment_that_was_never_completed_is_deleted_after_an_hour() {
+    let room = Room::new();
+    let early = payment(1, &[60, 40]);
+    room.arrive(&early[0]);
+    let [invoice] = &room.invoices()[..] else {
+        panic!("one invoice")
+    };
+    let end = last_second(invoice);
+    assert_eq!(end, invoice.created_at + 3_600);
+    room.registry.expire_sets(u64::MAX);
+    let held = payment(2, &[60, 40])[0].clone().to([1; 32]);
+    room.arrive(&held);
+    room.port.answers();
+
+    assert_eq!(expire(&room, end), Some(end));
+    // What is held goes back first. Its rows stay until LDK knows.
+    assert!(matches!(
+        room.registry.expire_invoices(end + 1).unwrap(),
+        Expired::Some(_)
+    ));
+    assert_eq!(room.port.answers(), fails([&held]));
+    assert_eq!(room.state(&held), Some(HtlcState::Canceled));
+    assert_eq!(expire(&room, end + 1), None);
+    assert!(room.invoices().is_empty());
+    assert_eq!((room.set(1), room.set(2)), (None, None));
+    assert_eq!((room.state(&early[0]), room.state(&held)), (None, None));
+}
+
+#[tokio::test]
+async fn a_spontaneous_payment_to_the_address_of_a_deleted_one_makes_a_new_invoice() {
+    let room = Room::new();
+    room.arrive(&payment(1, &[60, 40])[0]);
+    room.registry.expire_sets(u64::MAX);
+    room.store.flush();
+    room.port.answers();
+    // At once, while the rows may still be on disk; with the same set id and the same hash.
+    assert!(matches!(
+        room.registry.expire_invoices(u64::MAX).unwrap(),
+        Expired::Some(_)
+    ));
+    let mut again = payment(1, &[60, 40]);
+    for shard in &mut again {
+        shard.envelope.htlc_id += 100;
+    }
+    assert_eq!(room.arrive_all(&again), claims(&again));
+    let invoices = room.invoices();
+    assert_eq!(invoices.len(), 1);
+    assert_eq!((invoices[0].add_index, invoices[0].amt_paid_msat), (2, 100));
+    assert_eq!(room.set(1).unwrap().add_index, 2);
+}
+
+#[tokio::test]
+async fn a_spontaneous_payment_that_was_completed_is_kept_for_good() {
+    let room = Room::new();
+    let (paid, held) = (payment(1, &[60, 40]), payment(2, &[60, 40]));
+    let held: Vec<_> = held.into_iter().map(|shard| shard.to([1; 32])).collect();
+    room.arrive(&paid[0]);
+    room.arrive(&held[0]);
+    room.arrive(&paid[1]);
+    let expires_at = |room: &Room| room.invoices()[0].expires_at;
+    assert_eq!(expires_at(&room), None);
+    assert_eq!(expire(&room, u64::MAX), None);
+    room.port.answers();
+    assert_eq!(room.arrive(&held[1]), claims(&held));
+    assert_eq!((expires_at(&room), room.invoices().len()), (None, 1));
+}
+
+#[tokio::test]
+async fn the_watcher_wakes_for_an_invoice_that_expires_earlier_than_planned() {
+    let room = Room::new();
+    let late = invoice(&room, Purpose::default(), 86_400).await;
+    let stop = CancellationToken::new();
+    let (registry, ended) = (room.registry.clone(), stop.clone());
+    let timers = tokio::spawn(async move { registry.run_timers(ended).await });
+    while room.registry.ledger().expiry_at == u64::MAX {
+        tokio::task::yield_now().await;
+    }
+    let soon = copy(&late, 2, 1);
+    let ticket = room.store.submit(PutInvoice(soon.clone()));
+    room.registry
+        .ledger()
+        .remember(&room.store, soon.clone(), ticket);
+    while state(&room, &soon) != Some(InvoiceState::Canceled) {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    timers.await.unwrap();
+}

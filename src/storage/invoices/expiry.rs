@@ -1,0 +1,98 @@
+//! What the expiry watcher asks and writes. Both queries go by the index `invoices_expiring`.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::records::{InvoiceRecord, InvoiceState, invoice_record};
+use crate::storage::sql::{bound, signed, unsigned};
+use crate::storage::{Change, StorageError, Store};
+
+/// In `meta`: the highest add index of an invoice that was deleted. Add indices are never given twice,
+/// since subscribers resume by them.
+pub(super) const LAST_DELETED: &str = "last deleted add_index";
+
+/// The index is for open invoices alone, so the state has to stand in the query.
+const OPEN: u8 = InvoiceState::Open.number();
+
+impl Store {
+    /// Open invoices that expired before `now` (seconds since 1970), the longest expired first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn expired_invoices(
+        &self,
+        now: u64,
+        limit: usize,
+    ) -> Result<Vec<InvoiceRecord>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached(&format!(
+                "SELECT * FROM invoices WHERE state = {OPEN} AND expires_at < ?1
+                 ORDER BY expires_at LIMIT ?2"
+            ))?
+            .query_map(params![bound(now), bound(limit as u64)], invoice_record)?
+            .collect()
+        })
+    }
+
+    /// The soonest expiry of an open invoice, in seconds since 1970.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn next_expiry(&self) -> Result<Option<u64>, StorageError> {
+        self.query(|db| {
+            let soonest: Option<i64> = db
+                .prepare_cached(&format!(
+                    "SELECT expires_at FROM invoices WHERE state = {OPEN} AND expires_at >= 0
+                     ORDER BY expires_at LIMIT 1"
+                ))?
+                .query_row([], |row| row.get(0))
+                .optional()?;
+            Ok(soonest.map(unsigned))
+        })
+    }
+
+    /// Whether a set of this invoice was settled.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn has_settled_set(&self, add_index: u64) -> Result<bool, StorageError> {
+        self.query(|db| {
+            db.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM amp_sets WHERE add_index = ?1 AND settle_index > 0)",
+            )?
+            .query_row([signed(add_index)], |row| row.get(0))
+        })
+    }
+}
+
+/// A spontaneous payment's invoice was paid: from now on it has no expiry.
+pub struct NeverExpires {
+    pub add_index: u64,
+}
+
+impl Change for NeverExpires {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("UPDATE invoices SET expires_at = NULL WHERE add_index = ?1")?
+            .execute(params![signed(self.add_index)])
+            .map(|_| ())
+    }
+}
+
+/// Removes an invoice that was never paid, with its canceled sets and HTLCs.
+pub struct DeleteInvoice {
+    pub add_index: u64,
+}
+
+impl Change for DeleteInvoice {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        for table in ["htlcs", "amp_sets", "invoices"] {
+            db.prepare_cached(&format!("DELETE FROM {table} WHERE add_index = ?1"))?
+                .execute([signed(self.add_index)])?;
+        }
+        db.prepare_cached(
+            "INSERT INTO meta (key, value) VALUES (?1, CAST(?2 AS TEXT)) ON CONFLICT (key)
+             DO UPDATE SET value = CAST(MAX(CAST(value AS BIGINT), ?2) AS TEXT)",
+        )?
+        .execute(params![LAST_DELETED, signed(self.add_index)])
+        .map(|_| ())
+    }
+}

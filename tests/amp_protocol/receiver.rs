@@ -1,0 +1,221 @@
+//! A registry on a node of the network: it hears of events as a running ampd does.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use ampd::amp::SetId;
+use ampd::invoices::{
+    ChannelPort, Claimable, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
+    SingleSubscription,
+};
+use ampd::ldk::KeysManager;
+use ampd::node::ManagerPort;
+use ampd::onion::{Envelope, EnvelopeKey};
+use ampd::storage::invoices::{HtlcRecord, HtlcState, InvoicePage, InvoiceRecord, SetRecord};
+use ampd::storage::{Change, Store};
+use bitcoin::Network as Chain;
+use lightning::events::{
+    Event, EventsProvider, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent,
+};
+use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::types::payment::PaymentHash;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::network::{Network, TestManager, envelope_key};
+
+/// What we know of a set: `None` in [`Receiver::books`] if we know nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SetBooks {
+    pub state: HtlcState,
+    pub amt_paid_msat: u64,
+    /// In the order in which they came, as long as they came over one channel.
+    pub htlcs: Vec<HtlcState>,
+}
+
+/// A node that takes payments.
+pub struct Receiver {
+    manager: &'static TestManager,
+    port: Arc<dyn ChannelPort>,
+    envelope_key: EnvelopeKey,
+    runtime: Runtime,
+    directory: TempDir,
+    limits: Limits,
+    store: Arc<Store>,
+    pub registry: Arc<Registry>,
+    /// As if the node were stopped after it has handled an event and before LDK has forgotten it.
+    pub forget_nothing: Cell<bool>,
+}
+
+impl Receiver {
+    pub fn new(network: &Network, node: usize, limits: Limits) -> Self {
+        let manager = network.nodes[node].node;
+        let gateway = network.gateways[node].clone();
+        let port: Arc<dyn ChannelPort> = Arc::new(ManagerPort { manager, gateway });
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let directory = TempDir::new().unwrap();
+        let (store, registry) = open(&directory, &port, &runtime, limits);
+        Self {
+            manager,
+            port,
+            envelope_key: envelope_key(node),
+            runtime,
+            directory,
+            limits,
+            store,
+            registry,
+            forget_nothing: Cell::new(false),
+        }
+    }
+
+    /// The books are closed and opened again; meanwhile this happens to them.
+    pub fn restart_after(&mut self, changes: Vec<Box<dyn Change>>) {
+        self.store.submit(changes);
+        self.store.close().unwrap();
+        (self.store, self.registry) = open(&self.directory, &self.port, &self.runtime, self.limits);
+    }
+
+    pub fn restart(&mut self) {
+        self.restart_after(Vec::new());
+    }
+
+    /// Hands LDK's events to the registry. False if there were none.
+    pub fn handle_events(&self) -> bool {
+        let any = Cell::new(false);
+        self.manager.process_pending_events(&|event| {
+            if self.forget_nothing.get() {
+                self.handle(event);
+                return Err(ReplayEvent());
+            }
+            any.set(true);
+            self.handle(event);
+            Ok(())
+        });
+        any.get()
+    }
+
+    /// As `node::events` does.
+    fn handle(&self, event: Event) {
+        match event {
+            Event::PaymentClaimable {
+                payment_hash,
+                onion_fields,
+                amount_msat,
+                purpose,
+                claim_deadline,
+                ..
+            } => {
+                let purpose = matches!(purpose, PaymentPurpose::Bolt11InvoicePayment { .. });
+                assert!(
+                    purpose,
+                    "the gateway and ordinary payers give it this purpose"
+                );
+                self.claimable(payment_hash, onion_fields, amount_msat, claim_deadline);
+            }
+            Event::PaymentClaimed { payment_hash, .. } => {
+                self.registry.payment_claimed(&payment_hash);
+            }
+            Event::HTLCHandlingFailed {
+                failure_type: HTLCHandlingFailureType::Receive { payment_hash },
+                ..
+            } => self.registry.htlc_gone(&payment_hash),
+            // Refused by LDK, before it looked whose payment it is.
+            Event::HTLCHandlingFailed { .. } => {}
+            other => panic!("the receiver has {other:?}"),
+        }
+    }
+
+    fn claimable(
+        &self,
+        payment_hash: PaymentHash,
+        onion: Option<RecipientOnionFields>,
+        amount_msat: u64,
+        claim_deadline: Option<u32>,
+    ) {
+        let onion = onion.unwrap();
+        let tlvs = onion.custom_tlvs();
+        let envelope = Envelope::open(&self.envelope_key, &payment_hash, tlvs);
+        let records = match &envelope {
+            Some(envelope) => envelope.custom_records(tlvs),
+            None => tlvs.clone(),
+        };
+        let claimable = Claimable {
+            payment_hash,
+            amount_msat,
+            claim_deadline,
+            custom_records: records.into_iter().collect(),
+        };
+        match envelope {
+            Some(envelope) => self.registry.accept_amp(claimable, envelope),
+            None => self.registry.accept_bolt11(claimable),
+        }
+    }
+
+    /// A static invoice.
+    pub fn add_amp_invoice(&self, value_msat: u64) -> InvoiceRecord {
+        self.add(NewInvoice {
+            purpose: Purpose::Amp,
+            value_msat,
+            ..NewInvoice::default()
+        })
+    }
+
+    pub fn add(&self, new: NewInvoice) -> InvoiceRecord {
+        self.runtime.block_on(self.registry.add(new)).unwrap()
+    }
+
+    pub fn follow(&self, by: &InvoiceRef) -> SingleSubscription {
+        self.registry.subscribe_one(by).unwrap()
+    }
+
+    pub fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
+        self.runtime.block_on(changes.next()).unwrap().unwrap()
+    }
+
+    /// The store, with all that was queued so far on disk.
+    pub fn store(&self) -> &Store {
+        let ticket = self.store.submit(Vec::new());
+        self.runtime.block_on(self.store.durable(ticket));
+        &self.store
+    }
+
+    pub fn set(&self, set_id: SetId) -> Option<SetRecord> {
+        self.store().set(set_id.as_bytes()).unwrap()
+    }
+
+    pub fn htlcs(&self, set_id: SetId) -> Vec<HtlcRecord> {
+        self.store().htlcs_of_set(set_id.as_bytes()).unwrap()
+    }
+
+    pub fn books(&self, set_id: SetId) -> Option<SetBooks> {
+        let htlcs = self.htlcs(set_id).iter().map(|htlc| htlc.state).collect();
+        self.set(set_id).map(|set| SetBooks {
+            state: set.state,
+            amt_paid_msat: set.amt_paid_msat,
+            htlcs,
+        })
+    }
+
+    pub fn invoices(&self) -> Vec<InvoiceRecord> {
+        let page = InvoicePage {
+            limit: u64::MAX,
+            ..InvoicePage::default()
+        };
+        self.store().invoices(&page).unwrap()
+    }
+}
+
+fn open(
+    directory: &TempDir,
+    port: &Arc<dyn ChannelPort>,
+    runtime: &Runtime,
+    limits: Limits,
+) -> (Arc<Store>, Arc<Registry>) {
+    let _inside = runtime.enter();
+    let store = Arc::new(Store::open(directory.path()).unwrap());
+    let keys = Arc::new(KeysManager::new(&[9; 32], 1, 1, true));
+    let registry =
+        Registry::new(store.clone(), port.clone(), keys, Chain::Regtest, limits).unwrap();
+    registry.restore().unwrap();
+    (store, Arc::new(registry))
+}

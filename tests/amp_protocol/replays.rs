@@ -1,0 +1,130 @@
+//! The same HTLC again, and restarts: an HTLC gets the answer that it got before.
+
+use ampd::amp::{Child, PaymentAddr, Share};
+use ampd::storage::Change;
+use ampd::storage::invoices::{HtlcState, PutHtlc, PutSet};
+use lightning::ln::channelmanager::PaymentId;
+
+use crate::scene::*;
+use crate::sender::{Outcome, Shard, shards};
+
+const ADDR: PaymentAddr = PaymentAddr::from_bytes([7; 32]);
+
+/// Sends it to a receiver that stops after it has handled the event and before LDK has forgotten it.
+fn send_and_stop(scene: &mut Scene, shard: &Shard) -> PaymentId {
+    scene.receiver.forget_nothing.set(true);
+    let attempt = scene.send(shard);
+    scene.restart();
+    attempt
+}
+
+/// From now on LDK forgets what was handled.
+fn go_on(scene: &Scene) {
+    scene.receiver.forget_nothing.set(false);
+    scene.run();
+}
+
+#[test]
+fn a_held_shard_is_held_on_with_its_time() {
+    let mut scene = Scene::new();
+    let shards = shards(set(1), ADDR, &[60_000, 40_000]);
+    let first = send_and_stop(&mut scene, &shards[0]);
+    let mut row = scene.receiver.htlcs(set(1)).remove(0);
+    row.accepted_at -= 60;
+    let due = row.accepted_at + 120;
+    scene.receiver.restart_after(vec![Box::new(PutHtlc(row))]);
+    scene.run();
+    go_on(&scene);
+    assert_eq!(scene.books(set(1)), held(60_000, 1), "counted once");
+    scene.at(due - 1);
+    assert_eq!(scene.outcome(&first), Outcome::InFlight);
+    scene.at(due);
+    assert_eq!(scene.outcome(&first), Outcome::TimedOut);
+}
+
+#[test]
+fn a_settled_shard_is_claimed_again_and_counts_once() {
+    let mut scene = Scene::new();
+    let shards = shards(set(1), ADDR, &[60_000, 40_000]);
+    let first = scene.send(&shards[0]);
+    let second = send_and_stop(&mut scene, &shards[1]);
+    go_on(&scene);
+    assert_eq!(scene.outcomes(&[first, second]), [Outcome::Settled; 2]);
+    assert_eq!(scene.books(set(1)), settled(100_000, 2));
+    assert_eq!(scene.receiver.set(set(1)).unwrap().settle_index, Some(1));
+    assert_eq!(scene.receiver.invoices()[0].amt_paid_msat, 100_000);
+}
+
+#[test]
+fn a_shard_that_timed_out_is_failed_again() {
+    let mut scene = Scene::new();
+    let shards = shards(set(1), ADDR, &[60_000, 40_000]);
+    let first = send_and_stop(&mut scene, &shards[0]);
+    scene.at(u64::MAX);
+    scene.restart();
+    go_on(&scene);
+    assert_eq!(scene.outcome(&first), Outcome::TimedOut);
+    assert_eq!(scene.books(set(1)), canceled(1));
+}
+
+#[test]
+fn a_refused_shard_is_refused_again() {
+    let mut scene = Scene::new();
+    let shard = shards(set(1), ADDR, &[60_000]).remove(0).with_wrong_share();
+    let attempt = send_and_stop(&mut scene, &shard);
+    go_on(&scene);
+    assert_eq!(scene.outcome(&attempt), scene.refusal(&shard));
+    assert!(scene.receiver.htlcs(set(1)).is_empty());
+}
+
+#[test]
+fn half_a_set_outlives_a_restart_and_is_completed_after_it() {
+    let mut scene = Scene::new();
+    let invoice = scene.receiver.add_amp_invoice(100_000);
+    let shards = shards(set(1), addr(&invoice), &[60_000, 30_000, 10_000]);
+    let mut attempts = Vec::new();
+    for shard in &shards {
+        attempts.push(scene.send(shard));
+        scene.restart();
+    }
+    assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 3]);
+    assert_eq!(scene.books(set(1)), settled(100_000, 3));
+}
+
+/// The receiver stopped after the decision was on disk, and before LDK was told.
+#[test]
+fn what_was_decided_before_a_crash_is_claimed_after_it() {
+    let mut scene = Scene::new();
+    let shards = shards(set(1), ADDR, &[60_000, 30_000, 10_000]);
+    let attempts = scene.send_all(&shards[..2]);
+    let mut set_row = scene.receiver.set(set(1)).unwrap();
+    (set_row.state, set_row.settle_index) = (HtlcState::Settled, Some(1));
+    let mut decision: Vec<Box<dyn Change>> = vec![Box::new(PutSet(set_row))];
+    let root = shards
+        .iter()
+        .fold(Share::ZERO, |root, shard| root.xor(shard.share()));
+    for (mut row, shard) in scene.receiver.htlcs(set(1)).into_iter().zip(&shards) {
+        let index = shard.amp.as_ref().unwrap().child_index;
+        let child = Child::derive(&root, shard.share(), index);
+        (row.state, row.preimage) = (HtlcState::Settled, Some(child.preimage.0));
+        decision.push(Box::new(PutHtlc(row)));
+    }
+    scene.receiver.restart_after(decision);
+    scene.run();
+    assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 2]);
+    let htlcs = scene.receiver.htlcs(set(1));
+    assert!(htlcs.iter().all(|htlc| htlc.claimed));
+}
+
+/// As above, but it was decided to give the shard back.
+#[test]
+fn what_was_canceled_before_a_crash_is_failed_after_it() {
+    let mut scene = Scene::new();
+    let shards = shards(set(1), ADDR, &[60_000, 40_000]);
+    let attempt = scene.send(&shards[0]);
+    let mut row = scene.receiver.htlcs(set(1)).remove(0);
+    row.state = HtlcState::Canceled;
+    scene.receiver.restart_after(vec![Box::new(PutHtlc(row))]);
+    scene.run();
+    assert_eq!(scene.outcome(&attempt), scene.refusal(&shards[0]));
+}

@@ -1,0 +1,195 @@
+//! Payers, a receiver, the channels between them, and what a test asks of them.
+
+use ampd::amp::{PaymentAddr, SetId, SetLimits};
+use ampd::invoices::Limits;
+use ampd::storage::invoices::{HtlcState, InvoiceRecord};
+use lightning::ln::channelmanager::PaymentId;
+
+use crate::network::{Network, Outgoing};
+use crate::receiver::{Receiver, SetBooks};
+use crate::sender::{Attempts, Outcome, Shard};
+
+const PAYER: usize = 0;
+const RECEIVER: usize = 1;
+const OTHER_PAYER: usize = 2;
+
+pub const LIMITS: Limits = Limits {
+    accept_amp: true,
+    set: SetLimits {
+        max_htlcs: 128,
+        hold_seconds: 120,
+        claim_margin_blocks: 2,
+    },
+    max_open_sets: 100,
+    max_held_per_channel: 100,
+    default_cltv_delta: 80,
+};
+
+/// A set id, and its payments' name in tests.
+pub const fn set(number: u8) -> SetId {
+    SetId::from_bytes([number; 32])
+}
+
+pub fn addr(invoice: &InvoiceRecord) -> PaymentAddr {
+    PaymentAddr::from_bytes(invoice.payment_addr)
+}
+
+/// Books of a set whose HTLCs are held.
+pub fn held(amt_paid_msat: u64, htlcs: usize) -> Option<SetBooks> {
+    books(HtlcState::Accepted, amt_paid_msat, htlcs)
+}
+
+/// Books of a set that was settled whole.
+pub fn settled(amt_paid_msat: u64, htlcs: usize) -> Option<SetBooks> {
+    books(HtlcState::Settled, amt_paid_msat, htlcs)
+}
+
+/// Books of a set that was given back whole.
+pub fn canceled(htlcs: usize) -> Option<SetBooks> {
+    books(HtlcState::Canceled, 0, htlcs)
+}
+
+fn books(state: HtlcState, amt_paid_msat: u64, htlcs: usize) -> Option<SetBooks> {
+    Some(SetBooks {
+        state,
+        amt_paid_msat,
+        htlcs: vec![state; htlcs],
+    })
+}
+
+pub struct Scene {
+    pub network: Network,
+    pub receiver: Receiver,
+    /// The channel of each payer.
+    channels: Vec<(usize, u64)>,
+    attempts: Attempts,
+}
+
+impl Scene {
+    /// A payer with a channel to the receiver.
+    pub fn new() -> Self {
+        Self::with(LIMITS)
+    }
+
+    pub fn with(limits: Limits) -> Self {
+        Self::build(&[PAYER], limits)
+    }
+
+    pub fn with_two_payers() -> Self {
+        Self::build(&[PAYER, OTHER_PAYER], LIMITS)
+    }
+
+    fn build(payers: &[usize], limits: Limits) -> Self {
+        let network = Network::new(payers.len() + 1);
+        let channel = |payer: &usize| (*payer, network.channel(*payer, RECEIVER));
+        Self {
+            channels: payers.iter().map(channel).collect(),
+            receiver: Receiver::new(&network, RECEIVER, limits),
+            network,
+            attempts: Attempts::default(),
+        }
+    }
+
+    /// Sends the shard and lets everybody answer.
+    pub fn send(&self, shard: &Shard) -> PaymentId {
+        self.send_from(0, shard)
+    }
+
+    /// As the first (0) or the second (1) payer.
+    pub fn send_from(&self, payer: usize, shard: &Shard) -> PaymentId {
+        let (from, scid) = self.channels[payer];
+        let id = self.attempts.next_id();
+        self.network.send_htlc(Outgoing {
+            from,
+            hops: &[(RECEIVER, scid)],
+            amount_msat: shard.amount_msat,
+            final_delta: shard.final_delta,
+            hash: shard.hash,
+            onion: shard.onion(),
+            id,
+        });
+        self.run();
+        id
+    }
+
+    pub fn send_all(&self, shards: &[Shard]) -> Vec<PaymentId> {
+        shards.iter().map(|shard| self.send(shard)).collect()
+    }
+
+    /// Everybody handles events until nothing moves any more.
+    pub fn run(&self) {
+        loop {
+            self.network.settle_down();
+            let mut moved = self.receiver.handle_events();
+            for (payer, _) in &self.channels {
+                for event in self.network.events(*payer) {
+                    moved = true;
+                    self.attempts.handle(event);
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    pub fn mine(&self, blocks: u32) {
+        self.network.mine(blocks);
+        self.run();
+    }
+
+    /// The registry's clock strikes this time (seconds since 1970).
+    pub fn at(&self, now: u64) {
+        self.receiver.registry.expire_sets(now);
+        self.run();
+    }
+
+    pub fn restart(&mut self) {
+        self.receiver.restart();
+        self.run();
+    }
+
+    pub fn outcome(&self, attempt: &PaymentId) -> Outcome {
+        self.attempts.outcome(attempt)
+    }
+
+    pub fn outcomes(&self, attempts: &[PaymentId]) -> Vec<Outcome> {
+        attempts.iter().map(|id| self.outcome(id)).collect()
+    }
+
+    /// PERM|15 for this shard, at the height of now.
+    pub fn refusal(&self, shard: &Shard) -> Outcome {
+        Outcome::Refused {
+            amount_msat: shard.amount_msat,
+            height: self.network.height(),
+        }
+    }
+
+    pub fn books(&self, set_id: SetId) -> Option<SetBooks> {
+        self.receiver.books(set_id)
+    }
+
+    /// The shard is refused with PERM|15 and leaves nothing in the books.
+    pub fn assert_refused_without_trace(&self, shard: &Shard, case: &str) {
+        let before = (
+            self.receiver.invoices(),
+            self.receiver.htlcs(shard.set_id()),
+        );
+        let attempt = self.send(shard);
+        assert_eq!(self.outcome(&attempt), self.refusal(shard), "{case}");
+        let after = (
+            self.receiver.invoices(),
+            self.receiver.htlcs(shard.set_id()),
+        );
+        assert_eq!(after, before, "{case}");
+    }
+
+    /// These shards together are a payment that is taken.
+    pub fn assert_settles(&self, shards: &[Shard]) {
+        let attempts = self.send_all(shards);
+        assert_eq!(
+            self.outcomes(&attempts),
+            vec![Outcome::Settled; shards.len()]
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! Payers that make their shards by hand, honest or not, and note what becomes of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use ampd::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share, Splitter};
+use lightning::events::Event;
+use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
+use lightning::types::payment::PaymentHash;
+use lightning::util::ser::{BigSize, Readable, Writeable};
+
+use crate::network::FINAL_DELTA;
+
+/// Its data is `amount (u64, msat) || height (u32)`.
+const INCORRECT_PAYMENT_DETAILS: u16 = 0x4000 | 15;
+const MPP_TIMEOUT: u16 = 23;
+
+/// What the payer's LDK says of one HTLC, with the failure as it decodes it from the onion that
+/// comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    InFlight,
+    /// With a preimage of its hash: LDK closes the channel for any other.
+    Settled,
+    /// `incorrect_or_unknown_payment_details` (PERM|15) with its data.
+    Refused {
+        amount_msat: u64,
+        height: u32,
+    },
+    /// `mpp_timeout`, without data.
+    TimedOut,
+    /// Any other code, or one of those with other data.
+    Failed {
+        code: u16,
+    },
+}
+
+impl Outcome {
+    fn failed(code: u16, data: &[u8]) -> Self {
+        match (code, data.len()) {
+            (INCORRECT_PAYMENT_DETAILS, 12) => Self::Refused {
+                amount_msat: u64::from_be_bytes(data[..8].try_into().unwrap()),
+                height: u32::from_be_bytes(data[8..].try_into().unwrap()),
+            },
+            (MPP_TIMEOUT, 0) => Self::TimedOut,
+            _ => Self::Failed { code },
+        }
+    }
+}
+
+/// One HTLC of a payment. Tests bend it before it is sent.
+#[derive(Clone)]
+pub struct Shard {
+    pub hash: PaymentHash,
+    pub amount_msat: u64,
+    pub mpp: Option<MppRecord>,
+    pub amp: Option<AmpRecord>,
+    /// Further records, in any order.
+    pub records: Vec<(u64, Vec<u8>)>,
+    /// Blocks from the next one until the HTLC expires.
+    pub final_delta: u32,
+}
+
+impl Shard {
+    /// Says that the whole payment is so much.
+    pub fn total(mut self, total_msat: u64) -> Self {
+        self.mpp.as_mut().unwrap().total_msat = total_msat;
+        self
+    }
+
+    pub fn amount(mut self, amount_msat: u64) -> Self {
+        self.amount_msat = amount_msat;
+        self
+    }
+
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.amp.as_mut().unwrap().share = share;
+        self
+    }
+
+    pub fn with_wrong_share(self) -> Self {
+        self.with_share(Share::from_bytes([0xee; 32]))
+    }
+
+    pub fn with_record(mut self, kind: u64, value: &[u8]) -> Self {
+        self.records.push((kind, value.to_vec()));
+        self
+    }
+
+    pub fn without_mpp(mut self) -> Self {
+        self.mpp = None;
+        self
+    }
+
+    pub fn without_amp(mut self) -> Self {
+        self.amp = None;
+        self
+    }
+
+    pub fn with_hash(mut self, hash: PaymentHash) -> Self {
+        self.hash = hash;
+        self
+    }
+
+    /// With an HTLC that expires so many blocks after the newest one.
+    pub fn expiring_in(mut self, blocks: u32) -> Self {
+        self.final_delta = blocks - 1;
+        self
+    }
+
+    pub fn share(&self) -> &Share {
+        &self.amp.as_ref().unwrap().share
+    }
+
+    pub fn set_id(&self) -> SetId {
+        self.amp.as_ref().unwrap().set_id
+    }
+
+    /// What LDK is to write into the final payload.
+    pub fn onion(&self) -> RecipientOnionFields {
+        let mpp = self.mpp.map(|mpp| (8, mpp.encode()));
+        let amp = self.amp.as_ref().map(|amp| (14, amp.encode().to_vec()));
+        let records = mpp.into_iter().chain(amp).chain(self.records.clone());
+        onion(records.collect())
+    }
+}
+
+/// LDK's fields for these records, which its constructors would not all take.
+pub fn onion(mut records: Vec<(u64, Vec<u8>)>) -> RecipientOnionFields {
+    records.sort();
+    let record = |(kind, value): &(u64, Vec<u8>)| [kind.encode(), value.encode()].concat();
+    let list: Vec<u8> = records.iter().flat_map(record).collect();
+    let length = |bytes: &[u8]| BigSize(bytes.len() as u64).encode();
+    let custom_tlvs = [BigSize(1).encode(), length(&list), list].concat();
+    let bytes = [length(&custom_tlvs), custom_tlvs].concat();
+    Readable::read(&mut &bytes[..]).unwrap()
+}
+
+/// An honest payer's side of a set.
+pub struct Payment {
+    set_id: SetId,
+    mpp: MppRecord,
+    splitter: Splitter,
+    made: u8,
+}
+
+impl Payment {
+    pub fn new(set_id: SetId, payment_addr: PaymentAddr, total_msat: u64) -> Self {
+        let mpp = MppRecord {
+            payment_addr,
+            total_msat,
+        };
+        // The first bytes of roots and shares differ, so that no shares cancel each other.
+        let mut root = set_id.to_bytes();
+        root[0] = 0xf0;
+        Self {
+            set_id,
+            mpp,
+            splitter: Splitter::new(Share::from_bytes(root)),
+            made: 0,
+        }
+    }
+
+    /// The next shard, with a child of its own.
+    pub fn shard(&mut self, amount_msat: u64, last: bool) -> Shard {
+        self.shard_with_index(amount_msat, last, self.made.into())
+    }
+
+    pub fn shard_with_index(&mut self, amount_msat: u64, last: bool, index: u32) -> Shard {
+        self.made += 1;
+        let mut random = [self.made; 32];
+        random[0] = 0x0f;
+        let shard = self.splitter.next_shard(random, index, last).unwrap();
+        Shard {
+            hash: shard.child.hash,
+            amount_msat,
+            mpp: Some(self.mpp),
+            amp: Some(AmpRecord {
+                share: shard.share,
+                set_id: self.set_id,
+                child_index: shard.index,
+            }),
+            records: Vec::new(),
+            final_delta: FINAL_DELTA,
+        }
+    }
+
+    /// The shard failed: its share goes to those that are made after it.
+    pub fn take_back(&mut self, failed: &Shard) {
+        self.splitter.merge_back(failed.share());
+    }
+}
+
+/// A whole payment in one shard for each amount.
+pub fn shards(set_id: SetId, addr: PaymentAddr, amounts: &[u64]) -> Vec<Shard> {
+    let mut payment = Payment::new(set_id, addr, amounts.iter().sum());
+    let shard = |(i, amount): (usize, &u64)| payment.shard(*amount, i + 1 == amounts.len());
+    amounts.iter().enumerate().map(shard).collect()
+}
+
+/// What was sent, by all payers.
+#[derive(Default)]
+pub struct Attempts(RefCell<BTreeMap<[u8; 32], Outcome>>);
+
+impl Attempts {
+    pub fn next_id(&self) -> PaymentId {
+        let mut attempts = self.0.borrow_mut();
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&attempts.len().to_be_bytes());
+        attempts.insert(id, Outcome::InFlight);
+        PaymentId(id)
+    }
+
+    pub fn outcome(&self, id: &PaymentId) -> Outcome {
+        self.0.borrow()[&id.0]
+    }
+
+    /// An event of a node that pays or forwards.
+    pub fn handle(&self, event: Event) {
+        match event {
+            Event::PaymentSent {
+                payment_id: Some(id),
+                ..
+            } => self.ended(id, Outcome::Settled),
+            Event::PaymentPathFailed {
+                payment_id: Some(id),
+                error_code,
+                error_data,
+                ..
+            } => {
+                let data = error_data.unwrap();
+                self.ended(id, Outcome::failed(error_code.unwrap(), &data));
+            }
+            Event::PaymentFailed { .. }
+            | Event::PaymentPathSuccessful { .. }
+            | Event::PaymentForwarded { .. }
+            | Event::HTLCHandlingFailed { .. } => {}
+            other => panic!("a payer has {other:?}"),
+        }
+    }
+
+    fn ended(&self, id: PaymentId, outcome: Outcome) {
+        let before = self.0.borrow_mut().insert(id.0, outcome);
+        assert_eq!(before, Some(Outcome::InFlight), "an HTLC ends once");
+    }
+}
