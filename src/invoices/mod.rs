@@ -22,6 +22,7 @@ mod lookup;
 mod missed;
 mod open_sets;
 mod payments_received;
+mod pending_calls;
 mod port;
 mod registry;
 mod restore;
