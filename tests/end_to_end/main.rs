@@ -13,6 +13,7 @@ mod full_disk;
 mod history;
 mod invoices;
 mod one_node;
+mod static_invoice;
 
 use std::time::Duration;
 
