@@ -8,7 +8,12 @@ use protox::prost::Message;
 use tonic_prost_build::FileDescriptorSet;
 
 const PROTO_DIR: &str = "src/rpc/proto";
-const PROTO_FILES: [&str; 3] = ["invoices.proto", "lightning.proto", "router.proto"];
+const PROTO_FILES: [&str; 4] = [
+    "ampd.proto",
+    "invoices.proto",
+    "lightning.proto",
+    "router.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");

@@ -7,8 +7,8 @@
 //! * [`payments`] (sending) over [`invoices`] (receiving) and [`channels`];
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
-//! * [`amp`]: AMP itself, pure; [`config`], [`amount`], [`abort`] for the crash tests, and LDK's
-//!   types, named once in [`ldk`].
+//! * [`amp`]: AMP itself, pure; [`config`], [`amount`], [`harmless`] text, [`abort`] for the crash
+//!   tests, and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
@@ -19,6 +19,7 @@ pub mod chain;
 pub mod channels;
 pub mod cli;
 pub mod config;
+pub mod harmless;
 pub mod invoices;
 pub mod ldk;
 pub mod logger;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ampd::rpc::TOKEN_HEADER;
+use ampd::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use ampd::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use ampd::rpc::proto::lnrpc::lightning_client::LightningClient;
 use ampd::rpc::proto::lnrpc::{
@@ -48,6 +49,7 @@ pub struct Api {
     pub lightning: LightningClient<Service>,
     pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
+    pub static_invoices: StaticInvoicesClient<Service>,
 }
 
 impl Api {
@@ -63,7 +65,9 @@ impl Api {
         Ok(Self {
             lightning: lightning.max_decoding_message_size(MAX_ANSWER_BYTES),
             invoices: invoices.max_decoding_message_size(MAX_ANSWER_BYTES),
-            router: RouterClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
+            router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            static_invoices: StaticInvoicesClient::new(service)
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
         })
     }
 

@@ -272,6 +272,11 @@ impl Node {
             .with_context(|| format!("{} does not run", self.name))
     }
 
+    /// The id of its process.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.running()?.process.id())
+    }
+
     /// Whether it was started and not stopped or killed by us.
     pub fn is_running(&self) -> bool {
         self.running.is_some()

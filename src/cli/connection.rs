@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::error::{CliError, error};
 use crate::config::HostPort;
+use crate::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use crate::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use crate::rpc::proto::lnrpc::lightning_client::LightningClient;
 use crate::rpc::proto::routerrpc::router_client::RouterClient;
@@ -31,6 +32,7 @@ pub struct Node {
     pub lightning: LightningClient<Service>,
     pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
+    pub static_invoices: StaticInvoicesClient<Service>,
 }
 
 impl Node {
@@ -45,7 +47,9 @@ impl Node {
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
             invoices: InvoicesClient::new(service.clone())
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
-            router: RouterClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES),
+            router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            static_invoices: StaticInvoicesClient::new(service)
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
         })
     }
 }

@@ -22,6 +22,7 @@ mod invoice_events;
 mod invoice_lookup;
 mod invoices;
 mod json;
+mod ledger;
 mod node;
 mod open_close;
 mod output;
@@ -33,6 +34,7 @@ mod peers;
 mod prompt;
 mod qr;
 mod reshape;
+mod table;
 mod values;
 mod wallet;
 
@@ -103,6 +105,9 @@ enum Command {
     SettleInvoice(hold_invoices::SettleInvoice),
     SubscribeInvoices(invoice_events::SubscribeInvoices),
     SubscribeInvoice(invoice_events::SubscribeInvoice),
+    InvoicePayments(Box<ledger::InvoicePayments>),
+    DisableInvoice(ledger::DisableInvoice),
+    EnableInvoice(ledger::EnableInvoice),
     SendPayment(Box<pay::SendPayment>),
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
@@ -137,6 +142,9 @@ impl Command {
             Command::SettleInvoice(command) => command.run(node).await,
             Command::SubscribeInvoices(command) => command.run(node).await,
             Command::SubscribeInvoice(command) => command.run(node).await,
+            Command::InvoicePayments(command) => command.run(node).await,
+            Command::DisableInvoice(command) => command.run(node).await,
+            Command::EnableInvoice(command) => command.run(node).await,
             Command::SendPayment(command) => command.run(node).await,
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
@@ -243,6 +251,12 @@ mod tests {
             "listinvoices --max_invoices 5 --paginate-forwards",
             "listinvoices --pending_only --creation_date_start 1 --creation_date_end=2",
             "subscribeinvoices --add_index 3 --settle_index=5",
+            "invoicepayments lightning:LNBC1 --table --from 2026-11-01 --to 2026-11-30",
+            "invoicepayments 1111111111111111111111111111111111111111111111111111111111111111",
+            "invoicepayments lnbc1 --totals week --from=1700000000",
+            "invoicepayments lnbc1 --csv tea.csv --to 2026-11-30T12:00:00Z",
+            "disableinvoice lnbc1",
+            "enableinvoice lnbc1",
             "sendpayment --dest=02aa --amt=1000 --amp --timeout=1m0s --max_parts 8 --json",
             "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
             "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
@@ -333,6 +347,13 @@ mod tests {
             "addinvoice --expiry sometime",
             "addinvoice --qr_file x.gif",
             "qr",
+            "invoicepayments",
+            "invoicepayments 0011",
+            "invoicepayments lnbc1 --totals year",
+            "invoicepayments lnbc1 --from 2026-13-01",
+            "invoicepayments lnbc1 --csv a --totals day",
+            "invoicepayments lnbc1 --csv a --max_payments 5",
+            "disableinvoice",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -1,12 +1,12 @@
 //! A payment as a table for people, redrawn while its HTLCs come and go.
 
+use super::table::{Column, satoshi, table};
 use crate::rpc::proto::lnrpc::failure::FailureCode;
 use crate::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
 use crate::rpc::proto::lnrpc::payment::PaymentStatus;
 use crate::rpc::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason, Route};
 
-/// Columns, and whether their cells stand on the right.
-const COLUMNS: [(&str, bool); 8] = [
+const COLUMNS: [Column; 8] = [
     ("HTLC_STATE", false),
     ("ATTEMPT_TIME", true),
     ("RESOLVE_TIME", true),
@@ -28,7 +28,7 @@ pub fn render(payment: &Payment, name_of: impl Fn(&str) -> String) -> String {
         .iter()
         .map(|htlc| row(htlc, start_ns, &name_of))
         .collect();
-    format!("{}{}", table(&rows), summary(payment))
+    format!("{}{}", table(&COLUMNS, &rows), summary(payment))
 }
 
 fn row(htlc: &HtlcAttempt, start_ns: i64, name_of: &impl Fn(&str) -> String) -> Row {
@@ -83,45 +83,6 @@ fn seconds_since(start_ns: i64, time_ns: i64) -> String {
     format!("{sign}{}.{:03}", ms.abs() / 1000, ms.abs() % 1000)
 }
 
-/// Msat as satoshi with as many decimals as needed: 1120 is `1.12`.
-fn satoshi(msat: i64) -> String {
-    let sign = if msat < 0 { "-" } else { "" };
-    let msat = msat.unsigned_abs();
-    let text = format!("{sign}{}.{:03}", msat / 1000, msat % 1000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn table(rows: &[Row]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([COLUMNS[column].0.len()]).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..COLUMNS.len()).map(width).collect();
-    let rule: String = widths
-        .iter()
-        .map(|width| format!("+{}", "-".repeat(width + 2)))
-        .collect();
-    let rule = format!("{rule}+\n");
-    let header = line(COLUMNS.map(|(title, _)| title.to_owned()), &widths, |_| {
-        false
-    });
-    let body: String = rows
-        .iter()
-        .map(|row| line(row.clone(), &widths, |column| COLUMNS[column].1))
-        .collect();
-    let end = if rows.is_empty() { "" } else { &rule };
-    format!("{rule}{header}{rule}{body}{end}")
-}
-
-fn line(cells: Row, widths: &[usize], on_right: impl Fn(usize) -> bool) -> String {
-    let pad = |(column, cell): (usize, String)| match (on_right(column), widths[column]) {
-        (true, width) => format!("| {cell:>width$} "),
-        (false, width) => format!("| {cell:<width$} "),
-    };
-    let cells: String = cells.into_iter().enumerate().map(pad).collect();
-    format!("{cells}|\n")
-}
-
 fn summary(payment: &Payment) -> String {
     let ending = match payment.status() {
         PaymentStatus::Succeeded => format!(", preimage: {}", payment.payment_preimage),
@@ -168,11 +129,5 @@ mod tests {
         );
         let status = "FAILED, reason: FAILURE_REASON_INCORRECT_PAYMENT_DETAILS\n";
         assert!(text.ends_with(status), "{text}");
-    }
-
-    #[test]
-    fn amounts_have_as_many_decimals_as_needed() {
-        let texts = [0, 1, 10, 1120, 1000, 120_000_000, -1500].map(satoshi);
-        assert_eq!(texts, ["0", "0.001", "0.01", "1.12", "1", "120000", "-1.5"]);
     }
 }

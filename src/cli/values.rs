@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bitcoin::Txid;
 use bitcoin::hex::FromHex;
+use chrono::{DateTime, NaiveDate, NaiveTime};
 
 use crate::amount::{self, Unit};
 use crate::rpc::proto::lnrpc::{ChannelPoint, OutPoint, channel_point::FundingTxid};
@@ -49,6 +50,36 @@ pub fn sat(text: &str) -> Result<u64, String> {
 /// Reads a duration as Go writes it: `1m0s`, `1.5h`, `300ms`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write 30s, 5m or 1m30s"))
+}
+
+/// Reads a time as seconds since 1970: the number itself, `2026-11-30` (UTC, its first second), or
+/// `2026-11-30T12:00:00Z`.
+pub fn time_from(text: &str) -> Result<u64, String> {
+    time(text, NaiveTime::MIN)
+}
+
+/// Like [`time_from`], but a date alone is its last second.
+pub fn time_to(text: &str) -> Result<u64, String> {
+    // 23:59:59 exists on every day.
+    time(
+        text,
+        NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default(),
+    )
+}
+
+fn time(text: &str, of_day: NaiveTime) -> Result<u64, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let date = || Some(text.parse::<NaiveDate>().ok()?.and_time(of_day).and_utc());
+    let instant = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    let time = instant.ok().or_else(date);
+    time.and_then(|time| u64::try_from(time.timestamp()).ok())
+        .ok_or_else(|| {
+            format!(
+                "{text:?} is no time: write 2026-11-30, 2026-11-30T12:00:00Z or seconds since 1970"
+            )
+        })
 }
 
 /// Amounts as the API wants them: never above `i64::MAX`, since [`crate::amount`] bounds them.
@@ -110,6 +141,27 @@ mod tests {
         assert_eq!(records("34349334=6869,65536=00"), Ok(expected));
         for text in ["", "1", "x=00", "1=0", "1=00,", "-1=00"] {
             assert!(records(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_dates_or_instants() {
+        assert_eq!(time_from("1700000000"), Ok(1_700_000_000));
+        assert_eq!(time_from("2001-09-09"), Ok(999_993_600));
+        assert_eq!(time_to("2001-09-09"), Ok(999_993_600 + 86_399));
+        for text in ["2001-09-09T01:46:40Z", "2001-09-09T03:46:40+02:00"] {
+            assert_eq!(time_from(text), Ok(1_000_000_000));
+            assert_eq!(time_to(text), Ok(1_000_000_000));
+        }
+        for text in [
+            "",
+            "-1",
+            "yesterday",
+            "2001-02-29",
+            "1969-12-31",
+            "01.02.2003",
+        ] {
+            assert!(time_from(text).is_err(), "{text}");
         }
     }
 

@@ -11,6 +11,8 @@ pub enum InvoiceError {
     NotFound,
     #[error("invoice still open")]
     StillOpen,
+    #[error("not an AMP invoice: it is paid once, and lookupinvoice shows by what")]
+    NotAmp,
     #[error("invoice already settled")]
     AlreadySettled,
     #[error("invoice already canceled")]

@@ -25,6 +25,7 @@ mod lookup;
 mod missed;
 mod once;
 mod open_sets;
+mod payments_received;
 mod port;
 mod registry;
 mod restore;
@@ -38,6 +39,7 @@ mod view;
 
 pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
+pub use payments_received::{Period, PeriodTotal, utc_text};
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
 pub use subscribe::{InvoiceEvent, Subscription};

@@ -62,6 +62,7 @@ impl From<InvoiceError> for Status {
             InvoiceError::Duplicate
             | InvoiceError::StillOpen
             | InvoiceError::ClaimDeadline { .. }
+            | InvoiceError::NotAmp
             | InvoiceError::AlreadySettled
             | InvoiceError::AlreadyCanceled
             | InvoiceError::NotCanceled

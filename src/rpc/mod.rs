@@ -18,6 +18,7 @@ mod rooms;
 mod route_hints;
 mod router;
 mod server;
+mod static_invoices;
 mod streams;
 mod token;
 

@@ -1,6 +1,11 @@
 //! The messages, clients and servers that `build.rs` generates from `proto/*.proto`.
 #![allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
 
+/// `ampdrpc`: what ampd has beyond lnd.
+pub mod ampdrpc {
+    tonic::include_proto!("ampdrpc");
+}
+
 /// lnd's `lnrpc`: the `Lightning` service and every message.
 pub mod lnrpc {
     tonic::include_proto!("lnrpc");

@@ -13,10 +13,12 @@ use super::Rooms;
 use super::auth::TokenCheck;
 use super::invoices::InvoicesService;
 use super::lightning::LightningService;
+use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
 use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::routerrpc::router_server::RouterServer;
 use super::router::RouterService;
+use super::static_invoices::StaticInvoicesService;
 use super::token::Token;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
@@ -53,7 +55,9 @@ pub async fn serve(
         .max_decoding_message_size(MAX_REQUEST);
     let invoices = InvoicesServer::new(InvoicesService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    let router = RouterServer::new(RouterService::new(rooms, stop.clone()))
+    let router = RouterServer::new(RouterService::new(rooms.clone(), stop.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
+    let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(rooms, stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     // Without TCP_NODELAY a small answer waits some 40 ms for the client's acknowledgement.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -64,6 +68,7 @@ pub async fn serve(
         .add_service(lightning)
         .add_service(invoices)
         .add_service(router)
+        .add_service(ledgers)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;

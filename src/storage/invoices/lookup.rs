@@ -101,7 +101,7 @@ impl Store {
     }
 }
 
-fn find(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<InvoiceRecord>> {
+pub(super) fn find(db: &Connection, by: &InvoiceRef) -> rusqlite::Result<Option<InvoiceRecord>> {
     match by {
         InvoiceRef::Hash(hash) => match one(db, "WHERE payment_hash = ?1", hash)? {
             Some(invoice) => Ok(Some(invoice)),

@@ -1,0 +1,206 @@
+//! A database with a history: invoices of all kinds and what paid them, written by the storage room
+//! itself, in large commits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ampd::storage::invoices::{
+    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, MESSAGE_RECORD,
+    PutHtlc, PutInvoice, PutSet, SetRecord, ShardRecord,
+};
+use ampd::storage::{Change, Store};
+use bitcoin::hashes::{Hash, sha256};
+
+/// How long the history is.
+#[derive(Clone, Copy, Debug)]
+pub struct History {
+    pub invoices: u64,
+    /// A tenth of them, each a payment of its own, on the one static invoice; the rest on the others.
+    pub htlcs: u64,
+}
+
+impl History {
+    /// Payments that the static invoice has received.
+    pub const fn static_payments(self) -> u64 {
+        self.htlcs - (self.invoices - 1) * PARTS
+    }
+}
+
+/// HTLCs that paid each of the other invoices.
+const PARTS: u64 = 9;
+/// Invoices per commit.
+const BATCH: u64 = 1_000;
+/// 2026-01-01, and seconds between two invoices: the history is about a year long.
+const START: u64 = 1_767_225_600;
+const STEP: u64 = 300;
+/// As long as a payment request with one route hint.
+const REQUEST_LENGTH: usize = 380;
+const CHANNELS: u64 = 10;
+
+/// 32 bytes that look random and are the same in every run.
+pub fn bytes(what: &str, n: u64) -> [u8; 32] {
+    sha256::Hash::hash(format!("{what} {n}").as_bytes()).to_byte_array()
+}
+
+/// The payment hash of the invoice with this add index; an ordinary invoice if it is even.
+pub fn invoice_hash(add_index: u64) -> [u8; 32] {
+    bytes("invoice", add_index)
+}
+
+/// The address of the static invoice.
+pub fn static_addr() -> [u8; 32] {
+    bytes("addr", STATIC)
+}
+
+/// The static invoice was the first.
+const STATIC: u64 = 1;
+
+/// Writes the history. The payments to the static invoice come between all others, as in life.
+pub async fn fill(store: &Arc<Store>, history: History) {
+    let mut writer = Writer::default();
+    let mut batch: Vec<Box<dyn Change>> = vec![Box::new(PutInvoice(invoice(STATIC)))];
+    for add_index in 2..=history.invoices {
+        writer.paid_invoice(&mut batch, add_index);
+        writer.static_payment(&mut batch, add_index);
+        if add_index % BATCH == 0 {
+            let ticket = store.submit(std::mem::take(&mut batch));
+            store.durable(ticket).await;
+        }
+    }
+    for n in writer.static_payments..history.static_payments() {
+        writer.static_payment(&mut batch, history.invoices + n);
+    }
+    let ticket = store.submit(batch);
+    store.durable(ticket).await;
+}
+
+/// Counts what was written so far.
+#[derive(Default)]
+struct Writer {
+    htlcs: u64,
+    settled: u64,
+    static_payments: u64,
+}
+
+impl Writer {
+    /// Even ones are ordinary invoices that were paid in parts, odd ones spontaneous AMP payments.
+    fn paid_invoice(&mut self, batch: &mut Vec<Box<dyn Change>>, add_index: u64) {
+        let mut record = invoice(add_index);
+        let amt_msat = PARTS * amount(add_index);
+        if record.kind == InvoiceKind::Bolt11 {
+            self.settled += 1;
+            record.state = InvoiceState::Settled;
+            record.settle_index = Some(self.settled);
+            record.settled_at = Some(record.created_at + 60);
+            record.amt_paid_msat = amt_msat;
+            let hash = record.payment_hash;
+            batch.push(Box::new(PutInvoice(record)));
+            for _ in 0..PARTS {
+                batch.push(self.htlc(add_index, hash, None));
+            }
+        } else {
+            batch.push(Box::new(PutInvoice(record)));
+            let set_id = bytes("set", add_index);
+            batch.push(self.set(add_index, set_id, amt_msat, add_index));
+            for _ in 0..PARTS {
+                let hash = bytes("shard", self.htlcs);
+                batch.push(self.htlc(add_index, hash, Some(set_id)));
+            }
+        }
+    }
+
+    fn static_payment(&mut self, batch: &mut Vec<Box<dyn Change>>, moment: u64) {
+        self.static_payments += 1;
+        let set_id = bytes("static set", self.static_payments);
+        batch.push(self.set(STATIC, set_id, amount(self.htlcs), moment));
+        let hash = bytes("shard", self.htlcs);
+        batch.push(self.htlc(STATIC, hash, Some(set_id)));
+    }
+
+    fn set(
+        &mut self,
+        add_index: u64,
+        set_id: [u8; 32],
+        amt_paid_msat: u64,
+        moment: u64,
+    ) -> Box<dyn Change> {
+        self.settled += 1;
+        Box::new(PutSet(SetRecord {
+            set_id,
+            add_index,
+            state: HtlcState::Settled,
+            settle_index: Some(self.settled),
+            settled_at: Some(START + moment * STEP),
+            amt_paid_msat,
+        }))
+    }
+
+    fn htlc(
+        &mut self,
+        add_index: u64,
+        payment_hash: [u8; 32],
+        set_id: Option<[u8; 32]>,
+    ) -> Box<dyn Change> {
+        self.htlcs += 1;
+        let n = self.htlcs;
+        let message = format!("payment {n}, for the tea").into_bytes();
+        Box::new(PutHtlc(HtlcRecord {
+            channel_id: bytes("channel", n % CHANNELS),
+            htlc_id: n / CHANNELS,
+            add_index,
+            payment_hash,
+            scid: (800_000 << 40) | (n % CHANNELS),
+            amount_msat: amount(n),
+            total_msat: amount(n),
+            accept_height: 900_000,
+            accepted_at: START + n,
+            resolved_at: Some(START + n),
+            expiry_height: 900_080,
+            claim_deadline: Some(900_041),
+            state: HtlcState::Settled,
+            claimed: true,
+            custom_records: BTreeMap::from([(MESSAGE_RECORD, message)]),
+            shard: set_id.map(|set_id| ShardRecord {
+                set_id,
+                share: bytes("share", n),
+                child_index: 0,
+                ephemeral_key: [2; 33],
+            }),
+            preimage: Some(bytes("preimage", n)),
+        }))
+    }
+}
+
+fn invoice(add_index: u64) -> InvoiceRecord {
+    let kind = match (add_index, add_index % 2) {
+        (STATIC, _) => InvoiceKind::Amp,
+        (_, 0) => InvoiceKind::Bolt11,
+        _ => InvoiceKind::SpontaneousAmp,
+    };
+    InvoiceRecord {
+        add_index,
+        kind,
+        payment_hash: invoice_hash(add_index),
+        payment_addr: bytes("addr", add_index),
+        preimage: (kind == InvoiceKind::Bolt11).then(|| bytes("preimage of", add_index)),
+        terms: InvoiceTerms {
+            memo: format!("tea, number {add_index}"),
+            payment_request: "l".repeat(REQUEST_LENGTH),
+            expiry: 86_400,
+            cltv_delta: 80,
+            ..InvoiceTerms::default()
+        },
+        value_msat: 0,
+        created_at: START + add_index * STEP,
+        expires_at: None,
+        state: InvoiceState::Open,
+        settle_index: None,
+        settled_at: None,
+        amt_paid_msat: 0,
+    }
+}
+
+/// Between 1 and 10,000 sat.
+const fn amount(n: u64) -> u64 {
+    1_000 + n * 7_919 % 10_000_000
+}

@@ -1,0 +1,219 @@
+//! A registry on a database with a history, and the port of a channel manager that always agrees.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ampd::amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
+use ampd::invoices::{
+    ChannelPort, Claimable, IncomingHtlc, InvoiceEvent, Limits, NewInvoice, Registry, Subscription,
+};
+use ampd::ldk::KeysManager;
+use ampd::onion::Envelope;
+use ampd::storage::Store;
+use ampd::storage::invoices::{HtlcSelection, InvoiceRef, MESSAGE_RECORD};
+use anyhow::{Context, Result, ensure};
+use bitcoin::Network;
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
+
+use crate::fill::{self, History, bytes};
+
+const HEIGHT: u32 = 900_000;
+
+/// The channel manager: has the HTLC that came last, and notes what is claimed.
+#[derive(Default)]
+struct Port {
+    last: Mutex<Option<(PaymentHash, IncomingHtlc)>>,
+    claimed: Mutex<u64>,
+}
+
+impl Port {
+    fn came(&self, hash: PaymentHash, htlc: IncomingHtlc) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((hash, htlc));
+    }
+
+    fn last(&self) -> Option<(PaymentHash, IncomingHtlc)> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claimed(&self) -> u64 {
+        *self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChannelPort for Port {
+    fn claim(&self, _: PaymentPreimage) {
+        *self.claimed.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    fn fail(&self, _: &PaymentHash) {}
+
+    fn fail_timed_out(&self, _: &PaymentHash, _: &Envelope) {}
+
+    fn height(&self) -> u32 {
+        HEIGHT
+    }
+
+    fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc> {
+        let last = self.last().filter(|(last, _)| last == hash);
+        last.map(|(_, htlc)| htlc).into_iter().collect()
+    }
+
+    fn incoming_on(&self, _: &[ChannelId], hash: &PaymentHash) -> Vec<IncomingHtlc> {
+        self.incoming(hash)
+    }
+
+    fn process_pending(&self) {}
+
+    fn all_incoming(&self) -> Vec<HtlcKey> {
+        self.last().map(|(_, htlc)| htlc.key).into_iter().collect()
+    }
+
+    fn scid(&self, _: &ChannelId) -> u64 {
+        1
+    }
+}
+
+/// What the benchmark measures on.
+pub struct House {
+    pub history: History,
+    store: Arc<Store>,
+    registry: Registry,
+    port: Arc<Port>,
+    events: Subscription,
+    /// What was done so far, so that nothing is done twice.
+    count: u64,
+}
+
+impl House {
+    /// Makes the database in `dir` and opens a registry on it.
+    pub async fn build(dir: &Path, history: History) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let filled = Arc::new(Store::open(dir)?);
+        fill::fill(&filled, history).await;
+        filled.close()?;
+        drop(filled);
+        let store = Arc::new(Store::open(dir)?);
+        let port = Arc::<Port>::default();
+        let limits = Limits {
+            accept_amp: true,
+            accept_keysend: false,
+            set: SetLimits::default(),
+            max_open_sets: 100,
+            max_held_per_channel: 100,
+            default_cltv_delta: 80,
+        };
+        let keys = Arc::new(KeysManager::new(&[7; 32], 1, 1, true));
+        let registry = Registry::new(store.clone(), port.clone(), keys, Network::Regtest, limits)?;
+        registry.restore()?;
+        let events = registry.subscribe(0, 0)?;
+        Ok(Self {
+            history,
+            store,
+            registry,
+            port,
+            events,
+            count: 0,
+        })
+    }
+
+    /// AddInvoice, until it is on disk and subscribers know.
+    pub async fn add_invoice(&mut self) -> Result<Duration> {
+        let new = NewInvoice {
+            memo: "one more".into(),
+            value_msat: 50_000,
+            ..NewInvoice::default()
+        };
+        let start = Instant::now();
+        self.registry.add(new).await?;
+        let took = start.elapsed();
+        self.event().await?;
+        Ok(took)
+    }
+
+    /// LookupInvoiceV2 of an ordinary invoice that was paid, each time another one.
+    pub fn lookup(&mut self) -> Result<Duration> {
+        self.count += 1;
+        let ordinary = self.history.invoices / 2;
+        // A large prime: all over the history.
+        let add_index = 2 * (1 + self.count * 7_919 % ordinary);
+        let by = InvoiceRef::Hash(fill::invoice_hash(add_index));
+        let start = Instant::now();
+        let found = self.registry.lookup(&by, HtlcSelection::All)?;
+        let took = start.elapsed();
+        ensure!(
+            found.htlcs.len() > 1,
+            "invoice {add_index} was not paid in parts"
+        );
+        Ok(took)
+    }
+
+    /// One more payment to the static invoice: from the HTLC to the settled set, on disk, and claimed.
+    pub async fn accept_and_settle(&mut self) -> Result<Duration> {
+        self.count += 1;
+        let (claimable, envelope) = self.shard()?;
+        let hash = claimable.payment_hash;
+        let claimed = self.port.claimed();
+        let start = Instant::now();
+        self.registry.accept_amp(claimable, envelope);
+        let event = self.event().await?;
+        let took = start.elapsed();
+        ensure!(matches!(event, InvoiceEvent::Settled(_)), "not settled");
+        ensure!(self.port.claimed() == claimed + 1, "not claimed");
+        self.registry.payment_claimed(&hash);
+        Ok(took)
+    }
+
+    async fn event(&mut self) -> Result<InvoiceEvent> {
+        self.events.next().await?.context("no more events")
+    }
+
+    /// An HTLC that is a whole payment to the static invoice.
+    fn shard(&self) -> Result<(Claimable, Envelope)> {
+        let n = self.count;
+        let mut splitter = Splitter::new(Share::from_bytes(bytes("root", n)));
+        let shard = splitter.next_shard(bytes("random", n), 0, true)?;
+        let payment_hash = shard.child.hash;
+        let (amount_msat, cltv_expiry) = (1_000 + n, HEIGHT + 100);
+        let claimable = Claimable {
+            payment_hash,
+            amount_msat,
+            claim_deadline: Some(cltv_expiry - 39),
+            channels: Vec::new(),
+            custom_records: BTreeMap::from([(MESSAGE_RECORD, b"for the tea".to_vec())]),
+        };
+        let key = SecretKey::from_slice(&bytes("ephemeral", n))?;
+        let envelope = Envelope {
+            mpp: Some(MppRecord {
+                payment_addr: PaymentAddr::from_bytes(fill::static_addr()),
+                total_msat: amount_msat,
+            }),
+            amp: AmpRecord {
+                share: shard.share,
+                set_id: SetId::from_bytes(bytes("new set", n)),
+                child_index: shard.index,
+            },
+            channel_id: ChannelId(bytes("channel", 0)),
+            // Far above those of the history.
+            htlc_id: (1 << 40) + n,
+            cltv_expiry,
+            ephemeral_key: PublicKey::from_secret_key(&Secp256k1::new(), &key),
+            hidden: Vec::new(),
+        };
+        let htlc = IncomingHtlc {
+            key: envelope.key(),
+            amount_msat,
+            cltv_expiry,
+        };
+        self.port.came(payment_hash, htlc);
+        Ok((claimable, envelope))
+    }
+
+    /// Writes what waits and closes the database.
+    pub fn close(self) -> Result<()> {
+        Ok(self.store.close()?)
+    }
+}

@@ -1,0 +1,144 @@
+//! What receiving costs on a database with a long history: `cargo bench --bench receiving`.
+//!
+//! A small and a large database are filled; then each operation runs on both in turn, many times, so
+//! that what else the machine does falls on both. The ratio of the medians may be 1.2, and the
+//! process may need 250 MB at its peak, the filling included. Last, a real ampd starts on the large
+//! database and says what it needs. The bench fails if a limit is exceeded.
+
+mod fill;
+mod house;
+mod node;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use fill::History;
+use house::House;
+
+const SMALL: History = History {
+    invoices: 100,
+    htlcs: 1_000,
+};
+const LARGE: History = History {
+    invoices: 100_000,
+    htlcs: 1_000_000,
+};
+
+/// Pairs of samples of each operation.
+const SAMPLES: usize = 1_000;
+/// What the first calls cost (statements to prepare, pages to read) is not what we ask for.
+const WARM_UP: usize = 50;
+
+const MAX_RATIO: f64 = 1.2;
+const MAX_MEMORY_MB: u64 = 250;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let mut small = build(&scratch.path().join("small"), SMALL).await?;
+    let directory = scratch.path().join("large");
+    let mut large = build(&directory, LARGE).await?;
+
+    println!("\np50 of {SAMPLES}              small      large    ratio");
+    let ratios = [
+        add_invoice(&mut small, &mut large).await?,
+        lookup(&mut small, &mut large)?,
+        accept_and_settle(&mut small, &mut large).await?,
+    ];
+    small.close()?;
+    large.close()?;
+    let peak = memory_mb("self", "VmHWM")?;
+    println!("\npeak memory of this process: {peak} MB (limit {MAX_MEMORY_MB} MB)");
+    let of_node = node::start_on(&directory, LARGE).await?;
+
+    let worst = ratios.into_iter().fold(0.0, f64::max);
+    ensure!(worst <= MAX_RATIO, "the worst ratio is {worst:.2}");
+    let peak = peak.max(of_node);
+    ensure!(peak < MAX_MEMORY_MB, "{peak} MB is too much memory");
+    Ok(())
+}
+
+async fn build(dir: &Path, history: History) -> Result<House> {
+    let start = Instant::now();
+    let house = House::build(dir, history).await?;
+    let bytes = std::fs::metadata(ampd::storage::Store::path_in(dir))?.len();
+    println!(
+        "{} invoices, {} settled HTLCs, {} of them on one static invoice: {} MB, filled in {} s",
+        history.invoices,
+        history.htlcs,
+        history.static_payments(),
+        bytes >> 20,
+        start.elapsed().as_secs(),
+    );
+    Ok(house)
+}
+
+async fn add_invoice(small: &mut House, large: &mut House) -> Result<f64> {
+    let mut samples = Samples::default();
+    for n in 0..WARM_UP + SAMPLES {
+        samples.add(n, small.add_invoice().await?, large.add_invoice().await?);
+    }
+    Ok(samples.report("AddInvoice"))
+}
+
+fn lookup(small: &mut House, large: &mut House) -> Result<f64> {
+    let mut samples = Samples::default();
+    for n in 0..WARM_UP + SAMPLES {
+        samples.add(n, small.lookup()?, large.lookup()?);
+    }
+    Ok(samples.report("LookupInvoiceV2"))
+}
+
+async fn accept_and_settle(small: &mut House, large: &mut House) -> Result<f64> {
+    let mut samples = Samples::default();
+    for n in 0..WARM_UP + SAMPLES {
+        let first = small.accept_and_settle().await?;
+        samples.add(n, first, large.accept_and_settle().await?);
+    }
+    Ok(samples.report("accept and settle"))
+}
+
+/// Times of one operation on both databases, taken in turn.
+#[derive(Default)]
+struct Samples {
+    small: Vec<Duration>,
+    large: Vec<Duration>,
+}
+
+impl Samples {
+    fn add(&mut self, n: usize, small: Duration, large: Duration) {
+        if n >= WARM_UP {
+            self.small.push(small);
+            self.large.push(large);
+        }
+    }
+
+    /// Prints the medians and returns their ratio.
+    fn report(mut self, what: &str) -> f64 {
+        let (small, large) = (median(&mut self.small), median(&mut self.large));
+        let ratio = large.as_secs_f64() / small.as_secs_f64();
+        let us = |time: Duration| time.as_secs_f64() * 1e6;
+        println!(
+            "{what:<20} {:>8.0} µs {:>8.0} µs {ratio:>8.2}",
+            us(small),
+            us(large)
+        );
+        ratio
+    }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// A line of `/proc/<pid>/status`, in MB.
+fn memory_mb(pid: &str, field: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(field));
+    let kb = line.and_then(|line| line.split_whitespace().nth(1));
+    let kb: u64 = kb.with_context(|| format!("no {field}"))?.parse()?;
+    Ok(kb.div_ceil(1024))
+}

@@ -1,0 +1,146 @@
+use super::*;
+use crate::invoices::NewInvoice;
+use crate::invoices::test_room::*;
+
+const DAY: u64 = 86_400;
+
+/// One payment of 100 msat on each of these dates.
+fn days(dates: &[&str]) -> Vec<DayTotal> {
+    let day = |text: &&str| DayTotal {
+        day: seconds(text.parse().unwrap()) / DAY,
+        payments: 1,
+        amt_msat: 100,
+    };
+    dates.iter().map(day).collect()
+}
+
+fn totals(dates: &[&str], period: Period) -> Vec<(String, String, String, u64)> {
+    let totals = add_up(&days(dates), period);
+    let date = |seconds| utc_text(seconds).replace("T00:00:00Z", "");
+    let short = |total: PeriodTotal| {
+        assert_eq!(total.amt_msat, 100 * total.payments);
+        (
+            total.name,
+            date(total.start),
+            date(total.end),
+            total.payments,
+        )
+    };
+    totals.into_iter().map(short).collect()
+}
+
+fn row(name: &str, start: &str, end: &str, payments: u64) -> (String, String, String, u64) {
+    (name.into(), start.into(), end.into(), payments)
+}
+
+#[test]
+fn days_weeks_and_months_are_those_of_the_calendar() {
+    // A leap day; a Sunday and a Monday; a year's end, whose week belongs to the next year.
+    let dates = [
+        "2028-02-28",
+        "2028-02-29",
+        "2028-03-01",
+        "2028-03-05",
+        "2028-03-06",
+        "2030-12-31",
+    ];
+    assert_eq!(
+        totals(&dates[1..3], Period::Day),
+        [
+            row("2028-02-29", "2028-02-29", "2028-03-01", 1),
+            row("2028-03-01", "2028-03-01", "2028-03-02", 1),
+        ]
+    );
+    assert_eq!(
+        totals(&dates, Period::Week),
+        [
+            row("2028-W09", "2028-02-28", "2028-03-06", 4),
+            row("2028-W10", "2028-03-06", "2028-03-13", 1),
+            row("2031-W01", "2030-12-30", "2031-01-06", 1),
+        ]
+    );
+    assert_eq!(
+        totals(&dates, Period::Month),
+        [
+            row("2028-02", "2028-02-01", "2028-03-01", 2),
+            row("2028-03", "2028-03-01", "2028-04-01", 3),
+            row("2030-12", "2030-12-01", "2031-01-01", 1),
+        ]
+    );
+    assert_eq!(
+        totals(&dates, Period::All),
+        [row("all", "2028-02-28", "2031-01-01", 6)]
+    );
+    for period in [Period::All, Period::Day, Period::Week, Period::Month] {
+        assert!(add_up(&[], period).is_empty());
+    }
+}
+
+#[test]
+fn a_wild_clock_breaks_nothing() {
+    for day in [0, 1, u64::from(u32::MAX), u64::MAX / DAY, u64::MAX] {
+        let wild = DayTotal {
+            day,
+            payments: u64::MAX,
+            amt_msat: u64::MAX,
+        };
+        for period in [Period::All, Period::Day, Period::Week, Period::Month] {
+            let totals = add_up(&[wild, wild], period);
+            assert_eq!(totals[0].amt_msat, u64::MAX);
+        }
+    }
+    assert_eq!(utc_text(u64::MAX), u64::MAX.to_string());
+    assert_eq!(utc_text(1_000_000_000), "2001-09-09T01:46:40Z");
+}
+
+#[tokio::test]
+async fn each_settled_set_is_a_payment_and_the_sum_is_what_the_invoice_was_paid() {
+    let room = Room::new();
+    room.arrive_all(&payment(1, &[60, 40]));
+    let to_the_same = |id, amounts: &[u64]| -> Vec<_> {
+        let shards = payment(id, amounts).into_iter();
+        shards.map(|shard| shard.to([1; 32])).collect()
+    };
+    room.arrive_all(&to_the_same(2, &[700]));
+    room.arrive_all(&to_the_same(3, &[500, 500])[..1]);
+    room.arrive_all(&payment(4, &[1_000]));
+    room.store.flush();
+    let all = PaymentPage {
+        limit: 10,
+        ..Default::default()
+    };
+    for by in [
+        InvoiceRef::Addr([1; 32]),
+        InvoiceRef::SetId([2; 32]),
+        InvoiceRef::SetId([3; 32]),
+    ] {
+        let found = room.registry.payments_received(&by, &all).unwrap();
+        let short = found
+            .iter()
+            .map(|one| (one.set_id, one.amt_msat, one.shards, one.settle_index));
+        let short: Vec<_> = short.collect();
+        assert_eq!(short, [([1; 32], 100, 2, 1), ([2; 32], 700, 1, 2)]);
+        let totals = room
+            .registry
+            .totals_received(&by, Period::All, TimeSpan::default())
+            .unwrap();
+        let invoice = room.registry.amp_invoice(&by).unwrap();
+        assert_eq!((totals.len(), totals[0].payments), (1, 2));
+        assert_eq!(totals[0].amt_msat, invoice.amt_paid_msat);
+    }
+}
+
+#[tokio::test]
+async fn only_amp_invoices_have_a_ledger() {
+    let room = Room::new();
+    let ordinary = room.registry.add(NewInvoice::default()).await.unwrap();
+    let by = InvoiceRef::Hash(ordinary.payment_hash);
+    let page = PaymentPage::default();
+    let refused = room.registry.payments_received(&by, &page).unwrap_err();
+    assert!(matches!(refused, InvoiceError::NotAmp));
+    let unknown = InvoiceRef::SetId([9; 32]);
+    let refused = room
+        .registry
+        .totals_received(&unknown, Period::All, TimeSpan::default());
+    assert!(matches!(refused.unwrap_err(), InvoiceError::NotFound));
+}

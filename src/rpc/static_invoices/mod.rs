@@ -1,0 +1,185 @@
+//! The `StaticInvoices` service: the ledger of an AMP invoice, and its switch.
+
+mod csv;
+mod request;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::proto::ampdrpc::static_invoices_server::StaticInvoices;
+use super::proto::ampdrpc::{
+    CsvChunk, DisableInvoiceResponse, EnableInvoiceResponse, ExportInvoicePaymentsRequest,
+    InvoicePayment, InvoiceReference, InvoiceTotalsRequest, InvoiceTotalsResponse,
+    ListInvoicePaymentsRequest, ListInvoicePaymentsResponse,
+};
+use super::streams::{Answers, Writer, blocking, stream, unless_stopped};
+use super::{Rooms, proto::ampdrpc, signed};
+use crate::invoices::{PeriodTotal, Registry};
+use crate::storage::invoices::{InvoiceRef, PaymentPage, PaymentRecord, TimeSpan};
+
+/// Payments that an export reads at a time.
+const EXPORT_PAGE: u64 = 1_000;
+
+/// Translates for the invoices room.
+pub(super) struct StaticInvoicesService {
+    rooms: Arc<Rooms>,
+    /// The server's end, not only the node's.
+    stop: CancellationToken,
+}
+
+impl StaticInvoicesService {
+    pub(super) fn new(rooms: Arc<Rooms>, stop: CancellationToken) -> Self {
+        Self { rooms, stop }
+    }
+
+    /// For what reads much of the database.
+    async fn read<Q: Send + 'static, A: Send + 'static>(
+        &self,
+        request: Request<Q>,
+        call: fn(&Rooms, &Q) -> Result<A, Status>,
+    ) -> Result<Response<A>, Status> {
+        let rooms = self.rooms.clone();
+        let request = request.into_inner();
+        blocking(move || call(&rooms, &request))
+            .await
+            .map(Response::new)
+    }
+
+    async fn switch(&self, invoice: &InvoiceReference, enabled: bool) -> Result<(), Status> {
+        let invoice = request::invoice(Some(invoice), self.rooms.network)?;
+        let registry = &self.rooms.invoices;
+        let switched = async { Ok(registry.set_enabled(&invoice, enabled).await?) };
+        unless_stopped(&self.stop, switched).await
+    }
+}
+
+#[tonic::async_trait]
+impl StaticInvoices for StaticInvoicesService {
+    type ExportInvoicePaymentsStream = Answers<CsvChunk>;
+
+    async fn list_invoice_payments(
+        &self,
+        request: Request<ListInvoicePaymentsRequest>,
+    ) -> Result<Response<ListInvoicePaymentsResponse>, Status> {
+        self.read(request, list).await
+    }
+
+    async fn invoice_totals(
+        &self,
+        request: Request<InvoiceTotalsRequest>,
+    ) -> Result<Response<InvoiceTotalsResponse>, Status> {
+        self.read(request, totals).await
+    }
+
+    async fn export_invoice_payments(
+        &self,
+        request: Request<ExportInvoicePaymentsRequest>,
+    ) -> Result<Response<Self::ExportInvoicePaymentsStream>, Status> {
+        let request = request.into_inner();
+        let invoice = request::invoice(request.invoice.as_ref(), self.rooms.network)?;
+        let settled = request::span(request.settle_date_start, request.settle_date_end)?;
+        let registry = self.rooms.invoices.clone();
+        // An unknown invoice is refused before the first line.
+        let asked = registry.clone();
+        blocking(move || Ok(asked.amp_invoice(&invoice).map(drop)?)).await?;
+        Ok(Response::new(stream(self.stop.clone(), |writer| {
+            export(registry, invoice, settled, writer)
+        })))
+    }
+
+    async fn disable_invoice(
+        &self,
+        request: Request<InvoiceReference>,
+    ) -> Result<Response<DisableInvoiceResponse>, Status> {
+        self.switch(request.get_ref(), false).await?;
+        Ok(Response::new(DisableInvoiceResponse {}))
+    }
+
+    async fn enable_invoice(
+        &self,
+        request: Request<InvoiceReference>,
+    ) -> Result<Response<EnableInvoiceResponse>, Status> {
+        self.switch(request.get_ref(), true).await?;
+        Ok(Response::new(EnableInvoiceResponse {}))
+    }
+}
+
+fn list(
+    rooms: &Rooms,
+    request: &ListInvoicePaymentsRequest,
+) -> Result<ListInvoicePaymentsResponse, Status> {
+    let invoice = request::invoice(request.invoice.as_ref(), rooms.network)?;
+    let found = rooms
+        .invoices
+        .payments_received(&invoice, &request::page(request)?)?;
+    let index = |payment: Option<&PaymentRecord>| payment.map_or(0, |one| one.settle_index);
+    Ok(ListInvoicePaymentsResponse {
+        first_index_offset: index(found.first()),
+        last_index_offset: index(found.last()),
+        payments: found.into_iter().map(payment).collect(),
+    })
+}
+
+fn payment(record: PaymentRecord) -> InvoicePayment {
+    InvoicePayment {
+        settle_index: record.settle_index,
+        settle_date: signed(record.settled_at),
+        amt_msat: signed(record.amt_msat),
+        set_id: record.set_id.to_vec(),
+        num_htlcs: record.shards,
+        message: text(record.message),
+    }
+}
+
+/// A message as text: what is not UTF-8 in it becomes U+FFFD.
+fn text(message: Option<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&message.unwrap_or_default()).into_owned()
+}
+
+fn totals(rooms: &Rooms, request: &InvoiceTotalsRequest) -> Result<InvoiceTotalsResponse, Status> {
+    let invoice = request::invoice(request.invoice.as_ref(), rooms.network)?;
+    let settled = request::span(request.settle_date_start, request.settle_date_end)?;
+    let period = request::period(request.period)?;
+    let totals = rooms.invoices.totals_received(&invoice, period, settled)?;
+    Ok(InvoiceTotalsResponse {
+        totals: totals.into_iter().map(total).collect(),
+    })
+}
+
+fn total(total: PeriodTotal) -> ampdrpc::PeriodTotal {
+    ampdrpc::PeriodTotal {
+        period: total.name,
+        start: signed(total.start),
+        end: signed(total.end),
+        num_payments: total.payments,
+        amt_msat: signed(total.amt_msat),
+    }
+}
+
+/// All payments page by page, so that neither memory nor a read of the database grows with them.
+async fn export(
+    registry: Arc<Registry>,
+    invoice: InvoiceRef,
+    settled: TimeSpan,
+    writer: Writer<CsvChunk>,
+) -> Result<(), Status> {
+    let csv = csv::header()?;
+    writer.send(CsvChunk { csv }).await;
+    let mut page = PaymentPage {
+        limit: EXPORT_PAGE,
+        settled,
+        ..Default::default()
+    };
+    loop {
+        let registry = registry.clone();
+        let payments = blocking(move || Ok(registry.payments_received(&invoice, &page)?)).await?;
+        let Some(last) = payments.last() else {
+            return Ok(());
+        };
+        page.index_offset = last.settle_index;
+        let csv = csv::lines(&payments)?;
+        writer.send(CsvChunk { csv }).await;
+    }
+}
