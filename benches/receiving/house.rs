@@ -96,6 +96,7 @@ impl House {
         let port = Arc::<Port>::default();
         let limits = Limits {
             accept_amp: true,
+            accept_keysend: false,
             set: SetLimits::default(),
             max_open_sets: 100,
             max_held_per_channel: 100,

@@ -77,8 +77,9 @@ async fn export(api: &Api, payments: u64) -> Result<()> {
         ..Default::default()
     };
     let start = Instant::now();
-    let chunks = api.static_invoices.clone().export_invoice_payments(request);
-    let mut chunks = chunks.await?.into_inner();
+    let mut service = api.static_invoices.clone();
+    let chunks = service.export_invoice_payments(request).await?;
+    let mut chunks = chunks.into_inner();
     let mut lines = 0;
     while let Some(chunk) = chunks.message().await? {
         lines += chunk.csv.iter().filter(|byte| **byte == b'\n').count() as u64;

@@ -11,10 +11,17 @@ pub enum InvoiceError {
     NotFound,
     #[error("not an AMP invoice: it is paid once, and lookupinvoice shows by what")]
     NotAmp,
+    #[error("invoice still open")]
+    StillOpen,
     #[error("invoice already settled")]
     AlreadySettled,
     #[error("invoice already canceled")]
     AlreadyCanceled,
+    #[error(
+        "the payment goes back to its sender at height {deadline}, and it is {height}: too late to \
+         settle it"
+    )]
+    ClaimDeadline { deadline: u32, height: u32 },
     #[error("invoice not canceled")]
     NotCanceled,
     #[error("the invoice was paid; payments that were received are not deleted")]

@@ -28,6 +28,8 @@ use crate::storage::{Health, StorageError, Store, Ticket};
 pub struct Limits {
     /// Take AMP payments that no invoice of ours asked for.
     pub accept_amp: bool,
+    /// Take payments that no invoice of ours asked for and that bring their preimage.
+    pub accept_keysend: bool,
     /// HTLCs of one set, and how long they are held.
     pub set: SetLimits,
     /// Incomplete sets at a time.
@@ -189,6 +191,13 @@ impl Registry {
         &self.announcer.followers
     }
 
+    /// Does something to the channels while no decision is carried out. Blocks belong here: they make
+    /// LDK give HTLCs back, and none may come between the decision on a set and its last claim.
+    pub fn between_decisions(&self, change: impl FnOnce()) {
+        let _ledger = self.ledger();
+        change();
+    }
+
     /// Tells subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
         if let InvoiceEvent::Added(view) = &event {
@@ -201,7 +210,13 @@ impl Registry {
 
 /// A new invoice, without the history that it may have by now.
 pub(super) fn unpaid(record: InvoiceRecord) -> InvoiceView {
+    // Whoever makes a hold invoice tells the preimage later.
+    let preimage = match record.kind {
+        InvoiceKind::Hold => None,
+        _ => record.preimage,
+    };
     let record = InvoiceRecord {
+        preimage,
         state: InvoiceState::Open,
         settle_index: None,
         settled_at: None,

@@ -1,7 +1,7 @@
 //! After a start: what was held goes on being held, what was decided is carried out, what LDK no
-//! longer has is closed in our books.
+//! longer has is closed in our books, what we gave back goes back.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
@@ -27,12 +27,16 @@ impl Registry {
             self.port.process_pending();
         }
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
+        self.give_back_again(&present)?;
         let mut broken = HashSet::new();
+        let mut held: BTreeMap<u64, Vec<HtlcRecord>> = BTreeMap::new();
         for row in unresolved {
             let key = key(&row);
             match (row.state, row.preimage) {
-                // Claims are idempotent; until PaymentClaimed came this one may not have happened.
-                (HtlcState::Settled, Some(preimage)) => self.port.claim(PaymentPreimage(preimage)),
+                (HtlcState::Settled, Some(preimage)) => {
+                    self.claim_again(&row, PaymentPreimage(preimage), present.contains(&key));
+                }
+                _ if row.shard.is_none() => held.entry(row.add_index).or_default().push(row),
                 _ if present.contains(&key) => self.hold_again(row)?,
                 _ => {
                     broken.extend(row.shard.as_ref().map(|shard| shard.set_id));
@@ -40,22 +44,42 @@ impl Registry {
                 }
             }
         }
-        broken
-            .iter()
-            .try_for_each(|set_id| self.break_set(set_id))?;
-        present.iter().try_for_each(|key| self.fail_again(key))
+        for (add_index, htlcs) in held {
+            self.hold_payment_again(add_index, htlcs, |key| present.contains(key))?;
+        }
+        broken.iter().try_for_each(|set_id| self.break_set(set_id))
     }
 
-    /// Fails what our books say was canceled and LDK still holds: it was not told before the crash,
-    /// and would hold it until its claim deadline.
-    fn fail_again(&self, key: &HtlcKey) -> Result<(), StorageError> {
-        let Some(row) = self.store.htlc(&key.channel_id.0, key.htlc_id)? else {
-            return Ok(());
-        };
+    /// Claims are idempotent; until PaymentClaimed came this one may not have happened. It has if the
+    /// HTLC is gone: then LDK may have a second payment to this hash, which is not ours to claim.
+    fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {
         let hash = PaymentHash(row.payment_hash);
-        // LDK fails by hash: not if another HTLC has it, too.
-        if row.state == HtlcState::Canceled && self.port.incoming(&hash).len() == 1 {
-            self.port.fail(&hash);
+        let is_on_chain = || self.is_closed(row) && self.port.incoming(&hash).is_empty();
+        if is_present || is_on_chain() {
+            self.port.claim(preimage);
+        }
+    }
+
+    /// Whether the HTLC's channel was closed. What LDK holds on it, it still holds, and claims it on
+    /// the chain.
+    pub(super) fn is_closed(&self, row: &HtlcRecord) -> bool {
+        self.port.scid(&ChannelId(row.channel_id)) == 0
+    }
+
+    /// Rows may be ahead of LDK: what we canceled it may still hold, and no event tells of it again.
+    /// It would stay in its channel until its claim deadline.
+    fn give_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
+        let (mut canceled, mut others) = (HashSet::new(), HashSet::new());
+        for key in present {
+            match self.store.htlc(&key.channel_id.0, key.htlc_id)? {
+                Some(row) if row.state == HtlcState::Canceled => canceled.insert(row.payment_hash),
+                Some(row) => others.insert(row.payment_hash),
+                None => false,
+            };
+        }
+        // LDK fails by hash: what else has it would go back, too.
+        for hash in canceled.difference(&others) {
+            self.port.fail(&PaymentHash(*hash));
         }
         Ok(())
     }
@@ -94,7 +118,7 @@ impl Registry {
     }
 }
 
-fn key(row: &HtlcRecord) -> HtlcKey {
+pub(super) fn key(row: &HtlcRecord) -> HtlcKey {
     HtlcKey {
         channel_id: ChannelId(row.channel_id),
         htlc_id: row.htlc_id,

@@ -8,47 +8,42 @@ use lightning::chain::transaction::TransactionData;
 use lightning::chain::{BestBlock, Listen};
 
 use crate::channels::spends::FundingSpends;
+use crate::invoices::Registry;
 use crate::ldk::{ChainMonitor, ChannelManager, OutputSweeper};
 use crate::wallet::Wallet;
 
 /// The wallet and the watch on closing transactions come first, so that they know a block when LDK
-/// acts on it; the manager comes before the monitors, as LDK asks for.
+/// acts on it; the manager comes before the monitors, as LDK asks for. The manager gives back HTLCs
+/// that are too near to their expiry, so it gets no block while a set of HTLCs is being claimed.
 pub(super) struct ChainListener {
     pub(super) wallet: Arc<Wallet>,
     pub(super) spends: Arc<FundingSpends>,
     pub(super) manager: Arc<ChannelManager>,
     pub(super) monitors: Arc<ChainMonitor>,
     pub(super) sweeper: Arc<OutputSweeper>,
+    pub(super) invoices: Arc<Registry>,
 }
 
 impl ChainListener {
-    fn all(&self) -> [&(dyn Listen + Send + Sync); 5] {
-        [
-            &*self.wallet,
-            &*self.spends,
-            &*self.manager,
-            &*self.monitors,
-            &*self.sweeper,
-        ]
+    fn tell_all(&self, tell: impl Fn(&(dyn Listen + Send + Sync))) {
+        tell(&*self.wallet);
+        tell(&*self.spends);
+        self.invoices.between_decisions(|| tell(&*self.manager));
+        tell(&*self.monitors);
+        tell(&*self.sweeper);
     }
 }
 
 impl Listen for ChainListener {
     fn filtered_block_connected(&self, header: &Header, txdata: &TransactionData, height: u32) {
-        self.all()
-            .iter()
-            .for_each(|l| l.filtered_block_connected(header, txdata, height));
+        self.tell_all(|l| l.filtered_block_connected(header, txdata, height));
     }
 
     fn block_connected(&self, block: &Block, height: u32) {
-        self.all()
-            .iter()
-            .for_each(|l| l.block_connected(block, height));
+        self.tell_all(|l| l.block_connected(block, height));
     }
 
     fn blocks_disconnected(&self, fork_point: BestBlock) {
-        self.all()
-            .iter()
-            .for_each(|l| l.blocks_disconnected(fork_point));
+        self.tell_all(|l| l.blocks_disconnected(fork_point));
     }
 }

@@ -61,6 +61,8 @@ impl From<InvoiceError> for Status {
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
             | InvoiceError::NotAmp
+            | InvoiceError::StillOpen
+            | InvoiceError::ClaimDeadline { .. }
             | InvoiceError::AlreadySettled
             | InvoiceError::AlreadyCanceled
             | InvoiceError::NotCanceled

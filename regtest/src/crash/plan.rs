@@ -8,6 +8,16 @@ use fastrand::Rng;
 
 use super::NODES;
 
+/// Not [`Point::BeforeClaimed`]: LDK tells at starts of claims that it told of before, so nobody knows
+/// how often it is passed.
+const COUNTABLE: [Point; 5] = [
+    Point::BeforeStored,
+    Point::Stored,
+    Point::Decided,
+    Point::DecisionStored,
+    Point::BetweenClaims,
+];
+
 /// A round: who dies and how, for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -51,12 +61,12 @@ impl Plan {
 
 impl Death {
     fn of(rng: &mut Rng) -> Self {
-        // Sets in several shards are a third of the load: 30 passings are there within seconds.
+        // Few enough for a busy machine: only some payments are for the victim, in several shards.
         if rng.u32(..3) == 0 {
             return Self::Abort {
                 victim: NODES[rng.usize(..NODES.len())],
-                point: Point::ALL[rng.usize(..Point::ALL.len())],
-                nth: rng.u32(1..=30),
+                point: COUNTABLE[rng.usize(..COUNTABLE.len())],
+                nth: rng.u32(1..=10),
             };
         }
         let after = millis(rng, 100, 2_500);
@@ -122,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn every_node_aborts_at_every_point() {
+    fn every_node_aborts_at_every_countable_point() {
         let deaths = (0..500).map(|round| Plan::of(7, round).death);
         let aborts: BTreeSet<_> = deaths
             .filter_map(|death| match death {
@@ -130,6 +140,6 @@ mod tests {
                 Death::Kill { .. } => None,
             })
             .collect();
-        assert_eq!(aborts.len(), NODES.len() * Point::ALL.len());
+        assert_eq!(aborts.len(), NODES.len() * COUNTABLE.len());
     }
 }
