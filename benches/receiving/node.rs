@@ -77,8 +77,8 @@ async fn export(api: &Api, payments: u64) -> Result<()> {
         ..Default::default()
     };
     let start = Instant::now();
-    let mut client = api.static_invoices.clone();
-    let chunks = client.export_invoice_payments(request).await?;
+    let mut service = api.static_invoices.clone();
+    let chunks = service.export_invoice_payments(request).await?;
     let mut chunks = chunks.into_inner();
     let mut lines = 0;
     while let Some(chunk) = chunks.message().await? {

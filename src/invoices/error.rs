@@ -9,10 +9,10 @@ pub enum InvoiceError {
     Duplicate,
     #[error("unable to locate invoice")]
     NotFound,
-    #[error("invoice still open")]
-    StillOpen,
     #[error("not an AMP invoice: it is paid once, and lookupinvoice shows by what")]
     NotAmp,
+    #[error("invoice still open")]
+    StillOpen,
     #[error("invoice already settled")]
     AlreadySettled,
     #[error("invoice already canceled")]

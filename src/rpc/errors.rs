@@ -60,9 +60,9 @@ impl From<InvoiceError> for Status {
             InvoiceError::NotWriting(_) => Self::unavailable(error.to_string()),
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
+            | InvoiceError::NotAmp
             | InvoiceError::StillOpen
             | InvoiceError::ClaimDeadline { .. }
-            | InvoiceError::NotAmp
             | InvoiceError::AlreadySettled
             | InvoiceError::AlreadyCanceled
             | InvoiceError::NotCanceled

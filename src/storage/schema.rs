@@ -16,6 +16,10 @@ const MIGRATIONS: [&str; 2] = [
 /// How long a connection waits for another one; only a checkpoint can hold it up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Memory that a connection may fill with pages of the database, in KiB. The writer and a few readers
+/// keep theirs; all else is left to the operating system's cache, however large the database is.
+const CACHE_KIB: i64 = 4_096;
+
 /// Opens a connection with the settings that durability depends on.
 ///
 /// WAL and FULL: a commit is one append and one fsync, and a commit that returned survives a power
@@ -26,6 +30,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "journal_mode", "wal")?;
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "foreign_keys", "on")?;
+    // Negative: KiB instead of pages.
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

@@ -2,6 +2,7 @@
 //! follow invoices agree to the msat.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Duration;
 
 use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
@@ -13,6 +14,7 @@ use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
 use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice, InvoiceSubscription};
 use ampd::rpc::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
+use bitcoin::hex::DisplayHex;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use regtest::api::{Api, bolt11};
 use regtest::network::{ChannelPlan, Network};
@@ -59,6 +61,7 @@ async fn a_static_invoice_is_paid_two_hundred_times_and_every_payment_is_found_a
 
     first_half.extend(second_half);
     the_ledger_has_each_payment(&carol, &invoice, &first_half).await?;
+    ampcli_shows_it(&network, &invoice, &first_half)?;
     the_channels_agree(&network, &before, &first_half).await?;
     a_switched_off_invoice_takes_nothing(&network, &invoice).await?;
     network.finish();
@@ -228,6 +231,50 @@ async fn export(carol: &Api, invoice: &AddInvoiceResponse) -> Result<String> {
     let chunks = service.export_invoice_payments(request).await?.into_inner();
     let chunks: Vec<_> = chunks.map_ok(|chunk| chunk.csv).try_collect().await?;
     Ok(String::from_utf8(chunks.concat())?)
+}
+
+/// By all names of the invoice, as a table, as a sum, as a file.
+fn ampcli_shows_it(network: &Network, invoice: &AddInvoiceResponse, paid: &Books) -> Result<()> {
+    let hex = |bytes: &[u8]| bytes.to_lower_hex_string();
+    let set_id = paid.keys().next().context("no payment")?;
+    for name in [&invoice.r_hash, &invoice.payment_addr, set_id] {
+        let text = ampcli(
+            network,
+            &["invoicepayments", &hex(name), "--max_payments=3"],
+        )?;
+        let page: serde_json::Value = serde_json::from_str(&text)?;
+        assert_eq!(page["last_index_offset"], PAYMENTS.to_string());
+        assert_eq!(page["payments"].as_array().map(Vec::len), Some(3));
+    }
+    let request = invoice.payment_request.as_str();
+    let table = ampcli(network, &["invoicepayments", request, "--table"])?;
+    assert_eq!(table.matches("| payment ").count(), 100);
+    let totals = ampcli(network, &["invoicepayments", request, "--totals", "all"])?;
+    let totals: serde_json::Value = serde_json::from_str(&totals)?;
+    let sum: u64 = paid.values().sum();
+    assert_eq!(totals["totals"][0]["amt_msat"], sum.to_string());
+    let file = network["carol"].dir().join("ledger.csv");
+    let path = file.to_str().context("no UTF-8")?;
+    ampcli(network, &["invoicepayments", request, "--csv", path])?;
+    assert_eq!(
+        std::fs::read_to_string(file)?.lines().count() as u64,
+        1 + PAYMENTS
+    );
+    Ok(())
+}
+
+/// What ampcli prints of Carol's node.
+fn ampcli(network: &Network, args: &[&str]) -> Result<String> {
+    let carol = &network["carol"];
+    let output = Command::new(&network.binaries().ampcli)
+        .args(["--network=regtest", "--rpcserver", carol.rpc_address()?])
+        .arg("--datadir")
+        .arg(carol.dir())
+        .args(args)
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ampcli {args:?}: {error}");
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 async fn balances(network: &Network) -> Result<BTreeMap<&'static str, u64>> {
