@@ -81,6 +81,7 @@ pub const SECTIONS: &[Section] = &[
     CONNECTIONS,
     BITCOIND,
     AMP,
+    KEYSEND,
     FORWARDING_AND_CHANNELS,
     LOGS,
 ];
@@ -228,6 +229,18 @@ complete their sets cannot shut out the payments of others. Messages need no lim
 an HTLC's onion has 1300 bytes for all it says, and what it says is kept only if it is paid.",
         ),
     ],
+};
+
+const KEYSEND: Section = Section {
+    title: "Keysend",
+    keys: &[key(
+        "accept-keysend",
+        Kind::Switch,
+        "false",
+        "Accept keysend payments: sent to the node's public key, with their preimage in them.
+With false such a payment is refused and nothing is lost. With true each one makes an invoice of
+its own in the database, and the node announces that it takes them.",
+    )],
 };
 
 const FORWARDING_AND_CHANNELS: Section = Section {

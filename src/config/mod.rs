@@ -50,6 +50,8 @@ pub struct Config {
     pub rpc_listen: SocketAddr,
     pub bitcoind: Bitcoind,
     pub amp: Amp,
+    /// Accept payments to the public key that bring their preimage, and say so to everybody.
+    pub accept_keysend: bool,
     pub forwarding: Forwarding,
     /// The smallest channel that others may open to us.
     pub min_channel_size_sat: u64,

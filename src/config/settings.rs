@@ -50,6 +50,7 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
         rpc_listen: said.value("rpc-listen", RPC_LISTEN, loopback)?,
         bitcoind: bitcoind(said, env, network)?,
         amp: amp(said)?,
+        accept_keysend: said.switch("accept-keysend")?,
         forwarding: forwarding(said)?,
         min_channel_size_sat: said.number(
             "min-channel-size-sat",

@@ -50,7 +50,7 @@ fn nothing_said_gives_the_defaults() {
     assert_eq!(config.bitcoind.rpc_address.to_string(), "127.0.0.1:8332");
     let cookie = PathBuf::from("/nonexistent/.bitcoin/.cookie");
     assert_eq!(config.bitcoind.auth, BitcoindAuth::Cookie(cookie));
-    assert!(!config.amp.accept && !config.forwarding.delay);
+    assert!(!config.amp.accept && !config.accept_keysend && !config.forwarding.delay);
     assert_eq!(config.forwarding.cltv_delta, 80);
 }
 

@@ -14,6 +14,7 @@ mod spontaneous;
 use lightning_types::payment::PaymentHash;
 
 pub(super) use self::refusal::Refusal;
+pub(super) use self::rules::FINAL_CLTV_REJECT_DELTA;
 use super::ledger::Ledger;
 use super::port::Claimable;
 use super::registry::Registry;

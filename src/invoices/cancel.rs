@@ -44,6 +44,9 @@ impl Registry {
 
     /// Cancels an invoice that is not settled.
     pub(super) fn cancel_invoice(&self, ledger: &mut Ledger, invoice: InvoiceRecord) -> Ticket {
+        if invoice.kind == InvoiceKind::Hold {
+            return self.cancel_hold(ledger, invoice);
+        }
         tracing::info!(hash = %PaymentHash(invoice.payment_hash), "invoice canceled");
         let is_amp = invoice.kind.is_amp();
         let hash = PaymentHash(invoice.payment_hash);

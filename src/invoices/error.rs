@@ -9,10 +9,17 @@ pub enum InvoiceError {
     Duplicate,
     #[error("unable to locate invoice")]
     NotFound,
+    #[error("invoice still open")]
+    StillOpen,
     #[error("invoice already settled")]
     AlreadySettled,
     #[error("invoice already canceled")]
     AlreadyCanceled,
+    #[error(
+        "the payment goes back to its sender at height {deadline}, and it is {height}: too late to \
+         settle it"
+    )]
+    ClaimDeadline { deadline: u32, height: u32 },
     #[error("invoice not canceled")]
     NotCanceled,
     #[error("the invoice was paid; payments that were received are not deleted")]

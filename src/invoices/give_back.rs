@@ -13,7 +13,7 @@ use crate::storage::invoices::{HtlcState, PutHtlc, PutSet};
 
 /// How far from its claim deadline, in blocks, LDK has surely not given an HTLC back by itself, even
 /// if the newest blocks were replaced by others.
-const DEADLINE_MARGIN: u32 = 6;
+pub(super) const DEADLINE_MARGIN: u32 = 6;
 
 /// Which HTLCs, by their sets.
 pub(super) type Keys = [(SetId, Vec<HtlcKey>)];
@@ -61,6 +61,7 @@ impl Registry {
     /// there until its expiry.
     pub fn htlc_gone(&self, hash: &PaymentHash) {
         let mut ledger = self.ledger();
+        self.hold_gone(&mut ledger, hash);
         let Some((set_id, key)) = ledger.open.find(hash) else {
             return;
         };

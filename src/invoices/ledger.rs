@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lightning_types::payment::PaymentPreimage;
 use tokio::sync::Notify;
 
+use super::hold::Accepted;
 use super::open_sets::OpenSets;
 use crate::amp::{HtlcKey, PaymentAddr, SetId};
 use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
@@ -16,6 +17,8 @@ use crate::storage::{Store, Ticket};
 /// Under one lock: every decision sees all decisions before it.
 pub(super) struct Ledger {
     pub(super) open: OpenSets,
+    /// Accepted hold invoices by payment hash.
+    pub(super) accepted: HashMap<[u8; 32], Accepted>,
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
     pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
     pub(super) sets: Recent<SetId, SetRecord>,
@@ -37,6 +40,7 @@ impl Ledger {
     pub(super) fn new(last_add_index: u64, last_settle_index: u64, expiry: Arc<Notify>) -> Self {
         Self {
             open: OpenSets::default(),
+            accepted: HashMap::new(),
             invoices: Recent::default(),
             hashes: Recent::default(),
             sets: Recent::default(),

@@ -1,8 +1,9 @@
 //! Receiving: invoices, and the registry that accepts, holds, settles and refuses HTLCs.
 //!
-//! [`Registry`] is the room's door. AMP shards go through `accept_amp`, parts of ordinary invoices
-//! through `accept_bolt11`; `restore`
-//! puts both in order after a restart.
+//! [`Registry`] is the room's door. AMP shards go through `accept_amp`. Payments to an invoice's hash
+//! go through `accept_bolt11`, and from there to `hold` if it is a hold invoice; those that bring
+//! their own preimage through `keysend`. What these three share is in `once`. `restore` puts all in
+//! order after a restart.
 //!
 //! What makes it safe: a decision's rows are queued before the claim is handed to LDK, whose monitor
 //! update is queued after them. So LDK never claims what our books do not know as settled, and what
@@ -17,16 +18,20 @@ mod error;
 mod expiry;
 mod find;
 mod give_back;
+mod hold;
+mod keysend;
 mod ledger;
 mod lookup;
 mod missed;
+mod once;
 mod open_sets;
-mod pending_calls;
 mod port;
 mod registry;
 mod restore;
 mod subscribe;
 mod subscribe_one;
+#[cfg(test)]
+mod test_payments;
 #[cfg(test)]
 mod test_room;
 mod view;

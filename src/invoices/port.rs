@@ -22,14 +22,14 @@ pub trait ChannelPort: Send + Sync {
     /// Current block height.
     fn height(&self) -> u32;
 
-    /// The incoming HTLCs that LDK has right now for this hash.
+    /// The incoming HTLCs that LDK has right now for this hash and has not yet answered.
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc>;
 
     /// Lets LDK look at the HTLCs that came in and that it did not look at yet: only then can they be
     /// claimed.
     fn process_pending(&self);
 
-    /// All incoming HTLCs that LDK has right now.
+    /// All incoming HTLCs that LDK has right now and has not yet answered.
     fn all_incoming(&self) -> Vec<HtlcKey>;
 
     /// The channel as callers know it; 0 if it is gone.

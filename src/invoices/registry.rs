@@ -28,6 +28,8 @@ use crate::storage::{Health, StorageError, Store, Ticket};
 pub struct Limits {
     /// Take AMP payments that no invoice of ours asked for.
     pub accept_amp: bool,
+    /// Take payments that no invoice of ours asked for and that bring their preimage.
+    pub accept_keysend: bool,
     /// HTLCs of one set, and how long they are held.
     pub set: SetLimits,
     /// Incomplete sets at a time.
@@ -208,7 +210,13 @@ impl Registry {
 
 /// A new invoice, without the history that it may have by now.
 pub(super) fn unpaid(record: InvoiceRecord) -> InvoiceView {
+    // Whoever makes a hold invoice tells the preimage later.
+    let preimage = match record.kind {
+        InvoiceKind::Hold => None,
+        _ => record.preimage,
+    };
     let record = InvoiceRecord {
+        preimage,
         state: InvoiceState::Open,
         settle_index: None,
         settled_at: None,

@@ -1,7 +1,7 @@
 //! After a start: what was held goes on being held, what was decided is carried out, what LDK no
-//! longer has is closed in our books.
+//! longer has is closed in our books, what we gave back goes back.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
@@ -27,12 +27,16 @@ impl Registry {
             self.port.process_pending();
         }
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
+        self.give_back_again(&present)?;
         let mut broken = HashSet::new();
+        let mut held: BTreeMap<u64, Vec<HtlcRecord>> = BTreeMap::new();
         for row in unresolved {
             let key = key(&row);
             match (row.state, row.preimage) {
-                // Claims are idempotent; until PaymentClaimed came this one may not have happened.
-                (HtlcState::Settled, Some(preimage)) => self.port.claim(PaymentPreimage(preimage)),
+                (HtlcState::Settled, Some(preimage)) => {
+                    self.claim_again(&row, PaymentPreimage(preimage), present.contains(&key));
+                }
+                _ if row.shard.is_none() => held.entry(row.add_index).or_default().push(row),
                 _ if present.contains(&key) => self.hold_again(row)?,
                 _ => {
                     broken.extend(row.shard.as_ref().map(|shard| shard.set_id));
@@ -40,30 +44,45 @@ impl Registry {
                 }
             }
         }
-        broken
-            .iter()
-            .try_for_each(|set_id| self.break_set(set_id))?;
-        present.iter().try_for_each(|key| self.fail_again(key))
+        for (add_index, htlcs) in held {
+            self.hold_payment_again(add_index, htlcs, |key| present.contains(key))?;
+        }
+        broken.iter().try_for_each(|set_id| self.break_set(set_id))
     }
 
-    /// Call it before events flow, once the manager has caught up. The event of one shard may complete
-    /// a set before LDK tells again of the others, which it must be able to claim then.
-    pub fn ready(&self) {
-        if self.ledger().open.len() > 0 {
-            self.port.process_pending();
+    /// Claims are idempotent; until PaymentClaimed came this one may not have happened. It has if the
+    /// HTLC is gone: then LDK may have a second payment to this hash, which is not ours to claim.
+    fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {
+        let hash = PaymentHash(row.payment_hash);
+        let is_on_chain = || self.is_closed(row) && self.port.incoming(&hash).is_empty();
+        if is_present || is_on_chain() {
+            self.port.claim(preimage);
         }
     }
 
-    /// Fails what our books say was canceled and LDK still holds: it was not told before the crash,
-    /// and would hold it until its claim deadline.
-    fn fail_again(&self, key: &HtlcKey) -> Result<(), StorageError> {
-        let Some(row) = self.store.htlc(&key.channel_id.0, key.htlc_id)? else {
-            return Ok(());
-        };
-        let hash = PaymentHash(row.payment_hash);
-        // LDK fails by hash: not if another HTLC has it, too.
-        if row.state == HtlcState::Canceled && self.port.incoming(&hash).len() == 1 {
-            self.port.fail(&hash);
+    /// Whether the HTLC's channel was closed. What LDK holds on it, it still holds, and claims it on
+    /// the chain.
+    pub(super) fn is_closed(&self, row: &HtlcRecord) -> bool {
+        self.port.scid(&ChannelId(row.channel_id)) == 0
+    }
+
+    /// Rows may be ahead of LDK: what we canceled it may still hold, and no event tells of it again.
+    /// It would stay in its channel until its claim deadline.
+    fn give_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
+        let mut canceled: HashMap<[u8; 32], usize> = HashMap::new();
+        for key in present {
+            let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
+            if let Some(row) = row.filter(|row| row.state == HtlcState::Canceled) {
+                *canceled.entry(row.payment_hash).or_default() += 1;
+            }
+        }
+        for (hash, count) in canceled {
+            let hash = PaymentHash(hash);
+            // LDK fails by hash: what else has it would go back, too. That may have come while we were
+            // down: its set would be settled without it, since the event that it is here comes first.
+            if self.port.incoming(&hash).len() == count {
+                self.port.fail(&hash);
+            }
         }
         Ok(())
     }
@@ -102,7 +121,7 @@ impl Registry {
     }
 }
 
-fn key(row: &HtlcRecord) -> HtlcKey {
+pub(super) fn key(row: &HtlcRecord) -> HtlcKey {
     HtlcKey {
         channel_id: ChannelId(row.channel_id),
         htlc_id: row.htlc_id,

@@ -1,6 +1,7 @@
 //! A registry with a port that notes what it is told, and the shards of payments to it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bitcoin::Network;
@@ -19,6 +20,7 @@ use crate::storage::invoices::{HtlcState, InvoiceRecord, SetRecord};
 pub(super) const HEIGHT: u32 = 1_000;
 pub(super) const LIMITS: Limits = Limits {
     accept_amp: true,
+    accept_keysend: true,
     set: SetLimits {
         max_htlcs: 5,
         hold_seconds: 120,
@@ -42,6 +44,10 @@ pub(super) enum Answer {
 pub(super) struct Port {
     pub(super) answers: Mutex<Vec<Answer>>,
     pub(super) present: Mutex<Vec<(PaymentHash, IncomingHtlc)>>,
+    /// Blocks since [`HEIGHT`].
+    pub(super) blocks: AtomicU32,
+    /// All channels are gone.
+    pub(super) channels_closed: AtomicBool,
 }
 
 impl Port {
@@ -74,7 +80,7 @@ impl ChannelPort for Port {
     }
 
     fn height(&self) -> u32 {
-        HEIGHT
+        HEIGHT + self.blocks.load(Ordering::Relaxed)
     }
 
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc> {
@@ -91,7 +97,11 @@ impl ChannelPort for Port {
     }
 
     fn scid(&self, _: &ChannelId) -> u64 {
-        42
+        if self.channels_closed.load(Ordering::Relaxed) {
+            0
+        } else {
+            42
+        }
     }
 }
 
@@ -135,8 +145,13 @@ impl Room {
 
     /// A new registry on what is on disk; LDK has what it had.
     pub(super) fn restart(self) -> Self {
+        let limits = self.limits;
+        self.restart_with(limits)
+    }
+
+    pub(super) fn restart_with(self, limits: Limits) -> Self {
         self.store.close().unwrap();
-        Self::open(self.directory, self.limits, self.port)
+        Self::open(self.directory, limits, self.port)
     }
 
     /// LDK holds this shard and asks.

@@ -256,10 +256,11 @@ impl EventHandler {
             (None, PaymentPurpose::Bolt11InvoicePayment { .. }) => {
                 self.invoices.accept_bolt11(claimable);
             }
-            (None, PaymentPurpose::SpontaneousPayment(_)) => {
-                tracing::info!(hash = %payment_hash, "keysend refused: it is not switched on");
-                self.manager.fail_htlc_backwards(&payment_hash);
+            (None, PaymentPurpose::SpontaneousPayment(preimage)) => {
+                let secret = onion.and_then(|fields| fields.payment_secret);
+                self.invoices.accept_keysend(claimable, *preimage, secret);
             }
+            // We make no offers and ask for no refunds.
             (
                 None,
                 PaymentPurpose::Bolt12OfferPayment { .. }

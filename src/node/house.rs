@@ -65,11 +65,12 @@ impl House {
             monitors: core.monitors.clone(),
             wake: wake.clone(),
         }));
-        let gateway: Arc<NodeGateway> = Arc::new(Gateway::new(
+        let gateway: NodeGateway = Gateway::new(
             core.manager.clone(),
             core.keys.clone(),
             core.envelope_key.clone(),
-        ));
+        );
+        let gateway = Arc::new(gateway.announcing_keysend(config.accept_keysend));
         let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
             core.graph.clone(),
             None,
@@ -229,6 +230,7 @@ fn invoices(
 ) -> Result<Registry, StartError> {
     let limits = invoices::Limits {
         accept_amp: config.amp.accept,
+        accept_keysend: config.accept_keysend,
         set: SetLimits {
             max_htlcs: config.amp.max_htlcs_per_set.into(),
             ..SetLimits::default()

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channel_state::{ChannelDetails, InboundHTLCStateDetails as State};
 use lightning::ln::channelmanager::AChannelManager;
 use lightning::ln::msgs::ChannelMessageHandler;
 use lightning::ln::types::ChannelId;
@@ -121,9 +121,19 @@ where
     }
 }
 
+/// Those that wait for our answer; an HTLC stays in its channel until the peer has confirmed ours.
 fn incoming(channel: &ChannelDetails) -> impl Iterator<Item = (PaymentHash, IncomingHtlc)> {
     let channel_id = channel.channel_id;
-    channel.pending_inbound_htlcs.iter().map(move |htlc| {
+    let unanswered = channel.pending_inbound_htlcs.iter().filter(|htlc| {
+        !matches!(
+            htlc.state,
+            Some(
+                State::AwaitingRemoteRevokeToRemoveFulfill
+                    | State::AwaitingRemoteRevokeToRemoveFail
+            )
+        )
+    });
+    unanswered.map(move |htlc| {
         let key = HtlcKey {
             channel_id,
             htlc_id: htlc.htlc_id,

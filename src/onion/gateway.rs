@@ -1,8 +1,9 @@
 //! The gateway between the peers and the channel manager.
 //!
-//! It passes every message through and changes four things: incoming AMP HTLCs are rewritten
+//! It passes every message through and changes five things: incoming AMP HTLCs are rewritten
 //! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that
-//! was marked becomes `mpp_timeout`, and feature bit 31 (AMP, optional) is advertised.
+//! was marked becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, and feature bit 55
+//! (keysend, optional), which LDK always announces, only if we take keysend.
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,7 @@ pub struct Gateway<H: Deref, S: Deref> {
     signer: S,
     rewriter: Rewriter,
     marks: Mutex<Marks>,
+    announce_keysend: bool,
 }
 
 impl<H: Deref, S: Deref> Gateway<H, S>
@@ -47,7 +49,15 @@ where
             signer,
             rewriter,
             marks: Mutex::default(),
+            announce_keysend: false,
         }
+    }
+
+    /// Whether node_announcement says that we take keysend; it does not by default.
+    #[must_use]
+    pub fn announcing_keysend(mut self, announce: bool) -> Self {
+        self.announce_keysend = announce;
+        self
     }
 
     /// Makes the failure of this HTLC go out as `mpp_timeout`.
@@ -125,6 +135,11 @@ where
         let mut features = self.inner.provided_node_features();
         // Fails only for bits above 255.
         let _ = features.set_optional_feature_bit(AMP_OPTIONAL_BIT);
+        if self.announce_keysend {
+            features.set_keysend_optional();
+        } else {
+            features.clear_keysend();
+        }
         features
     }
 
@@ -291,6 +306,14 @@ mod tests {
         let wire = [&CHANNEL.0[..], &[1; 32], &peer(1).serialize()].concat();
         let message = msgs::RevokeAndACK::read_from_fixed_length_buffer(&mut &wire[..]).unwrap();
         gateway.handle_revoke_and_ack(peer(from), &message);
+    }
+
+    #[test]
+    fn keysend_is_announced_by_who_takes_it() {
+        let announced = |gateway: LoneGateway| gateway.provided_node_features();
+        assert!(!announced(gateway()).supports_keysend());
+        let features = announced(gateway().announcing_keysend(true));
+        assert!(features.supports_keysend() && !features.requires_keysend());
     }
 
     #[test]

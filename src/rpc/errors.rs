@@ -60,6 +60,8 @@ impl From<InvoiceError> for Status {
             InvoiceError::NotWriting(_) => Self::unavailable(error.to_string()),
             InvoiceError::Storage(error) => error.into(),
             InvoiceError::Duplicate
+            | InvoiceError::StillOpen
+            | InvoiceError::ClaimDeadline { .. }
             | InvoiceError::AlreadySettled
             | InvoiceError::AlreadyCanceled
             | InvoiceError::NotCanceled

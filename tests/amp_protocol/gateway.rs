@@ -463,6 +463,8 @@ fn the_gateway_advertises_amp_and_all_that_ldk_does() {
 
     let mut node = inner.provided_node_features();
     node.set_optional_feature_bit(31).unwrap();
+    // Keysend is announced by those who take it, not by default as LDK does.
+    node.clear_keysend();
     assert_eq!(gateway.provided_node_features(), node);
     let mut init = inner.provided_init_features(peer);
     init.set_optional_feature_bit(31).unwrap();

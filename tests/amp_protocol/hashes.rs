@@ -6,19 +6,9 @@ use ampd::storage::invoices::InvoiceState;
 use lightning::types::payment::PaymentHash;
 
 use crate::scene::*;
-use crate::sender::{Outcome, Shard, shards};
+use crate::sender::{Outcome, shards};
 
 const ADDR: PaymentAddr = PaymentAddr::from_bytes([7; 32]);
-
-/// An ordinary HTLC that pays all of `amount_msat`.
-fn ordinary(scene: &Scene, hash: PaymentHash, amount_msat: u64) -> Shard {
-    let receiver = scene.network.nodes[1].node;
-    // The registry here signs with other keys than the test node, so the secret is LDK's own.
-    let secret = receiver.create_inbound_payment_for_hash(hash, None, 7_200, None);
-    let addr = PaymentAddr::from_bytes(secret.unwrap().0);
-    let shard = shards(set(0xff), addr, &[amount_msat]).remove(0);
-    shard.with_hash(hash).without_amp()
-}
 
 #[test]
 fn a_shard_with_the_hash_of_an_invoice_of_ours_is_refused_and_does_not_block_it() {
@@ -35,7 +25,7 @@ fn a_shard_with_the_hash_of_an_invoice_of_ours_is_refused_and_does_not_block_it(
     let whole = shards(set(1), ADDR, &[60_000]).remove(0).with_hash(hash);
     scene.assert_refused_without_trace(&whole, "it would complete its set");
 
-    scene.assert_settles(&[ordinary(&scene, hash, 50_000)]);
+    scene.assert_settles(&[scene.ordinary(hash, 50_000)]);
     let [paid] = &scene.receiver.invoices()[..] else {
         panic!("one invoice")
     };
@@ -67,7 +57,7 @@ fn another_htlc_with_the_hash_of_a_held_shard_does_no_harm() {
     let scene = Scene::with_two_payers();
     let shards = shards(set(1), ADDR, &[40_000, 60_000]);
     let first = scene.send(&shards[0]);
-    let stranger = ordinary(&scene, shards[0].hash, 1_000);
+    let stranger = scene.ordinary(shards[0].hash, 1_000);
     for blocks in [10, 100] {
         let stranger = stranger.clone().expiring_in(blocks);
         let refused = scene.send_from(1, &stranger);

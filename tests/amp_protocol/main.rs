@@ -33,9 +33,12 @@
 //! `closing::an_invoice_past_its_expiry_is_refused_whether_it_was_paid_or_not`,
 //! `sets::a_refusal_names_the_height_at_which_it_is_made`, `hashes`, `limits`.
 
+mod closing;
 mod gateway;
 mod hashes;
+mod hold;
 mod invoice_rules;
+mod keysend;
 mod limits;
 mod network;
 mod receiver;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ampd::amp::SetId;
 use ampd::invoices::{
-    ChannelPort, Claimable, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
-    SingleSubscription,
+    ChannelPort, Claimable, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
+    Registry, SingleSubscription,
 };
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerPort;
@@ -18,9 +18,10 @@ use lightning::events::{
     Event, EventsProvider, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent,
 };
 use lightning::ln::channelmanager::RecipientOnionFields;
-use lightning::types::payment::PaymentHash;
+use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use crate::network::{Network, TestManager, envelope_key};
 
@@ -51,7 +52,7 @@ impl Receiver {
     pub fn new(network: &Network, node: usize, limits: Limits) -> Self {
         let manager = network.nodes[node].node;
         let gateway = network.gateways[node].clone();
-        let port: Arc<dyn ChannelPort> = Arc::new(ManagerPort { manager, gateway });
+        let port: Arc<dyn ChannelPort> = Arc::new(ManagerPort::new(manager, gateway));
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let directory = TempDir::new().unwrap();
         let (store, registry) = open(&directory, &port, &runtime, limits);
@@ -105,12 +106,18 @@ impl Receiver {
                 claim_deadline,
                 ..
             } => {
-                let purpose = matches!(purpose, PaymentPurpose::Bolt11InvoicePayment { .. });
-                assert!(
-                    purpose,
-                    "the gateway and ordinary payers give it this purpose"
+                let keysend = match purpose {
+                    PaymentPurpose::Bolt11InvoicePayment { .. } => None,
+                    PaymentPurpose::SpontaneousPayment(preimage) => Some(preimage),
+                    other => panic!("nobody here pays to an offer: {other:?}"),
+                };
+                self.claimable(
+                    payment_hash,
+                    onion_fields,
+                    amount_msat,
+                    claim_deadline,
+                    keysend,
                 );
-                self.claimable(payment_hash, onion_fields, amount_msat, claim_deadline);
             }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.registry.payment_claimed(&payment_hash);
@@ -131,6 +138,7 @@ impl Receiver {
         onion: Option<RecipientOnionFields>,
         amount_msat: u64,
         claim_deadline: Option<u32>,
+        keysend: Option<PaymentPreimage>,
     ) {
         let onion = onion.unwrap();
         let tlvs = onion.custom_tlvs();
@@ -145,10 +153,23 @@ impl Receiver {
             claim_deadline,
             custom_records: records.into_iter().collect(),
         };
-        match envelope {
-            Some(envelope) => self.registry.accept_amp(claimable, envelope),
-            None => self.registry.accept_bolt11(claimable),
+        let secret = onion.payment_secret;
+        match (envelope, keysend) {
+            (Some(envelope), None) => self.registry.accept_amp(claimable, envelope),
+            (None, None) => self.registry.accept_bolt11(claimable),
+            (None, Some(preimage)) => self.registry.accept_keysend(claimable, preimage, secret),
+            (Some(_), Some(_)) => panic!("the gateway never lets AMP be a keysend"),
         }
+    }
+
+    pub fn settle_hold(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
+        let settled = self.registry.settle_hold(preimage.0);
+        self.runtime.block_on(settled)
+    }
+
+    /// The HTLCs that pay the invoice with this add index.
+    pub fn htlcs_of_invoice(&self, add_index: u64) -> Vec<HtlcRecord> {
+        self.store().htlcs_of_invoice(add_index).unwrap()
     }
 
     /// A static invoice.
@@ -164,12 +185,33 @@ impl Receiver {
         self.runtime.block_on(self.registry.add(new)).unwrap()
     }
 
+    pub fn cancel(&self, by: &InvoiceRef) {
+        self.runtime.block_on(self.registry.cancel(by)).unwrap();
+    }
+
+    pub fn set_enabled(&self, by: &InvoiceRef, enabled: bool) {
+        let done = self.registry.set_enabled(by, enabled);
+        self.runtime.block_on(done).unwrap();
+    }
+
     pub fn follow(&self, by: &InvoiceRef) -> SingleSubscription {
         self.registry.subscribe_one(by).unwrap()
     }
 
     pub fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
         self.runtime.block_on(changes.next()).unwrap().unwrap()
+    }
+
+    /// The registry's timers run, by the real clock, until the books are so.
+    pub fn run_timers_until(&self, condition: impl Fn(&Self) -> bool) {
+        let stop = CancellationToken::new();
+        let (registry, ended) = (self.registry.clone(), stop.clone());
+        let timers = self
+            .runtime
+            .spawn(async move { registry.run_timers(ended).await });
+        while !condition(self) {}
+        stop.cancel();
+        self.runtime.block_on(timers).unwrap();
     }
 
     /// The store, with all that was queued so far on disk.

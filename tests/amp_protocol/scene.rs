@@ -3,11 +3,13 @@
 use ampd::amp::{PaymentAddr, SetId, SetLimits};
 use ampd::invoices::Limits;
 use ampd::storage::invoices::{HtlcState, InvoiceRecord};
-use lightning::ln::channelmanager::PaymentId;
+use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields, Retry};
+use lightning::routing::router::{PaymentParameters, RouteParameters};
+use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
-use crate::network::{Network, Outgoing};
+use crate::network::{FINAL_DELTA, Network, Outgoing};
 use crate::receiver::{Receiver, SetBooks};
-use crate::sender::{Attempts, Outcome, Shard};
+use crate::sender::{Attempts, Outcome, Shard, shards};
 
 const PAYER: usize = 0;
 const RECEIVER: usize = 1;
@@ -15,6 +17,7 @@ const OTHER_PAYER: usize = 2;
 
 pub const LIMITS: Limits = Limits {
     accept_amp: true,
+    accept_keysend: true,
     set: SetLimits {
         max_htlcs: 128,
         hold_seconds: 120,
@@ -114,6 +117,36 @@ impl Scene {
 
     pub fn send_all(&self, shards: &[Shard]) -> Vec<PaymentId> {
         shards.iter().map(|shard| self.send(shard)).collect()
+    }
+
+    /// The payer's own LDK pays the receiver's public key with this preimage (keysend).
+    pub fn send_keysend(
+        &self,
+        preimage: PaymentPreimage,
+        amount_msat: u64,
+        onion: RecipientOnionFields,
+    ) -> PaymentId {
+        let nodes = &self.network.nodes;
+        let receiver = nodes[RECEIVER].node.get_our_node_id();
+        let to = PaymentParameters::for_keysend(receiver, FINAL_DELTA, false);
+        let route = RouteParameters::from_payment_params_and_value(to, amount_msat);
+        let id = self.attempts.next_id();
+        nodes[PAYER]
+            .node
+            .send_spontaneous_payment(Some(preimage), onion, id, route, Retry::Attempts(0))
+            .unwrap();
+        self.run();
+        id
+    }
+
+    /// An HTLC that pays an ordinary invoice of ours with all of `amount_msat`.
+    pub fn ordinary(&self, hash: PaymentHash, amount_msat: u64) -> Shard {
+        let receiver = self.network.nodes[RECEIVER].node;
+        // The registry here signs with other keys than the test node, so the secret is LDK's own.
+        let secret = receiver.create_inbound_payment_for_hash(hash, None, 7_200, None);
+        let addr = PaymentAddr::from_bytes(secret.unwrap().0);
+        let shard = shards(set(0xff), addr, &[amount_msat]).remove(0);
+        shard.with_hash(hash).without_amp()
     }
 
     /// Everybody handles events until nothing moves any more.

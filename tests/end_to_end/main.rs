@@ -12,6 +12,7 @@ mod crash_late;
 mod full_disk;
 mod history;
 mod invoices;
+mod metrics;
 mod one_node;
 
 use std::time::Duration;

@@ -19,7 +19,7 @@ use crate::storage::invoices::{
 
 /// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare);
 /// also what lnd shows as the delta of a spontaneous payment.
-pub(super) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
+pub(in crate::invoices) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
 
 /// A shard with the invoice that it pays.
 pub(super) struct Shard {
@@ -176,7 +176,11 @@ impl Registry {
 
 /// Rows 6 and 7, and our own clock.
 ///
-/// The reverse of row 6, an HTLC without AMP record to an AMP invoice, is in `accept_bolt11`.
+/// The reverse of row 6, an HTLC without AMP record to an AMP invoice, rarely comes this far. LDK
+/// collects ordinary payments by itself, and fails one whose payment address is no payment secret of
+/// its own making for that hash, as that of an AMP invoice never is. What does come (the hash is that
+/// of a spontaneous payment's first shard, and the payer knows its preimage) is refused with the same
+/// name in `accept_bolt11`.
 fn check_open(invoice: &InvoiceRecord, now: u64) -> Result<(), Refusal> {
     match (invoice.kind, invoice.state) {
         (InvoiceKind::Bolt11 | InvoiceKind::Hold | InvoiceKind::Keysend, _) => {

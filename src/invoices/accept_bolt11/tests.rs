@@ -1,11 +1,9 @@
-use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
-use crate::amp::HtlcKey;
-use crate::invoices::port::{Claimable, IncomingHtlc};
-use crate::invoices::test_room::{Answer, HEIGHT, Room, payment};
+use crate::invoices::test_payments::{failed, key};
+use crate::invoices::test_room::{Answer, Room, payment};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
 
@@ -17,42 +15,8 @@ async fn invoice(room: &Room, value_msat: u64) -> InvoiceRecord {
     room.registry.add(new).await.unwrap()
 }
 
-/// HTLCs with these ids arrive and together bring the amount.
-fn pay(room: &Room, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) -> Vec<Answer> {
-    for htlc_id in htlc_ids {
-        let key = HtlcKey {
-            channel_id: ChannelId([1; 32]),
-            htlc_id: *htlc_id,
-        };
-        let htlc = IncomingHtlc {
-            key,
-            amount_msat: amount_msat / htlc_ids.len() as u64,
-            cltv_expiry: HEIGHT + 100,
-        };
-        room.port.forget(key);
-        let mut present = room.port.present.lock().unwrap();
-        present.push((PaymentHash(hash), htlc));
-    }
-    tell(room, hash, amount_msat)
-}
-
-fn tell(room: &Room, hash: [u8; 32], amount_msat: u64) -> Vec<Answer> {
-    room.registry.accept_bolt11(Claimable {
-        payment_hash: PaymentHash(hash),
-        amount_msat,
-        claim_deadline: Some(HEIGHT + 61),
-        custom_records: BTreeMap::new(),
-    });
-    room.store.flush();
-    room.port.answers()
-}
-
 fn claimed(invoice: &InvoiceRecord) -> Vec<Answer> {
     vec![Answer::Claim(PaymentHash(invoice.payment_hash))]
-}
-
-fn failed(hash: [u8; 32]) -> Vec<Answer> {
-    vec![Answer::Fail(PaymentHash(hash))]
 }
 
 #[tokio::test]
@@ -60,7 +24,7 @@ async fn a_payment_settles_its_invoice_once() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
     let hash = invoice.payment_hash;
-    assert_eq!(pay(&room, hash, &[1, 2], 120), claimed(&invoice));
+    assert_eq!(room.pay(hash, &[1, 2], 120), claimed(&invoice));
     let stored = room.store.invoice_by_hash(&hash).unwrap().unwrap();
     assert_eq!(stored.state, InvoiceState::Settled);
     assert_eq!((stored.settle_index, stored.amt_paid_msat), (Some(1), 120));
@@ -74,9 +38,9 @@ async fn a_payment_settles_its_invoice_once() {
 async fn what_does_not_fit_an_invoice_is_refused() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
-    assert_eq!(pay(&room, [9; 32], &[1], 100), failed([9; 32]), "unknown");
+    assert_eq!(room.pay([9; 32], &[1], 100), failed([9; 32]), "unknown");
     let hash = invoice.payment_hash;
-    assert_eq!(pay(&room, hash, &[2], 99), failed(hash), "too little");
+    assert_eq!(room.pay(hash, &[2], 99), failed(hash), "too little");
     let mut expired = invoice.clone();
     (expired.add_index, expired.payment_hash) = (2, [2; 32]);
     (expired.payment_addr, expired.expires_at) = ([2; 32], Some(0));
@@ -86,8 +50,8 @@ async fn what_does_not_fit_an_invoice_is_refused() {
     (canceled.payment_addr, canceled.state) = ([3; 32], InvoiceState::Canceled);
     room.store.submit(PutInvoice(canceled));
     room.store.flush();
-    assert_eq!(pay(&room, [2; 32], &[3], 100), failed([2; 32]), "expired");
-    assert_eq!(pay(&room, [3; 32], &[4], 100), failed([3; 32]), "canceled");
+    assert_eq!(room.pay([2; 32], &[3], 100), failed([2; 32]), "expired");
+    assert_eq!(room.pay([3; 32], &[4], 100), failed([3; 32]), "canceled");
 }
 
 #[tokio::test]
@@ -96,7 +60,7 @@ async fn an_ordinary_payment_with_the_hash_of_a_spontaneous_one_is_refused() {
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
     let hash = shards[0].hash().0;
-    assert_eq!(pay(&room, hash, &[1], 100), failed(hash));
+    assert_eq!(room.pay(hash, &[1], 100), failed(hash));
 }
 
 #[tokio::test]
@@ -104,18 +68,15 @@ async fn a_payment_that_is_told_again_is_claimed_again_also_after_a_restart() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
     let hash = invoice.payment_hash;
-    pay(&room, hash, &[1, 2], 100);
-    assert_eq!(tell(&room, hash, 100), claimed(&invoice));
+    room.pay(hash, &[1, 2], 100);
+    assert_eq!(room.tell(hash, 100), claimed(&invoice));
     let room = room.restart();
     assert_eq!(room.port.answers().len(), 2, "claimed for each row");
-    assert_eq!(tell(&room, hash, 100), claimed(&invoice));
+    assert_eq!(room.tell(hash, 100), claimed(&invoice));
     // One is gone already, or the channel was closed with both of them.
     for htlc_id in [1, 2] {
-        room.port.forget(HtlcKey {
-            channel_id: ChannelId([1; 32]),
-            htlc_id,
-        });
-        assert_eq!(tell(&room, hash, 100), claimed(&invoice));
+        room.port.forget(key(htlc_id));
+        assert_eq!(room.tell(hash, 100), claimed(&invoice));
     }
     let stored = room.store.invoice_by_hash(&hash).unwrap().unwrap();
     assert_eq!((stored.settle_index, stored.amt_paid_msat), (Some(1), 100));
@@ -126,8 +87,8 @@ async fn a_second_payment_is_refused_even_while_the_first_leaves_the_channel() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
     let hash = invoice.payment_hash;
-    pay(&room, hash, &[1], 100);
-    assert_eq!(pay(&room, hash, &[2], 100), failed(hash));
+    room.pay(hash, &[1], 100);
+    assert_eq!(room.pay(hash, &[2], 100), failed(hash));
 }
 
 #[tokio::test]
@@ -144,20 +105,30 @@ async fn a_hash_is_used_once() {
     assert!(matches!(again, Err(InvoiceError::Duplicate)), "{again:?}");
 }
 
-/// After a long time down LDK first gives back what is too late, then tells that it came.
 #[tokio::test]
-async fn a_payment_that_ldk_gives_back_settles_nothing() {
+async fn a_payment_with_fewer_blocks_left_than_the_invoice_asks_for_is_refused() {
     let room = Room::new();
-    let invoice = invoice(&room, 1_000).await;
-    let hash = invoice.payment_hash;
-    let claimable = |claim_deadline| Claimable {
-        payment_hash: PaymentHash(hash),
-        amount_msat: 1_000,
-        claim_deadline: Some(claim_deadline),
-        custom_records: BTreeMap::new(),
+    let new = NewInvoice {
+        cltv_delta: 101,
+        ..NewInvoice::default()
     };
-    room.registry.accept_bolt11(claimable(HEIGHT + 1));
-    assert_eq!(room.port.answers(), failed(hash));
-    room.registry.accept_bolt11(claimable(HEIGHT + 2));
-    assert_eq!(room.port.answers(), claimed(&invoice));
+    let hash = room.registry.add(new).await.unwrap().payment_hash;
+    assert_eq!(room.pay(hash, &[1], 100), failed(hash), "100 are left");
+}
+
+/// A node that was down is told of a payment that LDK gives back at the same start.
+#[tokio::test]
+async fn a_payment_at_its_claim_deadline_is_refused() {
+    let room = Room::new();
+    let new = NewInvoice {
+        cltv_delta: 42,
+        ..NewInvoice::default()
+    };
+    let invoice = room.registry.add(new).await.unwrap();
+    let hash = invoice.payment_hash;
+    let (late, in_time) = (100 - 39 - 1, 100 - 39 - 2);
+    room.port.blocks.store(late, Ordering::Relaxed);
+    assert_eq!(room.tell(hash, 100), failed(hash));
+    room.port.blocks.store(in_time, Ordering::Relaxed);
+    assert_eq!(room.tell(hash, 100), claimed(&invoice));
 }

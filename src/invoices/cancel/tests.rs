@@ -111,6 +111,19 @@ async fn an_ordinary_invoice_is_canceled_until_it_is_settled() {
 }
 
 #[tokio::test]
+async fn a_cancellation_is_told_to_who_follows_the_invoice() {
+    let room = Room::new();
+    let invoice = static_invoice(&room).await;
+    let mut followed = room.registry.subscribe_one(&by_hash(&invoice)).unwrap();
+    followed.next().await.unwrap();
+    room.registry.cancel(&by_hash(&invoice)).await.unwrap();
+    let view = followed.next().await.unwrap().unwrap();
+    assert_eq!(view.record.add_index, invoice.add_index);
+    assert_eq!(view.record.state, InvoiceState::Canceled);
+    assert!(followed.next().await.unwrap().is_none(), "it is final");
+}
+
+#[tokio::test]
 async fn a_static_invoice_is_switched_off_and_on() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;

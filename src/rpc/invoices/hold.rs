@@ -3,7 +3,7 @@
 use tonic::Status;
 
 use super::change::unchanged;
-use crate::invoices::{NewInvoice, Purpose, Registry};
+use crate::invoices::{InvoiceError, NewInvoice, Purpose, Registry};
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::hash;
@@ -53,8 +53,10 @@ pub(super) async fn settle(
     request: &SettleInvoiceMsg,
 ) -> Result<SettleInvoiceResp, Status> {
     let preimage = preimage(&request.preimage)?;
-    registry.settle_hold(preimage).await.map_err(unchanged)?;
-    Ok(SettleInvoiceResp {})
+    match registry.settle_hold(preimage).await {
+        Ok(()) | Err(InvoiceError::AlreadySettled) => Ok(SettleInvoiceResp {}),
+        Err(error) => Err(unchanged(error)),
+    }
 }
 
 fn preimage(bytes: &[u8]) -> Result<[u8; 32], Status> {

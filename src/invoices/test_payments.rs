@@ -1,0 +1,62 @@
+//! Payments by one hash that arrive in a [`Room`].
+
+use std::collections::BTreeMap;
+
+use lightning::ln::types::ChannelId;
+use lightning_types::payment::PaymentHash;
+
+use super::port::{Claimable, IncomingHtlc};
+use super::test_room::{Answer, HEIGHT, Room};
+use crate::amp::HtlcKey;
+
+/// All HTLCs here are on one channel.
+pub(super) fn key(htlc_id: u64) -> HtlcKey {
+    HtlcKey {
+        channel_id: ChannelId([1; 32]),
+        htlc_id,
+    }
+}
+
+pub(super) fn failed(hash: [u8; 32]) -> Vec<Answer> {
+    vec![Answer::Fail(PaymentHash(hash))]
+}
+
+/// What LDK says of a payment whose first HTLC expires 100 blocks after [`HEIGHT`].
+pub(super) fn claimable(hash: [u8; 32], amount_msat: u64) -> Claimable {
+    Claimable {
+        payment_hash: PaymentHash(hash),
+        amount_msat,
+        claim_deadline: Some(HEIGHT + 100 - 39),
+        custom_records: BTreeMap::new(),
+    }
+}
+
+impl Room {
+    /// LDK has HTLCs with these ids, which together bring the amount.
+    pub(super) fn bring(&self, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) {
+        for htlc_id in htlc_ids {
+            let key = key(*htlc_id);
+            let htlc = IncomingHtlc {
+                key,
+                amount_msat: amount_msat / htlc_ids.len() as u64,
+                cltv_expiry: HEIGHT + 100,
+            };
+            self.port.forget(key);
+            let mut present = self.port.present.lock().unwrap();
+            present.push((PaymentHash(hash), htlc));
+        }
+    }
+
+    /// They arrive, and LDK asks.
+    pub(super) fn pay(&self, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) -> Vec<Answer> {
+        self.bring(hash, htlc_ids, amount_msat);
+        self.tell(hash, amount_msat)
+    }
+
+    /// LDK asks (again).
+    pub(super) fn tell(&self, hash: [u8; 32], amount_msat: u64) -> Vec<Answer> {
+        self.registry.accept_bolt11(claimable(hash, amount_msat));
+        self.store.flush();
+        self.port.answers()
+    }
+}
