@@ -1,7 +1,7 @@
 //! After a start: what was held goes on being held, what was decided is carried out, what LDK no
 //! longer has is closed in our books, what we gave back goes back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
@@ -50,14 +50,6 @@ impl Registry {
         broken.iter().try_for_each(|set_id| self.break_set(set_id))
     }
 
-    /// Call it before events flow, once the manager has caught up. The event of one shard may complete
-    /// a set before LDK tells again of the others, which it must be able to claim then.
-    pub fn ready(&self) {
-        if self.ledger().open.len() > 0 {
-            self.port.process_pending();
-        }
-    }
-
     /// Claims are idempotent; until PaymentClaimed came this one may not have happened. It has if the
     /// HTLC is gone: then LDK may have a second payment to this hash, which is not ours to claim.
     fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {
@@ -77,17 +69,20 @@ impl Registry {
     /// Rows may be ahead of LDK: what we canceled it may still hold, and no event tells of it again.
     /// It would stay in its channel until its claim deadline.
     fn give_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
-        let (mut canceled, mut others) = (HashSet::new(), HashSet::new());
+        let mut canceled: HashMap<[u8; 32], usize> = HashMap::new();
         for key in present {
-            match self.store.htlc(&key.channel_id.0, key.htlc_id)? {
-                Some(row) if row.state == HtlcState::Canceled => canceled.insert(row.payment_hash),
-                Some(row) => others.insert(row.payment_hash),
-                None => false,
-            };
+            let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
+            if let Some(row) = row.filter(|row| row.state == HtlcState::Canceled) {
+                *canceled.entry(row.payment_hash).or_default() += 1;
+            }
         }
-        // LDK fails by hash: what else has it would go back, too.
-        for hash in canceled.difference(&others) {
-            self.port.fail(&PaymentHash(*hash));
+        for (hash, count) in canceled {
+            let hash = PaymentHash(hash);
+            // LDK fails by hash: what else has it would go back, too. That may have come while we were
+            // down: its set would be settled without it, since the event that it is here comes first.
+            if self.port.incoming(&hash).len() == count {
+                self.port.fail(&hash);
+            }
         }
         Ok(())
     }

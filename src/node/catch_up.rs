@@ -12,7 +12,7 @@
 //! 3. `Registry::restore` claims again what was decided. LDK asks for no deadline there, only for the
 //!    HTLC, and the manager still has it.
 //! 4. The manager catches up: [`manager`]. What is being claimed it does not fail.
-//! 5. `Registry::ready`: what we hold can be claimed as soon as events flow.
+//!    It looks at every HTLC that is there: what we hold can be claimed as soon as events flow.
 //!
 //! LDK asks to call nothing on a manager that was read before it has caught up (see
 //! `ChannelManagerReadArgs`). Step 3 does so nevertheless, and only if something was decided and not
@@ -81,7 +81,9 @@ fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
         .map_err(|()| StorageError::Damaged(format!("two monitors of channel {channel_id}")).into())
 }
 
-/// Brings the manager to bitcoind's tip, and everything else, which is at `others`, with it.
+/// Brings the manager to bitcoind's tip, and everything else, which is at `others`, with it. Then LDK
+/// looks at all HTLCs: the event of one shard may complete a set before LDK tells again of the others,
+/// which must be there to be claimed.
 pub(super) async fn manager(core: &Core, others: BestBlock) -> Result<CaughtUp, StartError> {
     let listeners: Vec<(BestBlock, &sync::Listener)> = vec![
         (others, &*core.wallet),
@@ -90,5 +92,7 @@ pub(super) async fn manager(core: &Core, others: BestBlock) -> Result<CaughtUp, 
         (others, &*core.monitors),
         (others, &*core.sweeper),
     ];
-    Ok(sync::catch_up(core.bitcoind.clone(), listeners).await?)
+    let caught_up = sync::catch_up(core.bitcoind.clone(), listeners).await?;
+    core.manager.process_pending_htlc_forwards();
+    Ok(caught_up)
 }

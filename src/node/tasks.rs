@@ -53,7 +53,6 @@ impl Tasks {
         let house = House::build(config, &core)?;
         house.invoices.restore()?;
         let caught_up = catch_up::manager(&core, others).await?;
-        house.invoices.ready();
         let unfinished = house.payments.restore()?;
         free_unused_fundings(&core);
         let announcement = announcement(config)?;
