@@ -71,6 +71,8 @@ async fn closed_while_down(point: Point) -> Result<()> {
 async fn wait_for_both_ways(network: &Network) -> Result<()> {
     let there = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
     network.pay("alice", &there).await?;
+    // Bob can spend what came once its HTLCs have left the channels.
+    network.wait_settled(LIMIT).await?;
     let back = amp_to(network["alice"].key(), AMOUNT_MSAT * 98 / 100)?;
     network.pay("bob", &back).await?;
     network.wait_settled(LIMIT).await

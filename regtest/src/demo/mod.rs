@@ -1,6 +1,8 @@
-//! The demo: an AMP payment over three ways, none of which could carry it alone.
+//! The demo: an AMP payment over three ways, none of which could carry it alone, and one static
+//! invoice that is paid twice.
 
 mod proof;
+mod static_invoice;
 mod table;
 
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use crate::binaries::Binaries;
 use crate::network::{ChannelPlan, Network};
 
 pub use proof::{Shard, prove};
+pub use static_invoice::{Tips, pay_twice};
 
 /// Each of the six channels.
 pub const CAPACITY_SAT: u64 = 1_000_000;
@@ -37,6 +40,8 @@ pub async fn run(binaries: Binaries) -> Result<()> {
     accept_amp(&mut network).await?;
     let paid = pay(&network).await?;
     table::print_paid(&network, &paid);
+    let tips = pay_twice(&network).await?;
+    table::print_tips(&tips);
     network.finish();
     println!(
         "Everything was checked. That took {:.1} seconds.",

@@ -2,7 +2,7 @@
 
 use bitcoin::hex::DisplayHex;
 
-use super::{AMOUNT_MSAT, CAPACITY_SAT, Change, Paid, Shard};
+use super::{AMOUNT_MSAT, CAPACITY_SAT, Change, Paid, Shard, Tips};
 use crate::network::Network;
 
 pub fn print_map() {
@@ -39,6 +39,32 @@ pub fn print_paid(network: &Network, paid: &Paid) {
          together. Bob could compute the preimages only when all of them were there: he got\n\
          everything or nothing. Alice paid amount and fees, Bob got the amount, to the msat.\n"
     );
+}
+
+pub fn print_tips(tips: &Tips) {
+    println!("Bob also publishes one static invoice without an amount:\n");
+    println!("  {}\n", short_text(&tips.payment_request));
+    println!("Alice pays it, then Carol does. His ledger of it:\n");
+    println!("  settle_index  amount in msat  message       set_id");
+    for payment in &tips.payments {
+        println!(
+            "  {:<12}  {:>14}  {:<12}  {}",
+            payment.settle_index,
+            grouped(payment.amt_msat.unsigned_abs()),
+            payment.message,
+            short(&payment.set_id),
+        );
+    }
+    println!("\nThe invoice is still open: it can be paid any number of times.\n");
+}
+
+/// An invoice is longer than a line.
+fn short_text(invoice: &str) -> String {
+    let end = invoice.len().saturating_sub(8);
+    match (invoice.get(..60), invoice.get(end..)) {
+        (Some(head), Some(tail)) if end > 60 => format!("{head}...{tail}"),
+        _ => invoice.to_owned(),
+    }
 }
 
 pub fn print_refused() {
