@@ -11,7 +11,7 @@ use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
 
 impl Registry {
     /// Decides about a payment to an ordinary payment hash, and carries the decision out.
-    pub fn accept_bolt11(&self, claimable: Claimable) {
+    pub(super) fn accept_bolt11(&self, claimable: Claimable) {
         let mut ledger = self.ledger();
         let hash = claimable.payment_hash;
         let payment = self.payment(claimable);

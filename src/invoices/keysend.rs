@@ -23,7 +23,7 @@ impl Registry {
     /// Decides about a payment that carries its own preimage, and carries the decision out.
     ///
     /// `secret` is what its MPP record says, if it has one.
-    pub fn accept_keysend(
+    pub(super) fn accept_keysend(
         &self,
         claimable: Claimable,
         preimage: PaymentPreimage,

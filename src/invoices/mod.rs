@@ -27,6 +27,7 @@ mod once;
 mod open_sets;
 mod payments_received;
 mod port;
+mod received;
 mod registry;
 mod restore;
 mod subscribe;

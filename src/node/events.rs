@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lightning::events::bump_transaction::sync::{BumpTransactionEventHandlerSync, WalletSync};
-use lightning::events::{Event, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent};
-use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::events::{Event, HTLCHandlingFailureType, ReplayEvent};
 use lightning::ln::types::ChannelId;
 use lightning::sign::SpendableOutputDescriptor;
 use tokio::sync::Notify;
@@ -19,9 +18,9 @@ use crate::channels::accept::Request;
 use crate::channels::closed::Closure;
 use crate::channels::forwards::Forward;
 use crate::invoices::{Claimable, Registry};
-use crate::ldk::{Broadcaster, ChannelManager, KeysManager, OutputSweeper};
+use crate::ldk::{Broadcaster, KeysManager, OutputSweeper};
 use crate::logger::LdkLogger;
-use crate::onion::{Envelope, EnvelopeKey};
+use crate::onion::EnvelopeKey;
 use crate::payments::Payments;
 use crate::wallet::Wallet;
 
@@ -35,7 +34,6 @@ pub(super) type Bumper = BumpTransactionEventHandlerSync<
 
 /// The rooms that events go to.
 pub(super) struct EventHandler {
-    pub(super) manager: Arc<ChannelManager>,
     pub(super) channels: Channels,
     pub(super) invoices: Arc<Registry>,
     pub(super) payments: Arc<Payments>,
@@ -70,7 +68,9 @@ impl EventHandler {
                     channels: channels.map(|(channel, _)| channel).collect(),
                     custom_records: BTreeMap::new(),
                 };
-                self.claimable(claimable, onion_fields, &purpose);
+                let key = &self.envelope_key;
+                self.invoices
+                    .payment_claimable(key, claimable, onion_fields, &purpose);
             }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.invoices.payment_claimed(&payment_hash);
@@ -230,41 +230,6 @@ impl EventHandler {
             } => {}
         }
         Ok(())
-    }
-
-    fn claimable(
-        &self,
-        mut claimable: Claimable,
-        onion: Option<RecipientOnionFields>,
-        purpose: &PaymentPurpose,
-    ) {
-        let payment_hash = claimable.payment_hash;
-        let tlvs = onion
-            .as_ref()
-            .map(|fields| fields.custom_tlvs().as_slice())
-            .unwrap_or_default();
-        let envelope = Envelope::open(&self.envelope_key, &payment_hash, tlvs);
-        let records = match &envelope {
-            Some(envelope) => envelope.custom_records(tlvs),
-            None => tlvs.to_vec(),
-        };
-        claimable.custom_records = records.into_iter().collect();
-        match (envelope, purpose) {
-            (Some(envelope), _) => self.invoices.accept_amp(claimable, envelope),
-            (None, PaymentPurpose::Bolt11InvoicePayment { .. }) => {
-                self.invoices.accept_bolt11(claimable);
-            }
-            (None, PaymentPurpose::SpontaneousPayment(preimage)) => {
-                let secret = onion.and_then(|fields| fields.payment_secret);
-                self.invoices.accept_keysend(claimable, *preimage, secret);
-            }
-            // We make no offers and ask for no refunds.
-            (
-                None,
-                PaymentPurpose::Bolt12OfferPayment { .. }
-                | PaymentPurpose::Bolt12RefundPayment { .. },
-            ) => self.manager.fail_htlc_backwards(&payment_hash),
-        }
     }
 
     /// What is paid to the wallet needs no sweep.

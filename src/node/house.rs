@@ -101,7 +101,6 @@ impl House {
         let invoices = Arc::new(invoices(config, core, &gateway)?);
         let payments = payments(core)?;
         let events = Arc::new(EventHandler {
-            manager: core.manager.clone(),
             channels: channels(config, core, &opener),
             invoices: invoices.clone(),
             payments: payments.clone(),

@@ -11,14 +11,11 @@ use ampd::invoices::{
 };
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerPort;
-use ampd::onion::{Envelope, EnvelopeKey};
+use ampd::onion::EnvelopeKey;
 use ampd::storage::invoices::{HtlcRecord, HtlcState, InvoicePage, InvoiceRecord, SetRecord};
 use ampd::storage::{Change, Store};
 use bitcoin::Network as Chain;
-use lightning::events::{
-    Event, EventsProvider, HTLCHandlingFailureType, PaymentPurpose, ReplayEvent,
-};
-use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::events::{Event, EventsProvider, HTLCHandlingFailureType, ReplayEvent};
 use lightning::types::payment::PaymentPreimage;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -108,11 +105,6 @@ impl Receiver {
                 receiving_channel_ids,
                 ..
             } => {
-                let keysend = match purpose {
-                    PaymentPurpose::Bolt11InvoicePayment { .. } => None,
-                    PaymentPurpose::SpontaneousPayment(preimage) => Some(preimage),
-                    other => panic!("nobody here pays to an offer: {other:?}"),
-                };
                 let channels = receiving_channel_ids.into_iter();
                 let claimable = Claimable {
                     payment_hash,
@@ -121,7 +113,9 @@ impl Receiver {
                     channels: channels.map(|(channel, _)| channel).collect(),
                     custom_records: BTreeMap::new(),
                 };
-                self.claimable(claimable, onion_fields, keysend);
+                let key = &self.envelope_key;
+                self.registry
+                    .payment_claimable(key, claimable, onion_fields, &purpose);
             }
             Event::PaymentClaimed { payment_hash, .. } => {
                 self.registry.payment_claimed(&payment_hash);
@@ -133,29 +127,6 @@ impl Receiver {
             // Refused by LDK, before it looked whose payment it is.
             Event::HTLCHandlingFailed { .. } => {}
             other => panic!("the receiver has {other:?}"),
-        }
-    }
-
-    fn claimable(
-        &self,
-        mut claimable: Claimable,
-        onion: Option<RecipientOnionFields>,
-        keysend: Option<PaymentPreimage>,
-    ) {
-        let onion = onion.unwrap();
-        let tlvs = onion.custom_tlvs();
-        let envelope = Envelope::open(&self.envelope_key, &claimable.payment_hash, tlvs);
-        let records = match &envelope {
-            Some(envelope) => envelope.custom_records(tlvs),
-            None => tlvs.clone(),
-        };
-        claimable.custom_records = records.into_iter().collect();
-        let secret = onion.payment_secret;
-        match (envelope, keysend) {
-            (Some(envelope), None) => self.registry.accept_amp(claimable, envelope),
-            (None, None) => self.registry.accept_bolt11(claimable),
-            (None, Some(preimage)) => self.registry.accept_keysend(claimable, preimage, secret),
-            (Some(_), Some(_)) => panic!("the gateway never lets AMP be a keysend"),
         }
     }
 

@@ -34,7 +34,7 @@ async fn both_ways_to_close_bring_the_balances_on_chain() -> Result<()> {
 
     let before = after;
     close(&network, "alice", &points[1], true).await?;
-    mine_until_swept(&network).await?;
+    network.mine_until_swept(6, LIMIT).await?;
     let after = on_chain(&network).await?;
     assert_gain(before.0, after.0, CAPACITY_SAT - PUSHED_SAT);
     assert_gain(before.1, after.1, PUSHED_SAT);
@@ -88,26 +88,6 @@ async fn wait_closed(network: &Network, count: usize, kind: ClosureType) -> Resu
         .await?;
     }
     Ok(())
-}
-
-/// The closer must wait some 144 blocks for its part; every claim needs a block of its own.
-async fn mine_until_swept(network: &Network) -> Result<()> {
-    wait_for("both parts to be swept", LIMIT, async || {
-        network.mine(6).await?;
-        for node in network.nodes() {
-            let pending = node.api()?.pending().await?;
-            let closing = pending.pending_force_closing_channels.len();
-            let waiting = pending.waiting_close_channels.len();
-            ensure!(
-                closing + waiting == 0,
-                "{} is closing: {pending:?}",
-                node.name()
-            );
-        }
-        Ok(())
-    })
-    .await?;
-    network.mine(6).await
 }
 
 /// Confirmed balances of Alice's and Bob's wallets.

@@ -49,7 +49,7 @@ async fn closed_while_down(point: Point) -> Result<()> {
     close(&network, "carol", &points[2]).await?;
     network.mine(1).await?;
     network.restart(&["bob"]).await?;
-    mine_until_swept(&network).await?;
+    network.mine_until_swept(18, LIMIT).await?;
 
     let paid = interrupted.succeed().await?;
     ensure!(paid[0].htlcs.len() >= 2, "one way was enough: {paid:?}");
@@ -95,26 +95,6 @@ async fn close(network: &Network, name: &str, point: &str) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// Claims, and what the closers have to wait for.
-async fn mine_until_swept(network: &Network) -> Result<()> {
-    wait_for("everything to be swept", LIMIT, async || {
-        network.mine(18).await?;
-        for node in network.nodes() {
-            let pending = node.api()?.pending().await?;
-            let closing = pending.pending_force_closing_channels.len();
-            let waiting = pending.waiting_close_channels.len();
-            ensure!(
-                closing + waiting == 0,
-                "{} is closing: {pending:?}",
-                node.name()
-            );
-        }
-        Ok(())
-    })
-    .await?;
-    network.mine(6).await
 }
 
 async fn all_of_bobs_sat(network: &Network) -> Result<u64> {

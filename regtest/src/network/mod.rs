@@ -1,6 +1,7 @@
 //! A bitcoind and any number of nodes, with channels between them.
 
 pub mod channels;
+mod closing;
 mod money;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,47 @@
+//! `Event::PaymentClaimable`: which of the rooms' doors it is for.
+
+use lightning::events::PaymentPurpose;
+use lightning::ln::channelmanager::RecipientOnionFields;
+
+use super::port::Claimable;
+use super::registry::Registry;
+use crate::onion::{Envelope, EnvelopeKey};
+
+impl Registry {
+    /// LDK holds a payment, in its sense: an AMP shard is one, too, and is known by the envelope that
+    /// the gateway gave it.
+    ///
+    /// The sender's records go from the onion into `claimable`.
+    pub fn payment_claimable(
+        &self,
+        key: &EnvelopeKey,
+        mut claimable: Claimable,
+        onion: Option<RecipientOnionFields>,
+        purpose: &PaymentPurpose,
+    ) {
+        let tlvs = onion
+            .as_ref()
+            .map(|fields| fields.custom_tlvs().as_slice())
+            .unwrap_or_default();
+        let envelope = Envelope::open(key, &claimable.payment_hash, tlvs);
+        let records = match &envelope {
+            Some(envelope) => envelope.custom_records(tlvs),
+            None => tlvs.to_vec(),
+        };
+        claimable.custom_records = records.into_iter().collect();
+        match (envelope, purpose) {
+            (Some(envelope), _) => self.accept_amp(claimable, envelope),
+            (None, PaymentPurpose::Bolt11InvoicePayment { .. }) => self.accept_bolt11(claimable),
+            (None, PaymentPurpose::SpontaneousPayment(preimage)) => {
+                let secret = onion.and_then(|fields| fields.payment_secret);
+                self.accept_keysend(claimable, *preimage, secret);
+            }
+            // We make no offers and ask for no refunds.
+            (
+                None,
+                PaymentPurpose::Bolt12OfferPayment { .. }
+                | PaymentPurpose::Bolt12RefundPayment { .. },
+            ) => self.port.fail(&claimable.payment_hash),
+        }
+    }
+}
