@@ -1,10 +1,12 @@
-//! A real ampd on the large database: how long it takes to start, and how much memory it needs.
+//! ampd itself on the two databases: what callers wait for, how it starts, how much memory it needs.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
 use ampd::rpc::proto::ampdrpc::{ExportInvoicePaymentsRequest, InvoiceReference};
+use ampd::rpc::proto::invoicesrpc::LookupInvoiceMsg;
+use ampd::rpc::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use ampd::rpc::proto::lnrpc::InvoiceSubscription;
 use ampd::storage::Store;
 use anyhow::{Context, Result, ensure};
@@ -12,42 +14,100 @@ use regtest::api::Api;
 use regtest::binaries::Binaries;
 use regtest::network::Network;
 
-use crate::fill::{History, static_addr};
-use crate::memory_mb;
+use crate::fill::{History, invoice_hash, static_addr};
+use crate::{LARGE, SAMPLES, SMALL, Samples, WARM_UP, memory_mb, warm};
 
+const NAMES: [&str; 2] = ["small", "large"];
 /// Events that a subscriber who was away for very long reads.
 const MISSED: usize = 50_000;
 
-/// Starts ampd on the database in `directory`; returns its peak memory in MB.
-pub async fn start_on(directory: &Path, history: History) -> Result<u64> {
-    let binaries = Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"));
-    let mut network = Network::start(binaries).await?;
-    let mut node = network.prepare("receiver")?;
-    node.set("log-level", "info");
-    std::fs::create_dir_all(node.network_dir())?;
-    std::fs::copy(
-        Store::path_in(directory),
-        Store::path_in(&node.network_dir()),
-    )?;
+/// Two nodes without channels, one on each database.
+pub struct Nodes {
+    network: Network,
+}
+
+impl Nodes {
+    /// `directory` has the databases, each in a directory of its name.
+    pub async fn start(directory: &Path) -> Result<Self> {
+        let binaries = Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"));
+        let mut network = Network::start(binaries).await?;
+        for name in NAMES {
+            let mut node = network.prepare(name)?;
+            node.set("log-level", "info");
+            // The first start makes the seed.
+            network.add(vec![node]).await?;
+            network[name].stop().await?;
+            let database = Store::path_in(&network[name].network_dir());
+            std::fs::rename(Store::path_in(&directory.join(name)), &database)?;
+            warm(&database)?;
+            let start = Instant::now();
+            network.restart(&[name]).await?;
+            println!(
+                "ampd starts on the {name} one in {} ms",
+                start.elapsed().as_millis()
+            );
+        }
+        Ok(Self { network })
+    }
+
+    /// The ratios of AddInvoice and LookupInvoiceV2 over gRPC.
+    pub async fn ratios(&self) -> Result<[f64; 2]> {
+        let (small, large) = (self.network["small"].api()?, self.network["large"].api()?);
+        let mut added = Samples::default();
+        for n in 0..WARM_UP + SAMPLES {
+            added.add(n, add_invoice(&small).await?, add_invoice(&large).await?);
+        }
+        let mut found = Samples::default();
+        for n in 0..WARM_UP + SAMPLES {
+            let first = lookup(&small, SMALL, n).await?;
+            found.add(n, first, lookup(&large, LARGE, n).await?);
+        }
+        Ok([
+            added.report("AddInvoice, gRPC"),
+            found.report("LookupInvoiceV2, gRPC"),
+        ])
+    }
+
+    /// Asks the node on the large database for very much; returns its peak memory in MB.
+    pub async fn memory(self) -> Result<u64> {
+        let large = &self.network["large"];
+        let (api, pid) = (large.api()?, large.pid()?.to_string());
+        let resident = |when: &str| -> Result<()> {
+            println!("  {when}: {} MB", memory_mb(&pid, "VmRSS")?);
+            Ok(())
+        };
+        println!("\nmemory of ampd on the large one");
+        resident("now")?;
+        resume(&api).await?;
+        resident("after that")?;
+        export(&api, LARGE.static_payments()).await?;
+        resident("after that")?;
+        let peak = memory_mb(&pid, "VmHWM")?;
+        println!("  peak: {peak} MB");
+        self.network.finish();
+        Ok(peak)
+    }
+}
+
+async fn add_invoice(api: &Api) -> Result<Duration> {
     let start = Instant::now();
-    network.add(vec![node]).await?;
-    println!("\nampd starts on it in {} ms", start.elapsed().as_millis());
-    let pid = network["receiver"].pid()?.to_string();
-    let api = network["receiver"].api()?;
-    println!(
-        "  resident after the start: {} MB",
-        memory_mb(&pid, "VmRSS")?
-    );
-    resume(&api).await?;
-    println!(
-        "  after {MISSED} missed events: {} MB",
-        memory_mb(&pid, "VmRSS")?
-    );
-    export(&api, history.static_payments()).await?;
-    let peak = memory_mb(&pid, "VmHWM")?;
-    println!("  peak: {peak} MB");
-    network.finish();
-    Ok(peak)
+    api.invoice(50_000).await?;
+    Ok(start.elapsed())
+}
+
+/// An ordinary invoice that was paid, each time another one.
+async fn lookup(api: &Api, history: History, n: usize) -> Result<Duration> {
+    let hash = invoice_hash(history.ordinary(n as u64));
+    let request = LookupInvoiceMsg {
+        invoice_ref: Some(InvoiceRef::PaymentHash(hash.to_vec())),
+        ..Default::default()
+    };
+    let mut service = api.invoices.clone();
+    let start = Instant::now();
+    let found = service.lookup_invoice_v2(request).await?;
+    let took = start.elapsed();
+    ensure!(found.get_ref().htlcs.len() > 1, "it was not paid in parts");
+    Ok(took)
 }
 
 /// A subscriber that has heard of the first settlement and of nothing since.
@@ -62,10 +122,8 @@ async fn resume(api: &Api) -> Result<()> {
     for _ in 0..MISSED {
         events.message().await?.context("the stream has ended")?;
     }
-    println!(
-        "  {MISSED} missed events come in {} ms",
-        start.elapsed().as_millis()
-    );
+    let took = start.elapsed().as_millis();
+    println!("  {MISSED} missed events come in {took} ms");
     Ok(())
 }
 
@@ -78,17 +136,14 @@ async fn export(api: &Api, payments: u64) -> Result<()> {
     };
     let start = Instant::now();
     let mut service = api.static_invoices.clone();
-    let chunks = service.export_invoice_payments(request).await?;
-    let mut chunks = chunks.into_inner();
+    let mut chunks = service.export_invoice_payments(request).await?.into_inner();
     let mut lines = 0;
     while let Some(chunk) = chunks.message().await? {
         lines += chunk.csv.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
     // The payments that the benchmark made itself are there, too.
     ensure!(lines > payments, "{lines} lines of {payments} payments");
-    println!(
-        "  {lines} lines of CSV come in {} ms",
-        start.elapsed().as_millis()
-    );
+    let took = start.elapsed().as_millis();
+    println!("  {lines} lines of CSV come in {took} ms");
     Ok(())
 }
