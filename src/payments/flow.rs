@@ -1,13 +1,14 @@
 //! One payment's state machine: what is in flight, what is still to be sent, how it ends.
 //!
 //! Pure: no I/O and no clock. All kinds of payments are a list of attempts, each an HTLC of its own
-//! over one path. They differ only in where an attempt's payment hash comes from: an AMP shard has a
-//! child hash of its own, the parts of a BOLT 11 payment share the invoice's.
+//! over one path. They differ only in where an attempt's payment hash comes from: see
+//! [`super::hashes`].
 
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
-use crate::amp::{Share, SplitError, Splitter};
+use super::hashes::{Hashes, ShardRandomness, ShardRecord};
+use crate::amp::{Share, SplitError};
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
     PaymentState,
@@ -41,37 +42,24 @@ pub enum Ending {
     Failed(FailureReason),
 }
 
-/// Where an attempt's payment hash comes from.
-#[derive(Debug, Clone)]
-pub enum Hashes {
-    /// Each attempt has its own, derived from a share of the root.
-    Amp(Splitter),
-    /// All attempts pay to this one.
-    Bolt11(PaymentHash),
-}
-
 /// A new attempt as it is to be sent.
 #[derive(Debug, Clone)]
 pub struct NewAttempt {
     pub attempt_id: u64,
     pub hash: PaymentHash,
     /// AMP only: what goes into record 14.
-    pub shard: Option<(Share, u32)>,
-}
-
-/// Randomness for one AMP shard.
-pub struct ShardRandomness {
-    pub share: [u8; 32],
-    pub index: u32,
+    pub shard: Option<ShardRecord>,
 }
 
 /// A payment and its attempts.
+///
+/// Why it makes no more attempts, if so, is the record's `failure_reason`, also while attempts are
+/// in flight: so it outlives a restart.
 #[derive(Clone)]
 pub struct Flow {
     pub record: PaymentRecord,
     pub attempts: Vec<AttemptRecord>,
     hashes: Hashes,
-    gave_up: Option<FailureReason>,
 }
 
 impl Flow {
@@ -81,22 +69,18 @@ impl Flow {
             record,
             attempts: Vec::new(),
             hashes,
-            gave_up: None,
         }
     }
 
-    /// A payment as it was stored. What made it give up is seen from its attempts again.
+    /// A payment as it was stored.
     pub fn restore(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
-        let hashes = match &record.root {
-            Some(root) => Hashes::Amp(restore_splitter(root, &attempts)),
-            None => Hashes::Bolt11(PaymentHash(record.identifier)),
-        };
+        let hashes = Hashes::restore(&record, &attempts);
         let mut flow = Self {
             record,
             attempts,
             hashes,
-            gave_up: None,
         };
+        // An attempt's row may be on disk without the payment's.
         if flow.attempts.iter().any(refused_by_receiver) {
             flow.give_up(FailureReason::IncorrectPaymentDetails);
         }
@@ -151,12 +135,20 @@ impl Flow {
     /// Why no more attempts are made, if so.
     fn stops_at(&self, now: u64) -> Option<FailureReason> {
         let late = now >= self.record.terms.deadline && self.open_msat() > 0;
-        self.gave_up.or(late.then_some(FailureReason::Timeout))
+        let gave_up = self.record.failure_reason;
+        match gave_up {
+            FailureReason::None => late.then_some(FailureReason::Timeout),
+            reason => Some(reason),
+        }
     }
 
-    /// No more attempts, for this reason. The first reason stays.
-    pub fn give_up(&mut self, reason: FailureReason) {
-        self.gave_up.get_or_insert(reason);
+    /// No more attempts, for this reason. The first reason stays; returns whether this is it.
+    pub fn give_up(&mut self, reason: FailureReason) -> bool {
+        let is_first = self.record.failure_reason == FailureReason::None;
+        if is_first {
+            self.record.failure_reason = reason;
+        }
+        is_first
     }
 
     /// Adds an attempt over this path. It counts as in flight from now on.
@@ -172,13 +164,7 @@ impl Flow {
     ) -> Result<NewAttempt, SplitError> {
         let amount = route.last().map_or(0, |hop| hop.amt_to_forward_msat);
         let last = amount >= self.open_msat();
-        let (hash, shard) = match &mut self.hashes {
-            Hashes::Bolt11(hash) => (*hash, None),
-            Hashes::Amp(splitter) => {
-                let shard = splitter.next_shard(random.share, random.index, last)?;
-                (shard.child.hash, Some((shard.share, shard.index)))
-            }
-        };
+        let (hash, shard) = self.hashes.next(random, last)?;
         self.attempts.push(AttemptRecord {
             attempt_id,
             payment_index: self.record.payment_index,
@@ -201,17 +187,22 @@ impl Flow {
     }
 
     /// The attempt settled. Returns it if that is news.
+    ///
+    /// It also counts if the attempt was taken for failed: the receiver has the money.
     pub fn settled(
         &mut self,
         attempt_id: u64,
         preimage: [u8; 32],
         now_ns: u64,
     ) -> Option<&AttemptRecord> {
+        let mut attempts = self.attempts.iter_mut();
+        let attempt =
+            attempts.find(|a| a.attempt_id == attempt_id && a.state != AttemptState::Succeeded)?;
         self.record.preimage = Some(preimage);
-        let attempt = self.unresolved(attempt_id)?;
         attempt.state = AttemptState::Succeeded;
         attempt.preimage = Some(preimage);
         attempt.resolve_time_ns = Some(now_ns);
+        attempt.failure = None;
         Some(attempt)
     }
 
@@ -227,15 +218,16 @@ impl Flow {
         if failure.as_ref().is_some_and(|failure| failure.by_receiver) {
             self.give_up(FailureReason::IncorrectPaymentDetails);
         }
-        let attempt = self.unresolved(attempt_id)?;
+        let mut attempts = self.attempts.iter_mut();
+        let attempt =
+            attempts.find(|a| a.attempt_id == attempt_id && a.state == AttemptState::InFlight)?;
         attempt.state = AttemptState::Failed;
         attempt.resolve_time_ns = Some(now_ns);
         attempt.failure = failure;
-        let attempt = attempt.clone();
-        if let (Hashes::Amp(splitter), Some((share, _))) = (&mut self.hashes, &attempt.shard) {
-            splitter.merge_back(&Share::from_bytes(**share));
+        if let Some((share, _)) = &attempt.shard {
+            self.hashes.take_back(&Share::from_bytes(**share));
         }
-        self.attempts.iter().find(|a| a.attempt_id == attempt_id)
+        Some(attempt)
     }
 
     /// The payment is over: what is stored of it from now on. The root goes, nothing is derived from
@@ -251,6 +243,11 @@ impl Flow {
     /// Whether attempts are under way.
     pub fn is_in_flight(&self) -> bool {
         self.any(AttemptState::InFlight)
+    }
+
+    /// The largest record 14 that an attempt may need, if any.
+    pub(super) fn largest_shard(&self) -> Option<ShardRecord> {
+        self.hashes.largest_shard()
     }
 
     /// What is neither in flight nor settled, msat.
@@ -279,11 +276,6 @@ impl Flow {
             .count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
-
-    fn unresolved(&mut self, attempt_id: u64) -> Option<&mut AttemptRecord> {
-        let mut attempts = self.attempts.iter_mut();
-        attempts.find(|a| a.attempt_id == attempt_id && a.state == AttemptState::InFlight)
-    }
 }
 
 fn refused_by_receiver(attempt: &AttemptRecord) -> bool {
@@ -291,16 +283,6 @@ fn refused_by_receiver(attempt: &AttemptRecord) -> bool {
         .failure
         .as_ref()
         .is_some_and(|failure| failure.by_receiver)
-}
-
-fn restore_splitter(root: &[u8; 32], attempts: &[AttemptRecord]) -> Splitter {
-    let live: Vec<Share> = attempts
-        .iter()
-        .filter(|attempt| attempt.state != AttemptState::Failed)
-        .filter_map(|attempt| attempt.shard.as_ref())
-        .map(|(share, _)| Share::from_bytes(**share))
-        .collect();
-    Splitter::restore(Share::from_bytes(*root), &live)
 }
 
 #[cfg(test)]

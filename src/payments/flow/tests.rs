@@ -1,8 +1,7 @@
 use bitcoin::hashes::{Hash, sha256};
-use proptest::prelude::*;
 
 use super::*;
-use crate::amp::Child;
+use crate::amp::Splitter;
 use crate::storage::payments::PaymentTerms;
 
 const DEADLINE: u64 = 100;
@@ -145,7 +144,7 @@ fn a_second_end_of_an_attempt_is_no_news() {
 #[test]
 fn the_parts_of_a_bolt11_payment_share_its_hash() {
     let hash = PaymentHash([7; 32]);
-    let mut flow = Flow::new(payment(100, None), Hashes::Bolt11(hash));
+    let mut flow = Flow::new(payment(100, None), Hashes::Same(hash));
     assert_eq!(send(&mut flow, 1, 50).hash, hash);
     assert_eq!(send(&mut flow, 2, 50).hash, hash);
 }
@@ -185,73 +184,29 @@ fn the_root_is_not_kept_once_the_payment_is_over() {
     assert!(flow.attempts[0].shard.is_some());
 }
 
-#[derive(Debug, Clone)]
-enum Act {
-    Send(u64),
-    Fail(usize),
-    Restore,
+#[test]
+fn a_settle_counts_even_if_the_attempt_was_taken_for_failed() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    flow.failed(1, None, 0).unwrap();
+    assert!(flow.settled(1, [1; 32], 0).is_some());
+    assert_eq!(flow.step(0), Step::End(Ending::Succeeded));
 }
 
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let act = prop_oneof![
-        3 => (1..60u64).prop_map(Act::Send),
-        2 => (0..8usize).prop_map(Act::Fail),
-        1 => Just(Act::Restore),
-    ];
-    proptest::collection::vec(act, 1..40)
+#[test]
+fn why_a_payment_was_given_up_outlives_a_restart() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    assert!(flow.give_up(FailureReason::Canceled));
+    assert!(
+        !flow.give_up(FailureReason::Error),
+        "the first reason stays"
+    );
+    let mut flow = Flow::restore(flow.record.clone(), flow.attempts.clone());
+    assert_eq!(flow.step(0), Step::Wait);
+    flow.failed(1, None, 0).unwrap();
+    let reason = FailureReason::Canceled;
+    assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
 }
 
-proptest! {
-    /// Whatever fails and whenever the node restarts: never more than the amount is in flight,
-    /// and once all of it is, the receiver's reconstruction gives each attempt's hash.
-    #[test]
-    fn shards_in_flight_always_reconstruct(acts in acts()) {
-        let mut flow = amp(100);
-        let mut id = 0;
-        for act in acts {
-            match act {
-                Act::Send(amount) => {
-                    if let Step::Send(open) = flow.step(0) {
-                        id += 1;
-                        send(&mut flow, id, amount.min(open.amount_msat));
-                    }
-                }
-                Act::Fail(n) => {
-                    let live: Vec<_> = live(&flow).map(|a| a.attempt_id).collect();
-                    if let Some(id) = live.get(n) {
-                        flow.failed(*id, None, 0);
-                    }
-                }
-                Act::Restore => {
-                    flow = Flow::restore(flow.record.clone(), flow.attempts.clone());
-                }
-            }
-            prop_assert!(live(&flow).map(AttemptRecord::amount_msat).sum::<u64>() <= 100);
-            if flow.open_msat() == 0 {
-                prop_assert!(reconstructs(&flow));
-            }
-        }
-    }
-}
-
-fn live(flow: &Flow) -> impl Iterator<Item = &AttemptRecord> {
-    flow.attempts
-        .iter()
-        .filter(|a| a.state == AttemptState::InFlight)
-}
-
-fn reconstructs(flow: &Flow) -> bool {
-    let shards: Vec<_> = live(flow)
-        .map(|a| (a.payment_hash, a.shard.clone().unwrap()))
-        .collect();
-    let shares = shards
-        .iter()
-        .map(|(_, (share, _))| Share::from_bytes(**share));
-    let root = shares.fold(Share::ZERO, |sum, share| sum.xor(&share));
-    shards.iter().all(|(hash, (share, index))| {
-        Child::derive(&root, &Share::from_bytes(**share), *index)
-            .hash
-            .0
-            == *hash
-    })
-}
+mod any_order;
