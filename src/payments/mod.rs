@@ -13,12 +13,15 @@ mod cancel;
 mod error;
 mod events;
 pub mod flow;
+pub mod hashes;
+mod hints;
 mod ids;
 pub mod outbound;
 mod prepare;
 mod request;
 mod restore;
 mod send;
+mod verdict;
 mod view;
 
 pub use error::SendError;

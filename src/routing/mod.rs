@@ -5,6 +5,7 @@ pub mod graph;
 mod last_hop;
 pub mod patient_gossip;
 pub mod query;
+pub mod split;
 
 pub use finder::RouteFinder;
 pub use query::{NoRoute, RouteQuery};
