@@ -11,6 +11,7 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentPreimage;
 
 use super::send::{Active, Payments, lock, now_ns};
+use crate::abort::{self, Point};
 use crate::storage::payments::AttemptFailure;
 
 impl Payments {
@@ -26,6 +27,10 @@ impl Payments {
             .is_some()
         {
             self.store_attempt(&running, attempt_id);
+            if running.flow.is_in_flight() {
+                abort::at(Point::Settled);
+                abort::when_stored(Point::SettledStored, || self.store.flush());
+            }
             self.settle_up(&active, &mut running);
         }
     }
@@ -74,11 +79,13 @@ impl Payments {
         attempt_id: u64,
         failure: Option<AttemptFailure>,
     ) {
+        abort::at(Point::BeforeFailed);
         let mut running = lock(&active.running);
         if running.flow.failed(attempt_id, failure, now_ns()).is_none() {
             return;
         }
         self.store_attempt(&running, attempt_id);
+        abort::when_stored(Point::FailureStored, || self.store.flush());
         let identifier = running.flow.record.identifier;
         drop(running);
         self.spawn_advance(identifier);

@@ -15,6 +15,7 @@ use super::flow::Flow;
 use super::outbound::Outbound;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
+use crate::abort::{self, Point};
 use crate::storage::payments::{
     PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
 };
@@ -161,6 +162,7 @@ impl Payments {
             return Err(SendError::NotWriting(why.clone()));
         }
         let ticket = self.store_new(&flow, recipient)?;
+        abort::when_stored(Point::PaymentStored, || self.store.flush());
         let identifier = flow.record.identifier;
         let updates = lock(&self.active)
             .get(&identifier)
