@@ -143,7 +143,7 @@ async fn refill(network: &Network) -> Result<()> {
     for channel in network["bob"].api()?.channels().await? {
         let spare_sat = u64::try_from(channel.local_balance)?.saturating_sub(RESERVE_SAT);
         let is_rich = |name: &&str| network[*name].key() == channel.remote_pubkey;
-        if spare_sat > 0 && RICH.iter().any(|name| is_rich(&name)) {
+        if spare_sat > 0 && RICH.iter().any(is_rich) {
             let request = amp_to(&channel.remote_pubkey, spare_sat * 1_000)?;
             network.pay("bob", &request).await?;
         }

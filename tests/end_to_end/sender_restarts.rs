@@ -135,10 +135,7 @@ async fn held_payment(network: &Network) -> Result<Payment> {
         max_shard_size_msat: HELD_MSAT / HELD_PARTS,
         ..bolt11(&added.into_inner().payment_request)
     };
-    let follow = SubscribeSingleInvoiceRequest {
-        r_hash: hash,
-        ..Default::default()
-    };
+    let follow = SubscribeSingleInvoiceRequest { r_hash: hash };
     let changes = bob
         .invoices
         .clone()

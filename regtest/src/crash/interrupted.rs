@@ -52,10 +52,9 @@ impl Interrupted {
     /// # Errors
     /// If one was told how its payment ended: each of them died before that.
     pub async fn cut_off(self) -> Result<()> {
-        for call in self.0.join_all().await {
-            if let Ok(payment) = call {
-                bail!("the payer of {} was told of its end", payment.payment_hash);
-            }
+        let told = self.0.join_all().await.into_iter().flatten().next();
+        if let Some(payment) = told {
+            bail!("the payer of {} was told of its end", payment.payment_hash);
         }
         Ok(())
     }
