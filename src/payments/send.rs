@@ -16,6 +16,7 @@ use super::hashes::ShardRecord;
 use super::outbound::Outbound;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
+use crate::abort::{self, Point};
 use crate::amp::PaymentAddr;
 use crate::storage::payments::{
     PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
@@ -171,6 +172,7 @@ impl Payments {
             return Err(SendError::NotWriting(why.clone()));
         }
         let ticket = self.store_new(&flow, recipient)?;
+        abort::when_stored(Point::PaymentStored, || self.store.flush());
         let identifier = flow.record.identifier;
         let updates = lock(&self.active)
             .get(&identifier)
