@@ -13,6 +13,7 @@ mod cancel;
 mod error;
 mod events;
 pub mod flow;
+mod history;
 mod ids;
 pub mod outbound;
 mod prepare;
@@ -21,7 +22,8 @@ mod restore;
 mod send;
 mod view;
 
-pub use error::SendError;
+pub use error::{DeleteError, SendError};
+pub use history::Deletion;
 pub use request::{Limits, Method, NewPayment, PaidInvoice};
 pub use send::{Payments, parse_key};
 pub use view::PaymentView;

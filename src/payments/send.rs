@@ -15,9 +15,7 @@ use super::flow::Flow;
 use super::outbound::Outbound;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
-use crate::storage::payments::{
-    PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
-};
+use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
 
 /// What goes into the onion of every attempt, and does not change.
@@ -123,30 +121,6 @@ impl Payments {
         Ok(Some(
             watch::Sender::new(PaymentView { record, attempts }).subscribe(),
         ))
-    }
-
-    /// A page of the history.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn list(&self, page: &PaymentPage) -> Result<Vec<PaymentView>, StorageError> {
-        let with_attempts = |record: PaymentRecord| {
-            let attempts = self.store.attempts(record.payment_index)?;
-            Ok(PaymentView { record, attempts })
-        };
-        self.store
-            .payments(page)?
-            .into_iter()
-            .map(with_attempts)
-            .collect()
-    }
-
-    /// How many payments there are in all.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn count(&self) -> Result<u64, StorageError> {
-        self.store.count_payments()
     }
 
     async fn start(
