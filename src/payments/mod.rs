@@ -13,6 +13,7 @@ mod cancel;
 mod error;
 mod events;
 pub mod flow;
+mod follow_all;
 mod history;
 mod ids;
 pub mod outbound;
@@ -23,6 +24,7 @@ mod send;
 mod view;
 
 pub use error::{DeleteError, SendError};
+pub use follow_all::AllUpdates;
 pub use history::Deletion;
 pub use request::{Limits, Method, NewPayment, PaidInvoice};
 pub use send::{Payments, parse_key};

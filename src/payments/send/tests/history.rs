@@ -1,8 +1,28 @@
-//! Deleting payments that are over.
+//! Following all payments, and deleting those that are over.
+
+use PaymentState::{Failed, InFlight, Succeeded};
 
 use super::*;
-use crate::payments::{DeleteError, Deletion};
+use crate::payments::{AllUpdates, DeleteError, Deletion};
 use crate::storage::payments::PaymentPage;
+
+async fn next(updates: &mut AllUpdates) -> PaymentView {
+    let next = tokio::time::timeout(Duration::from_secs(20), updates.next());
+    next.await.unwrap().unwrap()
+}
+
+/// The ends of so many payments: the index and the state of each.
+async fn ends(updates: &mut AllUpdates, count: usize) -> Vec<(u64, PaymentState)> {
+    let mut ends = Vec::new();
+    while ends.len() < count {
+        let view = next(updates).await;
+        if view.is_final() {
+            ends.push((view.record.payment_index, view.record.state));
+        }
+    }
+    ends.sort_by_key(|(index, _)| *index);
+    ends
+}
 
 /// Payments as they are on disk: the index of each, and how its attempts stand.
 fn listed(house: &House) -> Vec<(u64, Vec<AttemptState>)> {
@@ -36,6 +56,61 @@ async fn three_payments() -> (House, [[u8; 32]; 3]) {
     house.payments.store.flush();
     let third = third.borrow().record.identifier;
     (house, [first, second, third])
+}
+
+#[tokio::test]
+async fn who_follows_all_hears_of_those_in_flight_and_of_every_later_one() {
+    let mut house = House::new([]);
+    let _before = house.send(100).await;
+    let before = house.htlc().await;
+    let mut updates = house.payments.track_all();
+    let first = next(&mut updates).await;
+    assert_eq!((first.record.payment_index, first.is_final()), (1, false));
+    let _after = house.send(200).await;
+    let after = house.htlc().await;
+    house.settle(&after);
+    house.fail(&before, true, None);
+    let expected = [(1, Failed), (2, Succeeded)];
+    assert_eq!(ends(&mut updates, 2).await, expected);
+}
+
+#[tokio::test]
+async fn who_follows_all_hears_of_the_start_of_a_payment_before_its_end() {
+    let house = House::new([Err(FailureReason::NoRoute)]);
+    let mut updates = house.payments.track_all();
+    let mut payment = house.send(100).await;
+    end(&mut payment).await;
+    assert_eq!(next(&mut updates).await.record.state, InFlight);
+    assert_eq!(ends(&mut updates, 1).await, [(1, Failed)]);
+}
+
+#[tokio::test]
+async fn a_slow_follower_misses_no_end() {
+    const PAYMENTS: u64 = 300;
+    let mut house = House::new([]);
+    let mut updates = house.payments.track_all();
+    let mut payments = Vec::new();
+    for _ in 0..PAYMENTS {
+        payments.push(house.send(100).await);
+        let htlc = house.htlc().await;
+        if payments.len() % 2 == 0 {
+            house.settle(&htlc);
+        } else {
+            house.fail(&htlc, true, None);
+        }
+    }
+    for payment in &mut payments {
+        end(payment).await;
+    }
+    let ends = ends(&mut updates, payments.len()).await;
+    let state = |index| if index % 2 == 0 { Succeeded } else { Failed };
+    let expected: Vec<_> = (1..=PAYMENTS).map(|index| (index, state(index))).collect();
+    assert_eq!(ends, expected);
+    // And from then on each update again.
+    house.send(100).await;
+    let last = next(&mut updates).await;
+    assert_eq!(last.record.payment_index, PAYMENTS + 1);
+    assert!(!last.is_final());
 }
 
 #[tokio::test]
