@@ -14,6 +14,7 @@ use crate::config::{NETWORK_NAMES, network_by_name, network_dir};
 mod arguments;
 mod channels;
 mod connection;
+mod delete_payments;
 mod error;
 mod follow;
 mod hold_invoices;
@@ -114,6 +115,7 @@ enum Command {
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
     ListPayments(payments::ListPayments),
+    DeletePayments(delete_payments::DeletePayments),
 }
 
 impl Command {
@@ -151,6 +153,7 @@ impl Command {
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
             Command::ListPayments(command) => command.run(node).await,
+            Command::DeletePayments(command) => command.run(node).await,
         }
     }
 }
@@ -277,6 +280,9 @@ mod tests {
             "listpayments --include_incomplete --paginate_forwards --max_payments 3",
             "listpayments --index_offset=5 --count_total_payments --omit_hops",
             "listpayments --creation_date_start 1 --creation_date_end=2",
+            "deletepayments --all",
+            "deletepayments --all --include_non_failed --failed_htlcs_only",
+            "deletepayments --payment_hash=1111111111111111111111111111111111111111111111111111111111111111",
             "stop",
         ] {
             if let Err(error) = parse(line) {
