@@ -40,8 +40,9 @@ impl Payments {
         self.store.count_payments()
     }
 
-    /// Deletes the payment with this identifier (payment hash, or set_id for AMP). It is gone from the
-    /// disk when this returns.
+    /// Deletes the payment with this identifier (payment hash, or set_id for AMP). Our record of it is
+    /// gone from the disk when this returns. LDK's own state may still have the preimages of a channel's
+    /// last HTLCs: it needs them if the channel is closed, and drops them by itself.
     ///
     /// # Errors
     /// [`DeleteError`]; then nothing was deleted.
@@ -63,8 +64,8 @@ impl Payments {
     }
 
     /// Deletes all payments that are over by now, or only those that failed, and returns how many
-    /// there were. They are gone from the disk when this returns. A crash leaves some of them, each
-    /// with all its attempts.
+    /// there were. What [`Payments::delete`] says of one goes for all. A crash leaves some of them,
+    /// each with all its attempts.
     ///
     /// # Errors
     /// If the database cannot be read, or written at the time of the call.
