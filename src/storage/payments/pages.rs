@@ -59,16 +59,6 @@ fn records(db: &Connection, page: &PaymentPage) -> rusqlite::Result<Vec<PaymentR
     } else {
         bound(page.index_offset)
     };
-    let (newer, order) = if page.reversed {
-        ("<", "DESC")
-    } else {
-        (">", "ASC")
-    };
-    let query = format!(
-        "SELECT * FROM payments WHERE payment_index {newer} ?1 AND (?2 = 1 OR state = ?3)
-         AND created_at_ns >= ?4 AND (?5 = 0 OR created_at_ns < ?5)
-         ORDER BY payment_index {order} LIMIT ?6",
-    );
     // The end is inclusive in seconds, so exclusive in nanoseconds one second later.
     let to = page
         .created_to
@@ -76,12 +66,10 @@ fn records(db: &Connection, page: &PaymentPage) -> rusqlite::Result<Vec<PaymentR
         .filter(|_| page.created_to > 0)
         .unwrap_or(0);
     let mut found: Vec<PaymentRecord> = db
-        .prepare_cached(&query)?
+        .prepare_cached(&query(page))?
         .query_map(
             params![
                 offset,
-                page.include_incomplete,
-                PaymentState::Succeeded.number(),
                 bound(page.created_from.saturating_mul(SECOND_NS)),
                 bound(to.saturating_mul(SECOND_NS)),
                 bound(page.limit),
@@ -93,6 +81,25 @@ fn records(db: &Connection, page: &PaymentPage) -> rusqlite::Result<Vec<PaymentR
         found.reverse();
     }
     Ok(found)
+}
+
+/// Goes by the payments' indices in their order, and stops at the limit.
+fn query(page: &PaymentPage) -> String {
+    let (newer, order) = if page.reversed {
+        ("<", "DESC")
+    } else {
+        (">", "ASC")
+    };
+    let state = if page.include_incomplete {
+        String::new()
+    } else {
+        format!("AND state = {}", PaymentState::Succeeded.number())
+    };
+    format!(
+        "SELECT * FROM payments WHERE payment_index {newer} ?1 {state}
+         AND created_at_ns >= ?2 AND (?3 = 0 OR created_at_ns < ?3)
+         ORDER BY payment_index {order} LIMIT ?4",
+    )
 }
 
 /// One statement, prepared once, run for each payment: a page may leave out payments in between, so
@@ -110,4 +117,47 @@ fn with_attempts(
         Ok((record, attempts))
     };
     records.into_iter().map(attempts).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How SQLite finds the rows of a page.
+    fn plan(page: &PaymentPage) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let explain = format!("EXPLAIN QUERY PLAN {}", query(page));
+        let steps = store.read(|db| {
+            let mut statement = db.prepare(&explain)?;
+            let steps = statement.query_map([1, 1, 1, 1], |row| row.get("detail"))?;
+            steps.collect::<Result<Vec<String>, _>>()
+        });
+        steps.unwrap().join("\n")
+    }
+
+    #[test]
+    fn pages_are_read_from_an_index_in_their_order() {
+        for reversed in [false, true] {
+            let all = PaymentPage {
+                reversed,
+                include_incomplete: true,
+                ..Default::default()
+            };
+            let plan_of_all = plan(&all);
+            let by_index = "SEARCH payments USING INDEX sqlite_autoindex_payments_1 (payment_index";
+            assert!(plan_of_all.starts_with(by_index), "{plan_of_all}");
+            let done = PaymentPage {
+                include_incomplete: false,
+                ..all
+            };
+            let plan_of_done = plan(&done);
+            let by_state =
+                "SEARCH payments USING INDEX payments_by_state (state=? AND payment_index";
+            assert!(plan_of_done.starts_with(by_state), "{plan_of_done}");
+            for plan in [plan_of_all, plan_of_done] {
+                assert_eq!(plan.lines().count(), 1, "{plan}");
+            }
+        }
+    }
 }
