@@ -249,18 +249,15 @@ fn invoices(
 }
 
 fn payments(core: &Core) -> Result<Arc<Payments>, StartError> {
-    let outbound = ManagerOutbound {
-        manager: core.manager.clone(),
-        finder: RouteFinder::new(
-            core.graph.clone(),
-            core.scorer.clone(),
-            core.keys.clone(),
-            core.logger.clone(),
-            core.node_id,
-        ),
-        keys: core.keys.clone(),
-        our_node_id: core.node_id,
-    };
+    let finder = RouteFinder::new(
+        core.graph.clone(),
+        core.scorer.clone(),
+        core.keys.clone(),
+        core.logger.clone(),
+        core.node_id,
+    );
+    let (manager, keys) = (core.manager.clone(), core.keys.clone());
+    let outbound = ManagerOutbound::new(manager, finder, keys, core.node_id);
     let runtime = tokio::runtime::Handle::current();
     Ok(Payments::new(
         core.store.clone(),

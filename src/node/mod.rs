@@ -27,6 +27,7 @@ mod tasks;
 use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
+pub use outbound::ManagerOutbound;
 pub use port::ManagerPort;
 
 use crate::config::Config;

@@ -14,9 +14,12 @@ pub enum SendError {
     /// An amount of zero.
     #[error("amount must be specified")]
     NoAmount,
-    /// To ourselves.
+    /// To ourselves, and the caller did not allow it.
     #[error("self-payments not allowed")]
     SelfPayment,
+    /// To ourselves, and the caller allowed it.
+    #[error("a payment to this node itself is not supported: the router finds no way around")]
+    SelfPaymentUnsupported,
     /// Past its expiry.
     #[error("invoice expired. Valid until {0} (seconds since 1970)")]
     Expired(u64),
@@ -26,6 +29,19 @@ pub enum SendError {
     /// A limit that excludes every route.
     #[error("cltv limit {limit} should be greater than {least}")]
     CltvLimit { limit: u32, least: u32 },
+    /// A limit above the largest that there is.
+    #[error("total time lock of {limit} exceeds max allowed {most}")]
+    CltvLimitTooHigh { limit: u32, most: u32 },
+    /// All parts together cannot carry the amount.
+    #[error(
+        "payment amount {amount_msat} mSAT exceeds maximum possible amount of {max_parts} parts of \
+         at most {max_shard_msat} mSAT"
+    )]
+    ShardsTooSmall {
+        amount_msat: u64,
+        max_parts: u32,
+        max_shard_msat: u64,
+    },
     /// The database cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -14,6 +14,8 @@ mod error;
 mod events;
 pub mod flow;
 mod follow_all;
+pub mod hashes;
+mod hints;
 mod history;
 mod ids;
 pub mod outbound;
@@ -21,6 +23,7 @@ mod prepare;
 mod request;
 mod restore;
 mod send;
+mod verdict;
 mod view;
 
 pub use error::{DeleteError, SendError};

@@ -13,9 +13,11 @@ use tokio::sync::watch;
 
 use super::flow::Flow;
 use super::follow_all::{Followers, Updates};
+use super::hashes::ShardRecord;
 use super::outbound::Outbound;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
+use crate::amp::PaymentAddr;
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
 
@@ -23,7 +25,7 @@ use crate::storage::{Health, StorageError, Store, Ticket};
 #[derive(Clone)]
 pub(super) struct Recipient {
     pub(super) destination: PublicKey,
-    pub(super) payment_addr: [u8; 32],
+    pub(super) payment_addr: Option<PaymentAddr>,
     pub(super) metadata: Option<Vec<u8>>,
     pub(super) route_hints: Vec<RouteHint>,
 }
@@ -31,7 +33,8 @@ pub(super) struct Recipient {
 /// What every attempt of a payment is made from.
 pub(super) struct Recipe {
     pub(super) identifier: [u8; 32],
-    pub(super) is_amp: bool,
+    /// The largest record 14 that an attempt may need, if any.
+    pub(super) largest_shard: Option<ShardRecord>,
     pub(super) terms: PaymentTerms,
     pub(super) recipient: Recipient,
 }
@@ -49,6 +52,10 @@ pub(super) struct Active {
 pub(super) struct Running {
     pub(super) flow: Flow,
     pub(super) failed_channels: Vec<u64>,
+    /// Attempts that failed since the node's start.
+    pub(super) failures: u32,
+    /// So many had failed when the payment paused last.
+    pub(super) paused_at: u32,
     /// Until then "no route" is not the end: after a start channels are not usable at once.
     pub(super) patient_until: u64,
     /// A new search is due in a moment.
@@ -101,6 +108,12 @@ impl Payments {
         payment: NewPayment,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
         payment.check(now())?;
+        if payment.destination == self.outbound.our_node_id() {
+            return Err(match payment.allow_self_payment {
+                true => SendError::SelfPaymentUnsupported,
+                false => SendError::SelfPayment,
+            });
+        }
         let (flow, recipient) = self.prepare(payment);
         self.start(flow, recipient).await
     }
@@ -131,9 +144,6 @@ impl Payments {
         flow: Flow,
         recipient: Recipient,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
-        if recipient.destination == self.outbound.our_node_id() {
-            return Err(SendError::SelfPayment);
-        }
         if let Health::Failing(why) = &*self.store.health().borrow() {
             return Err(SendError::NotWriting(why.clone()));
         }
@@ -223,13 +233,15 @@ pub(super) fn new_active(
     let view = Updates::new(view(&flow), followers);
     let recipe = Recipe {
         identifier: flow.record.identifier,
-        is_amp: flow.record.root.is_some(),
+        largest_shard: flow.largest_shard(),
         terms: flow.record.terms.clone(),
         recipient,
     };
     let running = Running {
         flow,
         failed_channels: Vec::new(),
+        failures: 0,
+        paused_at: 0,
         patient_until,
         is_pausing: false,
     };

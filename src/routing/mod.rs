@@ -4,6 +4,7 @@ pub mod finder;
 pub mod graph;
 mod last_hop;
 pub mod query;
+pub mod split;
 
 pub use finder::RouteFinder;
 pub use query::{NoRoute, RouteQuery};

@@ -44,11 +44,14 @@ impl From<SendError> for Status {
                 refused("no custom records with types below 65536 allowed")
             }
             SendError::NotWriting(_) => Self::unavailable(error.to_string()),
+            SendError::SelfPaymentUnsupported => unsupported(error.to_string()),
             SendError::Storage(error) => error.into(),
             SendError::NoAmount
             | SendError::SelfPayment
             | SendError::Expired(_)
-            | SendError::CltvLimit { .. } => refused(error.to_string()),
+            | SendError::CltvLimit { .. }
+            | SendError::CltvLimitTooHigh { .. }
+            | SendError::ShardsTooSmall { .. } => refused(error.to_string()),
         }
     }
 }
@@ -212,6 +215,18 @@ mod tests {
             answer(SendError::NoAmount),
             text("amount must be specified")
         );
+        let (limit, most) = (1_001, 1_000);
+        assert_eq!(
+            answer(SendError::CltvLimitTooHigh { limit, most }),
+            text("total time lock of 1001 exceeds max allowed 1000")
+        );
+        let too_small = SendError::ShardsTooSmall {
+            amount_msat: 300_000_000,
+            max_parts: 10,
+            max_shard_msat: 300_000,
+        };
+        let (_, said) = answer(too_small);
+        assert!(said.starts_with("payment amount 300000000 mSAT exceeds maximum possible amount"));
         assert_eq!(
             answer(SendError::CustomRecord(100)),
             text("no custom records with types below 65536 allowed")

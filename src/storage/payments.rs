@@ -53,11 +53,11 @@ pub struct PaymentTerms {
     pub fee_limit_msat: u64,
     /// BOLT 11 text, empty if there is none.
     pub payment_request: String,
-    /// AMP: what the receiver files the payment under, 32 bytes.
+    /// What the receiver files the payment under (BOLT 4: payment_secret); a keysend has none.
     pub payment_addr: Option<[u8; 32]>,
     /// Blocks.
     pub final_cltv_delta: u32,
-    /// Blocks from now that the first hop may take at most; 0: LDK's limit.
+    /// Blocks from now that the first hop may take at most; 0: 2016.
     pub cltv_limit: u32,
     pub max_parts: u32,
     /// 0: no limit.
@@ -66,10 +66,26 @@ pub struct PaymentTerms {
     pub outgoing_channels: Vec<u64>,
     /// 33 bytes in hex.
     pub last_hop: Option<String>,
+    /// Ways to the receiver that the caller knew; those of the invoice are in its text.
+    #[serde(default)]
+    pub route_hints: Vec<Vec<HintHopRecord>>,
     /// TLV records >= 65536 for the receiver.
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     /// Seconds since 1970 after which no new attempt is made.
     pub deadline: u64,
+}
+
+/// A hop of a route hint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintHopRecord {
+    /// 33 bytes in hex.
+    pub node_id: String,
+    pub scid: u64,
+    pub fee_base_msat: u32,
+    /// Millionths of the amount.
+    pub fee_ppm: u32,
+    /// Blocks.
+    pub cltv_delta: u16,
 }
 
 /// A row of `payments`.
@@ -81,6 +97,7 @@ pub struct PaymentRecord {
     pub identifier: [u8; 32],
     pub created_at_ns: u64,
     pub state: PaymentState,
+    /// While it is in flight: why it makes no more attempts, if so.
     pub failure_reason: FailureReason,
     /// Of the attempt that settled last.
     pub preimage: Option<[u8; 32]>,

@@ -54,11 +54,22 @@ fn attempt_fields(a: &AttemptRecord) -> impl PartialEq + std::fmt::Debug + use<>
     )
 }
 
+fn hint(hops: Vec<(u64, u32, u16)>) -> Vec<HintHopRecord> {
+    let hop = |(scid, fee, cltv_delta): (u64, u32, u16)| HintHopRecord {
+        node_id: scid.to_string(),
+        scid,
+        fee_base_msat: fee,
+        fee_ppm: !fee,
+        cltv_delta,
+    };
+    hops.into_iter().map(hop).collect()
+}
+
 prop_compose! {
     fn any_terms()(
         texts in ["[0-9a-f]{0,66}", "[a-z0-9]{0,20}"], numbers: [u64; 4], small: [u32; 3],
         payment_addr: Option<[u8; 32]>, outgoing_channels: Vec<u64>, last_hop: Option<bool>,
-        custom_records: BTreeMap<u64, Vec<u8>>,
+        custom_records: BTreeMap<u64, Vec<u8>>, hints: Vec<Vec<(u64, u32, u16)>>,
     ) -> PaymentTerms {
         let [destination, payment_request] = texts;
         PaymentTerms {
@@ -73,6 +84,7 @@ prop_compose! {
             max_shard_msat: numbers[2],
             outgoing_channels,
             last_hop: last_hop.map(|hop| hop.to_string()),
+            route_hints: hints.into_iter().map(hint).collect(),
             custom_records,
             deadline: numbers[3],
         }
