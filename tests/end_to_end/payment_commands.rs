@@ -91,11 +91,12 @@ async fn payment_commands_of_lnds_documentation_work_as_they_are_written() -> Re
     pays_a_public_key(&alice, &bob)?;
     pays_under_an_address_of_its_own(&alice, &bob, request, hash)?;
     pays_an_invoice_without_amount(&alice, &bob)?;
+    pays_with_keysend(&alice, &bob)?;
     fails_with_status_1(&alice)?;
     messages_and_records_arrive(&alice, &bob)?;
 
     let listed = alice.payments("")?;
-    assert_eq!(listed.len(), 7);
+    assert_eq!(listed.len(), 9);
     for paid in &listed {
         let told = end_of_next(&mut updates).await?;
         assert_eq!(told.payment_hash, text(paid, "payment_hash")?);
@@ -232,6 +233,25 @@ fn pays_an_invoice_without_amount(alice: &Shell, bob: &Shell) -> Result<()> {
     Ok(())
 }
 
+fn pays_with_keysend(alice: &Shell, bob: &Shell) -> Result<()> {
+    let key = bob.node.key();
+    alice.text(&format!(
+        "ampcli sendpayment --dest {key} --amt 10 --keysend"
+    ))?;
+    let paid = alice.payments("--max_payments 1")?.remove(0);
+    let hop = &paid["htlcs"][0]["route"]["hops"][0];
+    assert_eq!(
+        hop["custom_records"]["5482373484"],
+        paid["payment_preimage"]
+    );
+    assert!(hop["mpp_record"].is_null() && hop["amp_record"].is_null());
+    let hash = text(&paid, "payment_hash")?;
+    let received = bob.json(&format!("ampcli lookupinvoice {hash}"))?;
+    assert_eq!(received["is_keysend"], true);
+    assert_eq!(received["amt_paid_sat"], "10");
+    Ok(())
+}
+
 fn fails_with_status_1(alice: &Shell) -> Result<()> {
     // The key of nobody.
     let key = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
@@ -240,9 +260,9 @@ fn fails_with_status_1(alice: &Shell) -> Result<()> {
         "Payment status: FAILED, reason: FAILURE_REASON_NO_ROUTE",
         "[ampcli] FAILED",
     )?;
-    assert_eq!(alice.payments("")?.len(), 5);
+    assert_eq!(alice.payments("")?.len(), 6);
     let all = alice.payments("--include_incomplete")?;
-    assert_eq!(all[5]["status"], "FAILED");
+    assert_eq!(all[6]["status"], "FAILED");
     Ok(())
 }
 
@@ -256,19 +276,26 @@ fn messages_and_records_arrive(alice: &Shell, bob: &Shell) -> Result<()> {
             "a b",
             "612062",
         ),
-        (format!("payinvoice --force {request}"), "c", "63"),
+        (
+            format!("sendpayment --dest {key} --amt 5 --keysend"),
+            "c",
+            "63",
+        ),
+        (format!("payinvoice --force {request}"), "d", "64"),
     ] {
         alice.text(&format!(
             "ampcli {way} --message '{message}' --data 70000=0102"
         ))?;
         let sent = alice.payments("--max_payments 1")?.remove(0);
         let records = &sent["htlcs"][0]["route"]["hops"][0]["custom_records"];
-        let expected = serde_json::json!({"70000": "0102", "34349334": hex});
-        assert_eq!(records, &expected);
-        let last = bob.json("ampcli listinvoices --max_invoices 2")?;
+        assert_eq!(
+            (&records["70000"], &records["34349334"]),
+            (&"0102".into(), &hex.into())
+        );
+        let last = bob.json("ampcli listinvoices --max_invoices 3")?;
         let invoices = last["invoices"].as_array().context("no list")?;
-        let of_htlc = |invoice: &Value| invoice["htlcs"][0]["custom_records"] == expected;
-        assert!(invoices.iter().any(of_htlc), "{last}");
+        let has_them = |invoice: &Value| invoice["htlcs"][0]["custom_records"] == *records;
+        assert!(invoices.iter().any(has_them), "{last}");
     }
     Ok(())
 }
