@@ -15,6 +15,7 @@ mod history;
 mod invoices;
 mod metrics;
 mod one_node;
+mod payment_commands;
 mod sender_restarts;
 mod static_invoice;
 
