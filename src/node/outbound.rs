@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::{PaymentId, RecentPaymentDetails, RecipientOnionFields};
 use lightning::routing::router::{Path, Route};
 use lightning::sign::EntropySource;
@@ -62,6 +63,17 @@ impl Outbound for ManagerOutbound {
         self.manager
             .send_payment_with_route(route, hash, onion, id)
             .map_err(|error| format!("{error:?}"))
+    }
+
+    fn usable_peer(&self, scid: u64) -> Option<PublicKey> {
+        let channels = self.manager.list_usable_channels().into_iter();
+        let named = |channel: &ChannelDetails| {
+            [channel.short_channel_id, channel.outbound_scid_alias].contains(&Some(scid))
+        };
+        channels
+            .filter(named)
+            .map(|channel| channel.counterparty.node_id)
+            .next()
     }
 
     fn known(&self) -> Vec<PaymentId> {

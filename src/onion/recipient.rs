@@ -40,9 +40,31 @@ pub fn recipient_fields(
     metadata: Option<&[u8]>,
     custom: &[(u64, Vec<u8>)],
 ) -> Result<RecipientOnionFields, RecipientError> {
+    fields(Some(mpp), amp, metadata, custom)
+}
+
+/// The same without a payment address: for an HTLC that is a whole payment and whose receiver asks
+/// for none (a keysend payment, for one).
+///
+/// Fails as [`recipient_fields`] does.
+pub fn fields_without_mpp(
+    metadata: Option<&[u8]>,
+    custom: &[(u64, Vec<u8>)],
+) -> Result<RecipientOnionFields, RecipientError> {
+    fields(None, None, metadata, custom)
+}
+
+fn fields(
+    mpp: Option<&MppRecord>,
+    amp: Option<&AmpRecord>,
+    metadata: Option<&[u8]>,
+    custom: &[(u64, Vec<u8>)],
+) -> Result<RecipientOnionFields, RecipientError> {
     let custom = ascending(custom)?;
     let mut list = Zeroizing::new(Vec::new());
-    ldk_record(MPP_RECORD_TYPE, &mpp.encode(), &mut list);
+    if let Some(mpp) = mpp {
+        ldk_record(MPP_RECORD_TYPE, &mpp.encode(), &mut list);
+    }
     if let Some(amp) = amp {
         ldk_record(AMP_RECORD_TYPE, &amp.encode(), &mut list);
     }

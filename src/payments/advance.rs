@@ -234,7 +234,7 @@ fn onion_fields(recipe: &Recipe, shard: Option<(Share, u32)>) -> Option<Recipien
 }
 
 /// The path as callers see it, amounts summed up from the end.
-fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
+pub fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     let mut forward = 0u64;
     let mut expiry = height;
     let mut hops: Vec<HopRecord> = Vec::new();
@@ -255,6 +255,7 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
             fee_msat,
             expiry,
             cltv_delta,
+            ..HopRecord::default()
         });
         if position > 0 {
             forward = forward.saturating_add(hop.fee_msat);

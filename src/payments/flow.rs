@@ -4,6 +4,8 @@
 //! over one path. They differ only in where an attempt's payment hash comes from: an AMP shard has a
 //! child hash of its own, the parts of a BOLT 11 payment share the invoice's.
 
+mod by_route;
+
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
@@ -72,6 +74,8 @@ pub struct Flow {
     pub attempts: Vec<AttemptRecord>,
     hashes: Hashes,
     gave_up: Option<FailureReason>,
+    /// Its attempts come from outside.
+    by_route: Option<by_route::ByRoute>,
 }
 
 impl Flow {
@@ -82,29 +86,40 @@ impl Flow {
             attempts: Vec::new(),
             hashes,
             gave_up: None,
+            by_route: None,
         }
     }
 
     /// A payment as it was stored. What made it give up is seen from its attempts again.
     pub fn restore(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
-        let hashes = match &record.root {
-            Some(root) => Hashes::Amp(restore_splitter(root, &attempts)),
-            None => Hashes::Bolt11(PaymentHash(record.identifier)),
-        };
-        let mut flow = Self {
-            record,
-            attempts,
-            hashes,
-            gave_up: None,
+        let mut flow = if record.terms.by_route {
+            Self::restore_by_route(record, attempts)
+        } else {
+            Self::restore_own(record, attempts)
         };
         if flow.attempts.iter().any(refused_by_receiver) {
             flow.give_up(FailureReason::IncorrectPaymentDetails);
         }
+        flow.expect_no_more_attempts();
         flow
+    }
+
+    fn restore_own(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
+        let hashes = match &record.root {
+            Some(root) => Hashes::Amp(restore_splitter(root, &attempts)),
+            None => Hashes::Bolt11(PaymentHash(record.identifier)),
+        };
+        Self {
+            attempts,
+            ..Self::new(record, hashes)
+        }
     }
 
     /// What to do at this moment (seconds since 1970).
     pub fn step(&self, now: u64) -> Step {
+        if self.by_route.is_some() {
+            return self.step_by_route();
+        }
         let in_flight = self.any(AttemptState::InFlight);
         let settled = self.any(AttemptState::Succeeded);
         let open = self.open_msat();
@@ -232,6 +247,7 @@ impl Flow {
         attempt.resolve_time_ns = Some(now_ns);
         attempt.failure = failure;
         let attempt = attempt.clone();
+        self.note_failure(attempt_id);
         if let (Hashes::Amp(splitter), Some((share, _))) = (&mut self.hashes, &attempt.shard) {
             splitter.merge_back(&Share::from_bytes(**share));
         }
@@ -345,8 +361,7 @@ mod tests {
             scid: 1,
             amt_to_forward_msat,
             fee_msat,
-            expiry: 0,
-            cltv_delta: 0,
+            ..HopRecord::default()
         };
         vec![hop(amount_msat, fee_msat), hop(amount_msat, 0)]
     }

@@ -9,6 +9,7 @@
 //! whose HTLC LDK does not know was never sent.
 
 mod advance;
+pub mod by_route;
 mod cancel;
 mod error;
 mod events;
@@ -16,11 +17,13 @@ pub mod flow;
 mod ids;
 pub mod outbound;
 mod prepare;
+pub mod probe;
 mod request;
 mod restore;
 mod send;
 mod view;
 
+pub use advance::hops;
 pub use error::SendError;
 pub use request::{Limits, Method, NewPayment, PaidInvoice};
 pub use send::{Payments, parse_key};

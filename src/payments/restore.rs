@@ -79,9 +79,12 @@ fn recipient(record: &PaymentRecord) -> Result<Recipient, StorageError> {
     };
     Ok(Recipient {
         destination: parse_key(&terms.destination).ok_or_else(|| damaged("its destination"))?,
-        payment_addr: terms
-            .payment_addr
-            .ok_or_else(|| damaged("no payment address"))?,
+        payment_addr: match terms.payment_addr {
+            Some(address) => address,
+            // Nothing is made from it: see `by_route`.
+            None if terms.by_route => [0; 32],
+            None => return Err(damaged("no payment address")),
+        },
         metadata,
         route_hints,
     })

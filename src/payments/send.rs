@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::flow::Flow;
 use super::outbound::Outbound;
+use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
 use crate::storage::payments::{
@@ -62,9 +63,10 @@ pub struct Payments {
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) runtime: tokio::runtime::Handle,
     /// By identifier: payments that have not ended, and those whose end is not yet on disk.
-    active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
+    pub(super) active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
     /// By LDK's payment id: the payment and the attempt.
     attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
+    pub(super) probes: Probes,
     pub(super) next_payment: AtomicU64,
     pub(super) next_attempt: AtomicU64,
 }
@@ -86,6 +88,7 @@ impl Payments {
             runtime,
             active: Mutex::default(),
             attempts: Mutex::default(),
+            probes: Probes::default(),
             next_payment: AtomicU64::new(last_payment + 1),
             next_attempt: AtomicU64::new(last_attempt + 1),
         }))

@@ -185,4 +185,4 @@ fn ends_at(path: &Path, query: &RouteQuery, our_node_id: &PublicKey) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -16,7 +16,9 @@ use crate::payments::outbound::RouteQuestion;
 use crate::payments::request::{Limits, Method, PaidInvoice};
 use crate::storage::payments::{AttemptState, FailureReason};
 
+mod by_route;
 mod ends;
+mod probes;
 mod restarts;
 
 /// What the router says when it is asked next: msat over each path, with the fee of each.
@@ -79,6 +81,10 @@ impl Outbound for Network {
         known.push(id);
         self.sent.send(Htlc { id, hash, path }).unwrap();
         Ok(())
+    }
+
+    fn usable_peer(&self, scid: u64) -> Option<PublicKey> {
+        (scid == 11).then(|| key(2))
     }
 
     fn known(&self) -> Vec<PaymentId> {
