@@ -16,6 +16,7 @@ mod channels;
 mod connection;
 mod error;
 mod follow;
+mod from_json;
 mod hold_invoices;
 mod invoice_end;
 mod invoice_events;
@@ -34,11 +35,15 @@ mod peers;
 mod prompt;
 mod qr;
 mod reshape;
+mod routes;
+mod send_to_route;
 mod table;
 mod values;
 mod wallet;
 
 pub use error::CliError;
+#[cfg(test)]
+pub(crate) use from_json::from_json;
 pub use json::to_json;
 
 use connection::Node;
@@ -112,6 +117,10 @@ enum Command {
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
     ListPayments(payments::ListPayments),
+    QueryRoutes(Box<routes::QueryRoutes>),
+    BuildRoute(routes::BuildRoute),
+    SendToRoute(send_to_route::SendToRoute),
+    EstimateRouteFee(routes::EstimateRouteFee),
 }
 
 impl Command {
@@ -149,6 +158,10 @@ impl Command {
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
             Command::ListPayments(command) => command.run(node).await,
+            Command::QueryRoutes(command) => command.run(node).await,
+            Command::BuildRoute(command) => command.run(node).await,
+            Command::SendToRoute(command) => command.run(node).await,
+            Command::EstimateRouteFee(command) => command.run(node).await,
         }
     }
 }
@@ -265,6 +278,13 @@ mod tests {
             "payinvoice -fee_limit_percent=5 --time_pref -0.5 --pay_req lnbc1",
             "trackpayment --json 1111111111111111111111111111111111111111111111111111111111111111",
             "listpayments --include_incomplete --paginate_forwards --max_payments 3",
+            "queryroutes 02aa 1000 --use_mc --ignore_pair 02aa:02bb --fee_limit=5 --cltv_limit 500",
+            "queryroutes --dest=02aa --amt=1000 --outgoing_chan_id 1 --time_pref=-1",
+            "buildroute --amt=1000 --hops 02aa,03bb --final_cltv_delta=80 --outgoing_chan_id 5",
+            "sendtoroute --payment_hash=00 --routes={} --skip_temp_err",
+            "sendtoroute --pay_hash 00 -",
+            "estimateroutefee --dest 02aa --amt 1000 --outgoing_chan_id=1",
+            "estimateroutefee --pay_req=lnbc1 --timeout=5s",
             "stop",
         ] {
             if let Err(error) = parse(line) {
@@ -354,6 +374,11 @@ mod tests {
             "invoicepayments lnbc1 --csv a --totals day",
             "invoicepayments lnbc1 --csv a --max_payments 5",
             "disableinvoice",
+            "queryroutes 02aa 5 --ignore_pair 02aa",
+            "buildroute --amt 5",
+            "buildroute --hops 02xx",
+            "estimateroutefee",
+            "estimateroutefee --dest 02aa",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
