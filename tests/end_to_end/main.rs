@@ -14,6 +14,7 @@ mod history;
 mod invoices;
 mod metrics;
 mod one_node;
+mod routes;
 mod static_invoice;
 
 use std::time::Duration;
