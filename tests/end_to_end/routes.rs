@@ -40,6 +40,7 @@ async fn hand_made_shards_and_ordinary_payments_take_the_callers_routes() -> Res
     shards::three_shards_settle_together(&network).await?;
     shards::a_wrong_share_fails_its_set(&network).await?;
     a_failure_on_the_way_is_told_and_may_be_skipped(&network).await?;
+    money_is_moved_in_a_circle(&network).await?;
     commands::what_ampcli_prints_is_what_lncli_prints(&network).await?;
     commands::an_invoice_is_paid_over_a_built_route_at_the_estimated_cost(&network).await?;
     commands::routes_keep_what_is_asked_of_them(&network)?;
@@ -95,5 +96,25 @@ async fn a_failure_on_the_way_is_told_and_may_be_skipped(network: &Network) -> R
     let payments = alice.payments(0).await?.payments;
     let payment = payments.last().context("no payment")?;
     assert_eq!(payment.htlcs.len(), 2, "both belong to one payment");
+    Ok(())
+}
+
+/// Alice pays her own invoice, as those do who balance their channels.
+async fn money_is_moved_in_a_circle(network: &Network) -> Result<()> {
+    let alice = network["alice"].api()?;
+    let before = alice.local_msat().await?;
+    let invoice = alice.invoice(10_000_000).await?;
+    let circle = ["carol", "bob", "alice"];
+    let route = build(network, &circle, 10_000_000, &invoice.payment_addr).await?;
+    let fees = u64::try_from(route.total_fees_msat)?;
+    let request = SendToRouteRequest {
+        payment_hash: invoice.r_hash,
+        route: Some(route),
+        ..Default::default()
+    };
+    let paid = send(&alice, request).await?;
+    assert_eq!(paid.status(), HtlcStatus::Succeeded, "{paid:?}");
+    network.wait_settled(SETTLE_LIMIT).await?;
+    assert_eq!(alice.local_msat().await?, before - fees);
     Ok(())
 }
