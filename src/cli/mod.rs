@@ -17,6 +17,7 @@ mod connection;
 mod delete_payments;
 mod error;
 mod follow;
+mod from_json;
 mod hold_invoices;
 mod invoice_end;
 mod invoice_events;
@@ -37,11 +38,15 @@ mod prompt;
 mod qr;
 mod reshape;
 mod route_hints;
+mod routes;
+mod send_to_route;
 mod table;
 mod values;
 mod wallet;
 
 pub use error::CliError;
+#[cfg(test)]
+pub(crate) use from_json::from_json;
 pub use json::to_json;
 
 use connection::Node;
@@ -116,6 +121,10 @@ enum Command {
     TrackPayment(payments::TrackPayment),
     ListPayments(payments::ListPayments),
     DeletePayments(delete_payments::DeletePayments),
+    QueryRoutes(Box<routes::QueryRoutes>),
+    BuildRoute(routes::BuildRoute),
+    SendToRoute(send_to_route::SendToRoute),
+    EstimateRouteFee(routes::EstimateRouteFee),
 }
 
 impl Command {
@@ -154,6 +163,10 @@ impl Command {
             Command::TrackPayment(command) => command.run(node).await,
             Command::ListPayments(command) => command.run(node).await,
             Command::DeletePayments(command) => command.run(node).await,
+            Command::QueryRoutes(command) => command.run(node).await,
+            Command::BuildRoute(command) => command.run(node).await,
+            Command::SendToRoute(command) => command.run(node).await,
+            Command::EstimateRouteFee(command) => command.run(node).await,
         }
     }
 }
@@ -283,6 +296,13 @@ mod tests {
             "deletepayments --all",
             "deletepayments --all --include_non_failed --failed_htlcs_only",
             "deletepayments --payment_hash=1111111111111111111111111111111111111111111111111111111111111111",
+            "queryroutes 02aa 1000 --use_mc --ignore_pair 02aa:02bb --fee_limit=5 --cltv_limit 500",
+            "queryroutes --dest=02aa --amt=1000 --outgoing_chan_id 1 --time_pref=-1",
+            "buildroute --amt=1000 --hops 02aa,03bb --final_cltv_delta=80 --outgoing_chan_id 5",
+            "sendtoroute --payment_hash=00 --routes={} --skip_temp_err",
+            "sendtoroute --pay_hash 00 -",
+            "estimateroutefee --dest 02aa --amt 1000 --outgoing_chan_id=1",
+            "estimateroutefee --pay_req=lnbc1 --timeout=5s",
             "stop",
         ] {
             if let Err(error) = parse(line) {
@@ -372,6 +392,11 @@ mod tests {
             "invoicepayments lnbc1 --csv a --totals day",
             "invoicepayments lnbc1 --csv a --max_payments 5",
             "disableinvoice",
+            "queryroutes 02aa 5 --ignore_pair 02aa",
+            "buildroute --amt 5",
+            "buildroute --hops 02xx",
+            "estimateroutefee",
+            "estimateroutefee --dest 02aa",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

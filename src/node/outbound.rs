@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::{
     AChannelManager, PaymentId, RecentPaymentDetails, RecipientOnionFields,
 };
@@ -102,6 +103,17 @@ where
             .get_cm()
             .send_payment_with_route(route, hash, onion, id)
             .map_err(|error| format!("{error:?}"))
+    }
+
+    fn usable_peer(&self, scid: u64) -> Option<PublicKey> {
+        let channels = self.manager.get_cm().list_usable_channels().into_iter();
+        let named = |channel: &ChannelDetails| {
+            [channel.short_channel_id, channel.outbound_scid_alias].contains(&Some(scid))
+        };
+        channels
+            .filter(named)
+            .map(|channel| channel.counterparty.node_id)
+            .next()
     }
 
     fn known(&self) -> Vec<PaymentId> {

@@ -47,10 +47,11 @@ pub fn recipient_fields(
 /// the custom records (5482373484, as lnd has it), or a payment to a hash alone.
 ///
 /// Fails as [`recipient_fields`].
-pub fn spontaneous_fields(
+pub fn fields_without_mpp(
+    metadata: Option<&[u8]>,
     custom: &[(u64, Vec<u8>)],
 ) -> Result<RecipientOnionFields, RecipientError> {
-    fields(None, None, None, custom)
+    fields(None, None, metadata, custom)
 }
 
 fn fields(
@@ -197,7 +198,7 @@ mod tests {
     #[test]
     fn a_keysend_has_its_preimage_and_no_mpp_record() {
         let custom = [(5_482_373_484, vec![9; 32]), (34_349_334, b"hi".to_vec())];
-        let records = sent(&spontaneous_fields(&custom).unwrap());
+        let records = sent(&fields_without_mpp(None, &custom).unwrap());
         let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(kinds, [2, 4, 34_349_334, 5_482_373_484]);
         assert_eq!(records[3].1, [9; 32]);

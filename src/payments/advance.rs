@@ -246,7 +246,7 @@ fn log_end(view: &PaymentView) {
 fn onion_fields(recipe: &Recipe, shard: Option<ShardRecord>) -> Option<RecipientOnionFields> {
     let custom: Vec<_> = recipe.terms.custom_records.clone().into_iter().collect();
     let Some(payment_addr) = recipe.recipient.payment_addr else {
-        return logged(onion::spontaneous_fields(&custom));
+        return logged(onion::fields_without_mpp(None, &custom));
     };
     let mpp = MppRecord {
         payment_addr,
@@ -277,7 +277,7 @@ fn logged(
 
 /// The path as callers see it, amounts summed up from the end. LDK counts the blocks until an HTLC's
 /// expiry from the next one.
-fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
+pub fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     let mut forward = 0u64;
     let mut expiry = height.saturating_add(1);
     let mut hops: Vec<HopRecord> = Vec::new();
@@ -298,6 +298,7 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
             fee_msat,
             expiry,
             cltv_delta,
+            ..HopRecord::default()
         });
         if position > 0 {
             forward = forward.saturating_add(hop.fee_msat);

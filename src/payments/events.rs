@@ -46,6 +46,7 @@ impl Payments {
         failed_channel: Option<u64>,
     ) {
         let Some((active, attempt_id)) = self.known_attempt(id) else {
+            self.probe_failed(id, permanently, failed_channel);
             return;
         };
         tracing::debug!(

@@ -4,6 +4,8 @@
 //! over one path. They differ only in where an attempt's payment hash comes from: see
 //! [`super::hashes`].
 
+mod by_route;
+
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
@@ -60,6 +62,8 @@ pub struct Flow {
     pub record: PaymentRecord,
     pub attempts: Vec<AttemptRecord>,
     hashes: Hashes,
+    /// Its attempts come from outside.
+    by_route: Option<by_route::ByRoute>,
 }
 
 impl Flow {
@@ -69,26 +73,32 @@ impl Flow {
             record,
             attempts: Vec::new(),
             hashes,
+            by_route: None,
         }
     }
 
     /// A payment as it was stored.
     pub fn restore(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
-        let hashes = Hashes::restore(&record, &attempts);
-        let mut flow = Self {
-            record,
-            attempts,
-            hashes,
+        let mut flow = if record.terms.by_route {
+            Self::by_route(record)
+        } else {
+            let hashes = Hashes::restore(&record, &attempts);
+            Self::new(record, hashes)
         };
+        flow.attempts = attempts;
         // An attempt's row may be on disk without the payment's.
         if flow.attempts.iter().any(refused_by_receiver) {
             flow.give_up(FailureReason::IncorrectPaymentDetails);
         }
+        flow.expect_no_more_attempts();
         flow
     }
 
     /// What to do at this moment (seconds since 1970).
     pub fn step(&self, now: u64) -> Step {
+        if self.by_route.is_some() {
+            return self.step_by_route();
+        }
         let in_flight = self.any(AttemptState::InFlight);
         let settled = self.any(AttemptState::Succeeded);
         let open = self.open_msat();
@@ -227,7 +237,8 @@ impl Flow {
         if let Some((share, _)) = &attempt.shard {
             self.hashes.take_back(&Share::from_bytes(**share));
         }
-        Some(attempt)
+        self.note_failure(attempt_id);
+        self.attempts.iter().find(|a| a.attempt_id == attempt_id)
     }
 
     /// The payment is over: what is stored of it from now on. The root goes, nothing is derived from

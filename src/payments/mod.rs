@@ -9,6 +9,7 @@
 //! whose HTLC LDK does not know was never sent.
 
 mod advance;
+pub mod by_route;
 mod cancel;
 mod error;
 mod events;
@@ -20,12 +21,14 @@ mod history;
 mod ids;
 pub mod outbound;
 mod prepare;
+pub mod probe;
 mod request;
 mod restore;
 mod send;
 mod verdict;
 mod view;
 
+pub use advance::hops;
 pub use error::{DeleteError, SendError};
 pub use follow_all::AllUpdates;
 pub use history::Deletion;

@@ -97,5 +97,6 @@ fn terms(payment: NewPayment, payment_addr: Option<PaymentAddr>) -> PaymentTerms
             .last_hop
             .map(|key| key.serialize().to_lower_hex_string()),
         deadline: now().saturating_add(limits.timeout_seconds),
+        by_route: false,
     }
 }

@@ -15,6 +15,7 @@ use super::flow::Flow;
 use super::follow_all::{Followers, Updates};
 use super::hashes::ShardRecord;
 use super::outbound::Outbound;
+use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
 use crate::abort::{self, Point};
@@ -69,9 +70,10 @@ pub struct Payments {
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) runtime: tokio::runtime::Handle,
     /// By identifier: payments that have not ended, and those whose end is not yet on disk.
-    active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
+    pub(super) active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
     /// By LDK's payment id: the payment and the attempt.
     attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
+    pub(super) probes: Probes,
     pub(super) next_payment: AtomicU64,
     pub(super) next_attempt: AtomicU64,
     pub(super) followers: Arc<Followers>,
@@ -94,6 +96,7 @@ impl Payments {
             runtime,
             active: Mutex::default(),
             attempts: Mutex::default(),
+            probes: Probes::default(),
             next_payment: AtomicU64::new(last_payment + 1),
             next_attempt: AtomicU64::new(last_attempt + 1),
             followers: Arc::default(),

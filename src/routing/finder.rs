@@ -204,4 +204,4 @@ fn cut_to(path: &mut Path, most_blocks: u32) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,8 +10,11 @@ use crate::channels::close::CloseError;
 use crate::channels::open::OpenError;
 use crate::invoices::decode::DecodeError;
 use crate::invoices::{InvoiceError, TooSlow};
+use crate::payments::by_route::ByRouteError;
 use crate::payments::{DeleteError, SendError};
 use crate::peers::connect::{ConnectError, DisconnectError};
+use crate::routing::NoRoute;
+use crate::routing::built_route::BuildError;
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
 
@@ -66,6 +69,37 @@ impl From<DeleteError> for Status {
                 Self::unavailable(error.to_string())
             }
         }
+    }
+}
+
+impl From<ByRouteError> for Status {
+    fn from(error: ByRouteError) -> Self {
+        match error {
+            ByRouteError::Send(error) => error.into(),
+            ByRouteError::Unfollowed(_) => Self::internal(error.to_string()),
+            ByRouteError::Route(_)
+            | ByRouteError::Records(_)
+            | ByRouteError::AmpWithoutMpp
+            | ByRouteError::NotOurChannel { .. }
+            | ByRouteError::MoreThanTotal
+            | ByRouteError::OtherTotal
+            | ByRouteError::OtherAddress
+            | ByRouteError::HasParts
+            | ByRouteError::IsWhole
+            | ByRouteError::IsFailing => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<NoRoute> for Status {
+    fn from(error: NoRoute) -> Self {
+        refused(error.to_string())
+    }
+}
+
+impl From<BuildError> for Status {
+    fn from(error: BuildError) -> Self {
+        refused(error.to_string())
     }
 }
 

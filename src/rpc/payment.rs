@@ -41,13 +41,18 @@ pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
 }
 
 fn status(record: &PaymentRecord) -> (PaymentStatus, lnrpc::PaymentFailureReason) {
-    use lnrpc::PaymentFailureReason as Reason;
     let status = match record.state {
         PaymentState::InFlight => PaymentStatus::InFlight,
         PaymentState::Succeeded => PaymentStatus::Succeeded,
         PaymentState::Failed => PaymentStatus::Failed,
     };
-    let reason = match record.failure_reason {
+    (status, failure_reason(record.failure_reason))
+}
+
+/// lnd's name of the reason.
+pub(super) fn failure_reason(reason: FailureReason) -> lnrpc::PaymentFailureReason {
+    use lnrpc::PaymentFailureReason as Reason;
+    match reason {
         FailureReason::None => Reason::FailureReasonNone,
         FailureReason::Timeout => Reason::FailureReasonTimeout,
         FailureReason::NoRoute => Reason::FailureReasonNoRoute,
@@ -55,11 +60,11 @@ fn status(record: &PaymentRecord) -> (PaymentStatus, lnrpc::PaymentFailureReason
         FailureReason::IncorrectPaymentDetails => Reason::FailureReasonIncorrectPaymentDetails,
         FailureReason::InsufficientBalance => Reason::FailureReasonInsufficientBalance,
         FailureReason::Canceled => Reason::FailureReasonCanceled,
-    };
-    (status, reason)
+    }
 }
 
-fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::HtlcAttempt {
+/// One attempt of the payment.
+pub(super) fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::HtlcAttempt {
     let status = match attempt.state {
         AttemptState::InFlight => HtlcStatus::InFlight,
         AttemptState::Succeeded => HtlcStatus::Succeeded,
@@ -109,19 +114,26 @@ fn failure(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Failure {
 }
 
 fn route(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Route {
-    let fees_msat = attempt.fee_msat();
-    let total_msat = attempt.amount_msat().saturating_add(fees_msat);
-    let first = attempt.route.first();
-    let total_time_lock = first.map_or(0, |hop| hop.expiry.saturating_add(hop.cltv_delta));
-    let mut hops: Vec<lnrpc::Hop> = attempt.route.iter().map(hop).collect();
-    if let Some(last) = hops.last_mut() {
+    let mut route = plain_route(&attempt.route);
+    if let Some(last) = route.hops.last_mut() {
         add_final_records(last, payment, attempt);
     }
+    route
+}
+
+/// The route without records for the receiver.
+pub(super) fn plain_route(hops: &[HopRecord]) -> lnrpc::Route {
+    let fees_msat = hops.iter().map(|hop| hop.fee_msat);
+    let fees_msat = fees_msat.fold(0, u64::saturating_add);
+    let amount_msat = hops.last().map_or(0, |hop| hop.amt_to_forward_msat);
+    let total_msat = amount_msat.saturating_add(fees_msat);
+    let first = hops.first();
+    let total_time_lock = first.map_or(0, |hop| hop.expiry.saturating_add(hop.cltv_delta));
     lnrpc::Route {
         total_time_lock,
         total_fees: signed(fees_msat / 1000),
         total_amt: signed(total_msat / 1000),
-        hops,
+        hops: hops.iter().map(hop).collect(),
         total_fees_msat: signed(fees_msat),
         total_amt_msat: signed(total_msat),
         first_hop_amount_msat: signed(total_msat),
@@ -142,6 +154,7 @@ fn hop(hop: &HopRecord) -> lnrpc::Hop {
         fee_msat: signed(hop.fee_msat),
         pub_key: hop.node_id.clone(),
         tlv_payload: true,
+        custom_records: hop.custom_records.clone(),
         ..Default::default()
     }
 }
@@ -160,7 +173,8 @@ fn add_final_records(hop: &mut lnrpc::Hop, payment: &PaymentRecord, attempt: &At
             set_id: payment.identifier.to_vec(),
             child_index: *child_index,
         });
-    hop.custom_records = payment.terms.custom_records.clone();
+    hop.custom_records
+        .extend(payment.terms.custom_records.clone());
 }
 
 /// The payment without its hops, for long lists.

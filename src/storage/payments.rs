@@ -73,6 +73,9 @@ pub struct PaymentTerms {
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     /// Seconds since 1970 after which no new attempt is made.
     pub deadline: u64,
+    /// Its attempts are made by callers, over routes of theirs.
+    #[serde(default)]
+    pub by_route: bool,
 }
 
 /// A hop of a route hint.
@@ -117,7 +120,7 @@ impl std::fmt::Debug for PaymentRecord {
 }
 
 /// A hop of a route, as the sender sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopRecord {
     /// 33 bytes in hex.
     pub node_id: String,
@@ -130,6 +133,9 @@ pub struct HopRecord {
     /// Blocks that this hop's node keeps for itself: how much later than `expiry` the HTLC that it
     /// gets expires; 0 for the receiver.
     pub cltv_delta: u32,
+    /// TLV records >= 65536 of this attempt alone; those of the whole payment are in its terms.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub custom_records: BTreeMap<u64, Vec<u8>>,
 }
 
 /// Why an attempt failed, as far as LDK tells.

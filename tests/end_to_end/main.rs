@@ -16,6 +16,7 @@ mod invoices;
 mod metrics;
 mod one_node;
 mod payment_commands;
+mod routes;
 mod sender_restarts;
 mod static_invoice;
 

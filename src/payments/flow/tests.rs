@@ -37,8 +37,7 @@ fn path(amount_msat: u64, fee_msat: u64) -> Vec<HopRecord> {
         scid: 1,
         amt_to_forward_msat,
         fee_msat,
-        expiry: 0,
-        cltv_delta: 0,
+        ..HopRecord::default()
     };
     vec![hop(amount_msat, fee_msat), hop(amount_msat, 0)]
 }

@@ -13,20 +13,20 @@ use super::*;
 use crate::channels::test_node::{TestNode, two_nodes};
 use crate::routing::graph::Utxos;
 
-const CHANNEL_SAT: u64 = 100_000;
+pub(in crate::routing) const CHANNEL_SAT: u64 = 100_000;
 /// What the middle nodes ask for, msat.
-const HOP_FEE_MSAT: u32 = 1_000;
+pub(in crate::routing) const HOP_FEE_MSAT: u32 = 1_000;
 /// Carol, Dave, Eve.
-const MIDDLE: [u8; 3] = [11, 12, 13];
-const BOB: u8 = 20;
+pub(in crate::routing) const MIDDLE: [u8; 3] = [11, 12, 13];
+pub(in crate::routing) const BOB: u8 = 20;
 
-fn key(seed: u8) -> PublicKey {
+pub(in crate::routing) fn key(seed: u8) -> PublicKey {
     let secret = SecretKey::from_slice(&[seed; 32]).unwrap();
     PublicKey::from_secret_key(&Secp256k1::new(), &secret)
 }
 
 /// A public channel.
-fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
+pub(in crate::routing) fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
     let (source, target) = (
         NodeId::from_pubkey(&key(from)),
         NodeId::from_pubkey(&key(to)),
@@ -71,7 +71,7 @@ fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
 }
 
 /// Alice, and her channels: like her real one, but to other nodes and with 100,000 sat each.
-async fn three_ways() -> (TestNode, Vec<ChannelDetails>) {
+pub(in crate::routing) async fn three_ways() -> (TestNode, Vec<ChannelDetails>) {
     let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
     let real = alice.manager.list_usable_channels().remove(0);
     let mut channels = Vec::new();

@@ -14,6 +14,7 @@ mod pay_req;
 mod payments;
 mod peers;
 mod pending_channels;
+mod query_routes;
 mod send_coins;
 #[cfg(test)]
 mod test_data;
@@ -227,5 +228,12 @@ impl Lightning for LightningService {
         unless_stopped(&self.stop, deleting)
             .await
             .map(Response::new)
+    }
+
+    async fn query_routes(
+        &self,
+        request: Request<lnrpc::QueryRoutesRequest>,
+    ) -> Call<lnrpc::QueryRoutesResponse> {
+        self.read(request, query_routes::find).await
     }
 }

@@ -92,7 +92,7 @@ fn hop_record(json: &Value) -> HopRecord {
         amt_to_forward_msat: number(&json["amt_to_forward_msat"]),
         fee_msat: number(&json["fee_msat"]),
         expiry: number_32(&json["expiry"]),
-        cltv_delta: 0,
+        ..HopRecord::default()
     }
 }
 

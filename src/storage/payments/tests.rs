@@ -69,7 +69,7 @@ prop_compose! {
     fn any_terms()(
         texts in ["[0-9a-f]{0,66}", "[a-z0-9]{0,20}"], numbers: [u64; 4], small: [u32; 3],
         payment_addr: Option<[u8; 32]>, outgoing_channels: Vec<u64>, last_hop: Option<bool>,
-        custom_records: BTreeMap<u64, Vec<u8>>, hints: Vec<Vec<(u64, u32, u16)>>,
+        custom_records: BTreeMap<u64, Vec<u8>>, hints: Vec<Vec<(u64, u32, u16)>>, by_route: bool,
     ) -> PaymentTerms {
         let [destination, payment_request] = texts;
         PaymentTerms {
@@ -87,6 +87,7 @@ prop_compose! {
             route_hints: hints.into_iter().map(hint).collect(),
             custom_records,
             deadline: numbers[3],
+            by_route,
         }
     }
 }
@@ -130,7 +131,8 @@ proptest! {
             amt_to_forward_msat: hop[1],
             fee_msat: hop[2],
             expiry: u32::MAX,
-            cltv_delta: 0,
+            custom_records: std::iter::once((hop[0], vec![1])).collect(),
+            ..HopRecord::default()
         }).collect();
         attempt.failure = failure.map(|(by_receiver, source_index, height)| AttemptFailure {
             by_receiver, source_index, height,

@@ -4,7 +4,11 @@ use super::*;
 
 impl House {
     /// The node is killed; the next one's LDK still knows these attempts.
-    fn restart(self, known: &[&Htlc], answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(super) fn restart(
+        self,
+        known: &[&Htlc],
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Self {
         self.payments.store.close().unwrap();
         let known = known.iter().map(|htlc| htlc.id).collect();
         let house = Self::open(self.directory, answers, known, false);
