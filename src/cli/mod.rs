@@ -14,6 +14,7 @@ use crate::config::{NETWORK_NAMES, network_by_name, network_dir};
 mod arguments;
 mod channels;
 mod connection;
+mod delete_payments;
 mod error;
 mod follow;
 mod hold_invoices;
@@ -22,6 +23,7 @@ mod invoice_events;
 mod invoice_lookup;
 mod invoices;
 mod json;
+mod keysend;
 mod ledger;
 mod node;
 mod open_close;
@@ -34,6 +36,7 @@ mod peers;
 mod prompt;
 mod qr;
 mod reshape;
+mod route_hints;
 mod table;
 mod values;
 mod wallet;
@@ -112,6 +115,7 @@ enum Command {
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
     ListPayments(payments::ListPayments),
+    DeletePayments(delete_payments::DeletePayments),
 }
 
 impl Command {
@@ -149,6 +153,7 @@ impl Command {
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
             Command::ListPayments(command) => command.run(node).await,
+            Command::DeletePayments(command) => command.run(node).await,
         }
     }
 }
@@ -261,10 +266,23 @@ mod tests {
             "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
             "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
             "payinvoice --amp -f lnbc1",
+            "sendpayment --dest=02aa --amt=5 --keysend --message tea --data=65536=00",
+            "sendpayment -dest 02aa -amt 5 -amp -route_hints [] -pay-addr 00 -cltv_limit 90",
+            "payinvoice --pay_req lnbc1 --amp-reuse",
+            "payinvoice --pay_req=lnbc1 --pay_addr 00 --message tea --cancelable=true",
+            "payinvoice lnbc1 --outgoing_chan_id 1 --outgoing_chan_id=2 --last_hop 02aa",
+            "payinvoice lnbc1 --json --inflight_updates --allow_self_payment --max_parts=1",
+            "payinvoice lnbc1 --max_shard_size_sat 5 --timeout 5s --time_pref=1",
+            "payinvoice lnbc1 --max_shard_size_msat=5000 -f=true",
             "payinvoice lnbc1 --force --json --amt 5 --fee_limit 10",
             "payinvoice -fee_limit_percent=5 --time_pref -0.5 --pay_req lnbc1",
             "trackpayment --json 1111111111111111111111111111111111111111111111111111111111111111",
             "listpayments --include_incomplete --paginate_forwards --max_payments 3",
+            "listpayments --index_offset=5 --count_total_payments --omit_hops",
+            "listpayments --creation_date_start 1 --creation_date_end=2",
+            "deletepayments --all",
+            "deletepayments --all --include_non_failed --failed_htlcs_only",
+            "deletepayments --payment_hash=1111111111111111111111111111111111111111111111111111111111111111",
             "stop",
         ] {
             if let Err(error) = parse(line) {

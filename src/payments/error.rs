@@ -1,4 +1,4 @@
-//! Why a payment is not even started. The texts follow lnd's where lnd has the case.
+//! Why a payment is not even started, or not deleted. The texts follow lnd's where lnd has the case.
 
 use crate::storage::StorageError;
 
@@ -48,4 +48,26 @@ pub enum SendError {
     /// Commits fail: nothing is sent that might be forgotten.
     #[error("the node cannot write to its database ({0}); no payment is started until it can")]
     NotWriting(String),
+}
+
+/// A payment of the past that is not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// None has this identifier.
+    #[error("payment isn't initiated")]
+    Unknown,
+    /// It may still succeed. With its identifier in hex.
+    #[error(
+        "payment '{0}' has inflight HTLCs and therefore cannot be deleted: payment is in transition"
+    )]
+    InFlight(String),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Commits fail.
+    #[error("the node cannot write to its database ({0}); nothing is deleted until it can")]
+    NotWriting(String),
+    /// Some may have been deleted.
+    #[error("the node stops")]
+    Stopping,
 }

@@ -31,7 +31,8 @@ impl Payments {
             let identifier = record.identifier;
             let recipient = recipient(&record)?;
             let attempts = self.store.attempts(record.payment_index)?;
-            let active = new_active(Flow::restore(record, attempts), recipient, now() + PATIENCE);
+            let flow = Flow::restore(record, attempts);
+            let active = new_active(flow, recipient, now() + PATIENCE, &self.followers);
             let unsent: Vec<u64> = {
                 let running = lock(&active.running);
                 let in_flight = running

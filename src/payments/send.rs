@@ -12,14 +12,14 @@ use lightning_types::routing::RouteHint;
 use tokio::sync::watch;
 
 use super::flow::Flow;
+use super::follow_all::{Followers, Updates};
 use super::hashes::ShardRecord;
 use super::outbound::Outbound;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
+use crate::abort::{self, Point};
 use crate::amp::PaymentAddr;
-use crate::storage::payments::{
-    PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
-};
+use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
 
 /// What goes into the onion of every attempt, and does not change.
@@ -46,7 +46,7 @@ pub(super) struct Active {
     /// Held by the one that moves the payment on.
     pub(super) turn: Mutex<()>,
     pub(super) running: Mutex<Running>,
-    pub(super) view: watch::Sender<PaymentView>,
+    pub(super) view: Updates,
 }
 
 /// What changes while a payment is under way.
@@ -74,6 +74,7 @@ pub struct Payments {
     attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
     pub(super) next_payment: AtomicU64,
     pub(super) next_attempt: AtomicU64,
+    pub(super) followers: Arc<Followers>,
 }
 
 impl Payments {
@@ -95,6 +96,7 @@ impl Payments {
             attempts: Mutex::default(),
             next_payment: AtomicU64::new(last_payment + 1),
             next_attempt: AtomicU64::new(last_attempt + 1),
+            followers: Arc::default(),
         }))
     }
 
@@ -138,30 +140,6 @@ impl Payments {
         ))
     }
 
-    /// A page of the history.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn list(&self, page: &PaymentPage) -> Result<Vec<PaymentView>, StorageError> {
-        let with_attempts = |record: PaymentRecord| {
-            let attempts = self.store.attempts(record.payment_index)?;
-            Ok(PaymentView { record, attempts })
-        };
-        self.store
-            .payments(page)?
-            .into_iter()
-            .map(with_attempts)
-            .collect()
-    }
-
-    /// How many payments there are in all.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn count(&self) -> Result<u64, StorageError> {
-        self.store.count_payments()
-    }
-
     async fn start(
         self: &Arc<Self>,
         flow: Flow,
@@ -171,6 +149,7 @@ impl Payments {
             return Err(SendError::NotWriting(why.clone()));
         }
         let ticket = self.store_new(&flow, recipient)?;
+        abort::when_stored(Point::PaymentStored, || self.store.flush());
         let identifier = flow.record.identifier;
         let updates = lock(&self.active)
             .get(&identifier)
@@ -195,7 +174,8 @@ impl Payments {
             Some(PaymentState::Failed) | None => {}
         }
         let ticket = self.store.submit(PutPayment(flow.record.clone()));
-        active.insert(identifier, new_active(flow.clone(), recipient, 0));
+        let new = new_active(flow.clone(), recipient, 0, &self.followers);
+        active.insert(identifier, new);
         Ok(ticket)
     }
 
@@ -220,6 +200,15 @@ impl Payments {
         lock(&self.active).get(identifier).cloned()
     }
 
+    /// The payments that are under way, oldest first.
+    pub(super) fn in_flight(&self) -> Vec<PaymentView> {
+        let active = lock(&self.active);
+        let views = active.values().map(|active| active.view.borrow().clone());
+        let mut views: Vec<_> = views.filter(|view| !view.is_final()).collect();
+        views.sort_by_key(|view| view.record.payment_index);
+        views
+    }
+
     /// The end of a payment is on disk.
     pub(super) fn forget(&self, active: &Arc<Active>, view: &PaymentView) {
         let mut all = lock(&self.active);
@@ -237,8 +226,13 @@ impl Payments {
     }
 }
 
-pub(super) fn new_active(flow: Flow, recipient: Recipient, patient_until: u64) -> Arc<Active> {
-    let view = watch::Sender::new(view(&flow));
+pub(super) fn new_active(
+    flow: Flow,
+    recipient: Recipient,
+    patient_until: u64,
+    followers: &Arc<Followers>,
+) -> Arc<Active> {
+    let view = Updates::new(view(&flow), followers);
     let recipe = Recipe {
         identifier: flow.record.identifier,
         largest_shard: flow.largest_shard(),

@@ -10,7 +10,7 @@ use crate::channels::close::CloseError;
 use crate::channels::open::OpenError;
 use crate::invoices::decode::DecodeError;
 use crate::invoices::{InvoiceError, TooSlow};
-use crate::payments::SendError;
+use crate::payments::{DeleteError, SendError};
 use crate::peers::connect::{ConnectError, DisconnectError};
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
@@ -52,6 +52,19 @@ impl From<SendError> for Status {
             | SendError::CltvLimit { .. }
             | SendError::CltvLimitTooHigh { .. }
             | SendError::ShardsTooSmall { .. } => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<DeleteError> for Status {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Unknown => Self::not_found(error.to_string()),
+            DeleteError::InFlight(_) => refused(error.to_string()),
+            DeleteError::Storage(error) => error.into(),
+            DeleteError::NotWriting(_) | DeleteError::Stopping => {
+                Self::unavailable(error.to_string())
+            }
         }
     }
 }

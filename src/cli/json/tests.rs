@@ -148,10 +148,15 @@ fn payments_look_as_those_of_lncli() {
         "amp_invoice",
         "amp_spontaneous",
         "amp_refused",
+        "amp_private",
+        "keysend",
+        "keysend_refused",
+        "insufficient_balance",
         "no_route",
     ] {
         check::<Payment>(&format!("payment_{file}.json"));
     }
+    check::<Payment>("trackpayment_amp.json");
     check::<ListPaymentsResponse>("listpayments.json");
 }
 

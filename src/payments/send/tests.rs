@@ -18,6 +18,7 @@ use crate::payments::request::{Limits, Method, PaidInvoice};
 use crate::storage::payments::{AttemptState, FailureReason};
 
 mod ends;
+mod history;
 mod restarts;
 
 /// What the router says when it is asked next: msat over each path, with the fee of each.

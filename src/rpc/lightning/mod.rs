@@ -210,4 +210,22 @@ impl Lightning for LightningService {
     ) -> Call<lnrpc::ListPaymentsResponse> {
         self.read(request, payments::list).await
     }
+
+    async fn delete_payment(
+        &self,
+        request: Request<lnrpc::DeletePaymentRequest>,
+    ) -> Call<lnrpc::DeletePaymentResponse> {
+        let deleted = payments::delete(&self.rooms, request.get_ref()).await;
+        deleted.map(Response::new)
+    }
+
+    async fn delete_all_payments(
+        &self,
+        request: Request<lnrpc::DeleteAllPaymentsRequest>,
+    ) -> Call<lnrpc::DeleteAllPaymentsResponse> {
+        let deleting = payments::delete_all(&self.rooms, request.get_ref());
+        unless_stopped(&self.stop, deleting)
+            .await
+            .map(Response::new)
+    }
 }

@@ -2,6 +2,7 @@
 
 mod follow;
 mod request;
+mod track_all;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::Rooms;
 use super::input::hash;
 use super::proto::lnrpc::Payment;
 use super::proto::routerrpc::router_server::Router;
-use super::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
+use super::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest, TrackPaymentsRequest};
 use super::streams::Answers;
 
 /// Translates for the payments room.
@@ -33,6 +34,7 @@ impl RouterService {
 impl Router for RouterService {
     type SendPaymentV2Stream = Answers<Payment>;
     type TrackPaymentV2Stream = Answers<Payment>;
+    type TrackPaymentsStream = Answers<Payment>;
 
     async fn send_payment_v2(
         &self,
@@ -64,5 +66,14 @@ impl Router for RouterService {
             updates,
             None,
         )))
+    }
+    async fn track_payments(
+        &self,
+        request: Request<TrackPaymentsRequest>,
+    ) -> Result<Response<Self::TrackPaymentsStream>, Status> {
+        let only_last = request.into_inner().no_inflight_updates;
+        let updates = self.rooms.payments.track_all();
+        let answers = track_all::follow(self.stop.clone(), updates, only_last);
+        Ok(Response::new(answers))
     }
 }

@@ -12,7 +12,7 @@ fn payment(payment_index: u64, state: PaymentState) -> PaymentRecord {
     PaymentRecord {
         payment_index,
         identifier: [payment_index as u8; 32],
-        created_at_ns: payment_index * SECOND_NS + 5,
+        created_at_ns: payment_index * 1_000_000_000 + 5,
         state,
         failure_reason: FailureReason::None,
         preimage: None,
@@ -268,7 +268,7 @@ fn pages_go_in_both_directions_with_filters() {
     ];
     for (page, expected) in cases {
         let found = store.payments(&page).unwrap();
-        let indices: Vec<_> = found.iter().map(|p| p.payment_index).collect();
+        let indices: Vec<_> = found.iter().map(|(p, _)| p.payment_index).collect();
         assert_eq!(indices, expected, "{page:?}");
     }
 }
