@@ -48,8 +48,7 @@ impl Payer {
         let manager = network.nodes[node].node;
         let graph = NetworkGraph::new(Chain::Testnet, Arc::new(LdkLogger));
         let graph = Arc::new(graph);
-        let mut runtime = Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let runtime = runtime();
         let directory = TempDir::new().unwrap();
         let (store, payments) = open(&directory, &runtime, manager, &graph);
         Self {
@@ -64,6 +63,9 @@ impl Payer {
 
     /// The books are closed and opened again, as after a crash of all but LDK.
     pub fn restart(&mut self) {
+        // With its tasks: a payment that waits for a way must not go on beside its successor.
+        let before = std::mem::replace(&mut self.runtime, runtime());
+        before.shutdown_timeout(Duration::from_secs(60));
         self.store.close().unwrap();
         let opened = open(&self.directory, &self.runtime, self.manager, &self.graph);
         (self.store, self.payments) = opened;
@@ -160,6 +162,11 @@ impl Payer {
             other => panic!("the payer has {other:?}"),
         }
     }
+}
+
+fn runtime() -> Runtime {
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(1).enable_all().build().unwrap()
 }
 
 fn open(

@@ -9,6 +9,7 @@ use ampd::payments::{Method, NewPayment, PaymentView};
 use ampd::storage::invoices::{HtlcState, InvoiceKind};
 use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
+use lightning::types::routing::{RouteHint, RouteHintHop, RoutingFees};
 
 use crate::payer::payment;
 use crate::paying_scene::*;
@@ -68,7 +69,7 @@ fn the_time_limit_ends_what_could_not_be_completed() {
     scene.open_ways([1]);
     let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
     let mut payment = scene.amp(OVER_TWO_WAYS, Some(addr(&invoice)));
-    payment.limits.timeout_seconds = 1;
+    payment.limits.timeout_seconds = 3;
     let mut views = scene.start(payment);
     let held = scene.run_until_held(&mut views, 1);
     let deadline = held.record.terms.deadline;
@@ -275,6 +276,65 @@ fn custom_records_are_in_every_shard() {
     let htlcs = scene.receiver.htlcs(set_of(&ended));
     assert_eq!(htlcs.len(), 2);
     assert!(htlcs.iter().all(|htlc| htlc.custom_records == records));
+}
+
+#[test]
+fn first_and_last_hop_are_those_that_the_caller_chose() {
+    let scene = Scene::new(3);
+    scene.open_ways([0, 1, 2]);
+    let id = |node: usize| scene.network.nodes[node].node.get_our_node_id();
+    for way in &scene.ways {
+        let channels = scene.network.nodes[PAYER].node.list_channels();
+        let to_middle = channels
+            .iter()
+            .find(|channel| channel.counterparty.node_id == id(way.middle));
+        let mut by_first = scene.amp(OVER_ONE_WAY / 5, None);
+        by_first.limits.outgoing_channels = vec![to_middle.unwrap().short_channel_id.unwrap()];
+        let mut by_last = scene.amp(OVER_ONE_WAY / 5, None);
+        by_last.limits.last_hop = Some(id(way.middle));
+        for payment in [by_first, by_last] {
+            let ended = scene.pay(payment);
+            assert_succeeded(&ended);
+            assert_eq!(ended.attempts[0].route[1].scid, way.scid);
+        }
+    }
+}
+
+#[test]
+fn hints_of_the_caller_lead_to_a_public_key() {
+    let scene = Scene::new(1);
+    let payment = scene.amp(OVER_ONE_WAY, None);
+    assert_failed(&scene.pay(payment.clone()), FailureReason::NoRoute);
+    let Way {
+        middle,
+        scid,
+        policy,
+    } = scene.ways[0];
+    let hint = RouteHint(vec![RouteHintHop {
+        src_node_id: scene.network.nodes[middle].node.get_our_node_id(),
+        short_channel_id: scid,
+        fees: RoutingFees {
+            base_msat: policy.fee_base_msat,
+            proportional_millionths: 0,
+        },
+        cltv_expiry_delta: policy.cltv_delta,
+        htlc_minimum_msat: None,
+        htlc_maximum_msat: None,
+    }]);
+    let ended = scene.pay(NewPayment {
+        route_hints: vec![hint],
+        ..payment
+    });
+    assert_succeeded(&ended);
+}
+
+#[test]
+fn more_than_there_is_fails_at_once_for_want_of_balance() {
+    let scene = Scene::new(1);
+    scene.open_ways([0]);
+    let ended = scene.pay(scene.amp(CHANNEL_SAT * 1000, None));
+    assert_failed(&ended, FailureReason::InsufficientBalance);
+    assert!(ended.attempts.is_empty());
 }
 
 #[test]
