@@ -6,6 +6,7 @@
 //! running, and nothing waits otherwise than by asking.
 
 pub mod api;
+pub mod bench;
 pub mod binaries;
 pub mod bitcoind;
 pub mod crash;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use regtest::binaries::Binaries;
-use regtest::{crash, demo, up};
+use regtest::{bench, crash, demo, up};
 
 /// Starts bitcoind (regtest) and a network of ampd nodes. Finds or fetches bitcoind, builds ampd.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         nodes: usize,
     },
+    /// How many payments per second two nodes make, and how long each takes. Use it with --release
+    Bench(bench::Options),
     /// Nodes die under load, again and again: by kill -9 and at named points. A check that nothing is
     /// lost
     Crash {
@@ -55,6 +57,7 @@ async fn run(command: Command) -> Result<()> {
     let binaries = Binaries::build()?;
     match command {
         Command::Demo => demo::run(binaries).await,
+        Command::Bench(options) => bench::run(binaries, options).await,
         Command::Up { nodes } => up::run(binaries, nodes).await,
         Command::Crash { points: true, .. } => crash::run_points(binaries).await,
         Command::Crash { rounds, seed, .. } => {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use metrics::{Unit, describe_counter, describe_gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,6 +56,10 @@ fn describe() {
             "ampd_amp_sets_settled_total",
             "AMP sets settled since the start.",
         ),
+        (
+            "ampd_commits_total",
+            "Commits to the database since the start; each is on disk.",
+        ),
     ];
     for (name, what) in counted {
         describe_counter!(name, Unit::Count, what);
@@ -74,4 +78,14 @@ fn describe() {
         describe_gauge!(name, Unit::Count, what);
         metrics::gauge!(name).set(0);
     }
+    describe_histogram!(
+        "ampd_commit_seconds",
+        Unit::Seconds,
+        "How long commits took, until they were on disk."
+    );
+    describe_gauge!(
+        "ampd_manager_bytes",
+        Unit::Bytes,
+        "LDK's channel manager as it was last written; it is written whole."
+    );
 }

@@ -41,6 +41,11 @@ impl KvWrite {
             value: Some(snapshot),
         }
     }
+
+    /// Bytes of the value.
+    pub(super) fn len(&self) -> usize {
+        self.value.as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl Change for KvWrite {

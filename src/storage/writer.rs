@@ -409,11 +409,22 @@ impl Drop for Ended<'_> {
 fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), StorageError> {
     let _ended = Ended(queue);
     while let Some(batch) = queue.next_batch() {
+        let start = Instant::now();
         write(queue, path, &mut db, &batch)?;
+        measure(&batch, start.elapsed());
         queue.report(Health::Writing);
         queue.complete(&batch);
     }
     Ok(())
+}
+
+/// What the page of metrics tells of the disk.
+fn measure(batch: &Batch, took: Duration) {
+    metrics::counter!("ampd_commits_total").increment(1);
+    metrics::histogram!("ampd_commit_seconds").record(took);
+    if let Some(manager) = &batch.manager {
+        metrics::gauge!("ampd_manager_bytes").set(manager.len() as f64);
+    }
 }
 
 fn attempt(_queue: &Queue, db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {

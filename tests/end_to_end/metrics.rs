@@ -26,6 +26,8 @@ async fn a_refused_payment_is_counted_on_the_page() -> Result<()> {
     assert_eq!(value(&page, REFUSED), None, "{page}");
     assert_eq!(value(&page, "ampd_amp_open_sets"), Some("0"), "{page}");
     assert!(page.contains("# HELP ampd_amp_held_htlcs "), "{page}");
+    let commits = value(&page, "ampd_commits_total").context("no commits")?;
+    assert!(commits.parse::<u64>()? > 0, "{page}");
 
     // Bob does not accept payments that he did not ask for.
     let request = amp_to(network["bob"].key(), 10_000)?;

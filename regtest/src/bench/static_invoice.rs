@@ -1,0 +1,42 @@
+//! One static invoice, paid thousands of times: the last payments must cost what the first did.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::kinds::{Kind, Requests, static_invoice, to_static_invoice};
+use super::load::{Cell, Limit, Measured, measure};
+use super::{Bench, SETTLE_LIMIT, table};
+
+/// Payments that are compared: so many of the first and of the last, one after the other for the
+/// latency, and as many again for the rate.
+const COMPARED: usize = 500;
+const AT_A_TIME: usize = 64;
+/// Nothing but the number of payments ends a part of it.
+const NO_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// Pays `payments` times, at least [`COMPARED`] in each part, and prints the comparison.
+pub async fn run(bench: &Bench, payments: usize) -> Result<()> {
+    let invoice = static_invoice(bench).await?;
+    let pay = async |count, at_a_time| -> Result<Measured> {
+        let request = to_static_invoice(&invoice)?;
+        let cell = Cell {
+            kind: Kind::AmpInvoice,
+            at_a_time,
+            requests: Requests::Same(Box::new(request)),
+            limit: Limit {
+                payments: count,
+                time: NO_LIMIT,
+            },
+        };
+        let measured = measure(bench, cell).await?;
+        bench.network.wait_settled(SETTLE_LIMIT).await?;
+        Ok(measured)
+    };
+    let between = payments.saturating_sub(4 * COMPARED).max(1);
+    let first = [pay(COMPARED, 1).await?, pay(COMPARED, AT_A_TIME).await?];
+    let middle = pay(between, AT_A_TIME).await?;
+    let [fast, slow] = [pay(COMPARED, AT_A_TIME).await?, pay(COMPARED, 1).await?];
+    table::print_static(&first, &middle, &[slow, fast]);
+    Ok(())
+}

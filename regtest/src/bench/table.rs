@@ -1,0 +1,143 @@
+//! What the benchmark prints.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::kinds::Kind;
+use super::load::Measured;
+
+/// What we aim at on a machine with two cores: payments/s of AMP to a key with 64 at a time.
+const MIN_RATE: f64 = 360.0;
+/// Its p50 in ms, one after the other.
+const MAX_LATENCY_MS: f64 = 15.0;
+/// Its rate by that of BOLT 11, with as many at a time.
+const MIN_OF_BOLT11: f64 = 0.9;
+const AT_A_TIME: usize = 64;
+
+/// Milliseconds.
+pub fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}
+
+/// What the figures depend on beside ampd.
+pub fn print_machine() -> Result<()> {
+    let cores = std::thread::available_parallelism()?;
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<_> = load.split_whitespace().take(3).collect();
+    println!(
+        "{cores} cores for two ampd, bitcoind and this client; load average before: {}",
+        load.join(" ")
+    );
+    if cfg!(debug_assertions) {
+        println!("A DEBUG BUILD: run it with --release for figures that mean anything");
+    }
+    Ok(())
+}
+
+/// The table's head. Commits and processor time are for each payment: payer + payee.
+pub fn print_head() {
+    println!(
+        "{:<24} {:>4} {:>8} {:>8} {:>8} {:>8} {:>8}  {:>11}  {:>11} {:>6}",
+        "", "at", "", "", "", "", "", "commits for", "CPU ms for", ""
+    );
+    println!(
+        "{:<24} {:>4} {:>8} {:>8} {:>8} {:>8} {:>8}  {:>11}  {:>11} {:>6}",
+        "payments by",
+        "once",
+        "payments",
+        "paym./s",
+        "shards/s",
+        "p50 ms",
+        "p99 ms",
+        "each paym.",
+        "each paym.",
+        "again"
+    );
+}
+
+/// One line of it.
+pub fn print_line(line: &Measured) {
+    let payments = line.payments() as f64;
+    let each = |what: [f64; 2]| format!("{:.2}+{:.2}", what[0] / payments, what[1] / payments);
+    println!(
+        "{:<24} {:>4} {:>8} {:>8.1} {:>8.1} {:>8.1} {:>8.1}  {:>11}  {:>11} {:>6}",
+        line.kind.title(),
+        line.at_a_time,
+        line.payments(),
+        line.rate(),
+        line.shards() as f64 / line.elapsed.as_secs_f64(),
+        ms(line.percentile(50)),
+        ms(line.percentile(99)),
+        each(line.used.map(|used| used.commits as f64)),
+        each(line.used.map(|used| ms(used.cpu))),
+        line.retries(),
+    );
+}
+
+/// Instead of the lines of a kind.
+pub fn print_skipped(kind: Kind, why: &str) {
+    println!(
+        "{:<24} skipped: not supported by this node: {why}",
+        kind.title()
+    );
+}
+
+/// Compares with what we aim at, as far as it was measured.
+pub fn print_targets(lines: &[Measured]) {
+    let find = |kind, at_a_time| {
+        let mut lines = lines.iter();
+        lines.find(|line| line.kind == kind && line.at_a_time == at_a_time)
+    };
+    println!();
+    let amp = find(Kind::AmpKey, AT_A_TIME);
+    if let Some(amp) = amp {
+        let text = format!("AMP to a key, {AT_A_TIME} at a time, payments/s");
+        print_target(&text, amp.rate(), amp.rate() >= MIN_RATE, MIN_RATE);
+    }
+    if let Some(amp) = find(Kind::AmpKey, 1) {
+        let p50 = ms(amp.percentile(50));
+        let text = "AMP to a key, one after the other, p50 ms";
+        print_target(text, p50, p50 < MAX_LATENCY_MS, MAX_LATENCY_MS);
+    }
+    if let (Some(amp), Some(bolt11)) = (amp, find(Kind::Bolt11, AT_A_TIME)) {
+        let ratio = amp.rate() / bolt11.rate();
+        let text = format!("the same by BOLT 11, {AT_A_TIME} at a time");
+        print_target(&text, ratio, ratio >= MIN_OF_BOLT11, MIN_OF_BOLT11);
+    }
+}
+
+fn print_target(what: &str, value: f64, is_met: bool, target: f64) {
+    let verdict = if is_met { "met" } else { "MISSED" };
+    println!("{what:<46} {value:>7.2}  target {target}: {verdict}");
+}
+
+/// The first and the last payments to one invoice: one after the other, and many at a time.
+pub fn print_static(first: &[Measured; 2], middle: &Measured, last: &[Measured; 2]) {
+    let compared = first.iter().chain(last).chain([middle]);
+    let all: usize = compared.map(Measured::payments).sum();
+    println!("\none static invoice, paid {all} times");
+    println!("{:<34} {:>8} {:>8} {:>6}", "", "first", "last", "ratio");
+    let (before, after) = (ms(first[0].percentile(50)), ms(last[0].percentile(50)));
+    let text = format!("p50 ms of {}, one at a time", first[0].payments());
+    println!(
+        "{text:<34} {before:>8.1} {after:>8.1} {:>6.2}",
+        after / before
+    );
+    let (before, after) = (first[1].rate(), last[1].rate());
+    let text = format!(
+        "payments/s of {}, {} at a time",
+        first[1].payments(),
+        first[1].at_a_time
+    );
+    println!(
+        "{text:<34} {before:>8.1} {after:>8.1} {:>6.2}",
+        after / before
+    );
+    println!(
+        "{:<34} {:>8.1}",
+        "payments/s of those between",
+        middle.rate()
+    );
+}
