@@ -104,7 +104,7 @@ impl Senders {
 
     /// All senders pay, abort, come back; whatever was on disk of a payment is paid, once.
     async fn point(&mut self, point: Point) -> Result<String> {
-        let payments = self.payments(PARTS * part_msat(point)).await?;
+        let payments = self.payments(point).await?;
         let mut before = Vec::new();
         for name in SENDERS {
             before.push(self.before(name).await?);
@@ -156,7 +156,9 @@ impl Senders {
     }
 
     /// A payment of each kind. The invoices are new ones: see [`super::books::Books::update`].
-    async fn payments(&self, msat: u64) -> Result<Vec<(&'static str, SendPaymentRequest)>> {
+    async fn payments(&self, point: Point) -> Result<Vec<(&'static str, SendPaymentRequest)>> {
+        let msat = PARTS * part_msat(point);
+        let dear = bytes(self.0.network[DEAR].key())?;
         let receiver = self.0.network[RECEIVER].api()?;
         let static_invoice = receiver.static_invoice().await?.payment_request;
         let kinds = [
@@ -169,6 +171,12 @@ impl Senders {
         ];
         let in_parts = |kind| SendPaymentRequest {
             max_shard_size_msat: msat / PARTS,
+            // Elsewhere what was sent before the crash is to arrive.
+            last_hop_pubkey: if needs_failures(point) {
+                Vec::new()
+            } else {
+                dear.clone()
+            },
             ..kind
         };
         Ok(SENDERS.into_iter().zip(kinds.map(in_parts)).collect())
@@ -202,7 +210,7 @@ impl Senders {
     }
 }
 
-/// A router that has seen a part fail on a channel does not send another one as large there: those
+/// A router that has seen a part fail on a channel may not send another one as large there: those
 /// that are to fail become smaller.
 fn part_msat(point: Point) -> u64 {
     match point {
