@@ -34,6 +34,7 @@ use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
+use crate::routing::patient_gossip::PatientGossip;
 
 /// Channels of one peer that may wait for their confirmations.
 const MAX_PENDING_PER_PEER: usize = 4;
@@ -160,9 +161,10 @@ fn peer_manager(
     gossip: &Arc<GossipSync>,
     onion_messenger: &Arc<OnionMessenger>,
 ) -> Result<PeerManager, StartError> {
+    let gossip = PatientGossip::new(gossip.clone(), core.graph.clone());
     let handlers = MessageHandler {
         chan_handler: gateway.clone() as Arc<_>,
-        route_handler: gossip.clone() as Arc<_>,
+        route_handler: Arc::new(gossip) as Arc<_>,
         onion_message_handler: onion_messenger.clone() as Arc<_>,
         custom_message_handler: IgnoringMessageHandler {},
         send_only_message_handler: core.monitors.clone(),

@@ -12,6 +12,7 @@ use lightning_types::payment::PaymentPreimage;
 
 use super::send::{Active, Payments, lock, now_ns};
 use super::verdict;
+use crate::abort::{self, Point};
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 
 impl Payments {
@@ -27,6 +28,10 @@ impl Payments {
             .is_some()
         {
             self.store_attempt(&running, attempt_id);
+            if running.flow.is_in_flight() {
+                abort::at(Point::Settled);
+                abort::when_stored(Point::SettledStored, || self.store.flush());
+            }
             self.settle_up(&active, &mut running);
         }
     }
@@ -76,6 +81,7 @@ impl Payments {
         failure: Option<AttemptFailure>,
         end: Option<FailureReason>,
     ) {
+        abort::at(Point::BeforeFailed);
         let mut running = lock(&active.running);
         if running.flow.record.state != PaymentState::InFlight {
             return;
@@ -87,6 +93,7 @@ impl Payments {
         if running.flow.failed(attempt_id, failure, now_ns()).is_some() {
             running.failures = running.failures.saturating_add(1);
             self.store_attempt(&running, attempt_id);
+            abort::when_stored(Point::FailureStored, || self.store.flush());
             self.spawn_advance(active.recipe.identifier);
         }
     }

@@ -17,6 +17,7 @@ use super::hashes::ShardRecord;
 use super::outbound::Outbound;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
+use crate::abort::{self, Point};
 use crate::amp::PaymentAddr;
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
@@ -148,6 +149,7 @@ impl Payments {
             return Err(SendError::NotWriting(why.clone()));
         }
         let ticket = self.store_new(&flow, recipient)?;
+        abort::when_stored(Point::PaymentStored, || self.store.flush());
         let identifier = flow.record.identifier;
         let updates = lock(&self.active)
             .get(&identifier)

@@ -3,6 +3,7 @@
 pub mod finder;
 pub mod graph;
 mod last_hop;
+pub mod patient_gossip;
 pub mod query;
 pub mod split;
 

@@ -119,13 +119,14 @@ mod tests {
         }
     }
 
-    /// The parts in sat that come out if LDK finds these for the whole and single paths up to `way`;
-    /// and what was searched for.
-    fn outcome(
-        whole: Whole,
-        found: &[u64],
-        way: u64,
-    ) -> (Result<Vec<u64>, NoRoute>, Vec<(u64, u32)>) {
+    /// In sat.
+    type Parts = Result<Vec<u64>, NoRoute>;
+    /// Amounts in sat, and the most parts.
+    type Asked = Vec<(u64, u32)>;
+
+    /// What comes out if LDK finds these parts for the whole and single paths up to `way` sat; and
+    /// what was searched for.
+    fn outcome(whole: Whole, found: &[u64], way: u64) -> (Parts, Asked) {
         let mut asked = Vec::new();
         let result = split(whole, |amount, parts| {
             asked.push((amount / SAT, parts));

@@ -3,6 +3,7 @@
 mod amp;
 mod amp_invoice;
 mod ampcli;
+mod big_network;
 mod bolt11;
 mod chain;
 mod close;
@@ -15,6 +16,7 @@ mod invoices;
 mod metrics;
 mod one_node;
 mod payment_commands;
+mod sender_restarts;
 mod static_invoice;
 
 use std::time::Duration;

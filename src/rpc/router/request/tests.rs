@@ -274,27 +274,34 @@ fn keysend_pays_to_the_hash_of_its_preimage_in_one_part() {
 
 #[test]
 fn keysend_that_cannot_arrive_is_refused() {
-    let change: [(fn(&mut SendPaymentRequest), &str); 4] = [
+    let with_preimage = |preimage: Vec<u8>| SendPaymentRequest {
+        dest_custom_records: BTreeMap::from([(KEYSEND_RECORD, preimage)]),
+        ..keysend()
+    };
+    let in_parts = SendPaymentRequest {
+        max_shard_size_msat: 1,
+        ..keysend()
+    };
+    let with_addr = SendPaymentRequest {
+        payment_addr: vec![1; 32],
+        ..keysend()
+    };
+    let cases = [
+        (in_parts, "MPP not supported with keysend payments"),
         (
-            |r| r.max_shard_size_msat = 1,
-            "MPP not supported with keysend payments",
-        ),
-        (
-            |r| r.payment_addr = vec![1; 32],
+            with_addr,
             "payment_addr is not supported with keysend payments",
         ),
         (
-            |r| r.payment_hash = vec![1; 32],
+            with_preimage(vec![2; 32]),
             "payment_hash is not the hash of the keysend preimage: nobody could settle it",
         ),
         (
-            |r| r.dest_custom_records = BTreeMap::from([(KEYSEND_RECORD, vec![1; 31])]),
+            with_preimage(vec![1; 31]),
             "keysend preimage must be exactly 32 bytes, is instead 31",
         ),
     ];
-    for (change, text) in change {
-        let mut request = keysend();
-        change(&mut request);
+    for (request, text) in cases {
         assert_eq!(refusal(request), unknown(text));
     }
 }
