@@ -7,6 +7,7 @@ use super::proto::lnrpc::failure::FailureCode;
 use super::proto::lnrpc::htlc_attempt::HtlcStatus;
 use super::proto::lnrpc::payment::PaymentStatus;
 use super::signed;
+use crate::invoices::decode::DecodedInvoice;
 use crate::payments::PaymentView;
 use crate::storage::payments::{
     AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord, PaymentState,
@@ -20,6 +21,8 @@ pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
     let fee_msat = view.fee_msat();
     let value_msat = record.terms.amount_msat;
     let (status, failure_reason) = status(record);
+    let metadata = metadata(&record.terms.payment_request);
+    let attempts = view.attempts.iter();
     lnrpc::Payment {
         payment_hash: record.identifier.to_lower_hex_string(),
         value: signed(value_msat / 1000),
@@ -33,11 +36,19 @@ pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
         fee_sat: signed(fee_msat / 1000),
         fee_msat: signed(fee_msat),
         creation_time_ns: signed(record.created_at_ns),
-        htlcs: view.attempts.iter().map(|a| attempt(record, a)).collect(),
+        htlcs: attempts.map(|a| attempt(record, a, &metadata)).collect(),
         payment_index: record.payment_index,
         failure_reason: failure_reason.into(),
         first_hop_custom_records: Default::default(),
     }
+}
+
+/// What the invoice wants to be handed to its receiver (BOLT 11, field m).
+fn metadata(payment_request: &str) -> Vec<u8> {
+    let invoice = payment_request.parse::<DecodedInvoice>().ok();
+    invoice
+        .and_then(|invoice| invoice.payment_metadata)
+        .unwrap_or_default()
 }
 
 fn status(record: &PaymentRecord) -> (PaymentStatus, lnrpc::PaymentFailureReason) {
@@ -63,8 +74,12 @@ pub(super) fn failure_reason(reason: FailureReason) -> lnrpc::PaymentFailureReas
     }
 }
 
-/// One attempt of the payment.
-pub(super) fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::HtlcAttempt {
+/// One attempt of the payment; `metadata` is what its invoice wants to be handed to the receiver.
+pub(super) fn attempt(
+    payment: &PaymentRecord,
+    attempt: &AttemptRecord,
+    metadata: &[u8],
+) -> lnrpc::HtlcAttempt {
     let status = match attempt.state {
         AttemptState::InFlight => HtlcStatus::InFlight,
         AttemptState::Succeeded => HtlcStatus::Succeeded,
@@ -73,7 +88,7 @@ pub(super) fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc
     lnrpc::HtlcAttempt {
         attempt_id: attempt.attempt_id,
         status: status.into(),
-        route: Some(route(payment, attempt)),
+        route: Some(route(payment, attempt, metadata)),
         attempt_time_ns: signed(attempt.attempt_time_ns),
         resolve_time_ns: signed(attempt.resolve_time_ns.unwrap_or_default()),
         failure: (attempt.state == AttemptState::Failed).then(|| failure(payment, attempt)),
@@ -113,10 +128,11 @@ fn failure(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Failure {
     }
 }
 
-fn route(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Route {
+fn route(payment: &PaymentRecord, attempt: &AttemptRecord, metadata: &[u8]) -> lnrpc::Route {
     let mut route = plain_route(&attempt.route);
     if let Some(last) = route.hops.last_mut() {
         add_final_records(last, payment, attempt);
+        last.metadata = metadata.to_vec();
     }
     route
 }

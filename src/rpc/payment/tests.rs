@@ -249,6 +249,21 @@ fn failure_says_who_and_as_far_as_known_why() {
 }
 
 #[test]
+fn last_hop_has_the_metadata_of_the_invoice() {
+    // From BOLT 11: "Please send 0.01 BTC with payment metadata 0x01fafaf0".
+    let invoice = "lnbc10m1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdp9wpshjmt9de6\
+         zqmt9w3skgct5vysxjmnnd9jx2mq8q8a04uqsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygs9q\
+         2gqqqqqqsgq7hf8he7ecf7n4ffphs6awl9t6676rrclv9ckg3d3ncn7fct63p6s365duk5wrk202cfy3aj5xnnp5gs3v\
+         rdvruverwwq7yzhkf5a3xqpd05wjc";
+    let mut view = view(&recorded("payment_amp_refused.json"));
+    view.record.terms.payment_request = invoice.into();
+    let shown = payment(&view);
+    let hops = &shown.htlcs[0].route.as_ref().unwrap().hops;
+    assert_eq!(hops.last().unwrap().metadata, [1, 0xfa, 0xfa, 0xf0]);
+    assert!(hops[0].metadata.is_empty());
+}
+
+#[test]
 fn hops_can_be_left_out() {
     let shown = without_hops(payment(&view(&recorded("payment_amp_refused.json"))));
     let route = shown.htlcs[0].route.as_ref().unwrap();

@@ -21,8 +21,9 @@ pub(super) async fn send(
 ) -> Result<lnrpc::HtlcAttempt, Status> {
     let ends = |scid| rooms.routes.ends(scid);
     let asked = read(request, &rooms.node_id, ends)?;
+    let metadata = asked.metadata.clone().unwrap_or_default();
     let ended = rooms.payments.send_to_route(asked).await?;
-    Ok(attempt(&ended.payment, &ended.attempt))
+    Ok(attempt(&ended.payment, &ended.attempt, &metadata))
 }
 
 /// Reads the request. `ends` tells the nodes of a channel, for hops without a key.
