@@ -24,7 +24,7 @@ use super::outbound::RouteQuestion;
 use super::send::{Payments, lock};
 use crate::amp::{MppRecord, PaymentAddr};
 use crate::onion;
-use crate::routing::query::BLOCK_PADDING;
+use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
 use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
 
 /// What is to be probed: a payment in one part.
@@ -140,7 +140,8 @@ impl Payments {
         let [mut path] = <[Path; 1]>::try_from(paths).map_err(|_| FailureReason::NoRoute)?;
         if let Some(last) = path.hops.last_mut() {
             // LDK hides the receiver behind some random blocks, which are no cost of the route.
-            last.cltv_expiry_delta = probe.final_cltv_delta.saturating_add(BLOCK_PADDING);
+            let delta = probe.final_cltv_delta.saturating_add(BLOCK_PADDING);
+            last.cltv_expiry_delta = delta.saturating_sub(NEXT_BLOCK);
         }
         Ok(path)
     }

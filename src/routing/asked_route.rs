@@ -98,7 +98,7 @@ impl Routes {
             None => self.unlimited(wish, &parameters, ours)?,
         };
         if let Some(last) = path.hops.last_mut() {
-            last.cltv_expiry_delta = wish.query.final_cltv_delta;
+            last.cltv_expiry_delta = query.least_blocks();
         }
         let success_probability = match wish.use_scores {
             true => self.success_probability(&path),

@@ -14,7 +14,7 @@ pub const BLOCK_PADDING: u32 = 3;
 pub const DEFAULT_CLTV_LIMIT: u32 = 2016;
 
 /// LDK counts the blocks until an HTLC's expiry from the next block, lnd and a user from the newest.
-const NEXT_BLOCK: u32 = 1;
+pub const NEXT_BLOCK: u32 = 1;
 
 /// Blocks of the limit that LDK keeps for the random offset that hides the payee, if the limit has
 /// room for them. They are added to the limit that it gets, and what the offset then takes beyond the
