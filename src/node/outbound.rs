@@ -8,7 +8,7 @@ use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::channelmanager::{
     AChannelManager, PaymentId, RecentPaymentDetails, RecipientOnionFields,
 };
-use lightning::routing::router::{Path, Route};
+use lightning::routing::router::{InFlightHtlcs, Path, Route};
 use lightning::sign::EntropySource;
 use lightning_types::payment::PaymentHash;
 
@@ -16,7 +16,7 @@ use crate::ldk::KeysManager;
 use crate::payments::outbound::{Outbound, RouteQuestion};
 use crate::routing::finder::RouteFinder;
 use crate::routing::query::{NoRoute, RouteQuery};
-use crate::routing::split::{Whole, split};
+use crate::routing::split::{Whole, in_pieces, split};
 use crate::storage::payments::FailureReason;
 
 /// A manager and what finds routes over its channels. Generic, so that tests run the same code on the
@@ -59,14 +59,35 @@ where
             parts: question.open.parts,
             max_part_msat: question.terms.max_shard_msat,
         };
-        split(whole, |amount_msat, parts| {
+        let found = split(whole, |amount_msat, parts| {
             let query = query(question, amount_msat, parts);
             let parameters = query.parameters(question.onion, false, height)?;
             let route = self
                 .finder
                 .find(&query, &parameters, &channels, &in_flight)?;
             Ok(route.paths)
+        });
+        if found != Err(NoRoute::NoPath) || question.failed_channels.is_empty() {
+            return found;
+        }
+        in_pieces(whole, |amount_msat, taken| {
+            let query = query_beside(question, amount_msat, taken);
+            let parameters = query.parameters(question.onion, false, height)?;
+            let channels = channels_beside(&channels, taken);
+            let in_flight = self.in_flight_beside(&in_flight, taken);
+            let route = self
+                .finder
+                .find(&query, &parameters, &channels, &in_flight)?;
+            route.paths.into_iter().next().ok_or(NoRoute::NoPath)
         })
+    }
+
+    fn in_flight_beside(&self, in_flight: &InFlightHtlcs, taken: &[Path]) -> InFlightHtlcs {
+        let mut in_flight = in_flight.clone();
+        for path in taken {
+            in_flight.process_path(path, self.our_node_id);
+        }
+        in_flight
     }
 }
 
@@ -156,11 +177,45 @@ fn query(question: &RouteQuestion<'_>, amount_msat: u64, parts: u32) -> RouteQue
             .as_deref()
             .and_then(crate::payments::parse_key),
         route_hints: question.route_hints.to_vec(),
-        failed_channels: question.failed_channels.to_vec(),
+        failed_channels: question.failed_channels.iter().map(|c| c.scid).collect(),
         ..RouteQuery::new(
             question.destination,
             amount_msat,
             question.open.fee_limit_msat,
         )
     }
+}
+
+/// For one more piece: what failed with more may carry it, and the fees of the others are spent.
+fn query_beside(question: &RouteQuestion<'_>, amount_msat: u64, taken: &[Path]) -> RouteQuery {
+    let query = query(question, amount_msat, 1);
+    let fees = taken.iter().map(Path::fee_msat);
+    let fees = fees.fold(0, u64::saturating_add);
+    let failed = question.failed_channels.iter();
+    RouteQuery {
+        fee_limit_msat: query.fee_limit_msat.saturating_sub(fees),
+        failed_channels: failed
+            .filter(|failed| failed.from_msat <= amount_msat)
+            .map(|failed| failed.scid)
+            .collect(),
+        ..query
+    }
+}
+
+/// Our channels without what the other pieces take of them.
+fn channels_beside(channels: &[ChannelDetails], taken: &[Path]) -> Vec<ChannelDetails> {
+    let mut left = channels.to_vec();
+    for path in taken {
+        let first = path.hops.first().map(|hop| hop.short_channel_id);
+        let names = |channel: &ChannelDetails| {
+            [channel.short_channel_id, channel.outbound_scid_alias].contains(&first)
+        };
+        if let (Some(channel), true) = (left.iter_mut().find(|c| names(c)), first.is_some()) {
+            let taken = path.final_value_msat().saturating_add(path.fee_msat());
+            let less = |msat: u64| msat.saturating_sub(taken);
+            channel.outbound_capacity_msat = less(channel.outbound_capacity_msat);
+            channel.next_outbound_htlc_limit_msat = less(channel.next_outbound_htlc_limit_msat);
+        }
+    }
+    left
 }

@@ -11,7 +11,7 @@ use lightning::routing::router::Path;
 use super::flow::{Ending, NewAttempt, Open, Step};
 use super::hashes::{ShardRandomness, ShardRecord};
 use super::ids;
-use super::outbound::RouteQuestion;
+use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Active, Payments, Recipe, Running, lock, now, now_ns, view};
 use super::view::PaymentView;
 use crate::abort::{self, Point};
@@ -19,8 +19,10 @@ use crate::amp::{AmpRecord, MppRecord, SetId};
 use crate::onion;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 
-/// Between two tries while channels are not usable yet, and once many attempts have failed.
-const PATIENCE_PAUSE: Duration = Duration::from_millis(500);
+/// Between two tries while channels are not usable yet, and once many attempts have failed. It is
+/// doubled from pause to pause, up to the longest.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// So many attempts are made again at once. A payment that still fails then, say because somebody
 /// fails its HTLCs the moment they arrive, goes on at a pace that fills neither channels nor disk.
 const QUICK_RETRIES: u32 = 32;
@@ -38,9 +40,11 @@ impl Payments {
         if std::mem::replace(&mut running.is_pausing, true) {
             return;
         }
+        let pause = running.next_pause;
+        running.next_pause = LONGEST_PAUSE.min(pause * 2);
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
-            tokio::time::sleep(PATIENCE_PAUSE).await;
+            tokio::time::sleep(pause).await;
             {
                 let mut running = lock(&active.running);
                 running.is_pausing = false;
@@ -94,7 +98,7 @@ impl Payments {
         &self,
         recipe: &Recipe,
         open: Open,
-        failed_channels: &[u64],
+        failed_channels: &[FailedChannel],
     ) -> Result<Vec<Path>, FailureReason> {
         let shard = recipe.largest_shard.clone();
         let onion = onion_fields(recipe, shard).ok_or(FailureReason::Error)?;

@@ -17,8 +17,17 @@ pub struct RouteQuestion<'a> {
     pub route_hints: &'a [RouteHint],
     /// What the last hop's payload will carry: it takes room from the hops.
     pub onion: &'a RecipientOnionFields,
-    /// Short channel ids that failed during this payment.
-    pub failed_channels: &'a [u64],
+    /// What failed during this payment.
+    pub failed_channels: &'a [FailedChannel],
+}
+
+/// A channel that could not carry a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedChannel {
+    /// Short channel id.
+    pub scid: u64,
+    /// It carries no part of this size (msat) or larger; a smaller one may pass. 0: none at all.
+    pub from_msat: u64,
 }
 
 /// The channels, the router, and the way out.

@@ -20,7 +20,7 @@ use bitcoin::secp256k1::PublicKey;
 use super::SendError;
 use super::advance::hops;
 use super::flow::Open;
-use super::outbound::RouteQuestion;
+use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Payments, lock};
 use crate::amp::{MppRecord, PaymentAddr};
 use crate::onion;
@@ -94,7 +94,10 @@ impl Payments {
                 Ok(Ok(CameBack {
                     failed_channel: Some(channel),
                     ..
-                })) => failed_channels.push(channel),
+                })) => failed_channels.push(FailedChannel {
+                    scid: channel,
+                    from_msat: probe.amount_msat,
+                }),
                 // Nobody knows where it failed: the same route would be tried again.
                 Ok(_) => return Ok(ProbeEnd::Failed(FailureReason::Error)),
             }
@@ -107,7 +110,7 @@ impl Payments {
     async fn probe_path(
         self: &Arc<Self>,
         probe: &Arc<Probe>,
-        failed_channels: &[u64],
+        failed_channels: &[FailedChannel],
     ) -> Result<Path, FailureReason> {
         let (payments, probe) = (self.clone(), probe.clone());
         let failed_channels = failed_channels.to_vec();
@@ -121,7 +124,7 @@ impl Payments {
     fn find_probe_path(
         &self,
         probe: &Probe,
-        failed_channels: &[u64],
+        failed_channels: &[FailedChannel],
     ) -> Result<Path, FailureReason> {
         let terms = probe.terms();
         let onion = probe.onion().ok_or(FailureReason::Error)?;

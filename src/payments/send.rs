@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::hex::FromHex;
 use bitcoin::secp256k1::PublicKey;
@@ -11,10 +11,11 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning_types::routing::RouteHint;
 use tokio::sync::watch;
 
+use super::advance::FIRST_PAUSE;
 use super::flow::Flow;
 use super::follow_all::{Followers, Updates};
 use super::hashes::ShardRecord;
-use super::outbound::Outbound;
+use super::outbound::{FailedChannel, Outbound};
 use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
@@ -53,13 +54,14 @@ pub(super) struct Active {
 /// What changes while a payment is under way.
 pub(super) struct Running {
     pub(super) flow: Flow,
-    pub(super) failed_channels: Vec<u64>,
+    pub(super) failed_channels: Vec<FailedChannel>,
     /// Attempts that failed since the node's start.
     pub(super) failures: u32,
     /// So many had failed when the payment paused last.
     pub(super) paused_at: u32,
     /// Until then "no route" is not the end: after a start channels are not usable at once.
     pub(super) patient_until: u64,
+    pub(super) next_pause: Duration,
     /// A new search is due in a moment.
     pub(super) is_pausing: bool,
 }
@@ -248,6 +250,7 @@ pub(super) fn new_active(
         failures: 0,
         paused_at: 0,
         patient_until,
+        next_pause: FIRST_PAUSE,
         is_pausing: false,
     };
     Arc::new(Active {

@@ -22,6 +22,7 @@ use lightning::routing::gossip::NetworkUpdate;
 use lightning::routing::router::Path;
 use lightning::util::errors::APIError;
 
+use super::outbound::FailedChannel;
 use crate::storage::payments::FailureReason;
 
 /// What becomes of the payment.
@@ -29,8 +30,8 @@ use crate::storage::payments::FailureReason;
 pub(super) struct Verdict {
     /// No more attempts, for this reason.
     pub(super) end: Option<FailureReason>,
-    /// Attempts that follow do without this channel (short channel id).
-    pub(super) channel: Option<u64>,
+    /// Attempts that follow do without this channel, or send less over it.
+    pub(super) channel: Option<FailedChannel>,
     /// Which node of the path failed the attempt: 0 is ourselves, the last one the receiver.
     pub(super) source_index: u32,
 }
@@ -48,9 +49,13 @@ pub(super) fn of(
             let update = network_update.as_ref();
             let channel = channel.or(update.and_then(updated_channel));
             let end = end(permanently, update, path, channel);
+            let failed = |scid| FailedChannel {
+                scid,
+                from_msat: least_that_fails(update, path),
+            };
             Verdict {
                 end,
-                channel,
+                channel: channel.map(failed),
                 source_index: source_index(path, end.is_some(), update, channel),
             }
         }
@@ -94,6 +99,18 @@ fn end(
         }),
         (false, None) if path.hops.len() == 1 && channel.is_some() => Some(Error),
         (false, _) => None,
+    }
+}
+
+/// What is wrong for good, or with a whole node, is wrong for every amount. LDK does not say whether
+/// the rest is a want of liquidity.
+fn least_that_fails(update: Option<&NetworkUpdate>, path: &Path) -> u64 {
+    match update {
+        Some(NetworkUpdate::NodeFailure { .. })
+        | Some(NetworkUpdate::ChannelFailure {
+            is_permanent: true, ..
+        }) => 0,
+        _ => path.final_value_msat(),
     }
 }
 
@@ -192,7 +209,11 @@ mod tests {
     ) -> Judged {
         let failure = PathFailure::OnPath { network_update };
         let verdict = of(permanently, &failure, path, channel);
-        (verdict.end, verdict.channel, verdict.source_index)
+        (
+            verdict.end,
+            verdict.channel.map(|channel| channel.scid),
+            verdict.source_index,
+        )
     }
 
     #[test]

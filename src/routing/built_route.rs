@@ -7,6 +7,7 @@ use lightning::routing::router::{Path, RouteHop};
 use lightning_types::features::{ChannelFeatures, NodeFeatures};
 
 use super::asked_route::{Routes, first_hops};
+use super::query::NEXT_BLOCK;
 
 /// A route to be built.
 #[derive(Debug, Clone)]
@@ -206,8 +207,9 @@ fn smallest_msat(links: &[Vec<Link>]) -> Result<u64, BuildError> {
 }
 
 /// LDK puts a forwarder's fee and delta, which belong to the channel behind it, to the forwarder,
-/// and the amount and the final delta to the receiver.
+/// and the amount and the final delta to the receiver. It counts blocks from the next one.
 fn path(plan: &RoutePlan, legs: &[Leg], amount_msat: u64) -> Path {
+    let final_blocks = plan.final_cltv_delta.saturating_sub(NEXT_BLOCK);
     let hop = |(position, (leg, node)): (usize, (&Leg, &PublicKey))| {
         let next = legs.get(position + 1);
         RouteHop {
@@ -218,7 +220,7 @@ fn path(plan: &RoutePlan, legs: &[Leg], amount_msat: u64) -> Path {
             fee_msat: next.map_or(amount_msat, |next| {
                 leg.amount_msat.saturating_sub(next.amount_msat)
             }),
-            cltv_expiry_delta: next.map_or(plan.final_cltv_delta, |next| next.link.cltv_delta),
+            cltv_expiry_delta: next.map_or(final_blocks, |next| next.link.cltv_delta),
             maybe_announced_channel: true,
         }
     };

@@ -39,12 +39,46 @@ pub fn split(
     Ok(one_path(whole, amount / 2, &mut search).unwrap_or(paths))
 }
 
+/// All paths of the whole, found one after the other, each for as much as one path can carry. It is
+/// for payments of which something failed: what could not carry the whole may carry a half.
+///
+/// `search` finds a path for an amount (msat), beside those that were found before.
+///
+/// # Errors
+/// [`NoRoute::NoPath`] if a part remains that nothing carries: then none of it should be sent.
+pub fn in_pieces(
+    whole: Whole,
+    mut search: impl FnMut(u64, &[Path]) -> Result<Path, NoRoute>,
+) -> Result<Vec<Path>, NoRoute> {
+    let mut found = Vec::new();
+    let mut rest = whole;
+    while rest.amount_msat > 0 && rest.parts > 0 {
+        let mut sizes =
+            std::iter::once(rest.largest_part()).chain(rest.halves_of(rest.largest_part()));
+        let path = sizes.find_map(|size| search(size, &found).ok());
+        let path = path.ok_or(NoRoute::NoPath)?;
+        rest.amount_msat = rest.amount_msat.saturating_sub(path.final_value_msat());
+        rest.parts -= 1;
+        found.push(path);
+    }
+    match rest.amount_msat {
+        0 => Ok(found),
+        _ => Err(NoRoute::NoPath),
+    }
+}
+
 impl Whole {
     fn largest_part(&self) -> u64 {
         match self.max_part_msat {
             0 => self.amount_msat,
             most => most.min(self.amount_msat),
         }
+    }
+
+    /// A half of it, a quarter, ..., as long as the other parts can carry the rest.
+    fn halves_of(self, size: u64) -> impl Iterator<Item = u64> {
+        std::iter::successors(Some(size / 2), |size| Some(size / 2))
+            .take_while(move |size| *size >= MIN_PART_MSAT && self.leaves_no_more_than_fits(*size))
     }
 
     /// Whether the other parts can carry what this one leaves.
@@ -66,12 +100,9 @@ fn one_path(
     search: &mut impl FnMut(u64, u32) -> Result<Vec<Path>, NoRoute>,
 ) -> Result<Vec<Path>, NoRoute> {
     let first = search(size, 1);
-    let halves = std::iter::successors(Some(size / 2), |size| Some(size / 2));
-    let sizes =
-        halves.take_while(|size| *size >= MIN_PART_MSAT && whole.leaves_no_more_than_fits(*size));
     match first {
         Err(NoRoute::NoPath) => {
-            let mut found = sizes.map(|size| search(size, 1));
+            let mut found = whole.halves_of(size).map(|size| search(size, 1));
             found.find(Result::is_ok).unwrap_or(Err(NoRoute::NoPath))
         }
         first => first,
@@ -188,5 +219,57 @@ mod tests {
         let (parts, asked) = outcome(whole(100_000, 16, 30_000), &[], 9_000);
         assert_eq!(parts, Err(NoRoute::NoPath), "never below the least");
         assert_eq!(asked.last(), Some(&(15_000, 1)));
+    }
+
+    #[test]
+    fn pieces_are_as_large_as_one_path_carries() {
+        let found = |whole, way: u64| {
+            let paths = in_pieces(whole, |amount, _| {
+                let fits = amount <= way * SAT;
+                fits.then(|| path(amount)).ok_or(NoRoute::NoPath)
+            });
+            paths.map(|paths| {
+                let values = paths.iter().map(Path::final_value_msat);
+                values.map(|msat| msat / SAT).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(found(whole(100_000, 16, 0), 100_000), Ok(vec![100_000]));
+        assert_eq!(found(whole(100_000, 16, 0), 60_000), Ok(vec![50_000; 2]));
+        assert_eq!(
+            found(whole(100_000, 16, 40_000), 60_000),
+            Ok(vec![40_000, 40_000, 20_000])
+        );
+        assert_eq!(
+            found(whole(100_000, 2, 0), 30_000),
+            Err(NoRoute::NoPath),
+            "too few parts"
+        );
+        assert_eq!(
+            found(whole(100_000, 16, 0), 9_999),
+            Err(NoRoute::NoPath),
+            "too small"
+        );
+    }
+
+    #[test]
+    fn pieces_are_searched_beside_those_before_them() {
+        let mut left = 70_000 * SAT;
+        let paths = in_pieces(whole(100_000, 16, 0), |amount, taken| {
+            let used: u64 = taken.iter().map(Path::final_value_msat).sum();
+            let fits = amount <= left - used;
+            fits.then(|| path(amount)).ok_or(NoRoute::NoPath)
+        });
+        assert_eq!(
+            paths,
+            Err(NoRoute::NoPath),
+            "nothing is sent that cannot be completed"
+        );
+        left = 100_000 * SAT;
+        assert!(
+            in_pieces(whole(100_000, 16, 0), |amount, _| Ok(path(
+                amount.min(left)
+            )))
+            .is_ok()
+        );
     }
 }

@@ -7,7 +7,7 @@ use ampd::amp::PaymentAddr;
 use ampd::invoices::{NewInvoice, Purpose};
 use ampd::payments::{Method, NewPayment, PaymentView};
 use ampd::storage::invoices::{HtlcState, InvoiceKind};
-use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason};
+use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason, PaymentState};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::types::routing::{RouteHint, RouteHintHop, RoutingFees};
 
@@ -335,6 +335,27 @@ fn more_than_there_is_fails_at_once_for_want_of_balance() {
     let ended = scene.pay(scene.amp(CHANNEL_SAT * 1000, None));
     assert_failed(&ended, FailureReason::InsufficientBalance);
     assert!(ended.attempts.is_empty());
+}
+
+#[test]
+fn what_failed_with_much_is_tried_with_less() {
+    let scene = Scene::of_poor_ways(2);
+    scene.open_ways([0, 1]);
+    let amount = 70_000_000;
+    let ended = scene.pay(scene.amp(amount, None));
+    assert_eq!(ended.record.state, PaymentState::Succeeded);
+    let sizes = |state| {
+        let attempts = in_state(&ended, state).into_iter();
+        attempts.map(AttemptRecord::amount_msat).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        sizes(AttemptState::Failed)[..2],
+        [amount, amount],
+        "over each way"
+    );
+    let settled = sizes(AttemptState::Succeeded);
+    assert!(settled.len() > 1 && settled.iter().all(|part| *part < amount));
+    assert_eq!(settled.iter().sum::<u64>(), amount);
 }
 
 #[test]

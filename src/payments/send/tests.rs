@@ -61,7 +61,7 @@ impl Outbound for Network {
     fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
         lock(&self.asked).push(Asked {
             open: question.open,
-            failed_channels: question.failed_channels.to_vec(),
+            failed_channels: question.failed_channels.iter().map(|c| c.scid).collect(),
         });
         let open = question.open.amount_msat;
         let answer = lock(&self.answers).pop_front();

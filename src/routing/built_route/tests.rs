@@ -35,7 +35,7 @@ async fn channels_fees_and_expiries_are_filled_in() {
         hops,
         [
             (key(MIDDLE[1]), 2, fee_msat, 80),
-            (key(BOB), 102, 50_000_000, 40)
+            (key(BOB), 102, 50_000_000, 39)
         ]
     );
 }
