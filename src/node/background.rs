@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::core::Core;
 use super::graph_keeper::GraphKeeper;
 use super::house::House;
+use super::watched::Watched;
 use crate::config::Config;
 use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
 
@@ -108,7 +109,11 @@ fn background_processor(
         let now = std::time::SystemTime::now();
         now.duration_since(std::time::UNIX_EPOCH).ok()
     };
-    let (monitors, manager) = (core.monitors.clone(), core.manager.clone());
+    let monitors = core.monitors.clone();
+    let manager = Arc::new(Watched {
+        manager: core.manager.clone(),
+        store: core.store.clone(),
+    });
     let onion_messenger = house.onion_messenger.clone();
     let gossip = BackgroundGossip::p2p(house.gossip.clone());
     let (peers, sweeper) = (house.peer_manager.clone(), core.sweeper.clone());

@@ -23,6 +23,7 @@ mod parts;
 mod port;
 mod seed;
 mod tasks;
+mod watched;
 
 use tokio_util::sync::CancellationToken;
 
