@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// Where a receiver may die.
+/// Where a node may die: a receiver up to [`Point::BeforeClaimed`], a sender from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
     /// LDK told of an HTLC, nothing is decided.
@@ -18,17 +18,48 @@ pub enum Point {
     BetweenClaims,
     /// LDK tells that an HTLC is claimed for good; the peer may know the preimage.
     BeforeClaimed,
+    /// A payment is on disk, nothing of it was sent.
+    PaymentStored,
+    /// The row of a new attempt is on disk, LDK was told nothing of it.
+    AttemptStored,
+    /// LDK was given an attempt, which is hardly on disk yet.
+    AttemptSent,
+    /// LDK tells that an attempt came back; nothing of that is noted.
+    BeforeFailed,
+    /// That an attempt failed is on disk; its amount was not sent again.
+    FailureStored,
+    /// An attempt is settled, others are in flight; the row is queued and hardly on disk yet.
+    Settled,
+    /// The same, and the row is on disk.
+    SettledStored,
+    /// No attempt is in flight any more, which is on disk; the payment's end is not.
+    BeforeEnd,
+    /// The end of a payment is on disk, nobody was told.
+    EndStored,
 }
 
 impl Point {
-    /// In the order in which a payment passes them.
-    pub const ALL: [Self; 6] = [
+    /// Where receivers die, in the order in which a payment passes them.
+    pub const OF_RECEIVERS: [Self; 6] = [
         Self::BeforeStored,
         Self::Stored,
         Self::Decided,
         Self::DecisionStored,
         Self::BetweenClaims,
         Self::BeforeClaimed,
+    ];
+
+    /// Where senders die, in the order in which a payment passes them.
+    pub const OF_SENDERS: [Self; 9] = [
+        Self::PaymentStored,
+        Self::AttemptStored,
+        Self::AttemptSent,
+        Self::BeforeFailed,
+        Self::FailureStored,
+        Self::Settled,
+        Self::SettledStored,
+        Self::BeforeEnd,
+        Self::EndStored,
     ];
 
     /// As in the environment variable.
@@ -40,6 +71,15 @@ impl Point {
             Self::DecisionStored => "decision-stored",
             Self::BetweenClaims => "between-claims",
             Self::BeforeClaimed => "before-claimed",
+            Self::PaymentStored => "payment-stored",
+            Self::AttemptStored => "attempt-stored",
+            Self::AttemptSent => "attempt-sent",
+            Self::BeforeFailed => "before-failed",
+            Self::FailureStored => "failure-stored",
+            Self::Settled => "settled",
+            Self::SettledStored => "settled-stored",
+            Self::BeforeEnd => "before-end",
+            Self::EndStored => "end-stored",
         }
     }
 }

@@ -169,6 +169,20 @@ impl Api {
             .into_inner())
     }
 
+    /// A static invoice for any amount.
+    pub async fn static_invoice(&self) -> Result<AddInvoiceResponse, Status> {
+        let invoice = Invoice {
+            is_amp: true,
+            ..Default::default()
+        };
+        Ok(self
+            .lightning
+            .clone()
+            .add_invoice(invoice)
+            .await?
+            .into_inner())
+    }
+
     /// The invoices after `offset` (an add_index), oldest first.
     pub async fn invoices(&self, offset: u64) -> Result<ListInvoiceResponse, Status> {
         let request = ListInvoiceRequest {

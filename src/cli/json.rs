@@ -15,7 +15,7 @@ use serde_json::Map;
 
 use crate::rpc::proto::DESCRIPTORS;
 
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+pub(super) static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     // build.rs wrote these bytes; a test decodes them.
     DescriptorPool::decode(DESCRIPTORS).expect("the descriptors of our own build are valid")
 });
@@ -64,7 +64,7 @@ fn json(value: &Value, kind: &Kind) -> serde_json::Value {
         Value::I64(number) => number.to_string().into(),
         Value::U64(number) => number.to_string().into(),
         Value::F32(number) => (*number).into(),
-        Value::F64(number) => (*number).into(),
+        Value::F64(number) => float(*number),
         Value::String(text) => text.as_str().into(),
         Value::Bytes(bytes) => bytes.to_lower_hex_string().into(),
         Value::EnumNumber(number) => enum_name(*number, kind),
@@ -77,6 +77,19 @@ fn json(value: &Value, kind: &Kind) -> serde_json::Value {
             let entry = |(key, value)| (key_text(key), json(value, &kind));
             entries.into_iter().map(entry).collect::<Map<_, _>>().into()
         }
+    }
+}
+
+/// Go prints a whole number without a decimal point.
+fn float(number: f64) -> serde_json::Value {
+    let is_whole = number.fract() == 0.0 && number.abs() < f64::from(u32::MAX);
+    // The bounds above leave nothing to cut off.
+    #[allow(clippy::cast_possible_truncation)]
+    let whole = number as i64;
+    if is_whole {
+        whole.into()
+    } else {
+        number.into()
     }
 }
 

@@ -14,14 +14,17 @@ use crate::config::{NETWORK_NAMES, network_by_name, network_dir};
 mod arguments;
 mod channels;
 mod connection;
+mod delete_payments;
 mod error;
 mod follow;
+mod from_json;
 mod hold_invoices;
 mod invoice_end;
 mod invoice_events;
 mod invoice_lookup;
 mod invoices;
 mod json;
+mod keysend;
 mod ledger;
 mod node;
 mod open_close;
@@ -34,11 +37,16 @@ mod peers;
 mod prompt;
 mod qr;
 mod reshape;
+mod route_hints;
+mod routes;
+mod send_to_route;
 mod table;
 mod values;
 mod wallet;
 
 pub use error::CliError;
+#[cfg(test)]
+pub(crate) use from_json::from_json;
 pub use json::to_json;
 
 use connection::Node;
@@ -112,6 +120,11 @@ enum Command {
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
     ListPayments(payments::ListPayments),
+    DeletePayments(delete_payments::DeletePayments),
+    QueryRoutes(Box<routes::QueryRoutes>),
+    BuildRoute(routes::BuildRoute),
+    SendToRoute(send_to_route::SendToRoute),
+    EstimateRouteFee(routes::EstimateRouteFee),
 }
 
 impl Command {
@@ -149,6 +162,11 @@ impl Command {
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
             Command::ListPayments(command) => command.run(node).await,
+            Command::DeletePayments(command) => command.run(node).await,
+            Command::QueryRoutes(command) => command.run(node).await,
+            Command::BuildRoute(command) => command.run(node).await,
+            Command::SendToRoute(command) => command.run(node).await,
+            Command::EstimateRouteFee(command) => command.run(node).await,
         }
     }
 }
@@ -261,10 +279,30 @@ mod tests {
             "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
             "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
             "payinvoice --amp -f lnbc1",
+            "sendpayment --dest=02aa --amt=5 --keysend --message tea --data=65536=00",
+            "sendpayment -dest 02aa -amt 5 -amp -route_hints [] -pay-addr 00 -cltv_limit 90",
+            "payinvoice --pay_req lnbc1 --amp-reuse",
+            "payinvoice --pay_req=lnbc1 --pay_addr 00 --message tea --cancelable=true",
+            "payinvoice lnbc1 --outgoing_chan_id 1 --outgoing_chan_id=2 --last_hop 02aa",
+            "payinvoice lnbc1 --json --inflight_updates --allow_self_payment --max_parts=1",
+            "payinvoice lnbc1 --max_shard_size_sat 5 --timeout 5s --time_pref=1",
+            "payinvoice lnbc1 --max_shard_size_msat=5000 -f=true",
             "payinvoice lnbc1 --force --json --amt 5 --fee_limit 10",
             "payinvoice -fee_limit_percent=5 --time_pref -0.5 --pay_req lnbc1",
             "trackpayment --json 1111111111111111111111111111111111111111111111111111111111111111",
             "listpayments --include_incomplete --paginate_forwards --max_payments 3",
+            "listpayments --index_offset=5 --count_total_payments --omit_hops",
+            "listpayments --creation_date_start 1 --creation_date_end=2",
+            "deletepayments --all",
+            "deletepayments --all --include_non_failed --failed_htlcs_only",
+            "deletepayments --payment_hash=1111111111111111111111111111111111111111111111111111111111111111",
+            "queryroutes 02aa 1000 --use_mc --ignore_pair 02aa:02bb --fee_limit=5 --cltv_limit 500",
+            "queryroutes --dest=02aa --amt=1000 --outgoing_chan_id 1 --time_pref=-1",
+            "buildroute --amt=1000 --hops 02aa,03bb --final_cltv_delta=80 --outgoing_chan_id 5",
+            "sendtoroute --payment_hash=00 --routes={} --skip_temp_err",
+            "sendtoroute --pay_hash 00 -",
+            "estimateroutefee --dest 02aa --amt 1000 --outgoing_chan_id=1",
+            "estimateroutefee --pay_req=lnbc1 --timeout=5s",
             "stop",
         ] {
             if let Err(error) = parse(line) {
@@ -354,6 +392,11 @@ mod tests {
             "invoicepayments lnbc1 --csv a --totals day",
             "invoicepayments lnbc1 --csv a --max_payments 5",
             "disableinvoice",
+            "queryroutes 02aa 5 --ignore_pair 02aa",
+            "buildroute --amt 5",
+            "buildroute --hops 02xx",
+            "estimateroutefee",
+            "estimateroutefee --dest 02aa",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

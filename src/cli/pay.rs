@@ -6,21 +6,20 @@ use super::connection::Node;
 use super::error::{CliError, error};
 use super::follow::{follow, require_success};
 use super::invoices::without_scheme;
+use super::keysend::set_keysend;
 use super::payment_flags::PaymentFlags;
 use super::prompt::confirm;
+use super::route_hints::{RouteHints, route_hints};
 use super::values::{hex, msat, signed};
 use crate::rpc::proto::lnrpc::{PayReq, PayReqString};
 use crate::rpc::proto::routerrpc::SendPaymentRequest;
-
-const KEYSEND_REFUSED: &str =
-    "keysend is not implemented yet; --amp pays a public key without an invoice";
 
 /// Pay a public key or an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendPayment {
     /// DEST AMT PAYMENT_HASH FINAL_CLTV_DELTA PAY_ADDR, those that no flag gives;
-    /// PAYMENT_HASH is left out with --amp
+    /// PAYMENT_HASH is left out with --amp and --keysend
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
     /// The receiver's public key
@@ -35,12 +34,12 @@ pub struct SendPayment {
     /// Blocks for the last hop
     #[arg(long)]
     final_cltv_delta: Option<String>,
-    /// The payment address (hex)
-    #[arg(long)]
-    pay_addr: Option<String>,
-    /// Pay with keysend (not implemented yet)
+    /// Pay with keysend: a single HTLC whose preimage the receiver finds in its onion
     #[arg(long)]
     keysend: bool,
+    /// Private channels that lead to the receiver, as decodepayreq prints them (JSON)
+    #[arg(long, value_parser = route_hints)]
+    route_hints: Option<RouteHints>,
     #[command(flatten)]
     flags: PaymentFlags,
 }
@@ -52,11 +51,8 @@ impl SendPayment {
     }
 
     fn request(&self) -> Result<SendPaymentRequest, CliError> {
-        if self.keysend && self.flags.amp {
+        if self.keysend && self.flags.is_amp() {
             return error("either keysend or amp may be set, but not both");
-        }
-        if self.keysend {
-            return error(KEYSEND_REFUSED);
         }
         match &self.flags.pay_req {
             Some(invoice) => self.to_invoice(invoice),
@@ -68,11 +64,10 @@ impl SendPayment {
         if !self.values.is_empty() {
             return error("with --pay_req, every other value has to be a flag");
         }
-        let mut request = self.flags.request()?;
-        request.payment_request = without_scheme(invoice).to_owned();
-        request.payment_addr = payment_addr(self.pay_addr.as_deref())?;
-        set_amount(&mut request, self.amt.as_deref())?;
-        Ok(request)
+        if self.keysend || self.route_hints.is_some() {
+            return error("--keysend and --route_hints are for payments without --pay_req");
+        }
+        invoice_request(&self.flags, invoice, self.amt.as_deref())
     }
 
     fn to_public_key(&self) -> Result<SendPaymentRequest, CliError> {
@@ -80,13 +75,13 @@ impl SendPayment {
         let mut either = |flag: &Option<String>| flag.clone().or_else(|| values.next().cloned());
         let dest = either(&self.dest);
         let amount = either(&self.amt);
-        let hash = if self.flags.amp {
+        let hash = if self.makes_hash() {
             self.payment_hash.clone()
         } else {
             either(&self.payment_hash)
         };
         let delta = either(&self.final_cltv_delta);
-        let address = either(&self.pay_addr);
+        let address = either(&self.flags.pay_addr);
         if let Some(extra) = values.next() {
             return error(format!("unexpected value {extra:?}"));
         }
@@ -96,7 +91,7 @@ impl SendPayment {
             return error("the amount is missing: give --amt");
         }
         set_amount(&mut request, amount.as_deref())?;
-        request.payment_hash = payment_hash(hash.as_deref(), self.flags.amp)?;
+        self.set_hash(&mut request, hash.as_deref())?;
         request.final_cltv_delta = match delta {
             Some(text) => text
                 .parse()
@@ -104,7 +99,36 @@ impl SendPayment {
             None => 0,
         };
         request.payment_addr = payment_addr(address.as_deref())?;
+        request.route_hints = self
+            .route_hints
+            .clone()
+            .map_or_else(Vec::new, |hints| hints.0);
         Ok(request)
+    }
+
+    /// The payment hash is not the receiver's.
+    fn makes_hash(&self) -> bool {
+        self.flags.is_amp() || self.keysend
+    }
+
+    fn set_hash(
+        &self,
+        request: &mut SendPaymentRequest,
+        given: Option<&str>,
+    ) -> Result<(), CliError> {
+        match given {
+            Some(_) if self.flags.is_amp() => error("cannot set payment hash when using amp"),
+            Some(_) if self.keysend => error("cannot set payment hash when using keysend"),
+            Some(text) => {
+                request.payment_hash = payment_hash(text)?;
+                Ok(())
+            }
+            None if self.keysend => set_keysend(request),
+            None if self.flags.is_amp() => Ok(()),
+            None => error(
+                "the payment hash is missing: give --payment_hash, or pay with --amp or --keysend",
+            ),
+        }
     }
 }
 
@@ -123,20 +147,13 @@ fn destination(text: Option<&str>) -> Result<Vec<u8>, CliError> {
     }
 }
 
-fn payment_hash(text: Option<&str>, amp: bool) -> Result<Vec<u8>, CliError> {
-    match text {
-        None if amp => Ok(Vec::new()),
-        None => error("the payment hash is missing: give --payment_hash, or pay with --amp"),
-        Some(_) if amp => error("cannot set payment hash when using amp"),
-        Some(text) => {
-            let hash = hex(text).map_err(|text| CliError::Text(format!("payment_hash: {text}")))?;
-            match hash.0.len() {
-                32 => Ok(hash.0),
-                len => error(format!(
-                    "payment hash must be exactly 32 bytes, is instead {len}"
-                )),
-            }
-        }
+fn payment_hash(text: &str) -> Result<Vec<u8>, CliError> {
+    let hash = hex(text).map_err(|text| CliError::Text(format!("payment_hash: {text}")))?;
+    match hash.0.len() {
+        32 => Ok(hash.0),
+        len => error(format!(
+            "payment hash must be exactly 32 bytes, is instead {len}"
+        )),
     }
 }
 
@@ -189,12 +206,27 @@ pub struct PayInvoice {
 
 impl PayInvoice {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
-        let mut request = self.flags.request()?;
-        let invoice = self.flags.pay_req.as_ref().or(self.invoice.as_ref());
-        request.payment_request = without_scheme(invoice.map_or("", String::as_str)).to_owned();
-        set_amount(&mut request, self.amt.as_deref())?;
+        let request = self.request()?;
         pay(node, &self.flags, request).await
     }
+
+    fn request(&self) -> Result<SendPaymentRequest, CliError> {
+        let invoice = self.flags.pay_req.as_ref().or(self.invoice.as_ref());
+        let invoice = invoice.map_or("", String::as_str);
+        invoice_request(&self.flags, invoice, self.amt.as_deref())
+    }
+}
+
+fn invoice_request(
+    flags: &PaymentFlags,
+    invoice: &str,
+    amount: Option<&str>,
+) -> Result<SendPaymentRequest, CliError> {
+    let mut request = flags.request()?;
+    request.payment_request = without_scheme(invoice).to_owned();
+    request.payment_addr = payment_addr(flags.pay_addr.as_deref())?;
+    set_amount(&mut request, amount)?;
+    Ok(request)
 }
 
 async fn pay(
@@ -256,88 +288,4 @@ fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        command: SendPayment,
-    }
-
-    const DEST: &str = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
-
-    fn request(args: &[&str]) -> Result<SendPaymentRequest, String> {
-        let line = Line::parse_from(std::iter::once(&"ampcli").chain(args));
-        line.command.request().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn flags_and_positional_values_say_the_same() {
-        let flags = request(&[
-            "--dest",
-            DEST,
-            "--amt=1000",
-            "--amp",
-            "--final_cltv_delta=90",
-        ]);
-        let values = request(&[DEST, "1000", "--amp", "90"]);
-        assert_eq!(flags, values);
-        let request = flags.unwrap();
-        assert_eq!(
-            (request.amt, request.amt_msat, request.amp),
-            (1000, 0, true)
-        );
-        assert_eq!(request.final_cltv_delta, 90);
-    }
-
-    #[test]
-    fn without_amp_the_payment_hash_is_the_third_value() {
-        let hash = "11".repeat(32);
-        let request = request(&[DEST, "1500msat", &hash]).unwrap();
-        assert_eq!((request.amt, request.amt_msat), (0, 1500));
-        assert_eq!(request.payment_hash, [0x11; 32]);
-    }
-
-    #[test]
-    fn bad_requests_are_refused_in_the_words_of_lncli() {
-        for (args, text) in [
-            (
-                vec!["--amp", "--keysend"],
-                "either keysend or amp may be set, but not both",
-            ),
-            (vec!["--keysend"], KEYSEND_REFUSED),
-            (
-                vec!["0011", "5"],
-                "dest node pubkey must be exactly 33 bytes, is instead: 2",
-            ),
-            (
-                vec![DEST, "5", "--amp", "--pay_addr=0011"],
-                "payment addr must be exactly 32 bytes, is instead 2",
-            ),
-        ] {
-            assert_eq!(request(&args), Err(text.to_owned()));
-        }
-        for args in [
-            vec![],
-            vec![DEST],
-            vec![DEST, "5"],
-            vec![DEST, "5", "--amp", "1", "", "x"],
-        ] {
-            assert!(request(&args).is_err(), "{args:?}");
-        }
-    }
-
-    #[test]
-    fn a_description_cannot_steer_the_terminal() {
-        let invoice = PayReq {
-            description: "tea\u{1b}[2K\n".to_owned(),
-            ..Default::default()
-        };
-        let question = question(&invoice, 1_500, 2_000);
-        assert!(question.contains("Description: tea\u{fffd}[2K\u{fffd}\n"));
-        assert!(question.contains("Amount (in satoshis): 1.500\nFee limit (in satoshis): 2\n"));
-    }
-}
+mod tests;

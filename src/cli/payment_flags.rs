@@ -9,6 +9,7 @@ use super::error::{CliError, error};
 use super::follow::View;
 use super::values::{Hex, bare_msat, duration, hex, msat, records, sat};
 use crate::rpc::proto::routerrpc::SendPaymentRequest;
+use crate::storage::invoices::MESSAGE_RECORD;
 
 /// Up to this amount lncli lets the fee be as large as the payment, in msat.
 const SMALL_PAYMENT_MSAT: u64 = 1_000_000;
@@ -69,13 +70,29 @@ pub struct PaymentFlags {
     max_shard_size_msat: Option<u64>,
     /// Pay with AMP; an AMP invoice is paid so with and without this flag
     #[arg(long)]
-    pub amp: bool,
+    amp: bool,
+    /// The same as --amp. Old versions of lncli had it for paying an AMP invoice more than once; today
+    /// each payment of it has a set_id of its own, so it can be paid again and again without it
+    #[arg(long)]
+    amp_reuse: bool,
+    /// The payment address (hex), with an AMP invoice instead of that of the invoice: the receiver
+    /// then takes it for a spontaneous payment, and has to accept such (accept-amp)
+    #[arg(long)]
+    pub pay_addr: Option<String>,
+    /// A message that the receiver can read (record 34349334)
+    #[arg(long)]
+    message: Option<String>,
     /// -1 (cheap) to 1 (fast)
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
     time_pref: f64,
 }
 
 impl PaymentFlags {
+    /// Whether AMP was asked for.
+    pub fn is_amp(&self) -> bool {
+        self.amp || self.amp_reuse
+    }
+
     /// How the payment is shown.
     pub fn view(&self) -> Result<View, CliError> {
         match (self.json, self.inflight_updates) {
@@ -90,7 +107,7 @@ impl PaymentFlags {
     pub fn request(&self) -> Result<SendPaymentRequest, CliError> {
         let timeout = i32::try_from(self.timeout.as_secs()).unwrap_or(i32::MAX);
         if timeout == 0 {
-            return error("the timeout has to be a second at least");
+            return error("payment timeout must be greater than zero: a second at least");
         }
         if !(-1.0..=1.0).contains(&self.time_pref) {
             return error("time preference must be in range -1 to 1");
@@ -114,14 +131,27 @@ impl PaymentFlags {
             last_hop_pubkey: last_hop,
             outgoing_chan_ids: self.outgoing_chan_id.clone(),
             allow_self_payment: self.allow_self_payment,
-            dest_custom_records: self.data.clone().unwrap_or_default(),
+            dest_custom_records: self.records()?,
             no_inflight_updates: self.view()? == View::Json,
             max_parts: self.max_parts,
             max_shard_size_msat: shard_msat.or(self.max_shard_size_msat).unwrap_or(0),
-            amp: self.amp,
+            amp: self.is_amp(),
             time_pref: self.time_pref,
             ..Default::default()
         })
+    }
+
+    fn records(&self) -> Result<BTreeMap<u64, Vec<u8>>, CliError> {
+        let mut records = self.data.clone().unwrap_or_default();
+        if let Some(message) = &self.message {
+            let earlier = records.insert(MESSAGE_RECORD, message.clone().into_bytes());
+            if earlier.is_some() {
+                return error(format!(
+                    "--message and record {MESSAGE_RECORD} of --data are the same: give one of them"
+                ));
+            }
+        }
+        Ok(records)
     }
 
     /// The highest fee for a payment of this amount, in msat.
@@ -173,6 +203,58 @@ mod tests {
         assert_eq!(flags(&["--fee_limit_percent=3"]).fee_limit_msat(1_000), 30);
         assert_eq!(flags(&["--fee_limit_percent=0"]).fee_limit_msat(1_000), 0);
         assert!(Line::try_parse_from(["", "--fee_limit=1", "--fee_limit_percent=1"]).is_err());
+    }
+
+    #[test]
+    fn a_message_is_a_record_beside_those_of_data() {
+        let request = flags(&["--message", "tea ☕", "--data=65536=01"]).request();
+        let records = request.unwrap().dest_custom_records;
+        assert_eq!(records[&MESSAGE_RECORD], "tea ☕".as_bytes());
+        assert_eq!(records[&65_536], [1]);
+        assert!(
+            flags(&["--message=a", "--data=34349334=62"])
+                .request()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn amp_reuse_is_amp() {
+        assert!(flags(&["--amp_reuse"]).request().unwrap().amp);
+        assert!(flags(&["--amp"]).request().unwrap().amp);
+        assert!(!flags(&[]).request().unwrap().amp);
+    }
+
+    #[test]
+    fn limits_reach_the_request() {
+        let args = [
+            "--allow_self_payment",
+            "--cancelable",
+            "--time_pref=-0.5",
+            "--max_shard_size_sat=5",
+            "--cltv_limit=90",
+            "--max_parts=3",
+            "--timeout=1m30s",
+            "--outgoing_chan_id=7",
+            "--outgoing_chan_id=8",
+        ];
+        let expected = SendPaymentRequest {
+            allow_self_payment: true,
+            cancelable: true,
+            time_pref: -0.5,
+            max_shard_size_msat: 5_000,
+            cltv_limit: 90,
+            max_parts: 3,
+            timeout_seconds: 90,
+            outgoing_chan_ids: vec![7, 8],
+            ..Default::default()
+        };
+        assert_eq!(flags(&args).request().unwrap(), expected);
+        let msat = flags(&["--max_shard_size_msat=5"]).request().unwrap();
+        assert_eq!(msat.max_shard_size_msat, 5);
+        for args in [["--timeout=0s"], ["--time_pref=1.5"], ["--last_hop=0011"]] {
+            assert!(flags(&args).request().is_err(), "{args:?}");
+        }
     }
 
     #[test]

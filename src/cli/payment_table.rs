@@ -89,13 +89,30 @@ fn summary(payment: &Payment) -> String {
         PaymentStatus::Failed => format!(", reason: {}", reason(payment).as_str_name()),
         _ => String::new(),
     };
+    let (amount_msat, fee_msat) = settled(payment);
     format!(
         "Amount + fee:   {} + {} sat\nPayment hash:   {}\nPayment status: {}{ending}\n",
-        satoshi(payment.value_msat),
-        satoshi(payment.fee_msat),
+        satoshi(amount_msat),
+        satoshi(fee_msat),
         payment.payment_hash,
         payment.status().as_str_name(),
     )
+}
+
+/// What has arrived and what that cost, in msat.
+fn settled(payment: &Payment) -> (i64, i64) {
+    let settled = payment
+        .htlcs
+        .iter()
+        .filter(|htlc| htlc.status() == HtlcStatus::Succeeded);
+    let routes = settled.filter_map(|htlc| htlc.route.as_ref());
+    routes.fold((0, 0), |(amount, fee): (i64, i64), route| {
+        let paid = route.total_amt_msat.saturating_sub(route.total_fees_msat);
+        (
+            amount.saturating_add(paid),
+            fee.saturating_add(route.total_fees_msat),
+        )
+    })
 }
 
 fn reason(payment: &Payment) -> PaymentFailureReason {
@@ -117,6 +134,21 @@ mod tests {
         };
         let expected = include_str!("../../tests/data/lnd-output/trackpayment_amp.table.txt");
         assert_eq!(render(&payment, name_of), expected);
+    }
+
+    #[test]
+    fn amount_is_what_has_settled() {
+        let text = |file| {
+            let payment = recorded_message::<Payment>(file);
+            render(&payment, |key| key[..6].to_owned())
+        };
+        let paid = text("payment_amp_invoice.json");
+        assert!(
+            paid.contains("Amount + fee:   900000 + 3.899 sat\n"),
+            "{paid}"
+        );
+        let failed = text("payment_amp_refused.json");
+        assert!(failed.contains("Amount + fee:   0 + 0 sat\n"), "{failed}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct TrackPayment {
     /// The payment hash; for AMP the set_id
     #[arg(value_parser = hex_32)]
     hash: Hex,
-    /// JSON instead of the table
+    /// JSON instead of the table: every change, with an empty line between two
     #[arg(long)]
     json: bool,
 }
@@ -26,10 +26,14 @@ impl TrackPayment {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let request = TrackPaymentRequest {
             payment_hash: self.hash.0,
-            no_inflight_updates: self.json,
+            no_inflight_updates: false,
         };
         let updates = node.router.track_payment_v2(request).await?.into_inner();
-        let view = if self.json { View::Json } else { View::Table };
+        let view = if self.json {
+            View::JsonUpdates
+        } else {
+            View::Table
+        };
         follow(updates, view).await.map(drop)
     }
 }

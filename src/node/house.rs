@@ -35,6 +35,7 @@ use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
+use crate::routing::patient_gossip::PatientGossip;
 
 /// Channels of one peer that may wait for their confirmations.
 const MAX_PENDING_PER_PEER: usize = 4;
@@ -162,9 +163,10 @@ fn peer_manager(
     gossip: &Arc<GossipSync>,
     onion_messenger: &Arc<OnionMessenger>,
 ) -> Result<PeerManager, StartError> {
+    let gossip = PatientGossip::new(gossip.clone(), core.graph.clone());
     let handlers = MessageHandler {
         chan_handler: gateway.clone() as Arc<_>,
-        route_handler: gossip.clone() as Arc<_>,
+        route_handler: Arc::new(gossip) as Arc<_>,
         onion_message_handler: onion_messenger.clone() as Arc<_>,
         custom_message_handler: IgnoringMessageHandler {},
         send_only_message_handler: core.monitors.clone(),
@@ -251,18 +253,15 @@ fn invoices(
 }
 
 fn payments(core: &Core) -> Result<Arc<Payments>, StartError> {
-    let outbound = ManagerOutbound {
-        manager: core.manager.clone(),
-        finder: RouteFinder::new(
-            core.graph.clone(),
-            core.scorer.clone(),
-            core.keys.clone(),
-            core.logger.clone(),
-            core.node_id,
-        ),
-        keys: core.keys.clone(),
-        our_node_id: core.node_id,
-    };
+    let finder = RouteFinder::new(
+        core.graph.clone(),
+        core.scorer.clone(),
+        core.keys.clone(),
+        core.logger.clone(),
+        core.node_id,
+    );
+    let (manager, keys) = (core.manager.clone(), core.keys.clone());
+    let outbound = ManagerOutbound::new(manager, finder, keys, core.node_id);
     let runtime = tokio::runtime::Handle::current();
     Ok(Payments::new(
         core.store.clone(),

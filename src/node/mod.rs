@@ -29,6 +29,7 @@ mod watched;
 use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
+pub use outbound::ManagerOutbound;
 pub use port::ManagerPort;
 
 use crate::config::Config;

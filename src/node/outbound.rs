@@ -1,40 +1,80 @@
 //! The channel manager and the router, as the payments room sees them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::channelmanager::{PaymentId, RecentPaymentDetails, RecipientOnionFields};
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channelmanager::{
+    AChannelManager, PaymentId, RecentPaymentDetails, RecipientOnionFields,
+};
 use lightning::routing::router::{Path, Route};
 use lightning::sign::EntropySource;
 use lightning_types::payment::PaymentHash;
 
-use crate::ldk::{ChannelManager, KeysManager};
+use crate::ldk::KeysManager;
 use crate::payments::outbound::{Outbound, RouteQuestion};
 use crate::routing::finder::RouteFinder;
 use crate::routing::query::{NoRoute, RouteQuery};
+use crate::routing::split::{Whole, split};
 use crate::storage::payments::FailureReason;
 
-pub(super) struct ManagerOutbound {
-    pub(super) manager: Arc<ChannelManager>,
-    pub(super) finder: RouteFinder,
-    pub(super) keys: Arc<KeysManager>,
-    pub(super) our_node_id: PublicKey,
+/// A manager and what finds routes over its channels. Generic, so that tests run the same code on the
+/// managers of LDK's own test networks.
+pub struct ManagerOutbound<M: Deref> {
+    manager: M,
+    finder: RouteFinder,
+    keys: Arc<KeysManager>,
+    our_node_id: PublicKey,
 }
 
-impl ManagerOutbound {
-    fn find(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, NoRoute> {
-        let query = query(question);
-        let parameters = query.parameters(question.onion, false, self.height())?;
-        let channels = self.manager.list_usable_channels();
-        let in_flight = self.manager.compute_inflight_htlcs();
-        let route = self
-            .finder
-            .find(&query, &parameters, &channels, &in_flight)?;
-        Ok(route.paths)
+impl<M: Deref> ManagerOutbound<M> {
+    pub fn new(
+        manager: M,
+        finder: RouteFinder,
+        keys: Arc<KeysManager>,
+        our_node_id: PublicKey,
+    ) -> Self {
+        Self {
+            manager,
+            finder,
+            keys,
+            our_node_id,
+        }
     }
 }
 
-impl Outbound for ManagerOutbound {
+impl<M> ManagerOutbound<M>
+where
+    M: Deref + Send + Sync,
+    M::Target: AChannelManager,
+{
+    fn find(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, NoRoute> {
+        let manager = self.manager.get_cm();
+        let channels = manager.list_usable_channels();
+        let in_flight = manager.compute_inflight_htlcs();
+        let height = manager.current_best_block().height;
+        let whole = Whole {
+            amount_msat: question.open.amount_msat,
+            parts: question.open.parts,
+            max_part_msat: question.terms.max_shard_msat,
+        };
+        split(whole, |amount_msat, parts| {
+            let query = query(question, amount_msat, parts);
+            let parameters = query.parameters(question.onion, false, height)?;
+            let route = self
+                .finder
+                .find(&query, &parameters, &channels, &in_flight)?;
+            Ok(route.paths)
+        })
+    }
+}
+
+impl<M> Outbound for ManagerOutbound<M>
+where
+    M: Deref + Send + Sync,
+    M::Target: AChannelManager,
+{
     fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
         self.find(question).map_err(|why| {
             tracing::info!(amount_msat = question.open.amount_msat, "no route: {why}");
@@ -60,8 +100,20 @@ impl Outbound for ManagerOutbound {
             route_params: None,
         };
         self.manager
+            .get_cm()
             .send_payment_with_route(route, hash, onion, id)
             .map_err(|error| format!("{error:?}"))
+    }
+
+    fn usable_peer(&self, scid: u64) -> Option<PublicKey> {
+        let channels = self.manager.get_cm().list_usable_channels().into_iter();
+        let named = |channel: &ChannelDetails| {
+            [channel.short_channel_id, channel.outbound_scid_alias].contains(&Some(scid))
+        };
+        channels
+            .filter(named)
+            .map(|channel| channel.counterparty.node_id)
+            .next()
     }
 
     fn known(&self) -> Vec<PaymentId> {
@@ -72,6 +124,7 @@ impl Outbound for ManagerOutbound {
             | RecentPaymentDetails::Abandoned { payment_id, .. } => payment_id,
         };
         self.manager
+            .get_cm()
             .list_recent_payments()
             .into_iter()
             .map(id)
@@ -83,7 +136,7 @@ impl Outbound for ManagerOutbound {
     }
 
     fn height(&self) -> u32 {
-        self.manager.current_best_block().height
+        self.manager.get_cm().current_best_block().height
     }
 
     fn random_bytes(&self) -> [u8; 32] {
@@ -91,21 +144,8 @@ impl Outbound for ManagerOutbound {
     }
 }
 
-/// A limit on the size of attempts is met by asking for one attempt of that size at a time.
-fn query(question: &RouteQuestion<'_>) -> RouteQuery {
+fn query(question: &RouteQuestion<'_>, amount_msat: u64, parts: u32) -> RouteQuery {
     let terms = question.terms;
-    let open = question.open;
-    let limited = terms.max_shard_msat > 0 && open.amount_msat > terms.max_shard_msat;
-    let amount_msat = if limited {
-        terms.max_shard_msat
-    } else {
-        open.amount_msat
-    };
-    let parts = if limited || terms.max_shard_msat > 0 {
-        1
-    } else {
-        open.parts
-    };
     RouteQuery {
         max_parts: u8::try_from(parts).unwrap_or(u8::MAX),
         final_cltv_delta: terms.final_cltv_delta,
@@ -117,6 +157,10 @@ fn query(question: &RouteQuestion<'_>) -> RouteQuery {
             .and_then(crate::payments::parse_key),
         route_hints: question.route_hints.to_vec(),
         failed_channels: question.failed_channels.to_vec(),
-        ..RouteQuery::new(question.destination, amount_msat, open.fee_limit_msat)
+        ..RouteQuery::new(
+            question.destination,
+            amount_msat,
+            question.open.fee_limit_msat,
+        )
     }
 }

@@ -20,6 +20,7 @@ use crate::chain::sync::{self, Following};
 use crate::config::Config;
 use crate::peers::announce::{Announcement, Announcer};
 use crate::peers::listen::{self, Listener, MAX_STRANGERS};
+use crate::routing::asked_route::Routes;
 use crate::rpc::{self, Rooms, Token};
 use crate::storage::{DirectoryLock, StorageError, Store};
 
@@ -261,6 +262,16 @@ fn spawn_peers(
     tracker.spawn(async move { reconnector.run(ended).await });
 }
 
+fn routes(core: &Core) -> Routes {
+    Routes::new(
+        core.graph.clone(),
+        core.scorer.clone(),
+        core.keys.clone(),
+        core.logger.clone(),
+        core.node_id,
+    )
+}
+
 fn rooms(
     config: &Config,
     core: &Core,
@@ -299,6 +310,7 @@ fn rooms(
         closer: house.closer.clone(),
         spends: core.spends.clone(),
         payments: house.payments.clone(),
+        routes: Arc::new(routes(core)),
         invoices: house.invoices.clone(),
         store: core.store.clone(),
         stop: core.stop.clone(),

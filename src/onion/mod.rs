@@ -25,6 +25,6 @@ pub use envelope::{ENVELOPE_TYPE, Envelope, EnvelopeKey};
 pub use failure::{MPP_TIMEOUT, mpp_timeout_packet, with_reason};
 pub use gateway::Gateway;
 pub use packet::{FinalPayload, HopSecret, OpenError, TooLarge, open, seal};
-pub use recipient::{RecipientError, recipient_fields};
+pub use recipient::{RecipientError, fields_without_mpp, recipient_fields};
 pub use rewrite::{Rewriter, Untouched};
 pub use tlv::{Record, TlvError};

@@ -40,9 +40,31 @@ pub fn recipient_fields(
     metadata: Option<&[u8]>,
     custom: &[(u64, Vec<u8>)],
 ) -> Result<RecipientOnionFields, RecipientError> {
+    fields(Some(mpp), amp, metadata, custom)
+}
+
+/// The fields of the only part of a payment without MPP record: a keysend, whose preimage is one of
+/// the custom records (5482373484, as lnd has it), or a payment to a hash alone.
+///
+/// Fails as [`recipient_fields`].
+pub fn fields_without_mpp(
+    metadata: Option<&[u8]>,
+    custom: &[(u64, Vec<u8>)],
+) -> Result<RecipientOnionFields, RecipientError> {
+    fields(None, None, metadata, custom)
+}
+
+fn fields(
+    mpp: Option<&MppRecord>,
+    amp: Option<&AmpRecord>,
+    metadata: Option<&[u8]>,
+    custom: &[(u64, Vec<u8>)],
+) -> Result<RecipientOnionFields, RecipientError> {
     let custom = ascending(custom)?;
     let mut list = Zeroizing::new(Vec::new());
-    ldk_record(MPP_RECORD_TYPE, &mpp.encode(), &mut list);
+    if let Some(mpp) = mpp {
+        ldk_record(MPP_RECORD_TYPE, &mpp.encode(), &mut list);
+    }
     if let Some(amp) = amp {
         ldk_record(AMP_RECORD_TYPE, &amp.encode(), &mut list);
     }
@@ -171,6 +193,15 @@ mod tests {
         assert_eq!(AmpRecord::decode(&records[3].1), Ok(amp()));
         assert_eq!(records[4].1, [7, 7]);
         assert_eq!(records[6].1, b"hi");
+    }
+
+    #[test]
+    fn a_keysend_has_its_preimage_and_no_mpp_record() {
+        let custom = [(5_482_373_484, vec![9; 32]), (34_349_334, b"hi".to_vec())];
+        let records = sent(&fields_without_mpp(None, &custom).unwrap());
+        let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [2, 4, 34_349_334, 5_482_373_484]);
+        assert_eq!(records[3].1, [9; 32]);
     }
 
     #[test]

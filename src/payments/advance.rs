@@ -8,17 +8,22 @@ use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::Path;
 
-use super::flow::{Ending, NewAttempt, Open, ShardRandomness, Step};
+use super::flow::{Ending, NewAttempt, Open, Step};
+use super::hashes::{ShardRandomness, ShardRecord};
 use super::ids;
 use super::outbound::RouteQuestion;
 use super::send::{Active, Payments, Recipe, Running, lock, now, now_ns, view};
 use super::view::PaymentView;
-use crate::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
+use crate::abort::{self, Point};
+use crate::amp::{AmpRecord, MppRecord, SetId};
 use crate::onion;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 
-/// Between two tries while channels are not usable yet.
+/// Between two tries while channels are not usable yet, and once many attempts have failed.
 const PATIENCE_PAUSE: Duration = Duration::from_millis(500);
+/// So many attempts are made again at once. A payment that still fails then, say because somebody
+/// fails its HTLCs the moment they arrive, goes on at a pace that fills neither channels nor disk.
+const QUICK_RETRIES: u32 = 32;
 
 impl Payments {
     /// Route finding takes its time: it has no place in an event handler or on the runtime.
@@ -36,7 +41,11 @@ impl Payments {
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             tokio::time::sleep(PATIENCE_PAUSE).await;
-            lock(&active.running).is_pausing = false;
+            {
+                let mut running = lock(&active.running);
+                running.is_pausing = false;
+                running.paused_at = running.failures;
+            }
             payments.spawn_advance(active.recipe.identifier);
         });
     }
@@ -54,6 +63,10 @@ impl Payments {
             let (open, failed_channels) = {
                 let mut running = lock(&active.running);
                 match running.flow.step(now()) {
+                    Step::Send(_) if must_pause(&running) => {
+                        active.view.send_replace(view(&running.flow));
+                        return self.spawn_advance_later(&active, &mut running);
+                    }
                     Step::Send(open) => (open, running.failed_channels.clone()),
                     Step::Wait | Step::End(_) => return self.settle_up(&active, &mut running),
                 }
@@ -72,7 +85,7 @@ impl Payments {
                     running.failed_channels.clear();
                     return self.spawn_advance_later(&active, &mut running);
                 }
-                Err(reason) => running.flow.give_up(reason),
+                Err(reason) => self.give_up(&mut running, reason),
             }
         }
     }
@@ -83,9 +96,8 @@ impl Payments {
         open: Open,
         failed_channels: &[u64],
     ) -> Result<Vec<Path>, FailureReason> {
-        // The largest record 14 there is: the child index is not known yet (as in lnd).
-        let sample = recipe.is_amp.then_some((Share::ZERO, u32::MAX));
-        let onion = onion_fields(recipe, sample).ok_or(FailureReason::Error)?;
+        let shard = recipe.largest_shard.clone();
+        let onion = onion_fields(recipe, shard).ok_or(FailureReason::Error)?;
         self.outbound.find_paths(&RouteQuestion {
             destination: recipe.recipient.destination,
             open,
@@ -108,8 +120,8 @@ impl Payments {
                 Ok(attempt) => self.send_attempt(active, running, path, &attempt),
                 Err(error) => {
                     tracing::error!("cannot split the root of a payment: {error}");
-                    running.flow.give_up(FailureReason::Error);
-                    return;
+                    self.give_up(running, FailureReason::Error);
+                    break;
                 }
             }
         }
@@ -125,16 +137,25 @@ impl Payments {
         attempt: &NewAttempt,
     ) {
         self.store_attempt(running, attempt.attempt_id);
+        abort::when_stored(Point::AttemptStored, || self.store.flush());
         let id = ids::of(&attempt.hash.0, attempt.attempt_id);
         self.register(id, active, attempt.attempt_id);
         let sent = onion_fields(&active.recipe, attempt.shard.clone())
             .ok_or_else(|| "the onion cannot be built".to_owned())
             .and_then(|onion| self.outbound.send(path, attempt.hash, onion, id));
+        abort::at(Point::AttemptSent);
         if let Err(reason) = sent {
             tracing::warn!("an attempt was not sent: {reason}");
             running.flow.failed(attempt.attempt_id, None, now_ns());
-            running.flow.give_up(FailureReason::Error);
             self.store_attempt(running, attempt.attempt_id);
+            self.give_up(running, FailureReason::Error);
+        }
+    }
+
+    /// No more attempts, for this reason; it is stored, so that a restart does not forget it.
+    pub(super) fn give_up(&self, running: &mut Running, reason: FailureReason) {
+        if running.flow.give_up(reason) {
+            self.store.submit(PutPayment(running.flow.record.clone()));
         }
     }
 
@@ -165,6 +186,7 @@ impl Payments {
 
     /// What callers are told of an end is on disk first.
     fn end(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running, ending: Ending) {
+        abort::when_stored(Point::BeforeEnd, || self.store.flush());
         running.flow.end(ending);
         let ticket = self.store.submit(PutPayment(running.flow.record.clone()));
         let view = view(&running.flow);
@@ -172,6 +194,7 @@ impl Payments {
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             payments.store.durable(ticket).await;
+            abort::at(Point::EndStored);
             payments.forget(&active, &view);
             active.view.send_replace(view);
         });
@@ -192,6 +215,11 @@ impl Payments {
 /// reconnects completes it. The payment's time limit ends the patience.
 fn is_patient(running: &Running) -> bool {
     now() < running.patient_until || running.flow.is_in_flight()
+}
+
+/// Whether attempts have failed since the last pause, and too many for another try at once.
+fn must_pause(running: &Running) -> bool {
+    running.failures > QUICK_RETRIES && running.failures > running.paused_at
 }
 
 /// No path at all would be searched for without end.
@@ -216,9 +244,13 @@ fn log_end(view: &PaymentView) {
 
 /// The final hop's records. All attempts carry the payment's whole amount as total, which LDK's own
 /// fields cannot say.
-fn onion_fields(recipe: &Recipe, shard: Option<(Share, u32)>) -> Option<RecipientOnionFields> {
+fn onion_fields(recipe: &Recipe, shard: Option<ShardRecord>) -> Option<RecipientOnionFields> {
+    let custom: Vec<_> = recipe.terms.custom_records.clone().into_iter().collect();
+    let Some(payment_addr) = recipe.recipient.payment_addr else {
+        return logged(onion::fields_without_mpp(None, &custom));
+    };
     let mpp = MppRecord {
-        payment_addr: PaymentAddr::from_bytes(recipe.recipient.payment_addr),
+        payment_addr,
         total_msat: recipe.terms.amount_msat,
     };
     let set_id = SetId::from_bytes(recipe.identifier);
@@ -228,16 +260,27 @@ fn onion_fields(recipe: &Recipe, shard: Option<(Share, u32)>) -> Option<Recipien
         child_index,
     });
     let metadata = recipe.recipient.metadata.as_deref();
-    let custom: Vec<_> = recipe.terms.custom_records.clone().into_iter().collect();
-    onion::recipient_fields(&mpp, amp.as_ref(), metadata, &custom)
+    logged(onion::recipient_fields(
+        &mpp,
+        amp.as_ref(),
+        metadata,
+        &custom,
+    ))
+}
+
+fn logged(
+    fields: Result<RecipientOnionFields, onion::RecipientError>,
+) -> Option<RecipientOnionFields> {
+    fields
         .inspect_err(|error| tracing::error!("cannot build an onion: {error}"))
         .ok()
 }
 
-/// The path as callers see it, amounts summed up from the end.
-fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
+/// The path as callers see it, amounts summed up from the end. LDK counts the blocks until an HTLC's
+/// expiry from the next one.
+pub fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     let mut forward = 0u64;
-    let mut expiry = height;
+    let mut expiry = height.saturating_add(1);
     let mut hops: Vec<HopRecord> = Vec::new();
     for (position, hop) in path.hops.iter().rev().enumerate() {
         // LDK puts the delivered amount into the last hop's fee.
@@ -256,6 +299,7 @@ fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
             fee_msat,
             expiry,
             cltv_delta,
+            ..HopRecord::default()
         });
         if position > 0 {
             forward = forward.saturating_add(hop.fee_msat);

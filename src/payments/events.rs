@@ -11,7 +11,9 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentPreimage;
 
 use super::send::{Active, Payments, lock, now_ns};
-use crate::storage::payments::AttemptFailure;
+use super::verdict;
+use crate::abort::{self, Point};
+use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 
 impl Payments {
     /// The HTLC was fulfilled.
@@ -26,6 +28,10 @@ impl Payments {
             .is_some()
         {
             self.store_attempt(&running, attempt_id);
+            if running.flow.is_in_flight() {
+                abort::at(Point::Settled);
+                abort::when_stored(Point::SettledStored, || self.store.flush());
+            }
             self.settle_up(&active, &mut running);
         }
     }
@@ -40,6 +46,7 @@ impl Payments {
         failed_channel: Option<u64>,
     ) {
         let Some((active, attempt_id)) = self.known_attempt(id) else {
+            self.probe_failed(id, permanently, failed_channel);
             return;
         };
         tracing::debug!(
@@ -49,22 +56,22 @@ impl Payments {
             "an attempt failed: {}",
             describe(failure)
         );
-        // A channel that was not usable when we sent is not tried again anyway, and may be in a moment.
-        if let (PathFailure::OnPath { .. }, Some(channel)) = (failure, failed_channel) {
+        let seen = verdict::of(permanently, failure, path, failed_channel);
+        if let Some(channel) = seen.channel {
             lock(&active.running).failed_channels.push(channel);
         }
         let failure = AttemptFailure {
-            by_receiver: permanently,
-            source_index: source_index(path, permanently, failed_channel),
+            by_receiver: seen.end == Some(FailureReason::IncorrectPaymentDetails),
+            source_index: seen.source_index,
             height: self.outbound.height(),
         };
-        self.attempt_failed(&active, attempt_id, Some(failure));
+        self.attempt_failed(&active, attempt_id, Some(failure), seen.end);
     }
 
     /// LDK has let go of the attempt. It failed before, unless LDK could not even tell why.
     pub fn payment_failed(self: &Arc<Self>, id: &PaymentId) {
         if let Some((active, attempt_id)) = self.known_attempt(id) {
-            self.attempt_failed(&active, attempt_id, None);
+            self.attempt_failed(&active, attempt_id, None, None);
         }
     }
 
@@ -73,15 +80,23 @@ impl Payments {
         active: &Arc<Active>,
         attempt_id: u64,
         failure: Option<AttemptFailure>,
+        end: Option<FailureReason>,
     ) {
+        abort::at(Point::BeforeFailed);
         let mut running = lock(&active.running);
-        if running.flow.failed(attempt_id, failure, now_ns()).is_none() {
+        if running.flow.record.state != PaymentState::InFlight {
             return;
         }
-        self.store_attempt(&running, attempt_id);
-        let identifier = running.flow.record.identifier;
-        drop(running);
-        self.spawn_advance(identifier);
+        // Also if the attempt counts as failed since a restart that came before this news.
+        if let Some(reason) = end {
+            self.give_up(&mut running, reason);
+        }
+        if running.flow.failed(attempt_id, failure, now_ns()).is_some() {
+            running.failures = running.failures.saturating_add(1);
+            self.store_attempt(&running, attempt_id);
+            abort::when_stored(Point::FailureStored, || self.store.flush());
+            self.spawn_advance(active.recipe.identifier);
+        }
     }
 
     fn known_attempt(&self, id: &PaymentId) -> Option<(Arc<Active>, u64)> {
@@ -91,22 +106,6 @@ impl Payments {
         }
         found
     }
-}
-
-/// Which node of the path returned the failure: 0 is ourselves, the last one the receiver. LDK names
-/// the channel, and the node before it is the one that could not use it.
-fn source_index(path: &Path, by_receiver: bool, failed_channel: Option<u64>) -> u32 {
-    let receiver = path.hops.len();
-    let before_channel = |scid| {
-        path.hops
-            .iter()
-            .position(|hop| hop.short_channel_id == scid)
-    };
-    let index = match (by_receiver, failed_channel) {
-        (false, Some(scid)) => before_channel(scid).unwrap_or(receiver),
-        _ => receiver,
-    };
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn describe(failure: &PathFailure) -> String {

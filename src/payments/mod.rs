@@ -9,19 +9,29 @@
 //! whose HTLC LDK does not know was never sent.
 
 mod advance;
+pub mod by_route;
 mod cancel;
 mod error;
 mod events;
 pub mod flow;
+mod follow_all;
+pub mod hashes;
+mod hints;
+mod history;
 mod ids;
 pub mod outbound;
 mod prepare;
+pub mod probe;
 mod request;
 mod restore;
 mod send;
+mod verdict;
 mod view;
 
-pub use error::SendError;
+pub use advance::hops;
+pub use error::{DeleteError, SendError};
+pub use follow_all::AllUpdates;
+pub use history::Deletion;
 pub use request::{Limits, Method, NewPayment, PaidInvoice};
 pub use send::{Payments, parse_key};
 pub use view::PaymentView;

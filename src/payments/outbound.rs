@@ -41,6 +41,9 @@ pub trait Outbound: Send + Sync {
         id: PaymentId,
     ) -> Result<(), String>;
 
+    /// The peer of a usable channel of ours, by one of the channel's short ids.
+    fn usable_peer(&self, scid: u64) -> Option<PublicKey>;
+
     /// The payment ids that LDK still knows.
     fn known(&self) -> Vec<PaymentId>;
 

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use bitcoin::hex::DisplayHex;
 use zeroize::Zeroizing;
 
-use super::flow::{Flow, Hashes};
+use super::flow::Flow;
+use super::hashes::Hashes;
+use super::hints;
 use super::request::{Method, NewPayment};
 use super::send::{Payments, Recipient, now, now_ns};
 use crate::amp::{PaymentAddr, Share, Splitter};
@@ -15,7 +17,7 @@ use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, Payme
 struct Keys {
     /// The set_id for AMP, else the payment hash.
     identifier: [u8; 32],
-    payment_addr: [u8; 32],
+    payment_addr: Option<PaymentAddr>,
     root: Option<Zeroizing<[u8; 32]>>,
     hashes: Hashes,
 }
@@ -44,60 +46,57 @@ impl Payments {
                 let root = Share::from_bytes(random());
                 Keys {
                     identifier: random(),
-                    payment_addr: payment_addr.map_or_else(random, PaymentAddr::to_bytes),
+                    payment_addr: payment_addr.or(Some(PaymentAddr::from_bytes(random()))),
                     root: Some(Zeroizing::new(root.to_bytes())),
                     hashes: Hashes::Amp(Splitter::new(root)),
                 }
             }
-            Method::Bolt11 {
+            Method::Hash {
                 payment_hash,
-                payment_secret,
+                payment_addr,
                 ..
             } => Keys {
                 identifier: payment_hash.0,
-                payment_addr: payment_secret.0,
+                payment_addr: *payment_addr,
                 root: None,
-                hashes: Hashes::Bolt11(*payment_hash),
+                hashes: Hashes::Same(*payment_hash),
             },
         }
     }
 }
 
-fn recipient(payment: &NewPayment, payment_addr: [u8; 32]) -> Recipient {
+fn recipient(payment: &NewPayment, payment_addr: Option<PaymentAddr>) -> Recipient {
     let invoice = payment.invoice.as_ref();
+    let of_invoice = invoice.map_or_else(Vec::new, |invoice| invoice.route_hints.clone());
     Recipient {
         destination: payment.destination,
         payment_addr,
         metadata: invoice.and_then(|invoice| invoice.payment_metadata.clone()),
-        route_hints: invoice.map_or_else(Vec::new, |invoice| invoice.route_hints.clone()),
+        route_hints: [payment.route_hints.clone(), of_invoice].concat(),
     }
 }
 
-fn terms(payment: NewPayment, payment_addr: [u8; 32]) -> PaymentTerms {
+fn terms(payment: NewPayment, payment_addr: Option<PaymentAddr>) -> PaymentTerms {
+    let max_parts = payment.max_parts();
     let limits = payment.limits;
-    let in_parts = !matches!(
-        payment.method,
-        Method::Bolt11 {
-            multi_part: false,
-            ..
-        }
-    );
     let invoice = payment.invoice;
     PaymentTerms {
         destination: payment.destination.serialize().to_lower_hex_string(),
         amount_msat: payment.amount_msat,
         payment_request: invoice.map_or_else(String::new, |invoice| invoice.payment_request),
-        payment_addr: Some(payment_addr),
+        payment_addr: payment_addr.map(PaymentAddr::to_bytes),
+        route_hints: hints::to_records(&payment.route_hints),
         custom_records: payment.custom_records,
         fee_limit_msat: limits.fee_limit_msat,
         final_cltv_delta: payment.final_cltv_delta,
         cltv_limit: limits.cltv_limit,
-        max_parts: if in_parts { limits.max_parts } else { 1 },
+        max_parts,
         max_shard_msat: limits.max_shard_msat,
         outgoing_channels: limits.outgoing_channels,
         last_hop: limits
             .last_hop
             .map(|key| key.serialize().to_lower_hex_string()),
         deadline: now().saturating_add(limits.timeout_seconds),
+        by_route: false,
     }
 }

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use bitcoin::secp256k1::PublicKey;
-use lightning_types::payment::{PaymentHash, PaymentSecret};
+use lightning_types::payment::PaymentHash;
 use lightning_types::routing::RouteHint;
 
 use super::SendError;
 use crate::amp::PaymentAddr;
+use crate::routing::query::{BLOCK_PADDING, DEFAULT_CLTV_LIMIT};
 
 /// Records from here on are free for applications (BOLT 1).
 const FIRST_CUSTOM_RECORD: u64 = 65_536;
-/// Blocks that are added to the final delta, so that a payment survives blocks that are found on its
-/// way (lnd's `BlockPadding`).
-const BLOCK_PADDING: u32 = 3;
 
 /// What a payment may cost and use, whatever it pays.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +23,8 @@ pub struct Limits {
     pub max_parts: u32,
     /// Largest attempt; 0: no limit.
     pub max_shard_msat: u64,
-    /// Blocks that the whole way may take; 0: LDK's limit of 1008.
+    /// Blocks from the newest one that our own HTLC may take at most; 0: 2016, which is the most that
+    /// there is.
     pub cltv_limit: u32,
     /// Short channel ids that the first hop may use; empty: any.
     pub outgoing_channels: Vec<u64>,
@@ -42,7 +41,11 @@ pub struct NewPayment {
     pub method: Method,
     /// The invoice that is paid; none for a payment to a public key.
     pub invoice: Option<PaidInvoice>,
+    /// Ways to the receiver that the caller knows, beside those of the invoice.
+    pub route_hints: Vec<RouteHint>,
     pub custom_records: BTreeMap<u64, Vec<u8>>,
+    /// Whether the receiver may be this node.
+    pub allow_self_payment: bool,
     pub limits: Limits,
 }
 
@@ -55,11 +58,12 @@ pub enum Method {
         /// What the receiver files it under; none: a random one.
         payment_addr: Option<PaymentAddr>,
     },
-    /// By the hash and the secret of an invoice that is paid once.
-    Bolt11 {
+    /// By a payment hash: an ordinary invoice's, a keysend's, or one that the caller knows of.
+    Hash {
         payment_hash: PaymentHash,
-        payment_secret: PaymentSecret,
-        /// The invoice lets itself be paid in parts.
+        /// BOLT 4's payment_secret; a keysend has none.
+        payment_addr: Option<PaymentAddr>,
+        /// The receiver says that it takes the payment in parts, by hash and address.
         multi_part: bool,
     },
 }
@@ -84,16 +88,52 @@ impl NewPayment {
         if let Some((record, _)) = reserved.next() {
             return Err(SendError::CustomRecord(*record));
         }
-        let limit = self.limits.cltv_limit;
-        let least = self.final_cltv_delta.saturating_add(BLOCK_PADDING);
-        if limit != 0 && limit <= least {
-            return Err(SendError::CltvLimit { limit, least });
-        }
+        self.check_cltv_limit()?;
+        self.check_shards()?;
         match &self.invoice {
             Some(invoice) if invoice.expires_at <= now => {
                 Err(SendError::Expired(invoice.expires_at))
             }
             _ => Ok(()),
+        }
+    }
+    /// lnd's rule: room for at least one block beside the receiver's.
+    fn check_cltv_limit(&self) -> Result<(), SendError> {
+        let most = DEFAULT_CLTV_LIMIT;
+        let limit = match self.limits.cltv_limit {
+            0 => most,
+            limit => limit,
+        };
+        let least = self.final_cltv_delta.saturating_add(BLOCK_PADDING);
+        if limit > most {
+            return Err(SendError::CltvLimitTooHigh { limit, most });
+        }
+        if limit <= least {
+            return Err(SendError::CltvLimit { limit, least });
+        }
+        Ok(())
+    }
+
+    fn check_shards(&self) -> Result<(), SendError> {
+        let (max_shard_msat, max_parts) = (self.limits.max_shard_msat, self.max_parts());
+        let most = max_shard_msat.saturating_mul(u64::from(max_parts));
+        if max_shard_msat > 0 && self.amount_msat > most {
+            return Err(SendError::ShardsTooSmall {
+                amount_msat: self.amount_msat,
+                max_parts,
+                max_shard_msat,
+            });
+        }
+        Ok(())
+    }
+
+    /// How many attempts may be in flight at a time.
+    pub(super) fn max_parts(&self) -> u32 {
+        match self.method {
+            Method::Hash {
+                multi_part: false, ..
+            } => 1,
+            Method::Hash { .. } | Method::Amp { .. } => self.limits.max_parts,
         }
     }
 }

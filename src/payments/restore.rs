@@ -6,8 +6,9 @@ use std::sync::Arc;
 use lightning::ln::channelmanager::PaymentId;
 
 use super::flow::Flow;
-use super::ids;
 use super::send::{Payments, Recipient, lock, new_active, now, now_ns, parse_key};
+use super::{hints, ids};
+use crate::amp::PaymentAddr;
 use crate::invoices::decode::DecodedInvoice;
 use crate::storage::StorageError;
 use crate::storage::payments::{AttemptState, PaymentRecord};
@@ -30,7 +31,8 @@ impl Payments {
             let identifier = record.identifier;
             let recipient = recipient(&record)?;
             let attempts = self.store.attempts(record.payment_index)?;
-            let active = new_active(Flow::restore(record, attempts), recipient, now() + PATIENCE);
+            let flow = Flow::restore(record, attempts);
+            let active = new_active(flow, recipient, now() + PATIENCE, &self.followers);
             let unsent: Vec<u64> = {
                 let running = lock(&active.running);
                 let in_flight = running
@@ -68,20 +70,23 @@ fn recipient(record: &PaymentRecord) -> Result<Recipient, StorageError> {
     let damaged =
         |what: &str| StorageError::Damaged(format!("payment {}: {what}", record.payment_index));
     let terms = &record.terms;
-    let (metadata, route_hints) = if terms.payment_request.is_empty() {
-        (None, Vec::new())
-    } else {
+    let mut route_hints =
+        hints::from_records(&terms.route_hints).ok_or_else(|| damaged("its route hints"))?;
+    let mut metadata = None;
+    if !terms.payment_request.is_empty() {
         let invoice: DecodedInvoice = terms
             .payment_request
             .parse()
             .map_err(|_| damaged("its payment request"))?;
-        (invoice.payment_metadata, invoice.route_hints)
-    };
+        metadata = invoice.payment_metadata;
+        route_hints.extend(invoice.route_hints);
+    }
+    if record.root.is_some() && terms.payment_addr.is_none() {
+        return Err(damaged("no payment address"));
+    }
     Ok(Recipient {
         destination: parse_key(&terms.destination).ok_or_else(|| damaged("its destination"))?,
-        payment_addr: terms
-            .payment_addr
-            .ok_or_else(|| damaged("no payment address"))?,
+        payment_addr: terms.payment_addr.map(PaymentAddr::from_bytes),
         metadata,
         route_hints,
     })

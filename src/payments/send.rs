@@ -12,19 +12,22 @@ use lightning_types::routing::RouteHint;
 use tokio::sync::watch;
 
 use super::flow::Flow;
+use super::follow_all::{Followers, Updates};
+use super::hashes::ShardRecord;
 use super::outbound::Outbound;
+use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
-use crate::storage::payments::{
-    PaymentPage, PaymentRecord, PaymentState, PaymentTerms, PutPayment,
-};
+use crate::abort::{self, Point};
+use crate::amp::PaymentAddr;
+use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
 
 /// What goes into the onion of every attempt, and does not change.
 #[derive(Clone)]
 pub(super) struct Recipient {
     pub(super) destination: PublicKey,
-    pub(super) payment_addr: [u8; 32],
+    pub(super) payment_addr: Option<PaymentAddr>,
     pub(super) metadata: Option<Vec<u8>>,
     pub(super) route_hints: Vec<RouteHint>,
 }
@@ -32,7 +35,8 @@ pub(super) struct Recipient {
 /// What every attempt of a payment is made from.
 pub(super) struct Recipe {
     pub(super) identifier: [u8; 32],
-    pub(super) is_amp: bool,
+    /// The largest record 14 that an attempt may need, if any.
+    pub(super) largest_shard: Option<ShardRecord>,
     pub(super) terms: PaymentTerms,
     pub(super) recipient: Recipient,
 }
@@ -43,13 +47,17 @@ pub(super) struct Active {
     /// Held by the one that moves the payment on.
     pub(super) turn: Mutex<()>,
     pub(super) running: Mutex<Running>,
-    pub(super) view: watch::Sender<PaymentView>,
+    pub(super) view: Updates,
 }
 
 /// What changes while a payment is under way.
 pub(super) struct Running {
     pub(super) flow: Flow,
     pub(super) failed_channels: Vec<u64>,
+    /// Attempts that failed since the node's start.
+    pub(super) failures: u32,
+    /// So many had failed when the payment paused last.
+    pub(super) paused_at: u32,
     /// Until then "no route" is not the end: after a start channels are not usable at once.
     pub(super) patient_until: u64,
     /// A new search is due in a moment.
@@ -62,11 +70,13 @@ pub struct Payments {
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) runtime: tokio::runtime::Handle,
     /// By identifier: payments that have not ended, and those whose end is not yet on disk.
-    active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
+    pub(super) active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
     /// By LDK's payment id: the payment and the attempt.
     attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
+    pub(super) probes: Probes,
     pub(super) next_payment: AtomicU64,
     pub(super) next_attempt: AtomicU64,
+    pub(super) followers: Arc<Followers>,
 }
 
 impl Payments {
@@ -86,8 +96,10 @@ impl Payments {
             runtime,
             active: Mutex::default(),
             attempts: Mutex::default(),
+            probes: Probes::default(),
             next_payment: AtomicU64::new(last_payment + 1),
             next_attempt: AtomicU64::new(last_attempt + 1),
+            followers: Arc::default(),
         }))
     }
 
@@ -100,6 +112,12 @@ impl Payments {
         payment: NewPayment,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
         payment.check(now())?;
+        if payment.destination == self.outbound.our_node_id() {
+            return Err(match payment.allow_self_payment {
+                true => SendError::SelfPaymentUnsupported,
+                false => SendError::SelfPayment,
+            });
+        }
         let (flow, recipient) = self.prepare(payment);
         self.start(flow, recipient).await
     }
@@ -125,42 +143,16 @@ impl Payments {
         ))
     }
 
-    /// A page of the history.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn list(&self, page: &PaymentPage) -> Result<Vec<PaymentView>, StorageError> {
-        let with_attempts = |record: PaymentRecord| {
-            let attempts = self.store.attempts(record.payment_index)?;
-            Ok(PaymentView { record, attempts })
-        };
-        self.store
-            .payments(page)?
-            .into_iter()
-            .map(with_attempts)
-            .collect()
-    }
-
-    /// How many payments there are in all.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub fn count(&self) -> Result<u64, StorageError> {
-        self.store.count_payments()
-    }
-
     async fn start(
         self: &Arc<Self>,
         flow: Flow,
         recipient: Recipient,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
-        if recipient.destination == self.outbound.our_node_id() {
-            return Err(SendError::SelfPayment);
-        }
         if let Health::Failing(why) = &*self.store.health().borrow() {
             return Err(SendError::NotWriting(why.clone()));
         }
         let ticket = self.store_new(&flow, recipient)?;
+        abort::when_stored(Point::PaymentStored, || self.store.flush());
         let identifier = flow.record.identifier;
         let updates = lock(&self.active)
             .get(&identifier)
@@ -186,7 +178,8 @@ impl Payments {
         }
         // Its first attempt follows at once, or its end.
         let ticket = self.store.submit_patiently(PutPayment(flow.record.clone()));
-        active.insert(identifier, new_active(flow.clone(), recipient, 0));
+        let new = new_active(flow.clone(), recipient, 0, &self.followers);
+        active.insert(identifier, new);
         Ok(ticket)
     }
 
@@ -211,6 +204,15 @@ impl Payments {
         lock(&self.active).get(identifier).cloned()
     }
 
+    /// The payments that are under way, oldest first.
+    pub(super) fn in_flight(&self) -> Vec<PaymentView> {
+        let active = lock(&self.active);
+        let views = active.values().map(|active| active.view.borrow().clone());
+        let mut views: Vec<_> = views.filter(|view| !view.is_final()).collect();
+        views.sort_by_key(|view| view.record.payment_index);
+        views
+    }
+
     /// The end of a payment is on disk.
     pub(super) fn forget(&self, active: &Arc<Active>, view: &PaymentView) {
         let mut all = lock(&self.active);
@@ -228,17 +230,24 @@ impl Payments {
     }
 }
 
-pub(super) fn new_active(flow: Flow, recipient: Recipient, patient_until: u64) -> Arc<Active> {
-    let view = watch::Sender::new(view(&flow));
+pub(super) fn new_active(
+    flow: Flow,
+    recipient: Recipient,
+    patient_until: u64,
+    followers: &Arc<Followers>,
+) -> Arc<Active> {
+    let view = Updates::new(view(&flow), followers);
     let recipe = Recipe {
         identifier: flow.record.identifier,
-        is_amp: flow.record.root.is_some(),
+        largest_shard: flow.largest_shard(),
         terms: flow.record.terms.clone(),
         recipient,
     };
     let running = Running {
         flow,
         failed_channels: Vec::new(),
+        failures: 0,
+        paused_at: 0,
         patient_until,
         is_pausing: false,
     };

@@ -74,6 +74,9 @@ impl RouteFinder {
         if query.amount_msat == 0 {
             return Err(NoRoute::NoAmount);
         }
+        if query.most_blocks() < query.least_blocks() {
+            return Err(NoRoute::NoPath);
+        }
         Ok(())
     }
 
@@ -102,7 +105,10 @@ impl RouteFinder {
             &self.fees,
             &self.keys.get_secure_random_bytes(),
         );
-        let route = found.ok()?;
+        let mut route = found.ok()?;
+        for path in &mut route.paths {
+            cut_to(path, query.most_blocks());
+        }
         let keeps_last_hop = |path| ends_at(path, query, &self.our_node_id);
         route.paths.iter().all(keeps_last_hop).then_some(route)
     }
@@ -184,5 +190,18 @@ fn ends_at(path: &Path, query: &RouteQuery, our_node_id: &PublicKey) -> bool {
     *before_last == wanted
 }
 
+/// Takes from the random offset, which LDK has added to the last hop, what is beyond the limit.
+///
+/// The offset is at least as large: LDK keeps the limit before it adds the offset.
+fn cut_to(path: &mut Path, most_blocks: u32) {
+    let deltas = path.hops.iter().map(|hop| hop.cltv_expiry_delta);
+    let excess = deltas
+        .fold(0, u32::saturating_add)
+        .saturating_sub(most_blocks);
+    if let Some(last) = path.hops.last_mut() {
+        last.cltv_expiry_delta = last.cltv_expiry_delta.saturating_sub(excess);
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,9 +1,14 @@
 //! Routing: what we know of the network, how well its channels do, and routes for our payments.
 
+pub mod asked_route;
+pub mod built_route;
 pub mod finder;
 pub mod graph;
 mod last_hop;
+mod not_over;
+pub mod patient_gossip;
 pub mod query;
+pub mod split;
 
 pub use finder::RouteFinder;
 pub use query::{NoRoute, RouteQuery};

@@ -13,6 +13,21 @@ pub const BLOCK_PADDING: u32 = 3;
 /// Blocks until the last possible expiry if the caller sets no limit (lnd: `max-cltv-expiry`).
 pub const DEFAULT_CLTV_LIMIT: u32 = 2016;
 
+/// LDK counts the blocks until an HTLC's expiry from the next block, lnd and a user from the newest.
+pub const NEXT_BLOCK: u32 = 1;
+
+/// Blocks of the limit that LDK keeps for the random offset that hides the payee, if the limit has
+/// room for them. They are added to the limit that it gets, and what the offset then takes beyond the
+/// limit is cut off again: so the limit holds to the block.
+const LDK_RESERVE: u32 = 80;
+
+/// The least that a part carries (lnd: `DefaultShardMinAmt`), msat, unless the whole is less.
+///
+/// LDK knows no such amount. But it takes no way that carries less than the whole divided by the
+/// number of parts, so fewer parts are asked for. What is left for its last way may still be less:
+/// that is [`super::split`]'s business.
+pub const MIN_PART_MSAT: u64 = 10_000_000;
+
 /// How much of a channel one part may take, as a power of 1/2: all of it.
 ///
 /// LDK's default, 2, looks for parts of at most a quarter of each channel first, and lifts that
@@ -34,8 +49,8 @@ pub struct RouteQuery {
     pub max_parts: u8,
     /// Blocks that the payee wants until the last HTLC's expiry. The padding is added here.
     pub final_cltv_delta: u32,
-    /// Blocks until the expiry of our own HTLC at most, the payee's included. LDK keeps up to 80 of
-    /// them for the random offset that hides the payee, so a tight limit may find less than lnd.
+    /// Blocks from the newest one until the expiry of our own HTLC at most, the payee's and the
+    /// padding included; none: 2016.
     pub cltv_limit: Option<u32>,
     /// The channels (short channel ids) that may be the first hop; empty: any.
     pub outgoing_channels: Vec<u64>,
@@ -95,14 +110,13 @@ impl RouteQuery {
         keysend: bool,
         height: u32,
     ) -> Result<RouteParameters, NoRoute> {
-        let delta = self.final_cltv_delta.saturating_add(BLOCK_PADDING);
-        let payment = PaymentParameters::from_node_id(self.payee, delta)
+        let payment = PaymentParameters::from_node_id(self.payee, self.least_blocks())
             .with_bolt11_features(self.payee_features())
             .and_then(|payment| payment.with_route_hints(self.route_hints.clone()))
             // Only parameters with blinded paths refuse these; a node id has none.
             .map_err(|()| NoRoute::NoPath)?
-            .with_max_total_cltv_expiry_delta(self.cltv_limit.unwrap_or(DEFAULT_CLTV_LIMIT))
-            .with_max_path_count(self.max_parts)
+            .with_max_total_cltv_expiry_delta(self.most_blocks().saturating_add(LDK_RESERVE))
+            .with_max_path_count(self.most_parts())
             .with_max_channel_saturation_power_of_half(MAX_CHANNEL_SATURATION_POWER_OF_HALF);
         let payment = PaymentParameters {
             previously_failed_channels: self.failed_channels.clone(),
@@ -117,6 +131,25 @@ impl RouteQuery {
             .set_max_path_length(onion, keysend, height)
             .map_err(|()| NoRoute::PayloadTooLarge)?;
         Ok(parameters)
+    }
+
+    /// The payee's delta with the padding, as LDK counts it.
+    pub(super) fn least_blocks(&self) -> u32 {
+        let delta = self.final_cltv_delta.saturating_add(BLOCK_PADDING);
+        delta.saturating_sub(NEXT_BLOCK)
+    }
+
+    /// The sum of the path's deltas, as LDK counts them, at most.
+    pub(super) fn most_blocks(&self) -> u32 {
+        let limit = self.cltv_limit.unwrap_or(DEFAULT_CLTV_LIMIT);
+        limit.saturating_sub(NEXT_BLOCK)
+    }
+
+    /// So many parts that each may carry its least.
+    fn most_parts(&self) -> u8 {
+        let full = (self.amount_msat / MIN_PART_MSAT).max(1);
+        let full = u8::try_from(full).unwrap_or(u8::MAX);
+        self.max_parts.min(full)
     }
 
     /// The invoice's features; for a payee without them those of a node that takes parts.
@@ -175,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_added_to_the_final_delta() {
+    fn padding_is_added_to_the_final_delta_of_which_ldk_adds_one_block_itself() {
         let onion = RecipientOnionFields::secret_only(PaymentSecret([1; 32]));
         let parameters = query().parameters(&onion, false, 100).unwrap();
         let Payee::Clear {
@@ -185,8 +218,19 @@ mod tests {
         else {
             panic!("a public key is not a blinded path");
         };
-        assert_eq!(final_cltv_expiry_delta, 83);
+        assert_eq!(final_cltv_expiry_delta, 82);
         assert_eq!(parameters.max_total_routing_fee_msat, Some(1_000));
+    }
+
+    #[test]
+    fn parts_are_so_few_that_none_is_too_small() {
+        for (amount_sat, parts) in [(1, 1), (19_999, 1), (20_000, 2), (59_999, 5), (999_999, 16)] {
+            let query = RouteQuery {
+                amount_msat: amount_sat * 1000,
+                ..query()
+            };
+            assert_eq!(query.most_parts(), parts, "{amount_sat}");
+        }
     }
 
     #[test]

@@ -10,8 +10,11 @@ use crate::channels::close::CloseError;
 use crate::channels::open::OpenError;
 use crate::invoices::decode::DecodeError;
 use crate::invoices::{InvoiceError, TooSlow};
-use crate::payments::SendError;
+use crate::payments::by_route::ByRouteError;
+use crate::payments::{DeleteError, SendError};
 use crate::peers::connect::{ConnectError, DisconnectError};
+use crate::routing::NoRoute;
+use crate::routing::built_route::BuildError;
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
 
@@ -44,12 +47,59 @@ impl From<SendError> for Status {
                 refused("no custom records with types below 65536 allowed")
             }
             SendError::NotWriting(_) => Self::unavailable(error.to_string()),
+            SendError::SelfPaymentUnsupported => unsupported(error.to_string()),
             SendError::Storage(error) => error.into(),
             SendError::NoAmount
             | SendError::SelfPayment
             | SendError::Expired(_)
-            | SendError::CltvLimit { .. } => refused(error.to_string()),
+            | SendError::CltvLimit { .. }
+            | SendError::CltvLimitTooHigh { .. }
+            | SendError::ShardsTooSmall { .. } => refused(error.to_string()),
         }
+    }
+}
+
+impl From<DeleteError> for Status {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Unknown => Self::not_found(error.to_string()),
+            DeleteError::InFlight(_) => refused(error.to_string()),
+            DeleteError::Storage(error) => error.into(),
+            DeleteError::NotWriting(_) | DeleteError::Stopping => {
+                Self::unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ByRouteError> for Status {
+    fn from(error: ByRouteError) -> Self {
+        match error {
+            ByRouteError::Send(error) => error.into(),
+            ByRouteError::Unfollowed(_) => Self::internal(error.to_string()),
+            ByRouteError::Route(_)
+            | ByRouteError::Records(_)
+            | ByRouteError::AmpWithoutMpp
+            | ByRouteError::NotOurChannel { .. }
+            | ByRouteError::MoreThanTotal
+            | ByRouteError::OtherTotal
+            | ByRouteError::OtherAddress
+            | ByRouteError::HasParts
+            | ByRouteError::IsWhole
+            | ByRouteError::IsFailing => refused(error.to_string()),
+        }
+    }
+}
+
+impl From<NoRoute> for Status {
+    fn from(error: NoRoute) -> Self {
+        refused(error.to_string())
+    }
+}
+
+impl From<BuildError> for Status {
+    fn from(error: BuildError) -> Self {
+        refused(error.to_string())
     }
 }
 
@@ -199,6 +249,18 @@ mod tests {
             answer(SendError::NoAmount),
             text("amount must be specified")
         );
+        let (limit, most) = (1_001, 1_000);
+        assert_eq!(
+            answer(SendError::CltvLimitTooHigh { limit, most }),
+            text("total time lock of 1001 exceeds max allowed 1000")
+        );
+        let too_small = SendError::ShardsTooSmall {
+            amount_msat: 300_000_000,
+            max_parts: 10,
+            max_shard_msat: 300_000,
+        };
+        let (_, said) = answer(too_small);
+        assert!(said.starts_with("payment amount 300000000 mSAT exceeds maximum possible amount"));
         assert_eq!(
             answer(SendError::CustomRecord(100)),
             text("no custom records with types below 65536 allowed")

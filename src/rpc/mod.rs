@@ -3,6 +3,7 @@
 //! It translates and decides nothing: each call is read (`input`), handed to a room, and the
 //! room's answer (`payment`, `invoice`, ...) or error (`errors`) is put into lnd's words.
 
+mod asked_route;
 mod auth;
 mod errors;
 mod features;

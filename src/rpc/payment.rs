@@ -7,6 +7,7 @@ use super::proto::lnrpc::failure::FailureCode;
 use super::proto::lnrpc::htlc_attempt::HtlcStatus;
 use super::proto::lnrpc::payment::PaymentStatus;
 use super::signed;
+use crate::invoices::decode::DecodedInvoice;
 use crate::payments::PaymentView;
 use crate::storage::payments::{
     AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord, PaymentState,
@@ -20,6 +21,8 @@ pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
     let fee_msat = view.fee_msat();
     let value_msat = record.terms.amount_msat;
     let (status, failure_reason) = status(record);
+    let metadata = metadata(&record.terms.payment_request);
+    let attempts = view.attempts.iter();
     lnrpc::Payment {
         payment_hash: record.identifier.to_lower_hex_string(),
         value: signed(value_msat / 1000),
@@ -33,21 +36,34 @@ pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
         fee_sat: signed(fee_msat / 1000),
         fee_msat: signed(fee_msat),
         creation_time_ns: signed(record.created_at_ns),
-        htlcs: view.attempts.iter().map(|a| attempt(record, a)).collect(),
+        htlcs: attempts.map(|a| attempt(record, a, &metadata)).collect(),
         payment_index: record.payment_index,
         failure_reason: failure_reason.into(),
         first_hop_custom_records: Default::default(),
     }
 }
 
+/// What the invoice wants to be handed to its receiver (BOLT 11, field m).
+fn metadata(payment_request: &str) -> Vec<u8> {
+    let invoice = payment_request.parse::<DecodedInvoice>().ok();
+    invoice
+        .and_then(|invoice| invoice.payment_metadata)
+        .unwrap_or_default()
+}
+
 fn status(record: &PaymentRecord) -> (PaymentStatus, lnrpc::PaymentFailureReason) {
-    use lnrpc::PaymentFailureReason as Reason;
     let status = match record.state {
         PaymentState::InFlight => PaymentStatus::InFlight,
         PaymentState::Succeeded => PaymentStatus::Succeeded,
         PaymentState::Failed => PaymentStatus::Failed,
     };
-    let reason = match record.failure_reason {
+    (status, failure_reason(record.failure_reason))
+}
+
+/// lnd's name of the reason.
+pub(super) fn failure_reason(reason: FailureReason) -> lnrpc::PaymentFailureReason {
+    use lnrpc::PaymentFailureReason as Reason;
+    match reason {
         FailureReason::None => Reason::FailureReasonNone,
         FailureReason::Timeout => Reason::FailureReasonTimeout,
         FailureReason::NoRoute => Reason::FailureReasonNoRoute,
@@ -55,11 +71,15 @@ fn status(record: &PaymentRecord) -> (PaymentStatus, lnrpc::PaymentFailureReason
         FailureReason::IncorrectPaymentDetails => Reason::FailureReasonIncorrectPaymentDetails,
         FailureReason::InsufficientBalance => Reason::FailureReasonInsufficientBalance,
         FailureReason::Canceled => Reason::FailureReasonCanceled,
-    };
-    (status, reason)
+    }
 }
 
-fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::HtlcAttempt {
+/// One attempt of the payment; `metadata` is what its invoice wants to be handed to the receiver.
+pub(super) fn attempt(
+    payment: &PaymentRecord,
+    attempt: &AttemptRecord,
+    metadata: &[u8],
+) -> lnrpc::HtlcAttempt {
     let status = match attempt.state {
         AttemptState::InFlight => HtlcStatus::InFlight,
         AttemptState::Succeeded => HtlcStatus::Succeeded,
@@ -68,16 +88,17 @@ fn attempt(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::HtlcAttem
     lnrpc::HtlcAttempt {
         attempt_id: attempt.attempt_id,
         status: status.into(),
-        route: Some(route(payment, attempt)),
+        route: Some(route(payment, attempt, metadata)),
         attempt_time_ns: signed(attempt.attempt_time_ns),
         resolve_time_ns: signed(attempt.resolve_time_ns.unwrap_or_default()),
-        failure: (attempt.state == AttemptState::Failed).then(|| failure(attempt)),
+        failure: (attempt.state == AttemptState::Failed).then(|| failure(payment, attempt)),
         preimage: attempt.preimage.map(Vec::from).unwrap_or_default(),
     }
 }
 
-/// LDK tells who failed the HTLC and whether for good, but not with which code.
-fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
+/// LDK tells who failed the HTLC and whether for good, but not with which code (see
+/// `payments::verdict`).
+fn failure(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Failure {
     let Some(failure) = &attempt.failure else {
         return lnrpc::Failure {
             code: FailureCode::UnknownFailure.into(),
@@ -91,7 +112,11 @@ fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
             FailureCode::IncorrectOrUnknownPaymentDetails,
             failure.height,
         ),
-        // Not for good: a timeout of the set, most likely.
+        // What a receiver answers and is not the end of a payment is that parts were missing. Whose
+        // end was an error of this kind does not say which attempt had it.
+        (false, true) if payment.failure_reason != FailureReason::Error => {
+            (FailureCode::MppTimeout, 0)
+        }
         (false, true) => (FailureCode::UnknownFailure, 0),
         (false, false) => (FailureCode::TemporaryChannelFailure, 0),
     };
@@ -103,20 +128,28 @@ fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
     }
 }
 
-fn route(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Route {
-    let fees_msat = attempt.fee_msat();
-    let total_msat = attempt.amount_msat().saturating_add(fees_msat);
-    let first = attempt.route.first();
-    let total_time_lock = first.map_or(0, |hop| hop.expiry.saturating_add(hop.cltv_delta));
-    let mut hops: Vec<lnrpc::Hop> = attempt.route.iter().map(hop).collect();
-    if let Some(last) = hops.last_mut() {
+fn route(payment: &PaymentRecord, attempt: &AttemptRecord, metadata: &[u8]) -> lnrpc::Route {
+    let mut route = plain_route(&attempt.route);
+    if let Some(last) = route.hops.last_mut() {
         add_final_records(last, payment, attempt);
+        last.metadata = metadata.to_vec();
     }
+    route
+}
+
+/// The route without records for the receiver.
+pub(super) fn plain_route(hops: &[HopRecord]) -> lnrpc::Route {
+    let fees_msat = hops.iter().map(|hop| hop.fee_msat);
+    let fees_msat = fees_msat.fold(0, u64::saturating_add);
+    let amount_msat = hops.last().map_or(0, |hop| hop.amt_to_forward_msat);
+    let total_msat = amount_msat.saturating_add(fees_msat);
+    let first = hops.first();
+    let total_time_lock = first.map_or(0, |hop| hop.expiry.saturating_add(hop.cltv_delta));
     lnrpc::Route {
         total_time_lock,
         total_fees: signed(fees_msat / 1000),
         total_amt: signed(total_msat / 1000),
-        hops,
+        hops: hops.iter().map(hop).collect(),
         total_fees_msat: signed(fees_msat),
         total_amt_msat: signed(total_msat),
         first_hop_amount_msat: signed(total_msat),
@@ -137,6 +170,7 @@ fn hop(hop: &HopRecord) -> lnrpc::Hop {
         fee_msat: signed(hop.fee_msat),
         pub_key: hop.node_id.clone(),
         tlv_payload: true,
+        custom_records: hop.custom_records.clone(),
         ..Default::default()
     }
 }
@@ -155,7 +189,8 @@ fn add_final_records(hop: &mut lnrpc::Hop, payment: &PaymentRecord, attempt: &At
             set_id: payment.identifier.to_vec(),
             child_index: *child_index,
         });
-    hop.custom_records = payment.terms.custom_records.clone();
+    hop.custom_records
+        .extend(payment.terms.custom_records.clone());
 }
 
 /// The payment without its hops, for long lists.

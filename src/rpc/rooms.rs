@@ -15,6 +15,7 @@ use crate::invoices::Registry;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, OutputSweeper, PeerManager};
 use crate::payments::Payments;
 use crate::peers::{connect::Connector, reconnect::Reconnector};
+use crate::routing::asked_route::Routes;
 use crate::storage::Store;
 use crate::wallet::Wallet;
 
@@ -46,6 +47,8 @@ pub struct Rooms {
     pub closer: Arc<Closer>,
     pub spends: Arc<FundingSpends>,
     pub payments: Arc<Payments>,
+    /// For callers who ask for a route.
+    pub routes: Arc<Routes>,
     pub invoices: Arc<Registry>,
     /// For the records of closed channels.
     pub store: Arc<Store>,

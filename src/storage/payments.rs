@@ -6,8 +6,14 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::sql::{array, bound, json, optional_array, parse, signed, unsigned};
+use super::sql::{array, json, optional_array, parse, signed, unsigned};
 use super::{Change, StorageError, Store};
+
+mod delete;
+mod pages;
+
+pub use delete::DeletePayments;
+pub use pages::PaymentPage;
 
 /// Where a payment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +53,11 @@ pub struct PaymentTerms {
     pub fee_limit_msat: u64,
     /// BOLT 11 text, empty if there is none.
     pub payment_request: String,
-    /// AMP: what the receiver files the payment under, 32 bytes.
+    /// What the receiver files the payment under (BOLT 4: payment_secret); a keysend has none.
     pub payment_addr: Option<[u8; 32]>,
     /// Blocks.
     pub final_cltv_delta: u32,
-    /// Blocks from now that the first hop may take at most; 0: LDK's limit.
+    /// Blocks from now that the first hop may take at most; 0: 2016.
     pub cltv_limit: u32,
     pub max_parts: u32,
     /// 0: no limit.
@@ -60,10 +66,29 @@ pub struct PaymentTerms {
     pub outgoing_channels: Vec<u64>,
     /// 33 bytes in hex.
     pub last_hop: Option<String>,
+    /// Ways to the receiver that the caller knew; those of the invoice are in its text.
+    #[serde(default)]
+    pub route_hints: Vec<Vec<HintHopRecord>>,
     /// TLV records >= 65536 for the receiver.
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     /// Seconds since 1970 after which no new attempt is made.
     pub deadline: u64,
+    /// Its attempts are made by callers, over routes of theirs.
+    #[serde(default)]
+    pub by_route: bool,
+}
+
+/// A hop of a route hint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HintHopRecord {
+    /// 33 bytes in hex.
+    pub node_id: String,
+    pub scid: u64,
+    pub fee_base_msat: u32,
+    /// Millionths of the amount.
+    pub fee_ppm: u32,
+    /// Blocks.
+    pub cltv_delta: u16,
 }
 
 /// A row of `payments`.
@@ -75,6 +100,7 @@ pub struct PaymentRecord {
     pub identifier: [u8; 32],
     pub created_at_ns: u64,
     pub state: PaymentState,
+    /// While it is in flight: why it makes no more attempts, if so.
     pub failure_reason: FailureReason,
     /// Of the attempt that settled last.
     pub preimage: Option<[u8; 32]>,
@@ -94,7 +120,7 @@ impl std::fmt::Debug for PaymentRecord {
 }
 
 /// A hop of a route, as the sender sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopRecord {
     /// 33 bytes in hex.
     pub node_id: String,
@@ -107,6 +133,9 @@ pub struct HopRecord {
     /// Blocks that this hop's node keeps for itself: how much later than `expiry` the HTLC that it
     /// gets expires; 0 for the receiver.
     pub cltv_delta: u32,
+    /// TLV records >= 65536 of this attempt alone; those of the whole payment are in its terms.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub custom_records: BTreeMap<u64, Vec<u8>>,
 }
 
 /// Why an attempt failed, as far as LDK tells.
@@ -158,8 +187,7 @@ pub struct PutPayment(pub PaymentRecord);
 impl Change for PutPayment {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         let p = &self.0;
-        db.prepare_cached("DELETE FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
-            .execute(params![p.identifier, signed(p.payment_index)])?;
+        replace_earlier(db, p)?;
         db.prepare_cached(
             "INSERT INTO payments VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (payment_index) DO UPDATE SET state = ?4, failure_reason = ?5,
@@ -177,6 +205,20 @@ impl Change for PutPayment {
         ])
         .map(|_| ())
     }
+}
+
+/// Another payment with this identifier, which must have failed, makes room.
+fn replace_earlier(db: &Connection, p: &PaymentRecord) -> rusqlite::Result<()> {
+    let earlier = params![p.identifier, signed(p.payment_index)];
+    let is_there = db
+        .prepare_cached("SELECT 1 FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
+        .exists(earlier)?;
+    if is_there {
+        delete::keep_numbers(db)?;
+        db.prepare_cached("DELETE FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
+            .execute(earlier)?;
+    }
+    Ok(())
 }
 
 /// Writes an attempt.
@@ -207,24 +249,6 @@ impl Change for PutAttempt {
         .map(|_| ())
     }
 }
-
-/// Which payments to list, and in what order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PaymentPage {
-    /// Exclusive; 0 is the beginning, or the end if `reversed`.
-    pub index_offset: u64,
-    pub limit: u64,
-    /// The last ones before the offset; still returned oldest first, as lnd does.
-    pub reversed: bool,
-    /// Also those that are in flight or failed.
-    pub include_incomplete: bool,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_from: u64,
-    /// Seconds since 1970, inclusive; 0: no bound.
-    pub created_to: u64,
-}
-
-const SECOND_NS: u64 = 1_000_000_000;
 
 impl Store {
     /// # Errors
@@ -263,76 +287,23 @@ impl Store {
         })
     }
 
-    /// The highest payment index and the highest attempt id so far.
+    /// The highest payment index and the highest attempt id that were ever given.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn payment_indices(&self) -> Result<(u64, u64), StorageError> {
         self.query(|db| {
+            let (payment, attempt) = delete::kept_numbers(db)?;
             db.query_row(
                 "SELECT COALESCE((SELECT MAX(payment_index) FROM payments), 0),
                  COALESCE((SELECT MAX(attempt_id) FROM attempts), 0)",
                 [],
-                |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
+                |row| {
+                    let payment = unsigned(row.get(0)?).max(payment);
+                    Ok((payment, unsigned(row.get(1)?).max(attempt)))
+                },
             )
         })
-    }
-
-    /// How many payments there are.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub fn count_payments(&self) -> Result<u64, StorageError> {
-        self.query(|db| {
-            db.query_row("SELECT COUNT(*) FROM payments", [], |row| {
-                row.get(0).map(unsigned)
-            })
-        })
-    }
-
-    /// # Errors
-    /// What SQLite says.
-    pub fn payments(&self, page: &PaymentPage) -> Result<Vec<PaymentRecord>, StorageError> {
-        let offset = if page.reversed && page.index_offset == 0 {
-            i64::MAX
-        } else {
-            bound(page.index_offset)
-        };
-        let (newer, order) = if page.reversed {
-            ("<", "DESC")
-        } else {
-            (">", "ASC")
-        };
-        let query = format!(
-            "SELECT * FROM payments WHERE payment_index {newer} ?1 AND (?2 = 1 OR state = ?3)
-             AND created_at_ns >= ?4 AND (?5 = 0 OR created_at_ns < ?5)
-             ORDER BY payment_index {order} LIMIT ?6",
-        );
-        // The end is inclusive in seconds, so exclusive in nanoseconds one second later.
-        let to = page
-            .created_to
-            .checked_add(1)
-            .filter(|_| page.created_to > 0)
-            .unwrap_or(0);
-        let mut found: Vec<PaymentRecord> = self.query(|db| {
-            db.prepare_cached(&query)?
-                .query_map(
-                    params![
-                        offset,
-                        page.include_incomplete,
-                        PaymentState::Succeeded.number(),
-                        bound(page.created_from.saturating_mul(SECOND_NS)),
-                        bound(to.saturating_mul(SECOND_NS)),
-                        bound(page.limit),
-                    ],
-                    payment_record,
-                )?
-                .collect()
-        })?;
-        if page.reversed {
-            found.reverse();
-        }
-        Ok(found)
     }
 }
 

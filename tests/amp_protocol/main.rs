@@ -47,7 +47,11 @@
 //! `closing::an_invoice_that_was_paid_can_be_canceled`,
 //! `closing::an_invoice_past_its_expiry_is_refused_whether_it_was_paid_or_not`,
 //! `sets::a_refusal_names_the_height_at_which_it_is_made`, `hashes`, `limits`.
+//!
+//! The other way round, our payments room pays: `paying` (splitting, retries, limits, restarts,
+//! keysend, ordinary invoices) and `answers` (what each failure of the receiver makes of a payment).
 
+mod answers;
 mod closing;
 mod gateway;
 mod hashes;
@@ -56,6 +60,9 @@ mod invoice_rules;
 mod keysend;
 mod limits;
 mod network;
+mod payer;
+mod paying;
+mod paying_scene;
 mod receiver;
 mod replays;
 mod scene;

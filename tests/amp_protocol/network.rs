@@ -1,20 +1,26 @@
 //! In-memory LDK nodes whose peer messages go through gateways.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ampd::onion::{EnvelopeKey, Gateway};
+use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::ln::functional_test_utils::{
-    Node, TestChannelManager, connect_blocks, create_announced_chan_between_nodes,
+    Node, TestChannelManager, connect_blocks, create_announced_chan_between_nodes_with_value,
     create_chanmon_cfgs, create_network, create_node_cfgs, create_node_chanmgrs,
 };
 use lightning::ln::msgs::{ChannelMessageHandler, MessageSendEvent, UpdateFailHTLC};
+use lightning::ln::types::ChannelId;
 use lightning::routing::router::{Path, Route, RouteHop};
+use lightning::sign::{NodeSigner, Recipient};
 use lightning::types::features::{ChannelFeatures, NodeFeatures};
 use lightning::types::payment::PaymentHash;
 use lightning::util::test_utils::TestKeysInterface;
+
+use crate::answers::Answer;
 
 pub type TestNode = Node<'static, 'static, 'static>;
 pub type TestManager = TestChannelManager<'static, 'static>;
@@ -31,6 +37,10 @@ pub struct Network {
     pub use_gateways: Cell<bool>,
     /// The failures that have passed.
     pub failures: RefCell<Vec<UpdateFailHTLC>>,
+    /// This node answers so instead of its own failures.
+    pub answer: RefCell<Option<(usize, Answer)>>,
+    /// The ephemeral keys of the HTLCs that have passed.
+    ephemeral_keys: RefCell<HashMap<(ChannelId, u64), PublicKey>>,
 }
 
 /// One HTLC as a payer sends it.
@@ -59,12 +69,21 @@ impl Network {
             gateways,
             use_gateways: Cell::new(true),
             failures: RefCell::default(),
+            answer: RefCell::default(),
+            ephemeral_keys: RefCell::default(),
         }
     }
 
     /// The short channel id of a new channel between two nodes.
     pub fn channel(&self, a: usize, b: usize) -> u64 {
-        let (update, ..) = create_announced_chan_between_nodes(&self.nodes, a, b);
+        self.channel_of(a, b, 100_000)
+    }
+
+    /// The same with so many sat, nearly all of them on the first one's side. LDK's test nodes let a
+    /// tenth of a channel be in flight.
+    pub fn channel_of(&self, a: usize, b: usize, sat: u64) -> u64 {
+        let nodes = &self.nodes;
+        let (update, ..) = create_announced_chan_between_nodes_with_value(nodes, a, b, sat, 10_001);
         // Only these two have seen the blocks that confirm it.
         for node in &self.nodes {
             let missing = self.height() - node.best_block_info().1;
@@ -133,13 +152,16 @@ impl Network {
             } => {
                 let peer = peer(node_id);
                 for add in &updates.update_add_htlcs {
+                    let ephemeral_key = add.onion_routing_packet.public_key.unwrap();
+                    let id = (add.channel_id, add.htlc_id);
+                    self.ephemeral_keys.borrow_mut().insert(id, ephemeral_key);
                     peer.handle_update_add_htlc(sender, add);
                 }
                 for fulfill in updates.update_fulfill_htlcs {
                     peer.handle_update_fulfill_htlc(sender, fulfill);
                 }
                 for fail in &updates.update_fail_htlcs {
-                    peer.handle_update_fail_htlc(sender, fail);
+                    peer.handle_update_fail_htlc(sender, &self.answered(from, fail));
                 }
                 self.failures.borrow_mut().extend(updates.update_fail_htlcs);
                 for malformed in &updates.update_fail_malformed_htlcs {
@@ -156,6 +178,20 @@ impl Network {
             _ => return false,
         }
         true
+    }
+
+    /// The failure as this node sends it.
+    fn answered(&self, from: usize, failure: &UpdateFailHTLC) -> UpdateFailHTLC {
+        match &*self.answer.borrow() {
+            Some((node, answer)) if *node == from => {
+                let id = (failure.channel_id, failure.htlc_id);
+                let ephemeral_key = self.ephemeral_keys.borrow()[&id];
+                let signer = self.nodes[from].keys_manager;
+                let secret = signer.ecdh(Recipient::Node, &ephemeral_key, None).unwrap();
+                answer.instead_of(failure, &secret.secret_bytes())
+            }
+            _ => failure.clone(),
+        }
     }
 
     /// The events of one node, with those that follow from having handled them.

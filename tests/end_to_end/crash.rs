@@ -1,4 +1,4 @@
-//! Receivers that die: at each named point, and by kill -9 under load. `cargo run -p regtest -- crash`
+//! Receivers and senders that die: at each named point, and by kill -9 under load. `cargo run -p regtest -- crash`
 //! does as much of it as you like.
 
 use anyhow::Result;
@@ -7,7 +7,12 @@ use crate::binaries;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_aborts_at_any_named_point_is_paid_whole() -> Result<()> {
-    regtest::crash::run_points(binaries()).await
+    regtest::crash::run_receiver_points(binaries()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_that_aborts_at_any_named_point_pays_once() -> Result<()> {
+    regtest::crash::run_sender_points(binaries()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

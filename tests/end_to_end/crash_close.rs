@@ -44,7 +44,7 @@ async fn closed_while_down(point: Point) -> Result<()> {
 
     let request = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
     let payments = vec![("alice", request)];
-    let interrupted = Interrupted::start(&mut network, "bob", (point, 1), payments).await?;
+    let interrupted = Interrupted::start(&mut network, &["bob"], (point, 1), payments).await?;
     close(&network, "alice", &points[0]).await?;
     close(&network, "carol", &points[2]).await?;
     network.mine(1).await?;

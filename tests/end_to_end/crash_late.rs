@@ -60,7 +60,7 @@ async fn comes_back(network: &mut Network, point: Point, back: Back, total: u64)
         ..amp_to(&bob, AMOUNT_MSAT)?
     };
     let payments = vec![("alice", request)];
-    let interrupted = Interrupted::start(network, "bob", (point, 1), payments).await?;
+    let interrupted = Interrupted::start(network, &["bob"], (point, 1), payments).await?;
     let deadlines = claim_deadlines(network).await?;
     let goal = match back {
         Back::JustInTime => deadlines.iter().min().map(|height| height - 1),

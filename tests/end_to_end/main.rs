@@ -3,6 +3,7 @@
 mod amp;
 mod amp_invoice;
 mod ampcli;
+mod big_network;
 mod bolt11;
 mod chain;
 mod close;
@@ -14,6 +15,9 @@ mod history;
 mod invoices;
 mod metrics;
 mod one_node;
+mod payment_commands;
+mod routes;
+mod sender_restarts;
 mod static_invoice;
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
 use ampd::rpc::proto::lnrpc::{Invoice, Payment};
 use anyhow::{Context, Result, bail, ensure};
 
-use super::sets;
+use super::{ledgers, sets};
 use crate::network::Network;
 use crate::node::Node;
 use crate::wait::wait_for;
@@ -52,12 +52,17 @@ impl Books {
         Ok(())
     }
 
-    /// Adds what came since the last time, and compares.
+    /// Adds what came since the last time, and compares. A static invoice is looked at once, when it
+    /// is new: it must not be paid any more after that.
     pub async fn update(&mut self, network: &Network) -> Result<()> {
         let (mut payments, mut invoices) = (Vec::new(), Vec::new());
         for node in network.nodes() {
             payments.extend(self.add_payments(node).await?);
-            invoices.extend(self.add_invoices(node).await?);
+        }
+        for node in network.nodes() {
+            let added = self.add_invoices(node).await?;
+            ledgers::compare(&node.api()?, &added, &payments).await?;
+            invoices.extend(added);
         }
         sets::compare(&payments, &invoices)?;
         self.compare()

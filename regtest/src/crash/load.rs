@@ -36,7 +36,20 @@ pub struct Load {
 enum Kind {
     AmpOneShard,
     AmpSeveralShards,
+    /// The receiver's static invoice of this round.
+    StaticInvoice,
     Bolt11,
+    Bolt11SeveralParts,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [
+        Self::AmpOneShard,
+        Self::AmpSeveralShards,
+        Self::StaticInvoice,
+        Self::Bolt11,
+        Self::Bolt11SeveralParts,
+    ];
 }
 
 /// One payer and one receiver.
@@ -45,21 +58,24 @@ struct Pair {
     payer: Api,
     receiver: Api,
     receiver_key: String,
+    static_invoice: String,
 }
 
 impl Load {
-    /// Starts as many workers as there are payments in flight; each pays one after the other.
-    pub fn start(network: &Network, plan: &Plan) -> Result<Self> {
-        let pairs = DIRECTIONS.iter().map(|(payer, receiver)| {
-            let (payer, receiver) = (&network[*payer], &network[*receiver]);
-            let receiver_key = receiver.key().to_owned();
-            Ok(Pair {
-                payer: payer.api()?,
-                receiver: receiver.api()?,
-                receiver_key,
-            })
-        });
-        let pairs = pairs.collect::<Result<Arc<[Pair]>>>()?;
+    /// Starts as many workers as there are payments in flight; each pays one after the other. All
+    /// nodes run: each receiver makes a static invoice first, which nobody pays after this load.
+    pub async fn start(network: &Network, plan: &Plan) -> Result<Self> {
+        let mut pairs = Vec::new();
+        for (payer, receiver) in DIRECTIONS {
+            let receiver_api = network[receiver].api()?;
+            pairs.push(Pair {
+                payer: network[payer].api()?,
+                static_invoice: receiver_api.static_invoice().await?.payment_request,
+                receiver: receiver_api,
+                receiver_key: network[receiver].key().to_owned(),
+            });
+        }
+        let pairs: Arc<[Pair]> = pairs.into();
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
         for number in 0..IN_FLIGHT {
@@ -102,22 +118,31 @@ async fn work(pairs: Arc<[Pair]>, mut rng: Rng, stop: Arc<AtomicBool>) -> u64 {
 /// An error is a call that was cut off; a payment that failed is none.
 async fn pay_once(pair: &Pair, rng: &mut Rng) -> Result<()> {
     let msat = rng.u64(1_000..3_000_000);
-    let kind = [Kind::AmpOneShard, Kind::AmpSeveralShards, Kind::Bolt11][rng.usize(..3)];
+    let kind = Kind::ALL[rng.usize(..Kind::ALL.len())];
     pair.payer.pay(request(kind, pair, msat).await?).await?;
     Ok(())
 }
 
 async fn request(kind: Kind, pair: &Pair, msat: u64) -> Result<SendPaymentRequest> {
-    let amp = amp_to(&pair.receiver_key, msat);
-    match kind {
-        Kind::AmpOneShard => Ok(SendPaymentRequest {
+    let invoice = async || pair.receiver.invoice(msat).await;
+    let base = match kind {
+        Kind::AmpOneShard | Kind::AmpSeveralShards => amp_to(&pair.receiver_key, msat)?,
+        Kind::StaticInvoice => SendPaymentRequest {
+            amt_msat: i64::try_from(msat)?,
+            ..bolt11(&pair.static_invoice)
+        },
+        Kind::Bolt11 | Kind::Bolt11SeveralParts => bolt11(&invoice().await?.payment_request),
+    };
+    Ok(match kind {
+        Kind::AmpOneShard | Kind::Bolt11 => SendPaymentRequest {
             max_parts: 1,
-            ..amp?
-        }),
-        Kind::AmpSeveralShards => Ok(SendPaymentRequest {
-            max_shard_size_msat: msat / 3 + 1,
-            ..amp?
-        }),
-        Kind::Bolt11 => Ok(bolt11(&pair.receiver.invoice(msat).await?.payment_request)),
-    }
+            ..base
+        },
+        Kind::AmpSeveralShards | Kind::StaticInvoice | Kind::Bolt11SeveralParts => {
+            SendPaymentRequest {
+                max_shard_size_msat: msat / 3 + 1,
+                ..base
+            }
+        }
+    })
 }

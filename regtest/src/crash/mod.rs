@@ -7,9 +7,11 @@
 
 pub mod books;
 pub mod interrupted;
+mod ledgers;
 mod load;
 mod plan;
 mod points;
+mod senders;
 mod sets;
 
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ use crate::network::{ChannelPlan, Network};
 use books::Books;
 use load::Load;
 use plan::{Death, Plan};
+use senders::Senders;
 
 /// Alice and Bob pay each other over Carol, and Carol directly.
 pub const NODES: [&str; 3] = ["alice", "bob", "carol"];
@@ -31,15 +34,38 @@ const CHANNELS_PER_PAIR: usize = 2;
 /// An AMP set whose sender was killed may wait two minutes for its other shards.
 const END_LIMIT: Duration = Duration::from_secs(180);
 
-/// Every named point once, with a receiver of payments in several shards; prints a line for each.
+/// Every named point once: [`run_receiver_points`], then [`run_sender_points`].
 ///
 /// # Errors
 /// Says the point, and what was lost or stuck.
 pub async fn run_points(binaries: Binaries) -> Result<()> {
+    run_receiver_points(binaries.clone()).await?;
+    run_sender_points(binaries).await
+}
+
+/// Every point of receivers once, with a receiver of payments in several shards; prints a line for
+/// each.
+///
+/// # Errors
+/// Says the point, and what was lost or stuck.
+pub async fn run_receiver_points(binaries: Binaries) -> Result<()> {
     println!("starting three nodes with four channels ...");
     let mut crash = Crash::start(binaries).await?;
-    crash.every_point().await?;
+    crash.every_receiver_point().await?;
     crash.network.finish();
+    Ok(())
+}
+
+/// Every point of senders once, with a sender of each kind of payment in several parts; prints a line
+/// for each.
+///
+/// # Errors
+/// Says the point, and what was lost, paid twice or stuck.
+pub async fn run_sender_points(binaries: Binaries) -> Result<()> {
+    println!("starting three senders, two forwarders and a receiver ...");
+    let mut senders = Senders::start(binaries).await?;
+    senders.every_point().await?;
+    senders.finish();
     Ok(())
 }
 
@@ -95,15 +121,20 @@ impl Crash {
                 [plan; CHANNELS_PER_PAIR]
             })
             .collect();
-        let mut channels = network.open(&plans).await?;
+        let mut crash = Self::on(network, &plans).await?;
+        load::warm_up(&crash.network).await?;
+        crash.books.update(&crash.network).await?;
+        Ok(crash)
+    }
+
+    /// These channels on that network.
+    async fn on(network: Network, plans: &[ChannelPlan<'_>]) -> Result<Self> {
+        let mut channels = network.open(plans).await?;
         channels.sort();
         let total_msat = network.check_balances().await?;
-        let mut books = Books::default();
-        load::warm_up(&network).await?;
-        books.update(&network).await?;
         Ok(Self {
             network,
-            books,
+            books: Books::default(),
             channels,
             total_msat,
         })
@@ -112,17 +143,21 @@ impl Crash {
     /// Load, kill, restart, settle, check. Returns the line's second half.
     async fn round(&mut self, plan: &Plan) -> Result<String> {
         let start = Instant::now();
-        if let Death::Abort { victim, point, nth } = plan.death {
+        if let Death::Abort {
+            victim, point, nth, ..
+        } = plan.death
+        {
             self.network[victim].abort_at(point, nth);
             self.restart_in_order(victim).await?;
         }
-        let load = Load::start(&self.network, plan)?;
+        let load = Load::start(&self.network, plan).await?;
         match &plan.death {
             Death::Kill { victims, after } => {
                 sleep(*after).await;
                 self.network.kill(victims)?;
             }
-            Death::Abort { victim, .. } => {
+            Death::Abort { victim, away, .. } => {
+                self.network.kill(away.as_slice())?;
                 self.network[*victim].wait_for_abort().await?;
                 self.network[*victim].abort_nowhere();
             }

@@ -1,12 +1,16 @@
 //! What happens in a round, decided by the seed alone.
 
 use std::fmt;
+use std::iter::once;
 use std::time::Duration;
 
 use ampd::abort::Point;
 use fastrand::Rng;
 
 use super::NODES;
+
+/// Who sends in the load, and who is at the other end of Carol's channels.
+const SENDERS: [(&str, &str); 2] = [("alice", "bob"), ("bob", "alice")];
 
 /// Not [`Point::BeforeClaimed`]: LDK tells at starts of claims that it told of before, so nobody knows
 /// how often it is passed.
@@ -43,6 +47,8 @@ pub enum Death {
         victim: &'static str,
         point: Point,
         nth: u32,
+        /// Killed at the beginning of the load: what is sent to it comes back to the victim.
+        away: Option<&'static str>,
     },
 }
 
@@ -61,14 +67,36 @@ impl Plan {
 
 impl Death {
     fn of(rng: &mut Rng) -> Self {
-        // Few enough for a busy machine: only some payments are for the victim, in several shards.
-        if rng.u32(..3) == 0 {
-            return Self::Abort {
-                victim: NODES[rng.usize(..NODES.len())],
-                point: COUNTABLE[rng.usize(..COUNTABLE.len())],
-                nth: rng.u32(1..=10),
-            };
+        match rng.u32(..3) {
+            0 => Self::kill(rng),
+            1 => Self::of_receiver(rng),
+            _ => Self::of_sender(rng),
         }
+    }
+
+    fn of_receiver(rng: &mut Rng) -> Self {
+        Self::Abort {
+            victim: NODES[rng.usize(..NODES.len())],
+            point: COUNTABLE[rng.usize(..COUNTABLE.len())],
+            // Few enough for a busy machine: only some payments are for the victim, in several shards.
+            nth: rng.u32(1..=10),
+            away: None,
+        }
+    }
+
+    fn of_sender(rng: &mut Rng) -> Self {
+        let (victim, other) = SENDERS[rng.usize(..SENDERS.len())];
+        let point = Point::OF_SENDERS[rng.usize(..Point::OF_SENDERS.len())];
+        let needs_failures = matches!(point, Point::BeforeFailed | Point::FailureStored);
+        Self::Abort {
+            victim,
+            point,
+            nth: rng.u32(1..=10),
+            away: needs_failures.then_some(other),
+        }
+    }
+
+    fn kill(rng: &mut Rng) -> Self {
         let after = millis(rng, 100, 2_500);
         // Mostly one, now and then several at once.
         let count = [1, 1, 1, 2, 2, 3][rng.usize(..6)];
@@ -80,7 +108,7 @@ impl Death {
     pub fn victims(&self) -> Vec<&'static str> {
         match self {
             Self::Kill { victims, .. } => victims.clone(),
-            Self::Abort { victim, .. } => vec![victim],
+            Self::Abort { victim, away, .. } => once(*victim).chain(*away).collect(),
         }
     }
 }
@@ -93,7 +121,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match &self.death {
             Death::Kill { victims, after } => format!("kill {} after {after:?}", victims.join("+")),
-            Death::Abort { victim, point, nth } => format!("abort {victim} at {point}:{nth}"),
+            Death::Abort {
+                victim, point, nth, ..
+            } => format!("abort {victim} at {point}:{nth}"),
         };
         f.pad(&text)
     }
@@ -132,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_node_aborts_at_every_countable_point() {
+    fn every_node_aborts_at_every_countable_point_that_it_comes_to() {
         let deaths = (0..500).map(|round| Plan::of(7, round).death);
         let aborts: BTreeSet<_> = deaths
             .filter_map(|death| match death {
@@ -140,6 +170,8 @@ mod tests {
                 Death::Kill { .. } => None,
             })
             .collect();
-        assert_eq!(aborts.len(), NODES.len() * COUNTABLE.len());
+        let receiving = NODES.len() * COUNTABLE.len();
+        let sending = SENDERS.len() * Point::OF_SENDERS.len();
+        assert_eq!(aborts.len(), receiving + sending);
     }
 }

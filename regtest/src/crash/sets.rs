@@ -1,7 +1,7 @@
-//! AMP sets at both ends: all shards of a set are settled or none is, and sender and receiver tell
-//! the same of each.
+//! AMP sets at both ends: all shards of a set are settled or none is, sender and receiver tell the
+//! same of each, and none was sent twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
@@ -23,8 +23,11 @@ type Shards = BTreeMap<(Vec<u8>, u32), Shard>;
 /// Compares payments that have ended with the invoices of all receivers.
 ///
 /// # Errors
-/// Names a set that is half paid, or of which the ends tell different things.
+/// Names a set that is half paid, or of which the ends tell different things, or a shard that was
+/// sent twice.
 pub fn compare(payments: &[Payment], invoices: &[Invoice]) -> Result<()> {
+    check_sent_once(payments)?;
+    check_received_once(invoices)?;
     let mut sent = Shards::new();
     for payment in payments {
         let shards = sent_shards(payment)?;
@@ -47,6 +50,37 @@ pub fn compare(payments: &[Payment], invoices: &[Invoice]) -> Result<()> {
         "settled only at their senders: {:?}",
         sent.keys()
     );
+    Ok(())
+}
+
+/// Share and child index make an attempt's hash: no two attempts may have both in common.
+fn check_sent_once(payments: &[Payment]) -> Result<()> {
+    for payment in payments {
+        let mut seen = BTreeSet::new();
+        for (_, record) in payment.htlcs.iter().filter_map(amp_hop) {
+            ensure!(
+                seen.insert((&record.root_share, record.child_index)),
+                "{} has two attempts for child {}",
+                payment.payment_hash,
+                record.child_index
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Also of those that were given back: an attempt that failed comes again with another hash.
+fn check_received_once(invoices: &[Invoice]) -> Result<()> {
+    let htlcs = invoices.iter().flat_map(|invoice| &invoice.htlcs);
+    let mut seen = BTreeSet::new();
+    for amp in htlcs.filter_map(|htlc| htlc.amp.as_ref()) {
+        ensure!(
+            seen.insert(&amp.hash),
+            "an HTLC with the hash {} was received twice, for the set {}",
+            hex(&amp.hash),
+            hex(&amp.set_id)
+        );
+    }
     Ok(())
 }
 

@@ -2,17 +2,21 @@
 
 use std::path::Path;
 
-use bitcoin::hex::FromHex;
-use prost_reflect::MessageDescriptor;
-
 use super::*;
+use crate::cli::from_json::from_json;
 use crate::cli::reshape::channel_ids;
 use crate::rpc::proto::lnrpc::*;
+use crate::rpc::proto::routerrpc::{BuildRouteResponse, RouteFeeResponse};
 
 /// A file of `tests/data/lnd-output`.
 fn recorded(file: &str) -> serde_json::Value {
+    serde_json::from_str(&recorded_text(file)).unwrap()
+}
+
+/// As it was printed.
+pub fn recorded_text(file: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lnd-output");
-    serde_json::from_str(&std::fs::read_to_string(dir.join(file)).unwrap()).unwrap()
+    std::fs::read_to_string(dir.join(file)).unwrap()
 }
 
 /// The message that a recorded JSON shows.
@@ -21,74 +25,7 @@ pub fn recorded_message<M: Message + Name + Default>(file: &str) -> M {
 }
 
 fn message<M: Message + Name + Default>(json: &serde_json::Value) -> M {
-    let descriptor = POOL.get_message_by_name(&M::full_name()).unwrap();
-    M::decode(dynamic(json, descriptor).encode_to_vec().as_slice()).unwrap()
-}
-
-fn dynamic(json: &serde_json::Value, descriptor: MessageDescriptor) -> DynamicMessage {
-    let mut message = DynamicMessage::new(descriptor.clone());
-    for (name, value) in json.as_object().unwrap() {
-        let field = descriptor.get_field_by_name(name).unwrap_or_else(|| {
-            panic!(
-                "lnd prints {name}, which {} does not have",
-                descriptor.full_name()
-            )
-        });
-        if !value.is_null() {
-            message.set_field(&field, member_value(value, &field));
-        }
-    }
-    message
-}
-
-fn member_value(json: &serde_json::Value, field: &FieldDescriptor) -> Value {
-    let kind = field.kind();
-    if field.is_list() {
-        let items = json.as_array().unwrap().iter();
-        return Value::List(items.map(|item| value(item, &kind)).collect());
-    }
-    if field.is_map() {
-        let entry = kind.as_message().unwrap();
-        let (key, kind) = (
-            entry.map_entry_key_field().kind(),
-            entry.map_entry_value_field().kind(),
-        );
-        let members = json.as_object().unwrap().iter();
-        return Value::Map(
-            members
-                .map(|(name, json)| (map_key(name, &key), value(json, &kind)))
-                .collect(),
-        );
-    }
-    value(json, &kind)
-}
-
-fn map_key(text: &str, kind: &Kind) -> MapKey {
-    match kind {
-        Kind::Uint32 => MapKey::U32(text.parse().unwrap()),
-        Kind::Uint64 => MapKey::U64(text.parse().unwrap()),
-        Kind::String => MapKey::String(text.to_owned()),
-        other => panic!("no map of ours has keys of kind {other:?}"),
-    }
-}
-
-fn value(json: &serde_json::Value, kind: &Kind) -> Value {
-    let text = || {
-        json.as_str()
-            .unwrap_or_else(|| panic!("{json} is not a text"))
-    };
-    match kind {
-        Kind::Bool => Value::Bool(json.as_bool().unwrap()),
-        Kind::Int32 => Value::I32(json.as_i64().unwrap().try_into().unwrap()),
-        Kind::Uint32 => Value::U32(json.as_u64().unwrap().try_into().unwrap()),
-        Kind::Int64 => Value::I64(text().parse().unwrap()),
-        Kind::Uint64 => Value::U64(text().parse().unwrap()),
-        Kind::String => Value::String(text().to_owned()),
-        Kind::Bytes => Value::Bytes(Vec::from_hex(text()).unwrap().into()),
-        Kind::Enum(names) => Value::EnumNumber(names.get_value_by_name(text()).unwrap().number()),
-        Kind::Message(descriptor) => Value::Message(dynamic(json, descriptor.clone())),
-        other => panic!("no field of ours has kind {other:?}"),
-    }
+    from_json(json).unwrap()
 }
 
 /// As texts, so that the order of the keys counts.
@@ -125,6 +62,13 @@ fn answers_of_the_node_look_as_those_of_lncli() {
 }
 
 #[test]
+fn routes_look_as_those_of_lncli() {
+    check::<QueryRoutesResponse>("queryroutes.json");
+    check::<BuildRouteResponse>("buildroute.json");
+    check::<RouteFeeResponse>("estimateroutefee.json");
+}
+
+#[test]
 fn lists_of_channels_look_as_those_of_lncli() {
     check_channels::<ListChannelsResponse>("listchannels.json");
     check_channels::<ClosedChannelsResponse>("closedchannels.json");
@@ -148,10 +92,15 @@ fn payments_look_as_those_of_lncli() {
         "amp_invoice",
         "amp_spontaneous",
         "amp_refused",
+        "amp_private",
+        "keysend",
+        "keysend_refused",
+        "insufficient_balance",
         "no_route",
     ] {
         check::<Payment>(&format!("payment_{file}.json"));
     }
+    check::<Payment>("trackpayment_amp.json");
     check::<ListPaymentsResponse>("listpayments.json");
 }
 

@@ -11,12 +11,16 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::amp::PaymentAddr;
 use crate::payments::flow::Open;
 use crate::payments::outbound::RouteQuestion;
 use crate::payments::request::{Limits, Method, PaidInvoice};
 use crate::storage::payments::{AttemptState, FailureReason};
 
+mod by_route;
 mod ends;
+mod history;
+mod probes;
 mod restarts;
 
 /// What the router says when it is asked next: msat over each path, with the fee of each.
@@ -35,6 +39,7 @@ struct Htlc {
     id: PaymentId,
     hash: PaymentHash,
     path: Path,
+    onion: RecipientOnionFields,
 }
 
 impl Htlc {
@@ -68,7 +73,7 @@ impl Outbound for Network {
         &self,
         path: Path,
         hash: PaymentHash,
-        _: RecipientOnionFields,
+        onion: RecipientOnionFields,
         id: PaymentId,
     ) -> Result<(), String> {
         if self.refuses {
@@ -77,8 +82,19 @@ impl Outbound for Network {
         let mut known = lock(&self.known);
         assert!(!known.contains(&id), "sent twice");
         known.push(id);
-        self.sent.send(Htlc { id, hash, path }).unwrap();
+        self.sent
+            .send(Htlc {
+                id,
+                hash,
+                path,
+                onion,
+            })
+            .unwrap();
         Ok(())
+    }
+
+    fn usable_peer(&self, scid: u64) -> Option<PublicKey> {
+        (scid == 11).then(|| key(2))
     }
 
     fn known(&self) -> Vec<PaymentId> {
@@ -213,7 +229,9 @@ fn amp(amount_msat: u64) -> NewPayment {
         final_cltv_delta: 80,
         method: Method::Amp { payment_addr: None },
         invoice: None,
+        route_hints: Vec::new(),
         custom_records: Default::default(),
+        allow_self_payment: false,
         limits: limits(),
     }
 }
@@ -232,9 +250,9 @@ fn limits() -> Limits {
 
 fn bolt11(hash: u8) -> NewPayment {
     NewPayment {
-        method: Method::Bolt11 {
+        method: Method::Hash {
             payment_hash: PaymentHash([hash; 32]),
-            payment_secret: lightning_types::payment::PaymentSecret([1; 32]),
+            payment_addr: Some(PaymentAddr::from_bytes([1; 32])),
             multi_part: true,
         },
         ..amp(100)

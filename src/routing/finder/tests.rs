@@ -13,20 +13,20 @@ use super::*;
 use crate::channels::test_node::{TestNode, two_nodes};
 use crate::routing::graph::Utxos;
 
-const CHANNEL_SAT: u64 = 100_000;
+pub(in crate::routing) const CHANNEL_SAT: u64 = 100_000;
 /// What the middle nodes ask for, msat.
-const HOP_FEE_MSAT: u32 = 1_000;
+pub(in crate::routing) const HOP_FEE_MSAT: u32 = 1_000;
 /// Carol, Dave, Eve.
-const MIDDLE: [u8; 3] = [11, 12, 13];
-const BOB: u8 = 20;
+pub(in crate::routing) const MIDDLE: [u8; 3] = [11, 12, 13];
+pub(in crate::routing) const BOB: u8 = 20;
 
-fn key(seed: u8) -> PublicKey {
+pub(in crate::routing) fn key(seed: u8) -> PublicKey {
     let secret = SecretKey::from_slice(&[seed; 32]).unwrap();
     PublicKey::from_secret_key(&Secp256k1::new(), &secret)
 }
 
 /// A public channel.
-fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
+pub(in crate::routing) fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
     let (source, target) = (
         NodeId::from_pubkey(&key(from)),
         NodeId::from_pubkey(&key(to)),
@@ -71,7 +71,7 @@ fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
 }
 
 /// Alice, and her channels: like her real one, but to other nodes and with 100,000 sat each.
-async fn three_ways() -> (TestNode, Vec<ChannelDetails>) {
+pub(in crate::routing) async fn three_ways() -> (TestNode, Vec<ChannelDetails>) {
     let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
     let real = alice.manager.list_usable_channels().remove(0);
     let mut channels = Vec::new();
@@ -209,7 +209,7 @@ async fn first_and_last_hop_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn failed_channel_and_expiry_limit_are_respected() {
+async fn failed_channel_is_avoided() {
     let (alice, channels) = three_ways().await;
     let failed = RouteQuery {
         failed_channels: vec![101, 102],
@@ -217,15 +217,53 @@ async fn failed_channel_and_expiry_limit_are_respected() {
     };
     let route = find(&alice, &failed, &channels).unwrap();
     assert_eq!(route.paths[0].hops[1].short_channel_id, 103);
-    // The payee's 80 blocks, our padding of 3, one hop's 80, and LDK's 80 for a random offset.
-    let tight = RouteQuery {
-        cltv_limit: Some(242),
-        ..query(50_000)
-    };
-    assert_eq!(find(&alice, &tight, &channels), Err(NoRoute::NoPath));
-    let enough = RouteQuery {
-        cltv_limit: Some(243),
-        ..query(50_000)
-    };
-    assert!(find(&alice, &enough, &channels).is_ok());
+}
+
+/// The payee's 80 blocks, our padding of 3, one hop's 80; the same for the random offset, which LDK
+/// would keep 80 blocks for, and which then takes what is left and no more.
+#[tokio::test]
+async fn expiry_limit_holds_to_the_block() {
+    let (alice, channels) = three_ways().await;
+    for (limit, is_enough) in [
+        (163, true),
+        (162, false),
+        (84, false),
+        (200, true),
+        (243, true),
+    ] {
+        let query = RouteQuery {
+            cltv_limit: Some(limit),
+            ..query(50_000)
+        };
+        let found = find(&alice, &query, &channels);
+        assert_eq!(found.is_ok(), is_enough, "{limit}");
+        let Ok(route) = found else {
+            continue;
+        };
+        let hops = route.paths[0].hops.iter();
+        // LDK counts from the next block.
+        let blocks = 1 + hops.map(|hop| hop.cltv_expiry_delta).sum::<u32>();
+        assert!((163..=limit).contains(&blocks), "{blocks} of {limit}");
+        let last = route.paths[0].hops.last().unwrap();
+        assert!(last.cltv_expiry_delta + 1 >= 83);
+    }
+}
+
+#[tokio::test]
+async fn fee_limit_holds_to_the_msat() {
+    let (alice, channels) = three_ways().await;
+    for (amount_sat, fees_msat) in [(50_000, 1_000), (299_000, 3_000)] {
+        let with_limit = |fee_limit_msat| RouteQuery {
+            fee_limit_msat,
+            ..query(amount_sat)
+        };
+        let route = find(&alice, &with_limit(fees_msat), &channels).unwrap();
+        assert_eq!(route.get_total_fees(), fees_msat);
+        let too_dear = NoRoute::FeeLimit {
+            limit_msat: fees_msat - 1,
+            needed_msat: fees_msat,
+        };
+        let found = find(&alice, &with_limit(fees_msat - 1), &channels);
+        assert_eq!(found, Err(too_dear));
+    }
 }

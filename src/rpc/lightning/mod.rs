@@ -14,6 +14,7 @@ mod pay_req;
 mod payments;
 mod peers;
 mod pending_channels;
+mod query_routes;
 mod send_coins;
 #[cfg(test)]
 mod test_data;
@@ -209,5 +210,30 @@ impl Lightning for LightningService {
         request: Request<lnrpc::ListPaymentsRequest>,
     ) -> Call<lnrpc::ListPaymentsResponse> {
         self.read(request, payments::list).await
+    }
+
+    async fn delete_payment(
+        &self,
+        request: Request<lnrpc::DeletePaymentRequest>,
+    ) -> Call<lnrpc::DeletePaymentResponse> {
+        let deleted = payments::delete(&self.rooms, request.get_ref()).await;
+        deleted.map(Response::new)
+    }
+
+    async fn delete_all_payments(
+        &self,
+        request: Request<lnrpc::DeleteAllPaymentsRequest>,
+    ) -> Call<lnrpc::DeleteAllPaymentsResponse> {
+        let deleting = payments::delete_all(&self.rooms, request.get_ref());
+        unless_stopped(&self.stop, deleting)
+            .await
+            .map(Response::new)
+    }
+
+    async fn query_routes(
+        &self,
+        request: Request<lnrpc::QueryRoutesRequest>,
+    ) -> Call<lnrpc::QueryRoutesResponse> {
+        self.read(request, query_routes::find).await
     }
 }

@@ -1,11 +1,16 @@
-//! ListPayments.
+//! ListPayments, DeletePayment, DeleteAllPayments.
 
 use tonic::Status;
 
+use crate::payments::Deletion;
 use crate::rpc::Rooms;
-use crate::rpc::input::creation_dates;
+use crate::rpc::errors::refused;
+use crate::rpc::input::{creation_dates, hash};
 use crate::rpc::payment::{payment, without_hops};
-use crate::rpc::proto::lnrpc::{ListPaymentsRequest, ListPaymentsResponse};
+use crate::rpc::proto::lnrpc::{
+    DeleteAllPaymentsRequest, DeleteAllPaymentsResponse, DeletePaymentRequest,
+    DeletePaymentResponse, ListPaymentsRequest, ListPaymentsResponse,
+};
 use crate::storage::payments::PaymentPage;
 
 /// Payments of one answer if the caller does not say (lnd).
@@ -48,9 +53,89 @@ fn page(request: &ListPaymentsRequest) -> Result<PaymentPage, Status> {
     })
 }
 
+/// One payment that is over.
+pub(super) async fn delete(
+    rooms: &Rooms,
+    request: &DeletePaymentRequest,
+) -> Result<DeletePaymentResponse, Status> {
+    let identifier = hash(&request.payment_hash)?;
+    let what = deletion(request.failed_htlcs_only);
+    rooms.payments.delete(&identifier, what).await?;
+    let status = match what {
+        Deletion::Payment => "payment deleted",
+        Deletion::FailedAttempts => "failed htlcs of the payment deleted",
+    };
+    Ok(DeletePaymentResponse {
+        status: status.into(),
+    })
+}
+
+/// All payments that are over.
+pub(super) async fn delete_all(
+    rooms: &Rooms,
+    request: &DeleteAllPaymentsRequest,
+) -> Result<DeleteAllPaymentsResponse, Status> {
+    check(request)?;
+    let failed_htlcs_only = request.failed_htlcs_only;
+    let what = deletion(failed_htlcs_only);
+    let found = rooms
+        .payments
+        .delete_all(request.failed_payments_only, what)
+        .await?;
+    // As in lnd, the payments whose HTLCs were deleted do not count.
+    let deleted = if failed_htlcs_only { 0 } else { found };
+    Ok(DeleteAllPaymentsResponse {
+        status: format!("{deleted} payments deleted, failed_htlcs_only={failed_htlcs_only}"),
+    })
+}
+
+fn deletion(failed_htlcs_only: bool) -> Deletion {
+    if failed_htlcs_only {
+        Deletion::FailedAttempts
+    } else {
+        Deletion::Payment
+    }
+}
+
+/// What cannot be undone has to be asked for by name.
+fn check(request: &DeleteAllPaymentsRequest) -> Result<(), Status> {
+    let only = request.failed_payments_only || request.failed_htlcs_only;
+    match (request.all_payments, only) {
+        (false, false) => Err(refused(
+            "at least one of the options `all_payments`, `failed_payments_only`, or \
+             `failed_htlcs_only` must be set to true",
+        )),
+        (true, true) => Err(refused(
+            "`all_payments` cannot be set to true while either `failed_payments_only` or \
+             `failed_htlcs_only` is also set to true",
+        )),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_is_deleted_only_if_just_that_is_asked_for() {
+        let is_refused = |all_payments, failed_payments_only, failed_htlcs_only| {
+            check(&DeleteAllPaymentsRequest {
+                all_payments,
+                failed_payments_only,
+                failed_htlcs_only,
+            })
+            .is_err()
+        };
+        assert!(is_refused(false, false, false));
+        assert!(is_refused(true, true, false) && is_refused(true, false, true));
+        for (failed_payments_only, failed_htlcs_only) in
+            [(true, false), (false, true), (true, true)]
+        {
+            assert!(!is_refused(false, failed_payments_only, failed_htlcs_only));
+        }
+        assert!(!is_refused(true, false, false));
+    }
 
     #[test]
     fn page_has_lnds_default_and_takes_any_number() {

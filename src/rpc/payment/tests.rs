@@ -1,5 +1,7 @@
 //! What lnd showed of its payments, put into our records and shown by us, has to be the same.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -31,6 +33,7 @@ fn view(json: &Value) -> PaymentView {
             "FAILURE_REASON_NONE" => FailureReason::None,
             "FAILURE_REASON_NO_ROUTE" => FailureReason::NoRoute,
             "FAILURE_REASON_INCORRECT_PAYMENT_DETAILS" => FailureReason::IncorrectPaymentDetails,
+            "FAILURE_REASON_INSUFFICIENT_BALANCE" => FailureReason::InsufficientBalance,
             other => panic!("{other}"),
         },
         preimage: preimage.filter(|preimage| *preimage != [0; 32]),
@@ -89,14 +92,18 @@ fn hop_record(json: &Value) -> HopRecord {
         amt_to_forward_msat: number(&json["amt_to_forward_msat"]),
         fee_msat: number(&json["fee_msat"]),
         expiry: number_32(&json["expiry"]),
-        cltv_delta: 0,
+        ..HopRecord::default()
     }
 }
 
 fn is_shown_as_lnd_does(file: &str) {
-    let lnd = recorded(file);
-    let ours = printed(&payment(&view(&lnd)));
-    assert_eq!(without(ours, &NOT_OURS), without(lnd, &NOT_OURS), "{file}");
+    is_the_same(&recorded(file), file);
+}
+
+fn is_the_same(lnd: &Value, what: &str) {
+    let ours = printed(&payment(&view(lnd)));
+    let lnd = without(lnd.clone(), &NOT_OURS);
+    assert_eq!(without(ours, &NOT_OURS), lnd, "{what}");
 }
 
 #[test]
@@ -125,18 +132,70 @@ fn payment_without_a_route() {
 }
 
 #[test]
-fn every_member_is_there_though_empty() {
-    let lnd = recorded("payment_no_route.json");
-    let ours = printed(&payment(&view(&lnd)));
-    let names = |value: &Value| {
-        value
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(names(&ours), names(&lnd));
+fn amp_payment_to_a_private_node() {
+    is_shown_as_lnd_does("payment_amp_private.json");
+}
+
+#[test]
+fn keysend_payment_and_a_refused_one() {
+    is_shown_as_lnd_does("payment_keysend.json");
+    is_shown_as_lnd_does("payment_keysend_refused.json");
+}
+
+#[test]
+fn payment_that_is_more_than_we_have() {
+    is_shown_as_lnd_does("payment_insufficient_balance.json");
+}
+
+#[test]
+fn payment_that_is_looked_at_later() {
+    is_shown_as_lnd_does("trackpayment_amp.json");
+    let list = recorded("listpayments.json");
+    let payments = list["payments"].as_array().unwrap();
+    assert_eq!(payments.len(), 8);
+    for payment in payments {
+        is_the_same(payment, "listpayments.json");
+    }
+}
+
+/// All names, with the way to them; what stands in a list has one way for all.
+fn names(value: &Value, way: &str, found: &mut BTreeSet<String>) {
+    match value {
+        // Its members are the types of records.
+        _ if way.ends_with("custom_records") => {}
+        Value::Object(members) => {
+            for (name, member) in members {
+                let way = format!("{way}/{name}");
+                found.insert(way.clone());
+                names(member, &way, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| names(item, way, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_member_of_lnds_is_there_though_empty_and_no_other() {
+    for file in [
+        "payment_amp_invoice.json",
+        "payment_amp_private.json",
+        "payment_amp_refused.json",
+        "payment_amp_spontaneous.json",
+        "payment_bolt11.json",
+        "payment_insufficient_balance.json",
+        "payment_keysend.json",
+        "payment_keysend_refused.json",
+        "payment_no_route.json",
+        "trackpayment_amp.json",
+    ] {
+        let lnd = recorded(file);
+        let mut of_lnd = BTreeSet::new();
+        names(&lnd, "", &mut of_lnd);
+        let mut ours = BTreeSet::new();
+        names(&printed(&payment(&view(&lnd))), "", &mut ours);
+        assert_eq!(ours, of_lnd, "{file}");
+    }
 }
 
 #[test]
@@ -163,22 +222,45 @@ fn failure_says_who_and_as_far_as_known_why() {
             .attempts
             .remove(0)
     };
-    let failed = |by_receiver, source_index| {
-        let shown = failure(&attempt(Some(AttemptFailure {
+    let payment = |failure_reason| PaymentRecord {
+        failure_reason,
+        ..view(&recorded("payment_amp_refused.json")).record
+    };
+    let failed = |reason, by_receiver, source_index| {
+        let attempt = attempt(Some(AttemptFailure {
             by_receiver,
             source_index,
             height: 7,
-        })));
+        }));
+        let shown = failure(&payment(reason), &attempt);
         (shown.code(), shown.failure_source_index, shown.height)
     };
+    let details = FailureReason::IncorrectPaymentDetails;
     let refused = FailureCode::IncorrectOrUnknownPaymentDetails;
-    assert_eq!(failed(true, 3), (refused, 3, 7));
-    assert_eq!(
-        failed(false, 1),
-        (FailureCode::TemporaryChannelFailure, 1, 0)
-    );
-    assert_eq!(failed(false, 3), (FailureCode::UnknownFailure, 3, 0));
-    assert_eq!(failure(&attempt(None)).code(), FailureCode::UnknownFailure);
+    assert_eq!(failed(details, true, 3), (refused, 3, 7));
+    let on_the_way = (FailureCode::TemporaryChannelFailure, 1, 0);
+    assert_eq!(failed(details, false, 1), on_the_way);
+    let timeout = (FailureCode::MppTimeout, 3, 0);
+    assert_eq!(failed(FailureReason::None, false, 3), timeout);
+    assert_eq!(failed(FailureReason::Timeout, false, 3), timeout);
+    let unknown = FailureCode::UnknownFailure;
+    assert_eq!(failed(FailureReason::Error, false, 3), (unknown, 3, 0));
+    assert_eq!(failure(&payment(details), &attempt(None)).code(), unknown);
+}
+
+#[test]
+fn last_hop_has_the_metadata_of_the_invoice() {
+    // From BOLT 11: "Please send 0.01 BTC with payment metadata 0x01fafaf0".
+    let invoice = "lnbc10m1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdp9wpshjmt9de6\
+         zqmt9w3skgct5vysxjmnnd9jx2mq8q8a04uqsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygs9q\
+         2gqqqqqqsgq7hf8he7ecf7n4ffphs6awl9t6676rrclv9ckg3d3ncn7fct63p6s365duk5wrk202cfy3aj5xnnp5gs3v\
+         rdvruverwwq7yzhkf5a3xqpd05wjc";
+    let mut view = view(&recorded("payment_amp_refused.json"));
+    view.record.terms.payment_request = invoice.into();
+    let shown = payment(&view);
+    let hops = &shown.htlcs[0].route.as_ref().unwrap().hops;
+    assert_eq!(hops.last().unwrap().metadata, [1, 0xfa, 0xfa, 0xf0]);
+    assert!(hops[0].metadata.is_empty());
 }
 
 #[test]

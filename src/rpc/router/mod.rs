@@ -1,7 +1,11 @@
 //! The `Router` service: paying, and following payments.
 
+mod build_route;
+mod estimate_fee;
 mod follow;
 mod request;
+mod send_to_route;
+mod track_all;
 
 use std::sync::Arc;
 
@@ -11,10 +15,13 @@ use tonic::{Request, Response, Status};
 use self::follow::{Updates, follow};
 use super::Rooms;
 use super::input::hash;
-use super::proto::lnrpc::Payment;
+use super::proto::lnrpc::{HtlcAttempt, Payment};
 use super::proto::routerrpc::router_server::Router;
-use super::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
-use super::streams::Answers;
+use super::proto::routerrpc::{
+    BuildRouteRequest, BuildRouteResponse, RouteFeeRequest, RouteFeeResponse, SendPaymentRequest,
+    SendToRouteRequest, TrackPaymentRequest, TrackPaymentsRequest,
+};
+use super::streams::{Answers, blocking, unless_stopped};
 
 /// Translates for the payments room.
 pub(super) struct RouterService {
@@ -33,6 +40,7 @@ impl RouterService {
 impl Router for RouterService {
     type SendPaymentV2Stream = Answers<Payment>;
     type TrackPaymentV2Stream = Answers<Payment>;
+    type TrackPaymentsStream = Answers<Payment>;
 
     async fn send_payment_v2(
         &self,
@@ -64,5 +72,43 @@ impl Router for RouterService {
             updates,
             None,
         )))
+    }
+
+    async fn track_payments(
+        &self,
+        request: Request<TrackPaymentsRequest>,
+    ) -> Result<Response<Self::TrackPaymentsStream>, Status> {
+        let only_last = request.into_inner().no_inflight_updates;
+        let updates = self.rooms.payments.track_all();
+        let answers = track_all::follow(self.stop.clone(), updates, only_last);
+        Ok(Response::new(answers))
+    }
+
+    async fn estimate_route_fee(
+        &self,
+        request: Request<RouteFeeRequest>,
+    ) -> Result<Response<RouteFeeResponse>, Status> {
+        let estimating = estimate_fee::estimate(self.rooms.clone(), request.into_inner());
+        unless_stopped(&self.stop, estimating)
+            .await
+            .map(Response::new)
+    }
+
+    async fn send_to_route_v2(
+        &self,
+        request: Request<SendToRouteRequest>,
+    ) -> Result<Response<HtlcAttempt>, Status> {
+        let sending = send_to_route::send(&self.rooms, request.into_inner());
+        unless_stopped(&self.stop, sending).await.map(Response::new)
+    }
+
+    async fn build_route(
+        &self,
+        request: Request<BuildRouteRequest>,
+    ) -> Result<Response<BuildRouteResponse>, Status> {
+        let (rooms, request) = (self.rooms.clone(), request.into_inner());
+        blocking(move || build_route::build(&rooms, &request))
+            .await
+            .map(Response::new)
     }
 }

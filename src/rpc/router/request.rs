@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bitcoin::Network;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tonic::Status;
 
 use crate::amp::PaymentAddr;
@@ -10,9 +11,10 @@ use crate::invoices::decode::DecodedInvoice;
 use crate::payments::{Limits, Method, NewPayment, PaidInvoice};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{
-    amount_msat, check_network, not_negative, optional_32, public_key, within,
+    amount_msat, check_network, hash, not_negative, optional_32, public_key, within,
 };
 use crate::rpc::proto::routerrpc::SendPaymentRequest;
+use crate::rpc::route_hints::from_messages;
 
 /// lnd's defaults and limit.
 const DEFAULT_TIMEOUT: u64 = 60;
@@ -20,6 +22,10 @@ const DEFAULT_MAX_PARTS: u32 = 16;
 const MOST_PARTS: u32 = 1_000;
 /// The record in which a keysend payment carries its preimage.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
+/// Feature bits, required and optional.
+const MPP: (i32, i32) = (16, 17);
+/// AMP, and what it depends on: payment address, TLV onion.
+const AMP_NEEDS: [(i32, i32); 3] = [(30, 31), (14, 15), (8, 9)];
 
 /// Reads and checks the request. `cltv_delta` is the final one of payments to a public key.
 pub(super) fn read(
@@ -43,7 +49,8 @@ pub(super) fn read(
 }
 
 fn limits(request: &SendPaymentRequest) -> Result<Limits, Status> {
-    if request.max_parts > MOST_PARTS {
+    // Without a largest part their number is only a limit, however high (lnd).
+    if request.max_parts > MOST_PARTS && request.max_shard_size_msat > 0 {
         let asked = request.max_parts;
         return Err(refused(format!(
             "requested max_parts ({asked}) exceeds the allowed upper limit of {MOST_PARTS}; \
@@ -83,15 +90,11 @@ fn to_public_key(
         return Err(refused("amount must be specified"));
     }
     let final_cltv_delta: u16 = within(request.final_cltv_delta, "final_cltv_delta")?;
-    if !request.amp {
-        return Err(not_amp(&request.dest_custom_records));
-    }
-    if !request.route_hints.is_empty() {
-        return Err(unsupported(
-            "route_hints are not supported for a payment to a public key: leave them out",
-        ));
-    }
-    let payment_addr = payment_addr(&request)?;
+    let method = if request.amp {
+        amp_to_public_key(&request)?
+    } else {
+        by_hash(&request)?
+    };
     Ok(NewPayment {
         destination,
         amount_msat,
@@ -99,11 +102,71 @@ fn to_public_key(
             0 => cltv_delta,
             blocks => u32::from(blocks),
         },
-        method: Method::Amp { payment_addr },
         invoice: None,
-        custom_records: amp_records(request.dest_custom_records),
+        route_hints: from_messages(&request.route_hints)?,
+        custom_records: records(&method, request.dest_custom_records),
+        allow_self_payment: request.allow_self_payment,
+        method,
         limits,
     })
+}
+
+/// Nothing said about the destination's features means that it takes AMP (lnd).
+fn amp_to_public_key(request: &SendPaymentRequest) -> Result<Method, Status> {
+    let features = &request.dest_features;
+    if !features.is_empty() && !AMP_NEEDS.iter().all(|pair| has(features, *pair)) {
+        return Err(refused("destination doesn't support AMP payments"));
+    }
+    Ok(Method::Amp {
+        payment_addr: payment_addr(request)?,
+    })
+}
+
+/// A keysend, or a payment to a hash that the caller knows of.
+fn by_hash(request: &SendPaymentRequest) -> Result<Method, Status> {
+    if let Some(preimage) = request.dest_custom_records.get(&KEYSEND_RECORD) {
+        return keysend(request, preimage);
+    }
+    let payment_addr = payment_addr(request)?;
+    Ok(Method::Hash {
+        payment_hash: PaymentHash(hash(&request.payment_hash)?),
+        multi_part: payment_addr.is_some() && has(&request.dest_features, MPP),
+        payment_addr,
+    })
+}
+
+/// In one part, without payment address: the receiver has nothing to put parts together by.
+fn keysend(request: &SendPaymentRequest, preimage: &[u8]) -> Result<Method, Status> {
+    if request.max_shard_size_msat > 0 {
+        return Err(refused("MPP not supported with keysend payments"));
+    }
+    if !request.payment_addr.is_empty() {
+        return Err(refused(
+            "payment_addr is not supported with keysend payments",
+        ));
+    }
+    let preimage: [u8; 32] = preimage.try_into().map_err(|_| {
+        let length = preimage.len();
+        refused(format!(
+            "keysend preimage must be exactly 32 bytes, is instead {length}"
+        ))
+    })?;
+    let of_preimage = PaymentHash::from(PaymentPreimage(preimage));
+    if !request.payment_hash.is_empty() && hash(&request.payment_hash)? != of_preimage.0 {
+        return Err(refused(
+            "payment_hash is not the hash of the keysend preimage: nobody could settle it",
+        ));
+    }
+    Ok(Method::Hash {
+        payment_hash: of_preimage,
+        payment_addr: None,
+        multi_part: false,
+    })
+}
+
+/// Whether the destination has the feature, required (even bit) or optional.
+fn has(features: &[i32], (required, optional): (i32, i32)) -> bool {
+    features.contains(&required) || features.contains(&optional)
 }
 
 fn payment_addr(request: &SendPaymentRequest) -> Result<Option<PaymentAddr>, Status> {
@@ -111,21 +174,13 @@ fn payment_addr(request: &SendPaymentRequest) -> Result<Option<PaymentAddr>, Sta
     Ok(bytes.map(PaymentAddr::from_bytes))
 }
 
-/// Zeus adds the record of a keysend payment; AMP has preimages of its own.
-fn amp_records(mut records: BTreeMap<u64, Vec<u8>>) -> BTreeMap<u64, Vec<u8>> {
-    records.remove(&KEYSEND_RECORD);
-    records
-}
-
-fn not_amp(records: &BTreeMap<u64, Vec<u8>>) -> Status {
-    if records.contains_key(&KEYSEND_RECORD) {
-        unsupported("keysend comes with a later version; set amp to pay to a public key")
-    } else {
-        unsupported(
-            "a payment to a public key with a payment hash is not supported: set amp, or give a \
-             payment_request",
-        )
+/// What the payee gets beside the payment. Zeus adds the record of a keysend to AMP payments; AMP
+/// has preimages of its own.
+fn records(method: &Method, mut records: BTreeMap<u64, Vec<u8>>) -> BTreeMap<u64, Vec<u8>> {
+    if let Method::Amp { .. } = method {
+        records.remove(&KEYSEND_RECORD);
     }
+    records
 }
 
 fn to_invoice(
@@ -138,15 +193,13 @@ fn to_invoice(
     let invoice: DecodedInvoice = request.payment_request.parse()?;
     check_network(invoice.network, network)?;
     let method = method(&invoice, &request)?;
-    let records = request.dest_custom_records;
     Ok(NewPayment {
         destination: invoice.destination,
         amount_msat: invoice_amount(&invoice, amount_msat)?,
         final_cltv_delta: within(invoice.cltv_delta, "the invoice's final CLTV delta")?,
-        custom_records: match method {
-            Method::Amp { .. } => amp_records(records),
-            Method::Bolt11 { .. } => records,
-        },
+        route_hints: from_messages(&request.route_hints)?,
+        custom_records: records(&method, request.dest_custom_records),
+        allow_self_payment: request.allow_self_payment,
         method,
         invoice: Some(PaidInvoice {
             payment_request: request.payment_request,
@@ -158,19 +211,20 @@ fn to_invoice(
     })
 }
 
-/// An AMP invoice is paid with AMP, whether the caller says so or not; lnd insists on it.
+/// An AMP invoice is paid with AMP, whether the caller says so or not; lnd insists on it. An ordinary
+/// one is not, even if the caller says so (lnd).
 ///
 /// Only there a payment address of the caller's counts (lnd): the receiver then takes the payment
 /// for a spontaneous one.
 fn method(invoice: &DecodedInvoice, request: &SendPaymentRequest) -> Result<Method, Status> {
+    let of_invoice = PaymentAddr::from_bytes(invoice.payment_secret.0);
     if !invoice.is_amp() {
-        return Ok(Method::Bolt11 {
+        return Ok(Method::Hash {
             payment_hash: invoice.payment_hash,
-            payment_secret: invoice.payment_secret,
+            payment_addr: Some(of_invoice),
             multi_part: invoice.is_multi_part(),
         });
     }
-    let of_invoice = PaymentAddr::from_bytes(invoice.payment_secret.0);
     Ok(Method::Amp {
         payment_addr: Some(payment_addr(request)?.unwrap_or(of_invoice)),
     })

@@ -12,7 +12,7 @@ fn payment(payment_index: u64, state: PaymentState) -> PaymentRecord {
     PaymentRecord {
         payment_index,
         identifier: [payment_index as u8; 32],
-        created_at_ns: payment_index * SECOND_NS + 5,
+        created_at_ns: payment_index * 1_000_000_000 + 5,
         state,
         failure_reason: FailureReason::None,
         preimage: None,
@@ -54,11 +54,22 @@ fn attempt_fields(a: &AttemptRecord) -> impl PartialEq + std::fmt::Debug + use<>
     )
 }
 
+fn hint(hops: Vec<(u64, u32, u16)>) -> Vec<HintHopRecord> {
+    let hop = |(scid, fee, cltv_delta): (u64, u32, u16)| HintHopRecord {
+        node_id: scid.to_string(),
+        scid,
+        fee_base_msat: fee,
+        fee_ppm: !fee,
+        cltv_delta,
+    };
+    hops.into_iter().map(hop).collect()
+}
+
 prop_compose! {
     fn any_terms()(
         texts in ["[0-9a-f]{0,66}", "[a-z0-9]{0,20}"], numbers: [u64; 4], small: [u32; 3],
         payment_addr: Option<[u8; 32]>, outgoing_channels: Vec<u64>, last_hop: Option<bool>,
-        custom_records: BTreeMap<u64, Vec<u8>>,
+        custom_records: BTreeMap<u64, Vec<u8>>, hints: Vec<Vec<(u64, u32, u16)>>, by_route: bool,
     ) -> PaymentTerms {
         let [destination, payment_request] = texts;
         PaymentTerms {
@@ -73,8 +84,10 @@ prop_compose! {
             max_shard_msat: numbers[2],
             outgoing_channels,
             last_hop: last_hop.map(|hop| hop.to_string()),
+            route_hints: hints.into_iter().map(hint).collect(),
             custom_records,
             deadline: numbers[3],
+            by_route,
         }
     }
 }
@@ -118,7 +131,8 @@ proptest! {
             amt_to_forward_msat: hop[1],
             fee_msat: hop[2],
             expiry: u32::MAX,
-            cltv_delta: 0,
+            custom_records: std::iter::once((hop[0], vec![1])).collect(),
+            ..HopRecord::default()
         }).collect();
         attempt.failure = failure.map(|(by_receiver, source_index, height)| AttemptFailure {
             by_receiver, source_index, height,
@@ -256,7 +270,7 @@ fn pages_go_in_both_directions_with_filters() {
     ];
     for (page, expected) in cases {
         let found = store.payments(&page).unwrap();
-        let indices: Vec<_> = found.iter().map(|p| p.payment_index).collect();
+        let indices: Vec<_> = found.iter().map(|(p, _)| p.payment_index).collect();
         assert_eq!(indices, expected, "{page:?}");
     }
 }

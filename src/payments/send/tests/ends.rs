@@ -3,7 +3,6 @@ use std::collections::HashSet;
 use AttemptState::{Failed, Succeeded};
 
 use super::*;
-use crate::amp::PaymentAddr;
 
 #[tokio::test]
 async fn a_payment_in_shards_succeeds_when_all_have_settled() {
@@ -229,7 +228,22 @@ async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
     expired.invoice = Some(invoice(1));
     let mut expired_amp = amp(100);
     expired_amp.invoice = Some(invoice(now() - 1));
+    let mut too_long = amp(100);
+    too_long.limits.cltv_limit = 2_017;
+    let mut without_limit = amp(100);
+    without_limit.final_cltv_delta = 2_013;
+    let mut in_small_shards = amp(100);
+    (
+        in_small_shards.limits.max_parts,
+        in_small_shards.limits.max_shard_msat,
+    ) = (3, 33);
+    let mut to_us_allowed = to_us.clone();
+    to_us_allowed.allow_self_payment = true;
     let refused = [
+        house.payments.send(too_long).await,
+        house.payments.send(without_limit).await,
+        house.payments.send(in_small_shards).await,
+        house.payments.send(to_us_allowed).await,
         house.payments.send(to_us).await,
         house.payments.send(records).await,
         house.payments.send(too_short).await,
@@ -294,4 +308,52 @@ async fn sixty_four_payments_at_once_all_end_on_disk() {
         ended.unwrap();
     }
     assert!(house.is_empty());
+}
+
+/// Its only record is the preimage; the rest is as for any other payment.
+#[tokio::test]
+async fn keysend_is_one_htlc_without_payment_address() {
+    let record = (5_482_373_484, vec![7; 32]);
+    let mut house = House::new([]);
+    let mut payment = amp(100);
+    payment.custom_records = [record.clone()].into();
+    payment.method = Method::Hash {
+        payment_hash: PaymentPreimage([7; 32]).into(),
+        payment_addr: None,
+        multi_part: false,
+    };
+    let mut views = house.payments.send(payment).await.unwrap();
+    let htlc = house.htlc().await;
+    assert_eq!(house.asked()[0].open.parts, 1);
+    assert_eq!(htlc.hash, PaymentPreimage([7; 32]).into());
+    assert_eq!(htlc.onion.payment_secret, None);
+    assert_eq!(htlc.onion.custom_tlvs(), &vec![record]);
+    house.settle(&htlc);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.identifier, htlc.hash.0);
+    let terms = stored(&house.payments, &ended).record.terms;
+    assert_eq!((terms.payment_addr, terms.max_parts), (None, 1));
+}
+
+/// Somebody fails every HTLC at once.
+#[tokio::test]
+async fn a_payment_that_always_fails_is_not_tried_as_fast_as_it_fails() {
+    let mut house = House::new([]);
+    let mut payment = amp(100);
+    payment.limits.timeout_seconds = 3;
+    let mut views = house.payments.send(payment).await.unwrap();
+    let mut attempts = 0;
+    loop {
+        tokio::select! {
+            htlc = house.sent.recv() => {
+                attempts += 1;
+                house.fail(&htlc.unwrap(), false, None);
+            }
+            _ = end(&mut views) => break,
+        }
+    }
+    let reason = views.borrow().record.failure_reason;
+    assert_eq!(reason, FailureReason::Timeout);
+    // Thirty-three as fast as it goes, then one for each half second.
+    assert!((2..=40).contains(&attempts), "{attempts}");
 }

@@ -4,7 +4,11 @@ use super::*;
 
 impl House {
     /// The node is killed; the next one's LDK still knows these attempts.
-    fn restart(self, known: &[&Htlc], answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(super) fn restart(
+        self,
+        known: &[&Htlc],
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Self {
         self.payments.store.close().unwrap();
         let known = known.iter().map(|htlc| htlc.id).collect();
         let house = Self::open(self.directory, answers, known, false);
@@ -126,4 +130,59 @@ async fn a_payment_survives_many_crashes_and_ends_once() {
         assert_eq!(live.iter().map(Htlc::amount_msat).sum::<u64>(), 100);
         assert!(house.nothing_more_is_sent());
     }
+}
+
+#[tokio::test]
+async fn a_canceled_payment_stays_canceled() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
+    let identifier = house.send(100).await.borrow().record.identifier;
+    let htlcs = house.htlcs(2).await;
+    house.payments.cancel(&identifier);
+    let mut house = house.restart(&[&htlcs[0]], []);
+    let mut views = house.follow(&identifier);
+    house.fail(&htlcs[0], false, None);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.failure_reason, FailureReason::Canceled);
+    assert!(house.nothing_more_is_sent() && house.is_empty());
+}
+
+/// Limits count from what was in flight before, the deadline from the payment's start.
+#[tokio::test]
+async fn limits_outlive_a_restart() {
+    let two = Ok(vec![(60, 30), (40, 20)]);
+    let mut house = House::new([two]);
+    let identifier = house.send(100).await.borrow().record.identifier;
+    let htlcs = house.htlcs(2).await;
+    let deadline = house.follow(&identifier).borrow().record.terms.deadline;
+    let mut house = house.restart(&[&htlcs[0]], []);
+    house.htlc().await;
+    let open = Open {
+        amount_msat: 40,
+        fee_limit_msat: 70,
+        parts: 3,
+    };
+    assert_eq!(house.asked()[0].open, open);
+    let terms = &house.follow(&identifier).borrow().record.terms.clone();
+    assert_eq!(terms.deadline, deadline);
+}
+
+#[tokio::test]
+async fn a_keysend_goes_on_after_a_restart() {
+    let mut house = House::new([]);
+    let mut payment = bolt11(9);
+    payment.method = Method::Hash {
+        payment_hash: PaymentHash([9; 32]),
+        payment_addr: None,
+        multi_part: false,
+    };
+    payment.custom_records = [(5_482_373_484, vec![7; 32])].into();
+    house.payments.send(payment).await.unwrap();
+    let first = house.htlc().await;
+    let mut house = house.restart(&[], []);
+    let again = house.htlc().await;
+    assert_eq!((again.hash, &again.onion), (first.hash, &first.onion));
+    assert_ne!(again.id, first.id);
+    house.settle(&again);
+    let ended = end(&mut house.follow(&first.hash.0)).await;
+    assert_eq!(states(&ended), [Failed, Succeeded]);
 }

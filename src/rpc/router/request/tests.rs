@@ -3,6 +3,7 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::*;
+use crate::rpc::proto::lnrpc;
 use crate::rpc::recorded::{number, recorded, text};
 
 const BOB: &str = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
@@ -75,7 +76,7 @@ fn ordered(request: SendPaymentRequest) -> NewPayment {
 fn addr(payment: &NewPayment) -> Option<[u8; 32]> {
     match payment.method {
         Method::Amp { payment_addr } => payment_addr.map(PaymentAddr::to_bytes),
-        Method::Bolt11 { .. } => panic!("an AMP payment was asked for"),
+        Method::Hash { .. } => panic!("an AMP payment was asked for"),
     }
 }
 
@@ -151,9 +152,9 @@ fn invoice_says_what_is_paid() {
     assert_eq!(payment.amount_msat, 100_000);
     assert_eq!(payment.final_cltv_delta, 80);
     let said: DecodedInvoice = plain().parse().unwrap();
-    let method = Method::Bolt11 {
+    let method = Method::Hash {
         payment_hash: said.payment_hash,
-        payment_secret: said.payment_secret,
+        payment_addr: Some(PaymentAddr::from_bytes(said.payment_secret.0)),
         multi_part: true,
     };
     assert_eq!(payment.method, method);
@@ -243,21 +244,154 @@ fn contradictions_are_refused_in_lnds_words() {
     assert_eq!(refusal(signet), unknown(&lnd_said("wrong network")));
 }
 
-#[test]
-fn what_comes_later_is_said() {
-    let keysend = SendPaymentRequest {
+/// As lncli sends it.
+fn keysend() -> SendPaymentRequest {
+    let hash = PaymentHash::from(PaymentPreimage([1; 32]));
+    SendPaymentRequest {
         amp: false,
+        payment_hash: hash.0.to_vec(),
         dest_custom_records: BTreeMap::from([(KEYSEND_RECORD, vec![1; 32])]),
         ..to_bob()
+    }
+}
+
+#[test]
+fn keysend_pays_to_the_hash_of_its_preimage_in_one_part() {
+    let payment = ordered(keysend());
+    let method = Method::Hash {
+        payment_hash: PaymentPreimage([1; 32]).into(),
+        payment_addr: None,
+        multi_part: false,
     };
-    let by_hash = SendPaymentRequest {
+    assert_eq!(payment.method, method);
+    assert_eq!(payment.custom_records[&KEYSEND_RECORD], [1; 32]);
+    let without_hash = SendPaymentRequest {
+        payment_hash: Vec::new(),
+        ..keysend()
+    };
+    assert_eq!(ordered(without_hash), payment);
+}
+
+#[test]
+fn keysend_that_cannot_arrive_is_refused() {
+    let with_preimage = |preimage: Vec<u8>| SendPaymentRequest {
+        dest_custom_records: BTreeMap::from([(KEYSEND_RECORD, preimage)]),
+        ..keysend()
+    };
+    let in_parts = SendPaymentRequest {
+        max_shard_size_msat: 1,
+        ..keysend()
+    };
+    let with_addr = SendPaymentRequest {
+        payment_addr: vec![1; 32],
+        ..keysend()
+    };
+    let cases = [
+        (in_parts, "MPP not supported with keysend payments"),
+        (
+            with_addr,
+            "payment_addr is not supported with keysend payments",
+        ),
+        (
+            with_preimage(vec![2; 32]),
+            "payment_hash is not the hash of the keysend preimage: nobody could settle it",
+        ),
+        (
+            with_preimage(vec![1; 31]),
+            "keysend preimage must be exactly 32 bytes, is instead 31",
+        ),
+    ];
+    for (request, text) in cases {
+        assert_eq!(refusal(request), unknown(text));
+    }
+}
+
+#[test]
+fn payment_to_a_hash_takes_parts_if_it_has_an_address_and_the_payee_says_so() {
+    let by_hash = |payment_addr: Vec<u8>, dest_features: Vec<i32>| SendPaymentRequest {
         amp: false,
         payment_hash: vec![1; 32],
+        payment_addr,
+        dest_features,
         ..to_bob()
     };
-    for request in [keysend, by_hash] {
-        assert_eq!(refusal(request).0, Code::Unimplemented);
+    let method = |addr: Option<[u8; 32]>, multi_part| Method::Hash {
+        payment_hash: PaymentHash([1; 32]),
+        payment_addr: addr.map(PaymentAddr::from_bytes),
+        multi_part,
+    };
+    let addr = vec![2; 32];
+    let cases = [
+        (by_hash(Vec::new(), vec![17]), method(None, false)),
+        (by_hash(addr.clone(), vec![]), method(Some([2; 32]), false)),
+        (by_hash(addr, vec![9, 15, 17]), method(Some([2; 32]), true)),
+    ];
+    for (request, method) in cases {
+        assert_eq!(ordered(request).method, method);
     }
+    for length in [0, 31] {
+        let request = SendPaymentRequest {
+            amp: false,
+            payment_hash: vec![1; length],
+            ..to_bob()
+        };
+        assert!(refusal(request).1.contains("hash"), "{length}");
+    }
+}
+
+#[test]
+fn features_of_an_amp_destination_must_hold_together() {
+    let with = |dest_features: &[i32]| SendPaymentRequest {
+        dest_features: dest_features.to_vec(),
+        ..to_bob()
+    };
+    for features in [&[][..], &[9, 15, 31], &[8, 14, 30, 17]] {
+        assert!(order(with(features)).is_ok(), "{features:?}");
+    }
+    for features in [&[9][..], &[9, 15, 17], &[15, 31], &[9, 31]] {
+        let text = "destination doesn't support AMP payments";
+        assert_eq!(refusal(with(features)), unknown(text), "{features:?}");
+    }
+}
+
+#[test]
+fn amp_said_for_an_ordinary_invoice_means_nothing() {
+    let said = SendPaymentRequest {
+        amp: true,
+        ..to(&plain())
+    };
+    assert_eq!(ordered(said), ordered(to(&plain())));
+}
+
+#[test]
+fn callers_route_hints_are_taken_with_or_without_an_invoice() {
+    let hop = lnrpc::HopHint {
+        node_id: BOB.into(),
+        chan_id: 7,
+        ..Default::default()
+    };
+    let hint = lnrpc::RouteHint {
+        hop_hints: vec![hop],
+    };
+    for request in [to_bob(), to(&plain())] {
+        let payment = ordered(SendPaymentRequest {
+            route_hints: vec![hint.clone()],
+            ..request
+        });
+        assert_eq!(payment.route_hints[0].0[0].short_channel_id, 7);
+    }
+}
+
+#[test]
+fn number_of_parts_is_bounded_where_it_says_how_many_are_made() {
+    let many = |max_shard_size_msat| SendPaymentRequest {
+        max_parts: 1_001,
+        max_shard_size_msat,
+        ..to_bob()
+    };
+    assert_eq!(ordered(many(0)).limits.max_parts, 1_001);
+    let (_, text) = refusal(many(1));
+    assert!(text.starts_with("requested max_parts (1001) exceeds the allowed upper limit"));
 }
 
 #[test]
@@ -275,7 +409,7 @@ fn nonsense_never_panics() {
         |r| r.cltv_limit = -1,
         |r| r.final_cltv_delta = -1,
         |r| r.final_cltv_delta = i32::MAX,
-        |r| r.max_parts = u32::MAX,
+        |r| (r.max_parts, r.max_shard_size_msat) = (u32::MAX, 1),
         |r| r.payment_addr = vec![0, 1],
         |r| r.last_hop_pubkey = vec![1],
         |r| r.time_pref = f64::NAN,

@@ -1,0 +1,65 @@
+//! Static invoices at both ends: each payment to one that succeeded is in the ledger of its receiver,
+//! once, and nothing else is.
+
+use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
+use ampd::rpc::proto::ampdrpc::{InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest};
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{Invoice, Payment};
+use anyhow::{Result, ensure};
+
+use crate::api::{Api, bytes};
+
+/// The most entries that a page may have; crash rounds make far fewer payments to one invoice.
+const WHOLE_LEDGER: u64 = 10_000;
+
+/// A payment at both ends: its set id, and what it brought in msat.
+type Entry = (Vec<u8>, i64);
+
+/// Compares the ledgers of a receiver's static invoices with the payments of all senders.
+///
+/// # Errors
+/// Names an invoice of which the ends tell different things.
+pub async fn compare(receiver: &Api, invoices: &[Invoice], payments: &[Payment]) -> Result<()> {
+    let is_static = |invoice: &&Invoice| invoice.is_amp && !invoice.payment_request.is_empty();
+    for invoice in invoices.iter().filter(is_static) {
+        let received = entries(&ledger(receiver, &invoice.payment_request).await?);
+        let sent = sent_to(&invoice.payment_request, payments)?;
+        ensure!(
+            received == sent,
+            "the ledger of {} has {} entries, its payers made {} payments: {received:?}, {sent:?}",
+            invoice.payment_request,
+            received.len(),
+            sent.len(),
+        );
+    }
+    Ok(())
+}
+
+async fn ledger(receiver: &Api, payment_request: &str) -> Result<Vec<InvoicePayment>> {
+    let name = Some(Name::PaymentRequest(payment_request.to_owned()));
+    let request = ListInvoicePaymentsRequest {
+        invoice: Some(InvoiceReference { name }),
+        num_max_payments: WHOLE_LEDGER,
+        ..Default::default()
+    };
+    let mut service = receiver.static_invoices.clone();
+    let page = service.list_invoice_payments(request).await?;
+    Ok(page.into_inner().payments)
+}
+
+fn entries(payments: &[InvoicePayment]) -> Vec<Entry> {
+    let entry = |paid: &InvoicePayment| (paid.set_id.clone(), paid.amt_msat);
+    let mut entries: Vec<_> = payments.iter().map(entry).collect();
+    entries.sort();
+    entries
+}
+
+fn sent_to(payment_request: &str, payments: &[Payment]) -> Result<Vec<Entry>> {
+    let succeeded = payments.iter().filter(|payment| {
+        payment.payment_request == payment_request && payment.status() == PaymentStatus::Succeeded
+    });
+    let entry = |payment: &Payment| Ok((bytes(&payment.payment_hash)?, payment.value_msat));
+    let mut entries = succeeded.map(entry).collect::<Result<Vec<_>>>()?;
+    entries.sort();
+    Ok(entries)
+}

@@ -1,0 +1,281 @@
+//! Payments whose attempts come from outside: a caller hands in a route, and one HTLC goes over it.
+//!
+//! Several calls, also at the same time, make up one payment: it is found by the set_id (AMP) or the
+//! payment hash, and all its attempts name the same total. Nothing is ever tried again here. What
+//! ends such a payment is in [`super::flow`], the rows and their order are those of every payment.
+
+mod error;
+mod route;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bitcoin::hex::DisplayHex;
+use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::routing::router::Path;
+use lightning_types::payment::PaymentHash;
+use zeroize::Zeroizing;
+
+pub use error::ByRouteError;
+pub use route::{GivenHop, GivenRoute, RouteError};
+
+use super::flow::Flow;
+use super::send::{Active, Payments, Recipient, lock, new_active, now_ns};
+use super::{SendError, ids};
+use crate::amp::{AmpRecord, MppRecord};
+use crate::onion::{self, RecipientError};
+use crate::storage::Health;
+use crate::storage::payments::{
+    AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,
+    PaymentTerms, PutPayment,
+};
+
+/// One HTLC as a caller wants it.
+#[derive(Debug, Clone)]
+pub struct RouteAttempt {
+    /// For AMP the shard's own.
+    pub payment_hash: PaymentHash,
+    pub route: GivenRoute,
+    /// None: the HTLC is the whole payment.
+    pub mpp: Option<MppRecord>,
+    pub amp: Option<AmpRecord>,
+    /// Of an invoice (BOLT 4, record 16).
+    pub metadata: Option<Vec<u8>>,
+    /// For the receiver.
+    pub custom_records: BTreeMap<u64, Vec<u8>>,
+    /// A failure that is not the receiver's last word leaves the payment open for other attempts.
+    pub skip_temp_err: bool,
+}
+
+/// The attempt at its end, with the payment that it belongs to.
+pub struct EndedAttempt {
+    pub payment: PaymentRecord,
+    pub attempt: AttemptRecord,
+}
+
+/// What is checked and built before anything is stored.
+struct Ready {
+    path: Path,
+    onion: RecipientOnionFields,
+    terms: PaymentTerms,
+    recipient: Recipient,
+}
+
+impl RouteAttempt {
+    /// What the payment is filed under, as in lnd.
+    fn identifier(&self) -> [u8; 32] {
+        let set_id = self.amp.as_ref().map(|amp| amp.set_id.to_bytes());
+        set_id.unwrap_or(self.payment_hash.0)
+    }
+
+    fn check(&self) -> Result<(), ByRouteError> {
+        let amount = self.route.amount_msat();
+        match (&self.mpp, &self.amp) {
+            (None, Some(_)) => Err(ByRouteError::AmpWithoutMpp),
+            (Some(mpp), _) if mpp.total_msat < amount => Err(ByRouteError::MoreThanTotal),
+            _ => Ok(()),
+        }
+    }
+
+    fn onion(&self) -> Result<RecipientOnionFields, RecipientError> {
+        let metadata = self.metadata.as_deref();
+        let custom: Vec<_> = self.custom_records.clone().into_iter().collect();
+        match &self.mpp {
+            Some(mpp) => onion::recipient_fields(mpp, self.amp.as_ref(), metadata, &custom),
+            None => onion::fields_without_mpp(metadata, &custom),
+        }
+    }
+
+    fn terms(&self) -> PaymentTerms {
+        let amount = self.route.amount_msat();
+        let mpp = self.mpp.as_ref();
+        PaymentTerms {
+            destination: self.route.destination(),
+            amount_msat: mpp.map_or(amount, |mpp| mpp.total_msat),
+            payment_addr: mpp.map(|mpp| mpp.payment_addr.to_bytes()),
+            max_parts: u32::MAX,
+            by_route: true,
+            ..PaymentTerms::default()
+        }
+    }
+
+    fn row(&self, attempt_id: u64, payment_index: u64) -> AttemptRecord {
+        let mut route = self.route.records();
+        if let Some(last) = route.last_mut() {
+            last.custom_records = self.custom_records.clone();
+        }
+        let shard = |amp: &AmpRecord| (Zeroizing::new(amp.share.to_bytes()), amp.child_index);
+        AttemptRecord {
+            attempt_id,
+            payment_index,
+            payment_hash: self.payment_hash.0,
+            shard: self.amp.as_ref().map(shard),
+            state: AttemptState::InFlight,
+            attempt_time_ns: now_ns(),
+            resolve_time_ns: None,
+            preimage: None,
+            route,
+            failure: None,
+        }
+    }
+}
+
+impl Payments {
+    /// Sends one HTLC and waits until it has settled or failed; what is returned is on disk. The
+    /// HTLC lives on if nobody waits any more.
+    ///
+    /// The receiver's refusal ends the payment, and so does any other failure, unless the attempt
+    /// says otherwise: then no further attempt is taken, and the payment fails once nothing is in
+    /// flight. A failed payment may be begun anew.
+    ///
+    /// # Errors
+    /// [`ByRouteError`]; then nothing was sent and nothing stored.
+    pub async fn send_to_route(
+        self: &Arc<Self>,
+        attempt: RouteAttempt,
+    ) -> Result<EndedAttempt, ByRouteError> {
+        if let Health::Failing(why) = &*self.store.health().borrow() {
+            return Err(SendError::NotWriting(why.clone()).into());
+        }
+        let ready = self.ready(&attempt)?;
+        let active = self.payment_by_route(&attempt, &ready)?;
+        let attempt_id = self.send_given(&active, &attempt, ready)?;
+        self.end_of(&active, attempt_id).await
+    }
+
+    fn ready(&self, attempt: &RouteAttempt) -> Result<Ready, ByRouteError> {
+        attempt.route.check(&self.outbound.our_node_id())?;
+        attempt.check()?;
+        let first = attempt.route.first()?;
+        if self.outbound.usable_peer(first.scid) != Some(first.node) {
+            return Err(ByRouteError::NotOurChannel {
+                scid: first.scid,
+                node: first.node,
+            });
+        }
+        Ok(Ready {
+            path: attempt.route.path(self.outbound.height())?,
+            onion: attempt.onion()?,
+            terms: attempt.terms(),
+            // Nothing is made from it: each attempt brings its own.
+            recipient: Recipient {
+                destination: attempt.route.last()?.node,
+                payment_addr: attempt.mpp.map(|mpp| mpp.payment_addr),
+                metadata: None,
+                route_hints: Vec::new(),
+            },
+        })
+    }
+
+    /// The payment that the attempt belongs to; a new one if there is none, or a failed one. Under
+    /// one lock, so that shards that come at the same time find the same payment.
+    fn payment_by_route(
+        &self,
+        attempt: &RouteAttempt,
+        ready: &Ready,
+    ) -> Result<Arc<Active>, ByRouteError> {
+        let identifier = attempt.identifier();
+        let mut all = lock(&self.active);
+        let state = match all.get(&identifier) {
+            Some(active) => {
+                let running = lock(&active.running);
+                match running.flow.record.state {
+                    PaymentState::InFlight => return Ok(active.clone()),
+                    ended => Some(ended),
+                }
+            }
+            None => self.store.payment(&identifier)?.map(|record| record.state),
+        };
+        match state {
+            Some(PaymentState::Succeeded) => return Err(SendError::AlreadyPaid.into()),
+            Some(PaymentState::InFlight) => return Err(SendError::InFlight.into()),
+            Some(PaymentState::Failed) | None => {}
+        }
+        let record = PaymentRecord {
+            payment_index: self.next_payment.fetch_add(1, Ordering::Relaxed),
+            identifier,
+            created_at_ns: now_ns(),
+            state: PaymentState::InFlight,
+            failure_reason: FailureReason::None,
+            preimage: None,
+            root: None,
+            terms: ready.terms.clone(),
+        };
+        self.store.submit_patiently(PutPayment(record.clone()));
+        let active = new_active(
+            Flow::by_route(record),
+            ready.recipient.clone(),
+            0,
+            &self.followers,
+        );
+        all.insert(identifier, active.clone());
+        Ok(active)
+    }
+
+    /// First the row, then the HTLC, as with every attempt.
+    fn send_given(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        attempt: &RouteAttempt,
+        ready: Ready,
+    ) -> Result<u64, ByRouteError> {
+        let mut running = lock(&active.running);
+        running
+            .flow
+            .takes(&ready.terms, attempt.route.amount_msat())?;
+        let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
+        let row = attempt.row(attempt_id, running.flow.record.payment_index);
+        running.flow.add_given(row, attempt.skip_temp_err);
+        self.store_attempt(&running, attempt_id);
+        let id = ids::of(&attempt.payment_hash.0, attempt_id);
+        self.register(id, active, attempt_id);
+        let sent = self
+            .outbound
+            .send(ready.path, attempt.payment_hash, ready.onion, id);
+        if let Err(reason) = sent {
+            tracing::info!(
+                attempt_id,
+                "LDK did not send over a caller's route: {reason}"
+            );
+            let by_us = AttemptFailure {
+                by_receiver: false,
+                source_index: 0,
+                height: self.outbound.height(),
+            };
+            running.flow.failed(attempt_id, Some(by_us), now_ns());
+            self.store_attempt(&running, attempt_id);
+        }
+        self.settle_up(active, &mut running);
+        Ok(attempt_id)
+    }
+
+    /// Waits for the end of the attempt, and until it is on disk.
+    async fn end_of(
+        &self,
+        active: &Arc<Active>,
+        attempt_id: u64,
+    ) -> Result<EndedAttempt, ByRouteError> {
+        let mut views = active.view.subscribe();
+        loop {
+            let seen = views.borrow_and_update().clone();
+            let mut attempts = seen.attempts.into_iter();
+            let ended =
+                |a: &AttemptRecord| a.attempt_id == attempt_id && a.state != AttemptState::InFlight;
+            if let Some(attempt) = attempts.find(ended) {
+                // Its row is queued already: what is queued now comes after it.
+                let ticket = self.store.submit(Vec::new());
+                self.store.durable(ticket).await;
+                return Ok(EndedAttempt {
+                    payment: seen.record,
+                    attempt,
+                });
+            }
+            // The sender lives in `active`.
+            let changed = views.changed().await;
+            changed.map_err(|_| {
+                ByRouteError::Unfollowed(active.recipe.identifier.as_hex().to_string())
+            })?;
+        }
+    }
+}

@@ -1,0 +1,231 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::storage::payments::{AttemptFailure, HopRecord, PaymentState};
+
+const TOTAL_MSAT: u64 = 100;
+
+fn terms() -> PaymentTerms {
+    PaymentTerms {
+        amount_msat: TOTAL_MSAT,
+        payment_addr: Some([1; 32]),
+        by_route: true,
+        ..PaymentTerms::default()
+    }
+}
+
+fn payment() -> Flow {
+    Flow::by_route(PaymentRecord {
+        payment_index: 1,
+        identifier: [7; 32],
+        created_at_ns: 0,
+        state: PaymentState::InFlight,
+        failure_reason: FailureReason::None,
+        preimage: None,
+        root: None,
+        terms: terms(),
+    })
+}
+
+fn attempt(attempt_id: u64, amount_msat: u64) -> AttemptRecord {
+    AttemptRecord {
+        attempt_id,
+        payment_index: 1,
+        payment_hash: [attempt_id as u8; 32],
+        shard: None,
+        state: AttemptState::InFlight,
+        attempt_time_ns: 0,
+        resolve_time_ns: None,
+        preimage: None,
+        route: vec![HopRecord {
+            amt_to_forward_msat: amount_msat,
+            ..HopRecord::default()
+        }],
+        failure: None,
+    }
+}
+
+fn failure(by_receiver: bool) -> Option<AttemptFailure> {
+    Some(AttemptFailure {
+        by_receiver,
+        source_index: 1,
+        height: 0,
+    })
+}
+
+fn failed(reason: FailureReason) -> Step {
+    Step::End(Ending::Failed(reason))
+}
+
+fn refusal(flow: &Flow, terms: &PaymentTerms, amount_msat: u64) -> String {
+    flow.takes(terms, amount_msat).unwrap_err().to_string()
+}
+
+#[test]
+fn it_waits_for_attempts_and_never_asks_for_a_route() {
+    let mut flow = payment();
+    assert_eq!(flow.step(u64::MAX), Step::Wait);
+    flow.add_given(attempt(1, 60), false);
+    assert_eq!(flow.step(u64::MAX), Step::Wait);
+}
+
+#[test]
+fn it_succeeds_when_one_attempt_settled_and_none_is_in_flight() {
+    let mut flow = payment();
+    flow.add_given(attempt(1, 60), false);
+    flow.add_given(attempt(2, 40), false);
+    flow.settled(1, [1; 32], 0);
+    assert_eq!(flow.step(0), Step::Wait);
+    flow.failed(2, failure(true), 0);
+    assert_eq!(flow.step(0), Step::End(Ending::Succeeded));
+}
+
+#[test]
+fn a_failure_counts_unless_its_attempt_is_forgiving_and_the_receivers_word_always() {
+    for (forgiving, by_receiver, step) in [
+        (false, false, failed(FailureReason::Error)),
+        (true, false, Step::Wait),
+        (false, true, failed(FailureReason::IncorrectPaymentDetails)),
+        (true, true, failed(FailureReason::IncorrectPaymentDetails)),
+    ] {
+        let mut flow = payment();
+        flow.add_given(attempt(1, 100), forgiving);
+        flow.failed(1, failure(by_receiver), 0);
+        assert_eq!(flow.step(0), step, "{forgiving} {by_receiver}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_the_words_of_lnd() {
+    let mut flow = payment();
+    flow.add_given(attempt(1, 60), true);
+    assert!(flow.takes(&terms(), 40).is_ok());
+    assert_eq!(
+        refusal(&flow, &terms(), 41),
+        "attempted value exceeds payment amount"
+    );
+    let other_total = PaymentTerms {
+        amount_msat: TOTAL_MSAT + 1,
+        ..terms()
+    };
+    assert_eq!(
+        refusal(&flow, &other_total, 40),
+        "mp payment total amount mismatch"
+    );
+    let other_address = PaymentTerms {
+        payment_addr: Some([2; 32]),
+        ..terms()
+    };
+    assert_eq!(
+        refusal(&flow, &other_address, 40),
+        "payment address mismatch"
+    );
+    let whole = PaymentTerms {
+        payment_addr: None,
+        ..terms()
+    };
+    assert_eq!(refusal(&flow, &whole, 40), "payment has MPP attempts");
+    flow.settled(1, [1; 32], 0);
+    assert_eq!(refusal(&flow, &terms(), 40), "invoice is already paid");
+}
+
+#[test]
+fn after_a_failure_that_counts_no_attempt_is_taken() {
+    let mut flow = payment();
+    flow.add_given(attempt(1, 60), false);
+    flow.add_given(attempt(2, 20), false);
+    flow.failed(1, failure(false), 0);
+    assert_eq!(refusal(&flow, &terms(), 20), "payment has failure reason");
+}
+
+#[test]
+fn a_payment_of_our_own_takes_no_attempts_from_outside() {
+    let mut record = payment().record;
+    record.terms.by_route = false;
+    let own = Flow::new(record, Hashes::Same(PaymentHash([7; 32])));
+    assert_eq!(refusal(&own, &terms(), 1), "payment is in transition");
+}
+
+#[test]
+fn a_restart_ends_the_waiting_for_attempts_but_not_for_answers() {
+    let mut flow = payment();
+    flow.add_given(attempt(1, 60), true);
+    let mut again = Flow::restore(flow.record.clone(), flow.attempts.clone());
+    assert_eq!(again.step(0), Step::Wait);
+    again.failed(1, None, 0);
+    assert_eq!(again.step(0), failed(FailureReason::Error));
+
+    flow.failed(1, failure(false), 0);
+    let again = Flow::restore(flow.record.clone(), flow.attempts.clone());
+    assert_eq!(again.step(0), failed(FailureReason::NoRoute));
+
+    let mut refused = payment();
+    refused.add_given(attempt(1, 60), true);
+    refused.failed(1, failure(true), 0);
+    let again = Flow::restore(refused.record.clone(), refused.attempts.clone());
+    let reason = FailureReason::IncorrectPaymentDetails;
+    assert_eq!(again.step(0), failed(reason));
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Take(u64, bool),
+    Fail(usize, bool),
+    Settle(usize),
+    Restore,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        4 => (1..60u64, any::<bool>()).prop_map(|(amount, skip)| Act::Take(amount, skip)),
+        2 => (0..5usize, any::<bool>()).prop_map(|(n, refused)| Act::Fail(n, refused)),
+        1 => (0..5usize).prop_map(Act::Settle),
+        1 => Just(Act::Restore),
+    ];
+    proptest::collection::vec(act, 1..40)
+}
+
+proptest! {
+    /// Whatever is asked for and happens: never more than the total is in flight or settled, no
+    /// route is ever searched, nothing in flight is given up, and what settled stays paid.
+    #[test]
+    fn never_more_than_the_total_and_never_a_wrong_end(acts in acts()) {
+        let mut flow = payment();
+        let mut id = 0;
+        for act in acts {
+            let live: Vec<u64> = flow
+                .attempts
+                .iter()
+                .filter(|a| a.state == AttemptState::InFlight)
+                .map(|a| a.attempt_id)
+                .collect();
+            match act {
+                Act::Take(amount, forgiving) if flow.takes(&terms(), amount).is_ok() => {
+                    id += 1;
+                    flow.add_given(attempt(id, amount), forgiving);
+                }
+                Act::Take(..) => {}
+                Act::Fail(n, refused) => {
+                    if let Some(id) = live.get(n) {
+                        flow.failed(*id, failure(refused), 0);
+                    }
+                }
+                Act::Settle(n) => {
+                    if let Some(id) = live.get(n) {
+                        flow.settled(*id, [1; 32], 0);
+                    }
+                }
+                Act::Restore => flow = Flow::restore(flow.record.clone(), flow.attempts.clone()),
+            }
+            let kept = flow.attempts.iter().filter(|a| a.state != AttemptState::Failed);
+            prop_assert!(kept.map(AttemptRecord::amount_msat).sum::<u64>() <= TOTAL_MSAT);
+            let settled = flow.any(AttemptState::Succeeded);
+            match flow.step(u64::MAX) {
+                Step::Send(_) => prop_assert!(false, "it sends by itself"),
+                Step::End(Ending::Succeeded) => prop_assert!(settled && !flow.is_in_flight()),
+                Step::End(Ending::Failed(_)) => prop_assert!(!settled && !flow.is_in_flight()),
+                Step::Wait => prop_assert!(flow.is_in_flight() || !settled),
+            }
+        }
+    }
+}

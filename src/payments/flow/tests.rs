@@ -1,0 +1,211 @@
+use bitcoin::hashes::{Hash, sha256};
+
+use super::*;
+use crate::amp::Splitter;
+use crate::storage::payments::PaymentTerms;
+
+const DEADLINE: u64 = 100;
+
+fn payment(amount_msat: u64, root: Option<[u8; 32]>) -> PaymentRecord {
+    PaymentRecord {
+        payment_index: 1,
+        identifier: [7; 32],
+        created_at_ns: 0,
+        state: PaymentState::InFlight,
+        failure_reason: FailureReason::None,
+        preimage: None,
+        root: root.map(Zeroizing::new),
+        terms: PaymentTerms {
+            amount_msat,
+            fee_limit_msat: 1_000,
+            max_parts: 4,
+            deadline: DEADLINE,
+            ..PaymentTerms::default()
+        },
+    }
+}
+
+fn amp(amount_msat: u64) -> Flow {
+    let root = [9; 32];
+    let hashes = Hashes::Amp(Splitter::new(Share::from_bytes(root)));
+    Flow::new(payment(amount_msat, Some(root)), hashes)
+}
+
+fn path(amount_msat: u64, fee_msat: u64) -> Vec<HopRecord> {
+    let hop = |amt_to_forward_msat, fee_msat| HopRecord {
+        node_id: String::new(),
+        scid: 1,
+        amt_to_forward_msat,
+        fee_msat,
+        ..HopRecord::default()
+    };
+    vec![hop(amount_msat, fee_msat), hop(amount_msat, 0)]
+}
+
+fn send(flow: &mut Flow, id: u64, amount: u64) -> NewAttempt {
+    let random = ShardRandomness {
+        // Equal bytes would soon XOR to what is left of the root, which nothing random does.
+        share: sha256::Hash::hash(&id.to_be_bytes()).to_byte_array(),
+        index: id as u32,
+    };
+    flow.attempt(id, path(amount, 10), random, 0).unwrap()
+}
+
+fn refusal() -> Option<AttemptFailure> {
+    Some(AttemptFailure {
+        by_receiver: true,
+        source_index: 2,
+        height: 0,
+    })
+}
+
+#[test]
+fn what_is_open_is_the_amount_without_what_is_in_flight() {
+    let mut flow = amp(100);
+    assert_eq!(
+        flow.step(0),
+        Step::Send(Open {
+            amount_msat: 100,
+            fee_limit_msat: 1_000,
+            parts: 4
+        })
+    );
+    send(&mut flow, 1, 60);
+    assert_eq!(
+        flow.step(0),
+        Step::Send(Open {
+            amount_msat: 40,
+            fee_limit_msat: 990,
+            parts: 3
+        })
+    );
+    send(&mut flow, 2, 40);
+    assert_eq!(flow.step(0), Step::Wait);
+}
+
+#[test]
+fn a_failed_shard_is_open_again_with_another_hash() {
+    let mut flow = amp(100);
+    let first = send(&mut flow, 1, 100);
+    flow.failed(1, None, 5).unwrap();
+    assert!(matches!(
+        flow.step(0),
+        Step::Send(Open {
+            amount_msat: 100,
+            ..
+        })
+    ));
+    let second = send(&mut flow, 2, 100);
+    assert_ne!(first.hash, second.hash);
+}
+
+#[test]
+fn a_refusal_by_the_receiver_ends_the_payment_once_nothing_is_in_flight() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 60);
+    send(&mut flow, 2, 40);
+    flow.failed(1, refusal(), 0);
+    assert_eq!(flow.step(0), Step::Wait);
+    flow.failed(2, None, 0);
+    let reason = FailureReason::IncorrectPaymentDetails;
+    assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
+}
+
+#[test]
+fn nothing_is_sent_after_a_settle() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 60);
+    send(&mut flow, 2, 40);
+    flow.failed(2, None, 0);
+    flow.settled(1, [1; 32], 0).unwrap();
+    assert_eq!(flow.step(0), Step::End(Ending::Succeeded));
+}
+
+#[test]
+fn the_time_limit_stops_attempts_but_waits_for_those_in_flight() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    assert_eq!(flow.step(DEADLINE), Step::Wait);
+    flow.failed(1, None, 0);
+    let reason = FailureReason::Timeout;
+    assert_eq!(flow.step(DEADLINE), Step::End(Ending::Failed(reason)));
+}
+
+#[test]
+fn a_second_end_of_an_attempt_is_no_news() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    assert!(flow.settled(1, [1; 32], 0).is_some());
+    assert!(flow.settled(1, [1; 32], 0).is_none());
+    assert!(flow.failed(1, None, 0).is_none());
+}
+
+#[test]
+fn the_parts_of_a_bolt11_payment_share_its_hash() {
+    let hash = PaymentHash([7; 32]);
+    let mut flow = Flow::new(payment(100, None), Hashes::Same(hash));
+    assert_eq!(send(&mut flow, 1, 50).hash, hash);
+    assert_eq!(send(&mut flow, 2, 50).hash, hash);
+}
+
+#[test]
+fn nothing_is_sent_if_the_largest_attempts_cannot_carry_it() {
+    let mut record = payment(100, Some([9; 32]));
+    record.terms.max_shard_msat = 24;
+    let hashes = || Hashes::Amp(Splitter::new(Share::from_bytes([9; 32])));
+    let flow = Flow::new(record.clone(), hashes());
+    let no_route = Step::End(Ending::Failed(FailureReason::NoRoute));
+    assert_eq!(flow.step(0), no_route);
+    record.terms.max_shard_msat = 25;
+    let mut flow = Flow::new(record, hashes());
+    assert!(matches!(flow.step(0), Step::Send(_)));
+    send(&mut flow, 1, 20);
+    assert_eq!(flow.step(0), Step::Wait, "80 are left for 3 times 25");
+}
+
+#[test]
+fn a_refusal_that_is_told_after_a_restart_still_counts() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    flow.failed(1, None, 0).unwrap();
+    assert!(flow.failed(1, refusal(), 0).is_none());
+    let reason = FailureReason::IncorrectPaymentDetails;
+    assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
+}
+
+#[test]
+fn the_root_is_not_kept_once_the_payment_is_over() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    flow.settled(1, [1; 32], 0).unwrap();
+    flow.end(Ending::Succeeded);
+    assert!(flow.record.root.is_none());
+    assert!(flow.attempts[0].shard.is_some());
+}
+
+#[test]
+fn a_settle_counts_even_if_the_attempt_was_taken_for_failed() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    flow.failed(1, None, 0).unwrap();
+    assert!(flow.settled(1, [1; 32], 0).is_some());
+    assert_eq!(flow.step(0), Step::End(Ending::Succeeded));
+}
+
+#[test]
+fn why_a_payment_was_given_up_outlives_a_restart() {
+    let mut flow = amp(100);
+    send(&mut flow, 1, 100);
+    assert!(flow.give_up(FailureReason::Canceled));
+    assert!(
+        !flow.give_up(FailureReason::Error),
+        "the first reason stays"
+    );
+    let mut flow = Flow::restore(flow.record.clone(), flow.attempts.clone());
+    assert_eq!(flow.step(0), Step::Wait);
+    flow.failed(1, None, 0).unwrap();
+    let reason = FailureReason::Canceled;
+    assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
+}
+
+mod any_order;

@@ -1,0 +1,209 @@
+//! Any order of what can happen to a payment.
+//!
+//! The receiver is honest: it settles all HTLCs of a complete set, and none of another. Everything
+//! else is arbitrary: which HTLCs fail when, for how much routes are found, restarts that lose HTLCs
+//! which had not left, refusals, the time limit, a caller who gives up.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::amp::Child;
+
+const AMOUNT: u64 = 100;
+const FEE_LIMIT: u64 = 35;
+/// What a path costs (see [`super::send`]).
+const FEE: u64 = 10;
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// The router finds a path for at most so much.
+    Send(u64),
+    /// One of the HTLCs in flight comes back.
+    Fail(usize),
+    /// The same, and the receiver has refused it.
+    Refuse(usize),
+    /// The receiver has the whole set and claims one HTLC of it.
+    Settle(usize),
+    /// The node starts again; of the HTLCs in flight, those whose bit is set had not left.
+    Restart(u8),
+    /// The time limit.
+    Late,
+    Cancel,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        12 => (1..60u64).prop_map(Act::Send),
+        6 => (0..4usize).prop_map(Act::Fail),
+        1 => (0..4usize).prop_map(Act::Refuse),
+        4 => (0..4usize).prop_map(Act::Settle),
+        2 => any::<u8>().prop_map(Act::Restart),
+        1 => Just(Act::Late),
+        1 => Just(Act::Cancel),
+    ];
+    proptest::collection::vec(act, 1..60)
+}
+
+/// A payment, the time, and what the receiver did.
+struct World {
+    flow: Flow,
+    now: u64,
+    next_id: u64,
+    is_claimed: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut flow = amp(AMOUNT);
+        flow.record.terms.fee_limit_msat = FEE_LIMIT;
+        Self {
+            flow,
+            now: 0,
+            next_id: 0,
+            is_claimed: false,
+        }
+    }
+
+    fn happen(&mut self, act: &Act) {
+        match act {
+            Act::Send(most) => self.send(*most),
+            Act::Fail(n) => self.fail(*n, None),
+            Act::Refuse(n) => self.fail(*n, refusal()),
+            Act::Settle(n) => self.settle(*n),
+            Act::Restart(lost) => self.restart(*lost),
+            Act::Late => self.now = DEADLINE,
+            Act::Cancel => {
+                self.flow.give_up(FailureReason::Canceled);
+            }
+        }
+    }
+
+    fn send(&mut self, most: u64) {
+        let Step::Send(open) = self.flow.step(self.now) else {
+            return;
+        };
+        assert!(!self.is_claimed, "nothing is sent after a claim");
+        assert!(self.now < DEADLINE, "nothing is sent after the time limit");
+        assert_eq!(self.flow.record.failure_reason, FailureReason::None);
+        if open.fee_limit_msat < FEE {
+            self.flow.give_up(FailureReason::NoRoute);
+            return;
+        }
+        let amount = match open.parts {
+            1 => open.amount_msat,
+            _ => most.min(open.amount_msat),
+        };
+        self.next_id += 1;
+        super::send(&mut self.flow, self.next_id, amount);
+    }
+
+    fn in_flight(&self) -> Vec<u64> {
+        let attempts = self.flow.attempts.iter();
+        let in_flight = attempts.filter(|a| a.state == AttemptState::InFlight);
+        in_flight.map(|a| a.attempt_id).collect()
+    }
+
+    fn fail(&mut self, n: usize, failure: Option<AttemptFailure>) {
+        if let Some(id) = self.in_flight().get(n)
+            && !self.is_claimed
+        {
+            assert!(self.flow.failed(*id, failure, 0).is_some());
+        }
+    }
+
+    fn settle(&mut self, n: usize) {
+        if self.flow.open_msat() > 0 && !self.is_claimed {
+            return;
+        }
+        if let Some(id) = self.in_flight().get(n) {
+            self.is_claimed = true;
+            assert!(self.flow.settled(*id, [1; 32], 0).is_some());
+        }
+    }
+
+    /// What the receiver has claimed had left.
+    fn restart(&mut self, lost: u8) {
+        self.flow = Flow::restore(self.flow.record.clone(), self.flow.attempts.clone());
+        for (n, id) in self.in_flight().into_iter().enumerate() {
+            if lost & (1 << (n % 8)) != 0 && !self.is_claimed {
+                self.flow.failed(id, None, 0).unwrap();
+            }
+        }
+    }
+
+    fn check(&self) {
+        let live: Vec<_> = live(&self.flow).collect();
+        let sum: u64 = live.iter().map(|a| a.amount_msat()).sum();
+        let fees: u64 = live.iter().map(|a| a.fee_msat()).sum();
+        assert!(sum <= AMOUNT, "never more than the amount");
+        assert!(fees <= FEE_LIMIT);
+        assert!(live.len() <= self.flow.record.terms.max_parts as usize);
+        let attempts = self.flow.attempts.iter();
+        let mut hashes: Vec<_> = attempts.map(|a| a.payment_hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), self.flow.attempts.len(), "each has its own");
+        if self.flow.open_msat() == 0 {
+            assert!(reconstructs(&self.flow), "the receiver gets the root");
+        }
+    }
+
+    /// Everybody does what is left to do.
+    fn run_to_the_end(&mut self) -> Ending {
+        loop {
+            self.check();
+            match self.flow.step(self.now) {
+                Step::End(ending) => return ending,
+                Step::Send(_) => self.send(60),
+                Step::Wait if self.flow.open_msat() == 0 || self.is_claimed => self.settle(0),
+                // The receiver's patience has an end.
+                Step::Wait => self.fail(0, None),
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_payment_ends_settled_whole_or_failed_whole(acts in acts()) {
+        let mut world = World::new();
+        for act in &acts {
+            if let Step::End(_) = world.flow.step(world.now) {
+                break;
+            }
+            world.happen(act);
+            world.check();
+        }
+        let ending = world.run_to_the_end();
+        prop_assert!(world.in_flight().is_empty());
+        let settled: u64 = live(&world.flow).map(AttemptRecord::amount_msat).sum();
+        match ending {
+            Ending::Succeeded => prop_assert_eq!((settled, world.is_claimed), (AMOUNT, true)),
+            Ending::Failed(_) => prop_assert_eq!((settled, world.is_claimed), (0, false)),
+        }
+        world.flow.end(ending);
+        prop_assert!(world.flow.record.root.is_none());
+    }
+}
+
+/// In flight or settled.
+fn live(flow: &Flow) -> impl Iterator<Item = &AttemptRecord> {
+    flow.attempts
+        .iter()
+        .filter(|a| a.state != AttemptState::Failed)
+}
+
+fn reconstructs(flow: &Flow) -> bool {
+    let shards: Vec<_> = live(flow)
+        .map(|a| (a.payment_hash, a.shard.clone().unwrap()))
+        .collect();
+    let shares = shards
+        .iter()
+        .map(|(_, (share, _))| Share::from_bytes(**share));
+    let root = shares.fold(Share::ZERO, |sum, share| sum.xor(&share));
+    root == Share::from_bytes([9; 32])
+        && shards.iter().all(|(hash, (share, index))| {
+            let child = Child::derive(&root, &Share::from_bytes(**share), *index);
+            child.hash.0 == *hash
+        })
+}

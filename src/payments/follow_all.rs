@@ -1,0 +1,167 @@
+//! The updates of all payments, for those who follow every one.
+//!
+//! A subscriber that reads in time gets each update. For one that does not, a bounded number waits;
+//! what comes after is only noted by its payment, and looked up when its turn comes. So nobody misses
+//! the end of a payment, and who is slow costs a few bytes for each payment.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::{Notify, watch};
+
+use super::send::Payments;
+use super::view::PaymentView;
+use crate::storage::StorageError;
+
+/// As many updates wait for a slow subscriber.
+const BACKLOG: usize = 256;
+
+/// The views of one payment: for those who follow it, and for those who follow all.
+pub(super) struct Updates {
+    view: watch::Sender<PaymentView>,
+    followers: Arc<Followers>,
+}
+
+impl Updates {
+    pub(super) fn new(first: PaymentView, followers: &Arc<Followers>) -> Self {
+        followers.tell(&first);
+        Self {
+            view: watch::Sender::new(first),
+            followers: followers.clone(),
+        }
+    }
+
+    pub(super) fn send_replace(&self, view: PaymentView) {
+        self.followers.tell(&view);
+        self.view.send_replace(view);
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<PaymentView> {
+        self.view.subscribe()
+    }
+
+    pub(super) fn borrow(&self) -> watch::Ref<'_, PaymentView> {
+        self.view.borrow()
+    }
+}
+
+/// Those who follow all payments.
+#[derive(Default)]
+pub(super) struct Followers(Mutex<Vec<Weak<Mailbox>>>);
+
+impl Followers {
+    fn follow(&self) -> Arc<Mailbox> {
+        let mailbox = Arc::new(Mailbox::default());
+        self.lock().push(Arc::downgrade(&mailbox));
+        mailbox
+    }
+
+    fn tell(&self, view: &PaymentView) {
+        self.lock().retain(|follower| {
+            let mailbox = follower.upgrade();
+            if let Some(mailbox) = &mailbox {
+                mailbox.put(view);
+            }
+            mailbox.is_some()
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mailbox>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Default)]
+struct Mailbox {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    updates: VecDeque<PaymentView>,
+    /// Payments that changed while `updates` was full: their identifiers by their indices.
+    late: BTreeMap<u64, [u8; 32]>,
+}
+
+/// What a subscriber is told next.
+enum Next {
+    Update(Box<PaymentView>),
+    LookUp([u8; 32]),
+}
+
+impl Mailbox {
+    fn put(&self, view: &PaymentView) {
+        let mut waiting = self.lock();
+        // While some are late, all go there: nobody hears of the end first and of the way after it.
+        if waiting.late.is_empty() && waiting.updates.len() < BACKLOG {
+            waiting.updates.push_back(view.clone());
+        } else {
+            let record = &view.record;
+            waiting.late.insert(record.payment_index, record.identifier);
+        }
+        drop(waiting);
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> Option<Next> {
+        let mut waiting = self.lock();
+        match waiting.updates.pop_front() {
+            Some(view) => Some(Next::Update(Box::new(view))),
+            None => {
+                let (_, identifier) = waiting.late.pop_first()?;
+                Some(Next::LookUp(identifier))
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Payments {
+    /// The updates of all payments: first those in flight as they are, then what happens from now on.
+    #[must_use]
+    pub fn track_all(self: &Arc<Self>) -> AllUpdates {
+        // First the mailbox, then those in flight: nothing falls between, though an update may come
+        // twice.
+        let mailbox = self.followers.follow();
+        AllUpdates {
+            payments: self.clone(),
+            in_flight: self.in_flight().into(),
+            mailbox,
+        }
+    }
+}
+
+/// A subscription to all payments.
+pub struct AllUpdates {
+    payments: Arc<Payments>,
+    in_flight: VecDeque<PaymentView>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl AllUpdates {
+    /// Waits for the next update. A payment that was deleted before its turn came is left out.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub async fn next(&mut self) -> Result<PaymentView, StorageError> {
+        if let Some(view) = self.in_flight.pop_front() {
+            return Ok(view);
+        }
+        loop {
+            match self.mailbox.take() {
+                Some(Next::Update(view)) => return Ok(*view),
+                Some(Next::LookUp(identifier)) => {
+                    if let Some(found) = self.payments.track(&identifier)? {
+                        return Ok(found.borrow().clone());
+                    }
+                }
+                // An update that comes in between leaves its permit.
+                None => self.mailbox.filled.notified().await,
+            }
+        }
+    }
+}

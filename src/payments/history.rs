@@ -1,0 +1,123 @@
+//! Payments of the past: listed, and deleted.
+
+use bitcoin::hex::DisplayHex;
+
+use super::error::DeleteError;
+use super::send::Payments;
+use super::view::PaymentView;
+use crate::storage::payments::{DeletePayments, PaymentPage, PaymentState};
+use crate::storage::{Health, StorageError};
+
+/// As many payments are deleted in one commit: others need not wait for long.
+const PAGE: u64 = 500;
+
+/// What to delete of payments that are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// All of it.
+    Payment,
+    /// The attempts that failed; the payment stays.
+    FailedAttempts,
+}
+
+impl Payments {
+    /// A page of the history.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn list(&self, page: &PaymentPage) -> Result<Vec<PaymentView>, StorageError> {
+        let found = self.store.payments(page)?.into_iter();
+        Ok(found
+            .map(|(record, attempts)| PaymentView { record, attempts })
+            .collect())
+    }
+
+    /// How many payments there are in all.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn count(&self) -> Result<u64, StorageError> {
+        self.store.count_payments()
+    }
+
+    /// Deletes the payment with this identifier (payment hash, or set_id for AMP). Our record of it is
+    /// gone from the disk when this returns. LDK's own state may still have the preimages of a channel's
+    /// last HTLCs: it needs them if the channel is closed, and drops them by itself.
+    ///
+    /// # Errors
+    /// [`DeleteError`]; then nothing was deleted.
+    pub async fn delete(&self, identifier: &[u8; 32], what: Deletion) -> Result<(), DeleteError> {
+        self.check_writing()?;
+        let in_flight = || DeleteError::InFlight(identifier.to_lower_hex_string());
+        // In memory first: a payment that failed may be tried again, which is not on disk yet.
+        if self.active(identifier).is_some() {
+            return Err(in_flight());
+        }
+        let found = self.store.payment(identifier)?;
+        let record = found.ok_or(DeleteError::Unknown)?;
+        if record.state == PaymentState::InFlight {
+            return Err(in_flight());
+        }
+        self.delete_ended(vec![record.payment_index], what).await;
+        self.empty_log().await;
+        Ok(())
+    }
+
+    /// Deletes all payments that are over by now, or only those that failed, and returns how many
+    /// there were. What [`Payments::delete`] says of one goes for all. A crash leaves some of them,
+    /// each with all its attempts.
+    ///
+    /// # Errors
+    /// If the database cannot be read, or written at the time of the call.
+    pub async fn delete_all(&self, failed_only: bool, what: Deletion) -> Result<u64, DeleteError> {
+        self.check_writing()?;
+        let (mut count, mut after) = (0, 0);
+        loop {
+            let page = self.ended(after, failed_only).await?;
+            let Some(last) = page.last() else { break };
+            after = *last;
+            count += page.len() as u64;
+            self.delete_ended(page, what).await;
+        }
+        self.empty_log().await;
+        Ok(count)
+    }
+
+    /// Where a long search holds up nobody.
+    async fn ended(&self, after: u64, failed_only: bool) -> Result<Vec<u64>, DeleteError> {
+        let store = self.store.clone();
+        let search = move || store.ended_payments(after, failed_only, PAGE);
+        let found = self.runtime.spawn_blocking(search).await;
+        Ok(found.map_err(|_| DeleteError::Stopping)??)
+    }
+
+    fn check_writing(&self) -> Result<(), DeleteError> {
+        match &*self.store.health().borrow() {
+            Health::Writing => Ok(()),
+            Health::Failing(why) => Err(DeleteError::NotWriting(why.clone())),
+        }
+    }
+
+    async fn delete_ended(&self, payment_indices: Vec<u64>, what: Deletion) {
+        let ticket = self.store.submit(DeletePayments {
+            payment_indices,
+            failed_attempts_only: what == Deletion::FailedAttempts,
+        });
+        self.store.durable(ticket).await;
+    }
+
+    /// What was deleted is no longer in the tables whatever becomes of this.
+    async fn empty_log(&self) {
+        let store = self.store.clone();
+        let emptied = self.runtime.spawn_blocking(move || store.empty_log()).await;
+        match emptied {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => tracing::warn!(
+                "the database is too busy: traces of deleted payments may stay in its log until it \
+                 is written anew"
+            ),
+            Ok(Err(error)) => tracing::warn!("traces of deleted payments may stay: {error}"),
+            Err(error) => tracing::warn!("traces of deleted payments may stay: {error}"),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Probes: HTLCs that nobody can keep, sent to learn whether a route works and what it costs.
+//!
+//! A probe is no payment: it has no row, no history, and a restart forgets who asked. Its payment
+//! hash is random, so that no preimage of it is known to anybody; the receiver refuses it, and this
+//! refusal is the good news.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
+use lightning::routing::router::Path;
+use lightning_types::payment::PaymentHash;
+use lightning_types::routing::RouteHint;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use bitcoin::secp256k1::PublicKey;
+
+use super::SendError;
+use super::advance::hops;
+use super::flow::Open;
+use super::outbound::RouteQuestion;
+use super::send::{Payments, lock};
+use crate::amp::{MppRecord, PaymentAddr};
+use crate::onion;
+use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
+use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
+
+/// What is to be probed: a payment in one part.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    pub destination: PublicKey,
+    pub amount_msat: u64,
+    /// The receiver's, so that the probe looks like a payment.
+    pub payment_addr: PaymentAddr,
+    pub metadata: Option<Vec<u8>>,
+    pub route_hints: Vec<RouteHint>,
+    /// Blocks.
+    pub final_cltv_delta: u32,
+    pub fee_limit_msat: u64,
+    /// Short channel ids that the first hop may use; empty: any.
+    pub outgoing_channels: Vec<u64>,
+    pub timeout: Duration,
+}
+
+/// How a probe ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeEnd {
+    /// The receiver refused it: a payment would have come through over this route.
+    Reached(Vec<HopRecord>),
+    /// It did not get that far.
+    Failed(FailureReason),
+}
+
+/// The failure of a probe.
+struct CameBack {
+    by_receiver: bool,
+    failed_channel: Option<u64>,
+}
+
+/// Probes under way, by LDK's payment id.
+#[derive(Default)]
+pub(super) struct Probes(Mutex<HashMap<PaymentId, oneshot::Sender<CameBack>>>);
+
+impl Payments {
+    /// Sends probes, one after the other, until one reaches the receiver, no route is left, or the
+    /// time is over. One that is held up on its way comes back later, unnoticed.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is nothing to probe.
+    pub async fn probe(self: &Arc<Self>, probe: Probe) -> Result<ProbeEnd, SendError> {
+        if probe.destination == self.outbound.our_node_id() {
+            return Err(SendError::SelfPayment);
+        }
+        if probe.amount_msat == 0 {
+            return Err(SendError::NoAmount);
+        }
+        let deadline = Instant::now() + probe.timeout;
+        let probe = Arc::new(probe);
+        let mut failed_channels = Vec::new();
+        loop {
+            let path = match self.probe_path(&probe, &failed_channels).await {
+                Ok(path) => path,
+                Err(reason) => return Ok(ProbeEnd::Failed(reason)),
+            };
+            let route = hops(&path, self.outbound.height());
+            let Some(came_back) = self.send_probe(&probe, path) else {
+                return Ok(ProbeEnd::Failed(FailureReason::Error));
+            };
+            match timeout_at(deadline, came_back).await {
+                Err(_) => return Ok(ProbeEnd::Failed(FailureReason::Timeout)),
+                Ok(Ok(back)) if back.by_receiver => return Ok(ProbeEnd::Reached(route)),
+                Ok(Ok(CameBack {
+                    failed_channel: Some(channel),
+                    ..
+                })) => failed_channels.push(channel),
+                // Nobody knows where it failed: the same route would be tried again.
+                Ok(_) => return Ok(ProbeEnd::Failed(FailureReason::Error)),
+            }
+            if Instant::now() >= deadline {
+                return Ok(ProbeEnd::Failed(FailureReason::Timeout));
+            }
+        }
+    }
+
+    async fn probe_path(
+        self: &Arc<Self>,
+        probe: &Arc<Probe>,
+        failed_channels: &[u64],
+    ) -> Result<Path, FailureReason> {
+        let (payments, probe) = (self.clone(), probe.clone());
+        let failed_channels = failed_channels.to_vec();
+        let found = self
+            .runtime
+            .spawn_blocking(move || payments.find_probe_path(&probe, &failed_channels))
+            .await;
+        found.unwrap_or(Err(FailureReason::Error))
+    }
+
+    fn find_probe_path(
+        &self,
+        probe: &Probe,
+        failed_channels: &[u64],
+    ) -> Result<Path, FailureReason> {
+        let terms = probe.terms();
+        let onion = probe.onion().ok_or(FailureReason::Error)?;
+        let paths = self.outbound.find_paths(&RouteQuestion {
+            destination: probe.destination,
+            open: Open {
+                amount_msat: probe.amount_msat,
+                fee_limit_msat: probe.fee_limit_msat,
+                parts: 1,
+            },
+            terms: &terms,
+            route_hints: &probe.route_hints,
+            onion: &onion,
+            failed_channels,
+        })?;
+        let [mut path] = <[Path; 1]>::try_from(paths).map_err(|_| FailureReason::NoRoute)?;
+        if let Some(last) = path.hops.last_mut() {
+            // LDK hides the receiver behind some random blocks, which are no cost of the route.
+            let delta = probe.final_cltv_delta.saturating_add(BLOCK_PADDING);
+            last.cltv_expiry_delta = delta.saturating_sub(NEXT_BLOCK);
+        }
+        Ok(path)
+    }
+
+    /// None if LDK does not send it.
+    fn send_probe(&self, probe: &Probe, path: Path) -> Option<oneshot::Receiver<CameBack>> {
+        let hash = PaymentHash(self.outbound.random_bytes());
+        let id = PaymentId(self.outbound.random_bytes());
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.probes.0).insert(id, sender);
+        let sent = self.outbound.send(path, hash, probe.onion()?, id);
+        if let Err(reason) = sent {
+            tracing::info!("a probe was not sent: {reason}");
+            lock(&self.probes.0).remove(&id);
+            return None;
+        }
+        Some(receiver)
+    }
+
+    /// The HTLC came back, if it was a probe.
+    pub(super) fn probe_failed(
+        &self,
+        id: &PaymentId,
+        by_receiver: bool,
+        failed_channel: Option<u64>,
+    ) {
+        if let Some(waiting) = lock(&self.probes.0).remove(id) {
+            // Whoever asked may have gone.
+            let _ = waiting.send(CameBack {
+                by_receiver,
+                failed_channel,
+            });
+        }
+    }
+}
+
+impl Probe {
+    fn terms(&self) -> PaymentTerms {
+        PaymentTerms {
+            amount_msat: self.amount_msat,
+            fee_limit_msat: self.fee_limit_msat,
+            final_cltv_delta: self.final_cltv_delta,
+            max_parts: 1,
+            outgoing_channels: self.outgoing_channels.clone(),
+            ..PaymentTerms::default()
+        }
+    }
+
+    fn onion(&self) -> Option<RecipientOnionFields> {
+        let mpp = MppRecord {
+            payment_addr: self.payment_addr,
+            total_msat: self.amount_msat,
+        };
+        onion::recipient_fields(&mpp, None, self.metadata.as_deref(), &[])
+            .inspect_err(|error| tracing::error!("cannot build a probe's onion: {error}"))
+            .ok()
+    }
+}

@@ -1,0 +1,275 @@
+//! Routes for callers who ask for one: nothing is sent, nothing is learned.
+
+use std::sync::{Arc, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::routing::gossip::NodeId;
+use lightning::routing::router::{
+    InFlightHtlcs, Path, RouteParameters, ScorerAccountingForInFlightHtlcs, find_route,
+};
+use lightning::routing::scoring::{
+    FixedPenaltyScorer, ProbabilisticScoringFeeParameters, ScoreLookUp,
+};
+use lightning::sign::EntropySource;
+
+use super::last_hop::LastHopOnly;
+pub use super::not_over::Avoid;
+use super::not_over::NotOver;
+use super::query::{BLOCK_PADDING, NoRoute, RouteQuery};
+use crate::ldk::{KeysManager, NetworkGraph, Scorer};
+use crate::logger::LdkLogger;
+
+/// What a caller asks for. The route has one path, whatever the query's `max_parts` is, and ends
+/// exactly `final_cltv_delta` blocks from now: neither a padding nor LDK's random offset is added.
+pub struct RouteWish<'a> {
+    pub query: RouteQuery,
+    pub avoid: Avoid,
+    /// Whether what earlier payments taught counts; else the cheapest way is the best.
+    pub use_scores: bool,
+    /// What the payee will get: it takes room in the packet.
+    pub onion: &'a RecipientOnionFields,
+}
+
+/// Our side of the network at this moment, as the channel manager tells it.
+pub struct OurChannels<'a> {
+    /// Usable ones.
+    pub channels: &'a [ChannelDetails],
+    pub in_flight: &'a InFlightHtlcs,
+    /// Of the best block.
+    pub height: u32,
+}
+
+/// A route for a caller.
+#[derive(Debug, Clone)]
+pub struct AskedRoute {
+    pub path: Path,
+    /// 0 to 1.
+    pub success_probability: f64,
+}
+
+/// Answers questions about routes.
+pub struct Routes {
+    pub(super) graph: Arc<NetworkGraph>,
+    pub(super) our_node_id: PublicKey,
+    scorer: Arc<Scorer>,
+    keys: Arc<KeysManager>,
+    logger: Arc<LdkLogger>,
+    fees: ProbabilisticScoringFeeParameters,
+}
+
+impl Routes {
+    pub fn new(
+        graph: Arc<NetworkGraph>,
+        scorer: Arc<Scorer>,
+        keys: Arc<KeysManager>,
+        logger: Arc<LdkLogger>,
+        our_node_id: PublicKey,
+    ) -> Self {
+        Self {
+            graph,
+            our_node_id,
+            scorer,
+            keys,
+            logger,
+            fees: ProbabilisticScoringFeeParameters::default(),
+        }
+    }
+
+    /// A route that keeps all that the caller wishes.
+    ///
+    /// # Errors
+    /// [`NoRoute`].
+    pub fn find(
+        &self,
+        wish: &RouteWish<'_>,
+        ours: &OurChannels<'_>,
+    ) -> Result<AskedRoute, NoRoute> {
+        self.check(wish, ours)?;
+        let query = RouteQuery {
+            max_parts: 1,
+            final_cltv_delta: wish.query.final_cltv_delta.saturating_sub(BLOCK_PADDING),
+            ..wish.query.clone()
+        };
+        let parameters = query.parameters(wish.onion, false, ours.height)?;
+        let mut path = match self.scored(wish, &parameters, ours) {
+            Some(path) => path,
+            None => self.unlimited(wish, &parameters, ours)?,
+        };
+        if let Some(last) = path.hops.last_mut() {
+            last.cltv_expiry_delta = query.least_blocks();
+        }
+        let success_probability = match wish.use_scores {
+            true => self.success_probability(&path),
+            false => 1.0,
+        };
+        Ok(AskedRoute {
+            path,
+            success_probability,
+        })
+    }
+
+    fn check(&self, wish: &RouteWish<'_>, ours: &OurChannels<'_>) -> Result<(), NoRoute> {
+        let query = &wish.query;
+        if query.payee == self.our_node_id {
+            return Err(NoRoute::ToSelf);
+        }
+        if query.amount_msat == 0 {
+            return Err(NoRoute::NoAmount);
+        }
+        let first_hops = first_hops(&query.outgoing_channels, ours.channels);
+        let balances = first_hops
+            .iter()
+            .map(|channel| channel.outbound_capacity_msat);
+        let available_msat = balances.fold(0, u64::saturating_add);
+        if available_msat < query.amount_msat {
+            return Err(NoRoute::InsufficientBalance {
+                available_msat,
+                needed_msat: query.amount_msat,
+            });
+        }
+        Ok(())
+    }
+
+    /// LDK drops what is too dear while it searches, so only a search without limit tells whether
+    /// the limit was the reason; and it may find what keeps the limit after all.
+    fn unlimited(
+        &self,
+        wish: &RouteWish<'_>,
+        parameters: &RouteParameters,
+        ours: &OurChannels<'_>,
+    ) -> Result<Path, NoRoute> {
+        let unlimited = RouteParameters {
+            max_total_routing_fee_msat: None,
+            ..parameters.clone()
+        };
+        let path = self.scored(wish, &unlimited, ours).ok_or(NoRoute::NoPath)?;
+        let (limit_msat, needed_msat) = (wish.query.fee_limit_msat, path.fee_msat());
+        if needed_msat > limit_msat {
+            return Err(NoRoute::FeeLimit {
+                limit_msat,
+                needed_msat,
+            });
+        }
+        Ok(path)
+    }
+
+    fn scored(
+        &self,
+        wish: &RouteWish<'_>,
+        parameters: &RouteParameters,
+        ours: &OurChannels<'_>,
+    ) -> Option<Path> {
+        if wish.use_scores {
+            // A poisoned scorer has half an update at worst: its scores are guesses anyway.
+            let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
+            let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, ours.in_flight);
+            return self.search(wish, parameters, ours, &scorer, &self.fees);
+        }
+        let scorer = FixedPenaltyScorer::with_penalty(0);
+        let scorer = ScorerAccountingForInFlightHtlcs::new(&scorer, ours.in_flight);
+        self.search(wish, parameters, ours, &scorer, &())
+    }
+
+    fn search<S: ScoreLookUp>(
+        &self,
+        wish: &RouteWish<'_>,
+        parameters: &RouteParameters,
+        ours: &OurChannels<'_>,
+        scorer: &S,
+        score_params: &S::ScoreParams,
+    ) -> Option<Path> {
+        let query = &wish.query;
+        let scorer = LastHopOnly {
+            scorer,
+            payee: NodeId::from_pubkey(&query.payee),
+            last_hop: query.last_hop.as_ref().map(NodeId::from_pubkey),
+        };
+        let scorer = NotOver {
+            scorer: &scorer,
+            avoid: &wish.avoid,
+        };
+        let first_hops = first_hops(&query.outgoing_channels, ours.channels);
+        let found = find_route(
+            &self.our_node_id,
+            parameters,
+            &self.graph,
+            Some(&first_hops),
+            &*self.logger,
+            &scorer,
+            score_params,
+            &self.keys.get_secure_random_bytes(),
+        );
+        let [path] = <[Path; 1]>::try_from(found.ok()?.paths).ok()?;
+        self.keeps(&path, wish).then_some(path)
+    }
+
+    /// LDK documents the effect of `u64::MAX` nowhere, and rounds an amount up where a channel
+    /// forwards no less.
+    fn keeps(&self, path: &Path, wish: &RouteWish<'_>) -> bool {
+        let before_last = path.hops.iter().rev().nth(1);
+        let before_last = before_last.map_or(self.our_node_id, |hop| hop.pubkey);
+        path.final_value_msat() == wish.query.amount_msat
+            && wish
+                .query
+                .last_hop
+                .is_none_or(|wanted| wanted == before_last)
+            && !wish.avoid.is_on(path, &self.our_node_id)
+    }
+
+    /// The product over all channels but our own, of which we know the balance. A channel that is
+    /// not in the graph (of a route hint) counts as sure: nothing is known against it.
+    fn success_probability(&self, path: &Path) -> f64 {
+        let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
+        let mut amount_msat: u64 = path.hops.iter().map(|hop| hop.fee_msat).sum();
+        let mut probability = 1.0;
+        for (position, hop) in path.hops.iter().enumerate() {
+            let target = NodeId::from_pubkey(&hop.pubkey);
+            if position > 0 {
+                probability *= scorer
+                    .historical_estimated_payment_success_probability(
+                        hop.short_channel_id,
+                        &target,
+                        amount_msat,
+                        &self.fees,
+                        true,
+                    )
+                    .unwrap_or(1.0);
+            }
+            amount_msat = amount_msat.saturating_sub(hop.fee_msat);
+        }
+        probability
+    }
+
+    /// The two ends of a public channel, the one with the lower key first.
+    pub fn ends(&self, scid: u64) -> Option<(NodeId, NodeId)> {
+        let graph = self.graph.read_only();
+        let channel = graph.channel(scid)?;
+        Some((channel.node_one, channel.node_two))
+    }
+
+    /// A public channel's capacity in sat, as far as known.
+    pub fn capacity_sat(&self, scid: u64) -> Option<u64> {
+        self.graph.read_only().channel(scid)?.capacity_sats
+    }
+}
+
+/// The usable channels that may be the first hop; `wanted` is empty or names them.
+pub(super) fn first_hops<'a>(
+    wanted: &[u64],
+    channels: &'a [ChannelDetails],
+) -> Vec<&'a ChannelDetails> {
+    let allowed = |channel: &&ChannelDetails| {
+        let mut names = [channel.short_channel_id, channel.outbound_scid_alias].into_iter();
+        wanted.is_empty() || names.any(|name| name.is_some_and(|name| wanted.contains(&name)))
+    };
+    channels
+        .iter()
+        .filter(|channel| channel.is_usable)
+        .filter(allowed)
+        .collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,189 @@
+//! On the network of the finder's tests: three ways from Alice to Bob.
+
+use lightning::types::payment::PaymentSecret;
+
+use super::*;
+use crate::channels::test_node::TestNode;
+use crate::routing::finder::tests::{BOB, HOP_FEE_MSAT, MIDDLE, key, three_ways};
+use crate::routing::graph::read_or_new_scorer;
+
+struct House {
+    alice: TestNode,
+    channels: Vec<ChannelDetails>,
+    routes: Routes,
+}
+
+impl House {
+    async fn new() -> Self {
+        let (alice, channels) = three_ways().await;
+        let routes = routes(&alice);
+        Self {
+            alice,
+            channels,
+            routes,
+        }
+    }
+
+    fn find(&self, query: RouteQuery, avoid: Avoid) -> Result<AskedRoute, NoRoute> {
+        self.find_with(query, avoid, true)
+    }
+
+    fn find_with(
+        &self,
+        query: RouteQuery,
+        avoid: Avoid,
+        use_scores: bool,
+    ) -> Result<AskedRoute, NoRoute> {
+        let onion = RecipientOnionFields::secret_only(PaymentSecret([1; 32]));
+        let wish = RouteWish {
+            query,
+            avoid,
+            use_scores,
+            onion: &onion,
+        };
+        let ours = OurChannels {
+            channels: &self.channels,
+            in_flight: &InFlightHtlcs::new(),
+            height: 1,
+        };
+        self.routes.find(&wish, &ours)
+    }
+}
+
+pub(in crate::routing) fn routes(alice: &TestNode) -> Routes {
+    let (graph, logger) = (alice.graph.clone(), Arc::new(LdkLogger));
+    let scorer = Arc::new(read_or_new_scorer(None, &graph, &logger));
+    let keys = Arc::new(KeysManager::new(&[5; 32], 1, 1, true));
+    Routes::new(graph, scorer, keys, logger, alice.id)
+}
+
+fn query(amount_sat: u64) -> RouteQuery {
+    RouteQuery::new(key(BOB), amount_sat * 1000, 100_000)
+}
+
+fn id(node: u8) -> NodeId {
+    NodeId::from_pubkey(&key(node))
+}
+
+fn first_node(route: &AskedRoute) -> PublicKey {
+    route.path.hops[0].pubkey
+}
+
+#[tokio::test]
+async fn the_route_ends_exactly_where_it_was_asked_to() {
+    let house = House::new().await;
+    let route = house.find(query(50_000), Avoid::default()).unwrap();
+    let deltas: Vec<_> = route
+        .path
+        .hops
+        .iter()
+        .map(|hop| hop.cltv_expiry_delta)
+        .collect();
+    assert_eq!(deltas, [80, 79], "LDK counts from the next block");
+    assert_eq!(route.path.fee_msat(), u64::from(HOP_FEE_MSAT));
+    assert_eq!(route.path.final_value_msat(), 50_000_000);
+}
+
+#[tokio::test]
+async fn nodes_and_pairs_that_are_ignored_are_not_on_it() {
+    let house = House::new().await;
+    for use_scores in [true, false] {
+        let avoid = Avoid {
+            nodes: [id(MIDDLE[0])].into(),
+            pairs: [(id(MIDDLE[1]), id(BOB))].into(),
+        };
+        let route = house.find_with(query(50_000), avoid, use_scores).unwrap();
+        assert_eq!(first_node(&route), key(MIDDLE[2]));
+        let ours = NodeId::from_pubkey(&house.alice.id);
+        let avoid = Avoid {
+            pairs: MIDDLE.map(|node| (ours, id(node))).into(),
+            ..Avoid::default()
+        };
+        let none = house.find_with(query(50_000), avoid, use_scores);
+        assert_eq!(none.unwrap_err(), NoRoute::NoPath);
+        // The other direction, and the payee itself, are not what is ignored.
+        let avoid = Avoid {
+            nodes: [id(BOB)].into(),
+            pairs: MIDDLE.map(|node| (id(BOB), id(node))).into(),
+        };
+        assert!(house.find_with(query(50_000), avoid, use_scores).is_ok());
+    }
+}
+
+#[tokio::test]
+async fn it_has_one_path_or_there_is_none() {
+    let house = House::new().await;
+    assert!(house.find(query(99_000), Avoid::default()).is_ok());
+    let split = house.find(query(150_000), Avoid::default());
+    assert_eq!(split.unwrap_err(), NoRoute::NoPath);
+}
+
+#[tokio::test]
+async fn first_and_last_hop_are_kept() {
+    let house = House::new().await;
+    let first = RouteQuery {
+        outgoing_channels: vec![2],
+        ..query(50_000)
+    };
+    let last = RouteQuery {
+        last_hop: Some(key(MIDDLE[1])),
+        ..query(50_000)
+    };
+    for query in [first, last] {
+        let route = house.find(query, Avoid::default()).unwrap();
+        assert_eq!(first_node(&route), key(MIDDLE[1]));
+    }
+}
+
+#[tokio::test]
+async fn why_there_is_none_is_told() {
+    let house = House::new().await;
+    let cheap = RouteQuery {
+        fee_limit_msat: 999,
+        ..query(50_000)
+    };
+    let too_dear = NoRoute::FeeLimit {
+        limit_msat: 999,
+        needed_msat: 1_000,
+    };
+    let to_us = RouteQuery {
+        payee: house.alice.id,
+        ..query(50_000)
+    };
+    let poor = NoRoute::InsufficientBalance {
+        available_msat: 303_000_000,
+        needed_msat: 400_000_000,
+    };
+    for (query, error) in [
+        (cheap, too_dear),
+        (to_us, NoRoute::ToSelf),
+        (query(0), NoRoute::NoAmount),
+        (query(400_000), poor),
+    ] {
+        let found = house.find(query, Avoid::default());
+        assert_eq!(found.unwrap_err(), error);
+    }
+}
+
+#[tokio::test]
+async fn a_full_channel_is_less_likely_and_the_cheapest_way_is_not_judged() {
+    let house = House::new().await;
+    let chance = |sat, use_scores| {
+        let found = house.find_with(query(sat), Avoid::default(), use_scores);
+        found.unwrap().success_probability
+    };
+    let (small, large) = (chance(1_000, true), chance(99_000, true));
+    assert!(
+        0.0 < large && large < small && small <= 1.0,
+        "{large} {small}"
+    );
+    assert_eq!((chance(1_000, false), chance(99_000, false)), (1.0, 1.0));
+}
+
+#[tokio::test]
+async fn the_ends_of_a_public_channel_are_known() {
+    let house = House::new().await;
+    let (one, two) = house.routes.ends(101).unwrap();
+    assert!(one < two && [one, two].contains(&id(MIDDLE[0])) && [one, two].contains(&id(BOB)));
+    assert_eq!(house.routes.ends(999), None);
+}

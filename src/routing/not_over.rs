@@ -1,0 +1,61 @@
+//! Keeps routes off nodes and channels that the caller does not want.
+
+use std::collections::HashSet;
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::routing::gossip::NodeId;
+use lightning::routing::router::{CandidateRouteHop, Path};
+use lightning::routing::scoring::{ChannelUsage, ScoreLookUp};
+
+use super::last_hop::LastHopOnly;
+
+/// What a route must not use.
+#[derive(Debug, Clone, Default)]
+pub struct Avoid {
+    /// Nodes that must not forward; they may still be the payee (lnd).
+    pub nodes: HashSet<NodeId>,
+    /// Neighbours, in the direction of the payment.
+    pub pairs: HashSet<(NodeId, NodeId)>,
+}
+
+impl Avoid {
+    fn forbids(&self, from: NodeId, to: NodeId) -> bool {
+        self.nodes.contains(&from) || self.pairs.contains(&(from, to))
+    }
+
+    /// Whether a path from us uses what is to be avoided.
+    pub(super) fn is_on(&self, path: &Path, our_node_id: &PublicKey) -> bool {
+        let ends = path.hops.iter().map(|hop| NodeId::from_pubkey(&hop.pubkey));
+        let us = std::iter::once(NodeId::from_pubkey(our_node_id));
+        let starts = us.chain(ends.clone());
+        starts.zip(ends).any(|(from, to)| self.forbids(from, to))
+    }
+}
+
+/// A scorer that forbids what is to be avoided: LDK's router has no such restriction, but it leaves
+/// out what costs `u64::MAX`.
+pub(super) struct NotOver<'a, S> {
+    pub scorer: &'a LastHopOnly<'a, S>,
+    pub avoid: &'a Avoid,
+}
+
+impl<S: ScoreLookUp> ScoreLookUp for NotOver<'_, S> {
+    type ScoreParams = S::ScoreParams;
+
+    fn channel_penalty_msat(
+        &self,
+        candidate: &CandidateRouteHop,
+        usage: ChannelUsage,
+        score_params: &Self::ScoreParams,
+    ) -> u64 {
+        let from = candidate.source();
+        let forbidden = candidate
+            .target()
+            .is_some_and(|to| self.avoid.forbids(from, to));
+        if forbidden {
+            return u64::MAX;
+        }
+        self.scorer
+            .channel_penalty_msat(candidate, usage, score_params)
+    }
+}

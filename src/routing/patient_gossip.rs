@@ -1,0 +1,223 @@
+//! Keeps channel updates that come before the channel is in the graph.
+//!
+//! A channel's announcement is checked against the chain, which takes a moment. LDK holds the
+//! updates that come meanwhile, but for two gaps: an update that a peer accepted just before it
+//! passed the announcement on arrives here first, and one that arrives between the end of the check
+//! and the channel's entry is dropped. Nobody sends a dropped update again until the connection is
+//! new, and LDK routes over a channel only when it knows both of its directions: it would be useless
+//! for payments until then. lnd keeps such updates, too.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::ln::msgs::{
+    BaseMessageHandler, ChannelAnnouncement, ChannelUpdate, Init, LightningError, MessageSendEvent,
+    NodeAnnouncement, QueryChannelRange, QueryShortChannelIds, ReplyChannelRange,
+    ReplyShortChannelIdsEnd, RoutingMessageHandler,
+};
+use lightning::routing::gossip::NodeId;
+use lightning::types::features::{InitFeatures, NodeFeatures};
+
+use crate::ldk::NetworkGraph;
+
+/// Updates that may wait. A stranger can fill this with nonsense, at a few hundred bytes each; then
+/// the oldest ones go, and what they would have told comes with the next connection.
+const MOST_WAITING: usize = 1_000;
+
+/// LDK's gossip handler, with patience for updates of channels that are not known yet.
+pub struct PatientGossip<G> {
+    inner: Arc<G>,
+    graph: Arc<NetworkGraph>,
+    waiting: Mutex<VecDeque<ChannelUpdate>>,
+    /// Accepted after their wait: to be passed on to our peers.
+    accepted: Mutex<Vec<MessageSendEvent>>,
+}
+
+impl<G: RoutingMessageHandler> PatientGossip<G> {
+    /// Wraps the handler that fills `graph`.
+    pub fn new(inner: Arc<G>, graph: Arc<NetworkGraph>) -> Self {
+        Self {
+            inner,
+            graph,
+            waiting: Mutex::default(),
+            accepted: Mutex::default(),
+        }
+    }
+
+    fn knows(&self, scid: u64) -> bool {
+        self.graph.read_only().channel(scid).is_some()
+    }
+
+    fn keep(&self, update: &ChannelUpdate) {
+        let mut waiting = lock(&self.waiting);
+        waiting.retain(|other| channel_and_side(other) != channel_and_side(update));
+        if waiting.len() >= MOST_WAITING {
+            waiting.pop_front();
+        }
+        waiting.push_back(update.clone());
+    }
+
+    /// The channel is in the graph: its updates can be judged now.
+    fn release(&self, scid: u64) {
+        for update in self.take(scid) {
+            if let Ok(true) = self.inner.handle_channel_update(None, &update) {
+                let event = MessageSendEvent::BroadcastChannelUpdate { msg: update };
+                lock(&self.accepted).push(event);
+            }
+        }
+    }
+
+    fn take(&self, scid: u64) -> VecDeque<ChannelUpdate> {
+        let mut waiting = lock(&self.waiting);
+        let all: VecDeque<_> = mem::take(&mut *waiting);
+        let (ours, others) = all
+            .into_iter()
+            .partition(|update| update.contents.short_channel_id == scid);
+        *waiting = others;
+        ours
+    }
+}
+
+/// A channel has one update for each direction.
+fn channel_and_side(update: &ChannelUpdate) -> (u64, u8) {
+    let contents = &update.contents;
+    (contents.short_channel_id, contents.channel_flags & 1)
+}
+
+/// Nothing can panic halfway through a change of these lists.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
+    fn handle_channel_announcement(
+        &self,
+        their_node_id: Option<PublicKey>,
+        msg: &ChannelAnnouncement,
+    ) -> Result<bool, LightningError> {
+        let forward = self.inner.handle_channel_announcement(their_node_id, msg)?;
+        self.release(msg.contents.short_channel_id);
+        Ok(forward)
+    }
+
+    fn handle_channel_update(
+        &self,
+        their_node_id: Option<PublicKey>,
+        msg: &ChannelUpdate,
+    ) -> Result<bool, LightningError> {
+        let result = self.inner.handle_channel_update(their_node_id, msg);
+        let scid = msg.contents.short_channel_id;
+        if result.is_err() && !self.knows(scid) {
+            self.keep(msg);
+            // It may have come into the graph between the two lines above.
+            if self.knows(scid) {
+                self.release(scid);
+            }
+        }
+        result
+    }
+
+    fn handle_node_announcement(
+        &self,
+        their_node_id: Option<PublicKey>,
+        msg: &NodeAnnouncement,
+    ) -> Result<bool, LightningError> {
+        self.inner.handle_node_announcement(their_node_id, msg)
+    }
+
+    fn get_next_channel_announcement(
+        &self,
+        starting_point: u64,
+    ) -> Option<(
+        ChannelAnnouncement,
+        Option<ChannelUpdate>,
+        Option<ChannelUpdate>,
+    )> {
+        self.inner.get_next_channel_announcement(starting_point)
+    }
+
+    fn get_next_node_announcement(
+        &self,
+        starting_point: Option<&NodeId>,
+    ) -> Option<NodeAnnouncement> {
+        self.inner.get_next_node_announcement(starting_point)
+    }
+
+    fn handle_reply_channel_range(
+        &self,
+        their_node_id: PublicKey,
+        msg: ReplyChannelRange,
+    ) -> Result<(), LightningError> {
+        self.inner.handle_reply_channel_range(their_node_id, msg)
+    }
+
+    fn handle_reply_short_channel_ids_end(
+        &self,
+        their_node_id: PublicKey,
+        msg: ReplyShortChannelIdsEnd,
+    ) -> Result<(), LightningError> {
+        self.inner
+            .handle_reply_short_channel_ids_end(their_node_id, msg)
+    }
+
+    fn handle_query_channel_range(
+        &self,
+        their_node_id: PublicKey,
+        msg: QueryChannelRange,
+    ) -> Result<(), LightningError> {
+        self.inner.handle_query_channel_range(their_node_id, msg)
+    }
+
+    fn handle_query_short_channel_ids(
+        &self,
+        their_node_id: PublicKey,
+        msg: QueryShortChannelIds,
+    ) -> Result<(), LightningError> {
+        self.inner
+            .handle_query_short_channel_ids(their_node_id, msg)
+    }
+
+    fn processing_queue_high(&self) -> bool {
+        self.inner.processing_queue_high()
+    }
+}
+
+impl<G: RoutingMessageHandler> BaseMessageHandler for PatientGossip<G> {
+    /// An announcement among them has passed its check. Its waiting updates follow it.
+    fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
+        let mut events = self.inner.get_and_clear_pending_msg_events();
+        for event in &events {
+            if let MessageSendEvent::BroadcastChannelAnnouncement { msg, .. } = event {
+                self.release(msg.contents.short_channel_id);
+            }
+        }
+        events.append(&mut lock(&self.accepted));
+        events
+    }
+
+    fn peer_disconnected(&self, their_node_id: PublicKey) {
+        self.inner.peer_disconnected(their_node_id);
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        self.inner.provided_node_features()
+    }
+
+    fn provided_init_features(&self, their_node_id: PublicKey) -> InitFeatures {
+        self.inner.provided_init_features(their_node_id)
+    }
+
+    fn peer_connected(
+        &self,
+        their_node_id: PublicKey,
+        msg: &Init,
+        inbound: bool,
+    ) -> Result<(), ()> {
+        self.inner.peer_connected(their_node_id, msg, inbound)
+    }
+}
+
+#[cfg(test)]
+mod tests;

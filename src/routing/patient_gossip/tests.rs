@@ -1,0 +1,230 @@
+use bitcoin::constants::ChainHash;
+use bitcoin::hashes::{Hash, sha256d};
+use bitcoin::secp256k1::{Message, Secp256k1, SecretKey, ecdsa};
+use bitcoin::{Amount, Network, TxOut};
+use lightning::ln::chan_utils::make_funding_redeemscript;
+use lightning::ln::msgs::{UnsignedChannelAnnouncement, UnsignedChannelUpdate};
+use lightning::routing::gossip::P2PGossipSync;
+use lightning::routing::utxo::{UtxoFuture, UtxoLookup, UtxoResult};
+use lightning::types::features::ChannelFeatures;
+use lightning::util::ser::Writeable;
+
+use super::*;
+use crate::logger::LdkLogger;
+
+const SCID: u64 = 500 << 40;
+
+/// A check of the chain that ends when the test says so.
+#[derive(Default)]
+struct SlowChain {
+    checks: Mutex<Vec<UtxoFuture>>,
+}
+
+impl UtxoLookup for SlowChain {
+    fn get_utxo(&self, _chain_hash: &ChainHash, _short_channel_id: u64) -> UtxoResult {
+        let check = UtxoFuture::new();
+        lock(&self.checks).push(check.clone());
+        UtxoResult::Async(check)
+    }
+}
+
+type Inner = P2PGossipSync<Arc<NetworkGraph>, Arc<SlowChain>, Arc<LdkLogger>>;
+
+struct Node {
+    chain: Arc<SlowChain>,
+    graph: Arc<NetworkGraph>,
+    inner: Arc<Inner>,
+    gossip: PatientGossip<Inner>,
+}
+
+impl Node {
+    /// `checks`: whether announcements are checked against the chain.
+    fn new(checks: bool) -> Self {
+        let logger = Arc::new(LdkLogger);
+        let chain = Arc::new(SlowChain::default());
+        let graph = Arc::new(NetworkGraph::new(Network::Regtest, logger.clone()));
+        let lookup = checks.then(|| chain.clone());
+        let inner = Arc::new(P2PGossipSync::new(graph.clone(), lookup, logger));
+        let gossip = PatientGossip::new(inner.clone(), graph.clone());
+        Self {
+            chain,
+            graph,
+            inner,
+            gossip,
+        }
+    }
+
+    fn announce(&self) {
+        let message = announcement();
+        let _ = self.gossip.handle_channel_announcement(None, &message);
+    }
+
+    fn update(&self, side: u8, timestamp_offset: u32) {
+        let message = update(side, timestamp_offset);
+        let _ = self.gossip.handle_channel_update(None, &message);
+    }
+
+    /// The chain has the funding output.
+    fn confirm(&self) {
+        let output = TxOut {
+            value: Amount::from_sat(1_000_000),
+            script_pubkey: make_funding_redeemscript(&public(3), &public(4)).to_p2wsh(),
+        };
+        let check = lock(&self.chain.checks).pop().unwrap();
+        check.resolve(&self.graph, &*self.inner, Ok(output));
+    }
+
+    /// Which directions the graph has, with the offsets of their timestamps.
+    fn known(&self) -> [Option<u32>; 2] {
+        let graph = self.graph.read_only();
+        let channel = graph.channel(SCID).expect("the channel is announced");
+        [&channel.one_to_two, &channel.two_to_one]
+            .map(|side| side.as_ref().map(|update| update.last_update - start()))
+    }
+
+    /// What goes out to the peers: the announcement, and the sides of updates.
+    fn passed_on(&self) -> Vec<Option<u8>> {
+        let events = self.gossip.get_and_clear_pending_msg_events();
+        let kinds = events.iter().filter_map(|event| match event {
+            MessageSendEvent::BroadcastChannelAnnouncement { .. } => Some(None),
+            MessageSendEvent::BroadcastChannelUpdate { msg } => Some(Some(channel_and_side(msg).1)),
+            _ => None,
+        });
+        kinds.collect()
+    }
+}
+
+/// An hour ago: LDK refuses updates that are older than two weeks.
+fn start() -> u32 {
+    static START: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *START.get_or_init(|| {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        u32::try_from(now.as_secs()).unwrap() - 3_600
+    })
+}
+
+fn secret(number: u8) -> SecretKey {
+    SecretKey::from_slice(&[number; 32]).unwrap()
+}
+
+fn public(number: u8) -> PublicKey {
+    secret(number).public_key(&Secp256k1::new())
+}
+
+fn node_id(number: u8) -> NodeId {
+    NodeId::from_pubkey(&public(number))
+}
+
+fn sign(contents: &impl Writeable, number: u8) -> ecdsa::Signature {
+    let digest = sha256d::Hash::hash(&contents.encode()).to_byte_array();
+    Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &secret(number))
+}
+
+fn announcement() -> ChannelAnnouncement {
+    let contents = UnsignedChannelAnnouncement {
+        features: ChannelFeatures::empty(),
+        chain_hash: ChainHash::using_genesis_block(Network::Regtest),
+        short_channel_id: SCID,
+        node_id_1: node_id(1),
+        node_id_2: node_id(2),
+        bitcoin_key_1: node_id(3),
+        bitcoin_key_2: node_id(4),
+        excess_data: Vec::new(),
+    };
+    ChannelAnnouncement {
+        node_signature_1: sign(&contents, 1),
+        node_signature_2: sign(&contents, 2),
+        bitcoin_signature_1: sign(&contents, 3),
+        bitcoin_signature_2: sign(&contents, 4),
+        contents,
+    }
+}
+
+fn update(side: u8, timestamp_offset: u32) -> ChannelUpdate {
+    let contents = UnsignedChannelUpdate {
+        chain_hash: ChainHash::using_genesis_block(Network::Regtest),
+        short_channel_id: SCID,
+        timestamp: start() + timestamp_offset,
+        message_flags: 1,
+        channel_flags: side,
+        cltv_expiry_delta: 80,
+        htlc_minimum_msat: 1,
+        htlc_maximum_msat: 1_000_000,
+        fee_base_msat: 1_000,
+        fee_proportional_millionths: 1,
+        excess_data: Vec::new(),
+    };
+    ChannelUpdate {
+        signature: sign(&contents, side + 1),
+        contents,
+    }
+}
+
+#[test]
+fn update_before_the_announcement_is_taken_once_the_check_has_passed() {
+    let node = Node::new(true);
+    node.update(0, 1);
+    node.announce();
+    node.update(1, 1);
+    node.confirm();
+    assert_eq!(node.known(), [None, Some(1)], "LDK holds those after it");
+    assert_eq!(node.passed_on(), [None, Some(1), Some(0)]);
+    assert_eq!(node.known(), [Some(1), Some(1)]);
+    assert_eq!(node.passed_on(), [], "once");
+}
+
+#[test]
+fn update_before_an_announcement_that_is_not_checked_is_taken_with_it() {
+    let node = Node::new(false);
+    node.update(0, 1);
+    node.announce();
+    assert_eq!(node.known(), [Some(1), None]);
+    assert_eq!(node.passed_on(), [Some(0)]);
+}
+
+#[test]
+fn the_last_update_of_each_direction_waits() {
+    let node = Node::new(false);
+    for (side, offset) in [(0, 1), (1, 5), (0, 2)] {
+        node.update(side, offset);
+    }
+    assert_eq!(lock(&node.gossip.waiting).len(), 2);
+    node.announce();
+    assert_eq!(node.known(), [Some(2), Some(5)]);
+}
+
+#[test]
+fn update_of_a_known_channel_does_not_wait() {
+    let node = Node::new(false);
+    node.announce();
+    node.update(0, 5);
+    node.update(0, 1);
+    assert_eq!(node.known(), [Some(5), None]);
+    assert_eq!(lock(&node.gossip.waiting).len(), 0);
+}
+
+#[test]
+fn forged_update_is_refused_after_its_wait() {
+    let node = Node::new(false);
+    let mut forged = update(0, 1);
+    forged.signature = sign(&forged.contents, 2);
+    let _ = node.gossip.handle_channel_update(None, &forged);
+    node.announce();
+    assert_eq!(node.known(), [None, None]);
+    assert_eq!(node.passed_on(), []);
+}
+
+#[test]
+fn waiting_updates_are_limited() {
+    let node = Node::new(false);
+    for number in 0..=MOST_WAITING as u64 {
+        let mut stranger = update(0, 1);
+        stranger.contents.short_channel_id = SCID + 1 + number;
+        let _ = node.gossip.handle_channel_update(None, &stranger);
+    }
+    let waiting = lock(&node.gossip.waiting);
+    assert_eq!(waiting.len(), MOST_WAITING);
+    assert_eq!(channel_and_side(&waiting[0]).0, SCID + 2, "the oldest went");
+}

@@ -1,0 +1,40 @@
+//! Routes that callers ask for, as lnd's `Route`.
+
+use std::collections::HashMap;
+
+use lightning::routing::router::Path;
+
+use super::payment::plain_route;
+use super::proto::lnrpc;
+use super::{Rooms, signed};
+use crate::payments::hops;
+
+/// The route with all that lnd fills in before anything is sent.
+pub(super) fn route(rooms: &Rooms, path: &Path) -> lnrpc::Route {
+    let height = rooms.manager.current_best_block().height;
+    let mut route = plain_route(&hops(path, height));
+    // Only a payment has it (lnd).
+    route.first_hop_amount_msat = 0;
+    let capacities = own_capacities(rooms);
+    for hop in &mut route.hops {
+        let known = capacities.get(&hop.chan_id).copied();
+        if let Some(sat) = known.or_else(|| rooms.routes.capacity_sat(hop.chan_id)) {
+            hop.chan_capacity = signed(sat);
+        }
+    }
+    route
+}
+
+/// Of our channels, by each of their short ids, in sat.
+fn own_capacities(rooms: &Rooms) -> HashMap<u64, u64> {
+    let channels = rooms.manager.list_channels().into_iter();
+    let named = channels.flat_map(|channel| {
+        let names = [channel.short_channel_id, channel.outbound_scid_alias];
+        let capacity = channel.channel_value_satoshis;
+        names
+            .into_iter()
+            .flatten()
+            .map(move |scid| (scid, capacity))
+    });
+    named.collect()
+}

@@ -1,0 +1,172 @@
+//! QueryRoutes.
+
+use std::collections::{BTreeMap, HashSet};
+
+use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::routing::gossip::NodeId;
+use tonic::Status;
+
+use crate::amp::{MppRecord, PaymentAddr};
+use crate::onion;
+use crate::payments::SendError;
+use crate::routing::RouteQuery;
+use crate::routing::asked_route::{Avoid, OurChannels, RouteWish, Routes};
+use crate::routing::query::DEFAULT_CLTV_LIMIT;
+use crate::rpc::errors::{refused, unsupported};
+use crate::rpc::input::{amount_msat, not_negative, public_key, public_key_hex, within};
+use crate::rpc::proto::lnrpc::fee_limit::Limit;
+use crate::rpc::proto::lnrpc::{FeatureBit, FeeLimit, QueryRoutesRequest, QueryRoutesResponse};
+use crate::rpc::{Rooms, asked_route, route_hints};
+
+/// lnd's limit if the caller sets none: all of an amount up to 1000 sat, else 5 percent.
+const SMALL_AMOUNT_MSAT: u64 = 1_000_000;
+const DEFAULT_PERCENT: u64 = 5;
+
+/// One route, or lnd's reason why there is none.
+pub(super) fn find(
+    rooms: &Rooms,
+    request: &QueryRoutesRequest,
+) -> Result<QueryRoutesResponse, Status> {
+    refuse_unsupported(rooms, request)?;
+    let query = query(rooms, request)?;
+    let onion = onion(query.amount_msat, &request.dest_custom_records)?;
+    let wish = RouteWish {
+        query,
+        avoid: avoid(&rooms.routes, request)?,
+        use_scores: request.use_mission_control,
+        onion: &onion,
+    };
+    let found = rooms.routes.find(
+        &wish,
+        &OurChannels {
+            channels: &rooms.manager.list_usable_channels(),
+            in_flight: &rooms.manager.compute_inflight_htlcs(),
+            height: rooms.manager.current_best_block().height,
+        },
+    )?;
+    Ok(QueryRoutesResponse {
+        routes: vec![asked_route::route(rooms, &found.path)],
+        success_prob: found.success_probability,
+    })
+}
+
+fn refuse_unsupported(rooms: &Rooms, request: &QueryRoutesRequest) -> Result<(), Status> {
+    if !request.blinded_payment_paths.is_empty() {
+        return Err(unsupported("blinded_payment_paths are not supported"));
+    }
+    if !request.source_pub_key.is_empty()
+        && public_key_hex(&request.source_pub_key)? != rooms.node_id
+    {
+        return Err(unsupported(
+            "source_pub_key is not this node: routes from other nodes are not supported",
+        ));
+    }
+    if !(-1.0..=1.0).contains(&request.time_pref) {
+        return Err(refused("time preference out of range"));
+    }
+    check_features(&request.dest_features)
+}
+
+/// The known ones change nothing for a route of one path.
+fn check_features(bits: &[i32]) -> Result<(), Status> {
+    let unknown = |bit: &&i32| **bit % 2 == 0 && FeatureBit::try_from(**bit).is_err();
+    match bits.iter().find(unknown) {
+        Some(bit) => Err(refused(format!(
+            "destination requires feature {bit}, which is unknown"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn query(rooms: &Rooms, request: &QueryRoutesRequest) -> Result<RouteQuery, Status> {
+    let amount_msat = amount_msat(request.amt, request.amt_msat)?;
+    let final_cltv_delta: u16 = within(request.final_cltv_delta, "final_cltv_delta")?;
+    let final_cltv_delta = match final_cltv_delta {
+        0 => rooms.cltv_delta,
+        blocks => blocks.into(),
+    };
+    let last_hop = match request.last_hop_pubkey.as_slice() {
+        [] => None,
+        bytes => Some(public_key(bytes)?),
+    };
+    let payee = public_key_hex(&request.pub_key)?;
+    let fee_limit_msat = fee_limit_msat(request.fee_limit.as_ref(), amount_msat)?;
+    Ok(RouteQuery {
+        final_cltv_delta,
+        cltv_limit: Some(cltv_limit(request.cltv_limit, final_cltv_delta)?),
+        outgoing_channels: request.outgoing_chan_ids.clone(),
+        last_hop,
+        route_hints: route_hints::from_messages(&request.route_hints)?,
+        ..RouteQuery::new(payee, amount_msat, fee_limit_msat)
+    })
+}
+
+/// Blocks that the whole route may take.
+fn cltv_limit(limit: u32, final_cltv_delta: u32) -> Result<u32, Status> {
+    let limit = match limit {
+        0 => DEFAULT_CLTV_LIMIT,
+        limit if limit > DEFAULT_CLTV_LIMIT => {
+            return Err(refused(format!(
+                "total time lock of {limit} exceeds max allowed {DEFAULT_CLTV_LIMIT}"
+            )));
+        }
+        limit => limit,
+    };
+    if limit <= final_cltv_delta {
+        let least = final_cltv_delta;
+        return Err(SendError::CltvLimit { limit, least }.into());
+    }
+    Ok(limit)
+}
+
+fn fee_limit_msat(limit: Option<&FeeLimit>, amount_msat: u64) -> Result<u64, Status> {
+    let percent = |percent: u64| {
+        let limit = u128::from(amount_msat) * u128::from(percent) / 100;
+        u64::try_from(limit).unwrap_or(u64::MAX)
+    };
+    Ok(match limit.and_then(|limit| limit.limit) {
+        Some(Limit::Fixed(sat)) => not_negative(sat, "fee_limit")?.saturating_mul(1000),
+        Some(Limit::FixedMsat(msat)) => not_negative(msat, "fee_limit")?,
+        Some(Limit::Percent(given)) => percent(not_negative(given, "fee_limit")?),
+        None if amount_msat <= SMALL_AMOUNT_MSAT => amount_msat,
+        None => percent(DEFAULT_PERCENT),
+    })
+}
+
+/// The receiver's payload as a payment would have it.
+fn onion(
+    amount_msat: u64,
+    records: &BTreeMap<u64, Vec<u8>>,
+) -> Result<RecipientOnionFields, Status> {
+    let mpp = MppRecord {
+        payment_addr: PaymentAddr::from_bytes([0; 32]),
+        total_msat: amount_msat,
+    };
+    let records: Vec<_> = records.clone().into_iter().collect();
+    onion::recipient_fields(&mpp, None, None, &records)
+        .map_err(|_| refused("no custom records with types below 65536 allowed"))
+}
+
+fn avoid(routes: &Routes, request: &QueryRoutesRequest) -> Result<Avoid, Status> {
+    let node = |bytes: &Vec<u8>| public_key(bytes).map(|key| NodeId::from_pubkey(&key));
+    let nodes = request.ignored_nodes.iter().map(node);
+    let pair = |pair: &crate::rpc::proto::lnrpc::NodePair| Ok((node(&pair.from)?, node(&pair.to)?));
+    let pairs = request.ignored_pairs.iter().map(pair);
+    let mut pairs: HashSet<_> = pairs.collect::<Result<_, Status>>()?;
+    for edge in &request.ignored_edges {
+        // A channel that is not in the graph is on no route (lnd skips it, too).
+        if let Some((one, two)) = routes.ends(edge.channel_id) {
+            pairs.insert(match edge.direction_reverse {
+                false => (one, two),
+                true => (two, one),
+            });
+        }
+    }
+    Ok(Avoid {
+        nodes: nodes.collect::<Result<_, _>>()?,
+        pairs,
+    })
+}
+
+#[cfg(test)]
+mod tests;

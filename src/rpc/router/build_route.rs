@@ -1,0 +1,106 @@
+//! BuildRoute.
+
+use tonic::Status;
+
+use crate::routing::built_route::RoutePlan;
+use crate::rpc::errors::unsupported;
+use crate::rpc::input::{amount_msat, optional_32, public_key, within};
+use crate::rpc::proto::lnrpc::{MppRecord, Route};
+use crate::rpc::proto::routerrpc::{BuildRouteRequest, BuildRouteResponse};
+use crate::rpc::{Rooms, asked_route};
+
+/// The route over the given nodes.
+pub(super) fn build(
+    rooms: &Rooms,
+    request: &BuildRouteRequest,
+) -> Result<BuildRouteResponse, Status> {
+    let payment_addr = optional_32(&request.payment_addr, "payment addr")?;
+    let plan = plan(request, rooms.cltv_delta)?;
+    let path = rooms
+        .routes
+        .build(&plan, &rooms.manager.list_usable_channels())?;
+    let mut route = asked_route::route(rooms, &path);
+    if let Some(address) = payment_addr {
+        add_mpp_record(&mut route, address);
+    }
+    Ok(BuildRouteResponse { route: Some(route) })
+}
+
+/// `cltv_delta`: the final one if the caller gives none.
+fn plan(request: &BuildRouteRequest, cltv_delta: u32) -> Result<RoutePlan, Status> {
+    if !request.first_hop_custom_records.is_empty() {
+        return Err(unsupported("first_hop_custom_records is not supported"));
+    }
+    let nodes = request.hop_pubkeys.iter().map(|bytes| public_key(bytes));
+    let final_cltv_delta: u16 = within(request.final_cltv_delta, "final_cltv_delta")?;
+    Ok(RoutePlan {
+        nodes: nodes.collect::<Result<_, _>>()?,
+        amount_msat: match amount_msat(0, request.amt_msat)? {
+            0 => None,
+            amount => Some(amount),
+        },
+        final_cltv_delta: match final_cltv_delta {
+            0 => cltv_delta,
+            blocks => blocks.into(),
+        },
+        outgoing_channel: Some(request.outgoing_chan_id).filter(|scid| *scid != 0),
+    })
+}
+
+/// The route is the whole payment; who sends only a part over it changes the total.
+fn add_mpp_record(route: &mut Route, address: [u8; 32]) {
+    if let Some(last) = route.hops.last_mut() {
+        last.mpp_record = Some(MppRecord {
+            payment_addr: address.to_vec(),
+            total_amt_msat: last.amt_to_forward_msat,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "0263023b725db9e82890799459688ca409a67560e4dc5f3e9ff442e63bac5a1f5c";
+
+    fn request() -> BuildRouteRequest {
+        use bitcoin::hex::FromHex;
+        BuildRouteRequest {
+            hop_pubkeys: vec![Vec::from_hex(NODE).unwrap()],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_is_not_given_is_left_to_the_node() {
+        let plan = plan(&request(), 80).unwrap();
+        assert_eq!((plan.amount_msat, plan.outgoing_channel), (None, None));
+        assert_eq!(plan.final_cltv_delta, 80);
+        assert_eq!(plan.nodes[0].to_string(), NODE);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        type Change = fn(&mut BuildRouteRequest);
+        let changes: [(Change, &str); 4] = [
+            (|r| r.amt_msat = -1, "amount cannot be negative"),
+            (
+                |r| r.final_cltv_delta = -1,
+                "final_cltv_delta is out of range: -1",
+            ),
+            (
+                |r| r.hop_pubkeys = vec![vec![2]],
+                "invalid vertex length of 1, want 33",
+            ),
+            (
+                |r| _ = r.first_hop_custom_records.insert(65_536, vec![]),
+                "first_hop_custom_records is not supported",
+            ),
+        ];
+        for (change, text) in changes {
+            let mut request = request();
+            change(&mut request);
+            assert_eq!(plan(&request, 80).unwrap_err().message(), text);
+        }
+    }
+}

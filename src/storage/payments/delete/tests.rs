@@ -1,0 +1,202 @@
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::storage::payments::{
+    AttemptRecord, AttemptState, FailureReason, PaymentPage, PaymentRecord, PaymentTerms,
+    PutAttempt, PutPayment,
+};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+/// Bytes that no other row has, and that nothing else in the file looks like.
+fn secret(kind: u8, number: u64) -> [u8; 32] {
+    let mut bytes = [kind; 32];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+const PREIMAGE: u8 = 0xa5;
+const SHARE: u8 = 0xb6;
+const ROOT: u8 = 0xc7;
+
+fn put_payment(store: &Store, payment_index: u64, state: PaymentState) {
+    store.submit(PutPayment(PaymentRecord {
+        payment_index,
+        identifier: secret(1, payment_index),
+        created_at_ns: payment_index,
+        state,
+        failure_reason: FailureReason::None,
+        preimage: Some(secret(PREIMAGE, payment_index)),
+        root: Some(Zeroizing::new(secret(ROOT, payment_index))),
+        terms: PaymentTerms::default(),
+    }));
+}
+
+fn put_attempt(store: &Store, attempt_id: u64, payment_index: u64, state: AttemptState) {
+    store.submit(PutAttempt(AttemptRecord {
+        attempt_id,
+        payment_index,
+        payment_hash: secret(2, attempt_id),
+        shard: Some((Zeroizing::new(secret(SHARE, attempt_id)), 1)),
+        state,
+        attempt_time_ns: 1,
+        resolve_time_ns: None,
+        preimage: Some(secret(PREIMAGE, attempt_id)),
+        route: Vec::new(),
+        failure: None,
+    }));
+}
+
+fn delete(store: &Store, payment_indices: &[u64], failed_attempts_only: bool) {
+    store.submit(DeletePayments {
+        payment_indices: payment_indices.to_vec(),
+        failed_attempts_only,
+    });
+    store.flush();
+}
+
+/// Of each payment its index and the ids of its attempts.
+fn left(store: &Store) -> Vec<(u64, Vec<u64>)> {
+    let page = PaymentPage {
+        limit: u64::MAX,
+        include_incomplete: true,
+        ..PaymentPage::default()
+    };
+    let ids = |attempts: Vec<AttemptRecord>| attempts.iter().map(|a| a.attempt_id).collect();
+    let found = store.payments(&page).unwrap().into_iter();
+    found
+        .map(|(payment, attempts)| (payment.payment_index, ids(attempts)))
+        .collect()
+}
+
+/// One payment of each kind, each with an attempt of each kind.
+fn three_payments(store: &Store) {
+    let states = [
+        PaymentState::InFlight,
+        PaymentState::Succeeded,
+        PaymentState::Failed,
+    ];
+    for (index, state) in (1..).zip(states) {
+        put_payment(store, index, state);
+        put_attempt(store, 2 * index, index, AttemptState::Succeeded);
+        put_attempt(store, 2 * index + 1, index, AttemptState::Failed);
+    }
+    store.flush();
+}
+
+#[test]
+fn payment_goes_with_its_attempts() {
+    let (_dir, store) = store();
+    three_payments(&store);
+    delete(&store, &[2], false);
+    assert_eq!(left(&store), [(1, vec![2, 3]), (3, vec![6, 7])]);
+    assert!(store.attempts(2).unwrap().is_empty());
+    delete(&store, &[2, 3, 4], false);
+    assert_eq!(left(&store), [(1, vec![2, 3])]);
+}
+
+#[test]
+fn payment_in_flight_is_never_touched() {
+    let (_dir, store) = store();
+    three_payments(&store);
+    for failed_attempts_only in [true, false] {
+        delete(&store, &[1], failed_attempts_only);
+        assert_eq!(left(&store)[0], (1, vec![2, 3]));
+    }
+    assert_eq!(store.ended_payments(0, false, 10).unwrap(), [2, 3]);
+}
+
+#[test]
+fn failed_attempts_can_go_alone() {
+    let (_dir, store) = store();
+    three_payments(&store);
+    delete(&store, &[1, 2], true);
+    let expected = [(1, vec![2, 3]), (2, vec![4]), (3, vec![6, 7])];
+    assert_eq!(left(&store), expected);
+}
+
+#[test]
+fn ended_payments_are_found_page_by_page() {
+    let (_dir, store) = store();
+    three_payments(&store);
+    put_payment(&store, 4, PaymentState::Failed);
+    store.flush();
+    assert_eq!(store.ended_payments(0, false, 2).unwrap(), [2, 3]);
+    assert_eq!(store.ended_payments(3, false, 2).unwrap(), [4]);
+    assert_eq!(store.ended_payments(0, true, 2).unwrap(), [3, 4]);
+    assert!(store.ended_payments(4, false, 2).unwrap().is_empty());
+}
+
+#[test]
+fn numbers_are_never_given_twice() {
+    let (_dir, store) = store();
+    three_payments(&store);
+    assert_eq!(store.payment_indices().unwrap(), (3, 7));
+    delete(&store, &[3], true);
+    assert_eq!(store.payment_indices().unwrap(), (3, 7));
+    delete(&store, &[2, 3], false);
+    assert_eq!(store.payment_indices().unwrap(), (3, 7));
+    // Lower ones are forgotten, not counted back to.
+    delete(&store, &[1], false);
+    assert_eq!(store.payment_indices().unwrap(), (3, 7));
+}
+
+#[test]
+fn numbers_of_a_replaced_payment_are_not_given_again() {
+    let (_dir, store) = store();
+    three_payments(&store);
+    let mut again = store.payment(&secret(1, 3)).unwrap().unwrap();
+    again.payment_index = 4;
+    store.submit(PutPayment(again));
+    store.flush();
+    assert_eq!(store.payment_indices().unwrap(), (4, 7));
+}
+
+#[test]
+fn deleted_secrets_are_gone_from_the_disk() {
+    const PAYMENTS: u64 = 500;
+    let (dir, store) = store();
+    // Several commits, so that pages are split and the log has old copies of them.
+    for index in 1..=PAYMENTS {
+        put_payment(&store, index, PaymentState::InFlight);
+        put_attempt(&store, index, index, AttemptState::InFlight);
+        if index % 50 == 0 {
+            store.flush();
+        }
+    }
+    for index in 1..=PAYMENTS {
+        put_payment(&store, index, PaymentState::Succeeded);
+        put_attempt(&store, index, index, AttemptState::Succeeded);
+    }
+    store.flush();
+    let kept = 100;
+    let deleted: Vec<u64> = (1..=PAYMENTS).filter(|index| *index != kept).collect();
+    delete(&store, &deleted, false);
+    assert!(store.empty_log().unwrap());
+
+    let mut disk = Vec::new();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        disk.extend(std::fs::read(file.unwrap().path()).unwrap());
+    }
+    let is_there = |kind: u8, number: u64| {
+        let secret = secret(kind, number);
+        disk.windows(secret.len()).any(|bytes| bytes == secret)
+    };
+    for kind in [PREIMAGE, SHARE, ROOT] {
+        assert!(is_there(kind, kept));
+    }
+    // All secrets end alike: one look finds any of them.
+    for kind in [PREIMAGE, SHARE, ROOT] {
+        let found = disk.windows(24).enumerate();
+        let numbers = found.filter_map(|(at, bytes)| {
+            let number = disk.get(at.checked_sub(8)?..at)?;
+            (bytes == [kind; 24]).then(|| u64::from_be_bytes(number.try_into().unwrap()))
+        });
+        let others: Vec<u64> = numbers.filter(|number| *number != kept).collect();
+        assert!(others.is_empty(), "of {kind:x} are left: {others:?}");
+    }
+}

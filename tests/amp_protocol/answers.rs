@@ -1,0 +1,127 @@
+//! What a payment makes of each answer that its receiver may give.
+
+use ampd::storage::payments::FailureReason;
+use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use lightning::ln::msgs::UpdateFailHTLC;
+use lightning::util::ser::{LengthReadable, Writeable};
+
+use crate::paying_scene::*;
+
+const PERM: u16 = 0x4000;
+const NODE: u16 = 0x2000;
+
+/// A failure as the last node makes it (BOLT 4).
+#[derive(Clone)]
+pub enum Answer {
+    Code {
+        code: u16,
+        data: Vec<u8>,
+    },
+    /// What nobody on the way made.
+    Garbage,
+}
+
+impl Answer {
+    /// The message with this answer, for the payer with whom the node shares the secret.
+    pub fn instead_of(&self, message: &UpdateFailHTLC, secret: &[u8; 32]) -> UpdateFailHTLC {
+        let packet = match self {
+            Self::Code { code, data } => packet(*code, data, secret),
+            Self::Garbage => vec![0x55; 292],
+        };
+        // channel_id, id, length, reason: BOLT 2.
+        let mut wire = message.channel_id.encode();
+        wire.extend(message.htlc_id.to_be_bytes());
+        wire.extend((packet.len() as u16).to_be_bytes());
+        wire.extend(packet);
+        UpdateFailHTLC::read_from_fixed_length_buffer(&mut &wire[..]).unwrap()
+    }
+}
+
+fn packet(code: u16, data: &[u8], secret: &[u8; 32]) -> Vec<u8> {
+    let message = [&code.to_be_bytes()[..], data].concat();
+    let padding = vec![0; 256 - message.len()];
+    let length = |bytes: &[u8]| (bytes.len() as u16).to_be_bytes();
+    let (of_message, of_padding) = (length(&message), length(&padding));
+    let plain = [&of_message[..], &message, &of_padding, &padding].concat();
+    let mut packet = [&mac(&mac(b"um", secret), &plain)[..], &plain].concat();
+    let ammag = mac(b"ammag", secret);
+    ChaCha20::new((&ammag).into(), &[0; 12].into()).apply_keystream(&mut packet);
+    packet
+}
+
+fn mac(key: &[u8], bytes: &[u8]) -> [u8; 32] {
+    let mut engine = HmacEngine::<sha256::Hash>::new(key);
+    engine.input(bytes);
+    Hmac::from_engine(engine).to_byte_array()
+}
+
+fn code(code: u16, data: &[u8]) -> Answer {
+    Answer::Code {
+        code,
+        data: data.to_vec(),
+    }
+}
+
+/// Why the payment ended and after how many attempts, if its receiver always answers so.
+fn ends(scene: &Scene, answer: Answer) -> (FailureReason, usize) {
+    ends_within(scene, answer, 60)
+}
+
+fn ends_within(scene: &Scene, answer: Answer, seconds: u64) -> (FailureReason, usize) {
+    *scene.network.answer.borrow_mut() = Some((RECEIVER, answer));
+    let mut payment = scene.amp(OVER_ONE_WAY, None);
+    payment.limits.timeout_seconds = seconds;
+    let ended = scene.pay(payment);
+    (ended.record.failure_reason, ended.attempts.len())
+}
+
+#[test]
+fn what_the_receiver_says_for_good_ends_the_payment_for_lnds_reason() {
+    use FailureReason::{Error, IncorrectPaymentDetails};
+    let scene = Scene::without_accept_amp(2);
+    scene.open_ways([0, 1]);
+    let cases = [
+        (
+            "incorrect details",
+            code(PERM | 15, &[0; 12]),
+            IncorrectPaymentDetails,
+        ),
+        ("expiry too soon", code(17, &[]), IncorrectPaymentDetails),
+        ("invalid onion payload", code(PERM | 22, &[14, 0, 0]), Error),
+        ("temporary node failure", code(NODE | 2, &[]), Error),
+        ("permanent node failure", code(PERM | NODE | 2, &[]), Error),
+        // lnd goes another way then; LDK does not tell it from incorrect details.
+        ("garbage", Answer::Garbage, IncorrectPaymentDetails),
+    ];
+    for (name, answer, reason) in cases {
+        assert_eq!(ends(&scene, answer), (reason, 1), "{name}");
+    }
+}
+
+/// It blames the node before it, which may have changed the HTLC.
+#[test]
+fn an_htlc_that_does_not_match_its_onion_goes_another_way_but_not_to_a_direct_peer() {
+    let answers = || [code(18, &[0; 4]), code(19, &[0; 8])];
+    let scene = Scene::without_accept_amp(2);
+    scene.open_ways([0, 1]);
+    for answer in answers() {
+        assert_eq!(ends(&scene, answer), (FailureReason::NoRoute, 2));
+    }
+    let scene = Scene::without_accept_amp(0);
+    scene.network.channel_of(PAYER, RECEIVER, CHANNEL_SAT);
+    for answer in answers() {
+        assert_eq!(ends(&scene, answer), (FailureReason::Error, 1));
+    }
+}
+
+/// As often as the time limit allows, but not as fast as the receiver answers.
+#[test]
+fn a_timeout_of_the_set_is_tried_again_until_the_time_limit() {
+    let scene = Scene::without_accept_amp(2);
+    scene.open_ways([0, 1]);
+    let (reason, attempts) = ends_within(&scene, code(23, &[]), 3);
+    assert_eq!(reason, FailureReason::Timeout);
+    assert!((2..=40).contains(&attempts), "{attempts}");
+}

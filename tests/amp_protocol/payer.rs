@@ -1,0 +1,214 @@
+//! A node of the network that pays: with our payments room, router and books, as a running ampd.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ampd::ldk::{KeysManager, NetworkGraph};
+use ampd::logger::LdkLogger;
+use ampd::node::ManagerOutbound;
+use ampd::payments::{Limits, Method, NewPayment, PaymentView, Payments, SendError};
+use ampd::routing::RouteFinder;
+use ampd::routing::graph::{Utxos, read_or_new_scorer};
+use ampd::storage::Store;
+use bitcoin::Network as Chain;
+use bitcoin::constants::ChainHash;
+use lightning::events::Event;
+use lightning::ln::channel_state::OutboundHTLCDetails;
+use lightning::ln::msgs::{UnsignedChannelAnnouncement, UnsignedChannelUpdate};
+use lightning::routing::gossip::NodeId;
+use lightning::types::features::ChannelFeatures;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use crate::network::{Network, TestManager};
+
+/// How long to wait for the payments room before the network is looked after again.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What a channel costs, as the payer knows it.
+#[derive(Clone, Copy)]
+pub struct Policy {
+    pub fee_base_msat: u32,
+    /// Blocks.
+    pub cltv_delta: u16,
+}
+
+pub struct Payer {
+    manager: &'static TestManager,
+    graph: Arc<NetworkGraph>,
+    runtime: Runtime,
+    directory: TempDir,
+    store: Arc<Store>,
+    payments: Arc<Payments>,
+}
+
+impl Payer {
+    pub fn new(network: &Network, node: usize) -> Self {
+        let manager = network.nodes[node].node;
+        let graph = NetworkGraph::new(Chain::Testnet, Arc::new(LdkLogger));
+        let graph = Arc::new(graph);
+        let runtime = runtime();
+        let directory = TempDir::new().unwrap();
+        let (store, payments) = open(&directory, &runtime, manager, &graph);
+        Self {
+            manager,
+            graph,
+            runtime,
+            directory,
+            store,
+            payments,
+        }
+    }
+
+    /// The books are closed and opened again, as after a crash of all but LDK.
+    pub fn restart(&mut self) {
+        // With its tasks: a payment that waits for a way must not go on beside its successor.
+        let before = std::mem::replace(&mut self.runtime, runtime());
+        before.shutdown_timeout(Duration::from_secs(60));
+        self.store.close().unwrap();
+        let opened = open(&self.directory, &self.runtime, self.manager, &self.graph);
+        (self.store, self.payments) = opened;
+        let unfinished = self.payments.restore().unwrap();
+        self.payments.resume(unfinished);
+    }
+
+    /// The payer hears of a channel of others.
+    pub fn hear_of(&self, network: &Network, scid: u64, ends: [usize; 2], policy: Policy) {
+        let id = |node: usize| NodeId::from_pubkey(&network.nodes[node].node.get_our_node_id());
+        let mut nodes = ends.map(id);
+        nodes.sort();
+        let chain_hash = ChainHash::using_genesis_block(Chain::Testnet);
+        let announcement = UnsignedChannelAnnouncement {
+            features: ChannelFeatures::empty(),
+            chain_hash,
+            short_channel_id: scid,
+            node_id_1: nodes[0],
+            node_id_2: nodes[1],
+            bitcoin_key_1: nodes[0],
+            bitcoin_key_2: nodes[1],
+            excess_data: Vec::new(),
+        };
+        let unchecked: Option<&Utxos> = None;
+        let graph = &self.graph;
+        graph
+            .update_channel_from_unsigned_announcement(&announcement, &unchecked)
+            .unwrap();
+        for channel_flags in [0, 1] {
+            let update = UnsignedChannelUpdate {
+                chain_hash,
+                short_channel_id: scid,
+                timestamp: 1,
+                message_flags: 1,
+                channel_flags,
+                cltv_expiry_delta: policy.cltv_delta,
+                htlc_minimum_msat: 1,
+                htlc_maximum_msat: 100_000_000,
+                fee_base_msat: policy.fee_base_msat,
+                fee_proportional_millionths: 0,
+                excess_data: Vec::new(),
+            };
+            graph.update_channel_unsigned(&update).unwrap();
+        }
+    }
+
+    pub fn start(&self, payment: NewPayment) -> Result<watch::Receiver<PaymentView>, SendError> {
+        self.runtime.block_on(self.payments.send(payment))
+    }
+
+    pub fn follow(&self, identifier: &[u8; 32]) -> watch::Receiver<PaymentView> {
+        self.payments.track(identifier).unwrap().unwrap()
+    }
+
+    /// Waits a moment for news of the payment.
+    pub fn glance(&self, views: &mut watch::Receiver<PaymentView>) {
+        self.runtime.block_on(async {
+            let _ = tokio::time::timeout(GLANCE, views.changed()).await;
+        });
+    }
+
+    /// The HTLCs that are on their way.
+    pub fn outgoing(&self) -> Vec<OutboundHTLCDetails> {
+        let channels = self.manager.list_channels().into_iter();
+        channels
+            .flat_map(|channel| channel.pending_outbound_htlcs)
+            .collect()
+    }
+
+    /// As `node::events` does.
+    pub fn handle(&self, event: Event) {
+        match event {
+            Event::PaymentSent {
+                payment_id: Some(id),
+                payment_preimage,
+                ..
+            } => self.payments.payment_sent(&id, &payment_preimage),
+            Event::PaymentPathFailed {
+                payment_id: Some(id),
+                payment_failed_permanently,
+                failure,
+                path,
+                short_channel_id,
+                ..
+            } => self.payments.payment_path_failed(
+                &id,
+                payment_failed_permanently,
+                &failure,
+                &path,
+                short_channel_id,
+            ),
+            Event::PaymentFailed { payment_id, .. } => self.payments.payment_failed(&payment_id),
+            Event::PaymentPathSuccessful { .. } => {}
+            other => panic!("the payer has {other:?}"),
+        }
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(1).enable_all().build().unwrap()
+}
+
+fn open(
+    directory: &TempDir,
+    runtime: &Runtime,
+    manager: &'static TestManager,
+    graph: &Arc<NetworkGraph>,
+) -> (Arc<Store>, Arc<Payments>) {
+    let _inside = runtime.enter();
+    let logger = Arc::new(LdkLogger);
+    let store = Arc::new(Store::open(directory.path()).unwrap());
+    // Randomness that does not repeat after a restart.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let keys = KeysManager::new(&[8; 32], since.as_secs(), since.subsec_nanos(), true);
+    let keys = Arc::new(keys);
+    let scorer = Arc::new(read_or_new_scorer(None, graph, &logger));
+    let id = manager.get_our_node_id();
+    let finder = RouteFinder::new(graph.clone(), scorer, keys.clone(), logger, id);
+    let outbound = Arc::new(ManagerOutbound::new(manager, finder, keys, id));
+    let payments = Payments::new(store.clone(), outbound, runtime.handle().clone());
+    (store, payments.unwrap())
+}
+
+/// To this node, in any number of parts, for any fee, within a minute.
+pub fn payment(network: &Network, to: usize, amount_msat: u64, method: Method) -> NewPayment {
+    NewPayment {
+        destination: network.nodes[to].node.get_our_node_id(),
+        amount_msat,
+        final_cltv_delta: 80,
+        method,
+        invoice: None,
+        route_hints: Vec::new(),
+        custom_records: Default::default(),
+        allow_self_payment: false,
+        limits: Limits {
+            fee_limit_msat: 100_000,
+            timeout_seconds: 60,
+            max_parts: 16,
+            max_shard_msat: 0,
+            cltv_limit: 0,
+            outgoing_channels: Vec::new(),
+            last_hop: None,
+        },
+    }
+}

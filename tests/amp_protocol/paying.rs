@@ -1,0 +1,357 @@
+//! Payments by our payments room: over nodes in the middle, which fail some of them, to a receiver
+//! with our registry.
+
+use std::collections::HashSet;
+
+use ampd::amp::PaymentAddr;
+use ampd::invoices::{NewInvoice, Purpose};
+use ampd::payments::{Method, NewPayment, PaymentView};
+use ampd::storage::invoices::{HtlcState, InvoiceKind};
+use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason};
+use lightning::types::payment::{PaymentHash, PaymentPreimage};
+use lightning::types::routing::{RouteHint, RouteHintHop, RoutingFees};
+
+use crate::payer::payment;
+use crate::paying_scene::*;
+use crate::scene::{addr, settled};
+
+const PREIMAGE: PaymentPreimage = PaymentPreimage([5; 32]);
+
+/// The root that the receiver gets from these shards.
+fn root(shards: &[&AttemptRecord]) -> [u8; 32] {
+    let mut root = [0; 32];
+    for attempt in shards {
+        let (share, _) = attempt.shard.as_ref().unwrap();
+        root.iter_mut().zip(share.iter()).for_each(|(r, s)| *r ^= s);
+    }
+    root
+}
+
+#[test]
+fn a_failed_shard_goes_another_way_as_another_child_of_the_same_root() {
+    let scene = Scene::new(3);
+    scene.open_stale_way(0);
+    scene.open_ways([1, 2]);
+    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
+    let mut views = scene.start(scene.amp(OVER_TWO_WAYS, Some(addr(&invoice))));
+    let root_at_start = views.borrow().record.root.as_deref().copied();
+    let ended = scene.run_until(&mut views, PaymentView::is_final);
+    assert_succeeded(&ended);
+    let failed = in_state(&ended, AttemptState::Failed);
+    let succeeded = in_state(&ended, AttemptState::Succeeded);
+    assert!(!failed.is_empty() && succeeded.len() >= 2);
+    assert_eq!(Some(root(&succeeded)), root_at_start);
+    let children = ended.attempts.iter().map(|a| a.shard.as_ref().unwrap().1);
+    let children: HashSet<u32> = children.collect();
+    let hashes: HashSet<_> = ended.attempts.iter().map(|a| a.payment_hash).collect();
+    let all = ended.attempts.len();
+    assert_eq!((children.len(), hashes.len()), (all, all));
+    let books = scene.receiver.books(set_of(&ended));
+    assert_eq!(books, settled(OVER_TWO_WAYS, succeeded.len()));
+}
+
+#[test]
+fn a_refusal_ends_the_payment_without_another_try() {
+    let scene = Scene::without_accept_amp(3);
+    scene.open_ways([0, 1, 2]);
+    let ended = scene.pay(scene.amp(OVER_TWO_WAYS, None));
+    assert_failed(&ended, FailureReason::IncorrectPaymentDetails);
+    assert_eq!(in_state(&ended, AttemptState::Failed).len(), 2);
+    let failures = ended.attempts.iter().map(|a| a.failure.clone().unwrap());
+    assert!(failures.clone().all(|failure| failure.by_receiver));
+    assert!(failures.map(|f| f.source_index).all(|source| source == 2));
+}
+
+#[test]
+fn the_time_limit_ends_what_could_not_be_completed() {
+    let scene = Scene::new(2);
+    scene.open_stale_way(0);
+    scene.open_ways([1]);
+    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
+    let mut payment = scene.amp(OVER_TWO_WAYS, Some(addr(&invoice)));
+    payment.limits.timeout_seconds = 3;
+    let mut views = scene.start(payment);
+    let held = scene.run_until_held(&mut views, 1);
+    let deadline = held.record.terms.deadline;
+    let late = scene.run_until(&mut views, |_| now() > deadline);
+    assert!(!late.is_final(), "a shard is in flight");
+    scene.expire_sets();
+    let ended = scene.run_until(&mut views, PaymentView::is_final);
+    assert_failed(&ended, FailureReason::Timeout);
+    assert!(scene.payer.outgoing().is_empty());
+}
+
+#[test]
+fn a_set_that_timed_out_at_the_receiver_is_sent_again_within_the_time_limit() {
+    let scene = Scene::new(3);
+    scene.open_stale_way(0);
+    scene.open_ways([1]);
+    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
+    let mut views = scene.start(scene.amp(OVER_TWO_WAYS, Some(addr(&invoice))));
+    scene.run_until_held(&mut views, 1);
+    scene.expire_sets();
+    scene.open_ways([2]);
+    let ended = scene.run_until(&mut views, PaymentView::is_final);
+    assert_succeeded(&ended);
+    let set = scene.receiver.htlcs(set_of(&ended));
+    let count = |state| set.iter().filter(|htlc| htlc.state == state).count();
+    let succeeded = in_state(&ended, AttemptState::Succeeded);
+    assert_eq!(count(HtlcState::Settled), succeeded.len());
+    assert!(count(HtlcState::Canceled) >= 1);
+}
+
+#[test]
+fn half_a_payment_outlives_a_restart_of_its_payer() {
+    let mut scene = Scene::new(3);
+    scene.open_stale_way(0);
+    scene.open_ways([1]);
+    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
+    let mut views = scene.start(scene.amp(OVER_TWO_WAYS, Some(addr(&invoice))));
+    let held = scene.run_until_held(&mut views, 1);
+    let first = scene.receiver.htlcs(set_of(&held))[0].payment_hash;
+    scene.payer.restart();
+    scene.open_ways([2]);
+    let mut views = scene.payer.follow(&held.record.identifier);
+    let ended = scene.run_until(&mut views, PaymentView::is_final);
+    assert_succeeded(&ended);
+    let succeeded = in_state(&ended, AttemptState::Succeeded);
+    let root_at_start = held.record.root.as_deref().copied();
+    assert_eq!(Some(root(&succeeded)), root_at_start);
+    let hashes = succeeded.iter().map(|a| a.payment_hash);
+    assert_eq!(hashes.filter(|hash| *hash == first).count(), 1, "sent once");
+    let books = scene.receiver.books(set_of(&ended));
+    assert_eq!(books, settled(OVER_TWO_WAYS, succeeded.len()));
+}
+
+#[test]
+fn the_fee_limit_holds_to_the_msat() {
+    let scene = Scene::new(2);
+    scene.open_ways([0, 1]);
+    let fee = u64::from(scene.ways[0].policy.fee_base_msat);
+    assert!(fee > 0);
+    for (amount_msat, fees_msat) in [(OVER_ONE_WAY, fee), (OVER_TWO_WAYS / 2, fee)] {
+        let limited = |fee_limit_msat| {
+            let mut payment = scene.amp(amount_msat, None);
+            payment.limits.fee_limit_msat = fee_limit_msat;
+            payment
+        };
+        let ended = scene.pay(limited(fees_msat - 1));
+        assert_failed(&ended, FailureReason::NoRoute);
+        assert!(ended.attempts.is_empty(), "nothing was sent");
+        let ended = scene.pay(limited(fees_msat));
+        assert_succeeded(&ended);
+        assert_eq!(ended.fee_msat(), fees_msat);
+    }
+}
+
+#[test]
+fn the_fee_limit_is_for_all_shards_together() {
+    let scene = Scene::new(2);
+    scene.open_ways([0, 1]);
+    let fees_msat = 2 * u64::from(scene.ways[0].policy.fee_base_msat);
+    let mut payment = scene.amp(OVER_TWO_WAYS, None);
+    payment.limits.fee_limit_msat = fees_msat - 1;
+    assert_failed(&scene.pay(payment.clone()), FailureReason::NoRoute);
+    payment.limits.fee_limit_msat = fees_msat;
+    let ended = scene.pay(payment);
+    assert_succeeded(&ended);
+    assert_eq!(ended.fee_msat(), fees_msat);
+}
+
+/// The receiver's delta, three blocks of padding, and the delta of the node in the middle.
+#[test]
+fn the_cltv_limit_holds_to_the_block() {
+    let scene = Scene::new(2);
+    scene.open_ways([0]);
+    let delta = u32::from(scene.ways[0].policy.cltv_delta);
+    let blocks = 80 + 3 + delta;
+    let limited = |cltv_limit| {
+        let mut payment = scene.amp(OVER_ONE_WAY, None);
+        payment.limits.cltv_limit = cltv_limit;
+        payment
+    };
+    let ended = scene.pay(limited(blocks - 1));
+    assert_failed(&ended, FailureReason::NoRoute);
+    assert!(ended.attempts.is_empty(), "nothing was sent");
+    let ended = scene.pay(limited(blocks));
+    assert_succeeded(&ended);
+    let [attempt] = &ended.attempts[..] else {
+        panic!("one attempt")
+    };
+    let height = scene.network.height();
+    let [first, last] = &attempt.route[..] else {
+        panic!("two hops")
+    };
+    assert_eq!(first.expiry + first.cltv_delta, height + blocks);
+    assert_eq!((first.expiry, last.expiry), (height + 83, height + 83));
+    let [htlc] = &scene.receiver.htlcs(set_of(&ended))[..] else {
+        panic!("one HTLC")
+    };
+    assert_eq!(htlc.expiry_height, height + 83, "as the payer shows it");
+}
+
+#[test]
+fn no_shard_is_above_the_largest_or_below_the_least() {
+    let scene = Scene::new(3);
+    scene.open_ways([0, 1, 2]);
+    let mut payment = scene.amp(OVER_TWO_WAYS, None);
+    payment.limits.max_shard_msat = 40_000_000;
+    let ended = scene.pay(payment);
+    assert_succeeded(&ended);
+    let amounts = ended.attempts.iter().map(AttemptRecord::amount_msat);
+    let amounts: Vec<u64> = amounts.collect();
+    assert_eq!(amounts.iter().max(), Some(&40_000_000));
+    assert!(amounts.len() >= 4 && amounts.iter().all(|amount| *amount >= 10_000_000));
+}
+
+#[test]
+fn keysend_is_settled_in_one_part() {
+    let scene = Scene::new(1);
+    scene.open_ways([0]);
+    let method = Method::Hash {
+        payment_hash: PREIMAGE.into(),
+        payment_addr: None,
+        multi_part: false,
+    };
+    let mut payment = payment(&scene.network, RECEIVER, OVER_ONE_WAY, method);
+    let records = [
+        (5_482_373_484, PREIMAGE.0.to_vec()),
+        (34_349_334, b"hello".to_vec()),
+    ];
+    payment.custom_records = records.clone().into();
+    let ended = scene.pay(payment);
+    assert_succeeded(&ended);
+    assert_eq!(ended.record.preimage, Some(PREIMAGE.0));
+    let hash: PaymentHash = PREIMAGE.into();
+    assert_eq!(ended.record.identifier, hash.0);
+    let [invoice] = &scene.receiver.invoices()[..] else {
+        panic!("one invoice")
+    };
+    assert_eq!(invoice.kind, InvoiceKind::Keysend);
+    let [htlc] = &scene.receiver.htlcs_of_invoice(invoice.add_index)[..] else {
+        panic!("one HTLC")
+    };
+    assert_eq!(htlc.custom_records, records.into());
+}
+
+#[test]
+fn an_ordinary_invoice_is_paid_in_parts_that_share_its_hash() {
+    let scene = Scene::new(2);
+    scene.open_ways([0, 1]);
+    scene.receiver.add(NewInvoice {
+        purpose: Purpose::Once {
+            preimage: Some(PREIMAGE.0),
+        },
+        value_msat: OVER_TWO_WAYS,
+        ..NewInvoice::default()
+    });
+    let hash: PaymentHash = PREIMAGE.into();
+    // The registry here signs with other keys than the test node, so the secret is LDK's own.
+    let receiver = scene.network.nodes[RECEIVER].node;
+    let secret = receiver.create_inbound_payment_for_hash(hash, None, 7_200, None);
+    let method = |multi_part| Method::Hash {
+        payment_hash: hash,
+        payment_addr: Some(PaymentAddr::from_bytes(secret.unwrap().0)),
+        multi_part,
+    };
+    let to_receiver = |method| payment(&scene.network, RECEIVER, OVER_TWO_WAYS, method);
+    let ended = scene.pay(to_receiver(method(false)));
+    assert_failed(&ended, FailureReason::NoRoute);
+    let ended = scene.pay(to_receiver(method(true)));
+    assert_succeeded(&ended);
+    assert_eq!(ended.attempts.len(), 2);
+    assert!(ended.attempts.iter().all(|a| a.payment_hash == hash.0));
+    assert_eq!(ended.record.preimage, Some(PREIMAGE.0));
+}
+
+#[test]
+fn custom_records_are_in_every_shard() {
+    let scene = Scene::new(2);
+    scene.open_ways([0, 1]);
+    let mut payment = scene.amp(OVER_TWO_WAYS, None);
+    payment.custom_records = [(34_349_334, b"hello".to_vec())].into();
+    let records = payment.custom_records.clone();
+    let ended = scene.pay(payment);
+    assert_succeeded(&ended);
+    let htlcs = scene.receiver.htlcs(set_of(&ended));
+    assert_eq!(htlcs.len(), 2);
+    assert!(htlcs.iter().all(|htlc| htlc.custom_records == records));
+}
+
+#[test]
+fn first_and_last_hop_are_those_that_the_caller_chose() {
+    let scene = Scene::new(3);
+    scene.open_ways([0, 1, 2]);
+    let id = |node: usize| scene.network.nodes[node].node.get_our_node_id();
+    for way in &scene.ways {
+        let channels = scene.network.nodes[PAYER].node.list_channels();
+        let to_middle = channels
+            .iter()
+            .find(|channel| channel.counterparty.node_id == id(way.middle));
+        let mut by_first = scene.amp(OVER_ONE_WAY / 5, None);
+        by_first.limits.outgoing_channels = vec![to_middle.unwrap().short_channel_id.unwrap()];
+        let mut by_last = scene.amp(OVER_ONE_WAY / 5, None);
+        by_last.limits.last_hop = Some(id(way.middle));
+        for payment in [by_first, by_last] {
+            let ended = scene.pay(payment);
+            assert_succeeded(&ended);
+            assert_eq!(ended.attempts[0].route[1].scid, way.scid);
+        }
+    }
+}
+
+#[test]
+fn hints_of_the_caller_lead_to_a_public_key() {
+    let scene = Scene::new(1);
+    let payment = scene.amp(OVER_ONE_WAY, None);
+    assert_failed(&scene.pay(payment.clone()), FailureReason::NoRoute);
+    let Way {
+        middle,
+        scid,
+        policy,
+    } = scene.ways[0];
+    let hint = RouteHint(vec![RouteHintHop {
+        src_node_id: scene.network.nodes[middle].node.get_our_node_id(),
+        short_channel_id: scid,
+        fees: RoutingFees {
+            base_msat: policy.fee_base_msat,
+            proportional_millionths: 0,
+        },
+        cltv_expiry_delta: policy.cltv_delta,
+        htlc_minimum_msat: None,
+        htlc_maximum_msat: None,
+    }]);
+    let ended = scene.pay(NewPayment {
+        route_hints: vec![hint],
+        ..payment
+    });
+    assert_succeeded(&ended);
+}
+
+#[test]
+fn more_than_there_is_fails_at_once_for_want_of_balance() {
+    let scene = Scene::new(1);
+    scene.open_ways([0]);
+    let ended = scene.pay(scene.amp(CHANNEL_SAT * 1000, None));
+    assert_failed(&ended, FailureReason::InsufficientBalance);
+    assert!(ended.attempts.is_empty());
+}
+
+#[test]
+fn what_is_not_paid_leaves_no_trace() {
+    let scene = Scene::new(1);
+    scene.open_ways([0]);
+    let mut to_itself = payment(
+        &scene.network,
+        PAYER,
+        OVER_ONE_WAY,
+        Method::Amp { payment_addr: None },
+    );
+    let refused = |payment: &NewPayment| scene.payer.start(payment.clone()).err().unwrap();
+    let text = refused(&to_itself).to_string();
+    assert_eq!(text, "self-payments not allowed");
+    to_itself.allow_self_payment = true;
+    let text = refused(&to_itself).to_string();
+    assert!(text.contains("not supported"), "{text}");
+    assert!(scene.payer.outgoing().is_empty());
+}
