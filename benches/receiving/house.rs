@@ -157,6 +157,8 @@ impl House {
         let claimed = self.port.claimed();
         let start = Instant::now();
         self.registry.accept_amp(claimable, envelope);
+        // In the node the claim's monitor update makes the writer begin.
+        self.store.submit(Vec::new());
         let event = self.event().await?;
         let took = start.elapsed();
         ensure!(matches!(event, InvoiceEvent::Settled(_)), "not settled");

@@ -176,7 +176,7 @@ impl Registry {
             row.resolved_at = Some(now());
             row.preimage = Some(preimage.0);
         }
-        let ticket = self.store.submit(changes(&invoice, &htlcs));
+        let ticket = self.store.submit_patiently(changes(&invoice, &htlcs));
         self.port.claim(preimage);
         metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
         tracing::info!(

@@ -181,7 +181,7 @@ impl Registry {
     /// `Event::PaymentClaimed`: LDK has done what was decided.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
         abort::at(Point::BeforeClaimed);
-        self.store.submit(MarkClaimed {
+        self.store.submit_patiently(MarkClaimed {
             payment_hash: hash.0,
         });
     }

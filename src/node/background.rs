@@ -14,15 +14,11 @@ use tokio_util::task::TaskTracker;
 use super::core::Core;
 use super::graph_keeper::GraphKeeper;
 use super::house::House;
+use super::ticks;
+use super::watched::Watched;
 use crate::config::Config;
 use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
 
-/// A fulfilled payment stays in the manager for seven ticks, and the manager is written whole: at
-/// LDK's pace of a tick a minute it would grow to 10 MB at 300 payments/s. Above as many payments we
-/// tick faster. Not always: LDK counts other things in ticks, too; an incomplete payment in parts
-/// would come back after 30 s instead of the 60 s and more that BOLT 4 asks for.
-const MANY_PAYMENTS: usize = 5_000;
-const FAST_TICK: Duration = Duration::from_secs(10);
 /// Monitors of channels that were resolved long ago are put aside this often.
 const ARCHIVE: Duration = Duration::from_secs(3_600);
 /// After something happened, HTLCs become ready for a while as commits complete; LDK has no future
@@ -45,12 +41,7 @@ pub(super) fn spawn_background(
         stop.clone(),
         stop_background.clone(),
     ));
-    let (manager, ended) = (core.manager.clone(), stop_background.clone());
-    background.spawn(every(FAST_TICK, ended, move || {
-        if manager.list_recent_payments().len() > MANY_PAYMENTS {
-            manager.timer_tick_occurred();
-        }
-    }));
+    background.spawn(ticks::run(core.manager.clone(), stop_background.clone()));
     let (monitors, ended) = (core.monitors.clone(), stop_background.clone());
     background.spawn(every(ARCHIVE, ended, move || {
         monitors.archive_fully_resolved_channel_monitors();
@@ -108,7 +99,11 @@ fn background_processor(
         let now = std::time::SystemTime::now();
         now.duration_since(std::time::UNIX_EPOCH).ok()
     };
-    let (monitors, manager) = (core.monitors.clone(), core.manager.clone());
+    let monitors = core.monitors.clone();
+    let manager = Arc::new(Watched {
+        manager: core.manager.clone(),
+        store: core.store.clone(),
+    });
     let onion_messenger = house.onion_messenger.clone();
     let gossip = BackgroundGossip::p2p(house.gossip.clone());
     let (peers, sweeper) = (house.peer_manager.clone(), core.sweeper.clone());

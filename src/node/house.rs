@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::bump_transaction::sync::WalletSync;
@@ -65,6 +66,7 @@ impl House {
             manager: core.manager.clone(),
             monitors: core.monitors.clone(),
             wake: wake.clone(),
+            last_length: AtomicUsize::new(0),
         }));
         let gateway: NodeGateway = Gateway::new(
             core.manager.clone(),

@@ -23,6 +23,8 @@ mod parts;
 mod port;
 mod seed;
 mod tasks;
+mod ticks;
+mod watched;
 
 use tokio_util::sync::CancellationToken;
 

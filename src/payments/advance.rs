@@ -163,6 +163,7 @@ impl Payments {
         }
     }
 
+    /// The HTLC follows, or what it changes in the manager came before.
     pub(super) fn store_attempt(&self, running: &Running, attempt_id: u64) {
         let row = running
             .flow
@@ -170,7 +171,7 @@ impl Payments {
             .iter()
             .find(|a| a.attempt_id == attempt_id);
         if let Some(row) = row {
-            self.store.submit(PutAttempt(row.clone()));
+            self.store.submit_patiently(PutAttempt(row.clone()));
         }
     }
 

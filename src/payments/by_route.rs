@@ -202,7 +202,7 @@ impl Payments {
             root: None,
             terms: ready.terms.clone(),
         };
-        self.store.submit(PutPayment(record.clone()));
+        self.store.submit_patiently(PutPayment(record.clone()));
         let active = new_active(
             Flow::by_route(record),
             ready.recipient.clone(),

@@ -178,7 +178,8 @@ impl Payments {
             Some(PaymentState::Succeeded) => return Err(SendError::AlreadyPaid),
             Some(PaymentState::Failed) | None => {}
         }
-        let ticket = self.store.submit(PutPayment(flow.record.clone()));
+        // Its first attempt follows at once, or its end.
+        let ticket = self.store.submit_patiently(PutPayment(flow.record.clone()));
         let new = new_active(flow.clone(), recipient, 0, &self.followers);
         active.insert(identifier, new);
         Ok(ticket)

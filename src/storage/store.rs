@@ -79,6 +79,13 @@ impl Store {
         self.writer.queue.submit(Box::new(change))
     }
 
+    /// Like [`Store::submit`] for a change that need not have a commit of its own: nobody waits for
+    /// it, or something that does not wait is about to follow, such as the monitor update of the HTLC
+    /// that the row tells of. It is on disk with that, or 50 ms later.
+    pub fn submit_patiently(&self, change: impl Change + 'static) -> Ticket {
+        self.writer.queue.submit_patiently(Box::new(change))
+    }
+
     /// Waits until the change with this ticket is on disk; as long as the disk is full, if need be.
     pub async fn durable(&self, ticket: Ticket) {
         // The sender lives in `self`, so it cannot be gone while we wait.

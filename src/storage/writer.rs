@@ -7,7 +7,7 @@
 //!
 //! So on disk the manager is never behind a monitor (LDK would force-close the channel) and our rows
 //! are never behind the manager. There is no timer: a batch is as large as the load, and the next
-//! one fills while this one is being synced. Only a manager that changed by itself waits for company.
+//! one fills while this one is being synced. Only what nobody waits for waits for company.
 //!
 //! If a commit fails, nothing is answered and the same batch is tried again: LDK lets no message
 //! out before its monitor update is complete, so channels stand still and no money moves.
@@ -27,8 +27,8 @@ use super::monitors::MonitorWrite;
 use super::{Change, StorageError, schema};
 
 /// How long that for which nobody waits (a manager that changed without a monitor update, a value of
-/// LDK's) waits for something to share a commit with. Half of all commits are saved by it, and nothing
-/// that was promised depends on it.
+/// LDK's, a row that a monitor update is about to follow) waits for something to share a commit with.
+/// Half of all commits are saved by it, and nothing that was promised depends on it.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How long to wait before a failed commit is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -64,11 +64,13 @@ pub trait Cut: Send + Sync {
 struct Waiting {
     monitors: Vec<MonitorWrite>,
     rows: Vec<Box<dyn Change>>,
+    /// Somebody waits for one of the rows.
+    hurry: bool,
     /// LDK's values by their names: a later write of a name replaces an earlier one that waits.
     values: HashMap<Name, KvWrite>,
     /// The manager goes into the next batch.
     manager: bool,
-    /// When the first of those came for which nobody waits: the manager, a value.
+    /// When the first of those came for which nobody waits: the manager, a value, a row.
     patient_since: Option<Instant>,
     last_ticket: u64,
     stopping: bool,
@@ -79,9 +81,15 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn push(&mut self, change: Box<dyn Change>) -> Ticket {
+        self.rows.push(change);
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+
     /// How long until there is something to do; zero if there is.
     fn patience(&self) -> Option<Duration> {
-        if self.stopping || !self.monitors.is_empty() || !self.rows.is_empty() {
+        if self.stopping || self.hurry || !self.monitors.is_empty() {
             return Some(Duration::ZERO);
         }
         self.patient_since
@@ -124,9 +132,18 @@ impl Queue {
 
     pub(super) fn submit(&self, change: Box<dyn Change>) -> Ticket {
         let mut waiting = self.lock();
-        waiting.rows.push(change);
-        waiting.last_ticket += 1;
-        let ticket = Ticket(waiting.last_ticket);
+        waiting.hurry = true;
+        let ticket = waiting.push(change);
+        drop(waiting);
+        self.filled.notify_one();
+        ticket
+    }
+
+    /// Like [`Queue::submit`], but it waits for company.
+    pub(super) fn submit_patiently(&self, change: Box<dyn Change>) -> Ticket {
+        let mut waiting = self.lock();
+        waiting.patient_since.get_or_insert_with(Instant::now);
+        let ticket = waiting.push(change);
         drop(waiting);
         self.filled.notify_one();
         ticket
@@ -241,6 +258,7 @@ impl Queue {
         let manager = cut.map(|cut| KvWrite::manager(cut.manager_snapshot()));
         let mut waiting = self.lock();
         let rows = std::mem::take(&mut waiting.rows);
+        waiting.hurry = false;
         let values = std::mem::take(&mut waiting.values).into_values().collect();
         if !waiting.manager {
             waiting.patient_since = None;

@@ -65,7 +65,7 @@ impl Registry {
                 .accepted_at
                 .saturating_add(self.limits.set.hold_seconds);
         }
-        let ticket = self.store.submit(changes);
+        let ticket = self.store.submit_patiently(changes);
         abort::when_stored(Point::Stored, || self.store.flush());
         self.remember_new(ledger, new_invoice, ticket);
         if due < ledger.timer_at {
@@ -113,7 +113,8 @@ impl Registry {
                 add_index: record.add_index,
             }));
         }
-        let ticket = self.store.submit(changes);
+        // The first claim's monitor update takes them along.
+        let ticket = self.store.submit_patiently(changes);
         abort::at(Point::Decided);
         abort::when_stored(Point::DecisionStored, || self.store.flush());
         for claim in claims {

@@ -175,3 +175,23 @@ fn a_writer_that_panics_is_reported_and_nobody_waits_for_it() {
     assert!(!store.is_durable(ticket));
     assert!(matches!(store.close(), Err(StorageError::Unwritten(_))));
 }
+
+#[test]
+fn a_patient_row_shares_the_commit_of_what_does_not_wait() {
+    let (_dir, store) = temporary();
+    let patient = store.submit_patiently(Note(1));
+    let hurried = store.submit(Note(2));
+    store.writer.queue.wait(hurried);
+    assert!(store.is_durable(patient));
+    assert_eq!(notes(&store), [1, 2], "in the order of their submission");
+}
+
+#[test]
+fn a_patient_row_is_written_without_company_once_its_patience_ends() {
+    let (_dir, store) = temporary();
+    let start = Instant::now();
+    let ticket = store.submit_patiently(Note(1));
+    store.writer.queue.wait(ticket);
+    assert!(start.elapsed() >= PATIENCE, "it waited for company");
+    assert_eq!(notes(&store), [1]);
+}
