@@ -102,15 +102,15 @@ fn end(
     }
 }
 
-/// What is wrong for good, or with a whole node, is wrong for every amount. LDK does not say whether
-/// the rest is a want of liquidity.
+/// A channel may lack liquidity for much and have it for less. LDK tells that from a fee that has risen
+/// or a channel that is switched off no better than this; all else is wrong for every amount.
 fn least_that_fails(update: Option<&NetworkUpdate>, path: &Path) -> u64 {
     match update {
-        Some(NetworkUpdate::NodeFailure { .. })
-        | Some(NetworkUpdate::ChannelFailure {
-            is_permanent: true, ..
-        }) => 0,
-        _ => path.final_value_msat(),
+        Some(NetworkUpdate::ChannelFailure {
+            is_permanent: false,
+            ..
+        }) => path.final_value_msat(),
+        _ => 0,
     }
 }
 
@@ -256,6 +256,29 @@ mod tests {
         // The receiver could not read the onion, says its peer.
         let malformed = judged(&path, false, channel_failure(LAST), None);
         assert_eq!(malformed, (None, last, 1));
+    }
+
+    #[test]
+    fn only_a_channel_that_failed_for_now_may_carry_less() {
+        let path = over_one();
+        let least = |network_update: Option<NetworkUpdate>| {
+            let failure = PathFailure::OnPath { network_update };
+            of(false, &failure, &path, Some(LAST))
+                .channel
+                .unwrap()
+                .from_msat
+        };
+        let for_now = |is_permanent| {
+            Some(NetworkUpdate::ChannelFailure {
+                short_channel_id: LAST,
+                is_permanent,
+            })
+        };
+        assert!(path.final_value_msat() > 0);
+        assert_eq!(least(for_now(false)), path.final_value_msat());
+        for never in [for_now(true), node_failure(2, false), None] {
+            assert_eq!(least(never), 0);
+        }
     }
 
     #[test]
