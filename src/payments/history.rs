@@ -41,8 +41,8 @@ impl Payments {
     }
 
     /// Deletes the payment with this identifier (payment hash, or set_id for AMP). Our record of it is
-    /// gone from the disk when this returns. LDK's own state may still have the preimages of a channel's
-    /// last HTLCs: it needs them if the channel is closed, and drops them by itself.
+    /// gone from the disk when this returns. LDK's own state may still have preimages: it needs those of
+    /// a channel's last HTLCs if the channel is closed.
     ///
     /// # Errors
     /// [`DeleteError`]; then nothing was deleted.
