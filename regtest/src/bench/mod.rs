@@ -34,6 +34,10 @@ const MAX_SETS: usize = 241 / (kinds::SHARDS - 1);
 /// HTLCs of finished payments leave the channel within a second or two.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
+/// LDK keeps ended payments in the channel manager, which each commit writes whole, for as long at
+/// least: without a rest the first line of a kind would pay for the last one of the kind before.
+const REST: Duration = Duration::from_secs(20);
+
 /// What to measure, and for how long.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -80,11 +84,15 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
     );
     table::print_head();
     let mut lines = Vec::new();
-    for kind in &options.kinds {
+    for (number, kind) in options.kinds.iter().enumerate() {
+        if number > 0 {
+            tokio::time::sleep(REST).await;
+        }
         lines.extend(bench.measure_kind(*kind, &options).await?);
     }
     table::print_targets(&lines);
     if options.static_payments > 0 {
+        tokio::time::sleep(REST).await;
         static_invoice::run(&bench, options.static_payments).await?;
     }
     bench.network.finish();
