@@ -125,10 +125,15 @@ impl FakeNode {
         });
     }
 
-    /// As an event handler does it: the row is queued, then the manager forgets the event.
+    /// As an event handler does it: the row is queued, then the manager forgets the event. For every
+    /// other one somebody waits.
     pub(super) fn handle_event(&self, store: &Store) -> u64 {
         let event = self.state.lock().unwrap().rows + 1;
-        store.submit(Event(event));
+        if event % 2 == 0 {
+            store.submit(Event(event));
+        } else {
+            store.submit_patiently(Event(event));
+        }
         std::thread::yield_now();
         let mut state = self.state.lock().unwrap();
         (state.rows, state.forgotten) = (event, event);
