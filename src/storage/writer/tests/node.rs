@@ -129,7 +129,7 @@ impl FakeNode {
     /// other one somebody waits.
     pub(super) fn handle_event(&self, store: &Store) -> u64 {
         let event = self.state.lock().unwrap().rows + 1;
-        if event % 2 == 0 {
+        if event.is_multiple_of(2) {
             store.submit(Event(event));
         } else {
             store.submit_patiently(Event(event));
