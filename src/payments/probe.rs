@@ -151,11 +151,12 @@ impl Payments {
 
     /// None if LDK does not send it.
     fn send_probe(&self, probe: &Probe, path: Path) -> Option<oneshot::Receiver<CameBack>> {
+        let onion = probe.onion()?;
         let hash = PaymentHash(self.outbound.random_bytes());
         let id = PaymentId(self.outbound.random_bytes());
         let (sender, receiver) = oneshot::channel();
         lock(&self.probes.0).insert(id, sender);
-        let sent = self.outbound.send(path, hash, probe.onion()?, id);
+        let sent = self.outbound.send(path, hash, onion, id);
         if let Err(reason) = sent {
             tracing::info!("a probe was not sent: {reason}");
             lock(&self.probes.0).remove(&id);

@@ -14,6 +14,7 @@ use lightning::routing::scoring::{
 };
 use lightning::sign::EntropySource;
 
+use super::finder::{check_balance, first_hops};
 use super::last_hop::LastHopOnly;
 pub use super::not_over::Avoid;
 use super::not_over::NotOver;
@@ -119,17 +120,7 @@ impl Routes {
             return Err(NoRoute::NoAmount);
         }
         let first_hops = first_hops(&query.outgoing_channels, ours.channels);
-        let balances = first_hops
-            .iter()
-            .map(|channel| channel.outbound_capacity_msat);
-        let available_msat = balances.fold(0, u64::saturating_add);
-        if available_msat < query.amount_msat {
-            return Err(NoRoute::InsufficientBalance {
-                available_msat,
-                needed_msat: query.amount_msat,
-            });
-        }
-        Ok(())
+        check_balance(query, &first_hops)
     }
 
     /// LDK drops what is too dear while it searches, so only a search without limit tells whether
@@ -253,22 +244,6 @@ impl Routes {
     pub fn capacity_sat(&self, scid: u64) -> Option<u64> {
         self.graph.read_only().channel(scid)?.capacity_sats
     }
-}
-
-/// The usable channels that may be the first hop; `wanted` is empty or names them.
-pub(super) fn first_hops<'a>(
-    wanted: &[u64],
-    channels: &'a [ChannelDetails],
-) -> Vec<&'a ChannelDetails> {
-    let allowed = |channel: &&ChannelDetails| {
-        let mut names = [channel.short_channel_id, channel.outbound_scid_alias].into_iter();
-        wanted.is_empty() || names.any(|name| name.is_some_and(|name| wanted.contains(&name)))
-    };
-    channels
-        .iter()
-        .filter(|channel| channel.is_usable)
-        .filter(allowed)
-        .collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use lightning::routing::gossip::{ChannelUpdateInfo, NodeId};
 use lightning::routing::router::{Path, RouteHop};
 use lightning_types::features::{ChannelFeatures, NodeFeatures};
 
-use super::asked_route::{Routes, first_hops};
+use super::asked_route::Routes;
+use super::finder::first_hops;
 use super::query::NEXT_BLOCK;
 
 /// A route to be built.

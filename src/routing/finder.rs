@@ -59,7 +59,7 @@ impl RouteFinder {
         in_flight: &InFlightHtlcs,
     ) -> Result<Route, NoRoute> {
         self.check(query)?;
-        let first_hops = allowed_first_hops(query, channels);
+        let first_hops = first_hops(&query.outgoing_channels, channels);
         check_balance(query, &first_hops)?;
         if let Some(route) = self.search(query, parameters, &first_hops, in_flight) {
             return Ok(route);
@@ -143,15 +143,14 @@ impl RouteFinder {
     }
 }
 
-/// The channels that the query allows as first hop.
-fn allowed_first_hops<'a>(
-    query: &RouteQuery,
+/// The usable channels that may be the first hop; `wanted` is empty or names them.
+pub(super) fn first_hops<'a>(
+    wanted: &[u64],
     channels: &'a [ChannelDetails],
 ) -> Vec<&'a ChannelDetails> {
     let allowed = |channel: &&ChannelDetails| {
         let mut names = [channel.short_channel_id, channel.outbound_scid_alias].into_iter();
-        query.outgoing_channels.is_empty()
-            || names.any(|name| name.is_some_and(|name| query.outgoing_channels.contains(&name)))
+        wanted.is_empty() || names.any(|name| name.is_some_and(|name| wanted.contains(&name)))
     };
     channels
         .iter()
@@ -161,7 +160,10 @@ fn allowed_first_hops<'a>(
 }
 
 /// Without fees, as lnd: an amount that only the fees make too large has no route.
-fn check_balance(query: &RouteQuery, first_hops: &[&ChannelDetails]) -> Result<(), NoRoute> {
+pub(super) fn check_balance(
+    query: &RouteQuery,
+    first_hops: &[&ChannelDetails],
+) -> Result<(), NoRoute> {
     let balances = first_hops
         .iter()
         .map(|channel| channel.outbound_capacity_msat);

@@ -22,9 +22,12 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 
 use crate::ldk::NetworkGraph;
 
-/// Updates that may wait. A stranger can fill this with nonsense, at a few hundred bytes each; then
-/// the oldest ones go, and what they would have told comes with the next connection.
+/// Updates that may wait. A stranger can fill this with nonsense; then the oldest ones go, and what
+/// they would have told comes with the next connection.
 const MOST_WAITING: usize = 1_000;
+/// Bytes beyond the fields of BOLT 7 that an update may have to be kept. LDK passes on no more either;
+/// a message has room for 65 kB of them.
+const MOST_EXCESS: usize = 1_024;
 
 /// LDK's gossip handler, with patience for updates of channels that are not known yet.
 pub struct PatientGossip<G> {
@@ -109,7 +112,8 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
     ) -> Result<bool, LightningError> {
         let result = self.inner.handle_channel_update(their_node_id, msg);
         let scid = msg.contents.short_channel_id;
-        if result.is_err() && !self.knows(scid) {
+        let is_small = msg.contents.excess_data.len() <= MOST_EXCESS;
+        if result.is_err() && is_small && !self.knows(scid) {
             self.keep(msg);
             // It may have come into the graph between the two lines above.
             if self.knows(scid) {

@@ -217,6 +217,17 @@ fn forged_update_is_refused_after_its_wait() {
 }
 
 #[test]
+fn bloated_update_does_not_wait() {
+    let node = Node::new(false);
+    for (side, bytes, waiting) in [(0, MOST_EXCESS + 1, 0), (1, MOST_EXCESS, 1)] {
+        let mut bloated = update(side, 1);
+        bloated.contents.excess_data = vec![0; bytes];
+        let _ = node.gossip.handle_channel_update(None, &bloated);
+        assert_eq!(lock(&node.gossip.waiting).len(), waiting);
+    }
+}
+
+#[test]
 fn waiting_updates_are_limited() {
     let node = Node::new(false);
     for number in 0..=MOST_WAITING as u64 {
