@@ -8,6 +8,7 @@ mod disk;
 mod kinds;
 mod load;
 mod meters;
+mod ratio;
 mod static_invoice;
 mod table;
 
@@ -91,6 +92,9 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
         lines.extend(bench.measure_kind(*kind, &options).await?);
     }
     table::print_targets(&lines);
+    if has_both(&options) {
+        table::print_ratio(ratio::amp_by_bolt11(&bench, &options).await?);
+    }
     if options.static_payments > 0 {
         tokio::time::sleep(REST).await;
         static_invoice::run(&bench, options.static_payments).await?;
@@ -169,6 +173,13 @@ impl Bench {
         self.network.wait_settled(SETTLE_LIMIT).await?;
         Ok(measured)
     }
+}
+
+/// Whether AMP to a key is to be compared with BOLT 11.
+fn has_both(options: &Options) -> bool {
+    let kinds = [Kind::AmpKey, Kind::Bolt11];
+    kinds.iter().all(|kind| options.kinds.contains(kind))
+        && options.concurrency.contains(&ratio::AT_A_TIME)
 }
 
 fn most_at_a_time(kind: Kind) -> usize {
