@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
 /// A node on the same machine answers in milliseconds; a busy machine may need longer.
@@ -58,17 +58,31 @@ impl Api {
         let token = token.map(|token| token.trim().parse()).transpose();
         let token = Token(token.context("the token is not a text for gRPC")?);
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+        Ok(Self::over(endpoint, token))
+    }
+
+    /// Connects at the first call, over TLS, to a server that calls itself `host` and shows this
+    /// certificate (PEM).
+    pub fn with_certificate(address: &str, host: &str, certificate: &str) -> Result<Self> {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(certificate))
+            .domain_name(host);
+        let endpoint = Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?;
+        Ok(Self::over(endpoint, Token(None)))
+    }
+
+    fn over(endpoint: Endpoint, token: Token) -> Self {
         let channel = endpoint.connect_timeout(CONNECT_LIMIT).connect_lazy();
         let service = InterceptedService::new(channel, token);
         let lightning = LightningClient::new(service.clone());
         let invoices = InvoicesClient::new(service.clone());
-        Ok(Self {
+        Self {
             lightning: lightning.max_decoding_message_size(MAX_ANSWER_BYTES),
             invoices: invoices.max_decoding_message_size(MAX_ANSWER_BYTES),
             router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
             static_invoices: StaticInvoicesClient::new(service)
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
-        })
+        }
     }
 
     /// GetInfo.

@@ -10,6 +10,9 @@ use crate::places;
 
 /// Names another ampd to use, for example one of a release.
 const VARIABLE: &str = "AMPD_EXE";
+/// Name the lnd to test against, and its command line program.
+const LND_VARIABLE: &str = "LND_EXE";
+const LNCLI_VARIABLE: &str = "LNCLI_EXE";
 
 /// ampd and ampcli.
 #[derive(Clone, Debug)]
@@ -60,6 +63,42 @@ impl Binaries {
         }
         Ok(Self::at(&name(profile, "ampd"), &name(profile, "ampcli")))
     }
+}
+
+/// lnd and lncli, which are not ours to build.
+#[derive(Clone, Debug)]
+pub struct LndBinaries {
+    pub lnd: PathBuf,
+    pub lncli: PathBuf,
+}
+
+impl LndBinaries {
+    /// The programs that the variables `LND_EXE` and `LNCLI_EXE` name; `None` if neither is set.
+    ///
+    /// # Errors
+    /// If only one is set, or one names no file.
+    pub fn named() -> Result<Option<Self>> {
+        match [LND_VARIABLE, LNCLI_VARIABLE].map(program).into() {
+            (None, None) => Ok(None),
+            (Some(lnd), Some(lncli)) => Ok(Some(Self {
+                lnd: lnd?,
+                lncli: lncli?,
+            })),
+            _ => bail!("set {LND_VARIABLE} and {LNCLI_VARIABLE} both, or neither"),
+        }
+    }
+}
+
+/// The program that a variable names, if it is set.
+fn program(variable: &str) -> Option<Result<PathBuf>> {
+    let named = env::var_os(variable).filter(|named| !named.is_empty())?;
+    let path = PathBuf::from(named);
+    let is_file = path.is_file();
+    Some(
+        is_file
+            .then_some(path.clone())
+            .with_context(|| format!("{variable} names {}, which is not a file", path.display())),
+    )
 }
 
 fn name(dir: &Path, program: &str) -> String {

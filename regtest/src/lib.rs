@@ -9,6 +9,7 @@ pub mod api;
 pub mod bench;
 pub mod binaries;
 pub mod bitcoind;
+pub mod by_hand;
 pub mod crash;
 mod debian;
 pub mod demo;

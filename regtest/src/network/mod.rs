@@ -9,12 +9,12 @@ use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, LndBinaries};
 use crate::bitcoind::Bitcoind;
-use crate::node::Node;
+use crate::node::{Node, Software};
 use crate::places::Scratch;
 use crate::wait::wait_for;
 
@@ -49,13 +49,24 @@ impl Network {
         })
     }
 
-    /// A network with these nodes, all of which accept AMP payments from anybody.
+    /// A network with these nodes, all of them ampd, which accept AMP and keysend payments from
+    /// anybody.
     pub async fn with_nodes(binaries: Binaries, names: &[&str]) -> Result<Self> {
+        let all_ampd: Vec<_> = names.iter().map(|name| (*name, Software::Ampd)).collect();
+        Self::mixed(binaries, &all_ampd).await
+    }
+
+    /// A network of ampd and lnd, all of which accept AMP and keysend payments from anybody.
+    pub async fn mixed(binaries: Binaries, wanted: &[(&str, Software)]) -> Result<Self> {
         let mut network = Self::start(binaries).await?;
         let mut nodes = Vec::new();
-        for name in names {
-            let mut node = network.prepare(name)?;
+        for (name, software) in wanted {
+            let mut node = match software {
+                Software::Ampd => network.prepare(name)?,
+                Software::Lnd => network.prepare_lnd(name)?,
+            };
             node.set_raw("accept-amp", "true");
+            node.set_raw("accept-keysend", "true");
             nodes.push(node);
         }
         network.add(nodes).await?;
@@ -70,6 +81,15 @@ impl Network {
             &self.binaries,
             &self.bitcoind,
         )
+    }
+
+    /// An lnd that does not run yet, otherwise as [`Network::prepare`].
+    ///
+    /// # Errors
+    /// If `LND_EXE` and `LNCLI_EXE` do not name the programs.
+    pub fn prepare_lnd(&self, name: &str) -> Result<Node> {
+        let lnd = LndBinaries::named()?.context("LND_EXE and LNCLI_EXE are not set")?;
+        Node::lnd(name, &self.scratch.path().join(name), &lnd, &self.bitcoind)
     }
 
     /// Starts nodes, all at the same time.

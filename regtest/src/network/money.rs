@@ -9,6 +9,7 @@ use ampd::rpc::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Result, bail, ensure};
 
 use super::{AGREE_LIMIT, Network};
+use crate::node::Software;
 use crate::wait::{Hopeless, wait_for};
 
 impl Network {
@@ -19,14 +20,24 @@ impl Network {
         wait_for("a route", AGREE_LIMIT, async || {
             let paid = api.pay(request.clone()).await;
             let payment = paid.map_err(|error| Hopeless(format!("{payer} cannot pay: {error}")))?;
-            let reason = payment.failure_reason();
             ensure!(
-                reason != PaymentFailureReason::FailureReasonNoRoute,
+                !self.knows_no_route(payer, &payment),
                 "{payer} knows no route"
             );
             Ok(payment)
         })
         .await
+    }
+
+    /// lnd calls it a lack of money, too, as long as its own channel is not in its graph.
+    fn knows_no_route(&self, payer: &str, payment: &Payment) -> bool {
+        match payment.failure_reason() {
+            PaymentFailureReason::FailureReasonNoRoute => true,
+            PaymentFailureReason::FailureReasonInsufficientBalance => {
+                self[payer].software() == Software::Lnd
+            }
+            _ => false,
+        }
     }
 
     /// As [`Network::pay_routed`], and it must succeed.

@@ -1,20 +1,21 @@
-//! One ampd: its data directory, its config file, its process, its gRPC client.
+//! One node, ampd or lnd: its data directory, its config file, its process, its gRPC client.
+
+mod ampd;
+mod lnd;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use ampd::abort::{self, Point};
-use ampd::rpc::TOKEN_FILE;
+use ::ampd::abort::Point;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
 use crate::api::Api;
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, LndBinaries};
 use crate::bitcoind::Bitcoind;
 use crate::ports::free_port;
 use crate::process::{self, Finished, Process};
@@ -23,20 +24,24 @@ use crate::wait::{Hopeless, wait_for};
 /// A node with many channels on a loaded machine, which has to read its state and catch up.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// ampd writes the address that it really listens on into this file of its network directory.
-const RPC_ADDRESS_FILE: &str = "rpc.address";
-/// All that the node itself and LDK say, but not each frame of gRPC.
-const LOG_LEVEL: &str = "debug,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn";
 /// How often to start with another port when somebody else took the chosen one.
 const PORT_ATTEMPTS: usize = 5;
 
-/// An ampd on regtest. Dropping it kills it; its directory belongs to the caller.
+/// Which program a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Software {
+    Ampd,
+    Lnd,
+}
+
+/// A node on regtest. Dropping it kills it; its directory belongs to the caller.
 #[derive(Debug)]
 pub struct Node {
     name: String,
+    software: Software,
     dir: PathBuf,
     exe: PathBuf,
-    /// Key and value in TOML.
+    /// Key and value, as the config file has them.
     config: BTreeMap<String, String>,
     port: u16,
     /// From the next start on: where it is to abort.
@@ -53,48 +58,66 @@ struct Running {
 }
 
 impl Node {
-    /// Prepares a node in `dir` that uses `bitcoind`; it does not run yet.
+    /// Prepares an ampd in `dir` that uses `bitcoind`; it does not run yet.
     pub fn new(name: &str, dir: &Path, binaries: &Binaries, bitcoind: &Bitcoind) -> Result<Self> {
         let mut node = Self::without_bitcoind(name, dir, binaries)?;
         node.use_bitcoind(bitcoind);
         Ok(node)
     }
 
-    /// Prepares a node that does not know where its bitcoind is.
+    /// Prepares an ampd that does not know where its bitcoind is.
     pub fn without_bitcoind(name: &str, dir: &Path, binaries: &Binaries) -> Result<Self> {
+        let mut node = Self::bare(name, dir, Software::Ampd, &binaries.ampd)?;
+        ampd::configure(&mut node);
+        Ok(node)
+    }
+
+    /// Prepares an lnd in `dir` that uses `bitcoind`; it does not run yet.
+    pub fn lnd(
+        name: &str,
+        dir: &Path,
+        binaries: &LndBinaries,
+        bitcoind: &Bitcoind,
+    ) -> Result<Self> {
+        let mut node = Self::bare(name, dir, Software::Lnd, &binaries.lnd)?;
+        lnd::configure(&mut node)?;
+        node.use_bitcoind(bitcoind);
+        Ok(node)
+    }
+
+    fn bare(name: &str, dir: &Path, software: Software, exe: &Path) -> Result<Self> {
         fs::create_dir_all(dir)?;
-        let mut node = Self {
+        Ok(Self {
             name: name.to_owned(),
+            software,
             dir: dir.to_owned(),
-            exe: binaries.ampd.clone(),
+            exe: exe.to_owned(),
             config: BTreeMap::new(),
             port: free_port()?,
             abort_at: None,
             running: None,
             key: String::new(),
-        };
-        node.set("network", "regtest");
-        node.set("data-dir", &dir.display().to_string());
-        node.set("alias", name);
-        node.set("rpc-listen", "127.0.0.1:0");
-        node.set("chain-poll-interval", "100ms");
-        node.set("log-level", LOG_LEVEL);
-        Ok(node)
+        })
     }
 
     /// Sets the keys by which it finds this bitcoind.
     pub fn use_bitcoind(&mut self, bitcoind: &Bitcoind) {
-        self.set("bitcoind-rpc-address", &bitcoind.rpc_address());
-        self.set("bitcoind-rpc-user", bitcoind.rpc_user());
-        self.set("bitcoind-rpc-password", bitcoind.rpc_password());
+        match self.software {
+            Software::Ampd => ampd::use_bitcoind(self, bitcoind),
+            Software::Lnd => lnd::use_bitcoind(self, bitcoind),
+        }
     }
 
     /// Sets a key of the config file to a text, from the next start on.
     pub fn set(&mut self, key: &str, text: &str) {
-        self.config.insert(key.to_owned(), format!("{text:?}"));
+        let value = match self.software {
+            Software::Ampd => ampd::text(text),
+            Software::Lnd => text.to_owned(),
+        };
+        self.set_raw(key, &value);
     }
 
-    /// Sets a key of the config file to a number, a switch or a list, written as in TOML.
+    /// Sets a key of the config file to a number, a switch or a list, written as the file has it.
     pub fn set_raw(&mut self, key: &str, value: &str) {
         self.config.insert(key.to_owned(), value.to_owned());
     }
@@ -131,12 +154,11 @@ impl Node {
     }
 
     async fn start_once(&mut self) -> Result<()> {
-        self.write_config()?;
-        // Else the address of the previous run would be taken for that of this one.
-        let address_file = self.network_dir().join(RPC_ADDRESS_FILE);
-        if address_file.exists() {
-            fs::remove_file(&address_file)?;
+        match self.software {
+            Software::Ampd => ampd::clear(self)?,
+            Software::Lnd => lnd::choose_rpc_port(self)?,
         }
+        self.write_config()?;
         let mut process = Process::start(&self.name, self.command(), &self.log())?;
         let what = format!("{} to answer", self.name);
         let ready = wait_for(&what, START_LIMIT, async || {
@@ -166,12 +188,10 @@ impl Node {
     }
 
     async fn ask_for_readiness(&self) -> Result<(String, Api, String)> {
-        let read = |name: &str| {
-            let file = self.network_dir().join(name);
-            fs::read_to_string(&file).with_context(|| format!("no {} yet", file.display()))
+        let (address, api) = match self.software {
+            Software::Ampd => ampd::client(self)?,
+            Software::Lnd => lnd::client(self)?,
         };
-        let address = read(RPC_ADDRESS_FILE)?.trim().to_owned();
-        let api = Api::new(&address, Some(&read(TOKEN_FILE)?))?;
         let info = api.info().await?;
         if !info.synced_to_chain {
             bail!(
@@ -182,29 +202,30 @@ impl Node {
         Ok((address, api, info.identity_pubkey))
     }
 
-    /// How ampd is started on this directory; [`Node::write_config`] belongs before it.
+    /// How it is started on this directory; [`Node::write_config`] belongs before it.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.exe);
-        command.arg("--config").arg(self.config_file());
-        // The variables of whoever runs the tests would go before the config file.
-        let names = env::vars_os().map(|(name, _)| name);
-        for name in names.filter(|name| name.to_string_lossy().starts_with("AMPD_")) {
-            command.env_remove(name);
+        match self.software {
+            Software::Ampd => ampd::command(self),
+            Software::Lnd => lnd::command(self),
         }
-        if let Some(point) = &self.abort_at {
-            command.env(abort::VARIABLE, point);
-        }
-        command
     }
 
     /// Writes the config file as it is set now.
     pub fn write_config(&self) -> Result<()> {
-        let line = |(key, value): (&String, &String)| format!("{key} = {value}\n");
-        let mut text: String = self.config.iter().map(line).collect();
-        if !self.config.contains_key("listen") {
-            text += &format!("listen = [\"127.0.0.1:{}\"]\n", self.port);
-        }
+        let text = match self.software {
+            Software::Ampd => ampd::config_text(self),
+            Software::Lnd => lnd::config_text(self),
+        };
         Ok(fs::write(self.config_file(), text)?)
+    }
+
+    /// lncli with all that it needs to reach this lnd.
+    ///
+    /// # Errors
+    /// If the node does not run, or is no lnd.
+    pub fn lncli(&self, binaries: &LndBinaries) -> Result<Command> {
+        ensure!(self.software == Software::Lnd, "{} is no lnd", self.name);
+        lnd::lncli(self, &binaries.lncli)
     }
 
     /// `kill -9`.
@@ -282,6 +303,11 @@ impl Node {
         self.running.is_some()
     }
 
+    /// Which program it is.
+    pub fn software(&self) -> Software {
+        self.software
+    }
+
     /// Its name for people.
     pub fn name(&self) -> &str {
         &self.name
@@ -304,21 +330,26 @@ impl Node {
 
     /// The directory of its files on its network.
     pub fn network_dir(&self) -> PathBuf {
-        let network = self
-            .config
-            .get("network")
-            .map(|text| text.trim_matches('"'));
-        self.dir.join(network.unwrap_or_default())
+        match self.software {
+            Software::Ampd => ampd::network_dir(self),
+            Software::Lnd => lnd::network_dir(self),
+        }
     }
 
     /// Its config file.
     pub fn config_file(&self) -> PathBuf {
-        self.dir.join("ampd.toml")
+        match self.software {
+            Software::Ampd => ampd::config_file(self),
+            Software::Lnd => lnd::config_file(self),
+        }
     }
 
     /// What it wrote to stdout and stderr in all its runs.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("ampd.log")
+        match self.software {
+            Software::Ampd => self.dir.join("ampd.log"),
+            Software::Lnd => self.dir.join("lnd.log"),
+        }
     }
 
     /// Its last log lines, for a failure text.

@@ -1,0 +1,96 @@
+//! How ampd is configured, started and reached.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use ampd::abort;
+use ampd::rpc::TOKEN_FILE;
+use anyhow::{Context, Result};
+
+use super::Node;
+use crate::api::Api;
+use crate::bitcoind::Bitcoind;
+
+/// ampd writes the address that it really listens on into this file of its network directory.
+const RPC_ADDRESS_FILE: &str = "rpc.address";
+/// All that the node itself and LDK say, but not each frame of gRPC.
+const LOG_LEVEL: &str = "debug,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn";
+
+/// What every ampd here is told.
+pub(super) fn configure(node: &mut Node) {
+    node.set("network", "regtest");
+    node.set("data-dir", &node.dir.display().to_string());
+    node.set("alias", &node.name.clone());
+    node.set("rpc-listen", "127.0.0.1:0");
+    node.set("chain-poll-interval", "100ms");
+    node.set("log-level", LOG_LEVEL);
+}
+
+pub(super) fn use_bitcoind(node: &mut Node, bitcoind: &Bitcoind) {
+    node.set("bitcoind-rpc-address", &bitcoind.rpc_address());
+    node.set("bitcoind-rpc-user", bitcoind.rpc_user());
+    node.set("bitcoind-rpc-password", bitcoind.rpc_password());
+}
+
+/// A text as TOML has it.
+pub(super) fn text(text: &str) -> String {
+    format!("{text:?}")
+}
+
+pub(super) fn config_file(node: &Node) -> PathBuf {
+    node.dir.join("ampd.toml")
+}
+
+pub(super) fn config_text(node: &Node) -> String {
+    let line = |(key, value): (&String, &String)| format!("{key} = {value}\n");
+    let mut text: String = node.config.iter().map(line).collect();
+    if !node.config.contains_key("listen") {
+        text += &format!("listen = [\"127.0.0.1:{}\"]\n", node.port);
+    }
+    text
+}
+
+/// Removes what would be taken for a sign of life of this run.
+pub(super) fn clear(node: &Node) -> Result<()> {
+    let address_file = node.network_dir().join(RPC_ADDRESS_FILE);
+    if address_file.exists() {
+        fs::remove_file(&address_file)?;
+    }
+    Ok(())
+}
+
+pub(super) fn command(node: &Node) -> Command {
+    let mut command = Command::new(&node.exe);
+    command.arg("--config").arg(node.config_file());
+    // The variables of whoever runs the tests would go before the config file.
+    let names = env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with("AMPD_")) {
+        command.env_remove(name);
+    }
+    if let Some(point) = &node.abort_at {
+        command.env(abort::VARIABLE, point);
+    }
+    command
+}
+
+/// Where its RPC listens, and a client; an error until it has written both.
+pub(super) fn client(node: &Node) -> Result<(String, Api)> {
+    let read = |name: &str| {
+        let file = node.network_dir().join(name);
+        fs::read_to_string(&file).with_context(|| format!("no {} yet", file.display()))
+    };
+    let address = read(RPC_ADDRESS_FILE)?.trim().to_owned();
+    let api = Api::new(&address, Some(&read(TOKEN_FILE)?))?;
+    Ok((address, api))
+}
+
+/// The directory of its files on its network.
+pub(super) fn network_dir(node: &Node) -> PathBuf {
+    let network = node
+        .config
+        .get("network")
+        .map(|text| text.trim_matches('"'));
+    node.dir.join(network.unwrap_or_default())
+}

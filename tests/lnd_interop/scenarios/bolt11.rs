@@ -1,0 +1,169 @@
+//! Payments with one hash for all parts; invoices that are over.
+
+use std::time::{Duration, SystemTime};
+
+use ampd::rpc::proto::invoicesrpc::{
+    AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
+};
+use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{Invoice, Payment, PaymentFailureReason};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
+use regtest::api::{amp_to, bolt11, bytes};
+use regtest::by_hand;
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use crate::SETTLE_LIMIT;
+use crate::scene::{Scene, amp};
+
+const MSAT: i64 = 40_000_000;
+const PARTS: u64 = 4;
+
+pub async fn in_parts(scene: Scene<'_>) -> Result<()> {
+    let most_msat = u64::try_from(MSAT)? / PARTS;
+    let invoice = scene.payee()?.invoice(most_msat * PARTS).await?;
+    let request = SendPaymentRequest {
+        max_shard_size_msat: most_msat,
+        ..bolt11(&invoice.payment_request)
+    };
+    let payment = scene.pays(&request).await?;
+    let hash = sha256::Hash::hash(&bytes(&payment.payment_preimage)?);
+    assert_eq!(hash.to_byte_array(), *invoice.r_hash);
+    let parts = payment.htlcs.iter();
+    let arrived = parts.filter(|part| part.status() == HtlcStatus::Succeeded);
+    assert_eq!(u64::try_from(arrived.count())?, PARTS);
+    let found = scene.lookup(&invoice).await?;
+    assert_eq!(found.state(), InvoiceState::Settled);
+    assert_eq!((found.amt_paid_msat, found.htlcs.len()), (MSAT, 4));
+    Ok(())
+}
+
+pub async fn a_hold_invoice_settled_and_canceled(scene: Scene<'_>) -> Result<()> {
+    let held = Held::start(scene).await?;
+    let settle = SettleInvoiceMsg {
+        preimage: held.preimage.to_vec(),
+    };
+    scene.payee()?.invoices.settle_invoice(settle).await?;
+    let paid = held.end().await?;
+    assert_eq!(paid.status(), PaymentStatus::Succeeded);
+    assert_eq!(bytes(&paid.payment_preimage)?, held_preimage(&paid)?);
+
+    let held = Held::start(scene).await?;
+    let cancel = CancelInvoiceMsg {
+        payment_hash: held.hash.clone(),
+    };
+    scene.payee()?.invoices.cancel_invoice(cancel).await?;
+    let failed = held.end().await?;
+    assert_eq!(failed.status(), PaymentStatus::Failed);
+    assert_eq!(
+        failed.failure_reason(),
+        PaymentFailureReason::FailureReasonIncorrectPaymentDetails
+    );
+    scene.network.wait_settled(SETTLE_LIMIT).await
+}
+
+fn held_preimage(paid: &Payment) -> Result<Vec<u8>> {
+    let attempt = paid.htlcs.first().context("no attempt")?;
+    Ok(attempt.preimage.clone())
+}
+
+/// A payment that the payee holds.
+struct Held {
+    preimage: [u8; 32],
+    hash: Vec<u8>,
+    updates: Streaming<Payment>,
+}
+
+impl Held {
+    async fn start(scene: Scene<'_>) -> Result<Self> {
+        let preimage = by_hand::random();
+        let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
+        let mut invoices = scene.payee()?.invoices;
+        let invoice = AddHoldInvoiceRequest {
+            hash: hash.clone(),
+            value_msat: MSAT,
+            ..Default::default()
+        };
+        let added = invoices.add_hold_invoice(invoice).await?.into_inner();
+        let follow = SubscribeSingleInvoiceRequest {
+            r_hash: hash.clone(),
+        };
+        let changes = invoices.subscribe_single_invoice(follow).await?;
+        let request = bolt11(&added.payment_request);
+        let updates = scene.payer()?.router.send_payment_v2(request).await?;
+        let mut changes = changes.into_inner();
+        while next(&mut changes).await?.state() != InvoiceState::Accepted {}
+        Ok(Self {
+            preimage,
+            hash,
+            updates: updates.into_inner(),
+        })
+    }
+
+    async fn end(mut self) -> Result<Payment> {
+        loop {
+            let payment = next(&mut self.updates).await?;
+            if payment.status() != PaymentStatus::InFlight {
+                return Ok(payment);
+            }
+        }
+    }
+}
+
+async fn next<T>(updates: &mut Streaming<T>) -> Result<T> {
+    let update = timeout(SETTLE_LIMIT, updates.message()).await;
+    update
+        .context("no update")??
+        .context("the stream has ended")
+}
+
+/// A payer refuses by itself; a payee does so when it is paid without being asked.
+pub async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
+    let mut ordinary = Invoice {
+        value_msat: MSAT,
+        expiry: 1,
+        ..Default::default()
+    };
+    let bolt11_invoice = scene.add_invoice(ordinary.clone()).await?;
+    ordinary.is_amp = true;
+    let amp_invoice = scene.add_invoice(ordinary).await?;
+    let found = scene.lookup(&amp_invoice).await?;
+    let over = Duration::from_secs(u64::try_from(found.creation_date + found.expiry)?);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    // To the end of that second: nothing tells when an invoice has expired, but the clock.
+    tokio::time::sleep((over + Duration::from_secs(1)).saturating_sub(now)).await;
+
+    let payer = scene.payer()?;
+    for request in [
+        bolt11(&bolt11_invoice.payment_request),
+        amp(&amp_invoice, 0),
+    ] {
+        let refused = payer.pay(request).await.expect_err("it has expired");
+        ensure!(
+            refused
+                .message()
+                .starts_with("invoice expired. Valid until "),
+            "{refused}"
+        );
+    }
+    regtest::wait::wait_for("the invoice's end", SETTLE_LIMIT, async || {
+        let state = scene.lookup(&amp_invoice).await?.state();
+        ensure!(state == InvoiceState::Canceled, "it is {state:?}");
+        Ok(())
+    })
+    .await?;
+    let unasked = SendPaymentRequest {
+        payment_addr: amp_invoice.payment_addr.clone(),
+        ..amp_to(scene.payee_key(), u64::try_from(MSAT)?)?
+    };
+    let failed = scene.pays_in_vain(&unasked).await?;
+    assert_eq!(
+        failed.failure_reason(),
+        PaymentFailureReason::FailureReasonIncorrectPaymentDetails
+    );
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Shards made by hand, good ones and bad ones.
+
+use ampd::rpc::proto::lnrpc::failure::FailureCode;
+use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, HtlcAttempt};
+use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use regtest::by_hand::{self, Set, last_hop};
+use regtest::node::Software;
+
+use crate::SETTLE_LIMIT;
+use crate::scene::{Scene, amp};
+
+const SHARD_MSAT: i64 = 30_000_000;
+const INDICES: [u32; 3] = [0, 1, u32::MAX];
+const TOTAL_MSAT: i64 = SHARD_MSAT * INDICES.len() as i64;
+
+impl Scene<'_> {
+    /// Sends all shards of a set at the same time, after `change` had its way with each.
+    async fn sends(
+        &self,
+        set: &Set,
+        change: impl Fn(usize, &mut SendToRouteRequest) -> Result<()>,
+    ) -> Result<Vec<HtlcAttempt>> {
+        let payer = self.payer()?;
+        let mut requests = Vec::new();
+        for number in 0..set.shards.len() {
+            let mut request = set.request(number, self.route(SHARD_MSAT).await?)?;
+            change(number, &mut request)?;
+            requests.push(request);
+        }
+        let sent = requests
+            .into_iter()
+            .map(|request| payer.send_to_route(request));
+        let attempts = try_join_all(sent).await?;
+        self.network.wait_settled(SETTLE_LIMIT).await?;
+        Ok(attempts)
+    }
+}
+
+fn address(invoice: &AddInvoiceResponse) -> Result<[u8; 32]> {
+    let address = invoice.payment_addr.as_slice().try_into();
+    address.context("a payment address is 32 bytes")
+}
+
+fn all_were_refused_by_the_payee(scene: Scene<'_>, attempts: &[HtlcAttempt]) -> Result<()> {
+    for attempt in attempts {
+        assert_eq!(attempt.status(), HtlcStatus::Failed);
+        let failure = attempt.failure.as_ref().context("no failure")?;
+        assert_eq!(
+            failure.code(),
+            FailureCode::IncorrectOrUnknownPaymentDetails
+        );
+        let source = usize::try_from(failure.failure_source_index)?;
+        assert_eq!(source, scene.way.len());
+    }
+    Ok(())
+}
+
+pub async fn hand_made_shards(scene: Scene<'_>) -> Result<()> {
+    let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
+    let before = scene.payee()?.local_msat().await?;
+    let attempts = scene.sends(&set, |_, _| Ok(())).await?;
+    for (attempt, shard) in attempts.iter().zip(&set.shards) {
+        assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
+        assert_eq!(attempt.preimage, shard.preimage);
+    }
+    let gained = scene.payee()?.local_msat().await? - before;
+    assert_eq!(gained, u64::try_from(TOTAL_MSAT)?);
+    let invoice = scene.newest_invoice().await?;
+    assert_eq!(invoice.payment_addr, set.address);
+    let amps = invoice.htlcs.iter().filter_map(|htlc| htlc.amp.as_ref());
+    let mut indices: Vec<_> = amps.map(|amp| amp.child_index).collect();
+    indices.sort_unstable();
+    assert_eq!(indices, INDICES);
+    Ok(())
+}
+
+/// All of the set comes back. What lnd does to the invoice, too, is a fault that ampd does not have.
+pub async fn a_wrong_share(scene: Scene<'_>) -> Result<()> {
+    let invoice = scene.amp_invoice(SHARD_MSAT).await?;
+    let set = Set::new(address(&invoice)?, TOTAL_MSAT, &INDICES)?;
+    let attempts = scene
+        .sends(&set, |number, request| {
+            let record = last_hop(request)?.amp_record.as_mut();
+            record.context("not AMP")?.root_share[5] ^= u8::from(number == 1);
+            Ok(())
+        })
+        .await?;
+    all_were_refused_by_the_payee(scene, &attempts)?;
+    let found = scene.lookup(&invoice).await?;
+    if scene.payee_is(Software::Lnd) {
+        assert_eq!(found.state(), InvoiceState::Canceled);
+        return Ok(());
+    }
+    assert_eq!(found.state(), InvoiceState::Open);
+    scene.pays(&amp(&invoice, 0)).await?;
+    Ok(())
+}
+
+pub async fn a_total_too_small(scene: Scene<'_>) -> Result<()> {
+    let invoice = scene.amp_invoice(TOTAL_MSAT + 1).await?;
+    let set = Set::new(address(&invoice)?, TOTAL_MSAT, &INDICES)?;
+    let attempts = scene.sends(&set, |_, _| Ok(())).await?;
+    all_were_refused_by_the_payee(scene, &attempts)?;
+    let found = scene.lookup(&invoice).await?;
+    assert_eq!((found.state(), found.htlcs.len()), (InvoiceState::Open, 0));
+    scene.pays(&amp(&invoice, 0)).await?;
+    Ok(())
+}

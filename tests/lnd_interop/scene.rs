@@ -1,0 +1,141 @@
+//! A payer, a payee and what lies between them; what a payment must have done to their money.
+
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice, Payment, PaymentHash, Route};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result, ensure};
+use regtest::api::{Api, bolt11, bytes};
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software;
+
+use crate::{SETTLE_LIMIT, binaries};
+
+pub const CAPACITY_SAT: u64 = 4_000_000;
+
+/// Two ends of a network. The same network serves both directions.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    pub network: &'a Network,
+    pub payer: &'a str,
+    /// The nodes after the payer, the payee last.
+    pub way: &'a [&'a str],
+}
+
+/// Nodes in a row, with a channel between neighbours that both can pay over.
+pub async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
+    let network = Network::mixed(binaries(), nodes).await?;
+    let plans: Vec<_> = nodes
+        .windows(2)
+        .map(|pair| ChannelPlan::new(pair[0].0, pair[1].0, CAPACITY_SAT).push(CAPACITY_SAT / 2))
+        .collect();
+    network.open(&plans).await?;
+    Ok(network)
+}
+
+impl<'a> Scene<'a> {
+    pub fn new(network: &'a Network, payer: &'a str, way: &'a [&'a str]) -> Self {
+        Self {
+            network,
+            payer,
+            way,
+        }
+    }
+
+    pub fn payer(&self) -> Result<Api> {
+        self.network[self.payer].api()
+    }
+
+    pub fn payee(&self) -> Result<Api> {
+        self.network[self.payee_name()].api()
+    }
+
+    pub fn payee_name(&self) -> &'a str {
+        self.way.last().expect("a way leads somewhere")
+    }
+
+    pub fn payee_key(&self) -> &'a str {
+        self.network[self.payee_name()].key()
+    }
+
+    pub fn payee_is(&self, software: Software) -> bool {
+        self.network[self.payee_name()].software() == software
+    }
+
+    /// Pays; it succeeds, and every msat of it arrives.
+    pub async fn pays(&self, request: &SendPaymentRequest) -> Result<Payment> {
+        let (payer, payee) = (self.payer()?, self.payee()?);
+        let before = (payer.local_msat().await?, payee.local_msat().await?);
+        let payment = self.network.pay(self.payer, request).await?;
+        self.network.wait_settled(SETTLE_LIMIT).await?;
+        let (msat, fee) = (
+            u64::try_from(payment.value_msat)?,
+            u64::try_from(payment.fee_msat)?,
+        );
+        assert_eq!(payee.local_msat().await?, before.1 + msat);
+        assert_eq!(payer.local_msat().await?, before.0 - msat - fee);
+        Ok(payment)
+    }
+
+    /// Pays in vain: for this reason, and every msat comes back.
+    pub async fn pays_in_vain(&self, request: &SendPaymentRequest) -> Result<Payment> {
+        let (payer, payee) = (self.payer()?, self.payee()?);
+        let before = (payer.local_msat().await?, payee.local_msat().await?);
+        let payment = payer.pay(request.clone()).await?;
+        ensure!(
+            payment.status() == PaymentStatus::Failed,
+            "it did not fail: {payment:?}"
+        );
+        self.network.wait_settled(SETTLE_LIMIT).await?;
+        let after = (payer.local_msat().await?, payee.local_msat().await?);
+        assert_eq!(after, before);
+        Ok(payment)
+    }
+
+    /// The way as the payer builds it.
+    pub async fn route(&self, msat: i64) -> Result<Route> {
+        let keys = self.way.iter().map(|name| bytes(self.network[*name].key()));
+        let keys: Vec<_> = keys.collect::<Result<_>>()?;
+        self.payer()?.build_route(&keys, msat).await
+    }
+
+    /// A static invoice of the payee; 0 msat: for any amount.
+    pub async fn amp_invoice(&self, msat: i64) -> Result<AddInvoiceResponse> {
+        let invoice = Invoice {
+            is_amp: true,
+            value_msat: msat,
+            ..Default::default()
+        };
+        self.add_invoice(invoice).await
+    }
+
+    pub async fn add_invoice(&self, invoice: Invoice) -> Result<AddInvoiceResponse> {
+        let added = self.payee()?.lightning.add_invoice(invoice).await?;
+        Ok(added.into_inner())
+    }
+
+    /// What the payee says of its invoice.
+    pub async fn lookup(&self, invoice: &AddInvoiceResponse) -> Result<Invoice> {
+        let hash = PaymentHash {
+            r_hash: invoice.r_hash.clone(),
+            ..Default::default()
+        };
+        let found = self.payee()?.lightning.lookup_invoice(hash).await?;
+        Ok(found.into_inner())
+    }
+
+    /// The payee's newest invoice.
+    pub async fn newest_invoice(&self) -> Result<Invoice> {
+        let mut invoices = self.payee()?.invoices(0).await?.invoices;
+        invoices.pop().context("the payee has no invoice")
+    }
+}
+
+/// A request that pays a static invoice; 0 msat: the invoice's own amount.
+pub fn amp(invoice: &AddInvoiceResponse, msat: i64) -> SendPaymentRequest {
+    SendPaymentRequest {
+        amt_msat: msat,
+        // lnd wants to be told.
+        amp: true,
+        ..bolt11(&invoice.payment_request)
+    }
+}
