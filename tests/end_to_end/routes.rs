@@ -5,13 +5,12 @@ mod commands;
 mod shards;
 
 use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::{HtlcAttempt, MppRecord, Route};
+use ampd::rpc::proto::lnrpc::{MppRecord, Route};
 use ampd::rpc::proto::routerrpc::{BuildRouteRequest, SendToRouteRequest};
 use anyhow::{Context, Result};
-use regtest::api::{Api, bytes};
+use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
-use tonic::Status;
 
 use crate::{SETTLE_LIMIT, binaries};
 
@@ -63,11 +62,6 @@ async fn build(network: &Network, way: &[&str], msat: i64, address: &[u8]) -> Re
     built.into_inner().route.context("no route was built")
 }
 
-async fn send(alice: &Api, request: SendToRouteRequest) -> Result<HtlcAttempt, Status> {
-    let sent = alice.router.clone().send_to_route_v2(request).await?;
-    Ok(sent.into_inner())
-}
-
 fn mpp(route: &mut Route) -> Result<&mut MppRecord> {
     let last = route.hops.last_mut().context("no hops")?;
     last.mpp_record.as_mut().context("no mpp_record")
@@ -86,11 +80,11 @@ async fn a_failure_on_the_way_is_told_and_may_be_skipped(network: &Network) -> R
         skip_temp_err,
         ..Default::default()
     };
-    let failed = send(&alice, request(cheap, true)).await?;
+    let failed = alice.send_to_route(request(cheap, true)).await?;
     assert_eq!(failed.status(), HtlcStatus::Failed);
     let failure = failed.failure.context("no failure")?;
     assert_eq!(failure.failure_source_index, 1);
-    let paid = send(&alice, request(route, false)).await?;
+    let paid = alice.send_to_route(request(route, false)).await?;
     assert_eq!(paid.status(), HtlcStatus::Succeeded);
     assert!(paid.attempt_id > failed.attempt_id);
     let payments = alice.payments(0).await?.payments;
@@ -112,7 +106,7 @@ async fn money_is_moved_in_a_circle(network: &Network) -> Result<()> {
         route: Some(route),
         ..Default::default()
     };
-    let paid = send(&alice, request).await?;
+    let paid = alice.send_to_route(request).await?;
     assert_eq!(paid.status(), HtlcStatus::Succeeded, "{paid:?}");
     network.wait_settled(SETTLE_LIMIT).await?;
     assert_eq!(alice.local_msat().await?, before - fees);
