@@ -76,6 +76,17 @@ impl Process {
         Ok(())
     }
 
+    /// SIGSTOP: it keeps its files and connections, and does nothing until [`Process::thaw`]. It can
+    /// be killed nevertheless.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
     /// SIGTERM, then waits until it is gone.
     ///
     /// # Errors
@@ -171,13 +182,18 @@ mod tests {
         Process::start("shell", command, &dir.join("log")).unwrap()
     }
 
-    /// Whether a process with this id exists (and is not a zombie).
-    fn lives(pid: u32) -> bool {
+    /// Its state as `ps` has it; empty if it does not exist.
+    fn state(pid: u32) -> Vec<u8> {
         let output = Command::new("ps")
             .args(["-o", "stat=", "-p", &pid.to_string()])
             .output();
-        let output = output.unwrap().stdout;
-        !output.is_empty() && !output.starts_with(b"Z")
+        output.unwrap().stdout
+    }
+
+    /// Whether a process with this id exists (and is not a zombie).
+    fn lives(pid: u32) -> bool {
+        let state = state(pid);
+        !state.is_empty() && !state.starts_with(b"Z")
     }
 
     #[tokio::test]
@@ -197,6 +213,29 @@ mod tests {
             Ok(())
         });
         gone.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_frozen_process_does_nothing_until_it_is_thawed_and_a_drop_kills_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let process = shell("exec sleep 1000", dir.path());
+        let pid = process.id();
+        let becomes = async |frozen: bool| {
+            let what = format!("frozen to be {frozen}");
+            wait_for(&what, Duration::from_secs(5), async || {
+                anyhow::ensure!(state(pid).starts_with(b"T") == frozen, "it is not");
+                Ok(())
+            })
+            .await
+        };
+        process.freeze().unwrap();
+        becomes(true).await.unwrap();
+        process.thaw().unwrap();
+        becomes(false).await.unwrap();
+        process.freeze().unwrap();
+        becomes(true).await.unwrap();
+        drop(process);
+        assert!(!lives(pid));
     }
 
     #[tokio::test]

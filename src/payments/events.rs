@@ -62,6 +62,7 @@ impl Payments {
         }
         let failure = AttemptFailure {
             by_receiver: seen.end == Some(FailureReason::IncorrectPaymentDetails),
+            timed_out: seen.is_timeout(path),
             source_index: seen.source_index,
             height: self.outbound.height(),
         };

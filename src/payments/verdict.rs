@@ -36,6 +36,13 @@ pub(super) struct Verdict {
     pub(super) source_index: u32,
 }
 
+impl Verdict {
+    /// What the receiver answers and is not the end of a payment is that parts were missing.
+    pub(super) fn is_timeout(&self, path: &Path) -> bool {
+        self.end.is_none() && usize::try_from(self.source_index) == Ok(path.hops.len())
+    }
+}
+
 /// `permanently` and `channel` are what LDK's event says beside the failure.
 pub(super) fn of(
     permanently: bool,
@@ -233,6 +240,23 @@ mod tests {
     #[test]
     fn a_timeout_of_the_set_is_tried_again_the_same_way() {
         assert_eq!(judged(&over_one(), false, None, None), (None, None, 2));
+    }
+
+    #[test]
+    fn only_a_timeout_of_the_set_is_called_so() {
+        let direct = path(&[(3, FIRST)]);
+        let is_timeout = |path: &Path, permanently, network_update, channel| {
+            let failure = PathFailure::OnPath { network_update };
+            of(permanently, &failure, path, channel).is_timeout(path)
+        };
+        for path in [&over_one(), &direct] {
+            assert!(is_timeout(path, false, None, None));
+            let last = path.hops.last().map(|hop| hop.short_channel_id);
+            assert!(!is_timeout(path, false, None, last), "18 or 19");
+            assert!(!is_timeout(path, true, None, None));
+            assert!(!is_timeout(path, false, node_failure(3, false), last));
+            assert!(!is_timeout(path, false, channel_failure(LAST), last));
+        }
     }
 
     #[test]

@@ -143,6 +143,9 @@ pub struct HopRecord {
 pub struct AttemptFailure {
     /// The receiver refused for good.
     pub by_receiver: bool,
+    /// The receiver had not got all parts in time (`mpp_timeout`).
+    #[serde(default)]
+    pub timed_out: bool,
     /// Index of the node that failed it in the route, 0 is ourselves.
     pub source_index: u32,
     /// Block height at that moment.

@@ -1,9 +1,15 @@
 //! ampd and a real lnd, both ways. Needs lnd and lncli 0.21: the variables `LND_EXE` and `LNCLI_EXE`
 //! name them. Without them each test says that it was skipped.
 
+mod commands;
+mod incomplete;
+mod private;
+mod refusals;
+mod restarts;
 mod rows;
 mod scenarios;
 mod scene;
+mod three_ways;
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,12 +1,16 @@
 //! A payer, a payee and what lies between them; what a payment must have done to their money.
 
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice, Payment, PaymentHash, Route};
+use ampd::rpc::proto::lnrpc::{
+    AddInvoiceResponse, Invoice, InvoiceHtlcState, Payment, PaymentHash, Route,
+};
 use ampd::rpc::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, bolt11, bytes};
+use regtest::by_hand::Set;
 use regtest::network::{ChannelPlan, Network};
-use regtest::node::Software;
+use regtest::node::{Node, Software};
+use regtest::wait::wait_for;
 
 use crate::{SETTLE_LIMIT, binaries};
 
@@ -30,6 +34,14 @@ pub async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
         .collect();
     network.open(&plans).await?;
     Ok(network)
+}
+
+/// A node that does not run yet.
+pub fn prepare(network: &Network, name: &str, software: Software) -> Result<Node> {
+    match software {
+        Software::Ampd => network.prepare(name),
+        Software::Lnd => network.prepare_lnd(name),
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -98,6 +110,11 @@ impl<'a> Scene<'a> {
         self.payer()?.build_route(&keys, msat).await
     }
 
+    /// As [`Scene::route`], as soon as the payer knows the way.
+    pub async fn known_route(&self, msat: i64) -> Result<Route> {
+        wait_for("a route", SETTLE_LIMIT, async || self.route(msat).await).await
+    }
+
     /// A static invoice of the payee; 0 msat: for any amount.
     pub async fn amp_invoice(&self, msat: i64) -> Result<AddInvoiceResponse> {
         let invoice = Invoice {
@@ -123,11 +140,32 @@ impl<'a> Scene<'a> {
         Ok(found.into_inner())
     }
 
+    /// Waits until the payee holds so many HTLCs for an invoice.
+    pub async fn wait_held(&self, invoice: &AddInvoiceResponse, count: usize) -> Result<()> {
+        wait_for("HTLCs at the payee", SETTLE_LIMIT, async || {
+            let htlcs = self.lookup(invoice).await?.htlcs;
+            let held = htlcs
+                .iter()
+                .filter(|htlc| htlc.state() == InvoiceHtlcState::Accepted)
+                .count();
+            ensure!(held == count, "it holds {held}");
+            Ok(())
+        })
+        .await
+    }
+
     /// The payee's newest invoice.
     pub async fn newest_invoice(&self) -> Result<Invoice> {
         let mut invoices = self.payee()?.invoices(0).await?.invoices;
         invoices.pop().context("the payee has no invoice")
     }
+}
+
+/// A set for a static invoice: two shards of so many msat each.
+pub fn two_shards(invoice: &AddInvoiceResponse, msat: i64) -> Result<Set> {
+    let address = invoice.payment_addr.as_slice().try_into();
+    let address = address.context("a payment address is 32 bytes")?;
+    Set::new(address, 2 * msat, &[0, 1])
 }
 
 /// A request that pays a static invoice; 0 msat: the invoice's own amount.

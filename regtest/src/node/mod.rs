@@ -235,6 +235,16 @@ impl Node {
             .map_or(Ok(()), |mut running| running.process.kill())
     }
 
+    /// Stops it in its tracks (SIGSTOP): its connections stay, and nobody answers on them.
+    pub fn freeze(&self) -> Result<()> {
+        self.running()?.process.freeze()
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.running()?.process.thaw()
+    }
+
     /// SIGTERM; returns how it ended.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         let mut running = self.running.take().context("it does not run")?;

@@ -1,0 +1,199 @@
+//! Sets that stay incomplete: the receiver gives their shards back after two minutes.
+
+use std::time::{Duration, Instant};
+
+use ampd::rpc::proto::lnrpc::failure::FailureCode;
+use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result, ensure};
+use regtest::demo;
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{self, Ampd, Lnd};
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use crate::scene::{CAPACITY_SAT, Scene, amp, row, two_shards};
+use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+
+const SHARD_MSAT: i64 = 30_000_000;
+/// How long a receiver holds a shard, and how late it may be.
+const HOLD: Duration = Duration::from_secs(120);
+const LATE: Duration = Duration::from_secs(15);
+/// Of a payment that shall try once more after its first shard has come back.
+const TIMEOUT_SECONDS: i32 = 135;
+/// More than one way carries.
+const MSAT: i64 = CAPACITY_SAT as i64 * 1_200;
+const FORWARDERS: [&str; 2] = ["bob", "lisa"];
+
+#[tokio::test]
+async fn half_a_set_comes_back_from_ampd_to_lnd() -> Result<()> {
+    half_a_set_comes_back(Lnd, Ampd).await
+}
+
+#[tokio::test]
+async fn half_a_set_comes_back_from_lnd_to_ampd() -> Result<()> {
+    half_a_set_comes_back(Ampd, Lnd).await
+}
+
+/// As `mpp_timeout`, and the invoice stays payable.
+async fn half_a_set_comes_back(payer: Software, payee: Software) -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = row(&[("payer", payer), ("payee", payee)]).await?;
+    let scene = Scene::new(&network, "payer", &["payee"]);
+    let invoice = scene.amp_invoice(2 * SHARD_MSAT).await?;
+    let set = two_shards(&invoice, SHARD_MSAT)?;
+    let first = set.request(0, scene.known_route(SHARD_MSAT).await?)?;
+    let before = network.check_balances().await?;
+    let start = Instant::now();
+    let attempt = scene.payer()?.send_to_route(first).await?;
+    let held = start.elapsed();
+    ensure!(held >= HOLD && held < HOLD + LATE, "held for {held:?}");
+    ensure!(timed_out(&attempt), "{attempt:?}");
+    let failure = attempt.failure.context("no failure")?;
+    assert_eq!(failure.failure_source_index, 1);
+    network.wait_settled(SETTLE_LIMIT).await?;
+    assert_eq!(network.check_balances().await?, before);
+
+    let found = scene.lookup(&invoice).await?;
+    assert_eq!(
+        (found.state(), found.amt_paid_msat),
+        (InvoiceState::Open, 0)
+    );
+    let payment = scene.pays(&amp(&invoice, 0)).await?;
+    demo::prove(&payment, &scene.payee()?).await?;
+    network.finish();
+    Ok(())
+}
+
+fn timed_out(attempt: &HtlcAttempt) -> bool {
+    let failure = attempt.failure.as_ref();
+    failure.is_some_and(|failure| failure.code() == FailureCode::MppTimeout)
+}
+
+#[tokio::test]
+async fn lnd_tries_again_until_its_time_is_up_when_a_forwarder_freezes() -> Result<()> {
+    a_way_freezes(Lnd, Ampd, "bob").await
+}
+
+#[tokio::test]
+async fn ampd_tries_again_until_its_time_is_up_when_a_forwarder_freezes() -> Result<()> {
+    a_way_freezes(Ampd, Lnd, "lisa").await
+}
+
+/// A payment needs both ways. What waits at the frozen forwarder comes back when it goes on.
+async fn a_way_freezes(payer: Software, payee: Software, frozen: &str) -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = two_ways(payer, payee).await?;
+    let way = [FORWARDERS[0], "payee"];
+    let scene = Scene::new(&network, "payer", &way);
+    let before = (
+        scene.payer()?.local_msat().await?,
+        scene.payee()?.local_msat().await?,
+    );
+    let invoice = scene.amp_invoice(MSAT).await?;
+
+    network[frozen].freeze()?;
+    let mut updates = start(scene, &amp(&invoice, 0)).await?;
+    let in_vain = until(&mut updates, tried_twice).await?;
+    only_the_frozen_way_is_left(&in_vain, network[frozen].key())?;
+
+    network[frozen].thaw()?;
+    for peer in ["payer", "payee"] {
+        network.connect(peer, frozen).await?;
+    }
+    let failed = until(&mut updates, is_over).await?;
+    assert_eq!(failed.status(), PaymentStatus::Failed);
+    let why = PaymentFailureReason::FailureReasonTimeout;
+    assert_eq!(failed.failure_reason(), why);
+    network.wait_settled(SETTLE_LIMIT).await?;
+    let after = (
+        scene.payer()?.local_msat().await?,
+        scene.payee()?.local_msat().await?,
+    );
+    assert_eq!(after, before);
+    network.check_balances().await?;
+
+    assert_eq!(scene.lookup(&invoice).await?.state(), InvoiceState::Open);
+    let payment = scene.pays(&amp(&invoice, 0)).await?;
+    demo::prove(&payment, &scene.payee()?).await?;
+    network.finish();
+    Ok(())
+}
+
+async fn two_ways(payer: Software, payee: Software) -> Result<Network> {
+    let nodes = [
+        ("payer", payer),
+        ("bob", Ampd),
+        ("lisa", Lnd),
+        ("payee", payee),
+    ];
+    let network = Network::mixed(binaries(), &nodes).await?;
+    let mut plans = Vec::new();
+    for forwarder in FORWARDERS {
+        plans.push(ChannelPlan::new("payer", forwarder, CAPACITY_SAT));
+        plans.push(ChannelPlan::new(forwarder, "payee", CAPACITY_SAT));
+    }
+    network.open(&plans).await?;
+    for forwarder in FORWARDERS {
+        let way = [forwarder, "payee"];
+        Scene::new(&network, "payer", &way)
+            .known_route(SHARD_MSAT)
+            .await?;
+    }
+    Ok(network)
+}
+
+async fn start(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<Streaming<Payment>> {
+    let request = SendPaymentRequest {
+        timeout_seconds: TIMEOUT_SECONDS,
+        ..request.clone()
+    };
+    let updates = scene.payer()?.router.send_payment_v2(request).await?;
+    Ok(updates.into_inner())
+}
+
+/// The first update of which this holds; each comes within the time that a shard is held.
+async fn until(
+    updates: &mut Streaming<Payment>,
+    holds: impl Fn(&Payment) -> bool,
+) -> Result<Payment> {
+    loop {
+        let update = timeout(HOLD + LATE, updates.message()).await;
+        let update = update.context("no update")??;
+        let payment = update.context("the stream has ended")?;
+        if holds(&payment) {
+            return Ok(payment);
+        }
+        ensure!(!is_over(&payment), "it is over already: {payment:?}");
+    }
+}
+
+fn is_over(payment: &Payment) -> bool {
+    payment.status() != PaymentStatus::InFlight
+}
+
+/// A shard came back in time for another attempt, and that one came back, too.
+fn tried_twice(payment: &Payment) -> bool {
+    let attempts = payment.htlcs.iter();
+    attempts.filter(|attempt| timed_out(attempt)).count() == 2
+}
+
+fn only_the_frozen_way_is_left(payment: &Payment, frozen: &str) -> Result<()> {
+    let attempts = payment.htlcs.iter();
+    let left = attempts.filter(|attempt| attempt.status() == HtlcStatus::InFlight);
+    let mut count = 0;
+    for attempt in left {
+        let route = attempt.route.as_ref().context("no route")?;
+        assert_eq!(route.hops[0].pub_key, frozen, "{attempt:?}");
+        count += 1;
+    }
+    assert_eq!(count, 1, "{payment:?}");
+    Ok(())
+}

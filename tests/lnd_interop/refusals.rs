@@ -1,0 +1,112 @@
+//! Receivers that take no AMP, or no keysend, which nobody asked them for.
+
+use std::collections::BTreeMap;
+
+use ampd::rpc::proto::lnrpc::PaymentFailureReason;
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result};
+use bitcoin::hashes::{Hash, sha256};
+use regtest::api::{amp_to, bolt11};
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{self, Ampd, Lnd};
+use regtest::{by_hand, demo};
+
+use crate::scene::{CAPACITY_SAT, Scene, amp, prepare};
+use crate::{binaries, lnd_is_here};
+
+const MSAT: u64 = 15_000_000;
+const KEYSEND: u64 = 5_482_373_484;
+
+#[tokio::test]
+async fn ampd_takes_only_what_it_was_told_to_from_lnd() -> Result<()> {
+    picky(Lnd, Ampd).await
+}
+
+#[tokio::test]
+async fn lnd_takes_only_what_it_was_told_to_from_ampd() -> Result<()> {
+    picky(Ampd, Lnd).await
+}
+
+async fn picky(payer: Software, receivers: Software) -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = two_receivers(payer, receivers).await?;
+    without_amp(Scene::new(&network, "payer", &["no-amp"])).await?;
+    without_keysend(Scene::new(&network, "payer", &["no-keysend"])).await?;
+    network.check_balances().await?;
+    network.finish();
+    Ok(())
+}
+
+async fn two_receivers(payer: Software, receivers: Software) -> Result<Network> {
+    let mut network = Network::start(binaries()).await?;
+    let mut nodes = vec![prepare(&network, "payer", payer)?];
+    for (name, amp, keysend) in [("no-amp", "false", "true"), ("no-keysend", "true", "false")] {
+        let mut node = prepare(&network, name, receivers)?;
+        node.set_raw("accept-amp", amp);
+        node.set_raw("accept-keysend", keysend);
+        nodes.push(node);
+    }
+    network.add(nodes).await?;
+    let plan = |to| ChannelPlan::new("payer", to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    network.open(&[plan("no-amp"), plan("no-keysend")]).await?;
+    Ok(network)
+}
+
+async fn without_amp(scene: Scene<'_>) -> Result<()> {
+    scene.pays(&keysend(scene)?).await?;
+    refused(scene, &amp_to(scene.payee_key(), MSAT)?).await?;
+
+    let invoice = scene.amp_invoice(i64::try_from(MSAT)?).await?;
+    let elsewhere = SendPaymentRequest {
+        payment_addr: by_hand::random().to_vec(),
+        ..amp(&invoice, 0)
+    };
+    refused(scene, &elsewhere).await?;
+    let payment = scene.pays(&amp(&invoice, 0)).await?;
+    demo::prove(&payment, &scene.payee()?).await?;
+    assert_eq!(
+        scene.lookup(&invoice).await?.amt_paid_msat,
+        payment.value_msat
+    );
+
+    let ordinary = scene.payee()?.invoice(MSAT).await?;
+    scene.pays(&bolt11(&ordinary.payment_request)).await?;
+    Ok(())
+}
+
+async fn without_keysend(scene: Scene<'_>) -> Result<()> {
+    let payment = scene.pays(&amp_to(scene.payee_key(), MSAT)?).await?;
+    demo::prove(&payment, &scene.payee()?).await?;
+    refused(scene, &keysend(scene)?).await?;
+    let ordinary = scene.payee()?.invoice(MSAT).await?;
+    scene.pays(&bolt11(&ordinary.payment_request)).await?;
+    Ok(())
+}
+
+/// The payee refuses at once, and its books know nothing of it.
+async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<()> {
+    let before = scene.payee()?.invoices(0).await?.invoices.len();
+    let failed = scene.pays_in_vain(request).await?;
+    assert_eq!(
+        failed.failure_reason(),
+        PaymentFailureReason::FailureReasonIncorrectPaymentDetails
+    );
+    let attempt = failed.htlcs.last().context("no attempt")?;
+    let failure = attempt.failure.as_ref().context("no failure")?;
+    assert_eq!(failure.failure_source_index, 1);
+    let after = scene.payee()?.invoices(0).await?.invoices.len();
+    assert_eq!(after, before);
+    Ok(())
+}
+
+fn keysend(scene: Scene<'_>) -> Result<SendPaymentRequest> {
+    let preimage = by_hand::random();
+    Ok(SendPaymentRequest {
+        amp: false,
+        payment_hash: sha256::Hash::hash(&preimage).to_byte_array().to_vec(),
+        dest_custom_records: BTreeMap::from([(KEYSEND, preimage.to_vec())]),
+        ..amp_to(scene.payee_key(), MSAT)?
+    })
+}
