@@ -240,6 +240,7 @@ impl Payments {
             );
             let by_us = AttemptFailure {
                 by_receiver: false,
+                ends_payment: false,
                 source_index: 0,
                 height: self.outbound.height(),
             };

@@ -62,6 +62,7 @@ impl Payments {
         }
         let failure = AttemptFailure {
             by_receiver: seen.end == Some(FailureReason::IncorrectPaymentDetails),
+            ends_payment: seen.end.is_some(),
             source_index: seen.source_index,
             height: self.outbound.height(),
         };

@@ -91,14 +91,14 @@ pub(super) fn attempt(
         route: Some(route(payment, attempt, metadata)),
         attempt_time_ns: signed(attempt.attempt_time_ns),
         resolve_time_ns: signed(attempt.resolve_time_ns.unwrap_or_default()),
-        failure: (attempt.state == AttemptState::Failed).then(|| failure(payment, attempt)),
+        failure: (attempt.state == AttemptState::Failed).then(|| failure(attempt)),
         preimage: attempt.preimage.map(Vec::from).unwrap_or_default(),
     }
 }
 
 /// LDK tells who failed the HTLC and whether for good, but not with which code (see
 /// `payments::verdict`).
-fn failure(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Failure {
+fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
     let Some(failure) = &attempt.failure else {
         return lnrpc::Failure {
             code: FailureCode::UnknownFailure.into(),
@@ -112,12 +112,9 @@ fn failure(payment: &PaymentRecord, attempt: &AttemptRecord) -> lnrpc::Failure {
             FailureCode::IncorrectOrUnknownPaymentDetails,
             failure.height,
         ),
-        // What a receiver answers and is not the end of a payment is that parts were missing. Whose
-        // end was an error of this kind does not say which attempt had it.
-        (false, true) if payment.failure_reason != FailureReason::Error => {
-            (FailureCode::MppTimeout, 0)
-        }
-        (false, true) => (FailureCode::UnknownFailure, 0),
+        (false, true) if failure.ends_payment => (FailureCode::UnknownFailure, 0),
+        // What a receiver answers and is not the end of a payment is that parts were missing.
+        (false, true) => (FailureCode::MppTimeout, 0),
         (false, false) => (FailureCode::TemporaryChannelFailure, 0),
     };
     lnrpc::Failure {

@@ -143,6 +143,9 @@ pub struct HopRecord {
 pub struct AttemptFailure {
     /// The receiver refused for good.
     pub by_receiver: bool,
+    /// No attempt could follow: the receiver refused, or saw an error of the sender.
+    #[serde(default)]
+    pub ends_payment: bool,
     /// Index of the node that failed it in the route, 0 is ourselves.
     pub source_index: u32,
     /// Block height at that moment.

@@ -54,6 +54,7 @@ fn send(flow: &mut Flow, id: u64, amount: u64) -> NewAttempt {
 fn refusal() -> Option<AttemptFailure> {
     Some(AttemptFailure {
         by_receiver: true,
+        ends_payment: true,
         source_index: 2,
         height: 0,
     })

@@ -79,6 +79,7 @@ fn attempt_record(json: &Value) -> AttemptRecord {
         route,
         failure: json["failure"].as_object().map(|failure| AttemptFailure {
             by_receiver: true,
+            ends_payment: true,
             source_index: number_32(&failure["failure_source_index"]),
             height: number_32(&failure["height"]),
         }),
@@ -222,30 +223,25 @@ fn failure_says_who_and_as_far_as_known_why() {
             .attempts
             .remove(0)
     };
-    let payment = |failure_reason| PaymentRecord {
-        failure_reason,
-        ..view(&recorded("payment_amp_refused.json")).record
-    };
-    let failed = |reason, by_receiver, source_index| {
+    let failed = |by_receiver, ends_payment, source_index| {
         let attempt = attempt(Some(AttemptFailure {
             by_receiver,
+            ends_payment,
             source_index,
             height: 7,
         }));
-        let shown = failure(&payment(reason), &attempt);
+        let shown = failure(&attempt);
         (shown.code(), shown.failure_source_index, shown.height)
     };
-    let details = FailureReason::IncorrectPaymentDetails;
     let refused = FailureCode::IncorrectOrUnknownPaymentDetails;
-    assert_eq!(failed(details, true, 3), (refused, 3, 7));
+    assert_eq!(failed(true, true, 3), (refused, 3, 7));
     let on_the_way = (FailureCode::TemporaryChannelFailure, 1, 0);
-    assert_eq!(failed(details, false, 1), on_the_way);
+    assert_eq!(failed(false, false, 1), on_the_way);
     let timeout = (FailureCode::MppTimeout, 3, 0);
-    assert_eq!(failed(FailureReason::None, false, 3), timeout);
-    assert_eq!(failed(FailureReason::Timeout, false, 3), timeout);
+    assert_eq!(failed(false, false, 3), timeout);
     let unknown = FailureCode::UnknownFailure;
-    assert_eq!(failed(FailureReason::Error, false, 3), (unknown, 3, 0));
-    assert_eq!(failure(&payment(details), &attempt(None)).code(), unknown);
+    assert_eq!(failed(false, true, 3), (unknown, 3, 0));
+    assert_eq!(failure(&attempt(None)).code(), unknown);
 }
 
 #[test]

@@ -135,7 +135,7 @@ proptest! {
             ..HopRecord::default()
         }).collect();
         attempt.failure = failure.map(|(by_receiver, source_index, height)| AttemptFailure {
-            by_receiver, source_index, height,
+            by_receiver, ends_payment: by_receiver, source_index, height,
         });
         store.submit(PutPayment(record.clone()));
         store.submit(PutAttempt(attempt.clone()));

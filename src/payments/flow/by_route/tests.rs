@@ -48,6 +48,7 @@ fn attempt(attempt_id: u64, amount_msat: u64) -> AttemptRecord {
 fn failure(by_receiver: bool) -> Option<AttemptFailure> {
     Some(AttemptFailure {
         by_receiver,
+        ends_payment: by_receiver,
         source_index: 1,
         height: 0,
     })

@@ -207,8 +207,20 @@ async fn the_receivers_refusal_ends_it_though_failures_are_skipped() {
         house.fail(&htlc, true, None);
     }
     for call in calls {
-        assert!(ended(call).await.attempt.failure.unwrap().by_receiver);
+        let failure = ended(call).await.attempt.failure.unwrap();
+        assert!(failure.by_receiver && failure.ends_payment);
     }
+    assert_eq!(house.state(), PaymentState::Failed);
+}
+
+#[tokio::test]
+async fn a_timeout_at_the_receiver_is_no_error_though_the_payment_fails() {
+    let mut house = House::new([]);
+    let call = house.send_to_route(shard(0, 60));
+    let htlc = house.htlcs(1).await.remove(0);
+    house.fail(&htlc, false, None);
+    let failure = ended(call).await.attempt.failure.unwrap();
+    assert!(!failure.by_receiver && !failure.ends_payment);
     assert_eq!(house.state(), PaymentState::Failed);
 }
 
