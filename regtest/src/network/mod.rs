@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
+use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress, ListPeersRequest};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 
@@ -154,6 +154,16 @@ impl Network {
                 Err(error) if !error.message().contains("already connected") => Err(error.into()),
                 _ => Ok(()),
             }
+        })
+        .await?;
+        // lnd answers before it has tried, and goes on to try by itself.
+        wait_for(&what, AGREE_LIMIT, async || {
+            let request = ListPeersRequest::default();
+            let peers = api.lightning.clone().list_peers(request).await?;
+            let peers = peers.into_inner().peers;
+            let stands = peers.iter().any(|known| known.pub_key == peer.key());
+            ensure!(stands, "they are not connected");
+            Ok(())
         })
         .await
     }
