@@ -1,9 +1,12 @@
 //! ampd and a real lnd, both ways. Needs lnd and lncli 0.21: the variables `LND_EXE` and `LNCLI_EXE`
 //! name them. Without them each test says that it was skipped.
 
+mod hand_made;
+mod itests;
 mod rows;
 mod scenarios;
 mod scene;
+mod table;
 
 use std::io::Write;
 use std::time::Duration;
