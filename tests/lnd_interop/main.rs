@@ -2,13 +2,16 @@
 //! name them. Without them each test says that it was skipped.
 
 mod commands;
+mod hand_made;
 mod incomplete;
+mod itests;
 mod private;
 mod refusals;
 mod restarts;
 mod rows;
 mod scenarios;
 mod scene;
+mod table;
 mod three_ways;
 
 use std::io::Write;

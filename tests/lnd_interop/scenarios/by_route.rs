@@ -1,9 +1,7 @@
 //! Shards made by hand, good ones and bad ones.
 
-use ampd::rpc::proto::lnrpc::failure::FailureCode;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::HtlcAttempt;
 use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, HtlcAttempt};
 use ampd::rpc::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
@@ -11,6 +9,7 @@ use regtest::by_hand::{self, Set, last_hop};
 use regtest::node::Software;
 
 use crate::SETTLE_LIMIT;
+use crate::hand_made::{address, settled};
 use crate::scene::{Scene, amp};
 
 const SHARD_MSAT: i64 = 30_000_000;
@@ -40,32 +39,12 @@ impl Scene<'_> {
     }
 }
 
-fn address(invoice: &AddInvoiceResponse) -> Result<[u8; 32]> {
-    let address = invoice.payment_addr.as_slice().try_into();
-    address.context("a payment address is 32 bytes")
-}
-
-fn all_were_refused_by_the_payee(scene: Scene<'_>, attempts: &[HtlcAttempt]) -> Result<()> {
-    for attempt in attempts {
-        assert_eq!(attempt.status(), HtlcStatus::Failed);
-        let failure = attempt.failure.as_ref().context("no failure")?;
-        assert_eq!(
-            failure.code(),
-            FailureCode::IncorrectOrUnknownPaymentDetails
-        );
-        let source = usize::try_from(failure.failure_source_index)?;
-        assert_eq!(source, scene.way.len());
-    }
-    Ok(())
-}
-
 pub async fn hand_made_shards(scene: Scene<'_>) -> Result<()> {
     let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
     let before = scene.payee()?.local_msat().await?;
     let attempts = scene.sends(&set, |_, _| Ok(())).await?;
     for (attempt, shard) in attempts.iter().zip(&set.shards) {
-        assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
-        assert_eq!(attempt.preimage, shard.preimage);
+        settled(attempt, shard);
     }
     let gained = scene.payee()?.local_msat().await? - before;
     assert_eq!(gained, u64::try_from(TOTAL_MSAT)?);
@@ -89,7 +68,9 @@ pub async fn a_wrong_share(scene: Scene<'_>) -> Result<()> {
             Ok(())
         })
         .await?;
-    all_were_refused_by_the_payee(scene, &attempts)?;
+    attempts
+        .iter()
+        .try_for_each(|attempt| scene.refused(attempt))?;
     let found = scene.lookup(&invoice).await?;
     if scene.payee_is(Software::Lnd) {
         assert_eq!(found.state(), InvoiceState::Canceled);
@@ -104,7 +85,9 @@ pub async fn a_total_too_small(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(TOTAL_MSAT + 1).await?;
     let set = Set::new(address(&invoice)?, TOTAL_MSAT, &INDICES)?;
     let attempts = scene.sends(&set, |_, _| Ok(())).await?;
-    all_were_refused_by_the_payee(scene, &attempts)?;
+    attempts
+        .iter()
+        .try_for_each(|attempt| scene.refused(attempt))?;
     let found = scene.lookup(&invoice).await?;
     assert_eq!((found.state(), found.htlcs.len()), (InvoiceState::Open, 0));
     scene.pays(&amp(&invoice, 0)).await?;

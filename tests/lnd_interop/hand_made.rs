@@ -1,0 +1,92 @@
+//! Shards made by hand: sending them, waiting until they are held, and how they end.
+
+use ampd::rpc::proto::invoicesrpc::LookupInvoiceMsg;
+use ampd::rpc::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use ampd::rpc::proto::lnrpc::failure::FailureCode;
+use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, HtlcAttempt, Invoice, InvoiceHtlcState};
+use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use anyhow::{Context, Result, ensure};
+use regtest::by_hand::{Set, Shard};
+use regtest::wait::wait_for;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::SETTLE_LIMIT;
+use crate::scene::Scene;
+
+/// An HTLC on its way.
+pub type Sent = JoinHandle<Result<HtlcAttempt, Status>>;
+
+pub fn address(invoice: &AddInvoiceResponse) -> Result<[u8; 32]> {
+    let address = invoice.payment_addr.as_slice().try_into();
+    address.context("a payment address is 32 bytes")
+}
+
+pub fn settled(attempt: &HtlcAttempt, shard: &Shard) {
+    assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
+    assert_eq!(attempt.preimage, shard.preimage);
+}
+
+impl Scene<'_> {
+    /// Sends without waiting for the end.
+    pub fn start(&self, request: SendToRouteRequest) -> Result<Sent> {
+        let payer = self.payer()?;
+        Ok(tokio::spawn(
+            async move { payer.send_to_route(request).await },
+        ))
+    }
+
+    /// Waits until the payee holds so many HTLCs of a set.
+    pub async fn wait_held(&self, set: &Set, htlcs: usize) -> Result<()> {
+        wait_for("the payee to hold HTLCs", SETTLE_LIMIT, async || {
+            let invoice = self.invoice_of(set).await?;
+            let held = count(&invoice, set, InvoiceHtlcState::Accepted);
+            ensure!(held == htlcs, "it holds {held}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// The payee's invoice with the payment address of a set.
+    pub async fn invoice_of(&self, set: &Set) -> Result<Invoice> {
+        let by_address = LookupInvoiceMsg {
+            invoice_ref: Some(InvoiceRef::PaymentAddr(set.address.to_vec())),
+            ..Default::default()
+        };
+        let found = self.payee()?.invoices.lookup_invoice_v2(by_address).await?;
+        Ok(found.into_inner())
+    }
+
+    /// The payee itself failed it, with this code.
+    pub fn failed(&self, attempt: &HtlcAttempt, code: FailureCode) -> Result<()> {
+        assert_eq!(attempt.status(), HtlcStatus::Failed, "{attempt:?}");
+        let failure = attempt.failure.as_ref().context("no failure")?;
+        assert_eq!(failure.code(), code);
+        let source = usize::try_from(failure.failure_source_index)?;
+        assert_eq!(source, self.way.len());
+        Ok(())
+    }
+
+    pub fn refused(&self, attempt: &HtlcAttempt) -> Result<()> {
+        self.failed(attempt, FailureCode::IncorrectOrUnknownPaymentDetails)
+    }
+}
+
+/// How many HTLCs of a set are in a state.
+pub fn count(invoice: &Invoice, set: &Set, state: InvoiceHtlcState) -> usize {
+    let htlcs = invoice.htlcs.iter();
+    htlcs
+        .filter(|htlc| htlc.state() == state)
+        .filter_map(|htlc| htlc.amp.as_ref())
+        .filter(|amp| amp.set_id == set.set_id)
+        .count()
+}
+
+/// lnd lists the HTLCs of an invoice in no order.
+pub fn in_order(mut invoice: Invoice) -> Invoice {
+    invoice
+        .htlcs
+        .sort_by_key(|htlc| (htlc.chan_id, htlc.htlc_index));
+    invoice
+}

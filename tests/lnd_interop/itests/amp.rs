@@ -1,0 +1,117 @@
+//! AMP over three ways.
+
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::{Invoice, InvoiceHtlcState, Payment};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use regtest::api::amp_to;
+use regtest::by_hand::{self, Set};
+use regtest::demo;
+use regtest::network::Network;
+
+use super::events::Events;
+use super::ways::{AMOUNT_MSAT, LEAST_SHARDS, SHARD_MSAT, WAYS, scene};
+use crate::hand_made::{in_order, settled};
+use crate::scene::{Scene, amp};
+
+pub async fn an_invoice(network: &Network) -> Result<()> {
+    let scene = scene(network);
+    let mut events = Events::follow(&scene.payee()?).await?;
+    let invoice = scene.amp_invoice(AMOUNT_MSAT).await?;
+    let added = events.open().await?;
+    assert_eq!(added.payment_addr, invoice.payment_addr);
+    let payment = scene.pays(&amp(&invoice, 0)).await?;
+    is_paid_in_shards(scene, &payment, events.settled().await?).await
+}
+
+/// It is paid to an invoice that comes with its first shard.
+pub async fn an_invoice_with_another_payment_address(network: &Network) -> Result<()> {
+    let scene = scene(network);
+    let mut events = Events::follow(&scene.payee()?).await?;
+    let invoice = scene.amp_invoice(AMOUNT_MSAT).await?;
+    events.open().await?;
+    let address = by_hand::random();
+    let request = SendPaymentRequest {
+        payment_addr: address.to_vec(),
+        ..amp(&invoice, 0)
+    };
+    let payment = scene.pays(&request).await?;
+    assert_eq!(events.open().await?.payment_addr, address);
+    is_paid_in_shards(scene, &payment, events.settled().await?).await?;
+    assert_eq!(scene.lookup(&invoice).await?.state(), InvoiceState::Open);
+    Ok(())
+}
+
+pub async fn to_a_key(network: &Network) -> Result<()> {
+    let scene = scene(network);
+    let before = scene.payee()?.invoices(0).await?.invoices.len();
+    let request = amp_to(scene.payee_key(), u64::try_from(AMOUNT_MSAT)?)?;
+    let payment = scene.pays(&request).await?;
+    for attempt in &payment.htlcs {
+        let hops = &attempt.route.as_ref().context("no route")?.hops;
+        let (last, others) = hops.split_last().context("no hops")?;
+        ensure!(last.amp_record.is_some(), "no AMP record for the payee");
+        ensure!(others.iter().all(|hop| hop.amp_record.is_none()));
+    }
+    let invoices = scene.payee()?.invoices(0).await?.invoices;
+    assert_eq!(invoices.len(), before + 1);
+    is_paid_in_shards(scene, &payment, scene.newest_invoice().await?).await
+}
+
+/// The payee was told so, and lists the same.
+async fn is_paid_in_shards(scene: Scene<'_>, payment: &Payment, told: Invoice) -> Result<()> {
+    let shards = demo::prove(payment, &scene.payee()?).await?;
+    ensure!(shards.len() >= LEAST_SHARDS, "{} shards", shards.len());
+    let listed = scene.newest_invoice().await?;
+    assert_eq!(in_order(told.clone()), in_order(listed));
+    assert_eq!(told.state(), InvoiceState::Settled);
+    assert_eq!(told.amt_paid_msat, AMOUNT_MSAT);
+    assert_eq!(told.htlcs.len(), shards.len());
+    assert_eq!(told.amp_invoice_state.len(), 1);
+    let set = told.amp_invoice_state.get(&payment.payment_hash);
+    let set = set.context("the payment is none of the sets")?;
+    assert_eq!(set.state(), InvoiceHtlcState::Settled);
+    Ok(())
+}
+
+pub async fn shards_over_routes_of_the_caller(network: &Network) -> Result<()> {
+    let (scene, payer) = (scene(network), network["alice"].api()?);
+    let mut events = Events::follow(&scene.payee()?).await?;
+    let set = Set::new(by_hand::random(), AMOUNT_MSAT, &[0, 1, 2])?;
+    let mut requests = Vec::new();
+    for (number, way) in WAYS.into_iter().enumerate() {
+        let route = Scene::new(network, "alice", way).route(SHARD_MSAT).await?;
+        requests.push(set.request(number, route)?);
+    }
+    let rest = requests.split_off(1);
+    let first = scene.start(requests.remove(0))?;
+    assert_eq!(events.open().await?.payment_addr, set.address);
+    let rest = rest.into_iter().map(|request| payer.send_to_route(request));
+    let rest = try_join_all(rest).await?;
+    let attempts = [vec![first.await??], rest].concat();
+    for (attempt, shard) in attempts.iter().zip(&set.shards) {
+        settled(attempt, shard);
+    }
+    let told = events.settled().await?;
+    let listed = scene.newest_invoice().await?;
+    assert_eq!(in_order(told.clone()), in_order(listed));
+    assert_eq!(told.payment_addr, set.address);
+    assert_eq!(told.amt_paid_msat, AMOUNT_MSAT);
+    holds_all_shards(&told, &set)
+}
+
+fn holds_all_shards(invoice: &Invoice, set: &Set) -> Result<()> {
+    assert_eq!(invoice.htlcs.len(), set.shards.len());
+    for shard in &set.shards {
+        let mut amps = invoice.htlcs.iter().filter_map(|htlc| htlc.amp.as_ref());
+        let amp = amps.find(|amp| amp.child_index == shard.index);
+        let amp = amp.context("a shard is missing")?;
+        assert_eq!(
+            (&amp.set_id[..], &amp.hash[..]),
+            (&set.set_id[..], &shard.hash[..])
+        );
+        assert_eq!(amp.preimage, shard.preimage);
+    }
+    Ok(())
+}

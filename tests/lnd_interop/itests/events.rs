@@ -1,0 +1,65 @@
+//! What a payee tells of its invoices.
+
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::{Invoice, InvoiceSubscription};
+use anyhow::{Context, Result};
+use regtest::api::Api;
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use crate::SETTLE_LIMIT;
+
+pub struct Events(Streaming<Invoice>);
+
+impl Events {
+    /// From now on. lnd answers with its first event only: an invoice is made to have one, and one
+    /// before it, since only events after a known index cannot be missed.
+    pub async fn follow(payee: &Api) -> Result<Self> {
+        let known = payee.invoice(1_000).await?;
+        let after = InvoiceSubscription {
+            add_index: known.add_index,
+            settle_index: 0,
+        };
+        let mut lightning = payee.lightning.clone();
+        let following = async { Ok(lightning.subscribe_invoices(after).await?) };
+        let (events, first) = tokio::try_join!(following, payee.invoice(2_000))?;
+        let mut events = Self(events.into_inner());
+        let added = events.open().await?;
+        assert_eq!(added.r_hash, first.r_hash);
+        Ok(events)
+    }
+
+    /// What was settled after this index.
+    pub async fn settled_after(payee: &Api, settle_index: u64) -> Result<Self> {
+        let after = InvoiceSubscription {
+            add_index: 0,
+            settle_index,
+        };
+        let events = payee.lightning.clone().subscribe_invoices(after).await?;
+        Ok(Self(events.into_inner()))
+    }
+
+    pub async fn next(&mut self) -> Result<Invoice> {
+        next(&mut self.0).await
+    }
+
+    /// The next one: an invoice that was added.
+    pub async fn open(&mut self) -> Result<Invoice> {
+        let added = self.next().await?;
+        assert_eq!(added.state(), InvoiceState::Open);
+        assert_eq!((added.amt_paid_msat, added.htlcs.len()), (0, 0));
+        Ok(added)
+    }
+
+    /// The next one: an invoice that was paid.
+    pub async fn settled(&mut self) -> Result<Invoice> {
+        let paid = self.next().await?;
+        assert_eq!(paid.state(), InvoiceState::Settled);
+        Ok(paid)
+    }
+}
+
+pub async fn next(events: &mut Streaming<Invoice>) -> Result<Invoice> {
+    let event = timeout(SETTLE_LIMIT, events.message()).await;
+    event.context("no event")??.context("the stream has ended")
+}

@@ -1,0 +1,92 @@
+//! Payments with one hash for all parts, over three ways.
+
+use ampd::rpc::proto::invoicesrpc::SubscribeSingleInvoiceRequest;
+use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{InvoiceHtlcState, MppRecord, Payment};
+use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
+use futures_util::future::try_join_all;
+use regtest::api::{bolt11, bytes};
+use regtest::by_hand::last_hop;
+use regtest::network::Network;
+
+use super::events::next;
+use super::ways::{AMOUNT_MSAT, LEAST_SHARDS, SHARD_MSAT, WAYS, scene};
+use crate::scene::Scene;
+
+pub async fn an_invoice(network: &Network) -> Result<()> {
+    let scene = scene(network);
+    let invoice = scene.payee()?.invoice(u64::try_from(AMOUNT_MSAT)?).await?;
+    let payment = scene.pays(&bolt11(&invoice.payment_request)).await?;
+    let hash = sha256::Hash::hash(&bytes(&payment.payment_preimage)?);
+    assert_eq!(hash.to_byte_array(), *invoice.r_hash);
+    let arrived = parts_that_arrived(&payment);
+    ensure!(arrived >= LEAST_SHARDS, "{arrived} parts");
+    let found = scene.lookup(&invoice).await?;
+    assert_eq!(found.state(), InvoiceState::Settled);
+    assert_eq!(found.amt_paid_msat, AMOUNT_MSAT);
+    let settled = found.htlcs.iter();
+    let settled = settled.filter(|htlc| htlc.state() == InvoiceHtlcState::Settled);
+    assert_eq!(settled.count(), arrived);
+    Ok(())
+}
+
+pub async fn parts_over_routes_of_the_caller(network: &Network) -> Result<()> {
+    let (scene, payer) = (scene(network), network["alice"].api()?);
+    let invoice = scene.payee()?.invoice(u64::try_from(AMOUNT_MSAT)?).await?;
+    let follow = SubscribeSingleInvoiceRequest {
+        r_hash: invoice.r_hash.clone(),
+    };
+    let mut invoices = scene.payee()?.invoices;
+    let mut events = invoices
+        .subscribe_single_invoice(follow)
+        .await?
+        .into_inner();
+    let mut requests = Vec::new();
+    for way in WAYS {
+        let route = Scene::new(network, "alice", way).route(SHARD_MSAT).await?;
+        let mut request = SendToRouteRequest {
+            payment_hash: invoice.r_hash.clone(),
+            route: Some(route),
+            ..Default::default()
+        };
+        last_hop(&mut request)?.mpp_record = Some(MppRecord {
+            payment_addr: invoice.payment_addr.clone(),
+            total_amt_msat: AMOUNT_MSAT,
+        });
+        requests.push(request);
+    }
+    let sent = requests
+        .into_iter()
+        .map(|request| payer.send_to_route(request));
+    for attempt in try_join_all(sent).await? {
+        assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
+        let hash = sha256::Hash::hash(&attempt.preimage).to_byte_array();
+        assert_eq!(hash, *invoice.r_hash);
+    }
+    let payment = payer.payments(0).await?.payments.pop();
+    let payment = payment.context("no payment")?;
+    assert_eq!(bytes(&payment.payment_hash)?, invoice.r_hash);
+    assert_eq!(payment.status(), PaymentStatus::Succeeded);
+    assert_eq!(parts_that_arrived(&payment), WAYS.len());
+    loop {
+        let told = next(&mut events).await?;
+        if told.state() == InvoiceState::Settled {
+            assert_eq!(
+                (told.amt_paid_msat, told.htlcs.len()),
+                (AMOUNT_MSAT, WAYS.len())
+            );
+            return Ok(());
+        }
+    }
+}
+
+fn parts_that_arrived(payment: &Payment) -> usize {
+    let parts = payment.htlcs.iter();
+    parts
+        .filter(|part| part.status() == HtlcStatus::Succeeded)
+        .count()
+}

@@ -1,0 +1,59 @@
+//! lnd tests here that a change of its database keeps invoices. Both must keep them when they die.
+
+use ampd::rpc::proto::lnrpc::Invoice;
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::Result;
+use regtest::api::amp_to;
+use regtest::by_hand;
+use regtest::network::Network;
+
+use crate::hand_made::in_order;
+use crate::scene::{Scene, amp};
+
+const MSAT: i64 = 2_000_000;
+const INVOICES: usize = 10;
+const PAID_INVOICES: usize = 5;
+const TIMES: usize = 3;
+const SPONTANEOUS: usize = 3;
+
+pub async fn invoices_survive(network: &mut Network, payer: &str, payee: &str) -> Result<()> {
+    let way = [payee];
+    let scene = Scene::new(network, payer, &way);
+    let mut requests = Vec::new();
+    for number in 0..INVOICES {
+        let invoice = scene.amp_invoice(MSAT).await?;
+        if number < PAID_INVOICES {
+            requests.push(amp(&invoice, 0));
+        }
+    }
+    for _ in 0..TIMES {
+        pay_all(scene, &requests).await?;
+    }
+    for _ in 0..SPONTANEOUS {
+        let request = SendPaymentRequest {
+            payment_addr: by_hand::random().to_vec(),
+            ..amp_to(scene.payee_key(), u64::try_from(MSAT)?)?
+        };
+        scene.pays(&request).await?;
+    }
+    let before = invoices(scene).await?;
+    network.kill(&[payee])?;
+    network.restart(&[payee]).await?;
+    network.connect(payer, payee).await?;
+    network.wait_usable().await?;
+    let scene = Scene::new(network, payer, &way);
+    assert_eq!(invoices(scene).await?, before);
+    pay_all(scene, &requests).await
+}
+
+async fn pay_all(scene: Scene<'_>, requests: &[SendPaymentRequest]) -> Result<()> {
+    for request in requests {
+        scene.pays(request).await?;
+    }
+    Ok(())
+}
+
+async fn invoices(scene: Scene<'_>) -> Result<Vec<Invoice>> {
+    let invoices = scene.payee()?.invoices(0).await?.invoices;
+    Ok(invoices.into_iter().map(in_order).collect())
+}

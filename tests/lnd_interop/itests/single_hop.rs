@@ -1,0 +1,82 @@
+//! Payments without AMP over one channel.
+
+use std::collections::BTreeMap;
+
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::{HopHint, Invoice, PayReqString, PaymentHash, RouteHint};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::Result;
+use bitcoin::hashes::{Hash, sha256};
+use regtest::api::{amp_to, bolt11};
+use regtest::by_hand;
+
+use crate::scene::Scene;
+
+const MSAT: i64 = 1_000_000;
+const KEYSEND: u64 = 5_482_373_484;
+
+/// To an invoice with a preimage of the caller, to one without, and to one with hints, which are
+/// written as the caller has them.
+pub async fn ordinary_payments(scene: Scene<'_>) -> Result<()> {
+    let preimage = by_hand::random().to_vec();
+    let hint = HopHint {
+        node_id: scene.payee_key().to_owned(),
+        chan_id: 10 << 40,
+        fee_base_msat: 1,
+        fee_proportional_millionths: 1_000_000,
+        cltv_expiry_delta: 20,
+    };
+    let hints = vec![RouteHint {
+        hop_hints: vec![hint],
+    }];
+    let plain = Invoice {
+        memo: "testing".into(),
+        value_msat: MSAT,
+        ..Default::default()
+    };
+    let with_preimage = Invoice {
+        r_preimage: preimage.clone(),
+        ..plain.clone()
+    };
+    let with_hints = Invoice {
+        route_hints: hints.clone(),
+        ..plain.clone()
+    };
+    for invoice in [with_preimage, plain] {
+        let added = scene.add_invoice(invoice).await?;
+        scene.pays(&bolt11(&added.payment_request)).await?;
+        let found = scene.lookup(&added).await?;
+        assert_eq!(found.state(), InvoiceState::Settled);
+        let hash = sha256::Hash::hash(&found.r_preimage).to_byte_array();
+        assert_eq!(hash, *added.r_hash);
+    }
+    let added = scene.add_invoice(with_hints).await?;
+    for mut node in [scene.payer()?, scene.payee()?] {
+        let pay_req = added.payment_request.clone();
+        let decoded = node.lightning.decode_pay_req(PayReqString { pay_req });
+        assert_eq!(decoded.await?.into_inner().route_hints, hints);
+    }
+    Ok(())
+}
+
+pub async fn keysend_is_not_amp(scene: Scene<'_>) -> Result<()> {
+    let preimage = by_hand::random();
+    let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
+    let request = SendPaymentRequest {
+        amp: false,
+        payment_hash: hash.clone(),
+        dest_custom_records: BTreeMap::from([(KEYSEND, preimage.to_vec())]),
+        ..amp_to(scene.payee_key(), u64::try_from(MSAT)?)?
+    };
+    scene.pays(&request).await?;
+    let hash = PaymentHash {
+        r_hash: hash,
+        ..Default::default()
+    };
+    let found = scene.payee()?.lightning.lookup_invoice(hash).await?;
+    let found = found.into_inner();
+    assert_eq!(found.htlcs.len(), 1);
+    assert_eq!(found.htlcs[0].mpp_total_amt_msat, 0);
+    assert!(found.htlcs[0].amp.is_none() && found.amp_invoice_state.is_empty());
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Three ways from Alice to Bob. Dave's is one, Carol has two: a channel with Bob, and one with Eve
+//! who has one with him. Those who forward are of both kinds.
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use regtest::by_hand::{self, Set};
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{self, Ampd, Lnd};
+use regtest::wait::wait_for;
+
+use crate::hand_made::settled;
+use crate::scene::Scene;
+use crate::{SETTLE_LIMIT, binaries};
+
+const CAPACITY_SAT: u64 = 1_500_000;
+/// What Alice's own channels carry is no limit: those behind them are.
+const WIDE_SAT: u64 = 4_000_000;
+/// More than two of the ways carry.
+pub const AMOUNT_MSAT: i64 = 3_150_000_000;
+/// More than half of what a way carries.
+pub const SHARD_MSAT: i64 = AMOUNT_MSAT / 3;
+/// More than what the channels of a way reserve, and its fees.
+const KEPT_SAT: i64 = 100_000;
+pub const LEAST_SHARDS: usize = 3;
+pub const WAYS: [&[&str]; 3] = [
+    &["carol", "bob"],
+    &["dave", "bob"],
+    &["carol", "eve", "bob"],
+];
+const BACK: [&[&str]; 3] = [
+    &["carol", "alice"],
+    &["dave", "alice"],
+    &["eve", "carol", "alice"],
+];
+
+/// Alice is of the one kind, Bob of the other.
+pub async fn open(alice: Software) -> Result<Network> {
+    let bob = match alice {
+        Ampd => Lnd,
+        Lnd => Ampd,
+    };
+    let nodes = [
+        ("alice", alice),
+        ("carol", bob),
+        ("dave", alice),
+        ("eve", alice),
+        ("bob", bob),
+    ];
+    let network = Network::mixed(binaries(), &nodes).await?;
+    let plans = [
+        ChannelPlan::new("alice", "carol", WIDE_SAT),
+        ChannelPlan::new("alice", "dave", WIDE_SAT),
+        ChannelPlan::new("carol", "bob", CAPACITY_SAT),
+        ChannelPlan::new("dave", "bob", CAPACITY_SAT),
+        ChannelPlan::new("carol", "eve", CAPACITY_SAT),
+        ChannelPlan::new("eve", "bob", CAPACITY_SAT),
+    ];
+    network.open(&plans).await?;
+    wait_for("all ways to be known", SETTLE_LIMIT, async || {
+        for way in WAYS {
+            Scene::new(&network, "alice", way).route(SHARD_MSAT).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(network)
+}
+
+pub fn scene(network: &Network) -> Scene<'_> {
+    Scene::new(network, "alice", WAYS[0])
+}
+
+/// Bob gives back what he was paid, the way it came, but for what channels and fees need.
+pub async fn give_back(network: &Network) -> Result<()> {
+    network.wait_settled(SETTLE_LIMIT).await?;
+    let bob = network["bob"].api()?;
+    let channels = bob.channels().await?;
+    let mut amounts_msat = Vec::new();
+    for way in BACK {
+        let with = |key: &str| channels.iter().find(|channel| channel.remote_pubkey == key);
+        let channel = with(network[way[0]].key()).context("no such channel")?;
+        amounts_msat.push((channel.local_balance - KEPT_SAT) * 1_000);
+    }
+    let set = Set::new(by_hand::random(), amounts_msat.iter().sum(), &[0, 1, 2])?;
+    let mut requests = Vec::new();
+    for (number, (way, msat)) in BACK.into_iter().zip(amounts_msat).enumerate() {
+        let scene = Scene::new(network, "bob", way);
+        let route = wait_for("a way back", SETTLE_LIMIT, async || scene.route(msat).await);
+        requests.push(set.request(number, route.await?)?);
+    }
+    let sent = requests
+        .into_iter()
+        .map(|request| bob.send_to_route(request));
+    let attempts = try_join_all(sent).await?;
+    for (attempt, shard) in attempts.iter().zip(&set.shards) {
+        settled(attempt, shard);
+    }
+    network.wait_settled(SETTLE_LIMIT).await
+}

@@ -1,0 +1,84 @@
+//! A payee, and two who pay it.
+
+use ampd::rpc::proto::lnrpc::{HtlcAttempt, InvoiceHtlcState};
+use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use regtest::by_hand::Set;
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{Ampd, Lnd};
+use regtest::wait::wait_for;
+
+use crate::hand_made::{count, settled};
+use crate::scene::{CAPACITY_SAT, Scene};
+use crate::{SETTLE_LIMIT, binaries};
+
+/// What the checks of one payer do not let pass can be sent by both together.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    pub one: Scene<'a>,
+    pub other: Scene<'a>,
+}
+
+pub async fn open() -> Result<Network> {
+    let nodes = [("alice", Ampd), ("bob", Ampd), ("lena", Lnd), ("lisa", Lnd)];
+    let network = Network::mixed(binaries(), &nodes).await?;
+    let plans = [("lena", "alice"), ("lisa", "alice"), ("bob", "lena")]
+        .map(|(from, to)| ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2));
+    network.open(&plans).await?;
+    for desk in all(&network) {
+        for scene in [desk.one, desk.other] {
+            wait_for("a way", SETTLE_LIMIT, async || scene.route(1_000).await).await?;
+        }
+    }
+    Ok(network)
+}
+
+/// Two lnd that pay ampd, and two ampd that pay lnd.
+pub fn all(network: &Network) -> [Desk<'_>; 2] {
+    let desk = |one, other, payee| Desk {
+        one: Scene::new(network, one, payee),
+        other: Scene::new(network, other, payee),
+    };
+    [
+        desk("lena", "lisa", &["alice"]),
+        desk("alice", "bob", &["lena"]),
+    ]
+}
+
+impl Scene<'_> {
+    /// What sends the shard with this number.
+    pub async fn shard(&self, set: &Set, number: usize, msat: i64) -> Result<SendToRouteRequest> {
+        set.request(number, self.route(msat).await?)
+    }
+
+    pub async fn sends_shard(&self, set: &Set, number: usize, msat: i64) -> Result<HtlcAttempt> {
+        let request = self.shard(set, number, msat).await?;
+        Ok(self.payer()?.send_to_route(request).await?)
+    }
+
+    /// Sends all shards at once, and they settle.
+    pub async fn sends_set(&self, set: &Set, msat: i64) -> Result<()> {
+        let sent = (0..set.shards.len()).map(|number| self.sends_shard(set, number, msat));
+        self.set_settled(set, &try_join_all(sent).await?).await
+    }
+
+    /// All shards did, at both ends.
+    pub async fn set_settled(&self, set: &Set, attempts: &[HtlcAttempt]) -> Result<()> {
+        for (attempt, shard) in attempts.iter().zip(&set.shards) {
+            settled(attempt, shard);
+        }
+        let invoice = self.invoice_of(set).await?;
+        let arrived = count(&invoice, set, InvoiceHtlcState::Settled);
+        assert_eq!(arrived, set.shards.len());
+        Ok(())
+    }
+}
+
+/// Of a direct route.
+pub fn set_expiry(request: &mut SendToRouteRequest, height: u32) -> Result<()> {
+    let route = request.route.as_mut().context("no route")?;
+    route.total_time_lock = height;
+    route.hops.last_mut().context("no hops")?.expiry = height;
+    Ok(())
+}
