@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
+use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress, ListPeersRequest};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 
@@ -154,6 +154,28 @@ impl Network {
                 Err(error) if !error.message().contains("already connected") => Err(error.into()),
                 _ => Ok(()),
             }
+        })
+        .await?;
+        // lnd answers before it has tried.
+        for (name, other) in [(from, to), (to, from)] {
+            self.wait_connected(name, other).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until this node counts the other one among its peers.
+    async fn wait_connected(&self, name: &str, other: &str) -> Result<()> {
+        let (api, key) = (self[name].api()?, self[other].key());
+        let what = format!("{name} to list {other} as a peer");
+        wait_for(&what, AGREE_LIMIT, async || {
+            let request = ListPeersRequest::default();
+            let listed = api.lightning.clone().list_peers(request).await?;
+            let peers = listed.into_inner().peers;
+            ensure!(
+                peers.iter().any(|peer| peer.pub_key == key),
+                "it lists {peers:?}"
+            );
+            Ok(())
         })
         .await
     }
