@@ -3,6 +3,7 @@
 
 mod channel_types;
 mod closes;
+mod long_life;
 mod rows;
 mod scenarios;
 mod scene;
