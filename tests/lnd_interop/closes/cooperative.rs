@@ -75,6 +75,9 @@ async fn close(
         }
     };
     wait_for_transaction(network, &mut updates).await?;
+    for name in [AMPD, LND] {
+        wait_until_signed(network, name, point).await?;
+    }
     network.mine(6).await?;
     for name in [AMPD, LND] {
         wait_closed(network, name, point).await?;
@@ -143,6 +146,24 @@ async fn wait_for_transaction(
         Some(Update::ClosePending(_)) => wait_for_mempool(network, 1).await,
         other => bail!("instead of a closing transaction: {other:?}"),
     }
+}
+
+/// Waits until this end, too, has the transaction from its peer: blocks that come before that are
+/// another story, and lnd needs one more of them then.
+async fn wait_until_signed(network: &Network, name: &str, point: &str) -> Result<()> {
+    let what = format!("{name} to have the closing transaction");
+    wait_for(&what, LIMIT, async || {
+        let pending = network[name].api()?.pending().await?;
+        let mut closing = pending.waiting_close_channels.iter();
+        let found = closing.find(|one| {
+            let channel = one.channel.as_ref();
+            channel.is_some_and(|channel| channel.channel_point == point)
+        });
+        let txid = found.map_or("", |found| &found.closing_txid);
+        ensure!(!txid.is_empty(), "it names no transaction");
+        Ok(())
+    })
+    .await
 }
 
 async fn wait_closed(network: &Network, name: &str, point: &str) -> Result<()> {

@@ -36,10 +36,7 @@ impl<'a> Held<'a> {
         let invoice = network[payee].api()?.static_invoice().await?;
         let address = invoice.payment_addr.as_slice().try_into();
         let set = Set::new(address?, 2 * SHARD_MSAT, &[0, 1])?;
-        let known = wait_for("the channel to be in the graph", LIMIT, async || {
-            route(network, payer, point).await
-        });
-        let request = set.request(0, known.await?)?;
+        let request = set.request(0, known_route(network, payer, point).await?)?;
         let api = network[payer].api()?;
         let held = Self {
             network,
@@ -79,7 +76,7 @@ impl<'a> Held<'a> {
 
     /// Sends the other half over another channel, where it arrives; the first half is on its way.
     pub async fn complete_elsewhere(self, point: &str) -> Result<Half<'a>> {
-        let route = route(self.network, self.payer, point).await?;
+        let route = known_route(self.network, self.payer, point).await?;
         let payer = self.network[self.payer].api()?;
         let attempt = payer.send_to_route(self.set.request(1, route)?).await?;
         assert_arrived(&attempt, &self.set, 1);
@@ -119,6 +116,14 @@ impl Half<'_> {
 fn assert_arrived(attempt: &HtlcAttempt, set: &Set, number: usize) {
     assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
     assert_eq!(attempt.preimage, set.shards[number].preimage);
+}
+
+/// As [`route`]. lnd builds none until it has heard of the other end's terms.
+async fn known_route(network: &Network, payer: &str, point: &str) -> Result<Route> {
+    wait_for("the channel to be in the graph", LIMIT, async || {
+        route(network, payer, point).await
+    })
+    .await
 }
 
 /// The way of a shard over this channel.
