@@ -34,6 +34,14 @@ pub const MIN_CLTV_DELTA_BLOCKS: u16 = 48;
 /// shards would fill it. A full channel of 483 such HTLCs needs 170,982 sat.
 const MAX_DUST_MSAT: u64 = 500_000_000;
 
+/// What we pay, in sat and beyond our own estimate, for the cooperative close of a channel that we
+/// opened, if the peer's estimate is higher.
+///
+/// LDK does not haggle with a peer that asks for more (lnd names one fee, its own): it closes by force.
+/// That costs three transactions instead of one and a day's wait, so 1,000 sat, LDK's default, is too
+/// little: two honest estimates for these 168 vB are often further apart.
+const MOST_ABOVE_OUR_CLOSING_FEE_SAT: u64 = 10_000;
+
 /// The part of the config file that concerns channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelSettings {
@@ -81,7 +89,7 @@ pub fn user_config(settings: &ChannelSettings) -> Result<UserConfig, SettingsErr
     let mut config = UserConfig::default();
     handshake(&mut config, settings);
     limits(&mut config, settings);
-    forwarding(&mut config, settings);
+    channel(&mut config, settings);
     // We look at each request ourselves: size, number, on-chain reserve (see `accept`).
     config.manually_accept_inbound_channels = true;
     // A private channel of ours is still a channel that we are paid to forward over, as in lnd.
@@ -131,18 +139,22 @@ fn limits(config: &mut UserConfig, settings: &ChannelSettings) {
     limits.max_funding_satoshis = MAX_CHANNEL_SAT;
 }
 
-/// What a forward costs, and what we risk for it.
-fn forwarding(config: &mut UserConfig, settings: &ChannelSettings) {
+/// What a forward costs, what we risk for it, and what a close may cost.
+fn channel(config: &mut UserConfig, settings: &ChannelSettings) {
     let channel = &mut config.channel_config;
     channel.forwarding_fee_base_msat = settings.base_fee_msat;
     channel.forwarding_fee_proportional_millionths = settings.fee_rate_ppm;
     channel.cltv_expiry_delta = settings.cltv_delta_blocks;
     channel.max_dust_htlc_exposure = MaxDustHTLCExposure::FixedLimitMsat(MAX_DUST_MSAT);
+    channel.force_close_avoidance_max_fee_satoshis = MOST_ABOVE_OUR_CLOSING_FEE_SAT;
 }
 
 #[cfg(test)]
 mod tests {
+    use lightning::chain::chaininterface::{ConfirmationTarget, FeeEstimator};
+
     use super::*;
+    use crate::chain::FeeEstimates;
 
     #[test]
     fn settings_reach_ldk() {
@@ -181,5 +193,18 @@ mod tests {
             refused(|s| s.min_channel_sat = MAX_CHANNEL_SAT + 1),
             SettingsError::MinChannel(huge)
         );
+    }
+
+    #[test]
+    fn a_peer_that_knows_no_fees_can_close_with_us() {
+        // lnd asks for 25 sat/vB when its bitcoind has no estimate.
+        const PEER_SAT_PER_KW: u64 = 6_250;
+        const CLOSING_WEIGHT: u64 = 672;
+        let config = user_config(&ChannelSettings::default()).unwrap();
+        let ours = FeeEstimates::default()
+            .get_est_sat_per_1000_weight(ConfirmationTarget::NonAnchorChannelFee);
+        let most_sat = u64::from(ours) * CLOSING_WEIGHT / 1_000
+            + config.channel_config.force_close_avoidance_max_fee_satoshis;
+        assert!(PEER_SAT_PER_KW * CLOSING_WEIGHT / 1_000 <= most_sat);
     }
 }

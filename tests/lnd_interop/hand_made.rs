@@ -23,6 +23,11 @@ pub fn address(invoice: &AddInvoiceResponse) -> Result<[u8; 32]> {
     address.context("a payment address is 32 bytes")
 }
 
+/// A set for a static invoice: two shards of so many msat each.
+pub fn two_shards(invoice: &AddInvoiceResponse, msat: i64) -> Result<Set> {
+    Set::new(address(invoice)?, 2 * msat, &[0, 1])
+}
+
 pub fn settled(attempt: &HtlcAttempt, shard: &Shard) {
     assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
     assert_eq!(attempt.preimage, shard.preimage);

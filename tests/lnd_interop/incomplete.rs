@@ -15,7 +15,8 @@ use regtest::node::Software::{self, Ampd, Lnd};
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use crate::scene::{CAPACITY_SAT, Scene, amp, row, two_shards};
+use crate::hand_made::two_shards;
+use crate::scene::{CAPACITY_SAT, Scene, amp, row};
 use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
 
 const SHARD_MSAT: i64 = 30_000_000;
@@ -28,21 +29,23 @@ const TIMEOUT_SECONDS: i32 = 135;
 const MSAT: i64 = CAPACITY_SAT as i64 * 1_200;
 const FORWARDERS: [&str; 2] = ["bob", "lisa"];
 
-#[tokio::test]
-async fn half_a_set_comes_back_from_ampd_to_lnd() -> Result<()> {
-    half_a_set_comes_back(Lnd, Ampd).await
-}
-
-#[tokio::test]
-async fn half_a_set_comes_back_from_lnd_to_ampd() -> Result<()> {
-    half_a_set_comes_back(Ampd, Lnd).await
+/// All at the same time: each of them is little else than minutes of waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incomplete_set_comes_back_and_is_sent_again_until_time_is_up() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    tokio::try_join!(
+        half_a_set_comes_back(Lnd, Ampd),
+        half_a_set_comes_back(Ampd, Lnd),
+        a_way_freezes(Lnd, Ampd, "bob"),
+        a_way_freezes(Ampd, Lnd, "lisa"),
+    )?;
+    Ok(())
 }
 
 /// As `mpp_timeout`, and the invoice stays payable.
 async fn half_a_set_comes_back(payer: Software, payee: Software) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = row(&[("payer", payer), ("payee", payee)]).await?;
     let scene = Scene::new(&network, "payer", &["payee"]);
     let invoice = scene.amp_invoice(2 * SHARD_MSAT).await?;
@@ -75,21 +78,8 @@ fn timed_out(attempt: &HtlcAttempt) -> bool {
     failure.is_some_and(|failure| failure.code() == FailureCode::MppTimeout)
 }
 
-#[tokio::test]
-async fn lnd_tries_again_until_its_time_is_up_when_a_forwarder_freezes() -> Result<()> {
-    a_way_freezes(Lnd, Ampd, "bob").await
-}
-
-#[tokio::test]
-async fn ampd_tries_again_until_its_time_is_up_when_a_forwarder_freezes() -> Result<()> {
-    a_way_freezes(Ampd, Lnd, "lisa").await
-}
-
 /// A payment needs both ways. What waits at the frozen forwarder comes back when it goes on.
 async fn a_way_freezes(payer: Software, payee: Software, frozen: &str) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = two_ways(payer, payee).await?;
     let way = [FORWARDERS[0], "payee"];
     let scene = Scene::new(&network, "payer", &way);

@@ -1,10 +1,13 @@
 //! ampd and a real lnd, both ways. Needs lnd and lncli 0.21: the variables `LND_EXE` and `LNCLI_EXE`
 //! name them. Without them each test says that it was skipped.
 
+mod channel_types;
+mod closes;
 mod commands;
 mod hand_made;
 mod incomplete;
 mod itests;
+mod long_life;
 mod private;
 mod refusals;
 mod restarts;

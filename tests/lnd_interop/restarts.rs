@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::Status;
 
-use crate::scene::{Scene, row, two_shards};
+use crate::hand_made::two_shards;
+use crate::scene::{Scene, row};
 use crate::{SETTLE_LIMIT, lnd_is_here};
 
 const SHARD_MSAT: i64 = 30_000_000;
@@ -107,7 +108,7 @@ impl Half {
         let request = set.request(0, scene.known_route(SHARD_MSAT).await?)?;
         let payer = scene.payer()?;
         let first = tokio::spawn(async move { payer.send_to_route(request).await });
-        scene.wait_held(&invoice, 1).await?;
+        scene.wait_held(&set, 1).await?;
         Ok(Self { set, first })
     }
 

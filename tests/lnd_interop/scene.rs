@@ -1,13 +1,10 @@
 //! A payer, a payee and what lies between them; what a payment must have done to their money.
 
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{
-    AddInvoiceResponse, Invoice, InvoiceHtlcState, Payment, PaymentHash, Route,
-};
+use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice, Payment, PaymentHash, Route};
 use ampd::rpc::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, bolt11, bytes};
-use regtest::by_hand::Set;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::{Node, Software};
 use regtest::wait::wait_for;
@@ -140,32 +137,11 @@ impl<'a> Scene<'a> {
         Ok(found.into_inner())
     }
 
-    /// Waits until the payee holds so many HTLCs for an invoice.
-    pub async fn wait_held(&self, invoice: &AddInvoiceResponse, count: usize) -> Result<()> {
-        wait_for("HTLCs at the payee", SETTLE_LIMIT, async || {
-            let htlcs = self.lookup(invoice).await?.htlcs;
-            let held = htlcs
-                .iter()
-                .filter(|htlc| htlc.state() == InvoiceHtlcState::Accepted)
-                .count();
-            ensure!(held == count, "it holds {held}");
-            Ok(())
-        })
-        .await
-    }
-
     /// The payee's newest invoice.
     pub async fn newest_invoice(&self) -> Result<Invoice> {
         let mut invoices = self.payee()?.invoices(0).await?.invoices;
         invoices.pop().context("the payee has no invoice")
     }
-}
-
-/// A set for a static invoice: two shards of so many msat each.
-pub fn two_shards(invoice: &AddInvoiceResponse, msat: i64) -> Result<Set> {
-    let address = invoice.payment_addr.as_slice().try_into();
-    let address = address.context("a payment address is 32 bytes")?;
-    Set::new(address, 2 * msat, &[0, 1])
 }
 
 /// A request that pays a static invoice; 0 msat: the invoice's own amount.

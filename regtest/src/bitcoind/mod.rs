@@ -215,6 +215,11 @@ impl Bitcoind {
         self.run_once().await
     }
 
+    /// From the next start on: these arguments beside the usual ones.
+    pub fn set_arguments(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(|&argument| argument.to_owned()).collect();
+    }
+
     /// Stops it in order, so that it writes all it knows.
     pub async fn stop(&mut self) -> Result<()> {
         let Some(process) = &mut self.process else {

@@ -26,6 +26,8 @@ pub struct ChannelPlan<'a> {
     pub push_sat: u64,
     /// Not announced to others.
     pub private: bool,
+    /// Of the type that never shows its real short channel id (option_scid_alias).
+    pub scid_alias: bool,
 }
 
 impl<'a> ChannelPlan<'a> {
@@ -37,6 +39,7 @@ impl<'a> ChannelPlan<'a> {
             capacity_sat,
             push_sat: 0,
             private: false,
+            scid_alias: false,
         }
     }
 
@@ -50,6 +53,14 @@ impl<'a> ChannelPlan<'a> {
         Self {
             private: true,
             ..self
+        }
+    }
+
+    /// Keeps it from the public, and its real short channel id even from its users.
+    pub fn scid_alias(self) -> Self {
+        Self {
+            scid_alias: true,
+            ..self.private()
         }
     }
 }
@@ -118,6 +129,7 @@ impl Network {
             local_funding_amount: i64::try_from(plan.capacity_sat)?,
             push_sat: i64::try_from(plan.push_sat)?,
             private: plan.private,
+            scid_alias: plan.scid_alias,
             ..Default::default()
         };
         let mut lightning = self[plan.from].api()?.lightning;

@@ -156,13 +156,25 @@ impl Network {
             }
         })
         .await?;
-        // lnd answers before it has tried, and goes on to try by itself.
+        // lnd answers before it has tried.
+        for (name, other) in [(from, to), (to, from)] {
+            self.wait_connected(name, other).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until this node counts the other one among its peers.
+    async fn wait_connected(&self, name: &str, other: &str) -> Result<()> {
+        let (api, key) = (self[name].api()?, self[other].key());
+        let what = format!("{name} to list {other} as a peer");
         wait_for(&what, AGREE_LIMIT, async || {
             let request = ListPeersRequest::default();
-            let peers = api.lightning.clone().list_peers(request).await?;
-            let peers = peers.into_inner().peers;
-            let stands = peers.iter().any(|known| known.pub_key == peer.key());
-            ensure!(stands, "they are not connected");
+            let listed = api.lightning.clone().list_peers(request).await?;
+            let peers = listed.into_inner().peers;
+            ensure!(
+                peers.iter().any(|peer| peer.pub_key == key),
+                "it lists {peers:?}"
+            );
             Ok(())
         })
         .await

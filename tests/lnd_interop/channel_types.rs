@@ -1,0 +1,103 @@
+//! The types of channels that lnd knows: those that both can do, and those that ampd refuses.
+
+mod alias;
+mod refused;
+
+use ampd::rpc::proto::lnrpc::{Channel, CommitmentType};
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result};
+use regtest::api::amp_to;
+use regtest::network::{ChannelPlan, Network};
+
+use crate::scene::{CAPACITY_SAT, Scene};
+use crate::{binaries, lnd_is_here};
+
+const AMPD: &str = "alice";
+const LND: &str = "lena";
+const PUSH_SAT: u64 = CAPACITY_SAT / 4;
+const MSAT: u64 = 12_345_678;
+/// Above 0.16 BTC, which is all that BOLT 2 allows without option_support_large_channel.
+const LARGE_SAT: u64 = 50_000_000;
+
+#[tokio::test]
+async fn by_default_channels_have_anchors() -> Result<()> {
+    open_and_pay(&[], CommitmentType::Anchors, CAPACITY_SAT).await
+}
+
+/// lnd then announces no anchors, and LDK proposes the best type that both announce.
+#[tokio::test]
+async fn without_anchors_at_lnd_channels_have_a_static_remote_key() -> Result<()> {
+    let options = ["protocol.no-anchors"];
+    open_and_pay(&options, CommitmentType::StaticRemoteKey, CAPACITY_SAT).await
+}
+
+#[tokio::test]
+async fn large_channels_are_opened_if_lnd_allows_them() -> Result<()> {
+    let options = ["protocol.wumbo-channels"];
+    open_and_pay(&options, CommitmentType::Anchors, LARGE_SAT).await
+}
+
+/// Public and private channels of this size, opened from each side, come out of this type, and AMP
+/// payments go each way over each of them.
+async fn open_and_pay(options: &[&str], kind: CommitmentType, capacity_sat: u64) -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = with_lnd(options).await?;
+    let plans = [(AMPD, LND), (LND, AMPD)].map(|(from, to)| {
+        let public = ChannelPlan::new(from, to, capacity_sat).push(PUSH_SAT);
+        [public, public.private()]
+    });
+    let plans = plans.as_flattened();
+    let points = network.open(plans).await?;
+    for (plan, point) in plans.iter().zip(&points) {
+        for name in [AMPD, LND] {
+            let channel = channel(&network, name, point).await?;
+            assert_eq!(channel.commitment_type(), kind, "{plan:?}");
+            assert_eq!(channel.private, plan.private);
+            assert_eq!(channel.initiator, plan.from == name);
+            assert_eq!(u64::try_from(channel.capacity)?, capacity_sat);
+            if plan.to == name {
+                assert_eq!(u64::try_from(channel.local_balance)?, PUSH_SAT);
+            }
+        }
+        pay_each_way(&network, point).await?;
+    }
+    network.check_balances().await?;
+    network.finish();
+    Ok(())
+}
+
+/// An ampd and an lnd with these switches of lnd's on.
+async fn with_lnd(options: &[&str]) -> Result<Network> {
+    let mut network = Network::start(binaries()).await?;
+    let mut ampd = network.prepare(AMPD)?;
+    ampd.set_raw("accept-amp", "true");
+    let mut lnd = network.prepare_lnd(LND)?;
+    for option in options {
+        lnd.set_raw(option, "true");
+    }
+    network.add(vec![ampd, lnd]).await?;
+    Ok(network)
+}
+
+async fn pay_each_way(network: &Network, point: &str) -> Result<()> {
+    for (payer, payee) in [(AMPD, LND), (LND, AMPD)] {
+        let id = channel(network, payer, point).await?.chan_id;
+        let request = SendPaymentRequest {
+            outgoing_chan_ids: vec![id],
+            ..amp_to(network[payee].key(), MSAT)?
+        };
+        let payment = Scene::new(network, payer, &[payee]).pays(&request).await?;
+        let routes = payment.htlcs.iter().filter_map(|htlc| htlc.route.as_ref());
+        let ids: Vec<_> = routes.map(|route| route.hops[0].chan_id).collect();
+        assert_eq!(ids, [id], "{payer} paid over another channel");
+    }
+    Ok(())
+}
+
+async fn channel(network: &Network, name: &str, point: &str) -> Result<Channel> {
+    let channels = network[name].api()?.channels().await?;
+    let found = channels.into_iter().find(|one| one.channel_point == point);
+    found.with_context(|| format!("{name} does not list {point}"))
+}

@@ -1,0 +1,110 @@
+//! Private channels of the type that is known by aliases only (option_scid_alias). lnd proposes it
+//! where it is told to; ampd takes it, but does not propose it.
+
+use ampd::rpc::proto::lnrpc::{
+    AddInvoiceResponse, HopHint, Invoice, OpenChannelRequest, PayReqString,
+};
+use anyhow::{Context, Result, ensure};
+use regtest::api::bytes;
+use regtest::demo;
+use regtest::network::{ChannelPlan, Network};
+use regtest::wait::wait_for;
+use tonic::Code;
+
+use super::{MSAT, channel};
+use crate::scene::{CAPACITY_SAT, Scene, amp};
+use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+
+const SWITCH: &str = "protocol.option-scid-alias";
+
+/// ampd and lnd in turn, with a channel with aliases between the two in the middle, which the two
+/// outside do not know.
+#[tokio::test]
+async fn amp_invoices_with_aliases_in_their_hints_are_paid() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = row().await?;
+    let half = |from, to| ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    let plans = [
+        half("alice", "lena"),
+        half("lena", "bob").scid_alias(),
+        half("bob", "lisa"),
+    ];
+    let points = network.open(&plans).await?;
+    let bobs = channel(&network, "bob", &points[1]).await?;
+    assert!(bobs.private);
+    // ampd lists the real one beside the aliases.
+    assert!(!bobs.alias_scids.contains(&bobs.chan_id));
+    for way in [["alice", "lena", "bob"], ["lisa", "bob", "lena"]] {
+        let scene = Scene::new(&network, way[0], &way[1..]);
+        let (invoice, hint) = hinted_invoice(scene).await?;
+        assert_eq!(hint.node_id, network[way[1]].key());
+        assert!(bobs.alias_scids.contains(&hint.chan_id), "{hint:?}");
+        let payment = network.pay(way[0], &amp(&invoice, 0)).await?;
+        network.wait_settled(SETTLE_LIMIT).await?;
+        demo::prove(&payment, &scene.payee()?).await?;
+        let paid = scene.lookup(&invoice).await?;
+        assert_eq!(u64::try_from(paid.amt_paid_msat)?, MSAT);
+    }
+    network.check_balances().await?;
+    ampd_does_not_propose_it(&network).await?;
+    network.finish();
+    Ok(())
+}
+
+async fn row() -> Result<Network> {
+    let mut network = Network::start(binaries()).await?;
+    let mut nodes = Vec::new();
+    for name in ["alice", "bob"] {
+        nodes.push(network.prepare(name)?);
+    }
+    for name in ["lena", "lisa"] {
+        let mut lnd = network.prepare_lnd(name)?;
+        lnd.set_raw(SWITCH, "true");
+        nodes.push(lnd);
+    }
+    network.add(nodes).await?;
+    Ok(network)
+}
+
+/// An AMP invoice of the payee with its only private channel in a hint: it takes a moment until the
+/// peer has told what it takes for a forward.
+async fn hinted_invoice(scene: Scene<'_>) -> Result<(AddInvoiceResponse, HopHint)> {
+    wait_for("an invoice with a hint", SETTLE_LIMIT, async || {
+        let invoice = Invoice {
+            is_amp: true,
+            private: true,
+            value_msat: i64::try_from(MSAT)?,
+            ..Default::default()
+        };
+        let invoice = scene.add_invoice(invoice).await?;
+        let request = PayReqString {
+            pay_req: invoice.payment_request.clone(),
+        };
+        let mut payer = scene.payer()?.lightning;
+        let decoded = payer.decode_pay_req(request).await?.into_inner();
+        let mut hops = decoded
+            .route_hints
+            .into_iter()
+            .flat_map(|way| way.hop_hints);
+        Ok((invoice, hops.next().context("it has no hint")?))
+    })
+    .await
+}
+
+async fn ampd_does_not_propose_it(network: &Network) -> Result<()> {
+    let request = OpenChannelRequest {
+        node_pubkey: bytes(network["lena"].key())?,
+        local_funding_amount: 100_000,
+        private: true,
+        scid_alias: true,
+        ..Default::default()
+    };
+    let mut alice = network["alice"].api()?.lightning;
+    let refused = alice.open_channel_sync(request).await;
+    let refused = refused.expect_err("ampd proposes such channels");
+    assert_eq!(refused.code(), Code::Unimplemented);
+    ensure!(refused.message().contains("scid_alias"), "{refused}");
+    Ok(())
+}

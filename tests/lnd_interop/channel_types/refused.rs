@@ -1,0 +1,95 @@
+//! Types that ampd does not do: both ends say so, and their other channel lives on.
+
+use ampd::rpc::proto::lnrpc::{CommitmentType, OpenChannelRequest};
+use anyhow::{Result, ensure};
+use regtest::api::bytes;
+use regtest::network::{ChannelPlan, Network};
+use tonic::{Code, Status};
+
+use super::{AMPD, LND, PUSH_SAT, pay_each_way, with_lnd};
+use crate::lnd_is_here;
+use crate::scene::CAPACITY_SAT;
+
+const OPTIONS: [&str; 3] = [
+    "protocol.option-scid-alias",
+    "protocol.zero-conf",
+    "protocol.simple-taproot-chans",
+];
+
+#[tokio::test]
+async fn zero_conf_and_taproot_channels_are_refused() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = with_lnd(&OPTIONS).await?;
+    let plan = ChannelPlan::new(LND, AMPD, CAPACITY_SAT).push(PUSH_SAT);
+    let points = network.open(&[plan]).await?;
+    from_lnd(&network).await?;
+    from_ampd(&network).await?;
+    for name in [AMPD, LND] {
+        let pending = network[name].api()?.pending().await?;
+        assert_eq!(pending.pending_open_channels, []);
+    }
+    pay_each_way(&network, &points[0]).await?;
+    network.finish();
+    Ok(())
+}
+
+/// A channel without confirmations is one that whoever opened it can take back: ampd tells lnd that
+/// it takes none. It announces no taproot channels, so lnd does not even ask for one.
+async fn from_lnd(network: &Network) -> Result<()> {
+    let zero_conf = refusal(network, LND, zero_conf).await?;
+    ensure!(
+        zero_conf
+            .message()
+            .contains("channels without confirmations are not accepted"),
+        "{zero_conf}"
+    );
+    let taproot = refusal(network, LND, taproot).await?;
+    ensure!(
+        taproot
+            .message()
+            .contains("requested channel type not supported"),
+        "{taproot}"
+    );
+    Ok(())
+}
+
+async fn from_ampd(network: &Network) -> Result<()> {
+    let zero_conf = refusal(network, AMPD, zero_conf).await?;
+    assert_eq!(zero_conf.code(), Code::Unimplemented);
+    ensure!(zero_conf.message().contains("zero_conf"), "{zero_conf}");
+    let taproot = refusal(network, AMPD, taproot).await?;
+    assert_eq!(taproot.code(), Code::Unimplemented);
+    ensure!(taproot.message().contains("commitment_type"), "{taproot}");
+    Ok(())
+}
+
+fn zero_conf(request: &mut OpenChannelRequest) {
+    request.zero_conf = true;
+    // lnd wants to be told.
+    request.commitment_type = CommitmentType::Anchors.into();
+}
+
+fn taproot(request: &mut OpenChannelRequest) {
+    request.commitment_type = CommitmentType::SimpleTaproot.into();
+}
+
+/// Why this node does not open a private channel that is changed so.
+async fn refusal(
+    network: &Network,
+    from: &str,
+    change: fn(&mut OpenChannelRequest),
+) -> Result<Status> {
+    let to = if from == AMPD { LND } else { AMPD };
+    let mut request = OpenChannelRequest {
+        node_pubkey: bytes(network[to].key())?,
+        local_funding_amount: 100_000,
+        private: true,
+        ..Default::default()
+    };
+    change(&mut request);
+    let mut lightning = network[from].api()?.lightning;
+    let refused = lightning.open_channel_sync(request).await;
+    Ok(refused.expect_err("the channel is opened"))
+}

@@ -1,0 +1,56 @@
+//! Closing channels that hold HTLCs of AMP sets.
+
+mod balance;
+mod cooperative;
+mod forced;
+mod held;
+
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use anyhow::{Result, ensure};
+use regtest::network::channels::parse_point;
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{Ampd, Lnd};
+use regtest::wait::wait_for;
+
+use crate::binaries;
+
+const AMPD: &str = "alice";
+const LND: &str = "lena";
+const CAPACITY_SAT: u64 = 4_000_000;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Who asks for the close, who pays.
+const CASES: [(&str, &str); 4] = [(AMPD, AMPD), (AMPD, LND), (LND, AMPD), (LND, LND)];
+
+/// An ampd and an lnd, a channel for each case and one that stays open: the last. Each end has
+/// opened about half of them, and can pay over all.
+async fn neighbours() -> Result<(Network, Vec<String>)> {
+    let network = Network::mixed(binaries(), &[(AMPD, Ampd), (LND, Lnd)]).await?;
+    let plan = |from, to| ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    let (there, back) = (plan(AMPD, LND), plan(LND, AMPD));
+    let points = network.open(&[there, back, back, there, there]).await?;
+    Ok((network, points))
+}
+
+fn payee_of(payer: &str) -> &'static str {
+    if payer == AMPD { LND } else { AMPD }
+}
+
+fn close_of(point: &str) -> Result<CloseChannelRequest> {
+    Ok(CloseChannelRequest {
+        channel_point: Some(parse_point(point)?),
+        ..Default::default()
+    })
+}
+
+/// Waits for at least so many transactions; a node may tell of one a moment before it is there.
+async fn wait_for_mempool(network: &Network, transactions: usize) -> Result<()> {
+    wait_for("the closing transaction", LIMIT, async || {
+        let now = network.bitcoind.mempool().await?.len();
+        ensure!(now >= transactions, "the mempool holds {now} transactions");
+        Ok(())
+    })
+    .await
+}

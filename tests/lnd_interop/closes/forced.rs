@@ -1,0 +1,105 @@
+//! A force close while an HTLC is held: the chain decides who gets it.
+
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use anyhow::{Context, Result, ensure};
+use regtest::network::Network;
+use regtest::wait::wait_for;
+
+use super::balance::Balance;
+use super::held::{Held, channel};
+use super::{AMPD, CASES, LIMIT, LND, close_of, neighbours, wait_for_mempool};
+use crate::lnd_is_here;
+
+/// Some 300 blocks, in which the HTLCs time out and the closers wait for what is theirs.
+const SWEEP_LIMIT: Duration = Duration::from_secs(180);
+const BLOCKS_AT_ONCE: u32 = 6;
+
+#[tokio::test]
+async fn half_sets_come_back_on_the_chain_when_they_time_out() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let (network, points) = neighbours().await?;
+    let before = Balance::now(&network).await?;
+    let (_, held) = hold_and_close(&network, &points).await?;
+    network
+        .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
+        .await?;
+    for held in held {
+        held.comes_back().await?;
+    }
+    before.assert_moved(&network, 0).await?;
+    network.check_balances().await?;
+    network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn sets_completed_after_the_close_are_claimed_on_the_chain() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let (network, points) = neighbours().await?;
+    let before = Balance::now(&network).await?;
+    let (open, held) = hold_and_close(&network, &points).await?;
+    for name in [AMPD, LND] {
+        wait_until_active(&network, name, open).await?;
+    }
+    let mut halves = Vec::new();
+    for held in held {
+        halves.push(held.complete_elsewhere(open).await?);
+    }
+    network
+        .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
+        .await?;
+    for half in halves {
+        half.arrives().await?;
+    }
+    // Two payments each way.
+    before.assert_moved(&network, 0).await?;
+    network.check_balances().await?;
+    network.finish();
+    Ok(())
+}
+
+/// One half set on each channel but the last, and then all these channels are closed.
+async fn hold_and_close<'a>(
+    network: &'a Network,
+    points: &'a [String],
+) -> Result<(&'a str, Vec<Held<'a>>)> {
+    let (open, closing) = points.split_last().context("no channels")?;
+    let mut held = Vec::new();
+    for ((_, payer), point) in CASES.into_iter().zip(closing) {
+        held.push(Held::start(network, payer, point).await?);
+    }
+    for ((closer, _), point) in CASES.into_iter().zip(closing) {
+        close(network, closer, point).await?;
+    }
+    network.mine(1).await?;
+    Ok((open, held))
+}
+
+async fn close(network: &Network, closer: &str, point: &str) -> Result<()> {
+    let request = CloseChannelRequest {
+        force: true,
+        ..close_of(point)?
+    };
+    let before = network.bitcoind.mempool().await?.len();
+    let mut lightning = network[closer].api()?.lightning;
+    let mut updates = lightning.close_channel(request).await?.into_inner();
+    let update = updates.message().await?;
+    update.context("the node says nothing about the closing")?;
+    wait_for_mempool(network, before + 1).await
+}
+
+/// The closed ones, too, are in lnd's list until their closing transactions are three blocks deep.
+async fn wait_until_active(network: &Network, name: &str, point: &str) -> Result<()> {
+    wait_for("the open channel", LIMIT, async || {
+        let channel = channel(&network[name].api()?, point).await?;
+        ensure!(channel.active, "{name} cannot use it");
+        Ok(())
+    })
+    .await
+}

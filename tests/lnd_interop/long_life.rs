@@ -1,0 +1,163 @@
+//! One channel between ampd and lnd under load in both directions, through all that happens to a
+//! channel in a long life.
+
+mod books;
+mod load;
+
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::DisconnectPeerRequest;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use anyhow::{Context, Result, ensure};
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{Ampd, Lnd};
+use regtest::wait::wait_for;
+
+use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+use load::Load;
+
+const AMPD: &str = "alice";
+const LND: &str = "lena";
+const CAPACITY_SAT: u64 = 16_000_000;
+const EACH_WAY: u64 = 500;
+/// Payments in each direction between two events.
+const BETWEEN: u64 = 40;
+/// ampd asks bitcoind for fees when it starts; LDK looks at its channels within a minute.
+const FEE_LIMIT: Duration = Duration::from_secs(90);
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
+/// What bitcoind relays on a busy day, and what ampd's channel pays then: 8 sat/vB.
+const BUSY: &str = "-minrelaytxfee=0.00008";
+const BUSY_SAT_PER_KW: i64 = 2_000;
+
+/// Fee updates come from who opened the channel. lnd sends its first one 10 to 60 minutes after each
+/// connection (a random time that cannot be set), so ampd opens it here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_outlives_a_thousand_payments_reconnects_and_fee_updates() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let mut network = Network::mixed(binaries(), &[(AMPD, Ampd), (LND, Lnd)]).await?;
+    let plan = ChannelPlan::new(AMPD, LND, CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    let points = network.open(&[plan]).await?;
+    let first_sat_per_kw = sat_per_kw(&network).await?;
+    // The side that pays no fees of the channel.
+    let before_msat = network[LND].api()?.local_msat().await?;
+    let load = Load::start(&network).await?;
+
+    let killed_index = live(&mut network, &load).await?;
+    load.wait_until(EACH_WAY, LOAD_LIMIT).await?;
+    load.stop().await;
+
+    wait_ended(&network, AMPD, 0).await?;
+    wait_ended(&network, LND, killed_index).await?;
+    network.wait_settled(SETTLE_LIMIT).await?;
+    network.check_balances().await?;
+    ensure!(sat_per_kw(&network).await? == first_sat_per_kw);
+    let gained_msat = books::compare(&network, AMPD, LND).await?;
+    let lost_msat = books::compare(&network, LND, AMPD).await?;
+    let after_msat = network[LND].api()?.local_msat().await?;
+    assert_eq!(after_msat, before_msat + gained_msat - lost_msat);
+    is_the_only_channel_ever(&network, &points[0]).await?;
+    network.finish();
+    Ok(())
+}
+
+/// Payments go on through all of it. Returns the index of lnd's last payment before it was killed.
+async fn live(network: &mut Network, load: &Load) -> Result<u64> {
+    let first_sat_per_kw = sat_per_kw(network).await?;
+    load.go_on().await?;
+    network.kill(&[AMPD])?;
+    start_with_fees(network, load, &[BUSY]).await?;
+
+    for (from, to) in [(AMPD, LND), (LND, AMPD)] {
+        load.go_on().await?;
+        hang_up(network).await?;
+        network.connect(from, to).await?;
+    }
+    load.go_on().await?;
+    network.kill(&[LND])?;
+    network.restart(&[LND]).await?;
+    let killed_index = last_index(network, LND).await?;
+    load.meet(network)?;
+    network.connect(AMPD, LND).await?;
+    load.go_on().await?;
+    wait_for_fee(network, BUSY_SAT_PER_KW).await?;
+
+    load.go_on().await?;
+    let status = network[AMPD].stop().await?;
+    ensure!(status.success(), "{AMPD} ended with {status}");
+    start_with_fees(network, load, &[]).await?;
+    load.go_on().await?;
+    wait_for_fee(network, first_sat_per_kw).await?;
+    load.go_on().await?;
+    Ok(killed_index)
+}
+
+/// Waits until no payment after this one is under way. Up to there lnd's may be for ever: a payment
+/// of lnd's whose HTLC is not yet in a commitment when lnd is killed is gone from the channel, but lnd
+/// waits for its result. [`books::compare`] shows that nothing of it arrived.
+async fn wait_ended(network: &Network, name: &str, index: u64) -> Result<()> {
+    let what = format!("{name}'s payments to end");
+    wait_for(&what, SETTLE_LIMIT, async || {
+        let payments = network[name].api()?.payments(index).await?.payments;
+        let ended = [PaymentStatus::Succeeded, PaymentStatus::Failed];
+        let mut under_way = payments.iter().filter(|one| !ended.contains(&one.status()));
+        ensure!(under_way.next().is_none(), "some are under way");
+        Ok(())
+    })
+    .await
+}
+
+async fn last_index(network: &Network, name: &str) -> Result<u64> {
+    let payments = network[name].api()?.payments(0).await?.payments;
+    let last = payments.iter().map(|payment| payment.payment_index).max();
+    last.context("it has not paid")
+}
+
+/// Starts ampd again, with another least fee at bitcoind: on regtest that is all that moves ampd's
+/// estimates.
+async fn start_with_fees(network: &mut Network, load: &Load, arguments: &[&str]) -> Result<()> {
+    network.bitcoind.stop().await?;
+    network.bitcoind.set_arguments(arguments);
+    network.bitcoind.restart().await?;
+    network.restart(&[AMPD]).await?;
+    load.meet(network)?;
+    network.connect(AMPD, LND).await
+}
+
+/// lnd does so: ampd does not disconnect from a peer that it has a channel with.
+async fn hang_up(network: &Network) -> Result<()> {
+    let request = DisconnectPeerRequest {
+        pub_key: network[AMPD].key().to_owned(),
+    };
+    let mut lnd = network[LND].api()?.lightning;
+    lnd.disconnect_peer(request).await?;
+    Ok(())
+}
+
+/// The fee rate of the commitment transaction that lnd holds.
+async fn sat_per_kw(network: &Network) -> Result<i64> {
+    let channels = network[LND].api()?.channels().await?;
+    ensure!(channels.len() == 1, "{} channels are open", channels.len());
+    Ok(channels[0].fee_per_kw)
+}
+
+async fn wait_for_fee(network: &Network, wanted: i64) -> Result<()> {
+    wait_for("a fee update", FEE_LIMIT, async || {
+        let now = sat_per_kw(network).await?;
+        ensure!(now == wanted, "it is {now} sat/kw instead of {wanted}");
+        Ok(())
+    })
+    .await
+}
+
+async fn is_the_only_channel_ever(network: &Network, point: &str) -> Result<()> {
+    for node in network.nodes() {
+        let api = node.api()?;
+        let open = api.channels().await?;
+        let points: Vec<_> = open.iter().map(|one| one.channel_point.as_str()).collect();
+        assert_eq!(points, [point]);
+        assert_eq!(api.closed().await?.channels, []);
+    }
+    Ok(())
+}

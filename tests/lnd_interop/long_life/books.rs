@@ -1,0 +1,49 @@
+//! What a payer says it paid, and what the payee says it received.
+
+use std::collections::BTreeMap;
+
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{Invoice, InvoiceHtlcState};
+use anyhow::Result;
+use bitcoin::hex::DisplayHex;
+use regtest::api::Api;
+use regtest::network::Network;
+
+/// Amounts in msat by what names a payment at both ends: its hash, or its set id.
+type Amounts = BTreeMap<String, i64>;
+
+/// Checks that each payment which succeeded is settled at the payee with all of its amount, and that
+/// nothing else is. Returns the sum in msat.
+pub async fn compare(network: &Network, payer: &str, payee: &str) -> Result<u64> {
+    let sent = sent(&network[payer].api()?).await?;
+    let received = received(&network[payee].api()?).await?;
+    assert_eq!(sent, received, "from {payer} to {payee}");
+    Ok(u64::try_from(sent.values().sum::<i64>())?)
+}
+
+async fn sent(payer: &Api) -> Result<Amounts> {
+    let payments = payer.payments(0).await?.payments.into_iter();
+    let succeeded = payments.filter(|payment| payment.status() == PaymentStatus::Succeeded);
+    Ok(succeeded
+        .map(|payment| (payment.payment_hash, payment.value_msat))
+        .collect())
+}
+
+async fn received(payee: &Api) -> Result<Amounts> {
+    let invoices = payee.invoices(0).await?.invoices;
+    Ok(invoices.into_iter().flat_map(settled).collect())
+}
+
+fn settled(invoice: Invoice) -> Amounts {
+    if invoice.is_amp {
+        let sets = invoice.amp_invoice_state.into_iter();
+        let settled = sets.filter(|(_, set)| set.state() == InvoiceHtlcState::Settled);
+        return settled
+            .map(|(set_id, set)| (set_id, set.amt_paid_msat))
+            .collect();
+    }
+    let paid = invoice.state() == InvoiceState::Settled;
+    let entry = (invoice.r_hash.to_lower_hex_string(), invoice.amt_paid_msat);
+    paid.then_some(entry).into_iter().collect()
+}
