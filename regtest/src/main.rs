@@ -54,6 +54,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<()> {
+    if let Command::Bench(options) = &command {
+        options.check()?;
+    }
     let binaries = Binaries::build()?;
     match command {
         Command::Demo => demo::run(binaries).await,

@@ -143,6 +143,8 @@ pub async fn static_invoice(bench: &Bench) -> Result<String> {
 pub fn to_static_invoice(invoice: &str) -> Result<SendPaymentRequest> {
     Ok(SendPaymentRequest {
         amt_msat: i64::try_from(SHARD_MSAT)?,
+        // lnd wants to be told.
+        amp: true,
         ..bolt11(invoice)
     })
 }

@@ -8,7 +8,7 @@ use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
 use ampd::rpc::proto::lnrpc::{Payment, PaymentFailureReason};
 use ampd::rpc::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use super::Bench;
@@ -18,6 +18,8 @@ use crate::api::Api;
 
 /// Before a payment that found the channel full is tried again.
 const PAUSE: Duration = Duration::from_millis(5);
+/// A channel that still has no room for a payment after so long never will.
+const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// One line of the table before it is measured.
 #[derive(Debug)]
@@ -168,6 +170,10 @@ impl Work {
                 ) => retries += 1,
                 (_, reason) => bail!("a payment failed: {}", reason.as_str_name()),
             }
+            ensure!(
+                start.elapsed() < GIVE_UP,
+                "a payment found no room after {retries} attempts"
+            );
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -12,26 +12,32 @@ const COMMITS: &str = "ampd_commits_total";
 /// The unit of `/proc/<pid>/stat` (USER_HZ) is 10 ms on every Linux, whatever the kernel's own is.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Where to read of both nodes: payer, payee.
+/// Both nodes: payer, payee.
 #[derive(Clone, Copy, Debug)]
-pub struct Meters {
-    /// Of their pages of metrics.
-    pub ports: [u16; 2],
-    pub pids: [u32; 2],
+pub struct Meters(pub [Meter; 2]);
+
+/// Where to read of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter {
+    /// Of its page of metrics; lnd has none that tells of commits.
+    pub metrics_port: Option<u16>,
+    pub pid: u32,
 }
 
 /// What one node has used since its start, or between two readings.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    pub commits: u64,
+    /// `None` if the node does not tell.
+    pub commits: Option<u64>,
     pub cpu: Duration,
 }
 
 impl Reading {
     /// What was used since an earlier reading.
     pub fn since(self, earlier: Self) -> Self {
+        let commits = self.commits.zip(earlier.commits);
         Self {
-            commits: self.commits.saturating_sub(earlier.commits),
+            commits: commits.map(|(now, then)| now.saturating_sub(then)),
             cpu: self.cpu.saturating_sub(earlier.cpu),
         }
     }
@@ -40,13 +46,20 @@ impl Reading {
 impl Meters {
     /// Reads both nodes.
     pub async fn read(&self) -> Result<[Reading; 2]> {
-        Ok([self.read_one(0).await?, self.read_one(1).await?])
+        let [payer, payee] = self.0;
+        Ok([payer.read().await?, payee.read().await?])
     }
+}
 
-    async fn read_one(&self, node: usize) -> Result<Reading> {
+impl Meter {
+    async fn read(&self) -> Result<Reading> {
+        let commits = match self.metrics_port {
+            Some(port) => Some(commits(port).await?),
+            None => None,
+        };
         Ok(Reading {
-            commits: commits(self.ports[node]).await?,
-            cpu: cpu(self.pids[node])?,
+            commits,
+            cpu: cpu(self.pid)?,
         })
     }
 }

@@ -1,14 +1,19 @@
 //! The benchmark: how fast payments of each kind go from one node to another over one channel.
 //!
-//! Two ampd with their default settings (every commit is synchronous) and bitcoind on this machine.
+//! Two nodes with their default settings (of ampd every commit is synchronous) and bitcoind on this
+//! machine: two ampd, and to compare with them two lnd, and one of each.
 //! The client pays over gRPC, as any client does, and counts what a client sees: a payment takes from
 //! the call to the message that it succeeded.
 
+mod against;
 mod disk;
 mod kinds;
 mod load;
 mod meters;
+mod options;
+mod pair;
 mod ratio;
+mod setup;
 mod static_invoice;
 mod table;
 
@@ -19,14 +24,14 @@ use anyhow::{Result, ensure};
 use self::kinds::Kind;
 use self::load::{Cell, Limit, Measured};
 use self::meters::Meters;
+use self::options::Rival;
+use self::pair::Pair;
 use crate::api::Api;
 use crate::binaries::Binaries;
-use crate::network::{ChannelPlan, Network};
-use crate::node::Node;
-use crate::ports::free_port;
+use crate::network::Network;
 
-/// The largest channel that ampd opens; half of it is on each side.
-const CAPACITY_SAT: u64 = 1_000_000_000;
+pub use self::options::Options;
+
 /// HTLCs that a channel carries in one direction.
 const MAX_HTLCS: usize = 483;
 /// Of an incomplete set all shards but the last are held, and ampd holds at most 241 HTLCs of such
@@ -39,31 +44,9 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// least: without a rest the first line of a kind would pay for the last one of the kind before.
 const REST: Duration = Duration::from_secs(20);
 
-/// What to measure, and for how long.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Options {
-    /// Only these kinds of payments
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = kinds::ALL)]
-    kinds: Vec<Kind>,
-    /// How many payments at a time; more than a channel has room for are made fewer
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, MAX_HTLCS])]
-    concurrency: Vec<usize>,
-    /// The most payments for one line of the table
-    #[arg(long, default_value_t = 4_000)]
-    payments: usize,
-    /// The most seconds for one line of the table
-    #[arg(long, default_value_t = 8)]
-    seconds: u64,
-    /// Measure each line so often and print the fastest
-    #[arg(long, default_value_t = 1)]
-    repeat: u32,
-    /// Then pay one static invoice so often, and compare the first payments with the last; 0: do not
-    #[arg(long, default_value_t = 10_000)]
-    static_payments: usize,
-}
-
 /// Two nodes, one channel, and what is read of them.
 struct Bench {
+    pair: Pair,
     network: Network,
     payer: Api,
     payee: Api,
@@ -78,22 +61,19 @@ struct Bench {
 /// than its kind has.
 pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
     table::print_machine()?;
-    let bench = Bench::start(binaries).await?;
-    println!(
-        "4 KiB write and fdatasync on this disk: p50 {:.2} ms\n",
-        table::ms(disk::sync_p50(bench.network["payer"].dir())?)
-    );
-    table::print_head();
-    let mut lines = Vec::new();
-    for (number, kind) in options.kinds.iter().enumerate() {
-        if number > 0 {
-            tokio::time::sleep(REST).await;
-        }
-        lines.extend(bench.measure_kind(*kind, &options).await?);
+    match options.against {
+        Some(Rival::Lnd) => against::run(&binaries, &options).await,
+        None => alone(binaries, &options).await,
     }
+}
+
+/// ampd only: how far it is from what we aim at.
+async fn alone(binaries: Binaries, options: &Options) -> Result<()> {
+    let bench = Bench::start(binaries, pair::AMPD).await?;
+    let lines = bench.measure_all(options).await?;
     table::print_targets(&lines);
-    if has_both(&options) {
-        table::print_ratio(ratio::amp_by_bolt11(&bench, &options).await?);
+    if options.has_both() {
+        table::print_ratio(ratio::amp_by_bolt11(&bench, options).await?);
     }
     if options.static_payments > 0 {
         tokio::time::sleep(REST).await;
@@ -104,25 +84,28 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
 }
 
 impl Bench {
-    async fn start(binaries: Binaries) -> Result<Self> {
-        let mut network = Network::start(binaries).await?;
-        let ports = [free_port()?, free_port()?];
-        let nodes = [
-            prepare(&network, "payer", ports[0])?,
-            prepare(&network, "payee", ports[1])?,
+    /// All kinds, one table.
+    async fn measure_all(&self, options: &Options) -> Result<Vec<Measured>> {
+        self.print_nodes().await?;
+        table::print_head();
+        let mut lines = Vec::new();
+        for (number, kind) in options.kinds.iter().enumerate() {
+            if number > 0 {
+                tokio::time::sleep(REST).await;
+            }
+            lines.extend(self.measure_kind(*kind, options).await?);
+        }
+        Ok(lines)
+    }
+
+    async fn print_nodes(&self) -> Result<()> {
+        let versions = [
+            self.payer.info().await?.version,
+            self.payee.info().await?.version,
         ];
-        network.add(nodes.into()).await?;
-        let plan = ChannelPlan::new("payer", "payee", CAPACITY_SAT).push(CAPACITY_SAT / 2);
-        network.open(&[plan]).await?;
-        let (payer, payee) = (network["payer"].api()?, network["payee"].api()?);
-        let pids = [network["payer"].pid()?, network["payee"].pid()?];
-        Ok(Self {
-            payer,
-            payee,
-            payee_key: network["payee"].key().to_owned(),
-            meters: Meters { ports, pids },
-            network,
-        })
+        let sync_p50 = disk::sync_p50(self.network["payer"].dir())?;
+        table::print_nodes(&self.pair.title(&versions), sync_p50);
+        Ok(())
     }
 
     async fn measure_kind(&self, kind: Kind, options: &Options) -> Result<Vec<Measured>> {
@@ -175,28 +158,9 @@ impl Bench {
     }
 }
 
-/// Whether AMP to a key is to be compared with BOLT 11.
-fn has_both(options: &Options) -> bool {
-    let kinds = [Kind::AmpKey, Kind::Bolt11];
-    kinds.iter().all(|kind| options.kinds.contains(kind))
-        && options.concurrency.contains(&ratio::AT_A_TIME)
-}
-
 fn most_at_a_time(kind: Kind) -> usize {
     match kind {
         Kind::AmpShards => MAX_SETS,
         _ => MAX_HTLCS,
     }
-}
-
-/// A node as its owner would run it, that takes payments from anybody and shows its metrics.
-fn prepare(network: &Network, name: &str, metrics_port: u16) -> Result<Node> {
-    let mut node = network.prepare(name)?;
-    node.set_raw("accept-amp", "true");
-    node.set_raw("accept-keysend", "true");
-    node.set("metrics-listen", &format!("127.0.0.1:{metrics_port}"));
-    // What tests need for speed and for failure texts is not what is measured.
-    node.set("log-level", "info,ldk=warn");
-    node.set("chain-poll-interval", "1s");
-    Ok(node)
 }

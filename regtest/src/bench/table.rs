@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::against::Ratio;
 use super::kinds::Kind;
 use super::load::Measured;
+use super::meters::Reading;
 use super::ratio::AT_A_TIME;
 
 /// What we aim at on a machine with two cores: payments/s of AMP to a key with 64 at a time.
@@ -15,25 +17,36 @@ const MIN_RATE: f64 = 360.0;
 const MAX_LATENCY_MS: f64 = 15.0;
 /// Its rate by that of BOLT 11, with as many at a time.
 const MIN_OF_BOLT11: f64 = 0.9;
+/// Against lnd: the rate of AMP to a key with 64 at a time, and its p50 one after the other.
+const MIN_OF_LND: f64 = 5.0;
 
 /// Milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-/// What the figures depend on beside ampd.
+/// What the figures depend on beside the nodes.
 pub fn print_machine() -> Result<()> {
     let cores = std::thread::available_parallelism()?;
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<_> = load.split_whitespace().take(3).collect();
     println!(
-        "{cores} cores for two ampd, bitcoind and this client; load average before: {}",
+        "{cores} cores for two nodes, bitcoind and this client; load average before: {}",
         load.join(" ")
     );
     if cfg!(debug_assertions) {
         println!("A DEBUG BUILD: run it with --release for figures that mean anything");
     }
     Ok(())
+}
+
+/// Who pays whom in the table that follows, and how long the disk takes for a durable write.
+pub fn print_nodes(title: &str, sync_p50: Duration) {
+    println!("\n{title}");
+    println!(
+        "4 KiB write and fdatasync on this disk: p50 {:.2} ms\n",
+        ms(sync_p50)
+    );
 }
 
 /// The table's head. Commits and processor time are for each payment: payer + payee.
@@ -60,7 +73,7 @@ pub fn print_head() {
 /// One line of it.
 pub fn print_line(line: &Measured) {
     let payments = line.payments() as f64;
-    let each = |what: [f64; 2]| format!("{:.2}+{:.2}", what[0] / payments, what[1] / payments);
+    let cpu = line.used.map(|used| ms(used.cpu) / payments);
     println!(
         "{:<24} {:>4} {:>8} {:>8.1} {:>8.1} {:>8.1} {:>8.1}  {:>11}  {:>11} {:>6}",
         line.kind.title(),
@@ -70,10 +83,22 @@ pub fn print_line(line: &Measured) {
         line.shards() as f64 / line.elapsed.as_secs_f64(),
         ms(line.percentile(50)),
         ms(line.percentile(99)),
-        each(line.used.map(|used| used.commits as f64)),
-        each(line.used.map(|used| ms(used.cpu))),
+        commits(&line.used, payments),
+        format!("{:.2}+{:.2}", cpu[0], cpu[1]),
         line.retries(),
     );
+}
+
+/// Of each node for one payment; lnd does not tell.
+fn commits(used: &[Reading; 2], payments: f64) -> String {
+    if used.iter().all(|used| used.commits.is_none()) {
+        return "-".to_owned();
+    }
+    let [payer, payee] = used.map(|used| match used.commits {
+        Some(commits) => format!("{:.2}", commits as f64 / payments),
+        None => "-".to_owned(),
+    });
+    format!("{payer}+{payee}")
 }
 
 /// Instead of the lines of a kind.
@@ -108,9 +133,39 @@ pub fn print_ratio(ratio: f64) {
     print_target(&text, ratio, ratio >= MIN_OF_BOLT11, MIN_OF_BOLT11);
 }
 
+/// ampd by lnd, line by line, and compares with what we aim at, as far as it was measured.
+pub fn print_ratios(ratios: &[Ratio]) {
+    println!("\nhow many times better two ampd do than two lnd");
+    println!(
+        "{:<24} {:>7}  {:>10}  {:>7}",
+        "payments by", "at once", "payments/s", "p50"
+    );
+    for line in ratios {
+        println!(
+            "{:<24} {:>7}  {:>10.2}  {:>7.2}",
+            line.kind.title(),
+            line.at_a_time,
+            line.rate,
+            line.p50
+        );
+    }
+    println!();
+    let amp = ratios.iter().filter(|line| line.kind == Kind::AmpKey);
+    for line in amp {
+        if line.at_a_time == AT_A_TIME {
+            let text = format!("AMP to a key, {AT_A_TIME} at a time, payments/s by lnd's");
+            print_target(&text, line.rate, line.rate >= MIN_OF_LND, MIN_OF_LND);
+        }
+        if line.at_a_time == 1 {
+            let text = "AMP to a key, one after the other, lnd's p50 by ours";
+            print_target(text, line.p50, line.p50 >= MIN_OF_LND, MIN_OF_LND);
+        }
+    }
+}
+
 fn print_target(what: &str, value: f64, is_met: bool, target: f64) {
     let verdict = if is_met { "met" } else { "MISSED" };
-    println!("{what:<50} {value:>7.2}  target {target}: {verdict}");
+    println!("{what:<52} {value:>7.2}  target {target}: {verdict}");
 }
 
 /// The first and the last payments to one invoice: one after the other, and many at a time.

@@ -122,6 +122,11 @@ impl Node {
         self.config.insert(key.to_owned(), value.to_owned());
     }
 
+    /// Leaves a key out of the config file, from the next start on: the program's default holds.
+    pub fn unset(&mut self, key: &str) {
+        self.config.remove(key);
+    }
+
     /// From the next start on: abort when this point is passed for the `nth` time (counted from 1).
     pub fn abort_at(&mut self, point: Point, nth: u32) {
         self.abort_at = Some(format!("{point}:{nth}"));

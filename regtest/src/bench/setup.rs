@@ -1,0 +1,85 @@
+//! Two nodes as their owners would run them, and one channel.
+
+use anyhow::Result;
+
+use super::Bench;
+use super::meters::{Meter, Meters};
+use super::pair::Pair;
+use crate::binaries::Binaries;
+use crate::network::{ChannelPlan, Network};
+use crate::node::{Node, Software};
+use crate::ports::free_port;
+
+/// The largest channel that ampd opens, and lnd; half of it is on each side.
+const CAPACITY_SAT: u64 = 1_000_000_000;
+/// How often both programs ask bitcoind for news.
+const POLL_INTERVAL: &str = "1s";
+/// What lnd is told for tests only. Without them its own defaults hold.
+const LND_TEST_KEYS: [&str; 3] = [
+    "trickledelay",
+    "gossip.sub-batch-delay",
+    "gossip.max-channel-update-burst",
+];
+
+impl Bench {
+    /// Starts a pair of nodes and opens the channel.
+    pub(super) async fn start(binaries: Binaries, pair: Pair) -> Result<Self> {
+        let mut network = Network::start(binaries).await?;
+        let (payer, payer_port) = prepare(&network, "payer", pair.payer)?;
+        let (payee, payee_port) = prepare(&network, "payee", pair.payee)?;
+        network.add(vec![payer, payee]).await?;
+        let plan = ChannelPlan::new("payer", "payee", CAPACITY_SAT).push(CAPACITY_SAT / 2);
+        network.open(&[plan]).await?;
+        let meter = |name, metrics_port| -> Result<Meter> {
+            Ok(Meter {
+                metrics_port,
+                pid: network[name].pid()?,
+            })
+        };
+        let meters = Meters([meter("payer", payer_port)?, meter("payee", payee_port)?]);
+        Ok(Self {
+            pair,
+            payer: network["payer"].api()?,
+            payee: network["payee"].api()?,
+            payee_key: network["payee"].key().to_owned(),
+            meters,
+            network,
+        })
+    }
+}
+
+/// A node as its owner would run it, that takes payments from anybody; and the port of its page of
+/// metrics, if it has one.
+fn prepare(network: &Network, name: &str, software: Software) -> Result<(Node, Option<u16>)> {
+    match software {
+        Software::Ampd => {
+            let port = free_port()?;
+            Ok((ampd(network.prepare(name)?, port), Some(port)))
+        }
+        Software::Lnd => Ok((lnd(network.prepare_lnd(name)?), None)),
+    }
+}
+
+fn ampd(mut node: Node, metrics_port: u16) -> Node {
+    node.set_raw("accept-amp", "true");
+    node.set_raw("accept-keysend", "true");
+    node.set("metrics-listen", &format!("127.0.0.1:{metrics_port}"));
+    // What tests need for speed and for failure texts is not what is measured.
+    node.set("log-level", "info,ldk=warn");
+    node.set("chain-poll-interval", POLL_INTERVAL);
+    node
+}
+
+/// With its default database and batches, and the least that it needs for so large a channel.
+fn lnd(mut node: Node) -> Node {
+    for key in LND_TEST_KEYS {
+        node.unset(key);
+    }
+    node.set("accept-amp", "true");
+    node.set("accept-keysend", "true");
+    node.set("protocol.wumbo-channels", "true");
+    node.set("debuglevel", "info");
+    node.set("bitcoind.blockpollinginterval", POLL_INTERVAL);
+    node.set("bitcoind.txpollinginterval", POLL_INTERVAL);
+    node
+}
