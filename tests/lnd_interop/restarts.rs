@@ -5,6 +5,8 @@ use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
 use ampd::rpc::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
 use ampd::rpc::proto::routerrpc::TrackPaymentRequest;
 use anyhow::{Context, Result, ensure};
+use bitcoin::hex::DisplayHex;
+use regtest::api::amp_to;
 use regtest::by_hand::{Set, Shard};
 use regtest::network::Network;
 use regtest::node::Software::{self, Ampd, Lnd};
@@ -18,6 +20,7 @@ use crate::scene::{Scene, row};
 use crate::{SETTLE_LIMIT, lnd_is_here};
 
 const SHARD_MSAT: i64 = 30_000_000;
+const LATER_MSAT: u64 = 1_000_000;
 
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -109,6 +112,10 @@ impl Half {
         let payer = scene.payer()?;
         let first = tokio::spawn(async move { payer.send_to_route(request).await });
         scene.wait_held(&set, 1).await?;
+        // An lnd that dies before its channel has noted that the HTLC is dealt with calls it a replay
+        // and fails it (docs/lnd-compatibility.md). What comes later is behind that.
+        let later = amp_to(scene.payee_key(), LATER_MSAT)?;
+        scene.network.pay(scene.payer, &later).await?;
         Ok(Self { set, first })
     }
 
@@ -123,7 +130,10 @@ impl Half {
     /// already: it knows the root no longer.
     async fn cannot_be_completed_by_lnd(&self, scene: Scene<'_>) -> Result<()> {
         wait_for("lnd to give up", SETTLE_LIMIT, async || {
-            let payment = scene.payer()?.payments(0).await?.payments.pop();
+            let payments = scene.payer()?.payments(0).await?.payments;
+            let set_id = self.set.set_id.to_lower_hex_string();
+            let mut payments = payments.into_iter();
+            let payment = payments.find(|payment| payment.payment_hash == set_id);
             let payment = payment.context("no payment")?;
             assert_eq!(payment.status(), PaymentStatus::InFlight);
             let why = payment.failure_reason();
