@@ -1,9 +1,10 @@
 //! The gateway between the peers and the channel manager.
 //!
-//! It passes every message through and changes five things: incoming AMP HTLCs are rewritten
+//! It passes every message through and changes six things: incoming AMP HTLCs are rewritten
 //! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that
-//! was marked becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, and feature bit 55
-//! (keysend, optional), which LDK always announces, only if we take keysend.
+//! was marked becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, feature bit 55
+//! (keysend, optional), which LDK always announces, only if we take keysend, and lnd's "internal
+//! error" ends a connection instead of a channel ([`is_passing`]).
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ pub struct Gateway<H: Deref, S: Deref> {
     signer: S,
     rewriter: Rewriter,
     marks: Mutex<Marks>,
+    /// Peers to disconnect because of an error that passes, and the channel that has it.
+    stumbled: Mutex<Vec<(PublicKey, ChannelId)>>,
     announce_keysend: bool,
 }
 
@@ -49,6 +52,7 @@ where
             signer,
             rewriter,
             marks: Mutex::default(),
+            stumbled: Mutex::default(),
             announce_keysend: false,
         }
     }
@@ -85,6 +89,11 @@ where
     fn marks(&self) -> MutexGuard<'_, Marks> {
         // Marks are consistent between any two calls, so a panic elsewhere does not spoil them.
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stumbled(&self) -> MutexGuard<'_, Vec<(PublicKey, ChannelId)>> {
+        // Nothing between lock and unlock can panic halfway through a change.
+        self.stumbled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace_reasons(&self, peer: PublicKey, failures: &mut [msgs::UpdateFailHTLC]) {
@@ -124,6 +133,7 @@ where
                 self.replace_reasons(*node_id, &mut updates.update_fail_htlcs);
             }
         }
+        events.extend(self.stumbled().drain(..).map(disconnect));
         events
     }
 
@@ -185,6 +195,15 @@ where
         self.inner.handle_revoke_and_ack(peer, message);
     }
 
+    fn handle_error(&self, peer: PublicKey, message: &msgs::ErrorMessage) {
+        if !is_passing(message) {
+            return self.inner.handle_error(peer, message);
+        }
+        let channel_id = message.channel_id;
+        tracing::warn!(%peer, %channel_id, "the peer has an internal error: we connect anew");
+        self.stumbled().push((peer, channel_id));
+    }
+
     pass_through! {
         handle_open_channel(&msgs::OpenChannel),
         handle_open_channel_v2(&msgs::OpenChannelV2),
@@ -218,7 +237,6 @@ where
         handle_announcement_signatures(&msgs::AnnouncementSignatures),
         handle_channel_reestablish(&msgs::ChannelReestablish),
         handle_channel_update(&msgs::ChannelUpdate),
-        handle_error(&msgs::ErrorMessage),
     }
 
     fn handle_commitment_signed_batch(
@@ -237,6 +255,25 @@ where
 
     fn message_received(&self) {
         self.inner.message_received();
+    }
+}
+
+/// Whether this error is one of lnd's that do not mean the end of the channel.
+///
+/// BOLT 1 has an error of a channel end the channel. lnd sends this one when something of its own
+/// fails (its database while it stops, for example): it keeps the channel, and goes on with it after
+/// the next `channel_reestablish`. When it does give the channel up, it says something else, or
+/// publishes its commitment.
+fn is_passing(message: &msgs::ErrorMessage) -> bool {
+    !message.channel_id.is_zero() && message.data == "internal error"
+}
+
+fn disconnect((node_id, channel_id): (PublicKey, ChannelId)) -> MessageSendEvent {
+    let data = "reconnecting after your internal error".to_owned();
+    let msg = msgs::WarningMessage { channel_id, data };
+    MessageSendEvent::HandleError {
+        node_id,
+        action: msgs::ErrorAction::DisconnectPeerWithWarning { msg },
     }
 }
 
@@ -306,6 +343,39 @@ mod tests {
         let wire = [&CHANNEL.0[..], &[1; 32], &peer(1).serialize()].concat();
         let message = msgs::RevokeAndACK::read_from_fixed_length_buffer(&mut &wire[..]).unwrap();
         gateway.handle_revoke_and_ack(peer(from), &message);
+    }
+
+    /// Whom the gateway disconnects after this error.
+    fn disconnected_by(gateway: &LoneGateway, channel_id: ChannelId, data: &str) -> Vec<PublicKey> {
+        let data = data.to_owned();
+        gateway.handle_error(peer(1), &msgs::ErrorMessage { channel_id, data });
+        let events = gateway.get_and_clear_pending_msg_events();
+        let disconnected = events.into_iter().filter_map(|event| match event {
+            MessageSendEvent::HandleError {
+                node_id,
+                action: msgs::ErrorAction::DisconnectPeerWithWarning { .. },
+            } => Some(node_id),
+            _ => None,
+        });
+        disconnected.collect()
+    }
+
+    #[test]
+    fn an_internal_error_of_lnd_ends_the_connection_once_and_not_the_channel() {
+        let gateway = gateway();
+        let disconnected = disconnected_by(&gateway, CHANNEL, "internal error");
+        assert_eq!(disconnected, [peer(1)]);
+        assert!(gateway.get_and_clear_pending_msg_events().is_empty());
+    }
+
+    #[test]
+    fn other_errors_are_left_to_ldk() {
+        let gateway = gateway();
+        for text in ["sync error", "internal error!", ""] {
+            assert!(disconnected_by(&gateway, CHANNEL, text).is_empty());
+        }
+        let all_channels = ChannelId::new_zero();
+        assert!(disconnected_by(&gateway, all_channels, "internal error").is_empty());
     }
 
     #[test]

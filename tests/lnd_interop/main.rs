@@ -6,6 +6,7 @@ mod closes;
 mod commands;
 mod hand_made;
 mod incomplete;
+mod internal_error;
 mod itests;
 mod long_life;
 mod private;
