@@ -3,11 +3,11 @@
 //! A module is a room: one thing that the node is about. Rooms depend downwards only, in this order:
 //!
 //! * [`cli`] (ampcli), and [`node`], which opens, wires, runs and stops everything below;
-//! * [`rpc`]: lnd's gRPC interface; translates, decides nothing;
+//! * [`rpc`]: lnd's interface, gRPC and REST; translates, decides nothing;
 //! * [`payments`] (sending) over [`invoices`] (receiving) and [`channels`];
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
-//! * [`amp`]: AMP itself, pure; [`config`], [`amount`], [`harmless`] text, [`abort`] for the crash
+//! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text, [`abort`] for the crash
 //!   tests, and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
@@ -19,10 +19,12 @@ pub mod chain;
 pub mod channels;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod harmless;
 pub mod invoices;
 pub mod ldk;
 pub mod logger;
+pub mod macaroons;
 pub mod node;
 pub mod onion;
 pub mod payments;

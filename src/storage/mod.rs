@@ -14,6 +14,7 @@ mod error;
 pub mod invoices;
 pub mod kv;
 mod lock;
+pub mod macaroons;
 pub mod monitors;
 pub mod payments;
 pub mod peers;

@@ -1,0 +1,110 @@
+//! Files that others read while we write.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    Owner,
+    Everybody,
+}
+
+impl Readers {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everybody => 0o644,
+        }
+    }
+}
+
+/// A file could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .path.display())]
+pub struct FileError {
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+/// Writes a file, or replaces it: first elsewhere, then renamed, so that no reader ever sees half of it.
+/// On disk when this returns.
+///
+/// # Errors
+/// [`FileError`]; the file is as it was.
+pub fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), FileError> {
+    let in_place = |source| FileError {
+        path: path.to_owned(),
+        source,
+    };
+    try_replace(path, content, readers).map_err(in_place)
+}
+
+fn try_replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+    let unfinished = path.with_added_extension("new");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(readers.mode());
+    let mut file = options.open(&unfinished)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Reads a file; `None` if there is none.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_read_by_whom_it_is_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.macaroon");
+        assert_eq!(read(&path).unwrap(), None);
+        for (content, readers, mode) in [
+            (&b"first"[..], Readers::Owner, 0o600),
+            (b"2nd", Readers::Everybody, 0o644),
+        ] {
+            replace(&path, content, readers).unwrap();
+            assert_eq!(read(&path).unwrap().unwrap(), content);
+            let found = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(found & 0o777, mode);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let path = Path::new("/proc/no/such/file");
+        let error = replace(path, b"", Readers::Owner).unwrap_err();
+        assert!(
+            error.to_string().starts_with("/proc/no/such/file: "),
+            "{error}"
+        );
+    }
+}

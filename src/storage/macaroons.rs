@@ -1,0 +1,51 @@
+//! The root keys that sign macaroons.
+
+use rusqlite::{Connection, params};
+
+use super::sql::{array, signed, unsigned};
+use super::{Change, StorageError, Store};
+use crate::macaroons::RootKey;
+
+/// Keep a new root key. One that is there stays: macaroons that it signed are in use.
+pub struct PutRootKey {
+    pub id: u64,
+    pub key: RootKey,
+}
+
+/// Forget a root key.
+pub struct DeleteRootKey {
+    pub id: u64,
+}
+
+impl Change for PutRootKey {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("INSERT OR IGNORE INTO macaroon_root_keys VALUES (?1, ?2)")?
+            .execute(params![signed(self.id), self.key.as_bytes()])
+            .map(|_| ())
+    }
+}
+
+impl Change for DeleteRootKey {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("DELETE FROM macaroon_root_keys WHERE id = ?1")?
+            .execute([signed(self.id)])
+            .map(|_| ())
+    }
+}
+
+impl Store {
+    /// All root keys with their numbers.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn macaroon_root_keys(&self) -> Result<Vec<(u64, RootKey)>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached("SELECT id, key FROM macaroon_root_keys")?
+                .query_map([], |row| {
+                    let key = RootKey::from_bytes(array(row, "key")?);
+                    Ok((unsigned(row.get("id")?), key))
+                })?
+                .collect()
+        })
+    }
+}
