@@ -4,9 +4,6 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use protox::prost::Message;
-use tonic_prost_build::FileDescriptorSet;
-
 const PROTO_DIR: &str = "src/rpc/proto";
 const PROTO_FILES: [&str; 4] = [
     "ampd.proto",
@@ -18,13 +15,9 @@ const PROTO_FILES: [&str; 4] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={PROTO_DIR}");
-    let descriptors = protox::Compiler::new([Path::new(PROTO_DIR)])?
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(PROTO_FILES)?
-        .file_descriptor_set();
-    write_descriptors(&descriptors)?;
+    write_descriptors()?;
 
+    let descriptors = compiled(true)?.file_descriptor_set();
     // Type names, so that a message finds its descriptor.
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
@@ -37,14 +30,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Keeps the descriptors beside the generated code: ampcli's JSON is made from them.
-fn write_descriptors(descriptors: &FileDescriptorSet) -> Result<(), Box<dyn Error>> {
-    let mut descriptors = descriptors.clone();
-    for file in &mut descriptors.file {
-        // The comments would be a third of what the binaries carry.
-        file.source_code_info = None;
-    }
+/// Keeps the descriptors beside the generated code: JSON, the REST interface and the permissions follow
+/// from them. Without the comments, which would be a third of what the binaries carry.
+fn write_descriptors() -> Result<(), Box<dyn Error>> {
+    // prost's own types would lose our options of methods.
+    let descriptors = compiled(false)?.encode_file_descriptor_set();
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    fs::write(out_dir.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    fs::write(out_dir.join("descriptors.bin"), descriptors)?;
     Ok(())
+}
+
+fn compiled(with_comments: bool) -> Result<protox::Compiler, Box<dyn Error>> {
+    let mut compiler = protox::Compiler::new([Path::new(PROTO_DIR)])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(with_comments)
+        .open_files(PROTO_FILES)?;
+    Ok(compiler)
 }

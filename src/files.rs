@@ -43,7 +43,9 @@ pub fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), File
 }
 
 fn try_replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
-    let unfinished = path.with_added_extension("new");
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}

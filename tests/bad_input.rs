@@ -80,8 +80,8 @@ async fn a_wrong_config_is_refused_by_key_before_anything_is_made() -> Result<()
         ("listen", "7", vec!["listen", "ampd.toml"]),
         (
             "rpc-listen",
-            "\"0.0.0.0:10009\"",
-            vec!["rpc-listen", "loopback"],
+            "\"node.example:10009\"",
+            vec!["rpc-listen", "IP:port"],
         ),
         ("network", "\"regtset\"", vec!["network", "regtset"]),
     ];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::TOKEN_HEADER;
+use ampd::rpc::MACAROON_HEADER;
 use ampd::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use ampd::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use ampd::rpc::proto::lnrpc::lightning_client::LightningClient;
@@ -27,17 +27,19 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Lists of payments and invoices are long after a crash test.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// The connection with the token on each call.
-pub type Service = InterceptedService<Channel, Token>;
+/// The connection with the macaroon on each call.
+pub type Service = InterceptedService<Channel, Credentials>;
 
-/// Adds the node's token to each call, or nothing.
+/// Adds a macaroon to each call, or nothing.
 #[derive(Clone, Debug)]
-pub struct Token(Option<MetadataValue<Ascii>>);
+pub struct Credentials(Option<MetadataValue<Ascii>>);
 
-impl Interceptor for Token {
+impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            request.metadata_mut().insert(TOKEN_HEADER, token.clone());
+        if let Some(macaroon) = &self.0 {
+            request
+                .metadata_mut()
+                .insert(MACAROON_HEADER, macaroon.clone());
         }
         Ok(request)
     }
@@ -52,28 +54,32 @@ pub struct Api {
     pub static_invoices: StaticInvoicesClient<Service>,
 }
 
+/// How a node is to be known.
+#[derive(Clone, Debug)]
+pub struct Server<'a> {
+    /// IP:port.
+    pub address: &'a str,
+    /// What its certificate calls it.
+    pub host: &'a str,
+    /// PEM.
+    pub certificate: &'a str,
+}
+
 impl Api {
-    /// Connects at the first call. Without a token this is a stranger.
-    pub fn new(address: &str, token: Option<&str>) -> Result<Self> {
-        let token = token.map(|token| token.trim().parse()).transpose();
-        let token = Token(token.context("the token is not a text for gRPC")?);
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-        Ok(Self::over(endpoint, token))
-    }
-
-    /// Connects at the first call, over TLS, to a server that calls itself `host` and shows this
-    /// certificate (PEM).
-    pub fn with_certificate(address: &str, host: &str, certificate: &str) -> Result<Self> {
+    /// Connects at the first call. Without a macaroon (hex) this is a stranger.
+    pub fn new(server: &Server<'_>, macaroon: Option<&str>) -> Result<Self> {
+        let macaroon = macaroon.map(str::parse).transpose();
+        let credentials = Credentials(macaroon.context("the macaroon is not a text for gRPC")?);
         let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(certificate))
-            .domain_name(host);
-        let endpoint = Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?;
-        Ok(Self::over(endpoint, Token(None)))
+            .ca_certificate(Certificate::from_pem(server.certificate))
+            .domain_name(server.host);
+        let endpoint = Endpoint::from_shared(format!("https://{}", server.address))?;
+        Ok(Self::over(endpoint.tls_config(tls)?, credentials))
     }
 
-    fn over(endpoint: Endpoint, token: Token) -> Self {
+    fn over(endpoint: Endpoint, credentials: Credentials) -> Self {
         let channel = endpoint.connect_timeout(CONNECT_LIMIT).connect_lazy();
-        let service = InterceptedService::new(channel, token);
+        let service = InterceptedService::new(channel, credentials);
         let lightning = LightningClient::new(service.clone());
         let invoices = InvoicesClient::new(service.clone());
         Self {

@@ -5,7 +5,7 @@ use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 use serde_json::Value as Json;
 
-use super::json::POOL;
+use crate::rpc::proto::POOL;
 
 /// The message that the JSON shows. Members may be missing or null; numbers may be texts, as 64-bit
 /// ones are; bytes are hex.

@@ -6,10 +6,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use bitcoin::Network;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-
-use crate::config::{NETWORK_NAMES, network_by_name, network_dir};
 
 mod arguments;
 mod channels;
@@ -26,6 +23,10 @@ mod invoices;
 mod json;
 mod keysend;
 mod ledger;
+mod lndconnect;
+mod macaroon_files;
+mod macaroons;
+mod manual;
 mod node;
 mod open_close;
 mod output;
@@ -49,7 +50,7 @@ pub use error::CliError;
 pub(crate) use from_json::from_json;
 pub use json::to_json;
 
-use connection::Node;
+use connection::{Node, Target};
 
 /// Talks to a running ampd, in the words of lnd's lncli.
 #[derive(Debug, Parser)]
@@ -60,27 +61,8 @@ use connection::Node;
     disable_help_subcommand = true
 )]
 struct Cli {
-    /// The node's RPC address (host:port)
-    #[arg(
-        long,
-        global = true,
-        env = "AMPCLI_RPCSERVER",
-        default_value = "localhost:10009"
-    )]
-    rpcserver: String,
-    /// The node's data directory, where its token is
-    #[arg(long, global = true, env = "AMPCLI_DATADIR", default_value = "~/.ampd")]
-    datadir: String,
-    /// The node's network: mainnet, testnet, testnet4, signet or regtest
-    #[arg(
-        long,
-        short,
-        global = true,
-        env = "AMPCLI_NETWORK",
-        default_value = "mainnet"
-    )]
-    #[arg(value_parser = network)]
-    network: Network,
+    #[command(flatten)]
+    target: Target,
     #[command(subcommand)]
     command: Command,
 }
@@ -104,7 +86,6 @@ enum Command {
     ClosedChannels(channels::ClosedChannels),
     AddInvoice(Box<invoices::AddInvoice>),
     DecodePayReq(invoices::DecodePayReq),
-    Qr(qr::Qr),
     LookupInvoice(invoice_lookup::LookupInvoice),
     ListInvoices(invoice_lookup::ListInvoices),
     CancelInvoice(invoice_end::CancelInvoice),
@@ -125,11 +106,48 @@ enum Command {
     BuildRoute(routes::BuildRoute),
     SendToRoute(send_to_route::SendToRoute),
     EstimateRouteFee(routes::EstimateRouteFee),
+    BakeMacaroon(macaroons::BakeMacaroon),
+    ListMacaroonIds(macaroons::ListMacaroonIds),
+    DeleteMacaroonId(macaroons::DeleteMacaroonId),
+    ListPermissions(macaroons::ListPermissions),
+    #[command(flatten)]
+    Alone(Alone),
+}
+
+/// What needs no node.
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "lowercase")]
+enum Alone {
+    Qr(qr::Qr),
+    PrintMacaroon(macaroon_files::PrintMacaroon),
+    ConstrainMacaroon(macaroon_files::ConstrainMacaroon),
+    LndConnect(lndconnect::LndConnect),
+    Completion(manual::Completion),
+    Man(manual::Man),
+}
+
+impl Alone {
+    fn run(self, target: &Target) -> Result<(), CliError> {
+        match self {
+            Alone::Qr(command) => command.run(),
+            Alone::PrintMacaroon(command) => command.run(),
+            Alone::ConstrainMacaroon(command) => command.run(),
+            Alone::LndConnect(command) => command.run(target),
+            Alone::Completion(script) => script.run(command()),
+            Alone::Man(pages) => pages.run(command()),
+        }
+    }
 }
 
 impl Command {
-    async fn run(self, node: &mut Node) -> Result<(), CliError> {
+    async fn run(self, target: &Target) -> Result<(), CliError> {
+        let node = &mut match self {
+            Command::Alone(command) => return command.run(target),
+            _ => Node::connect(target).await?,
+        };
         match self {
+            // It has run.
+            Command::Alone(_) => Ok(()),
             Command::GetInfo(command) => command.run(node).await,
             Command::Stop(command) => command.run(node).await,
             Command::WalletBalance(command) => command.run(node).await,
@@ -146,7 +164,6 @@ impl Command {
             Command::ClosedChannels(command) => command.run(node).await,
             Command::AddInvoice(command) => command.run(node).await,
             Command::DecodePayReq(command) => command.run(node).await,
-            Command::Qr(command) => command.run(),
             Command::LookupInvoice(command) => command.run(node).await,
             Command::ListInvoices(command) => command.run(node).await,
             Command::CancelInvoice(command) => command.run(node).await,
@@ -167,6 +184,10 @@ impl Command {
             Command::BuildRoute(command) => command.run(node).await,
             Command::SendToRoute(command) => command.run(node).await,
             Command::EstimateRouteFee(command) => command.run(node).await,
+            Command::BakeMacaroon(command) => command.run(node).await,
+            Command::ListMacaroonIds(command) => command.run(node).await,
+            Command::DeleteMacaroonId(command) => command.run(node).await,
+            Command::ListPermissions(command) => command.run(node).await,
         }
     }
 }
@@ -206,18 +227,7 @@ fn command() -> clap::Command {
 }
 
 async fn execute(cli: Cli) -> Result<(), CliError> {
-    if let Command::Qr(command) = cli.command {
-        // It needs no node.
-        return command.run();
-    }
-    let dir = network_dir(&cli.datadir, cli.network, |name| std::env::var_os(name))
-        .map_err(|error| CliError::Text(error.to_string()))?;
-    let mut node = Node::connect(&cli.rpcserver, &dir).await?;
-    cli.command.run(&mut node).await
-}
-
-fn network(name: &str) -> Result<Network, String> {
-    network_by_name(name).ok_or_else(|| format!("expected {NETWORK_NAMES}"))
+    cli.command.run(&cli.target).await
 }
 
 #[cfg(test)]
@@ -304,6 +314,18 @@ mod tests {
             "estimateroutefee --dest 02aa --amt 1000 --outgoing_chan_id=1",
             "estimateroutefee --pay_req=lnbc1 --timeout=5s",
             "stop",
+            "bakemacaroon info:read uri:/lnrpc.Lightning/GetInfo --root_key_id 5 --timeout=60",
+            "bakemacaroon --save_to=x.macaroon --ip_address ::1 --ip_range 10.0.0.0/8 info:read",
+            "listmacaroonids",
+            "deletemacaroonid 5",
+            "listpermissions",
+            "printmacaroon 0201",
+            "printmacaroon --macaroon_file x",
+            "constrainmacaroon --timeout 5 a b",
+            "lndconnect --host node.example --nocert --url --qr_file x.png --timeout 5",
+            "completion bash",
+            "man /tmp",
+            "--tlscertpath a --macaroonpath=b --macaroontimeout 0 --macaroonip ::1 getinfo",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");

@@ -1,6 +1,6 @@
-//! QR codes of invoices: in the terminal, as SVG, as PNG.
+//! QR codes: in the terminal, as SVG, as PNG.
 //!
-//! The code holds the invoice in upper case: QR codes have a mode for digits, capitals and a few
+//! That of an invoice holds it in upper case: QR codes have a mode for digits, capitals and a few
 //! signs that takes 5.5 bits for each instead of 8, and BOLT 11 allows either case. There is no
 //! `lightning:` before it: in lower case it would need the larger mode, in upper case some wallets do
 //! not know it, and bare invoices are read by all.
@@ -90,7 +90,7 @@ impl QrFlags {
 
 /// A file whose name says which kind of image it becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum ImageFile {
+pub enum ImageFile {
     Svg(PathBuf),
     Png(PathBuf),
 }
@@ -110,7 +110,8 @@ impl FromStr for ImageFile {
 }
 
 impl ImageFile {
-    fn write(&self, code: &Code) -> Result<(), CliError> {
+    /// Draws the code into the file.
+    pub fn write(&self, code: &Code) -> Result<(), CliError> {
         match self {
             Self::Svg(path) => write(path, code.svg().as_bytes()),
             Self::Png(path) => match code.png() {
@@ -127,9 +128,17 @@ fn write(path: &Path, content: &[u8]) -> Result<(), CliError> {
 }
 
 /// The modules of a QR code.
-struct Code(QRCode);
+pub struct Code(QRCode);
 
 impl Code {
+    /// Any text as it is, with the least correction: such texts are long and read from a screen.
+    pub fn of_text(text: &str) -> Result<Self, CliError> {
+        let built = QRBuilder::new(text).ecl(ECL::L).build();
+        built
+            .map(Self)
+            .or_else(|_| error("the text is too long for a QR code"))
+    }
+
     /// With 15 % of it for the correction of errors, as is usual; with 7 % if it is too long for that.
     fn of(invoice: &str) -> Result<Self, CliError> {
         let text = invoice.to_ascii_uppercase();
@@ -155,7 +164,7 @@ impl Code {
     }
 
     /// Two rows of modules in each line.
-    fn terminal(&self) -> String {
+    pub fn terminal(&self) -> String {
         let line = |y: usize| {
             let cells =
                 (0..self.side()).map(|x| match (self.is_dark(x, y), self.is_dark(x, y + 1)) {

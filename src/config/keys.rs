@@ -79,6 +79,7 @@ pub fn nearest(name: &str) -> &'static str {
 pub const SECTIONS: &[Section] = &[
     NODE,
     CONNECTIONS,
+    CALLERS,
     BITCOIND,
     AMP,
     KEYSEND,
@@ -138,12 +139,45 @@ connect to us, but we can to others.",
             "Addresses (host:port) under which others reach us: IPv4, IPv6, DNS name or .onion.
 They are announced to everybody once the node has a public channel.",
         ),
+    ],
+};
+
+const CALLERS: Section = Section {
+    title: "Callers: gRPC and REST",
+    keys: &[
         key(
             "rpc-listen",
             Kind::Text,
             "127.0.0.1:10009",
-            "Address (IP:port) on which ampcli reaches the node.
-Only a loopback address is allowed as long as ampd's RPC has no TLS.",
+            "Address (IP:port) on which gRPC is served: to ampcli, lncli, wallets and shops.
+Over TLS and with macaroons; see tls-extra-ip for callers on other machines.",
+        ),
+        key(
+            "rest-listen",
+            Kind::Text,
+            "127.0.0.1:8080",
+            "Address (IP:port) on which the same is served as REST, or \"none\".",
+        ),
+        key(
+            "rest-cors",
+            Kind::List,
+            "",
+            "Web sites (https://host) whose pages may call REST from a browser; \"*\" is all of them.
+They still need a macaroon.",
+        ),
+        key(
+            "tls-extra-ip",
+            Kind::List,
+            "",
+            "IP addresses by which callers on other machines know this one.
+tls.cert in the data directory names them, this machine's host name and localhost. It is made
+again when the names change or 30 days before it runs out; one that ampd did not make is not.",
+        ),
+        key(
+            "tls-extra-domain",
+            Kind::List,
+            "",
+            "DNS names by which callers on other machines know this one.",
         ),
     ],
 };

@@ -5,7 +5,7 @@
 //! [`Config`], in which wrong values cannot exist.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,8 +46,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// What node_announcement says about reaching us.
     pub external_addresses: Vec<SocketAddress>,
-    /// Always a loopback address.
-    pub rpc_listen: SocketAddr,
+    pub callers: Callers,
     pub bitcoind: Bitcoind,
     pub amp: Amp,
     /// Accept payments to the public key that bring their preimage, and say so to everybody.
@@ -58,6 +57,19 @@ pub struct Config {
     pub log: Log,
     /// Where the page of metrics is; `None`: nowhere.
     pub metrics_listen: Option<SocketAddr>,
+}
+
+/// Where callers are served, and what the node is to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callers {
+    pub rpc_listen: SocketAddr,
+    /// `None`: no REST interface.
+    pub rest_listen: Option<SocketAddr>,
+    /// Web sites whose pages may call REST.
+    pub rest_cors: Vec<String>,
+    /// What the TLS certificate names beside this machine.
+    pub tls_extra_ips: Vec<IpAddr>,
+    pub tls_extra_domains: Vec<String>,
 }
 
 /// How to reach bitcoind.
@@ -129,16 +141,15 @@ impl Config {
     }
 }
 
-/// The folder of a network's files in a data directory, as text that may begin with `~`.
+/// A path as a text that may begin with `~`.
 ///
 /// # Errors
 /// If `~` cannot be replaced, because HOME is not set.
-pub fn network_dir(
-    data_dir: &str,
-    network: Network,
+pub fn expand_path(
+    path: &str,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<PathBuf, ConfigError> {
-    Ok(settings::expand(data_dir, &env)?.join(network_name(network)))
+    settings::expand(path, &env)
 }
 
 /// The layer of the config file: the named one, or that in the data directory if it exists.

@@ -14,7 +14,7 @@ use super::error::ConfigError;
 use super::layers::Layers;
 use super::network::{NETWORK_NAMES, bitcoind_folder, bitcoind_rpc_port, network_by_name};
 use super::values::{Alias, BitcoindAuth, Color, HostPort, LogFormat, Secret};
-use super::{Amp, Bitcoind, Config, Forwarding, Log};
+use super::{Amp, Bitcoind, Callers, Config, Forwarding, Log};
 
 /// HTLCs that a channel can carry in one direction (BOLT 2).
 const MAX_HTLCS_PER_CHANNEL: u16 = 483;
@@ -47,7 +47,7 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
             text.parse().ok()
         })?,
         external_addresses: said.items("external-address", "host:port", external_address)?,
-        rpc_listen: said.value("rpc-listen", RPC_LISTEN, loopback)?,
+        callers: callers(said)?,
         bitcoind: bitcoind(said, env, network)?,
         amp: amp(said)?,
         accept_keysend: said.switch("accept-keysend")?,
@@ -66,14 +66,41 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
     })
 }
 
-const RPC_LISTEN: &str = "a loopback address such as 127.0.0.1:10009, because the RPC has no TLS \
-                          yet and others could read the token";
+fn callers(said: &Layers) -> Result<Callers, ConfigError> {
+    let ip = "IP addresses such as 192.168.1.5";
+    Ok(Callers {
+        rpc_listen: said.value("rpc-listen", "IP:port, such as 127.0.0.1:10009", address)?,
+        rest_listen: said.value(
+            "rest-listen",
+            "IP:port, such as 127.0.0.1:8080, or none",
+            |text| match text {
+                "none" => Some(None),
+                text => address(text).map(Some),
+            },
+        )?,
+        rest_cors: said.items("rest-cors", "https://host[:port] or *", origin)?,
+        tls_extra_ips: said.items("tls-extra-ip", ip, |text| text.parse().ok())?,
+        tls_extra_domains: said.items("tls-extra-domain", "DNS names", domain)?,
+    })
+}
 
-fn loopback(text: &str) -> Option<SocketAddr> {
-    let text = text.replacen("localhost:", "127.0.0.1:", 1);
-    text.parse()
-        .ok()
-        .filter(|address: &SocketAddr| address.ip().is_loopback())
+fn address(text: &str) -> Option<SocketAddr> {
+    text.replacen("localhost:", "127.0.0.1:", 1).parse().ok()
+}
+
+/// As a browser writes it: without a path, not even a slash.
+fn origin(text: &str) -> Option<String> {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_host = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
+    (is_host || text == "*").then(|| text.to_owned())
+}
+
+fn domain(text: &str) -> Option<String> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-._*".contains(letter);
+    let is_domain = !text.is_empty() && text.chars().all(is_letter);
+    is_domain.then(|| text.to_owned())
 }
 
 fn external_address(text: &str) -> Option<SocketAddress> {

@@ -46,7 +46,10 @@ fn nothing_said_gives_the_defaults() {
     assert_eq!(config.alias, None);
     assert_eq!(config.color.to_string(), "#3399ff");
     assert_eq!(config.listen, ["0.0.0.0:9735".parse().unwrap()]);
-    assert_eq!(config.rpc_listen, "127.0.0.1:10009".parse().unwrap());
+    assert_eq!(
+        config.callers.rpc_listen,
+        "127.0.0.1:10009".parse().unwrap()
+    );
     assert_eq!(config.bitcoind.rpc_address.to_string(), "127.0.0.1:8332");
     let cookie = PathBuf::from("/nonexistent/.bitcoin/.cookie");
     assert_eq!(config.bitcoind.auth, BitcoindAuth::Cookie(cookie));
@@ -276,17 +279,25 @@ fn a_value_out_of_range_says_what_is_expected() {
 }
 
 #[test]
-fn an_rpc_address_that_others_can_reach_is_refused_with_the_reason() {
-    assert!(load(&["--rpc-listen=[::1]:1"], &[]).is_ok());
-    assert!(load(&["--rpc-listen=localhost:1"], &[]).is_ok());
-    let error = load(&["--rpc-listen=0.0.0.0:10009"], &[])
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        error,
-        "--rpc-listen: found \"0.0.0.0:10009\", expected a loopback address such as \
-         127.0.0.1:10009, because the RPC has no TLS yet and others could read the token"
-    );
+fn callers_are_served_where_one_says() {
+    for address in ["[::1]:1", "localhost:1", "0.0.0.0:10009"] {
+        let flag = format!("--rpc-listen={address}");
+        assert!(load(&[flag.as_str()], &[]).is_ok(), "{address}");
+    }
+    let rest = |flag: &str| load(&[flag], &[]).map(|config| config.callers.rest_listen);
+    assert_eq!(rest("--rest-listen=none").unwrap(), None);
+    assert!(rest("--rest-listen=[::]:80").unwrap().is_some());
+    for (flag, expected) in [
+        ("--rpc-listen=node.example:1", "expected IP:port"),
+        ("--rest-listen=8080", "or none"),
+        ("--rest-cors=shop.example", "https://host"),
+        ("--rest-cors=https://shop.example/", "https://host"),
+        ("--tls-extra-ip=node.example", "IP addresses"),
+        ("--tls-extra-domain=a b", "DNS names"),
+    ] {
+        let error = load(&[flag], &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use crate::chain::ChainError;
 use crate::channels::config::SettingsError;
+use crate::files::FileError;
 use crate::peers::announce::AnnounceError;
 use crate::peers::listen::ListenError;
-use crate::rpc::TokenError;
+use crate::rpc::{MacaroonFileError, TlsError};
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
 
@@ -41,6 +42,13 @@ pub enum StartError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error(
+        "cannot listen for REST on {address}: {source}; choose another `rest-listen`, or \"none\""
+    )]
+    RestListen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("cannot serve metrics on {address}: {reason}; choose another `metrics-listen`")]
     MetricsListen { address: SocketAddr, reason: String },
     #[error(
@@ -60,5 +68,9 @@ pub enum StartError {
     #[error(transparent)]
     Channels(#[from] SettingsError),
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Macaroons(#[from] MacaroonFileError),
+    #[error("cannot write {0}; check its permissions and the free space")]
+    File(#[from] FileError),
 }

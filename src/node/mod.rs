@@ -8,6 +8,7 @@
 mod background;
 mod books;
 mod broadcast;
+mod callers;
 mod catch_up;
 mod chain_listener;
 mod core;

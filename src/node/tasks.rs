@@ -11,23 +11,24 @@ use tokio_util::task::TaskTracker;
 
 use super::StartError;
 use super::background::spawn_background;
-use super::catch_up;
 use super::core::Core;
 use super::house::House;
 use super::metrics;
+use super::{callers, catch_up};
 use crate::chain::gossip;
 use crate::chain::sync::{self, Following};
 use crate::config::Config;
+use crate::files::{self, Readers};
+use crate::macaroons::Bakery;
 use crate::peers::announce::{Announcement, Announcer};
 use crate::peers::listen::{self, Listener, MAX_STRANGERS};
 use crate::routing::asked_route::Routes;
-use crate::rpc::{self, Rooms, Token};
+use crate::rpc::{self, Rooms};
 use crate::storage::{DirectoryLock, StorageError, Store};
 
 /// How long tasks may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The real addresses, for whoever started us with port 0.
-const RPC_ADDRESS_FILE: &str = "rpc.address";
 const LISTEN_ADDRESS_FILE: &str = "listen.address";
 
 /// A node at work.
@@ -58,14 +59,13 @@ impl Tasks {
         free_unused_fundings(&core);
         let announcement = announcement(config)?;
         let sockets = listen::bind(&config.listen).await?;
-        let rpc_listener = bind_rpc(config.rpc_listen).await?;
+        let (doors, bakery) = callers::open(config, &core.store).await?;
         let directory = config.network_dir();
         let listening: Vec<SocketAddr> = sockets
             .iter()
             .filter_map(|socket| socket.local_addr().ok())
             .collect();
-        let token = Token::create(&directory)?;
-        write_addresses(&directory, &rpc_listener, &listening)?;
+        write_listening(&directory, &listening)?;
 
         let tracker = TaskTracker::new();
         if let Some(address) = config.metrics_listen {
@@ -100,10 +100,10 @@ impl Tasks {
         let ended = stop.clone();
         tracker.spawn(async move { registry.run_timers(ended).await });
         house.payments.resume(unfinished);
-        let rooms = Arc::new(rooms(config, &core, &house, following, listening));
+        let rooms = Arc::new(rooms(config, &core, &house, bakery, following, listening));
         let ended = stop.clone();
         tracker.spawn(async move {
-            if let Err(error) = rpc::serve(rooms, rpc_listener, token, ended.clone()).await {
+            if let Err(error) = rpc::serve(rooms, doors, ended.clone()).await {
                 tracing::error!("callers are no longer served: {error}");
                 ended.cancel();
             }
@@ -134,10 +134,9 @@ impl Tasks {
         self.stop_background.cancel();
         drain("background tasks", &self.background).await;
         gossip::stop_verifying(&self.house.gossip);
-        for file in [RPC_ADDRESS_FILE, LISTEN_ADDRESS_FILE, rpc::TOKEN_FILE] {
-            // They only help others to find us; the next start writes them anew.
-            let _ = std::fs::remove_file(self.directory.join(file));
-        }
+        callers::forget_addresses(&self.directory);
+        // It only helps others to find us; the next start writes it anew.
+        let _ = std::fs::remove_file(self.directory.join(LISTEN_ADDRESS_FILE));
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
         closed.unwrap_or_else(|error| Err(StorageError::Unwritten(error.to_string())))
@@ -184,33 +183,11 @@ fn announcement(config: &Config) -> Result<Announcement, StartError> {
     )?)
 }
 
-async fn bind_rpc(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::RpcListen { address, source })
-}
-
-/// Written whole or not at all, so that a reader never sees half an address.
-fn write_addresses(
-    directory: &Path,
-    rpc: &TcpListener,
-    listening: &[SocketAddr],
-) -> Result<(), StartError> {
-    let rpc = rpc
-        .local_addr()
-        .map(|address| address.to_string())
-        .unwrap_or_default();
-    let listening: Vec<String> = listening.iter().map(ToString::to_string).collect();
-    for (file, text) in [
-        (RPC_ADDRESS_FILE, rpc),
-        (LISTEN_ADDRESS_FILE, listening.join("\n")),
-    ] {
-        let path = directory.join(file);
-        let fresh = directory.join(format!("{file}.new"));
-        std::fs::write(&fresh, text + "\n")
-            .and_then(|()| std::fs::rename(&fresh, &path))
-            .map_err(|source| StartError::Write { path, source })?;
-    }
+fn write_listening(directory: &Path, listening: &[SocketAddr]) -> Result<(), StartError> {
+    let lines: Vec<String> = listening.iter().map(ToString::to_string).collect();
+    let text = lines.join("\n") + "\n";
+    let path = directory.join(LISTEN_ADDRESS_FILE);
+    files::replace(&path, text.as_bytes(), Readers::Owner)?;
     Ok(())
 }
 
@@ -276,6 +253,7 @@ fn rooms(
     config: &Config,
     core: &Core,
     house: &House,
+    bakery: Arc<Bakery>,
     chain: Following,
     listening: Vec<SocketAddr>,
 ) -> Rooms {
@@ -312,6 +290,7 @@ fn rooms(
         payments: house.payments.clone(),
         routes: Arc::new(routes(core)),
         invoices: house.invoices.clone(),
+        bakery,
         store: core.store.clone(),
         stop: core.stop.clone(),
     }

@@ -1,37 +1,45 @@
-//! lnd's gRPC interface: names, numbers and behaviour are those of lnd 0.21.
+//! lnd's interface: names, numbers and behaviour are those of lnd 0.21, as gRPC and as REST.
 //!
-//! It translates and decides nothing: each call is read (`input`), handed to a room, and the
+//! A call comes over TLS (`connections`, `tls`), is let in by its macaroon (`guard`) and goes to its service.
+//! What a macaroon must allow, and where REST has the call (`rest`), is said in the .proto beside it
+//! (`methods`).
+//!
+//! The services translate and decide nothing: each call is read (`input`), handed to a room, and the
 //! room's answer (`payment`, `invoice`, ...) or error (`errors`) is put into lnd's words.
 
 mod asked_route;
-mod auth;
+mod connections;
 mod errors;
 mod features;
+mod guard;
 mod input;
 mod invoice;
 mod invoices;
+pub mod json;
 mod lightning;
+mod macaroon_files;
+mod methods;
 mod payment;
 pub mod proto;
 #[cfg(test)]
 mod recorded;
+mod rest;
 mod rooms;
 mod route_hints;
 mod router;
 mod server;
 mod static_invoices;
 mod streams;
-mod token;
+mod tls;
 
+pub use guard::MACAROON_HEADER;
+pub use macaroon_files::{
+    ADMIN_FILE, MacaroonFileError, directory as macaroon_directory, write as write_macaroons,
+};
+pub use rest::Origins;
 pub use rooms::Rooms;
-pub use server::{ServeError, serve};
-pub use token::{Token, TokenError};
-
-/// The gRPC metadata key under which a client sends the token.
-pub const TOKEN_HEADER: &str = "ampd-token";
-
-/// Name of the file in the network's data directory that holds the token: hex text, mode 0600.
-pub const TOKEN_FILE: &str = "rpc.token";
+pub use server::{Doors, ServeError, local_names, serve};
+pub use tls::{CERTIFICATE_FILE, Names, Tls, TlsError};
 
 /// lnd's messages have signed numbers for what is never negative. Nothing real is cut off: all
 /// bitcoins in msat are a quarter of the largest number.

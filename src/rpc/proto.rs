@@ -1,6 +1,10 @@
 //! The messages, clients and servers that `build.rs` generates from `proto/*.proto`.
 #![allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
 
+use std::sync::LazyLock;
+
+use prost_reflect::DescriptorPool;
+
 /// `ampdrpc`: what ampd has beyond lnd.
 pub mod ampdrpc {
     tonic::include_proto!("ampdrpc");
@@ -23,3 +27,9 @@ pub mod routerrpc {
 
 /// The descriptors of all of the above, an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The same, decoded.
+pub static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    // build.rs wrote these bytes; every test of a message decodes them.
+    DescriptorPool::decode(DESCRIPTORS).expect("the descriptors of our own build are valid")
+});

@@ -13,6 +13,7 @@ use crate::channels::open::Opener;
 use crate::channels::spends::FundingSpends;
 use crate::invoices::Registry;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, OutputSweeper, PeerManager};
+use crate::macaroons::Bakery;
 use crate::payments::Payments;
 use crate::peers::{connect::Connector, reconnect::Reconnector};
 use crate::routing::asked_route::Routes;
@@ -50,6 +51,8 @@ pub struct Rooms {
     /// For callers who ask for a route.
     pub routes: Arc<Routes>,
     pub invoices: Arc<Registry>,
+    /// For macaroons.
+    pub bakery: Arc<Bakery>,
     /// For the records of closed channels.
     pub store: Arc<Store>,
     /// Cancelled when the node stops; `StopDaemon` cancels it.

@@ -1,25 +1,31 @@
-//! The gRPC server: all services behind the token, on a listener that the node gives.
+//! Both servers: gRPC, and REST beside it, over the same services behind the same guard.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::service::InterceptorLayer;
+use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tower_layer::Layer;
 
 use super::Rooms;
-use super::auth::TokenCheck;
+use super::connections::{self, Connection};
+use super::guard::GuardLayer;
 use super::invoices::InvoicesService;
 use super::lightning::LightningService;
+use super::proto::DESCRIPTORS;
 use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
 use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::routerrpc::router_server::RouterServer;
+use super::rest::{self, Origins, Rest};
 use super::router::RouterService;
 use super::static_invoices::StaticInvoicesService;
-use super::token::Token;
+use super::tls::Tls;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -33,24 +39,73 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// At the node's end: time for the calls under way to end.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// Where callers are taken, and how.
+pub struct Doors {
+    pub grpc: TcpListener,
+    /// `None`: no REST interface.
+    pub rest: Option<TcpListener>,
+    pub tls: Tls,
+    /// The pages of other sites that may call from a browser.
+    pub origins: Origins,
+}
+
 /// The server ended without being told to.
 #[derive(Debug, thiserror::Error)]
-#[error("the RPC server failed: {0}")]
-pub struct ServeError(#[from] tonic::transport::Error);
+pub enum ServeError {
+    #[error("the RPC server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    #[error("the descriptors of the services cannot be read: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
 
 /// Serves until `stop` is cancelled. Streams end then; calls that take longer than two seconds to
 /// end are left behind.
 ///
-/// The traffic is not encrypted: `listener` must be on a loopback address.
-///
 /// # Errors
-/// [`ServeError`], if the listener breaks.
+/// [`ServeError`], if a listener breaks.
 pub async fn serve(
     rooms: Arc<Rooms>,
-    listener: TcpListener,
-    token: Token,
+    doors: Doors,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
+    let guard = GuardLayer(rooms.bakery.clone());
+    let routes = routes(rooms, &stop).await?;
+    let rest = Rest {
+        services: guard.layer(routes.clone()),
+        origins: doors.origins,
+        stop: stop.clone(),
+    };
+    let acceptor = doors.tls.acceptor(&["h2"]);
+    let connections = connections::accept(doors.grpc, acceptor, stop.clone());
+    let connections = ReceiverStream::new(connections).map(Ok::<Connection, std::io::Error>);
+    let serving = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .layer(guard)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
+    let rest = doors.rest.map(|listener| {
+        let acceptor = doors.tls.acceptor(&["h2", "http/1.1"]);
+        let connections = connections::accept(listener, acceptor, stop.clone());
+        tokio::spawn(rest::serve(rest, connections, DRAIN))
+    });
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        ended = serving => ended?,
+        () = too_long => tracing::warn!("RPC calls were still under way at the stop"),
+    }
+    if let Some(rest) = rest {
+        // A panic there is in the log.
+        let _ = rest.await;
+    }
+    Ok(())
+}
+
+/// All services.
+async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, ServeError> {
     let lightning = LightningServer::new(LightningService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     let invoices = InvoicesServer::new(InvoicesService::new(rooms.clone(), stop.clone()))
@@ -59,26 +114,38 @@ pub async fn serve(
         .max_decoding_message_size(MAX_REQUEST);
     let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(rooms, stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    // Without TCP_NODELAY a small answer waits some 40 ms for the client's acknowledgement.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .layer(InterceptorLayer::new(TokenCheck(token)))
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()?;
+    let older_reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1alpha()?;
+    // It serves from the moment on at which it is asked.
+    let (_, health) = tonic_health::server::health_reporter();
+    let mut routes = Routes::builder();
+    routes
         .add_service(lightning)
         .add_service(invoices)
         .add_service(router)
         .add_service(ledgers)
-        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
-    let too_long = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        ended = serving => Ok(ended?),
-        () = too_long => {
-            tracing::warn!("RPC calls were still under way at the stop");
-            Ok(())
-        }
+        .add_service(reflection)
+        .add_service(older_reflection)
+        .add_service(health);
+    Ok(routes.routes())
+}
+
+/// What the node's certificate is to name, beside what the configuration adds: this machine.
+#[must_use]
+pub fn local_names() -> (Vec<IpAddr>, Vec<String>) {
+    let addresses = [
+        IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+    ];
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    let mut domains = vec!["localhost".to_owned()];
+    if host != "localhost" && !host.is_empty() {
+        domains.push(host);
     }
+    (addresses.into(), domains)
 }

@@ -2,19 +2,23 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ampd::abort;
-use ampd::rpc::TOKEN_FILE;
+use ampd::rpc::{ADMIN_FILE, CERTIFICATE_FILE, macaroon_directory};
 use anyhow::{Context, Result};
+use bitcoin::hex::DisplayHex;
 
 use super::Node;
-use crate::api::Api;
+use crate::api::{Api, Server};
 use crate::bitcoind::Bitcoind;
 
 /// ampd writes the address that it really listens on into this file of its network directory.
 const RPC_ADDRESS_FILE: &str = "rpc.address";
+const REST_ADDRESS_FILE: &str = "rest.address";
+/// What its certificate calls it.
+const HOST: &str = "localhost";
 /// All that the node itself and LDK say, but not each frame of gRPC.
 const LOG_LEVEL: &str = "debug,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn";
 
@@ -24,6 +28,7 @@ pub(super) fn configure(node: &mut Node) {
     node.set("data-dir", &node.dir.display().to_string());
     node.set("alias", &node.name.clone());
     node.set("rpc-listen", "127.0.0.1:0");
+    node.set("rest-listen", "127.0.0.1:0");
     node.set("chain-poll-interval", "100ms");
     node.set("log-level", LOG_LEVEL);
 }
@@ -77,13 +82,37 @@ pub(super) fn command(node: &Node) -> Command {
 
 /// Where its RPC listens, and a client; an error until it has written both.
 pub(super) fn client(node: &Node) -> Result<(String, Api)> {
-    let read = |name: &str| {
-        let file = node.network_dir().join(name);
-        fs::read_to_string(&file).with_context(|| format!("no {} yet", file.display()))
+    let address = read(&node.network_dir().join(RPC_ADDRESS_FILE))?;
+    let address = String::from_utf8(address)?.trim().to_owned();
+    let server = Server {
+        address: &address,
+        host: HOST,
+        certificate: &certificate(node)?,
     };
-    let address = read(RPC_ADDRESS_FILE)?.trim().to_owned();
-    let api = Api::new(&address, Some(&read(TOKEN_FILE)?))?;
+    let macaroon = macaroon(node, ADMIN_FILE)?.to_lower_hex_string();
+    let api = Api::new(&server, Some(&macaroon))?;
     Ok((address, api))
+}
+
+/// Where it serves REST, IP:port.
+pub(super) fn rest_address(node: &Node) -> Result<String> {
+    let address = read(&node.network_dir().join(REST_ADDRESS_FILE))?;
+    Ok(String::from_utf8(address)?.trim().to_owned())
+}
+
+/// Its TLS certificate, PEM.
+pub(super) fn certificate(node: &Node) -> Result<String> {
+    Ok(String::from_utf8(read(&node.dir.join(CERTIFICATE_FILE))?)?)
+}
+
+/// One of its macaroon files.
+pub(super) fn macaroon(node: &Node, file: &str) -> Result<Vec<u8>> {
+    let directory = macaroon_directory(&node.dir, bitcoin::Network::Regtest);
+    read(&directory.join(file))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("no {} yet", file.display()))
 }
 
 /// The directory of its files on its network.

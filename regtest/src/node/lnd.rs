@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use super::Node;
-use crate::api::Api;
+use crate::api::{Api, Server};
 use crate::bitcoind::Bitcoind;
 use crate::ports::free_port;
 
@@ -107,7 +107,12 @@ pub(super) fn client(node: &Node) -> Result<(String, Api)> {
     let address = node.config.get(RPC_LISTEN);
     let address = address.context("it was never started")?.clone();
     let certificate = fs::read_to_string(node.dir.join(CERTIFICATE))?;
-    let api = Api::with_certificate(&address, HOST, &certificate)?;
+    let server = Server {
+        address: &address,
+        host: HOST,
+        certificate: &certificate,
+    };
+    let api = Api::new(&server, None)?;
     Ok((address, api))
 }
 

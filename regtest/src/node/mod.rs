@@ -302,6 +302,22 @@ impl Node {
         Ok(&self.running()?.address)
     }
 
+    /// `host:port` of ampd's REST interface, which changes with each start.
+    pub fn rest_address(&self) -> Result<String> {
+        self.running()?;
+        ampd::rest_address(self)
+    }
+
+    /// ampd's TLS certificate, PEM.
+    pub fn certificate(&self) -> Result<String> {
+        ampd::certificate(self)
+    }
+
+    /// One of ampd's macaroon files.
+    pub fn macaroon(&self, file: &str) -> Result<Vec<u8>> {
+        ampd::macaroon(self, file)
+    }
+
     fn running(&self) -> Result<&Running> {
         self.running
             .as_ref()

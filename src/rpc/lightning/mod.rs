@@ -8,6 +8,7 @@ mod closed_channels;
 mod info;
 mod invoices;
 mod list_channels;
+mod macaroons;
 mod open_channel;
 mod own_hints;
 mod pay_req;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::Rooms;
+use super::guard::caveat_call;
 use super::invoices::delete_canceled;
 use super::proto::lnrpc::{self, lightning_server::Lightning};
 use super::streams::{Answers, blocking, unless_stopped};
@@ -235,5 +237,43 @@ impl Lightning for LightningService {
         request: Request<lnrpc::QueryRoutesRequest>,
     ) -> Call<lnrpc::QueryRoutesResponse> {
         self.read(request, query_routes::find).await
+    }
+
+    async fn bake_macaroon(
+        &self,
+        request: Request<lnrpc::BakeMacaroonRequest>,
+    ) -> Call<lnrpc::BakeMacaroonResponse> {
+        let baked = macaroons::bake(&self.rooms, request.into_inner()).await;
+        baked.map(Response::new)
+    }
+
+    async fn list_macaroon_i_ds(
+        &self,
+        _: Request<lnrpc::ListMacaroonIDsRequest>,
+    ) -> Call<lnrpc::ListMacaroonIDsResponse> {
+        Ok(Response::new(macaroons::ids(&self.rooms)))
+    }
+
+    async fn delete_macaroon_id(
+        &self,
+        request: Request<lnrpc::DeleteMacaroonIdRequest>,
+    ) -> Call<lnrpc::DeleteMacaroonIdResponse> {
+        let deleted = macaroons::delete(&self.rooms, request.get_ref()).await;
+        deleted.map(Response::new)
+    }
+
+    async fn list_permissions(
+        &self,
+        _: Request<lnrpc::ListPermissionsRequest>,
+    ) -> Call<lnrpc::ListPermissionsResponse> {
+        Ok(Response::new(macaroons::permissions()))
+    }
+
+    async fn check_macaroon_permissions(
+        &self,
+        request: Request<lnrpc::CheckMacPermRequest>,
+    ) -> Call<lnrpc::CheckMacPermResponse> {
+        let call = caveat_call(request.extensions());
+        macaroons::is_allowed(&self.rooms, request.get_ref(), &call).map(Response::new)
     }
 }

@@ -1,0 +1,45 @@
+//! What an installation needs of ampcli: shell completions and man pages.
+
+use std::path::Path;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use super::connection::expanded;
+use super::error::CliError;
+use super::output::print_text;
+
+/// Print the completions for a shell: bash, elvish, fish, powershell or zsh.
+#[derive(Debug, Args)]
+pub struct Completion {
+    shell: Shell,
+}
+
+impl Completion {
+    pub fn run(&self, mut command: Command) -> Result<(), CliError> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "ampcli", &mut script);
+        print_text(&String::from_utf8_lossy(&script))
+    }
+}
+
+/// Write man pages to a directory: ampcli.1 and one for each command.
+#[derive(Debug, Args)]
+pub struct Man {
+    directory: String,
+}
+
+impl Man {
+    pub fn run(&self, command: Command) -> Result<(), CliError> {
+        let directory = expanded(&self.directory)?;
+        let written = std::fs::create_dir_all(&directory)
+            .and_then(|()| clap_mangen::generate_to(command, &directory));
+        written.map_err(|error| unwritten(&directory, &error))?;
+        print_text(&format!("Man pages written to {}\n", directory.display()))
+    }
+}
+
+fn unwritten(directory: &Path, error: &std::io::Error) -> CliError {
+    let directory = directory.display();
+    CliError::Text(format!("cannot write man pages to {directory}: {error}"))
+}

@@ -1,0 +1,89 @@
+//! Where callers are taken: sockets, the certificate, the macaroon files.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::StartError;
+use crate::config::{Callers, Config};
+use crate::files::{self, Readers};
+use crate::macaroons::Bakery;
+use crate::rpc::{self, Doors, Names, Origins, Tls};
+use crate::storage::Store;
+
+/// With port 0 the real addresses are needed; they are in these files of the network's directory.
+const RPC_ADDRESS_FILE: &str = "rpc.address";
+const REST_ADDRESS_FILE: &str = "rest.address";
+
+/// Opens the sockets and writes what callers need: certificate, macaroons, addresses.
+pub(super) async fn open(
+    config: &Config,
+    store: &Arc<Store>,
+) -> Result<(Doors, Arc<Bakery>), StartError> {
+    let bakery = Arc::new(Bakery::open(store.clone())?);
+    let directory = rpc::macaroon_directory(&config.data_dir, config.network);
+    rpc::write_macaroons(&directory, &bakery).await?;
+    let callers = &config.callers;
+    let grpc = TcpListener::bind(callers.rpc_listen).await;
+    let rest = match callers.rest_listen {
+        Some(address) => Some(bind_rest(address).await?),
+        None => None,
+    };
+    let doors = Doors {
+        grpc: grpc.map_err(|source| StartError::RpcListen {
+            address: callers.rpc_listen,
+            source,
+        })?,
+        rest,
+        tls: Tls::open(&config.data_dir, &names(callers))?,
+        origins: Origins(callers.rest_cors.clone()),
+    };
+    write_addresses(&config.network_dir(), &doors)?;
+    Ok((doors, bakery))
+}
+
+async fn bind_rest(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| StartError::RestListen { address, source })
+}
+
+/// This machine, the addresses on which we listen, and what the configuration adds.
+fn names(callers: &Callers) -> Names {
+    let (addresses, domains) = rpc::local_names();
+    let listen = [Some(callers.rpc_listen), callers.rest_listen];
+    let listen = listen.into_iter().flatten().map(|address| address.ip());
+    let mut addresses: BTreeSet<_> = addresses.into_iter().collect();
+    addresses.extend(listen.filter(|address| !address.is_unspecified()));
+    addresses.extend(&callers.tls_extra_ips);
+    let domains = domains.into_iter().chain(callers.tls_extra_domains.clone());
+    Names {
+        addresses,
+        domains: domains.collect(),
+    }
+}
+
+fn write_addresses(directory: &Path, doors: &Doors) -> Result<(), StartError> {
+    let rest = doors.rest.as_ref();
+    for (file, listener) in [
+        (RPC_ADDRESS_FILE, Some(&doors.grpc)),
+        (REST_ADDRESS_FILE, rest),
+    ] {
+        let Some(address) = listener.and_then(|listener| listener.local_addr().ok()) else {
+            continue;
+        };
+        let text = format!("{address}\n");
+        files::replace(&directory.join(file), text.as_bytes(), Readers::Owner)?;
+    }
+    Ok(())
+}
+
+/// At the stop: they only help others to find us.
+pub(super) fn forget_addresses(directory: &Path) {
+    for file in [RPC_ADDRESS_FILE, REST_ADDRESS_FILE] {
+        // The next start writes them anew.
+        let _ = std::fs::remove_file(directory.join(file));
+    }
+}

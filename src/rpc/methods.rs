@@ -1,0 +1,130 @@
+//! Every method of our services, with what its options in the .proto say: what a macaroon must allow,
+//! and where the REST interface has it.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use prost_reflect::{ExtensionDescriptor, MessageDescriptor, MethodDescriptor, Value};
+
+use super::proto::POOL;
+
+/// One method.
+pub struct Method {
+    /// As in a request: `/lnrpc.Lightning/GetInfo`.
+    pub path: String,
+    pub request: MessageDescriptor,
+    pub answer: MessageDescriptor,
+    /// Whether it answers with a stream.
+    pub streams: bool,
+    /// Entity and action; none: nobody is asked for a macaroon.
+    pub allow: Vec<(String, String)>,
+    /// Verb and path of the REST interface.
+    pub http: Vec<(String, String)>,
+}
+
+impl Method {
+    /// What a macaroon must allow.
+    pub fn required(&self) -> Vec<(&str, &str)> {
+        let pairs = self.allow.iter();
+        pairs
+            .map(|(entity, action)| (&**entity, &**action))
+            .collect()
+    }
+}
+
+/// All methods, by path.
+pub static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
+    let options = Options::of_our_protos();
+    let services = POOL.services();
+    services
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .map(|method| options.read(&method))
+        .map(|method| (method.path.clone(), method))
+        .collect()
+});
+
+/// Our two options of methods; see `proto/options.proto`.
+struct Options {
+    allow: Option<ExtensionDescriptor>,
+    http: Option<ExtensionDescriptor>,
+}
+
+impl Options {
+    fn of_our_protos() -> Self {
+        Self {
+            allow: POOL.get_extension_by_name("ampdrpc.allow"),
+            http: POOL.get_extension_by_name("ampdrpc.http"),
+        }
+    }
+
+    fn read(&self, method: &MethodDescriptor) -> Method {
+        let service = method.parent_service().full_name();
+        Method {
+            path: format!("/{service}/{}", method.name()),
+            request: method.input(),
+            answer: method.output(),
+            streams: method.is_server_streaming(),
+            allow: pairs(method, self.allow.as_ref(), ':'),
+            http: pairs(method, self.http.as_ref(), ' '),
+        }
+    }
+}
+
+/// The texts of an option, each cut in two.
+fn pairs(
+    method: &MethodDescriptor,
+    option: Option<&ExtensionDescriptor>,
+    separator: char,
+) -> Vec<(String, String)> {
+    let options = method.options();
+    let value = option.map(|option| options.get_extension(option));
+    let texts = value
+        .as_deref()
+        .and_then(Value::as_list)
+        .unwrap_or_default();
+    let halves = texts
+        .iter()
+        .filter_map(|text| text.as_str()?.split_once(separator));
+    halves.map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What lnd leaves open, too: whether the node is there.
+    const OPEN: [&str; 1] = ["/lnrpc.State/"];
+
+    #[test]
+    fn every_method_names_what_a_macaroon_must_allow() {
+        assert!(METHODS.len() > 40, "{}", METHODS.len());
+        for method in METHODS.values() {
+            let is_open = OPEN.iter().any(|open| method.path.starts_with(open));
+            assert_eq!(method.allow.is_empty(), is_open, "{}", method.path);
+        }
+    }
+
+    #[test]
+    fn the_permissions_are_those_of_lnd() {
+        let lnds = crate::rpc::recorded::recorded("listpermissions.json");
+        let lnds = lnds["method_permissions"].as_object().unwrap();
+        for (path, method) in METHODS.iter() {
+            let Some(lnds) = lnds.get(path) else {
+                let is_ours = path.starts_with("/ampdrpc.") || method.allow.is_empty();
+                assert!(is_ours, "{path}");
+                continue;
+            };
+            let pair = |pair: &serde_json::Value| {
+                let text = |name: &str| pair[name].as_str().unwrap().to_owned();
+                (text("entity"), text("action"))
+            };
+            let lnds: Vec<_> = lnds["permissions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(pair)
+                .collect();
+            assert_eq!(method.allow, lnds, "{path}");
+        }
+    }
+}

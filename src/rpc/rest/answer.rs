@@ -1,0 +1,127 @@
+//! What a call answers, as grpc-gateway puts it into HTTP: JSON, or a line of JSON for each message.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use futures_util::stream::{self, Stream, StreamExt};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use prost_reflect::DynamicMessage;
+use serde_json::json;
+use tokio::time::timeout;
+use tonic::{Code, Status, Streaming};
+
+use crate::rpc::json;
+
+/// A stream that has nothing to say by then gets its header without its first line. (lnd's waits for the
+/// line, so a client that awaits the header of SubscribeInvoices waits for the first invoice.)
+const FIRST_LINE: Duration = Duration::from_millis(250);
+
+/// The pieces of an answer, each a whole JSON value with what ends it.
+pub(super) type Lines = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// An answer that is known to have begun well or to have failed.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) lines: Lines,
+}
+
+impl Answer {
+    /// A refusal, in the form that belongs to an answer of one message.
+    pub(super) fn refusal(status: &Status) -> Self {
+        Self {
+            status: http_status(status.code()),
+            lines: one(error(status).to_string()),
+        }
+    }
+
+    /// The one message.
+    pub(super) async fn of_one(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
+        let message = match called {
+            Ok(mut answers) => answers.message().await,
+            Err(status) => Err(status),
+        };
+        match message {
+            Ok(Some(message)) => Self {
+                status: StatusCode::OK,
+                lines: one(json::json(&message, json::Bytes::Base64).to_string()),
+            },
+            Ok(None) => Self::refusal(&Status::internal("the call ended without an answer")),
+            Err(status) => Self::refusal(&status),
+        }
+    }
+
+    /// A message for each line.
+    pub(super) async fn of_many(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
+        let mut answers = match called {
+            Ok(answers) => answers,
+            Err(status) => return Self::broken(&status),
+        };
+        let first = match timeout(FIRST_LINE, answers.next()).await {
+            Ok(Some(Err(status))) => return Self::broken(&status),
+            Ok(first) => first,
+            Err(_) => None,
+        };
+        let answers = stream::iter(first).chain(answers);
+        Self {
+            status: StatusCode::OK,
+            lines: Box::pin(answers.map(|answer| line(&answer))),
+        }
+    }
+
+    /// A stream that has failed before its first line.
+    fn broken(status: &Status) -> Self {
+        Self {
+            status: http_status(status.code()),
+            lines: Box::pin(stream::iter([line(&Err(status.clone()))])),
+        }
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let lines = self.lines.map(Ok::<_, std::convert::Infallible>);
+        let mut response = Response::new(Body::from_stream(lines));
+        *response.status_mut() = self.status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}
+
+fn one(json: String) -> Lines {
+    Box::pin(stream::iter([Bytes::from(json)]))
+}
+
+/// Clients look for the very first characters and for the newline.
+fn line(answer: &Result<DynamicMessage, Status>) -> Bytes {
+    let json = match answer {
+        Ok(message) => json!({"result": json::json(message, json::Bytes::Base64)}),
+        Err(status) => json!({"error": error(status)}),
+    };
+    format!("{json}\n").into()
+}
+
+fn error(status: &Status) -> serde_json::Value {
+    json!({"code": status.code() as i32, "message": status.message(), "details": []})
+}
+
+/// grpc-gateway's table.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        // 499, nginx's "client closed request".
+        Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
+            StatusCode::BAD_REQUEST
+        }
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,93 @@
+//! A call of our own gRPC services, in this process: REST decides nothing that gRPC does not.
+
+use prost::Message;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Routes;
+use tonic::{Request, Status, Streaming};
+
+use crate::rpc::connections::Caller;
+use crate::rpc::guard::{Guard, MACAROON_HEADER};
+use crate::rpc::methods::Method;
+
+/// All services, behind their guard.
+pub(in crate::rpc) type Services = Guard<Routes>;
+
+/// Who calls, and with what.
+#[derive(Clone)]
+pub(super) struct Credentials {
+    pub(super) caller: Caller,
+    pub(super) macaroons: Vec<AsciiMetadataValue>,
+}
+
+/// Calls a method. What answers once is a stream of one.
+///
+/// # Errors
+/// What the method, or its guard, says before its first answer.
+pub(super) async fn call(
+    services: Services,
+    method: &Method,
+    message: DynamicMessage,
+    credentials: Credentials,
+) -> Result<Streaming<DynamicMessage>, Status> {
+    let mut request = Request::new(message);
+    for macaroon in credentials.macaroons {
+        request.metadata_mut().append(MACAROON_HEADER, macaroon);
+    }
+    request.extensions_mut().insert(credentials.caller);
+    let path = PathAndQuery::try_from(&*method.path);
+    let path = path.map_err(|error| Status::internal(error.to_string()))?;
+    let codec = DynamicCodec(method.answer.clone());
+    // What we said ourselves is not too long for us.
+    let mut client = Grpc::new(services).max_decoding_message_size(usize::MAX);
+    let answers = client.server_streaming(request, path, codec).await?;
+    Ok(answers.into_inner())
+}
+
+/// Reads and writes messages by their descriptors.
+struct DynamicCodec(MessageDescriptor);
+
+impl Codec for DynamicCodec {
+    type Encode = DynamicMessage;
+    type Decode = DynamicMessage;
+    type Encoder = Writer;
+    type Decoder = Reader;
+
+    fn encoder(&mut self) -> Writer {
+        Writer
+    }
+
+    fn decoder(&mut self) -> Reader {
+        Reader(self.0.clone())
+    }
+}
+
+struct Writer;
+
+impl Encoder for Writer {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn encode(&mut self, message: DynamicMessage, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        message
+            .encode(to)
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+struct Reader(MessageDescriptor);
+
+impl Decoder for Reader {
+    type Item = DynamicMessage;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<DynamicMessage>, Status> {
+        let message = DynamicMessage::decode(self.0.clone(), from);
+        message
+            .map(Some)
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+}

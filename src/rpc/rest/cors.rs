@@ -1,0 +1,58 @@
+//! Which pages of other sites may call, from a browser.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue};
+
+/// The origins that the configuration names; `*` is all.
+#[derive(Debug, Clone, Default)]
+pub struct Origins(pub Vec<String>);
+
+impl Origins {
+    /// Adds what lets the page read the answer, if it may.
+    pub(super) fn allow(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+        let Some(allowed) = request.get(ORIGIN).and_then(|origin| self.allowed(origin)) else {
+            return;
+        };
+        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        answer.insert(VARY, HeaderValue::from_static("Origin"));
+        let methods = HeaderValue::from_static("GET, POST, DELETE");
+        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let headers = HeaderValue::from_static("Content-Type, Accept, Grpc-Metadata-Macaroon");
+        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
+    }
+
+    fn allowed(&self, origin: &HeaderValue) -> Option<HeaderValue> {
+        let named = |name: &String| name == "*" || origin == name.as_str();
+        let name = self.0.iter().find(|name| named(name))?;
+        if name == "*" {
+            return Some(HeaderValue::from_static("*"));
+        }
+        Some(origin.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(origins: &[&str], origin: &'static str) -> Option<HeaderValue> {
+        let origins = Origins(origins.iter().copied().map(str::to_owned).collect());
+        let mut request = HeaderMap::new();
+        request.insert(ORIGIN, HeaderValue::from_static(origin));
+        let mut answer = HeaderMap::new();
+        origins.allow(&request, &mut answer);
+        answer.remove(ACCESS_CONTROL_ALLOW_ORIGIN)
+    }
+
+    #[test]
+    fn only_named_pages_may_call() {
+        let shop = "https://shop.example";
+        assert_eq!(allowed(&[], shop), None);
+        assert_eq!(allowed(&["https://other.example"], shop), None);
+        assert_eq!(allowed(&[shop], shop).unwrap(), shop);
+        assert_eq!(allowed(&["*"], shop).unwrap(), "*");
+    }
+}

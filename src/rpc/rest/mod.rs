@@ -1,0 +1,215 @@
+//! lnd's REST interface: the same calls as gRPC, as JSON over HTTP.
+//!
+//! It knows no call by name. Paths come from the options in the .proto ([`paths`]), a request becomes a
+//! message by its descriptor ([`request`]), goes through the same services and the same guard as from gRPC
+//! ([`call`]), and its answer becomes JSON by its descriptor ([`answer`]).
+
+mod answer;
+mod call;
+mod cors;
+mod paths;
+mod request;
+mod server;
+mod websocket;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{Method as Verb, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use prost_reflect::DynamicMessage;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::metadata::AsciiMetadataValue;
+
+pub use cors::Origins;
+pub(super) use server::serve;
+
+use super::connections::Caller;
+use super::methods::Method;
+use answer::Answer;
+use call::{Credentials, Services};
+use paths::{Found, NotFound};
+
+/// Bytes of a body.
+const MAX_BODY: usize = 1024 * 1024;
+/// For a body to arrive.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+/// grpc-gateway's prefix for metadata, and the macaroon's name behind it.
+const MACAROON: &str = "grpc-metadata-macaroon";
+/// How a browser's WebSocket, which has no headers of its own, brings a macaroon.
+const PROTOCOL: &str = "sec-websocket-protocol";
+
+/// What serves a request.
+#[derive(Clone)]
+pub(super) struct Rest {
+    pub(super) services: Services,
+    pub(super) origins: Origins,
+    pub(super) stop: CancellationToken,
+}
+
+impl Rest {
+    /// Answers one request.
+    async fn answer(self, request: Request<Body>, caller: Caller) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let origins = self.origins.clone();
+        let headers = parts.headers.clone();
+        let mut response = match parts.method {
+            Verb::OPTIONS => Response::new(Body::empty()),
+            _ => self.route(parts, body, caller).await,
+        };
+        origins.allow(&headers, response.headers_mut());
+        response
+    }
+
+    async fn route(self, mut parts: Parts, body: Body, caller: Caller) -> Response<Body> {
+        let socket = WebSocketUpgrade::from_request_parts(&mut parts, &())
+            .await
+            .ok();
+        let query = query(&parts);
+        let verb = match &socket {
+            Some(_) => socket_verb(&query),
+            None => parts.method.as_str().to_owned(),
+        };
+        let found = match paths::find(&verb, parts.uri.path()) {
+            Ok(found) => found,
+            Err(error) => return not_found(&error).into_response(),
+        };
+        let asked = Asked {
+            has_body: verb == "POST" || verb == "PUT",
+            credentials: credentials(&parts, caller),
+            found,
+            query,
+        };
+        match socket {
+            Some(socket) => self.converse(socket, asked, &parts),
+            None => self.reply(asked, body).await.into_response(),
+        }
+    }
+
+    async fn reply(self, asked: Asked, body: Body) -> Answer {
+        let body = match asked.has_body {
+            true => collected(body).await,
+            false => Ok(Vec::new()),
+        };
+        match body.and_then(|body| asked.message(&body)) {
+            Ok(message) => self.call(asked, message).await,
+            Err(status) => Answer::refusal(&status),
+        }
+    }
+
+    async fn call(self, asked: Asked, message: DynamicMessage) -> Answer {
+        let method: &Method = asked.found.method;
+        let called = call::call(self.services, method, message, asked.credentials).await;
+        match method.streams {
+            true => Answer::of_many(called).await,
+            false => Answer::of_one(called).await,
+        }
+    }
+
+    fn converse(self, socket: WebSocketUpgrade, asked: Asked, parts: &Parts) -> Response<Body> {
+        let mut socket = socket.max_message_size(websocket::MAX_MESSAGE);
+        // A browser wants one of the protocols that it offered, even if it is a macaroon.
+        if let Some(Ok(offered)) = parts.headers.get(PROTOCOL).map(|value| value.to_str()) {
+            socket = socket.protocols([offered.to_owned()]);
+        }
+        let conversation = |mut socket: axum::extract::ws::WebSocket| async move {
+            let body = match asked.has_body {
+                true => websocket::body(&mut socket).await,
+                false => Some(axum::body::Bytes::new()),
+            };
+            let Some(body) = body else { return };
+            let stop = self.stop.clone();
+            let answer = match asked.message(&body) {
+                Ok(message) => self.call(asked, message).await,
+                Err(status) => Answer::refusal(&status),
+            };
+            websocket::send(socket, answer.lines, stop).await;
+        };
+        socket.on_upgrade(conversation).into_response()
+    }
+}
+
+/// A request whose method is known.
+struct Asked {
+    found: Found,
+    query: Vec<(String, String)>,
+    has_body: bool,
+    credentials: Credentials,
+}
+
+impl Asked {
+    /// With a body the query counts for nothing, as in lnd.
+    fn message(&self, body: &[u8]) -> Result<DynamicMessage, Status> {
+        let mut message = request::from_body(&self.found.method.request, body)?;
+        for (name, text) in &self.found.fields {
+            // An empty part of the path says nothing; the query may.
+            if !text.is_empty() {
+                request::set_field(&mut message, name, text)?;
+            }
+        }
+        if !self.has_body {
+            for (name, text) in &self.query {
+                request::set_field(&mut message, name, text)?;
+            }
+        }
+        Ok(message)
+    }
+}
+
+fn query(parts: &Parts) -> Vec<(String, String)> {
+    let query = parts.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+/// A WebSocket always begins with GET; the query says what is meant.
+fn socket_verb(query: &[(String, String)]) -> String {
+    let said = query.iter().find(|(name, _)| name == "method");
+    said.map_or("GET".to_owned(), |(_, verb)| verb.to_uppercase())
+}
+
+fn credentials(parts: &Parts, caller: Caller) -> Credentials {
+    let given = parts
+        .headers
+        .get_all(MACAROON)
+        .iter()
+        .map(|value| value.as_bytes());
+    let protocols = parts.headers.get_all(PROTOCOL).iter();
+    let offered = protocols.filter_map(|value| {
+        let (name, macaroon) = value.to_str().ok()?.split_once('+')?;
+        name.eq_ignore_ascii_case(MACAROON)
+            .then(|| macaroon.trim().as_bytes())
+    });
+    let macaroons = given.chain(offered);
+    Credentials {
+        caller,
+        macaroons: macaroons
+            .filter_map(|bytes| AsciiMetadataValue::try_from(bytes).ok())
+            .collect(),
+    }
+}
+
+async fn collected(body: Body) -> Result<Vec<u8>, Status> {
+    match timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
+        Ok(Err(error)) => Err(Status::invalid_argument(format!(
+            "the request's body cannot be read ({error}); it may have {MAX_BODY} bytes"
+        ))),
+        Err(_) => Err(Status::invalid_argument("the request's body took too long")),
+    }
+}
+
+fn not_found(error: &NotFound) -> Answer {
+    match error {
+        NotFound::Path => Answer::refusal(&Status::not_found("Not Found")),
+        NotFound::Verb => Answer {
+            status: StatusCode::NOT_IMPLEMENTED,
+            ..Answer::refusal(&Status::unimplemented("Method Not Allowed"))
+        },
+    }
+}
