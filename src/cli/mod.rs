@@ -12,6 +12,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config::{NETWORK_NAMES, network_by_name, network_dir};
 
 mod arguments;
+mod chain_payments;
+mod chain_transactions;
 mod channels;
 mod connection;
 mod delete_payments;
@@ -93,6 +95,10 @@ enum Command {
     WalletBalance(wallet::WalletBalance),
     NewAddress(wallet::NewAddress),
     SendCoins(Box<wallet::SendCoins>),
+    SendMany(Box<chain_payments::SendMany>),
+    EstimateFee(chain_payments::EstimateFee),
+    ListChainTxns(chain_transactions::ListChainTxns),
+    ListUnspent(chain_transactions::ListUnspent),
     Connect(peers::Connect),
     Disconnect(peers::Disconnect),
     ListPeers(peers::ListPeers),
@@ -135,6 +141,10 @@ impl Command {
             Command::WalletBalance(command) => command.run(node).await,
             Command::NewAddress(command) => command.run(node).await,
             Command::SendCoins(command) => command.run(node).await,
+            Command::SendMany(command) => command.run(node).await,
+            Command::EstimateFee(command) => command.run(node).await,
+            Command::ListChainTxns(command) => command.run(node).await,
+            Command::ListUnspent(command) => command.run(node).await,
             Command::Connect(command) => command.run(node).await,
             Command::Disconnect(command) => command.run(node).await,
             Command::ListPeers(command) => command.run(node).await,
@@ -308,6 +318,36 @@ mod tests {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn commands_of_the_wallet_are_those_of_lncli() {
+        for line in [
+            "sendmany {\"bcrt1\":1000,\"bcrt2\":2000} --sat_per_vbyte=2 --label tea",
+            "sendmany {\"bcrt1\":1000} --conf_target 6 --min_confs 0",
+            "estimatefee {\"bcrt1\":1000} --conf_target=6 --utxo {txid}:0 --utxo {txid}:1",
+            "listchaintxns --start_height 5 --end_height=-1 --index_offset 3 --max_transactions 2",
+            "listunspent",
+            "listunspent 1 6",
+            "listunspent --min_confs 1 --max_confs=6",
+            "listunspent --unconfirmed_only",
+        ] {
+            let line = line.replace("{txid}", &"11".repeat(32));
+            if let Err(error) = parse(&line) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in [
+            "sendmany",
+            "sendmany nonsense",
+            "estimatefee {\"a\":-1}",
+            "listunspent --unconfirmed_only --min_confs 1",
+            "listunspent 1 2 3",
+            "listunspent --max_confs 1",
+        ] {
+            let line = line.replace("{txid}", &"11".repeat(32));
+            assert_eq!(parse(&line).expect_err(&line).exit_code(), 2, "{line}");
         }
     }
 

@@ -102,6 +102,25 @@ pub fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
     }
 }
 
+/// Reads addresses with amounts in satoshi, as lncli takes them: `{"address": 1000}`.
+pub fn amounts(text: &str) -> Result<Amounts, String> {
+    serde_json::from_str(text)
+        .map(Amounts)
+        .map_err(|error| format!("{error}; write {{\"address\": satoshi}}"))
+}
+
+/// Addresses with amounts in satoshi, for clap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amounts(pub BTreeMap<String, u64>);
+
+impl Amounts {
+    /// As most of the API wants them.
+    pub fn signed(self) -> BTreeMap<String, i64> {
+        let amounts = self.0.into_iter();
+        amounts.map(|(to, sat)| (to, signed(sat))).collect()
+    }
+}
+
 /// An output of the wallet as the API wants it.
 pub fn wallet_output(output: &bitcoin::OutPoint) -> OutPoint {
     OutPoint {

@@ -11,6 +11,7 @@ mod input;
 mod invoice;
 mod invoices;
 mod lightning;
+mod on_chain;
 mod payment;
 pub mod proto;
 #[cfg(test)]
