@@ -5,6 +5,7 @@
 
 mod asked_route;
 mod auth;
+mod chain_notifier;
 mod errors;
 mod features;
 mod input;
@@ -23,6 +24,7 @@ mod server;
 mod static_invoices;
 mod streams;
 mod token;
+mod wallet_kit;
 
 pub use rooms::Rooms;
 pub use server::{ServeError, serve};

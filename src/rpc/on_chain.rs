@@ -5,14 +5,15 @@ use std::str::FromStr;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, FeeRate, OutPoint, TxOut, Txid};
+use tokio::sync::watch;
 use tonic::Status;
 
-use super::Rooms;
 use super::errors::{refused, unsupported};
 use super::input::{FeeChoice, hash, not_negative, per_kw};
 use super::proto::lnrpc;
 use crate::chain::FeeEstimates;
-use crate::wallet::Wallet;
+use crate::storage::{Health, Store};
+use crate::wallet::{Wallet, WalletError};
 
 /// The only account, as lnd calls it.
 pub(super) const ACCOUNT: &str = "default";
@@ -145,15 +146,49 @@ pub(super) fn confirmations(min: i32, max: i32) -> Result<(u32, u32), Status> {
     }
 }
 
-/// Waits until what the wallet has noted so far is on disk.
-pub(super) async fn on_disk(rooms: &Rooms) {
-    let ticket = rooms.store.submit(Vec::new());
-    rooms.store.durable(ticket).await;
+/// Runs `note`, which lets the wallet note something, and answers when that is on disk.
+///
+/// # Errors
+/// Those of `note`, which does not run while the disk takes nothing; Unavailable if that begins
+/// meanwhile: then the note counts, but a crash can undo it.
+pub(super) async fn on_disk<T>(
+    store: &Store,
+    note: impl FnOnce() -> Result<T, WalletError>,
+) -> Result<T, Status> {
+    let mut health = store.health();
+    if let Health::Failing(why) = &*health.borrow() {
+        return Err(not_written(why));
+    }
+    let noted = note()?;
+    let ticket = store.submit(Vec::new());
+    tokio::select! {
+        biased;
+        () = store.durable(ticket) => Ok(noted),
+        why = failure(&mut health) => Err(not_written(&why)),
+    }
+}
+
+async fn failure(health: &mut watch::Receiver<Health>) -> String {
+    match health
+        .wait_for(|now| *now != Health::Writing)
+        .await
+        .as_deref()
+    {
+        Ok(Health::Failing(why)) => why.clone(),
+        _ => "the store is closed".to_owned(),
+    }
+}
+
+fn not_written(why: &str) -> Status {
+    Status::unavailable(format!(
+        "the node cannot write to its database ({why}); nothing is noted until it can"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::wallet_notes::PutLabel;
 
     fn text<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
         result.unwrap_err().message().to_owned()
@@ -191,6 +226,22 @@ mod tests {
             "selected outpoints contain duplicate values"
         );
         assert_eq!(coins(&[message]).unwrap(), [coin]);
+    }
+
+    #[tokio::test]
+    async fn a_note_is_on_disk_when_its_call_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let txid = Txid::all_zeros();
+        let noted = on_disk(&store, || {
+            let label = "tea".to_owned();
+            store.submit(PutLabel { txid, label });
+            Ok(5)
+        });
+        assert_eq!(noted.await.unwrap(), 5);
+        assert_eq!(store.wallet_labels().unwrap().len(), 1);
+        let refused = on_disk::<()>(&store, || Err(WalletError::UnknownCoin));
+        assert_eq!(text(refused.await), "unknown output");
     }
 
     #[test]

@@ -11,15 +11,19 @@ use tonic::transport::server::TcpIncoming;
 
 use super::Rooms;
 use super::auth::TokenCheck;
+use super::chain_notifier::ChainNotifierService;
 use super::invoices::InvoicesService;
 use super::lightning::LightningService;
 use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
+use super::proto::chainrpc::chain_notifier_server::ChainNotifierServer;
 use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::routerrpc::router_server::RouterServer;
+use super::proto::walletrpc::wallet_kit_server::WalletKitServer;
 use super::router::RouterService;
 use super::static_invoices::StaticInvoicesService;
 use super::token::Token;
+use super::wallet_kit::WalletKitService;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -57,6 +61,10 @@ pub async fn serve(
         .max_decoding_message_size(MAX_REQUEST);
     let router = RouterServer::new(RouterService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
+    let chain = ChainNotifierServer::new(ChainNotifierService::new(rooms.clone(), stop.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
+    let wallet = WalletKitServer::new(WalletKitService::new(rooms.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
     let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(rooms, stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     // Without TCP_NODELAY a small answer waits some 40 ms for the client's acknowledgement.
@@ -69,6 +77,8 @@ pub async fn serve(
         .add_service(invoices)
         .add_service(router)
         .add_service(ledgers)
+        .add_service(chain)
+        .add_service(wallet)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
