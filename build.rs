@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 const PROTO_DIR: &str = "src/rpc/proto";
-const PROTO_FILES: [&str; 4] = [
+const PROTO_FILES: [&str; 7] = [
     "ampd.proto",
+    "chainnotifier.proto",
     "invoices.proto",
     "lightning.proto",
     "router.proto",
+    "signer.proto",
+    "walletkit.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ampd::rpc::MACAROON_HEADER;
 use ampd::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
+use ampd::rpc::proto::chainrpc::chain_notifier_client::ChainNotifierClient;
 use ampd::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use ampd::rpc::proto::lnrpc::lightning_client::LightningClient;
 use ampd::rpc::proto::lnrpc::{
@@ -15,6 +16,7 @@ use ampd::rpc::proto::lnrpc::{
 };
 use ampd::rpc::proto::routerrpc::SendPaymentRequest;
 use ampd::rpc::proto::routerrpc::router_client::RouterClient;
+use ampd::rpc::proto::walletrpc::wallet_kit_client::WalletKitClient;
 use anyhow::{Context, Result};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -52,6 +54,8 @@ pub struct Api {
     pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
     pub static_invoices: StaticInvoicesClient<Service>,
+    pub chain: ChainNotifierClient<Service>,
+    pub wallet_kit: WalletKitClient<Service>,
 }
 
 /// How a node is to be known.
@@ -86,6 +90,9 @@ impl Api {
             lightning: lightning.max_decoding_message_size(MAX_ANSWER_BYTES),
             invoices: invoices.max_decoding_message_size(MAX_ANSWER_BYTES),
             router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            chain: ChainNotifierClient::new(service.clone()),
+            wallet_kit: WalletKitClient::new(service.clone())
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
             static_invoices: StaticInvoicesClient::new(service)
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
         }

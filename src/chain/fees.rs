@@ -117,7 +117,12 @@ impl FeeEstimates {
             .iter()
             .rposition(|horizon| u32::from(horizon.blocks) <= blocks);
         let rate = self.rates[fitting.unwrap_or(0)].load(Ordering::Relaxed);
-        rate.max(self.mempool_min.load(Ordering::Relaxed))
+        rate.max(self.mempool_min_sat_per_kw())
+    }
+
+    /// The lowest rate that bitcoind's mempool takes now, in sat per 1000 weight units.
+    pub fn mempool_min_sat_per_kw(&self) -> u32 {
+        self.mempool_min.load(Ordering::Relaxed)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use crate::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use crate::rpc::proto::lnrpc::lightning_client::LightningClient;
 use crate::rpc::proto::routerrpc::router_client::RouterClient;
+use crate::rpc::proto::walletrpc::wallet_kit_client::WalletKitClient;
 use crate::rpc::{ADMIN_FILE, CERTIFICATE_FILE, MACAROON_HEADER, macaroon_directory};
 
 const DEFAULT_PORT: u16 = 10009;
@@ -169,6 +170,7 @@ pub struct Node {
     pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
     pub static_invoices: StaticInvoicesClient<Service>,
+    pub wallet: WalletKitClient<Service>,
 }
 
 impl Node {
@@ -183,6 +185,8 @@ impl Node {
             invoices: InvoicesClient::new(service.clone())
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
             router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            wallet: WalletKitClient::new(service.clone())
+                .max_decoding_message_size(MAX_ANSWER_BYTES),
             static_invoices: StaticInvoicesClient::new(service)
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
         })

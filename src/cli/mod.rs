@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod arguments;
+mod chain_payments;
+mod chain_transactions;
 mod channels;
 mod connection;
 mod delete_payments;
@@ -44,6 +46,7 @@ mod send_to_route;
 mod table;
 mod values;
 mod wallet;
+mod wallet_kit;
 
 pub use error::CliError;
 #[cfg(test)]
@@ -75,6 +78,11 @@ enum Command {
     WalletBalance(wallet::WalletBalance),
     NewAddress(wallet::NewAddress),
     SendCoins(Box<wallet::SendCoins>),
+    SendMany(Box<chain_payments::SendMany>),
+    EstimateFee(chain_payments::EstimateFee),
+    ListChainTxns(chain_transactions::ListChainTxns),
+    ListUnspent(chain_transactions::ListUnspent),
+    Wallet(wallet_kit::Wallet),
     Connect(peers::Connect),
     Disconnect(peers::Disconnect),
     ListPeers(peers::ListPeers),
@@ -153,6 +161,11 @@ impl Command {
             Command::WalletBalance(command) => command.run(node).await,
             Command::NewAddress(command) => command.run(node).await,
             Command::SendCoins(command) => command.run(node).await,
+            Command::SendMany(command) => command.run(node).await,
+            Command::EstimateFee(command) => command.run(node).await,
+            Command::ListChainTxns(command) => command.run(node).await,
+            Command::ListUnspent(command) => command.run(node).await,
+            Command::Wallet(command) => command.run(node).await,
             Command::Connect(command) => command.run(node).await,
             Command::Disconnect(command) => command.run(node).await,
             Command::ListPeers(command) => command.run(node).await,
@@ -330,6 +343,64 @@ mod tests {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn commands_of_the_wallet_are_those_of_lncli() {
+        for line in [
+            "sendmany {\"bcrt1\":1000,\"bcrt2\":2000} --sat_per_vbyte=2 --label tea",
+            "sendmany {\"bcrt1\":1000} --conf_target 6 --min_confs 0",
+            "estimatefee {\"bcrt1\":1000} --conf_target=6 --utxo {txid}:0 --utxo {txid}:1",
+            "listchaintxns --start_height 5 --end_height=-1 --index_offset 3 --max_transactions 2",
+            "listunspent",
+            "listunspent 1 6",
+            "listunspent --min_confs 1 --max_confs=6",
+            "listunspent --unconfirmed_only",
+            "wallet estimatefeerate 6",
+            "wallet bumpfee {txid}:0 --sat_per_vbyte 5 --immediate --budget 500",
+            "wallet bumpfee --conf_target=2 {txid}:0",
+            "wallet labeltx {txid} tea --overwrite",
+            "wallet publishtx 00 --label=tea",
+            "wallet gettx {txid}",
+            "wallet leaseoutput --outpoint {txid}:0 --lockid {txid} --expiry 60",
+            "wallet releaseoutput {txid}:0",
+            "wallet releaseoutput --outpoint {txid}:0 --lockid={txid}",
+            "wallet listleases",
+            "wallet requiredreserve --additional_channels 2",
+            "wallet accounts list --name default --address_type p2wkh",
+            "wallet addresses list",
+            "wallet psbt fund --outputs {\"bcrt1\":1000} --inputs [\"{txid}:0\"] --sat_per_kw 500",
+            "wallet psbt fund --template_psbt cHNidA== --conf_target=6 --min_confs 0",
+            "wallet psbt sign cHNidA==",
+            "wallet psbt finalize --funded_psbt cHNidA==",
+        ] {
+            let line = line.replace("{txid}", &"11".repeat(32));
+            if let Err(error) = parse(&line) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in [
+            "sendmany",
+            "sendmany nonsense",
+            "estimatefee {\"a\":-1}",
+            "listunspent --unconfirmed_only --min_confs 1",
+            "listunspent 1 2 3",
+            "listunspent --max_confs 1",
+            "wallet",
+            "wallet nonsense",
+            "wallet bumpfee",
+            "wallet bumpfee 11:0",
+            "wallet labeltx 11 tea",
+            "wallet publishtx xx",
+            "wallet leaseoutput --outpoint {txid}:0 --expiry 60",
+            "wallet releaseoutput",
+            "wallet psbt fund",
+            "wallet psbt fund --template_psbt cHNidA== --outputs {}",
+            "wallet psbt finalize not!base64",
+        ] {
+            let line = line.replace("{txid}", &"11".repeat(32));
+            assert_eq!(parse(&line).expect_err(&line).exit_code(), 2, "{line}");
         }
     }
 

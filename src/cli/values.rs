@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bitcoin::Txid;
 use bitcoin::hex::FromHex;
 use chrono::{DateTime, NaiveDate, NaiveTime};
@@ -10,7 +12,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime};
 use crate::amount::{self, Unit};
 use crate::rpc::proto::lnrpc::{ChannelPoint, OutPoint, channel_point::FundingTxid};
 
-/// Bytes out of hex digits, for clap.
+/// Bytes out of hex digits (or base64), for clap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hex(pub Vec<u8>);
 
@@ -100,6 +102,33 @@ pub fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
         funding_txid,
         output_index,
     }
+}
+
+/// Reads addresses with amounts in satoshi, as lncli takes them: `{"address": 1000}`.
+pub fn amounts(text: &str) -> Result<Amounts, String> {
+    serde_json::from_str(text)
+        .map(Amounts)
+        .map_err(|error| format!("{error}; write {{\"address\": satoshi}}"))
+}
+
+/// Addresses with amounts in satoshi, for clap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amounts(pub BTreeMap<String, u64>);
+
+impl Amounts {
+    /// As most of the API wants them.
+    pub fn signed(self) -> BTreeMap<String, i64> {
+        let amounts = self.0.into_iter();
+        amounts.map(|(to, sat)| (to, signed(sat))).collect()
+    }
+}
+
+/// Reads base64, such as a PSBT.
+pub fn base64(text: &str) -> Result<Hex, String> {
+    let bytes = BASE64_STANDARD.decode(text.trim());
+    bytes
+        .map(Hex)
+        .map_err(|error| format!("no base64: {error}"))
 }
 
 /// An output of the wallet as the API wants it.

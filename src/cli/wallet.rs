@@ -78,10 +78,22 @@ impl NewAddress {
 
 /// How inputs are chosen, by lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Strategy {
+pub enum Strategy {
     GlobalConfig,
     Largest,
     Random,
+}
+
+impl Strategy {
+    /// As the API wants it.
+    pub fn number(self) -> i32 {
+        let strategy = match self {
+            Strategy::GlobalConfig => CoinSelectionStrategy::StrategyUseGlobalConfig,
+            Strategy::Largest => CoinSelectionStrategy::StrategyLargest,
+            Strategy::Random => CoinSelectionStrategy::StrategyRandom,
+        };
+        strategy.into()
+    }
 }
 
 /// Pay to an on-chain address.
@@ -154,11 +166,6 @@ impl SendCoins {
         if self.conf_target != 0 && self.sat_per_vbyte != 0 {
             return error("either conf_target or sat_per_vbyte should be set, but not both");
         }
-        let strategy = match self.coin_selection_strategy {
-            Strategy::GlobalConfig => CoinSelectionStrategy::StrategyUseGlobalConfig,
-            Strategy::Largest => CoinSelectionStrategy::StrategyLargest,
-            Strategy::Random => CoinSelectionStrategy::StrategyRandom,
-        };
         Ok(SendCoinsRequest {
             addr,
             amount: signed(amount.unwrap_or(0)),
@@ -168,7 +175,7 @@ impl SendCoins {
             label: self.label,
             min_confs: self.min_confs,
             spend_unconfirmed: self.min_confs == 0,
-            coin_selection_strategy: strategy.into(),
+            coin_selection_strategy: self.coin_selection_strategy.number(),
             outpoints: self.utxo.iter().map(wallet_output).collect(),
             ..Default::default()
         })

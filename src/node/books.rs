@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
+use bitcoin::{OutPoint, Txid};
 
 use crate::peers::PeerBook;
 use crate::peers::book::BookError;
 use crate::storage::Store;
 use crate::storage::peers::PutPeer;
 use crate::storage::wallet::{AppendWalletChange, ReplaceWalletChanges};
-use crate::wallet::{ChangeLog, ChangeLogError};
+use crate::storage::wallet_notes::{DropLease, LeaseRow, PutLabel, PutLease};
+use crate::wallet::{ChangeLog, ChangeLogError, Lease, NoteBook};
 
 /// The store, as the rooms know it.
 pub(super) struct Books(pub(super) Arc<Store>);
@@ -25,6 +27,40 @@ impl ChangeLog for Books {
 
     fn replace(&self, record: Vec<u8>) {
         self.0.submit(ReplaceWalletChanges(record));
+    }
+}
+
+impl NoteBook for Books {
+    fn labels(&self) -> Result<Vec<(Txid, String)>, ChangeLogError> {
+        Ok(self.0.wallet_labels()?)
+    }
+
+    fn leases(&self) -> Result<Vec<Lease>, ChangeLogError> {
+        let rows = self.0.wallet_leases()?.into_iter();
+        let lease = |row: LeaseRow| Lease {
+            coin: row.coin,
+            id: row.lease_id,
+            expires_at: row.expires_at,
+        };
+        Ok(rows.map(lease).collect())
+    }
+
+    fn put_label(&self, txid: Txid, label: &str) {
+        let label = label.to_owned();
+        self.0.submit(PutLabel { txid, label });
+    }
+
+    fn put_lease(&self, lease: Lease, now: u64) {
+        let lease = LeaseRow {
+            coin: lease.coin,
+            lease_id: lease.id,
+            expires_at: lease.expires_at,
+        };
+        self.0.submit(PutLease { lease, now });
+    }
+
+    fn drop_lease(&self, coin: OutPoint) {
+        self.0.submit(DropLease(coin));
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) fn assemble(
         &wallet_key,
         config.network,
         best_block,
+        books.clone(),
         books,
     )?);
     let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));

@@ -8,7 +8,7 @@ use crate::chain::FeeEstimates;
 use crate::channels::balance::has_anchors;
 use crate::channels::open::{FundingFee, FundingWallet};
 use crate::ldk::ChannelManager;
-use crate::wallet::{SendAmount, Spend, Wallet, anchor_reserve};
+use crate::wallet::{Outputs, Spend, Wallet, anchor_reserve};
 
 /// Pays for channels, and keeps the reserve that anchor channels need.
 pub(super) struct Funding {
@@ -46,11 +46,11 @@ impl FundingWallet for Funding {
         fee: FundingFee,
     ) -> Result<Transaction, String> {
         let spend = Spend {
-            to: script,
-            amount: SendAmount::Exactly(Amount::from_sat(amount_sat)),
+            outputs: Outputs::one(script, Amount::from_sat(amount_sat)),
             fee_rate: self.fee_rate(fee)?,
             min_confs: 1,
             reserve: anchor_reserve(self.anchor_channels()),
+            coins: Vec::new(),
         };
         self.wallet.fund(&spend).map_err(|error| error.to_string())
     }

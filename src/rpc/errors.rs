@@ -191,7 +191,18 @@ impl From<WalletError> for Status {
             | WalletError::Load(_)
             | WalletError::Damaged(_)
             | WalletError::Internal(_) => Self::internal(error.to_string()),
-            WalletError::InsufficientFunds { .. }
+            WalletError::NoOutputs
+            | WalletError::CoinNotFree(_)
+            | WalletError::UnknownCoin
+            | WalletError::LeasedAlready
+            | WalletError::OtherLease
+            | WalletError::UnknownTransaction
+            | WalletError::LabelledAlready
+            | WalletError::NotReplaceable { .. }
+            | WalletError::ReplacementRate(_)
+            | WalletError::OverBudget { .. }
+            | WalletError::PsbtInput { .. }
+            | WalletError::InsufficientFunds { .. }
             | WalletError::InsufficientFunding { .. }
             | WalletError::Reserve { .. }
             | WalletError::BadAddress { .. }

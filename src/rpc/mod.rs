@@ -8,6 +8,7 @@
 //! room's answer (`payment`, `invoice`, ...) or error (`errors`) is put into lnd's words.
 
 mod asked_route;
+mod chain_notifier;
 mod connections;
 mod errors;
 mod features;
@@ -19,6 +20,7 @@ pub mod json;
 mod lightning;
 mod macaroon_files;
 mod methods;
+mod on_chain;
 mod payment;
 pub mod proto;
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod server;
 mod static_invoices;
 mod streams;
 mod tls;
+mod wallet_kit;
 
 pub use guard::MACAROON_HEADER;
 pub use macaroon_files::{

@@ -25,6 +25,21 @@ pub mod routerrpc {
     tonic::include_proto!("routerrpc");
 }
 
+/// lnd's `chainrpc`: the `ChainNotifier` service.
+pub mod chainrpc {
+    tonic::include_proto!("chainrpc");
+}
+
+/// lnd's `signrpc`: two of its messages.
+pub mod signrpc {
+    tonic::include_proto!("signrpc");
+}
+
+/// lnd's `walletrpc`: the `WalletKit` service.
+pub mod walletrpc {
+    tonic::include_proto!("walletrpc");
+}
+
 /// The descriptors of all of the above, an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

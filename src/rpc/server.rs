@@ -13,19 +13,23 @@ use tonic::transport::Server;
 use tower_layer::Layer;
 
 use super::Rooms;
+use super::chain_notifier::ChainNotifierService;
 use super::connections::{self, Connection};
 use super::guard::GuardLayer;
 use super::invoices::InvoicesService;
 use super::lightning::LightningService;
 use super::proto::DESCRIPTORS;
 use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
+use super::proto::chainrpc::chain_notifier_server::ChainNotifierServer;
 use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::routerrpc::router_server::RouterServer;
+use super::proto::walletrpc::wallet_kit_server::WalletKitServer;
 use super::rest::{self, Origins, Rest};
 use super::router::RouterService;
 use super::static_invoices::StaticInvoicesService;
 use super::tls::Tls;
+use super::wallet_kit::WalletKitService;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -112,6 +116,10 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
         .max_decoding_message_size(MAX_REQUEST);
     let router = RouterServer::new(RouterService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
+    let chain = ChainNotifierServer::new(ChainNotifierService::new(rooms.clone(), stop.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
+    let wallet = WalletKitServer::new(WalletKitService::new(rooms.clone()))
+        .max_decoding_message_size(MAX_REQUEST);
     let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(rooms, stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     let reflection = tonic_reflection::server::Builder::configure()
@@ -128,6 +136,8 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
         .add_service(invoices)
         .add_service(router)
         .add_service(ledgers)
+        .add_service(chain)
+        .add_service(wallet)
         .add_service(reflection)
         .add_service(older_reflection)
         .add_service(health);

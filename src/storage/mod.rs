@@ -22,6 +22,7 @@ mod schema;
 mod sql;
 mod store;
 pub mod wallet;
+pub mod wallet_notes;
 mod writer;
 
 pub use error::StorageError;

@@ -1,6 +1,6 @@
 //! What the wallet refuses, each in one line; lnd's words where lnd has known ones.
 
-use bitcoin::{Amount, Network, Txid};
+use bitcoin::{Amount, FeeRate, Network, OutPoint, Txid};
 
 use super::log::ChangeLogError;
 
@@ -87,6 +87,57 @@ pub enum WalletError {
     /// A transaction cannot be cancelled because a later one spends its change.
     #[error("transaction {0} cannot be cancelled: a later transaction spends its change")]
     ChangeSpent(Txid),
+    /// A payment without outputs.
+    #[error("at least one output must be given")]
+    NoOutputs,
+    /// A coin that the caller chose cannot be spent.
+    #[error("output {0} is not among the unspent and unlocked outputs of the wallet")]
+    CoinNotFree(OutPoint),
+    /// Not one of our unspent outputs. lnd's text.
+    #[error("unknown output")]
+    UnknownCoin,
+    /// The coin is leased under another id. lnd's text.
+    #[error("output already locked")]
+    LeasedAlready,
+    /// The id is not that of the lease. lnd's text, as it is written there.
+    #[error("output unlock not alowed")]
+    OtherLease,
+    /// A label for a transaction that is not ours. lnd's text.
+    #[error("cannot label transaction not known to wallet")]
+    UnknownTransaction,
+    /// The transaction has a label. lnd's text.
+    #[error("transaction already labelled")]
+    LabelledAlready,
+    /// An unconfirmed transaction that must stay as it is.
+    #[error("transaction {txid} cannot be replaced: {reason}")]
+    NotReplaceable {
+        /// The transaction.
+        txid: Txid,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A replacement has to pay more than what it replaces.
+    #[error(
+        "the fee rate is too low to replace the transaction: at least {} sat/kw are needed \
+         (1 sat/vB is 250 sat/kw)", .0.to_sat_per_kwu()
+    )]
+    ReplacementRate(FeeRate),
+    /// A replacement would cost more than it may.
+    #[error("the fee would be {} sat, more than the budget of {} sat", fee.to_sat(), most.to_sat())]
+    OverBudget {
+        /// What it would pay.
+        fee: Amount,
+        /// What it may pay.
+        most: Amount,
+    },
+    /// An input of a PSBT cannot be signed as it asks for.
+    #[error("input {index}: {reason}")]
+    PsbtInput {
+        /// Which one.
+        index: usize,
+        /// Why not.
+        reason: String,
+    },
     /// The stored wallet belongs to another seed.
     #[error(
         "the stored wallet was made from another seed: put the right seed file in place, or choose \

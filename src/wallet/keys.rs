@@ -3,9 +3,10 @@
 use bdk_wallet::KeychainKind;
 use bdk_wallet::template::Bip84Public;
 use bitcoin::bip32::{ChildNumber, Fingerprint, Xpriv, Xpub};
-use bitcoin::secp256k1::{All, Message, Secp256k1, SecretKey};
-use bitcoin::sighash::{EcdsaSighashType, SighashCache};
-use bitcoin::{Network, NetworkKind, Psbt, TxOut, Witness, ecdsa};
+use bitcoin::secp256k1::ecdsa::Signature;
+use bitcoin::secp256k1::{All, Message, PublicKey, Secp256k1, SecretKey};
+use bitcoin::sighash::SighashCache;
+use bitcoin::{Network, NetworkKind, Psbt, TxOut, ecdsa, psbt};
 
 use super::error::WalletError;
 
@@ -25,8 +26,7 @@ impl AccountKey {
         let kind = NetworkKind::from(network);
         let mut master = *master;
         master.network = kind;
-        let coin = if kind == NetworkKind::Main { 0 } else { 1 };
-        let path = [84, coin, 0].map(|index| ChildNumber::Hardened { index });
+        let path = [84, coin_type(kind), 0].map(|index| ChildNumber::Hardened { index });
         let secret = master.derive_priv(&secp, &path).map_err(internal)?;
         let public = Xpub::from_priv(&secp, &secret);
         let fingerprint = master.fingerprint(&secp);
@@ -44,7 +44,33 @@ impl AccountKey {
         Bip84Public(self.public, self.master, keychain)
     }
 
-    /// Signs each input that `own` knows, as `SIGHASH_ALL`, and finalizes it.
+    /// The account's public key.
+    pub(super) fn public(&self) -> &Xpub {
+        &self.public
+    }
+
+    /// The fingerprint of the seed's master key.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.master
+    }
+
+    /// Where the account is: `m/84'/coin'/0'`.
+    pub(super) fn path(&self) -> String {
+        format!("m/84'/{}'/0'", coin_type(self.public.network))
+    }
+
+    /// The public key of an address.
+    pub(super) fn public_key(
+        &self,
+        keychain: KeychainKind,
+        index: u32,
+    ) -> Result<PublicKey, WalletError> {
+        let derived = self.public.derive_pub(&self.secp, &child(keychain, index));
+        Ok(derived.map_err(internal)?.public_key)
+    }
+
+    /// Adds a signature to each input that `own` knows and that is not final, and returns which ones
+    /// those are, with their keys. It is of the kind that the input asks for, else `SIGHASH_ALL`.
     ///
     /// `own` returns the output that an input spends, from the wallet's own records (an amount that
     /// somebody else put into `psbt` is not believed), and where its key is. Other inputs stay as
@@ -53,41 +79,51 @@ impl AccountKey {
         &self,
         psbt: &mut Psbt,
         own: impl Fn(&bitcoin::OutPoint) -> Option<(TxOut, KeychainKind, u32)>,
-    ) -> Result<(), WalletError> {
+    ) -> Result<Vec<(usize, PublicKey)>, WalletError> {
         let unsigned = psbt.unsigned_tx.clone();
         let mut cache = SighashCache::new(&unsigned);
-        for (index, txin) in unsigned.input.iter().enumerate() {
-            let Some((output, keychain, child)) = own(&txin.previous_output) else {
+        let mut signed = Vec::new();
+        for (index, input) in psbt.inputs.iter_mut().enumerate() {
+            let spent = &unsigned.input[index].previous_output;
+            let Some((output, keychain, child)) = own(spent).filter(|_| !is_final(input)) else {
                 continue;
             };
+            let kind = input.ecdsa_hash_ty().map_err(|error| {
+                let reason = error.to_string();
+                WalletError::PsbtInput { index, reason }
+            })?;
             let sighash = cache
-                .p2wpkh_signature_hash(
-                    index,
-                    &output.script_pubkey,
-                    output.value,
-                    EcdsaSighashType::All,
-                )
+                .p2wpkh_signature_hash(index, &output.script_pubkey, output.value, kind)
                 .map_err(internal)?;
-            let mut key = self.key(keychain, child)?;
-            // A low R saves a byte, and keeps the size at what the fee was computed for.
-            let signature = self.secp.sign_ecdsa_low_r(&Message::from(sighash), &key);
-            let signature = ecdsa::Signature::sighash_all(signature);
-            let witness = Witness::p2wpkh(&signature, &key.public_key(&self.secp));
-            key.non_secure_erase();
-            psbt.inputs[index].final_script_witness = Some(witness);
+            let (signature, key) = self.sign_with(keychain, child, &Message::from(sighash))?;
+            let signature = ecdsa::Signature {
+                signature,
+                sighash_type: kind,
+            };
+            input.partial_sigs.insert(key.into(), signature);
+            signed.push((index, key));
         }
-        Ok(())
+        Ok(signed)
+    }
+
+    fn sign_with(
+        &self,
+        keychain: KeychainKind,
+        index: u32,
+        message: &Message,
+    ) -> Result<(Signature, PublicKey), WalletError> {
+        let mut key = self.key(keychain, index)?;
+        // A low R saves a byte, and keeps the size at what the fee was computed for.
+        let signature = self.secp.sign_ecdsa_low_r(message, &key);
+        let public = key.public_key(&self.secp);
+        key.non_secure_erase();
+        Ok((signature, public))
     }
 
     fn key(&self, keychain: KeychainKind, index: u32) -> Result<SecretKey, WalletError> {
-        let chain = match keychain {
-            KeychainKind::External => 0,
-            KeychainKind::Internal => 1,
-        };
-        let path = [chain, index].map(|index| ChildNumber::Normal { index });
         Ok(self
             .secret
-            .derive_priv(&self.secp, &path)
+            .derive_priv(&self.secp, &child(keychain, index))
             .map_err(internal)?
             .private_key)
     }
@@ -97,6 +133,31 @@ impl Drop for AccountKey {
     fn drop(&mut self) {
         self.secret.private_key.non_secure_erase();
     }
+}
+
+/// SLIP 44.
+fn coin_type(kind: NetworkKind) -> u32 {
+    match kind {
+        NetworkKind::Main => 0,
+        NetworkKind::Test => 1,
+    }
+}
+
+/// The account's chains: 0 for receiving, 1 for change (BIP 44).
+pub(super) fn chain_number(keychain: KeychainKind) -> u32 {
+    match keychain {
+        KeychainKind::External => 0,
+        KeychainKind::Internal => 1,
+    }
+}
+
+fn child(keychain: KeychainKind, index: u32) -> [ChildNumber; 2] {
+    [chain_number(keychain), index].map(|index| ChildNumber::Normal { index })
+}
+
+/// Whether nothing is to be added to an input of a PSBT.
+pub(super) fn is_final(input: &psbt::Input) -> bool {
+    input.final_script_sig.is_some() || input.final_script_witness.is_some()
 }
 
 fn internal(error: impl ToString) -> WalletError {

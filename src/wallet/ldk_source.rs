@@ -9,13 +9,14 @@ use super::error::WalletError;
 use super::on_chain::{State, Wallet};
 
 impl WalletSourceSync for Wallet {
-    /// Confirmed coins that are neither locked nor spent by a transaction of ours. Coins of
+    /// Confirmed coins that are neither leased nor spent by a transaction of ours. Coins of
     /// earlier bumps are among them: LDK replaces its own transaction, and keeps account of them.
     fn list_confirmed_utxos(&self) -> Result<Vec<Utxo>, ()> {
         let state = self.lock();
-        let coins = state.spendable_outputs().filter(|coin| {
-            state.confirmations(coin) > 0 && !state.bdk.is_outpoint_locked(coin.outpoint)
-        });
+        let leased = state.leased_now();
+        let coins = state
+            .spendable_outputs()
+            .filter(|coin| state.confirmations(coin) > 0 && !leased.contains(&coin.outpoint));
         Ok(coins
             .filter_map(|coin| {
                 let hash = p2wpkh_hash(&coin.txout.script_pubkey)?;
@@ -83,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::wallet::test_chain::{address_of_nobody, wallet_with};
-    use crate::wallet::{SendAmount, Spend};
+    use crate::wallet::{Outputs, Spend};
 
     /// A transaction as LDK's bump handler makes it: an input of its own, then coins of ours.
     fn bump(coins: &[Utxo]) -> Psbt {
@@ -132,20 +133,24 @@ mod tests {
         let coins = wallet.list_confirmed_utxos().unwrap();
         wallet.sign_psbt(bump(&coins)).unwrap();
         assert_eq!(wallet.list_confirmed_utxos().unwrap(), coins);
-        let (to, reserve) = (address_of_nobody().script_pubkey(), Amount::ZERO);
-        let fee_rate = FeeRate::from_sat_per_kwu(1_000);
-        let amount = SendAmount::Exactly(Amount::from_sat(1_000));
-        assert!(
-            wallet
-                .send(&Spend {
-                    to,
-                    amount,
-                    fee_rate,
-                    min_confs: 1,
-                    reserve
-                })
-                .is_err()
-        );
+        let to = address_of_nobody().script_pubkey();
+        let spend = Spend {
+            outputs: Outputs::one(to, Amount::from_sat(1_000)),
+            fee_rate: FeeRate::from_sat_per_kwu(1_000),
+            min_confs: 1,
+            reserve: Amount::ZERO,
+            coins: vec![],
+        };
+        assert!(wallet.send(&spend).is_err());
+    }
+
+    #[test]
+    fn leased_coins_are_not_offered_to_ldk() {
+        let (_chain, wallet, _) = wallet_with(&[50_000, 60_000]);
+        let coin = wallet.list_utxos(1)[0].outpoint;
+        wallet.lease(coin, [1; 32], 600).unwrap();
+        let coins = wallet.list_confirmed_utxos().unwrap();
+        assert!(coins.len() == 1 && coins[0].outpoint != coin);
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub(super) struct Record {
     /// Funding transactions: `true` while only LDK may send them, `false` when that has ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) held: BTreeMap<Txid, bool>,
+    /// Payments on the owner's order. Only these may be replaced by others with a higher fee: on the
+    /// id of a transaction that funds a channel, somebody else's channel included, too much depends.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) sent: BTreeSet<Txid>,
 }
 
 impl Record {
@@ -58,6 +62,7 @@ impl Record {
     fn merge(&mut self, later: Record) {
         self.bdk.merge(later.bdk);
         self.held.extend(later.held);
+        self.sent.extend(later.sent);
     }
 
     /// The transactions that only LDK may send.
@@ -81,15 +86,15 @@ impl Record {
             .unwrap_or(0)
     }
 
+    /// Whether nothing changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bdk.is_empty() && self.held.is_empty() && self.sent.is_empty()
+    }
+
     /// Drops old blocks in which nothing of ours happened, and decisions that are over.
     fn compact(&mut self) {
-        let anchored: BTreeSet<u32> = self
-            .bdk
-            .tx_graph
-            .anchors
-            .iter()
-            .map(|(at, _)| at.block_id.height)
-            .collect();
+        let anchors = &self.bdk.tx_graph.anchors;
+        let anchored: BTreeSet<u32> = anchors.iter().map(|(at, _)| at.block_id.height).collect();
         let blocks = &mut self.bdk.local_chain.blocks;
         blocks.retain(|_, hash| hash.is_some());
         let keep_from = blocks
@@ -101,6 +106,8 @@ impl Record {
         blocks
             .retain(|height, _| *height == 0 || *height >= keep_from || anchored.contains(height));
         self.held.retain(|_, held| *held);
+        let confirmed: BTreeSet<Txid> = anchors.iter().map(|(_, txid)| *txid).collect();
+        self.sent.retain(|txid| !confirmed.contains(txid));
     }
 }
 
@@ -171,11 +178,14 @@ mod tests {
             .anchors
             .insert((anchor, Txid::all_zeros()));
         record.held.insert(Txid::all_zeros(), false);
+        let waiting = Txid::from_byte_array([1; 32]);
+        record.sent.extend([Txid::all_zeros(), waiting]);
         record.compact();
         let kept: Vec<u32> = record.bdk.local_chain.blocks.keys().copied().collect();
         assert_eq!(kept[..2], [0, 123]);
         assert_eq!(kept.len(), 2 + KEEP_BLOCKS);
         assert_eq!(kept.last(), Some(&4_999));
         assert!(record.held.is_empty());
+        assert_eq!(record.sent, BTreeSet::from([waiting]));
     }
 }

@@ -1,23 +1,37 @@
 //! The wallet room: the node's on-chain coins.
 //!
 //! [`Wallet`] wraps bdk's wallet over BIP 84 keys (P2WPKH), follows the chain as one of the
-//! listeners of the chain room, keeps its changes in a [`ChangeLog`] that the storage room
-//! implements, and serves LDK with coins for fee bumps and scripts for sweeps. It sends nothing:
+//! listeners of the chain room, keeps its changes in a [`ChangeLog`] and what the owner says of coins
+//! in a [`NoteBook`], which the storage room implements, and serves LDK with coins for fee bumps and scripts for sweeps. It sends nothing:
 //! what it signs goes to the chain room's broadcaster, or to LDK.
 
+mod accounts;
+mod build;
+mod bump;
 mod error;
+mod history;
 mod keys;
+mod labels;
 mod ldk_source;
+mod leases;
 mod log;
+mod notes;
 mod on_chain;
+mod psbt;
 mod signers;
 mod spend;
 
+pub use accounts::{Account, OwnAddress};
+pub use bump::Bump;
 pub use error::WalletError;
+pub use history::{HistoryBlock, HistoryEntry};
+pub use leases::{LeasedCoin, lnd_lease_id};
 pub use log::{ChangeLog, ChangeLogError};
+pub use notes::{Lease, NoteBook};
 pub use on_chain::{Balance, Coin, Wallet};
+pub use psbt::{FundedPsbt, PsbtOrder};
 pub use signers::ChannelSigners;
-pub use spend::{ANCHOR_RESERVE_SAT, SendAmount, Spend, anchor_reserve};
+pub use spend::{ANCHOR_RESERVE_SAT, Estimate, Outputs, Spend, anchor_reserve};
 
 #[cfg(test)]
 mod test_chain;

@@ -14,10 +14,13 @@ use bitcoin::constants::COINBASE_MATURITY;
 use bitcoin::{Address, Amount, Block, Network, OutPoint, ScriptBuf, Txid};
 use lightning::chain::transaction::TransactionData;
 use lightning::chain::{BestBlock, Listen};
+use tokio::sync::watch;
 
 use super::error::WalletError;
 use super::keys::AccountKey;
+use super::leases::Leases;
 use super::log::{self, ChangeLog, Record};
+use super::notes::NoteBook;
 
 /// Blocks without anything of ours that may be followed before the log hears of them. After a
 /// crash the wallet asks for them again.
@@ -28,6 +31,9 @@ pub struct Wallet {
     pub(super) network: Network,
     pub(super) keys: AccountKey,
     log: Arc<dyn ChangeLog>,
+    pub(super) notes: Arc<dyn NoteBook>,
+    /// Counts changes of transactions.
+    pub(super) changes: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -36,6 +42,11 @@ pub(super) struct State {
     pub(super) bdk: bdk_wallet::Wallet,
     /// Funding transactions that only LDK may send.
     pub(super) held: BTreeSet<Txid>,
+    /// Payments on the owner's order.
+    pub(super) sent: BTreeSet<Txid>,
+    /// Coins that callers keep for themselves.
+    pub(super) leases: Leases,
+    pub(super) labels: HashMap<Txid, String>,
     /// Coins that LDK uses to bump its claims, with the height at which it last did.
     pub(super) claimed: HashMap<OutPoint, u32>,
     /// Seconds since 1970; grows with each use, see [`State::next_time`].
@@ -51,14 +62,14 @@ pub struct Balance {
     pub unconfirmed: Amount,
     /// Mined by us less than 100 blocks ago.
     pub immature: Amount,
-    /// Part of the sum above that is locked and not spent by us.
+    /// Leased to callers, and in none of the sums above.
     pub locked: Amount,
 }
 
 impl Balance {
     /// Everything that belongs to the wallet.
     pub fn total(&self) -> Amount {
-        [self.unconfirmed, self.immature]
+        [self.unconfirmed, self.immature, self.locked]
             .into_iter()
             .try_fold(self.confirmed, Amount::checked_add)
             .unwrap_or(Amount::MAX_MONEY)
@@ -78,8 +89,6 @@ pub struct Coin {
     pub confirmations: u32,
     /// Whether it is change of ours.
     pub is_change: bool,
-    /// Whether it is locked.
-    pub locked: bool,
 }
 
 impl Wallet {
@@ -95,9 +104,10 @@ impl Wallet {
         network: Network,
         birthday: BestBlock,
         log: Arc<dyn ChangeLog>,
+        notes: Arc<dyn NoteBook>,
     ) -> Result<Self, WalletError> {
         let keys = AccountKey::derive(master, network)?;
-        let state = match log::load(&*log)? {
+        let mut state = match log::load(&*log)? {
             Some(found) => {
                 let state = load(&keys, network, found.whole)?;
                 // Only now that it is known to be ours.
@@ -108,10 +118,18 @@ impl Wallet {
             }
             None => create(&keys, network, birthday)?,
         };
+        state.leases = Leases::new(notes.leases().map_err(WalletError::Load)?);
+        state.labels = notes
+            .labels()
+            .map_err(WalletError::Load)?
+            .into_iter()
+            .collect();
         let wallet = Self {
             network,
             keys,
             log,
+            notes,
+            changes: watch::Sender::new(0),
             state: Mutex::new(state),
         };
         wallet.save(&mut wallet.lock())?;
@@ -157,7 +175,7 @@ impl Wallet {
         Ok(address.script_pubkey())
     }
 
-    fn reveal(&self, keychain: KeychainKind) -> Result<Address, WalletError> {
+    pub(super) fn reveal(&self, keychain: KeychainKind) -> Result<Address, WalletError> {
         let mut state = self.lock();
         let address = state.bdk.reveal_next_address(keychain).address;
         self.save(&mut state)?;
@@ -195,22 +213,33 @@ impl Wallet {
     pub fn balance(&self) -> Balance {
         let state = self.lock();
         let sums = state.bdk.balance();
-        let locked = state
-            .bdk
-            .list_unspent()
-            .filter(|c| state.bdk.is_outpoint_locked(c.outpoint));
-        Balance {
+        let mut balance = Balance {
             confirmed: sums.confirmed,
             unconfirmed: sums.trusted_pending + sums.untrusted_pending,
             immature: sums.immature,
-            locked: locked.map(|coin| coin.txout.value).sum(),
+            locked: Amount::ZERO,
+        };
+        for coin in state.leased_coins() {
+            let value = coin.output.value;
+            balance.locked += value;
+            let part = match state.bdk.get_utxo(coin.lease.coin) {
+                Some(utxo) if !utxo.chain_position.is_confirmed() => &mut balance.unconfirmed,
+                Some(utxo) if !state.is_mature(&utxo) => &mut balance.immature,
+                _ => &mut balance.confirmed,
+            };
+            *part = part.checked_sub(value).unwrap_or_default();
         }
+        balance
     }
 
-    /// All coins with at least `min_confs` confirmations, mined ones only when they are mature.
+    /// All coins with at least `min_confs` confirmations, mined ones only when they are mature, and
+    /// none that is leased.
     pub fn list_utxos(&self, min_confs: u32) -> Vec<Coin> {
         let state = self.lock();
-        let coins = state.spendable_outputs().filter_map(|coin| {
+        let leased = state.leased_now();
+        let free = state.spendable_outputs();
+        let free = free.filter(|coin| !leased.contains(&coin.outpoint));
+        let coins = free.filter_map(|coin| {
             let script = &coin.txout.script_pubkey;
             Some(Coin {
                 outpoint: coin.outpoint,
@@ -218,26 +247,11 @@ impl Wallet {
                 address: Address::from_script(script, self.network).ok()?,
                 confirmations: state.confirmations(&coin),
                 is_change: coin.keychain == KeychainKind::Internal,
-                locked: state.bdk.is_outpoint_locked(coin.outpoint),
             })
         });
         coins
             .filter(|coin| coin.confirmations >= min_confs)
             .collect()
-    }
-
-    /// Keeps a coin from being spent until it is unlocked, also over restarts.
-    pub fn lock_coin(&self, outpoint: OutPoint) -> Result<(), WalletError> {
-        let mut state = self.lock();
-        state.bdk.lock_outpoint(outpoint);
-        self.save(&mut state)
-    }
-
-    /// Ends [`lock_coin`](Self::lock_coin).
-    pub fn unlock_coin(&self, outpoint: OutPoint) -> Result<(), WalletError> {
-        let mut state = self.lock();
-        state.bdk.unlock_outpoint(outpoint);
-        self.save(&mut state)
     }
 
     /// Hands everything that is not yet in the log to it, for a clean stop.
@@ -251,25 +265,23 @@ impl Wallet {
 
     /// Appends what bdk has staged to the log.
     pub(super) fn save(&self, state: &mut State) -> Result<(), WalletError> {
-        self.save_with(state, None)
+        self.save_with(state, Record::default())
     }
 
-    /// The same, together with a decision on who may send a transaction.
-    pub(super) fn save_with(
-        &self,
-        state: &mut State,
-        held: Option<(Txid, bool)>,
-    ) -> Result<(), WalletError> {
+    /// The same, together with the decisions in `record`.
+    pub(super) fn save_with(&self, state: &mut State, record: Record) -> Result<(), WalletError> {
         let bdk = state.bdk.staged().cloned().unwrap_or_default();
-        if bdk.is_empty() && held.is_none() {
+        let transactions_changed = !bdk.tx_graph.is_empty();
+        let record = Record { bdk, ..record };
+        if record.is_empty() {
             return Ok(());
         }
-        let record = Record {
-            bdk,
-            held: held.into_iter().collect(),
-        };
         self.log.append(record.to_bytes()?);
         state.bdk.take_staged();
+        if transactions_changed {
+            self.changes
+                .send_modify(|count| *count = count.wrapping_add(1));
+        }
         Ok(())
     }
 
@@ -321,28 +333,39 @@ impl State {
 
     /// Unspent outputs, immature ones left out.
     pub(super) fn spendable_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
-        self.bdk.list_unspent().filter(|coin| {
-            let tx = self.bdk.tx_graph().get_tx(coin.outpoint.txid);
-            !tx.is_some_and(|tx| tx.is_coinbase()) || self.confirmations(coin) >= COINBASE_MATURITY
-        })
+        self.bdk.list_unspent().filter(|coin| self.is_mature(coin))
+    }
+
+    fn is_mature(&self, coin: &LocalOutput) -> bool {
+        let tx = self.bdk.tx_graph().get_tx(coin.outpoint.txid);
+        !tx.is_some_and(|tx| tx.is_coinbase()) || self.confirmations(coin) >= COINBASE_MATURITY
     }
 
     /// 1 for a coin in the best block, 0 for one in no block.
     pub(super) fn confirmations(&self, coin: &LocalOutput) -> u32 {
-        let tip = self.bdk.latest_checkpoint().height();
         let mined = coin.chain_position.confirmation_height_upper_bound();
-        mined.map_or(0, |height| tip.saturating_add(1).saturating_sub(height))
+        mined.map_or(0, |height| self.blocks_since(height))
+    }
+
+    /// Blocks from the one at `height` to the best one, both included.
+    pub(super) fn blocks_since(&self, height: u32) -> u32 {
+        let tip = self.bdk.latest_checkpoint().height();
+        tip.saturating_add(1).saturating_sub(height)
     }
 
     /// A time for bdk, which decides by it what is newest: never the same twice, so that a
     /// cancelled transaction that is made again within the second counts.
     pub(super) fn next_time(&mut self) -> u64 {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
-        self.clock = now.max(self.clock.saturating_add(1));
+        self.clock = unix_now().max(self.clock.saturating_add(1));
         self.clock
     }
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }
 
 impl Listen for Wallet {
@@ -385,6 +408,9 @@ fn create(keys: &AccountKey, network: Network, birthday: BestBlock) -> Result<St
     Ok(State {
         bdk,
         held: BTreeSet::new(),
+        sent: BTreeSet::new(),
+        leases: Leases::default(),
+        labels: HashMap::new(),
         claimed: HashMap::new(),
         clock: 0,
     })
@@ -392,6 +418,7 @@ fn create(keys: &AccountKey, network: Network, birthday: BestBlock) -> Result<St
 
 fn load(keys: &AccountKey, network: Network, record: Record) -> Result<State, WalletError> {
     let (held, clock) = (record.held_now(), record.latest_time());
+    let sent = record.sent;
     let bdk = bdk_wallet::Wallet::load()
         .check_network(network)
         .descriptor(
@@ -408,6 +435,9 @@ fn load(keys: &AccountKey, network: Network, record: Record) -> Result<State, Wa
     Ok(State {
         bdk,
         held,
+        sent,
+        leases: Leases::default(),
+        labels: HashMap::new(),
         claimed: HashMap::new(),
         clock,
     })
@@ -428,187 +458,4 @@ fn load_error(error: LoadError) -> WalletError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wallet::test_chain::{MemoryLog, TestChain, master, wallet_with};
-
-    #[test]
-    fn addresses_are_those_of_bip_84() {
-        // The test vectors of BIP 84: two receiving addresses and one for change.
-        let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon \
-                     abandon abandon about";
-        let seed = bip39::Mnemonic::parse(words).unwrap().to_seed("");
-        let master = Xpriv::new_master(Network::Bitcoin, &seed).unwrap();
-        let genesis = bitcoin::constants::genesis_block(Network::Bitcoin).block_hash();
-        let birthday = BestBlock::new(genesis, 0);
-        let log = Arc::new(MemoryLog::default());
-        let wallet = Wallet::open(&master, Network::Bitcoin, birthday, log).unwrap();
-        let first = wallet.new_address().unwrap().to_string();
-        assert_eq!(first, "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu");
-        let second = wallet.new_address().unwrap().to_string();
-        assert_eq!(second, "bc1qnjg0jd8228aq7egyzacy8cys3knf9xvrerkf9g");
-        let change = Address::from_script(&wallet.change_script().unwrap(), Network::Bitcoin);
-        assert_eq!(
-            change.unwrap().to_string(),
-            "bc1q8c6fshw2dlwun7ekn9qwf37cu2rn755upcp6el"
-        );
-    }
-
-    #[test]
-    fn a_reopened_wallet_has_the_same_coins_and_no_address_twice() {
-        let (mut chain, wallet, log) = wallet_with(&[10_000, 20_000]);
-        let given = wallet.new_address().unwrap();
-        (0..5).for_each(|_| chain.mine(&wallet, vec![]));
-        let (balance, coins) = (wallet.balance(), wallet.list_utxos(0).len());
-        assert_eq!(balance.total(), Amount::from_sat(30_000));
-        wallet.flush().unwrap();
-        let best = wallet.best_block();
-        drop(wallet);
-
-        let wallet = chain.reopen(&log);
-        assert_eq!(wallet.balance(), balance);
-        assert_eq!(wallet.list_utxos(0).len(), coins);
-        assert_eq!(wallet.best_block(), best);
-        assert_ne!(wallet.new_address().unwrap(), given);
-    }
-
-    #[test]
-    fn after_a_crash_the_wallet_catches_up_from_an_earlier_block() {
-        let (mut chain, wallet, log) = wallet_with(&[10_000]);
-        (0..5).for_each(|_| chain.mine(&wallet, vec![]));
-        let lost = wallet.best_block();
-        let again = chain.reopen(&log);
-        assert!(again.best_block().height < lost.height);
-        assert_eq!(again.list_utxos(1).len(), 1);
-        chain.replay(&again, again.best_block().height + 1);
-        assert_eq!(again.best_block(), lost);
-    }
-
-    #[test]
-    fn empty_blocks_share_a_record() {
-        let mut chain = TestChain::new();
-        let (wallet, log) = chain.open_new();
-        let before = log.len();
-        (0..120).for_each(|_| chain.mine(&wallet, vec![]));
-        assert_eq!(log.len() - before, 120 / BLOCKS_PER_RECORD);
-    }
-
-    #[test]
-    fn a_long_log_is_compacted_without_loss() {
-        let (chain, wallet, log) = wallet_with(&[10_000]);
-        for _ in 0..600 {
-            wallet.new_address().unwrap();
-        }
-        let next = chain.reopen(&log);
-        assert!(log.len() < 5, "{}", log.len());
-        assert_eq!(next.balance(), wallet.balance());
-        assert_eq!(next.new_address().unwrap(), wallet.new_address().unwrap());
-    }
-
-    #[test]
-    fn a_reorg_takes_a_coin_back_and_the_other_branch_may_bring_it_again() {
-        let (mut chain, wallet, log) = wallet_with(&[]);
-        let payment = chain.payment_to(&wallet, 50_000);
-        chain.mine(&wallet, vec![payment.clone()]);
-        chain.mine(&wallet, vec![]);
-        assert_eq!(wallet.balance().confirmed, Amount::from_sat(50_000));
-
-        chain.reorg(&wallet, 2, vec![vec![], vec![], vec![]]);
-        assert_eq!(wallet.best_block(), chain.best());
-        assert_eq!(wallet.balance().confirmed, Amount::ZERO);
-        chain.mine(&wallet, vec![payment]);
-        assert_eq!(wallet.balance().confirmed, Amount::from_sat(50_000));
-        wallet.flush().unwrap();
-        let again = chain.reopen(&log);
-        assert_eq!(again.balance(), wallet.balance());
-        assert_eq!(again.best_block(), chain.best());
-    }
-
-    #[test]
-    fn a_reorg_of_the_first_block_of_a_new_wallet_is_followed() {
-        let mut chain = TestChain::new();
-        let nobody = chain.open_new().0;
-        (0..5).for_each(|_| chain.mine(&nobody, vec![]));
-        for depth in 1..4 {
-            let (wallet, _) = chain.open_new();
-            let payment = chain.payment_to(&wallet, 50_000);
-            let mut blocks = vec![vec![]; depth + 1];
-            blocks[depth] = vec![payment];
-            chain.reorg(&wallet, depth, blocks);
-            assert_eq!(wallet.best_block(), chain.best(), "depth {depth}");
-            assert_eq!(wallet.balance().confirmed, Amount::from_sat(50_000));
-        }
-    }
-
-    #[test]
-    fn another_seed_or_network_is_refused_and_nothing_is_written() {
-        let (chain, wallet, log) = wallet_with(&[10_000]);
-        drop(wallet);
-        let records = log.len();
-        let open = |seed, network| {
-            Wallet::open(&master(seed), network, chain.best(), log.clone())
-                .map(|_| ())
-                .unwrap_err()
-        };
-        let error = open(9, Network::Regtest);
-        assert!(matches!(error, WalletError::OtherSeed), "{error}");
-        for network in [Network::Bitcoin, Network::Signet] {
-            let error = open(1, network);
-            assert!(matches!(error, WalletError::OtherNetwork { .. }), "{error}");
-        }
-        assert_eq!(log.len(), records);
-    }
-
-    #[test]
-    fn a_damaged_log_is_an_error() {
-        let chain = TestChain::new();
-        for record in ["", "garbage", "{}", "[1]", "{\"bdk\":7}"] {
-            let log = Arc::new(MemoryLog::default());
-            log.append(record.into());
-            let opened = Wallet::open(&master(1), Network::Regtest, chain.best(), log);
-            let error = opened.map(|_| ()).unwrap_err();
-            assert!(
-                matches!(error, WalletError::Damaged(_)),
-                "{record}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn addresses_are_checked_for_form_and_network() {
-        let (_chain, wallet, _) = wallet_with(&[]);
-        let own = wallet.new_address().unwrap();
-        assert_eq!(wallet.parse_address(&own.to_string()).unwrap(), own);
-        let mainnet = "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu";
-        let error = wallet.parse_address(mainnet).unwrap_err().to_string();
-        let lnd = format!("address: {mainnet} is not valid for this network: regtest");
-        assert_eq!(error, lnd);
-        for garbage in [
-            "",
-            "bcrt1qqqq",
-            "hello",
-            "lnbcrt1",
-            "1BoatSLRHtKNngkdXEeobR76b53LETtpy!",
-        ] {
-            let error = wallet.parse_address(garbage).unwrap_err();
-            assert!(
-                matches!(error, WalletError::BadAddress { .. }),
-                "{garbage}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn coins_show_address_and_confirmations() {
-        let (mut chain, wallet, _) = wallet_with(&[]);
-        let payment = chain.payment_to(&wallet, 50_000);
-        chain.mine(&wallet, vec![payment.clone()]);
-        chain.mine(&wallet, vec![]);
-        let coins = wallet.list_utxos(2);
-        assert_eq!(coins.len(), 1);
-        assert_eq!(coins[0].confirmations, 2);
-        assert_eq!(coins[0].outpoint.txid, payment.compute_txid());
-        assert!(wallet.is_mine(&coins[0].address.script_pubkey()) && !coins[0].is_change);
-        assert!(wallet.list_utxos(3).is_empty());
-    }
-}
+mod tests;

@@ -11,32 +11,59 @@ use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::{
     Address, Amount, Block, Network, OutPoint, ScriptBuf, Transaction, TxIn, TxMerkleNode, TxOut,
-    WPubkeyHash, absolute, ecdsa, transaction,
+    Txid, WPubkeyHash, absolute, ecdsa, transaction,
 };
 use lightning::chain::{BestBlock, Listen};
 
-use super::{ChangeLog, ChangeLogError, Wallet};
+use super::{ChangeLog, ChangeLogError, Lease, NoteBook, Wallet};
 
 #[derive(Default)]
-pub(super) struct MemoryLog(Mutex<Vec<Vec<u8>>>);
+pub(super) struct MemoryLog {
+    records: Mutex<Vec<Vec<u8>>>,
+    labels: Mutex<HashMap<Txid, String>>,
+    leases: Mutex<HashMap<OutPoint, Lease>>,
+}
 
 impl MemoryLog {
     pub(super) fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.records.lock().unwrap().len()
     }
 }
 
 impl ChangeLog for MemoryLog {
     fn load(&self) -> Result<Vec<Vec<u8>>, ChangeLogError> {
-        Ok(self.0.lock().unwrap().clone())
+        Ok(self.records.lock().unwrap().clone())
     }
 
     fn append(&self, record: Vec<u8>) {
-        self.0.lock().unwrap().push(record);
+        self.records.lock().unwrap().push(record);
     }
 
     fn replace(&self, record: Vec<u8>) {
-        *self.0.lock().unwrap() = vec![record];
+        *self.records.lock().unwrap() = vec![record];
+    }
+}
+
+impl NoteBook for MemoryLog {
+    fn labels(&self) -> Result<Vec<(Txid, String)>, ChangeLogError> {
+        let labels = self.labels.lock().unwrap().clone();
+        Ok(labels.into_iter().collect())
+    }
+
+    fn leases(&self) -> Result<Vec<Lease>, ChangeLogError> {
+        Ok(self.leases.lock().unwrap().values().copied().collect())
+    }
+
+    fn put_label(&self, txid: Txid, label: &str) {
+        self.labels.lock().unwrap().insert(txid, label.to_owned());
+    }
+
+    fn put_lease(&self, lease: Lease, _: u64) {
+        self.leases.lock().unwrap().insert(lease.coin, lease);
+    }
+
+    fn drop_lease(&self, coin: OutPoint) {
+        self.leases.lock().unwrap().remove(&coin);
     }
 }
 
@@ -89,7 +116,21 @@ impl TestChain {
     }
 
     pub(super) fn reopen(&self, log: &Arc<MemoryLog>) -> Wallet {
-        Wallet::open(&master(1), Network::Regtest, self.best(), log.clone()).unwrap()
+        let best = self.best();
+        Wallet::open(&master(1), Network::Regtest, best, log.clone(), log.clone()).unwrap()
+    }
+
+    /// A new wallet of somebody else.
+    pub(super) fn open_seed(&self, seed: u8) -> Wallet {
+        let log = Arc::new(MemoryLog::default());
+        Wallet::open(
+            &master(seed),
+            Network::Regtest,
+            self.best(),
+            log.clone(),
+            log,
+        )
+        .unwrap()
     }
 
     /// A transaction of somebody else that pays to a fresh address of `wallet`.

@@ -14,6 +14,7 @@ mod full_disk;
 mod history;
 mod invoices;
 mod metrics;
+mod on_chain;
 mod one_node;
 mod payment_commands;
 mod routes;

@@ -20,7 +20,7 @@ const KEY: &str = "tls.key";
 /// The name in the certificate.
 const HOST: &str = "localhost";
 /// What every lnd here is told beside its name and its bitcoind: no questions about a wallet, no
-/// macaroons (the next best thing to ampd's token: it listens on this machine only), payments
+/// macaroons (it listens on this machine only), payments
 /// without an invoice, and no patience where only time would be lost.
 const CONFIG: [(&str, &str); 17] = [
     ("bitcoin.regtest", "true"),

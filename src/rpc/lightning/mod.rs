@@ -5,6 +5,7 @@ mod channel_balance;
 mod channel_words;
 mod close_channel;
 mod closed_channels;
+mod estimate_fee;
 mod info;
 mod invoices;
 mod list_channels;
@@ -16,10 +17,12 @@ mod payments;
 mod peers;
 mod pending_channels;
 mod query_routes;
-mod send_coins;
+pub(super) mod send_coins;
 #[cfg(test)]
 mod test_data;
-mod wallet;
+pub(super) mod transactions;
+pub(super) mod unspent;
+pub(super) mod wallet;
 
 use std::sync::Arc;
 
@@ -65,6 +68,7 @@ type Call<T> = Result<Response<T>, Status>;
 impl Lightning for LightningService {
     type CloseChannelStream = Answers<lnrpc::CloseStatusUpdate>;
     type SubscribeInvoicesStream = Answers<lnrpc::Invoice>;
+    type SubscribeTransactionsStream = Answers<lnrpc::Transaction>;
 
     async fn get_info(&self, _: Request<lnrpc::GetInfoRequest>) -> Call<lnrpc::GetInfoResponse> {
         Ok(Response::new(info::get_info(&self.rooms)))
@@ -94,6 +98,43 @@ impl Lightning for LightningService {
     ) -> Call<lnrpc::SendCoinsResponse> {
         let sent = send_coins::send(self.rooms.clone(), request.into_inner()).await;
         sent.map(Response::new)
+    }
+
+    async fn send_many(
+        &self,
+        request: Request<lnrpc::SendManyRequest>,
+    ) -> Call<lnrpc::SendManyResponse> {
+        let sent = send_coins::send_many(self.rooms.clone(), request.into_inner()).await;
+        sent.map(Response::new)
+    }
+
+    async fn estimate_fee(
+        &self,
+        request: Request<lnrpc::EstimateFeeRequest>,
+    ) -> Call<lnrpc::EstimateFeeResponse> {
+        self.read(request, estimate_fee::estimate).await
+    }
+
+    async fn get_transactions(
+        &self,
+        request: Request<lnrpc::GetTransactionsRequest>,
+    ) -> Call<lnrpc::TransactionDetails> {
+        self.read(request, transactions::list).await
+    }
+
+    async fn subscribe_transactions(
+        &self,
+        request: Request<lnrpc::GetTransactionsRequest>,
+    ) -> Call<Self::SubscribeTransactionsStream> {
+        let answers = transactions::follow(&self.rooms, self.stop.clone(), request.get_ref());
+        answers.map(Response::new)
+    }
+
+    async fn list_unspent(
+        &self,
+        request: Request<lnrpc::ListUnspentRequest>,
+    ) -> Call<lnrpc::ListUnspentResponse> {
+        self.read(request, unspent::list).await
     }
 
     async fn connect_peer(

@@ -1,111 +1,125 @@
-//! SendCoins: pays on chain.
+//! SendCoins and SendMany: pay on chain.
 
 use std::sync::Arc;
 
-use bitcoin::{Amount, FeeRate};
+use bitcoin::{Amount, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
 use tonic::Status;
 
 use super::wallet::reserve;
-use crate::chain::FeeEstimates;
 use crate::channels::list::channels;
 use crate::rpc::Rooms;
-use crate::rpc::errors::{refused, unsupported};
-use crate::rpc::input::{FeeChoice, min_confs, not_negative, per_kw};
-use crate::rpc::proto::lnrpc::{SendCoinsRequest, SendCoinsResponse};
-use crate::wallet::{SendAmount, Spend};
+use crate::rpc::errors::refused;
+use crate::rpc::input::{min_confs, not_negative};
+use crate::rpc::on_chain::{check_strategy, coins, fee_rate, label, outputs};
+use crate::rpc::proto::lnrpc::{
+    SendCoinsRequest, SendCoinsResponse, SendManyRequest, SendManyResponse,
+};
+use crate::wallet::{Outputs, Spend, WalletError};
 
-/// Blocks within which a payment should confirm if the caller does not say (lnd).
-const DEFAULT_TARGET: u32 = 6;
-
-/// Makes, signs and broadcasts a transaction. A caller that goes away meanwhile stops nothing: the
-/// wallet would count on a transaction that nobody has.
+/// Pays to one address.
 pub(super) async fn send(
     rooms: Arc<Rooms>,
     request: SendCoinsRequest,
 ) -> Result<SendCoinsResponse, Status> {
-    let spend = spend(&rooms, &request)?;
-    let sent = tokio::spawn(async move { pay(&rooms, &spend).await });
+    check_strategy(request.coin_selection_strategy)?;
+    let (target, per_byte) = (request.target_conf, request.sat_per_byte);
+    let spend = Spend {
+        outputs: one_output(&rooms, &request)?,
+        fee_rate: fee_rate(&rooms.fees, target, request.sat_per_vbyte, per_byte)?,
+        min_confs: min_confs(request.min_confs, request.spend_unconfirmed)?,
+        reserve: reserve(&channels(&rooms.manager)),
+        coins: coins(&request.outpoints)?,
+    };
+    let txid = pay(rooms, spend, label(&request.label)?).await?;
+    Ok(SendCoinsResponse {
+        txid: txid.to_string(),
+    })
+}
+
+/// Pays to several addresses in one transaction.
+pub(super) async fn send_many(
+    rooms: Arc<Rooms>,
+    request: SendManyRequest,
+) -> Result<SendManyResponse, Status> {
+    check_strategy(request.coin_selection_strategy)?;
+    let (target, per_byte) = (request.target_conf, request.sat_per_byte);
+    let spend = Spend {
+        outputs: Outputs::Exactly(outputs(&rooms.wallet, &request.addr_to_amount)?),
+        fee_rate: fee_rate(&rooms.fees, target, request.sat_per_vbyte, per_byte)?,
+        min_confs: min_confs(request.min_confs, request.spend_unconfirmed)?,
+        reserve: reserve(&channels(&rooms.manager)),
+        coins: Vec::new(),
+    };
+    let txid = pay(rooms, spend, label(&request.label)?).await?;
+    Ok(SendManyResponse {
+        txid: txid.to_string(),
+    })
+}
+
+async fn pay(rooms: Arc<Rooms>, spend: Spend, label: String) -> Result<Txid, Status> {
+    make_and_publish(rooms, label, move |rooms| rooms.wallet.send(&spend)).await
+}
+
+/// Makes, signs and broadcasts a transaction. A caller that goes away meanwhile stops nothing: the
+/// wallet would count on a transaction that nobody has.
+pub(in crate::rpc) async fn make_and_publish(
+    rooms: Arc<Rooms>,
+    label: String,
+    make: impl FnOnce(&Rooms) -> Result<Transaction, WalletError> + Send + 'static,
+) -> Result<Txid, Status> {
+    let sent = tokio::spawn(async move {
+        let transaction = make(&rooms)?;
+        publish(&rooms, &transaction).await?;
+        let txid = transaction.compute_txid();
+        // It is ours since a moment ago, so the label can only be lost with the transaction.
+        if let Err(error) = rooms.wallet.label(txid, &label, true) {
+            tracing::warn!(%txid, %error, "a payment has no label");
+        }
+        Ok(txid)
+    });
     match sent.await {
         Ok(sent) => sent,
         Err(error) => Err(Status::internal(format!("the payment failed: {error}"))),
     }
 }
 
-async fn pay(rooms: &Rooms, spend: &Spend) -> Result<SendCoinsResponse, Status> {
-    let transaction = rooms.wallet.send(spend)?;
+async fn publish(rooms: &Rooms, transaction: &Transaction) -> Result<(), Status> {
     let txid = transaction.compute_txid();
-    let published = rooms
-        .broadcaster
-        .publish(std::slice::from_ref(&transaction));
+    let published = rooms.broadcaster.publish(std::slice::from_ref(transaction));
     match published.await {
-        Ok(()) => {}
+        Ok(()) => Ok(()),
         Err(error) if error.is_refusal() => {
             if let Err(kept) = rooms.wallet.cancel(txid) {
                 tracing::error!(%txid, %kept, "coins of a refused payment are not free");
             }
-            return Err(error.into());
+            Err(error.into())
         }
         Err(error) => {
             // bitcoind may have it or not. To say that nothing was paid could make the caller pay
             // twice, so the payment stands, and goes out as soon as bitcoind answers.
             tracing::warn!(%txid, %error, "a payment waits for bitcoind");
-            rooms.broadcaster.broadcast_transactions(&[&transaction]);
+            rooms.broadcaster.broadcast_transactions(&[transaction]);
+            Ok(())
         }
     }
-    Ok(SendCoinsResponse {
-        txid: txid.to_string(),
+}
+
+fn one_output(rooms: &Rooms, request: &SendCoinsRequest) -> Result<Outputs, Status> {
+    let to = rooms.wallet.parse_address(&request.addr)?.script_pubkey();
+    Ok(match amount(request)? {
+        Some(amount) => Outputs::one(to, amount),
+        None => Outputs::All(to),
     })
 }
 
-fn spend(rooms: &Rooms, request: &SendCoinsRequest) -> Result<Spend, Status> {
-    refuse_unsupported(request)?;
-    Ok(Spend {
-        to: rooms.wallet.parse_address(&request.addr)?.script_pubkey(),
-        amount: amount(request)?,
-        fee_rate: fee_rate(request, &rooms.fees)?,
-        min_confs: min_confs(request.min_confs, request.spend_unconfirmed)?,
-        reserve: reserve(&channels(&rooms.manager)),
-    })
-}
-
-fn refuse_unsupported(request: &SendCoinsRequest) -> Result<(), Status> {
-    if !request.outpoints.is_empty() || request.coin_selection_strategy != 0 {
-        return Err(unsupported(
-            "outpoints and coin_selection_strategy are not supported: the wallet chooses its coins",
-        ));
-    }
-    if !request.label.is_empty() {
-        return Err(unsupported(
-            "labels of transactions are not supported: leave label empty",
-        ));
-    }
-    Ok(())
-}
-
-fn amount(request: &SendCoinsRequest) -> Result<SendAmount, Status> {
+/// None: everything.
+fn amount(request: &SendCoinsRequest) -> Result<Option<Amount>, Status> {
     match (request.send_all, request.amount) {
-        (true, 0) => Ok(SendAmount::All),
+        (true, 0) => Ok(None),
         (true, _) => Err(refused("amount set while SendAll is active")),
-        (false, sat) => not_negative(sat, "amount").map(|sat| {
-            let amount = Amount::from_sat(sat);
-            SendAmount::Exactly(amount)
-        }),
+        (false, sat) => not_negative(sat, "amount").map(|sat| Some(Amount::from_sat(sat))),
     }
-}
-
-fn fee_rate(request: &SendCoinsRequest, fees: &FeeEstimates) -> Result<FeeRate, Status> {
-    let choice = FeeChoice::of(
-        request.target_conf,
-        request.sat_per_vbyte,
-        request.sat_per_byte,
-    )?;
-    let sat_per_kw = match choice {
-        FeeChoice::SatPerVbyte(rate) => per_kw(rate)?,
-        FeeChoice::ConfirmIn(blocks) => u64::from(fees.sat_per_kw(blocks)),
-        FeeChoice::Unsaid => u64::from(fees.sat_per_kw(DEFAULT_TARGET)),
-    };
-    Ok(FeeRate::from_sat_per_kwu(sat_per_kw))
 }
 
 #[cfg(test)]
@@ -119,25 +133,10 @@ mod tests {
             amount,
             ..Default::default()
         };
-        let exactly = SendAmount::Exactly(Amount::from_sat(1000));
+        let exactly = Some(Amount::from_sat(1000));
         assert_eq!(amount(&request(false, 1000)).unwrap(), exactly);
-        assert_eq!(amount(&request(true, 0)).unwrap(), SendAmount::All);
+        assert_eq!(amount(&request(true, 0)).unwrap(), None);
         assert!(amount(&request(true, 1)).is_err());
         assert!(amount(&request(false, -1)).is_err());
-    }
-
-    #[test]
-    fn fee_rate_is_the_callers_or_an_estimate() {
-        let fees = FeeEstimates::default();
-        let request = |sat_per_vbyte, target_conf| SendCoinsRequest {
-            sat_per_vbyte,
-            target_conf,
-            ..Default::default()
-        };
-        let rate = |request| fee_rate(&request, &fees).unwrap().to_sat_per_kwu();
-        assert_eq!(rate(request(3, 0)), 750);
-        assert_eq!(rate(request(0, 144)), u64::from(fees.sat_per_kw(144)));
-        assert_eq!(rate(request(0, 0)), u64::from(fees.sat_per_kw(6)));
-        assert!(fee_rate(&request(u64::MAX, 0), &fees).is_err());
     }
 }

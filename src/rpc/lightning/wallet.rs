@@ -8,15 +8,13 @@ use tonic::Status;
 use crate::channels::list::{Channel, CommitmentType, channels};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::min_confs;
+use crate::rpc::on_chain::{ACCOUNT, check_account};
 use crate::rpc::proto::lnrpc::{
     AddressType, NewAddressRequest, NewAddressResponse, WalletAccountBalance, WalletBalanceRequest,
     WalletBalanceResponse,
 };
 use crate::rpc::{Rooms, signed};
 use crate::wallet;
-
-/// The only account, as lnd calls it.
-const ACCOUNT: &str = "default";
 
 /// What is in the wallet, by confirmations.
 pub(super) fn balance(
@@ -69,20 +67,11 @@ pub(super) fn new_address(
 }
 
 /// What has to stay in the wallet for the anchor channels that there are.
-pub(super) fn reserve(channels: &[Channel]) -> Amount {
+pub(in crate::rpc) fn reserve(channels: &[Channel]) -> Amount {
     let anchors = channels
         .iter()
         .filter(|channel| channel.commitment_type == CommitmentType::Anchors);
     wallet::anchor_reserve(anchors.count())
-}
-
-fn check_account(account: &str) -> Result<(), Status> {
-    match account {
-        "" | ACCOUNT => Ok(()),
-        other => Err(refused(format!(
-            "account {other} not found: the only account is {ACCOUNT}"
-        ))),
-    }
 }
 
 /// Only those that the wallet has.
@@ -119,12 +108,5 @@ mod tests {
             );
         }
         assert_eq!(address_type(-1).unwrap_err().code(), Code::Unknown);
-    }
-
-    #[test]
-    fn there_is_one_account() {
-        assert!(check_account("").is_ok());
-        assert!(check_account("default").is_ok());
-        assert!(check_account("imported").is_err());
     }
 }

@@ -1,0 +1,54 @@
+//! `wallet ...`: the on-chain wallet in detail, by lncli's names. A file per family.
+
+mod accounts;
+mod leases;
+mod psbt;
+mod transactions;
+
+use clap::{Args, Subcommand};
+
+use super::connection::Node;
+use super::error::CliError;
+
+/// The on-chain wallet in detail.
+#[derive(Debug, Args)]
+pub struct Wallet {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "lowercase")]
+enum Command {
+    EstimateFeeRate(transactions::EstimateFeeRate),
+    BumpFee(transactions::BumpFee),
+    LabelTx(transactions::LabelTx),
+    PublishTx(transactions::PublishTx),
+    GetTx(transactions::GetTx),
+    LeaseOutput(leases::LeaseOutput),
+    ReleaseOutput(leases::ReleaseOutput),
+    ListLeases(leases::ListLeases),
+    Psbt(psbt::Psbt),
+    Accounts(accounts::Accounts),
+    Addresses(accounts::Addresses),
+    RequiredReserve(accounts::RequiredReserve),
+}
+
+impl Wallet {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        match self.command {
+            Command::EstimateFeeRate(command) => command.run(node).await,
+            Command::BumpFee(command) => command.run(node).await,
+            Command::LabelTx(command) => command.run(node).await,
+            Command::PublishTx(command) => command.run(node).await,
+            Command::GetTx(command) => command.run(node).await,
+            Command::LeaseOutput(command) => command.run(node).await,
+            Command::ReleaseOutput(command) => command.run(node).await,
+            Command::ListLeases(command) => command.run(node).await,
+            Command::Psbt(command) => command.run(node).await,
+            Command::Accounts(command) => command.run(node).await,
+            Command::Addresses(command) => command.run(node).await,
+            Command::RequiredReserve(command) => command.run(node).await,
+        }
+    }
+}

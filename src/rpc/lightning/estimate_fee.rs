@@ -1,0 +1,47 @@
+//! EstimateFee: what an on-chain payment would cost.
+
+use bitcoin::{Amount, FeeRate};
+use tonic::Status;
+
+use crate::rpc::errors::refused;
+use crate::rpc::input::{min_confs, within};
+use crate::rpc::on_chain::{check_strategy, coins, outpoint_message, outputs};
+use crate::rpc::proto::lnrpc::{EstimateFeeRequest, EstimateFeeResponse};
+use crate::rpc::{Rooms, signed};
+use crate::wallet::{Outputs, Spend};
+
+/// Sat per 1000 weight units in one sat per virtual byte.
+const KW_PER_VBYTE: u64 = 250;
+
+/// The fee of a payment that is not made. As in lnd, the reserve for channels does not count here.
+pub(super) fn estimate(
+    rooms: &Rooms,
+    request: &EstimateFeeRequest,
+) -> Result<EstimateFeeResponse, Status> {
+    check_strategy(request.coin_selection_strategy)?;
+    let fee_rate = match within(request.target_conf, "target_conf")? {
+        0 => return Err(refused("no fee preference specified")),
+        blocks => FeeRate::from_sat_per_kwu(rooms.fees.sat_per_kw(blocks).into()),
+    };
+    let estimate = rooms.wallet.estimate(&Spend {
+        outputs: Outputs::Exactly(outputs(&rooms.wallet, &request.addr_to_amount)?),
+        fee_rate,
+        min_confs: min_confs(request.min_confs, request.spend_unconfirmed)?,
+        reserve: Amount::ZERO,
+        coins: coins(&request.inputs)?,
+    })?;
+    let sat_per_vbyte = fee_rate.to_sat_per_kwu() / KW_PER_VBYTE;
+    let inputs = estimate.coins.into_iter().map(outpoint_message);
+    Ok(EstimateFeeResponse {
+        fee_sat: signed(estimate.fee.to_sat()),
+        feerate_sat_per_byte: signed(sat_per_vbyte),
+        sat_per_vbyte,
+        // lnd gives the id as text only.
+        inputs: inputs
+            .map(|mut input| {
+                input.txid_bytes.clear();
+                input
+            })
+            .collect(),
+    })
+}

@@ -1,0 +1,145 @@
+//! NextAddr, ListAccounts, ListAddresses, RequiredReserve.
+
+use bitcoin::bip32::Xpub;
+use bitcoin::{NetworkKind, base58};
+use tonic::Status;
+
+use crate::channels::list::channels;
+use crate::rpc::errors::{refused, unsupported};
+use crate::rpc::lightning::wallet::reserve as reserve_of;
+use crate::rpc::on_chain::{ACCOUNT, check_account};
+use crate::rpc::proto::walletrpc::{
+    Account, AccountWithAddresses, AddrRequest, AddrResponse, AddressProperty, AddressType,
+    ListAccountsRequest, ListAccountsResponse, ListAddressesRequest, ListAddressesResponse,
+    RequiredReserveRequest, RequiredReserveResponse,
+};
+use crate::rpc::{Rooms, signed};
+use crate::wallet::{OwnAddress, anchor_reserve};
+
+/// A fresh address.
+pub(super) fn next_address(rooms: &Rooms, request: &AddrRequest) -> Result<AddrResponse, Status> {
+    check_account(&request.account)?;
+    match address_type(request.r#type)? {
+        AddressType::Unknown | AddressType::WitnessPubkeyHash => {}
+        other => {
+            return Err(unsupported(format!(
+                "addresses of type {} are not supported: use WITNESS_PUBKEY_HASH (p2wkh)",
+                other.as_str_name()
+            )));
+        }
+    }
+    let address = match request.change {
+        true => rooms.wallet.new_change_address()?,
+        false => rooms.wallet.new_address()?,
+    };
+    Ok(AddrResponse {
+        addr: address.to_string(),
+    })
+}
+
+/// The account, unless the caller asks for another kind.
+pub(super) fn list(
+    rooms: &Rooms,
+    request: &ListAccountsRequest,
+) -> Result<ListAccountsResponse, Status> {
+    check_account(&request.name)?;
+    let accounts = match address_type(request.address_type)? {
+        AddressType::Unknown | AddressType::WitnessPubkeyHash => vec![account(rooms)],
+        _ => Vec::new(),
+    };
+    Ok(ListAccountsResponse { accounts })
+}
+
+fn account(rooms: &Rooms) -> Account {
+    let account = rooms.wallet.account();
+    Account {
+        name: ACCOUNT.to_owned(),
+        address_type: AddressType::WitnessPubkeyHash.into(),
+        extended_public_key: slip_132(&account.public_key),
+        master_key_fingerprint: account.fingerprint.to_bytes().to_vec(),
+        derivation_path: account.path,
+        external_key_count: account.external_keys,
+        internal_key_count: account.internal_keys,
+        watch_only: false,
+    }
+}
+
+/// A key of BIP 84 as wallets write it: `zpub`, on test networks `vpub` (SLIP 132).
+fn slip_132(key: &Xpub) -> String {
+    let version = match key.network {
+        NetworkKind::Main => [0x04, 0xb2, 0x47, 0x46],
+        NetworkKind::Test => [0x04, 0x5f, 0x1c, 0xf6],
+    };
+    let mut bytes = key.encode();
+    bytes[..4].copy_from_slice(&version);
+    base58::encode_check(&bytes)
+}
+
+/// All addresses of the account.
+pub(super) fn addresses(
+    rooms: &Rooms,
+    request: &ListAddressesRequest,
+) -> Result<ListAddressesResponse, Status> {
+    check_account(&request.account_name)?;
+    let addresses = rooms.wallet.addresses()?.into_iter().map(property);
+    let account = AccountWithAddresses {
+        name: ACCOUNT.to_owned(),
+        address_type: AddressType::WitnessPubkeyHash.into(),
+        derivation_path: rooms.wallet.account().path,
+        addresses: addresses.collect(),
+    };
+    Ok(ListAddressesResponse {
+        account_with_addresses: vec![account],
+    })
+}
+
+fn property(own: OwnAddress) -> AddressProperty {
+    AddressProperty {
+        address: own.address.to_string(),
+        is_internal: own.is_change,
+        balance: signed(own.balance.to_sat()),
+        derivation_path: own.path,
+        public_key: own.public_key.serialize().to_vec(),
+    }
+}
+
+/// What has to stay in the wallet, with channels that are still to be opened.
+pub(super) fn reserve(rooms: &Rooms, request: &RequiredReserveRequest) -> RequiredReserveResponse {
+    let channels = channels(&rooms.manager);
+    let now = reserve_of(&channels);
+    let more = usize::try_from(request.additional_public_channels).unwrap_or(usize::MAX);
+    // Both are limited, and the limit holds for the sum.
+    let most = anchor_reserve(usize::MAX);
+    let sum = now.checked_add(anchor_reserve(more)).unwrap_or(most);
+    RequiredReserveResponse {
+        required_reserve: signed(sum.min(most).to_sat()),
+    }
+}
+
+fn address_type(number: i32) -> Result<AddressType, Status> {
+    AddressType::try_from(number).map_err(|_| refused(format!("unhandled address type {number}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_that_of_bip_84() {
+        // BIP 84's test vector, and the same key with the version bytes of BIP 32.
+        let zpub = "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG8\
+                    68RvUUkgDKf31mGDtKsAYz2oz2AGutZYs";
+        let mut bytes = base58::decode_check(zpub).unwrap();
+        bytes[..4].copy_from_slice(&[0x04, 0x88, 0xb2, 0x1e]);
+        let xpub = Xpub::from_str(&base58::encode_check(&bytes)).unwrap();
+        assert_eq!(slip_132(&xpub), zpub);
+    }
+
+    #[test]
+    fn kinds_of_addresses_have_lnds_numbers() {
+        assert_eq!(address_type(1).unwrap(), AddressType::WitnessPubkeyHash);
+        assert!(address_type(5).is_err() && address_type(-1).is_err());
+    }
+}

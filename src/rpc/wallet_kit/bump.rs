@@ -1,0 +1,120 @@
+//! BumpFee: paying more for a payment of ours that waits.
+
+use std::sync::Arc;
+
+use bitcoin::{Amount, FeeRate, Txid};
+use tonic::Status;
+
+use crate::chain::FeeEstimates;
+use crate::channels::list::channels;
+use crate::rpc::Rooms;
+use crate::rpc::errors::{refused, unsupported};
+use crate::rpc::input::per_kw;
+use crate::rpc::lightning::send_coins::make_and_publish;
+use crate::rpc::lightning::wallet::reserve;
+use crate::rpc::on_chain::{label, outpoint};
+use crate::rpc::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
+use crate::wallet::Bump;
+
+/// Replaces the payment that has this output.
+pub(super) async fn bump(
+    rooms: Arc<Rooms>,
+    request: &BumpFeeRequest,
+) -> Result<BumpFeeResponse, Status> {
+    let fee_rate = fee_rate(&rooms.fees, request)?;
+    let txid = outpoint(request.outpoint.as_ref())?.txid;
+    let label = label_of(&rooms, txid)?;
+    let bump = Bump {
+        txid,
+        fee_rate,
+        most: (request.budget > 0).then(|| Amount::from_sat(request.budget)),
+        reserve: reserve(&channels(&rooms.manager)),
+    };
+    let replacement = make_and_publish(rooms, label, move |rooms| rooms.wallet.bump(&bump)).await?;
+    Ok(BumpFeeResponse {
+        status: format!("Successfully replaced {txid} by {replacement}"),
+    })
+}
+
+/// The replacement is the same payment, so it keeps the label.
+fn label_of(rooms: &Rooms, txid: Txid) -> Result<String, Status> {
+    let known = rooms.wallet.transaction(txid);
+    label(&known.map(|known| known.label).unwrap_or_default())
+}
+
+fn fee_rate(fees: &FeeEstimates, request: &BumpFeeRequest) -> Result<FeeRate, Status> {
+    if request.deadline_delta != 0 {
+        return Err(unsupported(
+            "deadline_delta is not supported: a payment is replaced once, at once",
+        ));
+    }
+    if request.force && request.immediate {
+        return Err(refused(
+            "either Force or Immediate should be set, but not both",
+        ));
+    }
+    let sat_per_kw = match (request.sat_per_byte, request.sat_per_vbyte) {
+        (0, 0) => from_target(fees, request.target_conf)?,
+        _ if request.target_conf != 0 => {
+            return Err(refused(
+                "either TargetConf or SatPerVbyte should be set, but not both",
+            ));
+        }
+        (0, rate) => per_kw(rate)?,
+        (rate, 0) => per_kw(rate.into())?,
+        _ => {
+            return Err(refused(
+                "either SatPerByte or SatPerVbyte should be set, but not both",
+            ));
+        }
+    };
+    Ok(FeeRate::from_sat_per_kwu(sat_per_kw))
+}
+
+fn from_target(fees: &FeeEstimates, blocks: u32) -> Result<u64, Status> {
+    match blocks {
+        0 => Err(refused(
+            "a fee is missing: give target_conf or sat_per_vbyte",
+        )),
+        blocks => Ok(fees.sat_per_kw(blocks).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fee_is_said_in_one_way() {
+        let fees = FeeEstimates::default();
+        let rate = |target_conf, sat_per_byte, sat_per_vbyte| {
+            let request = BumpFeeRequest {
+                target_conf,
+                sat_per_byte,
+                sat_per_vbyte,
+                ..Default::default()
+            };
+            fee_rate(&fees, &request).map(FeeRate::to_sat_per_kwu)
+        };
+        assert_eq!(rate(0, 0, 4).unwrap(), 1000);
+        assert_eq!(rate(0, 4, 0).unwrap(), 1000);
+        assert_eq!(rate(6, 0, 0).unwrap(), u64::from(fees.sat_per_kw(6)));
+        for (target, per_byte, per_vbyte) in [(0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1)] {
+            assert!(rate(target, per_byte, per_vbyte).is_err());
+        }
+        assert!(rate(0, 0, u64::MAX).is_err());
+    }
+
+    #[test]
+    fn what_lnds_sweeper_can_do_beyond_it_is_refused() {
+        let fees = FeeEstimates::default();
+        let request = BumpFeeRequest {
+            sat_per_vbyte: 5,
+            deadline_delta: 6,
+            budget: 1000,
+            ..Default::default()
+        };
+        let error = fee_rate(&fees, &request).unwrap_err();
+        assert_eq!(error.code(), tonic::Code::Unimplemented);
+    }
+}

@@ -1,0 +1,126 @@
+//! GetTransaction, PublishTransaction, LabelTransaction, EstimateFee.
+
+use std::sync::Arc;
+
+use bitcoin::Transaction;
+use bitcoin::consensus::encode::deserialize;
+use tonic::Status;
+
+use crate::chain::FeeEstimates;
+use crate::rpc::Rooms;
+use crate::rpc::errors::refused;
+use crate::rpc::lightning::transactions::message;
+use crate::rpc::on_chain::{self, on_disk, txid, txid_hex};
+use crate::rpc::proto::lnrpc;
+use crate::rpc::proto::walletrpc::{
+    self, EstimateFeeRequest, EstimateFeeResponse, GetTransactionRequest, LabelTransactionRequest,
+    LabelTransactionResponse, PublishResponse,
+};
+
+/// One transaction of the wallet.
+pub(super) fn get(
+    rooms: &Rooms,
+    request: &GetTransactionRequest,
+) -> Result<lnrpc::Transaction, Status> {
+    if request.txid.is_empty() {
+        return Err(refused("must provide a transaction hash"));
+    }
+    let found = rooms.wallet.transaction(txid_hex(&request.txid)?);
+    let found = found.ok_or_else(|| refused("can not find transaction"))?;
+    Ok(message(&found, rooms.network))
+}
+
+/// Sends a transaction. If it is one of the wallet's, the wallet counts on it from then on, and sends
+/// it again as long as it is in no block.
+pub(super) async fn publish(
+    rooms: Arc<Rooms>,
+    request: &walletrpc::Transaction,
+) -> Result<PublishResponse, Status> {
+    let transaction = transaction(&request.tx_hex)?;
+    let label = on_chain::label(&request.label)?;
+    // A caller that goes away meanwhile must not keep the wallet from noting what was sent.
+    let sent = tokio::spawn(async move {
+        let all = std::slice::from_ref(&transaction);
+        rooms.broadcaster.publish(all).await?;
+        rooms.wallet.note_unconfirmed(&transaction)?;
+        let txid = transaction.compute_txid();
+        if rooms.wallet.transaction(txid).is_some() {
+            rooms.wallet.label(txid, &label, true)?;
+        }
+        Ok(PublishResponse::default())
+    });
+    match sent.await {
+        Ok(sent) => sent,
+        Err(error) => Err(Status::internal(format!("the call failed: {error}"))),
+    }
+}
+
+fn transaction(bytes: &[u8]) -> Result<Transaction, Status> {
+    if bytes.is_empty() {
+        return Err(refused("must provide a transaction to publish"));
+    }
+    deserialize(bytes).map_err(|error| refused(format!("invalid transaction: {error}")))
+}
+
+/// Notes a label; answers when it is on disk.
+pub(super) async fn label(
+    rooms: &Rooms,
+    request: &LabelTransactionRequest,
+) -> Result<LabelTransactionResponse, Status> {
+    if request.label.is_empty() {
+        return Err(refused("cannot label transaction with empty label"));
+    }
+    let label = on_chain::label(&request.label)?;
+    let txid = txid(&request.txid)?;
+    let note = || rooms.wallet.label(txid, &label, request.overwrite);
+    on_disk(&rooms.store, note).await?;
+    Ok(LabelTransactionResponse {
+        status: format!("transaction label '{label}' added"),
+    })
+}
+
+/// The rate for so many blocks.
+pub(super) fn estimate_fee(
+    fees: &FeeEstimates,
+    request: &EstimateFeeRequest,
+) -> Result<EstimateFeeResponse, Status> {
+    let blocks = u32::try_from(request.conf_target).ok();
+    let blocks = blocks
+        .filter(|blocks| *blocks > 0)
+        .ok_or_else(|| refused("confirmation target must be greater than 0"))?;
+    Ok(EstimateFeeResponse {
+        sat_per_kw: fees.sat_per_kw(blocks).into(),
+        min_relay_fee_sat_per_kw: fees.mempool_min_sat_per_kw().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_for_one_block_or_more() {
+        let fees = FeeEstimates::default();
+        let rate = |conf_target| estimate_fee(&fees, &EstimateFeeRequest { conf_target });
+        assert_eq!(rate(6).unwrap().sat_per_kw, i64::from(fees.sat_per_kw(6)));
+        assert_eq!(rate(6).unwrap().min_relay_fee_sat_per_kw, 253);
+        for wrong in [0, -1, i32::MIN] {
+            let error = rate(wrong).unwrap_err();
+            assert_eq!(
+                error.message(),
+                "confirmation target must be greater than 0"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_transaction_is_refused() {
+        assert_eq!(
+            transaction(&[]).unwrap_err().message(),
+            "must provide a transaction to publish"
+        );
+        for bytes in [vec![0], vec![0xff; 100]] {
+            assert!(transaction(&bytes).is_err());
+        }
+    }
+}

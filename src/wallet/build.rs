@@ -1,0 +1,254 @@
+//! Building transactions with bdk: which coins may be spent, what must be left, what is refused.
+
+use std::collections::HashMap;
+
+use bdk_wallet::coin_selection::DefaultCoinSelectionAlgorithm;
+use bdk_wallet::error::CreateTxError;
+use bdk_wallet::{KeychainKind, LocalOutput, TxBuilder, TxOrdering};
+use bitcoin::{Amount, FeeRate, OutPoint, Psbt, ScriptBuf, Transaction, TxOut};
+
+use super::error::WalletError;
+use super::on_chain::State;
+use super::spend::{Outputs, Spend};
+
+/// Lowest fee rate, in sat per 1000 weight units: 1 sat/vB, below which few nodes relay.
+const MIN_FEE_RATE: u64 = 250;
+
+/// Highest fee rate, in sat per 1000 weight units: 5000 sat/vB, more than any block ever needed.
+const MAX_FEE_RATE: u64 = 1_250_000;
+
+/// Blocks after which a coin that LDK used for a fee bump, and has not used again, is free.
+const CLAIM_BLOCKS: u32 = 144;
+
+/// bdk's builder with its own choice of coins.
+pub(super) type Builder<'a> = TxBuilder<'a, DefaultCoinSelectionAlgorithm>;
+
+impl State {
+    /// A transaction without signatures; `refine` says more of it to bdk.
+    pub(super) fn prepare(
+        &mut self,
+        spend: &Spend,
+        refine: impl FnOnce(&mut Builder<'_>),
+    ) -> Result<Psbt, WalletError> {
+        check_fee_rate(spend.fee_rate)?;
+        let have = self.available(spend)?;
+        // Checked here because bdk's sums panic on amounts beyond all bitcoins.
+        let least = match &spend.outputs {
+            Outputs::Exactly(outputs) => check_outputs(outputs)?,
+            Outputs::All(_) => spend.reserve,
+        };
+        if least > have {
+            return Err(WalletError::InsufficientFunds { have, need: least });
+        }
+        let built = match &spend.outputs {
+            Outputs::Exactly(outputs) => self.build_exactly(spend, outputs, refine),
+            Outputs::All(to) => self.build_all(spend, to),
+        };
+        let psbt = built.map_err(|error| create_error(error, have))?;
+        self.check_reserve(&psbt.unsigned_tx, spend.reserve)?;
+        Ok(psbt)
+    }
+
+    fn build_exactly(
+        &mut self,
+        spend: &Spend,
+        outputs: &[TxOut],
+        refine: impl FnOnce(&mut Builder<'_>),
+    ) -> Result<Psbt, CreateTxError> {
+        let reserved = self.reserved_now();
+        let mut builder = self.bdk.build_tx();
+        restrict(&mut builder, spend, reserved)?;
+        for output in outputs {
+            builder.add_recipient(output.script_pubkey.clone(), output.value);
+        }
+        refine(&mut builder);
+        builder.finish()
+    }
+
+    /// All coins to one output; the reserve, if any, goes back to us (as lnd does it).
+    fn build_all(&mut self, spend: &Spend, to: &ScriptBuf) -> Result<Psbt, CreateTxError> {
+        let reserved = self.reserved_now();
+        let own = self
+            .bdk
+            .next_unused_address(KeychainKind::Internal)
+            .address
+            .script_pubkey();
+        let mut builder = self.bdk.build_tx();
+        restrict(&mut builder, spend, reserved)?;
+        builder
+            .drain_wallet()
+            .drain_to(to.clone())
+            .ordering(TxOrdering::Shuffle);
+        if spend.reserve > Amount::ZERO {
+            builder.add_recipient(own, spend.reserve);
+        }
+        let psbt = builder.finish()?;
+        let paid = psbt
+            .unsigned_tx
+            .output
+            .iter()
+            .any(|out| out.script_pubkey == *to);
+        if paid {
+            return Ok(psbt);
+        }
+        // Nothing is left beside the reserve.
+        let needed = spend.reserve + to.minimal_non_dust();
+        let missing = bdk_wallet::coin_selection::InsufficientFunds {
+            needed,
+            available: needed,
+        };
+        Err(CreateTxError::CoinSelection(missing))
+    }
+
+    /// A change output that was only an idea may be used by the next transaction.
+    pub(super) fn forget_change(&mut self, psbt: &Psbt) {
+        for output in &psbt.unsigned_tx.output {
+            let script = output.script_pubkey.clone();
+            if let Some((keychain, index)) = self.bdk.derivation_of_spk(script) {
+                self.bdk.unmark_used(keychain, index);
+            }
+        }
+    }
+
+    /// What the coins that may be spent are worth.
+    fn available(&self, spend: &Spend) -> Result<Amount, WalletError> {
+        let free = self
+            .free_outputs()
+            .filter(|coin| self.confirmations(coin) >= spend.min_confs);
+        let free = free.map(|coin| (coin.outpoint, coin.txout.value));
+        if spend.coins.is_empty() {
+            return Ok(free.map(|(_, value)| value).sum());
+        }
+        let free: HashMap<OutPoint, Amount> = free.collect();
+        let value = |coin| {
+            free.get(coin)
+                .copied()
+                .ok_or(WalletError::CoinNotFree(*coin))
+        };
+        spend.coins.iter().map(value).sum()
+    }
+
+    fn free_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
+        let reserved = self.reserved_now();
+        self.spendable_outputs()
+            .filter(move |coin| !reserved.contains(&coin.outpoint))
+    }
+
+    /// After `tx` the wallet must still hold `reserve`, its change included.
+    pub(super) fn check_reserve(
+        &self,
+        tx: &Transaction,
+        reserve: Amount,
+    ) -> Result<(), WalletError> {
+        let spends = |coin| tx.input.iter().any(|input| input.previous_output == coin);
+        // Change of a transaction that `tx` replaces goes with it.
+        let replaces = |txid| {
+            let old = self.bdk.tx_graph().get_tx(txid);
+            old.is_some_and(|old| old.input.iter().any(|i| spends(i.previous_output)))
+        };
+        let kept = self
+            .free_outputs()
+            .filter(|coin| !spends(coin.outpoint) && !replaces(coin.outpoint.txid));
+        let kept = kept.map(|coin| coin.txout.value);
+        let change = tx
+            .output
+            .iter()
+            .filter(|o| self.bdk.is_mine(o.script_pubkey.clone()));
+        let left: Amount = kept.chain(change.map(|output| output.value)).sum();
+        if left < reserve {
+            return Err(WalletError::Reserve { left, reserve });
+        }
+        Ok(())
+    }
+
+    /// Coins that our own payments must not spend: leased ones, and those that LDK bumps claims with
+    /// (it may use them again).
+    pub(super) fn reserved_now(&self) -> Vec<OutPoint> {
+        let tip = self.bdk.latest_checkpoint().height();
+        let recent = |height: u32| tip.saturating_sub(height) < CLAIM_BLOCKS;
+        let claimed = self.claimed.iter().filter(|(_, height)| recent(**height));
+        let claimed = claimed.map(|(coin, _)| *coin);
+        claimed.chain(self.leased_now()).collect()
+    }
+
+    /// The output at `outpoint` and its key, if it is ours, spent or not.
+    pub(super) fn own_output(&self, outpoint: &OutPoint) -> Option<(TxOut, KeychainKind, u32)> {
+        let output = self.bdk.tx_graph().get_txout(*outpoint)?;
+        let (keychain, index) = self.bdk.derivation_of_spk(output.script_pubkey.clone())?;
+        Some((output.clone(), keychain, index))
+    }
+
+    /// Transactions that spend our coins and are in no block.
+    pub(super) fn pending(&self) -> impl Iterator<Item = Transaction> + '_ {
+        let unconfirmed = self
+            .bdk
+            .transactions()
+            .filter(|tx| !tx.chain_position.is_confirmed());
+        let ours = unconfirmed.map(|tx| tx.tx_node.tx.as_ref().clone());
+        ours.filter(|tx| self.bdk.sent_and_received(tx).0 > Amount::ZERO)
+    }
+}
+
+/// What a [`Spend`] says of coins and fee.
+fn restrict(
+    builder: &mut Builder<'_>,
+    spend: &Spend,
+    reserved: Vec<OutPoint>,
+) -> Result<(), CreateTxError> {
+    builder
+        .unspendable(reserved)
+        .exclude_below_confirmations(spend.min_confs)
+        .fee_rate(spend.fee_rate);
+    if spend.coins.is_empty() {
+        return Ok(());
+    }
+    let chosen = builder.add_utxos(&spend.coins);
+    chosen.map_err(|_| CreateTxError::UnknownUtxo)?;
+    builder.manually_selected_only();
+    Ok(())
+}
+
+/// bdk's refusals in our words.
+pub(super) fn create_error(error: CreateTxError, have: Amount) -> WalletError {
+    match error {
+        CreateTxError::CoinSelection(missing) => WalletError::InsufficientFunds {
+            have,
+            need: missing.needed,
+        },
+        CreateTxError::FeeRateTooLow { required } => WalletError::ReplacementRate(required),
+        other => WalletError::Internal(other.to_string()),
+    }
+}
+
+/// The sum of outputs that other nodes relay.
+fn check_outputs(outputs: &[TxOut]) -> Result<Amount, WalletError> {
+    if outputs.is_empty() {
+        return Err(WalletError::NoOutputs);
+    }
+    for output in outputs {
+        check_dust(output.value, &output.script_pubkey)?;
+    }
+    let mut values = outputs.iter().map(|output| output.value);
+    let sum = values.try_fold(Amount::ZERO, Amount::checked_add);
+    Ok(sum.unwrap_or(Amount::MAX))
+}
+
+pub(super) fn check_fee_rate(rate: FeeRate) -> Result<(), WalletError> {
+    let sat_per_kw = rate.to_sat_per_kwu();
+    if (MIN_FEE_RATE..=MAX_FEE_RATE).contains(&sat_per_kw) {
+        return Ok(());
+    }
+    Err(WalletError::FeeRate {
+        sat_per_kw,
+        min: MIN_FEE_RATE,
+        max: MAX_FEE_RATE,
+    })
+}
+
+fn check_dust(amount: Amount, script: &ScriptBuf) -> Result<(), WalletError> {
+    let limit = script.minimal_non_dust();
+    if amount >= limit {
+        return Ok(());
+    }
+    Err(WalletError::Dust { amount, limit })
+}

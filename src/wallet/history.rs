@@ -1,0 +1,193 @@
+//! The wallet's transactions, and the blocks that it has seen.
+
+use std::sync::Arc;
+
+use bdk_wallet::WalletTx;
+use bdk_wallet::chain::ChainPosition;
+use bitcoin::{Amount, BlockHash, Transaction, Txid};
+use tokio::sync::watch;
+
+use super::on_chain::{State, Wallet};
+
+/// The block of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryBlock {
+    pub height: u32,
+    pub hash: BlockHash,
+}
+
+/// A transaction that pays to the wallet or spends from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    pub txid: Txid,
+    pub tx: Arc<Transaction>,
+    /// None if it is in no block.
+    pub block: Option<HistoryBlock>,
+    /// 1 in the best block, 0 in none.
+    pub confirmations: u32,
+    /// Seconds since 1970: the block's, or when the wallet first saw the transaction.
+    pub time: u64,
+    /// What it spends of our coins.
+    pub sent: Amount,
+    /// What it pays to us.
+    pub received: Amount,
+    /// Known only if all inputs are ours.
+    pub fee: Option<Amount>,
+    /// For each input whether it spends from us.
+    pub own_inputs: Vec<bool>,
+    /// For each output whether it pays to us.
+    pub own_outputs: Vec<bool>,
+    /// Empty if there is none.
+    pub label: String,
+}
+
+impl Wallet {
+    /// All transactions, oldest block first, then those that are in no block.
+    pub fn transactions(&self) -> Vec<HistoryEntry> {
+        let state = self.lock();
+        let mut entries: Vec<_> = state.bdk.transactions().map(|tx| state.entry(tx)).collect();
+        let height = |entry: &HistoryEntry| entry.block.map_or(u32::MAX, |block| block.height);
+        entries.sort_by_key(|entry| (height(entry), entry.time, entry.txid));
+        entries
+    }
+
+    /// One transaction.
+    pub fn transaction(&self, txid: Txid) -> Option<HistoryEntry> {
+        let state = self.lock();
+        let mut all = state.bdk.transactions();
+        let found = all.find(|tx| tx.tx_node.txid == txid)?;
+        Some(state.entry(found))
+    }
+
+    /// Changes whenever a transaction is made, seen, confirmed or given up.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The blocks from `height` to the best one, lowest first, with their heights; none if the wallet
+    /// has not seen all of them.
+    pub fn blocks_from(&self, height: u32) -> Option<Vec<(u32, BlockHash)>> {
+        let tip = self.lock().bdk.latest_checkpoint();
+        let wanted = tip.height().saturating_add(1).saturating_sub(height);
+        let found = tip
+            .range(height..)
+            .map(|block| (block.height(), block.hash()));
+        let mut blocks: Vec<_> = found.collect();
+        blocks.reverse();
+        (u32::try_from(blocks.len()) == Ok(wanted)).then_some(blocks)
+    }
+}
+
+impl State {
+    fn entry(&self, found: WalletTx<'_>) -> HistoryEntry {
+        let (txid, tx) = (found.tx_node.txid, found.tx_node.tx.clone());
+        let (block, time) = match found.chain_position {
+            ChainPosition::Confirmed { anchor, .. } => {
+                let (height, hash) = (anchor.block_id.height, anchor.block_id.hash);
+                (
+                    Some(HistoryBlock { height, hash }),
+                    anchor.confirmation_time,
+                )
+            }
+            ChainPosition::Unconfirmed {
+                first_seen,
+                last_seen,
+            } => (None, first_seen.or(last_seen).unwrap_or(0)),
+        };
+        let (sent, received) = self.bdk.sent_and_received(&tx);
+        let is_own = |input: &bitcoin::TxIn| self.own_output(&input.previous_output).is_some();
+        let own_inputs: Vec<_> = tx.input.iter().map(is_own).collect();
+        let outputs = tx.output.iter();
+        let own_outputs = outputs.map(|o| self.bdk.is_mine(o.script_pubkey.clone()));
+        let is_all_ours = own_inputs.iter().all(|own| *own);
+        HistoryEntry {
+            txid,
+            block,
+            confirmations: block.map_or(0, |block| self.blocks_since(block.height)),
+            time,
+            sent,
+            received,
+            fee: is_all_ours
+                .then(|| self.bdk.calculate_fee(&tx).ok())
+                .flatten(),
+            own_outputs: own_outputs.collect(),
+            own_inputs,
+            label: self.labels.get(&txid).cloned().unwrap_or_default(),
+            tx,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::FeeRate;
+
+    use super::*;
+    use crate::wallet::test_chain::{TestChain, address_of_nobody, wallet_with};
+    use crate::wallet::{Outputs, Spend};
+
+    fn spend(sat: u64) -> Spend {
+        let to = address_of_nobody().script_pubkey();
+        Spend {
+            outputs: Outputs::one(to, Amount::from_sat(sat)),
+            fee_rate: FeeRate::from_sat_per_kwu(1_000),
+            min_confs: 1,
+            reserve: Amount::ZERO,
+            coins: vec![],
+        }
+    }
+
+    #[test]
+    fn what_came_and_what_went_is_in_the_history() {
+        let (mut chain, wallet, _) = wallet_with(&[100_000]);
+        let tx = wallet.send(&spend(40_000)).unwrap();
+        let entries = wallet.transactions();
+        assert_eq!(entries.len(), 2);
+        let (came, went) = (&entries[0], &entries[1]);
+        assert_eq!((came.received.to_sat(), came.sent.to_sat()), (100_000, 0));
+        assert_eq!((came.confirmations, came.fee), (1, None));
+        assert_eq!((came.own_inputs[0], came.own_outputs[0]), (false, true));
+        assert_eq!((went.txid, went.block), (tx.compute_txid(), None));
+        assert_eq!(went.own_inputs, [true]);
+        assert_eq!(went.sent.to_sat(), 100_000);
+        let fee = went.fee.unwrap();
+        assert_eq!(went.sent - went.received - fee, Amount::from_sat(40_000));
+        assert!(went.time > 1_700_000_000);
+
+        chain.mine(&wallet, vec![tx]);
+        let went = wallet.transaction(went.txid).unwrap();
+        let height = chain.best().height;
+        assert_eq!(went.block.map(|block| block.height), Some(height));
+        assert_eq!(went.confirmations, 1);
+        assert_eq!(went.time, u64::from(1_700_000_000 + height - 1));
+    }
+
+    #[test]
+    fn followers_hear_of_each_change_and_of_no_empty_block() {
+        let (mut chain, wallet, _) = wallet_with(&[100_000]);
+        let mut changes = wallet.changes();
+        chain.mine(&wallet, vec![]);
+        assert!(!changes.has_changed().unwrap());
+        let tx = wallet.send(&spend(40_000)).unwrap();
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        chain.mine(&wallet, vec![tx]);
+        assert!(changes.has_changed().unwrap());
+    }
+
+    #[test]
+    fn blocks_are_known_from_the_first_one_on() {
+        let mut chain = TestChain::new();
+        let nobody = chain.open_new().0;
+        (0..5).for_each(|_| chain.mine(&nobody, vec![]));
+        let (wallet, _) = chain.open_new();
+        (0..3).for_each(|_| chain.mine(&wallet, vec![]));
+        let blocks = wallet.blocks_from(6).unwrap();
+        let heights: Vec<_> = blocks.iter().map(|(height, _)| *height).collect();
+        assert_eq!(heights, [6, 7, 8]);
+        assert_eq!(blocks[2].1, chain.best().block_hash);
+        assert_eq!(wallet.blocks_from(9), Some(vec![]));
+        assert_eq!(wallet.blocks_from(100), Some(vec![]));
+        assert_eq!(wallet.blocks_from(3), None);
+    }
+}

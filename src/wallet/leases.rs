@@ -1,0 +1,204 @@
+//! Leases: coins that the wallet leaves alone until a time, for callers that spend them by
+//! themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::{OutPoint, TxOut};
+
+use super::error::WalletError;
+use super::notes::Lease;
+use super::on_chain::{State, Wallet, unix_now};
+
+/// The id under which lnd leases what it selects for a PSBT. Clients release such coins with it.
+pub fn lnd_lease_id() -> [u8; 32] {
+    sha256::Hash::hash(b"lnd-internal-lock-id").to_byte_array()
+}
+
+/// A lease with the coin that it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedCoin {
+    pub lease: Lease,
+    pub output: TxOut,
+}
+
+/// All leases by their coins.
+#[derive(Debug, Default)]
+pub(super) struct Leases(BTreeMap<OutPoint, Lease>);
+
+impl Leases {
+    pub(super) fn new(stored: Vec<Lease>) -> Self {
+        Self(
+            stored
+                .into_iter()
+                .map(|lease| (lease.coin, lease))
+                .collect(),
+        )
+    }
+
+    /// The lease of a coin, unless it has ended.
+    fn of(&self, coin: &OutPoint, now: u64) -> Option<&Lease> {
+        self.0.get(coin).filter(|lease| lease.expires_at > now)
+    }
+
+    /// Those that have not ended.
+    pub(super) fn current(&self, now: u64) -> impl Iterator<Item = &Lease> {
+        self.0.values().filter(move |lease| lease.expires_at > now)
+    }
+
+    fn put(&mut self, lease: Lease, now: u64) {
+        self.0.retain(|_, lease| lease.expires_at > now);
+        self.0.insert(lease.coin, lease);
+    }
+}
+
+impl Wallet {
+    /// Keeps a coin from being spent for so many seconds from now on, also over restarts, and returns
+    /// when that ends (seconds since 1970). The same id again gives the lease a new end.
+    ///
+    /// # Errors
+    /// [`WalletError::UnknownCoin`] if it is none of our unspent outputs;
+    /// [`WalletError::LeasedAlready`] under another id.
+    pub fn lease(&self, coin: OutPoint, id: [u8; 32], seconds: u64) -> Result<u64, WalletError> {
+        let (mut state, now) = (self.lock(), unix_now());
+        if state.bdk.get_utxo(coin).is_none() {
+            return Err(WalletError::UnknownCoin);
+        }
+        if state
+            .leases
+            .of(&coin, now)
+            .is_some_and(|lease| lease.id != id)
+        {
+            return Err(WalletError::LeasedAlready);
+        }
+        Ok(self.put_lease(&mut state, coin, id, seconds).expires_at)
+    }
+
+    /// Ends a lease; nothing happens if there is none.
+    ///
+    /// # Errors
+    /// [`WalletError::UnknownCoin`] as above; [`WalletError::OtherLease`] if the id is not that of the
+    /// lease.
+    pub fn end_lease(&self, coin: OutPoint, id: [u8; 32]) -> Result<(), WalletError> {
+        let mut state = self.lock();
+        if state.bdk.get_utxo(coin).is_none() {
+            return Err(WalletError::UnknownCoin);
+        }
+        let Some(lease) = state.leases.of(&coin, unix_now()) else {
+            return Ok(());
+        };
+        if lease.id != id {
+            return Err(WalletError::OtherLease);
+        }
+        state.leases.0.remove(&coin);
+        self.notes.drop_lease(coin);
+        Ok(())
+    }
+
+    /// Leases that have not ended, of coins that are not spent.
+    pub fn leases(&self) -> Vec<LeasedCoin> {
+        self.lock().leased_coins().collect()
+    }
+
+    pub(super) fn put_lease(
+        &self,
+        state: &mut State,
+        coin: OutPoint,
+        id: [u8; 32],
+        seconds: u64,
+    ) -> Lease {
+        let now = unix_now();
+        let expires_at = now.saturating_add(seconds);
+        let lease = Lease {
+            coin,
+            id,
+            expires_at,
+        };
+        state.leases.put(lease, now);
+        self.notes.put_lease(lease, now);
+        lease
+    }
+}
+
+impl State {
+    /// Coins that are kept for somebody.
+    pub(super) fn leased_now(&self) -> BTreeSet<OutPoint> {
+        let leases = self.leases.current(unix_now());
+        leases.map(|lease| lease.coin).collect()
+    }
+
+    pub(super) fn leased_coins(&self) -> impl Iterator<Item = LeasedCoin> + '_ {
+        self.leases.current(unix_now()).filter_map(|lease| {
+            let output = self.bdk.get_utxo(lease.coin)?.txout;
+            Some(LeasedCoin {
+                lease: *lease,
+                output,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Amount;
+
+    use super::*;
+    use crate::wallet::test_chain::wallet_with;
+
+    const ID: [u8; 32] = [7; 32];
+    const OTHER: [u8; 32] = [8; 32];
+
+    #[test]
+    fn a_lease_keeps_its_coin_over_a_restart() {
+        let (chain, wallet, log) = wallet_with(&[100_000, 30_000]);
+        let coins = wallet.list_utxos(1);
+        let coin = coins.iter().find(|c| c.amount.to_sat() == 100_000);
+        let coin = coin.unwrap().outpoint;
+        let end = wallet.lease(coin, ID, 600).unwrap();
+        for wallet in [wallet, chain.reopen(&log)] {
+            let leases = wallet.leases();
+            assert_eq!(leases.len(), 1);
+            assert_eq!(leases[0].lease.expires_at, end);
+            assert_eq!(leases[0].output.value, Amount::from_sat(100_000));
+            let balance = wallet.balance();
+            assert_eq!(balance.locked, Amount::from_sat(100_000));
+            assert_eq!(balance.confirmed, Amount::from_sat(30_000));
+            assert_eq!(balance.total(), Amount::from_sat(130_000));
+            assert_eq!(wallet.list_utxos(1).len(), 1);
+        }
+        chain.reopen(&log).end_lease(coin, ID).unwrap();
+        let wallet = chain.reopen(&log);
+        assert!(wallet.leases().is_empty());
+        assert_eq!(wallet.balance().confirmed, Amount::from_sat(130_000));
+    }
+
+    #[test]
+    fn only_who_knows_the_id_changes_a_lease() {
+        let (_chain, wallet, _) = wallet_with(&[100_000]);
+        let coin = wallet.list_utxos(1)[0].outpoint;
+        let first = wallet.lease(coin, ID, 600).unwrap();
+        let error = wallet.lease(coin, OTHER, 600).unwrap_err();
+        assert_eq!(error.to_string(), "output already locked");
+        let error = wallet.end_lease(coin, OTHER).unwrap_err();
+        assert_eq!(error.to_string(), "output unlock not alowed");
+        assert!(wallet.lease(coin, ID, 1200).unwrap() >= first + 600);
+        wallet.end_lease(coin, ID).unwrap();
+        wallet.end_lease(coin, OTHER).unwrap();
+        wallet.lease(coin, OTHER, u64::MAX).unwrap();
+        for unknown in [OutPoint::null(), OutPoint { vout: 9, ..coin }] {
+            let error = wallet.lease(unknown, ID, 600).unwrap_err();
+            assert_eq!(error.to_string(), "unknown output");
+            assert!(wallet.end_lease(unknown, ID).is_err());
+        }
+    }
+
+    #[test]
+    fn a_lease_that_has_ended_is_none() {
+        let (_chain, wallet, _) = wallet_with(&[100_000]);
+        let coin = wallet.list_utxos(1)[0].outpoint;
+        wallet.lease(coin, ID, 0).unwrap();
+        assert!(wallet.leases().is_empty());
+        assert_eq!(wallet.list_utxos(1).len(), 1);
+        wallet.lease(coin, OTHER, 600).unwrap();
+    }
+}

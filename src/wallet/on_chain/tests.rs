@@ -1,0 +1,189 @@
+use super::*;
+use crate::wallet::test_chain::{MemoryLog, TestChain, master, wallet_with};
+
+#[test]
+fn addresses_are_those_of_bip_84() {
+    // The test vectors of BIP 84: two receiving addresses and one for change.
+    let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon \
+                 abandon abandon about";
+    let seed = bip39::Mnemonic::parse(words).unwrap().to_seed("");
+    let master = Xpriv::new_master(Network::Bitcoin, &seed).unwrap();
+    let genesis = bitcoin::constants::genesis_block(Network::Bitcoin).block_hash();
+    let birthday = BestBlock::new(genesis, 0);
+    let log = Arc::new(MemoryLog::default());
+    let wallet = Wallet::open(&master, Network::Bitcoin, birthday, log.clone(), log).unwrap();
+    let first = wallet.new_address().unwrap().to_string();
+    assert_eq!(first, "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu");
+    let second = wallet.new_address().unwrap().to_string();
+    assert_eq!(second, "bc1qnjg0jd8228aq7egyzacy8cys3knf9xvrerkf9g");
+    let change = Address::from_script(&wallet.change_script().unwrap(), Network::Bitcoin);
+    assert_eq!(
+        change.unwrap().to_string(),
+        "bc1q8c6fshw2dlwun7ekn9qwf37cu2rn755upcp6el"
+    );
+}
+
+#[test]
+fn a_reopened_wallet_has_the_same_coins_and_no_address_twice() {
+    let (mut chain, wallet, log) = wallet_with(&[10_000, 20_000]);
+    let given = wallet.new_address().unwrap();
+    (0..5).for_each(|_| chain.mine(&wallet, vec![]));
+    let (balance, coins) = (wallet.balance(), wallet.list_utxos(0).len());
+    assert_eq!(balance.total(), Amount::from_sat(30_000));
+    wallet.flush().unwrap();
+    let best = wallet.best_block();
+    drop(wallet);
+
+    let wallet = chain.reopen(&log);
+    assert_eq!(wallet.balance(), balance);
+    assert_eq!(wallet.list_utxos(0).len(), coins);
+    assert_eq!(wallet.best_block(), best);
+    assert_ne!(wallet.new_address().unwrap(), given);
+}
+
+#[test]
+fn after_a_crash_the_wallet_catches_up_from_an_earlier_block() {
+    let (mut chain, wallet, log) = wallet_with(&[10_000]);
+    (0..5).for_each(|_| chain.mine(&wallet, vec![]));
+    let lost = wallet.best_block();
+    let again = chain.reopen(&log);
+    assert!(again.best_block().height < lost.height);
+    assert_eq!(again.list_utxos(1).len(), 1);
+    chain.replay(&again, again.best_block().height + 1);
+    assert_eq!(again.best_block(), lost);
+}
+
+#[test]
+fn empty_blocks_share_a_record() {
+    let mut chain = TestChain::new();
+    let (wallet, log) = chain.open_new();
+    let before = log.len();
+    (0..120).for_each(|_| chain.mine(&wallet, vec![]));
+    assert_eq!(log.len() - before, 120 / BLOCKS_PER_RECORD);
+}
+
+#[test]
+fn a_long_log_is_compacted_without_loss() {
+    let (chain, wallet, log) = wallet_with(&[10_000]);
+    for _ in 0..600 {
+        wallet.new_address().unwrap();
+    }
+    let next = chain.reopen(&log);
+    assert!(log.len() < 5, "{}", log.len());
+    assert_eq!(next.balance(), wallet.balance());
+    assert_eq!(next.new_address().unwrap(), wallet.new_address().unwrap());
+}
+
+#[test]
+fn a_reorg_takes_a_coin_back_and_the_other_branch_may_bring_it_again() {
+    let (mut chain, wallet, log) = wallet_with(&[]);
+    let payment = chain.payment_to(&wallet, 50_000);
+    chain.mine(&wallet, vec![payment.clone()]);
+    chain.mine(&wallet, vec![]);
+    assert_eq!(wallet.balance().confirmed, Amount::from_sat(50_000));
+
+    chain.reorg(&wallet, 2, vec![vec![], vec![], vec![]]);
+    assert_eq!(wallet.best_block(), chain.best());
+    assert_eq!(wallet.balance().confirmed, Amount::ZERO);
+    chain.mine(&wallet, vec![payment]);
+    assert_eq!(wallet.balance().confirmed, Amount::from_sat(50_000));
+    wallet.flush().unwrap();
+    let again = chain.reopen(&log);
+    assert_eq!(again.balance(), wallet.balance());
+    assert_eq!(again.best_block(), chain.best());
+}
+
+#[test]
+fn a_reorg_of_the_first_block_of_a_new_wallet_is_followed() {
+    let mut chain = TestChain::new();
+    let nobody = chain.open_new().0;
+    (0..5).for_each(|_| chain.mine(&nobody, vec![]));
+    for depth in 1..4 {
+        let (wallet, _) = chain.open_new();
+        let payment = chain.payment_to(&wallet, 50_000);
+        let mut blocks = vec![vec![]; depth + 1];
+        blocks[depth] = vec![payment];
+        chain.reorg(&wallet, depth, blocks);
+        assert_eq!(wallet.best_block(), chain.best(), "depth {depth}");
+        assert_eq!(wallet.balance().confirmed, Amount::from_sat(50_000));
+    }
+}
+
+#[test]
+fn another_seed_or_network_is_refused_and_nothing_is_written() {
+    let (chain, wallet, log) = wallet_with(&[10_000]);
+    drop(wallet);
+    let records = log.len();
+    let open = |seed, network| {
+        Wallet::open(
+            &master(seed),
+            network,
+            chain.best(),
+            log.clone(),
+            log.clone(),
+        )
+        .map(|_| ())
+        .unwrap_err()
+    };
+    let error = open(9, Network::Regtest);
+    assert!(matches!(error, WalletError::OtherSeed), "{error}");
+    for network in [Network::Bitcoin, Network::Signet] {
+        let error = open(1, network);
+        assert!(matches!(error, WalletError::OtherNetwork { .. }), "{error}");
+    }
+    assert_eq!(log.len(), records);
+}
+
+#[test]
+fn a_damaged_log_is_an_error() {
+    let chain = TestChain::new();
+    for record in ["", "garbage", "{}", "[1]", "{\"bdk\":7}"] {
+        let log = Arc::new(MemoryLog::default());
+        log.append(record.into());
+        let best = chain.best();
+        let opened = Wallet::open(&master(1), Network::Regtest, best, log.clone(), log);
+        let error = opened.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(error, WalletError::Damaged(_)),
+            "{record}: {error}"
+        );
+    }
+}
+
+#[test]
+fn addresses_are_checked_for_form_and_network() {
+    let (_chain, wallet, _) = wallet_with(&[]);
+    let own = wallet.new_address().unwrap();
+    assert_eq!(wallet.parse_address(&own.to_string()).unwrap(), own);
+    let mainnet = "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu";
+    let error = wallet.parse_address(mainnet).unwrap_err().to_string();
+    let lnd = format!("address: {mainnet} is not valid for this network: regtest");
+    assert_eq!(error, lnd);
+    for garbage in [
+        "",
+        "bcrt1qqqq",
+        "hello",
+        "lnbcrt1",
+        "1BoatSLRHtKNngkdXEeobR76b53LETtpy!",
+    ] {
+        let error = wallet.parse_address(garbage).unwrap_err();
+        assert!(
+            matches!(error, WalletError::BadAddress { .. }),
+            "{garbage}: {error}"
+        );
+    }
+}
+
+#[test]
+fn coins_show_address_and_confirmations() {
+    let (mut chain, wallet, _) = wallet_with(&[]);
+    let payment = chain.payment_to(&wallet, 50_000);
+    chain.mine(&wallet, vec![payment.clone()]);
+    chain.mine(&wallet, vec![]);
+    let coins = wallet.list_utxos(2);
+    assert_eq!(coins.len(), 1);
+    assert_eq!(coins[0].confirmations, 2);
+    assert_eq!(coins[0].outpoint.txid, payment.compute_txid());
+    assert!(wallet.is_mine(&coins[0].address.script_pubkey()) && !coins[0].is_change);
+    assert!(wallet.list_utxos(3).is_empty());
+}

@@ -1,0 +1,293 @@
+//! Partially signed transactions (BIP 174): funding them, signing our inputs, completing them.
+
+use bdk_wallet::TxOrdering;
+use bdk_wallet::miniscript::psbt::PsbtExt;
+use bitcoin::secp256k1::{PublicKey, Secp256k1};
+use bitcoin::{Psbt, Transaction, Witness, psbt};
+
+use super::error::WalletError;
+use super::leases::LeasedCoin;
+use super::on_chain::{State, Wallet};
+use super::spend::{Outputs, Spend};
+
+/// An order to fund a PSBT.
+#[derive(Clone, Debug)]
+pub struct PsbtOrder {
+    /// [`Outputs::Exactly`], and with coins exactly these.
+    pub spend: Spend,
+    /// A PSBT whose inputs and outputs are those of `spend`. What it says of them is kept.
+    pub template: Option<Psbt>,
+    /// Under this id the coins are leased.
+    pub lease_id: [u8; 32],
+    pub lease_seconds: u64,
+}
+
+/// A PSBT that has inputs for all its outputs.
+#[derive(Clone, Debug)]
+pub struct FundedPsbt {
+    pub psbt: Psbt,
+    /// Which output is our change.
+    pub change: Option<usize>,
+    /// The coins that it spends.
+    pub leases: Vec<LeasedCoin>,
+}
+
+impl Wallet {
+    /// Chooses coins for the outputs, adds change (the last output), and leases the coins.
+    ///
+    /// # Errors
+    /// As [`Wallet::send`].
+    pub fn fund_psbt(&self, order: &PsbtOrder) -> Result<FundedPsbt, WalletError> {
+        let mut state = self.lock();
+        let given = match &order.spend.outputs {
+            Outputs::Exactly(outputs) => outputs.len(),
+            Outputs::All(_) => return Err(WalletError::NoOutputs),
+        };
+        let template = order.template.as_ref();
+        let mut psbt = state.prepare(&order.spend, |builder| {
+            builder.ordering(TxOrdering::Untouched);
+            if let Some(template) = template {
+                builder.version(template.unsigned_tx.version.0);
+                builder.nlocktime(template.unsigned_tx.lock_time);
+            }
+        })?;
+        if let Some(template) = template {
+            keep_template(&mut psbt, template);
+        }
+        self.save(&mut state)?;
+        let leases = self.lease_inputs(&mut state, &psbt, order)?;
+        let change = (psbt.unsigned_tx.output.len() > given).then_some(given);
+        Ok(FundedPsbt {
+            psbt,
+            change,
+            leases,
+        })
+    }
+
+    /// Adds our signatures, and returns the inputs that got one.
+    ///
+    /// # Errors
+    /// [`WalletError::PsbtInput`] if an input asks for a signature that does not exist.
+    pub fn sign_psbt_inputs(&self, psbt: &mut Psbt) -> Result<Vec<usize>, WalletError> {
+        let state = self.lock();
+        let signed = self.keys.sign(psbt, |coin| state.own_output(coin))?;
+        Ok(signed.into_iter().map(|(index, _)| index).collect())
+    }
+
+    /// Adds our signatures as the last signer, and makes all inputs final.
+    ///
+    /// # Errors
+    /// [`WalletError::PsbtInput`] for an input that still lacks something.
+    pub fn finalize_psbt(&self, psbt: &mut Psbt) -> Result<Transaction, WalletError> {
+        self.sign_and_finalize(&self.lock(), psbt)?;
+        let secp = Secp256k1::verification_only();
+        for index in 0..psbt.inputs.len() {
+            psbt.finalize_inp_mut(&secp, index).map_err(|error| {
+                let reason = error.to_string();
+                WalletError::PsbtInput { index, reason }
+            })?;
+        }
+        // The inputs are final, so nothing is missing in it.
+        Ok(psbt.clone().extract_tx_unchecked_fee_rate())
+    }
+
+    /// Signs our inputs and makes them final; inputs of others stay as they are.
+    pub(super) fn sign_and_finalize(
+        &self,
+        state: &State,
+        psbt: &mut Psbt,
+    ) -> Result<(), WalletError> {
+        let signed = self.keys.sign(psbt, |coin| state.own_output(coin))?;
+        for (index, key) in signed {
+            finalize_own(&mut psbt.inputs[index], &key);
+        }
+        Ok(())
+    }
+
+    fn lease_inputs(
+        &self,
+        state: &mut State,
+        psbt: &Psbt,
+        order: &PsbtOrder,
+    ) -> Result<Vec<LeasedCoin>, WalletError> {
+        let mut leases = Vec::new();
+        for input in &psbt.unsigned_tx.input {
+            let coin = input.previous_output;
+            let (output, ..) = state.own_output(&coin).ok_or(WalletError::UnknownCoin)?;
+            let lease = self.put_lease(state, coin, order.lease_id, order.lease_seconds);
+            leases.push(LeasedCoin { lease, output });
+        }
+        Ok(leases)
+    }
+}
+
+/// BIP 174: of a final input the script and what it spends is left.
+fn finalize_own(input: &mut psbt::Input, key: &PublicKey) {
+    let Some(signature) = input.partial_sigs.get(&(*key).into()) else {
+        return;
+    };
+    let witness = Witness::p2wpkh(signature, key);
+    let found = std::mem::take(input);
+    *input = psbt::Input {
+        witness_utxo: found.witness_utxo,
+        non_witness_utxo: found.non_witness_utxo,
+        proprietary: found.proprietary,
+        unknown: found.unknown,
+        final_script_witness: Some(witness),
+        ..psbt::Input::default()
+    };
+}
+
+/// Keeps what a template says beyond scripts and amounts: sequences, derivations, unknown fields.
+fn keep_template(psbt: &mut Psbt, template: &Psbt) {
+    for (output, given) in psbt.outputs.iter_mut().zip(&template.outputs) {
+        output.combine(given.clone());
+    }
+    let inputs = psbt.unsigned_tx.input.iter_mut().zip(&mut psbt.inputs);
+    for (input, more) in inputs {
+        let mut given = template.unsigned_tx.input.iter().zip(&template.inputs);
+        if let Some((given, given_more)) =
+            given.find(|(given, _)| given.previous_output == input.previous_output)
+        {
+            input.sequence = given.sequence;
+            more.sighash_type = given_more.sighash_type;
+            more.combine(given_more.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::sighash::EcdsaSighashType;
+    use bitcoin::{Amount, FeeRate, OutPoint, Sequence, TxIn, TxOut, absolute};
+
+    use super::*;
+    use crate::wallet::keys::is_final;
+    use crate::wallet::lnd_lease_id;
+    use crate::wallet::test_chain::{TestChain, address_of_nobody, wallet_with};
+
+    fn order(sat: u64, coins: Vec<OutPoint>) -> PsbtOrder {
+        let to = address_of_nobody().script_pubkey();
+        let spend = Spend {
+            outputs: Outputs::one(to, Amount::from_sat(sat)),
+            fee_rate: FeeRate::from_sat_per_kwu(1_000),
+            min_confs: 1,
+            reserve: Amount::ZERO,
+            coins,
+        };
+        PsbtOrder {
+            spend,
+            template: None,
+            lease_id: lnd_lease_id(),
+            lease_seconds: 600,
+        }
+    }
+
+    #[test]
+    fn what_a_psbt_spends_is_leased_until_it_is_released() {
+        let (chain, wallet, log) = wallet_with(&[100_000]);
+        let funded = wallet.fund_psbt(&order(40_000, vec![])).unwrap();
+        assert_eq!(funded.change, Some(1));
+        assert_eq!(funded.psbt.unsigned_tx.output[0].value.to_sat(), 40_000);
+        assert_eq!(funded.leases.len(), 1);
+        let wallet = chain.reopen(&log);
+        assert_eq!(wallet.leases(), funded.leases);
+        assert!(wallet.fund_psbt(&order(40_000, vec![])).is_err());
+        let coin = funded.leases[0].lease.coin;
+        assert!(wallet.fund_psbt(&order(40_000, vec![coin])).is_err());
+        wallet.end_lease(coin, lnd_lease_id()).unwrap();
+        wallet.fund_psbt(&order(99_400, vec![coin])).unwrap();
+    }
+
+    #[test]
+    fn a_psbt_without_change_says_so() {
+        let (_chain, wallet, _) = wallet_with(&[100_000]);
+        let funded = wallet.fund_psbt(&order(99_400, vec![])).unwrap();
+        assert_eq!((funded.change, funded.psbt.outputs.len()), (None, 1));
+    }
+
+    #[test]
+    fn signing_and_finalizing_gives_a_valid_transaction() {
+        let (mut chain, wallet, _) = wallet_with(&[50_000, 60_000]);
+        let mut psbt = wallet.fund_psbt(&order(100_000, vec![])).unwrap().psbt;
+        assert_eq!(wallet.sign_psbt_inputs(&mut psbt).unwrap(), [0, 1]);
+        assert!(psbt.inputs.iter().all(|i| i.partial_sigs.len() == 1));
+        assert!(!psbt.inputs.iter().any(is_final));
+        let tx = wallet.finalize_psbt(&mut psbt).unwrap();
+        assert!(psbt.inputs.iter().all(is_final));
+        assert!(wallet.sign_psbt_inputs(&mut psbt).unwrap().is_empty());
+        chain.check_p2wpkh_signatures(&tx);
+        chain.mine(&wallet, vec![tx]);
+        assert!(wallet.leases().is_empty());
+        assert!(wallet.balance().total() < Amount::from_sat(10_000));
+    }
+
+    #[test]
+    fn a_template_keeps_its_own_words() {
+        let (_chain, wallet, _) = wallet_with(&[100_000]);
+        let coin = wallet.list_utxos(1)[0].outpoint;
+        let mut order = order(40_000, vec![coin]);
+        let script_pubkey = address_of_nobody().script_pubkey();
+        let tx = Transaction {
+            version: bitcoin::transaction::Version(2),
+            lock_time: absolute::LockTime::from_consensus(77),
+            input: vec![TxIn {
+                previous_output: coin,
+                sequence: Sequence(5),
+                ..TxIn::default()
+            }],
+            output: vec![TxOut {
+                value: Amount::from_sat(40_000),
+                script_pubkey,
+            }],
+        };
+        let mut template = Psbt::from_unsigned_tx(tx).unwrap();
+        let kind = EcdsaSighashType::SinglePlusAnyoneCanPay;
+        template.inputs[0].sighash_type = Some(kind.into());
+        let raw = bitcoin::psbt::raw::Key {
+            type_value: 0xf0,
+            key: vec![1],
+        };
+        template.outputs[0].unknown.insert(raw.clone(), vec![2]);
+        order.template = Some(template);
+        let mut psbt = wallet.fund_psbt(&order).unwrap().psbt;
+        assert_eq!(psbt.unsigned_tx.lock_time.to_consensus_u32(), 77);
+        assert_eq!(psbt.unsigned_tx.input[0].sequence, Sequence(5));
+        assert_eq!(psbt.outputs[0].unknown[&raw], [2]);
+        let tx = wallet.finalize_psbt(&mut psbt).unwrap();
+        let kind = kind as u8;
+        assert_eq!(tx.input[0].witness.nth(0).unwrap().last(), Some(&kind));
+    }
+
+    #[test]
+    fn inputs_of_others_are_left_to_them() {
+        let (_chain, wallet, _) = wallet_with(&[100_000]);
+        let (other_chain, other) = wallet_with_another_seed();
+        let mut psbt = wallet.fund_psbt(&order(40_000, vec![])).unwrap().psbt;
+        let coin = other.list_utxos(1)[0].outpoint;
+        psbt.unsigned_tx.input.push(TxIn {
+            previous_output: coin,
+            ..TxIn::default()
+        });
+        let output = other.lock().own_output(&coin).unwrap().0;
+        psbt.inputs.push(psbt::Input {
+            witness_utxo: Some(output),
+            ..psbt::Input::default()
+        });
+        let error = wallet.finalize_psbt(&mut psbt.clone()).unwrap_err();
+        assert!(error.to_string().starts_with("input 1: "), "{error}");
+        assert_eq!(wallet.sign_psbt_inputs(&mut psbt).unwrap(), [0]);
+        assert_eq!(other.sign_psbt_inputs(&mut psbt).unwrap(), [1]);
+        let tx = wallet.finalize_psbt(&mut psbt).unwrap();
+        assert!(tx.input.iter().all(|input| input.witness.len() == 2));
+        other_chain.check_p2wpkh_signatures(&tx);
+    }
+
+    fn wallet_with_another_seed() -> (TestChain, Wallet) {
+        let mut chain = TestChain::new();
+        let wallet = chain.open_seed(2);
+        let payment = chain.payment_to(&wallet, 20_000);
+        chain.mine(&wallet, vec![payment]);
+        (chain, wallet)
+    }
+}
