@@ -1,0 +1,87 @@
+//! Brings the clients from their registries, once for each version that the tests name.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::file;
+
+/// A folder with `node_modules` in it; `None` if there is no Node.js.
+pub fn from_npm() -> Result<Option<PathBuf>> {
+    if !(is_there("node") && is_there("npm")) {
+        return skipped("node and npm are not installed");
+    }
+    let wanted = fs::read_to_string(file("package.json"))?;
+    let directory = target("npm");
+    once(&directory, &wanted, || {
+        fs::write(directory.join("package.json"), &wanted)?;
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]);
+        run(npm.current_dir(&directory))
+    })?;
+    Ok(Some(directory))
+}
+
+/// A Python environment with LNbits in it; `None` if there is no Python to make it with.
+pub fn from_pypi() -> Result<Option<PathBuf>> {
+    if !is_there("python3") {
+        return skipped("python3 is not installed");
+    }
+    let wanted = fs::read_to_string(file("requirements.txt"))?;
+    let directory = target("python");
+    once(&directory, &wanted, || {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
+        let mut pip = Command::new(directory.join("bin/pip"));
+        run(pip
+            .args(["install", "--quiet", "--requirement"])
+            .arg(file("requirements.txt")))
+    })?;
+    Ok(Some(directory))
+}
+
+/// Says which test is skipped, and why.
+pub fn skipped<T>(why: &str) -> Result<Option<T>> {
+    // libtest names the thread of a test after it. It does not hold back what is written here.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    writeln!(std::io::stderr(), "clients: {test} SKIPPED, {why}")?;
+    Ok(None)
+}
+
+/// Whether a program can be started.
+pub fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Where the build's other files are.
+fn target(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("clients")
+        .join(name)
+}
+
+/// Installs, unless this has been done for `wanted`; half an installation is removed.
+fn once(directory: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let done = directory.join("installed");
+    if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    fs::create_dir_all(directory)?;
+    install()?;
+    Ok(fs::write(done, wanted)?)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {text}");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Clients that were made for lnd, run against ampd: real ones, from their registries.
+//!
+//! Each test says that it was skipped if the machine lacks the program that the client is written for
+//! (`.ci/run` installs them).
+
+mod browser;
+mod install;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use bitcoin::hex::DisplayHex;
+use regtest::binaries::Binaries;
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Node;
+use regtest::node::Software::Ampd;
+use serde_json::json;
+use tokio::time::timeout;
+
+const CAPACITY_SAT: u64 = 4_000_000;
+/// For a client to do all that it does.
+const LIMIT: Duration = Duration::from_secs(180);
+
+fn binaries() -> Binaries {
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+}
+
+/// Two nodes with a channel between them, and a file for each that says how it is reached.
+struct Pair {
+    network: Network,
+    directory: tempfile::TempDir,
+}
+
+impl Pair {
+    async fn start() -> Result<Self> {
+        let network = Network::mixed(binaries(), &[("alice", Ampd), ("bob", Ampd)]).await?;
+        let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
+        network.open(&[plan]).await?;
+        let directory = tempfile::tempdir()?;
+        for name in ["alice", "bob"] {
+            let access = access(&network[name])?;
+            fs::write(directory.path().join(name), access.to_string())?;
+        }
+        Ok(Self { network, directory })
+    }
+
+    /// Runs a client on both nodes, the payer first.
+    async fn run(&self, mut client: Command) -> Result<()> {
+        for name in ["alice", "bob"] {
+            client.arg(self.directory.path().join(name));
+        }
+        let mut client = tokio::process::Command::from(client);
+        let output = timeout(LIMIT, client.kill_on_drop(true).output()).await;
+        let output = output.context("the client did not end")??;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (text, errors) = (said(&output.stdout), said(&output.stderr));
+        ensure!(output.status.success(), "{text}\n{errors}");
+        Ok(())
+    }
+}
+
+fn access(node: &Node) -> Result<serde_json::Value> {
+    Ok(json!({
+        "public_key": node.key(),
+        "socket": node.rpc_address()?,
+        "rest": format!("https://{}", node.rest_address()?),
+        "cert": BASE64_STANDARD.encode(node.certificate()?),
+        "certificate_file": node.dir().join("tls.cert"),
+        "macaroon": node.macaroon("admin.macaroon")?.to_lower_hex_string(),
+    }))
+}
+
+/// A file beside this one.
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(name)
+}
+
+#[tokio::test]
+async fn ln_service_finds_all_that_it_needs() -> Result<()> {
+    let Some(packages) = install::from_npm()? else {
+        return Ok(());
+    };
+    let script = packages.join("ln_service.mjs");
+    fs::copy(file("ln_service.mjs"), &script)?;
+    let pair = Pair::start().await?;
+    let mut node = Command::new("node");
+    node.arg(script);
+    pair.run(node).await?;
+    pair.network.check_balances().await?;
+    pair.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn lnbits_pays_and_is_paid() -> Result<()> {
+    let Some(environment) = install::from_pypi()? else {
+        return Ok(());
+    };
+    let pair = Pair::start().await?;
+    let mut python = Command::new(environment.join("bin/python"));
+    // LNbits makes a folder for its data where it is started.
+    python
+        .current_dir(pair.directory.path())
+        .arg(file("lnbits_wallet.py"));
+    pair.run(python).await?;
+    pair.network.check_balances().await?;
+    pair.network.finish();
+    Ok(())
+}
