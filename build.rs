@@ -8,11 +8,13 @@ use protox::prost::Message;
 use tonic_prost_build::FileDescriptorSet;
 
 const PROTO_DIR: &str = "src/rpc/proto";
-const PROTO_FILES: [&str; 4] = [
+const PROTO_FILES: [&str; 6] = [
     "ampd.proto",
     "invoices.proto",
     "lightning.proto",
     "router.proto",
+    "state.proto",
+    "verrpc.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

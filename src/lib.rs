@@ -8,7 +8,7 @@
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
 //! * [`amp`]: AMP itself, pure; [`config`], [`amount`], [`harmless`] text, [`abort`] for the crash
-//!   tests, and LDK's types, named once in [`ldk`].
+//!   tests, [`log_levels`], and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
@@ -22,6 +22,7 @@ pub mod config;
 pub mod harmless;
 pub mod invoices;
 pub mod ldk;
+pub mod log_levels;
 pub mod logger;
 pub mod node;
 pub mod onion;

@@ -16,7 +16,9 @@ use crate::config::HostPort;
 use crate::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use crate::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use crate::rpc::proto::lnrpc::lightning_client::LightningClient;
+use crate::rpc::proto::lnrpc::state_client::StateClient;
 use crate::rpc::proto::routerrpc::router_client::RouterClient;
+use crate::rpc::proto::verrpc::versioner_client::VersionerClient;
 use crate::rpc::{TOKEN_FILE, TOKEN_HEADER};
 
 const DEFAULT_PORT: u16 = 10009;
@@ -33,6 +35,8 @@ pub struct Node {
     pub invoices: InvoicesClient<Service>,
     pub router: RouterClient<Service>,
     pub static_invoices: StaticInvoicesClient<Service>,
+    pub state: StateClient<Service>,
+    pub versioner: VersionerClient<Service>,
 }
 
 impl Node {
@@ -48,6 +52,8 @@ impl Node {
             invoices: InvoicesClient::new(service.clone())
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
             router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+            state: StateClient::new(service.clone()),
+            versioner: VersionerClient::new(service.clone()),
             static_invoices: StaticInvoicesClient::new(service)
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
         })

@@ -15,9 +15,10 @@ use super::catch_up;
 use super::core::Core;
 use super::house::House;
 use super::metrics;
-use crate::chain::gossip;
 use crate::chain::sync::{self, Following};
+use crate::chain::{Fundings, gossip};
 use crate::config::Config;
+use crate::log_levels::LogLevels;
 use crate::peers::announce::{Announcement, Announcer};
 use crate::peers::listen::{self, Listener, MAX_STRANGERS};
 use crate::routing::asked_route::Routes;
@@ -49,6 +50,7 @@ impl Tasks {
         config: &Config,
         mut core: Core,
         stop: CancellationToken,
+        levels: LogLevels,
     ) -> Result<Self, StartError> {
         let others = catch_up::all_but_manager(&mut core).await?;
         let house = House::build(config, &core)?;
@@ -100,7 +102,7 @@ impl Tasks {
         let ended = stop.clone();
         tracker.spawn(async move { registry.run_timers(ended).await });
         house.payments.resume(unfinished);
-        let rooms = Arc::new(rooms(config, &core, &house, following, listening));
+        let rooms = Arc::new(rooms(config, &core, &house, following, listening, levels));
         let ended = stop.clone();
         tracker.spawn(async move {
             if let Err(error) = rpc::serve(rooms, rpc_listener, token, ended.clone()).await {
@@ -278,6 +280,7 @@ fn rooms(
     house: &House,
     chain: Following,
     listening: Vec<SocketAddr>,
+    levels: LogLevels,
 ) -> Rooms {
     Rooms {
         network: config.network,
@@ -314,5 +317,12 @@ fn rooms(
         invoices: house.invoices.clone(),
         store: core.store.clone(),
         stop: core.stop.clone(),
+
+        keys: core.keys.clone(),
+        fundings: Arc::new(Fundings::new(core.bitcoind.clone())),
+        channel_feed: house.events.channels.feed().clone(),
+        htlc_feed: house.events.channels.htlcs().clone(),
+        custom_messages: house.custom_messages.clone(),
+        levels: Arc::new(levels),
     }
 }

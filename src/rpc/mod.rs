@@ -6,6 +6,7 @@
 mod asked_route;
 mod auth;
 mod errors;
+mod events;
 mod features;
 mod input;
 mod invoice;
@@ -19,9 +20,11 @@ mod rooms;
 mod route_hints;
 mod router;
 mod server;
+mod state;
 mod static_invoices;
 mod streams;
 mod token;
+pub(crate) mod versioner;
 
 pub use rooms::Rooms;
 pub use server::{ServeError, serve};

@@ -6,7 +6,7 @@ pub mod ampdrpc {
     tonic::include_proto!("ampdrpc");
 }
 
-/// lnd's `lnrpc`: the `Lightning` service and every message.
+/// lnd's `lnrpc`: the `Lightning` and `State` services and every message.
 pub mod lnrpc {
     tonic::include_proto!("lnrpc");
 }
@@ -19,6 +19,11 @@ pub mod invoicesrpc {
 /// lnd's `routerrpc`: the `Router` service.
 pub mod routerrpc {
     tonic::include_proto!("routerrpc");
+}
+
+/// lnd's `verrpc`: the `Versioner` service.
+pub mod verrpc {
+    tonic::include_proto!("verrpc");
 }
 
 /// The descriptors of all of the above, an encoded `FileDescriptorSet`.

@@ -16,10 +16,14 @@ use super::lightning::LightningService;
 use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
 use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
+use super::proto::lnrpc::state_server::StateServer;
 use super::proto::routerrpc::router_server::RouterServer;
+use super::proto::verrpc::versioner_server::VersionerServer;
 use super::router::RouterService;
+use super::state::StateService;
 use super::static_invoices::StaticInvoicesService;
 use super::token::Token;
+use super::versioner::VersionerService;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -69,6 +73,8 @@ pub async fn serve(
         .add_service(invoices)
         .add_service(router)
         .add_service(ledgers)
+        .add_service(StateServer::new(StateService::new(stop.clone())))
+        .add_service(VersionerServer::new(VersionerService))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
