@@ -54,9 +54,10 @@ impl Fundings {
     /// lacks old blocks), and what is beyond a hundred blocks at once.
     pub async fn points(&self, scids: impl IntoIterator<Item = u64>) -> HashMap<u64, OutPoint> {
         let (mut found, unknown) = self.split(scids);
-        for (height, scids) in unknown.into_iter().take(BLOCKS_AT_ONCE) {
+        // The newest first: where a pruned bitcoind has no block, it has no older one either.
+        for (height, scids) in unknown.into_iter().rev().take(BLOCKS_AT_ONCE) {
             let Ok(txids) = self.txids(height).await else {
-                continue;
+                break;
             };
             let points = scids
                 .iter()

@@ -97,7 +97,7 @@ pub fn median(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
     let half = values.len() / 2;
     match (values.get(half.wrapping_sub(1)), values.get(half)) {
-        (Some(below), Some(above)) if values.len() % 2 == 0 => below.midpoint(*above),
+        (Some(below), Some(above)) if values.len().is_multiple_of(2) => below.midpoint(*above),
         (_, Some(middle)) => *middle,
         (_, None) => 0,
     }

@@ -60,7 +60,7 @@ pub struct ForwardQuery {
 }
 
 impl Store {
-    /// A page of the forwards, oldest first.
+    /// A page of the forwards, oldest first; of the same nanosecond in the order of the index.
     ///
     /// # Errors
     /// What SQLite says.
@@ -72,7 +72,7 @@ impl Store {
                  WHERE forwarded_at_ns BETWEEN ?1 AND ?2
                    AND (?3 = '[]' OR scid_in IN (SELECT value FROM json_each(?3)))
                    AND (?4 = '[]' OR scid_out IN (SELECT value FROM json_each(?4)))
-                 ORDER BY forwarded_at_ns, id
+                 ORDER BY forwarded_at_ns, fee_msat, id
                  LIMIT ?5 OFFSET ?6",
             )?
             .query_map(
@@ -216,18 +216,58 @@ mod tests {
         assert_eq!(store.forwards(&second).unwrap(), rows[2..]);
     }
 
+    fn plan(store: &Store, sql: &str) -> String {
+        let steps = store.read(|db| {
+            db.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?
+                .query_map([], |row| row.get::<_, String>("detail"))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        });
+        steps.unwrap().join("; ")
+    }
+
     #[test]
     fn a_sum_reads_the_index_only() {
         let (_directory, store) = filled(&[]);
-        let plan = store.read(|db| {
-            db.query_row(
-                "EXPLAIN QUERY PLAN SELECT SUM(fee_msat) FROM forwards
-                 WHERE forwarded_at_ns BETWEEN 1 AND 2",
-                [],
-                |row| row.get::<_, String>("detail"),
-            )
-        });
-        let plan = plan.unwrap();
+        let sum = "SELECT SUM(fee_msat) FROM forwards WHERE forwarded_at_ns BETWEEN 1 AND 2";
+        let plan = plan(&store, sum);
         assert!(plan.contains("COVERING INDEX forwards_by_time"), "{plan}");
+    }
+
+    #[test]
+    fn a_page_is_not_sorted() {
+        let (_directory, store) = filled(&[]);
+        let page = "SELECT * FROM forwards WHERE forwarded_at_ns BETWEEN 1 AND 2
+                    ORDER BY forwarded_at_ns, fee_msat, id LIMIT 1";
+        let plan = plan(&store, page);
+        assert!(plan.contains("INDEX forwards_by_time"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[test]
+    fn forwards_of_before_keep_what_was_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.close().unwrap();
+        let db = Connection::open(Store::path_in(directory.path())).unwrap();
+        // The table as the first migration made it.
+        db.execute_batch(
+            "DROP TABLE forwards;
+             CREATE TABLE forwards (
+                 id INTEGER PRIMARY KEY, forwarded_at BIGINT NOT NULL, record TEXT NOT NULL
+             );
+             INSERT INTO forwards VALUES (1, 7, '{\"amount_out_msat\":5,\"fee_msat\":null}');
+             PRAGMA user_version = 3;",
+        )
+        .unwrap();
+        drop(db);
+        let store = Store::open(directory.path()).unwrap();
+        let expected = ForwardRow {
+            forwarded_at_ns: 7_000_000_000,
+            scid_in: None,
+            scid_out: None,
+            amount_out_msat: Some(5),
+            fee_msat: None,
+        };
+        assert_eq!(store.forwards(&all()).unwrap(), [expected]);
     }
 }

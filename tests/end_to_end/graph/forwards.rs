@@ -222,6 +222,7 @@ pub(super) async fn failed_htlcs_are_told(network: &Network) -> Result<()> {
         dest: bytes(network["bob"].key())?,
         amt_msat: 1_000_000,
         payment_hash: vec![7; 32],
+        payment_addr: vec![7; 32],
         final_cltv_delta: 80,
         timeout_seconds: 30,
         fee_limit_sat: 1_000,
