@@ -10,10 +10,12 @@ use ampd::rpc::proto::lnrpc::{
     OpenStatusUpdate, PeerEvent, PeerEventSubscription, SendCustomMessageRequest,
     SubscribeCustomMessagesRequest,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::Hash;
 use bitcoin::hex::DisplayHex;
 use regtest::api::bytes;
 use regtest::network::Network;
+use regtest::wait::wait_for;
 use tokio::time::timeout;
 use tonic::{Code, Streaming};
 
@@ -174,6 +176,13 @@ async fn open(network: &Network, events: &mut Streaming<ChannelEventUpdate>) -> 
         (&told.txid, told.output_index),
         (&pending.txid, pending.output_index)
     );
+    let txid = bitcoin::Txid::from_slice(&pending.txid)?.to_string();
+    wait_for("the funding transaction", EVENT_LIMIT, async || {
+        let mempool = network.bitcoind.mempool().await?;
+        ensure!(mempool.contains(&txid), "it is not in {mempool:?}");
+        Ok(())
+    })
+    .await?;
     network.mine(6).await?;
     let Some(Update::ChanOpen(_)) = next(&mut steps).await?.update else {
         panic!("not open");
