@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 const PROTO_DIR: &str = "src/rpc/proto";
-const PROTO_FILES: [&str; 7] = [
+const PROTO_FILES: [&str; 9] = [
     "ampd.proto",
     "chainnotifier.proto",
     "invoices.proto",
@@ -13,6 +13,8 @@ const PROTO_FILES: [&str; 7] = [
     "router.proto",
     "signer.proto",
     "walletkit.proto",
+    "state.proto",
+    "verrpc.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

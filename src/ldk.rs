@@ -16,6 +16,7 @@ use lightning::sign::{self, InMemorySigner};
 use lightning::util::persist::KVStoreSync;
 
 use crate::logger::LdkLogger;
+use crate::peers::custom::CustomMessages;
 
 pub use lightning::sign::KeysManager;
 
@@ -77,7 +78,7 @@ pub type PeerManager = lightning::ln::peer_handler::PeerManager<
     Arc<dyn msgs::RoutingMessageHandler + Send + Sync>,
     Arc<dyn msgs::OnionMessageHandler + Send + Sync>,
     Arc<LdkLogger>,
-    IgnoringMessageHandler,
+    Arc<CustomMessages>,
     Arc<KeysManager>,
     Arc<ChainMonitor>,
 >;

@@ -7,8 +7,8 @@
 //! * [`payments`] (sending) over [`invoices`] (receiving) and [`channels`];
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
-//! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text, [`abort`] for the crash
-//!   tests, and LDK's types, named once in [`ldk`].
+//! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text,
+//!   [`abort`] for the crash tests, [`log_levels`], and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
@@ -23,6 +23,7 @@ pub mod files;
 pub mod harmless;
 pub mod invoices;
 pub mod ldk;
+pub mod log_levels;
 pub mod logger;
 pub mod macaroons;
 pub mod node;

@@ -4,10 +4,12 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use ampd::config::{Config, Log, LogFormat};
+use ampd::log_levels::LogLevels;
 use ampd::node::Node;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 fn main() -> ExitCode {
     let config = match Config::load(std::env::args_os(), |name| std::env::var_os(name)) {
@@ -17,7 +19,7 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    match start_log(&config.log).and_then(|()| run(&config)) {
+    match start_log(&config.log).and_then(|levels| run(&config, levels)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ampd: {}", one_line(&error));
@@ -37,26 +39,44 @@ fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// Log lines go to stderr.
-fn start_log(log: &Log) -> anyhow::Result<()> {
+/// Log lines go to stderr. What is logged can be changed later.
+fn start_log(log: &Log) -> anyhow::Result<LogLevels> {
     let filter = EnvFilter::try_new(&log.filter).context("log-level")?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let started = match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
-    };
+    // The two have different types.
+    match log.format {
+        LogFormat::Text => {
+            let lines = lines.with_filter_reloading();
+            let levels = levels(log, lines.reload_handle());
+            started(lines.try_init()).map(|()| levels)
+        }
+        LogFormat::Json => {
+            let lines = lines.json().with_filter_reloading();
+            let levels = levels(log, lines.reload_handle());
+            started(lines.try_init()).map(|()| levels)
+        }
+    }
+}
+
+fn levels<S: 'static>(log: &Log, handle: Handle<EnvFilter, S>) -> LogLevels {
+    LogLevels::new(&log.filter, move |filter| {
+        handle.reload(filter).map_err(|error| error.to_string())
+    })
+}
+
+fn started<E: std::fmt::Display>(started: Result<(), E>) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
 
 #[tokio::main]
-async fn run(config: &Config) -> anyhow::Result<()> {
+async fn run(config: &Config, levels: LogLevels) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let node = tokio::select! {
-        node = Node::start(config) => node?,
+        node = Node::start(config, levels) => node?,
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };

@@ -11,6 +11,7 @@ mod broadcast;
 mod connection;
 mod error;
 mod fees;
+mod fundings;
 pub mod gossip;
 mod headers;
 mod http_status;
@@ -22,6 +23,7 @@ pub use broadcast::Broadcaster;
 pub use connection::RpcAddress;
 pub use error::ChainError;
 pub use fees::FeeEstimates;
+pub use fundings::Fundings;
 
 #[cfg(test)]
 pub(crate) mod test_server;

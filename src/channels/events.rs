@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf};
-use lightning::events::FundingInfo;
+use lightning::events::{ClosureReason, FundingInfo, HTLCHandlingFailureReason};
 use lightning::ln::types::ChannelId;
 
 use super::accept::{Acceptor, Request};
 use super::closed::{ClosedChannels, Closure};
+use super::feed::{ChannelEvent, ChannelFeed};
 use super::forwards::{self, Forward, Forwards};
+use super::htlc_feed::{HtlcFeed, HtlcKind, HtlcStep};
+use super::list;
 use super::open::Opener;
 use super::spends::FundingSpends;
 use crate::ldk::ChannelManager;
@@ -25,7 +28,10 @@ pub struct Channels {
     spends: Arc<FundingSpends>,
     closed: Arc<dyn ClosedChannels>,
     forwards: Arc<dyn Forwards>,
-    /// Where the channels are in the chain: LDK no longer knows when it closes them.
+    feed: ChannelFeed,
+    htlcs: HtlcFeed,
+    /// Where the channels are in the chain: LDK no longer knows when it closes them, and HTLCs may
+    /// come to their end after that.
     scids: Mutex<HashMap<ChannelId, u64>>,
 }
 
@@ -46,10 +52,22 @@ impl Channels {
             spends,
             closed,
             forwards,
+            feed: ChannelFeed::default(),
+            htlcs: HtlcFeed::default(),
             scids,
         };
         channels.remember_scids();
         channels
+    }
+
+    /// Where others hear what becomes of our channels.
+    pub fn feed(&self) -> &ChannelFeed {
+        &self.feed
+    }
+
+    /// Where others hear what becomes of HTLCs.
+    pub fn htlcs(&self) -> &HtlcFeed {
+        &self.htlcs
     }
 
     pub fn open_channel_request(&self, request: &Request) {
@@ -82,22 +100,36 @@ impl Channels {
     ) {
         tracing::info!(peer = %counterparty_node_id, point = %funding_txo, "channel pending");
         self.spends.watch(channel_id, funding_txo);
+        self.feed.tell(ChannelEvent::Pending(funding_txo));
         self.opener.channel_pending(user_channel_id, funding_txo);
     }
 
     pub fn channel_ready(&self, channel_id: ChannelId, counterparty_node_id: PublicKey) {
         tracing::info!(peer = %counterparty_node_id, channel = %channel_id, "channel ready");
         self.remember_scids();
+        let of_peer = self
+            .manager
+            .list_channels_with_counterparty(&counterparty_node_id);
+        // It may be closed again by now.
+        if let Some(ready) = of_peer.iter().find(|c| c.channel_id == channel_id) {
+            let open = Box::new(list::channel(ready));
+            self.feed.tell(ChannelEvent::Open(open));
+        }
     }
 
     pub fn channel_closed(&self, closure: &Closure) {
         tracing::info!(channel = %closure.channel_id, reason = %closure.reason, "channel closed");
         self.opener
             .channel_closed(closure.user_channel_id, &closure.reason);
-        let scid = self.scids().remove(&closure.channel_id);
         if let Some(mut record) = closure.record() {
-            record.scid = scid;
+            record.scid = self.scid(&closure.channel_id);
             record.closing = self.spends.closing_transaction(&record.channel_point);
+            self.feed.tell(match closure.reason {
+                ClosureReason::FundingTimedOut => {
+                    ChannelEvent::FundingTimeout(record.channel_point)
+                }
+                _ => ChannelEvent::Closed(Box::new(record.clone())),
+            });
             self.closed.record(record);
         }
     }
@@ -106,8 +138,46 @@ impl Channels {
         self.opener.discard_funding(funding_info);
     }
 
-    pub fn payment_forwarded(&self, forward: Forward) {
+    /// The numbers of the channels are filled in here.
+    pub fn payment_forwarded(&self, mut forward: Forward) {
+        let scid = |channel: Option<ChannelId>| self.scid(&channel?);
+        forward.incoming_scid = scid(forward.incoming_channel);
+        forward.outgoing_scid = scid(forward.outgoing_channel);
+        let (incoming, outgoing) = (forward.incoming_scid, forward.outgoing_scid);
+        let settled = HtlcStep::Settled(None);
+        self.htlcs
+            .tell(HtlcKind::Forward, incoming, outgoing, settled);
         forwards::payment_forwarded(&self.forwards, forward);
+    }
+
+    /// A payment to us is claimed, with HTLCs that came by these channels.
+    pub fn payment_claimed(&self, incoming: impl Iterator<Item = ChannelId>) {
+        for channel in incoming {
+            let scid = self.scid(&channel);
+            let settled = HtlcStep::Settled(None);
+            self.htlcs.tell(HtlcKind::Receive, scid, None, settled);
+        }
+    }
+
+    /// An HTLC that was not ours to send was failed back, for a `reason` that very old events lack.
+    pub fn htlc_failed(
+        &self,
+        kind: HtlcKind,
+        incoming: &ChannelId,
+        outgoing: Option<&ChannelId>,
+        reason: Option<HTLCHandlingFailureReason>,
+    ) {
+        let step = match reason {
+            Some(HTLCHandlingFailureReason::Downstream) => HtlcStep::FailedBehind,
+            Some(HTLCHandlingFailureReason::Local { reason }) => HtlcStep::FailedHere(reason),
+            None => return,
+        };
+        let outgoing = outgoing.and_then(|channel| self.scid(channel));
+        self.htlcs.tell(kind, self.scid(incoming), outgoing, step);
+    }
+
+    fn scid(&self, channel: &ChannelId) -> Option<u64> {
+        self.scids().get(channel).copied()
     }
 
     fn remember_scids(&self) {

@@ -13,6 +13,9 @@ pub struct Forward {
     pub incoming_channel: Option<ChannelId>,
     #[serde(serialize_with = "super::rows::optional_channel_id")]
     pub outgoing_channel: Option<ChannelId>,
+    /// The channels' numbers, as far as they are known.
+    pub incoming_scid: Option<u64>,
+    pub outgoing_scid: Option<u64>,
     pub incoming_peer: Option<PublicKey>,
     pub outgoing_peer: Option<PublicKey>,
     /// What we passed on, msat. Unknown for very old HTLCs.

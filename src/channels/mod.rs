@@ -8,11 +8,14 @@ pub mod close;
 pub mod closed;
 pub mod config;
 pub mod events;
+pub mod feed;
 pub mod forwards;
+pub mod htlc_feed;
 pub mod id;
 pub mod list;
 pub mod open;
 pub mod pending;
+pub mod policy;
 mod rows;
 pub mod spends;
 #[cfg(test)]

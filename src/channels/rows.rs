@@ -1,6 +1,6 @@
 //! How the records of this room are stored.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bitcoin::hex::DisplayHex;
 use lightning::ln::types::ChannelId;
@@ -10,7 +10,8 @@ use super::closed::{ClosedChannel, ClosedChannels};
 use super::forwards::{Forward, Forwards};
 use super::spends::ClosingTransaction;
 use crate::storage::Store;
-use crate::storage::channels::{AddForward, MergeClosedChannel};
+use crate::storage::channels::MergeClosedChannel;
+use crate::storage::forwards::{AddForward, ForwardRow};
 
 impl ClosedChannels for Store {
     fn record(&self, channel: ClosedChannel) {
@@ -48,8 +49,15 @@ impl ClosedChannels for Store {
 
 impl Forwards for Store {
     fn record(&self, forward: Forward) {
+        let row = ForwardRow {
+            forwarded_at_ns: now_ns(),
+            scid_in: forward.incoming_scid,
+            scid_out: forward.outgoing_scid,
+            amount_out_msat: forward.amount_out_msat,
+            fee_msat: forward.fee_msat,
+        };
         self.submit(AddForward {
-            forwarded_at: now(),
+            row,
             record: forward,
         });
     }
@@ -57,10 +65,18 @@ impl Forwards for Store {
 
 /// Seconds since 1970.
 fn now() -> u64 {
+    since_1970().as_secs()
+}
+
+/// Nanoseconds since 1970; they fit until 2554.
+pub(super) fn now_ns() -> u64 {
+    u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-        .as_secs()
 }
 
 /// A channel id as 64 hex digits.

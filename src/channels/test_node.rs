@@ -302,7 +302,7 @@ fn peer_manager(
         chan_handler: Arc::clone(manager) as Arc<_>,
         route_handler: Arc::new(IgnoringMessageHandler {}) as Arc<_>,
         onion_message_handler: Arc::new(IgnoringMessageHandler {}) as Arc<_>,
-        custom_message_handler: IgnoringMessageHandler {},
+        custom_message_handler: Arc::default(),
         send_only_message_handler: Arc::clone(monitors),
     };
     Arc::new(PeerManager::new(

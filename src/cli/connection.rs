@@ -22,7 +22,9 @@ use crate::macaroons::Macaroon;
 use crate::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use crate::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
 use crate::rpc::proto::lnrpc::lightning_client::LightningClient;
+use crate::rpc::proto::lnrpc::state_client::StateClient;
 use crate::rpc::proto::routerrpc::router_client::RouterClient;
+use crate::rpc::proto::verrpc::versioner_client::VersionerClient;
 use crate::rpc::proto::walletrpc::wallet_kit_client::WalletKitClient;
 use crate::rpc::{ADMIN_FILE, CERTIFICATE_FILE, MACAROON_HEADER, macaroon_directory};
 
@@ -171,6 +173,8 @@ pub struct Node {
     pub router: RouterClient<Service>,
     pub static_invoices: StaticInvoicesClient<Service>,
     pub wallet: WalletKitClient<Service>,
+    pub state: StateClient<Service>,
+    pub versioner: VersionerClient<Service>,
 }
 
 impl Node {
@@ -187,6 +191,8 @@ impl Node {
             router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
             wallet: WalletKitClient::new(service.clone())
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
+            state: StateClient::new(service.clone()),
+            versioner: VersionerClient::new(service.clone()),
             static_invoices: StaticInvoicesClient::new(service)
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
         })

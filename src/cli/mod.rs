@@ -16,7 +16,9 @@ mod connection;
 mod delete_payments;
 mod error;
 mod follow;
+mod forwarding;
 mod from_json;
+mod graph;
 mod hold_invoices;
 mod invoice_end;
 mod invoice_events;
@@ -29,6 +31,7 @@ mod lndconnect;
 mod macaroon_files;
 mod macaroons;
 mod manual;
+mod messages;
 mod node;
 mod open_close;
 mod output;
@@ -42,6 +45,7 @@ mod qr;
 mod reshape;
 mod route_hints;
 mod routes;
+mod running;
 mod send_to_route;
 mod table;
 mod values;
@@ -92,6 +96,21 @@ enum Command {
     ListChannels(channels::ListChannels),
     PendingChannels(channels::PendingChannels),
     ClosedChannels(channels::ClosedChannels),
+    GetNodeInfo(Box<graph::GetNodeInfo>),
+    GetChanInfo(Box<graph::GetChanInfo>),
+    GetNetworkInfo(graph::GetNetworkInfo),
+    DescribeGraph(graph::DescribeGraph),
+    FeeReport(forwarding::FeeReport),
+    FwdingHistory(Box<forwarding::FwdingHistory>),
+    UpdateChanPolicy(Box<forwarding::UpdateChanPolicy>),
+    SignMessage(messages::SignMessage),
+    VerifyMessage(messages::VerifyMessage),
+    SendCustom(messages::SendCustom),
+    SubscribeCustom(messages::SubscribeCustom),
+    Version(running::Version),
+    State(running::State),
+    DebugLevel(running::DebugLevel),
+    ListAliases(running::ListAliases),
     AddInvoice(Box<invoices::AddInvoice>),
     DecodePayReq(invoices::DecodePayReq),
     LookupInvoice(invoice_lookup::LookupInvoice),
@@ -175,6 +194,21 @@ impl Command {
             Command::ListChannels(command) => command.run(node).await,
             Command::PendingChannels(command) => command.run(node).await,
             Command::ClosedChannels(command) => command.run(node).await,
+            Command::GetNodeInfo(command) => command.run(node).await,
+            Command::GetChanInfo(command) => command.run(node).await,
+            Command::GetNetworkInfo(command) => command.run(node).await,
+            Command::DescribeGraph(command) => command.run(node).await,
+            Command::FeeReport(command) => command.run(node).await,
+            Command::FwdingHistory(command) => command.run(node).await,
+            Command::UpdateChanPolicy(command) => command.run(node).await,
+            Command::SignMessage(command) => command.run(node).await,
+            Command::VerifyMessage(command) => command.run(node).await,
+            Command::SendCustom(command) => command.run(node).await,
+            Command::SubscribeCustom(command) => command.run(node).await,
+            Command::Version(command) => command.run(node).await,
+            Command::State(command) => command.run(node).await,
+            Command::DebugLevel(command) => command.run(node).await,
+            Command::ListAliases(command) => command.run(node).await,
             Command::AddInvoice(command) => command.run(node).await,
             Command::DecodePayReq(command) => command.run(node).await,
             Command::LookupInvoice(command) => command.run(node).await,
@@ -282,6 +316,31 @@ mod tests {
             "listchannels --active_only",
             "pendingchannels",
             "closedchannels --cooperative",
+            "getnodeinfo 02aa --include_channels --include_auth_proof",
+            "getnodeinfo --pub_key=02aa",
+            "getchaninfo 123145302441984",
+            "getchaninfo --chan_id 5 --include_auth_proof",
+            "getchaninfo --chan_point aa:0",
+            "getnetworkinfo",
+            "describegraph --include_unannounced",
+            "feereport",
+            "fwdinghistory",
+            "fwdinghistory -1w",
+            "fwdinghistory --start_time -3d --end_time=-1h --max_events 5 --skip_peer_alias_lookup",
+            "fwdinghistory 0 --incoming_chan_ids 5 --outgoing_chan_ids=6 --outgoing_chan_ids=7",
+            "updatechanpolicy 1000 0.000001 80",
+            "updatechanpolicy --base_fee_msat 0 --fee_rate_ppm=5 --time_lock_delta 80 --chan_point aa:0",
+            "signmessage hello",
+            "signmessage --msg hello",
+            "verifymessage hello d7jb",
+            "verifymessage --msg=hello --sig d7jb",
+            "sendcustom --peer 02aa --type=40000 --data 0102",
+            "subscribecustom",
+            "version",
+            "state",
+            "debuglevel --show",
+            "debuglevel --level info,peers=debug",
+            "listaliases",
             "addinvoice --amp --amt=1000",
             "addinvoice 1000 --memo tea --amp=true --expiry 60",
             "addinvoice --amp --expiry never --qr --qr-file x.svg --private --fallback_addr bc1",
@@ -490,6 +549,11 @@ mod tests {
             "buildroute --hops 02xx",
             "estimateroutefee",
             "estimateroutefee --dest 02aa",
+            "getnodeinfo",
+            "getchaninfo x",
+            "signmessage",
+            "sendcustom --peer 02aa",
+            "updatechanpolicy 1 0 80 --fee_rate 1 --fee_rate_ppm 1",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

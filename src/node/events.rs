@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lightning::events::bump_transaction::sync::{BumpTransactionEventHandlerSync, WalletSync};
-use lightning::events::{Event, HTLCHandlingFailureType, ReplayEvent};
+use lightning::events::{
+    Event, HTLCHandlingFailureReason, HTLCHandlingFailureType, PathFailure, ReplayEvent,
+};
 use lightning::ln::types::ChannelId;
+use lightning::routing::router::Path;
 use lightning::sign::SpendableOutputDescriptor;
 use tokio::sync::Notify;
 
@@ -17,6 +20,7 @@ use crate::channels::Channels;
 use crate::channels::accept::Request;
 use crate::channels::closed::Closure;
 use crate::channels::forwards::Forward;
+use crate::channels::htlc_feed::HtlcKind;
 use crate::invoices::{Claimable, Registry};
 use crate::ldk::{Broadcaster, KeysManager, OutputSweeper};
 use crate::logger::LdkLogger;
@@ -72,14 +76,21 @@ impl EventHandler {
                 self.invoices
                     .payment_claimable(key, claimable, onion_fields, &purpose);
             }
-            Event::PaymentClaimed { payment_hash, .. } => {
+            Event::PaymentClaimed {
+                payment_hash,
+                htlcs,
+                ..
+            } => {
                 self.invoices.payment_claimed(&payment_hash);
+                let incoming = htlcs.iter().map(|htlc| htlc.channel_id);
+                self.channels.payment_claimed(incoming);
             }
             Event::PaymentSent {
                 payment_id: Some(id),
                 payment_preimage,
                 ..
             } => {
+                self.channels.htlcs().preimage(id, payment_preimage);
                 self.payments.payment_sent(&id, &payment_preimage);
             }
             Event::PaymentPathFailed {
@@ -89,18 +100,24 @@ impl EventHandler {
                 path,
                 short_channel_id,
                 ..
-            } => self.payments.payment_path_failed(
-                &id,
-                payment_failed_permanently,
-                &failure,
-                &path,
-                short_channel_id,
-            ),
+            } => {
+                if let PathFailure::OnPath { .. } = failure {
+                    self.channels.htlcs().send_failed(first_hop(&path));
+                }
+                self.payments.payment_path_failed(
+                    &id,
+                    payment_failed_permanently,
+                    &failure,
+                    &path,
+                    short_channel_id,
+                );
+            }
             Event::PaymentFailed { payment_id, .. } => self.payments.payment_failed(&payment_id),
             Event::HTLCHandlingFailed {
-                failure_type: HTLCHandlingFailureType::Receive { payment_hash },
-                ..
-            } => self.invoices.htlc_gone(&payment_hash),
+                prev_channel_id,
+                failure_type,
+                failure_reason,
+            } => self.htlc_failed(&prev_channel_id, &failure_type, failure_reason),
             Event::SpendableOutputs {
                 outputs,
                 channel_id,
@@ -120,6 +137,8 @@ impl EventHandler {
             } => self.channels.payment_forwarded(Forward {
                 incoming_channel: prev_channel_id,
                 outgoing_channel: next_channel_id,
+                incoming_scid: None,
+                outgoing_scid: None,
                 incoming_peer: prev_node_id,
                 outgoing_peer: next_node_id,
                 amount_out_msat: outbound_amount_forwarded_msat,
@@ -219,10 +238,14 @@ impl EventHandler {
             | Event::SplicePending { .. }
             | Event::SpliceFailed { .. } => {}
             // The end of an attempt comes as PaymentSent; the scorer has learnt from this already.
-            Event::PaymentPathSuccessful { .. } => {}
-            // Forwards that failed, and events of attempts from before LDK had payment ids.
-            Event::HTLCHandlingFailed { .. }
-            | Event::PaymentSent {
+            Event::PaymentPathSuccessful {
+                payment_id, path, ..
+            } => {
+                let htlcs = self.channels.htlcs();
+                htlcs.send_settled(&payment_id, first_hop(&path));
+            }
+            // Events of attempts from before LDK had payment ids.
+            Event::PaymentSent {
                 payment_id: None, ..
             }
             | Event::PaymentPathFailed {
@@ -230,6 +253,28 @@ impl EventHandler {
             } => {}
         }
         Ok(())
+    }
+
+    /// An incoming HTLC was failed back.
+    fn htlc_failed(
+        &self,
+        incoming: &ChannelId,
+        failed: &HTLCHandlingFailureType,
+        reason: Option<HTLCHandlingFailureReason>,
+    ) {
+        let (kind, outgoing) = match failed {
+            HTLCHandlingFailureType::Receive { payment_hash } => {
+                self.invoices.htlc_gone(payment_hash);
+                (HtlcKind::Receive, None)
+            }
+            HTLCHandlingFailureType::Forward { channel_id, .. } => {
+                (HtlcKind::Forward, Some(channel_id))
+            }
+            HTLCHandlingFailureType::InvalidForward { .. }
+            | HTLCHandlingFailureType::UnknownNextHop { .. }
+            | HTLCHandlingFailureType::InvalidOnion => (HtlcKind::Forward, None),
+        };
+        self.channels.htlc_failed(kind, incoming, outgoing, reason);
     }
 
     /// What is paid to the wallet needs no sweep.
@@ -257,4 +302,9 @@ impl EventHandler {
             tracing::error!(%txid, "the wallet cannot note a funding: {error}");
         }
     }
+}
+
+/// The number of our channel that a payment left by.
+fn first_hop(path: &Path) -> Option<u64> {
+    path.hops.first().map(|hop| hop.short_channel_id)
 }

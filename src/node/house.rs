@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::bump_transaction::sync::WalletSync;
+use lightning::ln::msgs::{ChannelMessageHandler, OnionMessageHandler, RoutingMessageHandler};
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
 use lightning::onion_message::messenger::DefaultMessageRouter;
 use lightning::routing::gossip::P2PGossipSync;
@@ -26,13 +27,15 @@ use crate::chain::gossip::GossipSync;
 use crate::channels::Channels;
 use crate::channels::accept::{AcceptRules, Acceptor};
 use crate::channels::close::Closer;
+use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::config::Config;
 use crate::invoices::{self, Registry};
-use crate::ldk::{OnionMessenger, PeerManager};
+use crate::ldk::{ChainMonitor, OnionMessenger, PeerManager};
 use crate::onion::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
+use crate::peers::custom::CustomMessages;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
 use crate::routing::patient_gossip::PatientGossip;
@@ -45,6 +48,7 @@ pub(super) struct House {
     pub(super) gossip: Arc<GossipSync>,
     pub(super) onion_messenger: Arc<OnionMessenger>,
     pub(super) peer_manager: Arc<PeerManager>,
+    pub(super) custom_messages: Arc<CustomMessages>,
     pub(super) channel_peers: Arc<ChannelPeers>,
     pub(super) connector: Arc<Connector>,
     pub(super) reconnector: Arc<Reconnector>,
@@ -80,7 +84,9 @@ impl House {
             core.logger.clone(),
         ));
         let onion_messenger = Arc::new(onion_messenger(core));
-        let peer_manager = Arc::new(peer_manager(core, &gateway, &gossip, &onion_messenger)?);
+        let custom_messages = Arc::new(CustomMessages::default());
+        let handlers = handlers(core, &gateway, &gossip, &onion_messenger, &custom_messages);
+        let peer_manager = Arc::new(peer_manager(core, handlers)?);
         let channel_peers = channel_peers(core);
         let books = Arc::new(Books(core.store.clone()));
         let connector = Arc::new(Connector::new(
@@ -102,9 +108,10 @@ impl House {
             core.spends.clone(),
         ));
         let invoices = Arc::new(invoices(config, core, &gateway)?);
-        let payments = payments(core)?;
+        let channels = channels(config, core, &opener);
+        let payments = payments(core, channels.htlcs())?;
         let events = Arc::new(EventHandler {
-            channels: channels(config, core, &opener),
+            channels,
             invoices: invoices.clone(),
             payments: payments.clone(),
             gateway,
@@ -126,6 +133,7 @@ impl House {
             gossip,
             onion_messenger,
             peer_manager,
+            custom_messages,
             channel_peers,
             connector,
             reconnector,
@@ -157,20 +165,33 @@ fn onion_messenger(core: &Core) -> OnionMessenger {
     )
 }
 
-fn peer_manager(
+/// What LDK hands the messages of peers to.
+type Handlers = MessageHandler<
+    Arc<dyn ChannelMessageHandler + Send + Sync>,
+    Arc<dyn RoutingMessageHandler + Send + Sync>,
+    Arc<dyn OnionMessageHandler + Send + Sync>,
+    Arc<CustomMessages>,
+    Arc<ChainMonitor>,
+>;
+
+fn handlers(
     core: &Core,
     gateway: &Arc<NodeGateway>,
     gossip: &Arc<GossipSync>,
     onion_messenger: &Arc<OnionMessenger>,
-) -> Result<PeerManager, StartError> {
+    custom_messages: &Arc<CustomMessages>,
+) -> Handlers {
     let gossip = PatientGossip::new(gossip.clone(), core.graph.clone());
-    let handlers = MessageHandler {
-        chan_handler: gateway.clone() as Arc<_>,
-        route_handler: Arc::new(gossip) as Arc<_>,
-        onion_message_handler: onion_messenger.clone() as Arc<_>,
-        custom_message_handler: IgnoringMessageHandler {},
+    MessageHandler {
+        chan_handler: gateway.clone(),
+        route_handler: Arc::new(gossip),
+        onion_message_handler: onion_messenger.clone(),
+        custom_message_handler: custom_messages.clone(),
         send_only_message_handler: core.monitors.clone(),
-    };
+    }
+}
+
+fn peer_manager(core: &Core, handlers: Handlers) -> Result<PeerManager, StartError> {
     let random = core.keys.get_secure_random_bytes();
     let now = unix_time()?;
     Ok(PeerManager::new(
@@ -252,7 +273,7 @@ fn invoices(
     )?)
 }
 
-fn payments(core: &Core) -> Result<Arc<Payments>, StartError> {
+fn payments(core: &Core, htlcs: &HtlcFeed) -> Result<Arc<Payments>, StartError> {
     let finder = RouteFinder::new(
         core.graph.clone(),
         core.scorer.clone(),
@@ -262,6 +283,7 @@ fn payments(core: &Core) -> Result<Arc<Payments>, StartError> {
     );
     let (manager, keys) = (core.manager.clone(), core.keys.clone());
     let outbound = ManagerOutbound::new(manager, finder, keys, core.node_id);
+    let outbound = outbound.telling(htlcs.clone());
     let runtime = tokio::runtime::Handle::current();
     Ok(Payments::new(
         core.store.clone(),

@@ -34,6 +34,7 @@ pub use outbound::ManagerOutbound;
 pub use port::ManagerPort;
 
 use crate::config::Config;
+use crate::log_levels::LogLevels;
 use crate::storage::StorageError;
 use tasks::Tasks;
 
@@ -43,15 +44,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node. When this returns it listens for peers and callers.
+    /// Starts a node. When this returns it listens for peers and callers, who may change the levels
+    /// of the log.
     ///
     /// # Errors
     /// [`StartError`]: one line that names what is wrong and what to do; nothing is written over.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, levels: LogLevels) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let parts = parts::open(config, &stop).await?;
         let core = core::assemble(config, parts, stop.clone())?;
-        let tasks = Tasks::start(config, core, stop).await?;
+        let tasks = Tasks::start(config, core, stop, levels).await?;
         Ok(Self { tasks })
     }
 

@@ -12,6 +12,7 @@ use lightning::routing::router::{InFlightHtlcs, Path, Route};
 use lightning::sign::EntropySource;
 use lightning_types::payment::PaymentHash;
 
+use crate::channels::htlc_feed::HtlcFeed;
 use crate::ldk::KeysManager;
 use crate::payments::outbound::{Outbound, RouteQuestion};
 use crate::routing::finder::RouteFinder;
@@ -26,6 +27,7 @@ pub struct ManagerOutbound<M: Deref> {
     finder: RouteFinder,
     keys: Arc<KeysManager>,
     our_node_id: PublicKey,
+    htlcs: HtlcFeed,
 }
 
 impl<M: Deref> ManagerOutbound<M> {
@@ -40,7 +42,14 @@ impl<M: Deref> ManagerOutbound<M> {
             finder,
             keys,
             our_node_id,
+            htlcs: HtlcFeed::default(),
         }
+    }
+
+    /// Tells this feed of each HTLC that is sent.
+    #[must_use]
+    pub fn telling(self, htlcs: HtlcFeed) -> Self {
+        Self { htlcs, ..self }
     }
 }
 
@@ -116,14 +125,22 @@ where
         onion: RecipientOnionFields,
         id: PaymentId,
     ) -> Result<(), String> {
+        let outgoing = path.hops.first().map(|hop| hop.short_channel_id);
+        let amount_msat = path.final_value_msat().saturating_add(path.fee_msat());
+        let manager = self.manager.get_cm();
+        // LDK counts from the next block.
+        let next_height = manager.current_best_block().height.saturating_add(1);
+        let deltas = path.hops.iter().map(|hop| hop.cltv_expiry_delta);
+        let expiry_height = deltas.fold(next_height, u32::saturating_add);
         let route = Route {
             paths: vec![path],
             route_params: None,
         };
-        self.manager
-            .get_cm()
+        manager
             .send_payment_with_route(route, hash, onion, id)
-            .map_err(|error| format!("{error:?}"))
+            .map_err(|error| format!("{error:?}"))?;
+        self.htlcs.sent(outgoing, amount_msat, expiry_height);
+        Ok(())
     }
 
     fn usable_peer(&self, scid: u64) -> Option<PublicKey> {

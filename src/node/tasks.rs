@@ -15,10 +15,11 @@ use super::core::Core;
 use super::house::House;
 use super::metrics;
 use super::{callers, catch_up};
-use crate::chain::gossip;
 use crate::chain::sync::{self, Following};
+use crate::chain::{Fundings, gossip};
 use crate::config::Config;
 use crate::files::{self, Readers};
+use crate::log_levels::LogLevels;
 use crate::macaroons::Bakery;
 use crate::peers::announce::{Announcement, Announcer};
 use crate::peers::listen::{self, Listener, MAX_STRANGERS};
@@ -50,6 +51,7 @@ impl Tasks {
         config: &Config,
         mut core: Core,
         stop: CancellationToken,
+        levels: LogLevels,
     ) -> Result<Self, StartError> {
         let others = catch_up::all_but_manager(&mut core).await?;
         let house = House::build(config, &core)?;
@@ -100,7 +102,9 @@ impl Tasks {
         let ended = stop.clone();
         tracker.spawn(async move { registry.run_timers(ended).await });
         house.payments.resume(unfinished);
-        let rooms = Arc::new(rooms(config, &core, &house, bakery, following, listening));
+        let rooms = Arc::new(rooms(
+            config, &core, &house, bakery, following, listening, levels,
+        ));
         let ended = stop.clone();
         tracker.spawn(async move {
             if let Err(error) = rpc::serve(rooms, doors, ended.clone()).await {
@@ -256,6 +260,7 @@ fn rooms(
     bakery: Arc<Bakery>,
     chain: Following,
     listening: Vec<SocketAddr>,
+    levels: LogLevels,
 ) -> Rooms {
     Rooms {
         network: config.network,
@@ -293,5 +298,12 @@ fn rooms(
         bakery,
         store: core.store.clone(),
         stop: core.stop.clone(),
+
+        keys: core.keys.clone(),
+        fundings: Arc::new(Fundings::new(core.bitcoind.clone())),
+        channel_feed: house.events.channels.feed().clone(),
+        htlc_feed: house.events.channels.htlcs().clone(),
+        custom_messages: house.custom_messages.clone(),
+        levels: Arc::new(levels),
     }
 }

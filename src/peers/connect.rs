@@ -56,12 +56,6 @@ pub enum ConnectError {
 pub enum DisconnectError {
     #[error("unable to disconnect peer: peer {0} is not connected")]
     NotConnected(PublicKey),
-    /// lnd refuses this, too: the connection would be made again at once.
-    #[error(
-        "cannot disconnect from peer({0}), all active channels with the peer need to be closed \
-         first"
-    )]
-    HasChannels(PublicKey),
 }
 
 /// Makes and ends connections.
@@ -117,15 +111,14 @@ impl Connector {
         Ok(Connected::Now)
     }
 
-    /// Ends the connection to a peer with whom we have no channel, and forgets its address.
+    /// Ends the connection to a peer. Its address is forgotten unless we have a channel with it.
     pub fn disconnect(&self, peer: &PublicKey) -> Result<(), DisconnectError> {
         if !self.is_connected(peer) {
             return Err(DisconnectError::NotConnected(*peer));
         }
-        if (self.channel_peers)().contains(peer) {
-            return Err(DisconnectError::HasChannels(*peer));
+        if !(self.channel_peers)().contains(peer) {
+            self.book.forget(peer);
         }
-        self.book.forget(peer);
         self.peers.disconnect_by_node_id(*peer);
         Ok(())
     }

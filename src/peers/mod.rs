@@ -1,8 +1,10 @@
-//! Peers: connections in and out, kept alive, listed, and the announcement of ourselves.
+//! Peers: connections in and out, kept alive, listed, messages of applications, and the announcement
+//! of ourselves.
 
 pub mod announce;
 pub mod book;
 pub mod connect;
+pub mod custom;
 mod hang_up;
 mod inbound;
 pub mod list;

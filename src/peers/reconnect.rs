@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{ChannelPeers, PeerBook};
-use super::connect::Connector;
+use super::connect::{Connector, DisconnectError};
 use crate::ldk::NetworkGraph;
 
 /// How often we look who is missing.
@@ -61,9 +61,18 @@ impl Reconnector {
         self.permanent().insert(peer);
     }
 
-    /// No longer keeps a connection to this peer, unless we have a channel with it.
-    pub fn let_go(&self, peer: &PublicKey) {
+    /// Ends the connection to this peer. If we have a channel with it, the connection is made again
+    /// soon; a peer that was to be kept for another reason no longer is.
+    ///
+    /// # Errors
+    /// If the peer is not connected; nothing is changed then.
+    pub fn disconnect(&self, peer: &PublicKey) -> Result<(), DisconnectError> {
+        if !self.connector.is_connected(peer) {
+            return Err(DisconnectError::NotConnected(*peer));
+        }
+        // First, or the connection would be made again at once.
         self.permanent().remove(peer);
+        self.connector.disconnect(peer)
     }
 
     /// Reconnects until `stop`; attempts under way are dropped then.

@@ -2,6 +2,7 @@
 
 pub mod asked_route;
 pub mod built_route;
+pub mod figures;
 pub mod finder;
 pub mod graph;
 mod last_hop;
@@ -9,6 +10,7 @@ mod not_over;
 pub mod patient_gossip;
 pub mod query;
 pub mod split;
+pub mod view;
 
 pub use finder::RouteFinder;
 pub use query::{NoRoute, RouteQuery};

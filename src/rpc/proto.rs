@@ -10,7 +10,7 @@ pub mod ampdrpc {
     tonic::include_proto!("ampdrpc");
 }
 
-/// lnd's `lnrpc`: the `Lightning` service and every message.
+/// lnd's `lnrpc`: the `Lightning` and `State` services and every message.
 pub mod lnrpc {
     tonic::include_proto!("lnrpc");
 }
@@ -38,6 +38,11 @@ pub mod signrpc {
 /// lnd's `walletrpc`: the `WalletKit` service.
 pub mod walletrpc {
     tonic::include_proto!("walletrpc");
+}
+
+/// lnd's `verrpc`: the `Versioner` service.
+pub mod verrpc {
+    tonic::include_proto!("verrpc");
 }
 
 /// The descriptors of all of the above, an encoded `FileDescriptorSet`.

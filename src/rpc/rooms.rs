@@ -9,13 +9,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain;
 use crate::channels::close::Closer;
+use crate::channels::feed::ChannelFeed;
+use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::channels::spends::FundingSpends;
 use crate::invoices::Registry;
-use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, OutputSweeper, PeerManager};
+use crate::ldk::{
+    ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper, PeerManager,
+};
+use crate::log_levels::LogLevels;
 use crate::macaroons::Bakery;
 use crate::payments::Payments;
-use crate::peers::{connect::Connector, reconnect::Reconnector};
+use crate::peers::{connect::Connector, custom::CustomMessages, reconnect::Reconnector};
 use crate::routing::asked_route::Routes;
 use crate::storage::Store;
 use crate::wallet::Wallet;
@@ -57,4 +62,14 @@ pub struct Rooms {
     pub store: Arc<Store>,
     /// Cancelled when the node stops; `StopDaemon` cancels it.
     pub stop: CancellationToken,
+
+    /// For signed messages.
+    pub keys: Arc<KeysManager>,
+    /// For the funding outputs of others' channels.
+    pub fundings: Arc<chain::Fundings>,
+    pub channel_feed: ChannelFeed,
+    pub htlc_feed: HtlcFeed,
+    /// Also for who comes and goes.
+    pub custom_messages: Arc<CustomMessages>,
+    pub levels: Arc<LogLevels>,
 }

@@ -23,12 +23,16 @@ use super::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
 use super::proto::chainrpc::chain_notifier_server::ChainNotifierServer;
 use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
+use super::proto::lnrpc::state_server::StateServer;
 use super::proto::routerrpc::router_server::RouterServer;
+use super::proto::verrpc::versioner_server::VersionerServer;
 use super::proto::walletrpc::wallet_kit_server::WalletKitServer;
 use super::rest::{self, Origins, Rest};
 use super::router::RouterService;
+use super::state::StateService;
 use super::static_invoices::StaticInvoicesService;
 use super::tls::Tls;
+use super::versioner::VersionerService;
 use super::wallet_kit::WalletKitService;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
@@ -136,6 +140,8 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
         .add_service(invoices)
         .add_service(router)
         .add_service(ledgers)
+        .add_service(StateServer::new(StateService::new(stop.clone())))
+        .add_service(VersionerServer::new(VersionerService))
         .add_service(chain)
         .add_service(wallet)
         .add_service(reflection)

@@ -1,6 +1,6 @@
-//! What happened to channels and through them: closed channels, forwarded payments.
+//! Channels of the past.
 //!
-//! Both are lists that are written once and read whole, so their content is one JSON text.
+//! A list that is written once and read whole, so its content is one JSON text.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -41,22 +41,6 @@ impl<T: Serialize + DeserializeOwned + Send> Change for MergeClosedChannel<T> {
             json(&merged)?
         ])
         .map(|_| ())
-    }
-}
-
-/// A payment that went through this node.
-pub struct AddForward<T> {
-    /// Seconds since 1970.
-    pub forwarded_at: u64,
-    /// What the channels room knows about it.
-    pub record: T,
-}
-
-impl<T: Serialize + Send> Change for AddForward<T> {
-    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        db.prepare_cached("INSERT INTO forwards (forwarded_at, record) VALUES (?1, ?2)")?
-            .execute(params![signed(self.forwarded_at), json(&self.record)?])
-            .map(|_| ())
     }
 }
 

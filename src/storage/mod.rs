@@ -11,6 +11,7 @@
 
 pub mod channels;
 mod error;
+pub mod forwards;
 pub mod invoices;
 pub mod kv;
 mod lock;

@@ -96,6 +96,8 @@ async fn a_failure_on_the_way_is_told_and_may_be_skipped(network: &Network) -> R
 /// Alice pays her own invoice, as those do who balance their channels.
 async fn money_is_moved_in_a_circle(network: &Network) -> Result<()> {
     let alice = network["alice"].api()?;
+    // Who opened a channel pays for the HTLCs in its commitment as long as they are there.
+    network.wait_settled(SETTLE_LIMIT).await?;
     let before = alice.local_msat().await?;
     let invoice = alice.invoice(10_000_000).await?;
     let circle = ["carol", "bob", "alice"];

@@ -125,7 +125,7 @@ async fn start_with_fees(network: &mut Network, load: &Load, arguments: &[&str])
     network.connect(AMPD, LND).await
 }
 
-/// lnd does so: ampd does not disconnect from a peer that it has a channel with.
+/// lnd does so: ampd would connect again by itself.
 async fn hang_up(network: &Network) -> Result<()> {
     let request = DisconnectPeerRequest {
         pub_key: network[AMPD].key().to_owned(),

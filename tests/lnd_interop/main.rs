@@ -9,6 +9,7 @@ mod incomplete;
 mod internal_error;
 mod itests;
 mod long_life;
+mod network_view;
 mod private;
 mod refusals;
 mod restarts;

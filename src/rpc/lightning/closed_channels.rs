@@ -54,7 +54,8 @@ fn wanted(request: &ClosedChannelsRequest, kind: CloseType) -> bool {
     asked || *request == ClosedChannelsRequest::default()
 }
 
-fn summary(channel: &ClosedChannel, network: Network) -> ChannelCloseSummary {
+/// A closed channel as lnd shows it.
+pub(super) fn summary(channel: &ClosedChannel, network: Network) -> ChannelCloseSummary {
     let (settled, time_locked) = balances(channel);
     let genesis = bitcoin::constants::genesis_block(network).block_hash();
     let closing = channel.closing;

@@ -9,13 +9,10 @@ use crate::chain::sync::{Health, Tip};
 use crate::channels::list::{Channel, ChannelState, channels};
 use crate::ldk::ChannelManager;
 use crate::peers::list::{feature_bits, peers};
-use crate::rpc::Rooms;
 use crate::rpc::features::{Features, features};
 use crate::rpc::input::network_name;
 use crate::rpc::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
-
-/// lnd's version whose interface this is (clients decide by it what they may call), then ours.
-const VERSION: &str = concat!("0.21.2-beta ampd/", env!("CARGO_PKG_VERSION"));
+use crate::rpc::{Rooms, versioner};
 
 /// Seconds: a chain whose last block is older is not taken for complete (lnd: two hours).
 const STALE: u64 = 7_200;
@@ -37,7 +34,7 @@ pub(super) fn get_info(rooms: &Rooms) -> GetInfoResponse {
     let graph_known = num_peers > 0 || !rooms.graph.read_only().channels().is_empty();
     let uri = |address: &String| format!("{node_id}@{address}");
     GetInfoResponse {
-        version: VERSION.to_owned(),
+        version: versioner::of_info(),
         commit_hash: String::new(),
         alias: alias(&rooms.alias, &node_id),
         color: rooms.color.clone(),
@@ -74,7 +71,8 @@ pub(super) fn stop(rooms: &Rooms) -> StopResponse {
     }
 }
 
-fn alias(configured: &str, node_id: &str) -> String {
+/// The alias of the config, or lnd's default.
+pub(super) fn alias(configured: &str, node_id: &str) -> String {
     match configured {
         "" => node_id.chars().take(DEFAULT_ALIAS_DIGITS).collect(),
         alias => alias.to_owned(),
@@ -87,7 +85,7 @@ fn is_recent(network: Network, tip: Tip, now: u64) -> bool {
 }
 
 /// What we tell peers, announce, and put into invoices.
-fn own_features(manager: &ChannelManager) -> Features {
+pub(super) fn own_features(manager: &ChannelManager) -> Features {
     let init = feature_bits(manager.init_features().le_flags());
     let node = feature_bits(manager.node_features().le_flags());
     features(init.into_iter().chain(node).chain(AMP_BITS))
@@ -147,10 +145,5 @@ mod tests {
         assert!(is_recent(Network::Bitcoin, tip, 1_007_200));
         assert!(!is_recent(Network::Bitcoin, tip, 1_007_201));
         assert!(is_recent(Network::Regtest, tip, u64::MAX));
-    }
-
-    #[test]
-    fn version_is_read_by_clients_of_lnd() {
-        assert!(VERSION.starts_with("0.21.2-beta "));
     }
 }

@@ -68,7 +68,7 @@ fn alias(rooms: &Rooms, channel: &Channel) -> String {
 
 /// An open channel as lnd shows it. What LDK does not count (satoshis sent and received, updates,
 /// up-time) is 0.
-fn channel(channel: &Channel) -> lnrpc::Channel {
+pub(super) fn channel(channel: &Channel) -> lnrpc::Channel {
     lnrpc::Channel {
         active: channel.active,
         remote_pubkey: channel.peer.serialize().to_lower_hex_string(),

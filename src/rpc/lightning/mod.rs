@@ -1,19 +1,29 @@
 //! The `Lightning` service: one line per call, each call in a file of its family.
 
 pub(super) mod add_invoice;
+mod aliases;
 mod channel_balance;
+mod channel_events;
+mod channel_policy;
 mod channel_words;
 mod close_channel;
 mod closed_channels;
 mod estimate_fee;
+mod fee_report;
+mod forwarding;
+mod graph;
 mod info;
 mod invoices;
 mod list_channels;
+mod log_level;
 mod macaroons;
+mod messages;
+mod network_info;
 mod open_channel;
 mod own_hints;
 mod pay_req;
 mod payments;
+mod peer_events;
 mod peers;
 mod pending_channels;
 mod query_routes;
@@ -69,6 +79,11 @@ impl Lightning for LightningService {
     type CloseChannelStream = Answers<lnrpc::CloseStatusUpdate>;
     type SubscribeInvoicesStream = Answers<lnrpc::Invoice>;
     type SubscribeTransactionsStream = Answers<lnrpc::Transaction>;
+
+    type OpenChannelStream = Answers<lnrpc::OpenStatusUpdate>;
+    type SubscribeChannelEventsStream = Answers<lnrpc::ChannelEventUpdate>;
+    type SubscribePeerEventsStream = Answers<lnrpc::PeerEvent>;
+    type SubscribeCustomMessagesStream = Answers<lnrpc::CustomMessage>;
 
     async fn get_info(&self, _: Request<lnrpc::GetInfoRequest>) -> Call<lnrpc::GetInfoResponse> {
         Ok(Response::new(info::get_info(&self.rooms)))
@@ -205,6 +220,137 @@ impl Lightning for LightningService {
         request: Request<lnrpc::ClosedChannelsRequest>,
     ) -> Call<lnrpc::ClosedChannelsResponse> {
         self.read(request, closed_channels::list).await
+    }
+
+    async fn open_channel(
+        &self,
+        request: Request<lnrpc::OpenChannelRequest>,
+    ) -> Call<Self::OpenChannelStream> {
+        let stop = self.stop.clone();
+        open_channel::open_and_follow(&self.rooms, stop, request.get_ref()).map(Response::new)
+    }
+
+    async fn get_node_info(
+        &self,
+        request: Request<lnrpc::NodeInfoRequest>,
+    ) -> Call<lnrpc::NodeInfo> {
+        let looking = graph::node_info(&self.rooms, request.get_ref());
+        unless_stopped(&self.stop, looking).await.map(Response::new)
+    }
+
+    async fn get_chan_info(
+        &self,
+        request: Request<lnrpc::ChanInfoRequest>,
+    ) -> Call<lnrpc::ChannelEdge> {
+        let looking = graph::chan_info(&self.rooms, request.get_ref());
+        unless_stopped(&self.stop, looking).await.map(Response::new)
+    }
+
+    async fn get_network_info(
+        &self,
+        _: Request<lnrpc::NetworkInfoRequest>,
+    ) -> Call<lnrpc::NetworkInfo> {
+        network_info::get(self.rooms.clone())
+            .await
+            .map(Response::new)
+    }
+
+    async fn describe_graph(
+        &self,
+        request: Request<lnrpc::ChannelGraphRequest>,
+    ) -> Call<lnrpc::ChannelGraph> {
+        let reading = graph::describe(self.rooms.clone(), request.into_inner());
+        unless_stopped(&self.stop, reading).await.map(Response::new)
+    }
+
+    async fn fee_report(
+        &self,
+        request: Request<lnrpc::FeeReportRequest>,
+    ) -> Call<lnrpc::FeeReportResponse> {
+        self.read(request, fee_report::report).await
+    }
+
+    async fn forwarding_history(
+        &self,
+        request: Request<lnrpc::ForwardingHistoryRequest>,
+    ) -> Call<lnrpc::ForwardingHistoryResponse> {
+        self.read(request, forwarding::history).await
+    }
+
+    async fn update_channel_policy(
+        &self,
+        request: Request<lnrpc::PolicyUpdateRequest>,
+    ) -> Call<lnrpc::PolicyUpdateResponse> {
+        channel_policy::update(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn sign_message(
+        &self,
+        request: Request<lnrpc::SignMessageRequest>,
+    ) -> Call<lnrpc::SignMessageResponse> {
+        messages::sign(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn verify_message(
+        &self,
+        request: Request<lnrpc::VerifyMessageRequest>,
+    ) -> Call<lnrpc::VerifyMessageResponse> {
+        messages::verify(&self.rooms, request.get_ref()).map(Response::new)
+    }
+
+    async fn subscribe_channel_events(
+        &self,
+        _: Request<lnrpc::ChannelEventSubscription>,
+    ) -> Call<Self::SubscribeChannelEventsStream> {
+        let answers = channel_events::follow(self.rooms.clone(), self.stop.clone());
+        Ok(Response::new(answers))
+    }
+
+    async fn subscribe_peer_events(
+        &self,
+        _: Request<lnrpc::PeerEventSubscription>,
+    ) -> Call<Self::SubscribePeerEventsStream> {
+        let messages = &self.rooms.custom_messages;
+        let answers = peer_events::follow_peers(messages, self.stop.clone());
+        Ok(Response::new(answers))
+    }
+
+    async fn send_custom_message(
+        &self,
+        request: Request<lnrpc::SendCustomMessageRequest>,
+    ) -> Call<lnrpc::SendCustomMessageResponse> {
+        peer_events::send(&self.rooms, request.into_inner()).map(Response::new)
+    }
+
+    async fn subscribe_custom_messages(
+        &self,
+        _: Request<lnrpc::SubscribeCustomMessagesRequest>,
+    ) -> Call<Self::SubscribeCustomMessagesStream> {
+        let messages = &self.rooms.custom_messages;
+        let answers = peer_events::follow_messages(messages, self.stop.clone());
+        Ok(Response::new(answers))
+    }
+
+    async fn list_aliases(
+        &self,
+        _: Request<lnrpc::ListAliasesRequest>,
+    ) -> Call<lnrpc::ListAliasesResponse> {
+        Ok(Response::new(aliases::list(&self.rooms.manager)))
+    }
+
+    /// ampd has no recovery mode.
+    async fn get_recovery_info(
+        &self,
+        _: Request<lnrpc::GetRecoveryInfoRequest>,
+    ) -> Call<lnrpc::GetRecoveryInfoResponse> {
+        Ok(Response::new(lnrpc::GetRecoveryInfoResponse::default()))
+    }
+
+    async fn debug_level(
+        &self,
+        request: Request<lnrpc::DebugLevelRequest>,
+    ) -> Call<lnrpc::DebugLevelResponse> {
+        log_level::set(&self.rooms.levels, request.get_ref()).map(Response::new)
     }
 
     async fn add_invoice(

@@ -1,15 +1,24 @@
-//! OpenChannelSync.
+//! OpenChannelSync and OpenChannel.
 
 use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;
+use tokio::sync::broadcast::Receiver;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::channels::open::{FundingFee, OpenError, OpenRequest};
+use crate::channels::feed::ChannelEvent;
+use crate::channels::open::{FundingFee, OpenError, OpenRequest, Opening};
 use crate::rpc::Rooms;
-use crate::rpc::errors::unsupported;
+use crate::rpc::errors::{refused, unsupported};
+use crate::rpc::events::next;
 use crate::rpc::input::{FeeChoice, min_confs, not_negative, public_key, public_key_hex, within};
 use crate::rpc::proto::lnrpc::channel_point::FundingTxid;
-use crate::rpc::proto::lnrpc::{ChannelPoint, CommitmentType, OpenChannelRequest};
+use crate::rpc::proto::lnrpc::open_status_update::Update;
+use crate::rpc::proto::lnrpc::{
+    ChannelOpenUpdate, ChannelPoint, CommitmentType, OpenChannelRequest, OpenStatusUpdate,
+    PendingUpdate,
+};
+use crate::rpc::streams::{Answers, Writer, stream};
 
 /// Blocks within which a funding should confirm if the caller does not say (lnd).
 const DEFAULT_TARGET: u32 = 6;
@@ -20,13 +29,69 @@ pub(super) async fn open(
     request: &OpenChannelRequest,
 ) -> Result<ChannelPoint, Status> {
     let opening = rooms.opener.open(&read(request)?)?;
-    let point: OutPoint = opening.funded().await?;
-    Ok(ChannelPoint {
-        funding_txid: Some(FundingTxid::FundingTxidBytes(
-            point.txid.to_byte_array().to_vec(),
-        )),
+    Ok(channel_point(&opening.funded().await?))
+}
+
+/// Opens a channel and tells when its funding transaction goes out, and when it can be used.
+pub(super) fn open_and_follow(
+    rooms: &Rooms,
+    stop: CancellationToken,
+    request: &OpenChannelRequest,
+) -> Result<Answers<OpenStatusUpdate>, Status> {
+    let request = read(request)?;
+    // First, so that nothing is missed.
+    let events = rooms.channel_feed.listen();
+    let opening = rooms.opener.open(&request)?;
+    Ok(stream(stop, move |writer| follow(writer, opening, events)))
+}
+
+async fn follow(
+    writer: Writer<OpenStatusUpdate>,
+    opening: Opening,
+    mut events: Receiver<ChannelEvent>,
+) -> Result<(), Status> {
+    let pending_chan_id = opening.temporary_channel_id.0.to_vec();
+    let update = |update| OpenStatusUpdate {
+        pending_chan_id: pending_chan_id.clone(),
+        update: Some(update),
+    };
+    let point = opening.funded().await?;
+    let pending = Update::ChanPending(PendingUpdate {
+        txid: point.txid.to_byte_array().to_vec(),
         output_index: point.vout,
-    })
+        ..Default::default()
+    });
+    writer.send(update(pending)).await;
+    until_open(point, &mut events).await?;
+    let channel_point = Some(channel_point(&point));
+    let open = Update::ChanOpen(ChannelOpenUpdate { channel_point });
+    writer.send(update(open)).await;
+    Ok(())
+}
+
+async fn until_open(point: OutPoint, events: &mut Receiver<ChannelEvent>) -> Result<(), Status> {
+    loop {
+        let why = match next(events).await? {
+            ChannelEvent::Open(channel) if channel.channel_point == Some(point) => return Ok(()),
+            ChannelEvent::Closed(record) if record.channel_point == point => record.reason,
+            ChannelEvent::FundingTimeout(timed_out) if timed_out == point => {
+                "its funding transaction did not confirm in time".to_owned()
+            }
+            _ => continue,
+        };
+        return Err(refused(format!(
+            "the channel was closed before it was open: {why}"
+        )));
+    }
+}
+
+/// As lnd shows it in answers: the transaction's id in bytes.
+pub(super) fn channel_point(point: &OutPoint) -> ChannelPoint {
+    let txid = point.txid.to_byte_array().to_vec();
+    ChannelPoint {
+        funding_txid: Some(FundingTxid::FundingTxidBytes(txid)),
+        output_index: point.vout,
+    }
 }
 
 fn read(request: &OpenChannelRequest) -> Result<OpenRequest, Status> {

@@ -49,15 +49,13 @@ pub(super) async fn connect(
     }
 }
 
-/// Drops a connection.
+/// Drops a connection; that of a peer with channels is made again soon.
 pub(super) fn disconnect(
     rooms: &Rooms,
     request: &DisconnectPeerRequest,
 ) -> Result<DisconnectPeerResponse, Status> {
     let peer = public_key_hex(&request.pub_key)?;
-    // First, or the connection would be made again at once.
-    rooms.reconnector.let_go(&peer);
-    rooms.connector.disconnect(&peer)?;
+    rooms.reconnector.disconnect(&peer)?;
     Ok(DisconnectPeerResponse {
         status: "disconnect initiated".to_owned(),
     })

@@ -1,9 +1,10 @@
-//! For tests: a channel as the channels room shows it.
+//! For tests: a channel as the channels room shows it, open and closed.
 
 use bitcoin::OutPoint;
 use lightning::ln::types::ChannelId;
 
 use crate::channels::balance::ChannelBalance;
+use crate::channels::closed::{CloseInitiator, CloseType, ClosedChannel};
 use crate::channels::list::{Channel, ChannelState, CommitmentType};
 
 /// The first channel of `listchannels.json`: 400,000 sat, opened by us.
@@ -49,5 +50,24 @@ pub(super) fn channel() -> Channel {
         fee_rate_ppm: 1,
         cltv_delta_blocks: 80,
         num_updates: 0,
+    }
+}
+
+/// The same channel, closed by both.
+pub(super) fn closed() -> ClosedChannel {
+    let open = channel();
+    ClosedChannel {
+        channel_id: open.channel_id,
+        channel_point: open.channel_point.unwrap(),
+        scid: open.scid,
+        peer: Some(open.peer),
+        capacity_sat: open.capacity_sat,
+        local_balance_msat: 55_148_000,
+        initiator: true,
+        private: false,
+        close_type: CloseType::Cooperative,
+        close_initiator: CloseInitiator::Local,
+        reason: String::new(),
+        closing: None,
     }
 }

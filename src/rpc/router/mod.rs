@@ -3,6 +3,7 @@
 mod build_route;
 mod estimate_fee;
 mod follow;
+mod htlc_events;
 mod request;
 mod send_to_route;
 mod track_all;
@@ -18,8 +19,9 @@ use super::input::hash;
 use super::proto::lnrpc::{HtlcAttempt, Payment};
 use super::proto::routerrpc::router_server::Router;
 use super::proto::routerrpc::{
-    BuildRouteRequest, BuildRouteResponse, RouteFeeRequest, RouteFeeResponse, SendPaymentRequest,
-    SendToRouteRequest, TrackPaymentRequest, TrackPaymentsRequest,
+    BuildRouteRequest, BuildRouteResponse, HtlcEvent, RouteFeeRequest, RouteFeeResponse,
+    SendPaymentRequest, SendToRouteRequest, SubscribeHtlcEventsRequest, TrackPaymentRequest,
+    TrackPaymentsRequest,
 };
 use super::streams::{Answers, blocking, unless_stopped};
 
@@ -41,6 +43,7 @@ impl Router for RouterService {
     type SendPaymentV2Stream = Answers<Payment>;
     type TrackPaymentV2Stream = Answers<Payment>;
     type TrackPaymentsStream = Answers<Payment>;
+    type SubscribeHtlcEventsStream = Answers<HtlcEvent>;
 
     async fn send_payment_v2(
         &self,
@@ -110,5 +113,13 @@ impl Router for RouterService {
         blocking(move || build_route::build(&rooms, &request))
             .await
             .map(Response::new)
+    }
+
+    async fn subscribe_htlc_events(
+        &self,
+        _: Request<SubscribeHtlcEventsRequest>,
+    ) -> Result<Response<Self::SubscribeHtlcEventsStream>, Status> {
+        let answers = htlc_events::follow(&self.rooms.htlc_feed, self.stop.clone());
+        Ok(Response::new(answers))
     }
 }

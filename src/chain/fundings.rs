@@ -1,0 +1,179 @@
+//! Where channels are in the chain: from a channel's number to its funding output, and back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::{BlockHash, OutPoint, Txid};
+use lightning::util::scid_utils::{
+    block_from_scid, scid_from_parts, tx_index_from_scid, vout_from_scid,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::bitcoind::Bitcoind;
+use super::error::ChainError;
+
+/// Blocks that one question may read: a second or two of bitcoind's time. What is left is asked for
+/// with the next question.
+const BLOCKS_AT_ONCE: usize = 100;
+
+/// Asks bitcoind, and remembers.
+pub struct Fundings {
+    bitcoind: Arc<Bitcoind>,
+    known: Mutex<HashMap<u64, OutPoint>>,
+}
+
+/// What `getblock` says, as far as it is needed here.
+#[derive(Deserialize)]
+struct Block {
+    tx: Vec<Txid>,
+}
+
+/// What `gettxout` says of an output that is not spent.
+#[derive(Deserialize)]
+struct Unspent {
+    confirmations: u32,
+    bestblock: BlockHash,
+}
+
+/// What `getblockheader` says.
+#[derive(Deserialize)]
+struct Header {
+    height: u32,
+}
+
+impl Fundings {
+    pub fn new(bitcoind: Arc<Bitcoind>) -> Self {
+        Self {
+            bitcoind,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The funding outputs of these channels. Left out is what bitcoind cannot tell (a pruned one
+    /// lacks old blocks), and what is beyond a hundred blocks at once.
+    pub async fn points(&self, scids: impl IntoIterator<Item = u64>) -> HashMap<u64, OutPoint> {
+        let (mut found, unknown) = self.split(scids);
+        // The newest first: where a pruned bitcoind has no block, it has no older one either.
+        for (height, scids) in unknown.into_iter().rev().take(BLOCKS_AT_ONCE) {
+            let Ok(txids) = self.txids(height).await else {
+                break;
+            };
+            let points = scids
+                .iter()
+                .filter_map(|scid| Some((*scid, point(*scid, &txids)?)));
+            found.extend(points);
+        }
+        self.known().extend(found.iter());
+        found
+    }
+
+    /// The number of the channel with this funding output; none if there is no such output, or if
+    /// it is spent.
+    ///
+    /// # Errors
+    /// If bitcoind does not answer.
+    pub async fn scid(&self, point: &OutPoint) -> Result<Option<u64>, ChainError> {
+        let (txid, vout) = (point.txid, point.vout);
+        let params = [json!(txid), json!(vout), json!(false)];
+        let unspent: Option<Unspent> = self.bitcoind.call("gettxout", &params).await?;
+        let Some(unspent) = unspent else {
+            return Ok(None);
+        };
+        let params = [json!(unspent.bestblock)];
+        let tip: Header = self.bitcoind.call("getblockheader", &params).await?;
+        // An output of the best block has one confirmation.
+        let below = unspent.confirmations.saturating_sub(1);
+        let height = tip.height.saturating_sub(below);
+        let txids = self.txids(height).await?;
+        let index = txids.iter().position(|known| *known == txid);
+        let Some(index) = index.and_then(|index| u64::try_from(index).ok()) else {
+            return Ok(None);
+        };
+        Ok(scid_from_parts(height.into(), index, vout.into()).ok())
+    }
+
+    /// What is known, and the others by their blocks.
+    fn split(
+        &self,
+        scids: impl IntoIterator<Item = u64>,
+    ) -> (HashMap<u64, OutPoint>, BTreeMap<u32, Vec<u64>>) {
+        let known = self.known();
+        let mut found = HashMap::new();
+        let mut unknown: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for scid in scids {
+            match known.get(&scid) {
+                Some(point) => drop(found.insert(scid, *point)),
+                None => unknown.entry(block_from_scid(scid)).or_default().push(scid),
+            }
+        }
+        (found, unknown)
+    }
+
+    async fn txids(&self, height: u32) -> Result<Vec<Txid>, ChainError> {
+        let hash = self.bitcoind.block_hash(height).await?;
+        let params = [json!(hash), json!(1)];
+        let block: Block = self.bitcoind.call("getblock", &params).await?;
+        Ok(block.tx)
+    }
+
+    /// No code that holds this lock can panic halfway through a change.
+    fn known(&self) -> MutexGuard<'_, HashMap<u64, OutPoint>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The funding output out of the transactions of its block.
+fn point(scid: u64, txids: &[Txid]) -> Option<OutPoint> {
+    let index = usize::try_from(tx_index_from_scid(scid)).ok()?;
+    let vout = vout_from_scid(scid).into();
+    Some(OutPoint::new(*txids.get(index)?, vout))
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::chain::test_server::{Reply, TestServer};
+
+    fn txid(number: u8) -> Txid {
+        Txid::from_byte_array([number; 32])
+    }
+
+    fn block() -> Reply {
+        Reply::result(json!({ "tx": [txid(1), txid(2)] }))
+    }
+
+    fn hash() -> Reply {
+        Reply::result(json!(txid(9)))
+    }
+
+    fn fundings(replies: Vec<Reply>) -> Fundings {
+        Fundings::new(Arc::new(TestServer::start(replies).bitcoind()))
+    }
+
+    #[tokio::test]
+    async fn a_channel_is_looked_up_once() {
+        let fundings = fundings(vec![hash(), block(), Reply::empty("500 Broken")]);
+        let (here, beyond) = (100 << 40 | 1 << 16 | 7, 100 << 40 | 2 << 16);
+        for _ in 0..2 {
+            let found = fundings.points([here, here, beyond]).await;
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[&here], OutPoint::new(txid(2), 7));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_output_gives_its_channel() {
+        let unspent = json!({"confirmations": 3, "bestblock": txid(9)});
+        let tip = Reply::result(json!({"height": 102}));
+        let replies = vec![Reply::result(unspent), tip, hash(), block()];
+        let scid = fundings(replies).scid(&OutPoint::new(txid(2), 7)).await;
+        assert_eq!(scid.unwrap(), Some(100 << 40 | 1 << 16 | 7));
+        let spent = fundings(vec![Reply::result(Value::Null)]);
+        let scid = spent.scid(&OutPoint::new(txid(2), 7)).await;
+        assert_eq!(scid.unwrap(), None);
+    }
+}

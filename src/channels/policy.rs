@@ -1,0 +1,175 @@
+//! What we ask for forwards over our channels, and changing it.
+
+use std::sync::Arc;
+
+use bitcoin::OutPoint;
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::util::config::ChannelConfigUpdate;
+
+use super::config::MIN_CLTV_DELTA_BLOCKS;
+use super::open::describe;
+use crate::ldk::{ChannelManager, PeerManager};
+
+/// The share of a channel, in tenths, that LDK offers for one HTLC.
+const OFFERED_TENTHS: u64 = 9;
+
+/// The terms on which one end of a channel forwards over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    pub base_fee_msat: u32,
+    /// Millionths.
+    pub fee_rate_ppm: u32,
+    pub cltv_delta_blocks: u16,
+    pub min_htlc_msat: u64,
+    pub max_htlc_msat: u64,
+}
+
+/// Our own terms, as LDK tells them to the peer or to everybody.
+pub fn own(details: &ChannelDetails) -> Terms {
+    let config = details.config.unwrap_or_default();
+    let peer = &details.counterparty;
+    let offered_msat = details.channel_value_satoshis.saturating_mul(1000) / 10 * OFFERED_TENTHS;
+    Terms {
+        base_fee_msat: config.forwarding_fee_base_msat,
+        fee_rate_ppm: config.forwarding_fee_proportional_millionths,
+        cltv_delta_blocks: config.cltv_expiry_delta,
+        min_htlc_msat: peer.outbound_htlc_minimum_msat.unwrap_or(0),
+        max_htlc_msat: peer
+            .outbound_htlc_maximum_msat
+            .map_or(offered_msat, |most| most.min(offered_msat)),
+    }
+}
+
+/// The peer's terms; none until it has told them.
+pub fn of_peer(details: &ChannelDetails) -> Option<Terms> {
+    let told = details.counterparty.forwarding_info.as_ref()?;
+    let all_msat = details.channel_value_satoshis.saturating_mul(1000);
+    Some(Terms {
+        base_fee_msat: told.fee_base_msat,
+        fee_rate_ppm: told.fee_proportional_millionths,
+        cltv_delta_blocks: told.cltv_expiry_delta,
+        min_htlc_msat: details.inbound_htlc_minimum_msat.unwrap_or(0),
+        max_htlc_msat: details.inbound_htlc_maximum_msat.unwrap_or(all_msat),
+    })
+}
+
+/// The change that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    pub base_fee_msat: u32,
+    /// Millionths.
+    pub fee_rate_ppm: u32,
+    pub cltv_delta_blocks: u16,
+    /// None leaves it.
+    pub min_htlc_msat: Option<u64>,
+    /// None leaves it.
+    pub max_htlc_msat: Option<u64>,
+}
+
+/// Why a channel keeps its terms.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("not found")]
+    NotFound,
+    #[error("not yet confirmed")]
+    Pending,
+    #[error("{name} of {wanted} is not possible: it is set when a channel is opened, here to {is}")]
+    Fixed {
+        name: &'static str,
+        wanted: u64,
+        is: u64,
+    },
+    /// LDK's own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A time lock that LDK does not forward with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("time lock delta of {0} is too small, minimum supported is {MIN_CLTV_DELTA_BLOCKS}")]
+pub struct DeltaTooSmall(pub u32);
+
+/// Changes the terms of all open channels, or of the one with this funding output. Returns those
+/// that keep theirs, and why. Others are told at once.
+///
+/// # Errors
+/// [`DeltaTooSmall`]; nothing is changed then.
+pub fn change(
+    manager: &Arc<ChannelManager>,
+    peers: &PeerManager,
+    only: Option<OutPoint>,
+    change: &Change,
+) -> Result<Vec<(OutPoint, PolicyError)>, DeltaTooSmall> {
+    if change.cltv_delta_blocks < MIN_CLTV_DELTA_BLOCKS {
+        return Err(DeltaTooSmall(change.cltv_delta_blocks.into()));
+    }
+    let channels = manager.list_channels();
+    let failed = match only {
+        Some(point) => one(manager, &channels, point, change),
+        None => all(manager, &channels, change),
+    };
+    peers.process_events();
+    Ok(failed)
+}
+
+fn one(
+    manager: &ChannelManager,
+    channels: &[ChannelDetails],
+    point: OutPoint,
+    change: &Change,
+) -> Vec<(OutPoint, PolicyError)> {
+    let found = channels
+        .iter()
+        .find(|channel| funding(channel) == Some(point));
+    let changed = match found {
+        None => Err(PolicyError::NotFound),
+        Some(channel) if !channel.is_channel_ready => Err(PolicyError::Pending),
+        Some(channel) => apply(manager, channel, change),
+    };
+    changed.err().map(|why| (point, why)).into_iter().collect()
+}
+
+fn all(
+    manager: &ChannelManager,
+    channels: &[ChannelDetails],
+    change: &Change,
+) -> Vec<(OutPoint, PolicyError)> {
+    let open = channels.iter().filter(|channel| channel.is_channel_ready);
+    open.filter_map(|channel| {
+        let why = apply(manager, channel, change).err()?;
+        Some((funding(channel)?, why))
+    })
+    .collect()
+}
+
+fn funding(channel: &ChannelDetails) -> Option<OutPoint> {
+    Some(channel.funding_txo?.into_bitcoin_outpoint())
+}
+
+fn apply(
+    manager: &ChannelManager,
+    channel: &ChannelDetails,
+    change: &Change,
+) -> Result<(), PolicyError> {
+    let terms = own(channel);
+    fixed("min_htlc_msat", change.min_htlc_msat, terms.min_htlc_msat)?;
+    fixed("max_htlc_msat", change.max_htlc_msat, terms.max_htlc_msat)?;
+    let update = ChannelConfigUpdate {
+        forwarding_fee_base_msat: Some(change.base_fee_msat),
+        forwarding_fee_proportional_millionths: Some(change.fee_rate_ppm),
+        cltv_expiry_delta: Some(change.cltv_delta_blocks),
+        ..ChannelConfigUpdate::default()
+    };
+    let peer = &channel.counterparty.node_id;
+    manager
+        .update_partial_channel_config(peer, &[channel.channel_id], &update)
+        .map_err(|error| PolicyError::Refused(describe(&error)))
+}
+
+/// A limit that LDK keeps for the life of a channel: asking for what it is already is fine.
+fn fixed(name: &'static str, wanted: Option<u64>, is: u64) -> Result<(), PolicyError> {
+    match wanted {
+        Some(wanted) if wanted != is => Err(PolicyError::Fixed { name, wanted, is }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,167 @@
+//! What is logged, changed while the node runs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tracing_subscriber::EnvFilter;
+
+/// The parts of the node by which levels can be chosen: LDK, and our rooms.
+pub const SUBSYSTEMS: [&str; 12] = [
+    "chain", "channels", "invoices", "ldk", "node", "onion", "payments", "peers", "routing", "rpc",
+    "storage", "wallet",
+];
+
+/// lnd's levels with ours. Nothing of ours is worse than an error.
+const LEVELS: [(&str, &str); 7] = [
+    ("trace", "trace"),
+    ("debug", "debug"),
+    ("info", "info"),
+    ("warn", "warn"),
+    ("error", "error"),
+    ("critical", "error"),
+    ("off", "off"),
+];
+
+/// What the libraries below us may say when a level is set for all subsystems.
+const OTHERS: &str = "warn";
+
+/// Why the levels are left as they are; the first three in lnd's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LevelError {
+    #[error("the specified debug level [{0}] is invalid")]
+    Level(String),
+    #[error("the specified debug level contains an invalid subsystem/level pair [{0}]")]
+    Pair(String),
+    #[error(
+        "the specified subsystem [{0}] is invalid -- supported subsystems are {known}",
+        known = SUBSYSTEMS.join(" ")
+    )]
+    Subsystem(String),
+    #[error("the log cannot be changed: {0}")]
+    Log(String),
+}
+
+/// Hands a new filter to the log.
+type Apply = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
+
+/// The levels in force.
+pub struct LogLevels {
+    /// `level` for what no other names, `target=level`.
+    directives: Mutex<Vec<String>>,
+    apply: Box<Apply>,
+}
+
+impl LogLevels {
+    /// `filter` is what the log was started with; `apply` gives it another one.
+    pub fn new(
+        filter: &str,
+        apply: impl Fn(EnvFilter) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            directives: Mutex::new(filter.split(',').map(str::to_owned).collect()),
+            apply: Box::new(apply),
+        }
+    }
+
+    /// Sets levels as lnd's `debuglevel` reads them: a level for all subsystems, pairs
+    /// `subsystem=level`, or the level first and then pairs. Returns the levels in force.
+    ///
+    /// # Errors
+    /// [`LevelError`]; nothing is changed then.
+    pub fn set(&self, spec: &str) -> Result<String, LevelError> {
+        let mut directives = self.lock();
+        let changed = changed(&directives, spec)?;
+        let filter = EnvFilter::try_new(changed.join(","));
+        let filter = filter.map_err(|error| LevelError::Log(error.to_string()))?;
+        (self.apply)(filter).map_err(LevelError::Log)?;
+        *directives = changed;
+        Ok(directives.join(", "))
+    }
+
+    /// No code that holds this lock can panic halfway through a change.
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.directives
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn changed(directives: &[String], spec: &str) -> Result<Vec<String>, LevelError> {
+    let mut parts = spec.split(',').map(str::trim).peekable();
+    let mut changed = match parts.next_if(|first| !first.contains('=')) {
+        Some(all) => for_all(level(all)?),
+        None => directives.to_vec(),
+    };
+    for pair in parts {
+        let wrong = || LevelError::Pair(pair.to_owned());
+        let (subsystem, wanted) = pair.split_once('=').ok_or_else(wrong)?;
+        let target = target(subsystem)?;
+        let level = level(wanted)?;
+        let known = format!("{target}=");
+        changed.retain(|directive| !directive.starts_with(&known));
+        changed.push(format!("{target}={level}"));
+    }
+    Ok(changed)
+}
+
+fn for_all(level: &str) -> Vec<String> {
+    let ours = ["ampd", "ldk"].map(|target| format!("{target}={level}"));
+    std::iter::once(OTHERS.to_owned()).chain(ours).collect()
+}
+
+fn level(name: &str) -> Result<&'static str, LevelError> {
+    let known = LEVELS.iter().find(|(lnds, _)| *lnds == name);
+    let known = known.map(|(_, ours)| *ours);
+    known.ok_or_else(|| LevelError::Level(name.to_owned()))
+}
+
+/// Where `tracing` has the lines of a subsystem.
+fn target(subsystem: &str) -> Result<String, LevelError> {
+    match subsystem {
+        "ldk" => Ok("ldk".to_owned()),
+        room if SUBSYSTEMS.contains(&room) => Ok(format!("ampd::{room}")),
+        unknown => Err(LevelError::Subsystem(unknown.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_level_is_for_all_or_for_one() {
+        let applied: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = applied.clone();
+        let levels = LogLevels::new("info,ldk=warn", move |filter| {
+            log.lock().unwrap().push(filter.to_string());
+            Ok(())
+        });
+        let set = |spec| levels.set(spec).unwrap();
+        assert_eq!(set("peers=debug"), "info, ldk=warn, ampd::peers=debug");
+        assert_eq!(set("ldk=off,peers=info"), "info, ldk=off, ampd::peers=info");
+        assert_eq!(set("critical"), "warn, ampd=error, ldk=error");
+        let both = "warn, ampd=info, ldk=info, ampd::rpc=trace";
+        assert_eq!(set("info,rpc=trace"), both);
+        assert_eq!(applied.lock().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn what_is_wrong_changes_nothing() {
+        let levels = LogLevels::new("info", |_| panic!("must not be applied"));
+        let error = |spec| levels.set(spec).unwrap_err();
+        assert_eq!(error("loud"), LevelError::Level("loud".into()));
+        assert_eq!(error(""), LevelError::Level(String::new()));
+        assert_eq!(error("info,debug"), LevelError::Pair("debug".into()));
+        assert_eq!(error("rpc=loud"), LevelError::Level("loud".into()));
+        let unknown = error("rpc=info,PEER=info").to_string();
+        assert!(unknown.contains("[PEER] is invalid"), "{unknown}");
+    }
+
+    #[test]
+    fn every_room_is_a_subsystem() {
+        for subsystem in SUBSYSTEMS {
+            assert!(target(subsystem).is_ok());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Messages of the types that BOLT 1 leaves to applications, and who is connected.
+//!
+//! LDK tells its handler of such messages also which peers come and go; so this is where others hear
+//! of both.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::io;
+use lightning::ln::msgs::{DecodeError, Init, LightningError};
+use lightning::ln::peer_handler::CustomMessageHandler;
+use lightning::ln::wire::{CustomMessageReader, Type};
+use lightning::types::features::{InitFeatures, NodeFeatures};
+use lightning::util::ser::{LengthLimitedRead, Writeable, Writer};
+use tokio::sync::broadcast;
+
+/// The first type that is not the protocol's (BOLT 1).
+pub const FIRST_TYPE: u16 = 32_768;
+
+/// Bytes of a message beside its type (BOLT 8: 65,535 with it).
+pub const MAX_BYTES: usize = 65_533;
+
+/// Messages that may wait for a slow listener: 4 MiB at the most.
+const MESSAGE_BACKLOG: usize = 64;
+
+/// Comings and goings that may wait for a slow listener.
+const PEER_BACKLOG: usize = 1_024;
+
+/// A message of an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomMessage {
+    kind: u16,
+    data: Vec<u8>,
+}
+
+impl CustomMessage {
+    /// # Errors
+    /// [`CustomError`] if the protocol has no room for it.
+    pub fn new(kind: u16, data: Vec<u8>) -> Result<Self, CustomError> {
+        if kind < FIRST_TYPE {
+            return Err(CustomError::Type(kind));
+        }
+        if data.len() > MAX_BYTES {
+            return Err(CustomError::TooLong(data.len()));
+        }
+        Ok(Self { kind, data })
+    }
+
+    /// The message's type, at least [`FIRST_TYPE`].
+    pub fn kind(&self) -> u16 {
+        self.kind
+    }
+
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+/// Why a message cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CustomError {
+    #[error("msg type: {0} not in custom range: {FIRST_TYPE} and not overridden")]
+    Type(u16),
+    #[error("message of {0} bytes is too long: {MAX_BYTES} at most")]
+    TooLong(usize),
+}
+
+impl Type for CustomMessage {
+    fn type_id(&self) -> u16 {
+        self.kind
+    }
+}
+
+impl Writeable for CustomMessage {
+    fn write<W: Writer>(&self, writer: &mut W) -> Result<(), io::Error> {
+        writer.write_all(&self.data)
+    }
+}
+
+/// A peer came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerEvent {
+    pub peer: PublicKey,
+    pub online: bool,
+}
+
+/// LDK's handler of such messages.
+pub struct CustomMessages {
+    outgoing: Mutex<Vec<(PublicKey, CustomMessage)>>,
+    incoming: broadcast::Sender<(PublicKey, CustomMessage)>,
+    peers: broadcast::Sender<PeerEvent>,
+}
+
+impl Default for CustomMessages {
+    fn default() -> Self {
+        Self {
+            outgoing: Mutex::default(),
+            incoming: broadcast::Sender::new(MESSAGE_BACKLOG),
+            peers: broadcast::Sender::new(PEER_BACKLOG),
+        }
+    }
+}
+
+impl CustomMessages {
+    /// LDK sends it when it next processes its events, if the peer is connected then.
+    pub fn send(&self, peer: PublicKey, message: CustomMessage) {
+        self.outgoing().push((peer, message));
+    }
+
+    /// All messages that come from now on.
+    pub fn listen(&self) -> broadcast::Receiver<(PublicKey, CustomMessage)> {
+        self.incoming.subscribe()
+    }
+
+    /// Who comes and goes from now on.
+    pub fn listen_to_peers(&self) -> broadcast::Receiver<PeerEvent> {
+        self.peers.subscribe()
+    }
+
+    /// Tells those who listen; if nobody does, it is forgotten.
+    fn tell(&self, peer: PublicKey, online: bool) {
+        let _ = self.peers.send(PeerEvent { peer, online });
+    }
+
+    /// No code that holds this lock can panic halfway through a change.
+    fn outgoing(&self) -> MutexGuard<'_, Vec<(PublicKey, CustomMessage)>> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CustomMessageReader for CustomMessages {
+    type CustomMessage = CustomMessage;
+
+    /// Below [`FIRST_TYPE`] the rules of BOLT 1 hold: LDK ends the connection if it must not ignore
+    /// what it does not know.
+    fn read<R: LengthLimitedRead>(
+        &self,
+        message_type: u16,
+        buffer: &mut R,
+    ) -> Result<Option<CustomMessage>, DecodeError> {
+        if message_type < FIRST_TYPE {
+            return Ok(None);
+        }
+        // LDK has read the whole message, 65,535 bytes at the most.
+        let length = usize::try_from(buffer.remaining_bytes());
+        let mut data = vec![0; length.map_err(|_| DecodeError::BadLengthDescriptor)?];
+        buffer.read_exact(&mut data)?;
+        let kind = message_type;
+        Ok(Some(CustomMessage { kind, data }))
+    }
+}
+
+impl CustomMessageHandler for CustomMessages {
+    fn handle_custom_message(
+        &self,
+        message: CustomMessage,
+        sender: PublicKey,
+    ) -> Result<(), LightningError> {
+        // Nobody listens: nobody is interested.
+        let _ = self.incoming.send((sender, message));
+        Ok(())
+    }
+
+    fn get_and_clear_pending_msg(&self) -> Vec<(PublicKey, CustomMessage)> {
+        std::mem::take(&mut *self.outgoing())
+    }
+
+    fn peer_connected(&self, peer: PublicKey, _: &Init, _: bool) -> Result<(), ()> {
+        self.tell(peer, true);
+        Ok(())
+    }
+
+    fn peer_disconnected(&self, peer: PublicKey) {
+        self.tell(peer, false);
+    }
+
+    fn provided_node_features(&self) -> NodeFeatures {
+        NodeFeatures::empty()
+    }
+
+    fn provided_init_features(&self, _: PublicKey) -> InitFeatures {
+        InitFeatures::empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_the_protocol_are_not_for_applications() {
+        assert_eq!(
+            CustomMessage::new(FIRST_TYPE - 1, Vec::new()),
+            Err(CustomError::Type(32_767))
+        );
+        assert!(CustomMessage::new(FIRST_TYPE, vec![0; MAX_BYTES]).is_ok());
+        assert_eq!(
+            CustomMessage::new(u16::MAX, vec![0; MAX_BYTES + 1]),
+            Err(CustomError::TooLong(MAX_BYTES + 1))
+        );
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        let handler = CustomMessages::default();
+        for data in [vec![], vec![1, 2, 3], vec![7; MAX_BYTES]] {
+            let message = CustomMessage::new(40_001, data).unwrap();
+            let bytes = message.encode();
+            let read = handler.read(40_001, &mut &bytes[..]).unwrap();
+            assert_eq!(read, Some(message));
+        }
+        assert_eq!(handler.read(32_767, &mut &[1u8][..]).unwrap(), None);
+    }
+}

@@ -1,0 +1,211 @@
+//! The network graph as others are shown it: LDK's, and our own channels that it does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::OutPoint;
+use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::ecdsa::Signature;
+use lightning::ln::channel_state::ChannelDetails;
+use lightning::routing::gossip::{
+    ChannelInfo, ChannelUpdateInfo, NodeAnnouncementInfo, NodeId, NodeInfo, ReadOnlyNetworkGraph,
+};
+
+use crate::channels::policy::{self, Terms};
+use crate::ldk::{ChannelManager, NetworkGraph};
+
+/// What one end of a channel asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    pub terms: Terms,
+    pub disabled: bool,
+    /// Seconds since 1970; 0 if it is not known.
+    pub last_update: u32,
+}
+
+/// The signatures under the announcement of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    pub node_1: Signature,
+    pub bitcoin_1: Signature,
+    pub node_2: Signature,
+    pub bitcoin_2: Signature,
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    pub scid: u64,
+    /// Known of our own channels only: announcements do not say it.
+    pub point: Option<OutPoint>,
+    pub capacity_sat: Option<u64>,
+    /// The node with the smaller key.
+    pub node_1: NodeId,
+    pub node_2: NodeId,
+    pub policy_1: Option<Policy>,
+    pub policy_2: Option<Policy>,
+    pub proof: Option<Proof>,
+}
+
+/// The graph at one moment; gossip waits as long as this lives.
+pub struct GraphView<'a> {
+    graph: ReadOnlyNetworkGraph<'a>,
+    /// Our open channels by their numbers.
+    own: BTreeMap<u64, ChannelDetails>,
+    us: NodeId,
+}
+
+impl<'a> GraphView<'a> {
+    pub fn new(graph: &'a NetworkGraph, manager: &ChannelManager) -> Self {
+        let channels = manager.list_channels().into_iter();
+        let open = channels.filter(|channel| channel.is_channel_ready);
+        let own = open.filter_map(|channel| Some((channel.short_channel_id?, channel)));
+        Self {
+            own: own.collect(),
+            graph: graph.read_only(),
+            us: NodeId::from_pubkey(&manager.get_our_node_id()),
+        }
+    }
+
+    /// The channel with this number.
+    pub fn edge(&self, scid: u64) -> Option<Edge> {
+        match self.graph.channel(scid) {
+            Some(info) => Some(self.announced(scid, info)),
+            None => self.unannounced().find(|edge| edge.scid == scid),
+        }
+    }
+
+    /// The number of our channel with this funding output.
+    pub fn own_scid(&self, point: &OutPoint) -> Option<u64> {
+        let mut own = self.own.iter();
+        let own = own.find(|(_, own)| funding(own) == Some(*point));
+        own.map(|(scid, _)| *scid)
+    }
+
+    /// All announced channels in the order of their numbers.
+    pub fn announced_edges(&self) -> impl Iterator<Item = Edge> {
+        let mut all: Vec<_> = self.graph.channels().unordered_iter().collect();
+        all.sort_by_key(|(scid, _)| **scid);
+        all.into_iter()
+            .map(|(scid, info)| self.announced(*scid, info))
+    }
+
+    /// Our own channels that are not announced, or not yet.
+    pub fn unannounced(&self) -> impl Iterator<Item = Edge> {
+        let own = self.own.iter();
+        own.filter(|(scid, _)| self.graph.channel(**scid).is_none())
+            .map(|(scid, own)| self.own_edge(*scid, own))
+    }
+
+    /// Whether the node is in the graph, or at an end of a channel of ours, or ourselves.
+    pub fn has_node(&self, node: &NodeId) -> bool {
+        *node == self.us
+            || self.graph.node(node).is_some()
+            || self.own.values().any(|own| peer(own) == *node)
+    }
+
+    /// What the node announces; none if it has announced nothing.
+    pub fn announcement(&self, node: &NodeId) -> Option<&NodeAnnouncementInfo> {
+        self.graph.node(node)?.announcement_info.as_ref()
+    }
+
+    /// The announced channels of a node.
+    pub fn edges_of(&self, node: &NodeId) -> Vec<Edge> {
+        let scids = self.graph.node(node).map(|info: &NodeInfo| &info.channels);
+        let infos = scids
+            .into_iter()
+            .flatten()
+            .filter_map(|scid| Some((*scid, self.graph.channel(*scid)?)));
+        infos
+            .map(|(scid, info)| self.announced(scid, info))
+            .collect()
+    }
+
+    /// All nodes in the order of their keys.
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        let announced = self.graph.nodes().unordered_keys().copied();
+        announced
+            .chain(self.own.values().map(peer))
+            .chain([self.us])
+            .collect()
+    }
+
+    fn announced(&self, scid: u64, info: &ChannelInfo) -> Edge {
+        let own = self.own.get(&scid);
+        Edge {
+            scid,
+            point: own.and_then(funding),
+            capacity_sat: own
+                .map(|own| own.channel_value_satoshis)
+                .or(info.capacity_sats),
+            node_1: info.node_one,
+            node_2: info.node_two,
+            policy_1: info.one_to_two.as_ref().map(told),
+            policy_2: info.two_to_one.as_ref().map(told),
+            proof: proof(info),
+        }
+    }
+
+    fn own_edge(&self, scid: u64, own: &ChannelDetails) -> Edge {
+        let policy = |terms, disabled| Policy {
+            terms,
+            disabled,
+            last_update: 0,
+        };
+        let ours = Some(policy(policy::own(own), !own.is_usable));
+        let theirs = policy::of_peer(own).map(|terms| policy(terms, false));
+        let (us, them) = ((self.us, ours), (peer(own), theirs));
+        let ((node_1, policy_1), (node_2, policy_2)) = if us.0 < them.0 {
+            (us, them)
+        } else {
+            (them, us)
+        };
+        Edge {
+            scid,
+            point: funding(own),
+            capacity_sat: Some(own.channel_value_satoshis),
+            node_1,
+            node_2,
+            policy_1,
+            policy_2,
+            proof: None,
+        }
+    }
+}
+
+/// A key as the graph has it.
+pub fn node_id(key: &PublicKey) -> NodeId {
+    NodeId::from_pubkey(key)
+}
+
+fn peer(own: &ChannelDetails) -> NodeId {
+    NodeId::from_pubkey(&own.counterparty.node_id)
+}
+
+fn funding(own: &ChannelDetails) -> Option<OutPoint> {
+    Some(own.funding_txo?.into_bitcoin_outpoint())
+}
+
+fn told(update: &ChannelUpdateInfo) -> Policy {
+    Policy {
+        terms: Terms {
+            base_fee_msat: update.fees.base_msat,
+            fee_rate_ppm: update.fees.proportional_millionths,
+            cltv_delta_blocks: update.cltv_expiry_delta,
+            min_htlc_msat: update.htlc_minimum_msat,
+            max_htlc_msat: update.htlc_maximum_msat,
+        },
+        disabled: !update.enabled,
+        last_update: update.last_update,
+    }
+}
+
+/// LDK keeps the announcement unless it has records that LDK does not know.
+fn proof(info: &ChannelInfo) -> Option<Proof> {
+    let announcement = info.announcement_message.as_ref()?;
+    Some(Proof {
+        node_1: announcement.node_signature_1,
+        bitcoin_1: announcement.bitcoin_signature_1,
+        node_2: announcement.node_signature_2,
+        bitcoin_2: announcement.bitcoin_signature_2,
+    })
+}
