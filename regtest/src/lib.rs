@@ -19,6 +19,7 @@ pub mod places;
 pub mod ports;
 pub mod process;
 pub mod provide;
+pub mod rest;
 pub mod small_disk;
 pub mod up;
 pub mod wait;

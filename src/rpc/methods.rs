@@ -127,4 +127,33 @@ mod tests {
             assert_eq!(method.allow, lnds, "{path}");
         }
     }
+
+    #[test]
+    fn the_table_in_the_documentation_agrees() {
+        let text = include_str!("../../docs/lnd-compatibility.md");
+        let (_, table) = text.split_once("\n## Every RPC of lnd\n").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let rows = table.lines().filter_map(|line| {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let is_row = cells.len() == 5 && cells[1].contains('/');
+            is_row.then(|| (format!("/{}", cells[1]), cells[2].to_owned()))
+        });
+        let rows: Vec<_> = rows.collect();
+        assert!(rows.len() > 150, "{}", rows.len());
+        for (path, has) in &rows {
+            let served = if METHODS.contains_key(path) {
+                "yes"
+            } else {
+                "no"
+            };
+            assert_eq!(has, served, "{path}");
+        }
+        let lnds = METHODS.keys().filter(|path| !path.starts_with("/ampdrpc."));
+        for path in lnds {
+            assert!(
+                rows.iter().any(|(row, _)| row == path),
+                "{path} is not in the table"
+            );
+        }
+    }
 }

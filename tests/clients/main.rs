@@ -5,6 +5,7 @@
 
 mod browser;
 mod install;
+mod recorded;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ mod hand_made;
 mod incomplete;
 mod internal_error;
 mod itests;
+mod lncli;
 mod long_life;
 mod network_view;
 mod private;

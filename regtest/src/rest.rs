@@ -1,0 +1,156 @@
+//! A client of ampd's REST interface that sends exactly what it is told to.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, Engine};
+use bitcoin::hex::DisplayHex;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::node::Node;
+
+/// A node's REST interface, and a macaroon for it.
+pub struct Rest {
+    address: String,
+    macaroon: String,
+    tls: TlsConnector,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body of a call that succeeded, as JSON.
+    pub fn json(&self) -> Result<Value> {
+        if self.status != 200 {
+            bail!("HTTP {}: {}", self.status, self.text);
+        }
+        serde_json::from_str(&self.text).with_context(|| self.text.clone())
+    }
+
+    /// The lines of a stream.
+    pub fn lines(&self) -> Result<Vec<Value>> {
+        let lines = self.text.lines().map(serde_json::from_str);
+        lines
+            .collect::<Result<_, _>>()
+            .with_context(|| self.text.clone())
+    }
+}
+
+impl Rest {
+    /// With one of the node's macaroon files.
+    pub fn of(node: &Node, macaroon: &str) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(
+            node.certificate()?.as_bytes(),
+        )?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            address: node.rest_address()?,
+            macaroon: node.macaroon(macaroon)?.to_lower_hex_string(),
+            tls: TlsConnector::from(Arc::new(config)),
+        })
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        self.send("GET", path, "", "application/json").await
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<Answer> {
+        self.send("DELETE", path, "", "application/json").await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send("POST", path, &body.to_string(), "application/json")
+            .await
+    }
+
+    /// Sends a request and reads its answer to the end.
+    pub async fn send(
+        &self,
+        verb: &str,
+        path: &str,
+        body: &str,
+        content_type: &str,
+    ) -> Result<Answer> {
+        let request = Request::builder()
+            .method(verb)
+            .uri(path)
+            .header(header::HOST, &self.address)
+            .header(header::CONTENT_TYPE, content_type)
+            .header("Grpc-Metadata-macaroon", &self.macaroon)
+            .body(Full::new(Bytes::from(body.to_owned())))?;
+        let stream = TcpStream::connect(&self.address).await?;
+        let stream = self
+            .tls
+            .connect(ServerName::try_from("localhost")?, stream)
+            .await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let answer = sender.send_request(request).await?;
+        let status = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        connection.abort();
+        Ok(Answer {
+            status,
+            text: String::from_utf8(bytes.into())?,
+        })
+    }
+}
+
+/// Bytes of base64 in a body, as a path or a query has them.
+pub fn url_safe(base64: &str) -> Result<String> {
+    Ok(BASE64_URL_SAFE.encode(BASE64_STANDARD.decode(base64)?))
+}
+
+/// Bytes of base64 in hex.
+pub fn hex(base64: &str) -> Result<String> {
+    Ok(BASE64_STANDARD.decode(base64)?.to_lower_hex_string())
+}
+
+/// Hex in base64.
+pub fn base64(hex: &str) -> Result<String> {
+    let bytes: Vec<u8> = bitcoin::hex::FromHex::from_hex(hex)?;
+    Ok(BASE64_STANDARD.encode(bytes))
+}
+
+/// Checks that these members are there (`a.b`, `list[].c`); a list may be empty.
+pub fn has(json: &Value, members: &[&str]) -> Result<()> {
+    members
+        .iter()
+        .try_for_each(|path| has_one(json, path).with_context(|| format!("no {path} in {json:#}")))
+}
+
+fn has_one(json: &Value, path: &str) -> Option<()> {
+    let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+    if let Some(name) = name.strip_suffix("[]") {
+        let items = json.get(name)?.as_array()?;
+        return items.iter().try_for_each(|item| match rest {
+            "" => Some(()),
+            rest => has_one(item, rest),
+        });
+    }
+    let member = json.get(name).filter(|member| !member.is_null())?;
+    match rest {
+        "" => Some(()),
+        rest => has_one(member, rest),
+    }
+}
