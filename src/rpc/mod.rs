@@ -42,7 +42,7 @@ pub use guard::MACAROON_HEADER;
 pub use macaroon_files::{
     ADMIN_FILE, MacaroonFileError, directory as macaroon_directory, write as write_macaroons,
 };
-pub use rest::Origins;
+pub use rest::{Origins, rest_message};
 pub use rooms::Rooms;
 pub use server::{Doors, ServeError, local_names, serve};
 pub use tls::{CERTIFICATE_FILE, Names, Tls, TlsError};

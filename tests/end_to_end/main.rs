@@ -5,6 +5,7 @@ mod amp_invoice;
 mod ampcli;
 mod big_network;
 mod bolt11;
+mod callers;
 mod chain;
 mod close;
 mod crash;

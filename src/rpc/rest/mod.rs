@@ -69,7 +69,7 @@ impl Rest {
         let socket = WebSocketUpgrade::from_request_parts(&mut parts, &())
             .await
             .ok();
-        let query = query(&parts);
+        let query = query(parts.uri.query().unwrap_or_default());
         let verb = match &socket {
             Some(_) => socket_verb(&query),
             None => parts.method.as_str().to_owned(),
@@ -79,7 +79,7 @@ impl Rest {
             Err(error) => return not_found(&error).into_response(),
         };
         let asked = Asked {
-            has_body: verb == "POST" || verb == "PUT",
+            has_body: has_body(&verb),
             credentials: credentials(&parts, caller),
             found,
             query,
@@ -142,27 +142,56 @@ struct Asked {
 }
 
 impl Asked {
-    /// With a body the query counts for nothing, as in lnd.
     fn message(&self, body: &[u8]) -> Result<DynamicMessage, Status> {
-        let mut message = request::from_body(&self.found.method.request, body)?;
-        for (name, text) in &self.found.fields {
-            // An empty part of the path says nothing; the query may.
-            if !text.is_empty() {
-                request::set_field(&mut message, name, text)?;
-            }
-        }
-        if !self.has_body {
-            for (name, text) in &self.query {
-                request::set_field(&mut message, name, text)?;
-            }
-        }
-        Ok(message)
+        message(&self.found, &self.query, self.has_body.then_some(body))
     }
 }
 
-fn query(parts: &Parts) -> Vec<(String, String)> {
-    let query = parts.uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes())
+/// What a request means, without asking anybody: `None` if there is no such path.
+///
+/// # Errors
+/// What its sender is told.
+pub fn rest_message(
+    verb: &str,
+    target: &str,
+    body: &[u8],
+) -> Option<Result<DynamicMessage, Status>> {
+    let (path, query_text) = target.split_once('?').unwrap_or((target, ""));
+    let found = paths::find(verb, path).ok()?;
+    Some(message(
+        &found,
+        &query(query_text),
+        has_body(verb).then_some(body),
+    ))
+}
+
+fn has_body(verb: &str) -> bool {
+    verb == "POST" || verb == "PUT"
+}
+
+/// With a body the query counts for nothing, as in lnd.
+fn message(
+    found: &Found,
+    query: &[(String, String)],
+    body: Option<&[u8]>,
+) -> Result<DynamicMessage, Status> {
+    let mut message = request::from_body(&found.method.request, body.unwrap_or_default())?;
+    for (name, text) in &found.fields {
+        // An empty part of the path says nothing; the query may.
+        if !text.is_empty() {
+            request::set_field(&mut message, name, text)?;
+        }
+    }
+    if body.is_none() {
+        for (name, text) in query {
+            request::set_field(&mut message, name, text)?;
+        }
+    }
+    Ok(message)
+}
+
+fn query(text: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(text.as_bytes())
         .into_owned()
         .collect()
 }

@@ -1,0 +1,23 @@
+//! Any bytes as a macaroon: read, its identifier, its caveats, written again.
+#![no_main]
+
+use ampd::macaroons::Macaroon;
+use ampd::macaroons::caveat::{Call, check};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let call = Call {
+        time: Default::default(),
+        from: Some([127, 0, 0, 1].into()),
+    };
+    let _ = check(bytes, &call);
+    let Ok(macaroon) = Macaroon::decode(bytes) else {
+        return;
+    };
+    let _ = macaroon.id().map(|id| id.encode());
+    for caveat in macaroon.caveats() {
+        let _ = check(caveat, &call);
+    }
+    let again = Macaroon::decode(&macaroon.encode()).expect("what we write we read");
+    assert!(again == macaroon);
+});
