@@ -30,6 +30,7 @@ async fn lncli_drives_ampd_and_prints_what_ampcli_prints() -> Result<()> {
     for line in LINES {
         alice.prints_the_same(&facts.fill(line))?;
     }
+    network.wait_settled(SETTLE_LIMIT).await?;
     network.check_balances().await?;
     network.finish();
     Ok(())

@@ -51,6 +51,17 @@ impl Events {
         Ok(added)
     }
 
+    /// The addition of the invoice with this address. Those of others may come before it: a busy lnd
+    /// tells of an invoice late.
+    pub async fn opened(&mut self, payment_addr: &[u8]) -> Result<Invoice> {
+        loop {
+            let added = self.open().await?;
+            if added.payment_addr == payment_addr {
+                return Ok(added);
+            }
+        }
+    }
+
     /// The next one: an invoice that was paid.
     pub async fn settled(&mut self) -> Result<Invoice> {
         let paid = self.next().await?;

@@ -22,7 +22,7 @@ pub async fn an_invoice_twice(scene: Scene<'_>) -> Result<()> {
     let payee = scene.payee()?;
     let mut events = Events::follow(&payee).await?;
     let invoice = scene.amp_invoice(MSAT).await?;
-    let created = events.open().await?.creation_date;
+    let created = events.opened(&invoice.payment_addr).await?.creation_date;
     let single = SubscribeSingleInvoiceRequest {
         r_hash: invoice.r_hash.clone(),
     };
