@@ -9,39 +9,63 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
+
+use super::places::{Place, Places};
 
 /// Connections at a time to one listener; further ones wait for a place in the system's queue. Well below
 /// the 1,024 files that a process may usually have open.
 const MOST: usize = 300;
-/// Who has not finished the handshake by then loses its place.
+/// Who has not finished the handshake by then loses its place; who has not shown a macaroon either, if others
+/// wait.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The pause after the system refused a connection, such as for want of files.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a call comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) address: IpAddr,
+    place: Arc<Place>,
 }
 
-/// An encrypted connection; its place is free when it is dropped.
+impl Caller {
+    /// It has shown a macaroon of ours: its connection is no stranger's any more.
+    pub(super) fn is_known(&self) {
+        self.place.keep();
+    }
+}
+
+/// An encrypted connection; its place is free when it, and all calls on it, are dropped.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     caller: Caller,
-    _place: OwnedSemaphorePermit,
+    /// Ready when the place is wanted for somebody else.
+    gone: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Connection {
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.gone.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "it has not shown a macaroon, and others wait",
+            )),
+            Poll::Pending => Ok(()),
+        }
+    }
 }
 
 impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        self.caller
+        self.caller.clone()
     }
 }
 
@@ -63,12 +87,9 @@ pub(super) fn accept(
 
 /// Returns when nobody wants connections any more.
 async fn accept_all(listener: &TcpListener, tls: &TlsAcceptor, ready: &mpsc::Sender<Connection>) {
-    let places = Arc::new(Semaphore::new(MOST));
+    let places = Places::new(MOST, HANDSHAKE);
     while !ready.is_closed() {
-        // Nobody closes the semaphore.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
+        let place = places.take().await;
         match listener.accept().await {
             Ok((stream, address)) => {
                 let encrypting = encrypt(tls.clone(), stream, address, place);
@@ -92,11 +113,13 @@ async fn encrypt(
     tls: TlsAcceptor,
     stream: TcpStream,
     address: SocketAddr,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Option<Connection> {
     // Without it a small answer waits some 40 ms for the client's acknowledgement.
     stream.set_nodelay(true).ok()?;
-    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
+    let gone = place.gone();
+    let handshake = gone.run_until_cancelled(timeout(HANDSHAKE, tls.accept(stream)));
+    let stream = match handshake.await? {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(%address, %error, "a caller's TLS handshake failed");
@@ -110,8 +133,11 @@ async fn encrypt(
     let address = address.ip().to_canonical();
     Some(Connection {
         stream,
-        caller: Caller { address },
-        _place: place,
+        caller: Caller {
+            address,
+            place: Arc::new(place),
+        },
+        gone: Box::pin(gone.cancelled_owned()),
     })
 }
 
@@ -121,6 +147,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.poll_gone(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -131,6 +158,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_gone(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -147,6 +175,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.poll_gone(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
     }
 

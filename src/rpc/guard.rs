@@ -64,7 +64,11 @@ where
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let call = Call::of(&request);
-        let admitted = self.admit(&request);
+        let admitted = self.admit(
+            request.uri().path(),
+            request.headers(),
+            request.extensions(),
+        );
         Box::pin(async move {
             let macaroon = match admitted {
                 Ok(macaroon) => macaroon,
@@ -84,8 +88,15 @@ where
 
 impl<S> Guard<S> {
     /// Lets a call in, by the macaroon with the returned name.
-    fn admit<B>(&self, request: &Request<B>) -> Result<String, Status> {
-        let path = request.uri().path();
+    ///
+    /// # Errors
+    /// What the caller is told.
+    pub(super) fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<String, Status> {
         let Some(method) = METHODS.get(path) else {
             let is_open = OPEN_SERVICES.iter().any(|open| path.starts_with(open));
             return if is_open {
@@ -97,8 +108,7 @@ impl<S> Guard<S> {
         if method.allow.is_empty() {
             return Ok("none".to_owned());
         }
-        let macaroon = macaroon(request.headers())?;
-        self.check(&macaroon, method, request.extensions())
+        self.check(&macaroon(headers)?, method, extensions)
     }
 
     fn check(
@@ -113,6 +123,9 @@ impl<S> Guard<S> {
             .check(macaroon, &method.required(), &method.path, &call);
         // lnd has no code of its own for this.
         let id = checked.map_err(|refusal| Status::unknown(refusal.to_string()))?;
+        if let Some(caller) = extensions.get::<Caller>() {
+            caller.is_known();
+        }
         // Not secret: without the root key nobody can make a macaroon of it.
         Ok(format!("{}:{}", id.root_key_id, id.nonce[..4].as_hex()))
     }
@@ -169,14 +182,17 @@ impl Call {
     fn of<B>(request: &Request<B>) -> Self {
         Self {
             method: request.uri().path().to_owned(),
-            caller: request.extensions().get::<Caller>().copied(),
+            caller: request.extensions().get::<Caller>().cloned(),
             start: Instant::now(),
         }
     }
 
     fn log(&self, macaroon: &str, status: &Status) {
         let method = &self.method;
-        let from = self.caller.map(|caller| caller.address.to_string());
+        let from = self
+            .caller
+            .as_ref()
+            .map(|caller| caller.address.to_string());
         let from = from.unwrap_or_default();
         let ms = self.start.elapsed().as_millis();
         let (code, error) = (status.code(), status.message());

@@ -23,6 +23,7 @@ mod macaroon_files;
 mod methods;
 mod on_chain;
 mod payment;
+mod places;
 pub mod proto;
 #[cfg(test)]
 mod recorded;

@@ -23,6 +23,25 @@ pub(super) struct Credentials {
     pub(super) macaroons: Vec<AsciiMetadataValue>,
 }
 
+impl Credentials {
+    /// As a call brings them.
+    fn give_to<T>(self, request: &mut Request<T>) {
+        for macaroon in self.macaroons {
+            request.metadata_mut().append(MACAROON_HEADER, macaroon);
+        }
+        request.extensions_mut().insert(self.caller);
+    }
+}
+
+/// Whether the guard would let a call in. Nobody else's body is read: it takes memory.
+pub(super) fn is_welcome(services: &Services, method: &Method, credentials: Credentials) -> bool {
+    let mut request = Request::new(());
+    credentials.give_to(&mut request);
+    let (headers, extensions, ()) = request.into_parts();
+    let admitted = services.admit(&method.path, headers.as_ref(), &extensions);
+    admitted.is_ok()
+}
+
 /// Calls a method. What answers once is a stream of one.
 ///
 /// # Errors
@@ -34,10 +53,7 @@ pub(super) async fn call(
     credentials: Credentials,
 ) -> Result<Streaming<DynamicMessage>, Status> {
     let mut request = Request::new(message);
-    for macaroon in credentials.macaroons {
-        request.metadata_mut().append(MACAROON_HEADER, macaroon);
-    }
-    request.extensions_mut().insert(credentials.caller);
+    credentials.give_to(&mut request);
     let path = PathAndQuery::try_from(&*method.path);
     let path = path.map_err(|error| Status::internal(error.to_string()))?;
     let codec = DynamicCodec(method.answer.clone());

@@ -91,7 +91,7 @@ impl Rest {
     }
 
     async fn reply(self, asked: Asked, body: Body) -> Answer {
-        let body = match asked.has_body {
+        let body = match asked.has_body && self.lets_in(&asked) {
             true => collected(body).await,
             false => Ok(Vec::new()),
         };
@@ -99,6 +99,15 @@ impl Rest {
             Ok(message) => self.call(asked, message).await,
             Err(status) => Answer::refusal(&status),
         }
+    }
+
+    /// Who is not let in is told so without its body: it is called with an empty one, for the guard to refuse.
+    fn lets_in(&self, asked: &Asked) -> bool {
+        call::is_welcome(
+            &self.services,
+            asked.found.method,
+            asked.credentials.clone(),
+        )
     }
 
     async fn call(self, asked: Asked, message: DynamicMessage) -> Answer {
@@ -117,7 +126,7 @@ impl Rest {
             socket = socket.protocols([offered.to_owned()]);
         }
         let conversation = |mut socket: axum::extract::ws::WebSocket| async move {
-            let body = match asked.has_body {
+            let body = match asked.has_body && self.lets_in(&asked) {
                 true => websocket::body(&mut socket).await,
                 false => Some(axum::body::Bytes::new()),
             };

@@ -46,7 +46,7 @@ async fn serve_one(rest: Rest, connection: Connection) {
     let caller = connection.connect_info();
     let stop: CancellationToken = rest.stop.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let answering = rest.clone().answer(request.map(Body::new), caller);
+        let answering = rest.clone().answer(request.map(Body::new), caller.clone());
         async move { Ok::<_, Infallible>(answering.await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
