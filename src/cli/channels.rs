@@ -1,4 +1,4 @@
-//! Lists of channels: `channelbalance`, `listchannels`, `pendingchannels`, `closedchannels`.
+//! Lists of channels: `channelbalance`, `listchannels`, `pendingchannels`, `closedchannels`; and their backup, `exportchanbackup`.
 
 use clap::Args;
 
@@ -9,7 +9,8 @@ use super::output::{print, print_json};
 use super::reshape::channel_ids;
 use super::values::{Hex, hex};
 use crate::rpc::proto::lnrpc::{
-    ChannelBalanceRequest, ClosedChannelsRequest, ListChannelsRequest, PendingChannelsRequest,
+    ChanBackupExportRequest, ChannelBalanceRequest, ClosedChannelsRequest, ListChannelsRequest,
+    PendingChannelsRequest,
 };
 
 /// Sum over all channels.
@@ -120,5 +121,22 @@ impl ClosedChannels {
         };
         let answer = node.lightning.closed_channels(request).await?;
         print_json(&channel_ids(to_json(answer.get_ref())?))
+    }
+}
+
+/// Static channel backups, of which ampd makes none yet: it says so once there are channels.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ExportChanBackup {
+    /// All channels
+    #[arg(long, required = true)]
+    all: bool,
+}
+
+impl ExportChanBackup {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ChanBackupExportRequest {};
+        let backup = node.lightning.export_all_channel_backups(request).await?;
+        print(backup.get_ref())
     }
 }

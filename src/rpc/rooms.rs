@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bitcoin::Network;
 use bitcoin::secp256k1::PublicKey;
 use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
 
+use super::streams::blocking;
 use crate::chain;
 use crate::channels::close::Closer;
 use crate::channels::feed::ChannelFeed;
@@ -72,4 +74,22 @@ pub struct Rooms {
     /// Also for who comes and goes.
     pub custom_messages: Arc<CustomMessages>,
     pub levels: Arc<LogLevels>,
+}
+
+impl Rooms {
+    /// Answers a call that reads much of the database, the graph or the wallet, on a thread of its own.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub(super) async fn read<Q: Send + 'static, A: Send + 'static>(
+        self: &Arc<Self>,
+        request: Request<Q>,
+        call: fn(&Rooms, &Q) -> Result<A, Status>,
+    ) -> Result<Response<A>, Status> {
+        let rooms = Arc::clone(self);
+        let request = request.into_inner();
+        blocking(move || call(&rooms, &request))
+            .await
+            .map(Response::new)
+    }
 }

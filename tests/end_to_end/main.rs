@@ -3,6 +3,7 @@
 mod amp;
 mod amp_invoice;
 mod ampcli;
+mod backups;
 mod big_network;
 mod bolt11;
 mod callers;

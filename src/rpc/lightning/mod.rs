@@ -2,6 +2,7 @@
 
 pub(super) mod add_invoice;
 mod aliases;
+mod backups;
 mod channel_balance;
 mod channel_events;
 mod channel_policy;
@@ -43,7 +44,7 @@ use super::Rooms;
 use super::guard::caveat_call;
 use super::invoices::delete_canceled;
 use super::proto::lnrpc::{self, lightning_server::Lightning};
-use super::streams::{Answers, blocking, unless_stopped};
+use super::streams::{Answers, unless_stopped};
 
 /// Translates for the rooms.
 pub(super) struct LightningService {
@@ -55,19 +56,6 @@ pub(super) struct LightningService {
 impl LightningService {
     pub(super) fn new(rooms: Arc<Rooms>, stop: CancellationToken) -> Self {
         Self { rooms, stop }
-    }
-
-    /// For what reads much of the database.
-    async fn read<Q: Send + 'static, A: Send + 'static>(
-        &self,
-        request: Request<Q>,
-        call: fn(&Rooms, &Q) -> Result<A, Status>,
-    ) -> Result<Response<A>, Status> {
-        let rooms = self.rooms.clone();
-        let request = request.into_inner();
-        blocking(move || call(&rooms, &request))
-            .await
-            .map(Response::new)
     }
 }
 
@@ -127,14 +115,14 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::EstimateFeeRequest>,
     ) -> Call<lnrpc::EstimateFeeResponse> {
-        self.read(request, estimate_fee::estimate).await
+        self.rooms.read(request, estimate_fee::estimate).await
     }
 
     async fn get_transactions(
         &self,
         request: Request<lnrpc::GetTransactionsRequest>,
     ) -> Call<lnrpc::TransactionDetails> {
-        self.read(request, transactions::list).await
+        self.rooms.read(request, transactions::list).await
     }
 
     async fn subscribe_transactions(
@@ -149,7 +137,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::ListUnspentRequest>,
     ) -> Call<lnrpc::ListUnspentResponse> {
-        self.read(request, unspent::list).await
+        self.rooms.read(request, unspent::list).await
     }
 
     async fn connect_peer(
@@ -211,7 +199,8 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::PendingChannelsRequest>,
     ) -> Call<lnrpc::PendingChannelsResponse> {
-        self.read(request, |rooms, _| pending_channels::list(rooms))
+        self.rooms
+            .read(request, |rooms, _| pending_channels::list(rooms))
             .await
     }
 
@@ -219,7 +208,14 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::ClosedChannelsRequest>,
     ) -> Call<lnrpc::ClosedChannelsResponse> {
-        self.read(request, closed_channels::list).await
+        self.rooms.read(request, closed_channels::list).await
+    }
+
+    async fn export_all_channel_backups(
+        &self,
+        _: Request<lnrpc::ChanBackupExportRequest>,
+    ) -> Call<lnrpc::ChanBackupSnapshot> {
+        backups::export_all(&self.rooms).map(Response::new)
     }
 
     async fn open_channel(
@@ -267,14 +263,14 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::FeeReportRequest>,
     ) -> Call<lnrpc::FeeReportResponse> {
-        self.read(request, fee_report::report).await
+        self.rooms.read(request, fee_report::report).await
     }
 
     async fn forwarding_history(
         &self,
         request: Request<lnrpc::ForwardingHistoryRequest>,
     ) -> Call<lnrpc::ForwardingHistoryResponse> {
-        self.read(request, forwarding::history).await
+        self.rooms.read(request, forwarding::history).await
     }
 
     async fn update_channel_policy(
@@ -365,18 +361,22 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::ListInvoiceRequest>,
     ) -> Call<lnrpc::ListInvoiceResponse> {
-        self.read(request, invoices::list).await
+        self.rooms.read(request, invoices::list).await
     }
 
     async fn lookup_invoice(&self, request: Request<lnrpc::PaymentHash>) -> Call<lnrpc::Invoice> {
-        self.read(request, invoices::lookup).await
+        self.rooms.read(request, invoices::lookup).await
     }
 
     async fn subscribe_invoices(
         &self,
         request: Request<lnrpc::InvoiceSubscription>,
     ) -> Call<Self::SubscribeInvoicesStream> {
-        let events = self.read(request, invoices::subscribe).await?.into_inner();
+        let events = self
+            .rooms
+            .read(request, invoices::subscribe)
+            .await?
+            .into_inner();
         let answers = invoices::follow(self.stop.clone(), events);
         Ok(Response::new(answers))
     }
@@ -398,7 +398,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::ListPaymentsRequest>,
     ) -> Call<lnrpc::ListPaymentsResponse> {
-        self.read(request, payments::list).await
+        self.rooms.read(request, payments::list).await
     }
 
     async fn delete_payment(
@@ -423,7 +423,7 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::QueryRoutesRequest>,
     ) -> Call<lnrpc::QueryRoutesResponse> {
-        self.read(request, query_routes::find).await
+        self.rooms.read(request, query_routes::find).await
     }
 
     async fn bake_macaroon(

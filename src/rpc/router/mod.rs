@@ -23,7 +23,7 @@ use super::proto::routerrpc::{
     SendPaymentRequest, SendToRouteRequest, SubscribeHtlcEventsRequest, TrackPaymentRequest,
     TrackPaymentsRequest,
 };
-use super::streams::{Answers, blocking, unless_stopped};
+use super::streams::{Answers, unless_stopped};
 
 /// Translates for the payments room.
 pub(super) struct RouterService {
@@ -109,10 +109,7 @@ impl Router for RouterService {
         &self,
         request: Request<BuildRouteRequest>,
     ) -> Result<Response<BuildRouteResponse>, Status> {
-        let (rooms, request) = (self.rooms.clone(), request.into_inner());
-        blocking(move || build_route::build(&rooms, &request))
-            .await
-            .map(Response::new)
+        self.rooms.read(request, build_route::build).await
     }
 
     async fn subscribe_htlc_events(

@@ -34,19 +34,6 @@ impl StaticInvoicesService {
         Self { rooms, stop }
     }
 
-    /// For what reads much of the database.
-    async fn read<Q: Send + 'static, A: Send + 'static>(
-        &self,
-        request: Request<Q>,
-        call: fn(&Rooms, &Q) -> Result<A, Status>,
-    ) -> Result<Response<A>, Status> {
-        let rooms = self.rooms.clone();
-        let request = request.into_inner();
-        blocking(move || call(&rooms, &request))
-            .await
-            .map(Response::new)
-    }
-
     async fn switch(&self, invoice: &InvoiceReference, enabled: bool) -> Result<(), Status> {
         let invoice = request::invoice(Some(invoice), self.rooms.network)?;
         let registry = &self.rooms.invoices;
@@ -63,14 +50,14 @@ impl StaticInvoices for StaticInvoicesService {
         &self,
         request: Request<ListInvoicePaymentsRequest>,
     ) -> Result<Response<ListInvoicePaymentsResponse>, Status> {
-        self.read(request, list).await
+        self.rooms.read(request, list).await
     }
 
     async fn invoice_totals(
         &self,
         request: Request<InvoiceTotalsRequest>,
     ) -> Result<Response<InvoiceTotalsResponse>, Status> {
-        self.read(request, totals).await
+        self.rooms.read(request, totals).await
     }
 
     async fn export_invoice_payments(

@@ -17,7 +17,6 @@ use super::lightning::unspent;
 use super::proto::signrpc::{KeyDescriptor, KeyLocator};
 use super::proto::walletrpc::wallet_kit_server::WalletKit;
 use super::proto::{lnrpc, walletrpc};
-use super::streams::blocking;
 
 /// Translates for the wallet.
 pub(super) struct WalletKitService {
@@ -27,19 +26,6 @@ pub(super) struct WalletKitService {
 impl WalletKitService {
     pub(super) fn new(rooms: Arc<Rooms>) -> Self {
         Self { rooms }
-    }
-
-    /// For what looks at all of the wallet.
-    async fn read<Q: Send + 'static, A: Send + 'static>(
-        &self,
-        request: Request<Q>,
-        call: fn(&Rooms, &Q) -> Result<A, Status>,
-    ) -> Call<A> {
-        let rooms = self.rooms.clone();
-        let request = request.into_inner();
-        blocking(move || call(&rooms, &request))
-            .await
-            .map(Response::new)
     }
 }
 
@@ -52,7 +38,7 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::ListUnspentRequest>,
     ) -> Call<walletrpc::ListUnspentResponse> {
-        self.read(request, list_unspent).await
+        self.rooms.read(request, list_unspent).await
     }
 
     async fn lease_output(
@@ -75,7 +61,9 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::ListLeasesRequest>,
     ) -> Call<walletrpc::ListLeasesResponse> {
-        self.read(request, |rooms, _| Ok(leases::list(rooms))).await
+        self.rooms
+            .read(request, |rooms, _| Ok(leases::list(rooms)))
+            .await
     }
 
     async fn derive_key(&self, request: Request<KeyLocator>) -> Call<KeyDescriptor> {
@@ -93,7 +81,7 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::GetTransactionRequest>,
     ) -> Call<lnrpc::Transaction> {
-        self.read(request, transactions::get).await
+        self.rooms.read(request, transactions::get).await
     }
 
     async fn list_accounts(
@@ -117,7 +105,7 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::ListAddressesRequest>,
     ) -> Call<walletrpc::ListAddressesResponse> {
-        self.read(request, accounts::addresses).await
+        self.rooms.read(request, accounts::addresses).await
     }
 
     async fn publish_transaction(
@@ -163,14 +151,14 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::SignPsbtRequest>,
     ) -> Call<walletrpc::SignPsbtResponse> {
-        self.read(request, psbt::sign).await
+        self.rooms.read(request, psbt::sign).await
     }
 
     async fn finalize_psbt(
         &self,
         request: Request<walletrpc::FinalizePsbtRequest>,
     ) -> Call<walletrpc::FinalizePsbtResponse> {
-        self.read(request, psbt::finalize).await
+        self.rooms.read(request, psbt::finalize).await
     }
 }
 

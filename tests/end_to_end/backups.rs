@@ -1,0 +1,29 @@
+//! Static channel backups, which ampd does not make: it must not look as if it did.
+
+use anyhow::{Result, ensure};
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::Ampd;
+use regtest::rest::Rest;
+use serde_json::json;
+
+use crate::binaries;
+
+#[tokio::test]
+async fn an_empty_backup_is_given_only_while_there_is_no_channel() -> Result<()> {
+    let network = Network::mixed(binaries(), &[("alice", Ampd), ("bob", Ampd)]).await?;
+    let rest = Rest::of(&network["alice"], "readonly.macaroon")?;
+    let empty = json!({
+        "single_chan_backups": {"chan_backups": []},
+        "multi_chan_backup": {"chan_points": [], "multi_chan_backup": ""},
+    });
+    let backup = rest.get("/v1/channels/backup").await?.json()?;
+    assert_eq!(backup, empty);
+    network
+        .open(&[ChannelPlan::new("alice", "bob", 1_000_000)])
+        .await?;
+    let refused = rest.get("/v1/channels/backup").await?;
+    ensure!(refused.status == 501, "{refused:?}");
+    ensure!(refused.text.contains("directory knows: 1"), "{refused:?}");
+    network.finish();
+    Ok(())
+}
