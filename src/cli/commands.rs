@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::connection::{Node, Target};
 use super::error::CliError;
 use super::{
-    chain_payments, chain_transactions, channels, delete_payments, forwarding, graph,
+    chain_payments, chain_transactions, channels, close_all, delete_payments, forwarding, graph,
     hold_invoices, invoice_end, invoice_events, invoice_lookup, invoices, ledger, lndconnect,
     macaroon_files, macaroons, manual, messages, node, open_close, pay, payments, peers, qr,
     routes, running, send_to_route, wallet, wallet_kit,
@@ -15,6 +15,7 @@ use super::{
 #[command(rename_all = "lowercase")]
 pub(super) enum Command {
     GetInfo(node::GetInfo),
+    GetRecoveryInfo(node::GetRecoveryInfo),
     Stop(node::Stop),
     WalletBalance(wallet::WalletBalance),
     NewAddress(wallet::NewAddress),
@@ -29,6 +30,7 @@ pub(super) enum Command {
     ListPeers(peers::ListPeers),
     OpenChannel(Box<open_close::OpenChannel>),
     CloseChannel(Box<open_close::CloseChannel>),
+    CloseAllChannels(close_all::CloseAllChannels),
     ChannelBalance(channels::ChannelBalance),
     ListChannels(channels::ListChannels),
     PendingChannels(channels::PendingChannels),
@@ -115,6 +117,7 @@ impl Command {
             // It has run.
             Command::Alone(_) => Ok(()),
             Command::GetInfo(command) => command.run(node).await,
+            Command::GetRecoveryInfo(command) => command.run(node).await,
             Command::Stop(command) => command.run(node).await,
             Command::WalletBalance(command) => command.run(node).await,
             Command::NewAddress(command) => command.run(node).await,
@@ -129,6 +132,7 @@ impl Command {
             Command::ListPeers(command) => command.run(node).await,
             Command::OpenChannel(command) => command.run(node).await,
             Command::CloseChannel(command) => command.run(node).await,
+            Command::CloseAllChannels(command) => command.run(node).await,
             Command::ChannelBalance(command) => command.run(node).await,
             Command::ListChannels(command) => command.run(node).await,
             Command::PendingChannels(command) => command.run(node).await,

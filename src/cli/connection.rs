@@ -166,7 +166,7 @@ fn read(what: &str, flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
 type Service = InterceptedService<Channel, Credentials>;
 
 /// The services of a running node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     pub lightning: LightningClient<Service>,
     pub invoices: InvoicesClient<Service>,

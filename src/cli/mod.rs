@@ -12,6 +12,7 @@ mod arguments;
 mod chain_payments;
 mod chain_transactions;
 mod channels;
+mod close_all;
 mod commands;
 mod connection;
 mod delete_payments;

@@ -1,11 +1,11 @@
-//! The node itself: `getinfo`, `stop`.
+//! The node itself: `getinfo`, `getrecoveryinfo`, `stop`.
 
 use clap::Args;
 
 use super::connection::Node;
 use super::error::CliError;
 use super::output::print;
-use crate::rpc::proto::lnrpc::{GetInfoRequest, StopRequest};
+use crate::rpc::proto::lnrpc::{GetInfoRequest, GetRecoveryInfoRequest, StopRequest};
 
 /// Who this node is and how it is doing.
 #[derive(Debug, Args)]
@@ -14,6 +14,17 @@ pub struct GetInfo {}
 impl GetInfo {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         print(node.lightning.get_info(GetInfoRequest {}).await?.get_ref())
+    }
+}
+
+/// Whether the wallet is still looking for its coins.
+#[derive(Debug, Args)]
+pub struct GetRecoveryInfo {}
+
+impl GetRecoveryInfo {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = GetRecoveryInfoRequest {};
+        print(node.lightning.get_recovery_info(request).await?.get_ref())
     }
 }
 

@@ -228,20 +228,28 @@ pub struct CloseChannel {
     delivery_addr: String,
 }
 
+/// Closes a channel. The transaction is there once it is published, or confirmed if `block` says so.
+pub async fn closing_txid(
+    node: &mut Node,
+    request: CloseChannelRequest,
+    block: bool,
+) -> Result<String, CliError> {
+    let mut updates = node.lightning.close_channel(request).await?.into_inner();
+    while let Some(message) = updates.message().await? {
+        return Ok(match message.update {
+            Some(Update::ClosePending(pending)) if !block => txid(&pending.txid),
+            Some(Update::ChanClose(closed)) => txid(&closed.closing_txid),
+            Some(Update::ClosePending(_) | Update::CloseInstant(_)) | None => continue,
+        });
+    }
+    error("the node ended the call before the closing transaction was there")
+}
+
 impl CloseChannel {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let block = self.block;
-        let request = self.request()?;
-        let mut updates = node.lightning.close_channel(request).await?.into_inner();
-        while let Some(message) = updates.message().await? {
-            let closing_txid = match message.update {
-                Some(Update::ClosePending(pending)) if !block => txid(&pending.txid),
-                Some(Update::ChanClose(closed)) => txid(&closed.closing_txid),
-                Some(Update::ClosePending(_) | Update::CloseInstant(_)) | None => continue,
-            };
-            return print_json(&json!({ "closing_txid": closing_txid }));
-        }
-        error("the node ended the call before the closing transaction was there")
+        let txid = closing_txid(node, self.request()?, block).await?;
+        print_json(&json!({ "closing_txid": txid }))
     }
 
     fn request(self) -> Result<CloseChannelRequest, CliError> {

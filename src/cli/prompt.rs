@@ -10,14 +10,22 @@ use super::output::print_text;
 /// # Errors
 /// With `refused` as its text if the answer is no.
 pub fn confirm(question: &str, refused: &str) -> Result<(), CliError> {
+    match is_wanted(question)? {
+        true => Ok(()),
+        false => error(refused),
+    }
+}
+
+/// Asks until the answer is yes or no; the end of the input counts as no.
+pub fn is_wanted(question: &str) -> Result<bool, CliError> {
     loop {
         print_text(question)?;
         let mut answer = String::new();
         let length = io::stdin().lock().read_line(&mut answer)?;
         match answer.trim() {
-            "yes" => return Ok(()),
-            "no" => return error(refused),
-            _ if length == 0 => return error(refused),
+            "yes" => return Ok(true),
+            "no" => return Ok(false),
+            _ if length == 0 => return Ok(false),
             _ => print_text("Please answer yes or no.\n")?,
         }
     }

@@ -34,6 +34,8 @@ fn command_lines_of_lncli_are_understood() {
         "closechannel --funding_txid aa --output_index 0",
         "closechannel --chan_point aa:0 --force",
         "closechannel aa 0 --block=true",
+        "closeallchannels --inactive_only --force --sat_per_vbyte 3 -s",
+        "getrecoveryinfo",
         "listchannels --active_only",
         "pendingchannels",
         "closedchannels --cooperative",

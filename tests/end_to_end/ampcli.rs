@@ -38,7 +38,7 @@ impl Cli<'_> {
     }
 
     /// With somebody at the keyboard.
-    fn answered(&self, args: &[&str], answer: &str) -> Result<Output> {
+    pub(crate) fn answered(&self, args: &[&str], answer: &str) -> Result<Output> {
         let mut command = self.command(args)?;
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

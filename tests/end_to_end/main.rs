@@ -9,6 +9,7 @@ mod bolt11;
 mod callers;
 mod chain;
 mod close;
+mod close_all;
 mod crash;
 mod crash_close;
 mod crash_late;
