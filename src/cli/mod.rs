@@ -343,7 +343,7 @@ mod tests {
             "listaliases",
             "addinvoice --amp --amt=1000",
             "addinvoice 1000 --memo tea --amp=true --expiry 60",
-            "addinvoice --amp --expiry never --qr --qr-file x.svg --private --fallback_addr bc1",
+            "addinvoice --amp --expiry never --qr --qr-file x.svg --private --fallback_addr bc1 --bip21",
             "decodepayreq lnbc1",
             "qr lnbc1 --qr_file=x.png",
             "qr --pay_req lnbc1",
