@@ -4,6 +4,7 @@
 //!
 //! * [`cli`] (ampcli), and [`node`], which opens, wires, runs and stops everything below;
 //! * [`rpc`]: lnd's interface, gRPC and REST; translates, decides nothing;
+//! * [`web`]: the donation page;
 //! * [`payments`] (sending) over [`invoices`] (receiving) and [`channels`];
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
@@ -36,3 +37,4 @@ pub mod routing;
 pub mod rpc;
 pub mod storage;
 pub mod wallet;
+pub mod web;

@@ -14,6 +14,7 @@ mod chain_transactions;
 mod channels;
 mod connection;
 mod delete_payments;
+mod donations;
 mod error;
 mod follow;
 mod forwarding;
@@ -124,6 +125,7 @@ enum Command {
     InvoicePayments(Box<ledger::InvoicePayments>),
     DisableInvoice(ledger::DisableInvoice),
     EnableInvoice(ledger::EnableInvoice),
+    Donations(donations::Donations),
     SendPayment(Box<pay::SendPayment>),
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
@@ -222,6 +224,7 @@ impl Command {
             Command::InvoicePayments(command) => command.run(node).await,
             Command::DisableInvoice(command) => command.run(node).await,
             Command::EnableInvoice(command) => command.run(node).await,
+            Command::Donations(command) => command.run(node).await,
             Command::SendPayment(command) => command.run(node).await,
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,
@@ -357,6 +360,8 @@ mod tests {
             "invoicepayments lnbc1 --csv tea.csv --to 2026-11-30T12:00:00Z",
             "disableinvoice lnbc1",
             "enableinvoice lnbc1",
+            "donations show",
+            "donations rotate --qr",
             "sendpayment --dest=02aa --amt=1000 --amp --timeout=1m0s --max_parts 8 --json",
             "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
             "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
