@@ -1,7 +1,29 @@
-//! Style and script of the page. Their content is in their name, so browsers may keep them.
+//! Style, script and icon of the page. Their content is in their name, so browsers may keep them.
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::hex::DisplayHex;
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) style: File,
+    pub(super) script: File,
+    pub(super) icon: File,
+}
+
+impl Files {
+    pub(super) fn new() -> Self {
+        Self {
+            style: File::style(),
+            script: File::script(),
+            icon: File::icon(),
+        }
+    }
+
+    pub(super) fn each(&self) -> [&File; 3] {
+        [&self.style, &self.script, &self.icon]
+    }
+}
 
 /// A file that never changes under its name.
 #[derive(Debug, Clone)]
@@ -22,11 +44,15 @@ impl File {
         }
     }
 
-    pub(super) fn style() -> Self {
+    fn style() -> Self {
         Self::new("css", "text/css; charset=utf-8", include_str!("page.css"))
     }
 
-    pub(super) fn script() -> Self {
+    fn icon() -> Self {
+        Self::new("svg", "image/svg+xml", include_str!("icon.svg"))
+    }
+
+    fn script() -> Self {
         Self::new(
             "js",
             "text/javascript; charset=utf-8",

@@ -5,7 +5,7 @@ use askama::Template;
 use super::amounts::{grouped, sat_text};
 use super::donations::Donations;
 use super::feed::{Row, Sum};
-use super::files::File;
+use super::files::Files;
 use super::shown::{Offer, Shown};
 
 const MSAT_PER_SAT: u64 = 1_000;
@@ -16,8 +16,7 @@ const MSAT_PER_SAT: u64 = 1_000;
 pub(super) struct Page<'a> {
     title: &'a str,
     paragraphs: Vec<&'a str>,
-    style: &'a str,
-    script: &'a str,
+    files: &'a Files,
     version: &'a str,
     /// Whether its owner has switched the invoice off.
     is_paused: bool,
@@ -49,7 +48,7 @@ impl<'a> Page<'a> {
         donations: &'a Donations,
         shown: &'a Shown,
         offer: &'a Offer,
-        [style, script]: [&'a File; 2],
+        files: &'a Files,
     ) -> Self {
         let config = &donations.config;
         let till = donations.till();
@@ -58,8 +57,7 @@ impl<'a> Page<'a> {
         Self {
             title: &config.title,
             paragraphs: paragraphs(&config.text),
-            style: &style.name,
-            script: &script.name,
+            files,
             version: &shown.version,
             is_paused: !shown.is_open(),
             query: offer.amount_sat.map_or(String::new(), query),
@@ -96,12 +94,12 @@ fn choices(amounts_sat: &[u64], current: Option<u64>) -> Vec<Choice> {
         return Vec::new();
     }
     let any = Choice {
-        href: "./".to_owned(),
+        href: "./#pay".to_owned(),
         text: "Any amount".to_owned(),
         is_current: current.is_none(),
     };
     let suggested = amounts_sat.iter().map(|sat| Choice {
-        href: query(*sat),
+        href: format!("{}#pay", query(*sat)),
         text: format!("{} sat", grouped(*sat)),
         is_current: current == Some(*sat),
     });
@@ -117,7 +115,7 @@ fn paragraphs(text: &str) -> Vec<&str> {
 #[derive(Template)]
 #[template(path = "notice.html")]
 pub(super) struct Notice<'a> {
-    pub(super) style: &'a str,
+    pub(super) files: &'a Files,
     pub(super) title: &'a str,
     pub(super) text: &'a str,
 }

@@ -2,6 +2,9 @@
 "use strict";
 
 const RECENT = 10;
+// Milliseconds for which thanks are shown.
+const THANKS = 10000;
+let thanked;
 const byId = (id) => document.getElementById(id);
 
 // What only works with this script is shown by it.
@@ -69,6 +72,8 @@ function showPayment(payment) {
   while (list.children.length > RECENT) list.lastElementChild.remove();
   byId("none").hidden = true;
   byId("said").textContent = `Thank you! ${payment.amount} received.`;
+  clearTimeout(thanked);
+  thanked = setTimeout(() => { byId("said").textContent = ""; }, THANKS);
 }
 
 function showState(state) {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::donations::Donations;
 use super::feed::stream_of;
-use super::files::File;
+use super::files::Files;
 use super::html::{Notice, Page};
 use super::shown::{Offer, Shown};
 
@@ -32,8 +32,7 @@ const RETRY_AFTER: &str = "60";
 /// What the handlers share.
 pub(super) struct Site {
     pub(super) donations: Arc<Donations>,
-    style: File,
-    script: File,
+    files: Files,
     /// Places for open event streams.
     streams: Arc<Semaphore>,
     stop: CancellationToken,
@@ -43,8 +42,7 @@ impl Site {
     pub(super) fn new(donations: Arc<Donations>, streams: usize, stop: CancellationToken) -> Self {
         Self {
             donations,
-            style: File::style(),
-            script: File::script(),
+            files: Files::new(),
             streams: Arc::new(Semaphore::new(streams)),
             stop,
         }
@@ -62,7 +60,7 @@ impl Site {
         if site.donations.config.on_chain {
             router = router.route("/bitcoin.svg", get(bitcoin_svg));
         }
-        for file in [&site.style, &site.script] {
+        for file in site.files.each() {
             let file = file.clone();
             let path = format!("/{}", file.name);
             router = router.route(
@@ -77,8 +75,8 @@ impl Site {
     }
 
     fn notice(&self, status: StatusCode, title: &str, text: &str) -> Response {
-        let style = &self.style.name;
-        let notice = Notice { style, title, text };
+        let files = &self.files;
+        let notice = Notice { files, title, text };
         (status, html(&notice)).into_response()
     }
 
@@ -124,8 +122,7 @@ async fn guarded(request: Request, next: Next) -> Response {
 
 async fn page(State(site): State<Arc<Site>>, uri: Uri) -> Response {
     site.with_offer(&uri, |shown, offer| {
-        let files = [&site.style, &site.script];
-        html(&Page::new(&site.donations, shown, offer, files))
+        html(&Page::new(&site.donations, shown, offer, &site.files))
     })
 }
 

@@ -146,10 +146,17 @@ async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
     assert_eq!(hash(&with)?, hash(&without)?);
     let request = crate::request(&with, 1_000, b"")?;
     scene.network.pay_routed("carol", &request).await?;
-    let mut service = scene.network["alice"].api()?.static_invoices;
-    let page = service.donation_page(DonationPageRequest {}).await?;
-    assert_eq!(page.get_ref().num_payments, 1);
-    assert_eq!(page.get_ref().invoices.len(), 1);
+    let service = scene.network["alice"].api()?.static_invoices;
+    wait_for("the payment on the page", LIMIT, async || {
+        let page = service
+            .clone()
+            .donation_page(DonationPageRequest {})
+            .await?;
+        let (paid, invoices) = (page.get_ref().num_payments, &page.get_ref().invoices);
+        ensure!((paid, invoices.len()) == (1, 1), "{page:?}");
+        Ok(())
+    })
+    .await?;
     scene.network.finish();
     Ok(())
 }

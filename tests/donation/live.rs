@@ -1,7 +1,7 @@
 //! The page in a browser: its code is scanned and paid, and it says so without being loaded again.
 
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use regtest::node::Node;
 use serde_json::json;
 
@@ -22,6 +22,12 @@ const PHONE: Screen = Screen {
     is_phone: true,
     is_dark: false,
 };
+
+/// Bytes of a long message. With much more the onion has no room for what the receiver puts beside it.
+const LONGEST: usize = 850;
+
+/// Whether one has to scroll sideways.
+const TOO_WIDE: &str = "return document.documentElement.scrollWidth > innerWidth";
 
 fn configure(alice: &mut Node) {
     alice.set(
@@ -84,8 +90,7 @@ async fn look_at_it(browser: &mut Browser, page: &str) -> Result<()> {
             browser.use_screen(screen).await?;
             browser.go(page).await?;
             browser.wait_for_text("#live", "appear here").await?;
-            let width = "return document.documentElement.scrollWidth";
-            assert_eq!(browser.run(width).await?, screen.width, "{screen:?}");
+            assert_eq!(browser.run(TOO_WIDE).await?, false, "{screen:?}");
             browser
                 .run("document.querySelector('.code').scrollIntoView()")
                 .await?;
@@ -132,7 +137,7 @@ async fn without_javascript(browser: &mut Browser, scene: &Scene, page: &str) ->
         .devtools("Emulation.setScriptExecutionDisabled", off)
         .await?;
     browser.go(page).await?;
-    browser.click("a[href='?amount=5000']").await?;
+    browser.click("a[href^='?amount=5000']").await?;
     let title = browser.text("#pay-title").await?;
     assert_eq!(title, "Pay 5,000 sat");
     let hidden = browser
@@ -181,7 +186,7 @@ async fn hostile_messages_are_harmless_text() -> Result<()> {
     let control = "\u{1b}[2J\r\n\n\u{0}\u{7f}data: {}\n\nevent: payment";
     let turned = "100\u{202e}000,12\u{2066} \u{200f}abc";
     let zalgo = format!("Z{}", "\u{489}\u{335}\u{321}".repeat(90));
-    let longest = "W".repeat(1_000);
+    let longest = "W".repeat(LONGEST);
     let messages = [
         (markup, markup.to_owned()),
         (
@@ -222,16 +227,14 @@ async fn hostile_messages_are_harmless_text() -> Result<()> {
 async fn nothing_ran(browser: &mut Browser) -> Result<()> {
     let found = browser
         .run(
-            "return [window.hacked, document.querySelectorAll('script, img, svg, #recent *').length,
+            "return [window.hacked,
              document.querySelectorAll('#recent script, #recent img, #recent svg').length,
-             document.querySelectorAll('#recent li').length, document.documentElement.scrollWidth]",
+             document.querySelectorAll('#recent li').length]",
         )
         .await?;
-    let found = found.as_array().context("no list")?;
-    assert_eq!(found[0], json!(null), "a script has run");
-    assert_eq!(found[2], 0, "markup of a stranger is in the page");
-    assert_eq!(found[3], 5);
-    assert_eq!(found[4], PHONE.width, "the page is torn apart");
+    // No script has run, no markup of a stranger is in the page, and it is not torn apart.
+    assert_eq!(found, json!([null, 0, 5]));
+    assert_eq!(browser.run(TOO_WIDE).await?, false);
     // A policy that had to stop something would say so.
     assert_eq!(browser.complaints().await?, [""; 0]);
     Ok(())

@@ -72,7 +72,7 @@ async fn every_answer_forbids_what_the_page_does_not_need() -> Result<()> {
     );
     let names = html.split('"').filter(|text| text.starts_with("donate."));
     let files: Vec<String> = names.map(|name| format!("/{name}")).collect();
-    assert_eq!(files.len(), 2, "{html}");
+    assert_eq!(files.len(), 3, "{html}");
     for path in PATHS.iter().map(|path| (*path).to_owned()).chain(files) {
         let answer = send(address, "HEAD", &path, "", "").await?;
         assert_eq!(answer.status, 200, "{path}");
