@@ -1,6 +1,7 @@
 //! The page's invoice over time: restarts, rotation, renewal, the hints of a private node.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use ampd::invoices::decode::DecodedInvoice;
 use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
@@ -12,6 +13,9 @@ use serde_json::Value;
 use crate::http::Events;
 use crate::{LIMIT, Scene, binaries};
 use regtest::wait::wait_for;
+
+/// Open pages hear of a payment within so long.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The hash, by which a text is known to be of the same invoice.
 fn hash(invoice: &str) -> Result<[u8; 32]> {
@@ -37,7 +41,9 @@ async fn invoice_and_books_survive_restarts_and_rotation() -> Result<()> {
         let state = events.next("state").await?;
         assert_eq!(state["count"], restarts);
         scene.pay(&first, 1_000, b"").await?;
+        let paid = Instant::now();
         let payment = events.next("payment").await?;
+        assert!(paid.elapsed() < SOON, "{:?}", paid.elapsed());
         assert_eq!(payment["count"], restarts + 1);
         assert_eq!(payment["total"], format!("{},000 sat", restarts + 1));
     }

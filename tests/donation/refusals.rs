@@ -1,11 +1,14 @@
 //! Wrong methods, paths, amounts and sizes; what every answer says.
 
-use anyhow::Result;
-use tokio::net::TcpListener;
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use regtest::network::Network;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::http::{get, raw, send};
-use crate::{Scene, binaries};
-use regtest::network::Network;
+use crate::{LIMIT, Scene, binaries};
 
 const PATHS: [&str; 5] = ["/", "/qr.svg", "/qr.png", "/invoice.txt", "/events"];
 
@@ -119,6 +122,26 @@ async fn requests_that_are_too_large_or_not_http_are_refused() -> Result<()> {
     );
     // It is still there.
     assert_eq!(get(address, "/").await?.status, 200);
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_loses_the_connection() -> Result<()> {
+    let scene = Scene::start(|_| {}).await?;
+    let address = scene.address()?;
+    // Nothing, half a header, nothing after an answer.
+    let whole = format!("GET /invoice.txt HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let said = ["", "GET / HTTP/1.1\r\nHost: x", &whole];
+    try_join_all(said.map(async |said| {
+        let mut stream = TcpStream::connect(&address).await?;
+        stream.write_all(said.as_bytes()).await?;
+        let mut answer = Vec::new();
+        let end = timeout(2 * LIMIT, stream.read_to_end(&mut answer)).await;
+        end.with_context(|| format!("still open after {said:?}"))??;
+        anyhow::Ok(())
+    }))
+    .await?;
     scene.network.finish();
     Ok(())
 }
