@@ -51,18 +51,15 @@ pub(super) async fn open(
 }
 
 impl Page {
-    pub(super) fn donations(&self) -> Arc<Donations> {
-        self.donations.clone()
-    }
-
     /// Serves it until the node stops.
-    pub(super) fn spawn(self, tracker: &TaskTracker, stop: &CancellationToken) {
+    pub(super) fn spawn(self, tracker: &TaskTracker, stop: &CancellationToken) -> Arc<Donations> {
         let (donations, ended) = (self.donations.clone(), stop.clone());
         let payments = self.payments;
         tracker.spawn(async move { donations.run(payments, ended).await });
         let capacity = Capacity::of_this_process();
-        let serving = web::serve(self.donations, self.listener, capacity, stop.clone());
-        tracker.spawn(serving);
+        let (donations, ended) = (self.donations.clone(), stop.clone());
+        tracker.spawn(web::serve(donations, self.listener, capacity, ended));
+        self.donations
     }
 }
 

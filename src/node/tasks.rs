@@ -103,10 +103,7 @@ impl Tasks {
         let ended = stop.clone();
         tracker.spawn(async move { registry.run_timers(ended).await });
         house.payments.resume(unfinished);
-        let donations = page.as_ref().map(donations::Page::donations);
-        if let Some(page) = page {
-            page.spawn(&tracker, &stop);
-        }
+        let donations = page.map(|page| page.spawn(&tracker, &stop));
         let rooms = Arc::new(Rooms {
             donations,
             ..rooms(config, &core, &house, bakery, following, listening, levels)

@@ -70,14 +70,15 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::storage::invoices::{
         DeleteInvoice, HtlcState, InvoiceKind, InvoiceState, InvoiceTerms, PutInvoice, PutSet,
         SetRecord,
     };
 
-    fn invoice(add_index: u64) -> InvoiceRecord {
+    /// A static invoice without an end.
+    pub(crate) fn invoice(add_index: u64) -> InvoiceRecord {
         InvoiceRecord {
             add_index,
             kind: InvoiceKind::Amp,

@@ -78,23 +78,14 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::invoices::{InvoiceKind, InvoiceTerms};
+    use crate::storage::donations::tests;
 
     fn invoice(state: InvoiceState, expires_at: Option<u64>) -> InvoiceRecord {
         InvoiceRecord {
-            add_index: 1,
-            kind: InvoiceKind::Amp,
-            payment_hash: [1; 32],
-            payment_addr: [1; 32],
-            preimage: None,
-            terms: InvoiceTerms::default(),
-            value_msat: 0,
             created_at: 1_000,
             expires_at,
             state,
-            settle_index: None,
-            settled_at: None,
-            amt_paid_msat: 0,
+            ..tests::invoice(1)
         }
     }
 

@@ -140,28 +140,8 @@ fn shown_message(bytes: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::storage::donations::PutDonationInvoice;
-    use crate::storage::invoices::{
-        HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, PutInvoice, PutSet,
-        SetRecord,
-    };
-
-    fn invoice(add_index: u64) -> InvoiceRecord {
-        InvoiceRecord {
-            add_index,
-            kind: InvoiceKind::Amp,
-            payment_hash: [add_index as u8; 32],
-            payment_addr: [add_index as u8; 32],
-            preimage: None,
-            terms: InvoiceTerms::default(),
-            value_msat: 0,
-            created_at: 1,
-            expires_at: None,
-            state: InvoiceState::Open,
-            settle_index: None,
-            settled_at: None,
-            amt_paid_msat: 0,
-        }
-    }
+    use crate::storage::donations::tests::invoice;
+    use crate::storage::invoices::{HtlcState, PutInvoice, PutSet, SetRecord};
 
     fn set(add_index: u64, settle_index: u64) -> SetRecord {
         SetRecord {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use regtest::network::Network;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -142,6 +142,20 @@ async fn who_asks_for_nothing_loses_the_connection() -> Result<()> {
         anyhow::Ok(())
     }))
     .await?;
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_takes_nothing_loses_the_connection() -> Result<()> {
+    let scene = Scene::start(|_| {}).await?;
+    let address = scene.address()?;
+    let mut stream = TcpStream::connect(&address).await?;
+    // Answers of more than the system keeps for a reader; none is read.
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.repeat(5_000).as_bytes()).await?;
+    let broken = timeout(2 * LIMIT, stream.ready(Interest::ERROR)).await;
+    broken.context("it is still open")??;
     scene.network.finish();
     Ok(())
 }
