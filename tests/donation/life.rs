@@ -1,6 +1,5 @@
 //! The page's invoice over time: restarts, rotation, renewal, the hints of a private node.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ampd::invoices::decode::DecodedInvoice;
@@ -11,7 +10,7 @@ use regtest::network::{ChannelPlan, Network};
 use serde_json::Value;
 
 use crate::http::Events;
-use crate::{LIMIT, Scene, binaries};
+use crate::{LIMIT, Scene, ampcli, binaries};
 use regtest::wait::wait_for;
 
 /// Open pages hear of a payment within so long.
@@ -183,18 +182,4 @@ async fn a_node_without_a_page_says_so() -> Result<()> {
     );
     network.finish();
     Ok(())
-}
-
-/// What ampcli prints of Alice's node.
-fn ampcli(network: &Network, args: &[&str]) -> Result<Value> {
-    let alice = &network["alice"];
-    let output = Command::new(&network.binaries().ampcli)
-        .args(["--network=regtest", "--rpcserver", alice.rpc_address()?])
-        .arg("--datadir")
-        .arg(alice.dir())
-        .args(args)
-        .output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ampcli {args:?}: {error}");
-    Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -6,21 +6,24 @@
 mod browser;
 mod http;
 mod life;
+mod links;
 mod live;
 mod refusals;
 mod streams;
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use ampd::rpc::proto::lnrpc::Payment;
 use ampd::rpc::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::binaries::Binaries;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;
 use regtest::ports::free_port;
+use serde_json::Value;
 
 use self::http::Answer;
 
@@ -99,4 +102,18 @@ fn request(invoice: &str, sat: u64, message: &[u8]) -> Result<SendPaymentRequest
             .insert(MESSAGE_RECORD, message.to_vec());
     }
     Ok(request)
+}
+
+/// What ampcli prints of Alice's node.
+fn ampcli(network: &Network, args: &[&str]) -> Result<Value> {
+    let alice = &network["alice"];
+    let output = Command::new(&network.binaries().ampcli)
+        .args(["--network=regtest", "--rpcserver", alice.rpc_address()?])
+        .arg("--datadir")
+        .arg(alice.dir())
+        .args(args)
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ampcli {args:?}: {error}");
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
