@@ -4,17 +4,19 @@
 //!
 //! * [`cli`] (ampcli), and [`node`], which opens, wires, runs and stops everything below;
 //! * [`rpc`]: lnd's interface, gRPC and REST; translates, decides nothing;
+//! * [`web`]: the donation page;
 //! * [`payments`] (sending) over [`invoices`] (receiving) and [`channels`];
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
 //! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text,
-//!   [`abort`] for the crash tests, [`log_levels`], and LDK's types, named once in [`ldk`].
+//!   [`qr`] codes, [`bip21`] links, [`abort`] for the crash tests, [`log_levels`], and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
 pub mod abort;
 pub mod amount;
 pub mod amp;
+pub mod bip21;
 pub mod chain;
 pub mod channels;
 pub mod cli;
@@ -30,7 +32,9 @@ pub mod node;
 pub mod onion;
 pub mod payments;
 pub mod peers;
+pub mod qr;
 pub mod routing;
 pub mod rpc;
 pub mod storage;
 pub mod wallet;
+pub mod web;

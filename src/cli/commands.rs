@@ -5,10 +5,10 @@ use clap::Subcommand;
 use super::connection::{Node, Target};
 use super::error::CliError;
 use super::{
-    chain_payments, chain_transactions, channels, close_all, delete_payments, forwarding, graph,
-    hold_invoices, invoice_end, invoice_events, invoice_lookup, invoices, ledger, lndconnect,
-    macaroon_files, macaroons, manual, messages, node, open_close, pay, payments, peers, qr,
-    routes, running, send_to_route, wallet, wallet_kit,
+    chain_payments, chain_transactions, channels, close_all, delete_payments, donations,
+    forwarding, graph, hold_invoices, invoice_end, invoice_events, invoice_lookup, invoices,
+    ledger, lndconnect, macaroon_files, macaroons, manual, messages, node, open_close, pay,
+    payments, peers, qr, routes, running, send_to_route, wallet, wallet_kit,
 };
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +64,7 @@ pub(super) enum Command {
     InvoicePayments(Box<ledger::InvoicePayments>),
     DisableInvoice(ledger::DisableInvoice),
     EnableInvoice(ledger::EnableInvoice),
+    Donations(donations::Donations),
     SendPayment(Box<pay::SendPayment>),
     PayInvoice(Box<pay::PayInvoice>),
     TrackPayment(payments::TrackPayment),
@@ -166,6 +167,7 @@ impl Command {
             Command::InvoicePayments(command) => command.run(node).await,
             Command::DisableInvoice(command) => command.run(node).await,
             Command::EnableInvoice(command) => command.run(node).await,
+            Command::Donations(command) => command.run(node).await,
             Command::SendPayment(command) => command.run(node).await,
             Command::PayInvoice(command) => command.run(node).await,
             Command::TrackPayment(command) => command.run(node).await,

@@ -1,13 +1,17 @@
 //! Making and reading payment requests: `addinvoice`, `decodepayreq`.
 
+use bitcoin::Address;
+use bitcoin::address::NetworkUnchecked;
 use clap::Args;
 
 use super::connection::Node;
-use super::error::CliError;
-use super::output::print;
+use super::error::{CliError, error};
+use super::json::to_json;
+use super::output::{print, print_json};
 use super::qr::QrFlags;
 use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
-use crate::rpc::proto::lnrpc::{Invoice, PayReqString};
+use crate::bip21::Link;
+use crate::rpc::proto::lnrpc::{Invoice, NewAddressRequest, PayReqString};
 
 /// Make an invoice.
 #[derive(Debug, Args)]
@@ -52,6 +56,10 @@ pub struct AddInvoice {
     /// Hide this node behind blinded paths
     #[arg(long)]
     blind: bool,
+    /// Also a link (BIP 21) for payers with and without Lightning, with a new on-chain address of this
+    /// node or that of --fallback_addr. What is paid to the address does not settle the invoice
+    #[arg(long)]
+    bip21: bool,
     #[command(flatten)]
     qr: QrFlags,
 }
@@ -59,14 +67,56 @@ pub struct AddInvoice {
 impl AddInvoice {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let qr = self.qr.clone();
+        // First, so that no invoice is made if there is none.
+        let address = match self.bip21 {
+            true => Some(self.address(node).await?),
+            false => None,
+        };
+        let (amount_msat, memo) = (self.msat(), self.memo.clone());
         let added = node.lightning.add_invoice(self.request()).await?;
         let added = added.into_inner();
-        print(&added)?;
-        qr.draw(&added.payment_request)
+        let Some(address) = address else {
+            print(&added)?;
+            return qr.draw(&added.payment_request);
+        };
+        let link = Link {
+            address: &address,
+            amount_msat,
+            message: &memo,
+            invoice: &added.payment_request,
+        };
+        let mut shown = to_json(&added)?;
+        shown["bip21"] = link.uri().into();
+        print_json(&shown)?;
+        qr.draw_link(&link.for_qr())
+    }
+
+    /// Where those without Lightning pay.
+    async fn address(&self, node: &mut Node) -> Result<Address, CliError> {
+        let text = match self.fallback_addr.as_str() {
+            "" => {
+                let request = NewAddressRequest::default();
+                node.lightning
+                    .new_address(request)
+                    .await?
+                    .into_inner()
+                    .address
+            }
+            given => given.to_owned(),
+        };
+        let address = text.parse::<Address<NetworkUnchecked>>();
+        // The node checks that it is one of its network.
+        address
+            .map(Address::assume_checked)
+            .or_else(|why| error(format!("{text:?} is not an address: {why}")))
+    }
+
+    fn msat(&self) -> u64 {
+        self.amt_msat.or(self.amt).or(self.value).unwrap_or(0)
     }
 
     fn request(self) -> Invoice {
-        let msat = self.amt_msat.or(self.amt).or(self.value).unwrap_or(0);
+        let msat = self.msat();
         // Only one of the two may be set; whole satoshi are the usual case.
         let (value, value_msat) = if msat.is_multiple_of(1000) {
             (msat / 1000, 0)

@@ -12,8 +12,9 @@ use super::connection::{Target, read_certificate, read_macaroon};
 use super::error::{CliError, error};
 use super::macaroon_files::Restrictions;
 use super::output::{print_note, print_text};
-use super::qr::{Code, ImageFile};
+use super::qr::ImageFile;
 use crate::config::HostPort;
+use crate::qr::Code;
 
 /// Of the REST interface, which most wallets use.
 const DEFAULT_PORT: u16 = 8080;

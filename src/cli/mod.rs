@@ -16,6 +16,7 @@ mod close_all;
 mod commands;
 mod connection;
 mod delete_payments;
+mod donations;
 mod error;
 mod follow;
 mod forwarding;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::keys::{Key, Kind, SECTIONS};
+use super::keys::{Key, Kind, SECTIONS, Section};
 
 const HEADER: &str = "\
 # ampd's configuration: every key with its default.
@@ -12,6 +12,8 @@ const HEADER: &str = "\
 # Copy this file to ~/.ampd/ampd.toml (or name it with --config) and uncomment what you change.
 # Every key is also a flag (--accept-amp) and an environment variable (AMPD_ACCEPT_AMP). What is
 # said counts in this order: flag, environment, file, default. An empty text means: not set.
+# What stands in a table, such as listen in [donations], is --donations-listen elsewhere; lines
+# outside of tables belong above them.
 #
 # The lines below follow from src/config/keys.rs; a test compares them.
 ";
@@ -24,11 +26,22 @@ pub fn render() -> String {
         let rule = "-".repeat(94 - section.title.len());
         // Writing to a String cannot fail.
         let _ = write!(text, "\n\n# {} {rule}\n", section.title);
+        if let Some(table) = section.table {
+            let _ = write!(text, "\n[{table}]\n");
+        }
         for key in section.keys {
-            let _ = write!(text, "\n{}#{} = {}\n", comment(key), key.name, value(key));
+            let name = name(section, key);
+            let _ = write!(text, "\n{}#{name} = {}\n", comment(key), value(key));
         }
     }
     text
+}
+
+/// As it stands in its table.
+fn name(section: &Section, key: &Key) -> &'static str {
+    let table = section.table.and_then(|table| key.name.strip_prefix(table));
+    let short = table.and_then(|rest| rest.strip_prefix('-'));
+    short.unwrap_or(key.name)
 }
 
 fn comment(key: &Key) -> String {
@@ -39,7 +52,8 @@ fn value(key: &Key) -> String {
     match key.kind {
         Kind::Text => format!("\"{}\"", key.default),
         Kind::Switch | Kind::Number => key.default.to_owned(),
-        Kind::List if key.default.is_empty() => "[]".to_owned(),
+        Kind::List | Kind::Numbers if key.default.is_empty() => "[]".to_owned(),
+        Kind::Numbers => format!("[{}]", key.default.replace(',', ", ")),
         Kind::List => format!("[\"{}\"]", key.default.replace(',', "\", \"")),
     }
 }

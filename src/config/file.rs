@@ -22,10 +22,18 @@ pub fn read(path: &Path) -> Result<Layer, ConfigError> {
 
 fn parse(text: &str, path: &Path) -> Result<Layer, ConfigError> {
     let table: toml::Table = toml::from_str(text).map_err(|error| syntax(text, path, &error))?;
-    table
-        .into_iter()
-        .map(|(name, value)| entry(&name, value, path))
-        .collect()
+    let mut layer = Layer::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) if keys::is_table(&name) => {
+                for (short, value) in inner {
+                    add(&mut layer, &format!("{name}-{short}"), value, path)?;
+                }
+            }
+            value => add(&mut layer, &name, value, path)?,
+        }
+    }
+    Ok(layer)
 }
 
 fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
@@ -37,6 +45,18 @@ fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
         path: path.to_owned(),
         line: before.matches('\n').count() + 1,
         message: error.message().replace('\n', ", "),
+    }
+}
+
+/// A key may be said in its table or with its whole name, but not in both ways.
+fn add(layer: &mut Layer, name: &str, value: toml::Value, path: &Path) -> Result<(), ConfigError> {
+    let (name, said) = entry(name, value, path)?;
+    match layer.insert(name, said) {
+        None => Ok(()),
+        Some(_) => Err(ConfigError::Conflict(format!(
+            "{name} is in {} twice: by itself and in its table",
+            path.display()
+        ))),
     }
 }
 
@@ -77,6 +97,10 @@ fn texts(kind: Kind, value: toml::Value) -> Option<Vec<String>> {
                 _ => None,
             })
             .collect(),
+        (Kind::Numbers, toml::Value::Array(items)) => items
+            .into_iter()
+            .map(|item| item.as_integer().map(|number| number.to_string()))
+            .collect(),
         _ => None,
     }
 }
@@ -87,6 +111,7 @@ fn expected(kind: Kind) -> String {
         Kind::Switch => "true or false without quotes",
         Kind::Number => "a whole number without quotes",
         Kind::List => "a list of texts such as [\"one\", \"two\"]",
+        Kind::Numbers => "a list of whole numbers such as [1000, 5000]",
     }
     .to_owned()
 }

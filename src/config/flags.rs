@@ -56,7 +56,7 @@ fn said(matches: &ArgMatches, key: &'static Key) -> Option<Said> {
         .cloned()
         .collect::<Vec<_>>();
     match key.kind {
-        Kind::List => Some(Said::from_text(key, &texts.join(","), Source::Flag)),
+        Kind::List | Kind::Numbers => Some(Said::from_text(key, &texts.join(","), Source::Flag)),
         _ => Some(Said {
             texts: Zeroizing::new(texts),
             source: Source::Flag,
@@ -114,7 +114,7 @@ fn flag(key: &'static Key) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
-        Kind::List => arg.value_name("LIST").action(ArgAction::Append),
+        Kind::List | Kind::Numbers => arg.value_name("LIST").action(ArgAction::Append),
         Kind::Number => arg.value_name("NUMBER"),
         Kind::Text => arg.value_name("TEXT"),
     }

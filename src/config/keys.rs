@@ -14,6 +14,8 @@ pub enum Kind {
     Number,
     /// A list of texts; separated by commas in a flag or a variable.
     List,
+    /// The same of whole numbers.
+    Numbers,
 }
 
 /// A key of the configuration.
@@ -42,10 +44,18 @@ impl Key {
 #[derive(Debug)]
 pub struct Section {
     pub title: &'static str,
+    /// The table of the file that may hold its keys, there without this word and its hyphen before
+    /// them: `listen` in `[donations]` is `donations-listen`.
+    pub table: Option<&'static str>,
     pub keys: &'static [Key],
 }
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+pub(super) const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
     Key {
         name,
         kind,
@@ -64,6 +74,12 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name == name)
+}
+
+/// Whether the file may have a table of this name.
+#[must_use]
+pub fn is_table(name: &str) -> bool {
+    SECTIONS.iter().any(|section| section.table == Some(name))
 }
 
 /// The known name that looks most like `name`.
@@ -85,10 +101,13 @@ pub const SECTIONS: &[Section] = &[
     KEYSEND,
     FORWARDING_AND_CHANNELS,
     LOGS,
+    // The last one: in the file all that follows the name of a table is in it.
+    super::donations::KEYS,
 ];
 
 const NODE: Section = Section {
     title: "The node",
+    table: None,
     keys: &[
         key(
             "network",
@@ -123,6 +142,7 @@ Not set: the first 20 digits of the node's public key.",
 
 const CONNECTIONS: Section = Section {
     title: "Connections",
+    table: None,
     keys: &[
         key(
             "listen",
@@ -144,6 +164,7 @@ They are announced to everybody once the node has a public channel.",
 
 const CALLERS: Section = Section {
     title: "Callers: gRPC and REST",
+    table: None,
     keys: &[
         key(
             "rpc-listen",
@@ -184,6 +205,7 @@ again when the names change or 30 days before it runs out; one that ampd did not
 
 const BITCOIND: Section = Section {
     title: "bitcoind",
+    table: None,
     keys: &[
         key(
             "bitcoind-rpc-address",
@@ -228,6 +250,7 @@ Longer saves work for bitcoind; blocks are noticed that much later.",
 
 const AMP: Section = Section {
     title: "Atomic Multi-path Payments",
+    table: None,
     keys: &[
         key(
             "accept-amp",
@@ -267,6 +290,7 @@ an HTLC's onion has 1300 bytes for all it says, and what it says is kept only if
 
 const KEYSEND: Section = Section {
     title: "Keysend",
+    table: None,
     keys: &[key(
         "accept-keysend",
         Kind::Switch,
@@ -279,6 +303,7 @@ its own in the database, and the node announces that it takes them.",
 
 const FORWARDING_AND_CHANNELS: Section = Section {
     title: "Forwarding and channels",
+    table: None,
     keys: &[
         key(
             "base-fee-msat",
@@ -320,6 +345,7 @@ True hides a little better who pays whom, since HTLCs are handled in groups. Fal
 
 const LOGS: Section = Section {
     title: "Logs and metrics",
+    table: None,
     keys: &[
         key(
             "log-level",

@@ -46,7 +46,7 @@ impl Said {
     /// A value out of one text; a list is split at its commas.
     pub fn from_text(key: &Key, text: &str, source: Source) -> Self {
         let texts = match key.kind {
-            Kind::List => split_list(text),
+            Kind::List | Kind::Numbers => split_list(text),
             _ => vec![text.to_owned()],
         };
         Said {

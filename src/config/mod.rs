@@ -12,6 +12,7 @@ use std::time::Duration;
 use bitcoin::Network;
 use lightning::ln::msgs::SocketAddress;
 
+mod donations;
 mod error;
 #[cfg(test)]
 mod example;
@@ -23,6 +24,7 @@ mod network;
 mod settings;
 mod values;
 
+pub use donations::{Donations, Validity};
 pub use error::ConfigError;
 pub use layers::Source;
 pub use network::{NETWORK_NAMES, network_by_name, network_name};
@@ -57,6 +59,8 @@ pub struct Config {
     pub log: Log,
     /// Where the page of metrics is; `None`: nowhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// The donation page; `None`: there is none.
+    pub donations: Option<Donations>,
 }
 
 /// Where callers are served, and what the node is to them.

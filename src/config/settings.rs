@@ -63,6 +63,7 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
             "IP:port, such as 127.0.0.1:9740",
             |text| text.parse().ok(),
         )?,
+        donations: super::donations::check(said)?,
     })
 }
 

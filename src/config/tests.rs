@@ -72,10 +72,17 @@ fn the_example_with_every_key_uncommented_says_the_defaults() {
         .collect();
     assert_eq!(settings.len(), keys::all().count());
     for (line, key) in settings.iter().zip(keys::all()) {
-        assert!(line.starts_with(&format!("{} = ", key.name)), "{line}");
+        let (name, _) = line.split_once(" = ").unwrap();
+        let in_table = format!("donations-{name}");
+        assert!(key.name == name || key.name == in_table, "{line}");
     }
+    let uncommented = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if settings.contains(&setting) => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    let text: Vec<_> = text.lines().map(uncommented).collect();
     assert_eq!(
-        load_file(&settings.join("\n")).unwrap(),
+        load_file(&text.join("\n")).unwrap(),
         load(&[], &[]).unwrap()
     );
 }
@@ -383,4 +390,59 @@ fn a_missing_home_is_an_error_only_where_it_is_needed() {
     );
     let flags = ["--data-dir=/nonexistent", "--bitcoind-rpc-cookie=/c"];
     assert!(load(&flags, &[("HOME", "")]).is_ok());
+}
+
+#[test]
+fn a_donation_page_may_be_described_in_a_table_by_flags_and_by_variables() {
+    let table = "
+[donations]
+listen = \"127.0.0.1:8090\"
+title = \"Tea\"
+amounts = [5000, 1000, 1000]
+goal = 100_000
+show-messages = true
+";
+    let page = load_file(table).unwrap().donations.unwrap();
+    assert_eq!(page.listen, "127.0.0.1:8090".parse().unwrap());
+    assert_eq!((page.title.as_str(), page.text.as_str()), ("Tea", ""));
+    assert_eq!(page.amounts_sat, [1_000, 5_000]);
+    assert_eq!(page.goal_sat, Some(100_000));
+    assert!(page.show_messages && !page.on_chain);
+    assert_eq!(page.expiry, Validity::Seconds(365 * 86_400));
+
+    let flat = load_file("donations-listen = \"127.0.0.1:1\"\ndonations-amounts = []").unwrap();
+    assert_eq!(flat.donations.unwrap().amounts_sat, [0u64; 0]);
+    let flags = ["--donations-listen=127.0.0.1:1", "--donations-amounts=7,3"];
+    let config = load(&flags, &[("AMPD_DONATIONS_TITLE", "Cake")]).unwrap();
+    let page = config.donations.unwrap();
+    assert_eq!(page.title, "Cake");
+    assert_eq!(page.amounts_sat, [3, 7]);
+    assert_eq!(load(&[], &[]).unwrap().donations, None);
+}
+
+#[test]
+fn what_is_wrong_with_a_donation_page_is_named() {
+    for (line, named) in [
+        ("title = \"\"", "donations-title"),
+        ("text = \"\\t\"", "donations-text"),
+        ("amounts = [0]", "whole satoshi from 1"),
+        ("amounts = [\"5\"]", "[1000, 5000]"),
+        (
+            "amounts = [1,2,3,4,5,6,7,8,9]",
+            "found 9 amounts, expected at most 8",
+        ),
+        ("goal = -1", "donations-goal"),
+        ("listen = \"8090\"", "IP:port"),
+        ("base-url = \"example.org\"", "https://"),
+        ("expiry = \"10y\"", "1min to 365d"),
+        ("titel = \"x\"", "donations-title"),
+        ("accept-amp = true", "donations-accept-amp"),
+    ] {
+        let error = error_of(&format!("[donations]\n{line}"));
+        assert!(error.contains(named), "{error}");
+    }
+    let twice = error_of("donations-title = \"a\"\n[donations]\ntitle = \"b\"");
+    assert!(twice.contains("twice"), "{twice}");
+    let other = error_of("[listen]\nx = 1");
+    assert!(other.contains("a table"), "{other}");
 }

@@ -86,7 +86,7 @@ pub struct NewInvoice {
 pub(super) struct Checked {
     /// Seconds, as the text says them.
     pub(super) expiry: u64,
-    never_expires: bool,
+    pub(super) never_expires: bool,
     /// Blocks.
     pub(super) cltv_delta: u32,
 }

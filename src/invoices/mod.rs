@@ -30,6 +30,7 @@ mod port;
 mod received;
 mod registry;
 mod restore;
+mod sign_again;
 mod subscribe;
 mod subscribe_one;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use error::InvoiceError;
 pub use payments_received::{Period, PeriodTotal, utc_text};
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
+pub use sign_again::Wording;
 pub use subscribe::{InvoiceEvent, Subscription};
 pub use subscribe_one::{SingleSubscription, TooSlow};
 pub use view::InvoiceView;

@@ -107,10 +107,7 @@ impl Registry {
         }
         let (kind, hash, preimage) = self.identity(new.purpose);
         let now = now();
-        let signer = Signer {
-            keys: &self.keys,
-            network: self.network,
-        };
+        let signer = self.signer();
         let secret = match kind {
             InvoiceKind::Amp => PaymentSecret(self.keys.get_secure_random_bytes()),
             _ => signer.payment_secret(&new, &checked, hash, now)?,
@@ -146,6 +143,14 @@ impl Registry {
         ledger.remember(&self.store, record.clone(), ticket);
         self.announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
         Ok((record, ticket))
+    }
+
+    /// Writes the texts of invoices.
+    pub(super) fn signer(&self) -> Signer<'_> {
+        Signer {
+            keys: &self.keys,
+            network: self.network,
+        }
     }
 
     /// What kind of invoice it becomes, its payment hash, and its preimage if we know one.

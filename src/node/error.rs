@@ -11,6 +11,7 @@ use crate::peers::listen::ListenError;
 use crate::rpc::{MacaroonFileError, TlsError};
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
+use crate::web::DonationError;
 
 /// One line each, for a person who starts the node.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,13 @@ pub enum StartError {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error(
+        "cannot serve the donation page on {address}: {source}; choose another `donations-listen`"
+    )]
+    DonationsListen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("cannot serve metrics on {address}: {reason}; choose another `metrics-listen`")]
     MetricsListen { address: SocketAddr, reason: String },
     #[error(
@@ -59,6 +67,8 @@ pub enum StartError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Chain(#[from] ChainError),
+    #[error(transparent)]
+    Donations(#[from] DonationError),
     #[error(transparent)]
     Wallet(#[from] WalletError),
     #[error(transparent)]

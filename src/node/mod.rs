@@ -13,6 +13,7 @@ mod catch_up;
 mod chain_listener;
 mod core;
 mod cut;
+mod donations;
 mod error;
 mod events;
 mod funding;

@@ -14,7 +14,7 @@ use super::background::spawn_background;
 use super::core::Core;
 use super::house::House;
 use super::metrics;
-use super::{callers, catch_up};
+use super::{callers, catch_up, donations};
 use crate::chain::sync::{self, Following};
 use crate::chain::{Fundings, gossip};
 use crate::config::Config;
@@ -61,6 +61,7 @@ impl Tasks {
         free_unused_fundings(&core);
         let announcement = announcement(config)?;
         let sockets = listen::bind(&config.listen).await?;
+        let page = donations::open(config, &core, &house).await?;
         let (doors, bakery) = callers::open(config, &core.store).await?;
         let directory = config.network_dir();
         let listening: Vec<SocketAddr> = sockets
@@ -102,9 +103,11 @@ impl Tasks {
         let ended = stop.clone();
         tracker.spawn(async move { registry.run_timers(ended).await });
         house.payments.resume(unfinished);
-        let rooms = Arc::new(rooms(
-            config, &core, &house, bakery, following, listening, levels,
-        ));
+        let donations = page.map(|page| page.spawn(&tracker, &stop));
+        let rooms = Arc::new(Rooms {
+            donations,
+            ..rooms(config, &core, &house, bakery, following, listening, levels)
+        });
         let ended = stop.clone();
         tracker.spawn(async move {
             if let Err(error) = rpc::serve(rooms, doors, ended.clone()).await {
@@ -139,6 +142,7 @@ impl Tasks {
         drain("background tasks", &self.background).await;
         gossip::stop_verifying(&self.house.gossip);
         callers::forget_addresses(&self.directory);
+        donations::forget_address(&self.directory);
         // It only helps others to find us; the next start writes it anew.
         let _ = std::fs::remove_file(self.directory.join(LISTEN_ADDRESS_FILE));
         let store = self.store;
@@ -295,6 +299,7 @@ fn rooms(
         payments: house.payments.clone(),
         routes: Arc::new(routes(core)),
         invoices: house.invoices.clone(),
+        donations: None,
         bakery,
         store: core.store.clone(),
         stop: core.stop.clone(),

@@ -7,6 +7,7 @@ pub mod finder;
 pub mod graph;
 mod last_hop;
 mod not_over;
+pub mod own_hints;
 pub mod patient_gossip;
 pub mod query;
 pub mod split;

@@ -26,6 +26,7 @@ use crate::peers::{connect::Connector, custom::CustomMessages, reconnect::Reconn
 use crate::routing::asked_route::Routes;
 use crate::storage::Store;
 use crate::wallet::Wallet;
+use crate::web::Donations;
 
 /// What a service may ask and order. The node fills it; nothing here decides.
 pub struct Rooms {
@@ -58,6 +59,8 @@ pub struct Rooms {
     /// For callers who ask for a route.
     pub routes: Arc<Routes>,
     pub invoices: Arc<Registry>,
+    /// `None`: there is no donation page.
+    pub donations: Option<Arc<Donations>>,
     /// For macaroons.
     pub bakery: Arc<Bakery>,
     /// For the records of closed channels.

@@ -7,9 +7,7 @@ use tonic::Status;
 use super::errors::refused;
 use super::input::{public_key_hex, within};
 use super::proto::lnrpc;
-
-/// lnd's limit for one invoice.
-pub(super) const MAX_HINTS: usize = 20;
+use crate::routing::own_hints::MAX_HINTS;
 
 /// Hints of an invoice as lnd shows them.
 pub(super) fn to_messages(hints: &[RouteHint]) -> Vec<lnrpc::RouteHint> {

@@ -256,6 +256,7 @@ mod tests {
                  id INTEGER PRIMARY KEY, forwarded_at BIGINT NOT NULL, record TEXT NOT NULL
              );
              INSERT INTO forwards VALUES (1, 7, '{\"amount_out_msat\":5,\"fee_msat\":null}');
+             DROP TABLE donation_invoices;
              PRAGMA user_version = 5;",
         )
         .unwrap();

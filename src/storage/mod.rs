@@ -10,6 +10,7 @@
 //! committed.
 
 pub mod channels;
+pub mod donations;
 mod error;
 pub mod forwards;
 pub mod invoices;

@@ -8,13 +8,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StorageError;
 
 /// Migration `n` (from 1) leads from schema `n - 1` to `n`. Never change one that was released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_receiving.sql"),
     include_str!("migrations/0003_payment_lists.sql"),
     include_str!("migrations/0004_macaroons.sql"),
     include_str!("migrations/0005_wallet_notes.sql"),
     include_str!("migrations/0006_forwards.sql"),
+    include_str!("migrations/0007_donations.sql"),
 ];
 
 /// How long a connection waits for another one; only a checkpoint can hold it up.

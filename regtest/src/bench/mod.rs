@@ -7,6 +7,7 @@
 
 mod against;
 mod disk;
+mod donations;
 mod kinds;
 mod load;
 mod meters;
@@ -61,6 +62,9 @@ struct Bench {
 /// than its kind has.
 pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
     table::print_machine()?;
+    if options.donations {
+        return donations::run(binaries, options.seconds).await;
+    }
     match options.against {
         Some(Rival::Lnd) => against::run(&binaries, &options).await,
         None => alone(binaries, &options).await,

@@ -35,6 +35,10 @@ pub struct Options {
     /// Then pay one static invoice so often, and compare the first payments with the last; 0: do not
     #[arg(long, default_value_t = 10_000)]
     pub(super) static_payments: usize,
+    /// Instead: payments to the donation page at 50 a second, each line for --seconds, without and with
+    /// 1,000 open pages that hear of each; print the ratio
+    #[arg(long, conflicts_with_all = ["kinds", "concurrency", "payments", "repeat", "static_payments", "against"])]
+    pub(super) donations: bool,
     /// Then measure the same between two nodes of this program, and between one of them and ampd;
     /// print the ratios, and compare no invoice's first payments with its last
     #[arg(long, value_enum)]

@@ -24,9 +24,19 @@ const LND_TEST_KEYS: [&str; 3] = [
 impl Bench {
     /// Starts a pair of nodes and opens the channel.
     pub(super) async fn start(binaries: Binaries, pair: Pair) -> Result<Self> {
+        Self::start_with(binaries, pair, |_| {}).await
+    }
+
+    /// The same, the payee with other settings.
+    pub(super) async fn start_with(
+        binaries: Binaries,
+        pair: Pair,
+        configure: impl FnOnce(&mut Node),
+    ) -> Result<Self> {
         let mut network = Network::start(binaries).await?;
         let (payer, payer_port) = prepare(&network, "payer", pair.payer)?;
-        let (payee, payee_port) = prepare(&network, "payee", pair.payee)?;
+        let (mut payee, payee_port) = prepare(&network, "payee", pair.payee)?;
+        configure(&mut payee);
         network.add(vec![payer, payee]).await?;
         let plan = ChannelPlan::new("payer", "payee", CAPACITY_SAT).push(CAPACITY_SAT / 2);
         network.open(&[plan]).await?;

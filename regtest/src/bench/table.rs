@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::against::Ratio;
+use super::donations::{Pace, RATE, STREAMS};
 use super::kinds::Kind;
 use super::load::Measured;
 use super::meters::Reading;
@@ -19,6 +20,9 @@ const MAX_LATENCY_MS: f64 = 15.0;
 const MIN_OF_BOLT11: f64 = 0.9;
 /// Against lnd: the rate of AMP to a key with 64 at a time, and its p50 one after the other.
 const MIN_OF_LND: f64 = 5.0;
+
+/// Payments to a donation page with [`STREAMS`] open pages, by those without.
+const MOST_SLOWER: f64 = 1.1;
 
 /// Milliseconds.
 pub fn ms(time: Duration) -> f64 {
@@ -195,4 +199,41 @@ pub fn print_static(first: &[Measured; 2], middle: &Measured, last: &[Measured; 
         "payments/s of those between",
         middle.rate()
     );
+}
+
+/// The head of the donation page's table.
+pub fn print_pace_head() {
+    println!("Payments to the donation page's invoice, {RATE} due in each second:\n");
+    println!(
+        "{:>10} {:>9} {:>9} {:>9}",
+        "open pages", "paym./s", "p50 ms", "p99 ms"
+    );
+}
+
+/// One line of it.
+pub fn print_pace(streams: usize, pace: &Pace) {
+    println!(
+        "{streams:>10} {:>9.1} {:>9.1} {:>9.1}",
+        pace.rate,
+        ms(pace.p50),
+        ms(pace.p99)
+    );
+}
+
+/// By how much open pages slow payments, from the medians of all lines.
+pub fn print_pace_ratio(without: &Pace, with: &Pace) {
+    let slower = [
+        ("payments per second", without.rate / with.rate),
+        ("p50", with.p50.as_secs_f64() / without.p50.as_secs_f64()),
+        ("p99", with.p99.as_secs_f64() / without.p99.as_secs_f64()),
+    ];
+    println!("\nMedians with {STREAMS} open pages, by those without (aim: at most {MOST_SLOWER}):");
+    for (what, ratio) in slower {
+        let verdict = if ratio <= MOST_SLOWER {
+            "reached"
+        } else {
+            "MISSED"
+        };
+        println!("  {what}: {ratio:.3} times slower, {verdict}");
+    }
 }

@@ -1,5 +1,3 @@
-use fast_qr::Mode;
-use rqrr::PreparedImage;
 use serde_json::Value;
 
 use super::*;
@@ -13,125 +11,6 @@ fn invoices() -> Vec<String> {
     requests
         .map(|text| text.as_str().unwrap().to_owned())
         .collect()
-}
-
-/// What a reader sees in the only code of this image.
-fn scanned(width: usize, is_dark: impl Fn(usize, usize) -> bool) -> String {
-    let shade = |x, y| if is_dark(x, y) { 0 } else { 255 };
-    let mut image = PreparedImage::prepare_from_greyscale(width, width, shade);
-    let grids = image.detect_grids();
-    assert_eq!(grids.len(), 1);
-    grids[0].decode().unwrap().1
-}
-
-/// The same for a drawing with one cell for each module: a reader needs some pixels.
-fn scanned_modules(rows: &[Vec<bool>]) -> String {
-    const SCALE: usize = 4;
-    assert!(rows.iter().all(|row| row.len() == rows.len()));
-    scanned(rows.len() * SCALE, |x, y| rows[y / SCALE][x / SCALE])
-}
-
-/// At least four modules of light all around.
-fn has_quiet_zone(rows: &[Vec<bool>]) -> bool {
-    let inside = QUIET_ZONE..rows.len() - QUIET_ZONE;
-    let dark = |(y, row): (usize, &Vec<bool>)| -> bool {
-        let outside =
-            |(x, dark): (usize, &bool)| *dark && !(inside.contains(&x) && inside.contains(&y));
-        row.iter().enumerate().any(outside)
-    };
-    !rows.iter().enumerate().any(dark)
-}
-
-/// What is seen of the text in a terminal.
-fn terminal_rows(text: &str) -> Vec<Vec<bool>> {
-    let mut rows = Vec::new();
-    for line in text.lines() {
-        let line = line.strip_prefix(BLACK_ON_WHITE).unwrap();
-        let line = line.strip_suffix(PLAIN).unwrap();
-        rows.push(line.chars().map(|c| matches!(c, '█' | '▀')).collect());
-        rows.push(line.chars().map(|c| matches!(c, '█' | '▄')).collect());
-    }
-    // A code has an odd number of rows: the lower half of the last line is empty.
-    let rest: Option<Vec<bool>> = rows.pop();
-    assert!(!rest.unwrap().contains(&true));
-    rows
-}
-
-/// What is seen of the drawing, whose only path is a list of squares.
-fn svg_rows(text: &str) -> Vec<Vec<bool>> {
-    let between = |start: &str, end: &str| {
-        let (_, rest) = text.split_once(start).unwrap();
-        rest.split_once(end).unwrap().0
-    };
-    let side: usize = between("<rect width=\"", "\"").parse().unwrap();
-    assert_eq!(between("viewBox=\"", "\""), format!("0 0 {side} {side}"));
-    let mut rows = vec![vec![false; side]; side];
-    for square in between(" d=\"", "\"").split_inclusive('z') {
-        let at = square.strip_prefix('M').unwrap();
-        let (x, y) = at
-            .strip_suffix("h1v1h-1z")
-            .unwrap()
-            .split_once(' ')
-            .unwrap();
-        rows[y.parse::<usize>().unwrap()][x.parse::<usize>().unwrap()] = true;
-    }
-    rows
-}
-
-#[test]
-fn every_drawing_is_read_as_the_invoice_in_upper_case() {
-    for invoice in invoices() {
-        let code = Code::of(&invoice).unwrap();
-        let upper = invoice.to_uppercase();
-        let terminal = terminal_rows(&code.terminal());
-        assert_eq!(scanned_modules(&terminal), upper);
-        let svg = svg_rows(&code.svg());
-        assert_eq!(scanned_modules(&svg), upper);
-        assert!(has_quiet_zone(&terminal) && has_quiet_zone(&svg));
-    }
-}
-
-#[test]
-fn a_png_is_read_as_the_invoice_in_upper_case() {
-    for invoice in invoices() {
-        let image = Code::of(&invoice).unwrap().png().unwrap();
-        let mut decoder = png::Decoder::new(std::io::Cursor::new(image));
-        decoder.set_transformations(png::Transformations::EXPAND);
-        let mut reader = decoder.read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!(info.width, info.height);
-        let width = info.width as usize;
-        let is_dark = |x, y| pixels[y * width + x] < 128;
-        assert_eq!(scanned(width, is_dark), invoice.to_uppercase());
-        let module = |y: usize| {
-            let xs = (0..width).step_by(PNG_SCALE);
-            xs.map(|x| is_dark(x, y)).collect::<Vec<_>>()
-        };
-        let rows: Vec<_> = (0..width).step_by(PNG_SCALE).map(module).collect();
-        assert!(has_quiet_zone(&rows));
-    }
-}
-
-#[test]
-fn the_smaller_mode_is_used() {
-    for invoice in invoices() {
-        let code = Code::of(&invoice).unwrap();
-        assert_eq!(code.0.mode, Some(Mode::Alphanumeric));
-        let bytes = QRBuilder::new(invoice.as_str()).ecl(ECL::M).build();
-        assert!(code.0.size < bytes.unwrap().size);
-    }
-}
-
-#[test]
-fn the_longest_invoice_that_we_make_has_a_code() {
-    let longest = "lnbc1".to_owned() + &"q".repeat(4_096 - 5);
-    let code = Code::of(&longest).unwrap();
-    let rows = terminal_rows(&code.terminal());
-    assert_eq!(scanned_modules(&rows), longest.to_uppercase());
-    let text = "q".repeat(5_000);
-    let error = Code::of(&text).err().unwrap().to_string();
-    assert_eq!(error, "the invoice is too long for a QR code");
 }
 
 fn qr(invoice: &str, file: Option<&Path>) -> Result<(), String> {
@@ -149,11 +28,11 @@ fn the_name_of_a_file_says_what_is_written() {
     let invoice = &invoices()[0];
     let svg = directory.path().join("x.svg");
     qr(&format!("lightning:{invoice}"), Some(&svg)).unwrap();
-    let rows = svg_rows(&std::fs::read_to_string(&svg).unwrap());
-    assert_eq!(scanned_modules(&rows), invoice.to_uppercase());
+    let drawn = Code::of_invoice(invoice).unwrap();
+    assert_eq!(std::fs::read_to_string(&svg).unwrap(), drawn.svg());
     let png = directory.path().join("x.PNG");
     qr(invoice, Some(&png)).unwrap();
-    assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
+    assert_eq!(std::fs::read(&png).unwrap(), drawn.png().unwrap());
     for name in ["x", "x.gif", "svg", ""] {
         assert!(name.parse::<ImageFile>().is_err(), "{name}");
     }

@@ -4,8 +4,8 @@ use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
 use tonic::Status;
 
-use super::own_hints::own_hints;
 use crate::invoices::{Expiry, NewInvoice, Purpose};
+use crate::routing::own_hints::own_hints;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
 use crate::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice};

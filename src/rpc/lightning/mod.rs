@@ -21,7 +21,6 @@ mod macaroons;
 mod messages;
 mod network_info;
 mod open_channel;
-mod own_hints;
 mod pay_req;
 mod payments;
 mod peer_events;

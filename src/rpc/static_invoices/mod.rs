@@ -1,6 +1,7 @@
 //! The `StaticInvoices` service: the ledger of an AMP invoice, and its switch.
 
 mod csv;
+mod donations;
 mod request;
 
 use std::sync::Arc;
@@ -10,9 +11,10 @@ use tonic::{Request, Response, Status};
 
 use super::proto::ampdrpc::static_invoices_server::StaticInvoices;
 use super::proto::ampdrpc::{
-    CsvChunk, DisableInvoiceResponse, EnableInvoiceResponse, ExportInvoicePaymentsRequest,
-    InvoicePayment, InvoiceReference, InvoiceTotalsRequest, InvoiceTotalsResponse,
-    ListInvoicePaymentsRequest, ListInvoicePaymentsResponse,
+    CsvChunk, DisableInvoiceResponse, DonationPageRequest, DonationPageResponse,
+    EnableInvoiceResponse, ExportInvoicePaymentsRequest, InvoicePayment, InvoiceReference,
+    InvoiceTotalsRequest, InvoiceTotalsResponse, ListInvoicePaymentsRequest,
+    ListInvoicePaymentsResponse, RotateDonationInvoiceRequest, RotateDonationInvoiceResponse,
 };
 use super::streams::{Answers, Writer, blocking, stream, unless_stopped};
 use super::{Rooms, proto::ampdrpc, signed};
@@ -90,6 +92,24 @@ impl StaticInvoices for StaticInvoicesService {
     ) -> Result<Response<EnableInvoiceResponse>, Status> {
         self.switch(request.get_ref(), true).await?;
         Ok(Response::new(EnableInvoiceResponse {}))
+    }
+
+    async fn donation_page(
+        &self,
+        _: Request<DonationPageRequest>,
+    ) -> Result<Response<DonationPageResponse>, Status> {
+        let page = donations::page(&self.rooms)?;
+        let shown = blocking(move || donations::show(&page)).await?;
+        Ok(Response::new(shown))
+    }
+
+    async fn rotate_donation_invoice(
+        &self,
+        _: Request<RotateDonationInvoiceRequest>,
+    ) -> Result<Response<RotateDonationInvoiceResponse>, Status> {
+        let page = donations::page(&self.rooms)?;
+        let rotated = unless_stopped(&self.stop, donations::rotate(&page)).await?;
+        Ok(Response::new(rotated))
     }
 }
 

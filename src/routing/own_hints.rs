@@ -8,7 +8,9 @@ use lightning::routing::gossip::NodeId;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 
 use crate::ldk::NetworkGraph;
-use crate::rpc::route_hints::MAX_HINTS;
+
+/// lnd's limit for one invoice.
+pub const MAX_HINTS: usize = 20;
 
 /// The channels of an invoice's hints can bring so many times its amount (lnd): some of them may not
 /// work when it is paid.
@@ -19,7 +21,7 @@ const ROOM: u64 = 2;
 /// with the `given` hints there are at most 20.
 ///
 /// Of the `usable` channels those count whose peer is public: a payer could not find the others.
-pub(super) fn own_hints(
+pub fn own_hints(
     usable: &[ChannelDetails],
     graph: &NetworkGraph,
     value_msat: u64,

@@ -1,0 +1,251 @@
+//! The donation page: its keys, and what they may say.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::keys::{Kind, Section, key};
+use super::layers::Layers;
+
+/// Characters.
+const MAX_TITLE: usize = 100;
+const MAX_TEXT: usize = 2_000;
+const MAX_BASE_URL: usize = 200;
+const MAX_AMOUNTS: usize = 8;
+/// 10 BTC, in satoshi: far more than any channel carries.
+const MAX_AMOUNT_SAT: u64 = 1_000_000_000;
+/// All bitcoins, in satoshi.
+const MAX_GOAL_SAT: u64 = 21_000_000 * 100_000_000;
+/// An invoice of lnd is valid for a year at most.
+const EXPIRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(365 * 86_400);
+
+pub(super) const KEYS: Section = Section {
+    title: "Donation page",
+    table: Some("donations"),
+    keys: &[
+        key(
+            "donations-listen",
+            Kind::Text,
+            "",
+            "Address (IP:port) of a web page on which anybody can donate, such as 127.0.0.1:8090.
+Not set: there is none. It is plain HTTP, for a proxy that does TLS, and has nothing to do with
+gRPC and REST. docs/donations.md leads from here to a page.",
+        ),
+        key(
+            "donations-title",
+            Kind::Text,
+            "Donations",
+            "Title of the page and description of its invoice, 1 to 100 characters in one line.",
+        ),
+        key(
+            "donations-text",
+            Kind::Text,
+            "",
+            "What the page says under its title, at most 2000 characters.
+Plain text; an empty line begins a new paragraph.",
+        ),
+        key(
+            "donations-amounts",
+            Kind::Numbers,
+            "1000,5000,21000",
+            "Suggested amounts in satoshi, at most 8; [] for none.
+Whoever donates can always choose another one.",
+        ),
+        key(
+            "donations-goal",
+            Kind::Number,
+            "0",
+            "Satoshi to be reached, shown as a bar; 0: no goal.",
+        ),
+        key(
+            "donations-show-messages",
+            Kind::Switch,
+            "false",
+            "Show everybody what those who donate write.
+With true your page shows the words of strangers, before you have read them.",
+        ),
+        key(
+            "donations-on-chain",
+            Kind::Switch,
+            "false",
+            "Also show an on-chain address of this node, for payers without Lightning.
+All visitors see the same address until it was paid. What comes there is not part of the total.",
+        ),
+        key(
+            "donations-base-url",
+            Kind::Text,
+            "",
+            "Where others reach the page, such as https://example.org/donate/.
+Needed for the snippet that embeds it in another site.",
+        ),
+        key(
+            "donations-expiry",
+            Kind::Text,
+            "365d",
+            "How long the page's invoice can be paid: a time from 1min to 365d, or never.
+The page has a new one when a third of it is left; printed codes work until their own ends.",
+        ),
+    ],
+};
+
+/// How long an invoice can be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    Seconds(u64),
+    Never,
+}
+
+/// What the donation page shows, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Donations {
+    pub listen: SocketAddr,
+    pub title: String,
+    /// May be empty, may have several lines.
+    pub text: String,
+    pub amounts_sat: Vec<u64>,
+    pub goal_sat: Option<u64>,
+    pub show_messages: bool,
+    pub on_chain: bool,
+    /// With a slash at its end.
+    pub base_url: Option<String>,
+    pub expiry: Validity,
+}
+
+/// Checks all keys, also if there is to be no page.
+pub(super) fn check(said: &Layers) -> Result<Option<Donations>, ConfigError> {
+    let listen = "IP:port, such as 127.0.0.1:8090";
+    let listen = said.optional("donations-listen", listen, |text| text.parse().ok())?;
+    let title = said.value(
+        "donations-title",
+        "1 to 100 characters without control characters",
+        title,
+    )?;
+    let text = said.value(
+        "donations-text",
+        "at most 2000 characters without control characters",
+        text,
+    )?;
+    let goal = said.number("donations-goal", 0, MAX_GOAL_SAT)?;
+    let amounts_sat = amounts(said)?;
+    let show_messages = said.switch("donations-show-messages")?;
+    let on_chain = said.switch("donations-on-chain")?;
+    let base_url = said.optional(
+        "donations-base-url",
+        "http:// or https://, a host, and perhaps a path, at most 200 characters",
+        base_url,
+    )?;
+    let expiry = said.value(
+        "donations-expiry",
+        "a time from 1min to 365d, or never",
+        expiry,
+    )?;
+    Ok(listen.map(|listen| Donations {
+        listen,
+        title,
+        text,
+        amounts_sat,
+        goal_sat: (goal > 0).then_some(goal),
+        show_messages,
+        on_chain,
+        base_url,
+        expiry,
+    }))
+}
+
+fn title(text: &str) -> Option<String> {
+    let length = text.trim().chars().count();
+    let fits = (1..=MAX_TITLE).contains(&length) && !text.chars().any(char::is_control);
+    fits.then(|| text.trim().to_owned())
+}
+
+fn text(text: &str) -> Option<String> {
+    let is_wrong = |c: char| c.is_control() && c != '\n';
+    let fits = text.chars().count() <= MAX_TEXT && !text.chars().any(is_wrong);
+    fits.then(|| text.trim().to_owned())
+}
+
+fn amounts(said: &Layers) -> Result<Vec<u64>, ConfigError> {
+    let sat = |text: &str| {
+        let number = text.replace('_', "").parse().ok();
+        number.filter(|sat| (1..=MAX_AMOUNT_SAT).contains(sat))
+    };
+    let expected = format!("whole satoshi from 1 to {MAX_AMOUNT_SAT}");
+    let mut amounts: Vec<u64> = said.items("donations-amounts", &expected, sat)?;
+    if amounts.len() > MAX_AMOUNTS {
+        return Err(ConfigError::Conflict(format!(
+            "{}: found {} amounts, expected at most {MAX_AMOUNTS}",
+            said.name_of("donations-amounts"),
+            amounts.len(),
+        )));
+    }
+    amounts.sort_unstable();
+    amounts.dedup();
+    Ok(amounts)
+}
+
+fn base_url(text: &str) -> Option<String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
+    let host = rest.split('/').next().unwrap_or_default();
+    let fits = !host.is_empty() && text.len() <= MAX_BASE_URL && rest.bytes().all(is_plain);
+    fits.then(|| format!("{}/", text.trim_end_matches('/')))
+}
+
+fn expiry(text: &str) -> Option<Validity> {
+    if text == "never" {
+        return Some(Validity::Never);
+    }
+    let time = humantime::parse_duration(text).ok();
+    let time = time.filter(|time| EXPIRY.contains(time))?;
+    Some(Validity::Seconds(time.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_have_bounds() {
+        assert_eq!(title(" Tea fund "), Some("Tea fund".into()));
+        let long = "ü".repeat(100);
+        assert_eq!(title(&long), Some(long.clone()));
+        for wrong in ["", "  ", "a\nb", &"x".repeat(101)] {
+            assert_eq!(title(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(text(""), Some(String::new()));
+        assert_eq!(text("a\n\nb\n"), Some("a\n\nb".into()));
+        assert_eq!(text("a\tb"), None);
+        assert_eq!(text(&"x".repeat(2_001)), None);
+    }
+
+    #[test]
+    fn a_base_url_ends_in_a_slash_and_holds_no_markup() {
+        let expected = Some("https://example.org/donate/".to_owned());
+        assert_eq!(base_url("https://example.org/donate"), expected);
+        assert_eq!(base_url("https://example.org/donate/"), expected);
+        for wrong in [
+            "example.org",
+            "https://",
+            "https:///x",
+            "ftp://example.org",
+            "https://example.org/?q",
+            "https://example.org/\"><b>",
+            "https://example.org/a b",
+        ] {
+            assert_eq!(base_url(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_invoice_lives_for_a_minute_to_a_year_or_for_ever() {
+        assert_eq!(expiry("1min"), Some(Validity::Seconds(60)));
+        assert_eq!(expiry("365d"), Some(Validity::Seconds(31_536_000)));
+        assert_eq!(expiry("never"), Some(Validity::Never));
+        for wrong in ["", "59s", "366d", "0", "Never", "1"] {
+            assert_eq!(expiry(wrong), None, "{wrong}");
+        }
+    }
+}

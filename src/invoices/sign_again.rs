@@ -1,0 +1,102 @@
+//! A static invoice in other words: the same hash, address and end, signed again.
+
+use lightning_types::payment::{PaymentHash, PaymentSecret};
+use lightning_types::routing::RouteHint;
+
+use super::create::{Checked, NewInvoice, Purpose};
+use super::{InvoiceError, Registry};
+use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
+
+/// What the text says that is not in the row, or says otherwise. Whatever it is, a payment to it is one
+/// to the stored invoice, which takes any amount from its own on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wording {
+    pub memo: String,
+    /// 0: the payer chooses.
+    pub value_msat: u64,
+    pub route_hints: Vec<RouteHint>,
+}
+
+impl Registry {
+    /// The text of a stored static invoice with this wording; nothing is stored. It says the same time
+    /// and the same end as the first one.
+    ///
+    /// # Errors
+    /// [`InvoiceError::NotAmp`], or if the wording is too long.
+    pub fn sign_again(
+        &self,
+        invoice: &InvoiceRecord,
+        wording: Wording,
+    ) -> Result<String, InvoiceError> {
+        if invoice.kind != InvoiceKind::Amp {
+            return Err(InvoiceError::NotAmp);
+        }
+        let new = NewInvoice {
+            purpose: Purpose::Amp,
+            memo: wording.memo,
+            value_msat: wording.value_msat,
+            route_hints: wording.route_hints,
+            ..NewInvoice::default()
+        };
+        new.check(self.limits.default_cltv_delta)?;
+        let checked = Checked {
+            expiry: invoice.terms.expiry,
+            never_expires: invoice.expires_at.is_none(),
+            cltv_delta: invoice.terms.cltv_delta,
+        };
+        self.signer().request(
+            &new,
+            &checked,
+            PaymentHash(invoice.payment_hash),
+            PaymentSecret(invoice.payment_addr),
+            invoice.created_at,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invoices::decode::DecodedInvoice;
+    use crate::invoices::test_room::Room;
+
+    #[tokio::test]
+    async fn another_wording_is_the_same_invoice() {
+        let room = Room::new();
+        let new = NewInvoice {
+            purpose: Purpose::Amp,
+            memo: "tips".into(),
+            ..NewInvoice::default()
+        };
+        let stored = room.registry.add(new).await.unwrap();
+        let wording = Wording {
+            memo: "tips".into(),
+            ..Wording::default()
+        };
+        let same = room.registry.sign_again(&stored, wording.clone()).unwrap();
+        assert_eq!(same, stored.terms.payment_request);
+        let other = Wording {
+            memo: "tea".into(),
+            value_msat: 5_000,
+            ..wording.clone()
+        };
+        let other = room.registry.sign_again(&stored, other).unwrap();
+        let [said, first]: [DecodedInvoice; 2] = [&other, &same].map(|text| text.parse().unwrap());
+        assert_eq!(said.amount_msat, Some(5_000));
+        assert_eq!(said.description, "tea");
+        let name = |one: &DecodedInvoice| (one.payment_hash, one.payment_secret);
+        assert_eq!(name(&said), name(&first));
+        let time = |one: &DecodedInvoice| (one.timestamp, one.expiry, one.cltv_delta);
+        assert_eq!(time(&said), time(&first));
+
+        let once = room.registry.add(NewInvoice::default()).await.unwrap();
+        let refused = room.registry.sign_again(&once, wording);
+        assert!(matches!(refused, Err(InvoiceError::NotAmp)));
+        let long = Wording {
+            memo: "x".repeat(2_000),
+            ..Wording::default()
+        };
+        let refused = room.registry.sign_again(&stored, long);
+        assert!(matches!(refused, Err(InvoiceError::MemoTooLong(2_000))));
+    }
+}

@@ -1,0 +1,108 @@
+//! The donation page: its socket, and what it needs of the core.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use lightning_types::routing::RouteHint;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::StartError;
+use super::core::Core;
+use super::house::House;
+use crate::config::{self, Config};
+use crate::files::{self, Readers};
+use crate::invoices::Subscription;
+use crate::ldk::{ChannelManager, NetworkGraph};
+use crate::routing::own_hints::own_hints;
+use crate::web::{self, Capacity, Donations, Sources};
+
+/// The real address, for whoever started us with port 0.
+const ADDRESS_FILE: &str = "donations.address";
+
+/// A page that is not served yet.
+pub(super) struct Page {
+    donations: Arc<Donations>,
+    payments: Subscription,
+    listener: TcpListener,
+}
+
+/// Opens the page if there is to be one.
+pub(super) async fn open(
+    config: &Config,
+    core: &Core,
+    house: &House,
+) -> Result<Option<Page>, StartError> {
+    let Some(page) = &config.donations else {
+        return Ok(None);
+    };
+    let listener = listen(page).await?;
+    let (donations, payments) = Donations::open(page.clone(), sources(core, house)).await?;
+    let address = listener.local_addr().unwrap_or(page.listen);
+    write_address(&config.network_dir(), address)?;
+    tracing::info!(%address, "the donation page is there");
+    Ok(Some(Page {
+        donations,
+        payments,
+        listener,
+    }))
+}
+
+impl Page {
+    /// Serves it until the node stops.
+    pub(super) fn spawn(self, tracker: &TaskTracker, stop: &CancellationToken) -> Arc<Donations> {
+        let (donations, ended) = (self.donations.clone(), stop.clone());
+        let payments = self.payments;
+        tracker.spawn(async move { donations.run(payments, ended).await });
+        let capacity = Capacity::of_this_process();
+        let (donations, ended) = (self.donations.clone(), stop.clone());
+        tracker.spawn(web::serve(donations, self.listener, capacity, ended));
+        self.donations
+    }
+}
+
+/// At the stop: it only helps others to find us.
+pub(super) fn forget_address(directory: &Path) {
+    // The next start writes it anew.
+    let _ = std::fs::remove_file(directory.join(ADDRESS_FILE));
+}
+
+async fn listen(page: &config::Donations) -> Result<TcpListener, StartError> {
+    let address = page.listen;
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| StartError::DonationsListen { address, source })
+}
+
+fn write_address(directory: &Path, address: SocketAddr) -> Result<(), StartError> {
+    let text = format!("{address}\n");
+    files::replace(
+        &directory.join(ADDRESS_FILE),
+        text.as_bytes(),
+        Readers::Owner,
+    )?;
+    Ok(())
+}
+
+fn sources(core: &Core, house: &House) -> Sources {
+    let (manager, graph) = (core.manager.clone(), core.graph.clone());
+    let wallet = core.wallet.clone();
+    Sources {
+        store: core.store.clone(),
+        registry: house.invoices.clone(),
+        hints: Arc::new(move || hints(&manager, &graph)),
+        address: Arc::new(move || wallet.unused_address()),
+    }
+}
+
+/// A node with a public channel is found without them. A peer that is away for a moment changes
+/// nothing, so that the code stays the same.
+fn hints(manager: &ChannelManager, graph: &NetworkGraph) -> Vec<RouteHint> {
+    let mut channels = manager.list_channels();
+    channels.retain(|channel| channel.is_channel_ready);
+    if channels.iter().any(|channel| channel.is_announced) {
+        return Vec::new();
+    }
+    own_hints(&channels, graph, 0, &[])
+}

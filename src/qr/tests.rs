@@ -1,0 +1,142 @@
+use rqrr::PreparedImage;
+use serde_json::Value;
+
+use super::*;
+
+/// Invoices of all lengths, made by lnd.
+fn invoices() -> Vec<String> {
+    let lnd = include_str!("../../tests/data/lnd_invoices.json");
+    let lnd: Vec<Value> = serde_json::from_str(lnd).unwrap();
+    let request = |invoice: &Value| invoice["addinvoice"]["payment_request"].clone();
+    let requests = lnd.iter().map(request);
+    requests
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What a reader sees in the only code of this image.
+fn scanned(width: usize, is_dark: impl Fn(usize, usize) -> bool) -> String {
+    let shade = |x, y| if is_dark(x, y) { 0 } else { 255 };
+    let mut image = PreparedImage::prepare_from_greyscale(width, width, shade);
+    let grids = image.detect_grids();
+    assert_eq!(grids.len(), 1);
+    grids[0].decode().unwrap().1
+}
+
+/// The same for a drawing with one cell for each module: a reader needs some pixels.
+fn scanned_modules(rows: &[Vec<bool>]) -> String {
+    const SCALE: usize = 4;
+    assert!(rows.iter().all(|row| row.len() == rows.len()));
+    scanned(rows.len() * SCALE, |x, y| rows[y / SCALE][x / SCALE])
+}
+
+/// At least four modules of light all around.
+fn has_quiet_zone(rows: &[Vec<bool>]) -> bool {
+    let inside = QUIET_ZONE..rows.len() - QUIET_ZONE;
+    let dark = |(y, row): (usize, &Vec<bool>)| -> bool {
+        let outside =
+            |(x, dark): (usize, &bool)| *dark && !(inside.contains(&x) && inside.contains(&y));
+        row.iter().enumerate().any(outside)
+    };
+    !rows.iter().enumerate().any(dark)
+}
+
+/// What is seen of the text in a terminal.
+fn terminal_rows(text: &str) -> Vec<Vec<bool>> {
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let line = line.strip_prefix(BLACK_ON_WHITE).unwrap();
+        let line = line.strip_suffix(PLAIN).unwrap();
+        rows.push(line.chars().map(|c| matches!(c, '█' | '▀')).collect());
+        rows.push(line.chars().map(|c| matches!(c, '█' | '▄')).collect());
+    }
+    // A code has an odd number of rows: the lower half of the last line is empty.
+    let rest: Option<Vec<bool>> = rows.pop();
+    assert!(!rest.unwrap().contains(&true));
+    rows
+}
+
+/// What is seen of the drawing, whose only path is a list of stretches in a row.
+fn svg_rows(text: &str) -> Vec<Vec<bool>> {
+    let between = |start: &str, end: &str| {
+        let (_, rest) = text.split_once(start).unwrap();
+        rest.split_once(end).unwrap().0
+    };
+    let side: usize = between("<rect width=\"", "\"").parse().unwrap();
+    assert_eq!(between("viewBox=\"", "\""), format!("0 0 {side} {side}"));
+    let mut rows = vec![vec![false; side]; side];
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    for stretch in between(" d=\"", "\"").split_inclusive('z') {
+        let (at, size) = stretch.split_once('h').unwrap();
+        let (x, y) = at.strip_prefix('M').unwrap().split_once(' ').unwrap();
+        let (length, back) = size.split_once("v1h-").unwrap();
+        assert_eq!(back, format!("{length}z"));
+        rows[number(y)][number(x)..number(x) + number(length)].fill(true);
+    }
+    rows
+}
+
+#[test]
+fn every_drawing_is_read_as_the_invoice_in_upper_case() {
+    for invoice in invoices() {
+        let code = Code::of_invoice(&invoice).unwrap();
+        let upper = invoice.to_uppercase();
+        let terminal = terminal_rows(&code.terminal());
+        assert_eq!(scanned_modules(&terminal), upper);
+        let svg = svg_rows(&code.svg());
+        assert_eq!(scanned_modules(&svg), upper);
+        assert!(has_quiet_zone(&terminal) && has_quiet_zone(&svg));
+    }
+}
+
+#[test]
+fn a_png_is_read_as_the_invoice_in_upper_case() {
+    for invoice in invoices() {
+        let image = Code::of_invoice(&invoice).unwrap().png().unwrap();
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(image));
+        decoder.set_transformations(png::Transformations::EXPAND);
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!(info.width, info.height);
+        let width = info.width as usize;
+        let is_dark = |x, y| pixels[y * width + x] < 128;
+        assert_eq!(scanned(width, is_dark), invoice.to_uppercase());
+        let module = |y: usize| {
+            let xs = (0..width).step_by(PNG_SCALE);
+            xs.map(|x| is_dark(x, y)).collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = (0..width).step_by(PNG_SCALE).map(module).collect();
+        assert!(has_quiet_zone(&rows));
+    }
+}
+
+#[test]
+fn the_smaller_mode_is_used() {
+    for invoice in invoices() {
+        let code = Code::of_invoice(&invoice).unwrap();
+        let bytes = QrCode::with_error_correction_level(&invoice, EcLevel::M);
+        assert!(code.0.width() < bytes.unwrap().width());
+    }
+}
+
+#[test]
+fn the_longest_invoice_that_we_make_has_a_code() {
+    let longest = "lnbc1".to_owned() + &"q".repeat(4_096 - 5);
+    let code = Code::of_invoice(&longest).unwrap();
+    let rows = terminal_rows(&code.terminal());
+    assert_eq!(scanned_modules(&rows), longest.to_uppercase());
+    let text = "q".repeat(5_000);
+    let error = Code::of_invoice(&text).err().unwrap().to_string();
+    assert_eq!(error, "the invoice is too long for a QR code");
+}
+
+#[test]
+fn capitals_in_a_link_are_in_the_smaller_mode() {
+    let invoice = &invoices()[0];
+    let link = |invoice: &str| format!("bitcoin:BC1Q?amount=0.1&lightning={invoice}");
+    let [upper, lower] = [invoice.to_uppercase(), invoice.to_lowercase()].map(|one| link(&one));
+    let code = Code::of_uri(&upper).unwrap();
+    assert_eq!(scanned_modules(&svg_rows(&code.svg())), upper);
+    assert!(code.side() < Code::of_uri(&lower).unwrap().side());
+}

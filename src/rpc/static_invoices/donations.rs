@@ -1,0 +1,63 @@
+//! The donation page's invoices, for its owner.
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use crate::rpc::errors::refused;
+use crate::rpc::proto::ampdrpc::{
+    DonationInvoice, DonationPageResponse, RotateDonationInvoiceResponse,
+};
+use crate::rpc::{Rooms, signed};
+use crate::storage::invoices::InvoiceRecord;
+use crate::web::{DonationError, Donations};
+
+impl From<DonationError> for Status {
+    fn from(error: DonationError) -> Self {
+        match error {
+            DonationError::Invoice(error) => error.into(),
+            DonationError::Code(error) => refused(error.to_string()),
+            DonationError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// The page, if there is one.
+pub(super) fn page(rooms: &Rooms) -> Result<Arc<Donations>, Status> {
+    rooms
+        .donations
+        .clone()
+        .ok_or_else(|| refused("there is no donation page: donations-listen is not set"))
+}
+
+/// How it stands.
+pub(super) fn show(page: &Donations) -> Result<DonationPageResponse, Status> {
+    let (shown, total) = (page.shown(), page.total());
+    Ok(DonationPageResponse {
+        payment_request: shown.payment_request().to_owned(),
+        num_payments: total.payments,
+        amt_msat: signed(total.amt_msat),
+        invoices: page.invoices()?.into_iter().map(invoice).collect(),
+        snippet: page.snippet().unwrap_or_default(),
+    })
+}
+
+/// Gives it a new invoice.
+pub(super) async fn rotate(page: &Donations) -> Result<RotateDonationInvoiceResponse, Status> {
+    let shown = page.rotate().await?;
+    Ok(RotateDonationInvoiceResponse {
+        payment_request: shown.payment_request().to_owned(),
+        add_index: shown.invoice().add_index,
+    })
+}
+
+fn invoice(record: InvoiceRecord) -> DonationInvoice {
+    DonationInvoice {
+        add_index: record.add_index,
+        payment_hash: record.payment_hash.to_vec(),
+        creation_date: signed(record.created_at),
+        expiry_date: record.expires_at.map_or(0, signed),
+        amt_paid_msat: signed(record.amt_paid_msat),
+        state: format!("{:?}", record.state).to_uppercase(),
+    }
+}

@@ -1,0 +1,152 @@
+//! The invoices of the donation page, and what all of them received.
+
+use rusqlite::{Connection, params};
+
+use super::invoices::InvoiceRecord;
+use super::sql::{signed, unsigned};
+use super::{Change, StorageError, Store};
+
+/// From now on this invoice, which is in the database or queued before this, is the page's.
+pub struct PutDonationInvoice {
+    pub add_index: u64,
+}
+
+impl Change for PutDonationInvoice {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        // One that was deleted meanwhile must not make the commit fail.
+        db.prepare_cached(
+            "INSERT OR IGNORE INTO donation_invoices
+             SELECT add_index FROM invoices WHERE add_index = ?1",
+        )?
+        .execute(params![signed(self.add_index)])
+        .map(|_| ())
+    }
+}
+
+/// What the page received, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DonationTotal {
+    pub payments: u64,
+    pub amt_msat: u64,
+    /// The settle index of the last of them; 0: there is none.
+    pub last_settle_index: u64,
+}
+
+impl Store {
+    /// The page's invoices, the current one last.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn donation_invoices(&self) -> Result<Vec<InvoiceRecord>, StorageError> {
+        let indices: Vec<u64> = self.query(|db| {
+            db.prepare_cached("SELECT add_index FROM donation_invoices ORDER BY add_index")?
+                .query_map([], |row| Ok(unsigned(row.get(0)?)))?
+                .collect()
+        })?;
+        let records = indices.into_iter().map(|index| self.invoice(index));
+        // One that was deleted meanwhile is left out.
+        records.filter_map(Result::transpose).collect()
+    }
+
+    /// All that was paid to them.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn donation_total(&self) -> Result<DonationTotal, StorageError> {
+        let query = "SELECT COUNT(*), COALESCE(SUM(s.amt_paid_msat), 0),
+                 COALESCE(MAX(s.settle_index), 0)
+             FROM donation_invoices AS d JOIN amp_sets AS s ON s.add_index = d.add_index
+             WHERE s.settle_index > 0";
+        self.query(|db| {
+            db.prepare_cached(query)?.query_row([], |row| {
+                Ok(DonationTotal {
+                    payments: unsigned(row.get(0)?),
+                    amt_msat: unsigned(row.get(1)?),
+                    last_settle_index: unsigned(row.get(2)?),
+                })
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::storage::invoices::{
+        DeleteInvoice, HtlcState, InvoiceKind, InvoiceState, InvoiceTerms, PutInvoice, PutSet,
+        SetRecord,
+    };
+
+    /// A static invoice without an end.
+    pub(crate) fn invoice(add_index: u64) -> InvoiceRecord {
+        InvoiceRecord {
+            add_index,
+            kind: InvoiceKind::Amp,
+            payment_hash: [add_index as u8; 32],
+            payment_addr: [add_index as u8; 32],
+            preimage: None,
+            terms: InvoiceTerms::default(),
+            value_msat: 0,
+            created_at: 1,
+            expires_at: None,
+            state: InvoiceState::Open,
+            settle_index: None,
+            settled_at: None,
+            amt_paid_msat: 0,
+        }
+    }
+
+    fn paid(add_index: u64, settle_index: u64, amt_paid_msat: u64) -> PutSet {
+        PutSet(SetRecord {
+            set_id: [settle_index as u8; 32],
+            add_index,
+            state: HtlcState::Settled,
+            settle_index: Some(settle_index),
+            settled_at: Some(7),
+            amt_paid_msat,
+        })
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn what_was_paid_to_all_invoices_of_the_page_is_added_up() {
+        let (_directory, store) = store();
+        assert_eq!(store.donation_total().unwrap(), DonationTotal::default());
+        for add_index in 1..=3 {
+            store.submit(PutInvoice(invoice(add_index)));
+        }
+        // The second one is not of the page; the first one twice is the first one once.
+        for add_index in [1, 3, 1] {
+            store.submit(PutDonationInvoice { add_index });
+        }
+        for (index, (add_index, msat)) in (1..).zip([(1, 5), (2, 100), (3, 20), (1, 3)]) {
+            store.submit(paid(add_index, index, msat));
+        }
+        store.flush();
+        let expected = DonationTotal {
+            payments: 3,
+            amt_msat: 28,
+            last_settle_index: 4,
+        };
+        assert_eq!(store.donation_total().unwrap(), expected);
+        let invoices = store.donation_invoices().unwrap();
+        let indices: Vec<_> = invoices.iter().map(|one| one.add_index).collect();
+        assert_eq!(indices, [1, 3]);
+    }
+
+    #[test]
+    fn a_deleted_invoice_is_no_longer_the_pages() {
+        let (_directory, store) = store();
+        store.submit(PutInvoice(invoice(1)));
+        store.submit(PutDonationInvoice { add_index: 1 });
+        store.submit(DeleteInvoice { add_index: 1 });
+        store.submit(PutDonationInvoice { add_index: 1 });
+        store.flush();
+        assert!(store.donation_invoices().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,16 @@
+//! Why there is no donation page, or no new invoice for it.
+
+use crate::invoices::InvoiceError;
+use crate::qr::QrError;
+use crate::storage::StorageError;
+
+/// What went wrong with the page's invoice or its books.
+#[derive(Debug, thiserror::Error)]
+pub enum DonationError {
+    #[error("the donation page's invoice: {0}")]
+    Invoice(#[from] InvoiceError),
+    #[error("the donation page's QR code: {0}")]
+    Code(#[from] QrError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

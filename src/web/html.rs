@@ -1,0 +1,121 @@
+//! The page as HTML. The templates escape all that is put into them.
+
+use askama::Template;
+
+use super::amounts::{grouped, sat_text};
+use super::donations::Donations;
+use super::feed::{Row, Sum};
+use super::files::Files;
+use super::shown::{Offer, Shown};
+
+const MSAT_PER_SAT: u64 = 1_000;
+
+/// The page with one of its offers.
+#[derive(Template)]
+#[template(path = "page.html")]
+pub(super) struct Page<'a> {
+    title: &'a str,
+    paragraphs: Vec<&'a str>,
+    files: &'a Files,
+    version: &'a str,
+    /// Whether its owner has switched the invoice off.
+    is_paused: bool,
+    offer: &'a Offer,
+    /// Of this offer's code; empty without an amount.
+    query: String,
+    amount: Option<String>,
+    choices: Vec<Choice>,
+    goal: Option<Goal>,
+    sum: Sum,
+    rows: Vec<Row>,
+    snippet: Option<String>,
+}
+
+/// A suggested amount.
+struct Choice {
+    href: String,
+    text: String,
+    is_current: bool,
+}
+
+struct Goal {
+    text: String,
+    percent: u64,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(
+        donations: &'a Donations,
+        shown: &'a Shown,
+        offer: &'a Offer,
+        files: &'a Files,
+    ) -> Self {
+        let config = &donations.config;
+        let till = donations.till();
+        let sum = Sum::of(&till, config.goal_sat);
+        let amount_text = |sat: u64| sat_text(sat.saturating_mul(MSAT_PER_SAT));
+        Self {
+            title: &config.title,
+            paragraphs: paragraphs(&config.text),
+            files,
+            version: &shown.version,
+            is_paused: !shown.is_open(),
+            query: offer.amount_sat.map_or(String::new(), query),
+            amount: offer.amount_sat.map(amount_text),
+            choices: choices(&config.amounts_sat, offer.amount_sat),
+            goal: config.goal_sat.zip(sum.percent).map(|(sat, percent)| Goal {
+                text: amount_text(sat),
+                percent,
+            }),
+            rows: till.recent.iter().map(Row::from).collect(),
+            sum,
+            snippet: donations.snippet(),
+            offer,
+        }
+    }
+
+    /// What the count is of.
+    fn donations(&self) -> String {
+        let word = if self.sum.count == 1 {
+            "donation"
+        } else {
+            "donations"
+        };
+        format!("{} {word}", grouped(self.sum.count))
+    }
+}
+
+fn query(sat: u64) -> String {
+    format!("?amount={sat}")
+}
+
+fn choices(amounts_sat: &[u64], current: Option<u64>) -> Vec<Choice> {
+    if amounts_sat.is_empty() {
+        return Vec::new();
+    }
+    let any = Choice {
+        href: "./#pay".to_owned(),
+        text: "Any amount".to_owned(),
+        is_current: current.is_none(),
+    };
+    let suggested = amounts_sat.iter().map(|sat| Choice {
+        href: format!("{}#pay", query(*sat)),
+        text: format!("{} sat", grouped(*sat)),
+        is_current: current == Some(*sat),
+    });
+    std::iter::once(any).chain(suggested).collect()
+}
+
+fn paragraphs(text: &str) -> Vec<&str> {
+    let paragraphs = text.split("\n\n").map(str::trim);
+    paragraphs.filter(|text| !text.is_empty()).collect()
+}
+
+/// Anything that is not the page.
+#[derive(Template)]
+#[template(path = "notice.html")]
+pub(super) struct Notice<'a> {
+    pub(super) files: &'a Files,
+    pub(super) title: &'a str,
+    pub(super) text: &'a str,
+}

@@ -1,0 +1,255 @@
+//! What there is to see, by method and path. Everything else is refused.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::StreamExt;
+use hyper::body::Bytes;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::donations::Donations;
+use super::feed::stream_of;
+use super::files::Files;
+use super::html::{Notice, Page};
+use super::shown::{Offer, Shown};
+
+const HTML: &str = "text/html; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+/// Codes at their stable addresses may be kept for so long; the old text stays payable.
+const MINUTE: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=60");
+const FOREVER: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=31536000, immutable");
+/// Seconds until a page that finds all streams taken may ask again.
+const RETRY_AFTER: &str = "60";
+
+/// What the handlers share.
+pub(super) struct Site {
+    pub(super) donations: Arc<Donations>,
+    files: Files,
+    /// Places for open event streams.
+    streams: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Site {
+    pub(super) fn new(donations: Arc<Donations>, streams: usize, stop: CancellationToken) -> Self {
+        Self {
+            donations,
+            files: Files::new(),
+            streams: Arc::new(Semaphore::new(streams)),
+            stop,
+        }
+    }
+
+    /// All routes.
+    pub(super) fn router(self) -> Router {
+        let site = Arc::new(self);
+        let mut router = Router::new()
+            .route("/", get(page))
+            .route("/qr.svg", get(qr_svg))
+            .route("/qr.png", get(qr_png))
+            .route("/invoice.txt", get(invoice))
+            .route("/events", get(events));
+        if site.donations.config.on_chain {
+            router = router.route("/bitcoin.svg", get(bitcoin_svg));
+        }
+        for file in site.files.each() {
+            let file = file.clone();
+            let path = format!("/{}", file.name);
+            router = router.route(
+                &path,
+                get(async move || kept(file.content_type, file.content.into(), FOREVER)),
+            );
+        }
+        router
+            .fallback(unknown)
+            .layer(middleware::from_fn(guarded))
+            .with_state(site)
+    }
+
+    fn notice(&self, status: StatusCode, title: &str, text: &str) -> Response {
+        let files = &self.files;
+        let notice = Notice { files, title, text };
+        (status, html(&notice)).into_response()
+    }
+
+    /// What the query asks for, or why there is no such thing.
+    fn with_offer(&self, uri: &Uri, answer: impl FnOnce(&Shown, &Offer) -> Response) -> Response {
+        let shown = self.donations.shown();
+        let offer = asked_amount(uri).map(|amount| shown.offer(amount));
+        match offer {
+            Ok(Some(offer)) => answer(&shown, offer),
+            Ok(None) | Err(WrongAmount) => self.notice(
+                StatusCode::BAD_REQUEST,
+                "No such amount",
+                "This page has no invoice over that amount. Choose one of the page's amounts, or \
+                 enter another one in your wallet.",
+            ),
+        }
+    }
+
+    /// A code, unless the page takes nothing at the moment.
+    fn with_open_offer(&self, uri: &Uri, answer: impl FnOnce(&Offer) -> Response) -> Response {
+        self.with_offer(uri, |shown, offer| match shown.is_open() {
+            true => answer(offer),
+            false => self.notice(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Paused",
+                "This page takes no donations at the moment.",
+            ),
+        })
+    }
+}
+
+/// Refuses bodies, which nobody here reads, and adds the headers that all answers have.
+async fn guarded(request: Request, next: Next) -> Response {
+    let mut response = if request.body().is_end_stream() {
+        next.run(request).await
+    } else {
+        let refusal = (StatusCode::PAYLOAD_TOO_LARGE, "no body is expected here\n");
+        ([(header::CONNECTION, "close")], refusal).into_response()
+    };
+    super::headers::add(response.headers_mut());
+    response
+}
+
+async fn page(State(site): State<Arc<Site>>, uri: Uri) -> Response {
+    site.with_offer(&uri, |shown, offer| {
+        html(&Page::new(&site.donations, shown, offer, &site.files))
+    })
+}
+
+async fn qr_svg(State(site): State<Arc<Site>>, uri: Uri) -> Response {
+    site.with_open_offer(&uri, |offer| image(SVG, offer.svg.clone()))
+}
+
+async fn qr_png(State(site): State<Arc<Site>>, uri: Uri) -> Response {
+    site.with_open_offer(&uri, |offer| image("image/png", offer.png.clone()))
+}
+
+async fn bitcoin_svg(State(site): State<Arc<Site>>, uri: Uri) -> Response {
+    site.with_open_offer(&uri, |offer| match &offer.on_chain {
+        Some(on_chain) => image(SVG, on_chain.svg.clone()),
+        None => not_found(&site),
+    })
+}
+
+async fn invoice(State(site): State<Arc<Site>>, uri: Uri) -> Response {
+    site.with_open_offer(&uri, |offer| {
+        let text = format!("{}\n", offer.invoice);
+        kept("text/plain; charset=utf-8", text.into(), MINUTE)
+    })
+}
+
+async fn events(State(site): State<Arc<Site>>) -> Response {
+    let Ok(place) = site.streams.clone().try_acquire_owned() else {
+        let refusal = (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many pages are open; reload the page to see what is new\n",
+        );
+        return ([(header::RETRY_AFTER, RETRY_AFTER)], refusal).into_response();
+    };
+    let (first, live) = site.donations.follow();
+    let donations = site.donations.clone();
+    let stream = stream_of(first, live, move || donations.state());
+    let stop = site.stop.clone();
+    let stream = stream
+        .take_until(async move { stop.cancelled().await })
+        .map(move |event| {
+            // Free again when the stream is dropped.
+            let _place = &place;
+            Ok::<Bytes, std::convert::Infallible>(event)
+        });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        // nginx would collect events before it passes them on.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::from_stream(stream)).into_response()
+}
+
+async fn unknown(State(site): State<Arc<Site>>) -> Response {
+    not_found(&site)
+}
+
+fn not_found(site: &Site) -> Response {
+    site.notice(
+        StatusCode::NOT_FOUND,
+        "Not found",
+        "There is nothing at this address.",
+    )
+}
+
+fn html(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, HTML)], text).into_response(),
+        Err(error) => {
+            tracing::error!("the donation page cannot be written: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn kept(content_type: &'static str, content: Bytes, time: (HeaderName, &'static str)) -> Response {
+    let headers = [(header::CONTENT_TYPE, content_type), time];
+    (headers, content).into_response()
+}
+
+/// An image that other sites may show.
+fn image(content_type: &'static str, content: Bytes) -> Response {
+    let mut response = kept(content_type, content, MINUTE);
+    response.headers_mut().insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
+    );
+    response
+}
+
+/// An amount that is no number, or more than one.
+struct WrongAmount;
+
+/// The amount that the query names; other parameters mean nothing.
+fn asked_amount(uri: &Uri) -> Result<Option<u64>, WrongAmount> {
+    let query = uri.query().unwrap_or_default();
+    let mut amounts = form_urlencoded::parse(query.as_bytes())
+        .filter_map(|(name, value)| (name == "amount").then_some(value));
+    match (amounts.next(), amounts.next()) {
+        (None, _) => Ok(None),
+        (Some(amount), None) if amount.bytes().all(|byte| byte.is_ascii_digit()) => {
+            amount.parse().map(Some).map_err(|_| WrongAmount)
+        }
+        _ => Err(WrongAmount),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_one_whole_number() {
+        let amount = |query: &str| asked_amount(&format!("/?{query}").parse().unwrap()).ok();
+        assert_eq!(amount(""), Some(None));
+        assert_eq!(amount("v=1&x"), Some(None));
+        assert_eq!(amount("amount=1000&v=2"), Some(Some(1_000)));
+        for wrong in [
+            "amount=",
+            "amount=-1",
+            "amount=+1",
+            "amount=1e3",
+            "amount=1.5",
+            "amount=99999999999999999999",
+            "amount=1&amount=1",
+            "amount=%3Cscript%3E",
+        ] {
+            assert_eq!(amount(wrong), None, "{wrong}");
+        }
+    }
+}

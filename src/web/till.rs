@@ -1,0 +1,226 @@
+//! What the page's invoices received: total, count, the last payments. Read from the database once,
+//! then counted up: each settlement has an index, and only higher ones are news.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::harmless;
+use crate::invoices::InvoiceView;
+use crate::storage::invoices::{MESSAGE_RECORD, PaymentPage, PaymentRecord};
+use crate::storage::{StorageError, Store};
+
+/// Payments that the page lists.
+const RECENT: usize = 10;
+/// Characters of a message; the owner's ledger has all of it.
+const MAX_MESSAGE: usize = 300;
+
+/// Everything that all invoices of the page received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Total {
+    pub payments: u64,
+    pub amt_msat: u64,
+}
+
+/// One payment as visitors see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Donation {
+    pub(super) settle_index: u64,
+    /// Seconds since 1970.
+    pub(super) settled_at: u64,
+    pub(super) amt_msat: u64,
+    /// Harmless on a terminal, but still to be escaped in HTML.
+    pub(super) message: Option<String>,
+}
+
+/// The books of the page.
+#[derive(Debug)]
+pub(super) struct Till {
+    pub(super) total: Total,
+    /// Newest first.
+    pub(super) recent: VecDeque<Donation>,
+    counted_until: u64,
+    /// Add indices of the page's invoices.
+    of_page: BTreeSet<u64>,
+    show_messages: bool,
+}
+
+impl Till {
+    /// Reads the books. Events that were subscribed to before may tell of what is in them.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(super) fn read(store: &Store, show_messages: bool) -> Result<Self, StorageError> {
+        let total = store.donation_total()?;
+        let invoices = store.donation_invoices()?;
+        let of_page: BTreeSet<u64> = invoices.iter().map(|one| one.add_index).collect();
+        let last = PaymentPage {
+            reversed: true,
+            limit: RECENT as u64,
+            // Later ones come as events.
+            index_offset: total.last_settle_index + 1,
+            ..PaymentPage::default()
+        };
+        let mut recent = Vec::new();
+        for add_index in &of_page {
+            recent.extend(store.payments_of_invoice(*add_index, &last)?);
+        }
+        recent.sort_by_key(|payment| std::cmp::Reverse(payment.settle_index));
+        recent.truncate(RECENT);
+        Ok(Self {
+            total: Total {
+                payments: total.payments,
+                amt_msat: total.amt_msat,
+            },
+            recent: recent
+                .into_iter()
+                .map(|payment| donation(payment, show_messages))
+                .collect(),
+            counted_until: total.last_settle_index,
+            of_page,
+            show_messages,
+        })
+    }
+
+    /// From now on payments to this invoice count.
+    pub(super) fn add_invoice(&mut self, add_index: u64) {
+        self.of_page.insert(add_index);
+    }
+
+    /// Counts a settled set; `None` if it is not one of the page's, or was counted before.
+    pub(super) fn count(&mut self, view: &InvoiceView) -> Option<&Donation> {
+        let set = view.sets.first()?;
+        let settle_index = set.settle_index?;
+        let is_news = settle_index > self.counted_until;
+        if !is_news || !self.of_page.contains(&view.record.add_index) {
+            return None;
+        }
+        self.counted_until = settle_index;
+        self.total.payments = self.total.payments.saturating_add(1);
+        self.total.amt_msat = self.total.amt_msat.saturating_add(set.amt_paid_msat);
+        let records = view.htlcs.iter().map(|htlc| &htlc.custom_records);
+        let message = records
+            .filter_map(|records| records.get(&MESSAGE_RECORD))
+            .next();
+        self.recent.truncate(RECENT - 1);
+        self.recent.push_front(Donation {
+            settle_index,
+            settled_at: set.settled_at.unwrap_or_default(),
+            amt_msat: set.amt_paid_msat,
+            message: message
+                .filter(|_| self.show_messages)
+                .and_then(|bytes| shown_message(bytes)),
+        });
+        self.recent.front()
+    }
+}
+
+fn donation(payment: PaymentRecord, show_messages: bool) -> Donation {
+    let message = payment.message.filter(|_| show_messages);
+    Donation {
+        settle_index: payment.settle_index,
+        settled_at: payment.settled_at,
+        amt_msat: payment.amt_msat,
+        message: message.and_then(|bytes| shown_message(&bytes)),
+    }
+}
+
+/// A stranger's bytes as text that is not long and commands nothing.
+fn shown_message(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim();
+    let mut shown: String = text.chars().take(MAX_MESSAGE).collect();
+    let is_cut = shown.len() < text.len();
+    shown = harmless::escape(&shown);
+    if is_cut {
+        shown.push('…');
+    }
+    (!shown.is_empty()).then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::donations::PutDonationInvoice;
+    use crate::storage::donations::tests::invoice;
+    use crate::storage::invoices::{HtlcState, PutInvoice, PutSet, SetRecord};
+
+    fn set(add_index: u64, settle_index: u64) -> SetRecord {
+        SetRecord {
+            set_id: [settle_index as u8; 32],
+            add_index,
+            state: HtlcState::Settled,
+            settle_index: Some(settle_index),
+            settled_at: Some(1_000 + settle_index),
+            amt_paid_msat: 1 << settle_index,
+        }
+    }
+
+    fn event(set: SetRecord) -> InvoiceView {
+        InvoiceView {
+            record: invoice(set.add_index),
+            htlcs: Vec::new(),
+            sets: vec![set],
+        }
+    }
+
+    /// Two invoices of the page, and one between them that is not.
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        for add_index in 1..=3 {
+            store.submit(PutInvoice(invoice(add_index)));
+        }
+        for add_index in [1, 3] {
+            store.submit(PutDonationInvoice { add_index });
+        }
+        store.flush();
+        (directory, store)
+    }
+
+    #[test]
+    fn nothing_is_counted_twice_or_left_out_whenever_the_books_are_read() {
+        let sets: Vec<_> = (1..=20).map(|index| set(index % 3 + 1, index)).collect();
+        let (mut payments, mut amt_msat) = (0, 0);
+        for one in sets.iter().filter(|set| set.add_index != 2) {
+            payments += 1;
+            amt_msat += one.amt_paid_msat;
+        }
+        let whole = Total { payments, amt_msat };
+        for on_disk in 0..=sets.len() {
+            let (_directory, store) = store();
+            for set in &sets[..on_disk] {
+                store.submit(PutSet(set.clone()));
+            }
+            store.flush();
+            let mut till = Till::read(&store, true).unwrap();
+            // Events that were under way come again.
+            for set in &sets[on_disk.saturating_sub(5)..] {
+                till.count(&event(set.clone()));
+            }
+            assert_eq!(till.total, whole, "{on_disk} on disk");
+            let listed: Vec<_> = till.recent.iter().map(|one| one.settle_index).collect();
+            assert_eq!(listed, [20, 18, 17, 15, 14, 12, 11, 9, 8, 6]);
+        }
+    }
+
+    #[test]
+    fn an_invoice_counts_once_it_is_the_pages() {
+        let (_directory, store) = store();
+        let mut till = Till::read(&store, false).unwrap();
+        assert_eq!(till.count(&event(set(2, 1))), None);
+        till.add_invoice(2);
+        assert!(till.count(&event(set(2, 2))).is_some());
+        assert_eq!(till.total.payments, 1);
+    }
+
+    #[test]
+    fn a_message_is_cut_at_a_character_and_commands_nothing() {
+        assert_eq!(shown_message(b"  thanks \n"), Some("thanks".into()));
+        assert_eq!(shown_message(b" "), None);
+        let long = "ü".repeat(301);
+        let shown = shown_message(long.as_bytes()).unwrap();
+        assert_eq!(shown, format!("{}…", "ü".repeat(300)));
+        let hostile = shown_message("a\u{202e}b\u{1b}[2J\n<b>".as_bytes()).unwrap();
+        assert_eq!(hostile, "a\\u{202e}b\\u{1b}[2J\\u{a}<b>");
+        assert_eq!(shown_message(&[0xff, b'x']), Some("\u{fffd}x".into()));
+    }
+}

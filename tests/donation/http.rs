@@ -1,0 +1,127 @@
+//! A visitor who sends exactly what it is told to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// By their names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> Result<&str> {
+        Ok(std::str::from_utf8(&self.body)?)
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// GET.
+pub async fn get(address: &str, path: &str) -> Result<Answer> {
+    send(address, "GET", path, "", "").await
+}
+
+/// Any request; further headers end in `\r\n`.
+pub async fn send(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Result<Answer> {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n{body}"
+    );
+    raw(address, request.as_bytes()).await
+}
+
+/// Any bytes, then all that comes until the other side closes.
+pub async fn raw(address: &str, bytes: &[u8]) -> Result<Answer> {
+    let mut stream = TcpStream::connect(address).await?;
+    // Who is refused early may find the way closed.
+    let _ = stream.write_all(bytes).await;
+    let mut reader = BufReader::new(stream);
+    timeout(LIMIT, async {
+        let (status, headers) = head(&mut reader).await?;
+        let mut body = Vec::new();
+        // A reset after the answer is its end, too.
+        let _ = reader.read_to_end(&mut body).await;
+        let answer = Answer {
+            status,
+            headers,
+            body,
+        };
+        anyhow::Ok(answer)
+    })
+    .await
+    .context("no answer")?
+}
+
+async fn head(reader: &mut BufReader<TcpStream>) -> Result<(u16, BTreeMap<String, String>)> {
+    let mut line = String::new();
+    reader.read_line(&mut line).await?;
+    let status = line.split(' ').nth(1).with_context(|| line.clone())?;
+    let status = status.parse()?;
+    let mut headers = BTreeMap::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).await?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            return Ok((status, headers));
+        };
+        headers.insert(name.to_lowercase(), value.to_owned());
+    }
+}
+
+/// An open stream of events.
+pub struct Events {
+    reader: BufReader<TcpStream>,
+}
+
+impl Events {
+    /// # Errors
+    /// If the answer is not 200.
+    pub async fn open(address: &str) -> Result<Self> {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut reader = BufReader::with_capacity(512, stream);
+        let (status, headers) = timeout(LIMIT, head(&mut reader)).await??;
+        ensure!(status == 200, "HTTP {status}, {headers:?}");
+        let content_type = headers.get("content-type").map(String::as_str);
+        ensure!(content_type == Some("text/event-stream"), "{headers:?}");
+        Ok(Self { reader })
+    }
+
+    /// The next event of this name: its data.
+    pub async fn next(&mut self, name: &str) -> Result<serde_json::Value> {
+        let expected = format!("event: {name}\n");
+        let data = timeout(LIMIT, async {
+            while self.line().await? != expected {}
+            self.line().await
+        });
+        let data = data.await.with_context(|| format!("no event {name}"))??;
+        let data = data.strip_prefix("data: ").context("no data")?;
+        Ok(serde_json::from_str(data)?)
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let length = self.reader.read_line(&mut line).await?;
+        ensure!(length > 0, "the stream has ended");
+        Ok(line)
+    }
+}

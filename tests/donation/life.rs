@@ -1,0 +1,185 @@
+//! The page's invoice over time: restarts, rotation, renewal, the hints of a private node.
+
+use std::time::{Duration, Instant};
+
+use ampd::invoices::decode::DecodedInvoice;
+use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
+use ampd::rpc::proto::ampdrpc::{DonationPageRequest, InvoiceReference};
+use anyhow::{Context, Result, ensure};
+use regtest::network::{ChannelPlan, Network};
+use serde_json::Value;
+
+use crate::http::Events;
+use crate::{LIMIT, Scene, ampcli, binaries};
+use regtest::wait::wait_for;
+
+/// Open pages hear of a payment within so long.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The hash, by which a text is known to be of the same invoice.
+fn hash(invoice: &str) -> Result<[u8; 32]> {
+    Ok(invoice.parse::<DecodedInvoice>()?.payment_hash.0)
+}
+
+#[tokio::test]
+async fn invoice_and_books_survive_restarts_and_rotation() -> Result<()> {
+    let mut scene = Scene::start(|_| {}).await?;
+    let first = scene.invoice().await?;
+    scene.pay(&first, 1_000, b"").await?;
+    for restarts in 1..=2 {
+        // Once in good order, once in the middle of it.
+        match restarts {
+            1 => drop(scene.network["alice"].stop().await?),
+            _ => scene.network.kill(&["alice"])?,
+        }
+        scene.network.restart(&["alice"]).await?;
+        scene.network.connect("bob", "alice").await?;
+        scene.network.wait_usable().await?;
+        assert_eq!(scene.invoice().await?, first);
+        let mut events = Events::open(&scene.address()?).await?;
+        let state = events.next("state").await?;
+        assert_eq!(state["count"], restarts);
+        scene.pay(&first, 1_000, b"").await?;
+        let paid = Instant::now();
+        let payment = events.next("payment").await?;
+        assert!(paid.elapsed() < SOON, "{:?}", paid.elapsed());
+        assert_eq!(payment["count"], restarts + 1);
+        assert_eq!(payment["total"], format!("{},000 sat", restarts + 1));
+    }
+    let mut events = Events::open(&scene.address()?).await?;
+    let before = events.next("state").await?;
+    let rotated = ampcli(&scene.network, &["donations", "rotate"])?;
+    let second = scene.invoice().await?;
+    assert_eq!(rotated["payment_request"], second);
+    assert_ne!(hash(&first)?, hash(&second)?);
+    // Open pages hear that they have to show another one.
+    let after = events.next("state").await?;
+    assert_ne!(before["version"], after["version"]);
+
+    // A printed code and the new one: both count.
+    scene.pay(&first, 1_000, b"").await?;
+    scene.pay(&second, 500, b"").await?;
+    let count =
+        async |events: &mut Events| anyhow::Ok(events.next("payment").await?["count"].clone());
+    assert_eq!(count(&mut events).await?, 4);
+    assert_eq!(count(&mut events).await?, 5);
+    let shown = ampcli(&scene.network, &["donations", "show"])?;
+    assert_eq!(shown["num_payments"], "5");
+    assert_eq!(shown["amt_msat"], "4500000");
+    let paid: Vec<&Value> = shown["invoices"]
+        .as_array()
+        .context("no list")?
+        .iter()
+        .map(|invoice| &invoice["amt_paid_msat"])
+        .collect();
+    assert_eq!(paid, ["4000000", "500000"]);
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_invoice_is_renewed_before_its_end_and_a_switched_off_one_is_not() -> Result<()> {
+    let scene = Scene::start(|alice| alice.set("donations-expiry", "60s")).await?;
+    let first = scene.invoice().await?;
+    let mut events = Events::open(&scene.address()?).await?;
+    let before = events.next("state").await?;
+    // It comes when a third of the minute is left.
+    let after = tokio::time::timeout(2 * LIMIT, async {
+        loop {
+            if let Ok(state) = events.next("state").await {
+                return state;
+            }
+        }
+    });
+    assert_ne!(before["version"], after.await?["version"]);
+    let second = scene.invoice().await?;
+    assert_ne!(hash(&first)?, hash(&second)?);
+    // The old one still can be paid.
+    scene.pay(&first, 1_000, b"").await?;
+
+    let api = scene.network["alice"].api()?;
+    let mut service = api.static_invoices;
+    let name = Name::PaymentHash(hash(&second)?.to_vec());
+    let reference = InvoiceReference { name: Some(name) };
+    service.disable_invoice(reference.clone()).await?;
+    wait_for("a page that is paused", LIMIT, async || {
+        let page = scene.get("/").await?;
+        ensure!(page.text()?.contains("takes no donations"), "{page:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(scene.get("/qr.svg").await?.status, 503);
+    service.enable_invoice(reference).await?;
+    wait_for("a page that goes on", LIMIT, async || {
+        let page = scene.get("/qr.svg").await?;
+        ensure!(page.status == 200, "{page:?}");
+        Ok(())
+    })
+    .await?;
+    scene.network.finish();
+    Ok(())
+}
+
+/// Only Bob knows of the channel to Alice; Carol has to be told the way.
+#[tokio::test]
+async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let mut alice = network.prepare("alice")?;
+    alice.set("donations-listen", "127.0.0.1:0");
+    let others = ["bob", "carol"].map(|name| network.prepare(name));
+    let mut nodes = vec![alice];
+    for node in others {
+        nodes.push(node?);
+    }
+    network.add(nodes).await?;
+    let scene = Scene { network };
+    let without = scene.invoice().await?;
+    assert!(without.parse::<DecodedInvoice>()?.route_hints.is_empty());
+    let plans = [
+        ChannelPlan::new("carol", "bob", 1_000_000),
+        ChannelPlan::new("bob", "alice", 1_000_000).private(),
+    ];
+    scene.network.open(&plans).await?;
+    let with = wait_for("a code with a hint", LIMIT, async || {
+        let invoice = scene.invoice().await?;
+        let hints = invoice.parse::<DecodedInvoice>()?.route_hints;
+        ensure!(hints.len() == 1, "{hints:?}");
+        Ok(invoice)
+    })
+    .await?;
+    // It is the same invoice, and its row is the same.
+    assert_eq!(hash(&with)?, hash(&without)?);
+    let request = crate::request(&with, 1_000, b"")?;
+    scene.network.pay_routed("carol", &request).await?;
+    let service = scene.network["alice"].api()?.static_invoices;
+    wait_for("the payment on the page", LIMIT, async || {
+        let page = service
+            .clone()
+            .donation_page(DonationPageRequest {})
+            .await?;
+        let (paid, invoices) = (page.get_ref().num_payments, &page.get_ref().invoices);
+        ensure!((paid, invoices.len()) == (1, 1), "{page:?}");
+        Ok(())
+    })
+    .await?;
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_without_a_page_says_so() -> Result<()> {
+    let network = Network::with_nodes(binaries(), &["alice"]).await?;
+    assert!(
+        !network["alice"]
+            .network_dir()
+            .join("donations.address")
+            .exists()
+    );
+    let error = ampcli(&network, &["donations", "rotate"]).unwrap_err();
+    assert!(
+        error.to_string().contains("donations-listen is not set"),
+        "{error}"
+    );
+    network.finish();
+    Ok(())
+}

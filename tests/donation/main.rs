@@ -1,0 +1,119 @@
+//! The donation page of a real node: in a browser, and as those see it who mean no good.
+//!
+//! What needs a browser says that it was skipped if the machine lacks Chromium or its driver (`.ci/run`
+//! installs them). The screenshots are in `target/tmp/donation/`.
+
+mod browser;
+mod http;
+mod life;
+mod links;
+mod live;
+mod refusals;
+mod streams;
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::Payment;
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result, ensure};
+use regtest::api::bolt11;
+use regtest::binaries::Binaries;
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Node;
+use regtest::ports::free_port;
+use serde_json::Value;
+
+use self::http::Answer;
+
+const CAPACITY_SAT: u64 = 5_000_000;
+/// The record of a message to the receiver.
+const MESSAGE_RECORD: u64 = 34_349_334;
+/// For what has to happen within a second; a loaded machine may take longer for all around it.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn binaries() -> Binaries {
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+}
+
+/// Alice has a page, Bob a channel to her.
+struct Scene {
+    network: Network,
+}
+
+impl Scene {
+    async fn start(configure: impl FnOnce(&mut Node)) -> Result<Self> {
+        Self::over(configure, |plan| plan).await
+    }
+
+    /// With another kind of channel.
+    async fn over(
+        configure: impl FnOnce(&mut Node),
+        change: impl FnOnce(ChannelPlan<'static>) -> ChannelPlan<'static>,
+    ) -> Result<Self> {
+        let mut network = Network::start(binaries()).await?;
+        let mut alice = network.prepare("alice")?;
+        let bob = network.prepare("bob")?;
+        alice.set("donations-listen", &format!("127.0.0.1:{}", free_port()?));
+        alice.set("donations-title", "Tea for the night shift");
+        configure(&mut alice);
+        network.add(vec![alice, bob]).await?;
+        let plan = ChannelPlan::new("bob", "alice", CAPACITY_SAT);
+        network.open(&[change(plan)]).await?;
+        Ok(Self { network })
+    }
+
+    /// Where the page is, IP:port.
+    fn address(&self) -> Result<String> {
+        let file = self.network["alice"]
+            .network_dir()
+            .join("donations.address");
+        let text = fs::read_to_string(file).context("there is no page")?;
+        Ok(text.trim().to_owned())
+    }
+
+    async fn get(&self, path: &str) -> Result<Answer> {
+        http::get(&self.address()?, path).await
+    }
+
+    /// The invoice at its stable address.
+    async fn invoice(&self) -> Result<String> {
+        let answer = self.get("/invoice.txt").await?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Ok(answer.text()?.trim().to_owned())
+    }
+
+    /// Bob pays this invoice; an amount of 0 is that of the invoice.
+    async fn pay(&self, invoice: &str, sat: u64, message: &[u8]) -> Result<Payment> {
+        let request = request(invoice, sat, message)?;
+        self.network.pay("bob", &request).await
+    }
+}
+
+fn request(invoice: &str, sat: u64, message: &[u8]) -> Result<SendPaymentRequest> {
+    let mut request = SendPaymentRequest {
+        amt: i64::try_from(sat)?,
+        ..bolt11(invoice)
+    };
+    if !message.is_empty() {
+        request
+            .dest_custom_records
+            .insert(MESSAGE_RECORD, message.to_vec());
+    }
+    Ok(request)
+}
+
+/// What ampcli prints of Alice's node.
+fn ampcli(network: &Network, args: &[&str]) -> Result<Value> {
+    let alice = &network["alice"];
+    let output = Command::new(&network.binaries().ampcli)
+        .args(["--network=regtest", "--rpcserver", alice.rpc_address()?])
+        .arg("--datadir")
+        .arg(alice.dir())
+        .args(args)
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ampcli {args:?}: {error}");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}

@@ -1,0 +1,182 @@
+//! Wrong methods, paths, amounts and sizes; what every answer says.
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use regtest::network::Network;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::http::{get, raw, send};
+use crate::{LIMIT, Scene, binaries};
+
+const PATHS: [&str; 5] = ["/", "/qr.svg", "/qr.png", "/invoice.txt", "/events"];
+
+#[tokio::test]
+async fn only_what_is_there_is_answered() -> Result<()> {
+    let scene = Scene::start(|alice| alice.set_raw("donations-amounts", "[1000]")).await?;
+    let address = &scene.address()?;
+    for path in PATHS {
+        let head = send(address, "HEAD", path, "", "").await?;
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"] {
+            let answer = send(address, method, path, "", "").await?;
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert_eq!(answer.header("allow"), "GET,HEAD", "{method} {path}");
+        }
+    }
+    for path in [
+        "/index.html",
+        "/v1/getinfo",
+        "/.well-known/lnurlp/tips",
+        "/.well-known/security.txt",
+        "/qr.svg/",
+        "//",
+        "/../../etc/passwd",
+        "/%2e%2e/ampd.db",
+        "/bitcoin.svg",
+        "/page.css",
+        "/favicon.ico",
+        "/lnrpc.Lightning/GetInfo",
+    ] {
+        assert_eq!(get(address, path).await?.status, 404, "{path}");
+    }
+    for query in [
+        "amount=1",
+        "amount=",
+        "amount=-1000",
+        "amount=1000&amount=1000",
+        "amount=1e3",
+    ] {
+        for path in ["/", "/qr.svg", "/invoice.txt"] {
+            let answer = get(address, &format!("{path}?{query}")).await?;
+            assert_eq!(answer.status, 400, "{path}?{query}");
+        }
+    }
+    assert_eq!(get(address, "/?amount=1000&utm=x").await?.status, 200);
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_answer_forbids_what_the_page_does_not_need() -> Result<()> {
+    let scene = Scene::start(|_| {}).await?;
+    let address = &scene.address()?;
+    let page = get(address, "/").await?;
+    let html = page.text()?;
+    // Nothing is inline, nothing comes from elsewhere, and nothing is remembered.
+    assert!(
+        !html.contains("<style") && !html.contains("style="),
+        "{html}"
+    );
+    assert!(
+        !html.contains("http://") && !html.contains("https://"),
+        "{html}"
+    );
+    let names = html.split('"').filter(|text| text.starts_with("donate."));
+    let files: Vec<String> = names.map(|name| format!("/{name}")).collect();
+    assert_eq!(files.len(), 3, "{html}");
+    for path in PATHS.iter().map(|path| (*path).to_owned()).chain(files) {
+        let answer = send(address, "HEAD", &path, "", "").await?;
+        assert_eq!(answer.status, 200, "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; "),
+            "{path}: {policy}"
+        );
+        assert!(
+            policy.ends_with("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+        assert_eq!(answer.header("set-cookie"), "");
+        assert_ne!(answer.header("cache-control"), "");
+    }
+    let missing = get(address, "/nothing").await?;
+    assert_ne!(missing.header("content-security-policy"), "");
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_that_are_too_large_or_not_http_are_refused() -> Result<()> {
+    let scene = Scene::start(|_| {}).await?;
+    let address = &scene.address()?;
+    let body = send(address, "GET", "/", "Content-Length: 5\r\n", "hello").await?;
+    assert_eq!(body.status, 413);
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let body = send(address, "GET", "/", chunked, "5\r\nhello\r\n0\r\n\r\n").await?;
+    assert_eq!(body.status, 413);
+    let long = format!("X: {}\r\n", "x".repeat(20_000));
+    assert_eq!(send(address, "GET", "/", &long, "").await?.status, 431);
+    let many = "X: y\r\n".repeat(100);
+    assert_eq!(send(address, "GET", "/", &many, "").await?.status, 431);
+    let path = format!("/{}", "x".repeat(100_000));
+    let status = get(address, &path).await?.status;
+    assert!([414, 431].contains(&status), "{status}");
+    assert_eq!(
+        raw(address, b"\x16\x03\x01 hello\r\n\r\n").await?.status,
+        400
+    );
+    // It is still there.
+    assert_eq!(get(address, "/").await?.status, 200);
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_loses_the_connection() -> Result<()> {
+    let scene = Scene::start(|_| {}).await?;
+    let address = scene.address()?;
+    // Nothing, half a header, nothing after an answer.
+    let whole = format!("GET /invoice.txt HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let said = ["", "GET / HTTP/1.1\r\nHost: x", &whole];
+    try_join_all(said.map(async |said| {
+        let mut stream = TcpStream::connect(&address).await?;
+        stream.write_all(said.as_bytes()).await?;
+        let mut answer = Vec::new();
+        let end = timeout(2 * LIMIT, stream.read_to_end(&mut answer)).await;
+        end.with_context(|| format!("still open after {said:?}"))??;
+        anyhow::Ok(())
+    }))
+    .await?;
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_takes_nothing_loses_the_connection() -> Result<()> {
+    let scene = Scene::start(|_| {}).await?;
+    let address = scene.address()?;
+    let mut stream = TcpStream::connect(&address).await?;
+    // Answers of more than the system keeps for a reader; none is read.
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.repeat(5_000).as_bytes()).await?;
+    let broken = timeout(2 * LIMIT, stream.ready(Interest::ERROR)).await;
+    broken.context("it is still open")??;
+    scene.network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_its_key() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0").await?;
+    let address = taken.local_addr()?.to_string();
+    let network = Network::start(binaries()).await?;
+    let mut alice = network.prepare("alice")?;
+    alice.set("log-level", "error");
+    alice.set("donations-listen", &address);
+    let ended = alice.run_to_end().await?;
+    assert!(!ended.status.success());
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("donations-listen"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains(&address), "{}", ended.stderr);
+    network.finish();
+    Ok(())
+}
