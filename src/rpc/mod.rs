@@ -35,6 +35,7 @@ mod state;
 mod static_invoices;
 mod streams;
 mod tls;
+mod unlocker;
 pub(crate) mod versioner;
 mod wallet_kit;
 

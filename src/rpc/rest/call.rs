@@ -1,5 +1,6 @@
 //! A call of our own gRPC services, in this process: REST decides nothing that gRPC does not.
 
+use futures_util::Stream;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::client::Grpc;
@@ -23,17 +24,17 @@ pub(super) struct Credentials {
     pub(super) macaroons: Vec<AsciiMetadataValue>,
 }
 
-/// Calls a method. What answers once is a stream of one.
+/// Calls a method. What is asked or answered once is a stream of one.
 ///
 /// # Errors
 /// What the method, or its guard, says before its first answer.
 pub(super) async fn call(
     services: Services,
     method: &Method,
-    message: DynamicMessage,
+    messages: impl Stream<Item = DynamicMessage> + Send + 'static,
     credentials: Credentials,
 ) -> Result<Streaming<DynamicMessage>, Status> {
-    let mut request = Request::new(message);
+    let mut request = Request::new(messages);
     for macaroon in credentials.macaroons {
         request.metadata_mut().append(MACAROON_HEADER, macaroon);
     }
@@ -43,7 +44,7 @@ pub(super) async fn call(
     let codec = DynamicCodec(method.answer.clone());
     // What we said ourselves is not too long for us.
     let mut client = Grpc::new(services).max_decoding_message_size(usize::MAX);
-    let answers = client.server_streaming(request, path, codec).await?;
+    let answers = client.streaming(request, path, codec).await?;
     Ok(answers.into_inner())
 }
 
