@@ -96,13 +96,9 @@ impl Rest {
         content_type: &str,
     ) -> Result<Answer> {
         let mut lines = self.follow(verb, path, body, content_type).await?;
-        let mut bytes = Vec::new();
-        while let Some(more) = lines.more().await? {
-            bytes.extend(more);
-        }
         Ok(Answer {
             status: lines.status,
-            text: String::from_utf8(bytes)?,
+            text: lines.rest().await?,
         })
     }
 
@@ -111,7 +107,12 @@ impl Rest {
         self.follow("GET", path, "", "application/json").await
     }
 
-    /// The same with a body.
+    /// The same for DELETE.
+    pub async fn delete_stream(&self, path: &str) -> Result<Lines> {
+        self.follow("DELETE", path, "", "application/json").await
+    }
+
+    /// The same for POST.
     pub async fn post_stream(&self, path: &str, body: &Value) -> Result<Lines> {
         let body = body.to_string();
         self.follow("POST", path, &body, "application/json").await
@@ -180,6 +181,14 @@ impl Lines {
             let more = self.more().await?.context("the answer has ended")?;
             self.read.extend(more);
         }
+    }
+
+    /// All that is still to come.
+    pub async fn rest(&mut self) -> Result<String> {
+        while let Some(more) = self.more().await? {
+            self.read.extend(more);
+        }
+        Ok(String::from_utf8(std::mem::take(&mut self.read))?)
     }
 
     async fn more(&mut self) -> Result<Option<Bytes>> {

@@ -22,8 +22,6 @@ pub const REJECTED: &str = "channel rejected";
 pub struct Terms {
     /// Blocks that the peer waits for its money after its own force close.
     pub remote_csv_delay: Option<u16>,
-    /// HTLCs that the peer may have in flight towards us.
-    pub max_htlcs: Option<u16>,
     /// The smallest HTLC that we take, msat.
     pub min_htlc_msat: Option<u64>,
     /// Confirmations before the channel can be used.
@@ -132,7 +130,6 @@ impl Terms {
     fn and(self, other: Self) -> Option<Self> {
         Some(Self {
             remote_csv_delay: either(self.remote_csv_delay, other.remote_csv_delay)?,
-            max_htlcs: either(self.max_htlcs, other.max_htlcs)?,
             min_htlc_msat: either(self.min_htlc_msat, other.min_htlc_msat)?,
             min_depth_blocks: either(self.min_depth_blocks, other.min_depth_blocks)?,
         })
@@ -143,7 +140,6 @@ impl Terms {
         ChannelConfigOverrides {
             handshake_overrides: Some(ChannelHandshakeConfigUpdate {
                 to_self_delay: self.remote_csv_delay,
-                max_accepted_htlcs: self.max_htlcs,
                 htlc_minimum_msat: self.min_htlc_msat,
                 minimum_depth: self.min_depth_blocks,
                 ..Default::default()

@@ -24,14 +24,14 @@ async fn a_channel_is_accepted_if_all_accept_it() {
     let request = request(stranger());
     assert!(deciders.is_empty());
     always(&deciders, Ok(depth(6)));
-    let small = Terms {
-        max_htlcs: Some(30),
+    let slow = Terms {
+        remote_csv_delay: Some(300),
         ..Terms::default()
     };
-    always(&deciders, Ok(small));
+    always(&deciders, Ok(slow));
     assert!(!deciders.is_empty());
     let both = Terms {
-        max_htlcs: Some(30),
+        remote_csv_delay: Some(300),
         ..depth(6)
     };
     assert_eq!(deciders.decide(&request).await, Ok(both));

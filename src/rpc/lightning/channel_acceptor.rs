@@ -128,20 +128,20 @@ fn terms(answer: &ChannelAcceptResponse) -> Result<Terms, String> {
         ("reserve_sat", answer.reserve_sat != 0),
         ("in_flight_max_msat", answer.in_flight_max_msat != 0),
         ("zero_conf", answer.zero_conf),
+        // LDK would do it, but could not say so of the channel later.
+        (
+            "max_htlc_count other than 483",
+            ![0, MAX_ACCEPTED_HTLCS.into()].contains(&answer.max_htlc_count),
+        ),
     ];
     if let Some((field, _)) = unsupported.iter().find(|(_, asked)| *asked) {
         return Err(format!("{field} is not supported: leave it out"));
     }
-    let max_htlcs = u16::try_from(answer.max_htlc_count).ok();
-    let max_htlcs = max_htlcs.filter(|count| *count <= MAX_ACCEPTED_HTLCS);
-    let max_htlcs = max_htlcs
-        .ok_or_else(|| format!("max_htlc_count is above the limit of {MAX_ACCEPTED_HTLCS}"))?;
     let csv_delay = u16::try_from(answer.csv_delay);
     let csv_delay =
         csv_delay.map_err(|_| format!("csv_delay is above the limit of {}", u16::MAX))?;
     Ok(Terms {
         remote_csv_delay: (csv_delay > 0).then_some(csv_delay),
-        max_htlcs: (max_htlcs > 0).then_some(max_htlcs),
         min_htlc_msat: (answer.min_htlc_in > 0).then_some(answer.min_htlc_in),
         min_depth_blocks: (answer.min_accept_depth > 0).then_some(answer.min_accept_depth),
     })
@@ -163,14 +163,13 @@ mod tests {
         assert_eq!(decision(&accepted()), Ok(Terms::default()));
         let said = ChannelAcceptResponse {
             csv_delay: 300,
-            max_htlc_count: 30,
+            max_htlc_count: 483,
             min_htlc_in: 2_000,
             min_accept_depth: 6,
             ..accepted()
         };
         let terms = Terms {
             remote_csv_delay: Some(300),
-            max_htlcs: Some(30),
             min_htlc_msat: Some(2_000),
             min_depth_blocks: Some(6),
         };
@@ -200,7 +199,7 @@ mod tests {
             |a| a.reserve_sat = 1_000,
             |a| a.in_flight_max_msat = 1_000,
             |a| a.zero_conf = true,
-            |a| a.max_htlc_count = 484,
+            |a| a.max_htlc_count = 30,
             |a| a.csv_delay = 65_536,
         ];
         for change in changes {

@@ -1,6 +1,7 @@
 //! Clients that cannot be installed alone: exactly the calls that they make, and the members that they read.
 
 mod btcpay;
+mod forwarding;
 mod rtl;
 mod zeus;
 

@@ -46,7 +46,7 @@ pub(super) async fn cannot_pay_for_it(opener: &Rest, network: &Network) -> Resul
 }
 
 /// As many as may wait for their blocks at a time, and one more.
-const MOST_PENDING: usize = 4;
+const MOST_PENDING: usize = 3;
 
 pub(super) async fn opens(opener: &Rest, network: &Network) -> Result<()> {
     fund(network, "alice", &[700_000; MOST_PENDING + 1]).await?;
@@ -70,7 +70,7 @@ pub(super) async fn opens(opener: &Rest, network: &Network) -> Result<()> {
 
 /// It tries again then.
 pub(super) async fn waits_for_the_chain(opener: &Rest, network: &mut Network) -> Result<()> {
-    network.bitcoind.kill()?;
+    network.bitcoind.stop().await?;
     wait_for("a node that knows it is behind", crate::LIMIT, async || {
         let info = opener.get("/v1/getinfo").await?.json()?;
         ensure!(info["synced_to_chain"] == false, "{info:#}");
