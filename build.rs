@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 const PROTO_DIR: &str = "src/rpc/proto";
-const PROTO_FILES: [&str; 9] = [
+const PROTO_FILES: [&str; 10] = [
     "ampd.proto",
     "chainnotifier.proto",
     "invoices.proto",
@@ -15,6 +15,7 @@ const PROTO_FILES: [&str; 9] = [
     "walletkit.proto",
     "state.proto",
     "verrpc.proto",
+    "walletunlocker.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -21,6 +21,7 @@ pub mod process;
 pub mod provide;
 pub mod rest;
 pub mod small_disk;
+pub mod socket;
 pub mod up;
 pub mod wait;
 mod watchdog;

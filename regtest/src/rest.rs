@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, Engine};
 use bitcoin::hex::DisplayHex;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
@@ -16,8 +16,12 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::node::Node;
+use crate::socket::Socket;
 
 /// A node's REST interface, and a macaroon for it.
 pub struct Rest {
@@ -91,6 +95,36 @@ impl Rest {
         body: &str,
         content_type: &str,
     ) -> Result<Answer> {
+        let mut lines = self.follow(verb, path, body, content_type).await?;
+        Ok(Answer {
+            status: lines.status,
+            text: lines.rest().await?,
+        })
+    }
+
+    /// Sends a GET request and leaves its answer open.
+    pub async fn stream(&self, path: &str) -> Result<Lines> {
+        self.follow("GET", path, "", "application/json").await
+    }
+
+    /// The same for DELETE.
+    pub async fn delete_stream(&self, path: &str) -> Result<Lines> {
+        self.follow("DELETE", path, "", "application/json").await
+    }
+
+    /// The same for POST.
+    pub async fn post_stream(&self, path: &str, body: &Value) -> Result<Lines> {
+        let body = body.to_string();
+        self.follow("POST", path, &body, "application/json").await
+    }
+
+    async fn follow(
+        &self,
+        verb: &str,
+        path: &str,
+        body: &str,
+        content_type: &str,
+    ) -> Result<Lines> {
         let request = Request::builder()
             .method(verb)
             .uri(path)
@@ -98,21 +132,72 @@ impl Rest {
             .header(header::CONTENT_TYPE, content_type)
             .header("Grpc-Metadata-macaroon", &self.macaroon)
             .body(Full::new(Bytes::from(body.to_owned())))?;
-        let stream = TcpStream::connect(&self.address).await?;
-        let stream = self
-            .tls
-            .connect(ServerName::try_from("localhost")?, stream)
-            .await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
+        let stream = TokioIo::new(self.connect().await?);
+        let (mut sender, connection) = http1::handshake(stream).await?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let answer = sender.send_request(request).await?;
-        let status = answer.status().as_u16();
-        let bytes = answer.into_body().collect().await?.to_bytes();
-        connection.abort();
-        Ok(Answer {
-            status,
-            text: String::from_utf8(bytes.into())?,
+        Ok(Lines {
+            status: answer.status().as_u16(),
+            body: answer.into_body(),
+            read: Vec::new(),
+            _connection: connection,
         })
+    }
+
+    /// A WebSocket for a path, as wallets open it.
+    pub async fn socket(&self, path: &str) -> Result<Socket> {
+        let mut request = format!("wss://localhost{path}").into_client_request()?;
+        let macaroon = self.macaroon.parse()?;
+        request
+            .headers_mut()
+            .insert("Grpc-Metadata-Macaroon", macaroon);
+        Socket::open(request, self.connect().await?).await
+    }
+
+    async fn connect(&self) -> Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(&self.address).await?;
+        let name = ServerName::try_from("localhost")?;
+        Ok(self.tls.connect(name, stream).await?)
+    }
+}
+
+/// An answer that is still coming, line by line.
+pub struct Lines {
+    pub status: u16,
+    body: Incoming,
+    /// What came and was not asked for yet.
+    read: Vec<u8>,
+    _connection: AbortOnDropHandle<hyper::Result<()>>,
+}
+
+impl Lines {
+    /// The next line with its end; an error if the answer ends before.
+    pub async fn next(&mut self) -> Result<String> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let rest = self.read.split_off(end + 1);
+                return Ok(String::from_utf8(std::mem::replace(&mut self.read, rest))?);
+            }
+            let more = self.more().await?.context("the answer has ended")?;
+            self.read.extend(more);
+        }
+    }
+
+    /// All that is still to come.
+    pub async fn rest(&mut self) -> Result<String> {
+        while let Some(more) = self.more().await? {
+            self.read.extend(more);
+        }
+        Ok(String::from_utf8(std::mem::take(&mut self.read))?)
+    }
+
+    async fn more(&mut self) -> Result<Option<Bytes>> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 }
 

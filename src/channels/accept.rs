@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::InboundChannelFunds;
 use lightning::ln::channel_state::ChannelDetails;
+use lightning::ln::msgs::ChannelParameters;
 use lightning::ln::types::ChannelId;
 use lightning::types::features::ChannelTypeFeatures;
 
 use super::balance::has_anchors;
+use super::deciders::{Deciders, Terms};
 use super::id::UserChannelId;
 use super::list::{ChannelState, state};
 use super::open::describe;
@@ -47,6 +49,9 @@ pub enum Refusal {
     DualFunded,
     #[error("not enough funds in reserve to accept an anchor channel")]
     Reserve,
+    /// A caller's reason.
+    #[error("{0}")]
+    Decided(String),
     /// LDK's reason, or no randomness for the channel's number.
     #[error("{0}")]
     Failed(String),
@@ -61,6 +66,8 @@ pub struct Request {
     pub channel_negotiation_type: InboundChannelFunds,
     pub channel_type: ChannelTypeFeatures,
     pub is_announced: bool,
+    /// What the peer asks of us.
+    pub params: ChannelParameters,
 }
 
 /// Answers requests for channels.
@@ -68,6 +75,7 @@ pub struct Acceptor {
     manager: Arc<ChannelManager>,
     rules: AcceptRules,
     spendable: Arc<SpendableSat>,
+    deciders: Deciders,
 }
 
 impl Acceptor {
@@ -80,27 +88,50 @@ impl Acceptor {
             manager,
             rules,
             spendable,
+            deciders: Deciders::default(),
         }
     }
 
-    /// Accepts or refuses; LDK keeps the peer waiting until one of them is done.
-    pub fn open_channel_request(&self, request: &Request) {
-        let existing = self.manager.list_channels();
-        let decision = self
-            .rules
-            .check(request, &existing, (self.spendable)())
-            .and_then(|()| self.accept(request));
-        let peer = request.counterparty_node_id;
-        match decision {
-            Ok(()) => tracing::info!(%peer, sat = request.funding_satoshis, "channel accepted"),
-            Err(refusal) => {
-                tracing::info!(%peer, sat = request.funding_satoshis, %refusal, "channel refused");
-                self.refuse(request, &refusal);
+    /// Callers who are asked about what our rules allow.
+    pub fn deciders(&self) -> &Deciders {
+        &self.deciders
+    }
+
+    /// Accepts or refuses, now or once the callers have decided; until then LDK keeps the peer waiting.
+    pub fn open_channel_request(self: &Arc<Self>, request: Request) {
+        if let Err(refusal) = self.check(&request) {
+            return self.refuse(&request, &refusal);
+        }
+        if self.deciders.is_empty() {
+            return self.accept_or_refuse(&request, Terms::default());
+        }
+        let acceptor = self.clone();
+        tokio::spawn(async move {
+            match acceptor.deciders.decide(&request).await {
+                Ok(terms) => acceptor.accept_or_refuse(&request, terms),
+                Err(reason) => acceptor.refuse(&request, &Refusal::Decided(reason)),
             }
+        });
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Refusal> {
+        let existing = self.manager.list_channels();
+        self.rules.check(request, &existing, (self.spendable)())
+    }
+
+    /// Checks again: other channels may have come while callers decided.
+    fn accept_or_refuse(&self, request: &Request, terms: Terms) {
+        let peer = request.counterparty_node_id;
+        let accepted = self
+            .check(request)
+            .and_then(|()| self.accept(request, terms));
+        match accepted {
+            Ok(()) => tracing::info!(%peer, sat = request.funding_satoshis, "channel accepted"),
+            Err(refusal) => self.refuse(request, &refusal),
         }
     }
 
-    fn accept(&self, request: &Request) -> Result<(), Refusal> {
+    fn accept(&self, request: &Request, terms: Terms) -> Result<(), Refusal> {
         let id = UserChannelId::draw(false, !request.is_announced)
             .map_err(|error| Refusal::Failed(error.to_string()))?;
         self.manager
@@ -108,12 +139,14 @@ impl Acceptor {
                 &request.temporary_channel_id,
                 &request.counterparty_node_id,
                 id.value(),
-                None,
+                Some(terms.overrides()),
             )
             .map_err(|error| Refusal::Failed(describe(&error)))
     }
 
     fn refuse(&self, request: &Request, refusal: &Refusal) {
+        let peer = request.counterparty_node_id;
+        tracing::info!(%peer, sat = request.funding_satoshis, %refusal, "channel refused");
         let refused = self.manager.force_close_broadcasting_latest_txn(
             &request.temporary_channel_id,
             &request.counterparty_node_id,
@@ -179,4 +212,4 @@ fn pending_with(existing: &[ChannelDetails], peer: &PublicKey) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -12,6 +12,7 @@ use lightning::ln::types::ChannelId;
 
 use super::accept::{Acceptor, Request};
 use super::closed::{ClosedChannels, Closure};
+use super::deciders::Deciders;
 use super::feed::{ChannelEvent, ChannelFeed};
 use super::forwards::{self, Forward, Forwards};
 use super::htlc_feed::{HtlcFeed, HtlcKind, HtlcStep};
@@ -24,7 +25,7 @@ use crate::ldk::ChannelManager;
 pub struct Channels {
     manager: Arc<ChannelManager>,
     opener: Arc<Opener>,
-    acceptor: Acceptor,
+    acceptor: Arc<Acceptor>,
     spends: Arc<FundingSpends>,
     closed: Arc<dyn ClosedChannels>,
     forwards: Arc<dyn Forwards>,
@@ -48,7 +49,7 @@ impl Channels {
         let channels = Self {
             manager,
             opener,
-            acceptor,
+            acceptor: Arc::new(acceptor),
             spends,
             closed,
             forwards,
@@ -70,7 +71,12 @@ impl Channels {
         &self.htlcs
     }
 
-    pub fn open_channel_request(&self, request: &Request) {
+    /// Where callers decide about channels of peers.
+    pub fn deciders(&self) -> &Deciders {
+        self.acceptor.deciders()
+    }
+
+    pub fn open_channel_request(&self, request: Request) {
         self.acceptor.open_channel_request(request);
     }
 

@@ -7,6 +7,7 @@ pub mod balance;
 pub mod close;
 pub mod closed;
 pub mod config;
+pub mod deciders;
 pub mod events;
 pub mod feed;
 pub mod forwards;

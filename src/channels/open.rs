@@ -55,6 +55,8 @@ pub struct OpenRequest {
     /// Given to the peer from the start, sat. A gift: there is no invoice for it.
     pub push_sat: u64,
     pub private: bool,
+    /// Of the type that never shows where it is in the chain; for private channels only.
+    pub scid_alias: bool,
     pub fee: FundingFee,
     /// The smallest HTLC that we take on this channel, msat; none for our default.
     pub min_htlc_msat: Option<u64>,
@@ -81,6 +83,11 @@ pub enum OpenError {
     PushTooLarge,
     #[error("peer {0} is not online")]
     NotOnline(PublicKey),
+    /// BOLT 2 has no such channels; lnd's text.
+    #[error("option-scid-alias chantype for public channel")]
+    PublicAlias,
+    #[error("peer {0} does not support scid_alias: leave it out")]
+    NoAlias(PublicKey),
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
     #[error("cannot open the channel: {0}")]
@@ -194,8 +201,14 @@ impl Opener {
         if request.push_sat >= request.capacity_sat {
             return Err(OpenError::PushTooLarge);
         }
-        if self.peers.peer_by_node_id(&request.peer).is_none() {
-            return Err(OpenError::NotOnline(request.peer));
+        if request.scid_alias && !request.private {
+            return Err(OpenError::PublicAlias);
+        }
+        let peer = self.peers.peer_by_node_id(&request.peer);
+        let peer = peer.ok_or(OpenError::NotOnline(request.peer))?;
+        // LDK would open another type of channel.
+        if request.scid_alias && !peer.init_features.supports_scid_privacy() {
+            return Err(OpenError::NoAlias(request.peer));
         }
         Ok(())
     }
@@ -204,6 +217,7 @@ impl Opener {
         let mut config = self.config.clone();
         let handshake = &mut config.channel_handshake_config;
         handshake.announce_for_forwarding = !request.private;
+        handshake.negotiate_scid_privacy = request.scid_alias;
         handshake.our_htlc_minimum_msat = request
             .min_htlc_msat
             .unwrap_or(handshake.our_htlc_minimum_msat);

@@ -201,6 +201,7 @@ impl TestNode {
             peer: other.id,
             capacity_sat,
             push_sat,
+            scid_alias: false,
             private: true,
             fee: FundingFee::SatPerVbyte(2),
             min_htlc_msat: None,

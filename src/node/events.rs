@@ -152,14 +152,15 @@ impl EventHandler {
                 channel_negotiation_type,
                 channel_type,
                 is_announced,
-                ..
-            } => self.channels.open_channel_request(&Request {
+                params,
+            } => self.channels.open_channel_request(Request {
                 temporary_channel_id,
                 counterparty_node_id,
                 funding_satoshis,
                 channel_negotiation_type,
                 channel_type,
                 is_announced,
+                params,
             }),
             Event::FundingGenerationReady {
                 temporary_channel_id,

@@ -40,8 +40,9 @@ use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
 use crate::routing::patient_gossip::PatientGossip;
 
-/// Channels of one peer that may wait for their confirmations.
-const MAX_PENDING_PER_PEER: usize = 4;
+/// Channels of one peer that may wait for their confirmations. One less than LDK takes: then the peer is refused in
+/// the words of lnd, which its wallets know, and not in those of LDK.
+const MAX_PENDING_PER_PEER: usize = 3;
 
 /// The rooms around the core.
 pub(super) struct House {

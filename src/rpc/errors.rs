@@ -152,6 +152,8 @@ impl From<OpenError> for Status {
             | OpenError::TooLarge
             | OpenError::PushTooLarge
             | OpenError::NotOnline(_)
+            | OpenError::PublicAlias
+            | OpenError::NoAlias(_)
             | OpenError::Refused(_)
             | OpenError::Wallet(_)
             | OpenError::Closed(_) => refused(error.to_string()),

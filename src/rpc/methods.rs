@@ -16,6 +16,8 @@ pub struct Method {
     pub answer: MessageDescriptor,
     /// Whether it answers with a stream.
     pub streams: bool,
+    /// Whether its request is a stream.
+    pub is_fed: bool,
     /// Entity and action; none: nobody is asked for a macaroon.
     pub allow: Vec<(String, String)>,
     /// Verb and path of the REST interface.
@@ -64,6 +66,7 @@ impl Options {
             request: method.input(),
             answer: method.output(),
             streams: method.is_server_streaming(),
+            is_fed: method.is_client_streaming(),
             allow: pairs(method, self.allow.as_ref(), ':'),
             http: pairs(method, self.http.as_ref(), ' '),
         }
@@ -92,8 +95,8 @@ fn pairs(
 mod tests {
     use super::*;
 
-    /// What lnd leaves open, too: whether the node is there.
-    const OPEN: [&str; 1] = ["/lnrpc.State/"];
+    /// What lnd leaves open, too: whether the node is there, and what is refused to everybody.
+    const OPEN: [&str; 2] = ["/lnrpc.State/", "/lnrpc.WalletUnlocker/"];
 
     #[test]
     fn every_method_names_what_a_macaroon_must_allow() {

@@ -36,6 +36,7 @@ mod state;
 mod static_invoices;
 mod streams;
 mod tls;
+mod unlocker;
 pub(crate) mod versioner;
 mod wallet_kit;
 

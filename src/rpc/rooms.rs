@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::streams::blocking;
 use crate::chain;
 use crate::channels::close::Closer;
+use crate::channels::deciders::Deciders;
 use crate::channels::feed::ChannelFeed;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
@@ -73,6 +74,8 @@ pub struct Rooms {
     /// For the funding outputs of others' channels.
     pub fundings: Arc<chain::Fundings>,
     pub channel_feed: ChannelFeed,
+    /// For callers who decide about channels of peers.
+    pub deciders: Deciders,
     pub htlc_feed: HtlcFeed,
     /// Also for who comes and goes.
     pub custom_messages: Arc<CustomMessages>,

@@ -24,6 +24,7 @@ use super::proto::chainrpc::chain_notifier_server::ChainNotifierServer;
 use super::proto::invoicesrpc::invoices_server::InvoicesServer;
 use super::proto::lnrpc::lightning_server::LightningServer;
 use super::proto::lnrpc::state_server::StateServer;
+use super::proto::lnrpc::wallet_unlocker_server::WalletUnlockerServer;
 use super::proto::routerrpc::router_server::RouterServer;
 use super::proto::verrpc::versioner_server::VersionerServer;
 use super::proto::walletrpc::wallet_kit_server::WalletKitServer;
@@ -32,6 +33,7 @@ use super::router::RouterService;
 use super::state::StateService;
 use super::static_invoices::StaticInvoicesService;
 use super::tls::Tls;
+use super::unlocker::UnlockerService;
 use super::versioner::VersionerService;
 use super::wallet_kit::WalletKitService;
 
@@ -141,6 +143,7 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
         .add_service(router)
         .add_service(ledgers)
         .add_service(StateServer::new(StateService::new(stop.clone())))
+        .add_service(WalletUnlockerServer::new(UnlockerService))
         .add_service(VersionerServer::new(VersionerService))
         .add_service(chain)
         .add_service(wallet)

@@ -9,7 +9,7 @@ fn rules() -> AcceptRules {
     }
 }
 
-fn request(peer: PublicKey) -> Request {
+pub(crate) fn request(peer: PublicKey) -> Request {
     Request {
         temporary_channel_id: ChannelId([1; 32]),
         counterparty_node_id: peer,
@@ -17,10 +17,18 @@ fn request(peer: PublicKey) -> Request {
         channel_negotiation_type: InboundChannelFunds::PushMsat(0),
         channel_type: ChannelTypeFeatures::anchors_zero_htlc_fee_and_dependencies(),
         is_announced: true,
+        params: ChannelParameters {
+            dust_limit_satoshis: 354,
+            max_htlc_value_in_flight_msat: 20_000_000,
+            htlc_minimum_msat: 1,
+            commitment_feerate_sat_per_1000_weight: 253,
+            to_self_delay: 144,
+            max_accepted_htlcs: 483,
+        },
     }
 }
 
-fn stranger() -> PublicKey {
+pub(crate) fn stranger() -> PublicKey {
     let key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
     key.parse().unwrap()
 }

@@ -23,12 +23,18 @@ const AMP_BITS: [u32; 2] = [30, 31];
 /// Length of the alias that lnd makes from the node's key.
 const DEFAULT_ALIAS_DIGITS: usize = 20;
 
+/// Whether we know the chain as it is now.
+pub(super) fn synced(rooms: &Rooms) -> bool {
+    let tip = *rooms.chain.tip.borrow();
+    *rooms.chain.health.borrow() == Health::Ok && is_recent(rooms.network, tip, now())
+}
+
 /// Who we are and how we are doing.
 pub(super) fn get_info(rooms: &Rooms) -> GetInfoResponse {
     let node_id = rooms.node_id.serialize().to_lower_hex_string();
     let tip = *rooms.chain.tip.borrow();
     let following = *rooms.chain.health.borrow() == Health::Ok;
-    let synced = following && is_recent(rooms.network, tip, now());
+    let synced = synced(rooms);
     let num_peers = peers(&rooms.peer_manager).len();
     let counts = Counts::of(&channels(&rooms.manager));
     let graph_known = num_peers > 0 || !rooms.graph.read_only().channels().is_empty();

@@ -3,6 +3,7 @@
 pub(super) mod add_invoice;
 mod aliases;
 mod backups;
+mod channel_acceptor;
 mod channel_balance;
 mod channel_events;
 mod channel_policy;
@@ -63,6 +64,7 @@ type Call<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl Lightning for LightningService {
+    type ChannelAcceptorStream = Answers<lnrpc::ChannelAcceptRequest>;
     type CloseChannelStream = Answers<lnrpc::CloseStatusUpdate>;
     type SubscribeInvoicesStream = Answers<lnrpc::Invoice>;
     type SubscribeTransactionsStream = Answers<lnrpc::Transaction>;
@@ -169,6 +171,15 @@ impl Lightning for LightningService {
     ) -> Call<lnrpc::ChannelPoint> {
         let opening = open_channel::open(&self.rooms, request.get_ref());
         unless_stopped(&self.stop, opening).await.map(Response::new)
+    }
+
+    async fn channel_acceptor(
+        &self,
+        answers: Request<tonic::Streaming<lnrpc::ChannelAcceptResponse>>,
+    ) -> Call<Self::ChannelAcceptorStream> {
+        let (stop, answers) = (self.stop.clone(), answers.into_inner());
+        let asked = channel_acceptor::decide(&self.rooms, stop, answers);
+        Ok(Response::new(asked))
     }
 
     async fn close_channel(

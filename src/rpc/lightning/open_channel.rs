@@ -6,6 +6,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::info::synced;
 use crate::channels::feed::ChannelEvent;
 use crate::channels::open::{FundingFee, OpenError, OpenRequest, Opening};
 use crate::rpc::Rooms;
@@ -28,7 +29,9 @@ pub(super) async fn open(
     rooms: &Rooms,
     request: &OpenChannelRequest,
 ) -> Result<ChannelPoint, Status> {
-    let opening = rooms.opener.open(&read(request)?)?;
+    let request = read(request)?;
+    check_synced(rooms)?;
+    let opening = rooms.opener.open(&request)?;
     Ok(channel_point(&opening.funded().await?))
 }
 
@@ -39,10 +42,21 @@ pub(super) fn open_and_follow(
     request: &OpenChannelRequest,
 ) -> Result<Answers<OpenStatusUpdate>, Status> {
     let request = read(request)?;
+    check_synced(rooms)?;
     // First, so that nothing is missed.
     let events = rooms.channel_feed.listen();
     let opening = rooms.opener.open(&request)?;
     Ok(stream(stop, move |writer| follow(writer, opening, events)))
+}
+
+/// Its funding transaction could rest on coins that are gone. lnd's text.
+fn check_synced(rooms: &Rooms) -> Result<(), Status> {
+    match synced(rooms) {
+        true => Ok(()),
+        false => Err(refused(
+            "channels cannot be created before the wallet is fully synced",
+        )),
+    }
 }
 
 async fn follow(
@@ -112,6 +126,7 @@ fn read(request: &OpenChannelRequest) -> Result<OpenRequest, Status> {
         capacity_sat: capacity_sat.map_err(|_| OpenError::TooSmall)?,
         push_sat: not_negative(request.push_sat, "push_sat")?,
         private: request.private,
+        scid_alias: request.scid_alias,
         fee: fee(request)?,
         min_htlc_msat: (min_htlc_msat > 0).then_some(min_htlc_msat),
         remote_csv_delay: (remote_csv_delay > 0).then_some(remote_csv_delay),
@@ -153,7 +168,6 @@ fn refuse_unsupported(request: &OpenChannelRequest) -> Result<(), Status> {
             !anchors.contains(&request.commitment_type),
         ),
         ("zero_conf", request.zero_conf),
-        ("scid_alias", request.scid_alias),
         (
             "remote_chan_reserve_sat",
             request.remote_chan_reserve_sat != 0,

@@ -1,5 +1,6 @@
 //! A call of our own gRPC services, in this process: REST decides nothing that gRPC does not.
 
+use futures_util::Stream;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::client::Grpc;
@@ -42,24 +43,24 @@ pub(super) fn is_welcome(services: &Services, method: &Method, credentials: Cred
     admitted.is_ok()
 }
 
-/// Calls a method. What answers once is a stream of one.
+/// Calls a method. What is asked or answered once is a stream of one.
 ///
 /// # Errors
 /// What the method, or its guard, says before its first answer.
 pub(super) async fn call(
     services: Services,
     method: &Method,
-    message: DynamicMessage,
+    messages: impl Stream<Item = DynamicMessage> + Send + 'static,
     credentials: Credentials,
 ) -> Result<Streaming<DynamicMessage>, Status> {
-    let mut request = Request::new(message);
+    let mut request = Request::new(messages);
     credentials.give_to(&mut request);
     let path = PathAndQuery::try_from(&*method.path);
     let path = path.map_err(|error| Status::internal(error.to_string()))?;
     let codec = DynamicCodec(method.answer.clone());
     // What we said ourselves is not too long for us.
     let mut client = Grpc::new(services).max_decoding_message_size(usize::MAX);
-    let answers = client.server_streaming(request, path, codec).await?;
+    let answers = client.streaming(request, path, codec).await?;
     Ok(answers.into_inner())
 }
 

@@ -12,15 +12,20 @@ mod request;
 mod server;
 mod websocket;
 
-use axum::body::Body;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{Method as Verb, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use prost_reflect::DynamicMessage;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt, once};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::metadata::AsciiMetadataValue;
@@ -96,7 +101,7 @@ impl Rest {
             false => Ok(Vec::new()),
         };
         match body.and_then(|body| asked.message(&body)) {
-            Ok(message) => self.call(asked, message).await,
+            Ok(message) => self.call(&asked, once(message)).await,
             Err(status) => Answer::refusal(&status),
         }
     }
@@ -110,9 +115,14 @@ impl Rest {
         )
     }
 
-    async fn call(self, asked: Asked, message: DynamicMessage) -> Answer {
+    async fn call(
+        self,
+        asked: &Asked,
+        messages: impl Stream<Item = DynamicMessage> + Send + 'static,
+    ) -> Answer {
         let method: &Method = asked.found.method;
-        let called = call::call(self.services, method, message, asked.credentials).await;
+        let credentials = asked.credentials.clone();
+        let called = call::call(self.services, method, messages, credentials).await;
         match method.streams {
             true => Answer::of_many(called).await,
             false => Answer::of_one(called).await,
@@ -125,20 +135,39 @@ impl Rest {
         if let Some(Ok(offered)) = parts.headers.get(PROTOCOL).map(|value| value.to_str()) {
             socket = socket.protocols([offered.to_owned()]);
         }
-        let conversation = |mut socket: axum::extract::ws::WebSocket| async move {
+        let conversation = |mut socket: WebSocket| async move {
+            if asked.found.method.is_fed {
+                return self.converse_both_ways(socket, asked).await;
+            }
             let body = match asked.has_body && self.lets_in(&asked) {
                 true => websocket::body(&mut socket).await,
-                false => Some(axum::body::Bytes::new()),
+                false => Some(Bytes::new()),
             };
             let Some(body) = body else { return };
             let stop = self.stop.clone();
             let answer = match asked.message(&body) {
-                Ok(message) => self.call(asked, message).await,
+                Ok(message) => self.call(&asked, once(message)).await,
                 Err(status) => Answer::refusal(&status),
             };
-            websocket::send(socket, answer.lines, stop).await;
+            websocket::send(socket, answer.lines, stop, None).await;
         };
         socket.on_upgrade(conversation).into_response()
+    }
+
+    /// Each of the client's messages is one of the request. One that is none ends the request, as in lnd.
+    async fn converse_both_ways(self, socket: WebSocket, asked: Asked) {
+        let (inbox, bodies) = mpsc::channel::<Bytes>(websocket::BACKLOG);
+        let asked = Arc::new(asked);
+        let reader = asked.clone();
+        let messages = ReceiverStream::new(bodies).map_while(move |body| {
+            let message = reader.message(&body);
+            message
+                .inspect_err(|error| tracing::info!(%error, "a caller's message is wrong"))
+                .ok()
+        });
+        let stop = self.stop.clone();
+        let answer = self.call(&asked, messages).await;
+        websocket::send(socket, answer.lines, stop, Some(inbox)).await;
     }
 }
 

@@ -1,13 +1,14 @@
 //! Streams over a WebSocket, for browsers and wallets that cannot read a response line by line.
 //!
 //! As with lnd: the path of the call with `?method=POST` where it is not GET, the first message is the body,
-//! each answer is a message.
+//! each answer is a message. Where the request is a stream, the client's later messages are its.
 
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use futures_util::StreamExt;
+use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,8 @@ use super::answer::Lines;
 
 /// Bytes of a client's message.
 pub(super) const MAX_MESSAGE: usize = 1024 * 1024;
+/// Messages of a client that may wait until they are read.
+pub(super) const BACKLOG: usize = 16;
 /// For the first message of a call that has a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two questions whether the client is still there; unanswered until the next, it is not.
@@ -35,8 +38,14 @@ pub(super) async fn body(socket: &mut WebSocket) -> Option<Bytes> {
     timeout(PATIENCE, first).await.ok().flatten()
 }
 
-/// Hands out the lines until they end, the client goes away or the node stops.
-pub(super) async fn send(mut socket: WebSocket, mut lines: Lines, stop: CancellationToken) {
+/// Hands out the lines until they end, the client goes away or the node stops; what the client says
+/// meanwhile goes to the inbox, if there is one.
+pub(super) async fn send(
+    mut socket: WebSocket,
+    mut lines: Lines,
+    stop: CancellationToken,
+    inbox: Option<Sender<Bytes>>,
+) {
     let mut ping = interval_at(Instant::now() + PING, PING);
     let mut answered = true;
     loop {
@@ -48,7 +57,10 @@ pub(super) async fn send(mut socket: WebSocket, mut lines: Lines, stop: Cancella
             },
             message = socket.recv() => match message {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => { answered = true; continue }
+                Some(Ok(message)) => {
+                    answered = true;
+                    if keeps_up(inbox.as_ref(), message) { continue } else { break }
+                }
             },
             _ = ping.tick() => {
                 if !std::mem::replace(&mut answered, false) {
@@ -63,6 +75,16 @@ pub(super) async fn send(mut socket: WebSocket, mut lines: Lines, stop: Cancella
     }
     // The client sees an orderly end, or has gone.
     let _ = socket.send(Message::Close(None)).await;
+}
+
+/// Whether what the client said could be taken: one that says more than is read is let go.
+fn keeps_up(inbox: Option<&Sender<Bytes>>, message: Message) -> bool {
+    let said = match message {
+        Message::Text(text) => text.into(),
+        Message::Binary(bytes) => bytes,
+        Message::Close(_) | Message::Ping(_) | Message::Pong(_) => return true,
+    };
+    inbox.is_none_or(|inbox| inbox.try_send(said).is_ok())
 }
 
 /// JSON is UTF-8.

@@ -1,0 +1,50 @@
+//! The `WalletUnlocker` service. Nothing of ampd is locked once it serves, so each call is told what lnd says
+//! after the unlock: wallets and dashboards that try to unlock learn by it that there is nothing to do.
+
+use tonic::{Request, Response, Status};
+
+use super::errors::refused;
+use super::proto::lnrpc::wallet_unlocker_server::WalletUnlocker;
+use super::proto::lnrpc::{
+    ChangePasswordRequest, ChangePasswordResponse, GenSeedRequest, GenSeedResponse,
+    InitWalletRequest, InitWalletResponse, UnlockWalletRequest, UnlockWalletResponse,
+};
+
+/// Needs no room.
+pub(super) struct UnlockerService;
+
+/// lnd's text.
+fn unlocked() -> Status {
+    refused("wallet already unlocked, WalletUnlocker service is no longer available")
+}
+
+#[tonic::async_trait]
+impl WalletUnlocker for UnlockerService {
+    async fn gen_seed(
+        &self,
+        _: Request<GenSeedRequest>,
+    ) -> Result<Response<GenSeedResponse>, Status> {
+        Err(unlocked())
+    }
+
+    async fn init_wallet(
+        &self,
+        _: Request<InitWalletRequest>,
+    ) -> Result<Response<InitWalletResponse>, Status> {
+        Err(unlocked())
+    }
+
+    async fn unlock_wallet(
+        &self,
+        _: Request<UnlockWalletRequest>,
+    ) -> Result<Response<UnlockWalletResponse>, Status> {
+        Err(unlocked())
+    }
+
+    async fn change_password(
+        &self,
+        _: Request<ChangePasswordRequest>,
+    ) -> Result<Response<ChangePasswordResponse>, Status> {
+        Err(unlocked())
+    }
+}

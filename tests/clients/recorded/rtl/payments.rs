@@ -1,0 +1,62 @@
+//! RTL's payments.
+
+use anyhow::{Result, ensure};
+use regtest::rest::{Rest, base64, has, url_safe};
+use serde_json::{Value, json};
+
+use super::post;
+use crate::recorded::text;
+
+pub(super) async fn pays(payer: &Rest, invoice: &str) -> Result<()> {
+    let decoded = payer.get(&format!("/v1/payreq/{invoice}")).await?.json()?;
+    let members = [
+        "destination",
+        "payment_hash",
+        "num_satoshis",
+        "num_msat",
+        "description",
+        "description_hash",
+        "expiry",
+        "timestamp",
+        "cltv_expiry",
+        "route_hints[]",
+        "payment_addr",
+        "features",
+    ];
+    has(&decoded, &members)?;
+    let channels = payer.get("/v1/channels").await?.json()?;
+    let order = json!({
+        "payment_request": invoice, "amp": false, "fee_limit_sat": 100, "timeout_seconds": 600,
+        "outgoing_chan_ids": [channels["channels"][0]["chan_id"]],
+    });
+    let paid = send(payer, &order).await?;
+    track(payer, text(&paid, "payment_hash")?).await
+}
+
+/// It splits the answer at its line breaks: with a single line it would be no text any more.
+pub(super) async fn send(payer: &Rest, order: &Value) -> Result<Value> {
+    let paid = post(payer, "/v2/router/send", order).await?;
+    let lines = paid.lines()?;
+    ensure!(lines.len() >= 2, "{paid:?}");
+    assert_eq!(lines[0]["result"]["status"], "IN_FLIGHT");
+    let last = &lines[lines.len() - 1]["result"];
+    assert_eq!(last["status"], "SUCCEEDED", "{paid:?}");
+    let members = [
+        "failure_reason",
+        "payment_hash",
+        "payment_preimage",
+        "fee_msat",
+        "htlcs[].route.hops[].pub_key",
+    ];
+    has(last, &members)?;
+    Ok(last.clone())
+}
+
+/// One line, which it parses by itself.
+async fn track(payer: &Rest, hash: &str) -> Result<()> {
+    let path = format!("/v2/router/track/{}", url_safe(&base64(hash)?)?);
+    let found = payer.get(&path).await?.json()?;
+    assert_eq!(found["result"]["payment_hash"], hash);
+    assert_eq!(found["result"]["status"], "SUCCEEDED");
+    Ok(())
+}
