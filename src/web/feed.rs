@@ -1,9 +1,13 @@
 //! What open pages are told: server-sent events, rendered once for all of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use futures_util::{Stream, StreamExt, stream};
 use hyper::body::Bytes;
 use serde::Serialize;
 use tokio::sync::broadcast;
+use tokio::time::sleep;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
@@ -13,6 +17,8 @@ use crate::invoices::utc_text;
 
 /// Events that wait for a page that reads slowly; one that is further behind is told the state again.
 const BACKLOG: usize = 32;
+/// Open pages are told of an event one by one, all of them in so many milliseconds.
+const SPREAD_MS: u64 = 250;
 /// Proxies close what is silent; to the page it means nothing.
 pub(super) const KEEPALIVE: Bytes = Bytes::from_static(b":\n\n");
 
@@ -37,17 +43,35 @@ impl Feed {
     }
 }
 
-/// First the state, then all that is told; the state again for one that is too slow.
+/// First the state, then all that is told, each a moment (`delay`) later; the state again for one that is
+/// too slow.
 pub(super) fn stream_of(
     first: Bytes,
     live: broadcast::Receiver<Bytes>,
+    delay: Duration,
     state: impl Fn() -> Bytes,
 ) -> impl Stream<Item = Bytes> {
     let live = BroadcastStream::new(live).map(move |event| match event {
         Ok(event) => event,
         Err(BroadcastStreamRecvError::Lagged(_)) => state(),
     });
+    let live = live.then(move |event| async move {
+        sleep(delay).await;
+        event
+    });
     stream::once(async { first }).chain(live)
+}
+
+/// Delays of streams, one after the other: a thousand pages that were told at the same moment would hold up
+/// the payments of that moment.
+#[derive(Debug, Default)]
+pub(super) struct Delays(AtomicU64);
+
+impl Delays {
+    pub(super) fn next(&self) -> Duration {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        Duration::from_millis(number % SPREAD_MS)
+    }
 }
 
 /// What has come together.
@@ -167,7 +191,7 @@ mod tests {
     async fn a_slow_page_is_told_the_state_again() {
         let feed = Feed::default();
         let state = || Bytes::from_static(b"state");
-        let mut stream = Box::pin(stream_of(state(), feed.listen(), state));
+        let mut stream = Box::pin(stream_of(state(), feed.listen(), Duration::ZERO, state));
         assert_eq!(stream.next().await.unwrap(), "state");
         for number in 0..BACKLOG + 1 {
             feed.tell(number.to_string().into());

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::donations::Donations;
-use super::feed::stream_of;
+use super::feed::{Delays, stream_of};
 use super::files::Files;
 use super::html::{Notice, Page};
 use super::shown::{Offer, Shown};
@@ -35,6 +35,7 @@ pub(super) struct Site {
     files: Files,
     /// Places for open event streams.
     streams: Arc<Semaphore>,
+    delays: Delays,
     stop: CancellationToken,
 }
 
@@ -44,6 +45,7 @@ impl Site {
             donations,
             files: Files::new(),
             streams: Arc::new(Semaphore::new(streams)),
+            delays: Delays::default(),
             stop,
         }
     }
@@ -158,7 +160,7 @@ async fn events(State(site): State<Arc<Site>>) -> Response {
     };
     let (first, live) = site.donations.follow();
     let donations = site.donations.clone();
-    let stream = stream_of(first, live, move || donations.state());
+    let stream = stream_of(first, live, site.delays.next(), move || donations.state());
     let stop = site.stop.clone();
     let stream = stream
         .take_until(async move { stop.cancelled().await })
