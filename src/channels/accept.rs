@@ -21,6 +21,10 @@ pub const RESERVE_PER_CHANNEL_SAT: u64 = 10_000;
 /// The reserve grows with the channels up to this many (lnd's): not all are forced at once.
 const RESERVED_CHANNELS: u64 = 10;
 
+/// Channels of one peer that may wait for their confirmations. One less than LDK takes: then the peer is refused
+/// in the words of lnd, which its wallets know, and not in those of LDK.
+pub const MAX_PENDING_PER_PEER: usize = 3;
+
 /// What a request must satisfy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptRules {

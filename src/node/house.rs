@@ -25,7 +25,7 @@ use super::port::{ManagerPort, NodeGateway};
 use crate::amp::SetLimits;
 use crate::chain::gossip::GossipSync;
 use crate::channels::Channels;
-use crate::channels::accept::{AcceptRules, Acceptor};
+use crate::channels::accept::{AcceptRules, Acceptor, MAX_PENDING_PER_PEER};
 use crate::channels::close::Closer;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
@@ -39,10 +39,6 @@ use crate::peers::custom::CustomMessages;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::finder::RouteFinder;
 use crate::routing::patient_gossip::PatientGossip;
-
-/// Channels of one peer that may wait for their confirmations. One less than LDK takes: then the peer is refused in
-/// the words of lnd, which its wallets know, and not in those of LDK.
-const MAX_PENDING_PER_PEER: usize = 3;
 
 /// The rooms around the core.
 pub(super) struct House {

@@ -37,6 +37,15 @@ async fn request_that_cannot_succeed_is_refused_at_once() {
         alice.opener.open(&alice.request(&alice, 50_000, 0)),
         Err(OpenError::ToSelf)
     ));
+    let public_alias = OpenRequest {
+        private: false,
+        scid_alias: true,
+        ..alice.request(&bob, 50_000, 0)
+    };
+    assert!(matches!(
+        alice.opener.open(&public_alias),
+        Err(OpenError::PublicAlias)
+    ));
     let large = alice.request(&bob, MAX_CHANNEL_SAT + 1, 0);
     assert!(matches!(
         alice.opener.open(&large),
@@ -85,4 +94,18 @@ async fn refusal_of_the_peer_reaches_the_caller() {
         error.contains("chan size of 50000 sat is below min chan size of 100000 sat"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn alias_channel_is_of_the_type_that_hides_its_place() {
+    let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
+    alice.connect(&bob).await;
+    let request = OpenRequest {
+        scid_alias: true,
+        ..alice.request(&bob, 50_000, 0)
+    };
+    alice.opener.open(&request).unwrap().funded().await.unwrap();
+    let channels = alice.manager.list_channels();
+    let kind = channels[0].channel_type.clone().unwrap();
+    assert!(kind.requires_scid_privacy() && kind.supports_anchors_zero_fee_htlc_tx());
 }

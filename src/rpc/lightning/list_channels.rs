@@ -100,25 +100,27 @@ pub(super) fn channel(channel: &Channel) -> lnrpc::Channel {
     }
 }
 
+/// What holds for us: most of it is the peer's wish. LDK does not tell how many HTLCs it accepts: the most that
+/// BOLT 2 allows.
 fn local_constraints(channel: &Channel) -> lnrpc::ChannelConstraints {
     lnrpc::ChannelConstraints {
         csv_delay: u32::from(channel.local_csv_delay),
         chan_reserve_sat: channel.local_reserve_sat,
         dust_limit_sat: DUST_LIMIT_SAT,
-        max_pending_amt_msat: channel.local_max_in_flight_msat,
-        min_htlc_msat: channel.local_min_htlc_msat,
+        max_pending_amt_msat: channel.remote_max_in_flight_msat,
+        min_htlc_msat: channel.remote_min_htlc_msat,
         max_accepted_htlcs: u32::from(MAX_ACCEPTED_HTLCS),
     }
 }
 
-/// LDK does not tell how many HTLCs the peer accepts: the most that BOLT 2 allows.
+/// What holds for the peer: most of it is ours to say.
 fn remote_constraints(channel: &Channel) -> lnrpc::ChannelConstraints {
     lnrpc::ChannelConstraints {
         csv_delay: u32::from(channel.remote_csv_delay),
         chan_reserve_sat: channel.remote_reserve_sat,
         dust_limit_sat: DUST_LIMIT_SAT,
-        max_pending_amt_msat: channel.remote_max_in_flight_msat,
-        min_htlc_msat: channel.remote_min_htlc_msat,
+        max_pending_amt_msat: channel.local_max_in_flight_msat,
+        min_htlc_msat: channel.local_min_htlc_msat,
         max_accepted_htlcs: u32::from(MAX_ACCEPTED_HTLCS),
     }
 }

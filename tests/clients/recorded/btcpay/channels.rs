@@ -33,7 +33,7 @@ pub(super) async fn connects(opener: &Rest, network: &Network) -> Result<()> {
 
 /// It looks for this at the very beginning.
 pub(super) async fn cannot_pay_for_it(opener: &Rest, network: &Network) -> Result<()> {
-    let asked = order(network["bob"].key(), 500_000_000);
+    let asked = order(network["bob"].key(), 15_000_000);
     let answer = opener.post("/v1/channels", &asked).await?;
     refused(&answer, "not enough witness outputs")?;
     let body: Value = serde_json::from_str(&answer.text)?;

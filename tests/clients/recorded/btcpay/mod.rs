@@ -6,6 +6,7 @@ mod payments;
 mod shop;
 
 use anyhow::Result;
+use regtest::rest::Rest;
 
 use super::{both, finish};
 use crate::Pair;
@@ -14,6 +15,7 @@ use crate::Pair;
 async fn btcpay_connects_sells_and_pays() -> Result<()> {
     let pair = Pair::start().await?;
     let [payer, shop] = both(&pair.network)?;
+    shop::is_unauthorized(&Rest::of(&pair.network["bob"], "invoice.macaroon")?).await?;
     shop::connects(&shop).await?;
     invoices::sells(&shop, &payer).await?;
     invoices::cancels(&shop, &payer).await?;

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, has};
+use serde_json::Value;
 
-use crate::recorded::text;
+use crate::recorded::{refused, text};
 
 pub(super) async fn connects(shop: &Rest) -> Result<()> {
     info(shop).await?;
@@ -23,6 +24,15 @@ pub(super) async fn connects(shop: &Rest) -> Result<()> {
     let point = text(&channels["channels"][0], "channel_point")?;
     ensure!(point.split(':').count() == 2, "{point}");
     has(&shop.get("/v1/newaddress").await?.json()?, &["address"])
+}
+
+/// It knows a macaroon that is too weak by the code or by the words.
+pub(super) async fn is_unauthorized(shop: &Rest) -> Result<()> {
+    let answer = shop.get("/v1/getinfo").await?;
+    refused(&answer, "permission denied")?;
+    let body: Value = serde_json::from_str(&answer.text)?;
+    assert_eq!(body["code"], 2);
+    Ok(())
 }
 
 async fn info(shop: &Rest) -> Result<()> {

@@ -5,10 +5,32 @@ use bitcoin::Txid;
 use bitcoin::hashes::Hash;
 use regtest::network::Network;
 use regtest::rest::{Rest, has, hex};
+use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
 use super::post;
 use crate::recorded::{fund, mine_until, only, refused, text};
+
+/// It hangs up on a peer, and connects to it.
+pub(super) async fn connects(node: &Rest, network: &Network) -> Result<()> {
+    let (key, host) = (network["bob"].key(), network["bob"].peer_address());
+    let order = json!({"addr": {"host": host, "pubkey": key}, "perm": false});
+    let answer = post(node, "/v1/peers", &order).await?;
+    refused(&answer, "already connected to peer")?;
+    node.delete(&format!("/v1/peers/{key}")).await?.json()?;
+    wait_for("the peer", crate::LIMIT, async || {
+        let answer = post(node, "/v1/peers", &order).await?;
+        ensure!(
+            answer.status == 200 || answer.text.contains("already connected"),
+            "{answer:?}"
+        );
+        let peers = node.get("/v1/peers").await?.json()?;
+        ensure!(only(&peers, "peers")?["pub_key"] == key, "{peers:#}");
+        Ok(())
+    })
+    .await?;
+    network.wait_usable().await
+}
 
 pub(super) async fn sets_the_terms(node: &Rest) -> Result<()> {
     let all = json!({

@@ -22,6 +22,7 @@ async fn rtl_shows_sells_and_pays() -> Result<()> {
     dashboard::shows(&payer).await?;
     let invoice = invoices::makes(&payee).await?;
     payments::pays(&payer, &invoice).await?;
+    payments::pays_by_amp(&payer, &payee).await?;
     invoices::follows(&payee, &payer).await?;
     invoices::reads_a_message(&payee, &payer, pair.network["bob"].key()).await?;
     lists::shows(&payer).await?;
@@ -34,6 +35,7 @@ async fn rtl_shows_sells_and_pays() -> Result<()> {
 async fn rtl_manages_channels() -> Result<()> {
     let pair = Pair::start().await?;
     let [node, _] = both(&pair.network)?;
+    channels::connects(&node, &pair.network).await?;
     channels::sets_the_terms(&node).await?;
     let point = channels::opens(&node, &pair.network).await?;
     channels::closes(&node, &pair.network, &point).await?;

@@ -33,6 +33,28 @@ pub(super) async fn pays(payer: &Rest, invoice: &str) -> Result<()> {
     track(payer, text(&paid, "payment_hash")?).await
 }
 
+/// An invoice of the kind that its user chooses, without amount.
+pub(super) async fn pays_by_amp(payer: &Rest, payee: &Rest) -> Result<()> {
+    let asked =
+        json!({"memo": "tips", "value": 0, "private": false, "expiry": 3600, "is_amp": true});
+    let made = post(payee, "/v1/invoices", &asked).await?.json()?;
+    let order = json!({
+        "payment_request": made["payment_request"], "amp": true, "amt": 40, "fee_limit_sat": 100,
+        "timeout_seconds": 600,
+    });
+    for _ in 0..2 {
+        send(payer, &order).await?;
+    }
+    let address = url_safe(text(&made, "payment_addr")?)?;
+    let path = format!("/v2/invoices/lookup?payment_addr={address}");
+    let found = payee.get(&path).await?.json()?;
+    assert_eq!(
+        (&found["is_amp"], &found["amt_paid_sat"]),
+        (&json!(true), &json!("80"))
+    );
+    Ok(())
+}
+
 /// It splits the answer at its line breaks: with a single line it would be no text any more.
 pub(super) async fn send(payer: &Rest, order: &Value) -> Result<Value> {
     let paid = post(payer, "/v2/router/send", order).await?;

@@ -100,7 +100,7 @@ async fn asks_for_terms(opener: &Rest, socket: &mut Socket, network: &Network) -
     let strict = channels
         .iter()
         .find(|one| one["local_constraints"]["csv_delay"] == 288);
-    let limits = &strict.context("no channel with these terms")?["remote_constraints"];
+    let limits = &strict.context("no channel with these terms")?["local_constraints"];
     assert_eq!(limits["min_htlc_msat"], "2000");
     network.wait_usable().await
 }
