@@ -5,10 +5,13 @@ use regtest::rest::{Rest, has};
 use serde_json::json;
 
 use super::post;
-use crate::recorded::text;
+use crate::recorded::{refused, text};
 
 pub(super) async fn shows(node: &Rest) -> Result<()> {
     info(node).await?;
+    // At the same time it asks for a backup, and writes to its log that there is none.
+    let backup = node.get("/v1/channels/backup").await?;
+    refused(&backup, "no static channel backups")?;
     channels(node).await?;
     money(node).await
 }
