@@ -39,7 +39,7 @@ async fn wrong_requests_are_told_what_is_wrong() -> Result<()> {
         ),
         ("GET /v1/nothing", "", 404, "Not Found"),
         ("DELETE /v1/getinfo", "", 501, "Method Not Allowed"),
-        ("GET /v1/genseed", "", 404, "Not Found"),
+        ("GET /v1/graph/nodemetrics", "", 404, "Not Found"),
     ] {
         let (verb, path) = call.split_once(' ').context("a verb and a path")?;
         let answer = rest.send(verb, path, body, "application/json").await?;
