@@ -1,6 +1,7 @@
 //! A client of ampd's REST interface that sends exactly what it is told to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, Engine};
@@ -15,6 +16,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -22,6 +24,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::node::Node;
 use crate::socket::Socket;
+
+/// An answer that is silent for so long will say no more.
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 
 /// A node's REST interface, and a macaroon for it.
 pub struct Rest {
@@ -192,7 +197,7 @@ impl Lines {
     }
 
     async fn more(&mut self) -> Result<Option<Bytes>> {
-        while let Some(frame) = self.body.frame().await {
+        while let Some(frame) = timeout(SILENCE, self.body.frame()).await? {
             if let Ok(data) = frame?.into_data() {
                 return Ok(Some(data));
             }

@@ -4,10 +4,13 @@ use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::rest::SILENCE;
 
 /// An open WebSocket.
 pub struct Socket(WebSocketStream<TlsStream<TcpStream>>);
@@ -24,7 +27,7 @@ impl Socket {
 
     /// The next message; `None` once the other side has closed.
     pub async fn next(&mut self) -> Result<Option<Value>> {
-        while let Some(message) = self.0.next().await {
+        while let Some(message) = timeout(SILENCE, self.0.next()).await? {
             match message? {
                 Message::Text(text) => {
                     let json = serde_json::from_str(&text);

@@ -7,8 +7,9 @@ mod zeus;
 
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
+use bitcoin::hex::{DisplayHex, FromHex};
 use regtest::network::Network;
-use regtest::rest::{Answer, Rest, base64, has};
+use regtest::rest::{Answer, Rest, base64, has, hex};
 use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ fn refused(answer: &Answer, looked_for: &str) -> Result<()> {
 /// A keysend's preimage, and the records and the hash that belong to it.
 fn keysend(preimage: [u8; 32], message: Option<&str>) -> Result<(Value, String)> {
     let hash = sha256::Hash::hash(&preimage).to_byte_array();
-    let base64_of = |bytes: &[u8]| base64(&bitcoin::hex::DisplayHex::to_lower_hex_string(bytes));
+    let base64_of = |bytes: &[u8]| base64(&bytes.to_lower_hex_string());
     let mut records = json!({KEYSEND: base64_of(&preimage)?});
     if let Some(message) = message {
         records[MESSAGE] = base64_of(message.as_bytes())?.into();
@@ -70,6 +71,26 @@ async fn fund(network: &Network, name: &str, coins: &[u64]) -> Result<()> {
     network.mine(1).await?;
     let all = before + coins.iter().sum::<u64>();
     network.wait_wallet(name, all).await
+}
+
+/// A transaction's id as it is written, of its bytes in an answer.
+fn txid(base64: &str) -> Result<String> {
+    let mut bytes: Vec<u8> = FromHex::from_hex(&hex(base64)?)?;
+    bytes.reverse();
+    Ok(bytes.to_lower_hex_string())
+}
+
+/// Mines once the transaction with these bytes for its id is in the mempool: a node tells of it and sends it at
+/// the same time.
+async fn mine_with(network: &Network, base64: &str, blocks: u32) -> Result<()> {
+    let txid = txid(base64)?;
+    wait_for("a transaction in the mempool", crate::LIMIT, async || {
+        let mempool = network.bitcoind.mempool().await?;
+        ensure!(mempool.contains(&txid), "{txid} is not in {mempool:?}");
+        Ok(())
+    })
+    .await?;
+    network.mine(blocks).await
 }
 
 /// Mines until the answer to a GET request is as wanted.

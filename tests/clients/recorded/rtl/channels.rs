@@ -9,7 +9,7 @@ use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
 use super::post;
-use crate::recorded::{fund, mine_until, only, refused, text};
+use crate::recorded::{fund, mine_until, mine_with, only, refused, text};
 
 /// It hangs up on a peer, and connects to it.
 pub(super) async fn connects(node: &Rest, network: &Network) -> Result<()> {
@@ -114,7 +114,7 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
     let waiting = node.get("/v1/channels/pending").await?.json()?;
     let channel = &only(&waiting, "waiting_close_channels")?["channel"];
     assert_eq!(channel["channel_point"], opened);
-    network.mine(1).await?;
+    mine_with(network, &closing, 1).await?;
     let second: Value = serde_json::from_str(&updates.next().await?)?;
     let closed = &second["result"]["chan_close"];
     assert_eq!(

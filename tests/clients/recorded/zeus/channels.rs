@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
-use regtest::rest::{Rest, has, hex};
+use regtest::rest::{Rest, has};
 use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
 use super::{get, post};
-use crate::recorded::{fund, mine_until, only, text};
+use crate::recorded::{self, fund, mine_until, mine_with, only, text};
 
 pub(super) async fn sets_the_terms(node: &Rest) -> Result<()> {
     let channels = get(node, "/v1/channels").await?;
@@ -130,8 +130,9 @@ pub(super) async fn opens_and_follows(node: &Rest, network: &Network) -> Result<
         &first,
         &["result.pending_chan_id", "result.chan_pending.output_index"],
     )?;
-    let opened = shown_point(&first["result"]["chan_pending"], "txid")?;
-    network.mine(6).await?;
+    let pending = &first["result"]["chan_pending"];
+    let opened = shown_point(pending, "txid")?;
+    mine_with(network, text(pending, "txid")?, 6).await?;
     let second = socket.next().await?.context("no second answer")?;
     let point = &second["result"]["chan_open"]["channel_point"];
     assert_eq!(shown_point(point, "funding_txid_bytes")?, opened);
@@ -142,10 +143,7 @@ pub(super) async fn opens_and_follows(node: &Rest, network: &Network) -> Result<
 
 /// A txid in bytes, as text, and the output.
 fn shown_point(json: &Value, txid: &str) -> Result<String> {
-    let bytes = hex(text(json, txid)?)?;
-    let mut bytes: Vec<u8> = bitcoin::hex::FromHex::from_hex(&bytes)?;
-    bytes.reverse();
-    let txid = bitcoin::hex::DisplayHex::to_lower_hex_string(&*bytes);
+    let txid = recorded::txid(text(json, txid)?)?;
     Ok(format!("{txid}:{}", json["output_index"]))
 }
 
@@ -157,13 +155,9 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
     let mut updates = node
         .delete_stream(&format!("/v1/channels/{txid}/{index}?{query}"))
         .await?;
-    ensure!(
-        updates
-            .next()
-            .await?
-            .starts_with("{\"result\":{\"close_pending\":")
-    );
-    network.mine(1).await?;
+    let first = updates.next().await?;
+    ensure!(first.starts_with("{\"result\":{\"close_pending\":"));
+    mine_with(network, &closing(&first)?, 1).await?;
     ensure!(
         updates
             .next()
@@ -186,12 +180,19 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
     Ok(())
 }
 
+/// The closing transaction of the first update.
+fn closing(update: &str) -> Result<String> {
+    let update: Value = serde_json::from_str(update)?;
+    let pending = &update["result"]["close_pending"];
+    Ok(text(pending, "txid")?.to_owned())
+}
+
 pub(super) async fn closes_by_force(node: &Rest, network: &Network, opened: &str) -> Result<()> {
     let (txid, index) = point(opened)?;
     let path = format!("/v1/channels/{txid}/{index}?force=true");
     let mut updates = node.delete_stream(&path).await?;
-    ensure!(updates.next().await?.contains("\"close_pending\""));
-    network.mine(1).await?;
+    let first = updates.next().await?;
+    mine_with(network, &closing(&first)?, 1).await?;
     ensure!(updates.next().await?.contains("\"chan_close\""));
     let list = "/v1/channels/pending";
     let closing = |list: &Value| only(list, "pending_force_closing_channels").is_ok();
