@@ -1,15 +1,13 @@
 //! RTL opens and closes channels and sets what they cost.
 
 use anyhow::{Context, Result, ensure};
-use bitcoin::Txid;
-use bitcoin::hashes::Hash;
 use regtest::network::Network;
-use regtest::rest::{Rest, has, hex};
+use regtest::rest::{Rest, has};
 use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
 use super::post;
-use crate::recorded::{fund, mine_until, mine_with, only, refused, text};
+use crate::recorded::{self, fund, mine_until, mine_with, only, refused, text};
 
 /// It hangs up on a peer, and connects to it.
 pub(super) async fn connects(node: &Rest, network: &Network) -> Result<()> {
@@ -79,10 +77,7 @@ pub(super) async fn opens(node: &Rest, network: &Network) -> Result<String> {
     });
     let opened = post(node, "/v1/channels", &order).await?.json()?;
     has(&opened, &["funding_txid_bytes", "output_index"])?;
-    let txid = hex(text(&opened, "funding_txid_bytes")?)?;
-    let mut bytes: [u8; 32] = bitcoin::hex::FromHex::from_hex(&txid)?;
-    bytes.reverse();
-    let txid = bitcoin::hex::DisplayHex::to_lower_hex_string(&bytes);
+    let txid = recorded::txid(text(&opened, "funding_txid_bytes")?)?;
     let opened = format!("{txid}:{}", opened["output_index"]);
     let pending = node.get("/v1/channels/pending").await?.json()?;
     let channel = &only(&pending, "pending_open_channels")?["channel"];
@@ -138,11 +133,7 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
     has(&list, &members)?;
     let closed = only(&list, "channels")?;
     assert_eq!(closed["channel_point"], opened);
-    let bytes: [u8; 32] = bitcoin::hex::FromHex::from_hex(&hex(&closing)?)?;
-    assert_eq!(
-        closed["closing_tx_hash"],
-        Txid::from_byte_array(bytes).to_string()
-    );
+    assert_eq!(closed["closing_tx_hash"], recorded::txid(&closing)?);
     Ok(())
 }
 

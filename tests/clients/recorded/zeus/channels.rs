@@ -157,13 +157,10 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
         .await?;
     let first = updates.next().await?;
     ensure!(first.starts_with("{\"result\":{\"close_pending\":"));
-    mine_with(network, &closing(&first)?, 1).await?;
-    ensure!(
-        updates
-            .next()
-            .await?
-            .starts_with("{\"result\":{\"chan_close\":")
-    );
+    let closing = mine_the_close(network, opened).await?;
+    let second: Value = serde_json::from_str(&updates.next().await?)?;
+    let closed = text(&second["result"]["chan_close"], "closing_txid")?;
+    assert_eq!(recorded::txid(closed)?, closing);
     assert_eq!(updates.rest().await?, "");
     let closed = |list: &Value| only(list, "channels").is_ok();
     let closed = mine_until(network, node, "/v1/channels/closed", closed).await?;
@@ -180,20 +177,30 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
     Ok(())
 }
 
-/// The closing transaction of the first update.
-fn closing(update: &str) -> Result<String> {
-    let update: Value = serde_json::from_str(update)?;
-    let pending = &update["result"]["close_pending"];
-    Ok(text(pending, "txid")?.to_owned())
+/// Mines once a transaction in the mempool spends the channel's output, and tells which.
+async fn mine_the_close(network: &Network, opened: &str) -> Result<String> {
+    let (txid, vout) = point(opened)?;
+    let output = json!([[{"txid": txid, "vout": vout}]]);
+    let closing = wait_for("the end of a channel", crate::LIMIT, async || {
+        let bitcoind = &network.bitcoind;
+        let spent = bitcoind.call("gettxspendingprevout", output.clone());
+        Ok(text(&spent.await?[0], "spendingtxid")?.to_owned())
+    })
+    .await?;
+    network.mine(1).await?;
+    Ok(closing)
 }
 
 pub(super) async fn closes_by_force(node: &Rest, network: &Network, opened: &str) -> Result<()> {
     let (txid, index) = point(opened)?;
     let path = format!("/v1/channels/{txid}/{index}?force=true");
     let mut updates = node.delete_stream(&path).await?;
-    let first = updates.next().await?;
-    mine_with(network, &closing(&first)?, 1).await?;
-    ensure!(updates.next().await?.contains("\"chan_close\""));
+    ensure!(updates.next().await?.contains("\"close_pending\""));
+    // Whichever commitment transaction comes first: bob sends his as soon as he hears of the close.
+    let commitment = mine_the_close(network, opened).await?;
+    let second: Value = serde_json::from_str(&updates.next().await?)?;
+    let closed = text(&second["result"]["chan_close"], "closing_txid")?;
+    assert_eq!(recorded::txid(closed)?, commitment);
     let list = "/v1/channels/pending";
     let closing = |list: &Value| only(list, "pending_force_closing_channels").is_ok();
     let pending = mine_until(network, node, list, closing).await?;
