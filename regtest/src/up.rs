@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::binaries::Binaries;
 use crate::network::{ChannelPlan, Network};
+use crate::node::Node;
 
 const NAMES: [&str; 8] = [
     "alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi",
@@ -26,7 +27,9 @@ pub async fn run(binaries: Binaries, count: usize) -> Result<()> {
     );
     let names = &NAMES[..count];
     println!("Starting bitcoind (regtest) and {count} nodes ...");
-    let network = Network::with_nodes(binaries, names).await?;
+    let mut network = Network::start(binaries).await?;
+    let nodes = names.iter().map(|name| prepare(&network, name));
+    network.add(nodes.collect::<Result<_>>()?).await?;
     let plans: Vec<ChannelPlan<'_>> = names
         .windows(2)
         .map(|pair| ChannelPlan::new(pair[0], pair[1], CAPACITY_SAT).push(CAPACITY_SAT / 2))
@@ -38,10 +41,22 @@ pub async fn run(binaries: Binaries, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// A node that takes all kinds of payments, on a web page too.
+fn prepare(network: &Network, name: &str) -> Result<Node> {
+    let mut node = network.prepare(name)?;
+    node.set_raw("accept-amp", "true");
+    node.set_raw("accept-keysend", "true");
+    node.set("donations-listen", "127.0.0.1:0");
+    node.set("donations-title", &format!("Donations to {name}"));
+    node.set_raw("donations-show-messages", "true");
+    Ok(node)
+}
+
 fn print_help(network: &Network) -> Result<()> {
     for node in network.nodes() {
         println!("\n{} {}", node.name(), node.key());
         println!("  peers reach it at {}@{}", node.key(), node.peer_address());
+        println!("  donation page     http://{}/", node.donation_address()?);
         println!("  log               {}", node.log().display());
         println!("  {} getinfo", command_line(network, node.name())?);
     }

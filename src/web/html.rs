@@ -116,6 +116,8 @@ fn paragraphs(text: &str) -> Vec<&str> {
 #[template(path = "notice.html")]
 pub(super) struct Notice<'a> {
     pub(super) files: &'a Files,
+    /// The way from here to the page, a `../` for each folder.
+    pub(super) root: &'a str,
     pub(super) title: &'a str,
     pub(super) text: &'a str,
 }

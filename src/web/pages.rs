@@ -29,6 +29,9 @@ const FOREVER: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=315
 /// Seconds until a page that finds all streams taken may ask again.
 const RETRY_AFTER: &str = "60";
 
+/// Folders from which a notice still finds the page; bounds what a long path makes us write.
+const DEEPEST: usize = 16;
+
 /// What the handlers share.
 pub(super) struct Site {
     pub(super) donations: Arc<Donations>,
@@ -76,9 +79,15 @@ impl Site {
             .with_state(site)
     }
 
-    fn notice(&self, status: StatusCode, title: &str, text: &str) -> Response {
-        let files = &self.files;
-        let notice = Notice { files, title, text };
+    /// Under which path a proxy shows the page is not known here, so links from a folder go up.
+    fn notice(&self, uri: &Uri, status: StatusCode, title: &str, text: &str) -> Response {
+        let folders = uri.path().matches('/').count().saturating_sub(1);
+        let notice = Notice {
+            files: &self.files,
+            root: &"../".repeat(folders.min(DEEPEST)),
+            title,
+            text,
+        };
         (status, html(&notice)).into_response()
     }
 
@@ -89,6 +98,7 @@ impl Site {
         match offer {
             Ok(Some(offer)) => answer(&shown, offer),
             Ok(None) | Err(WrongAmount) => self.notice(
+                uri,
                 StatusCode::BAD_REQUEST,
                 "No such amount",
                 "This page has no invoice over that amount. Choose one of the page's amounts, or \
@@ -102,6 +112,7 @@ impl Site {
         self.with_offer(uri, |shown, offer| match shown.is_open() {
             true => answer(offer),
             false => self.notice(
+                uri,
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Paused",
                 "This page takes no donations at the moment.",
@@ -139,7 +150,7 @@ async fn qr_png(State(site): State<Arc<Site>>, uri: Uri) -> Response {
 async fn bitcoin_svg(State(site): State<Arc<Site>>, uri: Uri) -> Response {
     site.with_open_offer(&uri, |offer| match &offer.on_chain {
         Some(on_chain) => image(SVG, on_chain.svg.clone()),
-        None => not_found(&site),
+        None => not_found(&site, &uri),
     })
 }
 
@@ -177,12 +188,13 @@ async fn events(State(site): State<Arc<Site>>) -> Response {
     (headers, Body::from_stream(stream)).into_response()
 }
 
-async fn unknown(State(site): State<Arc<Site>>) -> Response {
-    not_found(&site)
+async fn unknown(State(site): State<Arc<Site>>, uri: Uri) -> Response {
+    not_found(&site, &uri)
 }
 
-fn not_found(site: &Site) -> Response {
+fn not_found(site: &Site, uri: &Uri) -> Response {
     site.notice(
+        uri,
         StatusCode::NOT_FOUND,
         "Not found",
         "There is nothing at this address.",

@@ -1,12 +1,12 @@
-//! The page's invoice over time: restarts, rotation, renewal, the hints of a private node.
+//! The page's invoice over time: restarts, rotation, renewal.
 
 use std::time::{Duration, Instant};
 
 use ampd::invoices::decode::DecodedInvoice;
+use ampd::rpc::proto::ampdrpc::InvoiceReference;
 use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
-use ampd::rpc::proto::ampdrpc::{DonationPageRequest, InvoiceReference};
 use anyhow::{Context, Result, ensure};
-use regtest::network::{ChannelPlan, Network};
+use regtest::network::Network;
 use serde_json::Value;
 
 use crate::http::Events;
@@ -17,7 +17,7 @@ use regtest::wait::wait_for;
 const SOON: Duration = Duration::from_secs(1);
 
 /// The hash, by which a text is known to be of the same invoice.
-fn hash(invoice: &str) -> Result<[u8; 32]> {
+pub(super) fn hash(invoice: &str) -> Result<[u8; 32]> {
     Ok(invoice.parse::<DecodedInvoice>()?.payment_hash.0)
 }
 
@@ -120,61 +120,10 @@ async fn an_invoice_is_renewed_before_its_end_and_a_switched_off_one_is_not() ->
     Ok(())
 }
 
-/// Only Bob knows of the channel to Alice; Carol has to be told the way.
-#[tokio::test]
-async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
-    let mut network = Network::start(binaries()).await?;
-    let mut alice = network.prepare("alice")?;
-    alice.set("donations-listen", "127.0.0.1:0");
-    let others = ["bob", "carol"].map(|name| network.prepare(name));
-    let mut nodes = vec![alice];
-    for node in others {
-        nodes.push(node?);
-    }
-    network.add(nodes).await?;
-    let scene = Scene { network };
-    let without = scene.invoice().await?;
-    assert!(without.parse::<DecodedInvoice>()?.route_hints.is_empty());
-    let plans = [
-        ChannelPlan::new("carol", "bob", 1_000_000),
-        ChannelPlan::new("bob", "alice", 1_000_000).private(),
-    ];
-    scene.network.open(&plans).await?;
-    let with = wait_for("a code with a hint", LIMIT, async || {
-        let invoice = scene.invoice().await?;
-        let hints = invoice.parse::<DecodedInvoice>()?.route_hints;
-        ensure!(hints.len() == 1, "{hints:?}");
-        Ok(invoice)
-    })
-    .await?;
-    // It is the same invoice, and its row is the same.
-    assert_eq!(hash(&with)?, hash(&without)?);
-    let request = crate::request(&with, 1_000, b"")?;
-    scene.network.pay_routed("carol", &request).await?;
-    let service = scene.network["alice"].api()?.static_invoices;
-    wait_for("the payment on the page", LIMIT, async || {
-        let page = service
-            .clone()
-            .donation_page(DonationPageRequest {})
-            .await?;
-        let (paid, invoices) = (page.get_ref().num_payments, &page.get_ref().invoices);
-        ensure!((paid, invoices.len()) == (1, 1), "{page:?}");
-        Ok(())
-    })
-    .await?;
-    scene.network.finish();
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_node_without_a_page_says_so() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
-    assert!(
-        !network["alice"]
-            .network_dir()
-            .join("donations.address")
-            .exists()
-    );
+    assert!(network["alice"].donation_address().is_err());
     let error = ampcli(&network, &["donations", "rotate"]).unwrap_err();
     assert!(
         error.to_string().contains("donations-listen is not set"),

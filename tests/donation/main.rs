@@ -4,6 +4,7 @@
 //! installs them). The screenshots are in `target/tmp/donation/`.
 
 mod browser;
+mod hints;
 mod http;
 mod life;
 mod links;
@@ -11,13 +12,12 @@ mod live;
 mod refusals;
 mod streams;
 
-use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use ampd::rpc::proto::lnrpc::Payment;
 use ampd::rpc::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use regtest::api::bolt11;
 use regtest::binaries::Binaries;
 use regtest::network::{ChannelPlan, Network};
@@ -66,11 +66,7 @@ impl Scene {
 
     /// Where the page is, IP:port.
     fn address(&self) -> Result<String> {
-        let file = self.network["alice"]
-            .network_dir()
-            .join("donations.address");
-        let text = fs::read_to_string(file).context("there is no page")?;
-        Ok(text.trim().to_owned())
+        self.network["alice"].donation_address()
     }
 
     async fn get(&self, path: &str) -> Result<Answer> {

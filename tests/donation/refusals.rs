@@ -96,6 +96,9 @@ async fn every_answer_forbids_what_the_page_does_not_need() -> Result<()> {
     }
     let missing = get(address, "/nothing").await?;
     assert_ne!(missing.header("content-security-policy"), "");
+    assert!(missing.text()?.contains("href=\"./\""), "{missing:?}");
+    let deep = get(address, "/no/thing/here").await?;
+    assert!(deep.text()?.contains("href=\"../.././\""), "{deep:?}");
     scene.network.finish();
     Ok(())
 }

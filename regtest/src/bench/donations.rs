@@ -1,7 +1,6 @@
 //! Payments to the donation page's invoice at a steady pace, with and without a thousand open pages that
 //! hear of each: the pages must not slow the payments.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::kinds::to_static_invoice;
@@ -171,17 +170,14 @@ struct Audience {
 
 impl Audience {
     async fn open(bench: &Bench, streams: usize) -> Result<Self> {
-        let file = bench.network["payee"]
-            .network_dir()
-            .join("donations.address");
-        let address = spawn_blocking(move || fs::read_to_string(file)).await??;
+        let address = bench.network["payee"].donation_address()?;
         let mut audience = Self {
             heard: Vec::new(),
             readers: JoinSet::new(),
         };
         while audience.heard.len() < streams {
             let missing = (streams - audience.heard.len()).min(AT_A_TIME);
-            let opening = (0..missing).map(|_| open(address.trim()));
+            let opening = (0..missing).map(|_| open(&address));
             let opened = futures_util::future::try_join_all(opening);
             for stream in timeout(OPENING, opened).await?? {
                 let heard = Arc::<AtomicU64>::default();

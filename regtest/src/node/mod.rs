@@ -308,6 +308,16 @@ impl Node {
         ampd::rest_address(self)
     }
 
+    /// Where its donation page is, IP:port.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn donation_address(&self) -> Result<String> {
+        let text = fs::read_to_string(self.network_dir().join("donations.address"));
+        let text = text.with_context(|| format!("{} has no donation page", self.name))?;
+        Ok(text.trim().to_owned())
+    }
+
     /// ampd's TLS certificate, PEM.
     pub fn certificate(&self) -> Result<String> {
         ampd::certificate(self)

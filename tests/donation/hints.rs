@@ -1,0 +1,119 @@
+//! The way to a private node in its page's code: it comes, changes and goes with the channels.
+
+use ampd::invoices::decode::DecodedInvoice;
+use ampd::rpc::proto::ampdrpc::DonationPageRequest;
+use ampd::rpc::proto::lnrpc::policy_update_request::Scope;
+use ampd::rpc::proto::lnrpc::{CloseChannelRequest, FeeReportRequest, PolicyUpdateRequest};
+use anyhow::{Context, Result, ensure};
+use regtest::network::channels::parse_point;
+use regtest::network::{ChannelPlan, Network};
+use regtest::wait::wait_for;
+
+use crate::life::hash;
+use crate::{LIMIT, Scene, binaries};
+
+/// Nothing that Bob would choose by himself, msat.
+const NEW_FEE_MSAT: u32 = 7_531;
+
+/// Only Bob knows of the channel to Alice; Carol has to be told the way.
+#[tokio::test]
+async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let mut alice = network.prepare("alice")?;
+    alice.set("donations-listen", "127.0.0.1:0");
+    let (bob, carol) = (network.prepare("bob")?, network.prepare("carol")?);
+    network.add(vec![alice, bob, carol]).await?;
+    let scene = Scene { network };
+    let without = with_fees(&scene, &[]).await?;
+    let plans = [
+        ChannelPlan::new("carol", "bob", 1_000_000),
+        ChannelPlan::new("bob", "alice", 1_000_000).private(),
+    ];
+    let points = scene.network.open(&plans).await?;
+    let usual = usual_fee(&scene, &points[1]).await?;
+    let with = with_fees(&scene, &[usual]).await?;
+    // It is the same invoice, and its row is the same.
+    assert_eq!(hash(&with)?, hash(&without)?);
+    pay(&scene, &with, 1).await?;
+
+    set_fee(&scene, &points[1]).await?;
+    let dearer = with_fees(&scene, &[NEW_FEE_MSAT]).await?;
+    let payment = pay(&scene, &dearer, 2).await?;
+    assert!(payment >= NEW_FEE_MSAT.into(), "{payment} msat");
+
+    close(&scene, &points[1]).await?;
+    let gone = with_fees(&scene, &[]).await?;
+    assert_eq!(hash(&gone)?, hash(&without)?);
+    scene.network.finish();
+    Ok(())
+}
+
+/// The page's invoice once its hints are over channels with these base fees, msat.
+async fn with_fees(scene: &Scene, fees: &[u32]) -> Result<String> {
+    wait_for("a code with other hints", LIMIT, async || {
+        let invoice = scene.invoice().await?;
+        let hints = invoice.parse::<DecodedInvoice>()?.route_hints;
+        let hops = hints.iter().flat_map(|hint| &hint.0);
+        let found: Vec<_> = hops.map(|hop| hop.fees.base_msat).collect();
+        ensure!(found == fees, "{hints:?}");
+        Ok(invoice)
+    })
+    .await
+}
+
+/// Carol pays 1,000 sat; the page counts. Returns the fee, msat.
+async fn pay(scene: &Scene, invoice: &str, nth: u64) -> Result<i64> {
+    let request = crate::request(invoice, 1_000, b"")?;
+    let payment = scene.network.pay_routed("carol", &request).await?;
+    let mut service = scene.network["alice"].api()?.static_invoices;
+    wait_for("the payment on the page", LIMIT, async || {
+        let page = service.donation_page(DonationPageRequest {}).await?;
+        let (paid, invoices) = (page.get_ref().num_payments, &page.get_ref().invoices);
+        ensure!((paid, invoices.len()) == (nth, 1), "{page:?}");
+        Ok(())
+    })
+    .await?;
+    Ok(payment.fee_msat)
+}
+
+/// Bob's base fee for forwarding to Alice, msat.
+async fn usual_fee(scene: &Scene, point: &str) -> Result<u32> {
+    let mut lightning = scene.network["bob"].api()?.lightning;
+    let report = lightning
+        .fee_report(FeeReportRequest {})
+        .await?
+        .into_inner();
+    let channel = report
+        .channel_fees
+        .iter()
+        .find(|fee| fee.channel_point == point);
+    Ok(u32::try_from(channel.context("no fee")?.base_fee_msat)?)
+}
+
+async fn set_fee(scene: &Scene, point: &str) -> Result<()> {
+    let request = PolicyUpdateRequest {
+        scope: Some(Scope::ChanPoint(parse_point(point)?)),
+        base_fee_msat: NEW_FEE_MSAT.into(),
+        time_lock_delta: 80,
+        ..Default::default()
+    };
+    let mut lightning = scene.network["bob"].api()?.lightning;
+    let done = lightning.update_channel_policy(request).await?.into_inner();
+    ensure!(done.failed_updates.is_empty(), "{done:?}");
+    Ok(())
+}
+
+async fn close(scene: &Scene, point: &str) -> Result<()> {
+    scene.network.wait_settled(LIMIT).await?;
+    let request = CloseChannelRequest {
+        channel_point: Some(parse_point(point)?),
+        ..Default::default()
+    };
+    let mut lightning = scene.network["bob"].api()?.lightning;
+    let mut updates = lightning.close_channel(request).await?.into_inner();
+    updates
+        .message()
+        .await?
+        .context("nothing about the closing")?;
+    Ok(())
+}
