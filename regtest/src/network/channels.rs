@@ -1,5 +1,6 @@
 //! Opening channels, and waiting until both ends can use them.
 
+use ampd::channels::accept::MAX_PENDING_PER_PEER;
 use ampd::rpc::proto::lnrpc::channel_point::FundingTxid;
 use ampd::rpc::proto::lnrpc::{Channel, ChannelPoint, OpenChannelRequest};
 use anyhow::{Context, Result, bail, ensure};
@@ -43,6 +44,13 @@ impl<'a> ChannelPlan<'a> {
         }
     }
 
+    /// Whether it is between the same two nodes.
+    fn joins(&self, other: &Self) -> bool {
+        let mut ends = [[self.from, self.to], [other.from, other.to]];
+        ends.iter_mut().for_each(|pair| pair.sort_unstable());
+        ends[0] == ends[1]
+    }
+
     /// Gives the other end `sat` of it.
     pub fn push(self, push_sat: u64) -> Self {
         Self { push_sat, ..self }
@@ -73,14 +81,25 @@ impl Network {
     pub async fn open(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
         self.fund(plans).await?;
         let mut points = Vec::new();
-        for plan in plans {
+        // Those from here on wait for their confirmations.
+        let mut first = 0;
+        for (index, plan) in plans.iter().enumerate() {
+            let waiting = plans[first..index].iter();
+            if waiting.filter(|other| plan.joins(other)).count() == MAX_PENDING_PER_PEER {
+                self.confirm(&points[first..]).await?;
+                first = index;
+            }
             self.connect(plan.from, plan.to).await?;
             points.push(self.open_one(plan).await?);
         }
-        self.wait_broadcast(&points).await?;
-        self.mine(ANNOUNCEMENT_DEPTH).await?;
-        self.wait_usable().await?;
+        self.confirm(&points[first..]).await?;
         Ok(points)
+    }
+
+    async fn confirm(&self, points: &[String]) -> Result<()> {
+        self.wait_broadcast(points).await?;
+        self.mine(ANNOUNCEMENT_DEPTH).await?;
+        self.wait_usable().await
     }
 
     /// One coin for each channel, since a coin can only be spent again when confirmed, and one
