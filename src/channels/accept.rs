@@ -14,6 +14,7 @@ use super::deciders::{Deciders, Terms};
 use super::id::UserChannelId;
 use super::list::{ChannelState, state};
 use super::open::describe;
+use super::undecided::Undecided;
 use crate::ldk::ChannelManager;
 
 /// On-chain sat to keep for each anchor channel, so that its force close can be paid for (lnd's).
@@ -80,6 +81,7 @@ pub struct Acceptor {
     rules: AcceptRules,
     spendable: Arc<SpendableSat>,
     deciders: Deciders,
+    undecided: Undecided,
 }
 
 impl Acceptor {
@@ -93,6 +95,7 @@ impl Acceptor {
             rules,
             spendable,
             deciders: Deciders::default(),
+            undecided: Undecided::default(),
         }
     }
 
@@ -109,12 +112,20 @@ impl Acceptor {
         if self.deciders.is_empty() {
             return self.accept_or_refuse(&request, Terms::default());
         }
+        let (peer, most) = (
+            request.counterparty_node_id,
+            self.rules.max_pending_per_peer,
+        );
+        let Some(turn) = self.undecided.enter(peer, most) else {
+            return self.refuse(&request, &Refusal::TooManyPending);
+        };
         let acceptor = self.clone();
         tokio::spawn(async move {
             match acceptor.deciders.decide(&request).await {
                 Ok(terms) => acceptor.accept_or_refuse(&request, terms),
                 Err(reason) => acceptor.refuse(&request, &Refusal::Decided(reason)),
             }
+            drop(turn);
         });
     }
 

@@ -71,15 +71,13 @@ impl Deciders {
     /// From now on one caller more is asked, until it drops what this returns.
     pub fn join(&self) -> mpsc::Receiver<Question> {
         let (caller, questions) = mpsc::channel(BACKLOG);
-        self.callers().push(caller);
+        self.present().push(caller);
         questions
     }
 
     /// Whether there is anybody to ask.
     pub fn is_empty(&self) -> bool {
-        let mut callers = self.callers();
-        callers.retain(|caller| !caller.is_closed());
-        callers.is_empty()
+        self.present().is_empty()
     }
 
     /// Asks one caller after another; the channel is accepted if all accept it.
@@ -87,7 +85,7 @@ impl Deciders {
     /// # Errors
     /// What the first who refuses has to say.
     pub async fn decide(&self, request: &Request) -> Decision {
-        let callers = self.callers().clone();
+        let callers = self.present().clone();
         let mut terms = Terms::default();
         for caller in callers {
             let theirs = match timeout(self.patience, ask(&caller, request)).await {
@@ -108,9 +106,12 @@ impl Deciders {
         Ok(terms)
     }
 
-    /// No code that holds this lock can panic halfway through a change.
-    fn callers(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Question>>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Those who have not gone away.
+    fn present(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Question>>> {
+        // No code that holds this lock can panic halfway through a change.
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        callers.retain(|caller| !caller.is_closed());
+        callers
     }
 }
 

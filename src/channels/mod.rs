@@ -21,5 +21,6 @@ mod rows;
 pub mod spends;
 #[cfg(test)]
 pub(crate) mod test_node;
+mod undecided;
 
 pub use events::Channels;

@@ -11,6 +11,7 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf, Transaction};
 use lightning::events::{ClosureReason, FundingInfo};
 use lightning::ln::types::ChannelId;
+use lightning::types::features::ChannelTypeFeatures;
 use lightning::util::config::UserConfig;
 use lightning::util::errors::APIError;
 use tokio::sync::oneshot;
@@ -121,6 +122,8 @@ impl Opening {
 /// A channel between `open` and `ChannelPending`.
 struct Waiting {
     fee: FundingFee,
+    /// LDK asks a peer that has answered with an error for another type, by the node's configuration.
+    scid_alias: bool,
     caller: oneshot::Sender<Result<OutPoint, OpenError>>,
     /// Why we give the channel up; LDK's reason would only be that we did.
     failure: Option<OpenError>,
@@ -160,6 +163,7 @@ impl Opener {
         // Before LDK knows the channel: the peer's answer must find the caller here.
         let waiting = Waiting {
             fee: request.fee,
+            scid_alias: request.scid_alias,
             caller,
             failure: None,
         };
@@ -244,12 +248,15 @@ impl Opener {
         user_channel_id: u128,
     ) {
         // A channel that nobody waits for is one from before a restart: LDK forgets those, too.
-        let fee = self
+        let asked = self
             .waiting()
             .get(&user_channel_id)
-            .map(|waiting| waiting.fee);
-        let funded = match fee {
-            Some(fee) => self
+            .map(|waiting| (waiting.fee, waiting.scid_alias));
+        let funded = match asked {
+            Some((_, true)) if !self.has_alias(&temporary_channel_id, &counterparty_node_id) => {
+                Err(OpenError::NoAlias(counterparty_node_id))
+            }
+            Some((fee, _)) => self
                 .wallet
                 .fund(output_script, channel_value_satoshis, fee)
                 .map_err(OpenError::Wallet),
@@ -275,6 +282,13 @@ impl Opener {
                 error,
             );
         }
+    }
+
+    fn has_alias(&self, channel: &ChannelId, peer: &PublicKey) -> bool {
+        let channels = self.manager.list_channels_with_counterparty(peer);
+        let channel = channels.iter().find(|one| one.channel_id == *channel);
+        let kind = channel.and_then(|channel| channel.channel_type.as_ref());
+        kind.is_some_and(ChannelTypeFeatures::requires_scid_privacy)
     }
 
     /// The channel exists: LDK has stored it and broadcasts its funding transaction.

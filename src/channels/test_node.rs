@@ -30,6 +30,7 @@ use super::accept::{AcceptRules, Acceptor};
 use super::close::Closer;
 use super::closed::ClosedChannels;
 use super::config::{ChannelSettings, user_config};
+use super::deciders::Deciders;
 use super::events::Channels;
 use super::open::{FundingFee, OpenRequest, Opener};
 use super::spends::FundingSpends;
@@ -55,6 +56,8 @@ pub struct TestNode {
     pub connector: Arc<Connector>,
     pub finder: RouteFinder,
     pub opener: Arc<Opener>,
+    /// Of the channels that others open to this node.
+    pub deciders: Deciders,
     pub closer: Closer,
     pub spends: Arc<FundingSpends>,
     pub store: Arc<Store>,
@@ -113,6 +116,7 @@ impl TestNode {
             store.clone(),
             store.clone(),
         );
+        let deciders = channels.deciders().clone();
         let stop = CancellationToken::new();
         let address = listen(&peers, &manager, &stop).await;
         let (turns, turn) = watch::channel(0);
@@ -139,6 +143,7 @@ impl TestNode {
             monitors,
             peers,
             opener,
+            deciders,
             spends,
             store,
             wallet,

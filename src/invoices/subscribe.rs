@@ -161,6 +161,8 @@ pub struct Subscription {
     /// a moment after its rows can be read.
     told: Told,
     live: broadcast::Receiver<InvoiceEvent>,
+    /// It was slow: what it missed of the live events is in the database.
+    lagged: bool,
 }
 
 impl Subscription {
@@ -184,6 +186,7 @@ impl Subscription {
                 settled: after(settle_index, now.settled),
             },
             live,
+            lagged: false,
         })
     }
 
@@ -193,6 +196,11 @@ impl Subscription {
     /// If the database cannot be read.
     pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, StorageError> {
         loop {
+            if self.lagged {
+                let now = Told::now(&self.store)?;
+                self.missed = Missed::new(self.store.clone(), now);
+                self.lagged = false;
+            }
             if let Some(event) = self.missed.next(self.told).await? {
                 self.told.is_news(&event);
                 return Ok(Some(event));
@@ -200,11 +208,7 @@ impl Subscription {
             match self.live.recv().await {
                 Ok(event) if self.told.is_news(&event) => return Ok(Some(event)),
                 Ok(_) => {}
-                // It was slow: what it missed is in the database.
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    let now = Told::now(&self.store)?;
-                    self.missed = Missed::new(self.store.clone(), now);
-                }
+                Err(broadcast::error::RecvError::Lagged(_)) => self.lagged = true,
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
             }
         }

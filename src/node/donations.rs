@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use bitcoin::Address;
+use lightning::ln::channel_state::ChannelDetails;
 use lightning_types::routing::RouteHint;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,10 @@ use crate::files::{self, Readers};
 use crate::invoices::Subscription;
 use crate::ldk::{ChannelManager, NetworkGraph};
 use crate::routing::own_hints::own_hints;
-use crate::web::{self, Capacity, Donations, Sources};
+use crate::storage::Store;
+use crate::storage::donations::PutDonationAddress;
+use crate::wallet::Wallet;
+use crate::web::{self, Capacity, DonationError, Donations, Sources};
 
 /// The real address, for whoever started us with port 0.
 const ADDRESS_FILE: &str = "donations.address";
@@ -87,22 +92,44 @@ fn write_address(directory: &Path, address: SocketAddr) -> Result<(), StartError
 
 fn sources(core: &Core, house: &House) -> Sources {
     let (manager, graph) = (core.manager.clone(), core.graph.clone());
-    let wallet = core.wallet.clone();
+    let (store, wallet) = (core.store.clone(), core.wallet.clone());
     Sources {
         store: core.store.clone(),
         registry: house.invoices.clone(),
         hints: Arc::new(move || hints(&manager, &graph)),
-        address: Arc::new(move || wallet.unused_address()),
+        address: Arc::new(move || own_address(&store, &wallet)),
     }
 }
 
-/// A node with a public channel is found without them. A peer that is away for a moment changes
-/// nothing, so that the code stays the same.
+/// Addresses that were given to others are not shown to the public: whoever got one would take a donation for
+/// what they wait for.
+fn own_address(store: &Store, wallet: &Wallet) -> Result<Address, DonationError> {
+    let had = store.donation_address()?;
+    let (index, address) = wallet.own_address(had)?;
+    if had != Some(index) {
+        store.submit(PutDonationAddress { index });
+    }
+    Ok(address)
+}
+
+/// A node is found without them by a public channel that others know and over which something can come. A peer
+/// that is away for a moment changes nothing, so that the code stays the same.
 fn hints(manager: &ChannelManager, graph: &NetworkGraph) -> Vec<RouteHint> {
     let mut channels = manager.list_channels();
     channels.retain(|channel| channel.is_channel_ready);
-    if channels.iter().any(|channel| channel.is_announced) {
+    if channels.iter().any(|channel| leads_here(channel, graph)) {
         return Vec::new();
     }
-    own_hints(&channels, graph, 0, &[])
+    let mut hints = own_hints(&channels, graph, 0, &[]);
+    // Not by what they can bring now, which each payment changes.
+    hints.sort_by_key(|hint| hint.0.first().map(|hop| hop.short_channel_id));
+    hints
+}
+
+fn leads_here(channel: &ChannelDetails, graph: &NetworkGraph) -> bool {
+    let is_known = |id| graph.read_only().channel(id).is_some();
+    let least_msat = channel.inbound_htlc_minimum_msat.unwrap_or(0).max(1);
+    channel.is_announced
+        && channel.inbound_capacity_msat >= least_msat
+        && channel.short_channel_id.is_some_and(is_known)
 }

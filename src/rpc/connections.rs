@@ -18,7 +18,7 @@ use tonic::transport::server::Connected;
 
 use super::places::{Place, Places};
 
-/// Connections at a time to one listener; further ones wait for a place in the system's queue. Well below
+/// Connections at a time to one listener; one more waits for a place, further ones in the system's queue. Well below
 /// the 1,024 files that a process may usually have open.
 const MOST: usize = 300;
 /// Who has not finished the handshake by then loses its place; who has not shown a macaroon either, if others
@@ -89,9 +89,10 @@ pub(super) fn accept(
 async fn accept_all(listener: &TcpListener, tls: &TlsAcceptor, ready: &mpsc::Sender<Connection>) {
     let places = Places::new(MOST, HANDSHAKE);
     while !ready.is_closed() {
-        let place = places.take().await;
         match listener.accept().await {
             Ok((stream, address)) => {
+                // Only now: nobody goes for a place that nobody waits for.
+                let place = places.take().await;
                 let encrypting = encrypt(tls.clone(), stream, address, place);
                 let ready = ready.clone();
                 tokio::spawn(async move {

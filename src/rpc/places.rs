@@ -4,12 +4,16 @@
 //! who hold a connection open without ever being let in, must not keep those out who may come in.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+
+/// Who was sent away has so long to leave before the next one has to go for the same place.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// A fixed number of places.
 #[derive(Debug)]
@@ -46,18 +50,18 @@ impl Places {
     /// its time.
     pub(super) async fn take(self: &Arc<Self>) -> Place {
         loop {
-            let free = Arc::clone(&self.free).acquire_owned();
+            let mut free = pin!(Arc::clone(&self.free).acquire_owned());
             let first = self.strangers().first();
             let permit = tokio::select! {
                 biased;
-                permit = free => permit,
+                permit = &mut free => Ok(permit),
                 () = self.has_had_its_time(first) => {
                     self.send_away(first);
-                    continue;
+                    timeout(LEAVING, free).await
                 }
             };
             // Nobody closes the semaphore.
-            if let Ok(permit) = permit {
+            if let Ok(Ok(permit)) = permit {
                 return self.place(permit);
             }
         }
@@ -139,15 +143,13 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
     const A_MOMENT: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn the_first_stranger_goes_when_another_waits() {
+    async fn the_first_stranger_goes_when_another_waits_and_the_next_one_stays() {
         let places = Places::new(2, Duration::ZERO);
         let [first, second] = [places.take().await, places.take().await];
         let waiting = tokio::spawn({
@@ -155,9 +157,12 @@ mod tests {
             async move { places.take().await }
         });
         first.gone().cancelled().await;
+        // It takes a moment to leave.
+        tokio::task::yield_now().await;
+        assert!(!second.gone().is_cancelled());
         drop(first);
         let third = waiting.await.unwrap();
-        assert!(!third.gone().is_cancelled());
+        assert!(!third.gone().is_cancelled() && !second.gone().is_cancelled());
         drop(second);
         places.take().await;
     }

@@ -39,6 +39,8 @@ use super::wallet_kit::WalletKitService;
 
 /// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
 const MAX_REQUEST: usize = 1024 * 1024;
+/// Bytes of one that needs no macaroon.
+const MAX_OPEN_REQUEST: usize = 4 * 1024;
 
 /// Calls at a time on one connection.
 const MAX_STREAMS: u32 = 1_000;
@@ -114,7 +116,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// All services.
+/// All services. What strangers may call has requests of a few bytes.
 async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, ServeError> {
     let lightning = LightningServer::new(LightningService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
@@ -130,20 +132,27 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
         .max_decoding_message_size(MAX_REQUEST);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1()?;
+        .build_v1()?
+        .max_decoding_message_size(MAX_OPEN_REQUEST);
     let older_reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1alpha()?;
+        .build_v1alpha()?
+        .max_decoding_message_size(MAX_OPEN_REQUEST);
     // It serves from the moment on at which it is asked.
     let (_, health) = tonic_health::server::health_reporter();
+    let health = health.max_decoding_message_size(MAX_OPEN_REQUEST);
+    let state = StateServer::new(StateService::new(stop.clone()))
+        .max_decoding_message_size(MAX_OPEN_REQUEST);
+    let unlocker =
+        WalletUnlockerServer::new(UnlockerService).max_decoding_message_size(MAX_OPEN_REQUEST);
     let mut routes = Routes::builder();
     routes
         .add_service(lightning)
         .add_service(invoices)
         .add_service(router)
         .add_service(ledgers)
-        .add_service(StateServer::new(StateService::new(stop.clone())))
-        .add_service(WalletUnlockerServer::new(UnlockerService))
+        .add_service(state)
+        .add_service(unlocker)
         .add_service(VersionerServer::new(VersionerService))
         .add_service(chain)
         .add_service(wallet)

@@ -1,6 +1,6 @@
 //! The invoices of the donation page, and what all of them received.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::invoices::InvoiceRecord;
 use super::sql::{signed, unsigned};
@@ -20,6 +20,19 @@ impl Change for PutDonationInvoice {
         )?
         .execute(params![signed(self.add_index)])
         .map(|_| ())
+    }
+}
+
+/// From now on the page shows the wallet's receiving address with this number.
+pub struct PutDonationAddress {
+    pub index: u32,
+}
+
+impl Change for PutDonationAddress {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("INSERT OR REPLACE INTO donation_address VALUES (0, ?1)")?
+            .execute(params![self.index])
+            .map(|_| ())
     }
 }
 
@@ -46,6 +59,30 @@ impl Store {
         let records = indices.into_iter().map(|index| self.invoice(index));
         // One that was deleted meanwhile is left out.
         records.filter_map(Result::transpose).collect()
+    }
+
+    /// The page's current invoice; `None` if it never had one, or if it was deleted.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn last_donation_invoice(&self) -> Result<Option<InvoiceRecord>, StorageError> {
+        let last: Option<i64> = self.query(|db| {
+            db.prepare_cached("SELECT MAX(add_index) FROM donation_invoices")?
+                .query_row([], |row| row.get(0))
+        })?;
+        last.map_or(Ok(None), |index| self.invoice(unsigned(index)))
+    }
+
+    /// The number of the receiving address that the page shows.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn donation_address(&self) -> Result<Option<u32>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached("SELECT address_index FROM donation_address")?
+                .query_row([], |row| row.get(0))
+                .optional()
+        })
     }
 
     /// All that was paid to them.

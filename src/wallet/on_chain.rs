@@ -158,6 +158,29 @@ impl Wallet {
         Ok(address)
     }
 
+    /// A receiving address that only its owner shows, with its number: the one that the owner had, as long as
+    /// it has got nothing, else a fresh one. Until the node stops [`Wallet::unused_address`] passes it over, so
+    /// ask again after the start.
+    ///
+    /// # Errors
+    /// If a fresh one cannot be noted.
+    pub fn own_address(&self, had: Option<u32>) -> Result<(u32, Address), WalletError> {
+        let mut state = self.lock();
+        let bdk = &mut state.bdk;
+        let got_nothing = |index: &u32| {
+            let outputs = bdk.spk_index().inner();
+            let owner = (KeychainKind::External, *index);
+            outputs.outputs_in_range(owner..=owner).next().is_none()
+        };
+        let info = match had.filter(got_nothing) {
+            Some(index) => bdk.peek_address(KeychainKind::External, index),
+            None => bdk.reveal_next_address(KeychainKind::External),
+        };
+        bdk.mark_used(KeychainKind::External, info.index);
+        self.save(&mut state)?;
+        Ok((info.index, info.address))
+    }
+
     /// A fresh address of ours for change and sweeps.
     pub(super) fn change_script(&self) -> Result<ScriptBuf, WalletError> {
         self.reveal(KeychainKind::Internal)

@@ -135,9 +135,14 @@ impl TestChain {
 
     /// A transaction of somebody else that pays to a fresh address of `wallet`.
     pub(super) fn payment_to(&mut self, wallet: &Wallet, sat: u64) -> Transaction {
-        let script = wallet.new_address().unwrap().script_pubkey();
+        let address = wallet.new_address().unwrap();
+        self.payment_at(&address, sat)
+    }
+
+    /// A transaction that pays this address.
+    pub(super) fn payment_at(&mut self, address: &Address, sat: u64) -> Transaction {
         let parent = bitcoin::Txid::from_byte_array([1; 32]);
-        self.transaction(OutPoint::new(parent, 0), script, sat)
+        self.transaction(OutPoint::new(parent, 0), address.script_pubkey(), sat)
     }
 
     fn transaction(&mut self, from: OutPoint, to: ScriptBuf, sat: u64) -> Transaction {

@@ -19,7 +19,6 @@ use crate::config;
 use crate::invoices::{InvoiceEvent, InvoiceView, Registry, Subscription};
 use crate::storage::invoices::InvoiceRecord;
 use crate::storage::{StorageError, Store};
-use crate::wallet::WalletError;
 
 /// How often we look whether the invoice is to be renewed or its hints have changed.
 const LOOK: Duration = Duration::from_secs(5);
@@ -36,8 +35,8 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// Ways to this node for those who cannot find it; none if it has a public channel.
     pub hints: Arc<dyn Fn() -> Vec<RouteHint> + Send + Sync>,
-    /// An on-chain address of ours that has got nothing yet.
-    pub address: Arc<dyn Fn() -> Result<Address, WalletError> + Send + Sync>,
+    /// The page's on-chain address: one of ours that has got nothing yet, and that nobody else is given.
+    pub address: Arc<dyn Fn() -> Result<Address, DonationError> + Send + Sync>,
 }
 
 /// The donation page's state.
@@ -124,7 +123,7 @@ impl Donations {
     /// If it cannot be made; the page keeps the one that it has.
     pub async fn rotate(&self) -> Result<Arc<Shown>, DonationError> {
         let _one = self.changing.lock().await;
-        let invoice = self.make().await?;
+        let invoice = self.keeper.make().await?;
         self.show(invoice)?;
         Ok(self.shown())
     }
@@ -203,19 +202,14 @@ impl Donations {
     async fn refresh(&self) -> Result<(), DonationError> {
         let invoice = match self.keeper.current()? {
             Some(invoice) => invoice,
-            None => self.make().await?,
+            None => self.keeper.make().await?,
         };
         self.show(invoice)
     }
 
-    async fn make(&self) -> Result<InvoiceRecord, DonationError> {
-        let invoice = self.keeper.make().await?;
-        self.till().add_invoice(invoice.add_index);
-        Ok(invoice)
-    }
-
-    /// Shows the invoice, with what it says now.
+    /// Shows the invoice, with what it says now. It may be one that a caller has ordered and not waited for.
     fn show(&self, invoice: InvoiceRecord) -> Result<(), DonationError> {
+        self.till().add_invoice(invoice.add_index);
         let material = material(&self.config, &self.sources, invoice);
         if self.shown.borrow().material == material {
             return Ok(());
@@ -236,7 +230,7 @@ impl Donations {
 fn material(config: &config::Donations, sources: &Sources, invoice: InvoiceRecord) -> Material {
     let address = config.on_chain.then(|| (sources.address)());
     let address = address.transpose().unwrap_or_else(|error| {
-        tracing::warn!("the donation page has no on-chain address: {error}");
+        tracing::warn!("{error}; the page shows none");
         None
     });
     Material {

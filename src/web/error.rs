@@ -3,6 +3,7 @@
 use crate::invoices::InvoiceError;
 use crate::qr::QrError;
 use crate::storage::StorageError;
+use crate::wallet::WalletError;
 
 /// What went wrong with the page's invoice or its books.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +12,8 @@ pub enum DonationError {
     Invoice(#[from] InvoiceError),
     #[error("the donation page's QR code: {0}")]
     Code(#[from] QrError),
+    #[error("the donation page's on-chain address: {0}")]
+    Address(#[from] WalletError),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -21,8 +21,8 @@ pub(super) struct Page<'a> {
     /// Whether its owner has switched the invoice off.
     is_paused: bool,
     offer: &'a Offer,
-    /// Of this offer's code; empty without an amount.
-    query: String,
+    /// Of this offer's codes. With the version, so that an open page does not keep the image that it has.
+    image_query: String,
     amount: Option<String>,
     choices: Vec<Choice>,
     goal: Option<Goal>,
@@ -60,7 +60,7 @@ impl<'a> Page<'a> {
             files,
             version: &shown.version,
             is_paused: !shown.is_open(),
-            query: offer.amount_sat.map_or(String::new(), query),
+            image_query: image_query(offer, &shown.version),
             amount: offer.amount_sat.map(amount_text),
             choices: choices(&config.amounts_sat, offer.amount_sat),
             goal: config.goal_sat.zip(sum.percent).map(|(sat, percent)| Goal {
@@ -87,6 +87,13 @@ impl<'a> Page<'a> {
 
 fn query(sat: u64) -> String {
     format!("?amount={sat}")
+}
+
+fn image_query(offer: &Offer, version: &str) -> String {
+    match offer.amount_sat {
+        Some(sat) => format!("{}&v={version}", query(sat)),
+        None => format!("?v={version}"),
+    }
 }
 
 fn choices(amounts_sat: &[u64], current: Option<u64>) -> Vec<Choice> {

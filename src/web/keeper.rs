@@ -28,7 +28,7 @@ impl Keeper {
     /// # Errors
     /// If the database cannot be read.
     pub(super) fn current(&self) -> Result<Option<InvoiceRecord>, DonationError> {
-        let last = self.store.donation_invoices()?.pop();
+        let last = self.store.last_donation_invoice()?;
         Ok(last.filter(|invoice| !is_old(invoice, now())))
     }
 

@@ -5,6 +5,8 @@ const RECENT = 10;
 // Milliseconds for which thanks are shown.
 const THANKS = 10000;
 let thanked;
+// The number of the newest payment that is shown.
+let newest = 0;
 const byId = (id) => document.getElementById(id);
 
 // What only works with this script is shown by it.
@@ -64,6 +66,9 @@ function rowOf(payment) {
 }
 
 function showPayment(payment) {
+  // It may have been told in a state already, to a page that was slow.
+  if (payment.id <= newest) return;
+  newest = payment.id;
   showSum(payment);
   const row = rowOf(payment);
   row.classList.add("new");
@@ -80,6 +85,7 @@ function showState(state) {
   showSum(state);
   byId("recent").replaceChildren(...state.recent.map(rowOf));
   byId("none").hidden = state.recent.length > 0;
+  newest = Math.max(newest, ...state.recent.map((payment) => payment.id));
   if (state.version !== byId("pay").dataset.version) renew();
 }
 

@@ -102,16 +102,22 @@ impl Browser {
         self.post("/execute/async", &request).await
     }
 
-    /// Waits until an element says this.
-    pub async fn wait_for_text(&mut self, selector: &str, text: &str) -> Result<()> {
+    /// Waits until a change of the page makes a condition true.
+    pub async fn wait_until(&mut self, condition: &str) -> Result<()> {
         let script = format!(
-            "const said = () => document.querySelector({selector:?})?.textContent.includes({text:?});
-             if (said()) return done(true);
-             const seen = new MutationObserver(() => {{ if (said()) {{ seen.disconnect(); done(true); }} }});
+            "const met = () => {condition};
+             if (met()) return done(true);
+             const seen = new MutationObserver(() => {{ if (met()) {{ seen.disconnect(); done(true); }} }});
              seen.observe(document.body, {{ subtree: true, childList: true, characterData: true }});"
         );
-        let what = format!("waiting for {text:?} in {selector}");
+        let what = format!("waiting until {condition}");
         self.wait(&script).await.context(what).map(drop)
+    }
+
+    /// Waits until an element says this.
+    pub async fn wait_for_text(&mut self, selector: &str, text: &str) -> Result<()> {
+        let said = format!("document.querySelector({selector:?})?.textContent.includes({text:?})");
+        self.wait_until(&said).await
     }
 
     /// The text of an element.

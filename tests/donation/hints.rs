@@ -5,12 +5,13 @@ use ampd::rpc::proto::ampdrpc::DonationPageRequest;
 use ampd::rpc::proto::lnrpc::policy_update_request::Scope;
 use ampd::rpc::proto::lnrpc::{CloseChannelRequest, FeeReportRequest, PolicyUpdateRequest};
 use anyhow::{Context, Result, ensure};
+use regtest::api::bolt11;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 
 use crate::life::hash;
-use crate::{LIMIT, Scene, binaries};
+use crate::{LIMIT, Scene, ampcli, binaries};
 
 /// Nothing that Bob would choose by himself, msat.
 const NEW_FEE_MSAT: u32 = 7_531;
@@ -48,17 +49,51 @@ async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
     Ok(())
 }
 
+/// One that only leads away from the node does not help payers, nor does one that nobody has heard of.
+#[tokio::test]
+async fn hints_are_there_until_a_public_channel_can_bring_something() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let mut alice = network.prepare("alice")?;
+    alice.set("donations-listen", "127.0.0.1:0");
+    let (bob, carol) = (network.prepare("bob")?, network.prepare("carol")?);
+    network.add(vec![alice, bob, carol]).await?;
+    let scene = Scene { network };
+    let plans = [
+        ChannelPlan::new("carol", "bob", 1_000_000),
+        ChannelPlan::new("bob", "alice", 1_000_000).private(),
+        ChannelPlan::new("alice", "bob", 1_000_000),
+    ];
+    let points = scene.network.open(&plans).await?;
+    let usual = usual_fee(&scene, &points[1]).await?;
+    with_fees(&scene, &[usual]).await?;
+    // Made with what is known now.
+    let rotated = ampcli(&scene.network, &["donations", "rotate"])?;
+    let rotated = rotated["payment_request"].as_str().context("no invoice")?;
+    assert_eq!(base_fees(rotated)?, [usual]);
+
+    let bobs = scene.network["bob"].api()?.invoice(100_000_000).await?;
+    let request = bolt11(&bobs.payment_request);
+    scene.network.pay_routed("alice", &request).await?;
+    with_fees(&scene, &[]).await?;
+    scene.network.finish();
+    Ok(())
+}
+
 /// The page's invoice once its hints are over channels with these base fees, msat.
 async fn with_fees(scene: &Scene, fees: &[u32]) -> Result<String> {
     wait_for("a code with other hints", LIMIT, async || {
         let invoice = scene.invoice().await?;
-        let hints = invoice.parse::<DecodedInvoice>()?.route_hints;
-        let hops = hints.iter().flat_map(|hint| &hint.0);
-        let found: Vec<_> = hops.map(|hop| hop.fees.base_msat).collect();
-        ensure!(found == fees, "{hints:?}");
+        let found = base_fees(&invoice)?;
+        ensure!(found == fees, "{found:?}");
         Ok(invoice)
     })
     .await
+}
+
+fn base_fees(invoice: &str) -> Result<Vec<u32>> {
+    let hints = invoice.parse::<DecodedInvoice>()?.route_hints;
+    let hops = hints.iter().flat_map(|hint| &hint.0);
+    Ok(hops.map(|hop| hop.fees.base_msat).collect())
 }
 
 /// Carol pays 1,000 sat; the page counts. Returns the fee, msat.

@@ -3,10 +3,11 @@
 use std::fs;
 
 use ampd::rpc::proto::lnrpc::{AddressType, NewAddressRequest};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use regtest::wait::wait_for;
 
 use crate::browser::qr_text;
-use crate::{Scene, ampcli};
+use crate::{LIMIT, Scene, ampcli};
 
 #[tokio::test]
 async fn a_link_has_an_address_and_the_invoice_and_so_has_its_code() -> Result<()> {
@@ -37,13 +38,8 @@ async fn a_link_has_an_address_and_the_invoice_and_so_has_its_code() -> Result<(
     assert_eq!(scanned.to_lowercase(), link.to_lowercase());
     assert!(scanned.contains("?amount=") && scanned.contains("&lightning=LNBCRT"));
 
-    // The page's address is the wallet's next one, whoever looks.
-    let request = NewAddressRequest {
-        r#type: AddressType::UnusedWitnessPubkeyHash.into(),
-        ..Default::default()
-    };
-    let mut lightning = scene.network["alice"].api()?.lightning;
-    let address = lightning.new_address(request).await?.into_inner().address;
+    let address = address_of_the_page(&scene).await?;
+    assert!(!link.contains(&address), "it was given to somebody else");
     let page = scene.get("/?amount=1000").await?;
     let memo = "Tea%20for%20the%20night%20shift";
     // The template escapes what the link has between its parameters.
@@ -53,4 +49,41 @@ async fn a_link_has_an_address_and_the_invoice_and_so_has_its_code() -> Result<(
     assert_eq!(scene.get("/bitcoin.svg?amount=1000").await?.status, 200);
     scene.network.finish();
     Ok(())
+}
+
+/// Whoever was given an address takes what comes there for what they wait for.
+#[tokio::test]
+async fn the_page_has_an_address_of_its_own_until_it_is_paid() -> Result<()> {
+    let mut scene = Scene::start(|alice| alice.set_raw("donations-on-chain", "true")).await?;
+    let first = address_of_the_page(&scene).await?;
+    scene.network["alice"].kill()?;
+    scene.network.restart(&["alice"]).await?;
+    assert_eq!(address_of_the_page(&scene).await?, first);
+    let unused = NewAddressRequest {
+        r#type: AddressType::UnusedWitnessPubkeyHash.into(),
+        ..Default::default()
+    };
+    let mut lightning = scene.network["alice"].api()?.lightning;
+    let unused = lightning.new_address(unused).await?.into_inner().address;
+    assert_ne!(unused, first);
+
+    let payment = [(first.clone(), 50_000)];
+    scene.network.bitcoind.fund(&payment).await?;
+    scene.network.mine(1).await?;
+    wait_for("another address", LIMIT, async || {
+        let next = address_of_the_page(&scene).await?;
+        ensure!(next != first && next != unused, "{next}");
+        Ok(())
+    })
+    .await?;
+    scene.network.finish();
+    Ok(())
+}
+
+async fn address_of_the_page(scene: &Scene) -> Result<String> {
+    let page = scene.get("/").await?;
+    let link = page.text()?.split_once("href=\"bitcoin:");
+    let (_, link) = link.context("no link")?;
+    let (address, _) = link.split_once('?').context("no address")?;
+    Ok(address.to_owned())
 }

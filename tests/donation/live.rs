@@ -1,12 +1,12 @@
 //! The page in a browser: its code is scanned and paid, and it says so without being loaded again.
 
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use regtest::node::Node;
 use serde_json::json;
 
 use crate::browser::{Browser, Screen, qr_text};
-use crate::{Scene, request};
+use crate::{Scene, ampcli, request};
 
 const DESKTOP: Screen = Screen {
     name: "desktop",
@@ -76,6 +76,7 @@ async fn a_scanned_code_is_paid_twice_and_the_page_says_so() -> Result<()> {
 
     look_at_it(&mut browser, &page).await?;
     copy_it(&mut browser, &scene).await?;
+    change_it(&mut browser, &scene).await?;
     assert_eq!(browser.complaints().await?, [""; 0]);
     without_javascript(&mut browser, &scene, &page).await?;
     scene.network.finish();
@@ -127,6 +128,20 @@ async fn copy_it(browser: &mut Browser, scene: &Scene) -> Result<()> {
         .wait("navigator.clipboard.readText().then(done)")
         .await?;
     assert_eq!(copied, scene.invoice().await?);
+    Ok(())
+}
+
+/// An open page has the new code, not only the new text.
+async fn change_it(browser: &mut Browser, scene: &Scene) -> Result<()> {
+    let rotated = ampcli(&scene.network, &["donations", "rotate"])?;
+    let invoice = rotated["payment_request"].as_str().context("no invoice")?;
+    let shown = format!("document.querySelector('#invoice').value === '{invoice}'");
+    browser.wait_until(&shown).await?;
+    browser
+        .wait("document.querySelector('.code img').decode().then(done)")
+        .await?;
+    let scanned = qr_text(&browser.screenshot().await?)?;
+    assert_eq!(scanned, invoice.to_uppercase());
     Ok(())
 }
 

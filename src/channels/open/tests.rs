@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::channels::accept::AcceptRules;
+use crate::channels::deciders::Terms;
 use crate::channels::list::{ChannelState, channels};
 use crate::channels::test_node::{TestNode, open_settings, two_nodes};
 
@@ -108,4 +109,25 @@ async fn alias_channel_is_of_the_type_that_hides_its_place() {
     let channels = alice.manager.list_channels();
     let kind = channels[0].channel_type.clone().unwrap();
     assert!(kind.requires_scid_privacy() && kind.supports_anchors_zero_fee_htlc_tx());
+}
+
+/// LDK asks a peer that answered with an error again, for a type that it takes to be simpler.
+#[tokio::test]
+async fn alias_channel_is_not_funded_as_one_of_another_type() {
+    let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
+    alice.connect(&bob).await;
+    let mut questions = bob.deciders.join();
+    tokio::spawn(async move {
+        let mut decisions = vec![Ok(Terms::default()), Err("not now".to_owned())];
+        while let Some(question) = questions.recv().await {
+            question.answer(decisions.pop().unwrap());
+        }
+    });
+    let request = OpenRequest {
+        scid_alias: true,
+        ..alice.request(&bob, 50_000, 0)
+    };
+    let opened = alice.opener.open(&request).unwrap().funded().await;
+    assert!(matches!(opened, Err(OpenError::NoAlias(_))), "{opened:?}");
+    assert!(alice.wallet.funded.lock().unwrap().is_empty());
 }

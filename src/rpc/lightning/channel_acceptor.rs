@@ -1,6 +1,7 @@
 //! ChannelAcceptor: a caller decides which channels peers may open to us.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
@@ -19,6 +20,9 @@ use crate::rpc::streams::{Answers, Writer, stream};
 
 /// Bytes of a caller's reason (lnd).
 const MAX_ERROR: usize = 500;
+
+/// Blocks; LDK opens no channel with less (`BREAKDOWN_TIMEOUT`).
+const MIN_CSV_DELAY: u16 = 144;
 
 /// Channels that a caller has not decided about yet, by their temporary ids.
 type Open = HashMap<[u8; 32], Question>;
@@ -45,14 +49,34 @@ async fn follow(
     loop {
         tokio::select! {
             Some(question) = questions.recv() => {
-                writer.send(message(&question.request, network)).await;
-                open.retain(|_, question| !question.is_over());
-                open.insert(question.request.temporary_channel_id.0, question);
+                if let Some(message) = note(question, &mut open, network) {
+                    writer.send(message).await;
+                }
             }
             answer = answers.message() => match answer? {
                 Some(answer) => hand_on(&answer, &mut open),
                 None => return Ok(()),
             },
+        }
+    }
+}
+
+/// What the caller is asked; `None` if it need not be.
+fn note(question: Question, open: &mut Open, network: Network) -> Option<ChannelAcceptRequest> {
+    open.retain(|_, question| !question.is_over());
+    if question.is_over() {
+        return None;
+    }
+    match open.entry(question.request.temporary_channel_id.0) {
+        Entry::Vacant(free) => {
+            let message = message(&question.request, network);
+            free.insert(question);
+            Some(message)
+        }
+        // Peers choose the ids: the answer to one of them must not decide about the other's channel.
+        Entry::Occupied(_) => {
+            question.answer(Err(REJECTED.to_owned()));
+            None
         }
     }
 }
@@ -140,6 +164,9 @@ fn terms(answer: &ChannelAcceptResponse) -> Result<Terms, String> {
     let csv_delay = u16::try_from(answer.csv_delay);
     let csv_delay =
         csv_delay.map_err(|_| format!("csv_delay is above the limit of {}", u16::MAX))?;
+    if (1..MIN_CSV_DELAY).contains(&csv_delay) {
+        return Err(format!("csv_delay is below LDK's limit of {MIN_CSV_DELAY}"));
+    }
     Ok(Terms {
         remote_csv_delay: (csv_delay > 0).then_some(csv_delay),
         min_htlc_msat: (answer.min_htlc_in > 0).then_some(answer.min_htlc_in),
@@ -193,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_is_a_refusal() {
-        let changes: [fn(&mut ChannelAcceptResponse); 7] = [
+        let changes: [fn(&mut ChannelAcceptResponse); 8] = [
             |a| a.error = "no".into(),
             |a| a.upfront_shutdown = "bcrt1qxyz".into(),
             |a| a.reserve_sat = 1_000,
@@ -201,6 +228,7 @@ mod tests {
             |a| a.zero_conf = true,
             |a| a.max_htlc_count = 30,
             |a| a.csv_delay = 65_536,
+            |a| a.csv_delay = 143,
         ];
         for change in changes {
             let mut answer = accepted();

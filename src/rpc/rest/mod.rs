@@ -96,7 +96,7 @@ impl Rest {
     }
 
     async fn reply(self, asked: Asked, body: Body) -> Answer {
-        let body = match asked.has_body && self.lets_in(&asked) {
+        let body = match self.reads_body(&asked) {
             true => collected(body).await,
             false => Ok(Vec::new()),
         };
@@ -107,12 +107,12 @@ impl Rest {
     }
 
     /// Who is not let in is told so without its body: it is called with an empty one, for the guard to refuse.
-    fn lets_in(&self, asked: &Asked) -> bool {
-        call::is_welcome(
-            &self.services,
-            asked.found.method,
-            asked.credentials.clone(),
-        )
+    /// What strangers may call does without one, too.
+    fn reads_body(&self, asked: &Asked) -> bool {
+        let method = asked.found.method;
+        asked.has_body
+            && !method.allow.is_empty()
+            && call::is_welcome(&self.services, method, asked.credentials.clone())
     }
 
     async fn call(
@@ -130,7 +130,9 @@ impl Rest {
     }
 
     fn converse(self, socket: WebSocketUpgrade, asked: Asked, parts: &Parts) -> Response<Body> {
-        let mut socket = socket.max_message_size(websocket::MAX_MESSAGE);
+        let mut socket = socket
+            .max_message_size(websocket::MAX_MESSAGE)
+            .max_frame_size(websocket::MAX_MESSAGE);
         // A browser wants one of the protocols that it offered, even if it is a macaroon.
         if let Some(Ok(offered)) = parts.headers.get(PROTOCOL).map(|value| value.to_str()) {
             socket = socket.protocols([offered.to_owned()]);
@@ -139,7 +141,7 @@ impl Rest {
             if asked.found.method.is_fed {
                 return self.converse_both_ways(socket, asked).await;
             }
-            let body = match asked.has_body && self.lets_in(&asked) {
+            let body = match self.reads_body(&asked) {
                 true => websocket::body(&mut socket).await,
                 false => Some(Bytes::new()),
             };

@@ -17,6 +17,7 @@ impl From<DonationError> for Status {
         match error {
             DonationError::Invoice(error) => error.into(),
             DonationError::Code(error) => refused(error.to_string()),
+            DonationError::Address(error) => error.into(),
             DonationError::Storage(error) => error.into(),
         }
     }

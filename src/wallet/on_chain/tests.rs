@@ -187,3 +187,28 @@ fn coins_show_address_and_confirmations() {
     assert!(wallet.is_mine(&coins[0].address.script_pubkey()) && !coins[0].is_change);
     assert!(wallet.list_utxos(3).is_empty());
 }
+
+#[test]
+fn an_address_of_its_own_stays_until_it_is_paid_and_nobody_else_is_given_it() {
+    let (mut chain, wallet, log) = wallet_with(&[]);
+    let given = wallet.new_address().unwrap();
+    let (index, own) = wallet.own_address(None).unwrap();
+    assert_ne!(own, given);
+    assert_eq!(
+        wallet.own_address(Some(index)).unwrap(),
+        (index, own.clone())
+    );
+    assert_eq!(wallet.unused_address().unwrap(), given);
+    drop(wallet);
+
+    let wallet = chain.reopen(&log);
+    assert_eq!(
+        wallet.own_address(Some(index)).unwrap(),
+        (index, own.clone())
+    );
+    let payment = chain.payment_at(&own, 50_000);
+    chain.mine(&wallet, vec![payment]);
+    let (next, other) = wallet.own_address(Some(index)).unwrap();
+    assert!(next != index && other != own && other != given);
+    assert_eq!(wallet.unused_address().unwrap(), given);
+}
