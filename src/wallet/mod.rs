@@ -2,10 +2,11 @@
 //!
 //! [`Wallet`] wraps bdk's wallet over BIP 84 keys (P2WPKH), follows the chain as one of the
 //! listeners of the chain room, keeps its changes in a [`ChangeLog`] and what the owner says of coins
-//! in a [`NoteBook`], which the storage room implements, and serves LDK with coins for fee bumps and scripts for sweeps. It sends nothing:
-//! what it signs goes to the chain room's broadcaster, or to LDK.
+//! in a [`NoteBook`], which the storage room implements, and serves LDK with coins for fee bumps and
+//! scripts for sweeps. It sends nothing: what it signs goes to the chain room's broadcaster, or to LDK.
 
 mod accounts;
+mod addresses;
 mod build;
 mod bump;
 mod error;
