@@ -112,11 +112,12 @@ impl Acceptor {
         if self.deciders.is_empty() {
             return self.accept_or_refuse(&request, Terms::default());
         }
-        let (peer, most) = (
+        let turn = self.undecided.enter(
             request.counterparty_node_id,
+            request.temporary_channel_id,
             self.rules.max_pending_per_peer,
         );
-        let Some(turn) = self.undecided.enter(peer, most) else {
+        let Some(turn) = turn else {
             return self.refuse(&request, &Refusal::TooManyPending);
         };
         let acceptor = self.clone();

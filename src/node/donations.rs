@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use bitcoin::Address;
 use lightning::ln::channel_state::ChannelDetails;
 use lightning_types::routing::RouteHint;
 use tokio::net::TcpListener;
@@ -14,15 +13,13 @@ use tokio_util::task::TaskTracker;
 use super::StartError;
 use super::core::Core;
 use super::house::House;
+use super::page_address::PageAddress;
 use crate::config::{self, Config};
 use crate::files::{self, Readers};
 use crate::invoices::Subscription;
 use crate::ldk::{ChannelManager, NetworkGraph};
 use crate::routing::own_hints::own_hints;
-use crate::storage::Store;
-use crate::storage::donations::PutDonationAddress;
-use crate::wallet::Wallet;
-use crate::web::{self, Capacity, DonationError, Donations, Sources};
+use crate::web::{self, Capacity, Donations, Sources};
 
 /// The real address, for whoever started us with port 0.
 const ADDRESS_FILE: &str = "donations.address";
@@ -40,11 +37,13 @@ pub(super) async fn open(
     core: &Core,
     house: &House,
 ) -> Result<Option<Page>, StartError> {
+    let address = PageAddress::open(core.store.clone(), core.wallet.clone())?;
     let Some(page) = &config.donations else {
         return Ok(None);
     };
     let listener = listen(page).await?;
-    let (donations, payments) = Donations::open(page.clone(), sources(core, house)).await?;
+    let sources = sources(core, house, address);
+    let (donations, payments) = Donations::open(page.clone(), sources).await?;
     let address = listener.local_addr().unwrap_or(page.listen);
     write_address(&config.network_dir(), address)?;
     tracing::info!(%address, "the donation page is there");
@@ -90,46 +89,40 @@ fn write_address(directory: &Path, address: SocketAddr) -> Result<(), StartError
     Ok(())
 }
 
-fn sources(core: &Core, house: &House) -> Sources {
+fn sources(core: &Core, house: &House, address: PageAddress) -> Sources {
     let (manager, graph) = (core.manager.clone(), core.graph.clone());
-    let (store, wallet) = (core.store.clone(), core.wallet.clone());
     Sources {
         store: core.store.clone(),
         registry: house.invoices.clone(),
         hints: Arc::new(move || hints(&manager, &graph)),
-        address: Arc::new(move || own_address(&store, &wallet)),
+        address: Arc::new(move || address.address()),
     }
 }
 
-/// Addresses that were given to others are not shown to the public: whoever got one would take a donation for
-/// what they wait for.
-fn own_address(store: &Store, wallet: &Wallet) -> Result<Address, DonationError> {
-    let had = store.donation_address()?;
-    let (index, address) = wallet.own_address(had)?;
-    if had != Some(index) {
-        store.submit(PutDonationAddress { index });
-    }
-    Ok(address)
-}
-
-/// A node is found without them by a public channel that others know and over which something can come. A peer
-/// that is away for a moment changes nothing, so that the code stays the same.
+/// None if public channels that others know can bring as much as private ones: then the node is found without
+/// them. A peer that is away for a moment changes nothing, so that the code stays the same.
 fn hints(manager: &ChannelManager, graph: &NetworkGraph) -> Vec<RouteHint> {
     let mut channels = manager.list_channels();
     channels.retain(|channel| channel.is_channel_ready);
-    if channels.iter().any(|channel| leads_here(channel, graph)) {
+    let (public, private): (Vec<_>, Vec<_>) = channels
+        .into_iter()
+        .partition(|channel| channel.is_announced);
+    let known = public.iter().filter(|channel| is_known(channel, graph));
+    if inbound_msat(known) >= inbound_msat(&private) {
         return Vec::new();
     }
-    let mut hints = own_hints(&channels, graph, 0, &[]);
+    let mut hints = own_hints(&private, graph, 0, &[]);
     // Not by what they can bring now, which each payment changes.
     hints.sort_by_key(|hint| hint.0.first().map(|hop| hop.short_channel_id));
     hints
 }
 
-fn leads_here(channel: &ChannelDetails, graph: &NetworkGraph) -> bool {
+fn is_known(channel: &ChannelDetails, graph: &NetworkGraph) -> bool {
     let is_known = |id| graph.read_only().channel(id).is_some();
-    let least_msat = channel.inbound_htlc_minimum_msat.unwrap_or(0).max(1);
-    channel.is_announced
-        && channel.inbound_capacity_msat >= least_msat
-        && channel.short_channel_id.is_some_and(is_known)
+    channel.short_channel_id.is_some_and(is_known)
+}
+
+fn inbound_msat<'a>(channels: impl IntoIterator<Item = &'a ChannelDetails>) -> u64 {
+    let inbound = channels.into_iter().map(|one| one.inbound_capacity_msat);
+    inbound.fold(0, u64::saturating_add)
 }

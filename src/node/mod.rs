@@ -21,6 +21,7 @@ mod graph_keeper;
 mod house;
 mod metrics;
 mod outbound;
+mod page_address;
 mod parts;
 mod port;
 mod seed;

@@ -127,6 +127,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ForwardRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::schema;
 
     fn forward(at_ns: u64, scid_in: u64, scid_out: u64, fee_msat: Option<u64>) -> ForwardRow {
         ForwardRow {
@@ -246,18 +247,9 @@ mod tests {
     #[test]
     fn forwards_of_before_keep_what_was_known() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        store.close().unwrap();
-        let db = Connection::open(Store::path_in(directory.path())).unwrap();
-        // The table as the first migration made it.
+        let db = schema::earlier(&Store::path_in(directory.path()), 5);
         db.execute_batch(
-            "DROP TABLE forwards;
-             CREATE TABLE forwards (
-                 id INTEGER PRIMARY KEY, forwarded_at BIGINT NOT NULL, record TEXT NOT NULL
-             );
-             INSERT INTO forwards VALUES (1, 7, '{\"amount_out_msat\":5,\"fee_msat\":null}');
-             DROP TABLE donation_invoices;
-             PRAGMA user_version = 5;",
+            "INSERT INTO forwards VALUES (1, 7, '{\"amount_out_msat\":5,\"fee_msat\":null}')",
         )
         .unwrap();
         drop(db);

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StorageError;
 
 /// Migration `n` (from 1) leads from schema `n - 1` to `n`. Never change one that was released.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_receiving.sql"),
     include_str!("migrations/0003_payment_lists.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_wallet_notes.sql"),
     include_str!("migrations/0006_forwards.sql"),
     include_str!("migrations/0007_donations.sql"),
+    include_str!("migrations/0008_donation_address.sql"),
 ];
 
 /// How long a connection waits for another one; only a checkpoint can hold it up.
@@ -72,13 +73,26 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StorageErr
         });
     }
     for (number, migration) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
-        let tx = db.transaction().map_err(sqlite)?;
-        tx.execute_batch(migration).map_err(sqlite)?;
-        tx.pragma_update(None, "user_version", number)
-            .map_err(sqlite)?;
-        tx.commit().map_err(sqlite)?;
+        step(db, number, migration).map_err(sqlite)?;
     }
     Ok(())
+}
+
+fn step(db: &mut Connection, number: u32, migration: &str) -> rusqlite::Result<()> {
+    let tx = db.transaction()?;
+    tx.execute_batch(migration)?;
+    tx.pragma_update(None, "user_version", number)?;
+    tx.commit()
+}
+
+/// A database as an earlier ampd left it.
+#[cfg(test)]
+pub(super) fn earlier(path: &Path, version: u32) -> Connection {
+    let mut db = connect(path).unwrap();
+    for (number, migration) in (1..=version).zip(MIGRATIONS) {
+        step(&mut db, number, migration).unwrap();
+    }
+    db
 }
 
 /// Ties the database to a network and a node at first start, and refuses another one later.

@@ -25,9 +25,13 @@ impl Wallet {
         Ok(address)
     }
 
+    /// Until the node stops [`Wallet::unused_address`] passes over the receiving address with this number.
+    pub fn keep_address(&self, index: u32) {
+        self.lock().bdk.mark_used(KeychainKind::External, index);
+    }
+
     /// A receiving address that only its owner shows, with its number: the one that the owner had, as long as
-    /// it has got nothing, else a fresh one. Until the node stops [`Wallet::unused_address`] passes it over, so
-    /// ask again after the start.
+    /// it has got nothing, else a fresh one. It is kept as by [`Wallet::keep_address`].
     ///
     /// # Errors
     /// If a fresh one cannot be noted.

@@ -82,10 +82,13 @@ function showPayment(payment) {
 }
 
 function showState(state) {
-  showSum(state);
-  byId("recent").replaceChildren(...state.recent.map(rowOf));
-  byId("none").hidden = state.recent.length > 0;
-  newest = Math.max(newest, ...state.recent.map((payment) => payment.id));
+  const last = Math.max(0, ...state.recent.map((payment) => payment.id));
+  if (last >= newest) {
+    newest = last;
+    showSum(state);
+    byId("recent").replaceChildren(...state.recent.map(rowOf));
+    byId("none").hidden = state.recent.length > 0;
+  }
   if (state.version !== byId("pay").dataset.version) renew();
 }
 

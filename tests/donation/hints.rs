@@ -49,9 +49,9 @@ async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
     Ok(())
 }
 
-/// One that only leads away from the node does not help payers, nor does one that nobody has heard of.
+/// One that only leads away from the node does not help payers, and what came once over it is not all that may come.
 #[tokio::test]
-async fn hints_are_there_until_a_public_channel_can_bring_something() -> Result<()> {
+async fn hints_are_there_while_private_channels_can_bring_more() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
     alice.set("donations-listen", "127.0.0.1:0");
@@ -60,23 +60,28 @@ async fn hints_are_there_until_a_public_channel_can_bring_something() -> Result<
     let scene = Scene { network };
     let plans = [
         ChannelPlan::new("carol", "bob", 1_000_000),
-        ChannelPlan::new("bob", "alice", 1_000_000).private(),
+        ChannelPlan::new("bob", "alice", 500_000).private(),
         ChannelPlan::new("alice", "bob", 1_000_000),
     ];
     let points = scene.network.open(&plans).await?;
     let usual = usual_fee(&scene, &points[1]).await?;
     with_fees(&scene, &[usual]).await?;
+    alice_pays_bob(&scene, 100_000).await?;
     // Made with what is known now.
     let rotated = ampcli(&scene.network, &["donations", "rotate"])?;
     let rotated = rotated["payment_request"].as_str().context("no invoice")?;
     assert_eq!(base_fees(rotated)?, [usual]);
-
-    let bobs = scene.network["bob"].api()?.invoice(100_000_000).await?;
-    let request = bolt11(&bobs.payment_request);
-    scene.network.pay_routed("alice", &request).await?;
+    alice_pays_bob(&scene, 600_000).await?;
     with_fees(&scene, &[]).await?;
     scene.network.finish();
     Ok(())
+}
+
+async fn alice_pays_bob(scene: &Scene, sat: u64) -> Result<()> {
+    let bobs = scene.network["bob"].api()?.invoice(sat * 1_000).await?;
+    let request = bolt11(&bobs.payment_request);
+    scene.network.pay_routed("alice", &request).await?;
+    scene.network.wait_settled(LIMIT).await
 }
 
 /// The page's invoice once its hints are over channels with these base fees, msat.

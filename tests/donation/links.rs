@@ -56,16 +56,15 @@ async fn a_link_has_an_address_and_the_invoice_and_so_has_its_code() -> Result<(
 async fn the_page_has_an_address_of_its_own_until_it_is_paid() -> Result<()> {
     let mut scene = Scene::start(|alice| alice.set_raw("donations-on-chain", "true")).await?;
     let first = address_of_the_page(&scene).await?;
-    scene.network["alice"].kill()?;
-    scene.network.restart(&["alice"]).await?;
+    restart_with(&mut scene, "true").await?;
     assert_eq!(address_of_the_page(&scene).await?, first);
-    let unused = NewAddressRequest {
-        r#type: AddressType::UnusedWitnessPubkeyHash.into(),
-        ..Default::default()
-    };
-    let mut lightning = scene.network["alice"].api()?.lightning;
-    let unused = lightning.new_address(unused).await?.into_inner().address;
+    let unused = unused_address(&scene).await?;
     assert_ne!(unused, first);
+    restart_with(&mut scene, "false").await?;
+    assert!(!scene.get("/").await?.text()?.contains("bitcoin:"));
+    assert_eq!(unused_address(&scene).await?, unused);
+    restart_with(&mut scene, "true").await?;
+    assert_eq!(address_of_the_page(&scene).await?, first);
 
     let payment = [(first.clone(), 50_000)];
     scene.network.bitcoind.fund(&payment).await?;
@@ -78,6 +77,23 @@ async fn the_page_has_an_address_of_its_own_until_it_is_paid() -> Result<()> {
     .await?;
     scene.network.finish();
     Ok(())
+}
+
+async fn restart_with(scene: &mut Scene, on_chain: &str) -> Result<()> {
+    let alice = &mut scene.network["alice"];
+    alice.kill()?;
+    alice.set_raw("donations-on-chain", on_chain);
+    scene.network.restart(&["alice"]).await
+}
+
+/// As others are given it.
+async fn unused_address(scene: &Scene) -> Result<String> {
+    let request = NewAddressRequest {
+        r#type: AddressType::UnusedWitnessPubkeyHash.into(),
+        ..Default::default()
+    };
+    let mut lightning = scene.network["alice"].api()?.lightning;
+    Ok(lightning.new_address(request).await?.into_inner().address)
 }
 
 async fn address_of_the_page(scene: &Scene) -> Result<String> {
