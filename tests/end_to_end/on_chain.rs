@@ -4,7 +4,7 @@ mod blocks;
 mod commands;
 mod psbts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ampd::rpc::proto::lnrpc::{
@@ -398,5 +398,19 @@ async fn keys(network: &Network) -> Result<()> {
         .err()
         .context("another key")?;
     assert_eq!(error.code(), Code::Unimplemented);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_is_given_out_once_even_if_the_node_is_killed() -> Result<()> {
+    let mut network = Network::with_nodes(binaries(), &["alice"]).await?;
+    let mut given = BTreeSet::new();
+    for _ in 0..4 {
+        let address = network["alice"].api()?.address().await?;
+        network.kill(&["alice"])?;
+        ensure!(given.insert(address), "given out twice: {given:?}");
+        network.restart(&["alice"]).await?;
+    }
+    network.finish();
     Ok(())
 }

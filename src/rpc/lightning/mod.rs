@@ -93,7 +93,8 @@ impl Lightning for LightningService {
         &self,
         request: Request<lnrpc::NewAddressRequest>,
     ) -> Call<lnrpc::NewAddressResponse> {
-        wallet::new_address(&self.rooms, request.get_ref()).map(Response::new)
+        let address = wallet::new_address(&self.rooms, request.get_ref());
+        address.await.map(Response::new)
     }
 
     async fn send_coins(

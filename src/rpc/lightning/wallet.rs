@@ -8,7 +8,7 @@ use tonic::Status;
 use crate::channels::list::{Channel, CommitmentType, channels};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::min_confs;
-use crate::rpc::on_chain::{ACCOUNT, check_account};
+use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
 use crate::rpc::proto::lnrpc::{
     AddressType, NewAddressRequest, NewAddressResponse, WalletAccountBalance, WalletBalanceRequest,
     WalletBalanceResponse,
@@ -51,16 +51,18 @@ pub(super) fn balance(
     })
 }
 
-/// An address to pay to.
-pub(super) fn new_address(
+/// An address to pay to. That it was given out is on disk: nobody else is given it after a crash.
+pub(super) async fn new_address(
     rooms: &Rooms,
     request: &NewAddressRequest,
 ) -> Result<NewAddressResponse, Status> {
     check_account(&request.account)?;
-    let address = match address_type(request.r#type)? {
-        AddressType::UnusedWitnessPubkeyHash => rooms.wallet.unused_address()?,
-        _ => rooms.wallet.new_address()?,
-    };
+    let kind = address_type(request.r#type)?;
+    let address = on_disk(&rooms.store, || match kind {
+        AddressType::UnusedWitnessPubkeyHash => rooms.wallet.unused_address(),
+        _ => rooms.wallet.new_address(),
+    });
+    let address = address.await?;
     Ok(NewAddressResponse {
         address: address.to_string(),
     })

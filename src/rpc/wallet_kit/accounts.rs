@@ -7,7 +7,7 @@ use tonic::Status;
 use crate::channels::list::channels;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::lightning::wallet::reserve as reserve_of;
-use crate::rpc::on_chain::{ACCOUNT, check_account};
+use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
 use crate::rpc::proto::walletrpc::{
     Account, AccountWithAddresses, AddrRequest, AddrResponse, AddressProperty, AddressType,
     ListAccountsRequest, ListAccountsResponse, ListAddressesRequest, ListAddressesResponse,
@@ -16,8 +16,11 @@ use crate::rpc::proto::walletrpc::{
 use crate::rpc::{Rooms, signed};
 use crate::wallet::{OwnAddress, anchor_reserve};
 
-/// A fresh address.
-pub(super) fn next_address(rooms: &Rooms, request: &AddrRequest) -> Result<AddrResponse, Status> {
+/// A fresh address. That it was given out is on disk.
+pub(super) async fn next_address(
+    rooms: &Rooms,
+    request: &AddrRequest,
+) -> Result<AddrResponse, Status> {
     check_account(&request.account)?;
     match address_type(request.r#type)? {
         AddressType::Unknown | AddressType::WitnessPubkeyHash => {}
@@ -28,10 +31,11 @@ pub(super) fn next_address(rooms: &Rooms, request: &AddrRequest) -> Result<AddrR
             )));
         }
     }
-    let address = match request.change {
-        true => rooms.wallet.new_change_address()?,
-        false => rooms.wallet.new_address()?,
-    };
+    let address = on_disk(&rooms.store, || match request.change {
+        true => rooms.wallet.new_change_address(),
+        false => rooms.wallet.new_address(),
+    });
+    let address = address.await?;
     Ok(AddrResponse {
         addr: address.to_string(),
     })

@@ -74,7 +74,8 @@ impl WalletKit for WalletKitService {
         &self,
         request: Request<walletrpc::AddrRequest>,
     ) -> Call<walletrpc::AddrResponse> {
-        accounts::next_address(&self.rooms, request.get_ref()).map(Response::new)
+        let address = accounts::next_address(&self.rooms, request.get_ref());
+        address.await.map(Response::new)
     }
 
     async fn get_transaction(
