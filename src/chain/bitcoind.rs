@@ -15,6 +15,19 @@ use super::error::ChainError;
 /// bitcoind's error code for an unknown block or transaction (`RPC_INVALID_ADDRESS_OR_KEY`).
 const CODE_NOT_FOUND: i64 = -5;
 
+/// All that the node calls. `rpcwhitelist` of bitcoind may forbid any of them.
+const REQUIRED_METHODS: [&str; 9] = [
+    "getblockchaininfo",
+    "getblockhash",
+    "getblockheader",
+    "getblock",
+    "gettxout",
+    "getmempoolinfo",
+    "estimatesmartfee",
+    "sendrawtransaction",
+    "submitpackage",
+];
+
 /// Time between two questions while bitcoind starts.
 const WARM_UP_PAUSE: Duration = Duration::from_secs(1);
 
@@ -87,11 +100,11 @@ impl Bitcoind {
     }
 
     /// Waits until bitcoind has started and has caught up with the chain, with a log line whenever
-    /// what it waits for changes, and checks that it is on our network.
+    /// what it waits for changes, and checks that it is on our network and lets us call what we need.
     ///
     /// # Errors
-    /// Everything but warm-up and initial sync ends the wait: an address, credentials or a network
-    /// that is wrong does not heal by itself. [`ChainError::Stopped`] if `stop` was cancelled.
+    /// Everything but warm-up and initial sync ends the wait: an address, credentials, a network or a
+    /// whitelist that is wrong does not heal by itself. [`ChainError::Stopped`] if `stop` was cancelled.
     pub async fn wait_until_ready(
         &self,
         stop: &CancellationToken,
@@ -104,7 +117,10 @@ impl Bitcoind {
                     let line = format!("bitcoind still downloads the chain: {blocks} of {headers}");
                     (line, INITIAL_SYNC_PAUSE)
                 }
-                Ok(info) => return Ok(info),
+                Ok(info) => {
+                    self.check_methods().await?;
+                    return Ok(info);
+                }
                 Err(error @ ChainError::WarmingUp { .. }) => (error.to_string(), WARM_UP_PAUSE),
                 Err(error) => return Err(error),
             };
@@ -136,6 +152,21 @@ impl Bitcoind {
             });
         }
         Ok(info)
+    }
+
+    /// Calls each method that the node needs, without parameters: bitcoind answers with an error that
+    /// explains the parameters, or that the method is forbidden.
+    ///
+    /// # Errors
+    /// [`ChainError::Forbidden`] or [`ChainError::MissingMethod`] with the first one that we cannot call.
+    async fn check_methods(&self) -> Result<(), ChainError> {
+        for method in REQUIRED_METHODS {
+            match self.call::<Value>(method, &[]).await {
+                Err(error) if error.is_configuration() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// `getblockchaininfo`.
@@ -266,6 +297,26 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(info.blocks, 7);
+    }
+
+    #[tokio::test]
+    async fn a_method_that_bitcoind_forbids_or_lacks_is_named_with_its_remedy() {
+        for (reply, remedy) in [
+            (Reply::empty("403 Forbidden"), "rpcwhitelist"),
+            (Reply::error(-32601, "Method not found"), "Bitcoin Core 26"),
+        ] {
+            let server = TestServer::by_method(move |method| match method {
+                "submitpackage" => reply.clone(),
+                _ => chain_info("regtest"),
+            });
+            let ready = server.bitcoind();
+            let ready = ready.wait_until_ready(&CancellationToken::new()).await;
+            let text = ready.unwrap_err().to_string();
+            assert!(
+                text.contains("submitpackage") && text.contains(remedy),
+                "{text}"
+            );
+        }
     }
 
     #[tokio::test]

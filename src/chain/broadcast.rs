@@ -1,29 +1,34 @@
 //! Brings transactions to bitcoind: one by one, or as a package of parents and child.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+mod queue;
+mod submission;
+#[cfg(test)]
+mod test_data;
 
-use bitcoin::{Transaction, Txid};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bitcoin::Transaction;
 use lightning::chain::chaininterface::BroadcasterInterface;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::queue::{Failed, Queue};
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
 
-/// Submissions that may wait for a bitcoind that is away. LDK hands the same claims over again
-/// with every block, and equal submissions are merged, so this is several times the number of
-/// channels of a large node. When it is full the oldest goes: LDK and the wallet bring it again.
-const MAX_WAITING: usize = 2_000;
+pub use self::submission::{Submission, parents_first};
 
-/// Pause before the first retry, doubled up to [`LONGEST_PAUSE`].
+/// While bitcoind is away: pause before the next try, doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// At the node's end: time for what still waits.
 const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// How often the log says that bitcoind's settings keep transactions from it.
+const WARNING_INTERVAL: Duration = Duration::from_secs(600);
 
 /// bitcoind's code for a transaction that is in a block (`RPC_VERIFY_ALREADY_IN_UTXO_SET`).
 const CODE_ALREADY_IN_CHAIN: i64 = -27;
@@ -31,8 +36,9 @@ const CODE_ALREADY_IN_CHAIN: i64 = -27;
 /// Takes transactions from LDK and the wallet without waiting, and sends them in a task.
 pub struct Broadcaster {
     bitcoind: Arc<Bitcoind>,
-    waiting: Mutex<VecDeque<Vec<Transaction>>>,
+    waiting: Mutex<Queue>,
     arrived: Notify,
+    last_warning: Mutex<Option<Instant>>,
 }
 
 impl Broadcaster {
@@ -42,64 +48,128 @@ impl Broadcaster {
             bitcoind,
             waiting: Mutex::default(),
             arrived: Notify::new(),
+            last_warning: Mutex::default(),
         }
     }
 
-    /// Sends what is queued until `stop` is cancelled, then what can be sent in five seconds.
+    /// Queues a submission, unless one that waits makes it needless.
+    pub fn submit(&self, submission: Submission) {
+        if self.queue().add(submission) {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Sends what is queued until `stop` is cancelled.
     ///
-    /// What bitcoind refuses is logged and dropped; what it cannot judge now (it is away, starts,
-    /// or is busy) stays in the queue.
+    /// While bitcoind is away everything waits. A submission that fails for another reason waits
+    /// behind all others and is tried again after growing pauses; one that bitcoind has refused
+    /// several times is given up.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let emptied = tokio::select! {
-                emptied = self.send_waiting() => emptied,
-                () = stop.cancelled() => break,
-            };
-            let wait = async {
-                match emptied {
-                    Ok(()) => self.arrived.notified().await,
-                    Err(_) => tokio::time::sleep(pause).await,
+        let send = async {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                match self.send_due().await {
+                    Ok(next_due) => {
+                        pause = FIRST_PAUSE;
+                        self.until_arrival(next_due).await;
+                    }
+                    Err(_) => {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                 }
-            };
-            tokio::select! {
-                () = wait => {}
-                () = stop.cancelled() => break,
             }
-            pause = match emptied {
-                Ok(()) => FIRST_PAUSE,
-                Err(_) => (pause * 2).min(LONGEST_PAUSE),
-            };
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = send => {}
         }
-        let _ = tokio::time::timeout(LAST_CALL, self.send_waiting()).await;
     }
 
-    /// Sends the queue's head until the queue is empty or bitcoind is away.
-    async fn send_waiting(&self) -> Result<(), ChainError> {
-        while let Some(txs) = self.head() {
-            match self.publish(&txs).await {
-                Err(error) if !error.is_refusal() => {
+    /// Sends what can be sent within five seconds. For the node's end, after [`run`](Self::run).
+    pub async fn finish(&self) {
+        let _ = tokio::time::timeout(LAST_CALL, self.send_due()).await;
+    }
+
+    async fn until_arrival(&self, next_due: Option<Instant>) {
+        let due = async {
+            match next_due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.arrived.notified() => {}
+            () = due => {}
+        }
+    }
+
+    /// Sends all that is due; says when the next one will be.
+    ///
+    /// # Errors
+    /// If bitcoind is away.
+    async fn send_due(&self) -> Result<Option<Instant>, ChainError> {
+        loop {
+            let next = self.queue().next(Instant::now());
+            let Some(submission) = next else {
+                return Ok(self.queue().next_due());
+            };
+            match self.publish(submission.transactions()).await {
+                Ok(()) => {
+                    tracing::debug!(txids = ?submission.txids(), "broadcast");
+                    self.queue().sent(&submission);
+                }
+                Err(error) if error.is_absence() => {
                     tracing::debug!(%error, "transactions wait for bitcoind");
                     return Err(error);
                 }
-                outcome => log_outcome(&txs, &outcome),
+                Err(error) => self.failed(&submission, &error),
             }
-            self.remove(&txs);
         }
-        Ok(())
     }
 
-    /// Submits `txs` now: a single transaction, or parents and their child in any order.
+    fn failed(&self, submission: &Submission, error: &ChainError) {
+        if error.is_configuration() {
+            self.warn(error);
+        }
+        let failed = self
+            .queue()
+            .failed(submission, error.is_refusal(), Instant::now());
+        let txids = submission.txids();
+        // LDK often sends claims that a peer's claim has already beaten: no alarm.
+        if failed == (Failed::Kept { tries: 1 }) {
+            tracing::info!(?txids, %error, "transaction not accepted");
+        } else {
+            tracing::debug!(?txids, %error, ?failed, "transaction not accepted again");
+        }
+    }
+
+    /// Says now and then that the owner has to change a setting of bitcoind.
+    fn warn(&self, error: &ChainError) {
+        let mut last = self
+            .last_warning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
+            *last = Some(Instant::now());
+            tracing::warn!("transactions do not reach the network as they should: {error}");
+        }
+    }
+
+    /// Submits `transactions` now: a single one, or parents and their child in any order.
     ///
     /// A transaction that bitcoind already has, in its mempool or in a block, counts as sent.
     ///
     /// # Errors
     /// [`ChainError::Rpc`] with bitcoind's reason if it refuses; other errors if it is away.
-    pub async fn publish(&self, txs: &[Transaction]) -> Result<(), ChainError> {
-        match txs {
+    pub async fn publish(&self, transactions: &[Transaction]) -> Result<(), ChainError> {
+        match transactions {
             [] => Ok(()),
-            [tx] => self.publish_one(tx).await,
-            _ => self.publish_package(&parents_first(txs)).await,
+            [transaction] => self.publish_one(transaction).await,
+            _ => {
+                let package = Submission::new(transactions.to_vec());
+                self.publish_package(package.transactions()).await
+            }
         }
     }
 
@@ -110,16 +180,22 @@ impl Broadcaster {
         }
     }
 
-    /// A package may fail as a whole because a parent is in a block or the parents depend on each
-    /// other. Then each transaction is tried alone; what counts is whether the child got in.
+    /// A package may fail as a whole because a parent is in a block, the parents depend on each
+    /// other, or bitcoind does not let us submit packages. Then each transaction is tried alone;
+    /// what counts is whether the child got in.
     async fn publish_package(&self, txs: &[Transaction]) -> Result<(), ChainError> {
         let reason = match self.bitcoind.submit_package(txs).await {
             Ok(answer) => match refusal_of_package(&answer) {
                 None => return Ok(()),
                 Some(reason) => reason,
             },
-            Err(ChainError::Rpc { message, .. }) => message,
-            Err(error) => return Err(error),
+            Err(error) if error.is_absence() => return Err(error),
+            Err(error) => {
+                if error.is_configuration() {
+                    self.warn(&error);
+                }
+                error.to_string()
+            }
         };
         tracing::debug!(
             reason,
@@ -129,7 +205,7 @@ impl Broadcaster {
         for tx in txs {
             last = self.publish_one(tx).await;
             match &last {
-                Err(error) if !error.is_refusal() => return last,
+                Err(error) if error.is_absence() => return last,
                 Err(error) => tracing::debug!(txid = %tx.compute_txid(), %error, "refused"),
                 Ok(()) => {}
             }
@@ -151,55 +227,17 @@ impl Broadcaster {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Vec<Transaction>>> {
+    /// No code that holds this lock can panic halfway through a change.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn head(&self) -> Option<Vec<Transaction>> {
-        self.queue().front().cloned()
-    }
-
-    /// Takes `txs` out; meanwhile a full queue may have dropped it from the front.
-    fn remove(&self, txs: &[Transaction]) {
-        let mut queue = self.queue();
-        if let Some(at) = queue.iter().position(|waiting| waiting == txs) {
-            queue.remove(at);
-        }
-    }
-
-    /// Queues one submission, unless the same one waits already.
-    fn enqueue(&self, txs: Vec<Transaction>) {
-        let mut queue = self.queue();
-        if txs.is_empty() || queue.contains(&txs) {
-            return;
-        }
-        if queue.len() >= MAX_WAITING
-            && let Some(oldest) = queue.pop_front()
-        {
-            tracing::error!(txids = ?txids(&oldest), "broadcast queue full, dropped its oldest");
-        }
-        queue.push_back(txs);
-        self.arrived.notify_one();
     }
 }
 
 impl BroadcasterInterface for Broadcaster {
     fn broadcast_transactions(&self, txs: &[&Transaction]) {
-        self.enqueue(txs.iter().map(|&tx| tx.clone()).collect());
+        let transactions = txs.iter().map(|&tx| tx.clone()).collect();
+        self.submit(Submission::new(transactions));
     }
-}
-
-fn log_outcome(txs: &[Transaction], outcome: &Result<(), ChainError>) {
-    let txids = txids(txs);
-    match outcome {
-        Ok(()) => tracing::debug!(?txids, "broadcast"),
-        // LDK often sends claims that a peer's claim has already beaten: no alarm.
-        Err(error) => tracing::info!(?txids, %error, "transaction not accepted"),
-    }
-}
-
-fn txids(txs: &[Transaction]) -> Vec<Txid> {
-    txs.iter().map(Transaction::compute_txid).collect()
 }
 
 /// Whether a refusal only says that bitcoind has the transaction already.
@@ -236,72 +274,13 @@ fn refusal_of_package(answer: &Value) -> Option<String> {
     }
 }
 
-/// Orders `txs` so that every transaction comes after those whose outputs it spends.
-fn parents_first(txs: &[Transaction]) -> Vec<Transaction> {
-    let mut rest: Vec<(Txid, &Transaction)> =
-        txs.iter().map(|tx| (tx.compute_txid(), tx)).collect();
-    let mut ordered = Vec::with_capacity(txs.len());
-    while !rest.is_empty() {
-        let open: HashSet<Txid> = rest.iter().map(|(txid, _)| *txid).collect();
-        let spends_open = |tx: &Transaction| {
-            tx.input
-                .iter()
-                .any(|i| open.contains(&i.previous_output.txid))
-        };
-        // Hashes cannot form a ring, so there is always one that spends none of the rest.
-        let next = rest
-            .iter()
-            .position(|(_, tx)| !spends_open(tx))
-            .unwrap_or(0);
-        ordered.push(rest.remove(next).1.clone());
-    }
-    ordered
-}
-
 #[cfg(test)]
 mod tests {
-    use bitcoin::{Amount, OutPoint, ScriptBuf, TxIn, TxOut, absolute, transaction};
     use serde_json::json;
 
+    use super::test_data::transaction;
     use super::*;
     use crate::chain::test_server::{Reply, TestServer};
-
-    fn tx(parents: &[&Transaction], sat: u64) -> Transaction {
-        let input = parents
-            .iter()
-            .map(|parent| TxIn {
-                previous_output: OutPoint::new(parent.compute_txid(), 0),
-                ..TxIn::default()
-            })
-            .collect();
-        let output = TxOut {
-            value: Amount::from_sat(sat),
-            script_pubkey: ScriptBuf::new(),
-        };
-        let (version, lock_time) = (transaction::Version::TWO, absolute::LockTime::ZERO);
-        Transaction {
-            version,
-            lock_time,
-            input,
-            output: vec![output],
-        }
-    }
-
-    #[test]
-    fn parents_come_before_their_child_in_whatever_order_they_are_given() {
-        let a = tx(&[], 1);
-        let b = tx(&[&a], 2);
-        let child = tx(&[&a, &b], 3);
-        let right = vec![a.clone(), b.clone(), child.clone()];
-        for given in [
-            [&child, &b, &a],
-            [&b, &child, &a],
-            [&a, &b, &child],
-            [&child, &a, &b],
-        ] {
-            assert_eq!(parents_first(&given.map(Clone::clone)), right);
-        }
-    }
 
     #[test]
     fn a_package_answer_is_read_as_sent_or_refused() {
@@ -330,8 +309,8 @@ mod tests {
         let answer = json!({"package_msg": "success", "tx-results": {}});
         let server = TestServer::start(vec![Reply::result(json!("txid")), Reply::result(answer)]);
         let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
-        let parent = tx(&[], 1);
-        let child = tx(&[&parent], 2);
+        let parent = transaction(&[], 1);
+        let child = transaction(&[&parent], 2);
         broadcaster
             .publish(std::slice::from_ref(&parent))
             .await
@@ -349,9 +328,9 @@ mod tests {
             Reply::result(json!("txid")),
         ]);
         let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
-        let parent = tx(&[], 1);
+        let parent = transaction(&[], 1);
         broadcaster
-            .publish(&[tx(&[&parent], 2), parent])
+            .publish(&[transaction(&[&parent], 2), parent])
             .await
             .unwrap();
         let methods = ["submitpackage", "sendrawtransaction", "sendrawtransaction"];
@@ -359,32 +338,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_absent_bitcoind_could_not_take_stays_queued_and_a_refusal_does_not() {
+    async fn what_an_absent_bitcoind_could_not_take_waits_and_is_sent_once() {
         let server = TestServer::start(vec![
             Reply::error(-28, "Loading block index…"),
-            Reply::error(-26, "min relay fee not met"),
+            Reply::result(json!("txid")),
         ]);
         let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
-        let one = tx(&[], 1);
+        let one = transaction(&[], 1);
         broadcaster.broadcast_transactions(&[&one]);
         broadcaster.broadcast_transactions(&[&one]);
-        assert!(broadcaster.send_waiting().await.is_err());
+        assert!(broadcaster.send_due().await.is_err());
         assert_eq!(broadcaster.queue().len(), 1, "merged, and kept");
-        broadcaster.send_waiting().await.unwrap();
-        assert!(broadcaster.queue().is_empty());
+        assert_eq!(broadcaster.send_due().await.unwrap(), None);
+        assert_eq!(broadcaster.queue().len(), 0);
+        assert_eq!(server.methods().len(), 2);
     }
 
-    #[test]
-    fn a_full_queue_drops_its_oldest() {
-        let server = crate::chain::test_server::unreachable_bitcoind();
-        let broadcaster = Broadcaster::new(Arc::new(server));
-        for sat in 0..=MAX_WAITING as u64 {
-            broadcaster.broadcast_transactions(&[&tx(&[], sat)]);
+    #[tokio::test]
+    async fn a_submission_that_fails_does_not_hold_up_the_next_one() {
+        for failure in [
+            Reply::empty("403 Forbidden"),
+            Reply::empty("503 Service Unavailable"),
+            Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>".to_vec()),
+            Reply::error(-26, "min relay fee not met"),
+            Reply::error(-32601, "Method not found"),
+        ] {
+            let server = TestServer::by_method(move |method| match method {
+                "submitpackage" => failure.clone(),
+                _ => Reply::result(json!("txid")),
+            });
+            let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
+            let parent = transaction(&[], 1);
+            let child = transaction(&[&parent], 2);
+            let other = transaction(&[&transaction(&[], 3)], 3);
+            broadcaster.broadcast_transactions(&[&parent, &child]);
+            broadcaster.broadcast_transactions(&[&other]);
+            assert_eq!(broadcaster.send_due().await.unwrap(), None);
+            let sent = server.methods();
+            let single = sent.iter().filter(|method| *method == "sendrawtransaction");
+            assert_eq!(single.count(), 3, "{sent:?}");
         }
-        assert_eq!(broadcaster.queue().len(), MAX_WAITING);
-        assert_eq!(
-            broadcaster.head().unwrap()[0].output[0].value,
-            Amount::from_sat(1)
-        );
+    }
+
+    #[tokio::test]
+    async fn a_refused_transaction_is_tried_again_later() {
+        let server = TestServer::start(vec![
+            Reply::error(-25, "bad-txns-inputs-missingorspent"),
+            Reply::result(json!("txid")),
+        ]);
+        let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
+        broadcaster.broadcast_transactions(&[&transaction(&[], 1)]);
+        while let Some(due) = broadcaster.send_due().await.unwrap() {
+            broadcaster.until_arrival(Some(due)).await;
+        }
+        assert_eq!(server.methods().len(), 2);
     }
 }

@@ -23,6 +23,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// bitcoind's error code for "I am still starting" (`RPC_IN_WARMUP`).
 const CODE_WARMING_UP: i64 = -28;
+/// bitcoind's error code for a method that it does not have (`RPC_METHOD_NOT_FOUND`).
+const CODE_METHOD_NOT_FOUND: i64 = -32601;
 
 /// Where bitcoind listens (`bitcoind-rpc-address`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +174,10 @@ impl Connection {
                 address: self.address(),
                 message,
             },
+            CODE_METHOD_NOT_FOUND => ChainError::MissingMethod {
+                address: self.address(),
+                method,
+            },
             code => ChainError::Rpc {
                 method,
                 code,
@@ -196,7 +202,8 @@ impl Connection {
             return self.unreachable(error);
         }
         let address = self.address();
-        match http_status::ask(&self.address.host, self.address.port, &session.basic).await {
+        let (host, port) = (&self.address.host, self.address.port);
+        match http_status::ask(host, port, &session.basic, method).await {
             Ok(401) => match &self.auth {
                 RpcAuth::UserPassword { .. } => ChainError::WrongPassword { address },
                 RpcAuth::Cookie(path) => ChainError::WrongCookie {
@@ -206,7 +213,8 @@ impl Connection {
             },
             Ok(403) => ChainError::Forbidden { address, method },
             Ok(503) => ChainError::Busy { address },
-            Ok(200) => self.bad_answer(method, &error.to_string()),
+            // bitcoind answers 500 to a method that lacks its parameters.
+            Ok(200 | 500) => self.bad_answer(method, &error.to_string()),
             Ok(status) => ChainError::NotBitcoind {
                 address,
                 reason: format!("HTTP status {status}"),

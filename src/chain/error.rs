@@ -64,10 +64,18 @@ pub enum ChainError {
     },
     /// HTTP 403: the address or the method is not allowed for us.
     #[error(
-        "bitcoind at {address} forbids us {method}: allow this machine with rpcallowip (and the \
-         method with rpcwhitelist) in bitcoin.conf"
+        "bitcoind at {address} forbids us {method}: add it to rpcwhitelist (or, if it forbids \
+         everything, allow this machine with rpcallowip) in bitcoin.conf"
     )]
     Forbidden {
+        /// `host:port` as configured.
+        address: String,
+        /// The RPC method.
+        method: &'static str,
+    },
+    /// bitcoind does not know a method (RPC code -32601).
+    #[error("bitcoind at {address} does not have {method}: use Bitcoin Core 26 or newer")]
+    MissingMethod {
         /// `host:port` as configured.
         address: String,
         /// The RPC method.
@@ -184,6 +192,28 @@ impl ChainError {
     /// False means that bitcoind was away, starting, busy or misconfigured: try again later.
     pub fn is_refusal(&self) -> bool {
         matches!(self, ChainError::Rpc { .. })
+    }
+
+    /// True if bitcoind is away, starting, or not the one that we can talk to: every other call
+    /// would fail now, too.
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            ChainError::Unreachable { .. }
+                | ChainError::WarmingUp { .. }
+                | ChainError::NotBitcoind { .. }
+                | ChainError::WrongPassword { .. }
+                | ChainError::WrongCookie { .. }
+                | ChainError::CookieUnreadable { .. }
+        )
+    }
+
+    /// True if the owner has to change a setting of bitcoind, or bitcoind itself.
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            ChainError::Forbidden { .. } | ChainError::MissingMethod { .. }
+        )
     }
 }
 

@@ -25,10 +25,11 @@ pub(super) async fn knock(host: &str, port: u16) -> io::Result<TcpStream> {
     }
 }
 
-/// Sends a harmless call (`uptime`) and returns the HTTP status, or what came instead.
-pub(super) async fn ask(host: &str, port: u16, basic: &str) -> io::Result<u16> {
+/// Calls a method without parameters and returns the HTTP status, or what came instead. bitcoind may
+/// forbid one method and allow another; without parameters none of ours changes anything.
+pub(super) async fn ask(host: &str, port: u16, basic: &str, method: &str) -> io::Result<u16> {
     let mut stream = knock(host, port).await?;
-    let body = r#"{"method":"uptime","params":[],"id":"status"}"#;
+    let body = format!(r#"{{"method":"{method}","params":[],"id":"status"}}"#);
     let request = format!(
         "POST / HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Basic {basic}\r\n\
          Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

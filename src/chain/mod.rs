@@ -19,7 +19,7 @@ pub mod sync;
 
 pub use auth::RpcAuth;
 pub use bitcoind::{Bitcoind, ChainInfo, EstimateMode};
-pub use broadcast::Broadcaster;
+pub use broadcast::{Broadcaster, Submission, parents_first};
 pub use connection::RpcAddress;
 pub use error::ChainError;
 pub use fees::FeeEstimates;

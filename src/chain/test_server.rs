@@ -50,14 +50,24 @@ impl Reply {
     }
 }
 
-/// Answers calls with the given replies in turn, the last one for ever; notes the requests.
+/// Answers calls; notes the requests.
 pub(crate) struct TestServer {
     port: u16,
     requests: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl TestServer {
+    /// Answers with the given replies in turn, with the last one for ever.
     pub(crate) fn start(replies: Vec<Reply>) -> Self {
+        Self::answering(move |call, _| replies[call.min(replies.len() - 1)].clone())
+    }
+
+    /// Answers each method in its own way.
+    pub(crate) fn by_method(reply: impl Fn(&str) -> Reply + Send + 'static) -> Self {
+        Self::answering(move |_, method| reply(method))
+    }
+
+    fn answering(reply: impl Fn(usize, &str) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -66,7 +76,7 @@ impl TestServer {
             let mut held = Vec::new();
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
-                answer(stream, &replies, &noted, &mut held);
+                answer(stream, &reply, &noted, &mut held);
             }
         });
         Self { port, requests }
@@ -125,7 +135,7 @@ pub(crate) fn unreachable_bitcoind() -> Bitcoind {
 
 fn answer(
     mut stream: TcpStream,
-    replies: &[Reply],
+    reply: &impl Fn(usize, &str) -> Reply,
     requests: &Mutex<Vec<(String, String)>>,
     held: &mut Vec<TcpStream>,
 ) {
@@ -133,14 +143,15 @@ fn answer(
     let Some(request) = read_request(&stream) else {
         return;
     };
+    let method = request.0.clone();
     let call = {
         let mut requests = requests.lock().unwrap();
         requests.push(request);
         requests.len() - 1
     };
-    match &replies[call.min(replies.len() - 1)] {
+    match reply(call, &method) {
         Reply::Raw(bytes) => {
-            let _ = stream.write_all(bytes);
+            let _ = stream.write_all(&bytes);
         }
         Reply::Silence => held.push(stream),
     }

@@ -1,0 +1,150 @@
+//! What is submitted to bitcoind together.
+
+use std::collections::{BTreeSet, HashSet};
+
+use bitcoin::{OutPoint, Transaction, Txid};
+
+/// A transaction, or a package of parents and their child.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    transactions: Vec<Transaction>,
+    txids: Vec<Txid>,
+    /// What the package spends of others. Versions of one claim with different fees have these in
+    /// common.
+    spent: BTreeSet<OutPoint>,
+    repeated: bool,
+}
+
+impl Submission {
+    /// Transactions in any order.
+    pub fn new(transactions: Vec<Transaction>) -> Self {
+        let transactions = parents_first(transactions);
+        let txids: Vec<Txid> = transactions.iter().map(Transaction::compute_txid).collect();
+        let spent = transactions
+            .iter()
+            .flat_map(|transaction| &transaction.input)
+            .map(|input| input.previous_output)
+            .filter(|output| !txids.contains(&output.txid))
+            .collect();
+        Self {
+            transactions,
+            txids,
+            spent,
+            repeated: false,
+        }
+    }
+
+    /// A transaction that was broadcast before, in case that bitcoind has forgotten it. It is tried
+    /// once, without a log line if bitcoind refuses it.
+    pub fn repeated(transaction: Transaction) -> Self {
+        Self {
+            repeated: true,
+            ..Self::new(vec![transaction])
+        }
+    }
+
+    /// Parents before their children.
+    pub fn transactions(&self) -> &[Transaction] {
+        &self.transactions
+    }
+
+    pub fn txids(&self) -> &[Txid] {
+        &self.txids
+    }
+
+    pub fn is_repeated(&self) -> bool {
+        self.repeated
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.transactions.is_empty()
+    }
+
+    /// Whether `older`, which still waits, makes this one needless.
+    pub fn is_covered_by(&self, older: &Self) -> bool {
+        let holds_all = self.txids.iter().all(|txid| older.txids.contains(txid));
+        match (self.repeated, older.repeated) {
+            (true, _) => holds_all || self.spent == older.spent,
+            (false, false) => holds_all,
+            (false, true) => false,
+        }
+    }
+
+    /// Whether this takes the place of `older`, which still waits: it spends the same.
+    pub fn replaces(&self, older: &Self) -> bool {
+        !self.is_covered_by(older) && self.spent == older.spent
+    }
+}
+
+/// Orders transactions so that each comes after those whose outputs it spends.
+pub fn parents_first(transactions: Vec<Transaction>) -> Vec<Transaction> {
+    let mut ordered = Vec::with_capacity(transactions.len());
+    let mut rest: Vec<(Txid, Transaction)> = transactions
+        .into_iter()
+        .map(|transaction| (transaction.compute_txid(), transaction))
+        .collect();
+    while !rest.is_empty() {
+        let open: HashSet<Txid> = rest.iter().map(|(txid, _)| *txid).collect();
+        let spends_open = |transaction: &Transaction| {
+            let mut inputs = transaction.input.iter();
+            inputs.any(|input| open.contains(&input.previous_output.txid))
+        };
+        // Hashes cannot form a ring, so there is always one that spends none of the rest.
+        let next = rest
+            .iter()
+            .position(|(_, transaction)| !spends_open(transaction))
+            .unwrap_or(0);
+        ordered.push(rest.remove(next).1);
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::broadcast::test_data::transaction;
+
+    #[test]
+    fn parents_come_before_their_child_in_whatever_order_they_are_given() {
+        let a = transaction(&[], 1);
+        let b = transaction(&[&a], 2);
+        let child = transaction(&[&a, &b], 3);
+        let right = [a.clone(), b.clone(), child.clone()];
+        for given in [
+            [&child, &b, &a],
+            [&b, &child, &a],
+            [&a, &b, &child],
+            [&child, &a, &b],
+        ] {
+            let given = Submission::new(given.map(Clone::clone).to_vec());
+            assert_eq!(given.transactions(), right);
+        }
+    }
+
+    #[test]
+    fn a_version_with_another_fee_replaces_the_older_one_and_a_part_of_it_does_not() {
+        let coin = transaction(&[], 1);
+        let commitment = transaction(&[&coin], 2);
+        let alone = Submission::new(vec![commitment.clone()]);
+        let child = |sat| {
+            let child = transaction(&[&commitment], sat);
+            Submission::new(vec![child, commitment.clone()])
+        };
+        assert!(child(3).replaces(&alone) && child(4).replaces(&child(3)));
+        assert!(!alone.replaces(&child(3)) && alone.is_covered_by(&child(3)));
+        assert!(child(3).is_covered_by(&child(3)) && !child(3).replaces(&child(3)));
+        let other = Submission::new(vec![transaction(&[], 9)]);
+        assert!(!other.replaces(&alone) && !other.is_covered_by(&alone));
+    }
+
+    #[test]
+    fn what_is_repeated_never_replaces_what_is_new() {
+        let coin = transaction(&[], 1);
+        let old = Submission::repeated(transaction(&[&coin], 2));
+        let new = Submission::new(vec![transaction(&[&coin], 3)]);
+        assert!(old.is_covered_by(&new) && !old.replaces(&new));
+        assert!(new.replaces(&old) && !new.is_covered_by(&old));
+        let same = Submission::new(old.transactions().to_vec());
+        assert!(same.replaces(&old), "it is tried as often as a new one");
+    }
+}
