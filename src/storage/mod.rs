@@ -31,4 +31,4 @@ pub use error::StorageError;
 pub use lock::DirectoryLock;
 pub use sql::Change;
 pub use store::Store;
-pub use writer::{Cut, Health, Ticket};
+pub use writer::{Barrier, Cut, Health, Ticket};

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::kv::KvWrite;
 use super::monitors::MonitorWrite;
-use super::writer::{Cut, Health, Ticket, Writer};
+use super::writer::{Barrier, Cut, Health, Ticket, Writer};
 use super::{Change, StorageError, schema};
 
 /// Name of the database file in the data directory.
@@ -102,6 +102,30 @@ impl Store {
         self.writer.queue.is_written(ticket)
     }
 
+    /// Asks for a commit of all that LDK has done up to now, also in calls that are under way, with
+    /// all rows that were queued before. [`Store::passed`] waits for it.
+    ///
+    /// The batch that takes the barrier begins later than this call, and has a snapshot of the
+    /// manager. LDK encodes the manager under its `total_consistency_lock`, which every call that
+    /// changes a channel holds (`force_close_broadcasting_latest_txn`, `claim_funds`, a message of a
+    /// peer), so the snapshot waits for those that are under way. It holds what they have done: the
+    /// manager keeps each monitor update until it is complete, also that of a channel it has closed.
+    /// Rows and LDK's values are taken after the snapshot. Before [`Store::attach`] there is no
+    /// snapshot; what LDK does then, it does from what is on disk.
+    ///
+    /// Not covered is what a monitor does by itself when a block is connected: it holds no such lock.
+    /// It does the same again from the same block after a restart.
+    pub fn barrier(&self) -> Barrier {
+        self.writer.queue.barrier()
+    }
+
+    /// Waits until the barrier's commit is on disk; as long as the disk is full, if need be.
+    pub async fn passed(&self, barrier: Barrier) {
+        // The sender lives in `self`, so it cannot be gone while we wait.
+        let mut passed = self.writer.queue.passed();
+        let _ = passed.wait_for(|passed| *passed >= barrier).await;
+    }
+
     /// Whether commits succeed, and when that changes.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.writer.queue.health()
@@ -146,6 +170,18 @@ impl Store {
     pub(crate) fn flush(&self) {
         let ticket = self.submit(Vec::new());
         self.writer.queue.wait(ticket);
+    }
+
+    /// Lets commits fail as on a full disk, from the next one on.
+    #[cfg(test)]
+    pub(crate) fn fill_disk(&self) {
+        self.writer.fill_disk();
+    }
+
+    /// Lets commits succeed again.
+    #[cfg(test)]
+    pub(crate) fn clear_disk(&self) {
+        self.writer.clear_disk();
     }
 
     /// Asks for a commit with a snapshot of the manager.

@@ -42,6 +42,11 @@ const THREAD: &str = "storage";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
+/// A moment in the life of LDK: passed once a commit holds all that LDK had done until then. See
+/// [`Store::barrier`](super::Store::barrier).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Barrier(u64);
+
 /// Whether commits succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
@@ -73,6 +78,9 @@ struct Waiting {
     /// When the first of those came for which nobody waits: the manager, a value, a row.
     patient_since: Option<Instant>,
     last_ticket: u64,
+    last_barrier: u64,
+    /// The last barrier that a batch has taken.
+    taken_barrier: u64,
     stopping: bool,
     /// Stop at once, what waits is lost.
     abandoned: bool,
@@ -87,9 +95,17 @@ impl Waiting {
         Ticket(self.last_ticket)
     }
 
+    /// Takes the last barrier into a batch. False if an earlier batch has it.
+    fn take_barrier(&mut self) -> bool {
+        let is_new = self.last_barrier > self.taken_barrier;
+        self.taken_barrier = self.last_barrier;
+        is_new
+    }
+
     /// How long until there is something to do; zero if there is.
     fn patience(&self) -> Option<Duration> {
-        if self.stopping || self.hurry || !self.monitors.is_empty() {
+        let barrier_waits = self.last_barrier > self.taken_barrier;
+        if self.stopping || self.hurry || barrier_waits || !self.monitors.is_empty() {
             return Some(Duration::ZERO);
         }
         self.patient_since
@@ -104,6 +120,7 @@ pub(super) struct Queue {
     emptied: Condvar,
     cut: OnceLock<Arc<dyn Cut>>,
     written: watch::Sender<Ticket>,
+    passed: watch::Sender<Barrier>,
     health: watch::Sender<Health>,
     /// The largest database that commits may make, in pages: a disk that is full.
     #[cfg(test)]
@@ -118,6 +135,7 @@ impl Queue {
             emptied: Condvar::new(),
             cut: OnceLock::new(),
             written: watch::Sender::new(Ticket(0)),
+            passed: watch::Sender::new(Barrier(0)),
             health: watch::Sender::new(Health::Writing),
             #[cfg(test)]
             most_pages: tests::PLENTY.into(),
@@ -161,6 +179,20 @@ impl Queue {
         waiting.patient_since.get_or_insert_with(Instant::now);
         drop(waiting);
         self.filled.notify_one();
+    }
+
+    /// A batch that begins from now on, with a snapshot of the manager.
+    pub(super) fn barrier(&self) -> Barrier {
+        let mut waiting = self.lock();
+        waiting.last_barrier += 1;
+        let barrier = Barrier(waiting.last_barrier);
+        drop(waiting);
+        self.filled.notify_one();
+        barrier
+    }
+
+    pub(super) fn passed(&self) -> watch::Receiver<Barrier> {
+        self.passed.subscribe()
     }
 
     /// LDK writes some values, such as its scores, far more often than they need to be on disk.
@@ -241,16 +273,18 @@ impl Queue {
         }
         let stopping = waiting.stopping;
         let monitors = std::mem::take(&mut waiting.monitors);
-        let manager_changed = std::mem::take(&mut waiting.manager);
+        let barrier_waits = waiting.take_barrier();
+        let barrier = Barrier(waiting.taken_barrier);
+        let manager_changed = std::mem::take(&mut waiting.manager) || barrier_waits;
         waiting.patient_since = None;
         drop(waiting);
-        let batch = self.fill(monitors, manager_changed);
-        (!(stopping && batch.is_empty())).then_some(batch)
+        let batch = self.fill(monitors, manager_changed, barrier);
+        (!(stopping && batch.is_empty() && !barrier_waits)).then_some(batch)
     }
 
     /// Steps 2 and 3 of the order that makes a cut consistent. The lock is not held over the
     /// snapshot: LDK may be queueing a monitor update while the snapshot waits for it to finish.
-    fn fill(&self, monitors: Vec<MonitorWrite>, manager_changed: bool) -> Batch {
+    fn fill(&self, monitors: Vec<MonitorWrite>, manager_changed: bool, barrier: Barrier) -> Batch {
         let cut = self
             .cut
             .get()
@@ -269,6 +303,7 @@ impl Queue {
             values,
             rows,
             ticket: Ticket(waiting.last_ticket),
+            barrier,
         }
     }
 
@@ -278,6 +313,7 @@ impl Queue {
             // Under the lock, so that nobody in `wait` misses it.
             let _waiting = self.lock();
             self.written.send_replace(batch.ticket);
+            self.passed.send_replace(batch.barrier);
         }
         self.emptied.notify_all();
         let updates: Vec<_> = batch
@@ -325,6 +361,8 @@ struct Batch {
     values: Vec<KvWrite>,
     rows: Vec<Box<dyn Change>>,
     ticket: Ticket,
+    /// The last one that was asked for before the batch was filled.
+    barrier: Barrier,
 }
 
 impl Batch {

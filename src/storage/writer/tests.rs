@@ -22,6 +22,18 @@ pub(super) fn limit_size(queue: &Queue, db: &Connection) -> rusqlite::Result<()>
     db.pragma_update(None, "max_page_count", most)
 }
 
+impl Writer {
+    /// The next commits fail.
+    pub(in crate::storage) fn fill_disk(&self) {
+        self.queue.most_pages.store(1, Ordering::Relaxed);
+        self.queue.submit(Box::new(disk::Big(1 << 20)));
+    }
+
+    pub(in crate::storage) fn clear_disk(&self) {
+        self.queue.most_pages.store(PLENTY, Ordering::Relaxed);
+    }
+}
+
 /// A row with a number.
 struct Note(u64);
 
@@ -194,4 +206,47 @@ fn a_patient_row_is_written_without_company_once_its_patience_ends() {
     store.writer.queue.wait(ticket);
     assert!(start.elapsed() >= PATIENCE, "it waited for company");
     assert_eq!(notes(&store), [1]);
+}
+
+#[tokio::test]
+async fn a_barrier_is_passed_when_a_call_that_was_under_way_is_on_disk() {
+    let (_dir, store) = temporary();
+    let store = Arc::new(store);
+    let node = FakeNode::attach(&store, Image::default());
+    let barrier = node.update_around(&store, 0, || {
+        let barrier = store.barrier();
+        // The writer comes to the snapshot, which waits for the call that is under way.
+        std::thread::sleep(PATIENCE);
+        barrier
+    });
+    store.passed(barrier).await;
+    let image = Image::read(&store);
+    assert_eq!(image.manager[0], 1, "the manager lacks the update");
+}
+
+#[tokio::test]
+async fn a_barrier_holds_the_rows_that_were_queued_before_it() {
+    let (_dir, store) = temporary();
+    store.submit_patiently(Note(1));
+    let barrier = store.barrier();
+    store.passed(barrier).await;
+    assert_eq!(notes(&store), [1]);
+}
+
+#[test]
+fn no_barrier_is_passed_while_the_disk_is_full() {
+    let (_dir, store) = temporary();
+    store.writer.queue.most_pages.store(1, Ordering::Relaxed);
+    store.submit(disk::Big(1 << 20));
+    disk::until_failing(&store);
+    let barrier = store.barrier();
+    std::thread::sleep(RETRY_INTERVAL + RETRY_INTERVAL / 4);
+    assert!(*store.writer.queue.passed().borrow() < barrier);
+    store
+        .writer
+        .queue
+        .most_pages
+        .store(PLENTY, Ordering::Relaxed);
+    store.close().unwrap();
+    assert!(*store.writer.queue.passed().borrow() >= barrier);
 }

@@ -114,7 +114,18 @@ impl FakeNode {
     /// As LDK does it: the manager knows the update before the monitor is queued, both under a lock
     /// that the snapshot needs.
     pub(super) fn update_monitor(&self, store: &Store, channel: usize) {
+        self.update_around(store, channel, || ());
+    }
+
+    /// The same with something that happens in between, as LDK broadcasts before it persists.
+    pub(super) fn update_around<T>(
+        &self,
+        store: &Store,
+        channel: usize,
+        between: impl FnOnce() -> T,
+    ) -> T {
         let mut state = self.state.lock().unwrap();
+        let result = between();
         state.manager[channel] += 1;
         state.monitors[channel] += 1;
         store.submit_monitor(MonitorWrite::Update {
@@ -123,6 +134,7 @@ impl FakeNode {
             update_id: state.monitors[channel],
             channel_id: channel_id(channel),
         });
+        result
     }
 
     /// As an event handler does it: the row is queued, then the manager forgets the event. For every
