@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// Where a node may die: a receiver up to [`Point::BeforeClaimed`], a sender from then on.
+/// Where a node may die: a receiver, a sender, or a node that closes a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
     /// LDK told of an HTLC, nothing is decided.
@@ -36,6 +36,20 @@ pub enum Point {
     BeforeEnd,
     /// The end of a payment is on disk, nobody was told.
     EndStored,
+    /// LDK was told to close a channel by force, which is hardly on disk yet.
+    ForceClosed,
+    /// LDK was told to claim a payment, which is hardly on disk yet.
+    Claimed,
+    /// LDK asked for a higher fee; nothing was done about it.
+    FeeAsked,
+    /// A transaction that raises a fee waits for its commit.
+    FeeRaised,
+    /// LDK's sweeper was given outputs, and hardly any of that is on disk.
+    Sweeping,
+    /// A closing transaction has both signatures, which is hardly on disk yet.
+    CloseAgreed,
+    /// A closing transaction with both signatures is on disk, it was not broadcast.
+    CloseStored,
 }
 
 impl Point {
@@ -62,6 +76,17 @@ impl Point {
         Self::EndStored,
     ];
 
+    /// Where nodes die while channels are closed, on the chain or on the way there.
+    pub const OF_CLOSERS: [Self; 7] = [
+        Self::ForceClosed,
+        Self::Claimed,
+        Self::FeeAsked,
+        Self::FeeRaised,
+        Self::Sweeping,
+        Self::CloseAgreed,
+        Self::CloseStored,
+    ];
+
     /// As in the environment variable.
     pub fn name(self) -> &'static str {
         match self {
@@ -80,6 +105,13 @@ impl Point {
             Self::SettledStored => "settled-stored",
             Self::BeforeEnd => "before-end",
             Self::EndStored => "end-stored",
+            Self::ForceClosed => "force-closed",
+            Self::Claimed => "claimed",
+            Self::FeeAsked => "fee-asked",
+            Self::FeeRaised => "fee-raised",
+            Self::Sweeping => "sweeping",
+            Self::CloseAgreed => "close-agreed",
+            Self::CloseStored => "close-stored",
         }
     }
 }

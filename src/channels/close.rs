@@ -6,13 +6,16 @@ use std::time::Duration;
 use bitcoin::{OutPoint, ScriptBuf, Txid};
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::script::ShutdownScript;
+use lightning::ln::types::ChannelId;
 use lightning::util::errors::APIError;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::open::describe;
 use super::spends::{ClosingTransaction, FundingSpends};
+use crate::abort::{self, Point};
 use crate::ldk::{ChannelManager, PeerManager};
+use crate::storage::Health;
 
 /// How long a cooperative close waits for the channel to be ready for it. Under load LDK refuses
 /// to begin while an update of the channel is being written; such a moment lasts milliseconds.
@@ -47,6 +50,10 @@ pub enum CloseError {
     Delivery,
     #[error("unable to close channel: {0}")]
     Refused(String),
+    #[error(
+        "the node cannot write to its database ({0}); no channel is closed by force until it can"
+    )]
+    Unwritable(String),
     #[error("the node stops")]
     Stopping,
 }
@@ -97,38 +104,49 @@ impl Closing {
     }
 }
 
+/// Broadcasts our commitment of a channel that LDK's manager has forgotten.
+pub type BroadcastCommitment = dyn Fn(ChannelId) + Send + Sync;
+
 /// Closes channels.
 pub struct Closer {
     manager: Arc<ChannelManager>,
     peers: Arc<PeerManager>,
     spends: Arc<FundingSpends>,
+    storage: watch::Receiver<Health>,
+    broadcast_commitment: Arc<BroadcastCommitment>,
 }
 
 impl Closer {
+    /// `storage` says whether commits succeed: nothing is closed by force while they fail.
     pub fn new(
         manager: Arc<ChannelManager>,
         peers: Arc<PeerManager>,
         spends: Arc<FundingSpends>,
+        storage: watch::Receiver<Health>,
+        broadcast_commitment: Arc<BroadcastCommitment>,
     ) -> Self {
         Self {
             manager,
             peers,
             spends,
+            storage,
+            broadcast_commitment,
         }
     }
 
     /// Begins to close the channel, and returns as soon as it has begun.
     ///
-    /// A channel that is already closing cooperatively can be closed by force; asked again to
-    /// close cooperatively, the answer is the close that is under way.
+    /// A channel that is already closing cooperatively can be closed by force, also when its closing
+    /// transaction is broadcast; asked again to close cooperatively, the answer is the close that is
+    /// under way.
     pub async fn close(
         &self,
         channel_point: OutPoint,
         request: CloseRequest,
     ) -> Result<Closing, CloseError> {
-        let channel = self
-            .find(&channel_point)
-            .ok_or(CloseError::NotFound(channel_point))?;
+        let Some(channel) = self.find(&channel_point) else {
+            return self.close_again(channel_point, &request);
+        };
         self.spends.watch(channel.channel_id, channel_point);
         let transaction = self
             .spends
@@ -153,6 +171,28 @@ impl Closer {
         })
     }
 
+    /// For a channel whose closing transaction both sides have signed: LDK's manager has forgotten it.
+    fn close_again(
+        &self,
+        channel_point: OutPoint,
+        request: &CloseRequest,
+    ) -> Result<Closing, CloseError> {
+        let agreed = self.spends.agreed_channel(&channel_point);
+        let channel_id = agreed.ok_or(CloseError::NotFound(channel_point))?;
+        let transaction = self
+            .spends
+            .subscribe(&channel_point)
+            .ok_or(CloseError::Stopping)?;
+        let mut told = None;
+        if let CloseRequest::Force = request {
+            self.check_storage()?;
+            told = *transaction.borrow();
+            self.spends.force(&channel_point);
+            (self.broadcast_commitment)(channel_id);
+        }
+        Ok(Closing { transaction, told })
+    }
+
     fn find(&self, channel_point: &OutPoint) -> Option<ChannelDetails> {
         self.manager.list_channels().into_iter().find(|channel| {
             let point = channel
@@ -162,7 +202,10 @@ impl Closer {
         })
     }
 
+    /// The commitment leaves when the close is on disk. While commits fail that may take for ever, and
+    /// after a restart the channel would be open again: so nothing is begun.
     fn force(&self, channel: &ChannelDetails) -> Result<(), CloseError> {
+        self.check_storage()?;
         let message = "closed by the operator of the node".to_owned();
         self.manager
             .force_close_broadcasting_latest_txn(
@@ -170,7 +213,16 @@ impl Closer {
                 &channel.counterparty.node_id,
                 message,
             )
-            .map_err(|error| CloseError::Refused(describe(&error)))
+            .map_err(|error| CloseError::Refused(describe(&error)))?;
+        abort::at(Point::ForceClosed);
+        Ok(())
+    }
+
+    fn check_storage(&self) -> Result<(), CloseError> {
+        match &*self.storage.borrow() {
+            Health::Writing => Ok(()),
+            Health::Failing(why) => Err(CloseError::Unwritable(why.clone())),
+        }
     }
 
     async fn cooperate(

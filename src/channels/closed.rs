@@ -7,7 +7,7 @@ use lightning::ln::types::ChannelId;
 use serde::{Deserialize, Serialize};
 
 use super::id::UserChannelId;
-use super::spends::ClosingTransaction;
+use super::spends::{AgreedClose, ClosingTransaction};
 
 /// How a channel ended, in lnd's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct ClosedChannel {
     pub closing: Option<ClosingTransaction>,
 }
 
-/// Where closed channels are kept. Both functions enqueue and return; they never wait.
+/// Where closed channels are kept. All functions enqueue and return; they never wait.
 pub trait ClosedChannels: Send + Sync {
     /// Keeps the record. LDK repeats an event after a crash: the same channel once more is not an
     /// error, and must not lose a closing transaction that is known.
@@ -62,6 +62,12 @@ pub trait ClosedChannels: Send + Sync {
     /// come before the record: the store keeps it by the channel's id, or waits for the record,
     /// which has it again.
     fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction);
+
+    /// Keeps a close that was agreed on, or what changed of it.
+    fn agreed(&self, close: AgreedClose);
+
+    /// The channel's end is buried in the chain: its agreed close is needed no more.
+    fn buried(&self, channel_id: ChannelId);
 }
 
 /// LDK's `ChannelClosed`, field by field.

@@ -8,9 +8,11 @@ use serde::Serializer;
 
 use super::closed::{ClosedChannel, ClosedChannels};
 use super::forwards::{Forward, Forwards};
-use super::spends::ClosingTransaction;
+use super::spends::{AgreedClose, ClosingTransaction};
 use crate::storage::Store;
-use crate::storage::channels::MergeClosedChannel;
+use crate::storage::channels::{
+    AgreedCloseRow, DropAgreedClose, MergeClosedChannel, PutAgreedClose,
+};
 use crate::storage::forwards::{AddForward, ForwardRow};
 
 impl ClosedChannels for Store {
@@ -44,6 +46,30 @@ impl ClosedChannels for Store {
             closed_at: now(),
             merge: Box::new(merge),
         });
+    }
+
+    fn agreed(&self, close: AgreedClose) {
+        self.submit(PutAgreedClose(AgreedCloseRow {
+            channel_id: close.channel_id.0,
+            transaction: close.transaction,
+            forced: close.forced,
+            confirmed: close.confirmed,
+        }));
+    }
+
+    fn buried(&self, channel_id: ChannelId) {
+        self.submit(DropAgreedClose(channel_id.0));
+    }
+}
+
+impl From<AgreedCloseRow> for AgreedClose {
+    fn from(row: AgreedCloseRow) -> Self {
+        Self {
+            channel_id: ChannelId(row.channel_id),
+            transaction: row.transaction,
+            forced: row.forced,
+            confirmed: row.confirmed,
+        }
     }
 }
 

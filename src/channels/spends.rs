@@ -3,6 +3,8 @@
 //! LDK says that a channel is closed, but not by which transaction: the one that we broadcast need
 //! not be the one that confirms. So this looks at what is broadcast and at what is in the blocks.
 
+mod agreed;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +15,9 @@ use lightning::chain::{BestBlock, Listen};
 use lightning::ln::types::ChannelId;
 use tokio::sync::watch;
 
+pub use self::agreed::AgreedClose;
+
+use self::agreed::Agreed;
 use super::closed::ClosedChannels;
 use super::list;
 use crate::ldk::{ChainMonitor, ChannelManager};
@@ -31,6 +36,14 @@ pub struct ClosingTransaction {
 struct Watched {
     channel_id: ChannelId,
     closing: watch::Sender<Option<ClosingTransaction>>,
+    agreed: Option<Agreed>,
+}
+
+impl Watched {
+    fn is_confirmed(&self) -> bool {
+        let closing = *self.closing.borrow();
+        closing.is_some_and(|closing| closing.height.is_some())
+    }
 }
 
 /// The funding outputs of all channels whose end is not buried deep in the chain.
@@ -76,6 +89,7 @@ impl FundingSpends {
             .or_insert_with(|| Watched {
                 channel_id,
                 closing: watch::Sender::new(None),
+                agreed: None,
             });
     }
 
@@ -98,8 +112,8 @@ impl FundingSpends {
 
     /// We broadcast these. A transaction that is in a block is not replaced by one that is not.
     ///
-    /// The node's broadcaster calls this for everything that LDK and the wallet hand to it.
-    pub fn broadcast(&self, transactions: &[&Transaction]) {
+    /// The node calls this for everything that LDK broadcasts, once it leaves for bitcoind.
+    pub fn broadcast(&self, transactions: &[Transaction]) {
         for transaction in transactions {
             self.spent_by(transaction, None);
         }
@@ -120,17 +134,27 @@ impl FundingSpends {
                 height,
             };
             if known != Some(closing) {
-                watched.closing.send_replace(Some(closing));
-                self.closed.closing_transaction(watched.channel_id, closing);
+                self.change(watched, closing);
             }
         }
+    }
+
+    fn change(&self, watched: &Watched, closing: ClosingTransaction) {
+        watched.closing.send_replace(Some(closing));
+        self.closed.closing_transaction(watched.channel_id, closing);
+        self.keep_agreed(watched);
     }
 
     fn forget_deep(&self, height: u32) {
         self.watched().retain(|_, watched| {
             let closing = *watched.closing.borrow();
             let confirmed = closing.and_then(|closing| closing.height);
-            confirmed.is_none_or(|confirmed| confirmed.saturating_add(DEEP_BLOCKS) > height)
+            let keep =
+                confirmed.is_none_or(|confirmed| confirmed.saturating_add(DEEP_BLOCKS) > height);
+            if !keep && watched.agreed.is_some() {
+                self.closed.buried(watched.channel_id);
+            }
+            keep
         });
     }
 
@@ -160,8 +184,7 @@ impl Listen for FundingSpends {
                     height: None,
                     ..closing
                 };
-                watched.closing.send_replace(Some(closing));
-                self.closed.closing_transaction(watched.channel_id, closing);
+                self.change(watched, closing);
             }
         }
     }

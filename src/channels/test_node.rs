@@ -40,6 +40,7 @@ use crate::peers::book;
 use crate::peers::connect::Connector;
 use crate::peers::listen::Listener;
 use crate::routing::{RouteFinder, graph};
+use crate::storage::Health;
 
 pub use self::chain::Chain;
 pub use self::parts::{Store, Wallet};
@@ -137,7 +138,13 @@ impl TestNode {
             id,
             address,
             finder: RouteFinder::new(graph.clone(), scorer, keys, logger, id),
-            closer: Closer::new(manager.clone(), peers.clone(), spends.clone()),
+            closer: Closer::new(
+                manager.clone(),
+                peers.clone(),
+                spends.clone(),
+                watch::channel(Health::Writing).1,
+                Arc::new(|_| {}),
+            ),
             connector: Arc::new(connector),
             manager,
             monitors,

@@ -13,7 +13,7 @@ use lightning::util::ser::ReadableArgs;
 use tokio_util::sync::CancellationToken;
 
 use super::books::Books;
-use super::broadcast::Tee;
+use super::gate::Gate;
 use super::parts::Parts;
 use super::{StartError, seed};
 use crate::chain::{Bitcoind, Broadcaster, ChainInfo, FeeEstimates};
@@ -41,6 +41,8 @@ pub(super) struct Core {
     pub(super) chain_info: ChainInfo,
     pub(super) fees: Arc<FeeEstimates>,
     pub(super) broadcaster: Arc<Broadcaster>,
+    pub(super) gate: Arc<Gate>,
+    /// The gate, as LDK takes it.
     pub(super) ldk_broadcaster: Arc<ldk::Broadcaster>,
     pub(super) spends: Arc<FundingSpends>,
     pub(super) wallet: Arc<Wallet>,
@@ -86,10 +88,10 @@ pub(super) fn assemble(
     )?);
     let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
     let spends = Arc::new(FundingSpends::new(store.clone()));
-    let ldk_broadcaster: Arc<ldk::Broadcaster> = Arc::new(Tee {
-        spends: spends.clone(),
-        broadcaster: broadcaster.clone(),
-    });
+    spends.restore(store.agreed_closes()?.into_iter().map(Into::into));
+    let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());
+    let gate = Arc::new(gate);
+    let ldk_broadcaster: Arc<ldk::Broadcaster> = gate.clone();
     let ldk_fees: Arc<ldk::FeeEstimator> = fees.clone();
     let monitors: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
         None,
@@ -152,6 +154,7 @@ pub(super) fn assemble(
         chain_info,
         fees,
         broadcaster,
+        gate,
         ldk_broadcaster,
         spends,
         wallet,

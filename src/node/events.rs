@@ -15,7 +15,9 @@ use lightning::routing::router::Path;
 use lightning::sign::SpendableOutputDescriptor;
 use tokio::sync::Notify;
 
+use super::gate::Gate;
 use super::port::NodeGateway;
+use crate::abort::{self, Point};
 use crate::channels::Channels;
 use crate::channels::accept::Request;
 use crate::channels::closed::Closure;
@@ -45,7 +47,8 @@ pub(super) struct EventHandler {
     pub(super) envelope_key: EnvelopeKey,
     pub(super) wallet: Arc<Wallet>,
     pub(super) sweeper: Arc<OutputSweeper>,
-    pub(super) bumper: Bumper,
+    /// Requests to raise a fee wait there.
+    pub(super) gate: Arc<Gate>,
     /// HTLCs may be ready to be processed after an event.
     pub(super) wake: Arc<Notify>,
 }
@@ -124,7 +127,10 @@ impl EventHandler {
             } => {
                 return self.spendable_outputs(outputs, channel_id);
             }
-            Event::BumpTransaction(bump) => self.bumper.handle_event(&bump),
+            Event::BumpTransaction(bump) => {
+                self.gate.bump(bump);
+                abort::at(Point::FeeAsked);
+            }
             Event::PaymentForwarded {
                 prev_channel_id,
                 next_channel_id,
@@ -291,9 +297,13 @@ impl EventHandler {
             SpendableOutputDescriptor::DelayedPaymentOutput(_)
             | SpendableOutputDescriptor::StaticPaymentOutput(_) => true,
         });
+        if outputs.is_empty() {
+            return Ok(());
+        }
         let tracked = self
             .sweeper
             .track_spendable_outputs(outputs, channel_id, false, None);
+        abort::at(Point::Sweeping);
         tracked.map_err(|()| ReplayEvent())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bitcoin::secp256k1::PublicKey;
+use lightning::events::EventsProvider;
 use lightning::events::bump_transaction::sync::WalletSync;
 use lightning::ln::msgs::{ChannelMessageHandler, OnionMessageHandler, RoutingMessageHandler};
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
@@ -26,12 +27,12 @@ use crate::amp::SetLimits;
 use crate::chain::gossip::GossipSync;
 use crate::channels::Channels;
 use crate::channels::accept::{AcceptRules, Acceptor, MAX_PENDING_PER_PEER};
-use crate::channels::close::Closer;
+use crate::channels::close::{BroadcastCommitment, Closer};
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::config::Config;
 use crate::invoices::{self, Registry};
-use crate::ldk::{ChainMonitor, OnionMessenger, PeerManager};
+use crate::ldk::{ChainMonitor, FeeEstimator, OnionMessenger, PeerManager};
 use crate::onion::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
@@ -55,6 +56,7 @@ pub(super) struct House {
     pub(super) payments: Arc<Payments>,
     pub(super) events: Arc<EventHandler>,
     pub(super) listener: Arc<ChainListener>,
+    pub(super) bumper: Arc<Bumper>,
     /// Something is ready to be sent or processed.
     pub(super) wake: Arc<Notify>,
 }
@@ -99,11 +101,6 @@ impl House {
             core.graph.clone(),
         ));
         let opener = Arc::new(opener(core, &peer_manager));
-        let closer = Arc::new(Closer::new(
-            core.manager.clone(),
-            peer_manager.clone(),
-            core.spends.clone(),
-        ));
         let invoices = Arc::new(invoices(config, core, &gateway)?);
         let channels = channels(config, core, &opener);
         let payments = payments(core, channels.htlcs())?;
@@ -115,9 +112,16 @@ impl House {
             envelope_key: core.envelope_key.clone(),
             wallet: core.wallet.clone(),
             sweeper: core.sweeper.clone(),
-            bumper: bumper(core),
+            gate: core.gate.clone(),
             wake: wake.clone(),
         });
+        let closer = Arc::new(Closer::new(
+            core.manager.clone(),
+            peer_manager.clone(),
+            core.spends.clone(),
+            core.store.health(),
+            broadcast_commitment(core, &events),
+        ));
         let listener = Arc::new(ChainListener {
             wallet: core.wallet.clone(),
             spends: core.spends.clone(),
@@ -140,6 +144,7 @@ impl House {
             payments,
             events,
             listener,
+            bumper: Arc::new(bumper(core)),
             wake,
         })
     }
@@ -242,6 +247,21 @@ fn channels(config: &Config, core: &Core, opener: &Arc<Opener>) -> Channels {
         core.store.clone(),
         core.store.clone(),
     )
+}
+
+/// At a start LDK may have asked for the commitment already, in vain: then it is only repeated. The
+/// request to raise its fee is handled at once, not with the next turn of LDK's loop.
+fn broadcast_commitment(core: &Core, events: &Arc<EventHandler>) -> Arc<BroadcastCommitment> {
+    let (monitors, events) = (core.monitors.clone(), events.clone());
+    let (broadcaster, logger) = (core.ldk_broadcaster.clone(), core.logger.clone());
+    let fees: Arc<FeeEstimator> = core.fees.clone();
+    Arc::new(move |channel_id| {
+        if let Ok(monitor) = monitors.get_monitor(channel_id) {
+            monitor.broadcast_latest_holder_commitment_txn(&broadcaster, &fees, &logger);
+            monitor.rebroadcast_pending_claims(broadcaster.clone(), fees.clone(), &logger);
+        }
+        monitors.process_pending_events(&|event| events.handle(event));
+    })
 }
 
 fn invoices(

@@ -7,7 +7,6 @@
 
 mod background;
 mod books;
-mod broadcast;
 mod callers;
 mod catch_up;
 mod chain_listener;
@@ -17,6 +16,7 @@ mod donations;
 mod error;
 mod events;
 mod funding;
+mod gate;
 mod graph_keeper;
 mod house;
 mod metrics;
@@ -24,6 +24,7 @@ mod outbound;
 mod page_address;
 mod parts;
 mod port;
+mod rebroadcast;
 mod seed;
 mod tasks;
 mod ticks;

@@ -12,6 +12,7 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::NodeSigner;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
+use crate::abort::{self, Point};
 use crate::amp::HtlcKey;
 use crate::invoices::{ChannelPort, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
@@ -71,6 +72,7 @@ where
         self.manager
             .get_cm()
             .claim_funds_with_known_custom_tlvs(preimage);
+        abort::at(Point::Claimed);
     }
 
     fn fail(&self, hash: &PaymentHash) {

@@ -1,10 +1,12 @@
 //! Running: catching up with the chain, then all tasks, until the node stops.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::Txid;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,11 +14,13 @@ use tokio_util::task::TaskTracker;
 use super::StartError;
 use super::background::spawn_background;
 use super::core::Core;
+use super::gate::Gate;
 use super::house::House;
 use super::metrics;
+use super::rebroadcast::Rebroadcast;
 use super::{callers, catch_up, donations};
-use crate::chain::sync::{self, Following};
-use crate::chain::{Fundings, gossip};
+use crate::chain::sync::Following;
+use crate::chain::{Broadcaster, Fundings, gossip};
 use crate::config::Config;
 use crate::files::{self, Readers};
 use crate::log_levels::LogLevels;
@@ -41,6 +45,8 @@ pub(super) struct Tasks {
     tracker: TaskTracker,
     background: TaskTracker,
     house: House,
+    gate: Arc<Gate>,
+    broadcaster: Arc<Broadcaster>,
     directory: PathBuf,
     _lock: DirectoryLock,
 }
@@ -89,6 +95,7 @@ impl Tasks {
         );
         tracker.spawn(follow);
         spawn_chain_tasks(&tracker, &core, &following, &stop);
+        spawn_broadcasts(&background, &core, &house, &stop_background);
         spawn_background(&background, config, &core, &house, &stop, &stop_background);
         let announcer = Announcer::new(
             house.peer_manager.clone(),
@@ -123,6 +130,8 @@ impl Tasks {
             tracker,
             background,
             house,
+            gate: core.gate,
+            broadcaster: core.broadcaster,
             directory,
             _lock: core.lock,
         })
@@ -132,14 +141,16 @@ impl Tasks {
         self.stop.cancelled().await;
     }
 
-    /// Peers and callers first, then LDK's loop, then the writer: nothing happens after its last
-    /// commit.
+    /// Peers and callers first, then LDK's loop, then what waits to be broadcast, then the writer:
+    /// nothing happens after its last commit.
     pub(super) async fn stop(self) -> Result<(), StorageError> {
         self.stop.cancel();
         self.house.peer_manager.disconnect_all_peers();
         drain("tasks", &self.tracker).await;
         self.stop_background.cancel();
         drain("background tasks", &self.background).await;
+        self.gate.finish(&self.house.bumper).await;
+        self.broadcaster.finish().await;
         gossip::stop_verifying(&self.house.gossip);
         callers::forget_addresses(&self.directory);
         donations::forget_address(&self.directory);
@@ -162,15 +173,18 @@ async fn drain(what: &str, tracker: &TaskTracker) {
 }
 
 /// A funding transaction that no channel knows was signed moments before a crash: LDK has forgotten
-/// the channel, nobody else has the transaction, its coins are ours.
+/// the channel, nobody else has the transaction, its coins are ours. A channel that was closed before
+/// its funding confirmed is known by its monitor alone.
 fn free_unused_fundings(core: &Core) {
     let channels = core.manager.list_channels();
-    let known = |txid| {
-        channels
-            .iter()
-            .any(|c| c.funding_txo.is_some_and(|o| o.txid == txid))
-    };
-    for txid in core.wallet.held().into_iter().filter(|txid| !known(*txid)) {
+    let open = channels.iter().filter_map(|channel| channel.funding_txo);
+    let monitors = core.monitors.list_monitors().into_iter();
+    let watched = monitors
+        .filter_map(|id| core.monitors.get_monitor(id).ok())
+        .map(|monitor| monitor.get_funding_txo());
+    let known: HashSet<Txid> = open.chain(watched).map(|output| output.txid).collect();
+    let held = core.wallet.held().into_iter();
+    for txid in held.filter(|txid| !known.contains(txid)) {
         if let Err(error) = core.wallet.cancel(txid) {
             tracing::warn!(%txid, "an unused funding transaction: {error}");
         }
@@ -205,27 +219,30 @@ fn spawn_chain_tasks(
     following: &Following,
     stop: &CancellationToken,
 ) {
-    let (broadcaster, ended) = (core.broadcaster.clone(), stop.clone());
-    tracker.spawn(async move { broadcaster.run(ended).await });
     let (fees, bitcoind, ended) = (core.fees.clone(), core.bitcoind.clone(), stop.clone());
     tracker.spawn(async move { fees.keep_fresh(&bitcoind, ended).await });
-    let (wallet, broadcaster) = (core.wallet.clone(), core.ldk_broadcaster.clone());
-    let (mut health, ended) = (following.health.clone(), stop.clone());
-    // bitcoind may have forgotten our transactions, or never had them: at start, and each time it
-    // is back.
-    tracker.spawn(async move {
-        loop {
-            if *health.borrow_and_update() == sync::Health::Ok {
-                for tx in wallet.to_rebroadcast() {
-                    broadcaster.broadcast_transactions(&[&tx]);
-                }
-            }
-            tokio::select! {
-                () = ended.cancelled() => return,
-                changed = health.changed() => if changed.is_err() { return },
-            }
-        }
-    });
+    let rebroadcast = Rebroadcast {
+        wallet: core.wallet.clone(),
+        spends: core.spends.clone(),
+        gate: core.gate.clone(),
+        following: following.clone(),
+    };
+    let ended = stop.clone();
+    tracker.spawn(async move { rebroadcast.run(ended).await });
+}
+
+/// They run as long as LDK does: it may broadcast until its end.
+fn spawn_broadcasts(
+    background: &TaskTracker,
+    core: &Core,
+    house: &House,
+    stop_background: &CancellationToken,
+) {
+    let (gate, bumper) = (core.gate.clone(), house.bumper.clone());
+    let ended = stop_background.clone();
+    background.spawn(async move { gate.run(&bumper, ended).await });
+    let (broadcaster, ended) = (core.broadcaster.clone(), stop_background.clone());
+    background.spawn(async move { broadcaster.run(ended).await });
 }
 
 fn spawn_peers(

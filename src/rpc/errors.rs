@@ -165,7 +165,9 @@ impl From<CloseError> for Status {
     fn from(error: CloseError) -> Self {
         match error {
             CloseError::NotFound(point) => refused(format!("channel not found: {point}")),
-            CloseError::Stopping => Self::unavailable(error.to_string()),
+            CloseError::Stopping | CloseError::Unwritable(_) => {
+                Self::unavailable(error.to_string())
+            }
             CloseError::PeerOffline | CloseError::Delivery | CloseError::Refused(_) => {
                 refused(error.to_string())
             }

@@ -1,12 +1,14 @@
-//! Channels of the past.
-//!
-//! A list that is written once and read whole, so its content is one JSON text.
+//! Channels of the past: a list that is written once and read whole, so its content is one JSON text;
+//! and the closes that were agreed on and are not buried in the chain yet.
 
+use bitcoin::consensus::encode::{deserialize, serialize};
+use bitcoin::hashes::Hash;
+use bitcoin::{Transaction, Txid};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sql::{json, parse, signed};
+use super::sql::{array, damaged, json, optional_array, parse, signed};
 use super::{Change, StorageError, Store};
 
 /// What becomes of the stored record of a closed channel; `None` leaves it as it is.
@@ -44,7 +46,73 @@ impl<T: Serialize + DeserializeOwned + Send> Change for MergeClosedChannel<T> {
     }
 }
 
+/// A closing transaction that both sides have signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgreedCloseRow {
+    pub channel_id: [u8; 32],
+    pub transaction: Transaction,
+    /// The owner wants our commitment in its place.
+    pub forced: bool,
+    /// The transaction that spends the channel, this or another one, and the height of its block.
+    pub confirmed: Option<(Txid, u32)>,
+}
+
+/// Adds the row, or writes over that of the channel.
+pub struct PutAgreedClose(pub AgreedCloseRow);
+
+impl Change for PutAgreedClose {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        let row = &self.0;
+        let (txid, height) = row.confirmed.unzip();
+        db.prepare_cached("INSERT OR REPLACE INTO agreed_closes VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![
+                row.channel_id,
+                serialize(&row.transaction),
+                row.forced,
+                txid.map(Txid::to_byte_array),
+                height,
+            ])
+            .map(|_| ())
+    }
+}
+
+/// The close of this channel is buried.
+pub struct DropAgreedClose(pub [u8; 32]);
+
+impl Change for DropAgreedClose {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("DELETE FROM agreed_closes WHERE channel_id = ?1")?
+            .execute([self.0])
+            .map(|_| ())
+    }
+}
+
+fn agreed_close(row: &rusqlite::Row<'_>) -> rusqlite::Result<AgreedCloseRow> {
+    let transaction: Vec<u8> = row.get("raw_transaction")?;
+    let transaction = deserialize(&transaction)
+        .map_err(|error| damaged(format!("column raw_transaction: {error}")))?;
+    let txid = optional_array(row, "confirmed_txid")?.map(Txid::from_byte_array);
+    Ok(AgreedCloseRow {
+        channel_id: array(row, "channel_id")?,
+        transaction,
+        forced: row.get("forced")?,
+        confirmed: txid.zip(row.get("confirmed_height")?),
+    })
+}
+
 impl Store {
+    /// All closes that were agreed on and are not buried.
+    ///
+    /// # Errors
+    /// What SQLite says, or a transaction that cannot be read.
+    pub fn agreed_closes(&self) -> Result<Vec<AgreedCloseRow>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached("SELECT * FROM agreed_closes ORDER BY channel_id")?
+                .query_map([], agreed_close)?
+                .collect()
+        })
+    }
+
     /// All closed channels, oldest first.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StorageError;
 
 /// Migration `n` (from 1) leads from schema `n - 1` to `n`. Never change one that was released.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_receiving.sql"),
     include_str!("migrations/0003_payment_lists.sql"),
@@ -17,6 +17,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0006_forwards.sql"),
     include_str!("migrations/0007_donations.sql"),
     include_str!("migrations/0008_donation_address.sql"),
+    include_str!("migrations/0009_agreed_closes.sql"),
 ];
 
 /// How long a connection waits for another one; only a checkpoint can hold it up.

@@ -4,11 +4,15 @@ use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::lnrpc::Payment;
+use ampd::rpc::proto::lnrpc::close_status_update::Update;
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::lnrpc::{CloseChannelRequest, Payment};
 use anyhow::{Result, bail, ensure};
+use bitcoin::Txid;
+use bitcoin::hashes::Hash;
 use regtest::api::amp_to;
 use regtest::crash::books::Books;
+use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::small_disk::SmallDisk;
 use regtest::wait::wait_for;
@@ -78,6 +82,89 @@ async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
     check(&network, total).await?;
     network.finish();
     Ok(())
+}
+
+/// A commitment that left before its commit could be revoked after a restart.
+#[tokio::test]
+async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let disk = network.prepare("alice")?.network_dir();
+    let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
+        let why = "because this machine does not let us mount a tmpfs";
+        writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
+        network.finish();
+        return Ok(());
+    };
+    let mut nodes = Vec::new();
+    for name in ["alice", "bob"] {
+        let mut node = network.prepare(name)?;
+        node.set_raw("accept-amp", "true");
+        nodes.push(node);
+    }
+    network.add(nodes).await?;
+    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    let points = network.open(&[plan, plan]).await?;
+    let total = network.check_balances().await?;
+
+    let payments = fill_under_load(&network, &disk).await?;
+    let refused = close_by_force(&network, "alice", &points[0]).await;
+    let mempool = network.bitcoind.mempool().await?;
+    let Err(refusal) = refused else {
+        bail!("the close was begun; the mempool holds {mempool:?}");
+    };
+    assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
+    assert!(refusal.message().contains("full"), "{refusal}");
+    assert!(mempool.is_empty(), "the mempool holds {mempool:?}");
+
+    // The peer's error makes Alice's LDK close the channel by itself.
+    let theirs = close_by_force(&network, "bob", &points[0]).await?;
+    wait_logged(&network, "Force-closing", 1).await?;
+    wait_for("Bob's commitment, and not Alice's", LIMIT, async || {
+        let mempool = network.bitcoind.mempool().await?;
+        ensure!(mempool.contains(&theirs), "the mempool holds {mempool:?}");
+        Ok(())
+    })
+    .await?;
+    disk.clear()?;
+    wait_logged(&network, GOES_ON, 1).await?;
+    // HTLCs of the channel that is closed come back on the chain.
+    network.mine_until_swept(18, 2 * LIMIT).await?;
+    payments.join_all().await;
+    network.wait_settled(SETTLE_LIMIT).await?;
+    ensure!(
+        network.check_balances().await? < total,
+        "the channel is still open"
+    );
+    network.finish();
+    Ok(())
+}
+
+/// Returns the id of the closing transaction once it is named.
+async fn close_by_force(network: &Network, name: &str, point: &str) -> Result<String, Status> {
+    let request = CloseChannelRequest {
+        channel_point: Some(
+            parse_point(point).map_err(|error| Status::internal(error.to_string()))?,
+        ),
+        force: true,
+        ..Default::default()
+    };
+    let api = network[name].api();
+    let api = api.map_err(|error| Status::internal(error.to_string()))?;
+    let mut updates = api
+        .lightning
+        .clone()
+        .close_channel(request)
+        .await?
+        .into_inner();
+    while let Some(update) = updates.message().await? {
+        if let Some(Update::ClosePending(pending)) = update.update {
+            let txid = Txid::from_slice(&pending.txid);
+            return txid
+                .map(|txid| txid.to_string())
+                .map_err(|error| Status::internal(error.to_string()));
+        }
+    }
+    Err(Status::aborted("no closing transaction was named"))
 }
 
 type Calls = JoinSet<Result<Payment, Status>>;

@@ -6,6 +6,7 @@ mod ampcli;
 mod backups;
 mod big_network;
 mod bolt11;
+mod broadcasts;
 mod callers;
 mod chain;
 mod close;

@@ -54,13 +54,13 @@ fn closing(transaction: &Transaction, height: Option<u32>) -> ClosingTransaction
 fn what_confirms_counts_and_not_what_we_broadcast() {
     let (spends, store) = watching();
     let (ours, theirs) = (spend(1), spend(2));
-    spends.broadcast(&[&ours]);
+    spends.broadcast(std::slice::from_ref(&ours));
     assert_eq!(
         spends.closing_transaction(&channel_point()),
         Some(closing(&ours, None))
     );
     connect(&spends, std::slice::from_ref(&theirs), 10);
-    spends.broadcast(&[&ours]);
+    spends.broadcast(std::slice::from_ref(&ours));
     let confirmed = closing(&theirs, Some(10));
     assert_eq!(
         spends.closing_transaction(&channel_point()),
@@ -100,4 +100,26 @@ fn deep_close_is_forgotten_and_an_open_channel_never() {
     assert!(spends.subscribe(&channel_point()).is_some());
     connect(&spends, &[], 1_000_101);
     assert!(spends.subscribe(&channel_point()).is_none());
+}
+
+#[test]
+fn an_agreed_close_is_repeated_until_a_spend_is_in_a_block_and_kept_until_it_is_buried() {
+    let (spends, store) = watching();
+    let (agreed, theirs) = (spend(1), spend(2));
+    spends.note_agreed(std::slice::from_ref(&agreed));
+    assert_eq!(spends.unconfirmed_closes(), [agreed.clone()]);
+    assert!(spends.keeps_back(std::slice::from_ref(&theirs)));
+    // The peer's, for example a commitment: the agreed one has no chance until it is reorganised away.
+    connect(&spends, std::slice::from_ref(&theirs), 10);
+    assert_eq!(spends.unconfirmed_closes(), []);
+    let kept = || store.agreed.lock().unwrap().get(&CHANNEL).cloned();
+    assert_eq!(kept().unwrap().confirmed, Some((theirs.compute_txid(), 10)));
+    spends.blocks_disconnected(BestBlock::new(bitcoin::BlockHash::all_zeros(), 9));
+    assert_eq!(spends.unconfirmed_closes(), [agreed]);
+    assert_eq!(kept().unwrap().confirmed, None);
+    connect(&spends, std::slice::from_ref(&theirs), 11);
+    connect(&spends, &[], 110);
+    assert!(kept().is_some());
+    connect(&spends, &[], 111);
+    assert_eq!(kept(), None, "buried");
 }

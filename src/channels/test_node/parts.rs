@@ -1,5 +1,6 @@
 //! The parts of a test node that a real node has outside of LDK.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use bitcoin::absolute::LockTime;
@@ -18,7 +19,7 @@ use lightning::util::persist::MonitorName;
 use crate::channels::closed::{ClosedChannel, ClosedChannels};
 use crate::channels::forwards::{Forward, Forwards};
 use crate::channels::open::{FundingFee, FundingWallet};
-use crate::channels::spends::{ClosingTransaction, FundingSpends};
+use crate::channels::spends::{AgreedClose, ClosingTransaction, FundingSpends};
 use crate::ldk::ChannelMonitor;
 use crate::peers::{PeerBook, book};
 
@@ -30,11 +31,9 @@ pub struct Broadcasts {
 
 impl BroadcasterInterface for Broadcasts {
     fn broadcast_transactions(&self, transactions: &[&Transaction]) {
-        self.spends.broadcast(transactions);
-        self.waiting
-            .lock()
-            .unwrap()
-            .extend(transactions.iter().map(|&tx| tx.clone()));
+        let transactions: Vec<Transaction> = transactions.iter().map(|&tx| tx.clone()).collect();
+        self.spends.broadcast(&transactions);
+        self.waiting.lock().unwrap().extend(transactions);
     }
 }
 
@@ -77,6 +76,7 @@ impl Persist<InMemorySigner> for NoDisk {
 pub struct Store {
     pub closed: Mutex<Vec<ClosedChannel>>,
     pub closing: Mutex<Vec<(ChannelId, ClosingTransaction)>>,
+    pub agreed: Mutex<HashMap<ChannelId, AgreedClose>>,
     pub forwards: Mutex<Vec<Forward>>,
     pub book: Mutex<Vec<(PublicKey, String)>>,
 }
@@ -88,6 +88,14 @@ impl ClosedChannels for Store {
 
     fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
         self.closing.lock().unwrap().push((channel_id, closing));
+    }
+
+    fn agreed(&self, close: AgreedClose) {
+        self.agreed.lock().unwrap().insert(close.channel_id, close);
+    }
+
+    fn buried(&self, channel_id: ChannelId) {
+        self.agreed.lock().unwrap().remove(&channel_id);
     }
 }
 

@@ -1,0 +1,155 @@
+//! Closes that both sides have agreed on, until the chain has decided.
+//!
+//! LDK forgets a channel as soon as its closing transaction has both signatures, and at the next start
+//! it closes each channel by force whose monitor is left. Our commitment would replace the agreed
+//! transaction as long as that waits for a block. So the agreed transaction is kept and sent again and
+//! again, and our commitment is kept back unless the owner asks for it. Such a channel has no HTLCs
+//! (BOLT 2: `closing_signed` comes after the last one is gone), so a close that takes long costs nothing.
+//! What LDK claims from a commitment that is in a block, such as a revoked one of the peer, spends other
+//! outputs and is never kept back.
+
+use bitcoin::{OutPoint, Transaction, Txid};
+use lightning::ln::types::ChannelId;
+
+use super::{ClosingTransaction, FundingSpends, Watched};
+use crate::abort::{self, Point};
+
+/// A closing transaction that both sides have signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgreedClose {
+    pub channel_id: ChannelId,
+    /// Its only input is the channel's funding output.
+    pub transaction: Transaction,
+    /// The owner wants our commitment in its place.
+    pub forced: bool,
+    /// The transaction that spends the channel, this or another one, and the height of its block.
+    pub confirmed: Option<(Txid, u32)>,
+}
+
+/// What [`Watched`] keeps of it.
+pub(super) struct Agreed {
+    transaction: Transaction,
+    forced: bool,
+}
+
+impl FundingSpends {
+    /// Watches the channels of these closes again. Call it at start, before LDK broadcasts anything.
+    pub fn restore(&self, closes: impl IntoIterator<Item = AgreedClose>) {
+        for close in closes {
+            let Some(input) = close.transaction.input.first() else {
+                continue;
+            };
+            let unconfirmed = (!close.forced).then(|| close.transaction.compute_txid());
+            let closing = match close.confirmed {
+                Some((txid, height)) => Some(ClosingTransaction {
+                    txid,
+                    height: Some(height),
+                }),
+                None => unconfirmed.map(|txid| ClosingTransaction { txid, height: None }),
+            };
+            self.watch(close.channel_id, input.previous_output);
+            if let Some(watched) = self.watched().get_mut(&input.previous_output) {
+                watched.closing.send_replace(closing);
+                watched.agreed = Some(Agreed {
+                    transaction: close.transaction,
+                    forced: close.forced,
+                });
+            }
+        }
+    }
+
+    /// LDK broadcasts these: a closing transaction among them is agreed on from now on. Before it
+    /// leaves, this must be on disk.
+    pub fn note_agreed(&self, transactions: &[Transaction]) {
+        let mut watched = self.watched();
+        for transaction in transactions.iter().filter(|one| !is_commitment(one)) {
+            let [input] = &transaction.input[..] else {
+                continue;
+            };
+            let Some(watched) = watched.get_mut(&input.previous_output) else {
+                continue;
+            };
+            if watched.agreed.is_none() {
+                watched.agreed = Some(Agreed {
+                    transaction: transaction.clone(),
+                    forced: false,
+                });
+                self.keep_agreed(watched);
+                abort::at(Point::CloseAgreed);
+            }
+        }
+    }
+
+    /// Whether these must not leave, since they would replace a closing transaction that was agreed on.
+    pub fn keeps_back(&self, transactions: &[Transaction]) -> bool {
+        let watched = self.watched();
+        transactions.iter().any(|transaction| {
+            let mut spent = transaction.input.iter().map(|input| input.previous_output);
+            spent.any(|output| {
+                let agreed = watched.get(&output).and_then(|one| one.agreed.as_ref());
+                agreed.is_some_and(|agreed| {
+                    !agreed.forced
+                        && agreed.transaction.compute_txid() != transaction.compute_txid()
+                })
+            })
+        })
+    }
+
+    /// Whether a closing transaction that was agreed on is among these.
+    pub fn are_agreed(&self, transactions: &[Transaction]) -> bool {
+        let watched = self.watched();
+        let mut agreed = watched.values().filter_map(|one| one.agreed.as_ref());
+        agreed.any(|agreed| transactions.contains(&agreed.transaction))
+    }
+
+    /// The agreed transactions that are in no block.
+    pub fn unconfirmed_closes(&self) -> Vec<Transaction> {
+        let watched = self.watched();
+        let waiting = watched.values().filter(|watched| !watched.is_confirmed());
+        let agreed = waiting.filter_map(|watched| watched.agreed.as_ref());
+        agreed
+            .filter(|agreed| !agreed.forced)
+            .map(|agreed| agreed.transaction.clone())
+            .collect()
+    }
+
+    /// The channel of a close that was agreed on and is in no block.
+    pub fn agreed_channel(&self, channel_point: &OutPoint) -> Option<ChannelId> {
+        let watched = self.watched();
+        let watched = watched.get(channel_point)?;
+        (watched.agreed.is_some() && !watched.is_confirmed()).then_some(watched.channel_id)
+    }
+
+    /// The owner wants our commitment instead of the agreed transaction, also after restarts.
+    pub fn force(&self, channel_point: &OutPoint) {
+        let mut watched = self.watched();
+        let Some(watched) = watched.get_mut(channel_point) else {
+            return;
+        };
+        if let Some(agreed) = &mut watched.agreed {
+            agreed.forced = true;
+            self.keep_agreed(watched);
+        }
+    }
+
+    /// Writes down what is known of an agreed close, if this is one.
+    pub(super) fn keep_agreed(&self, watched: &Watched) {
+        if let Some(agreed) = &watched.agreed {
+            let closing = *watched.closing.borrow();
+            self.closed.agreed(AgreedClose {
+                channel_id: watched.channel_id,
+                transaction: agreed.transaction.clone(),
+                forced: agreed.forced,
+                confirmed: closing.and_then(|closing| Some((closing.txid, closing.height?))),
+            });
+        }
+    }
+}
+
+/// BOLT 3: the upper bytes of a commitment's lock time and sequence are fixed. A closing transaction
+/// has a lock time of 0.
+fn is_commitment(transaction: &Transaction) -> bool {
+    let lock_time = transaction.lock_time.to_consensus_u32() >> 24;
+    let mut sequences = transaction.input.iter().map(|input| input.sequence.0 >> 24);
+    lock_time == 0x20 && sequences.all(|sequence| sequence == 0x80)
+}

@@ -1,0 +1,293 @@
+//! What leaves for the chain, over restarts of both programs: agreed closes stay agreed, and what a
+//! mempool dropped comes back.
+
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::channel_close_summary::ClosureType;
+use ampd::rpc::proto::lnrpc::close_status_update::Update;
+use ampd::rpc::proto::lnrpc::{
+    ChannelCloseSummary, CloseChannelRequest, OpenChannelRequest, SendCoinsRequest,
+};
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::Txid;
+use bitcoin::hashes::Hash;
+use regtest::api::bytes;
+use regtest::network::channels::parse_point;
+use regtest::network::{ChannelPlan, Network};
+use regtest::wait::wait_for;
+use serde_json::json;
+
+use crate::binaries;
+
+const CAPACITY_SAT: u64 = 1_000_000;
+const PUSHED_SAT: u64 = 400_000;
+const COIN_SAT: u64 = 300_000;
+const LIMIT: Duration = Duration::from_secs(60);
+/// Long enough for a node to broadcast what it broadcasts at a start.
+const SETTLED: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn a_restart_leaves_a_pending_cooperative_close_as_it_is() -> Result<()> {
+    let (mut network, point) = with_channel().await?;
+    let txid = close_cheaply(&network, &point).await?;
+    let stopped = network["alice"].stop().await?;
+    ensure!(stopped.success(), "alice ended with {stopped}");
+    network.restart(&["alice"]).await?;
+    stays_agreed(&network, &txid).await?;
+    network.kill(&["alice", "bob"])?;
+    network.restart(&["alice", "bob"]).await?;
+    stays_agreed(&network, &txid).await?;
+    network.mine_until_swept(6, LIMIT).await?;
+    ends_as(&network, ClosureType::CooperativeClose, &txid).await?;
+    network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_closing_transaction_that_the_mempool_lost_while_the_node_was_down_comes_back()
+-> Result<()> {
+    let (mut network, point) = with_channel().await?;
+    let txid = close_cheaply(&network, &point).await?;
+    network.kill(&["alice", "bob"])?;
+    forget_mempool(&mut network).await?;
+    network.restart(&["alice", "bob"]).await?;
+    in_mempool(&network, &txid).await?;
+    stays_agreed(&network, &txid).await?;
+    network.mine_until_swept(6, LIMIT).await?;
+    ends_as(&network, ClosureType::CooperativeClose, &txid).await?;
+    network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_owner_can_force_a_pending_cooperative_close_after_a_restart() -> Result<()> {
+    let (mut network, point) = with_channel().await?;
+    let agreed = close_cheaply(&network, &point).await?;
+    network.kill(&["alice", "bob"])?;
+    forget_mempool(&mut network).await?;
+    // Alone, so that Bob does not bring the agreed transaction back.
+    network.restart(&["alice"]).await?;
+    in_mempool(&network, &agreed).await?;
+    let request = CloseChannelRequest {
+        force: true,
+        ..Default::default()
+    };
+    let forced = close(&network, "alice", &point, request).await?;
+    ensure!(forced != agreed, "the commitment has the agreed txid");
+    // The agreed transaction may pay more than the commitment can: it is out of the way from here on.
+    forget_mempool(&mut network).await?;
+    in_mempool(&network, &forced).await?;
+    network.kill(&["alice"])?;
+    forget_mempool(&mut network).await?;
+    network.restart(&["alice"]).await?;
+    in_mempool(&network, &forced).await?;
+    network.mine(1).await?;
+    network.restart(&["bob"]).await?;
+    network.mine_until_swept(18, LIMIT).await?;
+    network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_expired_in_a_running_mempool_comes_back() -> Result<()> {
+    let (mut network, point) = with_channel().await?;
+    network.bitcoind.stop().await?;
+    network.bitcoind.set_arguments(&["-mempoolexpiry=1"]);
+    network.bitcoind.restart().await?;
+    network.wait_synced().await?;
+    let closing = close_cheaply(&network, &point).await?;
+    let alice = network["alice"].api()?;
+    let elsewhere = network.bitcoind.call("getnewaddress", json!([])).await?;
+    let request = SendCoinsRequest {
+        addr: elsewhere.as_str().context("no address")?.to_owned(),
+        amount: 50_000,
+        ..Default::default()
+    };
+    let payment = alice.lightning.clone().send_coins(request).await?;
+    let payment = payment.into_inner().txid;
+    let funding = open(&network).await?;
+    let all = [closing, payment, funding];
+    for txid in &all {
+        in_mempool(&network, txid).await?;
+    }
+
+    expire_mempool(&network).await?;
+    network.bitcoind.mine_empty(1).await?;
+    for txid in &all {
+        in_mempool(&network, txid).await?;
+    }
+    let log = std::fs::read_to_string(network["alice"].log())?;
+    let noise = log.lines().filter(|line| {
+        all.iter().any(|txid| line.contains(txid.as_str())) && line.contains("not accepted")
+    });
+    ensure!(noise.count() == 0, "it logs each try");
+    network.finish();
+    Ok(())
+}
+
+/// Two hours pass, and a transaction of somebody else makes bitcoind look for old ones.
+async fn expire_mempool(network: &Network) -> Result<()> {
+    let bitcoind = &network.bitcoind;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let later = now.as_secs() + 2 * 3_600;
+    bitcoind.call("setmocktime", json!([later])).await?;
+    let address = bitcoind.call("getnewaddress", json!([])).await?;
+    let address = address.as_str().context("no address")?.to_owned();
+    let fresh = bitcoind.fund(&[(address, COIN_SAT)]).await?;
+    let left = bitcoind.mempool().await?;
+    ensure!(left == [fresh], "the mempool still holds {left:?}");
+    Ok(())
+}
+
+async fn with_channel() -> Result<(Network, String)> {
+    let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
+    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(PUSHED_SAT);
+    let points = network.open(&[plan]).await?;
+    let outputs = [
+        (network["alice"].api()?.address().await?, COIN_SAT),
+        (network["alice"].api()?.address().await?, COIN_SAT),
+    ];
+    network.bitcoind.fund(&outputs).await?;
+    network.mine(1).await?;
+    Ok((network, points[0].clone()))
+}
+
+/// A rate that our commitment and its child would outbid.
+fn cheap() -> CloseChannelRequest {
+    CloseChannelRequest {
+        sat_per_vbyte: 2,
+        ..Default::default()
+    }
+}
+
+/// Closes, and waits until the closing transaction is in the mempool. Returns its id.
+async fn close_cheaply(network: &Network, point: &str) -> Result<String> {
+    let txid = close(network, "alice", point, cheap()).await?;
+    in_mempool(network, &txid).await?;
+    Ok(txid)
+}
+
+/// Closes, and returns the id of the closing transaction once it is named.
+async fn close(
+    network: &Network,
+    name: &str,
+    point: &str,
+    request: CloseChannelRequest,
+) -> Result<String> {
+    let request = CloseChannelRequest {
+        channel_point: Some(parse_point(point)?),
+        ..request
+    };
+    let mut lightning = network[name].api()?.lightning;
+    let mut updates = lightning.close_channel(request).await?.into_inner();
+    while let Some(update) = updates.message().await? {
+        if let Some(Update::ClosePending(pending)) = update.update {
+            return Ok(Txid::from_slice(&pending.txid)?.to_string());
+        }
+    }
+    bail!("no closing transaction was named")
+}
+
+/// Opens a channel from Alice to Bob. Returns the id of its funding transaction.
+async fn open(network: &Network) -> Result<String> {
+    let request = OpenChannelRequest {
+        node_pubkey: bytes(network["bob"].key())?,
+        local_funding_amount: 200_000,
+        ..Default::default()
+    };
+    let mut lightning = network["alice"].api()?.lightning;
+    let point = lightning.open_channel_sync(request).await?.into_inner();
+    match point.funding_txid.context("no funding txid")? {
+        ampd::rpc::proto::lnrpc::channel_point::FundingTxid::FundingTxidStr(txid) => Ok(txid),
+        ampd::rpc::proto::lnrpc::channel_point::FundingTxid::FundingTxidBytes(bytes) => {
+            Ok(Txid::from_slice(&bytes)?.to_string())
+        }
+    }
+}
+
+/// bitcoind comes back with an empty mempool.
+async fn forget_mempool(network: &mut Network) -> Result<()> {
+    network.bitcoind.stop().await?;
+    network.bitcoind.set_arguments(&["-persistmempool=0"]);
+    network.bitcoind.restart().await?;
+    let left = network.bitcoind.mempool().await?;
+    ensure!(left.is_empty(), "the mempool still holds {left:?}");
+    Ok(())
+}
+
+async fn in_mempool(network: &Network, txid: &str) -> Result<()> {
+    let what = format!("{txid} in the mempool");
+    wait_for(&what, LIMIT, async || {
+        let mempool = network.bitcoind.mempool().await?;
+        ensure!(
+            mempool.iter().any(|known| known == txid),
+            "it holds {mempool:?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// After a start the mempool holds the agreed transaction and nothing else, and Alice names it.
+async fn stays_agreed(network: &Network, txid: &str) -> Result<()> {
+    network.wait_synced().await?;
+    // Nothing says that a node will not broadcast any more.
+    tokio::time::sleep(SETTLED).await;
+    let mempool = network.bitcoind.mempool().await?;
+    ensure!(
+        mempool == [txid],
+        "the mempool holds {mempool:?} instead of {txid}"
+    );
+    let pending = network["alice"].api()?.pending().await?;
+    ensure!(
+        pending.pending_force_closing_channels.is_empty(),
+        "it is closed by force: {pending:?}"
+    );
+    let waiting = &pending.waiting_close_channels;
+    ensure!(
+        waiting.len() == 1 && waiting[0].closing_txid == txid,
+        "it waits for another transaction: {waiting:?}"
+    );
+    Ok(())
+}
+
+async fn ends_as(network: &Network, kind: ClosureType, txid: &str) -> Result<()> {
+    for node in network.nodes() {
+        let closed: Vec<ChannelCloseSummary> = node.api()?.closed().await?.channels;
+        ensure!(
+            closed.len() == 1
+                && closed[0].close_type() == kind
+                && closed[0].closing_tx_hash == txid,
+            "{} has {closed:?}",
+            node.name()
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_method_that_bitcoind_forbids_is_named_at_the_start() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let allowed = "getblockchaininfo,getblockhash,getblockheader,getblock,gettxout,getmempoolinfo,\
+                   estimatesmartfee,sendrawtransaction";
+    let user = network.bitcoind.rpc_user().to_owned();
+    network.bitcoind.stop().await?;
+    let whitelist = format!("-rpcwhitelist={user}:{allowed}");
+    network.bitcoind.set_arguments(&[&whitelist]);
+    network.bitcoind.restart().await?;
+    let refused = network.prepare("alice")?.run_to_end().await?;
+    ensure!(
+        refused.status.code() == Some(1),
+        "it ended with {}",
+        refused.status
+    );
+    let last = refused.stderr.lines().last().unwrap_or_default();
+    ensure!(
+        last.starts_with("ampd: ")
+            && last.contains("submitpackage")
+            && last.contains("rpcwhitelist"),
+        "{last}"
+    );
+    network.finish();
+    Ok(())
+}
