@@ -36,7 +36,7 @@ enum Command {
         /// Chooses victims, times and payments; printed at the end
         #[arg(long)]
         seed: Option<u64>,
-        /// Instead: every named point once, of receivers and of senders
+        /// Instead: every named point once, of receivers, of senders, and of closing nodes
         #[arg(long, conflicts_with_all = ["rounds", "seed"])]
         points: bool,
     },

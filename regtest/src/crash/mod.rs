@@ -6,6 +6,7 @@
 //! stack do in between is not repeatable, of course.
 
 pub mod books;
+mod closers;
 pub mod interrupted;
 mod ledgers;
 mod load;
@@ -22,6 +23,7 @@ use tokio::time::sleep;
 use crate::binaries::Binaries;
 use crate::network::{ChannelPlan, Network};
 use books::Books;
+use closers::Closers;
 use load::Load;
 use plan::{Death, Plan};
 use senders::Senders;
@@ -34,13 +36,27 @@ const CHANNELS_PER_PAIR: usize = 2;
 /// An AMP set whose sender was killed may wait two minutes for its other shards.
 const END_LIMIT: Duration = Duration::from_secs(180);
 
-/// Every named point once: [`run_receiver_points`], then [`run_sender_points`].
+/// Every named point once: [`run_receiver_points`], [`run_sender_points`], [`run_closer_points`].
 ///
 /// # Errors
 /// Says the point, and what was lost or stuck.
 pub async fn run_points(binaries: Binaries) -> Result<()> {
     run_receiver_points(binaries.clone()).await?;
-    run_sender_points(binaries).await
+    run_sender_points(binaries.clone()).await?;
+    run_closer_points(binaries).await
+}
+
+/// Every point of closing nodes once, each with a channel of its own; prints a line for each.
+///
+/// # Errors
+/// Says the point, and what was lost or stuck.
+pub async fn run_closer_points(binaries: Binaries) -> Result<()> {
+    ensure_debug()?;
+    println!("starting two nodes that close channels ...");
+    let mut closers = Closers::start(binaries).await?;
+    closers.every_point().await?;
+    closers.finish();
+    Ok(())
 }
 
 /// Every point of receivers once, with a receiver of payments in several shards; prints a line for
@@ -98,6 +114,15 @@ pub async fn run(binaries: Binaries, rounds: u32, seed: u64) -> Result<()> {
     Ok(())
 }
 
+/// A release build passes the points unseen, and a round would wait for its end in vain.
+fn ensure_debug() -> Result<()> {
+    ensure!(
+        cfg!(debug_assertions),
+        "nodes die at named points in debug builds only: run this without --release"
+    );
+    Ok(())
+}
+
 /// The network that lives through all crashes, and what is known of it.
 #[derive(Debug)]
 struct Crash {
@@ -112,11 +137,7 @@ struct Crash {
 impl Crash {
     /// Three nodes with four channels, all used once.
     async fn start(binaries: Binaries) -> Result<Self> {
-        // A release build passes them unseen, and a round would wait for its end in vain.
-        ensure!(
-            cfg!(debug_assertions),
-            "nodes die at named points in debug builds only: run this without --release"
-        );
+        ensure_debug()?;
         let network = Network::with_nodes(binaries, &NODES).await?;
         let pairs = [("alice", "carol"), ("carol", "bob")];
         let plans: Vec<ChannelPlan<'_>> = pairs

@@ -1,0 +1,236 @@
+//! Nodes abort at each named point of a close, once: what was theirs comes to their wallets. A close that
+//! was not on disk has not happened; one that was, happens.
+
+use std::time::{Duration, Instant};
+
+use ampd::abort::Point;
+use ampd::rpc::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
+use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
+use tonic::Status;
+
+use crate::api::bolt11;
+use crate::binaries::Binaries;
+use crate::network::channels::parse_point;
+use crate::network::{ChannelPlan, Network};
+use crate::wait::wait_for;
+
+const CLOSER: &str = "alice";
+const PEER: &str = "bob";
+const CAPACITY_SAT: u64 = 1_000_000;
+const PUSHED_SAT: u64 = 400_000;
+const PAID_SAT: u64 = 100_000;
+/// All transactions of a channel, from its funding to the last sweep, at regtest's fee rates.
+const MOST_FEES_SAT: u64 = 80_000;
+/// A little more than the closer's own output is locked for.
+const DELAY_BLOCKS: u32 = 150;
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Two nodes that open a channel for each point.
+#[derive(Debug)]
+pub(super) struct Closers(Network);
+
+impl Closers {
+    pub(super) async fn start(binaries: Binaries) -> Result<Self> {
+        let network = Network::with_nodes(binaries, &[CLOSER, PEER]).await?;
+        Ok(Self(network))
+    }
+
+    /// All went well.
+    pub(super) fn finish(self) {
+        self.0.finish();
+    }
+
+    /// Runs all points of closers; prints a line for each.
+    pub(super) async fn every_point(&mut self) -> Result<()> {
+        for point in Point::OF_CLOSERS {
+            let start = Instant::now();
+            let report = self.point(point).await;
+            let report = report.with_context(|| format!("abort at {point}"))?;
+            println!(
+                "abort at {point:<16}  {report}  {:>5.1} s",
+                start.elapsed().as_secs_f32()
+            );
+        }
+        Ok(())
+    }
+
+    /// A channel is opened, one of the nodes dies while it is closed, and all of it comes to the wallets.
+    async fn point(&mut self, point: Point) -> Result<String> {
+        let plan = ChannelPlan::new(CLOSER, PEER, CAPACITY_SAT).push(PUSHED_SAT);
+        let channel = self.0.open(&[plan]).await?.remove(0);
+        let before = [self.wallet(CLOSER).await?, self.wallet(PEER).await?];
+        let moved_sat = match point {
+            Point::ForceClosed => self.forgotten_close(point, &channel).await?,
+            Point::Claimed => self.claim(point, &channel).await?,
+            Point::Sweeping => self.sweep(point, &channel).await?,
+            _ => self.repeated_close(point, &channel).await?,
+        };
+        self.0.mine_until_swept(18, LIMIT).await?;
+        let after = [self.wallet(CLOSER).await?, self.wallet(PEER).await?];
+        let shares = [
+            CAPACITY_SAT - PUSHED_SAT - moved_sat,
+            PUSHED_SAT + moved_sat,
+        ];
+        let mut fees_sat = 0;
+        for (name, (share, (before, after))) in [CLOSER, PEER]
+            .into_iter()
+            .zip(shares.into_iter().zip(before.into_iter().zip(after)))
+        {
+            let expected = before + share;
+            ensure!(
+                (expected - MOST_FEES_SAT..=expected).contains(&after),
+                "{name} had {before} sat and {share} sat in the channel, and has {after} sat"
+            );
+            fees_sat += expected - after;
+        }
+        Ok(format!(
+            "{CAPACITY_SAT} sat came back, {fees_sat:>5} sat of them were fees"
+        ))
+    }
+
+    /// The close is lost with the crash, and nothing of it has left: the channel goes on.
+    async fn forgotten_close(&mut self, point: Point, channel: &str) -> Result<u64> {
+        self.dies_at(CLOSER, point).await?;
+        let cut_off = self.close(channel, true).await;
+        ensure!(cut_off.is_err(), "the caller was told of a close");
+        self.comes_back(CLOSER, point).await?;
+        self.0.wait_usable().await?;
+        let mempool = self.0.bitcoind.mempool().await?;
+        ensure!(mempool.is_empty(), "the mempool holds {mempool:?}");
+        let invoice = self.0[PEER].api()?.invoice(PAID_SAT * 1_000).await?;
+        self.0
+            .pay(CLOSER, &bolt11(&invoice.payment_request))
+            .await?;
+        self.0.wait_settled(LIMIT).await?;
+        // Whatever was revoked by the payment would be taken by the peer now.
+        self.close(channel, true).await?;
+        self.wait_broadcast().await?;
+        Ok(PAID_SAT)
+    }
+
+    /// The peer claims an HTLC of a channel that is closed already.
+    async fn claim(&mut self, point: Point, channel: &str) -> Result<u64> {
+        self.dies_at(PEER, point).await?;
+        let preimage = [u8::try_from(fastrand::u32(1..256))?; 32];
+        let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
+        let request = AddHoldInvoiceRequest {
+            hash,
+            value: i64::try_from(PAID_SAT)?,
+            ..Default::default()
+        };
+        let peer = self.0[PEER].api()?;
+        let invoice = peer.invoices.clone().add_hold_invoice(request).await?;
+        let (payer, pay) = (
+            self.0[CLOSER].api()?,
+            bolt11(&invoice.into_inner().payment_request),
+        );
+        let payment = tokio::spawn(async move { payer.pay(pay).await });
+        self.wait_accepted().await?;
+        self.close(channel, true).await?;
+        self.wait_broadcast().await?;
+        self.0.mine(1).await?;
+        let settle = SettleInvoiceMsg {
+            preimage: preimage.to_vec(),
+        };
+        let cut_off = peer.invoices.clone().settle_invoice(settle.clone()).await;
+        ensure!(cut_off.is_err(), "the caller was told of a settlement");
+        self.comes_back(PEER, point).await?;
+        // The decision may be on disk or not.
+        let peer = self.0[PEER].api()?;
+        let _ = peer.invoices.clone().settle_invoice(settle).await;
+        self.wait_broadcast().await?;
+        self.0.mine(6).await?;
+        let payment = payment.await??;
+        ensure!(
+            payment.status() == PaymentStatus::Succeeded,
+            "the payment is {}",
+            payment.status().as_str_name()
+        );
+        Ok(PAID_SAT)
+    }
+
+    /// The outputs of a close are to be swept.
+    async fn sweep(&mut self, point: Point, channel: &str) -> Result<u64> {
+        self.dies_at(CLOSER, point).await?;
+        self.close(channel, true).await?;
+        self.wait_broadcast().await?;
+        self.0.mine(1).await?;
+        // The closer does not live to see the last one.
+        self.0.bitcoind.mine(DELAY_BLOCKS).await?;
+        self.comes_back(CLOSER, point).await?;
+        Ok(0)
+    }
+
+    /// The close is on disk, or begins again when the peers are connected.
+    async fn repeated_close(&mut self, point: Point, channel: &str) -> Result<u64> {
+        self.dies_at(CLOSER, point).await?;
+        let is_forced = matches!(point, Point::FeeAsked | Point::FeeRaised);
+        // It may or may not hear of the close before the crash.
+        let _ = self.close(channel, is_forced).await;
+        self.comes_back(CLOSER, point).await?;
+        self.wait_broadcast().await?;
+        Ok(0)
+    }
+
+    /// From its next start on, which is now.
+    async fn dies_at(&mut self, name: &str, point: Point) -> Result<()> {
+        let status = self.0[name].stop().await?;
+        ensure!(status.success(), "{name} ended with {status}");
+        self.0[name].abort_at(point, 1);
+        self.0.restart(&[name]).await?;
+        self.0.wait_usable().await
+    }
+
+    async fn comes_back(&mut self, name: &str, point: Point) -> Result<()> {
+        let aborted = self.0[name].wait_for_abort().await;
+        aborted.with_context(|| format!("{name} never came to {point}"))?;
+        self.0[name].abort_nowhere();
+        self.0.restart(&[name]).await
+    }
+
+    /// Returns when the close has begun.
+    async fn close(&self, channel: &str, force: bool) -> Result<(), Status> {
+        let wrong = |error: anyhow::Error| Status::internal(format!("{error:#}"));
+        let request = CloseChannelRequest {
+            channel_point: Some(parse_point(channel).map_err(wrong)?),
+            force,
+            ..Default::default()
+        };
+        let api = self.0[CLOSER].api().map_err(wrong)?;
+        let answer = api.lightning.clone().close_channel(request).await?;
+        let first = answer.into_inner().message().await?;
+        first
+            .map(|_| ())
+            .ok_or_else(|| Status::aborted("no answer"))
+    }
+
+    async fn wait_accepted(&self) -> Result<()> {
+        wait_for("the HTLC at the peer", LIMIT, async || {
+            let invoices = self.0[PEER].api()?.invoices(0).await?.invoices;
+            let held = invoices
+                .iter()
+                .any(|invoice| invoice.state() == InvoiceState::Accepted);
+            ensure!(held, "no invoice holds one");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn wait_broadcast(&self) -> Result<()> {
+        wait_for("a transaction in the mempool", LIMIT, async || {
+            let mempool = self.0.bitcoind.mempool().await?;
+            ensure!(!mempool.is_empty(), "the mempool is empty");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn wallet(&self, name: &str) -> Result<u64> {
+        let wallet = self.0[name].api()?.wallet().await?;
+        Ok(u64::try_from(wallet.confirmed_balance)?)
+    }
+}
