@@ -1,10 +1,13 @@
-//! The one failure that LDK cannot send: `mpp_timeout`.
+//! The failures that LDK cannot send, or sends without their data. Their packets are made here and
+//! put in the place of LDK's.
 //!
-//! LDK's public failure codes lack it, and an lnd sender takes any other code of the final hop as
-//! the end of the payment. So the packet is made here and put in the place of LDK's.
+//! LDK's public failure codes lack `mpp_timeout`, and an lnd sender takes any other code of the
+//! final hop as the end of the payment. LDK sends `invalid_onion_payload` without type and offset,
+//! which lnd cannot read, and then blames the whole node.
 
-use lightning::ln::msgs::{DecodeError, UpdateFailHTLC};
-use lightning::util::ser::{LengthReadable, Writeable};
+use bitcoin::hashes::{Hash, sha256};
+use lightning::ln::msgs::{DecodeError, OnionPacket, UpdateFailHTLC};
+use lightning::util::ser::{BigSize, LengthReadable, Writeable};
 use zeroize::Zeroizing;
 
 use super::mac;
@@ -12,21 +15,45 @@ use super::packet::HopSecret;
 
 /// BOLT 4: the rest of the payment did not come in time. It has no data.
 pub const MPP_TIMEOUT: u16 = 23;
+/// BOLT 4, PERM|22: the payload could not be used. Its data is a type and an offset.
+pub const INVALID_ONION_PAYLOAD: u16 = 0x4000 | 22;
+/// BOLT 4, BADONION|PERM|24: something is wrong with a blinded path that begins here.
+pub const INVALID_ONION_BLINDING: u16 = 0x8000 | 0x4000 | 24;
 /// Code, data and padding take 256 bytes, as BOLT 4 asks for, so that failures look alike.
 const FAILURE_LEN: u16 = 256;
-const CODE_LEN: u16 = 2;
 const HMAC_LEN: usize = 32;
 
 /// The `reason` of an `update_fail_htlc` that says `mpp_timeout`, as the final hop sends it.
-///
-/// `hmac(um) || length || code || padding length || padding`, encrypted with `ammag`.
 pub fn mpp_timeout_packet(secret: &HopSecret) -> Vec<u8> {
-    let padding = FAILURE_LEN - CODE_LEN;
+    packet(secret, MPP_TIMEOUT, &[])
+}
+
+/// The `reason` that says `invalid_onion_payload`, with the TLV type at fault, or 0 if it cannot be
+/// told. The offset is 0, as lnd sends it.
+pub fn invalid_payload_packet(secret: &HopSecret, kind: u64) -> Vec<u8> {
+    let mut data = BigSize(kind).encode();
+    data.extend_from_slice(&0u16.to_be_bytes());
+    packet(secret, INVALID_ONION_PAYLOAD, &data)
+}
+
+/// The `reason` that says `invalid_onion_blinding`, with the hash of the onion as it came.
+pub fn invalid_blinding_packet(secret: &HopSecret, onion: &OnionPacket) -> Vec<u8> {
+    let hash = sha256::Hash::hash(&onion.encode());
+    packet(secret, INVALID_ONION_BLINDING, hash.as_byte_array())
+}
+
+/// `hmac(um) || length || code || data || padding length || padding`, encrypted with `ammag`.
+///
+/// `data` is shorter than [`FAILURE_LEN`].
+fn packet(secret: &HopSecret, code: u16, data: &[u8]) -> Vec<u8> {
+    let message = [&code.to_be_bytes()[..], data].concat();
+    let padding = vec![0; usize::from(FAILURE_LEN) - message.len()];
     let mut packet = vec![0; HMAC_LEN];
-    for number in [CODE_LEN, MPP_TIMEOUT, padding] {
-        packet.extend_from_slice(&number.to_be_bytes());
+    for part in [&message, &padding] {
+        // Both are at most FAILURE_LEN bytes, a u16.
+        packet.extend_from_slice(&(part.len() as u16).to_be_bytes());
+        packet.extend_from_slice(part);
     }
-    packet.resize(packet.len() + usize::from(padding), 0);
 
     let um: Zeroizing<[u8; 32]> = secret.key(b"um");
     let hmac = mac::hmac(&*um, &[&packet[HMAC_LEN..]]);

@@ -1,8 +1,9 @@
 //! The gateway between the peers and the channel manager.
 //!
-//! It passes every message through and changes six things: incoming AMP HTLCs are rewritten
-//! ([`Rewriter`]), a foreign record of the envelope's type is dropped, the failure of an HTLC that
-//! was marked becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, feature bit 55
+//! It passes every message through and changes seven things: incoming AMP HTLCs are rewritten
+//! ([`Rewriter`]), records that only confuse LDK are dropped, an HTLC with an unusable payload fails
+//! in a way that its sender can read ([`Fault`](super::Fault)), the failure of an HTLC that was marked
+//! becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, feature bit 55
 //! (keysend, optional), which LDK always announces, only if we take keysend, and lnd's "internal
 //! error" ends a connection instead of a channel ([`is_passing`]).
 
@@ -20,8 +21,9 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 use super::envelope::{Envelope, EnvelopeKey};
 use super::failure::{mpp_timeout_packet, with_reason};
 use super::marks::Marks;
-use super::packet::{HopSecret, OpenError};
-use super::rewrite::{Rewriter, Untouched};
+use super::packet::HopSecret;
+use super::refusals::Refusals;
+use super::rewrite::{Refusal, Rewriter, Untouched};
 use crate::amp::HtlcKey;
 
 /// AMP, optional: what every lnd since 0.13 sets in init and node_announcement, whether or not it
@@ -34,6 +36,7 @@ pub struct Gateway<H: Deref, S: Deref> {
     signer: S,
     rewriter: Rewriter,
     marks: Mutex<Marks>,
+    refusals: Mutex<Refusals>,
     /// Peers to disconnect because of an error that passes, and the channel that has it.
     stumbled: Mutex<Vec<(PublicKey, ChannelId)>>,
     announce_keysend: bool,
@@ -52,6 +55,7 @@ where
             signer,
             rewriter,
             marks: Mutex::default(),
+            refusals: Mutex::default(),
             stumbled: Mutex::default(),
             announce_keysend: false,
         }
@@ -96,21 +100,31 @@ where
         self.stumbled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace_reasons(&self, peer: PublicKey, failures: &mut [msgs::UpdateFailHTLC]) {
-        let mut marks = self.marks();
-        if marks.is_empty() {
-            return;
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        // As with the marks.
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, peer: PublicKey, key: HtlcKey, refusal: Refusal) {
+        let (channel_id, htlc_id, fault) = (key.channel_id, key.htlc_id, refusal.fault);
+        tracing::debug!(%channel_id, htlc_id, %fault, "an HTLC is refused");
+        if let Some(reason) = refusal.reason {
+            self.refusals().insert(peer, key, reason);
         }
+    }
+
+    fn replace_reasons(&self, peer: PublicKey, failures: &mut [msgs::UpdateFailHTLC]) {
         for failure in failures {
             let key = HtlcKey {
                 channel_id: failure.channel_id,
                 htlc_id: failure.htlc_id,
             };
-            let Some(reason) = marks.outgoing(&key, peer) else {
+            let mark = self.marks().outgoing(&key, peer).map(<[u8]>::to_vec);
+            let Some(reason) = mark.or_else(|| self.refusals().take(peer, &key)) else {
                 continue;
             };
             // It is read from bytes that are right by construction.
-            if let Ok(replaced) = with_reason(failure, reason) {
+            if let Ok(replaced) = with_reason(failure, &reason) {
                 *failure = replaced;
             }
         }
@@ -138,6 +152,7 @@ where
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
+        self.refusals().forget_peer(&peer);
         self.inner.peer_disconnected(peer);
     }
 
@@ -181,7 +196,12 @@ where
 {
     fn handle_update_add_htlc(&self, peer: PublicKey, message: &msgs::UpdateAddHTLC) {
         match self.rewriter.rewrite(message, &*self.signer) {
-            Ok(rewritten) => self.inner.handle_update_add_htlc(peer, &rewritten),
+            Ok(rewritten) => {
+                if let Some(refusal) = rewritten.refusal {
+                    self.remember(peer, key(message), refusal);
+                }
+                self.inner.handle_update_add_htlc(peer, &rewritten.message);
+            }
             Err(reason) => {
                 log_untouched(message, reason);
                 self.inner.handle_update_add_htlc(peer, message);
@@ -277,13 +297,16 @@ fn disconnect((node_id, channel_id): (PublicKey, ChannelId)) -> MessageSendEvent
     }
 }
 
-/// Says why an HTLC that may be AMP is left to LDK; forwards and ordinary payments are no news.
+fn key(message: &msgs::UpdateAddHTLC) -> HtlcKey {
+    HtlcKey {
+        channel_id: message.channel_id,
+        htlc_id: message.htlc_id,
+    }
+}
+
+/// Says why the gateway cannot judge an HTLC; forwards and ordinary payments are no news.
 fn log_untouched(message: &msgs::UpdateAddHTLC, reason: Untouched) {
-    let ordinary = matches!(
-        reason,
-        Untouched::Packet(OpenError::Forward) | Untouched::NoAmpRecord | Untouched::Blinded
-    );
-    if !ordinary {
+    if !matches!(reason, Untouched::Ordinary | Untouched::Blinded) {
         let (channel_id, htlc_id) = (message.channel_id, message.htlc_id);
         tracing::debug!(%channel_id, htlc_id, %reason, "an HTLC's onion is left to LDK");
     }

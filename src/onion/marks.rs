@@ -65,7 +65,8 @@ impl Marks {
         self.0.remove(channel_id);
     }
 
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -6,8 +6,10 @@
 //!   The envelope takes some 200 bytes of the onion's 1300: a shard with more than about 850 bytes
 //!   of custom records is refused.
 //! * Out: [`recipient_fields`] makes LDK write records 8 and 14.
-//! * Back: [`Gateway::mark_mpp_timeout`] turns LDK's failure of one HTLC into `mpp_timeout`.
+//! * Back: [`Gateway::mark_mpp_timeout`] turns LDK's failure of one HTLC into `mpp_timeout`. A payload
+//!   that LDK would refuse without saying why fails with what BOLT 4 asks for ([`Fault`]).
 
+mod check;
 mod envelope;
 mod failure;
 mod gateway;
@@ -15,16 +17,19 @@ mod mac;
 mod marks;
 mod packet;
 mod recipient;
+mod refusals;
 mod rewrite;
 mod tlv;
+mod types;
 
 #[cfg(test)]
 mod test_data;
 
+pub use check::Fault;
 pub use envelope::{ENVELOPE_TYPE, Envelope, EnvelopeKey};
 pub use failure::{MPP_TIMEOUT, mpp_timeout_packet, with_reason};
 pub use gateway::Gateway;
-pub use packet::{FinalPayload, HopSecret, OpenError, TooLarge, open, seal};
+pub use packet::{HopSecret, OpenError, Payload, TooLarge, open, seal};
 pub use recipient::{RecipientError, fields_without_mpp, recipient_fields};
-pub use rewrite::{Rewriter, Untouched};
+pub use rewrite::{Refusal, Rewriter, Rewritten, Untouched};
 pub use tlv::{Record, TlvError};

@@ -1,4 +1,4 @@
-//! Opens the final hop of an onion packet, and seals it again (BOLT 4, sphinx).
+//! Opens our hop of an onion packet, and seals a final hop again (BOLT 4, sphinx).
 //!
 //! A resealed packet keeps its ephemeral key. So the secret that sender and receiver share stays
 //! the same, and with it every failure that LDK sends back stays readable for the sender.
@@ -31,8 +31,6 @@ pub enum OpenError {
     Hmac,
     #[error("the hop's payload is cut off")]
     Length,
-    #[error("another hop comes after us")]
-    Forward,
 }
 
 /// The records do not fit into a packet of 1300 bytes.
@@ -64,25 +62,31 @@ impl HopSecret {
     }
 }
 
-/// The payload for the final hop, decrypted. It has the shard's share, so it is wiped when dropped.
-pub struct FinalPayload {
+/// The payload for this hop, decrypted. It may have a shard's share, so it is wiped when dropped.
+pub struct Payload {
     plain: Zeroizing<Vec<u8>>,
     stream: Range<usize>,
+    is_final: bool,
 }
 
-impl FinalPayload {
+impl Payload {
+    /// Whether no hop comes after us.
+    pub fn is_final(&self) -> bool {
+        self.is_final
+    }
+
     /// The records of the payload; fails if it is not a canonical TLV stream.
     pub fn records(&self) -> Result<Vec<Record<'_>>, TlvError> {
         tlv::parse(&self.plain[self.stream.clone()])
     }
 }
 
-/// Opens a packet of which we are the final hop.
+/// Opens a packet that one hop received.
 pub fn open(
     secret: &HopSecret,
     packet: &OnionPacket,
     payment_hash: &PaymentHash,
-) -> Result<FinalPayload, OpenError> {
+) -> Result<Payload, OpenError> {
     if packet.version != VERSION {
         return Err(OpenError::Version(packet.version));
     }
@@ -94,22 +98,23 @@ pub fn open(
     }
     let mut plain = Zeroizing::new(packet.hop_data.to_vec());
     secret.crypt(b"rho", &mut plain);
-    let stream = final_stream(&plain)?;
-    Ok(FinalPayload { plain, stream })
+    let (stream, is_final) = own_stream(&plain)?;
+    Ok(Payload {
+        plain,
+        stream,
+        is_final,
+    })
 }
 
-/// Where the TLV stream is, if the HMAC for a next hop after it is all zero.
-fn final_stream(plain: &[u8]) -> Result<Range<usize>, OpenError> {
+/// Where the TLV stream is, and whether the HMAC for a next hop after it is all zero.
+fn own_stream(plain: &[u8]) -> Result<(Range<usize>, bool), OpenError> {
     let mut rest = plain;
     let length = tlv::read_big_size(&mut rest).map_err(|_| OpenError::Length)?;
     let length = usize::try_from(length).map_err(|_| OpenError::Length)?;
     let after = rest.get(length..).ok_or(OpenError::Length)?;
     let next_hmac = after.first_chunk::<HMAC_LEN>().ok_or(OpenError::Length)?;
-    if *next_hmac != [0; HMAC_LEN] {
-        return Err(OpenError::Forward);
-    }
     let start = plain.len() - rest.len();
-    Ok(start..start + length)
+    Ok((start..start + length, *next_hmac == [0; HMAC_LEN]))
 }
 
 /// Seals the records, which are in ascending order, as the final payload of a packet with this
@@ -120,21 +125,31 @@ pub fn seal(
     payment_hash: &PaymentHash,
     records: &[Record<'_>],
 ) -> Result<OnionPacket, TooLarge> {
-    let mut data = final_hop_data(records)?;
-    secret.crypt(b"rho", &mut data);
+    let data = final_hop_data(records)?;
+    Ok(seal_bytes(secret, ephemeral_key, payment_hash, &data))
+}
+
+/// Seals these bytes, at most 1300, and zeros after them.
+pub(super) fn seal_bytes(
+    secret: &HopSecret,
+    ephemeral_key: PublicKey,
+    payment_hash: &PaymentHash,
+    plain: &[u8],
+) -> OnionPacket {
     let mut hop_data = [0; HOP_DATA_LEN];
-    hop_data.copy_from_slice(&data);
+    hop_data[..plain.len()].copy_from_slice(plain);
+    secret.crypt(b"rho", &mut hop_data);
     let hmac = packet_hmac(secret, &hop_data, payment_hash);
-    Ok(OnionPacket {
+    OnionPacket {
         version: VERSION,
         public_key: Ok(ephemeral_key),
         hop_data,
         hmac,
-    })
+    }
 }
 
-/// The 1300 bytes in clear: length, records and the zero HMAC of a final hop, then zeros. Nobody
-/// comes after us to whom the padding could tell something.
+/// The beginning of the packet in clear: length and records. The zero HMAC of a final hop and zeros
+/// follow: nobody comes after us to whom the padding could tell something.
 fn final_hop_data(records: &[Record<'_>]) -> Result<Zeroizing<Vec<u8>>, TooLarge> {
     // Room for all that can be written, so that growing leaves no copies of secrets behind.
     let room: usize = records.iter().map(|record| record.value.len() + 18).sum();
@@ -146,7 +161,6 @@ fn final_hop_data(records: &[Record<'_>]) -> Result<Zeroizing<Vec<u8>>, TooLarge
     if data.len() + HMAC_LEN > HOP_DATA_LEN {
         return Err(TooLarge(data.len()));
     }
-    data.resize(HOP_DATA_LEN, 0);
     Ok(data)
 }
 
@@ -192,6 +206,7 @@ mod tests {
                 onion.name
             );
             assert!(payload.records().is_ok(), "{}", onion.name);
+            assert!(payload.is_final(), "{}", onion.name);
         }
     }
 
@@ -203,8 +218,9 @@ mod tests {
                 let key = hop.packet.public_key.unwrap();
                 let signer = TestNodeSigner::new(hop.private_key);
                 let secret = HopSecret::shared(&signer, &key).unwrap();
-                let error = open(&secret, &hop.packet, &onion.payment_hash).err();
-                assert_eq!(error, Some(OpenError::Forward), "{}", onion.name);
+                let payload = open(&secret, &hop.packet, &onion.payment_hash).unwrap();
+                assert!(!payload.is_final(), "{}", onion.name);
+                assert!(payload.records().is_ok(), "{}", onion.name);
                 seen += 1;
             }
         }
@@ -266,10 +282,10 @@ mod tests {
         ] {
             let mut plain = vec![0; HOP_DATA_LEN];
             plain[..start.len()].copy_from_slice(start);
-            assert_eq!(final_stream(&plain), Err(OpenError::Length), "{start:?}");
+            assert_eq!(own_stream(&plain), Err(OpenError::Length), "{start:?}");
         }
-        assert_eq!(final_stream(&[]), Err(OpenError::Length));
-        assert_eq!(final_stream(&[0; 33]), Ok(1..1));
+        assert_eq!(own_stream(&[]), Err(OpenError::Length));
+        assert_eq!(own_stream(&[0; 33]), Ok((1..1, true)));
     }
 
     proptest! {
@@ -290,8 +306,8 @@ mod tests {
 
         #[test]
         fn random_plaintext_does_not_panic(plain in prop::collection::vec(any::<u8>(), 0..1300)) {
-            if let Ok(stream) = final_stream(&plain) {
-                let _ = FinalPayload { plain: Zeroizing::new(plain), stream }.records();
+            if let Ok((stream, is_final)) = own_stream(&plain) {
+                let _ = Payload { plain: Zeroizing::new(plain), stream, is_final }.records();
             }
         }
     }

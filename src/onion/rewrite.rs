@@ -1,4 +1,5 @@
-//! Turns an incoming AMP HTLC into one that stock LDK takes.
+//! Turns an incoming AMP HTLC into one that stock LDK takes, and one with a payload that nobody could
+//! use into one that LDK refuses in a way that its sender can read.
 //!
 //! To LDK each shard becomes a complete payment of its own: record 8 gets a payment secret of ours
 //! and the HTLC's own amount as the total, record 14 goes, and both come back in an [`Envelope`].
@@ -6,32 +7,34 @@
 
 use std::num::NonZeroU64;
 
-use bitcoin::secp256k1::PublicKey;
+use bitcoin::secp256k1::{PublicKey, Secp256k1};
+use lightning::ln::LocalHTLCFailureReason;
 use lightning::ln::inbound_payment::{self, ExpandedKey};
-use lightning::ln::msgs::UpdateAddHTLC;
+use lightning::ln::msgs::{OnionPacket, UpdateAddHTLC};
+use lightning::ln::onion_payment::peel_payment_onion;
 use lightning::sign::NodeSigner;
+use lightning::util::logger::{Logger, Record as LogRecord};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::check::{self, Fault, find};
 use super::envelope::{ENVELOPE_TYPE, Envelope, EnvelopeKey};
-use super::packet::{self, HopSecret, OpenError, TooLarge};
-use super::tlv::{Record, TlvError};
-use crate::amp::{AMP_RECORD_TYPE, AmpRecord, MPP_RECORD_TYPE, MppRecord, RecordError, truncated};
+use super::failure::{invalid_blinding_packet, invalid_payload_packet};
+use super::packet::{self, HopSecret, OpenError, Payload, TooLarge};
+use super::tlv::Record;
+use super::types::{AMOUNT, AMP, CLTV, INVOICE_REQUEST, KEYSEND, MPP};
+use crate::amp::{AmpRecord, MppRecord, truncated};
 
-/// Type of `amt_to_forward`, a truncated u64 in msat (BOLT 4).
-const AMOUNT_TYPE: u64 = 2;
-/// `amt_to_forward`, `outgoing_cltv_value`, MPP, AMP, `payment_metadata`: the even types below
-/// 65536 that may stand beside an AMP record.
-const KNOWN_EVEN_TYPES: [u64; 5] = [2, 4, 8, 14, 16];
-const FIRST_CUSTOM_TYPE: u64 = 65_536;
 /// Custom records that LDK reads itself: an invoice request and a keysend preimage. lnd only stores
 /// them beside AMP, whereas LDK would refuse the HTLC.
-const READ_BY_LDK: [u64; 2] = [77_777, 5_482_373_484];
+const READ_BY_LDK: [u64; 2] = [INVOICE_REQUEST, KEYSEND];
 
 /// Why an HTLC goes to LDK as it came.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Untouched {
-    #[error("it has a blinding point, which excludes AMP")]
+    #[error("there is nothing to change in it")]
+    Ordinary,
+    #[error("it is in a blinded path")]
     Blinded,
     #[error("its ephemeral key is not a point on the curve")]
     BadEphemeralKey,
@@ -40,20 +43,26 @@ pub enum Untouched {
     #[error(transparent)]
     Packet(#[from] OpenError),
     #[error(transparent)]
-    Payload(#[from] TlvError),
-    #[error("it has no AMP record")]
-    NoAmpRecord,
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    #[error("record {0} may not stand beside an AMP record")]
-    UnknownRecord(u64),
-    #[error("it does not say how much it brings")]
-    NoAmount,
-    #[error(transparent)]
     TooLarge(#[from] TooLarge),
 }
 
-/// Rewrites AMP HTLCs with this node's keys.
+/// What LDK is to see instead of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    pub message: UpdateAddHTLC,
+    /// LDK will fail the HTLC, for this reason.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why an HTLC will fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub fault: Fault,
+    /// The `reason` of the `update_fail_htlc`; `None` if LDK's own is right.
+    pub reason: Option<Vec<u8>>,
+}
+
+/// Rewrites incoming HTLCs with this node's keys.
 pub struct Rewriter {
     envelope_key: EnvelopeKey,
     /// LDK's key for payment secrets, from the node's `NodeSigner`.
@@ -68,72 +77,90 @@ impl Rewriter {
         }
     }
 
-    /// The message that LDK is to see instead of `message`, or why it is to see `message` itself.
+    /// What LDK is to see instead of `message`, or why it is to see `message` itself.
     ///
-    /// A record of the envelope's type is dropped from any payment that ends here.
+    /// A record of the envelope's type is dropped from any payment that ends here, and so is an
+    /// invoice request, which LDK takes in blinded paths only. A payload that LDK would refuse in a
+    /// way that its sender cannot read gives way to one that fails with PERM|15.
     pub fn rewrite<S: NodeSigner + ?Sized>(
         &self,
         message: &UpdateAddHTLC,
         signer: &S,
-    ) -> Result<UpdateAddHTLC, Untouched> {
+    ) -> Result<Rewritten, Untouched> {
         if message.blinding_point.is_some() {
             return Err(Untouched::Blinded);
         }
         let onion = &message.onion_routing_packet;
         let ephemeral_key = onion.public_key.map_err(|_| Untouched::BadEphemeralKey)?;
         let secret = HopSecret::shared(signer, &ephemeral_key).ok_or(Untouched::NoSecret)?;
-        let payload = packet::open(&secret, onion, &message.payment_hash)?;
-        let records = payload.records()?;
-        let replaced = self.replace(message, ephemeral_key, &records)?;
-        let sorted = replaced.sorted(&records);
-        let onion_routing_packet =
-            packet::seal(&secret, ephemeral_key, &message.payment_hash, &sorted)?;
-        Ok(UpdateAddHTLC {
-            onion_routing_packet,
-            ..message.clone()
-        })
+        let hop = Hop {
+            message,
+            ephemeral_key,
+            secret,
+        };
+        let payload = match packet::open(&hop.secret, onion, &message.payment_hash) {
+            Ok(payload) => payload,
+            Err(OpenError::Length) => return hop.refused(Fault::Payload(0)),
+            Err(error) => return Err(error.into()),
+        };
+        match self.for_ldk(&hop, &payload, signer) {
+            Ok(None) => Err(Untouched::Ordinary),
+            Ok(Some(packet)) => Ok(hop.rewritten(packet, None)),
+            Err(fault) => hop.refused(fault),
+        }
     }
 
-    /// The records that change: those of AMP, or a foreign envelope alone.
-    fn replace(
+    /// The packet for LDK, if it is another than the one that came.
+    fn for_ldk<S: NodeSigner + ?Sized>(
         &self,
-        message: &UpdateAddHTLC,
-        ephemeral_key: PublicKey,
-        records: &[Record<'_>],
-    ) -> Result<Replaced, Untouched> {
-        let Some(amp) = find(records, AMP_RECORD_TYPE) else {
-            let forged = find(records, ENVELOPE_TYPE).ok_or(Untouched::NoAmpRecord);
-            return forged.map(|_| Replaced::foreign_envelope());
-        };
-        let unknown = |record: &&Record| {
-            let (kind, known) = (record.kind, KNOWN_EVEN_TYPES.contains(&record.kind));
-            kind < FIRST_CUSTOM_TYPE && kind % 2 == 0 && !known
-        };
-        if let Some(record) = records.iter().find(unknown) {
-            return Err(Untouched::UnknownRecord(record.kind));
+        hop: &Hop<'_>,
+        payload: &Payload,
+        signer: &S,
+    ) -> Result<Option<OnionPacket>, Fault> {
+        let records = payload.records().map_err(|_| Fault::Payload(0))?;
+        if check::begins_blinded_path(&records) {
+            return blinded(hop.message, signer).map(|()| None);
         }
-        let mpp = find(records, MPP_RECORD_TYPE)
-            .map(MppRecord::decode)
-            .transpose()?;
+        if !payload.is_final() {
+            return check::forward_payload(&records).map(|()| None);
+        }
+        check::final_payload(&records)?;
+        let replaced = match find(&records, AMP) {
+            Some(amp) => self.shard(hop, amp, &records)?,
+            None => Replaced::nothing(),
+        };
+        let changed = replaced.is_shard || records.iter().any(|it| !replaced.keeps(it.kind));
+        if !changed {
+            return Ok(None);
+        }
+        let packet = hop.seal(&replaced.sorted(&records));
+        let packet =
+            packet.map_err(|_| Fault::Details("the shard leaves no room for its envelope"));
+        packet.map(Some)
+    }
+
+    fn shard(&self, hop: &Hop<'_>, amp: &[u8], records: &[Record<'_>]) -> Result<Replaced, Fault> {
+        let message = hop.message;
+        let mpp = find(records, MPP).map(MppRecord::decode).transpose();
         let envelope = Envelope {
-            mpp,
-            amp: AmpRecord::decode(amp)?,
+            mpp: mpp.map_err(|_| Fault::Payload(MPP))?,
+            amp: AmpRecord::decode(amp).map_err(|_| Fault::Payload(AMP))?,
             channel_id: message.channel_id,
             htlc_id: message.htlc_id,
             cltv_expiry: message.cltv_expiry,
-            ephemeral_key,
+            ephemeral_key: hop.ephemeral_key,
             hidden: hidden(records),
         };
-        let amount = ldk_amount(message.amount_msat, records).ok_or(Untouched::NoAmount)?;
-        self.shard(message, amount, &envelope)
+        let amount = ldk_amount(message.amount_msat, records).ok_or(Fault::Payload(AMOUNT))?;
+        self.complete_payment(message, amount, &envelope)
     }
 
-    fn shard(
+    fn complete_payment(
         &self,
         message: &UpdateAddHTLC,
         amount: NonZeroU64,
         envelope: &Envelope,
-    ) -> Result<Replaced, Untouched> {
+    ) -> Result<Replaced, Fault> {
         let hash = message.payment_hash;
         // LDK compares the secret's expiry with the time of the newest block, a u32: this one never
         // passes. The secret is the same for a message that is sent again.
@@ -145,18 +172,91 @@ impl Rewriter {
             u32::MAX.into(),
             None,
         )
-        .map_err(|()| Untouched::NoSecret)?;
+        .map_err(|()| Fault::Details("no payment secret can be made for its hash"))?;
         let amount = truncated::encode(amount.get());
         let payment_data = [&secret.0[..], &amount].concat();
         Ok(Replaced {
             new: vec![
-                (AMOUNT_TYPE, Zeroizing::new(amount)),
-                (MPP_RECORD_TYPE, Zeroizing::new(payment_data)),
+                (AMOUNT, Zeroizing::new(amount)),
+                (MPP, Zeroizing::new(payment_data)),
                 (ENVELOPE_TYPE, envelope.seal(&self.envelope_key, &hash)),
             ],
             is_shard: true,
         })
     }
+}
+
+/// An HTLC whose onion we can open and seal.
+struct Hop<'a> {
+    message: &'a UpdateAddHTLC,
+    ephemeral_key: PublicKey,
+    secret: HopSecret,
+}
+
+impl Hop<'_> {
+    fn seal(&self, records: &[Record<'_>]) -> Result<OnionPacket, TooLarge> {
+        packet::seal(
+            &self.secret,
+            self.ephemeral_key,
+            &self.message.payment_hash,
+            records,
+        )
+    }
+
+    fn rewritten(&self, onion_routing_packet: OnionPacket, refusal: Option<Refusal>) -> Rewritten {
+        let message = UpdateAddHTLC {
+            onion_routing_packet,
+            ..self.message.clone()
+        };
+        Rewritten { message, refusal }
+    }
+
+    /// To LDK this is a keysend with a preimage that is not that of the hash: it answers PERM|15
+    /// with amount and height, also after a restart, when nobody else knows of the refusal.
+    fn refused(&self, fault: Fault) -> Result<Rewritten, Untouched> {
+        let amount = truncated::encode(self.message.amount_msat);
+        let cltv = truncated::encode(self.message.cltv_expiry.into());
+        let record = |kind, value| Record { kind, value };
+        let payload = [
+            record(AMOUNT, &amount),
+            record(CLTV, &cltv),
+            // No hash is known that is its own preimage.
+            record(KEYSEND, &self.message.payment_hash.0),
+        ];
+        let refusal = Refusal {
+            fault,
+            reason: self.reason(fault),
+        };
+        Ok(self.rewritten(self.seal(&payload)?, Some(refusal)))
+    }
+
+    fn reason(&self, fault: Fault) -> Option<Vec<u8>> {
+        let onion = &self.message.onion_routing_packet;
+        match fault {
+            Fault::Payload(kind) => Some(invalid_payload_packet(&self.secret, kind)),
+            Fault::Blinding => Some(invalid_blinding_packet(&self.secret, onion)),
+            Fault::Details(_) => None,
+        }
+    }
+}
+
+/// Asks LDK's decoder about the payload of a blinded path's first hop, which only it can decrypt.
+fn blinded<S: NodeSigner + ?Sized>(message: &UpdateAddHTLC, signer: &S) -> Result<(), Fault> {
+    let secp = Secp256k1::verification_only();
+    // The height is of no matter to the decoder, and the manager checks the rest.
+    match peel_payment_onion(message, signer, &Silent, &secp, 0, false) {
+        Err(error) if error.reason == LocalHTLCFailureReason::InvalidOnionPayload => {
+            Err(Fault::Blinding)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// LDK's manager logs what its decoder says.
+struct Silent;
+
+impl Logger for Silent {
+    fn log(&self, _record: LogRecord<'_>) {}
 }
 
 /// What is put into a payload, and by that what goes from it.
@@ -166,7 +266,7 @@ struct Replaced {
 }
 
 impl Replaced {
-    fn foreign_envelope() -> Self {
+    fn nothing() -> Self {
         Self {
             new: Vec::new(),
             is_shard: false,
@@ -175,9 +275,11 @@ impl Replaced {
 
     /// Whether a record of the sender stays.
     fn keeps(&self, kind: u64) -> bool {
-        let replaced = [AMOUNT_TYPE, MPP_RECORD_TYPE, AMP_RECORD_TYPE].contains(&kind);
-        let shard_only = replaced || READ_BY_LDK.contains(&kind);
-        kind != ENVELOPE_TYPE && !(self.is_shard && shard_only)
+        let goes = match self.is_shard {
+            true => [AMOUNT, MPP, AMP].contains(&kind) || READ_BY_LDK.contains(&kind),
+            false => kind == INVOICE_REQUEST,
+        };
+        kind != ENVELOPE_TYPE && !goes
     }
 
     fn sorted<'a>(&'a self, records: &[Record<'a>]) -> Vec<Record<'a>> {
@@ -195,13 +297,6 @@ impl Replaced {
     }
 }
 
-fn find<'a>(records: &[Record<'a>], kind: u64) -> Option<&'a [u8]> {
-    records
-        .iter()
-        .find(|record| record.kind == kind)
-        .map(|record| record.value)
-}
-
 fn hidden(records: &[Record<'_>]) -> Vec<(u64, Vec<u8>)> {
     let hidden = records
         .iter()
@@ -216,7 +311,7 @@ fn hidden(records: &[Record<'_>]) -> Vec<(u64, Vec<u8>)> {
 /// LDK takes no payment of zero; lnd takes an onion that asks for nothing, since only the HTLC's
 /// own amount counts. So 1 msat is asked for then.
 fn ldk_amount(htlc_msat: u64, records: &[Record<'_>]) -> Option<NonZeroU64> {
-    let asked = truncated::decode_u64(find(records, AMOUNT_TYPE)?).ok()?;
+    let asked = truncated::decode_u64(find(records, AMOUNT)?).ok()?;
     NonZeroU64::new(asked).or(NonZeroU64::new(htlc_msat.min(1)))
 }
 

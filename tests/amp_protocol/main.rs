@@ -63,6 +63,7 @@ mod network;
 mod payer;
 mod paying;
 mod paying_scene;
+mod payloads;
 mod receiver;
 mod replays;
 mod scene;

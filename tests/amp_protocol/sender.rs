@@ -14,6 +14,8 @@ use crate::network::FINAL_DELTA;
 /// Its data is `amount (u64, msat) || height (u32)`.
 const INCORRECT_PAYMENT_DETAILS: u16 = 0x4000 | 15;
 const MPP_TIMEOUT: u16 = 23;
+/// Its data is `type (BigSize) || offset (u16)`.
+const INVALID_ONION_PAYLOAD: u16 = 0x4000 | 22;
 
 /// What the payer's LDK says of one HTLC, with the failure as it decodes it from the onion that
 /// comes back.
@@ -29,6 +31,10 @@ pub enum Outcome {
     },
     /// `mpp_timeout`, without data.
     TimedOut,
+    /// `invalid_onion_payload` (PERM|22) with the type at fault and offset 0.
+    InvalidPayload {
+        kind: u64,
+    },
     /// Any other code, or one of those with other data.
     Failed {
         code: u16,
@@ -43,8 +49,16 @@ impl Outcome {
                 height: u32::from_be_bytes(data[8..].try_into().unwrap()),
             },
             (MPP_TIMEOUT, 0) => Self::TimedOut,
+            (INVALID_ONION_PAYLOAD, 3..) => Self::invalid_payload(data),
             _ => Self::Failed { code },
         }
+    }
+
+    fn invalid_payload(data: &[u8]) -> Self {
+        let mut rest = data;
+        let kind: BigSize = Readable::read(&mut rest).unwrap();
+        assert_eq!(rest, [0, 0], "the offset");
+        Self::InvalidPayload { kind: kind.0 }
     }
 }
 

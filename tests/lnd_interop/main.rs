@@ -11,6 +11,7 @@ mod itests;
 mod lncli;
 mod long_life;
 mod network_view;
+mod payloads;
 mod private;
 mod refusals;
 mod restarts;

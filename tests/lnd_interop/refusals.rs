@@ -15,7 +15,7 @@ use crate::scene::{CAPACITY_SAT, Scene, amp, prepare};
 use crate::{binaries, lnd_is_here};
 
 const MSAT: u64 = 15_000_000;
-const KEYSEND: u64 = 5_482_373_484;
+pub const KEYSEND: u64 = 5_482_373_484;
 
 #[tokio::test]
 async fn ampd_takes_only_what_it_was_told_to_from_lnd() -> Result<()> {
@@ -86,7 +86,7 @@ async fn without_keysend(scene: Scene<'_>) -> Result<()> {
 }
 
 /// The payee refuses at once, and its books know nothing of it.
-async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<()> {
+pub async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<()> {
     let before = scene.payee()?.invoices(0).await?.invoices.len();
     let failed = scene.pays_in_vain(request).await?;
     assert_eq!(
@@ -101,7 +101,7 @@ async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<()> {
     Ok(())
 }
 
-fn keysend(scene: Scene<'_>) -> Result<SendPaymentRequest> {
+pub fn keysend(scene: Scene<'_>) -> Result<SendPaymentRequest> {
     let preimage = by_hand::random();
     Ok(SendPaymentRequest {
         amp: false,

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::secp256k1::{Secp256k1, SecretKey};
-use lightning::ln::LocalHTLCFailureReason;
+use bitcoin::secp256k1::SecretKey;
 use lightning::ln::channelmanager::PendingHTLCRouting;
-use lightning::ln::msgs::{FinalOnionHopData, OnionPacket};
-use lightning::ln::onion_payment::peel_payment_onion;
+use lightning::ln::msgs::FinalOnionHopData;
 use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentHash;
 use lightning::util::test_utils::{TestLogger, TestNodeSigner};
@@ -70,8 +68,29 @@ fn made(records: &Records) -> UpdateAddHTLC {
     )
 }
 
+/// What LDK is to see instead, of an HTLC that is not refused.
 fn rewrite(message: &UpdateAddHTLC) -> Result<UpdateAddHTLC, Untouched> {
-    rewriter().rewrite(message, &signer(NODE_SECRET))
+    let rewritten = rewriter().rewrite(message, &signer(NODE_SECRET))?;
+    assert_eq!(rewritten.refusal, None);
+    Ok(rewritten.message)
+}
+
+/// Why this HTLC is refused; LDK itself answers PERM|15 then.
+#[track_caller]
+fn fault(message: &UpdateAddHTLC) -> Fault {
+    let signer = signer(NODE_SECRET);
+    let rewritten = rewriter().rewrite(message, &signer).unwrap();
+    let refused = peel(&rewritten.message, &signer).err();
+    assert_eq!(
+        refused,
+        Some(LocalHTLCFailureReason::InvalidKeysendPreimage)
+    );
+    let refusal = rewritten.refusal.unwrap();
+    assert_eq!(
+        refusal.reason.is_none(),
+        matches!(refusal.fault, Fault::Details(_))
+    );
+    refusal.fault
 }
 
 fn opened(message: &UpdateAddHTLC, signer: &TestNodeSigner) -> Records {
@@ -135,6 +154,13 @@ struct Peeled {
     custom_tlvs: Vec<(u64, Vec<u8>)>,
 }
 
+fn ldk_reason(message: &UpdateAddHTLC, signer: &TestNodeSigner) -> Option<LocalHTLCFailureReason> {
+    let (logger, secp) = (TestLogger::new(), Secp256k1::new());
+    peel_payment_onion(message, signer, &logger, &secp, 850_000, false)
+        .err()
+        .map(|error| error.reason)
+}
+
 fn peel(
     message: &UpdateAddHTLC,
     signer: &TestNodeSigner,
@@ -171,6 +197,8 @@ fn recorded_amp_onions_open_with_ldks_decoder_after_the_rewriting_only() {
         );
 
         let rewritten = rewriter().rewrite(&message, &signer).unwrap();
+        assert_eq!(rewritten.refusal, None, "{}", onion.name);
+        let rewritten = rewritten.message;
         let peeled = peel(&rewritten, &signer).unwrap();
         assert_eq!(
             peeled.payment_data.total_msat, onion.amount_msat,
@@ -223,7 +251,7 @@ fn recorded_onions_without_an_amp_record_stay_as_they_are() {
     for onion in onions().iter().filter(|onion| onion.amp.is_none()) {
         let (message, signer) = recorded(onion);
         let result = rewriter().rewrite(&message, &signer);
-        assert_eq!(result, Err(Untouched::NoAmpRecord), "{}", onion.name);
+        assert_eq!(result, Err(Untouched::Ordinary), "{}", onion.name);
         seen += 1;
     }
     assert_eq!(seen, 2);
@@ -235,12 +263,7 @@ fn recorded_onions_stay_as_they_are_at_the_hops_before_the_last() {
         for hop in onion.hops.split_last().unwrap().1 {
             let message = message(hop.packet.clone(), onion.payment_hash, AMOUNT);
             let result = rewriter().rewrite(&message, &TestNodeSigner::new(hop.private_key));
-            assert_eq!(
-                result,
-                Err(Untouched::Packet(OpenError::Forward)),
-                "{}",
-                onion.name
-            );
+            assert_eq!(result, Err(Untouched::Ordinary), "{}", onion.name);
         }
     }
 }
@@ -274,42 +297,60 @@ fn a_shard_without_an_mpp_record_reaches_the_registry() {
 }
 
 #[test]
-fn records_that_do_not_decode_are_left_to_ldk_which_refuses_them() {
-    let cases = [
-        (14, vec![0; 63], RecordError::AmpLength(63)),
-        (14, vec![0; 69], RecordError::AmpLength(69)),
-        (14, vec![0; 65], RecordError::NotMinimal),
-        (8, vec![0; 31], RecordError::MppLength(31)),
-    ];
-    for (kind, value, error) in cases {
-        let message = made(&with([(kind, value)]));
-        assert_eq!(rewrite(&message), Err(Untouched::Record(error)));
-        let refused = peel(&message, &signer(NODE_SECRET)).err();
-        assert_eq!(refused, Some(LocalHTLCFailureReason::InvalidOnionPayload));
+fn records_that_do_not_decode_are_named() {
+    let cases = [(14, 63), (14, 69), (14, 0), (8, 31), (8, 41), (8, 33)];
+    for (kind, length) in cases {
+        let message = made(&with([(kind, vec![0; length])]));
+        assert_eq!(fault(&message), Fault::Payload(kind), "{length} bytes");
     }
 }
 
 #[test]
-fn even_records_that_amp_does_not_know_are_left_to_ldk_which_refuses_them() {
-    for kind in [6, 10, 12, 18, 20, 22, 65_534] {
+fn even_records_that_amp_does_not_know_are_named() {
+    for kind in [6, 10, 18, 20, 22, 65_534] {
         let message = made(&with([(kind, vec![1; 8])]));
-        assert_eq!(rewrite(&message), Err(Untouched::UnknownRecord(kind)));
-        let refused = peel(&message, &signer(NODE_SECRET)).err();
-        assert_eq!(
-            refused,
-            Some(LocalHTLCFailureReason::InvalidOnionPayload),
-            "{kind}"
-        );
+        assert_eq!(fault(&message), Fault::Payload(kind));
     }
 }
 
 #[test]
-fn a_shard_that_does_not_say_its_amount_is_left_to_ldk() {
-    for records in [without(2), with([(2, vec![0])]), with([(2, vec![1; 9])])] {
-        let message = made(&records);
-        assert_eq!(rewrite(&message), Err(Untouched::NoAmount));
-        assert!(peel(&message, &signer(NODE_SECRET)).is_err());
+fn a_payload_without_usable_amount_or_expiry_is_refused() {
+    let amounts = [without(2), with([(2, vec![0])]), with([(2, vec![1; 9])])];
+    for records in amounts {
+        assert_eq!(fault(&made(&records)), Fault::Payload(2));
     }
+    for records in [without(4), with([(4, vec![0, 1])]), with([(4, vec![1; 5])])] {
+        assert_eq!(fault(&made(&records)), Fault::Payload(4));
+    }
+}
+
+/// Only LDK can read it, and so only LDK can say that it is no good.
+#[test]
+fn the_first_hop_of_a_blinded_path_is_judged_by_ldk() {
+    let key = onions()[0].hops[0].packet.public_key.unwrap();
+    let message = made(&Records::from([
+        (10, vec![1; 50]),
+        (12, key.serialize().to_vec()),
+    ]));
+    assert_eq!(fault(&message), Fault::Blinding);
+    let message = made(&with([(12, key.serialize().to_vec())]));
+    assert_eq!(fault(&message), Fault::Blinding);
+}
+
+#[test]
+fn a_payload_of_another_hop_is_refused() {
+    let next_channel = (6, vec![1; 8]);
+    let forward = Records::from([(2, vec![1]), (4, vec![1]), next_channel.clone()]);
+    assert_eq!(fault(&made(&forward)), Fault::Payload(6));
+}
+
+#[test]
+fn an_ordinary_payload_without_secret_and_preimage_is_refused() {
+    let ordinary = Records::from([(2, vec![1]), (4, vec![1])]);
+    assert!(matches!(fault(&made(&ordinary)), Fault::Details(_)));
+    let mut short = ordinary;
+    short.insert(KEYSEND, vec![1]);
+    assert!(matches!(fault(&made(&short)), Fault::Details(_)));
 }
 
 #[test]
@@ -319,7 +360,9 @@ fn a_shard_that_asks_for_nothing_asks_ldk_for_one_msat() {
     let peeled = peel(&rewritten, &signer(NODE_SECRET)).unwrap();
     assert_eq!(peeled.payment_data.total_msat, 1);
     message.amount_msat = 0;
-    assert_eq!(rewrite(&message), Err(Untouched::NoAmount));
+    let rewritten = rewriter().rewrite(&message, &signer(NODE_SECRET));
+    let refusal = rewritten.unwrap().refusal.unwrap();
+    assert_eq!(refusal.fault, Fault::Payload(2));
 }
 
 #[test]
@@ -342,9 +385,9 @@ fn a_blinding_point_excludes_amp() {
 }
 
 #[test]
-fn a_payload_that_leaves_no_room_for_the_envelope_is_left_to_ldk() {
+fn a_payload_that_leaves_no_room_for_the_envelope_is_refused() {
     let message = made(&with([(70_001, vec![1; 1100])]));
-    assert!(matches!(rewrite(&message), Err(Untouched::TooLarge(_))));
+    assert!(matches!(fault(&message), Fault::Details(_)));
 }
 
 #[test]
@@ -355,7 +398,7 @@ fn a_shard_may_carry_850_bytes_of_custom_records() {
 }
 
 #[test]
-fn a_foreign_envelope_in_an_ordinary_payment_is_dropped() {
+fn a_foreign_envelope_and_an_invoice_request_in_an_ordinary_payment_are_dropped() {
     let ordinary = BTreeMap::from([
         (2, vec![1]),
         (4, vec![1]),
@@ -364,6 +407,7 @@ fn a_foreign_envelope_in_an_ordinary_payment_is_dropped() {
     ]);
     let mut forged = ordinary.clone();
     forged.insert(ENVELOPE_TYPE, vec![1; 200]);
+    forged.insert(INVOICE_REQUEST, vec![1; 20]);
     let rewritten = rewrite(&made(&forged)).unwrap();
     assert_eq!(opened(&rewritten, &signer(NODE_SECRET)), ordinary);
 }
@@ -400,20 +444,67 @@ proptest! {
         prop_assert_eq!(after, before);
     }
 
+    /// What we take LDK takes; and what LDK would not read, we refuse.
     #[test]
-    fn any_payload_is_rewritten_or_left_without_a_panic(
+    fn any_payload_is_judged_as_ldk_judges_it(
         payload in prop::collection::btree_map(
-            prop_oneof![0..24u64, any::<u64>(), Just(ENVELOPE_TYPE), Just(77_777)],
-            prop::collection::vec(any::<u8>(), 0..80), 0..8),
+            prop_oneof![0..24u64, any::<u64>(), Just(ENVELOPE_TYPE), Just(77_777), Just(KEYSEND)],
+            prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..4),
+                prop::collection::vec(any::<u8>(), 30..80),
+            ], 0..6),
+        usable in any::<bool>(),
         amp in prop::option::of(prop::collection::vec(any::<u8>(), 60..72)),
     ) {
         let mut payload = payload;
+        payload.remove(&12);
         payload.extend(amp.map(|value| (14, value)));
+        if usable {
+            payload.extend([(2, vec![1]), (4, vec![1])]);
+        }
         let message = made(&payload);
-        if let Ok(rewritten) = rewrite(&message) {
-            let after = opened(&rewritten, &signer(NODE_SECRET));
-            let is_amp = envelope_in(&message, &after).is_some();
-            prop_assert_eq!(is_amp, payload.contains_key(&14));
+        let signer = signer(NODE_SECRET);
+        let (seen, refused) = match rewriter().rewrite(&message, &signer) {
+            Ok(rewritten) => (rewritten.message, rewritten.refusal.is_some()),
+            Err(reason) => {
+                prop_assert_eq!(reason, Untouched::Ordinary);
+                (message.clone(), false)
+            }
+        };
+        let after = opened(&seen, &signer);
+        let is_amp = envelope_in(&message, &after).is_some();
+        prop_assert_eq!(is_amp, payload.contains_key(&14) && !refused);
+        // LDK takes it, or says what its sender can read.
+        let ldk = ldk_reason(&seen, &signer);
+        let readable = [
+            None,
+            Some(LocalHTLCFailureReason::InvalidKeysendPreimage),
+            Some(LocalHTLCFailureReason::FinalIncorrectHTLCAmount),
+            Some(LocalHTLCFailureReason::FinalIncorrectCLTVExpiry),
+        ];
+        prop_assert!(readable.contains(&ldk), "{:?}", ldk);
+        if refused && !payload.contains_key(&14) {
+            prop_assert!(ldk_reason(&message, &signer).is_some());
+        }
+    }
+
+    #[test]
+    fn any_stream_of_bytes_is_answered(bytes in prop::collection::vec(any::<u8>(), 0..1268)) {
+        let ephemeral_key = onions()[0].hops[0].packet.public_key.unwrap();
+        let signer = signer(NODE_SECRET);
+        let secret = HopSecret::shared(&signer, &ephemeral_key).unwrap();
+        let packet = packet::seal_bytes(&secret, ephemeral_key, &HASH, &bytes);
+        let message = message(packet, HASH, AMOUNT);
+        let ldk = ldk_reason(&message, &signer);
+        let unreadable = [
+            Some(LocalHTLCFailureReason::InvalidOnionPayload),
+            Some(LocalHTLCFailureReason::PaymentSecretRequired),
+        ];
+        let rewritten = rewriter().rewrite(&message, &signer);
+        if unreadable.contains(&ldk) {
+            prop_assert!(rewritten.unwrap().refusal.is_some());
+        } else {
+            prop_assert!(rewritten.is_err() || rewritten.unwrap().refusal.is_none());
         }
     }
 }

@@ -1,0 +1,62 @@
+//! lnd pays ampd with payloads that no receiver can use: it must learn why, and not lose its routes.
+
+use std::collections::BTreeMap;
+
+use ampd::rpc::proto::routerrpc::{SendPaymentRequest, SendToRouteRequest};
+use anyhow::Result;
+use regtest::by_hand;
+use regtest::node::Software::{Ampd, Lnd};
+
+use crate::lnd_is_here;
+use crate::refusals::{KEYSEND, keysend, refused};
+use crate::scene::{Scene, row};
+
+const MSAT: i64 = 15_000_000;
+/// Odd, so whoever does not know it ignores it. LDK takes it for an invoice request.
+const INVOICE_REQUEST: u64 = 77_777;
+
+#[tokio::test]
+async fn lnd_understands_a_refused_payload_and_pays_the_next_moment() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = row(&[("payer", Lnd), ("payee", Ampd)]).await?;
+    let scene = Scene::new(&network, "payer", &["payee"]);
+    for record in [vec![5], vec![], vec![5; 31], vec![5; 33], vec![5; 32]] {
+        refused(scene, &with_records(scene, &[(KEYSEND, record)])?).await?;
+        scene.pays(&keysend(scene)?).await?;
+    }
+    refused(scene, &with_records(scene, &[])?).await?;
+    scene.pays(&keysend(scene)?).await?;
+    by_route(scene).await?;
+    scene.pays(&keysend(scene)?).await?;
+
+    let mut unknown = keysend(scene)?;
+    unknown
+        .dest_custom_records
+        .insert(INVOICE_REQUEST, vec![1, 2, 3]);
+    scene.pays(&unknown).await?;
+    network.check_balances().await?;
+    network.finish();
+    Ok(())
+}
+
+/// A payment to a hash, with these records instead of a preimage.
+fn with_records(scene: Scene<'_>, records: &[(u64, Vec<u8>)]) -> Result<SendPaymentRequest> {
+    Ok(SendPaymentRequest {
+        dest_custom_records: records.iter().cloned().collect::<BTreeMap<_, _>>(),
+        ..keysend(scene)?
+    })
+}
+
+async fn by_route(scene: Scene<'_>) -> Result<()> {
+    let mut request = SendToRouteRequest {
+        payment_hash: by_hand::random().to_vec(),
+        route: Some(scene.known_route(MSAT).await?),
+        ..Default::default()
+    };
+    let hop = by_hand::last_hop(&mut request)?;
+    hop.custom_records.insert(KEYSEND, vec![5]);
+    let attempt = scene.payer()?.send_to_route(request).await?;
+    scene.refused(&attempt)
+}
