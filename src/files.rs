@@ -33,7 +33,7 @@ pub struct FileError {
 /// On disk when this returns.
 ///
 /// # Errors
-/// [`FileError`]; the file is as it was.
+/// [`FileError`]; the file is as it was, unless the disk fails after it was renamed.
 pub fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), FileError> {
     let in_place = |source| FileError {
         path: path.to_owned(),
@@ -43,6 +43,8 @@ pub fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), File
 }
 
 fn try_replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+    // First, so that a directory that cannot be opened leaves the file as it was.
+    let directory = File::open(directory_of(path))?;
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".new");
     let unfinished = PathBuf::from(unfinished);
@@ -56,9 +58,15 @@ fn try_replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> 
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
+    directory.sync_all()
+}
+
+/// The directory that holds a file. A bare file name is in the working directory, and its parent is
+/// empty.
+fn directory_of(path: &Path) -> &Path {
     match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -98,6 +106,16 @@ mod tests {
             assert_eq!(found & 0o777, mode);
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_bare_file_name_is_in_the_working_directory() {
+        let here = Path::new(".");
+        for path in ["shop.macaroon", "./shop.macaroon"] {
+            assert_eq!(directory_of(Path::new(path)), here);
+        }
+        assert_eq!(directory_of(Path::new("a/shop.macaroon")), Path::new("a"));
+        assert_eq!(directory_of(Path::new("/shop.macaroon")), Path::new("/"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Cli<'a> {
     pub(crate) network: &'a Network,
     pub(crate) node: &'a Node,
+}
+
+fn succeeded(output: Output, args: &[&str]) -> Result<String> {
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ampcli {args:?}: {error}");
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 impl Cli<'_> {
@@ -50,10 +57,13 @@ impl Cli<'_> {
 
     /// What it prints when it succeeds.
     pub(crate) fn text(&self, args: &[&str]) -> Result<String> {
-        let output = self.run(args)?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "ampcli {args:?}: {error}");
-        Ok(String::from_utf8(output.stdout)?)
+        succeeded(self.run(args)?, args)
+    }
+
+    /// The same in another working directory.
+    pub(crate) fn text_in(&self, directory: &Path, args: &[&str]) -> Result<String> {
+        let output = self.command(args)?.current_dir(directory).output()?;
+        succeeded(output, args)
     }
 
     pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {

@@ -14,6 +14,7 @@ mod close_all;
 mod crash;
 mod crash_close;
 mod crash_late;
+mod file_names;
 mod full_disk;
 mod graph;
 mod history;
