@@ -5,10 +5,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing_subscriber::EnvFilter;
 
 /// The parts of the node by which levels can be chosen: LDK, and our rooms.
-pub const SUBSYSTEMS: [&str; 12] = [
+pub const SUBSYSTEMS: [&str; 13] = [
     "chain", "channels", "invoices", "ldk", "node", "onion", "payments", "peers", "routing", "rpc",
-    "storage", "wallet",
+    "storage", "wallet", "web",
 ];
+
+/// The libraries below us whose lines can be chosen in the config.
+const LIBRARIES: [&str; 8] = [
+    "h2",
+    "hyper",
+    "hyper_util",
+    "rustls",
+    "tokio",
+    "tonic",
+    "tower",
+    "tungstenite",
+];
+
+/// What is logged where the config says nothing.
+const DEFAULT: &str = "info,ldk=warn";
 
 /// lnd's levels with ours. Nothing of ours is worse than an error.
 const LEVELS: [(&str, &str); 7] = [
@@ -27,7 +42,9 @@ const OTHERS: &str = "warn";
 /// Why the levels are left as they are; the first three in lnd's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LevelError {
-    #[error("the specified debug level [{0}] is invalid")]
+    #[error(
+        "the specified debug level [{0}] is invalid -- levels are trace debug info warn error critical off"
+    )]
     Level(String),
     #[error("the specified debug level contains an invalid subsystem/level pair [{0}]")]
     Pair(String),
@@ -82,6 +99,53 @@ impl LogLevels {
         self.directives
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The filter for what the config says: a level, parts `name=level`, or both. A name is a subsystem,
+/// a module of ours such as `ampd::rpc::rest`, or one of the libraries below us. What no part names
+/// is logged as by default.
+///
+/// # Errors
+/// [`LevelError`] for anything else: to tracing a misspelt level is the name of a module, and nothing
+/// of ours would be logged.
+pub fn filter(spec: &str) -> Result<String, LevelError> {
+    let mut parts = spec.split(',').map(str::trim).peekable();
+    let general = match parts.next_if(|first| !first.contains('=')) {
+        Some(general) => level(&general.to_lowercase())?,
+        None => DEFAULT,
+    };
+    let part = |part: &str| {
+        let pair = part.split_once('=');
+        let (name, wanted) = pair.ok_or_else(|| LevelError::Pair(part.to_owned()))?;
+        Ok(format!(
+            "{}={}",
+            config_target(name)?,
+            level(&wanted.to_lowercase())?
+        ))
+    };
+    let parts: Result<Vec<_>, _> = parts.map(part).collect();
+    Ok([vec![general.to_owned()], parts?].concat().join(","))
+}
+
+/// What a config may say, for an error message.
+pub fn expected() -> String {
+    format!(
+        "error, warn, info, debug, trace or off, also for parts, such as info,ldk=debug \
+         (parts: {})",
+        SUBSYSTEMS.join(", ")
+    )
+}
+
+fn config_target(name: &str) -> Result<String, LevelError> {
+    let room = name
+        .strip_prefix("ampd::")
+        .map(|path| path.split("::").next());
+    match (name, room) {
+        ("ampd", _) => Ok(name.to_owned()),
+        (_, Some(Some(room))) if room != "ldk" && SUBSYSTEMS.contains(&room) => Ok(name.to_owned()),
+        (library, None) if LIBRARIES.contains(&library) => Ok(name.to_owned()),
+        _ => target(name),
     }
 }
 
@@ -156,6 +220,43 @@ mod tests {
         assert_eq!(error("rpc=loud"), LevelError::Level("loud".into()));
         let unknown = error("rpc=info,PEER=info").to_string();
         assert!(unknown.contains("[PEER] is invalid"), "{unknown}");
+    }
+
+    #[test]
+    fn a_config_names_levels_of_what_there_is() {
+        for (spec, expected) in [
+            ("warn", "warn"),
+            ("DEBUG", "debug"),
+            ("info, ldk=warn", "info,ldk=warn"),
+            ("debug,peers=trace,h2=off", "debug,ampd::peers=trace,h2=off"),
+            ("ampd=debug", "info,ldk=warn,ampd=debug"),
+            ("off,ampd::rpc::rest=info", "off,ampd::rpc::rest=info"),
+        ] {
+            assert_eq!(filter(spec).as_deref(), Ok(expected));
+            assert!(EnvFilter::try_new(expected).is_ok());
+        }
+    }
+
+    /// tracing takes all of these, and most silence the node.
+    #[test]
+    fn a_misspelt_level_or_part_is_refused() {
+        let level = |name: &str| Err(LevelError::Level(name.into()));
+        for name in ["verbose", "warning", "debg", "info ldk", "5", ""] {
+            assert_eq!(filter(name), level(name));
+        }
+        assert_eq!(filter("info,ldk=wrn"), level("wrn"));
+        assert_eq!(filter("info,debug"), Err(LevelError::Pair("debug".into())));
+        for part in [
+            "peer",
+            "info ldk",
+            "ampd::peer",
+            "ampd::ldk",
+            "lightning",
+            "",
+        ] {
+            let refused = filter(&format!("info,{part}=debug"));
+            assert_eq!(refused, Err(LevelError::Subsystem(part.into())), "{part}");
+        }
     }
 
     #[test]

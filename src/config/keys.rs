@@ -351,8 +351,10 @@ const LOGS: Section = Section {
             "log-level",
             Kind::Text,
             "info,ldk=warn",
-            "What is logged: error, warn, info, debug or trace, also for one part alone.
-LDK's info has ten lines for each payment; \"info,ldk=debug\" is info in general and all of LDK.",
+            "What is logged: off, error, warn, info, debug or trace, also for one part alone.
+LDK's info has ten lines for each payment; \"info,ldk=debug\" is info in general and all of LDK.
+Parts: chain, channels, invoices, ldk, node, onion, payments, peers, routing, rpc, storage,
+wallet, web. Without a level in front, the rest is logged as by default.",
         ),
         key(
             "log-format",

@@ -8,13 +8,13 @@ use std::time::Duration;
 use bitcoin::Network;
 use lightning::ln::channelmanager::MIN_CLTV_EXPIRY_DELTA;
 use lightning::ln::msgs::SocketAddress;
-use tracing_subscriber::EnvFilter;
 
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::network::{NETWORK_NAMES, bitcoind_folder, bitcoind_rpc_port, network_by_name};
 use super::values::{Alias, BitcoindAuth, Color, HostPort, LogFormat, Secret};
 use super::{Amp, Bitcoind, Callers, Config, Forwarding, Log};
+use crate::log_levels;
 
 /// HTLCs that a channel can carry in one direction (BOLT 2).
 const MAX_HTLCS_PER_CHANNEL: u16 = 483;
@@ -192,16 +192,9 @@ fn log(said: &Layers) -> Result<Log, ConfigError> {
         "json" => Some(LogFormat::Json),
         _ => None,
     };
-    let filter = |text: &str| {
-        let known = !text.is_empty() && EnvFilter::builder().parse(text).is_ok();
-        known.then(|| text.to_owned())
-    };
+    let filter = |text: &str| log_levels::filter(text).ok();
     Ok(Log {
-        filter: said.value(
-            "log-level",
-            "a level or a filter such as info,ldk=debug",
-            filter,
-        )?,
+        filter: said.value("log-level", &log_levels::expected(), filter)?,
         format: said.value("log-format", "text or json", format)?,
     })
 }

@@ -275,8 +275,10 @@ fn a_value_out_of_range_says_what_is_expected() {
             "found \"xml\", expected text or json",
         ),
         (
-            "log-level = \"loud=very\"",
-            "found \"loud=very\", expected a level or a filter such as info,ldk=debug",
+            "log-level = \"warning\"",
+            "found \"warning\", expected error, warn, info, debug, trace or off, also for parts, \
+             such as info,ldk=debug (parts: chain, channels, invoices, ldk, node, onion, payments, \
+             peers, routing, rpc, storage, wallet, web)",
         ),
         ("data-dir = \"\"", "found \"\", expected a path"),
     ] {
