@@ -9,7 +9,7 @@
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
 //! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text,
-//!   [`qr`] codes, [`bip21`] links, [`abort`] for the crash tests, [`log_levels`], and LDK's types, named once in [`ldk`].
+//!   [`qr`] codes, [`bip21`] links, [`abort`] for the crash tests, [`log_levels`], [`signals`], and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
@@ -35,6 +35,7 @@ pub mod peers;
 pub mod qr;
 pub mod routing;
 pub mod rpc;
+pub mod signals;
 pub mod storage;
 pub mod wallet;
 pub mod web;

@@ -1,13 +1,13 @@
 //! ampd: arguments -> Config -> Node::start -> wait for a signal -> Node::stop.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use ampd::config::{Config, Log, LogFormat};
 use ampd::log_levels::LogLevels;
 use ampd::node::Node;
+use ampd::signals::Signals;
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload::Handle;
 
@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     match start_log(&config.log).and_then(|levels| run(&config, levels)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ampd: {}", one_line(&error));
+            // Nobody may read stderr any more.
+            let _ = writeln!(std::io::stderr(), "ampd: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -39,11 +40,14 @@ fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// Log lines go to stderr. What is logged can be changed later.
+/// Log lines go to stderr; if nobody reads them any more they are lost, and the node goes on. What is
+/// logged can be changed later.
 fn start_log(log: &Log) -> anyhow::Result<LogLevels> {
     let filter = EnvFilter::try_new(&log.filter).context("log-level")?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // tracing would report a line that cannot be written on stderr, and panic if that fails, too.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // The two have different types.
@@ -73,21 +77,18 @@ fn started<E: std::fmt::Display>(started: Result<(), E>) -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn run(config: &Config, levels: LogLevels) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let node = tokio::select! {
         node = Node::start(config, levels) => node?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+        _ = signals.told_to_stop() => return Ok(()),
     };
     tokio::select! {
-        _ = interrupt.recv() => tracing::info!("interrupted: the node stops"),
-        _ = terminate.recv() => tracing::info!("told to stop: the node stops"),
+        why = signals.told_to_stop() => tracing::info!("{why}: the node stops"),
         () = node.stopped() => tracing::info!("the node stops"),
     }
     let stopping = node.stop();
     tokio::select! {
         stopped = stopping => Ok(stopped?),
-        _ = interrupt.recv() => anyhow::bail!("interrupted twice: stopped without a last commit"),
+        () = signals.interrupted() => anyhow::bail!("interrupted twice: stopped without a last commit"),
     }
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a configuration, in one line that says where it is and what to do.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::keys::Key;
@@ -67,7 +68,9 @@ impl ConfigError {
         match self {
             // A closed stdout or stderr leaves nobody to tell.
             ConfigError::Arguments(error) => drop(error.print()),
-            other => eprintln!("ampd: {other}"),
+            other => {
+                let _ = writeln!(io::stderr(), "ampd: {other}");
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ mod peers;
 mod routes;
 mod sender_restarts;
 mod static_invoice;
+mod terminal;
 
 use std::time::Duration;
 
