@@ -156,6 +156,14 @@ impl Broadcaster {
         }
     }
 
+    /// Fails if bitcoind does not answer now: nothing could be sent.
+    ///
+    /// # Errors
+    /// What [`Bitcoind::chain_info`] says.
+    pub async fn check_reachable(&self) -> Result<(), ChainError> {
+        self.bitcoind.chain_info().await.map(drop)
+    }
+
     /// Submits `transactions` now: a single one, or parents and their child in any order.
     ///
     /// A transaction that bitcoind already has, in its mempool or in a block, counts as sent.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use ampd::rpc::proto::lnrpc::SendCoinsRequest;
+use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 use serde_json::json;
+use tonic::Code;
 
 use crate::{SETTLE_LIMIT, binaries};
 
@@ -29,12 +31,43 @@ async fn nodes_outlive_bitcoind_and_follow_a_reorganization() -> Result<()> {
 
 /// The node is degraded, not dead: it says so, and channels work as before.
 async fn bitcoind_goes_away(network: &mut Network) -> Result<()> {
+    let before = network["alice"].api()?.wallet().await?;
     network.bitcoind.stop().await?;
+    nothing_is_sent(network).await?;
     wait_synced(network, false).await?;
+    nothing_is_sent(network).await?;
+    assert_eq!(network["alice"].api()?.wallet().await?, before);
     pay(network).await?;
     network.bitcoind.restart().await?;
     wait_synced(network, true).await?;
+    assert_eq!(network.bitcoind.mempool().await?, [""; 0]);
+    let mut alice = network["alice"].api()?.lightning;
+    let sent = alice.send_coins(to_bob(network).await?).await?.into_inner();
+    assert_eq!(network.bitcoind.mempool().await?, [sent.txid]);
     network.mine(1).await
+}
+
+/// A payment on chain fails, and takes no coin.
+async fn nothing_is_sent(network: &Network) -> Result<()> {
+    let mut alice = network["alice"].api()?.lightning;
+    let refused = alice.send_coins(to_bob(network).await?).await;
+    let refused = refused.err().context("it was paid without bitcoind")?;
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    let text = refused.message();
+    ensure!(
+        text.starts_with("nothing was sent: cannot reach bitcoind"),
+        "{text}"
+    );
+    Ok(())
+}
+
+async fn to_bob(network: &Network) -> Result<SendCoinsRequest> {
+    Ok(SendCoinsRequest {
+        addr: network["bob"].api()?.address().await?,
+        amount: 20_000,
+        sat_per_vbyte: 5,
+        ..Default::default()
+    })
 }
 
 async fn wait_synced(network: &Network, expected: bool) -> Result<()> {

@@ -7,6 +7,7 @@ use lightning::chain::chaininterface::BroadcasterInterface;
 use tonic::Status;
 
 use super::wallet::reserve;
+use crate::chain::ChainError;
 use crate::channels::list::channels;
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
@@ -63,20 +64,19 @@ async fn pay(rooms: Arc<Rooms>, spend: Spend, label: String) -> Result<Txid, Sta
 
 /// Makes, signs and broadcasts a transaction. A caller that goes away meanwhile stops nothing: the
 /// wallet would count on a transaction that nobody has.
+///
+/// If bitcoind does not answer, nothing is made and no coin is taken.
 pub(in crate::rpc) async fn make_and_publish(
     rooms: Arc<Rooms>,
     label: String,
     make: impl FnOnce(&Rooms) -> Result<Transaction, WalletError> + Send + 'static,
 ) -> Result<Txid, Status> {
     let sent = tokio::spawn(async move {
+        let reachable = rooms.broadcaster.check_reachable().await;
+        reachable.map_err(|error| Status::unavailable(format!("nothing was sent: {error}")))?;
         let transaction = make(&rooms)?;
-        publish(&rooms, &transaction).await?;
-        let txid = transaction.compute_txid();
-        // It is ours since a moment ago, so the label can only be lost with the transaction.
-        if let Err(error) = rooms.wallet.label(txid, &label, true) {
-            tracing::warn!(%txid, %error, "a payment has no label");
-        }
-        Ok(txid)
+        publish(&rooms, &transaction, &label).await?;
+        Ok(transaction.compute_txid())
     });
     match sent.await {
         Ok(sent) => sent,
@@ -84,25 +84,37 @@ pub(in crate::rpc) async fn make_and_publish(
     }
 }
 
-async fn publish(rooms: &Rooms, transaction: &Transaction) -> Result<(), Status> {
+async fn publish(rooms: &Rooms, transaction: &Transaction, label: &str) -> Result<(), Status> {
     let txid = transaction.compute_txid();
     let published = rooms.broadcaster.publish(std::slice::from_ref(transaction));
-    match published.await {
+    let answer = match published.await {
         Ok(()) => Ok(()),
         Err(error) if error.is_refusal() => {
             if let Err(kept) = rooms.wallet.cancel(txid) {
                 tracing::error!(%txid, %kept, "coins of a refused payment are not free");
             }
-            Err(error.into())
+            return Err(error.into());
         }
         Err(error) => {
-            // bitcoind may have it or not. To say that nothing was paid could make the caller pay
-            // twice, so the payment stands, and goes out as soon as bitcoind answers.
+            // It answered a moment ago and may have the transaction or not. To free its coins could
+            // make the caller pay twice, so the payment stands.
             tracing::warn!(%txid, %error, "a payment waits for bitcoind");
             rooms.broadcaster.broadcast_transactions(&[transaction]);
-            Ok(())
+            Err(undecided(txid, &error))
         }
+    };
+    // It is ours since a moment ago, so the label can only be lost with the transaction.
+    if let Err(error) = rooms.wallet.label(txid, label, true) {
+        tracing::warn!(%txid, %error, "a payment has no label");
     }
+    answer
+}
+
+fn undecided(txid: Txid, error: &ChainError) -> Status {
+    Status::unavailable(format!(
+        "transaction {txid} may have been sent, and is sent again until it is in a block: look at \
+         the wallet's transactions before you pay again ({error})"
+    ))
 }
 
 fn one_output(rooms: &Rooms, request: &SendCoinsRequest) -> Result<Outputs, Status> {
