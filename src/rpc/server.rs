@@ -32,7 +32,7 @@ use super::rest::{self, Origins, Rest};
 use super::router::RouterService;
 use super::state::StateService;
 use super::static_invoices::StaticInvoicesService;
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use super::unlocker::UnlockerService;
 use super::versioner::VersionerService;
 use super::wallet_kit::WalletKitService;
@@ -87,7 +87,9 @@ pub async fn serve(
         origins: doors.origins,
         stop: stop.clone(),
     };
-    let acceptor = doors.tls.acceptor(&["h2"]);
+    let tls = Arc::new(doors.tls);
+    tokio::spawn(tls::keep_valid(tls.clone(), stop.clone()));
+    let acceptor = tls.acceptor(&["h2"]);
     let connections = connections::accept(doors.grpc, acceptor, stop.clone());
     let connections = ReceiverStream::new(connections).map(Ok::<Connection, std::io::Error>);
     let serving = Server::builder()
@@ -97,7 +99,7 @@ pub async fn serve(
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let rest = doors.rest.map(|listener| {
-        let acceptor = doors.tls.acceptor(&["h2", "http/1.1"]);
+        let acceptor = tls.acceptor(&["h2", "http/1.1"]);
         let connections = connections::accept(listener, acceptor, stop.clone());
         tokio::spawn(rest::serve(rest, connections, DRAIN))
     });

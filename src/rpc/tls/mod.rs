@@ -1,18 +1,23 @@
 //! TLS for both interfaces: lnd's files, lnd's versions (1.2 and 1.3).
 
 mod certificate;
+mod renewal;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
 pub use certificate::{CERTIFICATE_FILE, Names};
+use certificate::{Clock, Identity};
+pub(super) use renewal::keep_valid;
 
 use crate::files::FileError;
 
@@ -45,8 +50,13 @@ impl TlsError {
     }
 }
 
-/// The node's end of TLS connections, for the identity in `directory`.
-pub struct Tls(ServerConfig);
+/// The node's end of TLS connections, for the identity in a directory.
+pub struct Tls {
+    config: ServerConfig,
+    current: Arc<Current>,
+    directory: PathBuf,
+    names: Names,
+}
 
 impl Tls {
     /// Reads or makes the identity.
@@ -54,25 +64,79 @@ impl Tls {
     /// # Errors
     /// [`TlsError`].
     pub fn open(directory: &Path, names: &Names) -> Result<Self, TlsError> {
-        let identity = certificate::identity(directory, names, SystemTime::now())?;
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(&identity.certificate).collect();
-        let chain = chain.map_err(|error| TlsError::unreadable(&error))?;
-        let key = PrivateKeyDer::from_pem_slice(&identity.key);
-        let key = key.map_err(|error| TlsError::unusable(&error))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        Self::open_at(directory, names, SystemTime::now())
+    }
+
+    fn open_at(directory: &Path, names: &Names, now: SystemTime) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let identity = certificate::identity(directory, names, now, Clock::JustStarted)?;
+        let current = Arc::new(Current::new(certified(&identity, &provider)?));
+        let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::unusable(&error))?
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| TlsError::unusable(&error))?;
-        Ok(Self(config))
+            .with_cert_resolver(current.clone());
+        Ok(Self {
+            config,
+            current,
+            directory: directory.to_owned(),
+            names: names.clone(),
+        })
+    }
+
+    /// Reads the identity again, and makes it again if it is ours and not valid `now`. New connections
+    /// get what is found. True if that is another certificate than before.
+    ///
+    /// # Errors
+    /// [`TlsError`]; the certificate stays what it was.
+    pub fn check(&self, now: SystemTime) -> Result<bool, TlsError> {
+        let identity = certificate::identity(&self.directory, &self.names, now, Clock::Running)?;
+        let found = certified(&identity, self.config.crypto_provider())?;
+        Ok(self.current.replace(found))
     }
 
     /// Takes connections that speak one of these protocols (ALPN).
     pub(super) fn acceptor(&self, protocols: &[&str]) -> TlsAcceptor {
-        let mut config = self.0.clone();
+        let mut config = self.config.clone();
         config.alpn_protocols = protocols.iter().map(|name| (*name).into()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
 }
+
+/// Fails if the key is not that of the certificate, as while somebody replaces the two files.
+fn certified(identity: &Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&identity.certificate).collect();
+    let chain = chain.map_err(|error| TlsError::unreadable(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(&identity.key);
+    let key = key.map_err(|error| TlsError::unusable(&error))?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| TlsError::unusable(&error))
+}
+
+/// The certificate that new connections get.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    fn new(key: CertifiedKey) -> Self {
+        Self(RwLock::new(Arc::new(key)))
+    }
+
+    /// True if it is another one.
+    fn replace(&self, key: CertifiedKey) -> bool {
+        // It is replaced as a whole, so a panic elsewhere does not spoil it.
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = current.cert != key.cert;
+        *current = Arc::new(key);
+        is_new
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(current.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;
