@@ -1,27 +1,151 @@
 //! LDK's log records, handed to `tracing`.
 
+use std::borrow::Cow;
+
 use lightning::util::logger::{Level, Logger, Record};
 
 /// Target of every record that comes from LDK, for filters such as `info,ldk=warn`.
 const TARGET: &str = "ldk";
 
-/// Forwards LDK's records to `tracing` at the same level, under the target `ldk`.
+/// Lines that hold a whole event or message with its secrets: preimages, shares, revoked keys. Their
+/// name is all that is logged of them.
+const DUMPS: [&str; 8] = [
+    "Handling event ",
+    "Enqueueing message UpdateFulfillHTLC",
+    "Received message UpdateFulfillHTLC",
+    "Enqueueing message RevokeAndACK",
+    "Received message RevokeAndACK",
+    "Enqueueing message ChannelReestablish",
+    "Received message ChannelReestablish",
+    "Tracking monitor update completion action",
+];
+/// What stands before a secret of 32 bytes in hex.
+const LABELS: [&str; 5] = [
+    "preimage ",
+    "preimage: ",
+    "per_commitment_secret ",
+    "session priv ",
+    "PaymentPreimage(",
+];
+/// Digits of such a secret.
+const DIGITS: usize = 64;
+const HIDDEN: &str = "(not logged)";
+
+/// Forwards LDK's records to `tracing` at the same level, under the target `ldk`, without the secrets
+/// that are in some of them.
 ///
 /// LDK's own module path goes along as a field. `Gossip`, LDK's chattiest level, is dropped: on
 /// mainnet it is a line for each of some 100,000 gossip messages.
 #[derive(Debug, Default)]
 pub struct LdkLogger;
 
+/// A record is made into text only if its level is logged.
+macro_rules! hand_on {
+    ($level:ident, $record:expr) => {
+        if tracing::enabled!(target: TARGET, tracing::Level::$level) {
+            let (module, line) = ($record.module_path, $record.args.to_string());
+            let line = without_secrets(&line);
+            tracing::event!(target: TARGET, tracing::Level::$level, module, "{line}");
+        }
+    };
+}
+
 impl Logger for LdkLogger {
     fn log(&self, record: Record) {
-        let module = record.module_path;
         match record.level {
             Level::Gossip => {}
-            Level::Trace => tracing::trace!(target: TARGET, module, "{}", record.args),
-            Level::Debug => tracing::debug!(target: TARGET, module, "{}", record.args),
-            Level::Info => tracing::info!(target: TARGET, module, "{}", record.args),
-            Level::Warn => tracing::warn!(target: TARGET, module, "{}", record.args),
-            Level::Error => tracing::error!(target: TARGET, module, "{}", record.args),
+            Level::Trace => hand_on!(TRACE, record),
+            Level::Debug => hand_on!(DEBUG, record),
+            Level::Info => hand_on!(INFO, record),
+            Level::Warn => hand_on!(WARN, record),
+            Level::Error => hand_on!(ERROR, record),
         }
+    }
+}
+
+fn without_secrets(line: &str) -> Cow<'_, str> {
+    if let Some(name) = DUMPS.iter().find(|name| line.starts_with(**name)) {
+        let ends = |c: char| ['{', '(', ':'].contains(&c);
+        let rest = &line[name.len()..];
+        let end = name.len() + rest.find(ends).unwrap_or(rest.len());
+        return Cow::Owned(format!("{} {HIDDEN}", line[..end].trim_end()));
+    }
+    LABELS.iter().fold(Cow::Borrowed(line), |line, label| {
+        hide_after(&line, label).map_or(line, Cow::Owned)
+    })
+}
+
+/// The line without the secrets after this label; `None` if there are none.
+fn hide_after(line: &str, label: &str) -> Option<String> {
+    let mut parts = line.split(label);
+    let mut shown = parts.next()?.to_owned();
+    let mut found = false;
+    for part in parts {
+        shown.push_str(label);
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let hides = digits >= DIGITS;
+        shown.push_str(if hides { HIDDEN } else { "" });
+        shown.push_str(if hides { &part[digits..] } else { part });
+        found |= hides;
+    }
+    found.then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use lightning::events::Event;
+    use lightning::ln::channelmanager::PaymentId;
+    use lightning::ln::msgs::UpdateFulfillHTLC;
+    use lightning::types::payment::{PaymentHash, PaymentPreimage};
+    use lightning::util::ser::LengthReadable;
+
+    use super::*;
+
+    const SECRET: PaymentPreimage = PaymentPreimage([0xab; 32]);
+
+    fn assert_hidden(line: &str, shown: &str) {
+        let secret = SECRET.to_string();
+        assert!(line.contains(&secret), "nothing to hide in {line}");
+        assert_eq!(without_secrets(line), shown);
+    }
+
+    /// As LDK's channel manager and peer handler write them.
+    #[test]
+    fn of_events_and_messages_with_secrets_only_the_name_is_logged() {
+        let sent = Event::PaymentSent {
+            payment_id: Some(PaymentId([1; 32])),
+            payment_preimage: SECRET,
+            payment_hash: PaymentHash([2; 32]),
+            amount_msat: None,
+            fee_paid_msat: None,
+            bolt12_invoice: None,
+        };
+        let line = format!("Handling event {sent:?}...");
+        assert_hidden(&line, "Handling event PaymentSent (not logged)");
+        let wire = [&[1; 32][..], &[0; 8], &SECRET.0].concat();
+        let fulfill = UpdateFulfillHTLC::read_from_fixed_length_buffer(&mut &wire[..]).unwrap();
+        let line = format!("Enqueueing message {fulfill:?} to 02ab");
+        let shown = "Enqueueing message UpdateFulfillHTLC (not logged)";
+        assert_hidden(&line, shown);
+    }
+
+    #[test]
+    fn preimages_and_session_keys_in_other_lines_are_left_out() {
+        let line = format!("Claiming HTLC with preimage {SECRET} from our monitor");
+        let shown = "Claiming HTLC with preimage (not logged) from our monitor";
+        assert_hidden(&line, shown);
+        let line = format!("for path with session priv {SECRET}");
+        assert_hidden(&line, "for path with session priv (not logged)");
+    }
+
+    #[test]
+    fn other_lines_stay_as_they_are() {
+        let hash = PaymentHash([2; 32]);
+        let line = format!("Failing HTLC with payment_hash {hash}: no preimage for it");
+        assert_eq!(without_secrets(&line), line);
+        assert_eq!(
+            without_secrets("Done handling event"),
+            "Done handling event"
+        );
     }
 }
