@@ -11,6 +11,7 @@ use lightning::types::features::ChannelTypeFeatures;
 
 use super::balance::has_anchors;
 use super::deciders::{Deciders, Terms};
+use super::depth;
 use super::id::UserChannelId;
 use super::list::{ChannelState, state};
 use super::open::describe;
@@ -148,6 +149,10 @@ impl Acceptor {
     }
 
     fn accept(&self, request: &Request, terms: Terms) -> Result<(), Refusal> {
+        let terms = Terms {
+            min_depth_blocks: terms.min_depth_blocks.or(depth::of(request)),
+            ..terms
+        };
         let id = UserChannelId::draw(false, !request.is_announced)
             .map_err(|error| Refusal::Failed(error.to_string()))?;
         self.manager

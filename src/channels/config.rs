@@ -24,6 +24,10 @@ pub const MAX_CHANNEL_SAT: u64 = 1_000_000_000;
 /// The smallest channel in sat that lnd opens or accepts by default.
 pub const MIN_CHANNEL_SAT: u64 = 20_000;
 
+/// Confirmations that we ask for before a channel which a peer funds can be used (lnd). Large channels
+/// need more (`depth`).
+pub const MIN_DEPTH_BLOCKS: u32 = 3;
+
 /// The least `cltv-expiry-delta` in blocks that LDK accepts for a forward.
 pub const MIN_CLTV_DELTA_BLOCKS: u16 = 48;
 
@@ -51,7 +55,7 @@ pub struct ChannelSettings {
     pub fee_rate_ppm: u32,
     /// Blocks between the expiry of a forward's incoming and outgoing HTLC (lnd: 80).
     pub cltv_delta_blocks: u16,
-    /// Confirmations that we ask for before a channel which a peer funds can be used (lnd: 3).
+    /// [`MIN_DEPTH_BLOCKS`], but less in tests.
     pub min_depth_blocks: u32,
     /// The smallest channel in sat that a peer may open to us.
     pub min_channel_sat: u64,
@@ -63,7 +67,7 @@ impl Default for ChannelSettings {
             base_fee_msat: 1000,
             fee_rate_ppm: 1,
             cltv_delta_blocks: 80,
-            min_depth_blocks: 3,
+            min_depth_blocks: MIN_DEPTH_BLOCKS,
             min_channel_sat: MIN_CHANNEL_SAT,
         }
     }

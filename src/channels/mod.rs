@@ -8,6 +8,7 @@ pub mod close;
 pub mod closed;
 pub mod config;
 pub mod deciders;
+mod depth;
 pub mod events;
 pub mod feed;
 pub mod forwards;

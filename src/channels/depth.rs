@@ -1,0 +1,57 @@
+//! How deep the funding of a peer's channel must be buried before we use it.
+
+use lightning::events::InboundChannelFunds;
+
+use super::accept::Request;
+use super::config::MIN_DEPTH_BLOCKS;
+
+/// Confirmations of the largest channels (lnd).
+const MOST_BLOCKS: u64 = 6;
+/// Channels from this size on are the largest ones: 2^24 - 1 sat, the limit without wumbo (BOLT 2).
+const LARGEST_SAT: u64 = 16_777_215;
+
+/// The depth in blocks for a channel of this size, if it is more than the node asks of all channels.
+///
+/// What a peer can take back by replacing its funding transaction grows with the channel, so lnd lets the
+/// depth grow with what is at stake, from 3 to 6: the capacity, and what is pushed to us.
+pub fn of(request: &Request) -> Option<u32> {
+    let pushed_msat = match request.channel_negotiation_type {
+        InboundChannelFunds::PushMsat(msat) => msat,
+        InboundChannelFunds::DualFunded => 0,
+    };
+    let stake_sat = request.funding_satoshis.saturating_add(pushed_msat / 1_000);
+    let blocks = match request.funding_satoshis > LARGEST_SAT {
+        true => MOST_BLOCKS,
+        false => (stake_sat.saturating_mul(MOST_BLOCKS) / LARGEST_SAT).min(MOST_BLOCKS),
+    };
+    let blocks = u32::try_from(blocks).ok()?;
+    (blocks > MIN_DEPTH_BLOCKS).then_some(blocks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accept::tests::request;
+    use super::*;
+
+    #[test]
+    fn the_depth_grows_with_what_is_at_stake() {
+        let peer = bitcoin::secp256k1::PublicKey::from_slice(&[2; 33]).unwrap();
+        for (sat, pushed_sat, depth) in [
+            (20_000, 0, None),
+            (11_184_809, 0, None),
+            (11_184_810, 0, Some(4)),
+            (8_000_000, 4_000_000, Some(4)),
+            (14_000_000, 0, Some(5)),
+            (LARGEST_SAT, 0, Some(6)),
+            (LARGEST_SAT, LARGEST_SAT, Some(6)),
+            (1_000_000_000, 0, Some(6)),
+        ] {
+            let request = Request {
+                funding_satoshis: sat,
+                channel_negotiation_type: InboundChannelFunds::PushMsat(pushed_sat * 1_000),
+                ..request(peer)
+            };
+            assert_eq!(of(&request), depth, "{sat} sat and {pushed_sat} sat pushed");
+        }
+    }
+}
