@@ -80,12 +80,13 @@ pub(super) fn assemble(
     let node_id = node_id(&keys, config)?;
     let books = Arc::new(Books(store.clone()));
     let wallet = Arc::new(Wallet::open(
-        &wallet_key,
+        wallet_key.get(),
         config.network,
         best_block,
         books.clone(),
         books,
     )?);
+    drop(wallet_key);
     let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
     let spends = Arc::new(FundingSpends::new(store.clone()));
     spends.restore(store.agreed_closes()?.into_iter().map(Into::into));

@@ -4,14 +4,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use bitcoin::bip32::Xpriv;
 use lightning::chain::BestBlock;
 use lightning::sign::{NodeSigner, Recipient};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::StartError;
-use super::seed::{self, Seed};
+use super::seed::{self, Seed, WalletKey};
 use crate::chain::{Bitcoind, ChainInfo, FeeEstimates, RpcAddress, RpcAuth};
 use crate::config::{BitcoindAuth, Config, network_name};
 use crate::ldk::KeysManager;
@@ -23,7 +22,7 @@ pub(super) struct Parts {
     pub(super) lock: DirectoryLock,
     pub(super) store: Arc<Store>,
     pub(super) keys: Arc<KeysManager>,
-    pub(super) wallet_key: Xpriv,
+    pub(super) wallet_key: WalletKey,
     pub(super) envelope_key: EnvelopeKey,
     pub(super) bitcoind: Arc<Bitcoind>,
     pub(super) chain_info: ChainInfo,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bip39::{Language, Mnemonic};
 use bitcoin::Network;
-use bitcoin::bip32::Xpriv;
+use bitcoin::bip32::{ChainCode, Xpriv};
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use zeroize::Zeroizing;
 
@@ -73,11 +73,12 @@ impl Seed {
     ///
     /// # Errors
     /// Practically never: one seed in 2^127 gives no key.
-    pub(super) fn wallet_key(&self, network: Network) -> Result<Xpriv, StartError> {
-        Xpriv::new_master(network, &*self.0).map_err(|error| StartError::Seed {
+    pub(super) fn wallet_key(&self, network: Network) -> Result<WalletKey, StartError> {
+        let key = Xpriv::new_master(network, &*self.0).map_err(|error| StartError::Seed {
             path: PathBuf::from(FILE),
             reason: error.to_string(),
-        })
+        })?;
+        Ok(WalletKey(Box::new(key)))
     }
 
     /// What LDK's keys derive from.
@@ -90,6 +91,23 @@ impl Seed {
     /// Without a passphrase.
     fn from(mnemonic: &Mnemonic) -> Self {
         Self(Zeroizing::new(mnemonic.to_seed_normalized("")))
+    }
+}
+
+/// The root of the on-chain wallet. `Xpriv` is copied wherever it is moved, so it stays in one place,
+/// and is wiped there.
+pub(super) struct WalletKey(Box<Xpriv>);
+
+impl WalletKey {
+    pub(super) fn get(&self) -> &Xpriv {
+        &self.0
+    }
+}
+
+impl Drop for WalletKey {
+    fn drop(&mut self) {
+        self.0.private_key.non_secure_erase();
+        self.0.chain_code = ChainCode::from([0; 32]);
     }
 }
 
