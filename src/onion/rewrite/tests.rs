@@ -11,6 +11,7 @@ use lightning::util::test_utils::{TestLogger, TestNodeSigner};
 use proptest::prelude::*;
 
 use super::super::test_data::{VectorOnion, onions};
+use super::super::tlv;
 use super::*;
 use crate::amp::{PaymentAddr, SetId, Share};
 
@@ -342,6 +343,59 @@ fn a_payload_of_another_hop_is_refused() {
     let next_channel = (6, vec![1; 8]);
     let forward = Records::from([(2, vec![1]), (4, vec![1]), next_channel.clone()]);
     assert_eq!(fault(&made(&forward)), Fault::Payload(6));
+}
+
+/// An HTLC to the node of [`NODE_SECRET`] that it is to forward.
+fn forward(records: &Records) -> UpdateAddHTLC {
+    let ephemeral_key = onions()[0].hops[0].packet.public_key.unwrap();
+    let secret = HopSecret::shared(&signer(NODE_SECRET), &ephemeral_key).unwrap();
+    let records: Vec<_> = records
+        .iter()
+        .map(|(kind, value)| Record { kind: *kind, value })
+        .collect();
+    let (mut stream, mut plain) = (Vec::new(), Vec::new());
+    tlv::write(&records, &mut stream);
+    tlv::write_big_size(stream.len() as u64, &mut plain);
+    let next_hmac = [1; 32];
+    plain.extend([stream, next_hmac.to_vec()].concat());
+    let packet = packet::seal_bytes(&secret, ephemeral_key, &HASH, &plain);
+    message(packet, HASH, AMOUNT)
+}
+
+#[test]
+fn a_hop_that_forwards_is_told_what_is_wrong_with_its_payload() {
+    let usable = Records::from([
+        (2, vec![0x9c]),
+        (4, vec![0x0c, 0xf6, 0x50]),
+        (6, vec![1; 8]),
+    ]);
+    let signer = signer(NODE_SECRET);
+    let untouched = rewriter().rewrite(&forward(&usable), &signer);
+    assert_eq!(untouched, Err(Untouched::Ordinary));
+    let unusable = [
+        (2, None),
+        (4, None),
+        (6, None),
+        (6, Some(vec![1; 7])),
+        (8, Some(mpp().encode())),
+        (10, Some(vec![1])),
+        (14, Some(amp().encode().to_vec())),
+        (16, Some(vec![1])),
+        (20, Some(vec![1])),
+        (INVOICE_REQUEST, Some(vec![1])),
+        (KEYSEND, Some(vec![1])),
+    ];
+    for (kind, value) in unusable {
+        let mut records = usable.clone();
+        match value {
+            Some(value) => records.insert(kind, value),
+            None => records.remove(&kind),
+        };
+        let message = forward(&records);
+        let ldk = ldk_reason(&message, &signer);
+        assert_eq!(ldk, Some(LocalHTLCFailureReason::InvalidOnionPayload));
+        assert_eq!(fault(&message), Fault::Payload(kind));
+    }
 }
 
 #[test]
