@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use regtest::node::Node;
 use regtest::wait::wait_for;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -42,7 +43,9 @@ async fn a_node_stops_in_good_order_when_its_terminal_is_closed() -> Result<()> 
     let mut alice = network.prepare("alice")?;
     // Nobody reads the other end: a node that says more would wait for it.
     alice.set("log-level", "warn");
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    // A node that held the other end itself would keep its terminal open.
+    fcntl_setfd(&terminal, FdFlags::CLOEXEC)?;
     grantpt(&terminal)?;
     unlockpt(&terminal)?;
     let name = ptsname(&terminal, Vec::new())?.into_string()?;
