@@ -169,7 +169,7 @@ impl Registry {
     }
 
     /// After a restart: goes on holding the payment of these rows if LDK does, and cancels its
-    /// invoice if not.
+    /// invoice if not. What no invoice waits for, though the rows say so, goes back.
     pub(super) fn hold_payment_again(
         &self,
         add_index: u64,
@@ -179,9 +179,13 @@ impl Registry {
         let invoice = self.store.invoice(add_index)?.filter(|invoice| {
             invoice.kind == InvoiceKind::Hold && invoice.state == InvoiceState::Accepted
         });
-        let invoice = invoice.ok_or_else(|| {
-            StorageError::Damaged(format!("HTLCs are held for invoice {add_index}"))
-        })?;
+        let Some(invoice) = invoice else {
+            let what = format!("invoice {add_index} waits for no payment");
+            htlcs
+                .into_iter()
+                .for_each(|row| self.give_up_damaged(row, &what));
+            return Ok(());
+        };
         let mut ledger = self.ledger();
         let held = Accepted {
             invoice: invoice.clone(),

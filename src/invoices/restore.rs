@@ -19,7 +19,7 @@ impl Registry {
     /// past its claim deadline.
     ///
     /// # Errors
-    /// If the database cannot be read or holds what we did not write.
+    /// If the database cannot be read.
     pub fn restore(&self) -> Result<(), StorageError> {
         let unresolved = self.store.unresolved_htlcs()?;
         if unresolved.iter().any(|row| row.state == HtlcState::Settled) {
@@ -37,7 +37,9 @@ impl Registry {
                     self.claim_again(&row, PaymentPreimage(preimage), present.contains(&key));
                 }
                 _ if row.shard.is_none() => held.entry(row.add_index).or_default().push(row),
-                _ if present.contains(&key) => self.hold_again(row)?,
+                _ if present.contains(&key) => {
+                    broken.extend(self.hold_again(row)?);
+                }
                 _ => {
                     broken.extend(row.shard.as_ref().map(|shard| shard.set_id));
                     self.close(row);
@@ -102,15 +104,35 @@ impl Registry {
         Ok(())
     }
 
-    fn hold_again(&self, row: HtlcRecord) -> Result<(), StorageError> {
-        let damaged = || StorageError::Damaged(format!("HTLC {} of an AMP set", row.htlc_id));
-        let shard = row.shard.as_ref().ok_or_else(damaged)?;
-        let invoice = self.store.invoice(row.add_index)?.ok_or_else(damaged)?;
+    /// Returns the set that lost the HTLC, if its row is damaged.
+    fn hold_again(&self, row: HtlcRecord) -> Result<Option<[u8; 32]>, StorageError> {
+        let invoice = self.store.invoice(row.add_index)?;
+        let set_id = row.shard.as_ref().map(|shard| shard.set_id);
+        let (Some(invoice), Some(shard)) = (invoice, &row.shard) else {
+            self.give_up_damaged(row, "its invoice is missing");
+            return Ok(set_id);
+        };
         let addr = PaymentAddr::from_bytes(invoice.payment_addr);
-        let envelope = envelope(&row, shard, addr).ok_or_else(damaged)?;
+        let Some(envelope) = envelope(&row, shard, addr) else {
+            self.give_up_damaged(row, "its ephemeral key is invalid");
+            return Ok(set_id);
+        };
         let held = Held { row, envelope };
         self.ledger().open.restore(invoice, held, self.limits.set);
-        Ok(())
+        Ok(None)
+    }
+
+    /// An HTLC that is held by a row which makes no sense goes back, and the node starts.
+    pub(super) fn give_up_damaged(&self, row: HtlcRecord, what: &str) {
+        let hash = PaymentHash(row.payment_hash);
+        tracing::error!(
+            %hash,
+            htlc_id = row.htlc_id,
+            add_index = row.add_index,
+            "the row of a held HTLC is damaged ({what}): the HTLC is failed"
+        );
+        self.port.fail(&hash);
+        self.close(row);
     }
 
     fn close(&self, mut row: HtlcRecord) {

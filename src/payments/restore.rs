@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::PaymentId;
 
 use super::flow::Flow;
@@ -11,7 +12,7 @@ use super::{hints, ids};
 use crate::amp::PaymentAddr;
 use crate::invoices::decode::DecodedInvoice;
 use crate::storage::StorageError;
-use crate::storage::payments::{AttemptState, PaymentRecord};
+use crate::storage::payments::{AttemptState, FailureReason, PaymentRecord};
 
 /// Seconds after the start during which "no route" only means that channels are not usable yet.
 const PATIENCE: u64 = 30;
@@ -22,16 +23,19 @@ impl Payments {
     /// An attempt in flight that LDK does not know never left, or its failure is about to be told:
     /// either way it is open again, under another payment hash or at least another payment id.
     ///
+    /// A payment whose row is damaged makes no more attempts: it fails, and the node starts.
+    ///
     /// # Errors
-    /// If the database cannot be read or holds what we did not write.
+    /// If the database cannot be read.
     pub fn restore(self: &Arc<Self>) -> Result<Vec<[u8; 32]>, StorageError> {
         let known: HashSet<PaymentId> = self.outbound.known().into_iter().collect();
         let mut identifiers = Vec::new();
         for record in self.store.payments_in_flight()? {
             let identifier = record.identifier;
-            let recipient = recipient(&record)?;
+            let recipient = recipient(&record);
             let attempts = self.store.attempts(record.payment_index)?;
-            let flow = Flow::restore(record, attempts);
+            let mut flow = Flow::restore(record, attempts);
+            let recipient = recipient.unwrap_or_else(|what| self.give_up_damaged(&mut flow, what));
             let active = new_active(flow, recipient, now() + PATIENCE, &self.followers);
             let unsent: Vec<u64> = {
                 let running = lock(&active.running);
@@ -58,6 +62,23 @@ impl Payments {
         Ok(identifiers)
     }
 
+    /// Nothing more can be sent with such a row. What is in flight still ends, and the payment with it.
+    fn give_up_damaged(&self, flow: &mut Flow, what: &str) -> Recipient {
+        tracing::error!(
+            payment = flow.record.payment_index,
+            identifier = %flow.record.identifier.to_lower_hex_string(),
+            "a stored payment is damaged ({what}): it is failed, once nothing of it is in flight"
+        );
+        flow.give_up(FailureReason::Error);
+        // Nobody is sent anything.
+        Recipient {
+            destination: self.outbound.our_node_id(),
+            payment_addr: None,
+            metadata: None,
+            route_hints: Vec::new(),
+        }
+    }
+
     /// Goes on with restored payments: sends what is open, or ends what has nothing left to do.
     pub fn resume(self: &Arc<Self>, identifiers: Vec<[u8; 32]>) {
         for identifier in identifiers {
@@ -66,26 +87,23 @@ impl Payments {
     }
 }
 
-fn recipient(record: &PaymentRecord) -> Result<Recipient, StorageError> {
-    let damaged =
-        |what: &str| StorageError::Damaged(format!("payment {}: {what}", record.payment_index));
+/// # Errors
+/// What of the row cannot be read.
+fn recipient(record: &PaymentRecord) -> Result<Recipient, &'static str> {
     let terms = &record.terms;
-    let mut route_hints =
-        hints::from_records(&terms.route_hints).ok_or_else(|| damaged("its route hints"))?;
+    let mut route_hints = hints::from_records(&terms.route_hints).ok_or("its route hints")?;
     let mut metadata = None;
     if !terms.payment_request.is_empty() {
-        let invoice: DecodedInvoice = terms
-            .payment_request
-            .parse()
-            .map_err(|_| damaged("its payment request"))?;
+        let invoice = terms.payment_request.parse::<DecodedInvoice>();
+        let invoice = invoice.map_err(|_| "its payment request")?;
         metadata = invoice.payment_metadata;
         route_hints.extend(invoice.route_hints);
     }
     if record.root.is_some() && terms.payment_addr.is_none() {
-        return Err(damaged("no payment address"));
+        return Err("no payment address");
     }
     Ok(Recipient {
-        destination: parse_key(&terms.destination).ok_or_else(|| damaged("its destination"))?,
+        destination: parse_key(&terms.destination).ok_or("its destination")?,
         payment_addr: terms.payment_addr.map(PaymentAddr::from_bytes),
         metadata,
         route_hints,

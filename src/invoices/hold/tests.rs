@@ -106,6 +106,18 @@ async fn a_payment_is_held_until_its_preimage_comes() {
 }
 
 #[tokio::test]
+async fn htlcs_that_are_held_for_an_invoice_that_does_not_wait_go_back_at_the_start() {
+    let room = accepted().await;
+    let mut invoice = stored(&room);
+    invoice.state = InvoiceState::Canceled;
+    room.store.submit(PutInvoice(invoice));
+    let room = room.restart();
+    let answers = room.port.answers();
+    assert_eq!(answers, [Answer::Fail(hash_of(&PREIMAGE)); 2]);
+    assert_all(&room, CANCELED);
+}
+
+#[tokio::test]
 async fn what_does_not_fit_the_invoice_is_refused_and_leaves_it_open() {
     let room = room().await;
     assert_eq!(room.pay(hash(), &[1], 99), failed(hash()), "too little");

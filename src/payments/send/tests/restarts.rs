@@ -41,6 +41,24 @@ async fn what_never_left_is_sent_again_and_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_payment_whose_row_is_damaged_fails_once_nothing_of_it_is_in_flight() {
+    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
+    let identifier = house.send(100).await.borrow().record.identifier;
+    let htlcs = house.htlcs(2).await;
+    let store = &house.payments.store;
+    let mut record = store.payment(&identifier).unwrap().unwrap();
+    record.terms.destination = "not a key".into();
+    store.submit(PutPayment(record));
+    let mut house = house.restart(&[&htlcs[0]], []);
+    let mut views = house.follow(&identifier);
+    house.fail(&htlcs[0], false, None);
+    let ended = end(&mut views).await;
+    assert_eq!(ended.record.failure_reason, FailureReason::Error);
+    assert_eq!(states(&ended), [Failed, Failed]);
+    assert!(house.asked().is_empty() && house.nothing_more_is_sent());
+}
+
+#[tokio::test]
 async fn a_payment_that_was_complete_waits_for_its_end() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let identifier = house.send(100).await.borrow().record.identifier;
