@@ -12,9 +12,6 @@ use super::auth::RpcAuth;
 use super::connection::{Connection, RpcAddress};
 use super::error::ChainError;
 
-/// bitcoind's error code for an unknown block or transaction (`RPC_INVALID_ADDRESS_OR_KEY`).
-const CODE_NOT_FOUND: i64 = -5;
-
 /// All that the node calls. `rpcwhitelist` of bitcoind may forbid any of them.
 const REQUIRED_METHODS: [&str; 9] = [
     "getblockchaininfo",
@@ -177,21 +174,6 @@ impl Bitcoind {
     /// `getblockhash`: the hash of the block at `height` in bitcoind's best chain.
     pub async fn block_hash(&self, height: u32) -> Result<BlockHash, ChainError> {
         self.call("getblockhash", &[json!(height)]).await
-    }
-
-    /// Whether bitcoind knows the header of this block, in its best chain or beside it.
-    pub async fn knows_block(&self, hash: &BlockHash) -> Result<bool, ChainError> {
-        match self
-            .call::<Value>("getblockheader", &[json!(hash), json!(false)])
-            .await
-        {
-            Ok(_) => Ok(true),
-            Err(ChainError::Rpc {
-                code: CODE_NOT_FOUND,
-                ..
-            }) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// `estimatesmartfee` for confirmation within `blocks` (1 to 1008), in sat per 1000 weight

@@ -10,15 +10,54 @@ use serde_json::{Value, json};
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
 
+/// bitcoind's error code for an unknown block (`RPC_INVALID_ADDRESS_OR_KEY`).
+const CODE_NOT_FOUND: i64 = -5;
+
+/// bitcoind's error code, among others, for a block that it has deleted (`RPC_MISC_ERROR`), and what it
+/// says then.
+const CODE_MISC: i64 = -1;
+const PRUNED: &str = "pruned data";
+
 impl Bitcoind {
+    /// The header of this block, which is in bitcoind's best chain or beside it; `None` if bitcoind
+    /// does not know it.
+    pub(super) async fn find_header(
+        &self,
+        hash: &BlockHash,
+    ) -> Result<Option<BlockHeaderData>, ChainError> {
+        match self.header(hash).await {
+            Ok(header) => Ok(Some(header)),
+            Err(ChainError::Rpc { code, .. }) if code == CODE_NOT_FOUND => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn header(&self, hash: &BlockHash) -> Result<BlockHeaderData, ChainError> {
         let value: Value = self.call("getblockheader", &[json!(hash)]).await?;
         let header: Result<BlockHeaderData, std::io::Error> = JsonResponse(value).try_into();
         header.map_err(|e| self.bad_answer("getblockheader", &e.to_string()))
     }
 
+    pub(super) fn unknown_block(&self, hash: BlockHash, height: Option<u32>) -> ChainError {
+        let (address, height) = (self.address(), height.unwrap_or_default());
+        ChainError::UnknownBlock {
+            address,
+            hash,
+            height,
+        }
+    }
+
     async fn block(&self, hash: &BlockHash) -> Result<Block, ChainError> {
-        let hex: String = self.call("getblock", &[json!(hash), json!(0)]).await?;
+        let hex: Result<String, _> = self.call("getblock", &[json!(hash), json!(0)]).await;
+        let hex = hex.map_err(|error| match error {
+            ChainError::Rpc { code, message, .. }
+                if code == CODE_MISC && message.contains(PRUNED) =>
+            {
+                let (address, hash) = (self.address(), *hash);
+                ChainError::BlockPruned { address, hash }
+            }
+            other => other,
+        })?;
         deserialize_hex(&hex).map_err(|e| self.bad_answer("getblock", &e.to_string()))
     }
 
@@ -33,9 +72,12 @@ impl BlockSource for Bitcoind {
     fn get_header<'a>(
         &'a self,
         hash: &'a BlockHash,
-        _height: Option<u32>,
+        height: Option<u32>,
     ) -> AsyncBlockSourceResult<'a, BlockHeaderData> {
-        Box::pin(async move { Ok(self.header(hash).await?) })
+        Box::pin(async move {
+            let found = self.find_header(hash).await?;
+            Ok(found.ok_or_else(|| self.unknown_block(*hash, height))?)
+        })
     }
 
     fn get_block<'a>(&'a self, hash: &'a BlockHash) -> AsyncBlockSourceResult<'a, BlockData> {

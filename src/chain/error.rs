@@ -119,19 +119,48 @@ pub enum ChainError {
         /// Height of the last block that bitcoind no longer has.
         lacking: u32,
     },
-    /// bitcoind does not know the block at which the node stopped.
+    /// The same, found out by asking for the block.
     #[error(
-        "bitcoind at {address} does not know block {hash} at height {height}, where this node \
-         stopped: it follows another chain or is still syncing; correct bitcoind-rpc-address or \
-         wait until bitcoind is synced"
+        "bitcoind at {address} is pruned and lacks block {hash} that this node has not seen: \
+         use an unpruned bitcoind (bitcoind-rpc-address), or set prune=0 in bitcoin.conf and \
+         start it once with -reindex"
+    )]
+    BlockPruned {
+        /// `host:port` as configured.
+        address: String,
+        /// The block.
+        hash: BlockHash,
+    },
+    /// bitcoind does not know a block that this node has followed, and the node does not have the
+    /// headers that lead from there to a block that bitcoind knows.
+    #[error(
+        "bitcoind at {address} does not know block {hash} at height {height}, which this node \
+         has followed: it is on another chain or still syncing; correct bitcoind-rpc-address or \
+         wait until bitcoind is synced; nothing was changed"
     )]
     UnknownBlock {
         /// `host:port` as configured.
         address: String,
-        /// The node's best block.
+        /// The block.
         hash: BlockHash,
         /// Its height.
         height: u32,
+    },
+    /// None of the last blocks that this node has followed is in bitcoind's chain.
+    #[error(
+        "bitcoind at {address} is on another chain: it knows none of the last {depth} blocks up \
+         to {hash} at height {height} that this node has followed; correct bitcoind-rpc-address, \
+         or let bitcoind validate the chain anew (-reindex); nothing was changed"
+    )]
+    OtherChain {
+        /// `host:port` as configured.
+        address: String,
+        /// The node's last block.
+        hash: BlockHash,
+        /// Its height.
+        height: u32,
+        /// How many blocks were compared.
+        depth: u32,
     },
     /// bitcoind is starting (RPC code -28).
     #[error("bitcoind at {address} is still starting: {message}")]

@@ -24,6 +24,7 @@ pub use connection::RpcAddress;
 pub use error::ChainError;
 pub use fees::FeeEstimates;
 pub use fundings::Fundings;
+pub use headers::{HeaderLog, StoredHeaders};
 
 #[cfg(test)]
 pub(crate) mod test_server;

@@ -11,17 +11,17 @@ use bitcoin::block::Header;
 use bitcoin::{Block, BlockHash, Network};
 use lightning::chain::transaction::TransactionData;
 use lightning::chain::{BestBlock, Listen};
-use lightning_block_sync::poll::{ChainPoller, ChainTip, ValidatedBlockHeader};
+use lightning_block_sync::poll::{ChainPoller, ChainTip, Validate, ValidatedBlockHeader};
 use lightning_block_sync::{
-    AsyncBlockSourceResult, BlockData, BlockHeaderData, BlockSource, BlockSourceError, SpvClient,
-    init,
+    AsyncBlockSourceResult, BlockData, BlockHeaderData, BlockSource, BlockSourceError, Cache,
+    SpvClient, init,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::bitcoind::{Bitcoind, ChainInfo};
 use super::error::ChainError;
-use super::headers::RecentHeaders;
+use super::headers::{self, NotedOnce, RecentHeaders, StoredHeaders};
 
 /// Pause between polls of bitcoind for a new block, if the config says nothing else.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +31,16 @@ pub const REGTEST_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Pause between polls while bitcoind is away.
 const DEGRADED_POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// So many blocks that bitcoind does not know may be rolled back at a start. No network that is in
+/// use has reorgs of a day: beyond that it is another chain.
+pub const MAX_ROLLBACK: u32 = 144;
+
+/// After a start the headers of at least so many blocks are stored, also on a node that is new.
+const KEPT_AT_LEAST: u32 = 12;
+
+/// LDK writes each monitor at least once in 50 blocks, and everything else more often.
+const ALL_WRITTEN: u32 = 100;
 
 /// A listener that may be called from another thread.
 pub type Listener = dyn Listen + Send + Sync;
@@ -66,45 +76,196 @@ pub fn default_poll_interval(network: Network) -> Duration {
 /// Brings each listener from its own best block to bitcoind's tip.
 ///
 /// A block that several listeners lack is fetched once. The listeners are told of blocks that a
-/// reorg removed meanwhile.
+/// reorg removed meanwhile, also of those that bitcoind does not know, as far as their headers are
+/// stored. A bitcoind with less work than a listener has seen is waited for: it still catches up,
+/// and to roll back to its tip would undo what is settled on the chain.
 ///
 /// # Errors
-/// [`ChainError::UnknownBlock`] and [`ChainError::Pruned`] are found before any listener is
-/// called. After another error the listeners may stand at different blocks; they can be given
-/// again with their then best blocks.
+/// [`ChainError::UnknownBlock`], [`ChainError::OtherChain`] and [`ChainError::Pruned`] are found
+/// before any listener is called. After another error the listeners may stand at different blocks;
+/// they can be given again with their then best blocks.
 pub async fn catch_up(
     bitcoind: Arc<Bitcoind>,
+    stored: StoredHeaders,
     listeners: Vec<(BestBlock, &Listener)>,
 ) -> Result<CaughtUp, ChainError> {
-    let info = bitcoind.check().await?;
-    for (best, _) in &listeners {
-        if !bitcoind.knows_block(&best.block_hash).await? {
-            let (address, hash, height) = (bitcoind.address(), best.block_hash, best.height);
-            return Err(ChainError::UnknownBlock {
-                address,
-                hash,
-                height,
-            });
-        }
-    }
-    let lowest = listeners.iter().map(|(best, _)| best.height).min();
+    let StoredHeaders {
+        recent: mut headers,
+        log,
+    } = stored;
+    bitcoind.check().await?;
+    let starts = starts(&bitcoind, &headers, &log, &listeners).await?;
+    let info = wait_for_work(&bitcoind, &starts).await?;
+    let lowest = starts.iter().map(Start::lowest).min();
     check_pruning(&bitcoind, &info, lowest)?;
 
     let behind = lowest.map_or(0, |height| info.blocks.saturating_sub(height));
     tracing::info!(height = info.blocks, behind, "catching up with the chain");
-    let listeners = listeners
-        .into_iter()
-        .map(|(best, l)| (best.block_hash, l))
-        .collect();
-    let mut headers = RecentHeaders::default();
-    let synced =
-        init::synchronize_listeners(&*bitcoind, bitcoind.network(), &mut headers, listeners).await;
-    let tip = synced.map_err(|e| chain_error(&bitcoind, e))?;
+    let tell = listeners.into_iter();
+    let tell = tell.map(|(best, l)| (best.block_hash, l)).collect();
+    for start in &starts {
+        // synchronize_listeners looks here first.
+        headers.insert(start.tip);
+    }
+    let tip = {
+        let source = Witness::new(&bitcoind, &log);
+        init::synchronize_listeners(&source, bitcoind.network(), &mut headers, tell)
+            .await
+            .map_err(|e| chain_error(&bitcoind, e))?
+    };
+    keep_last(&bitcoind, &mut headers, &log, tip).await?;
     Ok(CaughtUp {
         bitcoind,
         headers,
+        log,
         tip,
     })
+}
+
+/// Where a listener stands.
+struct Start {
+    tip: ValidatedBlockHeader,
+    /// The newest block of its chain that bitcoind knows, in its best chain or beside it.
+    known: ValidatedBlockHeader,
+}
+
+impl Start {
+    fn lowest(&self) -> u32 {
+        self.tip.height.min(self.known.height)
+    }
+}
+
+/// One for each block at which a listener stands.
+async fn starts(
+    bitcoind: &Bitcoind,
+    headers: &RecentHeaders,
+    log: &NotedOnce,
+    listeners: &[(BestBlock, &Listener)],
+) -> Result<Vec<Start>, ChainError> {
+    let mut starts: Vec<Start> = Vec::new();
+    for (best, _) in listeners {
+        let hash = best.block_hash;
+        if starts.iter().any(|s| s.tip.header.block_hash() == hash) {
+            continue;
+        }
+        let tip = match headers.look_up(&hash) {
+            Some(tip) => *tip,
+            None => find(bitcoind, log, &hash)
+                .await?
+                .ok_or_else(|| bitcoind.unknown_block(hash, Some(best.height)))?,
+        };
+        let known = newest_known(bitcoind, headers, log, tip).await?;
+        if known != tip {
+            let (from, to) = (tip.height, known.height);
+            tracing::warn!(from, to, %hash, "bitcoind does not know a block that we have followed");
+        }
+        starts.push(Start { tip, known });
+    }
+    Ok(starts)
+}
+
+/// Walks back from `tip` to a block that bitcoind knows.
+async fn newest_known(
+    bitcoind: &Bitcoind,
+    headers: &RecentHeaders,
+    log: &NotedOnce,
+    tip: ValidatedBlockHeader,
+) -> Result<ValidatedBlockHeader, ChainError> {
+    let mut block = tip;
+    for depth in 0..=MAX_ROLLBACK {
+        let hash = block.header.block_hash();
+        // All chains of a network share the first block: it proves nothing.
+        let is_proof = block.height > 0 || depth == 0;
+        if is_proof && bitcoind.find_header(&hash).await?.is_some() {
+            return Ok(block);
+        }
+        let previous = &block.header.prev_blockhash;
+        block = match headers.look_up(previous) {
+            Some(previous) => *previous,
+            None if block.height > 1 => match find(bitcoind, log, previous).await? {
+                Some(known) => return Ok(known),
+                None => return Err(other_chain(bitcoind, &tip, depth + 1)),
+            },
+            None => break,
+        };
+    }
+    let depth = tip.height.min(MAX_ROLLBACK + 1);
+    Err(other_chain(bitcoind, &tip, depth))
+}
+
+fn other_chain(bitcoind: &Bitcoind, tip: &ValidatedBlockHeader, depth: u32) -> ChainError {
+    ChainError::OtherChain {
+        address: bitcoind.address(),
+        hash: tip.header.block_hash(),
+        height: tip.height,
+        depth,
+    }
+}
+
+/// bitcoind's header of this block, noted in the log.
+async fn find(
+    bitcoind: &Bitcoind,
+    log: &NotedOnce,
+    hash: &BlockHash,
+) -> Result<Option<ValidatedBlockHeader>, ChainError> {
+    let Some(found) = bitcoind.find_header(hash).await? else {
+        return Ok(None);
+    };
+    let valid = found.validate(*hash);
+    let valid = valid.map_err(|e| chain_error(bitcoind, e))?;
+    log.put(&valid);
+    Ok(Some(valid))
+}
+
+/// Waits until bitcoind's chain has at least as much work as each listener's.
+async fn wait_for_work(bitcoind: &Bitcoind, starts: &[Start]) -> Result<ChainInfo, ChainError> {
+    let most = starts.iter().map(|start| start.tip);
+    let most = most.max_by_key(|tip| tip.chainwork);
+    let mut said = false;
+    loop {
+        let info = bitcoind.wait_until_ready(&CancellationToken::new()).await?;
+        let best = bitcoind.find_header(&info.best_block).await?;
+        let has = |work| best.is_some_and(|best| best.chainwork >= work);
+        let Some(ours) = most.filter(|most| !has(most.chainwork)) else {
+            return Ok(info);
+        };
+        if !said {
+            let (address, ours, theirs) = (bitcoind.address(), ours.height, info.blocks);
+            let behind = ChainError::Behind {
+                address,
+                ours,
+                theirs,
+            };
+            tracing::warn!("{behind}");
+            said = true;
+        }
+        tokio::time::sleep(default_poll_interval(bitcoind.network())).await;
+    }
+}
+
+/// Keeps the headers of the last blocks, where they are missing: those of a new node, or of one that
+/// did not store any so far.
+async fn keep_last(
+    bitcoind: &Bitcoind,
+    headers: &mut RecentHeaders,
+    log: &NotedOnce,
+    tip: ValidatedBlockHeader,
+) -> Result<(), ChainError> {
+    headers.insert(tip);
+    log.put(&tip);
+    let mut block = tip;
+    for _ in 0..KEPT_AT_LEAST.min(tip.height) {
+        let previous = block.header.prev_blockhash;
+        block = match headers.look_up(&previous) {
+            Some(previous) => *previous,
+            None => match find(bitcoind, log, &previous).await? {
+                Some(previous) => previous,
+                None => return Ok(()),
+            },
+        };
+        headers.insert(block);
+    }
+    Ok(())
 }
 
 /// The blocks above `lowest` (the lowest best block of all listeners) must still be there.
@@ -131,6 +292,7 @@ fn check_pruning(
 pub struct CaughtUp {
     bitcoind: Arc<Bitcoind>,
     headers: RecentHeaders,
+    log: NotedOnce,
     tip: ValidatedBlockHeader,
 }
 
@@ -152,6 +314,11 @@ impl CaughtUp {
     /// The same in LDK's type, for a ChannelManager that is made anew.
     pub fn best_block(&self) -> BestBlock {
         self.tip.to_best_block()
+    }
+
+    /// Deletes stored headers below this height, which no listener needs, not even after a crash.
+    pub fn forget_headers_below(&self, height: u32) {
+        self.log.forget_below(height);
     }
 
     /// Splits into the reports and the task that follows the tip until `stop` is cancelled.
@@ -212,16 +379,15 @@ async fn follow_tip(
     let CaughtUp {
         bitcoind,
         mut headers,
+        log,
         tip,
     } = start;
     let seen = Seen {
         listener,
         tip: Mutex::new(tip_of(&tip.header, tip.height)),
     };
-    let source = Witness {
-        bitcoind: &bitcoind,
-        last_error: Mutex::new(None),
-    };
+    let started_at = tip.height;
+    let source = Witness::new(&bitcoind, &log);
     let poller = ChainPoller::new(&source, bitcoind.network());
     let mut client = SpvClient::new(tip, poller, &mut headers, &seen);
     loop {
@@ -234,12 +400,23 @@ async fn follow_tip(
             Health::Ok => poll_interval,
             Health::Degraded(_) => poll_interval.max(DEGRADED_POLL_INTERVAL),
         };
+        forget_old_headers(&log, started_at, *reports.tip.borrow(), seen.tip());
         reports.tip(seen.tip());
         reports.health(health);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return,
         }
+    }
+}
+
+/// Deletes headers that no listener needs any more, once for each block. After some blocks no
+/// listener on disk is at a block from before the start.
+fn forget_old_headers(log: &NotedOnce, started_at: u32, last: Tip, now: Tip) {
+    let settled = now.height >= started_at.saturating_add(ALL_WRITTEN);
+    if settled && last.height != now.height {
+        let kept = u32::try_from(headers::CAPACITY).unwrap_or(u32::MAX);
+        log.forget_below(now.height.saturating_sub(kept));
     }
 }
 
@@ -315,13 +492,25 @@ impl Listen for Seen {
     }
 }
 
-/// A bitcoind that remembers why its last failed call failed.
+/// A bitcoind that remembers why its last failed call failed, and notes the headers that it gives.
+///
+/// lightning-block-sync asks for the headers on its way to a block before it hands the block to a
+/// listener. So a header is on disk no later than a listener that stands on its block.
 struct Witness<'a> {
     bitcoind: &'a Bitcoind,
+    log: &'a NotedOnce,
     last_error: Mutex<Option<String>>,
 }
 
-impl Witness<'_> {
+impl<'a> Witness<'a> {
+    fn new(bitcoind: &'a Bitcoind, log: &'a NotedOnce) -> Self {
+        Self {
+            bitcoind,
+            log,
+            last_error: Mutex::new(None),
+        }
+    }
+
     fn note<T>(&self, result: Result<T, BlockSourceError>) -> Result<T, BlockSourceError> {
         result.map_err(|error| {
             let error = chain_error(self.bitcoind, error);
@@ -348,7 +537,11 @@ impl BlockSource for Witness<'_> {
         hash: &'a BlockHash,
         height: Option<u32>,
     ) -> AsyncBlockSourceResult<'a, BlockHeaderData> {
-        Box::pin(async move { self.note(self.bitcoind.get_header(hash, height).await) })
+        Box::pin(async move {
+            let header = self.note(self.bitcoind.get_header(hash, height).await)?;
+            self.log.put(&header);
+            Ok(header)
+        })
     }
 
     fn get_block<'a>(&'a self, hash: &'a BlockHash) -> AsyncBlockSourceResult<'a, BlockData> {

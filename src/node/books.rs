@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, Txid};
+use lightning_block_sync::BlockHeaderData;
 
+use crate::chain::HeaderLog;
 use crate::peers::PeerBook;
 use crate::peers::book::BookError;
 use crate::storage::Store;
+use crate::storage::headers::{ForgetHeaders, PutHeader};
 use crate::storage::peers::PutPeer;
 use crate::storage::wallet::{AppendWalletChange, ReplaceWalletChanges};
 use crate::storage::wallet_notes::{DropLease, LeaseRow, PutLabel, PutLease};
@@ -61,6 +64,16 @@ impl NoteBook for Books {
 
     fn drop_lease(&self, coin: OutPoint) {
         self.0.submit(DropLease(coin));
+    }
+}
+
+impl HeaderLog for Books {
+    fn put(&self, header: BlockHeaderData) {
+        self.0.submit_patiently(PutHeader(header));
+    }
+
+    fn forget_below(&self, height: u32) {
+        self.0.submit_patiently(ForgetHeaders { below: height });
     }
 }
 

@@ -30,7 +30,9 @@ use std::sync::Arc;
 use lightning::chain::{BestBlock, Listen};
 
 use super::StartError;
+use super::books::Books;
 use super::core::Core;
+use crate::chain::StoredHeaders;
 use crate::chain::sync::{self, CaughtUp};
 use crate::ldk::ChannelMonitor;
 use crate::storage::StorageError;
@@ -65,12 +67,22 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
             .iter()
             .map(|(best, l)| (*best, l as &(dyn Listen + Send + Sync))),
     );
-    let caught_up = sync::catch_up(core.bitcoind.clone(), listeners).await?;
+    // What is on disk stands at these blocks until it is written again.
+    let lowest = listeners.iter().map(|(best, _)| best.height).min();
+    let headers = stored_headers(core)?;
+    let caught_up = sync::catch_up(core.bitcoind.clone(), headers, listeners).await?;
+    caught_up.forget_headers_below(lowest.unwrap_or(0).saturating_sub(sync::MAX_ROLLBACK));
     for (_, (monitor, ..)) in stored {
         load(core, monitor)?;
     }
     core.spends.watch_all(&core.manager, &core.monitors);
     Ok(caught_up.best_block())
+}
+
+/// The headers of the blocks that the listeners followed in earlier runs.
+fn stored_headers(core: &Core) -> Result<StoredHeaders, StartError> {
+    let log = Arc::new(Books(core.store.clone()));
+    Ok(StoredHeaders::new(core.store.headers()?, log))
 }
 
 fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
@@ -92,7 +104,8 @@ pub(super) async fn manager(core: &Core, others: BestBlock) -> Result<CaughtUp, 
         (others, &*core.monitors),
         (others, &*core.sweeper),
     ];
-    let caught_up = sync::catch_up(core.bitcoind.clone(), listeners).await?;
+    let headers = stored_headers(core)?;
+    let caught_up = sync::catch_up(core.bitcoind.clone(), headers, listeners).await?;
     core.manager.process_pending_htlc_forwards();
     Ok(caught_up)
 }

@@ -13,6 +13,7 @@ pub mod channels;
 pub mod donations;
 mod error;
 pub mod forwards;
+pub mod headers;
 pub mod invoices;
 pub mod kv;
 mod lock;

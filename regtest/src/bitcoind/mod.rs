@@ -220,6 +220,61 @@ impl Bitcoind {
         self.extra = extra.iter().map(|&argument| argument.to_owned()).collect();
     }
 
+    /// All blocks after the first one, in hex: what its peers could give it again.
+    pub async fn blocks(&self) -> Result<Vec<String>> {
+        let mut blocks = Vec::new();
+        for height in 1..=self.height().await? {
+            let hash = self.call("getblockhash", json!([height])).await?;
+            blocks.push(text(self.call("getblock", json!([hash, 0])).await?)?);
+        }
+        Ok(blocks)
+    }
+
+    /// Gives it blocks as a peer would. Those that it has already are no harm.
+    pub async fn give(&self, blocks: &[String]) -> Result<()> {
+        for block in blocks {
+            self.call("submitblock", json!([block])).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a second bitcoind in `dir` that knows the same chain. The two never speak with each
+    /// other.
+    pub async fn twin(&mut self, dir: &Path) -> Result<Self> {
+        self.stop().await?;
+        copy(&self.dir, dir)?;
+        self.restart().await?;
+        let chain = self.chain.clone();
+        let extra: Vec<&str> = self.extra.iter().map(String::as_str).collect();
+        let mut twin = Self::bare(dir, &chain, &extra).await?;
+        twin.rpc.path.clone_from(&self.rpc.path);
+        Ok(twin)
+    }
+
+    /// Stops both, and starts each on the other one's directory: at the address of this one there is
+    /// now a bitcoind that knows what the other one knew.
+    pub async fn swap_data(&mut self, other: &mut Self) -> Result<()> {
+        self.stop().await?;
+        other.stop().await?;
+        std::mem::swap(&mut self.dir, &mut other.dir);
+        self.restart().await?;
+        other.restart().await
+    }
+
+    /// SIGSTOP: it accepts connections and never answers.
+    pub fn freeze(&self) -> Result<()> {
+        self.process()?.freeze()
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.process()?.thaw()
+    }
+
+    fn process(&self) -> Result<&Process> {
+        self.process.as_ref().context("bitcoind does not run")
+    }
+
     /// Stops it in order, so that it writes all it knows.
     pub async fn stop(&mut self) -> Result<()> {
         let Some(process) = &mut self.process else {
@@ -258,6 +313,21 @@ impl Bitcoind {
 /// slower. To a random nobody: else a block mined again in a reorganization could be the very same.
 fn nobody() -> String {
     format!("raw(08{:016x})", fastrand::u64(..))
+}
+
+/// Copies a directory with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Satoshis as bitcoind wants amounts: whole coins with eight digits, never a float.

@@ -6,6 +6,7 @@ mod money;
 
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress, ListPeersRequest};
@@ -178,6 +179,19 @@ impl Network {
             Ok(())
         })
         .await
+    }
+
+    /// A directory for something else that lives as long as the network.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// From their next start on the nodes use this bitcoind. Returns the one that they used.
+    pub fn replace_bitcoind(&mut self, bitcoind: Bitcoind) -> Bitcoind {
+        for node in self.nodes.values_mut() {
+            node.use_bitcoind(&bitcoind);
+        }
+        std::mem::replace(&mut self.bitcoind, bitcoind)
     }
 
     /// `kill -9` to all of these at once.
