@@ -9,7 +9,8 @@
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
 //! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text,
-//!   [`qr`] codes, [`bip21`] links, [`abort`] for the crash tests, [`log_levels`], [`signals`], and LDK's types, named once in [`ldk`].
+//!   [`qr`] codes, [`bip21`] links, [`abort`] for the crash tests, [`panics`], [`log_levels`], [`signals`], and LDK's
+//!   types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
@@ -30,6 +31,7 @@ pub mod logger;
 pub mod macaroons;
 pub mod node;
 pub mod onion;
+pub mod panics;
 pub mod payments;
 pub mod peers;
 pub mod qr;

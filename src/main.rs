@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use ampd::config::{Config, Log, LogFormat};
 use ampd::log_levels::LogLevels;
 use ampd::node::Node;
+use ampd::panics;
 use ampd::signals::Signals;
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload::Handle;
 
 fn main() -> ExitCode {
+    panics::abort_on_panic();
     let config = match Config::load(std::env::args_os(), |name| std::env::var_os(name)) {
         Ok(config) => config,
         Err(error) => {
@@ -82,13 +84,17 @@ async fn run(config: &Config, levels: LogLevels) -> anyhow::Result<()> {
         node = Node::start(config, levels) => node?,
         _ = signals.told_to_stop() => return Ok(()),
     };
+    let mut wanted = Ok(());
     tokio::select! {
         why = signals.told_to_stop() => tracing::info!("{why}: the node stops"),
-        () = node.stopped() => tracing::info!("the node stops"),
+        stopped = node.stopped() => {
+            tracing::info!("the node stops");
+            wanted = stopped;
+        }
     }
     let stopping = node.stop();
     tokio::select! {
-        stopped = stopping => Ok(stopped?),
+        stopped = stopping => Ok(stopped.map(|()| wanted)??),
         () = signals.interrupted() => anyhow::bail!("interrupted twice: stopped without a last commit"),
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::bitcoind::{Bitcoind, ChainInfo};
 use super::error::ChainError;
 use super::headers::{self, NotedOnce, RecentHeaders, StoredHeaders};
+use crate::panics;
 
 /// Pause between polls of bitcoind for a new block, if the config says nothing else.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -470,6 +471,7 @@ impl Listen for Seen {
     }
 
     fn block_connected(&self, block: &Block, height: u32) {
+        panics::at(panics::Place::Chain);
         self.listener.block_connected(block, height);
         let tip = tip_of(&block.header, height);
         self.set_tip(tip);

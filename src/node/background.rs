@@ -15,6 +15,7 @@ use super::core::Core;
 use super::graph_keeper::GraphKeeper;
 use super::house::House;
 use super::ticks;
+use super::vital::Vital;
 use super::watched::Watched;
 use crate::config::Config;
 use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
@@ -28,30 +29,30 @@ const BUSY_POLL: Duration = Duration::from_millis(4);
 
 /// LDK's loop, the ticks, and the pump that does not wait.
 pub(super) fn spawn_background(
+    vital: &Vital,
     background: &TaskTracker,
     config: &Config,
     core: &Core,
     house: &House,
-    stop: &CancellationToken,
     stop_background: &CancellationToken,
 ) {
-    background.spawn(background_processor(
-        core,
-        house,
-        stop.clone(),
-        stop_background.clone(),
-    ));
-    background.spawn(ticks::run(core.manager.clone(), stop_background.clone()));
+    let processor = background_processor(core, house, stop_background.clone());
+    vital.spawn(background, "LDK's event loop", processor);
+    let ticks = ticks::run(core.manager.clone(), stop_background.clone());
+    vital.spawn(background, "LDK's ticks", ticks);
     let (monitors, ended) = (core.monitors.clone(), stop_background.clone());
-    background.spawn(every(ARCHIVE, ended, move || {
+    let archive = every(ARCHIVE, ended, move || {
         monitors.archive_fully_resolved_channel_monitors();
-    }));
+    });
+    vital.spawn(background, "archiving monitors", archive);
     let keeper = GraphKeeper {
         graph: core.graph.clone(),
         store: core.store.clone(),
     };
     let ended = stop_background.clone();
-    background.spawn(async move { keeper.run(ended).await });
+    vital.spawn(background, "writing the network graph", async move {
+        keeper.run(ended).await;
+    });
     let pump = Pump {
         manager: core.manager.clone(),
         peers: house.peer_manager.clone(),
@@ -59,7 +60,9 @@ pub(super) fn spawn_background(
         forward_at_once: !config.forwarding.delay,
     };
     let ended = stop_background.clone();
-    background.spawn(async move { pump.run(ended).await });
+    vital.spawn(background, "processing HTLCs", async move {
+        pump.run(ended).await;
+    });
 }
 
 /// Does something now and then, until `stop`.
@@ -73,11 +76,9 @@ async fn every(pause: Duration, stop: CancellationToken, what: impl Fn()) {
     }
 }
 
-/// If LDK's loop ends by itself, the node stops: without it no event is handled.
 fn background_processor(
     core: &Core,
     house: &House,
-    stop: CancellationToken,
     stop_background: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let events = house.events.clone();
@@ -127,9 +128,8 @@ fn background_processor(
         )
         .await;
         if let Err(error) = ended {
-            tracing::error!("LDK's event loop ended: {error}; the node stops");
+            tracing::error!("LDK's event loop ended: {error}");
         }
-        stop.cancel();
     }
 }
 

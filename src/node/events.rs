@@ -27,6 +27,7 @@ use crate::invoices::{Claimable, Registry};
 use crate::ldk::{Broadcaster, KeysManager, OutputSweeper};
 use crate::logger::LdkLogger;
 use crate::onion::EnvelopeKey;
+use crate::panics;
 use crate::payments::Payments;
 use crate::wallet::Wallet;
 
@@ -67,6 +68,7 @@ impl EventHandler {
                 receiving_channel_ids,
                 ..
             } => {
+                panics::at(panics::Place::Event);
                 let channels = receiving_channel_ids.into_iter();
                 let claimable = Claimable {
                     payment_hash,

@@ -28,6 +28,7 @@ mod rebroadcast;
 mod seed;
 mod tasks;
 mod ticks;
+mod vital;
 mod watched;
 
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::StartError;
 pub use outbound::ManagerOutbound;
 pub use port::ManagerPort;
+pub use vital::Broken;
 
 use crate::config::Config;
 use crate::log_levels::LogLevels;
@@ -60,9 +62,12 @@ impl Node {
         Ok(Self { tasks })
     }
 
-    /// Completes when the node wants to stop: a caller asked for it, or a part of it ended.
-    pub async fn stopped(&self) {
-        self.tasks.stopped().await;
+    /// Completes when the node wants to stop because a caller asked for it.
+    ///
+    /// # Errors
+    /// [`Broken`] if it wants to stop because a part of it ended. Stop it all the same.
+    pub async fn stopped(&self) -> Result<(), Broken> {
+        self.tasks.stopped().await
     }
 
     /// Stops all tasks and writes what waits.

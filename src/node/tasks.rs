@@ -18,6 +18,7 @@ use super::gate::Gate;
 use super::house::House;
 use super::metrics;
 use super::rebroadcast::Rebroadcast;
+use super::vital::{Broken, Vital};
 use super::{callers, catch_up, donations};
 use crate::chain::sync::Following;
 use crate::chain::{Broadcaster, Fundings, gossip};
@@ -42,6 +43,7 @@ pub(super) struct Tasks {
     stop: CancellationToken,
     /// Cancelled once nothing changes channels any more.
     stop_background: CancellationToken,
+    vital: Vital,
     tracker: TaskTracker,
     background: TaskTracker,
     house: House,
@@ -80,6 +82,7 @@ impl Tasks {
         if let Some(address) = config.metrics_listen {
             metrics::serve(address, &tracker, stop.clone())?;
         }
+        let vital = Vital::new(stop.clone());
         let background = TaskTracker::new();
         let stop_background = CancellationToken::new();
         gossip::verify(
@@ -93,10 +96,11 @@ impl Tasks {
             config.bitcoind.poll_interval,
             stop.clone(),
         );
-        tracker.spawn(follow);
-        spawn_chain_tasks(&tracker, &core, &following, &stop);
-        spawn_broadcasts(&background, &core, &house, &stop_background);
-        spawn_background(&background, config, &core, &house, &stop, &stop_background);
+        vital.spawn(&tracker, "following the chain", follow);
+        spawn_chain_tasks(&vital, &tracker, &core, &following, &stop);
+        spawn_broadcasts(&vital, &background, &core, &house, &stop_background);
+        spawn_background(&vital, &background, config, &core, &house, &stop_background);
+        watch_writer(&vital, &tracker, &core, &stop);
         let announcer = Announcer::new(
             house.peer_manager.clone(),
             core.graph.clone(),
@@ -104,11 +108,15 @@ impl Tasks {
             announcement,
         );
         let ended = stop.clone();
-        tracker.spawn(async move { announcer.run(ended).await });
-        spawn_peers(&tracker, &house, sockets, &stop);
+        vital.spawn(&tracker, "announcing the node", async move {
+            announcer.run(ended).await;
+        });
+        spawn_peers(&vital, &tracker, &house, sockets, &stop);
         let registry = house.invoices.clone();
         let ended = stop.clone();
-        tracker.spawn(async move { registry.run_timers(ended).await });
+        vital.spawn(&tracker, "the timers of invoices", async move {
+            registry.run_timers(ended).await;
+        });
         house.payments.resume(unfinished);
         let donations = page.map(|page| page.spawn(&tracker, &stop));
         let rooms = Arc::new(Rooms {
@@ -116,10 +124,9 @@ impl Tasks {
             ..rooms(config, &core, &house, bakery, following, listening, levels)
         });
         let ended = stop.clone();
-        tracker.spawn(async move {
-            if let Err(error) = rpc::serve(rooms, doors, ended.clone()).await {
+        vital.spawn(&tracker, "serving callers", async move {
+            if let Err(error) = rpc::serve(rooms, doors, ended).await {
                 tracing::error!("callers are no longer served: {error}");
-                ended.cancel();
             }
         });
         tracing::info!(node_id = %core.node_id, "ampd is ready");
@@ -127,6 +134,7 @@ impl Tasks {
             store: core.store,
             stop,
             stop_background,
+            vital,
             tracker,
             background,
             house,
@@ -137,8 +145,9 @@ impl Tasks {
         })
     }
 
-    pub(super) async fn stopped(&self) {
+    pub(super) async fn stopped(&self) -> Result<(), Broken> {
         self.stop.cancelled().await;
+        self.vital.broken().map_or(Ok(()), Err)
     }
 
     /// Peers and callers first, then LDK's loop, then what waits to be broadcast, then the writer:
@@ -213,14 +222,28 @@ fn write_listening(directory: &Path, listening: &[SocketAddr]) -> Result<(), Sta
     Ok(())
 }
 
+/// The writer is a thread of its own, which ends after all tasks.
+fn watch_writer(vital: &Vital, tracker: &TaskTracker, core: &Core, stop: &CancellationToken) {
+    let (store, ended) = (core.store.clone(), stop.clone());
+    vital.spawn(tracker, "writing to the database", async move {
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = store.writer_ended() => {}
+        }
+    });
+}
+
 fn spawn_chain_tasks(
+    vital: &Vital,
     tracker: &TaskTracker,
     core: &Core,
     following: &Following,
     stop: &CancellationToken,
 ) {
     let (fees, bitcoind, ended) = (core.fees.clone(), core.bitcoind.clone(), stop.clone());
-    tracker.spawn(async move { fees.keep_fresh(&bitcoind, ended).await });
+    vital.spawn(tracker, "asking for fee rates", async move {
+        fees.keep_fresh(&bitcoind, ended).await;
+    });
     let rebroadcast = Rebroadcast {
         wallet: core.wallet.clone(),
         spends: core.spends.clone(),
@@ -228,11 +251,14 @@ fn spawn_chain_tasks(
         following: following.clone(),
     };
     let ended = stop.clone();
-    tracker.spawn(async move { rebroadcast.run(ended).await });
+    vital.spawn(tracker, "broadcasting again", async move {
+        rebroadcast.run(ended).await;
+    });
 }
 
 /// They run as long as LDK does: it may broadcast until its end.
 fn spawn_broadcasts(
+    vital: &Vital,
     background: &TaskTracker,
     core: &Core,
     house: &House,
@@ -240,12 +266,21 @@ fn spawn_broadcasts(
 ) {
     let (gate, bumper) = (core.gate.clone(), house.bumper.clone());
     let ended = stop_background.clone();
-    background.spawn(async move { gate.run(&bumper, ended).await });
+    vital.spawn(
+        background,
+        "keeping transactions until they are on disk",
+        async move {
+            gate.run(&bumper, ended).await;
+        },
+    );
     let (broadcaster, ended) = (core.broadcaster.clone(), stop_background.clone());
-    background.spawn(async move { broadcaster.run(ended).await });
+    vital.spawn(background, "broadcasting transactions", async move {
+        broadcaster.run(ended).await;
+    });
 }
 
 fn spawn_peers(
+    vital: &Vital,
     tracker: &TaskTracker,
     house: &House,
     sockets: Vec<TcpListener>,
@@ -258,10 +293,14 @@ fn spawn_peers(
     ));
     for socket in sockets {
         let (listener, ended) = (listener.clone(), stop.clone());
-        tracker.spawn(async move { listener.run(socket, ended).await });
+        vital.spawn(tracker, "listening for peers", async move {
+            listener.run(socket, ended).await;
+        });
     }
     let (reconnector, ended) = (house.reconnector.clone(), stop.clone());
-    tracker.spawn(async move { reconnector.run(ended).await });
+    vital.spawn(tracker, "connecting to peers", async move {
+        reconnector.run(ended).await;
+    });
 }
 
 fn routes(core: &Core) -> Routes {

@@ -131,6 +131,12 @@ impl Store {
         self.writer.queue.health()
     }
 
+    /// Completes when nothing is written any more: the store was closed, or the writer died.
+    pub async fn writer_ended(&self) {
+        // The sender lives in `self`, so it cannot be gone while we wait.
+        let _ = self.writer.queue.gone().wait_for(|gone| *gone).await;
+    }
+
     /// Reads on a connection of its own; sees all that was committed, never what waits.
     ///
     /// # Errors

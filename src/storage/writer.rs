@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use super::kv::{KvWrite, Name};
 use super::monitors::MonitorWrite;
 use super::{Change, StorageError, schema};
+use crate::panics;
 
 /// How long that for which nobody waits (a manager that changed without a monitor update, a value of
 /// LDK's, a row that a monitor update is about to follow) waits for something to share a commit with.
@@ -122,6 +123,8 @@ pub(super) struct Queue {
     written: watch::Sender<Ticket>,
     passed: watch::Sender<Barrier>,
     health: watch::Sender<Health>,
+    /// True once the writer is no more.
+    gone: watch::Sender<bool>,
     /// The largest database that commits may make, in pages: a disk that is full.
     #[cfg(test)]
     most_pages: std::sync::atomic::AtomicU32,
@@ -137,6 +140,7 @@ impl Queue {
             written: watch::Sender::new(Ticket(0)),
             passed: watch::Sender::new(Barrier(0)),
             health: watch::Sender::new(Health::Writing),
+            gone: watch::Sender::new(false),
             #[cfg(test)]
             most_pages: tests::PLENTY.into(),
         })
@@ -249,6 +253,11 @@ impl Queue {
     fn ended(&self) {
         self.lock().ended = true;
         self.emptied.notify_all();
+        self.gone.send_replace(true);
+    }
+
+    pub(super) fn gone(&self) -> watch::Receiver<bool> {
+        self.gone.subscribe()
     }
 
     /// Blocks until there is something to write. `None`: it was asked to stop, and everything is
@@ -366,6 +375,13 @@ struct Batch {
 }
 
 impl Batch {
+    /// Where the tests let the writer panic.
+    fn may_panic(&self) {
+        if !self.monitors.is_empty() {
+            panics::at(panics::Place::Writer);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.monitors.is_empty()
             && self.manager.is_none()
@@ -455,7 +471,7 @@ struct Ended<'a>(&'a Queue);
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let why = "the writer panicked; restart ampd";
+            let why = "the writer panicked; the node stops";
             self.0.report(Health::Failing(why.into()));
         }
         self.0.ended();
@@ -465,6 +481,7 @@ impl Drop for Ended<'_> {
 fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), StorageError> {
     let _ended = Ended(queue);
     while let Some(batch) = queue.next_batch() {
+        batch.may_panic();
         let start = Instant::now();
         write(queue, path, &mut db, &batch)?;
         measure(&batch, start.elapsed());

@@ -23,6 +23,7 @@ mod invoices;
 mod metrics;
 mod on_chain;
 mod one_node;
+mod panics;
 mod payment_commands;
 mod peers;
 mod reorgs;

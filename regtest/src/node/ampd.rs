@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ampd::abort;
 use ampd::rpc::{ADMIN_FILE, CERTIFICATE_FILE, macaroon_directory};
+use ampd::{abort, panics};
 use anyhow::{Context, Result};
 use bitcoin::hex::DisplayHex;
 
@@ -76,6 +76,9 @@ pub(super) fn command(node: &Node) -> Command {
     }
     if let Some(point) = &node.abort_at {
         command.env(abort::VARIABLE, point);
+    }
+    if let Some(place) = node.panic_at {
+        command.env(panics::VARIABLE, place.name());
     }
     command
 }

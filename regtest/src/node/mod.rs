@@ -11,6 +11,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use ::ampd::abort::Point;
+use ::ampd::panics::Place;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
@@ -46,6 +47,8 @@ pub struct Node {
     port: u16,
     /// From the next start on: where it is to abort.
     abort_at: Option<String>,
+    /// From the next start on: where it is to panic.
+    panic_at: Option<Place>,
     running: Option<Running>,
     key: String,
 }
@@ -95,6 +98,7 @@ impl Node {
             config: BTreeMap::new(),
             port: free_port()?,
             abort_at: None,
+            panic_at: None,
             running: None,
             key: String::new(),
         })
@@ -135,6 +139,11 @@ impl Node {
     /// From the next start on: abort nowhere.
     pub fn abort_nowhere(&mut self) {
         self.abort_at = None;
+    }
+
+    /// From the next start on: panic here, or nowhere.
+    pub fn panic_at(&mut self, place: Option<Place>) {
+        self.panic_at = place;
     }
 
     /// Starts it and waits until it answers.

@@ -5,6 +5,7 @@ use bitcoin::address::NetworkUnchecked;
 use tonic::Status;
 
 use crate::invoices::{Expiry, NewInvoice, Purpose};
+use crate::panics;
 use crate::routing::own_hints::own_hints;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
@@ -17,6 +18,7 @@ const NEVER: i64 = i64::MAX;
 
 /// Makes an invoice.
 pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceResponse, Status> {
+    panics::at(panics::Place::Call);
     let record = make(rooms, read(request)?).await?;
     Ok(AddInvoiceResponse {
         r_hash: record.payment_hash.to_vec(),

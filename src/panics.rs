@@ -1,0 +1,99 @@
+//! A panic ends the process.
+//!
+//! A thread or task that panicked leaves the rest running without it: no block is seen any more, or no
+//! event is handled, while peers go on adding HTLCs. LDK panics on purpose where going on could cost
+//! money, and one panic under a lock of LDK's makes every later user of that lock panic, too. The node
+//! loses nothing by a crash, so it ends at once, and whoever supervises it starts it again.
+
+use std::io::Write;
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Makes every panic of this process write one line to the log and abort, also those that tokio or a
+/// `catch_unwind` would catch. With RUST_BACKTRACE set a backtrace follows.
+pub fn abort_on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        static FIRST: AtomicBool = AtomicBool::new(true);
+        if !FIRST.swap(false, Ordering::Relaxed) {
+            // Another thread is about to abort the process. A panic here in the hook aborts it, too.
+            loop {
+                std::thread::park();
+            }
+        }
+        report(info);
+        std::process::abort();
+    }));
+}
+
+fn report(info: &PanicHookInfo<'_>) {
+    let line = line(info);
+    // The log may be switched off, or be what panicked.
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{line}");
+    } else {
+        // Without stderr there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "ampd: {line}");
+    }
+    let backtrace = std::backtrace::Backtrace::capture();
+    if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+        let _ = writeln!(std::io::stderr(), "{backtrace}");
+    }
+}
+
+fn line(info: &PanicHookInfo<'_>) -> String {
+    let message = info.payload_as_str().unwrap_or("no message");
+    let message = message.replace('\n', " ");
+    let place = info.location().map(ToString::to_string);
+    let place = place.unwrap_or_else(|| "an unknown place".to_owned());
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    format!(
+        "ampd panicked and ends: {message} (at {place}, thread {thread}). This is a bug, please \
+         report it. Nothing is lost: it is safe to start ampd again"
+    )
+}
+
+/// Where a debug build can be made to panic, for the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the task that follows the chain, with a new block.
+    Chain,
+    /// In the handler of LDK's events, when an HTLC came in.
+    Event,
+    /// In the thread that writes to the database, with a monitor update.
+    Writer,
+    /// In the answer to a caller who adds an invoice.
+    Call,
+}
+
+impl Place {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Chain, Self::Event, Self::Writer, Self::Call];
+
+    /// As in the environment variable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chain => "chain",
+            Self::Event => "event",
+            Self::Writer => "writer",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// The environment variable that names a [`Place`].
+pub const VARIABLE: &str = "AMPD_PANIC_AT";
+
+/// Panics if this is the place that the environment names. A release build never does.
+pub fn at(place: Place) {
+    #[cfg(debug_assertions)]
+    {
+        static CHOSEN: std::sync::LazyLock<Option<String>> =
+            std::sync::LazyLock::new(|| std::env::var(VARIABLE).ok());
+        if CHOSEN.as_deref() == Some(place.name()) {
+            panic!("{VARIABLE}={}", place.name());
+        }
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = place;
+}

@@ -1,0 +1,88 @@
+//! A panic ends the process, says why, and costs nothing.
+
+use std::fs;
+use std::time::Instant;
+
+use ampd::panics::Place;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use anyhow::{Context, Result, ensure};
+use regtest::api::bolt11;
+use regtest::network::{ChannelPlan, Network};
+
+use crate::{SETTLE_LIMIT, binaries};
+
+const AMOUNT_MSAT: u64 = 10_000_000;
+
+#[tokio::test]
+async fn a_panic_anywhere_ends_the_node_with_one_line_and_loses_nothing() -> Result<()> {
+    let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
+    let plan = ChannelPlan::new("alice", "bob", 1_000_000);
+    network.open(&[plan]).await?;
+    let total = network.check_balances().await?;
+    for place in Place::ALL {
+        panics(&mut network, place)
+            .await
+            .with_context(|| format!("{place:?}"))?;
+        assert_eq!(network.check_balances().await?, total);
+    }
+    network.finish();
+    Ok(())
+}
+
+async fn panics(network: &mut Network, place: Place) -> Result<()> {
+    let invoice = network["bob"].api()?.invoice(AMOUNT_MSAT).await?;
+    restart(network, Some(place)).await?;
+    let before = lines(network)?.len();
+    let alice = network["alice"].api()?;
+    let mut paying = None;
+    let start = Instant::now();
+    match place {
+        Place::Chain => {
+            network.bitcoind.mine(1).await?;
+        }
+        Place::Event | Place::Writer => {
+            let request = bolt11(&invoice.payment_request);
+            paying = Some(tokio::spawn(async move { alice.pay(request).await }));
+        }
+        Place::Call => {
+            let answer = network["bob"].api()?.invoice(AMOUNT_MSAT).await;
+            ensure!(answer.is_err(), "an answer from a node that panicked");
+        }
+    }
+    let status = network["bob"].wait_for_end().await?;
+    ensure!(!status.success(), "it ended well");
+    ensure!(start.elapsed() < SETTLE_LIMIT, "it took its time");
+    let lines = lines(network)?;
+    let said = &lines[before..];
+    let panics = said.iter().filter(|line| line.contains("panicked"));
+    let panics: Vec<_> = panics.collect();
+    ensure!(panics.len() == 1, "{panics:?}");
+    let line = panics[0];
+    ensure!(
+        line.contains("ERROR") && line.contains(place.name()) && line.contains("Nothing is lost"),
+        "{line}"
+    );
+
+    restart(network, None).await?;
+    if let Some(paying) = paying {
+        let paid = paying.await??;
+        ensure!(paid.status() == PaymentStatus::Succeeded, "{paid:?}");
+    }
+    network.wait_settled(SETTLE_LIMIT).await
+}
+
+/// Lets Bob panic there, or nowhere, from now on.
+async fn restart(network: &mut Network, place: Option<Place>) -> Result<()> {
+    if network["bob"].is_running() {
+        network["bob"].stop().await?;
+    }
+    network["bob"].panic_at(place);
+    network.restart(&["bob"]).await?;
+    network.wait_synced().await?;
+    network.wait_usable().await
+}
+
+fn lines(network: &Network) -> Result<Vec<String>> {
+    let log = fs::read_to_string(network["bob"].log())?;
+    Ok(log.lines().map(str::to_owned).collect())
+}
