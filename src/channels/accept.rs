@@ -105,6 +105,11 @@ impl Acceptor {
         &self.deciders
     }
 
+    /// Whether a request waits for the decision of a caller.
+    pub fn has_undecided(&self) -> bool {
+        !self.undecided.is_empty()
+    }
+
     /// Accepts or refuses, now or once the callers have decided; until then LDK keeps the peer waiting.
     pub fn open_channel_request(self: &Arc<Self>, request: Request) {
         if let Err(refusal) = self.check(&request) {

@@ -76,6 +76,11 @@ impl Channels {
         self.acceptor.deciders()
     }
 
+    /// Whether a peer's request for a channel waits for the decision of a caller.
+    pub fn has_undecided(&self) -> bool {
+        self.acceptor.has_undecided()
+    }
+
     pub fn open_channel_request(&self, request: Request) {
         self.acceptor.open_channel_request(request);
     }

@@ -35,6 +35,11 @@ impl Undecided {
         })
     }
 
+    /// Whether no channel waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.peers().is_empty()
+    }
+
     /// No code that holds this lock can panic halfway through a change.
     fn peers(&self) -> MutexGuard<'_, HashMap<PublicKey, HashSet<ChannelId>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,7 +74,7 @@ mod tests {
         let third = enter(3).unwrap();
         assert!(enter(4).is_none());
         drop((second, third));
-        assert!(undecided.peers().is_empty());
+        assert!(undecided.is_empty());
     }
 
     #[test]

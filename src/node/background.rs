@@ -38,7 +38,9 @@ pub(super) fn spawn_background(
 ) {
     let processor = background_processor(core, house, stop_background.clone());
     vital.spawn(background, "LDK's event loop", processor);
-    let ticks = ticks::run(core.manager.clone(), stop_background.clone());
+    let events = house.events.clone();
+    let undecided = move || events.channels.has_undecided();
+    let ticks = ticks::run(core.manager.clone(), undecided, stop_background.clone());
     vital.spawn(background, "LDK's ticks", ticks);
     let (monitors, ended) = (core.monitors.clone(), stop_background.clone());
     let archive = every(ARCHIVE, ended, move || {

@@ -6,8 +6,9 @@
 //!
 //! LDK counts other things in ticks, too: how long a peer may owe us an answer until we hang up (2), a
 //! closing negotiation until we close by force (2), an incomplete payment in parts until it goes back
-//! (3; BOLT 4 asks for 60 s), a peer that is away until the network is told (10). So we tick every other
-//! second only while nothing of that is under way: then ticks count nothing but ended payments.
+//! (3; BOLT 4 asks for 60 s), a peer that is away until the network is told (10), the old fees of a channel
+//! until they are no longer taken (5), a peer's request for a channel until it is dropped (2). So we tick
+//! every other second only while nothing of that is under way: then ticks count nothing but ended payments.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,13 +16,15 @@ use std::time::{Duration, Instant};
 
 use lightning::ln::channel_state::{ChannelDetails, ChannelShutdownState};
 use lightning::ln::types::ChannelId;
+use lightning::util::config::ChannelConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::ldk::ChannelManager;
 
 /// Up to so many payments (43 kB) LDK's own ticks do.
 const MANY: usize = 500;
-/// Beyond so many we tick also if something is under way, but not as fast.
+/// Beyond so many we tick also if something is under way, but not as fast; never while old fees are taken
+/// or a request for a channel waits.
 const TOO_MANY: usize = 5_000;
 /// Between two looks, and two ticks if nothing is under way.
 const LOOK: Duration = Duration::from_secs(2);
@@ -29,6 +32,11 @@ const LOOK: Duration = Duration::from_secs(2);
 const SLOW_TICK: Duration = Duration::from_secs(10);
 /// LDK has told the network by then that a channel's peer is away.
 const LONG_AWAY: Duration = Duration::from_secs(660);
+/// After a change of a channel's fees LDK's own five ticks have passed by then: until then forwards at the
+/// old fees are taken, as others do not know the new ones yet.
+const OLD_FEES: Duration = Duration::from_secs(330);
+/// While there are few payments the fees are looked at so often. A change counts from when it is seen.
+const FEE_LOOK: Duration = Duration::from_secs(60);
 
 /// An HTLC: its channel, whether we offered it, its number.
 type Htlc = (ChannelId, bool, u64);
@@ -41,13 +49,21 @@ struct Look {
     changes: bool,
     /// Channels whose peer is not there.
     away: HashSet<ChannelId>,
+    /// A peer waits for an answer to its request for a channel.
+    undecided: bool,
+    /// What each channel charges for forwards.
+    fees: HashMap<ChannelId, ChannelConfig>,
 }
 
 impl Look {
-    fn at(channels: &[ChannelDetails]) -> Self {
-        let mut look = Self::default();
+    fn at(channels: &[ChannelDetails], undecided: bool) -> Self {
+        let mut look = Self {
+            undecided,
+            ..Self::default()
+        };
         for channel in channels {
             let id = channel.channel_id;
+            look.fees.extend(channel.config.map(|config| (id, config)));
             let inbound = channel.pending_inbound_htlcs.iter();
             look.htlcs
                 .extend(inbound.map(|htlc| (id, false, htlc.htlc_id)));
@@ -72,6 +88,11 @@ struct Pace {
     htlcs: Option<HashSet<Htlc>>,
     /// Since when.
     away: HashMap<ChannelId, Instant>,
+    /// Of the last look, and when it was.
+    fees: HashMap<ChannelId, ChannelConfig>,
+    fees_seen: Option<Instant>,
+    /// When fees of a channel changed last.
+    fees_changed: Option<Instant>,
     last_tick: Instant,
 }
 
@@ -80,20 +101,42 @@ impl Pace {
         Self {
             htlcs: None,
             away: HashMap::new(),
+            fees: HashMap::new(),
+            fees_seen: None,
+            fees_changed: None,
             last_tick: now,
         }
     }
 
-    /// There is no reason to look.
-    fn rest(&mut self) {
+    /// There are few payments. Returns whether the channels' fees are to be looked at nevertheless.
+    fn rest(&mut self, now: Instant) -> bool {
         self.htlcs = None;
         self.away.clear();
+        let since = |seen| now.duration_since(seen);
+        self.fees_seen.is_none_or(|seen| since(seen) >= FEE_LOOK)
+    }
+
+    /// Notes whether a channel that was there before has other fees now.
+    fn note_fees(&mut self, fees: HashMap<ChannelId, ChannelConfig>, now: Instant) {
+        let changed =
+            |(id, is): (&ChannelId, &ChannelConfig)| self.fees.get(id).is_some_and(|was| was != is);
+        if fees.iter().any(changed) {
+            self.fees_changed = Some(now);
+        }
+        self.fees = fees;
+        self.fees_seen = Some(now);
     }
 
     /// Whether it is time for a tick with so many payments in the manager.
     fn is_due(&mut self, payments: usize, look: Look, now: Instant) -> bool {
         let is_calm = self.is_calm(&look, now);
         self.htlcs = Some(look.htlcs);
+        self.note_fees(look.fees, now);
+        let changed = self.fees_changed;
+        let takes_old_fees = changed.is_some_and(|at| now.duration_since(at) < OLD_FEES);
+        if takes_old_fees || look.undecided {
+            return false;
+        }
         let too_many = payments > TOO_MANY && now.duration_since(self.last_tick) >= SLOW_TICK;
         if is_calm || too_many {
             self.last_tick = now;
@@ -115,8 +158,13 @@ impl Pace {
     }
 }
 
-/// Looks and ticks until `stop`.
-pub(super) async fn run(manager: Arc<ChannelManager>, stop: CancellationToken) {
+/// Looks and ticks until `stop`. `undecided` says whether a peer waits for an answer to its request for a
+/// channel, which LDK does not list.
+pub(super) async fn run(
+    manager: Arc<ChannelManager>,
+    undecided: impl Fn() -> bool + Send,
+    stop: CancellationToken,
+) {
     let mut looks = tokio::time::interval(LOOK);
     let mut pace = Pace::new(Instant::now());
     loop {
@@ -124,14 +172,15 @@ pub(super) async fn run(manager: Arc<ChannelManager>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = looks.tick() => {}
         }
-        let payments = manager.list_recent_payments().len();
-        if payments <= MANY {
-            pace.rest();
-            continue;
-        }
-        let look = Look::at(&manager.list_channels());
-        if pace.is_due(payments, look, Instant::now()) {
-            manager.timer_tick_occurred();
+        let (payments, now) = (manager.list_recent_payments().len(), Instant::now());
+        if payments > MANY {
+            let look = Look::at(&manager.list_channels(), undecided());
+            if pace.is_due(payments, look, now) {
+                manager.timer_tick_occurred();
+            }
+        } else if pace.rest(now) {
+            let look = Look::at(&manager.list_channels(), false);
+            pace.note_fees(look.fees, now);
         }
     }
 }
@@ -197,6 +246,58 @@ mod tests {
             "the last two"
         );
         assert_eq!(ticks.last(), Some(&true));
+    }
+
+    fn charging(base_msat: u32) -> Look {
+        let config = ChannelConfig {
+            forwarding_fee_base_msat: base_msat,
+            ..ChannelConfig::default()
+        };
+        Look {
+            fees: [(CHANNEL, config)].into(),
+            ..Look::default()
+        }
+    }
+
+    #[test]
+    fn a_change_of_fees_stops_all_fast_ticks_while_ldk_takes_the_old_ones() {
+        let looks = OLD_FEES.as_secs() / LOOK.as_secs() + 4;
+        for payments in [MANY + 1, TOO_MANY + 1] {
+            let fees = |n| charging(if n < 2 { 1_000 } else { 2_000 });
+            let ticks = ticks(payments, (0..looks).map(fees).collect());
+            let ticked = (0..).zip(ticks).filter(|(_, tick)| *tick);
+            let ticked: Vec<u64> = ticked.map(|(n, _)| n).collect();
+            assert_eq!(ticked, [1, looks - 2, looks - 1], "{payments} payments");
+        }
+    }
+
+    #[test]
+    fn fees_that_change_while_payments_are_few_count_from_when_that_is_seen() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        assert!(pace.rest(now));
+        pace.note_fees(charging(1_000).fees, now);
+        assert!(!pace.rest(now + LOOK));
+        assert!(pace.rest(now + FEE_LOOK));
+        pace.note_fees(charging(2_000).fees, now + FEE_LOOK);
+        let soon = now + FEE_LOOK + LOOK;
+        assert!(!pace.is_due(TOO_MANY + 1, charging(2_000), soon));
+        let later = now + FEE_LOOK + OLD_FEES;
+        assert!(pace.is_due(TOO_MANY + 1, charging(2_000), later));
+    }
+
+    #[test]
+    fn a_request_for_a_channel_that_waits_stops_all_fast_ticks() {
+        let waits = |undecided| Look {
+            undecided,
+            ..Look::default()
+        };
+        for payments in [MANY + 1, TOO_MANY + 1] {
+            let looks = [false, true, true, true, true, true, true, false];
+            let ticks = ticks(payments, looks.into_iter().map(waits).collect());
+            let ticked = ticks.iter().filter(|tick| **tick).count();
+            assert_eq!((ticked, ticks.last()), (1, Some(&true)), "{payments}");
+        }
     }
 
     #[test]
