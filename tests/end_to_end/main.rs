@@ -5,6 +5,7 @@ mod amp_invoice;
 mod ampcli;
 mod backups;
 mod big_network;
+mod bitcoind_fails;
 mod bolt11;
 mod broadcasts;
 mod callers;
