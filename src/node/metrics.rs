@@ -60,6 +60,11 @@ fn describe() {
             "ampd_commits_total",
             "Commits to the database since the start; each is on disk.",
         ),
+        (
+            "ampd_rows_left_out_total",
+            "Rows without money that could not be written and were left out; the log names them. \
+             Anything but 0 is to be reported.",
+        ),
     ];
     for (name, what) in counted {
         describe_counter!(name, Unit::Count, what);

@@ -40,7 +40,7 @@ pub use vital::Broken;
 
 use crate::config::Config;
 use crate::log_levels::LogLevels;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, Store};
 use tasks::Tasks;
 
 /// A running node.
@@ -58,7 +58,11 @@ impl Node {
         let stop = CancellationToken::new();
         let parts = parts::open(config, &stop).await?;
         let core = core::assemble(config, parts, stop.clone())?;
-        let tasks = Tasks::start(config, core, stop, levels).await?;
+        let store = core.store.clone();
+        let tasks = tokio::select! {
+            tasks = Tasks::start(config, core, stop, levels) => tasks?,
+            () = store.ended() => return Err(why_ended(&store).into()),
+        };
         Ok(Self { tasks })
     }
 
@@ -78,4 +82,10 @@ impl Node {
     pub async fn stop(self) -> Result<(), StorageError> {
         self.tasks.stop().await
     }
+}
+
+/// Why the writer has ended though nobody closed the store.
+fn why_ended(store: &Store) -> StorageError {
+    let why = || StorageError::Unwritten("the writer ended".into());
+    store.close().err().unwrap_or_else(why)
 }

@@ -228,7 +228,7 @@ fn watch_writer(vital: &Vital, tracker: &TaskTracker, core: &Core, stop: &Cancel
     vital.spawn(tracker, "writing to the database", async move {
         tokio::select! {
             () = ended.cancelled() => {}
-            () = store.writer_ended() => {}
+            () = store.ended() => {}
         }
     });
 }

@@ -3,13 +3,14 @@
 
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash;
+use bitcoin::hex::DisplayHex;
 use bitcoin::{Transaction, Txid};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::sql::{array, damaged, json, optional_array, parse, signed};
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 
 /// What becomes of the stored record of a closed channel; `None` leaves it as it is.
 pub type Merge<T> = Box<dyn Fn(Option<T>) -> Option<T> + Send>;
@@ -43,6 +44,13 @@ impl<T: Serialize + DeserializeOwned + Send> Change for MergeClosedChannel<T> {
             json(&merged)?
         ])
         .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Informative(format!(
+            "the record of closed channel {}",
+            self.channel_id.as_hex()
+        ))
     }
 }
 
@@ -113,15 +121,26 @@ impl Store {
         })
     }
 
-    /// All closed channels, oldest first.
+    /// All closed channels, oldest first. A record that cannot be read is left out, with an error in the
+    /// log.
     ///
     /// # Errors
-    /// What SQLite says, or a record that is not what [`MergeClosedChannel`] wrote.
+    /// What SQLite says.
     pub fn closed_channels<T: DeserializeOwned>(&self) -> Result<Vec<T>, StorageError> {
         self.query(|db| {
-            db.prepare_cached("SELECT record FROM closed_channels ORDER BY closed_at, channel_id")?
-                .query_map([], |row| parse(&row.get::<_, String>(0)?))?
-                .collect()
+            let texts: Vec<String> = db
+                .prepare_cached(
+                    "SELECT record FROM closed_channels ORDER BY closed_at, channel_id",
+                )?
+                .query_map([], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            Ok(texts.iter().filter_map(|text| readable(text)).collect())
         })
     }
+}
+
+fn readable<T: DeserializeOwned>(text: &str) -> Option<T> {
+    parse(text)
+        .inspect_err(|error| tracing::error!("a closed channel is not listed: {error}"))
+        .ok()
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::invoices::InvoiceRecord;
 use super::sql::{signed, unsigned};
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 
 /// From now on this invoice, which is in the database or queued before this, is the page's.
 pub struct PutDonationInvoice {
@@ -21,6 +21,10 @@ impl Change for PutDonationInvoice {
         .execute(params![signed(self.add_index)])
         .map(|_| ())
     }
+
+    fn subject(&self) -> Subject {
+        Subject::Informative(format!("invoice {} of the donation page", self.add_index))
+    }
 }
 
 /// From now on the page shows the wallet's receiving address with this number.
@@ -33,6 +37,10 @@ impl Change for PutDonationAddress {
         db.prepare_cached("INSERT OR REPLACE INTO donation_address VALUES (0, ?1)")?
             .execute(params![self.index])
             .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Informative(format!("address {} of the donation page", self.index))
     }
 }
 

@@ -49,6 +49,16 @@ pub enum StorageError {
     /// A stored value is not what we write.
     #[error("database: {0} is damaged; restore the data directory from a backup")]
     Damaged(String),
+    /// A commit that can never succeed. Nothing of it is on disk.
+    #[error(
+        "{row} cannot be written to the database: {source}. The node stops, because it must not go on \
+         without it; the last commit is whole. Please report this; do not restore an older copy of the \
+         database, which loses money"
+    )]
+    Unwritable {
+        row: String,
+        source: rusqlite::Error,
+    },
     /// The node stops before everything could be written.
     #[error("not everything could be written before the stop ({0}); nothing is lost, start again")]
     Unwritten(String),

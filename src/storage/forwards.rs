@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
 use super::sql::{bound, json, signed, unsigned};
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 
 /// What lists and sums need of a forward; what was not known is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,13 @@ impl<T: Serialize + Send> Change for AddForward<T> {
             json(&self.record)?,
         ])
         .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Informative(format!(
+            "the forward at {} ns since 1970",
+            self.row.forwarded_at_ns
+        ))
     }
 }
 

@@ -3,11 +3,12 @@
 use lightning::io;
 use lightning::util::persist::{
     CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
-    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, KVStoreSync,
+    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, KVStoreSync, NETWORK_GRAPH_PERSISTENCE_KEY,
+    SCORER_PERSISTENCE_KEY,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 
 /// The name of a value: two namespaces and a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,6 +64,16 @@ impl Change for KvWrite {
                 .execute(params![primary, secondary, key]),
         }
         .map(|_| ())
+    }
+
+    /// The graph is asked for again, the scores are learned again. All else may be money.
+    fn subject(&self) -> Subject {
+        let Name([primary, secondary, key]) = &self.name;
+        let row = format!("LDK's value {primary}/{secondary}/{key}");
+        match key.as_str() {
+            NETWORK_GRAPH_PERSISTENCE_KEY | SCORER_PERSISTENCE_KEY => Subject::Informative(row),
+            _ => Subject::Vital(row),
+        }
     }
 }
 

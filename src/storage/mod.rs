@@ -30,6 +30,6 @@ mod writer;
 
 pub use error::StorageError;
 pub use lock::DirectoryLock;
-pub use sql::Change;
+pub use sql::{Change, Subject};
 pub use store::Store;
 pub use writer::{Barrier, Cut, Health, Ticket};

@@ -12,7 +12,7 @@ use lightning::util::ser::{Readable, ReadableArgs, Writeable};
 use rusqlite::{Connection, params};
 
 use super::sql::signed;
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 use crate::ldk::{Broadcaster, ChannelMonitor, FeeEstimator, KeysManager};
 use crate::logger::LdkLogger;
 
@@ -80,6 +80,11 @@ impl MonitorWrite {
 }
 
 impl Change for MonitorWrite {
+    fn subject(&self) -> Subject {
+        let (Self::Whole { name, .. } | Self::Update { name, .. } | Self::Archive { name }) = self;
+        Subject::Vital(format!("the monitor of channel {name}"))
+    }
+
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         match self {
             Self::Whole {

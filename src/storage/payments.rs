@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::sql::{array, json, optional_array, parse, signed, unsigned};
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 
 mod delete;
 mod pages;
@@ -208,6 +208,10 @@ impl Change for PutPayment {
         ])
         .map(|_| ())
     }
+
+    fn subject(&self) -> Subject {
+        Subject::Vital(format!("payment {}", self.0.payment_index))
+    }
 }
 
 /// Another payment with this identifier, which must have failed, makes room.
@@ -250,6 +254,13 @@ impl Change for PutAttempt {
             failure,
         ])
         .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Vital(format!(
+            "attempt {} of payment {}",
+            self.0.attempt_id, self.0.payment_index
+        ))
     }
 }
 

@@ -4,7 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use rusqlite::{Connection, params};
 
 use super::sql::damaged;
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 
 /// Remember where a peer is, or forget the peer.
 pub struct PutPeer {
@@ -25,6 +25,10 @@ impl Change for PutPeer {
                 .execute([node_id]),
         }
         .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Informative(format!("the address of peer {}", self.node_id))
     }
 }
 

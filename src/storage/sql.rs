@@ -10,14 +10,38 @@ pub trait Change: Send {
     /// Writes it in the transaction that is open on `db`.
     ///
     /// # Errors
-    /// What SQLite says; the whole transaction is then rolled back and tried again.
+    /// What SQLite says; the whole transaction is then rolled back. If it fails for good, [`Self::subject`]
+    /// decides what becomes of the node.
     fn apply(&self, db: &Connection) -> rusqlite::Result<()>;
+
+    /// What it writes, by a name that an operator understands.
+    fn subject(&self) -> Subject {
+        Subject::Vital(std::any::type_name::<Self>().to_owned())
+    }
+
+    /// The changes that this one consists of, if it consists of others.
+    fn parts(&self) -> Option<&[Box<dyn Change>]> {
+        None
+    }
+}
+
+/// What a change writes: a name for the log, and what becomes of the node if it can never be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// Money, or a promise to somebody, depends on it: the node stops.
+    Vital(String),
+    /// People may want to read it, and nothing depends on it: it is left out.
+    Informative(String),
 }
 
 /// Several changes as one: all of them are in the same commit.
 impl Change for Vec<Box<dyn Change>> {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         self.iter().try_for_each(|change| change.apply(db))
+    }
+
+    fn parts(&self) -> Option<&[Box<dyn Change>]> {
+        Some(self)
     }
 }
 

@@ -131,10 +131,10 @@ impl Store {
         self.writer.queue.health()
     }
 
-    /// Completes when nothing is written any more: the store was closed, or the writer died.
-    pub async fn writer_ended(&self) {
-        // The sender lives in `self`, so it cannot be gone while we wait.
-        let _ = self.writer.queue.gone().wait_for(|gone| *gone).await;
+    /// Completes when nothing is written any more: the store was closed, or the writer ended because it
+    /// cannot go on. [`Store::close`] tells why.
+    pub async fn ended(&self) {
+        self.writer.queue.end().cancelled().await;
     }
 
     /// Reads on a connection of its own; sees all that was committed, never what waits.

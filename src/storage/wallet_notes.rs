@@ -5,7 +5,7 @@ use bitcoin::{OutPoint, Txid};
 use rusqlite::{Connection, Row, params};
 
 use super::sql::{array, bound, unsigned};
-use super::{Change, StorageError, Store};
+use super::{Change, StorageError, Store, Subject};
 
 /// A note for a transaction, instead of an earlier one.
 pub struct PutLabel {
@@ -18,6 +18,10 @@ impl Change for PutLabel {
         db.prepare_cached("INSERT OR REPLACE INTO wallet_labels VALUES (?1, ?2)")?
             .execute(params![self.txid.to_byte_array(), self.label])
             .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Informative(format!("the label of transaction {}", self.txid))
     }
 }
 

@@ -10,7 +10,10 @@
 //! one fills while this one is being synced. Only what nobody waits for waits for company.
 //!
 //! If a commit fails, nothing is answered and the same batch is tried again: LDK lets no message
-//! out before its monitor update is complete, so channels stand still and no money moves.
+//! out before its monitor update is complete, so channels stand still and no money moves. If it can
+//! never succeed, the change that is at fault is left out or the writer ends (see `permanent`).
+
+mod permanent;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -21,11 +24,13 @@ use std::time::{Duration, Instant};
 use lightning::ln::types::ChannelId;
 use rusqlite::Connection;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::kv::{KvWrite, Name};
 use super::monitors::MonitorWrite;
 use super::{Change, StorageError, schema};
 use crate::panics;
+use permanent::Failure;
 
 /// How long that for which nobody waits (a manager that changed without a monitor update, a value of
 /// LDK's, a row that a monitor update is about to follow) waits for something to share a commit with.
@@ -123,8 +128,8 @@ pub(super) struct Queue {
     written: watch::Sender<Ticket>,
     passed: watch::Sender<Barrier>,
     health: watch::Sender<Health>,
-    /// True once the writer is no more.
-    gone: watch::Sender<bool>,
+    /// Cancelled when the writer is no more.
+    end: CancellationToken,
     /// The largest database that commits may make, in pages: a disk that is full.
     #[cfg(test)]
     most_pages: std::sync::atomic::AtomicU32,
@@ -140,7 +145,7 @@ impl Queue {
             written: watch::Sender::new(Ticket(0)),
             passed: watch::Sender::new(Barrier(0)),
             health: watch::Sender::new(Health::Writing),
-            gone: watch::Sender::new(false),
+            end: CancellationToken::new(),
             #[cfg(test)]
             most_pages: tests::PLENTY.into(),
         })
@@ -233,6 +238,10 @@ impl Queue {
         self.health.subscribe()
     }
 
+    pub(super) fn end(&self) -> &CancellationToken {
+        &self.end
+    }
+
     fn stop(&self) {
         self.lock().stopping = true;
         self.filled.notify_one();
@@ -253,11 +262,7 @@ impl Queue {
     fn ended(&self) {
         self.lock().ended = true;
         self.emptied.notify_all();
-        self.gone.send_replace(true);
-    }
-
-    pub(super) fn gone(&self) -> watch::Receiver<bool> {
-        self.gone.subscribe()
+        self.end.cancel();
     }
 
     /// Blocks until there is something to write. `None`: it was asked to stop, and everything is
@@ -389,15 +394,13 @@ impl Batch {
             && self.rows.is_empty()
     }
 
-    fn commit(&self, db: &mut Connection) -> rusqlite::Result<()> {
-        let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        self.monitors
-            .iter()
-            .try_for_each(|write| write.apply(&tx))?;
-        let mut values = self.manager.iter().chain(&self.values);
-        values.try_for_each(|write| write.apply(&tx))?;
-        self.rows.iter().try_for_each(|row| row.apply(&tx))?;
-        tx.commit()
+    /// All that it writes, in order.
+    fn changes(&self) -> impl Iterator<Item = &dyn Change> + Clone {
+        let monitors = self.monitors.iter().map(|write| write as &dyn Change);
+        let values = self.manager.iter().chain(&self.values);
+        monitors
+            .chain(values.map(|write| write as &dyn Change))
+            .chain(self.rows.iter().map(|row| row.as_ref() as &dyn Change))
     }
 }
 
@@ -500,13 +503,17 @@ fn measure(batch: &Batch, took: Duration) {
     }
 }
 
-fn attempt(_queue: &Queue, db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+fn attempt(_queue: &Queue, db: &mut Connection, batch: &Batch) -> Result<(), Failure> {
     #[cfg(test)]
-    tests::limit_size(_queue, db)?;
-    batch.commit(db)
+    tests::limit_size(_queue, db).map_err(Failure::Temporary)?;
+    permanent::commit(db, batch.changes())
 }
 
 /// Commits the batch, however long it takes; when the node stops, only a few more times.
+///
+/// # Errors
+/// [`StorageError::Unwritable`] if it can never be committed; [`StorageError::Unwritten`] if the node
+/// stops meanwhile.
 fn write(
     queue: &Queue,
     path: &std::path::Path,
@@ -514,7 +521,17 @@ fn write(
     batch: &Batch,
 ) -> Result<(), StorageError> {
     let mut last_attempts = 0;
-    while let Err(error) = attempt(queue, db, batch) {
+    while let Err(failure) = attempt(queue, db, batch) {
+        let error = match failure {
+            Failure::Temporary(error) => error,
+            Failure::Permanent { row, source } => {
+                let error = StorageError::Unwritable { row, source };
+                queue
+                    .health
+                    .send_replace(Health::Failing(error.to_string()));
+                return Err(error);
+            }
+        };
         queue.report(Health::Failing(error.to_string()));
         if queue.pause() {
             last_attempts += 1;

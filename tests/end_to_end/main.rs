@@ -32,6 +32,7 @@ mod routes;
 mod sender_restarts;
 mod static_invoice;
 mod terminal;
+mod unwritable;
 
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
 //! What the registry writes. A change may be applied again without harm.
 
+use bitcoin::hex::DisplayHex;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::records::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, SetRecord};
-use crate::storage::Change;
 use crate::storage::sql::{json, signed};
+use crate::storage::{Change, Subject};
 
 /// Writes an invoice.
 pub struct PutInvoice(pub InvoiceRecord);
@@ -35,6 +36,10 @@ impl Change for PutInvoice {
         ])
         .map(|_| ())
     }
+
+    fn subject(&self) -> Subject {
+        Subject::Vital(format!("invoice {}", self.0.add_index))
+    }
 }
 
 /// Writes where an invoice stands and nothing else: what an AMP invoice was paid is added up in the
@@ -49,6 +54,10 @@ impl Change for PutInvoiceState {
         db.prepare_cached("UPDATE invoices SET state = ?2 WHERE add_index = ?1")?
             .execute(params![signed(self.add_index), self.state.number()])
             .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Vital(format!("the state of invoice {}", self.add_index))
     }
 }
 
@@ -85,6 +94,14 @@ impl Change for PutSet {
         }
         Ok(())
     }
+
+    fn subject(&self) -> Subject {
+        Subject::Vital(format!(
+            "AMP set {} of invoice {}",
+            self.0.set_id.as_hex(),
+            self.0.add_index
+        ))
+    }
 }
 
 /// Writes an HTLC.
@@ -120,6 +137,14 @@ impl Change for PutHtlc {
             h.shard.as_ref().map(|s| s.ephemeral_key),
         ])
         .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Vital(format!(
+            "HTLC {} of channel {}",
+            self.0.htlc_id,
+            self.0.channel_id.as_hex()
+        ))
     }
 }
 
