@@ -128,7 +128,8 @@ impl Registry {
     }
 
     /// Deletes a canceled invoice with all that it holds, which was never paid. Its hash may be used
-    /// again. It is gone from the disk when this returns.
+    /// again. It is gone from the disk when this returns; only which HTLCs went back is kept until LDK
+    /// has surely written it.
     ///
     /// # Errors
     /// [`InvoiceError::NotFound`]; [`InvoiceError::NotCanceled`]; [`InvoiceError::WasPaid`], because

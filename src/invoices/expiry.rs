@@ -30,10 +30,14 @@ pub(super) enum Expired {
 }
 
 impl Registry {
-    /// Fails shards whose set did not complete in time and cancels invoices past their expiry, until
-    /// the node stops.
+    /// Fails shards whose set did not complete in time, cancels invoices past their expiry and forgets
+    /// what went back long ago, until the node stops.
     pub async fn run_timers(&self, stop: CancellationToken) {
-        tokio::join!(self.run_set_timer(&stop), self.run_expiry(&stop));
+        tokio::join!(
+            self.run_set_timer(&stop),
+            self.run_expiry(&stop),
+            self.run_forgetting(&stop)
+        );
     }
 
     async fn run_set_timer(&self, stop: &CancellationToken) {
@@ -90,12 +94,12 @@ impl Registry {
         if invoice.kind != InvoiceKind::SpontaneousAmp {
             return self.cancel_invoice(ledger, invoice);
         }
-        // The rows of what LDK still holds are needed after a crash: it is deleted when LDK has been
-        // told, the next time around. Meanwhile it is refused as expired.
-        if !ledger.open.keys_of(invoice.add_index).is_empty() {
-            let (ticket, _) = self.give_back_all(ledger, invoice.add_index, Vec::new());
-            return ticket;
-        }
+        self.give_back_all(ledger, invoice.add_index, Vec::new());
+        self.delete_unpaid(ledger, invoice)
+    }
+
+    /// Deletes the invoice of a spontaneous payment that was never completed, for which nothing is held.
+    pub(super) fn delete_unpaid(&self, ledger: &mut Ledger, invoice: InvoiceRecord) -> Ticket {
         let ticket = self.delete_invoice(ledger, &invoice);
         let view = InvoiceView {
             record: InvoiceRecord {

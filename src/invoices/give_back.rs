@@ -99,10 +99,7 @@ pub(super) fn release(ledger: &mut Ledger, keys: &Keys) -> (Vec<Held>, Vec<Box<d
                 continue;
             };
             set.amt_paid_msat = set.amt_paid_msat.saturating_sub(held.row.amount_msat);
-            held.row.state = HtlcState::Canceled;
-            held.row.resolved_at = Some(now());
-            // What nobody paid for is not kept: strangers could fill the disk with it.
-            held.row.custom_records.clear();
+            held.row.cancel(now());
             changes.push(Box::new(PutHtlc(held.row.clone())));
             released.push(held);
         }

@@ -19,7 +19,7 @@ use super::registry::{Registry, now};
 use super::restore::key;
 use super::subscribe::InvoiceEvent;
 use crate::amp::HtlcKey;
-use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState};
+use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState};
 use crate::storage::{StorageError, Ticket};
 
 /// An accepted hold invoice with the rows of its HTLCs.
@@ -144,8 +144,7 @@ impl Registry {
         invoice.state = InvoiceState::Canceled;
         invoice.amt_paid_msat = 0;
         for row in &mut htlcs {
-            row.state = HtlcState::Canceled;
-            row.resolved_at = Some(now());
+            row.cancel(now());
         }
         let ticket = self.store.submit(once::changes(&invoice, &htlcs));
         self.port.fail(&hash);

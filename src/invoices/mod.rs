@@ -17,6 +17,7 @@ pub mod decode;
 mod error;
 mod expiry;
 mod find;
+mod forget;
 mod give_back;
 mod hold;
 mod keysend;

@@ -81,6 +81,12 @@ impl Registry {
         if invoice.state != InvoiceState::Open {
             return Err(Refusal::InvoiceNotOpen);
         }
+        for htlc in &payment.htlcs {
+            // It was for a deleted invoice with the same hash. A claim would come too late.
+            if self.gave_back(&htlc.key)?.is_some() {
+                return Err(Refusal::InvoiceNotOpen);
+            }
+        }
         if invoice.expires_at.is_some_and(|end| now() > end) {
             return Err(Refusal::InvoiceExpired);
         }

@@ -73,9 +73,8 @@ impl Registry {
     fn give_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
         let mut canceled: HashMap<[u8; 32], usize> = HashMap::new();
         for key in present {
-            let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
-            if let Some(row) = row.filter(|row| row.state == HtlcState::Canceled) {
-                *canceled.entry(row.payment_hash).or_default() += 1;
+            if let Some(hash) = self.gave_back(key)? {
+                *canceled.entry(hash).or_default() += 1;
             }
         }
         for (hash, count) in canceled {
@@ -87,6 +86,14 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// The payment hash of this HTLC, if we gave it back.
+    pub(super) fn gave_back(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
+        match self.store.htlc(&key.channel_id.0, key.htlc_id)? {
+            Some(row) => Ok((row.state == HtlcState::Canceled).then_some(row.payment_hash)),
+            None => self.store.given_back(&key.channel_id.0, key.htlc_id),
+        }
     }
 
     /// A set that lost an HTLC is canceled until another one comes, as when one times out.
@@ -137,8 +144,7 @@ impl Registry {
 
     fn close(&self, mut row: HtlcRecord) {
         tracing::info!(htlc_id = row.htlc_id, "an HTLC that was held is gone");
-        row.state = HtlcState::Canceled;
-        row.resolved_at = Some(now());
+        row.cancel(now());
         self.store.submit(PutHtlc(row));
     }
 }

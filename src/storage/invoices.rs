@@ -4,6 +4,7 @@
 
 mod changes;
 mod expiry;
+mod given_back;
 mod ledger;
 mod lookup;
 mod queries;
@@ -11,6 +12,7 @@ mod records;
 
 pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use expiry::{DeleteInvoice, NeverExpires};
+pub use given_back::{ForgetGivenBack, GivenBack};
 pub use ledger::{DayTotal, MESSAGE_RECORD, PaymentPage, PaymentRecord, TimeSpan};
 pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
 pub use queries::{InvoicePage, Settlement};

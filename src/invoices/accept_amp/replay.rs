@@ -33,10 +33,15 @@ impl Registry {
             return Ok(Some(Replay::Settled(*preimage)));
         }
         let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
-        Ok(row.map(|row| match (row.state, row.preimage) {
+        let replay = row.map(|row| match (row.state, row.preimage) {
             (HtlcState::Settled, Some(preimage)) => Replay::Settled(PaymentPreimage(preimage)),
             _ => Replay::Canceled,
-        }))
+        });
+        if replay.is_some() {
+            return Ok(replay);
+        }
+        let deleted = self.store.given_back(&key.channel_id.0, key.htlc_id)?;
+        Ok(deleted.map(|_| Replay::Canceled))
     }
 
     pub(super) fn answer_again(&self, replay: Replay, hash: &PaymentHash, envelope: &Envelope) {

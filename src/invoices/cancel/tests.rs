@@ -217,3 +217,52 @@ async fn an_add_index_is_not_given_twice() {
     let indices: Vec<_> = room.invoices().iter().map(|i| i.add_index).collect();
     assert_eq!(indices, [1, 3]);
 }
+
+/// A crash after the deletion was written and before LDK's own state was.
+#[tokio::test]
+async fn what_a_deleted_invoice_held_goes_back_after_a_crash() {
+    let room = Room::new();
+    let invoice = static_invoice(&room).await;
+    let held = to(&invoice, payment(1, &[60, 40])).remove(0);
+    room.arrive(&held);
+    room.registry.cancel(&by_hash(&invoice)).await.unwrap();
+    let deleted = room.registry.delete_canceled(&invoice.payment_hash).await;
+    deleted.unwrap();
+    assert_eq!(room.port.answers(), fails([&held]));
+    // LDK has it again.
+    let room = room.restart();
+    assert_eq!(room.port.answers(), fails([&held]));
+    // It may also tell of it again.
+    assert_eq!(room.arrive(&held), fails([&held]));
+    room.port.forget(held.envelope.key());
+    room.registry.forget_given_back(u64::MAX).await.unwrap();
+    let known = room
+        .store
+        .given_back(&held.envelope.channel_id.0, held.envelope.htlc_id);
+    assert_eq!(known.unwrap(), None);
+    let room = room.restart();
+    assert_eq!(room.port.answers(), []);
+}
+
+/// LDK tells of the payment to a hold invoice after that was deleted, and made once more with the same
+/// hash.
+#[tokio::test]
+async fn a_payment_that_went_back_does_not_pay_a_new_invoice_with_its_hash() {
+    let room = Room::new();
+    let hash = hash_of(&[5; 32]);
+    let new = NewInvoice {
+        purpose: Purpose::Hold { hash: hash.0 },
+        ..NewInvoice::default()
+    };
+    let invoice = room.registry.add(new.clone()).await.unwrap();
+    assert_eq!(room.pay(hash.0, &[1], 100), []);
+    room.registry.cancel(&by_hash(&invoice)).await.unwrap();
+    room.registry.delete_canceled(&hash.0).await.unwrap();
+    room.registry.add(new).await.unwrap();
+    let room = room.restart();
+    room.port.answers();
+    assert_eq!(room.tell(hash.0, 100), [Answer::Fail(hash)]);
+    assert_eq!(room.invoices()[0].state, InvoiceState::Open);
+    room.port.forget(crate::invoices::test_payments::key(1));
+    assert_eq!(room.pay(hash.0, &[2], 100), [], "another one is held");
+}

@@ -2,9 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::given_back;
 use super::records::{InvoiceRecord, InvoiceState, invoice_record};
 use crate::storage::sql::{bound, signed, unsigned};
-use crate::storage::{Change, StorageError, Store};
+use crate::storage::{Change, StorageError, Store, Subject};
 
 /// In `meta`: the highest add index of an invoice that was deleted. Add indices are never given twice,
 /// since subscribers resume by them.
@@ -77,13 +78,15 @@ impl Change for NeverExpires {
     }
 }
 
-/// Removes an invoice that was never paid, with its canceled sets and HTLCs.
+/// Removes an invoice that was never paid, with its canceled sets and HTLCs. Which HTLCs these were is
+/// kept for a restart (see `given_back`).
 pub struct DeleteInvoice {
     pub add_index: u64,
 }
 
 impl Change for DeleteInvoice {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        given_back::remember(db, self.add_index)?;
         for table in ["htlcs", "amp_sets", "invoices"] {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE add_index = ?1"))?
                 .execute([signed(self.add_index)])?;
@@ -94,5 +97,9 @@ impl Change for DeleteInvoice {
         )?
         .execute(params![LAST_DELETED, signed(self.add_index)])
         .map(|_| ())
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Vital(format!("the deletion of invoice {}", self.add_index))
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Params};
 
 use super::records::{
-    HtlcRecord, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
+    HtlcRecord, HtlcState, InvoiceRecord, SetRecord, htlc_record, invoice_record, set_record,
 };
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{StorageError, Store};
@@ -19,7 +19,17 @@ pub enum InvoiceRef {
     SetId([u8; 32]),
 }
 
-/// Which HTLCs of an AMP invoice are wanted: it may have very many.
+/// As many of the HTLCs that went back are shown of an AMP invoice, the newest. Strangers can make any
+/// number of them for nothing.
+const RECENT_CANCELED: u8 = 50;
+
+/// The states of HTLCs, as queries write them.
+const HELD: u8 = HtlcState::Accepted.number();
+const SETTLED: u8 = HtlcState::Settled.number();
+const CANCELED: u8 = HtlcState::Canceled.number();
+
+/// Which HTLCs of an AMP invoice are wanted: it may have very many. Of those that went back, and of the
+/// sets that nobody completed, only the newest are found, unless a set is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HtlcSelection {
     #[default]
@@ -55,13 +65,14 @@ impl Store {
                     htlcs(&moment, "WHERE set_id = ?1", [id])?,
                     sets(&moment, "WHERE set_id = ?1", [id])?,
                 ),
-                (HtlcSelection::None, _) => {
-                    (Vec::new(), sets(&moment, "WHERE add_index = ?1", index)?)
-                }
-                (HtlcSelection::All | HtlcSelection::SetOnly, _) => (
-                    htlcs(&moment, "WHERE add_index = ?1", index)?,
-                    sets(&moment, "WHERE add_index = ?1", index)?,
+                (HtlcSelection::None, _) => (Vec::new(), sets_of_invoice(&moment, index)?),
+                (HtlcSelection::All | HtlcSelection::SetOnly, _) if invoice.kind.is_amp() => (
+                    htlcs_of_amp(&moment, index)?,
+                    sets_of_invoice(&moment, index)?,
                 ),
+                (HtlcSelection::All | HtlcSelection::SetOnly, _) => {
+                    (htlcs(&moment, "WHERE add_index = ?1", index)?, Vec::new())
+                }
             };
             Ok(Some((invoice, htlcs, sets)))
         })
@@ -135,6 +146,41 @@ fn htlcs(db: &Connection, condition: &str, key: impl Params) -> rusqlite::Result
     db.prepare_cached(&query)?
         .query_map(key, htlc_record)?
         .collect()
+}
+
+/// All that paid it or are held for it, and the newest of those that went back.
+fn htlcs_of_amp(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<HtlcRecord>> {
+    let kept = format!("WHERE add_index = ?1 AND state IN ({HELD}, {SETTLED})");
+    let mut found = htlcs(db, &kept, index)?;
+    let canceled = format!(
+        "SELECT * FROM htlcs WHERE add_index = ?1 AND state = {CANCELED}
+         ORDER BY resolved_at DESC LIMIT {RECENT_CANCELED}"
+    );
+    let mut canceled = db.prepare_cached(&canceled)?;
+    for row in canceled.query_map(index, htlc_record)? {
+        found.push(row?);
+    }
+    found.sort_by_key(|row| (row.htlc_id, row.channel_id));
+    Ok(found)
+}
+
+/// First the sets that did not settle, then those that did, in their order.
+fn sets_of_invoice(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<SetRecord>> {
+    // The plus keeps SQLite from going through all sets that did not settle.
+    let unsettled = format!(
+        "WHERE +settle_index IS NULL AND (set_id IN (
+             SELECT set_id FROM htlcs WHERE add_index = ?1 AND state = {HELD})
+         OR set_id IN (
+             SELECT set_id FROM htlcs WHERE add_index = ?1 AND state = {CANCELED}
+             ORDER BY resolved_at DESC LIMIT {RECENT_CANCELED}))"
+    );
+    let mut found = sets(db, &unsettled, index)?;
+    found.extend(sets(
+        db,
+        "WHERE add_index = ?1 AND settle_index > 0",
+        index,
+    )?);
+    Ok(found)
 }
 
 fn sets(db: &Connection, condition: &str, key: impl Params) -> rusqlite::Result<Vec<SetRecord>> {

@@ -59,16 +59,6 @@ impl Store {
 
     /// # Errors
     /// What SQLite says.
-    pub fn sets_of_invoice(&self, add_index: u64) -> Result<Vec<SetRecord>, StorageError> {
-        self.query(|db| {
-            db.prepare_cached("SELECT * FROM amp_sets WHERE add_index = ?1 ORDER BY settled_at")?
-                .query_map([signed(add_index)], set_record)?
-                .collect()
-        })
-    }
-
-    /// # Errors
-    /// What SQLite says.
     pub fn htlcs_of_invoice(&self, add_index: u64) -> Result<Vec<HtlcRecord>, StorageError> {
         self.htlcs(
             "WHERE add_index = ?1 ORDER BY htlc_id, channel_id",

@@ -152,6 +152,16 @@ pub struct HtlcRecord {
     pub preimage: Option<[u8; 32]>,
 }
 
+impl HtlcRecord {
+    /// It goes back at `now`, in seconds since 1970. What its sender wrote is not kept: nobody paid for
+    /// the space.
+    pub fn cancel(&mut self, now: u64) {
+        self.state = HtlcState::Canceled;
+        self.resolved_at = Some(now);
+        self.custom_records.clear();
+    }
+}
+
 /// Who has the preimage of an open invoice can claim what is paid to it on its way.
 impl std::fmt::Debug for InvoiceRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,4 +1,4 @@
-use super::super::tests::{htlc, invoice, key, set, store};
+use super::super::tests::{htlc, invoice, key, set, shard, store};
 use super::super::{HtlcState, PutHtlc, PutInvoice, PutSet, ShardRecord};
 use super::*;
 
@@ -16,7 +16,12 @@ fn filled() -> (tempfile::TempDir, Store) {
         store.submit(PutSet(set(id, state)));
     }
     for (n, of) in [(60, 6), (51, 5), (40, 4), (50, 5)] {
-        let mut row = htlc(n, HtlcState::Settled);
+        let state = if of == 6 {
+            HtlcState::Accepted
+        } else {
+            HtlcState::Settled
+        };
+        let mut row = htlc(n, state);
         row.shard = Some(ShardRecord {
             set_id: key(of),
             share: [0; 32],
@@ -109,4 +114,41 @@ fn the_sum_at_a_settlement_leaves_out_what_came_later() {
     let paid = |at| store.invoice_at(1, at).unwrap().unwrap().amt_paid_msat;
     assert_eq!([paid(3), paid(4), paid(5), paid(u64::MAX)], [0, 10, 20, 20]);
     assert_eq!(store.invoice_at(3, 1).unwrap(), None);
+}
+
+/// Strangers make HTLCs that go back, as many as they like.
+#[test]
+fn of_what_went_back_the_newest_is_shown() {
+    let (_dir, store) = filled();
+    for n in 100..300 {
+        let canceled = HtlcRecord {
+            resolved_at: Some(n),
+            state: HtlcState::Canceled,
+            ..shard(n, n)
+        };
+        store.submit(PutSet(set(n, HtlcState::Canceled)));
+        store.submit(PutHtlc(canceled));
+    }
+    store.flush();
+    let by = InvoiceRef::Addr(key(1));
+    for selection in [HtlcSelection::All, HtlcSelection::None] {
+        let (_, htlcs, sets) = store.find_invoice(&by, selection).unwrap().unwrap();
+        let canceled = sets.iter().filter(|set| set.state == HtlcState::Canceled);
+        assert_eq!((sets.len(), canceled.count()), (53, 50));
+        assert!(sets.iter().any(|set| set.set_id == key(299)), "the newest");
+        if selection == HtlcSelection::All {
+            let ids: Vec<_> = htlcs.iter().map(|htlc| htlc.htlc_id).collect();
+            let expected: Vec<_> = [40, 50, 51, 60].into_iter().chain(250..300).collect();
+            assert_eq!(ids, expected);
+        }
+    }
+    let (_, htlcs, sets) = store
+        .find_invoice(&InvoiceRef::SetId(key(100)), HtlcSelection::SetOnly)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (htlcs.len(), sets.len()),
+        (1, 1),
+        "whoever asks for an old one finds it"
+    );
 }

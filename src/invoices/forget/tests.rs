@@ -1,0 +1,206 @@
+use super::*;
+use crate::amp::SetId;
+use crate::invoices::test_room::*;
+use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};
+use crate::storage::invoices::HtlcState;
+
+async fn static_invoice(room: &Room) -> InvoiceRecord {
+    let new = NewInvoice {
+        purpose: Purpose::Amp,
+        ..NewInvoice::default()
+    };
+    room.registry.add(new).await.unwrap()
+}
+
+/// Shards of different payments that nobody completes: each is held and goes back.
+fn attack(room: &Room, addr: [u8; 32], numbers: std::ops::Range<u64>) {
+    let pattern = payment(1, &[60, 40]).remove(0).to(addr);
+    for number in numbers {
+        let mut shard = pattern.clone();
+        let mut name = [0xaa; 32];
+        name[..8].copy_from_slice(&number.to_be_bytes());
+        shard.envelope.amp.set_id = SetId::from_bytes(name);
+        shard.claimable.payment_hash.0 = name;
+        shard.envelope.htlc_id = 1_000_000 + number;
+        assert_eq!(room.arrive(&shard), []);
+        room.registry.expire_sets(u64::MAX);
+        assert_eq!(room.port.answers(), [Answer::TimeOut(shard.hash())]);
+        room.port.forget(shard.envelope.key());
+    }
+    room.store.flush();
+}
+
+/// HTLCs of the invoice and sets that are on disk.
+fn rows(room: &Room, add_index: u64) -> (usize, i64) {
+    let htlcs = room.store.htlcs_of_invoice(add_index).unwrap().len();
+    let sets = room
+        .store
+        .read(|db| db.query_row("SELECT COUNT(*) FROM amp_sets", [], |row| row.get(0)));
+    (htlcs, sets.unwrap())
+}
+
+#[tokio::test]
+async fn incomplete_payments_to_a_static_invoice_leave_nothing_after_an_hour() {
+    let room = Room::new();
+    let invoice = static_invoice(&room).await;
+    let (addr, start) = (invoice.payment_addr, now());
+    let paid = payment(2, &[60, 40]).into_iter().map(|s| s.to(addr));
+    room.arrive_all(&paid.collect::<Vec<_>>());
+    room.port.answers();
+    attack(&room, addr, 0..300);
+    let held = payment(3, &[60, 40]).remove(0).to(addr);
+    room.arrive(&held);
+    room.store.flush();
+    assert_eq!(rows(&room, 1), (303, 302));
+
+    room.registry
+        .forget_given_back(start + 3_000)
+        .await
+        .unwrap();
+    assert_eq!(rows(&room, 1), (303, 302), "for the owner to look at");
+    room.registry
+        .forget_given_back(now() + 3_700)
+        .await
+        .unwrap();
+    assert_eq!(
+        rows(&room, 1),
+        (3, 2),
+        "what was paid and what is held stays"
+    );
+    let by = InvoiceRef::Addr(addr);
+    let found = room.registry.lookup(&by, HtlcSelection::All).unwrap();
+    assert_eq!((found.htlcs.len(), found.sets.len()), (3, 2));
+    assert_eq!(found.record.amt_paid_msat, 100);
+}
+
+/// However fast they come: a set with a wrong share goes back at once.
+#[tokio::test]
+async fn a_thousand_incomplete_payments_are_kept_and_the_oldest_go() {
+    let room = Room::new();
+    let invoice = static_invoice(&room).await;
+    let start = now();
+    attack(&room, invoice.payment_addr, 0..MOST_KEPT);
+    room.registry.forget_given_back(start + 59).await.unwrap();
+    assert_eq!(rows(&room, 1).0 as u64, MOST_KEPT);
+    attack(&room, invoice.payment_addr, MOST_KEPT..MOST_KEPT + 20);
+    room.registry.forget_given_back(start + 59).await.unwrap();
+    assert_eq!(
+        rows(&room, 1).0 as u64,
+        MOST_KEPT + 20,
+        "a restart may need the last minute's"
+    );
+    room.registry.forget_given_back(now() + 120).await.unwrap();
+    assert!(rows(&room, 1).0 as u64 <= MOST_KEPT);
+}
+
+#[tokio::test]
+async fn what_ldk_still_has_is_not_forgotten() {
+    let room = Room::new();
+    let invoice = static_invoice(&room).await;
+    let shard = payment(1, &[60, 40]).remove(0).to(invoice.payment_addr);
+    room.arrive(&shard);
+    room.registry.expire_sets(u64::MAX);
+    room.store.flush();
+    room.registry.forget_given_back(u64::MAX).await.unwrap();
+    assert_eq!(room.state(&shard), Some(HtlcState::Canceled));
+    room.port.forget(shard.envelope.key());
+    room.registry.forget_given_back(u64::MAX).await.unwrap();
+    assert_eq!(room.state(&shard), None);
+    assert_eq!(room.set(1), None);
+}
+
+#[tokio::test]
+async fn with_the_last_incomplete_shard_a_spontaneous_payment_goes() {
+    let room = Room::new();
+    let mut events = room.subscribe(0, 0);
+    let shard = payment(1, &[60, 40]).remove(0);
+    room.arrive(&shard);
+    let by = InvoiceRef::Addr([1; 32]);
+    room.store.flush();
+    let mut followed = room.registry.subscribe_one(&by).unwrap();
+    followed.next().await.unwrap();
+    room.registry.expire_sets(u64::MAX);
+    room.port.forget(shard.envelope.key());
+    // One that is held keeps it.
+    let held = payment(2, &[60, 40]).remove(0).to([1; 32]);
+    room.arrive(&held);
+    room.store.flush();
+    room.registry.forget_given_back(u64::MAX).await.unwrap();
+    assert_eq!(room.invoices().len(), 1);
+    room.registry.expire_sets(u64::MAX);
+    room.port.forget(held.envelope.key());
+    room.store.flush();
+    room.registry.forget_given_back(u64::MAX).await.unwrap();
+    assert!(room.invoices().is_empty());
+    assert_eq!((room.state(&held), room.set(2)), (None, None));
+    let end = followed.next().await.unwrap().unwrap();
+    assert_eq!(
+        end.record.state,
+        crate::storage::invoices::InvoiceState::Canceled
+    );
+    assert!(matches!(
+        events.next().await.unwrap().unwrap(),
+        InvoiceEvent::Added(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_spontaneous_payment_that_was_completed_keeps_its_invoice() {
+    let room = Room::new();
+    let shard = payment(2, &[60, 40]).remove(0).to([1; 32]);
+    room.arrive_all(&payment(1, &[100]));
+    room.arrive(&shard);
+    room.registry.expire_sets(u64::MAX);
+    room.port.forget(shard.envelope.key());
+    room.store.flush();
+    room.registry.forget_given_back(u64::MAX).await.unwrap();
+    assert_eq!(room.invoices().len(), 1);
+    assert_eq!(rows(&room, 1), (1, 1));
+}
+
+/// Prints what docs/performance.md tells of an attack:
+/// `cargo test --release --lib a_hundred_thousand -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "a measurement, which takes minutes"]
+async fn a_hundred_thousand_incomplete_payments_are_measured() {
+    let room = Room::new();
+    let invoice = static_invoice(&room).await;
+    let addr = invoice.payment_addr;
+    let paid = payment(2, &[60, 40]).into_iter().map(|s| s.to(addr));
+    room.arrive_all(&paid.collect::<Vec<_>>());
+    room.port.answers();
+    let report = |when: &str| {
+        room.store.flush();
+        let begin = std::time::Instant::now();
+        let (htlcs, sets) = rows(&room, 1);
+        let all = begin.elapsed();
+        let by = InvoiceRef::Addr(addr);
+        let mut times: Vec<_> = (0..101)
+            .map(|_| {
+                let begin = std::time::Instant::now();
+                room.registry.lookup(&by, HtlcSelection::All).unwrap();
+                begin.elapsed()
+            })
+            .collect();
+        times.sort();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let memory = status.lines().find(|line| line.starts_with("VmRSS"));
+        println!(
+            "{when}: {htlcs} HTLCs, {sets} sets, look-up p50 {:?}, reading all rows {all:?}, {}",
+            times[50],
+            memory.unwrap_or_default()
+        );
+    };
+    report("before");
+    attack(&room, addr, 0..100_000);
+    report("after 100,000 shards, nothing forgotten");
+    room.registry.forget_given_back(now() + 120).await.unwrap();
+    report("two minutes later");
+    assert!(rows(&room, 1).0 as u64 <= MOST_KEPT + 2);
+    room.registry
+        .forget_given_back(now() + 3_700)
+        .await
+        .unwrap();
+    report("an hour later");
+    assert_eq!(rows(&room, 1), (2, 1));
+}

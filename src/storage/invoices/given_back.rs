@@ -1,0 +1,199 @@
+//! HTLCs that went back to their senders.
+//!
+//! Strangers can send as many as they like to an AMP invoice, for nothing: a part of a payment that is
+//! never completed. So these rows are deleted after a while (`invoices::forget`). Until the channel
+//! manager on disk knows that an HTLC went back, its row must stay: a restart gives it back by that row.
+//! If its invoice is deleted before, `given_back` keeps what is needed for that.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::records::HtlcState;
+use crate::storage::sql::{array, bound, signed, unsigned};
+use crate::storage::{Change, StorageError, Store, Subject};
+
+/// The indices are for these HTLCs alone, so the state has to stand in the query.
+const CANCELED: u8 = HtlcState::Canceled.number();
+
+/// An HTLC that went back. Ordered by time, which is how pages of them are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GivenBack {
+    /// Seconds since 1970.
+    pub resolved_at: u64,
+    pub channel_id: [u8; 32],
+    pub htlc_id: u64,
+}
+
+impl Store {
+    /// HTLCs of AMP invoices that went back before a time (seconds since 1970), with the add index of
+    /// their invoice: the oldest first, beginning behind `after`.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn canceled_shards(
+        &self,
+        before: u64,
+        after: GivenBack,
+        limit: usize,
+    ) -> Result<Vec<(GivenBack, u64)>, StorageError> {
+        let query = format!(
+            "SELECT resolved_at, channel_id, htlc_id, add_index FROM htlcs
+             WHERE state = {CANCELED} AND set_id IS NOT NULL AND resolved_at < ?1
+             AND (resolved_at, channel_id, htlc_id) > (?2, ?3, ?4)
+             ORDER BY resolved_at, channel_id, htlc_id LIMIT ?5"
+        );
+        self.page(&query, before, after, limit, |row| {
+            Ok((given_back(row)?, unsigned(row.get("add_index")?)))
+        })
+    }
+
+    /// HTLCs of deleted invoices, like [`Store::canceled_shards`].
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn given_back_before(
+        &self,
+        before: u64,
+        after: GivenBack,
+        limit: usize,
+    ) -> Result<Vec<GivenBack>, StorageError> {
+        let query = "SELECT resolved_at, channel_id, htlc_id FROM given_back
+             WHERE resolved_at < ?1 AND (resolved_at, channel_id, htlc_id) > (?2, ?3, ?4)
+             ORDER BY resolved_at, channel_id, htlc_id LIMIT ?5";
+        self.page(query, before, after, limit, given_back)
+    }
+
+    fn page<T>(
+        &self,
+        query: &str,
+        before: u64,
+        after: GivenBack,
+        limit: usize,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached(query)?
+                .query_map(
+                    params![
+                        bound(before),
+                        bound(after.resolved_at),
+                        after.channel_id,
+                        signed(after.htlc_id),
+                        bound(limit as u64),
+                    ],
+                    read,
+                )?
+                .collect()
+        })
+    }
+
+    /// When the newest HTLC of an AMP invoice went back after which `count` more did; `None` if there
+    /// are no more than `count`.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn canceled_shard_before_newest(&self, count: u64) -> Result<Option<u64>, StorageError> {
+        self.query(|db| {
+            let time: Option<i64> = db
+                .prepare_cached(&format!(
+                    "SELECT resolved_at FROM htlcs WHERE state = {CANCELED} AND set_id IS NOT NULL
+                     AND resolved_at >= 0 ORDER BY resolved_at DESC LIMIT 1 OFFSET ?1"
+                ))?
+                .query_row([bound(count)], |row| row.get(0))
+                .optional()?;
+            Ok(time.map(unsigned))
+        })
+    }
+
+    /// Whether an HTLC for this invoice went back at this time (seconds since 1970) or later.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn has_canceled_htlc_since(&self, add_index: u64, time: u64) -> Result<bool, StorageError> {
+        self.query(|db| {
+            db.prepare_cached(&format!(
+                "SELECT EXISTS (SELECT 1 FROM htlcs
+                 WHERE add_index = ?1 AND state = {CANCELED} AND resolved_at >= ?2)"
+            ))?
+            .query_row(params![signed(add_index), bound(time)], |row| row.get(0))
+        })
+    }
+
+    /// The payment hash of an HTLC that went back and whose invoice was deleted.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn given_back(
+        &self,
+        channel_id: &[u8; 32],
+        htlc_id: u64,
+    ) -> Result<Option<[u8; 32]>, StorageError> {
+        self.query(|db| {
+            db.prepare_cached(
+                "SELECT payment_hash FROM given_back WHERE channel_id = ?1 AND htlc_id = ?2",
+            )?
+            .query_row(params![channel_id, signed(htlc_id)], |row| {
+                array(row, "payment_hash")
+            })
+            .optional()
+        })
+    }
+}
+
+fn given_back(row: &Row<'_>) -> rusqlite::Result<GivenBack> {
+    Ok(GivenBack {
+        resolved_at: unsigned(row.get("resolved_at")?),
+        channel_id: array(row, "channel_id")?,
+        htlc_id: unsigned(row.get("htlc_id")?),
+    })
+}
+
+/// Deletes HTLCs that went back, and their sets if nothing else is left of them.
+pub struct ForgetGivenBack(pub Vec<GivenBack>);
+
+impl Change for ForgetGivenBack {
+    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        self.0.iter().try_for_each(|htlc| forget(db, htlc))
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Informative(format!(
+            "the deletion of {} HTLCs that went back",
+            self.0.len()
+        ))
+    }
+}
+
+fn forget(db: &Connection, htlc: &GivenBack) -> rusqlite::Result<()> {
+    let key = params![htlc.channel_id, signed(htlc.htlc_id)];
+    db.prepare_cached("DELETE FROM given_back WHERE channel_id = ?1 AND htlc_id = ?2")?
+        .execute(key)?;
+    let set_id: Option<Option<[u8; 32]>> = db
+        .prepare_cached(&format!(
+            "DELETE FROM htlcs WHERE channel_id = ?1 AND htlc_id = ?2 AND state = {CANCELED}
+             RETURNING set_id"
+        ))?
+        .query_row(key, |row| row.get(0))
+        .optional()?;
+    if let Some(Some(set_id)) = set_id {
+        db.prepare_cached(&format!(
+            "DELETE FROM amp_sets WHERE set_id = ?1 AND state = {CANCELED}
+             AND NOT EXISTS (SELECT 1 FROM htlcs WHERE set_id = ?1)"
+        ))?
+        .execute([set_id])?;
+    }
+    Ok(())
+}
+
+/// Before an invoice is deleted: remembers which HTLCs for it went back.
+pub(super) fn remember(db: &Connection, add_index: u64) -> rusqlite::Result<()> {
+    db.prepare_cached(&format!(
+        "INSERT OR REPLACE INTO given_back (channel_id, htlc_id, payment_hash, resolved_at)
+         SELECT channel_id, htlc_id, payment_hash, COALESCE(resolved_at, 0) FROM htlcs
+         WHERE add_index = ?1 AND state = {CANCELED}"
+    ))?
+    .execute([signed(add_index)])
+    .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests;

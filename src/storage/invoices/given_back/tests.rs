@@ -1,0 +1,111 @@
+use super::super::tests::{invoice, key, set, shard, store};
+use super::super::{
+    DeleteInvoice, ForgetGivenBack, GivenBack, HtlcRecord, HtlcState, PutHtlc, PutInvoice, PutSet,
+};
+use crate::storage::Store;
+
+/// Of set `set`, gone back at `resolved_at`.
+fn canceled(n: u64, set: u64, resolved_at: u64) -> HtlcRecord {
+    HtlcRecord {
+        resolved_at: Some(resolved_at),
+        state: HtlcState::Canceled,
+        ..shard(n, set)
+    }
+}
+
+fn all(store: &Store) -> Vec<GivenBack> {
+    let found = store.canceled_shards(u64::MAX, GivenBack::default(), usize::MAX);
+    found.unwrap().into_iter().map(|(htlc, _)| htlc).collect()
+}
+
+/// Set 1 of two HTLCs that went back; set 2 of which one went back and one is held; set 3 that paid.
+fn filled() -> (tempfile::TempDir, Store) {
+    let (dir, store) = store();
+    store.submit(PutInvoice(invoice(1)));
+    for (n, state) in [
+        (1, HtlcState::Canceled),
+        (2, HtlcState::Canceled),
+        (3, HtlcState::Settled),
+    ] {
+        store.submit(PutSet(set(n, state)));
+    }
+    for row in [
+        canceled(13, 2, 300),
+        canceled(12, 1, 200),
+        canceled(11, 1, 200),
+    ] {
+        store.submit(PutHtlc(row));
+    }
+    store.submit(PutHtlc(HtlcRecord {
+        state: HtlcState::Accepted,
+        ..shard(14, 2)
+    }));
+    store.submit(PutHtlc(shard(15, 3)));
+    store.flush();
+    (dir, store)
+}
+
+#[test]
+fn what_went_back_is_read_oldest_first_and_page_by_page() {
+    let (_dir, store) = filled();
+    let mut ids = Vec::new();
+    let mut after = GivenBack::default();
+    while let Some((htlc, add_index)) = store.canceled_shards(301, after, 1).unwrap().pop() {
+        ids.push((htlc.htlc_id, add_index));
+        after = htlc;
+    }
+    assert_eq!(ids, [(11, 1), (12, 1), (13, 1)]);
+    let before = |time| {
+        store
+            .canceled_shards(time, GivenBack::default(), 9)
+            .unwrap()
+    };
+    assert_eq!([before(200).len(), before(300).len()], [0, 2]);
+    let newest = |count| store.canceled_shard_before_newest(count).unwrap();
+    assert_eq!(
+        [newest(0), newest(1), newest(2), newest(3)],
+        [Some(300), Some(200), Some(200), None]
+    );
+    let since = |time| store.has_canceled_htlc_since(1, time).unwrap();
+    assert_eq!([since(300), since(301)], [true, false]);
+}
+
+#[test]
+fn what_went_back_is_deleted_with_its_set_and_nothing_else_is() {
+    let (_dir, store) = filled();
+    let mut rows = all(&store);
+    // Neither one that is held nor one that paid, even if it is named.
+    rows.extend([14, 15].map(|htlc_id| GivenBack { htlc_id, ..rows[0] }));
+    store.submit(ForgetGivenBack(rows));
+    store.flush();
+    assert_eq!(all(&store), []);
+    let left = store.htlcs_of_invoice(1).unwrap();
+    let ids: Vec<_> = left.iter().map(|row| row.htlc_id).collect();
+    assert_eq!(ids, [14, 15]);
+    let set = |n| store.set(&key(n)).unwrap().map(|set| set.state);
+    assert_eq!(
+        [set(1), set(2), set(3)],
+        [None, Some(HtlcState::Canceled), Some(HtlcState::Settled)]
+    );
+}
+
+#[test]
+fn of_a_deleted_invoice_it_is_known_which_htlcs_went_back() {
+    let (_dir, store) = filled();
+    store.submit(DeleteInvoice { add_index: 1 });
+    store.flush();
+    let known = |n| store.given_back(&[1; 32], n).unwrap();
+    assert_eq!(
+        [known(11), known(14), known(15)],
+        [Some(key(11)), None, None]
+    );
+    let page = |before| {
+        store
+            .given_back_before(before, GivenBack::default(), 9)
+            .unwrap()
+    };
+    assert_eq!([page(201).len(), page(u64::MAX).len()], [2, 3]);
+    store.submit(ForgetGivenBack(page(201)));
+    store.flush();
+    assert_eq!([known(11), known(13)], [None, Some(key(13))]);
+}
