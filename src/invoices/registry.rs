@@ -9,6 +9,7 @@ use lightning::sign::EntropySource;
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 use tokio::sync::Notify;
 
+use super::accept_amp::Refusal;
 use super::create::{NewInvoice, Purpose, Signer};
 use super::ledger::Ledger;
 use super::port::ChannelPort;
@@ -114,9 +115,7 @@ impl Registry {
         };
         let payment_request = signer.request(&new, &checked, hash, secret, now)?;
         let mut ledger = self.ledger();
-        if ledger.hashes.get(&hash.0).is_some() || self.store.invoice_by_hash(&hash.0)?.is_some() {
-            return Err(InvoiceError::Duplicate);
-        }
+        self.free_hash(&mut ledger, &hash)?;
         let record = InvoiceRecord {
             add_index: ledger.next_add_index(),
             kind,
@@ -143,6 +142,26 @@ impl Registry {
         ledger.remember(&self.store, record.clone(), ticket);
         self.announce(ticket, InvoiceEvent::Added(unpaid(record.clone())));
         Ok((record, ticket))
+    }
+
+    /// Makes sure that a new invoice may have this hash.
+    ///
+    /// AMP shards that nobody has completed give way to it: whoever knows a hash before it is used could
+    /// else keep the owner from using it. One that was paid stays: its preimage is known to others, so
+    /// an invoice with its hash would be theirs to settle.
+    fn free_hash(&self, ledger: &mut Ledger, hash: &PaymentHash) -> Result<(), InvoiceError> {
+        if let Some((set_id, key)) = ledger.open.find(hash) {
+            self.give_back(ledger, &[(set_id, vec![key])], Refusal::Canceled);
+        }
+        let Some(other) = self.find_by_hash(ledger, &hash.0)? else {
+            return Ok(());
+        };
+        if other.kind != InvoiceKind::SpontaneousAmp || other.expires_at.is_none() {
+            return Err(InvoiceError::Duplicate);
+        }
+        self.give_back_all(ledger, other.add_index, Vec::new());
+        self.delete_unpaid(ledger, other);
+        Ok(())
     }
 
     /// Writes the texts of invoices.

@@ -83,6 +83,12 @@ impl Registry {
             return Err(Refusal::HtlcInvoiceTypeMismatch);
         }
         match self.find_by_addr(ledger, mpp.payment_addr.as_bytes())? {
+            // Also who has paid unasked before may not do so when that is switched off.
+            Some(invoice)
+                if invoice.kind == InvoiceKind::SpontaneousAmp && !self.limits.accept_amp =>
+            {
+                Err(Refusal::InvoiceNotFound)
+            }
             Some(invoice) => Ok((invoice, false)),
             // The new one would have the name of another: lnd does not make it either.
             None if namesake.is_some() || !self.limits.accept_amp => Err(Refusal::InvoiceNotFound),

@@ -6,8 +6,8 @@ use lightning_types::payment::PaymentHash;
 use super::spontaneous;
 use crate::amp::{MppRecord, SetId};
 use crate::invoices::test_room::*;
-use crate::invoices::{Limits, NewInvoice};
-use crate::storage::invoices::{HtlcState, InvoiceState, PutHtlc, PutInvoice};
+use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
+use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutHtlc, PutInvoice};
 
 #[tokio::test]
 async fn a_payment_in_shards_is_held_until_it_is_complete_and_settled_as_one() {
@@ -425,4 +425,76 @@ async fn a_second_htlc_with_the_hash_of_a_held_shard_leaves_that_in_its_set() {
     assert_eq!(room.port.answers(), []);
     assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
     assert_eq!(room.arrive(&shards[1]), claims(&shards));
+}
+
+#[tokio::test]
+async fn who_paid_unasked_before_is_refused_once_that_is_switched_off() {
+    let room = Room::new();
+    let paid = payment(1, &[100]);
+    assert_eq!(room.arrive_all(&paid), claims(&paid));
+    let off = Limits {
+        accept_amp: false,
+        ..LIMITS
+    };
+    let room = room.restart_with(off);
+    room.port.answers();
+    let again = payment(2, &[100]).remove(0).to([1; 32]);
+    assert_eq!(room.arrive(&again), fails([&again]));
+    // What was settled before is claimed again, as ever.
+    assert_eq!(room.arrive(&paid[0]), claims(&paid));
+}
+
+/// Who knows the hash of an invoice before it is made must not keep its maker from making it.
+#[tokio::test]
+async fn an_incomplete_shard_gives_its_hash_to_an_invoice() {
+    let room = Room::new();
+    let asked = room
+        .registry
+        .add(NewInvoice {
+            purpose: Purpose::Amp,
+            ..NewInvoice::default()
+        })
+        .await
+        .unwrap();
+    let spontaneous = payment(1, &[60, 40]).remove(0);
+    let of_static = payment(2, &[60, 40]).remove(0).to(asked.payment_addr);
+    let timed_out = payment(3, &[60, 40]).remove(0);
+    room.arrive(&timed_out);
+    room.registry.expire_sets(u64::MAX);
+    room.port.answers();
+    for shard in [&spontaneous, &of_static] {
+        assert_eq!(room.arrive(shard), []);
+    }
+    for shard in [&spontaneous, &of_static, &timed_out] {
+        let hold = NewInvoice {
+            purpose: Purpose::Hold {
+                hash: shard.hash().0,
+            },
+            ..NewInvoice::default()
+        };
+        room.registry.add(hold).await.unwrap();
+        room.port.answers();
+        let mut late = shard.clone();
+        late.envelope.htlc_id += 1_000;
+        assert_eq!(room.arrive(&late), fails([&late]), "the hash is taken");
+    }
+    let kinds: Vec<_> = room.invoices().iter().map(|invoice| invoice.kind).collect();
+    use InvoiceKind::{Amp, Hold};
+    assert_eq!(kinds, [Amp, Hold, Hold, Hold]);
+}
+
+/// Its preimage is known to others.
+#[tokio::test]
+async fn the_hash_of_a_shard_that_was_paid_is_not_used_again() {
+    let room = Room::new();
+    let paid = payment(1, &[100]).remove(0);
+    room.arrive(&paid);
+    let hold = NewInvoice {
+        purpose: Purpose::Hold {
+            hash: paid.hash().0,
+        },
+        ..NewInvoice::default()
+    };
+    let refused = room.registry.add(hold).await;
+    assert!(matches!(refused, Err(InvoiceError::Duplicate)));
 }
