@@ -1,11 +1,12 @@
 //! Time: shards that were held for too long go back, invoices past their expiry are canceled.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::InvoiceView;
+use super::clock::SteadyClock;
 use super::find::current;
 use super::ledger::Ledger;
 use super::registry::{Registry, now};
@@ -50,7 +51,14 @@ impl Registry {
     }
 
     async fn run_expiry(&self, stop: &CancellationToken) {
+        let mut clock = SteadyClock::default();
         loop {
+            if let Some(wait) = clock.wait(Instant::now(), now()) {
+                if !pause(stop, &self.expiry, Some(wait)).await {
+                    return;
+                }
+                continue;
+            }
             let wait = match self.expire_invoices(now()) {
                 Ok(Expired::Some(ticket)) => {
                     tokio::select! {

@@ -12,6 +12,7 @@
 mod accept_amp;
 mod accept_bolt11;
 mod cancel;
+mod clock;
 mod create;
 pub mod decode;
 mod error;
