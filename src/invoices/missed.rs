@@ -3,89 +3,127 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::registry::unpaid;
 use super::subscribe::Told;
 use super::{InvoiceEvent, InvoiceView};
-use crate::storage::invoices::{InvoicePage, InvoiceRecord, Settlement};
+use crate::storage::invoices::{
+    HtlcSelection, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, Settlement,
+};
 use crate::storage::{StorageError, Store};
 
 /// Events that are read at a time.
 const PAGE: u64 = 256;
 
-/// First the invoices that were added, then what was settled, each up to an index.
+/// First the invoices that were added, then what was settled, each from one index to another.
+///
+/// Both as lnd tells them. An invoice that was added is told as it is now; one that is held or canceled
+/// is left out. So one that was settled meanwhile comes twice if the caller asks for both.
 pub(super) struct Missed {
     store: Arc<Store>,
-    /// Later ones come live. `None`: all is told.
-    until: Option<Told>,
+    /// What was read so far.
+    at: Told,
+    /// Later ones come live.
+    until: Told,
     page: VecDeque<InvoiceEvent>,
 }
 
 impl Missed {
     /// The two ends are of one moment, so all that is settled up to `until` is also added up to it:
     /// nobody hears of a settlement before its invoice.
-    pub(super) fn new(store: Arc<Store>, until: Told) -> Self {
+    pub(super) fn new(store: Arc<Store>, from: Told, until: Told) -> Self {
         Self {
             store,
-            until: Some(until),
+            at: from,
+            until,
             page: VecDeque::new(),
         }
     }
 
-    /// The next event after what was `told`; `None` once all is told.
+    /// The next event; `None` once all is told.
     ///
     /// # Errors
-    /// If the database cannot be read.
-    pub(super) async fn next(&mut self, told: Told) -> Result<Option<InvoiceEvent>, StorageError> {
-        if let (true, Some(until)) = (self.page.is_empty(), self.until) {
-            let store = self.store.clone();
-            let page = tokio::task::spawn_blocking(move || read(&store, told, until)).await;
-            self.page = page.unwrap_or_else(|error| match error.try_into_panic() {
+    /// If the database cannot be read. Nothing is lost: the next call tries again.
+    pub(super) async fn next(&mut self) -> Result<Option<InvoiceEvent>, StorageError> {
+        while self.page.is_empty() && !self.at.has_reached(self.until) {
+            let (store, at, until) = (self.store.clone(), self.at, self.until);
+            let read = tokio::task::spawn_blocking(move || read(&store, at, until)).await;
+            (self.page, self.at) = read.unwrap_or_else(|error| match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // The node stops.
-                Err(_) => Ok(VecDeque::new()),
+                Err(_) => Ok((VecDeque::new(), until)),
             })?;
-            if self.page.is_empty() {
-                self.until = None;
-            }
         }
         Ok(self.page.pop_front())
     }
 }
 
-fn read(store: &Store, told: Told, until: Told) -> Result<VecDeque<InvoiceEvent>, StorageError> {
-    let added = added(store, told.added, until.added)?;
-    if added.is_empty() {
-        settled(store, told.settled, until.settled)
+/// The events after `at`, and how far they go.
+fn read(
+    store: &Store,
+    at: Told,
+    until: Told,
+) -> Result<(VecDeque<InvoiceEvent>, Told), StorageError> {
+    if at.added < until.added {
+        let (events, added) = added(store, at.added, until.added)?;
+        Ok((events, Told { added, ..at }))
     } else {
-        Ok(added)
+        let (events, settled) = settled(store, at.settled, until.settled)?;
+        Ok((events, Told { settled, ..at }))
     }
 }
 
-fn added(store: &Store, after: u64, until: u64) -> Result<VecDeque<InvoiceEvent>, StorageError> {
-    if after >= until {
-        return Ok(VecDeque::new());
-    }
-    let records = store.invoices(&InvoicePage {
+/// The invoices after this add index, and that of the last one, told or not.
+fn added(
+    store: &Store,
+    after: u64,
+    until: u64,
+) -> Result<(VecDeque<InvoiceEvent>, u64), StorageError> {
+    let mut records = store.invoices(&InvoicePage {
         index_offset: after,
         limit: PAGE,
         ..Default::default()
     })?;
-    let records = records.into_iter().filter(|one| one.add_index <= until);
-    Ok(records.map(unpaid).map(InvoiceEvent::Added).collect())
-}
-
-fn settled(store: &Store, after: u64, until: u64) -> Result<VecDeque<InvoiceEvent>, StorageError> {
-    if after >= until {
-        return Ok(VecDeque::new());
+    records.retain(|one| one.add_index <= until);
+    let last = records.last().map_or(until, |last| last.add_index);
+    let mut events = VecDeque::new();
+    for record in records {
+        let by = InvoiceRef::Addr(record.payment_addr);
+        // One that was deleted meanwhile is left out.
+        if let Some((record, htlcs, sets)) = store.find_invoice(&by, HtlcSelection::All)? {
+            let view = InvoiceView {
+                record,
+                htlcs,
+                sets,
+            };
+            if is_open_or_paid(&view) {
+                events.push_back(InvoiceEvent::Added(view));
+            }
+        }
     }
-    let found = store.settlements(after, until, PAGE)?;
-    let mut known = HashMap::new();
-    let views = found.iter().map(|one| view(store, one, &mut known));
-    views.map(|view| Ok(InvoiceEvent::Settled(view?))).collect()
+    Ok((events, last))
 }
 
-/// The invoice with what this settlement brought: of an AMP invoice one set, and what its sets had
-/// paid together by then. Whose sum is `known` from the settlement before needs not be added up again.
+fn is_open_or_paid(view: &InvoiceView) -> bool {
+    view.is_paid() || view.record.state == InvoiceState::Open
+}
+
+/// The settlements after this settle index, and the index of the last one.
+fn settled(
+    store: &Store,
+    after: u64,
+    until: u64,
+) -> Result<(VecDeque<InvoiceEvent>, u64), StorageError> {
+    let found = store.settlements(after, until, PAGE)?;
+    let last = found.last().map_or(until, |last| last.settle_index);
+    let mut known = HashMap::new();
+    let events = found.iter().map(|one| {
+        let view = view(store, one, &mut known)?;
+        Ok(InvoiceEvent::Settled(view))
+    });
+    Ok((events.collect::<Result<_, StorageError>>()?, last))
+}
+
+/// The invoice as it is now, with what this settlement brought: of an AMP invoice one set. An invoice that
+/// is `known` from the settlement before is not read again.
 fn view(
     store: &Store,
     settlement: &Settlement,
@@ -93,28 +131,21 @@ fn view(
 ) -> Result<InvoiceView, StorageError> {
     let add_index = settlement.add_index;
     let damaged = || StorageError::Damaged(format!("invoice {add_index} is missing"));
+    let record = match known.get(&add_index) {
+        Some(record) => record.clone(),
+        None => store.invoice(add_index)?.ok_or_else(damaged)?,
+    };
+    known.insert(add_index, record.clone());
     let Some(set_id) = settlement.set_id else {
         return Ok(InvoiceView {
-            record: store.invoice(add_index)?.ok_or_else(damaged)?,
+            record,
             htlcs: store.htlcs_of_invoice(add_index)?,
             sets: Vec::new(),
         });
     };
-    let set = store.set(&set_id)?.ok_or_else(damaged)?;
-    let record = match known.remove(&add_index) {
-        Some(before) => InvoiceRecord {
-            amt_paid_msat: before.amt_paid_msat.saturating_add(set.amt_paid_msat),
-            ..before
-        },
-        None => {
-            let found = store.invoice_at(add_index, settlement.settle_index)?;
-            found.ok_or_else(damaged)?
-        }
-    };
-    known.insert(add_index, record.clone());
     Ok(InvoiceView {
         record,
         htlcs: store.htlcs_of_set(&set_id)?,
-        sets: vec![set],
+        sets: vec![store.set(&set_id)?.ok_or_else(damaged)?],
     })
 }

@@ -64,6 +64,18 @@ impl Told {
         Ok(Self { added, settled })
     }
 
+    /// Whether nothing is left to tell up to there.
+    pub(super) fn has_reached(self, other: Self) -> bool {
+        self.added >= other.added && self.settled >= other.settled
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self {
+            added: self.added.max(other.added),
+            settled: self.settled.max(other.settled),
+        }
+    }
+
     /// Whether the event is news to those who follow all invoices; it is told from now on.
     fn is_news(&mut self, event: &InvoiceEvent) -> bool {
         let (last, index) = match event {
@@ -157,8 +169,8 @@ fn add_up(store: &Store, view: &mut InvoiceView) {
 pub struct Subscription {
     store: Arc<Store>,
     missed: Missed,
-    /// A live event may have been missed, too, or be one that the subscriber knows: it is announced
-    /// a moment after its rows can be read.
+    /// What the subscriber knows once `missed` is told. A live event may be part of it: it is announced a
+    /// moment after its rows can be read.
     told: Told,
     live: broadcast::Receiver<InvoiceEvent>,
     /// It was slow: what it missed of the live events is in the database.
@@ -178,13 +190,14 @@ impl Subscription {
     ) -> Result<Self, StorageError> {
         let now = Told::now(&store)?;
         let after = |index, now| if index == 0 { now } else { index };
+        let from = Told {
+            added: after(add_index, now.added),
+            settled: after(settle_index, now.settled),
+        };
         Ok(Self {
-            missed: Missed::new(store.clone(), now),
+            missed: Missed::new(store.clone(), from, now),
             store,
-            told: Told {
-                added: after(add_index, now.added),
-                settled: after(settle_index, now.settled),
-            },
+            told: from.max(now),
             live,
             lagged: false,
         })
@@ -198,11 +211,11 @@ impl Subscription {
         loop {
             if self.lagged {
                 let now = Told::now(&self.store)?;
-                self.missed = Missed::new(self.store.clone(), now);
+                self.missed = Missed::new(self.store.clone(), self.told, now);
+                self.told = self.told.max(now);
                 self.lagged = false;
             }
-            if let Some(event) = self.missed.next(self.told).await? {
-                self.told.is_news(&event);
+            if let Some(event) = self.missed.next().await? {
                 return Ok(Some(event));
             }
             match self.live.recv().await {

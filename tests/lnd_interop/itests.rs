@@ -1,6 +1,7 @@
 //! The scenarios of lnd's own integration tests that are about AMP, between ampd and lnd.
 
 mod amp;
+mod backlog;
 mod events;
 mod max_htlcs;
 mod mpp;
@@ -66,6 +67,27 @@ async fn over_one_channel() -> Result<()> {
             .context(payee)?;
     }
     network.check_balances().await?;
+    network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_resumes_hears_the_same_from_both() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
+    let mut told = Vec::new();
+    for (payer, payee) in [("alice", "lena"), ("lena", "alice")] {
+        let way = [payee];
+        let scene = Scene::new(&network, payer, &way);
+        told.push(
+            backlog::of_invoices_that_ended_in_all_ways(scene)
+                .await
+                .context(payee)?,
+        );
+    }
+    assert_eq!(told[1], told[0], "ampd, lnd");
     network.finish();
     Ok(())
 }
