@@ -25,3 +25,4 @@ pub mod socket;
 pub mod up;
 pub mod wait;
 mod watchdog;
+pub mod written_invoice;

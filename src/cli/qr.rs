@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use lightning_invoice::SignedRawBolt11Invoice;
 
 use super::error::{CliError, error};
 use super::invoices::without_scheme;
 use super::output::{print_note, print_text};
+use crate::invoices::decode::DecodedInvoice;
 use crate::qr::{Code, QrError};
 
 /// A QR code of an invoice, drawn in the terminal unless a file is named.
@@ -34,7 +34,7 @@ impl Qr {
         let invoice = self.pay_req.or(self.invoice).unwrap_or_default();
         let invoice = without_scheme(&invoice);
         // A code with a typo in it would be found out by the first payer.
-        if let Err(why) = SignedRawBolt11Invoice::from_str(invoice) {
+        if let Err(why) = DecodedInvoice::from_str(invoice) {
             return error(format!("this is not an invoice: {why}"));
         }
         let code = Code::of_invoice(invoice)?;

@@ -1,18 +1,22 @@
 //! Reading payment requests, AMP ones too.
 //!
 //! lightning-invoice's `Bolt11Invoice` refuses feature bit 30 as unknown, so this reads the raw form
-//! and checks what BOLT 11 asks of a reader: the signature, a payment hash, one description, no
-//! required feature that we do not know.
+//! and checks what BOLT 11 asks of a reader: the signature (over the data as received), a payment
+//! hash, one description, no required feature that we do not know.
+
+mod received;
 
 use std::str::FromStr;
 
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{Address, Network};
+use bitcoin::{Address, Network, WitnessProgram, WitnessVersion};
 use lightning_invoice::{Currency, Fallback, RawBolt11Invoice, SignedRawBolt11Invoice};
 use lightning_types::features::Bolt11InvoiceFeatures;
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 use lightning_types::routing::RouteHint;
+
+use self::received::Received;
 
 /// Feature bit "AMP required" (lnd).
 const AMP_REQUIRED: usize = 30;
@@ -32,6 +36,14 @@ pub enum DecodeError {
     Signature,
     #[error("the payment request has no {0}")]
     Missing(&'static str),
+    #[error("both description and description hash set")]
+    TwoDescriptions,
+    #[error("route hint field contains no hop data")]
+    EmptyRouteHint,
+    #[error("the payment request's amount begins with a zero, which BOLT 11 forbids")]
+    LeadingZero,
+    #[error("the payment request's feature bits begin with zeros, which BOLT 11 forbids")]
+    PaddedFeatures,
     #[error("the payment request needs features that this node does not know: bits {0:?}")]
     UnknownFeatures(Vec<usize>),
     #[error("the payment request's amount is not a whole number of millisatoshis")]
@@ -94,19 +106,11 @@ impl FromStr for DecodedInvoice {
         let text = without_scheme(text.trim());
         let signed = SignedRawBolt11Invoice::from_str(text)
             .map_err(|error| DecodeError::Malformed(error.to_string()))?;
-        if !signed.check_signature() {
-            return Err(DecodeError::Signature);
-        }
+        let received = Received::parse(text)?;
+        received.check_encoding()?;
         let raw = signed.raw_invoice();
-        let destination = match raw.payee_pub_key() {
-            Some(key) => key.0,
-            None => {
-                signed
-                    .recover_payee_pub_key()
-                    .map_err(|_| DecodeError::Signature)?
-                    .0
-            }
-        };
+        let stated = raw.payee_pub_key().map(|key| key.0);
+        let destination = received.signer(signed.signature(), stated)?;
         decode(raw, destination)
     }
 }
@@ -126,8 +130,10 @@ fn decode(raw: &RawBolt11Invoice, destination: PublicKey) -> Result<DecodedInvoi
     let network = network(raw.currency())?;
     let description = raw.description().map(|d| d.as_inner().0.clone());
     let description_hash = raw.description_hash().map(|hash| hash.0.to_byte_array());
-    if description.is_none() && description_hash.is_none() {
-        return Err(DecodeError::Missing("description"));
+    match (&description, &description_hash) {
+        (None, None) => return Err(DecodeError::Missing("description")),
+        (Some(_), Some(_)) => return Err(DecodeError::TwoDescriptions),
+        _ => {}
     }
     let payment_hash = raw
         .payment_hash()
@@ -153,13 +159,18 @@ fn decode(raw: &RawBolt11Invoice, destination: PublicKey) -> Result<DecodedInvoi
             .fallbacks()
             .into_iter()
             .find_map(|f| fallback_address(f, network)),
-        route_hints: raw
-            .private_routes()
-            .into_iter()
-            .map(|r| (**r).clone())
-            .collect(),
+        route_hints: route_hints(raw)?,
         features,
     })
+}
+
+fn route_hints(raw: &RawBolt11Invoice) -> Result<Vec<RouteHint>, DecodeError> {
+    let hints = raw.private_routes().into_iter();
+    let hints: Vec<RouteHint> = hints.map(|hint| (**hint).clone()).collect();
+    match hints.iter().any(|hint| hint.0.is_empty()) {
+        true => Err(DecodeError::EmptyRouteHint),
+        false => Ok(hints),
+    }
 }
 
 /// 1 pico-BTC is a tenth of a millisatoshi. An amount beyond u64 is not the same as none.
@@ -225,10 +236,16 @@ fn network(currency: Currency) -> Result<Network, DecodeError> {
     }
 }
 
+/// None if nobody could spend what is sent there, or everybody: BOLT 11 has a reader skip witness
+/// versions that it does not know, and of those that it does, BIP 141 and 341 define these lengths.
 fn fallback_address(fallback: &Fallback, network: Network) -> Option<String> {
     let address = match fallback {
         Fallback::SegWitProgram { version, program } => {
-            let program = bitcoin::WitnessProgram::new(*version, program).ok()?;
+            match (*version, program.len()) {
+                (WitnessVersion::V0, 20 | 32) | (WitnessVersion::V1, 32) => {}
+                _ => return None,
+            }
+            let program = WitnessProgram::new(*version, program).ok()?;
             Address::from_witness_program(program, network)
         }
         Fallback::PubKeyHash(hash) => Address::p2pkh(*hash, network),

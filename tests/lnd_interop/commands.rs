@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use regtest::binaries::LndBinaries;
 use regtest::network::Network;
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::written_invoice::{WrittenInvoice, bytes, number};
 use serde_json::Value;
 
 use crate::scene::{Scene, row};
@@ -216,6 +218,60 @@ async fn lncli_and_ampcli_read_each_others_amp_invoices_alike() -> Result<()> {
         assert_eq!(read["num_satoshis"], "1000");
         assert_eq!(read["description"], "tips");
         has_the_features_of_amp(&read)?;
+    }
+    network.finish();
+    Ok(())
+}
+
+/// With numbers in more quintets than they need, padding, a stated key: both read the key that signed.
+/// What both refuse; and what lnd reads, but BOLT 11 calls invalid.
+#[tokio::test]
+async fn lncli_and_ampcli_read_unusual_invoices_alike() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
+    let [alice, lena] = shells(&network);
+    let secret = SecretKey::from_slice(&[5; 32])?;
+    let key = secret.public_key(&Secp256k1::new());
+    let written = || WrittenInvoice::new("lnbcrt10u").with('9', &number(1 << 14 | 1 << 8, 3));
+    let readable = [
+        written().with('x', &number(60, 8)),
+        written().with('c', &number(80, 4)),
+        written().with('x', &number(0, 1)),
+        written()
+            .with('n', &bytes(&key.serialize()))
+            .with('c', &number(80, 12)),
+    ];
+    for invoice in readable {
+        let line = format!("decodepayreq {}", invoice.signed(&secret));
+        let read = lena.json(&line)?;
+        assert_eq!(read["destination"], key.to_string(), "{invoice:?}");
+        assert_eq!(alice.json(&line)?, read, "{invoice:?}");
+    }
+    let wrong = [
+        (
+            written().with('r', &[]),
+            "route hint field contains no hop data",
+        ),
+        (
+            written().with('h', &bytes(&[4; 32])),
+            "both description and description hash set",
+        ),
+    ];
+    for (invoice, why) in wrong {
+        let line = format!("decodepayreq {}", invoice.signed(&secret));
+        lena.fails(&line, why)?;
+        alice.fails(&line, why)?;
+    }
+    let only_lnds = [
+        WrittenInvoice::new("lnbcrt010u"),
+        WrittenInvoice::new("lnbcrt10u").with('9', &number(1 << 14 | 1 << 8, 4)),
+    ];
+    for invoice in only_lnds {
+        let line = format!("decodepayreq {}", invoice.signed(&secret));
+        assert_eq!(lena.json(&line)?["destination"], key.to_string());
+        alice.fails(&line, "which BOLT 11 forbids")?;
     }
     network.finish();
     Ok(())

@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::*;
 
+mod received;
+
 const LND: &str = include_str!("../../../tests/data/lnd_invoices.json");
 const PUBLISHED: &str = include_str!("../../../tests/data/amp_invoices.json");
 

@@ -1,0 +1,109 @@
+//! A payment request's data as received, before anything is read into it.
+//!
+//! lightning-invoice checks the signature over its own encoding of what it has read. A number in more
+//! quintets (5-bit groups) than it needs, or padding that is not zero, is then lost: the key recovered
+//! from the signature is one that nobody has. BOLT 11 signs the data that was sent.
+
+use bitcoin::bech32::primitives::decode::CheckedHrpstring;
+use bitcoin::bech32::{Fe32, Fe32IterExt};
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use bitcoin::secp256k1::ecdsa::RecoverableSignature;
+use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
+use lightning_invoice::Bolt11Bech32;
+
+use super::DecodeError;
+
+/// Quintets of the signature, at the end (BOLT 11).
+const SIGNATURE_LENGTH: usize = 104;
+/// Quintets of the timestamp, at the start (BOLT 11).
+const TIMESTAMP_LENGTH: usize = 7;
+/// The tag of feature bits, `9` in bech32.
+const FEATURES_TAG: u8 = 5;
+
+/// What the signature of a payment request covers.
+pub(super) struct Received {
+    /// In lower case, as it is signed.
+    hrp: String,
+    /// Timestamp and tagged fields.
+    data: Vec<Fe32>,
+}
+
+impl Received {
+    /// # Errors
+    /// [`DecodeError::Malformed`] if this is not bech32 with room for a signature.
+    pub(super) fn parse(text: &str) -> Result<Self, DecodeError> {
+        let malformed = |why: String| DecodeError::Malformed(why);
+        let parsed = CheckedHrpstring::new::<Bolt11Bech32>(text)
+            .map_err(|error| malformed(error.to_string()))?;
+        let mut data: Vec<Fe32> = parsed.fe32_iter::<std::iter::Empty<u8>>().collect();
+        let length = data
+            .len()
+            .checked_sub(SIGNATURE_LENGTH)
+            .ok_or_else(|| malformed("it is too short for a signature".into()))?;
+        data.truncate(length);
+        let hrp = parsed.hrp().to_string().to_lowercase();
+        Ok(Self { hrp, data })
+    }
+
+    /// Refuses what BOLT 11 forbids to write and no other check finds: an amount with a leading zero,
+    /// and feature bits with leading zeros, which readers have taken for different data (bolts#1245).
+    ///
+    /// A non-minimal `x` or `c` is accepted: it has only one meaning, and lnd reads it, too.
+    pub(super) fn check_encoding(&self) -> Result<(), DecodeError> {
+        let amount = self.hrp.trim_start_matches(|c: char| !c.is_ascii_digit());
+        if amount.starts_with('0') {
+            return Err(DecodeError::LeadingZero);
+        }
+        let has_leading_zero =
+            |(tag, value): (u8, &[Fe32])| tag == FEATURES_TAG && value.first() == Some(&Fe32::Q);
+        if self.fields().any(has_leading_zero) {
+            return Err(DecodeError::PaddedFeatures);
+        }
+        Ok(())
+    }
+
+    /// Tags and values of the tagged fields, up to one that is cut off.
+    fn fields(&self) -> impl Iterator<Item = (u8, &[Fe32])> {
+        let mut rest = self.data.get(TIMESTAMP_LENGTH..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (&[tag, high, low], after) = rest.split_first_chunk()?;
+            let length = usize::from(high.to_u8()) * 32 + usize::from(low.to_u8());
+            let (value, after) = after.split_at_checked(length)?;
+            rest = after;
+            Some((tag.to_u8(), value))
+        })
+    }
+
+    /// The key that made the signature: that of the `n` field if there is one (BOLT 11), which then
+    /// accepts no high S; else the one that is recovered.
+    ///
+    /// # Errors
+    /// [`DecodeError::Signature`]
+    pub(super) fn signer(
+        &self,
+        signature: &RecoverableSignature,
+        stated: Option<PublicKey>,
+    ) -> Result<PublicKey, DecodeError> {
+        let secp = Secp256k1::verification_only();
+        let digest = Message::from_digest(self.digest().to_byte_array());
+        let signer = match stated {
+            Some(key) => secp
+                .verify_ecdsa(&digest, &signature.to_standard(), &key)
+                .map(|()| key),
+            None => secp.recover_ecdsa(&digest, signature),
+        };
+        signer.map_err(|_| DecodeError::Signature)
+    }
+
+    /// SHA-256 of the human-readable part and the data, padded with zero bits to whole bytes.
+    fn digest(&self) -> sha256::Hash {
+        let bytes = (self.data.len() * 5).div_ceil(8);
+        let padded = self.data.iter().copied().chain([Fe32::Q, Fe32::Q]);
+        let mut engine = sha256::Hash::engine();
+        engine.input(self.hrp.as_bytes());
+        for byte in padded.fes_to_bytes().take(bytes) {
+            engine.input(&[byte]);
+        }
+        sha256::Hash::from_engine(engine)
+    }
+}
