@@ -1,5 +1,6 @@
 //! Routes for callers who ask for one: nothing is sent, nothing is learned.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
@@ -15,7 +16,7 @@ use lightning::routing::scoring::{
 use lightning::sign::EntropySource;
 
 use super::finder::{check_balance, first_hops};
-use super::last_hop::LastHopOnly;
+use super::into_payee::IntoPayee;
 pub use super::not_over::Avoid;
 use super::not_over::NotOver;
 use super::query::{BLOCK_PADDING, NoRoute, RouteQuery};
@@ -172,10 +173,12 @@ impl Routes {
         score_params: &S::ScoreParams,
     ) -> Option<Path> {
         let query = &wish.query;
-        let scorer = LastHopOnly {
+        let scorer = IntoPayee {
             scorer,
             payee: NodeId::from_pubkey(&query.payee),
             last_hop: query.last_hop.as_ref().map(NodeId::from_pubkey),
+            amount_msat: query.amount_msat,
+            left_out: &HashSet::new(),
         };
         let scorer = NotOver {
             scorer: &scorer,
@@ -196,8 +199,7 @@ impl Routes {
         self.keeps(&path, wish).then_some(path)
     }
 
-    /// LDK documents the effect of `u64::MAX` nowhere, and rounds an amount up where a channel
-    /// forwards no less.
+    /// LDK documents the effect of `u64::MAX` nowhere.
     fn keeps(&self, path: &Path, wish: &RouteWish<'_>) -> bool {
         let before_last = path.hops.iter().rev().nth(1);
         let before_last = before_last.map_or(self.our_node_id, |hop| hop.pubkey);

@@ -1,5 +1,6 @@
 //! Finds the routes of a payment, or says why there are none.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
@@ -11,10 +12,13 @@ use lightning::routing::router::{
 use lightning::routing::scoring::ProbabilisticScoringFeeParameters;
 use lightning::sign::EntropySource;
 
-use super::last_hop::LastHopOnly;
+use super::into_payee::{IntoPayee, raised};
 use super::query::{NoRoute, RouteQuery};
 use crate::ldk::{KeysManager, NetworkGraph, Scorer};
 use crate::logger::LdkLogger;
+
+/// Channels that a search for parts leaves out at most because their parts would be raised.
+const MOST_LEFT_OUT: usize = 10;
 
 /// LDK's router with our rules around it.
 pub struct RouteFinder {
@@ -49,8 +53,7 @@ impl RouteFinder {
     ///
     /// `parameters` are those of [`RouteQuery::parameters`]; `channels` our usable channels; and
     /// `in_flight` what payments under way already take (`ChannelManager` tells both). The parts
-    /// may carry a little more than the amount if a channel's smallest HTLC asks for it: see
-    /// [`lightning::routing::router::Route::get_total_amount`].
+    /// deliver exactly the amount: see [`IntoPayee`].
     pub fn find(
         &self,
         query: &RouteQuery,
@@ -61,10 +64,15 @@ impl RouteFinder {
         self.check(query)?;
         let first_hops = first_hops(&query.outgoing_channels, channels);
         check_balance(query, &first_hops)?;
-        if let Some(route) = self.search(query, parameters, &first_hops, in_flight) {
+        let search = Search {
+            query,
+            first_hops: &first_hops,
+            in_flight,
+        };
+        if let Some(route) = self.search_exact(&search, parameters) {
             return Ok(route);
         }
-        self.search_unlimited(query, parameters, &first_hops, in_flight)
+        self.search_unlimited(&search, parameters)
     }
 
     fn check(&self, query: &RouteQuery) -> Result<(), NoRoute> {
@@ -80,20 +88,56 @@ impl RouteFinder {
         Ok(())
     }
 
+    /// A route that delivers no more than the amount.
+    ///
+    /// A part may be raised to what its last channel forwards at least. Then this searches again
+    /// without that channel, and at last for one part, which is never raised.
+    fn search_exact(&self, search: &Search<'_>, parameters: &RouteParameters) -> Option<Route> {
+        let mut left_out = HashSet::new();
+        while left_out.len() < MOST_LEFT_OUT {
+            let Some(route) = self.search(search, parameters, &left_out) else {
+                break;
+            };
+            if route.get_total_amount() == search.query.amount_msat {
+                return Some(route);
+            }
+            let paths = route.paths.iter();
+            let raised = paths.filter_map(|path| raised(path, &self.graph, search.first_hops));
+            let before = left_out.len();
+            left_out.extend(raised);
+            if left_out.len() == before {
+                break;
+            }
+        }
+        if left_out.is_empty() {
+            return None;
+        }
+        let mut one_part = parameters.clone();
+        one_part.payment_params.max_path_count = 1;
+        self.search(search, &one_part, &HashSet::new())
+            .filter(|route| route.get_total_amount() == search.query.amount_msat)
+    }
+
     fn search(
         &self,
-        query: &RouteQuery,
+        search: &Search<'_>,
         parameters: &RouteParameters,
-        first_hops: &[&ChannelDetails],
-        in_flight: &InFlightHtlcs,
+        left_out: &HashSet<u64>,
     ) -> Option<Route> {
+        let Search {
+            query,
+            first_hops,
+            in_flight,
+        } = *search;
         // A poisoned scorer has half an update at worst: its scores are guesses anyway.
         let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
         let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, in_flight);
-        let scorer = LastHopOnly {
+        let scorer = IntoPayee {
             scorer: &scorer,
             payee: NodeId::from_pubkey(&query.payee),
             last_hop: query.last_hop.as_ref().map(NodeId::from_pubkey),
+            amount_msat: query.amount_msat,
+            left_out,
         };
         let found = find_route(
             &self.our_node_id,
@@ -118,18 +162,16 @@ impl RouteFinder {
     /// found here.
     fn search_unlimited(
         &self,
-        query: &RouteQuery,
+        search: &Search<'_>,
         parameters: &RouteParameters,
-        first_hops: &[&ChannelDetails],
-        in_flight: &InFlightHtlcs,
     ) -> Result<Route, NoRoute> {
         let unlimited = RouteParameters {
             max_total_routing_fee_msat: None,
             ..parameters.clone()
         };
-        let found = self.search(query, &unlimited, first_hops, in_flight);
+        let found = self.search_exact(search, &unlimited);
         let route = found.ok_or(NoRoute::NoPath)?;
-        let (limit_msat, needed_msat) = (query.fee_limit_msat, route.get_total_fees());
+        let (limit_msat, needed_msat) = (search.query.fee_limit_msat, route.get_total_fees());
         if needed_msat > limit_msat {
             return Err(NoRoute::FeeLimit {
                 limit_msat,
@@ -141,6 +183,14 @@ impl RouteFinder {
             ..route
         })
     }
+}
+
+/// What is searched for, and from where.
+#[derive(Clone, Copy)]
+struct Search<'a> {
+    query: &'a RouteQuery,
+    first_hops: &'a [&'a ChannelDetails],
+    in_flight: &'a InFlightHtlcs,
 }
 
 /// The usable channels that may be the first hop; `wanted` is empty or names them.

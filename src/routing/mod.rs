@@ -5,7 +5,7 @@ pub mod built_route;
 pub mod figures;
 pub mod finder;
 pub mod graph;
-mod last_hop;
+mod into_payee;
 mod not_over;
 pub mod own_hints;
 pub mod patient_gossip;

@@ -7,7 +7,7 @@ use lightning::routing::gossip::NodeId;
 use lightning::routing::router::{CandidateRouteHop, Path};
 use lightning::routing::scoring::{ChannelUsage, ScoreLookUp};
 
-use super::last_hop::LastHopOnly;
+use super::into_payee::IntoPayee;
 
 /// What a route must not use.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,7 @@ impl Avoid {
 /// A scorer that forbids what is to be avoided: LDK's router has no such restriction, but it leaves
 /// out what costs `u64::MAX`.
 pub(super) struct NotOver<'a, S> {
-    pub scorer: &'a LastHopOnly<'a, S>,
+    pub scorer: &'a IntoPayee<'a, S>,
     pub avoid: &'a Avoid,
 }
 

@@ -4,7 +4,6 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::{PaymentParameters, RouteHint, RouteParameters};
 use lightning::types::features::Bolt11InvoiceFeatures;
-use lightning_invoice::Bolt11Invoice;
 
 /// Blocks added to the payee's final delta, so that blocks found while the payment is under way do
 /// not make it expire too soon (lnd's `BlockPadding`).
@@ -58,8 +57,6 @@ pub struct RouteQuery {
     pub last_hop: Option<PublicKey>,
     /// Ways to a payee that has private channels, from its invoice.
     pub route_hints: Vec<RouteHint>,
-    /// The features of the payee's BOLT 11 invoice; none for a public key or an AMP invoice.
-    pub features: Option<Bolt11InvoiceFeatures>,
     /// Channels over which an earlier attempt of the same payment failed.
     pub failed_channels: Vec<u64>,
 }
@@ -77,28 +74,7 @@ impl RouteQuery {
             outgoing_channels: Vec::new(),
             last_hop: None,
             route_hints: Vec::new(),
-            features: None,
             failed_channels: Vec::new(),
-        }
-    }
-
-    /// A payment of `amount_msat` to a BOLT 11 invoice: its payee, hints, features and delta.
-    ///
-    /// The invoice's own amount and expiry are the caller's business. LDK does not split for an
-    /// invoice that does not announce MPP, whatever `max_parts` is.
-    pub fn for_invoice(invoice: &Bolt11Invoice, amount_msat: u64, fee_limit_msat: u64) -> Self {
-        let delta = invoice.min_final_cltv_expiry_delta();
-        Self {
-            final_cltv_delta: u32::try_from(delta).unwrap_or(u32::MAX),
-            route_hints: invoice.route_hints(),
-            // Without features it takes one part; `None` would stand for a payee that takes more.
-            features: Some(
-                invoice
-                    .features()
-                    .cloned()
-                    .unwrap_or_else(Bolt11InvoiceFeatures::empty),
-            ),
-            ..Self::new(invoice.get_payee_pub_key(), amount_msat, fee_limit_msat)
         }
     }
 
@@ -111,7 +87,7 @@ impl RouteQuery {
         height: u32,
     ) -> Result<RouteParameters, NoRoute> {
         let payment = PaymentParameters::from_node_id(self.payee, self.least_blocks())
-            .with_bolt11_features(self.payee_features())
+            .with_bolt11_features(payee_features())
             .and_then(|payment| payment.with_route_hints(self.route_hints.clone()))
             // Only parameters with blinded paths refuse these; a node id has none.
             .map_err(|()| NoRoute::NoPath)?
@@ -151,20 +127,19 @@ impl RouteQuery {
         let full = u8::try_from(full).unwrap_or(u8::MAX);
         self.max_parts.min(full)
     }
+}
 
-    /// The invoice's features; for a payee without them those of a node that takes parts.
-    ///
-    /// LDK splits only for a payee that announces MPP. An AMP payee puts the parts together by
-    /// AMP, so the bit is right for the router's purpose; no peer ever sees it.
-    fn payee_features(&self) -> Bolt11InvoiceFeatures {
-        self.features.clone().unwrap_or_else(|| {
-            let mut features = Bolt11InvoiceFeatures::empty();
-            features.set_variable_length_onion_required();
-            features.set_payment_secret_required();
-            features.set_basic_mpp_optional();
-            features
-        })
-    }
+/// The features of a node that takes parts.
+///
+/// LDK splits only for a payee that announces MPP. An AMP payee puts the parts together by AMP, so the
+/// bit is right for the router's purpose; no peer ever sees it. For a payee that takes one part only
+/// the query has `max_parts` 1.
+fn payee_features() -> Bolt11InvoiceFeatures {
+    let mut features = Bolt11InvoiceFeatures::empty();
+    features.set_variable_length_onion_required();
+    features.set_payment_secret_required();
+    features.set_basic_mpp_optional();
+    features
 }
 
 /// Why there is no route.

@@ -94,21 +94,37 @@ impl Payer {
         graph
             .update_channel_from_unsigned_announcement(&announcement, &unchecked)
             .unwrap();
+        self.hear_of_policy(scid, policy, 1);
+    }
+
+    /// The payer hears what both ends of a known channel ask for. A later timestamp counts.
+    pub fn hear_of_policy(&self, scid: u64, policy: Policy, timestamp: u32) {
+        self.hear_of_minimum(scid, policy, timestamp, 1);
+    }
+
+    /// The same of a channel that forwards no smaller HTLC than this.
+    pub fn hear_of_minimum(
+        &self,
+        scid: u64,
+        policy: Policy,
+        timestamp: u32,
+        htlc_minimum_msat: u64,
+    ) {
         for channel_flags in [0, 1] {
             let update = UnsignedChannelUpdate {
-                chain_hash,
+                chain_hash: ChainHash::using_genesis_block(Chain::Testnet),
                 short_channel_id: scid,
-                timestamp: 1,
+                timestamp,
                 message_flags: 1,
                 channel_flags,
                 cltv_expiry_delta: policy.cltv_delta,
-                htlc_minimum_msat: 1,
+                htlc_minimum_msat,
                 htlc_maximum_msat: 100_000_000,
                 fee_base_msat: policy.fee_base_msat,
                 fee_proportional_millionths: 0,
                 excess_data: Vec::new(),
             };
-            graph.update_channel_unsigned(&update).unwrap();
+            self.graph.update_channel_unsigned(&update).unwrap();
         }
     }
 

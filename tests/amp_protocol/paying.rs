@@ -264,6 +264,44 @@ fn an_ordinary_invoice_is_paid_in_parts_that_share_its_hash() {
     assert_eq!(ended.record.preimage, Some(PREIMAGE.0));
 }
 
+/// The fee limit would allow it: the router raises what the last channel does not forward.
+#[test]
+fn no_kind_of_payment_brings_more_than_its_amount_to_meet_a_minimum() {
+    let scene = Scene::new(3);
+    scene.open_ways([0, 1]);
+    for way in [0, 1] {
+        let Way { scid, policy, .. } = scene.ways[way];
+        scene.payer.hear_of_minimum(scid, policy, 2, 80_000_000);
+    }
+    let hash: PaymentHash = PREIMAGE.into();
+    let by_hash = |multi_part: bool| Method::Hash {
+        payment_hash: hash,
+        payment_addr: multi_part.then(|| PaymentAddr::from_bytes([1; 32])),
+        multi_part,
+    };
+    let amp = || Method::Amp { payment_addr: None };
+    let with_fees = |amount_msat, method| {
+        let mut payment = payment(&scene.network, RECEIVER, amount_msat, method);
+        payment.limits.fee_limit_msat = amount_msat;
+        payment
+    };
+    for (amount_msat, method) in [
+        (OVER_TWO_WAYS, amp()),
+        (OVER_TWO_WAYS, by_hash(true)),
+        (OVER_ONE_WAY, amp()),
+        (OVER_ONE_WAY, by_hash(true)),
+        (OVER_ONE_WAY, by_hash(false)),
+    ] {
+        let ended = scene.pay(with_fees(amount_msat, method));
+        assert_failed(&ended, FailureReason::NoRoute);
+        assert!(ended.attempts.is_empty(), "nothing was sent");
+    }
+    scene.open_ways([2]);
+    let ended = scene.pay(with_fees(OVER_TWO_WAYS, amp()));
+    assert_succeeded(&ended);
+    assert!(ended.fee_msat() < 10_000);
+}
+
 #[test]
 fn custom_records_are_in_every_shard() {
     let scene = Scene::new(2);

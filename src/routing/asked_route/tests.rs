@@ -4,7 +4,7 @@ use lightning::types::payment::PaymentSecret;
 
 use super::*;
 use crate::channels::test_node::TestNode;
-use crate::routing::finder::tests::{BOB, HOP_FEE_MSAT, MIDDLE, key, three_ways};
+use crate::routing::finder::tests::{BOB, HOP_FEE_MSAT, MIDDLE, key, set_minimum, three_ways};
 use crate::routing::graph::read_or_new_scorer;
 
 struct House {
@@ -186,4 +186,21 @@ async fn the_ends_of_a_public_channel_are_known() {
     let (one, two) = house.routes.ends(101).unwrap();
     assert!(one < two && [one, two].contains(&id(MIDDLE[0])) && [one, two].contains(&id(BOB)));
     assert_eq!(house.routes.ends(999), None);
+}
+
+#[tokio::test]
+async fn no_more_than_the_amount_is_delivered_to_meet_a_minimum() {
+    let house = House::new().await;
+    for scid in [101, 103] {
+        set_minimum(&house.alice.graph, scid, 1_040_000);
+    }
+    for use_scores in [true, false] {
+        let found = house.find_with(query(1_000), Avoid::default(), use_scores);
+        let path = found.unwrap().path;
+        assert_eq!(path.final_value_msat(), 1_000_000);
+        assert_eq!(path.hops[1].short_channel_id, 102);
+    }
+    set_minimum(&house.alice.graph, 102, 1_000_001);
+    let found = house.find(query(1_000), Avoid::default());
+    assert_eq!(found.unwrap_err(), NoRoute::NoPath);
 }

@@ -51,16 +51,20 @@ pub(in crate::routing) fn add_channel(graph: &NetworkGraph, scid: u64, from: u8,
     graph
         .update_channel_from_unsigned_announcement(&announcement, &unchecked)
         .unwrap();
-    // LDK routes over a channel only if it knows the policies of both ends.
+    announce_policy(graph, scid, 1, 1);
+}
+
+/// The policy of both ends: LDK routes over a channel only if it knows both.
+fn announce_policy(graph: &NetworkGraph, scid: u64, timestamp: u32, htlc_minimum_msat: u64) {
     for channel_flags in [0, 1] {
         let update = UnsignedChannelUpdate {
-            chain_hash,
+            chain_hash: ChainHash::using_genesis_block(Network::Regtest),
             short_channel_id: scid,
-            timestamp: 1,
+            timestamp,
             message_flags: 1,
             channel_flags,
             cltv_expiry_delta: 80,
-            htlc_minimum_msat: 1,
+            htlc_minimum_msat,
             htlc_maximum_msat: CHANNEL_SAT * 1000,
             fee_base_msat: HOP_FEE_MSAT,
             fee_proportional_millionths: 0,
@@ -68,6 +72,11 @@ pub(in crate::routing) fn add_channel(graph: &NetworkGraph, scid: u64, from: u8,
         };
         graph.update_channel_unsigned(&update).unwrap();
     }
+}
+
+/// From now on the channel forwards no smaller HTLC.
+pub(in crate::routing) fn set_minimum(graph: &NetworkGraph, scid: u64, htlc_minimum_msat: u64) {
+    announce_policy(graph, scid, 2, htlc_minimum_msat);
 }
 
 /// Alice, and her channels: like her real one, but to other nodes and with 100,000 sat each.
@@ -266,4 +275,126 @@ async fn fee_limit_holds_to_the_msat() {
         let found = find(&alice, &with_limit(fees_msat - 1), &channels);
         assert_eq!(found, Err(too_dear));
     }
+}
+
+/// Of 30,000 sat to Bob, whose peers forward him no less than 31,200: within the limit that is 1,200
+/// sat more than he asked for.
+#[tokio::test]
+async fn no_more_than_the_amount_is_delivered_to_meet_a_minimum() {
+    let (alice, channels) = three_ways().await;
+    let query = |amount_sat| RouteQuery {
+        fee_limit_msat: 5_000_000,
+        ..query(amount_sat)
+    };
+    for scid in [101, 102, 103] {
+        set_minimum(&alice.graph, scid, 31_200_000);
+    }
+    let found = find(&alice, &query(30_000), &channels);
+    assert_eq!(found, Err(NoRoute::NoPath));
+    let enough = find(&alice, &query(31_200), &channels).unwrap();
+    assert_eq!(enough.get_total_amount(), 31_200_000);
+    set_minimum_back(&alice.graph, 102);
+    let other = find(&alice, &query(30_000), &channels).unwrap();
+    assert_eq!(other.paths[0].hops[1].short_channel_id, 102);
+    assert_eq!(other.get_total_amount(), 30_000_000);
+    assert_eq!(other.get_total_fees(), u64::from(HOP_FEE_MSAT));
+}
+
+fn set_minimum_back(graph: &NetworkGraph, scid: u64) {
+    announce_policy(graph, scid, 3, 1);
+}
+
+#[tokio::test]
+async fn no_more_than_the_amount_is_delivered_to_a_peer() {
+    let (alice, mut channels) = three_ways().await;
+    let query = |amount_sat| RouteQuery {
+        payee: key(MIDDLE[0]),
+        ..query(amount_sat)
+    };
+    channels.truncate(1);
+    channels[0].next_outbound_htlc_minimum_msat = 30_050_000;
+    let found = find(&alice, &query(30_000), &channels);
+    assert_eq!(found, Err(NoRoute::NoPath));
+    let route = find(&alice, &query(30_050), &channels).unwrap();
+    assert_eq!(route.get_total_amount(), 30_050_000);
+}
+
+/// 100,000 sat go over the first way, and what is left is less than the other two forward.
+#[tokio::test]
+async fn no_part_is_raised_to_meet_a_minimum() {
+    let (alice, mut channels) = three_ways().await;
+    let dear = |amount_sat| RouteQuery {
+        fee_limit_msat: 50_000_000,
+        ..query(amount_sat)
+    };
+    for scid in [102, 103] {
+        set_minimum(&alice.graph, scid, 80_000_000);
+    }
+    let route = find(&alice, &dear(120_000), &channels);
+    let total = route.as_ref().map(Route::get_total_amount);
+    assert!(
+        matches!(total, Ok(120_000_000) | Err(NoRoute::NoPath)),
+        "{route:?}"
+    );
+    let route = find(&alice, &dear(99_000), &channels).unwrap();
+    assert_eq!(
+        (route.get_total_amount(), route.paths.len()),
+        (99_000_000, 1)
+    );
+    // One channel is large enough for all, but forwards no small part.
+    channels[1].next_outbound_htlc_limit_msat = 50_000_000;
+    set_minimum_back(&alice.graph, 103);
+    let route = find(&alice, &dear(120_000), &channels).unwrap();
+    assert_eq!(route.get_total_amount(), 120_000_000);
+}
+
+/// A channel in the middle, or our own: the node behind it keeps the difference, and it is shown and
+/// limited as the fee that it is.
+#[tokio::test]
+async fn what_is_raised_on_the_way_is_a_fee() {
+    let (alice, mut channels) = three_ways().await;
+    channels.truncate(1);
+    channels[0].next_outbound_htlc_minimum_msat = 30_020_000;
+    let query = query(30_000);
+    match find(&alice, &query, &channels) {
+        Ok(route) => {
+            assert_eq!(route.get_total_amount(), 30_000_000);
+            assert_eq!(route.paths[0].fee_msat(), 20_000, "all that is sent on top");
+            let tight = RouteQuery {
+                fee_limit_msat: 19_999,
+                ..query
+            };
+            assert!(find(&alice, &tight, &channels).is_err());
+        }
+        Err(error) => assert_eq!(error, NoRoute::NoPath),
+    }
+}
+
+#[tokio::test]
+async fn any_minima_and_amounts_give_the_amount_or_no_route() {
+    let (alice, channels) = three_ways().await;
+    // A linear congruential generator (Knuth's MMIX): the same numbers each time.
+    let mut state = 7u64;
+    let mut below = move |end: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 16) % end
+    };
+    let mut found = 0;
+    for round in 0..300 {
+        for scid in [101, 102, 103] {
+            let minimum = 1 + below(120_000_000);
+            announce_policy(&alice.graph, scid, 10 + round, minimum);
+        }
+        let query = RouteQuery {
+            fee_limit_msat: 300_000_000,
+            ..query(1 + below(300_000))
+        };
+        if let Ok(route) = find(&alice, &query, &channels) {
+            assert_eq!(route.get_total_amount(), query.amount_msat);
+            found += 1;
+        }
+    }
+    assert!(found > 50, "{found}");
 }
