@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::RecipientOnionFields;
@@ -36,12 +36,15 @@ impl Payments {
     }
 
     /// Once, however many attempts have failed meanwhile.
-    fn spawn_advance_later(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running) {
+    fn spawn_advance_after(
+        self: &Arc<Self>,
+        pause: Duration,
+        active: &Arc<Active>,
+        running: &mut Running,
+    ) {
         if std::mem::replace(&mut running.is_pausing, true) {
             return;
         }
-        let pause = running.next_pause;
-        running.next_pause = LONGEST_PAUSE.min(pause * 2);
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             tokio::time::sleep(pause).await;
@@ -69,9 +72,10 @@ impl Payments {
                 match running.flow.step(now()) {
                     Step::Send(_) if must_pause(&running) => {
                         active.view.send_replace(view(&running.flow));
-                        return self.spawn_advance_later(&active, &mut running);
+                        let pause = next_pause(&mut running);
+                        return self.spawn_advance_after(pause, &active, &mut running);
                     }
-                    Step::Send(open) => (open, running.failed_channels.clone()),
+                    Step::Send(open) => (open, running.failed_channels.resting(Instant::now())),
                     Step::Wait | Step::End(_) => return self.settle_up(&active, &mut running),
                 }
             };
@@ -82,12 +86,13 @@ impl Payments {
             }
             match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut running, paths),
-                Err(FailureReason::NoRoute | FailureReason::InsufficientBalance)
-                    if is_patient(&running) =>
-                {
-                    // What failed a moment ago may work again: a peer that was away, for one.
-                    running.failed_channels.clear();
-                    return self.spawn_advance_later(&active, &mut running);
+                Err(reason @ (FailureReason::NoRoute | FailureReason::InsufficientBalance)) => {
+                    match pause_without_route(&mut running) {
+                        Some(pause) => {
+                            return self.spawn_advance_after(pause, &active, &mut running);
+                        }
+                        None => self.give_up(&mut running, reason),
+                    }
                 }
                 Err(reason) => self.give_up(&mut running, reason),
             }
@@ -214,9 +219,27 @@ impl Payments {
     }
 }
 
-/// Whether "no route" may be over in a moment: right after a start, and while shards wait at the
-/// receiver. lnd gives such a payment up, and its shards are held for two minutes; a peer that
-/// reconnects completes it. The payment's time limit ends the patience.
+fn next_pause(running: &mut Running) -> Duration {
+    let pause = running.next_pause;
+    running.next_pause = LONGEST_PAUSE.min(pause * 2);
+    pause
+}
+
+/// How long to wait for a route if there is none at this moment; none: it is not worth it.
+///
+/// It is as long as a channel that failed temporarily is tried again within the payment's time limit.
+fn pause_without_route(running: &mut Running) -> Option<Duration> {
+    if is_patient(running) {
+        return Some(next_pause(running));
+    }
+    let next_try = running.failed_channels.next_try(Instant::now())?;
+    let left = running.flow.record.terms.deadline.saturating_sub(now());
+    (next_try < Duration::from_secs(left)).then_some(next_try)
+}
+
+/// Whether "no route" may be over in a moment, whatever has failed: right after a start, and while
+/// shards wait at the receiver. lnd gives such a payment up, and its shards are held for two minutes;
+/// a peer that reconnects completes it. The payment's time limit ends the patience.
 fn is_patient(running: &Running) -> bool {
     now() < running.patient_until || running.flow.is_in_flight()
 }

@@ -4,6 +4,7 @@
 //! forgotten the event. An event that comes again finds its attempt resolved and changes nothing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lightning::events::PathFailure;
 use lightning::ln::channelmanager::PaymentId;
@@ -58,7 +59,8 @@ impl Payments {
         );
         let seen = verdict::of(permanently, failure, path, failed_channel);
         if let Some(channel) = seen.channel {
-            lock(&active.running).failed_channels.push(channel);
+            let mut running = lock(&active.running);
+            running.failed_channels.note(channel, Instant::now());
         }
         let failure = AttemptFailure {
             by_receiver: seen.end == Some(FailureReason::IncorrectPaymentDetails),

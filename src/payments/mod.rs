@@ -13,6 +13,7 @@ pub mod by_route;
 mod cancel;
 mod error;
 mod events;
+mod failed_channels;
 pub mod flow;
 mod follow_all;
 pub mod hashes;

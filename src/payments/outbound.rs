@@ -28,6 +28,8 @@ pub struct FailedChannel {
     pub scid: u64,
     /// It carries no part of this size (msat) or larger; a smaller one may pass. 0: none at all.
     pub from_msat: u64,
+    /// Whoever reported it expects it to work again.
+    pub is_temporary: bool,
 }
 
 /// The channels, the router, and the way out.

@@ -97,6 +97,8 @@ impl Payments {
                 })) => failed_channels.push(FailedChannel {
                     scid: channel,
                     from_msat: probe.amount_msat,
+                    // A probe is over soon: it tries no channel twice.
+                    is_temporary: false,
                 }),
                 // Nobody knows where it failed: the same route would be tried again.
                 Ok(_) => return Ok(ProbeEnd::Failed(FailureReason::Error)),

@@ -12,10 +12,11 @@ use lightning_types::routing::RouteHint;
 use tokio::sync::watch;
 
 use super::advance::FIRST_PAUSE;
+use super::failed_channels::FailedChannels;
 use super::flow::Flow;
 use super::follow_all::{Followers, Updates};
 use super::hashes::ShardRecord;
-use super::outbound::{FailedChannel, Outbound};
+use super::outbound::Outbound;
 use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
@@ -54,7 +55,7 @@ pub(super) struct Active {
 /// What changes while a payment is under way.
 pub(super) struct Running {
     pub(super) flow: Flow,
-    pub(super) failed_channels: Vec<FailedChannel>,
+    pub(super) failed_channels: FailedChannels,
     /// Attempts that failed since the node's start.
     pub(super) failures: u32,
     /// So many had failed when the payment paused last.
@@ -247,7 +248,7 @@ pub(super) fn new_active(
     };
     let running = Running {
         flow,
-        failed_channels: Vec::new(),
+        failed_channels: FailedChannels::default(),
         failures: 0,
         paused_at: 0,
         patient_until,

@@ -59,6 +59,7 @@ pub(super) fn of(
             let failed = |scid| FailedChannel {
                 scid,
                 from_msat: least_that_fails(update, path),
+                is_temporary: is_temporary(update),
             };
             Verdict {
                 end,
@@ -119,6 +120,16 @@ fn least_that_fails(update: Option<&NetworkUpdate>, path: &Path) -> u64 {
         }) => path.final_value_msat(),
         _ => 0,
     }
+}
+
+/// A channel, or a node in the middle, that is to work again.
+fn is_temporary(update: Option<&NetworkUpdate>) -> bool {
+    let (NetworkUpdate::ChannelFailure { is_permanent, .. }
+    | NetworkUpdate::NodeFailure { is_permanent, .. }) = match update {
+        Some(update) => update,
+        None => return false,
+    };
+    !is_permanent
 }
 
 fn is(receiver: Option<PublicKey>, node: &PublicKey) -> bool {
@@ -303,6 +314,24 @@ mod tests {
         for never in [for_now(true), node_failure(2, false), None] {
             assert_eq!(least(never), 0);
         }
+    }
+
+    #[test]
+    fn what_is_to_work_again_is_told_from_what_is_not() {
+        let is_temporary = |network_update: Option<NetworkUpdate>| {
+            let failure = PathFailure::OnPath { network_update };
+            let verdict = of(false, &failure, &over_one(), Some(LAST));
+            verdict.channel.unwrap().is_temporary
+        };
+        let channel = |is_permanent| NetworkUpdate::ChannelFailure {
+            short_channel_id: LAST,
+            is_permanent,
+        };
+        assert!(is_temporary(Some(channel(false))));
+        assert!(is_temporary(node_failure(2, false)));
+        assert!(!is_temporary(Some(channel(true))));
+        assert!(!is_temporary(node_failure(2, true)));
+        assert!(!is_temporary(None));
     }
 
     #[test]

@@ -49,7 +49,8 @@
 //! `sets::a_refusal_names_the_height_at_which_it_is_made`, `hashes`, `limits`.
 //!
 //! The other way round, our payments room pays: `paying` (splitting, retries, limits, restarts,
-//! keysend, ordinary invoices) and `answers` (what each failure of the receiver makes of a payment).
+//! keysend, ordinary invoices), `outages` (what failed temporarily works again) and `answers` (what each
+//! failure of the receiver makes of a payment).
 
 mod answers;
 mod closing;
@@ -60,6 +61,7 @@ mod invoice_rules;
 mod keysend;
 mod limits;
 mod network;
+mod outages;
 mod payer;
 mod paying;
 mod paying_scene;

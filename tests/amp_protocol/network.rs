@@ -12,7 +12,7 @@ use lightning::ln::functional_test_utils::{
     Node, TestChannelManager, connect_blocks, create_announced_chan_between_nodes_with_value,
     create_chanmon_cfgs, create_network, create_node_cfgs, create_node_chanmgrs,
 };
-use lightning::ln::msgs::{ChannelMessageHandler, MessageSendEvent, UpdateFailHTLC};
+use lightning::ln::msgs::{ChannelMessageHandler, Init, MessageSendEvent, UpdateFailHTLC};
 use lightning::ln::types::ChannelId;
 use lightning::routing::router::{Path, Route, RouteHop};
 use lightning::sign::{NodeSigner, Recipient};
@@ -112,6 +112,33 @@ impl Network {
             true => &*self.gateways[i],
             false => self.nodes[i].node,
         }
+    }
+
+    /// Two nodes lose their connection, with what was on its way between them.
+    pub fn disconnect(&self, a: usize, b: usize) {
+        for (node, other) in [(a, b), (b, a)] {
+            self.handler(node).peer_disconnected(self.id(other));
+        }
+    }
+
+    /// Two nodes connect again.
+    pub fn reconnect(&self, a: usize, b: usize) {
+        for (node, other, inbound) in [(a, b, true), (b, a, false)] {
+            let init = Init {
+                features: self.nodes[other].node.init_features(),
+                networks: None,
+                remote_network_address: None,
+            };
+            let handler = self.handler(node);
+            handler
+                .peer_connected(self.id(other), &init, inbound)
+                .unwrap();
+        }
+        self.settle_down();
+    }
+
+    fn id(&self, node: usize) -> PublicKey {
+        self.nodes[node].node.get_our_node_id()
     }
 
     /// Delivers messages and processes HTLCs until nothing moves any more.

@@ -95,6 +95,14 @@ impl Scene {
         }
     }
 
+    /// The payer hears that these ways, of which it heard before, are as they are.
+    pub fn open_ways_again(&self, ways: impl IntoIterator<Item = usize>) {
+        for way in ways {
+            let Way { scid, policy, .. } = self.ways[way];
+            self.payer.hear_of_policy(scid, policy, 2);
+        }
+    }
+
     /// The payer hears of this way, but not that it has become dearer: HTLCs over it fail.
     pub fn open_stale_way(&self, way: usize) {
         let Way {
@@ -111,6 +119,15 @@ impl Scene {
                 ..policy
             },
         );
+    }
+
+    /// The node in the middle of this way loses its connection to the receiver.
+    pub fn disconnect_from_receiver(&self, way: usize) {
+        self.network.disconnect(self.ways[way].middle, RECEIVER);
+    }
+
+    pub fn reconnect_to_receiver(&self, way: usize) {
+        self.network.reconnect(self.ways[way].middle, RECEIVER);
     }
 
     fn hear_of(&self, scid: u64, middle: usize, policy: Policy) {

@@ -24,6 +24,7 @@ mod invoices;
 mod metrics;
 mod on_chain;
 mod one_node;
+mod outages;
 mod panics;
 mod payment_commands;
 mod peers;

@@ -1,0 +1,143 @@
+//! A receiver restarts while a payment to it is under way: the nodes before it have no connection to
+//! it for a moment, and what is sent over them fails temporarily.
+
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::Payment;
+use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use ampd::rpc::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
+use anyhow::{Context, Result, bail, ensure};
+use regtest::api::{amp_to, bytes};
+use regtest::network::{ChannelPlan, Network};
+use regtest::wait::wait_for;
+use tokio::time::timeout;
+
+use crate::{SETTLE_LIMIT, binaries};
+
+const CAPACITY_SAT: u64 = 1_000_000;
+/// More than one of Alice's channels carries.
+const AMP_MSAT: u64 = 1_200_000_000;
+const SHARD_MSAT: u64 = AMP_MSAT / 6;
+const SMALL_MSAT: u64 = 100_000_000;
+const TRY_MSAT: u64 = 2_000_000;
+/// Seconds that a payment has.
+const TIME: i32 = 110;
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_is_made_once_its_receiver_is_back() -> Result<()> {
+    let mut network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
+    let plans = [
+        ChannelPlan::new("alice", "carol", CAPACITY_SAT),
+        ChannelPlan::new("carol", "bob", CAPACITY_SAT),
+    ];
+    network.open(&plans).await?;
+    let to_bob = |msat| amp_to(network["bob"].key(), msat);
+    network.pay("alice", &to_bob(TRY_MSAT)?).await?;
+    let request = SendPaymentRequest {
+        timeout_seconds: TIME,
+        ..to_bob(SMALL_MSAT)?
+    };
+    network.kill(&["bob"])?;
+    let payment = start(&network, request).await?;
+    wait_for("failures", LIMIT, async || {
+        let failed = count(&find(&network, &payment).await?, HtlcStatus::Failed);
+        ensure!(failed >= 2, "{failed} attempts have failed");
+        Ok(())
+    })
+    .await?;
+    network.restart(&["bob"]).await?;
+    succeeds(&network, &payment).await?;
+    network.wait_settled(SETTLE_LIMIT).await?;
+    network.finish();
+    Ok(())
+}
+
+/// Bob holds what Carol has brought, and dies. What Dave is to bring fails until Bob is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_is_completed_after_its_receiver_has_restarted() -> Result<()> {
+    let names = ["alice", "bob", "carol", "dave"];
+    let mut network = Network::with_nodes(binaries(), &names).await?;
+    let plans = [
+        ChannelPlan::new("alice", "carol", CAPACITY_SAT),
+        ChannelPlan::new("alice", "dave", CAPACITY_SAT),
+        ChannelPlan::new("carol", "bob", CAPACITY_SAT),
+        ChannelPlan::new("dave", "bob", CAPACITY_SAT),
+    ];
+    network.open(&plans).await?;
+    for forwarder in ["carol", "dave"] {
+        let request = SendPaymentRequest {
+            last_hop_pubkey: bytes(network[forwarder].key())?,
+            ..amp_to(network["bob"].key(), TRY_MSAT)?
+        };
+        network.pay("alice", &request).await?;
+    }
+    network.wait_settled(SETTLE_LIMIT).await?;
+    network.kill(&["dave"])?;
+    let request = SendPaymentRequest {
+        timeout_seconds: TIME,
+        max_shard_size_msat: SHARD_MSAT,
+        ..amp_to(network["bob"].key(), AMP_MSAT)?
+    };
+    let payment = start(&network, request).await?;
+    let set_id = bytes(&payment)?;
+    wait_for("a set that is not complete", LIMIT, async || {
+        let invoices = network["bob"].api()?.invoices(0).await?.invoices;
+        let htlcs = invoices.iter().flat_map(|invoice| &invoice.htlcs);
+        let mut amps = htlcs.filter_map(|htlc| htlc.amp.as_ref());
+        ensure!(amps.any(|amp| amp.set_id == set_id), "Bob holds nothing");
+        Ok(())
+    })
+    .await?;
+    network.kill(&["bob"])?;
+    let failed = count(&find(&network, &payment).await?, HtlcStatus::Failed);
+    network.restart(&["dave"]).await?;
+    wait_for("failures at Dave", LIMIT, async || {
+        let now = count(&find(&network, &payment).await?, HtlcStatus::Failed);
+        ensure!(now >= failed + 2, "{now} attempts have failed");
+        Ok(())
+    })
+    .await?;
+    network.restart(&["bob"]).await?;
+    succeeds(&network, &payment).await?;
+    network.wait_settled(SETTLE_LIMIT).await?;
+    network.finish();
+    Ok(())
+}
+
+/// Lets Alice pay and returns the payment's set id.
+async fn start(network: &Network, request: SendPaymentRequest) -> Result<String> {
+    let mut router = network["alice"].api()?.router;
+    let mut updates = router.send_payment_v2(request).await?.into_inner();
+    let first = timeout(LIMIT, updates.message()).await??;
+    Ok(first.context("no update")?.payment_hash)
+}
+
+async fn find(network: &Network, payment_hash: &str) -> Result<Payment> {
+    let payments = network["alice"].api()?.payments(0).await?.payments;
+    let mut payments = payments.into_iter();
+    let found = payments.find(|payment| payment.payment_hash == payment_hash);
+    found.with_context(|| format!("alice does not know {payment_hash}"))
+}
+
+fn count(payment: &Payment, status: HtlcStatus) -> usize {
+    let attempts = payment.htlcs.iter();
+    attempts.filter(|htlc| htlc.status() == status).count()
+}
+
+async fn succeeds(network: &Network, payment_hash: &str) -> Result<()> {
+    let request = TrackPaymentRequest {
+        payment_hash: bytes(payment_hash)?,
+        no_inflight_updates: true,
+    };
+    let mut router = network["alice"].api()?.router;
+    let mut updates = router.track_payment_v2(request).await?.into_inner();
+    let end = timeout(LIMIT, updates.message()).await;
+    let end = end.context("no end")??.context("the stream has ended")?;
+    if end.status() != PaymentStatus::Succeeded {
+        let failed = count(&end, HtlcStatus::Failed);
+        bail!("{:?} after {failed} attempts", end.failure_reason());
+    }
+    Ok(())
+}
