@@ -79,8 +79,9 @@ pub struct PaidInvoice {
 }
 
 impl NewPayment {
-    /// Whether it makes sense at this moment (seconds since 1970).
-    pub(super) fn check(&self, now: u64) -> Result<(), SendError> {
+    /// Whether it makes sense. Its invoice's expiry is checked once it is clear that it was not paid
+    /// before.
+    pub(super) fn check(&self) -> Result<(), SendError> {
         if self.amount_msat == 0 {
             return Err(SendError::NoAmount);
         }
@@ -89,14 +90,14 @@ impl NewPayment {
             return Err(SendError::CustomRecord(*record));
         }
         self.check_cltv_limit()?;
-        self.check_shards()?;
-        match &self.invoice {
-            Some(invoice) if invoice.expires_at <= now => {
-                Err(SendError::Expired(invoice.expires_at))
-            }
-            _ => Ok(()),
-        }
+        self.check_shards()
     }
+
+    /// Seconds since 1970; `None`: never, or it pays no invoice.
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        self.invoice.as_ref().map(|invoice| invoice.expires_at)
+    }
+
     /// lnd's rule: room for at least one block beside the receiver's.
     fn check_cltv_limit(&self) -> Result<(), SendError> {
         let most = DEFAULT_CLTV_LIMIT;

@@ -114,15 +114,16 @@ impl Payments {
         self: &Arc<Self>,
         payment: NewPayment,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
-        payment.check(now())?;
+        payment.check()?;
         if payment.destination == self.outbound.our_node_id() {
             return Err(match payment.allow_self_payment {
                 true => SendError::SelfPaymentUnsupported,
                 false => SendError::SelfPayment,
             });
         }
+        let expires_at = payment.expires_at();
         let (flow, recipient) = self.prepare(payment);
-        self.start(flow, recipient).await
+        self.start(flow, recipient, expires_at).await
     }
 
     /// The payment with this identifier (payment hash, or set_id for AMP), with its updates if it
@@ -150,11 +151,12 @@ impl Payments {
         self: &Arc<Self>,
         flow: Flow,
         recipient: Recipient,
+        expires_at: Option<u64>,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
         if let Health::Failing(why) = &*self.store.health().borrow() {
             return Err(SendError::NotWriting(why.clone()));
         }
-        let ticket = self.store_new(&flow, recipient)?;
+        let ticket = self.store_new(&flow, recipient, expires_at)?;
         abort::when_stored(Point::PaymentStored, || self.store.flush());
         let identifier = flow.record.identifier;
         let updates = lock(&self.active)
@@ -167,7 +169,15 @@ impl Payments {
     }
 
     /// Under one lock: no other payment with this identifier, and then this one is the one.
-    fn store_new(&self, flow: &Flow, recipient: Recipient) -> Result<Ticket, SendError> {
+    ///
+    /// An invoice that is paid, or about to be, is so also after its expiry: the caller learns that
+    /// first.
+    fn store_new(
+        &self,
+        flow: &Flow,
+        recipient: Recipient,
+        expires_at: Option<u64>,
+    ) -> Result<Ticket, SendError> {
         let identifier = flow.record.identifier;
         let mut active = lock(&self.active);
         let earlier = match active.get(&identifier) {
@@ -178,6 +188,9 @@ impl Payments {
             Some(PaymentState::InFlight) => return Err(SendError::InFlight),
             Some(PaymentState::Succeeded) => return Err(SendError::AlreadyPaid),
             Some(PaymentState::Failed) | None => {}
+        }
+        if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at <= now()) {
+            return Err(SendError::Expired(expires_at));
         }
         // Its first attempt follows at once, or its end.
         let ticket = self.store.submit_patiently(PutPayment(flow.record.clone()));

@@ -169,6 +169,23 @@ async fn one_invoice_is_paid_once() {
 }
 
 #[tokio::test]
+async fn an_expired_invoice_that_was_paid_is_called_paid() {
+    let mut house = House::new([]);
+    let paid_at = |expires_at| NewPayment {
+        invoice: Some(invoice(expires_at)),
+        ..bolt11(9)
+    };
+    let mut views = house.payments.send(paid_at(u64::MAX)).await.unwrap();
+    let again = house.payments.send(paid_at(1)).await.err();
+    assert!(matches!(again, Some(SendError::InFlight)), "{again:?}");
+    let htlc = house.htlc().await;
+    house.settle(&htlc);
+    end(&mut views).await;
+    let again = house.payments.send(paid_at(1)).await.err();
+    assert!(matches!(again, Some(SendError::AlreadyPaid)), "{again:?}");
+}
+
+#[tokio::test]
 async fn one_amp_invoice_is_paid_many_times_at_once() {
     let mut house = House::new([]);
     let mut payment = amp(100);
