@@ -107,6 +107,9 @@ impl NewInvoice {
         if self.value_msat > MAX_AMOUNT_MSAT {
             return Err(InvoiceError::AmountTooLarge(self.value_msat));
         }
+        if self.route_hints.iter().any(|hint| hint.0.is_empty()) {
+            return Err(InvoiceError::EmptyRouteHint);
+        }
         Ok(Checked {
             expiry: self.checked_expiry()?,
             never_expires: self.expiry == Expiry::Never,

@@ -42,6 +42,8 @@ pub enum InvoiceError {
     FallbackNetwork(&'static str),
     #[error("CLTV delta of {delta} must be between {least} and {most}")]
     CltvDelta { delta: u64, least: u32, most: u32 },
+    #[error("number of hop hint within a route must be positive")]
+    EmptyRouteHint,
     #[error("the invoice cannot be built: {0}")]
     Build(String),
     /// Commits fail: what is not on disk cannot be promised to a payer.

@@ -125,6 +125,7 @@ impl From<InvoiceError> for Status {
             | InvoiceError::NeverExpires
             | InvoiceError::FallbackNetwork(_)
             | InvoiceError::CltvDelta { .. }
+            | InvoiceError::EmptyRouteHint
             | InvoiceError::Build(_) => refused(error.to_string()),
         }
     }

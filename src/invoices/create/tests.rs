@@ -37,6 +37,41 @@ fn the_defaults_are_those_of_lnd() {
 }
 
 #[test]
+fn a_route_hint_without_a_hop_is_refused_in_lnds_words() {
+    let hop = RouteHintHop {
+        src_node_id: "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619"
+            .parse()
+            .unwrap(),
+        short_channel_id: 1,
+        fees: RoutingFees {
+            base_msat: 0,
+            proportional_millionths: 0,
+        },
+        cltv_expiry_delta: 80,
+        htlc_minimum_msat: None,
+        htlc_maximum_msat: None,
+    };
+    let hop = RouteHint(vec![hop]);
+    for purpose in [
+        Purpose::default(),
+        Purpose::Hold { hash: [1; 32] },
+        Purpose::Amp,
+    ] {
+        let new = |route_hints| NewInvoice {
+            purpose,
+            route_hints,
+            ..NewInvoice::default()
+        };
+        assert!(new(vec![hop.clone()]).check(80).is_ok());
+        let empty = new(vec![hop.clone(), RouteHint(Vec::new())]);
+        assert_eq!(
+            refused(empty),
+            "number of hop hint within a route must be positive"
+        );
+    }
+}
+
+#[test]
 fn what_is_beyond_the_limits_is_refused_by_name() {
     let new = NewInvoice::default;
     let memo = |length| NewInvoice {
