@@ -46,7 +46,7 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
         listen: said.items("listen", "IP:port, such as 0.0.0.0:9735", |text| {
             text.parse().ok()
         })?,
-        external_addresses: said.items("external-address", "host:port", external_address)?,
+        external_addresses: external_addresses(said)?,
         callers: callers(said)?,
         bitcoind: bitcoind(said, env, network)?,
         amp: amp(said)?,
@@ -104,8 +104,16 @@ fn domain(text: &str) -> Option<String> {
     is_domain.then(|| text.to_owned())
 }
 
-fn external_address(text: &str) -> Option<SocketAddress> {
-    text.parse().ok()
+/// Each once, however often it is said or written in another way: the network hears them.
+fn external_addresses(said: &Layers) -> Result<Vec<SocketAddress>, ConfigError> {
+    let parse = |text: &str| text.parse::<SocketAddress>().ok();
+    let mut addresses = Vec::new();
+    for address in said.items("external-address", "host:port", parse)? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }
 
 fn bitcoind(said: &Layers, env: &Env<'_>, network: Network) -> Result<Bitcoind, ConfigError> {

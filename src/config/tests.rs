@@ -126,6 +126,24 @@ fn a_named_file_has_to_exist() {
 }
 
 #[test]
+fn an_external_address_that_is_said_twice_counts_once() {
+    let twice = [
+        "[2001:db8::1]:9735",
+        "[2001:0DB8:0:0:0:0:0:1]:9735",
+        "example.com:9735",
+        "example.com:9735",
+        "example.com:9736",
+    ];
+    let flags = twice.map(|address| format!("--external-address={address}"));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let addresses = load(&flags, &[]).unwrap().external_addresses;
+    let once: Vec<_> = [twice[0], twice[2], twice[4]]
+        .map(|a| a.parse().unwrap())
+        .into();
+    assert_eq!(addresses, once);
+}
+
+#[test]
 fn every_kind_of_value_can_be_said_in_every_way() {
     let file = load_file(
         "network = \"regtest\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\naccept-amp = true\n\

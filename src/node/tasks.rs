@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::files::{self, Readers};
 use crate::log_levels::LogLevels;
 use crate::macaroons::Bakery;
+use crate::peers::address;
 use crate::peers::announce::{Announcement, Announcer};
 use crate::peers::listen::{self, Listener, MAX_STRANGERS};
 use crate::routing::asked_route::Routes;
@@ -334,7 +335,7 @@ fn rooms(
         external_addresses: config
             .external_addresses
             .iter()
-            .map(ToString::to_string)
+            .map(address::text)
             .collect(),
         listening,
         cltv_delta: config.forwarding.cltv_delta.into(),

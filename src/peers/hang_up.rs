@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::time::sleep;
 
-use super::listen::ip_address;
+use super::address::ip_address;
 use crate::ldk::PeerManager;
 
 /// How often a socket with unread data is looked at; it would be "ready" all the time.

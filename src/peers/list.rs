@@ -3,6 +3,7 @@
 use bitcoin::secp256k1::PublicKey;
 use lightning::types::features::InitFeatures;
 
+use super::address;
 use crate::ldk::PeerManager;
 
 /// A connected peer.
@@ -28,7 +29,7 @@ pub fn peers(manager: &PeerManager) -> Vec<Peer> {
         .into_iter()
         .map(|peer| Peer {
             node_id: peer.counterparty_node_id,
-            address: peer.socket_address.map(|address| address.to_string()),
+            address: peer.socket_address.as_ref().map(address::text),
             inbound: peer.is_inbound_connection,
             features: peer.init_features,
             bytes_sent: 0,

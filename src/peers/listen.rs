@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lightning::ln::msgs::SocketAddress;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::address::ip_address;
 use super::book::ChannelPeers;
 use super::inbound::Inbound;
 use super::{hang_up, socket};
@@ -112,15 +112,5 @@ impl Listener {
             .filter(|peer| with_channels.contains(&peer.counterparty_node_id))
             .filter_map(|peer| ip_address(peer.socket_address.as_ref()?))
             .collect()
-    }
-}
-
-pub(super) fn ip_address(address: &SocketAddress) -> Option<SocketAddr> {
-    match address {
-        SocketAddress::TcpIpV4 { addr, port } => Some(SocketAddr::from((*addr, *port))),
-        SocketAddress::TcpIpV6 { addr, port } => Some(SocketAddr::from((*addr, *port))),
-        SocketAddress::OnionV2(_)
-        | SocketAddress::OnionV3 { .. }
-        | SocketAddress::Hostname { .. } => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Peers: connections in and out, kept alive, listed, messages of applications, and the announcement
 //! of ourselves.
 
+pub mod address;
 pub mod announce;
 pub mod book;
 pub mod connect;

@@ -9,7 +9,7 @@ use lightning::routing::gossip::{NodeAnnouncementInfo, NodeId};
 use tonic::Status;
 
 use super::info;
-use crate::peers::list::feature_bits;
+use crate::peers::{self, list::feature_bits};
 use crate::routing::view::{Edge, GraphView, Policy, Proof, node_id};
 use crate::rpc::errors::refused;
 use crate::rpc::features::features;
@@ -172,7 +172,9 @@ fn announced(pub_key: String, info: &NodeAnnouncementInfo) -> LightningNode {
         last_update: info.last_update(),
         pub_key,
         alias: info.alias().to_string(),
-        addresses: addresses.map(|at| address(at.to_string())).collect(),
+        addresses: addresses
+            .map(|at| address(peers::address::text(at)))
+            .collect(),
         color: color(info.rgb()),
         features: features(feature_bits(info.features().le_flags())),
         custom_records: BTreeMap::new(),
