@@ -31,12 +31,14 @@ pub const MIN_DEPTH_BLOCKS: u32 = 3;
 /// The least `cltv-expiry-delta` in blocks that LDK accepts for a forward.
 pub const MIN_CLTV_DELTA_BLOCKS: u16 = 48;
 
-/// Dust in msat that may be at risk in one channel: 500,000 sat, lnd's `channel-max-fee-exposure`.
+/// Dust in sat that may be at risk in one channel by default.
 ///
-/// An HTLC below the dust limit (354 sat) has no output of its own: a force close gives it to the
-/// miners. LDK's default grows with the fee rate and allows 2,530 sat at 1 sat/vB: seven small AMP
-/// shards would fill it. A full channel of 483 such HTLCs needs 170,982 sat.
-const MAX_DUST_MSAT: u64 = 500_000_000;
+/// An HTLC below the dust limit (354 sat) has no output of its own: a forced close gives it to the
+/// miners, and two peers who work together can make that our loss, at no cost for them. A full channel of
+/// 483 such HTLCs holds 170,982 sat, so lnd's 500,000 sat limit nothing. LDK's default grows with the fee
+/// rate and allows 2,530 sat at 1 sat/vB: seven small AMP shards would fill it. This takes 141 of the
+/// largest, and any payment of up to 50,000 sat however it is split.
+const MAX_DUST_SAT: u64 = 50_000;
 
 /// What we pay, in sat and beyond our own estimate, for the cooperative close of a channel that we
 /// opened, if the peer's estimate is higher.
@@ -59,6 +61,8 @@ pub struct ChannelSettings {
     pub min_depth_blocks: u32,
     /// The smallest channel in sat that a peer may open to us.
     pub min_channel_sat: u64,
+    /// Sat that may be at risk in HTLCs of one channel that are too small for an output.
+    pub max_dust_exposure_sat: u64,
 }
 
 impl Default for ChannelSettings {
@@ -69,6 +73,7 @@ impl Default for ChannelSettings {
             cltv_delta_blocks: 80,
             min_depth_blocks: MIN_DEPTH_BLOCKS,
             min_channel_sat: MIN_CHANNEL_SAT,
+            max_dust_exposure_sat: MAX_DUST_SAT,
         }
     }
 }
@@ -149,7 +154,8 @@ fn channel(config: &mut UserConfig, settings: &ChannelSettings) {
     channel.forwarding_fee_base_msat = settings.base_fee_msat;
     channel.forwarding_fee_proportional_millionths = settings.fee_rate_ppm;
     channel.cltv_expiry_delta = settings.cltv_delta_blocks;
-    channel.max_dust_htlc_exposure = MaxDustHTLCExposure::FixedLimitMsat(MAX_DUST_MSAT);
+    let dust_msat = settings.max_dust_exposure_sat.saturating_mul(1_000);
+    channel.max_dust_htlc_exposure = MaxDustHTLCExposure::FixedLimitMsat(dust_msat);
     channel.force_close_avoidance_max_fee_satoshis = MOST_ABOVE_OUR_CLOSING_FEE_SAT;
 }
 
@@ -168,6 +174,7 @@ mod tests {
             cltv_delta_blocks: 99,
             min_depth_blocks: 2,
             min_channel_sat: 50_000,
+            max_dust_exposure_sat: 1_234,
         };
         let config = user_config(&settings).unwrap();
         assert_eq!(config.channel_config.forwarding_fee_base_msat, 7);
@@ -178,6 +185,10 @@ mod tests {
         assert_eq!(config.channel_config.cltv_expiry_delta, 99);
         assert_eq!(config.channel_handshake_config.minimum_depth, 2);
         assert_eq!(config.channel_handshake_limits.min_funding_satoshis, 50_000);
+        assert!(matches!(
+            config.channel_config.max_dust_htlc_exposure,
+            MaxDustHTLCExposure::FixedLimitMsat(1_234_000)
+        ));
     }
 
     #[test]

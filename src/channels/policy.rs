@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bitcoin::OutPoint;
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::util::config::ChannelConfigUpdate;
+use lightning::util::config::{ChannelConfigUpdate, MaxDustHTLCExposure};
 
 use super::config::MIN_CLTV_DELTA_BLOCKS;
 use super::open::describe;
@@ -127,6 +127,21 @@ fn one(
         Some(channel) => apply(manager, channel, change),
     };
     changed.err().map(|why| (point, why)).into_iter().collect()
+}
+
+/// Sets the limit for HTLCs that are too small for the chain on every channel: LDK keeps with each channel
+/// what held when it was opened. Peers are not told, as it concerns us alone.
+pub fn limit_dust(manager: &ChannelManager, limit: MaxDustHTLCExposure) {
+    let update = ChannelConfigUpdate {
+        max_dust_htlc_exposure_msat: Some(limit),
+        ..ChannelConfigUpdate::default()
+    };
+    for channel in manager.list_channels() {
+        let (peer, id) = (&channel.counterparty.node_id, channel.channel_id);
+        if let Err(error) = manager.update_partial_channel_config(peer, &[id], &update) {
+            tracing::warn!(channel = %id, "the dust limit is not set: {}", describe(&error));
+        }
+    }
 }
 
 fn all(

@@ -333,6 +333,14 @@ safe; a larger value makes our channels less attractive to senders.",
 Closing a channel costs an on-chain fee, whatever it holds.",
         ),
         key(
+            "max-dust-exposure-sat",
+            Kind::Number,
+            "50000",
+            "Most that may be at risk in HTLCs of a channel that are too small for the chain, in satoshi.
+An HTLC below 354 sat has no output of its own: a forced close gives it to the miners. What goes
+beyond the limit is refused. With 0 there are none; a full channel of 483 of them takes 170982.",
+        ),
+        key(
             "forward-delay",
             Kind::Switch,
             "false",

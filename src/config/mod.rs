@@ -56,6 +56,8 @@ pub struct Config {
     pub forwarding: Forwarding,
     /// The smallest channel that others may open to us.
     pub min_channel_size_sat: u64,
+    /// What may be at risk in HTLCs of a channel that are too small for the chain.
+    pub max_dust_exposure_sat: u64,
     pub log: Log,
     /// Where the page of metrics is; `None`: nowhere.
     pub metrics_listen: Option<SocketAddr>,

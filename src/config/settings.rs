@@ -25,6 +25,8 @@ const MAX_OPEN_SETS: u32 = 1_000_000;
 /// The smallest channel that LDK accepts by default, in satoshi.
 const MIN_CHANNEL_SAT: u64 = 1000;
 const MAX_CHANNEL_SAT: u64 = 21_000_000 * 100_000_000;
+/// No channel is larger (10 BTC).
+const MAX_DUST_SAT: u64 = 1_000_000_000;
 const POLL_INTERVAL: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(60);
 
@@ -57,6 +59,7 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
             MIN_CHANNEL_SAT,
             MAX_CHANNEL_SAT,
         )?,
+        max_dust_exposure_sat: said.number("max-dust-exposure-sat", 0, MAX_DUST_SAT)?,
         log: log(said)?,
         metrics_listen: said.optional(
             "metrics-listen",

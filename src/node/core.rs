@@ -186,6 +186,7 @@ fn settings(config: &Config) -> ChannelSettings {
         fee_rate_ppm: config.forwarding.fee_rate_ppm,
         cltv_delta_blocks: config.forwarding.cltv_delta,
         min_channel_sat: config.min_channel_size_sat,
+        max_dust_exposure_sat: config.max_dust_exposure_sat,
         ..ChannelSettings::default()
     }
 }

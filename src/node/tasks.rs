@@ -22,6 +22,7 @@ use super::vital::{Broken, Vital};
 use super::{callers, catch_up, donations};
 use crate::chain::sync::Following;
 use crate::chain::{Broadcaster, Fundings, gossip};
+use crate::channels::policy;
 use crate::config::Config;
 use crate::files::{self, Readers};
 use crate::log_levels::LogLevels;
@@ -68,6 +69,10 @@ impl Tasks {
         let caught_up = catch_up::manager(&core, others).await?;
         let unfinished = house.payments.restore()?;
         free_unused_fundings(&core);
+        policy::limit_dust(
+            &core.manager,
+            core.channel_config.channel_config.max_dust_htlc_exposure,
+        );
         let announcement = announcement(config)?;
         let sockets = listen::bind(&config.listen).await?;
         let page = donations::open(config, &core, &house).await?;
