@@ -13,6 +13,7 @@ pub mod by_hand;
 pub mod crash;
 mod debian;
 pub mod demo;
+pub mod fee_proxy;
 pub mod network;
 pub mod node;
 pub mod places;

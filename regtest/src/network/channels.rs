@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{AGREE_LIMIT, Network};
 use crate::api::bytes;
+use crate::node::Node;
 use crate::wait::wait_for;
 
 /// What each node gets on chain beside the channels that it opens: fees, and the reserve that
@@ -79,7 +80,20 @@ impl Network {
     ///
     /// Others may learn of public channels only a moment later: see [`Network::pay_routed`].
     pub async fn open(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
-        self.fund(plans).await?;
+        let everybody: Vec<&Node> = self.running().collect();
+        self.fund(&everybody, plans).await?;
+        self.open_funded(plans).await
+    }
+
+    /// As [`Network::open`], but a node that opens no channel gets no coins.
+    pub async fn open_without_reserve(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
+        let opens = |node: &&Node| plans.iter().any(|plan| plan.from == node.name());
+        let openers: Vec<&Node> = self.running().filter(opens).collect();
+        self.fund(&openers, plans).await?;
+        self.open_funded(plans).await
+    }
+
+    async fn open_funded(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
         let mut points = Vec::new();
         // Those from here on wait for their confirmations.
         let mut first = 0;
@@ -104,9 +118,9 @@ impl Network {
 
     /// One coin for each channel, since a coin can only be spent again when confirmed, and one
     /// for the reserve of each node.
-    async fn fund(&self, plans: &[ChannelPlan<'_>]) -> Result<()> {
+    async fn fund(&self, nodes: &[&Node], plans: &[ChannelPlan<'_>]) -> Result<()> {
         let mut outputs = Vec::new();
-        for node in self.running() {
+        for node in nodes {
             let api = node.api()?;
             outputs.push((api.address().await?, RESERVE_SAT));
             for plan in plans.iter().filter(|plan| plan.from == node.name()) {
@@ -115,7 +129,7 @@ impl Network {
         }
         self.bitcoind.fund(&outputs).await?;
         self.mine(1).await?;
-        for node in self.running() {
+        for node in nodes {
             let expected: u64 = plans
                 .iter()
                 .filter(|plan| plan.from == node.name())
