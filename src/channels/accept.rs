@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bitcoin::Amount;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::InboundChannelFunds;
 use lightning::ln::channel_state::ChannelDetails;
@@ -9,7 +10,6 @@ use lightning::ln::msgs::ChannelParameters;
 use lightning::ln::types::ChannelId;
 use lightning::types::features::ChannelTypeFeatures;
 
-use super::balance::has_anchors;
 use super::deciders::{Deciders, Terms};
 use super::depth;
 use super::id::UserChannelId;
@@ -17,11 +17,6 @@ use super::list::{ChannelState, state};
 use super::open::describe;
 use super::undecided::Undecided;
 use crate::ldk::ChannelManager;
-
-/// On-chain sat to keep for each anchor channel, so that its force close can be paid for (lnd's).
-pub const RESERVE_PER_CHANNEL_SAT: u64 = 10_000;
-/// The reserve grows with the channels up to this many (lnd's): not all are forced at once.
-const RESERVED_CHANNELS: u64 = 10;
 
 /// Channels of one peer that may wait for their confirmations. One less than LDK takes: then the peer is refused
 /// in the words of lnd, which its wallets know, and not in those of LDK.
@@ -34,13 +29,22 @@ pub struct AcceptRules {
     pub min_channel_sat: u64,
     /// Channels of one peer that may wait for confirmations (lnd's `maxpendingchannels`).
     pub max_pending_per_peer: usize,
-    /// On-chain sat to have for each anchor channel, up to ten of them. With 0, a node without
-    /// coins can receive channels, as lnd's can; it then relies on the peer to close them well.
-    pub reserve_per_channel_sat: u64,
+    /// Refuse channels with anchors as long as the wallet cannot pay for their forced close. If not, a node
+    /// without coins can receive its first channel, as lnd's can.
+    pub require_reserve: bool,
 }
 
-/// Sat that the wallet could spend now.
-pub type SpendableSat = dyn Fn() -> u64 + Send + Sync;
+/// What a forced close of one more channel with anchors could be paid with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ForcedCloseFunds {
+    /// What the wallet lacks of the reserve, with that channel.
+    pub missing: Amount,
+    /// The lowest rate that bitcoind's mempool takes, sat per 1000 weight units.
+    pub mempool_min_sat_per_kw: u32,
+}
+
+/// Looks at wallet and mempool.
+pub type AskFunds = dyn Fn() -> ForcedCloseFunds + Send + Sync;
 
 /// Why a request is refused; the text goes to the peer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -55,6 +59,11 @@ pub enum Refusal {
     DualFunded,
     #[error("not enough funds in reserve to accept an anchor channel")]
     Reserve,
+    /// We could not get the commitment into a block, having nothing to raise its fee with.
+    #[error(
+        "commitment feerate of {offered} sat/kw is below the mempool minimum of {least} sat/kw"
+    )]
+    CommitmentFee { offered: u32, least: u32 },
     /// A caller's reason.
     #[error("{0}")]
     Decided(String),
@@ -80,21 +89,17 @@ pub struct Request {
 pub struct Acceptor {
     manager: Arc<ChannelManager>,
     rules: AcceptRules,
-    spendable: Arc<SpendableSat>,
+    funds: Arc<AskFunds>,
     deciders: Deciders,
     undecided: Undecided,
 }
 
 impl Acceptor {
-    pub fn new(
-        manager: Arc<ChannelManager>,
-        rules: AcceptRules,
-        spendable: Arc<SpendableSat>,
-    ) -> Self {
+    pub fn new(manager: Arc<ChannelManager>, rules: AcceptRules, funds: Arc<AskFunds>) -> Self {
         Self {
             manager,
             rules,
-            spendable,
+            funds,
             deciders: Deciders::default(),
             undecided: Undecided::default(),
         }
@@ -138,7 +143,7 @@ impl Acceptor {
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
         let existing = self.manager.list_channels();
-        self.rules.check(request, &existing, (self.spendable)())
+        self.rules.check(request, &existing, (self.funds)())
     }
 
     /// Checks again: other channels may have come while callers decided.
@@ -148,7 +153,10 @@ impl Acceptor {
             .check(request)
             .and_then(|()| self.accept(request, terms));
         match accepted {
-            Ok(()) => tracing::info!(%peer, sat = request.funding_satoshis, "channel accepted"),
+            Ok(()) => {
+                tracing::info!(%peer, sat = request.funding_satoshis, "channel accepted");
+                self.warn_of_missing_reserve(request);
+            }
             Err(refusal) => self.refuse(request, &refusal),
         }
     }
@@ -168,6 +176,16 @@ impl Acceptor {
                 Some(terms.overrides()),
             )
             .map_err(|error| Refusal::Failed(describe(&error)))
+    }
+
+    fn warn_of_missing_reserve(&self, request: &Request) {
+        let missing_sat = (self.funds)().missing.to_sat();
+        if request.channel_type.supports_anchors_zero_fee_htlc_tx() && missing_sat > 0 {
+            tracing::warn!(
+                missing_sat,
+                "the wallet cannot pay for a forced close of this channel: send it some coins"
+            );
+        }
     }
 
     fn refuse(&self, request: &Request, refusal: &Refusal) {
@@ -191,7 +209,7 @@ impl AcceptRules {
         &self,
         request: &Request,
         existing: &[ChannelDetails],
-        spendable_sat: u64,
+        funds: ForcedCloseFunds,
     ) -> Result<(), Refusal> {
         let (asked, min) = (request.funding_satoshis, self.min_channel_sat);
         if asked < min {
@@ -209,22 +227,28 @@ impl AcceptRules {
         if pending_with(existing, &request.counterparty_node_id) >= self.max_pending_per_peer {
             return Err(Refusal::TooManyPending);
         }
-        let anchors = request.channel_type.supports_anchors_zero_fee_htlc_tx();
-        if anchors && spendable_sat < self.reserve_sat(existing) {
-            return Err(Refusal::Reserve);
+        if request.channel_type.supports_anchors_zero_fee_htlc_tx() {
+            self.check_funds(request, funds)?;
         }
         Ok(())
     }
 
-    /// What the wallet must hold with one more anchor channel, sat.
-    fn reserve_sat(&self, existing: &[ChannelDetails]) -> u64 {
-        let anchored = existing
-            .iter()
-            .filter(|channel| has_anchors(channel))
-            .count() as u64
-            + 1;
-        self.reserve_per_channel_sat
-            .saturating_mul(anchored.min(RESERVED_CHANNELS))
+    /// With nothing to raise its fee, the commitment has to reach the chain alone. LDK's own limit
+    /// (`MinAllowedAnchorChannelRemoteFee`) does not serve for that: it also closes by force what has
+    /// been accepted, as soon as fees rise.
+    fn check_funds(&self, request: &Request, funds: ForcedCloseFunds) -> Result<(), Refusal> {
+        if funds.missing == Amount::ZERO {
+            return Ok(());
+        }
+        if self.require_reserve {
+            return Err(Refusal::Reserve);
+        }
+        let offered = request.params.commitment_feerate_sat_per_1000_weight;
+        let least = funds.mempool_min_sat_per_kw;
+        if offered < least {
+            return Err(Refusal::CommitmentFee { offered, least });
+        }
+        Ok(())
     }
 }
 

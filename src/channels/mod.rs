@@ -3,6 +3,7 @@
 //! [`Channels`] is the room's door for the node's event loop: one function per LDK event.
 
 pub mod accept;
+pub mod anchor_reserve;
 pub mod balance;
 pub mod close;
 pub mod closed;

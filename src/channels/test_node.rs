@@ -26,7 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::parts::{Broadcasts, Fees, NoDisk};
 use self::pump::Pump;
-use super::accept::{AcceptRules, Acceptor};
+use super::accept::{AcceptRules, Acceptor, ForcedCloseFunds};
 use super::close::Closer;
 use super::closed::ClosedChannels;
 use super::config::{ChannelSettings, user_config};
@@ -80,7 +80,7 @@ pub fn open_settings() -> (ChannelSettings, AcceptRules) {
     let rules = AcceptRules {
         min_channel_sat: 20_000,
         max_pending_per_peer: 2,
-        reserve_per_channel_sat: 0,
+        require_reserve: false,
     };
     (settings, rules)
 }
@@ -112,7 +112,7 @@ impl TestNode {
         let channels = Channels::new(
             manager.clone(),
             opener.clone(),
-            Acceptor::new(manager.clone(), rules, Arc::new(|| 0)),
+            Acceptor::new(manager.clone(), rules, Arc::new(ForcedCloseFunds::default)),
             spends.clone(),
             store.clone(),
             store.clone(),

@@ -5,7 +5,10 @@ use clap::Args;
 use super::connection::Node;
 use super::error::CliError;
 use super::output::print;
-use crate::rpc::proto::lnrpc::{GetInfoRequest, GetRecoveryInfoRequest, StopRequest};
+use super::wallet::warn_of_missing_reserve;
+use crate::rpc::proto::lnrpc::{
+    GetInfoRequest, GetRecoveryInfoRequest, StopRequest, WalletBalanceRequest,
+};
 
 /// Who this node is and how it is doing.
 #[derive(Debug, Args)]
@@ -13,7 +16,13 @@ pub struct GetInfo {}
 
 impl GetInfo {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
-        print(node.lightning.get_info(GetInfoRequest {}).await?.get_ref())
+        print(node.lightning.get_info(GetInfoRequest {}).await?.get_ref())?;
+        let request = WalletBalanceRequest::default();
+        // A macaroon that allows only GetInfo is no reason to fail.
+        if let Ok(balance) = node.lightning.wallet_balance(request).await {
+            warn_of_missing_reserve(balance.get_ref());
+        }
+        Ok(())
     }
 }
 

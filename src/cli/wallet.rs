@@ -11,6 +11,7 @@ use super::prompt::confirm;
 use super::values::{outpoint, sat, signed, wallet_output};
 use crate::rpc::proto::lnrpc::{
     AddressType, CoinSelectionStrategy, NewAddressRequest, SendCoinsRequest, WalletBalanceRequest,
+    WalletBalanceResponse,
 };
 
 /// On-chain balance.
@@ -31,8 +32,31 @@ impl WalletBalance {
             account: self.account,
             min_confs: self.min_confs,
         };
-        print(node.lightning.wallet_balance(request).await?.get_ref())
+        let balance = node.lightning.wallet_balance(request).await?;
+        print(balance.get_ref())?;
+        warn_of_missing_reserve(balance.get_ref());
+        Ok(())
     }
+}
+
+/// Says on stderr what the wallet lacks for the fees of forced closes.
+pub(super) fn warn_of_missing_reserve(balance: &WalletBalanceResponse) {
+    if let Some(text) = missing_reserve(balance) {
+        eprintln!("{text}");
+    }
+}
+
+fn missing_reserve(balance: &WalletBalanceResponse) -> Option<String> {
+    let (have, need) = (
+        balance.confirmed_balance,
+        balance.reserved_balance_anchor_chan,
+    );
+    (have < need).then(|| {
+        format!(
+            "warning: {need} sat should be in the wallet for the fees of forced closes, and {have} sat \
+             are confirmed and not locked; send coins to an address of `ampcli newaddress p2wkh`"
+        )
+    })
 }
 
 /// Kinds of addresses by lncli's names.
@@ -179,5 +203,22 @@ impl SendCoins {
             outpoints: self.utxo.iter().map(wallet_output).collect(),
             ..Default::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_reserve_is_said_with_both_numbers() {
+        let balance = |confirmed_balance| WalletBalanceResponse {
+            confirmed_balance,
+            reserved_balance_anchor_chan: 20_000,
+            ..Default::default()
+        };
+        assert_eq!(missing_reserve(&balance(20_000)), None);
+        let text = missing_reserve(&balance(19_999)).unwrap();
+        assert!(text.contains("20000 sat") && text.contains("19999 sat"));
     }
 }

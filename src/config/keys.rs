@@ -333,6 +333,15 @@ safe; a larger value makes our channels less attractive to senders.",
 Closing a channel costs an on-chain fee, whatever it holds.",
         ),
         key(
+            "require-anchor-reserve",
+            Kind::Switch,
+            "false",
+            "Refuse channels with anchors whose forced close the wallet could not pay for.
+Closing a channel by force takes coins of the wallet for fees (see walletbalance,
+reserved_balance_anchor_chan). False lets a node without coins receive its first channel; it is
+then in the hands of its peer when fees rise.",
+        ),
+        key(
             "max-dust-exposure-sat",
             Kind::Number,
             "50000",

@@ -56,6 +56,8 @@ pub struct Config {
     pub forwarding: Forwarding,
     /// The smallest channel that others may open to us.
     pub min_channel_size_sat: u64,
+    /// Refuse channels whose forced close the wallet could not pay for.
+    pub require_anchor_reserve: bool,
     /// What may be at risk in HTLCs of a channel that are too small for the chain.
     pub max_dust_exposure_sat: u64,
     pub log: Log,

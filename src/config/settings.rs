@@ -59,6 +59,7 @@ pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
             MIN_CHANNEL_SAT,
             MAX_CHANNEL_SAT,
         )?,
+        require_anchor_reserve: said.switch("require-anchor-reserve")?,
         max_dust_exposure_sat: said.number("max-dust-exposure-sat", 0, MAX_DUST_SAT)?,
         log: log(said)?,
         metrics_listen: said.optional(

@@ -17,6 +17,7 @@ use super::gate::Gate;
 use super::parts::Parts;
 use super::{StartError, seed};
 use crate::chain::{Bitcoind, Broadcaster, ChainInfo, FeeEstimates};
+use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::config::{ChannelSettings, user_config};
 use crate::channels::spends::FundingSpends;
 use crate::config::Config;
@@ -46,6 +47,7 @@ pub(super) struct Core {
     pub(super) ldk_broadcaster: Arc<ldk::Broadcaster>,
     pub(super) spends: Arc<FundingSpends>,
     pub(super) wallet: Arc<Wallet>,
+    pub(super) reserve: Arc<AnchorReserve>,
     pub(super) graph: Arc<NetworkGraph>,
     pub(super) scorer: Arc<Scorer>,
     pub(super) monitors: Arc<ChainMonitor>,
@@ -146,6 +148,12 @@ pub(super) fn assemble(
         &wallet,
         &logger,
     )?);
+    let reserve = Arc::new(AnchorReserve::new(
+        manager.clone(),
+        monitors.clone(),
+        fees.clone(),
+        wallet.clone(),
+    ));
     Ok(Core {
         store,
         keys,
@@ -159,6 +167,7 @@ pub(super) fn assemble(
         ldk_broadcaster,
         spends,
         wallet,
+        reserve,
         graph,
         scorer,
         monitors,

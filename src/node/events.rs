@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lightning::events::bump_transaction::sync::{BumpTransactionEventHandlerSync, WalletSync};
 use lightning::events::{
     Event, HTLCHandlingFailureReason, HTLCHandlingFailureType, PathFailure, ReplayEvent,
 };
@@ -15,6 +14,7 @@ use lightning::routing::router::Path;
 use lightning::sign::SpendableOutputDescriptor;
 use tokio::sync::Notify;
 
+use super::bump::Bumper;
 use super::gate::Gate;
 use super::port::NodeGateway;
 use crate::abort::{self, Point};
@@ -24,20 +24,11 @@ use crate::channels::closed::Closure;
 use crate::channels::forwards::Forward;
 use crate::channels::htlc_feed::HtlcKind;
 use crate::invoices::{Claimable, Registry};
-use crate::ldk::{Broadcaster, KeysManager, OutputSweeper};
-use crate::logger::LdkLogger;
+use crate::ldk::OutputSweeper;
 use crate::onion::EnvelopeKey;
 use crate::panics;
 use crate::payments::Payments;
 use crate::wallet::Wallet;
-
-/// Raises the fees of our commitment and HTLC transactions with coins of the wallet.
-pub(super) type Bumper = BumpTransactionEventHandlerSync<
-    Arc<Broadcaster>,
-    Arc<WalletSync<Arc<Wallet>, Arc<LdkLogger>>>,
-    Arc<KeysManager>,
-    Arc<LdkLogger>,
->;
 
 /// The rooms that events go to.
 pub(super) struct EventHandler {

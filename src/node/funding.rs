@@ -5,16 +5,16 @@ use std::sync::Arc;
 use bitcoin::{Amount, FeeRate, ScriptBuf, Transaction};
 
 use crate::chain::FeeEstimates;
-use crate::channels::balance::has_anchors;
+use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::open::{FundingFee, FundingWallet};
-use crate::ldk::ChannelManager;
-use crate::wallet::{Outputs, Spend, Wallet, anchor_reserve};
+use crate::wallet::{Outputs, Spend, Wallet};
 
 /// Pays for channels, and keeps the reserve that anchor channels need.
 pub(super) struct Funding {
     pub(super) wallet: Arc<Wallet>,
     pub(super) fees: Arc<FeeEstimates>,
-    pub(super) manager: Arc<ChannelManager>,
+    /// The channel that is being opened is counted already.
+    pub(super) reserve: Arc<AnchorReserve>,
 }
 
 impl Funding {
@@ -26,15 +26,6 @@ impl Funding {
                 self.fees.sat_per_kw(blocks).into(),
             )),
         }
-    }
-
-    /// Channels that need the reserve; the one that is being opened is among them already.
-    fn anchor_channels(&self) -> usize {
-        self.manager
-            .list_channels()
-            .iter()
-            .filter(|channel| has_anchors(channel))
-            .count()
     }
 }
 
@@ -49,7 +40,7 @@ impl FundingWallet for Funding {
             outputs: Outputs::one(script, Amount::from_sat(amount_sat)),
             fee_rate: self.fee_rate(fee)?,
             min_confs: 1,
-            reserve: anchor_reserve(self.anchor_channels()),
+            reserve: self.reserve.required(),
             coins: Vec::new(),
         };
         self.wallet.fund(&spend).map_err(|error| error.to_string())

@@ -24,7 +24,7 @@ use lightning::events::bump_transaction::BumpTransactionEvent;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::events::Bumper;
+use super::bump::Bumper;
 use crate::abort::{self, Point};
 use crate::chain::{Broadcaster, Submission};
 use crate::channels::spends::FundingSpends;

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicUsize;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::EventsProvider;
-use lightning::events::bump_transaction::sync::WalletSync;
 use lightning::ln::msgs::{ChannelMessageHandler, OnionMessageHandler, RoutingMessageHandler};
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
 use lightning::onion_message::messenger::DefaultMessageRouter;
@@ -16,17 +15,18 @@ use tokio::sync::Notify;
 
 use super::StartError;
 use super::books::Books;
+use super::bump::Bumper;
 use super::chain_listener::ChainListener;
 use super::core::{Core, unix_time};
 use super::cut::NodeCut;
-use super::events::{Bumper, EventHandler};
+use super::events::EventHandler;
 use super::funding::Funding;
 use super::outbound::ManagerOutbound;
 use super::port::{ManagerPort, NodeGateway};
 use crate::amp::SetLimits;
 use crate::chain::gossip::GossipSync;
 use crate::channels::Channels;
-use crate::channels::accept::{AcceptRules, Acceptor, MAX_PENDING_PER_PEER};
+use crate::channels::accept::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::close::{BroadcastCommitment, Closer};
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
@@ -220,7 +220,7 @@ fn opener(core: &Core, peer_manager: &Arc<PeerManager>) -> Opener {
     let funding = Arc::new(Funding {
         wallet: core.wallet.clone(),
         fees: core.fees.clone(),
-        manager: core.manager.clone(),
+        reserve: core.reserve.clone(),
     });
     Opener::new(
         core.manager.clone(),
@@ -230,19 +230,21 @@ fn opener(core: &Core, peer_manager: &Arc<PeerManager>) -> Opener {
     )
 }
 
-/// A node without coins takes channels, as lnd's does: then its peer has to close them well.
 fn channels(config: &Config, core: &Core, opener: &Arc<Opener>) -> Channels {
     let rules = AcceptRules {
         min_channel_sat: config.min_channel_size_sat,
         max_pending_per_peer: MAX_PENDING_PER_PEER,
-        reserve_per_channel_sat: 0,
+        require_reserve: config.require_anchor_reserve,
     };
-    let wallet = core.wallet.clone();
-    let spendable = Arc::new(move || wallet.balance().confirmed.to_sat());
+    let (reserve, fees) = (core.reserve.clone(), core.fees.clone());
+    let funds = move || ForcedCloseFunds {
+        missing: reserve.missing_with(1),
+        mempool_min_sat_per_kw: fees.mempool_min_sat_per_kw(),
+    };
     Channels::new(
         core.manager.clone(),
         opener.clone(),
-        Acceptor::new(core.manager.clone(), rules, spendable),
+        Acceptor::new(core.manager.clone(), rules, Arc::new(funds)),
         core.spends.clone(),
         core.store.clone(),
         core.store.clone(),
@@ -310,11 +312,10 @@ fn payments(core: &Core, htlcs: &HtlcFeed) -> Result<Arc<Payments>, StartError> 
 }
 
 fn bumper(core: &Core) -> Bumper {
-    let coins = Arc::new(WalletSync::new(core.wallet.clone(), core.logger.clone()));
     Bumper::new(
-        core.ldk_broadcaster.clone(),
-        coins,
+        core.wallet.clone(),
+        core.fees.clone(),
         core.keys.clone(),
-        core.logger.clone(),
+        core.ldk_broadcaster.clone(),
     )
 }

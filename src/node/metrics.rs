@@ -78,6 +78,14 @@ fn describe() {
             "ampd_amp_held_htlcs",
             "HTLCs of AMP sets that wait for more shards.",
         ),
+        (
+            "ampd_anchor_reserve_sat",
+            "What the wallet has to keep for the fees of forced closes.",
+        ),
+        (
+            "ampd_anchor_reserve_missing_sat",
+            "What the wallet lacks of that: send it coins.",
+        ),
     ];
     for (name, what) in held {
         describe_gauge!(name, Unit::Count, what);

@@ -7,6 +7,7 @@
 
 mod background;
 mod books;
+mod bump;
 mod callers;
 mod catch_up;
 mod chain_listener;
@@ -25,6 +26,7 @@ mod page_address;
 mod parts;
 mod port;
 mod rebroadcast;
+mod reserve;
 mod seed;
 mod tasks;
 mod ticks;

@@ -19,7 +19,7 @@ use super::house::House;
 use super::metrics;
 use super::rebroadcast::Rebroadcast;
 use super::vital::{Broken, Vital};
-use super::{callers, catch_up, donations};
+use super::{callers, catch_up, donations, reserve};
 use crate::chain::sync::Following;
 use crate::chain::{Broadcaster, Fundings, gossip};
 use crate::channels::policy;
@@ -250,6 +250,8 @@ fn spawn_chain_tasks(
     vital.spawn(tracker, "asking for fee rates", async move {
         fees.keep_fresh(&bitcoind, ended).await;
     });
+    let watch = reserve::watch(core.reserve.clone(), stop.clone());
+    vital.spawn(tracker, "watching the reserve", watch);
     let rebroadcast = Rebroadcast {
         wallet: core.wallet.clone(),
         spends: core.spends.clone(),
@@ -352,6 +354,7 @@ fn rooms(
         fees: core.fees.clone(),
         broadcaster: core.broadcaster.clone(),
         wallet: core.wallet.clone(),
+        reserve: core.reserve.clone(),
         sweeper: core.sweeper.clone(),
         connector: house.connector.clone(),
         reconnector: house.reconnector.clone(),

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::streams::blocking;
 use crate::chain;
+use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::close::Closer;
 use crate::channels::deciders::Deciders;
 use crate::channels::feed::ChannelFeed;
@@ -50,6 +51,8 @@ pub struct Rooms {
     pub fees: Arc<chain::FeeEstimates>,
     pub broadcaster: Arc<chain::Broadcaster>,
     pub wallet: Arc<Wallet>,
+    /// What has to stay in the wallet.
+    pub reserve: Arc<AnchorReserve>,
     pub sweeper: Arc<OutputSweeper>,
     pub connector: Arc<Connector>,
     pub reconnector: Arc<Reconnector>,

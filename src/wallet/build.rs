@@ -17,9 +17,6 @@ const MIN_FEE_RATE: u64 = 250;
 /// Highest fee rate, in sat per 1000 weight units: 5000 sat/vB, more than any block ever needed.
 const MAX_FEE_RATE: u64 = 1_250_000;
 
-/// Blocks after which a coin that LDK used for a fee bump, and has not used again, is free.
-const CLAIM_BLOCKS: u32 = 144;
-
 /// bdk's builder with its own choice of coins.
 pub(super) type Builder<'a> = TxBuilder<'a, DefaultCoinSelectionAlgorithm>;
 
@@ -28,7 +25,7 @@ impl State {
     pub(super) fn prepare(
         &mut self,
         spend: &Spend,
-        refine: impl FnOnce(&mut Builder<'_>),
+        refine: impl Fn(&mut Builder<'_>),
     ) -> Result<Psbt, WalletError> {
         check_fee_rate(spend.fee_rate)?;
         let have = self.available(spend)?;
@@ -41,7 +38,14 @@ impl State {
             return Err(WalletError::InsufficientFunds { have, need: least });
         }
         let built = match &spend.outputs {
-            Outputs::Exactly(outputs) => self.build_exactly(spend, outputs, refine),
+            // Coins that are the reserve by themselves stay, if there are others: else the reserve would be
+            // change, which claims cannot use before it is confirmed.
+            Outputs::Exactly(outputs) => match self.coins_for_reserve(spend) {
+                kept if kept.is_empty() => self.build_exactly(spend, outputs, &refine, kept),
+                kept => self
+                    .build_exactly(spend, outputs, &refine, kept)
+                    .or_else(|_| self.build_exactly(spend, outputs, &refine, Vec::new())),
+            },
             Outputs::All(to) => self.build_all(spend, to),
         };
         let psbt = built.map_err(|error| create_error(error, have))?;
@@ -53,9 +57,11 @@ impl State {
         &mut self,
         spend: &Spend,
         outputs: &[TxOut],
-        refine: impl FnOnce(&mut Builder<'_>),
+        refine: &impl Fn(&mut Builder<'_>),
+        kept: Vec<OutPoint>,
     ) -> Result<Psbt, CreateTxError> {
-        let reserved = self.reserved_now();
+        let mut reserved = self.reserved_now();
+        reserved.extend(kept);
         let mut builder = self.bdk.build_tx();
         restrict(&mut builder, spend, reserved)?;
         for output in outputs {
@@ -134,21 +140,15 @@ impl State {
             .filter(move |coin| !reserved.contains(&coin.outpoint))
     }
 
-    /// After `tx` the wallet must still hold `reserve`, its change included.
+    /// After `tx` the wallet must still hold `reserve`: in its change, and in coins that claims can use
+    /// (confirmed, neither leased nor claimed).
     pub(super) fn check_reserve(
         &self,
         tx: &Transaction,
         reserve: Amount,
     ) -> Result<(), WalletError> {
         let spends = |coin| tx.input.iter().any(|input| input.previous_output == coin);
-        // Change of a transaction that `tx` replaces goes with it.
-        let replaces = |txid| {
-            let old = self.bdk.tx_graph().get_tx(txid);
-            old.is_some_and(|old| old.input.iter().any(|i| spends(i.previous_output)))
-        };
-        let kept = self
-            .free_outputs()
-            .filter(|coin| !spends(coin.outpoint) && !replaces(coin.outpoint.txid));
+        let kept = self.usable_outputs().filter(|coin| !spends(coin.outpoint));
         let kept = kept.map(|coin| coin.txout.value);
         let change = tx
             .output
@@ -161,14 +161,46 @@ impl State {
         Ok(())
     }
 
-    /// Coins that our own payments must not spend: leased ones, and those that LDK bumps claims with
-    /// (it may use them again).
+    /// Coins that our own payments must not spend: leased ones, and those that LDK's claims use (they may
+    /// use them again).
     pub(super) fn reserved_now(&self) -> Vec<OutPoint> {
         let tip = self.bdk.latest_checkpoint().height();
-        let recent = |height: u32| tip.saturating_sub(height) < CLAIM_BLOCKS;
-        let claimed = self.claimed.iter().filter(|(_, height)| recent(**height));
-        let claimed = claimed.map(|(coin, _)| *coin);
-        claimed.chain(self.leased_now()).collect()
+        self.claims.coins(tip).chain(self.leased_now()).collect()
+    }
+
+    /// The smallest coin that is worth the reserve, or several; none if the order names its coins, or if
+    /// there are not enough.
+    fn coins_for_reserve(&self, spend: &Spend) -> Vec<OutPoint> {
+        if spend.reserve == Amount::ZERO || !spend.coins.is_empty() {
+            return Vec::new();
+        }
+        let mut coins: Vec<(Amount, OutPoint)> = self
+            .usable_outputs()
+            .map(|coin| (coin.txout.value, coin.outpoint))
+            .collect();
+        coins.sort_unstable();
+        if let Some((_, coin)) = coins.iter().find(|(value, _)| *value >= spend.reserve) {
+            return vec![*coin];
+        }
+        let mut sum = Amount::ZERO;
+        let mut kept = Vec::new();
+        for (value, coin) in coins.into_iter().rev() {
+            if sum >= spend.reserve {
+                break;
+            }
+            sum += value;
+            kept.push(coin);
+        }
+        if sum < spend.reserve {
+            kept.clear();
+        }
+        kept
+    }
+
+    /// Coins that a new claim could use at once.
+    pub(super) fn usable_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
+        self.free_outputs()
+            .filter(|coin| self.confirmations(coin) > 0)
     }
 
     /// The output at `outpoint` and its key, if it is ours, spent or not.

@@ -1,64 +1,59 @@
 //! The wallet as LDK sees it: coins and signatures for fee bumps, scripts for change and sweeps.
 
+use std::sync::Arc;
+
 use bitcoin::{Psbt, ScriptBuf, Transaction, WPubkeyHash};
 use lightning::events::bump_transaction::Utxo;
 use lightning::events::bump_transaction::sync::WalletSourceSync;
 use lightning::sign::ChangeDestinationSourceSync;
 
+use super::claims::Claim;
 use super::error::WalletError;
-use super::on_chain::{State, Wallet};
+use super::on_chain::Wallet;
 
-impl WalletSourceSync for Wallet {
-    /// Confirmed coins that are neither leased nor spent by a transaction of ours. Coins of
-    /// earlier bumps are among them: LDK replaces its own transaction, and keeps account of them.
+impl Wallet {
+    /// Coins for one claim as LDK's coin selection wants them; see [`Wallet::coins_for`].
+    pub fn source_for(self: &Arc<Self>, claim: Claim, takes: bool) -> ClaimCoins {
+        ClaimCoins {
+            wallet: self.clone(),
+            claim,
+            takes,
+        }
+    }
+}
+
+/// The wallet as the source of coins for one claim of LDK.
+pub struct ClaimCoins {
+    wallet: Arc<Wallet>,
+    claim: Claim,
+    takes: bool,
+}
+
+impl WalletSourceSync for ClaimCoins {
     fn list_confirmed_utxos(&self) -> Result<Vec<Utxo>, ()> {
-        let state = self.lock();
-        let leased = state.leased_now();
-        let coins = state
-            .spendable_outputs()
-            .filter(|coin| state.confirmations(coin) > 0 && !leased.contains(&coin.outpoint));
-        Ok(coins
-            .filter_map(|coin| {
-                let hash = p2wpkh_hash(&coin.txout.script_pubkey)?;
-                Some(Utxo::new_v0_p2wpkh(coin.outpoint, coin.txout.value, &hash))
-            })
-            .collect())
+        Ok(self.wallet.coins_for(self.claim, self.takes))
     }
 
+    /// An address that has got nothing yet: LDK asks at each repetition of a claim, and a wallet that is
+    /// restored finds no more than some unused addresses in a row.
     fn get_change_script(&self) -> Result<ScriptBuf, ()> {
-        self.change_script().map_err(failed)
+        self.wallet.unused_change_script().map_err(failed)
     }
 
-    /// Signs our inputs and keeps our own sends away from their coins.
+    /// Signs our inputs and keeps payments and other claims away from their coins.
     fn sign_psbt(&self, psbt: Psbt) -> Result<Transaction, ()> {
-        let mut state = self.lock();
-        let tx = self.sign_own(&state, psbt).map_err(failed)?;
-        state.claim_inputs(&tx);
-        Ok(tx)
+        self.wallet.sign_for(self.claim, psbt).map_err(failed)
     }
 }
 
 impl ChangeDestinationSourceSync for Wallet {
+    /// An address that has got nothing yet: LDK asks at each block while it sweeps.
     fn get_change_destination_script(&self) -> Result<ScriptBuf, ()> {
-        self.change_script().map_err(failed)
+        self.unused_change_script().map_err(failed)
     }
 }
 
-impl State {
-    fn claim_inputs(&mut self, tx: &Transaction) {
-        let height = self.bdk.latest_checkpoint().height();
-        let coins = tx.input.iter().map(|input| input.previous_output);
-        let own: Vec<_> = coins
-            .filter(|coin| self.own_output(coin).is_some())
-            .collect();
-        let bdk = &self.bdk;
-        self.claimed.retain(|coin, _| bdk.get_utxo(*coin).is_some());
-        self.claimed
-            .extend(own.into_iter().map(|coin| (coin, height)));
-    }
-}
-
-fn p2wpkh_hash(script: &ScriptBuf) -> Option<WPubkeyHash> {
+pub(super) fn p2wpkh_hash(script: &ScriptBuf) -> Option<WPubkeyHash> {
     // OP_0, a push of 20 bytes, the hash (BIP 141).
     if !script.is_p2wpkh() {
         return None;
@@ -74,17 +69,18 @@ fn failed(error: WalletError) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use bitcoin::{Amount, OutPoint, TxIn, TxOut, absolute, transaction};
     use lightning::chain::ClaimId;
     use lightning::events::bump_transaction::sync::{CoinSelectionSourceSync, WalletSync};
 
-    use crate::logger::LdkLogger;
-    use bitcoin::{Amount, FeeRate, OutPoint, TxIn, TxOut, absolute, transaction};
-
     use super::*;
+    use crate::logger::LdkLogger;
     use crate::wallet::test_chain::{address_of_nobody, wallet_with};
-    use crate::wallet::{Outputs, Spend};
+
+    const URGENT: Claim = Claim {
+        id: [1; 32],
+        urgent: true,
+    };
 
     /// A transaction as LDK's bump handler makes it: an input of its own, then coins of ours.
     fn bump(coins: &[Utxo]) -> Psbt {
@@ -116,40 +112,31 @@ mod tests {
         psbt
     }
 
+    fn source(wallet: Wallet) -> (Arc<Wallet>, ClaimCoins) {
+        let wallet = Arc::new(wallet);
+        let coins = wallet.source_for(URGENT, false);
+        (wallet, coins)
+    }
+
     #[test]
     fn our_inputs_are_signed_and_the_others_left_alone() {
         let (chain, wallet, _) = wallet_with(&[50_000, 60_000]);
-        let coins = wallet.list_confirmed_utxos().unwrap();
+        let (_wallet, source) = source(wallet);
+        let coins = source.list_confirmed_utxos().unwrap();
         assert_eq!(coins.len(), 2);
-        let tx = wallet.sign_psbt(bump(&coins)).unwrap();
+        let tx = source.sign_psbt(bump(&coins)).unwrap();
         assert!(tx.input[0].witness.is_empty());
         assert!(tx.input[1..].iter().all(|input| input.witness.len() == 2));
         chain.check_p2wpkh_signatures(&tx);
     }
 
     #[test]
-    fn coins_of_a_bump_are_kept_for_ldk_and_from_our_sends() {
-        let (_chain, wallet, _) = wallet_with(&[50_000]);
-        let coins = wallet.list_confirmed_utxos().unwrap();
-        wallet.sign_psbt(bump(&coins)).unwrap();
-        assert_eq!(wallet.list_confirmed_utxos().unwrap(), coins);
-        let to = address_of_nobody().script_pubkey();
-        let spend = Spend {
-            outputs: Outputs::one(to, Amount::from_sat(1_000)),
-            fee_rate: FeeRate::from_sat_per_kwu(1_000),
-            min_confs: 1,
-            reserve: Amount::ZERO,
-            coins: vec![],
-        };
-        assert!(wallet.send(&spend).is_err());
-    }
-
-    #[test]
     fn leased_coins_are_not_offered_to_ldk() {
         let (_chain, wallet, _) = wallet_with(&[50_000, 60_000]);
         let coin = wallet.list_utxos(1)[0].outpoint;
-        wallet.lease(coin, [1; 32], 600).unwrap();
-        let coins = wallet.list_confirmed_utxos().unwrap();
+        wallet.lease(coin, [1; 32], 600, Amount::ZERO).unwrap();
+        let (_wallet, source) = source(wallet);
+        let coins = source.list_confirmed_utxos().unwrap();
         assert!(coins.len() == 1 && coins[0].outpoint != coin);
     }
 
@@ -159,15 +146,18 @@ mod tests {
         let payment = chain.payment_to(&wallet, 50_000);
         wallet.note_unconfirmed(&payment).unwrap();
         assert_eq!(wallet.balance().unconfirmed, Amount::from_sat(50_000));
-        assert!(wallet.list_confirmed_utxos().unwrap().is_empty());
+        assert_eq!(wallet.usable(), Amount::ZERO);
+        let (wallet, source) = source(wallet);
+        assert!(source.list_confirmed_utxos().unwrap().is_empty());
         chain.mine(&wallet, vec![payment]);
-        assert_eq!(wallet.list_confirmed_utxos().unwrap().len(), 1);
+        assert_eq!(source.list_confirmed_utxos().unwrap().len(), 1);
     }
 
     #[test]
     fn ldks_coin_selection_works_on_this_wallet() {
         let (_chain, wallet, _) = wallet_with(&[50_000, 60_000]);
-        let source = WalletSync::new(Arc::new(wallet), Arc::new(LdkLogger));
+        let (_wallet, source) = source(wallet);
+        let source = WalletSync::new(Arc::new(source), Arc::new(LdkLogger));
         let script_pubkey = address_of_nobody().script_pubkey();
         let output = TxOut {
             value: Amount::from_sat(55_000),
@@ -187,10 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn change_scripts_are_ours_and_differ() {
+    fn asking_for_change_again_and_again_reveals_no_addresses() {
         let (_chain, wallet, _) = wallet_with(&[]);
-        let first = wallet.get_change_script().unwrap();
-        let second = wallet.get_change_destination_script().unwrap();
-        assert!(first != second && wallet.is_mine(&first) && wallet.is_mine(&second));
+        let (wallet, source) = source(wallet);
+        for _ in 0..30 {
+            let change = source.get_change_script().unwrap();
+            let sweep = wallet.get_change_destination_script().unwrap();
+            assert!(wallet.is_mine(&change) && wallet.is_mine(&sweep));
+        }
+        assert_eq!(wallet.account().internal_keys, 1);
     }
 }

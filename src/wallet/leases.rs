@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::{Hash, sha256};
-use bitcoin::{OutPoint, TxOut};
+use bitcoin::{Amount, OutPoint, TxOut};
 
 use super::error::WalletError;
 use super::notes::Lease;
@@ -54,12 +54,19 @@ impl Leases {
 
 impl Wallet {
     /// Keeps a coin from being spent for so many seconds from now on, also over restarts, and returns
-    /// when that ends (seconds since 1970). The same id again gives the lease a new end.
+    /// when that ends (seconds since 1970). The same id again gives the lease a new end. Coins worth
+    /// `reserve` have to stay without a lease.
     ///
     /// # Errors
     /// [`WalletError::UnknownCoin`] if it is none of our unspent outputs;
-    /// [`WalletError::LeasedAlready`] under another id.
-    pub fn lease(&self, coin: OutPoint, id: [u8; 32], seconds: u64) -> Result<u64, WalletError> {
+    /// [`WalletError::LeasedAlready`] under another id; [`WalletError::Reserve`].
+    pub fn lease(
+        &self,
+        coin: OutPoint,
+        id: [u8; 32],
+        seconds: u64,
+        reserve: Amount,
+    ) -> Result<u64, WalletError> {
         let (mut state, now) = (self.lock(), unix_now());
         if state.bdk.get_utxo(coin).is_none() {
             return Err(WalletError::UnknownCoin);
@@ -71,6 +78,7 @@ impl Wallet {
         {
             return Err(WalletError::LeasedAlready);
         }
+        state.check_reserve_without(coin, reserve)?;
         Ok(self.put_lease(&mut state, coin, id, seconds).expires_at)
     }
 
@@ -121,6 +129,20 @@ impl Wallet {
 }
 
 impl State {
+    /// Whether the reserve is there without this coin. A coin that does not count for it may always go.
+    fn check_reserve_without(&self, coin: OutPoint, reserve: Amount) -> Result<(), WalletError> {
+        let mut counts = false;
+        let others = self.usable_outputs().filter(|other| {
+            counts |= other.outpoint == coin;
+            other.outpoint != coin
+        });
+        let left: Amount = others.map(|other| other.txout.value).sum();
+        if counts && left < reserve {
+            return Err(WalletError::Reserve { left, reserve });
+        }
+        Ok(())
+    }
+
     /// Coins that are kept for somebody.
     pub(super) fn leased_now(&self) -> BTreeSet<OutPoint> {
         let leases = self.leases.current(unix_now());
@@ -140,8 +162,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use bitcoin::Amount;
-
     use super::*;
     use crate::wallet::test_chain::wallet_with;
 
@@ -154,7 +174,7 @@ mod tests {
         let coins = wallet.list_utxos(1);
         let coin = coins.iter().find(|c| c.amount.to_sat() == 100_000);
         let coin = coin.unwrap().outpoint;
-        let end = wallet.lease(coin, ID, 600).unwrap();
+        let end = wallet.lease(coin, ID, 600, Amount::ZERO).unwrap();
         for wallet in [wallet, chain.reopen(&log)] {
             let leases = wallet.leases();
             assert_eq!(leases.len(), 1);
@@ -176,29 +196,49 @@ mod tests {
     fn only_who_knows_the_id_changes_a_lease() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let coin = wallet.list_utxos(1)[0].outpoint;
-        let first = wallet.lease(coin, ID, 600).unwrap();
-        let error = wallet.lease(coin, OTHER, 600).unwrap_err();
+        let first = wallet.lease(coin, ID, 600, Amount::ZERO).unwrap();
+        let error = wallet.lease(coin, OTHER, 600, Amount::ZERO).unwrap_err();
         assert_eq!(error.to_string(), "output already locked");
         let error = wallet.end_lease(coin, OTHER).unwrap_err();
         assert_eq!(error.to_string(), "output unlock not alowed");
-        assert!(wallet.lease(coin, ID, 1200).unwrap() >= first + 600);
+        assert!(wallet.lease(coin, ID, 1200, Amount::ZERO).unwrap() >= first + 600);
         wallet.end_lease(coin, ID).unwrap();
         wallet.end_lease(coin, OTHER).unwrap();
-        wallet.lease(coin, OTHER, u64::MAX).unwrap();
+        wallet.lease(coin, OTHER, u64::MAX, Amount::ZERO).unwrap();
         for unknown in [OutPoint::null(), OutPoint { vout: 9, ..coin }] {
-            let error = wallet.lease(unknown, ID, 600).unwrap_err();
+            let error = wallet.lease(unknown, ID, 600, Amount::ZERO).unwrap_err();
             assert_eq!(error.to_string(), "unknown output");
             assert!(wallet.end_lease(unknown, ID).is_err());
         }
     }
 
     #[test]
+    fn the_reserve_stays_without_a_lease() {
+        let (_chain, wallet, _) = wallet_with(&[100_000, 30_000]);
+        let reserve = Amount::from_sat(50_000);
+        let coins = wallet.list_utxos(1);
+        let (large, small): (Vec<_>, Vec<_>) = coins
+            .iter()
+            .partition(|coin| coin.amount.to_sat() == 100_000);
+        let error = wallet.lease(large[0].outpoint, ID, 600, reserve);
+        assert!(
+            matches!(error, Err(WalletError::Reserve { .. })),
+            "{error:?}"
+        );
+        wallet.lease(small[0].outpoint, ID, 600, reserve).unwrap();
+        // Renewed, although less than the reserve would be left.
+        let more = Amount::from_sat(120_000);
+        wallet.lease(small[0].outpoint, ID, 900, more).unwrap();
+        assert_eq!(wallet.usable(), Amount::from_sat(100_000));
+    }
+
+    #[test]
     fn a_lease_that_has_ended_is_none() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let coin = wallet.list_utxos(1)[0].outpoint;
-        wallet.lease(coin, ID, 0).unwrap();
+        wallet.lease(coin, ID, 0, Amount::ZERO).unwrap();
         assert!(wallet.leases().is_empty());
         assert_eq!(wallet.list_utxos(1).len(), 1);
-        wallet.lease(coin, OTHER, 600).unwrap();
+        wallet.lease(coin, OTHER, 600, Amount::ZERO).unwrap();
     }
 }

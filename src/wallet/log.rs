@@ -5,9 +5,10 @@ use std::error::Error;
 
 use bdk_wallet::ChangeSet;
 use bdk_wallet::chain::Merge;
-use bitcoin::Txid;
+use bitcoin::{OutPoint, Txid};
 use serde::{Deserialize, Serialize};
 
+use super::claims::{self, Use};
 use super::error::WalletError;
 
 /// Why a stored log could not be read.
@@ -52,6 +53,9 @@ pub(super) struct Record {
     /// id of a transaction that funds a channel, somebody else's channel included, too much depends.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) sent: BTreeSet<Txid>,
+    /// Coins that claims of LDK use, as of now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) claimed: BTreeMap<OutPoint, Use>,
 }
 
 impl Record {
@@ -63,6 +67,7 @@ impl Record {
         self.bdk.merge(later.bdk);
         self.held.extend(later.held);
         self.sent.extend(later.sent);
+        self.claimed.extend(later.claimed);
     }
 
     /// The transactions that only LDK may send.
@@ -88,7 +93,10 @@ impl Record {
 
     /// Whether nothing changed.
     pub(super) fn is_empty(&self) -> bool {
-        self.bdk.is_empty() && self.held.is_empty() && self.sent.is_empty()
+        self.bdk.is_empty()
+            && self.held.is_empty()
+            && self.sent.is_empty()
+            && self.claimed.is_empty()
     }
 
     /// Drops old blocks in which nothing of ours happened, and decisions that are over.
@@ -97,6 +105,8 @@ impl Record {
         let anchored: BTreeSet<u32> = anchors.iter().map(|(at, _)| at.block_id.height).collect();
         let blocks = &mut self.bdk.local_chain.blocks;
         blocks.retain(|_, hash| hash.is_some());
+        let tip = blocks.keys().next_back().copied().unwrap_or(0);
+        claims::still_counting(&mut self.claimed, tip);
         let keep_from = blocks
             .keys()
             .rev()

@@ -9,6 +9,7 @@ mod accounts;
 mod addresses;
 mod build;
 mod bump;
+mod claims;
 mod error;
 mod history;
 mod keys;
@@ -19,20 +20,24 @@ mod log;
 mod notes;
 mod on_chain;
 mod psbt;
+mod reserve;
 mod signers;
 mod spend;
 
 pub use accounts::{Account, OwnAddress};
 pub use bump::Bump;
+pub use claims::Claim;
 pub use error::WalletError;
 pub use history::{HistoryBlock, HistoryEntry};
+pub use ldk_source::ClaimCoins;
 pub use leases::{LeasedCoin, lnd_lease_id};
 pub use log::{ChangeLog, ChangeLogError};
 pub use notes::{Lease, NoteBook};
 pub use on_chain::{Balance, Coin, Wallet};
 pub use psbt::{FundedPsbt, PsbtOrder};
+pub use reserve::{anchor_reserve, reserve_per_channel};
 pub use signers::ChannelSigners;
-pub use spend::{ANCHOR_RESERVE_SAT, Estimate, Outputs, Spend, anchor_reserve};
+pub use spend::{Estimate, Outputs, Spend};
 
 #[cfg(test)]
 mod test_chain;

@@ -14,6 +14,7 @@ use lightning::chain::transaction::TransactionData;
 use lightning::chain::{BestBlock, Listen};
 use tokio::sync::watch;
 
+use super::claims::Claims;
 use super::error::WalletError;
 use super::keys::AccountKey;
 use super::leases::Leases;
@@ -45,8 +46,8 @@ pub(super) struct State {
     /// Coins that callers keep for themselves.
     pub(super) leases: Leases,
     pub(super) labels: HashMap<Txid, String>,
-    /// Coins that LDK uses to bump its claims, with the height at which it last did.
-    pub(super) claimed: HashMap<OutPoint, u32>,
+    /// Coins that LDK's claims are paid with.
+    pub(super) claims: Claims,
     /// Seconds since 1970; grows with each use, see [`State::next_time`].
     pub(super) clock: u64,
 }
@@ -161,6 +162,12 @@ impl Wallet {
             *part = part.checked_sub(value).unwrap_or_default();
         }
         balance
+    }
+
+    /// Sum of the coins that can pay a fee at once: confirmed, neither leased nor used by a claim of LDK.
+    pub fn usable(&self) -> Amount {
+        let state = self.lock();
+        state.usable_outputs().map(|coin| coin.txout.value).sum()
     }
 
     /// All coins with at least `min_confs` confirmations, mined ones only when they are mature, and
@@ -342,14 +349,14 @@ fn create(keys: &AccountKey, network: Network, birthday: BestBlock) -> Result<St
         sent: BTreeSet::new(),
         leases: Leases::default(),
         labels: HashMap::new(),
-        claimed: HashMap::new(),
+        claims: Claims::default(),
         clock: 0,
     })
 }
 
 fn load(keys: &AccountKey, network: Network, record: Record) -> Result<State, WalletError> {
     let (held, clock) = (record.held_now(), record.latest_time());
-    let sent = record.sent;
+    let (sent, claims) = (record.sent, Claims::new(record.claimed));
     let bdk = bdk_wallet::Wallet::load()
         .check_network(network)
         .descriptor(
@@ -369,7 +376,7 @@ fn load(keys: &AccountKey, network: Network, record: Record) -> Result<State, Wa
         sent,
         leases: Leases::default(),
         labels: HashMap::new(),
-        claimed: HashMap::new(),
+        claims,
         clock,
     })
 }

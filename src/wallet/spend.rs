@@ -6,22 +6,6 @@ use super::error::WalletError;
 use super::log::Record;
 use super::on_chain::{State, Wallet};
 
-/// What stays in the wallet per anchor channel, so that the fee of its closing can be raised
-/// (lnd: 10,000 sat).
-pub const ANCHOR_RESERVE_SAT: u64 = 10_000;
-
-/// Channels beyond this number need no further reserve (lnd: at most 100,000 sat in all): not all
-/// are closed by force at once.
-const MAX_RESERVED_CHANNELS: u64 = 10;
-
-/// The reserve for `channels` anchor channels, one that is about to be opened included.
-pub fn anchor_reserve(channels: usize) -> Amount {
-    let channels = u64::try_from(channels)
-        .unwrap_or(u64::MAX)
-        .min(MAX_RESERVED_CHANNELS);
-    Amount::from_sat(channels * ANCHOR_RESERVE_SAT)
-}
-
 /// What to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outputs {
@@ -50,7 +34,7 @@ pub struct Spend {
     /// Confirmations that a coin must have to be spent (lnd's default: 1). With 0 the change of
     /// our own unconfirmed transactions is spent, too.
     pub min_confs: u32,
-    /// What has to be left in the wallet; see [`anchor_reserve`].
+    /// What has to be left in the wallet; see [`anchor_reserve`](super::anchor_reserve).
     pub reserve: Amount,
     /// Spend these and no others; empty: the wallet chooses.
     pub coins: Vec<OutPoint>,

@@ -40,7 +40,7 @@ impl Cli<'_> {
         Ok(command)
     }
 
-    fn run(&self, args: &[&str]) -> Result<Output> {
+    pub(crate) fn run(&self, args: &[&str]) -> Result<Output> {
         self.command(args)?.output().context("cannot run ampcli")
     }
 

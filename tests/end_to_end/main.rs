@@ -16,6 +16,7 @@ mod crash;
 mod crash_close;
 mod crash_late;
 mod file_names;
+mod forced_close;
 mod full_disk;
 mod graph;
 mod held;

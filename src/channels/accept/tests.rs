@@ -5,7 +5,7 @@ fn rules() -> AcceptRules {
     AcceptRules {
         min_channel_sat: 20_000,
         max_pending_per_peer: 1,
-        reserve_per_channel_sat: RESERVE_PER_CHANNEL_SAT,
+        require_reserve: true,
     }
 }
 
@@ -33,56 +33,82 @@ pub(crate) fn stranger() -> PublicKey {
     key.parse().unwrap()
 }
 
+/// What a wallet without coins could pay with when the mempool is nearly empty.
+const NOTHING: ForcedCloseFunds = ForcedCloseFunds {
+    missing: Amount::from_sat(1),
+    mempool_min_sat_per_kw: 253,
+};
+
 #[test]
 fn each_rule_refuses_on_its_own() {
-    let refused = |change: fn(&mut Request), spendable| {
+    let refused = |change: fn(&mut Request), funds| {
         let mut request = request(stranger());
         change(&mut request);
-        rules().check(&request, &[], spendable)
+        rules().check(&request, &[], funds)
     };
-    assert_eq!(refused(|_| (), 10_000), Ok(()));
+    let enough = ForcedCloseFunds::default();
+    assert_eq!(refused(|_| (), enough), Ok(()));
     let too_small = Refusal::TooSmall {
         asked: 19_999,
         min: 20_000,
     };
     assert_eq!(
-        refused(|r| r.funding_satoshis = 19_999, 10_000),
+        refused(|r| r.funding_satoshis = 19_999, enough),
         Err(too_small)
     );
     let dual = |r: &mut Request| r.channel_negotiation_type = InboundChannelFunds::DualFunded;
-    assert_eq!(refused(dual, 10_000), Err(Refusal::DualFunded));
+    assert_eq!(refused(dual, enough), Err(Refusal::DualFunded));
     let zero_conf = |r: &mut Request| r.channel_type.set_zero_conf_required();
-    assert_eq!(refused(zero_conf, 10_000), Err(Refusal::ZeroConf));
-    assert_eq!(refused(|_| (), 9_999), Err(Refusal::Reserve));
+    assert_eq!(refused(zero_conf, enough), Err(Refusal::ZeroConf));
+    assert_eq!(refused(|_| (), NOTHING), Err(Refusal::Reserve));
 }
 
 #[test]
 fn channel_without_anchors_needs_no_reserve() {
     let mut request = request(stranger());
     request.channel_type = ChannelTypeFeatures::only_static_remote_key();
-    assert_eq!(rules().check(&request, &[], 0), Ok(()));
+    assert_eq!(rules().check(&request, &[], NOTHING), Ok(()));
+}
+
+#[test]
+fn without_the_reserve_a_commitment_must_be_minable_alone() {
+    let rules = AcceptRules {
+        require_reserve: false,
+        ..rules()
+    };
+    let check = |missing_sat, offered| {
+        let mut request = request(stranger());
+        request.params.commitment_feerate_sat_per_1000_weight = offered;
+        let funds = ForcedCloseFunds {
+            missing: Amount::from_sat(missing_sat),
+            mempool_min_sat_per_kw: 2_000,
+        };
+        rules.check(&request, &[], funds)
+    };
+    assert_eq!(check(0, 253), Ok(()));
+    assert_eq!(check(1, 2_000), Ok(()));
+    let (offered, least) = (1_999, 2_000);
+    assert_eq!(
+        check(1, offered),
+        Err(Refusal::CommitmentFee { offered, least })
+    );
 }
 
 #[tokio::test]
-async fn reserve_grows_with_the_channels_and_pending_ones_count_per_peer() {
+async fn pending_channels_count_per_peer() {
     let (alice, bob, _chain, _point) = two_nodes(400_000, 0).await;
     let mut existing = alice.manager.list_channels();
+    let enough = ForcedCloseFunds::default();
     let request = request(bob.id);
-    assert_eq!(
-        rules().check(&request, &existing, 19_999),
-        Err(Refusal::Reserve)
-    );
-    assert_eq!(rules().check(&request, &existing, 20_000), Ok(()));
+    assert_eq!(rules().check(&request, &existing, enough), Ok(()));
     existing[0].is_channel_ready = false;
     assert_eq!(
-        rules().check(&request, &existing, 20_000),
+        rules().check(&request, &existing, enough),
         Err(Refusal::TooManyPending)
     );
     let other = Request {
         counterparty_node_id: stranger(),
         ..request
     };
-    assert_eq!(rules().check(&other, &existing, 20_000), Ok(()));
-    let many = vec![existing[0].clone(); 50];
-    assert_eq!(rules().reserve_sat(&many), 100_000);
+    assert_eq!(rules().check(&other, &existing, enough), Ok(()));
 }

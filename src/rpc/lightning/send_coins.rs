@@ -6,9 +6,7 @@ use bitcoin::{Amount, Transaction, Txid};
 use lightning::chain::chaininterface::BroadcasterInterface;
 use tonic::Status;
 
-use super::wallet::reserve;
 use crate::chain::ChainError;
-use crate::channels::list::channels;
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{min_confs, not_negative};
@@ -29,7 +27,7 @@ pub(super) async fn send(
         outputs: one_output(&rooms, &request)?,
         fee_rate: fee_rate(&rooms.fees, target, request.sat_per_vbyte, per_byte)?,
         min_confs: min_confs(request.min_confs, request.spend_unconfirmed)?,
-        reserve: reserve(&channels(&rooms.manager)),
+        reserve: rooms.reserve.required(),
         coins: coins(&request.outpoints)?,
     };
     let txid = pay(rooms, spend, label(&request.label)?).await?;
@@ -49,7 +47,7 @@ pub(super) async fn send_many(
         outputs: Outputs::Exactly(outputs(&rooms.wallet, &request.addr_to_amount)?),
         fee_rate: fee_rate(&rooms.fees, target, request.sat_per_vbyte, per_byte)?,
         min_confs: min_confs(request.min_confs, request.spend_unconfirmed)?,
-        reserve: reserve(&channels(&rooms.manager)),
+        reserve: rooms.reserve.required(),
         coins: Vec::new(),
     };
     let txid = pay(rooms, spend, label(&request.label)?).await?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use bitcoin::Amount;
 use tonic::Status;
 
-use crate::channels::list::{Channel, CommitmentType, channels};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::min_confs;
 use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
@@ -14,7 +13,6 @@ use crate::rpc::proto::lnrpc::{
     WalletBalanceResponse,
 };
 use crate::rpc::{Rooms, signed};
-use crate::wallet;
 
 /// What is in the wallet, by confirmations.
 pub(super) fn balance(
@@ -46,7 +44,7 @@ pub(super) fn balance(
         confirmed_balance: sat(confirmed),
         unconfirmed_balance: sat(unconfirmed),
         locked_balance: sat(sums.locked),
-        reserved_balance_anchor_chan: sat(reserve(&channels(&rooms.manager))),
+        reserved_balance_anchor_chan: sat(rooms.reserve.required()),
         account_balance: BTreeMap::from([(ACCOUNT.to_owned(), account)]),
     })
 }
@@ -66,14 +64,6 @@ pub(super) async fn new_address(
     Ok(NewAddressResponse {
         address: address.to_string(),
     })
-}
-
-/// What has to stay in the wallet for the anchor channels that there are.
-pub(in crate::rpc) fn reserve(channels: &[Channel]) -> Amount {
-    let anchors = channels
-        .iter()
-        .filter(|channel| channel.commitment_type == CommitmentType::Anchors);
-    wallet::anchor_reserve(anchors.count())
 }
 
 /// Only those that the wallet has.

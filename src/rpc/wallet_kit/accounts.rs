@@ -4,9 +4,7 @@ use bitcoin::bip32::Xpub;
 use bitcoin::{NetworkKind, base58};
 use tonic::Status;
 
-use crate::channels::list::channels;
 use crate::rpc::errors::{refused, unsupported};
-use crate::rpc::lightning::wallet::reserve as reserve_of;
 use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
 use crate::rpc::proto::walletrpc::{
     Account, AccountWithAddresses, AddrRequest, AddrResponse, AddressProperty, AddressType,
@@ -14,7 +12,7 @@ use crate::rpc::proto::walletrpc::{
     RequiredReserveRequest, RequiredReserveResponse,
 };
 use crate::rpc::{Rooms, signed};
-use crate::wallet::{OwnAddress, anchor_reserve};
+use crate::wallet::OwnAddress;
 
 /// A fresh address. That it was given out is on disk.
 pub(super) async fn next_address(
@@ -109,14 +107,9 @@ fn property(own: OwnAddress) -> AddressProperty {
 
 /// What has to stay in the wallet, with channels that are still to be opened.
 pub(super) fn reserve(rooms: &Rooms, request: &RequiredReserveRequest) -> RequiredReserveResponse {
-    let channels = channels(&rooms.manager);
-    let now = reserve_of(&channels);
     let more = usize::try_from(request.additional_public_channels).unwrap_or(usize::MAX);
-    // Both are limited, and the limit holds for the sum.
-    let most = anchor_reserve(usize::MAX);
-    let sum = now.checked_add(anchor_reserve(more)).unwrap_or(most);
     RequiredReserveResponse {
-        required_reserve: signed(sum.min(most).to_sat()),
+        required_reserve: signed(rooms.reserve.required_with(more).to_sat()),
     }
 }
 

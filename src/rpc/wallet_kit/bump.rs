@@ -6,12 +6,10 @@ use bitcoin::{Amount, FeeRate, Txid};
 use tonic::Status;
 
 use crate::chain::FeeEstimates;
-use crate::channels::list::channels;
 use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::per_kw;
 use crate::rpc::lightning::send_coins::make_and_publish;
-use crate::rpc::lightning::wallet::reserve;
 use crate::rpc::on_chain::{label, outpoint};
 use crate::rpc::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
 use crate::wallet::Bump;
@@ -28,7 +26,7 @@ pub(super) async fn bump(
         txid,
         fee_rate,
         most: (request.budget > 0).then(|| Amount::from_sat(request.budget)),
-        reserve: reserve(&channels(&rooms.manager)),
+        reserve: rooms.reserve.required(),
     };
     let replacement = make_and_publish(rooms, label, move |rooms| rooms.wallet.bump(&bump)).await?;
     Ok(BumpFeeResponse {

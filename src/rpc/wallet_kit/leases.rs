@@ -22,7 +22,11 @@ pub(super) async fn lease(
     let id = own_id(&request.id)?;
     let coin = outpoint(request.outpoint.as_ref())?;
     let seconds = seconds(request.expiration_seconds);
-    let lease = || rooms.wallet.lease(coin, id, seconds);
+    let lease = || {
+        rooms
+            .wallet
+            .lease(coin, id, seconds, rooms.reserve.required())
+    };
     let expiration = on_disk(&rooms.store, lease).await?;
     Ok(LeaseOutputResponse { expiration })
 }

@@ -6,11 +6,9 @@ use tonic::Status;
 
 use super::leases::{message, seconds};
 use crate::chain::FeeEstimates;
-use crate::channels::list::channels;
 use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{min_confs, per_kw};
-use crate::rpc::lightning::wallet::reserve;
 use crate::rpc::on_chain::{check_account, check_strategy, coins, on_disk, outputs};
 use crate::rpc::proto::walletrpc::fund_psbt_request::{Fees, Template};
 use crate::rpc::proto::walletrpc::{
@@ -73,7 +71,7 @@ fn order(rooms: &Rooms, request: FundPsbtRequest) -> Result<PsbtOrder, Status> {
             outputs: Outputs::Exactly(outputs),
             fee_rate,
             min_confs,
-            reserve: reserve(&channels(&rooms.manager)),
+            reserve: rooms.reserve.required(),
             coins,
         },
         template,

@@ -75,7 +75,7 @@ fn sending_all_leaves_nothing_or_exactly_the_reserve() {
     assert_eq!((tx.input.len(), tx.output.len()), (2, 1));
     wallet.cancel(tx.compute_txid()).unwrap();
 
-    let reserve = anchor_reserve(3);
+    let reserve = Amount::from_sat(30_000);
     let tx = wallet
         .send(&Spend {
             reserve,
@@ -91,7 +91,7 @@ fn sending_all_leaves_nothing_or_exactly_the_reserve() {
 fn sending_all_fails_if_only_the_reserve_is_there() {
     let (_chain, wallet, _) = wallet_with(&[30_300]);
     let spend = Spend {
-        reserve: anchor_reserve(3),
+        reserve: Amount::from_sat(30_000),
         ..order(all())
     };
     let error = wallet.send(&spend).unwrap_err();
@@ -105,7 +105,7 @@ fn sending_all_fails_if_only_the_reserve_is_there() {
 #[test]
 fn the_anchor_reserve_is_kept() {
     let (_chain, wallet, _) = wallet_with(&[100_000]);
-    let reserve = anchor_reserve(1);
+    let reserve = Amount::from_sat(10_000);
     let error = wallet
         .fund(&Spend {
             reserve,
@@ -124,8 +124,27 @@ fn the_anchor_reserve_is_kept() {
             ..exactly(85_000)
         })
         .unwrap();
-    assert_eq!(anchor_reserve(0), Amount::ZERO);
-    assert_eq!(anchor_reserve(usize::MAX), Amount::from_sat(100_000));
+}
+
+#[test]
+fn a_confirmed_coin_stays_as_the_reserve_through_several_payments() {
+    let (_chain, wallet, _) = wallet_with(&[100_000, 20_000, 100_000]);
+    let reserve = Amount::from_sat(15_000);
+    let spend = Spend {
+        reserve,
+        ..exactly(90_000)
+    };
+    for _ in 0..2 {
+        wallet.fund(&spend).unwrap();
+        assert!(wallet.usable() >= Amount::from_sat(20_000));
+    }
+    // Unconfirmed change is not the reserve.
+    let error = wallet.send(&Spend {
+        min_confs: 0,
+        ..spend
+    });
+    assert!(error.is_err(), "{error:?}");
+    assert_eq!(wallet.usable(), Amount::from_sat(20_000));
 }
 
 #[test]
@@ -216,7 +235,7 @@ fn refusals_name_what_is_wrong() {
 fn a_leased_coin_is_not_spent() {
     let (_chain, wallet, _) = wallet_with(&[100_000]);
     let coin = wallet.list_utxos(1)[0].outpoint;
-    wallet.lease(coin, [1; 32], 600).unwrap();
+    wallet.lease(coin, [1; 32], 600, Amount::ZERO).unwrap();
     let coins = vec![coin];
     for spend in [
         exactly(1_000),

@@ -1,0 +1,369 @@
+//! Fees for commitment and HTLC transactions of channels with anchors, out of the wallet.
+//!
+//! LDK's handler builds these transactions, but does nothing at all if the wallet cannot meet its target. So
+//! each of its attempts is caught here, and what is missing is dealt with: the commitment is broadcast in any
+//! case, and fees are paid as far as the coins go. LDK repeats each claim every 30 s and raises its target as
+//! blocks pass, so a claim is raised when coins come. Every attempt goes to bitcoind, which keeps the one that
+//! pays most (BIP 125): a worse one never takes the place of a better one.
+
+mod coins;
+mod outbox;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bitcoin::hashes::{Hash, HashEngine, sha256};
+use bitcoin::{OutPoint, Transaction};
+use lightning::chain::ClaimId;
+use lightning::events::bump_transaction::BumpTransactionEvent;
+use lightning::events::bump_transaction::sync::BumpTransactionEventHandlerSync;
+use lightning::sign::HTLCDescriptor;
+
+use crate::chain::FeeEstimates;
+use crate::ldk::{Broadcaster, KeysManager};
+use crate::wallet::{Claim, Wallet};
+use coins::Coins;
+use outbox::{Outbox, QuietLogger};
+
+/// Weight of an anchor's spend with one coin and change (BOLT 3, as in LDK's `anchor_channel_reserves`).
+const CHILD_WEIGHT: u64 = 717;
+/// Weight of an HTLC transaction with a coin and change, of the heavier kind.
+const HTLC_TX_WEIGHT: u64 = 706 + 272 + 124;
+/// What an HTLC adds to a transaction that claims several.
+const HTLC_WEIGHT: u64 = 706;
+
+/// LDK's handler, whose transactions end in our outbox.
+type LdkHandler =
+    BumpTransactionEventHandlerSync<Arc<Outbox>, Arc<Coins>, Arc<KeysManager>, Arc<QuietLogger>>;
+
+/// Raises the fees of our commitment and HTLC transactions with coins of the wallet.
+pub(super) struct Bumper {
+    wallet: Arc<Wallet>,
+    fees: Arc<FeeEstimates>,
+    broadcaster: Arc<Broadcaster>,
+    handler: LdkHandler,
+    coins: Arc<Coins>,
+    outbox: Arc<Outbox>,
+    /// What was said last of each claim, so that the log does not repeat it every 30 s. It also lets in one
+    /// event at a time.
+    said: Mutex<HashMap<ClaimId, String>>,
+}
+
+impl Bumper {
+    pub(super) fn new(
+        wallet: Arc<Wallet>,
+        fees: Arc<FeeEstimates>,
+        keys: Arc<KeysManager>,
+        broadcaster: Arc<Broadcaster>,
+    ) -> Self {
+        let coins = Arc::new(Coins::new(wallet.clone()));
+        let outbox = Arc::new(Outbox::default());
+        let handler = LdkHandler::new(outbox.clone(), coins.clone(), keys, Arc::new(QuietLogger));
+        Self {
+            wallet,
+            fees,
+            broadcaster,
+            handler,
+            coins,
+            outbox,
+            said: Mutex::default(),
+        }
+    }
+
+    /// Broadcasts what the event is about, with as much of the fee as the wallet can pay.
+    pub(super) fn handle_event(&self, event: &BumpTransactionEvent) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let (claim_id, outcome) = match event {
+            BumpTransactionEvent::ChannelClose { claim_id, .. } => (*claim_id, self.close(event)),
+            BumpTransactionEvent::HTLCResolution { claim_id, .. } => {
+                (*claim_id, self.claim_htlcs(event))
+            }
+        };
+        if said.get(&claim_id) != Some(&outcome) {
+            tracing::info!("{outcome}");
+            // Claims that ended long ago are forgotten.
+            if said.len() >= MAX_SAID {
+                said.clear();
+            }
+            said.insert(claim_id, outcome);
+        }
+    }
+
+    /// The commitment, alone if need be, and a child that pays for it.
+    fn close(&self, event: &BumpTransactionEvent) -> String {
+        let BumpTransactionEvent::ChannelClose {
+            claim_id,
+            package_target_feerate_sat_per_1000_weight: target,
+            commitment_tx,
+            commitment_tx_fee_satoshis,
+            pending_htlcs,
+            channel_id,
+            ..
+        } = event
+        else {
+            return String::new();
+        };
+        self.broadcaster.broadcast_transactions(&[commitment_tx]);
+        let mempool_min = self.fees.mempool_min_sat_per_kw();
+        let target = (*target).max(mempool_min);
+        let weight = commitment_tx.weight().to_wu();
+        let own_rate = rate(*commitment_tx_fee_satoshis, weight);
+        let txid = commitment_tx.compute_txid();
+        let alone = format!("channel {channel_id} is closed by force with {txid}");
+        if own_rate >= target {
+            return alone;
+        }
+        let claim = Claim {
+            id: claim_id.0,
+            urgent: !pending_htlcs.is_empty(),
+        };
+        let amounts: Vec<u64> = pending_htlcs.iter().map(|htlc| htlc.amount_msat).collect();
+        let later = later_weight(&amounts, target);
+        let budget = self.worth_of(claim) + commitment_tx_fee_satoshis;
+        let share = rate(budget, weight + CHILD_WEIGHT + later);
+        // Not above the target: that is above the commitment's own rate, too.
+        let least = mempool_min.max(own_rate.saturating_add(1));
+        let first = share.clamp(least, target);
+        let paid = self.pay_down(claim, first, least, |rate| with_target(event, rate));
+        match paid {
+            Some((rate, _)) if rate >= target => format!("{alone} at {rate} sat/kW"),
+            Some((rate, _)) => {
+                format!("{alone} at {rate} sat/kW; the coins do not suffice for {target}, add some")
+            }
+            None => format!(
+                "{alone} at its own {own_rate} sat/kW; there are no coins to raise it to {target}, add some"
+            ),
+        }
+    }
+
+    /// HTLC transactions: all in one, or the most valuable ones if the coins do not suffice for all.
+    fn claim_htlcs(&self, event: &BumpTransactionEvent) -> String {
+        let BumpTransactionEvent::HTLCResolution {
+            claim_id,
+            target_feerate_sat_per_1000_weight: target,
+            htlc_descriptors,
+            channel_id,
+            ..
+        } = event
+        else {
+            return String::new();
+        };
+        let mempool_min = self.fees.mempool_min_sat_per_kw();
+        let target = (*target).max(mempool_min);
+        let mut htlcs = htlc_descriptors.clone();
+        // The others cost more than they bring.
+        htlcs.retain(|htlc| most_worth_alone(htlc) >= mempool_min);
+        htlcs.sort_by_key(|htlc| std::cmp::Reverse(htlc.htlc.amount_msat));
+        let count = htlcs.len();
+        let alone = |htlc: &HTLCDescriptor| {
+            // Once broadcast alone it stays alone: a transaction for several would have to pay more than
+            // all that it replaces.
+            self.wallet.is_claiming(single_id(*claim_id, htlc).0) || most_worth(htlc) < target
+        };
+        let (mut rest, together): (Vec<_>, Vec<_>) = htlcs.into_iter().partition(alone);
+        let covered = self.claim_together(event, *claim_id, target, &together);
+        let is_covered = |htlc: &HTLCDescriptor| covered.contains(&htlc.outpoint());
+        rest.extend(together.into_iter().filter(|htlc| !is_covered(htlc)));
+        rest.sort_by_key(|htlc| std::cmp::Reverse(htlc.htlc.amount_msat));
+        let mut lowest = target;
+        let mut unpaid = 0;
+        for htlc in rest {
+            match self.claim_alone(event, *claim_id, target, htlc) {
+                Some(rate) => lowest = lowest.min(rate),
+                None => unpaid += 1,
+            }
+        }
+        let all = format!("claiming {count} HTLCs of channel {channel_id} on the chain");
+        match (unpaid, lowest) {
+            (0, rate) if rate >= target => format!("{all} at {rate} sat/kW"),
+            (0, rate) => {
+                format!("{all} at {rate} sat/kW; the coins do not suffice for {target}, add some")
+            }
+            _ => format!("{all}; there are no coins for {unpaid} of them, add some"),
+        }
+    }
+
+    /// One transaction for as many as can be paid for, the most valuable first. Returns what it claims.
+    fn claim_together(
+        &self,
+        event: &BumpTransactionEvent,
+        id: ClaimId,
+        target: u32,
+        htlcs: &[HTLCDescriptor],
+    ) -> Vec<OutPoint> {
+        let claim = Claim {
+            id: id.0,
+            urgent: true,
+        };
+        let least = (target / 2).max(self.fees.mempool_min_sat_per_kw());
+        let mut count = htlcs.len();
+        while count > 1 {
+            let group = &htlcs[..count];
+            let paid = self.pay_down(claim, target, least, |rate| {
+                with_htlcs(event, id, rate, group.to_vec())
+            });
+            if let Some((_, txs)) = paid {
+                let inputs = txs.iter().flatten().flat_map(|tx| &tx.input);
+                return inputs.map(|input| input.previous_output).collect();
+            }
+            count /= 2;
+        }
+        Vec::new()
+    }
+
+    /// A transaction for one HTLC, which may cost as much as the HTLC is worth. Returns its fee rate.
+    fn claim_alone(
+        &self,
+        event: &BumpTransactionEvent,
+        id: ClaimId,
+        target: u32,
+        htlc: HTLCDescriptor,
+    ) -> Option<u32> {
+        let id = single_id(id, &htlc);
+        let claim = Claim {
+            id: id.0,
+            urgent: true,
+        };
+        let first = target.min(most_worth_alone(&htlc));
+        let least = self.fees.mempool_min_sat_per_kw();
+        let one = vec![htlc];
+        let paid = self.pay_down(claim, first, least, |rate| {
+            with_htlcs(event, id, rate, one.clone())
+        });
+        paid.map(|(rate, _)| rate)
+    }
+
+    /// Lets LDK pay at the rate `first`, or at the highest one that the coins suffice for, down to `least`.
+    /// Broadcasts the transactions and returns the rate and them.
+    fn pay_down(
+        &self,
+        claim: Claim,
+        first: u32,
+        least: u32,
+        event: impl Fn(u32) -> BumpTransactionEvent,
+    ) -> Option<(u32, Vec<Vec<Transaction>>)> {
+        let mut next = Some(first);
+        while let Some(rate) = next.filter(|rate| *rate >= least) {
+            self.coins.begin(claim, least);
+            let event = event(rate);
+            self.handler.handle_event(&event);
+            let packages = self.outbox.take();
+            if is_paid(&event, &packages) {
+                for txs in &packages {
+                    let txs: Vec<&Transaction> = txs.iter().collect();
+                    self.broadcaster.broadcast_transactions(&txs);
+                }
+                return Some((rate, packages));
+            }
+            next = self.coins.affordable().filter(|lower| *lower < rate);
+        }
+        None
+    }
+
+    /// What the coins that this claim may use are worth, in sat.
+    fn worth_of(&self, claim: Claim) -> u64 {
+        let coins = self.wallet.coins_for(claim, claim.urgent);
+        coins.iter().map(|coin| coin.output.value.to_sat()).sum()
+    }
+}
+
+/// Claims of which the log's last line is kept.
+const MAX_SAID: usize = 1_000;
+
+/// Whether LDK has built what pays: a child for a commitment, any HTLC transaction.
+fn is_paid(event: &BumpTransactionEvent, packages: &[Vec<Transaction>]) -> bool {
+    match event {
+        BumpTransactionEvent::ChannelClose { .. } => packages.iter().any(|txs| txs.len() > 1),
+        BumpTransactionEvent::HTLCResolution { .. } => !packages.is_empty(),
+    }
+}
+
+/// Weight of the HTLC transactions that follow the commitment, as far as they are worth their fee.
+fn later_weight(amounts_msat: &[u64], target: u32) -> u64 {
+    let worth_it = |msat: &&u64| rate(**msat / 1_000, HTLC_TX_WEIGHT) >= target;
+    let count = amounts_msat.iter().filter(worth_it).count();
+    HTLC_TX_WEIGHT.saturating_mul(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
+/// The rate at which an HTLC's share of a common transaction costs all that it is worth.
+fn most_worth(htlc: &HTLCDescriptor) -> u32 {
+    rate(htlc.htlc.amount_msat / 1_000, HTLC_WEIGHT)
+}
+
+/// The same for a transaction of its own.
+fn most_worth_alone(htlc: &HTLCDescriptor) -> u32 {
+    rate(htlc.htlc.amount_msat / 1_000, HTLC_TX_WEIGHT)
+}
+
+/// A fee as sat per 1000 weight units.
+fn rate(fee_sat: u64, weight: u64) -> u32 {
+    let rate = fee_sat.saturating_mul(1_000) / weight.max(1);
+    u32::try_from(rate).unwrap_or(u32::MAX)
+}
+
+/// The claim of one HTLC alone.
+fn single_id(id: ClaimId, htlc: &HTLCDescriptor) -> ClaimId {
+    let mut engine = sha256::Hash::engine();
+    engine.input(&id.0);
+    let outpoint = htlc.outpoint();
+    engine.input(outpoint.txid.as_byte_array());
+    engine.input(&outpoint.vout.to_be_bytes());
+    ClaimId(sha256::Hash::from_engine(engine).to_byte_array())
+}
+
+/// The event with another target, in sat per 1000 weight units.
+fn with_target(event: &BumpTransactionEvent, rate: u32) -> BumpTransactionEvent {
+    let mut changed = event.clone();
+    match &mut changed {
+        BumpTransactionEvent::ChannelClose {
+            package_target_feerate_sat_per_1000_weight: target,
+            ..
+        }
+        | BumpTransactionEvent::HTLCResolution {
+            target_feerate_sat_per_1000_weight: target,
+            ..
+        } => *target = rate,
+    }
+    changed
+}
+
+/// The event for these HTLCs alone.
+fn with_htlcs(
+    event: &BumpTransactionEvent,
+    id: ClaimId,
+    rate: u32,
+    htlcs: Vec<HTLCDescriptor>,
+) -> BumpTransactionEvent {
+    let mut changed = with_target(event, rate);
+    if let BumpTransactionEvent::HTLCResolution {
+        claim_id,
+        htlc_descriptors,
+        ..
+    } = &mut changed
+    {
+        *claim_id = id;
+        *htlc_descriptors = htlcs;
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_htlcs_that_are_worth_their_fee_are_counted_for_later() {
+        // 1,102 WU at 1,000 sat/kW cost 1,102 sat.
+        assert_eq!(
+            later_weight(&[1_101_000, 1_102_000, 9_000_000], 1_000),
+            2 * HTLC_TX_WEIGHT
+        );
+        assert_eq!(later_weight(&[], 1_000), 0);
+    }
+
+    #[test]
+    fn rates_do_not_overflow() {
+        assert_eq!(rate(500, 1_000), 500);
+        assert_eq!([rate(u64::MAX, 1), rate(1, 0)], [u32::MAX, 1_000]);
+    }
+}

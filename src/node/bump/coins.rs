@@ -1,0 +1,138 @@
+//! LDK's coin selection over the wallet, which finds out what rate the coins suffice for.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::{Psbt, Transaction, TxOut};
+use lightning::chain::ClaimId;
+use lightning::events::bump_transaction::sync::{
+    CoinSelectionSourceSync, WalletSourceSync, WalletSync,
+};
+use lightning::events::bump_transaction::{CoinSelection, Input};
+
+use super::outbox::QuietLogger;
+use crate::wallet::{Claim, ClaimCoins, Wallet};
+
+/// The coins for one attempt at a time.
+pub(super) struct Coins {
+    wallet: Arc<Wallet>,
+    attempt: Mutex<Attempt>,
+}
+
+#[derive(Default)]
+struct Attempt {
+    /// What the coins are for; LDK steps the id if it splits a claim that is too large for one transaction.
+    claim: Option<Claim>,
+    /// The lowest rate of interest, sat per 1000 weight units.
+    least: u32,
+    failed: bool,
+    /// The highest rate from `least` on that the coins suffice for, if they do not for the one asked for.
+    affordable: Option<u32>,
+}
+
+impl Coins {
+    pub(super) fn new(wallet: Arc<Wallet>) -> Self {
+        Self {
+            wallet,
+            attempt: Mutex::default(),
+        }
+    }
+
+    /// The next selections are for this claim.
+    pub(super) fn begin(&self, claim: Claim, least: u32) {
+        *self.lock() = Attempt {
+            claim: Some(claim),
+            least,
+            ..Attempt::default()
+        };
+    }
+
+    /// What was found out when the last attempt failed, sat per 1000 weight units.
+    pub(super) fn affordable(&self) -> Option<u32> {
+        self.lock().affordable
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Attempt> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CoinSelectionSourceSync for Coins {
+    fn select_confirmed_utxos(
+        &self,
+        claim_id: ClaimId,
+        must_spend: Vec<Input>,
+        must_pay_to: &[TxOut],
+        target: u32,
+        max_tx_weight: u64,
+    ) -> Result<CoinSelection, ()> {
+        let mut attempt = self.lock();
+        // LDK would go on with fewer HTLCs; which ones is decided in `Bumper`.
+        if attempt.failed {
+            return Err(());
+        }
+        let claim = Claim {
+            id: claim_id.0,
+            ..attempt.claim.ok_or(())?
+        };
+        attempt.claim = Some(claim);
+        let select_from = |takes, rate| {
+            let source = self.wallet.source_for(claim, takes);
+            // A new one each time: the wallet keeps account of which claim uses which coin.
+            let selection: WalletSync<Arc<ClaimCoins>, Arc<QuietLogger>> =
+                WalletSync::new(Arc::new(source), Arc::new(QuietLogger));
+            let inputs = must_spend.clone();
+            selection.select_confirmed_utxos(claim_id, inputs, must_pay_to, rate, max_tx_weight)
+        };
+        let urgent = claim.urgent;
+        // Coins of other claims only if there are not enough without them.
+        let select = |rate| match select_from(false, rate) {
+            Err(()) if urgent => select_from(true, rate),
+            selected => selected,
+        };
+        let selected = select(target);
+        if selected.is_err() {
+            attempt.failed = true;
+            attempt.affordable = highest(attempt.least, target, |rate| select(rate).is_ok());
+        }
+        selected
+    }
+
+    fn sign_psbt(&self, psbt: Psbt) -> Result<Transaction, ()> {
+        let claim = self.lock().claim.ok_or(())?;
+        self.wallet.source_for(claim, false).sign_psbt(psbt)
+    }
+}
+
+/// The highest number from `least` on and below `limit` that will do, if what is above one that will not
+/// do will not either.
+fn highest(least: u32, limit: u32, will_do: impl Fn(u32) -> bool) -> Option<u32> {
+    if least >= limit || !will_do(least) {
+        return None;
+    }
+    let (mut good, mut bad) = (least, limit);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if will_do(middle) {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    Some(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_number_that_will_do_is_found() {
+        for limit in [254, 255, 1_000, u32::MAX] {
+            for most in [252, 253, 254, 999, 5_000] {
+                let expected = (most >= 253).then(|| most.min(limit - 1));
+                assert_eq!(highest(253, limit, |n| n <= most), expected);
+            }
+        }
+        assert_eq!(highest(253, 253, |_| true), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! Three nodes whose coins do not suffice close by force, with HTLCs of all kinds in flight.
+
+use ampd::rpc::proto::walletrpc::{LeaseOutputRequest, ListUnspentRequest};
+use anyhow::{Context, Result, ensure};
+use regtest::fee_proxy::FeeProxy;
+use regtest::network::{ChannelPlan, Network};
+
+use super::force_close;
+use super::htlcs::Held;
+use crate::binaries;
+
+const CAPACITY_SAT: u64 = 10_000_000;
+const PUSHED_SAT: u64 = 4_000_000;
+/// Of each HTLC: far more than all fees.
+const HTLC_SAT: i64 = 1_000_000;
+/// The most that all transactions of a close cost at the highest of the fee rates here.
+const MOST_FEES_SAT: i64 = 400_000;
+/// What the reserve is made for on regtest: twice what nodes expect without an estimate.
+const RESERVED_SAT_PER_VBYTE: u64 = 24;
+const COIN_SAT: u64 = 50_000;
+/// Blocks until the last output is ours: an HTLC's expiry, a CSV delay, and the depth for each step.
+const LONGEST_BLOCKS: u32 = 600;
+
+/// Bob has no coins, Carol her reserve and a fee estimate five times that for which it was made, Dave has
+/// coins that are leased or unconfirmed. Alice, their peer, is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_with_scarce_coins_get_all_that_is_theirs_by_mining_alone() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let proxy = FeeProxy::start(&network.bitcoind).await?;
+    let mut nodes = Vec::new();
+    for name in ["alice", "bob", "carol", "dave"] {
+        let mut node = network.prepare(name)?;
+        if name == "carol" {
+            node.set("bitcoind-rpc-address", &proxy.address());
+        }
+        nodes.push(node);
+    }
+    network.add(nodes).await?;
+    lease_everything(&network, "dave").await?;
+    let plans = ["bob", "carol", "dave"]
+        .map(|name| ChannelPlan::new("alice", name, CAPACITY_SAT).push(PUSHED_SAT));
+    let points = network.open_without_reserve(&plans).await?;
+    fund_reserve(&network, "carol").await?;
+
+    let mut scenes = Vec::new();
+    for (name, point) in ["bob", "carol", "dave"].into_iter().zip(points) {
+        scenes.push(Scene::start(&network, name, point).await?);
+    }
+    network.kill(&["alice", "carol"])?;
+    proxy.set_sat_per_vbyte(5 * RESERVED_SAT_PER_VBYTE);
+    network.restart(&["carol"]).await?;
+    fund(&network, "dave", COIN_SAT).await?;
+    for scene in &scenes {
+        scene.known.settle(&network).await?;
+        force_close(&network, scene.name, &scene.point).await?;
+    }
+    mine_until_paid(&network, &scenes).await?;
+    network.finish();
+    Ok(())
+}
+
+/// A node with an HTLC to Alice, one from Alice with the preimage, and one without.
+struct Scene {
+    name: &'static str,
+    point: String,
+    known: Held,
+    _unknown: Held,
+    _outgoing: Held,
+    /// What its wallet holds in the end, less fees.
+    expected_sat: i64,
+}
+
+impl Scene {
+    async fn start(network: &Network, name: &'static str, point: String) -> Result<Self> {
+        let known = Held::start(network, "alice", name, HTLC_SAT).await?;
+        let unknown = Held::start(network, "alice", name, HTLC_SAT).await?;
+        let outgoing = Held::start(network, name, "alice", HTLC_SAT).await?;
+        let api = network[name].api()?;
+        let channel = api.channels().await?.pop().context("no channel")?;
+        ensure!(channel.pending_htlcs.len() == 3, "{channel:?}");
+        let wallet = api.wallet().await?;
+        let on_chain = wallet.confirmed_balance + wallet.locked_balance;
+        // The known one comes, the outgoing one comes back.
+        let expected_sat = on_chain + channel.local_balance + 2 * HTLC_SAT;
+        Ok(Self {
+            name,
+            point,
+            known,
+            _unknown: unknown,
+            _outgoing: outgoing,
+            expected_sat,
+        })
+    }
+
+    async fn check_paid(&self, network: &Network) -> Result<()> {
+        let wallet = network[self.name].api()?.wallet().await?;
+        let found = wallet.confirmed_balance + wallet.locked_balance;
+        let least = self.expected_sat - MOST_FEES_SAT;
+        let name = self.name;
+        ensure!(found >= least, "{name} has {found} of {least} sat");
+        Ok(())
+    }
+}
+
+async fn mine_until_paid(network: &Network, scenes: &[Scene]) -> Result<()> {
+    let last = network.bitcoind.height().await? + LONGEST_BLOCKS;
+    loop {
+        network.mine(6).await?;
+        let mut paid = Ok(());
+        for scene in scenes {
+            paid = paid.and(scene.check_paid(network).await);
+        }
+        if paid.is_ok() || network.bitcoind.height().await? >= last {
+            return paid;
+        }
+    }
+}
+
+async fn fund(network: &Network, name: &str, sat: u64) -> Result<()> {
+    let address = network[name].api()?.address().await?;
+    network.bitcoind.fund(&[(address, sat)]).await?;
+    Ok(())
+}
+
+/// One coin that is exactly what the node says is to be kept.
+async fn fund_reserve(network: &Network, name: &str) -> Result<()> {
+    let wallet = network[name].api()?.wallet().await?;
+    let reserve = u64::try_from(wallet.reserved_balance_anchor_chan)?;
+    fund(network, name, reserve).await?;
+    network.mine(1).await?;
+    network.wait_wallet(name, reserve).await
+}
+
+/// Two coins, leased for a day.
+async fn lease_everything(network: &Network, name: &str) -> Result<()> {
+    fund(network, name, COIN_SAT).await?;
+    fund(network, name, COIN_SAT).await?;
+    network.mine(1).await?;
+    network.wait_wallet(name, 2 * COIN_SAT).await?;
+    let mut wallet = network[name].api()?.wallet_kit;
+    let request = ListUnspentRequest {
+        min_confs: 1,
+        max_confs: i32::MAX,
+        ..Default::default()
+    };
+    for coin in wallet.list_unspent(request).await?.into_inner().utxos {
+        let request = LeaseOutputRequest {
+            id: vec![7; 32],
+            outpoint: coin.outpoint,
+            expiration_seconds: 86_400,
+        };
+        wallet.lease_output(request).await?;
+    }
+    let free = network[name].api()?.wallet().await?.confirmed_balance;
+    ensure!(free == 0, "{free} sat are not leased");
+    Ok(())
+}
