@@ -119,11 +119,14 @@ impl Bumper {
         };
         let amounts: Vec<u64> = pending_htlcs.iter().map(|htlc| htlc.amount_msat).collect();
         let later = later_weight(&amounts, target);
-        let budget = self.worth_of(claim) + commitment_tx_fee_satoshis;
-        let share = rate(budget, weight + CHILD_WEIGHT + later);
         // Not above the target: that is above the commitment's own rate, too.
         let least = mempool_min.max(own_rate.saturating_add(1));
-        let first = share.clamp(least, target);
+        let first = if later == 0 {
+            target
+        } else {
+            let budget = self.worth_of(claim) + commitment_tx_fee_satoshis;
+            rate(budget, weight + CHILD_WEIGHT + later).clamp(least, target)
+        };
         let paid = self.pay_down(claim, first, least, |rate| with_target(event, rate));
         match paid {
             Some((rate, _)) if rate >= target => format!("{alone} at {rate} sat/kW"),

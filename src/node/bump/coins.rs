@@ -81,7 +81,9 @@ impl CoinSelectionSourceSync for Coins {
             let selection: WalletSync<Arc<ClaimCoins>, Arc<QuietLogger>> =
                 WalletSync::new(Arc::new(source), Arc::new(QuietLogger));
             let inputs = must_spend.clone();
-            selection.select_confirmed_utxos(claim_id, inputs, must_pay_to, rate, max_tx_weight)
+            selection
+                .select_confirmed_utxos(claim_id, inputs, must_pay_to, rate, max_tx_weight)
+                .and_then(|selected| with_output(selected, must_pay_to))
         };
         let urgent = claim.urgent;
         // Coins of other claims only if there are not enough without them.
@@ -100,6 +102,15 @@ impl CoinSelectionSourceSync for Coins {
     fn sign_psbt(&self, psbt: Psbt) -> Result<Transaction, ()> {
         let claim = self.lock().claim.ok_or(())?;
         self.wallet.source_for(claim, false).sign_psbt(psbt)
+    }
+}
+
+/// An anchor's child needs change: LDK would give it an empty OP_RETURN, and Bitcoin Knots refuses a
+/// transaction that has nothing else (`bare-datacarrier`).
+fn with_output(selected: CoinSelection, must_pay_to: &[TxOut]) -> Result<CoinSelection, ()> {
+    match &selected.change_output {
+        None if must_pay_to.is_empty() => Err(()),
+        _ => Ok(selected),
     }
 }
 
