@@ -14,7 +14,6 @@ use lightning::routing::router::Path;
 use lightning::sign::SpendableOutputDescriptor;
 use tokio::sync::Notify;
 
-use super::bump::Bumper;
 use super::gate::Gate;
 use super::port::NodeGateway;
 use crate::abort::{self, Point};
