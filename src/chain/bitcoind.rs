@@ -209,6 +209,24 @@ impl Bitcoind {
             .map(|_| ())
     }
 
+    /// `testmempoolaccept`: why bitcoind would refuse this transaction now; `None` if it would not.
+    pub async fn refusal_of(&self, tx: &Transaction) -> Result<Option<String>, ChainError> {
+        const METHOD: &str = "testmempoolaccept";
+        let params = [json!([serialize_hex(tx)]), json!(0)];
+        let answer: Value = self.call(METHOD, &params).await?;
+        let answer = &answer[0];
+        match answer["allowed"].as_bool() {
+            Some(true) => Ok(None),
+            Some(false) => {
+                // The details (bitcoind 29 and later) repeat the reason and have the numbers.
+                let reason = answer["reject-details"].as_str();
+                let reason = reason.or_else(|| answer["reject-reason"].as_str());
+                Ok(Some(reason.unwrap_or("it gives no reason").to_owned()))
+            }
+            None => Err(self.bad_answer(METHOD, "no allowed")),
+        }
+    }
+
     /// `submitpackage` of parents and, last, their child; returns bitcoind's whole answer
     /// (`package_msg` and `tx-results`).
     pub async fn submit_package(&self, txs: &[Transaction]) -> Result<Value, ChainError> {
@@ -308,6 +326,27 @@ mod tests {
         stop.cancel();
         let error = server.bitcoind().wait_until_ready(&stop).await.unwrap_err();
         assert!(matches!(error, ChainError::Stopped), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_has_the_best_reason_that_bitcoind_gives() {
+        let tx = bitcoin::constants::genesis_block(Network::Regtest)
+            .txdata
+            .remove(0);
+        let answers = [
+            json!([{"allowed": true}]),
+            json!([{"allowed": false, "reject-reason": "coinbase"}]),
+            json!([{"allowed": false, "reject-reason": "a", "reject-details": "a, 1 < 2"}]),
+            json!([{}]),
+        ];
+        let server = TestServer::start(answers.map(Reply::result).into());
+        let bitcoind = server.bitcoind();
+        assert_eq!(bitcoind.refusal_of(&tx).await.unwrap(), None);
+        for reason in ["coinbase", "a, 1 < 2"] {
+            let refusal = bitcoind.refusal_of(&tx).await.unwrap();
+            assert_eq!(refusal.as_deref(), Some(reason));
+        }
+        assert!(bitcoind.refusal_of(&tx).await.is_err());
     }
 
     #[tokio::test]

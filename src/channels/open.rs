@@ -1,14 +1,16 @@
 //! Opens channels: asks the peer, funds the channel from the wallet, tells the caller the outcome.
 //!
 //! The way of a channel: [`Opener::open`] -> the peer accepts -> `FundingGenerationReady` -> the
-//! wallet builds the transaction -> the peer signs -> `ChannelPending` (LDK has stored the channel
-//! and broadcasts) -> the caller's [`Opening`] ends. Whatever ends it earlier is `ChannelClosed`.
+//! wallet builds the transaction -> bitcoind would take it -> the peer signs -> `ChannelPending` (LDK
+//! has stored the channel and broadcasts) -> the caller's [`Opening`] ends. Whatever ends it earlier is
+//! `ChannelClosed`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf, Transaction};
+use futures_util::future::BoxFuture;
 use lightning::events::{ClosureReason, FundingInfo};
 use lightning::ln::types::ChannelId;
 use lightning::types::features::ChannelTypeFeatures;
@@ -38,6 +40,9 @@ pub trait FundingWallet: Send + Sync {
         fee: FundingFee,
     ) -> Result<Transaction, String>;
 
+    /// Asks bitcoind whether it would take the transaction now. The error is shown to the user.
+    fn check(&self, transaction: Transaction) -> BoxFuture<'static, Result<(), String>>;
+
     /// The channel came to nothing: the transaction's inputs are free again.
     fn cancel(&self, transaction: &Transaction);
 }
@@ -57,6 +62,14 @@ impl Opening {
     pub async fn funded(self) -> Result<OutPoint, OpenError> {
         self.outcome.await.unwrap_or(Err(OpenError::Stopping))
     }
+}
+
+/// LDK's names for a channel that is not funded yet.
+#[derive(Clone, Copy)]
+struct Unfunded {
+    temporary_channel_id: ChannelId,
+    peer: PublicKey,
+    user_channel_id: u128,
 }
 
 /// A channel between `open` and `ChannelPending`.
@@ -178,55 +191,76 @@ impl Opener {
         config
     }
 
-    /// The peer accepted: LDK asks for the funding transaction.
+    /// The peer accepted: LDK asks for the funding transaction. It gets it as soon as bitcoind has said
+    /// that it would take it: LDK broadcasts it once the peer has signed, and hears nothing of a refusal.
+    ///
+    /// Needs a runtime. A crash meanwhile is no harm: LDK forgets channels that are not funded, and at
+    /// the start the coins are free again.
     pub fn funding_generation_ready(
-        &self,
+        self: &Arc<Self>,
         temporary_channel_id: ChannelId,
         counterparty_node_id: PublicKey,
         channel_value_satoshis: u64,
         output_script: ScriptBuf,
         user_channel_id: u128,
     ) {
-        // A channel that nobody waits for is one from before a restart: LDK forgets those, too.
-        let asked = self
-            .waiting()
-            .get(&user_channel_id)
-            .map(|waiting| (waiting.fee, waiting.scid_alias));
-        let funded = match asked {
-            Some((_, true)) if !self.has_alias(&temporary_channel_id, &counterparty_node_id) => {
-                Err(OpenError::NoAlias(counterparty_node_id))
-            }
-            Some((fee, _)) => self
-                .wallet
-                .fund(output_script, channel_value_satoshis, fee)
-                .map_err(OpenError::Wallet),
-            None => Err(OpenError::Stopping),
+        let channel = Unfunded {
+            temporary_channel_id,
+            peer: counterparty_node_id,
+            user_channel_id,
         };
-        let given = funded.and_then(|transaction| {
-            self.manager
-                .funding_transaction_generated(
-                    temporary_channel_id,
-                    counterparty_node_id,
-                    transaction.clone(),
-                )
-                .map_err(|error| {
-                    self.wallet.cancel(&transaction);
-                    OpenError::Refused(describe(&error))
-                })
-        });
-        if let Err(error) = given {
-            self.give_up(
-                temporary_channel_id,
-                counterparty_node_id,
-                user_channel_id,
-                error,
-            );
+        match self.fund(&channel, channel_value_satoshis, output_script) {
+            Ok(transaction) => {
+                tokio::spawn(Arc::clone(self).hand_over(channel, transaction));
+            }
+            Err(error) => self.give_up(&channel, error),
         }
     }
 
-    fn has_alias(&self, channel: &ChannelId, peer: &PublicKey) -> bool {
-        let channels = self.manager.list_channels_with_counterparty(peer);
-        let channel = channels.iter().find(|one| one.channel_id == *channel);
+    fn fund(
+        &self,
+        channel: &Unfunded,
+        sat: u64,
+        script: ScriptBuf,
+    ) -> Result<Transaction, OpenError> {
+        // A channel that nobody waits for is one from before a restart: LDK forgets those, too.
+        let asked = self
+            .waiting()
+            .get(&channel.user_channel_id)
+            .map(|waiting| (waiting.fee, waiting.scid_alias));
+        match asked {
+            Some((_, true)) if !self.has_alias(channel) => Err(OpenError::NoAlias(channel.peer)),
+            Some((fee, _)) => self
+                .wallet
+                .fund(script, sat, fee)
+                .map_err(OpenError::Wallet),
+            None => Err(OpenError::Stopping),
+        }
+    }
+
+    async fn hand_over(self: Arc<Self>, channel: Unfunded, transaction: Transaction) {
+        let checked = self.wallet.check(transaction.clone()).await;
+        let given = checked.map_err(OpenError::NotAccepted).and_then(|()| {
+            self.manager
+                .funding_transaction_generated(
+                    channel.temporary_channel_id,
+                    channel.peer,
+                    transaction.clone(),
+                )
+                .map_err(|error| OpenError::Refused(describe(&error)))
+        });
+        if let Err(error) = given {
+            self.wallet.cancel(&transaction);
+            self.give_up(&channel, error);
+        }
+        // Sends `funding_created`, or the error, now rather than at the next event.
+        self.peers.process_events();
+    }
+
+    fn has_alias(&self, channel: &Unfunded) -> bool {
+        let channels = self.manager.list_channels_with_counterparty(&channel.peer);
+        let id = channel.temporary_channel_id;
+        let channel = channels.iter().find(|one| one.channel_id == id);
         let kind = channel.and_then(|channel| channel.channel_type.as_ref());
         kind.is_some_and(ChannelTypeFeatures::requires_scid_privacy)
     }
@@ -261,15 +295,17 @@ impl Opener {
     }
 
     /// Takes a channel back that we cannot fund. `ChannelClosed` follows and tells the caller.
-    fn give_up(&self, channel: ChannelId, peer: PublicKey, id: u128, error: OpenError) {
+    fn give_up(&self, channel: &Unfunded, error: OpenError) {
+        let peer = channel.peer;
         tracing::warn!(%peer, %error, "channel cannot be funded");
-        if let Some(waiting) = self.waiting().get_mut(&id) {
+        if let Some(waiting) = self.waiting().get_mut(&channel.user_channel_id) {
             waiting.failure = Some(error);
         }
         let message = "the opener cannot fund the channel".to_owned();
+        let id = &channel.temporary_channel_id;
         if let Err(gone) = self
             .manager
-            .force_close_broadcasting_latest_txn(&channel, &peer, message)
+            .force_close_broadcasting_latest_txn(id, &peer, message)
         {
             // Already closed, so `ChannelClosed` is on its way.
             tracing::debug!(%peer, error = describe(&gone), "the unfunded channel is gone");

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bitcoin::{Amount, FeeRate, ScriptBuf, Transaction};
+use futures_util::future::{BoxFuture, FutureExt};
 
-use crate::chain::FeeEstimates;
+use crate::chain::{Bitcoind, FeeEstimates};
 use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::open::{FundingFee, FundingWallet};
 use crate::wallet::{Outputs, Spend, Wallet};
@@ -13,6 +14,7 @@ use crate::wallet::{Outputs, Spend, Wallet};
 pub(super) struct Funding {
     pub(super) wallet: Arc<Wallet>,
     pub(super) fees: Arc<FeeEstimates>,
+    pub(super) bitcoind: Arc<Bitcoind>,
     /// The channel that is being opened is counted already.
     pub(super) reserve: Arc<AnchorReserve>,
 }
@@ -44,6 +46,18 @@ impl FundingWallet for Funding {
             coins: Vec::new(),
         };
         self.wallet.fund(&spend).map_err(|error| error.to_string())
+    }
+
+    fn check(&self, transaction: Transaction) -> BoxFuture<'static, Result<(), String>> {
+        let bitcoind = self.bitcoind.clone();
+        async move {
+            match bitcoind.refusal_of(&transaction).await {
+                Ok(None) => Ok(()),
+                Ok(Some(reason)) => Err(format!("bitcoind refuses it: {reason}")),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        .boxed()
     }
 
     fn cancel(&self, transaction: &Transaction) {

@@ -220,6 +220,7 @@ fn opener(core: &Core, peer_manager: &Arc<PeerManager>) -> Opener {
     let funding = Arc::new(Funding {
         wallet: core.wallet.clone(),
         fees: core.fees.clone(),
+        bitcoind: core.bitcoind.clone(),
         reserve: core.reserve.clone(),
     });
     Opener::new(

@@ -157,6 +157,7 @@ impl From<OpenError> for Status {
             | OpenError::NoAlias(_)
             | OpenError::Refused(_)
             | OpenError::Wallet(_)
+            | OpenError::NotAccepted(_)
             | OpenError::Closed(_) => refused(error.to_string()),
         }
     }

@@ -25,6 +25,7 @@ mod invoices;
 mod metrics;
 mod on_chain;
 mod one_node;
+mod open_refused;
 mod outages;
 mod panics;
 mod payment_commands;

@@ -63,6 +63,9 @@ pub enum OpenError {
     /// The wallet's own words.
     #[error("{0}")]
     Wallet(String),
+    /// bitcoind's own words.
+    #[error("the funding transaction cannot be sent, so no channel is opened: {0}")]
+    NotAccepted(String),
     #[error("the channel was closed before it was funded: {0}")]
     Closed(String),
     #[error("the node stops")]

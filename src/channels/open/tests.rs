@@ -131,3 +131,25 @@ async fn alias_channel_is_not_funded_as_one_of_another_type() {
     assert!(matches!(opened, Err(OpenError::NoAlias(_))), "{opened:?}");
     assert!(alice.wallet.funded.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_funding_transaction_that_is_not_taken_ends_the_opening_and_frees_its_coins() {
+    let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
+    alice.connect(&bob).await;
+    *alice.wallet.refusal.lock().unwrap() = Some("min relay fee not met".to_owned());
+    let opening = alice.opener.open(&alice.request(&bob, 50_000, 0)).unwrap();
+    let error = opening.funded().await.unwrap_err();
+    assert!(matches!(error, OpenError::NotAccepted(_)), "{error}");
+    assert!(
+        error.to_string().ends_with("min relay fee not met"),
+        "{error}"
+    );
+    let funding = alice.wallet.funded.lock().unwrap()[0].compute_txid();
+    assert_eq!(*alice.wallet.canceled.lock().unwrap(), [funding]);
+    for node in [&alice, &bob] {
+        node.until("the channel is gone", || {
+            node.manager.list_channels().is_empty()
+        })
+        .await;
+    }
+}

@@ -8,6 +8,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use lightning::chain::ChannelMonitorUpdateStatus;
 use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget};
 use lightning::chain::chainmonitor::Persist;
@@ -123,6 +124,8 @@ impl PeerBook for Store {
 #[derive(Default)]
 pub struct Wallet {
     pub empty: std::sync::atomic::AtomicBool,
+    /// Why its transactions would not be taken.
+    pub refusal: Mutex<Option<String>>,
     pub funded: Mutex<Vec<Transaction>>,
     pub canceled: Mutex<Vec<Txid>>,
 }
@@ -151,6 +154,11 @@ impl FundingWallet for Wallet {
         };
         funded.push(transaction.clone());
         Ok(transaction)
+    }
+
+    fn check(&self, _: Transaction) -> BoxFuture<'static, Result<(), String>> {
+        let refusal = self.refusal.lock().unwrap().clone();
+        ready(refusal.map_or(Ok(()), Err)).boxed()
     }
 
     fn cancel(&self, transaction: &Transaction) {
