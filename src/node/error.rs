@@ -9,7 +9,7 @@ use crate::files::FileError;
 use crate::peers::announce::AnnounceError;
 use crate::peers::listen::ListenError;
 use crate::rpc::{MacaroonFileError, TlsError};
-use crate::storage::StorageError;
+use crate::storage::{NO_OLD_COPY, StorageError};
 use crate::wallet::WalletError;
 use crate::web::DonationError;
 
@@ -59,9 +59,7 @@ pub enum StartError {
     },
     #[error("cannot serve metrics on {address}: {reason}; choose another `metrics-listen`")]
     MetricsListen { address: SocketAddr, reason: String },
-    #[error(
-        "the channel manager in the database cannot be read: {0}; restore the data directory from a backup"
-    )]
+    #[error("the channel manager in the database cannot be read: {0}; {NO_OLD_COPY}")]
     Manager(String),
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -83,4 +81,28 @@ pub enum StartError {
     Macaroons(#[from] MacaroonFileError),
     #[error("cannot write {0}; check its permissions and the free space")]
     File(#[from] FileError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_start_with_an_old_copy_of_the_channels() {
+        let damaged = || "x".to_owned();
+        let errors = [
+            StartError::Manager(damaged()),
+            StorageError::Damaged(damaged()).into(),
+            WalletError::Damaged(damaged()).into(),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(!text.contains("restore"), "{text}");
+            assert!(
+                text.contains("do not start ampd with an older copy"),
+                "{text}"
+            );
+            assert!(text.contains("docs/damaged-database.md"), "{text}");
+        }
+    }
 }

@@ -2,6 +2,12 @@
 
 use std::path::PathBuf;
 
+/// Follows what is damaged. "Restore a backup" would be the usual advice, and the most expensive one:
+/// with an outdated channel state a node publishes revoked commitments.
+pub const NO_OLD_COPY: &str = "do not start ampd with an older copy of the data directory or with a \
+    new one in its place: outdated channel state loses the channel's money. Keep everything as it is \
+    and read docs/damaged-database.md";
+
 /// Why the data directory or the database in it cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -47,7 +53,7 @@ pub enum StorageError {
         source: rusqlite::Error,
     },
     /// A stored value is not what we write.
-    #[error("database: {0} is damaged; restore the data directory from a backup")]
+    #[error("database: {0} is damaged; {NO_OLD_COPY}")]
     Damaged(String),
     /// A commit that can never succeed. Nothing of it is on disk.
     #[error(

@@ -28,7 +28,7 @@ pub mod wallet;
 pub mod wallet_notes;
 mod writer;
 
-pub use error::StorageError;
+pub use error::{NO_OLD_COPY, StorageError};
 pub use lock::DirectoryLock;
 pub use sql::{Change, Subject};
 pub use store::Store;

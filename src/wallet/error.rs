@@ -3,6 +3,7 @@
 use bitcoin::{Amount, FeeRate, Network, OutPoint, Txid};
 
 use super::log::ChangeLogError;
+use crate::storage::NO_OLD_COPY;
 
 /// A refused or failed wallet operation.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +160,7 @@ pub enum WalletError {
     #[error("cannot read the stored wallet: {0}")]
     Load(#[source] ChangeLogError),
     /// A stored change is not what this version wrote.
-    #[error("the stored wallet is damaged or from a newer ampd ({0}): restore a backup of it")]
+    #[error("the stored wallet is damaged or from a newer ampd ({0}); {NO_OLD_COPY}")]
     Damaged(String),
     /// A key could not be derived, or bdk met a case that cannot occur with our descriptors.
     #[error("wallet failure: {0}")]
