@@ -74,6 +74,16 @@ impl Default for FeeEstimates {
 }
 
 impl FeeEstimates {
+    /// The same rate, in sat per 1000 weight units, for any number of blocks.
+    #[cfg(test)]
+    pub(crate) fn flat(sat_per_kw: u32) -> Self {
+        let fees = Self::default();
+        for rate in &fees.rates {
+            rate.store(sat_per_kw, Ordering::Relaxed);
+        }
+        fees
+    }
+
     /// Asks `bitcoind` for all estimates.
     ///
     /// # Errors
@@ -120,6 +130,11 @@ impl FeeEstimates {
         rate.max(self.mempool_min_sat_per_kw())
     }
 
+    /// What we pay for a cooperative close if nobody says otherwise, in sat per 1000 weight units.
+    pub fn closing_sat_per_kw(&self) -> u32 {
+        self.sat_per_kw(12)
+    }
+
     /// The lowest rate that bitcoind's mempool takes now, in sat per 1000 weight units.
     pub fn mempool_min_sat_per_kw(&self) -> u32 {
         self.mempool_min.load(Ordering::Relaxed)
@@ -151,9 +166,11 @@ impl FeeEstimator for FeeEstimates {
             ConfirmationTarget::AnchorChannelFee => self.sat_per_kw(144),
             // Cannot be bumped, must confirm whenever it is needed; also LDK's upper bound for a
             // cooperative close.
-            ConfirmationTarget::NonAnchorChannelFee => self.sat_per_kw(12),
-            // No hurry: within a day.
-            ConfirmationTarget::ChannelCloseMinimum => self.sat_per_kw(144),
+            ConfirmationTarget::NonAnchorChannelFee => self.closing_sat_per_kw(),
+            // LDK closes by force rather than take less. A peer that opened the channel pays for the
+            // close as it likes, and our own output can raise the fee: so whatever is relayed. What
+            // we pay ourselves is said when a close begins (`channels::close`).
+            ConfirmationTarget::ChannelCloseMinimum => FLOOR,
             // Our own money with no clock running; a few hours keep the wait bearable.
             ConfirmationTarget::OutputSpendingFee => self.sat_per_kw(36),
         }
@@ -203,10 +220,7 @@ mod tests {
     #[test]
     fn what_we_offer_passes_a_peer_that_thinks_like_us() {
         for estimate in [FLOOR, 1_000, 50_000, CEILING] {
-            let fees = FeeEstimates::default();
-            fees.rates
-                .iter()
-                .for_each(|rate| rate.store(estimate, Ordering::Relaxed));
+            let fees = FeeEstimates::flat(estimate);
             let anchor = rate(&fees, ConfirmationTarget::AnchorChannelFee);
             let other = rate(&fees, ConfirmationTarget::NonAnchorChannelFee);
             assert!(anchor >= rate(&fees, ConfirmationTarget::MinAllowedAnchorChannelRemoteFee));
@@ -241,6 +255,13 @@ mod tests {
             rate(&fees, ConfirmationTarget::MinAllowedAnchorChannelRemoteFee),
             FLOOR
         );
+    }
+
+    #[test]
+    fn a_close_for_which_the_peer_pays_may_cost_as_little_as_is_relayed() {
+        let fees = FeeEstimates::flat(50_000);
+        assert_eq!(rate(&fees, ConfirmationTarget::ChannelCloseMinimum), FLOOR);
+        assert_eq!(fees.closing_sat_per_kw(), 50_000);
     }
 
     #[test]

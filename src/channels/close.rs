@@ -3,18 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf, Txid};
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::script::ShutdownScript;
 use lightning::ln::types::ChannelId;
+use lightning::util::config::ChannelConfigUpdate;
 use lightning::util::errors::APIError;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::config::MOST_ABOVE_OUR_CLOSING_FEE_SAT;
 use super::open::describe;
-use super::spends::{ClosingTransaction, FundingSpends};
+use super::spends::{FundingSpends, Spend};
 use crate::abort::{self, Point};
 use crate::ldk::{ChannelManager, PeerManager};
+use crate::onion::ClosingTerms;
 use crate::storage::Health;
 
 /// How long a cooperative close waits for the channel to be ready for it. Under load LDK refuses
@@ -23,13 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries of the same; LDK has no event for it.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// The weight of a closing transaction with the longest scripts that BOLT 2 allows (42 bytes).
+const MAX_CLOSING_WEIGHT: u64 = 834;
+
+/// What a cooperative close may cost, in sat per 1000 weight units. Whoever opened the channel pays, so
+/// this is without meaning if that is the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosingFee {
+    /// Our estimate. lnd, which names a fee of its own, may get more.
+    Estimate(u32),
+    /// What the caller asks for, no more and no less.
+    Exactly(u32),
+}
+
 /// How to close.
 #[derive(Debug, Clone)]
 pub enum CloseRequest {
     /// Both sides sign one closing transaction.
     Cooperative {
-        /// Lowest fee rate in sat per 1000 weight units; none for our estimate.
-        feerate_per_kw: Option<u32>,
+        fee: ClosingFee,
         /// Where our part goes; none for an address of our own wallet.
         delivery: Option<ScriptBuf>,
     },
@@ -48,12 +64,21 @@ pub enum CloseError {
     PeerOffline,
     #[error("delivery address cannot be used: only SegWit addresses can receive a close")]
     Delivery,
+    #[error(
+        "a fee of {wanted} sat per 1000 weight units is more than our balance in the channel can pay ({most})"
+    )]
+    FeeTooHigh { wanted: u32, most: u32 },
     #[error("unable to close channel: {0}")]
     Refused(String),
     #[error(
         "the node cannot write to its database ({0}); no channel is closed by force until it can"
     )]
     Unwritable(String),
+    /// The close was meant to be cooperative.
+    #[error(
+        "the channel is closed by force, not together with the peer: {0} is a commitment transaction, and our money comes after a delay"
+    )]
+    Forced(Txid),
     #[error("the node stops")]
     Stopping,
 }
@@ -70,27 +95,33 @@ pub enum CloseUpdate {
 /// A close under way. Dropping it does not stop the close.
 #[derive(Debug)]
 pub struct Closing {
-    transaction: watch::Receiver<Option<ClosingTransaction>>,
-    told: Option<ClosingTransaction>,
+    spend: watch::Receiver<Option<Spend>>,
+    told: Option<Spend>,
+    /// Whether a commitment is what the caller wants.
+    by_force: bool,
 }
 
 impl Closing {
     /// Waits for the next step. A cooperative close with HTLCs under way takes as long as they do.
+    ///
+    /// # Errors
+    /// [`CloseError::Forced`] if a cooperative close has ended as a forced one.
     pub async fn next(&mut self) -> Result<CloseUpdate, CloseError> {
         let told = self.told;
         let changed = self
-            .transaction
-            .wait_for(|closing| closing.is_some() && *closing != told);
-        let closing = *changed.await.map_err(|_| CloseError::Stopping)?;
-        self.told = closing;
-        match closing {
-            Some(ClosingTransaction {
-                txid,
-                height: Some(height),
-            }) => Ok(CloseUpdate::Confirmed { txid, height }),
-            Some(ClosingTransaction { txid, height: None }) => Ok(CloseUpdate::Pending(txid)),
-            // `wait_for` lets only known transactions pass.
-            None => Err(CloseError::Stopping),
+            .spend
+            .wait_for(|spend| spend.is_some() && *spend != told);
+        let spend = *changed.await.map_err(|_| CloseError::Stopping)?;
+        self.told = spend;
+        // `wait_for` lets only known transactions pass.
+        let Some(Spend { closing, forced }) = spend else {
+            return Err(CloseError::Stopping);
+        };
+        let txid = closing.txid;
+        match closing.height {
+            _ if forced && !self.by_force => Err(CloseError::Forced(txid)),
+            Some(height) => Ok(CloseUpdate::Confirmed { txid, height }),
+            None => Ok(CloseUpdate::Pending(txid)),
         }
     }
 
@@ -148,26 +179,25 @@ impl Closer {
             return self.close_again(channel_point, &request);
         };
         self.spends.watch(channel.channel_id, channel_point);
-        let transaction = self
+        let spend = self
             .spends
             .subscribe(&channel_point)
             .ok_or(CloseError::Stopping)?;
+        let by_force = matches!(request, CloseRequest::Force);
         match request {
             CloseRequest::Force => self.force(&channel)?,
-            CloseRequest::Cooperative {
-                feerate_per_kw,
-                delivery,
-            } => {
+            CloseRequest::Cooperative { fee, delivery } => {
                 let delivery = delivery.map(ShutdownScript::try_from).transpose();
                 let delivery = delivery.map_err(|_| CloseError::Delivery)?;
-                self.cooperate(&channel, feerate_per_kw, delivery).await?;
+                self.cooperate(&channel, fee, delivery).await?;
             }
         }
         // Sends `shutdown`, or the error, now rather than at the next event.
         self.peers.process_events();
         Ok(Closing {
-            transaction,
+            spend,
             told: None,
+            by_force,
         })
     }
 
@@ -179,18 +209,23 @@ impl Closer {
     ) -> Result<Closing, CloseError> {
         let agreed = self.spends.agreed_channel(&channel_point);
         let channel_id = agreed.ok_or(CloseError::NotFound(channel_point))?;
-        let transaction = self
+        let spend = self
             .spends
             .subscribe(&channel_point)
             .ok_or(CloseError::Stopping)?;
+        let by_force = matches!(request, CloseRequest::Force);
         let mut told = None;
-        if let CloseRequest::Force = request {
+        if by_force {
             self.check_storage()?;
-            told = *transaction.borrow();
+            told = *spend.borrow();
             self.spends.force(&channel_point);
             (self.broadcast_commitment)(channel_id);
         }
-        Ok(Closing { transaction, told })
+        Ok(Closing {
+            spend,
+            told,
+            by_force,
+        })
     }
 
     fn find(&self, channel_point: &OutPoint) -> Option<ChannelDetails> {
@@ -228,25 +263,20 @@ impl Closer {
     async fn cooperate(
         &self,
         channel: &ChannelDetails,
-        feerate_per_kw: Option<u32>,
+        fee: ClosingFee,
         delivery: Option<ShutdownScript>,
     ) -> Result<(), CloseError> {
         if super::list::state(channel) == super::list::ChannelState::Closing {
             return Ok(());
         }
+        let terms = terms_of(channel, fee)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let peer = channel.counterparty.node_id;
             if self.peers.peer_by_node_id(&peer).is_none() {
                 return Err(CloseError::PeerOffline);
             }
-            let begun = self.manager.close_channel_with_feerate_and_script(
-                &channel.channel_id,
-                &peer,
-                feerate_per_kw,
-                delivery.clone(),
-            );
-            match begun {
+            match self.begin(channel, terms, delivery.clone()) {
                 Ok(()) => return Ok(()),
                 Err(error) if !may_pass(&error) || Instant::now() >= deadline => {
                     return Err(CloseError::Refused(describe(&error)));
@@ -255,6 +285,70 @@ impl Closer {
             }
         }
     }
+
+    fn begin(
+        &self,
+        channel: &ChannelDetails,
+        (feerate_per_kw, more_sat): (Option<u32>, u64),
+        delivery: Option<ShutdownScript>,
+    ) -> Result<(), APIError> {
+        // LDK keeps it with the channel, so that it also counts after a restart.
+        self.set_more(channel, more_sat)?;
+        let begun = self.manager.close_channel_with_feerate_and_script(
+            &channel.channel_id,
+            &channel.counterparty.node_id,
+            feerate_per_kw,
+            delivery,
+        );
+        if begun.is_err() {
+            // The peer may begin a close later, and nothing is asked for then.
+            self.set_more(channel, MOST_ABOVE_OUR_CLOSING_FEE_SAT)?;
+        }
+        begun
+    }
+
+    /// Sets what we pay beyond the offered fee if a peer without a fee range asks for it, in sat.
+    fn set_more(&self, channel: &ChannelDetails, sat: u64) -> Result<(), APIError> {
+        let update = ChannelConfigUpdate {
+            force_close_avoidance_max_fee_satoshis: Some(sat),
+            ..ChannelConfigUpdate::default()
+        };
+        let peer = &channel.counterparty.node_id;
+        self.manager
+            .update_partial_channel_config(peer, &[channel.channel_id], &update)
+    }
+}
+
+/// The rate that LDK is to offer, if we pay, and what may come on top of it in sat.
+fn terms_of(channel: &ChannelDetails, fee: ClosingFee) -> Result<(Option<u32>, u64), CloseError> {
+    // For a channel of the peer LDK would take the rate for the least that the peer has to pay.
+    if !channel.is_outbound {
+        return Ok((None, MOST_ABOVE_OUR_CLOSING_FEE_SAT));
+    }
+    // LDK closes by force if the fee is more than we have.
+    let balance_msat = super::list::channel(channel).local_balance_msat();
+    let most = u32::try_from(balance_msat / MAX_CLOSING_WEIGHT).unwrap_or(u32::MAX);
+    match fee {
+        ClosingFee::Estimate(rate) => Ok((Some(rate.min(most)), MOST_ABOVE_OUR_CLOSING_FEE_SAT)),
+        ClosingFee::Exactly(rate) if rate <= most => Ok((Some(rate), 0)),
+        ClosingFee::Exactly(wanted) => Err(CloseError::FeeTooHigh { wanted, most }),
+    }
+}
+
+/// What the close of a channel may cost us; none if the peer pays. A close that the peer begins has the
+/// terms of an estimate.
+pub fn closing_terms(
+    manager: &ChannelManager,
+    peer: &PublicKey,
+    channel: &ChannelId,
+) -> Option<ClosingTerms> {
+    let channels = manager.list_channels_with_counterparty(peer);
+    let channel = channels.iter().find(|one| one.channel_id == *channel)?;
+    let more_sat = channel.config?.force_close_avoidance_max_fee_satoshis;
+    channel.is_outbound.then_some(match more_sat {
+        0 => ClosingTerms::Exactly,
+        more_sat => ClosingTerms::UpTo { more_sat },
+    })
 }
 
 /// Whether LDK refuses only for now. Its text is all that tells (`Channel::get_shutdown`).

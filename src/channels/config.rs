@@ -41,12 +41,11 @@ pub const MIN_CLTV_DELTA_BLOCKS: u16 = 48;
 const MAX_DUST_SAT: u64 = 50_000;
 
 /// What we pay, in sat and beyond our own estimate, for the cooperative close of a channel that we
-/// opened, if the peer's estimate is higher.
+/// opened, if nobody has said what it may cost and the peer names a higher fee without a range.
 ///
-/// LDK does not haggle with a peer that asks for more (lnd names one fee, its own): it closes by force.
-/// That costs three transactions instead of one and a day's wait, so 1,000 sat, LDK's default, is too
-/// little: two honest estimates for these 168 vB are often further apart.
-const MOST_ABOVE_OUR_CLOSING_FEE_SAT: u64 = 10_000;
+/// Only lnd does that; other peers never hear of it (`onion::closing_fees`). 1,000 sat, LDK's default,
+/// is little: two honest estimates for these 168 vB are often further apart.
+pub const MOST_ABOVE_OUR_CLOSING_FEE_SAT: u64 = 10_000;
 
 /// The part of the config file that concerns channels.
 #[derive(Debug, Clone, PartialEq, Eq)]

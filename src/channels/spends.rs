@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 pub use self::agreed::AgreedClose;
 
-use self::agreed::Agreed;
+use self::agreed::{Agreed, is_commitment};
 use super::closed::ClosedChannels;
 use super::list;
 use crate::ldk::{ChainMonitor, ChannelManager};
@@ -33,16 +33,24 @@ pub struct ClosingTransaction {
     pub height: Option<u32>,
 }
 
+/// A closing transaction, and what kind it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spend {
+    pub closing: ClosingTransaction,
+    /// It is a commitment transaction: the channel is closed by force.
+    pub forced: bool,
+}
+
 struct Watched {
     channel_id: ChannelId,
-    closing: watch::Sender<Option<ClosingTransaction>>,
+    spend: watch::Sender<Option<Spend>>,
     agreed: Option<Agreed>,
 }
 
 impl Watched {
     fn is_confirmed(&self) -> bool {
-        let closing = *self.closing.borrow();
-        closing.is_some_and(|closing| closing.height.is_some())
+        let spend = *self.spend.borrow();
+        spend.is_some_and(|spend| spend.closing.height.is_some())
     }
 }
 
@@ -88,26 +96,24 @@ impl FundingSpends {
             .entry(channel_point)
             .or_insert_with(|| Watched {
                 channel_id,
-                closing: watch::Sender::new(None),
+                spend: watch::Sender::new(None),
                 agreed: None,
             });
     }
 
     /// The closing transaction as it becomes known. None if the channel is not watched.
-    pub fn subscribe(
-        &self,
-        channel_point: &OutPoint,
-    ) -> Option<watch::Receiver<Option<ClosingTransaction>>> {
+    pub fn subscribe(&self, channel_point: &OutPoint) -> Option<watch::Receiver<Option<Spend>>> {
         self.watched()
             .get(channel_point)
-            .map(|watched| watched.closing.subscribe())
+            .map(|watched| watched.spend.subscribe())
     }
 
     /// The closing transaction, as far as we know it.
     pub fn closing_transaction(&self, channel_point: &OutPoint) -> Option<ClosingTransaction> {
         self.watched()
             .get(channel_point)
-            .and_then(|watched| *watched.closing.borrow())
+            .and_then(|watched| *watched.spend.borrow())
+            .map(|spend| spend.closing)
     }
 
     /// We broadcast these. A transaction that is in a block is not replaced by one that is not.
@@ -125,30 +131,33 @@ impl FundingSpends {
             let Some(watched) = watched.get_mut(&input.previous_output) else {
                 continue;
             };
-            let known = *watched.closing.borrow();
-            if height.is_none() && known.is_some_and(|known| known.height.is_some()) {
+            let known = *watched.spend.borrow();
+            if height.is_none() && known.is_some_and(|known| known.closing.height.is_some()) {
                 continue;
             }
             let closing = ClosingTransaction {
                 txid: transaction.compute_txid(),
                 height,
             };
-            if known != Some(closing) {
-                self.change(watched, closing);
+            let forced = is_commitment(transaction);
+            let spend = Spend { closing, forced };
+            if known != Some(spend) {
+                self.change(watched, spend);
             }
         }
     }
 
-    fn change(&self, watched: &Watched, closing: ClosingTransaction) {
-        watched.closing.send_replace(Some(closing));
-        self.closed.closing_transaction(watched.channel_id, closing);
+    fn change(&self, watched: &Watched, spend: Spend) {
+        watched.spend.send_replace(Some(spend));
+        self.closed
+            .closing_transaction(watched.channel_id, spend.closing);
         self.keep_agreed(watched);
     }
 
     fn forget_deep(&self, height: u32) {
         self.watched().retain(|_, watched| {
-            let closing = *watched.closing.borrow();
-            let confirmed = closing.and_then(|closing| closing.height);
+            let spend = *watched.spend.borrow();
+            let confirmed = spend.and_then(|spend| spend.closing.height);
             let keep =
                 confirmed.is_none_or(|confirmed| confirmed.saturating_add(DEEP_BLOCKS) > height);
             if !keep && watched.agreed.is_some() {
@@ -174,8 +183,10 @@ impl Listen for FundingSpends {
 
     fn blocks_disconnected(&self, fork_point_block: BestBlock) {
         for watched in self.watched().values_mut() {
-            let closing = *watched.closing.borrow();
-            let Some(closing) = closing else { continue };
+            let spend = *watched.spend.borrow();
+            let Some(Spend { closing, forced }) = spend else {
+                continue;
+            };
             if closing
                 .height
                 .is_some_and(|height| height > fork_point_block.height)
@@ -184,7 +195,7 @@ impl Listen for FundingSpends {
                     height: None,
                     ..closing
                 };
-                self.change(watched, closing);
+                self.change(watched, Spend { closing, forced });
             }
         }
     }

@@ -24,18 +24,20 @@ use lightning::util::config::UserConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::parts::{Broadcasts, Fees, NoDisk};
+use self::parts::{Broadcasts, NoDisk};
 use self::pump::Pump;
 use super::accept::{AcceptRules, Acceptor, ForcedCloseFunds};
-use super::close::Closer;
+use super::close::{Closer, closing_terms};
 use super::closed::ClosedChannels;
 use super::config::{ChannelSettings, user_config};
 use super::deciders::Deciders;
 use super::events::Channels;
 use super::open::{FundingFee, OpenRequest, Opener};
 use super::spends::FundingSpends;
+use crate::chain::FeeEstimates;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, PeerManager, Scorer};
 use crate::logger::LdkLogger;
+use crate::onion::{EnvelopeKey, Gateway};
 use crate::peers::book;
 use crate::peers::connect::Connector;
 use crate::peers::listen::Listener;
@@ -47,6 +49,9 @@ pub use self::parts::{Store, Wallet};
 
 /// Longer than anything here takes, even on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a test node pays for whatever it does, in sat per 1000 weight units, if a test says nothing.
+pub const SAT_PER_KW: u32 = 2_500;
 
 pub struct TestNode {
     pub id: PublicKey,
@@ -91,9 +96,18 @@ impl TestNode {
         Self::start_with(seed, open_settings()).await
     }
 
-    pub async fn start_with(seed: u8, (settings, rules): (ChannelSettings, AcceptRules)) -> Self {
+    pub async fn start_with(seed: u8, settings: (ChannelSettings, AcceptRules)) -> Self {
+        Self::start_at(SAT_PER_KW, seed, settings).await
+    }
+
+    async fn start_at(
+        sat_per_kw: u32,
+        seed: u8,
+        (settings, rules): (ChannelSettings, AcceptRules),
+    ) -> Self {
         let config = user_config(&settings).unwrap();
-        let ldk = Ldk::new(seed, config.clone());
+        let fees = Arc::new(FeeEstimates::flat(sat_per_kw));
+        let ldk = Ldk::new(seed, config.clone(), &fees);
         let Ldk {
             keys,
             store,
@@ -238,7 +252,7 @@ struct Ldk {
 }
 
 impl Ldk {
-    fn new(seed: u8, config: UserConfig) -> Self {
+    fn new(seed: u8, config: UserConfig, fees: &Arc<FeeEstimates>) -> Self {
         let logger = Arc::new(LdkLogger);
         let keys = Arc::new(KeysManager::new(&[seed; 32], 1, 1, true));
         let store = Arc::new(Store::default());
@@ -257,13 +271,13 @@ impl Ldk {
             None,
             network.clone(),
             logger.clone(),
-            Arc::new(Fees),
+            fees.clone(),
             Arc::new(NoDisk),
             keys.clone(),
             keys.get_peer_storage_key(),
         ));
         let manager = Arc::new(ChannelManager::new(
-            Arc::new(Fees),
+            fees.clone(),
             monitors.clone(),
             network.clone(),
             Arc::new(graph::router(&graph, &scorer, &keys, &logger)),
@@ -311,8 +325,12 @@ fn peer_manager(
     manager: &Arc<ChannelManager>,
     monitors: &Arc<ChainMonitor>,
 ) -> Arc<PeerManager> {
+    let envelope_key = EnvelopeKey::from_seed(&[seed; 32]);
+    let gateway = Gateway::new(Arc::clone(manager), Arc::clone(keys), envelope_key);
+    let terms_of = Arc::clone(manager);
+    let gateway = gateway.closing_by(move |peer, channel| closing_terms(&terms_of, peer, channel));
     let handler = MessageHandler {
-        chan_handler: Arc::clone(manager) as Arc<_>,
+        chan_handler: Arc::new(gateway) as Arc<_>,
         route_handler: Arc::new(IgnoringMessageHandler {}) as Arc<_>,
         onion_message_handler: Arc::new(IgnoringMessageHandler {}) as Arc<_>,
         custom_message_handler: Arc::default(),
@@ -343,7 +361,17 @@ async fn listen(
 
 /// Two nodes with one usable channel, opened by the first.
 pub async fn two_nodes(capacity_sat: u64, push_sat: u64) -> (TestNode, TestNode, Chain, OutPoint) {
-    let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
+    two_nodes_at([SAT_PER_KW; 2], capacity_sat, push_sat).await
+}
+
+/// The same with the fee estimates of the two, in sat per 1000 weight units.
+pub async fn two_nodes_at(
+    [ours, theirs]: [u32; 2],
+    capacity_sat: u64,
+    push_sat: u64,
+) -> (TestNode, TestNode, Chain, OutPoint) {
+    let alice = TestNode::start_at(ours, 1, open_settings()).await;
+    let bob = TestNode::start_at(theirs, 2, open_settings()).await;
     let chain = Chain::new();
     alice.connect(&bob).await;
     let opening = alice
@@ -377,5 +405,12 @@ impl TestNode {
             .iter()
             .flat_map(|transaction| transaction.output.iter());
         outputs.map(|output| output.script_pubkey.clone()).collect()
+    }
+
+    /// The fee of the transaction that was broadcast last, in sat, if it spends a channel of this size.
+    pub fn fee_of_close(&self, capacity_sat: u64) -> u64 {
+        let waiting = self.network.waiting.lock().unwrap();
+        let outputs = waiting.last().expect("it is broadcast").output.iter();
+        capacity_sat - outputs.map(|output| output.value.to_sat()).sum::<u64>()
     }
 }

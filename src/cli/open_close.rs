@@ -217,10 +217,10 @@ pub struct CloseChannel {
     /// Blocks within which the transaction should confirm; sets the fee
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Fee rate
+    /// Exactly this fee rate, if we opened the channel; else the peer pays what it likes
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
-    /// Highest fee rate that we accept from the peer (sat per vbyte)
+    /// Highest fee rate that we pay (sat per vbyte)
     #[arg(long, default_value_t = 0)]
     max_fee_rate: u64,
     /// The address to which our money goes

@@ -27,7 +27,7 @@ use crate::amp::SetLimits;
 use crate::chain::gossip::GossipSync;
 use crate::channels::Channels;
 use crate::channels::accept::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
-use crate::channels::close::{BroadcastCommitment, Closer};
+use crate::channels::close::{BroadcastCommitment, Closer, closing_terms};
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::config::Config;
@@ -76,7 +76,11 @@ impl House {
             core.keys.clone(),
             core.envelope_key.clone(),
         );
-        let gateway = Arc::new(gateway.announcing_keysend(config.accept_keysend));
+        let manager = core.manager.clone();
+        let gateway = gateway
+            .announcing_keysend(config.accept_keysend)
+            .closing_by(move |peer, channel| closing_terms(&manager, peer, channel));
+        let gateway = Arc::new(gateway);
         let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
             core.graph.clone(),
             None,

@@ -1,11 +1,12 @@
 //! The gateway between the peers and the channel manager.
 //!
-//! It passes every message through and changes seven things: incoming AMP HTLCs are rewritten
+//! It passes every message through and changes eight things: incoming AMP HTLCs are rewritten
 //! ([`Rewriter`]), records that only confuse LDK are dropped, an HTLC with an unusable payload fails
 //! in a way that its sender can read ([`Fault`](super::Fault)), the failure of an HTLC that was marked
 //! becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, feature bit 55
-//! (keysend, optional), which LDK always announces, only if we take keysend, and lnd's "internal
-//! error" ends a connection instead of a channel ([`is_passing`]).
+//! (keysend, optional), which LDK always announces, only if we take keysend, lnd's "internal
+//! error" ends a connection instead of a channel ([`is_passing`]), and no fee of a cooperative close
+//! makes LDK close by force ([`ClosingFees`]).
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::NodeSigner;
 use lightning::types::features::{InitFeatures, NodeFeatures};
 
+use super::closing_fees::{Answer, ClosingFees, ClosingTerms, FindTerms};
 use super::envelope::{Envelope, EnvelopeKey};
 use super::failure::{mpp_timeout_packet, with_reason};
 use super::marks::Marks;
@@ -37,8 +39,10 @@ pub struct Gateway<H: Deref, S: Deref> {
     rewriter: Rewriter,
     marks: Mutex<Marks>,
     refusals: Mutex<Refusals>,
-    /// Peers to disconnect because of an error that passes, and the channel that has it.
-    stumbled: Mutex<Vec<(PublicKey, ChannelId)>>,
+    closing_fees: Mutex<ClosingFees>,
+    find_terms: Box<FindTerms>,
+    /// What goes out beside LDK's messages.
+    own: Mutex<Vec<MessageSendEvent>>,
     announce_keysend: bool,
 }
 
@@ -56,7 +60,9 @@ where
             rewriter,
             marks: Mutex::default(),
             refusals: Mutex::default(),
-            stumbled: Mutex::default(),
+            closing_fees: Mutex::default(),
+            find_terms: Box::new(|_, _| None),
+            own: Mutex::default(),
             announce_keysend: false,
         }
     }
@@ -65,6 +71,16 @@ where
     #[must_use]
     pub fn announcing_keysend(mut self, announce: bool) -> Self {
         self.announce_keysend = announce;
+        self
+    }
+
+    /// What the closes of the channels that we opened may cost; without it LDK's limits count.
+    #[must_use]
+    pub fn closing_by(
+        mut self,
+        find_terms: impl Fn(&PublicKey, &ChannelId) -> Option<ClosingTerms> + Send + Sync + 'static,
+    ) -> Self {
+        self.find_terms = Box::new(find_terms);
         self
     }
 
@@ -88,6 +104,7 @@ where
     /// To be called when a channel is closed: its marks are of no use any more.
     pub fn forget_channel(&self, channel_id: &ChannelId) {
         self.marks().forget_channel(channel_id);
+        self.closing_fees().forget_channel(channel_id);
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
@@ -95,9 +112,36 @@ where
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stumbled(&self) -> MutexGuard<'_, Vec<(PublicKey, ChannelId)>> {
+    fn closing_fees(&self) -> MutexGuard<'_, ClosingFees> {
         // Nothing between lock and unlock can panic halfway through a change.
-        self.stumbled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.closing_fees
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, event: MessageSendEvent) {
+        self.own().push(event);
+    }
+
+    fn own(&self) -> MutexGuard<'_, Vec<MessageSendEvent>> {
+        // Nothing between lock and unlock can panic halfway through a change.
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes a message of LDK on its way out.
+    fn on_its_way_out(&self, event: &mut MessageSendEvent) {
+        match event {
+            MessageSendEvent::UpdateHTLCs {
+                node_id, updates, ..
+            } if !updates.update_fail_htlcs.is_empty() => {
+                self.replace_reasons(*node_id, &mut updates.update_fail_htlcs);
+            }
+            MessageSendEvent::SendClosingSigned { node_id, msg } => {
+                let terms = (self.find_terms)(node_id, &msg.channel_id);
+                self.closing_fees().outgoing(*node_id, msg, terms);
+            }
+            _ => {}
+        }
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
@@ -139,20 +183,15 @@ where
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
         let mut events = self.inner.get_and_clear_pending_msg_events();
         for event in &mut events {
-            if let MessageSendEvent::UpdateHTLCs {
-                node_id, updates, ..
-            } = event
-                && !updates.update_fail_htlcs.is_empty()
-            {
-                self.replace_reasons(*node_id, &mut updates.update_fail_htlcs);
-            }
+            self.on_its_way_out(event);
         }
-        events.extend(self.stumbled().drain(..).map(disconnect));
+        events.append(&mut self.own());
         events
     }
 
     fn peer_disconnected(&self, peer: PublicKey) {
         self.refusals().forget_peer(&peer);
+        self.closing_fees().forget_peer(&peer);
         self.inner.peer_disconnected(peer);
     }
 
@@ -221,7 +260,26 @@ where
         }
         let channel_id = message.channel_id;
         tracing::warn!(%peer, %channel_id, "the peer has an internal error: we connect anew");
-        self.stumbled().push((peer, channel_id));
+        let why = "reconnecting after your internal error";
+        self.send(disconnect(peer, channel_id, why));
+    }
+
+    fn handle_closing_signed(&self, peer: PublicKey, message: &msgs::ClosingSigned) {
+        let (channel_id, fee_sat) = (message.channel_id, message.fee_satoshis);
+        // The lock is free again before LDK is called.
+        let answer = self.closing_fees().incoming(&peer, message);
+        match answer {
+            Answer::LeaveToLdk => self.inner.handle_closing_signed(peer, message),
+            Answer::Repeat(msg) => {
+                tracing::debug!(%peer, %channel_id, fee_sat, "another closing fee than ours: ours again");
+                self.send(MessageSendEvent::SendClosingSigned { node_id: peer, msg });
+            }
+            Answer::Refuse => {
+                tracing::warn!(%peer, %channel_id, fee_sat, "the peer's closing fee is refused");
+                let why = "your closing fee is not in the range that we sent";
+                self.send(disconnect(peer, channel_id, why));
+            }
+        }
     }
 
     pass_through! {
@@ -235,7 +293,6 @@ where
         handle_peer_storage(msgs::PeerStorage),
         handle_peer_storage_retrieval(msgs::PeerStorageRetrieval),
         handle_shutdown(&msgs::Shutdown),
-        handle_closing_signed(&msgs::ClosingSigned),
         handle_stfu(&msgs::Stfu),
         handle_splice_init(&msgs::SpliceInit),
         handle_splice_ack(&msgs::SpliceAck),
@@ -288,8 +345,8 @@ fn is_passing(message: &msgs::ErrorMessage) -> bool {
     !message.channel_id.is_zero() && message.data == "internal error"
 }
 
-fn disconnect((node_id, channel_id): (PublicKey, ChannelId)) -> MessageSendEvent {
-    let data = "reconnecting after your internal error".to_owned();
+fn disconnect(node_id: PublicKey, channel_id: ChannelId, why: &str) -> MessageSendEvent {
+    let data = why.to_owned();
     let msg = msgs::WarningMessage { channel_id, data };
     MessageSendEvent::HandleError {
         node_id,

@@ -10,6 +10,7 @@
 //!   that LDK would refuse without saying why fails with what BOLT 4 asks for ([`Fault`]).
 
 mod check;
+mod closing_fees;
 mod envelope;
 mod failure;
 mod gateway;
@@ -26,6 +27,7 @@ mod types;
 mod test_data;
 
 pub use check::Fault;
+pub use closing_fees::ClosingTerms;
 pub use envelope::{ENVELOPE_TYPE, Envelope, EnvelopeKey};
 pub use failure::{MPP_TIMEOUT, mpp_timeout_packet, with_reason};
 pub use gateway::Gateway;

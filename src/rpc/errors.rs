@@ -170,9 +170,11 @@ impl From<CloseError> for Status {
             CloseError::Stopping | CloseError::Unwritable(_) => {
                 Self::unavailable(error.to_string())
             }
-            CloseError::PeerOffline | CloseError::Delivery | CloseError::Refused(_) => {
-                refused(error.to_string())
-            }
+            CloseError::PeerOffline
+            | CloseError::Delivery
+            | CloseError::FeeTooHigh { .. }
+            | CloseError::Refused(_)
+            | CloseError::Forced(_) => refused(error.to_string()),
         }
     }
 }

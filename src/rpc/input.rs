@@ -13,7 +13,7 @@ use super::proto::lnrpc::ChannelPoint;
 use super::proto::lnrpc::channel_point::FundingTxid;
 
 /// Sat per virtual byte in sat per 1000 weight units.
-const KW_PER_VBYTE: u64 = 250;
+pub(super) const KW_PER_VBYTE: u64 = 250;
 
 /// An amount that may be given in sat or in msat, but not in both; 0 if in neither. In msat.
 pub(super) fn amount_msat(sat: i64, msat: i64) -> Result<u64, Status> {

@@ -12,6 +12,7 @@ mod callers;
 mod chain;
 mod close;
 mod close_all;
+mod close_fees;
 mod crash;
 mod crash_close;
 mod crash_late;

@@ -2,6 +2,7 @@
 
 mod balance;
 mod cooperative;
+mod fees;
 mod forced;
 mod held;
 

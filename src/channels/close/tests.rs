@@ -1,12 +1,18 @@
 use super::*;
 use crate::channels::closed::{CloseInitiator, CloseType};
+use crate::channels::list;
 use crate::channels::pending::pending;
-use crate::channels::test_node::two_nodes;
+use crate::channels::spends::ClosingTransaction;
+use crate::channels::test_node::{SAT_PER_KW, TestNode, two_nodes, two_nodes_at};
 
-const COOPERATIVE: CloseRequest = CloseRequest::Cooperative {
-    feerate_per_kw: None,
-    delivery: None,
-};
+const COOPERATIVE: CloseRequest = cooperative(ClosingFee::Estimate(SAT_PER_KW));
+
+const fn cooperative(fee: ClosingFee) -> CloseRequest {
+    CloseRequest::Cooperative {
+        fee,
+        delivery: None,
+    }
+}
 
 #[tokio::test]
 async fn cooperative_close_is_told_step_by_step() {
@@ -123,7 +129,7 @@ async fn delivery_address_gets_the_money() {
         bitcoin::hashes::Hash::from_byte_array([5; 20]),
     ));
     let request = CloseRequest::Cooperative {
-        feerate_per_kw: None,
+        fee: ClosingFee::Estimate(SAT_PER_KW),
         delivery: Some(script.clone()),
     };
     let mut closing = alice.closer.close(point, request).await.unwrap();
@@ -134,4 +140,93 @@ async fn delivery_address_gets_the_money() {
     .await;
     let paid = alice.broadcast_scripts();
     assert!(paid.contains(&script), "{paid:?}");
+}
+
+/// With two P2WPKH outputs, as LDK reckons.
+const WEIGHT: u64 = 674;
+const CAPACITY_SAT: u64 = 400_000;
+/// Below, equal to and above the other's.
+const ESTIMATES: [[u32; 2]; 3] = [[253, 9_000], [2_500, 2_500], [9_000, 253]];
+
+fn fee_sat(sat_per_kw: u32) -> u64 {
+    u64::from(sat_per_kw) * WEIGHT / 1_000
+}
+
+/// What the closing transaction pays if this node asks for the close.
+async fn close_pays(closer: &TestNode, point: OutPoint, fee: ClosingFee) -> u64 {
+    let request = cooperative(fee);
+    let mut closing = closer.closer.close(point, request).await.unwrap();
+    closing.next().await.unwrap();
+    closer.fee_of_close(CAPACITY_SAT)
+}
+
+#[tokio::test]
+async fn the_opener_pays_its_own_estimate_whatever_that_of_the_peer_is() {
+    for estimates in ESTIMATES {
+        let (alice, _bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
+        let ours = estimates[0];
+        let pays = close_pays(&alice, point, ClosingFee::Estimate(ours)).await;
+        assert_eq!(pays, fee_sat(ours), "{estimates:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_opener_pays_exactly_what_was_asked_for() {
+    for estimates in ESTIMATES {
+        for asked in [253, 500, 2_500, 10_000, 50_000] {
+            let (alice, _bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
+            let pays = close_pays(&alice, point, ClosingFee::Exactly(asked)).await;
+            assert_eq!(pays, fee_sat(asked), "{asked} at {estimates:?}");
+        }
+    }
+}
+
+/// The opener has said nothing, and the other's wish is not for its money.
+#[tokio::test]
+async fn a_close_that_the_peer_begins_costs_the_openers_estimate() {
+    for estimates in ESTIMATES {
+        for fee in [
+            ClosingFee::Estimate(estimates[1]),
+            ClosingFee::Exactly(50_000),
+        ] {
+            let (_alice, bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
+            let pays = close_pays(&bob, point, fee).await;
+            assert_eq!(pays, fee_sat(estimates[0]), "{fee:?} at {estimates:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fee_that_our_balance_cannot_pay_is_refused_and_an_estimate_is_lowered() {
+    // Nearly all is on Bob's side.
+    let (alice, _bob, _chain, point) = two_nodes(CAPACITY_SAT, 390_000).await;
+    let balance_sat = list::channels(&alice.manager)[0].local_balance_sat();
+    let request = cooperative(ClosingFee::Exactly(50_000));
+    let error = alice.closer.close(point, request).await.unwrap_err();
+    assert!(matches!(error, CloseError::FeeTooHigh { .. }), "{error}");
+    let pays = close_pays(&alice, point, ClosingFee::Estimate(50_000)).await;
+    assert!(
+        (balance_sat / 2..=balance_sat).contains(&pays),
+        "{pays} of {balance_sat}"
+    );
+}
+
+#[tokio::test]
+async fn a_cooperative_close_that_ends_by_force_fails() {
+    let (alice, bob, _chain, point) = two_nodes(CAPACITY_SAT, 100_000).await;
+    // Bob is told nothing any more, so nothing is signed.
+    alice.peers.disconnect_by_node_id(bob.id);
+    let spend = alice.spends.subscribe(&point).unwrap();
+    let mut closing = Closing {
+        spend,
+        told: None,
+        by_force: false,
+    };
+    alice
+        .closer
+        .close(point, CloseRequest::Force)
+        .await
+        .unwrap();
+    let error = closing.next().await.unwrap_err();
+    assert!(matches!(error, CloseError::Forced(_)), "{error}");
 }

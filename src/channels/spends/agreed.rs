@@ -11,7 +11,7 @@
 use bitcoin::{OutPoint, Transaction, Txid};
 use lightning::ln::types::ChannelId;
 
-use super::{ClosingTransaction, FundingSpends, Watched};
+use super::{ClosingTransaction, FundingSpends, Spend, Watched};
 use crate::abort::{self, Point};
 
 /// A closing transaction that both sides have signed.
@@ -39,7 +39,8 @@ impl FundingSpends {
             let Some(input) = close.transaction.input.first() else {
                 continue;
             };
-            let unconfirmed = (!close.forced).then(|| close.transaction.compute_txid());
+            let agreed = close.transaction.compute_txid();
+            let unconfirmed = (!close.forced).then_some(agreed);
             let closing = match close.confirmed {
                 Some((txid, height)) => Some(ClosingTransaction {
                     txid,
@@ -49,7 +50,11 @@ impl FundingSpends {
             };
             self.watch(close.channel_id, input.previous_output);
             if let Some(watched) = self.watched().get_mut(&input.previous_output) {
-                watched.closing.send_replace(closing);
+                let spend = closing.map(|closing| Spend {
+                    closing,
+                    forced: closing.txid != agreed,
+                });
+                watched.spend.send_replace(spend);
                 watched.agreed = Some(Agreed {
                     transaction: close.transaction,
                     forced: close.forced,
@@ -135,7 +140,7 @@ impl FundingSpends {
     /// Writes down what is known of an agreed close, if this is one.
     pub(super) fn keep_agreed(&self, watched: &Watched) {
         if let Some(agreed) = &watched.agreed {
-            let closing = *watched.closing.borrow();
+            let closing = (*watched.spend.borrow()).map(|spend| spend.closing);
             self.closed.agreed(AgreedClose {
                 channel_id: watched.channel_id,
                 transaction: agreed.transaction.clone(),
@@ -148,7 +153,7 @@ impl FundingSpends {
 
 /// BOLT 3: the upper bytes of a commitment's lock time and sequence are fixed. A closing transaction
 /// has a lock time of 0.
-fn is_commitment(transaction: &Transaction) -> bool {
+pub(super) fn is_commitment(transaction: &Transaction) -> bool {
     let lock_time = transaction.lock_time.to_consensus_u32() >> 24;
     let mut sequences = transaction.input.iter().map(|input| input.sequence.0 >> 24);
     lock_time == 0x20 && sequences.all(|sequence| sequence == 0x80)

@@ -10,7 +10,7 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use lightning::chain::ChannelMonitorUpdateStatus;
-use lightning::chain::chaininterface::{BroadcasterInterface, ConfirmationTarget};
+use lightning::chain::chaininterface::BroadcasterInterface;
 use lightning::chain::chainmonitor::Persist;
 use lightning::chain::channelmonitor::ChannelMonitorUpdate;
 use lightning::ln::types::ChannelId;
@@ -35,17 +35,6 @@ impl BroadcasterInterface for Broadcasts {
         let transactions: Vec<Transaction> = transactions.iter().map(|&tx| tx.clone()).collect();
         self.spends.broadcast(&transactions);
         self.waiting.lock().unwrap().extend(transactions);
-    }
-}
-
-pub struct Fees;
-
-impl lightning::chain::chaininterface::FeeEstimator for Fees {
-    fn get_est_sat_per_1000_weight(&self, target: ConfirmationTarget) -> u32 {
-        match target {
-            ConfirmationTarget::MaximumFeeEstimate => 25_000,
-            _ => 2_500,
-        }
     }
 }
 

@@ -2,13 +2,15 @@
 
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;
+use lightning::chain::chaininterface::FEERATE_FLOOR_SATS_PER_KW;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::channels::close::{CloseRequest, CloseUpdate, Closing};
+use crate::chain::FeeEstimates;
+use crate::channels::close::{CloseRequest, CloseUpdate, Closing, ClosingFee};
 use crate::rpc::Rooms;
-use crate::rpc::errors::{refused, unsupported};
-use crate::rpc::input::{FeeChoice, channel_point, per_kw, within};
+use crate::rpc::errors::refused;
+use crate::rpc::input::{FeeChoice, KW_PER_VBYTE, channel_point, per_kw, within};
 use crate::rpc::proto::lnrpc::close_status_update::Update;
 use crate::rpc::proto::lnrpc::{
     ChannelCloseUpdate, CloseChannelRequest, CloseStatusUpdate, InstantUpdate, PendingUpdate,
@@ -38,37 +40,63 @@ pub(super) async fn close(
 }
 
 fn read(rooms: &Rooms, request: &CloseChannelRequest) -> Result<CloseRequest, Status> {
-    if request.max_fee_per_vbyte != 0 {
-        return Err(unsupported(
-            "max_fee_per_vbyte is not supported: LDK sets its own limit for the fee of a close",
-        ));
-    }
     let fee = FeeChoice::of(
         request.target_conf,
         request.sat_per_vbyte,
         request.sat_per_byte,
     )?;
     if request.force {
-        if fee != FeeChoice::Unsaid || !request.delivery_address.is_empty() {
+        let any_fee = fee != FeeChoice::Unsaid || request.max_fee_per_vbyte != 0;
+        if any_fee || !request.delivery_address.is_empty() {
             return Err(refused(
                 "force closing a channel uses a pre-defined fee and address: give neither",
             ));
         }
         return Ok(CloseRequest::Force);
     }
-    let feerate_per_kw = match fee {
-        FeeChoice::SatPerVbyte(rate) => Some(within(per_kw(rate)?, "sat_per_vbyte")?),
-        FeeChoice::ConfirmIn(blocks) => Some(rooms.fees.sat_per_kw(blocks)),
-        FeeChoice::Unsaid => None,
-    };
+    let fee = closing_fee(&rooms.fees, fee, request.max_fee_per_vbyte)?;
     let delivery = match request.delivery_address.as_str() {
         "" => None,
         address => Some(rooms.wallet.parse_address(address)?.script_pubkey()),
     };
-    Ok(CloseRequest::Cooperative {
-        feerate_per_kw,
-        delivery,
-    })
+    Ok(CloseRequest::Cooperative { fee, delivery })
+}
+
+/// What the close may cost, with lnd's limit for it (sat/vB; 0: none).
+fn closing_fee(
+    fees: &FeeEstimates,
+    choice: FeeChoice,
+    most_per_vbyte: u64,
+) -> Result<ClosingFee, Status> {
+    let most = match most_per_vbyte {
+        0 => None,
+        rate => Some(within(per_kw(rate)?, "max_fee_per_vbyte")?),
+    };
+    let fee = match (choice, most) {
+        (FeeChoice::Unsaid, None) => return Ok(ClosingFee::Estimate(fees.closing_sat_per_kw())),
+        (FeeChoice::Unsaid, Some(most)) => fees.closing_sat_per_kw().min(most),
+        (FeeChoice::ConfirmIn(blocks), most) => {
+            fees.sat_per_kw(blocks).min(most.unwrap_or(u32::MAX))
+        }
+        (FeeChoice::SatPerVbyte(rate), most) => {
+            if most.is_some() && rate > most_per_vbyte {
+                return Err(refused(format!(
+                    "sat_per_vbyte of {rate} is above max_fee_per_vbyte of {most_per_vbyte}"
+                )));
+            }
+            within(per_kw(rate)?, "sat_per_vbyte")?
+        }
+    };
+    // 1 sat/vB is rounded up as everywhere, so that it is not below the relay minimum.
+    let fee = fee.max(FEERATE_FLOOR_SATS_PER_KW);
+    let least = fees.mempool_min_sat_per_kw();
+    if fee < least {
+        return Err(refused(format!(
+            "bitcoind's mempool takes nothing below {} sat/vB now: the closing transaction would not be sent on",
+            u64::from(least).div_ceil(KW_PER_VBYTE)
+        )));
+    }
+    Ok(ClosingFee::Exactly(fee))
 }
 
 fn pending_htlcs(rooms: &Rooms, point: &bitcoin::OutPoint) -> i32 {
@@ -122,5 +150,35 @@ fn closed(txid: Txid) -> ChannelCloseUpdate {
         closing_txid: txid.to_byte_array().to_vec(),
         success: true,
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fee(choice: FeeChoice, most_per_vbyte: u64) -> Result<ClosingFee, String> {
+        let fee = closing_fee(&FeeEstimates::flat(2_500), choice, most_per_vbyte);
+        fee.map_err(|status| status.message().to_owned())
+    }
+
+    #[test]
+    fn without_a_wish_it_is_our_estimate_and_with_one_exactly_that() {
+        assert_eq!(fee(FeeChoice::Unsaid, 0), Ok(ClosingFee::Estimate(2_500)));
+        let exactly = |rate| Ok(ClosingFee::Exactly(rate));
+        assert_eq!(fee(FeeChoice::ConfirmIn(6), 0), exactly(2_500));
+        assert_eq!(fee(FeeChoice::SatPerVbyte(40), 0), exactly(10_000));
+        assert_eq!(fee(FeeChoice::SatPerVbyte(1), 0), exactly(253));
+    }
+
+    #[test]
+    fn a_limit_bounds_what_is_estimated_and_refuses_what_is_asked_for() {
+        let exactly = |rate| Ok(ClosingFee::Exactly(rate));
+        assert_eq!(fee(FeeChoice::Unsaid, 4), exactly(1_000));
+        assert_eq!(fee(FeeChoice::Unsaid, 40), exactly(2_500));
+        assert_eq!(fee(FeeChoice::ConfirmIn(6), 4), exactly(1_000));
+        assert_eq!(fee(FeeChoice::SatPerVbyte(4), 4), exactly(1_000));
+        let error = fee(FeeChoice::SatPerVbyte(5), 4).unwrap_err();
+        assert_eq!(error, "sat_per_vbyte of 5 is above max_fee_per_vbyte of 4");
     }
 }

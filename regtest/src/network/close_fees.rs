@@ -1,0 +1,83 @@
+//! Closing a channel and looking at what the closing transaction pays.
+
+use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use ampd::rpc::proto::lnrpc::close_status_update::Update;
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::Txid;
+use bitcoin::hashes::Hash;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::channels::parse_point;
+use super::{AGREE_LIMIT, Network};
+use crate::wait::wait_for;
+
+/// A closing transaction in the mempool.
+#[derive(Debug)]
+pub struct ClosingFee {
+    pub sat: u64,
+    pub vbytes: u64,
+}
+
+impl ClosingFee {
+    /// Whether this is the rate. Nodes reckon with signatures of fixed sizes, and 1 sat/vB is rounded up,
+    /// so the real transaction is off by up to a fiftieth.
+    pub fn is(&self, sat_per_vbyte: u64) -> bool {
+        let expected = sat_per_vbyte * self.vbytes;
+        self.sat.abs_diff(expected) * 50 <= expected
+    }
+}
+
+impl Network {
+    /// `closer` closes the channel together with its peer, for `sat_per_vbyte` (0: as it likes), and
+    /// says what became of it. Mines nothing.
+    ///
+    /// # Errors
+    /// If the node refuses, or the transaction that it names is a commitment.
+    pub async fn close_for(
+        &self,
+        closer: &str,
+        point: &str,
+        sat_per_vbyte: u64,
+    ) -> Result<ClosingFee> {
+        let request = CloseChannelRequest {
+            channel_point: Some(parse_point(point)?),
+            sat_per_vbyte,
+            ..Default::default()
+        };
+        let mut lightning = self[closer].api()?.lightning;
+        let mut updates = lightning.close_channel(request).await?.into_inner();
+        let update = timeout(AGREE_LIMIT, updates.message()).await;
+        let update = update.context("no closing transaction")??;
+        let closing = match update.and_then(|update| update.update) {
+            Some(Update::ClosePending(pending)) => Txid::from_slice(&pending.txid)?.to_string(),
+            other => bail!("instead of a closing transaction: {other:?}"),
+        };
+        self.closing_fee(&closing).await
+    }
+
+    async fn closing_fee(&self, closing: &str) -> Result<ClosingFee> {
+        let transaction = wait_for("the closing transaction", AGREE_LIMIT, async || {
+            self.bitcoind
+                .call("getrawtransaction", json!([closing, true]))
+                .await
+        })
+        .await?;
+        // BOLT 3: a commitment's lock time hides its number behind 0x20.
+        let lock_time = transaction["locktime"].as_u64().context("no lock time")?;
+        ensure!(lock_time >> 24 != 0x20, "{closing} is a commitment");
+        let entry = self
+            .bitcoind
+            .call("getmempoolentry", json!([closing]))
+            .await?;
+        Ok(ClosingFee {
+            sat: sat(&entry["fees"]["base"])?,
+            vbytes: entry["vsize"].as_u64().context("no size")?,
+        })
+    }
+}
+
+fn sat(btc: &Value) -> Result<u64> {
+    let btc = btc.as_f64().context("no fee")?;
+    Ok(bitcoin::Amount::from_btc(btc)?.to_sat())
+}

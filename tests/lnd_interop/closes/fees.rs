@@ -1,0 +1,59 @@
+//! What a cooperative close between ampd and lnd pays, and that it stays cooperative.
+//!
+//! lnd names one fee and no range. On regtest its own estimate is 25 sat/vB, ampd's 8.
+
+use anyhow::{Result, ensure};
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{Ampd, Lnd};
+
+use super::{AMPD, CAPACITY_SAT, LND};
+use crate::binaries;
+use crate::lnd_is_here;
+
+const LNDS_ESTIMATE: u64 = 25;
+
+/// Who opened, who closes, for how many sat/vB (0: says nothing), and what it pays.
+const CLOSES: [(&str, &str, u64, u64); 13] = [
+    // Nothing was asked for: rather lnd's price than none.
+    (AMPD, AMPD, 0, LNDS_ESTIMATE),
+    (AMPD, AMPD, 1, 1),
+    (AMPD, AMPD, 10, 10),
+    (AMPD, AMPD, LNDS_ESTIMATE, LNDS_ESTIMATE),
+    (AMPD, AMPD, 40, 40),
+    (AMPD, AMPD, 200, 200),
+    (AMPD, LND, 0, LNDS_ESTIMATE),
+    (AMPD, LND, 1, 1),
+    // lnd pays, and takes what it likes.
+    (LND, LND, 0, LNDS_ESTIMATE),
+    (LND, LND, 1, 1),
+    (LND, LND, 40, 40),
+    (LND, AMPD, 1, LNDS_ESTIMATE),
+    (LND, AMPD, 40, LNDS_ESTIMATE),
+];
+
+#[tokio::test]
+async fn no_fee_of_a_close_ends_in_a_forced_one() -> Result<()> {
+    if !lnd_is_here()? {
+        return Ok(());
+    }
+    let network = Network::mixed(binaries(), &[(AMPD, Ampd), (LND, Lnd)]).await?;
+    let plan = |from| {
+        let to = if from == AMPD { LND } else { AMPD };
+        ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2)
+    };
+    let points = network
+        .open(&CLOSES.map(|(opener, ..)| plan(opener)))
+        .await?;
+    let mut wrong = Vec::new();
+    for ((opener, closer, asked, expected), point) in CLOSES.into_iter().zip(&points) {
+        let fee = network.close_for(closer, point, asked).await;
+        if !fee.as_ref().is_ok_and(|fee| fee.is(expected)) {
+            wrong.push(format!(
+                "{closer} closes a channel of {opener} for {asked} sat/vB: {fee:?}"
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "{wrong:#?}");
+    network.finish();
+    Ok(())
+}
