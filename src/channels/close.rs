@@ -8,6 +8,7 @@ use bitcoin::{OutPoint, ScriptBuf, Txid};
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::script::ShutdownScript;
 use lightning::ln::types::ChannelId;
+use lightning::types::features::InitFeatures;
 use lightning::util::config::ChannelConfigUpdate;
 use lightning::util::errors::APIError;
 use tokio::sync::watch;
@@ -37,7 +38,11 @@ pub enum ClosingFee {
     /// Our estimate. lnd, which names a fee of its own, may get more.
     Estimate(u32),
     /// What the caller asks for, no more and no less.
-    Exactly(u32),
+    Exactly {
+        sat_per_kw: u32,
+        /// Our estimate for a day. A peer may refuse less, if it is neither lnd nor ampd.
+        day_sat_per_kw: u32,
+    },
 }
 
 /// How to close.
@@ -68,6 +73,11 @@ pub enum CloseError {
         "a fee of {wanted} sat per 1000 weight units is more than our balance in the channel can pay ({most})"
     )]
     FeeTooHigh { wanted: u32, most: u32 },
+    /// Many nodes take their estimate for a day (144 blocks) for the least.
+    #[error(
+        "the peer may refuse a fee below {least} sat per 1000 weight units, which confirms within a day, and a refused fee ends in a forced close: give a higher rate"
+    )]
+    FeeTooLow { least: u32 },
     #[error("unable to close channel: {0}")]
     Refused(String),
     #[error(
@@ -269,6 +279,7 @@ impl Closer {
         if super::list::state(channel) == super::list::ChannelState::Closing {
             return Ok(());
         }
+        self.check_low(channel, fee)?;
         let terms = terms_of(channel, fee)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -283,6 +294,21 @@ impl Closer {
                 }
                 Err(_) => sleep(RETRY).await,
             }
+        }
+    }
+
+    /// What only lnd and ampd are known to take is refused towards others.
+    fn check_low(&self, channel: &ChannelDetails, fee: ClosingFee) -> Result<(), CloseError> {
+        let peer = self.peers.peer_by_node_id(&channel.counterparty.node_id);
+        let peer = peer.ok_or(CloseError::PeerOffline)?;
+        match fee {
+            ClosingFee::Exactly {
+                sat_per_kw,
+                day_sat_per_kw: least,
+            } if channel.is_outbound && sat_per_kw < least && !knows_amp(&peer.init_features) => {
+                Err(CloseError::FeeTooLow { least })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -330,9 +356,19 @@ fn terms_of(channel: &ChannelDetails, fee: ClosingFee) -> Result<(Option<u32>, u
     let most = u32::try_from(balance_msat / MAX_CLOSING_WEIGHT).unwrap_or(u32::MAX);
     match fee {
         ClosingFee::Estimate(rate) => Ok((Some(rate.min(most)), MOST_ABOVE_OUR_CLOSING_FEE_SAT)),
-        ClosingFee::Exactly(rate) if rate <= most => Ok((Some(rate), 0)),
-        ClosingFee::Exactly(wanted) => Err(CloseError::FeeTooHigh { wanted, most }),
+        ClosingFee::Exactly { sat_per_kw, .. } if sat_per_kw <= most => Ok((Some(sat_per_kw), 0)),
+        ClosingFee::Exactly {
+            sat_per_kw: wanted, ..
+        } => Err(CloseError::FeeTooHigh { wanted, most }),
     }
+}
+
+/// Whether this is an lnd or an ampd: nobody else sets bits 30 or 31 (AMP) in its `init`.
+fn knows_amp(features: &InitFeatures) -> bool {
+    features
+        .le_flags()
+        .get(3)
+        .is_some_and(|byte| byte & 0b1100_0000 != 0)
 }
 
 /// What the close of a channel may cost us; none if the peer pays. A close that the peer begins has the

@@ -17,6 +17,7 @@ use bitcoin::{Network, OutPoint, ScriptBuf};
 use lightning::chain::BestBlock;
 use lightning::events::Event;
 use lightning::ln::channelmanager::ChainParameters;
+use lightning::ln::msgs::ChannelMessageHandler;
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
 use lightning::onion_message::messenger::DefaultMessageRouter;
 use lightning::sign::{KeysManager, NodeSigner};
@@ -97,17 +98,23 @@ impl TestNode {
     }
 
     pub async fn start_with(seed: u8, settings: (ChannelSettings, AcceptRules)) -> Self {
-        Self::start_at(SAT_PER_KW, seed, settings).await
+        Self::start_at(SAT_PER_KW, seed, settings, true).await
+    }
+
+    /// A node without our gateway, as other software on LDK.
+    pub async fn start_stock(seed: u8) -> Self {
+        Self::start_at(SAT_PER_KW, seed, open_settings(), false).await
     }
 
     async fn start_at(
         sat_per_kw: u32,
         seed: u8,
         (settings, rules): (ChannelSettings, AcceptRules),
+        with_gateway: bool,
     ) -> Self {
         let config = user_config(&settings).unwrap();
         let fees = Arc::new(FeeEstimates::flat(sat_per_kw));
-        let ldk = Ldk::new(seed, config.clone(), &fees);
+        let ldk = Ldk::new(seed, config.clone(), &fees, with_gateway);
         let Ldk {
             keys,
             store,
@@ -252,7 +259,7 @@ struct Ldk {
 }
 
 impl Ldk {
-    fn new(seed: u8, config: UserConfig, fees: &Arc<FeeEstimates>) -> Self {
+    fn new(seed: u8, config: UserConfig, fees: &Arc<FeeEstimates>, with_gateway: bool) -> Self {
         let logger = Arc::new(LdkLogger);
         let keys = Arc::new(KeysManager::new(&[seed; 32], 1, 1, true));
         let store = Arc::new(Store::default());
@@ -293,7 +300,11 @@ impl Ldk {
             },
             1,
         ));
-        let peers = peer_manager(seed, &keys, &manager, &monitors);
+        let handler: Arc<dyn ChannelMessageHandler + Send + Sync> = match with_gateway {
+            true => Arc::new(gateway(seed, &keys, &manager)),
+            false => manager.clone(),
+        };
+        let peers = peer_manager(seed, &keys, handler, &monitors);
         Self {
             keys,
             store,
@@ -319,18 +330,25 @@ fn channel_peers(manager: &Arc<ChannelManager>) -> Arc<book::ChannelPeers> {
     })
 }
 
-fn peer_manager(
+fn gateway(
     seed: u8,
     keys: &Arc<KeysManager>,
     manager: &Arc<ChannelManager>,
-    monitors: &Arc<ChainMonitor>,
-) -> Arc<PeerManager> {
+) -> Gateway<Arc<ChannelManager>, Arc<KeysManager>> {
     let envelope_key = EnvelopeKey::from_seed(&[seed; 32]);
     let gateway = Gateway::new(Arc::clone(manager), Arc::clone(keys), envelope_key);
-    let terms_of = Arc::clone(manager);
-    let gateway = gateway.closing_by(move |peer, channel| closing_terms(&terms_of, peer, channel));
+    let manager = Arc::clone(manager);
+    gateway.closing_by(move |peer, channel| closing_terms(&manager, peer, channel))
+}
+
+fn peer_manager(
+    seed: u8,
+    keys: &Arc<KeysManager>,
+    chan_handler: Arc<dyn ChannelMessageHandler + Send + Sync>,
+    monitors: &Arc<ChainMonitor>,
+) -> Arc<PeerManager> {
     let handler = MessageHandler {
-        chan_handler: Arc::new(gateway) as Arc<_>,
+        chan_handler,
         route_handler: Arc::new(IgnoringMessageHandler {}) as Arc<_>,
         onion_message_handler: Arc::new(IgnoringMessageHandler {}) as Arc<_>,
         custom_message_handler: Arc::default(),
@@ -370,13 +388,24 @@ pub async fn two_nodes_at(
     capacity_sat: u64,
     push_sat: u64,
 ) -> (TestNode, TestNode, Chain, OutPoint) {
-    let alice = TestNode::start_at(ours, 1, open_settings()).await;
-    let bob = TestNode::start_at(theirs, 2, open_settings()).await;
+    let alice = TestNode::start_at(ours, 1, open_settings(), true).await;
+    let bob = TestNode::start_at(theirs, 2, open_settings(), true).await;
+    let (chain, point) = open_between(&alice, &bob, capacity_sat, push_sat).await;
+    (alice, bob, chain, point)
+}
+
+/// Opens a channel from the first to the second node, and waits until it is usable.
+pub async fn open_between(
+    alice: &TestNode,
+    bob: &TestNode,
+    capacity_sat: u64,
+    push_sat: u64,
+) -> (Chain, OutPoint) {
     let chain = Chain::new();
-    alice.connect(&bob).await;
+    alice.connect(bob).await;
     let opening = alice
         .opener
-        .open(&alice.request(&bob, capacity_sat, push_sat))
+        .open(&alice.request(bob, capacity_sat, push_sat))
         .unwrap();
     let point = opening.funded().await.unwrap();
     alice
@@ -384,8 +413,8 @@ pub async fn two_nodes_at(
             !alice.network.waiting.lock().unwrap().is_empty()
         })
         .await;
-    chain.mine(&[&alice, &bob]);
-    for node in [&alice, &bob] {
+    chain.mine(&[alice, bob]);
+    for node in [alice, bob] {
         node.until("the channel is usable", || {
             node.manager
                 .list_channels()
@@ -394,7 +423,7 @@ pub async fn two_nodes_at(
         })
         .await;
     }
-    (alice, bob, chain, point)
+    (chain, point)
 }
 
 impl TestNode {

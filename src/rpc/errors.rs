@@ -173,6 +173,7 @@ impl From<CloseError> for Status {
             CloseError::PeerOffline
             | CloseError::Delivery
             | CloseError::FeeTooHigh { .. }
+            | CloseError::FeeTooLow { .. }
             | CloseError::Refused(_)
             | CloseError::Forced(_) => refused(error.to_string()),
         }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use ampd::rpc::proto::lnrpc::CloseChannelRequest;
 use ampd::rpc::proto::lnrpc::channel_close_summary::ClosureType;
+use ampd::rpc::proto::lnrpc::close_status_update::Update;
 use anyhow::{Context, Result, ensure};
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
+use tokio::time::timeout;
 
 use crate::binaries;
 
@@ -101,4 +103,33 @@ async fn on_chain(network: &Network) -> Result<(u64, u64)> {
 fn assert_gain(before: u64, after: u64, most: u64) {
     let range = before + most - MOST_FEES_SAT..=before + most;
     assert!(range.contains(&after), "{after} sat is not in {range:?}");
+}
+
+#[tokio::test]
+async fn a_cooperative_close_that_ends_by_force_is_an_error_of_the_call() -> Result<()> {
+    let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
+    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(PUSHED_SAT);
+    let points = network.open(&[plan]).await?;
+    // The connection stands, but bob does not answer any more.
+    network["bob"].freeze()?;
+    let request = |force| -> Result<CloseChannelRequest> {
+        Ok(CloseChannelRequest {
+            channel_point: Some(parse_point(&points[0])?),
+            no_wait: true,
+            force,
+            ..Default::default()
+        })
+    };
+    let mut lightning = network["alice"].api()?.lightning;
+    let together = lightning.close_channel(request(false)?).await?;
+    let mut together = together.into_inner();
+    let begun = together.message().await?.and_then(|update| update.update);
+    ensure!(matches!(begun, Some(Update::CloseInstant(_))), "{begun:?}");
+    lightning.close_channel(request(true)?).await?;
+    let ended = timeout(LIMIT, together.message()).await?;
+    let error = ended.err().context("it does not fail")?;
+    ensure!(error.message().contains("closed by force"), "{error}");
+    network["bob"].thaw()?;
+    network.finish();
+    Ok(())
 }

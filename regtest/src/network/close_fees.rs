@@ -46,8 +46,12 @@ impl Network {
             ..Default::default()
         };
         let mut lightning = self[closer].api()?.lightning;
-        let mut updates = lightning.close_channel(request).await?.into_inner();
-        let update = timeout(AGREE_LIMIT, updates.message()).await;
+        // lnd answers nothing, not even that it begins, before there is a transaction.
+        let first = async {
+            let mut updates = lightning.close_channel(request).await?.into_inner();
+            updates.message().await
+        };
+        let update = timeout(AGREE_LIMIT, first).await;
         let update = update.context("no closing transaction")??;
         let closing = match update.and_then(|update| update.update) {
             Some(Update::ClosePending(pending)) => Txid::from_slice(&pending.txid)?.to_string(),

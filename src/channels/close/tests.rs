@@ -3,7 +3,7 @@ use crate::channels::closed::{CloseInitiator, CloseType};
 use crate::channels::list;
 use crate::channels::pending::pending;
 use crate::channels::spends::ClosingTransaction;
-use crate::channels::test_node::{SAT_PER_KW, TestNode, two_nodes, two_nodes_at};
+use crate::channels::test_node::{SAT_PER_KW, TestNode, open_between, two_nodes, two_nodes_at};
 
 const COOPERATIVE: CloseRequest = cooperative(ClosingFee::Estimate(SAT_PER_KW));
 
@@ -148,6 +148,13 @@ const CAPACITY_SAT: u64 = 400_000;
 /// Below, equal to and above the other's.
 const ESTIMATES: [[u32; 2]; 3] = [[253, 9_000], [2_500, 2_500], [9_000, 253]];
 
+fn exactly(sat_per_kw: u32) -> ClosingFee {
+    ClosingFee::Exactly {
+        sat_per_kw,
+        day_sat_per_kw: SAT_PER_KW,
+    }
+}
+
 fn fee_sat(sat_per_kw: u32) -> u64 {
     u64::from(sat_per_kw) * WEIGHT / 1_000
 }
@@ -175,7 +182,7 @@ async fn the_opener_pays_exactly_what_was_asked_for() {
     for estimates in ESTIMATES {
         for asked in [253, 500, 2_500, 10_000, 50_000] {
             let (alice, _bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
-            let pays = close_pays(&alice, point, ClosingFee::Exactly(asked)).await;
+            let pays = close_pays(&alice, point, exactly(asked)).await;
             assert_eq!(pays, fee_sat(asked), "{asked} at {estimates:?}");
         }
     }
@@ -185,10 +192,7 @@ async fn the_opener_pays_exactly_what_was_asked_for() {
 #[tokio::test]
 async fn a_close_that_the_peer_begins_costs_the_openers_estimate() {
     for estimates in ESTIMATES {
-        for fee in [
-            ClosingFee::Estimate(estimates[1]),
-            ClosingFee::Exactly(50_000),
-        ] {
+        for fee in [ClosingFee::Estimate(estimates[1]), exactly(50_000)] {
             let (_alice, bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
             let pays = close_pays(&bob, point, fee).await;
             assert_eq!(pays, fee_sat(estimates[0]), "{fee:?} at {estimates:?}");
@@ -201,7 +205,7 @@ async fn a_fee_that_our_balance_cannot_pay_is_refused_and_an_estimate_is_lowered
     // Nearly all is on Bob's side.
     let (alice, _bob, _chain, point) = two_nodes(CAPACITY_SAT, 390_000).await;
     let balance_sat = list::channels(&alice.manager)[0].local_balance_sat();
-    let request = cooperative(ClosingFee::Exactly(50_000));
+    let request = cooperative(exactly(50_000));
     let error = alice.closer.close(point, request).await.unwrap_err();
     assert!(matches!(error, CloseError::FeeTooHigh { .. }), "{error}");
     let pays = close_pays(&alice, point, ClosingFee::Estimate(50_000)).await;
@@ -229,4 +233,30 @@ async fn a_cooperative_close_that_ends_by_force_fails() {
         .unwrap();
     let error = closing.next().await.unwrap_err();
     assert!(matches!(error, CloseError::Forced(_)), "{error}");
+}
+
+#[test]
+fn lnd_and_ampd_are_known_by_their_amp_bits() {
+    let with = |bit: Option<usize>| {
+        let mut features = InitFeatures::empty();
+        features.set_basic_mpp_optional();
+        if let Some(bit) = bit {
+            features.set_optional_feature_bit(bit).unwrap();
+        }
+        knows_amp(&features)
+    };
+    assert!(with(Some(31)));
+    assert!(!with(None) && !with(Some(29)) && !with(Some(33)));
+    assert!(!knows_amp(&InitFeatures::empty()));
+}
+
+#[tokio::test]
+async fn a_fee_that_a_stranger_may_refuse_is_not_offered() {
+    let (alice, bob) = (TestNode::start(1).await, TestNode::start_stock(2).await);
+    let (_chain, point) = open_between(&alice, &bob, CAPACITY_SAT, 100_000).await;
+    let request = cooperative(exactly(SAT_PER_KW - 1));
+    let error = alice.closer.close(point, request).await.unwrap_err();
+    assert!(matches!(error, CloseError::FeeTooLow { .. }), "{error}");
+    let pays = close_pays(&alice, point, exactly(SAT_PER_KW)).await;
+    assert_eq!(pays, fee_sat(SAT_PER_KW));
 }

@@ -17,6 +17,8 @@ use crate::rpc::proto::lnrpc::{
 };
 use crate::rpc::streams::{Answers, Writer, stream};
 
+const BLOCKS_PER_DAY: u32 = 144;
+
 /// Begins to close; the answers tell of the closing transaction and then of its block.
 pub(super) async fn close(
     rooms: &Rooms,
@@ -88,15 +90,18 @@ fn closing_fee(
         }
     };
     // 1 sat/vB is rounded up as everywhere, so that it is not below the relay minimum.
-    let fee = fee.max(FEERATE_FLOOR_SATS_PER_KW);
+    let sat_per_kw = fee.max(FEERATE_FLOOR_SATS_PER_KW);
     let least = fees.mempool_min_sat_per_kw();
-    if fee < least {
+    if sat_per_kw < least {
         return Err(refused(format!(
             "bitcoind's mempool takes nothing below {} sat/vB now: the closing transaction would not be sent on",
             u64::from(least).div_ceil(KW_PER_VBYTE)
         )));
     }
-    Ok(ClosingFee::Exactly(fee))
+    Ok(ClosingFee::Exactly {
+        sat_per_kw,
+        day_sat_per_kw: fees.sat_per_kw(BLOCKS_PER_DAY),
+    })
 }
 
 fn pending_htlcs(rooms: &Rooms, point: &bitcoin::OutPoint) -> i32 {
@@ -162,10 +167,16 @@ mod tests {
         fee.map_err(|status| status.message().to_owned())
     }
 
+    fn exactly(sat_per_kw: u32) -> Result<ClosingFee, String> {
+        Ok(ClosingFee::Exactly {
+            sat_per_kw,
+            day_sat_per_kw: 2_500,
+        })
+    }
+
     #[test]
     fn without_a_wish_it_is_our_estimate_and_with_one_exactly_that() {
         assert_eq!(fee(FeeChoice::Unsaid, 0), Ok(ClosingFee::Estimate(2_500)));
-        let exactly = |rate| Ok(ClosingFee::Exactly(rate));
         assert_eq!(fee(FeeChoice::ConfirmIn(6), 0), exactly(2_500));
         assert_eq!(fee(FeeChoice::SatPerVbyte(40), 0), exactly(10_000));
         assert_eq!(fee(FeeChoice::SatPerVbyte(1), 0), exactly(253));
@@ -173,7 +184,6 @@ mod tests {
 
     #[test]
     fn a_limit_bounds_what_is_estimated_and_refuses_what_is_asked_for() {
-        let exactly = |rate| Ok(ClosingFee::Exactly(rate));
         assert_eq!(fee(FeeChoice::Unsaid, 4), exactly(1_000));
         assert_eq!(fee(FeeChoice::Unsaid, 40), exactly(2_500));
         assert_eq!(fee(FeeChoice::ConfirmIn(6), 4), exactly(1_000));
