@@ -107,7 +107,7 @@ fn an_agreed_close_is_repeated_until_a_spend_is_in_a_block_and_kept_until_it_is_
     let (spends, store) = watching();
     let (agreed, theirs) = (spend(1), spend(2));
     spends.note_agreed(std::slice::from_ref(&agreed));
-    assert_eq!(spends.unconfirmed_closes(), [agreed.clone()]);
+    assert_eq!(spends.unconfirmed_closes(), std::slice::from_ref(&agreed));
     assert!(spends.keeps_back(std::slice::from_ref(&theirs)));
     // The peer's, for example a commitment: the agreed one has no chance until it is reorganised away.
     connect(&spends, std::slice::from_ref(&theirs), 10);
