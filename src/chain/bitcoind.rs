@@ -13,7 +13,7 @@ use super::connection::{Connection, RpcAddress};
 use super::error::ChainError;
 
 /// All that the node calls. `rpcwhitelist` of bitcoind may forbid any of them.
-const REQUIRED_METHODS: [&str; 9] = [
+const REQUIRED_METHODS: [&str; 10] = [
     "getblockchaininfo",
     "getblockhash",
     "getblockheader",
@@ -23,6 +23,7 @@ const REQUIRED_METHODS: [&str; 9] = [
     "estimatesmartfee",
     "sendrawtransaction",
     "submitpackage",
+    "testmempoolaccept",
 ];
 
 /// Time between two questions while bitcoind starts.
