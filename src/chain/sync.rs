@@ -95,7 +95,7 @@ pub async fn catch_up(
         log,
     } = stored;
     bitcoind.check().await?;
-    let starts = starts(&bitcoind, &headers, &log, &listeners).await?;
+    let starts = starts(&bitcoind, &headers, &listeners).await?;
     let info = wait_for_work(&bitcoind, &starts).await?;
     let lowest = starts.iter().map(Start::lowest).min();
     check_pruning(&bitcoind, &info, lowest)?;
@@ -107,6 +107,8 @@ pub async fn catch_up(
     for start in &starts {
         // synchronize_listeners looks here first.
         headers.insert(start.tip);
+        log.put(&start.tip);
+        log.put(&start.known);
     }
     let tip = {
         let source = Witness::new(&bitcoind, &log);
@@ -140,7 +142,6 @@ impl Start {
 async fn starts(
     bitcoind: &Bitcoind,
     headers: &RecentHeaders,
-    log: &NotedOnce,
     listeners: &[(BestBlock, &Listener)],
 ) -> Result<Vec<Start>, ChainError> {
     let mut starts: Vec<Start> = Vec::new();
@@ -151,11 +152,11 @@ async fn starts(
         }
         let tip = match headers.look_up(&hash) {
             Some(tip) => *tip,
-            None => find(bitcoind, log, &hash)
+            None => find(bitcoind, &hash)
                 .await?
                 .ok_or_else(|| bitcoind.unknown_block(hash, Some(best.height)))?,
         };
-        let known = newest_known(bitcoind, headers, log, tip).await?;
+        let known = newest_known(bitcoind, headers, tip).await?;
         if known != tip {
             let (from, to) = (tip.height, known.height);
             tracing::warn!(from, to, %hash, "bitcoind does not know a block that we have followed");
@@ -169,7 +170,6 @@ async fn starts(
 async fn newest_known(
     bitcoind: &Bitcoind,
     headers: &RecentHeaders,
-    log: &NotedOnce,
     tip: ValidatedBlockHeader,
 ) -> Result<ValidatedBlockHeader, ChainError> {
     let mut block = tip;
@@ -183,7 +183,7 @@ async fn newest_known(
         let previous = &block.header.prev_blockhash;
         block = match headers.look_up(previous) {
             Some(previous) => *previous,
-            None if block.height > 1 => match find(bitcoind, log, previous).await? {
+            None if block.height > 1 => match find(bitcoind, previous).await? {
                 Some(known) => return Ok(known),
                 None => return Err(other_chain(bitcoind, &tip, depth + 1)),
             },
@@ -203,10 +203,9 @@ fn other_chain(bitcoind: &Bitcoind, tip: &ValidatedBlockHeader, depth: u32) -> C
     }
 }
 
-/// bitcoind's header of this block, noted in the log.
+/// bitcoind's header of this block.
 async fn find(
     bitcoind: &Bitcoind,
-    log: &NotedOnce,
     hash: &BlockHash,
 ) -> Result<Option<ValidatedBlockHeader>, ChainError> {
     let Some(found) = bitcoind.find_header(hash).await? else {
@@ -214,7 +213,6 @@ async fn find(
     };
     let valid = found.validate(*hash);
     let valid = valid.map_err(|e| chain_error(bitcoind, e))?;
-    log.put(&valid);
     Ok(Some(valid))
 }
 
@@ -259,12 +257,13 @@ async fn keep_last(
         let previous = block.header.prev_blockhash;
         block = match headers.look_up(&previous) {
             Some(previous) => *previous,
-            None => match find(bitcoind, log, &previous).await? {
+            None => match find(bitcoind, &previous).await? {
                 Some(previous) => previous,
                 None => return Ok(()),
             },
         };
         headers.insert(block);
+        log.put(&block);
     }
     Ok(())
 }
