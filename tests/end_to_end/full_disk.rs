@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ampd::rpc::proto::lnrpc::close_status_update::Update;
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{CloseChannelRequest, Payment};
+use ampd::rpc::proto::lnrpc::{CloseChannelRequest, Payment, SendCoinsRequest};
 use anyhow::{Result, bail, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;
@@ -26,6 +26,8 @@ const CAPACITY_SAT: u64 = 5_000_000;
 const AMOUNT_MSAT: u64 = 1_000_000;
 const IN_FLIGHT: usize = 32;
 const DISK_MIB: u32 = 24;
+/// Somebody's on regtest.
+const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const LIMIT: Duration = Duration::from_secs(30);
 /// What the log says once when commits fail, and once when they succeed again.
 const FAILS: &str = "cannot write to the database";
@@ -114,6 +116,10 @@ async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
     };
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
     assert!(refusal.message().contains("full"), "{refusal}");
+    let refusal = send_coins(&network, "alice").await.unwrap_err();
+    assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
+    assert!(refusal.message().contains("full"), "{refusal}");
+    let mempool = network.bitcoind.mempool().await?;
     assert!(mempool.is_empty(), "the mempool holds {mempool:?}");
 
     // The peer's error makes Alice's LDK close the channel by itself.
@@ -137,6 +143,19 @@ async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
     );
     network.finish();
     Ok(())
+}
+
+/// Pays a small amount on the chain.
+async fn send_coins(network: &Network, name: &str) -> Result<(), Status> {
+    let internal = |error: anyhow::Error| Status::internal(error.to_string());
+    let mut lightning = network[name].api().map_err(internal)?.lightning.clone();
+    let request = SendCoinsRequest {
+        addr: ADDRESS.into(),
+        amount: 10_000,
+        sat_per_vbyte: 2,
+        ..Default::default()
+    };
+    lightning.send_coins(request).await.map(|_| ())
 }
 
 /// Returns the id of the closing transaction once it is named.

@@ -10,7 +10,7 @@ use crate::chain::ChainError;
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{min_confs, not_negative};
-use crate::rpc::on_chain::{check_strategy, coins, fee_rate, label, outputs};
+use crate::rpc::on_chain::{check_strategy, coins, fee_rate, label, on_disk, outputs};
 use crate::rpc::proto::lnrpc::{
     SendCoinsRequest, SendCoinsResponse, SendManyRequest, SendManyResponse,
 };
@@ -72,7 +72,7 @@ pub(in crate::rpc) async fn make_and_publish(
     let sent = tokio::spawn(async move {
         let reachable = rooms.broadcaster.check_reachable().await;
         reachable.map_err(|error| Status::unavailable(format!("nothing was sent: {error}")))?;
-        let transaction = make(&rooms)?;
+        let transaction = make_and_keep(&rooms, make).await?;
         publish(&rooms, &transaction, &label).await?;
         Ok(transaction.compute_txid())
     });
@@ -82,15 +82,38 @@ pub(in crate::rpc) async fn make_and_publish(
     }
 }
 
+/// Makes a transaction, and returns it once it is on disk: a wallet that forgot it with a crash would spend
+/// its coins again.
+async fn make_and_keep(
+    rooms: &Rooms,
+    make: impl FnOnce(&Rooms) -> Result<Transaction, WalletError>,
+) -> Result<Transaction, Status> {
+    let mut made = None;
+    let kept = on_disk(&rooms.store, || {
+        let transaction = make(rooms)?;
+        made = Some(transaction.compute_txid());
+        Ok(transaction)
+    });
+    let kept = kept.await;
+    if let (Err(_), Some(txid)) = (&kept, made) {
+        free_coins(rooms, txid);
+    }
+    kept
+}
+
+fn free_coins(rooms: &Rooms, txid: Txid) {
+    if let Err(kept) = rooms.wallet.cancel(txid) {
+        tracing::error!(%txid, %kept, "the coins of a payment that was not sent are not free");
+    }
+}
+
 async fn publish(rooms: &Rooms, transaction: &Transaction, label: &str) -> Result<(), Status> {
     let txid = transaction.compute_txid();
     let published = rooms.broadcaster.publish(std::slice::from_ref(transaction));
     let answer = match published.await {
         Ok(()) => Ok(()),
         Err(error) if error.is_refusal() => {
-            if let Err(kept) = rooms.wallet.cancel(txid) {
-                tracing::error!(%txid, %kept, "coins of a refused payment are not free");
-            }
+            free_coins(rooms, txid);
             return Err(error.into());
         }
         Err(error) => {
