@@ -41,8 +41,10 @@ fn report(info: &PanicHookInfo<'_>) {
 }
 
 fn line(info: &PanicHookInfo<'_>) -> String {
-    let message = info.payload_as_str().unwrap_or("no message");
-    let message = message.replace('\n', " ");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = text.unwrap_or("no message").replace('\n', " ");
     let place = info.location().map(ToString::to_string);
     let place = place.unwrap_or_else(|| "an unknown place".to_owned());
     let thread = std::thread::current();
