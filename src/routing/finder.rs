@@ -53,7 +53,7 @@ impl RouteFinder {
     ///
     /// `parameters` are those of [`RouteQuery::parameters`]; `channels` our usable channels; and
     /// `in_flight` what payments under way already take (`ChannelManager` tells both). The parts
-    /// deliver exactly the amount: see [`IntoPayee`].
+    /// deliver exactly the amount: `IntoPayee` says how.
     pub fn find(
         &self,
         query: &RouteQuery,
