@@ -44,8 +44,8 @@ async fn the_fee_of_a_forced_close_is_raised_as_coins_come() -> Result<()> {
     network.kill(&["alice"])?;
     let txid = force_close(&network, "bob", &points[0]).await?;
     let alone = package_fee(&network, &txid).await?;
-    // Hardly worth its own input.
-    let first = raised_by(&network, &txid, 500, alone).await?;
+    // Too little for the whole fee.
+    let first = raised_by(&network, &txid, 1_000, alone).await?;
     raised_by(&network, &txid, 50_000, first).await?;
     network.finish();
     Ok(())

@@ -77,13 +77,15 @@ impl CoinSelectionSourceSync for Coins {
         attempt.claim = Some(claim);
         let select_from = |takes, rate| {
             let source = self.wallet.source_for(claim, takes);
+            let change = change_of_child(&source, must_pay_to)?;
+            let outputs = change.as_ref().map_or(must_pay_to, std::slice::from_ref);
             // A new one each time: the wallet keeps account of which claim uses which coin.
             let selection: WalletSync<Arc<ClaimCoins>, Arc<QuietLogger>> =
                 WalletSync::new(Arc::new(source), Arc::new(QuietLogger));
             let inputs = must_spend.clone();
             selection
-                .select_confirmed_utxos(claim_id, inputs, must_pay_to, rate, max_tx_weight)
-                .and_then(|selected| with_output(selected, must_pay_to))
+                .select_confirmed_utxos(claim_id, inputs, outputs, rate, max_tx_weight)
+                .map(|selected| with_change(selected, change))
         };
         let urgent = claim.urgent;
         // Coins of other claims only if there are not enough without them.
@@ -105,13 +107,30 @@ impl CoinSelectionSourceSync for Coins {
     }
 }
 
-/// An anchor's child needs change: LDK would give it an empty OP_RETURN, and Bitcoin Knots refuses a
-/// transaction that has nothing else (`bare-datacarrier`).
-fn with_output(selected: CoinSelection, must_pay_to: &[TxOut]) -> Result<CoinSelection, ()> {
-    match &selected.change_output {
-        None if must_pay_to.is_empty() => Err(()),
-        _ => Ok(selected),
+/// An anchor's child needs change, so the least of it counts as an output that is to be paid. LDK would give
+/// a child without it an empty OP_RETURN, and Bitcoin Knots refuses a transaction that has nothing else
+/// (`bare-datacarrier`).
+fn change_of_child(source: &ClaimCoins, must_pay_to: &[TxOut]) -> Result<Option<TxOut>, ()> {
+    if !must_pay_to.is_empty() {
+        return Ok(None);
     }
+    let script_pubkey = source.get_change_script()?;
+    let value = script_pubkey.minimal_non_dust();
+    Ok(Some(TxOut {
+        value,
+        script_pubkey,
+    }))
+}
+
+/// Adds the least change to what was selected.
+fn with_change(mut selected: CoinSelection, least: Option<TxOut>) -> CoinSelection {
+    if let Some(mut change) = least {
+        if let Some(more) = &selected.change_output {
+            change.value += more.value;
+        }
+        selected.change_output = Some(change);
+    }
+    selected
 }
 
 /// The highest number from `least` on and below `limit` that will do, if what is above one that will not

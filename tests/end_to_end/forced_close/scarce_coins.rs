@@ -1,9 +1,12 @@
 //! Three nodes whose coins do not suffice close by force, with HTLCs of all kinds in flight.
 
+use std::time::Duration;
+
 use ampd::rpc::proto::walletrpc::{LeaseOutputRequest, ListUnspentRequest};
 use anyhow::{Context, Result, ensure};
 use regtest::fee_proxy::FeeProxy;
 use regtest::network::{ChannelPlan, Network};
+use regtest::wait::wait_for;
 
 use super::force_close;
 use super::htlcs::Held;
@@ -18,8 +21,9 @@ const MOST_FEES_SAT: i64 = 400_000;
 /// What the reserve is made for on regtest: twice what nodes expect without an estimate.
 const RESERVED_SAT_PER_VBYTE: u64 = 24;
 const COIN_SAT: u64 = 50_000;
-/// Blocks until the last output is ours: an HTLC's expiry, a CSV delay, and the depth for each step.
-const LONGEST_BLOCKS: u32 = 600;
+/// Some 400 blocks: an HTLC's expiry, two CSV delays, and the depth for each step.
+const PAID_LIMIT: Duration = Duration::from_secs(240);
+const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// Bob has no coins, Carol her reserve and a fee estimate five times that for which it was made, Dave has
 /// coins that are leased or unconfirmed. Alice, their peer, is gone.
@@ -102,18 +106,22 @@ impl Scene {
     }
 }
 
+/// Mines as soon as a transaction waits, or after a moment: deadlines come by blocks.
 async fn mine_until_paid(network: &Network, scenes: &[Scene]) -> Result<()> {
-    let last = network.bitcoind.height().await? + LONGEST_BLOCKS;
-    loop {
+    wait_for("all that is theirs", PAID_LIMIT, async || {
+        // That nothing comes is no failure.
+        let _ = wait_for("a transaction", A_MOMENT, async || {
+            ensure!(!network.bitcoind.mempool().await?.is_empty(), "none");
+            Ok(())
+        })
+        .await;
         network.mine(6).await?;
-        let mut paid = Ok(());
         for scene in scenes {
-            paid = paid.and(scene.check_paid(network).await);
+            scene.check_paid(network).await?;
         }
-        if paid.is_ok() || network.bitcoind.height().await? >= last {
-            return paid;
-        }
-    }
+        Ok(())
+    })
+    .await
 }
 
 async fn fund(network: &Network, name: &str, sat: u64) -> Result<()> {
