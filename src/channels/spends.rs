@@ -110,10 +110,10 @@ impl FundingSpends {
 
     /// The closing transaction, as far as we know it.
     pub fn closing_transaction(&self, channel_point: &OutPoint) -> Option<ClosingTransaction> {
-        self.watched()
-            .get(channel_point)
-            .and_then(|watched| *watched.spend.borrow())
-            .map(|spend| spend.closing)
+        let watched = self.watched();
+        let watched = watched.get(channel_point)?;
+        let spend = (*watched.spend.borrow()).map(|spend| spend.closing);
+        spend.or_else(|| watched.agreed_closing())
     }
 
     /// We broadcast these. A transaction that is in a block is not replaced by one that is not.

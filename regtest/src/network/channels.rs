@@ -13,8 +13,9 @@ use crate::wait::wait_for;
 /// What each node gets on chain beside the channels that it opens: fees, and the reserve that
 /// channels with anchors need at both ends.
 const RESERVE_SAT: u64 = 1_000_000;
-/// What opening one channel may cost on chain.
-const OPENING_FEE_SAT: u64 = 50_000;
+/// What opening one channel may cost on chain, and the reserve of ten channels: the change of the openings
+/// before it does not count for that until it is confirmed.
+const OPENING_FEE_SAT: u64 = 300_000;
 /// BOLT 7: a channel is announced six blocks deep.
 const ANNOUNCEMENT_DEPTH: u32 = 6;
 

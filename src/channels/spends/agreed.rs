@@ -32,6 +32,17 @@ pub(super) struct Agreed {
     forced: bool,
 }
 
+impl Watched {
+    /// The transaction that both sides have signed. It may wait for its commit, or be broadcast.
+    pub(super) fn agreed_closing(&self) -> Option<ClosingTransaction> {
+        let agreed = self.agreed.as_ref().filter(|agreed| !agreed.forced)?;
+        Some(ClosingTransaction {
+            txid: agreed.transaction.compute_txid(),
+            height: None,
+        })
+    }
+}
+
 impl FundingSpends {
     /// Watches the channels of these closes again. Call it at start, before LDK broadcasts anything.
     pub fn restore(&self, closes: impl IntoIterator<Item = AgreedClose>) {
