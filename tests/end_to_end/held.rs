@@ -18,7 +18,7 @@ use crate::SETTLE_LIMIT;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The amount of each.
-const AMOUNT_MSAT: u64 = 100_000_000;
+const AMOUNT_MSAT: u64 = 40_000_000;
 
 /// The preimages of the two payments.
 pub struct Held {
