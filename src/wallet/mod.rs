@@ -9,6 +9,7 @@ mod accounts;
 mod addresses;
 mod build;
 mod bump;
+mod child;
 mod claims;
 mod error;
 mod history;
@@ -26,6 +27,7 @@ mod spend;
 
 pub use accounts::{Account, OwnAddress};
 pub use bump::Bump;
+pub use child::Child;
 pub use claims::Claim;
 pub use error::WalletError;
 pub use history::{HistoryBlock, HistoryEntry};

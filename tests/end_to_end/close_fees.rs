@@ -1,7 +1,11 @@
 //! What a cooperative close between two ampd pays, and that it stays cooperative.
 
-use anyhow::{Context, Result, ensure};
+use ampd::rpc::proto::lnrpc::OutPoint;
+use ampd::rpc::proto::walletrpc::BumpFeeRequest;
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::Amount;
 use regtest::network::{ChannelPlan, Network};
+use serde_json::json;
 
 use crate::binaries;
 
@@ -36,6 +40,42 @@ async fn a_close_pays_what_was_asked_for_and_no_more() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{wrong:#?}");
+    network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cheap_close_of_the_peer_is_paid_for_with_our_part_of_it() -> Result<()> {
+    const RATE: u64 = 20;
+    let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
+    let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(400_000);
+    let points = network.open(&[plan]).await?;
+    network.close_for("alice", &points[0], 1).await?;
+    let mempool = network.bitcoind.mempool().await?;
+    let [closing] = &mempool[..] else {
+        bail!("the mempool holds {mempool:?}");
+    };
+    let request = BumpFeeRequest {
+        outpoint: Some(OutPoint {
+            txid_str: closing.clone(),
+            ..Default::default()
+        }),
+        sat_per_vbyte: RATE,
+        ..Default::default()
+    };
+    let mut wallet = network["bob"].api()?.wallet_kit;
+    wallet.bump_fee(request.clone()).await?;
+    let entry = network.bitcoind.call("getmempoolentry", json!([closing]));
+    let entry = entry.await?;
+    assert_eq!(entry["descendantcount"], 2, "{entry}");
+    let fees = entry["fees"]["descendant"].as_f64().context("no fees")?;
+    let size = entry["descendantsize"].as_u64().context("no size")?;
+    let paid = Amount::from_btc(fees)?.to_sat();
+    assert!((RATE * size..=RATE * (size + 3)).contains(&paid), "{entry}");
+    let refusal = wallet.bump_fee(request).await.unwrap_err();
+    assert!(refusal.message().contains("has spent"), "{refusal}");
+    network.mine(6).await?;
+    assert_eq!(network.bitcoind.mempool().await?, Vec::<String>::new());
     network.finish();
     Ok(())
 }

@@ -22,6 +22,8 @@ async fn lnd_understands_a_refused_payload_and_pays_the_next_moment() -> Result<
     }
     let network = row(&[("payer", Lnd), ("payee", Ampd)]).await?;
     let scene = Scene::new(&network, "payer", &["payee"]);
+    // An lnd that has just opened a channel does not use it for a moment.
+    scene.known_route(MSAT).await?;
     for record in [vec![5], vec![], vec![5; 31], vec![5; 33], vec![5; 32]] {
         refused(scene, &with_records(scene, &[(KEYSEND, record)])?).await?;
         scene.pays(&keysend(scene)?).await?;

@@ -38,11 +38,11 @@ impl EstimateFeeRate {
     }
 }
 
-/// Pay more for an unconfirmed payment of ours.
+/// Pay more for an unconfirmed payment of ours, or for a cooperative close.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct BumpFee {
-    /// Any output of the payment (txid:index)
+    /// Any output of the payment or closing transaction (txid:index)
     #[arg(value_name = "OUTPOINT", value_parser = outpoint)]
     payment: OutPoint,
     /// Blocks within which it should confirm

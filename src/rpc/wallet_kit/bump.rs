@@ -1,37 +1,84 @@
-//! BumpFee: paying more for a payment of ours that waits.
+//! BumpFee: paying more for a payment of ours that waits, or for a cooperative close.
 
 use std::sync::Arc;
 
-use bitcoin::{Amount, FeeRate, Txid};
+use bitcoin::{Amount, FeeRate, Transaction, Txid};
 use tonic::Status;
 
 use crate::chain::FeeEstimates;
+use crate::channels::closed::ClosedChannel;
 use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::per_kw;
 use crate::rpc::lightning::send_coins::make_and_publish;
 use crate::rpc::on_chain::{label, outpoint};
 use crate::rpc::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
-use crate::wallet::Bump;
+use crate::wallet::{Bump, Child};
 
-/// Replaces the payment that has this output.
+/// Replaces the payment that has this output, or pays for the closing transaction that has it with a child.
 pub(super) async fn bump(
     rooms: Arc<Rooms>,
     request: &BumpFeeRequest,
 ) -> Result<BumpFeeResponse, Status> {
     let fee_rate = fee_rate(&rooms.fees, request)?;
     let txid = outpoint(request.outpoint.as_ref())?.txid;
+    let most = (request.budget > 0).then(|| Amount::from_sat(request.budget));
+    if let Some(closing) = closing(&rooms, txid)? {
+        let child = make_and_publish(rooms, String::new(), move |rooms| {
+            rooms.wallet.pay_for(&Child {
+                parent: &closing.transaction,
+                parent_fee: closing.fee,
+                fee_rate,
+                most,
+            })
+        });
+        return Ok(BumpFeeResponse {
+            status: format!("Successfully paid for {txid} with {}", child.await?),
+        });
+    }
     let label = label_of(&rooms, txid)?;
     let bump = Bump {
         txid,
         fee_rate,
-        most: (request.budget > 0).then(|| Amount::from_sat(request.budget)),
+        most,
         reserve: rooms.reserve.required(),
     };
     let replacement = make_and_publish(rooms, label, move |rooms| rooms.wallet.bump(&bump)).await?;
     Ok(BumpFeeResponse {
         status: format!("Successfully replaced {txid} by {replacement}"),
     })
+}
+
+/// A closing transaction that both sides have signed and that is in no block.
+struct Closing {
+    transaction: Transaction,
+    fee: Amount,
+}
+
+/// The cooperative close that waits under this id, if there is one.
+fn closing(rooms: &Rooms, txid: Txid) -> Result<Option<Closing>, Status> {
+    let mut waiting = rooms.spends.unconfirmed_closes().into_iter();
+    let Some(transaction) = waiting.find(|one| one.compute_txid() == txid) else {
+        return Ok(None);
+    };
+    let records: Vec<ClosedChannel> = rooms.store.closed_channels()?;
+    let spends = |record: &&ClosedChannel| {
+        let mut inputs = transaction.input.iter();
+        inputs.any(|input| input.previous_output == record.channel_point)
+    };
+    let record = records.iter().find(spends);
+    let capacity = record.map(|record| Amount::from_sat(record.capacity_sat));
+    let paid: Amount = transaction.output.iter().map(|output| output.value).sum();
+    let fee = capacity.and_then(|capacity| capacity.checked_sub(paid));
+    let unknown = || {
+        Status::internal(format!(
+            "there is no record of the channel that {txid} closes"
+        ))
+    };
+    Ok(Some(Closing {
+        fee: fee.ok_or_else(unknown)?,
+        transaction,
+    }))
 }
 
 /// The replacement is the same payment, so it keeps the label.
