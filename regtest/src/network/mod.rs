@@ -1,7 +1,7 @@
 //! A bitcoind and any number of nodes, with channels between them.
 
 pub mod channels;
-mod close_fees;
+pub mod close_fees;
 mod closing;
 mod money;
 
