@@ -35,24 +35,9 @@ const GOES_ON: &str = "the database can be written again";
 
 #[tokio::test]
 async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
-    let mut network = Network::start(binaries()).await?;
-    let disk = network.prepare("alice")?.network_dir();
-    let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
-        let why = "because this machine does not let us mount a tmpfs";
-        // Not by `eprintln!`, which is only shown when a test fails.
-        writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
-        network.finish();
+    let Some((mut network, disk, _)) = network_on_a_small_disk().await? else {
         return Ok(());
     };
-    let mut nodes = Vec::new();
-    for name in ["alice", "bob"] {
-        let mut node = network.prepare(name)?;
-        node.set_raw("accept-amp", "true");
-        nodes.push(node);
-    }
-    network.add(nodes).await?;
-    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
-    network.open(&[plan, plan]).await?;
     let total = network.check_balances().await?;
 
     let payments = fill_under_load(&network, &disk).await?;
@@ -89,23 +74,9 @@ async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
 /// A commitment that left before its commit could be revoked after a restart.
 #[tokio::test]
 async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
-    let mut network = Network::start(binaries()).await?;
-    let disk = network.prepare("alice")?.network_dir();
-    let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
-        let why = "because this machine does not let us mount a tmpfs";
-        writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
-        network.finish();
+    let Some((network, disk, points)) = network_on_a_small_disk().await? else {
         return Ok(());
     };
-    let mut nodes = Vec::new();
-    for name in ["alice", "bob"] {
-        let mut node = network.prepare(name)?;
-        node.set_raw("accept-amp", "true");
-        nodes.push(node);
-    }
-    network.add(nodes).await?;
-    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
-    let points = network.open(&[plan, plan]).await?;
     let total = network.check_balances().await?;
 
     let payments = fill_under_load(&network, &disk).await?;
@@ -143,6 +114,30 @@ async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
     );
     network.finish();
     Ok(())
+}
+
+/// Alice, whose disk is small, with two channels to Bob, whose points are returned. None if this machine does
+/// not let us mount a tmpfs.
+async fn network_on_a_small_disk() -> Result<Option<(Network, SmallDisk, Vec<String>)>> {
+    let mut network = Network::start(binaries()).await?;
+    let disk = network.prepare("alice")?.network_dir();
+    let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
+        let why = "because this machine does not let us mount a tmpfs";
+        // Not by `eprintln!`, which is only shown when a test fails.
+        writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
+        network.finish();
+        return Ok(None);
+    };
+    let mut nodes = Vec::new();
+    for name in ["alice", "bob"] {
+        let mut node = network.prepare(name)?;
+        node.set_raw("accept-amp", "true");
+        nodes.push(node);
+    }
+    network.add(nodes).await?;
+    let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    let points = network.open(&[plan, plan]).await?;
+    Ok(Some((network, disk, points)))
 }
 
 /// Pays a small amount on the chain.
