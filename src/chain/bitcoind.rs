@@ -98,11 +98,11 @@ impl Bitcoind {
     }
 
     /// Waits until bitcoind has started and has caught up with the chain, with a log line whenever
-    /// what it waits for changes, and checks that it is on our network and lets us call what we need.
+    /// what it waits for changes, and checks that it is on our network.
     ///
     /// # Errors
-    /// Everything but warm-up and initial sync ends the wait: an address, credentials, a network or a
-    /// whitelist that is wrong does not heal by itself. [`ChainError::Stopped`] if `stop` was cancelled.
+    /// Everything but warm-up and initial sync ends the wait: an address, credentials or a network that is
+    /// wrong does not heal by itself. [`ChainError::Stopped`] if `stop` was cancelled.
     pub async fn wait_until_ready(
         &self,
         stop: &CancellationToken,
@@ -115,10 +115,7 @@ impl Bitcoind {
                     let line = format!("bitcoind still downloads the chain: {blocks} of {headers}");
                     (line, INITIAL_SYNC_PAUSE)
                 }
-                Ok(info) => {
-                    self.check_methods().await?;
-                    return Ok(info);
-                }
+                Ok(info) => return Ok(info),
                 Err(error @ ChainError::WarmingUp { .. }) => (error.to_string(), WARM_UP_PAUSE),
                 Err(error) => return Err(error),
             };
@@ -153,11 +150,11 @@ impl Bitcoind {
     }
 
     /// Calls each method that the node needs, without parameters: bitcoind answers with an error that
-    /// explains the parameters, or that the method is forbidden.
+    /// explains the parameters, or that the method is forbidden. Once at the start, since it takes a second.
     ///
     /// # Errors
     /// [`ChainError::Forbidden`] or [`ChainError::MissingMethod`] with the first one that we cannot call.
-    async fn check_methods(&self) -> Result<(), ChainError> {
+    pub async fn check_methods(&self) -> Result<(), ChainError> {
         for method in REQUIRED_METHODS {
             match self.call::<Value>(method, &[]).await {
                 Err(error) if error.is_configuration() => return Err(error),
@@ -310,9 +307,8 @@ mod tests {
                 "submitpackage" => reply.clone(),
                 _ => chain_info("regtest"),
             });
-            let ready = server.bitcoind();
-            let ready = ready.wait_until_ready(&CancellationToken::new()).await;
-            let text = ready.unwrap_err().to_string();
+            let checked = server.bitcoind().check_methods().await;
+            let text = checked.unwrap_err().to_string();
             assert!(
                 text.contains("submitpackage") && text.contains(remedy),
                 "{text}"

@@ -43,6 +43,7 @@ pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Pa
     };
     let bitcoind = Arc::new(bitcoind(config));
     let chain_info = bitcoind.wait_until_ready(stop).await?;
+    bitcoind.check_methods().await?;
     let fees = Arc::new(FeeEstimates::default());
     if let Err(error) = fees.refresh(&bitcoind).await {
         tracing::warn!("no fee estimates yet: {error}");
