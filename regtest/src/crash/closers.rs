@@ -92,12 +92,17 @@ impl Closers {
         ))
     }
 
-    /// The close is lost with the crash, and nothing of it has left: the channel goes on.
+    /// Usually the crash comes before the commit: the close is lost, nothing of it has left, and the
+    /// channel goes on. If the commit was faster, the close happens.
     async fn forgotten_close(&mut self, point: Point, channel: &str) -> Result<u64> {
         self.dies_at(CLOSER, point).await?;
         let cut_off = self.close(channel, true).await;
         ensure!(cut_off.is_err(), "the caller was told of a close");
         self.comes_back(CLOSER, point).await?;
+        if !self.is_open(channel).await? {
+            self.wait_broadcast().await?;
+            return Ok(0);
+        }
         self.0.wait_usable().await?;
         let mempool = self.0.bitcoind.mempool().await?;
         ensure!(mempool.is_empty(), "the mempool holds {mempool:?}");
@@ -206,6 +211,11 @@ impl Closers {
         first
             .map(|_| ())
             .ok_or_else(|| Status::aborted("no answer"))
+    }
+
+    async fn is_open(&self, channel: &str) -> Result<bool> {
+        let open = self.0[CLOSER].api()?.channels().await?;
+        Ok(open.iter().any(|open| open.channel_point == channel))
     }
 
     async fn wait_accepted(&self) -> Result<()> {
