@@ -1,0 +1,207 @@
+//! Polls bitcoind for new tips.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bitcoin::Block;
+use bitcoin::block::Header;
+use lightning::chain::transaction::TransactionData;
+use lightning::chain::{BestBlock, Listen};
+use lightning_block_sync::poll::{ChainPoller, ChainTip};
+use lightning_block_sync::{BlockSourceError, SpvClient};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::witness::{Witness, chain_error};
+use super::{CaughtUp, Health, Listener, Tip, tip_of};
+use crate::chain::error::ChainError;
+use crate::chain::headers::{self, NotedOnce};
+use crate::panics;
+
+/// Pause between polls while bitcoind is away.
+const DEGRADED_POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// LDK writes each monitor at least once in 50 blocks, and everything else more often.
+const ALL_WRITTEN: u32 = 100;
+
+pub(super) struct Reports {
+    pub(super) tip: watch::Sender<Tip>,
+    pub(super) health: watch::Sender<Health>,
+}
+
+impl Reports {
+    /// Publishes the state of bitcoind; one log line per change.
+    fn health(&self, state: Health) {
+        self.health.send_if_modified(|now| {
+            if *now == state {
+                return false;
+            }
+            match &state {
+                Health::Ok => tracing::info!("following the chain again"),
+                Health::Degraded(reason) => tracing::warn!("degraded: {reason}"),
+            }
+            *now = state;
+            true
+        });
+    }
+
+    fn tip(&self, tip: Tip) {
+        self.tip
+            .send_if_modified(|now| std::mem::replace(now, tip) != tip);
+    }
+}
+
+pub(super) async fn follow_tip(
+    start: CaughtUp,
+    listener: Arc<Listener>,
+    poll_interval: Duration,
+    reports: Reports,
+    stop: CancellationToken,
+) {
+    let CaughtUp {
+        bitcoind,
+        mut headers,
+        log,
+        tip,
+    } = start;
+    let seen = Seen {
+        listener,
+        tip: Mutex::new(tip_of(&tip.header, tip.height)),
+    };
+    let started_at = tip.height;
+    let source = Witness::new(&bitcoind, &log);
+    let poller = ChainPoller::new(&source, bitcoind.network());
+    let mut client = SpvClient::new(tip, poller, &mut headers, &seen);
+    loop {
+        let polled = tokio::select! {
+            polled = client.poll_best_tip() => polled,
+            () = stop.cancelled() => return,
+        };
+        let health = judge(polled.map(|(tip, _)| tip), seen.tip(), &source);
+        let pause = match health {
+            Health::Ok => poll_interval,
+            Health::Degraded(_) => poll_interval.max(DEGRADED_POLL_INTERVAL),
+        };
+        forget_old_headers(&log, started_at, *reports.tip.borrow(), seen.tip());
+        reports.tip(seen.tip());
+        reports.health(health);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Deletes headers that no listener needs any more, once for each block. After some blocks no
+/// listener on disk is at a block from before the start.
+fn forget_old_headers(log: &NotedOnce, started_at: u32, last: Tip, now: Tip) {
+    let settled = now.height >= started_at.saturating_add(ALL_WRITTEN);
+    if settled && last.height != now.height {
+        let kept = u32::try_from(headers::CAPACITY).unwrap_or(u32::MAX);
+        log.forget_below(now.height.saturating_sub(kept));
+    }
+}
+
+/// What a poll says of bitcoind.
+///
+/// lightning-block-sync reports a better tip as found even if it could not fetch its blocks, and
+/// swallows why. So the listener's tip is compared, and the reason comes from the [`Witness`].
+fn judge(polled: Result<ChainTip, BlockSourceError>, ours: Tip, source: &Witness<'_>) -> Health {
+    let last_error = source.take_error();
+    let unknown = || "blocks could not be fetched from bitcoind".to_owned();
+    match polled {
+        Ok(ChainTip::Common) => Health::Ok,
+        Ok(ChainTip::Better(theirs)) if theirs.header.block_hash() == ours.hash => Health::Ok,
+        Ok(ChainTip::Better(_)) => Health::Degraded(last_error.unwrap_or_else(unknown)),
+        Ok(ChainTip::Worse(theirs)) => {
+            let address = source.bitcoind.address();
+            let (ours, theirs) = (ours.height, theirs.height);
+            Health::Degraded(
+                ChainError::Behind {
+                    address,
+                    ours,
+                    theirs,
+                }
+                .to_string(),
+            )
+        }
+        Err(error) => Health::Degraded(chain_error(source.bitcoind, error).to_string()),
+    }
+}
+
+/// The real listener, and the tip to which it was brought.
+struct Seen {
+    listener: Arc<Listener>,
+    tip: Mutex<Tip>,
+}
+
+impl Seen {
+    fn tip(&self) -> Tip {
+        *self.tip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_tip(&self, tip: Tip) {
+        *self.tip.lock().unwrap_or_else(PoisonError::into_inner) = tip;
+    }
+}
+
+impl Listen for Seen {
+    fn filtered_block_connected(&self, header: &Header, txs: &TransactionData, height: u32) {
+        self.listener.filtered_block_connected(header, txs, height);
+        self.set_tip(tip_of(header, height));
+    }
+
+    fn block_connected(&self, block: &Block, height: u32) {
+        panics::at(panics::Place::Chain);
+        self.listener.block_connected(block, height);
+        let tip = tip_of(&block.header, height);
+        self.set_tip(tip);
+        tracing::debug!(height, hash = %tip.hash, "block connected");
+    }
+
+    fn blocks_disconnected(&self, fork_point: BestBlock) {
+        tracing::info!(
+            fork_height = fork_point.height,
+            "reorg: blocks disconnected"
+        );
+        self.listener.blocks_disconnected(fork_point);
+        // The fork point's header is not given; its time is replaced by the next block's at once.
+        let time = self.tip().time;
+        self.set_tip(Tip {
+            height: fork_point.height,
+            hash: fork_point.block_hash,
+            time,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::Network;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn health_and_tip_are_announced_once_per_change() {
+        let genesis = bitcoin::constants::genesis_block(Network::Regtest).header;
+        let tip = tip_of(&genesis, 0);
+        let (tips, mut tip_seen) = watch::channel(tip);
+        let (healths, mut health_seen) = watch::channel(Health::Ok);
+        let reports = Reports {
+            tip: tips,
+            health: healths,
+        };
+        reports.tip(tip);
+        reports.health(Health::Ok);
+        assert!(!tip_seen.has_changed().unwrap() && !health_seen.has_changed().unwrap());
+        reports.health(Health::Degraded("away".to_owned()));
+        assert_eq!(
+            *health_seen.borrow_and_update(),
+            Health::Degraded("away".to_owned())
+        );
+        reports.health(Health::Degraded("away".to_owned()));
+        assert!(!health_seen.has_changed().unwrap());
+        reports.tip(Tip { height: 1, ..tip });
+        assert_eq!(tip_seen.borrow_and_update().height, 1);
+    }
+}

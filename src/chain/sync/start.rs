@@ -1,0 +1,137 @@
+//! From which blocks listeners are brought to the tip.
+
+use bitcoin::BlockHash;
+use lightning::chain::BestBlock;
+use lightning_block_sync::Cache;
+use lightning_block_sync::poll::{Validate, ValidatedBlockHeader};
+use tokio_util::sync::CancellationToken;
+
+use super::witness::chain_error;
+use super::{Listener, default_poll_interval};
+use crate::chain::bitcoind::{Bitcoind, ChainInfo};
+use crate::chain::error::ChainError;
+use crate::chain::headers::RecentHeaders;
+
+/// So many blocks that bitcoind does not know may be rolled back at a start. No network that is in
+/// use has reorgs of a day: beyond that it is another chain.
+pub const MAX_ROLLBACK: u32 = 144;
+
+/// Where a listener stands.
+pub(super) struct Start {
+    pub(super) tip: ValidatedBlockHeader,
+    /// The newest block of its chain that bitcoind knows, in its best chain or beside it.
+    pub(super) known: ValidatedBlockHeader,
+}
+
+impl Start {
+    pub(super) fn lowest(&self) -> u32 {
+        self.tip.height.min(self.known.height)
+    }
+}
+
+/// One for each block at which a listener stands.
+pub(super) async fn starts(
+    bitcoind: &Bitcoind,
+    headers: &RecentHeaders,
+    listeners: &[(BestBlock, &Listener)],
+) -> Result<Vec<Start>, ChainError> {
+    let mut starts: Vec<Start> = Vec::new();
+    for (best, _) in listeners {
+        let hash = best.block_hash;
+        if starts.iter().any(|s| s.tip.header.block_hash() == hash) {
+            continue;
+        }
+        let tip = match headers.look_up(&hash) {
+            Some(tip) => *tip,
+            None => find(bitcoind, &hash)
+                .await?
+                .ok_or_else(|| bitcoind.unknown_block(hash, Some(best.height)))?,
+        };
+        let known = newest_known(bitcoind, headers, tip).await?;
+        if known != tip {
+            let (from, to) = (tip.height, known.height);
+            tracing::warn!(from, to, %hash, "bitcoind does not know a block that we have followed");
+        }
+        starts.push(Start { tip, known });
+    }
+    Ok(starts)
+}
+
+/// Walks back from `tip` to a block that bitcoind knows.
+async fn newest_known(
+    bitcoind: &Bitcoind,
+    headers: &RecentHeaders,
+    tip: ValidatedBlockHeader,
+) -> Result<ValidatedBlockHeader, ChainError> {
+    let mut block = tip;
+    for depth in 0..=MAX_ROLLBACK {
+        let hash = block.header.block_hash();
+        // All chains of a network share the first block: it proves nothing.
+        let is_proof = block.height > 0 || depth == 0;
+        if is_proof && bitcoind.find_header(&hash).await?.is_some() {
+            return Ok(block);
+        }
+        let previous = &block.header.prev_blockhash;
+        block = match headers.look_up(previous) {
+            Some(previous) => *previous,
+            None if block.height > 1 => match find(bitcoind, previous).await? {
+                Some(known) => return Ok(known),
+                None => return Err(other_chain(bitcoind, &tip, depth + 1)),
+            },
+            None => break,
+        };
+    }
+    let depth = tip.height.min(MAX_ROLLBACK + 1);
+    Err(other_chain(bitcoind, &tip, depth))
+}
+
+fn other_chain(bitcoind: &Bitcoind, tip: &ValidatedBlockHeader, depth: u32) -> ChainError {
+    ChainError::OtherChain {
+        address: bitcoind.address(),
+        hash: tip.header.block_hash(),
+        height: tip.height,
+        depth,
+    }
+}
+
+/// bitcoind's header of this block.
+pub(super) async fn find(
+    bitcoind: &Bitcoind,
+    hash: &BlockHash,
+) -> Result<Option<ValidatedBlockHeader>, ChainError> {
+    let Some(found) = bitcoind.find_header(hash).await? else {
+        return Ok(None);
+    };
+    let valid = found.validate(*hash);
+    let valid = valid.map_err(|e| chain_error(bitcoind, e))?;
+    Ok(Some(valid))
+}
+
+/// Waits until bitcoind's chain has at least as much work as each listener's.
+pub(super) async fn wait_for_work(
+    bitcoind: &Bitcoind,
+    starts: &[Start],
+) -> Result<ChainInfo, ChainError> {
+    let most = starts.iter().map(|start| start.tip);
+    let most = most.max_by_key(|tip| tip.chainwork);
+    let mut said = false;
+    loop {
+        let info = bitcoind.wait_until_ready(&CancellationToken::new()).await?;
+        let best = bitcoind.find_header(&info.best_block).await?;
+        let has = |work| best.is_some_and(|best| best.chainwork >= work);
+        let Some(ours) = most.filter(|most| !has(most.chainwork)) else {
+            return Ok(info);
+        };
+        if !said {
+            let (address, ours, theirs) = (bitcoind.address(), ours.height, info.blocks);
+            let behind = ChainError::Behind {
+                address,
+                ours,
+                theirs,
+            };
+            tracing::warn!("{behind}");
+            said = true;
+        }
+        tokio::time::sleep(default_poll_interval(bitcoind.network())).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! bitcoind as the source of blocks for lightning-block-sync.
+
+use std::sync::{Mutex, PoisonError};
+
+use bitcoin::BlockHash;
+use lightning_block_sync::{
+    AsyncBlockSourceResult, BlockData, BlockHeaderData, BlockSource, BlockSourceError,
+};
+
+use crate::chain::bitcoind::Bitcoind;
+use crate::chain::error::ChainError;
+use crate::chain::headers::NotedOnce;
+
+/// A bitcoind that remembers why its last failed call failed, and notes the headers that it gives.
+///
+/// lightning-block-sync asks for the headers on its way to a block before it hands the block to a
+/// listener. So a header is on disk no later than a listener that stands on its block.
+pub(super) struct Witness<'a> {
+    pub(super) bitcoind: &'a Bitcoind,
+    log: &'a NotedOnce,
+    last_error: Mutex<Option<String>>,
+}
+
+impl<'a> Witness<'a> {
+    pub(super) fn new(bitcoind: &'a Bitcoind, log: &'a NotedOnce) -> Self {
+        Self {
+            bitcoind,
+            log,
+            last_error: Mutex::new(None),
+        }
+    }
+
+    fn note<T>(&self, result: Result<T, BlockSourceError>) -> Result<T, BlockSourceError> {
+        result.map_err(|error| {
+            let error = chain_error(self.bitcoind, error);
+            let mut last = self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *last = Some(error.to_string());
+            error.into()
+        })
+    }
+
+    pub(super) fn take_error(&self) -> Option<String> {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl BlockSource for Witness<'_> {
+    fn get_header<'a>(
+        &'a self,
+        hash: &'a BlockHash,
+        height: Option<u32>,
+    ) -> AsyncBlockSourceResult<'a, BlockHeaderData> {
+        Box::pin(async move {
+            let header = self.note(self.bitcoind.get_header(hash, height).await)?;
+            self.log.put(&header);
+            Ok(header)
+        })
+    }
+
+    fn get_block<'a>(&'a self, hash: &'a BlockHash) -> AsyncBlockSourceResult<'a, BlockData> {
+        Box::pin(async move { self.note(self.bitcoind.get_block(hash).await) })
+    }
+
+    fn get_best_block(&self) -> AsyncBlockSourceResult<'_, (BlockHash, Option<u32>)> {
+        Box::pin(async move { self.note(self.bitcoind.get_best_block().await) })
+    }
+}
+
+/// Our own error again, or what lightning-block-sync found wrong with bitcoind's data.
+pub(super) fn chain_error(bitcoind: &Bitcoind, error: BlockSourceError) -> ChainError {
+    match error.into_inner().downcast::<ChainError>() {
+        Ok(error) => *error,
+        Err(other) => bitcoind.bad_answer("getblock", &other.to_string()),
+    }
+}
