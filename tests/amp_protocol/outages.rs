@@ -2,7 +2,7 @@
 //! temporarily.
 
 use ampd::payments::{Method, PaymentView};
-use ampd::storage::payments::{AttemptState, FailureReason};
+use ampd::storage::payments::{AttemptState, FailureReason, PaymentState};
 use lightning::types::payment::PaymentPreimage;
 use tokio::sync::watch;
 
@@ -86,7 +86,11 @@ fn a_way_that_stays_down_is_tried_within_the_time_limit_and_not_often() {
     let mut payment = scene.amp(OVER_ONE_WAY, None);
     payment.limits.timeout_seconds = 5;
     let ended = scene.pay(payment);
-    assert_failed(&ended, FailureReason::NoRoute);
+    assert_eq!(ended.record.state, PaymentState::Failed);
+    // Whether the last pause or the last attempt is cut off by the limit depends on the machine's speed.
+    let reason = ended.record.failure_reason;
+    let expected = [FailureReason::NoRoute, FailureReason::Timeout];
+    assert!(expected.contains(&reason), "{reason:?}");
     let tried = ended.attempts.len();
     // 1, 2 and 4 parts at first; then three times all of it and a smaller size.
     assert!((8..=22).contains(&tried), "{tried}");
