@@ -15,7 +15,7 @@ use regtest::by_hand;
 use regtest::network::Network;
 use regtest::wait::wait_for;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{AMPD, BETWEEN, LND, LOAD_LIMIT};
 
@@ -28,7 +28,8 @@ const KEYSEND: u64 = 5_482_373_484;
 pub struct Load {
     ways: [Arc<Way>; 2],
     shared: Arc<Shared>,
-    workers: JoinSet<()>,
+    /// By payer.
+    workers: BTreeMap<&'static str, JoinSet<()>>,
 }
 
 struct Shared {
@@ -58,12 +59,13 @@ impl Load {
         let mut load = Self {
             ways,
             shared,
-            workers: JoinSet::new(),
+            workers: BTreeMap::new(),
         };
         load.meet(network)?;
         for way in &load.ways {
+            let workers = load.workers.entry(way.payer).or_default();
             for _ in 0..WORKERS_EACH_WAY {
-                load.workers.spawn(work(way.clone(), load.shared.clone()));
+                workers.spawn(work(way.clone(), load.shared.clone()));
             }
         }
         Ok(load)
@@ -100,10 +102,15 @@ impl Load {
         .await
     }
 
-    /// Lets no new payment start and waits for those under way.
-    pub async fn stop(self) {
+    /// Lets no new payment start and waits for those under way. lnd may never answer for one that it began
+    /// while bitcoind was away: it then sends no HTLC, and the payment stays in flight for ever.
+    pub async fn stop(self) -> Result<()> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.workers.join_all().await;
+        for (payer, workers) in self.workers {
+            let ended = timeout(LOAD_LIMIT, workers.join_all()).await;
+            ensure!(ended.is_ok() || payer == LND, "{payer} does not answer");
+        }
+        Ok(())
     }
 }
 
