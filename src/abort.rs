@@ -36,9 +36,9 @@ pub enum Point {
     BeforeEnd,
     /// The end of a payment is on disk, nobody was told.
     EndStored,
-    /// LDK was told to close a channel by force, which is hardly on disk yet.
+    /// LDK was told to close a channel by force, and the commit with that fails to come.
     ForceClosed,
-    /// LDK was told to claim a payment, which is hardly on disk yet.
+    /// LDK was told to claim a payment, and the commit with that fails to come.
     Claimed,
     /// LDK asked for a higher fee; nothing was done about it.
     FeeAsked,
@@ -132,12 +132,17 @@ mod here {
     pub fn at(_: Point) {}
 
     pub fn when_stored(_: Point, _: impl Fn()) {}
+
+    pub fn in_next_commit(_: Point) {}
+
+    pub fn at_commit() {}
 }
 
 #[cfg(debug_assertions)]
 mod here {
     use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::time::Duration;
 
     use super::{Point, VARIABLE};
 
@@ -147,6 +152,12 @@ mod here {
         let (name, passings) = text.split_once(':').unwrap_or((&text, "1"));
         Some((name.to_owned(), passings.parse::<u32>().ok()?.into()))
     });
+
+    /// How long the commit is held up in whose place the process aborts: time for all that does not wait
+    /// for it, such as a broadcast.
+    const HELD_UP: Duration = Duration::from_secs(2);
+
+    static ABORTS_IN_COMMIT: AtomicBool = AtomicBool::new(false);
 
     fn is_here(point: Point) -> bool {
         let chosen = CHOSEN.as_ref().filter(|(name, _)| name == point.name());
@@ -176,6 +187,23 @@ mod here {
         tracing::error!("aborting at {point}");
         std::process::abort();
     }
+
+    /// Aborts in place of the next commit, if this is the point. To be called before what is to be
+    /// lost, so that it cannot be on disk.
+    pub fn in_next_commit(point: Point) {
+        if is_here(point) {
+            tracing::error!("aborting at {point}, in the next commit");
+            ABORTS_IN_COMMIT.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// For the writer, before each commit.
+    pub fn at_commit() {
+        if ABORTS_IN_COMMIT.load(Ordering::Relaxed) {
+            std::thread::sleep(HELD_UP);
+            std::process::abort();
+        }
+    }
 }
 
-pub use here::{at, when_stored};
+pub use here::{at, at_commit, in_next_commit, when_stored};

@@ -251,6 +251,7 @@ impl Closer {
     /// after a restart the channel would be open again: so nothing is begun.
     fn force(&self, channel: &ChannelDetails) -> Result<(), CloseError> {
         self.check_storage()?;
+        abort::in_next_commit(Point::ForceClosed);
         let message = "closed by the operator of the node".to_owned();
         self.manager
             .force_close_broadcasting_latest_txn(
@@ -258,9 +259,7 @@ impl Closer {
                 &channel.counterparty.node_id,
                 message,
             )
-            .map_err(|error| CloseError::Refused(describe(&error)))?;
-        abort::at(Point::ForceClosed);
-        Ok(())
+            .map_err(|error| CloseError::Refused(describe(&error)))
     }
 
     fn check_storage(&self) -> Result<(), CloseError> {

@@ -68,11 +68,11 @@ where
     S::Target: NodeSigner,
 {
     fn claim(&self, preimage: PaymentPreimage) {
+        abort::in_next_commit(Point::Claimed);
         // Plain `claim_funds` fails payments with even custom records, such as a chat message.
         self.manager
             .get_cm()
             .claim_funds_with_known_custom_tlvs(preimage);
-        abort::at(Point::Claimed);
     }
 
     fn fail(&self, hash: &PaymentHash) {

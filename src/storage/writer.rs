@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::kv::{KvWrite, Name};
 use super::monitors::MonitorWrite;
 use super::{Change, StorageError, schema};
-use crate::panics;
+use crate::{abort, panics};
 use permanent::Failure;
 
 /// How long that for which nobody waits (a manager that changed without a monitor update, a value of
@@ -485,6 +485,7 @@ fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), 
     let _ended = Ended(queue);
     while let Some(batch) = queue.next_batch() {
         batch.may_panic();
+        abort::at_commit();
         let start = Instant::now();
         write(queue, path, &mut db, &batch)?;
         measure(&batch, start.elapsed());

@@ -1,5 +1,5 @@
 //! Nodes abort at each named point of a close, once: what was theirs comes to their wallets. A close that
-//! was not on disk has not happened; one that was, happens.
+//! was not on disk has not happened, and nothing of it has left; one that was, happens.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,10 @@ use ampd::rpc::proto::lnrpc::CloseChannelRequest;
 use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
 use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
+use bitcoin::Amount;
 use bitcoin::hashes::{Hash, sha256};
+use serde_json::json;
+use tokio::time::timeout;
 use tonic::Status;
 
 use crate::api::bolt11;
@@ -25,6 +28,8 @@ const PUSHED_SAT: u64 = 400_000;
 const PAID_SAT: u64 = 100_000;
 /// All transactions of a channel, from its funding to the last sweep, at regtest's fee rates.
 const MOST_FEES_SAT: u64 = 80_000;
+/// For a cooperative close: a commitment with the child that raises its fee would replace it.
+const LOW_SAT_PER_VBYTE: u64 = 2;
 /// A little more than the closer's own output is locked for.
 const DELAY_BLOCKS: u32 = 150;
 const LIMIT: Duration = Duration::from_secs(90);
@@ -70,6 +75,9 @@ impl Closers {
             _ => self.repeated_close(point, &channel).await?,
         };
         self.0.mine_until_swept(18, LIMIT).await?;
+        if point == Point::CloseStored {
+            self.check_cooperative(&channel).await?;
+        }
         let after = [self.wallet(CLOSER).await?, self.wallet(PEER).await?];
         let shares = [
             CAPACITY_SAT - PUSHED_SAT - moved_sat,
@@ -92,20 +100,19 @@ impl Closers {
         ))
     }
 
-    /// Usually the crash comes before the commit: the close is lost, nothing of it has left, and the
-    /// channel goes on. If the commit was faster, the close happens.
+    /// The crash comes before the commit: the close is lost, nothing of it has left, and the channel
+    /// goes on. The peer is away, because LDK tells it at once, and it would close by force, too.
     async fn forgotten_close(&mut self, point: Point, channel: &str) -> Result<u64> {
         self.dies_at(CLOSER, point).await?;
+        self.stop(PEER).await?;
         let cut_off = self.close(channel, true).await;
         ensure!(cut_off.is_err(), "the caller was told of a close");
-        self.comes_back(CLOSER, point).await?;
-        if !self.is_open(channel).await? {
-            self.wait_broadcast().await?;
-            return Ok(0);
-        }
+        self.aborted(CLOSER, point).await?;
+        self.check_nothing_left().await?;
+        self.0[CLOSER].abort_nowhere();
+        self.0.restart(&[CLOSER, PEER]).await?;
         self.0.wait_usable().await?;
-        let mempool = self.0.bitcoind.mempool().await?;
-        ensure!(mempool.is_empty(), "the mempool holds {mempool:?}");
+        self.check_nothing_left().await?;
         let invoice = self.0[PEER].api()?.invoice(PAID_SAT * 1_000).await?;
         self.0
             .pay(CLOSER, &bolt11(&invoice.payment_request))
@@ -117,7 +124,8 @@ impl Closers {
         Ok(PAID_SAT)
     }
 
-    /// The peer claims an HTLC of a channel that is closed already.
+    /// The peer claims an HTLC of a channel that is closed already. The claim is not on disk when the
+    /// peer dies, so it has not left.
     async fn claim(&mut self, point: Point, channel: &str) -> Result<u64> {
         self.dies_at(PEER, point).await?;
         let preimage = [u8::try_from(fastrand::u32(1..256))?; 32];
@@ -141,15 +149,17 @@ impl Closers {
         let settle = SettleInvoiceMsg {
             preimage: preimage.to_vec(),
         };
-        let cut_off = peer.invoices.clone().settle_invoice(settle.clone()).await;
-        ensure!(cut_off.is_err(), "the caller was told of a settlement");
-        self.comes_back(PEER, point).await?;
-        // The decision may be on disk or not.
+        // The decision may be on disk or not, so the caller may be told of it.
+        let _ = peer.invoices.clone().settle_invoice(settle.clone()).await;
+        self.aborted(PEER, point).await?;
+        self.check_unclaimed().await?;
+        self.restart(PEER).await?;
         let peer = self.0[PEER].api()?;
         let _ = peer.invoices.clone().settle_invoice(settle).await;
         self.wait_broadcast().await?;
         self.0.mine(6).await?;
-        let payment = payment.await??;
+        let payment = timeout(LIMIT, payment).await;
+        let payment = payment.context("the payment does not end")???;
         ensure!(
             payment.status() == PaymentStatus::Succeeded,
             "the payment is {}",
@@ -183,16 +193,29 @@ impl Closers {
 
     /// From its next start on, which is now.
     async fn dies_at(&mut self, name: &str, point: Point) -> Result<()> {
-        let status = self.0[name].stop().await?;
-        ensure!(status.success(), "{name} ended with {status}");
+        self.stop(name).await?;
         self.0[name].abort_at(point, 1);
         self.0.restart(&[name]).await?;
         self.0.wait_usable().await
     }
 
+    async fn stop(&mut self, name: &str) -> Result<()> {
+        let status = self.0[name].stop().await?;
+        ensure!(status.success(), "{name} ended with {status}");
+        Ok(())
+    }
+
     async fn comes_back(&mut self, name: &str, point: Point) -> Result<()> {
+        self.aborted(name, point).await?;
+        self.restart(name).await
+    }
+
+    async fn aborted(&mut self, name: &str, point: Point) -> Result<()> {
         let aborted = self.0[name].wait_for_abort().await;
-        aborted.with_context(|| format!("{name} never came to {point}"))?;
+        aborted.with_context(|| format!("{name} never came to {point}"))
+    }
+
+    async fn restart(&mut self, name: &str) -> Result<()> {
         self.0[name].abort_nowhere();
         self.0.restart(&[name]).await
     }
@@ -203,6 +226,7 @@ impl Closers {
         let request = CloseChannelRequest {
             channel_point: Some(parse_point(channel).map_err(wrong)?),
             force,
+            sat_per_vbyte: if force { 0 } else { LOW_SAT_PER_VBYTE },
             ..Default::default()
         };
         let api = self.0[CLOSER].api().map_err(wrong)?;
@@ -213,9 +237,43 @@ impl Closers {
             .ok_or_else(|| Status::aborted("no answer"))
     }
 
-    async fn is_open(&self, channel: &str) -> Result<bool> {
-        let open = self.0[CLOSER].api()?.channels().await?;
-        Ok(open.iter().any(|open| open.channel_point == channel))
+    /// What a node does before its commit must not be seen by anybody.
+    async fn check_nothing_left(&self) -> Result<()> {
+        let mempool = self.0.bitcoind.mempool().await?;
+        ensure!(mempool.is_empty(), "the mempool holds {mempool:?}");
+        Ok(())
+    }
+
+    /// No transaction in the mempool spends an HTLC of [`PAID_SAT`].
+    async fn check_unclaimed(&self) -> Result<()> {
+        let bitcoind = &self.0.bitcoind;
+        for txid in bitcoind.mempool().await? {
+            let transaction = bitcoind.call("getrawtransaction", json!([txid, true]));
+            let transaction = transaction.await?;
+            for input in transaction["vin"].as_array().context("no inputs")? {
+                let output = json!([input["txid"], input["vout"], false]);
+                let output = bitcoind.call("gettxout", output).await?;
+                let value = output["value"].as_f64().map(Amount::from_btc).transpose()?;
+                ensure!(
+                    value != Some(Amount::from_sat(PAID_SAT)),
+                    "{txid} claims the HTLC"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The transaction on which both sides agreed is in the chain, and no commitment.
+    async fn check_cooperative(&self, channel: &str) -> Result<()> {
+        let closed = self.0[CLOSER].api()?.closed().await?.channels;
+        let closed = closed.iter().find(|one| one.channel_point == channel);
+        let closed = closed.context("the channel is not among the closed ones")?;
+        let closing = &closed.closing_tx_hash;
+        ensure!(
+            !self.0.is_commitment(closing, closed.close_height).await?,
+            "the chain has {closing}, a commitment, and not the agreed transaction"
+        );
+        Ok(())
     }
 
     async fn wait_accepted(&self) -> Result<()> {

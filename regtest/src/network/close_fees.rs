@@ -60,6 +60,17 @@ impl Network {
         self.closing_fee(&closing).await
     }
 
+    /// Whether this transaction, which is in the block at this height, is a commitment.
+    ///
+    /// # Errors
+    /// If it is not in that block.
+    pub async fn is_commitment(&self, txid: &str, height: u32) -> Result<bool> {
+        let block = self.bitcoind.call("getblockhash", json!([height])).await?;
+        let parameters = json!([txid, true, block]);
+        let transaction = self.bitcoind.call("getrawtransaction", parameters);
+        has_commitment_lock_time(&transaction.await?)
+    }
+
     async fn closing_fee(&self, closing: &str) -> Result<ClosingFee> {
         let transaction = wait_for("the closing transaction", AGREE_LIMIT, async || {
             self.bitcoind
@@ -67,9 +78,10 @@ impl Network {
                 .await
         })
         .await?;
-        // BOLT 3: a commitment's lock time hides its number behind 0x20.
-        let lock_time = transaction["locktime"].as_u64().context("no lock time")?;
-        ensure!(lock_time >> 24 != 0x20, "{closing} is a commitment");
+        ensure!(
+            !has_commitment_lock_time(&transaction)?,
+            "{closing} is a commitment"
+        );
         let entry = self
             .bitcoind
             .call("getmempoolentry", json!([closing]))
@@ -79,6 +91,12 @@ impl Network {
             vbytes: entry["vsize"].as_u64().context("no size")?,
         })
     }
+}
+
+/// BOLT 3: a commitment's lock time hides its number behind 0x20.
+fn has_commitment_lock_time(transaction: &Value) -> Result<bool> {
+    let lock_time = transaction["locktime"].as_u64().context("no lock time")?;
+    Ok(lock_time >> 24 == 0x20)
 }
 
 fn sat(btc: &Value) -> Result<u64> {
