@@ -20,6 +20,7 @@ pub mod places;
 pub mod ports;
 pub mod process;
 pub mod provide;
+pub mod raw_peer;
 pub mod rest;
 pub mod small_disk;
 pub mod socket;
