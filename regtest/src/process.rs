@@ -33,6 +33,11 @@ impl Process {
         Self::spawn(name, command, log, (out.try_clone()?, out))
     }
 
+    /// As [`Process::start`], but what it writes goes elsewhere; `log` is for failure texts only.
+    pub fn start_into(name: &str, command: Command, log: &Path, out: File) -> Result<Self> {
+        Self::spawn(name, command, log, (out.try_clone()?, out))
+    }
+
     fn spawn(name: &str, mut command: Command, log: &Path, out: (File, File)) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())

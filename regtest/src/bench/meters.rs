@@ -83,7 +83,7 @@ async fn page(port: u16) -> Result<String> {
 }
 
 /// User and system time of all its threads.
-fn cpu(pid: u32) -> Result<Duration> {
+pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the program's name in parentheses, which may hold anything.
     let (_, rest) = stat

@@ -10,7 +10,7 @@ mod disk;
 mod donations;
 mod kinds;
 mod load;
-mod meters;
+pub mod meters;
 mod options;
 mod pair;
 mod ratio;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
+use crate::bench::meters;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::provide::BitcoindExe;
@@ -259,6 +260,11 @@ impl Bitcoind {
         std::mem::swap(&mut self.dir, &mut other.dir);
         self.restart().await?;
         other.restart().await
+    }
+
+    /// The processor time that it has used.
+    pub fn cpu(&self) -> Result<Duration> {
+        meters::cpu(self.process()?.id())
     }
 
     /// SIGSTOP: it accepts connections and never answers.

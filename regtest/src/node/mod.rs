@@ -4,7 +4,7 @@ mod ampd;
 mod lnd;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -49,6 +49,8 @@ pub struct Node {
     abort_at: Option<String>,
     /// From the next start on: where it is to panic.
     panic_at: Option<Place>,
+    /// From the next start on: where its log goes, if not into its file.
+    log_into: Option<File>,
     running: Option<Running>,
     key: String,
 }
@@ -99,6 +101,7 @@ impl Node {
             port: free_port()?,
             abort_at: None,
             panic_at: None,
+            log_into: None,
             running: None,
             key: String::new(),
         })
@@ -146,6 +149,11 @@ impl Node {
         self.panic_at = place;
     }
 
+    /// From the next start on: what it writes to stdout and stderr goes there.
+    pub fn log_into(&mut self, file: File) {
+        self.log_into = Some(file);
+    }
+
     /// Starts it and waits until it answers.
     ///
     /// # Errors
@@ -173,7 +181,12 @@ impl Node {
             Software::Lnd => lnd::choose_rpc_port(self)?,
         }
         self.write_config()?;
-        let mut process = Process::start(&self.name, self.command(), &self.log())?;
+        let mut process = match &self.log_into {
+            None => Process::start(&self.name, self.command(), &self.log())?,
+            Some(file) => {
+                Process::start_into(&self.name, self.command(), &self.log(), file.try_clone()?)?
+            }
+        };
         let what = format!("{} to answer", self.name);
         let ready = wait_for(&what, START_LIMIT, async || {
             if let Some(status) = process.ended()? {

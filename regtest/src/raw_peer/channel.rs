@@ -50,6 +50,13 @@ impl Default for ChannelTerms {
     }
 }
 
+impl ChannelTerms {
+    /// An `open_channel` of its own, for a peer that does not mean to go on.
+    pub fn request(&self) -> Vec<u8> {
+        encode(&open_channel(self).0)
+    }
+}
+
 /// How far a channel came.
 #[derive(Clone, Debug)]
 pub enum Made {
@@ -134,6 +141,11 @@ impl RawPeer {
 }
 
 impl Proposal {
+    /// Its id until it is funded.
+    pub fn temporary_id(&self) -> ChannelId {
+        self.temporary_id
+    }
+
     /// Where a real funding transaction would have to pay.
     pub fn funding_script(&self) -> ScriptBuf {
         self.funding_redeem_script().to_p2wsh()

@@ -74,6 +74,12 @@ impl RawPeer {
         self.sender.flush().await
     }
 
+    /// Sends bytes that are not encrypted.
+    pub async fn send_garbage(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sender.buffer.extend(bytes);
+        self.sender.flush().await
+    }
+
     /// Sends messages without reading anything meanwhile, until all are sent or the node has taken nothing for `limit`.
     /// Returns how many were given to the system.
     pub async fn send_unread(

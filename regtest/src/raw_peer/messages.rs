@@ -17,12 +17,14 @@ pub mod kind {
     pub const ACCEPT_CHANNEL: u16 = 33;
     pub const FUNDING_CREATED: u16 = 34;
     pub const FUNDING_SIGNED: u16 = 35;
+    pub const CHANNEL_READY: u16 = 36;
     pub const UPDATE_ADD_HTLC: u16 = 128;
     pub const UPDATE_FULFILL_HTLC: u16 = 130;
     pub const UPDATE_FAIL_HTLC: u16 = 131;
     pub const COMMITMENT_SIGNED: u16 = 132;
     pub const REVOKE_AND_ACK: u16 = 133;
     pub const UPDATE_FEE: u16 = 134;
+    pub const UPDATE_FAIL_MALFORMED_HTLC: u16 = 135;
     pub const CHANNEL_REESTABLISH: u16 = 136;
     pub const CHANNEL_ANNOUNCEMENT: u16 = 256;
     pub const NODE_ANNOUNCEMENT: u16 = 257;

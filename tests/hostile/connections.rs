@@ -1,0 +1,76 @@
+//! Connections that come and go, that say nothing, and that want to be kept.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::future::join_all;
+use regtest::raw_peer::{ChannelTerms, Identity, RawPeer, Target};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::attacker::Tally;
+use crate::scene::{Attack, Scene};
+
+/// More than a node keeps.
+const CONNECTIONS: usize = 300;
+const AT_A_TIME: usize = 40;
+const PAUSE: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_in_any_number() -> Result<()> {
+    let mut scene = Scene::start(2).await?;
+    let attack = Attack {
+        name: "connections that end at once",
+        busy: true,
+        run: come_and_go,
+    };
+    scene.endure(attack).await?;
+    let attack = Attack {
+        name: "connections that say nothing",
+        busy: false,
+        run: silent,
+    };
+    scene.endure(attack).await?;
+    let attack = Attack {
+        name: "connections that ask for a channel to be kept",
+        busy: false,
+        run: ask_and_stay,
+    };
+    scene.endure(attack).await?;
+    scene.finish()
+}
+
+async fn come_and_go(target: Target, tally: Tally) -> Result<()> {
+    let all = join_all((0..AT_A_TIME).map(|_| target.dial())).await;
+    tally.add(all.iter().filter(|one| one.is_ok()).count());
+    Ok(())
+}
+
+/// A third each stops after connecting, after the handshake, after `init`.
+async fn silent(target: Target, tally: Tally) -> Result<()> {
+    let (mut streams, mut peers): (Vec<TcpStream>, Vec<RawPeer>) = Default::default();
+    for number in 0..CONNECTIONS {
+        tally.add(1);
+        match number % 3 {
+            0 => streams.extend(target.dial().await),
+            1 => peers.extend(RawPeer::handshake(&target, &Identity::random()).await),
+            _ => peers.extend(RawPeer::connect(&target, &Identity::random()).await),
+        }
+    }
+    sleep(PAUSE).await;
+    Ok(())
+}
+
+async fn ask_and_stay(target: Target, tally: Tally) -> Result<()> {
+    let mut peers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        tally.add(1);
+        if let Ok(mut peer) = RawPeer::connect(&target, &Identity::random()).await {
+            // The answer tells whether it is kept; either way the next one is tried.
+            let _ = peer.propose(&ChannelTerms::default()).await;
+            peers.push(peer);
+        }
+    }
+    sleep(PAUSE).await;
+    Ok(())
+}

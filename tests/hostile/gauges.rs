@@ -1,0 +1,115 @@
+//! What a node uses, read from outside.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use regtest::node::Node;
+use rusqlite::{Connection, OpenFlags};
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes, and a number of descriptors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gauges {
+    pub memory: u64,
+    pub descriptors: u64,
+    pub log: u64,
+    /// The database as SQLite sees it, whatever of it is still in the log beside it.
+    pub database: u64,
+    /// That log.
+    pub database_log: u64,
+}
+
+/// Where to read.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    pid: u32,
+    log: PathBuf,
+    database: PathBuf,
+}
+
+impl Meter {
+    pub fn of(node: &Node) -> Result<Self> {
+        Ok(Self {
+            pid: node.pid()?,
+            log: node.log(),
+            database: node.network_dir().join("ampd.sqlite"),
+        })
+    }
+
+    pub fn read(&self) -> Result<Gauges> {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid))?.count();
+        Ok(Gauges {
+            memory: self.memory()?,
+            descriptors: descriptors as u64,
+            log: size(&self.log),
+            database: self.database()?,
+            database_log: size(&self.database.with_extension("sqlite-wal")),
+        })
+    }
+
+    fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next());
+        let kibibytes: u64 = kibibytes.context("no VmRSS")?.parse()?;
+        Ok(kibibytes << 10)
+    }
+
+    fn database(&self) -> Result<u64> {
+        let db = Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+        Ok(u64::from(pragma("page_count")?) * u64::from(pragma("page_size")?))
+    }
+}
+
+/// A file that does not exist has no bytes.
+fn size(file: &PathBuf) -> u64 {
+    fs::metadata(file).map_or(0, |metadata| metadata.len())
+}
+
+/// Reads again and again, and remembers the most of each.
+pub struct Watch {
+    before: Gauges,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Gauges>>,
+}
+
+impl Watch {
+    pub fn start(meter: Meter) -> Result<Self> {
+        let before = meter.read()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut most = before;
+            while !stopped.load(Ordering::Relaxed) {
+                let now = meter.read()?;
+                most.memory = most.memory.max(now.memory);
+                most.descriptors = most.descriptors.max(now.descriptors);
+                most.log = most.log.max(now.log);
+                most.database = most.database.max(now.database);
+                most.database_log = most.database_log.max(now.database_log);
+                thread::sleep(PAUSE);
+            }
+            Ok(most)
+        });
+        Ok(Self {
+            before,
+            stop,
+            thread,
+        })
+    }
+
+    /// The first reading, and the most of each that was read since.
+    pub fn finish(self) -> Result<(Gauges, Gauges)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let most = self.thread.join();
+        let most = most.map_err(|_| anyhow!("the watch panicked"))?;
+        Ok((self.before, most.context("the node could not be watched")?))
+    }
+}

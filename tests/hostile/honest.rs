@@ -1,0 +1,41 @@
+//! Honest payments from Alice through the victim to Bob, one after another.
+
+use std::time::{Duration, Instant};
+
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use anyhow::Result;
+use regtest::api::amp_to;
+use regtest::network::Network;
+
+const MSAT: u64 = 10_000;
+
+/// How payments went for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Payments {
+    pub succeeded: u32,
+    pub failed: u32,
+    pub longest: Duration,
+    pub per_second: f64,
+}
+
+/// Pays for this long. The last payment may take longer and counts with all of its time.
+pub async fn pay(network: &Network, duration: Duration) -> Result<Payments> {
+    let (alice, bob) = (network["alice"].api()?, network["bob"].key());
+    let (mut succeeded, mut failed, mut longest) = (0, 0, Duration::ZERO);
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        let begun = Instant::now();
+        let payment = alice.pay(amp_to(bob, MSAT)?).await?;
+        longest = longest.max(begun.elapsed());
+        match payment.status() {
+            PaymentStatus::Succeeded => succeeded += 1,
+            _ => failed += 1,
+        }
+    }
+    Ok(Payments {
+        succeeded,
+        failed,
+        longest,
+        per_second: f64::from(succeeded) / start.elapsed().as_secs_f64(),
+    })
+}

@@ -1,0 +1,295 @@
+//! A small network whose middle is attacked: Alice pays Bob through the victim.
+
+use std::fs::File;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use regtest::api::amp_to;
+use regtest::network::{ChannelPlan, Network};
+use regtest::raw_peer::Target;
+use regtest::wait::wait_for;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::sleep;
+
+use crate::attacker::{Attacker, Tally};
+use crate::escape::Escape;
+use crate::gauges::{Gauges, Meter, Watch};
+use crate::honest::{self, Payments};
+use crate::{binaries, limits, newcomer};
+
+/// One test at a time: they measure.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+const CAPACITY_SAT: u64 = 5_000_000;
+/// A channel with the peer that is gone, and more than half of it for its HTLC: the next HTLC takes another channel.
+const ESCAPE_SAT: u64 = 1_000_000;
+const HTLC_SAT: i64 = 600_000;
+/// Claims of HTLCs need confirmed coins of their own.
+const COINS: usize = 8;
+const COIN_SAT: u64 = 100_000;
+/// How long payments are counted with and without an attack.
+const MEASURED: Duration = Duration::from_secs(4);
+/// Before payments are counted: the attack has begun then.
+const HEAD_START: Duration = Duration::from_secs(1);
+/// How often the speed is measured again, if it was too low: another program may have had the processor.
+const MEASUREMENTS: usize = 3;
+/// After the strangers have gone.
+const LIMIT: Duration = Duration::from_secs(60);
+/// The attackers' one address.
+const STRANGERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+
+/// Alice, the victim, Bob, and channels of the victim with a peer that is gone.
+pub struct Scene {
+    pub network: Network,
+    pub target: Target,
+    escapes: Vec<Escape>,
+    violations: Vec<String>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What is tried.
+pub struct Attack<F> {
+    pub name: &'static str,
+    /// Whether the attacker needs a processor for itself. If so, payments without the attack are counted while a
+    /// processor is as busy.
+    pub busy: bool,
+    /// Runs again and again.
+    pub run: F,
+}
+
+impl Scene {
+    /// The victim can be closed by force `escapes` times.
+    pub async fn start(escapes: usize) -> Result<Self> {
+        Self::with(escapes, &[], None).await
+    }
+
+    /// With more nodes, which have coins and no channel; the victim's log goes into `log` if there is one.
+    pub async fn with(escapes: usize, others: &[&str], log: Option<File>) -> Result<Self> {
+        let turn = TURN.lock().await;
+        let mut network = Network::start(binaries()).await?;
+        let mut nodes = Vec::new();
+        let usual = ["alice", "victim", "bob", "gone"];
+        for name in usual.iter().chain(others) {
+            let mut node = network.prepare(name)?;
+            node.set_raw("accept-amp", "true");
+            nodes.push(node);
+        }
+        // The log is watched as owners have it: at the default level.
+        nodes[1].unset("log-level");
+        if let Some(log) = log {
+            nodes[1].log_into(log);
+        }
+        network.add(nodes).await?;
+        let mut plans = vec![
+            ChannelPlan::new("alice", "victim", CAPACITY_SAT),
+            ChannelPlan::new("victim", "bob", CAPACITY_SAT),
+        ];
+        plans.extend((0..escapes).map(|_| ChannelPlan::new("gone", "victim", ESCAPE_SAT)));
+        network.open(&plans).await?;
+        give_coins(&network).await?;
+        let target = Target::of(&network["victim"])?.from(STRANGERS);
+        network
+            .pay("alice", &amp_to(network["bob"].key(), 1_000)?)
+            .await?;
+        let mut prepared = Vec::new();
+        for _ in 0..escapes {
+            prepared.push(Escape::prepare(&network, HTLC_SAT).await?);
+        }
+        network.kill(&["gone"])?;
+        Ok(Self {
+            network,
+            target,
+            escapes: prepared,
+            violations: Vec::new(),
+            _turn: turn,
+        })
+    }
+
+    /// Lets strangers attack, and notes which limits do not hold.
+    pub async fn endure<F, R>(&mut self, attack: Attack<F>) -> Result<()>
+    where
+        F: Fn(Target, Tally) -> R + Clone + Send + 'static,
+        R: Future<Output = Result<()>>,
+    {
+        let meter = Meter::of(&self.network["victim"])?;
+        let started = Instant::now();
+        // The first payments after a pause are slow, and the log beside the database grows with any.
+        honest::pay(&self.network, HEAD_START).await?;
+        let watch = Watch::start(meter.clone())?;
+        let mut attacker = None;
+        let mut speed = String::new();
+        for measurement in 1..=MEASUREMENTS {
+            drop(attacker.take());
+            let without = self.payments_without(attack.busy).await?;
+            let begun = attacker.insert(self.attacker(&attack));
+            sleep(HEAD_START).await;
+            let with = honest::pay(&self.network, MEASURED).await?;
+            speed += &format!("; {}", compared(without, with));
+            ensure!(begun.sent() > 0, "{}: nothing was sent", attack.name);
+            if with.failed > 0 {
+                self.violation(attack.name, format!("{} payments failed", with.failed));
+            }
+            if with.per_second >= limits::SPEED * without.per_second {
+                break;
+            }
+            if measurement == MEASUREMENTS {
+                self.violation(attack.name, compared(without, with));
+            }
+        }
+        self.goes_on(attack.name, "during").await;
+        let sent = attacker.map(Attacker::stop).transpose()?.unwrap_or(0);
+        self.goes_on(attack.name, "after").await;
+        let (before, most) = watch.finish()?;
+        let minutes = started.elapsed().as_secs() / 60 + 1;
+        let left = self.strangers_leave(attack.name, &meter, before).await?;
+        println!(
+            "{}: {sent} sent in {:?}{speed}; {}",
+            attack.name,
+            started.elapsed(),
+            used(before, most, left)
+        );
+        self.check(attack.name, before, most, minutes);
+        Ok(())
+    }
+
+    /// Ends the test.
+    ///
+    /// # Errors
+    /// If a limit did not hold; the text names all that did not.
+    pub fn finish(self) -> Result<()> {
+        if !self.violations.is_empty() {
+            bail!("limits that did not hold:\n{}", self.violations.join("\n"));
+        }
+        self.network.finish();
+        Ok(())
+    }
+
+    /// Notes that something did not hold.
+    pub fn violation(&mut self, attack: &str, what: String) {
+        println!("{attack}: {what}");
+        self.violations.push(format!("{attack}: {what}"));
+    }
+
+    fn attacker<F, R>(&self, attack: &Attack<F>) -> Attacker
+    where
+        F: Fn(Target, Tally) -> R + Clone + Send + 'static,
+        R: Future<Output = Result<()>>,
+    {
+        let (target, run) = (self.target.clone(), attack.run.clone());
+        Attacker::start(move |tally| run(target.clone(), tally))
+    }
+
+    async fn payments_without(&self, busy: bool) -> Result<Payments> {
+        let harmless = busy.then(Attacker::harmless);
+        let payments = honest::pay(&self.network, MEASURED).await?;
+        harmless.map(Attacker::stop).transpose()?;
+        Ok(payments)
+    }
+
+    /// A newcomer opens a channel; a channel is closed by force and its HTLC claimed, if there is one left.
+    async fn goes_on(&mut self, attack: &str, when: &str) {
+        match newcomer::opens_a_channel(&self.network).await {
+            Ok(took) => println!("{attack}: {when} it a newcomer had a channel after {took:?}"),
+            Err(error) => self.violation(attack, format!("{when} it: {error:#}")),
+        }
+        let Some(escape) = self.escapes.pop() else {
+            return;
+        };
+        match escape.run(&self.network).await {
+            Ok((close, claim)) => {
+                println!("{attack}: {when} it a close took {close:?}, a claim {claim:?}");
+            }
+            Err(error) => self.violation(attack, format!("{when} it: {error:#}")),
+        }
+    }
+
+    /// Waits until the node has closed what was the strangers'.
+    async fn strangers_leave(
+        &mut self,
+        attack: &str,
+        meter: &Meter,
+        before: Gauges,
+    ) -> Result<Gauges> {
+        let most = before.descriptors + limits::DESCRIPTORS_LEFT;
+        let gone = wait_for("descriptors to be closed", LIMIT, async || {
+            let now = meter.read()?.descriptors;
+            ensure!(
+                now <= most,
+                "{now} descriptors, {} before",
+                before.descriptors
+            );
+            Ok(())
+        });
+        if let Err(error) = gone.await {
+            self.violation(attack, format!("{error:#}"));
+        }
+        meter.read()
+    }
+
+    fn check(&mut self, attack: &str, before: Gauges, most: Gauges, minutes: u64) {
+        let grown = [
+            ("memory", most.memory - before.memory, limits::MEMORY),
+            (
+                "the database",
+                most.database - before.database,
+                limits::DATABASE,
+            ),
+            (
+                "the log beside the database",
+                most.database_log,
+                limits::DATABASE_LOG,
+            ),
+            (
+                "the log",
+                most.log - before.log,
+                limits::LOG_PER_MINUTE * minutes,
+            ),
+            (
+                "descriptors",
+                most.descriptors - before.descriptors,
+                limits::DESCRIPTORS,
+            ),
+        ];
+        for (what, by, limit) in grown {
+            if by > limit {
+                self.violation(attack, format!("{what}: {by} more, {limit} allowed"));
+            }
+        }
+    }
+}
+
+async fn give_coins(network: &Network) -> Result<()> {
+    let victim = network["victim"].api()?;
+    let mut outputs = Vec::new();
+    for _ in 0..COINS {
+        outputs.push((victim.address().await?, COIN_SAT));
+    }
+    network.bitcoind.fund(&outputs).await?;
+    network.mine(1).await
+}
+
+fn compared(without: Payments, with: Payments) -> String {
+    format!(
+        "{:.1} payments/s, {:.1} without the attack (longest {:?}, {:?})",
+        with.per_second, without.per_second, with.longest, without.longest
+    )
+}
+
+fn used(before: Gauges, most: Gauges, left: Gauges) -> String {
+    let mega = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    format!(
+        "memory {:.0}/{:.0}/{:.0} MB, descriptors {}/{}/{}, database {:.1}/{:.1} MB, beside it {:.1} MB, log {:.3} MB",
+        mega(before.memory),
+        mega(most.memory),
+        mega(left.memory),
+        before.descriptors,
+        most.descriptors,
+        left.descriptors,
+        mega(before.database),
+        mega(most.database),
+        mega(most.database_log),
+        mega(most.log - before.log),
+    )
+}

@@ -1,0 +1,108 @@
+//! Announcements, rightly signed, of channels in blocks that have no such transaction.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bitcoin::absolute::LockTime;
+use bitcoin::consensus::encode::serialize_hex;
+use bitcoin::script::PushBytesBuf;
+use bitcoin::transaction::Version;
+use bitcoin::{Amount, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
+use regtest::network::Network;
+use regtest::raw_peer::{Identity, RawPeer, Target, forged_announcement, short_channel_id};
+use serde_json::json;
+
+use crate::attacker::Tally;
+use crate::scene::{Attack, Scene};
+
+/// A large block has little less than this many bytes.
+const LARGE: usize = 950_000;
+const BLOCKS: u32 = 3;
+/// The coins of these blocks belong to anybody, and can be spent by now.
+const FIRST_COIN: u32 = 6;
+/// bitcoind may be busy for this share of the time.
+const BITCOIND: f64 = 0.4;
+const MESSAGES: usize = 100;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn announcements_of_channels_that_do_not_exist() -> Result<()> {
+    let mut scene = Scene::start(2).await?;
+    let first = large_blocks(&scene.network).await?;
+    let before = (scene.network.bitcoind.cpu()?, Instant::now());
+    let attack = Attack {
+        name: "announcements of no transaction in large blocks",
+        busy: false,
+        run: move |target, tally| announce(target, tally, move |number| first + number % BLOCKS),
+    };
+    scene.endure(attack).await?;
+    let busy = (scene.network.bitcoind.cpu()? - before.0).as_secs_f64();
+    let share = busy / before.1.elapsed().as_secs_f64();
+    println!("bitcoind was busy for {share:.2} of the time");
+    if share > BITCOIND {
+        let what = format!("bitcoind was busy for {share:.2} of the time, {BITCOIND} allowed");
+        scene.violation("announcements of no transaction in large blocks", what);
+    }
+    let attack = Attack {
+        name: "announcements in blocks that do not exist",
+        busy: false,
+        run: |target, tally| announce(target, tally, |number| 100_000 + number),
+    };
+    scene.endure(attack).await?;
+    scene.finish()
+}
+
+/// Announces channels in blocks of these heights.
+async fn announce(target: Target, tally: Tally, height: impl Fn(u32) -> u32) -> Result<()> {
+    let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
+    let mut number = 0;
+    loop {
+        let messages = (0..MESSAGES).map(|_| {
+            number += 1;
+            let transaction = 1_000 + fastrand::u32(..100_000);
+            forged_announcement(short_channel_id(height(number), transaction, 0))
+        });
+        let flooded = peer.flood(messages.collect::<Vec<_>>()).await?;
+        tally.add(flooded.sent);
+        if flooded.closed {
+            return Ok(());
+        }
+    }
+}
+
+/// Mines blocks of a megabyte and returns the height of the first.
+async fn large_blocks(network: &Network) -> Result<u32> {
+    let height = network.bitcoind.height().await?;
+    for number in 0..BLOCKS {
+        let transaction = large(network, FIRST_COIN + number).await?;
+        let block = json!(["raw(51)", [transaction]]);
+        network.bitcoind.call("generateblock", block).await?;
+    }
+    network.wait_synced().await?;
+    Ok(height + 1)
+}
+
+/// Spends the coin of the block at this height, which belongs to anybody, into a lot of nothing.
+async fn large(network: &Network, height: u32) -> Result<String> {
+    let bitcoind = &network.bitcoind;
+    let hash = bitcoind.call("getblockhash", json!([height])).await?;
+    let block = bitcoind.call("getblock", json!([hash])).await?;
+    let coinbase = block["tx"][0]
+        .as_str()
+        .context("a block without coinbase")?;
+    let data = PushBytesBuf::try_from(vec![0; LARGE])?;
+    let transaction = Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: OutPoint::new(coinbase.parse()?, 0),
+            script_sig: ScriptBuf::new(),
+            sequence: Sequence::MAX,
+            witness: Witness::new(),
+        }],
+        output: vec![TxOut {
+            value: Amount::ZERO,
+            script_pubkey: ScriptBuf::new_op_return(data),
+        }],
+    };
+    Ok(serialize_hex(&transaction))
+}
