@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use ampd::rpc::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
 use ampd::rpc::proto::lnrpc::close_status_update::Update;
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::lnrpc::{CloseChannelRequest, PaymentHash};
 use anyhow::{Context, Result, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::{Hash, sha256};
@@ -45,10 +46,17 @@ impl Escape {
         let gone = network["gone"].api()?;
         tokio::spawn(async move { gone.pay(payment).await });
         let point = wait_for("the HTLC", SETUP_LIMIT, async || {
+            let asked = PaymentHash {
+                r_hash: hash.clone(),
+                ..Default::default()
+            };
+            let invoice = victim.lightning.clone().lookup_invoice(asked).await?;
+            let state = invoice.into_inner().state();
+            ensure!(state == InvoiceState::Accepted, "the invoice is {state:?}");
             let channels = victim.channels().await?;
             let with_htlc = channels.into_iter().find(|channel| {
                 let mut htlcs = channel.pending_htlcs.iter();
-                htlcs.any(|htlc| htlc.incoming && htlc.locked_in && htlc.hash_lock == hash)
+                htlcs.any(|htlc| htlc.incoming && htlc.hash_lock == hash)
             });
             Ok(with_htlc.context("no channel has it")?.channel_point)
         });
