@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use regtest::api::amp_to;
+use regtest::bench::meters;
 use regtest::network::{ChannelPlan, Network};
 use regtest::raw_peer::Target;
 use regtest::wait::wait_for;
@@ -35,6 +36,9 @@ const MEASURED: Duration = Duration::from_secs(4);
 const HEAD_START: Duration = Duration::from_secs(1);
 /// How often the speed is measured again, if it was too low: another program may have had the processor.
 const MEASUREMENTS: usize = 3;
+/// A node is calm if it uses less than a fifth of this time.
+const CALM_WINDOW: Duration = Duration::from_millis(300);
+const CALM_TRIES: usize = 60;
 /// After the strangers have gone.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The attackers' one address.
@@ -122,6 +126,7 @@ impl Scene {
         let mut speed = String::new();
         for measurement in 1..=MEASUREMENTS {
             drop(attacker.take());
+            self.calm().await?;
             let without = self.payments_without(attack.busy).await?;
             let begun = attacker.insert(self.attacker(&attack));
             sleep(HEAD_START).await;
@@ -179,6 +184,19 @@ impl Scene {
     {
         let (target, run) = (self.target.clone(), attack.run.clone());
         Attacker::start(move |tally| run(target.clone(), tally))
+    }
+
+    /// Waits until the victim has worked off what strangers have sent, but not for ever.
+    async fn calm(&self) -> Result<()> {
+        let pid = self.network["victim"].pid()?;
+        for _ in 0..CALM_TRIES {
+            let before = meters::cpu(pid)?;
+            sleep(CALM_WINDOW).await;
+            if meters::cpu(pid)? - before < CALM_WINDOW / 5 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn payments_without(&self, busy: bool) -> Result<Payments> {

@@ -82,7 +82,7 @@ async fn page(port: u16) -> Result<String> {
     Ok(answer)
 }
 
-/// User and system time of all its threads.
+/// User and system time of all threads of a process.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the program's name in parentheses, which may hold anything.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
-use crate::bench::meters;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::provide::BitcoindExe;
@@ -262,9 +261,9 @@ impl Bitcoind {
         other.restart().await
     }
 
-    /// The processor time that it has used.
-    pub fn cpu(&self) -> Result<Duration> {
-        meters::cpu(self.process()?.id())
+    /// The id of its process.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process()?.id())
     }
 
     /// SIGSTOP: it accepts connections and never answers.
