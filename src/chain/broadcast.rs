@@ -1,4 +1,4 @@
-//! Brings transactions to bitcoind: one by one, or as a package of parents and child.
+//! Brings transactions to bitcoind: alone, or as a package of parents and child; several at a time.
 
 mod queue;
 mod submission;
@@ -9,16 +9,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bitcoin::Transaction;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use lightning::chain::chaininterface::BroadcasterInterface;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::queue::{Failed, Queue};
+use self::queue::{Failed, Failure, Queue};
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
 
-pub use self::submission::{Submission, parents_first};
+pub use self::submission::{Priority, Submission, parents_first};
+
+/// Submissions that are sent at a time. bitcoind serves RPC with 16 threads (4 before version 28).
+const AT_ONCE: usize = 4;
 
 /// While bitcoind is away: pause before the next try, doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -32,6 +37,9 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(600);
 
 /// bitcoind's code for a transaction that is in a block (`RPC_VERIFY_ALREADY_IN_UTXO_SET`).
 const CODE_ALREADY_IN_CHAIN: i64 = -27;
+
+/// bitcoind's reason if it does not know the outputs that are spent, or if they are spent already.
+const MISSING_INPUTS: &str = "bad-txns-inputs-missingorspent";
 
 /// Takes transactions from LDK and the wallet without waiting, and sends them in a task.
 pub struct Broadcaster {
@@ -54,7 +62,7 @@ impl Broadcaster {
 
     /// Queues a submission, unless one that waits makes it needless.
     pub fn submit(&self, submission: Submission) {
-        if self.queue().add(submission) {
+        if self.queue().add(submission, Instant::now()) {
             self.arrived.notify_one();
         }
     }
@@ -62,8 +70,8 @@ impl Broadcaster {
     /// Sends what is queued until `stop` is cancelled.
     ///
     /// While bitcoind is away everything waits. A submission that fails for another reason waits
-    /// behind all others and is tried again after growing pauses; one that bitcoind has refused
-    /// several times is given up.
+    /// behind all others and is tried again after growing pauses; one that bitcoind refuses is given up
+    /// when nobody has asked for it for ten minutes.
     pub async fn run(&self, stop: CancellationToken) {
         let send = async {
             let mut pause = FIRST_PAUSE;
@@ -109,38 +117,61 @@ impl Broadcaster {
     /// # Errors
     /// If bitcoind is away.
     async fn send_due(&self) -> Result<Option<Instant>, ChainError> {
+        self.queue().all_unsent();
+        let mut sending = FuturesUnordered::new();
+        let mut absence = None;
         loop {
-            let next = self.queue().next(Instant::now());
-            let Some(submission) = next else {
-                return Ok(self.queue().next_due());
-            };
-            match self.publish(submission.transactions()).await {
-                Ok(()) => {
-                    tracing::debug!(txids = ?submission.txids(), "broadcast");
-                    self.queue().sent(&submission);
-                }
-                Err(error) if error.is_absence() => {
-                    tracing::debug!(%error, "transactions wait for bitcoind");
-                    return Err(error);
-                }
-                Err(error) => self.failed(&submission, &error),
+            while absence.is_none() && sending.len() < AT_ONCE {
+                let Some(submission) = self.queue().next(Instant::now()) else {
+                    break;
+                };
+                sending.push(self.send(submission));
+            }
+            let has_room = absence.is_none() && sending.len() < AT_ONCE;
+            let next_due = self.queue().next_due();
+            // What is due now waits for one that is being sent.
+            let next_due_later = next_due.filter(|due| *due > Instant::now());
+            tokio::select! {
+                sent = sending.next() => match sent {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => absence = Some(error),
+                    None => return absence.map_or(Ok(next_due), Err),
+                },
+                () = self.until_arrival(next_due_later), if has_room && !sending.is_empty() => {}
             }
         }
+    }
+
+    /// # Errors
+    /// If bitcoind is away: then the submission waits as before.
+    async fn send(&self, submission: Submission) -> Result<(), ChainError> {
+        match self.publish(submission.transactions()).await {
+            Ok(()) => {
+                tracing::debug!(txids = ?submission.txids(), "broadcast");
+                self.queue().sent(&submission);
+            }
+            Err(error) if error.is_absence() => {
+                tracing::debug!(%error, "transactions wait for bitcoind");
+                self.queue().unsent(&submission);
+                return Err(error);
+            }
+            Err(error) => self.failed(&submission, &error),
+        }
+        Ok(())
     }
 
     fn failed(&self, submission: &Submission, error: &ChainError) {
         if error.is_configuration() {
             self.warn(error);
         }
-        let failed = self
-            .queue()
-            .failed(submission, error.is_refusal(), Instant::now());
+        let why = failure(error);
+        let failed = self.queue().failed(submission, why, Instant::now());
         let txids = submission.txids();
         // LDK often sends claims that a peer's claim has already beaten: no alarm.
-        if failed == (Failed::Kept { tries: 1 }) {
+        if failed == (Failed::Kept { tries: 1 }) && submission.priority() != Priority::Idle {
             tracing::info!(?txids, %error, "transaction not accepted");
         } else {
-            tracing::debug!(?txids, %error, ?failed, "transaction not accepted again");
+            tracing::debug!(?txids, %error, ?failed, "transaction not accepted");
         }
     }
 
@@ -209,17 +240,23 @@ impl Broadcaster {
             reason,
             "package refused, trying its transactions one by one"
         );
-        let mut last = Ok(());
+        // A child without its parent lacks inputs; why the parent was refused is what counts.
+        let mut refusal = None;
+        let mut child_is_in = false;
         for tx in txs {
-            last = self.publish_one(tx).await;
-            match &last {
-                Err(error) if error.is_absence() => return last,
-                Err(error) => tracing::debug!(txid = %tx.compute_txid(), %error, "refused"),
-                Ok(()) => {}
+            match self.publish_one(tx).await {
+                Ok(()) => child_is_in = true,
+                Err(error) if error.is_absence() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(txid = %tx.compute_txid(), %error, "refused");
+                    child_is_in = false;
+                    refusal.get_or_insert(error);
+                }
             }
         }
-        match last {
-            Err(ChainError::Rpc {
+        match refusal.filter(|_| !child_is_in) {
+            None => Ok(()),
+            Some(ChainError::Rpc {
                 method,
                 code,
                 message,
@@ -231,7 +268,7 @@ impl Broadcaster {
                     message,
                 })
             }
-            other => other,
+            Some(other) => Err(other),
         }
     }
 
@@ -245,6 +282,17 @@ impl BroadcasterInterface for Broadcaster {
     fn broadcast_transactions(&self, txs: &[&Transaction]) {
         let transactions = txs.iter().map(|&tx| tx.clone()).collect();
         self.submit(Submission::new(transactions));
+    }
+}
+
+fn failure(error: &ChainError) -> Failure {
+    match error {
+        // As a package it may be refused for its fee, and alone since a parent is missing.
+        ChainError::Rpc { message, .. } if message.starts_with(MISSING_INPUTS) => {
+            Failure::MissingInputs
+        }
+        _ if error.is_refusal() => Failure::Refused,
+        _ => Failure::Unjudged,
     }
 }
 
@@ -400,5 +448,62 @@ mod tests {
             broadcaster.until_arrival(Some(due)).await;
         }
         assert_eq!(server.methods().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_refused_transaction_with_our_money_does_not_wait_behind_worthless_ones() {
+        let server = TestServer::by_method(|_| Reply::error(-25, "bad-txns-inputs-missingorspent"));
+        let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
+        let spends = |sat| transaction(&[&transaction(&[], sat)], sat);
+        for sat in 1..=200 {
+            let worthless = Submission::new(vec![spends(sat)]);
+            broadcaster.submit(worthless.with_priority(Priority::Idle));
+        }
+        let claim = spends(1_000);
+        broadcaster.broadcast_transactions(&[&claim]);
+        let started = Instant::now();
+        assert!(broadcaster.send_due().await.unwrap().is_some());
+        // 100 ms for each refusal would be 20 seconds.
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(server.methods().len(), 201);
+        let first = &server.params()[..AT_ONCE];
+        let hex = bitcoin::consensus::encode::serialize_hex(&claim);
+        assert!(first.iter().any(|params| params[0] == hex), "{first:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_does_not_hold_up_the_others() {
+        let server = TestServer::start(vec![Reply::Silence, Reply::result(json!("txid"))]);
+        let bitcoind = server.bitcoind().with_limit(Duration::from_secs(60));
+        let broadcaster = Arc::new(Broadcaster::new(Arc::new(bitcoind)));
+        let spends = |sat| transaction(&[&transaction(&[], sat)], sat);
+        broadcaster.broadcast_transactions(&[&spends(1)]);
+        let sending = tokio::spawn({
+            let broadcaster = broadcaster.clone();
+            async move { broadcaster.send_due().await.map(drop) }
+        });
+        let all_called = async |count| {
+            while server.methods().len() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, all_called(1)).await.unwrap();
+        broadcaster.broadcast_transactions(&[&spends(2)]);
+        tokio::time::timeout(limit, all_called(2)).await.unwrap();
+        sending.abort();
+    }
+
+    #[test]
+    fn a_child_without_its_parent_does_not_count_as_one_without_inputs() {
+        let refused = |message: &str| ChainError::Rpc {
+            method: "sendrawtransaction",
+            code: -26,
+            message: message.to_owned(),
+        };
+        let missing = format!("{MISSING_INPUTS}; as a package: package-mempool-limits");
+        assert_eq!(failure(&refused(&missing)), Failure::MissingInputs);
+        let fee = format!("min relay fee not met; as a package: {MISSING_INPUTS}");
+        assert_eq!(failure(&refused(&fee)), Failure::Refused);
     }
 }

@@ -14,12 +14,11 @@ mod fees;
 mod fundings;
 pub mod gossip;
 mod headers;
-mod http_status;
 pub mod sync;
 
 pub use auth::RpcAuth;
 pub use bitcoind::{Bitcoind, ChainInfo, EstimateMode};
-pub use broadcast::{Broadcaster, Submission, parents_first};
+pub use broadcast::{Broadcaster, Priority, Submission, parents_first};
 pub use connection::RpcAddress;
 pub use error::ChainError;
 pub use fees::FeeEstimates;

@@ -28,22 +28,23 @@ impl Reply {
         )
     }
 
-    /// With status 200, as bitcoind answers JSON-RPC 2.0; after a 500, its answer to JSON-RPC 1.x,
-    /// lightning-block-sync asks a second time, which would upset the order of the replies.
     pub(crate) fn error(code: i64, message: &str) -> Self {
         let error = json!({"code": code, "message": message});
         let body = json!({"result": null, "error": error, "id": "0"});
-        Self::json("200 OK", &body)
+        Self::json("500 Internal Server Error", &body)
     }
 
     pub(crate) fn empty(status: &str) -> Self {
-        Self::Raw(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes())
+        Self::Raw(
+            format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                .into_bytes(),
+        )
     }
 
     fn json(status: &str, body: &Value) -> Self {
         let body = body.to_string();
         let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         Self::Raw((head + &body).into_bytes())
@@ -53,7 +54,14 @@ impl Reply {
 /// Answers calls; notes the requests.
 pub(crate) struct TestServer {
     port: u16,
-    requests: Arc<Mutex<Vec<(String, String)>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+/// One call.
+struct Request {
+    method: String,
+    params: Value,
+    credentials: String,
 }
 
 impl TestServer {
@@ -96,7 +104,17 @@ impl TestServer {
             .lock()
             .unwrap()
             .iter()
-            .map(|(method, _)| method.clone())
+            .map(|request| request.method.clone())
+            .collect()
+    }
+
+    /// What the methods were called with.
+    pub(crate) fn params(&self) -> Vec<Value> {
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|request| request.params.clone())
             .collect()
     }
 
@@ -106,7 +124,7 @@ impl TestServer {
             .lock()
             .unwrap()
             .iter()
-            .map(|(_, auth)| auth.clone())
+            .map(|request| request.credentials.clone())
             .collect()
     }
 }
@@ -136,14 +154,14 @@ pub(crate) fn unreachable_bitcoind() -> Bitcoind {
 fn answer(
     mut stream: TcpStream,
     reply: &impl Fn(usize, &str) -> Reply,
-    requests: &Mutex<Vec<(String, String)>>,
+    requests: &Mutex<Vec<Request>>,
     held: &mut Vec<TcpStream>,
 ) {
-    // A connection without a request is a knock.
+    // The client may make a connection and then find that it needs none.
     let Some(request) = read_request(&stream) else {
         return;
     };
-    let method = request.0.clone();
+    let method = request.method.clone();
     let call = {
         let mut requests = requests.lock().unwrap();
         requests.push(request);
@@ -157,17 +175,22 @@ fn answer(
     }
 }
 
-fn read_request(stream: &TcpStream) -> Option<(String, String)> {
+fn read_request(stream: &TcpStream) -> Option<Request> {
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let mut reader = BufReader::new(stream);
-    let (mut length, mut auth) = (0, String::new());
+    let (mut length, mut credentials) = (0, String::new());
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
             return None;
         }
         match line.trim_end().split_once(": ") {
-            Some(("Content-Length", value)) => length = value.parse().ok()?,
-            Some(("Authorization", value)) => auth = value.to_owned(),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().ok()?;
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                credentials = value.to_owned();
+            }
             None if line.trim_end().is_empty() => break,
             _ => {}
         }
@@ -175,5 +198,9 @@ fn read_request(stream: &TcpStream) -> Option<(String, String)> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let body: Value = serde_json::from_slice(&body).ok()?;
-    Some((body["method"].as_str()?.to_owned(), auth))
+    Some(Request {
+        method: body["method"].as_str()?.to_owned(),
+        params: body["params"].clone(),
+        credentials,
+    })
 }

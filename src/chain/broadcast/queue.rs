@@ -1,18 +1,34 @@
 //! Which submission is tried next.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::submission::Submission;
+use bitcoin::Txid;
+
+use super::submission::{Priority, Submission};
 
 /// Submissions that failed and are kept for another try. Those that were never tried are not
 /// counted and never dropped: they are our own channels' and payments'.
 const MAX_FAILED: usize = 2_000;
-/// How often a submission that bitcoind refuses is tried. LDK brings its claims again with every block
-/// and every 30 seconds, the node the wallet's transactions and agreed closes every minute.
-const MAX_REFUSALS: u32 = 6;
-/// Before the second try; doubled up to [`LONGEST_PAUSE`].
+/// What bitcoind refuses is tried again as long as it is asked for. LDK asks for its claims with every
+/// block and every 30 seconds, the node for the wallet's transactions and agreed closes every minute.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// Before the second try; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// For what brings us nothing.
+const LONGEST_IDLE_PAUSE: Duration = Duration::from_secs(600);
+
+/// Why a submission is not in bitcoind's mempool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// bitcoind did not judge it.
+    Unjudged,
+    /// bitcoind does not know the outputs that it spends. Another version of it will not fare better.
+    MissingInputs,
+    /// bitcoind has another reason.
+    Refused,
+}
 
 /// What became of a submission that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +40,54 @@ pub(super) enum Failed {
     Dropped,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Sending,
+    Failed { why: Failure, due: Instant },
+}
+
 #[derive(Debug)]
 struct Entry {
     submission: Submission,
     tries: u32,
-    refusals: u32,
-    /// The next try; none if it was never tried.
-    due: Option<Instant>,
+    state: State,
+    /// When somebody asked for it last.
+    asked: Instant,
 }
 
-/// New submissions in the order in which they came, then those that failed, each when it is due.
+impl Entry {
+    /// The order of those that can be tried: without missing inputs, by priority, new ones first.
+    fn rank(&self) -> (bool, Priority, bool, Option<Instant>) {
+        let due = self.due();
+        let is_missing = self.failure() == Some(Failure::MissingInputs);
+        (is_missing, self.submission.priority(), due.is_some(), due)
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        match self.state {
+            State::Failed { why, .. } => Some(why),
+            State::New | State::Sending => None,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Failed { due, .. } => Some(due),
+            State::New | State::Sending => None,
+        }
+    }
+
+    fn can_be_tried(&self, now: Instant) -> bool {
+        match self.state {
+            State::New => true,
+            State::Sending => false,
+            State::Failed { due, .. } => due <= now,
+        }
+    }
+}
+
+/// One entry for each transaction or package, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: Vec<Entry>,
@@ -41,33 +95,52 @@ pub(super) struct Queue {
 
 impl Queue {
     /// False if one that waits makes it needless. An older version of the same is replaced.
-    pub(super) fn add(&mut self, submission: Submission) -> bool {
-        let mut waiting = self.entries.iter().map(|entry| &entry.submission);
-        if submission.is_empty() || waiting.any(|older| submission.is_covered_by(older)) {
+    pub(super) fn add(&mut self, submission: Submission, now: Instant) -> bool {
+        if submission.is_empty() {
             return false;
         }
-        self.entries
-            .retain(|entry| !submission.replaces(&entry.submission));
+        let covering = self
+            .entries
+            .iter_mut()
+            .find(|entry| submission.is_covered_by(&entry.submission));
+        if let Some(older) = covering {
+            older.asked = now;
+            if !submission.is_repeated() {
+                older.submission.raise_priority(submission.priority());
+            }
+            return false;
+        }
+        let replaced = |entry: &Entry| submission.replaces(&entry.submission);
+        let known = self.entries.iter().find(|entry| replaced(entry));
+        // The new version spends the same, so it has to wait as long.
+        let known = known.filter(|entry| entry.failure() == Some(Failure::MissingInputs));
+        let (state, tries) = known.map_or((State::New, 0), |entry| (entry.state, entry.tries));
+        self.entries.retain(|entry| !replaced(entry));
         self.entries.push(Entry {
             submission,
-            tries: 0,
-            refusals: 0,
-            due: None,
+            tries,
+            state,
+            asked: now,
         });
         true
     }
 
-    /// The one to try now.
-    pub(super) fn next(&self, now: Instant) -> Option<Submission> {
-        let mut entries = self.entries.iter();
-        let new = entries.find(|entry| entry.due.is_none());
-        let next = new.or_else(|| self.earliest().filter(|entry| entry.due <= Some(now)));
-        next.map(|entry| entry.submission.clone())
+    /// The one to try now; it counts as being sent from now on. What spends the outputs of another one
+    /// that is being sent waits for that.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Submission> {
+        let sending = self.sending();
+        let ready = self
+            .entries
+            .iter_mut()
+            .filter(|entry| entry.can_be_tried(now) && !entry.submission.spends_any(&sending));
+        let next = ready.min_by_key(|entry| entry.rank())?;
+        next.state = State::Sending;
+        Some(next.submission.clone())
     }
 
     /// When the next try is due, if nothing new comes.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.earliest().and_then(|entry| entry.due)
+        self.entries.iter().filter_map(Entry::due).min()
     }
 
     /// bitcoind has it.
@@ -77,47 +150,67 @@ impl Queue {
         }
     }
 
-    /// It failed; `refused` if bitcoind has judged it.
-    pub(super) fn failed(
-        &mut self,
-        submission: &Submission,
-        refused: bool,
-        now: Instant,
-    ) -> Failed {
+    /// It was not sent at all.
+    pub(super) fn unsent(&mut self, submission: &Submission) {
+        if let Some(at) = self.position(submission) {
+            self.entries[at].state = State::New;
+        }
+    }
+
+    /// Nothing is being sent any more.
+    pub(super) fn all_unsent(&mut self) {
+        for entry in &mut self.entries {
+            if entry.state == State::Sending {
+                entry.state = State::New;
+            }
+        }
+    }
+
+    pub(super) fn failed(&mut self, submission: &Submission, why: Failure, now: Instant) -> Failed {
         // A newer version came meanwhile.
         let Some(at) = self.position(submission) else {
             return Failed::Dropped;
         };
         let entry = &mut self.entries[at];
-        entry.tries = entry.tries.saturating_add(1);
-        entry.refusals += u32::from(refused);
-        if submission.is_repeated() || entry.refusals >= MAX_REFUSALS {
+        let is_forgotten = now.saturating_duration_since(entry.asked) >= FORGOTTEN;
+        if submission.is_repeated() || (why != Failure::Unjudged && is_forgotten) {
             self.entries.remove(at);
             return Failed::Dropped;
         }
+        entry.tries = entry.tries.saturating_add(1);
         let tries = entry.tries;
-        entry.due = Some(now + pause_after(tries));
+        let due = now + pause_after(tries, entry.submission.priority());
+        entry.state = State::Failed { why, due };
         self.limit_failed();
         Failed::Kept { tries }
     }
 
-    /// Of those that failed the one with the most tries goes.
+    /// Of those that failed the last one in order goes.
     fn limit_failed(&mut self) {
-        let failed = self.entries.iter().filter(|entry| entry.due.is_some());
-        if failed.count() <= MAX_FAILED {
+        let failed = |entry: &Entry| entry.failure().is_some();
+        if self.entries.iter().filter(|entry| failed(entry)).count() <= MAX_FAILED {
             return;
         }
-        let most_tried = (0..self.entries.len()).max_by_key(|at| self.entries[*at].tries);
-        if let Some(at) = most_tried {
+        let last = (0..self.entries.len())
+            .filter(|at| failed(&self.entries[*at]))
+            .min_by_key(|at| {
+                let entry = &self.entries[*at];
+                let (is_missing, priority, ..) = entry.rank();
+                Reverse((is_missing, priority, entry.tries))
+            });
+        if let Some(at) = last {
             let dropped = self.entries.remove(at);
             let txids = dropped.submission.txids();
             tracing::error!(?txids, "too many transactions fail, one is given up");
         }
     }
 
-    fn earliest(&self) -> Option<&Entry> {
-        let failed = self.entries.iter().filter(|entry| entry.due.is_some());
-        failed.min_by_key(|entry| entry.due)
+    fn sending(&self) -> Vec<Txid> {
+        let sending = self.entries.iter();
+        let sending = sending.filter(|entry| entry.state == State::Sending);
+        sending
+            .flat_map(|entry| entry.submission.txids().to_vec())
+            .collect()
     }
 
     fn position(&self, submission: &Submission) -> Option<usize> {
@@ -132,99 +225,14 @@ impl Queue {
     }
 }
 
-fn pause_after(tries: u32) -> Duration {
+fn pause_after(tries: u32, priority: Priority) -> Duration {
+    let longest = match priority {
+        Priority::Urgent | Priority::Normal => LONGEST_PAUSE,
+        Priority::Idle => LONGEST_IDLE_PAUSE,
+    };
     let doublings = tries.saturating_sub(1).min(10);
-    (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
+    (FIRST_PAUSE * 2_u32.pow(doublings)).min(longest)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::chain::broadcast::test_data::transaction;
-
-    fn single(sat: u64) -> Submission {
-        let coin = transaction(&[], sat);
-        Submission::new(vec![transaction(&[&coin], sat)])
-    }
-
-    fn next_txids(queue: &Queue, now: Instant) -> Option<Vec<bitcoin::Txid>> {
-        queue.next(now).map(|next| next.txids().to_vec())
-    }
-
-    #[test]
-    fn what_failed_waits_behind_what_is_new_and_longer_each_time() {
-        let mut queue = Queue::default();
-        let now = Instant::now();
-        let (bad, good) = (single(1), single(2));
-        queue.add(bad.clone());
-        queue.add(good.clone());
-        assert_eq!(queue.failed(&bad, true, now), Failed::Kept { tries: 1 });
-        assert_eq!(next_txids(&queue, now), Some(good.txids().to_vec()));
-        queue.sent(&good);
-        assert_eq!(next_txids(&queue, now), None);
-        let due = queue.next_due().unwrap();
-        assert_eq!(due, now + FIRST_PAUSE);
-        assert_eq!(next_txids(&queue, due), Some(bad.txids().to_vec()));
-        queue.failed(&bad, true, due);
-        assert_eq!(queue.next_due(), Some(due + 2 * FIRST_PAUSE));
-    }
-
-    #[test]
-    fn a_refused_submission_is_given_up_and_one_that_was_not_judged_is_not() {
-        let mut queue = Queue::default();
-        let now = Instant::now();
-        let (refused, unjudged) = (single(1), single(2));
-        queue.add(refused.clone());
-        queue.add(unjudged.clone());
-        let last = (0..MAX_REFUSALS).map(|_| queue.failed(&refused, true, now));
-        assert_eq!(last.last(), Some(Failed::Dropped));
-        for _ in 0..100 {
-            let kept = queue.failed(&unjudged, false, now);
-            assert!(matches!(kept, Failed::Kept { .. }));
-        }
-        assert_eq!(queue.next_due(), Some(now + LONGEST_PAUSE));
-    }
-
-    #[test]
-    fn nothing_that_was_never_tried_is_dropped() {
-        let mut queue = Queue::default();
-        let now = Instant::now();
-        let most = MAX_FAILED as u64;
-        for sat in 0..=2 * most {
-            queue.add(single(sat));
-        }
-        assert_eq!(queue.len(), 2 * MAX_FAILED + 1);
-        for sat in 0..=most {
-            queue.failed(&single(sat), false, now);
-        }
-        assert_eq!(queue.len(), 2 * MAX_FAILED, "one that failed is gone");
-        let next = next_txids(&queue, now);
-        assert_eq!(next, Some(single(most + 1).txids().to_vec()));
-    }
-
-    #[test]
-    fn a_newer_version_takes_the_place_of_the_one_that_waits() {
-        let mut queue = Queue::default();
-        let coin = transaction(&[], 1);
-        let version = |sat| Submission::new(vec![transaction(&[&coin], sat)]);
-        assert!(queue.add(version(2)));
-        assert!(!queue.add(version(2)), "the same is merged");
-        assert!(queue.add(version(3)));
-        assert_eq!(queue.len(), 1);
-        let now = Instant::now();
-        assert_eq!(next_txids(&queue, now), Some(version(3).txids().to_vec()));
-        // The older one was on its way meanwhile.
-        queue.sent(&version(2));
-        assert_eq!(queue.failed(&version(2), true, now), Failed::Dropped);
-        assert_eq!(queue.len(), 1);
-    }
-
-    #[test]
-    fn what_is_repeated_is_tried_once() {
-        let mut queue = Queue::default();
-        let repeated = Submission::repeated(transaction(&[], 1));
-        queue.add(repeated.clone());
-        let failed = queue.failed(&repeated, false, Instant::now());
-        assert_eq!((failed, queue.len()), (Failed::Dropped, 0));
-    }
-}
+mod tests;

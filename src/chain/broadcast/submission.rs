@@ -4,14 +4,27 @@ use std::collections::{BTreeSet, HashSet};
 
 use bitcoin::{OutPoint, Transaction, Txid};
 
+/// What is sent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Our money is in it, and it may have a deadline: claims, and our commitment of a channel in which
+    /// we hold something.
+    Urgent,
+    /// Cooperative closes.
+    Normal,
+    /// Brings us nothing, or was broadcast before.
+    Idle,
+}
+
 /// A transaction, or a package of parents and their child.
 #[derive(Debug, Clone)]
 pub struct Submission {
     transactions: Vec<Transaction>,
     txids: Vec<Txid>,
-    /// What the package spends of others. Versions of one claim with different fees have these in
-    /// common.
-    spent: BTreeSet<OutPoint>,
+    /// What it is about: all that it spends of others, or in a package, where the child adds coins to
+    /// pay with, all that the parents do. Versions with different fees have these in common.
+    claimed: BTreeSet<OutPoint>,
+    priority: Priority,
     repeated: bool,
 }
 
@@ -20,7 +33,11 @@ impl Submission {
     pub fn new(transactions: Vec<Transaction>) -> Self {
         let transactions = parents_first(transactions);
         let txids: Vec<Txid> = transactions.iter().map(Transaction::compute_txid).collect();
-        let spent = transactions
+        let parents = match &transactions[..] {
+            [parents @ .., _child] if !parents.is_empty() => parents,
+            all => all,
+        };
+        let claimed = parents
             .iter()
             .flat_map(|transaction| &transaction.input)
             .map(|input| input.previous_output)
@@ -29,9 +46,15 @@ impl Submission {
         Self {
             transactions,
             txids,
-            spent,
+            claimed,
+            priority: Priority::Urgent,
             repeated: false,
         }
+    }
+
+    /// The same with another priority than [`Priority::Urgent`].
+    pub fn with_priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
     }
 
     /// A transaction that was broadcast before, in case that bitcoind has forgotten it. It is tried
@@ -39,6 +62,7 @@ impl Submission {
     pub fn repeated(transaction: Transaction) -> Self {
         Self {
             repeated: true,
+            priority: Priority::Idle,
             ..Self::new(vec![transaction])
         }
     }
@@ -50,6 +74,20 @@ impl Submission {
 
     pub fn txids(&self) -> &[Txid] {
         &self.txids
+    }
+
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    pub(super) fn raise_priority(&mut self, priority: Priority) {
+        self.priority = self.priority.min(priority);
+    }
+
+    /// Whether it spends outputs of one of these transactions.
+    pub(super) fn spends_any(&self, txids: &[Txid]) -> bool {
+        let mut inputs = self.transactions.iter().flat_map(|one| &one.input);
+        inputs.any(|input| txids.contains(&input.previous_output.txid))
     }
 
     pub fn is_repeated(&self) -> bool {
@@ -64,15 +102,15 @@ impl Submission {
     pub fn is_covered_by(&self, older: &Self) -> bool {
         let holds_all = self.txids.iter().all(|txid| older.txids.contains(txid));
         match (self.repeated, older.repeated) {
-            (true, _) => holds_all || self.spent == older.spent,
+            (true, _) => holds_all || self.claimed == older.claimed,
             (false, false) => holds_all,
             (false, true) => false,
         }
     }
 
-    /// Whether this takes the place of `older`, which still waits: it spends the same.
+    /// Whether this takes the place of `older`, which still waits: it claims the same.
     pub fn replaces(&self, older: &Self) -> bool {
-        !self.is_covered_by(older) && self.spent == older.spent
+        !self.is_covered_by(older) && self.claimed == older.claimed
     }
 }
 
@@ -133,6 +171,10 @@ mod tests {
         assert!(child(3).replaces(&alone) && child(4).replaces(&child(3)));
         assert!(!alone.replaces(&child(3)) && alone.is_covered_by(&child(3)));
         assert!(child(3).is_covered_by(&child(3)) && !child(3).replaces(&child(3)));
+        let own_coin = transaction(&[], 5);
+        let paid_otherwise = transaction(&[&commitment, &own_coin], 3);
+        let paid_otherwise = Submission::new(vec![commitment.clone(), paid_otherwise]);
+        assert!(paid_otherwise.replaces(&child(3)), "with another coin");
         let other = Submission::new(vec![transaction(&[], 9)]);
         assert!(!other.replaces(&alone) && !other.is_covered_by(&alone));
     }
