@@ -1,6 +1,8 @@
 //! Decides which channels peers may open to us.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bitcoin::Amount;
 use bitcoin::secp256k1::PublicKey;
@@ -15,6 +17,7 @@ use super::depth;
 use super::id::UserChannelId;
 use super::list::{ChannelState, state};
 use super::open::describe;
+use super::strangers::{self, Newcomer, Origin, Strangers};
 use super::undecided::Undecided;
 use crate::ldk::ChannelManager;
 
@@ -46,6 +49,15 @@ pub struct ForcedCloseFunds {
 /// Looks at wallet and mempool.
 pub type AskFunds = dyn Fn() -> ForcedCloseFunds + Send + Sync;
 
+/// What is known of the peers.
+pub trait Acquaintances: Send + Sync {
+    /// From where the peer is connected; none if it is gone.
+    fn address(&self, peer: &PublicKey) -> Option<IpAddr>;
+    fn is_connected(&self, peer: &PublicKey) -> bool;
+    /// Whether the peer has a channel in the chain, with us or with others: it has paid for that.
+    fn has_paid(&self, peer: &PublicKey) -> bool;
+}
+
 /// Why a request is refused; the text goes to the peer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
@@ -53,6 +65,10 @@ pub enum Refusal {
     TooSmall { asked: u64, min: u64 },
     #[error("Number of pending channels exceed maximum")]
     TooManyPending,
+    /// Too many channels of this peer, or of all peers without a channel in the chain, that have no funding
+    /// transaction.
+    #[error("too many channels wait for a funding transaction, try again later")]
+    TooManyUnfunded,
     #[error("channels without confirmations are not accepted")]
     ZeroConf,
     #[error("channels funded by both sides are not accepted")]
@@ -90,16 +106,26 @@ pub struct Acceptor {
     manager: Arc<ChannelManager>,
     rules: AcceptRules,
     funds: Arc<AskFunds>,
+    strangers: Arc<Strangers>,
+    acquaintances: Arc<dyn Acquaintances>,
     deciders: Deciders,
     undecided: Undecided,
 }
 
 impl Acceptor {
-    pub fn new(manager: Arc<ChannelManager>, rules: AcceptRules, funds: Arc<AskFunds>) -> Self {
+    pub fn new(
+        manager: Arc<ChannelManager>,
+        rules: AcceptRules,
+        funds: Arc<AskFunds>,
+        strangers: Arc<Strangers>,
+        acquaintances: Arc<dyn Acquaintances>,
+    ) -> Self {
         Self {
             manager,
             rules,
             funds,
+            strangers,
+            acquaintances,
             deciders: Deciders::default(),
             undecided: Undecided::default(),
         }
@@ -168,6 +194,7 @@ impl Acceptor {
         };
         let id = UserChannelId::draw(false, !request.is_announced)
             .map_err(|error| Refusal::Failed(error.to_string()))?;
+        self.admit(id, request)?;
         self.manager
             .accept_inbound_channel(
                 &request.temporary_channel_id,
@@ -175,7 +202,57 @@ impl Acceptor {
                 id.value(),
                 Some(terms.overrides()),
             )
-            .map_err(|error| Refusal::Failed(describe(&error)))
+            .map_err(|error| {
+                self.strangers.withdraw(id.value());
+                Refusal::Failed(describe(&error))
+            })
+    }
+
+    /// Counts the channel as one without funding, and makes room for it if LDK has none.
+    fn admit(&self, id: UserChannelId, request: &Request) -> Result<(), Refusal> {
+        let peer = request.counterparty_node_id;
+        let newcomer = Newcomer {
+            peer,
+            origin: Origin::new(self.acquaintances.address(&peer)),
+            has_paid: self.acquaintances.has_paid(&peer),
+        };
+        let funds = &request.channel_negotiation_type;
+        let pushed = !matches!(funds, InboundChannelFunds::PushMsat(0));
+        self.strangers
+            .admit(id.value(), newcomer, pushed, Instant::now())
+            .map_err(|_| Refusal::TooManyUnfunded)?;
+        let made = self.make_room(newcomer);
+        if made.is_err() {
+            self.strangers.withdraw(id.value());
+        }
+        made
+    }
+
+    fn make_room(&self, newcomer: Newcomer) -> Result<(), Refusal> {
+        let channels = self.manager.list_channels();
+        let unfunded = strangers::without_funded_channel(&channels);
+        if !strangers::is_near_limit(&unfunded, &newcomer.peer) {
+            return Ok(());
+        }
+        let connected = |peer: &_| self.acquaintances.is_connected(peer);
+        let victim = self
+            .strangers
+            .victim(&unfunded, newcomer.origin, connected, Instant::now())
+            .ok_or(Refusal::TooManyUnfunded)?;
+        let of_victim = channels.iter();
+        for channel in of_victim.filter(|one| one.counterparty.node_id == victim) {
+            let id = channel.channel_id;
+            tracing::info!(peer = %victim, channel = %id, "closed to make room: no funding is known");
+            let message = "no funding transaction has been seen".to_owned();
+            let closed = self
+                .manager
+                .force_close_broadcasting_latest_txn(&id, &victim, message);
+            if let Err(error) = closed {
+                // It has just gone by itself.
+                tracing::debug!(error = describe(&error), "the channel is gone");
+            }
+        }
+        Ok(())
     }
 
     fn warn_of_missing_reserve(&self, request: &Request) {

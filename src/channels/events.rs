@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf};
@@ -19,6 +20,7 @@ use super::htlc_feed::{HtlcFeed, HtlcKind, HtlcStep};
 use super::list;
 use super::open::Opener;
 use super::spends::FundingSpends;
+use super::strangers::Strangers;
 use crate::ldk::ChannelManager;
 
 /// All that handles the events of channels.
@@ -27,6 +29,7 @@ pub struct Channels {
     opener: Arc<Opener>,
     acceptor: Arc<Acceptor>,
     spends: Arc<FundingSpends>,
+    strangers: Arc<Strangers>,
     closed: Arc<dyn ClosedChannels>,
     forwards: Arc<dyn Forwards>,
     feed: ChannelFeed,
@@ -42,6 +45,7 @@ impl Channels {
         opener: Arc<Opener>,
         acceptor: Acceptor,
         spends: Arc<FundingSpends>,
+        strangers: Arc<Strangers>,
         closed: Arc<dyn ClosedChannels>,
         forwards: Arc<dyn Forwards>,
     ) -> Self {
@@ -51,6 +55,7 @@ impl Channels {
             opener,
             acceptor: Arc::new(acceptor),
             spends,
+            strangers,
             closed,
             forwards,
             feed: ChannelFeed::default(),
@@ -110,13 +115,25 @@ impl Channels {
         funding_txo: OutPoint,
     ) {
         tracing::info!(peer = %counterparty_node_id, point = %funding_txo, "channel pending");
-        self.spends.watch(channel_id, funding_txo);
+        let now = Instant::now();
+        self.strangers
+            .pending(user_channel_id, channel_id, funding_txo, now);
+        // A stranger's is watched once bitcoind knows it.
+        if !self.strangers.is_unseen(&funding_txo) {
+            self.spends.watch(channel_id, funding_txo);
+        }
         self.feed.tell(ChannelEvent::Pending(funding_txo));
         self.opener.channel_pending(user_channel_id, funding_txo);
     }
 
-    pub fn channel_ready(&self, channel_id: ChannelId, counterparty_node_id: PublicKey) {
+    pub fn channel_ready(
+        &self,
+        channel_id: ChannelId,
+        user_channel_id: u128,
+        counterparty_node_id: PublicKey,
+    ) {
         tracing::info!(peer = %counterparty_node_id, channel = %channel_id, "channel ready");
+        self.strangers.ready(user_channel_id);
         self.remember_scids();
         let of_peer = self
             .manager
@@ -124,6 +141,9 @@ impl Channels {
         // It may be closed again by now.
         if let Some(ready) = of_peer.iter().find(|c| c.channel_id == channel_id) {
             let open = Box::new(list::channel(ready));
+            if let Some(point) = open.channel_point {
+                self.spends.watch(channel_id, point);
+            }
             self.feed.tell(ChannelEvent::Open(open));
         }
     }
@@ -132,6 +152,7 @@ impl Channels {
         tracing::info!(channel = %closure.channel_id, reason = %closure.reason, "channel closed");
         self.opener
             .channel_closed(closure.user_channel_id, &closure.reason);
+        let never_existed = self.never_existed(closure);
         if let Some(mut record) = closure.record() {
             record.scid = self.scid(&closure.channel_id);
             record.closing = self.spends.closing_transaction(&record.channel_point);
@@ -141,8 +162,32 @@ impl Channels {
                 }
                 _ => ChannelEvent::Closed(Box::new(record.clone())),
             });
-            self.closed.record(record);
+            if !never_existed {
+                self.closed.record(record);
+            }
         }
+    }
+
+    /// Whether the channel is a stranger's who made up the funding, as far as we know: nothing is kept of it.
+    fn never_existed(&self, closure: &Closure) -> bool {
+        let id = closure.user_channel_id;
+        let Some(point) = closure.channel_funding_txo else {
+            self.strangers.withdraw(id);
+            return false;
+        };
+        if matches!(closure.reason, ClosureReason::CommitmentTxConfirmed) {
+            self.strangers.ready(id);
+            return false;
+        }
+        // If the channel is closed before its monitor is on disk, LDK does not say that it is pending.
+        let now = Instant::now();
+        self.strangers.pending(id, closure.channel_id, point, now);
+        // The owner may have asked for the close: then it is treated as any other.
+        let is_watched = self.spends.channel(&point).is_some();
+        if is_watched {
+            self.strangers.withdraw(id);
+        }
+        self.strangers.closed(id)
     }
 
     pub fn discard_funding(&self, funding_info: &FundingInfo) {

@@ -21,6 +21,7 @@ pub mod pending;
 pub mod policy;
 mod rows;
 pub mod spends;
+pub mod strangers;
 #[cfg(test)]
 pub(crate) mod test_node;
 mod undecided;

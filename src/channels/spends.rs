@@ -15,9 +15,9 @@ use lightning::chain::{BestBlock, Listen};
 use lightning::ln::types::ChannelId;
 use tokio::sync::watch;
 
-pub use self::agreed::AgreedClose;
+pub use self::agreed::{AgreedClose, is_commitment};
 
-use self::agreed::{Agreed, is_commitment};
+use self::agreed::Agreed;
 use super::closed::ClosedChannels;
 use super::list;
 use crate::ldk::{ChainMonitor, ChannelManager};
@@ -99,6 +99,19 @@ impl FundingSpends {
                 spend: watch::Sender::new(None),
                 agreed: None,
             });
+    }
+
+    /// The channel with this funding output, if it is watched.
+    pub fn channel(&self, channel_point: &OutPoint) -> Option<ChannelId> {
+        let watched = self.watched();
+        watched.get(channel_point).map(|watched| watched.channel_id)
+    }
+
+    /// Watches the channel no longer, unless a transaction that spends it is known.
+    pub fn forget_unspent(&self, channel_point: &OutPoint) {
+        self.watched().retain(|point, watched| {
+            point != channel_point || watched.agreed.is_some() || watched.spend.borrow().is_some()
+        });
     }
 
     /// The closing transaction as it becomes known. None if the channel is not watched.

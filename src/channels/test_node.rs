@@ -25,7 +25,7 @@ use lightning::util::config::UserConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::parts::{Broadcasts, NoDisk};
+use self::parts::{Addresses, Broadcasts, NoDisk};
 use self::pump::Pump;
 use super::accept::{AcceptRules, Acceptor, ForcedCloseFunds};
 use super::close::{Closer, closing_terms};
@@ -35,6 +35,7 @@ use super::deciders::Deciders;
 use super::events::Channels;
 use super::open::{FundingFee, OpenRequest, Opener};
 use super::spends::FundingSpends;
+use super::strangers::Strangers;
 use crate::chain::FeeEstimates;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, PeerManager, Scorer};
 use crate::logger::LdkLogger;
@@ -67,6 +68,8 @@ pub struct TestNode {
     pub deciders: Deciders,
     pub closer: Closer,
     pub spends: Arc<FundingSpends>,
+    pub strangers: Arc<Strangers>,
+    pub addresses: Arc<Addresses>,
     pub store: Arc<Store>,
     pub wallet: Arc<Wallet>,
     pub graph: Arc<NetworkGraph>,
@@ -130,11 +133,20 @@ impl TestNode {
         let wallet = Arc::new(Wallet::default());
         let opener = Opener::new(manager.clone(), peers.clone(), wallet.clone(), config);
         let opener = Arc::new(opener);
+        let strangers = Arc::new(Strangers::default());
+        let addresses = Arc::new(Addresses::default());
         let channels = Channels::new(
             manager.clone(),
             opener.clone(),
-            Acceptor::new(manager.clone(), rules, Arc::new(ForcedCloseFunds::default)),
+            Acceptor::new(
+                manager.clone(),
+                rules,
+                Arc::new(ForcedCloseFunds::default),
+                strangers.clone(),
+                addresses.clone(),
+            ),
             spends.clone(),
+            strangers.clone(),
             store.clone(),
             store.clone(),
         );
@@ -173,6 +185,8 @@ impl TestNode {
             opener,
             deciders,
             spends,
+            strangers,
+            addresses,
             store,
             wallet,
             graph,

@@ -15,13 +15,12 @@ use super::core::Core;
 use super::graph_keeper::GraphKeeper;
 use super::house::House;
 use super::ticks;
+use super::unfunded::Unfunded;
 use super::vital::Vital;
 use super::watched::Watched;
 use crate::config::Config;
 use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
 
-/// Monitors of channels that were resolved long ago are put aside this often.
-const ARCHIVE: Duration = Duration::from_secs(3_600);
 /// After something happened, HTLCs become ready for a while as commits complete; LDK has no future
 /// for that alone.
 const BUSY: Duration = Duration::from_millis(100);
@@ -42,11 +41,16 @@ pub(super) fn spawn_background(
     let undecided = move || events.channels.has_undecided();
     let ticks = ticks::run(core.manager.clone(), undecided, stop_background.clone());
     vital.spawn(background, "LDK's ticks", ticks);
-    let (monitors, ended) = (core.monitors.clone(), stop_background.clone());
-    let archive = every(ARCHIVE, ended, move || {
-        monitors.archive_fully_resolved_channel_monitors();
-    });
-    vital.spawn(background, "archiving monitors", archive);
+    let unfunded = Unfunded {
+        bitcoind: core.bitcoind.clone(),
+        strangers: core.strangers.clone(),
+        spends: core.spends.clone(),
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        updates: core.updates.clone(),
+    };
+    let unfunded = unfunded.run(stop_background.clone());
+    vital.spawn(background, "looking for funding transactions", unfunded);
     let keeper = GraphKeeper {
         graph: core.graph.clone(),
         store: core.store.clone(),
@@ -65,17 +69,6 @@ pub(super) fn spawn_background(
     vital.spawn(background, "processing HTLCs", async move {
         pump.run(ended).await;
     });
-}
-
-/// Does something now and then, until `stop`.
-async fn every(pause: Duration, stop: CancellationToken, what: impl Fn()) {
-    let mut tick = tokio::time::interval(pause);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => what(),
-        }
-    }
 }
 
 fn background_processor(

@@ -26,6 +26,7 @@
 //!   counted with today's rate; for channels with anchors that is the relay minimum at all times.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lightning::chain::{BestBlock, Listen};
 
@@ -76,6 +77,10 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
         load(core, monitor)?;
     }
     core.spends.watch_all(&core.manager, &core.monitors);
+    core.strangers.restore(&core.manager.list_channels());
+    for (_, point) in core.strangers.to_look_for(Instant::now()) {
+        core.spends.forget_unspent(&point);
+    }
     Ok(caught_up.best_block())
 }
 

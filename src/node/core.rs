@@ -15,11 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::books::Books;
 use super::gate::Gate;
 use super::parts::Parts;
+use super::stakes::Stakes;
+use super::updates::Updates;
 use super::{StartError, seed};
 use crate::chain::{Bitcoind, Broadcaster, ChainInfo, FeeEstimates};
 use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::config::{ChannelSettings, user_config};
 use crate::channels::spends::FundingSpends;
+use crate::channels::strangers::Strangers;
 use crate::config::Config;
 use crate::ldk::{
     self, ChainMonitor, ChannelManager, ChannelMonitor, KeysManager, NetworkGraph, OutputSweeper,
@@ -46,6 +49,9 @@ pub(super) struct Core {
     /// The gate, as LDK takes it.
     pub(super) ldk_broadcaster: Arc<ldk::Broadcaster>,
     pub(super) spends: Arc<FundingSpends>,
+    pub(super) strangers: Arc<Strangers>,
+    /// The monitors, as the manager sees them.
+    pub(super) updates: Arc<Updates>,
     pub(super) wallet: Arc<Wallet>,
     pub(super) reserve: Arc<AnchorReserve>,
     pub(super) graph: Arc<NetworkGraph>,
@@ -92,6 +98,7 @@ pub(super) fn assemble(
     let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
     let spends = Arc::new(FundingSpends::new(store.clone()));
     spends.restore(store.agreed_closes()?.into_iter().map(Into::into));
+    let strangers = Arc::new(Strangers::default());
     let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());
     let gate = Arc::new(gate);
     let ldk_broadcaster: Arc<ldk::Broadcaster> = gate.clone();
@@ -105,6 +112,12 @@ pub(super) fn assemble(
         keys.clone(),
         keys.get_peer_storage_key(),
     ));
+    gate.weigh_by(Stakes {
+        monitors: monitors.clone(),
+        strangers: strangers.clone(),
+        spends: spends.clone(),
+    });
+    let updates = Arc::new(Updates::new(monitors.clone()));
     let stored_monitors = MonitorReader {
         keys: keys.clone(),
         broadcaster: ldk_broadcaster.clone(),
@@ -131,7 +144,7 @@ pub(super) fn assemble(
             wallet: wallet.clone(),
         }),
         logger: &logger,
-        monitors: &monitors,
+        updates: &updates,
         broadcaster: &ldk_broadcaster,
         fees: &ldk_fees,
         router: Arc::new(graph::router(&graph, &scorer, &keys, &logger)),
@@ -166,6 +179,8 @@ pub(super) fn assemble(
         gate,
         ldk_broadcaster,
         spends,
+        strangers,
+        updates,
         wallet,
         reserve,
         graph,
@@ -222,7 +237,7 @@ struct ManagerParts<'a> {
     keys: &'a Arc<KeysManager>,
     signers: Arc<ldk::SignerProvider>,
     logger: &'a Arc<LdkLogger>,
-    monitors: &'a Arc<ChainMonitor>,
+    updates: &'a Arc<Updates>,
     broadcaster: &'a Arc<ldk::Broadcaster>,
     fees: &'a Arc<ldk::FeeEstimator>,
     router: Arc<ldk::Router>,
@@ -250,7 +265,7 @@ impl ManagerParts<'_> {
             self.keys.clone(),
             self.signers,
             self.fees.clone(),
-            self.monitors.clone() as Arc<ldk::ChainWatch>,
+            self.updates.clone() as Arc<ldk::ChainWatch>,
             self.broadcaster.clone(),
             self.router,
             self.message_router,
@@ -267,7 +282,7 @@ impl ManagerParts<'_> {
         let now = unix_time()?;
         Ok(ChannelManager::new(
             self.fees.clone(),
-            self.monitors.clone(),
+            self.updates.clone(),
             self.broadcaster.clone(),
             self.router,
             self.message_router,

@@ -190,11 +190,12 @@ impl EventHandler {
             }
             Event::ChannelReady {
                 channel_id,
+                user_channel_id,
                 counterparty_node_id,
                 ..
             } => {
                 self.channels
-                    .channel_ready(channel_id, counterparty_node_id);
+                    .channel_ready(channel_id, user_channel_id, counterparty_node_id);
             }
             Event::ChannelClosed {
                 channel_id,

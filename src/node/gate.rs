@@ -12,9 +12,10 @@
 //! every `rebroadcast_pending_claims` and after a start, so nothing is lost with those that wait.
 //!
 //! Of a channel whose close was agreed on, nothing passes that would replace the agreed transaction
-//! ([`FundingSpends::keeps_back`]).
+//! ([`FundingSpends::keeps_back`]), and nothing at all of a channel without a balance of ours whose funding
+//! bitcoind does not know. What has our money in it goes first ([`Stakes`]).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bitcoin::Transaction;
@@ -25,8 +26,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::bump::Bumper;
+use super::stakes::Stakes;
 use crate::abort::{self, Point};
-use crate::chain::{Broadcaster, Submission};
+use crate::chain::{Broadcaster, Priority, Submission};
 use crate::channels::spends::FundingSpends;
 use crate::storage::Store;
 
@@ -38,6 +40,8 @@ pub(super) struct Gate {
     store: Arc<Store>,
     spends: Arc<FundingSpends>,
     broadcaster: Arc<Broadcaster>,
+    /// The monitors need the gate first.
+    stakes: OnceLock<Stakes>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
@@ -106,9 +110,16 @@ impl Gate {
             store,
             spends,
             broadcaster,
+            stakes: OnceLock::new(),
             waiting: Mutex::default(),
             arrived: Notify::new(),
         }
+    }
+
+    /// From now on what LDK broadcasts is ordered by what we have at stake in it.
+    pub(super) fn weigh_by(&self, stakes: Stakes) {
+        // Each gate belongs to one node; the first stays.
+        let _ = self.stakes.set(stakes);
     }
 
     /// Queues a request to raise a fee; a newer one for the same claim takes its place.
@@ -152,22 +163,63 @@ impl Gate {
             let barrier = self.store.barrier();
             self.store.passed(barrier).await;
             let durable = self.waiting().take(last);
-            for item in durable {
+            for (priority, item) in self.in_order(durable) {
                 match item {
-                    Item::Transactions(submission) => self.release(submission),
-                    Item::Bump(event) => self.raise_fee(&event, raise_fee),
+                    Item::Transactions(submission) if submission.is_repeated() => {
+                        self.release(submission);
+                    }
+                    Item::Transactions(submission) => {
+                        self.release(submission.with_priority(priority));
+                    }
+                    Item::Bump(event) => self.raise_fee(*event, priority, raise_fee),
                 }
             }
         }
     }
 
-    fn raise_fee(&self, event: &BumpTransactionEvent, raise_fee: &impl Fn(&BumpTransactionEvent)) {
-        if let BumpTransactionEvent::ChannelClose { commitment_tx, .. } = event
-            && self.spends.keeps_back(std::slice::from_ref(commitment_tx))
-        {
-            return;
+    /// What has our money in it first, without what is not worth trying.
+    fn in_order(&self, items: Vec<Item>) -> Vec<(Priority, Item)> {
+        let weighed = items.into_iter().filter_map(|item| {
+            let priority = match &item {
+                Item::Transactions(submission) => self.priority(submission.transactions()),
+                Item::Bump(event) => match &**event {
+                    BumpTransactionEvent::ChannelClose { commitment_tx, .. } => {
+                        self.priority(std::slice::from_ref(commitment_tx))
+                    }
+                    BumpTransactionEvent::HTLCResolution { .. } => Some(Priority::Urgent),
+                },
+            };
+            Some((priority?, item))
+        });
+        let mut weighed: Vec<_> = weighed.collect();
+        weighed.sort_by_key(|(priority, _)| *priority);
+        weighed
+    }
+
+    fn priority(&self, transactions: &[Transaction]) -> Option<Priority> {
+        match self.stakes.get() {
+            Some(stakes) => stakes.priority(transactions),
+            None => Some(Priority::Urgent),
         }
-        raise_fee(event);
+    }
+
+    /// For a commitment that brings us nothing no fee is paid.
+    fn raise_fee(
+        &self,
+        event: BumpTransactionEvent,
+        priority: Priority,
+        raise_fee: &impl Fn(&BumpTransactionEvent),
+    ) {
+        if let BumpTransactionEvent::ChannelClose { commitment_tx, .. } = &event {
+            if self.spends.keeps_back(std::slice::from_ref(commitment_tx)) {
+                return;
+            }
+            if priority == Priority::Idle {
+                let commitment = Submission::new(vec![commitment_tx.clone()]);
+                return self.release(commitment.with_priority(priority));
+            }
+        }
+        raise_fee(&event);
         abort::at(Point::FeeRaised);
     }
 

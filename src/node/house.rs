@@ -14,6 +14,7 @@ use lightning::sign::EntropySource;
 use tokio::sync::Notify;
 
 use super::StartError;
+use super::acquaintances::Acquaintances;
 use super::books::Books;
 use super::bump::Bumper;
 use super::chain_listener::ChainListener;
@@ -47,7 +48,7 @@ pub(super) struct House {
     pub(super) onion_messenger: Arc<OnionMessenger>,
     pub(super) peer_manager: Arc<PeerManager>,
     pub(super) custom_messages: Arc<CustomMessages>,
-    pub(super) channel_peers: Arc<ChannelPeers>,
+    pub(super) funded_peers: Arc<ChannelPeers>,
     pub(super) connector: Arc<Connector>,
     pub(super) reconnector: Arc<Reconnector>,
     pub(super) opener: Arc<Opener>,
@@ -106,7 +107,7 @@ impl House {
         ));
         let opener = Arc::new(opener(core, &peer_manager));
         let invoices = Arc::new(invoices(config, core, &gateway)?);
-        let channels = channels(config, core, &opener);
+        let channels = channels(config, core, &opener, &peer_manager);
         let payments = payments(core, channels.htlcs())?;
         let events = Arc::new(EventHandler {
             channels,
@@ -139,7 +140,7 @@ impl House {
             onion_messenger,
             peer_manager,
             custom_messages,
-            channel_peers,
+            funded_peers: funded_peers(core),
             connector,
             reconnector,
             opener,
@@ -220,6 +221,21 @@ fn channel_peers(core: &Core) -> Arc<ChannelPeers> {
     })
 }
 
+/// The peers whose connections are kept when many strangers come: a channel without a funding transaction
+/// costs its peer nothing.
+fn funded_peers(core: &Core) -> Arc<ChannelPeers> {
+    let (manager, strangers) = (core.manager.clone(), core.strangers.clone());
+    Arc::new(move || -> HashSet<PublicKey> {
+        let mut channels = manager.list_channels();
+        channels.retain(|channel| {
+            let is_named = channel.funding_txo.is_some();
+            channel.is_outbound || (is_named && !strangers.is_stranger(channel))
+        });
+        let peers = channels.iter();
+        peers.map(|channel| channel.counterparty.node_id).collect()
+    })
+}
+
 fn opener(core: &Core, peer_manager: &Arc<PeerManager>) -> Opener {
     let funding = Arc::new(Funding {
         wallet: core.wallet.clone(),
@@ -235,7 +251,12 @@ fn opener(core: &Core, peer_manager: &Arc<PeerManager>) -> Opener {
     )
 }
 
-fn channels(config: &Config, core: &Core, opener: &Arc<Opener>) -> Channels {
+fn channels(
+    config: &Config,
+    core: &Core,
+    opener: &Arc<Opener>,
+    peer_manager: &Arc<PeerManager>,
+) -> Channels {
     let rules = AcceptRules {
         min_channel_sat: config.min_channel_size_sat,
         max_pending_per_peer: MAX_PENDING_PER_PEER,
@@ -246,11 +267,24 @@ fn channels(config: &Config, core: &Core, opener: &Arc<Opener>) -> Channels {
         missing: reserve.missing_with(1),
         mempool_min_sat_per_kw: fees.mempool_min_sat_per_kw(),
     };
+    let acquaintances = Acquaintances {
+        peers: peer_manager.clone(),
+        manager: core.manager.clone(),
+        graph: core.graph.clone(),
+        graph_is_verified: !core.chain_info.pruned,
+    };
     Channels::new(
         core.manager.clone(),
         opener.clone(),
-        Acceptor::new(core.manager.clone(), rules, Arc::new(funds)),
+        Acceptor::new(
+            core.manager.clone(),
+            rules,
+            Arc::new(funds),
+            core.strangers.clone(),
+            Arc::new(acquaintances),
+        ),
         core.spends.clone(),
+        core.strangers.clone(),
         core.store.clone(),
         core.store.clone(),
     )

@@ -5,6 +5,7 @@
 //! `background`). `events` hands each LDK event to its room. This is the only room that knows all
 //! others.
 
+mod acquaintances;
 mod background;
 mod books;
 mod bump;
@@ -28,8 +29,11 @@ mod port;
 mod rebroadcast;
 mod reserve;
 mod seed;
+mod stakes;
 mod tasks;
 mod ticks;
+mod unfunded;
+mod updates;
 mod vital;
 mod watched;
 

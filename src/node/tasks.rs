@@ -296,7 +296,7 @@ fn spawn_peers(
 ) {
     let listener = Arc::new(Listener::new(
         house.peer_manager.clone(),
-        house.channel_peers.clone(),
+        house.funded_peers.clone(),
         MAX_STRANGERS,
     ));
     for socket in sockets {

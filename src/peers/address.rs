@@ -12,7 +12,7 @@ pub fn text(address: &SocketAddress) -> String {
     }
 }
 
-pub(super) fn ip_address(address: &SocketAddress) -> Option<SocketAddr> {
+pub fn ip_address(address: &SocketAddress) -> Option<SocketAddr> {
     match address {
         SocketAddress::TcpIpV4 { addr, port } => Some(SocketAddr::from((*addr, *port))),
         SocketAddress::TcpIpV6 { addr, port } => Some(SocketAddr::from((*addr, *port))),

@@ -36,8 +36,9 @@ pub(super) enum MonitorWrite {
         update_id: u64,
         channel_id: ChannelId,
     },
-    /// The channel is resolved: kept aside, no longer read at start.
-    Archive { name: String },
+    /// The channel is resolved: kept aside, no longer read at start. Nothing is kept of a channel that is
+    /// not among the closed ones either: its funding was never seen, and nothing in it was ours.
+    Archive { name: String, channel_id: ChannelId },
 }
 
 impl MonitorWrite {
@@ -81,7 +82,8 @@ impl MonitorWrite {
 
 impl Change for MonitorWrite {
     fn subject(&self) -> Subject {
-        let (Self::Whole { name, .. } | Self::Update { name, .. } | Self::Archive { name }) = self;
+        let (Self::Whole { name, .. } | Self::Update { name, .. } | Self::Archive { name, .. }) =
+            self;
         Subject::Vital(format!("the monitor of channel {name}"))
     }
 
@@ -109,12 +111,13 @@ impl Change for MonitorWrite {
                 db.prepare_cached("INSERT OR REPLACE INTO monitor_updates VALUES (?1, ?2, ?3)")?
                     .execute(params![name, signed(*update_id), bytes])?;
             }
-            Self::Archive { name } => {
+            Self::Archive { name, channel_id } => {
                 db.prepare_cached(
                     "INSERT OR REPLACE INTO archived_monitors
-                     SELECT name, bytes FROM monitors WHERE name = ?1",
+                     SELECT name, bytes FROM monitors WHERE name = ?1
+                     AND EXISTS (SELECT 1 FROM closed_channels WHERE channel_id = ?2)",
                 )?
-                .execute([name])?;
+                .execute(params![name, channel_id.0])?;
                 db.prepare_cached("DELETE FROM monitors WHERE name = ?1")?
                     .execute([name])?;
                 db.prepare_cached("DELETE FROM monitor_updates WHERE name = ?1")?
@@ -165,8 +168,13 @@ impl Persist<InMemorySigner> for MonitorStore {
     }
 
     fn archive_persisted_channel(&self, name: MonitorName) {
+        let channel_id = match name {
+            MonitorName::V1Channel(funding) => ChannelId::v1_from_funding_outpoint(funding),
+            MonitorName::V2Channel(channel_id) => channel_id,
+        };
         self.0.submit_monitor(MonitorWrite::Archive {
             name: name.to_string(),
+            channel_id,
         });
     }
 }
@@ -228,4 +236,46 @@ fn later_updates(store: &Store, name: &str, than: u64) -> Result<Vec<Vec<u8>>, S
         .query_map(params![name, signed(than)], |row| row.get(0))?
         .collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archived_monitor_is_kept_if_there_is_a_record_of_its_channel() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let kept = ChannelId([1; 32]);
+        let sql = "INSERT INTO closed_channels VALUES (?1, 7, '{}')";
+        let db = Connection::open(Store::path_in(dir.path())).unwrap();
+        db.execute(sql, [kept.0]).unwrap();
+        for channel_id in [kept, ChannelId([2; 32])] {
+            let name = || channel_id.to_string();
+            store.submit_monitor(MonitorWrite::Whole {
+                name: name(),
+                bytes: vec![7; 100],
+                update_id: 0,
+                completes: None,
+            });
+            store.submit_monitor(MonitorWrite::Update {
+                name: name(),
+                bytes: vec![7; 10],
+                update_id: 1,
+                channel_id,
+            });
+            store.submit_monitor(MonitorWrite::Archive {
+                name: name(),
+                channel_id,
+            });
+        }
+        store.flush();
+        let names = |table: &str| -> Vec<String> {
+            let mut query = db.prepare(&format!("SELECT name FROM {table}")).unwrap();
+            let names = query.query_map([], |row| row.get(0)).unwrap();
+            names.collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(names("archived_monitors"), [kept.to_string()]);
+        assert!(names("monitors").is_empty() && names("monitor_updates").is_empty());
+    }
 }

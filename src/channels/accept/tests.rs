@@ -1,5 +1,6 @@
 use super::*;
-use crate::channels::test_node::two_nodes;
+use crate::channels::open::OpenError;
+use crate::channels::test_node::{TestNode, two_nodes};
 
 fn rules() -> AcceptRules {
     AcceptRules {
@@ -111,4 +112,56 @@ async fn pending_channels_count_per_peer() {
         ..request
     };
     assert_eq!(rules().check(&other, &existing, enough), Ok(()));
+}
+
+/// As many peers without a funded channel as LDK has places for, and more, from four addresses.
+#[tokio::test]
+async fn a_newcomer_has_a_channel_accepted_though_many_others_have_no_funding() {
+    let bob = TestNode::start(1).await;
+    let mut crowd = Vec::new();
+    for seed in 10..66 {
+        let stranger = TestNode::start(seed).await;
+        let address = IpAddr::from([203, 0, 113, seed % 4]);
+        bob.addresses.0.lock().unwrap().insert(stranger.id, address);
+        stranger.connect(&bob).await;
+        // Some are refused when the limit is near.
+        if let Ok(point) = open(&stranger, &bob).await {
+            let named = || bob.strangers.is_unseen(&point);
+            bob.until("the funding is named", named).await;
+            look(&bob, false);
+        }
+        crowd.push(stranger);
+    }
+    let address = IpAddr::from([203, 0, 113, 99]);
+    for seed in 80..84 {
+        let newcomer = TestNode::start(seed).await;
+        bob.addresses.0.lock().unwrap().insert(newcomer.id, address);
+        newcomer.connect(&bob).await;
+        let point = open(&newcomer, &bob).await.unwrap();
+        let named = || bob.strangers.is_unseen(&point);
+        bob.until("the funding is named", named).await;
+        look(&bob, true);
+        let channels = bob.manager.list_channels_with_counterparty(&newcomer.id);
+        assert_eq!(channels.len(), 1);
+        crowd.push(newcomer);
+    }
+    assert!(
+        bob.store.closed.lock().unwrap().is_empty(),
+        "no record is kept"
+    );
+    bob.monitors.archive_fully_resolved_channel_monitors();
+    let open = bob.manager.list_channels().len();
+    assert_eq!(bob.monitors.list_monitors().len(), open);
+}
+
+async fn open(peer: &TestNode, bob: &TestNode) -> Result<OutPoint, OpenError> {
+    let opening = peer.opener.open(&peer.request(bob, 50_000, 0)).unwrap();
+    opening.funded().await
+}
+
+/// bitcoind was asked for all fundings.
+fn look(bob: &TestNode, found: bool) {
+    for (id, _) in bob.strangers.to_look_for(Instant::now()) {
+        bob.strangers.looked(id, found, Instant::now());
+    }
 }

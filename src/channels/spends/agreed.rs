@@ -164,7 +164,7 @@ impl FundingSpends {
 
 /// BOLT 3: the upper bytes of a commitment's lock time and sequence are fixed. A closing transaction
 /// has a lock time of 0.
-pub(super) fn is_commitment(transaction: &Transaction) -> bool {
+pub fn is_commitment(transaction: &Transaction) -> bool {
     let lock_time = transaction.lock_time.to_consensus_u32() >> 24;
     let mut sequences = transaction.input.iter().map(|input| input.sequence.0 >> 24);
     lock_time == 0x20 && sequences.all(|sequence| sequence == 0x80)

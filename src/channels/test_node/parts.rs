@@ -1,6 +1,7 @@
 //! The parts of a test node that a real node has outside of LDK.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use bitcoin::absolute::LockTime;
@@ -17,6 +18,7 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::InMemorySigner;
 use lightning::util::persist::MonitorName;
 
+use crate::channels::accept::Acquaintances;
 use crate::channels::closed::{ClosedChannel, ClosedChannels};
 use crate::channels::forwards::{Forward, Forwards};
 use crate::channels::open::{FundingFee, FundingWallet};
@@ -35,6 +37,24 @@ impl BroadcasterInterface for Broadcasts {
         let transactions: Vec<Transaction> = transactions.iter().map(|&tx| tx.clone()).collect();
         self.spends.broadcast(&transactions);
         self.waiting.lock().unwrap().extend(transactions);
+    }
+}
+
+/// From where the peers seem to be connected.
+#[derive(Default)]
+pub struct Addresses(pub Mutex<HashMap<PublicKey, IpAddr>>);
+
+impl Acquaintances for Addresses {
+    fn address(&self, peer: &PublicKey) -> Option<IpAddr> {
+        self.0.lock().unwrap().get(peer).copied()
+    }
+
+    fn is_connected(&self, _: &PublicKey) -> bool {
+        true
+    }
+
+    fn has_paid(&self, _: &PublicKey) -> bool {
+        false
     }
 }
 

@@ -93,11 +93,12 @@ impl Pump {
             ),
             Event::ChannelReady {
                 channel_id,
+                user_channel_id,
                 counterparty_node_id,
                 ..
             } => {
                 self.channels
-                    .channel_ready(channel_id, counterparty_node_id);
+                    .channel_ready(channel_id, user_channel_id, counterparty_node_id);
             }
             Event::ChannelClosed {
                 channel_id,

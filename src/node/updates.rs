@@ -1,0 +1,139 @@
+//! Which monitor updates the channel manager does not know to be complete.
+//!
+//! LDK does not start with a manager that waits for an update of a monitor which is not there. But
+//! `archive_fully_resolved_channel_monitors` does not ask whether an update is under way: right after a
+//! channel without any balance of ours was closed, the monitor could go before the manager has heard that
+//! the close is on disk. So the manager's calls pass through here, and monitors are archived in a moment
+//! in which the manager waits for none of those that may go.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bitcoin::secp256k1::PublicKey;
+use lightning::chain::channelmonitor::{ChannelMonitorUpdate, MonitorEvent};
+use lightning::chain::transaction::OutPoint;
+use lightning::chain::{ChannelMonitorUpdateStatus, Watch};
+use lightning::ln::types::ChannelId;
+use lightning::sign::InMemorySigner;
+
+use crate::ldk::{ChainMonitor, ChannelMonitor};
+
+/// A monitor that is archived at once has had no more: its channel was closed, and `shutdown` may have come
+/// before.
+const FEW_UPDATES: u64 = 3;
+
+/// LDK's monitors as the manager sees them.
+pub(super) struct Updates {
+    monitors: Arc<ChainMonitor>,
+    /// The last update of each channel for which the manager waits.
+    under_way: Mutex<HashMap<ChannelId, u64>>,
+}
+
+impl Updates {
+    pub(super) fn new(monitors: Arc<ChainMonitor>) -> Self {
+        Self {
+            monitors,
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// Archives what LDK is done with. `open` are the channels that the manager has. False if that has to
+    /// be tried again in a moment.
+    pub(super) fn archive(&self, open: &HashSet<ChannelId>) -> bool {
+        // No update begins while this is held.
+        let under_way = self.under_way();
+        let may_go = |(channel, update): (&ChannelId, &u64)| {
+            *update <= FEW_UPDATES || !open.contains(channel)
+        };
+        if under_way.iter().any(may_go) {
+            return false;
+        }
+        self.monitors.archive_fully_resolved_channel_monitors();
+        true
+    }
+
+    fn begin(&self, channel_id: ChannelId, update_id: u64) {
+        self.under_way().insert(channel_id, update_id);
+    }
+
+    fn complete(&self, channel_id: &ChannelId, update_id: u64) {
+        let mut under_way = self.under_way();
+        if under_way
+            .get(channel_id)
+            .is_some_and(|last| *last <= update_id)
+        {
+            under_way.remove(channel_id);
+        }
+    }
+
+    /// No code that holds this lock can panic halfway through a change.
+    fn under_way(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch<InMemorySigner> for Updates {
+    fn watch_channel(
+        &self,
+        channel_id: ChannelId,
+        monitor: ChannelMonitor,
+    ) -> Result<ChannelMonitorUpdateStatus, ()> {
+        self.begin(channel_id, monitor.get_latest_update_id());
+        self.monitors.watch_channel(channel_id, monitor)
+    }
+
+    fn update_channel(
+        &self,
+        channel_id: ChannelId,
+        update: &ChannelMonitorUpdate,
+    ) -> ChannelMonitorUpdateStatus {
+        self.begin(channel_id, update.update_id);
+        self.monitors.update_channel(channel_id, update)
+    }
+
+    /// The manager holds its consistency lock until it has dealt with the events, so the next snapshot
+    /// of it knows them.
+    fn release_pending_monitor_events(
+        &self,
+    ) -> Vec<(OutPoint, ChannelId, Vec<MonitorEvent>, PublicKey)> {
+        let released = self.monitors.release_pending_monitor_events();
+        for (_, channel_id, events, _) in &released {
+            for event in events {
+                if let MonitorEvent::Completed {
+                    monitor_update_id, ..
+                } = event
+                {
+                    self.complete(channel_id, *monitor_update_id);
+                }
+            }
+        }
+        released
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::test_node::TestNode;
+
+    #[tokio::test]
+    async fn nothing_is_archived_while_the_manager_waits_for_what_may_go() {
+        let node = TestNode::start(1).await;
+        let updates = Updates::new(node.monitors.clone());
+        let (open, closed) = (ChannelId([1; 32]), ChannelId([2; 32]));
+        let all_open = HashSet::from([open]);
+        assert!(updates.archive(&all_open));
+        updates.begin(open, 100);
+        assert!(updates.archive(&all_open), "a payment is under way");
+        for (channel, update) in [(open, 1), (closed, 100)] {
+            updates.begin(channel, update);
+            assert!(!updates.archive(&all_open));
+            updates.complete(&channel, update - 1);
+            assert!(!updates.archive(&all_open), "an older one is complete");
+            updates.complete(&channel, update);
+            assert!(updates.archive(&all_open));
+        }
+    }
+}
