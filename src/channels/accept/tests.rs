@@ -1,3 +1,5 @@
+use bitcoin::OutPoint;
+
 use super::*;
 use crate::channels::open::OpenError;
 use crate::channels::test_node::{TestNode, two_nodes};
