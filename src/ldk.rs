@@ -17,6 +17,7 @@ use lightning::util::persist::KVStoreSync;
 
 use crate::logger::LdkLogger;
 use crate::peers::custom::CustomMessages;
+use crate::peers::connection::Descriptor;
 
 pub use lightning::sign::KeysManager;
 
@@ -73,7 +74,7 @@ pub type OnionMessenger = lightning::onion_message::messenger::OnionMessenger<
     IgnoringMessageHandler,
 >;
 pub type PeerManager = lightning::ln::peer_handler::PeerManager<
-    lightning_net_tokio::SocketDescriptor,
+    Descriptor,
     Arc<dyn msgs::ChannelMessageHandler + Send + Sync>,
     Arc<dyn msgs::RoutingMessageHandler + Send + Sync>,
     Arc<dyn msgs::OnionMessageHandler + Send + Sync>,

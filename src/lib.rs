@@ -9,7 +9,8 @@
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
 //! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text,
-//!   [`qr`] codes, [`bip21`] links, [`abort`] for the crash tests, [`panics`], [`log_levels`], [`signals`], and LDK's
+//!   [`qr`] codes, [`bip21`] links, [`open_files`], [`abort`] for the crash tests, [`panics`], [`log_levels`], [`rates`],
+//!   [`signals`], and LDK's
 //!   types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
@@ -31,6 +32,7 @@ pub mod logger;
 pub mod macaroons;
 pub mod node;
 pub mod onion;
+pub mod open_files;
 pub mod panics;
 pub mod payments;
 pub mod peers;

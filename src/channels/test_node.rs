@@ -42,7 +42,7 @@ use crate::logger::LdkLogger;
 use crate::onion::{EnvelopeKey, Gateway};
 use crate::peers::book;
 use crate::peers::connect::Connector;
-use crate::peers::listen::Listener;
+use crate::peers::listen::{self, Listener};
 use crate::routing::{RouteFinder, graph};
 use crate::storage::Health;
 
@@ -383,9 +383,13 @@ async fn listen(
     stop: &CancellationToken,
 ) -> SocketAddr {
     let any = "127.0.0.1:0".parse().unwrap();
-    let socket = crate::peers::listen::bind(&[any]).await.unwrap().remove(0);
+    let socket = listen::bind(&[any]).unwrap().remove(0);
     let address = socket.local_addr().unwrap();
-    let listener = Listener::new(Arc::clone(peers), channel_peers(manager), 10);
+    let listener = Listener::new(
+        Arc::clone(peers),
+        channel_peers(manager),
+        listen::bounds(u64::MAX),
+    );
     let stop = stop.clone();
     tokio::spawn(async move { listener.run(socket, stop).await });
     address

@@ -46,6 +46,7 @@ pub use vital::Broken;
 
 use crate::config::Config;
 use crate::log_levels::LogLevels;
+use crate::open_files;
 use crate::storage::{StorageError, Store};
 use tasks::Tasks;
 
@@ -61,6 +62,7 @@ impl Node {
     /// # Errors
     /// [`StartError`]: one line that names what is wrong and what to do; nothing is written over.
     pub async fn start(config: &Config, levels: LogLevels) -> Result<Self, StartError> {
+        open_files::raise_limit();
         let stop = CancellationToken::new();
         let parts = parts::open(config, &stop).await?;
         let core = core::assemble(config, parts, stop.clone())?;

@@ -27,9 +27,10 @@ use crate::config::Config;
 use crate::files::{self, Readers};
 use crate::log_levels::LogLevels;
 use crate::macaroons::Bakery;
+use crate::open_files;
 use crate::peers::address;
 use crate::peers::announce::{Announcement, Announcer};
-use crate::peers::listen::{self, Listener, MAX_STRANGERS};
+use crate::peers::listen::{self, Listener};
 use crate::routing::asked_route::Routes;
 use crate::rpc::{self, Rooms};
 use crate::storage::{DirectoryLock, StorageError, Store};
@@ -74,7 +75,7 @@ impl Tasks {
             core.channel_config.channel_config.max_dust_htlc_exposure,
         );
         let announcement = announcement(config)?;
-        let sockets = listen::bind(&config.listen).await?;
+        let sockets = listen::bind(&config.listen)?;
         let page = donations::open(config, &core, &house).await?;
         let (doors, bakery) = callers::open(config, &core.store).await?;
         let directory = config.network_dir();
@@ -297,7 +298,7 @@ fn spawn_peers(
     let listener = Arc::new(Listener::new(
         house.peer_manager.clone(),
         house.funded_peers.clone(),
-        MAX_STRANGERS,
+        listen::bounds(open_files::limit()),
     ));
     for socket in sockets {
         let (listener, ended) = (listener.clone(), stop.clone());

@@ -1,16 +1,17 @@
 //! Connects to a peer and waits until both know who the other is; disconnects.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::book::{ChannelPeers, PeerBook};
-use super::{hang_up, socket};
+use super::{connection, socket};
 use crate::ldk::PeerManager;
 
 /// The port of an address that names none (BOLT 1).
@@ -130,16 +131,15 @@ impl Connector {
 
     async fn reach(&self, peer: PublicKey, address: &str) -> Result<(), ConnectError> {
         let stream = dial(address).await?;
-        let failed = |source| ConnectError::Io {
+        socket::prepare(&stream).map_err(|source| ConnectError::Io {
             address: address.to_owned(),
             source,
-        };
-        let stream = socket::prepare(stream).map_err(failed)?;
-        // Closes the socket if the caller's patience ends before the handshake does.
-        let mut guard = HangUp(Some(stream.try_clone().map_err(failed)?));
-        let watched = stream.try_clone().map_err(failed)?;
-        let gone = lightning_net_tokio::setup_outbound(Arc::clone(&self.peers), peer, stream);
-        let mut gone = tokio::spawn(hang_up::watch(Arc::clone(&self.peers), gone, watched));
+        })?;
+        let close = CancellationToken::new();
+        // Closes the connection if the caller's patience ends before the handshake does.
+        let guard = close.clone().drop_guard();
+        let peers = Arc::clone(&self.peers);
+        let mut gone = tokio::spawn(connection::serve_outbound(peers, peer, stream, close));
         let mut look = interval(LOOK);
         let connected = loop {
             tokio::select! {
@@ -149,25 +149,13 @@ impl Connector {
             }
         };
         if connected {
-            guard.0 = None;
+            guard.disarm();
             return Ok(());
         }
         Err(ConnectError::Handshake {
             peer,
             address: address.to_owned(),
         })
-    }
-}
-
-/// Shuts the socket down when dropped, unless it is taken out before.
-struct HangUp(Option<std::net::TcpStream>);
-
-impl Drop for HangUp {
-    fn drop(&mut self) {
-        if let Some(stream) = &self.0 {
-            // Fails only if it is closed already.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
     }
 }
 

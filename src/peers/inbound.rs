@@ -1,13 +1,25 @@
-//! The bound on connections that strangers make to us.
+//! The bounds on connections that strangers make to us.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// How many inbound connections of nodes that have no channel with us may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// In all.
+    pub strangers: usize,
+    /// From one address, or one IPv6 network of 48 bits, the most that a customer gets. All that come
+    /// through a Tor daemon or another proxy count as one.
+    pub per_address: usize,
+}
 
 /// Inbound connections that are open, in the order of their arrival.
 ///
 /// A connection counts as a stranger's until we know that its node has a channel with us, so a
-/// connection in its handshake is a stranger's, too. At the bound the oldest stranger has to go:
+/// connection in its handshake is a stranger's, too. At a bound the oldest stranger has to go:
 /// whoever refuses newcomers instead can be locked out from its own channels by a flood. LDK has a
 /// second bound behind this one: 250 peers without channels after the handshake.
 #[derive(Default)]
@@ -18,43 +30,61 @@ pub(super) struct Inbound {
 #[derive(Default)]
 struct Connections {
     next: u64,
-    open: BTreeMap<u64, (SocketAddr, TcpStream)>,
+    open: BTreeMap<u64, (SocketAddr, CancellationToken)>,
+    per_address: HashMap<IpAddr, usize>,
 }
 
 impl Inbound {
-    /// Adds a connection; `handle` is a second handle of its socket. Returns its number.
-    pub fn add(&self, address: SocketAddr, handle: TcpStream) -> u64 {
+    /// Adds a connection, which `close` closes. Returns its number.
+    pub fn add(&self, address: SocketAddr, close: CancellationToken) -> u64 {
         let mut connections = self.connections();
         let number = connections.next;
         connections.next += 1;
-        connections.open.insert(number, (address, handle));
+        connections.open.insert(number, (address, close));
+        *connections.per_address.entry(origin(&address)).or_default() += 1;
         number
     }
 
     /// The connection is closed.
     pub fn remove(&self, number: u64) {
-        self.connections().open.remove(&number);
+        let mut connections = self.connections();
+        let Some((address, _)) = connections.open.remove(&number) else {
+            return;
+        };
+        let origin = origin(&address);
+        if let Some(count) = connections.per_address.get_mut(&origin) {
+            *count -= 1;
+            if *count == 0 {
+                connections.per_address.remove(&origin);
+            }
+        }
     }
 
-    /// Makes room for one more connection if more than `bound` are open that are not in `known`.
+    /// Makes room for one more connection, from `address`, as far as the others are not in `known`.
     ///
     /// `known` are the addresses of peers with channels; it costs time and is asked for only then.
-    pub fn make_room(&self, bound: usize, known: impl FnOnce() -> HashSet<SocketAddr>) {
-        if self.connections().open.len() < bound {
-            return;
+    pub fn make_room(
+        &self,
+        address: SocketAddr,
+        bounds: Bounds,
+        known: impl FnOnce() -> HashSet<SocketAddr>,
+    ) {
+        let from = origin(&address);
+        {
+            let connections = self.connections();
+            let from_there = connections.per_address.get(&from).copied();
+            if connections.open.len() < bounds.strangers
+                && from_there.unwrap_or_default() < bounds.per_address
+            {
+                return;
+            }
         }
         let known = known();
         let connections = self.connections();
-        let strangers = connections
-            .open
-            .values()
-            .filter(|(address, _)| !known.contains(address));
-        let excess = (strangers.clone().count() + 1).saturating_sub(bound);
-        for (address, handle) in strangers.take(excess) {
-            tracing::debug!(%address, "closing the oldest connection of a stranger: too many");
-            // LDK notices, and the connection removes itself here. It fails if that has begun.
-            let _ = handle.shutdown(Shutdown::Both);
-        }
+        connections.close_oldest(bounds.per_address, |other| {
+            origin(other) == from && !known.contains(other)
+        });
+        connections.close_oldest(bounds.strangers, |other| !known.contains(other));
     }
 
     /// No code that holds this lock can panic halfway through a change.
@@ -65,58 +95,115 @@ impl Inbound {
     }
 }
 
+impl Connections {
+    /// Leaves fewer than `bound` of these connections open.
+    fn close_oldest(&self, bound: usize, of_them: impl Fn(&SocketAddr) -> bool) {
+        let open = self.open.values();
+        let them = open.filter(|(address, close)| !close.is_cancelled() && of_them(address));
+        let excess = (them.clone().count() + 1).saturating_sub(bound);
+        for (address, close) in them.take(excess) {
+            tracing::debug!(%address, "closing the oldest connection of a stranger: too many");
+            // It removes itself here once it has ended.
+            close.cancel();
+        }
+    }
+}
+
+/// Where a connection comes from: an IPv4 address, or an IPv6 network of 48 bits.
+fn origin(address: &SocketAddr) -> IpAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V6(ip) => {
+            let network = ip.to_bits() & (u128::MAX << 80);
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::net::TcpListener;
-
     use super::*;
 
-    /// Our end and the stranger's end of a connection.
-    fn pair(listener: &TcpListener) -> (SocketAddr, TcpStream, TcpStream) {
-        let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (ours, address) = listener.accept().unwrap();
-        (address, ours, theirs)
+    const MANY: usize = 1_000;
+
+    fn strangers(strangers: usize) -> Bounds {
+        Bounds {
+            strangers,
+            per_address: MANY,
+        }
     }
 
-    /// True if the other end has hung up, false if the connection still stands.
-    fn is_closed(mut stream: &TcpStream) -> bool {
-        stream.set_nonblocking(true).unwrap();
-        matches!(stream.read(&mut [0]), Ok(0))
+    fn per_address(per_address: usize) -> Bounds {
+        Bounds {
+            strangers: MANY,
+            per_address,
+        }
+    }
+
+    fn open(inbound: &Inbound, addresses: &[&str]) -> Vec<(SocketAddr, CancellationToken)> {
+        let open = |address: &&str| {
+            let (address, close) = (address.parse().unwrap(), CancellationToken::new());
+            inbound.add(address, close.clone());
+            (address, close)
+        };
+        addresses.iter().map(open).collect()
+    }
+
+    fn closed(connections: &[(SocketAddr, CancellationToken)]) -> Vec<bool> {
+        let closed = connections.iter().map(|(_, close)| close.is_cancelled());
+        closed.collect()
     }
 
     #[test]
     fn oldest_stranger_goes_first() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inbound = Inbound::default();
-        let mut ends = Vec::new();
-        for _ in 0..3 {
-            let (address, ours, theirs) = pair(&listener);
-            inbound.add(address, ours);
-            ends.push((address, theirs));
-        }
-        let friend = ends[0].0;
-        inbound.make_room(3, || HashSet::from([friend]));
-        assert!(
-            ends.iter().all(|(_, theirs)| !is_closed(theirs)),
-            "there was room for strangers"
-        );
-        inbound.make_room(2, || HashSet::from([friend]));
-        let closed: Vec<bool> = ends.iter().map(|(_, theirs)| is_closed(theirs)).collect();
-        assert_eq!(closed, [false, true, false]);
+        let connections = open(&inbound, &["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
+        let (friend, new) = (connections[0].0, "10.0.0.4:1".parse().unwrap());
+        inbound.make_room(new, strangers(3), || HashSet::from([friend]));
+        assert_eq!(closed(&connections), [false; 3], "there was room");
+        inbound.make_room(new, strangers(2), || HashSet::from([friend]));
+        assert_eq!(closed(&connections), [false, true, false]);
+    }
+
+    #[test]
+    fn one_address_takes_only_its_part() {
+        let inbound = Inbound::default();
+        let theirs = ["10.0.0.1:1", "[::ffff:10.0.0.1]:2", "10.0.0.1:3"];
+        let theirs = open(&inbound, &theirs);
+        let other = open(&inbound, &["10.0.0.2:1"]);
+        let friend = theirs[0].0;
+        let from = |address: &str| {
+            let address = address.parse().unwrap();
+            inbound.make_room(address, per_address(2), || HashSet::from([friend]));
+        };
+        from("10.0.0.2:2");
+        assert_eq!(closed(&theirs), [false; 3]);
+        from("10.0.0.1:4");
+        assert_eq!(closed(&theirs), [false, true, false]);
+        assert_eq!(closed(&other), [false]);
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address() {
+        let inbound = Inbound::default();
+        let theirs = ["[2001:db8::1]:1", "[2001:db8:0:7:ffff::2]:1"];
+        let theirs = open(&inbound, &theirs);
+        let new = "[2001:db8::3]:1".parse().unwrap();
+        inbound.make_room(new, per_address(2), HashSet::new);
+        assert_eq!(closed(&theirs), [true, false]);
     }
 
     #[test]
     fn closed_connection_makes_room_by_itself() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inbound = Inbound::default();
-        let (address, ours, theirs) = pair(&listener);
-        let (second, other, other_end) = pair(&listener);
-        let number = inbound.add(address, ours);
-        inbound.add(second, other);
+        let number = inbound.add("10.0.0.1:1".parse().unwrap(), CancellationToken::new());
+        open(&inbound, &["10.0.0.1:2"]);
         inbound.remove(number);
-        inbound.make_room(2, || panic!("nothing to decide below the bound"));
-        assert!(is_closed(&theirs), "the handle was the last one");
-        assert!(!is_closed(&other_end));
+        let bounds = Bounds {
+            strangers: 2,
+            per_address: 2,
+        };
+        let new = "10.0.0.1:3".parse().unwrap();
+        inbound.make_room(new, bounds, || panic!("nothing to decide below the bounds"));
     }
 }

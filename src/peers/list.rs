@@ -15,8 +15,7 @@ pub struct Peer {
     /// The peer connected to us.
     pub inbound: bool,
     pub features: InitFeatures,
-    /// Always 0: lightning-net-tokio keeps the socket to itself and counts nothing, and a guess
-    /// would be worse.
+    /// Always 0: nothing is counted, and a guess would be worse.
     pub bytes_sent: u64,
     /// Always 0, as `bytes_sent`.
     pub bytes_received: u64,

@@ -6,19 +6,41 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::address::ip_address;
 use super::book::ChannelPeers;
-use super::inbound::Inbound;
-use super::{hang_up, socket};
+use super::inbound::{Bounds, Inbound};
+use super::{connection, socket};
 use crate::ldk::PeerManager;
 
-/// Inbound connections of nodes that have no channel with us. Each costs two file descriptors and
-/// some 100 kB: enough for wallets and gossip, and far from the 1024 descriptors of a process.
-pub const MAX_STRANGERS: usize = 100;
+/// Inbound connections of nodes that have no channel with us: enough for wallets and gossip. Each costs a
+/// file descriptor and some 100 kB, or a megabyte if it does not read what it asks for.
+const MOST: Bounds = Bounds {
+    strangers: 100,
+    per_address: 32,
+};
+
+/// An eighth of the files that the process may have open is for strangers: most are for peers with channels,
+/// callers, visitors, and the database.
+const FILES_PER_STRANGER: u64 = 8;
+
+/// The bounds on strangers in a process that may have so many files open.
+#[must_use]
+pub fn bounds(files: u64) -> Bounds {
+    let strangers = usize::try_from(files / FILES_PER_STRANGER).unwrap_or(MOST.strangers);
+    let strangers = strangers.clamp(10, MOST.strangers);
+    Bounds {
+        strangers,
+        per_address: MOST.per_address.min(strangers / 3),
+    }
+}
+
+/// Connections that may wait until we accept them. In a flood those of honest peers would else be lost, and
+/// their systems try again after a second.
+const BACKLOG: u32 = 1024;
 
 /// Pause after the system refused to accept: it is out of descriptors, or of memory.
 const EXHAUSTED: Duration = Duration::from_millis(200);
@@ -36,31 +58,37 @@ pub struct Listener {
     peers: Arc<PeerManager>,
     channel_peers: Arc<ChannelPeers>,
     inbound: Arc<Inbound>,
-    max_strangers: usize,
+    bounds: Bounds,
 }
 
 /// Binds every address; port 0 lets the system choose (ask the socket which).
-pub async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
     let mut sockets = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        let bound = TcpListener::bind(address).await;
-        sockets.push(bound.map_err(|source| ListenError { address, source })?);
+        sockets.push(bind_one(address).map_err(|source| ListenError { address, source })?);
     }
     Ok(sockets)
 }
 
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // After a restart, connections of the process before may still be on their way out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Listener {
-    /// `max_strangers` bounds the connections of nodes without channels; see [`MAX_STRANGERS`].
-    pub fn new(
-        peers: Arc<PeerManager>,
-        channel_peers: Arc<ChannelPeers>,
-        max_strangers: usize,
-    ) -> Self {
+    /// `bounds` are those on nodes without channels; see [`bounds`].
+    pub fn new(peers: Arc<PeerManager>, channel_peers: Arc<ChannelPeers>, bounds: Bounds) -> Self {
         Self {
             peers,
             channel_peers,
             inbound: Arc::default(),
-            max_strangers,
+            bounds,
         }
     }
 
@@ -83,22 +111,17 @@ impl Listener {
 
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
         self.inbound
-            .make_room(self.max_strangers, || self.known_addresses());
-        let prepared = socket::prepare(stream)
-            .and_then(|ours| Ok((ours.try_clone()?, ours.try_clone()?, ours)));
-        let (handle, watched, stream) = match prepared {
-            Ok(handles) => handles,
-            Err(error) => {
-                tracing::debug!(%address, %error, "a peer's connection ended at once");
-                return;
-            }
-        };
-        let number = self.inbound.add(address, handle);
+            .make_room(address, self.bounds, || self.known_addresses());
+        if let Err(error) = socket::prepare(&stream) {
+            tracing::debug!(%address, %error, "a peer's connection ended at once");
+            return;
+        }
+        let close = CancellationToken::new();
+        let number = self.inbound.add(address, close.clone());
         let inbound = Arc::clone(&self.inbound);
-        let gone = lightning_net_tokio::setup_inbound(Arc::clone(&self.peers), stream);
-        let peers = Arc::clone(&self.peers);
+        let served = connection::serve_inbound(Arc::clone(&self.peers), stream, close);
         tokio::spawn(async move {
-            hang_up::watch(peers, gone, watched).await;
+            served.await;
             inbound.remove(number);
         });
     }
@@ -112,5 +135,36 @@ impl Listener {
             .filter(|peer| with_channels.contains(&peer.counterparty_node_id))
             .filter_map(|peer| ip_address(peer.socket_address.as_ref()?))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_leave_files_for_the_rest_of_the_node() {
+        assert_eq!(bounds(u64::MAX), MOST);
+        assert_eq!(bounds(1_024), MOST);
+        let few = Bounds {
+            strangers: 32,
+            per_address: 10,
+        };
+        assert_eq!(bounds(256), few);
+        assert_eq!(bounds(10).strangers, 10);
+    }
+
+    #[tokio::test]
+    async fn a_flood_leaves_room_in_the_backlog() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let socket = bind(&[any]).unwrap().remove(0);
+        let address = socket.local_addr().unwrap();
+        // std has a backlog of 128. None of these is accepted.
+        let mut waiting = Vec::new();
+        for _ in 0..200 {
+            let connection = TcpStream::connect(address);
+            let connected = tokio::time::timeout(Duration::from_secs(5), connection).await;
+            waiting.push(connected.expect("the backlog is full").unwrap());
+        }
     }
 }

@@ -7,7 +7,6 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -17,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::donations::Donations;
 use super::pages::Site;
+use crate::open_files;
 
 /// Event streams at a time; a further page is told to reload instead.
 const MAX_STREAMS: usize = 2_000;
@@ -43,20 +43,10 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Each visitor is a file to the system. Raises this process's limit as far as it is allowed to,
-    /// and takes what is left beside the node's own.
+    /// Each visitor is a file to the system: takes what is left beside the node's own.
     #[must_use]
     pub fn of_this_process() -> Self {
-        let wanted = MAX_STREAMS as u64 + OTHERS as u64 + OF_THE_NODE;
-        let mut limit = getrlimit(Resource::Nofile);
-        let most = limit.maximum.unwrap_or(u64::MAX);
-        if limit.current.is_some_and(|current| current < wanted) {
-            limit.current = Some(wanted.min(most));
-            if let Err(error) = setrlimit(Resource::Nofile, limit) {
-                tracing::warn!(%error, "the limit of open files cannot be raised");
-            }
-        }
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let files = open_files::limit();
         let capacity = Self::with_files(files);
         if capacity.streams < MAX_STREAMS {
             let streams = capacity.streams;
