@@ -12,12 +12,13 @@ use lightning::ln::peer_handler::IgnoringMessageHandler;
 use lightning::onion_message::messenger::DefaultMessageRouter;
 use lightning::routing::router::DefaultRouter;
 use lightning::routing::scoring::{ProbabilisticScorer, ProbabilisticScoringFeeParameters};
+use lightning::routing::utxo::UtxoLookup;
 use lightning::sign::{self, InMemorySigner};
 use lightning::util::persist::KVStoreSync;
 
 use crate::logger::LdkLogger;
-use crate::peers::custom::CustomMessages;
 use crate::peers::connection::Descriptor;
+use crate::peers::custom::CustomMessages;
 
 pub use lightning::sign::KeysManager;
 
@@ -30,6 +31,12 @@ pub type MonitorPersister = dyn chain::chainmonitor::Persist<InMemorySigner> + S
 pub type KeyValueStore = dyn KVStoreSync + Send + Sync;
 
 pub type NetworkGraph = lightning::routing::gossip::NetworkGraph<Arc<LdkLogger>>;
+/// The chain is not asked by this part of LDK, but by `routing::channel_check`.
+pub type GossipSync = lightning::routing::gossip::P2PGossipSync<
+    Arc<NetworkGraph>,
+    Arc<dyn UtxoLookup + Send + Sync>,
+    Arc<LdkLogger>,
+>;
 pub type Scorer = RwLock<ProbabilisticScorer<Arc<NetworkGraph>, Arc<LdkLogger>>>;
 pub type Router = DefaultRouter<
     Arc<NetworkGraph>,

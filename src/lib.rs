@@ -37,6 +37,7 @@ pub mod panics;
 pub mod payments;
 pub mod peers;
 pub mod qr;
+pub mod rates;
 pub mod routing;
 pub mod rpc;
 pub mod signals;

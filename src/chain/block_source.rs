@@ -1,10 +1,10 @@
-//! bitcoind as lightning-block-sync's source of blocks and of unspent outputs.
+//! bitcoind as lightning-block-sync's source of blocks, and as ours of unspent outputs.
 
 use bitcoin::consensus::encode::deserialize_hex;
-use bitcoin::{Block, BlockHash, OutPoint};
-use lightning_block_sync::gossip::UtxoSource;
+use bitcoin::{Amount, Block, BlockHash, OutPoint, ScriptBuf, TxOut, Txid};
 use lightning_block_sync::http::JsonResponse;
 use lightning_block_sync::{AsyncBlockSourceResult, BlockData, BlockHeaderData, BlockSource};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bitcoind::Bitcoind;
@@ -17,6 +17,33 @@ const CODE_NOT_FOUND: i64 = -5;
 /// says then.
 const CODE_MISC: i64 = -1;
 const PRUNED: &str = "pruned data";
+
+/// An output in a block that nobody has spent.
+pub(super) struct UnspentOutput {
+    pub(super) output: TxOut,
+    pub(super) confirmations: u32,
+}
+
+/// What `getblock` says with verbosity 1, as far as it is needed.
+#[derive(Deserialize)]
+struct BlockIds {
+    tx: Vec<Txid>,
+}
+
+/// What `gettxout` says, as far as it is needed.
+#[derive(Deserialize)]
+struct TxOutAnswer {
+    confirmations: u32,
+    /// In bitcoin.
+    value: f64,
+    #[serde(rename = "scriptPubKey")]
+    script: ScriptAnswer,
+}
+
+#[derive(Deserialize)]
+struct ScriptAnswer {
+    hex: ScriptBuf,
+}
 
 impl Bitcoind {
     /// The header of this block, which is in bitcoind's best chain or beside it; `None` if bitcoind
@@ -61,10 +88,31 @@ impl Bitcoind {
         deserialize_hex(&hex).map_err(|e| self.bad_answer("getblock", &e.to_string()))
     }
 
-    async fn is_unspent(&self, outpoint: OutPoint) -> Result<bool, ChainError> {
+    /// The ids of the transactions of this block, in its order.
+    pub(super) async fn block_txids(&self, hash: &BlockHash) -> Result<Vec<Txid>, ChainError> {
+        let block: BlockIds = self.call("getblock", &[json!(hash), json!(1)]).await?;
+        Ok(block.tx)
+    }
+
+    /// This output, if it is in a block and no transaction in a block spends it.
+    pub(super) async fn unspent_output(
+        &self,
+        outpoint: &OutPoint,
+    ) -> Result<Option<UnspentOutput>, ChainError> {
+        const METHOD: &str = "gettxout";
         let params = [json!(outpoint.txid), json!(outpoint.vout), json!(false)];
-        let output: Value = self.call("gettxout", &params).await?;
-        Ok(!output.is_null())
+        let Some(answer) = self.call::<Option<TxOutAnswer>>(METHOD, &params).await? else {
+            return Ok(None);
+        };
+        let value = Amount::from_btc(answer.value);
+        let value = value.map_err(|error| self.bad_answer(METHOD, &error.to_string()))?;
+        Ok(Some(UnspentOutput {
+            output: TxOut {
+                value,
+                script_pubkey: answer.script.hex,
+            },
+            confirmations: answer.confirmations,
+        }))
     }
 }
 
@@ -90,18 +138,5 @@ impl BlockSource for Bitcoind {
             let info = self.check().await?;
             Ok((info.best_block, Some(info.blocks)))
         })
-    }
-}
-
-impl UtxoSource for Bitcoind {
-    fn get_block_hash_by_height<'a>(
-        &'a self,
-        height: u32,
-    ) -> AsyncBlockSourceResult<'a, BlockHash> {
-        Box::pin(async move { Ok(self.block_hash(height).await?) })
-    }
-
-    fn is_output_unspent<'a>(&'a self, outpoint: OutPoint) -> AsyncBlockSourceResult<'a, bool> {
-        Box::pin(async move { Ok(self.is_unspent(outpoint).await?) })
     }
 }

@@ -23,12 +23,6 @@ pub struct Fundings {
     known: Mutex<HashMap<u64, OutPoint>>,
 }
 
-/// What `getblock` says, as far as it is needed here.
-#[derive(Deserialize)]
-struct Block {
-    tx: Vec<Txid>,
-}
-
 /// What `gettxout` says of an output that is not spent.
 #[derive(Deserialize)]
 struct Unspent {
@@ -112,9 +106,7 @@ impl Fundings {
 
     async fn txids(&self, height: u32) -> Result<Vec<Txid>, ChainError> {
         let hash = self.bitcoind.block_hash(height).await?;
-        let params = [json!(hash), json!(1)];
-        let block: Block = self.bitcoind.call("getblock", &params).await?;
-        Ok(block.tx)
+        self.bitcoind.block_txids(&hash).await
     }
 
     /// No code that holds this lock can panic halfway through a change.

@@ -1,7 +1,7 @@
 //! The chain room: everything that talks to bitcoind.
 //!
 //! [`Bitcoind`] is the only RPC client. On top of it: [`FeeEstimates`] for LDK and the wallet,
-//! the [`Broadcaster`], the block [`sync`] and the [`gossip`] checks. Nothing here knows a
+//! the [`Broadcaster`], the block [`sync`] and the [`FundingOutputs`] of announced channels. Nothing here knows a
 //! channel, a payment or the wallet.
 
 mod auth;
@@ -11,8 +11,8 @@ mod broadcast;
 mod connection;
 mod error;
 mod fees;
+mod funding_outputs;
 mod fundings;
-pub mod gossip;
 mod headers;
 pub mod sync;
 
@@ -22,6 +22,7 @@ pub use broadcast::{Broadcaster, Priority, Submission, parents_first};
 pub use connection::RpcAddress;
 pub use error::ChainError;
 pub use fees::FeeEstimates;
+pub use funding_outputs::{FundingOutputs, NoOutput};
 pub use fundings::Fundings;
 pub use headers::{HeaderLog, StoredHeaders};
 

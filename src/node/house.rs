@@ -25,7 +25,7 @@ use super::funding::Funding;
 use super::outbound::ManagerOutbound;
 use super::port::{ManagerPort, NodeGateway};
 use crate::amp::SetLimits;
-use crate::chain::gossip::GossipSync;
+use crate::chain::FundingOutputs;
 use crate::channels::Channels;
 use crate::channels::accept::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::close::{BroadcastCommitment, Closer, closing_terms};
@@ -33,12 +33,15 @@ use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::config::Config;
 use crate::invoices::{self, Registry};
-use crate::ldk::{ChainMonitor, FeeEstimator, OnionMessenger, PeerManager};
+use crate::ldk::{ChainMonitor, FeeEstimator, GossipSync, OnionMessenger, PeerManager};
 use crate::onion::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
 use crate::peers::custom::CustomMessages;
+use crate::peers::onion_messages::BoundedOnionMessages;
 use crate::peers::{Connector, Reconnector};
+use crate::routing::channel_check::{ChannelCheck, Sources};
+use crate::routing::checked_gossip::CheckedGossip;
 use crate::routing::finder::RouteFinder;
 use crate::routing::patient_gossip::PatientGossip;
 
@@ -89,8 +92,10 @@ impl House {
         ));
         let onion_messenger = Arc::new(onion_messenger(core));
         let custom_messages = Arc::new(CustomMessages::default());
-        let handlers = handlers(core, &gateway, &gossip, &onion_messenger, &custom_messages);
+        let checked = Arc::new(CheckedGossip::new(gossip.clone(), core.graph.clone()));
+        let handlers = handlers(core, &gateway, &checked, &onion_messenger, &custom_messages);
         let peer_manager = Arc::new(peer_manager(core, handlers)?);
+        check_channels(core, &checked, &gossip, &peer_manager);
         let channel_peers = channel_peers(core);
         let books = Arc::new(Books(core.store.clone()));
         let connector = Arc::new(Connector::new(
@@ -184,7 +189,7 @@ type Handlers = MessageHandler<
 fn handlers(
     core: &Core,
     gateway: &Arc<NodeGateway>,
-    gossip: &Arc<GossipSync>,
+    gossip: &Arc<CheckedGossip>,
     onion_messenger: &Arc<OnionMessenger>,
     custom_messages: &Arc<CustomMessages>,
 ) -> Handlers {
@@ -192,10 +197,37 @@ fn handlers(
     MessageHandler {
         chan_handler: gateway.clone(),
         route_handler: Arc::new(gossip),
-        onion_message_handler: onion_messenger.clone(),
+        onion_message_handler: Arc::new(BoundedOnionMessages::new(onion_messenger.clone())),
         custom_message_handler: custom_messages.clone(),
         send_only_message_handler: core.monitors.clone(),
     }
+}
+
+/// Has announced channels checked against the chain.
+///
+/// A pruned bitcoind lacks the blocks of old channels, and a look-up that fails counts as "no such output":
+/// every old channel would be refused. There the check is left out, with a warning; a forged announcement
+/// then costs us at most a failed payment attempt.
+fn check_channels(
+    core: &Core,
+    checked: &CheckedGossip,
+    gossip: &Arc<GossipSync>,
+    peers: &Arc<PeerManager>,
+) {
+    if core.chain_info.pruned {
+        tracing::warn!("bitcoind is pruned: announced channels are not checked against the chain");
+        return;
+    }
+    let (ours, chain) = (core.manager.clone(), core.manager.clone());
+    checked.check_with(ChannelCheck::new(Sources {
+        outputs: FundingOutputs::new(core.bitcoind.clone()),
+        graph: core.graph.clone(),
+        gossip: gossip.clone(),
+        peers: Arc::downgrade(peers),
+        has_channel: Box::new(move |peer| !ours.list_channels_with_counterparty(peer).is_empty()),
+        height: Box::new(move || chain.current_best_block().height),
+        runtime: tokio::runtime::Handle::current(),
+    }));
 }
 
 fn peer_manager(core: &Core, handlers: Handlers) -> Result<PeerManager, StartError> {

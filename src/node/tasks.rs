@@ -21,7 +21,7 @@ use super::rebroadcast::Rebroadcast;
 use super::vital::{Broken, Vital};
 use super::{callers, catch_up, donations, reserve};
 use crate::chain::sync::Following;
-use crate::chain::{Broadcaster, Fundings, gossip};
+use crate::chain::{Broadcaster, Fundings};
 use crate::channels::policy;
 use crate::config::Config;
 use crate::files::{self, Readers};
@@ -92,12 +92,6 @@ impl Tasks {
         let vital = Vital::new(stop.clone());
         let background = TaskTracker::new();
         let stop_background = CancellationToken::new();
-        gossip::verify(
-            &house.gossip,
-            house.peer_manager.clone(),
-            core.bitcoind.clone(),
-            &core.chain_info,
-        );
         let (following, follow) = caught_up.follow(
             house.listener.clone(),
             config.bitcoind.poll_interval,
@@ -167,7 +161,6 @@ impl Tasks {
         drain("background tasks", &self.background).await;
         self.gate.finish(&self.house.bumper).await;
         self.broadcaster.finish().await;
-        gossip::stop_verifying(&self.house.gossip);
         callers::forget_addresses(&self.directory);
         donations::forget_address(&self.directory);
         // It only helps others to find us; the next start writes it anew.

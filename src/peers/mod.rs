@@ -10,6 +10,7 @@ pub mod custom;
 mod inbound;
 pub mod list;
 pub mod listen;
+pub mod onion_messages;
 pub mod reconnect;
 mod socket;
 

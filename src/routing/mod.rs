@@ -1,7 +1,10 @@
 //! Routing: what we know of the network, how well its channels do, and routes for our payments.
 
+mod announcers;
 pub mod asked_route;
 pub mod built_route;
+pub mod channel_check;
+pub mod checked_gossip;
 pub mod figures;
 pub mod finder;
 pub mod graph;
@@ -10,6 +13,7 @@ mod not_over;
 pub mod own_hints;
 pub mod patient_gossip;
 pub mod query;
+mod refused_channels;
 pub mod split;
 pub mod view;
 

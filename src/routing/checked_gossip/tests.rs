@@ -1,0 +1,353 @@
+use std::sync::Weak;
+
+use bitcoin::constants::ChainHash;
+use bitcoin::hashes::{Hash, sha256d};
+use bitcoin::secp256k1::{Message, Secp256k1, SecretKey, ecdsa};
+use bitcoin::{Network, Txid};
+use lightning::ln::chan_utils::make_funding_redeemscript;
+use lightning::ln::msgs::{
+    UnsignedChannelAnnouncement, UnsignedChannelUpdate, UnsignedNodeAnnouncement,
+};
+use lightning::routing::gossip::{NodeAlias, P2PGossipSync};
+use lightning::types::features::ChannelFeatures;
+use lightning::util::ser::Writeable;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::chain::FundingOutputs;
+use crate::chain::test_server::{Reply, TestServer};
+use crate::logger::LdkLogger;
+use crate::routing::channel_check::Sources;
+
+const HEIGHT: u64 = 500;
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A node whose chain has blocks of two transactions, and whose outputs are as given.
+struct Node {
+    chain: TestServer,
+    graph: Arc<NetworkGraph>,
+    gossip: CheckedGossip,
+}
+
+impl Node {
+    fn new(output: Value) -> Self {
+        let id = |number| json!(Txid::from_byte_array([number; 32]));
+        let chain = TestServer::by_method(move |method| match method {
+            "getblockhash" => Reply::result(id(9)),
+            "getblock" => Reply::result(json!({ "tx": [id(1), id(2)] })),
+            _ => Reply::result(output.clone()),
+        });
+        let logger = Arc::new(LdkLogger);
+        let graph = Arc::new(NetworkGraph::new(Network::Regtest, logger.clone()));
+        let inner: Arc<GossipSync> = Arc::new(P2PGossipSync::new(graph.clone(), None, logger));
+        let gossip = CheckedGossip::new(inner.clone(), graph.clone());
+        gossip.check_with(ChannelCheck::new(Sources {
+            outputs: FundingOutputs::new(Arc::new(chain.bitcoind())),
+            graph: graph.clone(),
+            gossip: inner,
+            peers: Weak::new(),
+            has_channel: Box::new(|peer| *peer == public(8)),
+            height: Box::new(|| u32::try_from(HEIGHT).unwrap() + 100),
+            runtime: Handle::current(),
+        }));
+        Self {
+            chain,
+            graph,
+            gossip,
+        }
+    }
+
+    /// A chain with the funding output of [`announcement`].
+    fn with_channel() -> Self {
+        let script = make_funding_redeemscript(&public(3), &public(4)).to_p2wsh();
+        let script = json!({ "hex": script });
+        Self::new(json!({ "confirmations": 6, "value": 0.01, "scriptPubKey": script }))
+    }
+
+    fn check(&self) -> &ChannelCheck {
+        self.gossip.check.get().unwrap()
+    }
+
+    fn announce(&self, peer: &PublicKey, message: &ChannelAnnouncement) -> Option<ErrorAction> {
+        let taken = self
+            .gossip
+            .handle_channel_announcement(Some(*peer), message);
+        taken.err().map(|error| error.action)
+    }
+
+    fn knows(&self, scid: u64) -> bool {
+        self.graph.read_only().channel(scid).is_some()
+    }
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(LIMIT, wait)
+        .await
+        .unwrap_or_else(|_| panic!("{what}"));
+}
+
+fn secret(number: u8) -> SecretKey {
+    SecretKey::from_slice(&[number; 32]).unwrap()
+}
+
+fn public(number: u8) -> PublicKey {
+    secret(number).public_key(&Secp256k1::new())
+}
+
+fn node_id(number: u8) -> NodeId {
+    NodeId::from_pubkey(&public(number))
+}
+
+fn sign(contents: &impl Writeable, number: u8) -> ecdsa::Signature {
+    let digest = sha256d::Hash::hash(&contents.encode()).to_byte_array();
+    Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &secret(number))
+}
+
+/// The transaction with this index in the block.
+fn scid(index: u64) -> u64 {
+    HEIGHT << 40 | index << 16
+}
+
+fn announcement(scid: u64) -> ChannelAnnouncement {
+    signed(scid, [1, 2, 3, 4])
+}
+
+/// Between the nodes and with the Bitcoin keys of these numbers.
+fn signed(scid: u64, [node_1, node_2, bitcoin_1, bitcoin_2]: [u8; 4]) -> ChannelAnnouncement {
+    let contents = UnsignedChannelAnnouncement {
+        features: ChannelFeatures::empty(),
+        chain_hash: ChainHash::using_genesis_block(Network::Regtest),
+        short_channel_id: scid,
+        node_id_1: node_id(node_1),
+        node_id_2: node_id(node_2),
+        bitcoin_key_1: node_id(bitcoin_1),
+        bitcoin_key_2: node_id(bitcoin_2),
+        excess_data: Vec::new(),
+    };
+    ChannelAnnouncement {
+        node_signature_1: sign(&contents, node_1),
+        node_signature_2: sign(&contents, node_2),
+        bitcoin_signature_1: sign(&contents, bitcoin_1),
+        bitcoin_signature_2: sign(&contents, bitcoin_2),
+        contents,
+    }
+}
+
+/// Seconds since 1970, an hour ago: LDK refuses updates that are older than two weeks.
+fn start() -> u32 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    u32::try_from(now.as_secs()).unwrap() - 3_600
+}
+
+fn update(side: u8, timestamp: u32) -> ChannelUpdate {
+    let contents = UnsignedChannelUpdate {
+        chain_hash: ChainHash::using_genesis_block(Network::Regtest),
+        short_channel_id: scid(1),
+        timestamp,
+        message_flags: 1,
+        channel_flags: side,
+        cltv_expiry_delta: 80,
+        htlc_minimum_msat: 1,
+        htlc_maximum_msat: 1_000_000,
+        fee_base_msat: 1_000,
+        fee_proportional_millionths: 1,
+        excess_data: Vec::new(),
+    };
+    ChannelUpdate {
+        signature: sign(&contents, side + 1),
+        contents,
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_exists_is_taken_and_passed_on() {
+    let node = Node::with_channel();
+    node.announce(&public(7), &announcement(scid(1)));
+    until("the channel is taken", || node.knows(scid(1))).await;
+    let sent = node.gossip.get_and_clear_pending_msg_events();
+    assert!(matches!(
+        sent[..],
+        [MessageSendEvent::BroadcastChannelAnnouncement { .. }]
+    ));
+}
+
+#[tokio::test]
+async fn a_hundred_announcements_of_what_does_not_exist_end_the_connection() {
+    let node = Node::with_channel();
+    let (stranger, friend) = (public(7), public(8));
+    let message = announcement(scid(2));
+    node.announce(&stranger, &message);
+    let is_refused = || node.check().is_refused(scid(2)).is_some();
+    until("the look-up ends", is_refused).await;
+    let asked = node.chain.methods().len();
+    for _ in 2..100 {
+        let action = node.announce(&stranger, &message);
+        assert!(
+            matches!(action, Some(ErrorAction::IgnoreError)),
+            "{action:?}"
+        );
+    }
+    let action = node.announce(&stranger, &message);
+    let Some(ErrorAction::DisconnectPeer { .. }) = action else {
+        panic!("the peer goes on: {action:?}");
+    };
+    assert_eq!(
+        node.chain.methods().len(),
+        asked,
+        "bitcoind was asked again"
+    );
+    let init = Init {
+        features: InitFeatures::empty(),
+        networks: None,
+        remote_network_address: None,
+    };
+    assert!(node.gossip.peer_connected(stranger, &init, true).is_err());
+    // A peer with a channel stays, but what it announces is not looked at any more.
+    for _ in 0..100 {
+        let action = node.announce(&friend, &message);
+        assert!(
+            matches!(action, Some(ErrorAction::IgnoreError)),
+            "{action:?}"
+        );
+    }
+    assert!(node.check().is_banned(&friend));
+    assert!(node.gossip.peer_connected(friend, &init, true).is_ok());
+    node.announce(&friend, &announcement(scid(1)));
+    assert_eq!(node.chain.methods().len(), asked);
+    node.announce(&public(9), &announcement(scid(1)));
+    until("others go on", || node.knows(scid(1))).await;
+}
+
+#[tokio::test]
+async fn wrong_signatures_count() {
+    let node = Node::with_channel();
+    let mut message = announcement(scid(1));
+    message.bitcoin_signature_1 = message.bitcoin_signature_2;
+    for _ in 1..100 {
+        let action = node.announce(&public(7), &message);
+        assert!(matches!(
+            action,
+            Some(ErrorAction::SendWarningMessage { .. })
+        ));
+    }
+    let action = node.announce(&public(7), &message);
+    assert!(matches!(action, Some(ErrorAction::DisconnectPeer { .. })));
+    assert!(node.chain.methods().is_empty());
+}
+
+#[tokio::test]
+async fn a_forged_announcement_keeps_nobody_from_announcing_the_channel() {
+    let node = Node::with_channel();
+    // Of somebody else's output, with keys of its own.
+    node.announce(&public(7), &signed(scid(1), [5, 6, 5, 6]));
+    until("it is looked up", || {
+        node.chain.methods().contains(&"gettxout".to_owned())
+    })
+    .await;
+    node.announce(&public(9), &announcement(scid(1)));
+    until("the channel is taken", || node.knows(scid(1))).await;
+    let graph = node.graph.read_only();
+    assert_eq!(graph.channel(scid(1)).unwrap().node_one, node_id(1));
+}
+
+#[tokio::test]
+async fn closed_channels_are_looked_up_once_and_ban_nobody() {
+    let node = Node::new(Value::Null);
+    node.announce(&public(7), &announcement(scid(1)));
+    let is_refused = || node.check().is_refused(scid(1)).is_some();
+    until("the look-up ends", is_refused).await;
+    let asked = node.chain.methods().len();
+    for _ in 0..200 {
+        let action = node.announce(&public(7), &announcement(scid(1)));
+        assert!(
+            matches!(action, Some(ErrorAction::IgnoreError)),
+            "{action:?}"
+        );
+    }
+    assert_eq!(node.chain.methods().len(), asked);
+    assert!(!node.check().is_banned(&public(7)));
+}
+
+#[tokio::test]
+async fn a_channel_far_above_the_tip_is_not_looked_up() {
+    let node = Node::with_channel();
+    let message = announcement((HEIGHT + 1_000) << 40);
+    let action = node.announce(&public(7), &message);
+    assert!(
+        matches!(action, Some(ErrorAction::IgnoreError)),
+        "{action:?}"
+    );
+    // Nothing is under way: the next question is the first.
+    node.announce(&public(7), &announcement(scid(1)));
+    until("the channel is taken", || node.knows(scid(1))).await;
+    let blocks = node
+        .chain
+        .methods()
+        .into_iter()
+        .filter(|method| method == "getblock");
+    assert_eq!(blocks.count(), 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_updates_of_one_channel_is_not_passed_on() {
+    let node = Node::with_channel();
+    node.announce(&public(7), &announcement(scid(1)));
+    until("the channel is taken", || node.knows(scid(1))).await;
+    let start = start();
+    let peer = Some(public(7));
+    let passed_on = |from: Option<PublicKey>, messages: std::ops::Range<u32>, side| {
+        let taken = messages.filter(|number| {
+            let message = update(side, start + number);
+            node.gossip
+                .handle_channel_update(from, &message)
+                .is_ok_and(|on| on)
+        });
+        taken.count()
+    };
+    // A forged update of the other direction uses nothing up.
+    for number in 0..100 {
+        let mut forged = update(1, start + number);
+        forged.signature = sign(&forged.contents, 1);
+        assert!(node.gossip.handle_channel_update(peer, &forged).is_err());
+    }
+    assert_eq!(passed_on(peer, 0..1_000, 0), 10);
+    assert_eq!(passed_on(peer, 0..5, 1), 5, "the other direction");
+    assert_eq!(passed_on(None, 1_000..1_020, 0), 20, "ours");
+}
+
+#[tokio::test]
+async fn a_flood_of_announcements_of_one_node_is_not_passed_on() {
+    let node = Node::with_channel();
+    node.announce(&public(7), &announcement(scid(1)));
+    until("the channel is taken", || node.knows(scid(1))).await;
+    let start = start();
+    let taken = (0..100).filter(|number| {
+        let contents = UnsignedNodeAnnouncement {
+            features: NodeFeatures::empty(),
+            timestamp: start + number,
+            node_id: node_id(1),
+            rgb: [0; 3],
+            alias: NodeAlias([0; 32]),
+            addresses: Vec::new(),
+            excess_address_data: Vec::new(),
+            excess_data: Vec::new(),
+        };
+        let signature = sign(&contents, 1);
+        let message = NodeAnnouncement {
+            signature,
+            contents,
+        };
+        let peer = Some(public(7));
+        node.gossip.handle_node_announcement(peer, &message).is_ok()
+    });
+    assert_eq!(taken.count(), 10);
+}
