@@ -36,6 +36,7 @@ mod reorgs;
 mod routes;
 mod sender_restarts;
 mod static_invoice;
+mod strangers;
 mod terminal;
 mod unwritable;
 
