@@ -185,6 +185,7 @@ mod here {
         flush();
         flush();
         tracing::error!("aborting at {point}");
+        crate::logging::flush();
         std::process::abort();
     }
 

@@ -9,9 +9,8 @@
 //! * [`peers`], [`routing`], [`wallet`], [`chain`] (bitcoind) and [`storage`] (SQLite, one writer);
 //! * [`onion`]: where AMP meets LDK's wire;
 //! * [`amp`]: AMP itself, pure; [`macaroons`], [`config`], [`files`], [`amount`], [`harmless`] text,
-//!   [`qr`] codes, [`bip21`] links, [`open_files`], [`abort`] for the crash tests, [`panics`], [`log_levels`], [`rates`],
-//!   [`signals`], and LDK's
-//!   types, named once in [`ldk`].
+//!   [`qr`] codes, [`bip21`] links, [`open_files`], [`abort`] for the crash tests, [`panics`], [`logging`],
+//!   [`log_levels`], [`rates`], [`signals`], and LDK's types, named once in [`ldk`].
 //!
 //! ARCHITECTURE.md has the way of a payment through them.
 
@@ -29,6 +28,7 @@ pub mod invoices;
 pub mod ldk;
 pub mod log_levels;
 pub mod logger;
+pub mod logging;
 pub mod macaroons;
 pub mod node;
 pub mod onion;

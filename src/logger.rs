@@ -3,9 +3,15 @@
 use std::borrow::Cow;
 
 use lightning::util::logger::{Level, Logger, Record};
+use tracing::field::display;
+
+use crate::logging::cut;
 
 /// Target of every record that comes from LDK, for filters such as `info,ldk=warn`.
-const TARGET: &str = "ldk";
+pub const TARGET: &str = "ldk";
+
+/// A text at `info` or above, bytes: it may quote a peer, whose words can be 65,000 bytes long.
+const MAX_TEXT: usize = 500;
 
 /// Lines that hold a whole event or message with its secrets: preimages, shares, revoked keys. Their
 /// name is all that is logged of them.
@@ -31,21 +37,25 @@ const LABELS: [&str; 5] = [
 const DIGITS: usize = 64;
 const HIDDEN: &str = "(not logged)";
 
-/// Forwards LDK's records to `tracing` at the same level, under the target `ldk`, without the secrets
-/// that are in some of them.
+/// Forwards LDK's records to `tracing` under the target `ldk`, without the secrets that are in some of
+/// them.
 ///
-/// LDK's own module path goes along as a field. `Gossip`, LDK's chattiest level, is dropped: on
-/// mainnet it is a line for each of some 100,000 gossip messages.
+/// LDK's own module path and line go along as fields, and the peer, where LDK names it: by these
+/// [`crate::logging`] limits them. `Gossip`, LDK's chattiest level, is dropped: on mainnet it is a line
+/// for each of some 100,000 gossip messages.
 #[derive(Debug, Default)]
 pub struct LdkLogger;
 
 /// A record is made into text only if its level is logged.
 macro_rules! hand_on {
-    ($level:ident, $record:expr) => {
+    ($level:ident, $record:expr, $max_bytes:expr) => {
         if tracing::enabled!(target: TARGET, tracing::Level::$level) {
-            let (module, line) = ($record.module_path, $record.args.to_string());
-            let line = without_secrets(&line);
-            tracing::event!(target: TARGET, tracing::Level::$level, module, "{line}");
+            let (module, line) = ($record.module_path, $record.line);
+            let peer = $record.peer_id.map(display);
+            let text = $record.args.to_string();
+            let text = without_secrets(&text);
+            let text = cut(&text, $max_bytes);
+            tracing::event!(target: TARGET, tracing::Level::$level, peer, module, line, "{text}");
         }
     };
 }
@@ -54,11 +64,11 @@ impl Logger for LdkLogger {
     fn log(&self, record: Record) {
         match record.level {
             Level::Gossip => {}
-            Level::Trace => hand_on!(TRACE, record),
-            Level::Debug => hand_on!(DEBUG, record),
-            Level::Info => hand_on!(INFO, record),
-            Level::Warn => hand_on!(WARN, record),
-            Level::Error => hand_on!(ERROR, record),
+            Level::Trace => hand_on!(TRACE, record, usize::MAX),
+            Level::Debug => hand_on!(DEBUG, record, usize::MAX),
+            Level::Info => hand_on!(INFO, record, MAX_TEXT),
+            Level::Warn => hand_on!(WARN, record, MAX_TEXT),
+            Level::Error => hand_on!(ERROR, record, MAX_TEXT),
         }
     }
 }

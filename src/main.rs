@@ -1,16 +1,12 @@
 //! ampd: arguments -> Config -> Node::start -> wait for a signal -> Node::stop.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use ampd::config::{Config, Log, LogFormat};
+use ampd::config::Config;
 use ampd::log_levels::LogLevels;
 use ampd::node::Node;
-use ampd::panics;
 use ampd::signals::Signals;
-use anyhow::Context;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::reload::Handle;
+use ampd::{logging, panics};
 
 fn main() -> ExitCode {
     panics::abort_on_panic();
@@ -21,13 +17,16 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    match start_log(&config.log).and_then(|levels| run(&config, levels)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody may read stderr any more.
-            let _ = writeln!(std::io::stderr(), "ampd: {}", one_line(&error));
-            ExitCode::FAILURE
-        }
+    let ended = logging::start(&config.log)
+        .map_err(anyhow::Error::from)
+        .and_then(|levels| run(&config, levels));
+    let failure = ended.err();
+    let last = failure.map(|error| format!("ampd: {}", one_line(&error)));
+    logging::finish(last.as_deref());
+    if last.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
 }
 
@@ -40,41 +39,6 @@ fn one_line(error: &anyhow::Error) -> String {
         }
     }
     line
-}
-
-/// Log lines go to stderr; if nobody reads them any more they are lost, and the node goes on. What is
-/// logged can be changed later.
-fn start_log(log: &Log) -> anyhow::Result<LogLevels> {
-    let filter = EnvFilter::try_new(&log.filter).context("log-level")?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // tracing would report a line that cannot be written on stderr, and panic if that fails, too.
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // The two have different types.
-    match log.format {
-        LogFormat::Text => {
-            let lines = lines.with_filter_reloading();
-            let levels = levels(log, lines.reload_handle());
-            started(lines.try_init()).map(|()| levels)
-        }
-        LogFormat::Json => {
-            let lines = lines.json().with_filter_reloading();
-            let levels = levels(log, lines.reload_handle());
-            started(lines.try_init()).map(|()| levels)
-        }
-    }
-}
-
-fn levels<S: 'static>(log: &Log, handle: Handle<EnvFilter, S>) -> LogLevels {
-    LogLevels::new(&log.filter, move |filter| {
-        handle.reload(filter).map_err(|error| error.to_string())
-    })
-}
-
-fn started<E: std::fmt::Display>(started: Result<(), E>) -> anyhow::Result<()> {
-    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
 
 #[tokio::main]

@@ -5,9 +5,10 @@
 //! money, and one panic under a lock of LDK's makes every later user of that lock panic, too. The node
 //! loses nothing by a crash, so it ends at once, and whoever supervises it starts it again.
 
-use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::logging;
 
 /// Makes every panic of this process write one line to the log and abort, also those that tokio or a
 /// `catch_unwind` would catch. With RUST_BACKTRACE set a backtrace follows.
@@ -27,17 +28,18 @@ pub fn abort_on_panic() {
 
 fn report(info: &PanicHookInfo<'_>) {
     let line = line(info);
-    // The log may be switched off, or be what panicked.
-    if tracing::enabled!(tracing::Level::ERROR) {
+    // The log may be switched off, or its own thread be what panicked.
+    if tracing::enabled!(tracing::Level::ERROR) && !logging::is_written_here() {
         tracing::error!("{line}");
     } else {
-        // Without stderr there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "ampd: {line}");
+        logging::say(&format!("ampd: {line}"));
     }
     let backtrace = std::backtrace::Backtrace::capture();
     if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
-        let _ = writeln!(std::io::stderr(), "{backtrace}");
+        logging::say(&backtrace.to_string());
     }
+    // If nobody reads the log, the process must end all the same.
+    logging::flush();
 }
 
 fn line(info: &PanicHookInfo<'_>) -> String {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::id::UserChannelId;
 use super::spends::{AgreedClose, ClosingTransaction};
+use crate::logging::cut;
+
+/// Bytes of the reason for a close that are kept and logged.
+const MAX_REASON: usize = 500;
 
 /// How a channel ended, in lnd's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +103,14 @@ impl Closure {
             private: facts.is_private(),
             close_type,
             close_initiator,
-            reason: self.reason.to_string(),
+            reason: self.short_reason(),
             closing: None,
         })
+    }
+
+    /// LDK's words. They may quote the peer, so they are cut.
+    pub fn short_reason(&self) -> String {
+        cut(&self.reason.to_string(), MAX_REASON).into_owned()
     }
 }
 

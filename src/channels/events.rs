@@ -10,6 +10,7 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::{OutPoint, ScriptBuf};
 use lightning::events::{ClosureReason, FundingInfo, HTLCHandlingFailureReason};
 use lightning::ln::types::ChannelId;
+use tracing::field::display;
 
 use super::accept::{Acceptor, Request};
 use super::closed::{ClosedChannels, Closure};
@@ -149,7 +150,9 @@ impl Channels {
     }
 
     pub fn channel_closed(&self, closure: &Closure) {
-        tracing::info!(channel = %closure.channel_id, reason = %closure.reason, "channel closed");
+        let peer = closure.counterparty_node_id.map(display);
+        let reason = closure.short_reason();
+        tracing::info!(peer, channel = %closure.channel_id, reason, "channel closed");
         self.opener
             .channel_closed(closure.user_channel_id, &closure.reason);
         let never_existed = self.never_existed(closure);

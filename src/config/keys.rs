@@ -371,7 +371,9 @@ const LOGS: Section = Section {
             "What is logged: off, error, warn, info, debug or trace, also for one part alone.
 LDK's info has ten lines for each payment; \"info,ldk=debug\" is info in general and all of LDK.
 Parts: chain, channels, invoices, ldk, node, onion, payments, peers, routing, rpc, storage,
-wallet, web. Without a level in front, the rest is logged as by default.",
+wallet, web. Without a level in front, the rest is logged as by default.
+Of lines that peers can cause, a few a minute are written, and how many were left out; debug
+and trace write all of them (docs/logging.md).",
         ),
         key(
             "log-format",

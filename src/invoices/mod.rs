@@ -52,3 +52,7 @@ pub use subscribe_one::{SingleSubscription, TooSlow};
 pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};
+
+/// The target of the lines that say what was paid. There is one for each payment, so that the log has a
+/// higher limit for them ([`crate::logging`]).
+const SETTLED: &str = "ampd::invoices::settled";

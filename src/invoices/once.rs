@@ -6,10 +6,10 @@ use std::fmt;
 use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::InvoiceView;
 use super::ledger::Ledger;
 use super::port::{Claimable, IncomingHtlc};
 use super::registry::{Registry, now};
+use super::{InvoiceView, SETTLED};
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, PutHtlc, PutInvoice,
 };
@@ -186,6 +186,7 @@ impl Registry {
         self.port.claim(preimage);
         metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
         tracing::info!(
+            target: SETTLED,
             hash = %PaymentHash(invoice.payment_hash),
             amount_msat = invoice.amt_paid_msat,
             "invoice settled"

@@ -79,12 +79,12 @@ async fn a_node_goes_on_when_nobody_reads_its_log_any_more() -> Result<()> {
     Ok(())
 }
 
-fn pid(id: u32) -> Result<Pid> {
+pub(crate) fn pid(id: u32) -> Result<Pid> {
     Pid::from_raw(i32::try_from(id)?).context("no process has this id")
 }
 
 /// A node with this stdin and stderr, as soon as callers can reach it.
-async fn started(node: &Node, stdin: Stdio, stderr: Stdio) -> Result<Child> {
+pub(crate) async fn started(node: &Node, stdin: Stdio, stderr: Stdio) -> Result<Child> {
     node.write_config()?;
     let mut command = node.command();
     command.stdin(stdin).stdout(Stdio::null()).stderr(stderr);
@@ -101,7 +101,7 @@ async fn started(node: &Node, stdin: Stdio, stderr: Stdio) -> Result<Child> {
     Ok(child)
 }
 
-async fn ended(child: &mut Child) -> Result<ExitStatus> {
+pub(crate) async fn ended(child: &mut Child) -> Result<ExitStatus> {
     let ended = wait_for("the node to end", LIMIT, async || {
         child.try_wait()?.context("it runs")
     });

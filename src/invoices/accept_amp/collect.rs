@@ -5,10 +5,10 @@ use lightning_types::payment::PaymentHash;
 use super::rules::Shard;
 use crate::abort::{self, Point};
 use crate::amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
-use crate::invoices::InvoiceView;
 use crate::invoices::ledger::Ledger;
 use crate::invoices::registry::{Registry, now, unpaid};
 use crate::invoices::subscribe::InvoiceEvent;
+use crate::invoices::{InvoiceView, SETTLED};
 use crate::onion::Envelope;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, NeverExpires, PutHtlc, PutInvoice, PutSet,
@@ -123,7 +123,13 @@ impl Registry {
         }
         metrics::counter!("ampd_amp_sets_settled_total").increment(1);
         metrics::counter!("ampd_htlcs_settled_total").increment(rows.len() as u64);
-        tracing::info!(%set_id, shards = rows.len(), amount_msat = set.amt_paid_msat, "AMP set settled");
+        tracing::info!(
+            target: SETTLED,
+            %set_id,
+            shards = rows.len(),
+            amount_msat = set.amt_paid_msat,
+            "AMP set settled"
+        );
         ledger.sets.insert(&self.store, set_id, set.clone(), ticket);
         let preimages = claims.iter().map(|claim| (claim.key, claim.preimage));
         ledger.settled.extend(&self.store, preimages, ticket);

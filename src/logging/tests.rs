@@ -1,0 +1,200 @@
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use lightning::util::logger::{Level, Logger, Record};
+
+use super::*;
+use crate::logger::LdkLogger;
+
+/// As config.example.toml has it.
+const DEFAULT_LEVEL: &str = "info,ldk=warn";
+const MINUTE: Duration = Duration::from_secs(60);
+/// What a whole minute may add to the log, bytes. A minute can see the end of one window and the
+/// beginning of the next.
+const BUDGET: usize = 1_000_000 / 2;
+
+/// Runs this with a log at this level and returns what it wrote within one window, and what was said of
+/// it afterwards.
+fn logged(level: &str, run: impl FnOnce(&Shared)) -> (Vec<String>, Vec<String>) {
+    let shared = Shared::default();
+    let lines = fmt::layer().with_ansi(false);
+    let log = registry()
+        .with(EnvFilter::new(level))
+        .with(Limit(shared.clone()))
+        .with(lines.with_writer(Lines(shared.clone())));
+    tracing::subscriber::with_default(log, || {
+        run(&shared);
+        let during = written(&shared);
+        for left_out in shared.counts.take_left_out(Instant::now() + MINUTE, false) {
+            left_out.tell();
+        }
+        (during, written(&shared))
+    })
+}
+
+fn written(shared: &Shared) -> Vec<String> {
+    let mut out = Vec::new();
+    shared.queue.write_next(&mut out, Duration::ZERO);
+    let text = String::from_utf8(out).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn bytes(lines: &[String]) -> usize {
+    lines.iter().map(|line| line.len() + 1).sum()
+}
+
+fn peer(number: u32) -> PublicKey {
+    let mut key = [1; 32];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&key).unwrap())
+}
+
+/// LDK logs an error about a peer.
+fn ldk(peer: Option<PublicKey>, line: u32, text: &str) {
+    let module = "lightning::ln::channel";
+    LdkLogger.log(Record::new(
+        Level::Error,
+        peer,
+        None,
+        format_args!("{text}"),
+        module,
+        "channel.rs",
+        line,
+        None,
+    ));
+}
+
+#[test]
+fn a_flood_of_one_peer_costs_ten_lines_and_one_that_counts_the_rest() {
+    let mallory = peer(1);
+    let (during, after) = logged(DEFAULT_LEVEL, |_| {
+        for number in 0..100_000 {
+            ldk(Some(mallory), 7, &format!("wrong message {number}"));
+        }
+    });
+    assert_eq!(during.len(), 10, "{during:?}");
+    assert!(
+        during[0].contains(&format!("peer={mallory}")),
+        "{}",
+        during[0]
+    );
+    assert!(during[0].contains("line=7"), "{}", during[0]);
+    let [count] = &after[..] else {
+        panic!("{after:?}");
+    };
+    let words = format!("ERROR ampd::logging: 99990 more lines about peer {mallory}");
+    assert!(count.contains(&words), "{count}");
+    assert!(count.contains("like this one: wrong message 0"), "{count}");
+}
+
+#[test]
+fn a_hundred_identities_stay_within_the_budget_whatever_they_send() {
+    let peers: Vec<_> = (0..100).map(peer).collect();
+    let long = "x".repeat(65_000);
+    let (during, after) = logged(DEFAULT_LEVEL, |_| {
+        for round in 0..20 {
+            for peer in &peers {
+                for line in 0..50 {
+                    let text = if round == 0 && line < 2 {
+                        &long
+                    } else {
+                        "short"
+                    };
+                    ldk(Some(*peer), line, text);
+                    // Some of LDK's lines name nobody.
+                    ldk(None, 1_000 + line, text);
+                }
+                tracing::info!(target: "ampd::channels::accept", %peer, "channel refused");
+                tracing::info!(target: "ampd::channels::events", %peer, "channel closed");
+            }
+        }
+    });
+    let total = bytes(&during) + bytes(&after);
+    assert!(total < BUDGET, "{total} bytes in {} lines", during.len());
+    let longest = during.iter().map(String::len).max();
+    assert!(longest < Some(1_000), "a line of {longest:?} bytes");
+}
+
+#[test]
+fn a_hundred_thousand_identities_fill_no_memory() {
+    logged(DEFAULT_LEVEL, |shared| {
+        let accept = |peer: u32| {
+            tracing::info!(target: "ampd::channels::accept", peer, "channel accepted");
+            tracing::info!(target: "ampd::channels::accept", peer = %peer, "channel refused");
+        };
+        (0..100_000).for_each(accept);
+        assert!(shared.counts.remembered() < 500);
+    });
+}
+
+#[test]
+fn another_fault_shows_beside_a_flood() {
+    let (during, _) = logged(DEFAULT_LEVEL, |_| {
+        for number in 0..100 {
+            for line in 0..50 {
+                ldk(Some(peer(number)), line, "noise");
+            }
+            tracing::info!(target: "ampd::channels::accept", peer = number, "channel refused");
+        }
+        ldk(Some(peer(1)), 4_711, "the commitment of a channel is wrong");
+        tracing::error!(target: "ampd::storage::writer", "cannot write to the database");
+        tracing::warn!(target: "ampd::chain::sync", "degraded");
+        tracing::error!(target: "ampd::wallet", peer = %peer(1), "no script for a channel");
+    });
+    for line in ["the commitment of", "cannot write", "degraded", "no script"] {
+        let shown = during.iter().any(|written| written.contains(line));
+        assert!(shown, "not in the log: {line}");
+    }
+}
+
+#[test]
+fn last_words_are_never_left_out() {
+    let (during, after) = logged(DEFAULT_LEVEL, |_| {
+        for _ in 0..1_000 {
+            tracing::error!(target: "ampd::panics", "ampd panicked and ends");
+        }
+    });
+    assert_eq!((during.len(), after.len()), (1_000, 0));
+}
+
+#[test]
+fn who_asks_for_debug_gets_all_of_it() {
+    let (during, after) = logged("debug", |_| {
+        for number in 0..1_000 {
+            tracing::debug!(target: "ampd::peers", peer = number, "connected");
+        }
+    });
+    assert_eq!((during.len(), after.len()), (1_000, 0));
+}
+
+#[test]
+fn payments_are_logged_one_by_one() {
+    let (during, after) = logged(DEFAULT_LEVEL, |_| {
+        for number in 0..500 {
+            tracing::info!(target: "ampd::invoices::settled", number, "invoice settled");
+            tracing::info!(target: "ampd::payments::advance", number, "payment ended");
+        }
+    });
+    assert_eq!((during.len(), after.len()), (1_000, 0));
+}
+
+#[test]
+fn a_new_minute_begins_anew() {
+    let refuse = || tracing::info!(target: "ampd::invoices::once", "payment refused");
+    let (during, after) = logged(DEFAULT_LEVEL, |shared| {
+        (0..100).for_each(|_| refuse());
+        assert_eq!(written(shared).len(), 60);
+        let early = shared.counts.take_left_out(Instant::now(), false);
+        assert!(early.is_empty(), "{early:?}");
+        let left_out = shared.counts.take_left_out(Instant::now() + MINUTE, false);
+        let found: Vec<_> = left_out.iter().map(|one| (one.lines, &one.of)).collect();
+        assert_eq!(found, [(40, &Whom::Nobody)]);
+        refuse();
+    });
+    assert_eq!((during.len(), after.len()), (1, 0));
+}
+
+#[test]
+fn a_secret_is_not_cut_before_it_is_hidden() {
+    let text = format!("{} preimage {}", "x".repeat(470), "ab".repeat(32));
+    let (during, _) = logged(DEFAULT_LEVEL, |_| ldk(None, 7, &text));
+    assert!(!during[0].contains("abab"), "{}", during[0]);
+}

@@ -1,0 +1,144 @@
+//! The log: a reader that is slow or gone costs nothing but lines, and what is no fault is no error in it.
+
+use std::fs;
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use anyhow::{Context, Result, ensure};
+use regtest::api::{amp_to, bolt11};
+use regtest::network::{ChannelPlan, Network};
+use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target, kind, message};
+use rustix::process::{Signal, kill_process};
+
+use crate::close::close;
+use crate::terminal::{ended, pid, started};
+use crate::{SETTLE_LIMIT, binaries};
+
+const DEFAULT_LEVEL: &str = "info,ldk=warn";
+const IDENTITIES: u32 = 5;
+/// Wrong messages of each kind from each of them.
+const MESSAGES: u32 = 10_000;
+/// What they may add to the log, bytes, within the few seconds that this takes.
+const MOST_LOGGED: u64 = 200_000;
+const PAYMENTS: u32 = 20;
+const AMOUNT_MSAT: u64 = 100_000;
+/// With a log that nobody waits for, all payments take a few seconds.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a slow reader takes at once, bytes, before it pauses.
+const SIP: usize = 1_000;
+const PAUSE: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn a_node_is_paid_while_nobody_reads_its_log() -> Result<()> {
+    let (network, mut alice) = talkative_alice().await?;
+    pay_alice(&network).await?;
+    let mut log = alice.stderr.take().context("no stderr")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        log.read_to_string(&mut text).map(|_| text)
+    });
+    stops(&mut alice).await?;
+    let text = reader.join().expect("the reader does not panic")?;
+    ensure!(text.contains("lines were dropped"), "it does not say so");
+    ensure!(text.contains("told to stop"), "it ends before its end");
+    network.finish();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_is_paid_while_its_log_is_read_slowly() -> Result<()> {
+    let (network, mut alice) = talkative_alice().await?;
+    let mut log = alice.stderr.take().context("no stderr")?;
+    let reader = std::thread::spawn(move || {
+        let mut bytes = 0;
+        let mut sip = [0; SIP];
+        while let Ok(read @ 1..) = log.read(&mut sip) {
+            bytes += read;
+            std::thread::sleep(PAUSE);
+        }
+        bytes
+    });
+    pay_alice(&network).await?;
+    stops(&mut alice).await?;
+    let read = reader.join().expect("the reader does not panic");
+    ensure!(read > 0, "nothing was read");
+    network.finish();
+    Ok(())
+}
+
+/// Alice logs all there is, to a pipe; she has a channel with Bob.
+async fn talkative_alice() -> Result<(Network, Child)> {
+    let mut network = Network::start(binaries()).await?;
+    let mut alice = network.prepare("alice")?;
+    alice.set_raw("accept-amp", "true");
+    let bob = network.prepare("bob")?;
+    network.add(vec![alice, bob]).await?;
+    let plan = ChannelPlan::new("bob", "alice", 1_000_000);
+    network.open(&[plan]).await?;
+    network["alice"].stop().await?;
+    network["alice"].set("log-level", "trace");
+    let child = started(&network["alice"], Stdio::null(), Stdio::piped()).await?;
+    network.wait_usable().await?;
+    Ok((network, child))
+}
+
+async fn pay_alice(network: &Network) -> Result<()> {
+    let start = Instant::now();
+    let bob = network["bob"].api()?;
+    for _ in 0..PAYMENTS {
+        let payment = bob.pay(amp_to(network["alice"].key(), AMOUNT_MSAT)?);
+        let payment = tokio::time::timeout(LIMIT, payment)
+            .await
+            .context("a payment takes too long")??;
+        ensure!(payment.status() == PaymentStatus::Succeeded, "{payment:?}");
+    }
+    ensure!(
+        start.elapsed() < LIMIT,
+        "payments took {:?}",
+        start.elapsed()
+    );
+    Ok(())
+}
+
+async fn stops(node: &mut Child) -> Result<()> {
+    kill_process(pid(node.id())?, Signal::TERM)?;
+    let status = ended(node).await?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(())
+}
+
+/// Before its limits, these messages made 20 MB of it.
+#[tokio::test]
+async fn strangers_do_not_fill_the_log() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let mut alice = network.prepare("alice")?;
+    alice.set("log-level", DEFAULT_LEVEL);
+    network.add(vec![alice]).await?;
+    let target = Target::of(&network["alice"])?.from(Ipv4Addr::new(127, 0, 0, 66));
+    let before = fs::metadata(network["alice"].log())?.len();
+    let storage = message(kind::PEER_STORAGE, &[&[0, 10][..], &[0; 10]].concat());
+    let fee = message(kind::UPDATE_FEE, &[7; 36]);
+    for _ in 0..IDENTITIES {
+        let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
+        for wrong in [&storage, &fee] {
+            let messages = (0..MESSAGES).map(|_| wrong.clone());
+            peer.flood(messages).await?;
+        }
+        // Then all before it was handled.
+        peer.ping().await?;
+        if let Made::Signed(channel) = peer.make_up_channel(&ChannelTerms::default()).await? {
+            peer.send_error(channel, &"x".repeat(60_000)).await?;
+        }
+        peer.ping().await?;
+    }
+    network["alice"].stop().await?;
+    let log = fs::read_to_string(network["alice"].log())?;
+    let written = log.len() as u64 - before;
+    ensure!(written < MOST_LOGGED, "{written} bytes");
+    ensure!(log.contains("more lines"), "it does not say so");
+    network.finish();
+    Ok(())
+}
