@@ -1,10 +1,13 @@
 //! LDK's log records, handed to `tracing`.
 
+mod levels;
+
 use std::borrow::Cow;
 
 use lightning::util::logger::{Level, Logger, Record};
 use tracing::field::display;
 
+use self::levels::{has_another, level};
 use crate::logging::cut;
 
 /// Target of every record that comes from LDK, for filters such as `info,ldk=warn`.
@@ -38,7 +41,7 @@ const DIGITS: usize = 64;
 const HIDDEN: &str = "(not logged)";
 
 /// Forwards LDK's records to `tracing` under the target `ldk`, without the secrets that are in some of
-/// them.
+/// them, and at the level that they have for the owner of a node ([`levels`]).
 ///
 /// LDK's own module path and line go along as fields, and the peer, where LDK names it: by these
 /// [`crate::logging`] limits them. `Gossip`, LDK's chattiest level, is dropped: on mainnet it is a line
@@ -62,7 +65,12 @@ macro_rules! hand_on {
 
 impl Logger for LdkLogger {
     fn log(&self, record: Record) {
-        match record.level {
+        let shown = if has_another(record.level, record.module_path) {
+            level(record.level, record.module_path, &record.args.to_string())
+        } else {
+            record.level
+        };
+        match shown {
             Level::Gossip => {}
             Level::Trace => hand_on!(TRACE, record, usize::MAX),
             Level::Debug => hand_on!(DEBUG, record, usize::MAX),

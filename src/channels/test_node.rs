@@ -419,12 +419,18 @@ pub async fn open_between(
     capacity_sat: u64,
     push_sat: u64,
 ) -> (Chain, OutPoint) {
+    open_with(alice, bob, &alice.request(bob, capacity_sat, push_sat)).await
+}
+
+/// The same with a request of the caller.
+pub async fn open_with(
+    alice: &TestNode,
+    bob: &TestNode,
+    request: &OpenRequest,
+) -> (Chain, OutPoint) {
     let chain = Chain::new();
     alice.connect(bob).await;
-    let opening = alice
-        .opener
-        .open(&alice.request(bob, capacity_sat, push_sat))
-        .unwrap();
+    let opening = alice.opener.open(request).unwrap();
     let point = opening.funded().await.unwrap();
     alice
         .until("the funding is broadcast", || {

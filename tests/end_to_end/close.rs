@@ -50,7 +50,7 @@ async fn both_ways_to_close_bring_the_balances_on_chain() -> Result<()> {
 }
 
 /// Asks for it and waits until the closing transaction is in the mempool.
-async fn close(network: &Network, name: &str, point: &str, force: bool) -> Result<()> {
+pub(crate) async fn close(network: &Network, name: &str, point: &str, force: bool) -> Result<()> {
     let request = CloseChannelRequest {
         channel_point: Some(parse_point(point)?),
         force,

@@ -142,3 +142,56 @@ async fn strangers_do_not_fill_the_log() -> Result<()> {
     network.finish();
     Ok(())
 }
+
+/// Channels that are announced, paid over, restarted, closed in both ways: nobody has to act.
+#[tokio::test]
+async fn nothing_that_belongs_to_a_normal_life_is_logged_as_an_error() -> Result<()> {
+    let mut network = Network::start(binaries()).await?;
+    let mut nodes = Vec::new();
+    for name in ["alice", "bob", "carol"] {
+        let mut node = network.prepare(name)?;
+        node.set("log-level", DEFAULT_LEVEL);
+        nodes.push(node);
+    }
+    network.add(nodes).await?;
+    let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(400_000);
+    let points = network
+        .open(&[plan, plan, ChannelPlan::new("bob", "carol", 1_000_000)])
+        .await?;
+    network.mine(6).await?;
+    pay(&network, "alice", "bob").await?;
+    for name in ["alice", "bob"] {
+        network[name].stop().await?;
+        network.restart(&[name]).await?;
+        network.wait_usable().await?;
+    }
+    pay(&network, "alice", "carol").await?;
+    network.wait_settled(SETTLE_LIMIT).await?;
+    close(&network, "alice", &points[0], false).await?;
+    network.mine(6).await?;
+    close(&network, "alice", &points[1], true).await?;
+    network.mine_until_swept(6, LIMIT).await?;
+    for name in ["alice", "bob", "carol"] {
+        network[name].stop().await?;
+        let log = fs::read_to_string(network[name].log())?;
+        let faults: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("ERROR") || line.contains("WARN"))
+            .filter(|line| !EXPECTED.iter().any(|known| line.contains(known)))
+            .collect();
+        ensure!(faults.is_empty(), "{name}: {}", faults.join("\n"));
+    }
+    network.finish();
+    Ok(())
+}
+
+/// On this chain, or with these few coins, they are true.
+const EXPECTED: [&str; 2] = ["no fee estimates yet", "the wallet cannot pay for"];
+
+async fn pay(network: &Network, payer: &str, payee: &str) -> Result<()> {
+    let invoice = network[payee].api()?.invoice(AMOUNT_MSAT).await?;
+    let request = bolt11(&invoice.payment_request);
+    let paid = network.pay_routed(payer, &request).await?;
+    ensure!(paid.status() == PaymentStatus::Succeeded, "{paid:?}");
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! LDK logs much at `error` and `warn` that needs nobody: a cooperative close, what a peer did wrong and
+//! was told, a channel that its opener gave up. Such lines are shown at lower levels, so that an error in
+//! the log is one.
+
+use lightning::util::logger::Level;
+
+/// Lines that begin and go on like this, and the level to show them at.
+struct Rule {
+    module: &'static str,
+    begins: &'static str,
+    /// Also in the line; empty if the beginning says it all.
+    contains: &'static str,
+    shown: Level,
+}
+
+const MANAGER: &str = "lightning::ln::channelmanager";
+const PEERS: &str = "lightning::ln::peer_handler";
+const ONIONS: &str = "lightning::onion_message::messenger";
+const SCORING: &str = "lightning::routing::scoring";
+
+const fn rule(
+    module: &'static str,
+    begins: &'static str,
+    contains: &'static str,
+    shown: Level,
+) -> Rule {
+    Rule {
+        module,
+        begins,
+        contains,
+        shown,
+    }
+}
+
+/// The first one that fits counts.
+const RULES: [Rule; 19] = [
+    // Every cooperative close.
+    rule(MANAGER, "Closed channel ", ": Coop Closed", Level::Debug),
+    rule(MANAGER, "Closing channel: Coop Closed", "", Level::Debug),
+    // The owner closes by force, or we refuse a channel: both have a line of ours.
+    rule(MANAGER, "Force-closing channel ", "", Level::Info),
+    rule(
+        MANAGER,
+        "Force-closing inbound channel request ",
+        "",
+        Level::Debug,
+    ),
+    // A channel that never was: its opener went away, or changed its mind.
+    rule(
+        MANAGER,
+        "Force-closing pending channel with ID ",
+        "for not establishing in a timely manner",
+        Level::Debug,
+    ),
+    rule(
+        MANAGER,
+        "Force-closing unaccepted inbound channel ",
+        "",
+        Level::Debug,
+    ),
+    rule(
+        MANAGER,
+        "Immediately closing unfunded channel ",
+        "as peer asked",
+        Level::Debug,
+    ),
+    // Every channel that is announced, if the peer has seen a block before us.
+    rule(
+        MANAGER,
+        "Got non-closing error: Got announcement_signatures prior to the required six",
+        "",
+        Level::Debug,
+    ),
+    rule(
+        MANAGER,
+        "Got non-closing error: Got an announcement_signatures before we were ready",
+        "",
+        Level::Debug,
+    ),
+    // Every connection of a peer that wants a backup kept before it has a channel, or a large one.
+    rule(
+        MANAGER,
+        "Got non-closing error: Ignoring peer_storage message",
+        "",
+        Level::Debug,
+    ),
+    rule(
+        MANAGER,
+        "Got non-closing error: Supports only data up to ",
+        "peer storage",
+        Level::Debug,
+    ),
+    rule(
+        PEERS,
+        "Handling SendWarningMessage",
+        "Ignoring peer_storage message",
+        Level::Debug,
+    ),
+    rule(
+        PEERS,
+        "Handling SendWarningMessage",
+        "bytes in peer storage",
+        Level::Debug,
+    ),
+    // Each try of a peer to splice, which we do not offer.
+    rule(
+        MANAGER,
+        "Got non-closing error: Inbound channel splices are currently not allowed",
+        "",
+        Level::Debug,
+    ),
+    rule(
+        PEERS,
+        "Handling SendWarningMessage",
+        "splices are currently not allowed",
+        Level::Debug,
+    ),
+    // All else that a peer did wrong and was told, or that was ignored. No channel was closed.
+    rule(MANAGER, "Got non-closing error: ", "", Level::Warn),
+    // Onion messages are for strangers to send, and this one is not for us.
+    rule(ONIONS, "Failed to process onion message", "", Level::Debug),
+    rule(ONIONS, "Failed to create onion message", "", Level::Debug),
+    // A peer that restarts. The payment says that it failed.
+    rule(
+        SCORING,
+        "Payment failed at the first hop ",
+        "",
+        Level::Debug,
+    ),
+];
+
+/// Whether a record of this module may have another level than LDK gives it. Without a look at its text,
+/// which has to be made first.
+pub(super) fn has_another(level: Level, module: &str) -> bool {
+    level >= Level::Warn && RULES.iter().any(|rule| rule.module == module)
+}
+
+/// The level at which to show a record.
+pub(super) fn level(ldks: Level, module: &str, text: &str) -> Level {
+    let fits = |rule: &&Rule| {
+        rule.module == module && text.starts_with(rule.begins) && text.contains(rule.contains)
+    };
+    let shown = RULES.iter().find(fits).map(|rule| rule.shown);
+    // Never more than LDK thinks of it.
+    shown.map_or(ldks, |shown| shown.min(ldks))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use lightning::ln::msgs::{ChannelMessageHandler, PeerStorage, SpliceInit};
+    use lightning::ln::types::ChannelId;
+    use tracing_subscriber::EnvFilter;
+
+    use super::*;
+    use crate::channels::close::{CloseRequest, ClosingFee};
+    use crate::channels::open::OpenRequest;
+    use crate::channels::test_node::{SAT_PER_KW, TestNode, open_with, two_nodes};
+
+    /// What is logged in the thread of a test.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Written {
+        /// From now on, until the guard is dropped.
+        fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+            let written = Self::default();
+            let copy = written.clone();
+            let log = tracing_subscriber::fmt()
+                .with_env_filter(EnvFilter::new("off,ldk=debug"))
+                .with_ansi(false)
+                .with_writer(move || copy.clone())
+                .finish();
+            (written, tracing::subscriber::set_default(log))
+        }
+
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        }
+
+        /// LDK still says this, and it is shown at this level and no other.
+        #[track_caller]
+        fn assert_shown(&self, level: &str, text: &str) {
+            let lines = self.lines();
+            let mut found = lines.iter().filter(|line| line.contains(text)).peekable();
+            assert!(found.peek().is_some(), "LDK does not say {text:?}");
+            for line in found {
+                assert!(line.contains(&format!("{level} ldk")), "{line}");
+            }
+        }
+    }
+
+    async fn closed(node: &TestNode) {
+        node.until("the close is recorded", || {
+            !node.store.closed.lock().unwrap().is_empty()
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_cooperative_close_is_no_error() {
+        let (log, _guard) = Written::start();
+        let (alice, bob, _chain, point) = two_nodes(400_000, 0).await;
+        let request = CloseRequest::Cooperative {
+            fee: ClosingFee::Estimate(SAT_PER_KW),
+            delivery: None,
+        };
+        let closing = alice.closer.close(point, request).await.unwrap();
+        closed(&alice).await;
+        closed(&bob).await;
+        drop(closing);
+        log.assert_shown("DEBUG", "due to close-required error: Coop Closed");
+        log.assert_shown("DEBUG", "Closing channel: Coop Closed");
+        assert_eq!(faults(&log), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_the_owner_closes_by_force_is_told_and_no_error() {
+        let (log, _guard) = Written::start();
+        let (alice, bob, _chain, point) = two_nodes(400_000, 0).await;
+        let closing = alice
+            .closer
+            .close(point, CloseRequest::Force)
+            .await
+            .unwrap();
+        closed(&bob).await;
+        drop(closing);
+        log.assert_shown("INFO", "Force-closing channel ");
+    }
+
+    #[tokio::test]
+    async fn backups_and_splices_of_peers_are_no_errors() {
+        let (log, _guard) = Written::start();
+        let (alice, bob, _chain, _point) = two_nodes(400_000, 0).await;
+        let carol = TestNode::start(3).await;
+        carol.connect(&bob).await;
+        let blob = |bytes| PeerStorage {
+            data: vec![0; bytes],
+        };
+        bob.manager.handle_peer_storage(carol.id, blob(10));
+        bob.manager.handle_peer_storage(alice.id, blob(2_000));
+        let splice = SpliceInit {
+            channel_id: bob.manager.list_channels()[0].channel_id,
+            funding_contribution_satoshis: 100_000,
+            funding_feerate_per_kw: SAT_PER_KW,
+            locktime: 0,
+            funding_pubkey: alice.id,
+            require_confirmed_inputs: None,
+        };
+        bob.manager.handle_splice_init(alice.id, &splice);
+        for text in [
+            "Got non-closing error: Ignoring peer_storage message",
+            "Got non-closing error: Supports only data up to 1024 bytes in peer storage",
+            "Got non-closing error: Inbound channel splices are currently not allowed",
+        ] {
+            log.assert_shown("DEBUG", text);
+        }
+        assert_eq!(faults(&log), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_sees_blocks_before_us_makes_no_error() {
+        let (log, _guard) = Written::start();
+        let alice = TestNode::start(1).await;
+        let bob = TestNode::start(2).await;
+        let public = OpenRequest {
+            private: false,
+            ..alice.request(&bob, 400_000, 0)
+        };
+        let (chain, _point) = open_with(&alice, &bob, &public).await;
+        for _ in 0..6 {
+            chain.mine(&[&alice]);
+        }
+        let early = "Got announcement_signatures prior to the required six";
+        bob.until("the signatures arrive", || {
+            log.lines().iter().any(|line| line.contains(early))
+        })
+        .await;
+        log.assert_shown("DEBUG", early);
+        assert_eq!(faults(&log), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_peers_do_wrong_is_a_warning_if_no_channel_is_closed() {
+        let (log, _guard) = Written::start();
+        let (alice, bob, _chain, _point) = two_nodes(400_000, 0).await;
+        let splice = SpliceInit {
+            channel_id: ChannelId([7; 32]),
+            funding_contribution_satoshis: 100_000,
+            funding_feerate_per_kw: SAT_PER_KW,
+            locktime: 0,
+            funding_pubkey: alice.id,
+            require_confirmed_inputs: None,
+        };
+        bob.manager.handle_splice_init(alice.id, &splice);
+        log.assert_shown("WARN", "Got non-closing error: Got a message for a channel");
+    }
+
+    fn faults(log: &Written) -> Vec<String> {
+        let is_fault = |line: &String| line.contains("ERROR") || line.contains("WARN");
+        log.lines().into_iter().filter(is_fault).collect()
+    }
+
+    #[test]
+    fn other_lines_keep_the_level_that_ldk_gives_them() {
+        let closed = "Closed channel 07 due to close-required error: the peer cheats";
+        assert_eq!(level(Level::Error, MANAGER, closed), Level::Error);
+        let elsewhere = "lightning::chain::channelmonitor";
+        assert!(!has_another(Level::Error, elsewhere));
+        assert!(!has_another(Level::Info, MANAGER));
+    }
+}
