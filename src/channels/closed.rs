@@ -7,13 +7,14 @@ use lightning::ln::types::ChannelId;
 use serde::{Deserialize, Serialize};
 
 use super::id::UserChannelId;
-use super::spends::{AgreedClose, ClosingTransaction};
+use super::spends::{AgreedClose, ClosingKind, ClosingTransaction};
 use crate::logging::cut;
 
 /// Bytes of the reason for a close that are kept and logged.
 const MAX_REASON: usize = 500;
 
-/// How a channel ended, in lnd's words.
+/// How a channel ended, in lnd's words. As in lnd the type follows the transaction that confirmed, whatever
+/// LDK expected; see [`ClosedChannel::with_closing`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CloseType {
     Cooperative,
@@ -54,6 +55,26 @@ pub struct ClosedChannel {
     /// Known from the broadcast, or from the block; later ones come by
     /// [`ClosedChannels::closing_transaction`].
     pub closing: Option<ClosingTransaction>,
+}
+
+impl ClosedChannel {
+    /// With this closing transaction. Once it is in a block, it decides how the channel ended: after an
+    /// error of the peer our commitment may confirm, or the peer's after our own.
+    #[must_use]
+    pub fn with_closing(self, closing: ClosingTransaction) -> Self {
+        let confirmed = closing.kind.filter(|_| closing.height.is_some());
+        let close_type = match confirmed {
+            Some(ClosingKind::Cooperative) => CloseType::Cooperative,
+            Some(ClosingKind::OurCommitment) => CloseType::LocalForce,
+            Some(ClosingKind::TheirCommitment) => CloseType::RemoteForce,
+            None => self.close_type,
+        };
+        Self {
+            close_type,
+            closing: Some(closing),
+            ..self
+        }
+    }
 }
 
 /// Where closed channels are kept. All functions enqueue and return; they never wait.
@@ -144,6 +165,10 @@ pub fn classify(reason: &ClosureReason) -> (CloseType, CloseInitiator) {
 
 #[cfg(test)]
 mod tests {
+    use bitcoin::Txid;
+    use bitcoin::hashes::Hash;
+    use lightning::types::string::UntrustedString;
+
     use super::*;
 
     fn closure(reason: ClosureReason) -> Closure {
@@ -169,6 +194,29 @@ mod tests {
             (record.capacity_sat, record.local_balance_msat),
             (400_000, 1_234_567)
         );
+    }
+
+    /// Records of earlier versions say nothing of the transaction's kind.
+    #[test]
+    fn the_transaction_that_confirms_decides_how_the_channel_ended() {
+        let closing = |height, kind| ClosingTransaction {
+            txid: Txid::all_zeros(),
+            height,
+            kind,
+        };
+        let force = ClosureReason::CounterpartyForceClosed {
+            peer_msg: UntrustedString(String::new()),
+        };
+        let ended = |height, kind| {
+            let record = closure(force.clone()).record().unwrap();
+            record.with_closing(closing(height, kind)).close_type
+        };
+        let ours = Some(ClosingKind::OurCommitment);
+        assert_eq!(ended(None, ours), CloseType::RemoteForce);
+        assert_eq!(ended(Some(7), ours), CloseType::LocalForce);
+        assert_eq!(ended(Some(7), None), CloseType::RemoteForce);
+        let agreed = Some(ClosingKind::Cooperative);
+        assert_eq!(ended(Some(7), agreed), CloseType::Cooperative);
     }
 
     #[test]

@@ -158,7 +158,9 @@ impl Channels {
         let never_existed = self.never_existed(closure);
         if let Some(mut record) = closure.record() {
             record.scid = self.scid(&closure.channel_id);
-            record.closing = self.spends.closing_transaction(&record.channel_point);
+            if let Some(closing) = self.spends.closing_transaction(&record.channel_point) {
+                record = record.with_closing(closing);
+            }
             self.feed.tell(match closure.reason {
                 ClosureReason::FundingTimedOut => {
                     ChannelEvent::FundingTimeout(record.channel_point)

@@ -20,9 +20,10 @@ impl ClosedChannels for Store {
         let channel_id = channel.channel_id.0;
         let merge = move |stored: Option<ClosedChannel>| {
             let known = stored.and_then(|stored| stored.closing);
-            Some(ClosedChannel {
-                closing: channel.closing.or(known),
-                ..channel.clone()
+            let record = channel.clone();
+            Some(match channel.closing.or(known) {
+                Some(closing) => record.with_closing(closing),
+                None => record,
             })
         };
         self.submit(MergeClosedChannel {
@@ -34,12 +35,8 @@ impl ClosedChannels for Store {
 
     /// Before the record there is nothing to write: the record brings it along.
     fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
-        let merge = move |stored: Option<ClosedChannel>| {
-            stored.map(|stored| ClosedChannel {
-                closing: Some(closing),
-                ..stored
-            })
-        };
+        let merge =
+            move |stored: Option<ClosedChannel>| stored.map(|stored| stored.with_closing(closing));
         let channel_id = channel_id.0;
         self.submit(MergeClosedChannel {
             channel_id,

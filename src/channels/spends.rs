@@ -31,6 +31,18 @@ pub struct ClosingTransaction {
     pub txid: Txid,
     /// The block that holds it; none while it is only broadcast by us.
     pub height: Option<u32>,
+    /// None in records of earlier versions.
+    #[serde(default)]
+    pub kind: Option<ClosingKind>,
+}
+
+/// Which of the transactions that can spend a funding output it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum ClosingKind {
+    /// Both sides agreed on it.
+    Cooperative,
+    OurCommitment,
+    TheirCommitment,
 }
 
 /// A closing transaction, and what kind it is.
@@ -45,9 +57,21 @@ struct Watched {
     channel_id: ChannelId,
     spend: watch::Sender<Option<Spend>>,
     agreed: Option<Agreed>,
+    /// We have broadcast this one. LDK makes no other once it has done so.
+    our_commitment: Option<Txid>,
 }
 
 impl Watched {
+    fn kind(&self, txid: Txid, is_commitment: bool) -> ClosingKind {
+        if !is_commitment {
+            ClosingKind::Cooperative
+        } else if self.our_commitment == Some(txid) {
+            ClosingKind::OurCommitment
+        } else {
+            ClosingKind::TheirCommitment
+        }
+    }
+
     fn is_confirmed(&self) -> bool {
         let spend = *self.spend.borrow();
         spend.is_some_and(|spend| spend.closing.height.is_some())
@@ -98,6 +122,7 @@ impl FundingSpends {
                 channel_id,
                 spend: watch::Sender::new(None),
                 agreed: None,
+                our_commitment: None,
             });
     }
 
@@ -112,6 +137,16 @@ impl FundingSpends {
         self.watched().retain(|point, watched| {
             point != channel_point || watched.agreed.is_some() || watched.spend.borrow().is_some()
         });
+    }
+
+    /// Knows our commitment again, if the channel is watched: it may be in a block by now. Call it at
+    /// start, before blocks are connected.
+    pub fn restore_commitment(&self, channel_point: &OutPoint, closing: ClosingTransaction) {
+        if closing.kind == Some(ClosingKind::OurCommitment)
+            && let Some(watched) = self.watched().get_mut(channel_point)
+        {
+            watched.our_commitment = Some(closing.txid);
+        }
     }
 
     /// The closing transaction as it becomes known. None if the channel is not watched.
@@ -144,15 +179,19 @@ impl FundingSpends {
             let Some(watched) = watched.get_mut(&input.previous_output) else {
                 continue;
             };
+            let (txid, forced) = (transaction.compute_txid(), is_commitment(transaction));
+            if height.is_none() && forced {
+                watched.our_commitment = Some(txid);
+            }
             let known = *watched.spend.borrow();
             if height.is_none() && known.is_some_and(|known| known.closing.height.is_some()) {
                 continue;
             }
             let closing = ClosingTransaction {
-                txid: transaction.compute_txid(),
+                txid,
                 height,
+                kind: Some(watched.kind(txid, forced)),
             };
-            let forced = is_commitment(transaction);
             let spend = Spend { closing, forced };
             if known != Some(spend) {
                 self.change(watched, spend);

@@ -35,6 +35,7 @@ use super::books::Books;
 use super::core::Core;
 use crate::chain::StoredHeaders;
 use crate::chain::sync::{self, CaughtUp};
+use crate::channels::closed::ClosedChannel;
 use crate::ldk::ChannelMonitor;
 use crate::storage::StorageError;
 
@@ -58,6 +59,12 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
             (best, listener)
         })
         .collect();
+    for closed in core.store.closed_channels::<ClosedChannel>()? {
+        if let Some(closing) = closed.closing {
+            core.spends
+                .restore_commitment(&closed.channel_point, closing);
+        }
+    }
     let mut listeners: Vec<(BestBlock, &sync::Listener)> = vec![
         (core.wallet.best_block(), &*core.wallet),
         (core.manager.current_best_block(), &*core.spends),

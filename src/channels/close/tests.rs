@@ -1,8 +1,10 @@
+use lightning::ln::msgs::{ChannelMessageHandler, ErrorMessage};
+
 use super::*;
 use crate::channels::closed::{CloseInitiator, CloseType};
 use crate::channels::list;
 use crate::channels::pending::pending;
-use crate::channels::spends::ClosingTransaction;
+use crate::channels::spends::{ClosingKind, ClosingTransaction};
 use crate::channels::test_node::{SAT_PER_KW, TestNode, open_between, two_nodes, two_nodes_at};
 
 const COOPERATIVE: CloseRequest = cooperative(ClosingFee::Estimate(SAT_PER_KW));
@@ -54,7 +56,8 @@ async fn cooperative_close_is_told_step_by_step() {
             told,
             ClosingTransaction {
                 txid,
-                height: Some(height)
+                height: Some(height),
+                kind: Some(ClosingKind::Cooperative),
             }
         );
     }
@@ -109,6 +112,34 @@ async fn force_close_shows_what_is_still_locked() {
         bob.store.closed.lock().unwrap()[0].close_type,
         CloseType::RemoteForce
     );
+}
+
+/// Eclair's forced close begins with an error. LDK answers it with our commitment, and that may win.
+#[tokio::test]
+async fn our_commitment_that_confirms_after_the_peers_error_is_our_force_close() {
+    let (alice, bob, chain, point) = two_nodes(400_000, 100_000).await;
+    let channel_id = bob.manager.list_channels()[0].channel_id;
+    let error = ErrorMessage {
+        channel_id,
+        data: "closed by force".to_owned(),
+    };
+    bob.manager.handle_error(alice.id, &error);
+    bob.until("bob has recorded it", || {
+        !bob.store.closed.lock().unwrap().is_empty()
+    })
+    .await;
+    let record = || bob.store.closed.lock().unwrap()[0].clone();
+    assert_eq!(record().close_type, CloseType::RemoteForce, "so far");
+    bob.until("bob's commitment is broadcast", || {
+        let closing = bob.spends.closing_transaction(&point);
+        closing.is_some_and(|closing| closing.kind == Some(ClosingKind::OurCommitment))
+    })
+    .await;
+    chain.mine(&[&bob]);
+    let confirmed = record();
+    assert_eq!(confirmed.close_type, CloseType::LocalForce);
+    assert_eq!(confirmed.close_initiator, CloseInitiator::Remote);
+    assert!(confirmed.closing.unwrap().height.is_some());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 use bitcoin::{OutPoint, Transaction, Txid};
 use lightning::ln::types::ChannelId;
 
-use super::{ClosingTransaction, FundingSpends, Spend, Watched};
+use super::{ClosingKind, ClosingTransaction, FundingSpends, Spend, Watched};
 use crate::abort::{self, Point};
 
 /// A closing transaction that both sides have signed.
@@ -39,6 +39,7 @@ impl Watched {
         Some(ClosingTransaction {
             txid: agreed.transaction.compute_txid(),
             height: None,
+            kind: Some(ClosingKind::Cooperative),
         })
     }
 }
@@ -52,12 +53,15 @@ impl FundingSpends {
             };
             let agreed = close.transaction.compute_txid();
             let unconfirmed = (!close.forced).then_some(agreed);
+            let kind = |txid| (txid == agreed).then_some(ClosingKind::Cooperative);
+            let closing = |txid, height| ClosingTransaction {
+                txid,
+                height,
+                kind: kind(txid),
+            };
             let closing = match close.confirmed {
-                Some((txid, height)) => Some(ClosingTransaction {
-                    txid,
-                    height: Some(height),
-                }),
-                None => unconfirmed.map(|txid| ClosingTransaction { txid, height: None }),
+                Some((txid, height)) => Some(closing(txid, Some(height))),
+                None => unconfirmed.map(|txid| closing(txid, None)),
             };
             self.watch(close.channel_id, input.previous_output);
             if let Some(watched) = self.watched().get_mut(&input.previous_output) {

@@ -47,6 +47,7 @@ fn closing(transaction: &Transaction, height: Option<u32>) -> ClosingTransaction
     ClosingTransaction {
         txid: transaction.compute_txid(),
         height,
+        kind: Some(ClosingKind::Cooperative),
     }
 }
 
@@ -71,6 +72,40 @@ fn what_confirms_counts_and_not_what_we_broadcast() {
         told,
         [(CHANNEL, closing(&ours, None)), (CHANNEL, confirmed)]
     );
+}
+
+/// As BOLT 3 has commitments.
+fn commitment(sat: u64) -> Transaction {
+    let mut commitment = spend(sat);
+    commitment.lock_time = LockTime::from_consensus(0x2000_0001);
+    commitment.input[0].sequence = Sequence(0x8000_0001);
+    commitment
+}
+
+#[test]
+fn the_commitment_that_confirms_is_ours_if_we_have_broadcast_it() {
+    let (ours, theirs) = (commitment(1), commitment(2));
+    for (confirmed, kind) in [
+        (&ours, ClosingKind::OurCommitment),
+        (&theirs, ClosingKind::TheirCommitment),
+        (&spend(3), ClosingKind::Cooperative),
+    ] {
+        let (spends, _store) = watching();
+        spends.broadcast(std::slice::from_ref(&ours));
+        let before = spends.closing_transaction(&channel_point()).unwrap();
+        assert_eq!(before.kind, Some(ClosingKind::OurCommitment));
+        connect(&spends, std::slice::from_ref(confirmed), 10);
+        let closing = spends.closing_transaction(&channel_point()).unwrap();
+        assert_eq!(closing.kind, Some(kind));
+        // The node was down when the block came.
+        let (restarted, _store) = watching();
+        restarted.restore_commitment(&channel_point(), before);
+        connect(&restarted, std::slice::from_ref(confirmed), 10);
+        assert_eq!(
+            restarted.closing_transaction(&channel_point()),
+            Some(closing)
+        );
+    }
 }
 
 #[test]

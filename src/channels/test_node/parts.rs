@@ -97,6 +97,11 @@ impl ClosedChannels for Store {
     }
 
     fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
+        let mut closed = self.closed.lock().unwrap();
+        let known = closed.iter_mut();
+        for record in known.filter(|record| record.channel_id == channel_id) {
+            *record = record.clone().with_closing(closing);
+        }
         self.closing.lock().unwrap().push((channel_id, closing));
     }
 

@@ -127,6 +127,7 @@ mod tests {
             closing: Some(ClosingTransaction {
                 txid: text("closing_tx_hash").parse().unwrap(),
                 height: Some(125),
+                kind: None,
             }),
         }
     }

@@ -280,7 +280,11 @@ mod tests {
         let waiting = WaitingClose {
             channel: of_record(),
             limbo_sat: 55_148,
-            closing: Some(ClosingTransaction { txid, height: None }),
+            closing: Some(ClosingTransaction {
+                txid,
+                height: None,
+                kind: None,
+            }),
             final_height: Some(123),
         };
         // LDK forgets the reserves and keeps its commitments to itself; the fee is not split.
