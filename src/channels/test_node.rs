@@ -351,8 +351,10 @@ fn gateway(
 ) -> Gateway<Arc<ChannelManager>, Arc<KeysManager>> {
     let envelope_key = EnvelopeKey::from_seed(&[seed; 32]);
     let gateway = Gateway::new(Arc::clone(manager), Arc::clone(keys), envelope_key);
-    let manager = Arc::clone(manager);
-    gateway.closing_by(move |peer, channel| closing_terms(&manager, peer, channel))
+    let (closing, listing) = (Arc::clone(manager), Arc::clone(manager));
+    gateway
+        .closing_by(move |peer, channel| closing_terms(&closing, peer, channel))
+        .knowing_channels(move |peer| listing.list_channels_with_counterparty(peer))
 }
 
 fn peer_manager(

@@ -75,16 +75,7 @@ impl House {
             wake: wake.clone(),
             last_length: AtomicUsize::new(0),
         }));
-        let gateway: NodeGateway = Gateway::new(
-            core.manager.clone(),
-            core.keys.clone(),
-            core.envelope_key.clone(),
-        );
-        let manager = core.manager.clone();
-        let gateway = gateway
-            .announcing_keysend(config.accept_keysend)
-            .closing_by(move |peer, channel| closing_terms(&manager, peer, channel));
-        let gateway = Arc::new(gateway);
+        let gateway = Arc::new(gateway(config, core));
         let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
             core.graph.clone(),
             None,
@@ -158,6 +149,19 @@ impl House {
             wake,
         })
     }
+}
+
+fn gateway(config: &Config, core: &Core) -> NodeGateway {
+    let gateway = Gateway::new(
+        core.manager.clone(),
+        core.keys.clone(),
+        core.envelope_key.clone(),
+    );
+    let (closing, listing) = (core.manager.clone(), core.manager.clone());
+    gateway
+        .announcing_keysend(config.accept_keysend)
+        .closing_by(move |peer, channel| closing_terms(&closing, peer, channel))
+        .knowing_channels(move |peer| listing.list_channels_with_counterparty(peer))
 }
 
 fn onion_messenger(core: &Core) -> OnionMessenger {

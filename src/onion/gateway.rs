@@ -1,24 +1,27 @@
 //! The gateway between the peers and the channel manager.
 //!
-//! It passes every message through and changes eight things: incoming AMP HTLCs are rewritten
+//! It passes every message through and changes a few things: incoming AMP HTLCs are rewritten
 //! ([`Rewriter`]), records that only confuse LDK are dropped, an HTLC with an unusable payload fails
 //! in a way that its sender can read ([`Fault`](super::Fault)), the failure of an HTLC that was marked
 //! becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, feature bit 55
 //! (keysend, optional), which LDK always announces, only if we take keysend, lnd's "internal
-//! error" ends a connection instead of a channel ([`is_passing`]), and no fee of a cooperative close
-//! makes LDK close by force ([`ClosingFees`]).
+//! error" ends a connection instead of a channel ([`is_passing`]), no fee of a cooperative close
+//! makes LDK close by force ([`ClosingFees`]), and `announcement_signatures` that come too early wait
+//! ([`EarlySignatures`]).
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::PublicKey;
+use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::msgs;
 use lightning::ln::msgs::{BaseMessageHandler, ChannelMessageHandler, MessageSendEvent};
 use lightning::ln::types::ChannelId;
 use lightning::sign::NodeSigner;
 use lightning::types::features::{InitFeatures, NodeFeatures};
 
+use super::announcements::EarlySignatures;
 use super::closing_fees::{Answer, ClosingFees, ClosingTerms, FindTerms};
 use super::envelope::{Envelope, EnvelopeKey};
 use super::failure::{mpp_timeout_packet, with_reason};
@@ -32,6 +35,9 @@ use crate::amp::HtlcKey;
 /// takes spontaneous AMP.
 const AMP_OPTIONAL_BIT: usize = 31;
 
+/// The channels with a peer.
+type ChannelsWith = dyn Fn(&PublicKey) -> Vec<ChannelDetails> + Send + Sync;
+
 /// Stands before the channel handler `H` (the channel manager) as the peers' channel handler.
 pub struct Gateway<H: Deref, S: Deref> {
     inner: H,
@@ -41,6 +47,8 @@ pub struct Gateway<H: Deref, S: Deref> {
     refusals: Mutex<Refusals>,
     closing_fees: Mutex<ClosingFees>,
     find_terms: Box<FindTerms>,
+    early_signatures: Mutex<EarlySignatures>,
+    channels_with: Box<ChannelsWith>,
     /// What goes out beside LDK's messages.
     own: Mutex<Vec<MessageSendEvent>>,
     announce_keysend: bool,
@@ -62,6 +70,8 @@ where
             refusals: Mutex::default(),
             closing_fees: Mutex::default(),
             find_terms: Box::new(|_, _| None),
+            early_signatures: Mutex::default(),
+            channels_with: Box::new(|_| Vec::new()),
             own: Mutex::default(),
             announce_keysend: false,
         }
@@ -81,6 +91,16 @@ where
         find_terms: impl Fn(&PublicKey, &ChannelId) -> Option<ClosingTerms> + Send + Sync + 'static,
     ) -> Self {
         self.find_terms = Box::new(find_terms);
+        self
+    }
+
+    /// How the channels with a peer are found; without it `announcement_signatures` do not wait.
+    #[must_use]
+    pub fn knowing_channels(
+        mut self,
+        channels_with: impl Fn(&PublicKey) -> Vec<ChannelDetails> + Send + Sync + 'static,
+    ) -> Self {
+        self.channels_with = Box::new(channels_with);
         self
     }
 
@@ -105,6 +125,7 @@ where
     pub fn forget_channel(&self, channel_id: &ChannelId) {
         self.marks().forget_channel(channel_id);
         self.closing_fees().forget_channel(channel_id);
+        self.early_signatures().forget_channel(channel_id);
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
@@ -117,6 +138,28 @@ where
         self.closing_fees
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn early_signatures(&self) -> MutexGuard<'_, EarlySignatures> {
+        // Nothing between lock and unlock can panic halfway through a change.
+        self.early_signatures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands on what waits for this channel, if LDK takes it now.
+    fn hand_on_signatures(&self, peer: PublicKey, channel: &ChannelDetails) {
+        let due = self.early_signatures().take(peer, channel);
+        if let Some(message) = due {
+            self.inner.handle_announcement_signatures(peer, &message);
+        }
+    }
+
+    fn channel(&self, peer: &PublicKey, channel_id: &ChannelId) -> Option<ChannelDetails> {
+        let channels = (self.channels_with)(peer);
+        channels
+            .into_iter()
+            .find(|channel| channel.channel_id == *channel_id)
     }
 
     fn send(&self, event: MessageSendEvent) {
@@ -139,6 +182,12 @@ where
             MessageSendEvent::SendClosingSigned { node_id, msg } => {
                 let terms = (self.find_terms)(node_id, &msg.channel_id);
                 self.closing_fees().outgoing(*node_id, msg, terms);
+            }
+            // LDK sends ours as soon as the channel can be announced: now it takes the peer's.
+            MessageSendEvent::SendAnnouncementSignatures { node_id, msg } => {
+                if let Some(channel) = self.channel(node_id, &msg.channel_id) {
+                    self.hand_on_signatures(*node_id, &channel);
+                }
             }
             _ => {}
         }
@@ -192,6 +241,7 @@ where
     fn peer_disconnected(&self, peer: PublicKey) {
         self.refusals().forget_peer(&peer);
         self.closing_fees().forget_peer(&peer);
+        self.early_signatures().forget_peer(&peer);
         self.inner.peer_disconnected(peer);
     }
 
@@ -282,6 +332,21 @@ where
         }
     }
 
+    fn handle_announcement_signatures(
+        &self,
+        peer: PublicKey,
+        message: &msgs::AnnouncementSignatures,
+    ) {
+        if self.channel(&peer, &message.channel_id).is_none() {
+            return self.inner.handle_announcement_signatures(peer, message);
+        }
+        // It is put there first and looked at then: else LDK could be ready for it in between.
+        self.early_signatures().hold(peer, message);
+        if let Some(channel) = self.channel(&peer, &message.channel_id) {
+            self.hand_on_signatures(peer, &channel);
+        }
+    }
+
     pass_through! {
         handle_open_channel(&msgs::OpenChannel),
         handle_open_channel_v2(&msgs::OpenChannelV2),
@@ -311,7 +376,6 @@ where
         handle_update_fail_malformed_htlc(&msgs::UpdateFailMalformedHTLC),
         handle_commitment_signed(&msgs::CommitmentSigned),
         handle_update_fee(&msgs::UpdateFee),
-        handle_announcement_signatures(&msgs::AnnouncementSignatures),
         handle_channel_reestablish(&msgs::ChannelReestablish),
         handle_channel_update(&msgs::ChannelUpdate),
     }

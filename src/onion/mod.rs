@@ -9,6 +9,7 @@
 //! * Back: [`Gateway::mark_mpp_timeout`] turns LDK's failure of one HTLC into `mpp_timeout`. A payload
 //!   that LDK would refuse without saying why fails with what BOLT 4 asks for ([`Fault`]).
 
+mod announcements;
 mod check;
 mod closing_fees;
 mod envelope;

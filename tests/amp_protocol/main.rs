@@ -52,6 +52,7 @@
 //! keysend, ordinary invoices), `outages` (what failed temporarily works again) and `answers` (what each
 //! failure of the receiver makes of a payment).
 
+mod announcements;
 mod answers;
 mod closing;
 mod gateway;

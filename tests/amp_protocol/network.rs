@@ -11,6 +11,7 @@ use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::ln::functional_test_utils::{
     Node, TestChannelManager, connect_blocks, create_announced_chan_between_nodes_with_value,
     create_chanmon_cfgs, create_network, create_node_cfgs, create_node_chanmgrs,
+    test_default_channel_config,
 };
 use lightning::ln::msgs::{ChannelMessageHandler, Init, MessageSendEvent, UpdateFailHTLC};
 use lightning::ln::types::ChannelId;
@@ -18,6 +19,7 @@ use lightning::routing::router::{Path, Route, RouteHop};
 use lightning::sign::{NodeSigner, Recipient};
 use lightning::types::features::{ChannelFeatures, NodeFeatures};
 use lightning::types::payment::PaymentHash;
+use lightning::util::config::UserConfig;
 use lightning::util::test_utils::TestKeysInterface;
 
 use crate::answers::Answer;
@@ -59,9 +61,33 @@ pub struct Outgoing<'a> {
 impl Network {
     /// Connected nodes, without channels.
     pub fn new(count: usize) -> Self {
-        let nodes = nodes(count);
+        Self::with_gateways(count, |_, _, gateway| gateway)
+    }
+
+    /// The same with gateways of which one thing or another is set.
+    pub fn with_gateways(
+        count: usize,
+        set: impl Fn(usize, &TestNode, TestGateway) -> TestGateway,
+    ) -> Self {
+        Self::of(nodes(count, None), set)
+    }
+
+    /// The same as [`Network::new`], but channels are usable with so many confirmations.
+    pub fn with_minimum_depth(count: usize, depth: u32) -> Self {
+        let mut config = test_default_channel_config();
+        config.channel_handshake_config.minimum_depth = depth;
+        Self::of(nodes(count, Some(config)), |_, _, gateway| gateway)
+    }
+
+    fn of(
+        nodes: Vec<TestNode>,
+        set: impl Fn(usize, &TestNode, TestGateway) -> TestGateway,
+    ) -> Self {
         let gateway = |(i, node): (usize, &TestNode)| {
-            Arc::new(Gateway::new(node.node, node.keys_manager, envelope_key(i)))
+            let manager = node.node;
+            let gateway = Gateway::new(manager, node.keys_manager, envelope_key(i))
+                .knowing_channels(move |peer| manager.list_channels_with_counterparty(peer));
+            Arc::new(set(i, node, gateway))
         };
         let gateways = nodes.iter().enumerate().map(gateway).collect();
         Self {
@@ -137,7 +163,7 @@ impl Network {
         self.settle_down();
     }
 
-    fn id(&self, node: usize) -> PublicKey {
+    pub fn id(&self, node: usize) -> PublicKey {
         self.nodes[node].node.get_our_node_id()
     }
 
@@ -286,10 +312,10 @@ impl Network {
 
 /// LDK's test nodes borrow their parts, but the registry wants a port that borrows nothing. So the
 /// parts are leaked: a few for each test of this one binary.
-fn nodes(count: usize) -> Vec<TestNode> {
+fn nodes(count: usize, config: Option<UserConfig>) -> Vec<TestNode> {
     let monitors = Box::leak(Box::new(create_chanmon_cfgs(count)));
     let configs = Box::leak(Box::new(create_node_cfgs(count, monitors)));
-    let defaults = vec![None; count];
+    let defaults = vec![config; count];
     let managers = Box::leak(Box::new(create_node_chanmgrs(count, configs, &defaults)));
     create_network(count, configs, managers)
 }
