@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::Txid;
+use lightning::ln::msgs::BaseMessageHandler;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +18,7 @@ use super::core::Core;
 use super::gate::Gate;
 use super::house::House;
 use super::metrics;
+use super::port::NodeGateway;
 use super::rebroadcast::Rebroadcast;
 use super::vital::{Broken, Vital};
 use super::{callers, catch_up, donations, reserve};
@@ -30,6 +32,7 @@ use crate::macaroons::Bakery;
 use crate::open_files;
 use crate::peers::address;
 use crate::peers::announce::{Announcement, Announcer};
+use crate::peers::list::feature_bits;
 use crate::peers::listen::{self, Listener};
 use crate::routing::asked_route::Routes;
 use crate::rpc::{self, Rooms};
@@ -315,6 +318,14 @@ fn routes(core: &Core) -> Routes {
     )
 }
 
+/// What peers and the network are told of us.
+fn own_features(core: &Core, gateway: &NodeGateway) -> Vec<u32> {
+    let init = gateway.provided_init_features(core.node_id);
+    let mut bits = feature_bits(init.le_flags());
+    bits.extend(feature_bits(gateway.provided_node_features().le_flags()));
+    bits
+}
+
 fn rooms(
     config: &Config,
     core: &Core,
@@ -339,6 +350,7 @@ fn rooms(
             .map(address::text)
             .collect(),
         listening,
+        features: own_features(core, &house.events.gateway),
         cltv_delta: config.forwarding.cltv_delta.into(),
         manager: core.manager.clone(),
         monitors: core.monitors.clone(),

@@ -6,8 +6,9 @@
 //! becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, feature bit 55
 //! (keysend, optional), which LDK always announces, only if we take keysend, lnd's "internal
 //! error" ends a connection instead of a channel ([`is_passing`]), no fee of a cooperative close
-//! makes LDK close by force ([`ClosingFees`]), and `announcement_signatures` that come too early wait
-//! ([`EarlySignatures`]).
+//! makes LDK close by force ([`ClosingFees`]), `announcement_signatures` that come too early wait
+//! ([`EarlySignatures`]), and splicing is not announced, since LDK refuses each splice that a peer
+//! proposes.
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -249,6 +250,7 @@ where
         let mut features = self.inner.provided_node_features();
         // Fails only for bits above 255.
         let _ = features.set_optional_feature_bit(AMP_OPTIONAL_BIT);
+        features.clear_splicing();
         if self.announce_keysend {
             features.set_keysend_optional();
         } else {
@@ -261,6 +263,7 @@ where
         let mut features = self.inner.provided_init_features(peer);
         // Fails only for bits above 255.
         let _ = features.set_optional_feature_bit(AMP_OPTIONAL_BIT);
+        features.clear_splicing();
         features
     }
 

@@ -41,6 +41,8 @@ pub struct Rooms {
     pub external_addresses: Vec<String>,
     /// Where we listen for peers.
     pub listening: Vec<SocketAddr>,
+    /// The feature bits of our `init` and `node_announcement` (BOLT 9).
+    pub features: Vec<u32>,
     /// Blocks: the final delta of payments to a public key.
     pub cltv_delta: u32,
     pub manager: Arc<ChannelManager>,

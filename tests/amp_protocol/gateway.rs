@@ -456,7 +456,7 @@ fn a_shard_is_taken_whatever_the_time_of_the_newest_block() {
 }
 
 #[test]
-fn the_gateway_advertises_amp_and_all_that_ldk_does() {
+fn the_gateway_advertises_amp_and_all_that_ldk_does_except_splicing() {
     let network = Network::new(2);
     let peer = network.nodes[0].node.get_our_node_id();
     let (gateway, inner) = (&network.gateways[1], network.nodes[1].node);
@@ -465,9 +465,13 @@ fn the_gateway_advertises_amp_and_all_that_ldk_does() {
     node.set_optional_feature_bit(31).unwrap();
     // Keysend is announced by those who take it, not by default as LDK does.
     node.clear_keysend();
+    // LDK refuses each splice that a peer proposes.
+    node.clear_splicing();
     assert_eq!(gateway.provided_node_features(), node);
     let mut init = inner.provided_init_features(peer);
     init.set_optional_feature_bit(31).unwrap();
+    assert!(init.supports_splicing());
+    init.clear_splicing();
     assert_eq!(gateway.provided_init_features(peer), init);
     assert_eq!(init.le_flags()[3] & 0x80, 0x80, "bit 31");
 }

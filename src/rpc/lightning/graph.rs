@@ -190,7 +190,7 @@ fn ourselves(rooms: &Rooms, pub_key: String) -> LightningNode {
         pub_key,
         addresses: addresses.map(address).collect(),
         color: rooms.color.clone(),
-        features: info::own_features(&rooms.manager),
+        features: info::own_features(rooms),
         custom_records: BTreeMap::new(),
     }
 }

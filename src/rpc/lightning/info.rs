@@ -7,8 +7,7 @@ use bitcoin::hex::DisplayHex;
 
 use crate::chain::sync::{Health, Tip};
 use crate::channels::list::{Channel, ChannelState, channels};
-use crate::ldk::ChannelManager;
-use crate::peers::list::{feature_bits, peers};
+use crate::peers::list::peers;
 use crate::rpc::features::{Features, features};
 use crate::rpc::input::network_name;
 use crate::rpc::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
@@ -17,8 +16,8 @@ use crate::rpc::{Rooms, versioner};
 /// Seconds: a chain whose last block is older is not taken for complete (lnd: two hours).
 const STALE: u64 = 7_200;
 
-/// Bits that LDK does not know of, and we have: AMP in invoices, and in the node's announcement.
-const AMP_BITS: [u32; 2] = [30, 31];
+/// AMP, in invoices only.
+const AMP_REQUIRED_BIT: u32 = 30;
 
 /// Length of the alias that lnd makes from the node's key.
 const DEFAULT_ALIAS_DIGITS: usize = 20;
@@ -59,7 +58,7 @@ pub(super) fn get_info(rooms: &Rooms) -> GetInfoResponse {
             network: network_name(rooms.network).to_owned(),
         }],
         uris: rooms.external_addresses.iter().map(uri).collect(),
-        features: own_features(&rooms.manager),
+        features: own_features(rooms),
         require_htlc_interceptor: false,
         store_final_htlc_resolutions: false,
         wallet_synced: following,
@@ -91,10 +90,8 @@ fn is_recent(network: Network, tip: Tip, now: u64) -> bool {
 }
 
 /// What we tell peers, announce, and put into invoices.
-pub(super) fn own_features(manager: &ChannelManager) -> Features {
-    let init = feature_bits(manager.init_features().le_flags());
-    let node = feature_bits(manager.node_features().le_flags());
-    features(init.into_iter().chain(node).chain(AMP_BITS))
+pub(super) fn own_features(rooms: &Rooms) -> Features {
+    features(rooms.features.iter().copied().chain([AMP_REQUIRED_BIT]))
 }
 
 /// How many channels are in which state.
