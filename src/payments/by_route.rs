@@ -241,6 +241,7 @@ impl Payments {
             let by_us = AttemptFailure {
                 by_receiver: false,
                 timed_out: false,
+                invalid_payload: false,
                 source_index: 0,
                 height: self.outbound.height(),
             };

@@ -65,6 +65,7 @@ impl Payments {
         let failure = AttemptFailure {
             by_receiver: seen.end == Some(FailureReason::IncorrectPaymentDetails),
             timed_out: seen.is_timeout(path),
+            invalid_payload: seen.invalid_payload,
             source_index: seen.source_index,
             height: self.outbound.height(),
         };

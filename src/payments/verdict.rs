@@ -8,10 +8,14 @@
 //! | PERM\|15 incorrect_or_unknown_payment_details | yes | none | none | ends, details | ends, details |
 //! | 17 final_expiry_too_soon, 21, unknown ones | no | the receiver, for good | last | 17 ends, details; others end, error | ends, details |
 //! | 18, 19 final_incorrect_cltv_expiry, _htlc_amount | no | none | last | direct peer: ends, error; else another way | the same |
-//! | PERM\|22 invalid_onion_payload, PERM\|16, PERM\|NODE\|.. | yes | some | last | ends, error (PERM\|16: details) | ends, error |
+//! | PERM\|22 invalid_onion_payload | yes | the last channel, for good | last | ends, error | ends, error |
+//! | PERM\|NODE\|.. | yes | the receiver | last | ends, error | ends, error |
 //! | NODE\|2 temporary_node_failure | no | the receiver, for now | last | ends, error | ends, error |
 //! | 23 mpp_timeout | no | none | none | again | again |
 //! | unreadable, or nobody's | yes | none | none | another way; direct peer: ends, error | ends, details: LDK does not tell it from PERM\|15 |
+//!
+//! PERM|16, which receivers no longer send, looks like PERM|22; the other codes that would are a forwarding
+//! node's alone.
 //!
 //! What anybody else answers is tried again without the channel that LDK names. A failure that the
 //! receiver's peer reports of it (BADONION) names a channel only in the update.
@@ -34,6 +38,8 @@ pub(super) struct Verdict {
     pub(super) channel: Option<FailedChannel>,
     /// Which node of the path failed the attempt: 0 is ourselves, the last one the receiver.
     pub(super) source_index: u32,
+    /// The receiver cannot use the payload (`invalid_onion_payload`).
+    pub(super) invalid_payload: bool,
 }
 
 impl Verdict {
@@ -54,6 +60,7 @@ pub(super) fn of(
         PathFailure::InitialSend { err } => not_sent(err),
         PathFailure::OnPath { network_update } => {
             let update = network_update.as_ref();
+            let invalid_payload = permanently && channel.is_some() && is_channel_for_good(update);
             let channel = channel.or(update.and_then(updated_channel));
             let end = end(permanently, update, path, channel);
             let failed = |scid| FailedChannel {
@@ -65,6 +72,7 @@ pub(super) fn of(
                 end,
                 channel: channel.map(failed),
                 source_index: source_index(path, end.is_some(), update, channel),
+                invalid_payload,
             }
         }
     }
@@ -81,7 +89,18 @@ fn not_sent(error: &APIError) -> Verdict {
         end: (!in_a_moment).then_some(FailureReason::Error),
         channel: None,
         source_index: 0,
+        invalid_payload: false,
     }
+}
+
+fn is_channel_for_good(update: Option<&NetworkUpdate>) -> bool {
+    matches!(
+        update,
+        Some(NetworkUpdate::ChannelFailure {
+            is_permanent: true,
+            ..
+        })
+    )
 }
 
 fn end(
@@ -268,6 +287,21 @@ mod tests {
             assert!(!is_timeout(path, false, node_failure(3, false), last));
             assert!(!is_timeout(path, false, channel_failure(LAST), last));
         }
+    }
+
+    #[test]
+    fn only_a_payload_that_the_receiver_cannot_use_is_called_so() {
+        let path = over_one();
+        let invalid = |permanently, network_update, channel| {
+            let failure = PathFailure::OnPath { network_update };
+            of(permanently, &failure, &path, channel).invalid_payload
+        };
+        let last = Some(LAST);
+        assert!(invalid(true, channel_failure(LAST), last));
+        assert!(!invalid(true, None, None), "PERM|15");
+        assert!(!invalid(true, node_failure(3, true), last), "PERM|NODE");
+        assert!(!invalid(true, channel_failure(LAST), None), "BADONION");
+        assert!(!invalid(false, channel_failure(LAST), last), "on the way");
     }
 
     #[test]

@@ -96,8 +96,8 @@ pub(super) fn attempt(
     }
 }
 
-/// LDK tells who failed the HTLC and whether for good, but not with which code (see
-/// `payments::verdict`).
+/// LDK tells who failed the HTLC and whether for good, but not with which code; `payments::verdict`
+/// knows which codes that leaves.
 fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
     let Some(failure) = &attempt.failure else {
         return lnrpc::Failure {
@@ -114,6 +114,8 @@ fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
         )
     } else if failure.timed_out {
         (FailureCode::MppTimeout, 0)
+    } else if failure.invalid_payload {
+        (FailureCode::InvalidOnionPayload, 0)
     } else if at_receiver {
         (FailureCode::UnknownFailure, 0)
     } else {

@@ -146,6 +146,9 @@ pub struct AttemptFailure {
     /// The receiver had not got all parts in time (`mpp_timeout`).
     #[serde(default)]
     pub timed_out: bool,
+    /// The receiver could not use the payload (`invalid_onion_payload`).
+    #[serde(default)]
+    pub invalid_payload: bool,
     /// Index of the node that failed it in the route, 0 is ourselves.
     pub source_index: u32,
     /// Block height at that moment.

@@ -100,6 +100,29 @@ fn what_the_receiver_says_for_good_ends_the_payment_for_lnds_reason() {
     }
 }
 
+#[test]
+fn a_payload_that_the_receiver_cannot_use_is_told_from_other_answers() {
+    let is_told = |ways: usize, answer| {
+        let scene = Scene::without_accept_amp(ways);
+        if ways == 0 {
+            scene.network.channel_of(PAYER, RECEIVER, CHANNEL_SAT);
+        } else {
+            scene.open_ways(0..ways);
+        }
+        *scene.network.answer.borrow_mut() = Some((RECEIVER, answer));
+        let ended = scene.pay(scene.amp(OVER_ONE_WAY, None));
+        let attempt = &ended.attempts[0];
+        let failure = attempt.failure.as_ref().unwrap();
+        assert_eq!(failure.source_index as usize, attempt.route.len());
+        failure.invalid_payload
+    };
+    for ways in [0, 2] {
+        assert!(is_told(ways, code(PERM | 22, &[14, 0, 0])));
+        assert!(!is_told(ways, code(PERM | 15, &[0; 12])));
+        assert!(!is_told(ways, code(PERM | NODE | 2, &[])));
+    }
+}
+
 /// It blames the node before it, which may have changed the HTLC.
 #[test]
 fn an_htlc_that_does_not_match_its_onion_goes_another_way_but_not_to_a_direct_peer() {

@@ -55,6 +55,7 @@ fn refusal() -> Option<AttemptFailure> {
     Some(AttemptFailure {
         by_receiver: true,
         timed_out: false,
+        invalid_payload: false,
         source_index: 2,
         height: 0,
     })

@@ -80,6 +80,7 @@ fn attempt_record(json: &Value) -> AttemptRecord {
         failure: json["failure"].as_object().map(|failure| AttemptFailure {
             by_receiver: true,
             timed_out: false,
+            invalid_payload: false,
             source_index: number_32(&failure["failure_source_index"]),
             height: number_32(&failure["height"]),
         }),
@@ -223,21 +224,32 @@ fn failure_says_who_and_as_far_as_known_why() {
             .attempts
             .remove(0)
     };
+    let shown = |failed: AttemptFailure| {
+        let shown = failure(&attempt(Some(failed)));
+        (shown.code(), shown.failure_source_index, shown.height)
+    };
     let failed = |by_receiver, timed_out, source_index| {
-        let attempt = attempt(Some(AttemptFailure {
+        shown(AttemptFailure {
             by_receiver,
             timed_out,
+            invalid_payload: false,
             source_index,
             height: 7,
-        }));
-        let shown = failure(&attempt);
-        (shown.code(), shown.failure_source_index, shown.height)
+        })
     };
     let refused = FailureCode::IncorrectOrUnknownPaymentDetails;
     assert_eq!(failed(true, false, 3), (refused, 3, 7));
     let on_the_way = (FailureCode::TemporaryChannelFailure, 1, 0);
     assert_eq!(failed(false, false, 1), on_the_way);
     assert_eq!(failed(false, true, 3), (FailureCode::MppTimeout, 3, 0));
+    let unusable = AttemptFailure {
+        by_receiver: false,
+        timed_out: false,
+        invalid_payload: true,
+        source_index: 3,
+        height: 7,
+    };
+    assert_eq!(shown(unusable), (FailureCode::InvalidOnionPayload, 3, 0));
     let unknown = FailureCode::UnknownFailure;
     assert_eq!(failed(false, false, 3), (unknown, 3, 0));
     assert_eq!(failure(&attempt(None)).code(), unknown);

@@ -135,7 +135,7 @@ proptest! {
             ..HopRecord::default()
         }).collect();
         attempt.failure = failure.map(|(by_receiver, source_index, height)| AttemptFailure {
-            by_receiver, timed_out: !by_receiver, source_index, height,
+            by_receiver, timed_out: !by_receiver, invalid_payload: false, source_index, height,
         });
         store.submit(PutPayment(record.clone()));
         store.submit(PutAttempt(attempt.clone()));

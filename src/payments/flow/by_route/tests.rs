@@ -49,6 +49,7 @@ fn failure(by_receiver: bool) -> Option<AttemptFailure> {
     Some(AttemptFailure {
         by_receiver,
         timed_out: false,
+        invalid_payload: false,
         source_index: 1,
         height: 0,
     })
