@@ -23,6 +23,7 @@ use super::cut::NodeCut;
 use super::events::EventHandler;
 use super::funding::Funding;
 use super::outbound::ManagerOutbound;
+use super::peer_channels::ManagerPeers;
 use super::port::{ManagerPort, NodeGateway};
 use crate::amp::SetLimits;
 use crate::chain::FundingOutputs;
@@ -39,6 +40,7 @@ use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
 use crate::peers::custom::CustomMessages;
 use crate::peers::onion_messages::BoundedOnionMessages;
+use crate::peers::peer_storage::PeerStorage;
 use crate::peers::{Connector, Reconnector};
 use crate::routing::channel_check::{ChannelCheck, Sources};
 use crate::routing::checked_gossip::CheckedGossip;
@@ -52,6 +54,7 @@ pub(super) struct House {
     pub(super) peer_manager: Arc<PeerManager>,
     pub(super) custom_messages: Arc<CustomMessages>,
     pub(super) funded_peers: Arc<ChannelPeers>,
+    pub(super) peer_storage: Arc<PeerStorage>,
     pub(super) connector: Arc<Connector>,
     pub(super) reconnector: Arc<Reconnector>,
     pub(super) opener: Arc<Opener>,
@@ -75,7 +78,11 @@ impl House {
             wake: wake.clone(),
             last_length: AtomicUsize::new(0),
         }));
-        let gateway = Arc::new(gateway(config, core));
+        let peer_storage = Arc::new(PeerStorage::open(
+            core.store.clone(),
+            Arc::new(ManagerPeers(core.manager.clone())),
+        )?);
+        let gateway = Arc::new(gateway(config, core, peer_storage.clone()));
         let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
             core.graph.clone(),
             None,
@@ -137,6 +144,7 @@ impl House {
             peer_manager,
             custom_messages,
             funded_peers: funded_peers(core),
+            peer_storage,
             connector,
             reconnector,
             opener,
@@ -151,7 +159,7 @@ impl House {
     }
 }
 
-fn gateway(config: &Config, core: &Core) -> NodeGateway {
+fn gateway(config: &Config, core: &Core, peer_storage: Arc<PeerStorage>) -> NodeGateway {
     let gateway = Gateway::new(
         core.manager.clone(),
         core.keys.clone(),
@@ -162,6 +170,7 @@ fn gateway(config: &Config, core: &Core) -> NodeGateway {
         .announcing_keysend(config.accept_keysend)
         .closing_by(move |peer, channel| closing_terms(&closing, peer, channel))
         .knowing_channels(move |peer| listing.list_channels_with_counterparty(peer))
+        .storing_by(peer_storage)
 }
 
 fn onion_messenger(core: &Core) -> OnionMessenger {

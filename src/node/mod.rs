@@ -25,6 +25,7 @@ mod metrics;
 mod outbound;
 mod page_address;
 mod parts;
+mod peer_channels;
 mod port;
 mod rebroadcast;
 mod reserve;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
 pub use outbound::ManagerOutbound;
+pub use peer_channels::ManagerPeers;
 pub use port::ManagerPort;
 pub use vital::Broken;
 

@@ -104,6 +104,10 @@ impl Tasks {
         spawn_chain_tasks(&vital, &tracker, &core, &following, &stop);
         spawn_broadcasts(&vital, &background, &core, &house, &stop_background);
         spawn_background(&vital, &background, config, &core, &house, &stop_background);
+        let (peer_storage, ended) = (house.peer_storage.clone(), stop_background.clone());
+        vital.spawn(&background, "storing for peers", async move {
+            peer_storage.run(ended).await;
+        });
         watch_writer(&vital, &tracker, &core, &stop);
         let announcer = Announcer::new(
             house.peer_manager.clone(),

@@ -7,11 +7,11 @@
 //! (keysend, optional), which LDK always announces, only if we take keysend, lnd's "internal
 //! error" ends a connection instead of a channel ([`is_passing`]), no fee of a cooperative close
 //! makes LDK close by force ([`ClosingFees`]), `announcement_signatures` that come too early wait
-//! ([`EarlySignatures`]), and splicing is not announced, since LDK refuses each splice that a peer
-//! proposes.
+//! ([`EarlySignatures`]), what peers store with us is not LDK's ([`PeerBlobs`]), and splicing is not
+//! announced, since LDK refuses each splice that a peer proposes.
 
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::constants::ChainHash;
 use bitcoin::secp256k1::PublicKey;
@@ -28,6 +28,7 @@ use super::envelope::{Envelope, EnvelopeKey};
 use super::failure::{mpp_timeout_packet, with_reason};
 use super::marks::Marks;
 use super::packet::HopSecret;
+use super::peer_blobs::PeerBlobs;
 use super::refusals::Refusals;
 use super::rewrite::{Refusal, Rewriter, Untouched};
 use crate::amp::HtlcKey;
@@ -50,7 +51,10 @@ pub struct Gateway<H: Deref, S: Deref> {
     find_terms: Box<FindTerms>,
     early_signatures: Mutex<EarlySignatures>,
     channels_with: Box<ChannelsWith>,
-    /// What goes out beside LDK's messages.
+    peer_blobs: Option<Arc<dyn PeerBlobs>>,
+    /// What goes out before LDK's messages.
+    first: Mutex<Vec<MessageSendEvent>>,
+    /// What goes out after LDK's messages.
     own: Mutex<Vec<MessageSendEvent>>,
     announce_keysend: bool,
 }
@@ -73,6 +77,8 @@ where
             find_terms: Box::new(|_, _| None),
             early_signatures: Mutex::default(),
             channels_with: Box::new(|_| Vec::new()),
+            peer_blobs: None,
+            first: Mutex::default(),
             own: Mutex::default(),
             announce_keysend: false,
         }
@@ -102,6 +108,13 @@ where
         channels_with: impl Fn(&PublicKey) -> Vec<ChannelDetails> + Send + Sync + 'static,
     ) -> Self {
         self.channels_with = Box::new(channels_with);
+        self
+    }
+
+    /// Who keeps what peers store with us; without it LDK does.
+    #[must_use]
+    pub fn storing_by(mut self, peer_blobs: Arc<dyn PeerBlobs>) -> Self {
+        self.peer_blobs = Some(peer_blobs);
         self
     }
 
@@ -161,6 +174,28 @@ where
         channels
             .into_iter()
             .find(|channel| channel.channel_id == *channel_id)
+    }
+
+    fn first(&self) -> MutexGuard<'_, Vec<MessageSendEvent>> {
+        // Nothing between lock and unlock can panic halfway through a change.
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes back what was to be returned to this peer.
+    fn return_nothing(&self, peer: &PublicKey) {
+        self.first()
+            .retain(|event| retrieval_for(event) != Some(peer));
+    }
+
+    /// LDK may still have a blob that it took before we did.
+    fn is_outdated(&self, event: &MessageSendEvent) -> bool {
+        let peer = retrieval_for(event);
+        let has = |peer| {
+            self.peer_blobs
+                .as_ref()
+                .is_some_and(|blobs| blobs.has(peer))
+        };
+        peer.is_some_and(has)
     }
 
     fn send(&self, event: MessageSendEvent) {
@@ -231,10 +266,14 @@ where
     S::Target: NodeSigner,
 {
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
-        let mut events = self.inner.get_and_clear_pending_msg_events();
-        for event in &mut events {
+        let mut ldks = self.inner.get_and_clear_pending_msg_events();
+        ldks.retain(|event| !self.is_outdated(event));
+        for event in &mut ldks {
             self.on_its_way_out(event);
         }
+        // Taken after LDK's: what was put there before LDK made a message goes out before it.
+        let mut events = std::mem::take(&mut *self.first());
+        events.append(&mut ldks);
         events.append(&mut self.own());
         events
     }
@@ -243,6 +282,10 @@ where
         self.refusals().forget_peer(&peer);
         self.closing_fees().forget_peer(&peer);
         self.early_signatures().forget_peer(&peer);
+        self.return_nothing(&peer);
+        if let Some(blobs) = &self.peer_blobs {
+            blobs.disconnected(&peer);
+        }
         self.inner.peer_disconnected(peer);
     }
 
@@ -268,7 +311,20 @@ where
     }
 
     fn peer_connected(&self, peer: PublicKey, init: &msgs::Init, inbound: bool) -> Result<(), ()> {
-        self.inner.peer_connected(peer, init, inbound)
+        // Before LDK makes its channel_reestablish.
+        let blob = self.peer_blobs.as_ref().and_then(|all| all.newest(&peer));
+        if let Some(data) = blob {
+            self.first()
+                .push(MessageSendEvent::SendPeerStorageRetrieval {
+                    node_id: peer,
+                    msg: msgs::PeerStorageRetrieval { data },
+                });
+        }
+        let connected = self.inner.peer_connected(peer, init, inbound);
+        if connected.is_err() {
+            self.return_nothing(&peer);
+        }
+        connected
     }
 }
 
@@ -350,6 +406,13 @@ where
         }
     }
 
+    fn handle_peer_storage(&self, peer: PublicKey, message: msgs::PeerStorage) {
+        match &self.peer_blobs {
+            Some(blobs) => blobs.put(peer, message.data),
+            None => self.inner.handle_peer_storage(peer, message),
+        }
+    }
+
     pass_through! {
         handle_open_channel(&msgs::OpenChannel),
         handle_open_channel_v2(&msgs::OpenChannelV2),
@@ -358,7 +421,6 @@ where
         handle_funding_created(&msgs::FundingCreated),
         handle_funding_signed(&msgs::FundingSigned),
         handle_channel_ready(&msgs::ChannelReady),
-        handle_peer_storage(msgs::PeerStorage),
         handle_peer_storage_retrieval(msgs::PeerStorageRetrieval),
         handle_shutdown(&msgs::Shutdown),
         handle_stfu(&msgs::Stfu),
@@ -410,6 +472,14 @@ where
 /// publishes its commitment.
 fn is_passing(message: &msgs::ErrorMessage) -> bool {
     !message.channel_id.is_zero() && message.data == "internal error"
+}
+
+/// The peer to whom the event returns what it stored.
+fn retrieval_for(event: &MessageSendEvent) -> Option<&PublicKey> {
+    match event {
+        MessageSendEvent::SendPeerStorageRetrieval { node_id, .. } => Some(node_id),
+        _ => None,
+    }
 }
 
 fn disconnect(node_id: PublicKey, channel_id: ChannelId, why: &str) -> MessageSendEvent {

@@ -11,6 +11,7 @@ mod inbound;
 pub mod list;
 pub mod listen;
 pub mod onion_messages;
+pub mod peer_storage;
 pub mod reconnect;
 mod socket;
 

@@ -20,6 +20,7 @@ mod lock;
 pub mod macaroons;
 pub mod monitors;
 pub mod payments;
+pub mod peer_storage;
 pub mod peers;
 mod schema;
 mod sql;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::StorageError;
 
 /// Migration `n` (from 1) leads from schema `n - 1` to `n`. Never change one that was released.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_receiving.sql"),
     include_str!("migrations/0003_payment_lists.sql"),
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0009_agreed_closes.sql"),
     include_str!("migrations/0010_block_headers.sql"),
     include_str!("migrations/0011_given_back.sql"),
+    include_str!("migrations/0012_peer_storage.sql"),
 ];
 
 /// How long a connection waits for another one; only a checkpoint can hold it up.

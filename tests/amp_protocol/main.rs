@@ -67,6 +67,7 @@ mod payer;
 mod paying;
 mod paying_scene;
 mod payloads;
+mod peer_storage;
 mod receiver;
 mod replays;
 mod scene;

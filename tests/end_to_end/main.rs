@@ -32,6 +32,7 @@ mod open_refused;
 mod outages;
 mod panics;
 mod payment_commands;
+mod peer_storage;
 mod peers;
 mod reorgs;
 mod routes;

@@ -1,0 +1,232 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use tempfile::TempDir;
+
+use super::*;
+
+/// What the channel manager would say.
+#[derive(Default)]
+struct Channels {
+    standings: Mutex<HashMap<PublicKey, Standing>>,
+    height: AtomicU32,
+}
+
+impl PeerChannels for Channels {
+    fn standing(&self, peer: &PublicKey) -> Standing {
+        let standings = self.standings.lock().unwrap();
+        standings.get(peer).copied().unwrap_or(Standing::NoChannel)
+    }
+
+    fn height(&self) -> u32 {
+        self.height.load(Ordering::Relaxed)
+    }
+}
+
+struct Scene {
+    channels: Arc<Channels>,
+    store: Arc<Store>,
+    storage: PeerStorage,
+    _dir: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let channels = Arc::new(Channels::default());
+        let storage = PeerStorage::open(store.clone(), channels.clone()).unwrap();
+        Self {
+            channels,
+            store,
+            storage,
+            _dir: dir,
+        }
+    }
+
+    fn set(&self, peer: PublicKey, standing: Standing) {
+        self.channels
+            .standings
+            .lock()
+            .unwrap()
+            .insert(peer, standing);
+    }
+
+    /// A block at this height, and what is due after it.
+    fn block(&self, height: u32) {
+        self.channels.height.store(height, Ordering::Relaxed);
+        self.storage.follow_channels();
+        self.write(Instant::now());
+    }
+
+    /// Writes what is due at this moment.
+    fn write(&self, now: Instant) {
+        self.storage.submit(|stored| stored.is_due(now));
+        self.store.flush();
+    }
+
+    fn on_disk(&self, peer: PublicKey) -> Option<Vec<u8>> {
+        self.store.peer_blob(&peer).unwrap()
+    }
+}
+
+fn peer(n: u16) -> PublicKey {
+    let mut secret = [1; 32];
+    secret[..2].copy_from_slice(&n.to_be_bytes());
+    let secret = SecretKey::from_slice(&secret).unwrap();
+    PublicKey::from_secret_key(&Secp256k1::signing_only(), &secret)
+}
+
+#[test]
+fn the_newest_blob_replaces_what_waits_and_is_what_the_peer_gets() {
+    let scene = Scene::new();
+    scene.set(peer(1), Standing::Confirmed);
+    let (first, last) = (vec![1; LONGEST], vec![3; LONGEST]);
+    scene.storage.put(peer(1), first.clone());
+    scene.write(Instant::now());
+    assert_eq!(scene.on_disk(peer(1)), Some(first.clone()));
+
+    scene.storage.put(peer(1), vec![2; LONGEST]);
+    scene.storage.put(peer(1), last.clone());
+    let newest = scene.storage.newest(&peer(1));
+    assert_eq!(newest, Some(last.clone()), "before it is on disk");
+    scene.write(Instant::now() + LONGEST_PAUSE / 2);
+    assert_eq!(scene.on_disk(peer(1)), Some(first), "too soon");
+    scene.write(Instant::now() + LONGEST_PAUSE);
+    assert_eq!(scene.on_disk(peer(1)), Some(last));
+}
+
+#[tokio::test]
+async fn what_waits_is_written_when_the_node_stops_and_known_after_a_restart() {
+    let scene = Scene::new();
+    scene.set(peer(1), Standing::Confirmed);
+    scene.storage.put(peer(1), b"blob".to_vec());
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    scene.storage.run(stopped).await;
+    scene.store.flush();
+    let again = PeerStorage::open(scene.store.clone(), scene.channels.clone()).unwrap();
+    assert!(again.has(&peer(1)));
+    assert_eq!(again.newest(&peer(1)).unwrap(), b"blob");
+}
+
+#[tokio::test]
+async fn a_blob_that_is_on_disk_is_not_kept_in_memory() {
+    let scene = Scene::new();
+    scene.set(peer(1), Standing::Confirmed);
+    scene.storage.put(peer(1), b"blob".to_vec());
+    let submitted = scene.storage.submit(|_| true);
+    scene.storage.finish(submitted).await;
+    assert!(scene.storage.blobs().stored[&peer(1)].newest.is_none());
+    assert_eq!(scene.storage.newest(&peer(1)).unwrap(), b"blob");
+}
+
+#[test]
+fn a_peer_without_a_channel_stores_nothing() {
+    let scene = Scene::new();
+    scene.storage.put(peer(1), b"blob".to_vec());
+    scene.block(100);
+    assert!(!scene.storage.has(&peer(1)));
+    assert_eq!(scene.on_disk(peer(1)), None);
+}
+
+#[test]
+fn a_blob_is_written_once_a_channel_of_its_peer_is_confirmed() {
+    let scene = Scene::new();
+    for n in [1, 2] {
+        scene.set(peer(n), Standing::Unconfirmed);
+        scene.storage.put(peer(n), b"blob".to_vec());
+    }
+    scene.block(100);
+    assert_eq!(scene.on_disk(peer(1)), None);
+    scene.storage.disconnected(&peer(2));
+    for n in [1, 2] {
+        scene.set(peer(n), Standing::Confirmed);
+    }
+    scene.block(101);
+    assert_eq!(scene.on_disk(peer(1)).unwrap(), b"blob");
+    assert_eq!(scene.on_disk(peer(2)), None, "it sends it again");
+}
+
+#[test]
+fn peers_with_unconfirmed_channels_fill_little_memory() {
+    let scene = Scene::new();
+    for n in 0..200 {
+        scene.set(peer(n), Standing::Unconfirmed);
+        scene.storage.put(peer(n), vec![0; LONGEST]);
+    }
+    assert_eq!(scene.storage.blobs().unconfirmed.len(), MOST_UNCONFIRMED);
+}
+
+#[test]
+fn a_blob_outlives_the_last_channel_by_2016_blocks() {
+    let scene = Scene::new();
+    scene.set(peer(1), Standing::Confirmed);
+    scene.storage.put(peer(1), b"blob".to_vec());
+    scene.block(100);
+    scene.set(peer(1), Standing::NoChannel);
+    scene.block(101);
+    scene.block(2_116);
+    assert_eq!(scene.on_disk(peer(1)).unwrap(), b"blob");
+    scene.block(2_117);
+    assert_eq!(scene.on_disk(peer(1)), None);
+    assert!(!scene.storage.has(&peer(1)));
+}
+
+#[test]
+fn the_blocks_are_counted_over_a_restart_and_anew_after_another_channel() {
+    let scene = Scene::new();
+    scene.set(peer(1), Standing::Confirmed);
+    scene.storage.put(peer(1), b"blob".to_vec());
+    scene.block(100);
+    scene.set(peer(1), Standing::NoChannel);
+    scene.block(101);
+    let again = PeerStorage::open(scene.store.clone(), scene.channels.clone()).unwrap();
+    let scene = Scene {
+        storage: again,
+        ..scene
+    };
+    assert_eq!(
+        scene.store.peers_with_blobs().unwrap(),
+        [(peer(1), Some(101))]
+    );
+    scene.set(peer(1), Standing::Unconfirmed);
+    scene.block(2_117);
+    assert_eq!(scene.store.peers_with_blobs().unwrap(), [(peer(1), None)]);
+    scene.set(peer(1), Standing::NoChannel);
+    scene.block(2_118);
+    scene.block(4_133);
+    assert!(scene.on_disk(peer(1)).is_some());
+    scene.block(4_134);
+    assert_eq!(scene.on_disk(peer(1)), None);
+}
+
+#[test]
+fn when_all_rows_are_taken_those_of_former_peers_make_room() {
+    let scene = Scene::new();
+    let most = MOST_PEERS as u16;
+    for n in 0..=most {
+        scene.set(peer(n), Standing::Confirmed);
+        scene.storage.put(peer(n), vec![1]);
+    }
+    assert!(!scene.storage.has(&peer(most)), "all have channels");
+    scene.storage.put(peer(7), vec![2]);
+    assert_eq!(scene.storage.newest(&peer(7)).unwrap(), [2], "its own row");
+
+    for (n, height) in [(5, 100), (6, 101)] {
+        scene.set(peer(n), Standing::NoChannel);
+        scene.block(height);
+    }
+    scene.storage.put(peer(most), vec![1]);
+    assert!(scene.storage.has(&peer(most)));
+    assert!(!scene.storage.has(&peer(5)), "longest without a channel");
+    assert!(scene.storage.has(&peer(6)));
+    assert_eq!(scene.storage.blobs().stored.len(), MOST_PEERS);
+}
+
+#[test]
+fn short_blobs_are_written_more_often_than_long_ones() {
+    assert_eq!(pause_after(0), LOOK);
+    assert_eq!(pause_after(LONGEST), LONGEST_PAUSE);
+    assert!(pause_after(2_000) < Duration::from_secs(2));
+}
