@@ -130,7 +130,7 @@ async fn a_bitcoind_that_does_not_fit_is_refused() -> Result<()> {
         !line.contains("wrong"),
         "the password is told to everybody: {line}"
     );
-    stranger.use_bitcoind(&bitcoind);
+    stranger.use_bitcoind(&bitcoind)?;
     stranger.set("network", "signet");
     refusal(&mut stranger, &["regtest", "signet", "network"]).await?;
 
@@ -176,7 +176,7 @@ async fn a_damaged_seed_or_a_foreign_directory_is_refused_and_left_alone() -> Re
     let signet = Bitcoind::bare(&scratch.path().join("signet"), "signet", &[]).await?;
     let regtest_dir = node.network_dir();
     node.set("network", "signet");
-    node.use_bitcoind(&signet);
+    node.use_bitcoind(&signet)?;
     fs::rename(regtest_dir, node.network_dir())?;
     refusal(&mut node, &["regtest", "signet", "data-dir"]).await?;
     Ok(())

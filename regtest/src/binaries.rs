@@ -13,6 +13,9 @@ const VARIABLE: &str = "AMPD_EXE";
 /// Name the lnd to test against, and its command line program.
 const LND_VARIABLE: &str = "LND_EXE";
 const LNCLI_VARIABLE: &str = "LNCLI_EXE";
+/// Name Core Lightning's daemon and Eclair's start script.
+const LIGHTNINGD_VARIABLE: &str = "LIGHTNINGD_EXE";
+const ECLAIR_VARIABLE: &str = "ECLAIR_EXE";
 
 /// ampd and ampcli.
 #[derive(Clone, Debug)]
@@ -87,6 +90,23 @@ impl LndBinaries {
             _ => bail!("set {LND_VARIABLE} and {LNCLI_VARIABLE} both, or neither"),
         }
     }
+}
+
+/// Core Lightning's `lightningd`, which the variable `LIGHTNINGD_EXE` names; `None` if it is not set.
+///
+/// # Errors
+/// If it names no file.
+pub fn lightningd() -> Result<Option<PathBuf>> {
+    program(LIGHTNINGD_VARIABLE).transpose()
+}
+
+/// Eclair's start script `eclair-node.sh`, which the variable `ECLAIR_EXE` names; `None` if it is not
+/// set. It needs a Java runtime: see Eclair's own documentation.
+///
+/// # Errors
+/// If it names no file.
+pub fn eclair() -> Result<Option<PathBuf>> {
+    program(ECLAIR_VARIABLE).transpose()
 }
 
 /// The program that a variable names, if it is set.

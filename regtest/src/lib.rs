@@ -16,6 +16,7 @@ pub mod demo;
 pub mod fee_proxy;
 pub mod network;
 pub mod node;
+pub mod peer;
 pub mod places;
 pub mod ports;
 pub mod process;

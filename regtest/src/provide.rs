@@ -56,6 +56,22 @@ impl BitcoindExe {
         command
     }
 
+    /// The start of a command line of the bitcoin-cli that came with this bitcoind.
+    ///
+    /// # Errors
+    /// If there is none beside it.
+    pub fn cli(&self) -> Result<Vec<OsString>> {
+        let mut line = vec![self.program.clone().into_os_string()];
+        line.extend(self.leading.iter().cloned());
+        let bitcoind = line.pop().context("bitcoind has no program")?;
+        let cli = Path::new(&bitcoind).with_file_name("bitcoin-cli");
+        if !cli.is_file() {
+            bail!("{} is missing", cli.display());
+        }
+        line.push(cli.into_os_string());
+        Ok(line)
+    }
+
     fn plain(program: PathBuf) -> Self {
         Self {
             program,

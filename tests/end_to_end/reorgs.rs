@@ -41,7 +41,7 @@ async fn blocks_that_bitcoind_does_not_know_are_rolled_back_for_each_listener() 
     network.mine(EVERY_MONITOR).await?;
     network.kill(&NODES)?;
     other.mine(EVERY_MONITOR + 2).await?;
-    let mut other = network.replace_bitcoind(other);
+    let mut other = network.replace_bitcoind(other)?;
     network.restart(&NODES).await?;
     back_at_work(&network).await?;
     held.resolve(&network).await?;
@@ -68,9 +68,9 @@ async fn another_chain_is_refused(network: &mut Network) -> Result<()> {
     let directory = network.directory("foreign-bitcoind");
     let foreign = Bitcoind::bare(&directory, "regtest", &[]).await?;
     foreign.mine(network.bitcoind.height().await? + 10).await?;
-    let ours = network.replace_bitcoind(foreign);
+    let ours = network.replace_bitcoind(foreign)?;
     let refused = network["alice"].run_to_end().await?;
-    network.replace_bitcoind(ours);
+    network.replace_bitcoind(ours)?;
     let line = refused.stderr.lines().last().unwrap_or_default();
     ensure!(refused.status.code() == Some(1), "{}", refused.status);
     ensure!(

@@ -46,6 +46,7 @@ fn program(software: Software, version: &str) -> String {
         Software::Ampd => words.next_back().unwrap_or_default().to_owned(),
         // Behind it comes the commit.
         Software::Lnd => format!("lnd/{}", words.next().unwrap_or_default()),
+        Software::CoreLightning | Software::Eclair => version.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two nodes as their owners would run them, and one channel.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Bench;
 use super::meters::{Meter, Meters};
@@ -67,6 +67,7 @@ fn prepare(network: &Network, name: &str, software: Software) -> Result<(Node, O
             Ok((ampd(network.prepare(name)?, port), Some(port)))
         }
         Software::Lnd => Ok((lnd(network.prepare_lnd(name)?), None)),
+        Software::CoreLightning | Software::Eclair => bail!("only ampd and lnd are measured"),
     }
 }
 

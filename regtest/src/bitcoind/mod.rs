@@ -36,13 +36,39 @@ pub struct Bitcoind {
     extra: Vec<String>,
     login: Login,
     rpc: JsonRpc,
+    /// Where it tells of blocks and of transactions, if it was started with [`Bitcoind::start_telling`].
+    zmq: Option<Zmq>,
     process: Option<Process>,
+}
+
+/// Addresses of bitcoind's ZeroMQ publishers.
+#[derive(Clone, Debug)]
+pub struct Zmq {
+    pub block: String,
+    pub transaction: String,
 }
 
 impl Bitcoind {
     /// Starts regtest in `dir`, with a wallet that has 250 coins, at height 105.
     pub async fn start(dir: &Path) -> Result<Self> {
         let mut bitcoind = Self::bare(dir, "regtest", &[]).await?;
+        bitcoind.make_wallet().await?;
+        bitcoind.mine_coins().await?;
+        Ok(bitcoind)
+    }
+
+    /// As [`Bitcoind::start`], with an index of all transactions, and telling of blocks and
+    /// transactions over ZeroMQ: what Eclair needs.
+    pub async fn start_telling(dir: &Path) -> Result<Self> {
+        let zmq = Zmq {
+            block: format!("tcp://127.0.0.1:{}", free_port()?),
+            transaction: format!("tcp://127.0.0.1:{}", free_port()?),
+        };
+        let block = format!("-zmqpubhashblock={}", zmq.block);
+        let transaction = format!("-zmqpubrawtx={}", zmq.transaction);
+        let extra = ["-txindex=1", &block, &transaction];
+        let mut bitcoind = Self::bare(dir, "regtest", &extra).await?;
+        bitcoind.zmq = Some(zmq);
         bitcoind.make_wallet().await?;
         bitcoind.mine_coins().await?;
         Ok(bitcoind)
@@ -66,6 +92,7 @@ impl Bitcoind {
             extra: extra.iter().map(|&argument| argument.to_owned()).collect(),
             login,
             rpc,
+            zmq: None,
             process: None,
         };
         bitcoind.run().await?;
@@ -122,10 +149,15 @@ impl Bitcoind {
     }
 
     async fn make_wallet(&mut self) -> Result<()> {
-        let load_on_start = json!([WALLET, false, false, "", false, true, true]);
-        self.call("createwallet", load_on_start).await?;
+        self.add_wallet(WALLET).await?;
         self.rpc.path = format!("/wallet/{WALLET}");
         Ok(())
+    }
+
+    /// Makes one more wallet, for a node that has none of its own, and loads it at each start.
+    pub async fn add_wallet(&self, name: &str) -> Result<()> {
+        let load_on_start = json!([name, false, false, "", false, true, true]);
+        self.call("createwallet", load_on_start).await.map(drop)
     }
 
     /// Calls any method of bitcoind's RPC.
@@ -291,6 +323,26 @@ impl Bitcoind {
             .success()
             .then_some(())
             .ok_or_else(|| anyhow!("bitcoind ended with {status}"))
+    }
+
+    /// Where it tells of blocks and transactions.
+    ///
+    /// # Errors
+    /// If it was started without.
+    pub fn zmq(&self) -> Result<&Zmq> {
+        self.zmq
+            .as_ref()
+            .context("bitcoind tells nothing over ZeroMQ")
+    }
+
+    /// The start of a command line of its bitcoin-cli.
+    pub fn cli(&self) -> Result<Vec<std::ffi::OsString>> {
+        self.exe.cli()
+    }
+
+    /// The port of its RPC on 127.0.0.1.
+    pub fn rpc_port(&self) -> u16 {
+        self.rpc.port
     }
 
     /// `host:port` of its RPC.

@@ -94,6 +94,21 @@ impl Network {
         self.open_funded(plans).await
     }
 
+    /// As [`Network::open`] for one channel, and the blocks come one at a time: each node has said what it
+    /// says at one depth before it sees the next.
+    pub async fn open_slowly(&self, plan: &ChannelPlan<'_>) -> Result<String> {
+        let everybody: Vec<&Node> = self.running().collect();
+        self.fund(&everybody, &[*plan]).await?;
+        self.connect(plan.from, plan.to).await?;
+        let point = self.open_one(plan).await?;
+        self.wait_broadcast(std::slice::from_ref(&point)).await?;
+        for _ in 0..ANNOUNCEMENT_DEPTH {
+            self.mine(1).await?;
+        }
+        self.wait_usable().await?;
+        Ok(point)
+    }
+
     async fn open_funded(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
         let mut points = Vec::new();
         // Those from here on wait for their confirmations.
@@ -122,10 +137,9 @@ impl Network {
     async fn fund(&self, nodes: &[&Node], plans: &[ChannelPlan<'_>]) -> Result<()> {
         let mut outputs = Vec::new();
         for node in nodes {
-            let api = node.api()?;
-            outputs.push((api.address().await?, RESERVE_SAT));
+            outputs.push((node.address().await?, RESERVE_SAT));
             for plan in plans.iter().filter(|plan| plan.from == node.name()) {
-                outputs.push((api.address().await?, plan.capacity_sat + OPENING_FEE_SAT));
+                outputs.push((node.address().await?, plan.capacity_sat + OPENING_FEE_SAT));
             }
         }
         self.bitcoind.fund(&outputs).await?;
@@ -144,16 +158,12 @@ impl Network {
 
     /// Waits until the confirmed on-chain balance of a node is at least `sat`.
     pub async fn wait_wallet(&self, name: &str, sat: u64) -> Result<()> {
-        let api = self[name].api()?;
-        wait_for(
-            &format!("{sat} sat in {name}'s wallet"),
-            AGREE_LIMIT,
-            async || {
-                let confirmed = api.wallet().await?.confirmed_balance;
-                ensure!(confirmed >= i64::try_from(sat)?, "it has {confirmed} sat");
-                Ok(())
-            },
-        )
+        let what = format!("{sat} sat in {name}'s wallet");
+        wait_for(&what, AGREE_LIMIT, async || {
+            let confirmed = self[name].confirmed_sat().await?;
+            ensure!(confirmed >= sat, "it has {confirmed} sat");
+            Ok(())
+        })
         .await
     }
 
@@ -166,12 +176,8 @@ impl Network {
             scid_alias: plan.scid_alias,
             ..Default::default()
         };
-        let mut lightning = self[plan.from].api()?.lightning;
-        let point = lightning.open_channel_sync(request).await;
-        let point = point
-            .with_context(|| format!("opening {plan:?}"))?
-            .into_inner();
-        point_text(&point)
+        let point = self[plan.from].open_channel(request).await;
+        point.with_context(|| format!("opening {plan:?}"))
     }
 
     async fn wait_broadcast(&self, points: &[String]) -> Result<()> {
@@ -192,9 +198,9 @@ impl Network {
         for node in self.running() {
             let what = format!("{}'s channels to be usable", node.name());
             wait_for(&what, AGREE_LIMIT, async || {
-                let pending = node.api()?.pending().await?.pending_open_channels.len();
+                let pending = node.opening().await?;
                 ensure!(pending == 0, "{pending} are not open yet");
-                let channels = node.api()?.channels().await?;
+                let channels = node.channels().await?;
                 let idle = channels.iter().find(|channel| !channel.active);
                 idle.map_or(Ok(()), |channel| {
                     bail!("{} is inactive", self.describe(channel))
@@ -216,7 +222,7 @@ impl Network {
 }
 
 /// `txid:index`, as channel lists have it.
-fn point_text(point: &ChannelPoint) -> Result<String> {
+pub fn point_text(point: &ChannelPoint) -> Result<String> {
     let txid = match point
         .funding_txid
         .as_ref()

@@ -10,11 +10,10 @@ use std::ops::{Index, IndexMut};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress, ListPeersRequest};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 
-use crate::binaries::{Binaries, LndBinaries};
+use crate::binaries::{self, Binaries, LndBinaries};
 use crate::bitcoind::Bitcoind;
 use crate::node::{Node, Software};
 use crate::places::Scratch;
@@ -42,13 +41,24 @@ impl Network {
     pub async fn start(binaries: Binaries) -> Result<Self> {
         let scratch = Scratch::new()?;
         let bitcoind = Bitcoind::start(&scratch.path().join("bitcoind")).await?;
-        Ok(Self {
+        Ok(Self::on(binaries, bitcoind, scratch))
+    }
+
+    /// As [`Network::start`], with what Eclair needs of bitcoind.
+    pub async fn start_for_eclair(binaries: Binaries) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let bitcoind = Bitcoind::start_telling(&scratch.path().join("bitcoind")).await?;
+        Ok(Self::on(binaries, bitcoind, scratch))
+    }
+
+    fn on(binaries: Binaries, bitcoind: Bitcoind, scratch: Scratch) -> Self {
+        Self {
             nodes: BTreeMap::new(),
             bitcoind,
             binaries,
             went_well: false,
             scratch,
-        })
+        }
     }
 
     /// A network with these nodes, all of them ampd, which accept AMP and keysend payments from
@@ -58,18 +68,19 @@ impl Network {
         Self::mixed(binaries, &all_ampd).await
     }
 
-    /// A network of ampd and lnd, all of which accept AMP and keysend payments from anybody.
+    /// A network of any programs. ampd and lnd accept AMP and keysend payments from anybody.
     pub async fn mixed(binaries: Binaries, wanted: &[(&str, Software)]) -> Result<Self> {
-        let mut network = Self::start(binaries).await?;
+        let has_eclair = wanted
+            .iter()
+            .any(|(_, software)| *software == Software::Eclair);
+        let mut network = if has_eclair {
+            Self::start_for_eclair(binaries).await?
+        } else {
+            Self::start(binaries).await?
+        };
         let mut nodes = Vec::new();
         for (name, software) in wanted {
-            let mut node = match software {
-                Software::Ampd => network.prepare(name)?,
-                Software::Lnd => network.prepare_lnd(name)?,
-            };
-            node.set_raw("accept-amp", "true");
-            node.set_raw("accept-keysend", "true");
-            nodes.push(node);
+            nodes.push(network.prepare_as(name, *software).await?);
         }
         network.add(nodes).await?;
         Ok(network)
@@ -92,6 +103,30 @@ impl Network {
     pub fn prepare_lnd(&self, name: &str) -> Result<Node> {
         let lnd = LndBinaries::named()?.context("LND_EXE and LNCLI_EXE are not set")?;
         Node::lnd(name, &self.scratch.path().join(name), &lnd, &self.bitcoind)
+    }
+
+    /// A node of any program that does not run yet. ampd and lnd accept AMP and keysend payments from
+    /// anybody.
+    ///
+    /// # Errors
+    /// If no variable names the program, or bitcoind lacks what it needs.
+    pub async fn prepare_as(&self, name: &str, software: Software) -> Result<Node> {
+        let dir = self.scratch.path().join(name);
+        let mut node = match software {
+            Software::Ampd => self.prepare(name)?,
+            Software::Lnd => self.prepare_lnd(name)?,
+            Software::CoreLightning => {
+                let exe = binaries::lightningd()?.context("LIGHTNINGD_EXE is not set")?;
+                return Node::core_lightning(name, &dir, &exe, &self.bitcoind);
+            }
+            Software::Eclair => {
+                let exe = binaries::eclair()?.context("ECLAIR_EXE is not set")?;
+                return Node::eclair(name, &dir, &exe, &self.bitcoind).await;
+            }
+        };
+        node.set_raw("accept-amp", "true");
+        node.set_raw("accept-keysend", "true");
+        Ok(node)
     }
 
     /// Starts nodes, all at the same time.
@@ -124,12 +159,8 @@ impl Network {
         for node in self.running() {
             let what = format!("{} at height {height}", node.name());
             wait_for(&what, AGREE_LIMIT, async || {
-                let info = node.api()?.info().await?;
-                ensure!(
-                    info.block_height >= height,
-                    "it is at {}",
-                    info.block_height
-                );
+                let info = node.info().await?;
+                ensure!(info.height >= height, "it is at {}", info.height);
                 ensure!(info.synced_to_chain, "it says it is not synced");
                 Ok(())
             })
@@ -140,22 +171,9 @@ impl Network {
 
     /// Connects two nodes and waits until the connection stands.
     pub async fn connect(&self, from: &str, to: &str) -> Result<()> {
-        let (api, peer) = (self[from].api()?, &self[to]);
         let what = format!("{from} connected to {to}");
         wait_for(&what, AGREE_LIMIT, async || {
-            let addr = LightningAddress {
-                pubkey: peer.key().to_owned(),
-                host: peer.peer_address(),
-            };
-            let request = ConnectPeerRequest {
-                addr: Some(addr),
-                perm: true,
-                timeout: 10,
-            };
-            match api.lightning.clone().connect_peer(request).await {
-                Err(error) if !error.message().contains("already connected") => Err(error.into()),
-                _ => Ok(()),
-            }
+            self[from].connect(&self[to]).await
         })
         .await?;
         // lnd answers before it has tried.
@@ -167,16 +185,11 @@ impl Network {
 
     /// Waits until this node counts the other one among its peers.
     async fn wait_connected(&self, name: &str, other: &str) -> Result<()> {
-        let (api, key) = (self[name].api()?, self[other].key());
+        let key = self[other].key();
         let what = format!("{name} to list {other} as a peer");
         wait_for(&what, AGREE_LIMIT, async || {
-            let request = ListPeersRequest::default();
-            let listed = api.lightning.clone().list_peers(request).await?;
-            let peers = listed.into_inner().peers;
-            ensure!(
-                peers.iter().any(|peer| peer.pub_key == key),
-                "it lists {peers:?}"
-            );
+            let peers = self[name].peers().await?;
+            ensure!(peers.iter().any(|peer| peer == key), "it lists {peers:?}");
             Ok(())
         })
         .await
@@ -188,11 +201,14 @@ impl Network {
     }
 
     /// From their next start on the nodes use this bitcoind. Returns the one that they used.
-    pub fn replace_bitcoind(&mut self, bitcoind: Bitcoind) -> Bitcoind {
+    ///
+    /// # Errors
+    /// If it lacks what one of the nodes needs.
+    pub fn replace_bitcoind(&mut self, bitcoind: Bitcoind) -> Result<Bitcoind> {
         for node in self.nodes.values_mut() {
-            node.use_bitcoind(&bitcoind);
+            node.use_bitcoind(&bitcoind)?;
         }
-        std::mem::replace(&mut self.bitcoind, bitcoind)
+        Ok(std::mem::replace(&mut self.bitcoind, bitcoind))
     }
 
     /// `kill -9` to all of these at once.

@@ -59,7 +59,7 @@ impl Network {
                 &format!("{}'s HTLCs to end", node.name()),
                 limit,
                 async || {
-                    for channel in node.api()?.channels().await? {
+                    for channel in node.channels().await? {
                         let held = channel.pending_htlcs.len();
                         ensure!(held == 0, "{held} HTLCs on {}", self.describe(&channel));
                     }
@@ -77,10 +77,10 @@ impl Network {
     pub async fn check_balances(&self) -> Result<u64> {
         let (mut ends, mut local, mut remote) = (BTreeMap::new(), 0, 0);
         for node in self.running() {
-            let balance = node.api()?.balance().await?;
-            local += balance.local_balance.unwrap_or_default().msat;
-            remote += balance.remote_balance.unwrap_or_default().msat;
-            for channel in node.api()?.channels().await? {
+            let (own, others) = node.balances_msat().await?;
+            local += own;
+            remote += others;
+            for channel in node.channels().await? {
                 let known: &mut Vec<Channel> =
                     ends.entry(channel.channel_point.clone()).or_default();
                 known.push(channel);

@@ -1,6 +1,9 @@
-//! One node, ampd or lnd: its data directory, its config file, its process, its gRPC client.
+//! One node, ampd or another program: its data directory, its config file, its process, its client.
 
 mod ampd;
+mod asked;
+mod core_lightning;
+mod eclair;
 mod lnd;
 
 use std::collections::BTreeMap;
@@ -18,6 +21,7 @@ use rustix::process::Signal;
 use crate::api::Api;
 use crate::binaries::{Binaries, LndBinaries};
 use crate::bitcoind::Bitcoind;
+use crate::peer::{Info, PeerApi};
 use crate::ports::free_port;
 use crate::process::{self, Finished, Process};
 use crate::wait::{Hopeless, wait_for};
@@ -33,6 +37,8 @@ const PORT_ATTEMPTS: usize = 5;
 pub enum Software {
     Ampd,
     Lnd,
+    CoreLightning,
+    Eclair,
 }
 
 /// A node on regtest. Dropping it kills it; its directory belongs to the caller.
@@ -58,15 +64,41 @@ pub struct Node {
 #[derive(Debug)]
 struct Running {
     process: Process,
-    address: String,
-    api: Api,
+    client: Client,
+}
+
+/// How a node is asked.
+#[derive(Clone, Debug)]
+enum Client {
+    /// ampd and lnd, at this `host:port`.
+    Grpc {
+        address: String,
+        api: Api,
+    },
+    Peer(PeerApi),
+}
+
+impl Client {
+    async fn info(&self) -> Result<Info> {
+        match self {
+            Self::Grpc { api, .. } => {
+                let info = api.info().await?;
+                Ok(Info {
+                    key: info.identity_pubkey,
+                    height: info.block_height,
+                    synced_to_chain: info.synced_to_chain,
+                })
+            }
+            Self::Peer(peer) => peer.info().await,
+        }
+    }
 }
 
 impl Node {
     /// Prepares an ampd in `dir` that uses `bitcoind`; it does not run yet.
     pub fn new(name: &str, dir: &Path, binaries: &Binaries, bitcoind: &Bitcoind) -> Result<Self> {
         let mut node = Self::without_bitcoind(name, dir, binaries)?;
-        node.use_bitcoind(bitcoind);
+        node.use_bitcoind(bitcoind)?;
         Ok(node)
     }
 
@@ -86,7 +118,32 @@ impl Node {
     ) -> Result<Self> {
         let mut node = Self::bare(name, dir, Software::Lnd, &binaries.lnd)?;
         lnd::configure(&mut node)?;
-        node.use_bitcoind(bitcoind);
+        node.use_bitcoind(bitcoind)?;
+        Ok(node)
+    }
+
+    /// Prepares Core Lightning's `lightningd` in `dir`, which uses `bitcoind`; it does not run yet.
+    pub fn core_lightning(
+        name: &str,
+        dir: &Path,
+        lightningd: &Path,
+        bitcoind: &Bitcoind,
+    ) -> Result<Self> {
+        let mut node = Self::bare(name, dir, Software::CoreLightning, lightningd)?;
+        core_lightning::configure(&mut node);
+        node.use_bitcoind(bitcoind)?;
+        Ok(node)
+    }
+
+    /// Prepares an Eclair in `dir`, which uses a wallet of its own in `bitcoind`; it does not run yet.
+    ///
+    /// # Errors
+    /// If bitcoind does not tell of blocks, or cannot make the wallet.
+    pub async fn eclair(name: &str, dir: &Path, exe: &Path, bitcoind: &Bitcoind) -> Result<Self> {
+        let mut node = Self::bare(name, dir, Software::Eclair, exe)?;
+        eclair::configure(&mut node);
+        node.use_bitcoind(bitcoind)?;
+        bitcoind.add_wallet(&eclair::wallet(name)).await?;
         Ok(node)
     }
 
@@ -108,18 +165,24 @@ impl Node {
     }
 
     /// Sets the keys by which it finds this bitcoind.
-    pub fn use_bitcoind(&mut self, bitcoind: &Bitcoind) {
+    ///
+    /// # Errors
+    /// If this bitcoind lacks what the program needs beside its RPC.
+    pub fn use_bitcoind(&mut self, bitcoind: &Bitcoind) -> Result<()> {
         match self.software {
             Software::Ampd => ampd::use_bitcoind(self, bitcoind),
             Software::Lnd => lnd::use_bitcoind(self, bitcoind),
+            Software::CoreLightning => core_lightning::use_bitcoind(self, bitcoind)?,
+            Software::Eclair => eclair::use_bitcoind(self, bitcoind)?,
         }
+        Ok(())
     }
 
     /// Sets a key of the config file to a text, from the next start on.
     pub fn set(&mut self, key: &str, text: &str) {
         let value = match self.software {
             Software::Ampd => ampd::text(text),
-            Software::Lnd => text.to_owned(),
+            Software::Lnd | Software::CoreLightning | Software::Eclair => text.to_owned(),
         };
         self.set_raw(key, &value);
     }
@@ -179,6 +242,8 @@ impl Node {
         match self.software {
             Software::Ampd => ampd::clear(self)?,
             Software::Lnd => lnd::choose_rpc_port(self)?,
+            Software::CoreLightning => {}
+            Software::Eclair => eclair::choose_api_port(self)?,
         }
         self.write_config()?;
         let mut process = match &self.log_into {
@@ -188,13 +253,13 @@ impl Node {
             }
         };
         let what = format!("{} to answer", self.name);
-        let ready = wait_for(&what, START_LIMIT, async || {
+        let ready = wait_for(&what, self.start_limit(), async || {
             if let Some(status) = process.ended()? {
                 return Err(Hopeless(format!("it ended: {status}")).into());
             }
             self.ask_for_readiness().await
         });
-        let (address, api, key) = match ready.await {
+        let (client, key) = match ready.await {
             Ok(ready) => ready,
             Err(error) => bail!("{error:#}\n{}", process.log_tail()),
         };
@@ -206,27 +271,34 @@ impl Node {
             );
         }
         self.key = key;
-        self.running = Some(Running {
-            process,
-            address,
-            api,
-        });
+        self.running = Some(Running { process, client });
         Ok(())
     }
 
-    async fn ask_for_readiness(&self) -> Result<(String, Api, String)> {
-        let (address, api) = match self.software {
-            Software::Ampd => ampd::client(self)?,
-            Software::Lnd => lnd::client(self)?,
+    /// A Java machine takes its time on a busy one.
+    fn start_limit(&self) -> Duration {
+        match self.software {
+            Software::Eclair => 3 * START_LIMIT,
+            _ => START_LIMIT,
+        }
+    }
+
+    async fn ask_for_readiness(&self) -> Result<(Client, String)> {
+        let grpc = |(address, api)| Client::Grpc { address, api };
+        let client = match self.software {
+            Software::Ampd => grpc(ampd::client(self)?),
+            Software::Lnd => grpc(lnd::client(self)?),
+            Software::CoreLightning => Client::Peer(core_lightning::client(self)),
+            Software::Eclair => Client::Peer(eclair::client(self)?),
         };
-        let info = api.info().await?;
+        let info = client.info().await?;
         if !info.synced_to_chain {
             bail!(
                 "it is at height {} and not synced to the chain",
-                info.block_height
+                info.height
             );
         }
-        Ok((address, api, info.identity_pubkey))
+        Ok((client, info.key))
     }
 
     /// How it is started on this directory; [`Node::write_config`] belongs before it.
@@ -234,6 +306,8 @@ impl Node {
         match self.software {
             Software::Ampd => ampd::command(self),
             Software::Lnd => lnd::command(self),
+            Software::CoreLightning => core_lightning::command(self),
+            Software::Eclair => eclair::command(self),
         }
     }
 
@@ -242,6 +316,8 @@ impl Node {
         let text = match self.software {
             Software::Ampd => ampd::config_text(self),
             Software::Lnd => lnd::config_text(self),
+            Software::CoreLightning => core_lightning::config_text(self),
+            Software::Eclair => eclair::config_text(self),
         };
         Ok(fs::write(self.config_file(), text)?)
     }
@@ -311,17 +387,34 @@ impl Node {
         process::run(&self.name, command, STOP_LIMIT).await
     }
 
-    /// Its client.
+    /// The client of an ampd or an lnd.
     ///
     /// # Errors
-    /// If the node does not run.
+    /// If the node does not run, or is another program.
     pub fn api(&self) -> Result<Api> {
-        Ok(self.running()?.api.clone())
+        match &self.running()?.client {
+            Client::Grpc { api, .. } => Ok(api.clone()),
+            Client::Peer(_) => bail!("{} is neither ampd nor lnd", self.name),
+        }
     }
 
-    /// `host:port` of its RPC, which changes with each start.
+    /// The client of a Core Lightning or an Eclair.
+    ///
+    /// # Errors
+    /// If the node does not run, or is another program.
+    pub fn peer_api(&self) -> Result<PeerApi> {
+        match &self.running()?.client {
+            Client::Peer(peer) => Ok(peer.clone()),
+            Client::Grpc { .. } => bail!("{} is ampd or lnd", self.name),
+        }
+    }
+
+    /// `host:port` of the RPC of an ampd or an lnd, which changes with each start.
     pub fn rpc_address(&self) -> Result<&str> {
-        Ok(&self.running()?.address)
+        match &self.running()?.client {
+            Client::Grpc { address, .. } => Ok(address),
+            Client::Peer(_) => bail!("{} is neither ampd nor lnd", self.name),
+        }
     }
 
     /// `host:port` of ampd's REST interface, which changes with each start.
@@ -371,6 +464,11 @@ impl Node {
         self.software
     }
 
+    /// Whether it is neither ampd nor lnd.
+    pub fn is_peer(&self) -> bool {
+        matches!(self.software, Software::CoreLightning | Software::Eclair)
+    }
+
     /// Its name for people.
     pub fn name(&self) -> &str {
         &self.name
@@ -396,6 +494,8 @@ impl Node {
         match self.software {
             Software::Ampd => ampd::network_dir(self),
             Software::Lnd => lnd::network_dir(self),
+            Software::CoreLightning => core_lightning::network_dir(self),
+            Software::Eclair => eclair::network_dir(self),
         }
     }
 
@@ -404,6 +504,8 @@ impl Node {
         match self.software {
             Software::Ampd => ampd::config_file(self),
             Software::Lnd => lnd::config_file(self),
+            Software::CoreLightning => core_lightning::config_file(self),
+            Software::Eclair => eclair::config_file(self),
         }
     }
 
@@ -412,6 +514,8 @@ impl Node {
         match self.software {
             Software::Ampd => self.dir.join("ampd.log"),
             Software::Lnd => self.dir.join("lnd.log"),
+            Software::CoreLightning => self.dir.join("lightningd.log"),
+            Software::Eclair => self.dir.join("eclair-node.log"),
         }
     }
 

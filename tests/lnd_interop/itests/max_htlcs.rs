@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::by_hand::Set;
 use regtest::network::{ChannelPlan, Network};
-use regtest::node::Software::{Ampd, Lnd};
+use regtest::node::Software::Ampd;
 
 use crate::binaries;
 use crate::hand_made::address;
@@ -84,6 +84,6 @@ async fn the_other_direction_is_free(scene: Scene<'_>) -> Result<()> {
 fn no_way(scene: Scene<'_>) -> PaymentFailureReason {
     match scene.network[scene.payer].software() {
         Ampd => PaymentFailureReason::FailureReasonNoRoute,
-        Lnd => PaymentFailureReason::FailureReasonInsufficientBalance,
+        _ => PaymentFailureReason::FailureReasonInsufficientBalance,
     }
 }

@@ -37,7 +37,7 @@ const BACK: [&[&str]; 3] = [
 pub async fn open(alice: Software) -> Result<Network> {
     let bob = match alice {
         Ampd => Lnd,
-        Lnd => Ampd,
+        _ => Ampd,
     };
     let nodes = [
         ("alice", alice),

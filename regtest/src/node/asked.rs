@@ -1,0 +1,109 @@
+//! What every node can be asked and told, whichever program it is.
+
+use ampd::rpc::proto::lnrpc::{
+    Channel, ConnectPeerRequest, LightningAddress, ListPeersRequest, OpenChannelRequest,
+};
+use anyhow::Result;
+
+use super::{Client, Node};
+use crate::network::channels::point_text;
+use crate::peer::Info;
+
+/// Seconds that ampd or lnd may try to connect.
+const CONNECT_SECONDS: u64 = 10;
+
+impl Node {
+    /// Its key and how far it is.
+    pub async fn info(&self) -> Result<Info> {
+        self.running()?.client.info().await
+    }
+
+    /// A new address of its wallet.
+    pub async fn address(&self) -> Result<String> {
+        match &self.running()?.client {
+            Client::Grpc { api, .. } => Ok(api.address().await?),
+            Client::Peer(peer) => peer.address().await,
+        }
+    }
+
+    /// What its wallet holds in confirmed outputs, in sat.
+    pub async fn confirmed_sat(&self) -> Result<u64> {
+        match &self.running()?.client {
+            Client::Grpc { api, .. } => Ok(u64::try_from(api.wallet().await?.confirmed_balance)?),
+            Client::Peer(peer) => peer.confirmed_sat().await,
+        }
+    }
+
+    /// Connects it to another node, unless it is.
+    pub async fn connect(&self, other: &Self) -> Result<()> {
+        let api = match &self.running()?.client {
+            Client::Grpc { api, .. } => api,
+            Client::Peer(peer) => return peer.connect(other.key(), &other.peer_address()).await,
+        };
+        let addr = LightningAddress {
+            pubkey: other.key().to_owned(),
+            host: other.peer_address(),
+        };
+        let request = ConnectPeerRequest {
+            addr: Some(addr),
+            perm: true,
+            timeout: CONNECT_SECONDS,
+        };
+        match api.lightning.clone().connect_peer(request).await {
+            Err(error) if !error.message().contains("already connected") => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys of the nodes that it is connected to.
+    pub async fn peers(&self) -> Result<Vec<String>> {
+        let api = match &self.running()?.client {
+            Client::Grpc { api, .. } => api,
+            Client::Peer(peer) => return peer.peers().await,
+        };
+        let request = ListPeersRequest::default();
+        let listed = api.lightning.clone().list_peers(request).await?;
+        let peers = listed.into_inner().peers.into_iter();
+        Ok(peers.map(|peer| peer.pub_key).collect())
+    }
+
+    /// Opens a channel and returns its channel point as `txid:index`.
+    pub async fn open_channel(&self, request: OpenChannelRequest) -> Result<String> {
+        match &self.running()?.client {
+            Client::Grpc { api, .. } => {
+                let point = api.lightning.clone().open_channel_sync(request).await?;
+                point_text(&point.into_inner())
+            }
+            Client::Peer(peer) => peer.open(&request).await,
+        }
+    }
+
+    /// Its open channels; see [`crate::peer::PeerApi::channels`] for what is set.
+    pub async fn channels(&self) -> Result<Vec<Channel>> {
+        match &self.running()?.client {
+            Client::Grpc { api, .. } => Ok(api.channels().await?),
+            Client::Peer(peer) => peer.channels().await,
+        }
+    }
+
+    /// The sums of its open channels, in msat: its own balances, and those of the other ends.
+    pub async fn balances_msat(&self) -> Result<(u64, u64)> {
+        let api = match &self.running()?.client {
+            Client::Grpc { api, .. } => api,
+            Client::Peer(peer) => return peer.balances_msat().await,
+        };
+        let balance = api.balance().await?;
+        Ok((
+            balance.local_balance.unwrap_or_default().msat,
+            balance.remote_balance.unwrap_or_default().msat,
+        ))
+    }
+
+    /// How many channels wait for their funding.
+    pub async fn opening(&self) -> Result<usize> {
+        match &self.running()?.client {
+            Client::Grpc { api, .. } => Ok(api.pending().await?.pending_open_channels.len()),
+            Client::Peer(peer) => peer.opening().await,
+        }
+    }
+}
