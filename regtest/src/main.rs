@@ -36,8 +36,11 @@ enum Command {
         /// Chooses victims, times and payments; printed at the end
         #[arg(long)]
         seed: Option<u64>,
+        /// Which program the node in the middle is. LIGHTNINGD_EXE names Core Lightning's
+        #[arg(long, value_enum, default_value_t)]
+        middle: crash::Middle,
         /// Instead: every named point once, of receivers, of senders, and of closing nodes
-        #[arg(long, conflicts_with_all = ["rounds", "seed"])]
+        #[arg(long, conflicts_with_all = ["rounds", "seed", "middle"])]
         points: bool,
     },
 }
@@ -63,9 +66,14 @@ async fn run(command: Command) -> Result<()> {
         Command::Bench(options) => bench::run(binaries, options).await,
         Command::Up { nodes } => up::run(binaries, nodes).await,
         Command::Crash { points: true, .. } => crash::run_points(binaries).await,
-        Command::Crash { rounds, seed, .. } => {
+        Command::Crash {
+            rounds,
+            seed,
+            middle,
+            ..
+        } => {
             let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-            crash::run(binaries, rounds, seed).await
+            crash::run(binaries, rounds, seed, middle).await
         }
     }
 }

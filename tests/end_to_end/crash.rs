@@ -2,6 +2,7 @@
 //! does as much of it as you like.
 
 use anyhow::Result;
+use regtest::crash::Middle;
 
 use crate::binaries;
 
@@ -22,5 +23,5 @@ async fn a_node_that_aborts_at_any_named_point_of_a_close_loses_nothing() -> Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_few_crash_rounds_lose_nothing() -> Result<()> {
-    regtest::crash::run(binaries(), 3, 1).await
+    regtest::crash::run(binaries(), 3, 1, Middle::Ampd).await
 }

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 use crate::binaries::Binaries;
 use crate::network::{ChannelPlan, Network};
+use crate::node::Software;
 use books::Books;
 use closers::Closers;
 use load::Load;
@@ -30,6 +31,8 @@ use senders::Senders;
 
 /// Alice and Bob pay each other over Carol, and Carol directly.
 pub const NODES: [&str; 3] = ["alice", "bob", "carol"];
+/// Who forwards.
+const MIDDLE: &str = "carol";
 const CAPACITY_SAT: u64 = 10_000_000;
 /// Each pair has more than one channel, so that one update can touch several.
 const CHANNELS_PER_PAIR: usize = 2;
@@ -66,7 +69,7 @@ pub async fn run_closer_points(binaries: Binaries) -> Result<()> {
 /// Says the point, and what was lost or stuck.
 pub async fn run_receiver_points(binaries: Binaries) -> Result<()> {
     println!("starting three nodes with four channels ...");
-    let mut crash = Crash::start(binaries).await?;
+    let mut crash = Crash::start(binaries, Middle::Ampd).await?;
     crash.every_receiver_point().await?;
     crash.network.finish();
     Ok(())
@@ -85,16 +88,28 @@ pub async fn run_sender_points(binaries: Binaries) -> Result<()> {
     Ok(())
 }
 
+/// The program of the node in the middle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Middle {
+    #[default]
+    Ampd,
+    /// It is killed like the others, forwards, and is paid nothing itself.
+    CoreLightning,
+}
+
 /// Runs so many rounds and prints a line for each.
 ///
 /// # Errors
 /// Says the round, the seed, and what was lost or stuck.
-pub async fn run(binaries: Binaries, rounds: u32, seed: u64) -> Result<()> {
+pub async fn run(binaries: Binaries, rounds: u32, seed: u64, middle: Middle) -> Result<()> {
     println!("seed {seed}: starting three nodes with four channels ...");
-    let mut crash = Crash::start(binaries).await?;
+    let mut crash = Crash::start(binaries, middle).await?;
     let start = Instant::now();
     for round in 1..=rounds {
-        let plan = Plan::of(seed, round);
+        let plan = match middle {
+            Middle::Ampd => Plan::of(seed, round),
+            Middle::CoreLightning => Plan::of(seed, round).without_points_of(MIDDLE),
+        };
         let report = crash.round(&plan).await;
         let report = report.with_context(|| format!("round {round} with seed {seed}: {plan}"))?;
         println!("{round:>4}  {plan:<44}  {report}");
@@ -136,9 +151,13 @@ struct Crash {
 
 impl Crash {
     /// Three nodes with four channels, all used once.
-    async fn start(binaries: Binaries) -> Result<Self> {
+    async fn start(binaries: Binaries, middle: Middle) -> Result<Self> {
         ensure_debug()?;
-        let network = Network::with_nodes(binaries, &NODES).await?;
+        let software = |name| match middle {
+            Middle::CoreLightning if name == MIDDLE => Software::CoreLightning,
+            _ => Software::Ampd,
+        };
+        let network = Network::mixed(binaries, &NODES.map(|name| (name, software(name)))).await?;
         let pairs = [("alice", "carol"), ("carol", "bob")];
         let plans: Vec<ChannelPlan<'_>> = pairs
             .iter()
@@ -214,7 +233,7 @@ impl Crash {
     }
 
     async fn check(&mut self) -> Result<()> {
-        for node in self.network.nodes() {
+        for node in self.network.nodes().filter(|node| !node.is_peer()) {
             let api = node.api()?;
             let closed = api.closed().await?.channels;
             ensure!(closed.is_empty(), "{} closed {closed:?}", node.name());
@@ -240,7 +259,7 @@ impl Crash {
     async fn check_channels(&self) -> Result<()> {
         let mut open = Vec::new();
         for node in self.network.nodes() {
-            let channels = node.api()?.channels().await?;
+            let channels = node.channels().await?;
             open.extend(channels.into_iter().map(|channel| channel.channel_point));
         }
         open.sort();

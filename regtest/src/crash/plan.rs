@@ -63,6 +63,19 @@ impl Plan {
             load_seed: rng.u64(..),
         }
     }
+
+    /// The same, but this node, which has no named points, is killed where it would abort at one.
+    pub fn without_points_of(mut self, name: &'static str) -> Self {
+        if let Death::Abort { victim, nth, .. } = self.death
+            && victim == name
+        {
+            self.death = Death::Kill {
+                victims: vec![victim],
+                after: Duration::from_millis(200 * u64::from(nth)),
+            };
+        }
+        self
+    }
 }
 
 impl Death {
@@ -159,6 +172,21 @@ mod tests {
             .collect();
         // All subsets of three but the empty one.
         assert_eq!(sets.len(), 7);
+    }
+
+    #[test]
+    fn who_has_no_points_is_killed_instead() {
+        for round in 0..200 {
+            let plan = Plan::of(7, round).without_points_of("carol");
+            assert!(!matches!(
+                plan.death,
+                Death::Abort {
+                    victim: "carol",
+                    ..
+                }
+            ));
+            assert_eq!(plan.death.victims(), Plan::of(7, round).death.victims());
+        }
     }
 
     #[test]
