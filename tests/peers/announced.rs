@@ -1,0 +1,110 @@
+//! Gossip between ampd and the peer: what is announced right after an opening, and what those who come
+//! late are told of.
+
+use std::time::Duration;
+
+use ampd::rpc::proto::lnrpc::{ChannelEdge, ChannelGraphRequest};
+use anyhow::{Result, ensure};
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{self, Ampd};
+use regtest::wait::wait_for;
+
+use crate::scene::{ALICE, BOB, CAPACITY_SAT, PEER, half, peer};
+use crate::{binaries, with_both};
+
+/// An ampd that comes late, and knows the peer only.
+const CAROL: &str = "carol";
+/// How long gossip may take to who is connected already.
+const GOSSIP_LIMIT: Duration = Duration::from_secs(60);
+const OLD_CHANNELS: usize = 6;
+
+with_both!(
+    a_channel_of_ampd_is_announced_without_a_new_connection,
+    late_joiners_learn_old_and_new_channels,
+);
+
+/// Blocks come one at a time, and a third node that is connected to the peer only sees both directions.
+async fn a_channel_of_ampd_is_announced_without_a_new_connection(software: Software) -> Result<()> {
+    let nodes = [(ALICE, Ampd), (PEER, software), (BOB, Ampd)];
+    let network = Network::mixed(binaries(), &nodes).await?;
+    network.connect(BOB, PEER).await?;
+    for opener in [ALICE, PEER] {
+        let before = edges(&network, BOB).await?;
+        let other = if opener == ALICE { PEER } else { ALICE };
+        network.open_slowly(&half(opener, other)).await?;
+        for name in [ALICE, BOB] {
+            knows(&network, name, before + 2).await?;
+        }
+    }
+    network.finish();
+    Ok(())
+}
+
+/// The peer knows ampd only, and an ampd knows the peer only.
+async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<()> {
+    let has_eclair = software == Software::Eclair;
+    let mut network = if has_eclair {
+        Network::start_for_eclair(binaries()).await?
+    } else {
+        Network::start(binaries()).await?
+    };
+    let mut first = Vec::new();
+    for name in [ALICE, BOB] {
+        first.push(network.prepare_as(name, Ampd).await?);
+    }
+    network.add(first).await?;
+    let plan = ChannelPlan::new(ALICE, BOB, CAPACITY_SAT).push(CAPACITY_SAT / 2);
+    network.open(&[plan; OLD_CHANNELS]).await?;
+
+    let mut late = network.prepare_as(PEER, software).await?;
+    if has_eclair {
+        // Without a channel with it, Eclair asks a peer for its graph only if it is named here.
+        let key = format!("[{:?}]", network[ALICE].key());
+        late.set_raw("eclair.router.sync.whitelist", &key);
+    }
+    let later = network.prepare_as(CAROL, Ampd).await?;
+    network.add(vec![late]).await?;
+    network.connect(PEER, ALICE).await?;
+    peer_knows(&network, 2 * OLD_CHANNELS).await?;
+
+    network.add(vec![later]).await?;
+    network.connect(CAROL, PEER).await?;
+    knows(&network, CAROL, 2 * OLD_CHANNELS).await?;
+
+    network.open(&[plan]).await?;
+    peer_knows(&network, 2 * OLD_CHANNELS + 2).await?;
+    knows(&network, CAROL, 2 * OLD_CHANNELS + 2).await?;
+    network.finish();
+    Ok(())
+}
+
+/// Waits until an ampd knows so many directions of channels.
+async fn knows(network: &Network, name: &str, directions: usize) -> Result<()> {
+    let what = format!("{name} to know {directions} directions");
+    wait_for(&what, GOSSIP_LIMIT, async || {
+        let known = edges(network, name).await?;
+        ensure!(known == directions, "it knows {known}");
+        Ok(())
+    })
+    .await
+}
+
+async fn edges(network: &Network, name: &str) -> Result<usize> {
+    let request = ChannelGraphRequest::default();
+    let mut lightning = network[name].api()?.lightning;
+    let graph = lightning.describe_graph(request).await?.into_inner();
+    let directions = |edge: &ChannelEdge| {
+        usize::from(edge.node1_policy.is_some()) + usize::from(edge.node2_policy.is_some())
+    };
+    Ok(graph.edges.iter().map(directions).sum())
+}
+
+async fn peer_knows(network: &Network, directions: usize) -> Result<()> {
+    let what = format!("the peer to know {directions} directions");
+    wait_for(&what, GOSSIP_LIMIT, async || {
+        let known = peer(network)?.graph().await?.len();
+        ensure!(known == directions, "it knows {known}");
+        Ok(())
+    })
+    .await
+}

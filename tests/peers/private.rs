@@ -1,0 +1,74 @@
+//! Private channels, with and without an alias: found by the hints of invoices, whoever opened them.
+
+use ampd::rpc::proto::lnrpc::Invoice;
+use anyhow::{Context, Result, ensure};
+use regtest::api::bolt11;
+use regtest::network::Network;
+use regtest::node::Software::{self, Ampd};
+
+use crate::scene::{ALICE, BOB, PEER, all_is_settled, half, hash_of, pays, peer, peer_received};
+use crate::{binaries, with_both};
+
+const MSAT: u64 = 25_000_000;
+
+with_both!(
+    private_channels_are_found_by_hints,
+    channels_with_an_alias_are_found_by_hints,
+);
+
+async fn private_channels_are_found_by_hints(software: Software) -> Result<()> {
+    // Bob is behind the peer's private channels, of which the peer opened one.
+    let network = three(software).await?;
+    let plans = [
+        half(ALICE, PEER),
+        half(PEER, BOB).private(),
+        half(BOB, PEER).private(),
+    ];
+    network.open(&plans).await?;
+    paid_by_hint(&network, ALICE, BOB).await?;
+    network.finish();
+    Ok(())
+}
+
+async fn channels_with_an_alias_are_found_by_hints(software: Software) -> Result<()> {
+    let network = three(software).await?;
+    let plans = [
+        half(ALICE, PEER),
+        half(BOB, PEER).scid_alias(),
+        half(PEER, BOB).scid_alias(),
+    ];
+    network.open(&plans).await?;
+    paid_by_hint(&network, ALICE, BOB).await?;
+    // The other way round: the peer itself is behind a private channel.
+    let invoice = peer(&network)?.invoice(Some(MSAT), true).await?;
+    pays(&network, BOB, &bolt11(&invoice)).await?;
+    peer_received(&network, &hash_of(&invoice)?, MSAT).await?;
+    all_is_settled(&network).await?;
+    network.finish();
+    Ok(())
+}
+
+async fn three(software: Software) -> Result<Network> {
+    let nodes = [(ALICE, Ampd), (PEER, software), (BOB, Ampd)];
+    Network::mixed(binaries(), &nodes).await
+}
+
+/// Over an invoice of each kind.
+async fn paid_by_hint(network: &Network, payer: &str, payee: &str) -> Result<()> {
+    for is_amp in [false, true] {
+        let invoice = Invoice {
+            value_msat: i64::try_from(MSAT)?,
+            private: true,
+            is_amp,
+            ..Default::default()
+        };
+        let mut lightning = network[payee].api()?.lightning;
+        let added = lightning.add_invoice(invoice).await?.into_inner();
+        let before = network[payee].api()?.local_msat().await?;
+        let paid = pays(network, payer, &bolt11(&added.payment_request)).await;
+        paid.with_context(|| format!("AMP: {is_amp}"))?;
+        let after = network[payee].api()?.local_msat().await?;
+        ensure!(after == before + MSAT, "{before} msat became {after}");
+    }
+    all_is_settled(network).await
+}

@@ -1,0 +1,206 @@
+//! Networks of ampd with one peer that is another program, and payments with it.
+
+use std::str::FromStr;
+
+use ampd::rpc::proto::invoicesrpc::{
+    AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
+};
+use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::hex::DisplayHex;
+use lightning_invoice::Bolt11Invoice;
+use regtest::api::bolt11;
+use regtest::by_hand;
+use regtest::network::{ChannelPlan, Network};
+use regtest::node::Software::{self, Ampd};
+use regtest::peer::{Paid, PeerApi};
+use regtest::wait::wait_for;
+use tokio::time::timeout;
+
+use crate::{SETTLE_LIMIT, binaries};
+
+pub const ALICE: &str = "alice";
+pub const BOB: &str = "bob";
+/// The one that is no ampd.
+pub const PEER: &str = "peer";
+pub const CAPACITY_SAT: u64 = 4_000_000;
+
+/// Alice and the peer, with a channel that Alice opened and one that the peer opened; each owns half
+/// of each.
+pub async fn neighbours(software: Software) -> Result<Network> {
+    let network = Network::mixed(binaries(), &[(ALICE, Ampd), (PEER, software)]).await?;
+    network
+        .open(&[half(ALICE, PEER), half(PEER, ALICE)])
+        .await?;
+    Ok(network)
+}
+
+/// The peer between Alice and Bob, with two channels to each.
+pub async fn in_the_middle(software: Software) -> Result<Network> {
+    let nodes = [(ALICE, Ampd), (PEER, software), (BOB, Ampd)];
+    let network = Network::mixed(binaries(), &nodes).await?;
+    let plans = [
+        half(ALICE, PEER),
+        half(PEER, BOB),
+        half(PEER, ALICE),
+        half(BOB, PEER),
+    ];
+    network.open(&plans).await?;
+    Ok(network)
+}
+
+/// A public channel whose ends own half of it each.
+pub fn half<'a>(from: &'a str, to: &'a str) -> ChannelPlan<'a> {
+    ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2)
+}
+
+/// The peer's own interface.
+pub fn peer(network: &Network) -> Result<PeerApi> {
+    network[PEER].peer_api()
+}
+
+/// Checks that nothing is left under way, and that both ends of each channel tell the same.
+pub async fn all_is_settled(network: &Network) -> Result<()> {
+    network.wait_settled(SETTLE_LIMIT).await?;
+    network.check_balances().await.map(drop)
+}
+
+/// An ampd pays; it succeeds.
+pub async fn pays(network: &Network, payer: &str, request: &SendPaymentRequest) -> Result<()> {
+    network.pay(payer, request).await?;
+    network.wait_settled(SETTLE_LIMIT).await
+}
+
+/// The peer pays an invoice of an ampd; it succeeds, with the preimage of the hash, as soon as the peer
+/// knows a way.
+pub async fn peer_pays(network: &Network, invoice: &str, msat: Option<u64>) -> Result<()> {
+    let hash = Bolt11Invoice::from_str(invoice)
+        .map_err(|error| anyhow::anyhow!("{error}"))?
+        .payment_hash()
+        .to_string();
+    let preimage = wait_for("the peer to pay", SETTLE_LIMIT, async || {
+        succeeded(peer(network)?.pay(invoice, msat).await?)
+    });
+    let preimage = regtest::api::bytes(&preimage.await?)?;
+    let opened = sha256::Hash::hash(&preimage);
+    ensure!(opened.to_string() == hash, "{hash} is not opened by it");
+    network.wait_settled(SETTLE_LIMIT).await
+}
+
+/// The preimage of a payment.
+pub fn succeeded(paid: Paid) -> Result<String> {
+    match paid {
+        Paid::Succeeded(preimage) => Ok(preimage),
+        Paid::Failed(why) => bail!("the peer's payment failed: {why}"),
+    }
+}
+
+/// What the peer says about a payment that must fail.
+pub fn failed(paid: Paid) -> Result<String> {
+    match paid {
+        Paid::Failed(why) => Ok(why),
+        Paid::Succeeded(_) => bail!("the payment succeeded"),
+    }
+}
+
+/// The payment hash of an invoice, in hex.
+pub fn hash_of(invoice: &str) -> Result<String> {
+    let invoice = Bolt11Invoice::from_str(invoice).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(invoice.payment_hash().to_string())
+}
+
+/// Waits until the peer's invoice with this hash is paid, and checks with how much.
+pub async fn peer_received(network: &Network, hash: &str, msat: u64) -> Result<()> {
+    let received = wait_for("the peer's invoice to be paid", SETTLE_LIMIT, async || {
+        let received = peer(network)?.received(hash).await?;
+        received.context("it is not paid")
+    });
+    let received = received.await?;
+    ensure!(received == msat, "it received {received} msat");
+    Ok(())
+}
+
+/// A hold invoice of an ampd.
+#[derive(Debug)]
+pub struct Hold {
+    pub preimage: [u8; 32],
+    pub hash: Vec<u8>,
+    pub payment_request: String,
+}
+
+impl Hold {
+    /// Over `msat`.
+    pub async fn new(network: &Network, payee: &str, msat: u64) -> Result<Self> {
+        let preimage = by_hand::random();
+        let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
+        let invoice = AddHoldInvoiceRequest {
+            hash: hash.clone(),
+            value_msat: i64::try_from(msat)?,
+            ..Default::default()
+        };
+        let mut invoices = network[payee].api()?.invoices;
+        let added = invoices.add_hold_invoice(invoice).await?.into_inner();
+        Ok(Self {
+            preimage,
+            hash,
+            payment_request: added.payment_request,
+        })
+    }
+
+    /// Waits until its payee holds the whole amount.
+    pub async fn is_accepted(&self, network: &Network, payee: &str) -> Result<()> {
+        let follow = SubscribeSingleInvoiceRequest {
+            r_hash: self.hash.clone(),
+        };
+        let mut invoices = network[payee].api()?.invoices;
+        let mut changes = invoices
+            .subscribe_single_invoice(follow)
+            .await?
+            .into_inner();
+        let accepted = async {
+            while let Some(invoice) = changes.message().await? {
+                if invoice.state() == InvoiceState::Accepted {
+                    return Ok(());
+                }
+            }
+            bail!("the stream has ended")
+        };
+        timeout(SETTLE_LIMIT, accepted)
+            .await
+            .with_context(|| format!("{} is not accepted", self.hash.to_lower_hex_string()))?
+    }
+
+    pub async fn settle(&self, network: &Network, payee: &str) -> Result<()> {
+        let message = SettleInvoiceMsg {
+            preimage: self.preimage.to_vec(),
+        };
+        let mut invoices = network[payee].api()?.invoices;
+        invoices.settle_invoice(message).await?;
+        Ok(())
+    }
+
+    pub async fn cancel(&self, network: &Network, payee: &str) -> Result<()> {
+        let message = CancelInvoiceMsg {
+            payment_hash: self.hash.clone(),
+        };
+        let mut invoices = network[payee].api()?.invoices;
+        invoices.cancel_invoice(message).await?;
+        Ok(())
+    }
+
+    /// What pays it.
+    pub fn request(&self) -> SendPaymentRequest {
+        bolt11(&self.payment_request)
+    }
+}
+
+/// A payment by the peer that goes on in the background.
+pub fn peer_pays_meanwhile(
+    network: &Network,
+    hold: &Hold,
+) -> Result<tokio::task::JoinHandle<Result<Paid>>> {
+    let (api, invoice) = (peer(network)?, hold.payment_request.clone());
+    Ok(tokio::spawn(async move { api.pay(&invoice, None).await }))
+}

@@ -1,0 +1,58 @@
+//! Core Lightning keeps an encrypted list of its channels at its peers (peer_storage, BOLT 1), and gets
+//! the newest back when it connects. Eclair stores for others, and nothing of its own.
+
+use anyhow::{Context, Result, ensure};
+use regtest::network::Network;
+use regtest::node::Software::{Ampd, CoreLightning};
+use regtest::wait::wait_for;
+use serde_json::{Value, json};
+
+use crate::scene::{ALICE, PEER, half, peer};
+use crate::{SETTLE_LIMIT, binaries, is_here};
+
+/// The list of so many is longer than 1,024 bytes.
+const CHANNELS: usize = 5;
+const LONG_BYTES: usize = 1_024;
+
+#[tokio::test]
+async fn core_lightning_gets_its_newest_backup_back() -> Result<()> {
+    if !is_here(CoreLightning)? {
+        return Ok(());
+    }
+    let nodes = [(ALICE, Ampd), (PEER, CoreLightning)];
+    let mut network = Network::mixed(binaries(), &nodes).await?;
+    network.open(&[half(PEER, ALICE); CHANNELS]).await?;
+    // A restart of each: what was stored must be on disk, and is returned at a connection.
+    for restarted in [ALICE, PEER] {
+        network[restarted].kill()?;
+        network.restart(&[restarted]).await?;
+        network.wait_usable().await?;
+        the_backup_names_all_channels(&network).await?;
+    }
+    network.finish();
+    Ok(())
+}
+
+async fn the_backup_names_all_channels(network: &Network) -> Result<()> {
+    let backup = peer(network)?.call("staticbackup", json!({})).await?;
+    let channels = backup["scb"].as_array().context("no backup")?.clone();
+    assert_eq!(channels.len(), CHANNELS);
+    wait_for("the newest backup", SETTLE_LIMIT, async || {
+        let key = json!({ "key": ["chanbackup", "latestscb"] });
+        let found = peer(network)?.call("listdatastore", key).await?;
+        let returned = found["datastore"][0]["hex"].as_str();
+        let returned = returned.context("nothing was returned")?;
+        ensure!(
+            returned.len() > 2 * LONG_BYTES,
+            "only {} bytes were returned",
+            returned.len() / 2
+        );
+        let is_there = |channel: &Value| {
+            let hex = channel.as_str().unwrap_or_default();
+            returned.contains(hex)
+        };
+        ensure!(channels.iter().all(is_there), "a channel is missing in it");
+        Ok(())
+    })
+    .await
+}
