@@ -57,7 +57,7 @@ struct Connection {
     paused: AtomicBool,
     /// The socket takes no more output for now.
     full: AtomicBool,
-    /// What the socket did not take is large.
+    /// The message that the socket did not take, or not all of it, is large.
     large: AtomicBool,
     /// LDK has ended the connection.
     ended: AtomicBool,
@@ -115,8 +115,9 @@ impl SocketDescriptor for Descriptor {
         let connection = &*self.0;
         let before = connection.state();
         let (written, full) = connection.write(data);
-        let left = data.len() - written;
-        connection.large.store(left > LARGE, Ordering::Release);
+        // LDK offers the rest of a message until all of it is written; it stays large until then.
+        let is_large = written < data.len() && (is(&connection.large) || data.len() > LARGE);
+        connection.large.store(is_large, Ordering::Release);
         connection.full.store(full, Ordering::Release);
         connection.paused.store(!continue_read, Ordering::Release);
         if connection.state() != before {

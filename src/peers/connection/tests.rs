@@ -46,6 +46,8 @@ async fn a_socket_that_is_full_stops_reading_only_behind_a_large_message() {
     assert_eq!(descriptor.0.state(), (true, true), "a small message waits");
     assert_eq!(descriptor.send_data(&[0; LARGE + 1], true), 0);
     assert_eq!(descriptor.0.state(), (false, true), "a large one waits");
+    assert_eq!(descriptor.send_data(small, true), 0);
+    assert_eq!(descriptor.0.state(), (false, true), "the rest of it waits");
     assert_eq!(descriptor.send_data(small, false), 0);
     assert_eq!(descriptor.0.state(), (false, true), "LDK wants no more");
 }
