@@ -5,6 +5,7 @@
 //! or fetches it ([`places`] knows where to). [`process`] and [`wait`] stand below: nothing is left
 //! running, and nothing waits otherwise than by asking.
 
+pub mod announced;
 pub mod api;
 pub mod bench;
 pub mod binaries;
