@@ -1,5 +1,7 @@
 //! Messages of the types that BOLT 1 leaves to applications, and who is connected.
 //!
+//! Messages of the protocol for which LDK has no event go out here, too: LDK sends whatever type it is given.
+//!
 //! LDK tells its handler of such messages also which peers come and go; so this is where others hear
 //! of both.
 
@@ -26,7 +28,7 @@ const MESSAGE_BACKLOG: usize = 64;
 /// Comings and goings that may wait for a slow listener.
 const PEER_BACKLOG: usize = 1_024;
 
-/// A message of an application.
+/// A message of an application, or one of the protocol that LDK does not send by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomMessage {
     kind: u16,
@@ -46,7 +48,13 @@ impl CustomMessage {
         Ok(Self { kind, data })
     }
 
-    /// The message's type, at least [`FIRST_TYPE`].
+    /// A message of the protocol, encoded without its type. It must not be longer than [`MAX_BYTES`].
+    pub fn of_protocol(kind: u16, data: Vec<u8>) -> Self {
+        debug_assert!(data.len() <= MAX_BYTES, "no message is that long");
+        Self { kind, data }
+    }
+
+    /// The message's type; of those that peers send, at least [`FIRST_TYPE`].
     pub fn kind(&self) -> u16 {
         self.kind
     }

@@ -7,6 +7,7 @@ pub mod book;
 pub mod connect;
 pub mod connection;
 pub mod custom;
+pub mod drained;
 mod inbound;
 pub mod list;
 pub mod listen;
