@@ -22,6 +22,7 @@ use super::core::{Core, unix_time};
 use super::cut::NodeCut;
 use super::events::EventHandler;
 use super::funding::Funding;
+use super::gossip_queries::GossipQueries;
 use super::outbound::ManagerOutbound;
 use super::peer_channels::ManagerPeers;
 use super::port::{ManagerPort, NodeGateway};
@@ -39,9 +40,12 @@ use crate::onion::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
 use crate::peers::custom::CustomMessages;
+use crate::peers::drained::TellsDrained;
 use crate::peers::onion_messages::BoundedOnionMessages;
 use crate::peers::peer_storage::PeerStorage;
 use crate::peers::{Connector, Reconnector};
+use crate::routing::answers::Answers;
+use crate::routing::asker::Asker;
 use crate::routing::channel_check::{ChannelCheck, Sources};
 use crate::routing::checked_gossip::CheckedGossip;
 use crate::routing::finder::RouteFinder;
@@ -50,6 +54,7 @@ use crate::routing::patient_gossip::PatientGossip;
 /// The rooms around the core.
 pub(super) struct House {
     pub(super) gossip: Arc<GossipSync>,
+    pub(super) gossip_queries: GossipQueries,
     pub(super) onion_messenger: Arc<OnionMessenger>,
     pub(super) peer_manager: Arc<PeerManager>,
     pub(super) custom_messages: Arc<CustomMessages>,
@@ -91,9 +96,23 @@ impl House {
         let onion_messenger = Arc::new(onion_messenger(core));
         let custom_messages = Arc::new(CustomMessages::default());
         let checked = Arc::new(CheckedGossip::new(gossip.clone(), core.graph.clone()));
-        let handlers = handlers(core, &gateway, &checked, &onion_messenger, &custom_messages);
+        let answers = Arc::new(Answers::new(core.graph.clone()));
+        let asker = Arc::new(asker(core));
+        let handlers = MessageHandler {
+            chan_handler: gateway.clone() as Arc<dyn ChannelMessageHandler + Send + Sync>,
+            route_handler: route_handler(core, &checked, &answers, &asker),
+            onion_message_handler: onion_handler(&onion_messenger, &answers),
+            custom_message_handler: custom_messages.clone(),
+            send_only_message_handler: core.monitors.clone(),
+        };
         let peer_manager = Arc::new(peer_manager(core, handlers)?);
         check_channels(core, &checked, &gossip, &peer_manager);
+        let gossip_queries = GossipQueries {
+            answers,
+            asker,
+            messages: custom_messages.clone(),
+            peers: peer_manager.clone(),
+        };
         let channel_peers = channel_peers(core);
         let books = Arc::new(Books(core.store.clone()));
         let connector = Arc::new(Connector::new(
@@ -140,6 +159,7 @@ impl House {
         });
         Ok(Self {
             gossip,
+            gossip_queries,
             onion_messenger,
             peer_manager,
             custom_messages,
@@ -199,21 +219,37 @@ type Handlers = MessageHandler<
     Arc<ChainMonitor>,
 >;
 
-fn handlers(
+fn asker(core: &Core) -> Asker {
+    let manager = core.manager.clone();
+    Asker::new(core.graph.clone(), move || {
+        manager.current_best_block().height
+    })
+}
+
+fn route_handler(
     core: &Core,
-    gateway: &Arc<NodeGateway>,
     gossip: &Arc<CheckedGossip>,
+    answers: &Arc<Answers>,
+    asker: &Arc<Asker>,
+) -> Arc<dyn RoutingMessageHandler + Send + Sync> {
+    Arc::new(PatientGossip::new(
+        gossip.clone(),
+        core.graph.clone(),
+        answers.clone(),
+        asker.clone(),
+    ))
+}
+
+/// LDK asks for the next onion message exactly when it could send something of little importance.
+fn onion_handler(
     onion_messenger: &Arc<OnionMessenger>,
-    custom_messages: &Arc<CustomMessages>,
-) -> Handlers {
-    let gossip = PatientGossip::new(gossip.clone(), core.graph.clone());
-    MessageHandler {
-        chan_handler: gateway.clone(),
-        route_handler: Arc::new(gossip),
-        onion_message_handler: Arc::new(BoundedOnionMessages::new(onion_messenger.clone())),
-        custom_message_handler: custom_messages.clone(),
-        send_only_message_handler: core.monitors.clone(),
-    }
+    answers: &Arc<Answers>,
+) -> Arc<dyn OnionMessageHandler + Send + Sync> {
+    let answers = answers.clone();
+    let bounded = Arc::new(BoundedOnionMessages::new(onion_messenger.clone()));
+    Arc::new(TellsDrained::new(bounded, move |peer| {
+        answers.drained(peer);
+    }))
 }
 
 /// Has announced channels checked against the chain.

@@ -19,6 +19,7 @@ mod error;
 mod events;
 mod funding;
 mod gate;
+mod gossip_queries;
 mod graph_keeper;
 mod house;
 mod metrics;

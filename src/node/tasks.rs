@@ -310,6 +310,8 @@ fn spawn_peers(
     vital.spawn(tracker, "connecting to peers", async move {
         reconnector.run(ended).await;
     });
+    let queries = house.gossip_queries.clone().run(stop.clone());
+    vital.spawn(tracker, "gossip queries", queries);
 }
 
 fn routes(core: &Core) -> Routes {

@@ -1,12 +1,15 @@
 //! Routing: what we know of the network, how well its channels do, and routes for our payments.
 
 mod announcers;
+pub mod answers;
 pub mod asked_route;
+pub mod asker;
 pub mod built_route;
 pub mod channel_check;
 pub mod checked_gossip;
 pub mod figures;
 pub mod finder;
+pub mod gossip_message;
 pub mod graph;
 mod into_payee;
 mod not_over;
@@ -15,6 +18,9 @@ pub mod patient_gossip;
 pub mod query;
 mod refused_channels;
 pub mod split;
+pub mod syncer;
+#[cfg(test)]
+mod test_gossip;
 pub mod view;
 
 pub use finder::RouteFinder;

@@ -1,11 +1,14 @@
-//! Keeps channel updates that come before the channel is in the graph.
+//! LDK's gossip handler with what it lacks: patience for early updates, and gossip queries.
 //!
-//! A channel's announcement is checked against the chain, which takes a moment. LDK holds the
+//! Channel updates that come before the channel is in the graph are kept. A channel's announcement is checked against the chain, which takes a moment. LDK holds the
 //! updates that come meanwhile, but for two gaps: an update that a peer accepted just before it
 //! passed the announcement on arrives here first, and one that arrives between the end of the check
 //! and the channel's entry is dropped. Nobody sends a dropped update again until the connection is
 //! new, and LDK routes over a channel only when it knows both of its directions: it would be useless
 //! for payments until then. lnd keeps such updates, too.
+//!
+//! Queries of peers go to [`Answers`], and what peers answer to ours to [`Asker`]: LDK ignores both, but for
+//! query_channel_range.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -13,13 +16,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{
-    BaseMessageHandler, ChannelAnnouncement, ChannelUpdate, Init, LightningError, MessageSendEvent,
-    NodeAnnouncement, QueryChannelRange, QueryShortChannelIds, ReplyChannelRange,
-    ReplyShortChannelIdsEnd, RoutingMessageHandler,
+    BaseMessageHandler, ChannelAnnouncement, ChannelUpdate, ErrorAction, Init, LightningError,
+    MessageSendEvent, NodeAnnouncement, QueryChannelRange, QueryShortChannelIds, ReplyChannelRange,
+    ReplyShortChannelIdsEnd, RoutingMessageHandler, WarningMessage,
 };
+use lightning::ln::types::ChannelId;
 use lightning::routing::gossip::NodeId;
 use lightning::types::features::{InitFeatures, NodeFeatures};
+use lightning::util::logger::Level;
 
+use super::answers::{Answers, AskedTooEarly};
+use super::asker::Asker;
 use crate::ldk::NetworkGraph;
 
 /// Updates that may wait. A stranger can fill this with nonsense; then the oldest ones go, and what
@@ -29,10 +36,13 @@ const MOST_WAITING: usize = 1_000;
 /// a message has room for 65 kB of them.
 const MOST_EXCESS: usize = 1_024;
 
-/// LDK's gossip handler, with patience for updates of channels that are not known yet.
+/// LDK's gossip handler, with patience for updates of channels that are not known yet, and with both sides
+/// of gossip queries.
 pub struct PatientGossip<G> {
     inner: Arc<G>,
     graph: Arc<NetworkGraph>,
+    answers: Arc<Answers>,
+    asker: Arc<Asker>,
     waiting: Mutex<VecDeque<ChannelUpdate>>,
     /// Accepted after their wait: to be passed on to our peers.
     accepted: Mutex<Vec<MessageSendEvent>>,
@@ -40,10 +50,17 @@ pub struct PatientGossip<G> {
 
 impl<G: RoutingMessageHandler> PatientGossip<G> {
     /// Wraps the handler that fills `graph`.
-    pub fn new(inner: Arc<G>, graph: Arc<NetworkGraph>) -> Self {
+    pub fn new(
+        inner: Arc<G>,
+        graph: Arc<NetworkGraph>,
+        answers: Arc<Answers>,
+        asker: Arc<Asker>,
+    ) -> Self {
         Self {
             inner,
             graph,
+            answers,
+            asker,
             waiting: Mutex::default(),
             accepted: Mutex::default(),
         }
@@ -51,6 +68,12 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
 
     fn knows(&self, scid: u64) -> bool {
         self.graph.read_only().channel(scid).is_some()
+    }
+
+    fn heard(&self, peer: Option<PublicKey>, announced: Option<u64>) {
+        if let Some(peer) = peer {
+            self.asker.heard(&peer, announced);
+        }
     }
 
     fn keep(&self, update: &ChannelUpdate) {
@@ -83,6 +106,19 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
     }
 }
 
+/// The peer is told; a warning for each such query is as much as it sends.
+fn refused(reason: AskedTooEarly) -> LightningError {
+    let data = reason.to_string();
+    let channel_id = ChannelId::new_zero();
+    LightningError {
+        err: data.clone(),
+        action: ErrorAction::SendWarningMessage {
+            msg: WarningMessage { channel_id, data },
+            log_level: Level::Gossip,
+        },
+    }
+}
+
 /// A channel has one update for each direction.
 fn channel_and_side(update: &ChannelUpdate) -> (u64, u8) {
     let contents = &update.contents;
@@ -100,6 +136,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &ChannelAnnouncement,
     ) -> Result<bool, LightningError> {
+        self.heard(their_node_id, Some(msg.contents.short_channel_id));
         let forward = self.inner.handle_channel_announcement(their_node_id, msg)?;
         self.release(msg.contents.short_channel_id);
         Ok(forward)
@@ -110,6 +147,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &ChannelUpdate,
     ) -> Result<bool, LightningError> {
+        self.heard(their_node_id, None);
         let result = self.inner.handle_channel_update(their_node_id, msg);
         let scid = msg.contents.short_channel_id;
         let is_small = msg.contents.excess_data.len() <= MOST_EXCESS;
@@ -128,6 +166,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &NodeAnnouncement,
     ) -> Result<bool, LightningError> {
+        self.heard(their_node_id, None);
         self.inner.handle_node_announcement(their_node_id, msg)
     }
 
@@ -154,16 +193,17 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: PublicKey,
         msg: ReplyChannelRange,
     ) -> Result<(), LightningError> {
-        self.inner.handle_reply_channel_range(their_node_id, msg)
+        self.asker.range_reply(their_node_id, &msg);
+        Ok(())
     }
 
     fn handle_reply_short_channel_ids_end(
         &self,
         their_node_id: PublicKey,
-        msg: ReplyShortChannelIdsEnd,
+        _: ReplyShortChannelIdsEnd,
     ) -> Result<(), LightningError> {
-        self.inner
-            .handle_reply_short_channel_ids_end(their_node_id, msg)
+        self.asker.ids_end(their_node_id);
+        Ok(())
     }
 
     fn handle_query_channel_range(
@@ -171,7 +211,8 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: PublicKey,
         msg: QueryChannelRange,
     ) -> Result<(), LightningError> {
-        self.inner.handle_query_channel_range(their_node_id, msg)
+        let asked = self.answers.ask_range(their_node_id, msg);
+        asked.map_err(refused)
     }
 
     fn handle_query_short_channel_ids(
@@ -179,8 +220,8 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: PublicKey,
         msg: QueryShortChannelIds,
     ) -> Result<(), LightningError> {
-        self.inner
-            .handle_query_short_channel_ids(their_node_id, msg)
+        let asked = self.answers.ask_ids(their_node_id, msg);
+        asked.map_err(refused)
     }
 
     fn processing_queue_high(&self) -> bool {
@@ -202,6 +243,8 @@ impl<G: RoutingMessageHandler> BaseMessageHandler for PatientGossip<G> {
     }
 
     fn peer_disconnected(&self, their_node_id: PublicKey) {
+        self.answers.forget(&their_node_id);
+        self.asker.disconnected(&their_node_id);
         self.inner.peer_disconnected(their_node_id);
     }
 
@@ -219,7 +262,11 @@ impl<G: RoutingMessageHandler> BaseMessageHandler for PatientGossip<G> {
         msg: &Init,
         inbound: bool,
     ) -> Result<(), ()> {
-        self.inner.peer_connected(their_node_id, msg, inbound)
+        self.inner.peer_connected(their_node_id, msg, inbound)?;
+        if msg.features.supports_gossip_queries() {
+            self.asker.connected(their_node_id);
+        }
+        Ok(())
     }
 }
 

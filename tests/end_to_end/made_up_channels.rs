@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use ampd::rpc::proto::lnrpc::{CloseChannelRequest, OpenChannelRequest};
 use ampd::storage::Store;
 use anyhow::{Result, ensure};
+use regtest::api::bytes;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;
@@ -70,6 +71,17 @@ async fn they_hold_up_no_forced_close_and_leave_nothing_behind() -> Result<()> {
 #[tokio::test]
 async fn they_do_not_keep_newcomers_out() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
+    for name in ["bob", "carol"] {
+        let address = network[name].api()?.address().await?;
+        network
+            .bitcoind
+            .fund(&[(address, 2 * CAPACITY_SAT)])
+            .await?;
+    }
+    network.mine(1).await?;
+    for name in ["bob", "carol"] {
+        network.wait_wallet(name, 2 * CAPACITY_SAT).await?;
+    }
     let mut signed = 0;
     for number in 0..80 {
         // From a few addresses, each of them gone at once.
@@ -80,15 +92,30 @@ async fn they_do_not_keep_newcomers_out() -> Result<()> {
         signed += u32::from(matches!(made, Made::Signed(_)));
     }
     ensure!(signed >= 40, "only {signed} were accepted");
-    network
-        .open(&[ChannelPlan::new("bob", "alice", CAPACITY_SAT)])
-        .await?;
+    open_to_alice(&network, "bob").await?;
     network.kill(&["alice"])?;
     network.restart(&["alice"]).await?;
-    network
-        .open(&[ChannelPlan::new("carol", "alice", CAPACITY_SAT)])
-        .await?;
+    open_to_alice(&network, "carol").await?;
+    network.mine(6).await?;
+    wait_for("both channels to be open", LIMIT, async || {
+        let open = network["alice"].api()?.channels().await?.len();
+        ensure!(open == 2, "{open} are open");
+        Ok(())
+    })
+    .await?;
     network.finish();
+    Ok(())
+}
+
+async fn open_to_alice(network: &Network, name: &str) -> Result<()> {
+    network.connect(name, "alice").await?;
+    let request = OpenChannelRequest {
+        node_pubkey: bytes(network["alice"].key())?,
+        local_funding_amount: i64::try_from(CAPACITY_SAT)?,
+        ..Default::default()
+    };
+    let mut lightning = network[name].api()?.lightning;
+    lightning.open_channel_sync(request).await?;
     Ok(())
 }
 

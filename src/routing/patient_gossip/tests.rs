@@ -1,14 +1,10 @@
 use bitcoin::constants::ChainHash;
-use bitcoin::hashes::{Hash, sha256d};
-use bitcoin::secp256k1::{Message, Secp256k1, SecretKey, ecdsa};
 use bitcoin::{Amount, Network, TxOut};
 use lightning::ln::chan_utils::make_funding_redeemscript;
-use lightning::ln::msgs::{UnsignedChannelAnnouncement, UnsignedChannelUpdate};
 use lightning::routing::gossip::P2PGossipSync;
 use lightning::routing::utxo::{UtxoFuture, UtxoLookup, UtxoResult};
-use lightning::types::features::ChannelFeatures;
-use lightning::util::ser::Writeable;
 
+use super::super::test_gossip::{announcement_between, public, sign, start, update_between};
 use super::*;
 use crate::logger::LdkLogger;
 
@@ -45,7 +41,9 @@ impl Node {
         let graph = Arc::new(NetworkGraph::new(Network::Regtest, logger.clone()));
         let lookup = checks.then(|| chain.clone());
         let inner = Arc::new(P2PGossipSync::new(graph.clone(), lookup, logger));
-        let gossip = PatientGossip::new(inner.clone(), graph.clone());
+        let answers = Arc::new(Answers::new(graph.clone()));
+        let asker = Arc::new(Asker::new(graph.clone(), || u32::MAX));
+        let gossip = PatientGossip::new(inner.clone(), graph.clone(), answers, asker);
         Self {
             chain,
             graph,
@@ -94,72 +92,12 @@ impl Node {
     }
 }
 
-/// An hour ago: LDK refuses updates that are older than two weeks.
-fn start() -> u32 {
-    static START: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    *START.get_or_init(|| {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
-        u32::try_from(now.as_secs()).unwrap() - 3_600
-    })
-}
-
-fn secret(number: u8) -> SecretKey {
-    SecretKey::from_slice(&[number; 32]).unwrap()
-}
-
-fn public(number: u8) -> PublicKey {
-    secret(number).public_key(&Secp256k1::new())
-}
-
-fn node_id(number: u8) -> NodeId {
-    NodeId::from_pubkey(&public(number))
-}
-
-fn sign(contents: &impl Writeable, number: u8) -> ecdsa::Signature {
-    let digest = sha256d::Hash::hash(&contents.encode()).to_byte_array();
-    Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &secret(number))
-}
-
 fn announcement() -> ChannelAnnouncement {
-    let contents = UnsignedChannelAnnouncement {
-        features: ChannelFeatures::empty(),
-        chain_hash: ChainHash::using_genesis_block(Network::Regtest),
-        short_channel_id: SCID,
-        node_id_1: node_id(1),
-        node_id_2: node_id(2),
-        bitcoin_key_1: node_id(3),
-        bitcoin_key_2: node_id(4),
-        excess_data: Vec::new(),
-    };
-    ChannelAnnouncement {
-        node_signature_1: sign(&contents, 1),
-        node_signature_2: sign(&contents, 2),
-        bitcoin_signature_1: sign(&contents, 3),
-        bitcoin_signature_2: sign(&contents, 4),
-        contents,
-    }
+    announcement_between(SCID, [1, 2])
 }
 
 fn update(side: u8, timestamp_offset: u32) -> ChannelUpdate {
-    let contents = UnsignedChannelUpdate {
-        chain_hash: ChainHash::using_genesis_block(Network::Regtest),
-        short_channel_id: SCID,
-        timestamp: start() + timestamp_offset,
-        message_flags: 1,
-        channel_flags: side,
-        cltv_expiry_delta: 80,
-        htlc_minimum_msat: 1,
-        htlc_maximum_msat: 1_000_000,
-        fee_base_msat: 1_000,
-        fee_proportional_millionths: 1,
-        excess_data: Vec::new(),
-    };
-    ChannelUpdate {
-        signature: sign(&contents, side + 1),
-        contents,
-    }
+    update_between(SCID, [1, 2], side, timestamp_offset)
 }
 
 #[test]
@@ -209,7 +147,7 @@ fn update_of_a_known_channel_does_not_wait() {
 fn forged_update_is_refused_after_its_wait() {
     let node = Node::new(false);
     let mut forged = update(0, 1);
-    forged.signature = sign(&forged.contents, 2);
+    forged.signature = sign(&forged.contents, 5);
     let _ = node.gossip.handle_channel_update(None, &forged);
     node.announce();
     assert_eq!(node.known(), [None, None]);
