@@ -23,6 +23,7 @@ mod graph;
 mod held;
 mod history;
 mod invoices;
+mod late_joiner;
 mod logs;
 mod made_up_channels;
 mod metrics;

@@ -8,6 +8,7 @@ mod hand_made;
 mod incomplete;
 mod internal_error;
 mod itests;
+mod late_joiner;
 mod lncli;
 mod long_life;
 mod network_view;
