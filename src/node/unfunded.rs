@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::updates::Updates;
-use crate::chain::Bitcoind;
+use crate::chain::{Bitcoind, ChainError};
 use crate::channels::spends::FundingSpends;
 use crate::channels::strangers::Strangers;
 use crate::ldk::{ChainMonitor, ChannelManager};
@@ -31,7 +31,11 @@ impl Unfunded {
         let mut next_archive = Instant::now();
         loop {
             let now = Instant::now();
-            let mut next = match self.look().await {
+            let looked = tokio::select! {
+                () = stop.cancelled() => return,
+                looked = self.look() => looked,
+            };
+            let mut next = match looked {
                 Ok(()) => self.strangers.next_look(),
                 Err(_) => Some(now + RETRY),
             };
@@ -52,7 +56,7 @@ impl Unfunded {
     }
 
     /// Asks bitcoind for the fundings that are due.
-    async fn look(&self) -> Result<(), crate::chain::ChainError> {
+    async fn look(&self) -> Result<(), ChainError> {
         for (id, point) in self.strangers.to_look_for(Instant::now()) {
             let found = self.bitcoind.has_unspent(&point).await?;
             if let Some((channel_id, point)) = self.strangers.looked(id, found, Instant::now()) {
