@@ -1,7 +1,7 @@
 //! What a node uses, read from outside.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -69,7 +69,7 @@ impl Meter {
 }
 
 /// A file that does not exist has no bytes.
-fn size(file: &PathBuf) -> u64 {
+fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 

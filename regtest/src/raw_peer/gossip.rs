@@ -13,7 +13,7 @@ use super::target::{SECP, random_key};
 
 /// BOLT 7: the height of the block, the place of the transaction in it, the output.
 pub fn short_channel_id(block: u32, transaction: u32, output: u16) -> u64 {
-    u64::from(block) << 40 | u64::from(transaction & 0x00ff_ffff) << 16 | u64::from(output)
+    (u64::from(block) << 40) | (u64::from(transaction & 0x00ff_ffff) << 16) | u64::from(output)
 }
 
 /// A `channel_announcement` between two nodes that nobody knows, with keys that nobody has seen.
