@@ -36,8 +36,8 @@ pub async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
 /// A node that does not run yet.
 pub fn prepare(network: &Network, name: &str, software: Software) -> Result<Node> {
     match software {
-        Software::Lnd => network.prepare_lnd(name),
-        _ => network.prepare(name),
+        Software::Ampd => network.prepare(name),
+        _ => network.prepare_lnd(name),
     }
 }
 
