@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::hex::DisplayHex;
 use lightning_invoice::Bolt11Invoice;
-use regtest::api::bolt11;
+use regtest::api::{amp_to, bolt11};
 use regtest::by_hand;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd};
@@ -26,6 +26,7 @@ pub const BOB: &str = "bob";
 /// The one that is no ampd.
 pub const PEER: &str = "peer";
 pub const CAPACITY_SAT: u64 = 4_000_000;
+const SMALL_MSAT: u64 = 1_000_000;
 
 /// Alice and the peer, with a channel that Alice opened and one that the peer opened; each owns half
 /// of each.
@@ -48,6 +49,11 @@ pub async fn in_the_middle(software: Software) -> Result<Network> {
         half(BOB, PEER),
     ];
     network.open(&plans).await?;
+    // Gossip takes a moment: a small payment each way waits for it.
+    for (payer, payee) in [(ALICE, BOB), (BOB, ALICE)] {
+        let request = amp_to(network[payee].key(), SMALL_MSAT)?;
+        pays(&network, payer, &request).await?;
+    }
     Ok(network)
 }
 
