@@ -3,12 +3,13 @@
 mod levels;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use lightning::util::logger::{Level, Logger, Record};
 use tracing::field::display;
 
 use self::levels::{has_another, level};
-use crate::logging::cut;
+use crate::logging::{beginning, cut};
 
 /// Target of every record that comes from LDK, for filters such as `info,ldk=warn`.
 pub const TARGET: &str = "ldk";
@@ -55,9 +56,7 @@ macro_rules! hand_on {
         if tracing::enabled!(target: TARGET, tracing::Level::$level) {
             let (module, line) = ($record.module_path, $record.line);
             let peer = $record.peer_id.map(display);
-            let text = $record.args.to_string();
-            let text = without_secrets(&text);
-            let text = cut(&text, $max_bytes);
+            let text = text($record.args, $max_bytes);
             tracing::event!(target: TARGET, tracing::Level::$level, peer, module, line, "{text}");
         }
     };
@@ -66,7 +65,8 @@ macro_rules! hand_on {
 impl Logger for LdkLogger {
     fn log(&self, record: Record) {
         let shown = if has_another(record.level, record.module_path) {
-            level(record.level, record.module_path, &record.args.to_string())
+            let (text, _) = beginning(record.args, MAX_TEXT);
+            level(record.level, record.module_path, &text)
         } else {
             record.level
         };
@@ -79,6 +79,17 @@ impl Logger for LdkLogger {
             Level::Error => hand_on!(ERROR, record, MAX_TEXT),
         }
     }
+}
+
+/// What is logged of a record. More than that is looked at, in case that a secret is in the middle.
+fn text(record: fmt::Arguments<'_>, max_bytes: usize) -> String {
+    let (text, whole) = beginning(record, max_bytes.saturating_mul(2));
+    let text = without_secrets(&text);
+    if whole {
+        return cut(&text, max_bytes).into_owned();
+    }
+    let (text, _) = beginning(format_args!("{text}"), max_bytes);
+    text + "... (cut)"
 }
 
 fn without_secrets(line: &str) -> Cow<'_, str> {

@@ -1,6 +1,7 @@
 //! Long lines are cut: what a peer wrote can be 65,000 bytes long.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use serde_json::Value;
 
@@ -21,6 +22,39 @@ pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
     }
     let missing = text.len() - end;
     Cow::Owned(format!("{}... ({missing} more bytes)", &text[..end]))
+}
+
+/// The beginning of a text, and whether that is all of it. What is missing is not even formatted: LDK writes
+/// what a peer said character by character.
+#[must_use]
+pub fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> (String, bool) {
+    let mut beginning = Beginning {
+        text: String::new(),
+        max_bytes,
+    };
+    let whole = beginning.write_fmt(text).is_ok();
+    (beginning.text, whole)
+}
+
+/// Refuses what is beyond its end.
+struct Beginning {
+    text: String,
+    max_bytes: usize,
+}
+
+impl Write for Beginning {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let mut end = part.len().min(self.max_bytes - self.text.len());
+        while !part.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text.push_str(&part[..end]);
+        if end == part.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
+    }
 }
 
 /// A whole line as it is written, with its end. Valid JSON stays valid JSON.
@@ -55,6 +89,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_a_long_text_only_the_beginning_is_formatted() {
+        let all = (String::from("1 is é"), true);
+        assert_eq!(beginning(format_args!("{} is é", 1), 7), all);
+        let cut = (String::from("1 is "), false);
+        assert_eq!(beginning(format_args!("{} is é", 1), 6), cut);
+        let endless = std::iter::repeat_n('a', 1_000_000).collect::<String>();
+        let (text, whole) = beginning(format_args!("{endless}"), 500);
+        assert_eq!((text.len(), whole), (500, false));
+    }
 
     #[test]
     fn a_short_text_stays_and_a_long_one_says_what_is_missing() {

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry, reload};
 
-pub use self::cut::cut;
+pub use self::cut::{beginning, cut};
 
 use self::limit::{Counts, LeftOut, Limit, Whom};
 use self::queue::{Queue, Urgency};
