@@ -33,17 +33,36 @@ const fn rule(
 }
 
 /// The first one that fits counts.
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 22] = [
     // Every cooperative close.
     rule(MANAGER, "Closed channel ", ": Coop Closed", Level::Debug),
     rule(MANAGER, "Closing channel: Coop Closed", "", Level::Debug),
     // The owner closes by force, or we refuse a channel: both have a line of ours.
+    rule(
+        MANAGER,
+        "Closed channel ",
+        ": closed by the operator of the node",
+        Level::Debug,
+    ),
+    rule(
+        MANAGER,
+        "Closing channel: closed by the operator of the node",
+        "",
+        Level::Debug,
+    ),
     rule(MANAGER, "Force-closing channel ", "", Level::Info),
     rule(
         MANAGER,
         "Force-closing inbound channel request ",
         "",
         Level::Debug,
+    ),
+    // The peer closes by force: our own line says so.
+    rule(
+        MANAGER,
+        "Closing channel: Channel closed because counterparty force-closed",
+        "",
+        Level::Info,
     ),
     // A channel that never was: its opener went away, or changed its mind.
     rule(
