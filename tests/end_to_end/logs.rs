@@ -23,7 +23,7 @@ const IDENTITIES: u32 = 5;
 const MESSAGES: u32 = 10_000;
 /// What they may add to the log, bytes, within the few seconds that this takes.
 const MOST_LOGGED: u64 = 200_000;
-const PAYMENTS: u32 = 20;
+const PAYMENTS: u32 = 60;
 const AMOUNT_MSAT: u64 = 100_000;
 /// With a log that nobody waits for, all payments take a few seconds.
 const LIMIT: Duration = Duration::from_secs(60);
