@@ -9,7 +9,7 @@ use lightning::events::EventsProvider;
 use lightning::ln::msgs::{ChannelMessageHandler, OnionMessageHandler, RoutingMessageHandler};
 use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
 use lightning::onion_message::messenger::DefaultMessageRouter;
-use lightning::routing::gossip::P2PGossipSync;
+use lightning::routing::gossip::{NodeId, P2PGossipSync};
 use lightning::sign::EntropySource;
 use tokio::sync::Notify;
 
@@ -235,6 +235,7 @@ fn route_handler(
     Arc::new(PatientGossip::new(
         gossip.clone(),
         core.graph.clone(),
+        NodeId::from_pubkey(&core.node_id),
         answers.clone(),
         asker.clone(),
     ))

@@ -14,6 +14,7 @@ pub mod graph;
 mod into_payee;
 mod not_over;
 pub mod own_hints;
+mod own_update;
 pub mod patient_gossip;
 pub mod query;
 mod refused_channels;

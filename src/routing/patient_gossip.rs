@@ -1,11 +1,12 @@
 //! LDK's gossip handler with what it lacks: patience for early updates, and gossip queries.
 //!
-//! Channel updates that come before the channel is in the graph are kept. A channel's announcement is checked against the chain, which takes a moment. LDK holds the
-//! updates that come meanwhile, but for two gaps: an update that a peer accepted just before it
-//! passed the announcement on arrives here first, and one that arrives between the end of the check
-//! and the channel's entry is dropped. Nobody sends a dropped update again until the connection is
-//! new, and LDK routes over a channel only when it knows both of its directions: it would be useless
-//! for payments until then. lnd keeps such updates, too.
+//! Channel updates that come before the channel is in the graph are kept. A channel's announcement is
+//! checked against the chain, which takes a moment. LDK holds the updates that come meanwhile, but for two
+//! gaps: an update that a peer accepted just before it passed the announcement on arrives here first, and
+//! one that arrives between the end of the check and the channel's entry is dropped. Nobody sends a dropped
+//! update again until the connection is new, and LDK routes over a channel only when it knows both of its
+//! directions: it would be useless for payments until then. lnd keeps such updates, too. Core Lightning does
+//! not: it gets ours again when it has announced our channel ([`update_for`]).
 //!
 //! Queries of peers go to [`Answers`], and what peers answer to ours to [`Asker`]: LDK ignores both, but for
 //! query_channel_range.
@@ -27,6 +28,7 @@ use lightning::util::logger::Level;
 
 use super::answers::{Answers, AskedTooEarly};
 use super::asker::Asker;
+use super::own_update::update_for;
 use crate::ldk::NetworkGraph;
 
 /// Updates that may wait. A stranger can fill this with nonsense; then the oldest ones go, and what
@@ -41,28 +43,31 @@ const MOST_EXCESS: usize = 1_024;
 pub struct PatientGossip<G> {
     inner: Arc<G>,
     graph: Arc<NetworkGraph>,
+    own_id: NodeId,
     answers: Arc<Answers>,
     asker: Arc<Asker>,
     waiting: Mutex<VecDeque<ChannelUpdate>>,
-    /// Accepted after their wait: to be passed on to our peers.
-    accepted: Mutex<Vec<MessageSendEvent>>,
+    /// Updates that go to peers: those accepted after their wait, and our own.
+    outgoing: Mutex<Vec<MessageSendEvent>>,
 }
 
 impl<G: RoutingMessageHandler> PatientGossip<G> {
-    /// Wraps the handler that fills `graph`.
+    /// Wraps the handler that fills `graph` of the node `own_id`.
     pub fn new(
         inner: Arc<G>,
         graph: Arc<NetworkGraph>,
+        own_id: NodeId,
         answers: Arc<Answers>,
         asker: Arc<Asker>,
     ) -> Self {
         Self {
             inner,
             graph,
+            own_id,
             answers,
             asker,
             waiting: Mutex::default(),
-            accepted: Mutex::default(),
+            outgoing: Mutex::default(),
         }
     }
 
@@ -73,6 +78,13 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
     fn heard(&self, peer: Option<PublicKey>, announced: Option<u64>) {
         if let Some(peer) = peer {
             self.asker.heard(&peer, announced);
+        }
+    }
+
+    fn answer_with_own_update(&self, peer: PublicKey, announcement: &ChannelAnnouncement) {
+        if let Some(msg) = update_for(&self.graph, &self.own_id, &peer, announcement) {
+            let node_id = peer;
+            lock(&self.outgoing).push(MessageSendEvent::SendChannelUpdate { node_id, msg });
         }
     }
 
@@ -90,7 +102,7 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
         for update in self.take(scid) {
             if let Ok(true) = self.inner.handle_channel_update(None, &update) {
                 let event = MessageSendEvent::BroadcastChannelUpdate { msg: update };
-                lock(&self.accepted).push(event);
+                lock(&self.outgoing).push(event);
             }
         }
     }
@@ -137,6 +149,9 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         msg: &ChannelAnnouncement,
     ) -> Result<bool, LightningError> {
         self.heard(their_node_id, Some(msg.contents.short_channel_id));
+        if let Some(peer) = their_node_id {
+            self.answer_with_own_update(peer, msg);
+        }
         let forward = self.inner.handle_channel_announcement(their_node_id, msg)?;
         self.release(msg.contents.short_channel_id);
         Ok(forward)
@@ -238,7 +253,7 @@ impl<G: RoutingMessageHandler> BaseMessageHandler for PatientGossip<G> {
                 self.release(msg.contents.short_channel_id);
             }
         }
-        events.append(&mut lock(&self.accepted));
+        events.append(&mut lock(&self.outgoing));
         events
     }
 

@@ -4,7 +4,9 @@ use lightning::ln::chan_utils::make_funding_redeemscript;
 use lightning::routing::gossip::P2PGossipSync;
 use lightning::routing::utxo::{UtxoFuture, UtxoLookup, UtxoResult};
 
-use super::super::test_gossip::{announcement_between, public, sign, start, update_between};
+use super::super::test_gossip::{
+    announcement_between, node_id, public, sign, start, update_between,
+};
 use super::*;
 use crate::logger::LdkLogger;
 
@@ -43,7 +45,7 @@ impl Node {
         let inner = Arc::new(P2PGossipSync::new(graph.clone(), lookup, logger));
         let answers = Arc::new(Answers::new(graph.clone()));
         let asker = Arc::new(Asker::new(graph.clone(), || u32::MAX));
-        let gossip = PatientGossip::new(inner.clone(), graph.clone(), answers, asker);
+        let gossip = PatientGossip::new(inner.clone(), graph.clone(), node_id(1), answers, asker);
         Self {
             chain,
             graph,
@@ -98,6 +100,35 @@ fn announcement() -> ChannelAnnouncement {
 
 fn update(side: u8, timestamp_offset: u32) -> ChannelUpdate {
     update_between(SCID, [1, 2], side, timestamp_offset)
+}
+
+/// Our updates that go to this node because it has announced the channel between nodes 1 (us) and 2.
+fn answers_to(node: &Node, peer: u8) -> Vec<ChannelUpdate> {
+    let announced = announcement();
+    let _ = node
+        .gossip
+        .handle_channel_announcement(Some(public(peer)), &announced);
+    let events = node.gossip.get_and_clear_pending_msg_events();
+    let updates = events.into_iter().filter_map(|event| match event {
+        MessageSendEvent::SendChannelUpdate { node_id, msg } => {
+            assert_eq!(node_id, public(peer));
+            Some(msg)
+        }
+        _ => None,
+    });
+    updates.collect()
+}
+
+#[test]
+fn a_peer_that_announces_our_channel_gets_our_update_of_it() {
+    let node = Node::new(false);
+    let own_side = u8::from(node_id(1) > node_id(2));
+    assert_eq!(answers_to(&node, 2), [], "there is none yet");
+    node.update(1 - own_side, 1);
+    assert_eq!(answers_to(&node, 2), [], "the peer's own is not returned");
+    node.update(own_side, 1);
+    assert_eq!(answers_to(&node, 2), [update(own_side, 1)]);
+    assert_eq!(answers_to(&node, 5), [], "it has no channel with us");
 }
 
 #[test]
