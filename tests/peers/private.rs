@@ -1,13 +1,14 @@
 //! Private channels, with and without an alias: found by the hints of invoices, whoever opened them.
 
-use ampd::rpc::proto::lnrpc::Invoice;
+use ampd::rpc::proto::lnrpc::{ChannelGraphRequest, Invoice};
 use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::Network;
 use regtest::node::Software::{self, Ampd};
+use regtest::wait::wait_for;
 
 use crate::scene::{ALICE, BOB, PEER, all_is_settled, half, hash_of, pays, peer, peer_received};
-use crate::{binaries, with_both};
+use crate::{SETTLE_LIMIT, binaries, with_both};
 
 const MSAT: u64 = 25_000_000;
 
@@ -53,8 +54,21 @@ async fn three(software: Software) -> Result<Network> {
     Network::mixed(binaries(), &nodes).await
 }
 
-/// Over an invoice of each kind.
+/// Over an invoice of each kind. As with lnd, hints begin at public nodes only: the payee must know that
+/// the peer is one.
 async fn paid_by_hint(network: &Network, payer: &str, payee: &str) -> Result<()> {
+    wait_for(
+        "the payee to know the public channel",
+        SETTLE_LIMIT,
+        async || {
+            let mut lightning = network[payee].api()?.lightning;
+            let request = ChannelGraphRequest::default();
+            let graph = lightning.describe_graph(request).await?.into_inner();
+            ensure!(!graph.edges.is_empty(), "it knows none");
+            Ok(())
+        },
+    )
+    .await?;
     for is_amp in [false, true] {
         let invoice = Invoice {
             value_msat: i64::try_from(MSAT)?,

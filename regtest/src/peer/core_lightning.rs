@@ -180,9 +180,9 @@ impl CoreLightning {
     }
 
     pub(super) async fn force_close(&self, point: &str) -> Result<()> {
-        // A developers' command: `close` would first offer a close without force.
-        let parameters = json!({ "id": self.id_of(point).await? });
-        self.call("dev-fail", parameters).await.map(drop)
+        // It offers a cooperative close first, which HTLCs hold up; after a second it uses force.
+        let parameters = json!({ "id": self.id_of(point).await?, "unilateraltimeout": 1 });
+        self.call("close", parameters).await.map(drop)
     }
 
     /// The channel id of a channel point.
