@@ -77,7 +77,7 @@ async fn the_peer_forces_and_the_payment_succeeds(software: Software) -> Result<
     network.mine(1).await?;
     under_way.hold.settle(&network, BOB).await?;
     // The peer claims the HTLC on the chain, where Alice finds the preimage.
-    let payment = under_way.end(&network, SETTLE_LIMIT).await?;
+    let payment = under_way.end(&network, 1, SETTLE_LIMIT).await?;
     assert_eq!(payment.status(), PaymentStatus::Succeeded);
     network
         .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
@@ -95,7 +95,7 @@ async fn ampd_forces_and_the_payment_ends(software: Software) -> Result<()> {
     force(&network, &under_way.point).await?;
     network.mine(1).await?;
     under_way.hold.settle(&network, BOB).await?;
-    let payment = under_way.end(&network, SWEEP_LIMIT).await?;
+    let payment = under_way.end(&network, 1, SWEEP_LIMIT).await?;
     network
         .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
         .await?;
@@ -123,7 +123,8 @@ async fn a_canceled_payment_comes_back_after_a_forced_close(software: Software) 
     wait_for_mempool(&network).await?;
     network.mine(1).await?;
     under_way.hold.cancel(&network, BOB).await?;
-    let payment = under_way.end(&network, SWEEP_LIMIT).await?;
+    // The HTLC comes back when it has expired, some 250 blocks later.
+    let payment = under_way.end(&network, BLOCKS_AT_ONCE, SWEEP_LIMIT).await?;
     assert_eq!(payment.status(), PaymentStatus::Failed);
     network
         .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
@@ -162,14 +163,14 @@ impl UnderWay {
         })
     }
 
-    /// Mines until the payment has ended.
-    async fn end(self, network: &Network, limit: Duration) -> Result<Payment> {
+    /// Mines so many blocks at a time until the payment has ended.
+    async fn end(self, network: &Network, blocks: u32, limit: Duration) -> Result<Payment> {
         let mut paying = self.paying;
         let end = async {
             loop {
                 tokio::select! {
                     payment = &mut paying => return anyhow::Ok(payment??),
-                    () = tokio::time::sleep(Duration::from_millis(500)) => network.mine(1).await?,
+                    () = tokio::time::sleep(Duration::from_millis(500)) => network.mine(blocks).await?,
                 }
             }
         };

@@ -76,6 +76,10 @@ async fn a_payment_of_the_peer_outlives_kills(software: Software) -> Result<()> 
 async fn kill_and_restart(network: &mut Network, victim: &str) -> Result<()> {
     network[victim].kill()?;
     network.restart(&[victim]).await?;
+    if victim != PEER {
+        // Eclair waits for up to an hour before it connects to a peer again that went soon after it came.
+        network.connect(victim, PEER).await?;
+    }
     network.wait_usable().await
 }
 

@@ -66,7 +66,9 @@ impl Bitcoind {
         };
         let block = format!("-zmqpubhashblock={}", zmq.block);
         let transaction = format!("-zmqpubrawtx={}", zmq.transaction);
-        let extra = ["-txindex=1", &block, &transaction];
+        // Eclair refuses to start with a wallet that has an output without segwit.
+        let segwit = ["-addresstype=bech32", "-changetype=bech32"];
+        let extra = [&["-txindex=1", &block, &transaction][..], &segwit].concat();
         let mut bitcoind = Self::bare(dir, "regtest", &extra).await?;
         bitcoind.zmq = Some(zmq);
         bitcoind.make_wallet().await?;

@@ -226,23 +226,32 @@ impl Eclair {
     }
 
     pub(super) async fn pay(&self, invoice: &str, msat: Option<u64>) -> Result<Paid> {
-        let mut parameters = json!({ "invoice": invoice, "maxFeePct": MOST_FEES_PERCENT });
+        let mut parameters = json!({
+            "invoice": invoice,
+            "maxFeePct": MOST_FEES_PERCENT,
+            "blocking": true,
+            "timeoutSeconds": PAY_LIMIT.as_secs(),
+        });
         if let Some(msat) = msat {
             parameters["amountMsat"] = json!(msat);
         }
-        self.paid("payinvoice", parameters).await
+        // A payment that it refuses by itself is neither sent nor failed to `getsentinfo`.
+        let end = match self.call("payinvoice", parameters).await {
+            Ok(end) => end,
+            Err(error) => return Ok(Paid::Failed(format!("{error:#}"))),
+        };
+        match end["type"].as_str() {
+            Some("payment-sent") => Ok(Paid::Succeeded(text(&end["paymentPreimage"])?)),
+            Some("payment-failed") => Ok(Paid::Failed(end.to_string())),
+            _ => bail!("Eclair's payinvoice: {end}"),
+        }
     }
 
     pub(super) async fn keysend(&self, key: &str, msat: u64) -> Result<Paid> {
         let parameters = json!({
             "nodeId": key, "amountMsat": msat, "maxFeePct": MOST_FEES_PERCENT,
         });
-        self.paid("sendtonode", parameters).await
-    }
-
-    /// Calls a method that pays, and follows the payment.
-    pub async fn paid(&self, method: &str, parameters: Value) -> Result<Paid> {
-        let id = match self.call(method, parameters).await {
+        let id = match self.call("sendtonode", parameters).await {
             Ok(id) => text(&id)?,
             Err(error) => return Ok(Paid::Failed(format!("{error:#}"))),
         };
