@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use ampd::rpc::proto::lnrpc::{ChannelEdge, ChannelGraphRequest};
 use anyhow::{Result, ensure};
-use regtest::network::{ChannelPlan, Network};
+use regtest::announced::AnnouncedChannels;
+use regtest::network::Network;
 use regtest::node::Software::{self, Ampd};
+use regtest::raw_peer::Target;
 use regtest::wait::wait_for;
 
-use crate::scene::{ALICE, BOB, CAPACITY_SAT, PEER, half, peer};
+use crate::scene::{ALICE, BOB, PEER, half, peer};
 use crate::{binaries, with_both};
 
 /// An ampd that comes late, and knows the peer only.
 const CAROL: &str = "carol";
 /// How long gossip may take to who is connected already.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(60);
-const OLD_CHANNELS: usize = 6;
+const OLD_CHANNELS: usize = 200;
 
 with_both!(
     a_channel_of_ampd_is_announced_without_a_new_connection,
@@ -48,13 +50,13 @@ async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<(
     } else {
         Network::start(binaries()).await?
     };
-    let mut first = Vec::new();
-    for name in [ALICE, BOB] {
-        first.push(network.prepare_as(name, Ampd).await?);
-    }
-    network.add(first).await?;
-    let plan = ChannelPlan::new(ALICE, BOB, CAPACITY_SAT).push(CAPACITY_SAT / 2);
-    network.open(&[plan; OLD_CHANNELS]).await?;
+    let first = network.prepare_as(ALICE, Ampd).await?;
+    network.add(vec![first]).await?;
+    let old = AnnouncedChannels::fund(&network.bitcoind, OLD_CHANNELS).await?;
+    network.wait_synced().await?;
+    let alice = Target::of(&network[ALICE])?;
+    old.announce_to(&alice).await?;
+    knows(&network, ALICE, 2 * OLD_CHANNELS).await?;
 
     let mut late = network.prepare_as(PEER, software).await?;
     if has_eclair {
@@ -62,16 +64,18 @@ async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<(
         let key = format!("[{:?}]", network[ALICE].key());
         late.set_raw("eclair.router.sync.whitelist", &key);
     }
-    let later = network.prepare_as(CAROL, Ampd).await?;
     network.add(vec![late]).await?;
     network.connect(PEER, ALICE).await?;
     peer_knows(&network, 2 * OLD_CHANNELS).await?;
 
+    let later = network.prepare_as(CAROL, Ampd).await?;
     network.add(vec![later]).await?;
     network.connect(CAROL, PEER).await?;
     knows(&network, CAROL, 2 * OLD_CHANNELS).await?;
 
-    network.open(&[plan]).await?;
+    let new = AnnouncedChannels::fund(&network.bitcoind, 1).await?;
+    network.wait_synced().await?;
+    new.announce_to(&alice).await?;
     peer_knows(&network, 2 * OLD_CHANNELS + 2).await?;
     knows(&network, CAROL, 2 * OLD_CHANNELS + 2).await?;
     network.finish();
