@@ -73,7 +73,7 @@ enum Client {
     /// ampd and lnd, at this `host:port`.
     Grpc {
         address: String,
-        api: Api,
+        api: Box<Api>,
     },
     Peer(PeerApi),
 }
@@ -284,7 +284,10 @@ impl Node {
     }
 
     async fn ask_for_readiness(&self) -> Result<(Client, String)> {
-        let grpc = |(address, api)| Client::Grpc { address, api };
+        let grpc = |(address, api)| Client::Grpc {
+            address,
+            api: Box::new(api),
+        };
         let client = match self.software {
             Software::Ampd => grpc(ampd::client(self)?),
             Software::Lnd => grpc(lnd::client(self)?),
@@ -393,7 +396,7 @@ impl Node {
     /// If the node does not run, or is another program.
     pub fn api(&self) -> Result<Api> {
         match &self.running()?.client {
-            Client::Grpc { api, .. } => Ok(api.clone()),
+            Client::Grpc { api, .. } => Ok(Api::clone(api)),
             Client::Peer(_) => bail!("{} is neither ampd nor lnd", self.name),
         }
     }
