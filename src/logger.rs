@@ -42,7 +42,7 @@ const DIGITS: usize = 64;
 const HIDDEN: &str = "(not logged)";
 
 /// Forwards LDK's records to `tracing` under the target `ldk`, without the secrets that are in some of
-/// them, and at the level that they have for the owner of a node ([`levels`]).
+/// them, and at the level that they have for the owner of a node (`levels`).
 ///
 /// LDK's own module path and line go along as fields, and the peer, where LDK names it: by these
 /// [`crate::logging`] limits them. `Gossip`, LDK's chattiest level, is dropped: on mainnet it is a line

@@ -1,6 +1,6 @@
 //! The log on stderr: what is written, how much of it, and that nobody waits for it.
 //!
-//! [`limit`] leaves out what strangers would fill a disk with, [`cut`] shortens long lines, and [`queue`]
+//! `limit` leaves out what strangers would fill a disk with, `cut` shortens long lines, and `queue`
 //! lets a thread of its own write them.
 
 mod cut;

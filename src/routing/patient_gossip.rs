@@ -6,7 +6,7 @@
 //! one that arrives between the end of the check and the channel's entry is dropped. Nobody sends a dropped
 //! update again until the connection is new, and LDK routes over a channel only when it knows both of its
 //! directions: it would be useless for payments until then. lnd keeps such updates, too. Core Lightning does
-//! not: it gets ours again when it has announced our channel ([`update_for`]).
+//! not: it gets ours again when it has announced our channel (`own_update`).
 //!
 //! Queries of peers go to [`Answers`], and what peers answer to ours to [`Asker`]: LDK ignores both, but for
 //! query_channel_range.
