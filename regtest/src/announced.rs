@@ -141,13 +141,15 @@ impl AnnouncedChannels {
         Ok(channel.context("no such channel")?.messages())
     }
 
-    /// Tells a running node of all of them. It may still be checking them when this returns: ask it for its graph.
-    pub async fn announce_to(&self, target: &Target) -> Result<()> {
+    /// Tells a running node of all of them. It may still be checking them when this returns: keep the connection and
+    /// ask the node for its graph. lnd forgets what it has not checked when the connection ends.
+    pub async fn announce_to(&self, target: &Target) -> Result<RawPeer> {
         let mut peer = RawPeer::connect(target, &Identity::random()).await?;
         let told = peer.flood(self.messages()).await?;
         ensure!(!told.closed, "the node closed the connection: {told:?}");
         // It has read all.
-        peer.ping().await
+        peer.ping().await?;
+        Ok(peer)
     }
 }
 

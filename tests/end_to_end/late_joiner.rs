@@ -28,7 +28,7 @@ async fn alice_knows(channels: usize) -> Result<(Network, AnnouncedChannels)> {
     let announced = AnnouncedChannels::fund(&network.bitcoind, channels).await?;
     network.wait_synced().await?;
     let alice = &network["alice"];
-    announced.announce_to(&Target::of(alice)?).await?;
+    let _old = announced.announce_to(&Target::of(alice)?).await?;
     wait_known(&alice.api()?, channels, LIMIT).await?;
     Ok((network, announced))
 }
@@ -42,7 +42,7 @@ async fn a_late_ampd_learns_all_channels_from_an_ampd() -> Result<()> {
     wait_known(&bob, CHANNELS, LIMIT).await?;
     let new = AnnouncedChannels::fund(&network.bitcoind, 1).await?;
     network.wait_synced().await?;
-    new.announce_to(&Target::of(&network["alice"])?).await?;
+    let _new = new.announce_to(&Target::of(&network["alice"])?).await?;
     wait_known(&bob, CHANNELS + 1, LIMIT).await?;
     network.finish();
     Ok(())

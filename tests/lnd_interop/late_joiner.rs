@@ -36,7 +36,7 @@ async fn learns_all(late: Software, peer: Software) -> Result<()> {
     let old = AnnouncedChannels::fund(&network.bitcoind, CHANNELS).await?;
     network.wait_synced().await?;
     let target = Target::of(&network["peer"])?;
-    old.announce_to(&target).await?;
+    let _old = old.announce_to(&target).await?;
     wait_known(&network["peer"].api()?, CHANNELS, LIMIT).await?;
 
     network.add(vec![prepare(&network, "late", late)?]).await?;
@@ -46,7 +46,7 @@ async fn learns_all(late: Software, peer: Software) -> Result<()> {
 
     let new = AnnouncedChannels::fund(&network.bitcoind, 1).await?;
     network.wait_synced().await?;
-    new.announce_to(&target).await?;
+    let _new = new.announce_to(&target).await?;
     wait_known(&api, CHANNELS + 1, LIMIT).await?;
     network.finish();
     Ok(())

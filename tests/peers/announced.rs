@@ -55,7 +55,7 @@ async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<(
     let old = AnnouncedChannels::fund(&network.bitcoind, OLD_CHANNELS).await?;
     network.wait_synced().await?;
     let alice = Target::of(&network[ALICE])?;
-    old.announce_to(&alice).await?;
+    let _old = old.announce_to(&alice).await?;
     knows(&network, ALICE, 2 * OLD_CHANNELS).await?;
 
     let mut late = network.prepare_as(PEER, software).await?;
@@ -75,7 +75,7 @@ async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<(
 
     let new = AnnouncedChannels::fund(&network.bitcoind, 1).await?;
     network.wait_synced().await?;
-    new.announce_to(&alice).await?;
+    let _new = new.announce_to(&alice).await?;
     peer_knows(&network, 2 * OLD_CHANNELS + 2).await?;
     knows(&network, CAROL, 2 * OLD_CHANNELS + 2).await?;
     network.finish();
