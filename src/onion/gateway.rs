@@ -32,6 +32,10 @@ use super::peer_blobs::PeerBlobs;
 use super::refusals::Refusals;
 use super::rewrite::{Refusal, Rewriter, Untouched};
 use crate::amp::HtlcKey;
+use crate::logging::cut;
+
+/// Of the text of a peer's error, bytes. Those of the known programs have a hundred or two.
+const MOST_ERROR_BYTES: usize = 1_000;
 
 /// AMP, optional: what every lnd since 0.13 sets in init and node_announcement, whether or not it
 /// takes spontaneous AMP.
@@ -365,7 +369,7 @@ where
 
     fn handle_error(&self, peer: PublicKey, message: &msgs::ErrorMessage) {
         if !is_passing(message) {
-            return self.inner.handle_error(peer, message);
+            return self.inner.handle_error(peer, &shortened(message));
         }
         let channel_id = message.channel_id;
         tracing::warn!(%peer, %channel_id, "the peer has an internal error: we connect anew");
@@ -474,6 +478,15 @@ fn is_passing(message: &msgs::ErrorMessage) -> bool {
     !message.channel_id.is_zero() && message.data == "internal error"
 }
 
+/// The beginning of what a peer says at length: LDK keeps it as the reason of a close, so each commit writes
+/// it until the event is handled, and 65 kB of it make payments slow.
+fn shortened(message: &msgs::ErrorMessage) -> msgs::ErrorMessage {
+    msgs::ErrorMessage {
+        channel_id: message.channel_id,
+        data: cut(&message.data, MOST_ERROR_BYTES).into_owned(),
+    }
+}
+
 /// The peer to whom the event returns what it stored.
 fn retrieval_for(event: &MessageSendEvent) -> Option<&PublicKey> {
     match event {
@@ -575,6 +588,20 @@ mod tests {
             _ => None,
         });
         disconnected.collect()
+    }
+
+    #[test]
+    fn of_a_long_error_the_beginning_is_handed_on() {
+        let error = |data: String| msgs::ErrorMessage {
+            channel_id: CHANNEL,
+            data,
+        };
+        let usual = error("x".repeat(MOST_ERROR_BYTES));
+        assert_eq!(shortened(&usual), usual);
+        let long = shortened(&error("x".repeat(65_000)));
+        assert_eq!(long.channel_id, CHANNEL);
+        assert!(long.data.starts_with(&usual.data));
+        assert!(long.data.len() < MOST_ERROR_BYTES + 50);
     }
 
     #[test]
