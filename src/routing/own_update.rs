@@ -26,12 +26,11 @@ pub(super) fn update_for(
     let graph = graph.read_only();
     let channel = graph.channel(contents.short_channel_id)?;
     // The announcement is not verified yet; what the graph knows of this channel is.
-    let direction = if channel.node_one == *own {
-        &channel.one_to_two
-    } else if channel.node_two == *own {
-        &channel.two_to_one
-    } else {
-        return None;
+    let peer = NodeId::from_pubkey(peer);
+    let direction = match (channel.node_one, channel.node_two) {
+        (one, two) if one == *own && two == peer => &channel.one_to_two,
+        (one, two) if one == peer && two == *own => &channel.two_to_one,
+        _ => return None,
     };
     direction.as_ref()?.last_update_message.clone()
 }

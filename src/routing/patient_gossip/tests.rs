@@ -104,10 +104,17 @@ fn update(side: u8, timestamp_offset: u32) -> ChannelUpdate {
 
 /// Our updates that go to this node because it has announced the channel between nodes 1 (us) and 2.
 fn answers_to(node: &Node, peer: u8) -> Vec<ChannelUpdate> {
-    let announced = announcement();
+    answers_to_announcement(node, peer, &announcement())
+}
+
+fn answers_to_announcement(
+    node: &Node,
+    peer: u8,
+    announced: &ChannelAnnouncement,
+) -> Vec<ChannelUpdate> {
     let _ = node
         .gossip
-        .handle_channel_announcement(Some(public(peer)), &announced);
+        .handle_channel_announcement(Some(public(peer)), announced);
     let events = node.gossip.get_and_clear_pending_msg_events();
     let updates = events.into_iter().filter_map(|event| match event {
         MessageSendEvent::SendChannelUpdate { node_id, msg } => {
@@ -129,6 +136,8 @@ fn a_peer_that_announces_our_channel_gets_our_update_of_it() {
     node.update(own_side, 1);
     assert_eq!(answers_to(&node, 2), [update(own_side, 1)]);
     assert_eq!(answers_to(&node, 5), [], "it has no channel with us");
+    let pretended = announcement_between(SCID, [1, 5]);
+    assert_eq!(answers_to_announcement(&node, 5, &pretended), []);
 }
 
 #[test]
