@@ -46,16 +46,29 @@ impl Bucket {
         self.full_at = earlier.unwrap_or(self.full_at);
     }
 
+    /// Takes so many, also if there are fewer: then there are none until the others have been made up for.
+    pub fn charge(&mut self, rate: Rate, count: u32, now: Instant) {
+        self.full_at = self.full_at.max(now) + rate.interval * count;
+    }
+
     fn after_one(&self, rate: Rate, now: Instant) -> Instant {
         self.full_at.max(now) + rate.interval
     }
 }
 
-/// The same rate for each of many keys. Only buckets that are not full take memory.
+/// Full buckets are looked for no more often than this: it means a look at every bucket.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The same rate for each of many keys. What is kept of a bucket that is full again goes when places run short.
 pub struct Rates<K> {
     rate: Rate,
     most: usize,
-    buckets: Mutex<HashMap<K, Bucket>>,
+    buckets: Mutex<Buckets<K>>,
+}
+
+struct Buckets<K> {
+    of: HashMap<K, Bucket>,
+    swept: Option<Instant>,
 }
 
 impl<K: Eq + Hash> Rates<K> {
@@ -65,15 +78,21 @@ impl<K: Eq + Hash> Rates<K> {
         Self {
             rate,
             most,
-            buckets: Mutex::default(),
+            buckets: Mutex::new(Buckets {
+                of: HashMap::new(),
+                swept: None,
+            }),
         }
     }
 
     /// Whether [`Rates::take`] would succeed.
     pub fn has_one(&self, key: &K) -> bool {
-        let now = Instant::now();
+        self.has_one_at(key, Instant::now())
+    }
+
+    fn has_one_at(&self, key: &K, now: Instant) -> bool {
         let buckets = self.buckets();
-        let bucket = buckets.get(key);
+        let bucket = buckets.of.get(key);
         bucket.is_none_or(|bucket| bucket.has_one(self.rate, now))
     }
 
@@ -83,20 +102,46 @@ impl<K: Eq + Hash> Rates<K> {
     }
 
     fn take_at(&self, key: K, now: Instant) -> bool {
-        let mut buckets = self.buckets();
-        if buckets.len() >= self.most && !buckets.contains_key(&key) {
-            buckets.retain(|_, bucket| !bucket.is_full(now));
-            if buckets.len() >= self.most {
-                return true;
-            }
+        self.buckets()
+            .bucket(key, self.most, now)
+            .is_none_or(|bucket| bucket.take(self.rate, now))
+    }
+
+    /// Takes so many, also if there are fewer.
+    pub fn charge(&self, key: K, count: u32) {
+        self.charge_at(key, count, Instant::now());
+    }
+
+    fn charge_at(&self, key: K, count: u32, now: Instant) {
+        if let Some(bucket) = self.buckets().bucket(key, self.most, now) {
+            bucket.charge(self.rate, count, now);
         }
-        let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(now));
-        bucket.take(self.rate, now)
     }
 
     /// No code that holds this lock can panic halfway through a change.
-    fn buckets(&self) -> MutexGuard<'_, HashMap<K, Bucket>> {
+    fn buckets(&self) -> MutexGuard<'_, Buckets<K>> {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    /// The bucket of this key, unless there is no place for one.
+    fn bucket(&mut self, key: K, most: usize, now: Instant) -> Option<&mut Bucket> {
+        if self.of.len() >= most && !self.of.contains_key(&key) {
+            self.sweep(now);
+            if self.of.len() >= most {
+                return None;
+            }
+        }
+        Some(self.of.entry(key).or_insert_with(|| Bucket::full(now)))
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let is_due = |swept: Instant| now >= swept + SWEEP;
+        if self.swept.is_none_or(is_due) {
+            self.of.retain(|_, bucket| !bucket.is_full(now));
+            self.swept = Some(now);
+        }
     }
 }
 
@@ -137,8 +182,33 @@ mod tests {
     fn memory_is_bounded_and_newcomers_are_not_kept_out() {
         let (rates, start) = (Rates::new(RATE, 2), Instant::now());
         assert!((0..10).all(|key| rates.take_at(key, start)));
-        assert_eq!(rates.buckets().len(), 2);
+        assert_eq!(rates.buckets().of.len(), 2);
         assert!(rates.take_at(10, start + SECOND));
-        assert_eq!(rates.buckets().len(), 1, "full buckets are forgotten");
+        assert_eq!(rates.buckets().of.len(), 1, "full buckets are forgotten");
+    }
+
+    #[test]
+    fn full_buckets_are_looked_for_once_a_second() {
+        let rate = Rate {
+            burst: 1,
+            interval: SECOND / 10,
+        };
+        let (rates, start) = (Rates::new(rate, 2), Instant::now());
+        assert!((0..10).all(|key| rates.take_at(key, start)));
+        let soon = start + SECOND / 2;
+        assert!((10..20).all(|key| rates.take_at(key, soon)));
+        assert!(rates.buckets().of.contains_key(&0), "looked for again");
+        assert!(rates.take_at(20, start + SECOND));
+        assert!(!rates.buckets().of.contains_key(&0));
+    }
+
+    #[test]
+    fn who_was_charged_more_than_there_was_has_none_until_it_is_made_up_for() {
+        let (rates, start) = (Rates::new(RATE, 2), Instant::now());
+        assert!(rates.has_one_at(&'a', start));
+        rates.charge_at('a', 5, start);
+        assert!(!rates.has_one_at(&'a', start + 2 * SECOND));
+        assert!(rates.has_one_at(&'a', start + 3 * SECOND));
+        assert!(rates.has_one_at(&'b', start));
     }
 }
