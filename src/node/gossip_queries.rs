@@ -1,7 +1,7 @@
 //! Sends our gossip queries, and the answers to those of peers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +14,12 @@ use crate::routing::gossip_message::GossipMessage;
 
 /// Answers of this node, to all peers together. The public graph has some 35 MB.
 const BYTES_PER_SECOND: u64 = 1_000_000;
-/// The shortest pause between two parts of answers: also an empty one costs a look at the whole graph.
+/// The shortest pause between two parts of answers.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// Peers that do not answer are noticed after this time.
+/// How much longer a pause is than the work before it: each reply to query_channel_range, also an empty one, is a look
+/// at the whole graph. So answers take a tenth of a core at most.
+const PAUSE_PER_WORK: u32 = 9;
+/// Peers that do not answer, and strangers that may get more, are noticed after this time.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Both sides of gossip queries, and the way to the peers.
@@ -39,12 +42,20 @@ impl GossipQueries {
     }
 
     async fn answer(&self) {
+        let mut tick = tokio::time::interval(TICK);
         loop {
-            self.answers.work().await;
-            while let Some((peer, messages)) = self.answers.next_chunk() {
-                let bytes: usize = messages.iter().map(|message| message.bytes.len()).sum();
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.answers.work() => {}
+            }
+            loop {
+                let start = Instant::now();
+                let Some((peer, messages)) = self.answers.next_chunk() else {
+                    break;
+                };
+                let pause = pause(bytes(&messages), start.elapsed());
                 self.send(peer, messages);
-                tokio::time::sleep(pause(bytes)).await;
+                tokio::time::sleep(pause).await;
             }
         }
     }
@@ -73,10 +84,17 @@ impl GossipQueries {
     }
 }
 
-fn pause(bytes: usize) -> Duration {
+fn bytes(messages: &[GossipMessage]) -> usize {
+    messages.iter().map(|message| message.bytes.len()).sum()
+}
+
+/// After a part of so many bytes that took so long to make.
+fn pause(bytes: usize, work: Duration) -> Duration {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     let micros = bytes.saturating_mul(1_000_000) / BYTES_PER_SECOND;
-    Duration::from_micros(micros).max(SHORTEST_PAUSE)
+    let of_bytes = Duration::from_micros(micros);
+    let of_work = work.saturating_mul(PAUSE_PER_WORK);
+    of_bytes.max(of_work).max(SHORTEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -85,8 +103,19 @@ mod tests {
 
     #[test]
     fn answers_take_as_long_as_their_rate_says() {
-        assert_eq!(pause(0), SHORTEST_PAUSE);
-        assert_eq!(pause(32_000), Duration::from_millis(32));
-        assert_eq!(pause(1_000_000), Duration::from_secs(1));
+        let fast = Duration::from_micros(1);
+        assert_eq!(pause(0, fast), SHORTEST_PAUSE);
+        assert_eq!(pause(32_000, fast), Duration::from_millis(32));
+        assert_eq!(pause(1_000_000, fast), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn answers_take_a_tenth_of_the_time_at_most() {
+        let look_at_a_large_graph = Duration::from_millis(50);
+        assert_eq!(pause(0, look_at_a_large_graph), Duration::from_millis(450));
+        assert_eq!(
+            pause(32_000, look_at_a_large_graph),
+            Duration::from_millis(450)
+        );
     }
 }

@@ -35,7 +35,9 @@ use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::config::Config;
 use crate::invoices::{self, Registry};
-use crate::ldk::{ChainMonitor, FeeEstimator, GossipSync, OnionMessenger, PeerManager};
+use crate::ldk::{
+    ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger, PeerManager,
+};
 use crate::onion::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
@@ -96,7 +98,7 @@ impl House {
         let onion_messenger = Arc::new(onion_messenger(core));
         let custom_messages = Arc::new(CustomMessages::default());
         let checked = Arc::new(CheckedGossip::new(gossip.clone(), core.graph.clone()));
-        let answers = Arc::new(Answers::new(core.graph.clone()));
+        let answers = Arc::new(answers(core));
         let asker = Arc::new(asker(core));
         let handlers = MessageHandler {
             chan_handler: gateway.clone() as Arc<dyn ChannelMessageHandler + Send + Sync>,
@@ -218,6 +220,14 @@ type Handlers = MessageHandler<
     Arc<CustomMessages>,
     Arc<ChainMonitor>,
 >;
+
+fn answers(core: &Core) -> Answers {
+    let manager = core.manager.clone();
+    Answers::new(core.graph.clone(), move |peer| {
+        let channels = manager.list_channels_with_counterparty(peer);
+        channels.iter().any(|channel| channel.is_channel_ready)
+    })
+}
 
 fn asker(core: &Core) -> Asker {
     let manager = core.manager.clone();

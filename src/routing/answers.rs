@@ -4,7 +4,8 @@
 //! with all that it knows, however often it is asked. Here an answer is read from the graph in chunks. A
 //! peer gets its next chunk when LDK has written out everything that was queued for it and the peer has
 //! answered LDK's pings ([`Answers::drained`]), peers take turns, and the node as a whole sends answers at a
-//! limited rate. So what is buffered for a peer does not depend on how much it asks for.
+//! limited rate. So what is buffered for a peer does not depend on how much it asks for. Peers with channels
+//! have three turns of four; a stranger gets the graph once, and then little.
 //!
 //! Of a peer one query of each kind is answered at a time; BOLT 7 forbids it to ask again before the
 //! answer has ended. query_flags and query_option need gossip_queries_ex, which LDK does not announce.
@@ -12,6 +13,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{
@@ -22,6 +24,7 @@ use tokio::sync::Notify;
 
 use super::gossip_message::GossipMessage;
 use crate::ldk::NetworkGraph;
+use crate::rates::{Rate, Rates};
 
 /// Bytes after which a chunk of announcements ends. A peer confirms each chunk with a pong, so this is what
 /// a slow connection has under way, and it fits into the buffers of a socket.
@@ -32,10 +35,26 @@ const SCIDS_PER_REPLY: usize = 4_000;
 const MOST_SCIDS_PER_REPLY: usize = 8_000;
 /// Nodes that a query remembers having sent. BOLT 7 asks for no duplicates; beyond this there may be some.
 const MOST_NODES_REMEMBERED: usize = 2_000;
+/// What one peer without a channel gets, in units of 1,000 bytes: the public graph (some 35 MB) once, then 50 kB
+/// a second. Less than one unit counts as one.
+const OF_STRANGER: Rate = Rate {
+    burst: 40_000,
+    interval: Duration::from_millis(20),
+};
+const UNIT: usize = 1_000;
+/// Strangers that are held to it at a time. All answers together have a limit of their own.
+const MOST_STRANGERS: usize = 1_000;
+/// Turns of peers with channels after which a stranger has one.
+const MOST_TURNS_OF_FRIENDS: u32 = 3;
+
+/// Tells whether we have a channel with this peer.
+pub type IsFriend = dyn Fn(&PublicKey) -> bool + Send + Sync;
 
 /// The queries of all peers that are not answered yet.
 pub struct Answers {
     graph: Arc<NetworkGraph>,
+    is_friend: Box<IsFriend>,
+    strangers: Rates<PublicKey>,
     queries: Mutex<BTreeMap<PublicKey, PeerQueries>>,
     /// Has a lock of its own, which is never held for long: [`Answers::drained`] is called all the time.
     turns: Mutex<Turns>,
@@ -51,8 +70,17 @@ struct PeerQueries {
 /// Which of the peers that wait for answers can take more, and whose turn was last.
 #[derive(Default)]
 struct Turns {
-    drained: BTreeMap<PublicKey, bool>,
-    last: Option<PublicKey>,
+    waiting: BTreeMap<PublicKey, Waiting>,
+    last_friend: Option<PublicKey>,
+    last_stranger: Option<PublicKey>,
+    /// Turns of peers with channels, one after the other.
+    of_friends: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    is_friend: bool,
+    is_drained: bool,
 }
 
 /// A query_channel_range and how far it is answered.
@@ -78,9 +106,14 @@ pub struct AskedTooEarly(&'static str);
 
 impl Answers {
     /// Answers from `graph`.
-    pub fn new(graph: Arc<NetworkGraph>) -> Self {
+    pub fn new(
+        graph: Arc<NetworkGraph>,
+        is_friend: impl Fn(&PublicKey) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self {
             graph,
+            is_friend: Box::new(is_friend),
+            strangers: Rates::new(OF_STRANGER, MOST_STRANGERS),
             queries: Mutex::default(),
             turns: Mutex::default(),
             work: Notify::new(),
@@ -96,6 +129,7 @@ impl Answers {
         peer: PublicKey,
         query: QueryChannelRange,
     ) -> Result<(), AskedTooEarly> {
+        let is_friend = (self.is_friend)(&peer);
         let mut queries = self.queries();
         let range = &mut queries.entry(peer).or_default().range;
         if range.is_some() {
@@ -107,7 +141,7 @@ impl Answers {
             first_block,
             after: None,
         });
-        self.turns().drained.entry(peer).or_insert(false);
+        self.turns().begin(peer, is_friend);
         Ok(())
     }
 
@@ -118,8 +152,12 @@ impl Answers {
     pub fn ask_ids(
         &self,
         peer: PublicKey,
-        query: QueryShortChannelIds,
+        mut query: QueryShortChannelIds,
     ) -> Result<(), AskedTooEarly> {
+        // BOLT 7 asks for this order; nothing is sent twice.
+        query.short_channel_ids.sort_unstable();
+        query.short_channel_ids.dedup();
+        let is_friend = (self.is_friend)(&peer);
         let mut queries = self.queries();
         let ids = &mut queries.entry(peer).or_default().ids;
         if ids.is_some() {
@@ -130,14 +168,14 @@ impl Answers {
             next: 0,
             nodes: HashSet::new(),
         });
-        self.turns().drained.entry(peer).or_insert(false);
+        self.turns().begin(peer, is_friend);
         Ok(())
     }
 
     /// All that was queued for this peer has been written, and it keeps up with LDK's pings.
     pub fn drained(&self, peer: &PublicKey) {
-        if let Some(drained) = self.turns().drained.get_mut(peer) {
-            *drained = true;
+        if let Some(waiting) = self.turns().waiting.get_mut(peer) {
+            waiting.is_drained = true;
             self.work.notify_one();
         }
     }
@@ -145,10 +183,11 @@ impl Answers {
     /// The connection has ended: nobody waits for the answers.
     pub fn forget(&self, peer: &PublicKey) {
         self.queries().remove(peer);
-        self.turns().drained.remove(peer);
+        self.turns().waiting.remove(peer);
     }
 
-    /// Waits until [`Answers::next_chunk`] may have something.
+    /// Waits until [`Answers::next_chunk`] may have something. It may have also when time has passed, for a peer
+    /// that has had much.
     pub async fn work(&self) {
         self.work.notified().await;
     }
@@ -156,7 +195,7 @@ impl Answers {
     /// The next part of an answer: of the next peer in turn that can take it.
     pub fn next_chunk(&self) -> Option<(PublicKey, Vec<GossipMessage>)> {
         loop {
-            let peer = self.turns().next()?;
+            let (peer, is_friend) = self.turns().next(|peer| self.strangers.has_one(peer))?;
             let mut queries = self.queries();
             // It may have gone between the two lines above.
             let Some(asked) = queries.get_mut(&peer) else {
@@ -165,7 +204,10 @@ impl Answers {
             let messages = asked.next_chunk(&self.graph);
             if asked.range.is_none() && asked.ids.is_none() {
                 queries.remove(&peer);
-                self.turns().drained.remove(&peer);
+                self.turns().waiting.remove(&peer);
+            }
+            if !is_friend {
+                self.strangers.charge(peer, units(&messages));
             }
             return Some((peer, messages));
         }
@@ -182,19 +224,60 @@ impl Answers {
     }
 }
 
+fn units(messages: &[GossipMessage]) -> u32 {
+    let bytes: usize = messages.iter().map(|message| message.bytes.len()).sum();
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
+
 impl Turns {
-    /// The next peer that can take more; it is its turn now.
-    fn next(&mut self) -> Option<PublicKey> {
-        let after_last = match self.last {
+    fn begin(&mut self, peer: PublicKey, is_friend: bool) {
+        self.waiting.entry(peer).or_insert(Waiting {
+            is_friend,
+            is_drained: false,
+        });
+    }
+
+    /// The next peer that can take more, and whether we have a channel with it; it is its turn now.
+    fn next(&mut self, may_get_more: impl Fn(&PublicKey) -> bool) -> Option<(PublicKey, bool)> {
+        let friend = self.first_after(self.last_friend, |_, waiting| waiting.is_friend);
+        let prefers_stranger = friend.is_none() || self.of_friends >= MOST_TURNS_OF_FRIENDS;
+        let stranger = prefers_stranger.then(|| {
+            self.first_after(self.last_stranger, |peer, waiting| {
+                !waiting.is_friend && may_get_more(peer)
+            })
+        });
+        let (peer, is_friend) = match stranger.flatten() {
+            Some(stranger) => {
+                self.of_friends = 0;
+                self.last_stranger = Some(stranger);
+                (stranger, false)
+            }
+            None => {
+                let friend = friend?;
+                self.of_friends = self.of_friends.saturating_add(1);
+                self.last_friend = Some(friend);
+                (friend, true)
+            }
+        };
+        if let Some(waiting) = self.waiting.get_mut(&peer) {
+            waiting.is_drained = false;
+        }
+        Some((peer, is_friend))
+    }
+
+    /// The first one in turn that can take more.
+    fn first_after(
+        &self,
+        last: Option<PublicKey>,
+        is_meant: impl Fn(&PublicKey, &Waiting) -> bool,
+    ) -> Option<PublicKey> {
+        let after_last = match last {
             Some(last) => (Bound::Excluded(last), Bound::Unbounded),
             None => (Bound::Unbounded, Bound::Unbounded),
         };
-        let in_turn = self.drained.range(after_last).chain(&self.drained);
-        let mut ready = in_turn.filter(|(_, drained)| **drained);
-        let peer = *ready.next()?.0;
-        self.drained.insert(peer, false);
-        self.last = Some(peer);
-        Some(peer)
+        let mut in_turn = self.waiting.range(after_last).chain(&self.waiting);
+        let found = in_turn.find(|(peer, waiting)| waiting.is_drained && is_meant(peer, waiting));
+        found.map(|(peer, _)| *peer)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::logger::LdkLogger;
 
 const OTHER_CHAIN: ChainHash = ChainHash::BITCOIN;
 
+/// The number of the peer with whom the node has a channel.
+const FRIEND: u8 = 4;
+
 struct Node {
     graph: Arc<NetworkGraph>,
     answers: Answers,
@@ -25,7 +28,8 @@ fn scid(block: u64, output: u64) -> u64 {
 impl Node {
     fn new() -> Self {
         let graph = Arc::new(NetworkGraph::new(NETWORK, Arc::new(LdkLogger)));
-        let answers = Answers::new(graph.clone());
+        let friend = public(FRIEND);
+        let answers = Answers::new(graph.clone(), move |peer| *peer == friend);
         Self { graph, answers }
     }
 
@@ -234,6 +238,90 @@ fn peers_take_turns() {
     let mut in_order = peers.to_vec();
     in_order.sort_unstable();
     assert_eq!(turns, [&in_order[..], &in_order[..]].concat());
+}
+
+#[test]
+fn peers_with_channels_have_three_turns_of_four() {
+    let node = Node::new();
+    let channels: Vec<u64> = (0..500).map(|output| scid(500, output)).collect();
+    for channel in &channels {
+        node.learn(*channel, [1, 2]);
+    }
+    let strangers = [public(8), public(9)];
+    for peer in strangers.into_iter().chain([public(FRIEND)]) {
+        node.ask_ids(peer, REGTEST, &channels);
+    }
+    let mut turns = Vec::new();
+    for _ in 0..8 {
+        for peer in strangers.iter().chain([&public(FRIEND)]) {
+            node.answers.drained(peer);
+        }
+        turns.push(node.answers.next_chunk().unwrap().0);
+    }
+    let friend = public(FRIEND);
+    assert_eq!(turns[..3], [friend; 3]);
+    assert_eq!(turns[4..7], [friend; 3]);
+    assert!(strangers.contains(&turns[3]) && strangers.contains(&turns[7]));
+    assert_ne!(turns[3], turns[7], "strangers take turns");
+}
+
+#[test]
+fn a_stranger_that_has_had_much_waits_and_others_do_not() {
+    let node = Node::new();
+    node.learn(scid(500, 0), [1, 2]);
+    let (greedy, other) = (public(8), public(9));
+    node.answers.strangers.charge(greedy, OF_STRANGER.burst);
+    for peer in [greedy, other, public(FRIEND)] {
+        node.ask_ids(peer, REGTEST, &[scid(500, 0)]);
+        node.answers.drained(&peer);
+    }
+    let mut answered = Vec::new();
+    while let Some((peer, _)) = node.answers.next_chunk() {
+        answered.push(peer);
+    }
+    assert_eq!(answered, [public(FRIEND), other]);
+    assert!(!node.answers.strangers.has_one(&greedy));
+}
+
+#[test]
+fn what_strangers_get_is_charged_to_them() {
+    let node = Node::new();
+    let channels: Vec<u64> = (0..500).map(|output| scid(500, output)).collect();
+    for channel in &channels {
+        node.learn_bare(*channel, [1, 2]);
+    }
+    // An announcement has 430 bytes and more.
+    let left = 150;
+    let stranger = public(9);
+    node.answers
+        .strangers
+        .charge(stranger, OF_STRANGER.burst - left);
+    node.ask_ids(stranger, REGTEST, &channels);
+    let mut bytes = 0;
+    loop {
+        node.answers.drained(&stranger);
+        let Some((_, messages)) = node.answers.next_chunk() else {
+            break;
+        };
+        bytes += messages.iter().map(|one| one.bytes.len()).sum::<usize>();
+    }
+    let allowed = usize::try_from(left).unwrap() * UNIT;
+    // What is due meanwhile, 50 kB a second, and the rest of the last chunk.
+    assert!((allowed..allowed + 30_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn channels_that_are_asked_for_twice_are_sent_once_and_in_order() {
+    let node = Node::new();
+    for channel in [scid(500, 0), scid(501, 0)] {
+        node.learn_bare(channel, [1, 2]);
+    }
+    let asked: Vec<u64> = [scid(501, 0), scid(500, 0)].repeat(4_000);
+    node.ask_ids(public(9), REGTEST, &asked);
+    let messages = node.all(public(9));
+    assert_eq!(kinds(&messages), [ANNOUNCEMENT, ANNOUNCEMENT, END]);
+    let first: ChannelAnnouncement = decode(&messages[0]);
+    assert_eq!(first.contents.short_channel_id, scid(500, 0));
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Node {
         let graph = Arc::new(NetworkGraph::new(Network::Regtest, logger.clone()));
         let lookup = checks.then(|| chain.clone());
         let inner = Arc::new(P2PGossipSync::new(graph.clone(), lookup, logger));
-        let answers = Arc::new(Answers::new(graph.clone()));
+        let answers = Arc::new(Answers::new(graph.clone(), |_| false));
         let asker = Arc::new(Asker::new(graph.clone(), || u32::MAX));
         let gossip = PatientGossip::new(inner.clone(), graph.clone(), node_id(1), answers, asker);
         Self {
