@@ -23,6 +23,7 @@ pub mod syncer;
 #[cfg(test)]
 mod test_gossip;
 pub mod view;
+mod waiting_updates;
 
 pub use finder::RouteFinder;
 pub use query::{NoRoute, RouteQuery};

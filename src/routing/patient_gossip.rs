@@ -11,8 +11,6 @@
 //! Queries of peers go to [`Answers`], and what peers answer to ours to [`Asker`]: LDK ignores both, but for
 //! query_channel_range.
 
-use std::collections::VecDeque;
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::secp256k1::PublicKey;
@@ -29,11 +27,9 @@ use lightning::util::logger::Level;
 use super::answers::{Answers, AskedTooEarly};
 use super::asker::Asker;
 use super::own_update::update_for;
+use super::waiting_updates::WaitingUpdates;
 use crate::ldk::NetworkGraph;
 
-/// Updates that may wait. A stranger can fill this with nonsense; then the oldest ones go, and what
-/// they would have told comes with the next connection.
-const MOST_WAITING: usize = 1_000;
 /// Bytes beyond the fields of BOLT 7 that an update may have to be kept. LDK passes on no more either;
 /// a message has room for 65 kB of them.
 const MOST_EXCESS: usize = 1_024;
@@ -46,7 +42,7 @@ pub struct PatientGossip<G> {
     own_id: NodeId,
     answers: Arc<Answers>,
     asker: Arc<Asker>,
-    waiting: Mutex<VecDeque<ChannelUpdate>>,
+    waiting: Mutex<WaitingUpdates>,
     /// Updates that go to peers: those accepted after their wait, and our own.
     outgoing: Mutex<Vec<MessageSendEvent>>,
 }
@@ -88,33 +84,15 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
         }
     }
 
-    fn keep(&self, update: &ChannelUpdate) {
-        let mut waiting = lock(&self.waiting);
-        waiting.retain(|other| channel_and_side(other) != channel_and_side(update));
-        if waiting.len() >= MOST_WAITING {
-            waiting.pop_front();
-        }
-        waiting.push_back(update.clone());
-    }
-
     /// The channel is in the graph: its updates can be judged now.
     fn release(&self, scid: u64) {
-        for update in self.take(scid) {
+        let waiting = lock(&self.waiting).take(scid);
+        for update in waiting {
             if let Ok(true) = self.inner.handle_channel_update(None, &update) {
                 let event = MessageSendEvent::BroadcastChannelUpdate { msg: update };
                 lock(&self.outgoing).push(event);
             }
         }
-    }
-
-    fn take(&self, scid: u64) -> VecDeque<ChannelUpdate> {
-        let mut waiting = lock(&self.waiting);
-        let all: VecDeque<_> = mem::take(&mut *waiting);
-        let (ours, others) = all
-            .into_iter()
-            .partition(|update| update.contents.short_channel_id == scid);
-        *waiting = others;
-        ours
     }
 }
 
@@ -131,10 +109,14 @@ fn refused(reason: AskedTooEarly) -> LightningError {
     }
 }
 
-/// A channel has one update for each direction.
-fn channel_and_side(update: &ChannelUpdate) -> (u64, u8) {
-    let contents = &update.contents;
-    (contents.short_channel_id, contents.channel_flags & 1)
+/// Whether a peer's announcement was taken, is known, or is being checked. What was refused may come from
+/// another peer in a better state.
+fn is_taken(result: &Result<bool, LightningError>) -> bool {
+    let action = result.as_ref().map_err(|error| &error.action);
+    matches!(
+        action,
+        Ok(_) | Err(ErrorAction::IgnoreDuplicateGossip | ErrorAction::IgnoreAndLog(Level::Gossip))
+    )
 }
 
 /// Nothing can panic halfway through a change of these lists.
@@ -167,7 +149,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         let scid = msg.contents.short_channel_id;
         let is_small = msg.contents.excess_data.len() <= MOST_EXCESS;
         if result.is_err() && is_small && !self.knows(scid) {
-            self.keep(msg);
+            lock(&self.waiting).keep(their_node_id, msg);
             // It may have come into the graph between the two lines above.
             if self.knows(scid) {
                 self.release(scid);

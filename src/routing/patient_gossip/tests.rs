@@ -7,6 +7,7 @@ use lightning::routing::utxo::{UtxoFuture, UtxoLookup, UtxoResult};
 use super::super::test_gossip::{
     announcement_between, node_id, public, sign, start, update_between,
 };
+use super::super::waiting_updates::{MOST_DIRECTIONS, direction};
 use super::*;
 use crate::logger::LdkLogger;
 
@@ -87,7 +88,7 @@ impl Node {
         let events = self.gossip.get_and_clear_pending_msg_events();
         let kinds = events.iter().filter_map(|event| match event {
             MessageSendEvent::BroadcastChannelAnnouncement { .. } => Some(None),
-            MessageSendEvent::BroadcastChannelUpdate { msg } => Some(Some(channel_and_side(msg).1)),
+            MessageSendEvent::BroadcastChannelUpdate { msg } => Some(Some(direction(msg).1)),
             _ => None,
         });
         kinds.collect()
@@ -208,12 +209,12 @@ fn bloated_update_does_not_wait() {
 #[test]
 fn waiting_updates_are_limited() {
     let node = Node::new(false);
-    for number in 0..=MOST_WAITING as u64 {
+    for number in 0..=MOST_DIRECTIONS as u64 {
         let mut stranger = update(0, 1);
         stranger.contents.short_channel_id = SCID + 1 + number;
         let _ = node.gossip.handle_channel_update(None, &stranger);
     }
-    let waiting = lock(&node.gossip.waiting);
-    assert_eq!(waiting.len(), MOST_WAITING);
-    assert_eq!(channel_and_side(&waiting[0]).0, SCID + 2, "the oldest went");
+    let mut waiting = lock(&node.gossip.waiting);
+    assert_eq!(waiting.len(), MOST_DIRECTIONS);
+    assert_eq!(waiting.take(SCID + 1), [], "the oldest went");
 }
