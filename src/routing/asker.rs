@@ -10,7 +10,7 @@ use lightning::util::scid_utils::block_from_scid;
 use tokio::sync::Notify;
 
 use super::gossip_message::GossipMessage;
-use super::syncer::{Query, Syncer};
+use super::syncer::{KnownChannels, Query, Syncer};
 use crate::ldk::NetworkGraph;
 
 /// A graph whose newest update is older than this misses updates that peers will not send again: we were
@@ -57,36 +57,41 @@ impl Asker {
         self.syncing().syncer.connected(peer, Instant::now());
     }
 
-    /// A peer is gone.
+    /// A peer is gone, and with it what it was to be asked.
     pub fn disconnected(&self, peer: &PublicKey) {
-        self.syncing().syncer.disconnected(peer);
+        let syncing = &mut *self.syncing();
+        syncing.syncer.disconnected(peer);
+        syncing.queries.retain(|(to, _)| to != peer);
     }
 
-    /// A peer sent gossip: of this channel, if it announced one.
+    /// Whether this channel was asked of this peer, whose answer has not ended.
+    pub fn has_asked(&self, peer: &PublicKey, scid: u64) -> bool {
+        self.syncing().syncer.has_asked(peer, scid)
+    }
+
+    /// A peer sent gossip: of this channel, if it announced one that was accepted or is being checked.
     pub fn heard(&self, peer: &PublicKey, announced: Option<u64>) {
         self.syncing().syncer.heard(peer, announced, Instant::now());
     }
 
     /// A peer lists channels.
     pub fn range_reply(&self, peer: PublicKey, reply: &ReplyChannelRange) {
-        self.answered(peer, |syncer, lacks, now| {
-            syncer.range_reply(&peer, reply, &lacks, now)
+        self.answered(peer, |syncer, ours, now| {
+            syncer.range_reply(&peer, reply, ours, now)
         });
     }
 
     /// A peer has sent all that it was asked for.
     pub fn ids_end(&self, peer: PublicKey) {
-        self.answered(peer, |syncer, lacks, now| {
-            syncer.ids_end(&peer, &lacks, now)
-        });
+        self.answered(peer, |syncer, ours, now| syncer.ids_end(&peer, ours, now));
     }
 
     /// What is to be sent now.
     pub fn queries(&self) -> Vec<(PublicKey, GossipMessage)> {
         let syncing = &mut *self.syncing();
         let mut queries = std::mem::take(&mut syncing.queries);
-        let lacks = self.lacks(&syncing.syncer);
-        queries.extend(syncing.syncer.poll(&lacks, Instant::now()));
+        let ours = self.ours(&syncing.syncer);
+        queries.extend(syncing.syncer.poll(&ours, Instant::now()));
         let messages = queries.iter();
         messages
             .map(|(peer, query)| (*peer, query.message()))
@@ -99,33 +104,66 @@ impl Asker {
         self.work.notified().await;
     }
 
+    /// Asks the peers that are connected for their lists, without the wait for their own gossip.
+    #[cfg(test)]
+    pub(super) fn start_now(&self) -> Vec<(PublicKey, Query)> {
+        let syncing = &mut *self.syncing();
+        let ours = self.ours(&syncing.syncer);
+        let later = Instant::now() + std::time::Duration::from_secs(10);
+        syncing.syncer.poll(&ours, later)
+    }
+
     fn answered(
         &self,
         peer: PublicKey,
-        answer: impl FnOnce(&mut Syncer, &dyn Fn(u64) -> bool, Instant) -> Option<Query>,
+        answer: impl FnOnce(&mut Syncer, &Ours<'_>, Instant) -> Option<Query>,
     ) {
         let syncing = &mut *self.syncing();
-        let lacks = self.lacks(&syncing.syncer);
-        if let Some(query) = answer(&mut syncing.syncer, &lacks, Instant::now()) {
+        let ours = self.ours(&syncing.syncer);
+        if let Some(query) = answer(&mut syncing.syncer, &ours, Instant::now()) {
             syncing.queries.push((peer, query));
             self.work.notify_one();
         }
     }
 
-    /// What the graph lacks now. Holds a read lock on it.
-    fn lacks<'a>(&'a self, syncer: &Syncer) -> impl Fn(u64) -> bool + use<'a> {
+    /// What the graph knows now. Holds a read lock on it.
+    fn ours(&self, syncer: &Syncer) -> Ours<'_> {
         let updates = match (syncer.completed(), self.was_stale) {
             (0, true) => Updates::All,
             (0, false) => Updates::Missing,
             _ => Updates::None,
         };
-        let (tip, graph) = ((self.tip)(), self.graph.read_only());
-        move |scid| is_lacking(&graph, scid, tip, updates)
+        Ours {
+            tip: (self.tip)(),
+            graph: self.graph.read_only(),
+            updates,
+        }
     }
 
     fn syncing(&self) -> MutexGuard<'_, Syncing> {
         // Nothing between lock and unlock can panic halfway through a change.
         self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the graph knows, and which updates of that are asked for.
+struct Ours<'a> {
+    graph: ReadOnlyNetworkGraph<'a>,
+    tip: u32,
+    updates: Updates,
+}
+
+impl KnownChannels for Ours<'_> {
+    fn lacks(&self, scid: u64) -> bool {
+        is_lacking(&self.graph, scid, self.tip, self.updates)
+    }
+
+    fn knows(&self, scid: u64) -> bool {
+        self.graph.channel(scid).is_some()
+    }
+
+    fn count(&self) -> usize {
+        self.graph.channels().len()
     }
 }
 

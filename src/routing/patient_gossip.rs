@@ -130,13 +130,16 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &ChannelAnnouncement,
     ) -> Result<bool, LightningError> {
-        self.heard(their_node_id, Some(msg.contents.short_channel_id));
         if let Some(peer) = their_node_id {
             self.answer_with_own_update(peer, msg);
         }
-        let forward = self.inner.handle_channel_announcement(their_node_id, msg)?;
-        self.release(msg.contents.short_channel_id);
-        Ok(forward)
+        let result = self.inner.handle_channel_announcement(their_node_id, msg);
+        let scid = msg.contents.short_channel_id;
+        self.heard(their_node_id, is_taken(&result).then_some(scid));
+        if result.is_ok() {
+            self.release(scid);
+        }
+        result
     }
 
     fn handle_channel_update(

@@ -40,6 +40,17 @@ const MOST_LISTED: usize = 500_000;
 const MOST_WANTED: usize = 200_000;
 /// Queries that may bring nothing, one after the other.
 const MOST_EMPTY: u32 = 3;
+/// A peer was of use if it listed at least one of so many channels that we know afterwards.
+const USEFUL_PART: usize = 2;
+
+/// What our node knows of the network.
+pub trait KnownChannels {
+    /// Whether this channel, or an update of it, is to be asked for.
+    fn lacks(&self, scid: u64) -> bool;
+    fn knows(&self, scid: u64) -> bool;
+    /// How many channels it knows.
+    fn count(&self) -> usize;
+}
 
 /// What is to be sent to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +76,8 @@ pub struct Syncer {
     /// Counts turns: who has waited longest has the lowest.
     turns: u64,
     next_round: Instant,
-    /// Channels that were asked for and came, since somebody is being asked. The graph may lack them still:
-    /// their check takes a while, or they fail it.
+    /// Channels that were asked for and came, since somebody is being asked, at most [`MOST_WANTED`]. The graph
+    /// may lack them still: their check takes a while, or they fail it.
     came: HashSet<u64>,
     completed: u64,
 }
@@ -84,7 +95,9 @@ enum State {
     Listing(Listing),
     /// What it listed is asked for.
     Asking(Asking),
+    /// It listed much of what we know, and was asked for all that we lacked of it.
     Synced,
+    /// It did not answer, or listed too little to compare with.
     Failed {
         since: Instant,
     },
@@ -95,10 +108,14 @@ struct Listing {
     heard: Instant,
     listed: usize,
     wanted: BTreeSet<u64>,
+    /// Of what it listed those that we know or want.
+    real: HashSet<u64>,
 }
 
 struct Asking {
     left: BTreeSet<u64>,
+    /// As in [`Listing`].
+    real: HashSet<u64>,
     /// The query that is out; none while other peers are asked for all that is left.
     query: Option<IdsOut>,
     /// Queries before it that brought nothing.
@@ -131,7 +148,7 @@ impl Syncer {
         }
     }
 
-    /// How many peers were asked for all that we lacked.
+    /// How many peers of use were asked for all that we lacked.
     pub fn completed(&self) -> u64 {
         self.completed
     }
@@ -154,7 +171,7 @@ impl Syncer {
         self.peers.remove(peer);
     }
 
-    /// It sent gossip: of this channel, if it announced one.
+    /// It sent gossip: of this channel, if it announced one that was accepted or is being checked.
     pub fn heard(&mut self, peer: &PublicKey, announced: Option<u64>, now: Instant) {
         let Some(peer) = self.peers.get_mut(peer) else {
             return;
@@ -169,8 +186,23 @@ impl Syncer {
         if let Some(scid) = announced.filter(|scid| query.scids.contains(scid)) {
             query.heard = now;
             query.brought_something = true;
+            if self.came.len() >= MOST_WANTED {
+                self.came.clear();
+            }
             self.came.insert(scid);
         }
+    }
+
+    /// Whether this channel was asked of this peer, whose answer has not ended.
+    pub fn has_asked(&self, peer: &PublicKey, scid: u64) -> bool {
+        let state = self.peers.get(peer).map(|peer| &peer.state);
+        let Some(State::Asking(Asking {
+            query: Some(query), ..
+        })) = state
+        else {
+            return false;
+        };
+        query.scids.contains(&scid)
     }
 
     /// A part of its list has come.
@@ -178,7 +210,7 @@ impl Syncer {
         &mut self,
         peer: &PublicKey,
         reply: &ReplyChannelRange,
-        lacks: &impl Fn(u64) -> bool,
+        ours: &impl KnownChannels,
         now: Instant,
     ) -> Option<Query> {
         let known = self.peers.get_mut(peer)?;
@@ -187,9 +219,15 @@ impl Syncer {
         };
         listing.heard = now;
         listing.listed += reply.short_channel_ids.len();
-        let wanted = reply.short_channel_ids.iter().copied();
-        let wanted = wanted.filter(|scid| !self.came.contains(scid) && lacks(*scid));
-        listing.wanted.extend(wanted);
+        for scid in reply.short_channel_ids.iter().copied() {
+            let lacks = ours.lacks(scid);
+            if lacks || ours.knows(scid) {
+                listing.real.insert(scid);
+            }
+            if lacks && !self.came.contains(&scid) {
+                listing.wanted.insert(scid);
+            }
+        }
         let is_too_much = listing.listed > MOST_LISTED || listing.wanted.len() > MOST_WANTED;
         if is_too_much || reply.chain_hash != self.chain_hash {
             known.state = State::Failed { since: now };
@@ -199,14 +237,14 @@ impl Syncer {
             return None;
         }
         self.ask_for_wanted(peer);
-        self.next_query(peer, lacks, now)
+        self.next_query(peer, ours, now)
     }
 
     /// A query_short_channel_ids is answered.
     pub fn ids_end(
         &mut self,
         peer: &PublicKey,
-        lacks: &impl Fn(u64) -> bool,
+        ours: &impl KnownChannels,
         now: Instant,
     ) -> Option<Query> {
         let known = self.peers.get_mut(peer)?;
@@ -223,21 +261,18 @@ impl Syncer {
             known.state = State::Failed { since: now };
             return None;
         }
-        self.next_query(peer, lacks, now)
+        self.next_query(peer, ours, now)
     }
 
     /// What is due, to be called about once a second.
-    pub fn poll(&mut self, lacks: &impl Fn(u64) -> bool, now: Instant) -> Vec<(PublicKey, Query)> {
+    pub fn poll(&mut self, ours: &impl KnownChannels, now: Instant) -> Vec<(PublicKey, Query)> {
         self.give_up_on_silent(now);
         if !self.peers.values().any(|peer| peer.state.is_busy()) {
             self.came.clear();
         }
         let mut queries = Vec::new();
         for peer in self.without_query() {
-            queries.extend(
-                self.next_query(&peer, lacks, now)
-                    .map(|query| (peer, query)),
-            );
+            queries.extend(self.next_query(&peer, ours, now).map(|query| (peer, query)));
         }
         while let Some(peer) = self.next_to_sync(now) {
             queries.push((peer, self.ask_for_list(&peer, now)));
@@ -299,10 +334,12 @@ impl Syncer {
         self.longest_waiting(|peer| !peer.state.is_busy())
     }
 
+    /// Those that were of no use the last time come last.
     fn longest_waiting(&self, may_be_asked: impl Fn(&Peer) -> bool) -> Option<PublicKey> {
         let peers = self.peers.iter().filter(|(_, peer)| may_be_asked(peer));
+        let turn = |peer: &Peer| (matches!(peer.state, State::Failed { .. }), peer.turn);
         peers
-            .min_by_key(|(_, peer)| peer.turn)
+            .min_by_key(|(_, peer)| turn(peer))
             .map(|(peer, _)| *peer)
     }
 
@@ -316,6 +353,7 @@ impl Syncer {
                 heard: now,
                 listed: 0,
                 wanted: BTreeSet::new(),
+                real: HashSet::new(),
             });
         }
         Query::Range(QueryChannelRange {
@@ -331,8 +369,10 @@ impl Syncer {
         };
         if let State::Listing(listing) = &mut peer.state {
             let left = std::mem::take(&mut listing.wanted);
+            let real = std::mem::take(&mut listing.real);
             peer.state = State::Asking(Asking {
                 left,
+                real,
                 query: None,
                 empty: 0,
             });
@@ -344,7 +384,7 @@ impl Syncer {
     fn next_query(
         &mut self,
         peer: &PublicKey,
-        lacks: &impl Fn(u64) -> bool,
+        ours: &impl KnownChannels,
         now: Instant,
     ) -> Option<Query> {
         let elsewhere = self.asked_elsewhere(peer);
@@ -356,7 +396,7 @@ impl Syncer {
             if scids.len() >= SCIDS_PER_QUERY {
                 break;
             }
-            if self.came.contains(scid) || !lacks(*scid) {
+            if self.came.contains(scid) || !ours.lacks(*scid) {
                 not_lacking.push(*scid);
             } else if !elsewhere.contains(scid) {
                 scids.insert(*scid);
@@ -367,8 +407,13 @@ impl Syncer {
         }
         if scids.is_empty() {
             if asking.left.is_empty() {
-                self.completed += 1;
-                self.peers.get_mut(peer)?.state = State::Synced;
+                let is_useful = is_useful(&asking.real, &self.came, ours);
+                self.completed += u64::from(is_useful);
+                self.peers.get_mut(peer)?.state = if is_useful {
+                    State::Synced
+                } else {
+                    State::Failed { since: now }
+                };
             }
             return None;
         }
@@ -410,6 +455,16 @@ impl Peer {
             State::Listing(_) | State::Asking(_) | State::Synced => false,
         }
     }
+}
+
+/// Whether a peer that listed these has shown that it knows the network. A wallet knows nothing, and a stranger
+/// may list what does not exist: nobody would be asked in their place.
+fn is_useful(listed: &HashSet<u64>, came: &HashSet<u64>, ours: &impl KnownChannels) -> bool {
+    let shared = listed
+        .iter()
+        .filter(|scid| ours.knows(**scid) || came.contains(scid))
+        .count();
+    shared > 0 && shared.saturating_mul(USEFUL_PART) >= ours.count()
 }
 
 /// All replies but the last one leave something of the range, or say that more will come: old versions of

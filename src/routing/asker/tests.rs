@@ -56,17 +56,11 @@ fn a_graph_is_stale_when_its_newest_update_is_old() {
     assert!(stale_at(hour_ago + STALE_SECONDS + 1));
 }
 
-#[test]
-fn a_channel_that_a_peer_lists_is_asked_for() {
+/// An asker for whom this peer has listed a channel that it lacks, and one that is not mined yet.
+fn asker_with_list(peer: PublicKey) -> Asker {
     let asker = Asker::new(Arc::new(graph()), || 600);
-    let peer = public(9);
     asker.connected(peer);
-    let later = Instant::now() + std::time::Duration::from_secs(10);
-    let started = {
-        let syncing = &mut *asker.syncing();
-        let lacks = asker.lacks(&syncing.syncer);
-        syncing.syncer.poll(&lacks, later)
-    };
+    let started = asker.start_now();
     assert!(matches!(&started[..], [(to, Query::Range(_))] if *to == peer));
     let reply = ReplyChannelRange {
         chain_hash: REGTEST,
@@ -76,6 +70,15 @@ fn a_channel_that_a_peer_lists_is_asked_for() {
         short_channel_ids: vec![SCID, 700 << 40],
     };
     asker.range_reply(peer, &reply);
+    asker
+}
+
+#[test]
+fn a_channel_that_a_peer_lists_is_asked_for() {
+    let peer = public(9);
+    let asker = asker_with_list(peer);
+    assert!(asker.has_asked(&peer, SCID));
+    assert!(!asker.has_asked(&public(8), SCID) && !asker.has_asked(&peer, SCID + 1));
     let queries = asker.queries();
     let [(to, message)] = &queries[..] else {
         panic!("{queries:?}");
@@ -84,4 +87,12 @@ fn a_channel_that_a_peer_lists_is_asked_for() {
     assert_eq!(*to, peer);
     assert_eq!(query.unwrap().short_channel_ids, [SCID]);
     assert_eq!(asker.queries(), [], "once");
+}
+
+#[test]
+fn a_peer_that_is_gone_is_not_sent_the_next_query() {
+    let peer = public(9);
+    let asker = asker_with_list(peer);
+    asker.disconnected(&peer);
+    assert_eq!(asker.queries(), []);
 }

@@ -185,6 +185,74 @@ fn update_of_a_known_channel_does_not_wait() {
 }
 
 #[test]
+fn a_forged_update_does_not_replace_the_right_one_that_waits() {
+    let node = Node::new(false);
+    let right = update(0, 1);
+    let mut forged = update(0, 2);
+    forged.signature = sign(&forged.contents, 5);
+    for (peer, message) in [(6, &right), (7, &forged)] {
+        let _ = node
+            .gossip
+            .handle_channel_update(Some(public(peer)), message);
+    }
+    node.announce();
+    assert_eq!(node.known(), [Some(1), None]);
+    assert_eq!(node.passed_on(), [Some(0)]);
+}
+
+/// An announcement that waits for its check, one that is known, and what LDK refuses.
+#[test]
+fn what_is_refused_does_not_count_as_come() {
+    let node = Node::new(true);
+    let from_peer = |message: &ChannelAnnouncement| {
+        let gossip = &node.gossip;
+        is_taken(&gossip.handle_channel_announcement(Some(public(9)), message))
+    };
+    let mut forged = announcement();
+    forged.node_signature_1 = forged.node_signature_2;
+    assert!(!from_peer(&forged), "a wrong signature");
+    let mut elsewhere = announcement();
+    elsewhere.contents.chain_hash = ChainHash::BITCOIN;
+    assert!(!from_peer(&elsewhere), "another chain");
+    assert!(from_peer(&announcement()), "being checked");
+    assert!(from_peer(&announcement()), "still being checked");
+    node.confirm();
+    assert!(from_peer(&announcement()), "known");
+}
+
+/// Two peers list a channel. The first announces it wrongly: the second is asked for it.
+#[test]
+fn a_channel_that_was_announced_wrongly_is_asked_of_another_peer() {
+    let node = Node::new(false);
+    let asker = &node.gossip.asker;
+    for peer in [6, 7] {
+        asker.connected(public(peer));
+    }
+    let list = |peer| {
+        let reply = ReplyChannelRange {
+            chain_hash: ChainHash::REGTEST,
+            first_blocknum: 0,
+            number_of_blocks: u32::MAX,
+            sync_complete: true,
+            short_channel_ids: vec![SCID],
+        };
+        asker.range_reply(public(peer), &reply);
+    };
+    asker.start_now();
+    list(6);
+    list(7);
+    assert!(asker.has_asked(&public(6), SCID) && !asker.has_asked(&public(7), SCID));
+    let mut forged = announcement();
+    forged.node_signature_1 = forged.node_signature_2;
+    let _ = node
+        .gossip
+        .handle_channel_announcement(Some(public(6)), &forged);
+    asker.ids_end(public(6));
+    asker.queries();
+    assert!(asker.has_asked(&public(7), SCID));
+}
+
+#[test]
 fn forged_update_is_refused_after_its_wait() {
     let node = Node::new(false);
     let mut forged = update(0, 1);

@@ -8,6 +8,20 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+impl KnownChannels for RefCell<HashSet<u64>> {
+    fn lacks(&self, scid: u64) -> bool {
+        !self.knows(scid)
+    }
+
+    fn knows(&self, scid: u64) -> bool {
+        self.borrow().contains(&scid)
+    }
+
+    fn count(&self) -> usize {
+        self.borrow().len()
+    }
+}
+
 /// A syncer, the channels that its node knows, and a clock.
 struct World {
     syncer: Syncer,
@@ -33,16 +47,12 @@ impl World {
 
     fn poll_after(&mut self, pause: Duration) -> Vec<(PublicKey, Query)> {
         self.now += pause;
-        let known = &self.known;
-        self.syncer
-            .poll(&|scid| !known.borrow().contains(&scid), self.now)
+        self.syncer.poll(&self.known, self.now)
     }
 
     fn reply(&mut self, peer: u8, reply: &ReplyChannelRange) -> Option<Query> {
-        let known = &self.known;
-        let lacks = |scid| !known.borrow().contains(&scid);
         self.syncer
-            .range_reply(&public(peer), reply, &lacks, self.now)
+            .range_reply(&public(peer), reply, &self.known, self.now)
     }
 
     /// Lists these as all that it knows.
@@ -60,9 +70,7 @@ impl World {
     }
 
     fn end(&mut self, peer: u8) -> Option<Query> {
-        let known = &self.known;
-        let lacks = |scid| !known.borrow().contains(&scid);
-        self.syncer.ids_end(&public(peer), &lacks, self.now)
+        self.syncer.ids_end(&public(peer), &self.known, self.now)
     }
 }
 
@@ -292,11 +300,13 @@ fn what_came_and_failed_its_check_is_asked_for_again_an_hour_later() {
 fn another_peer_is_compared_with_each_hour() {
     let mut world = World::new();
     let numbers = [1, 2, 3, 4, 5];
+    world.known.borrow_mut().extend([7]);
     world.connect(&numbers);
     world.poll_after(QUIET);
     for peer in numbers {
-        assert_eq!(world.list(peer, []), None);
+        assert_eq!(world.list(peer, [7]), None);
     }
+    assert_eq!(world.syncer.completed(), 3);
     assert_eq!(world.poll_after(SECOND), [], "three are enough");
     let mut order = Vec::new();
     for _ in 0..6 {
@@ -305,9 +315,91 @@ fn another_peer_is_compared_with_each_hour() {
         assert_eq!(due.len(), 1);
         let number = numbers.into_iter().find(|number| public(*number) == due[0]);
         order.push(number.unwrap());
-        world.list(order[order.len() - 1], []);
+        world.list(order[order.len() - 1], [7]);
     }
     assert_eq!(order, [4, 5, 1, 2, 3, 4]);
+}
+
+#[test]
+fn peers_that_list_nothing_or_little_do_not_keep_the_others_from_being_asked() {
+    let mut world = World::new();
+    world.known.borrow_mut().extend(0..100);
+    world.connect(&[1, 2, 3, 4, 5]);
+    world.poll_after(QUIET);
+    assert_eq!(world.list(1, []), None);
+    assert_eq!(world.list(2, 0..49), None);
+    // Made up.
+    assert!(world.list(3, 1_000..1_400).is_some());
+    assert_eq!(world.end(3), None);
+    assert_eq!(world.syncer.completed(), 0);
+    let next = world.poll_after(SECOND);
+    assert_eq!(
+        asked_for_lists(&next),
+        peers(&[4, 5]),
+        "as soon as possible"
+    );
+    assert_eq!(world.list(4, 50..100), None, "half of what we know");
+    assert_eq!(len(world.list(5, 0..150).as_ref()), Some(50));
+    world.send(5, &Query::Ids(query_of(100..150)));
+    assert_eq!(world.end(5), None);
+    assert_eq!(world.syncer.completed(), 2);
+    // The others get another chance later, for the third place and in the hourly round those of use first.
+    assert_eq!(world.poll_after(SECOND), []);
+    assert_eq!(asked_for_lists(&world.poll_after(RETRY)), peers(&[1]));
+    assert_eq!(world.list(1, 0..150), None);
+    assert_eq!(asked_for_lists(&world.poll_after(ROUND)), peers(&[4]));
+}
+
+fn query_of(scids: std::ops::Range<u64>) -> QueryShortChannelIds {
+    QueryShortChannelIds {
+        chain_hash: REGTEST,
+        short_channel_ids: scids.collect(),
+    }
+}
+
+/// As an Eclair in a small network, which is asked though others have listed more.
+#[test]
+fn a_peer_that_knows_few_channels_is_of_use_if_we_know_no_more() {
+    let mut world = World::new();
+    world.connect(&[1]);
+    world.poll_after(QUIET);
+    let query = world.list(1, [7, 8]).unwrap();
+    // They are being checked.
+    for scid in scids(&query) {
+        world.syncer.heard(&public(1), Some(scid), world.now);
+    }
+    assert_eq!(world.end(1), None);
+    assert_eq!(world.syncer.completed(), 1);
+}
+
+#[test]
+fn in_a_network_without_channels_each_peer_is_asked_every_ten_minutes() {
+    let mut world = World::new();
+    let numbers = [1, 2, 3, 4, 5];
+    world.connect(&numbers);
+    let mut asked = 0;
+    for _ in 0..RETRY.as_secs() {
+        for (key, _) in world.poll_after(SECOND) {
+            let number = numbers.into_iter().find(|number| public(*number) == key);
+            world.list(number.unwrap(), []);
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, numbers.len());
+    assert_eq!(world.syncer.completed(), 0);
+}
+
+#[test]
+fn what_came_is_forgotten_when_it_is_too_much() {
+    let mut world = World::new();
+    world.connect(&[1]);
+    world.poll_after(QUIET);
+    world.syncer.came = (1_000_000..).take(MOST_WANTED).collect();
+    let query = world.list(1, [7]).unwrap();
+    world
+        .syncer
+        .heard(&public(1), Some(scids(&query)[0]), world.now);
+    assert_eq!(world.syncer.came, HashSet::from([7]));
 }
 
 #[test]
@@ -334,6 +426,10 @@ enum Nature {
     Mute,
     /// Lists channels that nobody has, and ends each answer without sending any.
     Liar,
+    /// Knows nothing.
+    Empty,
+    /// Lists one channel that nobody has.
+    Modest,
     /// Lists for ever.
     Endless,
     /// Comes and goes.
@@ -345,6 +441,8 @@ fn nature() -> impl Strategy<Value = Nature> {
         Just(Nature::Honest),
         Just(Nature::Mute),
         Just(Nature::Liar),
+        Just(Nature::Empty),
+        Just(Nature::Modest),
         Just(Nature::Endless),
         Just(Nature::Flapping),
     ]
@@ -365,7 +463,9 @@ fn answer(
             world.end(peer)
         }
         (Nature::Liar, Query::Range(_)) => world.list(peer, 1_000_000..1_002_000),
-        (Nature::Liar, Query::Ids(_)) => world.end(peer),
+        (Nature::Empty, Query::Range(_)) => world.list(peer, []),
+        (Nature::Modest, Query::Range(_)) => world.list(peer, [1_000_000]),
+        (Nature::Liar | Nature::Empty | Nature::Modest, Query::Ids(_)) => world.end(peer),
         (Nature::Endless, _) => world.reply(peer, &range_reply(0, 1, false, vec![1; 100])),
         (Nature::Mute | Nature::Flapping, _) => None,
     }
