@@ -24,14 +24,16 @@ const MOST_TXIDS: usize = 250_000;
 const MIN_CONFIRMATIONS: u32 = 6;
 
 /// Why there is no funding output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoOutput {
     /// The block has no such transaction.
     Missing,
     /// It is spent, or the transaction has no such output: bitcoind does not tell which.
     Spent,
-    /// It has fewer than six confirmations, or we do not know it: bitcoind did not answer, or the chain has
-    /// just changed. This may be different in a moment.
+    /// It is there, but lacks so many confirmations. The peer may have seen a block before our bitcoind.
+    Young { output: TxOut, lacks: u32 },
+    /// We do not know it: bitcoind did not answer or has no such block yet, or the chain has just changed. This
+    /// may be different in a moment.
     Unknown,
 }
 
@@ -88,7 +90,10 @@ impl FundingOutputs {
             }
         };
         match found {
-            Ok(output) if output.confirmations < MIN_CONFIRMATIONS => Ok(Err(NoOutput::Unknown)),
+            Ok(output) if output.confirmations < MIN_CONFIRMATIONS => Ok(Err(NoOutput::Young {
+                lacks: MIN_CONFIRMATIONS - output.confirmations,
+                output: output.output,
+            })),
             Ok(output) => Ok(Ok(output.output)),
             // The block that we remember may not be in the chain any more.
             Err(_) if self.bitcoind.block_hash(height).await? != block.hash => {

@@ -108,7 +108,7 @@ impl House {
             send_only_message_handler: core.monitors.clone(),
         };
         let peer_manager = Arc::new(peer_manager(core, handlers)?);
-        check_channels(core, &checked, &gossip, &peer_manager);
+        check_channels(core, &checked, &gossip, &peer_manager, &asker);
         let gossip_queries = GossipQueries {
             answers,
             asker,
@@ -273,21 +273,31 @@ fn check_channels(
     checked: &CheckedGossip,
     gossip: &Arc<GossipSync>,
     peers: &Arc<PeerManager>,
+    asker: &Arc<Asker>,
 ) {
     if core.chain_info.pruned {
         tracing::warn!("bitcoind is pruned: announced channels are not checked against the chain");
         return;
     }
     let (ours, chain) = (core.manager.clone(), core.manager.clone());
+    let (own, asker) = (core.manager.clone(), asker.clone());
     checked.check_with(ChannelCheck::new(Sources {
         outputs: FundingOutputs::new(core.bitcoind.clone()),
         graph: core.graph.clone(),
         gossip: gossip.clone(),
         peers: Arc::downgrade(peers),
         has_channel: Box::new(move |peer| !ours.list_channels_with_counterparty(peer).is_empty()),
+        own_capacity: Box::new(move |scid| own_capacity(&own, scid)),
+        has_asked: Box::new(move |peer, scid| asker.has_asked(peer, scid)),
         height: Box::new(move || chain.current_best_block().height),
         runtime: tokio::runtime::Handle::current(),
     }));
+}
+
+fn own_capacity(manager: &ChannelManager, scid: u64) -> Option<u64> {
+    let channels = manager.list_channels().into_iter();
+    let ours = channels.filter(|channel| channel.short_channel_id == Some(scid));
+    ours.map(|channel| channel.channel_value_satoshis).next()
 }
 
 fn peer_manager(core: &Core, handlers: Handlers) -> Result<PeerManager, StartError> {

@@ -20,7 +20,7 @@ const OF_ONE: Rate = Rate {
 /// The same for all peers together of whom we have had no more good than bad: identities are free.
 const OF_STRANGERS: Rate = Rate {
     burst: 1_000,
-    interval: Duration::from_millis(100),
+    interval: Duration::from_secs(1),
 };
 const GIVEN_BACK: u32 = 2;
 /// Peers that are remembered, and those that are banned.
@@ -238,6 +238,11 @@ mod tests {
             .sum();
         assert_eq!(asked_by_others, 1_000);
         assert_eq!(asked(&announcers, &useful, 50, now), 50);
+        let later = now + Duration::from_secs(60);
+        let asked_later: usize = (201..=400)
+            .map(|number| asked(&announcers, &peer(number), 100, later))
+            .sum();
+        assert_eq!(asked_later, 60, "one a second after the burst");
     }
 
     #[test]

@@ -83,12 +83,13 @@ fn is_worth_reading(
         return Err(ignored("the channel's block is far in the future"));
     }
     match check.is_refused(scid) {
-        Some(worth) => Err(blamed(
-            check,
-            peer,
-            worth,
-            ignored("the channel was refused before"),
-        )),
+        Some(worth) => {
+            let error = ignored("the channel was refused before");
+            if check.has_asked(peer, scid) {
+                return Err(error);
+            }
+            Err(blamed(check, peer, worth, error))
+        }
         None => Ok(()),
     }
 }

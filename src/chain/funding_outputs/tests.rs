@@ -48,8 +48,12 @@ async fn what_is_not_there_is_told_from_what_may_come() {
     let (_server, outputs) = chain(Value::Null);
     assert_eq!(outputs.find(scid(2)).await, Err(NoOutput::Missing));
     assert_eq!(outputs.find(scid(1)).await, Err(NoOutput::Spent));
-    let (_server, outputs) = chain(unspent(5));
-    assert_eq!(outputs.find(scid(1)).await, Err(NoOutput::Unknown));
+    let (_server, outputs) = chain(unspent(4));
+    let young = outputs.find(scid(1)).await;
+    assert!(
+        matches!(young, Err(NoOutput::Young { lacks: 2, .. })),
+        "{young:?}"
+    );
     let server = TestServer::start(vec![Reply::error(-8, "Block height out of range")]);
     let outputs = FundingOutputs::new(Arc::new(server.bitcoind()));
     assert_eq!(outputs.find(scid(1)).await, Err(NoOutput::Unknown));

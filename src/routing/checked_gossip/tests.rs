@@ -1,4 +1,5 @@
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bitcoin::constants::ChainHash;
 use bitcoin::hashes::{Hash, sha256d};
@@ -22,6 +23,8 @@ use crate::logger::LdkLogger;
 use crate::routing::channel_check::Sources;
 
 const HEIGHT: u64 = 500;
+/// The short channel id of the node's own channel.
+const OWN: u64 = HEIGHT << 40 | 5;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A node whose chain has blocks of two transactions, and whose outputs are as given.
@@ -29,15 +32,24 @@ struct Node {
     chain: TestServer,
     graph: Arc<NetworkGraph>,
     gossip: CheckedGossip,
+    /// Blocks that the node has got since its start.
+    blocks: Arc<AtomicU32>,
 }
 
 impl Node {
     fn new(output: Value) -> Self {
+        Self::with_outputs(move |_| output.clone())
+    }
+
+    /// The answer of `gettxout` depends on the blocks that the node has got since its start.
+    fn with_outputs(output: impl Fn(u32) -> Value + Send + Sync + 'static) -> Self {
         let id = |number| json!(Txid::from_byte_array([number; 32]));
+        let blocks = Arc::new(AtomicU32::new(0));
+        let (seen, height) = (blocks.clone(), blocks.clone());
         let chain = TestServer::by_method(move |method| match method {
             "getblockhash" => Reply::result(id(9)),
             "getblock" => Reply::result(json!({ "tx": [id(1), id(2)] })),
-            _ => Reply::result(output.clone()),
+            _ => Reply::result(output(seen.load(Ordering::SeqCst))),
         });
         let logger = Arc::new(LdkLogger);
         let graph = Arc::new(NetworkGraph::new(Network::Regtest, logger.clone()));
@@ -49,21 +61,34 @@ impl Node {
             gossip: inner,
             peers: Weak::new(),
             has_channel: Box::new(|peer| *peer == public(8)),
-            height: Box::new(|| u32::try_from(HEIGHT).unwrap() + 100),
+            own_capacity: Box::new(|scid| (scid == OWN).then_some(123_456)),
+            has_asked: Box::new(|peer, _| *peer == public(6)),
+            height: Box::new(move || {
+                u32::try_from(HEIGHT).unwrap() + 100 + height.load(Ordering::SeqCst)
+            }),
             runtime: Handle::current(),
         }));
         Self {
             chain,
             graph,
             gossip,
+            blocks,
         }
     }
 
     /// A chain with the funding output of [`announcement`].
     fn with_channel() -> Self {
-        let script = make_funding_redeemscript(&public(3), &public(4)).to_p2wsh();
-        let script = json!({ "hex": script });
-        Self::new(json!({ "confirmations": 6, "value": 0.01, "scriptPubKey": script }))
+        Self::new(output(6))
+    }
+
+    fn next_block(&self) {
+        self.blocks.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Look-ups of outputs so far.
+    fn lookups(&self) -> usize {
+        let methods = self.chain.methods().into_iter();
+        methods.filter(|method| method == "gettxout").count()
     }
 
     fn check(&self) -> &ChannelCheck {
@@ -80,6 +105,13 @@ impl Node {
     fn knows(&self, scid: u64) -> bool {
         self.graph.read_only().channel(scid).is_some()
     }
+}
+
+/// The funding output of [`announcement`], for gettxout.
+fn output(confirmations: u32) -> Value {
+    let script = make_funding_redeemscript(&public(3), &public(4)).to_p2wsh();
+    let script = json!({ "hex": script });
+    json!({ "confirmations": confirmations, "value": 0.01, "scriptPubKey": script })
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -350,4 +382,107 @@ async fn a_flood_of_announcements_of_one_node_is_not_passed_on() {
         node.gossip.handle_node_announcement(peer, &message).is_ok()
     });
     assert_eq!(taken.count(), 10);
+}
+
+#[tokio::test]
+async fn a_channel_that_lacks_a_confirmation_is_looked_up_again_at_the_next_block() {
+    let node = Node::with_outputs(|blocks| output(4 + blocks));
+    node.announce(&public(7), &announcement(scid(1)));
+    for lookups in 1..=2 {
+        until("it is looked up", || node.lookups() == lookups).await;
+        assert!(!node.knows(scid(1)));
+        node.next_block();
+    }
+    until("the channel is taken", || node.knows(scid(1))).await;
+    let sent = node.gossip.get_and_clear_pending_msg_events();
+    assert!(matches!(
+        sent[..],
+        [MessageSendEvent::BroadcastChannelAnnouncement { .. }]
+    ));
+    assert!(!node.check().is_banned(&public(7)));
+}
+
+#[tokio::test]
+async fn a_look_up_ends_when_three_blocks_cannot_help_or_have_not_helped() {
+    let nonsense = || json!("bitcoind has a fault");
+    for (answer, lookups) in [(output(2), 1), (output(3), 2), (nonsense(), 4)] {
+        let node = Node::new(answer);
+        node.announce(&public(7), &announcement(scid(1)));
+        for number in 1..=lookups {
+            until("it is looked up", || node.lookups() == number).await;
+            node.next_block();
+        }
+        until("it is given up", || !is_pending(&node, scid(1))).await;
+        assert!(!node.knows(scid(1)));
+        assert_eq!(node.lookups(), lookups);
+    }
+}
+
+/// Whether LDK waits for the check of this channel.
+fn is_pending(node: &Node, scid: u64) -> bool {
+    let mut update = update(0, start());
+    update.contents.short_channel_id = scid;
+    let refused = node.gossip.handle_channel_update(None, &update);
+    refused.is_err_and(|error| error.err.starts_with("Awaiting"))
+}
+
+#[tokio::test]
+async fn no_more_than_eight_channels_wait_for_a_block() {
+    let node = Node::with_outputs(|blocks| output(5 + blocks));
+    // Different outputs of one transaction.
+    let channels = || (0..20).map(|number| scid(1) + number);
+    for channel in channels() {
+        node.announce(&public(7), &announcement(channel));
+    }
+    let pending = || channels().filter(|channel| is_pending(&node, *channel));
+    until("the others are given up", || pending().count() == 8).await;
+    assert_eq!(node.lookups(), 20);
+    node.next_block();
+    let known = || channels().filter(|channel| node.knows(*channel));
+    until("eight are taken", || known().count() == 8).await;
+    assert_eq!(node.lookups(), 28);
+}
+
+#[tokio::test]
+async fn a_young_channel_with_other_keys_counts_as_wrong_at_once() {
+    let node = Node::with_outputs(|_| output(5));
+    for number in 0..100 {
+        node.announce(&public(7), &signed(scid(1) + number, [5, 6, 5, 6]));
+    }
+    until("the peer is banned", || node.check().is_banned(&public(7))).await;
+}
+
+#[tokio::test]
+async fn our_own_channel_is_announced_though_bitcoind_does_not_answer() {
+    let node = Node::new(json!("nonsense"));
+    let taken = node
+        .gossip
+        .handle_channel_announcement(None, &announcement(OWN));
+    assert!(taken.is_ok_and(|forward| forward));
+    let graph = node.graph.read_only();
+    let channel = graph.channel(OWN).expect("it is in the graph");
+    assert_eq!(channel.capacity_sats, Some(123_456));
+    assert!(node.chain.methods().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_peer_says_of_our_own_channel_is_looked_up() {
+    let node = Node::with_channel();
+    let action = node.announce(&public(7), &announcement(OWN));
+    assert!(matches!(action, Some(ErrorAction::IgnoreAndLog(_))));
+    until("it is looked up", || node.lookups() == 1).await;
+}
+
+#[tokio::test]
+async fn who_sends_what_we_asked_for_is_not_blamed_for_it() {
+    let node = Node::with_channel();
+    let message = announcement(scid(2));
+    node.announce(&public(7), &message);
+    let is_refused = || node.check().is_refused(scid(2)).is_some();
+    until("the look-up ends", is_refused).await;
+    for _ in 0..200 {
+        let action = node.announce(&public(6), &message);
+        assert!(matches!(action, Some(ErrorAction::IgnoreError)));
+    }
+    assert!(!node.check().is_banned(&public(6)));
 }
