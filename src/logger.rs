@@ -3,12 +3,14 @@
 mod levels;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
+use bitcoin::secp256k1::PublicKey;
 use lightning::util::logger::{Level, Logger, Record};
 use tracing::field::display;
 
-use self::levels::{has_another, level};
+use self::levels::{answers_a_message, has_another, level};
 use crate::logging::{beginning, cut};
 
 /// Target of every record that comes from LDK, for filters such as `info,ldk=warn`.
@@ -50,12 +52,35 @@ const HIDDEN: &str = "(not logged)";
 #[derive(Debug, Default)]
 pub struct LdkLogger;
 
+thread_local! {
+    static SENDER: Cell<Option<PublicKey>> = const { Cell::new(None) };
+}
+
+/// While this lives, the thread handles a message of a peer.
+pub struct MessageOfPeer {
+    before: Option<PublicKey>,
+}
+
+/// The lines in which LDK refuses a peer's message without the peer's name get it, until this is dropped.
+#[must_use]
+pub fn message_of(peer: PublicKey) -> MessageOfPeer {
+    MessageOfPeer {
+        before: SENDER.replace(Some(peer)),
+    }
+}
+
+impl Drop for MessageOfPeer {
+    fn drop(&mut self) {
+        SENDER.set(self.before);
+    }
+}
+
 /// A record is made into text only if its level is logged.
 macro_rules! hand_on {
-    ($level:ident, $record:expr, $max_bytes:expr) => {
+    ($level:ident, $record:expr, $peer:expr, $max_bytes:expr) => {
         if tracing::enabled!(target: TARGET, tracing::Level::$level) {
             let (module, line) = ($record.module_path, $record.line);
-            let peer = $record.peer_id.map(display);
+            let peer = $peer.map(display);
             let text = text($record.args, $max_bytes);
             tracing::event!(target: TARGET, tracing::Level::$level, peer, module, line, "{text}");
         }
@@ -64,19 +89,21 @@ macro_rules! hand_on {
 
 impl Logger for LdkLogger {
     fn log(&self, record: Record) {
-        let shown = if has_another(record.level, record.module_path) {
+        let (mut shown, mut peer) = (record.level, record.peer_id);
+        if has_another(record.level, record.module_path) {
             let (text, _) = beginning(record.args, MAX_TEXT);
-            level(record.level, record.module_path, &text)
-        } else {
-            record.level
-        };
+            shown = level(record.level, record.module_path, &text);
+            if answers_a_message(record.module_path, &text) {
+                peer = peer.or(SENDER.get());
+            }
+        }
         match shown {
             Level::Gossip => {}
-            Level::Trace => hand_on!(TRACE, record, usize::MAX),
-            Level::Debug => hand_on!(DEBUG, record, usize::MAX),
-            Level::Info => hand_on!(INFO, record, MAX_TEXT),
-            Level::Warn => hand_on!(WARN, record, MAX_TEXT),
-            Level::Error => hand_on!(ERROR, record, MAX_TEXT),
+            Level::Trace => hand_on!(TRACE, record, peer, usize::MAX),
+            Level::Debug => hand_on!(DEBUG, record, peer, usize::MAX),
+            Level::Info => hand_on!(INFO, record, peer, MAX_TEXT),
+            Level::Warn => hand_on!(WARN, record, peer, MAX_TEXT),
+            Level::Error => hand_on!(ERROR, record, peer, MAX_TEXT),
         }
     }
 }
@@ -84,7 +111,7 @@ impl Logger for LdkLogger {
 /// What is logged of a record. More than that is looked at, in case that a secret is in the middle.
 fn text(record: fmt::Arguments<'_>, max_bytes: usize) -> String {
     let (text, whole) = beginning(record, max_bytes.saturating_mul(2));
-    let text = without_secrets(&text);
+    let text = without_secrets(&text, whole);
     if whole {
         return cut(&text, max_bytes).into_owned();
     }
@@ -92,7 +119,8 @@ fn text(record: fmt::Arguments<'_>, max_bytes: usize) -> String {
     text + "... (cut)"
 }
 
-fn without_secrets(line: &str) -> Cow<'_, str> {
+/// `whole`: nothing was cut off its end.
+fn without_secrets(line: &str, whole: bool) -> Cow<'_, str> {
     if let Some(name) = DUMPS.iter().find(|name| line.starts_with(**name)) {
         let ends = |c: char| ['{', '(', ':'].contains(&c);
         let rest = &line[name.len()..];
@@ -100,19 +128,20 @@ fn without_secrets(line: &str) -> Cow<'_, str> {
         return Cow::Owned(format!("{} {HIDDEN}", line[..end].trim_end()));
     }
     LABELS.iter().fold(Cow::Borrowed(line), |line, label| {
-        hide_after(&line, label).map_or(line, Cow::Owned)
+        hide_after(&line, label, whole).map_or(line, Cow::Owned)
     })
 }
 
 /// The line without the secrets after this label; `None` if there are none.
-fn hide_after(line: &str, label: &str) -> Option<String> {
+fn hide_after(line: &str, label: &str, whole: bool) -> Option<String> {
     let mut parts = line.split(label);
     let mut shown = parts.next()?.to_owned();
     let mut found = false;
     for part in parts {
         shown.push_str(label);
         let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
-        let hides = digits >= DIGITS;
+        let is_cut = !whole && digits > 0 && digits == part.len();
+        let hides = digits >= DIGITS || is_cut;
         shown.push_str(if hides { HIDDEN } else { "" });
         shown.push_str(if hides { &part[digits..] } else { part });
         found |= hides;
@@ -135,7 +164,7 @@ mod tests {
     fn assert_hidden(line: &str, shown: &str) {
         let secret = SECRET.to_string();
         assert!(line.contains(&secret), "nothing to hide in {line}");
-        assert_eq!(without_secrets(line), shown);
+        assert_eq!(without_secrets(line, true), shown);
     }
 
     /// As LDK's channel manager and peer handler write them.
@@ -167,13 +196,26 @@ mod tests {
         assert_hidden(&line, "for path with session priv (not logged)");
     }
 
+    /// Two whole ones before it leave room for what was cut.
+    #[test]
+    fn of_a_secret_at_the_cut_nothing_is_left() {
+        let line = format!(
+            "{}preimage {SECRET}",
+            format!("preimage {SECRET} ").repeat(3)
+        );
+        for max_bytes in 100..170 {
+            let shown = text(format_args!("{line}"), max_bytes);
+            assert!(!shown.contains("ab"), "{max_bytes}: {shown}");
+        }
+    }
+
     #[test]
     fn other_lines_stay_as_they_are() {
         let hash = PaymentHash([2; 32]);
         let line = format!("Failing HTLC with payment_hash {hash}: no preimage for it");
-        assert_eq!(without_secrets(&line), line);
+        assert_eq!(without_secrets(&line, true), line);
         assert_eq!(
-            without_secrets("Done handling event"),
+            without_secrets("Done handling event", true),
             "Done handling event"
         );
     }

@@ -13,6 +13,9 @@ struct Rule {
     shown: Level,
 }
 
+/// LDK's line about a message that it refuses, and about nothing else. It names no peer.
+const REFUSED: &str = "Got non-closing error: ";
+
 const MANAGER: &str = "lightning::ln::channelmanager";
 const PEERS: &str = "lightning::ln::peer_handler";
 const ONIONS: &str = "lightning::onion_message::messenger";
@@ -135,7 +138,7 @@ const RULES: [Rule; 22] = [
         Level::Debug,
     ),
     // All else that a peer did wrong and was told, or that was ignored. No channel was closed.
-    rule(MANAGER, "Got non-closing error: ", "", Level::Warn),
+    rule(MANAGER, REFUSED, "", Level::Warn),
     // Onion messages are for strangers to send, and this one is not for us.
     rule(ONIONS, "Failed to process onion message", "", Level::Debug),
     rule(ONIONS, "Failed to create onion message", "", Level::Debug),
@@ -152,6 +155,11 @@ const RULES: [Rule; 22] = [
 /// which has to be made first.
 pub(super) fn has_another(level: Level, module: &str) -> bool {
     level >= Level::Warn && RULES.iter().any(|rule| rule.module == module)
+}
+
+/// Whether this line is about the message that this thread handles.
+pub(super) fn answers_a_message(module: &str, text: &str) -> bool {
+    module == MANAGER && text.starts_with(REFUSED)
 }
 
 /// The level at which to show a record.
@@ -171,12 +179,14 @@ mod tests {
 
     use lightning::ln::msgs::{ChannelMessageHandler, PeerStorage, SpliceInit};
     use lightning::ln::types::ChannelId;
+    use lightning::sign::KeysManager;
     use tracing_subscriber::EnvFilter;
 
     use super::*;
     use crate::channels::close::{CloseRequest, ClosingFee};
     use crate::channels::open::OpenRequest;
     use crate::channels::test_node::{SAT_PER_KW, TestNode, open_with, two_nodes};
+    use crate::onion::{EnvelopeKey, Gateway};
 
     /// What is logged in the thread of a test.
     #[derive(Clone, Default)]
@@ -324,8 +334,20 @@ mod tests {
             funding_pubkey: alice.id,
             require_confirmed_inputs: None,
         };
-        bob.manager.handle_splice_init(alice.id, &splice);
+        let key = EnvelopeKey::from_seed(&[1; 32]);
+        let signer = Arc::new(KeysManager::new(&[1; 32], 0, 0, true));
+        let gateway = Gateway::new(bob.manager.clone(), signer, key);
+        gateway.handle_splice_init(alice.id, &splice);
         log.assert_shown("WARN", "Got non-closing error: Got a message for a channel");
+        let named = format!("peer={}", alice.id);
+        let refused = |line: &String| line.contains("non-closing") && line.contains(&named);
+        assert!(log.lines().iter().any(refused), "the peer is not named");
+        bob.manager.handle_splice_init(alice.id, &splice);
+        let unnamed = |line: &String| line.contains("non-closing") && !line.contains("peer=");
+        assert!(
+            log.lines().iter().any(unnamed),
+            "the name outlived its message"
+        );
     }
 
     fn faults(log: &Written) -> Vec<String> {

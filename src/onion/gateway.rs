@@ -32,6 +32,7 @@ use super::peer_blobs::PeerBlobs;
 use super::refusals::Refusals;
 use super::rewrite::{Refusal, Rewriter, Untouched};
 use crate::amp::HtlcKey;
+use crate::logger::message_of;
 use crate::logging::cut;
 
 /// Of the text of a peer's error, bytes. Those of the known programs have a hundred or two.
@@ -336,6 +337,7 @@ where
 macro_rules! pass_through {
     ($($method:ident($message:ty)),* $(,)?) => {
         $(fn $method(&self, peer: PublicKey, message: $message) {
+            let _logged = message_of(peer);
             self.inner.$method(peer, message);
         })*
     };
@@ -347,6 +349,7 @@ where
     S::Target: NodeSigner,
 {
     fn handle_update_add_htlc(&self, peer: PublicKey, message: &msgs::UpdateAddHTLC) {
+        let _logged = message_of(peer);
         match self.rewriter.rewrite(message, &*self.signer) {
             Ok(rewritten) => {
                 if let Some(refusal) = rewritten.refusal {
@@ -362,12 +365,14 @@ where
     }
 
     fn handle_revoke_and_ack(&self, peer: PublicKey, message: &msgs::RevokeAndACK) {
+        let _logged = message_of(peer);
         // Before LDK sees it: then LDK may send further failures, which it does not acknowledge.
         self.marks().acknowledged(&message.channel_id, peer);
         self.inner.handle_revoke_and_ack(peer, message);
     }
 
     fn handle_error(&self, peer: PublicKey, message: &msgs::ErrorMessage) {
+        let _logged = message_of(peer);
         if !is_passing(message) {
             return self.inner.handle_error(peer, &shortened(message));
         }
@@ -378,6 +383,7 @@ where
     }
 
     fn handle_closing_signed(&self, peer: PublicKey, message: &msgs::ClosingSigned) {
+        let _logged = message_of(peer);
         let (channel_id, fee_sat) = (message.channel_id, message.fee_satoshis);
         // The lock is free again before LDK is called.
         let answer = self.closing_fees().incoming(&peer, message);
@@ -400,6 +406,7 @@ where
         peer: PublicKey,
         message: &msgs::AnnouncementSignatures,
     ) {
+        let _logged = message_of(peer);
         if self.channel(&peer, &message.channel_id).is_none() {
             return self.inner.handle_announcement_signatures(peer, message);
         }
@@ -411,6 +418,7 @@ where
     }
 
     fn handle_peer_storage(&self, peer: PublicKey, message: msgs::PeerStorage) {
+        let _logged = message_of(peer);
         match &self.peer_blobs {
             Some(blobs) => blobs.put(peer, message.data),
             None => self.inner.handle_peer_storage(peer, message),
@@ -455,6 +463,7 @@ where
         channel_id: ChannelId,
         batch: Vec<msgs::CommitmentSigned>,
     ) {
+        let _logged = message_of(peer);
         self.inner
             .handle_commitment_signed_batch(peer, channel_id, batch);
     }
