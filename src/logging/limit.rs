@@ -4,6 +4,9 @@
 //! So lines are counted per call site and per peer, for a minute. What is above the limits is left out, and
 //! one line for each call site says at the end of the minute how many were. Only lines at `info` and above
 //! are counted: who asks for `debug` wants all of it.
+//!
+//! A minute ends also while nobody reads the log and the thread that writes it waits: what was left out is said
+//! later.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -27,8 +30,11 @@ const OF_PEER: u32 = 10;
 const OF_SITE: u32 = 60;
 /// The same where the owner's own calls and payments are logged, line by line.
 const OF_BUSY_SITE: u32 = 1_000;
-/// Lines of LDK within a window, and as many of ours that name a peer.
-const OF_KIND: u32 = 200;
+/// Lines of LDK within a window, but for errors, and as many of ours that name a peer.
+const OF_KIND: u32 = 150;
+/// LDK's errors within a window. What strangers make LDK warn of does not use them up; but they make it log
+/// errors, too, so there is a limit.
+const OF_ERRORS: u32 = 100;
 /// So many lines from each call site are written even then: a new fault shows beside a flood of others.
 const FIRST_OF_SITE: u32 = 3;
 /// What is kept of a line's text to say what is like it, bytes.
@@ -51,6 +57,7 @@ const BUSY: [&str; 6] = [
 /// Whose lines are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    LdkError,
     Ldk,
     /// Ours, about a peer. Not errors: what we call an error is not left out for what peers do elsewhere.
     Peer,
@@ -94,6 +101,8 @@ pub(super) struct LeftOut {
     pub example: String,
     pub lines: u64,
     pub of: Whom,
+    /// In so many windows; more than one if nobody could say it before.
+    pub windows: u32,
 }
 
 /// The lines of the current window. There is an entry for each call site in the source at most.
@@ -107,8 +116,11 @@ pub(super) struct Counts {
 struct Window {
     since: Option<Instant>,
     sites: HashMap<u64, Site>,
+    of_errors: u32,
     of_ldk: u32,
     of_peers: u32,
+    /// What was left out in windows that are over, for each call site.
+    untold: HashMap<u64, LeftOut>,
 }
 
 impl Counts {
@@ -116,6 +128,9 @@ impl Counts {
     fn admit(&self, line: Line, now: Instant) -> bool {
         let mut window = self.window();
         let window = &mut *window;
+        if window.is_over(now) {
+            window.end();
+        }
         window.since.get_or_insert(now);
         let site = window.sites.entry(line.site).or_insert_with(|| Site {
             level: line.level,
@@ -126,15 +141,16 @@ impl Counts {
             of: Whom::Nobody,
         });
         let mut unbounded = 0;
-        let of_kind = match line.kind {
-            Kind::Ldk => &mut window.of_ldk,
-            Kind::Peer => &mut window.of_peers,
-            Kind::Own => &mut unbounded,
+        let (of_kind, most) = match line.kind {
+            Kind::LdkError => (&mut window.of_errors, OF_ERRORS),
+            Kind::Ldk => (&mut window.of_ldk, OF_KIND),
+            Kind::Peer => (&mut window.of_peers, OF_KIND),
+            Kind::Own => (&mut unbounded, OF_KIND),
         };
         let by_peer = line.peer.as_ref().and_then(|peer| site.by_peer.get(peer));
         let fits = by_peer.is_none_or(|written| *written < OF_PEER)
             && site.written < line.of_site
-            && (*of_kind < OF_KIND || site.written < FIRST_OF_SITE);
+            && (*of_kind < most || site.written < FIRST_OF_SITE);
         if fits {
             *of_kind += 1;
             site.written += 1;
@@ -148,22 +164,27 @@ impl Counts {
         fits
     }
 
-    /// What was left out, if the window is over, or else is to end now.
+    /// What was left out in windows that are over, or else are to end now.
     pub(super) fn take_left_out(&self, now: Instant, ends: bool) -> Vec<LeftOut> {
         let mut window = self.window();
-        let is_over = |since| now.saturating_duration_since(since) >= WINDOW;
-        if !ends && !window.since.is_some_and(is_over) {
-            return Vec::new();
+        if ends || window.is_over(now) {
+            window.end();
         }
-        let over = std::mem::take(&mut *window);
-        let sites = over.sites.into_values();
-        let left_out = sites.filter(|site| site.left_out > 0).map(|site| LeftOut {
-            level: site.level,
-            example: site.example,
-            lines: site.left_out,
-            of: site.of,
-        });
-        left_out.collect()
+        std::mem::take(&mut window.untold).into_values().collect()
+    }
+
+    /// Whether one more line of ours from the same place is to be written.
+    #[cfg(test)]
+    pub(super) fn admit_a_line(&self, now: Instant) -> bool {
+        let line = Line {
+            site: 1,
+            level: Level::INFO,
+            kind: Kind::Own,
+            of_site: OF_SITE,
+            peer: None,
+            example: String::new(),
+        };
+        self.admit(line, now)
     }
 
     /// Peers and call sites that are kept.
@@ -171,7 +192,8 @@ impl Counts {
     pub(super) fn remembered(&self) -> usize {
         let window = self.window();
         let sites = window.sites.values();
-        sites.map(|site| 1 + site.by_peer.len()).sum()
+        let sites: usize = sites.map(|site| 1 + site.by_peer.len()).sum();
+        sites + window.untold.len()
     }
 
     /// No code that holds this lock can panic halfway through a change.
@@ -180,7 +202,42 @@ impl Counts {
     }
 }
 
+impl Window {
+    fn is_over(&self, now: Instant) -> bool {
+        let age = self.since.map(|since| now.saturating_duration_since(since));
+        age.is_some_and(|age| age >= WINDOW)
+    }
+
+    /// Counts anew, and keeps what was left out until somebody says it.
+    fn end(&mut self) {
+        let over = std::mem::take(self);
+        self.untold = over.untold;
+        for (number, site) in over.sites {
+            if site.left_out > 0 {
+                let left_out = self.untold.entry(number).or_insert_with(|| LeftOut {
+                    level: site.level,
+                    example: site.example,
+                    lines: 0,
+                    of: Whom::Nobody,
+                    windows: 0,
+                });
+                left_out.lines += site.left_out;
+                left_out.of.merge(site.of);
+                left_out.windows += 1;
+            }
+        }
+    }
+}
+
 impl Whom {
+    fn merge(&mut self, other: Self) {
+        match other {
+            Self::Nobody => {}
+            Self::One(peer) => self.add(Some(peer)),
+            Self::Several => *self = Self::Several,
+        }
+    }
+
     fn add(&mut self, peer: Option<String>) {
         *self = match (std::mem::replace(self, Self::Several), peer) {
             (left, None) => left,
@@ -201,10 +258,13 @@ impl Line {
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
+        let is_error = *meta.level() == Level::ERROR;
         let (site, kind) = if meta.target() == logger::TARGET {
-            let site = hasher.hash_one((&fields.module, fields.line));
-            (site, Kind::Ldk)
-        } else if fields.peer.is_some() && *meta.level() > Level::ERROR {
+            // A macro of LDK can log at several levels in one line of the source.
+            let site = hasher.hash_one((meta.level(), &fields.module, fields.line));
+            let kind = if is_error { Kind::LdkError } else { Kind::Ldk };
+            (site, kind)
+        } else if fields.peer.is_some() && !is_error {
             (hasher.hash_one(meta.callsite()), Kind::Peer)
         } else {
             (hasher.hash_one(meta.callsite()), Kind::Own)

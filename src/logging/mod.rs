@@ -173,10 +173,14 @@ impl LeftOut {
             Whom::One(peer) => format!(" about peer {peer}"),
             Whom::Several => " about several peers".to_owned(),
         };
+        let within = match self.windows {
+            1 => "a minute".to_owned(),
+            windows => format!("{windows} minutes"),
+        };
         let (lines, example) = (self.lines, &self.example);
         at_level!(
             self.level,
-            "{lines} more lines{of} within a minute were left out. They were like this one: {example}"
+            "{lines} more lines{of} within {within} were left out. They were like this one: {example}"
         );
     }
 }

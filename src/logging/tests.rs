@@ -49,9 +49,13 @@ fn peer(number: u32) -> PublicKey {
 
 /// LDK logs an error about a peer.
 fn ldk(peer: Option<PublicKey>, line: u32, text: &str) {
+    ldk_at(Level::Error, peer, line, text);
+}
+
+fn ldk_at(level: Level, peer: Option<PublicKey>, line: u32, text: &str) {
     let module = "lightning::ln::channel";
     LdkLogger.log(Record::new(
-        Level::Error,
+        level,
         peer,
         None,
         format_args!("{text}"),
@@ -98,9 +102,11 @@ fn a_hundred_identities_stay_within_the_budget_whatever_they_send() {
                     } else {
                         "short"
                     };
-                    ldk(Some(*peer), line, text);
-                    // Some of LDK's lines name nobody.
-                    ldk(None, 1_000 + line, text);
+                    for level in [Level::Error, Level::Warn] {
+                        ldk_at(level, Some(*peer), line, text);
+                        // Some of LDK's lines name nobody.
+                        ldk_at(level, None, 1_000 + line, text);
+                    }
                 }
                 tracing::info!(target: "ampd::channels::accept", %peer, "channel refused");
                 tracing::info!(target: "ampd::channels::events", %peer, "channel closed");
@@ -143,6 +149,42 @@ fn another_fault_shows_beside_a_flood() {
         let shown = during.iter().any(|written| written.contains(line));
         assert!(shown, "not in the log: {line}");
     }
+}
+
+#[test]
+fn errors_of_ldk_have_lines_of_their_own() {
+    let (during, _) = logged(DEFAULT_LEVEL, |_| {
+        for number in 0..100 {
+            for line in 0..50 {
+                ldk_at(Level::Warn, Some(peer(number)), line, "noise");
+            }
+        }
+        // Of places whose warnings are a flood, as LDK's macros log both in one line of the source.
+        for line in 0..10 {
+            for number in 0..10 {
+                ldk(Some(peer(number)), line, "a channel was closed");
+            }
+        }
+    });
+    let errors = during.iter().filter(|line| line.contains("was closed"));
+    assert_eq!(errors.count(), 100);
+}
+
+#[test]
+fn a_minute_ends_though_nobody_reads_the_log() {
+    let (counts, start) = (limit::Counts::default(), Instant::now());
+    // Nobody takes what was left out.
+    let written = [0, 1, 2].map(|minute| {
+        let now = start + minute * MINUTE;
+        (0..100).filter(|_| counts.admit_a_line(now)).count()
+    });
+    assert_eq!(written, [60, 60, 60]);
+    let left_out = counts.take_left_out(start + 3 * MINUTE, false);
+    let [left_out] = &left_out[..] else {
+        panic!("{left_out:?}");
+    };
+    assert_eq!((left_out.lines, left_out.windows), (120, 3));
+    assert!(counts.take_left_out(start + 9 * MINUTE, true).is_empty());
 }
 
 #[test]
