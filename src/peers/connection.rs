@@ -211,8 +211,11 @@ async fn serve(peers: &Arc<PeerManager>, descriptor: Descriptor, close: Cancella
     };
     if let End::Others = end {
         peers.socket_disconnected(&descriptor);
-        peers.process_events();
     }
+    // Also if LDK has ended it: the task that does this ends with the connection, and others may wait for what its
+    // last messages have brought.
+    drop(answers);
+    peers.process_events();
 }
 
 /// Carries bytes both ways until somebody ends the connection.

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use bitcoin::secp256k1::PublicKey;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,10 @@ const BACKLOG: u32 = 1024;
 /// Pause after the system refused to accept: it is out of descriptors, or of memory.
 const EXHAUSTED: Duration = Duration::from_millis(200);
 
+/// For how long the list of peers with channels is good. In a flood it is needed for each connection, and to make
+/// it means a look at all channels.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
 /// An address on which we cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for peers on {address}: {source}; choose another address or port")]
@@ -56,7 +61,7 @@ pub struct ListenError {
 /// Takes in the connections of all our addresses.
 pub struct Listener {
     peers: Arc<PeerManager>,
-    channel_peers: Arc<ChannelPeers>,
+    channel_peers: RecentPeers,
     inbound: Arc<Inbound>,
     bounds: Bounds,
 }
@@ -86,7 +91,7 @@ impl Listener {
     pub fn new(peers: Arc<PeerManager>, channel_peers: Arc<ChannelPeers>, bounds: Bounds) -> Self {
         Self {
             peers,
-            channel_peers,
+            channel_peers: RecentPeers::new(channel_peers),
             inbound: Arc::default(),
             bounds,
         }
@@ -128,7 +133,7 @@ impl Listener {
 
     /// The addresses from which peers with channels are connected.
     fn known_addresses(&self) -> HashSet<SocketAddr> {
-        let with_channels = (self.channel_peers)();
+        let with_channels = self.channel_peers.get(Instant::now());
         self.peers
             .list_peers()
             .into_iter()
@@ -138,9 +143,54 @@ impl Listener {
     }
 }
 
+/// The peers with channels, as they were a moment ago.
+struct RecentPeers {
+    find: Arc<ChannelPeers>,
+    found: Mutex<Option<(Instant, Arc<HashSet<PublicKey>>)>>,
+}
+
+impl RecentPeers {
+    fn new(find: Arc<ChannelPeers>) -> Self {
+        Self {
+            find,
+            found: Mutex::default(),
+        }
+    }
+
+    fn get(&self, now: Instant) -> Arc<HashSet<PublicKey>> {
+        // No code that holds this lock can panic halfway through a change.
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*found {
+            Some((since, peers)) if now < *since + GOOD_FOR => Arc::clone(peers),
+            _ => {
+                let peers = Arc::new((self.find)());
+                *found = Some((now, Arc::clone(&peers)));
+                peers
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[test]
+    fn channels_are_looked_at_once_a_second_in_a_flood() {
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counted = looks.clone();
+        let recent = RecentPeers::new(Arc::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            HashSet::new()
+        }));
+        let start = Instant::now();
+        for millis in 0..2_500 {
+            recent.get(start + Duration::from_millis(millis));
+        }
+        assert_eq!(looks.load(Ordering::Relaxed), 3);
+    }
 
     #[test]
     fn strangers_leave_files_for_the_rest_of_the_node() {
