@@ -287,6 +287,7 @@ fn check_channels(
         gossip: gossip.clone(),
         peers: Arc::downgrade(peers),
         has_channel: Box::new(move |peer| !ours.list_channels_with_counterparty(peer).is_empty()),
+        own_id: NodeId::from_pubkey(&core.node_id),
         own_capacity: Box::new(move |scid| own_capacity(&own, scid)),
         has_asked: Box::new(move |peer, scid| asker.has_asked(peer, scid)),
         height: Box::new(move || chain.current_best_block().height),

@@ -15,6 +15,7 @@ use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Amount, ScriptBuf, TxOut};
 use lightning::ln::chan_utils::make_funding_redeemscript;
 use lightning::ln::msgs::UnsignedChannelAnnouncement;
+use lightning::routing::gossip::NodeId;
 use lightning::routing::utxo::{UtxoFuture, UtxoLookup, UtxoLookupError, UtxoResult};
 use lightning::util::scid_utils::block_from_scid;
 use tokio::runtime::Handle;
@@ -54,6 +55,7 @@ pub struct Sources {
     /// The peer manager holds the check.
     pub peers: Weak<PeerManager>,
     pub has_channel: Box<HasChannel>,
+    pub own_id: NodeId,
     pub own_capacity: Box<OwnCapacity>,
     pub has_asked: Box<HasAsked>,
     /// Height of the best block that we follow.
@@ -121,8 +123,7 @@ impl ChannelCheck {
     /// LDK's question to the chain for one announcement of `peer`.
     ///
     /// Without a peer it is our own, or one that is checked already: LDK hands what it is about to broadcast to
-    /// its own handler of gossip, which is nothing but announcements of our channel manager, and those that have
-    /// passed this check. Messages of peers always come with the peer.
+    /// its own handler of gossip. Messages of peers always come with the peer.
     pub(super) fn lookup<'a>(
         self: &'a Arc<Self>,
         peer: Option<PublicKey>,
@@ -230,6 +231,17 @@ pub(super) struct Lookup<'a> {
     announcement: &'a UnsignedChannelAnnouncement,
 }
 
+impl Lookup<'_> {
+    /// The capacity of the announced channel if it is ours. Then our signature is on the announcement, and our
+    /// channel manager has seen the funding output confirmed: bitcoind has nothing to add, and may not answer.
+    fn own_capacity(&self, scid: u64) -> Option<u64> {
+        let sources = &self.check.sources;
+        let ends = [self.announcement.node_id_1, self.announcement.node_id_2];
+        let is_ours = ends.contains(&sources.own_id);
+        is_ours.then(|| (sources.own_capacity)(scid)).flatten()
+    }
+}
+
 struct Question {
     peer: Option<PublicKey>,
     scid: u64,
@@ -240,9 +252,6 @@ struct Question {
 impl UtxoLookup for Lookup<'_> {
     fn get_utxo(&self, _chain_hash: &ChainHash, scid: u64) -> UtxoResult {
         let announcers = &self.check.announcers;
-        if self.peer.is_some_and(|peer| !announcers.may_ask(&peer)) {
-            return UtxoResult::Sync(Err(UtxoLookupError::UnknownTx));
-        }
         let message = self.announcement;
         let sources = &self.check.sources;
         // LDK has verified signatures with these keys.
@@ -254,14 +263,14 @@ impl UtxoLookup for Lookup<'_> {
             return UtxoResult::Sync(Err(UtxoLookupError::UnknownTx));
         };
         let script = make_funding_redeemscript(&one, &two).to_p2wsh();
-        // Our channel manager has made the announcement: bitcoind has nothing to add, and may not answer.
-        if self.peer.is_none()
-            && let Some(capacity_sat) = (sources.own_capacity)(scid)
-        {
+        if let Some(capacity_sat) = self.own_capacity(scid) {
             return UtxoResult::Sync(Ok(TxOut {
                 value: Amount::from_sat(capacity_sat),
                 script_pubkey: script,
             }));
+        }
+        if self.peer.is_some_and(|peer| !announcers.may_ask(&peer)) {
+            return UtxoResult::Sync(Err(UtxoLookupError::UnknownTx));
         }
         let question = Question {
             peer: self.peer,

@@ -61,6 +61,7 @@ impl Node {
             gossip: inner,
             peers: Weak::new(),
             has_channel: Box::new(|peer| *peer == public(8)),
+            own_id: node_id(1),
             own_capacity: Box::new(|scid| (scid == OWN).then_some(123_456)),
             has_asked: Box::new(|peer, _| *peer == public(6)),
             height: Box::new(move || {
@@ -454,23 +455,35 @@ async fn a_young_channel_with_other_keys_counts_as_wrong_at_once() {
 
 #[tokio::test]
 async fn our_own_channel_is_announced_though_bitcoind_does_not_answer() {
-    let node = Node::new(json!("nonsense"));
-    let taken = node
-        .gossip
-        .handle_channel_announcement(None, &announcement(OWN));
-    assert!(taken.is_ok_and(|forward| forward));
-    let graph = node.graph.read_only();
-    let channel = graph.channel(OWN).expect("it is in the graph");
-    assert_eq!(channel.capacity_sats, Some(123_456));
-    assert!(node.chain.methods().is_empty());
+    for peer in [None, Some(public(7))] {
+        let node = Node::new(json!("nonsense"));
+        let taken = node
+            .gossip
+            .handle_channel_announcement(peer, &announcement(OWN));
+        assert!(taken.is_ok_and(|forward| forward));
+        let graph = node.graph.read_only();
+        let channel = graph.channel(OWN).expect("it is in the graph");
+        assert_eq!(channel.capacity_sats, Some(123_456));
+        assert!(node.chain.methods().is_empty());
+    }
 }
 
 #[tokio::test]
-async fn what_a_peer_says_of_our_own_channel_is_looked_up() {
+async fn what_others_announce_as_our_own_channel_is_looked_up() {
     let node = Node::with_channel();
-    let action = node.announce(&public(7), &announcement(OWN));
+    for nodes in [[5, 6, 3, 4], [1, 2, 5, 6]] {
+        let mut forged = signed(OWN, nodes);
+        // Everybody can put our node into it, but not sign for us.
+        if nodes[0] == 1 {
+            forged.node_signature_1 = sign(&forged.contents, 5);
+        }
+        assert!(node.announce(&public(7), &forged).is_some());
+    }
+    until("one is looked up", || node.lookups() == 1).await;
+    let action = node.announce(&public(7), &announcement(scid(1)));
     assert!(matches!(action, Some(ErrorAction::IgnoreAndLog(_))));
-    until("it is looked up", || node.lookups() == 1).await;
+    until("the channel is taken", || node.knows(scid(1))).await;
+    assert_eq!(node.lookups(), 2);
 }
 
 #[tokio::test]

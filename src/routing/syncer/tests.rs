@@ -399,7 +399,7 @@ fn what_came_is_forgotten_when_it_is_too_much() {
     world
         .syncer
         .heard(&public(1), Some(scids(&query)[0]), world.now);
-    assert_eq!(world.syncer.came, HashSet::from([7]));
+    assert_eq!(world.syncer.came.len(), 1);
 }
 
 #[test]
