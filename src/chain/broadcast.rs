@@ -25,9 +25,10 @@ pub use self::submission::{Priority, Submission, parents_first};
 /// Submissions that are sent at a time. bitcoind serves RPC with 16 threads (4 before version 28).
 const AT_ONCE: usize = 4;
 
-/// While bitcoind is away: pause before the next try, doubled up to [`LONGEST_PAUSE`].
+/// While bitcoind is away: pause before the next try, doubled up to [`LONGEST_PAUSE`]; what is new is tried after
+/// the first pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// At the node's end: time for what still waits.
 const LAST_CALL: Duration = Duration::from_secs(5);
@@ -82,7 +83,10 @@ impl Broadcaster {
                         self.until_arrival(next_due).await;
                     }
                     Err(_) => {
-                        tokio::time::sleep(pause).await;
+                        tokio::time::sleep(FIRST_PAUSE).await;
+                        // Who hands over something new may know that bitcoind is back.
+                        let due = Instant::now() + pause.saturating_sub(FIRST_PAUSE);
+                        self.until_arrival(Some(due)).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
                 }
@@ -408,6 +412,31 @@ mod tests {
         assert_eq!(broadcaster.send_due().await.unwrap(), None);
         assert_eq!(broadcaster.queue().len(), 0);
         assert_eq!(server.methods().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_new_is_tried_soon_after_a_long_absence() {
+        let server = TestServer::by_method(|_| Reply::error(-28, "Loading block index…"));
+        let broadcaster = Arc::new(Broadcaster::new(Arc::new(server.bitcoind())));
+        let spends = |sat| transaction(&[&transaction(&[], sat)], sat);
+        broadcaster.broadcast_transactions(&[&spends(1)]);
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        tokio::spawn({
+            let broadcaster = broadcaster.clone();
+            async move { broadcaster.run(stop).await }
+        });
+        let tried = async |count| {
+            while server.methods().len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, tried(3)).await.unwrap();
+        // The next try is due in four seconds.
+        broadcaster.broadcast_transactions(&[&spends(2)]);
+        let limit = FIRST_PAUSE * 5 / 2;
+        tokio::time::timeout(limit, tried(4)).await.unwrap();
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ const MAX_FAILED: usize = 2_000;
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// Before the second try; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// For what has our money in it and whose inputs bitcoind knows, as far as it has said.
+const LONGEST_URGENT_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// For what brings us nothing.
 const LONGEST_IDLE_PAUSE: Duration = Duration::from_secs(600);
@@ -112,8 +114,11 @@ impl Queue {
         }
         let replaced = |entry: &Entry| submission.replaces(&entry.submission);
         let known = self.entries.iter().find(|entry| replaced(entry));
-        // The new version spends the same, so it has to wait as long.
-        let known = known.filter(|entry| entry.failure() == Some(Failure::MissingInputs));
+        // A new version that spends the same has to wait as long.
+        let known = known.filter(|entry| {
+            let is_missing = entry.failure() == Some(Failure::MissingInputs);
+            is_missing && submission.spends_the_same(&entry.submission)
+        });
         let (state, tries) = known.map_or((State::New, 0), |entry| (entry.state, entry.tries));
         self.entries.retain(|entry| !replaced(entry));
         self.entries.push(Entry {
@@ -179,7 +184,7 @@ impl Queue {
         }
         entry.tries = entry.tries.saturating_add(1);
         let tries = entry.tries;
-        let due = now + pause_after(tries, entry.submission.priority());
+        let due = now + pause_after(tries, why, entry.submission.priority());
         entry.state = State::Failed { why, due };
         self.limit_failed();
         Failed::Kept { tries }
@@ -213,10 +218,13 @@ impl Queue {
             .collect()
     }
 
+    /// While a transaction that is tried once is being sent, it may come again as one that is tried as often
+    /// as it takes: that is another entry.
     fn position(&self, submission: &Submission) -> Option<usize> {
-        self.entries
-            .iter()
-            .position(|entry| entry.submission.txids() == submission.txids())
+        self.entries.iter().position(|entry| {
+            entry.submission.is_repeated() == submission.is_repeated()
+                && entry.submission.txids() == submission.txids()
+        })
     }
 
     #[cfg(test)]
@@ -225,10 +233,11 @@ impl Queue {
     }
 }
 
-fn pause_after(tries: u32, priority: Priority) -> Duration {
-    let longest = match priority {
-        Priority::Urgent | Priority::Normal => LONGEST_PAUSE,
-        Priority::Idle => LONGEST_IDLE_PAUSE,
+fn pause_after(tries: u32, why: Failure, priority: Priority) -> Duration {
+    let longest = match (priority, why) {
+        (Priority::Urgent, Failure::Unjudged | Failure::Refused) => LONGEST_URGENT_PAUSE,
+        (Priority::Urgent | Priority::Normal, _) => LONGEST_PAUSE,
+        (Priority::Idle, _) => LONGEST_IDLE_PAUSE,
     };
     let doublings = tries.saturating_sub(1).min(10);
     (FIRST_PAUSE * 2_u32.pow(doublings)).min(longest)

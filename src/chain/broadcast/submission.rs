@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{OutPoint, Transaction, TxIn, Txid};
 
 /// What is sent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,10 @@ pub enum Priority {
     Idle,
 }
 
+/// An output, and the script or key with which its spender spends it. A peer may name an output of a commitment
+/// as its funding: what ends its channel is no version of our claim on that output.
+type Claimed = (OutPoint, Vec<u8>);
+
 /// A transaction, or a package of parents and their child.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -23,7 +27,9 @@ pub struct Submission {
     txids: Vec<Txid>,
     /// What it is about: all that it spends of others, or in a package, where the child adds coins to
     /// pay with, all that the parents do. Versions with different fees have these in common.
-    claimed: BTreeSet<OutPoint>,
+    claimed: BTreeSet<Claimed>,
+    /// All that it spends of others, coins that pay the fee included.
+    spent: BTreeSet<OutPoint>,
     priority: Priority,
     repeated: bool,
 }
@@ -37,16 +43,23 @@ impl Submission {
             [parents @ .., _child] if !parents.is_empty() => parents,
             all => all,
         };
-        let claimed = parents
-            .iter()
-            .flat_map(|transaction| &transaction.input)
-            .map(|input| input.previous_output)
-            .filter(|output| !txids.contains(&output.txid))
-            .collect();
+        let of_others = |transactions: &[Transaction]| -> BTreeSet<Claimed> {
+            let inputs = transactions.iter().flat_map(|one| &one.input);
+            let others = inputs.filter(|input| !txids.contains(&input.previous_output.txid));
+            let claimed = |input: &TxIn| {
+                let script = input.witness.last().unwrap_or_default();
+                (input.previous_output, script.to_vec())
+            };
+            others.map(claimed).collect()
+        };
+        let claimed = of_others(parents);
+        let all = of_others(&transactions).into_iter();
+        let spent = all.map(|(output, _)| output).collect();
         Self {
             transactions,
             txids,
             claimed,
+            spent,
             priority: Priority::Urgent,
             repeated: false,
         }
@@ -108,6 +121,12 @@ impl Submission {
         }
     }
 
+    /// Whether both spend the same: if bitcoind does not know the inputs of one, it does not know those of the
+    /// other.
+    pub(super) fn spends_the_same(&self, other: &Self) -> bool {
+        self.spent == other.spent
+    }
+
     /// Whether this takes the place of `older`, which still waits: it claims the same.
     pub fn replaces(&self, older: &Self) -> bool {
         !self.is_covered_by(older) && self.claimed == older.claimed
@@ -139,6 +158,8 @@ pub fn parents_first(transactions: Vec<Transaction>) -> Vec<Transaction> {
 
 #[cfg(test)]
 mod tests {
+    use bitcoin::Witness;
+
     use super::*;
     use crate::chain::broadcast::test_data::transaction;
 
@@ -188,5 +209,21 @@ mod tests {
         assert!(new.replaces(&old) && !new.is_covered_by(&old));
         let same = Submission::new(old.transactions().to_vec());
         assert!(same.replaces(&old), "it is tried as often as a new one");
+    }
+
+    #[test]
+    fn what_spends_an_output_in_another_way_is_another_matter() {
+        let commitment = transaction(&[], 1);
+        let spend = |sat, script: u8| {
+            let mut spend = transaction(&[&commitment], sat);
+            spend.input[0].witness = Witness::from_slice(&[vec![1; 71], vec![script; 77]]);
+            Submission::new(vec![spend])
+        };
+        let sweep = spend(2, 1);
+        assert!(spend(3, 1).replaces(&sweep), "a newer version");
+        let of_a_stranger = spend(4, 2);
+        assert!(!of_a_stranger.replaces(&sweep) && !of_a_stranger.is_covered_by(&sweep));
+        let again = Submission::repeated(spend(5, 1).transactions()[0].clone());
+        assert!(again.is_covered_by(&sweep) && !again.is_covered_by(&of_a_stranger));
     }
 }

@@ -100,7 +100,7 @@ fn a_refused_submission_is_tried_as_long_as_it_is_asked_for() {
             assert!(matches!(kept, Failed::Kept { .. }));
         }
     }
-    assert_eq!(queue.next_due(), Some(now + LONGEST_PAUSE));
+    assert_eq!(queue.next_due(), Some(now + LONGEST_URGENT_PAUSE));
     now += FORGOTTEN;
     let failed = queue.failed(&refused, Failure::MissingInputs, now);
     assert_eq!(failed, Failed::Dropped);
@@ -180,4 +180,51 @@ fn what_is_repeated_is_tried_once() {
     queue.next(now).unwrap();
     let failed = queue.failed(&repeated, Failure::Unjudged, now);
     assert_eq!((failed, queue.len()), (Failed::Dropped, 0));
+}
+
+#[test]
+fn what_comes_while_it_is_repeated_is_not_dropped_with_the_repetition() {
+    let mut queue = Queue::default();
+    let now = Instant::now();
+    let closing = transaction(&[&transaction(&[], 1)], 1);
+    let (repeated, new) = (
+        Submission::repeated(closing.clone()),
+        Submission::new(vec![closing]),
+    );
+    queue.add(repeated.clone(), now);
+    queue.next(now).unwrap();
+    queue.add(new.clone(), now);
+    let failed = queue.failed(&repeated, Failure::Refused, now);
+    assert_eq!(failed, Failed::Dropped);
+    assert_eq!(next_txids(&mut queue, now), txids(&new));
+}
+
+#[test]
+fn a_child_with_another_coin_does_not_wait_for_the_coin_that_is_gone() {
+    let mut queue = Queue::default();
+    let now = Instant::now();
+    let commitment = transaction(&[&transaction(&[], 1)], 1);
+    let with_coin = |sat: u64| {
+        let child = transaction(&[&commitment, &transaction(&[], sat)], 2);
+        Submission::new(vec![commitment.clone(), child])
+    };
+    queue.add(with_coin(10), now);
+    queue.next(now).unwrap();
+    queue.failed(&with_coin(10), Failure::MissingInputs, now);
+    queue.add(with_coin(11), now);
+    assert_eq!(queue.len(), 1);
+    assert_eq!(next_txids(&mut queue, now), txids(&with_coin(11)));
+}
+
+#[test]
+fn what_has_our_money_in_it_never_waits_a_minute_unless_its_inputs_are_missing() {
+    for (why, longest) in [
+        (Failure::Unjudged, LONGEST_URGENT_PAUSE),
+        (Failure::Refused, LONGEST_URGENT_PAUSE),
+        (Failure::MissingInputs, LONGEST_PAUSE),
+    ] {
+        assert_eq!(pause_after(100, why, Priority::Urgent), longest);
+    }
+    let closing = pause_after(100, Failure::Unjudged, Priority::Normal);
+    assert_eq!(closing, LONGEST_PAUSE);
 }
