@@ -52,8 +52,17 @@ impl Updates {
         true
     }
 
-    fn begin(&self, channel_id: ChannelId, update_id: u64) {
-        self.under_way().insert(channel_id, update_id);
+    /// Returns the update that was under way before.
+    fn begin(&self, channel_id: ChannelId, update_id: u64) -> Option<u64> {
+        self.under_way().insert(channel_id, update_id)
+    }
+
+    fn take_back(&self, channel_id: ChannelId, before: Option<u64>) {
+        let mut under_way = self.under_way();
+        match before {
+            Some(update) => under_way.insert(channel_id, update),
+            None => under_way.remove(&channel_id),
+        };
     }
 
     fn complete(&self, channel_id: &ChannelId, update_id: u64) {
@@ -80,8 +89,13 @@ impl Watch<InMemorySigner> for Updates {
         channel_id: ChannelId,
         monitor: ChannelMonitor,
     ) -> Result<ChannelMonitorUpdateStatus, ()> {
-        self.begin(channel_id, monitor.get_latest_update_id());
-        self.monitors.watch_channel(channel_id, monitor)
+        let before = self.begin(channel_id, monitor.get_latest_update_id());
+        let watched = self.monitors.watch_channel(channel_id, monitor);
+        if watched.is_err() {
+            // LDK has another monitor for this channel id: nothing completes what it refused.
+            self.take_back(channel_id, before);
+        }
+        watched
     }
 
     fn update_channel(
@@ -115,8 +129,11 @@ impl Watch<InMemorySigner> for Updates {
 
 #[cfg(test)]
 mod tests {
+    use lightning::sign::KeysManager;
+    use lightning::util::ser::{ReadableArgs, Writeable};
+
     use super::*;
-    use crate::channels::test_node::TestNode;
+    use crate::channels::test_node::{TestNode, two_nodes};
 
     #[tokio::test]
     async fn nothing_is_archived_while_the_manager_waits_for_what_may_go() {
@@ -135,5 +152,23 @@ mod tests {
             updates.complete(&channel, update);
             assert!(updates.archive(&all_open));
         }
+    }
+
+    /// Two peers may name the same funding output.
+    #[tokio::test]
+    async fn a_monitor_that_ldk_refuses_does_not_keep_others_from_being_archived() {
+        let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
+        let updates = Updates::new(alice.monitors.clone());
+        let channel_id = alice.manager.list_channels()[0].channel_id;
+        let again = {
+            let monitor = alice.monitors.get_monitor(channel_id).unwrap();
+            let bytes = monitor.encode();
+            let keys = KeysManager::new(&[1; 32], 1, 1, true);
+            <(bitcoin::BlockHash, ChannelMonitor)>::read(&mut &bytes[..], (&keys, &keys))
+                .unwrap()
+                .1
+        };
+        assert!(updates.watch_channel(channel_id, again).is_err());
+        assert!(updates.archive(&HashSet::new()));
     }
 }
