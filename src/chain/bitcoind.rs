@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bitcoin::consensus::encode::serialize_hex;
-use bitcoin::{BlockHash, Network, OutPoint, Transaction};
+use bitcoin::{BlockHash, Network, Transaction};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -223,13 +223,6 @@ impl Bitcoind {
             }
             None => Err(self.bad_answer(METHOD, "no allowed")),
         }
-    }
-
-    /// `gettxout`: whether bitcoind knows this output, in the chain or in its mempool, and it is not spent.
-    pub async fn has_unspent(&self, output: &OutPoint) -> Result<bool, ChainError> {
-        let params = [json!(output.txid), json!(output.vout), json!(true)];
-        let found: Value = self.call("gettxout", &params).await?;
-        Ok(!found.is_null())
     }
 
     /// `submitpackage` of parents and, last, their child; returns bitcoind's whole answer

@@ -18,10 +18,12 @@ const CODE_NOT_FOUND: i64 = -5;
 const CODE_MISC: i64 = -1;
 const PRUNED: &str = "pruned data";
 
-/// An output in a block that nobody has spent.
-pub(super) struct UnspentOutput {
-    pub(super) output: TxOut,
-    pub(super) confirmations: u32,
+/// An output that nobody has spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnspentOutput {
+    pub output: TxOut,
+    /// 0 in the mempool.
+    pub confirmations: u32,
 }
 
 /// What `getblock` says with verbosity 1, as far as it is needed.
@@ -94,13 +96,22 @@ impl Bitcoind {
         Ok(block.tx)
     }
 
-    /// This output, if it is in a block and no transaction in a block spends it.
-    pub(super) async fn unspent_output(
+    /// This output, if it is in a block and no transaction in a block spends it; with the mempool, also if it
+    /// is there, and then no transaction in the mempool may spend it either.
+    ///
+    /// # Errors
+    /// If bitcoind is away, or answers with something else.
+    pub async fn unspent_output(
         &self,
         outpoint: &OutPoint,
+        with_mempool: bool,
     ) -> Result<Option<UnspentOutput>, ChainError> {
         const METHOD: &str = "gettxout";
-        let params = [json!(outpoint.txid), json!(outpoint.vout), json!(false)];
+        let params = [
+            json!(outpoint.txid),
+            json!(outpoint.vout),
+            json!(with_mempool),
+        ];
         let Some(answer) = self.call::<Option<TxOutAnswer>>(METHOD, &params).await? else {
             return Ok(None);
         };

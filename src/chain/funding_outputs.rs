@@ -84,7 +84,7 @@ impl FundingOutputs {
             Some(&txid) => {
                 let outpoint = OutPoint::new(txid, vout_from_scid(scid).into());
                 self.bitcoind
-                    .unspent_output(&outpoint)
+                    .unspent_output(&outpoint, false)
                     .await?
                     .ok_or(NoOutput::Spent)
             }

@@ -18,6 +18,7 @@ pub mod sync;
 
 pub use auth::RpcAuth;
 pub use bitcoind::{Bitcoind, ChainInfo, EstimateMode};
+pub use block_source::UnspentOutput;
 pub use broadcast::{Broadcaster, Priority, Submission, parents_first};
 pub use connection::RpcAddress;
 pub use error::ChainError;

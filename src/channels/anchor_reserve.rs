@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bitcoin::Amount;
 use lightning::chain::channelmonitor::{Balance, BalanceSource};
+use lightning::ln::channel_state::ChannelDetails;
 
 use super::balance::has_anchors;
+use super::strangers::Strangers;
 use crate::chain::FeeEstimates;
 use crate::ldk::{ChainMonitor, ChannelManager, ChannelMonitor};
 use crate::wallet::{Wallet, anchor_reserve, reserve_per_channel};
@@ -19,6 +21,7 @@ pub struct AnchorReserve {
     monitors: Arc<ChainMonitor>,
     fees: Arc<FeeEstimates>,
     wallet: Arc<Wallet>,
+    strangers: Arc<Strangers>,
 }
 
 impl AnchorReserve {
@@ -27,12 +30,14 @@ impl AnchorReserve {
         monitors: Arc<ChainMonitor>,
         fees: Arc<FeeEstimates>,
         wallet: Arc<Wallet>,
+        strangers: Arc<Strangers>,
     ) -> Self {
         Self {
             manager,
             monitors,
             fees,
             wallet,
+            strangers,
         }
     }
 
@@ -66,16 +71,22 @@ impl AnchorReserve {
     }
 
     /// Channels with anchors: those that LDK lists, from the moment when they are being opened, and closed
-    /// ones as long as something of them may need a fee.
+    /// ones as long as something of them may need a fee. No fee is paid for those of strangers before bitcoind
+    /// knows their funding.
     fn channels(&self) -> usize {
         let listed = self.manager.list_channels();
-        let open = listed.iter().filter(|channel| has_anchors(channel)).count();
+        let may_need_fees_later =
+            |one: &&ChannelDetails| has_anchors(one) && !self.strangers.is_stranger(one);
+        let open = listed.iter().filter(may_need_fees_later).count();
         let height = self.manager.current_best_block().height;
         let ids = self.monitors.list_monitors().into_iter();
         let closed = ids.filter(|id| listed.iter().all(|channel| channel.channel_id != *id));
         let unresolved = closed.filter(|id| {
             let monitor = self.monitors.get_monitor(*id);
-            monitor.is_ok_and(|monitor| may_need_fees(&monitor, height))
+            monitor.is_ok_and(|monitor| {
+                let point = monitor.get_funding_txo().into_bitcoin_outpoint();
+                may_need_fees(&monitor, height) && !self.strangers.has_named(&point)
+            })
         });
         open + unresolved.count()
     }

@@ -188,7 +188,7 @@ impl Closer {
         let Some(channel) = self.find(&channel_point) else {
             return self.close_again(channel_point, &request);
         };
-        self.spends.watch(channel.channel_id, channel_point);
+        self.spends.watch_open(&channel);
         let spend = self
             .spends
             .subscribe(&channel_point)

@@ -114,14 +114,23 @@ impl Channels {
         user_channel_id: u128,
         counterparty_node_id: PublicKey,
         funding_txo: OutPoint,
+        funding_redeem_script: Option<ScriptBuf>,
     ) {
         tracing::info!(peer = %counterparty_node_id, point = %funding_txo, "channel pending");
         let now = Instant::now();
+        let channels = self
+            .manager
+            .list_channels_with_counterparty(&counterparty_node_id);
+        let channel = channels.iter().find(|one| one.channel_id == channel_id);
+        let sat = channel.map(|channel| channel.channel_value_satoshis);
         self.strangers
-            .pending(user_channel_id, channel_id, funding_txo, now);
+            .pending(user_channel_id, channel_id, funding_txo, sat, now);
         // A stranger's is watched once bitcoind knows it.
-        if !self.strangers.is_unseen(&funding_txo) {
-            self.spends.watch(channel_id, funding_txo);
+        if !self.strangers.is_unseen(&funding_txo)
+            && let Some(script) = funding_redeem_script
+        {
+            self.spends
+                .watch(channel_id, funding_txo, script.to_p2wsh());
         }
         self.feed.tell(ChannelEvent::Pending(funding_txo));
         self.opener.channel_pending(user_channel_id, funding_txo);
@@ -142,9 +151,7 @@ impl Channels {
         // It may be closed again by now.
         if let Some(ready) = of_peer.iter().find(|c| c.channel_id == channel_id) {
             let open = Box::new(list::channel(ready));
-            if let Some(point) = open.channel_point {
-                self.spends.watch(channel_id, point);
-            }
+            self.spends.watch_open(ready);
             self.feed.tell(ChannelEvent::Open(open));
         }
     }
@@ -186,13 +193,12 @@ impl Channels {
         }
         // If the channel is closed before its monitor is on disk, LDK does not say that it is pending.
         let now = Instant::now();
-        self.strangers.pending(id, closure.channel_id, point, now);
+        let sat = closure.channel_capacity_sats;
+        self.strangers
+            .pending(id, closure.channel_id, point, sat, now);
         // The owner may have asked for the close: then it is treated as any other.
         let is_watched = self.spends.channel(&point).is_some();
-        if is_watched {
-            self.strangers.withdraw(id);
-        }
-        self.strangers.closed(id)
+        self.strangers.closed(id, is_watched, now)
     }
 
     pub fn discard_funding(&self, funding_info: &FundingInfo) {

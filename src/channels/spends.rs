@@ -4,23 +4,27 @@
 //! not be the one that confirms. So this looks at what is broadcast and at what is in the blocks.
 
 mod agreed;
+mod multisig;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bitcoin::block::Header;
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, TxIn, Txid};
 use lightning::chain::transaction::TransactionData;
 use lightning::chain::{BestBlock, Listen};
+use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::types::ChannelId;
 use tokio::sync::watch;
 
 pub use self::agreed::{AgreedClose, is_commitment};
+pub use self::multisig::funding_script;
+#[cfg(test)]
+pub use self::multisig::test_data;
 
 use self::agreed::Agreed;
 use super::closed::ClosedChannels;
-use super::list;
-use crate::ldk::{ChainMonitor, ChannelManager};
+use crate::ldk::{ChainMonitor, ChannelManager, ChannelMonitor};
 
 /// Confirmations after which a closing transaction is no longer watched for a reorganisation.
 const DEEP_BLOCKS: u32 = 100;
@@ -55,6 +59,8 @@ pub struct Spend {
 
 struct Watched {
     channel_id: ChannelId,
+    /// Of the funding output: what spends its outpoint and not this spends something else.
+    script: ScriptBuf,
     spend: watch::Sender<Option<Spend>>,
     agreed: Option<Agreed>,
     /// We have broadcast this one. LDK makes no other once it has done so.
@@ -70,6 +76,10 @@ impl Watched {
         } else {
             ClosingKind::TheirCommitment
         }
+    }
+
+    fn is_spent_by(&self, input: &TxIn) -> bool {
+        funding_script(input).is_some_and(|script| script == self.script)
     }
 
     fn is_confirmed(&self) -> bool {
@@ -99,37 +109,61 @@ impl FundingSpends {
     /// the restart is known again if LDK's monitor still waits for its sixth confirmation;
     /// the stored record of the closed channel has it in any case.
     pub fn watch_all(&self, manager: &ChannelManager, monitors: &ChainMonitor) {
-        for channel in list::channels(manager) {
-            if let Some(point) = channel.channel_point {
-                self.watch(channel.channel_id, point);
-            }
+        for channel in manager.list_channels() {
+            self.watch_open(&channel);
         }
         for channel_id in monitors.list_monitors() {
             if let Ok(monitor) = monitors.get_monitor(channel_id) {
-                self.watch(
-                    channel_id,
-                    monitor.get_funding_txo().into_bitcoin_outpoint(),
-                );
+                self.watch_monitored(&monitor);
             }
         }
     }
 
-    /// Watches one more channel; once more is no harm.
-    pub fn watch(&self, channel_id: ChannelId, channel_point: OutPoint) {
-        self.watched()
-            .entry(channel_point)
-            .or_insert_with(|| Watched {
-                channel_id,
-                spend: watch::Sender::new(None),
-                agreed: None,
-                our_commitment: None,
-            });
+    /// Watches an open channel, if its funding output is known.
+    pub fn watch_open(&self, channel: &ChannelDetails) {
+        if let (Some(point), Some(output)) = (channel.funding_txo, channel.get_funding_output()) {
+            let point = point.into_bitcoin_outpoint();
+            self.watch(channel.channel_id, point, output.script_pubkey);
+        }
+    }
+
+    /// Watches the channel of this monitor.
+    pub fn watch_monitored(&self, monitor: &ChannelMonitor) {
+        let point = monitor.get_funding_txo().into_bitcoin_outpoint();
+        self.watch(monitor.channel_id(), point, monitor.get_funding_script());
+    }
+
+    /// Watches one more channel, whose funding output has this script; once more is no harm.
+    pub fn watch(&self, channel_id: ChannelId, channel_point: OutPoint, script: ScriptBuf) {
+        let mut watched = self.watched();
+        // A channel that is gone may have named the same output. LDK takes no two at a time.
+        if watched
+            .get(&channel_point)
+            .is_some_and(|known| known.script == script)
+        {
+            return;
+        }
+        let channel = Watched {
+            channel_id,
+            script,
+            spend: watch::Sender::new(None),
+            agreed: None,
+            our_commitment: None,
+        };
+        watched.insert(channel_point, channel);
     }
 
     /// The channel with this funding output, if it is watched.
     pub fn channel(&self, channel_point: &OutPoint) -> Option<ChannelId> {
         let watched = self.watched();
         watched.get(channel_point).map(|watched| watched.channel_id)
+    }
+
+    /// The watched channel whose funding output this input spends.
+    pub fn spent_channel(&self, input: &TxIn) -> Option<ChannelId> {
+        let watched = self.watched();
+        let watched = watched.get(&input.previous_output)?;
+        watched.is_spent_by(input).then_some(watched.channel_id)
     }
 
     /// Watches the channel no longer, unless a transaction that spends it is known.
@@ -179,6 +213,9 @@ impl FundingSpends {
             let Some(watched) = watched.get_mut(&input.previous_output) else {
                 continue;
             };
+            if !watched.is_spent_by(input) {
+                continue;
+            }
             let (txid, forced) = (transaction.compute_txid(), is_commitment(transaction));
             if height.is_none() && forced {
                 watched.our_commitment = Some(txid);

@@ -13,14 +13,18 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
+use bitcoin::{OutPoint, Script, TxIn};
+use lightning::chain::channelmonitor::{Balance, HolderCommitmentTransactionBalance};
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::types::ChannelId;
 use tokio::sync::Notify;
 
 use self::budget::{Budget, Taken};
 use super::list;
+use super::spends::funding_script;
+use crate::chain::UnspentOutput;
+use crate::ldk::{ChainMonitor, ChannelMonitor};
 
 pub use self::evict::{is_near_limit, without_funded_channel};
 pub use self::origin::Origin;
@@ -33,6 +37,19 @@ const UNITS_IF_PUSHED: u32 = 3;
 /// minute.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const LOOK_AGAIN_LATER: Duration = Duration::from_secs(60);
+/// While there are so many that some may have to go, bitcoind is asked for all of them as for new ones.
+const CROWD: usize = 30;
+/// Of one that it knows and that is in no block: another transaction may replace it.
+const LOOK_AGAIN_IF_SEEN: Duration = Duration::from_secs(600);
+
+/// How old bitcoind's answer may be if a channel is closed because of it.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Channels with money for us whose funding is not known, of all peers together, open and closed. LDK
+/// never forgets those that are closed.
+const MAX_PUSHED: usize = 100;
+/// The same of one peer that has a channel in the chain: it is refused beyond this number only.
+const MAX_PUSHED_OF_PEER: usize = 10;
 
 /// The peer has used up what strangers may ask for in an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +80,8 @@ struct Stranger {
 struct Funding {
     channel_id: ChannelId,
     point: OutPoint,
+    /// What the output must be worth; none for a channel that was closed before the start.
+    sat: Option<u64>,
     /// When bitcoind is asked for it.
     next_look: Instant,
     /// When bitcoind last said that it does not know it.
@@ -70,15 +89,82 @@ struct Funding {
     seen: bool,
 }
 
+impl Funding {
+    fn new(channel_id: ChannelId, point: OutPoint, sat: Option<u64>, now: Instant) -> Self {
+        Self {
+            channel_id,
+            point,
+            sat,
+            next_look: now,
+            last_look: None,
+            seen: false,
+        }
+    }
+
+    fn next_look(&self, crowded: bool) -> Instant {
+        match self.last_look {
+            Some(last) if crowded && !self.seen => self.next_look.min(last + LOOK_AGAIN),
+            _ => self.next_look,
+        }
+    }
+}
+
+/// A funding output that bitcoind should be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sought {
+    pub user_channel_id: u128,
+    pub channel_id: ChannelId,
+    pub point: OutPoint,
+    /// None if it is not known what it should be worth.
+    pub sat: Option<u64>,
+    pub closed: bool,
+}
+
+impl Sought {
+    /// What bitcoind's answer means for a channel whose funding output has this script. A peer may name an
+    /// output of somebody else, or too small a one.
+    pub fn judge(&self, script: &Script, answer: Option<&UnspentOutput>) -> Found {
+        let right = answer.filter(|unspent| {
+            let output = &unspent.output;
+            let value_fits = self.sat.is_none_or(|sat| output.value.to_sat() == sat);
+            value_fits && output.script_pubkey.as_script() == script
+        });
+        match right {
+            None => Found::Nothing,
+            Some(unspent) if unspent.confirmations == 0 => Found::Unconfirmed,
+            Some(_) => Found::Confirmed,
+        }
+    }
+}
+
+/// What bitcoind knows of a funding output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    Unconfirmed,
+    Confirmed,
+}
+
+/// A stranger's channel whose funding bitcoind does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// Nothing in it would be ours.
+    Worthless,
+    /// The peer has put money for us into it.
+    Pushed,
+}
+
 impl Stranger {
     fn is_seen(&self) -> bool {
         self.funding.is_some_and(|funding| funding.seen)
     }
 
-    /// Whether bitcoind has said that it does not know the funding, or the peer has named none.
-    fn is_known_unseen(&self) -> bool {
-        self.funding
-            .is_none_or(|funding| !funding.seen && funding.last_look.is_some())
+    /// Whether bitcoind has just said that it does not know the funding, or the peer has named none.
+    fn is_known_unseen(&self, now: Instant) -> bool {
+        self.funding.is_none_or(|funding| {
+            let fresh = |looked| now.saturating_duration_since(looked) <= FRESH;
+            !funding.seen && funding.last_look.is_some_and(fresh)
+        })
     }
 
     /// How long it has existed without its funding, as far as bitcoind has told.
@@ -91,7 +177,8 @@ impl Stranger {
 }
 
 /// The channels that peers opened to us and whose funding is not in the chain, by LDK's
-/// `user_channel_id`; and closed ones whose funding was never seen, until their monitor is gone.
+/// `user_channel_id`; and closed ones whose funding is not seen, until their monitor is gone or the funding
+/// is in the chain.
 pub struct Strangers {
     state: Mutex<State>,
     /// There is a funding to look for, or a monitor to forget.
@@ -118,30 +205,49 @@ impl Default for Strangers {
 }
 
 impl Strangers {
-    /// Notes the channels that LDK has at the start.
-    pub fn restore(&self, channels: &[ChannelDetails]) {
+    /// Notes what LDK has at the start: channels, and monitors of closed ones with money for us.
+    pub fn restore(&self, channels: &[ChannelDetails], monitors: &ChainMonitor) {
         let now = Instant::now();
+        let mut state = self.state();
         for channel in channels.iter().filter(|channel| is_unfunded(channel)) {
             let Some(point) = channel.funding_txo else {
                 continue;
             };
+            let (id, sat) = (channel.channel_id, channel.channel_value_satoshis);
             let stranger = Stranger {
                 peer: channel.counterparty.node_id,
                 origin: Origin::new(None),
                 accepted: now,
                 pushed: list::channel(channel).local_balance_msat() > 0,
                 taken: None,
-                funding: Some(Funding {
-                    channel_id: channel.channel_id,
-                    point: point.into_bitcoin_outpoint(),
-                    next_look: now,
-                    last_look: None,
-                    seen: false,
-                }),
+                funding: Some(Funding::new(
+                    id,
+                    point.into_bitcoin_outpoint(),
+                    Some(sat),
+                    now,
+                )),
                 closed: false,
             };
-            let mut state = self.state();
             state.channels.insert(channel.user_channel_id, stranger);
+        }
+        let is_open = |id: &ChannelId| channels.iter().any(|channel| channel.channel_id == *id);
+        let ids = monitors.list_monitors().into_iter();
+        for id in ids.filter(|id| !is_open(id)) {
+            if let Ok(monitor) = monitors.get_monitor(id)
+                && may_be_made_up(&monitor)
+            {
+                let point = monitor.get_funding_txo().into_bitcoin_outpoint();
+                let stranger = Stranger {
+                    peer: monitor.get_counterparty_node_id(),
+                    origin: Origin::new(None),
+                    accepted: now,
+                    pushed: true,
+                    taken: None,
+                    funding: Some(Funding::new(id, point, None, now)),
+                    closed: true,
+                };
+                state.channels.insert(key_of_closed(&id), stranger);
+            }
         }
     }
 
@@ -162,7 +268,10 @@ impl Strangers {
             has_paid,
         } = newcomer;
         let mut state = self.state();
-        let units = if pushed { UNITS_IF_PUSHED } else { 1 };
+        if pushed && state.has_too_many_pushed(&newcomer) {
+            return Err(TooMany);
+        }
+        let units = units(pushed);
         let charged = (!has_paid).then_some(origin);
         let taken = state.budget.take(peer, charged, units, now);
         let taken = taken.map_err(|_| TooMany)?;
@@ -179,25 +288,21 @@ impl Strangers {
         Ok(())
     }
 
-    /// The peer has named the funding transaction, and may broadcast it now. Once more is no harm.
+    /// The peer has named the funding output, which should be worth `sat`, and may broadcast the transaction
+    /// now. Once more is no harm.
     pub fn pending(
         &self,
         user_channel_id: u128,
         channel_id: ChannelId,
         point: OutPoint,
+        sat: Option<u64>,
         now: Instant,
     ) {
         let mut state = self.state();
         if let Some(stranger) = state.channels.get_mut(&user_channel_id)
             && stranger.funding.is_none()
         {
-            stranger.funding = Some(Funding {
-                channel_id,
-                point,
-                next_look: now,
-                last_look: None,
-                seen: false,
-            });
+            stranger.funding = Some(Funding::new(channel_id, point, sat, now));
             self.changed.notify_one();
         }
     }
@@ -208,23 +313,33 @@ impl Strangers {
     }
 
     /// The channel is closed. True if its funding, as far as we know, does not exist, and if nothing of it
-    /// would be ours.
-    pub fn closed(&self, user_channel_id: u128) -> bool {
+    /// would be ours. One that `is_watched` is closed as any other.
+    pub fn closed(&self, user_channel_id: u128, is_watched: bool, now: Instant) -> bool {
         let mut state = self.state();
         let Some(stranger) = state.channels.get_mut(&user_channel_id) else {
             return false;
         };
-        if stranger.funding.is_none() || stranger.is_seen() {
+        let seen = stranger.is_seen();
+        let pushed = stranger.pushed;
+        let Some(funding) = &mut stranger.funding else {
+            state.remove(user_channel_id);
+            return false;
+        };
+        if !pushed && seen {
             state.remove(user_channel_id);
             return false;
         }
-        if stranger.pushed {
+        if !pushed && is_watched {
+            // What it took of the budget is not given back.
             state.channels.remove(&user_channel_id);
             return false;
         }
+        // If there is money for us, it has to be known soon whether the funding exists.
+        funding.next_look = now;
+        stranger.accepted = now;
         stranger.closed = true;
         self.changed.notify_one();
-        true
+        !pushed
     }
 
     /// LDK did not accept it, or it was closed before the peer named a funding transaction.
@@ -235,14 +350,23 @@ impl Strangers {
     /// Whether this is the funding output of a stranger's channel in which nothing is ours, and bitcoind does
     /// not know it.
     pub fn is_unseen(&self, point: &OutPoint) -> bool {
-        let state = self.state();
-        state.channels.values().any(|stranger| {
-            let funding = stranger.funding.filter(|funding| !funding.seen);
-            !stranger.pushed && funding.is_some_and(|funding| funding.point == *point)
-        })
+        self.state().unseen(point) == Some(Unseen::Worthless)
     }
 
-    /// The peers whose channels have cost them nothing yet.
+    /// Whether this is the funding output of any stranger's channel, and bitcoind does not know it.
+    pub fn has_named(&self, point: &OutPoint) -> bool {
+        self.state().unseen(point).is_some()
+    }
+
+    /// The channel whose funding output this input spends, if bitcoind does not know that output. The outpoint
+    /// alone says nothing: the stranger named it, and it may be an output that our claims spend.
+    pub fn unseen_spent_by(&self, input: &TxIn) -> Option<Unseen> {
+        funding_script(input)?;
+        self.state().unseen(&input.previous_output)
+    }
+
+    /// Whether a stranger opened the channel and bitcoind does not know its funding: it has cost its peer
+    /// nothing yet.
     pub fn is_stranger(&self, channel: &ChannelDetails) -> bool {
         let state = self.state();
         let stranger = state.channels.get(&channel.user_channel_id);
@@ -250,12 +374,17 @@ impl Strangers {
     }
 
     /// The fundings that bitcoind should be asked for now.
-    pub fn to_look_for(&self, now: Instant) -> Vec<(u128, OutPoint)> {
+    pub fn to_look_for(&self, now: Instant) -> Vec<Sought> {
         let state = self.state();
-        let open = state.channels.iter().filter(|(_, one)| !one.closed);
-        let due = open.filter_map(|(id, stranger)| {
-            let funding = stranger.funding?;
-            (!funding.seen && funding.next_look <= now).then_some((*id, funding.point))
+        let crowded = state.is_crowded();
+        let due = state.sought().filter_map(|(id, stranger, funding)| {
+            (funding.next_look(crowded) <= now).then_some(Sought {
+                user_channel_id: id,
+                channel_id: funding.channel_id,
+                point: funding.point,
+                sat: funding.sat,
+                closed: stranger.closed,
+            })
         });
         due.collect()
     }
@@ -263,50 +392,66 @@ impl Strangers {
     /// When bitcoind should be asked next.
     pub fn next_look(&self) -> Option<Instant> {
         let state = self.state();
-        let open = state.channels.values().filter(|one| !one.closed);
-        let unseen = open.filter_map(|one| one.funding.filter(|funding| !funding.seen));
-        unseen.map(|funding| funding.next_look).min()
+        let crowded = state.is_crowded();
+        let looks = state.sought();
+        let looks = looks.map(|(.., funding)| funding.next_look(crowded));
+        looks.min()
     }
 
-    /// What bitcoind has said. Returns the channel if it knows the funding.
-    pub fn looked(
-        &self,
-        user_channel_id: u128,
-        found: bool,
-        now: Instant,
-    ) -> Option<(ChannelId, OutPoint)> {
+    /// What bitcoind has said. True if it knows the funding and did not know it before.
+    pub fn looked(&self, user_channel_id: u128, found: Found, now: Instant) -> bool {
         let mut state = self.state();
-        let stranger = state.channels.get_mut(&user_channel_id)?;
-        let age = now.saturating_duration_since(stranger.accepted);
-        let funding = stranger.funding.as_mut()?;
+        let Some(stranger) = state.channels.get_mut(&user_channel_id) else {
+            return false;
+        };
+        let is_new = now.saturating_duration_since(stranger.accepted) < LOOK_AGAIN_LATER;
+        let Some(funding) = &mut stranger.funding else {
+            return false;
+        };
+        let was_seen = funding.seen;
         funding.last_look = Some(now);
-        if !found {
-            let is_new = age < LOOK_AGAIN_LATER;
-            funding.next_look = now + if is_new { LOOK_AGAIN } else { LOOK_AGAIN_LATER };
-            return None;
-        }
-        funding.seen = true;
-        let channel = (funding.channel_id, funding.point);
-        if let Some(taken) = stranger.taken.take() {
+        funding.seen = found != Found::Nothing;
+        funding.next_look = now
+            + match found {
+                Found::Nothing if is_new => LOOK_AGAIN,
+                Found::Nothing => LOOK_AGAIN_LATER,
+                Found::Unconfirmed | Found::Confirmed => LOOK_AGAIN_IF_SEEN,
+            };
+        let seen = funding.seen;
+        if seen && let Some(taken) = stranger.taken.take() {
             state.budget.give_back(taken);
+        } else if was_seen && !seen {
+            state.charge(user_channel_id, now);
         }
-        Some(channel)
+        if found == Found::Confirmed {
+            state.forget_if_closed(user_channel_id);
+        }
+        seen && !was_seen
     }
 
     /// Channels that are closed and whose monitors may be forgotten.
     pub fn closed_channels(&self) -> Vec<ChannelId> {
         let state = self.state();
-        let closed = state.channels.values().filter(|one| one.closed);
+        let closed = state.channels.values();
+        let closed = closed.filter(|one| one.closed && !one.pushed);
         let fundings = closed.filter_map(|one| one.funding);
         fundings.map(|funding| funding.channel_id).collect()
     }
 
-    /// These channels have no monitor any more.
+    /// These channels have no monitor any more, or one that waits for no funding.
     pub fn forget(&self, gone: &[ChannelId]) {
         self.state().channels.retain(|_, stranger| {
             let funding = stranger.funding.filter(|_| stranger.closed);
             !funding.is_some_and(|funding| gone.contains(&funding.channel_id))
         });
+    }
+
+    /// As if all channels had been accepted earlier.
+    #[cfg(test)]
+    pub fn age(&self, by: Duration) {
+        for stranger in self.state().channels.values_mut() {
+            stranger.accepted -= by;
+        }
     }
 
     /// Waits until there is a funding to look for, or a monitor to forget.
@@ -321,12 +466,93 @@ impl Strangers {
 }
 
 impl State {
+    /// The fundings that bitcoind is asked for, now or later: those of open channels, and of closed ones with
+    /// money for us.
+    fn sought(&self) -> impl Iterator<Item = (u128, &Stranger, &Funding)> {
+        let channels = self.channels.iter();
+        let wanted = channels.filter(|(_, one)| !one.closed || one.pushed);
+        wanted.filter_map(|(id, one)| Some((*id, one, one.funding.as_ref()?)))
+    }
+
+    fn is_crowded(&self) -> bool {
+        let open = self.channels.values().filter(|one| !one.closed);
+        open.filter(|one| !one.is_seen()).count() >= CROWD
+    }
+
+    fn unseen(&self, point: &OutPoint) -> Option<Unseen> {
+        let has_named = |stranger: &&Stranger| {
+            let funding = stranger.funding.filter(|funding| !funding.seen);
+            funding.is_some_and(|funding| funding.point == *point)
+        };
+        let stranger = self.channels.values().find(has_named)?;
+        Some(if stranger.pushed {
+            Unseen::Pushed
+        } else {
+            Unseen::Worthless
+        })
+    }
+
+    fn has_too_many_pushed(&self, newcomer: &Newcomer) -> bool {
+        let channels = self.channels.values();
+        let pushed = channels.filter(|one| one.pushed && !one.is_seen());
+        if newcomer.has_paid {
+            let own = pushed.filter(|one| one.peer == newcomer.peer);
+            return own.count() >= MAX_PUSHED_OF_PEER;
+        }
+        pushed.count() >= MAX_PUSHED
+    }
+
+    /// The funding of this channel is gone: it counts again, if its peer has anything left.
+    fn charge(&mut self, user_channel_id: u128, now: Instant) {
+        if let Some(stranger) = self.channels.get_mut(&user_channel_id) {
+            let (peer, origin) = (stranger.peer, stranger.origin);
+            let units = units(stranger.pushed);
+            stranger.taken = self.budget.take(peer, Some(origin), units, now).ok();
+        }
+    }
+
+    fn forget_if_closed(&mut self, user_channel_id: u128) {
+        let channel = self.channels.get(&user_channel_id);
+        if channel.is_some_and(|channel| channel.closed) {
+            self.remove(user_channel_id);
+        }
+    }
+
     fn remove(&mut self, user_channel_id: u128) {
         let removed = self.channels.remove(&user_channel_id);
         if let Some(taken) = removed.and_then(|stranger| stranger.taken) {
             self.budget.give_back(taken);
         }
     }
+}
+
+fn units(pushed: bool) -> u32 {
+    if pushed { UNITS_IF_PUSHED } else { 1 }
+}
+
+/// LDK does not keep the number of a closed channel. Those of open ones are random, too.
+fn key_of_closed(channel_id: &ChannelId) -> u128 {
+    let (start, _) = channel_id.0.split_at(16);
+    start
+        .iter()
+        .fold(0, |key, byte| key << 8 | u128::from(*byte))
+}
+
+/// Whether a closed channel waits for its funding or its spend, with money of ours in it, and the peer
+/// opened it: the opener pays the fee of the commitment.
+fn may_be_made_up(monitor: &ChannelMonitor) -> bool {
+    let balances = monitor.get_claimable_balances();
+    balances.iter().any(|balance| match balance {
+        Balance::ClaimableOnChannelClose {
+            balance_candidates, ..
+        } => {
+            let of_peer = |one: &HolderCommitmentTransactionBalance| {
+                one.amount_satoshis > 0 && one.transaction_fee_satoshis == 0
+            };
+            balance_candidates.iter().any(of_peer)
+        }
+        _ => false,
+    })
 }
 
 /// Whether LDK counts the channel as one that has cost the peer nothing.

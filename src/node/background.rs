@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::core::Core;
 use super::graph_keeper::GraphKeeper;
-use super::house::House;
+use super::house::{House, broadcast_commitment};
 use super::ticks;
 use super::unfunded::Unfunded;
 use super::vital::Vital;
@@ -48,6 +48,7 @@ pub(super) fn spawn_background(
         manager: core.manager.clone(),
         monitors: core.monitors.clone(),
         updates: core.updates.clone(),
+        broadcast_commitment: broadcast_commitment(core, &house.events),
     };
     let unfunded = unfunded.run(stop_background.clone());
     vital.spawn(background, "looking for funding transactions", unfunded);

@@ -45,10 +45,7 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
     let stored: Vec<_> = std::mem::take(&mut core.stored_monitors)
         .into_iter()
         .map(|monitor| {
-            core.spends.watch(
-                monitor.channel_id(),
-                monitor.get_funding_txo().into_bitcoin_outpoint(),
-            );
+            core.spends.watch_monitored(&monitor);
             let best = monitor.current_best_block();
             let listener = (
                 monitor,
@@ -84,9 +81,13 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
         load(core, monitor)?;
     }
     core.spends.watch_all(&core.manager, &core.monitors);
-    core.strangers.restore(&core.manager.list_channels());
-    for (_, point) in core.strangers.to_look_for(Instant::now()) {
-        core.spends.forget_unspent(&point);
+    let channels = core.manager.list_channels();
+    core.strangers.restore(&channels, &core.monitors);
+    for sought in core.strangers.to_look_for(Instant::now()) {
+        // Those with money of ours stay.
+        if core.strangers.is_unseen(&sought.point) {
+            core.spends.forget_unspent(&sought.point);
+        }
     }
     Ok(caught_up.best_block())
 }

@@ -166,6 +166,7 @@ pub(super) fn assemble(
         monitors.clone(),
         fees.clone(),
         wallet.clone(),
+        strangers.clone(),
     ));
     Ok(Core {
         store,

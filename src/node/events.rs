@@ -178,6 +178,7 @@ impl EventHandler {
                 user_channel_id,
                 counterparty_node_id,
                 funding_txo,
+                funding_redeem_script,
                 ..
             } => {
                 self.release_funding(&funding_txo.txid);
@@ -186,6 +187,7 @@ impl EventHandler {
                     user_channel_id,
                     counterparty_node_id,
                     funding_txo,
+                    funding_redeem_script,
                 );
             }
             Event::ChannelReady {

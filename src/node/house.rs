@@ -395,7 +395,10 @@ fn channels(
 
 /// At a start LDK may have asked for the commitment already, in vain: then it is only repeated. The
 /// request to raise its fee is handled at once, not with the next turn of LDK's loop.
-fn broadcast_commitment(core: &Core, events: &Arc<EventHandler>) -> Arc<BroadcastCommitment> {
+pub(super) fn broadcast_commitment(
+    core: &Core,
+    events: &Arc<EventHandler>,
+) -> Arc<BroadcastCommitment> {
     let (monitors, events) = (core.monitors.clone(), events.clone());
     let (broadcaster, logger) = (core.ldk_broadcaster.clone(), core.logger.clone());
     let fees: Arc<FeeEstimator> = core.fees.clone();

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bitcoin::Transaction;
+use bitcoin::{Transaction, TxIn};
 use lightning::chain::channelmonitor::Balance;
 
 use crate::chain::Priority;
 use crate::channels::spends::{FundingSpends, is_commitment};
-use crate::channels::strangers::Strangers;
+use crate::channels::strangers::{Strangers, Unseen};
 use crate::ldk::{ChainMonitor, ChannelMonitor};
 
 pub(super) struct Stakes {
@@ -17,33 +17,47 @@ pub(super) struct Stakes {
 }
 
 impl Stakes {
-    /// None if it is not worth trying: the transaction ends a channel whose funding bitcoind does not know
-    /// and in which nothing is ours.
+    /// None if it is not worth trying: it ends a channel whose funding bitcoind does not know and in which
+    /// nothing is ours.
     pub(super) fn priority(&self, transactions: &[Transaction]) -> Option<Priority> {
         let mut priority = Priority::Urgent;
         for transaction in transactions {
             for input in &transaction.input {
-                let point = input.previous_output;
-                let Some(channel) = self.spends.channel(&point) else {
-                    if self.strangers.is_unseen(&point) {
-                        return None;
-                    }
-                    if is_commitment(transaction) {
-                        // Each channel with money of ours is watched.
-                        priority = Priority::Idle;
-                    }
-                    continue;
-                };
-                if !is_commitment(transaction) {
-                    priority = priority.max(Priority::Normal);
-                } else if let Ok(monitor) = self.monitors.get_monitor(channel)
-                    && !holds_something(&monitor)
-                {
-                    priority = Priority::Idle;
-                }
+                priority = priority.max(self.priority_of(transaction, input)?);
             }
         }
         Some(priority)
+    }
+
+    fn priority_of(&self, transaction: &Transaction, input: &TxIn) -> Option<Priority> {
+        let is_commitment = is_commitment(transaction);
+        let unseen = self.strangers.unseen_spent_by(input);
+        let Some(channel) = self.spends.spent_channel(input) else {
+            if unseen == Some(Unseen::Worthless) {
+                let (txid, point) = (transaction.compute_txid(), input.previous_output);
+                tracing::debug!(%txid, %point, "not broadcast: bitcoind does not know the funding");
+                return None;
+            }
+            // Each channel with money of ours is watched.
+            return Some(if is_commitment {
+                Priority::Idle
+            } else {
+                Priority::Urgent
+            });
+        };
+        if !is_commitment {
+            return Some(Priority::Normal);
+        }
+        // No coin of the wallet is used for a channel that may not exist.
+        let is_worthless = unseen.is_some() || {
+            let monitor = self.monitors.get_monitor(channel);
+            monitor.is_ok_and(|monitor| !holds_something(&monitor))
+        };
+        Some(if is_worthless {
+            Priority::Idle
+        } else {
+            Priority::Urgent
+        })
     }
 }
 
@@ -54,3 +68,6 @@ fn holds_something(monitor: &ChannelMonitor) -> bool {
         _ => true,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lightning::chain::channelmonitor::Balance;
+use lightning::ln::types::ChannelId;
 use tokio_util::sync::CancellationToken;
 
 use super::updates::Updates;
 use crate::chain::{Bitcoind, ChainError};
+use crate::channels::close::BroadcastCommitment;
 use crate::channels::spends::FundingSpends;
-use crate::channels::strangers::Strangers;
+use crate::channels::strangers::{Found, Sought, Strangers};
 use crate::ldk::{ChainMonitor, ChannelManager};
 
 /// Monitors of channels that were resolved long ago are put aside this often.
@@ -23,6 +26,7 @@ pub(super) struct Unfunded {
     pub(super) manager: Arc<ChannelManager>,
     pub(super) monitors: Arc<ChainMonitor>,
     pub(super) updates: Arc<Updates>,
+    pub(super) broadcast_commitment: Arc<BroadcastCommitment>,
 }
 
 impl Unfunded {
@@ -57,13 +61,53 @@ impl Unfunded {
 
     /// Asks bitcoind for the fundings that are due.
     async fn look(&self) -> Result<(), ChainError> {
-        for (id, point) in self.strangers.to_look_for(Instant::now()) {
-            let found = self.bitcoind.has_unspent(&point).await?;
-            if let Some((channel_id, point)) = self.strangers.looked(id, found, Instant::now()) {
-                self.spends.watch(channel_id, point);
+        for sought in self.strangers.to_look_for(Instant::now()) {
+            let channel_id = sought.channel_id;
+            if sought.closed && !self.waits_for_spend(channel_id) {
+                self.strangers.forget(&[channel_id]);
+                continue;
+            }
+            let found = self.find(&sought).await?;
+            let id = sought.user_channel_id;
+            if !self.strangers.looked(id, found, Instant::now()) {
+                continue;
+            }
+            if let Ok(monitor) = self.monitors.get_monitor(channel_id) {
+                self.spends.watch_monitored(&monitor);
+            }
+            if sought.closed {
+                // Without its funding nothing was paid to bring it into the mempool.
+                (self.broadcast_commitment)(channel_id);
             }
         }
         Ok(())
+    }
+
+    async fn find(&self, sought: &Sought) -> Result<Found, ChainError> {
+        for with_mempool in [true, false] {
+            let answer = self.bitcoind.unspent_output(&sought.point, with_mempool);
+            let answer = answer.await?;
+            let Ok(monitor) = self.monitors.get_monitor(sought.channel_id) else {
+                return Ok(Found::Nothing);
+            };
+            let script = monitor.get_funding_script();
+            let found = sought.judge(&script, answer.as_ref());
+            // What spends it may be in the mempool.
+            if found != Found::Nothing {
+                return Ok(found);
+            }
+        }
+        Ok(Found::Nothing)
+    }
+
+    /// False if the chain has decided about the channel, or if its monitor is gone.
+    fn waits_for_spend(&self, channel_id: ChannelId) -> bool {
+        let Ok(monitor) = self.monitors.get_monitor(channel_id) else {
+            return false;
+        };
+        let balances = monitor.get_claimable_balances();
+        let waits = |balance: &Balance| matches!(balance, Balance::ClaimableOnChannelClose { .. });
+        balances.iter().any(waits)
     }
 
     /// False if something is left to be done.
@@ -73,10 +117,16 @@ impl Unfunded {
         if !self.updates.archive(&open) {
             return false;
         }
-        let mut closed = self.strangers.closed_channels();
-        let all = closed.len();
-        closed.retain(|channel| self.monitors.get_monitor(*channel).is_err());
-        self.strangers.forget(&closed);
-        closed.len() == all
+        let (gone, left): (Vec<_>, Vec<_>) = self
+            .strangers
+            .closed_channels()
+            .into_iter()
+            .partition(|channel| self.monitors.get_monitor(*channel).is_err());
+        self.strangers.forget(&gone);
+        // LDK does not tell the monitor of a close that was agreed on. It can go once its commitment is signed,
+        // which the gate does not let out.
+        let agreed = left.iter().filter(|id| self.waits_for_spend(**id));
+        agreed.for_each(|id| (self.broadcast_commitment)(*id));
+        left.is_empty()
     }
 }

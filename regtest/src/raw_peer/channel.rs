@@ -1,4 +1,4 @@
-//! Channel establishment v1 (BOLT 2) as the opener, up to `funding_signed`.
+//! Channel establishment v1 (BOLT 2) as the opener, up to `funding_signed`, and the cooperative close of such a channel.
 
 use anyhow::{Context, Result, anyhow, bail};
 use bitcoin::constants::ChainHash;
@@ -7,12 +7,12 @@ use bitcoin::secp256k1::{PublicKey, SecretKey};
 use bitcoin::{ScriptBuf, Txid};
 use lightning::chain::transaction::OutPoint;
 use lightning::ln::chan_utils::{
-    ChannelPublicKeys, ChannelTransactionParameters, CommitmentTransaction,
+    ChannelPublicKeys, ChannelTransactionParameters, ClosingTransaction, CommitmentTransaction,
     CounterpartyChannelTransactionParameters, make_funding_redeemscript,
 };
 use lightning::ln::msgs::{
-    AcceptChannel, CommonAcceptChannelFields, CommonOpenChannelFields, ErrorMessage,
-    FundingCreated, OpenChannel,
+    AcceptChannel, ClosingSigned, ClosingSignedFeeRange, CommonAcceptChannelFields,
+    CommonOpenChannelFields, ErrorMessage, FundingCreated, OpenChannel, Shutdown,
 };
 use lightning::ln::types::ChannelId;
 use lightning::types::features::ChannelTypeFeatures;
@@ -23,13 +23,18 @@ use super::messages::{encode, kind};
 use super::target::{SECP, random_key};
 use crate::by_hand::random;
 
-/// BOLT 3: the weight of a commitment transaction without HTLCs and anchors.
+/// BOLT 3: the weight of a commitment transaction without HTLCs, and with anchors.
 const COMMITMENT_WEIGHT: u64 = 724;
+const COMMITMENT_WEIGHT_WITH_ANCHORS: u64 = 1_124;
+/// Both anchors, which the opener pays for.
+const ANCHORS_SAT: u64 = 660;
+/// What the opener pays for a cooperative close.
+const CLOSING_FEE_SAT: u64 = 1_000;
 /// LDK counts commitments down from here.
 const FIRST_COMMITMENT: u64 = (1 << 48) - 1;
 const TO_SELF_DELAY: u16 = 144;
 
-/// What is asked for in `open_channel`; the type is static_remotekey.
+/// What is asked for in `open_channel`.
 #[derive(Clone, Debug)]
 pub struct ChannelTerms {
     pub capacity_sat: u64,
@@ -37,6 +42,8 @@ pub struct ChannelTerms {
     pub push_sat: u64,
     pub feerate_per_kw: u32,
     pub announced: bool,
+    /// The type is anchors_zero_fee_htlc_tx and not static_remotekey.
+    pub anchors: bool,
 }
 
 impl Default for ChannelTerms {
@@ -46,6 +53,7 @@ impl Default for ChannelTerms {
             push_sat: 0,
             feerate_per_kw: 2_500,
             announced: false,
+            anchors: false,
         }
     }
 }
@@ -54,6 +62,24 @@ impl ChannelTerms {
     /// An `open_channel` of its own, for a peer that does not mean to go on.
     pub fn request(&self) -> Vec<u8> {
         encode(&open_channel(self).0)
+    }
+
+    fn channel_type(&self) -> ChannelTypeFeatures {
+        if self.anchors {
+            ChannelTypeFeatures::anchors_zero_htlc_fee_and_dependencies()
+        } else {
+            ChannelTypeFeatures::only_static_remote_key()
+        }
+    }
+
+    /// What the opener pays for the first commitment.
+    fn commitment_costs_sat(&self) -> u64 {
+        let (weight, anchors) = if self.anchors {
+            (COMMITMENT_WEIGHT_WITH_ANCHORS, ANCHORS_SAT)
+        } else {
+            (COMMITMENT_WEIGHT, 0)
+        };
+        u64::from(self.feerate_per_kw) * weight / 1_000 + anchors
     }
 }
 
@@ -117,6 +143,31 @@ impl RawPeer {
         })
     }
 
+    /// Closes a channel cooperatively: both sides sign the closing transaction.
+    ///
+    /// # Errors
+    /// If the node does not agree.
+    pub async fn close_cooperatively(
+        &mut self,
+        proposal: &Proposal,
+        outpoint: OutPoint,
+    ) -> Result<()> {
+        let shutdown = Shutdown {
+            channel_id: ChannelId::v1_from_funding_outpoint(outpoint),
+            scriptpubkey: proposal.closing_script(),
+        };
+        self.send(&encode(&shutdown)).await?;
+        let answer = self.answer(kind::SHUTDOWN).await?;
+        let answer = answer.map_err(|reason| anyhow!("no shutdown: {reason}"))?;
+        let answer = Shutdown::read_from_fixed_length_buffer(&mut &answer.body[..]);
+        let answer = answer.map_err(|error| anyhow!("a bad shutdown: {error}"))?;
+        let signed = proposal.closing_signed(outpoint, answer.scriptpubkey)?;
+        self.send(&encode(&signed)).await?;
+        let answer = self.answer(kind::CLOSING_SIGNED).await?;
+        answer.map_err(|reason| anyhow!("no closing_signed: {reason}"))?;
+        Ok(())
+    }
+
     /// Sends an error for a channel, upon which the node closes it.
     pub async fn send_error(&mut self, channel: ChannelId, text: &str) -> Result<()> {
         let error = ErrorMessage {
@@ -159,8 +210,8 @@ impl Proposal {
         let parameters = self.parameters(outpoint);
         let parameters = parameters.as_counterparty_broadcastable();
         let terms = &self.terms;
-        let fee = u64::from(terms.feerate_per_kw) * COMMITMENT_WEIGHT / 1_000;
-        let ours = terms.capacity_sat.checked_sub(terms.push_sat + fee);
+        let costs = terms.push_sat + terms.commitment_costs_sat();
+        let ours = terms.capacity_sat.checked_sub(costs);
         let theirs = Some(terms.push_sat).filter(|sat| *sat >= self.theirs.dust_limit_satoshis);
         let commitment = CommitmentTransaction::new(
             FIRST_COMMITMENT,
@@ -189,6 +240,40 @@ impl Proposal {
         })
     }
 
+    fn closing_script(&self) -> ScriptBuf {
+        let key = bitcoin::CompressedPublicKey(self.ours.payment_point);
+        ScriptBuf::new_p2wpkh(&key.wpubkey_hash())
+    }
+
+    fn closing_signed(&self, outpoint: OutPoint, their_script: ScriptBuf) -> Result<ClosingSigned> {
+        let terms = &self.terms;
+        let ours = terms
+            .capacity_sat
+            .checked_sub(terms.push_sat + CLOSING_FEE_SAT);
+        let transaction = ClosingTransaction::new(
+            ours.context("the channel is too small for its fee")?,
+            terms.push_sat,
+            self.closing_script(),
+            their_script,
+            outpoint.into_bitcoin_outpoint(),
+        );
+        let signature = transaction.trust().sign(
+            &self.funding_key,
+            &self.funding_redeem_script(),
+            terms.capacity_sat,
+            &SECP,
+        );
+        Ok(ClosingSigned {
+            channel_id: ChannelId::v1_from_funding_outpoint(outpoint),
+            fee_satoshis: CLOSING_FEE_SAT,
+            signature,
+            fee_range: Some(ClosingSignedFeeRange {
+                min_fee_satoshis: CLOSING_FEE_SAT,
+                max_fee_satoshis: CLOSING_FEE_SAT,
+            }),
+        })
+    }
+
     fn parameters(&self, outpoint: OutPoint) -> ChannelTransactionParameters {
         let theirs = &self.theirs;
         ChannelTransactionParameters {
@@ -207,7 +292,7 @@ impl Proposal {
             }),
             funding_outpoint: Some(outpoint),
             splice_parent_funding_txid: None,
-            channel_type_features: ChannelTypeFeatures::only_static_remote_key(),
+            channel_type_features: self.terms.channel_type(),
             channel_value_satoshis: self.terms.capacity_sat,
         }
     }
@@ -248,7 +333,7 @@ fn open_channel(terms: &ChannelTerms) -> (OpenChannel, SecretKey, ChannelPublicK
         first_per_commitment_point: random_point(),
         channel_flags: u8::from(terms.announced),
         shutdown_scriptpubkey: None,
-        channel_type: Some(ChannelTypeFeatures::only_static_remote_key()),
+        channel_type: Some(terms.channel_type()),
     };
     let request = OpenChannel {
         common_fields: fields,

@@ -18,6 +18,8 @@ pub mod kind {
     pub const FUNDING_CREATED: u16 = 34;
     pub const FUNDING_SIGNED: u16 = 35;
     pub const CHANNEL_READY: u16 = 36;
+    pub const SHUTDOWN: u16 = 38;
+    pub const CLOSING_SIGNED: u16 = 39;
     pub const UPDATE_ADD_HTLC: u16 = 128;
     pub const UPDATE_FULFILL_HTLC: u16 = 130;
     pub const UPDATE_FAIL_HTLC: u16 = 131;

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use bitcoin::OutPoint;
 
 use super::*;
 use crate::channels::open::OpenError;
+use crate::channels::strangers::Found;
 use crate::channels::test_node::{TestNode, two_nodes};
 
 fn rules() -> AcceptRules {
@@ -134,11 +137,14 @@ async fn a_newcomer_has_a_channel_accepted_though_many_others_have_no_funding() 
         }
         crowd.push(stranger);
     }
+    // Nobody has to go in the first seconds.
+    bob.strangers.age(Duration::from_secs(15));
     let address = IpAddr::from([203, 0, 113, 99]);
     for seed in 80..84 {
         let newcomer = TestNode::start(seed).await;
         bob.addresses.0.lock().unwrap().insert(newcomer.id, address);
         newcomer.connect(&bob).await;
+        look(&bob, false);
         let point = open(&newcomer, &bob).await.unwrap();
         let named = || bob.strangers.is_unseen(&point);
         bob.until("the funding is named", named).await;
@@ -163,7 +169,13 @@ async fn open(peer: &TestNode, bob: &TestNode) -> Result<OutPoint, OpenError> {
 
 /// bitcoind was asked for all fundings.
 fn look(bob: &TestNode, found: bool) {
-    for (id, _) in bob.strangers.to_look_for(Instant::now()) {
+    let found = if found {
+        Found::Unconfirmed
+    } else {
+        Found::Nothing
+    };
+    for sought in bob.strangers.to_look_for(Instant::now()) {
+        let id = sought.user_channel_id;
         bob.strangers.looked(id, found, Instant::now());
     }
 }

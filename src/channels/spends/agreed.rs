@@ -5,13 +5,13 @@
 //! transaction as long as that waits for a block. So the agreed transaction is kept and sent again and
 //! again, and our commitment is kept back unless the owner asks for it. Such a channel has no HTLCs
 //! (BOLT 2: `closing_signed` comes after the last one is gone), so a close that takes long costs nothing.
-//! What LDK claims from a commitment that is in a block, such as a revoked one of the peer, spends other
-//! outputs and is never kept back.
+//! What LDK claims from a commitment that is in a block, such as a revoked one of the peer, does not spend the
+//! funding output and is never kept back, whatever outpoint a peer has named as its funding.
 
 use bitcoin::{OutPoint, Transaction, Txid};
 use lightning::ln::types::ChannelId;
 
-use super::{ClosingKind, ClosingTransaction, FundingSpends, Spend, Watched};
+use super::{ClosingKind, ClosingTransaction, FundingSpends, Spend, Watched, funding_script};
 use crate::abort::{self, Point};
 
 /// A closing transaction that both sides have signed.
@@ -51,6 +51,12 @@ impl FundingSpends {
             let Some(input) = close.transaction.input.first() else {
                 continue;
             };
+            let Some(script) = funding_script(input) else {
+                // Earlier versions took claims for such a close.
+                tracing::warn!(channel = %close.channel_id, "a stored close spends no channel");
+                self.closed.buried(close.channel_id);
+                continue;
+            };
             let agreed = close.transaction.compute_txid();
             let unconfirmed = (!close.forced).then_some(agreed);
             let kind = |txid| (txid == agreed).then_some(ClosingKind::Cooperative);
@@ -63,7 +69,7 @@ impl FundingSpends {
                 Some((txid, height)) => Some(closing(txid, Some(height))),
                 None => unconfirmed.map(|txid| closing(txid, None)),
             };
-            self.watch(close.channel_id, input.previous_output);
+            self.watch(close.channel_id, input.previous_output, script);
             if let Some(watched) = self.watched().get_mut(&input.previous_output) {
                 let spend = closing.map(|closing| Spend {
                     closing,
@@ -89,7 +95,7 @@ impl FundingSpends {
             let Some(watched) = watched.get_mut(&input.previous_output) else {
                 continue;
             };
-            if watched.agreed.is_none() {
+            if watched.agreed.is_none() && watched.is_spent_by(input) {
                 watched.agreed = Some(Agreed {
                     transaction: transaction.clone(),
                     forced: false,
@@ -104,9 +110,10 @@ impl FundingSpends {
     pub fn keeps_back(&self, transactions: &[Transaction]) -> bool {
         let watched = self.watched();
         transactions.iter().any(|transaction| {
-            let mut spent = transaction.input.iter().map(|input| input.previous_output);
-            spent.any(|output| {
-                let agreed = watched.get(&output).and_then(|one| one.agreed.as_ref());
+            transaction.input.iter().any(|input| {
+                let watched = watched.get(&input.previous_output);
+                let spent = watched.filter(|one| one.is_spent_by(input));
+                let agreed = spent.and_then(|one| one.agreed.as_ref());
                 agreed.is_some_and(|agreed| {
                     !agreed.forced
                         && agreed.transaction.compute_txid() != transaction.compute_txid()

@@ -3,10 +3,12 @@ use bitcoin::hashes::Hash;
 use bitcoin::transaction::Version;
 use bitcoin::{Amount, Network, ScriptBuf, Sequence, TxIn, TxOut, Witness};
 
+use super::test_data::{redeem_script, witness};
 use super::*;
 use crate::channels::test_node::Store;
 
 const CHANNEL: ChannelId = ChannelId([3; 32]);
+const KEY: u8 = 7;
 
 fn channel_point() -> OutPoint {
     OutPoint::new(Txid::from_byte_array([9; 32]), 1)
@@ -21,7 +23,7 @@ fn spend(sat: u64) -> Transaction {
             previous_output: channel_point(),
             script_sig: ScriptBuf::new(),
             sequence: Sequence::MAX,
-            witness: Witness::new(),
+            witness: witness(KEY),
         }],
         output: vec![TxOut {
             value: Amount::from_sat(sat),
@@ -33,7 +35,7 @@ fn spend(sat: u64) -> Transaction {
 fn watching() -> (FundingSpends, Arc<Store>) {
     let store = Arc::new(Store::default());
     let spends = FundingSpends::new(store.clone());
-    spends.watch(CHANNEL, channel_point());
+    spends.watch(CHANNEL, channel_point(), redeem_script(KEY).to_p2wsh());
     (spends, store)
 }
 
@@ -157,4 +159,56 @@ fn an_agreed_close_is_repeated_until_a_spend_is_in_a_block_and_kept_until_it_is_
     assert!(kept().is_some());
     connect(&spends, &[], 111);
     assert_eq!(kept(), None, "buried");
+}
+
+/// A peer may name any output as its funding, also one of a commitment.
+#[test]
+fn a_claim_that_spends_what_a_peer_named_as_its_funding_is_no_close_and_never_kept_back() {
+    let (spends, store) = watching();
+    let claim = |sat: u64, witness: Witness| {
+        let mut claim = spend(sat);
+        claim.input[0].witness = witness;
+        claim
+    };
+    let justice = Witness::from_slice(&[vec![1; 71], vec![1], vec![0x63; 77]]);
+    let first = claim(1, justice.clone());
+    spends.note_agreed(std::slice::from_ref(&first));
+    assert_eq!(spends.unconfirmed_closes(), []);
+    // The peer has both sides sign the close of its channel.
+    let agreed = spend(2);
+    spends.note_agreed(std::slice::from_ref(&agreed));
+    assert_eq!(spends.unconfirmed_closes(), std::slice::from_ref(&agreed));
+    let other_channel = claim(3, witness(KEY + 1));
+    for claim in [&first, &claim(4, justice), &other_channel] {
+        assert!(!spends.keeps_back(std::slice::from_ref(claim)));
+        spends.broadcast(std::slice::from_ref(claim));
+        connect(&spends, std::slice::from_ref(claim), 10);
+    }
+    assert_eq!(spends.unconfirmed_closes(), std::slice::from_ref(&agreed));
+    assert!(store.closing.lock().unwrap().is_empty());
+
+    // As after a restart, with what an earlier version took for a close.
+    let close = |transaction: &Transaction| AgreedClose {
+        channel_id: CHANNEL,
+        transaction: transaction.clone(),
+        forced: false,
+        confirmed: None,
+    };
+    let restarted = FundingSpends::new(store.clone());
+    restarted.restore([close(&first)]);
+    assert_eq!(restarted.unconfirmed_closes(), []);
+    assert!(store.agreed.lock().unwrap().is_empty(), "it is deleted");
+    restarted.restore([close(&agreed)]);
+    assert_eq!(restarted.unconfirmed_closes(), [agreed]);
+    assert!(!restarted.keeps_back(&[first]));
+}
+
+#[test]
+fn the_channel_that_ldk_has_counts_and_not_one_that_named_the_same_output_before() {
+    let spends = FundingSpends::new(Arc::new(Store::default()));
+    spends.watch(CHANNEL, channel_point(), redeem_script(KEY + 1).to_p2wsh());
+    assert_eq!(spends.spent_channel(&spend(1).input[0]), None);
+    let script = redeem_script(KEY).to_p2wsh();
+    spends.watch(CHANNEL, channel_point(), script);
+    assert_eq!(spends.spent_channel(&spend(1).input[0]), Some(CHANNEL));
 }

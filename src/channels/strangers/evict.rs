@@ -16,9 +16,10 @@ const MAX_WITHOUT_FUNDED: usize = 40;
 /// An honest peer broadcasts its funding transaction as soon as it has our signature; it then takes
 /// seconds to reach us. Longer ones are signed by hand, or batched.
 const GRACE: Duration = Duration::from_secs(3_600);
-/// Under pressure, for a peer that is connected and for one that is gone.
+/// Under pressure, for a peer that is connected.
 const SHORT_GRACE: Duration = Duration::from_secs(60);
-const SHORT_GRACE_IF_GONE: Duration = Duration::from_secs(15);
+/// The same for one that is gone, or whose address has more than others.
+const SHORTEST_GRACE: Duration = Duration::from_secs(15);
 
 /// A peer all of whose channels could go.
 #[derive(Debug, Clone)]
@@ -49,7 +50,8 @@ pub fn is_near_limit(without_funded: &[PublicKey], newcomer: &PublicKey) -> bool
 
 impl Strangers {
     /// The peer whose channels are to be closed for a newcomer from `origin`; none if the newcomer has to
-    /// wait. Peers whose funding bitcoind knows, or who have a channel in the chain, are never chosen.
+    /// wait. Peers whose funding bitcoind knew a few seconds ago, or who have a channel in the chain, are never
+    /// chosen.
     pub fn victim(
         &self,
         without_funded: &[PublicKey],
@@ -72,7 +74,7 @@ impl Strangers {
 
 fn candidate(channels: &[&Stranger], connected: bool, now: Instant) -> Option<Candidate> {
     let first = channels.first()?;
-    if !channels.iter().all(|channel| channel.is_known_unseen()) {
+    if !channels.iter().all(|channel| channel.is_known_unseen(now)) {
         return None;
     }
     let ages = channels.iter().map(|channel| channel.age(now));
@@ -107,13 +109,16 @@ fn choose(candidates: &[Candidate], newcomer: Origin) -> Option<PublicKey> {
         those.max_by_key(order).map(|candidate| candidate.peer)
     };
     let had_time = |candidate: &Candidate| candidate.age >= GRACE;
-    let crowded =
-        |candidate: &Candidate| !candidate.pushed && count(candidate.origin) > count(newcomer) + 1;
+    let crowded = |candidate: &Candidate| {
+        !candidate.pushed
+            && candidate.age >= SHORTEST_GRACE
+            && count(candidate.origin) > count(newcomer) + 1
+    };
     let had_some_time = |candidate: &Candidate| {
         let grace = if candidate.connected {
             SHORT_GRACE
         } else {
-            SHORT_GRACE_IF_GONE
+            SHORTEST_GRACE
         };
         !candidate.pushed && candidate.age >= grace
     };
@@ -142,12 +147,16 @@ mod tests {
     const NEW: &str = "203.0.113.3";
 
     #[test]
-    fn the_oldest_of_the_address_with_the_most_goes_at_once() {
-        let mut all: Vec<Candidate> = (0..5).map(|n| candidate(n, CROWD, n.into())).collect();
+    fn the_oldest_of_the_address_with_the_most_goes_first() {
+        let crowd = |from: u64| (0..5).map(move |n| candidate(n, CROWD, from + u64::from(n)));
+        let young: Vec<Candidate> = crowd(10).collect();
+        assert_eq!(choose(&young, origin(NEW)), None, "the funding may come");
+        let mut all: Vec<Candidate> = crowd(15).collect();
         all.push(candidate(9, OTHER, 50));
         assert_eq!(choose(&all, origin(NEW)), Some(peer(4)));
         all[2].connected = false;
         assert_eq!(choose(&all, origin(NEW)), Some(peer(2)), "it is gone");
+        all[2].connected = true;
         assert_eq!(
             choose(&all, origin(CROWD)),
             None,

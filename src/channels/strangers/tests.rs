@@ -1,10 +1,11 @@
 use std::net::IpAddr;
 
-use bitcoin::Txid;
 use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use bitcoin::{Amount, TxOut, Txid};
 
 use super::*;
+use crate::channels::spends::test_data::{redeem_script, witness};
 
 pub(super) fn peer(number: u32) -> PublicKey {
     let mut key = [1; 32];
@@ -17,6 +18,8 @@ pub(super) fn origin(address: &str) -> Origin {
     let address: IpAddr = address.parse().unwrap();
     Origin::new(Some(address))
 }
+
+const SAT: u64 = 100_000;
 
 fn point(number: u8) -> OutPoint {
     OutPoint::new(Txid::from_byte_array([number; 32]), 0)
@@ -35,7 +38,7 @@ fn funded(strangers: &Strangers, number: u8, pushed: bool, now: Instant) -> u128
     let id = number.into();
     let admitted = strangers.admit(id, newcomer(number.into()), pushed, now);
     admitted.unwrap();
-    strangers.pending(id, ChannelId([number; 32]), point(number), now);
+    strangers.pending(id, ChannelId([number; 32]), point(number), Some(SAT), now);
     id
 }
 
@@ -45,7 +48,7 @@ fn a_closed_channel_without_funding_is_known_until_its_monitor_is_gone() {
     let id = funded(&strangers, 1, false, now);
     assert!(strangers.is_unseen(&point(1)));
     assert!(strangers.closed_channels().is_empty());
-    assert!(strangers.closed(id));
+    assert!(strangers.closed(id, false, now));
     assert!(strangers.is_unseen(&point(1)));
     assert_eq!(strangers.closed_channels(), [ChannelId([1; 32])]);
     assert!(strangers.to_look_for(now).is_empty());
@@ -57,29 +60,55 @@ fn a_closed_channel_without_funding_is_known_until_its_monitor_is_gone() {
 fn a_channel_with_a_known_funding_or_with_our_money_is_closed_as_others_are() {
     let (strangers, now) = (Strangers::default(), Instant::now());
     let seen = funded(&strangers, 1, false, now);
-    let found = strangers.looked(seen, true, now);
-    assert_eq!(found, Some((ChannelId([1; 32]), point(1))));
-    assert!(!strangers.is_unseen(&point(1)) && !strangers.closed(seen));
+    assert!(strangers.looked(seen, Found::Unconfirmed, now));
+    assert!(!strangers.looked(seen, Found::Unconfirmed, now), "not new");
+    assert!(!strangers.is_unseen(&point(1)) && !strangers.closed(seen, false, now));
     let pushed = funded(&strangers, 2, true, now);
-    assert!(!strangers.is_unseen(&point(2)) && !strangers.closed(pushed));
+    assert!(!strangers.is_unseen(&point(2)) && !strangers.closed(pushed, false, now));
     let ready = funded(&strangers, 3, false, now);
     strangers.ready(ready);
-    assert!(!strangers.is_unseen(&point(3)) && !strangers.closed(ready));
+    assert!(!strangers.is_unseen(&point(3)) && !strangers.closed(ready, false, now));
 }
 
 #[test]
 fn bitcoind_is_asked_soon_and_then_rarely() {
     let (strangers, start) = (Strangers::default(), Instant::now());
     let id = funded(&strangers, 1, false, start);
-    assert_eq!(strangers.to_look_for(start), [(id, point(1))]);
-    strangers.looked(id, false, start);
+    let sought = Sought {
+        user_channel_id: id,
+        channel_id: ChannelId([1; 32]),
+        point: point(1),
+        sat: Some(SAT),
+        closed: false,
+    };
+    assert_eq!(strangers.to_look_for(start), [sought]);
+    strangers.looked(id, Found::Nothing, start);
     assert!(strangers.to_look_for(start).is_empty());
     assert_eq!(strangers.next_look(), Some(start + LOOK_AGAIN));
     let late = start + LOOK_AGAIN_LATER;
-    strangers.looked(id, false, late);
+    strangers.looked(id, Found::Nothing, late);
     assert_eq!(strangers.next_look(), Some(late + LOOK_AGAIN_LATER));
-    strangers.looked(id, true, late);
-    assert_eq!(strangers.next_look(), None);
+    strangers.looked(id, Found::Unconfirmed, late);
+    assert_eq!(strangers.next_look(), Some(late + LOOK_AGAIN_IF_SEEN));
+}
+
+#[test]
+fn bitcoind_is_asked_often_while_somebody_may_have_to_go() {
+    let (strangers, start) = (Strangers::default(), Instant::now());
+    let old = funded(&strangers, 1, false, start);
+    let late = start + Duration::from_secs(3_000);
+    strangers.looked(old, Found::Nothing, late);
+    assert_eq!(strangers.next_look(), Some(late + LOOK_AGAIN_LATER));
+    for number in 2..32 {
+        let id = number.into();
+        let newcomer = Newcomer {
+            has_paid: true,
+            ..newcomer(number)
+        };
+        strangers.admit(id, newcomer, false, late).unwrap();
+    }
+    assert_eq!(strangers.next_look(), Some(late + LOOK_AGAIN));
+    assert_eq!(strangers.to_look_for(late + LOOK_AGAIN).len(), 1);
 }
 
 #[test]
@@ -90,16 +119,16 @@ fn only_channels_whose_funding_is_unknown_use_up_what_a_peer_has() {
         match number % 3 {
             0 => strangers.withdraw(number),
             1 => {
-                strangers.pending(number, ChannelId([1; 32]), point(1), now);
-                strangers.looked(number, true, now);
+                strangers.pending(number, ChannelId([1; 32]), point(1), Some(SAT), now);
+                strangers.looked(number, Found::Unconfirmed, now);
             }
             _ => strangers.ready(number),
         }
     }
     for number in 100..110 {
         strangers.admit(number, newcomer(1), false, now).unwrap();
-        strangers.pending(number, ChannelId([1; 32]), point(1), now);
-        strangers.closed(number);
+        strangers.pending(number, ChannelId([1; 32]), point(1), Some(SAT), now);
+        strangers.closed(number, false, now);
     }
     assert_eq!(strangers.admit(200, newcomer(1), false, now), Err(TooMany));
 }
@@ -112,8 +141,118 @@ fn a_funding_that_bitcoind_was_not_asked_for_makes_nobody_go() {
     let elsewhere = origin("203.0.113.9");
     let victim = |now| strangers.victim(&[peer(1)], elsewhere, |_| true, now);
     assert_eq!(victim(late), None, "bitcoind may be away");
-    strangers.looked(id, false, late);
+    strangers.looked(id, Found::Nothing, late);
     assert_eq!(victim(late), Some(peer(1)));
-    strangers.looked(id, true, late);
+    let stale = late + FRESH + Duration::from_secs(1);
+    assert_eq!(victim(stale), None, "it may have come meanwhile");
+    strangers.looked(id, Found::Unconfirmed, late);
     assert_eq!(victim(late), None);
+}
+
+/// Anybody can name an output that exists.
+#[test]
+fn only_the_output_that_the_channel_needs_is_its_funding() {
+    let (strangers, now) = (Strangers::default(), Instant::now());
+    funded(&strangers, 1, false, now);
+    let sought = strangers.to_look_for(now)[0];
+    let script = redeem_script(1).to_p2wsh();
+    let judge = |key: u8, sat, confirmations| {
+        let output = TxOut {
+            value: Amount::from_sat(sat),
+            script_pubkey: redeem_script(key).to_p2wsh(),
+        };
+        let unspent = UnspentOutput {
+            output,
+            confirmations,
+        };
+        sought.judge(&script, Some(&unspent))
+    };
+    assert_eq!(judge(1, SAT, 0), Found::Unconfirmed);
+    assert_eq!(judge(1, SAT, 1), Found::Confirmed);
+    assert_eq!(judge(2, SAT, 1), Found::Nothing, "somebody else's");
+    assert_eq!(judge(1, SAT - 1, 1), Found::Nothing, "less");
+    assert_eq!(sought.judge(&script, None), Found::Nothing);
+}
+
+#[test]
+fn a_funding_that_is_gone_again_counts_as_never_seen() {
+    let (strangers, now) = (Strangers::default(), Instant::now());
+    let ids: Vec<u128> = (0..10).map(|n| funded(&strangers, n, false, now)).collect();
+    // The channels are of ten peers at one address.
+    for id in &ids {
+        strangers.looked(*id, Found::Unconfirmed, now);
+    }
+    assert!(strangers.to_look_for(now + LOOK_AGAIN_LATER).is_empty());
+    let later = now + LOOK_AGAIN_IF_SEEN;
+    assert_eq!(strangers.to_look_for(later).len(), 10);
+    for id in &ids {
+        assert!(!strangers.looked(*id, Found::Nothing, later));
+    }
+    assert!(strangers.is_unseen(&point(1)));
+    let elsewhere = origin("203.0.113.9");
+    let victim = strangers.victim(&[peer(1)], elsewhere, |_| true, later);
+    assert_eq!(victim, Some(peer(1)));
+    for id in 100..120 {
+        let newcomer = newcomer(1_000 + u32::try_from(id).unwrap());
+        strangers.admit(id, newcomer, false, later).unwrap();
+    }
+    let last = strangers.admit(200, newcomer(9_000), false, later);
+    assert_eq!(last, Err(TooMany), "thirty of one address");
+}
+
+#[test]
+fn a_closed_channel_with_our_money_is_looked_for_until_its_funding_is_in_the_chain() {
+    let (strangers, start) = (Strangers::default(), Instant::now());
+    let id = funded(&strangers, 1, true, start);
+    let input = TxIn {
+        previous_output: point(1),
+        witness: witness(1),
+        ..TxIn::default()
+    };
+    assert_eq!(strangers.unseen_spent_by(&input), Some(Unseen::Pushed));
+    let late = start + Duration::from_secs(7_200);
+    strangers.looked(id, Found::Nothing, late);
+    let now = late + Duration::from_secs(1);
+    assert!(!strangers.closed(id, true, now));
+    assert_eq!(strangers.unseen_spent_by(&input), Some(Unseen::Pushed));
+    assert_eq!(strangers.closed_channels(), [], "its monitor stays");
+    assert_eq!(strangers.to_look_for(now).len(), 1, "at once");
+    strangers.looked(id, Found::Nothing, now);
+    assert_eq!(strangers.next_look(), Some(now + LOOK_AGAIN));
+    assert!(strangers.looked(id, Found::Unconfirmed, now));
+    assert_eq!(strangers.unseen_spent_by(&input), None);
+    strangers.looked(id, Found::Confirmed, now);
+    assert_eq!(strangers.next_look(), None);
+}
+
+#[test]
+fn channels_with_money_for_us_that_were_never_funded_are_bounded_in_all() {
+    let (strangers, start) = (Strangers::default(), Instant::now());
+    let mut now = start;
+    let ask = |number: u32, has_paid, now| {
+        let newcomer = Newcomer {
+            has_paid,
+            ..newcomer(number)
+        };
+        strangers.admit(number.into(), newcomer, true, now)
+    };
+    let mut accepted = 0;
+    for number in 0..1_000 {
+        // All of the budget comes back.
+        now += Duration::from_secs(3_600);
+        if ask(number, false, now).is_ok() {
+            let id = number.into();
+            let channel = ChannelId([u8::try_from(number).unwrap(); 32]);
+            strangers.pending(id, channel, point(1), Some(SAT), now);
+            strangers.closed(id, true, now);
+            accepted += 1;
+        }
+    }
+    assert_eq!(accepted, MAX_PUSHED);
+    now += Duration::from_secs(3_600);
+    assert_eq!(ask(2_000, true, now), Ok(()), "it has paid for a channel");
+    strangers.looked(3, Found::Confirmed, now);
+    assert_eq!(ask(2_001, false, now), Err(TooMany));
+    strangers.looked(4, Found::Confirmed, now);
+    assert_eq!(ask(2_002, false, now), Ok(()));
 }

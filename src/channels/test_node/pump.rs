@@ -84,12 +84,14 @@ impl Pump {
                 user_channel_id,
                 counterparty_node_id,
                 funding_txo,
+                funding_redeem_script,
                 ..
             } => self.channels.channel_pending(
                 channel_id,
                 user_channel_id,
                 counterparty_node_id,
                 funding_txo,
+                funding_redeem_script,
             ),
             Event::ChannelReady {
                 channel_id,

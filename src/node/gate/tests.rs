@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::chain::test_server::{Reply, TestServer};
+use crate::channels::spends::test_data::{redeem_script, witness};
 use crate::storage::Health;
 
 const CHANNEL: ChannelId = ChannelId([3; 32]);
@@ -27,7 +28,7 @@ impl Scene {
         let bitcoind = TestServer::start(vec![Reply::result(json!("txid"))]);
         let broadcaster = Arc::new(Broadcaster::new(Arc::new(bitcoind.bitcoind())));
         let spends = Arc::new(FundingSpends::new(store.clone()));
-        spends.watch(CHANNEL, channel_point());
+        spends.watch(CHANNEL, channel_point(), redeem_script(1).to_p2wsh());
         Self {
             gate: Gate::new(store.clone(), spends.clone(), broadcaster.clone()),
             store,
@@ -58,6 +59,7 @@ fn closing(sat: u64) -> Transaction {
         input: vec![TxIn {
             previous_output: channel_point(),
             sequence: Sequence::MAX,
+            witness: witness(1),
             ..TxIn::default()
         }],
         output: vec![TxOut {

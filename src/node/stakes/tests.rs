@@ -1,0 +1,105 @@
+use std::time::Instant;
+
+use bitcoin::absolute::LockTime;
+use bitcoin::hashes::Hash;
+use bitcoin::transaction::Version;
+use bitcoin::{OutPoint, Sequence, Txid, Witness};
+use lightning::ln::types::ChannelId;
+
+use super::*;
+use crate::channels::spends::test_data::{redeem_script, witness};
+use crate::channels::strangers::{Found, Newcomer, Origin};
+use crate::channels::test_node::TestNode;
+
+const STRANGER: u128 = 1;
+const KEY: u8 = 5;
+const SAT: u64 = 100_000;
+
+fn named() -> OutPoint {
+    OutPoint::new(Txid::from_byte_array([9; 32]), 0)
+}
+
+/// Spends what the stranger has named as its funding.
+fn spend(witness: Witness) -> Transaction {
+    Transaction {
+        version: Version::TWO,
+        lock_time: LockTime::ZERO,
+        input: vec![TxIn {
+            previous_output: named(),
+            witness,
+            ..TxIn::default()
+        }],
+        output: Vec::new(),
+    }
+}
+
+fn commitment(witness: Witness) -> Transaction {
+    let mut commitment = spend(witness);
+    commitment.lock_time = LockTime::from_consensus(0x2012_3456);
+    commitment.input[0].sequence = Sequence(0x8012_3456);
+    commitment
+}
+
+/// Of a node to which a stranger has opened a channel with this funding.
+async fn stakes(pushed: bool) -> (Stakes, TestNode) {
+    let node = TestNode::start(1).await;
+    let stakes = Stakes {
+        monitors: node.monitors.clone(),
+        strangers: node.strangers.clone(),
+        spends: node.spends.clone(),
+    };
+    let newcomer = Newcomer {
+        peer: node.id,
+        origin: Origin::new(None),
+        has_paid: false,
+    };
+    let now = Instant::now();
+    let admitted = node.strangers.admit(STRANGER, newcomer, pushed, now);
+    admitted.unwrap();
+    let channel = ChannelId([1; 32]);
+    node.strangers
+        .pending(STRANGER, channel, named(), Some(SAT), now);
+    (stakes, node)
+}
+
+#[tokio::test]
+async fn what_ends_a_channel_that_does_not_exist_is_dropped() {
+    let (stakes, _node) = stakes(false).await;
+    assert_eq!(stakes.priority(&[commitment(witness(KEY))]), None);
+    assert_eq!(
+        stakes.priority(&[spend(witness(KEY))]),
+        None,
+        "by agreement"
+    );
+}
+
+/// Whoever names an output of a commitment as its funding must not keep our claims from it.
+#[tokio::test]
+async fn a_claim_on_what_a_stranger_named_as_its_funding_leaves_at_once() {
+    let (stakes, node) = stakes(false).await;
+    let justice = spend(Witness::from_slice(&[vec![1; 71], vec![1], vec![0x63; 77]]));
+    let claims = std::slice::from_ref(&justice);
+    assert_eq!(stakes.priority(claims), Some(Priority::Urgent));
+    node.strangers.closed(STRANGER, false, Instant::now());
+    assert_eq!(stakes.priority(claims), Some(Priority::Urgent));
+    let script = redeem_script(KEY).to_p2wsh();
+    node.spends.watch(ChannelId([1; 32]), named(), script);
+    assert_eq!(stakes.priority(claims), Some(Priority::Urgent), "watched");
+    let closing = spend(witness(KEY));
+    assert_eq!(stakes.priority(&[closing]), Some(Priority::Normal));
+}
+
+/// Whether a peer put money for us into a channel that does not exist costs us nothing to say.
+#[tokio::test]
+async fn no_fee_is_paid_for_a_channel_with_our_money_before_bitcoind_knows_its_funding() {
+    let (stakes, node) = stakes(true).await;
+    let script = redeem_script(KEY).to_p2wsh();
+    node.spends.watch(ChannelId([1; 32]), named(), script);
+    let ours = [commitment(witness(KEY))];
+    assert_eq!(stakes.priority(&ours), Some(Priority::Idle));
+    let now = Instant::now();
+    node.strangers.closed(STRANGER, true, now);
+    assert_eq!(stakes.priority(&ours), Some(Priority::Idle));
+    assert!(node.strangers.looked(STRANGER, Found::Unconfirmed, now));
+    assert_eq!(stakes.priority(&ours), Some(Priority::Urgent));
+}
