@@ -99,11 +99,17 @@ fn stored_headers(core: &Core) -> Result<StoredHeaders, StartError> {
 }
 
 fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
-    let channel_id = monitor.channel_id();
+    let (channel_id, update) = (monitor.channel_id(), monitor.get_latest_update_id());
     core.monitors
         .load_existing_monitor(channel_id, monitor)
-        .map(|_| ())
-        .map_err(|()| StorageError::Damaged(format!("two monitors of channel {channel_id}")).into())
+        .map_err(|()| StorageError::Damaged(format!("two monitors of channel {channel_id}")))?;
+    if update == 0 {
+        // The manager on disk may wait for the first commit of this monitor, and LDK finds out by itself only
+        // about updates: the channel would never become ready.
+        let told = core.monitors.channel_monitor_updated(channel_id, update);
+        told.map_err(|error| StorageError::Damaged(format!("channel {channel_id}: {error:?}")))?;
+    }
+    Ok(())
 }
 
 /// Brings the manager to bitcoind's tip, and everything else, which is at `others`, with it. Then LDK
