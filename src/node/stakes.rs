@@ -38,7 +38,7 @@ impl Stakes {
                 tracing::debug!(%txid, %point, "not broadcast: bitcoind does not know the funding");
                 return None;
             }
-            // Each channel with money of ours is watched.
+            // Each channel with money of ours is watched, at the latest once bitcoind knows its funding.
             return Some(if is_commitment {
                 Priority::Idle
             } else {
