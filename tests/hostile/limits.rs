@@ -18,5 +18,8 @@ pub const DESCRIPTORS: u64 = 400;
 pub const DESCRIPTORS_LEFT: u64 = 24;
 /// Honest payments keep this share of their speed.
 pub const SPEED: f64 = 0.5;
-/// A forced close and a claim are in the mempool after this time, and a newcomer has a channel.
+/// A forced close and a claim are in the mempool after this time.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// A newcomer has a channel after this time: others on its address get 15 seconds for their funding transaction
+/// before one of them goes.
+pub const NEWCOMER: Duration = Duration::from_secs(30);

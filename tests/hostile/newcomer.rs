@@ -15,7 +15,7 @@ use regtest::wait::wait_for;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::limits::PATIENCE;
+use crate::limits::NEWCOMER;
 
 /// Enough for any size of channel here.
 const CONFIRMATIONS: u32 = 6;
@@ -26,7 +26,7 @@ const CAPACITY_SAT: u64 = 200_000;
 pub async fn opens_a_channel(network: &Network) -> Result<Duration> {
     let start = Instant::now();
     let target = Target::of(&network["victim"])?.from(own_address());
-    let signed = wait_for("a newcomer's channel", PATIENCE, async || {
+    let signed = wait_for("a newcomer's channel", NEWCOMER, async || {
         try_once(network, &target).await
     });
     let mut peer = signed.await?;
@@ -41,7 +41,7 @@ pub async fn opens_a_channel(network: &Network) -> Result<Duration> {
         }
     };
     let ((), ()) = tokio::try_join!(network.mine(CONFIRMATIONS), async {
-        timeout(PATIENCE * 3, ready)
+        timeout(NEWCOMER * 3, ready)
             .await
             .context("no channel_ready")?
     })?;
@@ -95,7 +95,7 @@ fn own_address() -> Ipv4Addr {
 /// A program of ours does the same.
 pub async fn program_opens_a_channel(network: &Network, name: &str) -> Result<Duration> {
     let start = Instant::now();
-    let opened = wait_for("the channel of a newcomer", PATIENCE, async || {
+    let opened = wait_for("the channel of a newcomer", NEWCOMER, async || {
         network.connect(name, "victim").await?;
         let request = OpenChannelRequest {
             node_pubkey: bytes(network["victim"].key())?,
@@ -107,6 +107,6 @@ pub async fn program_opens_a_channel(network: &Network, name: &str) -> Result<Du
         Ok(())
     });
     opened.await?;
-    ensure!(start.elapsed() < PATIENCE, "it took {:?}", start.elapsed());
+    ensure!(start.elapsed() < NEWCOMER, "it took {:?}", start.elapsed());
     Ok(start.elapsed())
 }
