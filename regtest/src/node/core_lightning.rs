@@ -15,11 +15,13 @@ use crate::peer::{CoreLightning, PeerApi};
 const BITCOIN_CLI: &str = "bitcoin-cli";
 /// What every lightningd here is told beside its name and its bitcoind: no patience where only time
 /// would be lost, and fees that do not move.
-const CONFIG: [(&str, &str); 11] = [
+const CONFIG: [(&str, &str); 12] = [
     ("network", "regtest"),
     ("log-level", "debug"),
     ("dev-fast-gossip", ""),
     ("dev-bitcoind-poll", "1"),
+    // Otherwise it waits longer each time, up to five minutes.
+    ("dev-fast-reconnect", ""),
     ("autoconnect-seeker-peers", "0"),
     // As on mainnet: its own values for regtest are six blocks.
     ("cltv-delta", "34"),
