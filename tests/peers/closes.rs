@@ -23,6 +23,8 @@ const MOST_FEES_SAT: u64 = 100_000;
 /// Some 300 blocks with Core Lightning, 800 with Eclair.
 const SWEEP_LIMIT: Duration = Duration::from_secs(300);
 const BLOCKS_AT_ONCE: u32 = 18;
+/// While the peer may still claim an HTLC on the chain.
+const BLOCKS_UNTIL_CLAIMED: u32 = 6;
 const CONFIRMATIONS: u32 = 6;
 
 with_both!(
@@ -95,7 +97,9 @@ async fn ampd_forces_and_the_payment_ends(software: Software) -> Result<()> {
     force(&network, &under_way.point).await?;
     network.mine(1).await?;
     under_way.hold.settle(&network, BOB).await?;
-    let payment = under_way.end(&network, 1, SWEEP_LIMIT).await?;
+    let payment = under_way
+        .end(&network, BLOCKS_UNTIL_CLAIMED, SWEEP_LIMIT)
+        .await?;
     network
         .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
         .await?;
