@@ -40,11 +40,16 @@ async fn both_ways_to_close_bring_the_balances_on_chain() -> Result<()> {
     let after = on_chain(&network).await?;
     assert_gain(before.0, after.0, CAPACITY_SAT - PUSHED_SAT);
     assert_gain(before.1, after.1, PUSHED_SAT);
-    let closed = network["alice"].api()?.closed().await?.channels;
-    let forced = closed
-        .iter()
-        .filter(|one| one.close_type() == ClosureType::LocalForceClose);
-    assert_eq!(forced.count(), 1);
+    // Bob hears of it and closes, too: it is local for the one whose commitment is in the chain, as in lnd.
+    let mut kinds = Vec::new();
+    for node in network.nodes() {
+        let closed = node.api()?.closed().await?.channels;
+        let forced = closed.iter().find(|one| one.channel_point == points[1]);
+        kinds.push(forced.context("it is not listed")?.close_type());
+    }
+    kinds.sort_unstable();
+    let one_of_each = [ClosureType::LocalForceClose, ClosureType::RemoteForceClose];
+    assert_eq!(kinds, one_of_each);
     network.finish();
     Ok(())
 }
