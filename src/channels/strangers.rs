@@ -6,7 +6,9 @@
 //! LDK's limit comes near, and leave nothing behind of those that are closed.
 
 mod budget;
+mod closed;
 mod evict;
+mod funding;
 mod origin;
 
 use std::collections::HashMap;
@@ -14,36 +16,28 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{OutPoint, Script, TxIn};
-use lightning::chain::channelmonitor::{Balance, HolderCommitmentTransactionBalance};
+use bitcoin::{OutPoint, TxIn};
 use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::types::ChannelId;
 use tokio::sync::Notify;
 
 use self::budget::{Budget, Taken};
+use self::closed::{key_of_closed, may_be_made_up};
+use self::funding::{Funding, LOOK_AGAIN_LATER};
 use super::list;
 use super::spends::funding_script;
-use crate::chain::UnspentOutput;
-use crate::ldk::{ChainMonitor, ChannelMonitor};
+use crate::ldk::ChainMonitor;
 
 pub use self::evict::{is_near_limit, without_funded_channel};
+pub use self::funding::{Found, Sought};
 pub use self::origin::Origin;
 
 /// A channel into which the peer has put money for us: LDK keeps its monitor until the chain has decided,
 /// which it never does for a funding that does not exist.
 const UNITS_IF_PUSHED: u32 = 3;
 
-/// How soon bitcoind is asked again for the funding of a new channel, and of one that is older than a
-/// minute.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
-const LOOK_AGAIN_LATER: Duration = Duration::from_secs(60);
 /// While there are so many that some may have to go, bitcoind is asked for all of them as for new ones.
 const CROWD: usize = 30;
-/// Of one that it knows and that is in no block: another transaction may replace it.
-const LOOK_AGAIN_IF_SEEN: Duration = Duration::from_secs(600);
-
-/// How old bitcoind's answer may be if a channel is closed because of it.
-const FRESH: Duration = Duration::from_secs(5);
 
 /// Channels with money for us whose funding is not known, of all peers together, open and closed. LDK
 /// never forgets those that are closed.
@@ -76,75 +70,6 @@ struct Stranger {
     closed: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Funding {
-    channel_id: ChannelId,
-    point: OutPoint,
-    /// What the output must be worth; none for a channel that was closed before the start.
-    sat: Option<u64>,
-    /// When bitcoind is asked for it.
-    next_look: Instant,
-    /// When bitcoind last said that it does not know it.
-    last_look: Option<Instant>,
-    seen: bool,
-}
-
-impl Funding {
-    fn new(channel_id: ChannelId, point: OutPoint, sat: Option<u64>, now: Instant) -> Self {
-        Self {
-            channel_id,
-            point,
-            sat,
-            next_look: now,
-            last_look: None,
-            seen: false,
-        }
-    }
-
-    fn next_look(&self, crowded: bool) -> Instant {
-        match self.last_look {
-            Some(last) if crowded && !self.seen => self.next_look.min(last + LOOK_AGAIN),
-            _ => self.next_look,
-        }
-    }
-}
-
-/// A funding output that bitcoind should be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sought {
-    pub user_channel_id: u128,
-    pub channel_id: ChannelId,
-    pub point: OutPoint,
-    /// None if it is not known what it should be worth.
-    pub sat: Option<u64>,
-    pub closed: bool,
-}
-
-impl Sought {
-    /// What bitcoind's answer means for a channel whose funding output has this script. A peer may name an
-    /// output of somebody else, or too small a one.
-    pub fn judge(&self, script: &Script, answer: Option<&UnspentOutput>) -> Found {
-        let right = answer.filter(|unspent| {
-            let output = &unspent.output;
-            let value_fits = self.sat.is_none_or(|sat| output.value.to_sat() == sat);
-            value_fits && output.script_pubkey.as_script() == script
-        });
-        match right {
-            None => Found::Nothing,
-            Some(unspent) if unspent.confirmations == 0 => Found::Unconfirmed,
-            Some(_) => Found::Confirmed,
-        }
-    }
-}
-
-/// What bitcoind knows of a funding output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    Nothing,
-    Unconfirmed,
-    Confirmed,
-}
-
 /// A stranger's channel whose funding bitcoind does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unseen {
@@ -161,10 +86,8 @@ impl Stranger {
 
     /// Whether bitcoind has just said that it does not know the funding, or the peer has named none.
     fn is_known_unseen(&self, now: Instant) -> bool {
-        self.funding.is_none_or(|funding| {
-            let fresh = |looked| now.saturating_duration_since(looked) <= FRESH;
-            !funding.seen && funding.last_look.is_some_and(fresh)
-        })
+        self.funding
+            .is_none_or(|funding| funding.is_known_missing(now))
     }
 
     /// How long it has existed without its funding, as far as bitcoind has told.
@@ -335,7 +258,7 @@ impl Strangers {
             return false;
         }
         // If there is money for us, it has to be known soon whether the funding exists.
-        funding.next_look = now;
+        funding.look_now(now);
         stranger.accepted = now;
         stranger.closed = true;
         self.changed.notify_one();
@@ -409,14 +332,7 @@ impl Strangers {
             return false;
         };
         let was_seen = funding.seen;
-        funding.last_look = Some(now);
-        funding.seen = found != Found::Nothing;
-        funding.next_look = now
-            + match found {
-                Found::Nothing if is_new => LOOK_AGAIN,
-                Found::Nothing => LOOK_AGAIN_LATER,
-                Found::Unconfirmed | Found::Confirmed => LOOK_AGAIN_IF_SEEN,
-            };
+        funding.looked(found, is_new, now);
         let seen = funding.seen;
         if seen && let Some(taken) = stranger.taken.take() {
             state.budget.give_back(taken);
@@ -528,31 +444,6 @@ impl State {
 
 fn units(pushed: bool) -> u32 {
     if pushed { UNITS_IF_PUSHED } else { 1 }
-}
-
-/// LDK does not keep the number of a closed channel. Those of open ones are random, too.
-fn key_of_closed(channel_id: &ChannelId) -> u128 {
-    let (start, _) = channel_id.0.split_at(16);
-    start
-        .iter()
-        .fold(0, |key, byte| key << 8 | u128::from(*byte))
-}
-
-/// Whether a closed channel waits for its funding or its spend, with money of ours in it, and the peer
-/// opened it: the opener pays the fee of the commitment.
-fn may_be_made_up(monitor: &ChannelMonitor) -> bool {
-    let balances = monitor.get_claimable_balances();
-    balances.iter().any(|balance| match balance {
-        Balance::ClaimableOnChannelClose {
-            balance_candidates, ..
-        } => {
-            let of_peer = |one: &HolderCommitmentTransactionBalance| {
-                one.amount_satoshis > 0 && one.transaction_fee_satoshis == 0
-            };
-            balance_candidates.iter().any(of_peer)
-        }
-        _ => false,
-    })
 }
 
 /// Whether LDK counts the channel as one that has cost the peer nothing.

@@ -4,7 +4,9 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use bitcoin::{Amount, TxOut, Txid};
 
+use super::funding::{FRESH, LOOK_AGAIN, LOOK_AGAIN_IF_SEEN};
 use super::*;
+use crate::chain::UnspentOutput;
 use crate::channels::spends::test_data::{redeem_script, witness};
 
 pub(super) fn peer(number: u32) -> PublicKey {
