@@ -45,15 +45,15 @@ const UNIT: usize = 1_000;
 /// Strangers that are held to it at a time. All answers together have a limit of their own.
 const MOST_STRANGERS: usize = 1_000;
 /// Turns of peers with channels after which a stranger has one.
-const MOST_TURNS_OF_FRIENDS: u32 = 3;
+const MOST_TURNS_WITH_CHANNEL: u32 = 3;
 
 /// Tells whether we have a channel with this peer.
-pub type IsFriend = dyn Fn(&PublicKey) -> bool + Send + Sync;
+pub type HasChannel = dyn Fn(&PublicKey) -> bool + Send + Sync;
 
 /// The queries of all peers that are not answered yet.
 pub struct Answers {
     graph: Arc<NetworkGraph>,
-    is_friend: Box<IsFriend>,
+    has_channel: Box<HasChannel>,
     strangers: Rates<PublicKey>,
     queries: Mutex<BTreeMap<PublicKey, PeerQueries>>,
     /// Has a lock of its own, which is never held for long: [`Answers::drained`] is called all the time.
@@ -71,15 +71,15 @@ struct PeerQueries {
 #[derive(Default)]
 struct Turns {
     waiting: BTreeMap<PublicKey, Waiting>,
-    last_friend: Option<PublicKey>,
-    last_stranger: Option<PublicKey>,
+    last_with_channel: Option<PublicKey>,
+    last_without_channel: Option<PublicKey>,
     /// Turns of peers with channels, one after the other.
-    of_friends: u32,
+    turns_with_channel: u32,
 }
 
 #[derive(Clone, Copy)]
 struct Waiting {
-    is_friend: bool,
+    has_channel: bool,
     is_drained: bool,
 }
 
@@ -108,11 +108,11 @@ impl Answers {
     /// Answers from `graph`.
     pub fn new(
         graph: Arc<NetworkGraph>,
-        is_friend: impl Fn(&PublicKey) -> bool + Send + Sync + 'static,
+        has_channel: impl Fn(&PublicKey) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
             graph,
-            is_friend: Box::new(is_friend),
+            has_channel: Box::new(has_channel),
             strangers: Rates::new(OF_STRANGER, MOST_STRANGERS),
             queries: Mutex::default(),
             turns: Mutex::default(),
@@ -129,7 +129,7 @@ impl Answers {
         peer: PublicKey,
         query: QueryChannelRange,
     ) -> Result<(), AskedTooEarly> {
-        let is_friend = (self.is_friend)(&peer);
+        let has_channel = (self.has_channel)(&peer);
         let mut queries = self.queries();
         let range = &mut queries.entry(peer).or_default().range;
         if range.is_some() {
@@ -141,7 +141,7 @@ impl Answers {
             first_block,
             after: None,
         });
-        self.turns().begin(peer, is_friend);
+        self.turns().begin(peer, has_channel);
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Answers {
         // BOLT 7 asks for this order; nothing is sent twice.
         query.short_channel_ids.sort_unstable();
         query.short_channel_ids.dedup();
-        let is_friend = (self.is_friend)(&peer);
+        let has_channel = (self.has_channel)(&peer);
         let mut queries = self.queries();
         let ids = &mut queries.entry(peer).or_default().ids;
         if ids.is_some() {
@@ -168,7 +168,7 @@ impl Answers {
             next: 0,
             nodes: HashSet::new(),
         });
-        self.turns().begin(peer, is_friend);
+        self.turns().begin(peer, has_channel);
         Ok(())
     }
 
@@ -195,7 +195,7 @@ impl Answers {
     /// The next part of an answer: of the next peer in turn that can take it.
     pub fn next_chunk(&self) -> Option<(PublicKey, Vec<GossipMessage>)> {
         loop {
-            let (peer, is_friend) = self.turns().next(|peer| self.strangers.has_one(peer))?;
+            let (peer, has_channel) = self.turns().next(|peer| self.strangers.has_one(peer))?;
             let mut queries = self.queries();
             // It may have gone between the two lines above.
             let Some(asked) = queries.get_mut(&peer) else {
@@ -206,7 +206,7 @@ impl Answers {
                 queries.remove(&peer);
                 self.turns().waiting.remove(&peer);
             }
-            if !is_friend {
+            if !has_channel {
                 self.strangers.charge(peer, units(&messages));
             }
             return Some((peer, messages));
@@ -230,39 +230,41 @@ fn units(messages: &[GossipMessage]) -> u32 {
 }
 
 impl Turns {
-    fn begin(&mut self, peer: PublicKey, is_friend: bool) {
+    fn begin(&mut self, peer: PublicKey, has_channel: bool) {
         self.waiting.entry(peer).or_insert(Waiting {
-            is_friend,
+            has_channel,
             is_drained: false,
         });
     }
 
     /// The next peer that can take more, and whether we have a channel with it; it is its turn now.
     fn next(&mut self, may_get_more: impl Fn(&PublicKey) -> bool) -> Option<(PublicKey, bool)> {
-        let friend = self.first_after(self.last_friend, |_, waiting| waiting.is_friend);
-        let prefers_stranger = friend.is_none() || self.of_friends >= MOST_TURNS_OF_FRIENDS;
+        let with_channel =
+            self.first_after(self.last_with_channel, |_, waiting| waiting.has_channel);
+        let prefers_stranger =
+            with_channel.is_none() || self.turns_with_channel >= MOST_TURNS_WITH_CHANNEL;
         let stranger = prefers_stranger.then(|| {
-            self.first_after(self.last_stranger, |peer, waiting| {
-                !waiting.is_friend && may_get_more(peer)
+            self.first_after(self.last_without_channel, |peer, waiting| {
+                !waiting.has_channel && may_get_more(peer)
             })
         });
-        let (peer, is_friend) = match stranger.flatten() {
+        let (peer, has_channel) = match stranger.flatten() {
             Some(stranger) => {
-                self.of_friends = 0;
-                self.last_stranger = Some(stranger);
+                self.turns_with_channel = 0;
+                self.last_without_channel = Some(stranger);
                 (stranger, false)
             }
             None => {
-                let friend = friend?;
-                self.of_friends = self.of_friends.saturating_add(1);
-                self.last_friend = Some(friend);
-                (friend, true)
+                let with_channel = with_channel?;
+                self.turns_with_channel = self.turns_with_channel.saturating_add(1);
+                self.last_with_channel = Some(with_channel);
+                (with_channel, true)
             }
         };
         if let Some(waiting) = self.waiting.get_mut(&peer) {
             waiting.is_drained = false;
         }
-        Some((peer, is_friend))
+        Some((peer, has_channel))
     }
 
     /// The first one in turn that can take more.

@@ -108,7 +108,7 @@ struct Listing {
     heard: Instant,
     listed: usize,
     wanted: BTreeSet<u64>,
-    /// Of what it listed those that we know or want.
+    /// The listed channels that we know or lack: those that may exist.
     real: HashSet<u64>,
 }
 

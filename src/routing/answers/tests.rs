@@ -28,8 +28,8 @@ fn scid(block: u64, output: u64) -> u64 {
 impl Node {
     fn new() -> Self {
         let graph = Arc::new(NetworkGraph::new(NETWORK, Arc::new(LdkLogger)));
-        let friend = public(FRIEND);
-        let answers = Answers::new(graph.clone(), move |peer| *peer == friend);
+        let with_channel = public(FRIEND);
+        let answers = Answers::new(graph.clone(), move |peer| *peer == with_channel);
         Self { graph, answers }
     }
 
@@ -258,9 +258,9 @@ fn peers_with_channels_have_three_turns_of_four() {
         }
         turns.push(node.answers.next_chunk().unwrap().0);
     }
-    let friend = public(FRIEND);
-    assert_eq!(turns[..3], [friend; 3]);
-    assert_eq!(turns[4..7], [friend; 3]);
+    let with_channel = public(FRIEND);
+    assert_eq!(turns[..3], [with_channel; 3]);
+    assert_eq!(turns[4..7], [with_channel; 3]);
     assert!(strangers.contains(&turns[3]) && strangers.contains(&turns[7]));
     assert_ne!(turns[3], turns[7], "strangers take turns");
 }
