@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ampd::amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
+use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 use ampd::invoices::{
     ChannelPort, Claimable, IncomingHtlc, InvoiceEvent, Limits, NewInvoice, Registry, Subscription,
 };
 use ampd::ldk::KeysManager;
-use ampd::onion::Envelope;
+use ldk_amp::Envelope;
 use ampd::storage::Store;
 use ampd::storage::invoices::{HtlcSelection, InvoiceRef, MESSAGE_RECORD};
 use anyhow::{Context, Result, ensure};

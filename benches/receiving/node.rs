@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
-use ampd::rpc::proto::ampdrpc::{ExportInvoicePaymentsRequest, InvoiceReference};
-use ampd::rpc::proto::invoicesrpc::LookupInvoiceMsg;
-use ampd::rpc::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
-use ampd::rpc::proto::lnrpc::InvoiceSubscription;
+use lnd_api::proto::ampdrpc::invoice_reference::Name;
+use lnd_api::proto::ampdrpc::{ExportInvoicePaymentsRequest, InvoiceReference};
+use lnd_api::proto::invoicesrpc::LookupInvoiceMsg;
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use lnd_api::proto::lnrpc::InvoiceSubscription;
 use ampd::storage::Store;
 use anyhow::{Context, Result, ensure};
 use regtest::api::Api;

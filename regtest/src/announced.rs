@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ampd::rpc::proto::lnrpc::ChannelGraphRequest;
+use lnd_api::proto::lnrpc::ChannelGraphRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::constants::ChainHash;

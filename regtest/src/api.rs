@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use ampd::rpc::MACAROON_HEADER;
-use ampd::rpc::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
-use ampd::rpc::proto::chainrpc::chain_notifier_client::ChainNotifierClient;
-use ampd::rpc::proto::invoicesrpc::invoices_client::InvoicesClient;
-use ampd::rpc::proto::lnrpc::lightning_client::LightningClient;
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::layout::MACAROON_HEADER;
+use lnd_api::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
+use lnd_api::proto::chainrpc::chain_notifier_client::ChainNotifierClient;
+use lnd_api::proto::invoicesrpc::invoices_client::InvoicesClient;
+use lnd_api::proto::lnrpc::lightning_client::LightningClient;
+use lnd_api::proto::lnrpc::{
     AddInvoiceResponse, Channel as LnChannel, ChannelBalanceRequest, ChannelBalanceResponse,
     ClosedChannelsRequest, ClosedChannelsResponse, GetInfoRequest, GetInfoResponse, Invoice,
     ListChannelsRequest, ListInvoiceRequest, ListInvoiceResponse, ListPaymentsRequest,
     ListPaymentsResponse, NewAddressRequest, Payment, PendingChannelsRequest,
     PendingChannelsResponse, WalletBalanceRequest, WalletBalanceResponse,
 };
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
-use ampd::rpc::proto::routerrpc::router_client::RouterClient;
-use ampd::rpc::proto::walletrpc::wallet_kit_client::WalletKitClient;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::routerrpc::router_client::RouterClient;
+use lnd_api::proto::walletrpc::wallet_kit_client::WalletKitClient;
 use anyhow::{Context, Result};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;

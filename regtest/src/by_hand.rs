@@ -1,8 +1,8 @@
 //! AMP by hand: the caller splits the root and sends each shard itself, over a route of its own.
 
-use ampd::amp::{Child, Share, Splitter};
-use ampd::rpc::proto::lnrpc::{AmpRecord, Hop, HtlcAttempt, MppRecord, Route};
-use ampd::rpc::proto::routerrpc::{BuildRouteRequest, SendToRouteRequest};
+use ldk_amp::{Child, Share, Splitter};
+use lnd_api::proto::lnrpc::{AmpRecord, Hop, HtlcAttempt, MppRecord, Route};
+use lnd_api::proto::routerrpc::{BuildRouteRequest, SendToRouteRequest};
 use anyhow::{Context, Result};
 use tonic::Status;
 

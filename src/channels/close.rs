@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep};
 use super::config::MOST_ABOVE_OUR_CLOSING_FEE_SAT;
 use super::open::describe;
 use super::spends::{FundingSpends, Spend};
-use crate::abort::{self, Point};
+use crash_points::{self, Point};
 use crate::ldk::{ChannelManager, PeerManager};
-use crate::onion::ClosingTerms;
+use ldk_amp::ClosingTerms;
 use crate::storage::Health;
 
 /// How long a cooperative close waits for the channel to be ready for it. Under load LDK refuses

@@ -39,7 +39,7 @@ use super::strangers::Strangers;
 use crate::chain::FeeEstimates;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, PeerManager, Scorer};
 use crate::logger::LdkLogger;
-use crate::onion::{EnvelopeKey, Gateway};
+use ldk_amp::{EnvelopeKey, Gateway};
 use crate::peers::book;
 use crate::peers::connect::Connector;
 use crate::peers::listen::{self, Listener};

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bitcoin::Network;
 use lightning::ln::msgs::SocketAddress;
+use lnd_api::layout::{HostPort, network_name};
 
 mod donations;
 mod error;
@@ -27,8 +28,7 @@ mod values;
 pub use donations::{Donations, Validity};
 pub use error::ConfigError;
 pub use layers::Source;
-pub use network::{NETWORK_NAMES, network_by_name, network_name};
-pub use values::{Alias, BitcoindAuth, Color, HostPort, LogFormat, Secret};
+pub use values::{Alias, BitcoindAuth, Color, LogFormat, Secret};
 
 use layers::{Layer, Layers};
 
@@ -147,17 +147,6 @@ impl Config {
     pub fn network_dir(&self) -> PathBuf {
         self.data_dir.join(network_name(self.network))
     }
-}
-
-/// A path as a text that may begin with `~`.
-///
-/// # Errors
-/// If `~` cannot be replaced, because HOME is not set.
-pub fn expand_path(
-    path: &str,
-    env: impl Fn(&str) -> Option<OsString>,
-) -> Result<PathBuf, ConfigError> {
-    settings::expand(path, &env)
 }
 
 /// The layer of the config file: the named one, or that in the data directory if it exists.

@@ -11,8 +11,11 @@ use lightning::ln::msgs::SocketAddress;
 
 use super::error::ConfigError;
 use super::layers::Layers;
-use super::network::{NETWORK_NAMES, bitcoind_folder, bitcoind_rpc_port, network_by_name};
-use super::values::{Alias, BitcoindAuth, Color, HostPort, LogFormat, Secret};
+use ampd_files::expand_home;
+use lnd_api::layout::{HostPort, NETWORK_NAMES, network_by_name};
+
+use super::network::{bitcoind_folder, bitcoind_rpc_port};
+use super::values::{Alias, BitcoindAuth, Color, LogFormat, Secret};
 use super::{Amp, Bitcoind, Callers, Config, Forwarding, Log};
 use crate::log_levels;
 
@@ -221,16 +224,6 @@ pub fn path(said: &Layers, name: &'static str, env: &Env<'_>) -> Result<PathBuf,
 
 /// A path with `~` replaced by the home directory.
 pub fn expand(text: &str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
-    let Some(rest) = text.strip_prefix('~') else {
-        return Ok(PathBuf::from(text));
-    };
-    if !rest.is_empty() && !rest.starts_with('/') {
-        // ~name is another user's home, which only a shell knows.
-        return Ok(PathBuf::from(text));
-    }
-    let home = env("HOME").filter(|home| !home.is_empty());
-    let home = home.ok_or_else(|| ConfigError::NoHome {
-        path: text.to_owned(),
-    })?;
-    Ok(PathBuf::from(home).join(rest.trim_start_matches('/')))
+    let expanded = expand_home(text, env("HOME"));
+    expanded.map_err(|ampd_files::NoHome { path }| ConfigError::NoHome { path })
 }

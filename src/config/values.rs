@@ -58,54 +58,6 @@ impl fmt::Display for Color {
     }
 }
 
-/// A host, as name or IP without brackets, and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    pub host: String,
-    pub port: u16,
-}
-
-impl HostPort {
-    /// Reads `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
-    #[must_use]
-    pub fn parse(text: &str, default_port: u16) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, after) = rest.split_once(']')?;
-                host.parse::<std::net::Ipv6Addr>().ok()?;
-                (
-                    host,
-                    if after.is_empty() {
-                        None
-                    } else {
-                        Some(after.strip_prefix(':')?)
-                    },
-                )
-            }
-            None => match text.rsplit_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            },
-        };
-        let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        let known = text.starts_with('[') || (!host.is_empty() && host.bytes().all(is_host));
-        known.then(|| HostPort {
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
-
 /// A secret text: wiped when dropped, never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
@@ -165,27 +117,6 @@ mod tests {
         );
         for text in ["3399ff", "#3399f", "#3399ff0", "#3399fg", "#é9é9"] {
             assert_eq!(Color::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_host_may_leave_out_its_port() {
-        let parse = |text| HostPort::parse(text, 8332).map(|host| host.to_string());
-        assert_eq!(parse("localhost"), Some("localhost:8332".to_owned()));
-        assert_eq!(parse("10.0.0.1:18443"), Some("10.0.0.1:18443".to_owned()));
-        assert_eq!(parse("[::1]:1"), Some("[::1]:1".to_owned()));
-        assert_eq!(parse("[::1]"), Some("[::1]:8332".to_owned()));
-        for text in [
-            "",
-            ":8332",
-            "::1",
-            "host:port",
-            "http://host:1",
-            "[::1",
-            "[x]:1",
-            "a b",
-        ] {
-            assert_eq!(parse(text), None, "{text}");
         }
     }
 

@@ -18,8 +18,8 @@ pub(super) use self::rules::FINAL_CLTV_REJECT_DELTA;
 use super::ledger::Ledger;
 use super::port::Claimable;
 use super::registry::Registry;
-use crate::abort::{self, Point};
-use crate::onion::Envelope;
+use crash_points::{self, Point};
+use ldk_amp::Envelope;
 
 impl Registry {
     /// Decides about an AMP shard that LDK holds for us, and carries the decision out.

@@ -3,7 +3,7 @@
 use super::InvoiceRef;
 use super::ledger::Ledger;
 use super::registry::Registry;
-use crate::amp::{PaymentAddr, SetId};
+use ldk_amp::{PaymentAddr, SetId};
 use crate::storage::StorageError;
 use crate::storage::invoices::{InvoiceRecord, SetRecord};
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::find::current;
 use super::ledger::Ledger;
 use super::registry::{Registry, now};
-use crate::amp::HtlcKey;
+use ldk_amp::HtlcKey;
 use crate::storage::invoices::{ForgetGivenBack, GivenBack, InvoiceKind, InvoiceRecord};
 use crate::storage::{StorageError, Ticket};
 

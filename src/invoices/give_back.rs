@@ -7,7 +7,7 @@ use super::accept_amp::Refusal;
 use super::ledger::Ledger;
 use super::open_sets::Held;
 use super::registry::{Registry, now};
-use crate::amp::{FailReason, HtlcKey, SetId};
+use ldk_amp::{FailReason, HtlcKey, SetId};
 use crate::storage::Change;
 use crate::storage::invoices::{HtlcState, PutHtlc, PutSet};
 

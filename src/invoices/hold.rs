@@ -18,7 +18,7 @@ use super::once::{self, Payment, Refusal};
 use super::registry::{Registry, now};
 use super::restore::key;
 use super::subscribe::InvoiceEvent;
-use crate::amp::HtlcKey;
+use ldk_amp::HtlcKey;
 use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState};
 use crate::storage::{StorageError, Ticket};
 

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::hold::Accepted;
 use super::open_sets::OpenSets;
-use crate::amp::{HtlcKey, PaymentAddr, SetId};
+use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
 use crate::storage::{Store, Ticket};
 

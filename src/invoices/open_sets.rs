@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
-use crate::amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
-use crate::onion::Envelope;
+use ldk_amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
+use ldk_amp::Envelope;
 use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, SetRecord};
 
 /// A shard that is held: its row, and what it takes to fail it on the wire.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use crate::amp::HtlcKey;
-use crate::onion::Envelope;
+use ldk_amp::HtlcKey;
+use ldk_amp::Envelope;
 
 /// The channel manager, as far as receiving goes.
 pub trait ChannelPort: Send + Sync {

@@ -5,7 +5,7 @@ use lightning::ln::channelmanager::RecipientOnionFields;
 
 use super::port::Claimable;
 use super::registry::Registry;
-use crate::onion::{Envelope, EnvelopeKey};
+use ldk_amp::{Envelope, EnvelopeKey};
 
 impl Registry {
     /// LDK holds a payment, in its sense: an AMP shard is one, too, and is known by the envelope that

@@ -16,8 +16,8 @@ use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription};
 use super::subscribe_one::Followers;
 use super::{InvoiceError, InvoiceView};
-use crate::abort::{self, Point};
-use crate::amp::SetLimits;
+use crash_points::{self, Point};
+use ldk_amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
     InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,

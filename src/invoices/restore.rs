@@ -9,8 +9,8 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::open_sets::{Held, OpenSet};
 use super::registry::{Registry, now};
-use crate::amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
-use crate::onion::Envelope;
+use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
+use ldk_amp::Envelope;
 use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
 

@@ -7,7 +7,7 @@ use lightning_types::payment::PaymentHash;
 
 use super::port::{Claimable, IncomingHtlc};
 use super::test_room::{Answer, HEIGHT, Room};
-use crate::amp::HtlcKey;
+use ldk_amp::HtlcKey;
 
 /// All HTLCs here are on one channel.
 pub(super) fn key(htlc_id: u64) -> HtlcKey {

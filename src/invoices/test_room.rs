@@ -11,9 +11,9 @@ use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::{ChannelPort, Claimable, IncomingHtlc, InvoiceEvent, Limits, Registry, Subscription};
-use crate::amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
+use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 use crate::ldk::KeysManager;
-use crate::onion::Envelope;
+use ldk_amp::Envelope;
 use crate::storage::Store;
 use crate::storage::invoices::{HtlcState, InvoiceRecord, SetRecord};
 

@@ -186,7 +186,7 @@ mod tests {
     use crate::channels::close::{CloseRequest, ClosingFee};
     use crate::channels::open::OpenRequest;
     use crate::channels::test_node::{SAT_PER_KW, TestNode, open_with, two_nodes};
-    use crate::onion::{EnvelopeKey, Gateway};
+    use ldk_amp::{EnvelopeKey, Gateway};
 
     /// What is logged in the thread of a test.
     #[derive(Clone, Default)]

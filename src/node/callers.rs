@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 
 use super::StartError;
 use crate::config::{Callers, Config};
-use crate::files::{self, Readers};
-use crate::macaroons::Bakery;
+use ampd_files::{self, Readers};
+use crate::rpc::Bakery;
 use crate::rpc::{self, Doors, Names, Origins, Tls};
 use crate::storage::Store;
 

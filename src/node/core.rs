@@ -29,7 +29,7 @@ use crate::ldk::{
     Scorer,
 };
 use crate::logger::LdkLogger;
-use crate::onion::EnvelopeKey;
+use ldk_amp::EnvelopeKey;
 use crate::routing::graph;
 use crate::storage::monitors::{MonitorReader, MonitorStore};
 use crate::storage::{DirectoryLock, StorageError, Store};

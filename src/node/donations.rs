@@ -15,7 +15,7 @@ use super::core::Core;
 use super::house::House;
 use super::page_address::PageAddress;
 use crate::config::{self, Config};
-use crate::files::{self, Readers};
+use ampd_files::{self, Readers};
 use crate::invoices::Subscription;
 use crate::ldk::{ChannelManager, NetworkGraph};
 use crate::routing::own_hints::own_hints;

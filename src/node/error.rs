@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::chain::ChainError;
 use crate::channels::config::SettingsError;
-use crate::files::FileError;
+use ampd_files::FileError;
 use crate::peers::announce::AnnounceError;
 use crate::peers::listen::ListenError;
 use crate::rpc::{MacaroonFileError, TlsError};

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::gate::Gate;
 use super::port::NodeGateway;
-use crate::abort::{self, Point};
+use crash_points::{self, Point};
 use crate::channels::Channels;
 use crate::channels::accept::Request;
 use crate::channels::closed::Closure;
@@ -24,8 +24,8 @@ use crate::channels::forwards::Forward;
 use crate::channels::htlc_feed::HtlcKind;
 use crate::invoices::{Claimable, Registry};
 use crate::ldk::OutputSweeper;
-use crate::onion::EnvelopeKey;
-use crate::panics;
+use ldk_amp::EnvelopeKey;
+use crash_points::panics;
 use crate::payments::Payments;
 use crate::wallet::Wallet;
 

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bump::Bumper;
 use super::stakes::Stakes;
-use crate::abort::{self, Point};
+use crash_points::{self, Point};
 use crate::chain::{Broadcaster, Priority, Submission};
 use crate::channels::spends::FundingSpends;
 use crate::storage::Store;

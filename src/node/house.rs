@@ -26,7 +26,7 @@ use super::gossip_queries::GossipQueries;
 use super::outbound::ManagerOutbound;
 use super::peer_channels::ManagerPeers;
 use super::port::{ManagerPort, NodeGateway};
-use crate::amp::SetLimits;
+use ldk_amp::SetLimits;
 use crate::chain::FundingOutputs;
 use crate::channels::Channels;
 use crate::channels::accept::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
@@ -38,7 +38,7 @@ use crate::invoices::{self, Registry};
 use crate::ldk::{
     ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger, PeerManager,
 };
-use crate::onion::Gateway;
+use ldk_amp::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
 use crate::peers::custom::CustomMessages;

@@ -12,9 +12,10 @@ use zeroize::Zeroizing;
 use super::StartError;
 use super::seed::{self, Seed, WalletKey};
 use crate::chain::{Bitcoind, ChainInfo, FeeEstimates, RpcAddress, RpcAuth};
-use crate::config::{BitcoindAuth, Config, network_name};
+use crate::config::{BitcoindAuth, Config};
+use lnd_api::layout::network_name;
 use crate::ldk::KeysManager;
-use crate::onion::EnvelopeKey;
+use ldk_amp::EnvelopeKey;
 use crate::storage::{DirectoryLock, Store};
 
 /// What is open.

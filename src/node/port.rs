@@ -12,11 +12,11 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::NodeSigner;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use crate::abort::{self, Point};
-use crate::amp::HtlcKey;
+use crash_points::{self, Point};
+use ldk_amp::HtlcKey;
 use crate::invoices::{ChannelPort, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
-use crate::onion::{Envelope, Gateway};
+use ldk_amp::{Envelope, Gateway};
 
 /// The gateway around our channel manager.
 pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<KeysManager>>;

@@ -14,9 +14,9 @@ use super::ids;
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Active, Payments, Recipe, Running, lock, now, now_ns, view};
 use super::view::PaymentView;
-use crate::abort::{self, Point};
-use crate::amp::{AmpRecord, MppRecord, SetId};
-use crate::onion;
+use crash_points::{self, Point};
+use ldk_amp::{AmpRecord, MppRecord, SetId};
+use ldk_amp;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 
 /// Between two tries while channels are not usable yet, and once many attempts have failed. It is

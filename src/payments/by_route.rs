@@ -23,8 +23,8 @@ pub use route::{GivenHop, GivenRoute, RouteError};
 use super::flow::Flow;
 use super::send::{Active, Payments, Recipient, lock, new_active, now_ns};
 use super::{SendError, ids};
-use crate::amp::{AmpRecord, MppRecord};
-use crate::onion::{self, RecipientError};
+use ldk_amp::{AmpRecord, MppRecord};
+use ldk_amp::{self, RecipientError};
 use crate::storage::Health;
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,

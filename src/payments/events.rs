@@ -13,7 +13,7 @@ use lightning_types::payment::PaymentPreimage;
 
 use super::send::{Active, Payments, lock, now_ns};
 use super::verdict;
-use crate::abort::{self, Point};
+use crash_points::{self, Point};
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 
 impl Payments {

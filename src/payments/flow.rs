@@ -10,7 +10,7 @@ use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
 use super::hashes::{Hashes, ShardRandomness, ShardRecord};
-use crate::amp::{Share, SplitError};
+use ldk_amp::{Share, SplitError};
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
     PaymentState,

@@ -3,7 +3,7 @@
 
 use lightning_types::payment::PaymentHash;
 
-use crate::amp::{Share, SplitError, Splitter};
+use ldk_amp::{Share, SplitError, Splitter};
 use crate::storage::payments::{AttemptRecord, AttemptState, PaymentRecord};
 
 /// What goes into record 14 of a shard beside the payment's set_id: its share and its child index.

@@ -10,7 +10,7 @@ use super::hashes::Hashes;
 use super::hints;
 use super::request::{Method, NewPayment};
 use super::send::{Payments, Recipient, now, now_ns};
-use crate::amp::{PaymentAddr, Share, Splitter};
+use ldk_amp::{PaymentAddr, Share, Splitter};
 use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 
 /// What tells the HTLCs of a payment from those of all others.

@@ -22,8 +22,8 @@ use super::advance::hops;
 use super::flow::Open;
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Payments, lock};
-use crate::amp::{MppRecord, PaymentAddr};
-use crate::onion;
+use ldk_amp::{MppRecord, PaymentAddr};
+use ldk_amp;
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
 use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
 

@@ -7,7 +7,7 @@ use lightning_types::payment::PaymentHash;
 use lightning_types::routing::RouteHint;
 
 use super::SendError;
-use crate::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use crate::routing::query::{BLOCK_PADDING, DEFAULT_CLTV_LIMIT};
 
 /// Records from here on are free for applications (BOLT 1).

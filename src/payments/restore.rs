@@ -9,7 +9,7 @@ use lightning::ln::channelmanager::PaymentId;
 use super::flow::Flow;
 use super::send::{Payments, Recipient, lock, new_active, now, now_ns, parse_key};
 use super::{hints, ids};
-use crate::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use crate::invoices::decode::DecodedInvoice;
 use crate::storage::StorageError;
 use crate::storage::payments::{AttemptState, FailureReason, PaymentRecord};

@@ -20,8 +20,8 @@ use super::outbound::Outbound;
 use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
-use crate::abort::{self, Point};
-use crate::amp::PaymentAddr;
+use crash_points::{self, Point};
+use ldk_amp::PaymentAddr;
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lightning::routing::router::Path;
 
 use super::payment::plain_route;
-use super::proto::lnrpc;
+use lnd_api::proto::lnrpc;
 use super::{Rooms, signed};
 use crate::payments::hops;
 

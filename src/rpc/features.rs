@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::proto::lnrpc::Feature;
+use lnd_api::proto::lnrpc::Feature;
 
 /// By bit number.
 pub(super) type Features = BTreeMap<u32, Feature>;

@@ -13,10 +13,9 @@ use tower_layer::Layer;
 
 use super::connections::Caller;
 use super::methods::{METHODS, Method};
-use crate::macaroons::{Bakery, caveat};
-
-/// The metadata key of the macaroon, hex; REST has it as `Grpc-Metadata-macaroon`.
-pub const MACAROON_HEADER: &str = "macaroon";
+use super::bakery::Bakery;
+use lnd_api::layout::MACAROON_HEADER;
+use lnd_macaroon::caveat;
 
 /// What is not ours and open to everybody.
 const OPEN_SERVICES: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];

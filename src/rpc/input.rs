@@ -9,8 +9,8 @@ use bitcoin::{Network, OutPoint, Txid};
 use tonic::Status;
 
 use super::errors::{invalid, refused};
-use super::proto::lnrpc::ChannelPoint;
-use super::proto::lnrpc::channel_point::FundingTxid;
+use lnd_api::proto::lnrpc::ChannelPoint;
+use lnd_api::proto::lnrpc::channel_point::FundingTxid;
 
 /// Sat per virtual byte in sat per 1000 weight units.
 pub(super) const KW_PER_VBYTE: u64 = 250;

@@ -6,9 +6,9 @@ use bitcoin::hex::DisplayHex;
 use lightning::util::ser::{BigSize, Writeable};
 
 use super::features::{Features, features};
-use super::proto::lnrpc;
-use super::proto::lnrpc::InvoiceHtlcState;
-use super::proto::lnrpc::invoice::InvoiceState as State;
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::lnrpc::InvoiceHtlcState;
+use lnd_api::proto::lnrpc::invoice::InvoiceState as State;
 use super::{route_hints, signed};
 use crate::invoices::InvoiceView;
 use crate::invoices::decode::DecodedInvoice;

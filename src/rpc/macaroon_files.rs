@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
 
-use crate::config::network_name;
-use crate::files::{self, FileError, Readers};
-use crate::macaroons::bakery::DEFAULT_ROOT_KEY;
-use crate::macaroons::{BakeError, Bakery, Macaroon, Operations};
-
-/// The macaroon that allows everything.
-pub const ADMIN_FILE: &str = "admin.macaroon";
+use lnd_api::layout::ADMIN_FILE;
+use ampd_files::{self, FileError, Readers};
+use crate::rpc::bakery::DEFAULT_ROOT_KEY;
+use crate::rpc::bakery::{BakeError, Bakery};
+use lnd_macaroon::{Macaroon, Operations};
 
 /// What each file allows: lnd's.
 const ADMIN: [(&str, &[&str]); 9] = [
@@ -39,14 +37,6 @@ pub enum MacaroonFileError {
     File(#[from] FileError),
     #[error(transparent)]
     Bake(#[from] BakeError),
-}
-
-/// Where the files of a network are, in the data directory of all networks.
-#[must_use]
-pub fn directory(data_dir: &Path, network: Network) -> PathBuf {
-    data_dir
-        .join("data/chain/bitcoin")
-        .join(network_name(network))
 }
 
 /// Every entity, and what can be done with it.

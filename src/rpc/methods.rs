@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::{ExtensionDescriptor, MessageDescriptor, MethodDescriptor, Value};
 
-use super::proto::POOL;
+use lnd_api::proto::POOL;
 
 /// One method.
 pub struct Method {

@@ -8,6 +8,7 @@
 //! room's answer (`payment`, `invoice`, ...) or error (`errors`) is put into lnd's words.
 
 mod asked_route;
+pub mod bakery;
 mod chain_notifier;
 mod connections;
 mod errors;
@@ -17,14 +18,12 @@ mod guard;
 mod input;
 mod invoice;
 mod invoices;
-pub mod json;
 mod lightning;
 mod macaroon_files;
 mod methods;
 mod on_chain;
 mod payment;
 mod places;
-pub mod proto;
 #[cfg(test)]
 mod recorded;
 mod rest;
@@ -37,17 +36,15 @@ mod static_invoices;
 mod streams;
 mod tls;
 mod unlocker;
-pub(crate) mod versioner;
+mod versioner;
 mod wallet_kit;
 
-pub use guard::MACAROON_HEADER;
-pub use macaroon_files::{
-    ADMIN_FILE, MacaroonFileError, directory as macaroon_directory, write as write_macaroons,
-};
+pub use bakery::{BakeError, Bakery};
+pub use macaroon_files::{MacaroonFileError, write as write_macaroons};
 pub use rest::{Origins, rest_message};
 pub use rooms::Rooms;
 pub use server::{Doors, ServeError, local_names, serve};
-pub use tls::{CERTIFICATE_FILE, Names, Tls, TlsError};
+pub use tls::{Names, Tls, TlsError};
 
 /// lnd's messages have signed numbers for what is never negative. Nothing real is cut off: all
 /// bitcoins in msat are a quarter of the largest number.

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::errors::{refused, unsupported};
 use super::input::{FeeChoice, hash, not_negative, per_kw};
-use super::proto::lnrpc;
+use lnd_api::proto::lnrpc;
 use crate::chain::FeeEstimates;
 use crate::storage::{Health, Store};
 use crate::wallet::{Wallet, WalletError};

@@ -2,10 +2,10 @@
 
 use bitcoin::hex::DisplayHex;
 
-use super::proto::lnrpc;
-use super::proto::lnrpc::failure::FailureCode;
-use super::proto::lnrpc::htlc_attempt::HtlcStatus;
-use super::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::lnrpc::failure::FailureCode;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use super::signed;
 use crate::invoices::decode::DecodedInvoice;
 use crate::payments::PaymentView;

@@ -77,7 +77,7 @@ fn from_base64(text: &str) -> Vec<u8> {
 
 /// Our message as lncli would print it.
 pub(super) fn printed<M: Message + Name>(message: &M) -> Value {
-    crate::cli::to_json(message).unwrap()
+    lnd_api::to_json(message).unwrap()
 }
 
 /// A 64-bit number (text in JSON) or a 32-bit one.

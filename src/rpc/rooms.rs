@@ -22,7 +22,7 @@ use crate::ldk::{
     ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper, PeerManager,
 };
 use crate::log_levels::LogLevels;
-use crate::macaroons::Bakery;
+use crate::rpc::Bakery;
 use crate::payments::Payments;
 use crate::peers::{connect::Connector, custom::CustomMessages, reconnect::Reconnector};
 use crate::routing::asked_route::Routes;

@@ -6,7 +6,7 @@ use tonic::Status;
 
 use super::errors::refused;
 use super::input::{public_key_hex, within};
-use super::proto::lnrpc;
+use lnd_api::proto::lnrpc;
 use crate::routing::own_hints::MAX_HINTS;
 
 /// Hints of an invoice as lnd shows them.

@@ -3,8 +3,8 @@
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::proto::lnrpc::state_server::State;
-use super::proto::lnrpc::{
+use lnd_api::proto::lnrpc::state_server::State;
+use lnd_api::proto::lnrpc::{
     GetStateRequest, GetStateResponse, SubscribeStateRequest, SubscribeStateResponse, WalletState,
 };
 use super::streams::{Answers, stream};

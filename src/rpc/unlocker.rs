@@ -4,8 +4,8 @@
 use tonic::{Request, Response, Status};
 
 use super::errors::refused;
-use super::proto::lnrpc::wallet_unlocker_server::WalletUnlocker;
-use super::proto::lnrpc::{
+use lnd_api::proto::lnrpc::wallet_unlocker_server::WalletUnlocker;
+use lnd_api::proto::lnrpc::{
     ChangePasswordRequest, ChangePasswordResponse, GenSeedRequest, GenSeedResponse,
     InitWalletRequest, InitWalletResponse, UnlockWalletRequest, UnlockWalletResponse,
 };

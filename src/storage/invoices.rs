@@ -13,7 +13,7 @@ mod records;
 pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use expiry::{DeleteInvoice, NeverExpires};
 pub use given_back::{ForgetGivenBack, GivenBack};
-pub use ledger::{DayTotal, MESSAGE_RECORD, PaymentPage, PaymentRecord, TimeSpan};
+pub use ledger::{DayTotal, PaymentPage, PaymentRecord, TimeSpan};
 pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
 pub use queries::{InvoicePage, Settlement};
 pub use records::{

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::sql::{array, signed, unsigned};
 use super::{Change, StorageError, Store};
-use crate::macaroons::RootKey;
+use lnd_macaroon::RootKey;
 
 /// Keep a new root key. One that is there stays: macaroons that it signed are in use.
 pub struct PutRootKey {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::kv::{KvWrite, Name};
 use super::monitors::MonitorWrite;
 use super::{Change, StorageError, schema};
-use crate::{abort, panics};
+use crash_points::panics;
 use permanent::Failure;
 
 /// How long that for which nobody waits (a manager that changed without a monitor update, a value of

@@ -3,17 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, OutPoint, TxOut};
 
 use super::error::WalletError;
 use super::notes::Lease;
 use super::on_chain::{State, Wallet, unix_now};
-
-/// The id under which lnd leases what it selects for a PSBT. Clients release such coins with it.
-pub fn lnd_lease_id() -> [u8; 32] {
-    sha256::Hash::hash(b"lnd-internal-lock-id").to_byte_array()
-}
 
 /// A lease with the coin that it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]

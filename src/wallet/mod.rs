@@ -32,7 +32,7 @@ pub use claims::Claim;
 pub use error::WalletError;
 pub use history::{HistoryBlock, HistoryEntry};
 pub use ldk_source::ClaimCoins;
-pub use leases::{LeasedCoin, lnd_lease_id};
+pub use leases::LeasedCoin;
 pub use log::{ChangeLog, ChangeLogError};
 pub use notes::{Lease, NoteBook};
 pub use on_chain::{Balance, Coin, Wallet};

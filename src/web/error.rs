@@ -1,7 +1,7 @@
 //! Why there is no donation page, or no new invoice for it.
 
 use crate::invoices::InvoiceError;
-use crate::qr::QrError;
+use ampd_text::qr::QrError;
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
 

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use super::amounts::{percent, sat_text};
 use super::till::{Donation, Till};
-use crate::invoices::utc_text;
+use ampd_text::utc_text;
 
 /// Events that wait for a page that reads slowly; one that is further behind is told the state again.
 const BACKLOG: usize = 32;

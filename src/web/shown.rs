@@ -7,9 +7,9 @@ use hyper::body::Bytes;
 use lightning_types::routing::RouteHint;
 
 use super::DonationError;
-use crate::bip21::Link;
+use ampd_text::bip21::Link;
 use crate::invoices::{Registry, Wording};
-use crate::qr::Code;
+use ampd_text::qr::Code;
 use crate::storage::invoices::{InvoiceRecord, InvoiceState};
 
 const MSAT_PER_SAT: u64 = 1_000;

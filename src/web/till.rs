@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::harmless;
+use ampd_text::sanitize;
 use crate::invoices::InvoiceView;
-use crate::storage::invoices::{MESSAGE_RECORD, PaymentPage, PaymentRecord};
+use crate::storage::invoices::{PaymentPage, PaymentRecord};
 use crate::storage::{StorageError, Store};
 
 /// Payments that the page lists.
@@ -98,7 +98,7 @@ impl Till {
         self.total.amt_msat = self.total.amt_msat.saturating_add(set.amt_paid_msat);
         let records = view.htlcs.iter().map(|htlc| &htlc.custom_records);
         let message = records
-            .filter_map(|records| records.get(&MESSAGE_RECORD))
+            .filter_map(|records| records.get(&lnd_api::tlv::MESSAGE))
             .next();
         self.recent.truncate(RECENT - 1);
         self.recent.push_front(Donation {

@@ -1,7 +1,7 @@
 //! Invoices that end: canceled, switched off, past their expiry. What is held for them goes back at
 //! once, as PERM|15 and not as a timeout.
 
-use ampd::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use ampd::invoices::InvoiceRef;
 use ampd::storage::Change;
 use ampd::storage::invoices::{InvoiceRecord, InvoiceState};

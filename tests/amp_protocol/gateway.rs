@@ -1,11 +1,11 @@
 //! What the rooms `amp` and `onion` promise, seen from the outside: LDK's own managers send, take,
 //! claim and fail AMP shards, and the sender's LDK understands the answers.
 
-use ampd::amp::{
+use ldk_amp::{
     AmpRecord, Claim, HtlcSet, MppRecord, Outcome, PaymentAddr, SetHtlc, SetId, SetLimits, Shard,
     Share, Splitter,
 };
-use ampd::onion::{ENVELOPE_TYPE, Envelope, recipient_fields};
+use ldk_amp::{ENVELOPE_TYPE, Envelope, recipient_fields};
 use lightning::events::Event;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::ln::functional_test_utils::*;

@@ -1,6 +1,6 @@
 //! LDK has one payment per hash, and every shard is one: what happens when two have the same.
 
-use ampd::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use ampd::invoices::NewInvoice;
 use ampd::storage::invoices::InvoiceState;
 use lightning::types::payment::PaymentHash;

@@ -1,6 +1,6 @@
 //! Keysend: payments to the public key that bring their own preimage.
 
-use ampd::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use ampd::invoices::{Limits, NewInvoice, Purpose};
 use ampd::storage::invoices::{InvoiceKind, InvoiceState};
 use lightning::ln::channelmanager::RecipientOnionFields;

@@ -1,6 +1,6 @@
 //! What we hold for strangers is bounded; what completes a set is not held.
 
-use ampd::amp::{PaymentAddr, SetLimits};
+use ldk_amp::{PaymentAddr, SetLimits};
 use ampd::invoices::Limits;
 
 use crate::scene::*;

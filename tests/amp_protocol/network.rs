@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ampd::onion::{EnvelopeKey, Gateway};
+use ldk_amp::{EnvelopeKey, Gateway};
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ampd::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use ampd::invoices::{NewInvoice, Purpose};
 use ampd::payments::{Method, NewPayment, PaymentView};
 use ampd::storage::invoices::{HtlcState, InvoiceKind};

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ampd::amp::{PaymentAddr, SetId};
+use ldk_amp::{PaymentAddr, SetId};
 use ampd::invoices::Limits;
 use ampd::payments::{Method, NewPayment, PaymentView};
 use ampd::storage::invoices::HtlcState;

@@ -1,6 +1,6 @@
 //! Final payloads that no receiver can use, and what their sender is told (BOLT 4).
 
-use ampd::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::scene::*;

@@ -4,14 +4,14 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ampd::amp::SetId;
+use ldk_amp::SetId;
 use ampd::invoices::{
     ChannelPort, Claimable, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
     Registry, SingleSubscription,
 };
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerPort;
-use ampd::onion::EnvelopeKey;
+use ldk_amp::EnvelopeKey;
 use ampd::storage::invoices::{HtlcRecord, HtlcState, InvoicePage, InvoiceRecord, SetRecord};
 use ampd::storage::{Change, Store};
 use bitcoin::Network as Chain;

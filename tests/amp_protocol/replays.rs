@@ -1,6 +1,6 @@
 //! The same HTLC again, and restarts: an HTLC gets the answer that it got before.
 
-use ampd::amp::{Child, PaymentAddr, Share};
+use ldk_amp::{Child, PaymentAddr, Share};
 use ampd::storage::Change;
 use ampd::storage::invoices::{HtlcState, PutHtlc, PutSet};
 use lightning::ln::channelmanager::PaymentId;

@@ -1,6 +1,6 @@
 //! Payers, a receiver, the channels between them, and what a test asks of them.
 
-use ampd::amp::{PaymentAddr, SetId, SetLimits};
+use ldk_amp::{PaymentAddr, SetId, SetLimits};
 use ampd::invoices::Limits;
 use ampd::storage::invoices::{HtlcState, InvoiceRecord};
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields, Retry};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use ampd::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share, Splitter};
+use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share, Splitter};
 use lightning::events::Event;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::types::payment::PaymentHash;

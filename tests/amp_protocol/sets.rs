@@ -1,6 +1,6 @@
 //! How shards make a payment.
 
-use ampd::amp::{PaymentAddr, SetId, Share};
+use ldk_amp::{PaymentAddr, SetId, Share};
 use ampd::invoices::{InvoiceRef, InvoiceView};
 use ampd::storage::invoices::{HtlcState, InvoiceState};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};

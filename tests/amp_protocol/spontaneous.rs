@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ampd::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use ampd::invoices::Limits;
 use ampd::storage::invoices::{InvoiceKind, InvoiceState};
 

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ampd::amp::SetId;
+use ldk_amp::SetId;
 use ampd::storage::Change;
 use ampd::storage::invoices::{HtlcState, InvoiceState, PutHtlc};
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};

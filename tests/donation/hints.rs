@@ -1,9 +1,9 @@
 //! The way to a private node in its page's code: it comes, changes and goes with the channels.
 
 use ampd::invoices::decode::DecodedInvoice;
-use ampd::rpc::proto::ampdrpc::DonationPageRequest;
-use ampd::rpc::proto::lnrpc::policy_update_request::Scope;
-use ampd::rpc::proto::lnrpc::{CloseChannelRequest, FeeReportRequest, PolicyUpdateRequest};
+use lnd_api::proto::ampdrpc::DonationPageRequest;
+use lnd_api::proto::lnrpc::policy_update_request::Scope;
+use lnd_api::proto::lnrpc::{CloseChannelRequest, FeeReportRequest, PolicyUpdateRequest};
 use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::channels::parse_point;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ampd::invoices::decode::DecodedInvoice;
-use ampd::rpc::proto::ampdrpc::InvoiceReference;
-use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
+use lnd_api::proto::ampdrpc::InvoiceReference;
+use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ampd::rpc::proto::lnrpc::{AddressType, NewAddressRequest};
+use lnd_api::proto::lnrpc::{AddressType, NewAddressRequest};
 use anyhow::{Context, Result, ensure};
 use regtest::wait::wait_for;
 

@@ -1,6 +1,6 @@
 //! The page in a browser: its code is scanned and paid, and it says so without being loaded again.
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
 use regtest::node::Node;
 use serde_json::json;

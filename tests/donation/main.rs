@@ -15,8 +15,8 @@ mod streams;
 use std::process::Command;
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Result, ensure};
 use regtest::api::bolt11;
 use regtest::binaries::Binaries;

@@ -1,10 +1,10 @@
 //! Static AMP invoices, paid by ampd: more than once, and to a node that only its peer knows.
 
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice, PaymentHash};
-use ampd::rpc::proto::lnrpc::{InvoiceHtlcState, PayReqString};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice, PaymentHash};
+use lnd_api::proto::lnrpc::{InvoiceHtlcState, PayReqString};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::hex::FromHex;
 use regtest::api::{Api, bolt11};

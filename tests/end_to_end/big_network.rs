@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::crash::books::Books;

@@ -1,7 +1,7 @@
 //! Ordinary invoices, paid over a forwarding node, before and after a restart of all.
 
-use ampd::rpc::proto::lnrpc::PaymentHash;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::PaymentHash;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use anyhow::{Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::channel_close_summary::ClosureType;
-use ampd::rpc::proto::lnrpc::close_status_update::Update;
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
+use lnd_api::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::{
     ChannelCloseSummary, CloseChannelRequest, OpenChannelRequest, SendCoinsRequest,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -198,8 +198,8 @@ async fn open(network: &Network) -> Result<String> {
     let mut lightning = network["alice"].api()?.lightning;
     let point = lightning.open_channel_sync(request).await?.into_inner();
     match point.funding_txid.context("no funding txid")? {
-        ampd::rpc::proto::lnrpc::channel_point::FundingTxid::FundingTxidStr(txid) => Ok(txid),
-        ampd::rpc::proto::lnrpc::channel_point::FundingTxid::FundingTxidBytes(bytes) => {
+        lnd_api::proto::lnrpc::channel_point::FundingTxid::FundingTxidStr(txid) => Ok(txid),
+        lnd_api::proto::lnrpc::channel_point::FundingTxid::FundingTxidBytes(bytes) => {
             Ok(Txid::from_slice(&bytes)?.to_string())
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::SendCoinsRequest;
+use lnd_api::proto::lnrpc::SendCoinsRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};

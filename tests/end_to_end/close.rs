@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
-use ampd::rpc::proto::lnrpc::channel_close_summary::ClosureType;
-use ampd::rpc::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
+use lnd_api::proto::lnrpc::close_status_update::Update;
 use anyhow::{Context, Result, ensure};
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};

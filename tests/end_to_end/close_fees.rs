@@ -1,7 +1,7 @@
 //! What a cooperative close between two ampd pays, and that it stays cooperative.
 
-use ampd::rpc::proto::lnrpc::OutPoint;
-use ampd::rpc::proto::walletrpc::BumpFeeRequest;
+use lnd_api::proto::lnrpc::OutPoint;
+use lnd_api::proto::walletrpc::BumpFeeRequest;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::Amount;
 use regtest::network::close_fees::ClosingFee;

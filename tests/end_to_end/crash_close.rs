@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use ampd::abort::Point;
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use crash_points::Point;
+use lnd_api::proto::lnrpc::CloseChannelRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::crash::books::Books;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use ampd::abort::Point;
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use crash_points::Point;
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::crash::books::Books;

@@ -7,8 +7,8 @@ mod scarce_coins;
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
-use ampd::rpc::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::close_status_update::Update;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, Txid};

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::lnrpc::close_status_update::Update;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{CloseChannelRequest, Payment, SendCoinsRequest};
+use lnd_api::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{CloseChannelRequest, Payment, SendCoinsRequest};
 use anyhow::{Result, bail, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;

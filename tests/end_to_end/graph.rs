@@ -5,7 +5,7 @@ mod forwards;
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::ListChannelsRequest;
+use lnd_api::proto::lnrpc::ListChannelsRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::{
     Invoice, InvoiceSubscription, ListInvoiceRequest, ListPaymentsRequest,
 };
 use anyhow::{Context, Result};

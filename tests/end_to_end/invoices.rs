@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
-use ampd::rpc::proto::invoicesrpc::{
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, CancelInvoiceMsg, LookupInvoiceMsg, LookupModifier, SettleInvoiceMsg,
     SubscribeSingleInvoiceRequest,
 };
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{
     AddInvoiceResponse, DelCanceledInvoiceReq, Invoice, InvoiceSubscription, Payment,
     PaymentFailureReason, PaymentHash,
 };

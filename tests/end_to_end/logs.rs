@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{CloseChannelRequest, OpenChannelRequest};
+use lnd_api::proto::lnrpc::{CloseChannelRequest, OpenChannelRequest};
 use ampd::storage::Store;
 use anyhow::{Context, Error, Result, bail, ensure};
 use bitcoin::Txid;

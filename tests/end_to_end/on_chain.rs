@@ -7,12 +7,12 @@ mod psbts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     EstimateFeeRequest, GetTransactionsRequest, ListUnspentRequest, NewAddressRequest, OutPoint,
     SendCoinsRequest, SendManyRequest, Transaction, TransactionDetails, Utxo,
 };
-use ampd::rpc::proto::signrpc::KeyLocator;
-use ampd::rpc::proto::walletrpc::{
+use lnd_api::proto::signrpc::KeyLocator;
+use lnd_api::proto::walletrpc::{
     self, BumpFeeRequest, LabelTransactionRequest, LeaseOutputRequest, ListLeasesRequest,
     ReleaseOutputRequest, UtxoLease,
 };

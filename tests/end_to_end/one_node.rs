@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use ampd::rpc::proto::lnrpc::{SendCoinsRequest, StopRequest};
+use lnd_api::proto::lnrpc::{SendCoinsRequest, StopRequest};
 use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, Server, amp_to};
 use regtest::network::Network;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::OpenChannelRequest;
+use lnd_api::proto::lnrpc::OpenChannelRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, bytes};
 use regtest::network::Network;

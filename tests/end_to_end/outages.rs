@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use anyhow::{Context, Result, bail, ensure};
 use regtest::api::{amp_to, bytes};
 use regtest::network::{ChannelPlan, Network};

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
-use ampd::panics::Place;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use crash_points::panics::Place;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};

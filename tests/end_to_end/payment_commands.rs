@@ -4,9 +4,9 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::TrackPaymentsRequest;
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::TrackPaymentsRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;

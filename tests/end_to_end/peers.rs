@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::channel_event_update::{Channel as What, UpdateType};
-use ampd::rpc::proto::lnrpc::open_status_update::Update;
-use ampd::rpc::proto::lnrpc::peer_event::EventType;
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::channel_event_update::{Channel as What, UpdateType};
+use lnd_api::proto::lnrpc::open_status_update::Update;
+use lnd_api::proto::lnrpc::peer_event::EventType;
+use lnd_api::proto::lnrpc::{
     ChannelEventSubscription, ChannelEventUpdate, DisconnectPeerRequest, OpenChannelRequest,
     OpenStatusUpdate, PeerEvent, PeerEventSubscription, SendCustomMessageRequest,
     SubscribeCustomMessagesRequest,

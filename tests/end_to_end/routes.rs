@@ -4,9 +4,9 @@
 mod commands;
 mod shards;
 
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::{MppRecord, Route};
-use ampd::rpc::proto::routerrpc::{BuildRouteRequest, SendToRouteRequest};
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::{MppRecord, Route};
+use lnd_api::proto::routerrpc::{BuildRouteRequest, SendToRouteRequest};
 use anyhow::{Context, Result};
 use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ampd::rpc::proto::invoicesrpc::{
+use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{Api, amp_to, bolt11, bytes};

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
-use ampd::rpc::proto::ampdrpc::{
+use lnd_api::proto::ampdrpc::invoice_reference::Name;
+use lnd_api::proto::ampdrpc::{
     ExportInvoicePaymentsRequest, InvoicePayment, InvoiceReference, InvoiceTotalsRequest,
     ListInvoicePaymentsRequest, PeriodTotal,
 };
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice, InvoiceSubscription};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice, InvoiceSubscription};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::hex::DisplayHex;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -215,7 +215,7 @@ async fn ledger(carol: &Api, invoice: &AddInvoiceResponse) -> Result<Vec<Invoice
 async fn totals(carol: &Api, invoice: &AddInvoiceResponse) -> Result<Vec<PeriodTotal>> {
     let request = InvoiceTotalsRequest {
         invoice: by_addr(invoice),
-        period: ampd::rpc::proto::ampdrpc::invoice_totals_request::Period::Day.into(),
+        period: lnd_api::proto::ampdrpc::invoice_totals_request::Period::Day.into(),
         ..Default::default()
     };
     let mut service = carol.static_invoices.clone();

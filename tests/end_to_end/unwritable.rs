@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ampd::rpc::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
+use lnd_api::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
 use ampd::storage::Store;
 use anyhow::{Context, Result};
 use regtest::network::Network;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
-use ampd::rpc::proto::lnrpc::close_status_update::Update;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::{CloseChannelRequest, PaymentHash};
+use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
+use lnd_api::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::{CloseChannelRequest, PaymentHash};
 use anyhow::{Context, Result, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::{Hash, sha256};

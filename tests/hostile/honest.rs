@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::Result;
 use regtest::api::amp_to;
 use regtest::network::Network;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::lnrpc::OpenChannelRequest;
+use lnd_api::proto::lnrpc::OpenChannelRequest;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::{Address, Network as Chain, Txid};
 use lightning::chain::transaction::OutPoint;

@@ -3,8 +3,8 @@
 mod alias;
 mod refused;
 
-use ampd::rpc::proto::lnrpc::{Channel, CommitmentType};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::{Channel, CommitmentType};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result};
 use regtest::api::amp_to;
 use regtest::network::{ChannelPlan, Network};

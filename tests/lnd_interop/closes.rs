@@ -8,7 +8,7 @@ mod held;
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::CloseChannelRequest;
 use anyhow::{Result, ensure};
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};

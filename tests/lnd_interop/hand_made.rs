@@ -1,11 +1,11 @@
 //! Shards made by hand: sending them, waiting until they are held, and how they end.
 
-use ampd::rpc::proto::invoicesrpc::LookupInvoiceMsg;
-use ampd::rpc::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
-use ampd::rpc::proto::lnrpc::failure::FailureCode;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, HtlcAttempt, Invoice, InvoiceHtlcState};
-use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::invoicesrpc::LookupInvoiceMsg;
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use lnd_api::proto::lnrpc::failure::FailureCode;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, HtlcAttempt, Invoice, InvoiceHtlcState};
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::by_hand::{Set, Shard};
 use regtest::wait::wait_for;

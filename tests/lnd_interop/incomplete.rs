@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::lnrpc::failure::FailureCode;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::failure::FailureCode;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};

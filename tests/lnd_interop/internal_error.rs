@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::network::Network;

@@ -6,8 +6,8 @@ mod load;
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{DisconnectPeerRequest, Payment};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{DisconnectPeerRequest, Payment};
 use anyhow::{Context, Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     ChanInfoRequest, ChannelEdge, ChannelGraph, ChannelGraphRequest, DisconnectPeerRequest,
     LightningNode, NetworkInfo, NetworkInfoRequest, SendCustomMessageRequest, SignMessageRequest,
     SubscribeCustomMessagesRequest, VerifyMessageRequest,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ampd::rpc::proto::routerrpc::{SendPaymentRequest, SendToRouteRequest};
+use lnd_api::proto::routerrpc::{SendPaymentRequest, SendToRouteRequest};
 use anyhow::Result;
 use regtest::by_hand;
 use regtest::node::Software::{Ampd, Lnd};

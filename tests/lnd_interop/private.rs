@@ -1,7 +1,7 @@
 //! Invoices of nodes that only their peer knows, paid over the hints in them.
 
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::{
     AddInvoiceResponse, Invoice, PayReqString, Payment, PaymentFailureReason,
 };
 use anyhow::{Context, Result, ensure};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ampd::rpc::proto::lnrpc::PaymentFailureReason;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::PaymentFailureReason;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result};
 use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{amp_to, bolt11};

@@ -1,9 +1,9 @@
 //! Either side restarts while the receiver holds half of a set; then the other half completes it.
 
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
-use ampd::rpc::proto::routerrpc::TrackPaymentRequest;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
+use lnd_api::proto::routerrpc::TrackPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::hex::DisplayHex;
 use regtest::api::amp_to;

@@ -1,8 +1,8 @@
 //! A payer, a payee and what lies between them; what a payment must have done to their money.
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice, Payment, PaymentHash, Route};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice, Payment, PaymentHash, Route};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, bolt11, bytes};
 use regtest::network::{ChannelPlan, Network};

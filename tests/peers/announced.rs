@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{ChannelEdge, ChannelGraphRequest};
+use lnd_api::proto::lnrpc::{ChannelEdge, ChannelGraphRequest};
 use anyhow::{Result, ensure};
 use regtest::announced::AnnouncedChannels;
 use regtest::network::Network;

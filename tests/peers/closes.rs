@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::channel_close_summary::ClosureType;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{ChannelCloseSummary, CloseChannelRequest, Payment};
+use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{ChannelCloseSummary, CloseChannelRequest, Payment};
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use regtest::network::channels::parse_point;

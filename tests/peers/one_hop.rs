@@ -1,9 +1,9 @@
 //! ampd and the peer as neighbours: every kind of payment, in both directions.
 
-use ampd::rpc::proto::lnrpc::PaymentFailureReason;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::PaymentFailureReason;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{amp_to, bolt11, bytes};

@@ -1,6 +1,6 @@
 //! Private channels, with and without an alias: found by the hints of invoices, whoever opened them.
 
-use ampd::rpc::proto::lnrpc::{ChannelGraphRequest, Invoice};
+use lnd_api::proto::lnrpc::{ChannelGraphRequest, Invoice};
 use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::Network;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{Invoice, PaymentFailureReason};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{Invoice, PaymentFailureReason};
 use anyhow::{Context, Result, ensure};
 use regtest::api::{bolt11, bytes};
 use regtest::network::Network;

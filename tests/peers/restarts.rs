@@ -1,9 +1,9 @@
 //! Nodes are killed while HTLCs are pending, and come back: the payments end as they should.
 
-use ampd::rpc::proto::lnrpc::PaymentHash;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::TrackPaymentRequest;
+use lnd_api::proto::lnrpc::PaymentHash;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::TrackPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use regtest::node::Software;

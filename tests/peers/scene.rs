@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use ampd::rpc::proto::invoicesrpc::{
+use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::hex::DisplayHex;

@@ -1,7 +1,7 @@
 //! The kinds of payments, and the requests that make them.
 
-use ampd::rpc::proto::lnrpc::Invoice;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::Invoice;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result};
 use bitcoin::hashes::{Hash, sha256};
 use clap::ValueEnum;

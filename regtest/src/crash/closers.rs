@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use ampd::abort::Point;
-use ampd::rpc::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
+use crash_points::Point;
+use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
+use lnd_api::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
 use bitcoin::Amount;
 use bitcoin::hashes::{Hash, sha256};

@@ -1,9 +1,9 @@
 //! Payments whose receiver, or whose senders, die at a named point in the middle of one of them.
 
-use ampd::abort::Point;
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use crash_points::Point;
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinSet;
 use tonic::Status;

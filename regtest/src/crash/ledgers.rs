@@ -1,10 +1,10 @@
 //! Static invoices at both ends: each payment to one that succeeded is in the ledger of its receiver,
 //! once, and nothing else is.
 
-use ampd::rpc::proto::ampdrpc::invoice_reference::Name;
-use ampd::rpc::proto::ampdrpc::{InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest};
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{Invoice, Payment};
+use lnd_api::proto::ampdrpc::invoice_reference::Name;
+use lnd_api::proto::ampdrpc::{InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{Invoice, Payment};
 use anyhow::{Result, ensure};
 
 use crate::api::{Api, bytes};

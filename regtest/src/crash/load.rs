@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::Result;
 use fastrand::Rng;
 use tokio::task::JoinSet;

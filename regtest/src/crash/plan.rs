@@ -4,7 +4,7 @@ use std::fmt;
 use std::iter::once;
 use std::time::Duration;
 
-use ampd::abort::Point;
+use crash_points::Point;
 use fastrand::Rng;
 
 use super::NODES;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use ampd::abort::Point;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use crash_points::Point;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 
 use super::interrupted::Interrupted;

@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use ampd::abort::Point;
-use ampd::rpc::proto::lnrpc::Payment;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use crash_points::Point;
+use lnd_api::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 
 use super::interrupted::Interrupted;

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{AmpRecord, Hop, HtlcAttempt, Invoice, InvoiceHtlcState, Payment};
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{AmpRecord, Hop, HtlcAttempt, Invoice, InvoiceHtlcState, Payment};
 use anyhow::{Context, Result, ensure};
 
 use crate::api::bytes;

@@ -7,8 +7,8 @@ mod table;
 
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{Payment, PaymentFailureReason};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{Payment, PaymentFailureReason};
 use anyhow::{Result, ensure};
 
 use crate::api::amp_to;

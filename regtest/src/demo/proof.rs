@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::{Amp, HtlcAttempt, InvoiceHtlcState, Payment};
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::{Amp, HtlcAttempt, InvoiceHtlcState, Payment};
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
 

@@ -1,10 +1,10 @@
 //! The demo's second half: one invoice, paid twice, and the receiver's ledger of it.
 
-use ampd::rpc::proto::ampdrpc::{
+use lnd_api::proto::ampdrpc::{
     InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest, invoice_reference::Name,
 };
-use ampd::rpc::proto::lnrpc::Invoice;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::Invoice;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Result, ensure};
 
 use super::SETTLE_LIMIT;

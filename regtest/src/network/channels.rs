@@ -1,8 +1,8 @@
 //! Opening channels, and waiting until both ends can use them.
 
 use ampd::channels::accept::MAX_PENDING_PER_PEER;
-use ampd::rpc::proto::lnrpc::channel_point::FundingTxid;
-use ampd::rpc::proto::lnrpc::{Channel, ChannelPoint, OpenChannelRequest};
+use lnd_api::proto::lnrpc::channel_point::FundingTxid;
+use lnd_api::proto::lnrpc::{Channel, ChannelPoint, OpenChannelRequest};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{AGREE_LIMIT, Network};

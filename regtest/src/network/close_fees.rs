@@ -1,7 +1,7 @@
 //! Closing a channel and looking at what the closing transaction pays.
 
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
-use ampd::rpc::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::close_status_update::Update;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;

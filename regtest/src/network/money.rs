@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{Channel, Payment, PaymentFailureReason};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{Channel, Payment, PaymentFailureReason};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Result, bail, ensure};
 
 use super::{AGREE_LIMIT, Network};

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ampd::rpc::{ADMIN_FILE, CERTIFICATE_FILE, macaroon_directory};
-use ampd::{abort, panics};
+use lnd_api::layout::{ADMIN_FILE, CERTIFICATE_FILE, macaroon_directory};
+use crash_points::panics;
 use anyhow::{Context, Result};
 use bitcoin::hex::DisplayHex;
 

@@ -1,6 +1,6 @@
 //! What every node can be asked and told, whichever program it is.
 
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     Channel, ConnectPeerRequest, LightningAddress, ListPeersRequest, OpenChannelRequest,
 };
 use anyhow::Result;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use ::ampd::abort::Point;
-use ::ampd::panics::Place;
+use crash_points::Point;
+use crash_points::panics::Place;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ampd::rpc::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
+use lnd_api::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

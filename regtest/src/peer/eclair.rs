@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
+use lnd_api::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -6,7 +6,7 @@
 mod core_lightning;
 mod eclair;
 
-use ampd::rpc::proto::lnrpc::{Channel, OpenChannelRequest};
+use lnd_api::proto::lnrpc::{Channel, OpenChannelRequest};
 use anyhow::Result;
 use serde_json::Value;
 

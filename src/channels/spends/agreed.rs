@@ -12,7 +12,7 @@ use bitcoin::{OutPoint, Transaction, Txid};
 use lightning::ln::types::ChannelId;
 
 use super::{ClosingKind, ClosingTransaction, FundingSpends, Spend, Watched, funding_script};
-use crate::abort::{self, Point};
+use crash_points::{self, Point};
 
 /// A closing transaction that both sides have signed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use lightning_types::payment::PaymentHash;
 
 use super::rules::Shard;
-use crate::abort::{self, Point};
-use crate::amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
+use crash_points::{self, Point};
+use ldk_amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
 use crate::invoices::ledger::Ledger;
 use crate::invoices::registry::{Registry, now, unpaid};
 use crate::invoices::subscribe::InvoiceEvent;
 use crate::invoices::{InvoiceView, SETTLED};
-use crate::onion::Envelope;
+use ldk_amp::Envelope;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, NeverExpires, PutHtlc, PutInvoice, PutSet,
     SetRecord,

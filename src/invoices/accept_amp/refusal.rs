@@ -4,8 +4,8 @@ use std::fmt;
 
 use lightning_types::payment::PaymentHash;
 
-use crate::amp::FailReason;
-use crate::onion::Envelope;
+use ldk_amp::FailReason;
+use ldk_amp::Envelope;
 use crate::storage::StorageError;
 
 /// Why a shard is refused, or given back after it was held.

@@ -5,7 +5,7 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use super::Refusal;
 use crate::invoices::ledger::Ledger;
 use crate::invoices::registry::Registry;
-use crate::onion::Envelope;
+use ldk_amp::Envelope;
 use crate::storage::invoices::HtlcState;
 
 /// What was decided about an HTLC before.

@@ -7,12 +7,12 @@
 
 use super::Refusal;
 use super::spontaneous;
-use crate::amp::{FailReason, MppRecord, SetId};
+use ldk_amp::{FailReason, MppRecord, SetId};
 use crate::invoices::ledger::Ledger;
 use crate::invoices::open_sets::{Held, OpenSet};
 use crate::invoices::port::Claimable;
 use crate::invoices::registry::{Registry, now};
-use crate::onion::Envelope;
+use ldk_amp::Envelope;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, ShardRecord,
 };

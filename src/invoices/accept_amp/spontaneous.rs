@@ -3,7 +3,7 @@
 use lightning_types::payment::PaymentHash;
 
 use super::rules::FINAL_CLTV_REJECT_DELTA;
-use crate::amp::MppRecord;
+use ldk_amp::MppRecord;
 use crate::invoices::registry::now;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 

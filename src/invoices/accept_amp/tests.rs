@@ -4,7 +4,7 @@ mod order;
 use lightning_types::payment::PaymentHash;
 
 use super::spontaneous;
-use crate::amp::{MppRecord, SetId};
+use ldk_amp::{MppRecord, SetId};
 use crate::invoices::test_room::*;
 use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutHtlc, PutInvoice};
@@ -147,7 +147,7 @@ async fn an_invoice_asks_for_its_own_delta() {
 
 fn mpp(addr: u8, total_msat: u64) -> MppRecord {
     MppRecord {
-        payment_addr: crate::amp::PaymentAddr::from_bytes([addr; 32]),
+        payment_addr: ldk_amp::PaymentAddr::from_bytes([addr; 32]),
         total_msat,
     }
 }

@@ -15,7 +15,7 @@ use lightning_types::features::Bolt11InvoiceFeatures;
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 
 use super::{Checked, NewInvoice};
-use crate::config::network_name;
+use lnd_api::layout::network_name;
 use crate::invoices::InvoiceError;
 use crate::ldk::KeysManager;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::amp::SetId;
+use ldk_amp::SetId;
 use crate::invoices::test_room::*;
 use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::HtlcState;

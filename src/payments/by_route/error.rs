@@ -3,7 +3,7 @@
 use bitcoin::secp256k1::PublicKey;
 
 use super::RouteError;
-use crate::onion::RecipientError;
+use ldk_amp::RecipientError;
 use crate::payments::SendError;
 use crate::storage::StorageError;
 

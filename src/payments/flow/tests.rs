@@ -1,7 +1,7 @@
 use bitcoin::hashes::{Hash, sha256};
 
 use super::*;
-use crate::amp::Splitter;
+use ldk_amp::Splitter;
 use crate::storage::payments::PaymentTerms;
 
 const DEADLINE: u64 = 100;

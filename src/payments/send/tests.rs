@@ -11,7 +11,7 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use crate::payments::flow::Open;
 use crate::payments::outbound::RouteQuestion;
 use crate::payments::request::{Limits, Method, PaidInvoice};

@@ -6,8 +6,8 @@ use tonic::Status;
 use crate::invoices::{InvoiceError, InvoiceRef, Registry};
 use crate::rpc::errors::refused;
 use crate::rpc::input::hash;
-use crate::rpc::proto::invoicesrpc::{CancelInvoiceMsg, CancelInvoiceResp};
-use crate::rpc::proto::lnrpc::{DelCanceledInvoiceReq, DelCanceledInvoiceResp};
+use lnd_api::proto::invoicesrpc::{CancelInvoiceMsg, CancelInvoiceResp};
+use lnd_api::proto::lnrpc::{DelCanceledInvoiceReq, DelCanceledInvoiceResp};
 
 /// Cancels an invoice; one that is canceled stays so, without an error.
 pub(super) async fn cancel(

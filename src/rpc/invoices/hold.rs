@@ -8,10 +8,10 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::hash;
 use crate::rpc::lightning::add_invoice;
-use crate::rpc::proto::invoicesrpc::{
+use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, AddHoldInvoiceResp, SettleInvoiceMsg, SettleInvoiceResp,
 };
-use crate::rpc::proto::lnrpc::Invoice;
+use lnd_api::proto::lnrpc::Invoice;
 
 /// Makes a hold invoice.
 pub(super) async fn add(

@@ -5,9 +5,9 @@ use tonic::Status;
 use crate::invoices::{HtlcSelection, InvoiceRef, Registry};
 use crate::rpc::errors::invalid;
 use crate::rpc::invoice::invoice;
-use crate::rpc::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef as Named;
-use crate::rpc::proto::invoicesrpc::{LookupInvoiceMsg, LookupModifier};
-use crate::rpc::proto::lnrpc::Invoice;
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef as Named;
+use lnd_api::proto::invoicesrpc::{LookupInvoiceMsg, LookupModifier};
+use lnd_api::proto::lnrpc::Invoice;
 
 /// One invoice with the HTLCs that the caller wants.
 pub(super) fn lookup(registry: &Registry, request: &LookupInvoiceMsg) -> Result<Invoice, Status> {

@@ -5,11 +5,11 @@ use bitcoin::address::NetworkUnchecked;
 use tonic::Status;
 
 use crate::invoices::{Expiry, NewInvoice, Purpose};
-use crate::panics;
+use crash_points::panics;
 use crate::routing::own_hints::own_hints;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
-use crate::rpc::proto::lnrpc::{AddInvoiceResponse, Invoice};
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice};
 use crate::rpc::{Rooms, route_hints};
 use crate::storage::invoices::InvoiceRecord;
 

@@ -1,7 +1,7 @@
 //! ListAliases.
 
 use crate::ldk::ChannelManager;
-use crate::rpc::proto::lnrpc::{AliasMap, ListAliasesResponse};
+use lnd_api::proto::lnrpc::{AliasMap, ListAliasesResponse};
 
 /// LDK makes an alias for each channel when it is opened, and tells the peer.
 pub(super) fn list(manager: &ChannelManager) -> ListAliasesResponse {

@@ -4,7 +4,7 @@ use tonic::Status;
 
 use crate::channels::list::channels;
 use crate::rpc::Rooms;
-use crate::rpc::proto::lnrpc::{ChanBackupSnapshot, ChannelBackups, MultiChanBackup};
+use lnd_api::proto::lnrpc::{ChanBackupSnapshot, ChannelBackups, MultiChanBackup};
 
 /// What is true while there is no channel.
 ///

@@ -15,7 +15,7 @@ use crate::channels::accept::Request;
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
 use crate::channels::deciders::{Decision, Question, REJECTED, Terms};
 use crate::rpc::Rooms;
-use crate::rpc::proto::lnrpc::{ChannelAcceptRequest, ChannelAcceptResponse, CommitmentType};
+use lnd_api::proto::lnrpc::{ChannelAcceptRequest, ChannelAcceptResponse, CommitmentType};
 use crate::rpc::streams::{Answers, Writer, stream};
 
 /// Bytes of a caller's reason (lnd).

@@ -1,7 +1,7 @@
 //! ChannelBalance: what is whose in all channels together.
 
 use crate::channels::list::{Channel, ChannelState};
-use crate::rpc::proto::lnrpc::{Amount, ChannelBalanceResponse};
+use lnd_api::proto::lnrpc::{Amount, ChannelBalanceResponse};
 use crate::rpc::signed;
 
 /// Sums in msat.

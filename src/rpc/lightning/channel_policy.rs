@@ -8,9 +8,9 @@ use crate::channels::policy::{Change, PolicyError, change};
 use crate::rpc::Rooms;
 use crate::rpc::errors::{invalid, refused, unsupported};
 use crate::rpc::input::{channel_point, within};
-use crate::rpc::proto::lnrpc;
-use crate::rpc::proto::lnrpc::policy_update_request::Scope;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::lnrpc::policy_update_request::Scope;
+use lnd_api::proto::lnrpc::{
     FailedUpdate, PolicyUpdateRequest, PolicyUpdateResponse, UpdateFailure,
 };
 
@@ -107,7 +107,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::rpc::proto::lnrpc::InboundFee;
+    use lnd_api::proto::lnrpc::InboundFee;
 
     fn request() -> PolicyUpdateRequest {
         PolicyUpdateRequest {

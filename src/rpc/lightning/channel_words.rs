@@ -2,7 +2,7 @@
 
 use crate::channels::closed::{CloseInitiator, CloseType};
 use crate::channels::list;
-use crate::rpc::proto::lnrpc;
+use lnd_api::proto::lnrpc;
 
 /// Sat: below this an output of an anchor commitment is not made (BOLT 3; LDK's and lnd's value).
 pub(super) const DUST_LIMIT_SAT: u64 = 354;

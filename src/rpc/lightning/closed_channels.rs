@@ -9,8 +9,8 @@ use super::channel_words::{close_initiator, open_initiator};
 use super::pending_channels;
 use crate::channels::closed::{CloseType, ClosedChannel};
 use crate::channels::pending::{Pending, Subject};
-use crate::rpc::proto::lnrpc::channel_close_summary::ClosureType;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
+use lnd_api::proto::lnrpc::{
     ChannelCloseSummary, ClosedChannelsRequest, ClosedChannelsResponse,
 };
 use crate::rpc::{Rooms, signed};

@@ -6,7 +6,7 @@ use tonic::Status;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{min_confs, within};
 use crate::rpc::on_chain::{check_strategy, coins, outpoint_message, outputs};
-use crate::rpc::proto::lnrpc::{EstimateFeeRequest, EstimateFeeResponse};
+use lnd_api::proto::lnrpc::{EstimateFeeRequest, EstimateFeeResponse};
 use crate::rpc::{Rooms, signed};
 use crate::wallet::{Outputs, Spend};
 

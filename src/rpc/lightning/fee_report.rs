@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::channels::list::{Channel, ChannelState, channels};
 use crate::rpc::Rooms;
-use crate::rpc::proto::lnrpc::{ChannelFeeReport, FeeReportRequest, FeeReportResponse};
+use lnd_api::proto::lnrpc::{ChannelFeeReport, FeeReportRequest, FeeReportResponse};
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 

@@ -7,7 +7,7 @@ use tonic::Status;
 use super::graph::{alias, view};
 use crate::routing::view::GraphView;
 use crate::rpc::Rooms;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     ForwardingEvent, ForwardingHistoryRequest, ForwardingHistoryResponse,
 };
 use crate::storage::forwards::{ForwardQuery, ForwardRow};

@@ -13,7 +13,7 @@ use crate::peers::{self, list::feature_bits};
 use crate::routing::view::{Edge, GraphView, Policy, Proof, node_id};
 use crate::rpc::errors::refused;
 use crate::rpc::features::features;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     ChanInfoRequest, ChannelAuthProof, ChannelEdge, ChannelGraph, ChannelGraphRequest,
     LightningNode, NodeAddress, NodeInfo, NodeInfoRequest, RoutingPolicy,
 };

@@ -10,7 +10,7 @@ use crate::channels::list::{Channel, ChannelState, channels};
 use crate::peers::list::peers;
 use crate::rpc::features::{Features, features};
 use crate::rpc::input::network_name;
-use crate::rpc::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
+use lnd_api::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
 use crate::rpc::{Rooms, versioner};
 
 /// Seconds: a chain whose last block is older is not taken for complete (lnd: two hours).

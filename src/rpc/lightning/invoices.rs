@@ -8,7 +8,7 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{creation_dates, hash_hex};
 use crate::rpc::invoice::invoice;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     self, Invoice, InvoiceSubscription, ListInvoiceRequest, ListInvoiceResponse,
 };
 use crate::rpc::streams::{Answers, stream};

@@ -8,8 +8,8 @@ use super::channel_words::{DUST_LIMIT_SAT, commitment_type};
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
 use crate::channels::list::{Channel, ChannelState, PendingHtlc, channels};
 use crate::rpc::errors::refused;
-use crate::rpc::proto::lnrpc;
-use crate::rpc::proto::lnrpc::{ListChannelsRequest, ListChannelsResponse};
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::lnrpc::{ListChannelsRequest, ListChannelsResponse};
 use crate::rpc::{Rooms, signed};
 
 /// The open channels that the request asks for.

@@ -4,7 +4,7 @@ use tonic::Status;
 
 use crate::log_levels::{LogLevels, SUBSYSTEMS};
 use crate::rpc::errors::refused;
-use crate::rpc::proto::lnrpc::{DebugLevelRequest, DebugLevelResponse};
+use lnd_api::proto::lnrpc::{DebugLevelRequest, DebugLevelResponse};
 
 /// Names the subsystems, or sets levels and tells those in force.
 pub(super) fn set(

@@ -11,7 +11,7 @@ use super::graph::view;
 use crate::routing::view::node_id;
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     SignMessageRequest, SignMessageResponse, VerifyMessageRequest, VerifyMessageResponse,
 };
 

@@ -43,7 +43,7 @@ use tonic::{Request, Response, Status};
 use super::Rooms;
 use super::guard::caveat_call;
 use super::invoices::delete_canceled;
-use super::proto::lnrpc::{self, lightning_server::Lightning};
+use lnd_api::proto::lnrpc::{self, lightning_server::Lightning};
 use super::streams::{Answers, unless_stopped};
 
 /// Translates for the rooms.

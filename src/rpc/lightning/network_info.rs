@@ -7,7 +7,7 @@ use tonic::Status;
 use super::graph::view;
 use crate::routing::figures::{Ways, median};
 use crate::routing::view::Edge;
-use crate::rpc::proto::lnrpc::NetworkInfo;
+use lnd_api::proto::lnrpc::NetworkInfo;
 use crate::rpc::streams::blocking;
 use crate::rpc::{Rooms, signed};
 

@@ -13,9 +13,9 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::events::next;
 use crate::rpc::input::{FeeChoice, min_confs, not_negative, public_key, public_key_hex, within};
-use crate::rpc::proto::lnrpc::channel_point::FundingTxid;
-use crate::rpc::proto::lnrpc::open_status_update::Update;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::channel_point::FundingTxid;
+use lnd_api::proto::lnrpc::open_status_update::Update;
+use lnd_api::proto::lnrpc::{
     ChannelOpenUpdate, ChannelPoint, CommitmentType, OpenChannelRequest, OpenStatusUpdate,
     PendingUpdate,
 };

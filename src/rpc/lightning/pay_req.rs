@@ -6,7 +6,7 @@ use tonic::Status;
 use crate::invoices::decode::DecodedInvoice;
 use crate::rpc::input::check_network;
 use crate::rpc::invoice::features_of;
-use crate::rpc::proto::lnrpc::{PayReq, PayReqString};
+use lnd_api::proto::lnrpc::{PayReq, PayReqString};
 use crate::rpc::{Rooms, route_hints, signed};
 
 /// Reads an invoice of this network.

@@ -7,7 +7,7 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{creation_dates, hash};
 use crate::rpc::payment::{payment, without_hops};
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     DeleteAllPaymentsRequest, DeleteAllPaymentsResponse, DeletePaymentRequest,
     DeletePaymentResponse, ListPaymentsRequest, ListPaymentsResponse,
 };

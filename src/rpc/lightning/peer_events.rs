@@ -9,8 +9,8 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::events::next;
 use crate::rpc::input::{public_key, within};
-use crate::rpc::proto::lnrpc::peer_event::EventType;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::peer_event::EventType;
+use lnd_api::proto::lnrpc::{
     CustomMessage, PeerEvent, SendCustomMessageRequest, SendCustomMessageResponse,
 };
 use crate::rpc::streams::{Answers, stream};

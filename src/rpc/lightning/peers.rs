@@ -11,8 +11,8 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::features::features;
 use crate::rpc::input::public_key_hex;
-use crate::rpc::proto::lnrpc::peer::SyncType;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::peer::SyncType;
+use lnd_api::proto::lnrpc::{
     ConnectPeerRequest, ConnectPeerResponse, DisconnectPeerRequest, DisconnectPeerResponse,
     ListPeersResponse, Peer,
 };

@@ -6,16 +6,16 @@ use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::gossip::NodeId;
 use tonic::Status;
 
-use crate::amp::{MppRecord, PaymentAddr};
-use crate::onion;
+use ldk_amp::{MppRecord, PaymentAddr};
+use ldk_amp;
 use crate::payments::SendError;
 use crate::routing::RouteQuery;
 use crate::routing::asked_route::{Avoid, OurChannels, RouteWish, Routes};
 use crate::routing::query::DEFAULT_CLTV_LIMIT;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative, public_key, public_key_hex, within};
-use crate::rpc::proto::lnrpc::fee_limit::Limit;
-use crate::rpc::proto::lnrpc::{FeatureBit, FeeLimit, QueryRoutesRequest, QueryRoutesResponse};
+use lnd_api::proto::lnrpc::fee_limit::Limit;
+use lnd_api::proto::lnrpc::{FeatureBit, FeeLimit, QueryRoutesRequest, QueryRoutesResponse};
 use crate::rpc::{Rooms, asked_route, route_hints};
 
 /// lnd's limit if the caller sets none: all of an amount up to 1000 sat, else 5 percent.
@@ -150,7 +150,7 @@ fn onion(
 fn avoid(routes: &Routes, request: &QueryRoutesRequest) -> Result<Avoid, Status> {
     let node = |bytes: &Vec<u8>| public_key(bytes).map(|key| NodeId::from_pubkey(&key));
     let nodes = request.ignored_nodes.iter().map(node);
-    let pair = |pair: &crate::rpc::proto::lnrpc::NodePair| Ok((node(&pair.from)?, node(&pair.to)?));
+    let pair = |pair: &lnd_api::proto::lnrpc::NodePair| Ok((node(&pair.from)?, node(&pair.to)?));
     let pairs = request.ignored_pairs.iter().map(pair);
     let mut pairs: HashSet<_> = pairs.collect::<Result<_, Status>>()?;
     for edge in &request.ignored_edges {

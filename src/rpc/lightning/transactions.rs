@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::rpc::on_chain::check_account;
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     GetTransactionsRequest, OutputDetail, OutputScriptType, PreviousOutPoint, Transaction,
     TransactionDetails,
 };

@@ -3,7 +3,7 @@
 use tonic::Status;
 
 use crate::rpc::on_chain::{check_account, confirmations, outpoint_message};
-use crate::rpc::proto::lnrpc::{AddressType, ListUnspentRequest, ListUnspentResponse, Utxo};
+use lnd_api::proto::lnrpc::{AddressType, ListUnspentRequest, ListUnspentResponse, Utxo};
 use crate::rpc::{Rooms, signed};
 use crate::wallet::Coin;
 

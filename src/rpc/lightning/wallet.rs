@@ -8,7 +8,7 @@ use tonic::Status;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::min_confs;
 use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
-use crate::rpc::proto::lnrpc::{
+use lnd_api::proto::lnrpc::{
     AddressType, NewAddressRequest, NewAddressResponse, WalletAccountBalance, WalletBalanceRequest,
     WalletBalanceResponse,
 };

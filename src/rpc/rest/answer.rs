@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use crate::rpc::json;
+use lnd_api::json;
 
 /// A stream that has nothing to say by then gets its header without its first line. (lnd's waits for the
 /// line, so a client that awaits the header of SubscribeInvoices waits for the first invoice.)

@@ -11,7 +11,8 @@ use tonic::service::Routes;
 use tonic::{Request, Status, Streaming};
 
 use crate::rpc::connections::Caller;
-use crate::rpc::guard::{Guard, MACAROON_HEADER};
+use crate::rpc::guard::Guard;
+use lnd_api::layout::MACAROON_HEADER;
 use crate::rpc::methods::Method;
 
 /// All services, behind their guard.

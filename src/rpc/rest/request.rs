@@ -158,8 +158,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rpc::json::{Bytes, json as to_json};
-    use crate::rpc::proto::POOL;
+    use lnd_api::json::{Bytes, json as to_json};
+    use lnd_api::proto::POOL;
 
     fn descriptor(name: &str) -> MessageDescriptor {
         POOL.get_message_by_name(name).unwrap()

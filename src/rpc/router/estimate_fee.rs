@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tonic::Status;
 
-use crate::amp::{MppRecord, PaymentAddr};
+use ldk_amp::{MppRecord, PaymentAddr};
 use crate::invoices::decode::DecodedInvoice;
-use crate::onion;
+use ldk_amp;
 use crate::payments::hops;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::RouteQuery;
@@ -16,8 +16,8 @@ use crate::routing::query::BLOCK_PADDING;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{amount_msat, check_network, public_key, within};
 use crate::rpc::payment::failure_reason;
-use crate::rpc::proto::lnrpc::PaymentFailureReason;
-use crate::rpc::proto::routerrpc::{RouteFeeRequest, RouteFeeResponse};
+use lnd_api::proto::lnrpc::PaymentFailureReason;
+use lnd_api::proto::routerrpc::{RouteFeeRequest, RouteFeeResponse};
 use crate::rpc::streams::blocking;
 use crate::rpc::{Rooms, signed};
 use crate::storage::payments::HopRecord;

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::payments::{PaymentView, Payments};
 use crate::rpc::payment::payment;
-use crate::rpc::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::Payment;
 use crate::rpc::streams::{Answers, Writer, stream};
 use crate::storage::payments::{FailureReason, PaymentState};
 
@@ -135,7 +135,7 @@ mod tests {
     use tokio_stream::StreamExt;
 
     use super::*;
-    use crate::rpc::proto::lnrpc::payment::PaymentStatus;
+    use lnd_api::proto::lnrpc::payment::PaymentStatus;
     use crate::storage::payments::{PaymentRecord, PaymentTerms};
 
     fn view(state: PaymentState) -> PaymentView {

@@ -5,10 +5,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::channels::htlc_feed::{HtlcEvent, HtlcFeed, HtlcKind, HtlcStep};
 use crate::rpc::events::next;
-use crate::rpc::proto::lnrpc::failure::FailureCode;
-use crate::rpc::proto::routerrpc;
-use crate::rpc::proto::routerrpc::htlc_event::{Event, EventType};
-use crate::rpc::proto::routerrpc::{
+use lnd_api::proto::lnrpc::failure::FailureCode;
+use lnd_api::proto::routerrpc;
+use lnd_api::proto::routerrpc::htlc_event::{Event, EventType};
+use lnd_api::proto::routerrpc::{
     FailureDetail, ForwardEvent, ForwardFailEvent, HtlcInfo, LinkFailEvent, SettleEvent,
     SubscribedEvent,
 };

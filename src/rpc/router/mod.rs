@@ -16,9 +16,9 @@ use tonic::{Request, Response, Status};
 use self::follow::{Updates, follow};
 use super::Rooms;
 use super::input::hash;
-use super::proto::lnrpc::{HtlcAttempt, Payment};
-use super::proto::routerrpc::router_server::Router;
-use super::proto::routerrpc::{
+use lnd_api::proto::lnrpc::{HtlcAttempt, Payment};
+use lnd_api::proto::routerrpc::router_server::Router;
+use lnd_api::proto::routerrpc::{
     BuildRouteRequest, BuildRouteResponse, HtlcEvent, RouteFeeRequest, RouteFeeResponse,
     SendPaymentRequest, SendToRouteRequest, SubscribeHtlcEventsRequest, TrackPaymentRequest,
     TrackPaymentsRequest,

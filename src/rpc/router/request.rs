@@ -6,14 +6,14 @@ use bitcoin::Network;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tonic::Status;
 
-use crate::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use crate::invoices::decode::DecodedInvoice;
 use crate::payments::{Limits, Method, NewPayment, PaidInvoice};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{
     amount_msat, check_network, hash, not_negative, optional_32, public_key, within,
 };
-use crate::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use crate::rpc::route_hints::from_messages;
 
 /// lnd's defaults and limit.

@@ -5,14 +5,14 @@ use lightning::routing::gossip::NodeId;
 use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
-use crate::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
+use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 use crate::payments::by_route::{GivenHop, GivenRoute, RouteAttempt};
 use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{hash, not_negative, public_key_hex};
 use crate::rpc::payment::attempt;
-use crate::rpc::proto::lnrpc;
-use crate::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 
 /// Sends one HTLC and waits for its end.
 pub(super) async fn send(

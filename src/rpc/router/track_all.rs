@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::payments::AllUpdates;
 use crate::rpc::payment::payment;
-use crate::rpc::proto::lnrpc::Payment;
+use lnd_api::proto::lnrpc::Payment;
 use crate::rpc::streams::{Answers, stream};
 
 /// Streams until the caller goes away or the node stops. `only_last`: one message for each payment,

@@ -5,8 +5,8 @@ use csv::{Terminator, WriterBuilder};
 use tonic::Status;
 
 use super::text;
-use crate::harmless;
-use crate::invoices::utc_text;
+use ampd_text::sanitize;
+use ampd_text::utc_text;
 use crate::storage::invoices::PaymentRecord;
 
 const COLUMNS: [&str; 6] = [

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use crate::rpc::errors::refused;
-use crate::rpc::proto::ampdrpc::{
+use lnd_api::proto::ampdrpc::{
     DonationInvoice, DonationPageResponse, RotateDonationInvoiceResponse,
 };
 use crate::rpc::{Rooms, signed};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::proto::ampdrpc::static_invoices_server::StaticInvoices;
-use super::proto::ampdrpc::{
+use lnd_api::proto::ampdrpc::static_invoices_server::StaticInvoices;
+use lnd_api::proto::ampdrpc::{
     CsvChunk, DisableInvoiceResponse, DonationPageRequest, DonationPageResponse,
     EnableInvoiceResponse, ExportInvoicePaymentsRequest, InvoicePayment, InvoiceReference,
     InvoiceTotalsRequest, InvoiceTotalsResponse, ListInvoicePaymentsRequest,

@@ -14,10 +14,9 @@ use x509_parser::prelude::X509Certificate;
 use zeroize::Zeroizing;
 
 use super::TlsError;
-use crate::files::{self, Readers};
+use ampd_files::{self as files, Readers};
+use lnd_api::layout::CERTIFICATE_FILE;
 
-/// Where lnd's tools look, in the data directory.
-pub const CERTIFICATE_FILE: &str = "tls.cert";
 const KEY_FILE: &str = "tls.key";
 
 /// By this we know our own. Only they are renewed.

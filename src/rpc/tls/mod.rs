@@ -15,11 +15,11 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-pub use certificate::{CERTIFICATE_FILE, Names};
+pub use certificate::Names;
 use certificate::{Clock, Identity};
 pub(super) use renewal::keep_valid;
 
-use crate::files::FileError;
+use ampd_files::FileError;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]

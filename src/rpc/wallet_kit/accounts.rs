@@ -6,7 +6,7 @@ use tonic::Status;
 
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
-use crate::rpc::proto::walletrpc::{
+use lnd_api::proto::walletrpc::{
     Account, AccountWithAddresses, AddrRequest, AddrResponse, AddressProperty, AddressType,
     ListAccountsRequest, ListAccountsResponse, ListAddressesRequest, ListAddressesResponse,
     RequiredReserveRequest, RequiredReserveResponse,

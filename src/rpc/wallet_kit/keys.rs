@@ -4,7 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use tonic::Status;
 
 use crate::rpc::errors::unsupported;
-use crate::rpc::proto::signrpc::{KeyDescriptor, KeyLocator};
+use lnd_api::proto::signrpc::{KeyDescriptor, KeyLocator};
 
 /// lnd's family of the node's identity; the only key of it is the one at index 0.
 const NODE_KEY: KeyLocator = KeyLocator {

@@ -14,9 +14,9 @@ use tonic::{Request, Response, Status};
 
 use super::Rooms;
 use super::lightning::unspent;
-use super::proto::signrpc::{KeyDescriptor, KeyLocator};
-use super::proto::walletrpc::wallet_kit_server::WalletKit;
-use super::proto::{lnrpc, walletrpc};
+use lnd_api::proto::signrpc::{KeyDescriptor, KeyLocator};
+use lnd_api::proto::walletrpc::wallet_kit_server::WalletKit;
+use lnd_api::proto::{lnrpc, walletrpc};
 
 /// Translates for the wallet.
 pub(super) struct WalletKitService {

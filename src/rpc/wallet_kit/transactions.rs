@@ -11,8 +11,8 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::lightning::transactions::message;
 use crate::rpc::on_chain::{self, on_disk, txid, txid_hex};
-use crate::rpc::proto::lnrpc;
-use crate::rpc::proto::walletrpc::{
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::walletrpc::{
     self, EstimateFeeRequest, EstimateFeeResponse, GetTransactionRequest, LabelTransactionRequest,
     LabelTransactionResponse, PublishResponse,
 };

@@ -4,12 +4,11 @@
 
 use rusqlite::{Connection, Statement, params};
 
+use lnd_api::tlv;
+
 use super::records::HtlcState;
 use crate::storage::sql::{array, bound, parse, signed, unsigned};
 use crate::storage::{StorageError, Store};
-
-/// The custom record in which a payer sends a message (known from keysend chats).
-pub const MESSAGE_RECORD: u64 = 34_349_334;
 
 /// Which payments of an invoice to list, and in what order.
 #[derive(Debug, Clone, Copy, Default)]
@@ -182,7 +181,7 @@ fn shards_and_message(
 
 fn message_of(custom_records: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     let mut records: std::collections::BTreeMap<u64, Vec<u8>> = parse(custom_records)?;
-    Ok(records.remove(&MESSAGE_RECORD))
+    Ok(records.remove(&tlv::MESSAGE))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a macaroon allows, and until when.
 
-use ampd::macaroons::Macaroon;
-use ampd::rpc::proto::lnrpc::{
+use lnd_macaroon::Macaroon;
+use lnd_api::proto::lnrpc::{
     BakeMacaroonRequest, CheckMacPermRequest, DeleteMacaroonIdRequest, ListMacaroonIDsRequest,
     MacaroonPermission,
 };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ampd::macaroons::Macaroon;
+use lnd_macaroon::Macaroon;
 use anyhow::{Result, ensure};
 use bitcoin::hex::DisplayHex;
 use regtest::network::Network;

@@ -1,8 +1,8 @@
 //! HTLCs that their receiver holds.
 
-use ampd::rpc::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
-use ampd::rpc::proto::lnrpc::PaymentHash;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
+use lnd_api::proto::lnrpc::PaymentHash;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use anyhow::{Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use regtest::api::bolt11;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ampd::rpc::proto::lnrpc::{CommitmentType, SendCoinsRequest};
+use lnd_api::proto::lnrpc::{CommitmentType, SendCoinsRequest};
 use anyhow::{Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

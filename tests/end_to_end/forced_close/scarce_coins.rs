@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::walletrpc::{LeaseOutputRequest, ListUnspentRequest};
+use lnd_api::proto::walletrpc::{LeaseOutputRequest, ListUnspentRequest};
 use anyhow::{Context, Result, ensure};
 use regtest::fee_proxy::FeeProxy;
 use regtest::network::{ChannelPlan, Network};

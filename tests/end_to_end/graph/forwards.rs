@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::failure::FailureCode;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{ForwardingHistoryRequest, ForwardingHistoryResponse};
-use ampd::rpc::proto::routerrpc::htlc_event::{Event, EventType};
-use ampd::rpc::proto::routerrpc::{HtlcEvent, SendPaymentRequest, SubscribeHtlcEventsRequest};
+use lnd_api::proto::lnrpc::failure::FailureCode;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{ForwardingHistoryRequest, ForwardingHistoryResponse};
+use lnd_api::proto::routerrpc::htlc_event::{Event, EventType};
+use lnd_api::proto::routerrpc::{HtlcEvent, SendPaymentRequest, SubscribeHtlcEventsRequest};
 use anyhow::{Context, Result, ensure};
 use bitcoin::hex::DisplayHex;
 use regtest::api::{bolt11, bytes};

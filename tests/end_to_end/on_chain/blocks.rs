@@ -1,6 +1,6 @@
 //! Blocks, one message each, also through a reorganization.
 
-use ampd::rpc::proto::chainrpc::BlockEpoch;
+use lnd_api::proto::chainrpc::BlockEpoch;
 use anyhow::{Context, Result};
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;

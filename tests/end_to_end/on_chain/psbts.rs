@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ampd::rpc::proto::walletrpc::fund_psbt_request::{Fees, Template};
-use ampd::rpc::proto::walletrpc::{
+use lnd_api::proto::walletrpc::fund_psbt_request::{Fees, Template};
+use lnd_api::proto::walletrpc::{
     FinalizePsbtRequest, FundPsbtRequest, FundPsbtResponse, ReleaseOutputRequest, SignPsbtRequest,
     Transaction, TxTemplate,
 };

@@ -1,11 +1,11 @@
 //! AMP by hand: the caller splits the root and sends each shard itself.
 
-use ampd::rpc::proto::lnrpc::failure::FailureCode;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{HtlcAttempt, Invoice, InvoiceSubscription};
-use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::lnrpc::failure::FailureCode;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{HtlcAttempt, Invoice, InvoiceSubscription};
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result};
 use bitcoin::hex::DisplayHex;
 use regtest::by_hand::{self, Set, last_hop};

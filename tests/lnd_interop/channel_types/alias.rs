@@ -1,7 +1,7 @@
 //! Private channels of the type that is known by aliases only (option_scid_alias). lnd and
 //! ampd take it from each other and propose it where they are told to.
 
-use ampd::rpc::proto::lnrpc::{AddInvoiceResponse, HopHint, Invoice, PayReqString};
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, HopHint, Invoice, PayReqString};
 use anyhow::{Context, Result};
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};

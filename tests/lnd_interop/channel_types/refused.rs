@@ -1,6 +1,6 @@
 //! Types that ampd does not do: both ends say so, and their other channel lives on.
 
-use ampd::rpc::proto::lnrpc::{CommitmentType, OpenChannelRequest};
+use lnd_api::proto::lnrpc::{CommitmentType, OpenChannelRequest};
 use anyhow::{Result, ensure};
 use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};

@@ -1,8 +1,8 @@
 //! A cooperative close begins while an HTLC is held, and waits for its end.
 
-use ampd::rpc::proto::lnrpc::channel_close_summary::ClosureType;
-use ampd::rpc::proto::lnrpc::close_status_update::Update;
-use ampd::rpc::proto::lnrpc::{CloseChannelRequest, CloseStatusUpdate};
+use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
+use lnd_api::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::{CloseChannelRequest, CloseStatusUpdate};
 use anyhow::{Context, Result, bail, ensure};
 use regtest::network::Network;
 use regtest::wait::wait_for;

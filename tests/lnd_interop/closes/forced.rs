@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::CloseChannelRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use regtest::wait::wait_for;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::invoicesrpc::CancelInvoiceMsg;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::{
+use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::{
     AddInvoiceResponse, Channel, HtlcAttempt, InvoiceHtlcState, PaymentHash, Route,
 };
-use ampd::rpc::proto::routerrpc::BuildRouteRequest;
+use lnd_api::proto::routerrpc::BuildRouteRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, bytes};
 use regtest::by_hand::Set;

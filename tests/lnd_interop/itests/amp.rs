@@ -1,8 +1,8 @@
 //! AMP over three ways.
 
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::{Invoice, InvoiceHtlcState, Payment};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::{Invoice, InvoiceHtlcState, Payment};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use regtest::api::amp_to;

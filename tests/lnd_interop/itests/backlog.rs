@@ -1,8 +1,8 @@
 //! What a client hears that asks for the invoices since an index: the same from both nodes.
 
-use ampd::rpc::proto::invoicesrpc::AddHoldInvoiceRequest;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::{Invoice, InvoiceSubscription, PaymentHash};
+use lnd_api::proto::invoicesrpc::AddHoldInvoiceRequest;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription, PaymentHash};
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{Api, bolt11};
@@ -115,7 +115,7 @@ async fn hold(scene: Scene<'_>, payee: &Api, preimage: [u8; 32]) -> Result<Held>
 }
 
 async fn cancel(payee: &Api, payment_hash: Vec<u8>) -> Result<()> {
-    let request = ampd::rpc::proto::invoicesrpc::CancelInvoiceMsg { payment_hash };
+    let request = lnd_api::proto::invoicesrpc::CancelInvoiceMsg { payment_hash };
     payee.invoices.clone().cancel_invoice(request).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a payee tells of its invoices.
 
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::{Invoice, InvoiceSubscription};
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription};
 use anyhow::{Context, Result};
 use regtest::api::Api;
 use tokio::time::timeout;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ampd::rpc::proto::invoicesrpc::CancelInvoiceMsg;
-use ampd::rpc::proto::lnrpc::PaymentFailureReason;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
+use lnd_api::proto::lnrpc::PaymentFailureReason;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::by_hand::Set;

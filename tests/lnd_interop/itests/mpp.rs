@@ -1,11 +1,11 @@
 //! Payments with one hash for all parts, over three ways.
 
-use ampd::rpc::proto::invoicesrpc::SubscribeSingleInvoiceRequest;
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{InvoiceHtlcState, MppRecord, Payment};
-use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::invoicesrpc::SubscribeSingleInvoiceRequest;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{InvoiceHtlcState, MppRecord, Payment};
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use futures_util::future::try_join_all;

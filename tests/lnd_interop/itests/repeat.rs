@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ampd::rpc::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
-use ampd::rpc::proto::invoicesrpc::{
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use lnd_api::proto::invoicesrpc::{
     LookupInvoiceMsg, LookupModifier, SubscribeSingleInvoiceRequest,
 };
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::{AmpInvoiceState, Invoice, InvoiceHtlcState};
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::{AmpInvoiceState, Invoice, InvoiceHtlcState};
 use anyhow::{Context, Result, ensure};
 use regtest::api::bytes;
 use regtest::node::Software;

@@ -1,7 +1,7 @@
 //! lnd tests here that a change of its database keeps invoices. Both must keep them when they die.
 
-use ampd::rpc::proto::lnrpc::Invoice;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::Invoice;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::Result;
 use regtest::api::amp_to;
 use regtest::by_hand;

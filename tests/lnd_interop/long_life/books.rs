@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{Invoice, InvoiceHtlcState};
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{Invoice, InvoiceHtlcState};
 use anyhow::Result;
 use bitcoin::hex::DisplayHex;
 use regtest::api::Api;

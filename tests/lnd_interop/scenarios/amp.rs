@@ -1,8 +1,8 @@
 //! AMP to a key, and to static invoices.
 
-use ampd::rpc::proto::lnrpc::InvoiceHtlcState;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::InvoiceHtlcState;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Result, ensure};
 use regtest::api::amp_to;
 use regtest::{by_hand, demo};

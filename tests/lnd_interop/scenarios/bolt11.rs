@@ -2,14 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use ampd::rpc::proto::invoicesrpc::{
+use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
-use ampd::rpc::proto::lnrpc::htlc_attempt::HtlcStatus;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
-use ampd::rpc::proto::lnrpc::{Invoice, Payment, PaymentFailureReason};
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{Invoice, Payment, PaymentFailureReason};
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{amp_to, bolt11, bytes};

@@ -1,8 +1,8 @@
 //! Shards made by hand, good ones and bad ones.
 
-use ampd::rpc::proto::lnrpc::HtlcAttempt;
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::lnrpc::HtlcAttempt;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use regtest::by_hand::{self, Set, last_hop};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
-use ampd::rpc::proto::routerrpc::SendPaymentRequest;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::Result;
 use bitcoin::hashes::{Hash, sha256};
 use regtest::api::amp_to;

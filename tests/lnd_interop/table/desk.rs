@@ -1,7 +1,7 @@
 //! A payee, and two who pay it.
 
-use ampd::rpc::proto::lnrpc::{HtlcAttempt, InvoiceHtlcState};
-use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::lnrpc::{HtlcAttempt, InvoiceHtlcState};
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use regtest::by_hand::Set;

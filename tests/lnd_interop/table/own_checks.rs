@@ -1,6 +1,6 @@
 //! What a sender refuses by itself: lnd and ampd with the same words.
 
-use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::by_hand::{Set, last_hop, random};
 use tonic::Code;

@@ -1,7 +1,7 @@
 //! Rows of what is refused at once, and leaves nothing at the payee.
 
-use ampd::rpc::proto::invoicesrpc::CancelInvoiceMsg;
-use ampd::rpc::proto::routerrpc::SendToRouteRequest;
+use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result};
 use regtest::by_hand::{Set, last_hop, random};
 

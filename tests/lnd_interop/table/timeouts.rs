@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ampd::amp::{Child, Share};
-use ampd::rpc::proto::lnrpc::InvoiceHtlcState;
-use ampd::rpc::proto::lnrpc::failure::FailureCode;
+use ldk_amp::{Child, Share};
+use lnd_api::proto::lnrpc::InvoiceHtlcState;
+use lnd_api::proto::lnrpc::failure::FailureCode;
 use anyhow::{Result, ensure};
 use regtest::by_hand::{Set, Shard, random};
 use regtest::node::Software;

@@ -1,6 +1,6 @@
 //! Rows in which ampd does what it should, and lnd does not.
 
-use ampd::rpc::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use regtest::by_hand::{Set, last_hop, random};

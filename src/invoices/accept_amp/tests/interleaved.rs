@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
 
-use crate::amp::HtlcKey;
+use ldk_amp::HtlcKey;
 use crate::invoices::test_room::*;
 use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord};

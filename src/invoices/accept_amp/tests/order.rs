@@ -1,6 +1,6 @@
 //! The rules are asked in lnd's order: a shard that breaks several is refused by the first.
 
-use crate::amp::{FailReason, SetId};
+use ldk_amp::{FailReason, SetId};
 use crate::invoices::accept_amp::Refusal;
 use crate::invoices::test_room::*;
 use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};

@@ -9,12 +9,12 @@ use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
-use crate::amp::HtlcKey;
+use ldk_amp::HtlcKey;
 use crate::invoices::port::{ChannelPort, Claimable, IncomingHtlc};
 use crate::invoices::test_room::{LIMITS, hash_of};
 use crate::invoices::{NewInvoice, Purpose, Registry};
 use crate::ldk::KeysManager;
-use crate::onion::Envelope;
+use ldk_amp::Envelope;
 use crate::storage::Store;
 use crate::storage::invoices::{HtlcState, InvoiceState};
 

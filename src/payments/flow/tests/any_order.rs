@@ -7,7 +7,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::amp::Child;
+use ldk_amp::Child;
 
 const AMOUNT: u64 = 100;
 const FEE_LIMIT: u64 = 35;

@@ -3,7 +3,7 @@
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
+use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 use crate::payments::by_route::{ByRouteError, EndedAttempt, GivenHop, GivenRoute, RouteAttempt};
 
 type Answering = JoinHandle<Result<EndedAttempt, ByRouteError>>;

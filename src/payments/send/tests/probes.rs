@@ -3,7 +3,7 @@
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::amp::PaymentAddr;
+use ldk_amp::PaymentAddr;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::query::BLOCK_PADDING;
 

@@ -3,7 +3,7 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::*;
-use crate::rpc::proto::lnrpc;
+use lnd_api::proto::lnrpc;
 use crate::rpc::recorded::{number, recorded, text};
 
 const BOB: &str = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";

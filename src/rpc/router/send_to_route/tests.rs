@@ -1,5 +1,5 @@
 use super::*;
-use crate::rpc::proto::routerrpc::BuildRouteResponse;
+use lnd_api::proto::routerrpc::BuildRouteResponse;
 use crate::rpc::recorded::recorded;
 
 const US: &str = "029b6941d70ecad6d7ec7e64712e4d10c1050fa2099498cae41894190e17883f0a";
@@ -7,7 +7,7 @@ const BOB: &str = "0263023b725db9e82890799459688ca409a67560e4dc5f3e9ff442e63bac5
 
 /// What a real lnd built, with an AMP record.
 fn request() -> SendToRouteRequest {
-    let built: BuildRouteResponse = crate::cli::from_json(&recorded("buildroute.json")).unwrap();
+    let built: BuildRouteResponse = lnd_api::from_json(&recorded("buildroute.json")).unwrap();
     let mut route = built.route.unwrap();
     route.hops[1].amp_record = Some(lnrpc::AmpRecord {
         root_share: vec![1; 32],

@@ -67,7 +67,7 @@ fn a_payment_has_the_shards_and_the_message_of_its_set_alone() {
     let (_dir, store) = paid();
     let with_message = |n: u64, text: &[u8]| {
         let mut row = shard(n, 3);
-        row.custom_records = BTreeMap::from([(MESSAGE_RECORD, text.to_vec()), (65_537, vec![1])]);
+        row.custom_records = BTreeMap::from([(tlv::MESSAGE, text.to_vec()), (65_537, vec![1])]);
         row
     };
     store.submit(PutHtlc(with_message(20, b"hello \xff")));

@@ -1,0 +1,123 @@
+//! What the wallet got, paid and has: `listchaintxns`, `listunspent`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use super::output::{print, print_json};
+use lnd_api::proto::lnrpc::{GetTransactionsRequest, ListUnspentRequest, OutPoint, Utxo};
+
+/// The wallet's transactions.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ListChainTxns {
+    /// From this block on
+    #[arg(long, default_value_t = 0)]
+    start_height: i32,
+    /// Up to this block; -1: and what is in no block
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
+    end_height: i32,
+    /// Leave out so many of them
+    #[arg(long, default_value_t = 0)]
+    index_offset: u32,
+    /// So many at most; 0: all
+    #[arg(long, default_value_t = 0)]
+    max_transactions: u32,
+}
+
+impl ListChainTxns {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        if self.end_height != -1 && self.start_height > self.end_height {
+            return error(
+                "start_height should be less than end_height if end_height is not equal to -1",
+            );
+        }
+        let request = GetTransactionsRequest {
+            start_height: self.start_height,
+            end_height: self.end_height,
+            index_offset: self.index_offset,
+            max_transactions: self.max_transactions,
+            ..Default::default()
+        };
+        print(node.lightning.get_transactions(request).await?.get_ref())
+    }
+}
+
+/// The wallet's unspent outputs.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ListUnspent {
+    #[arg(id = "least", value_name = "MIN-CONFS")]
+    least: Option<i32>,
+    #[arg(id = "most", value_name = "MAX-CONFS")]
+    most: Option<i32>,
+    /// Confirmations that an output must have
+    #[arg(long, conflicts_with = "least")]
+    min_confs: Option<i32>,
+    /// Confirmations that an output may have
+    #[arg(long, conflicts_with = "most", requires = "min_confs")]
+    max_confs: Option<i32>,
+    /// Only those that are in no block
+    #[arg(long, conflicts_with_all = ["least", "most", "min_confs", "max_confs"])]
+    unconfirmed_only: bool,
+}
+
+impl ListUnspent {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let most = self.max_confs.or(self.most).unwrap_or(0);
+        let request = ListUnspentRequest {
+            min_confs: self.min_confs.or(self.least).unwrap_or(0),
+            max_confs: match (most, self.unconfirmed_only) {
+                (0, false) => i32::MAX,
+                (most, _) => most,
+            },
+            ..Default::default()
+        };
+        let found = node.lightning.list_unspent(request).await?.into_inner();
+        let utxos: Vec<_> = found.utxos.iter().map(utxo).collect();
+        print_json(&json!({ "utxos": utxos }))
+    }
+}
+
+/// lncli prints these numbers as such, and the output in one text.
+fn utxo(utxo: &Utxo) -> Value {
+    json!({
+        "address_type": utxo.address_type,
+        "address": utxo.address,
+        "amount_sat": utxo.amount_sat,
+        "pk_script": utxo.pk_script,
+        "outpoint": outpoint(utxo.outpoint.as_ref()),
+        "confirmations": utxo.confirmations,
+    })
+}
+
+/// `txid:index`.
+pub fn outpoint(output: Option<&OutPoint>) -> String {
+    let output = output.cloned().unwrap_or_default();
+    format!("{}:{}", output.txid_str, output.output_index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lnd_api::proto::lnrpc::AddressType;
+
+    #[test]
+    fn an_output_is_printed_as_lncli_does() {
+        let text = include_str!("../../tests/data/lnd-output/listunspent.json");
+        let recorded: Value = serde_json::from_str(text).unwrap();
+        let recorded = &recorded["utxos"][0];
+        let text = |member: &str| recorded[member].as_str().unwrap().to_owned();
+        let point: bitcoin::OutPoint = text("outpoint").parse().unwrap();
+        let message = Utxo {
+            address_type: AddressType::TaprootPubkey.into(),
+            address: text("address"),
+            amount_sat: recorded["amount_sat"].as_i64().unwrap(),
+            pk_script: text("pk_script"),
+            outpoint: Some(super::super::values::wallet_output(&point)),
+            confirmations: recorded["confirmations"].as_i64().unwrap(),
+        };
+        assert_eq!(utxo(&message), *recorded);
+    }
+}

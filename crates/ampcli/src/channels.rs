@@ -1,0 +1,142 @@
+//! Lists of channels: `channelbalance`, `listchannels`, `pendingchannels`, `closedchannels`; and their backup, `exportchanbackup`.
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::CliError;
+use lnd_api::to_json;
+use super::output::{print, print_json};
+use lnd_api::channel_ids;
+use super::values::{Hex, hex};
+use lnd_api::proto::lnrpc::{
+    ChanBackupExportRequest, ChannelBalanceRequest, ClosedChannelsRequest, ListChannelsRequest,
+    PendingChannelsRequest,
+};
+
+/// Sum over all channels.
+#[derive(Debug, Args)]
+pub struct ChannelBalance {}
+
+impl ChannelBalance {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        print(
+            node.lightning
+                .channel_balance(ChannelBalanceRequest {})
+                .await?
+                .get_ref(),
+        )
+    }
+}
+
+/// Channels that are open.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ListChannels {
+    /// Only those that can be used now
+    #[arg(long)]
+    active_only: bool,
+    /// Only those that cannot be used now
+    #[arg(long)]
+    inactive_only: bool,
+    /// Only announced ones
+    #[arg(long)]
+    public_only: bool,
+    /// Only unannounced ones
+    #[arg(long)]
+    private_only: bool,
+    /// Only those with this peer (public key)
+    #[arg(long, value_parser = hex)]
+    peer: Option<Hex>,
+    /// Leave out the names of the peers
+    #[arg(long)]
+    skip_peer_alias_lookup: bool,
+}
+
+impl ListChannels {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ListChannelsRequest {
+            active_only: self.active_only,
+            inactive_only: self.inactive_only,
+            public_only: self.public_only,
+            private_only: self.private_only,
+            peer: self.peer.map(|peer| peer.0).unwrap_or_default(),
+            peer_alias_lookup: !self.skip_peer_alias_lookup,
+        };
+        let answer = node.lightning.list_channels(request).await?;
+        print_json(&channel_ids(to_json(answer.get_ref())?))
+    }
+}
+
+/// Channels that are opening or closing.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct PendingChannels {
+    /// With the closing transactions in hex
+    #[arg(long)]
+    include_raw_tx: bool,
+}
+
+impl PendingChannels {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = PendingChannelsRequest {
+            include_raw_tx: self.include_raw_tx,
+        };
+        print(node.lightning.pending_channels(request).await?.get_ref())
+    }
+}
+
+/// Channels of the past; with flags only those that ended in these ways.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ClosedChannels {
+    /// Closed together with the peer
+    #[arg(long)]
+    cooperative: bool,
+    /// Force-closed by us
+    #[arg(long)]
+    local_force: bool,
+    /// Force-closed by the peer
+    #[arg(long)]
+    remote_force: bool,
+    /// The peer published a revoked state
+    #[arg(long)]
+    breach: bool,
+    /// The funding transaction never confirmed
+    #[arg(long)]
+    funding_canceled: bool,
+    /// Given up
+    #[arg(long)]
+    abandoned: bool,
+}
+
+impl ClosedChannels {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ClosedChannelsRequest {
+            cooperative: self.cooperative,
+            local_force: self.local_force,
+            remote_force: self.remote_force,
+            breach: self.breach,
+            funding_canceled: self.funding_canceled,
+            abandoned: self.abandoned,
+        };
+        let answer = node.lightning.closed_channels(request).await?;
+        print_json(&channel_ids(to_json(answer.get_ref())?))
+    }
+}
+
+/// Static channel backups, of which ampd makes none yet: it says so once there are channels.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ExportChanBackup {
+    /// All channels
+    #[arg(long, required = true)]
+    all: bool,
+}
+
+impl ExportChanBackup {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ChanBackupExportRequest {};
+        let backup = node.lightning.export_all_channel_backups(request).await?;
+        print(backup.get_ref())
+    }
+}

@@ -1,0 +1,120 @@
+//! `closeallchannels`: with the peer where that is possible, by force where not.
+
+use clap::Args;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Value, json};
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use super::open_close::closing_txid;
+use super::output::print_json;
+use super::prompt::{confirm, is_wanted};
+use super::values::{channel_point, outpoint};
+use lnd_api::proto::lnrpc::{Channel, CloseChannelRequest, ListChannelsRequest};
+
+const ABORTED: &str = "action aborted by user";
+
+/// Close all channels. An inactive one is closed by force, after a question for each
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct CloseAllChannels {
+    /// Only those that cannot be used now
+    #[arg(long)]
+    inactive_only: bool,
+    /// Ask once for all inactive channels
+    #[arg(long)]
+    force: bool,
+    /// Blocks within which the transactions should confirm; sets the fee of those closed with the peer
+    #[arg(long, default_value_t = 0)]
+    conf_target: i32,
+    /// Fee rate of those closed with the peer
+    #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
+    sat_per_vbyte: u64,
+    /// Do not ask whether all are meant
+    #[arg(long, short = 's')]
+    skip_confirmation: bool,
+}
+
+impl CloseAllChannels {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        if !self.skip_confirmation {
+            let question = "Do you really want to close ALL channels? (yes/no): ";
+            confirm(question, ABORTED)?;
+        }
+        let request = ListChannelsRequest::default();
+        let open = node.lightning.list_channels(request).await?.into_inner();
+        if open.channels.is_empty() {
+            return error("no open channels to close");
+        }
+        let mut closing: FuturesUnordered<_> = self
+            .chosen(open.channels)?
+            .into_iter()
+            .map(|channel| self.close(node.clone(), channel))
+            .collect();
+        while let Some(closed) = closing.next().await {
+            print_json(&closed)?;
+        }
+        Ok(())
+    }
+
+    fn chosen(&self, channels: Vec<Channel>) -> Result<Vec<Channel>, CliError> {
+        let (active, inactive): (Vec<_>, Vec<_>) =
+            channels.into_iter().partition(|channel| channel.active);
+        let mut chosen = match self.inactive_only {
+            true => Vec::new(),
+            false => active,
+        };
+        if self.force && !inactive.is_empty() {
+            let question = "Close all inactive channels by force? Their money is locked for some \
+                            blocks before it can be spent. (yes/no): ";
+            confirm(question, ABORTED)?;
+        }
+        for channel in inactive {
+            if self.force || is_wanted(&by_force(&channel))? {
+                chosen.push(channel);
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// What became of it, as lncli prints it.
+    async fn close(&self, node: Node, channel: Channel) -> Value {
+        let (txid, error) = match self.try_close(node, &channel).await {
+            Ok(txid) => (txid, String::new()),
+            Err(error) => (String::new(), error.to_string()),
+        };
+        json!({
+            "remote_pub_key": channel.remote_pubkey,
+            "channel_point": channel.channel_point,
+            "closing_txid": txid,
+            "error": error,
+        })
+    }
+
+    async fn try_close(&self, mut node: Node, channel: &Channel) -> Result<String, CliError> {
+        let point = outpoint(&channel.channel_point).map_err(CliError::Text)?;
+        let fees = match channel.active {
+            true => (self.conf_target, self.sat_per_vbyte),
+            false => (0, 0),
+        };
+        let request = CloseChannelRequest {
+            channel_point: Some(channel_point(point.txid, point.vout)),
+            force: !channel.active,
+            target_conf: fees.0,
+            sat_per_vbyte: fees.1,
+            ..Default::default()
+        };
+        closing_txid(&mut node, request, false).await
+    }
+}
+
+fn by_force(channel: &Channel) -> String {
+    let delay = channel.local_constraints.as_ref();
+    let blocks = delay.map_or(0, |constraints| constraints.csv_delay);
+    format!(
+        "Close the channel {} with {} by force? Its money can be spent after {blocks} blocks. \
+         (yes/no): ",
+        channel.channel_point, channel.remote_pubkey
+    )
+}

@@ -1,0 +1,57 @@
+//! The donation page: `donations show`, `donations rotate`.
+
+use clap::{Args, Subcommand};
+
+use super::connection::Node;
+use super::error::CliError;
+use super::output::print;
+use super::qr::QrFlags;
+use lnd_api::proto::ampdrpc::{DonationPageRequest, RotateDonationInvoiceRequest};
+
+/// The donation page and its invoice.
+#[derive(Debug, Args)]
+pub struct Donations {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The invoice that the page shows, those that it had, and what all of them received
+    Show(Show),
+    /// Give the page a new invoice; the old ones can be paid until they expire
+    Rotate(Rotate),
+}
+
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+struct Show {
+    #[command(flatten)]
+    qr: QrFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+struct Rotate {
+    #[command(flatten)]
+    qr: QrFlags,
+}
+
+impl Donations {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let service = &mut node.static_invoices;
+        match self.command {
+            Command::Show(show) => {
+                let page = service.donation_page(DonationPageRequest {}).await?;
+                print(page.get_ref())?;
+                show.qr.draw(&page.get_ref().payment_request)
+            }
+            Command::Rotate(rotate) => {
+                let request = RotateDonationInvoiceRequest {};
+                let rotated = service.rotate_donation_invoice(request).await?;
+                print(rotated.get_ref())?;
+                rotate.qr.draw(&rotated.get_ref().payment_request)
+            }
+        }
+    }
+}

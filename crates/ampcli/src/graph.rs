@@ -1,0 +1,110 @@
+//! The network: `getnodeinfo`, `getchaninfo`, `getnetworkinfo`, `describegraph`.
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use super::output::print;
+use lnd_api::proto::lnrpc::{
+    ChanInfoRequest, ChannelGraphRequest, NetworkInfoRequest, NodeInfoRequest,
+};
+
+/// A node of the network.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct GetNodeInfo {
+    #[arg(
+        id = "node",
+        value_name = "PUB_KEY",
+        required_unless_present = "pub_key"
+    )]
+    node: Option<String>,
+    /// The node's public key
+    #[arg(long, conflicts_with = "node")]
+    pub_key: Option<String>,
+    /// With its channels
+    #[arg(long)]
+    include_channels: bool,
+    /// With the signatures under their announcements
+    #[arg(long)]
+    include_auth_proof: bool,
+}
+
+impl GetNodeInfo {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = NodeInfoRequest {
+            pub_key: self.pub_key.or(self.node).unwrap_or_default(),
+            include_channels: self.include_channels,
+            include_auth_proof: self.include_auth_proof,
+        };
+        print(node.lightning.get_node_info(request).await?.get_ref())
+    }
+}
+
+/// A channel of the network.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct GetChanInfo {
+    #[arg(id = "channel", value_name = "CHAN_ID")]
+    channel: Option<u64>,
+    /// The channel's number
+    #[arg(long, conflicts_with = "channel")]
+    chan_id: Option<u64>,
+    /// The channel point txid:index, if there is no number
+    #[arg(long)]
+    chan_point: Option<String>,
+    /// With the signatures under its announcement
+    #[arg(long)]
+    include_auth_proof: bool,
+}
+
+impl GetChanInfo {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let chan_id = self.chan_id.or(self.channel);
+        if chan_id.is_none() && self.chan_point.is_none() {
+            return error("chan_id or chan_point argument missing");
+        }
+        let request = ChanInfoRequest {
+            chan_id: chan_id.unwrap_or(0),
+            chan_point: self.chan_point.unwrap_or_default(),
+            include_auth_proof: self.include_auth_proof,
+        };
+        print(node.lightning.get_chan_info(request).await?.get_ref())
+    }
+}
+
+/// Figures of the network.
+#[derive(Debug, Args)]
+pub struct GetNetworkInfo {}
+
+impl GetNetworkInfo {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let answer = node
+            .lightning
+            .get_network_info(NetworkInfoRequest {})
+            .await?;
+        print(answer.get_ref())
+    }
+}
+
+/// All nodes and channels of the network.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct DescribeGraph {
+    /// With our channels that are not announced, or not yet
+    #[arg(long)]
+    include_unannounced: bool,
+    /// With the signatures under the announcements
+    #[arg(long)]
+    include_auth_proof: bool,
+}
+
+impl DescribeGraph {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ChannelGraphRequest {
+            include_unannounced: self.include_unannounced,
+            include_auth_proof: self.include_auth_proof,
+        };
+        print(node.lightning.describe_graph(request).await?.get_ref())
+    }
+}

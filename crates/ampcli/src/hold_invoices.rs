@@ -1,0 +1,92 @@
+//! Invoices whose maker has the preimage: `addholdinvoice`, `settleinvoice`.
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::CliError;
+use super::output::print;
+use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
+use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
+
+/// Make an invoice to the hash of a preimage that you keep until you want the money.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct AddHoldInvoice {
+    /// SHA256 of the preimage (32 bytes in hex)
+    #[arg(value_parser = hex_32)]
+    hash: Hex,
+    #[arg(id = "value", value_name = "AMT", value_parser = msat)]
+    value: Option<u64>,
+    /// What it is for, as the payer reads it
+    #[arg(long, default_value = "")]
+    memo: String,
+    /// The amount (sat, or with a unit: 50000msat); none: the payer chooses
+    #[arg(long, conflicts_with = "value", value_parser = msat)]
+    amt: Option<u64>,
+    /// The amount (msat)
+    #[arg(long, conflicts_with_all = ["value", "amt"], value_parser = bare_msat)]
+    amt_msat: Option<u64>,
+    /// SHA256 of a description that is too long for the memo (hex)
+    #[arg(long, value_parser = hex)]
+    description_hash: Option<Hex>,
+    /// On-chain address for payers without Lightning
+    #[arg(long, default_value = "")]
+    fallback_addr: String,
+    /// Seconds until the invoice expires [default: a day]
+    #[arg(long, default_value_t = 0)]
+    expiry: i64,
+    /// Blocks for the last hop
+    #[arg(long, default_value_t = 0)]
+    cltv_expiry_delta: u64,
+    /// Tell the payer of our unannounced channels
+    #[arg(long)]
+    private: bool,
+}
+
+impl AddHoldInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let added = node.invoices.add_hold_invoice(self.request()).await?;
+        print(added.get_ref())
+    }
+
+    fn request(self) -> AddHoldInvoiceRequest {
+        let msat = self.amt_msat.or(self.amt).or(self.value).unwrap_or(0);
+        AddHoldInvoiceRequest {
+            memo: self.memo,
+            hash: self.hash.0,
+            value_msat: signed(msat),
+            description_hash: self.description_hash.map(|hash| hash.0).unwrap_or_default(),
+            expiry: self.expiry,
+            fallback_addr: self.fallback_addr,
+            cltv_expiry: self.cltv_expiry_delta,
+            private: self.private,
+            ..Default::default()
+        }
+    }
+}
+
+/// Take the money that is held for a hold invoice.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct SettleInvoice {
+    #[arg(
+        id = "secret",
+        value_name = "PREIMAGE",
+        value_parser = hex_32,
+        required_unless_present = "preimage"
+    )]
+    secret: Option<Hex>,
+    /// The preimage (32 bytes in hex)
+    #[arg(long, conflicts_with = "secret", value_parser = hex_32)]
+    preimage: Option<Hex>,
+}
+
+impl SettleInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let preimage = self.preimage.or(self.secret);
+        let request = SettleInvoiceMsg {
+            preimage: preimage.map(|preimage| preimage.0).unwrap_or_default(),
+        };
+        print(node.invoices.settle_invoice(request).await?.get_ref())
+    }
+}

@@ -1,0 +1,64 @@
+//! Getting rid of invoices: `cancelinvoice`, `deletecanceledinvoice`.
+
+use bitcoin::hex::DisplayHex;
+use clap::Args;
+
+use super::connection::Node;
+use super::error::CliError;
+use super::output::print;
+use super::values::{Hex, hex_32};
+use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
+use lnd_api::proto::lnrpc::DelCanceledInvoiceReq;
+
+/// Cancel an invoice: it cannot be paid any more, and what is held for it goes back.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct CancelInvoice {
+    #[arg(
+        value_name = "PAYMENTHASH",
+        value_parser = hex_32,
+        required_unless_present = "paymenthash"
+    )]
+    hash: Option<Hex>,
+    /// The payment hash
+    #[arg(long, conflicts_with = "hash", value_parser = hex_32)]
+    paymenthash: Option<Hex>,
+}
+
+impl CancelInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let hash = self.paymenthash.or(self.hash);
+        let request = CancelInvoiceMsg {
+            payment_hash: hash.map(|hash| hash.0).unwrap_or_default(),
+        };
+        print(node.invoices.cancel_invoice(request).await?.get_ref())
+    }
+}
+
+/// Forget a canceled invoice.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct DeleteCanceledInvoice {
+    #[arg(
+        value_name = "INVOICE_HASH",
+        value_parser = hex_32,
+        required_unless_present = "invoice_hash"
+    )]
+    hash: Option<Hex>,
+    /// The payment hash
+    #[arg(long, conflicts_with = "hash", value_parser = hex_32)]
+    invoice_hash: Option<Hex>,
+}
+
+impl DeleteCanceledInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let hash = self.invoice_hash.or(self.hash);
+        let request = DelCanceledInvoiceReq {
+            invoice_hash: hash
+                .map(|hash| hash.0.to_lower_hex_string())
+                .unwrap_or_default(),
+        };
+        let deleted = node.lightning.delete_canceled_invoice(request).await?;
+        print(deleted.get_ref())
+    }
+}

@@ -1,0 +1,68 @@
+//! Invoices as they change: `subscribeinvoices`, `subscribeinvoice`. lncli has neither.
+
+use clap::Args;
+use tonic::Streaming;
+
+use super::connection::Node;
+use super::error::CliError;
+use super::output::print;
+use super::values::{Hex, hex_32};
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use lnd_api::proto::invoicesrpc::{
+    LookupInvoiceMsg, LookupModifier, SubscribeSingleInvoiceRequest,
+};
+use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription};
+
+/// Every invoice that is added or settled from now on, as JSON.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct SubscribeInvoices {
+    /// First those that were added after this add_index; 0: none
+    #[arg(long, default_value_t = 0)]
+    add_index: u64,
+    /// First those that were settled after this settle_index; 0: none
+    #[arg(long, default_value_t = 0)]
+    settle_index: u64,
+}
+
+impl SubscribeInvoices {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = InvoiceSubscription {
+            add_index: self.add_index,
+            settle_index: self.settle_index,
+        };
+        let events = node.lightning.subscribe_invoices(request).await?;
+        print_all(events.into_inner()).await
+    }
+}
+
+/// One invoice as it is and each time that it changes, as JSON, until it is final.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct SubscribeInvoice {
+    /// The payment hash
+    #[arg(value_parser = hex_32)]
+    hash: Hex,
+}
+
+impl SubscribeInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let r_hash = self.hash.0;
+        // The node would wait for an invoice that does not exist; a person has mistyped the hash.
+        let known = LookupInvoiceMsg {
+            invoice_ref: Some(InvoiceRef::PaymentHash(r_hash.clone())),
+            lookup_modifier: LookupModifier::HtlcSetBlank.into(),
+        };
+        node.invoices.lookup_invoice_v2(known).await?;
+        let request = SubscribeSingleInvoiceRequest { r_hash };
+        let changes = node.invoices.subscribe_single_invoice(request).await?;
+        print_all(changes.into_inner()).await
+    }
+}
+
+async fn print_all(mut invoices: Streaming<Invoice>) -> Result<(), CliError> {
+    while let Some(invoice) = invoices.message().await? {
+        print(&invoice)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Invoices that are there: `lookupinvoice`, `listinvoices`.
+
+use clap::{ArgGroup, Args};
+
+use super::connection::Node;
+use super::error::CliError;
+use super::output::print;
+use super::values::{Hex, hex_32};
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
+use lnd_api::proto::invoicesrpc::{LookupInvoiceMsg, LookupModifier};
+use lnd_api::proto::lnrpc::{ListInvoiceRequest, PaymentHash};
+
+/// One invoice by its payment hash, its payment address or a set that paid it.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+#[command(group = ArgGroup::new("name").required(true))]
+#[command(group = ArgGroup::new("htlcs"))]
+pub struct LookupInvoice {
+    #[arg(value_name = "RHASH", value_parser = hex_32, group = "name")]
+    hash: Option<Hex>,
+    /// The payment hash
+    #[arg(long, value_parser = hex_32, group = "name")]
+    rhash: Option<Hex>,
+    /// The payment address
+    #[arg(long, value_parser = hex_32, group = "name")]
+    payment_addr: Option<Hex>,
+    /// A set that paid an AMP invoice
+    #[arg(long, value_parser = hex_32, group = "name")]
+    set_id: Option<Hex>,
+    /// Show the HTLCs and the state of this set only
+    #[arg(long, group = "htlcs", conflicts_with_all = ["hash", "rhash", "payment_addr"])]
+    set_only: bool,
+    /// Show no HTLCs, only which sets there are
+    #[arg(long, group = "htlcs")]
+    blank: bool,
+}
+
+impl LookupInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let invoice = match self.request() {
+            Request::Plain(request) => node.lightning.lookup_invoice(request).await?,
+            Request::Chosen(request) => node.invoices.lookup_invoice_v2(request).await?,
+        };
+        print(invoice.get_ref())
+    }
+
+    fn request(self) -> Request {
+        let modifier = match (self.set_only, self.blank) {
+            (true, _) => LookupModifier::HtlcSetOnly,
+            (_, true) => LookupModifier::HtlcSetBlank,
+            _ => LookupModifier::Default,
+        };
+        let hash = self.rhash.or(self.hash).map(|hash| hash.0);
+        let name = match (hash, self.payment_addr, self.set_id) {
+            (_, Some(addr), _) => InvoiceRef::PaymentAddr(addr.0),
+            (_, _, Some(set_id)) => InvoiceRef::SetId(set_id.0),
+            (hash, None, None) => InvoiceRef::PaymentHash(hash.unwrap_or_default()),
+        };
+        match (name, modifier) {
+            (InvoiceRef::PaymentHash(r_hash), LookupModifier::Default) => {
+                Request::Plain(PaymentHash {
+                    r_hash,
+                    ..Default::default()
+                })
+            }
+            (name, modifier) => Request::Chosen(LookupInvoiceMsg {
+                invoice_ref: Some(name),
+                lookup_modifier: modifier.into(),
+            }),
+        }
+    }
+}
+
+/// lncli's look-up, or the one that can choose.
+#[derive(Debug)]
+enum Request {
+    Plain(PaymentHash),
+    Chosen(LookupInvoiceMsg),
+}
+
+/// Invoices, the last 100 unless flags say otherwise.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ListInvoices {
+    /// Only those that are not paid
+    #[arg(long)]
+    pending_only: bool,
+    /// Begin after (or, going backwards, before) this add_index
+    #[arg(long, default_value_t = 0)]
+    index_offset: u64,
+    /// Most invoices
+    #[arg(long, default_value_t = 100)]
+    max_invoices: u64,
+    /// Go from the oldest to the newest
+    #[arg(long)]
+    paginate_forwards: bool,
+    /// Only those that were made from this time on (seconds since 1970)
+    #[arg(long, default_value_t = 0)]
+    creation_date_start: u64,
+    /// Only those that were made until this time
+    #[arg(long, default_value_t = 0)]
+    creation_date_end: u64,
+}
+
+impl ListInvoices {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ListInvoiceRequest {
+            pending_only: self.pending_only,
+            index_offset: self.index_offset,
+            num_max_invoices: self.max_invoices,
+            reversed: !self.paginate_forwards,
+            creation_date_start: self.creation_date_start,
+            creation_date_end: self.creation_date_end,
+        };
+        print(node.lightning.list_invoices(request).await?.get_ref())
+    }
+}

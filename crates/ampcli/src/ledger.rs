@@ -1,0 +1,362 @@
+//! Static invoices: `invoicepayments`, `disableinvoice`, `enableinvoice`.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use tonic::{Code, Status, Streaming};
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use super::invoices::without_scheme;
+use super::output::{print, print_text};
+use super::table::{Column, satoshi, table};
+use super::values::{Hex, hex_32, time_from, time_to};
+use ampd_text::sanitize;
+use ampd_text::utc_text;
+use lnd_api::proto::ampdrpc::invoice_reference::Name;
+use lnd_api::proto::ampdrpc::invoice_totals_request::Period;
+use lnd_api::proto::ampdrpc::{
+    CsvChunk, ExportInvoicePaymentsRequest, InvoicePayment, InvoiceReference, InvoiceTotalsRequest,
+    ListInvoicePaymentsRequest, PeriodTotal,
+};
+
+const PAYMENT_COLUMNS: [Column; 6] = [
+    ("SETTLE_INDEX", true),
+    ("TIME", false),
+    ("AMOUNT", true),
+    ("HTLCS", true),
+    ("SET_ID", false),
+    ("MESSAGE", false),
+];
+
+const TOTAL_COLUMNS: [Column; 3] = [("PERIOD", false), ("PAYMENTS", true), ("AMOUNT", true)];
+
+/// Characters of a message in a table; JSON and CSV have all of it.
+const TABLE_MESSAGE: usize = 60;
+
+/// An invoice by one of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum InvoiceName {
+    /// A payment hash, a payment address or a set_id: all are 32 bytes.
+    Id(Vec<u8>),
+    Request(String),
+}
+
+impl InvoiceName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = without_scheme(text);
+        match hex_32(text) {
+            Ok(Hex(id)) => Ok(Self::Id(id)),
+            Err(_)
+                if text
+                    .get(..2)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("ln")) =>
+            {
+                Ok(Self::Request(text.to_owned()))
+            }
+            Err(_) => Err("neither 32 bytes in hex nor an invoice".to_owned()),
+        }
+    }
+
+    /// Asks the node with each thing that the name can be, until it knows the invoice.
+    async fn ask<T>(
+        self,
+        mut call: impl AsyncFnMut(Option<InvoiceReference>) -> Result<T, Status>,
+    ) -> Result<T, CliError> {
+        let names = match self {
+            Self::Request(text) => vec![Name::PaymentRequest(text)],
+            Self::Id(id) => vec![
+                // Our own names first: a set_id is the payer's choice.
+                Name::PaymentAddr(id.clone()),
+                Name::PaymentHash(id.clone()),
+                Name::SetId(id),
+            ],
+        };
+        let mut refusal = Status::not_found("unable to locate invoice");
+        for name in names {
+            match call(Some(InvoiceReference { name: Some(name) })).await {
+                Err(status) if status.code() == Code::NotFound => refusal = status,
+                answer => return Ok(answer?),
+            }
+        }
+        Err(refusal.into())
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Totals {
+    Day,
+    Week,
+    Month,
+    All,
+}
+
+impl From<Totals> for Period {
+    fn from(totals: Totals) -> Self {
+        match totals {
+            Totals::Day => Self::Day,
+            Totals::Week => Self::Week,
+            Totals::Month => Self::Month,
+            Totals::All => Self::All,
+        }
+    }
+}
+
+/// The payments that one AMP invoice received, the last 100 unless flags say otherwise.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct InvoicePayments {
+    /// The invoice's payment hash, payment_addr, a set_id, or its text
+    #[arg(value_parser = InvoiceName::parse)]
+    invoice: InvoiceName,
+    /// Begin after (or, going backwards, before) the payment with this settle_index
+    #[arg(long, default_value_t = 0)]
+    index_offset: u64,
+    /// Most payments; 0 means 100
+    #[arg(long, default_value_t = 0)]
+    max_payments: u64,
+    /// Go from the oldest to the newest
+    #[arg(long)]
+    paginate_forwards: bool,
+    /// Only from this time on: 2026-11-01, 2026-11-01T12:00:00Z (UTC) or seconds since 1970
+    #[arg(long, default_value = "0", hide_default_value = true, value_parser = time_from)]
+    from: u64,
+    /// Only until this time; a date alone is there to its end
+    #[arg(long, default_value = "0", hide_default_value = true, value_parser = time_to)]
+    to: u64,
+    /// A table instead of JSON
+    #[arg(long)]
+    table: bool,
+    /// All payments as CSV into this file; - is the standard output
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["table", "totals", "index_offset", "max_payments", "paginate_forwards"]
+    )]
+    csv: Option<String>,
+    /// What they add up to instead of the payments themselves (UTC; weeks begin on Monday)
+    #[arg(
+        long,
+        value_name = "PERIOD",
+        conflicts_with_all = ["index_offset", "max_payments", "paginate_forwards"]
+    )]
+    totals: Option<Totals>,
+}
+
+impl InvoicePayments {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        match (&self.csv, self.totals) {
+            (Some(file), _) => {
+                let file = file.clone();
+                self.export(node, &file).await
+            }
+            (None, Some(totals)) => self.totals(node, totals.into()).await,
+            (None, None) => self.list(node).await,
+        }
+    }
+
+    async fn list(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ListInvoicePaymentsRequest {
+            invoice: None,
+            index_offset: self.index_offset,
+            num_max_payments: self.max_payments,
+            reversed: !self.paginate_forwards,
+            settle_date_start: self.from,
+            settle_date_end: self.to,
+        };
+        let call = async |invoice| {
+            let request = ListInvoicePaymentsRequest { invoice, ..request };
+            node.static_invoices.list_invoice_payments(request).await
+        };
+        let found = self.invoice.ask(call).await?.into_inner();
+        if !self.table {
+            return print(&found);
+        }
+        let rows: Vec<_> = found.payments.iter().map(payment_row).collect();
+        print_text(&table(&PAYMENT_COLUMNS, &rows))
+    }
+
+    async fn totals(self, node: &mut Node, period: Period) -> Result<(), CliError> {
+        let request = InvoiceTotalsRequest {
+            invoice: None,
+            period: period.into(),
+            settle_date_start: self.from,
+            settle_date_end: self.to,
+        };
+        let call = async |invoice| {
+            let request = InvoiceTotalsRequest { invoice, ..request };
+            node.static_invoices.invoice_totals(request).await
+        };
+        let found = self.invoice.ask(call).await?.into_inner();
+        if !self.table {
+            return print(&found);
+        }
+        let rows: Vec<_> = found.totals.iter().map(total_row).collect();
+        print_text(&table(&TOTAL_COLUMNS, &rows))
+    }
+
+    async fn export(self, node: &mut Node, file: &str) -> Result<(), CliError> {
+        let request = ExportInvoicePaymentsRequest {
+            invoice: None,
+            settle_date_start: self.from,
+            settle_date_end: self.to,
+        };
+        let call = async |invoice| {
+            let request = ExportInvoicePaymentsRequest { invoice, ..request };
+            node.static_invoices.export_invoice_payments(request).await
+        };
+        let chunks = self.invoice.ask(call).await?.into_inner();
+        match file {
+            "-" => copy(chunks, io::stdout()).await,
+            file => save(chunks, Path::new(file)).await,
+        }
+    }
+}
+
+/// First beside it, then renamed: nobody takes half a ledger for the whole one.
+async fn save(chunks: Streaming<CsvChunk>, file: &Path) -> Result<(), CliError> {
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(".part");
+    let unfinished = Path::new(&unfinished);
+    let in_file = |cause: io::Error| CliError::Text(format!("{}: {cause}", file.display()));
+    let saved = match File::create(unfinished) {
+        Ok(open) => copy(chunks, open).await,
+        Err(cause) => return Err(in_file(cause)),
+    };
+    match saved {
+        Ok(()) => fs::rename(unfinished, file).map_err(in_file),
+        Err(cause) => {
+            // What is left of it does no harm.
+            let _ = fs::remove_file(unfinished);
+            error(format!("{}: {cause}", file.display()))
+        }
+    }
+}
+
+async fn copy(mut chunks: Streaming<CsvChunk>, mut to: impl Write) -> Result<(), CliError> {
+    while let Some(chunk) = chunks.message().await? {
+        to.write_all(&chunk.csv)?;
+    }
+    Ok(to.flush()?)
+}
+
+fn payment_row(payment: &InvoicePayment) -> [String; PAYMENT_COLUMNS.len()] {
+    let set_id = bitcoin::hex::DisplayHex::to_lower_hex_string(&payment.set_id[..]);
+    [
+        payment.settle_index.to_string(),
+        utc_text(u64::try_from(payment.settle_date).unwrap_or_default()),
+        satoshi(payment.amt_msat),
+        payment.num_htlcs.to_string(),
+        set_id,
+        shortened(&harmless::escape(&payment.message)),
+    ]
+}
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(TABLE_MESSAGE) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.to_owned(),
+    }
+}
+
+fn total_row(total: &PeriodTotal) -> [String; TOTAL_COLUMNS.len()] {
+    [
+        total.period.clone(),
+        total.num_payments.to_string(),
+        satoshi(total.amt_msat),
+    ]
+}
+
+/// Switch a static invoice off: it refuses payments until it is enabled again.
+#[derive(Debug, Args)]
+pub struct DisableInvoice {
+    /// The invoice's payment hash, payment_addr, a set_id, or its text
+    #[arg(value_parser = InvoiceName::parse)]
+    invoice: InvoiceName,
+}
+
+impl DisableInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let call = async |invoice: Option<InvoiceReference>| {
+            let invoice = invoice.unwrap_or_default();
+            node.static_invoices.disable_invoice(invoice).await
+        };
+        print(self.invoice.ask(call).await?.get_ref())
+    }
+}
+
+/// Switch a static invoice on again.
+#[derive(Debug, Args)]
+pub struct EnableInvoice {
+    /// The invoice's payment hash, payment_addr, a set_id, or its text
+    #[arg(value_parser = InvoiceName::parse)]
+    invoice: InvoiceName,
+}
+
+impl EnableInvoice {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let call = async |invoice: Option<InvoiceReference>| {
+            let invoice = invoice.unwrap_or_default();
+            node.static_invoices.enable_invoice(invoice).await
+        };
+        print(self.invoice.ask(call).await?.get_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invoice_is_an_id_or_a_text() {
+        let id = "11".repeat(32);
+        assert_eq!(InvoiceName::parse(&id), Ok(InvoiceName::Id(vec![0x11; 32])));
+        for text in ["lnbcrt1x", "LNBC1X", "lightning:lnbc1x"] {
+            let expected = InvoiceName::Request(without_scheme(text).to_owned());
+            assert_eq!(InvoiceName::parse(text), Ok(expected));
+        }
+        for text in ["", "l", "11", "ä", "0x11"] {
+            assert!(InvoiceName::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn thirty_two_bytes_are_tried_as_each_name() {
+        let ask = async |known: Name| {
+            let mut asked = 0;
+            let answer = InvoiceName::Id(vec![1; 32])
+                .ask(async |invoice| {
+                    asked += 1;
+                    match invoice.and_then(|invoice| invoice.name) {
+                        Some(name) if name == known => Ok(()),
+                        _ => Err(Status::not_found("unable to locate invoice")),
+                    }
+                })
+                .await;
+            (asked, answer.map_err(|error| error.to_string()))
+        };
+        assert_eq!(ask(Name::PaymentAddr(vec![1; 32])).await, (1, Ok(())));
+        assert_eq!(ask(Name::PaymentHash(vec![1; 32])).await, (2, Ok(())));
+        assert_eq!(ask(Name::SetId(vec![1; 32])).await, (3, Ok(())));
+        let (asked, answer) = ask(Name::SetId(vec![2; 32])).await;
+        assert_eq!(asked, 3);
+        let refusal = "rpc error: code = NotFound desc = unable to locate invoice";
+        assert_eq!(answer, Err(refusal.to_owned()));
+    }
+
+    #[test]
+    fn a_row_shows_a_strangers_message_harmlessly_and_not_at_any_length() {
+        let payment = InvoicePayment {
+            settle_date: 1_000_000_000,
+            amt_msat: 1_500,
+            message: format!("\u{1b}[2J{}", "ü".repeat(100)),
+            ..Default::default()
+        };
+        let row = payment_row(&payment);
+        assert_eq!(row[1..3], ["2001-09-09T01:46:40Z", "1.5"]);
+        assert!(row[5].starts_with("\\u{1b}[2Jü"), "{}", row[5]);
+        assert_eq!(row[5].chars().count(), TABLE_MESSAGE + 1);
+    }
+}

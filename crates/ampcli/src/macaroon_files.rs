@@ -1,0 +1,153 @@
+//! Macaroons without a node: `printmacaroon`, `constrainmacaroon`.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use bitcoin::hex::{DisplayHex, FromHex};
+use chrono::{SecondsFormat, Utc};
+use clap::Args;
+use ipnet::IpNet;
+use serde_json::json;
+
+use super::connection::{expanded, read_macaroon};
+use super::error::{CliError, error};
+use super::output::{print_json, print_text};
+use ampd_files::{self, Readers};
+use lnd_macaroon::Macaroon;
+
+/// What narrows a macaroon: anybody may add it, nobody can take it away.
+#[derive(Clone, Debug, Default, Args)]
+#[command(rename_all = "snake_case")]
+pub struct Restrictions {
+    /// Good for so many seconds from now on
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    timeout: Option<u32>,
+    /// Good from this address only
+    #[arg(long)]
+    ip_address: Option<IpAddr>,
+    /// Good from these addresses only, e.g. 192.168.1.0/24
+    #[arg(long)]
+    ip_range: Option<IpNet>,
+}
+
+impl Restrictions {
+    /// The same macaroon, narrowed.
+    pub fn added_to(&self, mut macaroon: Macaroon) -> Macaroon {
+        if let Some(seconds) = self.timeout {
+            let end = Utc::now() + Duration::from_secs(seconds.into());
+            let end = end.to_rfc3339_opts(SecondsFormat::Nanos, true);
+            macaroon = macaroon.with_caveat(&format!("time-before {end}"));
+        }
+        if let Some(address) = self.ip_address {
+            macaroon = macaroon.with_caveat(&format!("ipaddr {address}"));
+        }
+        if let Some(range) = self.ip_range {
+            macaroon = macaroon.with_caveat(&format!("iprange {range}"));
+        }
+        macaroon
+    }
+
+    fn is_empty(&self) -> bool {
+        self.timeout.is_none() && self.ip_address.is_none() && self.ip_range.is_none()
+    }
+}
+
+/// Prints it in hex.
+pub fn show(macaroon: &Macaroon) -> Result<(), CliError> {
+    print_text(&format!("{}\n", macaroon.encode().to_lower_hex_string()))
+}
+
+/// Writes it to a file that only its owner can read.
+pub fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
+    let path = expanded(path)?;
+    let written = files::replace(&path, &macaroon.encode(), Readers::Owner);
+    written.map_err(|error| CliError::Text(format!("cannot write {error}")))?;
+    print_text(&format!("Macaroon saved to {}\n", path.display()))
+}
+
+/// What a macaroon says: its root key, its permissions, its caveats.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct PrintMacaroon {
+    /// Its hex
+    #[arg(required_unless_present = "macaroon_file")]
+    macaroon: Option<String>,
+    /// The file that holds it
+    #[arg(long, value_name = "FILE", conflicts_with = "macaroon")]
+    macaroon_file: Option<String>,
+}
+
+impl PrintMacaroon {
+    pub fn run(&self) -> Result<(), CliError> {
+        let macaroon = match &self.macaroon_file {
+            Some(path) => read_macaroon(&expanded(path)?)?,
+            None => from_hex(self.macaroon.as_deref().unwrap_or_default())?,
+        };
+        let id = macaroon
+            .id()
+            .map_err(|error| CliError::Text(error.to_string()))?;
+        let pairs = id.operations.by_entity();
+        let permissions = pairs
+            .flat_map(|(entity, actions)| actions.map(move |action| format!("{entity}:{action}")));
+        let caveats = macaroon
+            .caveats()
+            .map(|text| String::from_utf8_lossy(text).into_owned());
+        print_json(&json!({
+            "version": 2,
+            "location": "lnd",
+            "root_key_id": id.root_key_id.to_string(),
+            "permissions": permissions.collect::<Vec<_>>(),
+            "caveats": caveats.collect::<Vec<_>>(),
+        }))
+    }
+}
+
+fn from_hex(hex: &str) -> Result<Macaroon, CliError> {
+    let Ok(bytes) = Vec::from_hex(hex.trim()) else {
+        return error("the macaroon is not hex");
+    };
+    Macaroon::decode(&bytes).map_err(|error| CliError::Text(error.to_string()))
+}
+
+/// Narrow a macaroon: a copy of it that is good for less.
+#[derive(Debug, Args)]
+pub struct ConstrainMacaroon {
+    /// The file that holds the macaroon
+    input: String,
+    /// Where to write the narrowed one
+    output: String,
+    #[command(flatten)]
+    restrictions: Restrictions,
+}
+
+impl ConstrainMacaroon {
+    pub fn run(&self) -> Result<(), CliError> {
+        if self.restrictions.is_empty() {
+            return error("name a restriction: --timeout, --ip_address or --ip_range");
+        }
+        let macaroon = read_macaroon(Path::new(&expanded(&self.input)?))?;
+        save(&self.restrictions.added_to(macaroon), &self.output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lnd_macaroon::test_data;
+
+    #[test]
+    fn restrictions_are_caveats_of_lnd() {
+        let vector = test_data::all().remove(0);
+        let restrictions = Restrictions {
+            timeout: Some(60),
+            ip_address: Some("::1".parse().unwrap()),
+            ip_range: Some("10.0.0.0/8".parse().unwrap()),
+        };
+        let narrowed = restrictions.added_to(Macaroon::decode(&vector.bytes).unwrap());
+        let caveats: Vec<_> = narrowed.caveats().map(String::from_utf8_lossy).collect();
+        assert!(caveats[0].starts_with("time-before 2"), "{caveats:?}");
+        assert_eq!(caveats[1..], ["ipaddr ::1", "iprange 10.0.0.0/8"]);
+        narrowed.verify(&vector.root_key).unwrap();
+    }
+}

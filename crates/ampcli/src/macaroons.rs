@@ -1,0 +1,109 @@
+//! Macaroons: `bakemacaroon`, `listmacaroonids`, `deletemacaroonid`, `listpermissions`.
+
+use bitcoin::hex::FromHex;
+use clap::Args;
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use super::macaroon_files::{Restrictions, save, show};
+use super::output::print;
+use lnd_macaroon::Macaroon;
+use lnd_api::proto::lnrpc::{
+    BakeMacaroonRequest, DeleteMacaroonIdRequest, ListMacaroonIDsRequest, ListPermissionsRequest,
+    MacaroonPermission,
+};
+
+/// Make a macaroon for chosen permissions: `info:read`, `uri:/lnrpc.Lightning/GetInfo`.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct BakeMacaroon {
+    /// entity:action, see listpermissions
+    #[arg(required = true, value_parser = permission)]
+    permissions: Vec<MacaroonPermission>,
+    /// The root key that signs it; delete it, and the macaroon is worth nothing
+    #[arg(long, default_value_t = 0)]
+    root_key_id: u64,
+    /// Also permissions that ampd does not know
+    #[arg(long)]
+    allow_external_permissions: bool,
+    /// Write it to this file instead of printing it in hex
+    #[arg(long, value_name = "FILE")]
+    save_to: Option<String>,
+    #[command(flatten)]
+    restrictions: Restrictions,
+}
+
+impl BakeMacaroon {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = BakeMacaroonRequest {
+            permissions: self.permissions,
+            root_key_id: self.root_key_id,
+            allow_external_permissions: self.allow_external_permissions,
+        };
+        let baked = node.lightning.bake_macaroon(request).await?.into_inner();
+        let macaroon = Vec::from_hex(&baked.macaroon).ok();
+        let macaroon = macaroon.and_then(|bytes| Macaroon::decode(&bytes).ok());
+        let Some(macaroon) = macaroon else {
+            return error("the node's answer holds no macaroon");
+        };
+        let macaroon = self.restrictions.added_to(macaroon);
+        match self.save_to {
+            Some(path) => save(&macaroon, &path),
+            None => show(&macaroon),
+        }
+    }
+}
+
+fn permission(text: &str) -> Result<MacaroonPermission, String> {
+    let halves = text.split_once(':');
+    match halves {
+        Some((entity, action)) if !entity.is_empty() && !action.is_empty() => {
+            Ok(MacaroonPermission {
+                entity: entity.to_owned(),
+                action: action.to_owned(),
+            })
+        }
+        _ => Err("write entity:action, such as info:read".to_owned()),
+    }
+}
+
+/// The numbers of the root keys that sign macaroons.
+#[derive(Debug, Args)]
+pub struct ListMacaroonIds {}
+
+impl ListMacaroonIds {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let ids = node.lightning.list_macaroon_i_ds(ListMacaroonIDsRequest {});
+        print(ids.await?.get_ref())
+    }
+}
+
+/// Delete a root key: all macaroons that it signed are worth nothing from then on.
+#[derive(Debug, Args)]
+pub struct DeleteMacaroonId {
+    root_key_id: u64,
+}
+
+impl DeleteMacaroonId {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = DeleteMacaroonIdRequest {
+            root_key_id: self.root_key_id,
+        };
+        let answer = node.lightning.delete_macaroon_id(request).await?;
+        if !answer.get_ref().deleted {
+            return error(format!("there is no root key {}", self.root_key_id));
+        }
+        print(answer.get_ref())
+    }
+}
+
+/// What a macaroon must allow, for each method.
+#[derive(Debug, Args)]
+pub struct ListPermissions {}
+
+impl ListPermissions {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let permissions = node.lightning.list_permissions(ListPermissionsRequest {});
+        print(permissions.await?.get_ref())
+    }
+}

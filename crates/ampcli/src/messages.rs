@@ -1,0 +1,111 @@
+//! Messages: `signmessage`, `verifymessage`, `sendcustom`, `subscribecustom`.
+
+use bitcoin::hex::DisplayHex;
+use clap::Args;
+
+use super::connection::Node;
+use super::error::CliError;
+use super::output::{print, print_text};
+use super::values::{Hex, hex};
+use lnd_api::proto::lnrpc::{
+    SendCustomMessageRequest, SignMessageRequest, SubscribeCustomMessagesRequest,
+    VerifyMessageRequest,
+};
+
+/// Sign a message with the node's key.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct SignMessage {
+    #[arg(id = "message", value_name = "MSG", required_unless_present = "msg")]
+    message: Option<String>,
+    /// The message
+    #[arg(long, conflicts_with = "message")]
+    msg: Option<String>,
+}
+
+impl SignMessage {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let msg = self.msg.or(self.message).unwrap_or_default();
+        let request = SignMessageRequest {
+            msg: msg.into_bytes(),
+            single_hash: false,
+        };
+        print(node.lightning.sign_message(request).await?.get_ref())
+    }
+}
+
+/// Who signed a message.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct VerifyMessage {
+    /// MSG SIGNATURE, those that no flag gives
+    #[arg(value_name = "VALUES", num_args = 0..=2)]
+    values: Vec<String>,
+    /// The message
+    #[arg(long)]
+    msg: Option<String>,
+    /// The signature (z-base-32)
+    #[arg(long)]
+    sig: Option<String>,
+}
+
+impl VerifyMessage {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let mut values = self.values.into_iter();
+        let missing = |name| CliError::Text(format!("{name} argument missing"));
+        let msg = self.msg.or_else(|| values.next());
+        let signature = self.sig.or_else(|| values.next());
+        let request = VerifyMessageRequest {
+            msg: msg.ok_or_else(|| missing("msg"))?.into_bytes(),
+            signature: signature.ok_or_else(|| missing("signature"))?,
+        };
+        print(node.lightning.verify_message(request).await?.get_ref())
+    }
+}
+
+/// Send a peer a message of a type that the protocol leaves to applications.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct SendCustom {
+    /// The peer's public key
+    #[arg(long, value_parser = hex)]
+    peer: Hex,
+    /// The message's type, 32768 or more
+    #[arg(long, value_name = "TYPE")]
+    r#type: u32,
+    /// The message (hex)
+    #[arg(long, value_parser = hex, default_value = "")]
+    data: Hex,
+}
+
+impl SendCustom {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = SendCustomMessageRequest {
+            peer: self.peer.0,
+            r#type: self.r#type,
+            data: self.data.0,
+        };
+        print(node.lightning.send_custom_message(request).await?.get_ref())
+    }
+}
+
+/// Such messages of peers, as they come.
+#[derive(Debug, Args)]
+pub struct SubscribeCustom {}
+
+impl SubscribeCustom {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = SubscribeCustomMessagesRequest {};
+        let messages = node.lightning.subscribe_custom_messages(request).await?;
+        let mut messages = messages.into_inner();
+        while let Some(message) = messages.message().await? {
+            let peer = message.peer.to_lower_hex_string();
+            let data = message.data.to_lower_hex_string();
+            let kind = message.r#type;
+            print_text(&format!(
+                "Received from peer {peer}: type={kind}, data={data}\n"
+            ))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! The node itself: `getinfo`, `getrecoveryinfo`, `stop`.
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::CliError;
+use super::output::print;
+use super::wallet::warn_of_missing_reserve;
+use lnd_api::proto::lnrpc::{
+    GetInfoRequest, GetRecoveryInfoRequest, StopRequest, WalletBalanceRequest,
+};
+
+/// Who this node is and how it is doing.
+#[derive(Debug, Args)]
+pub struct GetInfo {}
+
+impl GetInfo {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        print(node.lightning.get_info(GetInfoRequest {}).await?.get_ref())?;
+        let request = WalletBalanceRequest::default();
+        // A macaroon that allows only GetInfo is no reason to fail.
+        if let Ok(balance) = node.lightning.wallet_balance(request).await {
+            warn_of_missing_reserve(balance.get_ref());
+        }
+        Ok(())
+    }
+}
+
+/// Whether the wallet is still looking for its coins.
+#[derive(Debug, Args)]
+pub struct GetRecoveryInfo {}
+
+impl GetRecoveryInfo {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = GetRecoveryInfoRequest {};
+        print(node.lightning.get_recovery_info(request).await?.get_ref())
+    }
+}
+
+/// Stop the node in good order.
+#[derive(Debug, Args)]
+pub struct Stop {}
+
+impl Stop {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        print(node.lightning.stop_daemon(StopRequest {}).await?.get_ref())
+    }
+}

@@ -1,0 +1,85 @@
+//! Payments of the past and under way: `trackpayment`, `listpayments`.
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::CliError;
+use super::follow::{View, follow};
+use super::output::print;
+use super::values::{Hex, hex_32};
+use lnd_api::proto::lnrpc::ListPaymentsRequest;
+use lnd_api::proto::routerrpc::TrackPaymentRequest;
+
+/// Follow a payment until it succeeded or failed.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct TrackPayment {
+    /// The payment hash; for AMP the set_id
+    #[arg(value_parser = hex_32)]
+    hash: Hex,
+    /// JSON instead of the table: every change, with an empty line between two
+    #[arg(long)]
+    json: bool,
+}
+
+impl TrackPayment {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = TrackPaymentRequest {
+            payment_hash: self.hash.0,
+            no_inflight_updates: false,
+        };
+        let updates = node.router.track_payment_v2(request).await?.into_inner();
+        let view = if self.json {
+            View::JsonUpdates
+        } else {
+            View::Table
+        };
+        follow(updates, view).await.map(drop)
+    }
+}
+
+/// Outgoing payments, the last 100 unless flags say otherwise.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ListPayments {
+    /// Also those that failed or are under way
+    #[arg(long)]
+    include_incomplete: bool,
+    /// Begin after (or, going backwards, before) this payment_index
+    #[arg(long, default_value_t = 0)]
+    index_offset: u64,
+    /// Most payments; 0 means 100
+    #[arg(long, default_value_t = 0)]
+    max_payments: u64,
+    /// Go from the oldest to the newest
+    #[arg(long)]
+    paginate_forwards: bool,
+    /// Count all payments
+    #[arg(long)]
+    count_total_payments: bool,
+    /// Only those that began from this time on (seconds since 1970)
+    #[arg(long, default_value_t = 0)]
+    creation_date_start: u64,
+    /// Only those that began until this time
+    #[arg(long, default_value_t = 0)]
+    creation_date_end: u64,
+    /// Leave out the hops of the routes
+    #[arg(long)]
+    omit_hops: bool,
+}
+
+impl ListPayments {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ListPaymentsRequest {
+            include_incomplete: self.include_incomplete,
+            index_offset: self.index_offset,
+            max_payments: self.max_payments,
+            reversed: !self.paginate_forwards,
+            count_total_payments: self.count_total_payments,
+            creation_date_start: self.creation_date_start,
+            creation_date_end: self.creation_date_end,
+            omit_hops: self.omit_hops,
+        };
+        print(node.lightning.list_payments(request).await?.get_ref())
+    }
+}

@@ -1,0 +1,82 @@
+//! Peers: `connect`, `disconnect`, `listpeers`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use super::output::print;
+use super::values::duration;
+use lnd_api::proto::lnrpc::{
+    ConnectPeerRequest, DisconnectPeerRequest, LightningAddress, ListPeersRequest,
+};
+
+/// Connect to a peer.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct Connect {
+    /// <public key>@<host>[:port]
+    peer: String,
+    /// Keep trying to connect, now and after a restart
+    #[arg(long)]
+    perm: bool,
+    /// Give up after this time (30s); 0s leaves it to the node
+    #[arg(long, value_parser = duration, default_value = "0s")]
+    timeout: Duration,
+}
+
+impl Connect {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let Some((pubkey, host)) = self.peer.split_once('@') else {
+            return error("target address expected in format: pubkey@host:port");
+        };
+        let addr = LightningAddress {
+            pubkey: pubkey.to_owned(),
+            host: host.to_owned(),
+        };
+        let request = ConnectPeerRequest {
+            addr: Some(addr),
+            perm: self.perm,
+            timeout: self.timeout.as_secs(),
+        };
+        print(node.lightning.connect_peer(request).await?.get_ref())
+    }
+}
+
+/// Drop the connection to a peer.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct Disconnect {
+    #[arg(value_name = "PUBKEY", required_unless_present = "node_key")]
+    pub_key: Option<String>,
+    /// The peer's public key
+    #[arg(long, conflicts_with = "pub_key")]
+    node_key: Option<String>,
+}
+
+impl Disconnect {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let pub_key = self.node_key.or(self.pub_key).unwrap_or_default();
+        let request = DisconnectPeerRequest { pub_key };
+        print(node.lightning.disconnect_peer(request).await?.get_ref())
+    }
+}
+
+/// Connected peers.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct ListPeers {
+    /// All errors that each peer sent, not only the last one
+    #[arg(long)]
+    list_errors: bool,
+}
+
+impl ListPeers {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = ListPeersRequest {
+            latest_error: !self.list_errors,
+        };
+        print(node.lightning.list_peers(request).await?.get_ref())
+    }
+}

@@ -1,0 +1,307 @@
+//! Routes without a payment: `queryroutes`, `buildroute`, `estimateroutefee`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use lnd_api::from_json;
+use super::invoices::without_scheme;
+use super::output::print;
+use super::values::{Hex, duration, hex, hex_32, msat, signed};
+use lnd_api::proto::lnrpc::fee_limit::Limit;
+use lnd_api::proto::lnrpc::{FeeLimit, NodePair, QueryRoutesRequest, RouteHint};
+use lnd_api::proto::routerrpc::{BuildRouteRequest, RouteFeeRequest};
+
+/// Ask for a route to a node.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct QueryRoutes {
+    /// DEST AMT, those that no flag gives
+    #[arg(value_name = "VALUES")]
+    values: Vec<String>,
+    /// The receiver's public key
+    #[arg(long)]
+    dest: Option<String>,
+    /// The amount (sat, or with a unit: 50000msat, 0.001btc)
+    #[arg(long)]
+    amt: Option<String>,
+    /// Highest fee (sat, or with a unit) [default: 100 % up to 1000 sat, else 5 %]
+    #[arg(long, value_parser = msat)]
+    fee_limit: Option<u64>,
+    /// Highest fee as a percentage of the amount
+    #[arg(long, conflicts_with = "fee_limit")]
+    fee_limit_percent: Option<u32>,
+    /// Blocks for the last hop
+    #[arg(long, default_value_t = 0)]
+    final_cltv_delta: u16,
+    /// Avoid what failed before, instead of asking for the cheapest way
+    #[arg(long)]
+    use_mc: bool,
+    /// A channel for the first hop (number); may be repeated
+    #[arg(long)]
+    outgoing_chan_id: Vec<u64>,
+    /// Neighbours (NODE1:NODE2) that the route must not go over; may be repeated
+    #[arg(long, value_parser = pair)]
+    ignore_pair: Vec<NodePair>,
+    /// -1 (cheap) to 1 (sure)
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
+    time_pref: f64,
+    /// Most blocks that the route may take
+    #[arg(long, default_value_t = 0)]
+    cltv_limit: u32,
+    /// Ways to a private node, as JSON: [{"hop_hints":[{"node_id":"02..","chan_id":1,..}]}]
+    #[arg(long, value_parser = route_hints)]
+    route_hints: Option<RouteHints>,
+}
+
+/// For clap, which takes a list for several values.
+#[derive(Clone, Debug)]
+struct RouteHints(Vec<RouteHint>);
+
+impl QueryRoutes {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = self.request()?;
+        print(node.lightning.query_routes(request).await?.get_ref())
+    }
+
+    fn request(self) -> Result<QueryRoutesRequest, CliError> {
+        let mut values = self.values.into_iter();
+        let Some(pub_key) = self.dest.or_else(|| values.next()) else {
+            return error("dest argument missing");
+        };
+        let Some(amount) = self.amt.or_else(|| values.next()) else {
+            return error("amt argument missing");
+        };
+        if let Some(value) = values.next() {
+            return error(format!("{value:?} is one value too many"));
+        }
+        let amount = msat(&amount).map_err(CliError::Text)?;
+        let fixed = self.fee_limit.map(|msat| Limit::FixedMsat(signed(msat)));
+        let percent = self
+            .fee_limit_percent
+            .map(|part| Limit::Percent(part.into()));
+        let limit = fixed.or(percent);
+        Ok(QueryRoutesRequest {
+            pub_key,
+            amt_msat: signed(amount),
+            fee_limit: limit.map(|limit| FeeLimit { limit: Some(limit) }),
+            final_cltv_delta: self.final_cltv_delta.into(),
+            use_mission_control: self.use_mc,
+            ignored_pairs: self.ignore_pair,
+            cltv_limit: self.cltv_limit,
+            route_hints: self.route_hints.map(|hints| hints.0).unwrap_or_default(),
+            time_pref: self.time_pref,
+            outgoing_chan_ids: self.outgoing_chan_id,
+            ..Default::default()
+        })
+    }
+}
+
+fn pair(text: &str) -> Result<NodePair, String> {
+    let expected = "invalid node pair format. Expected <node1 pub key>:<node2 pub key>";
+    let (from, to) = text.split_once(':').ok_or(expected)?;
+    Ok(NodePair {
+        from: hex(from)?.0,
+        to: hex(to)?.0,
+    })
+}
+
+fn route_hints(text: &str) -> Result<RouteHints, String> {
+    let json: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    let hints = json.as_array().ok_or("not a JSON list")?;
+    let hints = hints.iter().map(from_json);
+    hints.collect::<Result<_, _>>().map(RouteHints)
+}
+
+/// Build the route over given nodes.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct BuildRoute {
+    /// The amount (sat, or with a unit) [default: the smallest that the channels forward]
+    #[arg(long, value_parser = msat)]
+    amt: Option<u64>,
+    /// Blocks for the last hop; an invoice says how many it needs
+    #[arg(long, default_value_t = 0)]
+    final_cltv_delta: u16,
+    /// The nodes' public keys, separated by commas, the receiver last
+    #[arg(long, value_delimiter = ',', value_parser = hex, required = true)]
+    hops: Vec<Hex>,
+    /// The channel for the first hop (number)
+    #[arg(long, default_value_t = 0)]
+    outgoing_chan_id: u64,
+    /// The invoice's payment address (hex), for the last hop's mpp_record
+    #[arg(long, value_parser = hex_32)]
+    payment_addr: Option<Hex>,
+}
+
+impl BuildRoute {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        if self.amt == Some(0) {
+            return error("non-zero amount required");
+        }
+        let request = BuildRouteRequest {
+            amt_msat: signed(self.amt.unwrap_or(0)),
+            final_cltv_delta: self.final_cltv_delta.into(),
+            outgoing_chan_id: self.outgoing_chan_id,
+            hop_pubkeys: self.hops.into_iter().map(|hop| hop.0).collect(),
+            payment_addr: self.payment_addr.map(|hex| hex.0).unwrap_or_default(),
+            ..Default::default()
+        };
+        print(node.router.build_route(request).await?.get_ref())
+    }
+}
+
+/// Estimate what a payment to a node or of an invoice costs.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct EstimateRouteFee {
+    /// The receiver's public key
+    #[arg(long, value_parser = hex, conflicts_with = "pay_req", requires = "amt")]
+    dest: Option<Hex>,
+    /// The amount (whole sat, or with a unit)
+    #[arg(long, value_parser = super::values::sat)]
+    amt: Option<u64>,
+    /// The invoice, which is probed
+    #[arg(long, required_unless_present = "dest")]
+    pay_req: Option<String>,
+    /// No further probes after this time
+    #[arg(long, value_parser = duration, default_value = "1m0s")]
+    timeout: Duration,
+    /// A channel for the first hop (number); may be repeated
+    #[arg(long)]
+    outgoing_chan_id: Vec<u64>,
+}
+
+impl EstimateRouteFee {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = self.request()?;
+        print(node.router.estimate_route_fee(request).await?.get_ref())
+    }
+
+    fn request(self) -> Result<RouteFeeRequest, CliError> {
+        let invoice = self.pay_req.as_deref().map_or("", without_scheme);
+        let mut request = RouteFeeRequest {
+            payment_request: invoice.to_owned(),
+            timeout: u32::try_from(self.timeout.as_secs()).unwrap_or(u32::MAX),
+            outgoing_chan_ids: self.outgoing_chan_id,
+            ..Default::default()
+        };
+        if let Some(Hex(dest)) = self.dest {
+            if dest.len() != 33 {
+                let length = dest.len();
+                return error(format!(
+                    "dest node pubkey must be exactly 33 bytes, is instead: {length}"
+                ));
+            }
+            request.dest = dest;
+            request.amt_sat = match self.amt {
+                None | Some(0) => return error("non-zero amount required"),
+                Some(sat) => signed(sat),
+            };
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const NODE: &str = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
+
+    #[derive(Debug, Parser)]
+    struct Query {
+        #[command(flatten)]
+        command: QueryRoutes,
+    }
+
+    fn query(args: &[&str]) -> Result<QueryRoutesRequest, String> {
+        let line = Query::try_parse_from(std::iter::once(&"ampcli").chain(args));
+        let command = line.map_err(|error| error.to_string())?.command;
+        command.request().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_and_positional_values_of_queryroutes_say_the_same() {
+        let flags = query(&["--dest", NODE, "--amt=1000"]);
+        assert_eq!(query(&[NODE, "1000"]), flags);
+        assert_eq!(query(&["--dest", NODE, "1000"]), flags);
+        let request = flags.unwrap();
+        assert_eq!((request.amt, request.amt_msat), (0, 1_000_000));
+        assert_eq!(request.fee_limit, None);
+    }
+
+    #[test]
+    fn restrictions_of_queryroutes_are_passed_on() {
+        let pair = format!("--ignore_pair={NODE}:{NODE}");
+        let hints = r#"[{"hop_hints":[{"node_id":"02","chan_id":5,"cltv_expiry_delta":40}]}]"#;
+        let request = query(&[
+            NODE,
+            "1500msat",
+            &pair,
+            "--fee_limit_percent=3",
+            "--route_hints",
+            hints,
+            "--outgoing_chan_id=7",
+            "--outgoing_chan_id=8",
+        ])
+        .unwrap();
+        assert_eq!(request.amt_msat, 1_500);
+        assert_eq!(request.ignored_pairs[0].from[0], 3);
+        assert_eq!(request.fee_limit.unwrap().limit, Some(Limit::Percent(3)));
+        assert_eq!(request.route_hints[0].hop_hints[0].chan_id, 5);
+        assert_eq!(request.outgoing_chan_ids, [7, 8]);
+    }
+
+    #[test]
+    fn bad_requests_are_refused() {
+        assert_eq!(query(&[]), Err("dest argument missing".into()));
+        assert_eq!(query(&[NODE]), Err("amt argument missing".into()));
+        for args in [
+            vec![NODE, "1", "2"],
+            vec![NODE, "x"],
+            vec![NODE, "1", "--ignore_pair=02"],
+            vec![NODE, "1", "--route_hints={}"],
+        ] {
+            assert!(query(&args).is_err(), "{args:?}");
+        }
+    }
+
+    #[derive(Debug, Parser)]
+    struct Estimate {
+        #[command(flatten)]
+        command: EstimateRouteFee,
+    }
+
+    fn estimate(args: &[&str]) -> Result<RouteFeeRequest, String> {
+        let line = Estimate::try_parse_from(std::iter::once(&"ampcli").chain(args));
+        let command = line.map_err(|error| error.to_string())?.command;
+        command.request().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_estimate_is_for_a_node_or_for_an_invoice() {
+        let node = estimate(&["--dest", NODE, "--amt=5"]).unwrap();
+        assert_eq!((node.dest.len(), node.amt_sat), (33, 5));
+        let invoice = estimate(&["--pay_req=lightning:lnbc1", "--timeout=5s"]).unwrap();
+        assert_eq!(invoice.payment_request, "lnbc1");
+        assert_eq!((invoice.timeout, invoice.amt_sat), (5, 0));
+        assert_eq!(
+            estimate(&["--dest=00", "--amt=5"]),
+            Err("dest node pubkey must be exactly 33 bytes, is instead: 1".into())
+        );
+        for args in [
+            vec![],
+            vec!["--dest", NODE],
+            vec!["--dest", NODE, "--amt=0"],
+            vec!["--dest", NODE, "--amt=5", "--pay_req=x"],
+        ] {
+            assert!(estimate(&args).is_err(), "{args:?}");
+        }
+    }
+}

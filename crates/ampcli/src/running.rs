@@ -1,0 +1,77 @@
+//! The running program: `version`, `state`, `debuglevel`, `listaliases`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::connection::Node;
+use super::error::{CliError, error};
+use lnd_api::to_json;
+use super::output::{print, print_json};
+use lnd_api::proto::lnrpc::{DebugLevelRequest, ListAliasesRequest, SubscribeStateRequest};
+use lnd_api::proto::verrpc::VersionRequest;
+use lnd_api::version;
+
+/// The versions of ampcli and of the node, under the names that lncli gives them.
+#[derive(Debug, Args)]
+pub struct Version {}
+
+impl Version {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let answer = node.versioner.get_version(VersionRequest {}).await?;
+        print_json(&json!({
+            "lncli": to_json(&versioner::version())?,
+            "lnd": to_json(answer.get_ref())?,
+        }))
+    }
+}
+
+/// Whether the node serves callers.
+#[derive(Debug, Args)]
+pub struct State {}
+
+impl State {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let states = node.state.subscribe_state(SubscribeStateRequest {}).await?;
+        match states.into_inner().message().await? {
+            Some(state) => print(&state),
+            None => error("the node ended the call without an answer"),
+        }
+    }
+}
+
+/// Change what the node logs, until it stops.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct DebugLevel {
+    /// Only list the subsystems
+    #[arg(long)]
+    show: bool,
+    /// trace, debug, info, warn, error, critical or off; for single subsystems: peers=debug,ldk=off
+    #[arg(long, default_value = "")]
+    level: String,
+}
+
+impl DebugLevel {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = DebugLevelRequest {
+            show: self.show,
+            level_spec: self.level,
+        };
+        print(node.lightning.debug_level(request).await?.get_ref())
+    }
+}
+
+/// Other numbers of our channels.
+#[derive(Debug, Args)]
+pub struct ListAliases {}
+
+impl ListAliases {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        print(
+            node.lightning
+                .list_aliases(ListAliasesRequest {})
+                .await?
+                .get_ref(),
+        )
+    }
+}

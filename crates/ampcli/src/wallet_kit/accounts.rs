@@ -1,0 +1,115 @@
+//! `accounts list`, `addresses list`, `requiredreserve`.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::connection::Node;
+use crate::error::CliError;
+use crate::output::print;
+use lnd_api::proto::walletrpc::{
+    AddressType, ListAccountsRequest, ListAddressesRequest, RequiredReserveRequest,
+};
+
+/// Accounts of the wallet.
+#[derive(Debug, Args)]
+pub struct Accounts {
+    #[command(subcommand)]
+    command: AccountsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountsCommand {
+    List(ListAccounts),
+}
+
+/// Kinds of accounts by lncli's names.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    P2wkh,
+    Np2wkh,
+    #[value(name = "np2wkh-p2wkh")]
+    Hybrid,
+    P2tr,
+}
+
+/// The accounts.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+struct ListAccounts {
+    /// Only the one of this name
+    #[arg(long, default_value = "")]
+    name: String,
+    /// Only those with this kind of addresses
+    #[arg(long, value_enum)]
+    address_type: Option<Kind>,
+}
+
+impl Accounts {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let AccountsCommand::List(command) = self.command;
+        let kind = match command.address_type {
+            None => AddressType::Unknown,
+            Some(Kind::P2wkh) => AddressType::WitnessPubkeyHash,
+            Some(Kind::Np2wkh) => AddressType::NestedWitnessPubkeyHash,
+            Some(Kind::Hybrid) => AddressType::HybridNestedWitnessPubkeyHash,
+            Some(Kind::P2tr) => AddressType::TaprootPubkey,
+        };
+        let request = ListAccountsRequest {
+            name: command.name,
+            address_type: kind.into(),
+        };
+        print(node.wallet.list_accounts(request).await?.get_ref())
+    }
+}
+
+/// Addresses of the wallet.
+#[derive(Debug, Args)]
+pub struct Addresses {
+    #[command(subcommand)]
+    command: AddressesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AddressesCommand {
+    List(ListAddresses),
+}
+
+/// The addresses with what is on them.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+struct ListAddresses {
+    /// Only those of this account
+    #[arg(long, default_value = "")]
+    account_name: String,
+    /// Those of lnd's custom accounts, too; ampd has none
+    #[arg(long)]
+    show_custom_accounts: bool,
+}
+
+impl Addresses {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let AddressesCommand::List(command) = self.command;
+        let request = ListAddressesRequest {
+            account_name: command.account_name,
+            show_custom_accounts: command.show_custom_accounts,
+        };
+        print(node.wallet.list_addresses(request).await?.get_ref())
+    }
+}
+
+/// What has to stay in the wallet for the fees of closing channels.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+pub struct RequiredReserve {
+    /// Channels that are still to be opened
+    #[arg(long, default_value_t = 0)]
+    additional_channels: u32,
+}
+
+impl RequiredReserve {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = RequiredReserveRequest {
+            additional_public_channels: self.additional_channels,
+        };
+        print(node.wallet.required_reserve(request).await?.get_ref())
+    }
+}

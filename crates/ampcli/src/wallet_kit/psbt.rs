@@ -1,0 +1,207 @@
+//! `psbt fund`, `psbt sign`, `psbt finalize`.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bitcoin::OutPoint;
+use bitcoin::hex::DisplayHex;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::leases::leases;
+use crate::connection::Node;
+use crate::error::CliError;
+use crate::output::print_json;
+use crate::values::{Amounts, Hex, amounts, base64, wallet_output};
+use crate::wallet::Strategy;
+use lnd_api::proto::walletrpc::fund_psbt_request::{Fees, Template};
+use lnd_api::proto::walletrpc::{
+    ChangeAddressType, FinalizePsbtRequest, FundPsbtRequest, SignPsbtRequest, TxTemplate,
+};
+
+/// lncli's default of `conf_target`, in blocks.
+const DEFAULT_TARGET: u32 = 6;
+
+/// Partially signed transactions.
+#[derive(Debug, Args)]
+pub struct Psbt {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "lowercase")]
+enum Command {
+    Fund(Box<Fund>),
+    Sign(Funded),
+    Finalize(Finalize),
+}
+
+impl Psbt {
+    pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        match self.command {
+            Command::Fund(command) => command.run(node).await,
+            Command::Sign(command) => sign(command, node).await,
+            Command::Finalize(command) => command.run(node).await,
+        }
+    }
+}
+
+/// Kinds of change by lncli's names.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChangeType {
+    P2tr,
+}
+
+/// Choose coins for a transaction, and keep them.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+struct Fund {
+    /// What to pay and optionally what to spend, as a PSBT in base64
+    #[arg(long, value_parser = base64, required_unless_present = "outputs")]
+    template_psbt: Option<Hex>,
+    /// Addresses and amounts in satoshi: {"address": 1000, "another": 2000}
+    #[arg(long, value_parser = amounts, conflicts_with = "template_psbt")]
+    outputs: Option<Amounts>,
+    /// Outputs to spend: ["txid:index", "txid:index"]
+    #[arg(long, value_parser = inputs, conflicts_with = "template_psbt")]
+    inputs: Option<Inputs>,
+    /// Blocks within which the transaction should confirm; 6 if no fee is given
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["sat_per_vbyte", "sat_per_kw"])]
+    conf_target: u32,
+    /// Fee rate
+    #[arg(long, conflicts_with = "sat_per_kw")]
+    sat_per_vbyte: Option<u64>,
+    /// Fee rate per 1000 weight units
+    #[arg(long)]
+    sat_per_kw: Option<u64>,
+    /// Account of the wallet
+    #[arg(long, default_value = "")]
+    account: String,
+    /// Kind of the change address
+    #[arg(long, value_enum)]
+    change_type: Option<ChangeType>,
+    /// Confirmations that an output must have to be spent
+    #[arg(long, default_value_t = 1)]
+    min_confs: i32,
+    /// How inputs are chosen
+    #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
+    coin_selection_strategy: Strategy,
+    /// lncli's, without effect
+    #[arg(long, default_value_t = 0.2)]
+    max_fee_ratio: f64,
+}
+
+/// Outputs to spend, for clap.
+#[derive(Clone, Debug)]
+struct Inputs(Vec<OutPoint>);
+
+fn inputs(text: &str) -> Result<Inputs, String> {
+    serde_json::from_str(text)
+        .map(Inputs)
+        .map_err(|error| format!("{error}; write [\"txid:index\"]"))
+}
+
+impl Fund {
+    async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let funded = node.wallet.fund_psbt(self.request()).await?.into_inner();
+        print_json(&json!({
+            "psbt": BASE64_STANDARD.encode(&funded.funded_psbt),
+            "change_output_index": funded.change_output_index,
+            "locks": leases(&funded.locked_utxos),
+        }))
+    }
+
+    fn request(self) -> FundPsbtRequest {
+        let fees = match (self.sat_per_vbyte, self.sat_per_kw, self.conf_target) {
+            (Some(rate), _, _) => Fees::SatPerVbyte(rate),
+            (None, Some(rate), _) => Fees::SatPerKw(rate),
+            (None, None, 0) => Fees::TargetConf(DEFAULT_TARGET),
+            (None, None, blocks) => Fees::TargetConf(blocks),
+        };
+        let change = match self.change_type {
+            None => ChangeAddressType::Unspecified,
+            Some(ChangeType::P2tr) => ChangeAddressType::P2tr,
+        };
+        let template = match self.template_psbt {
+            Some(psbt) => Template::Psbt(psbt.0),
+            None => Template::Raw(TxTemplate {
+                inputs: self
+                    .inputs
+                    .iter()
+                    .flat_map(|i| &i.0)
+                    .map(wallet_output)
+                    .collect(),
+                outputs: self.outputs.map(|amounts| amounts.0).unwrap_or_default(),
+            }),
+        };
+        FundPsbtRequest {
+            account: self.account,
+            min_confs: self.min_confs,
+            spend_unconfirmed: self.min_confs == 0,
+            change_type: change.into(),
+            coin_selection_strategy: self.coin_selection_strategy.number(),
+            max_fee_ratio: self.max_fee_ratio,
+            template: Some(template),
+            fees: Some(fees),
+            ..Default::default()
+        }
+    }
+}
+
+/// A PSBT that has its inputs: add our signatures.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+struct Funded {
+    #[arg(
+        value_name = "FUNDED_PSBT",
+        value_parser = base64,
+        required_unless_present = "funded_psbt"
+    )]
+    psbt: Option<Hex>,
+    /// The PSBT in base64
+    #[arg(long, conflicts_with = "psbt", value_parser = base64)]
+    funded_psbt: Option<Hex>,
+}
+
+impl Funded {
+    fn bytes(self) -> Vec<u8> {
+        let psbt = self.funded_psbt.or(self.psbt);
+        psbt.map(|psbt| psbt.0).unwrap_or_default()
+    }
+}
+
+async fn sign(funded: Funded, node: &mut Node) -> Result<(), CliError> {
+    let request = SignPsbtRequest {
+        funded_psbt: funded.bytes(),
+    };
+    let signed = node.wallet.sign_psbt(request).await?.into_inner();
+    print_json(&json!({
+        "psbt": BASE64_STANDARD.encode(&signed.signed_psbt),
+        "signed_input_indexes": signed.signed_inputs,
+    }))
+}
+
+/// Add our signatures as the last signer, and print the transaction.
+#[derive(Debug, Args)]
+#[command(rename_all = "snake_case")]
+struct Finalize {
+    #[command(flatten)]
+    funded: Funded,
+    /// Account of the wallet
+    #[arg(long, default_value = "")]
+    account: String,
+}
+
+impl Finalize {
+    async fn run(self, node: &mut Node) -> Result<(), CliError> {
+        let request = FinalizePsbtRequest {
+            account: self.account,
+            funded_psbt: self.funded.bytes(),
+        };
+        let done = node.wallet.finalize_psbt(request).await?.into_inner();
+        print_json(&json!({
+            "psbt": BASE64_STANDARD.encode(&done.signed_psbt),
+            "final_tx": done.raw_final_tx.to_lower_hex_string(),
+        }))
+    }
+}

@@ -1,0 +1,223 @@
+//! The sender's side of the onion: makes LDK write records 8 and 14 into the final payload.
+
+use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::util::ser::{Readable, Writeable};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::tlv::{self, Record};
+use crate::{AMP_RECORD_TYPE, AmpRecord, MPP_RECORD_TYPE, MppRecord};
+
+/// Type of `payment_metadata` (BOLT 4).
+const METADATA_TYPE: u64 = 16;
+/// Custom records begin here; what is below belongs to the BOLTs.
+const FIRST_CUSTOM_TYPE: u64 = 65_536;
+/// Key of the custom records in LDK's serialization of `RecipientOnionFields`.
+const LDK_CUSTOM_TLVS: u64 = 1;
+
+/// The caller's custom records cannot be sent.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RecipientError {
+    #[error("custom record {0} is not allowed: custom records have types of 65536 and above")]
+    ReservedType(u64),
+    #[error("custom record {0} is there twice")]
+    DuplicateType(u64),
+    #[error("a record is longer than an onion")]
+    TooLarge,
+}
+
+/// The fields of a part's final payload: MPP, AMP if it is a shard, the invoice's metadata if it has
+/// any, and the caller's custom records, in any order.
+///
+/// LDK's constructors refuse record types below 65536, but what it deserializes it writes, sorted
+/// and after its own records 2, 4 and 16. The metadata is therefore given as a plain record, too:
+/// in LDK's own field it would come before 8 and 14.
+///
+/// Fails if a custom record has a type below 65536 or one that occurs twice.
+pub fn recipient_fields(
+    mpp: &MppRecord,
+    amp: Option<&AmpRecord>,
+    metadata: Option<&[u8]>,
+    custom: &[(u64, Vec<u8>)],
+) -> Result<RecipientOnionFields, RecipientError> {
+    fields(Some(mpp), amp, metadata, custom)
+}
+
+/// The fields of the only part of a payment without MPP record: a keysend, whose preimage is one of
+/// the custom records (5482373484, as lnd has it), or a payment to a hash alone.
+///
+/// Fails as [`recipient_fields`].
+pub fn fields_without_mpp(
+    metadata: Option<&[u8]>,
+    custom: &[(u64, Vec<u8>)],
+) -> Result<RecipientOnionFields, RecipientError> {
+    fields(None, None, metadata, custom)
+}
+
+fn fields(
+    mpp: Option<&MppRecord>,
+    amp: Option<&AmpRecord>,
+    metadata: Option<&[u8]>,
+    custom: &[(u64, Vec<u8>)],
+) -> Result<RecipientOnionFields, RecipientError> {
+    let custom = ascending(custom)?;
+    let mut list = Zeroizing::new(Vec::new());
+    if let Some(mpp) = mpp {
+        ldk_record(MPP_RECORD_TYPE, &mpp.encode(), &mut list);
+    }
+    if let Some(amp) = amp {
+        ldk_record(AMP_RECORD_TYPE, &amp.encode(), &mut list);
+    }
+    if let Some(metadata) = metadata {
+        ldk_record(METADATA_TYPE, metadata, &mut list);
+    }
+    for (kind, value) in &custom {
+        ldk_record(*kind, value, &mut list);
+    }
+    deserialize(&list).ok_or(RecipientError::TooLarge)
+}
+
+/// Appends a custom record as LDK stores it: `be64(type)`, then the value as LDK writes a vector.
+fn ldk_record(kind: u64, value: &[u8], list: &mut Vec<u8>) {
+    list.extend_from_slice(&kind.to_be_bytes());
+    let value = Zeroizing::new(value.to_vec());
+    list.extend_from_slice(&Zeroizing::new(value.encode()));
+}
+
+fn deserialize(custom_tlvs: &[u8]) -> Option<RecipientOnionFields> {
+    let mut fields = Zeroizing::new(Vec::new());
+    let record = Record {
+        kind: LDK_CUSTOM_TLVS,
+        value: custom_tlvs,
+    };
+    tlv::write(&[record], &mut fields);
+    let mut bytes = Zeroizing::new(Vec::new());
+    tlv::write_big_size(fields.len() as u64, &mut bytes);
+    bytes.extend_from_slice(&fields);
+    RecipientOnionFields::read(&mut &bytes[..]).ok()
+}
+
+fn ascending(custom: &[(u64, Vec<u8>)]) -> Result<Vec<(u64, Vec<u8>)>, RecipientError> {
+    let mut records = custom.to_vec();
+    records.sort_by_key(|(kind, _)| *kind);
+    if let Some((kind, _)) = records
+        .first()
+        .filter(|(kind, _)| *kind < FIRST_CUSTOM_TYPE)
+    {
+        return Err(RecipientError::ReservedType(*kind));
+    }
+    match records.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(RecipientError::DuplicateType(pair[0].0)),
+        None => Ok(records),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+    use lightning::ln::create_payment_onion;
+    use lightning::routing::router::{Path, RouteHop};
+    use lightning::types::features::{ChannelFeatures, NodeFeatures};
+    use lightning::types::payment::PaymentHash;
+    use lightning::util::test_utils::TestNodeSigner;
+
+    use super::super::packet::{self, HopSecret};
+    use super::*;
+    use crate::{PaymentAddr, SetId, Share};
+
+    const HASH: PaymentHash = PaymentHash([3; 32]);
+
+    fn mpp() -> MppRecord {
+        MppRecord {
+            payment_addr: PaymentAddr::from_bytes([1; 32]),
+            total_msat: 70_000,
+        }
+    }
+
+    fn amp() -> AmpRecord {
+        AmpRecord {
+            share: Share::from_bytes([2; 32]),
+            set_id: SetId::from_bytes([4; 32]),
+            child_index: u32::MAX,
+        }
+    }
+
+    fn fields(custom: &[(u64, Vec<u8>)]) -> Result<RecipientOnionFields, RecipientError> {
+        recipient_fields(&mpp(), Some(&amp()), Some(&[7, 7]), custom)
+    }
+
+    /// What LDK sends over one direct hop with these fields, opened by the receiver.
+    fn sent(fields: &RecipientOnionFields) -> Vec<(u64, Vec<u8>)> {
+        let secp = Secp256k1::new();
+        let receiver = SecretKey::from_slice(&[0x31; 32]).unwrap();
+        let hop = RouteHop {
+            pubkey: PublicKey::from_secret_key(&secp, &receiver),
+            node_features: NodeFeatures::empty(),
+            short_channel_id: 1,
+            channel_features: ChannelFeatures::empty(),
+            fee_msat: 40_000,
+            cltv_expiry_delta: 80,
+            maybe_announced_channel: true,
+        };
+        let path = Path {
+            hops: vec![hop],
+            blinded_tail: None,
+        };
+        let session = SecretKey::from_slice(&[0x32; 32]).unwrap();
+        let (packet, ..) = create_payment_onion(
+            &secp, &path, &session, 40_000, fields, 800_000, &HASH, &None, None, [5; 32],
+        )
+        .unwrap();
+        let signer = TestNodeSigner::new(receiver);
+        let secret = HopSecret::shared(&signer, &packet.public_key.unwrap()).unwrap();
+        let payload = packet::open(&secret, &packet, &HASH).unwrap();
+        let records = payload.records().unwrap();
+        records
+            .iter()
+            .map(|record| (record.kind, record.value.to_vec()))
+            .collect()
+    }
+
+    /// Guards against an LDK release that writes or reads these fields in another way.
+    #[test]
+    fn ldk_writes_all_records_in_order() {
+        let custom = [
+            (34_349_334, b"hi".to_vec()),
+            (65_536, vec![]),
+            (5_482_373_484, vec![9; 32]),
+        ];
+        let records = sent(&fields(&custom).unwrap());
+        let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [2, 4, 8, 14, 16, 65_536, 34_349_334, 5_482_373_484]);
+        assert_eq!(MppRecord::decode(&records[2].1), Ok(mpp()));
+        assert_eq!(AmpRecord::decode(&records[3].1), Ok(amp()));
+        assert_eq!(records[4].1, [7, 7]);
+        assert_eq!(records[6].1, b"hi");
+    }
+
+    #[test]
+    fn a_keysend_has_its_preimage_and_no_mpp_record() {
+        let custom = [(5_482_373_484, vec![9; 32]), (34_349_334, b"hi".to_vec())];
+        let records = sent(&fields_without_mpp(None, &custom).unwrap());
+        let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [2, 4, 34_349_334, 5_482_373_484]);
+        assert_eq!(records[3].1, [9; 32]);
+    }
+
+    #[test]
+    fn reserved_and_repeated_types_are_refused() {
+        for kind in [0, 8, 14, 65_535] {
+            let custom = [(700_001, vec![]), (kind, vec![])];
+            assert_eq!(fields(&custom), Err(RecipientError::ReservedType(kind)));
+        }
+        let custom = [(65_537, vec![1]), (65_538, vec![]), (65_537, vec![2])];
+        assert_eq!(fields(&custom), Err(RecipientError::DuplicateType(65_537)));
+    }
+
+    #[test]
+    fn fields_survive_ldks_own_serialization() {
+        let fields = fields(&[(65_537, vec![1])]).unwrap();
+        let bytes = fields.encode();
+        assert_eq!(RecipientOnionFields::read(&mut &bytes[..]).unwrap(), fields);
+    }
+}
