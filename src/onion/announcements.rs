@@ -1,9 +1,9 @@
-//! `announcement_signatures` that come before LDK takes them.
+//! `announcement_signatures` received before LDK can handle them.
 //!
-//! Core Lightning sends them just before its `channel_ready`. LDK drops them then, and the channel
-//! is not announced until the peer connects again. BOLT 7 asks to defer them. LDK also closes a channel
-//! by force if they sign another short channel id than its own, which differs for a moment when a
-//! block is replaced.
+//! Core Lightning sends them just before its `channel_ready`. LDK drops them at that point, and the
+//! channel stays unannounced until the peer reconnects. BOLT 7 says to defer them. LDK also
+//! force-closes a channel if the signed short channel id differs from its own, which happens briefly
+//! during a reorg.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::msgs::AnnouncementSignatures;
 use lightning::ln::types::ChannelId;
 
-/// The last message of each channel that waits. Only existing channels are entered, and a peer's are
-/// forgotten when it disconnects: it sends them again (BOLT 7).
+/// The latest deferred message of each channel. Only existing channels have an entry. A peer's
+/// entries are dropped when it disconnects; it retransmits them after reconnecting (BOLT 7).
 #[derive(Default)]
 pub(super) struct EarlySignatures {
     waiting: HashMap<(PublicKey, ChannelId), AnnouncementSignatures>,
@@ -25,7 +25,7 @@ impl EarlySignatures {
         self.waiting.insert(key, message.clone());
     }
 
-    /// Takes what waits for this channel, if LDK takes it now.
+    /// Removes and returns the channel's deferred message if LDK can handle it now.
     pub(super) fn take(
         &mut self,
         peer: PublicKey,
