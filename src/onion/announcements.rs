@@ -20,6 +20,7 @@ pub(super) struct EarlySignatures {
 }
 
 impl EarlySignatures {
+    /// Defers a message, replacing an earlier one for the same channel.
     pub(super) fn hold(&mut self, peer: PublicKey, message: &AnnouncementSignatures) {
         let key = (peer, message.channel_id);
         self.waiting.insert(key, message.clone());
@@ -38,10 +39,12 @@ impl EarlySignatures {
         is_due.then(|| self.waiting.remove(&key)).flatten()
     }
 
+    /// Drops the messages of a closed channel.
     pub(super) fn forget_channel(&mut self, channel_id: &ChannelId) {
         self.waiting.retain(|(_, id), _| id != channel_id);
     }
 
+    /// Drops the messages of a disconnected peer.
     pub(super) fn forget_peer(&mut self, peer: &PublicKey) {
         self.waiting.retain(|(id, _), _| id != peer);
     }

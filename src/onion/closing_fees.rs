@@ -125,6 +125,7 @@ impl ClosingFees {
         self.0.retain(|_, offer| offer.peer != *peer);
     }
 
+    /// Drops the offer of a closed channel.
     pub fn forget_channel(&mut self, channel_id: &ChannelId) {
         self.0.remove(channel_id);
     }

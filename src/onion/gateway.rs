@@ -148,7 +148,7 @@ where
         }
     }
 
-    /// Drops all state of a channel. Call it when the channel closes.
+    /// Drops a channel's marks, closing offer and deferred signatures. Call it when the channel closes.
     pub fn forget_channel(&self, channel_id: &ChannelId) {
         self.marks().forget_channel(channel_id);
         self.closing_fees().forget_channel(channel_id);
@@ -250,7 +250,7 @@ where
 
     fn remember(&self, peer: PublicKey, key: HtlcKey, refusal: Refusal) {
         let (channel_id, htlc_id, fault) = (key.channel_id, key.htlc_id, refusal.fault);
-        tracing::debug!(%channel_id, htlc_id, %fault, "rejecting an HTLC");
+        tracing::debug!(%channel_id, htlc_id, %fault, "rejecting an HTLC with an invalid payload");
         if let Some(reason) = refusal.reason {
             self.refusals().insert(peer, key, reason);
         }

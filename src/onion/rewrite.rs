@@ -70,6 +70,7 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
+    /// Creates a rewriter. `inbound_key` must be the key of LDK's own payment secrets.
     pub fn new(envelope_key: EnvelopeKey, inbound_key: ExpandedKey) -> Self {
         Self {
             envelope_key,

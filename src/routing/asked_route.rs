@@ -197,11 +197,11 @@ impl Routes {
             &self.keys.get_secure_random_bytes(),
         );
         let [path] = <[Path; 1]>::try_from(found.ok()?.paths).ok()?;
-        self.keeps(&path, wish).then_some(path)
+        self.satisfies(&path, wish).then_some(path)
     }
 
     /// Checks the restrictions again: LDK does not document that a penalty of `u64::MAX` excludes a channel.
-    fn keeps(&self, path: &Path, wish: &RouteWish<'_>) -> bool {
+    fn satisfies(&self, path: &Path, wish: &RouteWish<'_>) -> bool {
         let before_last = path.hops.iter().rev().nth(1);
         let before_last = before_last.map_or(self.our_node_id, |hop| hop.pubkey);
         path.final_value_msat() == wish.query.amount_msat
@@ -209,7 +209,7 @@ impl Routes {
                 .query
                 .last_hop
                 .is_none_or(|wanted| wanted == before_last)
-            && !wish.avoid.is_on(path, &self.our_node_id)
+            && !wish.avoid.forbids_path(path, &self.our_node_id)
     }
 
     /// Returns the product of the success probabilities of all channels except our own, whose balance is

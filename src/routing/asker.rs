@@ -72,8 +72,10 @@ impl Asker {
 
     /// Handles gossip from a peer. `announced` is the channel that it announced, if the announcement was
     /// accepted or is being checked.
-    pub fn heard(&self, peer: &PublicKey, announced: Option<u64>) {
-        self.syncing().syncer.heard(peer, announced, Instant::now());
+    pub fn gossip_received(&self, peer: &PublicKey, announced: Option<u64>) {
+        self.syncing()
+            .syncer
+            .gossip_received(peer, announced, Instant::now());
     }
 
     /// Handles a reply_channel_range.

@@ -74,6 +74,7 @@ pub struct ChannelCheck {
 }
 
 impl ChannelCheck {
+    /// Creates a check without any record of peers.
     pub fn new(sources: Sources) -> Self {
         Self {
             sources,
@@ -104,6 +105,7 @@ impl ChannelCheck {
         (self.sources.has_asked)(peer, scid)
     }
 
+    /// Returns whether the channel's block is too far above our tip to look it up.
     pub(super) fn is_in_the_future(&self, scid: u64) -> bool {
         block_from_scid(scid) > (self.sources.height)().saturating_add(MAX_LAG_BLOCKS)
     }
@@ -139,14 +141,14 @@ impl ChannelCheck {
     }
 
     /// Completes a look-up.
-    fn answer(&self, question: &Question, answer: &UtxoFuture, found: Result<TxOut, NoOutput>) {
-        let must_disconnect = self.judge(question, &found);
+    fn answer(&self, request: &Request, answer: &UtxoFuture, found: Result<TxOut, NoOutput>) {
+        let must_disconnect = self.record_result(request, &found);
         let (graph, gossip) = (&self.sources.graph, &*self.sources.gossip);
         answer.resolve(graph, gossip, found.map_err(|_| UtxoLookupError::UnknownTx));
         let Some(peers) = self.sources.peers.upgrade() else {
             return;
         };
-        if let Some(peer) = question.peer.filter(|_| must_disconnect) {
+        if let Some(peer) = request.peer.filter(|_| must_disconnect) {
             peers.disconnect_by_node_id(peer);
         }
         peers.process_events();
@@ -155,13 +157,13 @@ impl ChannelCheck {
     /// Returns a permit to wait for the next block, if that may change the result.
     fn permit_to_wait(
         &self,
-        question: &Question,
+        request: &Request,
         found: &Result<TxOut, NoOutput>,
         blocks_left: u32,
     ) -> Option<OwnedSemaphorePermit> {
         let permits = match found {
             Err(NoOutput::Young { output, lacks })
-                if output.script_pubkey == question.script && *lacks <= blocks_left =>
+                if output.script_pubkey == request.script && *lacks <= blocks_left =>
             {
                 &self.young
             }
@@ -172,19 +174,19 @@ impl ChannelCheck {
     }
 
     /// Records the finding. Returns true if the peer must be disconnected.
-    fn judge(&self, question: &Question, found: &Result<TxOut, NoOutput>) -> bool {
+    fn record_result(&self, request: &Request, found: &Result<TxOut, NoOutput>) -> bool {
         let finding = match found {
-            Ok(output) if output.script_pubkey == question.script => Finding::Valid,
-            Err(NoOutput::Young { output, .. }) if output.script_pubkey == question.script => {
+            Ok(output) if output.script_pubkey == request.script => Finding::Valid,
+            Err(NoOutput::Young { output, .. }) if output.script_pubkey == request.script => {
                 return false;
             }
             // Only this announcement is invalid; another one of the same channel may be valid.
             Ok(_) | Err(NoOutput::Young { .. }) => Finding::Invalid,
-            Err(NoOutput::Missing) => self.refuse(question.scid, Finding::Invalid),
-            Err(NoOutput::Spent) => self.refuse(question.scid, Finding::Closed),
+            Err(NoOutput::Missing) => self.refuse(request.scid, Finding::Invalid),
+            Err(NoOutput::Spent) => self.refuse(request.scid, Finding::Closed),
             Err(NoOutput::Unknown) => return false,
         };
-        question.peer.is_some_and(|peer| self.found(&peer, finding))
+        request.peer.is_some_and(|peer| self.found(&peer, finding))
     }
 
     fn refuse(&self, scid: u64, finding: Finding) -> Finding {
@@ -200,14 +202,14 @@ impl ChannelCheck {
 
 /// Looks up an announced channel, again after each of the next blocks if it may be too early. Does not keep
 /// the check alive while waiting.
-async fn look_up(check: Weak<ChannelCheck>, question: Question, answer: UtxoFuture) {
+async fn look_up(check: Weak<ChannelCheck>, request: Request, answer: UtxoFuture) {
     let mut blocks_left = MAX_BLOCKS;
     loop {
         let Some(now) = check.upgrade() else { return };
         let height = (now.sources.height)();
-        let found = now.sources.outputs.find(question.scid).await;
-        let Some(permit) = now.permit_to_wait(&question, &found, blocks_left) else {
-            return now.answer(&question, &answer, found);
+        let found = now.sources.outputs.find(request.scid).await;
+        let Some(permit) = now.permit_to_wait(&request, &found, blocks_left) else {
+            return now.answer(&request, &answer, found);
         };
         drop(now);
         if next_block(&check, height).await.is_none() {
@@ -245,7 +247,7 @@ impl Lookup<'_> {
     }
 }
 
-struct Question {
+struct Request {
     peer: Option<PublicKey>,
     scid: u64,
     /// The funding script derived from the announcement's keys.
@@ -275,7 +277,7 @@ impl UtxoLookup for Lookup<'_> {
         if self.peer.is_some_and(|peer| !announcers.may_ask(&peer)) {
             return UtxoResult::Sync(Err(UtxoLookupError::UnknownTx));
         }
-        let question = Question {
+        let request = Request {
             peer: self.peer,
             scid,
             script,
@@ -284,7 +286,7 @@ impl UtxoLookup for Lookup<'_> {
         let check = Arc::downgrade(self.check);
         sources
             .runtime
-            .spawn(look_up(check, question, answer.clone()));
+            .spawn(look_up(check, request, answer.clone()));
         UtxoResult::Async(answer)
     }
 }

@@ -24,7 +24,7 @@ impl Avoid {
     }
 
     /// Returns whether a path from us uses a forbidden node or pair.
-    pub(super) fn is_on(&self, path: &Path, our_node_id: &PublicKey) -> bool {
+    pub(super) fn forbids_path(&self, path: &Path, our_node_id: &PublicKey) -> bool {
         let targets = path.hops.iter().map(|hop| NodeId::from_pubkey(&hop.pubkey));
         let us = std::iter::once(NodeId::from_pubkey(our_node_id));
         let sources = us.chain(targets.clone());

@@ -70,9 +70,9 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
         self.graph.read_only().channel(scid).is_some()
     }
 
-    fn heard(&self, peer: Option<PublicKey>, announced: Option<u64>) {
+    fn gossip_received(&self, peer: Option<PublicKey>, announced: Option<u64>) {
         if let Some(peer) = peer {
-            self.asker.heard(&peer, announced);
+            self.asker.gossip_received(&peer, announced);
         }
     }
 
@@ -134,7 +134,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         }
         let result = self.inner.handle_channel_announcement(their_node_id, msg);
         let scid = msg.contents.short_channel_id;
-        self.heard(their_node_id, is_taken(&result).then_some(scid));
+        self.gossip_received(their_node_id, is_taken(&result).then_some(scid));
         if result.is_ok() {
             self.release(scid);
         }
@@ -146,7 +146,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &ChannelUpdate,
     ) -> Result<bool, LightningError> {
-        self.heard(their_node_id, None);
+        self.gossip_received(their_node_id, None);
         let result = self.inner.handle_channel_update(their_node_id, msg);
         let scid = msg.contents.short_channel_id;
         let is_small = msg.contents.excess_data.len() <= MAX_EXCESS_BYTES;
@@ -165,7 +165,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &NodeAnnouncement,
     ) -> Result<bool, LightningError> {
-        self.heard(their_node_id, None);
+        self.gossip_received(their_node_id, None);
         self.inner.handle_node_announcement(their_node_id, msg)
     }
 

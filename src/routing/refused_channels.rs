@@ -18,6 +18,7 @@ pub(super) struct RefusedChannels {
 }
 
 impl RefusedChannels {
+    /// Stores the finding on a channel. An existing entry keeps its age.
     pub(super) fn insert(&mut self, scid: u64, finding: Finding, now: Instant) {
         if self.findings.insert(scid, finding).is_none() {
             self.oldest_first.push_back((scid, now));
@@ -27,6 +28,7 @@ impl RefusedChannels {
         }
     }
 
+    /// Returns the finding on a channel, unless it is older than an hour.
     pub(super) fn get(&mut self, scid: u64, now: Instant) -> Option<Finding> {
         while self
             .oldest_first

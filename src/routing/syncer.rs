@@ -104,7 +104,7 @@ enum State {
 
 struct Listing {
     asked: Instant,
-    heard: Instant,
+    last_progress: Instant,
     listed: usize,
     wanted: BTreeSet<u64>,
     /// The listed channels that may exist: those we know or lack.
@@ -124,7 +124,7 @@ struct Asking {
 struct PendingIds {
     scids: BTreeSet<u64>,
     asked: Instant,
-    heard: Instant,
+    last_progress: Instant,
     brought_something: bool,
 }
 
@@ -172,7 +172,7 @@ impl Syncer {
 
     /// Handles gossip from a peer. `announced` is the channel that it announced, if the announcement was
     /// accepted or is being checked.
-    pub fn heard(&mut self, peer: &PublicKey, announced: Option<u64>, now: Instant) {
+    pub fn gossip_received(&mut self, peer: &PublicKey, announced: Option<u64>, now: Instant) {
         let Some(peer) = self.peers.get_mut(peer) else {
             return;
         };
@@ -184,7 +184,7 @@ impl Syncer {
             return;
         };
         if let Some(scid) = announced.filter(|scid| query.scids.contains(scid)) {
-            query.heard = now;
+            query.last_progress = now;
             query.brought_something = true;
             if self.received.len() >= MAX_WANTED {
                 self.received.clear();
@@ -217,7 +217,7 @@ impl Syncer {
         let State::Listing(listing) = &mut known.state else {
             return None;
         };
-        listing.heard = now;
+        listing.last_progress = now;
         listing.listed += reply.short_channel_ids.len();
         for scid in reply.short_channel_ids.iter().copied() {
             let lacks = ours.lacks(scid);
@@ -266,7 +266,7 @@ impl Syncer {
 
     /// Returns the queries now due. Call it about once a second.
     pub fn poll(&mut self, ours: &impl KnownChannels, now: Instant) -> Vec<(PublicKey, Query)> {
-        self.give_up_on_silent(now);
+        self.fail_silent_peers(now);
         if !self.peers.values().any(|peer| peer.state.is_busy()) {
             self.received.clear();
         }
@@ -280,16 +280,18 @@ impl Syncer {
         queries
     }
 
-    fn give_up_on_silent(&mut self, now: Instant) {
+    fn fail_silent_peers(&mut self, now: Instant) {
         let mut listed = Vec::new();
         for (id, peer) in &mut self.peers {
             match &peer.state {
-                State::Listing(listing) if is_over(listing.asked, listing.heard, now) => {
+                State::Listing(listing)
+                    if is_timed_out(listing.asked, listing.last_progress, now) =>
+                {
                     listed.push(*id);
                 }
                 State::Asking(Asking {
                     query: Some(query), ..
-                }) if is_over(query.asked, query.heard, now) => {
+                }) if is_timed_out(query.asked, query.last_progress, now) => {
                     peer.state = State::Failed { since: now };
                 }
                 _ => {}
@@ -350,7 +352,7 @@ impl Syncer {
             peer.turn = turn;
             peer.state = State::Listing(Listing {
                 asked: now,
-                heard: now,
+                last_progress: now,
                 listed: 0,
                 wanted: BTreeSet::new(),
                 real: HashSet::new(),
@@ -424,7 +426,7 @@ impl Syncer {
         asking.query = Some(PendingIds {
             scids,
             asked: now,
-            heard: now,
+            last_progress: now,
             brought_something: false,
         });
         Some(Query::Ids(query))
@@ -474,8 +476,8 @@ fn is_last(reply: &ReplyChannelRange) -> bool {
     reply.sync_complete && end == u32::MAX
 }
 
-fn is_over(asked: Instant, heard: Instant, now: Instant) -> bool {
-    now >= heard + IDLE_TIMEOUT || now >= asked + ANSWER_TIMEOUT
+fn is_timed_out(asked: Instant, last_progress: Instant, now: Instant) -> bool {
+    now >= last_progress + IDLE_TIMEOUT || now >= asked + ANSWER_TIMEOUT
 }
 
 #[cfg(test)]

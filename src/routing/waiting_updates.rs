@@ -17,6 +17,7 @@ const MAX_PER_DIRECTION: usize = 2;
 /// A channel's short id, and one of its directions.
 type Direction = (u64, u8);
 
+/// The kept updates of all channels.
 #[derive(Default)]
 pub(super) struct WaitingUpdates {
     directions: HashMap<Direction, Waiting>,
@@ -31,6 +32,7 @@ struct Waiting {
     updates: Vec<(Option<PublicKey>, ChannelUpdate)>,
 }
 
+/// Returns the channel and direction of an update.
 pub(super) fn direction(update: &ChannelUpdate) -> Direction {
     let contents = &update.contents;
     (contents.short_channel_id, contents.channel_flags & 1)

@@ -108,7 +108,7 @@ fn payment_stays_held_across_a_restart() {
     assert_eq!(states(&scene), settled());
 }
 
-/// LDK fails back one part at a time; claiming the others afterwards would pay only part of the amount.
+/// LDK fails back one part at a time; claiming the rest after that has no effect.
 #[test]
 fn all_parts_fail_at_the_claim_deadline_of_one() {
     let (scene, [first, second]) = scene();

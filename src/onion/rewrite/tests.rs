@@ -180,7 +180,7 @@ fn peel(
             metadata: payment_metadata,
             custom_tlvs,
         }),
-        _ => panic!("expected an ordinary payment"),
+        _ => panic!("expected a regular payment"),
     }
 }
 
@@ -452,7 +452,7 @@ fn shards_may_carry_850_bytes_of_custom_records() {
 }
 
 #[test]
-fn forged_envelopes_and_invoice_requests_are_dropped_from_ordinary_payments() {
+fn forged_envelopes_and_invoice_requests_are_dropped_from_regular_payments() {
     let ordinary = BTreeMap::from([
         (2, vec![1]),
         (4, vec![1]),

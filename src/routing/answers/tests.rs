@@ -458,9 +458,8 @@ fn replies_cover_the_range_without_gaps() {
     }
 }
 
-/// LDK's own gossip handler takes what is answered.
 #[test]
-fn what_is_answered_is_all_that_another_node_needs() {
+fn ldks_gossip_handler_accepts_a_complete_answer() {
     let (node, other) = (Node::new(), Node::new());
     let channels: Vec<u64> = (0..40).map(|output| scid(500, output)).collect();
     for channel in &channels {
@@ -471,13 +470,13 @@ fn what_is_answered_is_all_that_another_node_needs() {
     node.ask_ids(public(9), REGTEST, &channels);
     let sent = node.all(public(9));
     for message in &sent {
-        take(&gossip, message);
+        handle(&gossip, message);
     }
     other.ask_ids(public(8), REGTEST, &channels);
     assert_eq!(other.all(public(8)), sent);
 }
 
-fn take(gossip: &impl lightning::ln::msgs::RoutingMessageHandler, message: &GossipMessage) {
+fn handle(gossip: &impl lightning::ln::msgs::RoutingMessageHandler, message: &GossipMessage) {
     match message.kind {
         ANNOUNCEMENT => gossip
             .handle_channel_announcement(None, &decode(message))

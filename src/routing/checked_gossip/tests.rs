@@ -470,7 +470,7 @@ async fn our_own_channel_is_accepted_without_asking_bitcoind() {
             .handle_channel_announcement(peer, &announcement(OWN));
         assert!(taken.is_ok_and(|forward| forward));
         let graph = node.graph.read_only();
-        let channel = graph.channel(OWN).expect("it is in the graph");
+        let channel = graph.channel(OWN).expect("our channel is in the graph");
         assert_eq!(channel.capacity_sats, Some(123_456));
         assert!(node.chain.methods().is_empty());
     }

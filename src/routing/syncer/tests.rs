@@ -65,7 +65,8 @@ impl World {
     fn send(&mut self, peer: u8, query: &Query) {
         for scid in scids(query) {
             self.known.borrow_mut().insert(scid);
-            self.syncer.heard(&public(peer), Some(scid), self.now);
+            self.syncer
+                .gossip_received(&public(peer), Some(scid), self.now);
         }
     }
 
@@ -89,7 +90,7 @@ fn range_reply(
     }
 }
 
-fn asked_for_lists(queries: &[(PublicKey, Query)]) -> HashSet<PublicKey> {
+fn queried_for_ranges(queries: &[(PublicKey, Query)]) -> HashSet<PublicKey> {
     let ranges = queries
         .iter()
         .filter(|(_, query)| matches!(query, Query::Range(_)));
@@ -135,7 +136,7 @@ fn wait_for_a_peer_that_sends_gossip_is_limited() {
     let mut waited = Duration::ZERO;
     while world.poll_after(SECOND).is_empty() {
         waited += SECOND;
-        world.syncer.heard(&public(1), None, world.now);
+        world.syncer.gossip_received(&public(1), None, world.now);
     }
     assert_eq!(waited + SECOND, MAX_QUIET_WAIT);
 }
@@ -165,7 +166,7 @@ fn three_peers_are_queried_and_share_the_channels() {
     let mut world = World::new();
     world.connect(&[1, 2, 3, 4]);
     let first = world.poll_after(QUIET_TIME);
-    assert_eq!(asked_for_lists(&first), peers(&[1, 2, 3]));
+    assert_eq!(queried_for_ranges(&first), peers(&[1, 2, 3]));
     let queries: Vec<_> = [1, 2, 3].map(|peer| world.list(peer, 0..1_100)).into();
     let asked: Vec<u64> = queries.iter().flatten().flat_map(scids).collect();
     assert_eq!(asked.len(), 1_100);
@@ -176,7 +177,7 @@ fn three_peers_are_queried_and_share_the_channels() {
     assert_eq!(world.end(1), None, "the rest is queried elsewhere");
     world.syncer.disconnected(&public(2));
     let again = world.poll_after(SECOND);
-    assert_eq!(asked_for_lists(&again), peers(&[4]));
+    assert_eq!(queried_for_ranges(&again), peers(&[4]));
     let again: Vec<u64> = again.iter().flat_map(|(_, query)| scids(query)).collect();
     assert_eq!(again, (500..1_000).collect::<Vec<_>>());
 }
@@ -190,9 +191,13 @@ fn unresponsive_peers_are_replaced() {
     assert!(world.list(1, 0..10).is_some());
     assert_eq!(world.poll_after(IDLE_TIMEOUT - SECOND), []);
     let replacements = world.poll_after(SECOND);
-    assert_eq!(asked_for_lists(&replacements), peers(&[4, 5]));
+    assert_eq!(queried_for_ranges(&replacements), peers(&[4, 5]));
     let later = world.poll_after(RETRY_DELAY);
-    assert_eq!(asked_for_lists(&later).len(), 3, "failed peers are retried");
+    assert_eq!(
+        queried_for_ranges(&later).len(),
+        3,
+        "failed peers are retried"
+    );
 }
 
 #[test]
@@ -287,7 +292,7 @@ fn channels_that_failed_their_check_are_queried_again_after_an_hour() {
     world.poll_after(QUIET_TIME);
     let asked = world.list(1, [7]);
     assert_eq!(len(asked.as_ref()), Some(1));
-    world.syncer.heard(&public(1), Some(7), world.now);
+    world.syncer.gossip_received(&public(1), Some(7), world.now);
     assert_eq!(world.end(1), None);
     assert_eq!(
         world.list(2, [7]),
@@ -295,7 +300,7 @@ fn channels_that_failed_their_check_are_queried_again_after_an_hour() {
         "already received from the other peer"
     );
     assert_eq!(world.poll_after(SECOND), []);
-    let due = asked_for_lists(&world.poll_after(ROUND_INTERVAL));
+    let due = queried_for_ranges(&world.poll_after(ROUND_INTERVAL));
     assert_eq!(due, peers(&[1]));
     assert_eq!(len(world.list(1, [7]).as_ref()), Some(1));
 }
@@ -314,7 +319,7 @@ fn another_peer_is_synced_every_hour() {
     assert_eq!(world.poll_after(SECOND), [], "three are enough");
     let mut order = Vec::new();
     for _ in 0..6 {
-        let due = asked_for_lists(&world.poll_after(ROUND_INTERVAL));
+        let due = queried_for_ranges(&world.poll_after(ROUND_INTERVAL));
         let due: Vec<_> = due.into_iter().collect();
         assert_eq!(due.len(), 1);
         let number = numbers.into_iter().find(|number| public(*number) == due[0]);
@@ -338,7 +343,7 @@ fn useless_peers_do_not_block_others() {
     assert_eq!(world.syncer.completed(), 0);
     let next = world.poll_after(SECOND);
     assert_eq!(
-        asked_for_lists(&next),
+        queried_for_ranges(&next),
         peers(&[4, 5]),
         "as soon as possible"
     );
@@ -349,10 +354,13 @@ fn useless_peers_do_not_block_others() {
     assert_eq!(world.syncer.completed(), 2);
     // The others are retried later for the third slot. In the hourly round useful peers come first.
     assert_eq!(world.poll_after(SECOND), []);
-    assert_eq!(asked_for_lists(&world.poll_after(RETRY_DELAY)), peers(&[1]));
+    assert_eq!(
+        queried_for_ranges(&world.poll_after(RETRY_DELAY)),
+        peers(&[1])
+    );
     assert_eq!(world.list(1, 0..150), None);
     assert_eq!(
-        asked_for_lists(&world.poll_after(ROUND_INTERVAL)),
+        queried_for_ranges(&world.poll_after(ROUND_INTERVAL)),
         peers(&[4])
     );
 }
@@ -373,7 +381,9 @@ fn peer_with_few_channels_is_useful_if_we_know_no_more() {
     let query = world.list(1, [7, 8]).unwrap();
     // The channels are still being checked.
     for scid in scids(&query) {
-        world.syncer.heard(&public(1), Some(scid), world.now);
+        world
+            .syncer
+            .gossip_received(&public(1), Some(scid), world.now);
     }
     assert_eq!(world.end(1), None);
     assert_eq!(world.syncer.completed(), 1);
@@ -405,7 +415,7 @@ fn memory_of_received_channels_is_limited() {
     let query = world.list(1, [7]).unwrap();
     world
         .syncer
-        .heard(&public(1), Some(scids(&query)[0]), world.now);
+        .gossip_received(&public(1), Some(scids(&query)[0]), world.now);
     assert_eq!(world.syncer.received.len(), 1);
 }
 
@@ -426,7 +436,7 @@ fn unsolicited_replies_are_ignored() {
 
 /// The behaviour of a peer in the property test.
 #[derive(Debug, Clone, Copy)]
-enum Nature {
+enum Behaviour {
     /// Answers at once.
     Honest,
     /// Never answers.
@@ -443,15 +453,15 @@ enum Nature {
     Flapping,
 }
 
-fn nature() -> impl Strategy<Value = Nature> {
+fn behaviour() -> impl Strategy<Value = Behaviour> {
     prop_oneof![
-        Just(Nature::Honest),
-        Just(Nature::Mute),
-        Just(Nature::Liar),
-        Just(Nature::Empty),
-        Just(Nature::Modest),
-        Just(Nature::Endless),
-        Just(Nature::Flapping),
+        Just(Behaviour::Honest),
+        Just(Behaviour::Mute),
+        Just(Behaviour::Liar),
+        Just(Behaviour::Empty),
+        Just(Behaviour::Modest),
+        Just(Behaviour::Endless),
+        Just(Behaviour::Flapping),
     ]
 }
 
@@ -459,22 +469,22 @@ fn nature() -> impl Strategy<Value = Nature> {
 fn answer(
     world: &mut World,
     peer: u8,
-    nature: Nature,
+    behaviour: Behaviour,
     channels: u64,
     query: &Query,
 ) -> Option<Query> {
-    match (nature, query) {
-        (Nature::Honest, Query::Range(_)) => world.list(peer, 0..channels),
-        (Nature::Honest, ids @ Query::Ids(_)) => {
+    match (behaviour, query) {
+        (Behaviour::Honest, Query::Range(_)) => world.list(peer, 0..channels),
+        (Behaviour::Honest, ids @ Query::Ids(_)) => {
             world.send(peer, ids);
             world.end(peer)
         }
-        (Nature::Liar, Query::Range(_)) => world.list(peer, 1_000_000..1_002_000),
-        (Nature::Empty, Query::Range(_)) => world.list(peer, []),
-        (Nature::Modest, Query::Range(_)) => world.list(peer, [1_000_000]),
-        (Nature::Liar | Nature::Empty | Nature::Modest, Query::Ids(_)) => world.end(peer),
-        (Nature::Endless, _) => world.reply(peer, &range_reply(0, 1, false, vec![1; 100])),
-        (Nature::Mute | Nature::Flapping, _) => None,
+        (Behaviour::Liar, Query::Range(_)) => world.list(peer, 1_000_000..1_002_000),
+        (Behaviour::Empty, Query::Range(_)) => world.list(peer, []),
+        (Behaviour::Modest, Query::Range(_)) => world.list(peer, [1_000_000]),
+        (Behaviour::Liar | Behaviour::Empty | Behaviour::Modest, Query::Ids(_)) => world.end(peer),
+        (Behaviour::Endless, _) => world.reply(peer, &range_reply(0, 1, false, vec![1; 100])),
+        (Behaviour::Mute | Behaviour::Flapping, _) => None,
     }
 }
 
@@ -485,14 +495,14 @@ proptest! {
     /// three peers are queried at once.
     #[test]
     fn one_honest_peer_is_enough(
-        mut natures in prop::collection::vec(nature(), 0..8),
+        mut behaviours in prop::collection::vec(behaviour(), 0..8),
         place in any::<prop::sample::Index>(),
         channels in 1..1_300u64,
     ) {
-        let place = place.index(natures.len() + 1);
-        natures.insert(place, Nature::Honest);
+        let place = place.index(behaviours.len() + 1);
+        behaviours.insert(place, Behaviour::Honest);
         let mut world = World::new();
-        for number in 0..natures.len() {
+        for number in 0..behaviours.len() {
             world.connect(&[u8::try_from(number + 1).unwrap()]);
         }
         for _ in 0..3_600 {
@@ -501,13 +511,13 @@ proptest! {
                 let asked = scids(&query);
                 prop_assert!(asked.len() <= SCIDS_PER_QUERY);
                 prop_assert!(asked.iter().all(|scid| !world.known.borrow().contains(scid)));
-                let numbers = 1..=u8::try_from(natures.len()).unwrap();
+                let numbers = 1..=u8::try_from(behaviours.len()).unwrap();
                 let peer = numbers.into_iter().find(|number| public(*number) == key).unwrap();
-                let nature = natures[usize::from(peer) - 1];
-                if let Some(next) = answer(&mut world, peer, nature, channels, &query) {
+                let behaviour = behaviours[usize::from(peer) - 1];
+                if let Some(next) = answer(&mut world, peer, behaviour, channels, &query) {
                     due.push((key, next));
                 }
-                if matches!(nature, Nature::Flapping) {
+                if matches!(behaviour, Behaviour::Flapping) {
                     world.syncer.disconnected(&key);
                     world.connect(&[peer]);
                 }
