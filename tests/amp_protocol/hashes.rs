@@ -28,7 +28,7 @@ fn rejects_a_shard_with_an_invoices_hash_without_blocking_the_invoice() {
 
     scene.assert_settles(&[scene.regular(hash, 50_000)]);
     let [paid] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(
         (paid.state, paid.amt_paid_msat),

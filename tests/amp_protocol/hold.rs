@@ -154,7 +154,7 @@ fn another_htlc_with_the_same_hash_is_refused_without_failing_the_held_parts() {
 }
 
 #[test]
-fn rejects_too_low_a_total_and_too_early_an_expiry() {
+fn rejects_low_totals_and_early_expiries() {
     let (scene, [part, _]) = scene_with(80);
     for wrong in [
         part.clone().total(60_000),

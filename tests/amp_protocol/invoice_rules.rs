@@ -18,7 +18,7 @@ fn invoice_is_found_by_payment_address_with_spontaneous_payments_disabled() {
     let invoice = scene.receiver.add_amp_invoice(0);
     scene.assert_settles(&shards(set(1), addr(&invoice), &[60_000, 40_000]));
     let [paid] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(paid.amt_paid_msat, 100_000);
 }

@@ -50,14 +50,14 @@ fn keysend_from_ldk_settles_and_its_records_are_stored() {
     assert_eq!(scene.outcome(&attempt), Outcome::Settled);
 
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.kind, InvoiceKind::Keysend);
     assert_eq!(invoice.state, InvoiceState::Settled);
     let amounts = (invoice.value_msat, invoice.amt_paid_msat);
     assert_eq!(amounts, (50_000, 50_000));
     let [htlc] = &scene.receiver.htlcs_of_invoice(1)[..] else {
-        panic!("one HTLC")
+        panic!("expected one HTLC")
     };
     let kept = [
         (65_537, vec![1]),

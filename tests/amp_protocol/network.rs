@@ -125,7 +125,7 @@ impl Network {
         heights.max().unwrap()
     }
 
-    /// So many empty blocks reach every node.
+    /// Connects this many empty blocks to every node.
     pub fn mine(&self, blocks: u32) {
         for node in &self.nodes {
             connect_blocks(node, blocks);

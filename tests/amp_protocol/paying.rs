@@ -180,16 +180,16 @@ fn cltv_limit_is_exact() {
     let ended = scene.pay(limited(blocks));
     assert_succeeded(&ended);
     let [attempt] = &ended.attempts[..] else {
-        panic!("one attempt")
+        panic!("expected one attempt")
     };
     let height = scene.network.height();
     let [first, last] = &attempt.route[..] else {
-        panic!("two hops")
+        panic!("expected two hops")
     };
     assert_eq!(first.expiry + first.cltv_delta, height + blocks);
     assert_eq!((first.expiry, last.expiry), (height + 83, height + 83));
     let [htlc] = &scene.receiver.htlcs(set_of(&ended))[..] else {
-        panic!("one HTLC")
+        panic!("expected one HTLC")
     };
     assert_eq!(htlc.expiry_height, height + 83, "equals the payer's route");
 }
@@ -229,11 +229,11 @@ fn keysend_settles_in_one_part() {
     let hash: PaymentHash = PREIMAGE.into();
     assert_eq!(ended.record.identifier, hash.0);
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.kind, InvoiceKind::Keysend);
     let [htlc] = &scene.receiver.htlcs_of_invoice(invoice.add_index)[..] else {
-        panic!("one HTLC")
+        panic!("expected one HTLC")
     };
     assert_eq!(htlc.custom_records, records.into());
 }

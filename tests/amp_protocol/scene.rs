@@ -142,7 +142,7 @@ impl Scene {
     /// Returns an HTLC that pays `amount_msat` to a regular (non-AMP) invoice of the receiver.
     pub fn regular(&self, hash: PaymentHash, amount_msat: u64) -> Shard {
         let receiver = self.network.nodes[RECEIVER].node;
-        // The registry here signs with other keys than the test node, so the secret is LDK's own.
+        // The registry here uses other keys than the test node, so take the secret from LDK.
         let secret = receiver.create_inbound_payment_for_hash(hash, None, 7_200, None);
         let addr = PaymentAddr::from_bytes(secret.unwrap().0);
         let shard = shards(set(0xff), addr, &[amount_msat]).remove(0);

@@ -26,7 +26,7 @@ fn first_shard_is_held_until_the_second_settles_both() {
         assert!(htlc.claimed, "LDK has claimed it");
     }
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.state, InvoiceState::Open, "can be paid again");
     assert_eq!(invoice.amt_paid_msat, 100_000);
@@ -163,7 +163,7 @@ fn set_id_is_bound_to_one_invoice() {
     let scene = Scene::new();
     let [ours, other] = [0, 0].map(|value| scene.receiver.add_amp_invoice(value));
     let [half, rest] = &shards(set(1), addr(&ours), &[60_000, 40_000])[..] else {
-        panic!("two shards")
+        panic!("expected two shards")
     };
     let elsewhere = shards(set(1), addr(&other), &[50_000]).remove(0);
     let spontaneous = shards(set(1), PaymentAddr::from_bytes([7; 32]), &[50_000]).remove(0);

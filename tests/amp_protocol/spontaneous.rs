@@ -17,7 +17,7 @@ fn first_shard_creates_an_invoice_that_the_last_one_pays() {
     let shards = shards(set(1), ADDR, &[60_000, 40_000]);
     scene.send(&shards[0]);
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.kind, InvoiceKind::SpontaneousAmp);
     assert_eq!(invoice.payment_hash, shards[0].hash.0, "as in lnd");
@@ -27,7 +27,7 @@ fn first_shard_creates_an_invoice_that_the_last_one_pays() {
 
     scene.send(&shards[1]);
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.amt_paid_msat, 100_000);
     assert_eq!(invoice.state, InvoiceState::Open);
@@ -54,7 +54,7 @@ fn paid_payment_address_accepts_the_same_total_or_more_but_not_less() {
     scene.assert_settles(&shards(set(3), ADDR, &[100_000]));
     scene.assert_settles(&shards(set(4), ADDR, &[100_000, 50_000]));
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.value_msat, 100_000, "the first payment's total");
     assert_eq!(invoice.amt_paid_msat, 350_000);

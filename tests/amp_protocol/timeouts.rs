@@ -54,7 +54,7 @@ fn timed_out_set_can_be_completed_with_new_children() {
     assert_eq!(stored.state, HtlcState::Settled);
     assert_eq!(stored.amt_paid_msat, 100_000);
     let [lost, rest @ ..] = &stored.htlcs[..] else {
-        panic!("no HTLCs")
+        panic!("expected HTLCs")
     };
     assert_eq!(
         (*lost, rest),
@@ -72,7 +72,7 @@ fn mpp_timeout_on_the_wire_equals_lnds() {
     scene.expire_sets_at(u64::MAX);
     let failures = scene.network.failures.borrow();
     let [failure] = &failures[..] else {
-        panic!("one failure")
+        panic!("expected one failure")
     };
     // channel_id, id, length: BOLT 2.
     let packet = failure.encode().split_off(32 + 8 + 2);
