@@ -1,15 +1,15 @@
-//! The fees that we and our peers name for a cooperative close.
+//! Fee negotiation of cooperative closes (`closing_signed`, BOLT 2).
 //!
-//! BOLT 2: the opener pays the fee of a cooperative close. It names a fee first, and peers that send a
-//! `fee_range` (LDK, CLN, Eclair) pick one of that range; lnd sends none and names one fee after the
-//! other until both are close. LDK's part in this has two faults that cost the opener money: the range
-//! that it sends includes what it would pay at most to avoid a forced close, which an LDK peer then
-//! takes, and it closes by force when a peer without a range names a fee outside its own range twice.
+//! The opener pays the fee and proposes first. Peers that send a `fee_range` (LDK, CLN, Eclair) pick
+//! a fee from it; lnd sends no range and proposes one fee after another until both sides are close.
+//! LDK's implementation can cost the opener money in two ways. The range it sends extends to the
+//! most it would pay to avoid a force close, and an LDK peer may pick that maximum. It also
+//! force-closes when a peer without a range twice proposes a fee outside LDK's own range.
 //!
-//! So the range that leaves is what we really offer, and a fee outside of what we take does not reach
-//! LDK. A peer without a range gets our offer once more: lnd moves by a tenth each time, and gives in
-//! when it is within three tenths. Any other is disconnected with a warning; the negotiation begins
-//! anew when it is back.
+//! So the gateway narrows the outgoing range to what we are willing to pay and keeps unacceptable
+//! fees from LDK. A peer without a range gets our offer again: lnd moves by 10 % each time and
+//! accepts once it is within 30 %. Any other peer is disconnected with a warning; negotiation
+//! restarts when it reconnects.
 
 use std::collections::HashMap;
 
@@ -17,29 +17,29 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{ClosingSigned, ClosingSignedFeeRange};
 use lightning::ln::types::ChannelId;
 
-/// How often one offer is repeated. 1000 sat/vB become 1 in 73 steps of a tenth.
+/// The most times one offer is repeated. From 1000 sat/vB to 1 takes 73 steps of 10 %.
 const MAX_REPEATS: u32 = 100;
 
-/// What the close of a channel that we opened may cost.
+/// The limit on the closing fee of a channel that we opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosingTerms {
     /// Exactly the fee that LDK offers first.
     Exactly,
-    /// What LDK offers first, and so many sat more if a peer without a range asks for it.
+    /// LDK's first offer, plus up to `more_sat` sat for a peer that sends no range.
     UpTo { more_sat: u64 },
 }
 
-/// Finds the terms of a channel; none if the peer pays the fee.
+/// Returns the terms of a channel, or `None` if the peer pays the fee.
 pub type FindTerms = dyn Fn(&PublicKey, &ChannelId) -> Option<ClosingTerms> + Send + Sync;
 
-/// What to do with a fee that a peer names.
+/// The reaction to a fee proposed by a peer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// LDK takes it, or answers with another fee.
+    /// Pass the message to LDK, which accepts the fee or makes a counter-offer.
     LeaveToLdk,
-    /// Send this once more.
+    /// Send our offer again.
     Repeat(ClosingSigned),
-    /// Warn the peer and disconnect.
+    /// Send a warning and disconnect.
     Refuse,
 }
 
@@ -48,19 +48,19 @@ struct Offer {
     peer: PublicKey,
     sent: ClosingSigned,
     range: ClosingSignedFeeRange,
-    /// The highest fee, in sat, that we take from a peer that names no range.
+    /// The highest fee, in sat, accepted from a peer that sends no range.
     most_sat: u64,
-    /// Whether the fee is ours to pay.
+    /// Whether we pay the fee.
     is_ours: bool,
     repeats: u32,
 }
 
-/// The offers of all channels that are being closed.
+/// Our latest offers for all closing channels.
 #[derive(Default)]
 pub struct ClosingFees(HashMap<ChannelId, Offer>);
 
 impl ClosingFees {
-    /// Notes what LDK sends, and narrows its range to what we offer.
+    /// Records LDK's outgoing offer and narrows its range to `terms`.
     pub fn outgoing(
         &mut self,
         peer: PublicKey,
@@ -70,7 +70,8 @@ impl ClosingFees {
         let Some(ldks) = message.fee_range.clone() else {
             return;
         };
-        // LDK forgets the channel when it accepts a fee: then the range is that of our first offer.
+        // LDK drops the channel when it accepts a fee, so there are no terms then: reuse the range of
+        // our first offer.
         let earlier = self.0.get(&message.channel_id);
         let (mut range, most_sat, is_ours) = match (terms, earlier) {
             (Some(terms), _) => {
@@ -80,7 +81,7 @@ impl ClosingFees {
             (None, Some(earlier)) => (earlier.range.clone(), earlier.most_sat, earlier.is_ours),
             (None, None) => (ldks.clone(), ldks.max_fee_satoshis, false),
         };
-        // A fee outside of the range that comes with it is invalid (BOLT 2).
+        // BOLT 2: the proposed fee must lie within the range sent with it.
         range.max_fee_satoshis = range.max_fee_satoshis.max(message.fee_satoshis);
         range.min_fee_satoshis = range.min_fee_satoshis.min(message.fee_satoshis);
         message.fee_range = Some(range.clone());
@@ -95,7 +96,7 @@ impl ClosingFees {
         self.0.insert(message.channel_id, offer);
     }
 
-    /// What to do with the fee that the peer names.
+    /// Decides how to react to the fee proposed by the peer.
     pub fn incoming(&mut self, peer: &PublicKey, message: &ClosingSigned) -> Answer {
         let Some(offer) = self.0.get_mut(&message.channel_id) else {
             return Answer::LeaveToLdk;
@@ -106,7 +107,7 @@ impl ClosingFees {
         let (fee, min) = (message.fee_satoshis, offer.range.min_fee_satoshis);
         match &message.fee_range {
             Some(theirs) if theirs.max_fee_satoshis < min => Answer::Refuse,
-            // LDK picks a fee for which they pay.
+            // The peer pays, so LDK may pick any fee.
             Some(_) if !offer.is_ours => Answer::LeaveToLdk,
             Some(_) if (min..=offer.range.max_fee_satoshis).contains(&fee) => Answer::LeaveToLdk,
             Some(_) => Answer::Refuse,
@@ -119,17 +120,18 @@ impl ClosingFees {
         }
     }
 
-    /// The negotiation begins anew when the peer is back (BOLT 2).
+    /// Drops the peer's offers: negotiation restarts after a reconnect (BOLT 2).
     pub fn forget_peer(&mut self, peer: &PublicKey) {
         self.0.retain(|_, offer| offer.peer != *peer);
     }
 
+    /// Drops the offer of a closed channel.
     pub fn forget_channel(&mut self, channel_id: &ChannelId) {
         self.0.remove(channel_id);
     }
 }
 
-/// The upper end of the range that we send, and the most for a peer without one, in sat.
+/// Returns the upper end of the range we send and the maximum for a peer without a range, in sat.
 fn limits(ldks: &ClosingSignedFeeRange, terms: ClosingTerms) -> (u64, u64) {
     match terms {
         ClosingTerms::Exactly => (ldks.min_fee_satoshis, ldks.min_fee_satoshis),

@@ -1,9 +1,9 @@
-//! `announcement_signatures` that come before LDK takes them.
+//! `announcement_signatures` received before LDK can handle them.
 //!
-//! Core Lightning sends them just before its `channel_ready`. LDK drops them then, and the channel
-//! is not announced until the peer connects again. BOLT 7 asks to defer them. LDK also closes a channel
-//! by force if they sign another short channel id than its own, which differs for a moment when a
-//! block is replaced.
+//! Core Lightning sends them just before its `channel_ready`. LDK drops them at that point, and the
+//! channel stays unannounced until the peer reconnects. BOLT 7 says to defer them. LDK also
+//! force-closes a channel if the signed short channel id differs from its own, which happens briefly
+//! during a reorg.
 
 use std::collections::HashMap;
 
@@ -12,20 +12,21 @@ use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::msgs::AnnouncementSignatures;
 use lightning::ln::types::ChannelId;
 
-/// The last message of each channel that waits. Only existing channels are entered, and a peer's are
-/// forgotten when it disconnects: it sends them again (BOLT 7).
+/// The latest deferred message of each channel. Only existing channels have an entry. A peer's
+/// entries are dropped when it disconnects; it retransmits them after reconnecting (BOLT 7).
 #[derive(Default)]
 pub(super) struct EarlySignatures {
     waiting: HashMap<(PublicKey, ChannelId), AnnouncementSignatures>,
 }
 
 impl EarlySignatures {
+    /// Defers a message, replacing an earlier one for the same channel.
     pub(super) fn hold(&mut self, peer: PublicKey, message: &AnnouncementSignatures) {
         let key = (peer, message.channel_id);
         self.waiting.insert(key, message.clone());
     }
 
-    /// Takes what waits for this channel, if LDK takes it now.
+    /// Removes and returns the channel's deferred message if LDK can handle it now.
     pub(super) fn take(
         &mut self,
         peer: PublicKey,
@@ -38,10 +39,12 @@ impl EarlySignatures {
         is_due.then(|| self.waiting.remove(&key)).flatten()
     }
 
+    /// Drops the messages of a closed channel.
     pub(super) fn forget_channel(&mut self, channel_id: &ChannelId) {
         self.waiting.retain(|(_, id), _| id != channel_id);
     }
 
+    /// Drops the messages of a disconnected peer.
     pub(super) fn forget_peer(&mut self, peer: &PublicKey) {
         self.waiting.retain(|(id, _), _| id != peer);
     }

@@ -1,15 +1,15 @@
-//! What the gateway needs of whoever keeps what peers store with us.
+//! The interface through which the gateway stores peers' blobs (BOLT 1 `peer_storage`).
 
 use bitcoin::secp256k1::PublicKey;
 
-/// Keeps the newest blob of each peer (BOLT 1, `peer_storage`).
+/// Stores the newest blob of each peer (BOLT 1 `peer_storage`).
 pub trait PeerBlobs: Send + Sync {
-    /// Takes a blob of a connected peer; it may be refused.
+    /// Stores a blob of a connected peer. The implementation may ignore it.
     fn put(&self, peer: PublicKey, blob: Vec<u8>);
-    /// Whether there is a blob of this peer.
+    /// Returns whether a blob of this peer is stored.
     fn has(&self, peer: &PublicKey) -> bool;
-    /// The last blob that was taken from this peer.
+    /// Returns the newest stored blob of this peer.
     fn newest(&self, peer: &PublicKey) -> Option<Vec<u8>>;
-    /// The peer has gone.
+    /// Handles the disconnection of the peer.
     fn disconnected(&self, peer: &PublicKey);
 }

@@ -1,4 +1,4 @@
-//! What peers' announcements of channels were worth, and so what we still look up for them.
+//! Tracks the quality of peers' channel announcements to limit the look-ups done for each peer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,51 +8,55 @@ use bitcoin::secp256k1::PublicKey;
 
 use crate::rates::{Bucket, Rate};
 
-/// Wrong announcements after which a peer is banned, and for how long, as in lnd.
-const MOST_WRONG: u32 = 100;
-const BAN: Duration = Duration::from_secs(48 * 60 * 60);
-/// Look-ups for one peer that come to nothing. A channel that exists gives two back, so who sends more good
-/// than bad is never slowed down.
-const OF_ONE: Rate = Rate {
+/// The number of invalid announcements after which a peer is banned, as in lnd.
+const MAX_INVALID: u32 = 100;
+/// How long a peer is banned, as in lnd.
+const BAN_DURATION: Duration = Duration::from_secs(48 * 60 * 60);
+/// The rate of fruitless look-ups per peer. Each channel found refunds two look-ups, so a peer that sends
+/// more valid announcements than others is never throttled.
+const PEER_LOOKUPS: Rate = Rate {
     burst: 100,
     interval: Duration::from_secs(1),
 };
-/// The same for all peers together of whom we have had no more good than bad: identities are free.
-const OF_STRANGERS: Rate = Rate {
+/// The same for all peers together whose valid announcements do not outnumber the others. A shared limit is
+/// needed because node ids cost nothing.
+const UNPROVEN_LOOKUPS: Rate = Rate {
     burst: 1_000,
     interval: Duration::from_secs(1),
 };
-const GIVEN_BACK: u32 = 2;
-/// Peers that are remembered, and those that are banned.
-const MOST_PEERS: usize = 1_000;
+/// Look-ups refunded for each channel found.
+const REFUND: u32 = 2;
+/// The maximum number of tracked peers, and of banned peers.
+const MAX_PEERS: usize = 1_000;
 
-/// What an announcement was found to be.
+/// The result of checking a channel announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Worth {
+pub enum Finding {
     /// The channel exists.
-    Right,
-    /// It is closed. Peers that do not check the chain keep such channels for two weeks.
+    Valid,
+    /// The channel is closed. Peers that do not check the chain keep such channels for two weeks.
     Closed,
-    /// It never existed, or its signatures are wrong.
-    Wrong,
+    /// The channel never existed, or a signature is invalid.
+    Invalid,
 }
 
-/// What our peers have announced.
+/// The announcement records of our peers.
 pub struct Announcers {
     known: Mutex<Known>,
 }
 
 struct Known {
     peers: HashMap<PublicKey, Record>,
-    strangers: Bucket,
-    /// With the ends of their bans, the first first.
+    /// The look-ups left for all unproven peers together.
+    unproven: Bucket,
+    /// Banned peers and when their bans end, soonest first.
     banned: VecDeque<(PublicKey, Instant)>,
 }
 
 struct Record {
     lookups: Bucket,
-    wrong: u32,
-    /// Announcements of channels that exist, less the others.
+    invalid: u32,
+    /// The number of valid announcements minus that of all others.
     balance: i64,
     last: Instant,
 }
@@ -61,7 +65,7 @@ impl Default for Announcers {
     fn default() -> Self {
         let known = Known {
             peers: HashMap::new(),
-            strangers: Bucket::full(Instant::now()),
+            unproven: Bucket::full(Instant::now()),
             banned: VecDeque::new(),
         };
         Self {
@@ -71,21 +75,23 @@ impl Default for Announcers {
 }
 
 impl Announcers {
-    /// Whether a channel that this peer has announced is to be looked up. Then [`Announcers::found`] is due.
+    /// Takes one look-up from the peer's allowance. Returns false if there is none left; if it returns true,
+    /// report the result with [`Announcers::found`].
     pub fn may_ask(&self, peer: &PublicKey) -> bool {
         self.known().may_ask(peer, Instant::now())
     }
 
-    /// What an announcement of this peer was worth. True if the peer is banned for it, from now on.
-    pub fn found(&self, peer: &PublicKey, worth: Worth) -> bool {
-        self.known().found(peer, worth, Instant::now())
+    /// Records the result of checking an announcement of this peer. Returns true if that bans the peer.
+    pub fn found(&self, peer: &PublicKey, finding: Finding) -> bool {
+        self.known().found(peer, finding, Instant::now())
     }
 
+    /// Returns whether the peer is banned.
     pub fn is_banned(&self, peer: &PublicKey) -> bool {
         self.known().is_banned(peer, Instant::now())
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,44 +100,44 @@ impl Announcers {
 impl Known {
     fn may_ask(&mut self, peer: &PublicKey, now: Instant) -> bool {
         let record = record(&mut self.peers, peer, now);
-        if !record.lookups.has_one(OF_ONE, now) {
+        if !record.lookups.has_one(PEER_LOOKUPS, now) {
             return false;
         }
-        if record.balance <= 0 && !self.strangers.take(OF_STRANGERS, now) {
+        if record.balance <= 0 && !self.unproven.take(UNPROVEN_LOOKUPS, now) {
             return false;
         }
-        record.lookups.take(OF_ONE, now)
+        record.lookups.take(PEER_LOOKUPS, now)
     }
 
-    fn found(&mut self, peer: &PublicKey, worth: Worth, now: Instant) -> bool {
+    fn found(&mut self, peer: &PublicKey, finding: Finding, now: Instant) -> bool {
         let record = record(&mut self.peers, peer, now);
-        match worth {
-            Worth::Right => {
+        match finding {
+            Finding::Valid => {
                 if record.balance <= 0 {
-                    self.strangers.put(OF_STRANGERS, GIVEN_BACK);
+                    self.unproven.put(UNPROVEN_LOOKUPS, REFUND);
                 }
-                record.lookups.put(OF_ONE, GIVEN_BACK);
+                record.lookups.put(PEER_LOOKUPS, REFUND);
                 record.balance += 1;
             }
-            Worth::Closed => record.balance -= 1,
-            Worth::Wrong => {
+            Finding::Closed => record.balance -= 1,
+            Finding::Invalid => {
                 record.balance -= 1;
-                record.wrong += 1;
+                record.invalid += 1;
             }
         }
-        let is_too_much = record.wrong >= MOST_WRONG;
-        if is_too_much {
+        let is_banned = record.invalid >= MAX_INVALID;
+        if is_banned {
             self.peers.remove(peer);
             self.ban(*peer, now);
         }
-        is_too_much
+        is_banned
     }
 
     fn ban(&mut self, peer: PublicKey, now: Instant) {
-        if self.banned.len() >= MOST_PEERS {
+        if self.banned.len() >= MAX_PEERS {
             self.banned.pop_front();
         }
-        self.banned.push_back((peer, now + BAN));
+        self.banned.push_back((peer, now + BAN_DURATION));
     }
 
     fn is_banned(&mut self, peer: &PublicKey, now: Instant) -> bool {
@@ -142,20 +148,20 @@ impl Known {
     }
 }
 
-/// What is known of this peer. One that has sent nothing for the time of a ban starts anew.
+/// Returns the record of this peer, reset if the peer has announced nothing for [`BAN_DURATION`].
 fn record<'a>(
     peers: &'a mut HashMap<PublicKey, Record>,
     peer: &PublicKey,
     now: Instant,
 ) -> &'a mut Record {
-    if peers.len() >= MOST_PEERS && !peers.contains_key(peer) {
+    if peers.len() >= MAX_PEERS && !peers.contains_key(peer) {
         let oldest = peers.iter().min_by_key(|(_, record)| record.last);
         if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
             peers.remove(&oldest);
         }
     }
     let record = peers.entry(*peer).or_insert_with(|| Record::new(now));
-    if record.last + BAN <= now {
+    if record.last + BAN_DURATION <= now {
         *record = Record::new(now);
     }
     record.last = now;
@@ -166,7 +172,7 @@ impl Record {
     fn new(now: Instant) -> Self {
         Self {
             lookups: Bucket::full(now),
-            wrong: 0,
+            invalid: 0,
             balance: 0,
             last: now,
         }
@@ -192,22 +198,22 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_wrong_announcements_ban_a_peer_for_two_days() {
+    fn hundred_invalid_announcements_ban_a_peer_for_two_days() {
         let (announcers, peer, now) = (Announcers::default(), peer(1), Instant::now());
-        let wrong = || announcers.known().found(&peer, Worth::Wrong, now);
-        assert!((1..100).all(|_| !wrong()));
+        let is_last = || announcers.known().found(&peer, Finding::Invalid, now);
+        assert!((1..100).all(|_| !is_last()));
         assert!(!announcers.known().is_banned(&peer, now));
-        assert!(wrong());
+        assert!(is_last());
         let is_banned = |after: Duration| announcers.known().is_banned(&peer, now + after);
-        assert!(is_banned(Duration::ZERO) && is_banned(BAN - Duration::from_secs(1)));
-        assert!(!is_banned(BAN));
+        assert!(is_banned(Duration::ZERO) && is_banned(BAN_DURATION - Duration::from_secs(1)));
+        assert!(!is_banned(BAN_DURATION));
     }
 
     #[test]
-    fn closed_channels_ban_nobody_but_are_looked_up_slowly() {
+    fn closed_channels_throttle_a_peer_without_banning_it() {
         let (announcers, peer, now) = (Announcers::default(), peer(1), Instant::now());
         for _ in 0..1_000 {
-            assert!(!announcers.known().found(&peer, Worth::Closed, now));
+            assert!(!announcers.known().found(&peer, Finding::Closed, now));
         }
         assert_eq!(asked(&announcers, &peer, 1_000, now), 100);
         let later = now + Duration::from_secs(10);
@@ -215,24 +221,24 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_more_good_than_bad_is_never_slowed_down() {
+    fn peers_with_mostly_valid_announcements_are_never_throttled() {
         let (announcers, peer, now) = (Announcers::default(), peer(1), Instant::now());
         for number in 0..100_000 {
             assert!(announcers.known().may_ask(&peer, now), "{number}");
-            let worth = if number % 3 == 0 {
-                Worth::Closed
+            let finding = if number % 3 == 0 {
+                Finding::Closed
             } else {
-                Worth::Right
+                Finding::Valid
             };
-            announcers.known().found(&peer, worth, now);
+            announcers.known().found(&peer, finding, now);
         }
     }
 
     #[test]
-    fn many_identities_get_no_more_together_and_a_useful_peer_goes_on() {
+    fn new_peers_share_one_limit_that_proven_peers_are_exempt_from() {
         let (announcers, now) = (Announcers::default(), Instant::now());
         let useful = peer(0);
-        announcers.known().found(&useful, Worth::Right, now);
+        announcers.known().found(&useful, Finding::Valid, now);
         let asked_by_others: usize = (1..=200)
             .map(|number| asked(&announcers, &peer(number), 100, now))
             .sum();
@@ -242,20 +248,22 @@ mod tests {
         let asked_later: usize = (201..=400)
             .map(|number| asked(&announcers, &peer(number), 100, later))
             .sum();
-        assert_eq!(asked_later, 60, "one a second after the burst");
+        assert_eq!(asked_later, 60, "one per second after the burst");
     }
 
     #[test]
     fn memory_is_bounded() {
         let (announcers, now) = (Announcers::default(), Instant::now());
         for number in 0..1_100 {
-            for _ in 0..MOST_WRONG {
-                announcers.known().found(&peer(number), Worth::Wrong, now);
+            for _ in 0..MAX_INVALID {
+                announcers
+                    .known()
+                    .found(&peer(number), Finding::Invalid, now);
             }
             announcers.known().may_ask(&peer(2_000 + number), now);
         }
         let known = announcers.known();
-        assert_eq!(known.banned.len(), MOST_PEERS);
-        assert!(known.peers.len() <= MOST_PEERS);
+        assert_eq!(known.banned.len(), MAX_PEERS);
+        assert!(known.peers.len() <= MAX_PEERS);
     }
 }

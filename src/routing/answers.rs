@@ -1,14 +1,14 @@
-//! Answers peers who ask for parts of the network graph (BOLT 7, gossip queries).
+//! Answers peers' gossip queries (BOLT 7).
 //!
-//! LDK announces gossip_queries, ignores query_short_channel_ids, and answers query_channel_range at once
-//! with all that it knows, however often it is asked. Here an answer is read from the graph in chunks. A
-//! peer gets its next chunk when LDK has written out everything that was queued for it and the peer has
-//! answered LDK's pings ([`Answers::drained`]), peers take turns, and the node as a whole sends answers at a
-//! limited rate. So what is buffered for a peer does not depend on how much it asks for. Peers with channels
-//! have three turns of four; a stranger gets the graph once, and then little.
+//! LDK advertises gossip_queries but ignores query_short_channel_ids, and it answers every
+//! query_channel_range at once with all it knows. Here answers are read from the graph in chunks. A peer
+//! gets its next chunk once LDK has written out everything queued for it and the peer has answered LDK's
+//! pings ([`Answers::drained`]). Peers take turns, and the node sends answers at a limited total rate, so
+//! the amount buffered for a peer does not depend on how much it asks for. Peers with channels get three of
+//! four turns; a peer without a channel gets the graph once, then a low rate.
 //!
-//! Of a peer one query of each kind is answered at a time; BOLT 7 forbids it to ask again before the
-//! answer has ended. query_flags and query_option need gossip_queries_ex, which LDK does not announce.
+//! One query of each kind is answered per peer at a time: BOLT 7 forbids sending another before the answer
+//! is complete. query_flags and query_option need gossip_queries_ex, which LDK does not advertise.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
@@ -26,37 +26,38 @@ use super::gossip_message::GossipMessage;
 use crate::ldk::NetworkGraph;
 use crate::rates::{Rate, Rates};
 
-/// Bytes after which a chunk of announcements ends. A peer confirms each chunk with a pong, so this is what
-/// a slow connection has under way, and it fits into the buffers of a socket.
+/// The size in bytes at which a chunk of announcements ends. A peer confirms each chunk with a pong, so this
+/// is the amount in flight on a slow connection; it fits into socket buffers.
 const CHUNK_BYTES: usize = 32 * 1_024;
-/// Short channel ids in one reply_channel_range, except where one block has more.
+/// The number of short channel ids per reply_channel_range, unless a single block has more.
 const SCIDS_PER_REPLY: usize = 4_000;
-/// The most that fit into a message (BOLT 7: 8 bytes each).
-const MOST_SCIDS_PER_REPLY: usize = 8_000;
-/// Nodes that a query remembers having sent. BOLT 7 asks for no duplicates; beyond this there may be some.
-const MOST_NODES_REMEMBERED: usize = 2_000;
-/// What one peer without a channel gets, in units of 1,000 bytes: the public graph (some 35 MB) once, then 50 kB
-/// a second. Less than one unit counts as one.
-const OF_STRANGER: Rate = Rate {
+/// The maximum that fits into one message (BOLT 7: 8 bytes each).
+const MAX_SCIDS_PER_REPLY: usize = 8_000;
+/// The number of node announcements sent that a query remembers. BOLT 7 asks for no duplicates; beyond this
+/// number there may be some.
+const MAX_NODES_REMEMBERED: usize = 2_000;
+/// The rate for a peer without a channel, in units of 1,000 bytes, rounded up: the public graph (about
+/// 35 MB) once, then 50 kB per second.
+const RATE_WITHOUT_CHANNEL: Rate = Rate {
     burst: 40_000,
     interval: Duration::from_millis(20),
 };
 const UNIT: usize = 1_000;
-/// Strangers that are held to it at a time. All answers together have a limit of their own.
-const MOST_STRANGERS: usize = 1_000;
-/// Turns of peers with channels after which a stranger has one.
-const MOST_TURNS_WITH_CHANNEL: u32 = 3;
+/// The number of peers whose rate is tracked at a time. All answers together have a limit of their own.
+const MAX_RATED_PEERS: usize = 1_000;
+/// The number of turns of peers with channels before a peer without one gets a turn.
+const MAX_TURNS_WITH_CHANNEL: u32 = 3;
 
-/// Tells whether we have a channel with this peer.
+/// Returns whether we have a channel with this peer.
 pub type HasChannel = dyn Fn(&PublicKey) -> bool + Send + Sync;
 
-/// The queries of all peers that are not answered yet.
+/// The unanswered queries of all peers.
 pub struct Answers {
     graph: Arc<NetworkGraph>,
     has_channel: Box<HasChannel>,
-    strangers: Rates<PublicKey>,
+    without_channel: Rates<PublicKey>,
     queries: Mutex<BTreeMap<PublicKey, PeerQueries>>,
-    /// Has a lock of its own, which is never held for long: [`Answers::drained`] is called all the time.
+    /// Behind a separate lock that is only held briefly, since [`Answers::drained`] is called very often.
     turns: Mutex<Turns>,
     work: Notify,
 }
@@ -67,13 +68,13 @@ struct PeerQueries {
     ids: Option<IdsQuery>,
 }
 
-/// Which of the peers that wait for answers can take more, and whose turn was last.
+/// The peers waiting for answers, and which had the last turns.
 #[derive(Default)]
 struct Turns {
     waiting: BTreeMap<PublicKey, Waiting>,
     last_with_channel: Option<PublicKey>,
     last_without_channel: Option<PublicKey>,
-    /// Turns of peers with channels, one after the other.
+    /// The number of consecutive turns of peers with channels.
     turns_with_channel: u32,
 }
 
@@ -83,29 +84,29 @@ struct Waiting {
     is_drained: bool,
 }
 
-/// A query_channel_range and how far it is answered.
+/// A query_channel_range and the progress of its answer.
 struct RangeQuery {
     query: QueryChannelRange,
     /// The first block of the next reply.
     first_block: u32,
-    /// The next reply's channels are after this one.
+    /// The last short channel id listed so far.
     after: Option<u64>,
 }
 
-/// A query_short_channel_ids and what is left of it.
+/// A query_short_channel_ids and the progress of its answer.
 struct IdsQuery {
     query: QueryShortChannelIds,
     next: usize,
     nodes: HashSet<NodeId>,
 }
 
-/// The peer has asked before its last query of this kind was answered, which BOLT 7 forbids.
+/// The error for a query sent before the previous one of its kind is answered, which BOLT 7 forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("one {0} at a time: the previous one is not answered yet")]
+#[error("only one {0} at a time: the previous one is still being answered")]
 pub struct AskedTooEarly(&'static str);
 
 impl Answers {
-    /// Answers from `graph`.
+    /// Creates an empty queue that answers from `graph`.
     pub fn new(
         graph: Arc<NetworkGraph>,
         has_channel: impl Fn(&PublicKey) -> bool + Send + Sync + 'static,
@@ -113,17 +114,17 @@ impl Answers {
         Self {
             graph,
             has_channel: Box::new(has_channel),
-            strangers: Rates::new(OF_STRANGER, MOST_STRANGERS),
+            without_channel: Rates::new(RATE_WITHOUT_CHANNEL, MAX_RATED_PEERS),
             queries: Mutex::default(),
             turns: Mutex::default(),
             work: Notify::new(),
         }
     }
 
-    /// Takes a query_channel_range.
+    /// Queues a query_channel_range.
     ///
     /// # Errors
-    /// [`AskedTooEarly`] if another one of this peer is not answered yet.
+    /// [`AskedTooEarly`] if the peer's previous one is not answered yet.
     pub fn ask_range(
         &self,
         peer: PublicKey,
@@ -145,16 +146,16 @@ impl Answers {
         Ok(())
     }
 
-    /// Takes a query_short_channel_ids.
+    /// Queues a query_short_channel_ids.
     ///
     /// # Errors
-    /// [`AskedTooEarly`] if another one of this peer is not answered yet.
+    /// [`AskedTooEarly`] if the peer's previous one is not answered yet.
     pub fn ask_ids(
         &self,
         peer: PublicKey,
         mut query: QueryShortChannelIds,
     ) -> Result<(), AskedTooEarly> {
-        // BOLT 7 asks for this order; nothing is sent twice.
+        // BOLT 7 requires ascending order; duplicates would be sent twice.
         query.short_channel_ids.sort_unstable();
         query.short_channel_ids.dedup();
         let has_channel = (self.has_channel)(&peer);
@@ -172,7 +173,7 @@ impl Answers {
         Ok(())
     }
 
-    /// All that was queued for this peer has been written, and it keeps up with LDK's pings.
+    /// Marks the peer as ready for more: everything queued for it is written, and it answers LDK's pings.
     pub fn drained(&self, peer: &PublicKey) {
         if let Some(waiting) = self.turns().waiting.get_mut(peer) {
             waiting.is_drained = true;
@@ -180,24 +181,26 @@ impl Answers {
         }
     }
 
-    /// The connection has ended: nobody waits for the answers.
+    /// Drops the queries of a disconnected peer.
     pub fn forget(&self, peer: &PublicKey) {
         self.queries().remove(peer);
         self.turns().waiting.remove(peer);
     }
 
-    /// Waits until [`Answers::next_chunk`] may have something. It may have also when time has passed, for a peer
-    /// that has had much.
+    /// Waits until [`Answers::next_chunk`] may return something. For peers held back by their rate, chunks
+    /// also become due over time, without this returning.
     pub async fn work(&self) {
         self.work.notified().await;
     }
 
-    /// The next part of an answer: of the next peer in turn that can take it.
+    /// Returns the next chunk of an answer, for the next peer in turn that is ready for it.
     pub fn next_chunk(&self) -> Option<(PublicKey, Vec<GossipMessage>)> {
         loop {
-            let (peer, has_channel) = self.turns().next(|peer| self.strangers.has_one(peer))?;
+            let (peer, has_channel) = self
+                .turns()
+                .next(|peer| self.without_channel.has_one(peer))?;
             let mut queries = self.queries();
-            // It may have gone between the two lines above.
+            // The peer may have disconnected since the previous line.
             let Some(asked) = queries.get_mut(&peer) else {
                 continue;
             };
@@ -207,19 +210,19 @@ impl Answers {
                 self.turns().waiting.remove(&peer);
             }
             if !has_channel {
-                self.strangers.charge(peer, units(&messages));
+                self.without_channel.charge(peer, units(&messages));
             }
             return Some((peer, messages));
         }
     }
 
     fn queries(&self) -> MutexGuard<'_, BTreeMap<PublicKey, PeerQueries>> {
-        // Nothing between lock and unlock can panic halfway through a change.
+        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
         self.queries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        // As with the queries.
+        // Safe for the same reason as in `queries`.
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -237,22 +240,22 @@ impl Turns {
         });
     }
 
-    /// The next peer that can take more, and whether we have a channel with it; it is its turn now.
+    /// Gives the turn to the next ready peer. Returns it and whether we have a channel with it.
     fn next(&mut self, may_get_more: impl Fn(&PublicKey) -> bool) -> Option<(PublicKey, bool)> {
         let with_channel =
             self.first_after(self.last_with_channel, |_, waiting| waiting.has_channel);
-        let prefers_stranger =
-            with_channel.is_none() || self.turns_with_channel >= MOST_TURNS_WITH_CHANNEL;
-        let stranger = prefers_stranger.then(|| {
+        let prefers_other =
+            with_channel.is_none() || self.turns_with_channel >= MAX_TURNS_WITH_CHANNEL;
+        let without_channel = prefers_other.then(|| {
             self.first_after(self.last_without_channel, |peer, waiting| {
                 !waiting.has_channel && may_get_more(peer)
             })
         });
-        let (peer, has_channel) = match stranger.flatten() {
-            Some(stranger) => {
+        let (peer, has_channel) = match without_channel.flatten() {
+            Some(peer) => {
                 self.turns_with_channel = 0;
-                self.last_without_channel = Some(stranger);
-                (stranger, false)
+                self.last_without_channel = Some(peer);
+                (peer, false)
             }
             None => {
                 let with_channel = with_channel?;
@@ -267,7 +270,7 @@ impl Turns {
         Some((peer, has_channel))
     }
 
-    /// The first one in turn that can take more.
+    /// Returns the first ready peer after `last` that satisfies `is_meant`, in cyclic order.
     fn first_after(
         &self,
         last: Option<PublicKey>,
@@ -306,20 +309,19 @@ impl PeerQueries {
 }
 
 impl RangeQuery {
-    /// Replies follow each other without a gap and end with the query's last block: lnd and old versions
-    /// of Core Lightning insist on it. A block is split only if it has more channels than fit into a
-    /// message.
+    /// Returns the next reply. `scids` are the channels not listed yet, in ascending order.
     ///
-    /// `scids` are those that are not listed yet, in order.
+    /// Replies cover the range without gaps and end with the query's last block, as lnd and old versions of
+    /// Core Lightning require. A block is split only if its channels do not fit into one message.
     fn next_reply(&mut self, mut scids: Vec<u64>) -> ReplyChannelRange {
-        let many = fit(&scids);
-        let left_out = scids.get(many).copied();
-        scids.truncate(many);
+        let count = fit(&scids);
+        let left_out = scids.get(count).copied();
+        scids.truncate(count);
         let first_blocknum = self.first_block;
         let end = match (left_out, scids.last()) {
             (Some(left_out), Some(last)) => {
                 self.after = Some(*last);
-                // It cannot overflow: a block of a short channel id has 24 bits.
+                // Cannot overflow: the block height in a short channel id has 24 bits.
                 let end = block(*last) + 1;
                 self.first_block = end.min(block(left_out));
                 end
@@ -335,7 +337,7 @@ impl RangeQuery {
         }
     }
 
-    /// The channels of this range that are not listed yet, in order.
+    /// Returns the channels of this range not listed yet, in ascending order.
     fn scids(&self, graph: &NetworkGraph) -> Vec<u64> {
         if self.query.chain_hash != graph.get_chain_hash() {
             return Vec::new();
@@ -356,7 +358,7 @@ impl RangeQuery {
     }
 }
 
-/// How many of these go into one reply.
+/// Returns how many of these go into one reply.
 fn fit(scids: &[u64]) -> usize {
     let Some(first_left_out) = scids.get(SCIDS_PER_REPLY) else {
         return scids.len();
@@ -368,7 +370,7 @@ fn fit(scids: &[u64]) -> usize {
     }
     // All of them are in one block.
     let one_block = scids.partition_point(|scid| block(*scid) == split_block);
-    one_block.min(MOST_SCIDS_PER_REPLY)
+    one_block.min(MAX_SCIDS_PER_REPLY)
 }
 
 impl IdsQuery {
@@ -407,7 +409,7 @@ impl IdsQuery {
         channel: &ChannelInfo,
     ) {
         for id in [&channel.node_one, &channel.node_two] {
-            if self.nodes.len() >= MOST_NODES_REMEMBERED {
+            if self.nodes.len() >= MAX_NODES_REMEMBERED {
                 self.nodes.clear();
             }
             if !self.nodes.insert(*id) {
@@ -422,7 +424,7 @@ impl IdsQuery {
         }
     }
 
-    /// The end of the answer, if this was all.
+    /// Returns the final message if the answer is complete.
     fn end(&self, graph: &NetworkGraph) -> Option<ReplyShortChannelIdsEnd> {
         let chain_hash = self.query.chain_hash;
         let full_information = chain_hash == graph.get_chain_hash();
@@ -434,7 +436,8 @@ impl IdsQuery {
     }
 }
 
-/// The announcement and the latest update of each end. LDK keeps no announcement that it must not pass on.
+/// Appends the announcement and the latest update of each direction. LDK keeps only announcements that it
+/// may relay.
 fn push_channel(messages: &mut Vec<GossipMessage>, channel: &ChannelInfo) {
     let Some(announcement) = &channel.announcement_message else {
         return;
@@ -448,7 +451,7 @@ fn push_channel(messages: &mut Vec<GossipMessage>, channel: &ChannelInfo) {
     }
 }
 
-/// The block of a channel's funding transaction.
+/// Returns the block height of a channel's funding transaction.
 fn block(scid: u64) -> u32 {
     lightning::util::scid_utils::block_from_scid(scid)
 }

@@ -1,4 +1,4 @@
-//! Routes for callers who ask for one: nothing is sent, nothing is learned.
+//! Route queries (`QueryRoutes`): finds a route without sending anything or updating scores.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -23,35 +23,35 @@ use super::query::{BLOCK_PADDING, NoRoute, RouteQuery};
 use crate::ldk::{KeysManager, NetworkGraph, Scorer};
 use crate::logger::LdkLogger;
 
-/// What a caller asks for. The route has one path, whatever the query's `max_parts` is, and ends
-/// exactly `final_cltv_delta` blocks from now: neither a padding nor LDK's random offset is added.
+/// A route request. The route has a single path regardless of the query's `max_parts`, and ends exactly
+/// `final_cltv_delta` blocks from now: neither block padding nor LDK's random offset is added.
 pub struct RouteWish<'a> {
     pub query: RouteQuery,
     pub avoid: Avoid,
-    /// Whether what earlier payments taught counts; else the cheapest way is the best.
+    /// Whether scores from earlier payments count; otherwise the cheapest route wins.
     pub use_scores: bool,
-    /// What the payee will get: it takes room in the packet.
+    /// The payee's onion fields, which reduce the space left for hops.
     pub onion: &'a RecipientOnionFields,
 }
 
-/// Our side of the network at this moment, as the channel manager tells it.
+/// A snapshot of our channels, from the channel manager.
 pub struct OurChannels<'a> {
-    /// Usable ones.
+    /// Our usable channels.
     pub channels: &'a [ChannelDetails],
     pub in_flight: &'a InFlightHtlcs,
-    /// Of the best block.
+    /// The height of the best block.
     pub height: u32,
 }
 
-/// A route for a caller.
+/// A route found for a request.
 #[derive(Debug, Clone)]
 pub struct AskedRoute {
     pub path: Path,
-    /// 0 to 1.
+    /// The estimated success probability, 0 to 1.
     pub success_probability: f64,
 }
 
-/// Answers questions about routes.
+/// Finds and builds routes for API clients.
 pub struct Routes {
     pub(super) graph: Arc<NetworkGraph>,
     pub(super) our_node_id: PublicKey,
@@ -62,6 +62,7 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// Creates a route finder for the node `our_node_id`.
     pub fn new(
         graph: Arc<NetworkGraph>,
         scorer: Arc<Scorer>,
@@ -79,10 +80,10 @@ impl Routes {
         }
     }
 
-    /// A route that keeps all that the caller wishes.
+    /// Finds a route that satisfies every restriction of the request.
     ///
     /// # Errors
-    /// [`NoRoute`].
+    /// [`NoRoute`] if there is none.
     pub fn find(
         &self,
         wish: &RouteWish<'_>,
@@ -100,7 +101,7 @@ impl Routes {
             None => self.unlimited(wish, &parameters, ours)?,
         };
         if let Some(last) = path.hops.last_mut() {
-            last.cltv_expiry_delta = query.least_blocks();
+            last.cltv_expiry_delta = query.min_blocks();
         }
         let success_probability = match wish.use_scores {
             true => self.success_probability(&path),
@@ -124,8 +125,8 @@ impl Routes {
         check_balance(query, &first_hops)
     }
 
-    /// LDK drops what is too dear while it searches, so only a search without limit tells whether
-    /// the limit was the reason; and it may find what keeps the limit after all.
+    /// Searches without a fee limit. LDK discards expensive candidates during the search, so only this tells
+    /// whether the limit was the reason; it may even find a route within the limit.
     fn unlimited(
         &self,
         wish: &RouteWish<'_>,
@@ -154,7 +155,7 @@ impl Routes {
         ours: &OurChannels<'_>,
     ) -> Option<Path> {
         if wish.use_scores {
-            // A poisoned scorer has half an update at worst: its scores are guesses anyway.
+            // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
             let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
             let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, ours.in_flight);
             return self.search(wish, parameters, ours, &scorer, &self.fees);
@@ -178,7 +179,7 @@ impl Routes {
             payee: NodeId::from_pubkey(&query.payee),
             last_hop: query.last_hop.as_ref().map(NodeId::from_pubkey),
             amount_msat: query.amount_msat,
-            left_out: &HashSet::new(),
+            excluded: &HashSet::new(),
         };
         let scorer = NotOver {
             scorer: &scorer,
@@ -196,11 +197,11 @@ impl Routes {
             &self.keys.get_secure_random_bytes(),
         );
         let [path] = <[Path; 1]>::try_from(found.ok()?.paths).ok()?;
-        self.keeps(&path, wish).then_some(path)
+        self.satisfies(&path, wish).then_some(path)
     }
 
-    /// LDK documents the effect of `u64::MAX` nowhere.
-    fn keeps(&self, path: &Path, wish: &RouteWish<'_>) -> bool {
+    /// Checks the restrictions again: LDK does not document that a penalty of `u64::MAX` excludes a channel.
+    fn satisfies(&self, path: &Path, wish: &RouteWish<'_>) -> bool {
         let before_last = path.hops.iter().rev().nth(1);
         let before_last = before_last.map_or(self.our_node_id, |hop| hop.pubkey);
         path.final_value_msat() == wish.query.amount_msat
@@ -208,11 +209,11 @@ impl Routes {
                 .query
                 .last_hop
                 .is_none_or(|wanted| wanted == before_last)
-            && !wish.avoid.is_on(path, &self.our_node_id)
+            && !wish.avoid.forbids_path(path, &self.our_node_id)
     }
 
-    /// The product over all channels but our own, of which we know the balance. A channel that is
-    /// not in the graph (of a route hint) counts as sure: nothing is known against it.
+    /// Returns the product of the success probabilities of all channels except our own, whose balance is
+    /// known. A channel missing from the graph (from a route hint) counts as certain.
     fn success_probability(&self, path: &Path) -> f64 {
         let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
         let mut amount_msat: u64 = path.hops.iter().map(|hop| hop.fee_msat).sum();
@@ -235,14 +236,14 @@ impl Routes {
         probability
     }
 
-    /// The two ends of a public channel, the one with the lower key first.
+    /// Returns the two nodes of a public channel, the one with the lower key first.
     pub fn ends(&self, scid: u64) -> Option<(NodeId, NodeId)> {
         let graph = self.graph.read_only();
         let channel = graph.channel(scid)?;
         Some((channel.node_one, channel.node_two))
     }
 
-    /// A public channel's capacity in sat, as far as known.
+    /// Returns a public channel's capacity in sat, if known.
     pub fn capacity_sat(&self, scid: u64) -> Option<u64> {
         self.graph.read_only().channel(scid)?.capacity_sats
     }

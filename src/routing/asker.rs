@@ -1,4 +1,4 @@
-//! Asks peers for the channels that the network graph lacks: [`Syncer`] with a graph and a clock.
+//! Queries peers for channels missing from the network graph: a [`Syncer`] with a graph and a clock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -13,18 +13,18 @@ use super::gossip_message::GossipMessage;
 use super::syncer::{KnownChannels, Query, Syncer};
 use crate::ldk::NetworkGraph;
 
-/// A graph whose newest update is older than this misses updates that peers will not send again: we were
-/// not connected.
+/// If the graph's newest update is older than this, we were offline and lack updates that peers will not
+/// send again.
 const STALE_SECONDS: u64 = 6 * 3_600;
 
-/// The height of our best block.
+/// Returns the height of our best block.
 pub type Tip = dyn Fn() -> u32 + Send + Sync;
 
-/// Asks peers for what the graph lacks.
+/// Queries peers for channels and updates that the graph lacks.
 pub struct Asker {
     graph: Arc<NetworkGraph>,
     tip: Box<Tip>,
-    /// Whether what we know at the start is out of date.
+    /// Whether the graph was out of date at startup.
     was_stale: bool,
     syncing: Mutex<Syncing>,
     work: Notify,
@@ -36,7 +36,8 @@ struct Syncing {
 }
 
 impl Asker {
-    /// Asks for what `graph` lacks, up to the block `tip`.
+    /// Creates an asker for `graph`. `tip` returns the height of the best block; channels above it are not
+    /// queried.
     pub fn new(graph: Arc<NetworkGraph>, tip: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
         let syncer = Syncer::new(graph.get_chain_hash(), Instant::now());
         let was_stale = is_stale(&graph.read_only(), unix_time());
@@ -52,41 +53,44 @@ impl Asker {
         }
     }
 
-    /// A peer that knows gossip queries is connected.
+    /// Handles the connection of a peer that supports gossip queries.
     pub fn connected(&self, peer: PublicKey) {
         self.syncing().syncer.connected(peer, Instant::now());
     }
 
-    /// A peer is gone, and with it what it was to be asked.
+    /// Drops a disconnected peer and the queries for it.
     pub fn disconnected(&self, peer: &PublicKey) {
         let syncing = &mut *self.syncing();
         syncing.syncer.disconnected(peer);
         syncing.queries.retain(|(to, _)| to != peer);
     }
 
-    /// Whether this channel was asked of this peer, whose answer has not ended.
+    /// Returns whether a pending query to this peer includes this channel.
     pub fn has_asked(&self, peer: &PublicKey, scid: u64) -> bool {
         self.syncing().syncer.has_asked(peer, scid)
     }
 
-    /// A peer sent gossip: of this channel, if it announced one that was accepted or is being checked.
-    pub fn heard(&self, peer: &PublicKey, announced: Option<u64>) {
-        self.syncing().syncer.heard(peer, announced, Instant::now());
+    /// Handles gossip from a peer. `announced` is the channel that it announced, if the announcement was
+    /// accepted or is being checked.
+    pub fn gossip_received(&self, peer: &PublicKey, announced: Option<u64>) {
+        self.syncing()
+            .syncer
+            .gossip_received(peer, announced, Instant::now());
     }
 
-    /// A peer lists channels.
+    /// Handles a reply_channel_range.
     pub fn range_reply(&self, peer: PublicKey, reply: &ReplyChannelRange) {
         self.answered(peer, |syncer, ours, now| {
             syncer.range_reply(&peer, reply, ours, now)
         });
     }
 
-    /// A peer has sent all that it was asked for.
+    /// Handles a reply_short_channel_ids_end.
     pub fn ids_end(&self, peer: PublicKey) {
         self.answered(peer, |syncer, ours, now| syncer.ids_end(&peer, ours, now));
     }
 
-    /// What is to be sent now.
+    /// Returns the queries to send now.
     pub fn queries(&self) -> Vec<(PublicKey, GossipMessage)> {
         let syncing = &mut *self.syncing();
         let mut queries = std::mem::take(&mut syncing.queries);
@@ -98,13 +102,13 @@ impl Asker {
             .collect()
     }
 
-    /// Waits until an answer has made the next query due. Time may, too: [`Asker::queries`] is to be called
-    /// once a second.
+    /// Waits until an answer makes the next query due. Queries also become due over time, so call
+    /// [`Asker::queries`] once a second.
     pub async fn work(&self) {
         self.work.notified().await;
     }
 
-    /// Asks the peers that are connected for their lists, without the wait for their own gossip.
+    /// Queries the connected peers' ranges without first waiting for their gossip to end.
     #[cfg(test)]
     pub(super) fn start_now(&self) -> Vec<(PublicKey, Query)> {
         let syncing = &mut *self.syncing();
@@ -126,7 +130,7 @@ impl Asker {
         }
     }
 
-    /// What the graph knows now. Holds a read lock on it.
+    /// Returns the current view of the graph, which holds a read lock on it.
     fn ours(&self, syncer: &Syncer) -> Ours<'_> {
         let updates = match (syncer.completed(), self.was_stale) {
             (0, true) => Updates::All,
@@ -141,12 +145,12 @@ impl Asker {
     }
 
     fn syncing(&self) -> MutexGuard<'_, Syncing> {
-        // Nothing between lock and unlock can panic halfway through a change.
+        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
         self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the graph knows, and which updates of that are asked for.
+/// The graph, and which updates of its channels to query.
 struct Ours<'a> {
     graph: ReadOnlyNetworkGraph<'a>,
     tip: u32,
@@ -167,8 +171,8 @@ impl KnownChannels for Ours<'_> {
     }
 }
 
-/// Which updates of known channels are asked for. Many channels never have both, so they are asked for
-/// at the start only.
+/// The updates of known channels to query. Many channels never get both updates, so they are queried only
+/// after startup.
 #[derive(Clone, Copy)]
 enum Updates {
     None,
@@ -176,7 +180,8 @@ enum Updates {
     All,
 }
 
-/// A channel above our tip cannot be checked; most likely there is no such channel.
+/// Returns whether to query a channel. A channel above our tip cannot be checked and most likely does not
+/// exist.
 fn is_lacking(graph: &ReadOnlyNetworkGraph<'_>, scid: u64, tip: u32, updates: Updates) -> bool {
     if block_from_scid(scid) > tip {
         return false;
@@ -200,7 +205,7 @@ fn is_stale(graph: &ReadOnlyNetworkGraph<'_>, now: u64) -> bool {
         .is_some_and(|newest| now.saturating_sub(newest) > STALE_SECONDS)
 }
 
-/// Seconds since 1970. Without a clock nothing counts as old.
+/// Returns the Unix time in seconds, or 0 if the clock is before 1970; then nothing counts as old.
 fn unix_time() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())

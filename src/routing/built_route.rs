@@ -1,4 +1,4 @@
-//! The route over nodes that a caller names: the channels between them, fees, expiries.
+//! Builds a route along given nodes (`BuildRoute`): picks channels and computes fees and expiries.
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channel_state::ChannelDetails;
@@ -10,32 +10,32 @@ use super::asked_route::Routes;
 use super::finder::first_hops;
 use super::query::NEXT_BLOCK;
 
-/// A route to be built.
+/// A request to build a route.
 #[derive(Debug, Clone)]
 pub struct RoutePlan {
-    /// Without us, the receiver last.
+    /// The nodes of the route in order, without us and with the receiver last.
     pub nodes: Vec<PublicKey>,
-    /// What arrives, msat; none: the smallest amount that the channels forward.
+    /// The amount to deliver in msat; `None` for the smallest that the channels forward.
     pub amount_msat: Option<u64>,
-    /// Blocks.
+    /// The final CLTV delta in blocks.
     pub final_cltv_delta: u32,
-    /// A short channel id of ours; none: any.
+    /// The short channel id of our first channel; `None` for any.
     pub outgoing_channel: Option<u64>,
 }
 
-/// Why the route cannot be built, in lnd's words.
+/// The reason a route cannot be built. The texts of `NoHops` and `NoChannel` are lnd's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     #[error("no hops specified")]
     NoHops,
-    /// No channel to this node, counted from 0, carries the amount.
+    /// No channel to the node with this index, counted from 0, can carry the amount.
     #[error("no matching outgoing channel available for node index {0}")]
     NoChannel(usize),
-    #[error("the amount with its fees is too large")]
+    #[error("the amount plus fees is too large")]
     TooLarge,
 }
 
-/// A channel between two nodes of the plan, as the one that sends over it has announced it.
+/// A channel between two nodes of the plan, with the policy of its sending node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Link {
     scid: u64,
@@ -47,7 +47,7 @@ struct Link {
 }
 
 impl Link {
-    /// What its sender keeps for forwarding so much over it, msat.
+    /// Returns the sending node's fee in msat for forwarding this amount.
     fn fee_msat(&self, amount_msat: u64) -> Option<u64> {
         let proportional = u128::from(amount_msat) * u128::from(self.millionths) / 1_000_000;
         u64::try_from(proportional)
@@ -60,17 +60,17 @@ impl Link {
     }
 }
 
-/// One hop with its channel and what is sent over it.
+/// A hop's channel and the amount sent over it.
 struct Leg {
     link: Link,
     amount_msat: u64,
 }
 
 impl Routes {
-    /// The route over the plan's nodes. Of several channels between two nodes the cheapest is taken.
+    /// Builds the route along the plan's nodes, using the cheapest channel between each pair of nodes.
     ///
     /// # Errors
-    /// [`BuildError`].
+    /// [`BuildError`] if there are no nodes, a channel is missing or the amount is too large.
     pub fn build(&self, plan: &RoutePlan, channels: &[ChannelDetails]) -> Result<Path, BuildError> {
         if plan.nodes.is_empty() {
             return Err(BuildError::NoHops);
@@ -84,7 +84,7 @@ impl Routes {
         Ok(path(plan, &legs, amount_msat))
     }
 
-    /// For each hop the channels that lead to it.
+    /// Returns, for each node, the channels that lead to it.
     fn links(
         &self,
         plan: &RoutePlan,
@@ -138,7 +138,7 @@ fn public_link(scid: u64, update: &ChannelUpdateInfo) -> Link {
     }
 }
 
-/// Our channels with a peer. What we send over them costs nothing.
+/// Returns our channels with a peer. Sending over them costs no fee.
 fn own_links(peer: &PublicKey, channels: &[&ChannelDetails]) -> Vec<Link> {
     let link = |channel: &&ChannelDetails| {
         Some(Link {
@@ -157,7 +157,7 @@ fn own_links(peer: &PublicKey, channels: &[&ChannelDetails]) -> Vec<Link> {
         .collect()
 }
 
-/// The hops from the first to the last, amounts added up from the end.
+/// Returns the hops in order, with amounts accumulated from the receiver backwards.
 fn legs(links: &[Vec<Link>], amount_msat: u64) -> Result<Vec<Leg>, BuildError> {
     let mut legs = Vec::new();
     let mut amount_msat = amount_msat;
@@ -177,13 +177,13 @@ fn legs(links: &[Vec<Link>], amount_msat: u64) -> Result<Vec<Leg>, BuildError> {
     Ok(legs)
 }
 
-/// The smallest amount with which no hop gets less than its channel forwards. Amounts only grow
-/// towards us, so that it lies between 1 msat and the largest of the channels' minima.
+/// Returns the smallest amount in msat that meets the minimum of every channel. Amounts only grow towards
+/// us, so it lies between 1 msat and the largest minimum.
 fn smallest_msat(links: &[Vec<Link>]) -> Result<u64, BuildError> {
     let minimum = |choice: &Vec<Link>| choice.iter().map(|link| link.min_msat).min();
     let minima: Vec<u64> = links.iter().filter_map(minimum).collect();
     let enough = |amount_msat: u64| {
-        // Position by position from the end, with the amount as the hop gets it.
+        // From the receiver backwards, with the amount that each channel carries.
         let mut amount_msat = amount_msat;
         for (choice, min_msat) in links.iter().zip(&minima).rev() {
             if amount_msat < *min_msat {
@@ -207,8 +207,9 @@ fn smallest_msat(links: &[Vec<Link>]) -> Result<u64, BuildError> {
     Ok(low)
 }
 
-/// LDK puts a forwarder's fee and delta, which belong to the channel behind it, to the forwarder,
-/// and the amount and the final delta to the receiver. It counts blocks from the next one.
+/// Converts the hops to an LDK path. LDK stores a forwarder's fee and delta, which belong to the channel
+/// after it, with the forwarder, and the amount and final delta with the receiver. It counts blocks from the
+/// next one.
 fn path(plan: &RoutePlan, legs: &[Leg], amount_msat: u64) -> Path {
     let final_blocks = plan.final_cltv_delta.saturating_sub(NEXT_BLOCK);
     let hop = |(position, (leg, node)): (usize, (&Leg, &PublicKey))| {

@@ -1,11 +1,11 @@
-//! Checks announced channels against bitcoind's set of unspent outputs.
+//! Checks announced channels against bitcoind's UTXO set.
 //!
-//! lightning-block-sync's verifier asks for a whole block for each announcement of something that is not in
-//! it, and nobody answers for that: a stranger keeps bitcoind and us at full load. Here each look-up is on
-//! the account of the peer that made the announcement.
+//! lightning-block-sync's verifier fetches a whole block for every bogus announcement, without any limit per
+//! peer, so a single peer can keep bitcoind and this node fully loaded. Here each look-up is charged to the
+//! announcing peer.
 //!
-//! A peer may announce a channel when it has seen the sixth confirmation and our bitcoind has not. Nobody
-//! announces it to us again, so the look-up waits for our next block.
+//! A peer may announce a channel after its sixth confirmation but before our bitcoind has seen that block.
+//! The announcement is not repeated, so the look-up waits for our next block.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -22,48 +22,49 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-use super::announcers::{Announcers, Worth};
+use super::announcers::{Announcers, Finding};
 use super::refused_channels::RefusedChannels;
 use crate::chain::{FundingOutputs, NoOutput};
 use crate::ldk::{GossipSync, NetworkGraph, PeerManager};
 
-/// Blocks by which we may be behind the peers. A channel beyond that is not looked up.
-const LAG: u32 = 144;
-/// Blocks that a look-up waits for.
-const MOST_BLOCKS: u32 = 3;
-/// Look-ups that wait for a block: of outputs that exist, and of those that nobody knows, which cost a stranger
-/// nothing. Both together are half of the checks that LDK has under way before it stops reading from peers.
-const MOST_YOUNG: usize = 8;
-const MOST_UNKNOWN: usize = 8;
-/// How often a look-up that waits looks for a new block.
-const LOOK: Duration = Duration::from_secs(1);
+/// How many blocks we may lag behind the peers. Channels further ahead are not looked up.
+const MAX_LAG_BLOCKS: u32 = 144;
+/// How many blocks a look-up waits for.
+const MAX_BLOCKS: u32 = 3;
+/// The number of look-ups waiting for a block, for outputs with too few confirmations. With
+/// [`MAX_UNKNOWN`] this is half of the checks that LDK allows before it stops reading from peers.
+const MAX_YOUNG: usize = 8;
+/// The same for outputs whose existence bitcoind could not tell, which cost a peer nothing to announce.
+const MAX_UNKNOWN: usize = 8;
+/// How often a waiting look-up checks for a new block.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells whether we have a channel with this peer.
+/// Returns whether we have a channel with this peer.
 pub type HasChannel = dyn Fn(&PublicKey) -> bool + Send + Sync;
 
-/// The capacity of our own channel with this short channel id, sat.
+/// Returns the capacity in sat of our own channel with this short channel id.
 pub type OwnCapacity = dyn Fn(u64) -> Option<u64> + Send + Sync;
 
-/// Tells whether we have asked this peer for this channel (query_short_channel_ids).
+/// Returns whether we have queried this peer for this channel (query_short_channel_ids).
 pub type HasAsked = dyn Fn(&PublicKey, u64) -> bool + Send + Sync;
 
-/// What the check needs of the node.
+/// The parts of the node that the check uses.
 pub struct Sources {
     pub outputs: FundingOutputs,
     pub graph: Arc<NetworkGraph>,
     pub gossip: Arc<GossipSync>,
-    /// The peer manager holds the check.
+    /// Weak because the peer manager owns the check.
     pub peers: Weak<PeerManager>,
     pub has_channel: Box<HasChannel>,
     pub own_id: NodeId,
     pub own_capacity: Box<OwnCapacity>,
     pub has_asked: Box<HasAsked>,
-    /// Height of the best block that we follow.
+    /// Returns the height of our best block.
     pub height: Box<dyn Fn() -> u32 + Send + Sync>,
     pub runtime: Handle,
 }
 
-/// Looks announced channels up, within bounds for each peer.
+/// Looks up announced channels, with limits per peer.
 pub struct ChannelCheck {
     sources: Sources,
     announcers: Announcers,
@@ -73,57 +74,60 @@ pub struct ChannelCheck {
 }
 
 impl ChannelCheck {
+    /// Creates a check without any record of peers.
     pub fn new(sources: Sources) -> Self {
         Self {
             sources,
             announcers: Announcers::default(),
             refused: Mutex::default(),
-            young: Arc::new(Semaphore::new(MOST_YOUNG)),
-            unknown: Arc::new(Semaphore::new(MOST_UNKNOWN)),
+            young: Arc::new(Semaphore::new(MAX_YOUNG)),
+            unknown: Arc::new(Semaphore::new(MAX_UNKNOWN)),
         }
     }
 
-    /// Whether this peer has sent a hundred wrong announcements within the last two days.
+    /// Returns whether this peer is banned for sending a hundred invalid announcements.
     pub fn is_banned(&self, peer: &PublicKey) -> bool {
         self.announcers.is_banned(peer)
     }
 
+    /// Returns whether we have a channel with this peer.
     pub fn has_channel(&self, peer: &PublicKey) -> bool {
         (self.sources.has_channel)(peer)
     }
 
-    /// Whether an announcement is wrong without a look-up, or of no use to us now.
-    pub(super) fn is_refused(&self, scid: u64) -> Option<Worth> {
+    /// Returns the finding for a channel that was rejected within the last hour.
+    pub(super) fn is_refused(&self, scid: u64) -> Option<Finding> {
         self.refused().get(scid, Instant::now())
     }
 
-    /// Whether we have asked this peer for this channel: then it is not to blame for an answer that we refuse.
+    /// Returns whether we have queried this peer for this channel. If so, the peer is not blamed for it.
     pub(super) fn has_asked(&self, peer: &PublicKey, scid: u64) -> bool {
         (self.sources.has_asked)(peer, scid)
     }
 
+    /// Returns whether the channel's block is too far above our tip to look it up.
     pub(super) fn is_in_the_future(&self, scid: u64) -> bool {
-        block_from_scid(scid) > (self.sources.height)().saturating_add(LAG)
+        block_from_scid(scid) > (self.sources.height)().saturating_add(MAX_LAG_BLOCKS)
     }
 
-    /// A peer's announcement was found to be of this worth. True if the peer is to be disconnected.
-    pub(super) fn found(&self, peer: &PublicKey, worth: Worth) -> bool {
-        if !self.announcers.found(peer, worth) {
+    /// Records the finding on a peer's announcement. Returns true if the peer must be disconnected.
+    pub(super) fn found(&self, peer: &PublicKey, finding: Finding) -> bool {
+        if !self.announcers.found(peer, finding) {
             return false;
         }
-        let is_stranger = !self.has_channel(peer);
+        let is_disconnected = !self.has_channel(peer);
         tracing::info!(
             %peer,
-            disconnected = is_stranger,
-            "a hundred wrong channel announcements: no more are taken from this peer for two days"
+            disconnected = is_disconnected,
+            "peer sent 100 invalid channel announcements; ignoring its announcements for 48 hours"
         );
-        is_stranger
+        is_disconnected
     }
 
-    /// LDK's question to the chain for one announcement of `peer`.
+    /// Returns the UTXO look-up for one announcement of `peer`.
     ///
-    /// Without a peer it is our own, or one that is checked already: LDK hands what it is about to broadcast to
-    /// its own handler of gossip. Messages of peers always come with the peer.
+    /// `peer` is `None` for our own announcement or one already checked, because LDK passes whatever it
+    /// broadcasts to its own gossip handler. Announcements from peers always have a peer.
     pub(super) fn lookup<'a>(
         self: &'a Arc<Self>,
         peer: Option<PublicKey>,
@@ -136,95 +140,95 @@ impl ChannelCheck {
         }
     }
 
-    /// Ends a look-up.
-    fn answer(&self, question: &Question, answer: &UtxoFuture, found: Result<TxOut, NoOutput>) {
-        let is_to_go = self.judge(question, &found);
+    /// Completes a look-up.
+    fn answer(&self, request: &Request, answer: &UtxoFuture, found: Result<TxOut, NoOutput>) {
+        let must_disconnect = self.record_result(request, &found);
         let (graph, gossip) = (&self.sources.graph, &*self.sources.gossip);
         answer.resolve(graph, gossip, found.map_err(|_| UtxoLookupError::UnknownTx));
         let Some(peers) = self.sources.peers.upgrade() else {
             return;
         };
-        if let Some(peer) = question.peer.filter(|_| is_to_go) {
+        if let Some(peer) = request.peer.filter(|_| must_disconnect) {
             peers.disconnect_by_node_id(peer);
         }
         peers.process_events();
     }
 
-    /// A place for a look-up that waits for the next block, if that may change what was found.
-    fn place_to_wait(
+    /// Returns a permit to wait for the next block, if that may change the result.
+    fn permit_to_wait(
         &self,
-        question: &Question,
+        request: &Request,
         found: &Result<TxOut, NoOutput>,
         blocks_left: u32,
     ) -> Option<OwnedSemaphorePermit> {
-        let places = match found {
+        let permits = match found {
             Err(NoOutput::Young { output, lacks })
-                if output.script_pubkey == question.script && *lacks <= blocks_left =>
+                if output.script_pubkey == request.script && *lacks <= blocks_left =>
             {
                 &self.young
             }
             Err(NoOutput::Unknown) if blocks_left > 0 => &self.unknown,
             _ => return None,
         };
-        Arc::clone(places).try_acquire_owned().ok()
+        Arc::clone(permits).try_acquire_owned().ok()
     }
 
-    /// True if the peer is to be disconnected.
-    fn judge(&self, question: &Question, found: &Result<TxOut, NoOutput>) -> bool {
-        let worth = match found {
-            Ok(output) if output.script_pubkey == question.script => Worth::Right,
-            Err(NoOutput::Young { output, .. }) if output.script_pubkey == question.script => {
+    /// Records the finding. Returns true if the peer must be disconnected.
+    fn record_result(&self, request: &Request, found: &Result<TxOut, NoOutput>) -> bool {
+        let finding = match found {
+            Ok(output) if output.script_pubkey == request.script => Finding::Valid,
+            Err(NoOutput::Young { output, .. }) if output.script_pubkey == request.script => {
                 return false;
             }
-            // Only this announcement is wrong: another one of the same channel may be right.
-            Ok(_) | Err(NoOutput::Young { .. }) => Worth::Wrong,
-            Err(NoOutput::Missing) => self.refuse(question.scid, Worth::Wrong),
-            Err(NoOutput::Spent) => self.refuse(question.scid, Worth::Closed),
+            // Only this announcement is invalid; another one of the same channel may be valid.
+            Ok(_) | Err(NoOutput::Young { .. }) => Finding::Invalid,
+            Err(NoOutput::Missing) => self.refuse(request.scid, Finding::Invalid),
+            Err(NoOutput::Spent) => self.refuse(request.scid, Finding::Closed),
             Err(NoOutput::Unknown) => return false,
         };
-        question.peer.is_some_and(|peer| self.found(&peer, worth))
+        request.peer.is_some_and(|peer| self.found(&peer, finding))
     }
 
-    fn refuse(&self, scid: u64, worth: Worth) -> Worth {
-        self.refused().insert(scid, worth, Instant::now());
-        worth
+    fn refuse(&self, scid: u64, finding: Finding) -> Finding {
+        self.refused().insert(scid, finding, Instant::now());
+        finding
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
     fn refused(&self) -> MutexGuard<'_, RefusedChannels> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Looks an announced channel up, at the next blocks again if it may be too early. It does not keep the check
-/// from being dropped while it waits.
-async fn look_up(check: Weak<ChannelCheck>, question: Question, answer: UtxoFuture) {
-    let mut blocks_left = MOST_BLOCKS;
+/// Looks up an announced channel, again after each of the next blocks if it may be too early. Does not keep
+/// the check alive while waiting.
+async fn look_up(check: Weak<ChannelCheck>, request: Request, answer: UtxoFuture) {
+    let mut blocks_left = MAX_BLOCKS;
     loop {
         let Some(now) = check.upgrade() else { return };
         let height = (now.sources.height)();
-        let found = now.sources.outputs.find(question.scid).await;
-        let Some(place) = now.place_to_wait(&question, &found, blocks_left) else {
-            return now.answer(&question, &answer, found);
+        let found = now.sources.outputs.find(request.scid).await;
+        let Some(permit) = now.permit_to_wait(&request, &found, blocks_left) else {
+            return now.answer(&request, &answer, found);
         };
         drop(now);
         if next_block(&check, height).await.is_none() {
             return;
         }
-        drop(place);
+        drop(permit);
         blocks_left -= 1;
     }
 }
 
-/// Waits until our best block is above this height; none if the node stops.
+/// Waits until our best block is above this height. Returns `None` if the node is shutting down.
 async fn next_block(check: &Weak<ChannelCheck>, height: u32) -> Option<()> {
     while (check.upgrade()?.sources.height)() <= height {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     Some(())
 }
 
-/// LDK calls it when all else about the announcement is right.
+/// The look-up that LDK calls once everything else about the announcement is valid.
 pub(super) struct Lookup<'a> {
     check: &'a Arc<ChannelCheck>,
     peer: Option<PublicKey>,
@@ -232,8 +236,9 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// The capacity of the announced channel if it is ours. Then our signature is on the announcement, and our
-    /// channel manager has seen the funding output confirmed: bitcoind has nothing to add, and may not answer.
+    /// Returns the capacity in sat of the announced channel if it is ours. We have signed the announcement,
+    /// and the channel manager has seen the funding output confirmed, so bitcoind need not be asked; it may
+    /// be unavailable.
     fn own_capacity(&self, scid: u64) -> Option<u64> {
         let sources = &self.check.sources;
         let ends = [self.announcement.node_id_1, self.announcement.node_id_2];
@@ -242,10 +247,10 @@ impl Lookup<'_> {
     }
 }
 
-struct Question {
+struct Request {
     peer: Option<PublicKey>,
     scid: u64,
-    /// The funding script by the keys of the announcement.
+    /// The funding script derived from the announcement's keys.
     script: ScriptBuf,
 }
 
@@ -254,7 +259,7 @@ impl UtxoLookup for Lookup<'_> {
         let announcers = &self.check.announcers;
         let message = self.announcement;
         let sources = &self.check.sources;
-        // LDK has verified signatures with these keys.
+        // LDK has verified signatures with these keys, so they are valid.
         let keys = (
             message.bitcoin_key_1.as_pubkey(),
             message.bitcoin_key_2.as_pubkey(),
@@ -272,7 +277,7 @@ impl UtxoLookup for Lookup<'_> {
         if self.peer.is_some_and(|peer| !announcers.may_ask(&peer)) {
             return UtxoResult::Sync(Err(UtxoLookupError::UnknownTx));
         }
-        let question = Question {
+        let request = Request {
             peer: self.peer,
             scid,
             script,
@@ -281,7 +286,7 @@ impl UtxoLookup for Lookup<'_> {
         let check = Arc::downgrade(self.check);
         sources
             .runtime
-            .spawn(look_up(check, question, answer.clone()));
+            .spawn(look_up(check, request, answer.clone()));
         UtxoResult::Async(answer)
     }
 }

@@ -1,9 +1,8 @@
-//! LDK's gossip handler with bounds on what peers can make us do.
+//! Wraps LDK's gossip handler and limits the work that peers can cause.
 //!
-//! * Announced channels are looked up on the account of the peer that sent them ([`ChannelCheck`]).
-//! * The updates of one direction of a channel, and the announcements of one node, are taken and passed on
-//!   ten times at once, then once a minute, as in lnd. LDK takes any number of them, and each goes to all
-//!   peers.
+//! * Look-ups of announced channels are charged to the announcing peer ([`ChannelCheck`]).
+//! * Updates of one channel direction, and announcements of one node, are accepted and relayed in bursts of
+//!   ten, then once a minute, as in lnd. LDK accepts any number and relays each to all peers.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,52 +16,52 @@ use lightning::ln::msgs::{
 use lightning::routing::gossip::NodeId;
 use lightning::types::features::{InitFeatures, NodeFeatures};
 
-use super::announcers::Worth;
+use super::announcers::Finding;
 use super::channel_check::ChannelCheck;
 use crate::ldk::{GossipSync, NetworkGraph};
 use crate::rates::{Rate, Rates};
 
-/// lnd's values for channel updates (`gossip.max-channel-update-burst`, `gossip.channel-update-interval`).
-const NEWS: Rate = Rate {
+/// lnd's rate for channel updates (`gossip.max-channel-update-burst`, `gossip.channel-update-interval`).
+const UPDATE_RATE: Rate = Rate {
     burst: 10,
     interval: Duration::from_secs(60),
 };
-/// Channels and nodes that are held to it at a time: some megabytes. When a graph is downloaded each of
-/// them has news once.
-const MOST_NEWS: usize = 50_000;
-/// Bytes beyond the fields of BOLT 7 with which LDK passes messages on.
-const MOST_EXCESS: usize = 1_024;
+/// The number of channel directions, and of nodes, whose rate is tracked at a time: a few megabytes. During
+/// a graph download each of them needs one entry.
+const MAX_RATED: usize = 50_000;
+/// The maximum number of bytes beyond BOLT 7's fields with which LDK relays a message.
+const MAX_EXCESS_BYTES: usize = 1_024;
 
-/// LDK's gossip handler, with bounds.
+/// LDK's gossip handler with limits.
 pub struct CheckedGossip {
     inner: Arc<GossipSync>,
     graph: Arc<NetworkGraph>,
-    /// None as long as channels are not checked.
+    /// Unset until [`CheckedGossip::check_with`]; until then channels are not checked.
     check: OnceLock<Arc<ChannelCheck>>,
     updates: Rates<(u64, u8)>,
     nodes: Rates<NodeId>,
 }
 
 impl CheckedGossip {
-    /// Wraps the handler that fills `graph`.
+    /// Wraps `inner`, which fills `graph`.
     pub fn new(inner: Arc<GossipSync>, graph: Arc<NetworkGraph>) -> Self {
         Self {
             inner,
             graph,
             check: OnceLock::new(),
-            updates: Rates::new(NEWS, MOST_NEWS),
-            nodes: Rates::new(NEWS, MOST_NEWS),
+            updates: Rates::new(UPDATE_RATE, MAX_RATED),
+            nodes: Rates::new(UPDATE_RATE, MAX_RATED),
         }
     }
 
-    /// From now on announced channels are checked.
+    /// Starts checking announced channels.
     pub fn check_with(&self, check: ChannelCheck) {
-        // It is called once.
+        // Called only once.
         let _ = self.check.set(Arc::new(check));
     }
 }
 
-/// What LDK does with a message that is refused for now.
+/// Returns the error that makes LDK ignore a message.
 fn ignored(why: &str) -> LightningError {
     LightningError {
         err: why.to_owned(),
@@ -70,38 +69,34 @@ fn ignored(why: &str) -> LightningError {
     }
 }
 
-/// A peer's announcement, before LDK verifies its signatures.
-fn is_worth_reading(
-    check: &ChannelCheck,
-    peer: &PublicKey,
-    scid: u64,
-) -> Result<(), LightningError> {
+/// Pre-checks a peer's announcement before LDK verifies its signatures.
+fn precheck(check: &ChannelCheck, peer: &PublicKey, scid: u64) -> Result<(), LightningError> {
     if check.is_banned(peer) {
-        return Err(ignored("the peer has sent too many wrong announcements"));
+        return Err(ignored("the peer is banned for invalid announcements"));
     }
     if check.is_in_the_future(scid) {
-        return Err(ignored("the channel's block is far in the future"));
+        return Err(ignored("the channel's block is too far in the future"));
     }
     match check.is_refused(scid) {
-        Some(worth) => {
-            let error = ignored("the channel was refused before");
+        Some(finding) => {
+            let error = ignored("the channel was rejected before");
             if check.has_asked(peer, scid) {
                 return Err(error);
             }
-            Err(blamed(check, peer, worth, error))
+            Err(blamed(check, peer, finding, error))
         }
         None => Ok(()),
     }
 }
 
-/// The answer to an announcement of this worth.
+/// Blames the peer for an announcement: returns `error`, or a disconnect if the peer must be disconnected.
 fn blamed(
     check: &ChannelCheck,
     peer: &PublicKey,
-    worth: Worth,
+    finding: Finding,
     error: LightningError,
 ) -> LightningError {
-    if !check.found(peer, worth) {
+    if !check.found(peer, finding) {
         return error;
     }
     LightningError {
@@ -120,19 +115,19 @@ impl RoutingMessageHandler for CheckedGossip {
             return self.inner.handle_channel_announcement(their_node_id, msg);
         };
         if let Some(peer) = &their_node_id {
-            is_worth_reading(check, peer, msg.contents.short_channel_id)?;
+            precheck(check, peer, msg.contents.short_channel_id)?;
         }
         let lookup = check.lookup(their_node_id, &msg.contents);
         let taken = self
             .graph
             .update_channel_from_announcement(msg, &Some(&lookup));
         match (taken, &their_node_id) {
-            (Ok(()), _) => Ok(msg.contents.excess_data.len() <= MOST_EXCESS),
-            // LDK sends a warning if, and only if, a key or a signature is wrong.
+            (Ok(()), _) => Ok(msg.contents.excess_data.len() <= MAX_EXCESS_BYTES),
+            // LDK sends a warning if and only if a key or signature is invalid.
             (Err(error), Some(peer))
                 if matches!(error.action, ErrorAction::SendWarningMessage { .. }) =>
             {
-                Err(blamed(check, peer, Worth::Wrong, error))
+                Err(blamed(check, peer, Finding::Invalid, error))
             }
             (Err(error), _) => Err(error),
         }
@@ -148,12 +143,12 @@ impl RoutingMessageHandler for CheckedGossip {
             msg.contents.channel_flags & 1,
         );
         if their_node_id.is_some() && !self.updates.has_one(&direction) {
-            return Err(ignored("the channel has too many updates"));
+            return Err(ignored("too many updates of this channel"));
         }
-        let passed_on = self.inner.handle_channel_update(their_node_id, msg)?;
-        // Only now: nobody else can use up what a channel may send.
+        let is_relayed = self.inner.handle_channel_update(their_node_id, msg)?;
+        // Charged only now, so that forged updates do not use up the channel's allowance.
         self.updates.take(direction);
-        Ok(passed_on)
+        Ok(is_relayed)
     }
 
     fn handle_node_announcement(
@@ -163,11 +158,11 @@ impl RoutingMessageHandler for CheckedGossip {
     ) -> Result<bool, LightningError> {
         let node = msg.contents.node_id;
         if their_node_id.is_some() && !self.nodes.has_one(&node) {
-            return Err(ignored("the node has too many announcements"));
+            return Err(ignored("too many announcements of this node"));
         }
-        let passed_on = self.inner.handle_node_announcement(their_node_id, msg)?;
+        let is_relayed = self.inner.handle_node_announcement(their_node_id, msg)?;
         self.nodes.take(node);
-        Ok(passed_on)
+        Ok(is_relayed)
     }
 
     fn get_next_channel_announcement(
@@ -244,7 +239,7 @@ impl BaseMessageHandler for CheckedGossip {
         self.inner.provided_init_features(their_node_id)
     }
 
-    /// Refuses a peer that is banned, unless we have a channel with it.
+    /// Rejects banned peers, unless we have a channel with them.
     fn peer_connected(
         &self,
         their_node_id: PublicKey,

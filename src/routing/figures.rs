@@ -1,16 +1,17 @@
-//! Figures of a graph of channels: how far apart its nodes are, how large its channels.
+//! Statistics of a channel graph: diameter, maximum degree, median (for `GetNetworkInfo`).
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Channels as pairs of nodes, for questions about ways.
+/// The topology of a channel graph.
 pub struct Ways {
-    /// For each node the nodes at the other end of its channels.
+    /// For each node, the nodes at the other ends of its channels.
     neighbours: Vec<Vec<usize>>,
 }
 
 impl Ways {
-    /// `nodes` may have no channels; the ends of all channels must be among them.
+    /// Builds the topology. Nodes without channels are allowed; channels with an end not among `nodes` are
+    /// ignored.
     pub fn new<N: Eq + Hash>(
         nodes: impl IntoIterator<Item = N>,
         channels: impl IntoIterator<Item = (N, N)>,
@@ -27,31 +28,34 @@ impl Ways {
         Self { neighbours }
     }
 
-    /// The most channels that a node has.
+    /// Returns the largest number of channels of any node.
     pub fn max_degree(&self) -> usize {
         self.neighbours.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// The longest of all shortest ways between two nodes that have one, in channels.
+    /// Returns the longest of all shortest paths between connected nodes, in channels.
     pub fn diameter(&self) -> usize {
         let mut seen = vec![false; self.neighbours.len()];
         let mut longest = 0;
         for node in 0..self.neighbours.len() {
             if !seen[node] {
-                let part = self.rings(node);
-                part.iter().flatten().for_each(|node| seen[*node] = true);
-                longest = longest.max(self.diameter_of(&part));
+                let component = self.rings(node);
+                component
+                    .iter()
+                    .flatten()
+                    .for_each(|node| seen[*node] = true);
+                longest = longest.max(self.diameter_of(&component));
             }
         }
         longest
     }
 
-    /// The diameter of a connected part, by the rings around its best connected node.
+    /// Returns the diameter of a connected component, using the rings around its best connected node.
     ///
-    /// Two nodes within ring `r` are at most `2r` apart. So the ends of a longer way are looked for
-    /// from the outermost ring inwards, and most nodes of a real network are never started from.
-    fn diameter_of(&self, part: &[Vec<usize>]) -> usize {
-        let hub = part
+    /// Two nodes within ring `r` are at most `2r` apart. So the ends of a longer path are searched from the
+    /// outermost ring inwards, and most nodes of a real network need no search of their own.
+    fn diameter_of(&self, component: &[Vec<usize>]) -> usize {
+        let hub = component
             .iter()
             .flatten()
             .max_by_key(|node| self.neighbours[**node].len());
@@ -68,7 +72,7 @@ impl Ways {
         longest
     }
 
-    /// The nodes by their distance from this one, itself in the first ring.
+    /// Returns the nodes grouped by distance from this one, which forms the first ring.
     fn rings(&self, from: usize) -> Vec<Vec<usize>> {
         let mut seen = vec![false; self.neighbours.len()];
         seen[from] = true;
@@ -87,12 +91,13 @@ impl Ways {
     }
 }
 
-/// How far the last of the rings is.
+/// Returns the distance of the outermost ring.
 fn radius(rings: &[Vec<usize>]) -> usize {
     rings.len().saturating_sub(1)
 }
 
-/// The middle one, or the mean of the two in the middle, rounded down; 0 of none.
+/// Returns the median; the mean of the two middle values, rounded down, for an even number of values, and 0
+/// for none.
 pub fn median(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
     let half = values.len() / 2;
@@ -109,20 +114,20 @@ mod tests {
 
     use super::*;
 
-    /// Every node started from.
+    /// Computes the diameter with a search from every node.
     fn slow_diameter(ways: &Ways) -> usize {
         let all = 0..ways.neighbours.len();
         all.map(|node| radius(&ways.rings(node))).max().unwrap_or(0)
     }
 
     #[test]
-    fn a_line_is_as_long_as_its_channels() {
+    fn diameter_of_a_line_is_its_number_of_channels() {
         let ways = Ways::new(0..5, [(0, 1), (1, 2), (2, 3), (3, 4)]);
         assert_eq!((ways.diameter(), ways.max_degree()), (4, 2));
     }
 
     #[test]
-    fn parts_without_a_way_between_them_are_measured_alone() {
+    fn disconnected_components_are_measured_separately() {
         let ways = Ways::new(
             0..9,
             [(0, 1), (0, 2), (0, 3), (0, 1), (5, 6), (6, 7), (7, 8)],
@@ -134,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_longer_way_is_missed(
+        fn diameter_equals_that_of_an_exhaustive_search(
             channels in prop::collection::vec((0usize..20, 0usize..20), 0..40),
         ) {
             let ways = Ways::new(0..20, channels);
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn median_is_lnds() {
+    fn median_equals_lnds() {
         assert_eq!(median(vec![]), 0);
         assert_eq!(median(vec![5]), 5);
         assert_eq!(median(vec![9, 1]), 5);

@@ -1,4 +1,4 @@
-//! Finds the routes of a payment, or says why there are none.
+//! Finds the routes of a payment, or the reason there are none.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -17,10 +17,10 @@ use super::query::{NoRoute, RouteQuery};
 use crate::ldk::{KeysManager, NetworkGraph, Scorer};
 use crate::logger::LdkLogger;
 
-/// Channels that a search for parts leaves out at most because their parts would be raised.
-const MOST_LEFT_OUT: usize = 10;
+/// The maximum number of channels excluded from a search because their parts would be raised.
+const MAX_EXCLUDED: usize = 10;
 
-/// LDK's router with our rules around it.
+/// LDK's router with additional restrictions.
 pub struct RouteFinder {
     graph: Arc<NetworkGraph>,
     scorer: Arc<Scorer>,
@@ -31,6 +31,7 @@ pub struct RouteFinder {
 }
 
 impl RouteFinder {
+    /// Creates a finder for the node `our_node_id`.
     pub fn new(
         graph: Arc<NetworkGraph>,
         scorer: Arc<Scorer>,
@@ -49,11 +50,14 @@ impl RouteFinder {
         }
     }
 
-    /// Routes that together carry the query's amount, one per part.
+    /// Finds a route whose paths, one per part, together deliver exactly the query's amount (see
+    /// `IntoPayee`).
     ///
-    /// `parameters` are those of [`RouteQuery::parameters`]; `channels` our usable channels; and
-    /// `in_flight` what payments under way already take (`ChannelManager` tells both). The parts
-    /// deliver exactly the amount: `IntoPayee` says how.
+    /// `parameters` come from [`RouteQuery::parameters`]. `channels` are our usable channels and
+    /// `in_flight` the HTLCs already in flight, both from the `ChannelManager`.
+    ///
+    /// # Errors
+    /// [`NoRoute`] with the reason.
     pub fn find(
         &self,
         query: &RouteQuery,
@@ -82,20 +86,20 @@ impl RouteFinder {
         if query.amount_msat == 0 {
             return Err(NoRoute::NoAmount);
         }
-        if query.most_blocks() < query.least_blocks() {
+        if query.max_blocks() < query.min_blocks() {
             return Err(NoRoute::NoPath);
         }
         Ok(())
     }
 
-    /// A route that delivers no more than the amount.
+    /// Finds a route that delivers exactly the amount.
     ///
-    /// A part may be raised to what its last channel forwards at least. Then this searches again
-    /// without that channel, and at last for one part, which is never raised.
+    /// LDK may raise a part to its last channel's `htlc_minimum_msat`. Then this searches again without
+    /// that channel, and finally for a single part, which is never raised.
     fn search_exact(&self, search: &Search<'_>, parameters: &RouteParameters) -> Option<Route> {
-        let mut left_out = HashSet::new();
-        while left_out.len() < MOST_LEFT_OUT {
-            let Some(route) = self.search(search, parameters, &left_out) else {
+        let mut excluded = HashSet::new();
+        while excluded.len() < MAX_EXCLUDED {
+            let Some(route) = self.search(search, parameters, &excluded) else {
                 break;
             };
             if route.get_total_amount() == search.query.amount_msat {
@@ -103,13 +107,13 @@ impl RouteFinder {
             }
             let paths = route.paths.iter();
             let raised = paths.filter_map(|path| raised(path, &self.graph, search.first_hops));
-            let before = left_out.len();
-            left_out.extend(raised);
-            if left_out.len() == before {
+            let before = excluded.len();
+            excluded.extend(raised);
+            if excluded.len() == before {
                 break;
             }
         }
-        if left_out.is_empty() {
+        if excluded.is_empty() {
             return None;
         }
         let mut one_part = parameters.clone();
@@ -122,14 +126,14 @@ impl RouteFinder {
         &self,
         search: &Search<'_>,
         parameters: &RouteParameters,
-        left_out: &HashSet<u64>,
+        excluded: &HashSet<u64>,
     ) -> Option<Route> {
         let Search {
             query,
             first_hops,
             in_flight,
         } = *search;
-        // A poisoned scorer has half an update at worst: its scores are guesses anyway.
+        // A poisoned scorer has at worst half an update applied; scores are estimates anyway.
         let scorer = self.scorer.read().unwrap_or_else(PoisonError::into_inner);
         let scorer = ScorerAccountingForInFlightHtlcs::new(&*scorer, in_flight);
         let scorer = IntoPayee {
@@ -137,7 +141,7 @@ impl RouteFinder {
             payee: NodeId::from_pubkey(&query.payee),
             last_hop: query.last_hop.as_ref().map(NodeId::from_pubkey),
             amount_msat: query.amount_msat,
-            left_out,
+            excluded,
         };
         let found = find_route(
             &self.our_node_id,
@@ -151,15 +155,15 @@ impl RouteFinder {
         );
         let mut route = found.ok()?;
         for path in &mut route.paths {
-            cut_to(path, query.most_blocks());
+            trim_expiry(path, query.max_blocks());
         }
         let keeps_last_hop = |path| ends_at(path, query, &self.our_node_id);
         route.paths.iter().all(keeps_last_hop).then_some(route)
     }
 
-    /// LDK drops what is too dear while it searches, so only a search without limit tells whether
-    /// the limit was the reason. LDK may also drop what would have kept a small limit: that is
-    /// found here.
+    /// Searches without a fee limit. LDK discards expensive candidates during the search, so only this
+    /// tells whether the limit was the reason. LDK may also discard a candidate that would have met a
+    /// small limit; this finds it.
     fn search_unlimited(
         &self,
         search: &Search<'_>,
@@ -185,7 +189,7 @@ impl RouteFinder {
     }
 }
 
-/// What is searched for, and from where.
+/// The input of a search.
 #[derive(Clone, Copy)]
 struct Search<'a> {
     query: &'a RouteQuery,
@@ -193,7 +197,8 @@ struct Search<'a> {
     in_flight: &'a InFlightHtlcs,
 }
 
-/// The usable channels that may be the first hop; `wanted` is empty or names them.
+/// Returns the usable channels that may be the first hop. `wanted` lists their short channel ids or
+/// aliases; if it is empty, any channel may be.
 pub(super) fn first_hops<'a>(
     wanted: &[u64],
     channels: &'a [ChannelDetails],
@@ -209,7 +214,8 @@ pub(super) fn first_hops<'a>(
         .collect()
 }
 
-/// Without fees, as lnd: an amount that only the fees make too large has no route.
+/// Fails if the first hops hold less than the amount. Fees are not counted, as in lnd: if only the fees
+/// exceed the balance, there is no route.
 pub(super) fn check_balance(
     query: &RouteQuery,
     first_hops: &[&ChannelDetails],
@@ -227,8 +233,8 @@ pub(super) fn check_balance(
     Ok(())
 }
 
-/// Whether the path's last hop starts where the query wants it. The scorer has seen to that, but
-/// LDK documents the effect of `u64::MAX` nowhere.
+/// Returns whether the last hop starts at the requested node. The scorer ensures this, but LDK does not
+/// document that a penalty of `u64::MAX` excludes a channel.
 fn ends_at(path: &Path, query: &RouteQuery, our_node_id: &PublicKey) -> bool {
     let Some(wanted) = query.last_hop else {
         return true;
@@ -242,14 +248,14 @@ fn ends_at(path: &Path, query: &RouteQuery, our_node_id: &PublicKey) -> bool {
     *before_last == wanted
 }
 
-/// Takes from the random offset, which LDK has added to the last hop, what is beyond the limit.
+/// Reduces the random offset that LDK added to the last hop so that the path meets the CLTV limit.
 ///
-/// The offset is at least as large: LDK keeps the limit before it adds the offset.
-fn cut_to(path: &mut Path, most_blocks: u32) {
+/// The offset is at least as large as the excess, since LDK meets the limit before adding it.
+fn trim_expiry(path: &mut Path, max_blocks: u32) {
     let deltas = path.hops.iter().map(|hop| hop.cltv_expiry_delta);
     let excess = deltas
         .fold(0, u32::saturating_add)
-        .saturating_sub(most_blocks);
+        .saturating_sub(max_blocks);
     if let Some(last) = path.hops.last_mut() {
         last.cltv_expiry_delta = last.cltv_expiry_delta.saturating_sub(excess);
     }

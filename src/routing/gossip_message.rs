@@ -1,22 +1,21 @@
-//! A gossip message to one peer, as it goes over the wire.
+//! An encoded gossip message for one peer.
 //!
-//! LDK has no event that sends a node_announcement or a reply_short_channel_ids_end to one peer. All that
-//! belongs to gossip queries (BOLT 7) is therefore sent as bytes of our own, in one queue, so that its order
-//! is kept.
+//! LDK has no event that sends a node_announcement or reply_short_channel_ids_end to one peer. So all
+//! messages of gossip queries (BOLT 7) are sent as raw bytes through one queue, which preserves their order.
 
 use lightning::ln::wire::Type;
 
-/// A message of BOLT 7 for one peer.
+/// An encoded BOLT 7 message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GossipMessage {
-    /// The message's type (BOLT 1).
+    /// The message type (BOLT 1).
     pub kind: u16,
-    /// What follows the type.
+    /// The message without its type.
     pub bytes: Vec<u8>,
 }
 
 impl GossipMessage {
-    /// Encodes one of LDK's messages.
+    /// Encodes an LDK message.
     pub fn new(message: &impl Type) -> Self {
         Self {
             kind: message.type_id(),

@@ -1,7 +1,7 @@
-//! The network graph, the scorer and what is built on them, from stored bytes or fresh.
+//! Constructors of the network graph, the scorer, the router and the gossip handler.
 //!
-//! Both are caches: peers send the gossip again, and payments teach the scorer again. So bytes that
-//! cannot be read are no reason not to start.
+//! Graph and scorer are caches: gossip is downloaded again and scores are learned again. So unreadable
+//! stored data does not prevent startup.
 
 use std::sync::{Arc, RwLock};
 
@@ -21,10 +21,10 @@ use crate::logger::LdkLogger;
 /// Checks that a channel announcement's funding output exists.
 pub type Utxos = dyn UtxoLookup + Send + Sync;
 
-/// Takes gossip from peers, checks it, adds it to the graph.
+/// LDK's gossip handler, which verifies peers' gossip and adds it to the graph.
 pub type GossipSync = P2PGossipSync<Arc<NetworkGraph>, Arc<Utxos>, Arc<LdkLogger>>;
 
-/// The stored graph, or an empty one if there is none, or if it cannot be used.
+/// Returns the stored graph, or an empty one if there is none or it is unusable.
 pub fn read_or_new_graph(
     bytes: Option<&[u8]>,
     network: Network,
@@ -37,17 +37,17 @@ pub fn read_or_new_graph(
     match NetworkGraph::read(&mut bytes, Arc::clone(&logger)) {
         Ok(graph) if graph.get_chain_hash() == ChainHash::using_genesis_block(network) => graph,
         Ok(_) => {
-            tracing::warn!(%network, "the stored graph is another network's: starting anew");
+            tracing::warn!(%network, "stored graph is for another network; starting with an empty one");
             fresh()
         }
         Err(error) => {
-            tracing::warn!(%error, "the stored graph cannot be read: starting anew");
+            tracing::warn!(%error, "cannot read the stored graph; starting with an empty one");
             fresh()
         }
     }
 }
 
-/// The stored scores, or none if there are none, or if they cannot be read.
+/// Returns the stored scorer, or one without scores if there is none or it is unreadable.
 pub fn read_or_new_scorer(
     bytes: Option<&[u8]>,
     graph: &Arc<NetworkGraph>,
@@ -59,14 +59,14 @@ pub fn read_or_new_scorer(
     let scorer = match bytes {
         None => fresh(),
         Some(mut bytes) => ProbabilisticScorer::read(&mut bytes, parts()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the stored scores cannot be read: starting anew");
+            tracing::warn!(%error, "cannot read the stored channel scores; starting without scores");
             fresh()
         }),
     };
     RwLock::new(scorer)
 }
 
-/// The router that LDK itself uses, for BOLT 12 and for its own retries.
+/// Returns the router that LDK itself uses, for BOLT 12 and its own retries.
 pub fn router(
     graph: &Arc<NetworkGraph>,
     scorer: &Arc<Scorer>,
@@ -82,7 +82,7 @@ pub fn router(
     )
 }
 
-/// The gossip handler. Without `utxos` it believes whatever is signed: for tests only.
+/// Returns the gossip handler. Without `utxos` it accepts any signed announcement; only for tests.
 pub fn gossip_sync(
     graph: &Arc<NetworkGraph>,
     utxos: Option<Arc<Utxos>>,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_graph_gives_an_empty_one() {
+    fn unusable_graph_is_replaced_by_an_empty_one() {
         let graph = NetworkGraph::new(Network::Bitcoin, logger());
         graph.set_last_rapid_gossip_sync_timestamp(77);
         for bytes in [graph.encode(), vec![0xff; 100], Vec::new()] {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_scores_give_an_empty_scorer() {
+    fn unusable_scores_are_replaced_by_an_empty_scorer() {
         let graph = Arc::new(regtest_graph(None));
         let fresh = read_or_new_scorer(None, &graph, &logger())
             .read()

@@ -1,4 +1,4 @@
-//! Which channels into the payee a route may end with.
+//! Restricts the channels by which a route may reach the payee.
 
 use std::collections::HashSet;
 
@@ -9,23 +9,22 @@ use lightning::routing::scoring::{ChannelUsage, ScoreLookUp};
 
 use crate::ldk::NetworkGraph;
 
-/// A scorer that forbids some channels into the payee: those of other nodes if the caller has named
-/// one, those whose smallest HTLC is larger than the amount, and those that were left out.
+/// A scorer that forbids some channels into the payee: those from nodes other than the requested last
+/// hop, those whose `htlc_minimum_msat` exceeds the amount, and excluded ones.
 ///
-/// LDK's router has no such restrictions, but it leaves out what costs `u64::MAX`.
+/// LDK's router has no such restrictions, but it skips channels with a penalty of `u64::MAX`.
 ///
-/// It raises what the payee gets to the smallest HTLC of the last channel (`htlc_minimum_msat`)
-/// and counts the difference as a fee. The payee keeps it: one that controls its peer could set the
-/// minimum such that it gets all of the payer's fee limit. lnd never delivers more than the amount,
-/// and neither do we.
+/// LDK raises the delivered amount to the last channel's `htlc_minimum_msat` and counts the difference as
+/// a fee. The payee keeps it: a payee that controls its peer could set a minimum that collects the whole
+/// fee limit. lnd never delivers more than the amount, and neither does ampd.
 pub(super) struct IntoPayee<'a, S> {
     pub scorer: &'a S,
     pub payee: NodeId,
     pub last_hop: Option<NodeId>,
-    /// What the payee is to get in all parts together.
+    /// The amount of all parts together.
     pub amount_msat: u64,
-    /// Short channel ids.
-    pub left_out: &'a HashSet<u64>,
+    /// Short channel ids of excluded channels.
+    pub excluded: &'a HashSet<u64>,
 }
 
 impl<S> IntoPayee<'_, S> {
@@ -36,8 +35,8 @@ impl<S> IntoPayee<'_, S> {
         let from_other = self
             .last_hop
             .is_some_and(|allowed| candidate.source() != allowed);
-        let left_out = scid(candidate).is_some_and(|scid| self.left_out.contains(&scid));
-        from_other || left_out || candidate.htlc_minimum_msat() > self.amount_msat
+        let is_excluded = scid(candidate).is_some_and(|scid| self.excluded.contains(&scid));
+        from_other || is_excluded || candidate.htlc_minimum_msat() > self.amount_msat
     }
 }
 
@@ -58,7 +57,7 @@ impl<S: ScoreLookUp> ScoreLookUp for IntoPayee<'_, S> {
     }
 }
 
-/// As it is named in a path; none for a channel of a route hint.
+/// Returns the short channel id that a path uses for this candidate; `None` for a route hint.
 fn scid(candidate: &CandidateRouteHop) -> Option<u64> {
     match candidate {
         CandidateRouteHop::FirstHop(hop) => hop.details.get_outbound_payment_scid(),
@@ -66,8 +65,8 @@ fn scid(candidate: &CandidateRouteHop) -> Option<u64> {
     }
 }
 
-/// The last channel of the path, if the path delivers no more than this channel's smallest HTLC: then
-/// the amount was raised to it.
+/// Returns the path's last channel if the path delivers no more than its `htlc_minimum_msat`, which
+/// means the amount was raised to it.
 pub(super) fn raised(
     path: &Path,
     graph: &NetworkGraph,
@@ -75,7 +74,7 @@ pub(super) fn raised(
 ) -> Option<u64> {
     let last = path.hops.last()?;
     let scid = last.short_channel_id;
-    let least_msat = if path.hops.len() == 1 {
+    let min_msat = if path.hops.len() == 1 {
         first_hops
             .iter()
             .find(|channel| channel.get_outbound_payment_scid() == Some(scid))
@@ -91,6 +90,6 @@ pub(super) fn raised(
             });
         update.map(|update| update.htlc_minimum_msat)
     };
-    let is_raised = least_msat.is_some_and(|least_msat| path.final_value_msat() <= least_msat);
+    let is_raised = min_msat.is_some_and(|min_msat| path.final_value_msat() <= min_msat);
     is_raised.then_some(scid)
 }

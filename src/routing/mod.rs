@@ -1,4 +1,4 @@
-//! Routing: what we know of the network, how well its channels do, and routes for our payments.
+//! Routing: the network graph and its gossip, channel scores, and route finding.
 
 mod announcers;
 pub mod answers;

@@ -1,4 +1,4 @@
-//! Keeps routes off nodes and channels that the caller does not want.
+//! Keeps routes away from ignored nodes and node pairs.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,12 @@ use lightning::routing::scoring::{ChannelUsage, ScoreLookUp};
 
 use super::into_payee::IntoPayee;
 
-/// What a route must not use.
+/// The nodes and node pairs a route must not use.
 #[derive(Debug, Clone, Default)]
 pub struct Avoid {
-    /// Nodes that must not forward; they may still be the payee (lnd).
+    /// Nodes that must not forward. They may still be the payee, as in lnd.
     pub nodes: HashSet<NodeId>,
-    /// Neighbours, in the direction of the payment.
+    /// Pairs of adjacent nodes, in the direction of the payment.
     pub pairs: HashSet<(NodeId, NodeId)>,
 }
 
@@ -23,17 +23,19 @@ impl Avoid {
         self.nodes.contains(&from) || self.pairs.contains(&(from, to))
     }
 
-    /// Whether a path from us uses what is to be avoided.
-    pub(super) fn is_on(&self, path: &Path, our_node_id: &PublicKey) -> bool {
-        let ends = path.hops.iter().map(|hop| NodeId::from_pubkey(&hop.pubkey));
+    /// Returns whether a path from us uses a forbidden node or pair.
+    pub(super) fn forbids_path(&self, path: &Path, our_node_id: &PublicKey) -> bool {
+        let targets = path.hops.iter().map(|hop| NodeId::from_pubkey(&hop.pubkey));
         let us = std::iter::once(NodeId::from_pubkey(our_node_id));
-        let starts = us.chain(ends.clone());
-        starts.zip(ends).any(|(from, to)| self.forbids(from, to))
+        let sources = us.chain(targets.clone());
+        sources
+            .zip(targets)
+            .any(|(from, to)| self.forbids(from, to))
     }
 }
 
-/// A scorer that forbids what is to be avoided: LDK's router has no such restriction, but it leaves
-/// out what costs `u64::MAX`.
+/// A scorer that enforces [`Avoid`]. LDK's router has no such restriction, but it skips channels with a
+/// penalty of `u64::MAX`.
 pub(super) struct NotOver<'a, S> {
     pub scorer: &'a IntoPayee<'a, S>,
     pub avoid: &'a Avoid,

@@ -1,4 +1,4 @@
-//! Route hints over our unannounced channels, for an invoice that asks for them.
+//! Route hints over our unannounced channels (`AddInvoice` with `private`).
 
 use std::cmp::Reverse;
 
@@ -9,18 +9,18 @@ use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 
 use crate::ldk::NetworkGraph;
 
-/// lnd's limit for one invoice.
+/// The maximum number of route hints per invoice, as in lnd.
 pub const MAX_HINTS: usize = 20;
 
-/// The channels of an invoice's hints can bring so many times its amount (lnd): some of them may not
-/// work when it is paid.
-const ROOM: u64 = 2;
+/// The inbound capacity of an invoice's hints is at least this multiple of its amount, as in lnd, since
+/// some hints may fail at payment time.
+const CAPACITY_FACTOR: u64 = 2;
 
-/// Ways to us over channels that nobody else knows, chosen as lnd chooses them: those first that can
-/// bring us most, until they can bring twice the amount; all of them for an amount of 0. Together
-/// with the `given` hints there are at most 20.
+/// Returns route hints over unannounced channels, selected as in lnd: the channels with the most inbound
+/// capacity, until they can receive twice `value_msat`; all of them if `value_msat` is 0. Together with the
+/// `given` hints there are at most [`MAX_HINTS`].
 ///
-/// Of the `usable` channels those count whose peer is public: a payer could not find the others.
+/// Of the `usable` channels, only those whose peer is in the graph count: payers cannot reach the others.
 pub fn own_hints(
     usable: &[ChannelDetails],
     graph: &NetworkGraph,
@@ -29,25 +29,25 @@ pub fn own_hints(
 ) -> Vec<RouteHint> {
     let graph = graph.read_only();
     let is_public = |key: &PublicKey| graph.node(&NodeId::from_pubkey(key)).is_some();
-    let ways = usable
+    let candidates = usable
         .iter()
         .filter(|channel| !channel.is_announced && is_public(&channel.counterparty.node_id))
-        .filter_map(way)
+        .filter_map(candidate)
         .collect();
-    let chosen = choose(ways, value_msat, given).into_iter();
-    chosen.map(|way| RouteHint(vec![way.hop])).collect()
+    let chosen = choose(candidates, value_msat, given).into_iter();
+    chosen.map(|one| RouteHint(vec![one.hop])).collect()
 }
 
-/// A channel as a hint.
-struct Way {
+/// A hint over one channel, with the channel's inbound capacity.
+struct Candidate {
     inbound_msat: u64,
     hop: RouteHintHop,
 }
 
-/// None as long as the peer has not told what it takes for a forward.
-fn way(channel: &ChannelDetails) -> Option<Way> {
+/// Returns `None` until the peer has sent its forwarding policy.
+fn candidate(channel: &ChannelDetails) -> Option<Candidate> {
     let terms = channel.counterparty.forwarding_info.as_ref()?;
-    Some(Way {
+    Some(Candidate {
         inbound_msat: channel.inbound_capacity_msat,
         hop: RouteHintHop {
             src_node_id: channel.counterparty.node_id,
@@ -64,30 +64,30 @@ fn way(channel: &ChannelDetails) -> Option<Way> {
     })
 }
 
-fn choose(mut ways: Vec<Way>, value_msat: u64, given: &[RouteHint]) -> Vec<Way> {
-    ways.retain(|way| !is_given(way, given));
-    ways.sort_by_key(|way| Reverse(way.inbound_msat));
-    ways.truncate(MAX_HINTS.saturating_sub(given.len()));
+fn choose(mut all: Vec<Candidate>, value_msat: u64, given: &[RouteHint]) -> Vec<Candidate> {
+    all.retain(|one| !is_given(one, given));
+    all.sort_by_key(|one| Reverse(one.inbound_msat));
+    all.truncate(MAX_HINTS.saturating_sub(given.len()));
     if value_msat > 0 {
-        ways.truncate(needed(&ways, value_msat.saturating_mul(ROOM)));
+        all.truncate(needed(&all, value_msat.saturating_mul(CAPACITY_FACTOR)));
     }
-    // The order must not tell the payer which of them holds how much.
-    ways.sort_by_key(|way| way.hop.short_channel_id);
-    ways
+    // Sorted by id so that the order does not reveal how much each channel holds.
+    all.sort_by_key(|one| one.hop.short_channel_id);
+    all
 }
 
-fn is_given(way: &Way, given: &[RouteHint]) -> bool {
+fn is_given(one: &Candidate, given: &[RouteHint]) -> bool {
     let mut hops = given.iter().flat_map(|hint| &hint.0);
-    hops.any(|hop| hop.short_channel_id == way.hop.short_channel_id)
+    hops.any(|hop| hop.short_channel_id == one.hop.short_channel_id)
 }
 
-/// How many of them, from the start, can bring this.
-fn needed(ways: &[Way], msat: u64) -> usize {
-    let sums = ways.iter().scan(0u64, |sum, way| {
-        *sum = sum.saturating_add(way.inbound_msat);
+/// Returns how many candidates, from the start, are needed to receive this amount.
+fn needed(all: &[Candidate], msat: u64) -> usize {
+    let sums = all.iter().scan(0u64, |sum, one| {
+        *sum = sum.saturating_add(one.inbound_msat);
         Some(*sum)
     });
-    // Those that do not suffice, and the one with which they do.
+    // All that are not enough together, plus the one that makes them enough.
     sums.take_while(|sum| *sum < msat).count() + 1
 }
 
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn way(scid: u64, inbound_msat: u64) -> Way {
+    fn candidate(scid: u64, inbound_msat: u64) -> Candidate {
         let key = SecretKey::from_slice(&[3; 32]).unwrap();
         let hop = RouteHintHop {
             src_node_id: PublicKey::from_secret_key(&Secp256k1::new(), &key),
@@ -110,27 +110,29 @@ mod tests {
             htlc_minimum_msat: None,
             htlc_maximum_msat: None,
         };
-        Way { inbound_msat, hop }
+        Candidate { inbound_msat, hop }
     }
 
     fn chosen(inbound_msat: &[u64], value_msat: u64, given: &[RouteHint]) -> Vec<u64> {
-        let ways = (1..).zip(inbound_msat).map(|(scid, msat)| way(scid, *msat));
-        let ways = choose(ways.collect(), value_msat, given);
-        ways.iter().map(|way| way.hop.short_channel_id).collect()
+        let all = (1..)
+            .zip(inbound_msat)
+            .map(|(scid, msat)| candidate(scid, *msat));
+        let chosen = choose(all.collect(), value_msat, given);
+        chosen.iter().map(|one| one.hop.short_channel_id).collect()
     }
 
     #[test]
-    fn the_largest_are_taken_until_they_bring_twice_the_amount() {
+    fn largest_channels_are_chosen_until_they_cover_twice_the_amount() {
         assert_eq!(chosen(&[10, 40, 30, 20], 35, &[]), [2, 3]);
         assert_eq!(chosen(&[10, 40, 30, 20], 36, &[]), [2, 3, 4]);
         assert_eq!(chosen(&[10, 40, 30, 20], 20, &[]), [2]);
-        assert_eq!(chosen(&[10, 40], 1_000, &[]), [1, 2], "all there are");
+        assert_eq!(chosen(&[10, 40], 1_000, &[]), [1, 2], "not enough, so all");
         assert_eq!(chosen(&[10, 40], u64::MAX, &[]), [1, 2]);
         assert!(chosen(&[], 5, &[]).is_empty());
     }
 
     #[test]
-    fn without_an_amount_all_are_taken_up_to_twenty() {
+    fn all_channels_up_to_twenty_are_chosen_for_amount_zero() {
         assert_eq!(chosen(&[5, 0, 9], 0, &[]), [1, 2, 3]);
         let many: Vec<u64> = (1..=30).collect();
         let largest: Vec<u64> = (11..=30).collect();
@@ -138,9 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn given_hints_take_their_room_and_are_not_repeated() {
+    fn given_hints_count_towards_the_limit_and_are_not_repeated() {
         let given = |scids: &[u64]| -> Vec<RouteHint> {
-            let hints = scids.iter().map(|scid| RouteHint(vec![way(*scid, 0).hop]));
+            let hints = scids
+                .iter()
+                .map(|scid| RouteHint(vec![candidate(*scid, 0).hop]));
             hints.collect()
         };
         assert_eq!(chosen(&[9, 8], 0, &given(&[1])), [2]);

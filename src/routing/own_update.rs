@@ -1,9 +1,10 @@
-//! Our own channel_update for a peer that has just announced our channel.
+//! Sends our channel_update again to a peer that has just announced our common channel.
 //!
-//! LDK sends it as soon as it knows that the channel can be announced. A peer that learns of the sixth
-//! confirmation a moment later takes it for the update of an unannounced channel: Core Lightning does not
-//! pass it on, and nobody sends it again until the next connection. Everybody else then knows one direction
-//! of the channel only. When the peer's channel_announcement arrives, it is ready for our update.
+//! LDK sends the update as soon as it sees that the channel can be announced. A peer that sees the sixth
+//! confirmation slightly later treats it as the update of an unannounced channel: Core Lightning then does
+//! not relay it, and it is not sent again until the next connection. The rest of the network would know
+//! only one direction of the channel. Once the peer's channel_announcement arrives, it is ready for our
+//! update.
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::{ChannelAnnouncement, ChannelUpdate};
@@ -11,7 +12,7 @@ use lightning::routing::gossip::NodeId;
 
 use crate::ldk::NetworkGraph;
 
-/// Our latest update, if `peer` announces a channel that it has with us (`own`).
+/// Returns our latest update if `peer` announces a channel between itself and us (`own`).
 pub(super) fn update_for(
     graph: &NetworkGraph,
     own: &NodeId,
@@ -25,7 +26,7 @@ pub(super) fn update_for(
     }
     let graph = graph.read_only();
     let channel = graph.channel(contents.short_channel_id)?;
-    // The announcement is not verified yet; what the graph knows of this channel is.
+    // The announcement is not verified yet, so rely on the graph's data about this channel.
     let peer = NodeId::from_pubkey(peer);
     let direction = match (channel.node_one, channel.node_two) {
         (one, two) if one == *own && two == peer => &channel.one_to_two,

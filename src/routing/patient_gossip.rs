@@ -1,14 +1,14 @@
-//! LDK's gossip handler with what it lacks: patience for early updates, and gossip queries.
+//! Extends LDK's gossip handler with early updates and gossip queries.
 //!
-//! Channel updates that come before the channel is in the graph are kept. A channel's announcement is
-//! checked against the chain, which takes a moment. LDK holds the updates that come meanwhile, but for two
-//! gaps: an update that a peer accepted just before it passed the announcement on arrives here first, and
-//! one that arrives between the end of the check and the channel's entry is dropped. Nobody sends a dropped
-//! update again until the connection is new, and LDK routes over a channel only when it knows both of its
-//! directions: it would be useless for payments until then. lnd keeps such updates, too. Core Lightning does
-//! not: it gets ours again when it has announced our channel (`own_update`).
+//! Channel updates that arrive before their channel is in the graph are kept. Checking an announcement
+//! against the chain takes a while. LDK holds updates that arrive during the check, except in two cases: an
+//! update that a peer accepted just before relaying the announcement arrives here first, and one that
+//! arrives between the end of the check and the channel's insertion is dropped. A dropped update is not
+//! sent again until a new connection, and LDK routes over a channel only if it knows both directions, so the
+//! channel would be unusable until then. lnd keeps early updates as well. Core Lightning does not; it gets
+//! ours again once it has announced our channel (`own_update`).
 //!
-//! Queries of peers go to [`Answers`], and what peers answer to ours to [`Asker`]: LDK ignores both, but for
+//! Peers' queries go to [`Answers`], and replies to our queries to [`Asker`]. LDK ignores all of these except
 //! query_channel_range.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,12 +30,11 @@ use super::own_update::update_for;
 use super::waiting_updates::WaitingUpdates;
 use crate::ldk::NetworkGraph;
 
-/// Bytes beyond the fields of BOLT 7 that an update may have to be kept. LDK passes on no more either;
-/// a message has room for 65 kB of them.
-const MOST_EXCESS: usize = 1_024;
+/// The maximum number of bytes beyond BOLT 7's fields in a kept update. LDK relays no larger ones; a message
+/// could have 65 kB of them.
+const MAX_EXCESS_BYTES: usize = 1_024;
 
-/// LDK's gossip handler, with patience for updates of channels that are not known yet, and with both sides
-/// of gossip queries.
+/// A gossip handler that keeps early updates and handles both sides of gossip queries.
 pub struct PatientGossip<G> {
     inner: Arc<G>,
     graph: Arc<NetworkGraph>,
@@ -43,12 +42,12 @@ pub struct PatientGossip<G> {
     answers: Arc<Answers>,
     asker: Arc<Asker>,
     waiting: Mutex<WaitingUpdates>,
-    /// Updates that go to peers: those accepted after their wait, and our own.
+    /// Updates to send to peers: early ones accepted later, and our own.
     outgoing: Mutex<Vec<MessageSendEvent>>,
 }
 
 impl<G: RoutingMessageHandler> PatientGossip<G> {
-    /// Wraps the handler that fills `graph` of the node `own_id`.
+    /// Wraps `inner`, which fills `graph`, for the node `own_id`.
     pub fn new(
         inner: Arc<G>,
         graph: Arc<NetworkGraph>,
@@ -71,20 +70,20 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
         self.graph.read_only().channel(scid).is_some()
     }
 
-    fn heard(&self, peer: Option<PublicKey>, announced: Option<u64>) {
+    fn gossip_received(&self, peer: Option<PublicKey>, announced: Option<u64>) {
         if let Some(peer) = peer {
-            self.asker.heard(&peer, announced);
+            self.asker.gossip_received(&peer, announced);
         }
     }
 
-    fn answer_with_own_update(&self, peer: PublicKey, announcement: &ChannelAnnouncement) {
+    fn send_own_update(&self, peer: PublicKey, announcement: &ChannelAnnouncement) {
         if let Some(msg) = update_for(&self.graph, &self.own_id, &peer, announcement) {
             let node_id = peer;
             lock(&self.outgoing).push(MessageSendEvent::SendChannelUpdate { node_id, msg });
         }
     }
 
-    /// The channel is in the graph: its updates can be judged now.
+    /// Passes on the early updates of a channel that is now in the graph.
     fn release(&self, scid: u64) {
         let waiting = lock(&self.waiting).take(scid);
         for update in waiting {
@@ -96,7 +95,7 @@ impl<G: RoutingMessageHandler> PatientGossip<G> {
     }
 }
 
-/// The peer is told; a warning for each such query is as much as it sends.
+/// Returns the error that sends the peer a warning. One warning per query does not amplify traffic.
 fn refused(reason: AskedTooEarly) -> LightningError {
     let data = reason.to_string();
     let channel_id = ChannelId::new_zero();
@@ -109,8 +108,8 @@ fn refused(reason: AskedTooEarly) -> LightningError {
     }
 }
 
-/// Whether a peer's announcement was taken, is known, or is being checked. What was refused may come from
-/// another peer in a better state.
+/// Returns whether a peer's announcement was accepted, is known or is being checked. A rejected one may
+/// still arrive intact from another peer.
 fn is_taken(result: &Result<bool, LightningError>) -> bool {
     let action = result.as_ref().map_err(|error| &error.action);
     matches!(
@@ -119,7 +118,7 @@ fn is_taken(result: &Result<bool, LightningError>) -> bool {
     )
 }
 
-/// Nothing can panic halfway through a change of these lists.
+/// Locks a mutex. No change to these lists can panic halfway, so ignoring a poisoned lock is safe.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -131,11 +130,11 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         msg: &ChannelAnnouncement,
     ) -> Result<bool, LightningError> {
         if let Some(peer) = their_node_id {
-            self.answer_with_own_update(peer, msg);
+            self.send_own_update(peer, msg);
         }
         let result = self.inner.handle_channel_announcement(their_node_id, msg);
         let scid = msg.contents.short_channel_id;
-        self.heard(their_node_id, is_taken(&result).then_some(scid));
+        self.gossip_received(their_node_id, is_taken(&result).then_some(scid));
         if result.is_ok() {
             self.release(scid);
         }
@@ -147,13 +146,13 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &ChannelUpdate,
     ) -> Result<bool, LightningError> {
-        self.heard(their_node_id, None);
+        self.gossip_received(their_node_id, None);
         let result = self.inner.handle_channel_update(their_node_id, msg);
         let scid = msg.contents.short_channel_id;
-        let is_small = msg.contents.excess_data.len() <= MOST_EXCESS;
+        let is_small = msg.contents.excess_data.len() <= MAX_EXCESS_BYTES;
         if result.is_err() && is_small && !self.knows(scid) {
             lock(&self.waiting).keep(their_node_id, msg);
-            // It may have come into the graph between the two lines above.
+            // The channel may have been added since the check above.
             if self.knows(scid) {
                 self.release(scid);
             }
@@ -166,7 +165,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
         their_node_id: Option<PublicKey>,
         msg: &NodeAnnouncement,
     ) -> Result<bool, LightningError> {
-        self.heard(their_node_id, None);
+        self.gossip_received(their_node_id, None);
         self.inner.handle_node_announcement(their_node_id, msg)
     }
 
@@ -230,7 +229,7 @@ impl<G: RoutingMessageHandler> RoutingMessageHandler for PatientGossip<G> {
 }
 
 impl<G: RoutingMessageHandler> BaseMessageHandler for PatientGossip<G> {
-    /// An announcement among them has passed its check. Its waiting updates follow it.
+    /// An announcement among the events has passed its check; its early updates follow it.
     fn get_and_clear_pending_msg_events(&self) -> Vec<MessageSendEvent> {
         let mut events = self.inner.get_and_clear_pending_msg_events();
         for event in &events {

@@ -1,46 +1,48 @@
-//! The short channel ids that were looked up in vain.
+//! Remembers short channel ids whose look-up failed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::announcers::Worth;
+use super::announcers::Finding;
 
-/// Ids that are remembered (less than a megabyte), and for how long: a reorganisation of the chain may
-/// bring a channel back.
-const MOST: usize = 10_000;
-const MEMORY: Duration = Duration::from_secs(60 * 60);
+/// The maximum number of remembered ids: less than a megabyte.
+const MAX_CHANNELS: usize = 10_000;
+/// How long an id is remembered. A reorg may bring a channel back.
+const RETENTION: Duration = Duration::from_secs(60 * 60);
 
-/// What announcements of these channels are worth, for an hour.
+/// The findings on rejected channels of the last hour.
 #[derive(Default)]
 pub(super) struct RefusedChannels {
-    worth: HashMap<u64, Worth>,
+    findings: HashMap<u64, Finding>,
     oldest_first: VecDeque<(u64, Instant)>,
 }
 
 impl RefusedChannels {
-    pub(super) fn insert(&mut self, scid: u64, worth: Worth, now: Instant) {
-        if self.worth.insert(scid, worth).is_none() {
+    /// Stores the finding on a channel. An existing entry keeps its age.
+    pub(super) fn insert(&mut self, scid: u64, finding: Finding, now: Instant) {
+        if self.findings.insert(scid, finding).is_none() {
             self.oldest_first.push_back((scid, now));
         }
-        if self.worth.len() > MOST {
+        if self.findings.len() > MAX_CHANNELS {
             self.forget_oldest();
         }
     }
 
-    pub(super) fn get(&mut self, scid: u64, now: Instant) -> Option<Worth> {
+    /// Returns the finding on a channel, unless it is older than an hour.
+    pub(super) fn get(&mut self, scid: u64, now: Instant) -> Option<Finding> {
         while self
             .oldest_first
             .front()
-            .is_some_and(|(_, since)| *since + MEMORY <= now)
+            .is_some_and(|(_, since)| *since + RETENTION <= now)
         {
             self.forget_oldest();
         }
-        self.worth.get(&scid).copied()
+        self.findings.get(&scid).copied()
     }
 
     fn forget_oldest(&mut self) {
         if let Some((scid, _)) = self.oldest_first.pop_front() {
-            self.worth.remove(&scid);
+            self.findings.remove(&scid);
         }
     }
 }
@@ -50,24 +52,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channel_is_refused_for_an_hour() {
+    fn channels_are_remembered_for_an_hour() {
         let (mut refused, now) = (RefusedChannels::default(), Instant::now());
-        refused.insert(1, Worth::Closed, now);
-        refused.insert(1, Worth::Wrong, now + MEMORY / 2);
-        let almost = now + MEMORY - Duration::from_secs(1);
-        assert_eq!(refused.get(1, almost), Some(Worth::Wrong));
+        refused.insert(1, Finding::Closed, now);
+        refused.insert(1, Finding::Invalid, now + RETENTION / 2);
+        let almost = now + RETENTION - Duration::from_secs(1);
+        assert_eq!(refused.get(1, almost), Some(Finding::Invalid));
         assert_eq!(refused.get(2, almost), None);
-        assert_eq!(refused.get(1, now + MEMORY), None);
+        assert_eq!(refused.get(1, now + RETENTION), None);
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn number_of_channels_is_limited() {
         let (mut refused, now) = (RefusedChannels::default(), Instant::now());
-        for scid in 0..2 * MOST as u64 {
-            refused.insert(scid, Worth::Wrong, now);
+        for scid in 0..2 * MAX_CHANNELS as u64 {
+            refused.insert(scid, Finding::Invalid, now);
         }
-        assert_eq!(refused.worth.len(), MOST);
-        assert_eq!(refused.oldest_first.len(), MOST);
-        assert_eq!(refused.get(0, now), None, "the oldest went");
+        assert_eq!(refused.findings.len(), MAX_CHANNELS);
+        assert_eq!(refused.oldest_first.len(), MAX_CHANNELS);
+        assert_eq!(refused.get(0, now), None, "oldest dropped");
     }
 }

@@ -1,29 +1,29 @@
-//! Splits an amount over paths as lnd does, as far as LDK's router does not do so by itself.
+//! Splits an amount across paths as lnd does, where LDK's router does not.
 //!
-//! LDK finds all paths of an amount at once, which is better than lnd's one after the other: nothing
-//! is sent that cannot be completed. But it fills way after way, so that little may be left for the
-//! last one, and it knows no largest part. Where that matters one path at a time is asked for, as lnd
-//! does: for the most that one may carry, then for half of it, and so on.
+//! LDK finds all paths for an amount at once, which is better than lnd's one at a time: no part is sent of
+//! a payment that cannot complete. But LDK fills one path after another, so the last one may get very
+//! little, and it has no maximum part size. Where that matters, one path at a time is requested as in lnd:
+//! first for the largest allowed part, then for half of it, and so on.
 
 use lightning::routing::router::Path;
 
 use super::query::{MIN_PART_MSAT, NoRoute};
 
-/// What is to be split.
+/// An amount to split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whole {
     pub amount_msat: u64,
-    /// The most paths.
+    /// The maximum number of paths.
     pub parts: u32,
-    /// The most that one path may carry, msat; 0: no limit.
+    /// The maximum amount per path in msat; 0 for no limit.
     pub max_part_msat: u64,
 }
 
-/// Paths that carry the whole, or one that carries a part of it such that the others can carry the
-/// rest. `search` finds paths for an amount (msat) in so many parts at most.
+/// Finds paths for the whole amount, or a single path for a part that leaves no more than the remaining
+/// parts can carry. `search` finds paths for an amount in msat with a maximum number of parts.
 ///
 /// # Errors
-/// Why there are none, of the search for the largest part.
+/// The error of the search for the largest part.
 pub fn split(
     whole: Whole,
     mut search: impl FnMut(u64, u32) -> Result<Vec<Path>, NoRoute>,
@@ -33,19 +33,19 @@ pub fn split(
         return one_path(whole, whole.largest_part(), &mut search);
     }
     let paths = search(amount, whole.parts)?;
-    if !has_crumbs(&paths) {
+    if !has_tiny_part(&paths) {
         return Ok(paths);
     }
     Ok(one_path(whole, amount / 2, &mut search).unwrap_or(paths))
 }
 
-/// All paths of the whole, found one after the other, each for as much as one path can carry. It is
-/// for payments of which something failed: what could not carry the whole may carry a half.
+/// Finds all paths for the whole amount one after another, each for as much as one path can carry. Used
+/// after a failed attempt, when a path that could not carry the whole may carry half.
 ///
-/// `search` finds a path for an amount (msat), beside those that were found before.
+/// `search` finds a path for an amount in msat in addition to the paths found before.
 ///
 /// # Errors
-/// [`NoRoute::NoPath`] if a part remains that nothing carries: then none of it should be sent.
+/// [`NoRoute::NoPath`] if no path carries the remainder; then nothing should be sent.
 pub fn in_pieces(
     whole: Whole,
     mut search: impl FnMut(u64, &[Path]) -> Result<Path, NoRoute>,
@@ -75,14 +75,14 @@ impl Whole {
         }
     }
 
-    /// A half of it, a quarter, ..., as long as the other parts can carry the rest.
+    /// Returns a half, a quarter and so on of `size`, while the other parts can carry the rest.
     fn halves_of(self, size: u64) -> impl Iterator<Item = u64> {
         std::iter::successors(Some(size / 2), |size| Some(size / 2))
-            .take_while(move |size| *size >= MIN_PART_MSAT && self.leaves_no_more_than_fits(*size))
+            .take_while(move |size| *size >= MIN_PART_MSAT && self.rest_fits(*size))
     }
 
-    /// Whether the other parts can carry what this one leaves.
-    fn leaves_no_more_than_fits(&self, part: u64) -> bool {
+    /// Returns whether the other parts can carry the rest.
+    fn rest_fits(&self, part: u64) -> bool {
         let rest = self.amount_msat.saturating_sub(part);
         let others = u64::from(self.parts.saturating_sub(1));
         match (rest, others) {
@@ -93,7 +93,7 @@ impl Whole {
     }
 }
 
-/// One path for `size`, or for a half, a quarter, ... of it.
+/// Finds one path for `size`, or for a half, a quarter and so on of it.
 fn one_path(
     whole: Whole,
     size: u64,
@@ -109,8 +109,8 @@ fn one_path(
     }
 }
 
-/// Whether a part is too small though there are others.
-fn has_crumbs(paths: &[Path]) -> bool {
+/// Returns whether the amount is split and one part is below the minimum.
+fn has_tiny_part(paths: &[Path]) -> bool {
     let mut values = paths.iter().map(Path::final_value_msat);
     paths.len() > 1 && values.any(|value| value < MIN_PART_MSAT)
 }
@@ -150,21 +150,21 @@ mod tests {
         }
     }
 
-    /// In sat.
+    /// Part sizes in sat.
     type Parts = Result<Vec<u64>, NoRoute>;
-    /// Amounts in sat, and the most parts.
+    /// Searched amounts in sat with the maximum number of parts.
     type Asked = Vec<(u64, u32)>;
 
-    /// What comes out if LDK finds these parts for the whole and single paths up to `way` sat; and
-    /// what was searched for.
-    fn outcome(whole: Whole, found: &[u64], way: u64) -> (Parts, Asked) {
+    /// Returns the parts and the searches made, if LDK finds `found` for the whole and single paths of
+    /// up to `max_sat`.
+    fn outcome(whole: Whole, found: &[u64], max_sat: u64) -> (Parts, Asked) {
         let mut asked = Vec::new();
         let result = split(whole, |amount, parts| {
             asked.push((amount / SAT, parts));
             if parts > 1 && !found.is_empty() {
                 return Ok(found.iter().map(|sat| path(sat * SAT)).collect());
             }
-            let fits = amount <= way * SAT;
+            let fits = amount <= max_sat * SAT;
             fits.then(|| vec![path(amount)]).ok_or(NoRoute::NoPath)
         });
         let parts = result.map(|paths| {
@@ -175,26 +175,30 @@ mod tests {
     }
 
     #[test]
-    fn what_ldk_finds_at_once_is_taken() {
+    fn ldks_paths_are_used_if_none_is_too_small() {
         let (parts, asked) = outcome(whole(250_000, 16, 0), &[100_000, 150_000], 0);
         assert_eq!(parts, Ok(vec![100_000, 150_000]));
         assert_eq!(asked, [(250_000, 16)]);
         let (parts, _) = outcome(whole(5_000, 1, 0), &[], 5_000);
-        assert_eq!(parts, Ok(vec![5_000]), "a small whole is no crumb");
+        assert_eq!(parts, Ok(vec![5_000]), "an unsplit amount may be small");
     }
 
     #[test]
-    fn instead_of_a_crumb_half_the_amount_is_sent_first() {
+    fn half_the_amount_is_sent_first_if_a_part_would_be_too_small() {
         let found = [100_000, 100_000, 1];
         let (parts, asked) = outcome(whole(200_001, 16, 0), &found, 100_000);
         assert_eq!(parts, Ok(vec![50_000]));
         assert_eq!(asked, [(200_001, 16), (100_000, 1), (50_000, 1)]);
         let (parts, _) = outcome(whole(200_001, 16, 0), &found, 0);
-        assert_eq!(parts, Ok(found.to_vec()), "better than nothing");
+        assert_eq!(
+            parts,
+            Ok(found.to_vec()),
+            "a tiny part is better than no route"
+        );
     }
 
     #[test]
-    fn no_part_is_above_the_largest() {
+    fn maximum_part_size_is_respected() {
         let (parts, asked) = outcome(whole(100_000, 4, 30_000), &[], 30_000);
         assert_eq!((parts, asked), (Ok(vec![30_000]), vec![(30_000, 1)]));
         let (parts, asked) = outcome(whole(30_000, 4, 30_000), &[20_000, 10_000], 0);
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn largest_parts_are_halved_as_long_as_the_others_carry_the_rest() {
+    fn part_size_is_halved_while_the_other_parts_can_carry_the_rest() {
         let (parts, _) = outcome(whole(100_000, 16, 80_000), &[], 25_000);
         assert_eq!(parts, Ok(vec![20_000]));
         let (parts, asked) = outcome(whole(100_000, 4, 30_000), &[], 20_000);
@@ -213,19 +217,19 @@ mod tests {
         assert_eq!(
             parts,
             Err(NoRoute::NoPath),
-            "three times 26,000 are too little"
+            "three parts of 26,000 cannot carry the rest"
         );
         assert_eq!(asked, [(26_000, 1)]);
         let (parts, asked) = outcome(whole(100_000, 16, 30_000), &[], 9_000);
-        assert_eq!(parts, Err(NoRoute::NoPath), "never below the least");
+        assert_eq!(parts, Err(NoRoute::NoPath), "never below the minimum");
         assert_eq!(asked.last(), Some(&(15_000, 1)));
     }
 
     #[test]
-    fn pieces_are_as_large_as_one_path_carries() {
-        let found = |whole, way: u64| {
+    fn in_pieces_uses_the_largest_parts_that_one_path_carries() {
+        let found = |whole, max_sat: u64| {
             let paths = in_pieces(whole, |amount, _| {
-                let fits = amount <= way * SAT;
+                let fits = amount <= max_sat * SAT;
                 fits.then(|| path(amount)).ok_or(NoRoute::NoPath)
             });
             paths.map(|paths| {
@@ -252,18 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_searched_beside_those_before_them() {
+    fn in_pieces_accounts_for_paths_found_before() {
         let mut left = 70_000 * SAT;
         let paths = in_pieces(whole(100_000, 16, 0), |amount, taken| {
             let used: u64 = taken.iter().map(Path::final_value_msat).sum();
             let fits = amount <= left - used;
             fits.then(|| path(amount)).ok_or(NoRoute::NoPath)
         });
-        assert_eq!(
-            paths,
-            Err(NoRoute::NoPath),
-            "nothing is sent that cannot be completed"
-        );
+        assert_eq!(paths, Err(NoRoute::NoPath), "the rest has no path");
         left = 100_000 * SAT;
         assert!(
             in_pieces(whole(100_000, 16, 0), |amount, _| Ok(path(

@@ -1,13 +1,11 @@
-//! Whom to ask for the channels that we lack, and when (BOLT 7, gossip queries).
+//! Decides which peers to query for missing channels, and when (BOLT 7 gossip queries).
 //!
-//! LDK sends gossip_timestamp_filter to every peer. That brings what is new, and from most peers what is
-//! old, but Eclair answers it with new gossip only. So a few peers are asked as lnd asks them: first for
-//! the channels that they know (query_channel_range), then for those of them that we lack
-//! (query_short_channel_ids), some hundred at a time.
+//! LDK sends gossip_timestamp_filter to every peer. Most peers reply with old and new gossip, but Eclair
+//! sends only new gossip. So a few peers are queried as in lnd: first for the channels they know
+//! (query_channel_range), then for those that we lack (query_short_channel_ids), a few hundred at a time.
 //!
-//! This is a state machine without a clock or a connection: [`Syncer::poll`] and the answers of peers say
-//! what is to be sent next. Peers are strangers: whatever they answer, how much is kept and how long they
-//! are waited for is limited.
+//! This is a state machine without clock or connections: [`Syncer::poll`] and the handlers of peers' replies
+//! return the next queries. Peers are untrusted: the memory and time spent on their replies are limited.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -18,41 +16,42 @@ use lightning::ln::msgs::{QueryChannelRange, QueryShortChannelIds, ReplyChannelR
 
 use super::gossip_message::GossipMessage;
 
-/// Peers whose channels we want to have compared with ours, and peers that are asked at once (lnd: 3).
+/// The number of peers to sync with, and of peers queried at once (lnd: 3).
 const PEERS_TO_SYNC: usize = 3;
-/// A peer that sends gossip by itself is asked when that has ended: then less is left to ask for.
-const QUIET: Duration = Duration::from_secs(3);
-/// A peer is not listened to for longer than this before it is asked.
-const MOST_PATIENCE: Duration = Duration::from_secs(600);
-/// A peer that sends nothing of its answer for so long has failed.
-const IDLE_LIMIT: Duration = Duration::from_secs(30);
-/// The longest that one answer may take.
-const ANSWER_LIMIT: Duration = Duration::from_secs(300);
-/// A peer that failed is asked again after this time, if we need it.
-const RETRY: Duration = Duration::from_secs(600);
-/// Another peer's channels are compared with ours this often (lnd: each hour).
-const ROUND: Duration = Duration::from_secs(3_600);
-/// Channels in one query (lnd: 500).
+/// How long a peer must have sent no gossip before it is queried: less is missing after its initial gossip.
+const QUIET_TIME: Duration = Duration::from_secs(3);
+/// The longest wait for a peer's gossip to end before it is queried.
+const MAX_QUIET_WAIT: Duration = Duration::from_secs(600);
+/// A peer fails if it sends nothing of its answer for this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The maximum duration of one answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// When a failed peer may be queried again if needed.
+const RETRY_DELAY: Duration = Duration::from_secs(600);
+/// How often another peer is synced with (lnd: hourly).
+const ROUND_INTERVAL: Duration = Duration::from_secs(3_600);
+/// The number of channels per query (lnd: 500).
 const SCIDS_PER_QUERY: usize = 500;
-/// Channels that one peer may list; the public network has about 50,000.
-const MOST_LISTED: usize = 500_000;
-/// Of them those that we lack, and that we remember: some 2 MB.
-const MOST_WANTED: usize = 200_000;
-/// Queries that may bring nothing, one after the other.
-const MOST_EMPTY: u32 = 3;
-/// A peer was of use if it listed at least one of so many channels that we know afterwards.
-const USEFUL_PART: usize = 2;
+/// The maximum number of channels one peer may list; the public network has about 50,000.
+const MAX_LISTED: usize = 500_000;
+/// The maximum number of listed channels that we lack and remember: about 2 MB.
+const MAX_WANTED: usize = 200_000;
+/// The number of consecutive queries without result after which a peer fails.
+const MAX_EMPTY: u32 = 3;
+/// A peer was useful if it listed at least one in this many of the channels that we know afterwards.
+const USEFUL_DIVISOR: usize = 2;
 
-/// What our node knows of the network.
+/// Our node's knowledge of the network.
 pub trait KnownChannels {
-    /// Whether this channel, or an update of it, is to be asked for.
+    /// Returns whether to query this channel or its updates.
     fn lacks(&self, scid: u64) -> bool;
+    /// Returns whether this channel is known.
     fn knows(&self, scid: u64) -> bool;
-    /// How many channels it knows.
+    /// Returns the number of known channels.
     fn count(&self) -> usize;
 }
 
-/// What is to be sent to a peer.
+/// A query to send to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
     Range(QueryChannelRange),
@@ -60,7 +59,7 @@ pub enum Query {
 }
 
 impl Query {
-    /// As it goes over the wire.
+    /// Encodes the query.
     pub fn message(&self) -> GossipMessage {
         match self {
             Self::Range(query) => GossipMessage::new(query),
@@ -69,16 +68,16 @@ impl Query {
     }
 }
 
-/// The peers that could be asked, and how far those are that were.
+/// The connected peers and the progress of syncing with them.
 pub struct Syncer {
     chain_hash: ChainHash,
     peers: BTreeMap<PublicKey, Peer>,
-    /// Counts turns: who has waited longest has the lowest.
+    /// Turn counter: the peer waiting longest has the lowest turn.
     turns: u64,
     next_round: Instant,
-    /// Channels that were asked for and came, since somebody is being asked, at most [`MOST_WANTED`]. The graph
-    /// may lack them still: their check takes a while, or they fail it.
-    came: HashSet<u64>,
+    /// Queried channels that were received since the current queries began, at most [`MAX_WANTED`]. The graph
+    /// may still lack them, because their check takes a while or fails.
+    received: HashSet<u64>,
     completed: u64,
 }
 
@@ -91,13 +90,13 @@ struct Peer {
 
 enum State {
     Waiting,
-    /// A query_channel_range is out.
+    /// A query_channel_range is pending.
     Listing(Listing),
-    /// What it listed is asked for.
+    /// The listed channels that we lack are being queried.
     Asking(Asking),
-    /// It listed much of what we know, and was asked for all that we lacked of it.
+    /// The peer was useful, and everything we lacked was queried.
     Synced,
-    /// It did not answer, or listed too little to compare with.
+    /// The peer did not answer or listed too little.
     Failed {
         since: Instant,
     },
@@ -105,10 +104,10 @@ enum State {
 
 struct Listing {
     asked: Instant,
-    heard: Instant,
+    last_progress: Instant,
     listed: usize,
     wanted: BTreeSet<u64>,
-    /// The listed channels that we know or lack: those that may exist.
+    /// The listed channels that may exist: those we know or lack.
     real: HashSet<u64>,
 }
 
@@ -116,16 +115,16 @@ struct Asking {
     left: BTreeSet<u64>,
     /// As in [`Listing`].
     real: HashSet<u64>,
-    /// The query that is out; none while other peers are asked for all that is left.
-    query: Option<IdsOut>,
-    /// Queries before it that brought nothing.
+    /// The pending query; `None` while other peers are queried for everything left.
+    query: Option<PendingIds>,
+    /// The number of consecutive queries before it that brought nothing.
     empty: u32,
 }
 
-struct IdsOut {
+struct PendingIds {
     scids: BTreeSet<u64>,
     asked: Instant,
-    heard: Instant,
+    last_progress: Instant,
     brought_something: bool,
 }
 
@@ -136,24 +135,24 @@ impl State {
 }
 
 impl Syncer {
-    /// Nobody is connected yet.
+    /// Creates a syncer without peers.
     pub fn new(chain_hash: ChainHash, now: Instant) -> Self {
         Self {
             chain_hash,
             peers: BTreeMap::new(),
             turns: 0,
-            next_round: now + ROUND,
-            came: HashSet::new(),
+            next_round: now + ROUND_INTERVAL,
+            received: HashSet::new(),
             completed: 0,
         }
     }
 
-    /// How many peers of use were asked for all that we lacked.
+    /// Returns the number of completed syncs with useful peers.
     pub fn completed(&self) -> u64 {
         self.completed
     }
 
-    /// A peer that knows gossip queries is connected.
+    /// Adds a connected peer that supports gossip queries.
     pub fn connected(&mut self, peer: PublicKey, now: Instant) {
         let turn = self.next_turn();
         let state = State::Waiting;
@@ -166,13 +165,14 @@ impl Syncer {
         self.peers.insert(peer, peer_state);
     }
 
-    /// Its answer will not come any more.
+    /// Removes a disconnected peer.
     pub fn disconnected(&mut self, peer: &PublicKey) {
         self.peers.remove(peer);
     }
 
-    /// It sent gossip: of this channel, if it announced one that was accepted or is being checked.
-    pub fn heard(&mut self, peer: &PublicKey, announced: Option<u64>, now: Instant) {
+    /// Handles gossip from a peer. `announced` is the channel that it announced, if the announcement was
+    /// accepted or is being checked.
+    pub fn gossip_received(&mut self, peer: &PublicKey, announced: Option<u64>, now: Instant) {
         let Some(peer) = self.peers.get_mut(peer) else {
             return;
         };
@@ -184,16 +184,16 @@ impl Syncer {
             return;
         };
         if let Some(scid) = announced.filter(|scid| query.scids.contains(scid)) {
-            query.heard = now;
+            query.last_progress = now;
             query.brought_something = true;
-            if self.came.len() >= MOST_WANTED {
-                self.came.clear();
+            if self.received.len() >= MAX_WANTED {
+                self.received.clear();
             }
-            self.came.insert(scid);
+            self.received.insert(scid);
         }
     }
 
-    /// Whether this channel was asked of this peer, whose answer has not ended.
+    /// Returns whether a pending query to this peer includes this channel.
     pub fn has_asked(&self, peer: &PublicKey, scid: u64) -> bool {
         let state = self.peers.get(peer).map(|peer| &peer.state);
         let Some(State::Asking(Asking {
@@ -205,7 +205,7 @@ impl Syncer {
         query.scids.contains(&scid)
     }
 
-    /// A part of its list has come.
+    /// Handles a reply_channel_range. Returns the next query if the list is complete.
     pub fn range_reply(
         &mut self,
         peer: &PublicKey,
@@ -217,18 +217,18 @@ impl Syncer {
         let State::Listing(listing) = &mut known.state else {
             return None;
         };
-        listing.heard = now;
+        listing.last_progress = now;
         listing.listed += reply.short_channel_ids.len();
         for scid in reply.short_channel_ids.iter().copied() {
             let lacks = ours.lacks(scid);
             if lacks || ours.knows(scid) {
                 listing.real.insert(scid);
             }
-            if lacks && !self.came.contains(&scid) {
+            if lacks && !self.received.contains(&scid) {
                 listing.wanted.insert(scid);
             }
         }
-        let is_too_much = listing.listed > MOST_LISTED || listing.wanted.len() > MOST_WANTED;
+        let is_too_much = listing.listed > MAX_LISTED || listing.wanted.len() > MAX_WANTED;
         if is_too_much || reply.chain_hash != self.chain_hash {
             known.state = State::Failed { since: now };
             return None;
@@ -240,7 +240,7 @@ impl Syncer {
         self.next_query(peer, ours, now)
     }
 
-    /// A query_short_channel_ids is answered.
+    /// Handles a reply_short_channel_ids_end. Returns the next query for the peer.
     pub fn ids_end(
         &mut self,
         peer: &PublicKey,
@@ -257,18 +257,18 @@ impl Syncer {
         } else {
             asking.empty + 1
         };
-        if asking.empty >= MOST_EMPTY {
+        if asking.empty >= MAX_EMPTY {
             known.state = State::Failed { since: now };
             return None;
         }
         self.next_query(peer, ours, now)
     }
 
-    /// What is due, to be called about once a second.
+    /// Returns the queries now due. Call it about once a second.
     pub fn poll(&mut self, ours: &impl KnownChannels, now: Instant) -> Vec<(PublicKey, Query)> {
-        self.give_up_on_silent(now);
+        self.fail_silent_peers(now);
         if !self.peers.values().any(|peer| peer.state.is_busy()) {
-            self.came.clear();
+            self.received.clear();
         }
         let mut queries = Vec::new();
         for peer in self.without_query() {
@@ -280,16 +280,18 @@ impl Syncer {
         queries
     }
 
-    fn give_up_on_silent(&mut self, now: Instant) {
+    fn fail_silent_peers(&mut self, now: Instant) {
         let mut listed = Vec::new();
         for (id, peer) in &mut self.peers {
             match &peer.state {
-                State::Listing(listing) if is_over(listing.asked, listing.heard, now) => {
+                State::Listing(listing)
+                    if is_timed_out(listing.asked, listing.last_progress, now) =>
+                {
                     listed.push(*id);
                 }
                 State::Asking(Asking {
                     query: Some(query), ..
-                }) if is_over(query.asked, query.heard, now) => {
+                }) if is_timed_out(query.asked, query.last_progress, now) => {
                     peer.state = State::Failed { since: now };
                 }
                 _ => {}
@@ -297,7 +299,7 @@ impl Syncer {
         }
         for id in listed {
             self.ask_for_wanted(&id);
-            // Nothing was listed: it does not answer.
+            // The peer has listed nothing, so it does not answer.
             if let Some(peer) = self.peers.get_mut(&id)
                 && matches!(&peer.state, State::Asking(asking) if asking.left.is_empty())
             {
@@ -306,7 +308,7 @@ impl Syncer {
         }
     }
 
-    /// Peers that are being asked, but for nothing now.
+    /// Returns peers with channels left to query but no pending query.
     fn without_query(&self) -> Vec<PublicKey> {
         let idle = self.peers.iter().filter(
             |(_, peer)| matches!(&peer.state, State::Asking(asking) if asking.query.is_none()),
@@ -314,7 +316,7 @@ impl Syncer {
         idle.map(|(id, _)| *id).collect()
     }
 
-    /// Who is asked for a list now, if somebody is.
+    /// Returns the next peer to start syncing with, if one is due.
     fn next_to_sync(&mut self, now: Instant) -> Option<PublicKey> {
         let states = || self.peers.values().map(|peer| &peer.state);
         let busy = states().filter(|state| state.is_busy()).count();
@@ -330,11 +332,11 @@ impl Syncer {
         if now < self.next_round {
             return None;
         }
-        self.next_round = now + ROUND;
+        self.next_round = now + ROUND_INTERVAL;
         self.longest_waiting(|peer| !peer.state.is_busy())
     }
 
-    /// Those that were of no use the last time come last.
+    /// Returns the peer that has waited longest. Peers that failed last time come last.
     fn longest_waiting(&self, may_be_asked: impl Fn(&Peer) -> bool) -> Option<PublicKey> {
         let peers = self.peers.iter().filter(|(_, peer)| may_be_asked(peer));
         let turn = |peer: &Peer| (matches!(peer.state, State::Failed { .. }), peer.turn);
@@ -343,14 +345,14 @@ impl Syncer {
             .map(|(peer, _)| *peer)
     }
 
-    /// From the first block to the last, as lnd does at its start.
+    /// Returns a query for the whole block range, as lnd sends at startup.
     fn ask_for_list(&mut self, peer: &PublicKey, now: Instant) -> Query {
         let turn = self.next_turn();
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.turn = turn;
             peer.state = State::Listing(Listing {
                 asked: now,
-                heard: now,
+                last_progress: now,
                 listed: 0,
                 wanted: BTreeSet::new(),
                 real: HashSet::new(),
@@ -379,8 +381,8 @@ impl Syncer {
         }
     }
 
-    /// The next channels that this peer is asked for: those that we still lack, and that no other peer is
-    /// asked for at the moment. If none are left the peer is done.
+    /// Returns the next query for this peer: channels that we still lack and that no other peer is being
+    /// queried for. If none are left, the sync with this peer is complete.
     fn next_query(
         &mut self,
         peer: &PublicKey,
@@ -396,7 +398,7 @@ impl Syncer {
             if scids.len() >= SCIDS_PER_QUERY {
                 break;
             }
-            if self.came.contains(scid) || !ours.lacks(*scid) {
+            if self.received.contains(scid) || !ours.lacks(*scid) {
                 not_lacking.push(*scid);
             } else if !elsewhere.contains(scid) {
                 scids.insert(*scid);
@@ -407,7 +409,7 @@ impl Syncer {
         }
         if scids.is_empty() {
             if asking.left.is_empty() {
-                let is_useful = is_useful(&asking.real, &self.came, ours);
+                let is_useful = is_useful(&asking.real, &self.received, ours);
                 self.completed += u64::from(is_useful);
                 self.peers.get_mut(peer)?.state = if is_useful {
                     State::Synced
@@ -421,10 +423,10 @@ impl Syncer {
             chain_hash: self.chain_hash,
             short_channel_ids: scids.iter().copied().collect(),
         };
-        asking.query = Some(IdsOut {
+        asking.query = Some(PendingIds {
             scids,
             asked: now,
-            heard: now,
+            last_progress: now,
             brought_something: false,
         });
         Some(Query::Ids(query))
@@ -449,33 +451,33 @@ impl Peer {
     fn is_ready(&self, now: Instant) -> bool {
         match self.state {
             State::Waiting => {
-                now >= self.last_gossip + QUIET || now >= self.connected + MOST_PATIENCE
+                now >= self.last_gossip + QUIET_TIME || now >= self.connected + MAX_QUIET_WAIT
             }
-            State::Failed { since } => now >= since + RETRY,
+            State::Failed { since } => now >= since + RETRY_DELAY,
             State::Listing(_) | State::Asking(_) | State::Synced => false,
         }
     }
 }
 
-/// Whether a peer that listed these has shown that it knows the network. A wallet knows nothing, and a stranger
-/// may list what does not exist: nobody would be asked in their place.
-fn is_useful(listed: &HashSet<u64>, came: &HashSet<u64>, ours: &impl KnownChannels) -> bool {
+/// Returns whether a peer that listed these channels knows the network well enough. Wallets know nothing, and
+/// a malicious peer may list channels that do not exist; neither may take the place of a useful peer.
+fn is_useful(listed: &HashSet<u64>, received: &HashSet<u64>, ours: &impl KnownChannels) -> bool {
     let shared = listed
         .iter()
-        .filter(|scid| ours.knows(**scid) || came.contains(scid))
+        .filter(|scid| ours.knows(**scid) || received.contains(scid))
         .count();
-    shared > 0 && shared.saturating_mul(USEFUL_PART) >= ours.count()
+    shared > 0 && shared.saturating_mul(USEFUL_DIVISOR) >= ours.count()
 }
 
-/// All replies but the last one leave something of the range, or say that more will come: old versions of
-/// lnd name the whole range in each, old versions of Core Lightning call each complete.
+/// Returns whether this is the last reply: it must reach the end of the range and be marked complete. Old
+/// versions of lnd name the whole range in each reply; old versions of Core Lightning mark each complete.
 fn is_last(reply: &ReplyChannelRange) -> bool {
     let end = reply.first_blocknum.saturating_add(reply.number_of_blocks);
     reply.sync_complete && end == u32::MAX
 }
 
-fn is_over(asked: Instant, heard: Instant, now: Instant) -> bool {
-    now >= heard + IDLE_LIMIT || now >= asked + ANSWER_LIMIT
+fn is_timed_out(asked: Instant, last_progress: Instant, now: Instant) -> bool {
+    now >= last_progress + IDLE_TIMEOUT || now >= asked + ANSWER_TIMEOUT
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Gossip with right signatures, for tests.
+//! Gossip messages with valid signatures, for tests.
 
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
@@ -15,7 +15,7 @@ use lightning::util::ser::Writeable;
 pub const REGTEST: ChainHash = ChainHash::REGTEST;
 pub const NETWORK: Network = Network::Regtest;
 
-/// An hour ago: LDK refuses updates that are older than two weeks.
+/// Returns the Unix time of an hour ago, in seconds. LDK rejects updates older than two weeks.
 pub fn start() -> u32 {
     static START: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
     *START.get_or_init(|| {
@@ -43,7 +43,8 @@ pub fn sign(contents: &impl Writeable, number: u8) -> ecdsa::Signature {
     Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &secret(number))
 }
 
-/// A channel between these nodes, which the lower key comes first of (BOLT 7); its funding keys are 3 and 4.
+/// Returns the announcement of a channel between these nodes, lower key first (BOLT 7), with funding keys 3
+/// and 4.
 pub fn announcement_between(scid: u64, nodes: [u8; 2]) -> ChannelAnnouncement {
     let [one, two] = in_order(nodes);
     let contents = UnsignedChannelAnnouncement {
@@ -65,7 +66,7 @@ pub fn announcement_between(scid: u64, nodes: [u8; 2]) -> ChannelAnnouncement {
     }
 }
 
-/// The update of one side of the channel between these nodes, so many seconds after [`start`].
+/// Returns the update of one side of the channel between these nodes, timestamped `seconds` after [`start`].
 pub fn update_between(scid: u64, nodes: [u8; 2], side: u8, seconds: u32) -> ChannelUpdate {
     let contents = UnsignedChannelUpdate {
         chain_hash: REGTEST,

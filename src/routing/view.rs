@@ -1,4 +1,4 @@
-//! The network graph as others are shown it: LDK's, and our own channels that it does not have.
+//! The network graph as shown to API clients: LDK's graph plus our channels missing from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +13,16 @@ use lightning::routing::gossip::{
 use crate::channels::policy::{self, Terms};
 use crate::ldk::{ChannelManager, NetworkGraph};
 
-/// What one end of a channel asks for.
+/// The routing policy of one end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     pub terms: Terms,
     pub disabled: bool,
-    /// Seconds since 1970; 0 if it is not known.
+    /// Unix time in seconds; 0 if unknown.
     pub last_update: u32,
 }
 
-/// The signatures under the announcement of a channel.
+/// The signatures of a channel announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof {
     pub node_1: Signature,
@@ -35,7 +35,7 @@ pub struct Proof {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
     pub scid: u64,
-    /// Known of our own channels only: announcements do not say it.
+    /// The funding outpoint; known only for our own channels, since announcements do not contain it.
     pub point: Option<OutPoint>,
     pub capacity_sat: Option<u64>,
     /// The node with the smaller key.
@@ -46,15 +46,16 @@ pub struct Edge {
     pub proof: Option<Proof>,
 }
 
-/// The graph at one moment; gossip waits as long as this lives.
+/// A view of the graph. It holds a read lock, which blocks gossip processing.
 pub struct GraphView<'a> {
     graph: ReadOnlyNetworkGraph<'a>,
-    /// Our open channels by their numbers.
+    /// Our open channels by short channel id.
     own: BTreeMap<u64, ChannelDetails>,
     us: NodeId,
 }
 
 impl<'a> GraphView<'a> {
+    /// Locks the graph and lists our open channels.
     pub fn new(graph: &'a NetworkGraph, manager: &ChannelManager) -> Self {
         let channels = manager.list_channels().into_iter();
         let open = channels.filter(|channel| channel.is_channel_ready);
@@ -66,7 +67,7 @@ impl<'a> GraphView<'a> {
         }
     }
 
-    /// The channel with this number.
+    /// Returns the channel with this short channel id.
     pub fn edge(&self, scid: u64) -> Option<Edge> {
         match self.graph.channel(scid) {
             Some(info) => Some(self.announced(scid, info)),
@@ -74,14 +75,14 @@ impl<'a> GraphView<'a> {
         }
     }
 
-    /// The number of our channel with this funding output.
+    /// Returns the short channel id of our channel with this funding outpoint.
     pub fn own_scid(&self, point: &OutPoint) -> Option<u64> {
         let mut own = self.own.iter();
         let own = own.find(|(_, own)| funding(own) == Some(*point));
         own.map(|(scid, _)| *scid)
     }
 
-    /// All announced channels in the order of their numbers.
+    /// Returns all announced channels by short channel id.
     pub fn announced_edges(&self) -> impl Iterator<Item = Edge> {
         let mut all: Vec<_> = self.graph.channels().unordered_iter().collect();
         all.sort_by_key(|(scid, _)| **scid);
@@ -89,26 +90,26 @@ impl<'a> GraphView<'a> {
             .map(|(scid, info)| self.announced(*scid, info))
     }
 
-    /// Our own channels that are not announced, or not yet.
+    /// Returns our channels that are not announced (yet).
     pub fn unannounced(&self) -> impl Iterator<Item = Edge> {
         let own = self.own.iter();
         own.filter(|(scid, _)| self.graph.channel(**scid).is_none())
             .map(|(scid, own)| self.own_edge(*scid, own))
     }
 
-    /// Whether the node is in the graph, or at an end of a channel of ours, or ourselves.
+    /// Returns whether the node is in the graph, a channel peer or ourselves.
     pub fn has_node(&self, node: &NodeId) -> bool {
         *node == self.us
             || self.graph.node(node).is_some()
             || self.own.values().any(|own| peer(own) == *node)
     }
 
-    /// What the node announces; none if it has announced nothing.
+    /// Returns the node's announcement, if there is one.
     pub fn announcement(&self, node: &NodeId) -> Option<&NodeAnnouncementInfo> {
         self.graph.node(node)?.announcement_info.as_ref()
     }
 
-    /// The announced channels of a node.
+    /// Returns the announced channels of a node.
     pub fn edges_of(&self, node: &NodeId) -> Vec<Edge> {
         let scids = self.graph.node(node).map(|info: &NodeInfo| &info.channels);
         let infos = scids
@@ -120,7 +121,7 @@ impl<'a> GraphView<'a> {
             .collect()
     }
 
-    /// All nodes in the order of their keys.
+    /// Returns all nodes by node id.
     pub fn nodes(&self) -> BTreeSet<NodeId> {
         let announced = self.graph.nodes().unordered_keys().copied();
         announced
@@ -139,8 +140,8 @@ impl<'a> GraphView<'a> {
                 .or(info.capacity_sats),
             node_1: info.node_one,
             node_2: info.node_two,
-            policy_1: info.one_to_two.as_ref().map(told),
-            policy_2: info.two_to_one.as_ref().map(told),
+            policy_1: info.one_to_two.as_ref().map(announced_policy),
+            policy_2: info.two_to_one.as_ref().map(announced_policy),
             proof: proof(info),
         }
     }
@@ -172,7 +173,7 @@ impl<'a> GraphView<'a> {
     }
 }
 
-/// A key as the graph has it.
+/// Converts a public key to the graph's node id.
 pub fn node_id(key: &PublicKey) -> NodeId {
     NodeId::from_pubkey(key)
 }
@@ -185,7 +186,7 @@ fn funding(own: &ChannelDetails) -> Option<OutPoint> {
     Some(own.funding_txo?.into_bitcoin_outpoint())
 }
 
-fn told(update: &ChannelUpdateInfo) -> Policy {
+fn announced_policy(update: &ChannelUpdateInfo) -> Policy {
     Policy {
         terms: Terms {
             base_fee_msat: update.fees.base_msat,
@@ -199,7 +200,7 @@ fn told(update: &ChannelUpdateInfo) -> Policy {
     }
 }
 
-/// LDK keeps the announcement unless it has records that LDK does not know.
+/// Returns the announcement's signatures. LDK does not keep announcements with fields it does not know.
 fn proof(info: &ChannelInfo) -> Option<Proof> {
     let announcement = info.announcement_message.as_ref()?;
     Some(Proof {

@@ -1,43 +1,45 @@
-//! Channel updates that wait until their channel is known.
+//! Early channel updates, kept until their channel is known.
 //!
-//! Nobody can verify them yet. So two peers' updates of a direction are kept: a forged one does not take the
-//! place of the right one.
+//! They cannot be verified yet. So updates from two peers are kept per direction: a forged update does not
+//! displace the valid one.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::msgs::ChannelUpdate;
 
-/// Directions of channels of which updates may wait. A stranger can fill this with nonsense; then the oldest
-/// ones go, and what they would have told comes with the next connection.
-pub(super) const MOST_DIRECTIONS: usize = 1_000;
-/// Updates of one direction that may wait, each of another peer.
-const MOST_OF_DIRECTION: usize = 2;
+/// The maximum number of channel directions with kept updates. Any peer can fill this with bogus updates;
+/// then the oldest are dropped and arrive again with the next connection.
+pub(super) const MAX_DIRECTIONS: usize = 1_000;
+/// The maximum number of kept updates per direction, each from a different peer.
+const MAX_PER_DIRECTION: usize = 2;
 
 /// A channel's short id, and one of its directions.
 type Direction = (u64, u8);
 
+/// The kept updates of all channels.
 #[derive(Default)]
 pub(super) struct WaitingUpdates {
     directions: HashMap<Direction, Waiting>,
-    /// By the numbers of their arrival.
+    /// Directions by order of arrival.
     arrived: BTreeMap<u64, Direction>,
     arrivals: u64,
 }
 
 struct Waiting {
     arrival: u64,
-    /// Each with the peer that sent it, the oldest first.
+    /// The updates and their senders, oldest first.
     updates: Vec<(Option<PublicKey>, ChannelUpdate)>,
 }
 
+/// Returns the channel and direction of an update.
 pub(super) fn direction(update: &ChannelUpdate) -> Direction {
     let contents = &update.contents;
     (contents.short_channel_id, contents.channel_flags & 1)
 }
 
 impl WaitingUpdates {
-    /// Keeps an update of `peer`, in the place of the one that it sent before.
+    /// Keeps an update, replacing an earlier one from the same peer.
     pub(super) fn keep(&mut self, peer: Option<PublicKey>, update: &ChannelUpdate) {
         let direction = direction(update);
         let updates = match self.directions.get_mut(&direction) {
@@ -45,14 +47,14 @@ impl WaitingUpdates {
             None => self.begin(direction),
         };
         updates.retain(|(other, _)| *other != peer);
-        if updates.len() >= MOST_OF_DIRECTION {
+        if updates.len() >= MAX_PER_DIRECTION {
             updates.remove(0);
         }
         updates.push((peer, update.clone()));
     }
 
     fn begin(&mut self, direction: Direction) -> &mut Vec<(Option<PublicKey>, ChannelUpdate)> {
-        if self.directions.len() >= MOST_DIRECTIONS
+        if self.directions.len() >= MAX_DIRECTIONS
             && let Some((_, oldest)) = self.arrived.pop_first()
         {
             self.directions.remove(&oldest);
@@ -67,7 +69,7 @@ impl WaitingUpdates {
         &mut self.directions.entry(direction).or_insert(waiting).updates
     }
 
-    /// The updates of this channel, which do not wait any more.
+    /// Removes and returns the updates of this channel.
     pub(super) fn take(&mut self, scid: u64) -> Vec<ChannelUpdate> {
         let mut taken = Vec::new();
         for direction in [(scid, 0), (scid, 1)] {
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_replaces_its_own_update_and_not_that_of_another() {
+    fn peers_replace_only_their_own_updates() {
         let mut waiting = WaitingUpdates::default();
         waiting.keep(Some(public(5)), &update(1, 1));
         for seconds in 2..100 {
@@ -111,19 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn one_direction_takes_no_more_than_two_places_and_all_no_more_than_there_are() {
+    fn kept_updates_are_limited_per_direction_and_in_total() {
         let mut waiting = WaitingUpdates::default();
         for peer in 3..50 {
             waiting.keep(Some(public(peer)), &update(1, 1));
         }
         assert_eq!(waiting.len(), 2);
-        for scid in 2..=MOST_DIRECTIONS as u64 {
+        for scid in 2..=MAX_DIRECTIONS as u64 {
             waiting.keep(None, &update(scid, 1));
         }
-        assert_eq!(waiting.len(), MOST_DIRECTIONS + 1);
+        assert_eq!(waiting.len(), MAX_DIRECTIONS + 1);
         waiting.keep(None, &update(0, 1));
-        assert_eq!(waiting.len(), MOST_DIRECTIONS);
-        assert_eq!(waiting.take(1), [], "the oldest went");
+        assert_eq!(waiting.len(), MAX_DIRECTIONS);
+        assert_eq!(waiting.take(1), [], "oldest dropped");
         assert_eq!(waiting.take(2).len(), 1);
     }
 }

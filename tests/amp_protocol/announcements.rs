@@ -1,4 +1,4 @@
-//! A public channel is announced, in whatever order its messages arrive.
+//! Public channels are announced regardless of the order in which their messages arrive.
 
 use lightning::ln::functional_test_utils::{
     confirm_transaction_at, connect_blocks, create_chan_between_nodes_with_value_init,
@@ -12,17 +12,17 @@ use crate::network::Network;
 
 const US: usize = 0;
 const PEER: usize = 1;
-/// Confirmations with which a channel is announced (BOLT 7).
+/// The number of confirmations at which a channel is announced (BOLT 7).
 const SIX: u32 = 6;
 
-/// What the peer of a channel that we opened sends when it is six blocks deep.
+/// The messages that the peer of our new channel sends at six confirmations.
 struct FromPeer {
     ready: ChannelReady,
     signatures: AnnouncementSignatures,
 }
 
-/// A channel that both have seen confirmed: `our_depth` blocks deep for us, six for the peer. The peer
-/// has our `channel_ready`, we have nothing of the peer's.
+/// Opens a channel with `our_depth` confirmations for us and six for the peer. The peer has received our
+/// `channel_ready`; we have received nothing from the peer.
 fn opened(network: &Network, our_depth: u32) -> FromPeer {
     let nodes = &network.nodes;
     let funding = create_chan_between_nodes_with_value_init(&nodes[US], &nodes[PEER], 100_000, 0);
@@ -51,9 +51,9 @@ fn opened(network: &Network, our_depth: u32) -> FromPeer {
     }
 }
 
-/// Whether we announce the channel now.
+/// Returns whether we announce the channel now.
 fn announces(network: &Network) -> bool {
-    // What is handed on while messages are taken has its effect on the next ones.
+    // Signatures released while messages are collected only affect the next collection.
     let mut events = network.gateways[US].get_and_clear_pending_msg_events();
     events.extend(network.gateways[US].get_and_clear_pending_msg_events());
     let is_announcement = |event| {
@@ -65,7 +65,7 @@ fn announces(network: &Network) -> bool {
     events.iter().any(is_announcement)
 }
 
-/// LDK's test nodes panic if they have told of something and nobody asked.
+/// Drains all events and messages: LDK's test nodes panic on drop if any are left.
 fn end(network: &Network) {
     for node in &network.nodes {
         node.node.get_and_clear_pending_events();
@@ -107,7 +107,7 @@ fn signatures_after_channel_ready_announce_the_channel() {
     end(&network);
 }
 
-/// The peer has seen a block that has not reached us.
+/// The peer has already seen a block that we have not.
 #[test]
 fn signatures_before_our_sixth_block_announce_the_channel_with_it() {
     for before_ready in [true, false] {
@@ -120,7 +120,7 @@ fn signatures_before_our_sixth_block_announce_the_channel_with_it() {
             peer.send_ready(&network);
             peer.send_signatures(&network);
         }
-        assert!(!announces(&network), "five blocks deep");
+        assert!(!announces(&network), "five confirmations");
         connect_blocks(&network.nodes[US], 1);
         assert!(announces(&network), "before channel_ready: {before_ready}");
         end(&network);
@@ -128,22 +128,22 @@ fn signatures_before_our_sixth_block_announce_the_channel_with_it() {
 }
 
 #[test]
-fn signatures_wait_only_as_long_as_their_connection() {
+fn deferred_signatures_are_dropped_on_disconnect() {
     let network = Network::new(2);
     let peer = opened(&network, SIX);
     peer.send_signatures(&network);
     network.disconnect(US, PEER);
     network.reconnect(US, PEER);
     peer.send_ready(&network);
-    assert!(!announces(&network), "the peer sends them again");
+    assert!(!announces(&network), "the peer must send them again");
     peer.send_signatures(&network);
     assert!(announces(&network));
     end(&network);
 }
 
-/// LDK would close the channel: the block that we have seen may have been replaced.
+/// LDK would close the channel, although this can happen in a reorg.
 #[test]
-fn signatures_for_another_short_channel_id_close_no_channel() {
+fn signatures_for_another_short_channel_id_do_not_close_the_channel() {
     let network = Network::new(2);
     let peer = opened(&network, SIX);
     peer.send_ready(&network);

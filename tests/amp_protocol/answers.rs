@@ -1,4 +1,4 @@
-//! What a payment makes of each answer that its receiver may give.
+//! How a payment reacts to each failure that its receiver may return.
 
 use ampd::storage::payments::FailureReason;
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
@@ -12,20 +12,20 @@ use crate::paying_scene::*;
 const PERM: u16 = 0x4000;
 const NODE: u16 = 0x2000;
 
-/// A failure as the last node makes it (BOLT 4).
+/// A failure returned by the final node (BOLT 4).
 #[derive(Clone)]
 pub enum Answer {
     Code {
         code: u16,
         data: Vec<u8>,
     },
-    /// What nobody on the way made.
+    /// Bytes that no node of the route created.
     Garbage,
 }
 
 impl Answer {
-    /// The message with this answer, for the payer with whom the node shares the secret.
-    pub fn instead_of(&self, message: &UpdateFailHTLC, secret: &[u8; 32]) -> UpdateFailHTLC {
+    /// Returns the message with this answer, encrypted with the secret shared with the payer.
+    pub fn replace(&self, message: &UpdateFailHTLC, secret: &[u8; 32]) -> UpdateFailHTLC {
         let packet = match self {
             Self::Code { code, data } => packet(*code, data, secret),
             Self::Garbage => vec![0x55; 292],
@@ -64,24 +64,24 @@ fn code(code: u16, data: &[u8]) -> Answer {
     }
 }
 
-/// Why the payment ended and after how many attempts, if its receiver always answers so.
+/// Returns the failure reason and the number of attempts of a payment whose receiver always answers this.
 fn ends(scene: &Scene, answer: Answer) -> (FailureReason, usize) {
     ends_within(scene, answer, 60)
 }
 
 fn ends_within(scene: &Scene, answer: Answer, seconds: u64) -> (FailureReason, usize) {
     *scene.network.answer.borrow_mut() = Some((RECEIVER, answer));
-    let mut payment = scene.amp(OVER_ONE_WAY, None);
+    let mut payment = scene.amp(ONE_ROUTE_MSAT, None);
     payment.limits.timeout_seconds = seconds;
     let ended = scene.pay(payment);
     (ended.record.failure_reason, ended.attempts.len())
 }
 
 #[test]
-fn what_the_receiver_says_for_good_ends_the_payment_for_lnds_reason() {
+fn permanent_failures_end_the_payment_with_lnds_reason() {
     use FailureReason::{Error, IncorrectPaymentDetails};
     let scene = Scene::without_accept_amp(2);
-    scene.open_ways([0, 1]);
+    scene.announce_routes([0, 1]);
     let cases = [
         (
             "incorrect details",
@@ -92,7 +92,7 @@ fn what_the_receiver_says_for_good_ends_the_payment_for_lnds_reason() {
         ("invalid onion payload", code(PERM | 22, &[14, 0, 0]), Error),
         ("temporary node failure", code(NODE | 2, &[]), Error),
         ("permanent node failure", code(PERM | NODE | 2, &[]), Error),
-        // lnd goes another way then; LDK does not tell it from incorrect details.
+        // lnd tries another route; LDK cannot distinguish this from incorrect details.
         ("garbage", Answer::Garbage, IncorrectPaymentDetails),
     ];
     for (name, answer, reason) in cases {
@@ -101,34 +101,34 @@ fn what_the_receiver_says_for_good_ends_the_payment_for_lnds_reason() {
 }
 
 #[test]
-fn a_payload_that_the_receiver_cannot_use_is_told_from_other_answers() {
-    let is_told = |ways: usize, answer| {
-        let scene = Scene::without_accept_amp(ways);
-        if ways == 0 {
+fn invalid_payload_failures_are_recognized() {
+    let is_invalid_payload = |routes: usize, answer| {
+        let scene = Scene::without_accept_amp(routes);
+        if routes == 0 {
             scene.network.channel_of(PAYER, RECEIVER, CHANNEL_SAT);
         } else {
-            scene.open_ways(0..ways);
+            scene.announce_routes(0..routes);
         }
         *scene.network.answer.borrow_mut() = Some((RECEIVER, answer));
-        let ended = scene.pay(scene.amp(OVER_ONE_WAY, None));
+        let ended = scene.pay(scene.amp(ONE_ROUTE_MSAT, None));
         let attempt = &ended.attempts[0];
         let failure = attempt.failure.as_ref().unwrap();
         assert_eq!(failure.source_index as usize, attempt.route.len());
         failure.invalid_payload
     };
-    for ways in [0, 2] {
-        assert!(is_told(ways, code(PERM | 22, &[14, 0, 0])));
-        assert!(!is_told(ways, code(PERM | 15, &[0; 12])));
-        assert!(!is_told(ways, code(PERM | NODE | 2, &[])));
+    for routes in [0, 2] {
+        assert!(is_invalid_payload(routes, code(PERM | 22, &[14, 0, 0])));
+        assert!(!is_invalid_payload(routes, code(PERM | 15, &[0; 12])));
+        assert!(!is_invalid_payload(routes, code(PERM | NODE | 2, &[])));
     }
 }
 
-/// It blames the node before it, which may have changed the HTLC.
+/// Codes 18 and 19 blame the node before the receiver, which may have altered the HTLC.
 #[test]
-fn an_htlc_that_does_not_match_its_onion_goes_another_way_but_not_to_a_direct_peer() {
+fn htlc_mismatch_is_retried_over_another_route_unless_the_receiver_is_a_peer() {
     let answers = || [code(18, &[0; 4]), code(19, &[0; 8])];
     let scene = Scene::without_accept_amp(2);
-    scene.open_ways([0, 1]);
+    scene.announce_routes([0, 1]);
     for answer in answers() {
         assert_eq!(ends(&scene, answer), (FailureReason::NoRoute, 2));
     }
@@ -139,11 +139,11 @@ fn an_htlc_that_does_not_match_its_onion_goes_another_way_but_not_to_a_direct_pe
     }
 }
 
-/// As often as the time limit allows, but not as fast as the receiver answers.
+/// Retries continue until the time limit, but more slowly than the receiver answers.
 #[test]
-fn a_timeout_of_the_set_is_tried_again_until_the_time_limit() {
+fn mpp_timeout_is_retried_until_the_time_limit() {
     let scene = Scene::without_accept_amp(2);
-    scene.open_ways([0, 1]);
+    scene.announce_routes([0, 1]);
     let (reason, attempts) = ends_within(&scene, code(23, &[]), 3);
     assert_eq!(reason, FailureReason::Timeout);
     assert!((2..=40).contains(&attempts), "{attempts}");

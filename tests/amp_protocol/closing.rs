@@ -1,5 +1,5 @@
-//! Invoices that end: canceled, switched off, past their expiry. What is held for them goes back at
-//! once, as PERM|15 and not as a timeout.
+//! Canceled, disabled and expired invoices. HTLCs held for them fail back at once with PERM|15, not with
+//! `mpp_timeout`.
 
 use ldk_amp::PaymentAddr;
 use ampd::invoices::InvoiceRef;
@@ -12,10 +12,10 @@ use crate::sender::{Outcome, shards};
 
 const ADDR: PaymentAddr = PaymentAddr::from_bytes([7; 32]);
 
-/// Nothing in ampd changes when an invoice expires, so this does it behind its back.
+/// Changes an invoice's expiry directly in the database, since ampd has no call for it.
 struct ExpiresAt {
     add_index: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     at: u64,
 }
 
@@ -30,7 +30,7 @@ impl Change for ExpiresAt {
     }
 }
 
-/// The receiver is stopped, and started again when the invoice's time is over.
+/// Restarts the receiver with the invoice expired.
 fn pass_expiry(scene: &mut Scene, invoice: &InvoiceRecord) {
     let expired = ExpiresAt {
         add_index: invoice.add_index,
@@ -45,7 +45,7 @@ fn by_addr(invoice: &InvoiceRecord) -> InvoiceRef {
 }
 
 #[test]
-fn canceling_an_invoice_gives_back_what_is_held_and_takes_nothing_more() {
+fn canceling_an_invoice_fails_held_shards_and_rejects_new_ones() {
     let mut scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     let halves = shards(set(1), addr(&invoice), &[60_000, 40_000]);
@@ -62,32 +62,32 @@ fn canceling_an_invoice_gives_back_what_is_held_and_takes_nothing_more() {
             Outcome::InFlight
         ]
     );
-    assert_eq!(scene.books(set(1)), canceled(1));
-    assert_eq!(scene.books(set(2)), canceled(1));
+    assert_eq!(scene.stored_set(set(1)), canceled(1));
+    assert_eq!(scene.stored_set(set(2)), canceled(1));
     for _ in 0..2 {
-        scene.assert_refused_without_trace(&halves[1], "the other half");
-        let anew = shards(set(4), addr(&invoice), &[100_000]).remove(0);
-        scene.assert_refused_without_trace(&anew, "another payment");
+        scene.assert_refused_and_not_stored(&halves[1], "the other half");
+        let new = shards(set(4), addr(&invoice), &[100_000]).remove(0);
+        scene.assert_refused_and_not_stored(&new, "another payment");
         scene.restart();
     }
     assert_eq!(scene.receiver.invoices()[0].state, InvoiceState::Canceled);
 }
 
-/// lnd cannot cancel it, and takes payments to it for ever.
+/// lnd cannot cancel a paid AMP invoice and accepts payments to it forever.
 #[test]
-fn an_invoice_that_was_paid_can_be_canceled() {
+fn paid_invoice_can_be_canceled() {
     let scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(0);
     scene.assert_settles(&shards(set(1), addr(&invoice), &[50_000]));
     scene.receiver.cancel(&by_addr(&invoice));
     let again = shards(set(2), addr(&invoice), &[50_000]).remove(0);
-    scene.assert_refused_without_trace(&again, "canceled");
-    assert_eq!(scene.books(set(1)), settled(50_000, 1));
+    scene.assert_refused_and_not_stored(&again, "canceled");
+    assert_eq!(scene.stored_set(set(1)), settled(50_000, 1));
     assert_eq!(scene.receiver.invoices()[0].amt_paid_msat, 50_000);
 }
 
 #[test]
-fn an_invoice_that_is_switched_off_takes_nothing_until_it_is_switched_on() {
+fn disabled_invoice_rejects_payments_until_enabled() {
     let mut scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(0);
     let shards = shards(set(1), addr(&invoice), &[60_000, 40_000]);
@@ -96,7 +96,7 @@ fn an_invoice_that_is_switched_off_takes_nothing_until_it_is_switched_on() {
     scene.run();
     assert_eq!(scene.outcome(&first), scene.refusal(&shards[0]));
     for _ in 0..2 {
-        scene.assert_refused_without_trace(&shards[1], "switched off");
+        scene.assert_refused_and_not_stored(&shards[1], "disabled");
         scene.restart();
     }
     scene.receiver.set_enabled(&by_addr(&invoice), true);
@@ -105,25 +105,25 @@ fn an_invoice_that_is_switched_off_takes_nothing_until_it_is_switched_on() {
 
 /// lnd has no clock here: what was paid once is payable after its expiry.
 #[test]
-fn an_invoice_past_its_expiry_is_refused_whether_it_was_paid_or_not() {
+fn expired_invoice_rejects_payments_whether_paid_before_or_not() {
     let mut scene = Scene::new();
     let [paid, unpaid] = [0, 0].map(|value| scene.receiver.add_amp_invoice(value));
     scene.assert_settles(&shards(set(1), addr(&paid), &[50_000]));
     for invoice in [&paid, &unpaid] {
         pass_expiry(&mut scene, invoice);
         let shards = shards(set(2), addr(invoice), &[60_000, 40_000]);
-        scene.assert_refused_without_trace(&shards[0], "half a set");
-        scene.assert_refused_without_trace(&shards[0].clone().total(60_000), "a whole set");
+        scene.assert_refused_and_not_stored(&shards[0], "half a set");
+        scene.assert_refused_and_not_stored(&shards[0].clone().total(60_000), "a whole set");
     }
     assert_eq!(
         scene.receiver.invoices()[0].state,
         InvoiceState::Open,
-        "only by the clock"
+        "expiry alone does not change the state"
     );
 }
 
 #[test]
-fn an_invoice_that_expires_gives_back_what_is_held_for_it() {
+fn expiring_invoice_fails_held_shards() {
     let mut scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(0);
     let halves = shards(set(1), addr(&invoice), &[60_000, 40_000]);
@@ -135,15 +135,15 @@ fn an_invoice_that_expires_gives_back_what_is_held_for_it() {
         .run_timers_until(|receiver| receiver.invoices()[0].state == InvoiceState::Canceled);
     scene.run();
     assert_eq!(scene.outcome(&first), scene.refusal(&halves[0]));
-    assert_eq!(scene.books(set(1)), canceled(1));
+    assert_eq!(scene.stored_set(set(1)), canceled(1));
 }
 
 #[test]
-fn a_spontaneous_payment_that_was_never_completed_leaves_nothing() {
+fn incomplete_spontaneous_payment_is_deleted_after_expiry() {
     let mut scene = Scene::new();
     let lost = shards(set(1), ADDR, &[60_000, 40_000]);
     let first = scene.send(&lost[0]);
-    scene.at(u64::MAX);
+    scene.expire_sets_at(u64::MAX);
     assert_eq!(scene.outcome(&first), Outcome::TimedOut);
     let invoice = scene.receiver.invoices().remove(0);
     assert_eq!(invoice.expires_at, Some(invoice.created_at + 3_600));
@@ -151,14 +151,14 @@ fn a_spontaneous_payment_that_was_never_completed_leaves_nothing() {
     scene
         .receiver
         .run_timers_until(|receiver| receiver.invoices().is_empty());
-    assert_eq!(scene.books(set(1)), None);
+    assert_eq!(scene.stored_set(set(1)), None);
     assert!(scene.receiver.htlcs(set(1)).is_empty());
     scene.assert_settles(&shards(set(1), ADDR, &[70_000, 30_000]));
 }
 
-/// Nobody was told an expiry.
+/// The payer was never given an expiry.
 #[test]
-fn the_address_of_a_spontaneous_payment_does_not_expire_once_it_was_paid() {
+fn payment_address_of_a_paid_spontaneous_payment_does_not_expire() {
     let mut scene = Scene::new();
     scene.assert_settles(&shards(set(1), ADDR, &[60_000, 40_000]));
     assert_eq!(scene.receiver.invoices()[0].expires_at, None);

@@ -1,5 +1,5 @@
-//! What the rooms `amp` and `onion` promise, seen from the outside: LDK's own managers send, take,
-//! claim and fail AMP shards, and the sender's LDK understands the answers.
+//! The `amp` and `onion` modules from the outside: unmodified LDK channel managers send, receive, claim and
+//! fail AMP shards, and the sender's LDK decodes the failures.
 
 use ldk_amp::{
     AmpRecord, Claim, HtlcSet, MppRecord, Outcome, PaymentAddr, SetHtlc, SetId, SetLimits, Shard,
@@ -51,7 +51,7 @@ fn id(hash: PaymentHash) -> PaymentId {
     PaymentId(hash.0)
 }
 
-/// The only event, which must be `PaymentClaimable`: the envelope in it and the set's HTLC.
+/// Returns the envelope and HTLC of the only event, which must be `PaymentClaimable`.
 fn claimable(receiver: usize, events: Vec<Event>) -> (Envelope, SetHtlc) {
     let [
         Event::PaymentClaimable {
@@ -63,7 +63,7 @@ fn claimable(receiver: usize, events: Vec<Event>) -> (Envelope, SetHtlc) {
         },
     ] = &events[..]
     else {
-        panic!("not claimable: {events:?}")
+        panic!("expected PaymentClaimable: {events:?}")
     };
     let tlvs = onion_fields.as_ref().unwrap().custom_tlvs();
     let envelope = Envelope::open(&envelope_key(receiver), payment_hash, tlvs).unwrap();
@@ -83,7 +83,7 @@ fn claimable(receiver: usize, events: Vec<Event>) -> (Envelope, SetHtlc) {
     (envelope, htlc)
 }
 
-/// The failure code that the sender reads.
+/// Returns the failure code that the sender decodes, and whether the failure is permanent.
 fn failure_code(events: &[Event]) -> (u16, bool) {
     let code = events.iter().find_map(|event| match event {
         Event::PaymentPathFailed {
@@ -97,7 +97,7 @@ fn failure_code(events: &[Event]) -> (u16, bool) {
 }
 
 #[test]
-fn stock_ldk_refuses_an_amp_onion_and_takes_it_behind_the_gateway() {
+fn ldk_accepts_amp_onions_only_behind_the_gateway() {
     let network = Network::new(2);
     let scid = network.channel(0, 1);
     let shard = &shards(1)[0];
@@ -140,7 +140,7 @@ fn stock_ldk_refuses_an_amp_onion_and_takes_it_behind_the_gateway() {
 }
 
 #[test]
-fn a_set_over_two_channels_is_claimed_with_derived_preimages() {
+fn set_over_two_channels_is_claimed_with_derived_preimages() {
     let network = Network::new(2);
     let scids = [network.channel(0, 1), network.channel(0, 1)];
     let mut set = HtlcSet::new(SET_ID, SetLimits::default());
@@ -168,7 +168,7 @@ fn a_set_over_two_channels_is_claimed_with_derived_preimages() {
             .node
             .claim_funds_with_known_custom_tlvs(preimage);
     }
-    network.settle_down();
+    network.run_until_idle();
 
     let claimed = network.events(1);
     assert_eq!(claimed.len(), 4);
@@ -186,7 +186,7 @@ fn a_set_over_two_channels_is_claimed_with_derived_preimages() {
 }
 
 #[test]
-fn ldks_own_failure_of_a_shard_is_readable_over_two_hops() {
+fn sender_decodes_ldks_failure_of_a_shard_over_two_hops() {
     let network = Network::new(3);
     let hops = [(1, network.channel(0, 1)), (2, network.channel(1, 2))];
     let shard = &shards(2)[0];
@@ -201,7 +201,7 @@ fn ldks_own_failure_of_a_shard_is_readable_over_two_hops() {
     network.nodes[2]
         .node
         .fail_htlc_backwards(&htlc.payment_hash);
-    network.settle_down();
+    network.run_until_idle();
     for node in [2, 1] {
         assert!(matches!(
             network.events(node)[..],
@@ -215,7 +215,7 @@ fn ldks_own_failure_of_a_shard_is_readable_over_two_hops() {
 }
 
 #[test]
-fn a_marked_shard_fails_with_mpp_timeout_over_two_hops() {
+fn marked_shard_fails_with_mpp_timeout_over_two_hops() {
     let network = Network::new(3);
     let hops = [(1, network.channel(0, 1)), (2, network.channel(1, 2))];
     let shards = shards(2);
@@ -234,7 +234,7 @@ fn a_marked_shard_fails_with_mpp_timeout_over_two_hops() {
             .node
             .fail_htlc_backwards(&htlc.payment_hash);
     }
-    network.settle_down();
+    network.run_until_idle();
     for node in [2, 1] {
         let events = network.events(node);
         assert!(
@@ -256,7 +256,7 @@ fn a_marked_shard_fails_with_mpp_timeout_over_two_hops() {
 }
 
 #[test]
-fn mpp_timeout_is_sent_again_after_a_reconnect() {
+fn mpp_timeout_is_retransmitted_after_a_reconnect() {
     let network = Network::new(2);
     let scid = network.channel(0, 1);
     let shard = &shards(2)[0];
@@ -286,7 +286,7 @@ fn mpp_timeout_is_sent_again_after_a_reconnect() {
         .node
         .peer_disconnected(network.nodes[0].node.get_our_node_id());
     connect_nodes(&network.nodes[0], &network.nodes[1]);
-    network.settle_down();
+    network.run_until_idle();
 
     assert!(matches!(
         network.events(1)[..],
@@ -296,7 +296,7 @@ fn mpp_timeout_is_sent_again_after_a_reconnect() {
 }
 
 #[test]
-fn a_forged_envelope_in_an_ordinary_payment_reaches_nobody() {
+fn forged_envelope_is_dropped_from_a_regular_payment() {
     let network = Network::new(2);
     let scid = network.channel(0, 1);
     let (_, hash, secret) = get_payment_preimage_hash(&network.nodes[1], Some(TOTAL), None);
@@ -319,7 +319,7 @@ fn a_forged_envelope_in_an_ordinary_payment_reaches_nobody() {
 }
 
 #[test]
-fn an_ordinary_payment_goes_through_gateways_over_two_hops() {
+fn regular_payment_passes_gateways_over_two_hops() {
     let network = Network::new(3);
     let hops = [(1, network.channel(0, 1)), (2, network.channel(1, 2))];
     let (preimage, hash, secret) = get_payment_preimage_hash(&network.nodes[2], Some(TOTAL), None);
@@ -335,7 +335,7 @@ fn an_ordinary_payment_goes_through_gateways_over_two_hops() {
         [Event::PaymentClaimable { .. }]
     ));
     network.nodes[2].node.claim_funds(preimage);
-    network.settle_down();
+    network.run_until_idle();
     assert!(matches!(
         network.events(2)[..],
         [Event::PaymentClaimed { .. }]
@@ -352,7 +352,7 @@ fn an_ordinary_payment_goes_through_gateways_over_two_hops() {
     ));
 }
 
-/// Record 8 of an ordinary payment of which only a part is sent: what LDK would not let us send.
+/// Returns the onion fields of one part of a regular payment, which LDK has no constructor for.
 fn part_of(secret: PaymentSecret, total_msat: u64) -> RecipientOnionFields {
     let payment_data = MppRecord {
         payment_addr: PaymentAddr::from_bytes(secret.0),
@@ -365,7 +365,7 @@ fn part_of(secret: PaymentSecret, total_msat: u64) -> RecipientOnionFields {
 }
 
 #[test]
-fn a_shard_never_completes_an_ordinary_payment_of_the_same_hash() {
+fn shard_does_not_complete_a_regular_payment_with_the_same_hash() {
     let network = Network::new(2);
     let scid = network.channel(0, 1);
     let (_, hash, secret) = get_payment_preimage_hash(&network.nodes[1], Some(TOTAL), None);
@@ -377,7 +377,7 @@ fn a_shard_never_completes_an_ordinary_payment_of_the_same_hash() {
         part_of(secret, TOTAL),
         PaymentId([1; 32]),
     );
-    assert!(network.events(1).is_empty(), "half of it is held");
+    assert!(network.events(1).is_empty(), "half of the payment is held");
     network.send(
         &[(1, scid)],
         half,
@@ -410,7 +410,7 @@ fn a_shard_never_completes_an_ordinary_payment_of_the_same_hash() {
 }
 
 #[test]
-fn an_ordinary_payment_never_joins_a_held_shard_of_the_same_hash() {
+fn regular_payment_does_not_join_a_held_shard_with_the_same_hash() {
     let network = Network::new(2);
     let scid = network.channel(0, 1);
     let (_, hash, secret) = get_payment_preimage_hash(&network.nodes[1], Some(TOTAL), None);
@@ -423,8 +423,8 @@ fn an_ordinary_payment_never_joins_a_held_shard_of_the_same_hash() {
     );
     let (_, htlc) = claimable(1, network.events(1));
     assert_eq!(htlc.amount_msat, TOTAL);
-    let ordinary = RecipientOnionFields::secret_only(secret);
-    network.send(&[(1, scid)], TOTAL, hash, ordinary, PaymentId([2; 32]));
+    let regular = RecipientOnionFields::secret_only(secret);
+    network.send(&[(1, scid)], TOTAL, hash, regular, PaymentId([2; 32]));
     assert!(matches!(
         network.events(1)[..],
         [Event::HTLCHandlingFailed { .. }]
@@ -435,9 +435,9 @@ fn an_ordinary_payment_never_joins_a_held_shard_of_the_same_hash() {
     );
 }
 
-/// LDK compares the expiry of a payment secret with the newest block's time, which is a u32.
+/// LDK compares the expiry of a payment secret with the newest block's timestamp, a u32.
 #[test]
-fn a_shard_is_taken_whatever_the_time_of_the_newest_block() {
+fn shard_is_accepted_at_the_latest_possible_block_time() {
     let network = Network::new(2);
     let scid = network.channel(0, 1);
     for node in &network.nodes {
@@ -456,16 +456,16 @@ fn a_shard_is_taken_whatever_the_time_of_the_newest_block() {
 }
 
 #[test]
-fn the_gateway_advertises_amp_and_all_that_ldk_does_except_splicing() {
+fn advertises_amp_and_ldks_features_except_keysend_and_splicing() {
     let network = Network::new(2);
     let peer = network.nodes[0].node.get_our_node_id();
     let (gateway, inner) = (&network.gateways[1], network.nodes[1].node);
 
     let mut node = inner.provided_node_features();
     node.set_optional_feature_bit(31).unwrap();
-    // Keysend is announced by those who take it, not by default as LDK does.
+    // Unlike LDK, ampd advertises keysend only if it is enabled.
     node.clear_keysend();
-    // LDK refuses each splice that a peer proposes.
+    // LDK rejects every splice that a peer proposes.
     node.clear_splicing();
     assert_eq!(gateway.provided_node_features(), node);
     let mut init = inner.provided_init_features(peer);

@@ -1,4 +1,5 @@
-//! LDK has one payment per hash, and every shard is one: what happens when two have the same.
+//! Shards and payments with the same payment hash. To LDK every shard is a payment, and it allows one payment
+//! per hash.
 
 use ldk_amp::PaymentAddr;
 use ampd::invoices::NewInvoice;
@@ -11,7 +12,7 @@ use crate::sender::{Outcome, shards};
 const ADDR: PaymentAddr = PaymentAddr::from_bytes([7; 32]);
 
 #[test]
-fn a_shard_with_the_hash_of_an_invoice_of_ours_is_refused_and_does_not_block_it() {
+fn rejects_a_shard_with_an_invoices_hash_without_blocking_the_invoice() {
     let scene = Scene::new();
     let invoice = scene.receiver.add(NewInvoice {
         value_msat: 50_000,
@@ -21,13 +22,13 @@ fn a_shard_with_the_hash_of_an_invoice_of_ours_is_refused_and_does_not_block_it(
     let half = shards(set(1), ADDR, &[60_000, 40_000])
         .remove(0)
         .with_hash(hash);
-    scene.assert_refused_without_trace(&half, "it would be held");
+    scene.assert_refused_and_not_stored(&half, "it would be held");
     let whole = shards(set(1), ADDR, &[60_000]).remove(0).with_hash(hash);
-    scene.assert_refused_without_trace(&whole, "it would complete its set");
+    scene.assert_refused_and_not_stored(&whole, "it would complete its set");
 
-    scene.assert_settles(&[scene.ordinary(hash, 50_000)]);
+    scene.assert_settles(&[scene.regular(hash, 50_000)]);
     let [paid] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(
         (paid.state, paid.amt_paid_msat),
@@ -35,33 +36,33 @@ fn a_shard_with_the_hash_of_an_invoice_of_ours_is_refused_and_does_not_block_it(
     );
 }
 
-/// lnd settles both. LDK refuses the second by itself, so the set waits for its timeout.
+/// lnd settles both. LDK refuses the second one itself, so the set stays held until it times out.
 #[test]
-fn a_second_shard_with_the_hash_of_a_held_one_is_refused_alone() {
+fn second_shard_with_the_hash_of_a_held_one_is_refused_alone() {
     let scene = Scene::new();
     let shards = shards(set(1), ADDR, &[40_000, 60_000]);
     let first = scene.send(&shards[0]);
     let twin = scene.send(&shards[0]);
     assert_eq!(scene.outcome(&twin), scene.refusal(&shards[0]));
     assert_eq!(scene.outcome(&first), Outcome::InFlight);
-    assert_eq!(scene.books(set(1)), held(40_000, 1));
-    scene.at(u64::MAX);
+    assert_eq!(scene.stored_set(set(1)), held(40_000, 1));
+    scene.expire_sets_at(u64::MAX);
     assert_eq!(scene.outcome(&first), Outcome::TimedOut);
-    assert_eq!(scene.books(set(1)), canceled(1));
+    assert_eq!(scene.stored_set(set(1)), canceled(1));
 }
 
-/// Whoever forwards a shard knows its hash. That must not be enough to make us refuse the shard in
-/// our own name, which ends the payment for its payer.
+/// Any forwarding node knows a shard's hash. That must not be enough to make us refuse the shard, which
+/// would end the payment for its payer.
 #[test]
-fn another_htlc_with_the_hash_of_a_held_shard_does_no_harm() {
+fn another_htlc_with_the_hash_of_a_held_shard_does_not_fail_the_shard() {
     let scene = Scene::with_two_payers();
     let shards = shards(set(1), ADDR, &[40_000, 60_000]);
     let first = scene.send(&shards[0]);
-    let stranger = scene.ordinary(shards[0].hash, 1_000);
+    let other = scene.regular(shards[0].hash, 1_000);
     for blocks in [10, 100] {
-        let stranger = stranger.clone().expiring_in(blocks);
-        let refused = scene.send_from(1, &stranger);
-        assert_eq!(scene.outcome(&refused), scene.refusal(&stranger));
+        let other = other.clone().expiring_in(blocks);
+        let refused = scene.send_from(1, &other);
+        assert_eq!(scene.outcome(&refused), scene.refusal(&other));
     }
     assert_eq!(scene.outcome(&first), Outcome::InFlight);
     let second = scene.send(&shards[1]);

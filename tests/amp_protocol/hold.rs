@@ -1,4 +1,4 @@
-//! Hold invoices: what the payer sees while their maker decides, and when time is up.
+//! Hold invoices as seen by the payer: while held, when settled or canceled, and at the deadline.
 
 use ampd::invoices::{InvoiceRef, NewInvoice, Purpose};
 use ampd::storage::invoices::{HtlcState, InvoiceState};
@@ -8,14 +8,14 @@ use crate::scene::*;
 use crate::sender::{Outcome, Shard};
 
 const PREIMAGE: PaymentPreimage = PaymentPreimage([5; 32]);
-/// LDK gives an HTLC back so many blocks before its expiry.
+/// LDK fails an HTLC back this many blocks before its expiry.
 const FAIL_BACK: u32 = 39;
 
 fn hash() -> PaymentHash {
     PREIMAGE.into()
 }
 
-/// A hold invoice with this cltv_expiry, and the two parts of a payment to it.
+/// Creates a hold invoice with this CLTV delta and the two parts of a payment to it.
 fn scene_with(cltv_delta: u64) -> (Scene, [Shard; 2]) {
     let scene = Scene::new();
     scene.receiver.add(NewInvoice {
@@ -24,7 +24,7 @@ fn scene_with(cltv_delta: u64) -> (Scene, [Shard; 2]) {
         cltv_delta,
         ..NewInvoice::default()
     });
-    let whole = scene.ordinary(hash(), 100_000);
+    let whole = scene.regular(hash(), 100_000);
     let parts = [whole.clone().amount(60_000), whole.amount(40_000)];
     (scene, parts)
 }
@@ -33,7 +33,7 @@ fn scene() -> (Scene, [Shard; 2]) {
     scene_with(80)
 }
 
-fn books(scene: &Scene) -> (InvoiceState, Vec<HtlcState>) {
+fn states(scene: &Scene) -> (InvoiceState, Vec<HtlcState>) {
     let htlcs = scene.receiver.htlcs_of_invoice(1);
     let states = htlcs.iter().map(|htlc| htlc.state).collect();
     (scene.receiver.invoices()[0].state, states)
@@ -52,70 +52,74 @@ fn canceled() -> (InvoiceState, Vec<HtlcState>) {
 }
 
 #[test]
-fn a_payment_in_parts_is_held_until_its_preimage_comes() {
+fn multi_part_payment_is_held_until_settled() {
     let (scene, parts) = scene();
     let first = scene.send(&parts[0]);
-    assert_eq!(books(&scene), (InvoiceState::Open, vec![]), "LDK collects");
+    assert_eq!(
+        states(&scene),
+        (InvoiceState::Open, vec![]),
+        "LDK collects the parts"
+    );
     let still_open = scene.receiver.settle_hold(PREIMAGE).unwrap_err();
     assert_eq!(still_open.to_string(), "invoice still open");
     let attempts = [first, scene.send(&parts[1])];
-    assert_eq!(books(&scene), accepted());
+    assert_eq!(states(&scene), accepted());
     scene.mine(10);
     assert_eq!(scene.outcomes(&attempts), [Outcome::InFlight; 2]);
 
     scene.receiver.settle_hold(PREIMAGE).unwrap();
     scene.run();
     assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 2]);
-    assert_eq!(books(&scene), settled());
+    assert_eq!(states(&scene), settled());
     let htlcs = scene.receiver.htlcs_of_invoice(1);
     assert!(htlcs.iter().all(|htlc| htlc.claimed));
 }
 
 #[test]
-fn a_canceled_one_is_refused() {
+fn canceling_fails_held_parts() {
     let (scene, parts) = scene();
     let attempts = scene.send_all(&parts);
     scene.receiver.cancel(&InvoiceRef::Hash(hash().0));
     scene.run();
     assert_eq!(scene.outcome(&attempts[0]), scene.refusal(&parts[0]));
     assert_eq!(scene.outcome(&attempts[1]), scene.refusal(&parts[1]));
-    assert_eq!(books(&scene), canceled());
+    assert_eq!(states(&scene), canceled());
 }
 
 #[test]
-fn parts_that_ldk_collects_go_back_when_it_is_canceled() {
+fn canceling_fails_parts_that_ldk_is_still_collecting() {
     let (scene, parts) = scene();
     let attempt = scene.send(&parts[0]);
     scene.receiver.cancel(&InvoiceRef::Hash(hash().0));
     scene.run();
     assert_eq!(scene.outcome(&attempt), scene.refusal(&parts[0]));
-    assert_eq!(books(&scene), (InvoiceState::Canceled, vec![]));
+    assert_eq!(states(&scene), (InvoiceState::Canceled, vec![]));
 }
 
 #[test]
-fn it_is_held_over_a_restart() {
+fn payment_stays_held_across_a_restart() {
     let (mut scene, parts) = scene();
     let attempts = scene.send_all(&parts);
     scene.restart();
-    assert_eq!(books(&scene), accepted());
+    assert_eq!(states(&scene), accepted());
     scene.receiver.settle_hold(PREIMAGE).unwrap();
     scene.restart();
     assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 2]);
-    assert_eq!(books(&scene), settled());
+    assert_eq!(states(&scene), settled());
 }
 
-/// LDK gives back one part at a time; claimed then, the others would be lost.
+/// LDK fails back one part at a time; claiming the rest after that has no effect.
 #[test]
-fn at_the_claim_deadline_of_one_part_all_go_back() {
+fn all_parts_fail_at_the_claim_deadline_of_one() {
     let (scene, [first, second]) = scene();
     let parts = [first.expiring_in(90), second.expiring_in(140)];
     let attempts = scene.send_all(&parts);
     scene.mine(90 - FAIL_BACK - 1);
-    assert_eq!(books(&scene), accepted());
+    assert_eq!(states(&scene), accepted());
     let late = scene.receiver.settle_hold(PREIMAGE).unwrap_err();
     assert!(late.to_string().contains("too late"), "{late}");
     scene.mine(1);
-    assert_eq!(books(&scene), canceled());
+    assert_eq!(states(&scene), canceled());
     assert_eq!(scene.outcome(&attempts[0]), scene.refusal(&parts[0]));
     assert_eq!(scene.outcome(&attempts[1]), scene.refusal(&parts[1]));
     let canceled = scene.receiver.settle_hold(PREIMAGE).unwrap_err();
@@ -123,34 +127,34 @@ fn at_the_claim_deadline_of_one_part_all_go_back() {
 }
 
 #[test]
-fn two_blocks_before_the_claim_deadline_it_can_still_be_settled() {
+fn can_be_settled_until_two_blocks_before_the_claim_deadline() {
     let (scene, [first, second]) = scene();
     let attempts = scene.send_all(&[first.expiring_in(90), second.expiring_in(140)]);
     scene.mine(90 - FAIL_BACK - 2);
     scene.receiver.settle_hold(PREIMAGE).unwrap();
     scene.run();
     assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 2]);
-    assert_eq!(books(&scene), settled());
+    assert_eq!(states(&scene), settled());
 }
 
-/// Whoever forwards the payment knows its hash.
+/// Any forwarding node knows the payment hash.
 #[test]
-fn another_htlc_with_its_hash_is_refused_and_does_no_harm() {
+fn another_htlc_with_the_same_hash_is_refused_without_failing_the_held_parts() {
     let (scene, parts) = scene();
     let attempts = scene.send_all(&parts);
     for blocks in [10, 100] {
-        let stranger = parts[0].clone().expiring_in(blocks);
-        let refused = scene.send(&stranger);
-        assert_eq!(scene.outcome(&refused), scene.refusal(&stranger));
+        let other = parts[0].clone().expiring_in(blocks);
+        let refused = scene.send(&other);
+        assert_eq!(scene.outcome(&refused), scene.refusal(&other));
     }
-    assert_eq!(books(&scene), accepted());
+    assert_eq!(states(&scene), accepted());
     scene.receiver.settle_hold(PREIMAGE).unwrap();
     scene.run();
     assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 2]);
 }
 
 #[test]
-fn what_does_not_fit_the_invoice_is_refused() {
+fn rejects_low_totals_and_early_expiries() {
     let (scene, [part, _]) = scene_with(80);
     for wrong in [
         part.clone().total(60_000),
@@ -159,5 +163,5 @@ fn what_does_not_fit_the_invoice_is_refused() {
         let refused = scene.send(&wrong);
         assert_eq!(scene.outcome(&refused), scene.refusal(&wrong));
     }
-    assert_eq!(books(&scene), (InvoiceState::Open, vec![]));
+    assert_eq!(states(&scene), (InvoiceState::Open, vec![]));
 }

@@ -1,4 +1,4 @@
-//! Keysend: payments to the public key that bring their own preimage.
+//! Keysend: payments to a public key that carry their own preimage.
 
 use ldk_amp::PaymentAddr;
 use ampd::invoices::{Limits, NewInvoice, Purpose};
@@ -18,19 +18,19 @@ fn hash() -> PaymentHash {
     PREIMAGE.into()
 }
 
-/// A keysend HTLC made by hand, as lnd makes it: without MPP record.
+/// Returns a keysend HTLC without an MPP record, as lnd sends it.
 fn keysend() -> Shard {
     with_mpp(50_000).without_mpp()
 }
 
-/// The same with an MPP record that names this total.
+/// Returns a keysend HTLC with an MPP record with this total.
 fn with_mpp(total_msat: u64) -> Shard {
     let shard = shards(set(1), ADDR, &[total_msat]).remove(0).without_amp();
     let shard = shard.amount(50_000).with_hash(hash());
     shard.with_record(RECORD, &PREIMAGE.0)
 }
 
-/// Refused with PERM|15, and nothing is left in the books.
+/// Asserts that these are refused with PERM|15 and not stored.
 #[track_caller]
 fn assert_refused(scene: &Scene, keysends: &[Shard]) {
     let attempts = scene.send_all(keysends);
@@ -41,7 +41,7 @@ fn assert_refused(scene: &Scene, keysends: &[Shard]) {
 }
 
 #[test]
-fn a_keysend_from_ldk_is_settled_and_its_records_are_kept() {
+fn keysend_from_ldk_settles_and_its_records_are_stored() {
     let scene = Scene::new();
     let records = vec![(65_537, vec![1]), (CHAT, b"hello".to_vec())];
     let onion = RecipientOnionFields::spontaneous_empty();
@@ -50,14 +50,14 @@ fn a_keysend_from_ldk_is_settled_and_its_records_are_kept() {
     assert_eq!(scene.outcome(&attempt), Outcome::Settled);
 
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.kind, InvoiceKind::Keysend);
     assert_eq!(invoice.state, InvoiceState::Settled);
     let amounts = (invoice.value_msat, invoice.amt_paid_msat);
     assert_eq!(amounts, (50_000, 50_000));
     let [htlc] = &scene.receiver.htlcs_of_invoice(1)[..] else {
-        panic!("one HTLC")
+        panic!("expected one HTLC")
     };
     let kept = [
         (65_537, vec![1]),
@@ -69,13 +69,13 @@ fn a_keysend_from_ldk_is_settled_and_its_records_are_kept() {
 }
 
 #[test]
-fn a_keysend_like_lnds_is_settled() {
+fn keysend_as_sent_by_lnd_settles() {
     let scene = Scene::new();
     scene.assert_settles(&[keysend()]);
 }
 
 #[test]
-fn it_is_refused_when_it_is_off() {
+fn rejects_keysend_when_disabled() {
     let scene = Scene::with(Limits {
         accept_keysend: false,
         ..LIMITS
@@ -84,14 +84,14 @@ fn it_is_refused_when_it_is_off() {
 }
 
 #[test]
-fn a_wrong_preimage_is_refused() {
+fn rejects_a_preimage_that_does_not_match_the_hash() {
     let scene = Scene::new();
     assert_refused(&scene, &[keysend().with_hash(PaymentHash([9; 32]))]);
 }
 
-/// LDK collects the parts and gives us the whole.
+/// LDK would collect the parts and present them as one payment.
 #[test]
-fn it_is_refused_with_an_mpp_record() {
+fn rejects_keysend_with_an_mpp_record() {
     let scene = Scene::new();
     assert_refused(&scene, &[with_mpp(50_000)]);
     let part = with_mpp(100_000);
@@ -99,7 +99,7 @@ fn it_is_refused_with_an_mpp_record() {
 }
 
 #[test]
-fn it_is_paid_once() {
+fn rejects_a_second_keysend_with_the_same_hash() {
     let scene = Scene::new();
     scene.assert_settles(&[keysend()]);
     let again = scene.send(&keysend());
@@ -108,7 +108,7 @@ fn it_is_paid_once() {
 }
 
 #[test]
-fn it_does_not_pay_an_invoice_of_ours_and_leaves_it_payable() {
+fn rejects_keysend_with_an_invoices_hash_and_leaves_the_invoice_payable() {
     let scene = Scene::new();
     scene.receiver.add(NewInvoice {
         purpose: Purpose::Once {
@@ -118,16 +118,16 @@ fn it_does_not_pay_an_invoice_of_ours_and_leaves_it_payable() {
     });
     let refused = scene.send(&keysend());
     assert_eq!(scene.outcome(&refused), scene.refusal(&keysend()));
-    scene.assert_settles(&[scene.ordinary(hash(), 50_000)]);
+    scene.assert_settles(&[scene.regular(hash(), 50_000)]);
 }
 
 #[test]
-fn it_is_settled_once_when_it_is_told_again_after_a_restart() {
+fn replayed_event_after_a_restart_settles_once() {
     let mut scene = Scene::new();
-    scene.receiver.forget_nothing.set(true);
+    scene.receiver.keep_events.set(true);
     let attempt = scene.send(&keysend());
     scene.restart();
-    scene.receiver.forget_nothing.set(false);
+    scene.receiver.keep_events.set(false);
     scene.run();
     assert_eq!(scene.outcome(&attempt), Outcome::Settled);
     let invoices = scene.receiver.invoices();

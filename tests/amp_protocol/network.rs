@@ -28,27 +28,27 @@ pub type TestNode = Node<'static, 'static, 'static>;
 pub type TestManager = TestChannelManager<'static, 'static>;
 pub type TestGateway = Gateway<&'static TestManager, &'static TestKeysInterface>;
 
-/// Blocks until the receiver's HTLC expires, if a test says nothing.
+/// The default number of blocks until the receiver's HTLC expires.
 pub const FINAL_DELTA: u32 = 100;
 
-/// Delivers what the nodes have for each other.
+/// A network of nodes; delivers their messages to each other.
 pub struct Network {
     pub nodes: Vec<TestNode>,
     pub gateways: Vec<Arc<TestGateway>>,
-    /// Without them the nodes are stock LDK.
+    /// If false, the nodes run unmodified LDK without gateways.
     pub use_gateways: Cell<bool>,
-    /// The failures that have passed.
+    /// All failures delivered so far.
     pub failures: RefCell<Vec<UpdateFailHTLC>>,
-    /// This node answers so instead of its own failures.
+    /// Replaces every failure that this node sends.
     pub answer: RefCell<Option<(usize, Answer)>>,
-    /// The ephemeral keys of the HTLCs that have passed.
+    /// The ephemeral keys of all HTLCs delivered so far.
     ephemeral_keys: RefCell<HashMap<(ChannelId, u64), PublicKey>>,
 }
 
-/// One HTLC as a payer sends it.
+/// An HTLC to send.
 pub struct Outgoing<'a> {
     pub from: usize,
-    /// Nodes and the channels to them; the last is the receiver.
+    /// The nodes after the sender and the channels to them; the last node is the receiver.
     pub hops: &'a [(usize, u64)],
     pub amount_msat: u64,
     /// Blocks until the receiver's HTLC expires, counted from the next block.
@@ -59,12 +59,12 @@ pub struct Outgoing<'a> {
 }
 
 impl Network {
-    /// Connected nodes, without channels.
+    /// Creates connected nodes without channels.
     pub fn new(count: usize) -> Self {
         Self::with_gateways(count, |_, _, gateway| gateway)
     }
 
-    /// The same with gateways of which one thing or another is set.
+    /// Like [`Network::new`], with `set` configuring each gateway.
     pub fn with_gateways(
         count: usize,
         set: impl Fn(usize, &TestNode, TestGateway) -> TestGateway,
@@ -72,7 +72,7 @@ impl Network {
         Self::of(nodes(count, None), set)
     }
 
-    /// The same as [`Network::new`], but channels are usable with so many confirmations.
+    /// Like [`Network::new`], but channels become usable after `depth` confirmations.
     pub fn with_minimum_depth(count: usize, depth: u32) -> Self {
         let mut config = test_default_channel_config();
         config.channel_handshake_config.minimum_depth = depth;
@@ -100,17 +100,17 @@ impl Network {
         }
     }
 
-    /// The short channel id of a new channel between two nodes.
+    /// Opens a channel between two nodes and returns its short channel id.
     pub fn channel(&self, a: usize, b: usize) -> u64 {
         self.channel_of(a, b, 100_000)
     }
 
-    /// The same with so many sat, nearly all of them on the first one's side. LDK's test nodes let a
-    /// tenth of a channel be in flight.
+    /// Opens a channel of `sat`, nearly all on the first node's side. LDK's test nodes allow a tenth of a
+    /// channel to be in flight.
     pub fn channel_of(&self, a: usize, b: usize, sat: u64) -> u64 {
         let nodes = &self.nodes;
         let (update, ..) = create_announced_chan_between_nodes_with_value(nodes, a, b, sat, 10_001);
-        // Only these two have seen the blocks that confirm it.
+        // Only these two have seen the confirming blocks.
         for node in &self.nodes {
             let missing = self.height() - node.best_block_info().1;
             if missing > 0 {
@@ -125,12 +125,12 @@ impl Network {
         heights.max().unwrap()
     }
 
-    /// So many empty blocks reach every node.
+    /// Connects this many empty blocks to every node.
     pub fn mine(&self, blocks: u32) {
         for node in &self.nodes {
             connect_blocks(node, blocks);
         }
-        self.settle_down();
+        self.run_until_idle();
     }
 
     fn handler(&self, i: usize) -> &dyn ChannelMessageHandler {
@@ -140,14 +140,14 @@ impl Network {
         }
     }
 
-    /// Two nodes lose their connection, with what was on its way between them.
+    /// Disconnects two nodes; messages in flight between them are lost.
     pub fn disconnect(&self, a: usize, b: usize) {
         for (node, other) in [(a, b), (b, a)] {
             self.handler(node).peer_disconnected(self.id(other));
         }
     }
 
-    /// Two nodes connect again.
+    /// Reconnects two nodes.
     pub fn reconnect(&self, a: usize, b: usize) {
         for (node, other, inbound) in [(a, b, true), (b, a, false)] {
             let init = Init {
@@ -160,15 +160,15 @@ impl Network {
                 .peer_connected(self.id(other), &init, inbound)
                 .unwrap();
         }
-        self.settle_down();
+        self.run_until_idle();
     }
 
     pub fn id(&self, node: usize) -> PublicKey {
         self.nodes[node].node.get_our_node_id()
     }
 
-    /// Delivers messages and processes HTLCs until nothing moves any more.
-    pub fn settle_down(&self) {
+    /// Delivers messages and processes HTLCs until all nodes are idle.
+    pub fn run_until_idle(&self) {
         loop {
             let mut quiet = true;
             for (i, node) in self.nodes.iter().enumerate() {
@@ -189,7 +189,7 @@ impl Network {
         }
     }
 
-    /// What `from` sends reaches its peer. False if the event is no message between these peers.
+    /// Delivers a message of `from` to its peer. Returns false if the event is not a message between peers.
     fn deliver(&self, from: usize, event: MessageSendEvent) -> bool {
         let sender = self.nodes[from].node.get_our_node_id();
         let peer = |id| {
@@ -233,7 +233,7 @@ impl Network {
         true
     }
 
-    /// The failure as this node sends it.
+    /// Returns the failure, replaced if [`Network::answer`] is set for this node.
     fn answered(&self, from: usize, failure: &UpdateFailHTLC) -> UpdateFailHTLC {
         match &*self.answer.borrow() {
             Some((node, answer)) if *node == from => {
@@ -241,13 +241,13 @@ impl Network {
                 let ephemeral_key = self.ephemeral_keys.borrow()[&id];
                 let signer = self.nodes[from].keys_manager;
                 let secret = signer.ecdh(Recipient::Node, &ephemeral_key, None).unwrap();
-                answer.instead_of(failure, &secret.secret_bytes())
+                answer.replace(failure, &secret.secret_bytes())
             }
             _ => failure.clone(),
         }
     }
 
-    /// The events of one node, with those that follow from having handled them.
+    /// Returns the events of one node, including follow-up events.
     pub fn events(&self, i: usize) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
@@ -256,7 +256,7 @@ impl Network {
                 return events;
             }
             events.extend(more);
-            self.settle_down();
+            self.run_until_idle();
         }
     }
 
@@ -306,12 +306,12 @@ impl Network {
             .node
             .send_payment_with_route(route, htlc.hash, htlc.onion, htlc.id)
             .unwrap();
-        self.settle_down();
+        self.run_until_idle();
     }
 }
 
-/// LDK's test nodes borrow their parts, but the registry wants a port that borrows nothing. So the
-/// parts are leaked: a few for each test of this one binary.
+/// Creates LDK's test nodes. They borrow their resources, but the registry needs `'static` ones, so the
+/// resources are leaked: a few per test.
 fn nodes(count: usize, config: Option<UserConfig>) -> Vec<TestNode> {
     let monitors = Box::leak(Box::new(create_chanmon_cfgs(count)));
     let configs = Box::leak(Box::new(create_node_cfgs(count, monitors)));
@@ -320,7 +320,7 @@ fn nodes(count: usize, config: Option<UserConfig>) -> Vec<TestNode> {
     create_network(count, configs, managers)
 }
 
-/// Each node has a key of its own.
+/// Returns the node's own envelope key.
 pub fn envelope_key(i: usize) -> EnvelopeKey {
     EnvelopeKey::from_seed(&[i as u8; 32])
 }

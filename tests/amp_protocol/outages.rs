@@ -1,5 +1,4 @@
-//! A node in the middle is cut off from the receiver for a while: what is sent over it fails
-//! temporarily.
+//! An intermediate node loses its connection to the receiver for a while, so HTLCs over it fail temporarily.
 
 use ampd::payments::{Method, PaymentView};
 use ampd::storage::payments::{AttemptState, FailureReason, PaymentState};
@@ -12,7 +11,7 @@ use crate::scene::addr;
 
 const PREIMAGE: PaymentPreimage = PaymentPreimage([7; 32]);
 
-/// Everything goes on until so many attempts have failed.
+/// Runs the network until this many attempts have failed.
 fn run_until_failed(
     scene: &Scene,
     views: &mut watch::Receiver<PaymentView>,
@@ -21,7 +20,7 @@ fn run_until_failed(
     scene.run_until(views, |view| {
         assert!(
             !view.is_final(),
-            "it ended: {:?}",
+            "payment ended: {:?}",
             view.record.failure_reason
         );
         in_state(view, AttemptState::Failed).len() >= attempts
@@ -29,17 +28,17 @@ fn run_until_failed(
 }
 
 #[test]
-fn a_set_is_completed_after_an_outage_of_its_only_way_that_is_left() {
+fn set_is_completed_after_an_outage_of_its_last_route() {
     let scene = Scene::new(2);
-    scene.open_stale_way(0);
-    scene.open_ways([1]);
-    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
-    let mut views = scene.start(scene.amp(OVER_TWO_WAYS, Some(addr(&invoice))));
+    scene.announce_stale_route(0);
+    scene.announce_routes([1]);
+    let invoice = scene.receiver.add_amp_invoice(TWO_ROUTES_MSAT);
+    let mut views = scene.start(scene.amp(TWO_ROUTES_MSAT, Some(addr(&invoice))));
     let held = scene.run_until_held(&mut views, 1);
     let before = in_state(&held, AttemptState::Failed).len();
     scene.disconnect_from_receiver(0);
-    scene.open_ways_again([0]);
-    // The whole rest, and smaller and smaller parts of it.
+    scene.update_routes([0]);
+    // Attempts with the whole remainder and with ever smaller parts.
     run_until_failed(&scene, &mut views, before + 3);
     scene.reconnect_to_receiver(0);
     let ended = scene.run_until(&mut views, PaymentView::is_final);
@@ -47,30 +46,30 @@ fn a_set_is_completed_after_an_outage_of_its_only_way_that_is_left() {
 }
 
 #[test]
-fn a_payment_of_which_nothing_arrived_is_made_after_an_outage() {
+fn payment_with_no_shard_delivered_succeeds_after_an_outage() {
     let scene = Scene::new(1);
-    scene.open_ways([0]);
+    scene.announce_routes([0]);
     scene.disconnect_from_receiver(0);
-    let mut views = scene.start(scene.amp(OVER_ONE_WAY, None));
+    let mut views = scene.start(scene.amp(ONE_ROUTE_MSAT, None));
     run_until_failed(&scene, &mut views, 3);
     scene.reconnect_to_receiver(0);
     let ended = scene.run_until(&mut views, PaymentView::is_final);
     assert_succeeded(&ended);
     let settled = in_state(&ended, AttemptState::Succeeded);
-    assert_eq!(settled.len(), 1, "with all of the amount again");
+    assert_eq!(settled.len(), 1, "the whole amount in one shard again");
 }
 
 #[test]
-fn a_payment_in_one_part_is_made_after_an_outage() {
+fn single_part_payment_succeeds_after_an_outage() {
     let scene = Scene::new(1);
-    scene.open_ways([0]);
+    scene.announce_routes([0]);
     scene.disconnect_from_receiver(0);
     let method = Method::Hash {
         payment_hash: PREIMAGE.into(),
         payment_addr: None,
         multi_part: false,
     };
-    let mut keysend = payment(&scene.network, RECEIVER, OVER_ONE_WAY, method);
+    let mut keysend = payment(&scene.network, RECEIVER, ONE_ROUTE_MSAT, method);
     keysend.custom_records = [(5_482_373_484, PREIMAGE.0.to_vec())].into();
     let mut views = scene.start(keysend);
     run_until_failed(&scene, &mut views, 2);
@@ -79,20 +78,20 @@ fn a_payment_in_one_part_is_made_after_an_outage() {
 }
 
 #[test]
-fn a_way_that_stays_down_is_tried_within_the_time_limit_and_not_often() {
+fn retries_over_a_route_that_stays_down_are_limited() {
     let scene = Scene::new(1);
-    scene.open_ways([0]);
+    scene.announce_routes([0]);
     scene.disconnect_from_receiver(0);
-    let mut payment = scene.amp(OVER_ONE_WAY, None);
+    let mut payment = scene.amp(ONE_ROUTE_MSAT, None);
     payment.limits.timeout_seconds = 5;
     let ended = scene.pay(payment);
     assert_eq!(ended.record.state, PaymentState::Failed);
-    // Whether the last pause or the last attempt is cut off by the limit depends on the machine's speed.
+    // The limit may cut off the last pause or the last attempt, depending on the machine's speed.
     let reason = ended.record.failure_reason;
     let expected = [FailureReason::NoRoute, FailureReason::Timeout];
     assert!(expected.contains(&reason), "{reason:?}");
     let tried = ended.attempts.len();
-    // 1, 2 and 4 parts at first; then three times all of it and a smaller size.
+    // 1, 2 and 4 parts at first; then three times the whole amount and a smaller size.
     assert!((8..=22).contains(&tried), "{tried}");
     assert!(scene.payer.outgoing().is_empty());
 }

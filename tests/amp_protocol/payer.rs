@@ -1,4 +1,4 @@
-//! A node of the network that pays: with our payments room, router and books, as a running ampd.
+//! A paying node of the network, with ampd's payments module, router and store.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,14 +23,14 @@ use tokio::sync::watch;
 
 use crate::network::{Network, TestManager};
 
-/// How long to wait for the payments room before the network is looked after again.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How long to wait for a change of the payment before running the network again.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a channel costs, as the payer knows it.
+/// A channel's routing policy as the payer knows it.
 #[derive(Clone, Copy)]
 pub struct Policy {
     pub fee_base_msat: u32,
-    /// Blocks.
+    /// CLTV delta in blocks.
     pub cltv_delta: u16,
 }
 
@@ -61,9 +61,9 @@ impl Payer {
         }
     }
 
-    /// The books are closed and opened again, as after a crash of all but LDK.
+    /// Closes and reopens the store, as if everything but LDK had crashed.
     pub fn restart(&mut self) {
-        // With its tasks: a payment that waits for a way must not go on beside its successor.
+        // Stop the tasks as well: a payment waiting to retry must not run next to its restored copy.
         let before = std::mem::replace(&mut self.runtime, runtime());
         before.shutdown_timeout(Duration::from_secs(60));
         self.store.close().unwrap();
@@ -73,8 +73,8 @@ impl Payer {
         self.payments.resume(unfinished);
     }
 
-    /// The payer hears of a channel of others.
-    pub fn hear_of(&self, network: &Network, scid: u64, ends: [usize; 2], policy: Policy) {
+    /// Adds a channel between other nodes to the payer's graph.
+    pub fn learn_channel(&self, network: &Network, scid: u64, ends: [usize; 2], policy: Policy) {
         let id = |node: usize| NodeId::from_pubkey(&network.nodes[node].node.get_our_node_id());
         let mut nodes = ends.map(id);
         nodes.sort();
@@ -94,16 +94,16 @@ impl Payer {
         graph
             .update_channel_from_unsigned_announcement(&announcement, &unchecked)
             .unwrap();
-        self.hear_of_policy(scid, policy, 1);
+        self.learn_policy(scid, policy, 1);
     }
 
-    /// The payer hears what both ends of a known channel ask for. A later timestamp counts.
-    pub fn hear_of_policy(&self, scid: u64, policy: Policy, timestamp: u32) {
-        self.hear_of_minimum(scid, policy, timestamp, 1);
+    /// Sets the policy of both ends of a known channel. Only newer timestamps take effect.
+    pub fn learn_policy(&self, scid: u64, policy: Policy, timestamp: u32) {
+        self.learn_policy_with_minimum(scid, policy, timestamp, 1);
     }
 
-    /// The same of a channel that forwards no smaller HTLC than this.
-    pub fn hear_of_minimum(
+    /// Sets the policy of both ends of a known channel, including its `htlc_minimum_msat`.
+    pub fn learn_policy_with_minimum(
         &self,
         scid: u64,
         policy: Policy,
@@ -132,18 +132,18 @@ impl Payer {
         self.runtime.block_on(self.payments.send(payment))
     }
 
-    pub fn follow(&self, identifier: &[u8; 32]) -> watch::Receiver<PaymentView> {
+    pub fn track(&self, identifier: &[u8; 32]) -> watch::Receiver<PaymentView> {
         self.payments.track(identifier).unwrap().unwrap()
     }
 
-    /// Waits a moment for news of the payment.
-    pub fn glance(&self, views: &mut watch::Receiver<PaymentView>) {
+    /// Waits briefly for a change of the payment.
+    pub fn wait_for_change(&self, views: &mut watch::Receiver<PaymentView>) {
         self.runtime.block_on(async {
-            let _ = tokio::time::timeout(GLANCE, views.changed()).await;
+            let _ = tokio::time::timeout(POLL_INTERVAL, views.changed()).await;
         });
     }
 
-    /// The HTLCs that are on their way.
+    /// Returns the outgoing HTLCs in flight.
     pub fn outgoing(&self) -> Vec<OutboundHTLCDetails> {
         let channels = self.manager.list_channels().into_iter();
         channels
@@ -151,7 +151,7 @@ impl Payer {
             .collect()
     }
 
-    /// As `node::events` does.
+    /// Handles an event as `node::events` does.
     pub fn handle(&self, event: Event) {
         match event {
             Event::PaymentSent {
@@ -175,7 +175,7 @@ impl Payer {
             ),
             Event::PaymentFailed { payment_id, .. } => self.payments.payment_failed(&payment_id),
             Event::PaymentPathSuccessful { .. } => {}
-            other => panic!("the payer has {other:?}"),
+            other => panic!("unexpected event of the payer: {other:?}"),
         }
     }
 }
@@ -194,7 +194,7 @@ fn open(
     let _inside = runtime.enter();
     let logger = Arc::new(LdkLogger);
     let store = Arc::new(Store::open(directory.path()).unwrap());
-    // Randomness that does not repeat after a restart.
+    // The time makes randomness differ after a restart.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let keys = KeysManager::new(&[8; 32], since.as_secs(), since.subsec_nanos(), true);
     let keys = Arc::new(keys);
@@ -206,7 +206,7 @@ fn open(
     (store, payments.unwrap())
 }
 
-/// To this node, in any number of parts, for any fee, within a minute.
+/// Returns a payment to this node with up to 16 parts, a generous fee limit and a timeout of one minute.
 pub fn payment(network: &Network, to: usize, amount_msat: u64, method: Method) -> NewPayment {
     NewPayment {
         destination: network.nodes[to].node.get_our_node_id(),

@@ -1,5 +1,5 @@
-//! Payments by our payments room: over nodes in the middle, which fail some of them, to a receiver
-//! with our registry.
+//! Payments by ampd's payments module over intermediate nodes, some of which fail HTLCs, to a receiver with
+//! ampd's registry.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ use crate::scene::{addr, settled};
 
 const PREIMAGE: PaymentPreimage = PaymentPreimage([5; 32]);
 
-/// The root that the receiver gets from these shards.
+/// Returns the root share that the receiver computes from these shards.
 fn root(shards: &[&AttemptRecord]) -> [u8; 32] {
     let mut root = [0; 32];
     for attempt in shards {
@@ -28,12 +28,12 @@ fn root(shards: &[&AttemptRecord]) -> [u8; 32] {
 }
 
 #[test]
-fn a_failed_shard_goes_another_way_as_another_child_of_the_same_root() {
+fn failed_shard_is_retried_as_a_new_child_of_the_same_root() {
     let scene = Scene::new(3);
-    scene.open_stale_way(0);
-    scene.open_ways([1, 2]);
-    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
-    let mut views = scene.start(scene.amp(OVER_TWO_WAYS, Some(addr(&invoice))));
+    scene.announce_stale_route(0);
+    scene.announce_routes([1, 2]);
+    let invoice = scene.receiver.add_amp_invoice(TWO_ROUTES_MSAT);
+    let mut views = scene.start(scene.amp(TWO_ROUTES_MSAT, Some(addr(&invoice))));
     let root_at_start = views.borrow().record.root.as_deref().copied();
     let ended = scene.run_until(&mut views, PaymentView::is_final);
     assert_succeeded(&ended);
@@ -46,15 +46,15 @@ fn a_failed_shard_goes_another_way_as_another_child_of_the_same_root() {
     let hashes: HashSet<_> = ended.attempts.iter().map(|a| a.payment_hash).collect();
     let all = ended.attempts.len();
     assert_eq!((children.len(), hashes.len()), (all, all));
-    let books = scene.receiver.books(set_of(&ended));
-    assert_eq!(books, settled(OVER_TWO_WAYS, succeeded.len()));
+    let stored = scene.receiver.stored_set(set_of(&ended));
+    assert_eq!(stored, settled(TWO_ROUTES_MSAT, succeeded.len()));
 }
 
 #[test]
-fn a_refusal_ends_the_payment_without_another_try() {
+fn refusal_by_the_receiver_ends_the_payment_without_retry() {
     let scene = Scene::without_accept_amp(3);
-    scene.open_ways([0, 1, 2]);
-    let ended = scene.pay(scene.amp(OVER_TWO_WAYS, None));
+    scene.announce_routes([0, 1, 2]);
+    let ended = scene.pay(scene.amp(TWO_ROUTES_MSAT, None));
     assert_failed(&ended, FailureReason::IncorrectPaymentDetails);
     assert_eq!(in_state(&ended, AttemptState::Failed).len(), 2);
     let failures = ended.attempts.iter().map(|a| a.failure.clone().unwrap());
@@ -63,12 +63,12 @@ fn a_refusal_ends_the_payment_without_another_try() {
 }
 
 #[test]
-fn the_time_limit_ends_what_could_not_be_completed() {
+fn incomplete_payment_fails_after_its_time_limit() {
     let scene = Scene::new(2);
-    scene.open_stale_way(0);
-    scene.open_ways([1]);
-    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
-    let mut payment = scene.amp(OVER_TWO_WAYS, Some(addr(&invoice)));
+    scene.announce_stale_route(0);
+    scene.announce_routes([1]);
+    let invoice = scene.receiver.add_amp_invoice(TWO_ROUTES_MSAT);
+    let mut payment = scene.amp(TWO_ROUTES_MSAT, Some(addr(&invoice)));
     payment.limits.timeout_seconds = 3;
     let mut views = scene.start(payment);
     let held = scene.run_until_held(&mut views, 1);
@@ -82,15 +82,15 @@ fn the_time_limit_ends_what_could_not_be_completed() {
 }
 
 #[test]
-fn a_set_that_timed_out_at_the_receiver_is_sent_again_within_the_time_limit() {
+fn set_that_timed_out_at_the_receiver_is_resent_within_the_time_limit() {
     let scene = Scene::new(3);
-    scene.open_stale_way(0);
-    scene.open_ways([1]);
-    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
-    let mut views = scene.start(scene.amp(OVER_TWO_WAYS, Some(addr(&invoice))));
+    scene.announce_stale_route(0);
+    scene.announce_routes([1]);
+    let invoice = scene.receiver.add_amp_invoice(TWO_ROUTES_MSAT);
+    let mut views = scene.start(scene.amp(TWO_ROUTES_MSAT, Some(addr(&invoice))));
     scene.run_until_held(&mut views, 1);
     scene.expire_sets();
-    scene.open_ways([2]);
+    scene.announce_routes([2]);
     let ended = scene.run_until(&mut views, PaymentView::is_final);
     assert_succeeded(&ended);
     let set = scene.receiver.htlcs(set_of(&ended));
@@ -101,35 +101,39 @@ fn a_set_that_timed_out_at_the_receiver_is_sent_again_within_the_time_limit() {
 }
 
 #[test]
-fn half_a_payment_outlives_a_restart_of_its_payer() {
+fn payment_in_flight_resumes_after_a_restart_of_the_payer() {
     let mut scene = Scene::new(3);
-    scene.open_stale_way(0);
-    scene.open_ways([1]);
-    let invoice = scene.receiver.add_amp_invoice(OVER_TWO_WAYS);
-    let mut views = scene.start(scene.amp(OVER_TWO_WAYS, Some(addr(&invoice))));
+    scene.announce_stale_route(0);
+    scene.announce_routes([1]);
+    let invoice = scene.receiver.add_amp_invoice(TWO_ROUTES_MSAT);
+    let mut views = scene.start(scene.amp(TWO_ROUTES_MSAT, Some(addr(&invoice))));
     let held = scene.run_until_held(&mut views, 1);
     let first = scene.receiver.htlcs(set_of(&held))[0].payment_hash;
     scene.payer.restart();
-    scene.open_ways([2]);
-    let mut views = scene.payer.follow(&held.record.identifier);
+    scene.announce_routes([2]);
+    let mut views = scene.payer.track(&held.record.identifier);
     let ended = scene.run_until(&mut views, PaymentView::is_final);
     assert_succeeded(&ended);
     let succeeded = in_state(&ended, AttemptState::Succeeded);
     let root_at_start = held.record.root.as_deref().copied();
     assert_eq!(Some(root(&succeeded)), root_at_start);
     let hashes = succeeded.iter().map(|a| a.payment_hash);
-    assert_eq!(hashes.filter(|hash| *hash == first).count(), 1, "sent once");
-    let books = scene.receiver.books(set_of(&ended));
-    assert_eq!(books, settled(OVER_TWO_WAYS, succeeded.len()));
+    assert_eq!(
+        hashes.filter(|hash| *hash == first).count(),
+        1,
+        "sent only once"
+    );
+    let stored = scene.receiver.stored_set(set_of(&ended));
+    assert_eq!(stored, settled(TWO_ROUTES_MSAT, succeeded.len()));
 }
 
 #[test]
-fn the_fee_limit_holds_to_the_msat() {
+fn fee_limit_is_exact() {
     let scene = Scene::new(2);
-    scene.open_ways([0, 1]);
-    let fee = u64::from(scene.ways[0].policy.fee_base_msat);
+    scene.announce_routes([0, 1]);
+    let fee = u64::from(scene.routes[0].policy.fee_base_msat);
     assert!(fee > 0);
-    for (amount_msat, fees_msat) in [(OVER_ONE_WAY, fee), (OVER_TWO_WAYS / 2, fee)] {
+    for (amount_msat, fees_msat) in [(ONE_ROUTE_MSAT, fee), (TWO_ROUTES_MSAT / 2, fee)] {
         let limited = |fee_limit_msat| {
             let mut payment = scene.amp(amount_msat, None);
             payment.limits.fee_limit_msat = fee_limit_msat;
@@ -145,11 +149,11 @@ fn the_fee_limit_holds_to_the_msat() {
 }
 
 #[test]
-fn the_fee_limit_is_for_all_shards_together() {
+fn fee_limit_applies_to_all_shards_together() {
     let scene = Scene::new(2);
-    scene.open_ways([0, 1]);
-    let fees_msat = 2 * u64::from(scene.ways[0].policy.fee_base_msat);
-    let mut payment = scene.amp(OVER_TWO_WAYS, None);
+    scene.announce_routes([0, 1]);
+    let fees_msat = 2 * u64::from(scene.routes[0].policy.fee_base_msat);
+    let mut payment = scene.amp(TWO_ROUTES_MSAT, None);
     payment.limits.fee_limit_msat = fees_msat - 1;
     assert_failed(&scene.pay(payment.clone()), FailureReason::NoRoute);
     payment.limits.fee_limit_msat = fees_msat;
@@ -158,15 +162,15 @@ fn the_fee_limit_is_for_all_shards_together() {
     assert_eq!(ended.fee_msat(), fees_msat);
 }
 
-/// The receiver's delta, three blocks of padding, and the delta of the node in the middle.
+/// The minimum is the receiver's delta, three blocks of padding and the intermediate node's delta.
 #[test]
-fn the_cltv_limit_holds_to_the_block() {
+fn cltv_limit_is_exact() {
     let scene = Scene::new(2);
-    scene.open_ways([0]);
-    let delta = u32::from(scene.ways[0].policy.cltv_delta);
+    scene.announce_routes([0]);
+    let delta = u32::from(scene.routes[0].policy.cltv_delta);
     let blocks = 80 + 3 + delta;
     let limited = |cltv_limit| {
-        let mut payment = scene.amp(OVER_ONE_WAY, None);
+        let mut payment = scene.amp(ONE_ROUTE_MSAT, None);
         payment.limits.cltv_limit = cltv_limit;
         payment
     };
@@ -176,25 +180,25 @@ fn the_cltv_limit_holds_to_the_block() {
     let ended = scene.pay(limited(blocks));
     assert_succeeded(&ended);
     let [attempt] = &ended.attempts[..] else {
-        panic!("one attempt")
+        panic!("expected one attempt")
     };
     let height = scene.network.height();
     let [first, last] = &attempt.route[..] else {
-        panic!("two hops")
+        panic!("expected two hops")
     };
     assert_eq!(first.expiry + first.cltv_delta, height + blocks);
     assert_eq!((first.expiry, last.expiry), (height + 83, height + 83));
     let [htlc] = &scene.receiver.htlcs(set_of(&ended))[..] else {
-        panic!("one HTLC")
+        panic!("expected one HTLC")
     };
-    assert_eq!(htlc.expiry_height, height + 83, "as the payer shows it");
+    assert_eq!(htlc.expiry_height, height + 83, "equals the payer's route");
 }
 
 #[test]
-fn no_shard_is_above_the_largest_or_below_the_least() {
+fn shard_amounts_respect_maximum_and_minimum() {
     let scene = Scene::new(3);
-    scene.open_ways([0, 1, 2]);
-    let mut payment = scene.amp(OVER_TWO_WAYS, None);
+    scene.announce_routes([0, 1, 2]);
+    let mut payment = scene.amp(TWO_ROUTES_MSAT, None);
     payment.limits.max_shard_msat = 40_000_000;
     let ended = scene.pay(payment);
     assert_succeeded(&ended);
@@ -205,15 +209,15 @@ fn no_shard_is_above_the_largest_or_below_the_least() {
 }
 
 #[test]
-fn keysend_is_settled_in_one_part() {
+fn keysend_settles_in_one_part() {
     let scene = Scene::new(1);
-    scene.open_ways([0]);
+    scene.announce_routes([0]);
     let method = Method::Hash {
         payment_hash: PREIMAGE.into(),
         payment_addr: None,
         multi_part: false,
     };
-    let mut payment = payment(&scene.network, RECEIVER, OVER_ONE_WAY, method);
+    let mut payment = payment(&scene.network, RECEIVER, ONE_ROUTE_MSAT, method);
     let records = [
         (5_482_373_484, PREIMAGE.0.to_vec()),
         (34_349_334, b"hello".to_vec()),
@@ -225,28 +229,28 @@ fn keysend_is_settled_in_one_part() {
     let hash: PaymentHash = PREIMAGE.into();
     assert_eq!(ended.record.identifier, hash.0);
     let [invoice] = &scene.receiver.invoices()[..] else {
-        panic!("one invoice")
+        panic!("expected one invoice")
     };
     assert_eq!(invoice.kind, InvoiceKind::Keysend);
     let [htlc] = &scene.receiver.htlcs_of_invoice(invoice.add_index)[..] else {
-        panic!("one HTLC")
+        panic!("expected one HTLC")
     };
     assert_eq!(htlc.custom_records, records.into());
 }
 
 #[test]
-fn an_ordinary_invoice_is_paid_in_parts_that_share_its_hash() {
+fn regular_invoice_is_paid_in_parts_with_its_hash() {
     let scene = Scene::new(2);
-    scene.open_ways([0, 1]);
+    scene.announce_routes([0, 1]);
     scene.receiver.add(NewInvoice {
         purpose: Purpose::Once {
             preimage: Some(PREIMAGE.0),
         },
-        value_msat: OVER_TWO_WAYS,
+        value_msat: TWO_ROUTES_MSAT,
         ..NewInvoice::default()
     });
     let hash: PaymentHash = PREIMAGE.into();
-    // The registry here signs with other keys than the test node, so the secret is LDK's own.
+    // The registry here uses other keys than the test node, so take the secret from LDK.
     let receiver = scene.network.nodes[RECEIVER].node;
     let secret = receiver.create_inbound_payment_for_hash(hash, None, 7_200, None);
     let method = |multi_part| Method::Hash {
@@ -254,7 +258,7 @@ fn an_ordinary_invoice_is_paid_in_parts_that_share_its_hash() {
         payment_addr: Some(PaymentAddr::from_bytes(secret.unwrap().0)),
         multi_part,
     };
-    let to_receiver = |method| payment(&scene.network, RECEIVER, OVER_TWO_WAYS, method);
+    let to_receiver = |method| payment(&scene.network, RECEIVER, TWO_ROUTES_MSAT, method);
     let ended = scene.pay(to_receiver(method(false)));
     assert_failed(&ended, FailureReason::NoRoute);
     let ended = scene.pay(to_receiver(method(true)));
@@ -264,14 +268,16 @@ fn an_ordinary_invoice_is_paid_in_parts_that_share_its_hash() {
     assert_eq!(ended.record.preimage, Some(PREIMAGE.0));
 }
 
-/// The fee limit would allow it: the router raises what the last channel does not forward.
+/// LDK's router raises amounts below the last channel's minimum, and the fee limit would allow it here.
 #[test]
-fn no_kind_of_payment_brings_more_than_its_amount_to_meet_a_minimum() {
+fn no_payment_method_delivers_more_than_the_amount_to_meet_a_minimum() {
     let scene = Scene::new(3);
-    scene.open_ways([0, 1]);
-    for way in [0, 1] {
-        let Way { scid, policy, .. } = scene.ways[way];
-        scene.payer.hear_of_minimum(scid, policy, 2, 80_000_000);
+    scene.announce_routes([0, 1]);
+    for route in [0, 1] {
+        let Route { scid, policy, .. } = scene.routes[route];
+        scene
+            .payer
+            .learn_policy_with_minimum(scid, policy, 2, 80_000_000);
     }
     let hash: PaymentHash = PREIMAGE.into();
     let by_hash = |multi_part: bool| Method::Hash {
@@ -286,27 +292,27 @@ fn no_kind_of_payment_brings_more_than_its_amount_to_meet_a_minimum() {
         payment
     };
     for (amount_msat, method) in [
-        (OVER_TWO_WAYS, amp()),
-        (OVER_TWO_WAYS, by_hash(true)),
-        (OVER_ONE_WAY, amp()),
-        (OVER_ONE_WAY, by_hash(true)),
-        (OVER_ONE_WAY, by_hash(false)),
+        (TWO_ROUTES_MSAT, amp()),
+        (TWO_ROUTES_MSAT, by_hash(true)),
+        (ONE_ROUTE_MSAT, amp()),
+        (ONE_ROUTE_MSAT, by_hash(true)),
+        (ONE_ROUTE_MSAT, by_hash(false)),
     ] {
         let ended = scene.pay(with_fees(amount_msat, method));
         assert_failed(&ended, FailureReason::NoRoute);
         assert!(ended.attempts.is_empty(), "nothing was sent");
     }
-    scene.open_ways([2]);
-    let ended = scene.pay(with_fees(OVER_TWO_WAYS, amp()));
+    scene.announce_routes([2]);
+    let ended = scene.pay(with_fees(TWO_ROUTES_MSAT, amp()));
     assert_succeeded(&ended);
     assert!(ended.fee_msat() < 10_000);
 }
 
 #[test]
-fn custom_records_are_in_every_shard() {
+fn every_shard_carries_the_custom_records() {
     let scene = Scene::new(2);
-    scene.open_ways([0, 1]);
-    let mut payment = scene.amp(OVER_TWO_WAYS, None);
+    scene.announce_routes([0, 1]);
+    let mut payment = scene.amp(TWO_ROUTES_MSAT, None);
     payment.custom_records = [(34_349_334, b"hello".to_vec())].into();
     let records = payment.custom_records.clone();
     let ended = scene.pay(payment);
@@ -317,37 +323,37 @@ fn custom_records_are_in_every_shard() {
 }
 
 #[test]
-fn first_and_last_hop_are_those_that_the_caller_chose() {
+fn requested_first_and_last_hops_are_used() {
     let scene = Scene::new(3);
-    scene.open_ways([0, 1, 2]);
+    scene.announce_routes([0, 1, 2]);
     let id = |node: usize| scene.network.nodes[node].node.get_our_node_id();
-    for way in &scene.ways {
+    for route in &scene.routes {
         let channels = scene.network.nodes[PAYER].node.list_channels();
         let to_middle = channels
             .iter()
-            .find(|channel| channel.counterparty.node_id == id(way.middle));
-        let mut by_first = scene.amp(OVER_ONE_WAY / 5, None);
+            .find(|channel| channel.counterparty.node_id == id(route.middle));
+        let mut by_first = scene.amp(ONE_ROUTE_MSAT / 5, None);
         by_first.limits.outgoing_channels = vec![to_middle.unwrap().short_channel_id.unwrap()];
-        let mut by_last = scene.amp(OVER_ONE_WAY / 5, None);
-        by_last.limits.last_hop = Some(id(way.middle));
+        let mut by_last = scene.amp(ONE_ROUTE_MSAT / 5, None);
+        by_last.limits.last_hop = Some(id(route.middle));
         for payment in [by_first, by_last] {
             let ended = scene.pay(payment);
             assert_succeeded(&ended);
-            assert_eq!(ended.attempts[0].route[1].scid, way.scid);
+            assert_eq!(ended.attempts[0].route[1].scid, route.scid);
         }
     }
 }
 
 #[test]
-fn hints_of_the_caller_lead_to_a_public_key() {
+fn route_hints_are_used_for_payments_to_a_public_key() {
     let scene = Scene::new(1);
-    let payment = scene.amp(OVER_ONE_WAY, None);
+    let payment = scene.amp(ONE_ROUTE_MSAT, None);
     assert_failed(&scene.pay(payment.clone()), FailureReason::NoRoute);
-    let Way {
+    let Route {
         middle,
         scid,
         policy,
-    } = scene.ways[0];
+    } = scene.routes[0];
     let hint = RouteHint(vec![RouteHintHop {
         src_node_id: scene.network.nodes[middle].node.get_our_node_id(),
         short_channel_id: scid,
@@ -367,18 +373,18 @@ fn hints_of_the_caller_lead_to_a_public_key() {
 }
 
 #[test]
-fn more_than_there_is_fails_at_once_for_want_of_balance() {
+fn amount_above_the_balance_fails_at_once() {
     let scene = Scene::new(1);
-    scene.open_ways([0]);
+    scene.announce_routes([0]);
     let ended = scene.pay(scene.amp(CHANNEL_SAT * 1000, None));
     assert_failed(&ended, FailureReason::InsufficientBalance);
     assert!(ended.attempts.is_empty());
 }
 
 #[test]
-fn what_failed_with_much_is_tried_with_less() {
-    let scene = Scene::of_poor_ways(2);
-    scene.open_ways([0, 1]);
+fn failed_amounts_are_retried_in_smaller_parts() {
+    let scene = Scene::with_low_capacity_routes(2);
+    scene.announce_routes([0, 1]);
     let amount = 70_000_000;
     let ended = scene.pay(scene.amp(amount, None));
     assert_eq!(ended.record.state, PaymentState::Succeeded);
@@ -389,7 +395,7 @@ fn what_failed_with_much_is_tried_with_less() {
     assert_eq!(
         sizes(AttemptState::Failed)[..2],
         [amount, amount],
-        "over each way"
+        "over each route"
     );
     let settled = sizes(AttemptState::Succeeded);
     assert!(settled.len() > 1 && settled.iter().all(|part| *part < amount));
@@ -397,13 +403,13 @@ fn what_failed_with_much_is_tried_with_less() {
 }
 
 #[test]
-fn what_is_not_paid_leaves_no_trace() {
+fn rejected_self_payment_sends_nothing() {
     let scene = Scene::new(1);
-    scene.open_ways([0]);
+    scene.announce_routes([0]);
     let mut to_itself = payment(
         &scene.network,
         PAYER,
-        OVER_ONE_WAY,
+        ONE_ROUTE_MSAT,
         Method::Amp { payment_addr: None },
     );
     let refused = |payment: &NewPayment| scene.payer.start(payment.clone()).err().unwrap();

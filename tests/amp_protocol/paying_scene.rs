@@ -1,4 +1,4 @@
-//! A payer, a receiver, the nodes between them, and what a test asks of them.
+//! Test fixture with a payer, a receiver and the nodes between them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,14 +17,15 @@ use crate::scene::LIMITS;
 pub const PAYER: usize = 0;
 pub const RECEIVER: usize = 1;
 pub const FIRST_MIDDLE: usize = 2;
-/// A tenth of it may be in flight.
+/// The channel capacity; a tenth of it may be in flight.
 pub const CHANNEL_SAT: u64 = 1_000_000;
-/// More than one way carries, and not more than two.
-pub const OVER_TWO_WAYS: u64 = 150_000_000;
-pub const OVER_ONE_WAY: u64 = 50_000_000;
+/// An amount in msat that needs exactly two routes.
+pub const TWO_ROUTES_MSAT: u64 = 150_000_000;
+/// An amount in msat that one route can carry.
+pub const ONE_ROUTE_MSAT: u64 = 50_000_000;
 
-/// A way over one node, by the short channel id of its second channel.
-pub struct Way {
+/// A route over one intermediate node, identified by its second channel's short channel id.
+pub struct Route {
     pub middle: usize,
     pub scid: u64,
     pub policy: Policy,
@@ -34,38 +35,38 @@ pub struct Scene {
     pub network: Network,
     pub payer: Payer,
     pub receiver: Receiver,
-    pub ways: Vec<Way>,
+    pub routes: Vec<Route>,
 }
 
 impl Scene {
-    /// Ways of 100,000 sat each that the payer has not heard of.
-    pub fn new(ways: usize) -> Self {
-        Self::with(ways, LIMITS, CHANNEL_SAT)
+    /// Creates routes that carry 100,000 sat each, not yet known to the payer.
+    pub fn new(routes: usize) -> Self {
+        Self::with(routes, LIMITS, CHANNEL_SAT)
     }
 
-    /// Ways that carry half of what the payer will hear.
-    pub fn of_poor_ways(ways: usize) -> Self {
-        Self::with(ways, LIMITS, CHANNEL_SAT / 2)
+    /// Creates routes that carry half of what is announced to the payer.
+    pub fn with_low_capacity_routes(routes: usize) -> Self {
+        Self::with(routes, LIMITS, CHANNEL_SAT / 2)
     }
 
-    /// To a receiver that refuses AMP payments without an invoice.
-    pub fn without_accept_amp(ways: usize) -> Self {
+    /// Creates a receiver that refuses AMP payments without an invoice.
+    pub fn without_accept_amp(routes: usize) -> Self {
         let limits = Limits {
             accept_amp: false,
             ..LIMITS
         };
-        Self::with(ways, limits, CHANNEL_SAT)
+        Self::with(routes, limits, CHANNEL_SAT)
     }
 
-    fn with(ways: usize, limits: Limits, last_channel_sat: u64) -> Self {
-        let network = Network::new(FIRST_MIDDLE + ways);
-        let way = |middle: usize| {
+    fn with(routes: usize, limits: Limits, last_channel_sat: u64) -> Self {
+        let network = Network::new(FIRST_MIDDLE + routes);
+        let route = |middle: usize| {
             network.channel_of(PAYER, middle, CHANNEL_SAT);
             let scid = network.channel_of(middle, RECEIVER, last_channel_sat);
             let channels = network.nodes[middle].node.list_channels();
             let to_receiver = channels.iter().find(|c| c.short_channel_id == Some(scid));
             let config = to_receiver.unwrap().config.unwrap();
-            Way {
+            Route {
                 middle,
                 scid,
                 policy: Policy {
@@ -74,44 +75,44 @@ impl Scene {
                 },
             }
         };
-        let ways = (FIRST_MIDDLE..FIRST_MIDDLE + ways).map(way).collect();
+        let routes = (FIRST_MIDDLE..FIRST_MIDDLE + routes).map(route).collect();
         Self {
             payer: Payer::new(&network, PAYER),
             receiver: Receiver::new(&network, RECEIVER, limits),
             network,
-            ways,
+            routes,
         }
     }
 
-    /// The payer hears of these ways as they are.
-    pub fn open_ways(&self, ways: impl IntoIterator<Item = usize>) {
-        for way in ways {
-            let Way {
+    /// Announces these routes to the payer with their actual policies.
+    pub fn announce_routes(&self, routes: impl IntoIterator<Item = usize>) {
+        for route in routes {
+            let Route {
                 middle,
                 scid,
                 policy,
-            } = self.ways[way];
-            self.hear_of(scid, middle, policy);
+            } = self.routes[route];
+            self.learn_channel(scid, middle, policy);
         }
     }
 
-    /// The payer hears that these ways, of which it heard before, are as they are.
-    pub fn open_ways_again(&self, ways: impl IntoIterator<Item = usize>) {
-        for way in ways {
-            let Way { scid, policy, .. } = self.ways[way];
-            self.payer.hear_of_policy(scid, policy, 2);
+    /// Announces the actual policies of routes that the payer already knows.
+    pub fn update_routes(&self, routes: impl IntoIterator<Item = usize>) {
+        for route in routes {
+            let Route { scid, policy, .. } = self.routes[route];
+            self.payer.learn_policy(scid, policy, 2);
         }
     }
 
-    /// The payer hears of this way, but not that it has become dearer: HTLCs over it fail.
-    pub fn open_stale_way(&self, way: usize) {
-        let Way {
+    /// Announces this route to the payer with an outdated fee, so that HTLCs over it fail.
+    pub fn announce_stale_route(&self, route: usize) {
+        let Route {
             middle,
             scid,
             policy,
-        } = self.ways[way];
+        } = self.routes[route];
         let fee_base_msat = 0;
-        self.hear_of(
+        self.learn_channel(
             scid,
             middle,
             Policy {
@@ -121,37 +122,37 @@ impl Scene {
         );
     }
 
-    /// The node in the middle of this way loses its connection to the receiver.
-    pub fn disconnect_from_receiver(&self, way: usize) {
-        self.network.disconnect(self.ways[way].middle, RECEIVER);
+    /// Disconnects this route's intermediate node from the receiver.
+    pub fn disconnect_from_receiver(&self, route: usize) {
+        self.network.disconnect(self.routes[route].middle, RECEIVER);
     }
 
-    pub fn reconnect_to_receiver(&self, way: usize) {
-        self.network.reconnect(self.ways[way].middle, RECEIVER);
+    pub fn reconnect_to_receiver(&self, route: usize) {
+        self.network.reconnect(self.routes[route].middle, RECEIVER);
     }
 
-    fn hear_of(&self, scid: u64, middle: usize, policy: Policy) {
+    fn learn_channel(&self, scid: u64, middle: usize, policy: Policy) {
         self.payer
-            .hear_of(&self.network, scid, [middle, RECEIVER], policy);
+            .learn_channel(&self.network, scid, [middle, RECEIVER], policy);
     }
 
-    /// To the receiver's public key, or with this address.
+    /// Returns an AMP payment to the receiver's public key, or to this payment address.
     pub fn amp(&self, amount_msat: u64, payment_addr: Option<PaymentAddr>) -> NewPayment {
         let method = Method::Amp { payment_addr };
         payment(&self.network, RECEIVER, amount_msat, method)
     }
 
-    /// Everybody handles events until nothing moves any more.
+    /// Delivers messages and handles events until all nodes are idle.
     pub fn run(&self) {
         loop {
-            self.network.settle_down();
+            self.network.run_until_idle();
             let mut moved = self.receiver.handle_events();
             for event in self.network.events(PAYER) {
                 moved = true;
                 self.payer.handle(event);
             }
-            for way in &self.ways {
-                moved |= !self.network.events(way.middle).is_empty();
+            for route in &self.routes {
+                moved |= !self.network.events(route.middle).is_empty();
             }
             if !moved {
                 return;
@@ -159,7 +160,7 @@ impl Scene {
         }
     }
 
-    /// Everything goes on until the payment is so.
+    /// Runs the network until the payment satisfies the condition.
     pub fn run_until(
         &self,
         views: &mut watch::Receiver<PaymentView>,
@@ -171,7 +172,7 @@ impl Scene {
             if condition(&view) {
                 return view;
             }
-            self.payer.glance(views);
+            self.payer.wait_for_change(views);
         }
     }
 
@@ -184,7 +185,7 @@ impl Scene {
         self.run_until(&mut views, PaymentView::is_final)
     }
 
-    /// At least so many shards have arrived and wait for the others.
+    /// Runs the network until the receiver holds at least this many shards.
     pub fn run_until_held(
         &self,
         views: &mut watch::Receiver<PaymentView>,
@@ -198,7 +199,7 @@ impl Scene {
         })
     }
 
-    /// The receiver's patience ends.
+    /// Times out all sets held by the receiver.
     pub fn expire_sets(&self) {
         self.receiver.registry.expire_sets(now() + 121);
     }

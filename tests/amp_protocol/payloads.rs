@@ -1,4 +1,4 @@
-//! Final payloads that no receiver can use, and what their sender is told (BOLT 4).
+//! Invalid final payloads and the failures that their senders get (BOLT 4).
 
 use ldk_amp::PaymentAddr;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
@@ -16,7 +16,7 @@ fn amp() -> Shard {
     shards(set(1), ADDR, &[MSAT]).remove(0)
 }
 
-/// An HTLC with a payment hash and nothing else.
+/// Returns an HTLC with nothing but a payment hash.
 fn bare() -> Shard {
     amp().without_amp().without_mpp().with_hash(PREIMAGE.into())
 }
@@ -25,12 +25,12 @@ fn keysend(record: &[u8]) -> Shard {
     bare().with_record(KEYSEND, record)
 }
 
-/// With a payment secret that is not ours.
-fn ordinary() -> Shard {
+/// Returns a regular payment with an unknown payment secret.
+fn regular() -> Shard {
     amp().without_amp().with_hash(PREIMAGE.into())
 }
 
-/// Each of these is answered as expected, and a correct keysend is settled afterwards.
+/// Asserts that each case gets the expected answer, and that a valid keysend settles afterwards.
 #[track_caller]
 fn assert_answers<'a>(
     cases: impl IntoIterator<Item = (&'a str, Shard)>,
@@ -45,9 +45,9 @@ fn assert_answers<'a>(
     scene.assert_settles(&[keysend(&PREIMAGE.0)]);
 }
 
-/// PERM|15, as lnd's registry answers.
+/// PERM|15, as lnd's invoice registry answers.
 #[test]
-fn a_payment_that_cannot_be_matched_is_refused_with_incorrect_details() {
+fn unmatched_payments_fail_with_incorrect_details() {
     let cases = [
         ("keysend of one byte", keysend(&[5])),
         ("empty keysend", keysend(&[])),
@@ -56,29 +56,29 @@ fn a_payment_that_cannot_be_matched_is_refused_with_incorrect_details() {
         ("keysend for another hash", keysend(&[6; 32])),
         (
             "short keysend with a secret",
-            ordinary().with_record(KEYSEND, &[5]),
+            regular().with_record(KEYSEND, &[5]),
         ),
         ("no secret and no keysend", bare()),
         (
             "no secret, a custom record",
             bare().with_record(65_536, &[1]),
         ),
-        ("unknown secret", ordinary()),
-        ("total below the amount", ordinary().total(MSAT - 1)),
-        ("total of zero", ordinary().total(0)),
+        ("unknown secret", regular()),
+        ("total below the amount", regular().total(MSAT - 1)),
+        ("total of zero", regular().total(0)),
     ];
     assert_answers(cases, |scene, shard| scene.refusal(shard));
 }
 
-/// PERM|22 with the type that is at fault, as lnd's link answers.
+/// PERM|22 with the type at fault, as lnd's link answers.
 #[test]
-fn a_payload_that_cannot_be_read_is_refused_with_the_type_at_fault() {
+fn invalid_payloads_fail_with_the_type_at_fault() {
     let with = |kind, value: &[u8]| bare().with_record(kind, value);
     let cases = [
         (8, "secret of 31 bytes", with(8, &[1; 31])),
         (8, "total of 9 bytes", with(8, &[1; 41])),
         (8, "total with a leading zero", with(8, &[0; 33])),
-        (8, "total above all bitcoin", ordinary().total(u64::MAX)),
+        (8, "total above all bitcoin", regular().total(u64::MAX)),
         (
             8,
             "AMP with a short secret",
@@ -87,56 +87,52 @@ fn a_payload_that_cannot_be_read_is_refused_with_the_type_at_fault() {
         (
             14,
             "AMP record of 63 bytes",
-            ordinary().with_record(14, &[1; 63]),
+            regular().with_record(14, &[1; 63]),
         ),
         (
             14,
             "AMP record of 69 bytes",
-            ordinary().with_record(14, &[1; 69]),
+            regular().with_record(14, &[1; 69]),
         ),
         (14, "empty AMP record", with(14, &[])),
-        (6, "a next channel", ordinary().with_record(6, &[1; 8])),
+        (6, "a next channel", regular().with_record(6, &[1; 8])),
         (
             10,
             "encrypted data alone",
-            ordinary().with_record(10, &[1; 8]),
+            regular().with_record(10, &[1; 8]),
         ),
-        (18, "a blinded total", ordinary().with_record(18, &[1])),
+        (18, "a blinded total", regular().with_record(18, &[1])),
         (
             20,
             "a trampoline onion",
-            ordinary().with_record(20, &[1; 100]),
+            regular().with_record(20, &[1; 100]),
         ),
-        (
-            22,
-            "an unknown even record",
-            ordinary().with_record(22, &[]),
-        ),
+        (22, "an unknown even record", regular().with_record(22, &[])),
         (
             65_534,
-            "the last of those",
+            "the highest reserved even type",
             keysend(&PREIMAGE.0).with_record(65_534, &[]),
         ),
         (
             22,
-            "two, and the first is named",
+            "two unknown even records, the first is reported",
             with(24, &[]).with_record(22, &[]),
         ),
         (
             22,
-            "an unknown record beside AMP",
+            "an unknown even record with AMP",
             amp().with_record(22, &[]),
         ),
-        (0, "records out of order", ordinary().with_record(1, &[])),
+        (0, "records out of order", regular().with_record(1, &[])),
     ];
     for (kind, case, shard) in cases {
         assert_answers([(case, shard)], |_, _| Outcome::InvalidPayload { kind });
     }
 }
 
-/// LDK takes this odd record for an invoice request and refuses what holds one.
+/// LDK interprets record 77777 as an invoice request and rejects payloads that contain it.
 #[test]
-fn odd_and_custom_records_do_no_harm() {
+fn odd_and_custom_records_are_accepted() {
     let scene = Scene::new();
     let unknown = keysend(&PREIMAGE.0)
         .with_record(19, &[1])
@@ -144,7 +140,7 @@ fn odd_and_custom_records_do_no_harm() {
         .with_record(65_536, &[1]);
     scene.assert_settles(&[unknown]);
     let hash = PaymentHash([8; 32]);
-    let invoice = scene.ordinary(hash, MSAT).with_record(INVOICE_REQUEST, &[]);
+    let invoice = scene.regular(hash, MSAT).with_record(INVOICE_REQUEST, &[]);
     let attempt = scene.send(&invoice);
     assert_eq!(
         scene.outcome(&attempt),

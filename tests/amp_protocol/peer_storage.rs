@@ -1,4 +1,4 @@
-//! What a peer stores with us comes back when it connects (BOLT 1, `peer_storage`).
+//! Blobs that peers store with us are returned when they reconnect (BOLT 1 `peer_storage`).
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::network::Network;
 
 const US: usize = 0;
 const PEER: usize = 1;
-/// Bytes; a longer blob fits into no message.
-const LONGEST: usize = 65_531;
+/// The maximum blob size in bytes that fits into a message.
+const MAX_BLOB_LEN: usize = 65_531;
 
-/// A network with a channel, whose first node keeps what its peers store.
+/// A network whose first node provides peer storage.
 struct Scene {
     network: Network,
     _directory: TempDir,
@@ -53,7 +53,7 @@ impl Scene {
         self.network.gateways[US].handle_peer_storage(peer, PeerStorage { data });
     }
 
-    /// What the peer is sent first when it connects again.
+    /// Reconnects the peer and returns the first messages sent to it.
     fn sent_on_connecting(&self) -> Vec<MessageSendEvent> {
         let init = Init {
             features: self.network.nodes[PEER].node.init_features(),
@@ -69,7 +69,7 @@ impl Scene {
     }
 }
 
-/// Length and first byte of the blobs among them, in their order.
+/// Returns length and first byte of each returned blob, in order.
 fn returned(events: &[MessageSendEvent]) -> Vec<(usize, u8)> {
     let blobs = events.iter().filter_map(|event| match event {
         MessageSendEvent::SendPeerStorageRetrieval { msg, .. } => {
@@ -81,12 +81,12 @@ fn returned(events: &[MessageSendEvent]) -> Vec<(usize, u8)> {
 }
 
 #[test]
-fn the_longest_blob_is_returned_once_and_before_channel_reestablish() {
+fn largest_blob_is_returned_once_before_channel_reestablish() {
     let scene = Scene::with_channel();
-    scene.store(&[1; LONGEST]);
-    scene.store(&[2; LONGEST]);
+    scene.store(&[1; MAX_BLOB_LEN]);
+    scene.store(&[2; MAX_BLOB_LEN]);
     let sent = scene.sent_on_connecting();
-    assert_eq!(returned(&sent), [(LONGEST, 2)]);
+    assert_eq!(returned(&sent), [(MAX_BLOB_LEN, 2)]);
     assert!(matches!(
         sent[..],
         [
@@ -95,12 +95,12 @@ fn the_longest_blob_is_returned_once_and_before_channel_reestablish() {
             ..
         ]
     ));
-    // Each time.
-    assert_eq!(returned(&scene.sent_on_connecting()), [(LONGEST, 2)]);
+    // On every connection.
+    assert_eq!(returned(&scene.sent_on_connecting()), [(MAX_BLOB_LEN, 2)]);
 }
 
 #[test]
-fn without_a_channel_nothing_is_stored_and_nobody_is_warned() {
+fn blob_of_a_peer_without_channel_is_silently_ignored() {
     let scene = Scene::new();
     scene.store(b"blob");
     let gateway = &scene.network.gateways[US];
@@ -108,9 +108,9 @@ fn without_a_channel_nothing_is_stored_and_nobody_is_warned() {
     assert!(returned(&scene.sent_on_connecting()).is_empty());
 }
 
-/// An ampd before this one left it to LDK.
+/// Earlier versions of ampd left peer storage to LDK.
 #[test]
-fn what_ldk_has_stored_is_returned_until_a_newer_blob_comes() {
+fn blob_stored_by_ldk_is_returned_until_a_newer_one_arrives() {
     let scene = Scene::with_channel();
     let data = vec![9; 100];
     let ldk = scene.network.nodes[US].node;

@@ -1,4 +1,4 @@
-//! A registry on a node of the network: it hears of events as a running ampd does.
+//! A receiving node of the network, with ampd's invoice registry handling its events.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -23,16 +23,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::network::{Network, TestManager, envelope_key};
 
-/// What we know of a set: `None` in [`Receiver::books`] if we know nothing.
+/// A set as stored, with the states of its HTLCs.
 #[derive(Debug, PartialEq, Eq)]
-pub struct SetBooks {
+pub struct StoredSet {
     pub state: HtlcState,
     pub amt_paid_msat: u64,
-    /// In the order in which they came, as long as they came over one channel.
+    /// In order of arrival if all arrived over one channel.
     pub htlcs: Vec<HtlcState>,
 }
 
-/// A node that takes payments.
+/// A node that receives payments.
 pub struct Receiver {
     manager: &'static TestManager,
     port: Arc<dyn ChannelPort>,
@@ -42,8 +42,8 @@ pub struct Receiver {
     limits: Limits,
     store: Arc<Store>,
     pub registry: Arc<Registry>,
-    /// As if the node were stopped after it has handled an event and before LDK has forgotten it.
-    pub forget_nothing: Cell<bool>,
+    /// If true, LDK keeps every event after it was handled, as if the node stopped right then.
+    pub keep_events: Cell<bool>,
 }
 
 impl Receiver {
@@ -63,11 +63,11 @@ impl Receiver {
             limits,
             store,
             registry,
-            forget_nothing: Cell::new(false),
+            keep_events: Cell::new(false),
         }
     }
 
-    /// The books are closed and opened again; meanwhile this happens to them.
+    /// Applies these changes, then closes and reopens the store.
     pub fn restart_after(&mut self, changes: Vec<Box<dyn Change>>) {
         self.store.submit(changes);
         self.store.close().unwrap();
@@ -78,11 +78,11 @@ impl Receiver {
         self.restart_after(Vec::new());
     }
 
-    /// Hands LDK's events to the registry. False if there were none.
+    /// Passes LDK's events to the registry. Returns false if there were none.
     pub fn handle_events(&self) -> bool {
         let any = Cell::new(false);
         self.manager.process_pending_events(&|event| {
-            if self.forget_nothing.get() {
+            if self.keep_events.get() {
                 self.handle(event);
                 return Err(ReplayEvent());
             }
@@ -93,7 +93,7 @@ impl Receiver {
         any.get()
     }
 
-    /// As `node::events` does.
+    /// Handles an event as `node::events` does.
     fn handle(&self, event: Event) {
         match event {
             Event::PaymentClaimable {
@@ -124,9 +124,9 @@ impl Receiver {
                 failure_type: HTLCHandlingFailureType::Receive { payment_hash },
                 ..
             } => self.registry.htlc_gone(&payment_hash),
-            // Refused by LDK, before it looked whose payment it is.
+            // LDK refused the HTLC before matching it to a payment.
             Event::HTLCHandlingFailed { .. } => {}
-            other => panic!("the receiver has {other:?}"),
+            other => panic!("unexpected event of the receiver: {other:?}"),
         }
     }
 
@@ -135,12 +135,12 @@ impl Receiver {
         self.runtime.block_on(settled)
     }
 
-    /// The HTLCs that pay the invoice with this add index.
+    /// Returns the HTLCs of the invoice with this add index.
     pub fn htlcs_of_invoice(&self, add_index: u64) -> Vec<HtlcRecord> {
         self.store().htlcs_of_invoice(add_index).unwrap()
     }
 
-    /// A static invoice.
+    /// Adds a static invoice.
     pub fn add_amp_invoice(&self, value_msat: u64) -> InvoiceRecord {
         self.add(NewInvoice {
             purpose: Purpose::Amp,
@@ -162,7 +162,7 @@ impl Receiver {
         self.runtime.block_on(done).unwrap();
     }
 
-    pub fn follow(&self, by: &InvoiceRef) -> SingleSubscription {
+    pub fn subscribe_single(&self, by: &InvoiceRef) -> SingleSubscription {
         self.registry.subscribe_one(by).unwrap()
     }
 
@@ -170,7 +170,7 @@ impl Receiver {
         self.runtime.block_on(changes.next()).unwrap().unwrap()
     }
 
-    /// The registry's timers run, by the real clock, until the books are so.
+    /// Runs the registry's timers on the real clock until the condition holds.
     pub fn run_timers_until(&self, condition: impl Fn(&Self) -> bool) {
         let stop = CancellationToken::new();
         let (registry, ended) = (self.registry.clone(), stop.clone());
@@ -182,7 +182,7 @@ impl Receiver {
         self.runtime.block_on(timers).unwrap();
     }
 
-    /// The store, with all that was queued so far on disk.
+    /// Returns the store after everything queued so far is on disk.
     pub fn store(&self) -> &Store {
         let ticket = self.store.submit(Vec::new());
         self.runtime.block_on(self.store.durable(ticket));
@@ -197,9 +197,9 @@ impl Receiver {
         self.store().htlcs_of_set(set_id.as_bytes()).unwrap()
     }
 
-    pub fn books(&self, set_id: SetId) -> Option<SetBooks> {
+    pub fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {
         let htlcs = self.htlcs(set_id).iter().map(|htlc| htlc.state).collect();
-        self.set(set_id).map(|set| SetBooks {
+        self.set(set_id).map(|set| StoredSet {
             state: set.state,
             amt_paid_msat: set.amt_paid_msat,
             htlcs,

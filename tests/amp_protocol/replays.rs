@@ -1,4 +1,4 @@
-//! The same HTLC again, and restarts: an HTLC gets the answer that it got before.
+//! Replayed events and restarts: an HTLC gets the same answer as before.
 
 use ldk_amp::{Child, PaymentAddr, Share};
 use ampd::storage::Change;
@@ -10,22 +10,22 @@ use crate::sender::{Outcome, Shard, shards};
 
 const ADDR: PaymentAddr = PaymentAddr::from_bytes([7; 32]);
 
-/// Sends it to a receiver that stops after it has handled the event and before LDK has forgotten it.
+/// Sends the shard to a receiver that stops after handling the event but before LDK drops it.
 fn send_and_stop(scene: &mut Scene, shard: &Shard) -> PaymentId {
-    scene.receiver.forget_nothing.set(true);
+    scene.receiver.keep_events.set(true);
     let attempt = scene.send(shard);
     scene.restart();
     attempt
 }
 
-/// From now on LDK forgets what was handled.
-fn go_on(scene: &Scene) {
-    scene.receiver.forget_nothing.set(false);
+/// Lets LDK drop handled events again.
+fn resume(scene: &Scene) {
+    scene.receiver.keep_events.set(false);
     scene.run();
 }
 
 #[test]
-fn a_held_shard_is_held_on_with_its_time() {
+fn replayed_held_shard_stays_held_with_its_original_time() {
     let mut scene = Scene::new();
     let shards = shards(set(1), ADDR, &[60_000, 40_000]);
     let first = send_and_stop(&mut scene, &shards[0]);
@@ -34,51 +34,55 @@ fn a_held_shard_is_held_on_with_its_time() {
     let due = row.accepted_at + 120;
     scene.receiver.restart_after(vec![Box::new(PutHtlc(row))]);
     scene.run();
-    go_on(&scene);
-    assert_eq!(scene.books(set(1)), held(60_000, 1), "counted once");
-    scene.at(due - 1);
+    resume(&scene);
+    assert_eq!(
+        scene.stored_set(set(1)),
+        held(60_000, 1),
+        "counted only once"
+    );
+    scene.expire_sets_at(due - 1);
     assert_eq!(scene.outcome(&first), Outcome::InFlight);
-    scene.at(due);
+    scene.expire_sets_at(due);
     assert_eq!(scene.outcome(&first), Outcome::TimedOut);
 }
 
 #[test]
-fn a_settled_shard_is_claimed_again_and_counts_once() {
+fn replayed_settled_shard_is_claimed_again_and_counts_once() {
     let mut scene = Scene::new();
     let shards = shards(set(1), ADDR, &[60_000, 40_000]);
     let first = scene.send(&shards[0]);
     let second = send_and_stop(&mut scene, &shards[1]);
-    go_on(&scene);
+    resume(&scene);
     assert_eq!(scene.outcomes(&[first, second]), [Outcome::Settled; 2]);
-    assert_eq!(scene.books(set(1)), settled(100_000, 2));
+    assert_eq!(scene.stored_set(set(1)), settled(100_000, 2));
     assert_eq!(scene.receiver.set(set(1)).unwrap().settle_index, Some(1));
     assert_eq!(scene.receiver.invoices()[0].amt_paid_msat, 100_000);
 }
 
 #[test]
-fn a_shard_that_timed_out_is_failed_again() {
+fn replayed_timed_out_shard_fails_again() {
     let mut scene = Scene::new();
     let shards = shards(set(1), ADDR, &[60_000, 40_000]);
     let first = send_and_stop(&mut scene, &shards[0]);
-    scene.at(u64::MAX);
+    scene.expire_sets_at(u64::MAX);
     scene.restart();
-    go_on(&scene);
+    resume(&scene);
     assert_eq!(scene.outcome(&first), Outcome::TimedOut);
-    assert_eq!(scene.books(set(1)), canceled(1));
+    assert_eq!(scene.stored_set(set(1)), canceled(1));
 }
 
 #[test]
-fn a_refused_shard_is_refused_again() {
+fn replayed_refused_shard_is_refused_again() {
     let mut scene = Scene::new();
     let shard = shards(set(1), ADDR, &[60_000]).remove(0).with_wrong_share();
     let attempt = send_and_stop(&mut scene, &shard);
-    go_on(&scene);
+    resume(&scene);
     assert_eq!(scene.outcome(&attempt), scene.refusal(&shard));
     assert!(scene.receiver.htlcs(set(1)).is_empty());
 }
 
 #[test]
-fn half_a_set_outlives_a_restart_and_is_completed_after_it() {
+fn incomplete_set_survives_restarts_and_is_completed() {
     let mut scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     let shards = shards(set(1), addr(&invoice), &[60_000, 30_000, 10_000]);
@@ -88,12 +92,12 @@ fn half_a_set_outlives_a_restart_and_is_completed_after_it() {
         scene.restart();
     }
     assert_eq!(scene.outcomes(&attempts), [Outcome::Settled; 3]);
-    assert_eq!(scene.books(set(1)), settled(100_000, 3));
+    assert_eq!(scene.stored_set(set(1)), settled(100_000, 3));
 }
 
-/// The receiver stopped after the decision was on disk, and before LDK was told.
+/// The receiver stopped after the decision was on disk but before it reached LDK.
 #[test]
-fn what_was_decided_before_a_crash_is_claimed_after_it() {
+fn set_settled_before_a_crash_is_claimed_after_it() {
     let mut scene = Scene::new();
     let shards = shards(set(1), ADDR, &[60_000, 30_000, 10_000]);
     let attempts = scene.send_all(&shards[..2]);
@@ -116,9 +120,9 @@ fn what_was_decided_before_a_crash_is_claimed_after_it() {
     assert!(htlcs.iter().all(|htlc| htlc.claimed));
 }
 
-/// As above, but it was decided to give the shard back.
+/// As above, but the decision was to fail the shard back.
 #[test]
-fn what_was_canceled_before_a_crash_is_failed_after_it() {
+fn shard_canceled_before_a_crash_is_failed_after_it() {
     let mut scene = Scene::new();
     let shards = shards(set(1), ADDR, &[60_000, 40_000]);
     let attempt = scene.send(&shards[0]);

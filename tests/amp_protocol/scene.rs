@@ -1,4 +1,4 @@
-//! Payers, a receiver, the channels between them, and what a test asks of them.
+//! Test fixture with payers, a receiver and the channels between them.
 
 use ldk_amp::{PaymentAddr, SetId, SetLimits};
 use ampd::invoices::Limits;
@@ -8,7 +8,7 @@ use lightning::routing::router::{PaymentParameters, RouteParameters};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::network::{FINAL_DELTA, Network, Outgoing};
-use crate::receiver::{Receiver, SetBooks};
+use crate::receiver::{Receiver, StoredSet};
 use crate::sender::{Attempts, Outcome, Shard, shards};
 
 const PAYER: usize = 0;
@@ -28,7 +28,7 @@ pub const LIMITS: Limits = Limits {
     default_cltv_delta: 80,
 };
 
-/// A set id, and its payments' name in tests.
+/// Returns a set id for tests.
 pub const fn set(number: u8) -> SetId {
     SetId::from_bytes([number; 32])
 }
@@ -37,23 +37,23 @@ pub fn addr(invoice: &InvoiceRecord) -> PaymentAddr {
     PaymentAddr::from_bytes(invoice.payment_addr)
 }
 
-/// Books of a set whose HTLCs are held.
-pub fn held(amt_paid_msat: u64, htlcs: usize) -> Option<SetBooks> {
-    books(HtlcState::Accepted, amt_paid_msat, htlcs)
+/// Returns a stored set whose HTLCs are held.
+pub fn held(amt_paid_msat: u64, htlcs: usize) -> Option<StoredSet> {
+    stored_set(HtlcState::Accepted, amt_paid_msat, htlcs)
 }
 
-/// Books of a set that was settled whole.
-pub fn settled(amt_paid_msat: u64, htlcs: usize) -> Option<SetBooks> {
-    books(HtlcState::Settled, amt_paid_msat, htlcs)
+/// Returns a stored set of which every HTLC is settled.
+pub fn settled(amt_paid_msat: u64, htlcs: usize) -> Option<StoredSet> {
+    stored_set(HtlcState::Settled, amt_paid_msat, htlcs)
 }
 
-/// Books of a set that was given back whole.
-pub fn canceled(htlcs: usize) -> Option<SetBooks> {
-    books(HtlcState::Canceled, 0, htlcs)
+/// Returns a stored set of which every HTLC is canceled.
+pub fn canceled(htlcs: usize) -> Option<StoredSet> {
+    stored_set(HtlcState::Canceled, 0, htlcs)
 }
 
-fn books(state: HtlcState, amt_paid_msat: u64, htlcs: usize) -> Option<SetBooks> {
-    Some(SetBooks {
+fn stored_set(state: HtlcState, amt_paid_msat: u64, htlcs: usize) -> Option<StoredSet> {
+    Some(StoredSet {
         state,
         amt_paid_msat,
         htlcs: vec![state; htlcs],
@@ -63,13 +63,13 @@ fn books(state: HtlcState, amt_paid_msat: u64, htlcs: usize) -> Option<SetBooks>
 pub struct Scene {
     pub network: Network,
     pub receiver: Receiver,
-    /// The channel of each payer.
+    /// Each payer with its channel.
     channels: Vec<(usize, u64)>,
     attempts: Attempts,
 }
 
 impl Scene {
-    /// A payer with a channel to the receiver.
+    /// Creates one payer with a channel to the receiver.
     pub fn new() -> Self {
         Self::with(LIMITS)
     }
@@ -93,12 +93,12 @@ impl Scene {
         }
     }
 
-    /// Sends the shard and lets everybody answer.
+    /// Sends the shard and runs all nodes until idle.
     pub fn send(&self, shard: &Shard) -> PaymentId {
         self.send_from(0, shard)
     }
 
-    /// As the first (0) or the second (1) payer.
+    /// Sends as the first (0) or second (1) payer.
     pub fn send_from(&self, payer: usize, shard: &Shard) -> PaymentId {
         let (from, scid) = self.channels[payer];
         let id = self.attempts.next_id();
@@ -119,7 +119,7 @@ impl Scene {
         shards.iter().map(|shard| self.send(shard)).collect()
     }
 
-    /// The payer's own LDK pays the receiver's public key with this preimage (keysend).
+    /// Sends a keysend with this preimage through the payer's own LDK.
     pub fn send_keysend(
         &self,
         preimage: PaymentPreimage,
@@ -139,20 +139,20 @@ impl Scene {
         id
     }
 
-    /// An HTLC that pays an ordinary invoice of ours with all of `amount_msat`.
-    pub fn ordinary(&self, hash: PaymentHash, amount_msat: u64) -> Shard {
+    /// Returns an HTLC that pays `amount_msat` to a regular (non-AMP) invoice of the receiver.
+    pub fn regular(&self, hash: PaymentHash, amount_msat: u64) -> Shard {
         let receiver = self.network.nodes[RECEIVER].node;
-        // The registry here signs with other keys than the test node, so the secret is LDK's own.
+        // The registry here uses other keys than the test node, so take the secret from LDK.
         let secret = receiver.create_inbound_payment_for_hash(hash, None, 7_200, None);
         let addr = PaymentAddr::from_bytes(secret.unwrap().0);
         let shard = shards(set(0xff), addr, &[amount_msat]).remove(0);
         shard.with_hash(hash).without_amp()
     }
 
-    /// Everybody handles events until nothing moves any more.
+    /// Delivers messages and handles events until all nodes are idle.
     pub fn run(&self) {
         loop {
-            self.network.settle_down();
+            self.network.run_until_idle();
             let mut moved = self.receiver.handle_events();
             for (payer, _) in &self.channels {
                 for event in self.network.events(*payer) {
@@ -166,15 +166,15 @@ impl Scene {
         }
     }
 
-    /// So many blocks come, once all that is on its way has arrived.
+    /// Connects this many blocks, after delivering everything in flight.
     pub fn mine(&self, blocks: u32) {
         self.run();
         self.network.mine(blocks);
         self.run();
     }
 
-    /// The registry's clock strikes this time (seconds since 1970).
-    pub fn at(&self, now: u64) {
+    /// Expires the registry's sets as of this Unix time in seconds.
+    pub fn expire_sets_at(&self, now: u64) {
         self.receiver.registry.expire_sets(now);
         self.run();
     }
@@ -192,7 +192,7 @@ impl Scene {
         attempts.iter().map(|id| self.outcome(id)).collect()
     }
 
-    /// PERM|15 for this shard, at the height of now.
+    /// Returns PERM|15 with this shard's amount and the current height.
     pub fn refusal(&self, shard: &Shard) -> Outcome {
         Outcome::Refused {
             amount_msat: shard.amount_msat,
@@ -200,12 +200,12 @@ impl Scene {
         }
     }
 
-    pub fn books(&self, set_id: SetId) -> Option<SetBooks> {
-        self.receiver.books(set_id)
+    pub fn stored_set(&self, set_id: SetId) -> Option<StoredSet> {
+        self.receiver.stored_set(set_id)
     }
 
-    /// The shard is refused with PERM|15 and leaves nothing in the books.
-    pub fn assert_refused_without_trace(&self, shard: &Shard, case: &str) {
+    /// Asserts that the shard is refused with PERM|15 and not stored.
+    pub fn assert_refused_and_not_stored(&self, shard: &Shard, case: &str) {
         let before = (
             self.receiver.invoices(),
             self.receiver.htlcs(shard.set_id()),
@@ -219,7 +219,7 @@ impl Scene {
         assert_eq!(after, before, "{case}");
     }
 
-    /// These shards together are a payment that is taken.
+    /// Asserts that these shards together settle.
     pub fn assert_settles(&self, shards: &[Shard]) {
         let attempts = self.send_all(shards);
         assert_eq!(

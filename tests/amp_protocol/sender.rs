@@ -1,4 +1,4 @@
-//! Payers that make their shards by hand, honest or not, and note what becomes of them.
+//! Payers that build their own shards, valid or not, and record the outcome of each.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,12 +17,11 @@ const MPP_TIMEOUT: u16 = 23;
 /// Its data is `type (BigSize) || offset (u16)`.
 const INVALID_ONION_PAYLOAD: u16 = 0x4000 | 22;
 
-/// What the payer's LDK says of one HTLC, with the failure as it decodes it from the onion that
-/// comes back.
+/// The outcome of one HTLC as reported by the payer's LDK, with the decoded failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     InFlight,
-    /// With a preimage of its hash: LDK closes the channel for any other.
+    /// Settled with the right preimage; LDK would close the channel for any other.
     Settled,
     /// `incorrect_or_unknown_payment_details` (PERM|15) with its data.
     Refused {
@@ -35,7 +34,7 @@ pub enum Outcome {
     InvalidPayload {
         kind: u64,
     },
-    /// Any other code, or one of those with other data.
+    /// Any other code, or one of the above with other data.
     Failed {
         code: u16,
     },
@@ -57,12 +56,12 @@ impl Outcome {
     fn invalid_payload(data: &[u8]) -> Self {
         let mut rest = data;
         let kind: BigSize = Readable::read(&mut rest).unwrap();
-        assert_eq!(rest, [0, 0], "the offset");
+        assert_eq!(rest, [0, 0], "the offset is not 0");
         Self::InvalidPayload { kind: kind.0 }
     }
 }
 
-/// One HTLC of a payment. Tests bend it before it is sent.
+/// One HTLC of a payment. Tests modify it before sending.
 #[derive(Clone)]
 pub struct Shard {
     pub hash: PaymentHash,
@@ -71,12 +70,12 @@ pub struct Shard {
     pub amp: Option<AmpRecord>,
     /// Further records, in any order.
     pub records: Vec<(u64, Vec<u8>)>,
-    /// Blocks from the next one until the HTLC expires.
+    /// Blocks until the HTLC expires, counted from the next block.
     pub final_delta: u32,
 }
 
 impl Shard {
-    /// Says that the whole payment is so much.
+    /// Sets the total of the MPP record.
     pub fn total(mut self, total_msat: u64) -> Self {
         self.mpp.as_mut().unwrap().total_msat = total_msat;
         self
@@ -116,7 +115,7 @@ impl Shard {
         self
     }
 
-    /// With an HTLC that expires so many blocks after the newest one.
+    /// Sets the HTLC's expiry to this many blocks after the newest block.
     pub fn expiring_in(mut self, blocks: u32) -> Self {
         self.final_delta = blocks - 1;
         self
@@ -130,7 +129,7 @@ impl Shard {
         self.amp.as_ref().unwrap().set_id
     }
 
-    /// What LDK is to write into the final payload.
+    /// Returns the fields that LDK writes into the final payload.
     pub fn onion(&self) -> RecipientOnionFields {
         let mpp = self.mpp.map(|mpp| (8, mpp.encode()));
         let amp = self.amp.as_ref().map(|amp| (14, amp.encode().to_vec()));
@@ -139,7 +138,7 @@ impl Shard {
     }
 }
 
-/// LDK's fields for these records, which its constructors would not all take.
+/// Returns LDK's fields for these records, some of which its constructors would reject.
 pub fn onion(mut records: Vec<(u64, Vec<u8>)>) -> RecipientOnionFields {
     records.sort();
     let record = |(kind, value): &(u64, Vec<u8>)| [kind.encode(), value.encode()].concat();
@@ -164,7 +163,7 @@ impl Payment {
             payment_addr,
             total_msat,
         };
-        // The first bytes of roots and shares differ, so that no shares cancel each other.
+        // The first bytes of roots and shares differ, so that shares never cancel each other out.
         let mut root = set_id.to_bytes();
         root[0] = 0xf0;
         Self {
@@ -175,7 +174,7 @@ impl Payment {
         }
     }
 
-    /// The next shard, with a child of its own.
+    /// Returns the next shard, with a new child.
     pub fn shard(&mut self, amount_msat: u64, last: bool) -> Shard {
         self.shard_with_index(amount_msat, last, self.made.into())
     }
@@ -199,20 +198,20 @@ impl Payment {
         }
     }
 
-    /// The shard failed: its share goes to those that are made after it.
-    pub fn take_back(&mut self, failed: &Shard) {
+    /// Returns a failed shard's share to the splitter, to be used by later shards.
+    pub fn reclaim_share(&mut self, failed: &Shard) {
         self.splitter.merge_back(failed.share());
     }
 }
 
-/// A whole payment in one shard for each amount.
+/// Returns a complete payment with one shard per amount.
 pub fn shards(set_id: SetId, addr: PaymentAddr, amounts: &[u64]) -> Vec<Shard> {
     let mut payment = Payment::new(set_id, addr, amounts.iter().sum());
     let shard = |(i, amount): (usize, &u64)| payment.shard(*amount, i + 1 == amounts.len());
     amounts.iter().enumerate().map(shard).collect()
 }
 
-/// What was sent, by all payers.
+/// The HTLCs sent by all payers and their outcomes.
 #[derive(Default)]
 pub struct Attempts(RefCell<BTreeMap<[u8; 32], Outcome>>);
 
@@ -229,7 +228,7 @@ impl Attempts {
         self.0.borrow()[&id.0]
     }
 
-    /// An event of a node that pays or forwards.
+    /// Handles an event of a paying or forwarding node.
     pub fn handle(&self, event: Event) {
         match event {
             Event::PaymentSent {
@@ -249,12 +248,12 @@ impl Attempts {
             | Event::PaymentPathSuccessful { .. }
             | Event::PaymentForwarded { .. }
             | Event::HTLCHandlingFailed { .. } => {}
-            other => panic!("a payer has {other:?}"),
+            other => panic!("unexpected event of a payer: {other:?}"),
         }
     }
 
     fn ended(&self, id: PaymentId, outcome: Outcome) {
         let before = self.0.borrow_mut().insert(id.0, outcome);
-        assert_eq!(before, Some(Outcome::InFlight), "an HTLC ends once");
+        assert_eq!(before, Some(Outcome::InFlight), "an HTLC ended twice");
     }
 }

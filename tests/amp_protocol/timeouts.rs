@@ -1,4 +1,4 @@
-//! Incomplete sets: each shard is given back as `mpp_timeout` 120 s after it was accepted.
+//! Incomplete sets: each shard fails with `mpp_timeout` 120 s after it was accepted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,12 +21,12 @@ fn now() -> u64 {
     since.unwrap().as_secs()
 }
 
-/// When this shard of the set was accepted.
+/// Returns the Unix time in seconds at which this shard of the set was accepted.
 fn accepted_at(scene: &Scene, set_id: SetId, shard: usize) -> u64 {
     scene.receiver.htlcs(set_id)[shard].accepted_at
 }
 
-/// The books as if this shard of the set had come so many seconds earlier.
+/// Returns the change that makes this shard of the set appear accepted this many seconds earlier.
 fn older(scene: &Scene, set_id: SetId, shard: usize, seconds: u64) -> Vec<Box<dyn Change>> {
     let mut row = scene.receiver.htlcs(set_id).remove(shard);
     row.accepted_at -= seconds;
@@ -34,27 +34,27 @@ fn older(scene: &Scene, set_id: SetId, shard: usize, seconds: u64) -> Vec<Box<dy
 }
 
 #[test]
-fn an_incomplete_set_times_out_and_its_payer_completes_it_with_new_children() {
+fn timed_out_set_can_be_completed_with_new_children() {
     let scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     let mut payment = Payment::new(set(1), addr(&invoice), 100_000);
     let lost = payment.shard(60_000, false);
     let first = scene.send(&lost);
     let due = accepted_at(&scene, set(1), 0) + 120;
-    scene.at(due - 1);
+    scene.expire_sets_at(due - 1);
     assert_eq!(scene.outcome(&first), Outcome::InFlight);
-    scene.at(due);
+    scene.expire_sets_at(due);
     assert_eq!(scene.outcome(&first), Outcome::TimedOut);
-    assert_eq!(scene.books(set(1)), canceled(1));
+    assert_eq!(scene.stored_set(set(1)), canceled(1));
     assert_eq!(scene.receiver.invoices()[0].state, InvoiceState::Open);
 
-    payment.take_back(&lost);
+    payment.reclaim_share(&lost);
     scene.assert_settles(&[payment.shard(30_000, false), payment.shard(70_000, true)]);
-    let books = scene.books(set(1)).unwrap();
-    assert_eq!(books.state, HtlcState::Settled);
-    assert_eq!(books.amt_paid_msat, 100_000);
-    let [lost, rest @ ..] = &books.htlcs[..] else {
-        panic!("no HTLCs")
+    let stored = scene.stored_set(set(1)).unwrap();
+    assert_eq!(stored.state, HtlcState::Settled);
+    assert_eq!(stored.amt_paid_msat, 100_000);
+    let [lost, rest @ ..] = &stored.htlcs[..] else {
+        panic!("expected HTLCs")
     };
     assert_eq!(
         (*lost, rest),
@@ -62,17 +62,17 @@ fn an_incomplete_set_times_out_and_its_payer_completes_it_with_new_children() {
     );
 }
 
-/// The packet before LDK at the payer has opened it, beside one that a real lnd sent.
+/// Compares the packet, before the payer's LDK opens it, with one recorded from lnd.
 #[test]
-fn the_timeout_on_the_wire_has_the_form_of_lnds() {
+fn mpp_timeout_on_the_wire_equals_lnds() {
     let scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     scene.send(&shards(set(1), addr(&invoice), &[60_000, 40_000])[0]);
     let shard = scene.receiver.htlcs(set(1)).remove(0).shard.unwrap();
-    scene.at(u64::MAX);
+    scene.expire_sets_at(u64::MAX);
     let failures = scene.network.failures.borrow();
     let [failure] = &failures[..] else {
-        panic!("one failure")
+        panic!("expected one failure")
     };
     // channel_id, id, length: BOLT 2.
     let packet = failure.encode().split_off(32 + 8 + 2);
@@ -86,7 +86,7 @@ fn the_timeout_on_the_wire_has_the_form_of_lnds() {
     assert_eq!(plain, lnds_plain);
 }
 
-/// The failure without its HMAC, which is checked.
+/// Decrypts the failure, checks its HMAC and returns the rest.
 fn opened(secret: &[u8; 32], mut packet: Vec<u8>) -> Vec<u8> {
     let mac = |key: &[u8], bytes: &[u8]| {
         let mut engine = HmacEngine::<sha256::Hash>::new(key);
@@ -100,7 +100,7 @@ fn opened(secret: &[u8; 32], mut packet: Vec<u8>) -> Vec<u8> {
     plain.to_vec()
 }
 
-/// Length of the packet, and its content after the HMAC.
+/// Returns the length of lnd's packet and its plaintext after the HMAC.
 fn lnds_mpp_timeout() -> (usize, Vec<u8>) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/lnd_onions.json");
     let onions: serde_json::Value =
@@ -115,7 +115,7 @@ fn lnds_mpp_timeout() -> (usize, Vec<u8>) {
 }
 
 #[test]
-fn a_shard_with_another_total_is_refused_at_once_and_the_first_one_times_out() {
+fn shard_with_another_total_is_refused_and_the_first_one_times_out() {
     let scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     let shards = shards(set(1), addr(&invoice), &[60_000, 40_000]);
@@ -123,13 +123,13 @@ fn a_shard_with_another_total_is_refused_at_once_and_the_first_one_times_out() {
     let other = shards[1].clone().total(150_000);
     let refused = scene.send(&other);
     assert_eq!(scene.outcome(&refused), scene.refusal(&other));
-    scene.at(accepted_at(&scene, set(1), 0) + 120);
+    scene.expire_sets_at(accepted_at(&scene, set(1), 0) + 120);
     assert_eq!(scene.outcome(&first), Outcome::TimedOut);
 }
 
-/// The timer runs from the stored time of acceptance: a restart does not start it anew.
+/// The timeout counts from the stored accept time, so a restart does not reset it.
 #[test]
-fn each_shard_times_out_by_its_own_stored_time_also_after_a_restart() {
+fn shards_time_out_by_their_own_stored_time_across_a_restart() {
     let mut scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     let shards = shards(set(1), addr(&invoice), &[60_000, 30_000, 10_000]);
@@ -137,21 +137,21 @@ fn each_shard_times_out_by_its_own_stored_time_also_after_a_restart() {
     let changes = older(&scene, set(1), 0, 60);
     scene.receiver.restart_after(changes);
     let due = accepted_at(&scene, set(1), 0) + 120;
-    scene.at(due - 1);
+    scene.expire_sets_at(due - 1);
     assert_eq!(scene.outcomes(&attempts), [Outcome::InFlight; 2]);
-    scene.at(due);
+    scene.expire_sets_at(due);
     assert_eq!(
         scene.outcomes(&attempts),
         [Outcome::TimedOut, Outcome::InFlight]
     );
-    let books = scene.books(set(1)).unwrap();
-    assert_eq!(books.htlcs, [HtlcState::Canceled, HtlcState::Accepted]);
-    scene.at(accepted_at(&scene, set(1), 1) + 120);
+    let stored = scene.stored_set(set(1)).unwrap();
+    assert_eq!(stored.htlcs, [HtlcState::Canceled, HtlcState::Accepted]);
+    scene.expire_sets_at(accepted_at(&scene, set(1), 1) + 120);
     assert_eq!(scene.outcomes(&attempts), [Outcome::TimedOut; 2]);
 }
 
 #[test]
-fn what_became_overdue_while_the_receiver_was_down_fails_at_once() {
+fn shard_overdue_at_startup_fails_at_once() {
     let mut scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     let mut payment = Payment::new(set(1), addr(&invoice), 100_000);
@@ -159,18 +159,18 @@ fn what_became_overdue_while_the_receiver_was_down_fails_at_once() {
     let first = scene.send(&lost);
     let changes = older(&scene, set(1), 0, 120);
     scene.receiver.restart_after(changes);
-    scene.at(now());
+    scene.expire_sets_at(now());
     assert_eq!(scene.outcome(&first), Outcome::TimedOut);
-    assert_eq!(scene.books(set(1)), canceled(1));
-    payment.take_back(&lost);
+    assert_eq!(scene.stored_set(set(1)), canceled(1));
+    payment.reclaim_share(&lost);
     scene.assert_settles(&[payment.shard(100_000, true)]);
 }
 
 #[test]
-fn a_settled_set_does_not_time_out() {
+fn settled_set_does_not_time_out() {
     let scene = Scene::new();
     let invoice = scene.receiver.add_amp_invoice(100_000);
     scene.assert_settles(&shards(set(1), addr(&invoice), &[60_000, 40_000]));
-    scene.at(u64::MAX);
-    assert_eq!(scene.books(set(1)), settled(100_000, 2));
+    scene.expire_sets_at(u64::MAX);
+    assert_eq!(scene.stored_set(set(1)), settled(100_000, 2));
 }

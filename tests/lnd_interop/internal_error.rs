@@ -34,7 +34,9 @@ async fn a_channel_outlives_an_internal_error_of_lnd() -> Result<()> {
     let payment = tokio::spawn(async move { payer.pay(request).await });
     wait_for("two internal errors", LIMIT, async || {
         let log = fs::read_to_string(network["payer"].log())?;
-        let errors = log.matches("internal error: we connect anew").count();
+        let errors = log
+            .matches("reported an internal error; reconnecting")
+            .count();
         ensure!(errors >= 2, "{errors} internal errors");
         Ok(())
     })

@@ -26,7 +26,7 @@ fn message(fee_satoshis: u64, range: Option<(u64, u64)>) -> ClosingSigned {
     }
 }
 
-/// After LDK has offered 1,000 sat and would pay up to 9,000.
+/// LDK has offered 1,000 sat and would pay up to 9,000.
 fn offered(terms: Option<ClosingTerms>) -> (ClosingFees, ClosingSigned) {
     let mut fees = ClosingFees::default();
     let mut sent = message(1_000, Some((1_000, 9_000)));
@@ -40,7 +40,7 @@ fn answers(fees: &mut ClosingFees, named: &[u64], range: Option<(u64, u64)>) -> 
 }
 
 #[test]
-fn an_exact_fee_is_the_only_one_that_is_offered_and_taken() {
+fn exact_terms_offer_and_accept_only_that_fee() {
     let (mut fees, sent) = offered(Some(ClosingTerms::Exactly));
     assert_eq!(sent, message(1_000, Some((1_000, 1_000))));
     let again = || Answer::Repeat(sent.clone());
@@ -51,7 +51,7 @@ fn an_exact_fee_is_the_only_one_that_is_offered_and_taken() {
 }
 
 #[test]
-fn only_a_peer_without_a_range_gets_more_than_our_estimate() {
+fn only_peers_without_a_range_may_exceed_our_estimate() {
     let (mut fees, sent) = offered(Some(ClosingTerms::UpTo { more_sat: 7_000 }));
     assert_eq!(sent, message(1_000, Some((1_000, 2_000))));
     let again = || Answer::Repeat(sent.clone());
@@ -63,7 +63,7 @@ fn only_a_peer_without_a_range_gets_more_than_our_estimate() {
 }
 
 #[test]
-fn an_estimate_above_ldks_own_maximum_is_offered_alone() {
+fn estimate_above_ldks_maximum_narrows_the_range_to_one_fee() {
     let mut fees = ClosingFees::default();
     let mut sent = message(1_000, Some((1_000, 9_000)));
     fees.outgoing(
@@ -75,7 +75,7 @@ fn an_estimate_above_ldks_own_maximum_is_offered_alone() {
 }
 
 #[test]
-fn an_opener_that_pays_less_than_the_least_hears_our_fee_again() {
+fn offer_is_repeated_to_an_opener_below_our_minimum() {
     let (mut fees, sent) = offered(None);
     assert_eq!(sent, message(1_000, Some((1_000, 9_000))));
     let named = answers(&mut fees, &[900, 1_000, 5_000], NO_RANGE);
@@ -87,16 +87,16 @@ fn an_opener_that_pays_less_than_the_least_hears_our_fee_again() {
 }
 
 #[test]
-fn the_fee_that_ldk_accepts_is_in_the_range_that_goes_with_it() {
+fn accepted_fee_lies_within_the_range_sent_with_it() {
     let (mut fees, _) = offered(Some(ClosingTerms::UpTo { more_sat: 7_000 }));
-    // LDK has forgotten the channel by now.
+    // LDK has dropped the channel by now.
     let mut accepted = message(5_000, Some((1_000, 9_000)));
     fees.outgoing(peer(), &mut accepted, None);
     assert_eq!(accepted, message(5_000, Some((1_000, 5_000))));
 }
 
 #[test]
-fn an_offer_is_not_repeated_for_ever() {
+fn repeats_of_an_offer_are_limited() {
     let (mut fees, sent) = offered(Some(ClosingTerms::Exactly));
     for _ in 0..MAX_REPEATS {
         let answer = fees.incoming(&peer(), &message(5_000, None));
@@ -109,7 +109,7 @@ fn an_offer_is_not_repeated_for_ever() {
 }
 
 #[test]
-fn nothing_is_remembered_of_a_peer_that_left_or_a_channel_that_is_closed() {
+fn offers_are_dropped_with_their_peer_or_channel() {
     let forget: [fn(&mut ClosingFees); 2] = [
         |fees| fees.forget_peer(&peer()),
         |fees| fees.forget_channel(&CHANNEL),

@@ -13,8 +13,8 @@ use crate::logger::LdkLogger;
 
 const OTHER_CHAIN: ChainHash = ChainHash::BITCOIN;
 
-/// The number of the peer with whom the node has a channel.
-const FRIEND: u8 = 4;
+/// The number of the peer with which the node has a channel.
+const CHANNEL_PEER: u8 = 4;
 
 struct Node {
     graph: Arc<NetworkGraph>,
@@ -28,12 +28,12 @@ fn scid(block: u64, output: u64) -> u64 {
 impl Node {
     fn new() -> Self {
         let graph = Arc::new(NetworkGraph::new(NETWORK, Arc::new(LdkLogger)));
-        let with_channel = public(FRIEND);
+        let with_channel = public(CHANNEL_PEER);
         let answers = Answers::new(graph.clone(), move |peer| *peer == with_channel);
         Self { graph, answers }
     }
 
-    /// With both updates and both nodes announced.
+    /// Adds a channel with both updates and both node announcements.
     fn learn(&self, scid: u64, nodes: [u8; 2]) {
         self.learn_bare(scid, nodes);
         for side in [0, 1] {
@@ -41,7 +41,7 @@ impl Node {
             self.graph.update_channel(&update).unwrap();
         }
         for node in nodes {
-            // A second one is a duplicate.
+            // Fails for a node that is already announced.
             let _ = self
                 .graph
                 .update_node_from_announcement(&node_announcement(node));
@@ -73,7 +73,7 @@ impl Node {
         self.answers.ask_range(peer, query).unwrap();
     }
 
-    /// All that this peer is sent if it takes everything at once.
+    /// Returns everything sent to this peer if it reads without delay.
     fn all(&self, peer: PublicKey) -> Vec<GossipMessage> {
         let mut all = Vec::new();
         loop {
@@ -116,7 +116,7 @@ const UPDATE: u16 = 258;
 const END: u16 = 262;
 
 #[test]
-fn a_known_channel_is_answered_with_all_that_belongs_to_it() {
+fn answers_with_announcement_updates_and_nodes_of_a_channel() {
     let node = Node::new();
     let channel = scid(500, 0);
     node.learn(channel, [1, 2]);
@@ -143,7 +143,7 @@ fn a_known_channel_is_answered_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn each_node_is_announced_once_in_an_answer() {
+fn node_announcements_are_sent_once_per_answer() {
     let node = Node::new();
     let channels = [scid(500, 0), scid(500, 1), scid(501, 0)];
     node.learn(channels[0], [1, 2]);
@@ -157,7 +157,7 @@ fn each_node_is_announced_once_in_an_answer() {
 }
 
 #[test]
-fn unknown_channels_are_left_out_and_missing_updates_too() {
+fn unknown_channels_and_missing_updates_are_omitted() {
     let node = Node::new();
     node.learn_bare(scid(500, 0), [1, 2]);
     let asked = [scid(400, 0), scid(500, 0), scid(600, 0)];
@@ -168,7 +168,7 @@ fn unknown_channels_are_left_out_and_missing_updates_too() {
 }
 
 #[test]
-fn of_another_chain_nothing_is_known() {
+fn queries_for_another_chain_get_empty_answers() {
     let node = Node::new();
     node.learn(scid(500, 0), [1, 2]);
     node.ask_ids(public(9), OTHER_CHAIN, &[scid(500, 0)]);
@@ -189,28 +189,36 @@ fn of_another_chain_nothing_is_known() {
 }
 
 #[test]
-fn a_long_answer_comes_in_parts_as_the_peer_takes_them() {
+fn long_answers_are_sent_in_chunks_as_the_peer_reads() {
     let node = Node::new();
     let channels: Vec<u64> = (0..200).map(|output| scid(500, output)).collect();
     for channel in &channels {
         node.learn(*channel, [1, 2]);
     }
     node.ask_ids(public(9), REGTEST, &channels);
-    assert_eq!(node.answers.next_chunk(), None, "it has taken nothing yet");
-    let mut parts = 0;
+    assert_eq!(
+        node.answers.next_chunk(),
+        None,
+        "the peer has read nothing yet"
+    );
+    let mut chunks = 0;
     let mut sent = Vec::new();
     loop {
         node.answers.drained(&public(9));
         let Some((_, messages)) = node.answers.next_chunk() else {
             break;
         };
-        assert_eq!(node.answers.next_chunk(), None, "until it has taken these");
+        assert_eq!(
+            node.answers.next_chunk(),
+            None,
+            "the peer has not read these yet"
+        );
         let bytes: usize = messages.iter().map(|message| message.bytes.len()).sum();
         assert!(bytes < CHUNK_BYTES + 3_000, "{bytes}");
-        parts += 1;
+        chunks += 1;
         sent.extend(messages);
     }
-    assert!(parts > 3, "{parts}");
+    assert!(chunks > 3, "{chunks}");
     assert_eq!(sent.len(), 200 * 3 + 2 + 1);
     assert_eq!(sent.last(), Some(&end(REGTEST, true)));
 }
@@ -241,37 +249,39 @@ fn peers_take_turns() {
 }
 
 #[test]
-fn peers_with_channels_have_three_turns_of_four() {
+fn peers_with_channels_get_three_of_four_turns() {
     let node = Node::new();
     let channels: Vec<u64> = (0..500).map(|output| scid(500, output)).collect();
     for channel in &channels {
         node.learn(*channel, [1, 2]);
     }
-    let strangers = [public(8), public(9)];
-    for peer in strangers.into_iter().chain([public(FRIEND)]) {
+    let others = [public(8), public(9)];
+    for peer in others.into_iter().chain([public(CHANNEL_PEER)]) {
         node.ask_ids(peer, REGTEST, &channels);
     }
     let mut turns = Vec::new();
     for _ in 0..8 {
-        for peer in strangers.iter().chain([&public(FRIEND)]) {
+        for peer in others.iter().chain([&public(CHANNEL_PEER)]) {
             node.answers.drained(peer);
         }
         turns.push(node.answers.next_chunk().unwrap().0);
     }
-    let with_channel = public(FRIEND);
+    let with_channel = public(CHANNEL_PEER);
     assert_eq!(turns[..3], [with_channel; 3]);
     assert_eq!(turns[4..7], [with_channel; 3]);
-    assert!(strangers.contains(&turns[3]) && strangers.contains(&turns[7]));
-    assert_ne!(turns[3], turns[7], "strangers take turns");
+    assert!(others.contains(&turns[3]) && others.contains(&turns[7]));
+    assert_ne!(turns[3], turns[7], "peers without channels take turns");
 }
 
 #[test]
-fn a_stranger_that_has_had_much_waits_and_others_do_not() {
+fn exhausted_rate_delays_only_that_peer() {
     let node = Node::new();
     node.learn(scid(500, 0), [1, 2]);
     let (greedy, other) = (public(8), public(9));
-    node.answers.strangers.charge(greedy, OF_STRANGER.burst);
-    for peer in [greedy, other, public(FRIEND)] {
+    node.answers
+        .without_channel
+        .charge(greedy, RATE_WITHOUT_CHANNEL.burst);
+    for peer in [greedy, other, public(CHANNEL_PEER)] {
         node.ask_ids(peer, REGTEST, &[scid(500, 0)]);
         node.answers.drained(&peer);
     }
@@ -279,27 +289,27 @@ fn a_stranger_that_has_had_much_waits_and_others_do_not() {
     while let Some((peer, _)) = node.answers.next_chunk() {
         answered.push(peer);
     }
-    assert_eq!(answered, [public(FRIEND), other]);
-    assert!(!node.answers.strangers.has_one(&greedy));
+    assert_eq!(answered, [public(CHANNEL_PEER), other]);
+    assert!(!node.answers.without_channel.has_one(&greedy));
 }
 
 #[test]
-fn what_strangers_get_is_charged_to_them() {
+fn answers_to_peers_without_channels_are_charged_to_them() {
     let node = Node::new();
     let channels: Vec<u64> = (0..1_000).map(|output| scid(500, output)).collect();
     for channel in &channels {
         node.learn_bare(*channel, [1, 2]);
     }
-    // An announcement has 430 bytes and more.
+    // An announcement has at least 430 bytes.
     let left = 150;
-    let stranger = public(9);
+    let peer = public(9);
     node.answers
-        .strangers
-        .charge(stranger, OF_STRANGER.burst - left);
-    node.ask_ids(stranger, REGTEST, &channels);
+        .without_channel
+        .charge(peer, RATE_WITHOUT_CHANNEL.burst - left);
+    node.ask_ids(peer, REGTEST, &channels);
     let (mut bytes, start) = (0, std::time::Instant::now());
     loop {
-        node.answers.drained(&stranger);
+        node.answers.drained(&peer);
         let Some((_, messages)) = node.answers.next_chunk() else {
             break;
         };
@@ -307,15 +317,15 @@ fn what_strangers_get_is_charged_to_them() {
     }
     let allowed = usize::try_from(left).unwrap() * UNIT;
     let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 1;
-    let due_meanwhile = 50_000 * seconds;
+    let refilled = 50_000 * seconds;
     assert!(
-        (allowed..allowed + CHUNK_BYTES + due_meanwhile).contains(&bytes),
+        (allowed..allowed + CHUNK_BYTES + refilled).contains(&bytes),
         "{bytes}"
     );
 }
 
 #[test]
-fn channels_that_are_asked_for_twice_are_sent_once_and_in_order() {
+fn duplicate_ids_are_answered_once_in_ascending_order() {
     let node = Node::new();
     for channel in [scid(500, 0), scid(501, 0)] {
         node.learn_bare(channel, [1, 2]);
@@ -329,7 +339,7 @@ fn channels_that_are_asked_for_twice_are_sent_once_and_in_order() {
 }
 
 #[test]
-fn one_query_of_each_kind_at_a_time() {
+fn rejects_a_second_query_of_the_same_kind() {
     let node = Node::new();
     node.ask_ids(public(9), REGTEST, &[1]);
     node.ask_range(public(9), 0, 10);
@@ -345,7 +355,7 @@ fn one_query_of_each_kind_at_a_time() {
     let refused = node.answers.ask_ids(public(9), ids.clone()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "one query_short_channel_ids at a time: the previous one is not answered yet"
+        "only one query_short_channel_ids at a time: the previous one is still being answered"
     );
     assert!(node.answers.ask_range(public(9), range).is_err());
     assert!(node.answers.ask_ids(public(8), ids.clone()).is_ok());
@@ -355,7 +365,7 @@ fn one_query_of_each_kind_at_a_time() {
 }
 
 #[test]
-fn nothing_is_sent_to_a_peer_that_is_gone() {
+fn nothing_is_sent_to_a_disconnected_peer() {
     let node = Node::new();
     node.ask_ids(public(9), REGTEST, &[1]);
     node.answers.forget(&public(9));
@@ -364,7 +374,7 @@ fn nothing_is_sent_to_a_peer_that_is_gone() {
 }
 
 #[test]
-fn a_range_lists_the_channels_in_it() {
+fn range_reply_lists_the_channels_in_range() {
     let node = Node::new();
     let channels = [scid(499, 9), scid(500, 0), scid(500, 1), scid(509, 3)];
     for channel in channels.into_iter().chain([scid(510, 0)]) {
@@ -385,7 +395,7 @@ fn a_range_lists_the_channels_in_it() {
     assert_eq!(none[0].number_of_blocks, 0);
 }
 
-/// Blocks with so many channels each, of which each is its own in the list.
+/// Returns the short channel ids of consecutive blocks with these numbers of channels.
 fn blocks(counts: &[usize]) -> Vec<u64> {
     let blocks = (500..).zip(counts);
     blocks
@@ -394,15 +404,15 @@ fn blocks(counts: &[usize]) -> Vec<u64> {
 }
 
 #[test]
-fn a_reply_ends_with_a_block_unless_one_block_is_too_much() {
+fn replies_end_at_block_boundaries_unless_a_block_is_too_large() {
     let half = SCIDS_PER_REPLY / 2;
     for (counts, fitting) in [
         (&[half, half][..], 2 * half),
         (&[half, half, 1], 2 * half),
         (&[half, half + 1], half),
         (&[half + half + 1], half + half + 1),
-        (&[MOST_SCIDS_PER_REPLY, 1], MOST_SCIDS_PER_REPLY),
-        (&[MOST_SCIDS_PER_REPLY + 1], MOST_SCIDS_PER_REPLY),
+        (&[MAX_SCIDS_PER_REPLY, 1], MAX_SCIDS_PER_REPLY),
+        (&[MAX_SCIDS_PER_REPLY + 1], MAX_SCIDS_PER_REPLY),
         (&[], 0),
     ] {
         assert_eq!(fit(&blocks(counts)), fitting, "{counts:?}");
@@ -410,7 +420,7 @@ fn a_reply_ends_with_a_block_unless_one_block_is_too_much() {
 }
 
 #[test]
-fn replies_follow_each_other_without_a_gap() {
+fn replies_cover_the_range_without_gaps() {
     let listed = blocks(&[3_000, 2_000, 8_001, 1]);
     let query = QueryChannelRange {
         chain_hash: REGTEST,
@@ -431,7 +441,7 @@ fn replies_follow_each_other_without_a_gap() {
         .iter()
         .map(|reply| (reply.first_blocknum, reply.number_of_blocks))
         .collect();
-    // The block that is split over two replies is in the range of both.
+    // A block split across two replies is in the range of both.
     assert_eq!(ranges, [(100, 401), (501, 1), (502, 1), (502, 598)]);
     let complete: Vec<_> = replies.iter().map(|reply| reply.sync_complete).collect();
     assert_eq!(complete, [false, false, false, true]);
@@ -448,9 +458,8 @@ fn replies_follow_each_other_without_a_gap() {
     }
 }
 
-/// LDK's own gossip handler takes what is answered.
 #[test]
-fn what_is_answered_is_all_that_another_node_needs() {
+fn ldks_gossip_handler_accepts_a_complete_answer() {
     let (node, other) = (Node::new(), Node::new());
     let channels: Vec<u64> = (0..40).map(|output| scid(500, output)).collect();
     for channel in &channels {
@@ -461,13 +470,13 @@ fn what_is_answered_is_all_that_another_node_needs() {
     node.ask_ids(public(9), REGTEST, &channels);
     let sent = node.all(public(9));
     for message in &sent {
-        take(&gossip, message);
+        handle(&gossip, message);
     }
     other.ask_ids(public(8), REGTEST, &channels);
     assert_eq!(other.all(public(8)), sent);
 }
 
-fn take(gossip: &impl lightning::ln::msgs::RoutingMessageHandler, message: &GossipMessage) {
+fn handle(gossip: &impl lightning::ln::msgs::RoutingMessageHandler, message: &GossipMessage) {
     match message.kind {
         ANNOUNCEMENT => gossip
             .handle_channel_announcement(None, &decode(message))
@@ -484,7 +493,7 @@ fn take(gossip: &impl lightning::ln::msgs::RoutingMessageHandler, message: &Goss
 }
 
 #[test]
-fn messages_have_the_types_of_bolt_7() {
+fn messages_have_bolt_7_types() {
     let end = ReplyShortChannelIdsEnd {
         chain_hash: REGTEST,
         full_information: true,

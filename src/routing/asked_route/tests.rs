@@ -1,21 +1,21 @@
-//! On the network of the finder's tests: three ways from Alice to Bob.
+//! Tests on the finder's test network, which has three routes from Alice to Bob.
 
 use lightning::types::payment::PaymentSecret;
 
 use super::*;
 use crate::channels::test_node::TestNode;
-use crate::routing::finder::tests::{BOB, HOP_FEE_MSAT, MIDDLE, key, set_minimum, three_ways};
+use crate::routing::finder::tests::{BOB, HOP_FEE_MSAT, MIDDLE, key, set_minimum, three_routes};
 use crate::routing::graph::read_or_new_scorer;
 
-struct House {
+struct Fixture {
     alice: TestNode,
     channels: Vec<ChannelDetails>,
     routes: Routes,
 }
 
-impl House {
+impl Fixture {
     async fn new() -> Self {
-        let (alice, channels) = three_ways().await;
+        let (alice, channels) = three_routes().await;
         let routes = routes(&alice);
         Self {
             alice,
@@ -70,9 +70,9 @@ fn first_node(route: &AskedRoute) -> PublicKey {
 }
 
 #[tokio::test]
-async fn the_route_ends_exactly_where_it_was_asked_to() {
-    let house = House::new().await;
-    let route = house.find(query(50_000), Avoid::default()).unwrap();
+async fn route_has_exactly_the_requested_final_delta() {
+    let fixture = Fixture::new().await;
+    let route = fixture.find(query(50_000), Avoid::default()).unwrap();
     let deltas: Vec<_> = route
         .path
         .hops
@@ -85,42 +85,42 @@ async fn the_route_ends_exactly_where_it_was_asked_to() {
 }
 
 #[tokio::test]
-async fn nodes_and_pairs_that_are_ignored_are_not_on_it() {
-    let house = House::new().await;
+async fn ignored_nodes_and_pairs_are_avoided() {
+    let fixture = Fixture::new().await;
     for use_scores in [true, false] {
         let avoid = Avoid {
             nodes: [id(MIDDLE[0])].into(),
             pairs: [(id(MIDDLE[1]), id(BOB))].into(),
         };
-        let route = house.find_with(query(50_000), avoid, use_scores).unwrap();
+        let route = fixture.find_with(query(50_000), avoid, use_scores).unwrap();
         assert_eq!(first_node(&route), key(MIDDLE[2]));
-        let ours = NodeId::from_pubkey(&house.alice.id);
+        let ours = NodeId::from_pubkey(&fixture.alice.id);
         let avoid = Avoid {
             pairs: MIDDLE.map(|node| (ours, id(node))).into(),
             ..Avoid::default()
         };
-        let none = house.find_with(query(50_000), avoid, use_scores);
+        let none = fixture.find_with(query(50_000), avoid, use_scores);
         assert_eq!(none.unwrap_err(), NoRoute::NoPath);
-        // The other direction, and the payee itself, are not what is ignored.
+        // Neither the opposite direction nor the payee itself is avoided.
         let avoid = Avoid {
             nodes: [id(BOB)].into(),
             pairs: MIDDLE.map(|node| (id(BOB), id(node))).into(),
         };
-        assert!(house.find_with(query(50_000), avoid, use_scores).is_ok());
+        assert!(fixture.find_with(query(50_000), avoid, use_scores).is_ok());
     }
 }
 
 #[tokio::test]
-async fn it_has_one_path_or_there_is_none() {
-    let house = House::new().await;
-    assert!(house.find(query(99_000), Avoid::default()).is_ok());
-    let split = house.find(query(150_000), Avoid::default());
+async fn route_is_never_split() {
+    let fixture = Fixture::new().await;
+    assert!(fixture.find(query(99_000), Avoid::default()).is_ok());
+    let split = fixture.find(query(150_000), Avoid::default());
     assert_eq!(split.unwrap_err(), NoRoute::NoPath);
 }
 
 #[tokio::test]
-async fn first_and_last_hop_are_kept() {
-    let house = House::new().await;
+async fn requested_first_and_last_hops_are_used() {
+    let fixture = Fixture::new().await;
     let first = RouteQuery {
         outgoing_channels: vec![2],
         ..query(50_000)
@@ -130,24 +130,24 @@ async fn first_and_last_hop_are_kept() {
         ..query(50_000)
     };
     for query in [first, last] {
-        let route = house.find(query, Avoid::default()).unwrap();
+        let route = fixture.find(query, Avoid::default()).unwrap();
         assert_eq!(first_node(&route), key(MIDDLE[1]));
     }
 }
 
 #[tokio::test]
-async fn why_there_is_none_is_told() {
-    let house = House::new().await;
+async fn error_states_why_there_is_no_route() {
+    let fixture = Fixture::new().await;
     let cheap = RouteQuery {
         fee_limit_msat: 999,
         ..query(50_000)
     };
-    let too_dear = NoRoute::FeeLimit {
+    let too_expensive = NoRoute::FeeLimit {
         limit_msat: 999,
         needed_msat: 1_000,
     };
     let to_us = RouteQuery {
-        payee: house.alice.id,
+        payee: fixture.alice.id,
         ..query(50_000)
     };
     let poor = NoRoute::InsufficientBalance {
@@ -155,52 +155,55 @@ async fn why_there_is_none_is_told() {
         needed_msat: 400_000_000,
     };
     for (query, error) in [
-        (cheap, too_dear),
+        (cheap, too_expensive),
         (to_us, NoRoute::ToSelf),
         (query(0), NoRoute::NoAmount),
         (query(400_000), poor),
     ] {
-        let found = house.find(query, Avoid::default());
+        let found = fixture.find(query, Avoid::default());
         assert_eq!(found.unwrap_err(), error);
     }
 }
 
 #[tokio::test]
-async fn a_full_channel_is_less_likely_and_the_cheapest_way_is_not_judged() {
-    let house = House::new().await;
-    let chance = |sat, use_scores| {
-        let found = house.find_with(query(sat), Avoid::default(), use_scores);
+async fn success_probability_falls_with_the_amount_and_is_one_without_scores() {
+    let fixture = Fixture::new().await;
+    let probability = |sat, use_scores| {
+        let found = fixture.find_with(query(sat), Avoid::default(), use_scores);
         found.unwrap().success_probability
     };
-    let (small, large) = (chance(1_000, true), chance(99_000, true));
+    let (small, large) = (probability(1_000, true), probability(99_000, true));
     assert!(
         0.0 < large && large < small && small <= 1.0,
         "{large} {small}"
     );
-    assert_eq!((chance(1_000, false), chance(99_000, false)), (1.0, 1.0));
+    assert_eq!(
+        (probability(1_000, false), probability(99_000, false)),
+        (1.0, 1.0)
+    );
 }
 
 #[tokio::test]
-async fn the_ends_of_a_public_channel_are_known() {
-    let house = House::new().await;
-    let (one, two) = house.routes.ends(101).unwrap();
+async fn ends_returns_the_nodes_of_a_public_channel() {
+    let fixture = Fixture::new().await;
+    let (one, two) = fixture.routes.ends(101).unwrap();
     assert!(one < two && [one, two].contains(&id(MIDDLE[0])) && [one, two].contains(&id(BOB)));
-    assert_eq!(house.routes.ends(999), None);
+    assert_eq!(fixture.routes.ends(999), None);
 }
 
 #[tokio::test]
-async fn no_more_than_the_amount_is_delivered_to_meet_a_minimum() {
-    let house = House::new().await;
+async fn amount_is_never_raised_to_meet_a_minimum() {
+    let fixture = Fixture::new().await;
     for scid in [101, 103] {
-        set_minimum(&house.alice.graph, scid, 1_040_000);
+        set_minimum(&fixture.alice.graph, scid, 1_040_000);
     }
     for use_scores in [true, false] {
-        let found = house.find_with(query(1_000), Avoid::default(), use_scores);
+        let found = fixture.find_with(query(1_000), Avoid::default(), use_scores);
         let path = found.unwrap().path;
         assert_eq!(path.final_value_msat(), 1_000_000);
         assert_eq!(path.hops[1].short_channel_id, 102);
     }
-    set_minimum(&house.alice.graph, 102, 1_000_001);
-    let found = house.find(query(1_000), Avoid::default());
+    set_minimum(&fixture.alice.graph, 102, 1_000_001);
+    let found = fixture.find(query(1_000), Avoid::default());
     assert_eq!(found.unwrap_err(), NoRoute::NoPath);
 }

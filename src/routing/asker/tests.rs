@@ -27,7 +27,7 @@ fn learn(graph: &NetworkGraph, sides: &[u8]) {
 }
 
 #[test]
-fn what_is_lacking_depends_on_the_graph_and_the_tip() {
+fn lacking_channels_depend_on_the_graph_and_the_tip() {
     let graph = graph();
     let lacks = |tip, updates| is_lacking(&graph.read_only(), SCID, tip, updates);
     assert!(!lacks(499, Updates::All), "not mined yet");
@@ -46,17 +46,17 @@ fn learn_side(graph: &NetworkGraph, side: u8) {
 }
 
 #[test]
-fn a_graph_is_stale_when_its_newest_update_is_old() {
+fn graph_is_stale_when_its_newest_update_is_old() {
     let graph = graph();
     let stale_at = |now: u64| is_stale(&graph.read_only(), now);
     let hour_ago = u64::from(start());
-    assert!(!stale_at(hour_ago), "an empty one lacks all anyway");
+    assert!(!stale_at(hour_ago), "an empty graph is not stale");
     learn(&graph, &[0, 1]);
     assert!(!stale_at(hour_ago + STALE_SECONDS));
     assert!(stale_at(hour_ago + STALE_SECONDS + 1));
 }
 
-/// An asker for whom this peer has listed a channel that it lacks, and one that is not mined yet.
+/// Returns an asker to which this peer has listed a missing channel and one above the tip.
 fn asker_with_list(peer: PublicKey) -> Asker {
     let asker = Asker::new(Arc::new(graph()), || 600);
     asker.connected(peer);
@@ -74,7 +74,7 @@ fn asker_with_list(peer: PublicKey) -> Asker {
 }
 
 #[test]
-fn a_channel_that_a_peer_lists_is_asked_for() {
+fn queries_channels_that_a_peer_lists() {
     let peer = public(9);
     let asker = asker_with_list(peer);
     assert!(asker.has_asked(&peer, SCID));
@@ -86,11 +86,11 @@ fn a_channel_that_a_peer_lists_is_asked_for() {
     let query = QueryShortChannelIds::read_from_fixed_length_buffer(&mut &message.bytes[..]);
     assert_eq!(*to, peer);
     assert_eq!(query.unwrap().short_channel_ids, [SCID]);
-    assert_eq!(asker.queries(), [], "once");
+    assert_eq!(asker.queries(), [], "sent only once");
 }
 
 #[test]
-fn a_peer_that_is_gone_is_not_sent_the_next_query() {
+fn no_query_for_a_disconnected_peer() {
     let peer = public(9);
     let asker = asker_with_list(peer);
     asker.disconnected(&peer);

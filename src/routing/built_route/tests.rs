@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::routing::asked_route::tests::routes;
-use crate::routing::finder::tests::{BOB, CHANNEL_SAT, HOP_FEE_MSAT, MIDDLE, key, three_ways};
+use crate::routing::finder::tests::{BOB, CHANNEL_SAT, HOP_FEE_MSAT, MIDDLE, key, three_routes};
 
 fn plan(nodes: &[u8], amount_msat: Option<u64>) -> RoutePlan {
     RoutePlan {
@@ -14,8 +14,8 @@ fn plan(nodes: &[u8], amount_msat: Option<u64>) -> RoutePlan {
 }
 
 #[tokio::test]
-async fn channels_fees_and_expiries_are_filled_in() {
-    let (alice, channels) = three_ways().await;
+async fn build_fills_in_channels_fees_and_expiries() {
+    let (alice, channels) = three_routes().await;
     let routes = routes(&alice);
     let plan = plan(&[MIDDLE[1], BOB], Some(50_000_000));
     let path = routes.build(&plan, &channels).unwrap();
@@ -41,8 +41,8 @@ async fn channels_fees_and_expiries_are_filled_in() {
 }
 
 #[tokio::test]
-async fn a_hop_without_a_fitting_channel_is_named() {
-    let (alice, channels) = three_ways().await;
+async fn error_gives_the_index_of_the_node_without_a_suitable_channel() {
+    let (alice, channels) = three_routes().await;
     let routes = routes(&alice);
     let too_much = CHANNEL_SAT * 1000 + 1;
     for (plan, error) in [
@@ -73,14 +73,14 @@ async fn a_hop_without_a_fitting_channel_is_named() {
 }
 
 #[tokio::test]
-async fn without_an_amount_it_is_the_smallest() {
-    let (alice, mut channels) = three_ways().await;
+async fn smallest_amount_is_used_by_default() {
+    let (alice, mut channels) = three_routes().await;
     let routes = routes(&alice);
     for channel in &mut channels {
         channel.next_outbound_htlc_minimum_msat = 5_000;
     }
     let path = routes.build(&plan(&[MIDDLE[0], BOB], None), &channels);
-    // With the forwarder's fee it is just enough for our channel.
+    // Together with the forwarder's fee this equals the minimum of our channel.
     assert_eq!(path.unwrap().final_value_msat(), 4_000);
 }
 
@@ -96,7 +96,7 @@ fn link(min_msat: u64, base_msat: u64, millionths: u64) -> Link {
 }
 
 #[test]
-fn of_several_channels_the_cheapest_that_carries_the_amount_is_taken() {
+fn cheapest_channel_that_carries_the_amount_is_used() {
     let narrow = Link {
         max_msat: 999,
         ..link(0, 1, 0)
@@ -111,19 +111,19 @@ fn of_several_channels_the_cheapest_that_carries_the_amount_is_taken() {
 }
 
 #[test]
-fn amounts_beyond_u64_are_refused() {
-    let dear = Link {
+fn rejects_amounts_beyond_u64() {
+    let expensive = Link {
         max_msat: u64::MAX,
         ..link(0, u64::MAX, 0)
     };
-    let links = vec![vec![link(0, 0, 0)], vec![dear]];
+    let links = vec![vec![link(0, 0, 0)], vec![expensive]];
     assert!(matches!(legs(&links, 5), Err(BuildError::TooLarge)));
 }
 
 proptest! {
-    /// With one channel for each hop: the smallest amount is forwarded, one msat less is not.
+    /// With one channel per hop, the smallest amount is forwarded and one msat less is not.
     #[test]
-    fn the_smallest_amount_is_the_smallest(
+    fn smallest_amount_is_minimal(
         links in proptest::collection::vec((0..100_000u64, 0..2_000u64, 0..50_000u64), 1..6),
     ) {
         let links: Vec<_> = links.into_iter().map(|(min, base, part)| vec![link(min, base, part)]).collect();

@@ -27,12 +27,12 @@ const HEIGHT: u64 = 500;
 const OWN: u64 = HEIGHT << 40 | 5;
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A node whose chain has blocks of two transactions, and whose outputs are as given.
+/// A node whose chain has blocks of two transactions and the given outputs.
 struct Node {
     chain: TestServer,
     graph: Arc<NetworkGraph>,
     gossip: CheckedGossip,
-    /// Blocks that the node has got since its start.
+    /// The number of blocks since the node's start.
     blocks: Arc<AtomicU32>,
 }
 
@@ -41,7 +41,7 @@ impl Node {
         Self::with_outputs(move |_| output.clone())
     }
 
-    /// The answer of `gettxout` depends on the blocks that the node has got since its start.
+    /// Creates a node whose `gettxout` result depends on the number of blocks since its start.
     fn with_outputs(output: impl Fn(u32) -> Value + Send + Sync + 'static) -> Self {
         let id = |number| json!(Txid::from_byte_array([number; 32]));
         let blocks = Arc::new(AtomicU32::new(0));
@@ -77,7 +77,7 @@ impl Node {
         }
     }
 
-    /// A chain with the funding output of [`announcement`].
+    /// Creates a node whose chain has the funding output of [`announcement`].
     fn with_channel() -> Self {
         Self::new(output(6))
     }
@@ -86,7 +86,7 @@ impl Node {
         self.blocks.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Look-ups of outputs so far.
+    /// Returns the number of output look-ups so far.
     fn lookups(&self) -> usize {
         let methods = self.chain.methods().into_iter();
         methods.filter(|method| method == "gettxout").count()
@@ -108,7 +108,7 @@ impl Node {
     }
 }
 
-/// The funding output of [`announcement`], for gettxout.
+/// Returns the `gettxout` result for the funding output of [`announcement`].
 fn output(confirmations: u32) -> Value {
     let script = make_funding_redeemscript(&public(3), &public(4)).to_p2wsh();
     let script = json!({ "hex": script });
@@ -143,7 +143,7 @@ fn sign(contents: &impl Writeable, number: u8) -> ecdsa::Signature {
     Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &secret(number))
 }
 
-/// The transaction with this index in the block.
+/// Returns the short channel id of the transaction with this index in the block.
 fn scid(index: u64) -> u64 {
     HEIGHT << 40 | index << 16
 }
@@ -152,7 +152,7 @@ fn announcement(scid: u64) -> ChannelAnnouncement {
     signed(scid, [1, 2, 3, 4])
 }
 
-/// Between the nodes and with the Bitcoin keys of these numbers.
+/// Returns an announcement signed with the node and Bitcoin keys of these numbers.
 fn signed(scid: u64, [node_1, node_2, bitcoin_1, bitcoin_2]: [u8; 4]) -> ChannelAnnouncement {
     let contents = UnsignedChannelAnnouncement {
         features: ChannelFeatures::empty(),
@@ -173,7 +173,7 @@ fn signed(scid: u64, [node_1, node_2, bitcoin_1, bitcoin_2]: [u8; 4]) -> Channel
     }
 }
 
-/// Seconds since 1970, an hour ago: LDK refuses updates that are older than two weeks.
+/// Returns the Unix time of an hour ago, in seconds. LDK rejects updates older than two weeks.
 fn start() -> u32 {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -202,10 +202,10 @@ fn update(side: u8, timestamp: u32) -> ChannelUpdate {
 }
 
 #[tokio::test]
-async fn a_channel_that_exists_is_taken_and_passed_on() {
+async fn existing_channel_is_accepted_and_relayed() {
     let node = Node::with_channel();
     node.announce(&public(7), &announcement(scid(1)));
-    until("the channel is taken", || node.knows(scid(1))).await;
+    until("the channel is accepted", || node.knows(scid(1))).await;
     let sent = node.gossip.get_and_clear_pending_msg_events();
     assert!(matches!(
         sent[..],
@@ -214,24 +214,24 @@ async fn a_channel_that_exists_is_taken_and_passed_on() {
 }
 
 #[tokio::test]
-async fn a_hundred_announcements_of_what_does_not_exist_end_the_connection() {
+async fn hundred_announcements_of_nonexistent_channels_disconnect_and_ban() {
     let node = Node::with_channel();
-    let (stranger, friend) = (public(7), public(8));
+    let (unknown_peer, channel_peer) = (public(7), public(8));
     let message = announcement(scid(2));
-    node.announce(&stranger, &message);
+    node.announce(&unknown_peer, &message);
     let is_refused = || node.check().is_refused(scid(2)).is_some();
     until("the look-up ends", is_refused).await;
     let asked = node.chain.methods().len();
     for _ in 2..100 {
-        let action = node.announce(&stranger, &message);
+        let action = node.announce(&unknown_peer, &message);
         assert!(
             matches!(action, Some(ErrorAction::IgnoreError)),
             "{action:?}"
         );
     }
-    let action = node.announce(&stranger, &message);
+    let action = node.announce(&unknown_peer, &message);
     let Some(ErrorAction::DisconnectPeer { .. }) = action else {
-        panic!("the peer goes on: {action:?}");
+        panic!("expected a disconnect: {action:?}");
     };
     assert_eq!(
         node.chain.methods().len(),
@@ -243,25 +243,33 @@ async fn a_hundred_announcements_of_what_does_not_exist_end_the_connection() {
         networks: None,
         remote_network_address: None,
     };
-    assert!(node.gossip.peer_connected(stranger, &init, true).is_err());
-    // A peer with a channel stays, but what it announces is not looked at any more.
+    assert!(
+        node.gossip
+            .peer_connected(unknown_peer, &init, true)
+            .is_err()
+    );
+    // A peer with a channel stays connected, but its announcements are ignored.
     for _ in 0..100 {
-        let action = node.announce(&friend, &message);
+        let action = node.announce(&channel_peer, &message);
         assert!(
             matches!(action, Some(ErrorAction::IgnoreError)),
             "{action:?}"
         );
     }
-    assert!(node.check().is_banned(&friend));
-    assert!(node.gossip.peer_connected(friend, &init, true).is_ok());
-    node.announce(&friend, &announcement(scid(1)));
+    assert!(node.check().is_banned(&channel_peer));
+    assert!(
+        node.gossip
+            .peer_connected(channel_peer, &init, true)
+            .is_ok()
+    );
+    node.announce(&channel_peer, &announcement(scid(1)));
     assert_eq!(node.chain.methods().len(), asked);
     node.announce(&public(9), &announcement(scid(1)));
-    until("others go on", || node.knows(scid(1))).await;
+    until("other peers are unaffected", || node.knows(scid(1))).await;
 }
 
 #[tokio::test]
-async fn wrong_signatures_count() {
+async fn invalid_signatures_count_as_invalid_announcements() {
     let node = Node::with_channel();
     let mut message = announcement(scid(1));
     message.bitcoin_signature_1 = message.bitcoin_signature_2;
@@ -278,22 +286,22 @@ async fn wrong_signatures_count() {
 }
 
 #[tokio::test]
-async fn a_forged_announcement_keeps_nobody_from_announcing_the_channel() {
+async fn forged_announcement_does_not_block_the_valid_one() {
     let node = Node::with_channel();
-    // Of somebody else's output, with keys of its own.
+    // For another's output, but with the forger's own keys.
     node.announce(&public(7), &signed(scid(1), [5, 6, 5, 6]));
     until("it is looked up", || {
         node.chain.methods().contains(&"gettxout".to_owned())
     })
     .await;
     node.announce(&public(9), &announcement(scid(1)));
-    until("the channel is taken", || node.knows(scid(1))).await;
+    until("the channel is accepted", || node.knows(scid(1))).await;
     let graph = node.graph.read_only();
     assert_eq!(graph.channel(scid(1)).unwrap().node_one, node_id(1));
 }
 
 #[tokio::test]
-async fn closed_channels_are_looked_up_once_and_ban_nobody() {
+async fn closed_channels_are_looked_up_once_without_a_ban() {
     let node = Node::new(Value::Null);
     node.announce(&public(7), &announcement(scid(1)));
     let is_refused = || node.check().is_refused(scid(1)).is_some();
@@ -311,7 +319,7 @@ async fn closed_channels_are_looked_up_once_and_ban_nobody() {
 }
 
 #[tokio::test]
-async fn a_channel_far_above_the_tip_is_not_looked_up() {
+async fn channels_far_above_the_tip_are_not_looked_up() {
     let node = Node::with_channel();
     let message = announcement((HEIGHT + 1_000) << 40);
     let action = node.announce(&public(7), &message);
@@ -319,9 +327,9 @@ async fn a_channel_far_above_the_tip_is_not_looked_up() {
         matches!(action, Some(ErrorAction::IgnoreError)),
         "{action:?}"
     );
-    // Nothing is under way: the next question is the first.
+    // No look-up is running: the next one is the first.
     node.announce(&public(7), &announcement(scid(1)));
-    until("the channel is taken", || node.knows(scid(1))).await;
+    until("the channel is accepted", || node.knows(scid(1))).await;
     let blocks = node
         .chain
         .methods()
@@ -331,13 +339,13 @@ async fn a_channel_far_above_the_tip_is_not_looked_up() {
 }
 
 #[tokio::test]
-async fn a_flood_of_updates_of_one_channel_is_not_passed_on() {
+async fn relayed_updates_of_one_channel_are_limited() {
     let node = Node::with_channel();
     node.announce(&public(7), &announcement(scid(1)));
-    until("the channel is taken", || node.knows(scid(1))).await;
+    until("the channel is accepted", || node.knows(scid(1))).await;
     let start = start();
     let peer = Some(public(7));
-    let passed_on = |from: Option<PublicKey>, messages: std::ops::Range<u32>, side| {
+    let relayed = |from: Option<PublicKey>, messages: std::ops::Range<u32>, side| {
         let taken = messages.filter(|number| {
             let message = update(side, start + number);
             node.gossip
@@ -346,22 +354,22 @@ async fn a_flood_of_updates_of_one_channel_is_not_passed_on() {
         });
         taken.count()
     };
-    // A forged update of the other direction uses nothing up.
+    // Forged updates do not use up the other direction's allowance.
     for number in 0..100 {
         let mut forged = update(1, start + number);
         forged.signature = sign(&forged.contents, 1);
         assert!(node.gossip.handle_channel_update(peer, &forged).is_err());
     }
-    assert_eq!(passed_on(peer, 0..1_000, 0), 10);
-    assert_eq!(passed_on(peer, 0..5, 1), 5, "the other direction");
-    assert_eq!(passed_on(None, 1_000..1_020, 0), 20, "ours");
+    assert_eq!(relayed(peer, 0..1_000, 0), 10);
+    assert_eq!(relayed(peer, 0..5, 1), 5, "the other direction");
+    assert_eq!(relayed(None, 1_000..1_020, 0), 20, "our own");
 }
 
 #[tokio::test]
-async fn a_flood_of_announcements_of_one_node_is_not_passed_on() {
+async fn relayed_announcements_of_one_node_are_limited() {
     let node = Node::with_channel();
     node.announce(&public(7), &announcement(scid(1)));
-    until("the channel is taken", || node.knows(scid(1))).await;
+    until("the channel is accepted", || node.knows(scid(1))).await;
     let start = start();
     let taken = (0..100).filter(|number| {
         let contents = UnsignedNodeAnnouncement {
@@ -386,7 +394,7 @@ async fn a_flood_of_announcements_of_one_node_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn a_channel_that_lacks_a_confirmation_is_looked_up_again_at_the_next_block() {
+async fn channel_lacking_confirmations_is_looked_up_again_at_the_next_block() {
     let node = Node::with_outputs(|blocks| output(4 + blocks));
     node.announce(&public(7), &announcement(scid(1)));
     for lookups in 1..=2 {
@@ -394,7 +402,7 @@ async fn a_channel_that_lacks_a_confirmation_is_looked_up_again_at_the_next_bloc
         assert!(!node.knows(scid(1)));
         node.next_block();
     }
-    until("the channel is taken", || node.knows(scid(1))).await;
+    until("the channel is accepted", || node.knows(scid(1))).await;
     let sent = node.gossip.get_and_clear_pending_msg_events();
     assert!(matches!(
         sent[..],
@@ -404,9 +412,9 @@ async fn a_channel_that_lacks_a_confirmation_is_looked_up_again_at_the_next_bloc
 }
 
 #[tokio::test]
-async fn a_look_up_ends_when_three_blocks_cannot_help_or_have_not_helped() {
-    let nonsense = || json!("bitcoind has a fault");
-    for (answer, lookups) in [(output(2), 1), (output(3), 2), (nonsense(), 4)] {
+async fn look_up_waits_three_blocks_at_most_and_only_if_they_can_help() {
+    let malformed = || json!("malformed answer");
+    for (answer, lookups) in [(output(2), 1), (output(3), 2), (malformed(), 4)] {
         let node = Node::new(answer);
         node.announce(&public(7), &announcement(scid(1)));
         for number in 1..=lookups {
@@ -419,7 +427,7 @@ async fn a_look_up_ends_when_three_blocks_cannot_help_or_have_not_helped() {
     }
 }
 
-/// Whether LDK waits for the check of this channel.
+/// Returns whether LDK is waiting for the check of this channel.
 fn is_pending(node: &Node, scid: u64) -> bool {
     let mut update = update(0, start());
     update.contents.short_channel_id = scid;
@@ -430,7 +438,7 @@ fn is_pending(node: &Node, scid: u64) -> bool {
 #[tokio::test]
 async fn no_more_than_eight_channels_wait_for_a_block() {
     let node = Node::with_outputs(|blocks| output(5 + blocks));
-    // Different outputs of one transaction.
+    // Different outputs of the same transaction.
     let channels = || (0..20).map(|number| scid(1) + number);
     for channel in channels() {
         node.announce(&public(7), &announcement(channel));
@@ -440,12 +448,12 @@ async fn no_more_than_eight_channels_wait_for_a_block() {
     assert_eq!(node.lookups(), 20);
     node.next_block();
     let known = || channels().filter(|channel| node.knows(*channel));
-    until("eight are taken", || known().count() == 8).await;
+    until("eight are accepted", || known().count() == 8).await;
     assert_eq!(node.lookups(), 28);
 }
 
 #[tokio::test]
-async fn a_young_channel_with_other_keys_counts_as_wrong_at_once() {
+async fn unconfirmed_channel_with_other_keys_counts_as_invalid_at_once() {
     let node = Node::with_outputs(|_| output(5));
     for number in 0..100 {
         node.announce(&public(7), &signed(scid(1) + number, [5, 6, 5, 6]));
@@ -454,26 +462,26 @@ async fn a_young_channel_with_other_keys_counts_as_wrong_at_once() {
 }
 
 #[tokio::test]
-async fn our_own_channel_is_announced_though_bitcoind_does_not_answer() {
+async fn our_own_channel_is_accepted_without_asking_bitcoind() {
     for peer in [None, Some(public(7))] {
-        let node = Node::new(json!("nonsense"));
+        let node = Node::new(json!("malformed answer"));
         let taken = node
             .gossip
             .handle_channel_announcement(peer, &announcement(OWN));
         assert!(taken.is_ok_and(|forward| forward));
         let graph = node.graph.read_only();
-        let channel = graph.channel(OWN).expect("it is in the graph");
+        let channel = graph.channel(OWN).expect("our channel is in the graph");
         assert_eq!(channel.capacity_sats, Some(123_456));
         assert!(node.chain.methods().is_empty());
     }
 }
 
 #[tokio::test]
-async fn what_others_announce_as_our_own_channel_is_looked_up() {
+async fn forged_announcements_of_our_own_channel_are_looked_up() {
     let node = Node::with_channel();
     for nodes in [[5, 6, 3, 4], [1, 2, 5, 6]] {
         let mut forged = signed(OWN, nodes);
-        // Everybody can put our node into it, but not sign for us.
+        // Anyone can name our node in an announcement, but not sign for us.
         if nodes[0] == 1 {
             forged.node_signature_1 = sign(&forged.contents, 5);
         }
@@ -482,12 +490,12 @@ async fn what_others_announce_as_our_own_channel_is_looked_up() {
     until("one is looked up", || node.lookups() == 1).await;
     let action = node.announce(&public(7), &announcement(scid(1)));
     assert!(matches!(action, Some(ErrorAction::IgnoreAndLog(_))));
-    until("the channel is taken", || node.knows(scid(1))).await;
+    until("the channel is accepted", || node.knows(scid(1))).await;
     assert_eq!(node.lookups(), 2);
 }
 
 #[tokio::test]
-async fn who_sends_what_we_asked_for_is_not_blamed_for_it() {
+async fn peers_are_not_blamed_for_channels_we_queried() {
     let node = Node::with_channel();
     let message = announcement(scid(2));
     node.announce(&public(7), &message);

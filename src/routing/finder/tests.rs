@@ -1,5 +1,5 @@
-//! Alice has channels to three nodes, each of which has one to Bob: three ways, none of which
-//! carries much more than 100,000 sat.
+//! Tests on a network in which Alice has channels to three nodes, each with a channel to Bob: three routes
+//! of about 100,000 sat each.
 
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
@@ -14,7 +14,7 @@ use crate::channels::test_node::{TestNode, two_nodes};
 use crate::routing::graph::Utxos;
 
 pub(in crate::routing) const CHANNEL_SAT: u64 = 100_000;
-/// What the middle nodes ask for, msat.
+/// The fee of the middle nodes in msat.
 pub(in crate::routing) const HOP_FEE_MSAT: u32 = 1_000;
 /// Carol, Dave, Eve.
 pub(in crate::routing) const MIDDLE: [u8; 3] = [11, 12, 13];
@@ -25,7 +25,7 @@ pub(in crate::routing) fn key(seed: u8) -> PublicKey {
     PublicKey::from_secret_key(&Secp256k1::new(), &secret)
 }
 
-/// A public channel.
+/// Adds a public channel to the graph.
 pub(in crate::routing) fn add_channel(graph: &NetworkGraph, scid: u64, from: u8, to: u8) {
     let (source, target) = (
         NodeId::from_pubkey(&key(from)),
@@ -54,7 +54,7 @@ pub(in crate::routing) fn add_channel(graph: &NetworkGraph, scid: u64, from: u8,
     announce_policy(graph, scid, 1, 1);
 }
 
-/// The policy of both ends: LDK routes over a channel only if it knows both.
+/// Announces the policy of both ends: LDK routes over a channel only if it knows both.
 fn announce_policy(graph: &NetworkGraph, scid: u64, timestamp: u32, htlc_minimum_msat: u64) {
     for channel_flags in [0, 1] {
         let update = UnsignedChannelUpdate {
@@ -74,13 +74,14 @@ fn announce_policy(graph: &NetworkGraph, scid: u64, timestamp: u32, htlc_minimum
     }
 }
 
-/// From now on the channel forwards no smaller HTLC.
+/// Raises the channel's `htlc_minimum_msat`.
 pub(in crate::routing) fn set_minimum(graph: &NetworkGraph, scid: u64, htlc_minimum_msat: u64) {
     announce_policy(graph, scid, 2, htlc_minimum_msat);
 }
 
-/// Alice, and her channels: like her real one, but to other nodes and with 100,000 sat each.
-pub(in crate::routing) async fn three_ways() -> (TestNode, Vec<ChannelDetails>) {
+/// Returns Alice and her three channels: copies of her real one, but to other nodes and with 101,000 sat
+/// each.
+pub(in crate::routing) async fn three_routes() -> (TestNode, Vec<ChannelDetails>) {
     let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
     let real = alice.manager.list_usable_channels().remove(0);
     let mut channels = Vec::new();
@@ -114,8 +115,8 @@ fn find(
 }
 
 #[tokio::test]
-async fn amount_is_split_over_all_ways_when_it_must_be() {
-    let (alice, channels) = three_ways().await;
+async fn large_amount_is_split_across_all_routes() {
+    let (alice, channels) = three_routes().await;
     // Nearly all of all three channels, though the payee announces no features.
     let route = find(&alice, &query(299_000), &channels).unwrap();
     assert_eq!(route.paths.len(), 3);
@@ -125,15 +126,15 @@ async fn amount_is_split_over_all_ways_when_it_must_be() {
 }
 
 #[tokio::test]
-async fn amount_that_fits_one_channel_takes_one_part() {
-    let (alice, channels) = three_ways().await;
+async fn amount_that_fits_one_channel_is_not_split() {
+    let (alice, channels) = three_routes().await;
     let route = find(&alice, &query(99_000), &channels).unwrap();
     assert_eq!(route.paths.len(), 1);
 }
 
 #[tokio::test]
-async fn number_of_parts_is_kept() {
-    let (alice, channels) = three_ways().await;
+async fn maximum_number_of_parts_is_respected() {
+    let (alice, channels) = three_routes().await;
     let query = RouteQuery {
         max_parts: 2,
         ..query(250_000)
@@ -147,14 +148,14 @@ async fn number_of_parts_is_kept() {
 }
 
 #[tokio::test]
-async fn reason_tells_balance_from_fee_limit_from_network() {
-    let (alice, channels) = three_ways().await;
+async fn error_distinguishes_balance_fee_limit_and_missing_path() {
+    let (alice, channels) = three_routes().await;
     let poor = NoRoute::InsufficientBalance {
         available_msat: 303_000_000,
         needed_msat: 303_001_000,
     };
     assert_eq!(find(&alice, &query(303_001), &channels), Err(poor));
-    // The network carries no more than 300,000 sat to Bob.
+    // The network can carry at most 300,000 sat to Bob.
     assert_eq!(
         find(&alice, &query(301_000), &channels),
         Err(NoRoute::NoPath)
@@ -183,7 +184,7 @@ async fn reason_tells_balance_from_fee_limit_from_network() {
 
 #[tokio::test]
 async fn first_and_last_hop_can_be_chosen() {
-    let (alice, channels) = three_ways().await;
+    let (alice, channels) = three_routes().await;
     for (scid, node) in (1_u64..).zip(MIDDLE) {
         let first = RouteQuery {
             outgoing_channels: vec![scid],
@@ -218,8 +219,8 @@ async fn first_and_last_hop_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn failed_channel_is_avoided() {
-    let (alice, channels) = three_ways().await;
+async fn failed_channels_are_avoided() {
+    let (alice, channels) = three_routes().await;
     let failed = RouteQuery {
         failed_channels: vec![101, 102],
         ..query(50_000)
@@ -228,11 +229,11 @@ async fn failed_channel_is_avoided() {
     assert_eq!(route.paths[0].hops[1].short_channel_id, 103);
 }
 
-/// The payee's 80 blocks, our padding of 3, one hop's 80; the same for the random offset, which LDK
-/// would keep 80 blocks for, and which then takes what is left and no more.
+/// The minimum is the payee's 80 blocks, our padding of 3 and one hop's 80. LDK's random offset, for which
+/// LDK would reserve 80 blocks, may use the remaining blocks but no more.
 #[tokio::test]
-async fn expiry_limit_holds_to_the_block() {
-    let (alice, channels) = three_ways().await;
+async fn cltv_limit_is_exact() {
+    let (alice, channels) = three_routes().await;
     for (limit, is_enough) in [
         (163, true),
         (162, false),
@@ -259,8 +260,8 @@ async fn expiry_limit_holds_to_the_block() {
 }
 
 #[tokio::test]
-async fn fee_limit_holds_to_the_msat() {
-    let (alice, channels) = three_ways().await;
+async fn fee_limit_is_exact() {
+    let (alice, channels) = three_routes().await;
     for (amount_sat, fees_msat) in [(50_000, 1_000), (299_000, 3_000)] {
         let with_limit = |fee_limit_msat| RouteQuery {
             fee_limit_msat,
@@ -268,20 +269,20 @@ async fn fee_limit_holds_to_the_msat() {
         };
         let route = find(&alice, &with_limit(fees_msat), &channels).unwrap();
         assert_eq!(route.get_total_fees(), fees_msat);
-        let too_dear = NoRoute::FeeLimit {
+        let too_expensive = NoRoute::FeeLimit {
             limit_msat: fees_msat - 1,
             needed_msat: fees_msat,
         };
         let found = find(&alice, &with_limit(fees_msat - 1), &channels);
-        assert_eq!(found, Err(too_dear));
+        assert_eq!(found, Err(too_expensive));
     }
 }
 
-/// Of 30,000 sat to Bob, whose peers forward him no less than 31,200: within the limit that is 1,200
-/// sat more than he asked for.
+/// Alice sends 30,000 sat to Bob, whose peers forward him at least 31,200 sat. The fee limit would allow the
+/// extra 1,200 sat.
 #[tokio::test]
-async fn no_more_than_the_amount_is_delivered_to_meet_a_minimum() {
-    let (alice, channels) = three_ways().await;
+async fn amount_is_never_raised_to_meet_a_minimum() {
+    let (alice, channels) = three_routes().await;
     let query = |amount_sat| RouteQuery {
         fee_limit_msat: 5_000_000,
         ..query(amount_sat)
@@ -293,20 +294,20 @@ async fn no_more_than_the_amount_is_delivered_to_meet_a_minimum() {
     assert_eq!(found, Err(NoRoute::NoPath));
     let enough = find(&alice, &query(31_200), &channels).unwrap();
     assert_eq!(enough.get_total_amount(), 31_200_000);
-    set_minimum_back(&alice.graph, 102);
+    reset_minimum(&alice.graph, 102);
     let other = find(&alice, &query(30_000), &channels).unwrap();
     assert_eq!(other.paths[0].hops[1].short_channel_id, 102);
     assert_eq!(other.get_total_amount(), 30_000_000);
     assert_eq!(other.get_total_fees(), u64::from(HOP_FEE_MSAT));
 }
 
-fn set_minimum_back(graph: &NetworkGraph, scid: u64) {
+fn reset_minimum(graph: &NetworkGraph, scid: u64) {
     announce_policy(graph, scid, 3, 1);
 }
 
 #[tokio::test]
-async fn no_more_than_the_amount_is_delivered_to_a_peer() {
-    let (alice, mut channels) = three_ways().await;
+async fn amount_to_a_direct_peer_is_never_raised() {
+    let (alice, mut channels) = three_routes().await;
     let query = |amount_sat| RouteQuery {
         payee: key(MIDDLE[0]),
         ..query(amount_sat)
@@ -319,47 +320,51 @@ async fn no_more_than_the_amount_is_delivered_to_a_peer() {
     assert_eq!(route.get_total_amount(), 30_050_000);
 }
 
-/// 100,000 sat go over the first way, and what is left is less than the other two forward.
+/// 100,000 sat fit on the first route; the rest is below the minimum of the other two.
 #[tokio::test]
-async fn no_part_is_raised_to_meet_a_minimum() {
-    let (alice, mut channels) = three_ways().await;
-    let dear = |amount_sat| RouteQuery {
+async fn parts_are_never_raised_to_meet_a_minimum() {
+    let (alice, mut channels) = three_routes().await;
+    let generous = |amount_sat| RouteQuery {
         fee_limit_msat: 50_000_000,
         ..query(amount_sat)
     };
     for scid in [102, 103] {
         set_minimum(&alice.graph, scid, 80_000_000);
     }
-    let route = find(&alice, &dear(120_000), &channels);
+    let route = find(&alice, &generous(120_000), &channels);
     let total = route.as_ref().map(Route::get_total_amount);
     assert!(
         matches!(total, Ok(120_000_000) | Err(NoRoute::NoPath)),
         "{route:?}"
     );
-    let route = find(&alice, &dear(99_000), &channels).unwrap();
+    let route = find(&alice, &generous(99_000), &channels).unwrap();
     assert_eq!(
         (route.get_total_amount(), route.paths.len()),
         (99_000_000, 1)
     );
-    // One channel is large enough for all, but forwards no small part.
+    // One channel can carry the whole amount, but no small part.
     channels[1].next_outbound_htlc_limit_msat = 50_000_000;
-    set_minimum_back(&alice.graph, 103);
-    let route = find(&alice, &dear(120_000), &channels).unwrap();
+    reset_minimum(&alice.graph, 103);
+    let route = find(&alice, &generous(120_000), &channels).unwrap();
     assert_eq!(route.get_total_amount(), 120_000_000);
 }
 
-/// A channel in the middle, or our own: the node behind it keeps the difference, and it is shown and
-/// limited as the fee that it is.
+/// If the amount is raised on an intermediate or own channel, the next node keeps the difference. It counts
+/// as a fee, also towards the fee limit.
 #[tokio::test]
-async fn what_is_raised_on_the_way_is_a_fee() {
-    let (alice, mut channels) = three_ways().await;
+async fn amounts_raised_before_the_last_hop_count_as_fees() {
+    let (alice, mut channels) = three_routes().await;
     channels.truncate(1);
     channels[0].next_outbound_htlc_minimum_msat = 30_020_000;
     let query = query(30_000);
     match find(&alice, &query, &channels) {
         Ok(route) => {
             assert_eq!(route.get_total_amount(), 30_000_000);
-            assert_eq!(route.paths[0].fee_msat(), 20_000, "all that is sent on top");
+            assert_eq!(
+                route.paths[0].fee_msat(),
+                20_000,
+                "everything above the amount"
+            );
             let tight = RouteQuery {
                 fee_limit_msat: 19_999,
                 ..query
@@ -371,9 +376,9 @@ async fn what_is_raised_on_the_way_is_a_fee() {
 }
 
 #[tokio::test]
-async fn any_minima_and_amounts_give_the_amount_or_no_route() {
-    let (alice, channels) = three_ways().await;
-    // A linear congruential generator (Knuth's MMIX): the same numbers each time.
+async fn route_delivers_exactly_the_amount_for_any_minima() {
+    let (alice, channels) = three_routes().await;
+    // A linear congruential generator (Knuth's MMIX) for reproducible numbers.
     let mut state = 7u64;
     let mut below = move |end: u64| {
         state = state

@@ -7,13 +7,13 @@ use lightning::routing::utxo::{UtxoFuture, UtxoLookup, UtxoResult};
 use super::super::test_gossip::{
     announcement_between, node_id, public, sign, start, update_between,
 };
-use super::super::waiting_updates::{MOST_DIRECTIONS, direction};
+use super::super::waiting_updates::{MAX_DIRECTIONS, direction};
 use super::*;
 use crate::logger::LdkLogger;
 
 const SCID: u64 = 500 << 40;
 
-/// A check of the chain that ends when the test says so.
+/// A chain check that completes when the test says so.
 #[derive(Default)]
 struct SlowChain {
     checks: Mutex<Vec<UtxoFuture>>,
@@ -37,7 +37,7 @@ struct Node {
 }
 
 impl Node {
-    /// `checks`: whether announcements are checked against the chain.
+    /// `checks` sets whether announcements are checked against the chain.
     fn new(checks: bool) -> Self {
         let logger = Arc::new(LdkLogger);
         let chain = Arc::new(SlowChain::default());
@@ -65,7 +65,7 @@ impl Node {
         let _ = self.gossip.handle_channel_update(None, &message);
     }
 
-    /// The chain has the funding output.
+    /// Completes the check: the chain has the funding output.
     fn confirm(&self) {
         let output = TxOut {
             value: Amount::from_sat(1_000_000),
@@ -75,7 +75,7 @@ impl Node {
         check.resolve(&self.graph, &*self.inner, Ok(output));
     }
 
-    /// Which directions the graph has, with the offsets of their timestamps.
+    /// Returns the timestamp offset of each direction that the graph knows.
     fn known(&self) -> [Option<u32>; 2] {
         let graph = self.graph.read_only();
         let channel = graph.channel(SCID).expect("the channel is announced");
@@ -83,8 +83,8 @@ impl Node {
             .map(|side| side.as_ref().map(|update| update.last_update - start()))
     }
 
-    /// What goes out to the peers: the announcement, and the sides of updates.
-    fn passed_on(&self) -> Vec<Option<u8>> {
+    /// Returns what is relayed to peers: `None` for the announcement, the side for each update.
+    fn relayed(&self) -> Vec<Option<u8>> {
         let events = self.gossip.get_and_clear_pending_msg_events();
         let kinds = events.iter().filter_map(|event| match event {
             MessageSendEvent::BroadcastChannelAnnouncement { .. } => Some(None),
@@ -103,7 +103,7 @@ fn update(side: u8, timestamp_offset: u32) -> ChannelUpdate {
     update_between(SCID, [1, 2], side, timestamp_offset)
 }
 
-/// Our updates that go to this node because it has announced the channel between nodes 1 (us) and 2.
+/// Returns our updates sent to this node after it announces the channel between nodes 1 (us) and 2.
 fn answers_to(node: &Node, peer: u8) -> Vec<ChannelUpdate> {
     answers_to_announcement(node, peer, &announcement())
 }
@@ -128,43 +128,43 @@ fn answers_to_announcement(
 }
 
 #[test]
-fn a_peer_that_announces_our_channel_gets_our_update_of_it() {
+fn peer_that_announces_our_channel_gets_our_update() {
     let node = Node::new(false);
     let own_side = u8::from(node_id(1) > node_id(2));
-    assert_eq!(answers_to(&node, 2), [], "there is none yet");
+    assert_eq!(answers_to(&node, 2), [], "no update known yet");
     node.update(1 - own_side, 1);
     assert_eq!(answers_to(&node, 2), [], "the peer's own is not returned");
     node.update(own_side, 1);
     assert_eq!(answers_to(&node, 2), [update(own_side, 1)]);
-    assert_eq!(answers_to(&node, 5), [], "it has no channel with us");
-    let pretended = announcement_between(SCID, [1, 5]);
-    assert_eq!(answers_to_announcement(&node, 5, &pretended), []);
+    assert_eq!(answers_to(&node, 5), [], "no channel with this peer");
+    let forged = announcement_between(SCID, [1, 5]);
+    assert_eq!(answers_to_announcement(&node, 5, &forged), []);
 }
 
 #[test]
-fn update_before_the_announcement_is_taken_once_the_check_has_passed() {
+fn early_update_is_applied_once_the_announcement_passes_its_check() {
     let node = Node::new(true);
     node.update(0, 1);
     node.announce();
     node.update(1, 1);
     node.confirm();
-    assert_eq!(node.known(), [None, Some(1)], "LDK holds those after it");
-    assert_eq!(node.passed_on(), [None, Some(1), Some(0)]);
+    assert_eq!(node.known(), [None, Some(1)], "LDK holds later ones itself");
+    assert_eq!(node.relayed(), [None, Some(1), Some(0)]);
     assert_eq!(node.known(), [Some(1), Some(1)]);
-    assert_eq!(node.passed_on(), [], "once");
+    assert_eq!(node.relayed(), [], "relayed only once");
 }
 
 #[test]
-fn update_before_an_announcement_that_is_not_checked_is_taken_with_it() {
+fn early_update_is_applied_with_an_unchecked_announcement() {
     let node = Node::new(false);
     node.update(0, 1);
     node.announce();
     assert_eq!(node.known(), [Some(1), None]);
-    assert_eq!(node.passed_on(), [Some(0)]);
+    assert_eq!(node.relayed(), [Some(0)]);
 }
 
 #[test]
-fn the_last_update_of_each_direction_waits() {
+fn latest_early_update_of_each_direction_is_kept() {
     let node = Node::new(false);
     for (side, offset) in [(0, 1), (1, 5), (0, 2)] {
         node.update(side, offset);
@@ -175,7 +175,7 @@ fn the_last_update_of_each_direction_waits() {
 }
 
 #[test]
-fn update_of_a_known_channel_does_not_wait() {
+fn updates_of_known_channels_are_not_kept() {
     let node = Node::new(false);
     node.announce();
     node.update(0, 5);
@@ -185,24 +185,23 @@ fn update_of_a_known_channel_does_not_wait() {
 }
 
 #[test]
-fn a_forged_update_does_not_replace_the_right_one_that_waits() {
+fn forged_early_update_does_not_replace_a_valid_one() {
     let node = Node::new(false);
-    let right = update(0, 1);
+    let valid = update(0, 1);
     let mut forged = update(0, 2);
     forged.signature = sign(&forged.contents, 5);
-    for (peer, message) in [(6, &right), (7, &forged)] {
+    for (peer, message) in [(6, &valid), (7, &forged)] {
         let _ = node
             .gossip
             .handle_channel_update(Some(public(peer)), message);
     }
     node.announce();
     assert_eq!(node.known(), [Some(1), None]);
-    assert_eq!(node.passed_on(), [Some(0)]);
+    assert_eq!(node.relayed(), [Some(0)]);
 }
 
-/// An announcement that waits for its check, one that is known, and what LDK refuses.
 #[test]
-fn what_is_refused_does_not_count_as_come() {
+fn rejected_announcements_do_not_count_as_received() {
     let node = Node::new(true);
     let from_peer = |message: &ChannelAnnouncement| {
         let gossip = &node.gossip;
@@ -210,7 +209,7 @@ fn what_is_refused_does_not_count_as_come() {
     };
     let mut forged = announcement();
     forged.node_signature_1 = forged.node_signature_2;
-    assert!(!from_peer(&forged), "a wrong signature");
+    assert!(!from_peer(&forged), "invalid signature");
     let mut elsewhere = announcement();
     elsewhere.contents.chain_hash = ChainHash::BITCOIN;
     assert!(!from_peer(&elsewhere), "another chain");
@@ -220,9 +219,9 @@ fn what_is_refused_does_not_count_as_come() {
     assert!(from_peer(&announcement()), "known");
 }
 
-/// Two peers list a channel. The first announces it wrongly: the second is asked for it.
+/// Two peers list a channel. The first sends an invalid announcement, so the second is queried.
 #[test]
-fn a_channel_that_was_announced_wrongly_is_asked_of_another_peer() {
+fn invalid_announcement_makes_another_peer_be_queried() {
     let node = Node::new(false);
     let asker = &node.gossip.asker;
     for peer in [6, 7] {
@@ -253,20 +252,20 @@ fn a_channel_that_was_announced_wrongly_is_asked_of_another_peer() {
 }
 
 #[test]
-fn forged_update_is_refused_after_its_wait() {
+fn forged_early_update_is_rejected_when_released() {
     let node = Node::new(false);
     let mut forged = update(0, 1);
     forged.signature = sign(&forged.contents, 5);
     let _ = node.gossip.handle_channel_update(None, &forged);
     node.announce();
     assert_eq!(node.known(), [None, None]);
-    assert_eq!(node.passed_on(), []);
+    assert_eq!(node.relayed(), []);
 }
 
 #[test]
-fn bloated_update_does_not_wait() {
+fn oversized_early_updates_are_not_kept() {
     let node = Node::new(false);
-    for (side, bytes, waiting) in [(0, MOST_EXCESS + 1, 0), (1, MOST_EXCESS, 1)] {
+    for (side, bytes, waiting) in [(0, MAX_EXCESS_BYTES + 1, 0), (1, MAX_EXCESS_BYTES, 1)] {
         let mut bloated = update(side, 1);
         bloated.contents.excess_data = vec![0; bytes];
         let _ = node.gossip.handle_channel_update(None, &bloated);
@@ -275,14 +274,14 @@ fn bloated_update_does_not_wait() {
 }
 
 #[test]
-fn waiting_updates_are_limited() {
+fn early_updates_are_limited() {
     let node = Node::new(false);
-    for number in 0..=MOST_DIRECTIONS as u64 {
-        let mut stranger = update(0, 1);
-        stranger.contents.short_channel_id = SCID + 1 + number;
-        let _ = node.gossip.handle_channel_update(None, &stranger);
+    for number in 0..=MAX_DIRECTIONS as u64 {
+        let mut unknown = update(0, 1);
+        unknown.contents.short_channel_id = SCID + 1 + number;
+        let _ = node.gossip.handle_channel_update(None, &unknown);
     }
     let mut waiting = lock(&node.gossip.waiting);
-    assert_eq!(waiting.len(), MOST_DIRECTIONS);
-    assert_eq!(waiting.take(SCID + 1), [], "the oldest went");
+    assert_eq!(waiting.len(), MAX_DIRECTIONS);
+    assert_eq!(waiting.take(SCID + 1), [], "oldest dropped");
 }

@@ -22,7 +22,7 @@ impl KnownChannels for RefCell<HashSet<u64>> {
     }
 }
 
-/// A syncer, the channels that its node knows, and a clock.
+/// A syncer, the channels its node knows, and a clock.
 struct World {
     syncer: Syncer,
     known: RefCell<HashSet<u64>>,
@@ -55,17 +55,18 @@ impl World {
             .range_reply(&public(peer), reply, &self.known, self.now)
     }
 
-    /// Lists these as all that it knows.
+    /// The peer lists these as all the channels it knows.
     fn list(&mut self, peer: u8, scids: impl IntoIterator<Item = u64>) -> Option<Query> {
         let short_channel_ids = scids.into_iter().collect();
         self.reply(peer, &range_reply(0, u32::MAX, true, short_channel_ids))
     }
 
-    /// Sends what it was asked for, and all of it passes the checks.
+    /// The peer sends the queried channels, and all of them pass their checks.
     fn send(&mut self, peer: u8, query: &Query) {
         for scid in scids(query) {
             self.known.borrow_mut().insert(scid);
-            self.syncer.heard(&public(peer), Some(scid), self.now);
+            self.syncer
+                .gossip_received(&public(peer), Some(scid), self.now);
         }
     }
 
@@ -89,7 +90,7 @@ fn range_reply(
     }
 }
 
-fn asked_for_lists(queries: &[(PublicKey, Query)]) -> HashSet<PublicKey> {
+fn queried_for_ranges(queries: &[(PublicKey, Query)]) -> HashSet<PublicKey> {
     let ranges = queries
         .iter()
         .filter(|(_, query)| matches!(query, Query::Range(_)));
@@ -112,7 +113,7 @@ fn len(query: Option<&Query>) -> Option<usize> {
 }
 
 #[test]
-fn a_quiet_peer_is_asked_for_all_that_it_knows() {
+fn quiet_peer_is_queried_for_its_whole_range() {
     let mut world = World::new();
     world.connect(&[1]);
     assert_eq!(world.poll_after(2 * SECOND), []);
@@ -125,32 +126,32 @@ fn a_quiet_peer_is_asked_for_all_that_it_knows() {
         (query.first_blocknum, query.number_of_blocks),
         (0, u32::MAX)
     );
-    assert_eq!(world.poll_after(SECOND), [], "once");
+    assert_eq!(world.poll_after(SECOND), [], "queried only once");
 }
 
 #[test]
-fn a_peer_that_sends_gossip_is_waited_for_but_not_for_ever() {
+fn wait_for_a_peer_that_sends_gossip_is_limited() {
     let mut world = World::new();
     world.connect(&[1]);
     let mut waited = Duration::ZERO;
     while world.poll_after(SECOND).is_empty() {
         waited += SECOND;
-        world.syncer.heard(&public(1), None, world.now);
+        world.syncer.gossip_received(&public(1), None, world.now);
     }
-    assert_eq!(waited + SECOND, MOST_PATIENCE);
+    assert_eq!(waited + SECOND, MAX_QUIET_WAIT);
 }
 
 #[test]
-fn unknown_channels_are_asked_for_in_parts() {
+fn missing_channels_are_queried_in_batches() {
     let mut world = World::new();
     world.known.borrow_mut().extend([3, 5]);
     world.connect(&[1]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     let mut query = world.list(1, (0..1_202).rev());
     for expected in [500, 500, 200] {
         let asked = query.unwrap();
         assert_eq!(scids(&asked).len(), expected);
-        assert!(scids(&asked).is_sorted(), "lnd takes no other order");
+        assert!(scids(&asked).is_sorted(), "lnd requires ascending order");
         assert_eq!(world.poll_after(SECOND), [], "one query at a time");
         world.send(1, &asked);
         query = world.end(1);
@@ -161,48 +162,52 @@ fn unknown_channels_are_asked_for_in_parts() {
 }
 
 #[test]
-fn three_peers_are_asked_and_share_the_work() {
+fn three_peers_are_queried_and_share_the_channels() {
     let mut world = World::new();
     world.connect(&[1, 2, 3, 4]);
-    let first = world.poll_after(QUIET);
-    assert_eq!(asked_for_lists(&first), peers(&[1, 2, 3]));
+    let first = world.poll_after(QUIET_TIME);
+    assert_eq!(queried_for_ranges(&first), peers(&[1, 2, 3]));
     let queries: Vec<_> = [1, 2, 3].map(|peer| world.list(peer, 0..1_100)).into();
     let asked: Vec<u64> = queries.iter().flatten().flat_map(scids).collect();
     assert_eq!(asked.len(), 1_100);
     assert_eq!(asked.iter().collect::<HashSet<_>>().len(), 1_100);
-    // The second one gets no answer: what it was asked for is asked of another.
+    // The second peer disconnects without an answer, so its channels are queried elsewhere.
     let first_query = queries[0].clone().unwrap();
     world.send(1, &first_query);
-    assert_eq!(world.end(1), None, "the rest is asked for elsewhere");
+    assert_eq!(world.end(1), None, "the rest is queried elsewhere");
     world.syncer.disconnected(&public(2));
     let again = world.poll_after(SECOND);
-    assert_eq!(asked_for_lists(&again), peers(&[4]));
+    assert_eq!(queried_for_ranges(&again), peers(&[4]));
     let again: Vec<u64> = again.iter().flat_map(|(_, query)| scids(query)).collect();
     assert_eq!(again, (500..1_000).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_peer_that_does_not_answer_is_replaced() {
+fn unresponsive_peers_are_replaced() {
     let mut world = World::new();
     world.connect(&[1, 2, 3, 4, 5]);
-    world.poll_after(QUIET);
-    // One lists and then does not send, two do not even list.
+    world.poll_after(QUIET_TIME);
+    // One peer lists channels but sends none; two do not even list.
     assert!(world.list(1, 0..10).is_some());
-    assert_eq!(world.poll_after(IDLE_LIMIT - SECOND), []);
+    assert_eq!(world.poll_after(IDLE_TIMEOUT - SECOND), []);
     let replacements = world.poll_after(SECOND);
-    assert_eq!(asked_for_lists(&replacements), peers(&[4, 5]));
-    let later = world.poll_after(RETRY);
-    assert_eq!(asked_for_lists(&later).len(), 3, "they get another chance");
+    assert_eq!(queried_for_ranges(&replacements), peers(&[4, 5]));
+    let later = world.poll_after(RETRY_DELAY);
+    assert_eq!(
+        queried_for_ranges(&later).len(),
+        3,
+        "failed peers are retried"
+    );
 }
 
 #[test]
-fn what_was_listed_is_asked_for_though_the_list_never_ends() {
+fn listed_channels_are_queried_even_if_the_list_never_ends() {
     let mut world = World::new();
     world.connect(&[1]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     let part = range_reply(0, 100, true, vec![1, 2, 3]);
     assert_eq!(world.reply(1, &part), None, "not the whole range");
-    let queries = world.poll_after(IDLE_LIMIT);
+    let queries = world.poll_after(IDLE_TIMEOUT);
     let asked = world.poll_after(SECOND);
     let all = [&queries[..], &asked[..]].concat();
     let asked: Vec<u64> = all.iter().flat_map(|(_, query)| scids(query)).collect();
@@ -210,16 +215,16 @@ fn what_was_listed_is_asked_for_though_the_list_never_ends() {
 }
 
 #[test]
-fn a_list_comes_in_parts_of_either_kind() {
+fn accepts_partial_replies_of_all_implementations() {
     for parts in [
-        // As BOLT 7 has it, as old versions of lnd, as old versions of Core Lightning.
+        // BOLT 7, old versions of lnd, old versions of Core Lightning.
         [(0, 500, false), (500, u32::MAX - 500, true)],
         [(0, u32::MAX, false), (0, u32::MAX, true)],
         [(0, 500, true), (500, u32::MAX - 500, true)],
     ] {
         let mut world = World::new();
         world.connect(&[1]);
-        world.poll_after(QUIET);
+        world.poll_after(QUIET_TIME);
         let [first, last] = parts;
         let reply = range_reply(first.0, first.1, first.2, vec![1]);
         assert_eq!(world.reply(1, &reply), None, "{parts:?}");
@@ -230,15 +235,15 @@ fn a_list_comes_in_parts_of_either_kind() {
 }
 
 #[test]
-fn an_endless_list_is_cut_off() {
+fn endless_lists_fail_the_peer() {
     let mut world = World::new();
     world.connect(&[1]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     for part in 0.. {
         let scids = (part * 8_000..(part + 1) * 8_000).collect();
         world.reply(1, &range_reply(0, 1, false, scids));
         if matches!(world.syncer.peers[&public(1)].state, State::Failed { .. }) {
-            assert_eq!(part, MOST_WANTED as u64 / 8_000);
+            assert_eq!(part, MAX_WANTED as u64 / 8_000);
             break;
         }
     }
@@ -246,8 +251,8 @@ fn an_endless_list_is_cut_off() {
 
     let mut world = World::new();
     world.connect(&[1]);
-    world.poll_after(QUIET);
-    for _ in 0..=MOST_LISTED / 8_000 {
+    world.poll_after(QUIET_TIME);
+    for _ in 0..=MAX_LISTED / 8_000 {
         world.reply(1, &range_reply(0, 1, false, vec![7; 8_000]));
     }
     let state = &world.syncer.peers[&public(1)].state;
@@ -255,23 +260,23 @@ fn an_endless_list_is_cut_off() {
 }
 
 #[test]
-fn a_list_that_drips_is_not_waited_for_longer_than_the_limit() {
+fn slow_lists_time_out() {
     let mut world = World::new();
     world.connect(&[1]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     let asked = world.now;
     while matches!(world.syncer.peers[&public(1)].state, State::Listing(_)) {
         world.reply(1, &range_reply(0, 1, false, vec![]));
         world.poll_after(10 * SECOND);
     }
-    assert_eq!(world.now - asked, ANSWER_LIMIT);
+    assert_eq!(world.now - asked, ANSWER_TIMEOUT);
 }
 
 #[test]
-fn a_peer_that_never_has_what_it_lists_is_given_up() {
+fn peer_that_never_sends_listed_channels_fails() {
     let mut world = World::new();
     world.connect(&[1]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     assert!(world.list(1, 0..10_000).is_some());
     assert!(world.end(1).is_some());
     assert!(world.end(1).is_some());
@@ -281,28 +286,32 @@ fn a_peer_that_never_has_what_it_lists_is_given_up() {
 }
 
 #[test]
-fn what_came_and_failed_its_check_is_asked_for_again_an_hour_later() {
+fn channels_that_failed_their_check_are_queried_again_after_an_hour() {
     let mut world = World::new();
     world.connect(&[1, 2]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     let asked = world.list(1, [7]);
     assert_eq!(len(asked.as_ref()), Some(1));
-    world.syncer.heard(&public(1), Some(7), world.now);
+    world.syncer.gossip_received(&public(1), Some(7), world.now);
     assert_eq!(world.end(1), None);
-    assert_eq!(world.list(2, [7]), None, "the other one has it as well");
+    assert_eq!(
+        world.list(2, [7]),
+        None,
+        "already received from the other peer"
+    );
     assert_eq!(world.poll_after(SECOND), []);
-    let due = asked_for_lists(&world.poll_after(ROUND));
+    let due = queried_for_ranges(&world.poll_after(ROUND_INTERVAL));
     assert_eq!(due, peers(&[1]));
     assert_eq!(len(world.list(1, [7]).as_ref()), Some(1));
 }
 
 #[test]
-fn another_peer_is_compared_with_each_hour() {
+fn another_peer_is_synced_every_hour() {
     let mut world = World::new();
     let numbers = [1, 2, 3, 4, 5];
     world.known.borrow_mut().extend([7]);
     world.connect(&numbers);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     for peer in numbers {
         assert_eq!(world.list(peer, [7]), None);
     }
@@ -310,7 +319,7 @@ fn another_peer_is_compared_with_each_hour() {
     assert_eq!(world.poll_after(SECOND), [], "three are enough");
     let mut order = Vec::new();
     for _ in 0..6 {
-        let due = asked_for_lists(&world.poll_after(ROUND));
+        let due = queried_for_ranges(&world.poll_after(ROUND_INTERVAL));
         let due: Vec<_> = due.into_iter().collect();
         assert_eq!(due.len(), 1);
         let number = numbers.into_iter().find(|number| public(*number) == due[0]);
@@ -321,20 +330,20 @@ fn another_peer_is_compared_with_each_hour() {
 }
 
 #[test]
-fn peers_that_list_nothing_or_little_do_not_keep_the_others_from_being_asked() {
+fn useless_peers_do_not_block_others() {
     let mut world = World::new();
     world.known.borrow_mut().extend(0..100);
     world.connect(&[1, 2, 3, 4, 5]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     assert_eq!(world.list(1, []), None);
     assert_eq!(world.list(2, 0..49), None);
-    // Made up.
+    // Channels that do not exist.
     assert!(world.list(3, 1_000..1_400).is_some());
     assert_eq!(world.end(3), None);
     assert_eq!(world.syncer.completed(), 0);
     let next = world.poll_after(SECOND);
     assert_eq!(
-        asked_for_lists(&next),
+        queried_for_ranges(&next),
         peers(&[4, 5]),
         "as soon as possible"
     );
@@ -343,11 +352,17 @@ fn peers_that_list_nothing_or_little_do_not_keep_the_others_from_being_asked() {
     world.send(5, &Query::Ids(query_of(100..150)));
     assert_eq!(world.end(5), None);
     assert_eq!(world.syncer.completed(), 2);
-    // The others get another chance later, for the third place and in the hourly round those of use first.
+    // The others are retried later for the third slot. In the hourly round useful peers come first.
     assert_eq!(world.poll_after(SECOND), []);
-    assert_eq!(asked_for_lists(&world.poll_after(RETRY)), peers(&[1]));
+    assert_eq!(
+        queried_for_ranges(&world.poll_after(RETRY_DELAY)),
+        peers(&[1])
+    );
     assert_eq!(world.list(1, 0..150), None);
-    assert_eq!(asked_for_lists(&world.poll_after(ROUND)), peers(&[4]));
+    assert_eq!(
+        queried_for_ranges(&world.poll_after(ROUND_INTERVAL)),
+        peers(&[4])
+    );
 }
 
 fn query_of(scids: std::ops::Range<u64>) -> QueryShortChannelIds {
@@ -357,28 +372,30 @@ fn query_of(scids: std::ops::Range<u64>) -> QueryShortChannelIds {
     }
 }
 
-/// As an Eclair in a small network, which is asked though others have listed more.
+/// For example an Eclair node in a small network.
 #[test]
-fn a_peer_that_knows_few_channels_is_of_use_if_we_know_no_more() {
+fn peer_with_few_channels_is_useful_if_we_know_no_more() {
     let mut world = World::new();
     world.connect(&[1]);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     let query = world.list(1, [7, 8]).unwrap();
-    // They are being checked.
+    // The channels are still being checked.
     for scid in scids(&query) {
-        world.syncer.heard(&public(1), Some(scid), world.now);
+        world
+            .syncer
+            .gossip_received(&public(1), Some(scid), world.now);
     }
     assert_eq!(world.end(1), None);
     assert_eq!(world.syncer.completed(), 1);
 }
 
 #[test]
-fn in_a_network_without_channels_each_peer_is_asked_every_ten_minutes() {
+fn peers_are_queried_every_ten_minutes_in_an_empty_network() {
     let mut world = World::new();
     let numbers = [1, 2, 3, 4, 5];
     world.connect(&numbers);
     let mut asked = 0;
-    for _ in 0..RETRY.as_secs() {
+    for _ in 0..RETRY_DELAY.as_secs() {
         for (key, _) in world.poll_after(SECOND) {
             let number = numbers.into_iter().find(|number| public(*number) == key);
             world.list(number.unwrap(), []);
@@ -390,26 +407,26 @@ fn in_a_network_without_channels_each_peer_is_asked_every_ten_minutes() {
 }
 
 #[test]
-fn what_came_is_forgotten_when_it_is_too_much() {
+fn memory_of_received_channels_is_limited() {
     let mut world = World::new();
     world.connect(&[1]);
-    world.poll_after(QUIET);
-    world.syncer.came = (1_000_000..).take(MOST_WANTED).collect();
+    world.poll_after(QUIET_TIME);
+    world.syncer.received = (1_000_000..).take(MAX_WANTED).collect();
     let query = world.list(1, [7]).unwrap();
     world
         .syncer
-        .heard(&public(1), Some(scids(&query)[0]), world.now);
-    assert_eq!(world.syncer.came.len(), 1);
+        .gossip_received(&public(1), Some(scids(&query)[0]), world.now);
+    assert_eq!(world.syncer.received.len(), 1);
 }
 
 #[test]
-fn replies_that_nobody_asked_for_are_ignored() {
+fn unsolicited_replies_are_ignored() {
     let mut world = World::new();
     assert_eq!(world.list(1, 0..10), None);
     world.connect(&[1]);
     assert_eq!(world.list(1, 0..10), None);
     assert_eq!(world.end(1), None);
-    world.poll_after(QUIET);
+    world.poll_after(QUIET_TIME);
     assert_eq!(world.end(1), None);
     let mut other_chain = range_reply(0, u32::MAX, true, vec![1]);
     other_chain.chain_hash = ChainHash::BITCOIN;
@@ -417,75 +434,75 @@ fn replies_that_nobody_asked_for_are_ignored() {
     assert_eq!(world.list(1, 0..10), None);
 }
 
-/// What a peer of the property test is like.
+/// The behaviour of a peer in the property test.
 #[derive(Debug, Clone, Copy)]
-enum Nature {
+enum Behaviour {
     /// Answers at once.
     Honest,
-    /// Answers nothing.
+    /// Never answers.
     Mute,
-    /// Lists channels that nobody has, and ends each answer without sending any.
+    /// Lists channels that do not exist, and ends each answer without sending any.
     Liar,
     /// Knows nothing.
     Empty,
-    /// Lists one channel that nobody has.
+    /// Lists one channel that does not exist.
     Modest,
-    /// Lists for ever.
+    /// Never ends its list.
     Endless,
-    /// Comes and goes.
+    /// Reconnects again and again.
     Flapping,
 }
 
-fn nature() -> impl Strategy<Value = Nature> {
+fn behaviour() -> impl Strategy<Value = Behaviour> {
     prop_oneof![
-        Just(Nature::Honest),
-        Just(Nature::Mute),
-        Just(Nature::Liar),
-        Just(Nature::Empty),
-        Just(Nature::Modest),
-        Just(Nature::Endless),
-        Just(Nature::Flapping),
+        Just(Behaviour::Honest),
+        Just(Behaviour::Mute),
+        Just(Behaviour::Liar),
+        Just(Behaviour::Empty),
+        Just(Behaviour::Modest),
+        Just(Behaviour::Endless),
+        Just(Behaviour::Flapping),
     ]
 }
 
-/// The answer to a query, and what is asked next.
+/// Answers a query and returns the next one.
 fn answer(
     world: &mut World,
     peer: u8,
-    nature: Nature,
+    behaviour: Behaviour,
     channels: u64,
     query: &Query,
 ) -> Option<Query> {
-    match (nature, query) {
-        (Nature::Honest, Query::Range(_)) => world.list(peer, 0..channels),
-        (Nature::Honest, ids @ Query::Ids(_)) => {
+    match (behaviour, query) {
+        (Behaviour::Honest, Query::Range(_)) => world.list(peer, 0..channels),
+        (Behaviour::Honest, ids @ Query::Ids(_)) => {
             world.send(peer, ids);
             world.end(peer)
         }
-        (Nature::Liar, Query::Range(_)) => world.list(peer, 1_000_000..1_002_000),
-        (Nature::Empty, Query::Range(_)) => world.list(peer, []),
-        (Nature::Modest, Query::Range(_)) => world.list(peer, [1_000_000]),
-        (Nature::Liar | Nature::Empty | Nature::Modest, Query::Ids(_)) => world.end(peer),
-        (Nature::Endless, _) => world.reply(peer, &range_reply(0, 1, false, vec![1; 100])),
-        (Nature::Mute | Nature::Flapping, _) => None,
+        (Behaviour::Liar, Query::Range(_)) => world.list(peer, 1_000_000..1_002_000),
+        (Behaviour::Empty, Query::Range(_)) => world.list(peer, []),
+        (Behaviour::Modest, Query::Range(_)) => world.list(peer, [1_000_000]),
+        (Behaviour::Liar | Behaviour::Empty | Behaviour::Modest, Query::Ids(_)) => world.end(peer),
+        (Behaviour::Endless, _) => world.reply(peer, &range_reply(0, 1, false, vec![1; 100])),
+        (Behaviour::Mute | Behaviour::Flapping, _) => None,
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whoever else is connected: if one peer is honest, all that it knows is known in the end, and
-    /// never are more than three peers asked.
+    /// With any other peers connected, one honest peer suffices to learn all channels, and never more than
+    /// three peers are queried at once.
     #[test]
     fn one_honest_peer_is_enough(
-        mut natures in prop::collection::vec(nature(), 0..8),
+        mut behaviours in prop::collection::vec(behaviour(), 0..8),
         place in any::<prop::sample::Index>(),
         channels in 1..1_300u64,
     ) {
-        let place = place.index(natures.len() + 1);
-        natures.insert(place, Nature::Honest);
+        let place = place.index(behaviours.len() + 1);
+        behaviours.insert(place, Behaviour::Honest);
         let mut world = World::new();
-        for number in 0..natures.len() {
+        for number in 0..behaviours.len() {
             world.connect(&[u8::try_from(number + 1).unwrap()]);
         }
         for _ in 0..3_600 {
@@ -494,13 +511,13 @@ proptest! {
                 let asked = scids(&query);
                 prop_assert!(asked.len() <= SCIDS_PER_QUERY);
                 prop_assert!(asked.iter().all(|scid| !world.known.borrow().contains(scid)));
-                let numbers = 1..=u8::try_from(natures.len()).unwrap();
+                let numbers = 1..=u8::try_from(behaviours.len()).unwrap();
                 let peer = numbers.into_iter().find(|number| public(*number) == key).unwrap();
-                let nature = natures[usize::from(peer) - 1];
-                if let Some(next) = answer(&mut world, peer, nature, channels, &query) {
+                let behaviour = behaviours[usize::from(peer) - 1];
+                if let Some(next) = answer(&mut world, peer, behaviour, channels, &query) {
                     due.push((key, next));
                 }
-                if matches!(nature, Nature::Flapping) {
+                if matches!(behaviour, Behaviour::Flapping) {
                     world.syncer.disconnected(&key);
                     world.connect(&[peer]);
                 }

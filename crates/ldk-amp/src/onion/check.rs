@@ -1,6 +1,6 @@
-//! What is wrong with a payload of ours, and so what its sender is told.
+//! Validation of onion payloads addressed to this node, and the failure for invalid ones.
 //!
-//! The rules are those of BOLT 4 and of LDK's decoder, in the order in which lnd looks at them.
+//! The rules are those of BOLT 4 and of LDK's decoder, checked in lnd's order.
 
 use thiserror::Error;
 
@@ -11,10 +11,10 @@ use super::types::{
 };
 use crate::{AmpRecord, MppRecord, tu64};
 
-/// All bitcoin there will ever be: LDK refuses payloads that name more.
+/// 21 million bitcoin in msat. LDK rejects payloads with larger amounts.
 const MAX_VALUE_MSAT: u64 = 2_100_000_000_000_000_000;
-/// The even types below 65536 that a cleartext payload may have. What else is even and below, its
-/// reader must know and does not.
+/// The even types below 65536 allowed in a payload outside a blinded path. Any other even type in
+/// that range is unknown and fails the payload (BOLT 1).
 const KNOWN_EVEN: [u64; 7] = [
     AMOUNT,
     CLTV,
@@ -24,25 +24,26 @@ const KNOWN_EVEN: [u64; 7] = [
     AMP,
     METADATA,
 ];
-/// What belongs into the payload of the final hop alone.
+/// Types allowed only in the payload of the final hop.
 const FINAL_ONLY: [u64; 3] = [MPP, AMP, METADATA];
 
-/// Why an HTLC is refused because of its payload.
+/// The reason an HTLC fails because of its payload.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Fault {
-    /// `invalid_onion_payload` (PERM|22) with this type; 0 if no record can be blamed.
-    #[error("record {0} of the payload is missing, malformed or not allowed")]
+    /// `invalid_onion_payload` (PERM|22) with this TLV type; 0 if no single record is at fault.
+    #[error("payload record {0} is missing, malformed or not allowed")]
     Payload(u64),
-    /// `incorrect_or_unknown_payment_details` (PERM|15): the payload can be read, but belongs to no
-    /// payment that we could take.
+    /// `incorrect_or_unknown_payment_details` (PERM|15): the payload is well-formed, but cannot
+    /// belong to a payment to this node.
     #[error("{0}")]
     Details(&'static str),
-    /// `invalid_onion_blinding` (BADONION|PERM|24), for a blinded path that begins here.
-    #[error("the payload of a blinded path is invalid")]
+    /// `invalid_onion_blinding` (BADONION|PERM|24), for a blinded path whose introduction node is
+    /// this node.
+    #[error("the blinded path payload is invalid")]
     Blinding,
 }
 
-/// Checks the payload of a final hop that is not in a blinded path.
+/// Validates the payload of a final hop that is not in a blinded path.
 pub fn final_payload(records: &[Record<'_>]) -> Result<(), Fault> {
     let find = |kind| find(records, kind);
     require(find, &[AMOUNT, CLTV])?;
@@ -52,19 +53,19 @@ pub fn final_payload(records: &[Record<'_>]) -> Result<(), Fault> {
     let is_amp = amp(find(AMP))?;
     mpp(find(MPP), is_amp)?;
     match find(KEYSEND) {
-        // Beside AMP it is a record like any other.
+        // Next to an AMP record it is an ordinary custom record, as in lnd.
         _ if is_amp => Ok(()),
         Some(preimage) if preimage.len() != 32 => {
             Err(Fault::Details("the keysend preimage is not 32 bytes long"))
         }
         None if find(MPP).is_none() => Err(Fault::Details(
-            "there is neither a payment secret nor a preimage",
+            "the payload has neither a payment secret nor a keysend preimage",
         )),
         _ => Ok(()),
     }
 }
 
-/// Checks the payload of a hop that forwards and is not in a blinded path.
+/// Validates the payload of a forwarding hop that is not in a blinded path.
 pub fn forward_payload(records: &[Record<'_>]) -> Result<(), Fault> {
     let find = |kind| find(records, kind);
     require(find, &[AMOUNT, CLTV, NEXT_CHANNEL])?;
@@ -76,7 +77,7 @@ pub fn forward_payload(records: &[Record<'_>]) -> Result<(), Fault> {
         NEXT_CHANNEL,
         find(NEXT_CHANNEL).is_some_and(|scid| scid.len() == 8),
     )?;
-    // LDK reads these two in any payload, and nobody sends them to a hop that forwards.
+    // LDK decodes these two in any payload; senders never put them into a forwarding hop's.
     exclude(find, &[INVOICE_REQUEST])?;
     blame(
         KEYSEND,
@@ -84,12 +85,12 @@ pub fn forward_payload(records: &[Record<'_>]) -> Result<(), Fault> {
     )
 }
 
-/// Whether the payload is that of a blinded path's first hop.
+/// Returns whether the payload is for the introduction node of a blinded path.
 pub fn begins_blinded_path(records: &[Record<'_>]) -> bool {
     find(records, BLINDING_POINT).is_some()
 }
 
-/// The value of the record of this type.
+/// Returns the value of the record with this type.
 pub fn find<'a>(records: &[Record<'a>], kind: u64) -> Option<&'a [u8]> {
     records
         .iter()
@@ -109,7 +110,7 @@ fn exclude<'a>(find: impl Fn(u64) -> Option<&'a [u8]>, kinds: &[u64]) -> Result<
         .try_for_each(|kind| blame(*kind, find(*kind).is_none()))
 }
 
-/// BOLT 1: an even type that the reader does not know fails the payload.
+/// Rejects unknown even types, as BOLT 1 requires.
 fn known(records: &[Record<'_>]) -> Result<(), Fault> {
     let unknown =
         |kind: &u64| *kind < FIRST_CUSTOM && kind.is_multiple_of(2) && !KNOWN_EVEN.contains(kind);
@@ -137,7 +138,7 @@ fn amp(value: Option<&[u8]>) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// LDK does not see the total of an AMP set, which may be any number.
+/// Validates the MPP record. LDK does not see the total of an AMP set, so its size is not limited.
 fn mpp(value: Option<&[u8]>, is_amp: bool) -> Result<(), Fault> {
     let Some(value) = value else {
         return Ok(());

@@ -1,8 +1,8 @@
-//! The envelope: what the gateway took out of an AMP onion, carried through LDK as a custom record.
+//! The envelope: AMP and MPP records taken from an onion, carried through LDK as a custom record.
 //!
-//! LDK hands custom records back with `Event::PaymentClaimable` and keeps them over restarts. A tag
-//! under a key of ours says that the gateway made the envelope, for this payment hash: a sender
-//! cannot write one. Without a good tag an HTLC is not AMP.
+//! LDK returns custom records in `Event::PaymentClaimable` and keeps them across restarts. An HMAC
+//! tag under a node secret binds the envelope to the payment hash, so senders cannot forge one. An
+//! HTLC without a valid tag is not treated as AMP.
 
 use std::fmt;
 
@@ -15,22 +15,22 @@ use super::hmac;
 use super::tlv::{self, Record};
 use crate::{AmpRecord, HtlcKey, MppRecord};
 
-/// Type of the record that carries the envelope: "ampe" in ASCII. Odd, so that LDK need not know
-/// it, and from the range of custom records (>= 65536). It never leaves this node.
+/// TLV type of the record that carries the envelope: "ampe" in ASCII. It is odd, so LDK may ignore
+/// it, and in the custom range (>= 65536). The record never leaves this node.
 pub const ENVELOPE_TYPE: u64 = 0x616d_7065;
 
-/// Layout of the envelope, for those that LDK still holds when a later ampd starts.
+/// Version of the envelope's layout. LDK may still hold envelopes written by an older ampd.
 const VERSION: u8 = 1;
 const TAG_LEN: usize = 32;
 
-/// The key of the tag. Who has it can make HTLCs look like AMP, so it is a secret of the node.
+/// The HMAC key of the tag. Its holder can forge AMP HTLCs, so it must stay secret.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct EnvelopeKey([u8; 32]);
 
 impl EnvelopeKey {
     const LABEL: &'static [u8] = b"ampd onion envelope v1";
 
-    /// Derives the key from the node's seed: the same after every start.
+    /// Derives the key from the node's seed, so it is the same after every restart.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(hmac::hmac(seed, &[Self::LABEL]))
     }
@@ -42,26 +42,27 @@ impl fmt::Debug for EnvelopeKey {
     }
 }
 
-/// An AMP shard's HTLC as it came from the peer.
+/// The parts of a received AMP HTLC that LDK would otherwise lose.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// Record 8. An AMP HTLC without it is refused by the registry, as lnd does, not by the onion.
+    /// Record 8. As in lnd, an AMP HTLC without it is rejected by the invoice registry, not while
+    /// decoding the onion.
     pub mpp: Option<MppRecord>,
     /// Record 14.
     pub amp: AmpRecord,
     pub channel_id: ChannelId,
     pub htlc_id: u64,
-    /// Height at which the HTLC expires.
+    /// Block height at which the HTLC expires.
     pub cltv_expiry: u32,
-    /// The onion's ephemeral key: with it the secret shared with the sender is made again.
+    /// The onion's ephemeral key, from which the shared secret with the sender is derived again.
     pub ephemeral_key: PublicKey,
-    /// Custom records of the sender that LDK would interpret itself (a keysend preimage, say) and
-    /// that mean nothing beside AMP. Ascending.
+    /// The sender's custom records that LDK would interpret (such as a keysend preimage) but that
+    /// have no meaning in an AMP payment, by ascending type.
     pub hidden: Vec<(u64, Vec<u8>)>,
 }
 
 impl Envelope {
-    /// The HTLC's place.
+    /// The HTLC's channel and id.
     pub fn key(&self) -> HtlcKey {
         HtlcKey {
             channel_id: self.channel_id,
@@ -69,9 +70,9 @@ impl Envelope {
         }
     }
 
-    /// Finds and checks the envelope among the custom records of `Event::PaymentClaimable`.
+    /// Finds and verifies the envelope among the custom records of `Event::PaymentClaimable`.
     ///
-    /// `None` if there is none, or if it was not made by this node for this payment hash.
+    /// Returns `None` if there is none or if this node did not create it for this payment hash.
     pub fn open(
         key: &EnvelopeKey,
         payment_hash: &PaymentHash,
@@ -87,7 +88,7 @@ impl Envelope {
         Self::read(body)
     }
 
-    /// The record's value, with its tag for this payment hash.
+    /// Returns the record's value, including the tag for this payment hash.
     pub fn seal(&self, key: &EnvelopeKey, payment_hash: &PaymentHash) -> Zeroizing<Vec<u8>> {
         let mut value = self.write();
         let tag = Self::tag(key, payment_hash, &value);
@@ -95,7 +96,7 @@ impl Envelope {
         value
     }
 
-    /// The custom records as the sender sent them: LDK's without the envelope, and the hidden ones.
+    /// Returns the custom records as sent: LDK's without the envelope, plus the hidden ones.
     pub fn custom_records(&self, custom_tlvs: &[(u64, Vec<u8>)]) -> Vec<(u64, Vec<u8>)> {
         let seen = custom_tlvs
             .iter()
@@ -110,12 +111,13 @@ impl Envelope {
     }
 
     /// `version || channel_id || be64(htlc_id) || be32(cltv_expiry) || ephemeral_key || mpp length
-    /// || mpp || amp length || amp || hidden records as a TLV stream`. No MPP record has length 0.
+    /// || mpp || amp length || amp || hidden records as a TLV stream`. An mpp length of 0 means no
+    /// MPP record.
     fn write(&self) -> Zeroizing<Vec<u8>> {
         let mpp = self.mpp.map(|mpp| mpp.encode()).unwrap_or_default();
         let amp = self.amp.encode();
         let hidden: usize = self.hidden.iter().map(|(_, value)| value.len() + 18).sum();
-        // Room for all of it, so that growing leaves no copy of the share behind.
+        // Full capacity up front: reallocation would leave a copy of the share in memory.
         let mut body = Zeroizing::new(Vec::with_capacity(256 + hidden));
         body.push(VERSION);
         body.extend_from_slice(&self.channel_id.0);
@@ -123,7 +125,7 @@ impl Envelope {
         body.extend_from_slice(&self.cltv_expiry.to_be_bytes());
         body.extend_from_slice(&self.ephemeral_key.serialize());
         for record in [&mpp[..], &amp[..]] {
-            // At most 40 and 68 bytes.
+            // At most 40 and 68 bytes, so the length fits in a u8.
             body.push(record.len() as u8);
             body.extend_from_slice(record);
         }
@@ -179,14 +181,14 @@ impl fmt::Debug for Envelope {
     }
 }
 
-/// Takes `N` bytes off the front.
+/// Splits `N` bytes off the front.
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(*head)
 }
 
-/// Takes a value with one byte of length off the front.
+/// Splits a value with a one-byte length prefix off the front.
 fn take_record<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let [length] = take(bytes)?;
     let (head, rest) = bytes.split_at_checked(length.into())?;
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_envelope_opens_as_it_was() {
+    fn sealed_envelope_round_trips() {
         let without_mpp = Envelope {
             mpp: None,
             hidden: vec![],
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_for_another_hash_or_of_another_node_is_none() {
+    fn rejects_envelopes_of_other_hashes_and_nodes() {
         let sealed = tlvs(&envelope().seal(&key(), &HASH));
         let other_key = EnvelopeKey::from_seed(&[2; 32]);
         assert_eq!(Envelope::open(&other_key, &HASH, &sealed), None);
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_layout_is_none_even_with_a_good_tag() {
+    fn rejects_newer_layouts_even_with_a_valid_tag() {
         let mut body = envelope().write();
         body[0] = VERSION + 1;
         let tag = Envelope::tag(&key(), &HASH, &body);
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_senders_records_come_back_in_order_and_without_the_envelope() {
+    fn custom_records_are_restored_in_order_without_the_envelope() {
         let sealed = tlvs(&envelope().seal(&key(), &HASH));
         let records = envelope().custom_records(&sealed);
         let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_printed() {
+    fn debug_output_redacts_secrets() {
         let text = format!("{:?} {:?}", envelope(), key());
         assert!(text.contains("Share(redacted)") && text.contains("EnvelopeKey(redacted)"));
         assert!(
@@ -286,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_envelope_is_forged(position: prop::sample::Index, flip in 1..=255u8) {
+        fn rejects_modified_envelopes(position: prop::sample::Index, flip in 1..=255u8) {
             let mut sealed = envelope().seal(&key(), &HASH).to_vec();
             let position = position.index(sealed.len());
             sealed[position] ^= flip;
@@ -294,7 +296,7 @@ mod tests {
         }
 
         #[test]
-        fn a_made_up_envelope_is_forged(value in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn rejects_forged_envelopes(value in prop::collection::vec(any::<u8>(), 0..400)) {
             prop_assert_eq!(Envelope::open(&key(), &HASH, &tlvs(&value)), None);
         }
 
@@ -305,7 +307,7 @@ mod tests {
         }
 
         #[test]
-        fn cut_off_bodies_do_not_panic(length: prop::sample::Index) {
+        fn truncated_bodies_do_not_panic(length: prop::sample::Index) {
             let body = envelope().write();
             let _ = Envelope::read(&body[..length.index(body.len())]);
         }

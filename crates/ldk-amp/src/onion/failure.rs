@@ -1,9 +1,8 @@
-//! The failures that LDK cannot send, or sends without their data. Their packets are made here and
-//! put in the place of LDK's.
+//! Failure packets (BOLT 4) that LDK cannot send, or sends without their data.
 //!
-//! LDK's public failure codes lack `mpp_timeout`, and an lnd sender takes any other code of the
-//! final hop as the end of the payment. LDK sends `invalid_onion_payload` without type and offset,
-//! which lnd cannot read, and then blames the whole node.
+//! LDK's public failure codes lack `mpp_timeout`, and an lnd sender ends the payment on any other
+//! code from the final hop. LDK sends `invalid_onion_payload` without type and offset; lnd cannot
+//! decode that and penalizes the whole node.
 
 use bitcoin::hashes::{Hash, sha256};
 use lightning::ln::msgs::{DecodeError, OnionPacket, UpdateFailHTLC};
@@ -13,30 +12,31 @@ use zeroize::Zeroizing;
 use super::hmac;
 use super::packet::HopSecret;
 
-/// BOLT 4: the rest of the payment did not come in time. It has no data.
+/// `mpp_timeout` (23, BOLT 4): the rest of the payment did not arrive in time. It has no data.
 pub const MPP_TIMEOUT: u16 = 23;
-/// BOLT 4, PERM|22: the payload could not be used. Its data is a type and an offset.
+/// `invalid_onion_payload` (PERM|22, BOLT 4). Its data is a TLV type and an offset.
 pub const INVALID_ONION_PAYLOAD: u16 = 0x4000 | 22;
-/// BOLT 4, BADONION|PERM|24: something is wrong with a blinded path that begins here.
+/// `invalid_onion_blinding` (BADONION|PERM|24, BOLT 4). Its data is the SHA-256 of the onion.
 pub const INVALID_ONION_BLINDING: u16 = 0x8000 | 0x4000 | 24;
-/// Code, data and padding take 256 bytes, as BOLT 4 asks for, so that failures look alike.
+/// The length in bytes of code, data and padding. BOLT 4 recommends 256 so that failures are
+/// indistinguishable by length.
 const FAILURE_LEN: u16 = 256;
 const HMAC_LEN: usize = 32;
 
-/// The `reason` of an `update_fail_htlc` that says `mpp_timeout`, as the final hop sends it.
+/// Returns the final hop's `update_fail_htlc` `reason` for `mpp_timeout`.
 pub fn mpp_timeout_packet(secret: &HopSecret) -> Vec<u8> {
     packet(secret, MPP_TIMEOUT, &[])
 }
 
-/// The `reason` that says `invalid_onion_payload`, with the TLV type at fault, or 0 if it cannot be
-/// told. The offset is 0, as lnd sends it.
+/// Returns the `reason` for `invalid_onion_payload` with the TLV type at fault, or 0 if unknown. The
+/// offset is 0, as in lnd.
 pub fn invalid_payload_packet(secret: &HopSecret, kind: u64) -> Vec<u8> {
     let mut data = BigSize(kind).encode();
     data.extend_from_slice(&0u16.to_be_bytes());
     packet(secret, INVALID_ONION_PAYLOAD, &data)
 }
 
-/// The `reason` that says `invalid_onion_blinding`, with the hash of the onion as it came.
+/// Returns the `reason` for `invalid_onion_blinding` with the hash of the received onion.
 pub fn invalid_blinding_packet(secret: &HopSecret, onion: &OnionPacket) -> Vec<u8> {
     let hash = sha256::Hash::hash(&onion.encode());
     packet(secret, INVALID_ONION_BLINDING, hash.as_byte_array())
@@ -44,7 +44,7 @@ pub fn invalid_blinding_packet(secret: &HopSecret, onion: &OnionPacket) -> Vec<u
 
 /// `hmac(um) || length || code || data || padding length || padding`, encrypted with `ammag`.
 ///
-/// `data` is shorter than [`FAILURE_LEN`].
+/// `data` must be at least two bytes shorter than [`FAILURE_LEN`].
 fn packet(secret: &HopSecret, code: u16, data: &[u8]) -> Vec<u8> {
     let message = [&code.to_be_bytes()[..], data].concat();
     let padding = vec![0; usize::from(FAILURE_LEN) - message.len()];
@@ -62,9 +62,10 @@ fn packet(secret: &HopSecret, code: u16, data: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// The message with another reason and without attribution data, which is about the old reason.
+/// Returns the message with another reason and without attribution data, which covers the old reason.
 ///
-/// The field is private in LDK, so the message is built by reading its own wire bytes.
+/// LDK keeps the field private, so the message is rebuilt by decoding its wire bytes. Fails if
+/// `reason` is longer than 65535 bytes.
 pub fn with_reason(message: &UpdateFailHTLC, reason: &[u8]) -> Result<UpdateFailHTLC, DecodeError> {
     let length = u16::try_from(reason.len()).map_err(|_| DecodeError::InvalidValue)?;
     let mut wire = message.channel_id.encode();
@@ -82,9 +83,9 @@ mod tests {
     use super::super::test_data::onions;
     use super::*;
 
-    /// lnd pads as we do, so the whole packets are the same.
+    /// lnd uses the same padding, so the packets are identical.
     #[test]
-    fn the_packet_is_what_lnd_sends() {
+    fn mpp_timeout_packet_equals_lnds() {
         for onion in onions() {
             let last = onion.hops.last().unwrap();
             let signer = TestNodeSigner::new(last.private_key);
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_gets_another_reason_and_loses_its_attribution_data() {
+    fn with_reason_replaces_the_reason_and_drops_attribution_data() {
         let mut wire = [5; 32].to_vec();
         wire.extend(7u64.to_be_bytes());
         wire.extend([0, 2, 0xaa, 0xbb]);

@@ -1,14 +1,18 @@
 //! The gateway between the peers and the channel manager.
 //!
-//! It passes every message through and changes a few things: incoming AMP HTLCs are rewritten
-//! ([`Rewriter`]), records that only confuse LDK are dropped, an HTLC with an unusable payload fails
-//! in a way that its sender can read ([`Fault`](super::Fault)), the failure of an HTLC that was marked
-//! becomes `mpp_timeout`, feature bit 31 (AMP, optional) is advertised, feature bit 55
-//! (keysend, optional), which LDK always announces, only if we take keysend, lnd's "internal
-//! error" ends a connection instead of a channel ([`is_passing`]), no fee of a cooperative close
-//! makes LDK close by force ([`ClosingFees`]), `announcement_signatures` that come too early wait
-//! ([`EarlySignatures`]), what peers store with us is not LDK's ([`PeerBlobs`]), and splicing is not
-//! announced, since LDK refuses each splice that a peer proposes.
+//! It passes every message through, except that:
+//!
+//! * incoming AMP HTLCs are rewritten and records that LDK would misread are dropped ([`Rewriter`]);
+//! * HTLCs with invalid payloads fail in a way their sender can decode ([`Fault`](super::Fault));
+//! * failures of marked HTLCs become `mpp_timeout`;
+//! * feature bit 31 (AMP, optional) is advertised;
+//! * feature bit 55 (keysend, optional), which LDK always advertises, is set only if the node accepts
+//!   keysend;
+//! * lnd's "internal error" ends the connection instead of the channel ([`is_passing`]);
+//! * no fee proposed for a cooperative close makes LDK force-close ([`ClosingFees`]);
+//! * early `announcement_signatures` are deferred ([`EarlySignatures`]);
+//! * peer storage is handled outside LDK ([`PeerBlobs`]);
+//! * splicing is not advertised, since LDK rejects every splice that a peer proposes.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,17 +39,18 @@ use crate::HtlcKey;
 use crate::logger::message_of;
 use crate::logging::cut;
 
-/// The longest text of a peer's error that LDK gets, bytes. The known programs send a hundred or two.
-const MOST_ERROR_BYTES: usize = 1_000;
+/// The maximum length in bytes of a peer's error text passed to LDK. Known implementations send one
+/// or two hundred.
+const MAX_ERROR_BYTES: usize = 1_000;
 
-/// AMP, optional: what every lnd since 0.13 sets in init and node_announcement, whether or not it
-/// takes spontaneous AMP.
+/// AMP, optional. Every lnd since 0.13 sets it in init and node_announcement, whether or not it
+/// accepts spontaneous AMP payments.
 const AMP_OPTIONAL_BIT: usize = 31;
 
-/// The channels with a peer.
+/// Returns the channels with a peer.
 type ChannelsWith = dyn Fn(&PublicKey) -> Vec<ChannelDetails> + Send + Sync;
 
-/// Stands before the channel handler `H` (the channel manager) as the peers' channel handler.
+/// Wraps the channel message handler `H` (the channel manager) and handles the peers' messages for it.
 pub struct Gateway<H: Deref, S: Deref> {
     inner: H,
     signer: S,
@@ -57,9 +62,9 @@ pub struct Gateway<H: Deref, S: Deref> {
     early_signatures: Mutex<EarlySignatures>,
     channels_with: Box<ChannelsWith>,
     peer_blobs: Option<Arc<dyn PeerBlobs>>,
-    /// What goes out before LDK's messages.
+    /// Messages sent before LDK's.
     first: Mutex<Vec<MessageSendEvent>>,
-    /// What goes out after LDK's messages.
+    /// Messages sent after LDK's.
     own: Mutex<Vec<MessageSendEvent>>,
     announce_keysend: bool,
 }
@@ -69,7 +74,8 @@ where
     H::Target: ChannelMessageHandler,
     S::Target: NodeSigner,
 {
-    /// `signer` is the one that `inner` uses: both open the same onions.
+    /// Creates a gateway in front of `inner`. `signer` must be the one that `inner` uses, since both
+    /// open the same onions.
     pub fn new(inner: H, signer: S, envelope_key: EnvelopeKey) -> Self {
         let rewriter = Rewriter::new(envelope_key, signer.get_expanded_key());
         Self {
@@ -89,14 +95,15 @@ where
         }
     }
 
-    /// Whether node_announcement says that we take keysend; it does not by default.
+    /// Sets whether node_announcement advertises keysend; off by default.
     #[must_use]
     pub fn announcing_keysend(mut self, announce: bool) -> Self {
         self.announce_keysend = announce;
         self
     }
 
-    /// What the closes of the channels that we opened may cost; without it LDK's limits count.
+    /// Sets how to find the closing fee limit of channels that we opened; by default LDK's limits
+    /// apply.
     #[must_use]
     pub fn closing_by(
         mut self,
@@ -106,7 +113,8 @@ where
         self
     }
 
-    /// How the channels with a peer are found; without it `announcement_signatures` do not wait.
+    /// Sets how to list the channels with a peer; without it `announcement_signatures` are not
+    /// deferred.
     #[must_use]
     pub fn knowing_channels(
         mut self,
@@ -116,17 +124,17 @@ where
         self
     }
 
-    /// Who keeps what peers store with us; without it LDK does.
+    /// Sets the peer storage; by default LDK's is used.
     #[must_use]
     pub fn storing_by(mut self, peer_blobs: Arc<dyn PeerBlobs>) -> Self {
         self.peer_blobs = Some(peer_blobs);
         self
     }
 
-    /// Makes the failure of this HTLC go out as `mpp_timeout`.
+    /// Makes this HTLC fail with `mpp_timeout`.
     ///
-    /// To be called before `fail_htlc_backwards`. The mark is not stored: a failure that LDK sends
-    /// again after a restart has LDK's reason.
+    /// Call it before `fail_htlc_backwards`. The mark is not persisted: a failure that LDK
+    /// retransmits after a restart carries LDK's own reason.
     pub fn mark_mpp_timeout(&self, envelope: &Envelope) {
         match HopSecret::shared(&*self.signer, &envelope.ephemeral_key) {
             Some(secret) => self
@@ -135,12 +143,12 @@ where
             None => tracing::warn!(
                 channel_id = %envelope.channel_id,
                 htlc_id = envelope.htlc_id,
-                "no shared secret from the signer: the HTLC fails without mpp_timeout"
+                "signer cannot derive the shared secret; failing the HTLC without mpp_timeout"
             ),
         }
     }
 
-    /// To be called when a channel is closed: its marks are of no use any more.
+    /// Drops a channel's marks, closing offer and deferred signatures. Call it when the channel closes.
     pub fn forget_channel(&self, channel_id: &ChannelId) {
         self.marks().forget_channel(channel_id);
         self.closing_fees().forget_channel(channel_id);
@@ -148,26 +156,26 @@ where
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
-        // Marks are consistent between any two calls, so a panic elsewhere does not spoil them.
+        // Marks are consistent between any two calls, so ignoring a poisoned lock is safe.
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn closing_fees(&self) -> MutexGuard<'_, ClosingFees> {
-        // Nothing between lock and unlock can panic halfway through a change.
+        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
         self.closing_fees
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn early_signatures(&self) -> MutexGuard<'_, EarlySignatures> {
-        // Nothing between lock and unlock can panic halfway through a change.
+        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
         self.early_signatures
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on what waits for this channel, if LDK takes it now.
-    fn hand_on_signatures(&self, peer: PublicKey, channel: &ChannelDetails) {
+    /// Passes the channel's deferred signatures to LDK if it can handle them now.
+    fn release_signatures(&self, peer: PublicKey, channel: &ChannelDetails) {
         let due = self.early_signatures().take(peer, channel);
         if let Some(message) = due {
             self.inner.handle_announcement_signatures(peer, &message);
@@ -182,17 +190,18 @@ where
     }
 
     fn first(&self) -> MutexGuard<'_, Vec<MessageSendEvent>> {
-        // Nothing between lock and unlock can panic halfway through a change.
+        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
         self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes back what was to be returned to this peer.
-    fn return_nothing(&self, peer: &PublicKey) {
+    /// Drops the queued peer storage retrieval for this peer.
+    fn cancel_retrieval(&self, peer: &PublicKey) {
         self.first()
             .retain(|event| retrieval_for(event) != Some(peer));
     }
 
-    /// LDK may still have a blob that it took before we did.
+    /// Returns whether LDK is returning a blob of a peer whose blob we store. LDK may still hold an
+    /// older one, from before the gateway handled peer storage.
     fn is_outdated(&self, event: &MessageSendEvent) -> bool {
         let peer = retrieval_for(event);
         let has = |peer| {
@@ -208,12 +217,12 @@ where
     }
 
     fn own(&self) -> MutexGuard<'_, Vec<MessageSendEvent>> {
-        // Nothing between lock and unlock can panic halfway through a change.
+        // No change under this lock can panic halfway, so ignoring a poisoned lock is safe.
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes a message of LDK on its way out.
-    fn on_its_way_out(&self, event: &mut MessageSendEvent) {
+    /// Adapts an outgoing message of LDK.
+    fn adapt_outgoing(&self, event: &mut MessageSendEvent) {
         match event {
             MessageSendEvent::UpdateHTLCs {
                 node_id, updates, ..
@@ -224,10 +233,10 @@ where
                 let terms = (self.find_terms)(node_id, &msg.channel_id);
                 self.closing_fees().outgoing(*node_id, msg, terms);
             }
-            // LDK sends ours as soon as the channel can be announced: now it takes the peer's.
+            // LDK sends ours as soon as the channel can be announced; now it handles the peer's.
             MessageSendEvent::SendAnnouncementSignatures { node_id, msg } => {
                 if let Some(channel) = self.channel(node_id, &msg.channel_id) {
-                    self.hand_on_signatures(*node_id, &channel);
+                    self.release_signatures(*node_id, &channel);
                 }
             }
             _ => {}
@@ -235,13 +244,13 @@ where
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
-        // As with the marks.
+        // Refusals are consistent between any two calls, so ignoring a poisoned lock is safe.
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, peer: PublicKey, key: HtlcKey, refusal: Refusal) {
         let (channel_id, htlc_id, fault) = (key.channel_id, key.htlc_id, refusal.fault);
-        tracing::debug!(%channel_id, htlc_id, %fault, "an HTLC is refused");
+        tracing::debug!(%channel_id, htlc_id, %fault, "rejecting an HTLC with an invalid payload");
         if let Some(reason) = refusal.reason {
             self.refusals().insert(peer, key, reason);
         }
@@ -257,7 +266,7 @@ where
             let Some(reason) = mark.or_else(|| self.refusals().take(peer, &key)) else {
                 continue;
             };
-            // It is read from bytes that are right by construction.
+            // Cannot fail: both kinds of reasons are shorter than 65536 bytes.
             if let Ok(replaced) = with_reason(failure, &reason) {
                 *failure = replaced;
             }
@@ -274,9 +283,9 @@ where
         let mut ldks = self.inner.get_and_clear_pending_msg_events();
         ldks.retain(|event| !self.is_outdated(event));
         for event in &mut ldks {
-            self.on_its_way_out(event);
+            self.adapt_outgoing(event);
         }
-        // Taken after LDK's: what was put there before LDK made a message goes out before it.
+        // Taken after LDK's messages: whatever was queued here before LDK created one precedes it.
         let mut events = std::mem::take(&mut *self.first());
         events.append(&mut ldks);
         events.append(&mut self.own());
@@ -287,7 +296,7 @@ where
         self.refusals().forget_peer(&peer);
         self.closing_fees().forget_peer(&peer);
         self.early_signatures().forget_peer(&peer);
-        self.return_nothing(&peer);
+        self.cancel_retrieval(&peer);
         if let Some(blobs) = &self.peer_blobs {
             blobs.disconnected(&peer);
         }
@@ -316,7 +325,7 @@ where
     }
 
     fn peer_connected(&self, peer: PublicKey, init: &msgs::Init, inbound: bool) -> Result<(), ()> {
-        // Before LDK makes its channel_reestablish.
+        // Queued before LDK creates its channel_reestablish (BOLT 1).
         let blob = self.peer_blobs.as_ref().and_then(|all| all.newest(&peer));
         if let Some(data) = blob {
             self.first()
@@ -327,13 +336,13 @@ where
         }
         let connected = self.inner.peer_connected(peer, init, inbound);
         if connected.is_err() {
-            self.return_nothing(&peer);
+            self.cancel_retrieval(&peer);
         }
         connected
     }
 }
 
-/// Methods that only hand their message on.
+/// Methods that pass their message on unchanged.
 macro_rules! pass_through {
     ($($method:ident($message:ty)),* $(,)?) => {
         $(fn $method(&self, peer: PublicKey, message: $message) {
@@ -366,7 +375,8 @@ where
 
     fn handle_revoke_and_ack(&self, peer: PublicKey, message: &msgs::RevokeAndACK) {
         let _logged = message_of(peer);
-        // Before LDK sees it: then LDK may send further failures, which it does not acknowledge.
+        // Before LDK handles it: LDK may then send further failures, which this message does not
+        // acknowledge.
         self.marks().acknowledged(&message.channel_id, peer);
         self.inner.handle_revoke_and_ack(peer, message);
     }
@@ -377,7 +387,7 @@ where
             return self.inner.handle_error(peer, &shortened(message));
         }
         let channel_id = message.channel_id;
-        tracing::warn!(%peer, %channel_id, "the peer has an internal error: we connect anew");
+        tracing::warn!(%peer, %channel_id, "peer reported an internal error; reconnecting");
         let why = "reconnecting after your internal error";
         self.send(disconnect(peer, channel_id, why));
     }
@@ -385,17 +395,17 @@ where
     fn handle_closing_signed(&self, peer: PublicKey, message: &msgs::ClosingSigned) {
         let _logged = message_of(peer);
         let (channel_id, fee_sat) = (message.channel_id, message.fee_satoshis);
-        // The lock is free again before LDK is called.
+        // Release the lock before calling LDK.
         let answer = self.closing_fees().incoming(&peer, message);
         match answer {
             Answer::LeaveToLdk => self.inner.handle_closing_signed(peer, message),
             Answer::Repeat(msg) => {
-                tracing::debug!(%peer, %channel_id, fee_sat, "another closing fee than ours: ours again");
+                tracing::debug!(%peer, %channel_id, fee_sat, "unacceptable closing fee; repeating ours");
                 self.send(MessageSendEvent::SendClosingSigned { node_id: peer, msg });
             }
             Answer::Refuse => {
-                tracing::warn!(%peer, %channel_id, fee_sat, "the peer's closing fee is refused");
-                let why = "your closing fee is not in the range that we sent";
+                tracing::warn!(%peer, %channel_id, fee_sat, "rejecting closing fee; disconnecting");
+                let why = "your closing fee is outside the range we sent";
                 self.send(disconnect(peer, channel_id, why));
             }
         }
@@ -410,10 +420,10 @@ where
         if self.channel(&peer, &message.channel_id).is_none() {
             return self.inner.handle_announcement_signatures(peer, message);
         }
-        // It is put there first and looked at then: else LDK could be ready for it in between.
+        // Store first, then check: otherwise LDK could become ready in between.
         self.early_signatures().hold(peer, message);
         if let Some(channel) = self.channel(&peer, &message.channel_id) {
-            self.hand_on_signatures(peer, &channel);
+            self.release_signatures(peer, &channel);
         }
     }
 
@@ -477,26 +487,26 @@ where
     }
 }
 
-/// Whether this error is one of lnd's that do not mean the end of the channel.
+/// Returns whether this is an lnd error that does not fail the channel.
 ///
-/// BOLT 1 has an error of a channel end the channel. lnd sends this one when something of its own
-/// fails (its database while it stops, for example): it keeps the channel, and goes on with it after
-/// the next `channel_reestablish`. When it does give the channel up, it says something else, or
-/// publishes its commitment.
+/// By BOLT 1 an error fails its channel. lnd sends "internal error" when something fails on its side
+/// (its database during shutdown, for example): it keeps the channel and resumes it after the next
+/// `channel_reestablish`. When lnd does give up a channel, it sends another error or publishes its
+/// commitment.
 fn is_passing(message: &msgs::ErrorMessage) -> bool {
     !message.channel_id.is_zero() && message.data == "internal error"
 }
 
-/// The beginning of what a peer says at length: LDK keeps it as the reason of a close, so each commit writes
-/// it until the event is handled, and 65 kB of it make payments slow.
+/// Returns the error with its text limited to [`MAX_ERROR_BYTES`]. LDK keeps the text as the closure
+/// reason, so every commit writes it until the event is handled; 65 kB would slow payments down.
 fn shortened(message: &msgs::ErrorMessage) -> msgs::ErrorMessage {
     msgs::ErrorMessage {
         channel_id: message.channel_id,
-        data: cut(&message.data, MOST_ERROR_BYTES).into_owned(),
+        data: cut(&message.data, MAX_ERROR_BYTES).into_owned(),
     }
 }
 
-/// The peer to whom the event returns what it stored.
+/// Returns the peer to which the event returns its stored blob, if it is a peer storage retrieval.
 fn retrieval_for(event: &MessageSendEvent) -> Option<&PublicKey> {
     match event {
         MessageSendEvent::SendPeerStorageRetrieval { node_id, .. } => Some(node_id),
@@ -520,11 +530,11 @@ fn key(message: &msgs::UpdateAddHTLC) -> HtlcKey {
     }
 }
 
-/// Says why the gateway cannot judge an HTLC; forwards and ordinary payments are no news.
+/// Logs why the gateway could not check an HTLC. Ordinary and blinded HTLCs are not logged.
 fn log_untouched(message: &msgs::UpdateAddHTLC, reason: Untouched) {
     if !matches!(reason, Untouched::Ordinary | Untouched::Blinded) {
         let (channel_id, htlc_id) = (message.channel_id, message.htlc_id);
-        tracing::debug!(%channel_id, htlc_id, %reason, "an HTLC's onion is left to LDK");
+        tracing::debug!(%channel_id, htlc_id, %reason, "passing an HTLC to LDK unchanged");
     }
 }
 

@@ -1,13 +1,14 @@
-//! Where AMP meets LDK's wire: everything that stock LDK needs in order to take and send AMP.
+//! The wire adaptation that lets unmodified LDK receive and send AMP.
 //!
-//! * In: [`Gateway`] stands before the channel manager. It opens the onion of each HTLC that ends
-//!   here; if there is an AMP record, it reseals the onion as a complete payment of its own and
-//!   puts the AMP and MPP records into an [`Envelope`], which comes back with `PaymentClaimable`.
-//!   The envelope takes some 200 bytes of the onion's 1300: a shard with more than about 850 bytes
-//!   of custom records is refused.
-//! * Out: [`recipient_fields`] makes LDK write records 8 and 14.
-//! * Back: [`Gateway::mark_mpp_timeout`] turns LDK's failure of one HTLC into `mpp_timeout`. A payload
-//!   that LDK would refuse without saying why fails with what BOLT 4 asks for ([`Fault`]).
+//! * Receiving: [`Gateway`] sits between the peers and the channel manager. It opens the onion of
+//!   each HTLC for which this node is the final hop. If it contains an AMP record, the gateway
+//!   reseals the onion as a complete single-HTLC payment and moves the AMP and MPP records into an
+//!   [`Envelope`], which LDK returns in `PaymentClaimable`. The envelope takes about 200 of the
+//!   onion's 1300 bytes, so a shard with more than about 850 bytes of custom records is rejected.
+//! * Sending: [`recipient_fields`] makes LDK write records 8 (MPP) and 14 (AMP).
+//! * Failing: [`Gateway::mark_mpp_timeout`] replaces LDK's failure of one HTLC with `mpp_timeout`.
+//!   Payloads that LDK would fail without a usable reason fail with the one BOLT 4 requires
+//!   ([`Fault`]).
 
 mod announcements;
 mod check;

@@ -1,7 +1,7 @@
-//! Opens our hop of an onion packet, and seals a final hop again (BOLT 4, sphinx).
+//! Opens this node's layer of an onion packet and reseals a final hop (BOLT 4, Sphinx).
 //!
-//! A resealed packet keeps its ephemeral key. So the secret that sender and receiver share stays
-//! the same, and with it every failure that LDK sends back stays readable for the sender.
+//! A resealed packet keeps its ephemeral key, and with it the secret shared with the sender, so the
+//! sender can still decrypt any failure that LDK returns.
 
 use std::ops::Range;
 
@@ -22,27 +22,28 @@ const HOP_DATA_LEN: usize = 1300;
 /// The only version of the onion packet.
 const VERSION: u8 = 0;
 
-/// Why a packet is not opened: each is LDK's to answer.
+/// The reason a packet cannot be opened. LDK answers such HTLCs itself.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum OpenError {
-    #[error("unknown version {0} of the onion packet")]
+    #[error("unknown onion packet version {0}")]
     Version(u8),
-    #[error("the packet's HMAC is not ours")]
+    #[error("invalid onion packet HMAC")]
     Hmac,
-    #[error("the hop's payload is cut off")]
+    #[error("the hop payload is truncated")]
     Length,
 }
 
-/// The records do not fit into a packet of 1300 bytes.
+/// The error for records that do not fit into the 1300 bytes of a packet.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("payload of {0} bytes does not fit into the onion")]
+#[error("a payload of {0} bytes does not fit into the onion")]
 pub struct TooLarge(usize);
 
-/// What the sender and one hop share; all keys of the hop derive from it.
+/// The secret shared by the sender and one hop; all keys of the hop derive from it.
 pub struct HopSecret(Zeroizing<[u8; 32]>);
 
 impl HopSecret {
-    /// ECDH of our node key with the packet's ephemeral key: `None` if the signer cannot.
+    /// Computes the ECDH of our node key and the packet's ephemeral key. Returns `None` if the
+    /// signer fails.
     pub fn shared<S: NodeSigner + ?Sized>(signer: &S, ephemeral_key: &PublicKey) -> Option<Self> {
         let mut secret = signer.ecdh(Recipient::Node, ephemeral_key, None).ok()?;
         let bytes = Zeroizing::new(secret.secret_bytes());
@@ -50,19 +51,19 @@ impl HopSecret {
         Some(Self(bytes))
     }
 
-    /// The hop's key for one purpose: `rho`, `mu`, `um` or `ammag`.
+    /// Derives the hop's key for one purpose: `rho`, `mu`, `um` or `ammag`.
     pub(super) fn key(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(hmac::hmac(purpose, &[&*self.0]))
     }
 
-    /// Encrypts or decrypts with the stream of the key for `purpose`.
+    /// Encrypts or decrypts `data` with the key stream for `purpose`.
     pub(super) fn crypt(&self, purpose: &[u8], data: &mut [u8]) {
         let key = self.key(purpose);
         ChaCha20::new((&*key).into(), &[0; 12].into()).apply_keystream(data);
     }
 }
 
-/// The payload for this hop, decrypted. It may have a shard's share, so it is wiped when dropped.
+/// The decrypted payload for this hop. It may contain an AMP share, so it is zeroized on drop.
 pub struct Payload {
     plain: Zeroizing<Vec<u8>>,
     stream: Range<usize>,
@@ -70,18 +71,18 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Whether no hop comes after us.
+    /// Returns whether this node is the final hop.
     pub fn is_final(&self) -> bool {
         self.is_final
     }
 
-    /// The records of the payload; fails if it is not a canonical TLV stream.
+    /// Returns the payload's records. Fails if it is not a canonical TLV stream.
     pub fn records(&self) -> Result<Vec<Record<'_>>, TlvError> {
         tlv::parse(&self.plain[self.stream.clone()])
     }
 }
 
-/// Opens a packet that one hop received.
+/// Opens a received packet.
 pub fn open(
     secret: &HopSecret,
     packet: &OnionPacket,
@@ -106,7 +107,7 @@ pub fn open(
     })
 }
 
-/// Where the TLV stream is, and whether the HMAC for a next hop after it is all zero.
+/// Locates the TLV stream and returns whether the next hop's HMAC after it is all zero.
 fn own_stream(plain: &[u8]) -> Result<(Range<usize>, bool), OpenError> {
     let mut rest = plain;
     let length = tlv::read_big_size(&mut rest).map_err(|_| OpenError::Length)?;
@@ -117,8 +118,9 @@ fn own_stream(plain: &[u8]) -> Result<(Range<usize>, bool), OpenError> {
     Ok((start..start + length, *next_hmac == [0; HMAC_LEN]))
 }
 
-/// Seals the records, which are in ascending order, as the final payload of a packet with this
-/// ephemeral key.
+/// Seals the records as the final payload of a packet with this ephemeral key.
+///
+/// The records must be in ascending order. Fails if they do not fit.
 pub fn seal(
     secret: &HopSecret,
     ephemeral_key: PublicKey,
@@ -129,7 +131,7 @@ pub fn seal(
     Ok(seal_bytes(secret, ephemeral_key, payment_hash, &data))
 }
 
-/// Seals these bytes, at most 1300, and zeros after them.
+/// Seals these bytes, at most 1300, padded with zeros.
 pub(super) fn seal_bytes(
     secret: &HopSecret,
     ephemeral_key: PublicKey,
@@ -148,12 +150,12 @@ pub(super) fn seal_bytes(
     }
 }
 
-/// The beginning of the packet in clear: length and records. The zero HMAC of a final hop and zeros
-/// follow: nobody comes after us to whom the padding could tell something.
+/// Returns the start of the plaintext: payload length and records. The final hop's zero HMAC and zero
+/// padding follow; no later hop could learn anything from the padding.
 fn final_hop_data(records: &[Record<'_>]) -> Result<Zeroizing<Vec<u8>>, TooLarge> {
-    // Room for all that can be written, so that growing leaves no copies of secrets behind.
-    let room: usize = records.iter().map(|record| record.value.len() + 18).sum();
-    let mut stream = Zeroizing::new(Vec::with_capacity(room));
+    // Full capacity up front: reallocation would leave copies of secrets in memory.
+    let capacity: usize = records.iter().map(|record| record.value.len() + 18).sum();
+    let mut stream = Zeroizing::new(Vec::with_capacity(capacity));
     tlv::write(records, &mut stream);
     let mut data = Zeroizing::new(Vec::with_capacity(HOP_DATA_LEN.max(9 + stream.len())));
     tlv::write_big_size(stream.len() as u64, &mut data);
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_recorded_onion_opens_at_its_last_hop_with_the_payload_as_given() {
+    fn recorded_onions_open_at_their_final_hop() {
         for onion in onions() {
             let last = onion.hops.last().unwrap();
             let payload = open(&last_secret(onion), &last.packet, &onion.payment_hash).unwrap();
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn every_recorded_onion_is_a_forward_at_the_hops_before() {
+    fn recorded_onions_are_forwards_at_intermediate_hops() {
         let mut seen = 0;
         for onion in onions() {
             for hop in onion.hops.split_last().unwrap().1 {
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_with_another_hash_key_or_byte_is_not_ours() {
+    fn rejects_packets_with_another_hash_key_byte_or_version() {
         let onion = &onions()[0];
         let packet = &onion.hops[0].packet;
         let secret = last_secret(onion);
@@ -238,10 +240,10 @@ mod tests {
             open(&other, packet, &onion.payment_hash).err(),
             Some(OpenError::Hmac)
         );
-        let mut spoiled = packet.clone();
-        spoiled.hop_data[1299] ^= 1;
+        let mut corrupted = packet.clone();
+        corrupted.hop_data[1299] ^= 1;
         assert_eq!(
-            open(&secret, &spoiled, &onion.payment_hash).err(),
+            open(&secret, &corrupted, &onion.payment_hash).err(),
             Some(OpenError::Hmac)
         );
         let versioned = OnionPacket {
@@ -253,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_leaves_no_room_for_the_hmac_is_too_large() {
+    fn rejects_payloads_that_leave_no_room_for_the_hmac() {
         let seal_value = |length| {
             let value = vec![1; length];
             let records = [Record {
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_length_beyond_the_packet_is_cut_off() {
+    fn rejects_payload_lengths_beyond_the_packet() {
         for start in [
             &[0xfd, 0x05, 0x14][..],
             &[0xfd, 0x04, 0xf2],
@@ -290,7 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sealed_records_open_again(
+        fn sealed_records_round_trip(
             records in prop::collection::btree_map(
                 any::<u64>(), prop::collection::vec(any::<u8>(), 0..200), 0..5)
         ) {

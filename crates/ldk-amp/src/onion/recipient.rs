@@ -1,4 +1,4 @@
-//! The sender's side of the onion: makes LDK write records 8 and 14 into the final payload.
+//! The sender's side: makes LDK write records 8 (MPP) and 14 (AMP) into the final payload.
 
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::util::ser::{Readable, Writeable};
@@ -10,30 +10,30 @@ use crate::{AMP_RECORD_TYPE, AmpRecord, MPP_RECORD_TYPE, MppRecord};
 
 /// Type of `payment_metadata` (BOLT 4).
 const METADATA_TYPE: u64 = 16;
-/// Custom records begin here; what is below belongs to the BOLTs.
+/// The first custom record type; lower types are reserved for the BOLTs.
 const FIRST_CUSTOM_TYPE: u64 = 65_536;
 /// Key of the custom records in LDK's serialization of `RecipientOnionFields`.
 const LDK_CUSTOM_TLVS: u64 = 1;
 
-/// The caller's custom records cannot be sent.
+/// The reason custom records cannot be sent.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecipientError {
-    #[error("custom record {0} is not allowed: custom records have types of 65536 and above")]
+    #[error("custom record {0} is not allowed: use a type of 65536 or above")]
     ReservedType(u64),
-    #[error("custom record {0} is there twice")]
+    #[error("duplicate custom record {0}")]
     DuplicateType(u64),
-    #[error("a record is longer than an onion")]
+    #[error("the records are longer than an onion packet")]
     TooLarge,
 }
 
-/// The fields of a part's final payload: MPP, AMP if it is a shard, the invoice's metadata if it has
-/// any, and the caller's custom records, in any order.
+/// Builds the fields of a part's final payload: the MPP record, the AMP record of a shard, the
+/// invoice's payment metadata and custom records in any order.
 ///
-/// LDK's constructors refuse record types below 65536, but what it deserializes it writes, sorted
-/// and after its own records 2, 4 and 16. The metadata is therefore given as a plain record, too:
-/// in LDK's own field it would come before 8 and 14.
+/// LDK's constructors reject record types below 65536, but LDK writes whatever it deserializes, sorted
+/// and after its own records 2, 4 and 16. The metadata is therefore also passed as a plain record:
+/// from LDK's own field it would be written before records 8 and 14.
 ///
-/// Fails if a custom record has a type below 65536 or one that occurs twice.
+/// Fails if a custom record's type is below 65536 or occurs twice.
 pub fn recipient_fields(
     mpp: &MppRecord,
     amp: Option<&AmpRecord>,
@@ -43,10 +43,10 @@ pub fn recipient_fields(
     fields(Some(mpp), amp, metadata, custom)
 }
 
-/// The fields of the only part of a payment without MPP record: a keysend, whose preimage is one of
-/// the custom records (5482373484, as lnd has it), or a payment to a hash alone.
+/// Builds the fields of a single-part payment without an MPP record: a keysend, whose preimage is
+/// custom record 5482373484 as in lnd, or a payment to a bare hash.
 ///
-/// Fails as [`recipient_fields`].
+/// Fails like [`recipient_fields`].
 pub fn fields_without_mpp(
     metadata: Option<&[u8]>,
     custom: &[(u64, Vec<u8>)],
@@ -77,7 +77,8 @@ fn fields(
     deserialize(&list).ok_or(RecipientError::TooLarge)
 }
 
-/// Appends a custom record as LDK stores it: `be64(type)`, then the value as LDK writes a vector.
+/// Appends a custom record in LDK's serialization: `be64(type)`, then the value as LDK encodes a
+/// vector.
 fn ldk_record(kind: u64, value: &[u8], list: &mut Vec<u8>) {
     list.extend_from_slice(&kind.to_be_bytes());
     let value = Zeroizing::new(value.to_vec());
@@ -146,7 +147,7 @@ mod tests {
         recipient_fields(&mpp(), Some(&amp()), Some(&[7, 7]), custom)
     }
 
-    /// What LDK sends over one direct hop with these fields, opened by the receiver.
+    /// Returns the records that the receiver of a one-hop LDK payment with these fields gets.
     fn sent(fields: &RecipientOnionFields) -> Vec<(u64, Vec<u8>)> {
         let secp = Secp256k1::new();
         let receiver = SecretKey::from_slice(&[0x31; 32]).unwrap();
@@ -178,7 +179,7 @@ mod tests {
             .collect()
     }
 
-    /// Guards against an LDK release that writes or reads these fields in another way.
+    /// Detects an LDK release that serializes these fields differently.
     #[test]
     fn ldk_writes_all_records_in_order() {
         let custom = [
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keysend_has_its_preimage_and_no_mpp_record() {
+    fn keysend_carries_its_preimage_and_no_mpp_record() {
         let custom = [(5_482_373_484, vec![9; 32]), (34_349_334, b"hi".to_vec())];
         let records = sent(&fields_without_mpp(None, &custom).unwrap());
         let kinds: Vec<_> = records.iter().map(|(kind, _)| *kind).collect();
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_and_repeated_types_are_refused() {
+    fn rejects_reserved_and_duplicate_types() {
         for kind in [0, 8, 14, 65_535] {
             let custom = [(700_001, vec![]), (kind, vec![])];
             assert_eq!(fields(&custom), Err(RecipientError::ReservedType(kind)));
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_survive_ldks_own_serialization() {
+    fn fields_survive_ldks_serialization() {
         let fields = fields(&[(65_537, vec![1])]).unwrap();
         let bytes = fields.encode();
         assert_eq!(RecipientOnionFields::read(&mut &bytes[..]).unwrap(), fields);

@@ -1,4 +1,4 @@
-//! The failures that refused payloads get, until they are sent.
+//! Failure reasons of HTLCs with rejected payloads, kept until they are sent.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,19 +6,19 @@ use bitcoin::secp256k1::PublicKey;
 
 use crate::HtlcKey;
 
-/// BOLT 2 allows 483 HTLCs in one direction of a channel. Who sends more that we cannot read, gets
-/// LDK's failure for them.
+/// BOLT 2 allows 483 HTLCs per direction of a channel. Beyond that many rejected HTLCs of one peer,
+/// LDK's own failure is sent.
 const MAX_PER_PEER: usize = 483;
 
-/// Reasons to send instead of LDK's, by the peer whose HTLC fails.
+/// Failure reasons that replace LDK's, by the peer whose HTLC fails.
 ///
-/// A peer's messages fill its own place only, and its disconnection empties it: LDK's failure, which
-/// goes out then, is well-formed, too.
+/// The limit is per peer, and a peer's reasons are dropped when it disconnects. LDK's own failure,
+/// sent in both cases, is also well-formed.
 #[derive(Default)]
 pub struct Refusals(HashMap<PublicKey, BTreeMap<HtlcKey, Vec<u8>>>);
 
 impl Refusals {
-    /// Remembers the reason for the failure of this HTLC from `peer`.
+    /// Stores the reason with which this HTLC from `peer` is to fail.
     pub fn insert(&mut self, peer: PublicKey, key: HtlcKey, reason: Vec<u8>) {
         let htlcs = self.0.entry(peer).or_default();
         if htlcs.len() < MAX_PER_PEER {
@@ -26,12 +26,12 @@ impl Refusals {
         }
     }
 
-    /// The reason for a failure that goes out to `peer` now.
+    /// Removes and returns the reason for a failure now being sent to `peer`.
     pub fn take(&mut self, peer: PublicKey, key: &HtlcKey) -> Option<Vec<u8>> {
         self.0.get_mut(&peer)?.remove(key)
     }
 
-    /// The peer is gone, and with it HTLCs that were not committed: their ids will be used again.
+    /// Drops a disconnected peer's reasons. Its uncommitted HTLCs are gone and their ids are reused.
     pub fn forget_peer(&mut self, peer: &PublicKey) {
         self.0.remove(peer);
     }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_for_its_htlc_and_peer_and_is_sent_once() {
+    fn reason_is_returned_once_for_its_htlc_and_peer() {
         let mut refusals = Refusals::default();
         refusals.insert(peer(0), key(5), vec![9]);
         assert_eq!(refusals.take(peer(0), &key(6)), None);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disconnected_peer_has_no_reasons_left() {
+    fn disconnection_drops_the_peers_reasons() {
         let mut refusals = Refusals::default();
         refusals.insert(peer(0), key(5), vec![9]);
         refusals.forget_peer(&peer(0));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_fills_no_more_than_its_place() {
+    fn reasons_per_peer_are_limited() {
         let mut refusals = Refusals::default();
         for id in 0..=MAX_PER_PEER as u64 {
             refusals.insert(peer(0), key(id), vec![9]);

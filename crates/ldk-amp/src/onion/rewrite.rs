@@ -1,9 +1,9 @@
-//! Turns an incoming AMP HTLC into one that stock LDK takes, and one with a payload that nobody could
-//! use into one that LDK refuses in a way that its sender can read.
+//! Rewrites incoming AMP HTLCs into ones that LDK accepts, and HTLCs with invalid payloads into ones
+//! that LDK fails in a way their sender can decode.
 //!
-//! To LDK each shard becomes a complete payment of its own: record 8 gets a payment secret of ours
-//! and the HTLC's own amount as the total, record 14 goes, and both come back in an [`Envelope`].
-//! Payment hash, amount and expiry of the HTLC stay, so nothing that is signed changes.
+//! To LDK each shard looks like a complete payment: record 8 gets a payment secret of this node and
+//! the HTLC's own amount as total, record 14 is removed, and the originals travel in an [`Envelope`].
+//! The HTLC's payment hash, amount and expiry do not change, so signatures stay valid.
 
 use std::num::NonZeroU64;
 
@@ -25,20 +25,20 @@ use super::tlv::Record;
 use super::types::{AMOUNT, AMP, CLTV, INVOICE_REQUEST, KEYSEND, MPP};
 use crate::{AmpRecord, MppRecord, tu64};
 
-/// Custom records that LDK reads itself: an invoice request and a keysend preimage. lnd only stores
-/// them beside AMP, whereas LDK would refuse the HTLC.
+/// Custom records that LDK interprets: invoice request and keysend preimage. With AMP, lnd merely
+/// stores them, whereas LDK would reject the HTLC.
 const READ_BY_LDK: [u64; 2] = [INVOICE_REQUEST, KEYSEND];
 
-/// Why an HTLC goes to LDK as it came.
+/// The reason an HTLC is passed to LDK unchanged.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Untouched {
-    #[error("there is nothing to change in it")]
+    #[error("nothing to change")]
     Ordinary,
-    #[error("it is in a blinded path")]
+    #[error("the HTLC is in a blinded path")]
     Blinded,
-    #[error("its ephemeral key is not a point on the curve")]
+    #[error("the onion's ephemeral key is not a valid public key")]
     BadEphemeralKey,
-    #[error("the node's signer cannot derive the shared secret")]
+    #[error("the signer cannot derive the shared secret")]
     NoSecret,
     #[error(transparent)]
     Packet(#[from] OpenError),
@@ -46,23 +46,23 @@ pub enum Untouched {
     TooLarge(#[from] TooLarge),
 }
 
-/// What LDK is to see instead of a message.
+/// The message that LDK gets instead of the received one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewritten {
     pub message: UpdateAddHTLC,
-    /// LDK will fail the HTLC, for this reason.
+    /// Set if LDK will fail the HTLC.
     pub refusal: Option<Refusal>,
 }
 
-/// Why an HTLC will fail.
+/// The reason an HTLC will fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub fault: Fault,
-    /// The `reason` of the `update_fail_htlc`; `None` if LDK's own is right.
+    /// The encrypted `reason` for `update_fail_htlc`; `None` if LDK's own is correct.
     pub reason: Option<Vec<u8>>,
 }
 
-/// Rewrites incoming HTLCs with this node's keys.
+/// Rewrites incoming HTLCs using this node's keys.
 pub struct Rewriter {
     envelope_key: EnvelopeKey,
     /// LDK's key for payment secrets, from the node's `NodeSigner`.
@@ -70,6 +70,7 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
+    /// Creates a rewriter. `inbound_key` must be the key of LDK's own payment secrets.
     pub fn new(envelope_key: EnvelopeKey, inbound_key: ExpandedKey) -> Self {
         Self {
             envelope_key,
@@ -77,11 +78,11 @@ impl Rewriter {
         }
     }
 
-    /// What LDK is to see instead of `message`, or why it is to see `message` itself.
+    /// Returns the message for LDK, or the reason to pass `message` on unchanged.
     ///
-    /// A record of the envelope's type is dropped from any payment that ends here, and so is an
-    /// invoice request, which LDK takes in blinded paths only. A payload that LDK would refuse in a
-    /// way that its sender cannot read gives way to one that fails with PERM|15.
+    /// Envelope records from the sender are dropped from every payment that ends here, and so are
+    /// invoice requests, which LDK accepts only in blinded paths. A payload that LDK would reject in
+    /// a way its sender cannot decode is replaced by one that LDK fails with PERM|15.
     pub fn rewrite<S: NodeSigner + ?Sized>(
         &self,
         message: &UpdateAddHTLC,
@@ -110,7 +111,7 @@ impl Rewriter {
         }
     }
 
-    /// The packet for LDK, if it is another than the one that came.
+    /// Returns the packet for LDK, or `None` if the received one needs no change.
     fn for_ldk<S: NodeSigner + ?Sized>(
         &self,
         hop: &Hop<'_>,
@@ -135,7 +136,7 @@ impl Rewriter {
         }
         let packet = hop.seal(&replaced.sorted(&records));
         let packet =
-            packet.map_err(|_| Fault::Details("the shard leaves no room for its envelope"));
+            packet.map_err(|_| Fault::Details("the custom records leave no room for the envelope"));
         packet.map(Some)
     }
 
@@ -162,8 +163,8 @@ impl Rewriter {
         envelope: &Envelope,
     ) -> Result<Replaced, Fault> {
         let hash = message.payment_hash;
-        // LDK compares the secret's expiry with the time of the newest block, a u32: this one never
-        // passes. The secret is the same for a message that is sent again.
+        // LDK compares the secret's expiry with the newest block's timestamp, a u32, so this secret
+        // never expires. A retransmitted message gets the same secret.
         let secret = inbound_payment::create_from_hash(
             &self.inbound_key,
             None,
@@ -172,7 +173,7 @@ impl Rewriter {
             u32::MAX.into(),
             None,
         )
-        .map_err(|()| Fault::Details("no payment secret can be made for its hash"))?;
+        .map_err(|()| Fault::Details("cannot create a payment secret for the payment hash"))?;
         let amount = tu64::encode(amount.get());
         let payment_data = [&secret.0[..], &amount].concat();
         Ok(Replaced {
@@ -186,7 +187,7 @@ impl Rewriter {
     }
 }
 
-/// An HTLC whose onion we can open and seal.
+/// An HTLC whose onion this node can open and reseal.
 struct Hop<'a> {
     message: &'a UpdateAddHTLC,
     ephemeral_key: PublicKey,
@@ -211,8 +212,8 @@ impl Hop<'_> {
         Rewritten { message, refusal }
     }
 
-    /// To LDK this is a keysend with a preimage that is not that of the hash: it answers PERM|15
-    /// with amount and height, also after a restart, when nobody else knows of the refusal.
+    /// Replaces the payload with a keysend whose preimage does not match the payment hash. LDK fails
+    /// it with PERM|15, amount and height, even after a restart, when the refusal is forgotten.
     fn refused(&self, fault: Fault) -> Result<Rewritten, Untouched> {
         let amount = tu64::encode(self.message.amount_msat);
         let cltv = tu64::encode(self.message.cltv_expiry.into());
@@ -220,7 +221,7 @@ impl Hop<'_> {
         let payload = [
             record(AMOUNT, &amount),
             record(CLTV, &cltv),
-            // No hash is known that is its own preimage.
+            // No fixed point of SHA-256 is known, so the hash cannot be its own preimage.
             record(KEYSEND, &self.message.payment_hash.0),
         ];
         let refusal = Refusal {
@@ -240,10 +241,11 @@ impl Hop<'_> {
     }
 }
 
-/// Asks LDK's decoder about the payload of a blinded path's first hop, which only it can decrypt.
+/// Validates the payload of a blinded path's introduction node with LDK's decoder, which alone can
+/// decrypt it.
 fn blinded<S: NodeSigner + ?Sized>(message: &UpdateAddHTLC, signer: &S) -> Result<(), Fault> {
     let secp = Secp256k1::verification_only();
-    // The height is of no matter to the decoder, and the manager checks the rest.
+    // The decoder ignores the height; the channel manager checks the rest.
     match peel_payment_onion(message, signer, &Silent, &secp, 0, false) {
         Err(error) if error.reason == LocalHTLCFailureReason::InvalidOnionPayload => {
             Err(Fault::Blinding)
@@ -252,14 +254,14 @@ fn blinded<S: NodeSigner + ?Sized>(message: &UpdateAddHTLC, signer: &S) -> Resul
     }
 }
 
-/// LDK's manager logs what its decoder says.
+/// Discards the decoder's log records: the channel manager decodes the onion again and logs them.
 struct Silent;
 
 impl Logger for Silent {
     fn log(&self, _record: LogRecord<'_>) {}
 }
 
-/// What is put into a payload, and by that what goes from it.
+/// The records to add to a payload; they determine which of the sender's records are removed.
 struct Replaced {
     new: Vec<(u64, Zeroizing<Vec<u8>>)>,
     is_shard: bool,
@@ -273,13 +275,13 @@ impl Replaced {
         }
     }
 
-    /// Whether a record of the sender stays.
+    /// Returns whether the sender's record of this type is kept.
     fn keeps(&self, kind: u64) -> bool {
-        let goes = match self.is_shard {
+        let is_removed = match self.is_shard {
             true => [AMOUNT, MPP, AMP].contains(&kind) || READ_BY_LDK.contains(&kind),
             false => kind == INVOICE_REQUEST,
         };
-        kind != ENVELOPE_TYPE && !goes
+        kind != ENVELOPE_TYPE && !is_removed
     }
 
     fn sorted<'a>(&'a self, records: &[Record<'a>]) -> Vec<Record<'a>> {
@@ -306,13 +308,13 @@ fn hidden(records: &[Record<'_>]) -> Vec<(u64, Vec<u8>)> {
         .collect()
 }
 
-/// What LDK is told to expect and counts as the whole payment: `amt_to_forward`.
+/// Returns the `amt_to_forward` in msat that LDK is to expect and count as the whole payment.
 ///
-/// LDK takes no payment of zero; lnd takes an onion that asks for nothing, since only the HTLC's
-/// own amount counts. So 1 msat is asked for then.
+/// lnd accepts an onion that asks for 0 msat, since only the HTLC's own amount counts. LDK rejects
+/// zero amounts, so the rewritten onion asks for 1 msat.
 fn ldk_amount(htlc_msat: u64, records: &[Record<'_>]) -> Option<NonZeroU64> {
-    let asked = tu64::decode_u64(find(records, AMOUNT)?).ok()?;
-    NonZeroU64::new(asked).or(NonZeroU64::new(htlc_msat.min(1)))
+    let requested = tu64::decode_u64(find(records, AMOUNT)?).ok()?;
+    NonZeroU64::new(requested).or(NonZeroU64::new(htlc_msat.min(1)))
 }
 
 #[cfg(test)]

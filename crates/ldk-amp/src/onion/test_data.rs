@@ -1,4 +1,4 @@
-//! `tests/data/lnd_onions.json` in types.
+//! The contents of `tests/data/lnd_onions.json`.
 
 use std::sync::LazyLock;
 
@@ -24,16 +24,16 @@ pub struct VectorOnion {
 
 pub struct VectorHop {
     pub private_key: SecretKey,
-    /// The TLV stream for this hop, without its length.
+    /// The TLV stream for this hop, without its length prefix.
     pub payload: Vec<u8>,
     pub packet: OnionPacket,
 }
 
 pub struct VectorFailure {
     pub name: String,
-    /// Code, data and padding with their lengths, without HMAC.
+    /// Code, data and padding with their lengths, without the HMAC.
     pub plain: Vec<u8>,
-    /// As the final hop sends it.
+    /// The encrypted reason that the final hop sends.
     pub reason: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! The HTLCs whose failure goes out as `mpp_timeout`, until it cannot be sent again.
+//! HTLCs to fail with `mpp_timeout`, kept until LDK can no longer retransmit the failure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,14 +7,14 @@ use lightning::ln::types::ChannelId;
 
 use crate::HtlcKey;
 
-/// BOLT 2 allows 483 HTLCs in one direction of a channel, so more marks cannot be live.
+/// BOLT 2 allows 483 HTLCs per direction of a channel, so no more marks can be in use.
 const MAX_PER_CHANNEL: usize = 483;
 
-/// Reasons to send instead of LDK's.
+/// Failure reasons that replace LDK's.
 ///
-/// LDK sends a failure again after a reconnect until the peer has acknowledged it with
-/// `revoke_and_ack`, so a mark stays until then. It also goes with its channel, and the oldest go
-/// when there are more in a channel than it can have HTLCs.
+/// LDK retransmits a failure after a reconnect until the peer acknowledges it with `revoke_and_ack`,
+/// so a mark is kept until then. Marks are also dropped when their channel closes, and the oldest
+/// when a channel has more than `MAX_PER_CHANNEL`.
 #[derive(Default)]
 pub struct Marks(HashMap<ChannelId, BTreeMap<u64, Mark>>);
 
@@ -24,7 +24,7 @@ struct Mark {
 }
 
 impl Marks {
-    /// Remembers the reason for this HTLC's failure.
+    /// Stores the reason with which this HTLC is to fail.
     pub fn insert(&mut self, key: HtlcKey, reason: Vec<u8>) {
         let channel = self.0.entry(key.channel_id).or_default();
         channel.insert(
@@ -39,17 +39,17 @@ impl Marks {
         }
     }
 
-    /// The reason for a failure that goes out to `peer` now, if its HTLC is marked.
+    /// Returns the reason for a failure now being sent to `peer`, if its HTLC is marked.
     pub fn outgoing(&mut self, key: &HtlcKey, peer: PublicKey) -> Option<&[u8]> {
         let mark = self.0.get_mut(&key.channel_id)?.get_mut(&key.htlc_id)?;
         mark.sent_to = Some(peer);
         Some(&mark.reason)
     }
 
-    /// The peer acknowledges what was sent to it so far in this channel.
+    /// Drops the marks that the peer's `revoke_and_ack` on this channel acknowledges.
     ///
-    /// While a `commitment_signed` of ours waits for its `revoke_and_ack` no further one is sent
-    /// (BOLT 2), so what went out before this message is acknowledged by it.
+    /// LDK sends no further `commitment_signed` while one awaits its `revoke_and_ack` (BOLT 2), so
+    /// the message acknowledges every failure sent before it.
     pub fn acknowledged(&mut self, channel_id: &ChannelId, peer: PublicKey) {
         let Some(channel) = self.0.get_mut(channel_id) else {
             return;
@@ -60,7 +60,7 @@ impl Marks {
         }
     }
 
-    /// The channel is closed.
+    /// Drops the marks of a closed channel.
     pub fn forget_channel(&mut self, channel_id: &ChannelId) {
         self.0.remove(channel_id);
     }
@@ -88,26 +88,26 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_stays_until_its_failure_was_sent_and_acknowledged() {
+    fn mark_is_kept_until_its_failure_is_sent_and_acknowledged() {
         let mut marks = Marks::default();
         marks.insert(key(1, 5), vec![9]);
         marks.acknowledged(&key(1, 5).channel_id, peer(0));
         assert_eq!(
             marks.outgoing(&key(1, 5), peer(0)),
             Some(&[9][..]),
-            "not sent before: kept"
+            "kept: not sent yet"
         );
         assert_eq!(
             marks.outgoing(&key(1, 5), peer(0)),
             Some(&[9][..]),
-            "sent again after a reconnect"
+            "retransmitted after a reconnect"
         );
         marks.acknowledged(&key(2, 5).channel_id, peer(0));
         marks.acknowledged(&key(1, 5).channel_id, peer(1));
         let reason = marks.outgoing(&key(1, 5), peer(0));
         assert!(
             reason.is_some(),
-            "neither another channel nor another peer acknowledges it"
+            "acknowledgments on other channels or from other peers do not count"
         );
         marks.acknowledged(&key(1, 5).channel_id, peer(0));
         assert_eq!(marks.outgoing(&key(1, 5), peer(0)), None);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_channel_takes_its_marks_along() {
+    fn closing_a_channel_drops_its_marks() {
         let mut marks = Marks::default();
         marks.insert(key(1, 5), vec![9]);
         marks.forget_channel(&key(1, 5).channel_id);
@@ -131,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_keeps_at_most_as_many_marks_as_it_can_have_htlcs() {
+    fn marks_per_channel_are_limited_to_its_htlcs() {
         let mut marks = Marks::default();
         for id in 0..=MAX_PER_CHANNEL as u64 {
             marks.insert(key(1, id), vec![9]);
         }
         assert_eq!(marks.0[&ChannelId([1; 32])].len(), MAX_PER_CHANNEL);
-        assert_eq!(marks.outgoing(&key(1, 0), peer(0)), None, "the oldest goes");
+        assert_eq!(marks.outgoing(&key(1, 0), peer(0)), None, "oldest dropped");
         assert!(marks.outgoing(&key(1, 1), peer(0)).is_some());
     }
 }

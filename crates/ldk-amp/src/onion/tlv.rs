@@ -1,31 +1,31 @@
-//! TLV streams as in BOLT 1: records of BigSize type, BigSize length and value, types ascending.
+//! TLV streams (BOLT 1): records of BigSize type, BigSize length and value, in ascending order of type.
 
 use lightning::util::ser::{BigSize, Readable, Writeable};
 use thiserror::Error;
 
-/// One record of a stream; the value belongs to the stream's bytes.
+/// A record of a stream. The value borrows from the stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
     pub kind: u64,
     pub value: &'a [u8],
 }
 
-/// The bytes are not a canonical stream.
+/// The reason bytes are not a canonical TLV stream.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum TlvError {
-    #[error("a type or length is cut off or not in its shortest form")]
+    #[error("a type or length is truncated or not minimally encoded")]
     BigSize,
-    #[error("record {kind} says it has {length} bytes, there are {available}")]
+    #[error("record {kind} has length {length}, but only {available} bytes follow")]
     Length {
         kind: u64,
         length: u64,
         available: usize,
     },
-    #[error("record {kind} comes after record {previous}")]
+    #[error("record {kind} follows record {previous}; types must be ascending and unique")]
     Order { kind: u64, previous: u64 },
 }
 
-/// Reads a whole stream. Any type is taken, each at most once and in ascending order.
+/// Parses a whole stream. Any types are allowed, in strictly ascending order.
 pub fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, TlvError> {
     let mut records: Vec<Record> = Vec::new();
     while !bytes.is_empty() {
@@ -49,7 +49,7 @@ pub fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, TlvError> {
     Ok(records)
 }
 
-/// Appends the records, which the caller has in ascending order.
+/// Appends the records, which must be in ascending order.
 pub fn write(records: &[Record<'_>], out: &mut Vec<u8>) {
     debug_assert!(records.is_sorted_by(|a, b| a.kind < b.kind));
     for record in records {
@@ -59,13 +59,14 @@ pub fn write(records: &[Record<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// Takes a BigSize off the front of `bytes`.
+/// Reads a BigSize from the front of `bytes`.
 pub fn read_big_size(bytes: &mut &[u8]) -> Result<u64, TlvError> {
     BigSize::read(bytes)
         .map(|size| size.0)
         .map_err(|_| TlvError::BigSize)
 }
 
+/// Appends a BigSize.
 pub fn write_big_size(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&BigSize(number).encode());
 }
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn types_must_ascend_and_be_unique() {
+    fn rejects_duplicate_and_descending_types() {
         assert_eq!(kinds(&[2, 0, 4, 1, 9]), Ok(vec![2, 4]));
         assert_eq!(
             kinds(&[2, 0, 2, 0]),
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_must_be_short_and_whole() {
+    fn rejects_truncated_and_non_minimal_big_sizes() {
         assert_eq!(kinds(&[0xfd, 0x00, 0xfc, 0]), Err(TlvError::BigSize));
         assert_eq!(
             kinds(&[0xfe, 0x00, 0x00, 0xff, 0xff, 0]),
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_must_be_there() {
+    fn rejects_lengths_beyond_the_stream() {
         let error = TlvError::Length {
             kind: 7,
             length: 3,
@@ -150,7 +151,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parses_writes_to_the_same_bytes(bytes in prop::collection::vec(0..20u8, 0..60)) {
+        fn parsed_streams_are_canonical(bytes in prop::collection::vec(0..20u8, 0..60)) {
             if let Ok(records) = parse(&bytes) {
                 let mut again = Vec::new();
                 write(&records, &mut again);

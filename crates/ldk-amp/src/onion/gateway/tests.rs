@@ -8,7 +8,7 @@ use super::*;
 const CHANNEL: ChannelId = ChannelId([7; 32]);
 const LDKS_REASON: [u8; 4] = [0, 2, 0xaa, 0xbb];
 
-/// No channel manager behind it.
+/// A gateway without a channel manager behind it.
 type LoneGateway = Gateway<Box<ErroringMessageHandler>, Box<KeysManager>>;
 
 fn gateway() -> LoneGateway {
@@ -37,7 +37,7 @@ fn envelope(htlc_id: u64) -> Envelope {
     }
 }
 
-/// Whether LDK's failure of this HTLC goes out with another reason.
+/// Returns whether the gateway replaces the reason of LDK's failure.
 fn is_replaced(gateway: &LoneGateway) -> bool {
     let wire = [&CHANNEL.0[..], &5u64.to_be_bytes(), &LDKS_REASON].concat();
     let ldks = msgs::UpdateFailHTLC::read_from_fixed_length_buffer(&mut &wire[..]).unwrap();
@@ -52,7 +52,7 @@ fn acknowledge(gateway: &LoneGateway, from: usize) {
     gateway.handle_revoke_and_ack(peer(from), &message);
 }
 
-/// Whom the gateway disconnects after this error.
+/// Returns the peers that the gateway disconnects after this error.
 fn disconnected_by(gateway: &LoneGateway, channel_id: ChannelId, data: &str) -> Vec<PublicKey> {
     let data = data.to_owned();
     gateway.handle_error(peer(1), &msgs::ErrorMessage { channel_id, data });
@@ -68,21 +68,21 @@ fn disconnected_by(gateway: &LoneGateway, channel_id: ChannelId, data: &str) -> 
 }
 
 #[test]
-fn of_a_long_error_the_beginning_is_handed_on() {
+fn truncates_long_peer_errors() {
     let error = |data: String| msgs::ErrorMessage {
         channel_id: CHANNEL,
         data,
     };
-    let usual = error("x".repeat(MOST_ERROR_BYTES));
+    let usual = error("x".repeat(MAX_ERROR_BYTES));
     assert_eq!(shortened(&usual), usual);
     let long = shortened(&error("x".repeat(65_000)));
     assert_eq!(long.channel_id, CHANNEL);
     assert!(long.data.starts_with(&usual.data));
-    assert!(long.data.len() < MOST_ERROR_BYTES + 50);
+    assert!(long.data.len() < MAX_ERROR_BYTES + 50);
 }
 
 #[test]
-fn an_internal_error_of_lnd_ends_the_connection_once_and_not_the_channel() {
+fn lnds_internal_error_disconnects_once_without_closing_the_channel() {
     let gateway = gateway();
     let disconnected = disconnected_by(&gateway, CHANNEL, "internal error");
     assert_eq!(disconnected, [peer(1)]);
@@ -90,7 +90,7 @@ fn an_internal_error_of_lnd_ends_the_connection_once_and_not_the_channel() {
 }
 
 #[test]
-fn other_errors_are_left_to_ldk() {
+fn other_errors_are_passed_to_ldk() {
     let gateway = gateway();
     for text in ["sync error", "internal error!", ""] {
         assert!(disconnected_by(&gateway, CHANNEL, text).is_empty());
@@ -100,7 +100,7 @@ fn other_errors_are_left_to_ldk() {
 }
 
 #[test]
-fn keysend_is_announced_by_who_takes_it() {
+fn keysend_is_advertised_only_if_accepted() {
     let announced = |gateway: LoneGateway| gateway.provided_node_features();
     assert!(!announced(gateway()).supports_keysend());
     let features = announced(gateway().announcing_keysend(true));
@@ -108,20 +108,23 @@ fn keysend_is_announced_by_who_takes_it() {
 }
 
 #[test]
-fn a_marked_failure_is_replaced_until_its_peer_acknowledged_it() {
+fn marked_failures_are_replaced_until_acknowledged() {
     let gateway = gateway();
     assert!(!is_replaced(&gateway));
     gateway.mark_mpp_timeout(&envelope(5));
     acknowledge(&gateway, 0);
-    assert!(is_replaced(&gateway), "it was not sent before");
+    assert!(is_replaced(&gateway), "it was not sent yet");
     acknowledge(&gateway, 1);
-    assert!(is_replaced(&gateway), "another peer acknowledges nothing");
+    assert!(
+        is_replaced(&gateway),
+        "another peer's acknowledgment does not count"
+    );
     acknowledge(&gateway, 0);
     assert!(!is_replaced(&gateway));
 }
 
 #[test]
-fn other_htlcs_and_closed_channels_are_not_replaced() {
+fn failures_of_unmarked_htlcs_and_closed_channels_are_not_replaced() {
     let gateway = gateway();
     gateway.mark_mpp_timeout(&envelope(6));
     assert!(!is_replaced(&gateway));

@@ -1,4 +1,4 @@
-//! The rewriting against recorded onions of lnd and LDK's own decoder.
+//! Tests the rewriter against onions recorded from lnd and against LDK's own decoder.
 
 use std::collections::BTreeMap;
 
@@ -47,15 +47,15 @@ fn message(packet: OnionPacket, payment_hash: PaymentHash, amount_msat: u64) -> 
     }
 }
 
-/// The HTLC that the last hop of a recorded onion receives, and that hop's signer.
+/// Returns the HTLC that the final hop of a recorded onion receives, and that hop's signer.
 fn recorded(onion: &VectorOnion) -> (UpdateAddHTLC, TestNodeSigner) {
     let last = onion.hops.last().unwrap();
     let message = message(last.packet.clone(), onion.payment_hash, onion.amount_msat);
     (message, TestNodeSigner::new(last.private_key))
 }
 
-/// An HTLC to the node of [`NODE_SECRET`] with these records in its payload.
-fn made(records: &Records) -> UpdateAddHTLC {
+/// Returns an HTLC to the node of [`NODE_SECRET`] with these payload records.
+fn htlc(records: &Records) -> UpdateAddHTLC {
     let ephemeral_key = onions()[0].hops[0].packet.public_key.unwrap();
     let secret = HopSecret::shared(&signer(NODE_SECRET), &ephemeral_key).unwrap();
     let borrowed: Vec<_> = records
@@ -69,14 +69,14 @@ fn made(records: &Records) -> UpdateAddHTLC {
     )
 }
 
-/// What LDK is to see instead, of an HTLC that is not refused.
+/// Rewrites an HTLC and checks that it is not refused.
 fn rewrite(message: &UpdateAddHTLC) -> Result<UpdateAddHTLC, Untouched> {
     let rewritten = rewriter().rewrite(message, &signer(NODE_SECRET))?;
     assert_eq!(rewritten.refusal, None);
     Ok(rewritten.message)
 }
 
-/// Why this HTLC is refused; LDK itself answers PERM|15 then.
+/// Returns why this HTLC is refused, and checks that LDK fails the rewritten one with PERM|15.
 #[track_caller]
 fn fault(message: &UpdateAddHTLC) -> Fault {
     let signer = signer(NODE_SECRET);
@@ -148,7 +148,7 @@ fn without(kind: u64) -> Records {
     records
 }
 
-/// What LDK's own decoder makes of an HTLC of ours.
+/// The fields that LDK's decoder finds in an HTLC that pays this node.
 struct Peeled {
     payment_data: FinalOnionHopData,
     metadata: Option<Vec<u8>>,
@@ -180,12 +180,12 @@ fn peel(
             metadata: payment_metadata,
             custom_tlvs,
         }),
-        _ => panic!("not received as an ordinary payment"),
+        _ => panic!("expected a regular payment"),
     }
 }
 
 #[test]
-fn recorded_amp_onions_open_with_ldks_decoder_after_the_rewriting_only() {
+fn ldk_decodes_recorded_amp_onions_only_after_rewriting() {
     let mut seen = 0;
     for onion in onions().iter().filter(|onion| onion.amp.is_some()) {
         let (message, signer) = recorded(onion);
@@ -247,7 +247,7 @@ fn recorded_amp_onions_open_with_ldks_decoder_after_the_rewriting_only() {
 }
 
 #[test]
-fn recorded_onions_without_an_amp_record_stay_as_they_are() {
+fn recorded_onions_without_an_amp_record_are_unchanged() {
     let mut seen = 0;
     for onion in onions().iter().filter(|onion| onion.amp.is_none()) {
         let (message, signer) = recorded(onion);
@@ -259,7 +259,7 @@ fn recorded_onions_without_an_amp_record_stay_as_they_are() {
 }
 
 #[test]
-fn recorded_onions_stay_as_they_are_at_the_hops_before_the_last() {
+fn recorded_onions_are_unchanged_at_intermediate_hops() {
     for onion in onions() {
         for hop in onion.hops.split_last().unwrap().1 {
             let message = message(hop.packet.clone(), onion.payment_hash, AMOUNT);
@@ -270,13 +270,13 @@ fn recorded_onions_stay_as_they_are_at_the_hops_before_the_last() {
 }
 
 #[test]
-fn only_the_onion_of_a_message_changes_and_always_in_the_same_way() {
-    let message = made(&shard());
+fn rewriting_is_deterministic_and_changes_only_the_onion() {
+    let message = htlc(&shard());
     let rewritten = rewrite(&message).unwrap();
     assert_eq!(
         rewrite(&message).unwrap(),
         rewritten,
-        "sent again after a reconnect"
+        "retransmitted after a reconnect"
     );
     let onion_routing_packet = message.onion_routing_packet.clone();
     assert_eq!(
@@ -289,8 +289,8 @@ fn only_the_onion_of_a_message_changes_and_always_in_the_same_way() {
 }
 
 #[test]
-fn a_shard_without_an_mpp_record_reaches_the_registry() {
-    let message = made(&without(8));
+fn shards_without_an_mpp_record_reach_the_registry() {
+    let message = htlc(&without(8));
     let rewritten = rewrite(&message).unwrap();
     let records = opened(&rewritten, &signer(NODE_SECRET));
     assert_eq!(envelope_in(&message, &records).unwrap().mpp, None);
@@ -298,54 +298,54 @@ fn a_shard_without_an_mpp_record_reaches_the_registry() {
 }
 
 #[test]
-fn records_that_do_not_decode_are_named() {
+fn reports_malformed_mpp_and_amp_records() {
     let cases = [(14, 63), (14, 69), (14, 0), (8, 31), (8, 41), (8, 33)];
     for (kind, length) in cases {
-        let message = made(&with([(kind, vec![0; length])]));
+        let message = htlc(&with([(kind, vec![0; length])]));
         assert_eq!(fault(&message), Fault::Payload(kind), "{length} bytes");
     }
 }
 
 #[test]
-fn even_records_that_amp_does_not_know_are_named() {
+fn reports_unknown_even_records() {
     for kind in [6, 10, 18, 20, 22, 65_534] {
-        let message = made(&with([(kind, vec![1; 8])]));
+        let message = htlc(&with([(kind, vec![1; 8])]));
         assert_eq!(fault(&message), Fault::Payload(kind));
     }
 }
 
 #[test]
-fn a_payload_without_usable_amount_or_expiry_is_refused() {
+fn rejects_missing_or_malformed_amount_and_expiry() {
     let amounts = [without(2), with([(2, vec![0])]), with([(2, vec![1; 9])])];
     for records in amounts {
-        assert_eq!(fault(&made(&records)), Fault::Payload(2));
+        assert_eq!(fault(&htlc(&records)), Fault::Payload(2));
     }
     for records in [without(4), with([(4, vec![0, 1])]), with([(4, vec![1; 5])])] {
-        assert_eq!(fault(&made(&records)), Fault::Payload(4));
+        assert_eq!(fault(&htlc(&records)), Fault::Payload(4));
     }
 }
 
-/// Only LDK can read it, and so only LDK can say that it is no good.
+/// Only LDK can decrypt this payload, so its decoder decides.
 #[test]
-fn the_first_hop_of_a_blinded_path_is_judged_by_ldk() {
+fn ldk_validates_payloads_of_introduction_nodes() {
     let key = onions()[0].hops[0].packet.public_key.unwrap();
-    let message = made(&Records::from([
+    let message = htlc(&Records::from([
         (10, vec![1; 50]),
         (12, key.serialize().to_vec()),
     ]));
     assert_eq!(fault(&message), Fault::Blinding);
-    let message = made(&with([(12, key.serialize().to_vec())]));
+    let message = htlc(&with([(12, key.serialize().to_vec())]));
     assert_eq!(fault(&message), Fault::Blinding);
 }
 
 #[test]
-fn a_payload_of_another_hop_is_refused() {
+fn rejects_forwarding_records_in_a_final_payload() {
     let next_channel = (6, vec![1; 8]);
     let forward = Records::from([(2, vec![1]), (4, vec![1]), next_channel.clone()]);
-    assert_eq!(fault(&made(&forward)), Fault::Payload(6));
+    assert_eq!(fault(&htlc(&forward)), Fault::Payload(6));
 }
 
-/// An HTLC to the node of [`NODE_SECRET`] that it is to forward.
+/// Returns an HTLC that the node of [`NODE_SECRET`] is to forward.
 fn forward(records: &Records) -> UpdateAddHTLC {
     let ephemeral_key = onions()[0].hops[0].packet.public_key.unwrap();
     let secret = HopSecret::shared(&signer(NODE_SECRET), &ephemeral_key).unwrap();
@@ -363,16 +363,16 @@ fn forward(records: &Records) -> UpdateAddHTLC {
 }
 
 #[test]
-fn a_hop_that_forwards_is_told_what_is_wrong_with_its_payload() {
-    let usable = Records::from([
+fn reports_the_invalid_record_of_a_forwarding_payload() {
+    let valid = Records::from([
         (2, vec![0x9c]),
         (4, vec![0x0c, 0xf6, 0x50]),
         (6, vec![1; 8]),
     ]);
     let signer = signer(NODE_SECRET);
-    let untouched = rewriter().rewrite(&forward(&usable), &signer);
+    let untouched = rewriter().rewrite(&forward(&valid), &signer);
     assert_eq!(untouched, Err(Untouched::Ordinary));
-    let unusable = [
+    let invalid = [
         (2, None),
         (4, None),
         (6, None),
@@ -385,8 +385,8 @@ fn a_hop_that_forwards_is_told_what_is_wrong_with_its_payload() {
         (INVOICE_REQUEST, Some(vec![1])),
         (KEYSEND, Some(vec![1])),
     ];
-    for (kind, value) in unusable {
-        let mut records = usable.clone();
+    for (kind, value) in invalid {
+        let mut records = valid.clone();
         match value {
             Some(value) => records.insert(kind, value),
             None => records.remove(&kind),
@@ -399,17 +399,17 @@ fn a_hop_that_forwards_is_told_what_is_wrong_with_its_payload() {
 }
 
 #[test]
-fn an_ordinary_payload_without_secret_and_preimage_is_refused() {
+fn rejects_payloads_without_payment_secret_and_preimage() {
     let ordinary = Records::from([(2, vec![1]), (4, vec![1])]);
-    assert!(matches!(fault(&made(&ordinary)), Fault::Details(_)));
+    assert!(matches!(fault(&htlc(&ordinary)), Fault::Details(_)));
     let mut short = ordinary;
     short.insert(KEYSEND, vec![1]);
-    assert!(matches!(fault(&made(&short)), Fault::Details(_)));
+    assert!(matches!(fault(&htlc(&short)), Fault::Details(_)));
 }
 
 #[test]
-fn a_shard_that_asks_for_nothing_asks_ldk_for_one_msat() {
-    let mut message = made(&with([(2, vec![])]));
+fn zero_amt_to_forward_becomes_one_msat_for_ldk() {
+    let mut message = htlc(&with([(2, vec![])]));
     let rewritten = rewrite(&message).unwrap();
     let peeled = peel(&rewritten, &signer(NODE_SECRET)).unwrap();
     assert_eq!(peeled.payment_data.total_msat, 1);
@@ -420,8 +420,8 @@ fn a_shard_that_asks_for_nothing_asks_ldk_for_one_msat() {
 }
 
 #[test]
-fn less_than_the_onion_asks_for_is_still_refused_by_ldk() {
-    let mut message = made(&shard());
+fn ldk_still_rejects_htlcs_below_amt_to_forward() {
+    let mut message = htlc(&shard());
     message.amount_msat = AMOUNT - 1;
     let rewritten = rewrite(&message).unwrap();
     let refused = peel(&rewritten, &signer(NODE_SECRET)).err();
@@ -432,27 +432,27 @@ fn less_than_the_onion_asks_for_is_still_refused_by_ldk() {
 }
 
 #[test]
-fn a_blinding_point_excludes_amp() {
-    let mut message = made(&shard());
+fn htlcs_in_blinded_paths_are_not_rewritten() {
+    let mut message = htlc(&shard());
     message.blinding_point = message.onion_routing_packet.public_key.ok();
     assert_eq!(rewrite(&message), Err(Untouched::Blinded));
 }
 
 #[test]
-fn a_payload_that_leaves_no_room_for_the_envelope_is_refused() {
-    let message = made(&with([(70_001, vec![1; 1100])]));
+fn rejects_payloads_that_leave_no_room_for_the_envelope() {
+    let message = htlc(&with([(70_001, vec![1; 1100])]));
     assert!(matches!(fault(&message), Fault::Details(_)));
 }
 
 #[test]
-fn a_shard_may_carry_850_bytes_of_custom_records() {
-    let message = made(&with([(70_001, vec![1; 850])]));
+fn shards_may_carry_850_bytes_of_custom_records() {
+    let message = htlc(&with([(70_001, vec![1; 850])]));
     let rewritten = rewrite(&message).unwrap();
     assert!(peel(&rewritten, &signer(NODE_SECRET)).is_ok());
 }
 
 #[test]
-fn a_foreign_envelope_and_an_invoice_request_in_an_ordinary_payment_are_dropped() {
+fn forged_envelopes_and_invoice_requests_are_dropped_from_regular_payments() {
     let ordinary = BTreeMap::from([
         (2, vec![1]),
         (4, vec![1]),
@@ -462,20 +462,20 @@ fn a_foreign_envelope_and_an_invoice_request_in_an_ordinary_payment_are_dropped(
     let mut forged = ordinary.clone();
     forged.insert(ENVELOPE_TYPE, vec![1; 200]);
     forged.insert(INVOICE_REQUEST, vec![1; 20]);
-    let rewritten = rewrite(&made(&forged)).unwrap();
+    let rewritten = rewrite(&htlc(&forged)).unwrap();
     assert_eq!(opened(&rewritten, &signer(NODE_SECRET)), ordinary);
 }
 
 #[test]
-fn a_foreign_envelope_beside_an_amp_record_gives_way_to_ours() {
-    let message = made(&with([(ENVELOPE_TYPE, vec![1; 200])]));
+fn our_envelope_replaces_a_forged_one() {
+    let message = htlc(&with([(ENVELOPE_TYPE, vec![1; 200])]));
     let records = opened(&rewrite(&message).unwrap(), &signer(NODE_SECRET));
     assert_eq!(envelope_in(&message, &records).unwrap().amp, amp());
 }
 
 proptest! {
     #[test]
-    fn every_other_record_stays_as_it_was(
+    fn all_other_records_are_unchanged(
         odd in prop::collection::btree_map(
             (20..32_000u64).prop_map(|kind| 2 * kind + 1),
             prop::collection::vec(any::<u8>(), 0..50), 0..4),
@@ -487,7 +487,7 @@ proptest! {
         metadata in prop::option::of(prop::collection::vec(any::<u8>(), 0..50)),
     ) {
         let others = odd.into_iter().chain(custom).chain(metadata.map(|value| (16, value)));
-        let message = made(&with(others));
+        let message = htlc(&with(others));
         let rewritten = rewrite(&message).unwrap();
         let mut before = opened(&message, &signer(NODE_SECRET));
         let mut after = opened(&rewritten, &signer(NODE_SECRET));
@@ -498,9 +498,9 @@ proptest! {
         prop_assert_eq!(after, before);
     }
 
-    /// What we take LDK takes; and what LDK would not read, we refuse.
+    /// LDK accepts what the rewriter accepts, and the rewriter refuses what LDK cannot decode.
     #[test]
-    fn any_payload_is_judged_as_ldk_judges_it(
+    fn rewriter_and_ldk_agree_on_any_payload(
         payload in prop::collection::btree_map(
             prop_oneof![0..24u64, any::<u64>(), Just(ENVELOPE_TYPE), Just(77_777), Just(KEYSEND)],
             prop_oneof![
@@ -516,7 +516,7 @@ proptest! {
         if usable {
             payload.extend([(2, vec![1]), (4, vec![1])]);
         }
-        let message = made(&payload);
+        let message = htlc(&payload);
         let signer = signer(NODE_SECRET);
         let (seen, refused) = match rewriter().rewrite(&message, &signer) {
             Ok(rewritten) => (rewritten.message, rewritten.refusal.is_some()),
@@ -528,7 +528,7 @@ proptest! {
         let after = opened(&seen, &signer);
         let is_amp = envelope_in(&message, &after).is_some();
         prop_assert_eq!(is_amp, payload.contains_key(&14) && !refused);
-        // LDK takes it, or says what its sender can read.
+        // LDK accepts it or fails it with a reason the sender can decode.
         let ldk = ldk_reason(&seen, &signer);
         let readable = [
             None,
@@ -543,7 +543,7 @@ proptest! {
     }
 
     #[test]
-    fn any_stream_of_bytes_is_answered(bytes in prop::collection::vec(any::<u8>(), 0..1268)) {
+    fn refuses_any_bytes_that_ldk_cannot_decode(bytes in prop::collection::vec(any::<u8>(), 0..1268)) {
         let ephemeral_key = onions()[0].hops[0].packet.public_key.unwrap();
         let signer = signer(NODE_SECRET);
         let secret = HopSecret::shared(&signer, &ephemeral_key).unwrap();
