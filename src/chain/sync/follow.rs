@@ -18,11 +18,12 @@ use crate::chain::error::ChainError;
 use crate::chain::headers::{self, NotedOnce};
 use crate::panics;
 
-/// Pause between polls while bitcoind is away.
+/// Minimum poll interval while bitcoind is unavailable.
 const DEGRADED_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// LDK writes each monitor at least once in 50 blocks, and everything else more often.
-const ALL_WRITTEN: u32 = 100;
+/// Number of blocks after startup by which all stored listeners have been written again: LDK writes each
+/// monitor at least once in 50 blocks, and everything else more often.
+const ALL_WRITTEN_AFTER: u32 = 100;
 
 pub(super) struct Reports {
     pub(super) tip: watch::Sender<Tip>,
@@ -30,7 +31,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// Publishes the state of bitcoind; one log line per change.
+    /// Publishes the health, with one log line per change.
     fn health(&self, state: Health) {
         self.health.send_if_modified(|now| {
             if *now == state {
@@ -92,20 +93,20 @@ pub(super) async fn follow_tip(
     }
 }
 
-/// Deletes headers that no listener needs any more, once for each block. After some blocks no
-/// listener on disk is at a block from before the start.
+/// Deletes headers that no listener needs any more, once per block, after all stored listeners have moved
+/// past the block at startup.
 fn forget_old_headers(log: &NotedOnce, started_at: u32, last: Tip, now: Tip) {
-    let settled = now.height >= started_at.saturating_add(ALL_WRITTEN);
+    let settled = now.height >= started_at.saturating_add(ALL_WRITTEN_AFTER);
     if settled && last.height != now.height {
         let kept = u32::try_from(headers::CAPACITY).unwrap_or(u32::MAX);
         log.forget_below(now.height.saturating_sub(kept));
     }
 }
 
-/// What a poll says of bitcoind.
+/// Derives the health from the result of a poll.
 ///
-/// lightning-block-sync reports a better tip as found even if it could not fetch its blocks, and
-/// swallows why. So the listener's tip is compared, and the reason comes from the [`Witness`].
+/// lightning-block-sync reports a better tip even if it could not fetch its blocks, and drops the error. So
+/// the tip is compared with the listener's, and the reason comes from the [`Witness`].
 fn judge(polled: Result<ChainTip, BlockSourceError>, ours: Tip, source: &Witness<'_>) -> Health {
     let last_error = source.take_error();
     let unknown = || "blocks could not be fetched from bitcoind".to_owned();
@@ -129,7 +130,7 @@ fn judge(polled: Result<ChainTip, BlockSourceError>, ours: Tip, source: &Witness
     }
 }
 
-/// The real listener, and the tip to which it was brought.
+/// The actual listener, and its current tip.
 struct Seen {
     listener: Arc<Listener>,
     tip: Mutex<Tip>,
@@ -165,7 +166,7 @@ impl Listen for Seen {
             "reorg: blocks disconnected"
         );
         self.listener.blocks_disconnected(fork_point);
-        // The fork point's header is not given; its time is replaced by the next block's at once.
+        // The fork point's time is not known; the next block follows immediately with its own.
         let time = self.tip().time;
         self.set_tip(Tip {
             height: fork_point.height,
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn health_and_tip_are_announced_once_per_change() {
+    async fn health_and_tip_are_published_once_per_change() {
         let genesis = bitcoin::constants::genesis_block(Network::Regtest).header;
         let tip = tip_of(&genesis, 0);
         let (tips, mut tip_seen) = watch::channel(tip);
