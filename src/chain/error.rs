@@ -180,7 +180,7 @@ pub enum ChainError {
     /// or was rolled back or replaced.
     #[error(
         "bitcoind at {address} is at height {theirs} with less work than our chain at {ours}: \
-         waiting until it catches up"
+         waiting until it has caught up"
     )]
     Behind {
         /// `host:port` as configured.

@@ -111,7 +111,7 @@ impl Bumper {
         let weight = commitment_tx.weight().to_wu();
         let own_rate = rate(*commitment_tx_fee_satoshis, weight);
         let txid = commitment_tx.compute_txid();
-        let alone = format!("force-closing channel {channel_id} with {txid}");
+        let alone = format!("broadcasting commitment {txid} to force-close channel {channel_id}");
         if own_rate >= target {
             return alone;
         }

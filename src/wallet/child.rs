@@ -68,7 +68,7 @@ impl State {
         }
         if ours.iter().any(|coin| self.bdk.get_utxo(*coin).is_none()) {
             return Err(refused(
-                "this wallet has already spent its output: bump the spending transaction instead",
+                "this wallet has spent its output already: bump the spending transaction instead",
             ));
         }
         Ok(ours)
