@@ -194,7 +194,7 @@ impl Bitcoind {
     pub async fn mempool_min_fee(&self) -> Result<u64, ChainError> {
         let answer: Value = self.call("getmempoolinfo", &[]).await?;
         let rate = answer["mempoolminfee"].as_f64().and_then(sat_per_kw);
-        rate.ok_or_else(|| self.bad_answer("getmempoolinfo", "no mempoolminfee"))
+        rate.ok_or_else(|| self.bad_answer("getmempoolinfo", "mempoolminfee is missing"))
     }
 
     /// `sendrawtransaction` without bitcoind's fee rate limit: an urgent claim of little value may exceed
@@ -221,7 +221,7 @@ impl Bitcoind {
                 let reason = reason.or_else(|| answer["reject-reason"].as_str());
                 Ok(Some(reason.unwrap_or("no reason given").to_owned()))
             }
-            None => Err(self.bad_answer(METHOD, "no allowed")),
+            None => Err(self.bad_answer(METHOD, "allowed is missing")),
         }
     }
 
@@ -242,6 +242,7 @@ impl Bitcoind {
         self.connection.call(method, params).await
     }
 
+    /// The error for an unexpected response to `method`.
     pub(super) fn bad_answer(&self, method: &'static str, what: &str) -> ChainError {
         self.connection.bad_answer(method, what)
     }

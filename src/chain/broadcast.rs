@@ -157,7 +157,7 @@ impl Broadcaster {
                 self.queue().sent(&submission);
             }
             Err(error) if error.is_absence() => {
-                tracing::debug!(%error, "transactions wait for bitcoind");
+                tracing::debug!(%error, "bitcoind is unavailable, transactions stay queued");
                 self.queue().unsent(&submission);
                 return Err(error);
             }
@@ -494,7 +494,7 @@ mod tests {
         broadcaster.broadcast_transactions(&[&claim]);
         let started = Instant::now();
         assert!(broadcaster.send_due().await.unwrap().is_some());
-        // 100 ms for each refusal would be 20 seconds.
+        // A delay of 100 ms per rejection would add up to 20 seconds.
         assert!(started.elapsed() < Duration::from_secs(5));
         assert_eq!(server.methods().len(), 201);
         let first = &server.params()[..MAX_PARALLEL];

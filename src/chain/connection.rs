@@ -103,6 +103,7 @@ impl Connection {
         }
     }
 
+    /// Sets the timeout per call.
     pub(super) fn set_limit(&mut self, limit: Duration) {
         self.limit = limit;
     }
@@ -276,7 +277,7 @@ impl Connection {
     /// Classifies the error if there is no complete HTTP response.
     fn unanswered(&self, method: &'static str, error: &(dyn Error + 'static)) -> ChainError {
         if cause::<LengthLimitError>(error).is_some() {
-            return self.bad_answer(method, "it is too long");
+            return self.bad_answer(method, "the response is too long");
         }
         if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
             return self.not_bitcoind("no HTTP response".to_owned());
@@ -311,6 +312,7 @@ impl Connection {
         }
     }
 
+    /// The error for an unexpected response to `method`.
     pub(super) fn bad_answer(&self, method: &'static str, what: &str) -> ChainError {
         ChainError::BadAnswer {
             address: self.address(),

@@ -106,7 +106,7 @@ impl FeeEstimates {
             let pause = match self.refresh(bitcoind).await {
                 Ok(()) => REFRESH_INTERVAL,
                 Err(error) => {
-                    tracing::debug!(%error, "fee estimates not refreshed");
+                    tracing::debug!(%error, "cannot refresh fee estimates");
                     RETRY_INTERVAL
                 }
             };

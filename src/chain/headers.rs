@@ -27,7 +27,7 @@ pub trait HeaderLog: Send + Sync {
 /// The headers read from disk at startup, and the log for new ones.
 pub struct StoredHeaders {
     pub(super) recent: RecentHeaders,
-    pub(super) log: NotedOnce,
+    pub(super) log: DedupLog,
 }
 
 impl StoredHeaders {
@@ -41,28 +41,28 @@ impl StoredHeaders {
                 Err(_) => tracing::warn!(%hash, "ignoring an invalid stored block header"),
             }
         }
-        let noted = recent.by_hash.keys().copied().collect();
-        let log = NotedOnce {
+        let logged = recent.by_hash.keys().copied().collect();
+        let log = DedupLog {
             log,
-            noted: Mutex::new(noted),
+            logged: Mutex::new(logged),
         };
         Self { recent, log }
     }
 }
 
 /// Writes each header to the log only once, except when its bounded memory is cleared.
-pub(super) struct NotedOnce {
+pub(super) struct DedupLog {
     log: Arc<dyn HeaderLog>,
-    noted: Mutex<HashSet<BlockHash>>,
+    logged: Mutex<HashSet<BlockHash>>,
 }
 
-impl NotedOnce {
+impl DedupLog {
     pub(super) fn put(&self, header: &BlockHeaderData) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.len() > 2 * CAPACITY {
-            noted.clear();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() > 2 * CAPACITY {
+            logged.clear();
         }
-        if noted.insert(header.header.block_hash()) {
+        if logged.insert(header.header.block_hash()) {
             self.log.put(*header);
         }
     }

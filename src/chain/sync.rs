@@ -25,7 +25,7 @@ use self::start::{Start, find, starts, wait_for_work};
 use self::witness::{Witness, chain_error};
 use super::bitcoind::{Bitcoind, ChainInfo};
 use super::error::ChainError;
-use super::headers::{NotedOnce, RecentHeaders, StoredHeaders};
+use super::headers::{DedupLog, RecentHeaders, StoredHeaders};
 
 /// Default interval for polling bitcoind for new blocks.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -95,10 +95,8 @@ pub async fn catch_up(
 
     let behind = lowest.map_or(0, |height| info.blocks.saturating_sub(height));
     tracing::info!(height = info.blocks, behind, "catching up with the chain");
-    let behind_listeners = listeners.into_iter();
-    let behind_listeners = behind_listeners
-        .map(|(best, l)| (best.block_hash, l))
-        .collect();
+    let listeners = listeners.into_iter();
+    let listeners = listeners.map(|(best, l)| (best.block_hash, l)).collect();
     for start in &starts {
         // `synchronize_listeners` looks up headers in this cache first.
         headers.insert(start.tip);
@@ -107,7 +105,7 @@ pub async fn catch_up(
     }
     let tip = {
         let source = Witness::new(&bitcoind, &log);
-        init::synchronize_listeners(&source, bitcoind.network(), &mut headers, behind_listeners)
+        init::synchronize_listeners(&source, bitcoind.network(), &mut headers, listeners)
             .await
             .map_err(|e| chain_error(&bitcoind, e))?
     };
@@ -125,7 +123,7 @@ pub async fn catch_up(
 async fn keep_last(
     bitcoind: &Bitcoind,
     headers: &mut RecentHeaders,
-    log: &NotedOnce,
+    log: &DedupLog,
     tip: ValidatedBlockHeader,
 ) -> Result<(), ChainError> {
     headers.insert(tip);
@@ -170,7 +168,7 @@ fn check_pruning(
 pub struct CaughtUp {
     bitcoind: Arc<Bitcoind>,
     headers: RecentHeaders,
-    log: NotedOnce,
+    log: DedupLog,
     tip: ValidatedBlockHeader,
 }
 

@@ -122,14 +122,14 @@ impl Bumper {
         let amounts: Vec<u64> = pending_htlcs.iter().map(|htlc| htlc.amount_msat).collect();
         let later = later_weight(&amounts, target);
         // Not above the target, which is above the commitment's own rate.
-        let least = mempool_min.max(own_rate.saturating_add(1));
-        let first = if later == 0 {
+        let min_rate = mempool_min.max(own_rate.saturating_add(1));
+        let max_rate = if later == 0 {
             target
         } else {
             let budget = self.worth_of(claim) + commitment_tx_fee_satoshis;
-            rate(budget, weight + CHILD_WEIGHT + later).clamp(least, target)
+            rate(budget, weight + CHILD_WEIGHT + later).clamp(min_rate, target)
         };
-        let paid = self.pay_down(claim, first, least, |rate| with_target(event, rate));
+        let paid = self.pay_down(claim, max_rate, min_rate, |rate| with_target(event, rate));
         match paid {
             Some((rate, _)) if rate >= target => format!("{alone} at {rate} sat/kW"),
             Some((rate, _)) => {
@@ -205,11 +205,11 @@ impl Bumper {
             id: id.0,
             urgent: true,
         };
-        let least = (target / 2).max(self.fees.mempool_min_sat_per_kw());
+        let min_rate = (target / 2).max(self.fees.mempool_min_sat_per_kw());
         let mut count = htlcs.len();
         while count > 1 {
             let group = &htlcs[..count];
-            let paid = self.pay_down(claim, target, least, |rate| {
+            let paid = self.pay_down(claim, target, min_rate, |rate| {
                 with_htlcs(event, id, rate, group.to_vec())
             });
             if let Some((_, txs)) = paid {
@@ -235,27 +235,27 @@ impl Bumper {
             id: id.0,
             urgent: true,
         };
-        let first = target.min(most_worth_alone(&htlc));
-        let least = self.fees.mempool_min_sat_per_kw();
+        let max_rate = target.min(most_worth_alone(&htlc));
+        let min_rate = self.fees.mempool_min_sat_per_kw();
         let one = vec![htlc];
-        let paid = self.pay_down(claim, first, least, |rate| {
+        let paid = self.pay_down(claim, max_rate, min_rate, |rate| {
             with_htlcs(event, id, rate, one.clone())
         });
         paid.map(|(rate, _)| rate)
     }
 
-    /// Lets LDK pay at the rate `first`, or at the highest lower rate that the coins allow, down to `least`.
-    /// Broadcasts the transactions and returns them with their rate.
+    /// Lets LDK pay `max_rate`, or the highest lower rate that the coins allow, down to `min_rate`, in sat
+    /// per 1000 weight units. Broadcasts the transactions and returns them with their rate.
     fn pay_down(
         &self,
         claim: Claim,
-        first: u32,
-        least: u32,
+        max_rate: u32,
+        min_rate: u32,
         event: impl Fn(u32) -> BumpTransactionEvent,
     ) -> Option<(u32, Vec<Vec<Transaction>>)> {
-        let mut next = Some(first);
-        while let Some(rate) = next.filter(|rate| *rate >= least) {
-            self.coins.begin(claim, least);
+        let mut next = Some(max_rate);
+        while let Some(rate) = next.filter(|rate| *rate >= min_rate) {
+            self.coins.begin(claim, min_rate);
             let event = event(rate);
             self.handler.handle_event(&event);
             let packages = self.outbox.take();

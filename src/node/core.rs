@@ -112,7 +112,7 @@ pub(super) fn assemble(
         keys.clone(),
         keys.get_peer_storage_key(),
     ));
-    gate.weigh_by(Stakes {
+    gate.prioritize_by(Stakes {
         monitors: monitors.clone(),
         strangers: strangers.clone(),
         spends: spends.clone(),

@@ -117,7 +117,7 @@ impl Gate {
     }
 
     /// Orders later broadcasts by what we have at stake in them.
-    pub(super) fn weigh_by(&self, stakes: Stakes) {
+    pub(super) fn prioritize_by(&self, stakes: Stakes) {
         // Called once per node; a second call has no effect.
         let _ = self.stakes.set(stakes);
     }
@@ -135,15 +135,15 @@ impl Gate {
     /// Passes on committed items until `stop` is cancelled.
     pub(super) async fn run(&self, bumper: &Bumper, stop: CancellationToken) {
         let raise_fee = |event: &_| bumper.handle_event(event);
-        let hand_on = async {
+        let release_committed = async {
             loop {
-                self.hand_on(&raise_fee).await;
+                self.release_committed(&raise_fee).await;
                 self.arrived.notified().await;
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = hand_on => {}
+            () = release_committed => {}
         }
     }
 
@@ -151,19 +151,20 @@ impl Gate {
     /// after LDK has stopped.
     pub(super) async fn finish(&self, bumper: &Bumper) {
         let raise_fee = |event: &_| bumper.handle_event(event);
-        let handed_on = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.hand_on(&raise_fee)).await;
-        if handed_on.is_err() {
+        let released =
+            tokio::time::timeout(SHUTDOWN_TIMEOUT, self.release_committed(&raise_fee)).await;
+        if released.is_err() {
             tracing::warn!("transactions were not broadcast because database commits fail");
         }
     }
 
     /// Passes on all queued items as their commits succeed.
-    async fn hand_on(&self, raise_fee: &impl Fn(&BumpTransactionEvent)) {
+    async fn release_committed(&self, raise_fee: &impl Fn(&BumpTransactionEvent)) {
         while let Some(last) = self.last_waiting() {
             let barrier = self.store.barrier();
             self.store.passed(barrier).await;
-            let durable = self.waiting().take(last);
-            for (priority, item) in self.in_order(durable) {
+            let committed = self.waiting().take(last);
+            for (priority, item) in self.in_order(committed) {
                 match item {
                     Item::Transactions(submission) if submission.is_repeated() => {
                         self.release(submission);
@@ -179,7 +180,7 @@ impl Gate {
 
     /// Sorts items by priority and drops those that are not worth broadcasting.
     fn in_order(&self, items: Vec<Item>) -> Vec<(Priority, Item)> {
-        let weighed = items.into_iter().filter_map(|item| {
+        let prioritized = items.into_iter().filter_map(|item| {
             let priority = match &item {
                 Item::Transactions(submission) => self.priority(submission.transactions()),
                 Item::Bump(event) => match &**event {
@@ -191,9 +192,9 @@ impl Gate {
             };
             Some((priority?, item))
         });
-        let mut weighed: Vec<_> = weighed.collect();
-        weighed.sort_by_key(|(priority, _)| *priority);
-        weighed
+        let mut prioritized: Vec<_> = prioritized.collect();
+        prioritized.sort_by_key(|(priority, _)| *priority);
+        prioritized
     }
 
     fn priority(&self, transactions: &[Transaction]) -> Option<Priority> {
@@ -244,7 +245,7 @@ impl Gate {
         self.arrived.notify_one();
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -449,7 +449,7 @@ fn payments(core: &Core, htlcs: &HtlcFeed) -> Result<Arc<Payments>, StartError> 
     );
     let (manager, keys) = (core.manager.clone(), core.keys.clone());
     let outbound = ManagerOutbound::new(manager, finder, keys, core.node_id);
-    let outbound = outbound.telling(htlcs.clone());
+    let outbound = outbound.publishing_to(htlcs.clone());
     let runtime = tokio::runtime::Handle::current();
     Ok(Payments::new(
         core.store.clone(),

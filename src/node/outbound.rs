@@ -31,6 +31,7 @@ pub struct ManagerOutbound<M: Deref> {
 }
 
 impl<M: Deref> ManagerOutbound<M> {
+    /// Creates the adapter, without a feed for sent HTLCs.
     pub fn new(
         manager: M,
         finder: RouteFinder,
@@ -48,7 +49,7 @@ impl<M: Deref> ManagerOutbound<M> {
 
     /// Publishes each HTLC that is sent to this feed.
     #[must_use]
-    pub fn telling(self, htlcs: HtlcFeed) -> Self {
+    pub fn publishing_to(self, htlcs: HtlcFeed) -> Self {
         Self { htlcs, ..self }
     }
 }
@@ -80,10 +81,10 @@ where
             return found;
         }
         in_pieces(whole, |amount_msat, taken| {
-            let query = query_beside(question, amount_msat, taken);
+            let query = query_for_piece(question, amount_msat, taken);
             let parameters = query.parameters(question.onion, false, height)?;
-            let channels = channels_beside(&channels, taken);
-            let in_flight = self.in_flight_beside(&in_flight, taken);
+            let channels = remaining_channels(&channels, taken);
+            let in_flight = self.in_flight_with(&in_flight, taken);
             let route = self
                 .finder
                 .find(&query, &parameters, &channels, &in_flight)?;
@@ -91,7 +92,7 @@ where
         })
     }
 
-    fn in_flight_beside(&self, in_flight: &InFlightHtlcs, taken: &[Path]) -> InFlightHtlcs {
+    fn in_flight_with(&self, in_flight: &InFlightHtlcs, taken: &[Path]) -> InFlightHtlcs {
         let mut in_flight = in_flight.clone();
         for path in taken {
             in_flight.process_path(path, self.our_node_id);
@@ -205,7 +206,7 @@ fn query(question: &RouteQuestion<'_>, amount_msat: u64, parts: u32) -> RouteQue
 
 /// The query for one more piece: channels that failed with a larger amount may be tried again, and the
 /// fees of the other pieces are deducted from the limit.
-fn query_beside(question: &RouteQuestion<'_>, amount_msat: u64, taken: &[Path]) -> RouteQuery {
+fn query_for_piece(question: &RouteQuestion<'_>, amount_msat: u64, taken: &[Path]) -> RouteQuery {
     let query = query(question, amount_msat, 1);
     let fees = taken.iter().map(Path::fee_msat);
     let fees = fees.fold(0, u64::saturating_add);
@@ -221,7 +222,7 @@ fn query_beside(question: &RouteQuestion<'_>, amount_msat: u64, taken: &[Path]) 
 }
 
 /// Our channels, with their liquidity reduced by the pieces already routed.
-fn channels_beside(channels: &[ChannelDetails], taken: &[Path]) -> Vec<ChannelDetails> {
+fn remaining_channels(channels: &[ChannelDetails], taken: &[Path]) -> Vec<ChannelDetails> {
     let mut left = channels.to_vec();
     for path in taken {
         let first = path.hops.first().map(|hop| hop.short_channel_id);

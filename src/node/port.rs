@@ -30,6 +30,7 @@ pub struct ManagerPort<M: Deref, S: Deref> {
 }
 
 impl<M: Deref, S: Deref> ManagerPort<M, S> {
+    /// Creates the adapter with an empty cache of channel peers.
     pub fn new(manager: M, gateway: Arc<Gateway<M, S>>) -> Self {
         Self {
             manager,

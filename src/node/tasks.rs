@@ -153,6 +153,10 @@ impl Tasks {
         })
     }
 
+    /// Completes when the node has to stop.
+    ///
+    /// # Errors
+    /// [`Broken`] if a critical task ended.
     pub(super) async fn stopped(&self) -> Result<(), Broken> {
         self.stop.cancelled().await;
         self.vital.broken().map_or(Ok(()), Err)

@@ -22,19 +22,19 @@ use tokio_util::sync::CancellationToken;
 use crate::ldk::ChannelManager;
 
 /// Number of payments in the manager (43 kB) above which extra ticks start.
-const MANY: usize = 500;
+const EXTRA_TICKS_ABOVE: usize = 500;
 /// Number of payments above which ticks happen, at a slower pace, even if other timeouts are pending; but
 /// never while previous fees are accepted or an `open_channel` waits.
-const TOO_MANY: usize = 5_000;
+const FORCED_TICKS_ABOVE: usize = 5_000;
 /// How often to check for work, and the interval of extra ticks if no other timeout is pending.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval of extra ticks if other timeouts are pending.
 const SLOW_TICK: Duration = Duration::from_secs(10);
 /// Time after which LDK has disabled the channel of a disconnected peer.
-const LONG_AWAY: Duration = Duration::from_secs(660);
+const CHANNEL_DISABLED_AFTER: Duration = Duration::from_secs(660);
 /// Time after which LDK's own five ticks have passed since a fee change. Until then, forwards at the
 /// previous fees are accepted, because other nodes may not know the new ones yet.
-const OLD_FEES: Duration = Duration::from_secs(330);
+const OLD_FEES_PERIOD: Duration = Duration::from_secs(330);
 /// How often fees are compared while there are few payments. A change counts from when it is noticed.
 const FEE_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -138,11 +138,12 @@ impl Pace {
         self.htlcs = Some(activity.htlcs);
         self.note_fees(activity.fees, now);
         let changed = self.fees_changed;
-        let takes_old_fees = changed.is_some_and(|at| now.duration_since(at) < OLD_FEES);
+        let takes_old_fees = changed.is_some_and(|at| now.duration_since(at) < OLD_FEES_PERIOD);
         if takes_old_fees || activity.undecided {
             return false;
         }
-        let too_many = payments > TOO_MANY && now.duration_since(self.last_tick) >= SLOW_TICK;
+        let too_many =
+            payments > FORCED_TICKS_ABOVE && now.duration_since(self.last_tick) >= SLOW_TICK;
         if is_calm || too_many {
             self.last_tick = now;
         }
@@ -158,7 +159,7 @@ impl Pace {
             self.away.entry(*channel).or_insert(now);
         }
         let mut away = self.away.values();
-        let went_away = away.any(|since| now.duration_since(*since) < LONG_AWAY);
+        let went_away = away.any(|since| now.duration_since(*since) < CHANNEL_DISABLED_AFTER);
         let moves = |last: &HashSet<Htlc>| last.is_disjoint(&activity.htlcs);
         !activity.changes && !went_away && self.htlcs.as_ref().is_some_and(moves)
     }
@@ -179,7 +180,7 @@ pub(super) async fn run(
             _ = checks.tick() => {}
         }
         let (payments, now) = (manager.list_recent_payments().len(), Instant::now());
-        if payments > MANY {
+        if payments > EXTRA_TICKS_ABOVE {
             let activity = Activity::at(&manager.list_channels(), undecided());
             if pace.is_due(payments, activity, now) {
                 manager.timer_tick_occurred();
@@ -218,14 +219,17 @@ mod tests {
     #[test]
     fn ticks_at_each_check_while_htlcs_keep_moving() {
         let checks = vec![with_htlcs(&[1, 2]), with_htlcs(&[3]), with_htlcs(&[4, 5])];
-        assert_eq!(ticks(MANY + 1, checks), [false, true, true]);
+        assert_eq!(ticks(EXTRA_TICKS_ABOVE + 1, checks), [false, true, true]);
     }
 
     #[test]
     fn lingering_htlc_pauses_ticks() {
         let checks = [vec![1], vec![1, 2], vec![1, 3], vec![4]];
         let checks = checks.iter().map(|ids| with_htlcs(ids)).collect();
-        assert_eq!(ticks(MANY + 1, checks), [false, false, false, true]);
+        assert_eq!(
+            ticks(EXTRA_TICKS_ABOVE + 1, checks),
+            [false, false, false, true]
+        );
     }
 
     #[test]
@@ -240,7 +244,10 @@ mod tests {
             changes(),
             Activity::default(),
         ];
-        assert_eq!(ticks(MANY + 1, checks), [false, false, false, true]);
+        assert_eq!(
+            ticks(EXTRA_TICKS_ABOVE + 1, checks),
+            [false, false, false, true]
+        );
     }
 
     #[test]
@@ -249,8 +256,8 @@ mod tests {
             away: [CHANNEL].into(),
             ..Activity::default()
         };
-        let checks = LONG_AWAY.as_secs() / POLL_INTERVAL.as_secs() + 2;
-        let ticks = ticks(MANY + 1, (0..checks).map(|_| away()).collect());
+        let checks = CHANNEL_DISABLED_AFTER.as_secs() / POLL_INTERVAL.as_secs() + 2;
+        let ticks = ticks(EXTRA_TICKS_ABOVE + 1, (0..checks).map(|_| away()).collect());
         assert_eq!(
             ticks.iter().filter(|tick| **tick).count(),
             2,
@@ -272,8 +279,8 @@ mod tests {
 
     #[test]
     fn fee_change_pauses_ticks_while_previous_fees_are_accepted() {
-        let checks = OLD_FEES.as_secs() / POLL_INTERVAL.as_secs() + 4;
-        for payments in [MANY + 1, TOO_MANY + 1] {
+        let checks = OLD_FEES_PERIOD.as_secs() / POLL_INTERVAL.as_secs() + 4;
+        for payments in [EXTRA_TICKS_ABOVE + 1, FORCED_TICKS_ABOVE + 1] {
             let fees = |n| charging(if n < 2 { 1_000 } else { 2_000 });
             let ticks = ticks(payments, (0..checks).map(fees).collect());
             let ticked = (0..).zip(ticks).filter(|(_, tick)| *tick);
@@ -292,9 +299,9 @@ mod tests {
         assert!(pace.rest(now + FEE_CHECK_INTERVAL));
         pace.note_fees(charging(2_000).fees, now + FEE_CHECK_INTERVAL);
         let soon = now + FEE_CHECK_INTERVAL + POLL_INTERVAL;
-        assert!(!pace.is_due(TOO_MANY + 1, charging(2_000), soon));
-        let later = now + FEE_CHECK_INTERVAL + OLD_FEES;
-        assert!(pace.is_due(TOO_MANY + 1, charging(2_000), later));
+        assert!(!pace.is_due(FORCED_TICKS_ABOVE + 1, charging(2_000), soon));
+        let later = now + FEE_CHECK_INTERVAL + OLD_FEES_PERIOD;
+        assert!(pace.is_due(FORCED_TICKS_ABOVE + 1, charging(2_000), later));
     }
 
     #[test]
@@ -303,7 +310,7 @@ mod tests {
             undecided,
             ..Activity::default()
         };
-        for payments in [MANY + 1, TOO_MANY + 1] {
+        for payments in [EXTRA_TICKS_ABOVE + 1, FORCED_TICKS_ABOVE + 1] {
             let checks = [false, true, true, true, true, true, true, false];
             let ticks = ticks(payments, checks.into_iter().map(waits).collect());
             let ticked = ticks.iter().filter(|tick| **tick).count();
@@ -314,7 +321,7 @@ mod tests {
     #[test]
     fn too_many_payments_tick_every_ten_seconds_regardless() {
         let checks = (0..10).map(|_| with_htlcs(&[1])).collect();
-        let ticks = ticks(TOO_MANY + 1, checks);
+        let ticks = ticks(FORCED_TICKS_ABOVE + 1, checks);
         assert_eq!(ticks.iter().filter(|tick| **tick).count(), 2);
     }
 }

@@ -38,7 +38,7 @@ impl Unfunded {
             let now = Instant::now();
             let looked = tokio::select! {
                 () = stop.cancelled() => return,
-                looked = self.look() => looked,
+                looked = self.look_up_due() => looked,
             };
             let mut next = match looked {
                 Ok(()) => self.strangers.next_look(),
@@ -61,7 +61,7 @@ impl Unfunded {
     }
 
     /// Looks up the funding outputs that are due.
-    async fn look(&self) -> Result<(), ChainError> {
+    async fn look_up_due(&self) -> Result<(), ChainError> {
         for sought in self.strangers.to_look_for(Instant::now()) {
             let channel_id = sought.channel_id;
             if sought.closed && !self.waits_for_spend(channel_id) {

@@ -26,14 +26,14 @@ const FEW_UPDATES: u64 = 3;
 pub(super) struct Updates {
     monitors: Arc<ChainMonitor>,
     /// The last update of each channel that the manager waits for.
-    under_way: Mutex<HashMap<ChannelId, u64>>,
+    pending: Mutex<HashMap<ChannelId, u64>>,
 }
 
 impl Updates {
     pub(super) fn new(monitors: Arc<ChainMonitor>) -> Self {
         Self {
             monitors,
-            under_way: Mutex::default(),
+            pending: Mutex::default(),
         }
     }
 
@@ -41,11 +41,11 @@ impl Updates {
     /// pending updates prevent it and the caller has to retry.
     pub(super) fn archive(&self, open: &HashSet<ChannelId>) -> bool {
         // No update begins while this lock is held.
-        let under_way = self.under_way();
-        let may_go = |(channel, update): (&ChannelId, &u64)| {
+        let pending = self.pending();
+        let may_be_archived = |(channel, update): (&ChannelId, &u64)| {
             *update <= FEW_UPDATES || !open.contains(channel)
         };
-        if under_way.iter().any(may_go) {
+        if pending.iter().any(may_be_archived) {
             return false;
         }
         self.monitors.archive_fully_resolved_channel_monitors();
@@ -54,32 +54,30 @@ impl Updates {
 
     /// Records a pending update. Returns the one that was pending before.
     fn begin(&self, channel_id: ChannelId, update_id: u64) -> Option<u64> {
-        self.under_way().insert(channel_id, update_id)
+        self.pending().insert(channel_id, update_id)
     }
 
-    fn take_back(&self, channel_id: ChannelId, before: Option<u64>) {
-        let mut under_way = self.under_way();
+    fn revert(&self, channel_id: ChannelId, before: Option<u64>) {
+        let mut pending = self.pending();
         match before {
-            Some(update) => under_way.insert(channel_id, update),
-            None => under_way.remove(&channel_id),
+            Some(update) => pending.insert(channel_id, update),
+            None => pending.remove(&channel_id),
         };
     }
 
     fn complete(&self, channel_id: &ChannelId, update_id: u64) {
-        let mut under_way = self.under_way();
-        if under_way
+        let mut pending = self.pending();
+        if pending
             .get(channel_id)
             .is_some_and(|last| *last <= update_id)
         {
-            under_way.remove(channel_id);
+            pending.remove(channel_id);
         }
     }
 
     /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
-    fn under_way(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +91,7 @@ impl Watch<InMemorySigner> for Updates {
         let watched = self.monitors.watch_channel(channel_id, monitor);
         if watched.is_err() {
             // LDK has a monitor for this channel id already; a rejected one never completes.
-            self.take_back(channel_id, before);
+            self.revert(channel_id, before);
         }
         watched
     }

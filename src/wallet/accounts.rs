@@ -29,12 +29,15 @@ pub struct Account {
 /// A revealed receiving or change address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnAddress {
+    /// The address (P2WPKH).
     pub address: Address,
+    /// Whether it is a change address.
     pub is_change: bool,
     /// The sum of its unspent outputs.
     pub balance: Amount,
     /// The derivation path from the master key.
     pub path: String,
+    /// The public key of the address.
     pub public_key: PublicKey,
 }
 

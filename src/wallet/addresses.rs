@@ -71,6 +71,7 @@ impl Wallet {
         Ok(address.script_pubkey())
     }
 
+    /// Reveals a new address of the keychain.
     pub(super) fn reveal(&self, keychain: KeychainKind) -> Result<Address, WalletError> {
         let mut state = self.lock();
         let address = state.bdk.reveal_next_address(keychain).address;

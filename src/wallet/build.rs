@@ -264,6 +264,7 @@ fn check_outputs(outputs: &[TxOut]) -> Result<Amount, WalletError> {
     Ok(sum.unwrap_or(Amount::MAX))
 }
 
+/// Checks that the fee rate is between the minimum and the maximum.
 pub(super) fn check_fee_rate(rate: FeeRate) -> Result<(), WalletError> {
     let sat_per_kw = rate.to_sat_per_kwu();
     if (MIN_FEE_RATE..=MAX_FEE_RATE).contains(&sat_per_kw) {

@@ -11,7 +11,9 @@ use super::spend::Purpose;
 /// A request to replace a payment.
 #[derive(Clone, Copy, Debug)]
 pub struct Bump {
+    /// The transaction to replace.
     pub txid: Txid,
+    /// The new fee rate.
     pub fee_rate: FeeRate,
     /// The maximum fee of the new transaction.
     pub most: Option<Amount>,

@@ -139,8 +139,8 @@ impl State {
         let claims = &mut self.claims;
         claims.0.retain(|coin, _| bdk.get_utxo(*coin).is_some());
         let last = Use { claim, height };
-        let told = own.into_iter().filter(|coin| claims.put(*coin, last));
-        told.map(|coin| (coin, last)).collect()
+        let recorded = own.into_iter().filter(|coin| claims.put(*coin, last));
+        recorded.map(|coin| (coin, last)).collect()
     }
 }
 

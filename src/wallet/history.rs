@@ -12,16 +12,20 @@ use super::on_chain::{State, Wallet};
 /// The block that confirms a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryBlock {
+    /// Block height.
     pub height: u32,
+    /// Block hash.
     pub hash: BlockHash,
 }
 
 /// A transaction that pays to the wallet or spends from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {
+    /// The transaction id.
     pub txid: Txid,
+    /// The transaction.
     pub tx: Arc<Transaction>,
-    /// `None` if unconfirmed.
+    /// The confirming block; `None` if unconfirmed.
     pub block: Option<HistoryBlock>,
     /// The number of confirmations; 0 if unconfirmed.
     pub confirmations: u32,

@@ -17,7 +17,9 @@ pub fn lnd_lease_id() -> [u8; 32] {
 /// A lease and the output that it reserves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedCoin {
+    /// The lease.
     pub lease: Lease,
+    /// The leased output.
     pub output: TxOut,
 }
 
@@ -107,6 +109,7 @@ impl Wallet {
         self.lock().leased_coins().collect()
     }
 
+    /// Stores a lease without further checks.
     pub(super) fn put_lease(
         &self,
         state: &mut State,
@@ -149,6 +152,7 @@ impl State {
         leases.map(|lease| lease.coin).collect()
     }
 
+    /// The leases that have not expired, of unspent coins.
     pub(super) fn leased_coins(&self) -> impl Iterator<Item = LeasedCoin> + '_ {
         self.leases.current(unix_now()).filter_map(|lease| {
             let output = self.bdk.get_utxo(lease.coin)?.txout;

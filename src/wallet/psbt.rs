@@ -26,8 +26,9 @@ pub struct PsbtOrder {
 /// A PSBT with inputs for all its outputs.
 #[derive(Clone, Debug)]
 pub struct FundedPsbt {
+    /// The funded PSBT.
     pub psbt: Psbt,
-    /// The index of our change output.
+    /// The index of our change output, if there is one.
     pub change: Option<usize>,
     /// The leases of the coins that it spends.
     pub leases: Vec<LeasedCoin>,

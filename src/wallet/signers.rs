@@ -15,7 +15,9 @@ use crate::ldk::KeysManager;
 
 /// The signer provider of the channel manager.
 pub struct ChannelSigners {
+    /// LDK's channel keys.
     pub keys: Arc<KeysManager>,
+    /// The wallet that provides the scripts.
     pub wallet: Arc<Wallet>,
 }
 

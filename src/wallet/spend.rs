@@ -28,6 +28,7 @@ impl Outputs {
 /// A request for a payment.
 #[derive(Clone, Debug)]
 pub struct Spend {
+    /// The outputs to pay.
     pub outputs: Outputs,
     /// The fee rate; see [`bitcoin::FeeRate::from_sat_per_kwu`].
     pub fee_rate: FeeRate,
@@ -43,6 +44,7 @@ pub struct Spend {
 /// The estimated cost of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estimate {
+    /// The fee.
     pub fee: Amount,
     /// The coins that it would spend.
     pub coins: Vec<OutPoint>,
@@ -176,6 +178,7 @@ impl Wallet {
         self.note(&mut state, tx, Purpose::Seen)
     }
 
+    /// Records an unconfirmed transaction and its purpose.
     pub(super) fn note(
         &self,
         state: &mut State,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::witness::{Witness, chain_error};
 use super::{CaughtUp, Health, Listener, Tip, tip_of};
 use crate::chain::error::ChainError;
-use crate::chain::headers::{self, NotedOnce};
+use crate::chain::headers::{self, DedupLog};
 use crate::panics;
 
 /// Minimum poll interval while bitcoind is unavailable.
@@ -25,6 +25,7 @@ const DEGRADED_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// monitor at least once in 50 blocks, and everything else more often.
 const ALL_WRITTEN_AFTER: u32 = 100;
 
+/// The senders of the reports in [`Following`](super::Following).
 pub(super) struct Reports {
     pub(super) tip: watch::Sender<Tip>,
     pub(super) health: watch::Sender<Health>,
@@ -52,6 +53,7 @@ impl Reports {
     }
 }
 
+/// Polls for new tips until `stop` is cancelled.
 pub(super) async fn follow_tip(
     start: CaughtUp,
     listener: Arc<Listener>,
@@ -65,7 +67,7 @@ pub(super) async fn follow_tip(
         log,
         tip,
     } = start;
-    let seen = Seen {
+    let seen = TrackedListener {
         listener,
         tip: Mutex::new(tip_of(&tip.header, tip.height)),
     };
@@ -95,7 +97,7 @@ pub(super) async fn follow_tip(
 
 /// Deletes headers that no listener needs any more, once per block, after all stored listeners have moved
 /// past the block at startup.
-fn forget_old_headers(log: &NotedOnce, started_at: u32, last: Tip, now: Tip) {
+fn forget_old_headers(log: &DedupLog, started_at: u32, last: Tip, now: Tip) {
     let settled = now.height >= started_at.saturating_add(ALL_WRITTEN_AFTER);
     if settled && last.height != now.height {
         let kept = u32::try_from(headers::CAPACITY).unwrap_or(u32::MAX);
@@ -131,12 +133,12 @@ fn judge(polled: Result<ChainTip, BlockSourceError>, ours: Tip, source: &Witness
 }
 
 /// The actual listener, and its current tip.
-struct Seen {
+struct TrackedListener {
     listener: Arc<Listener>,
     tip: Mutex<Tip>,
 }
 
-impl Seen {
+impl TrackedListener {
     fn tip(&self) -> Tip {
         *self.tip.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +148,7 @@ impl Seen {
     }
 }
 
-impl Listen for Seen {
+impl Listen for TrackedListener {
     fn filtered_block_connected(&self, header: &Header, txs: &TransactionData, height: u32) {
         self.listener.filtered_block_connected(header, txs, height);
         self.set_tip(tip_of(header, height));

@@ -25,6 +25,7 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// The height of the lower of the two blocks.
     pub(super) fn lowest(&self) -> u32 {
         self.tip.height.min(self.known.height)
     }

@@ -9,7 +9,7 @@ use lightning_block_sync::{
 
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::error::ChainError;
-use crate::chain::headers::NotedOnce;
+use crate::chain::headers::DedupLog;
 
 /// A block source that keeps the last error and logs the headers that it returns.
 ///
@@ -17,12 +17,12 @@ use crate::chain::headers::NotedOnce;
 /// a header is on disk no later than a listener at its block.
 pub(super) struct Witness<'a> {
     pub(super) bitcoind: &'a Bitcoind,
-    log: &'a NotedOnce,
+    log: &'a DedupLog,
     last_error: Mutex<Option<String>>,
 }
 
 impl<'a> Witness<'a> {
-    pub(super) fn new(bitcoind: &'a Bitcoind, log: &'a NotedOnce) -> Self {
+    pub(super) fn new(bitcoind: &'a Bitcoind, log: &'a DedupLog) -> Self {
         Self {
             bitcoind,
             log,
@@ -42,6 +42,7 @@ impl<'a> Witness<'a> {
         })
     }
 
+    /// Takes the error of the last failed call.
     pub(super) fn take_error(&self) -> Option<String> {
         self.last_error
             .lock()

@@ -24,9 +24,9 @@ struct Attempt {
     /// one transaction.
     claim: Option<Claim>,
     /// The lowest acceptable rate, in sat per 1000 weight units.
-    least: u32,
+    min_rate: u32,
     failed: bool,
-    /// The highest rate of at least `least` that the coins can pay, if they cannot pay the requested one.
+    /// The highest rate of at least `min_rate` that the coins can pay, if they cannot pay the requested one.
     affordable: Option<u32>,
 }
 
@@ -39,10 +39,10 @@ impl Coins {
     }
 
     /// Starts an attempt: the next selections are for this claim.
-    pub(super) fn begin(&self, claim: Claim, least: u32) {
+    pub(super) fn begin(&self, claim: Claim, min_rate: u32) {
         *self.lock() = Attempt {
             claim: Some(claim),
-            least,
+            min_rate,
             ..Attempt::default()
         };
     }
@@ -98,7 +98,7 @@ impl CoinSelectionSourceSync for Coins {
         let selected = select(target);
         if selected.is_err() {
             attempt.failed = true;
-            attempt.affordable = highest(attempt.least, target, |rate| select(rate).is_ok());
+            attempt.affordable = highest(attempt.min_rate, target, |rate| select(rate).is_ok());
         }
         selected
     }
@@ -125,8 +125,8 @@ fn change_of_child(source: &ClaimCoins, must_pay_to: &[TxOut]) -> Result<Option<
 }
 
 /// Adds the minimum change to the selection.
-fn with_change(mut selected: CoinSelection, least: Option<TxOut>) -> CoinSelection {
-    if let Some(mut change) = least {
+fn with_change(mut selected: CoinSelection, minimum: Option<TxOut>) -> CoinSelection {
+    if let Some(mut change) = minimum {
         if let Some(more) = &selected.change_output {
             change.value += more.value;
         }
@@ -135,16 +135,16 @@ fn with_change(mut selected: CoinSelection, least: Option<TxOut>) -> CoinSelecti
     selected
 }
 
-/// Returns the highest number in `least..limit` for which `will_do` is true, by bisection: `will_do` must
+/// Returns the highest number in `min..limit` for which `accepts` is true, by bisection: `accepts` must
 /// be false for everything above a number for which it is false.
-fn highest(least: u32, limit: u32, will_do: impl Fn(u32) -> bool) -> Option<u32> {
-    if least >= limit || !will_do(least) {
+fn highest(min: u32, limit: u32, accepts: impl Fn(u32) -> bool) -> Option<u32> {
+    if min >= limit || !accepts(min) {
         return None;
     }
-    let (mut good, mut bad) = (least, limit);
+    let (mut good, mut bad) = (min, limit);
     while bad - good > 1 {
         let middle = good + (bad - good) / 2;
-        if will_do(middle) {
+        if accepts(middle) {
             good = middle;
         } else {
             bad = middle;

@@ -41,7 +41,7 @@ impl Scene {
 
     /// The number of transactions sent to bitcoind after all queued items were passed on.
     async fn sent(&self) -> usize {
-        self.gate.hand_on(&|_| {}).await;
+        self.gate.release_committed(&|_| {}).await;
         self.broadcaster.finish().await;
         self.bitcoind.methods().len()
     }
@@ -86,8 +86,8 @@ async fn broadcasts_wait_while_commits_fail() {
     health.wait_for(failing).await.unwrap();
     scene.gate.broadcast_transactions(&[&commitment(1)]);
     let wait = Duration::from_millis(1_500);
-    let handed_on = tokio::time::timeout(wait, scene.sent()).await;
-    assert!(handed_on.is_err(), "sent before its commit");
+    let released = tokio::time::timeout(wait, scene.sent()).await;
+    assert!(released.is_err(), "sent before its commit");
     assert_eq!(scene.bitcoind.methods().len(), 0);
     assert_eq!(scene.spends.closing_transaction(&channel_point()), None);
     scene.store.clear_disk();
