@@ -131,7 +131,7 @@ impl Broadcaster {
                 };
                 sending.push(self.send(submission));
             }
-            let has_room = absence.is_none() && sending.len() < MAX_PARALLEL;
+            let has_capacity = absence.is_none() && sending.len() < MAX_PARALLEL;
             let next_due = self.queue().next_due();
             // Submissions that are due already wait for one that is being sent.
             let next_due_later = next_due.filter(|due| *due > Instant::now());
@@ -141,7 +141,7 @@ impl Broadcaster {
                     Some(Err(error)) => absence = Some(error),
                     None => return absence.map_or(Ok(next_due), Err),
                 },
-                () = self.until_arrival(next_due_later), if has_room && !sending.is_empty() => {}
+                () = self.until_arrival(next_due_later), if has_capacity && !sending.is_empty() => {}
             }
         }
     }
@@ -189,7 +189,7 @@ impl Broadcaster {
             .unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
             *last = Some(Instant::now());
-            tracing::warn!("cannot broadcast transactions as intended: {error}");
+            tracing::warn!("bitcoind's configuration impairs broadcasting: {error}");
         }
     }
 

@@ -34,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_IDLE_CONNECTIONS: usize = 8;
 /// Maximum response size; the longest response is a block of 4 MB in hex.
-const MAX_ANSWER_BYTES: usize = 8_100_000;
+const MAX_RESPONSE_BYTES: usize = 8_100_000;
 
 /// bitcoind's error code while it is starting (`RPC_IN_WARMUP`).
 const CODE_WARMING_UP: i64 = -28;
@@ -166,7 +166,7 @@ impl Connection {
         let call = json!({ "method": method, "params": params, "id": 0 });
         let call = Bytes::from(call.to_string());
         match timeout(self.limit, self.exchange(credentials, call)).await {
-            Ok(Ok((status, body))) => self.read_answer(method, status, &body),
+            Ok(Ok((status, body))) => self.interpret_response(method, status, &body),
             Ok(Err(error)) => Err(self.unanswered(method, &*error)),
             Err(_) => Err(self.timed_out(method)),
         }
@@ -199,12 +199,12 @@ impl Connection {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(call))?;
         let (head, body) = self.http.request(request).await?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?;
+        let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await?;
         Ok((head.status, body.to_bytes()))
     }
 
     /// Interprets a response. bitcoind's RPC errors have an HTTP status other than 200, but a JSON body.
-    fn read_answer(
+    fn interpret_response(
         &self,
         method: &'static str,
         status: StatusCode,
@@ -502,7 +502,7 @@ mod tests {
     #[tokio::test]
     async fn oversized_response_is_rejected() {
         let mut endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec();
-        endless.resize(MAX_ANSWER_BYTES + 1_000_000, b' ');
+        endless.resize(MAX_RESPONSE_BYTES + 1_000_000, b' ');
         let error = error_after(Reply::Raw(endless)).await;
         assert!(error.to_string().contains("too long"), "{error}");
     }

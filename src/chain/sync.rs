@@ -34,7 +34,7 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub const REGTEST_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Minimum number of headers stored after startup, even on a new node.
-const KEPT_AT_LEAST: u32 = 12;
+const MIN_STORED_HEADERS: u32 = 12;
 
 /// A listener that may be called from another thread.
 pub type Listener = dyn Listen + Send + Sync;
@@ -129,7 +129,7 @@ async fn keep_last(
     headers.insert(tip);
     log.put(&tip);
     let mut block = tip;
-    for _ in 0..KEPT_AT_LEAST.min(tip.height) {
+    for _ in 0..MIN_STORED_HEADERS.min(tip.height) {
         let previous = block.header.prev_blockhash;
         block = match headers.look_up(&previous) {
             Some(previous) => *previous,

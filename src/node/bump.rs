@@ -126,10 +126,10 @@ impl Bumper {
         let max_rate = if later == 0 {
             target
         } else {
-            let budget = self.worth_of(claim) + commitment_tx_fee_satoshis;
+            let budget = self.total_value_for(claim) + commitment_tx_fee_satoshis;
             rate(budget, weight + CHILD_WEIGHT + later).clamp(min_rate, target)
         };
-        let paid = self.pay_down(claim, max_rate, min_rate, |rate| with_target(event, rate));
+        let paid = self.pay_best_rate(claim, max_rate, min_rate, |rate| with_target(event, rate));
         match paid {
             Some((rate, _)) if rate >= target => format!("{alone} at {rate} sat/kW"),
             Some((rate, _)) => {
@@ -161,13 +161,14 @@ impl Bumper {
         let target = (*target).max(mempool_min);
         let mut htlcs = htlc_descriptors.clone();
         // The others cost more than they are worth.
-        htlcs.retain(|htlc| most_worth_alone(htlc) >= mempool_min);
+        htlcs.retain(|htlc| max_worthwhile_rate_alone(htlc) >= mempool_min);
         htlcs.sort_by_key(|htlc| std::cmp::Reverse(htlc.htlc.amount_msat));
         let count = htlcs.len();
         let alone = |htlc: &HTLCDescriptor| {
             // Once broadcast alone, an HTLC stays alone: a combined transaction would have to pay more than
             // all those that it replaces.
-            self.wallet.is_claiming(single_id(*claim_id, htlc).0) || most_worth(htlc) < target
+            self.wallet.is_claiming(single_id(*claim_id, htlc).0)
+                || max_worthwhile_rate(htlc) < target
         };
         let (mut rest, together): (Vec<_>, Vec<_>) = htlcs.into_iter().partition(alone);
         let covered = self.claim_together(event, *claim_id, target, &together);
@@ -209,7 +210,7 @@ impl Bumper {
         let mut count = htlcs.len();
         while count > 1 {
             let group = &htlcs[..count];
-            let paid = self.pay_down(claim, target, min_rate, |rate| {
+            let paid = self.pay_best_rate(claim, target, min_rate, |rate| {
                 with_htlcs(event, id, rate, group.to_vec())
             });
             if let Some((_, txs)) = paid {
@@ -235,10 +236,10 @@ impl Bumper {
             id: id.0,
             urgent: true,
         };
-        let max_rate = target.min(most_worth_alone(&htlc));
+        let max_rate = target.min(max_worthwhile_rate_alone(&htlc));
         let min_rate = self.fees.mempool_min_sat_per_kw();
         let one = vec![htlc];
-        let paid = self.pay_down(claim, max_rate, min_rate, |rate| {
+        let paid = self.pay_best_rate(claim, max_rate, min_rate, |rate| {
             with_htlcs(event, id, rate, one.clone())
         });
         paid.map(|(rate, _)| rate)
@@ -246,7 +247,7 @@ impl Bumper {
 
     /// Lets LDK pay `max_rate`, or the highest lower rate that the coins allow, down to `min_rate`, in sat
     /// per 1000 weight units. Broadcasts the transactions and returns them with their rate.
-    fn pay_down(
+    fn pay_best_rate(
         &self,
         claim: Claim,
         max_rate: u32,
@@ -272,7 +273,7 @@ impl Bumper {
     }
 
     /// The total value of the coins that this claim may use, in sat.
-    fn worth_of(&self, claim: Claim) -> u64 {
+    fn total_value_for(&self, claim: Claim) -> u64 {
         let coins = self.wallet.coins_for(claim, claim.urgent);
         coins.iter().map(|coin| coin.output.value.to_sat()).sum()
     }
@@ -291,18 +292,18 @@ fn is_paid(event: &BumpTransactionEvent, packages: &[Vec<Transaction>]) -> bool 
 
 /// The total weight of the HTLC transactions that follow the commitment, of those worth their fee.
 fn later_weight(amounts_msat: &[u64], target: u32) -> u64 {
-    let worth_it = |msat: &&u64| rate(**msat / 1_000, HTLC_TX_WEIGHT) >= target;
-    let count = amounts_msat.iter().filter(worth_it).count();
+    let is_worthwhile = |msat: &&u64| rate(**msat / 1_000, HTLC_TX_WEIGHT) >= target;
+    let count = amounts_msat.iter().filter(is_worthwhile).count();
     HTLC_TX_WEIGHT.saturating_mul(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 /// The fee rate at which an HTLC's share of a combined transaction costs its whole value.
-fn most_worth(htlc: &HTLCDescriptor) -> u32 {
+fn max_worthwhile_rate(htlc: &HTLCDescriptor) -> u32 {
     rate(htlc.htlc.amount_msat / 1_000, HTLC_WEIGHT)
 }
 
 /// The fee rate at which a transaction for this HTLC alone costs its whole value.
-fn most_worth_alone(htlc: &HTLCDescriptor) -> u32 {
+fn max_worthwhile_rate_alone(htlc: &HTLCDescriptor) -> u32 {
     rate(htlc.htlc.amount_msat / 1_000, HTLC_TX_WEIGHT)
 }
 

@@ -105,8 +105,9 @@ fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
     if update == 0 {
         // The stored manager may still wait for the first persist of this monitor, and at startup LDK
         // completes only updates by itself: the channel would never become ready.
-        let told = core.monitors.channel_monitor_updated(channel_id, update);
-        told.map_err(|error| StorageError::Damaged(format!("channel {channel_id}: {error:?}")))?;
+        let completed = core.monitors.channel_monitor_updated(channel_id, update);
+        completed
+            .map_err(|error| StorageError::Damaged(format!("channel {channel_id}: {error:?}")))?;
     }
     Ok(())
 }

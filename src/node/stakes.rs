@@ -53,7 +53,7 @@ impl Stakes {
         // The wallet's coins are not spent on a channel that may not exist.
         let is_worthless = unseen.is_some() || {
             let monitor = self.monitors.get_monitor(channel);
-            monitor.is_ok_and(|monitor| !holds_something(&monitor))
+            monitor.is_ok_and(|monitor| !has_balance(&monitor))
         };
         Some(if is_worthless {
             Priority::Idle
@@ -63,7 +63,7 @@ impl Stakes {
     }
 }
 
-fn holds_something(monitor: &ChannelMonitor) -> bool {
+fn has_balance(monitor: &ChannelMonitor) -> bool {
     let balances = monitor.get_claimable_balances();
     balances.iter().any(|balance| match balance {
         Balance::ClaimableOnChannelClose { .. } => balance.claimable_amount_satoshis() > 0,

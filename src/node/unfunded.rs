@@ -36,11 +36,11 @@ impl Unfunded {
         let mut next_archive = Instant::now();
         loop {
             let now = Instant::now();
-            let looked = tokio::select! {
+            let result = tokio::select! {
                 () = stop.cancelled() => return,
-                looked = self.look_up_due() => looked,
+                result = self.look_up_due() => result,
             };
-            let mut next = match looked {
+            let mut next = match result {
                 Ok(()) => self.strangers.next_look(),
                 Err(_) => Some(now + RETRY_INTERVAL),
             };

@@ -203,9 +203,9 @@ mod tests {
         let error = refusal(sent, u64::MAX);
         assert!(matches!(error, WalletError::FeeRate { .. }), "{error}");
 
-        let came = chain.payment_to(&wallet, 50_000);
-        wallet.note_unconfirmed(&came).unwrap();
-        let error = refusal(came.compute_txid(), 5_000);
+        let incoming = chain.payment_to(&wallet, 50_000);
+        wallet.note_unconfirmed(&incoming).unwrap();
+        let error = refusal(incoming.compute_txid(), 5_000);
         assert!(matches!(error, WalletError::NotPending(_)), "{error}");
     }
 }

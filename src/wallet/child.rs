@@ -42,7 +42,7 @@ impl Wallet {
         self.note(&mut state, order.parent, Purpose::Seen)?;
         let coins = state.outputs_to_us(order.parent)?;
         let fee = child_fee(order, coins.len())?;
-        state.check_worth(&coins, fee)?;
+        state.check_above_dust(&coins, fee)?;
         let psbt = state.build_child(&coins, fee)?;
         let child = self.sign_own(&state, psbt)?;
         self.note(&mut state, &child, Purpose::Payment)?;
@@ -75,7 +75,7 @@ impl State {
     }
 
     /// Checks that the output after the fee is above the dust limit.
-    fn check_worth(&self, coins: &[OutPoint], fee: Amount) -> Result<(), WalletError> {
+    fn check_above_dust(&self, coins: &[OutPoint], fee: Amount) -> Result<(), WalletError> {
         let values = coins.iter().filter_map(|coin| self.bdk.get_utxo(*coin));
         let have = values.map(|coin| coin.txout.value).sum();
         let need = fee

@@ -147,23 +147,32 @@ mod tests {
         let tx = wallet.send(&spend(40_000)).unwrap();
         let entries = wallet.transactions();
         assert_eq!(entries.len(), 2);
-        let (came, went) = (&entries[0], &entries[1]);
-        assert_eq!((came.received.to_sat(), came.sent.to_sat()), (100_000, 0));
-        assert_eq!((came.confirmations, came.fee), (1, None));
-        assert_eq!((came.own_inputs[0], came.own_outputs[0]), (false, true));
-        assert_eq!((went.txid, went.block), (tx.compute_txid(), None));
-        assert_eq!(went.own_inputs, [true]);
-        assert_eq!(went.sent.to_sat(), 100_000);
-        let fee = went.fee.unwrap();
-        assert_eq!(went.sent - went.received - fee, Amount::from_sat(40_000));
-        assert!(went.time > 1_700_000_000);
+        let (incoming, outgoing) = (&entries[0], &entries[1]);
+        assert_eq!(
+            (incoming.received.to_sat(), incoming.sent.to_sat()),
+            (100_000, 0)
+        );
+        assert_eq!((incoming.confirmations, incoming.fee), (1, None));
+        assert_eq!(
+            (incoming.own_inputs[0], incoming.own_outputs[0]),
+            (false, true)
+        );
+        assert_eq!((outgoing.txid, outgoing.block), (tx.compute_txid(), None));
+        assert_eq!(outgoing.own_inputs, [true]);
+        assert_eq!(outgoing.sent.to_sat(), 100_000);
+        let fee = outgoing.fee.unwrap();
+        assert_eq!(
+            outgoing.sent - outgoing.received - fee,
+            Amount::from_sat(40_000)
+        );
+        assert!(outgoing.time > 1_700_000_000);
 
         chain.mine(&wallet, vec![tx]);
-        let went = wallet.transaction(went.txid).unwrap();
+        let outgoing = wallet.transaction(outgoing.txid).unwrap();
         let height = chain.best().height;
-        assert_eq!(went.block.map(|block| block.height), Some(height));
-        assert_eq!(went.confirmations, 1);
-        assert_eq!(went.time, u64::from(1_700_000_000 + height - 1));
+        assert_eq!(outgoing.block.map(|block| block.height), Some(height));
+        assert_eq!(outgoing.confirmations, 1);
+        assert_eq!(outgoing.time, u64::from(1_700_000_000 + height - 1));
     }
 
     #[test]
@@ -182,8 +191,8 @@ mod tests {
     #[test]
     fn blocks_from_returns_blocks_since_the_birthday() {
         let mut chain = TestChain::new();
-        let nobody = chain.open_new().0;
-        (0..5).for_each(|_| chain.mine(&nobody, vec![]));
+        let other = chain.open_new().0;
+        (0..5).for_each(|_| chain.mine(&other, vec![]));
         let (wallet, _) = chain.open_new();
         (0..3).for_each(|_| chain.mine(&wallet, vec![]));
         let blocks = wallet.blocks_from(6).unwrap();

@@ -74,8 +74,8 @@ fn reorg_removes_a_coin_until_it_is_mined_again() {
 #[test]
 fn reorg_below_the_birthday_is_followed() {
     let mut chain = TestChain::new();
-    let nobody = chain.open_new().0;
-    (0..5).for_each(|_| chain.mine(&nobody, vec![]));
+    let other = chain.open_new().0;
+    (0..5).for_each(|_| chain.mine(&other, vec![]));
     for depth in 1..4 {
         let (wallet, _) = chain.open_new();
         let payment = chain.payment_to(&wallet, 50_000);
