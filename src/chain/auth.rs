@@ -1,4 +1,4 @@
-//! How the node proves itself to bitcoind: user and password, or the cookie file.
+//! Credentials for bitcoind's RPC: user and password, or the cookie file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::error::ChainError;
 
-/// A cookie is `__cookie__:` and 64 hex digits; anything much longer is some other file.
+/// Maximum size of a cookie file, which holds `__cookie__:` and 64 hex digits.
 const MAX_COOKIE_BYTES: u64 = 1024;
 
 /// Credentials for bitcoind's RPC, as configured.
@@ -22,15 +22,15 @@ pub enum RpcAuth {
         /// The password, wiped from memory when dropped.
         password: Zeroizing<String>,
     },
-    /// `bitcoind-rpc-cookie`: bitcoind writes a new cookie at each of its starts.
+    /// `bitcoind-rpc-cookie`: bitcoind writes a new cookie at every start.
     Cookie(PathBuf),
 }
 
 impl RpcAuth {
-    /// The credentials in the form of HTTP basic authentication (base64 of `user:password`).
+    /// Returns the credentials for HTTP basic authentication (base64 of `user:password`).
     ///
     /// # Errors
-    /// [`ChainError::CookieUnreadable`].
+    /// [`ChainError::CookieUnreadable`] if the cookie file cannot be used.
     pub(super) fn basic(&self) -> Result<Zeroizing<String>, ChainError> {
         let plain = match self {
             RpcAuth::UserPassword { user, password } => {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_read_without_its_line_end_and_again_after_a_change() {
+    fn cookie_is_read_without_line_end_and_reread_after_a_change() {
         let (dir, auth) = cookie_file("__cookie__:00ff\n");
         assert_eq!(
             auth.basic().unwrap().as_str(),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_broken_cookie_names_file_and_key() {
+    fn cookie_errors_name_the_file_and_the_config_key() {
         let missing = RpcAuth::Cookie("/nowhere/.cookie".into())
             .basic()
             .unwrap_err()
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_shows_no_password() {
+    fn debug_output_hides_the_password() {
         let password = Zeroizing::new("hunter2".to_owned());
         let auth = RpcAuth::UserPassword {
             user: "u".to_owned(),

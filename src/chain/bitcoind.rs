@@ -1,4 +1,4 @@
-//! The client for bitcoind's RPC: the calls that the node needs, typed.
+//! The typed client for the bitcoind RPCs that the node needs.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::auth::RpcAuth;
 use super::connection::{Connection, RpcAddress};
 use super::error::ChainError;
 
-/// All that the node calls. `rpcwhitelist` of bitcoind may forbid any of them.
+/// All methods that the node calls. bitcoind's `rpcwhitelist` may forbid any of them.
 const REQUIRED_METHODS: [&str; 10] = [
     "getblockchaininfo",
     "getblockhash",
@@ -26,13 +26,13 @@ const REQUIRED_METHODS: [&str; 10] = [
     "testmempoolaccept",
 ];
 
-/// Time between two questions while bitcoind starts.
+/// Poll interval while bitcoind is starting.
 const WARM_UP_PAUSE: Duration = Duration::from_secs(1);
 
-/// Time between two questions while bitcoind downloads the chain.
+/// Poll interval while bitcoind is downloading the chain.
 const INITIAL_SYNC_PAUSE: Duration = Duration::from_secs(10);
 
-/// What `getblockchaininfo` says, as far as the node needs it.
+/// The fields of `getblockchaininfo` that the node needs.
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct ChainInfo {
     /// bitcoind's name of the network: `main`, `test`, `testnet4`, `signet` or `regtest`.
@@ -44,8 +44,8 @@ pub struct ChainInfo {
     /// Hash of the best block.
     #[serde(rename = "bestblockhash")]
     pub best_block: BlockHash,
-    /// True until bitcoind has caught up for the first time. On regtest it stays true while the
-    /// last block is older than a day.
+    /// Whether bitcoind is in its initial block download. On regtest, also true while the last block is
+    /// older than a day.
     #[serde(rename = "initialblockdownload")]
     pub initial_download: bool,
     /// Whether bitcoind deletes old blocks.
@@ -55,7 +55,7 @@ pub struct ChainInfo {
     pub prune_height: Option<u32>,
 }
 
-/// How careful bitcoind's fee estimate is.
+/// The mode of bitcoind's fee estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EstimateMode {
     /// Follows a falling market quickly.
@@ -64,8 +64,7 @@ pub enum EstimateMode {
     Conservative,
 }
 
-/// A bitcoind, reached over RPC. Share it behind an [`Arc`](std::sync::Arc); every call has a time
-/// limit.
+/// The RPC client of a bitcoind. Every call has a timeout. Share it behind an [`Arc`](std::sync::Arc).
 #[derive(Debug)]
 pub struct Bitcoind {
     network: Network,
@@ -73,7 +72,7 @@ pub struct Bitcoind {
 }
 
 impl Bitcoind {
-    /// A client for the bitcoind at `address`; connects at the first call.
+    /// Creates a client for the bitcoind at `address`. It connects with the first call.
     pub fn new(address: RpcAddress, auth: RpcAuth, network: Network) -> Self {
         Self {
             network,
@@ -81,13 +80,13 @@ impl Bitcoind {
         }
     }
 
-    /// The same client with another time limit per call.
+    /// Sets the timeout per call.
     pub fn with_limit(mut self, limit: Duration) -> Self {
         self.connection.set_limit(limit);
         self
     }
 
-    /// The network that the node is on.
+    /// The node's network.
     pub fn network(&self) -> Network {
         self.network
     }
@@ -97,31 +96,31 @@ impl Bitcoind {
         self.connection.address()
     }
 
-    /// Waits until bitcoind has started and has caught up with the chain, with a log line whenever
-    /// what it waits for changes, and checks that it is on our network.
+    /// Waits until bitcoind has started and finished its initial block download, logging the progress, and
+    /// checks that it is on our network.
     ///
     /// # Errors
-    /// Everything but warm-up and initial sync ends the wait: an address, credentials or a network that is
-    /// wrong does not heal by itself. [`ChainError::Stopped`] if `stop` was cancelled.
+    /// Any error but warm-up, because a wrong address, wrong credentials or a wrong network need the user.
+    /// [`ChainError::Stopped`] if `stop` is cancelled.
     pub async fn wait_until_ready(
         &self,
         stop: &CancellationToken,
     ) -> Result<ChainInfo, ChainError> {
-        let mut said = String::new();
+        let mut logged = String::new();
         loop {
             let (line, pause) = match self.check().await {
                 Ok(info) if self.is_syncing(&info) => {
                     let (blocks, headers) = (info.blocks, info.headers);
-                    let line = format!("bitcoind still downloads the chain: {blocks} of {headers}");
+                    let line = format!("bitcoind is syncing: block {blocks} of {headers}");
                     (line, INITIAL_SYNC_PAUSE)
                 }
                 Ok(info) => return Ok(info),
                 Err(error @ ChainError::WarmingUp { .. }) => (error.to_string(), WARM_UP_PAUSE),
                 Err(error) => return Err(error),
             };
-            if line != said {
+            if line != logged {
                 tracing::info!("waiting: {line}");
-                said = line;
+                logged = line;
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -130,12 +129,12 @@ impl Bitcoind {
         }
     }
 
-    /// On regtest bitcoind claims to be in initial sync whenever its last block is a day old.
+    /// Ignores regtest, where bitcoind reports an initial block download if its last block is a day old.
     fn is_syncing(&self, info: &ChainInfo) -> bool {
         info.initial_download && self.network != Network::Regtest
     }
 
-    /// Asks for the chain's state and checks that it is our network.
+    /// Fetches the state of the chain and checks that it is our network.
     pub async fn check(&self) -> Result<ChainInfo, ChainError> {
         let info = self.chain_info().await?;
         if Network::from_core_arg(&info.chain).ok() != Some(self.network) {
@@ -149,11 +148,11 @@ impl Bitcoind {
         Ok(info)
     }
 
-    /// Calls each method that the node needs, without parameters: bitcoind answers with an error that
-    /// explains the parameters, or that the method is forbidden. Once at the start, since it takes a second.
+    /// Calls each required method without parameters: bitcoind returns either a usage error or that the
+    /// method is forbidden or missing. Takes about a second; called once at startup.
     ///
     /// # Errors
-    /// [`ChainError::Forbidden`] or [`ChainError::MissingMethod`] with the first one that we cannot call.
+    /// [`ChainError::Forbidden`] or [`ChainError::MissingMethod`] for the first method that fails.
     pub async fn check_methods(&self) -> Result<(), ChainError> {
         for method in REQUIRED_METHODS {
             match self.call::<Value>(method, &[]).await {
@@ -175,7 +174,7 @@ impl Bitcoind {
     }
 
     /// `estimatesmartfee` for confirmation within `blocks` (1 to 1008), in sat per 1000 weight
-    /// units; `None` if bitcoind has seen too little to say (always so on regtest).
+    /// units; `None` if bitcoind has too little data (always on regtest).
     pub async fn estimate_fee(
         &self,
         blocks: u16,
@@ -191,15 +190,15 @@ impl Bitcoind {
         Ok(answer["feerate"].as_f64().and_then(sat_per_kw))
     }
 
-    /// The lowest fee rate that bitcoind's mempool takes now, in sat per 1000 weight units.
+    /// `getmempoolinfo`: the mempool's current minimum fee rate, in sat per 1000 weight units.
     pub async fn mempool_min_fee(&self) -> Result<u64, ChainError> {
         let answer: Value = self.call("getmempoolinfo", &[]).await?;
         let rate = answer["mempoolminfee"].as_f64().and_then(sat_per_kw);
-        rate.ok_or_else(|| self.bad_answer("getmempoolinfo", "no mempoolminfee"))
+        rate.ok_or_else(|| self.bad_answer("getmempoolinfo", "mempoolminfee is missing"))
     }
 
-    /// `sendrawtransaction` without bitcoind's own limit on the fee rate: an urgent claim of
-    /// little value may exceed it, and LDK and the wallet have bounds of their own.
+    /// `sendrawtransaction` without bitcoind's fee rate limit: an urgent claim of little value may exceed
+    /// it, and LDK and the wallet have their own bounds.
     pub async fn send_raw_transaction(&self, tx: &Transaction) -> Result<(), ChainError> {
         let params = [json!(serialize_hex(tx)), json!(0)];
         self.call::<Value>("sendrawtransaction", &params)
@@ -207,7 +206,8 @@ impl Bitcoind {
             .map(|_| ())
     }
 
-    /// `testmempoolaccept`: why bitcoind would refuse this transaction now; `None` if it would not.
+    /// `testmempoolaccept`: the reason why bitcoind would reject this transaction now; `None` if it would
+    /// accept it.
     pub async fn refusal_of(&self, tx: &Transaction) -> Result<Option<String>, ChainError> {
         const METHOD: &str = "testmempoolaccept";
         let params = [json!([serialize_hex(tx)]), json!(0)];
@@ -216,24 +216,24 @@ impl Bitcoind {
         match answer["allowed"].as_bool() {
             Some(true) => Ok(None),
             Some(false) => {
-                // The details (bitcoind 29 and later) repeat the reason and have the numbers.
+                // The details (bitcoind 29 and later) repeat the reason and include figures.
                 let reason = answer["reject-details"].as_str();
                 let reason = reason.or_else(|| answer["reject-reason"].as_str());
-                Ok(Some(reason.unwrap_or("it gives no reason").to_owned()))
+                Ok(Some(reason.unwrap_or("no reason given").to_owned()))
             }
-            None => Err(self.bad_answer(METHOD, "no allowed")),
+            None => Err(self.bad_answer(METHOD, "allowed is missing")),
         }
     }
 
-    /// `submitpackage` of parents and, last, their child; returns bitcoind's whole answer
-    /// (`package_msg` and `tx-results`).
+    /// `submitpackage` of parents and, last, their child. Returns bitcoind's response (`package_msg` and
+    /// `tx-results`).
     pub async fn submit_package(&self, txs: &[Transaction]) -> Result<Value, ChainError> {
         let package: Vec<String> = txs.iter().map(serialize_hex).collect();
         self.call("submitpackage", &[json!(package), json!(0)])
             .await
     }
 
-    /// One call, its result read as `T`.
+    /// Makes a call and deserializes its result.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
@@ -242,6 +242,7 @@ impl Bitcoind {
         self.connection.call(method, params).await
     }
 
+    /// The error for an unexpected response to `method`.
     pub(super) fn bad_answer(&self, method: &'static str, what: &str) -> ChainError {
         self.connection.bad_answer(method, what)
     }
@@ -252,9 +253,9 @@ impl Bitcoind {
     }
 }
 
-/// Turns bitcoind's BTC per 1000 virtual bytes into sat per 1000 weight units, rounded up.
+/// Converts bitcoind's BTC per 1000 virtual bytes to sat per 1000 weight units, rounded up.
 ///
-/// 1 BTC/kvB = 10^8 sat per 4000 weight units. `None` for what is not a sensible positive number.
+/// 1 BTC/kvB = 10^8 sat per 4000 weight units. `None` unless the rate is a valid positive amount.
 fn sat_per_kw(btc_per_kvb: f64) -> Option<u64> {
     let sat_per_kvb = bitcoin::Amount::from_btc(btc_per_kvb).ok()?.to_sat();
     (sat_per_kvb > 0).then(|| sat_per_kvb.div_ceil(4))
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_network_is_named_beside_ours() {
+    async fn wrong_network_error_names_both_networks() {
         let text = TestServer::start(vec![chain_info("main")])
             .bitcoind()
             .check()
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn warm_up_is_waited_for_and_regtest_is_never_in_initial_sync() {
+    async fn waits_for_warm_up_and_ignores_initial_download_on_regtest() {
         let warming = Reply::error(-28, "Verifying blocks…");
         let server = TestServer::start(vec![warming, chain_info("regtest")]);
         let info = server
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_method_that_bitcoind_forbids_or_lacks_is_named_with_its_remedy() {
+    async fn forbidden_and_missing_methods_are_reported_with_their_remedy() {
         for (reply, remedy) in [
             (Reply::empty("403 Forbidden"), "rpcwhitelist"),
             (Reply::error(-32601, "Method not found"), "Bitcoin Core 26"),
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_for_bitcoind_ends_when_the_node_stops() {
+    async fn wait_for_bitcoind_ends_at_shutdown() {
         let server = TestServer::start(vec![Reply::error(-28, "Verifying blocks…")]);
         let stop = CancellationToken::new();
         stop.cancel();
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_has_the_best_reason_that_bitcoind_gives() {
+    async fn refusal_prefers_bitcoinds_reject_details() {
         let tx = bitcoin::constants::genesis_block(Network::Regtest)
             .txdata
             .remove(0);
@@ -347,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn fee_rates_are_rounded_up_and_missing_ones_are_none() {
+    async fn fee_rates_are_rounded_up_and_missing_estimates_are_none() {
         let known = json!({"feerate": 0.00001001, "blocks": 2});
         let unknown = json!({"errors": ["Insufficient data"], "blocks": 0});
         let server = TestServer::start(vec![Reply::result(known), Reply::result(unknown)]);

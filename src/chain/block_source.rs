@@ -1,4 +1,4 @@
-//! bitcoind as lightning-block-sync's source of blocks, and as ours of unspent outputs.
+//! bitcoind as block source for lightning-block-sync, and look-ups of unspent outputs.
 
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::{Amount, Block, BlockHash, OutPoint, ScriptBuf, TxOut, Txid};
@@ -13,30 +13,31 @@ use super::error::ChainError;
 /// bitcoind's error code for an unknown block (`RPC_INVALID_ADDRESS_OR_KEY`).
 const CODE_NOT_FOUND: i64 = -5;
 
-/// bitcoind's error code, among others, for a block that it has deleted (`RPC_MISC_ERROR`), and what it
-/// says then.
+/// bitcoind's error code for a pruned block (`RPC_MISC_ERROR`), and the message that tells it from other
+/// errors with this code.
 const CODE_MISC: i64 = -1;
 const PRUNED: &str = "pruned data";
 
-/// An output that nobody has spent.
+/// An unspent output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnspentOutput {
+    /// The value and script.
     pub output: TxOut,
-    /// 0 in the mempool.
+    /// The number of confirmations; 0 in the mempool.
     pub confirmations: u32,
 }
 
-/// What `getblock` says with verbosity 1, as far as it is needed.
+/// The fields of `getblock` with verbosity 1 that are needed.
 #[derive(Deserialize)]
 struct BlockIds {
     tx: Vec<Txid>,
 }
 
-/// What `gettxout` says, as far as it is needed.
+/// The fields of `gettxout` that are needed.
 #[derive(Deserialize)]
 struct TxOutAnswer {
     confirmations: u32,
-    /// In bitcoin.
+    /// In BTC.
     value: f64,
     #[serde(rename = "scriptPubKey")]
     script: ScriptAnswer,
@@ -48,8 +49,8 @@ struct ScriptAnswer {
 }
 
 impl Bitcoind {
-    /// The header of this block, which is in bitcoind's best chain or beside it; `None` if bitcoind
-    /// does not know it.
+    /// Returns the header of a block, in bitcoind's best chain or stale; `None` if bitcoind does not know
+    /// it.
     pub(super) async fn find_header(
         &self,
         hash: &BlockHash,
@@ -90,17 +91,17 @@ impl Bitcoind {
         deserialize_hex(&hex).map_err(|e| self.bad_answer("getblock", &e.to_string()))
     }
 
-    /// The ids of the transactions of this block, in its order.
+    /// Returns the ids of the block's transactions, in block order.
     pub(super) async fn block_txids(&self, hash: &BlockHash) -> Result<Vec<Txid>, ChainError> {
         let block: BlockIds = self.call("getblock", &[json!(hash), json!(1)]).await?;
         Ok(block.tx)
     }
 
-    /// This output, if it is in a block and no transaction in a block spends it; with the mempool, also if it
-    /// is there, and then no transaction in the mempool may spend it either.
+    /// Returns this output if it is confirmed and no confirmed transaction spends it. With `with_mempool`,
+    /// outputs and spends in the mempool count as well.
     ///
     /// # Errors
-    /// If bitcoind is away, or answers with something else.
+    /// If bitcoind is unavailable or sends an unexpected response.
     pub async fn unspent_output(
         &self,
         outpoint: &OutPoint,
@@ -143,7 +144,7 @@ impl BlockSource for Bitcoind {
         Box::pin(async move { Ok(BlockData::FullBlock(self.block(hash).await?)) })
     }
 
-    /// Also checks the network: another bitcoind may have taken the address while we run.
+    /// Also checks the network: another bitcoind may be running at the address by now.
     fn get_best_block(&self) -> AsyncBlockSourceResult<'_, (BlockHash, Option<u32>)> {
         Box::pin(async move {
             let info = self.check().await?;

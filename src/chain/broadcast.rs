@@ -1,4 +1,4 @@
-//! Brings transactions to bitcoind: alone, or as a package of parents and child; several at a time.
+//! Sends transactions to bitcoind, alone or as packages of parents and a child, several at a time.
 
 mod queue;
 mod submission;
@@ -22,27 +22,27 @@ use super::error::ChainError;
 
 pub use self::submission::{Priority, Submission, parents_first};
 
-/// Submissions that are sent at a time. bitcoind serves RPC with 16 threads (4 before version 28).
-const AT_ONCE: usize = 4;
+/// Maximum number of parallel submissions. bitcoind serves RPC with 16 threads (4 before version 28).
+const MAX_PARALLEL: usize = 4;
 
-/// While bitcoind is away: pause before the next try, doubled up to [`LONGEST_PAUSE`]; what is new is tried after
-/// the first pause.
+/// Pause before the next attempt while bitcoind is unavailable, doubled up to [`MAX_PAUSE`]. A new submission
+/// is tried after the first pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// At the node's end: time for what still waits.
-const LAST_CALL: Duration = Duration::from_secs(5);
+/// How long shutdown waits for queued submissions.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the log says that bitcoind's settings keep transactions from it.
+/// Minimum interval between warnings about bitcoind's configuration.
 const WARNING_INTERVAL: Duration = Duration::from_secs(600);
 
-/// bitcoind's code for a transaction that is in a block (`RPC_VERIFY_ALREADY_IN_UTXO_SET`).
+/// bitcoind's error code for a confirmed transaction (`RPC_VERIFY_ALREADY_IN_UTXO_SET`).
 const CODE_ALREADY_IN_CHAIN: i64 = -27;
 
-/// bitcoind's reason if it does not know the outputs that are spent, or if they are spent already.
+/// bitcoind's reject reason if spent outputs are unknown or already spent.
 const MISSING_INPUTS: &str = "bad-txns-inputs-missingorspent";
 
-/// Takes transactions from LDK and the wallet without waiting, and sends them in a task.
+/// Queues transactions of LDK and the wallet without blocking, and sends them in a task.
 pub struct Broadcaster {
     bitcoind: Arc<Bitcoind>,
     waiting: Mutex<Queue>,
@@ -51,7 +51,7 @@ pub struct Broadcaster {
 }
 
 impl Broadcaster {
-    /// A broadcaster with an empty queue; [`run`](Self::run) empties it.
+    /// Creates a broadcaster with an empty queue, to be processed by [`run`](Self::run).
     pub fn new(bitcoind: Arc<Bitcoind>) -> Self {
         Self {
             bitcoind,
@@ -61,18 +61,18 @@ impl Broadcaster {
         }
     }
 
-    /// Queues a submission, unless one that waits makes it needless.
+    /// Queues a submission, unless a queued one already covers it.
     pub fn submit(&self, submission: Submission) {
         if self.queue().add(submission, Instant::now()) {
             self.arrived.notify_one();
         }
     }
 
-    /// Sends what is queued until `stop` is cancelled.
+    /// Sends queued submissions until `stop` is cancelled.
     ///
-    /// While bitcoind is away everything waits. A submission that fails for another reason waits
-    /// behind all others and is tried again after growing pauses; one that bitcoind refuses is given up
-    /// when nobody has asked for it for ten minutes.
+    /// While bitcoind is unavailable, everything waits. A submission that fails for another reason moves
+    /// behind all others and is retried after growing pauses. One that bitcoind rejects is dropped when it
+    /// has not been submitted again for ten minutes.
     pub async fn run(&self, stop: CancellationToken) {
         let send = async {
             let mut pause = FIRST_PAUSE;
@@ -84,10 +84,10 @@ impl Broadcaster {
                     }
                     Err(_) => {
                         tokio::time::sleep(FIRST_PAUSE).await;
-                        // Who hands over something new may know that bitcoind is back.
+                        // A new submission may mean that bitcoind is back.
                         let due = Instant::now() + pause.saturating_sub(FIRST_PAUSE);
                         self.until_arrival(Some(due)).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        pause = (pause * 2).min(MAX_PAUSE);
                     }
                 }
             }
@@ -98,9 +98,9 @@ impl Broadcaster {
         }
     }
 
-    /// Sends what can be sent within five seconds. For the node's end, after [`run`](Self::run).
+    /// Sends as much as possible within five seconds. Called at shutdown, after [`run`](Self::run).
     pub async fn finish(&self) {
-        let _ = tokio::time::timeout(LAST_CALL, self.send_due()).await;
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.send_due()).await;
     }
 
     async fn until_arrival(&self, next_due: Option<Instant>) {
@@ -116,24 +116,24 @@ impl Broadcaster {
         }
     }
 
-    /// Sends all that is due; says when the next one will be.
+    /// Sends all submissions that are due. Returns when the next one will be.
     ///
     /// # Errors
-    /// If bitcoind is away.
+    /// If bitcoind is unavailable.
     async fn send_due(&self) -> Result<Option<Instant>, ChainError> {
         self.queue().all_unsent();
         let mut sending = FuturesUnordered::new();
         let mut absence = None;
         loop {
-            while absence.is_none() && sending.len() < AT_ONCE {
+            while absence.is_none() && sending.len() < MAX_PARALLEL {
                 let Some(submission) = self.queue().next(Instant::now()) else {
                     break;
                 };
                 sending.push(self.send(submission));
             }
-            let has_room = absence.is_none() && sending.len() < AT_ONCE;
+            let has_capacity = absence.is_none() && sending.len() < MAX_PARALLEL;
             let next_due = self.queue().next_due();
-            // What is due now waits for one that is being sent.
+            // Submissions that are due already wait for one that is being sent.
             let next_due_later = next_due.filter(|due| *due > Instant::now());
             tokio::select! {
                 sent = sending.next() => match sent {
@@ -141,13 +141,15 @@ impl Broadcaster {
                     Some(Err(error)) => absence = Some(error),
                     None => return absence.map_or(Ok(next_due), Err),
                 },
-                () = self.until_arrival(next_due_later), if has_room && !sending.is_empty() => {}
+                () = self.until_arrival(next_due_later), if has_capacity && !sending.is_empty() => {}
             }
         }
     }
 
+    /// Sends a submission and updates the queue.
+    ///
     /// # Errors
-    /// If bitcoind is away: then the submission waits as before.
+    /// If bitcoind is unavailable. The submission stays queued.
     async fn send(&self, submission: Submission) -> Result<(), ChainError> {
         match self.publish(submission.transactions()).await {
             Ok(()) => {
@@ -155,7 +157,7 @@ impl Broadcaster {
                 self.queue().sent(&submission);
             }
             Err(error) if error.is_absence() => {
-                tracing::debug!(%error, "transactions wait for bitcoind");
+                tracing::debug!(%error, "bitcoind is unavailable, transactions stay queued");
                 self.queue().unsent(&submission);
                 return Err(error);
             }
@@ -171,7 +173,7 @@ impl Broadcaster {
         let why = failure(error);
         let failed = self.queue().failed(submission, why, Instant::now());
         let txids = submission.txids();
-        // LDK often sends claims that a peer's claim has already beaten: no alarm.
+        // Only info: LDK often sends claims whose outputs a peer has already claimed.
         if failed == (Failed::Kept { tries: 1 }) && submission.priority() != Priority::Idle {
             tracing::info!(?txids, %error, "transaction not accepted");
         } else {
@@ -179,7 +181,7 @@ impl Broadcaster {
         }
     }
 
-    /// Says now and then that the owner has to change a setting of bitcoind.
+    /// Warns that bitcoind's configuration has to be changed, at most once per interval.
     fn warn(&self, error: &ChainError) {
         let mut last = self
             .last_warning
@@ -187,24 +189,24 @@ impl Broadcaster {
             .unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
             *last = Some(Instant::now());
-            tracing::warn!("transactions do not reach the network as they should: {error}");
+            tracing::warn!("bitcoind's configuration impairs broadcasting: {error}");
         }
     }
 
-    /// Fails if bitcoind does not answer now: nothing could be sent.
+    /// Checks that bitcoind responds, so that transactions can be sent.
     ///
     /// # Errors
-    /// What [`Bitcoind::chain_info`] says.
+    /// Those of [`Bitcoind::chain_info`].
     pub async fn check_reachable(&self) -> Result<(), ChainError> {
         self.bitcoind.chain_info().await.map(drop)
     }
 
-    /// Submits `transactions` now: a single one, or parents and their child in any order.
+    /// Submits `transactions` immediately: a single one, or parents and their child in any order.
     ///
     /// A transaction that bitcoind already has, in its mempool or in a block, counts as sent.
     ///
     /// # Errors
-    /// [`ChainError::Rpc`] with bitcoind's reason if it refuses; other errors if it is away.
+    /// [`ChainError::Rpc`] with bitcoind's reason if it rejects them; other errors if it is unavailable.
     pub async fn publish(&self, transactions: &[Transaction]) -> Result<(), ChainError> {
         match transactions {
             [] => Ok(()),
@@ -223,9 +225,9 @@ impl Broadcaster {
         }
     }
 
-    /// A package may fail as a whole because a parent is in a block, the parents depend on each
-    /// other, or bitcoind does not let us submit packages. Then each transaction is tried alone;
-    /// what counts is whether the child got in.
+    /// Submits a package. The package may fail as a whole because a parent is confirmed, the parents depend
+    /// on each other, or bitcoind does not allow `submitpackage`. Then each transaction is sent alone, and
+    /// the result for the child decides.
     async fn publish_package(&self, txs: &[Transaction]) -> Result<(), ChainError> {
         let reason = match self.bitcoind.submit_package(txs).await {
             Ok(answer) => match refusal_of_package(&answer) {
@@ -242,9 +244,9 @@ impl Broadcaster {
         };
         tracing::debug!(
             reason,
-            "package refused, trying its transactions one by one"
+            "package rejected, sending its transactions one by one"
         );
-        // A child without its parent lacks inputs; why the parent was refused is what counts.
+        // A child without its parent has missing inputs, so the parent's error is the one to report.
         let mut refusal = None;
         let mut child_is_in = false;
         for tx in txs {
@@ -252,7 +254,7 @@ impl Broadcaster {
                 Ok(()) => child_is_in = true,
                 Err(error) if error.is_absence() => return Err(error),
                 Err(error) => {
-                    tracing::debug!(txid = %tx.compute_txid(), %error, "refused");
+                    tracing::debug!(txid = %tx.compute_txid(), %error, "transaction rejected");
                     child_is_in = false;
                     refusal.get_or_insert(error);
                 }
@@ -276,7 +278,7 @@ impl Broadcaster {
         }
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,7 +293,7 @@ impl BroadcasterInterface for Broadcaster {
 
 fn failure(error: &ChainError) -> Failure {
     match error {
-        // As a package it may be refused for its fee, and alone since a parent is missing.
+        // Only the error for the transaction itself counts, not that for the package.
         ChainError::Rpc { message, .. } if message.starts_with(MISSING_INPUTS) => {
             Failure::MissingInputs
         }
@@ -300,7 +302,7 @@ fn failure(error: &ChainError) -> Failure {
     }
 }
 
-/// Whether a refusal only says that bitcoind has the transaction already.
+/// Whether the rejection means that bitcoind already has the transaction.
 fn is_known(code: i64, message: &str) -> bool {
     code == CODE_ALREADY_IN_CHAIN
         || [
@@ -312,7 +314,7 @@ fn is_known(code: i64, message: &str) -> bool {
         .any(|known| message.contains(known))
 }
 
-/// Why `submitpackage` did not take all transactions, or `None` if it did.
+/// The reason why `submitpackage` did not accept all transactions, or `None` if it did.
 fn refusal_of_package(answer: &Value) -> Option<String> {
     let errors = answer["tx-results"]
         .as_object()
@@ -328,7 +330,7 @@ fn refusal_of_package(answer: &Value) -> Option<String> {
         None if errors.is_empty() => None,
         message => Some(format!(
             "{}: {}",
-            message.unwrap_or("refused"),
+            message.unwrap_or("rejected"),
             errors.join(", ")
         )),
     }
@@ -343,7 +345,7 @@ mod tests {
     use crate::chain::test_server::{Reply, TestServer};
 
     #[test]
-    fn a_package_answer_is_read_as_sent_or_refused() {
+    fn package_responses_are_interpreted() {
         let sent = json!({"package_msg": "success", "tx-results": {"w": {"txid": "t"}}});
         assert_eq!(refusal_of_package(&sent), None);
         let old = json!({"tx-results": {"w": {"txid": "t", "vsize": 100}}});
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_bitcoind_has_counts_as_sent() {
+    fn known_transactions_count_as_sent() {
         assert!(is_known(-27, "Transaction outputs already in utxo set"));
         assert!(is_known(-26, "txn-already-known"));
         assert!(!is_known(-26, "min relay fee not met, 0 < 110"));
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_transaction_is_sent_alone_and_several_as_a_package() {
+    async fn several_transactions_are_sent_as_a_package() {
         let answer = json!({"package_msg": "success", "tx-results": {}});
         let server = TestServer::start(vec![Reply::result(json!("txid")), Reply::result(answer)]);
         let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_package_is_tried_one_by_one_and_the_childs_fate_counts() {
+    async fn rejected_package_is_sent_one_by_one_and_the_child_decides() {
         let refused = json!({"package_msg": "package-mempool-limits", "tx-results": {}});
         let server = TestServer::start(vec![
             Reply::result(refused),
@@ -398,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_absent_bitcoind_could_not_take_waits_and_is_sent_once() {
+    async fn submissions_wait_for_bitcoind_and_are_sent_once() {
         let server = TestServer::start(vec![
             Reply::error(-28, "Loading block index…"),
             Reply::result(json!("txid")),
@@ -415,7 +417,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_new_is_tried_soon_after_a_long_absence() {
+    async fn new_submission_is_tried_soon_after_a_long_outage() {
         let server = TestServer::by_method(|_| Reply::error(-28, "Loading block index…"));
         let broadcaster = Arc::new(Broadcaster::new(Arc::new(server.bitcoind())));
         let spends = |sat| transaction(&[&transaction(&[], sat)], sat);
@@ -440,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_submission_that_fails_does_not_hold_up_the_next_one() {
+    async fn failed_submission_does_not_block_the_next() {
         for failure in [
             Reply::empty("403 Forbidden"),
             Reply::empty("503 Service Unavailable"),
@@ -466,7 +468,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_transaction_is_tried_again_later() {
+    async fn rejected_transaction_is_retried() {
         let server = TestServer::start(vec![
             Reply::error(-25, "bad-txns-inputs-missingorspent"),
             Reply::result(json!("txid")),
@@ -480,28 +482,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_transaction_with_our_money_does_not_wait_behind_worthless_ones() {
+    async fn urgent_transaction_does_not_wait_behind_idle_ones() {
         let server = TestServer::by_method(|_| Reply::error(-25, "bad-txns-inputs-missingorspent"));
         let broadcaster = Broadcaster::new(Arc::new(server.bitcoind()));
         let spends = |sat| transaction(&[&transaction(&[], sat)], sat);
         for sat in 1..=200 {
-            let worthless = Submission::new(vec![spends(sat)]);
-            broadcaster.submit(worthless.with_priority(Priority::Idle));
+            let idle = Submission::new(vec![spends(sat)]);
+            broadcaster.submit(idle.with_priority(Priority::Idle));
         }
         let claim = spends(1_000);
         broadcaster.broadcast_transactions(&[&claim]);
         let started = Instant::now();
         assert!(broadcaster.send_due().await.unwrap().is_some());
-        // 100 ms for each refusal would be 20 seconds.
+        // A delay of 100 ms per rejection would add up to 20 seconds.
         assert!(started.elapsed() < Duration::from_secs(5));
         assert_eq!(server.methods().len(), 201);
-        let first = &server.params()[..AT_ONCE];
+        let first = &server.params()[..MAX_PARALLEL];
         let hex = bitcoin::consensus::encode::serialize_hex(&claim);
         assert!(first.iter().any(|params| params[0] == hex), "{first:?}");
     }
 
     #[tokio::test]
-    async fn one_that_hangs_does_not_hold_up_the_others() {
+    async fn hanging_call_does_not_block_others() {
         let server = TestServer::start(vec![Reply::Silence, Reply::result(json!("txid"))]);
         let bitcoind = server.bitcoind().with_limit(Duration::from_secs(60));
         let broadcaster = Arc::new(Broadcaster::new(Arc::new(bitcoind)));
@@ -524,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_without_its_parent_does_not_count_as_one_without_inputs() {
+    fn package_error_does_not_count_as_missing_inputs() {
         let refused = |message: &str| ChainError::Rpc {
             method: "sendrawtransaction",
             code: -26,

@@ -1,7 +1,7 @@
-//! JSON-RPC over HTTP: credentials, time limits, and what a failed call means.
+//! JSON-RPC over HTTP: credentials, timeouts, and the classification of errors.
 //!
-//! lightning-block-sync has a client, too, but it takes bitcoind's HTTP status 500, which each refusal of
-//! a call has, for a broken connection: it sleeps 100 ms, connects anew and asks again.
+//! The client of lightning-block-sync is not used, because it treats HTTP status 500, with which bitcoind
+//! reports every RPC error, as a broken connection: it sleeps 100 ms, reconnects and repeats the call.
 
 use std::error::Error;
 use std::fmt;
@@ -26,22 +26,22 @@ use zeroize::Zeroizing;
 use super::auth::RpcAuth;
 use super::error::ChainError;
 
-/// Limit for one call. A full block takes well under a second; a bitcoind that flushes its cache
-/// may take longer, and then the caller tries again.
-const CALL_LIMIT: Duration = Duration::from_secs(30);
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// bitcoind closes a connection that was idle for 30 seconds (`rpcservertimeout`).
-const IDLE_LIMIT: Duration = Duration::from_secs(15);
+/// Timeout of one call. A full block takes well under a second; while bitcoind flushes its cache a call may
+/// take longer, and is then retried by the caller.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long idle connections are kept; bitcoind closes them after 30 seconds (`rpcservertimeout`).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_IDLE_CONNECTIONS: usize = 8;
-/// The longest answer is a block of 4 MB in hex.
-const MAX_ANSWER_BYTES: usize = 8_100_000;
+/// Maximum response size; the longest response is a block of 4 MB in hex.
+const MAX_RESPONSE_BYTES: usize = 8_100_000;
 
-/// bitcoind's error code for "I am still starting" (`RPC_IN_WARMUP`).
+/// bitcoind's error code while it is starting (`RPC_IN_WARMUP`).
 const CODE_WARMING_UP: i64 = -28;
-/// bitcoind's error code for a method that it does not have (`RPC_METHOD_NOT_FOUND`).
+/// bitcoind's error code for an unknown method (`RPC_METHOD_NOT_FOUND`).
 const CODE_METHOD_NOT_FOUND: i64 = -32601;
 
-/// Where bitcoind listens (`bitcoind-rpc-address`).
+/// The address of bitcoind's RPC (`bitcoind-rpc-address`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RpcAddress {
     /// Host name or IP address.
@@ -65,7 +65,7 @@ impl fmt::Display for RpcAddress {
     }
 }
 
-/// The client, and the credentials as they were read last.
+/// The HTTP client and the cached credentials.
 pub(super) struct Connection {
     address: RpcAddress,
     auth: RpcAuth,
@@ -74,10 +74,10 @@ pub(super) struct Connection {
     limit: Duration,
 }
 
-/// Why there is no complete HTTP answer.
+/// The error if there is no complete HTTP response.
 type Unanswered = Box<dyn Error + Send + Sync>;
 
-/// An error in bitcoind's answer.
+/// An error in bitcoind's response.
 #[derive(Deserialize)]
 struct RpcError {
     code: i64,
@@ -88,10 +88,10 @@ impl Connection {
     pub(super) fn new(address: RpcAddress, auth: RpcAuth) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_LIMIT));
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_LIMIT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector);
         Self {
@@ -99,10 +99,11 @@ impl Connection {
             auth,
             credentials: RwLock::default(),
             http,
-            limit: CALL_LIMIT,
+            limit: CALL_TIMEOUT,
         }
     }
 
+    /// Sets the timeout per call.
     pub(super) fn set_limit(&mut self, limit: Duration) {
         self.limit = limit;
     }
@@ -112,7 +113,8 @@ impl Connection {
         self.address.to_string()
     }
 
-    /// One call, its result read as `T`. After a 401 the cookie is read again, once.
+    /// Makes a call and deserializes its result. After HTTP 401 the cookie is read again and the call
+    /// repeated once.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
@@ -139,7 +141,7 @@ impl Connection {
         self.attempt(&fresh, method, params).await
     }
 
-    /// The credentials as they were read last, or as they are now if bitcoind refused those.
+    /// Returns the cached credentials, or reads them if bitcoind has rejected the cached ones.
     fn credentials(&self) -> Result<Arc<Zeroizing<String>>, ChainError> {
         let known = self.credentials.read();
         if let Some(known) = &*known.unwrap_or_else(PoisonError::into_inner) {
@@ -164,13 +166,14 @@ impl Connection {
         let call = json!({ "method": method, "params": params, "id": 0 });
         let call = Bytes::from(call.to_string());
         match timeout(self.limit, self.exchange(credentials, call)).await {
-            Ok(Ok((status, body))) => self.read_answer(method, status, &body),
+            Ok(Ok((status, body))) => self.interpret_response(method, status, &body),
             Ok(Err(error)) => Err(self.unanswered(method, &*error)),
             Err(_) => Err(self.timed_out(method)),
         }
     }
 
-    /// bitcoind may close an idle connection just when it gets a call. Each of our calls may be made twice.
+    /// Sends a request, once more if the connection is lost: bitcoind may close an idle connection just when
+    /// a request arrives. All our calls are safe to repeat.
     async fn exchange(
         &self,
         credentials: &str,
@@ -196,12 +199,12 @@ impl Connection {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(call))?;
         let (head, body) = self.http.request(request).await?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await?;
+        let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await?;
         Ok((head.status, body.to_bytes()))
     }
 
-    /// bitcoind's refusals have an HTTP status beside 200, but a JSON answer all the same.
-    fn read_answer(
+    /// Interprets a response. bitcoind's RPC errors have an HTTP status other than 200, but a JSON body.
+    fn interpret_response(
         &self,
         method: &'static str,
         status: StatusCode,
@@ -271,18 +274,18 @@ impl Connection {
         }
     }
 
-    /// What it means that there is no complete HTTP answer.
+    /// Classifies the error if there is no complete HTTP response.
     fn unanswered(&self, method: &'static str, error: &(dyn Error + 'static)) -> ChainError {
         if cause::<LengthLimitError>(error).is_some() {
-            return self.bad_answer(method, "it is too long");
+            return self.bad_answer(method, "the response is too long");
         }
         if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
-            return self.not_bitcoind("no HTTP answer".to_owned());
+            return self.not_bitcoind("no HTTP response".to_owned());
         }
         let reason = match cause::<io::Error>(error) {
             Some(error) => match error.kind() {
                 io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-                io::ErrorKind::TimedOut => "no answer".to_owned(),
+                io::ErrorKind::TimedOut => "connection timed out".to_owned(),
                 _ => error.to_string(),
             },
             None => root(error).to_string(),
@@ -309,6 +312,7 @@ impl Connection {
         }
     }
 
+    /// The error for an unexpected response to `method`.
     pub(super) fn bad_answer(&self, method: &'static str, what: &str) -> ChainError {
         ChainError::BadAnswer {
             address: self.address(),
@@ -318,7 +322,7 @@ impl Connection {
     }
 }
 
-/// Whether a connection that was made ended before the answer.
+/// Whether an established connection was lost before the response.
 fn is_connection_lost(error: &(dyn Error + 'static)) -> bool {
     use hyper_util::client::legacy::Error as ClientError;
     if cause::<ClientError>(error).is_some_and(ClientError::is_connect) {
@@ -329,7 +333,7 @@ fn is_connection_lost(error: &(dyn Error + 'static)) -> bool {
         || cause::<io::Error>(error).is_some()
 }
 
-/// The first error of this type among the error and its causes.
+/// Returns the first error of type `T` among the error and its causes.
 fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     causes(error).find_map(|error| error.downcast_ref())
 }
@@ -369,7 +373,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refused_connection_names_the_address_and_its_key() {
+    async fn refused_connection_names_the_address_and_its_config_key() {
         let text = unreachable_bitcoind()
             .check()
             .await
@@ -383,7 +387,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn wrong_password_names_its_keys() {
+    async fn wrong_password_names_its_config_keys() {
         let error = error_after(Reply::empty("401 Unauthorized")).await;
         assert!(matches!(error, ChainError::WrongPassword { .. }), "{error}");
         let text = error.to_string();
@@ -391,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_http_statuses_are_told_apart() {
+    async fn http_statuses_are_distinguished() {
         let forbidden = error_after(Reply::empty("403 Forbidden")).await;
         assert!(
             matches!(forbidden, ChainError::Forbidden { .. }),
@@ -404,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn garbage_is_not_taken_for_bitcoind() {
+    async fn rejects_responses_that_are_not_bitcoinds() {
         let banner = b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_vec();
         let error = error_after(Reply::Raw(banner)).await;
         assert!(matches!(error, ChainError::NotBitcoind { .. }), "{error}");
@@ -416,7 +420,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_bitcoind_times_out() {
+    async fn silent_bitcoind_times_out() {
         let server = TestServer::start(vec![Reply::Silence]);
         let bitcoind = server.bitcoind().with_limit(Duration::from_millis(100));
         let error = bitcoind.check().await.unwrap_err();
@@ -424,7 +428,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_cookie_is_picked_up_without_a_failed_call() {
+    async fn new_cookie_is_picked_up_without_a_failed_call() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".cookie");
         std::fs::write(&path, "__cookie__:old").unwrap();
@@ -442,7 +446,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unchanged_cookie_that_is_refused_is_named() {
+    async fn rejected_unchanged_cookie_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".cookie");
         std::fs::write(&path, "__cookie__:x").unwrap();
@@ -453,7 +457,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_an_answer_and_everything_else_is_worth_a_retry() {
+    async fn only_rpc_errors_count_as_refusals() {
         let server = TestServer::start(vec![Reply::error(-8, "Block height out of range")]);
         let error = server.bitcoind().block_hash(9).await.unwrap_err();
         assert!(
@@ -470,20 +474,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_asked_for_once_and_at_once() {
+    async fn rpc_errors_are_returned_without_retry_or_delay() {
         let server = TestServer::start(vec![Reply::error(-25, "bad-txns-inputs-missingorspent")]);
         let bitcoind = server.bitcoind();
         let started = std::time::Instant::now();
         for _ in 0..20 {
             assert!(bitcoind.block_hash(9).await.unwrap_err().is_refusal());
         }
-        // With 100 ms for each it would be two seconds.
+        // A delay of 100 ms per call would add up to two seconds.
         assert!(started.elapsed() < Duration::from_secs(1));
         assert_eq!(server.methods().len(), 20);
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_before_the_answer_is_made_again_once() {
+    async fn lost_connection_is_retried_once() {
         let server = TestServer::start(vec![
             Reply::Raw(Vec::new()),
             Reply::result(json!("00".repeat(32))),
@@ -496,15 +500,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_without_end_is_not_read() {
+    async fn oversized_response_is_rejected() {
         let mut endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec();
-        endless.resize(MAX_ANSWER_BYTES + 1_000_000, b' ');
+        endless.resize(MAX_RESPONSE_BYTES + 1_000_000, b' ');
         let error = error_after(Reply::Raw(endless)).await;
         assert!(error.to_string().contains("too long"), "{error}");
     }
 
     #[test]
-    fn an_ipv6_address_is_put_in_brackets() {
+    fn ipv6_addresses_are_bracketed() {
         let url = |host: &str| {
             let host = host.to_owned();
             RpcAddress { host, port: 8332 }.url()
@@ -514,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_shows_no_secret() {
+    fn debug_output_hides_credentials() {
         let bitcoind = bitcoind_at(1, user_password());
         assert!(!format!("{bitcoind:?}").contains("password\""));
     }

@@ -1,14 +1,14 @@
-//! What can go wrong with bitcoind, each in one line that names the config key and the remedy.
+//! Errors of calls to bitcoind. Each message is one line that names the config key and the remedy.
 
 use std::path::PathBuf;
 
 use bitcoin::{BlockHash, Network};
 use lightning_block_sync::BlockSourceError;
 
-/// A failed call to bitcoind, or a bitcoind that this node cannot work with.
+/// A failed call to bitcoind, or a bitcoind that this node cannot use.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
-    /// Nothing answers at the address, or the connection broke.
+    /// Nothing responds at the address, or the connection was lost.
     #[error(
         "cannot reach bitcoind at {address} ({reason}): start bitcoind, or correct \
          bitcoind-rpc-address"
@@ -16,12 +16,12 @@ pub enum ChainError {
     Unreachable {
         /// `host:port` as configured.
         address: String,
-        /// What the operating system said.
+        /// The operating system's error.
         reason: String,
     },
-    /// A connection was made, but no complete answer came in time.
+    /// The connection succeeded, but no complete response arrived in time.
     #[error(
-        "bitcoind at {address} did not answer {method} within {seconds} s: it is overloaded or \
+        "bitcoind at {address} did not respond to {method} within {seconds} s: it is overloaded or \
          hangs; see bitcoind's debug.log"
     )]
     TimedOut {
@@ -29,32 +29,32 @@ pub enum ChainError {
         address: String,
         /// The RPC method.
         method: &'static str,
-        /// The limit that passed, in seconds.
+        /// The timeout, in seconds.
         seconds: u64,
     },
-    /// Something answers, but not bitcoind's JSON-RPC.
+    /// Something responds, but not bitcoind's JSON-RPC.
     #[error(
-        "what answers at {address} is not bitcoind's RPC ({reason}): correct bitcoind-rpc-address"
+        "the server at {address} is not bitcoind's RPC ({reason}): correct bitcoind-rpc-address"
     )]
     NotBitcoind {
         /// `host:port` as configured.
         address: String,
-        /// What came instead.
+        /// What was received instead.
         reason: String,
     },
-    /// HTTP 401 with user and password.
+    /// HTTP 401 for user and password.
     #[error(
-        "bitcoind at {address} refuses our credentials: correct bitcoind-rpc-user and \
+        "bitcoind at {address} rejects the user name or password: correct bitcoind-rpc-user and \
          bitcoind-rpc-password"
     )]
     WrongPassword {
         /// `host:port` as configured.
         address: String,
     },
-    /// HTTP 401 with a cookie, also after it was read again.
+    /// HTTP 401 for a cookie, even after reading it again.
     #[error(
-        "bitcoind at {address} refuses the cookie in {}: set bitcoind-rpc-cookie to the .cookie \
-         file of this very bitcoind", path.display()
+        "bitcoind at {address} rejects the cookie in {}: set bitcoind-rpc-cookie to the .cookie \
+         file of this bitcoind", path.display()
     )]
     WrongCookie {
         /// `host:port` as configured.
@@ -62,10 +62,10 @@ pub enum ChainError {
         /// The cookie file.
         path: PathBuf,
     },
-    /// HTTP 403: the address or the method is not allowed for us.
+    /// HTTP 403: bitcoind does not allow our address or the method.
     #[error(
-        "bitcoind at {address} forbids us {method}: add it to rpcwhitelist (or, if it forbids \
-         everything, allow this machine with rpcallowip) in bitcoin.conf"
+        "bitcoind at {address} does not allow {method}: add it to rpcwhitelist in bitcoin.conf (or, \
+         if no method is allowed, this machine to rpcallowip)"
     )]
     Forbidden {
         /// `host:port` as configured.
@@ -73,7 +73,7 @@ pub enum ChainError {
         /// The RPC method.
         method: &'static str,
     },
-    /// bitcoind does not know a method (RPC code -32601).
+    /// bitcoind does not have a method (RPC code -32601).
     #[error("bitcoind at {address} does not have {method}: use Bitcoin Core 26 or newer")]
     MissingMethod {
         /// `host:port` as configured.
@@ -81,7 +81,7 @@ pub enum ChainError {
         /// The RPC method.
         method: &'static str,
     },
-    /// The cookie file is missing, unreadable, or no cookie.
+    /// The cookie file is missing, unreadable, or not a cookie.
     #[error(
         "cannot read bitcoind's cookie {} ({reason}): start bitcoind, correct \
          bitcoind-rpc-cookie, or set bitcoind-rpc-user and bitcoind-rpc-password", path.display()
@@ -92,7 +92,7 @@ pub enum ChainError {
         /// Why it cannot be used.
         reason: String,
     },
-    /// bitcoind runs another network than ours.
+    /// bitcoind is on another network than the node.
     #[error(
         "bitcoind at {address} is on {theirs}, but this node is on {ours}: correct network or \
          bitcoind-rpc-address"
@@ -102,14 +102,14 @@ pub enum ChainError {
         address: String,
         /// The node's network.
         ours: Network,
-        /// bitcoind's own name of its network (`main`, `test`, `signet`, `regtest`, ...).
+        /// bitcoind's name of its network (`main`, `test`, `signet`, `regtest`, ...).
         theirs: String,
     },
-    /// A pruned bitcoind has deleted blocks that the node has not seen yet.
+    /// A pruned bitcoind has deleted blocks that the node has not processed yet.
     #[error(
         "bitcoind at {address} is pruned and lacks blocks {needed} to {lacking} that this node \
-         has not seen: use an unpruned bitcoind (bitcoind-rpc-address), or set prune=0 in \
-         bitcoin.conf and start it once with -reindex"
+         still needs: use an unpruned bitcoind (bitcoind-rpc-address), or set prune=0 in \
+         bitcoin.conf and start bitcoind once with -reindex"
     )]
     Pruned {
         /// `host:port` as configured.
@@ -119,11 +119,11 @@ pub enum ChainError {
         /// Height of the last block that bitcoind no longer has.
         lacking: u32,
     },
-    /// The same, found out by asking for the block.
+    /// The same, detected when the block was requested.
     #[error(
-        "bitcoind at {address} is pruned and lacks block {hash} that this node has not seen: \
+        "bitcoind at {address} is pruned and lacks block {hash} that this node still needs: \
          use an unpruned bitcoind (bitcoind-rpc-address), or set prune=0 in bitcoin.conf and \
-         start it once with -reindex"
+         start bitcoind once with -reindex"
     )]
     BlockPruned {
         /// `host:port` as configured.
@@ -131,12 +131,12 @@ pub enum ChainError {
         /// The block.
         hash: BlockHash,
     },
-    /// bitcoind does not know a block that this node has followed, and the node does not have the
-    /// headers that lead from there to a block that bitcoind knows.
+    /// bitcoind does not know a block that the node has processed, and the node lacks the headers that
+    /// connect it to a block that bitcoind knows.
     #[error(
         "bitcoind at {address} does not know block {hash} at height {height}, which this node \
-         has followed: it is on another chain or still syncing; correct bitcoind-rpc-address or \
-         wait until bitcoind is synced; nothing was changed"
+         has processed: it is on another chain or still syncing; correct bitcoind-rpc-address or \
+         wait until bitcoind is synced; no state was changed"
     )]
     UnknownBlock {
         /// `host:port` as configured.
@@ -146,11 +146,11 @@ pub enum ChainError {
         /// Its height.
         height: u32,
     },
-    /// None of the last blocks that this node has followed is in bitcoind's chain.
+    /// bitcoind knows none of the last blocks that the node has processed.
     #[error(
         "bitcoind at {address} is on another chain: it knows none of the last {depth} blocks up \
-         to {hash} at height {height} that this node has followed; correct bitcoind-rpc-address, \
-         or let bitcoind validate the chain anew (-reindex); nothing was changed"
+         to {hash} at height {height} that this node has processed; correct bitcoind-rpc-address, \
+         or let bitcoind validate its chain again (-reindex); no state was changed"
     )]
     OtherChain {
         /// `host:port` as configured.
@@ -159,7 +159,7 @@ pub enum ChainError {
         hash: BlockHash,
         /// Its height.
         height: u32,
-        /// How many blocks were compared.
+        /// The number of blocks compared.
         depth: u32,
     },
     /// bitcoind is starting (RPC code -28).
@@ -167,17 +167,17 @@ pub enum ChainError {
     WarmingUp {
         /// `host:port` as configured.
         address: String,
-        /// bitcoind's words, such as "Loading block index…".
+        /// bitcoind's message, such as "Loading block index…".
         message: String,
     },
     /// HTTP 503: bitcoind's queue of RPC calls is full.
-    #[error("bitcoind at {address} is busy: raise rpcworkqueue in bitcoin.conf if this goes on")]
+    #[error("bitcoind at {address} is busy: raise rpcworkqueue in bitcoin.conf if this persists")]
     Busy {
         /// `host:port` as configured.
         address: String,
     },
-    /// bitcoind has less work than the chain that the node has seen (it reindexes, was rolled
-    /// back, or was replaced).
+    /// bitcoind's chain has less work than the one that the node has processed: bitcoind is reindexing,
+    /// or was rolled back or replaced.
     #[error(
         "bitcoind at {address} is at height {theirs} with less work than our chain at {ours}: \
          waiting until it has caught up"
@@ -190,18 +190,18 @@ pub enum ChainError {
         /// bitcoind's height.
         theirs: u32,
     },
-    /// bitcoind understood the call and refused it.
-    #[error("bitcoind refuses {method}: {message} (code {code})")]
+    /// bitcoind understood the call and rejected it.
+    #[error("bitcoind rejects {method}: {message} (code {code})")]
     Rpc {
         /// The RPC method.
         method: &'static str,
         /// bitcoind's error code.
         code: i64,
-        /// bitcoind's words.
+        /// bitcoind's message.
         message: String,
     },
-    /// An answer that does not have the shape it must have.
-    #[error("bitcoind at {address} answered {method} with something unexpected: {what}")]
+    /// A response of unexpected form.
+    #[error("bitcoind at {address} sent an unexpected response to {method}: {what}")]
     BadAnswer {
         /// `host:port` as configured.
         address: String,
@@ -210,21 +210,21 @@ pub enum ChainError {
         /// What is missing or wrong.
         what: String,
     },
-    /// The node is being stopped.
+    /// The node is shutting down.
     #[error("stopped while waiting for bitcoind")]
     Stopped,
 }
 
 impl ChainError {
-    /// True if bitcoind has judged the call: the same call again gets the same answer.
+    /// Whether bitcoind processed the call and rejected it, so that an immediate retry is pointless.
     ///
-    /// False means that bitcoind was away, starting, busy or misconfigured: try again later.
+    /// False means that bitcoind was unreachable, starting, busy or misconfigured: retry later.
     pub fn is_refusal(&self) -> bool {
         matches!(self, ChainError::Rpc { .. })
     }
 
-    /// True if bitcoind is away, starting, or not the one that we can talk to: every other call
-    /// would fail now, too.
+    /// Whether bitcoind is unreachable, starting, or not the right server: every other call would fail
+    /// as well.
     pub fn is_absence(&self) -> bool {
         matches!(
             self,
@@ -237,7 +237,7 @@ impl ChainError {
         )
     }
 
-    /// True if the owner has to change a setting of bitcoind, or bitcoind itself.
+    /// Whether bitcoind's configuration or version has to be changed.
     pub fn is_configuration(&self) -> bool {
         matches!(
             self,
@@ -247,7 +247,7 @@ impl ChainError {
 }
 
 impl From<ChainError> for BlockSourceError {
-    /// Always transient: whoever runs bitcoind can repair each of these while the node runs.
+    /// Always transient: each of these can be fixed on bitcoind's side while the node runs.
     fn from(error: ChainError) -> Self {
         BlockSourceError::transient(error)
     }

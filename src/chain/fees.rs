@@ -1,4 +1,4 @@
-//! Fee rates for LDK and for the wallet, from bitcoind's estimates, with floors and fallbacks.
+//! Fee rates for LDK and the wallet, from bitcoind's estimates, with bounds and fallbacks.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use tokio_util::sync::CancellationToken;
 use super::bitcoind::{Bitcoind, EstimateMode};
 use super::error::ChainError;
 
-/// Lowest rate that is ever returned, in sat per 1000 weight units: 1 sat/vB, rounded up so that a
-/// later rounding down does not fall below the relay minimum.
+/// The lowest rate ever returned, in sat per 1000 weight units: 1 sat/vB, rounded up so that later
+/// rounding down does not fall below the relay minimum.
 const FLOOR: u32 = FEERATE_FLOOR_SATS_PER_KW;
 
-/// Highest rate that is taken from bitcoind, in sat per 1000 weight units (2000 sat/vB). The worst
-/// hour so far (April 2024) saw about 1800 sat/vB; more is a broken estimate.
+/// The highest rate accepted from bitcoind, in sat per 1000 weight units (2000 sat/vB). The highest
+/// rates so far (April 2024) were about 1800 sat/vB; more is a broken estimate.
 const CEILING: u32 = 500_000;
 
-/// How often estimates are asked for. bitcoind updates them once per block.
+/// How often estimates are refreshed. bitcoind updates them once per block.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How soon a failed refresh is tried again.
+/// The pause after a failed refresh.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// One question to bitcoind, and the answer to use until it has one.
+/// A confirmation target and the rate to use until bitcoind has an estimate for it.
 struct Horizon {
     blocks: u16,
     mode: EstimateMode,
@@ -41,9 +41,9 @@ const fn horizon(blocks: u16, mode: EstimateMode, fallback: u32) -> Horizon {
     }
 }
 
-/// What is asked, soonest first. The fallbacks (20, 12, 8, 4, 2 and 1 sat/vB) are those of an
-/// ordinary day; they count on regtest, where bitcoind never has an estimate, and in the first
-/// minutes of a fresh bitcoind. The two soonest are conservative: being late there costs money.
+/// The requested targets, soonest first. The fallbacks (20, 12, 8, 4, 2 and 1 sat/vB) are the rates of an
+/// ordinary day. They apply on regtest, where bitcoind never has an estimate, and during the first
+/// minutes of a new bitcoind. The two soonest targets are conservative, because missing them costs money.
 const HORIZONS: [Horizon; 6] = [
     horizon(2, EstimateMode::Conservative, 5_000),
     horizon(6, EstimateMode::Conservative, 3_000),
@@ -53,10 +53,9 @@ const HORIZONS: [Horizon; 6] = [
     horizon(1008, EstimateMode::Economical, FLOOR),
 ];
 
-/// The latest fee estimates; reading them never waits.
+/// The latest fee estimates. Reading them never blocks.
 ///
-/// A failed refresh leaves the last known rates in place: an old estimate of the real market is
-/// better than a constant.
+/// A failed refresh leaves the last known rates in place: an old estimate is better than a constant.
 #[derive(Debug)]
 pub struct FeeEstimates {
     rates: [AtomicU32; HORIZONS.len()],
@@ -74,7 +73,7 @@ impl Default for FeeEstimates {
 }
 
 impl FeeEstimates {
-    /// The same rate, in sat per 1000 weight units, for any number of blocks.
+    /// The same rate, in sat per 1000 weight units, for all targets.
     #[cfg(test)]
     pub(crate) fn flat(sat_per_kw: u32) -> Self {
         let fees = Self::default();
@@ -84,10 +83,10 @@ impl FeeEstimates {
         fees
     }
 
-    /// Asks `bitcoind` for all estimates.
+    /// Fetches all estimates from `bitcoind`.
     ///
     /// # Errors
-    /// The first call that fails; rates that were read before it are already in use.
+    /// The error of the first failed call; rates fetched before it are in use already.
     pub async fn refresh(&self, bitcoind: &Bitcoind) -> Result<(), ChainError> {
         self.mempool_min.store(
             bounded(bitcoind.mempool_min_fee().await?),
@@ -107,7 +106,7 @@ impl FeeEstimates {
             let pause = match self.refresh(bitcoind).await {
                 Ok(()) => REFRESH_INTERVAL,
                 Err(error) => {
-                    tracing::debug!(%error, "fee estimates not refreshed");
+                    tracing::debug!(%error, "cannot refresh fee estimates");
                     RETRY_INTERVAL
                 }
             };
@@ -120,8 +119,8 @@ impl FeeEstimates {
 
     /// The rate for confirmation within `blocks`, in sat per 1000 weight units, for the wallet.
     ///
-    /// Takes the longest horizon that is not longer than `blocks`, and never less than the mempool
-    /// takes now. 0 and 1 count as 2, the soonest that bitcoind estimates.
+    /// Uses the longest target that is not longer than `blocks`, but never less than the mempool's current
+    /// minimum. 0 and 1 count as 2, the soonest target that bitcoind estimates.
     pub fn sat_per_kw(&self, blocks: u32) -> u32 {
         let fitting = HORIZONS
             .iter()
@@ -130,12 +129,12 @@ impl FeeEstimates {
         rate.max(self.mempool_min_sat_per_kw())
     }
 
-    /// What we pay for a cooperative close if nobody says otherwise, in sat per 1000 weight units.
+    /// The default rate for cooperative closes, in sat per 1000 weight units.
     pub fn closing_sat_per_kw(&self) -> u32 {
         self.sat_per_kw(12)
     }
 
-    /// The lowest rate that bitcoind's mempool takes now, in sat per 1000 weight units.
+    /// The current minimum rate of bitcoind's mempool, in sat per 1000 weight units.
     pub fn mempool_min_sat_per_kw(&self) -> u32 {
         self.mempool_min.load(Ordering::Relaxed)
     }
@@ -144,40 +143,40 @@ impl FeeEstimates {
 impl FeeEstimator for FeeEstimates {
     fn get_est_sat_per_1000_weight(&self, target: ConfirmationTarget) -> u32 {
         match target {
-            // A limit for what the peer may ask, so well above anybody's honest estimate: twice the
-            // soonest, and at least 40 sat/vB, so that a peer with other fallbacks passes.
+            // An upper limit for the peer's fee rate, so well above any honest estimate: twice the soonest
+            // target, and at least 40 sat/vB, so that a peer with other fallbacks is accepted.
             ConfirmationTarget::MaximumFeeEstimate => self
                 .sat_per_kw(2)
                 .saturating_mul(2)
                 .clamp(10_000, 2 * CEILING),
-            // Money can be stolen after tens of blocks, and LDK raises the fee as they pass.
+            // Funds are at risk after tens of blocks, and LDK raises the fee as they pass.
             ConfirmationTarget::UrgentOnChainSweep => self.sat_per_kw(6),
-            // Refusing a peer's fee means a force close. An anchor commitment can be bumped, and as a
-            // package it passes a full mempool's rising minimum, though not the fixed relay minimum
-            // of 1 sat/vB: so that, and nothing above it.
+            // Rejecting a peer's fee rate means a force close. An anchor commitment can be bumped; as part
+            // of a package it may be below a full mempool's dynamic minimum, but not below the static relay
+            // minimum of 1 sat/vB, so only the latter is required.
             ConfirmationTarget::MinAllowedAnchorChannelRemoteFee => FLOOR,
-            // This commitment cannot be bumped; a day's estimate, less 1 sat/vB for estimators that
-            // round (LDK's advice).
+            // This commitment cannot be bumped: the estimate for a day, less 1 sat/vB for rounding
+            // differences between estimators (LDK's recommendation).
             ConfirmationTarget::MinAllowedNonAnchorChannelRemoteFee => {
                 self.sat_per_kw(144).saturating_sub(250).max(FLOOR)
             }
-            // Only has to enter mempools at some later time: a day's estimate leaves room for a
-            // rising minimum, and a peer's own lowest rate is hardly above it.
+            // Only has to be accepted into mempools later: the estimate for a day leaves room for a rising
+            // minimum, and a peer's own minimum is rarely higher.
             ConfirmationTarget::AnchorChannelFee => self.sat_per_kw(144),
-            // Cannot be bumped, must confirm whenever it is needed; also LDK's upper bound for a
+            // Cannot be bumped and must confirm whenever it is needed. Also LDK's upper bound for a
             // cooperative close.
             ConfirmationTarget::NonAnchorChannelFee => self.closing_sat_per_kw(),
-            // LDK closes by force rather than take less. A peer that opened the channel pays for the
-            // close as it likes, and our own output can raise the fee: so whatever is relayed. What
-            // we pay ourselves is said when a close begins (`channels::close`).
+            // LDK force-closes rather than accept less. A peer that opened the channel chooses the fee it
+            // pays, and we can bump it with our own output: so any rate that is relayed. The rate that we
+            // pay ourselves is set when a close begins (`channels::close`).
             ConfirmationTarget::ChannelCloseMinimum => FLOOR,
-            // Our own money with no clock running; a few hours keep the wait bearable.
+            // Our own funds without a deadline: confirmation within a few hours.
             ConfirmationTarget::OutputSpendingFee => self.sat_per_kw(36),
         }
     }
 }
 
-/// Brings what bitcoind said into the bounds of a sensible rate.
+/// Clamps bitcoind's estimate to sensible bounds.
 fn bounded(sat_per_kw: u64) -> u32 {
     u32::try_from(sat_per_kw)
         .unwrap_or(CEILING)
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn without_estimates_every_target_has_a_usable_rate() {
+    fn every_target_has_a_usable_fallback_rate() {
         let fees = FeeEstimates::default();
         for target in TARGETS {
             assert!(
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_offer_passes_a_peer_that_thinks_like_us() {
+    fn our_fee_rates_are_acceptable_to_a_peer_with_the_same_estimates() {
         for estimate in [FLOOR, 1_000, 50_000, CEILING] {
             let fees = FeeEstimates::flat(estimate);
             let anchor = rate(&fees, ConfirmationTarget::AnchorChannelFee);
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wallet_target_uses_the_longest_horizon_within_it() {
+    fn wallet_rate_uses_the_longest_target_within_the_limit() {
         let fees = FeeEstimates::default();
         let rates = [0, 1, 2, 5, 6, 11, 12, 143, 144, 1007, 1008, u32::MAX];
         let expected = [
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_mempool_raises_what_we_pay_but_not_what_we_demand_of_anchors() {
+    fn full_mempool_raises_our_rates_but_not_the_anchor_minimum() {
         let fees = FeeEstimates::default();
         fees.mempool_min.store(7_000, Ordering::Relaxed);
         assert_eq!(fees.sat_per_kw(1008), 7_000);
@@ -258,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn a_close_for_which_the_peer_pays_may_cost_as_little_as_is_relayed() {
+    fn closing_minimum_is_the_relay_minimum() {
         let fees = FeeEstimates::flat(50_000);
         assert_eq!(rate(&fees, ConfirmationTarget::ChannelCloseMinimum), FLOOR);
         assert_eq!(fees.closing_sat_per_kw(), 50_000);
     }
 
     #[test]
-    fn absurd_estimates_are_brought_into_bounds() {
+    fn estimates_are_clamped() {
         assert_eq!(bounded(0), FLOOR);
         assert_eq!(bounded(1_234), 1_234);
         assert_eq!(bounded(u64::MAX), CEILING);

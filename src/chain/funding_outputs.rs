@@ -1,7 +1,7 @@
-//! The funding outputs of announced channels, by their short channel ids.
+//! Looks up the funding outputs of announced channels by short channel id.
 //!
-//! Peers announce tens of thousands of channels, and strangers may announce what does not exist. So bitcoind
-//! is asked for a block's transaction ids once, not for whole blocks, and for a few things at a time.
+//! Peers announce tens of thousands of channels, and malicious ones announce channels that do not exist. So
+//! each block is requested once, as a list of transaction ids, and the number of parallel calls is limited.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,38 +13,39 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
 
-/// Look-ups under way at a time. bitcoind serves RPC with 16 threads and by default queues 64 calls; the
-/// node's own calls must not wait behind gossip.
+/// Maximum number of parallel look-ups. bitcoind serves RPC with 16 threads and queues 64 calls by default;
+/// other calls of the node must not wait behind gossip.
 const PARALLEL_LOOKUPS: usize = 6;
-/// Blocks that are remembered, and transaction ids in all of them (8 MB). Peers announce channels in the
-/// order of their blocks, each from where it is.
-const MOST_BLOCKS: usize = 500;
-const MOST_TXIDS: usize = 250_000;
-/// Confirmations of a channel that may be announced (BOLT 7).
+/// Limits of the block cache, in blocks and in transaction ids (8 MB). Each peer announces channels in block
+/// order, but peers start at different blocks.
+const MAX_BLOCKS: usize = 500;
+const MAX_TXIDS: usize = 250_000;
+/// Confirmations required before a channel may be announced (BOLT 7).
 const MIN_CONFIRMATIONS: u32 = 6;
 
-/// Why there is no funding output.
+/// The reason why a funding output was not found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoOutput {
-    /// The block has no such transaction.
+    /// The block has no transaction with this index.
     Missing,
-    /// It is spent, or the transaction has no such output: bitcoind does not tell which.
+    /// The output is spent or does not exist; bitcoind does not distinguish the two.
     Spent,
-    /// It is there, but lacks so many confirmations. The peer may have seen a block before our bitcoind.
+    /// The output exists but `lacks` this many confirmations. The peer may have seen a block before our
+    /// bitcoind.
     Young { output: TxOut, lacks: u32 },
-    /// We do not know it: bitcoind did not answer or has no such block yet, or the chain has just changed. This
-    /// may be different in a moment.
+    /// Not known: bitcoind did not respond or does not have the block yet, or a reorg has just happened. A
+    /// retry may succeed.
     Unknown,
 }
 
-/// Asks bitcoind, and remembers the transaction ids of blocks.
+/// Looks up funding outputs with bitcoind, caching the transaction ids of blocks.
 pub struct FundingOutputs {
     bitcoind: Arc<Bitcoind>,
     permits: Semaphore,
     blocks: Mutex<VecDeque<(u32, Slot)>>,
 }
 
-/// A block that is asked for once, however many look-ups wait for it.
+/// A block that is fetched once for all concurrent look-ups.
 type Slot = Arc<OnceCell<Block>>;
 
 struct Block {
@@ -53,6 +54,7 @@ struct Block {
 }
 
 impl FundingOutputs {
+    /// Creates a look-up with an empty cache.
     pub fn new(bitcoind: Arc<Bitcoind>) -> Self {
         Self {
             bitcoind,
@@ -61,15 +63,15 @@ impl FundingOutputs {
         }
     }
 
-    /// The unspent output with this short channel id.
+    /// Returns the unspent output with this short channel id.
     ///
     /// # Errors
-    /// [`NoOutput`] says why there is none.
+    /// [`NoOutput`] with the reason.
     pub async fn find(&self, scid: u64) -> Result<TxOut, NoOutput> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
         let found = self.look_up(scid).await.inspect_err(|error| {
-            tracing::trace!(scid, %error, "a funding output cannot be looked up");
+            tracing::trace!(scid, %error, "funding output look-up failed");
         });
         found.unwrap_or(Err(NoOutput::Unknown))
     }
@@ -95,7 +97,7 @@ impl FundingOutputs {
                 output: output.output,
             })),
             Ok(output) => Ok(Ok(output.output)),
-            // The block that we remember may not be in the chain any more.
+            // The cached block may no longer be in the best chain.
             Err(_) if self.bitcoind.block_hash(height).await? != block.hash => {
                 self.forget(height);
                 Ok(Err(NoOutput::Unknown))
@@ -115,7 +117,7 @@ impl FundingOutputs {
         if let Some((_, slot)) = blocks.iter().find(|(known, _)| *known == height) {
             return Arc::clone(slot);
         }
-        while blocks.len() >= MOST_BLOCKS || txids(&blocks) > MOST_TXIDS {
+        while blocks.len() >= MAX_BLOCKS || txids(&blocks) > MAX_TXIDS {
             blocks.pop_front();
         }
         let slot = Slot::default();

@@ -1,4 +1,4 @@
-//! Where channels are in the chain: from a channel's number to its funding output, and back.
+//! Converts between short channel ids and funding outputs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,30 +13,31 @@ use serde_json::json;
 use super::bitcoind::Bitcoind;
 use super::error::ChainError;
 
-/// Blocks that one question may read: a second or two of bitcoind's time. What is left is asked for
-/// with the next question.
-const BLOCKS_AT_ONCE: usize = 100;
+/// Maximum number of blocks fetched per request: one or two seconds of bitcoind's time. The rest is fetched
+/// by later requests.
+const MAX_BLOCKS_PER_REQUEST: usize = 100;
 
-/// Asks bitcoind, and remembers.
+/// Looks up funding outputs with bitcoind and caches them.
 pub struct Fundings {
     bitcoind: Arc<Bitcoind>,
     known: Mutex<HashMap<u64, OutPoint>>,
 }
 
-/// What `gettxout` says of an output that is not spent.
+/// The fields of `gettxout` that are needed.
 #[derive(Deserialize)]
 struct Unspent {
     confirmations: u32,
     bestblock: BlockHash,
 }
 
-/// What `getblockheader` says.
+/// The fields of `getblockheader` that are needed.
 #[derive(Deserialize)]
 struct Header {
     height: u32,
 }
 
 impl Fundings {
+    /// Creates a look-up with an empty cache.
     pub fn new(bitcoind: Arc<Bitcoind>) -> Self {
         Self {
             bitcoind,
@@ -44,12 +45,12 @@ impl Fundings {
         }
     }
 
-    /// The funding outputs of these channels. Left out is what bitcoind cannot tell (a pruned one
-    /// lacks old blocks), and what is beyond a hundred blocks at once.
+    /// Returns the funding outputs of these channels. Missing are those that bitcoind does not have (a
+    /// pruned one lacks old blocks) and those beyond the limit of 100 blocks per request.
     pub async fn points(&self, scids: impl IntoIterator<Item = u64>) -> HashMap<u64, OutPoint> {
         let (mut found, unknown) = self.split(scids);
-        // The newest first: where a pruned bitcoind has no block, it has no older one either.
-        for (height, scids) in unknown.into_iter().rev().take(BLOCKS_AT_ONCE) {
+        // Newest first: if a pruned bitcoind lacks a block, it lacks all older ones.
+        for (height, scids) in unknown.into_iter().rev().take(MAX_BLOCKS_PER_REQUEST) {
             let Ok(txids) = self.txids(height).await else {
                 break;
             };
@@ -62,11 +63,11 @@ impl Fundings {
         found
     }
 
-    /// The number of the channel with this funding output; none if there is no such output, or if
-    /// it is spent.
+    /// Returns the short channel id of the channel with this funding output; `None` if the output does not
+    /// exist or is spent.
     ///
     /// # Errors
-    /// If bitcoind does not answer.
+    /// If bitcoind does not respond.
     pub async fn scid(&self, point: &OutPoint) -> Result<Option<u64>, ChainError> {
         let (txid, vout) = (point.txid, point.vout);
         let params = [json!(txid), json!(vout), json!(false)];
@@ -87,7 +88,7 @@ impl Fundings {
         Ok(scid_from_parts(height.into(), index, vout.into()).ok())
     }
 
-    /// What is known, and the others by their blocks.
+    /// Splits the channels into cached ones and unknown ones by block.
     fn split(
         &self,
         scids: impl IntoIterator<Item = u64>,
@@ -109,13 +110,13 @@ impl Fundings {
         self.bitcoind.block_txids(&hash).await
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn known(&self) -> MutexGuard<'_, HashMap<u64, OutPoint>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The funding output out of the transactions of its block.
+/// Finds the funding output among the transactions of its block.
 fn point(scid: u64, txids: &[Txid]) -> Option<OutPoint> {
     let index = usize::try_from(tx_index_from_scid(scid)).ok()?;
     let vout = vout_from_scid(scid).into();
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_channel_is_looked_up_once() {
+    async fn channels_are_looked_up_once() {
         let fundings = fundings(vec![hash(), block(), Reply::empty("500 Broken")]);
         let (here, beyond) = (100 << 40 | 1 << 16 | 7, 100 << 40 | 2 << 16);
         for _ in 0..2 {
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_output_gives_its_channel() {
+    async fn scid_of_an_unspent_output_is_found() {
         let unspent = json!({"confirmations": 3, "bestblock": txid(9)});
         let tip = Reply::result(json!({"height": 102}));
         let replies = vec![Reply::result(unspent), tip, hash(), block()];

@@ -1,8 +1,8 @@
-//! The block headers that the node has followed, in memory and on disk.
+//! Headers of the blocks that the node has processed, in memory and on disk.
 //!
-//! lightning-block-sync walks back from a listener's last block to the best chain by headers, and
-//! asks bitcoind for those that it does not find here. A bitcoind that was replaced, restored or
-//! reindexed never saw the stale blocks of a reorg, so the node keeps their headers itself.
+//! lightning-block-sync walks headers back from a listener's last block to the best chain, and fetches
+//! those missing here from bitcoind. A bitcoind that was replaced, restored or reindexed does not know the
+//! stale blocks of an earlier reorg, so the node stores their headers itself.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,57 +11,58 @@ use bitcoin::BlockHash;
 use lightning_block_sync::poll::{Validate, ValidatedBlockHeader};
 use lightning_block_sync::{BlockHeaderData, Cache};
 
-/// Headers kept, in blocks (two weeks).
+/// Number of headers kept (two weeks).
 pub(super) const CAPACITY: usize = 2016;
 
-/// Where headers are kept on disk.
+/// Persistent storage for headers.
 pub trait HeaderLog: Send + Sync {
-    /// Keeps a header; it is on disk no later than what is queued after it. Once more is no harm.
+    /// Stores a header. It must be on disk no later than anything queued after it. Repeated calls with the
+    /// same header are allowed.
     fn put(&self, header: BlockHeaderData);
 
     /// Deletes all headers below this height.
     fn forget_below(&self, height: u32);
 }
 
-/// What is on disk, read at the start, and where more goes.
+/// The headers read from disk at startup, and the log for new ones.
 pub struct StoredHeaders {
     pub(super) recent: RecentHeaders,
-    pub(super) log: NotedOnce,
+    pub(super) log: DedupLog,
 }
 
 impl StoredHeaders {
-    /// `stored` is what `log` holds.
+    /// Builds the cache from `stored`, the headers in `log`.
     pub fn new(stored: Vec<BlockHeaderData>, log: Arc<dyn HeaderLog>) -> Self {
         let mut recent = RecentHeaders::default();
         for header in stored {
             let hash = header.header.block_hash();
             match header.validate(hash) {
                 Ok(header) => recent.insert(header),
-                Err(_) => tracing::warn!(%hash, "a stored block header is invalid and ignored"),
+                Err(_) => tracing::warn!(%hash, "ignoring an invalid stored block header"),
             }
         }
-        let noted = recent.by_hash.keys().copied().collect();
-        let log = NotedOnce {
+        let logged = recent.by_hash.keys().copied().collect();
+        let log = DedupLog {
             log,
-            noted: Mutex::new(noted),
+            logged: Mutex::new(logged),
         };
         Self { recent, log }
     }
 }
 
-/// Puts each header into the log once, as far as it remembers.
-pub(super) struct NotedOnce {
+/// Writes each header to the log only once, except when its bounded memory is cleared.
+pub(super) struct DedupLog {
     log: Arc<dyn HeaderLog>,
-    noted: Mutex<HashSet<BlockHash>>,
+    logged: Mutex<HashSet<BlockHash>>,
 }
 
-impl NotedOnce {
+impl DedupLog {
     pub(super) fn put(&self, header: &BlockHeaderData) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.len() > 2 * CAPACITY {
-            noted.clear();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() > 2 * CAPACITY {
+            logged.clear();
         }
-        if noted.insert(header.header.block_hash()) {
+        if logged.insert(header.header.block_hash()) {
             self.log.put(*header);
         }
     }
@@ -71,7 +72,7 @@ impl NotedOnce {
     }
 }
 
-/// A bounded [`Cache`] of headers. lightning-block-sync's own never forgets.
+/// A bounded [`Cache`] of headers. That of lightning-block-sync is unbounded.
 #[derive(Default)]
 pub(super) struct RecentHeaders {
     by_hash: HashMap<BlockHash, ValidatedBlockHeader>,
@@ -79,7 +80,7 @@ pub(super) struct RecentHeaders {
 }
 
 impl RecentHeaders {
-    /// Adds a header, beyond the capacity if need be.
+    /// Adds a header, even beyond the capacity.
     pub(super) fn insert(&mut self, header: ValidatedBlockHeader) {
         let hash = header.header.block_hash();
         self.lowest_first.insert((header.height, hash));

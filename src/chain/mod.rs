@@ -1,8 +1,8 @@
-//! The chain room: everything that talks to bitcoind.
+//! The bitcoind backend.
 //!
-//! [`Bitcoind`] is the only RPC client. On top of it: [`FeeEstimates`] for LDK and the wallet,
-//! the [`Broadcaster`], the block [`sync`] and the [`FundingOutputs`] of announced channels. Nothing here knows a
-//! channel, a payment or the wallet.
+//! [`Bitcoind`] is the only RPC client. Built on it are the [`FeeEstimates`] for LDK and the wallet, the
+//! [`Broadcaster`], the block [`sync`] and the [`FundingOutputs`] of announced channels. This module does
+//! not depend on channels, payments or the wallet.
 
 mod auth;
 mod bitcoind;

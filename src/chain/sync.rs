@@ -1,8 +1,8 @@
 //! Keeps listeners (LDK's monitors and manager, the wallet, the sweeper) on bitcoind's best chain.
 //!
-//! First [`catch_up`] brings each listener from the block at which it stopped to the tip; then
-//! [`CaughtUp::follow`] polls for new tips in a task. A bitcoind that is away makes the node
-//! degraded, not dead: [`Health`] says so, and the polling goes on.
+//! First [`catch_up`] brings each listener from its last block to the tip; then [`CaughtUp::follow`] polls
+//! for new tips in a task. If bitcoind is unavailable, the node is degraded but continues to run:
+//! [`Health`] reports it, and polling continues.
 
 mod follow;
 mod start;
@@ -25,28 +25,28 @@ use self::start::{Start, find, starts, wait_for_work};
 use self::witness::{Witness, chain_error};
 use super::bitcoind::{Bitcoind, ChainInfo};
 use super::error::ChainError;
-use super::headers::{NotedOnce, RecentHeaders, StoredHeaders};
+use super::headers::{DedupLog, RecentHeaders, StoredHeaders};
 
-/// Pause between polls of bitcoind for a new block, if the config says nothing else.
+/// Default interval for polling bitcoind for new blocks.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The same on regtest, where blocks come when a test wants them.
+/// Default poll interval on regtest, where tests create blocks on demand.
 pub const REGTEST_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// After a start the headers of at least so many blocks are stored, also on a node that is new.
-const KEPT_AT_LEAST: u32 = 12;
+/// Minimum number of headers stored after startup, even on a new node.
+const MIN_STORED_HEADERS: u32 = 12;
 
 /// A listener that may be called from another thread.
 pub type Listener = dyn Listen + Send + Sync;
 
-/// The best block that all listeners have seen.
+/// The best block that all listeners have processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tip {
-    /// Its height.
+    /// Block height.
     pub height: u32,
-    /// Its hash.
+    /// Block hash.
     pub hash: BlockHash,
-    /// The time in its header, in seconds since 1970.
+    /// The time in the block header, in Unix seconds.
     pub time: u32,
 }
 
@@ -55,11 +55,11 @@ pub struct Tip {
 pub enum Health {
     /// The last poll succeeded.
     Ok,
-    /// It did not, with the reason as one line.
+    /// The last poll failed; the reason in one line.
     Degraded(String),
 }
 
-/// The pause between polls that fits `network`.
+/// The default poll interval for `network`.
 pub fn default_poll_interval(network: Network) -> Duration {
     match network {
         Network::Regtest => REGTEST_POLL_INTERVAL,
@@ -69,15 +69,15 @@ pub fn default_poll_interval(network: Network) -> Duration {
 
 /// Brings each listener from its own best block to bitcoind's tip.
 ///
-/// A block that several listeners lack is fetched once. The listeners are told of blocks that a
-/// reorg removed meanwhile, also of those that bitcoind does not know, as far as their headers are
-/// stored. A bitcoind with less work than a listener has seen is waited for: it still catches up,
-/// and to roll back to its tip would undo what is settled on the chain.
+/// A block that several listeners lack is fetched only once. Blocks that a reorg has removed in the
+/// meantime are disconnected, even if bitcoind does not know them, provided their headers are stored. If
+/// bitcoind has less work than a listener has processed, this waits for bitcoind to catch up, because
+/// rolling back to its tip would undo confirmed transactions.
 ///
 /// # Errors
-/// [`ChainError::UnknownBlock`], [`ChainError::OtherChain`] and [`ChainError::Pruned`] are found
-/// before any listener is called. After another error the listeners may stand at different blocks;
-/// they can be given again with their then best blocks.
+/// [`ChainError::UnknownBlock`], [`ChainError::OtherChain`] and [`ChainError::Pruned`] are detected before
+/// any listener is called. After other errors the listeners may be at different blocks; a retry must pass
+/// their new best blocks.
 pub async fn catch_up(
     bitcoind: Arc<Bitcoind>,
     stored: StoredHeaders,
@@ -95,17 +95,17 @@ pub async fn catch_up(
 
     let behind = lowest.map_or(0, |height| info.blocks.saturating_sub(height));
     tracing::info!(height = info.blocks, behind, "catching up with the chain");
-    let tell = listeners.into_iter();
-    let tell = tell.map(|(best, l)| (best.block_hash, l)).collect();
+    let listeners = listeners.into_iter();
+    let listeners = listeners.map(|(best, l)| (best.block_hash, l)).collect();
     for start in &starts {
-        // synchronize_listeners looks here first.
+        // `synchronize_listeners` looks up headers in this cache first.
         headers.insert(start.tip);
         log.put(&start.tip);
         log.put(&start.known);
     }
     let tip = {
         let source = Witness::new(&bitcoind, &log);
-        init::synchronize_listeners(&source, bitcoind.network(), &mut headers, tell)
+        init::synchronize_listeners(&source, bitcoind.network(), &mut headers, listeners)
             .await
             .map_err(|e| chain_error(&bitcoind, e))?
     };
@@ -118,18 +118,18 @@ pub async fn catch_up(
     })
 }
 
-/// Keeps the headers of the last blocks, where they are missing: those of a new node, or of one that
-/// did not store any so far.
+/// Stores the headers of the last blocks if they are missing: on a new node, or one that did not store
+/// headers before.
 async fn keep_last(
     bitcoind: &Bitcoind,
     headers: &mut RecentHeaders,
-    log: &NotedOnce,
+    log: &DedupLog,
     tip: ValidatedBlockHeader,
 ) -> Result<(), ChainError> {
     headers.insert(tip);
     log.put(&tip);
     let mut block = tip;
-    for _ in 0..KEPT_AT_LEAST.min(tip.height) {
+    for _ in 0..MIN_STORED_HEADERS.min(tip.height) {
         let previous = block.header.prev_blockhash;
         block = match headers.look_up(&previous) {
             Some(previous) => *previous,
@@ -144,7 +144,7 @@ async fn keep_last(
     Ok(())
 }
 
-/// The blocks above `lowest` (the lowest best block of all listeners) must still be there.
+/// Checks that bitcoind still has all blocks above `lowest`, the lowest best block of all listeners.
 fn check_pruning(
     bitcoind: &Bitcoind,
     info: &ChainInfo,
@@ -164,43 +164,43 @@ fn check_pruning(
     })
 }
 
-/// All listeners are at the same tip.
+/// The state after catch-up: all listeners are at the same tip.
 pub struct CaughtUp {
     bitcoind: Arc<Bitcoind>,
     headers: RecentHeaders,
-    log: NotedOnce,
+    log: DedupLog,
     tip: ValidatedBlockHeader,
 }
 
-/// What the task of [`CaughtUp::follow`] reports.
+/// Reports of the task of [`CaughtUp::follow`].
 #[derive(Clone, Debug)]
 pub struct Following {
-    /// The best block that the listener has seen.
+    /// The best block that the listener has processed.
     pub tip: watch::Receiver<Tip>,
-    /// Whether bitcoind can be followed.
+    /// Whether the node can follow bitcoind.
     pub health: watch::Receiver<Health>,
 }
 
 impl CaughtUp {
-    /// The block at which all listeners are now.
+    /// The block at which all listeners are.
     pub fn tip(&self) -> Tip {
         tip_of(&self.tip.header, self.tip.height)
     }
 
-    /// The same in LDK's type, for a ChannelManager that is made anew.
+    /// The same as LDK's type.
     pub fn best_block(&self) -> BestBlock {
         self.tip.to_best_block()
     }
 
-    /// Deletes stored headers below this height, which no listener needs, not even after a crash.
+    /// Deletes stored headers below `height`. No listener may need them, not even after a crash.
     pub fn forget_headers_below(&self, height: u32) {
         self.log.forget_below(height);
     }
 
-    /// Splits into the reports and the task that follows the tip until `stop` is cancelled.
+    /// Returns the reports and the task that follows the tip until `stop` is cancelled.
     ///
-    /// The task is for `tokio::spawn`; it calls `listener` with each block that comes or goes.
-    /// A poll that is under way when `stop` comes is given up between two calls of the listener.
+    /// The task, for `tokio::spawn`, calls `listener` for each block that is connected or disconnected. When
+    /// `stop` is cancelled, a running poll is aborted between two calls of the listener.
     pub fn follow(
         self,
         listener: Arc<Listener>,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pruned_bitcoind_is_refused_only_if_it_lacks_a_block_that_we_need() {
+    fn pruned_bitcoind_is_rejected_only_if_it_lacks_a_needed_block() {
         let bitcoind = unreachable_bitcoind();
         let info = pruned_below(500, 1_000);
         for fine in [None, Some(499), Some(700), Some(1_000), Some(u32::MAX)] {

@@ -1,4 +1,4 @@
-//! A real HTTP server with canned answers, for tests of how bitcoind's answers are understood.
+//! An HTTP server with canned responses, for tests of the bitcoind client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 
 use super::{Bitcoind, RpcAddress, RpcAuth};
 
-/// What the server sends for one call.
+/// The server's response to one call.
 #[derive(Clone)]
 pub(crate) enum Reply {
-    /// These bytes, then the connection is closed.
+    /// Sends these bytes, then closes the connection.
     Raw(Vec<u8>),
-    /// Nothing at all, with the connection held open.
+    /// Sends nothing and keeps the connection open.
     Silence,
 }
 
@@ -51,7 +51,7 @@ impl Reply {
     }
 }
 
-/// Answers calls; notes the requests.
+/// Responds to calls and records the requests.
 pub(crate) struct TestServer {
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -65,12 +65,12 @@ struct Request {
 }
 
 impl TestServer {
-    /// Answers with the given replies in turn, with the last one for ever.
+    /// Starts a server that sends the given replies in turn, repeating the last one.
     pub(crate) fn start(replies: Vec<Reply>) -> Self {
         Self::answering(move |call, _| replies[call.min(replies.len() - 1)].clone())
     }
 
-    /// Answers each method in its own way.
+    /// Starts a server whose replies depend on the method.
     pub(crate) fn by_method(reply: impl Fn(&str) -> Reply + Send + 'static) -> Self {
         Self::answering(move |_, method| reply(method))
     }
@@ -79,12 +79,12 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&requests);
+        let recorded = Arc::clone(&requests);
         std::thread::spawn(move || {
             let mut held = Vec::new();
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
-                answer(stream, &reply, &noted, &mut held);
+                answer(stream, &reply, &recorded, &mut held);
             }
         });
         Self { port, requests }
@@ -98,7 +98,7 @@ impl TestServer {
         bitcoind_at(self.port, user_password())
     }
 
-    /// The methods that were called.
+    /// The methods of the calls received.
     pub(crate) fn methods(&self) -> Vec<String> {
         self.requests
             .lock()
@@ -108,7 +108,7 @@ impl TestServer {
             .collect()
     }
 
-    /// What the methods were called with.
+    /// The parameters of the calls received.
     pub(crate) fn params(&self) -> Vec<Value> {
         self.requests
             .lock()
@@ -118,7 +118,7 @@ impl TestServer {
             .collect()
     }
 
-    /// The Authorization headers that came.
+    /// The Authorization headers received.
     pub(crate) fn credentials(&self) -> Vec<String> {
         self.requests
             .lock()
@@ -145,7 +145,7 @@ pub(crate) fn bitcoind_at(port: u16, auth: RpcAuth) -> Bitcoind {
     Bitcoind::new(address, auth, Network::Regtest).with_limit(Duration::from_secs(2))
 }
 
-/// A port at which nothing listens.
+/// A client for a port on which nothing listens.
 pub(crate) fn unreachable_bitcoind() -> Bitcoind {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     bitcoind_at(listener.local_addr().unwrap().port(), user_password())
@@ -157,7 +157,7 @@ fn answer(
     requests: &Mutex<Vec<Request>>,
     held: &mut Vec<TcpStream>,
 ) {
-    // The client may make a connection and then find that it needs none.
+    // The client may open a connection that it does not use.
     let Some(request) = read_request(&stream) else {
         return;
     };

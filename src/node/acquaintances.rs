@@ -1,4 +1,4 @@
-//! What is known of peers that ask for a channel.
+//! What is known about peers that request a channel.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,11 +10,12 @@ use crate::channels::accept;
 use crate::ldk::{ChannelManager, NetworkGraph, PeerManager};
 use crate::peers::address::ip_address;
 
+/// Looks up peers by connection, channels and graph.
 pub(super) struct Acquaintances {
     pub(super) peers: Arc<PeerManager>,
     pub(super) manager: Arc<ChannelManager>,
     pub(super) graph: Arc<NetworkGraph>,
-    /// Whether announced channels are checked against the chain. If not, they may be made up.
+    /// Whether announced channels are checked against the chain. If not, they may be forged.
     pub(super) graph_is_verified: bool,
 }
 

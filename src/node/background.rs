@@ -1,4 +1,4 @@
-//! LDK's loop, the ticks, and the pump that does not wait.
+//! Background tasks: LDK's event loop, timer ticks, and immediate HTLC processing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use super::watched::Watched;
 use crate::config::Config;
 use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
 
-/// After something happened, HTLCs become ready for a while as commits complete; LDK has no future
-/// for that alone.
+/// How long to poll after activity: HTLCs become ready as commits complete, and LDK has no future
+/// that signals just this.
 const BUSY: Duration = Duration::from_millis(100);
 const BUSY_POLL: Duration = Duration::from_millis(4);
 
-/// LDK's loop, the ticks, and the pump that does not wait.
+/// Spawns LDK's event loop, timer ticks, HTLC processing and persistence of the graph.
 pub(super) fn spawn_background(
     vital: &Vital,
     background: &TaskTracker,
@@ -36,11 +36,11 @@ pub(super) fn spawn_background(
     stop_background: &CancellationToken,
 ) {
     let processor = background_processor(core, house, stop_background.clone());
-    vital.spawn(background, "LDK's event loop", processor);
+    vital.spawn(background, "LDK event loop", processor);
     let events = house.events.clone();
     let undecided = move || events.channels.has_undecided();
     let ticks = ticks::run(core.manager.clone(), undecided, stop_background.clone());
-    vital.spawn(background, "LDK's ticks", ticks);
+    vital.spawn(background, "LDK timer ticks", ticks);
     let unfunded = Unfunded {
         bitcoind: core.bitcoind.clone(),
         strangers: core.strangers.clone(),
@@ -51,13 +51,13 @@ pub(super) fn spawn_background(
         broadcast_commitment: broadcast_commitment(core, &house.events),
     };
     let unfunded = unfunded.run(stop_background.clone());
-    vital.spawn(background, "looking for funding transactions", unfunded);
+    vital.spawn(background, "funding monitor", unfunded);
     let keeper = GraphKeeper {
         graph: core.graph.clone(),
         store: core.store.clone(),
     };
     let ended = stop_background.clone();
-    vital.spawn(background, "writing the network graph", async move {
+    vital.spawn(background, "network graph persistence", async move {
         keeper.run(ended).await;
     });
     let pump = Pump {
@@ -67,7 +67,7 @@ pub(super) fn spawn_background(
         forward_at_once: !config.forwarding.delay,
     };
     let ended = stop_background.clone();
-    vital.spawn(background, "processing HTLCs", async move {
+    vital.spawn(background, "HTLC processing", async move {
         pump.run(ended).await;
     });
 }
@@ -124,15 +124,15 @@ fn background_processor(
         )
         .await;
         if let Err(error) = ended {
-            tracing::error!("LDK's event loop ended: {error}");
+            tracing::error!("LDK event loop ended: {error}");
         }
     }
 }
 
-/// Processes HTLCs as soon as they can be, and sends messages as soon as a commit lets them out.
+/// Processes HTLCs as soon as they are ready, and sends messages as soon as their commit completes.
 ///
-/// LDK's own loop waits some 50 ms (log-normal) before it processes forwards, and received HTLCs
-/// with them: privacy for forwards, which `forward-delay` switches on, at the price of latency.
+/// LDK's own loop waits about 50 ms (log-normal) before it processes forwards and received HTLCs.
+/// The delay improves the privacy of forwards at the cost of latency; `forward-delay` enables it.
 struct Pump {
     manager: Arc<ChannelManager>,
     peers: Arc<PeerManager>,

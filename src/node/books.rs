@@ -1,4 +1,4 @@
-//! What rooms without storage of their own keep in the store.
+//! Store adapters for modules that define their own storage traits.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::storage::wallet::{AppendWalletChange, ReplaceWalletChanges};
 use crate::storage::wallet_notes::{DropLease, LeaseRow, PutLabel, PutLease};
 use crate::wallet::{ChangeLog, ChangeLogError, Lease, NoteBook};
 
-/// The store, as the rooms know it.
+/// The store behind the storage traits of the wallet, chain and peers modules.
 pub(super) struct Books(pub(super) Arc<Store>);
 
 impl ChangeLog for Books {

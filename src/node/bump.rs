@@ -1,10 +1,10 @@
-//! Fees for commitment and HTLC transactions of channels with anchors, out of the wallet.
+//! Fee bumping of commitment and HTLC transactions of anchor channels, paid by the wallet.
 //!
-//! LDK's handler builds these transactions, but does nothing at all if the wallet cannot meet its target. So
-//! each of its attempts is caught here, and what is missing is dealt with: the commitment is broadcast in any
-//! case, and fees are paid as far as the coins go. LDK repeats each claim every 30 s and raises its target as
-//! blocks pass, so a claim is raised when coins come. Every attempt goes to bitcoind, which keeps the one that
-//! pays most (BIP 125): a worse one never takes the place of a better one.
+//! LDK's handler builds these transactions, but does nothing if the wallet cannot meet the target fee rate.
+//! So its attempts are intercepted here: the commitment is broadcast in any case, and fees are paid as far
+//! as the coins suffice. LDK repeats each claim every 30 s and raises its target as blocks pass, so a claim
+//! is bumped once more coins are available. Every attempt is sent to bitcoind, which keeps the one with the
+//! highest fee (BIP 125), so a worse one never replaces a better one.
 
 mod coins;
 mod outbox;
@@ -25,18 +25,19 @@ use crate::wallet::{Claim, Wallet};
 use coins::Coins;
 use outbox::{Outbox, QuietLogger};
 
-/// Weight of an anchor's spend with one coin and change (BOLT 3, as in LDK's `anchor_channel_reserves`).
+/// Weight of an anchor spend with one wallet input and change (BOLT 3, as in LDK's
+/// `anchor_channel_reserves`).
 const CHILD_WEIGHT: u64 = 717;
-/// Weight of an HTLC transaction with a coin and change, of the heavier kind.
+/// Weight of an HTLC transaction with one wallet input and change, for the heavier of the two types.
 const HTLC_TX_WEIGHT: u64 = 706 + 272 + 124;
-/// What an HTLC adds to a transaction that claims several.
+/// Weight that an HTLC adds to a transaction that claims several.
 const HTLC_WEIGHT: u64 = 706;
 
-/// LDK's handler, whose transactions end in our outbox.
+/// LDK's handler, with its broadcasts collected in our outbox.
 type LdkHandler =
     BumpTransactionEventHandlerSync<Arc<Outbox>, Arc<Coins>, Arc<KeysManager>, Arc<QuietLogger>>;
 
-/// Raises the fees of our commitment and HTLC transactions with coins of the wallet.
+/// Bumps the fees of our commitment and HTLC transactions with coins of the wallet.
 pub(super) struct Bumper {
     wallet: Arc<Wallet>,
     fees: Arc<FeeEstimates>,
@@ -44,9 +45,9 @@ pub(super) struct Bumper {
     handler: LdkHandler,
     coins: Arc<Coins>,
     outbox: Arc<Outbox>,
-    /// What was said last of each claim, so that the log does not repeat it every 30 s. It also lets in one
-    /// event at a time.
-    said: Mutex<HashMap<ClaimId, String>>,
+    /// The last log line of each claim, so that it is not repeated every 30 s. The lock also serializes
+    /// events.
+    logged: Mutex<HashMap<ClaimId, String>>,
 }
 
 impl Bumper {
@@ -66,30 +67,31 @@ impl Bumper {
             handler,
             coins,
             outbox,
-            said: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 
-    /// Broadcasts what the event is about, with as much of the fee as the wallet can pay.
+    /// Broadcasts the event's transactions with as much of the fee as the wallet can pay.
     pub(super) fn handle_event(&self, event: &BumpTransactionEvent) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let (claim_id, outcome) = match event {
             BumpTransactionEvent::ChannelClose { claim_id, .. } => (*claim_id, self.close(event)),
             BumpTransactionEvent::HTLCResolution { claim_id, .. } => {
                 (*claim_id, self.claim_htlcs(event))
             }
         };
-        if said.get(&claim_id) != Some(&outcome) {
+        if logged.get(&claim_id) != Some(&outcome) {
             tracing::info!("{outcome}");
-            // Claims that ended long ago are forgotten.
-            if said.len() >= MAX_SAID {
-                said.clear();
+            // Entries of finished claims are never removed one by one.
+            if logged.len() >= MAX_LOGGED {
+                logged.clear();
             }
-            said.insert(claim_id, outcome);
+            logged.insert(claim_id, outcome);
         }
     }
 
-    /// The commitment, alone if need be, and a child that pays for it.
+    /// Broadcasts the commitment, with a child that pays for it if the wallet can afford one. Returns the
+    /// log line.
     fn close(&self, event: &BumpTransactionEvent) -> String {
         let BumpTransactionEvent::ChannelClose {
             claim_id,
@@ -109,7 +111,7 @@ impl Bumper {
         let weight = commitment_tx.weight().to_wu();
         let own_rate = rate(*commitment_tx_fee_satoshis, weight);
         let txid = commitment_tx.compute_txid();
-        let alone = format!("channel {channel_id} is closed by force with {txid}");
+        let alone = format!("broadcasting commitment {txid} to force-close channel {channel_id}");
         if own_rate >= target {
             return alone;
         }
@@ -119,27 +121,31 @@ impl Bumper {
         };
         let amounts: Vec<u64> = pending_htlcs.iter().map(|htlc| htlc.amount_msat).collect();
         let later = later_weight(&amounts, target);
-        // Not above the target: that is above the commitment's own rate, too.
-        let least = mempool_min.max(own_rate.saturating_add(1));
-        let first = if later == 0 {
+        // Not above the target, which is above the commitment's own rate.
+        let min_rate = mempool_min.max(own_rate.saturating_add(1));
+        let max_rate = if later == 0 {
             target
         } else {
-            let budget = self.worth_of(claim) + commitment_tx_fee_satoshis;
-            rate(budget, weight + CHILD_WEIGHT + later).clamp(least, target)
+            let budget = self.total_value_for(claim) + commitment_tx_fee_satoshis;
+            rate(budget, weight + CHILD_WEIGHT + later).clamp(min_rate, target)
         };
-        let paid = self.pay_down(claim, first, least, |rate| with_target(event, rate));
+        let paid = self.pay_best_rate(claim, max_rate, min_rate, |rate| with_target(event, rate));
         match paid {
             Some((rate, _)) if rate >= target => format!("{alone} at {rate} sat/kW"),
             Some((rate, _)) => {
-                format!("{alone} at {rate} sat/kW; the coins do not suffice for {target}, add some")
+                format!(
+                    "{alone} at {rate} sat/kW; the wallet cannot pay {target}: send coins to it"
+                )
             }
             None => format!(
-                "{alone} at its own {own_rate} sat/kW; there are no coins to raise it to {target}, add some"
+                "{alone} at its own {own_rate} sat/kW; the wallet has no coins to raise it to {target}: \
+                 send coins to it"
             ),
         }
     }
 
-    /// HTLC transactions: all in one, or the most valuable ones if the coins do not suffice for all.
+    /// Claims HTLCs: all in one transaction, or the most valuable ones if the coins do not suffice for all.
+    /// Returns the log line.
     fn claim_htlcs(&self, event: &BumpTransactionEvent) -> String {
         let BumpTransactionEvent::HTLCResolution {
             claim_id,
@@ -154,14 +160,15 @@ impl Bumper {
         let mempool_min = self.fees.mempool_min_sat_per_kw();
         let target = (*target).max(mempool_min);
         let mut htlcs = htlc_descriptors.clone();
-        // The others cost more than they bring.
-        htlcs.retain(|htlc| most_worth_alone(htlc) >= mempool_min);
+        // The others cost more than they are worth.
+        htlcs.retain(|htlc| max_worthwhile_rate_alone(htlc) >= mempool_min);
         htlcs.sort_by_key(|htlc| std::cmp::Reverse(htlc.htlc.amount_msat));
         let count = htlcs.len();
         let alone = |htlc: &HTLCDescriptor| {
-            // Once broadcast alone it stays alone: a transaction for several would have to pay more than
-            // all that it replaces.
-            self.wallet.is_claiming(single_id(*claim_id, htlc).0) || most_worth(htlc) < target
+            // Once broadcast alone, an HTLC stays alone: a combined transaction would have to pay more than
+            // all those that it replaces.
+            self.wallet.is_claiming(single_id(*claim_id, htlc).0)
+                || max_worthwhile_rate(htlc) < target
         };
         let (mut rest, together): (Vec<_>, Vec<_>) = htlcs.into_iter().partition(alone);
         let covered = self.claim_together(event, *claim_id, target, &together);
@@ -176,17 +183,18 @@ impl Bumper {
                 None => unpaid += 1,
             }
         }
-        let all = format!("claiming {count} HTLCs of channel {channel_id} on the chain");
+        let all = format!("claiming {count} HTLCs of channel {channel_id} on chain");
         match (unpaid, lowest) {
             (0, rate) if rate >= target => format!("{all} at {rate} sat/kW"),
             (0, rate) => {
-                format!("{all} at {rate} sat/kW; the coins do not suffice for {target}, add some")
+                format!("{all} at {rate} sat/kW; the wallet cannot pay {target}: send coins to it")
             }
-            _ => format!("{all}; there are no coins for {unpaid} of them, add some"),
+            _ => format!("{all}; the wallet has no coins for {unpaid} of them: send coins to it"),
         }
     }
 
-    /// One transaction for as many as can be paid for, the most valuable first. Returns what it claims.
+    /// Claims as many HTLCs in one transaction as can be paid for, the most valuable first. Returns the
+    /// outpoints that it spends.
     fn claim_together(
         &self,
         event: &BumpTransactionEvent,
@@ -198,11 +206,11 @@ impl Bumper {
             id: id.0,
             urgent: true,
         };
-        let least = (target / 2).max(self.fees.mempool_min_sat_per_kw());
+        let min_rate = (target / 2).max(self.fees.mempool_min_sat_per_kw());
         let mut count = htlcs.len();
         while count > 1 {
             let group = &htlcs[..count];
-            let paid = self.pay_down(claim, target, least, |rate| {
+            let paid = self.pay_best_rate(claim, target, min_rate, |rate| {
                 with_htlcs(event, id, rate, group.to_vec())
             });
             if let Some((_, txs)) = paid {
@@ -214,7 +222,8 @@ impl Bumper {
         Vec::new()
     }
 
-    /// A transaction for one HTLC, which may cost as much as the HTLC is worth. Returns its fee rate.
+    /// Claims one HTLC in its own transaction, which may cost as much as the HTLC is worth. Returns its fee
+    /// rate, in sat per 1000 weight units, or `None` if the wallet cannot pay.
     fn claim_alone(
         &self,
         event: &BumpTransactionEvent,
@@ -227,27 +236,27 @@ impl Bumper {
             id: id.0,
             urgent: true,
         };
-        let first = target.min(most_worth_alone(&htlc));
-        let least = self.fees.mempool_min_sat_per_kw();
+        let max_rate = target.min(max_worthwhile_rate_alone(&htlc));
+        let min_rate = self.fees.mempool_min_sat_per_kw();
         let one = vec![htlc];
-        let paid = self.pay_down(claim, first, least, |rate| {
+        let paid = self.pay_best_rate(claim, max_rate, min_rate, |rate| {
             with_htlcs(event, id, rate, one.clone())
         });
         paid.map(|(rate, _)| rate)
     }
 
-    /// Lets LDK pay at the rate `first`, or at the highest one that the coins suffice for, down to `least`.
-    /// Broadcasts the transactions and returns the rate and them.
-    fn pay_down(
+    /// Lets LDK pay `max_rate`, or the highest lower rate that the coins allow, down to `min_rate`, in sat
+    /// per 1000 weight units. Broadcasts the transactions and returns them with their rate.
+    fn pay_best_rate(
         &self,
         claim: Claim,
-        first: u32,
-        least: u32,
+        max_rate: u32,
+        min_rate: u32,
         event: impl Fn(u32) -> BumpTransactionEvent,
     ) -> Option<(u32, Vec<Vec<Transaction>>)> {
-        let mut next = Some(first);
-        while let Some(rate) = next.filter(|rate| *rate >= least) {
-            self.coins.begin(claim, least);
+        let mut next = Some(max_rate);
+        while let Some(rate) = next.filter(|rate| *rate >= min_rate) {
+            self.coins.begin(claim, min_rate);
             let event = event(rate);
             self.handler.handle_event(&event);
             let packages = self.outbox.take();
@@ -263,17 +272,17 @@ impl Bumper {
         None
     }
 
-    /// What the coins that this claim may use are worth, in sat.
-    fn worth_of(&self, claim: Claim) -> u64 {
+    /// The total value of the coins that this claim may use, in sat.
+    fn total_value_for(&self, claim: Claim) -> u64 {
         let coins = self.wallet.coins_for(claim, claim.urgent);
         coins.iter().map(|coin| coin.output.value.to_sat()).sum()
     }
 }
 
-/// Claims of which the log's last line is kept.
-const MAX_SAID: usize = 1_000;
+/// Maximum number of claims whose last log line is kept.
+const MAX_LOGGED: usize = 1_000;
 
-/// Whether LDK has built what pays: a child for a commitment, any HTLC transaction.
+/// Whether LDK has built a paying transaction: a child of the commitment, or any HTLC transaction.
 fn is_paid(event: &BumpTransactionEvent, packages: &[Vec<Transaction>]) -> bool {
     match event {
         BumpTransactionEvent::ChannelClose { .. } => packages.iter().any(|txs| txs.len() > 1),
@@ -281,30 +290,30 @@ fn is_paid(event: &BumpTransactionEvent, packages: &[Vec<Transaction>]) -> bool 
     }
 }
 
-/// Weight of the HTLC transactions that follow the commitment, as far as they are worth their fee.
+/// The total weight of the HTLC transactions that follow the commitment, of those worth their fee.
 fn later_weight(amounts_msat: &[u64], target: u32) -> u64 {
-    let worth_it = |msat: &&u64| rate(**msat / 1_000, HTLC_TX_WEIGHT) >= target;
-    let count = amounts_msat.iter().filter(worth_it).count();
+    let is_worthwhile = |msat: &&u64| rate(**msat / 1_000, HTLC_TX_WEIGHT) >= target;
+    let count = amounts_msat.iter().filter(is_worthwhile).count();
     HTLC_TX_WEIGHT.saturating_mul(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
-/// The rate at which an HTLC's share of a common transaction costs all that it is worth.
-fn most_worth(htlc: &HTLCDescriptor) -> u32 {
+/// The fee rate at which an HTLC's share of a combined transaction costs its whole value.
+fn max_worthwhile_rate(htlc: &HTLCDescriptor) -> u32 {
     rate(htlc.htlc.amount_msat / 1_000, HTLC_WEIGHT)
 }
 
-/// The same for a transaction of its own.
-fn most_worth_alone(htlc: &HTLCDescriptor) -> u32 {
+/// The fee rate at which a transaction for this HTLC alone costs its whole value.
+fn max_worthwhile_rate_alone(htlc: &HTLCDescriptor) -> u32 {
     rate(htlc.htlc.amount_msat / 1_000, HTLC_TX_WEIGHT)
 }
 
-/// A fee as sat per 1000 weight units.
+/// A fee rate, in sat per 1000 weight units.
 fn rate(fee_sat: u64, weight: u64) -> u32 {
     let rate = fee_sat.saturating_mul(1_000) / weight.max(1);
     u32::try_from(rate).unwrap_or(u32::MAX)
 }
 
-/// The claim of one HTLC alone.
+/// The claim id for claiming one HTLC alone.
 fn single_id(id: ClaimId, htlc: &HTLCDescriptor) -> ClaimId {
     let mut engine = sha256::Hash::engine();
     engine.input(&id.0);
@@ -314,7 +323,7 @@ fn single_id(id: ClaimId, htlc: &HTLCDescriptor) -> ClaimId {
     ClaimId(sha256::Hash::from_engine(engine).to_byte_array())
 }
 
-/// The event with another target, in sat per 1000 weight units.
+/// The event with another target fee rate, in sat per 1000 weight units.
 fn with_target(event: &BumpTransactionEvent, rate: u32) -> BumpTransactionEvent {
     let mut changed = event.clone();
     match &mut changed {
@@ -330,7 +339,7 @@ fn with_target(event: &BumpTransactionEvent, rate: u32) -> BumpTransactionEvent 
     changed
 }
 
-/// The event for these HTLCs alone.
+/// The event with another claim id and rate, for these HTLCs only.
 fn with_htlcs(
     event: &BumpTransactionEvent,
     id: ClaimId,
@@ -355,7 +364,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_htlcs_that_are_worth_their_fee_are_counted_for_later() {
+    fn later_weight_counts_only_htlcs_worth_their_fee() {
         // 1,102 WU at 1,000 sat/kW cost 1,102 sat.
         assert_eq!(
             later_weight(&[1_101_000, 1_102_000, 9_000_000], 1_000),

@@ -1,4 +1,4 @@
-//! Where callers are taken: sockets, the certificate, the macaroon files.
+//! The API listeners: sockets, TLS certificate and macaroon files.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,11 +14,12 @@ use crate::rpc::Bakery;
 use crate::rpc::{self, Doors, Names, Origins, Tls};
 use crate::storage::Store;
 
-/// With port 0 the real addresses are needed; they are in these files of the network's directory.
+/// Files in the network's directory with the actual addresses, which differ from the configured ones
+/// if the port is 0.
 const RPC_ADDRESS_FILE: &str = "rpc.address";
 const REST_ADDRESS_FILE: &str = "rest.address";
 
-/// Opens the sockets and writes what callers need: certificate, macaroons, addresses.
+/// Opens the sockets and writes the files that API clients need: certificate, macaroons, addresses.
 pub(super) async fn open(
     config: &Config,
     store: &Arc<Store>,
@@ -50,7 +51,7 @@ async fn bind_rest(address: SocketAddr) -> Result<TcpListener, StartError> {
     listener.map_err(|source| StartError::RestListen { address, source })
 }
 
-/// This machine, the addresses on which we listen, and what the configuration adds.
+/// The names for the certificate: this machine's, the listen addresses, and those of the configuration.
 fn names(callers: &Callers) -> Names {
     let (addresses, domains) = rpc::local_names();
     let listen = [Some(callers.rpc_listen), callers.rest_listen];
@@ -80,10 +81,10 @@ fn write_addresses(directory: &Path, doors: &Doors) -> Result<(), StartError> {
     Ok(())
 }
 
-/// At the stop: they only help others to find us.
+/// Deletes the address files at shutdown. They are only hints for other programs.
 pub(super) fn forget_addresses(directory: &Path) {
     for file in [RPC_ADDRESS_FILE, REST_ADDRESS_FILE] {
-        // The next start writes them anew.
+        // The next start writes them again.
         let _ = std::fs::remove_file(directory.join(file));
     }
 }

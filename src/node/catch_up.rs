@@ -1,29 +1,29 @@
-//! Catching up with the chain at start, in an order that loses no claim.
+//! Chain catch-up at startup, in an order that loses no claim.
 //!
-//! While the manager processes blocks it fails back each HTLC whose claim deadline they pass. If a set
-//! was settled moments before a crash, and the node is down past the deadline of one of its shards,
-//! that shard would go back while the others are claimed: half paid. So the start goes like this:
+//! While the manager processes blocks, it fails back each HTLC whose claim deadline has passed. If an AMP
+//! set was settled just before a crash and the node is down past the deadline of one of its shards, that
+//! shard would be failed back while the others are claimed. So startup proceeds as follows:
 //!
-//! 1. The wallet, the sweeper and the monitors catch up: [`all_but_manager`]. The monitors join the
-//!    `ChainMonitor` then, because a claim is an update of a monitor. They know the chain first, since
-//!    a claim on a channel that was closed meanwhile is made on the chain.
-//! 2. The rooms are built; from then on commits contain the manager, so that the claims of step 3 are
-//!    part of a consistent cut like any other.
-//! 3. `Registry::restore` claims again what was decided. LDK asks for no deadline there, only for the
-//!    HTLC, and the manager still has it.
-//! 4. The manager catches up: [`manager`]. What is being claimed it does not fail.
-//!    It looks at every HTLC that is there: what we hold can be claimed as soon as events flow.
+//! 1. The wallet, the sweeper and the monitors catch up: [`all_but_manager`]. Then the monitors are added to
+//!    the `ChainMonitor`, because a claim is a monitor update. They catch up before that, because a claim
+//!    on a channel that was closed in the meantime is made on chain.
+//! 2. The other components are built. From then on commits include the manager, so the claims of step 3 are
+//!    part of a consistent snapshot.
+//! 3. `Registry::restore` repeats decided claims. LDK checks only that the HTLC exists, not its deadline,
+//!    and the manager still has the HTLC.
+//! 4. The manager catches up: [`manager`]. It does not fail HTLCs that are being claimed. It then processes
+//!    all pending HTLCs, so that held ones can be claimed as soon as events are handled.
 //!
-//! LDK asks to call nothing on a manager that was read before it has caught up (see
-//! `ChannelManagerReadArgs`). Step 3 does so nevertheless, and only if something was decided and not
-//! carried out, which takes a crash. LDK 0.2.7 allows it:
-//! * The first such call handles what LDK calls background events, which are updates of monitors: these
-//!   are in their place. Blocks may come later; that is the manager's life once it runs.
-//! * All peers are away, so a claim is put into the channel's holding cell and its monitor update has
-//!   nothing but the preimage. A monitor takes that after its channel was closed, too, and LDK finds out
-//!   about the closing with the blocks of step 4 and drops the cell.
-//! * LDK notes the lowest fee rate of a day's blocks to close channels that pay less. Those of step 4 are
-//!   counted with today's rate; for channels with anchors that is the relay minimum at all times.
+//! LDK's documentation (`ChannelManagerReadArgs`) forbids calls on a deserialized manager before it has
+//! caught up. Step 3 makes such calls, but only if a crash left a decision unexecuted. With LDK 0.2.7 this
+//! is safe:
+//! * The first such call processes LDK's background events, which are monitor updates, and the monitors are
+//!   loaded by then. Blocks may arrive later, as they do in normal operation.
+//! * All peers are disconnected, so the claim goes to the channel's holding cell and its monitor update
+//!   contains only the preimage. A monitor accepts a preimage after its channel has closed; LDK notices
+//!   the close in the blocks of step 4 and drops the holding cell.
+//! * LDK records the lowest fee rate of the last day of blocks and closes channels that pay less. The blocks
+//!   of step 4 are recorded with today's rate; for anchor channels that is always the relay minimum.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,8 +39,7 @@ use crate::channels::closed::ClosedChannel;
 use crate::ldk::ChannelMonitor;
 use crate::storage::StorageError;
 
-/// Brings everything but the manager to bitcoind's tip, each from its own block. Returns the block at
-/// which all of them are.
+/// Brings everything but the manager from its own best block to bitcoind's tip. Returns that tip.
 pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartError> {
     let stored: Vec<_> = std::mem::take(&mut core.stored_monitors)
         .into_iter()
@@ -72,7 +71,7 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
             .iter()
             .map(|(best, l)| (*best, l as &(dyn Listen + Send + Sync))),
     );
-    // What is on disk stands at these blocks until it is written again.
+    // The state on disk stays at these blocks until it is written again.
     let lowest = listeners.iter().map(|(best, _)| best.height).min();
     let headers = stored_headers(core)?;
     let caught_up = sync::catch_up(core.bitcoind.clone(), headers, listeners).await?;
@@ -84,7 +83,7 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
     let channels = core.manager.list_channels();
     core.strangers.restore(&channels, &core.monitors);
     for sought in core.strangers.to_look_for(Instant::now()) {
-        // Those with money of ours stay.
+        // Channels in which we have a balance stay watched.
         if core.strangers.is_unseen(&sought.point) {
             core.spends.forget_unspent(&sought.point);
         }
@@ -92,7 +91,7 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
     Ok(caught_up.best_block())
 }
 
-/// The headers of the blocks that the listeners followed in earlier runs.
+/// The headers of blocks that were connected in earlier runs.
 fn stored_headers(core: &Core) -> Result<StoredHeaders, StartError> {
     let log = Arc::new(Books(core.store.clone()));
     Ok(StoredHeaders::new(core.store.headers()?, log))
@@ -104,17 +103,18 @@ fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
         .load_existing_monitor(channel_id, monitor)
         .map_err(|()| StorageError::Damaged(format!("two monitors of channel {channel_id}")))?;
     if update == 0 {
-        // The manager on disk may wait for the first commit of this monitor, and LDK finds out by itself only
-        // about updates: the channel would never become ready.
-        let told = core.monitors.channel_monitor_updated(channel_id, update);
-        told.map_err(|error| StorageError::Damaged(format!("channel {channel_id}: {error:?}")))?;
+        // The stored manager may still wait for the first persist of this monitor, and at startup LDK
+        // completes only updates by itself: the channel would never become ready.
+        let completed = core.monitors.channel_monitor_updated(channel_id, update);
+        completed
+            .map_err(|error| StorageError::Damaged(format!("channel {channel_id}: {error:?}")))?;
     }
     Ok(())
 }
 
-/// Brings the manager to bitcoind's tip, and everything else, which is at `others`, with it. Then LDK
-/// looks at all HTLCs: the event of one shard may complete a set before LDK tells again of the others,
-/// which must be there to be claimed.
+/// Brings the manager to bitcoind's tip, together with everything else, which is at `others`. Then LDK
+/// processes all pending HTLCs: the event of one shard may complete a set before LDK repeats the events of
+/// the others, and these must be processed to be claimed.
 pub(super) async fn manager(core: &Core, others: BestBlock) -> Result<CaughtUp, StartError> {
     let listeners: Vec<(BestBlock, &sync::Listener)> = vec![
         (others, &*core.wallet),

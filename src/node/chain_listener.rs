@@ -1,4 +1,4 @@
-//! Hands blocks to all that follow the chain.
+//! Passes blocks to all components that follow the chain.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::invoices::Registry;
 use crate::ldk::{ChainMonitor, ChannelManager, OutputSweeper};
 use crate::wallet::Wallet;
 
-/// The wallet and the watch on closing transactions come first, so that they know a block when LDK
-/// acts on it; the manager comes before the monitors, as LDK asks for. The manager gives back HTLCs
-/// that are too near to their expiry, so it gets no block while a set of HTLCs is being claimed.
+/// The wallet and the funding spends come first, so that they know a block before LDK acts on it. The
+/// manager comes before the monitors, as LDK requires. The manager fails back HTLCs close to expiry, so it
+/// receives no block while a set of HTLCs is being claimed.
 pub(super) struct ChainListener {
     pub(super) wallet: Arc<Wallet>,
     pub(super) spends: Arc<FundingSpends>,
@@ -25,25 +25,25 @@ pub(super) struct ChainListener {
 }
 
 impl ChainListener {
-    fn tell_all(&self, tell: impl Fn(&(dyn Listen + Send + Sync))) {
-        tell(&*self.wallet);
-        tell(&*self.spends);
-        self.invoices.between_decisions(|| tell(&*self.manager));
-        tell(&*self.monitors);
-        tell(&*self.sweeper);
+    fn notify_all(&self, notify: impl Fn(&(dyn Listen + Send + Sync))) {
+        notify(&*self.wallet);
+        notify(&*self.spends);
+        self.invoices.between_decisions(|| notify(&*self.manager));
+        notify(&*self.monitors);
+        notify(&*self.sweeper);
     }
 }
 
 impl Listen for ChainListener {
     fn filtered_block_connected(&self, header: &Header, txdata: &TransactionData, height: u32) {
-        self.tell_all(|l| l.filtered_block_connected(header, txdata, height));
+        self.notify_all(|l| l.filtered_block_connected(header, txdata, height));
     }
 
     fn block_connected(&self, block: &Block, height: u32) {
-        self.tell_all(|l| l.block_connected(block, height));
+        self.notify_all(|l| l.block_connected(block, height));
     }
 
     fn blocks_disconnected(&self, fork_point: BestBlock) {
-        self.tell_all(|l| l.blocks_disconnected(fork_point));
+        self.notify_all(|l| l.blocks_disconnected(fork_point));
     }
 }

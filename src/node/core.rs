@@ -1,4 +1,4 @@
-//! LDK's core: what holds the channels, and what it leans on, read from disk or new.
+//! LDK's core objects (channel manager, monitors, graph, sweeper), read from the database or created.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ use crate::storage::monitors::{MonitorReader, MonitorStore};
 use crate::storage::{DirectoryLock, StorageError, Store};
 use crate::wallet::{ChannelSigners, Wallet};
 
-/// LDK's core: what holds the channels and what it leans on.
+/// LDK's core objects and the services that they depend on.
 pub(super) struct Core {
     pub(super) store: Arc<Store>,
     pub(super) keys: Arc<KeysManager>,
@@ -46,18 +46,18 @@ pub(super) struct Core {
     pub(super) fees: Arc<FeeEstimates>,
     pub(super) broadcaster: Arc<Broadcaster>,
     pub(super) gate: Arc<Gate>,
-    /// The gate, as LDK takes it.
+    /// The gate as LDK's broadcaster.
     pub(super) ldk_broadcaster: Arc<ldk::Broadcaster>,
     pub(super) spends: Arc<FundingSpends>,
     pub(super) strangers: Arc<Strangers>,
-    /// The monitors, as the manager sees them.
+    /// The monitors as the manager sees them; tracks incomplete updates.
     pub(super) updates: Arc<Updates>,
     pub(super) wallet: Arc<Wallet>,
     pub(super) reserve: Arc<AnchorReserve>,
     pub(super) graph: Arc<NetworkGraph>,
     pub(super) scorer: Arc<Scorer>,
     pub(super) monitors: Arc<ChainMonitor>,
-    /// Read from disk; they join `monitors` once they know the chain.
+    /// Monitors read from the database, added to `monitors` once they have caught up with the chain.
     pub(super) stored_monitors: Vec<ChannelMonitor>,
     pub(super) manager: Arc<ChannelManager>,
     pub(super) sweeper: Arc<OutputSweeper>,
@@ -67,7 +67,7 @@ pub(super) struct Core {
     pub(super) stop: CancellationToken,
 }
 
-/// Reads what was stored and builds LDK's core around it.
+/// Reads the stored state and builds LDK's core objects from it.
 pub(super) fn assemble(
     config: &Config,
     parts: Parts,
@@ -112,7 +112,7 @@ pub(super) fn assemble(
         keys.clone(),
         keys.get_peer_storage_key(),
     ));
-    gate.weigh_by(Stakes {
+    gate.prioritize_by(Stakes {
         monitors: monitors.clone(),
         strangers: strangers.clone(),
         spends: spends.clone(),
@@ -201,7 +201,7 @@ fn node_id(keys: &KeysManager, config: &Config) -> Result<PublicKey, StartError>
     keys.get_node_id(Recipient::Node)
         .map_err(|()| StartError::Seed {
             path: seed::path(&config.network_dir()),
-            reason: "it gives no node key".into(),
+            reason: "no node key can be derived from it".into(),
         })
 }
 
@@ -232,7 +232,7 @@ fn scores(store: &Store) -> Result<Option<Vec<u8>>, StartError> {
     )?)
 }
 
-/// What a channel manager is made from.
+/// The arguments for reading or creating a channel manager.
 struct ManagerParts<'a> {
     store: &'a Store,
     keys: &'a Arc<KeysManager>,
@@ -343,7 +343,7 @@ fn read_or_new_sweeper(
         .map_err(|error| StorageError::Damaged(format!("the sweeper's outputs: {error}")).into())
 }
 
-/// Seconds since 1970, as LDK wants them.
+/// The Unix time in seconds, in the type that LDK expects.
 pub(super) fn unix_time() -> Result<u32, StartError> {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! What the writer needs of the running node to make a consistent cut.
+//! Consistent snapshots of the running node for the database writer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,27 +10,29 @@ use tokio::sync::Notify;
 use crate::ldk::{ChainMonitor, ChannelManager};
 use crate::storage::Cut;
 
-/// Bytes that a snapshot is expected to be longer than the last one at most; it may be more.
-const ROOM_TO_GROW: usize = 4_096;
+/// Capacity reserved beyond the previous snapshot, in bytes; exceeding it only reallocates.
+const SPARE_CAPACITY: usize = 4_096;
 
-/// The manager to take snapshots of, and whom to tell after a commit.
+/// Takes snapshots of the channel manager and reports completed commits to the monitors.
 pub(super) struct NodeCut {
     pub(super) manager: Arc<ChannelManager>,
     pub(super) monitors: Arc<ChainMonitor>,
-    /// Messages that waited for the commit can go out.
+    /// Notified when a commit allows delayed messages to be sent.
     pub(super) wake: Arc<Notify>,
-    /// Bytes of the last snapshot.
+    /// Length of the last snapshot, in bytes.
     pub(super) last_length: AtomicUsize,
 }
 
 impl Cut for NodeCut {
-    /// Not `encode()`, which goes through the whole manager once before, under all its locks, only to
-    /// learn how long the bytes will be.
+    /// Does not use `encode()`, which first walks the whole manager, under all its locks, just to
+    /// compute the length.
     fn manager_snapshot(&self) -> Vec<u8> {
-        let expected = self.last_length.load(Ordering::Relaxed) + ROOM_TO_GROW;
+        let expected = self.last_length.load(Ordering::Relaxed) + SPARE_CAPACITY;
         let mut bytes = Vec::with_capacity(expected);
-        // A vector takes all that is written to it, and the manager has no other reason to fail.
-        self.manager.write(&mut bytes).expect("writes to a vector");
+        // Fails only if the writer does, and a vector does not.
+        self.manager
+            .write(&mut bytes)
+            .expect("writing to a vector never fails");
         self.last_length.store(bytes.len(), Ordering::Relaxed);
         bytes
     }
@@ -41,7 +43,11 @@ impl Cut for NodeCut {
                 .monitors
                 .channel_monitor_updated(*channel_id, *update_id)
             {
-                tracing::warn!(%channel_id, update_id, "a monitor update has no monitor: {error:?}");
+                tracing::warn!(
+                    %channel_id,
+                    update_id,
+                    "completed update for an unknown ChannelMonitor: {error:?}"
+                );
             }
         }
         self.wake.notify_one();

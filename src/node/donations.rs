@@ -1,4 +1,4 @@
-//! The donation page: its socket, and what it needs of the core.
+//! Sets up the donation page: its socket and its data sources.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,17 +21,17 @@ use crate::ldk::{ChannelManager, NetworkGraph};
 use crate::routing::own_hints::own_hints;
 use crate::web::{self, Capacity, Donations, Sources};
 
-/// The real address, for whoever started us with port 0.
+/// File with the actual listen address, for programs that start the node with port 0.
 const ADDRESS_FILE: &str = "donations.address";
 
-/// A page that is not served yet.
+/// A donation page that is open but not served yet.
 pub(super) struct Page {
     donations: Arc<Donations>,
     payments: Subscription,
     listener: TcpListener,
 }
 
-/// Opens the page if there is to be one.
+/// Opens the donation page if it is configured.
 pub(super) async fn open(
     config: &Config,
     core: &Core,
@@ -46,7 +46,7 @@ pub(super) async fn open(
     let (donations, payments) = Donations::open(page.clone(), sources).await?;
     let address = listener.local_addr().unwrap_or(page.listen);
     write_address(&config.network_dir(), address)?;
-    tracing::info!(%address, "the donation page is there");
+    tracing::info!(%address, "donation page listening");
     Ok(Some(Page {
         donations,
         payments,
@@ -55,7 +55,7 @@ pub(super) async fn open(
 }
 
 impl Page {
-    /// Serves it until the node stops.
+    /// Serves the page until the node stops.
     pub(super) fn spawn(self, tracker: &TaskTracker, stop: &CancellationToken) -> Arc<Donations> {
         let (donations, ended) = (self.donations.clone(), stop.clone());
         let payments = self.payments;
@@ -67,9 +67,9 @@ impl Page {
     }
 }
 
-/// At the stop: it only helps others to find us.
+/// Deletes the address file at shutdown. It is only a hint for other programs.
 pub(super) fn forget_address(directory: &Path) {
-    // The next start writes it anew.
+    // The next start writes it again.
     let _ = std::fs::remove_file(directory.join(ADDRESS_FILE));
 }
 
@@ -99,8 +99,9 @@ fn sources(core: &Core, house: &House, address: PageAddress) -> Sources {
     }
 }
 
-/// None if public channels that others know can bring as much as private ones: then the node is found without
-/// them. A peer that is away for a moment changes nothing, so that the code stays the same.
+/// Route hints for the invoice. Empty if known public channels have at least as much inbound capacity
+/// as the private ones, since the node can then be found without hints. Disconnected peers are included,
+/// so that the QR code does not change.
 fn hints(manager: &ChannelManager, graph: &NetworkGraph) -> Vec<RouteHint> {
     let mut channels = manager.list_channels();
     channels.retain(|channel| channel.is_channel_ready);
@@ -112,7 +113,7 @@ fn hints(manager: &ChannelManager, graph: &NetworkGraph) -> Vec<RouteHint> {
         return Vec::new();
     }
     let mut hints = own_hints(&private, graph, 0, &[]);
-    // Not by what they can bring now, which each payment changes.
+    // Not by inbound capacity, which changes with each payment.
     hints.sort_by_key(|hint| hint.0.first().map(|hop| hop.short_channel_id));
     hints
 }

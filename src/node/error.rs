@@ -1,4 +1,4 @@
-//! Why a node does not start.
+//! Errors that keep the node from starting.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::storage::{NO_OLD_COPY, StorageError};
 use crate::wallet::WalletError;
 use crate::web::DonationError;
 
-/// One line each, for a person who starts the node.
+/// A failed start. Each message is one line that says what is wrong and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot create {}: {source}; choose another `data-dir`", .path.display())]
@@ -26,19 +26,23 @@ pub enum StartError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("cannot read the seed {}: {reason}; restore the file from your backup of the words", .path.display())]
+    #[error(
+        "cannot read the seed {}: {reason}; restore it from your backup of the seed words",
+        .path.display()
+    )]
     Seed { path: PathBuf, reason: String },
     #[error(
-        "the seed {} is missing, but {} exists: restore the seed file from your backup of the words",
+        "the seed file {} is missing, but the database {} exists; restore the seed file from your \
+         backup of the seed words",
         .seed.display(),
         .database.display()
     )]
     SeedMissing { seed: PathBuf, database: PathBuf },
-    #[error("no randomness from the operating system: {0}")]
+    #[error("the operating system provides no randomness: {0}")]
     Randomness(String),
-    #[error("the system clock is before 1970; set it")]
+    #[error("the system clock is set to a time before 1970; correct it")]
     Clock,
-    #[error("cannot listen for callers on {address}: {source}; choose another `rpc-listen`")]
+    #[error("cannot listen for gRPC on {address}: {source}; choose another `rpc-listen`")]
     RpcListen {
         address: SocketAddr,
         source: std::io::Error,
@@ -88,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_told_to_start_with_an_old_copy_of_the_channels() {
+    fn no_error_advises_starting_from_an_old_copy() {
         let damaged = || "x".to_owned();
         let errors = [
             StartError::Manager(damaged()),

@@ -1,7 +1,7 @@
-//! LDK's events: one match, each arm one call into a room.
+//! Dispatches LDK's events: one match, one call into another module per arm.
 //!
-//! An event is handled here and now: LDK forgets it when this returns. What the rooms queue before
-//! that is on disk with, or before, the manager that has forgotten it.
+//! Events are handled synchronously: LDK forgets an event when the handler returns. Everything that the
+//! handler queued is committed with, or before, the first manager snapshot without the event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crash_points::panics;
 use crate::payments::Payments;
 use crate::wallet::Wallet;
 
-/// The rooms that events go to.
+/// The modules that handle events.
 pub(super) struct EventHandler {
     pub(super) channels: Channels,
     pub(super) invoices: Arc<Registry>,
@@ -38,14 +38,14 @@ pub(super) struct EventHandler {
     pub(super) envelope_key: EnvelopeKey,
     pub(super) wallet: Arc<Wallet>,
     pub(super) sweeper: Arc<OutputSweeper>,
-    /// Requests to raise a fee wait there.
+    /// Queues fee bump events until their state is committed.
     pub(super) gate: Arc<Gate>,
-    /// HTLCs may be ready to be processed after an event.
+    /// Notified after each event, which may have made HTLCs ready to be processed.
     pub(super) wake: Arc<Notify>,
 }
 
 impl EventHandler {
-    /// Hands the event to its room.
+    /// Dispatches the event to the module that handles it.
     pub(super) fn handle(&self, event: Event) -> Result<(), ReplayEvent> {
         self.wake.notify_one();
         match event {
@@ -222,31 +222,32 @@ impl EventHandler {
             Event::DiscardFunding { funding_info, .. } => {
                 self.channels.discard_funding(&funding_info);
             }
-            // The reconnect loop of the peers room keeps connections; onion messages are all that
-            // asks for others, and BOLT 12 is not offered yet.
+            // `peers::Reconnector` keeps connections to peers. Only onion messages request others, and
+            // BOLT 12 is not supported yet.
             Event::ConnectionNeeded { .. }
             | Event::InvoiceReceived { .. }
             | Event::OnionMessageIntercepted { .. }
             | Event::OnionMessagePeerConnected { .. }
             | Event::StaticInvoiceRequested { .. }
             | Event::PersistStaticInvoice { .. } => {}
-            // We send no probes and intercept no HTLCs.
+            // Our probes are ordinary payments to random hashes (`payments::probe`), so LDK's probe
+            // events never fire. HTLCs are not intercepted.
             Event::ProbeSuccessful { .. }
             | Event::ProbeFailed { .. }
             | Event::HTLCIntercepted { .. } => {}
-            // LDK funds by itself only in flows that we do not use.
+            // Only for funding flows that are not used: LDK-managed broadcast, dual funding, splicing.
             Event::FundingTxBroadcastSafe { .. }
             | Event::FundingTransactionReadyForSigning { .. }
             | Event::SplicePending { .. }
             | Event::SpliceFailed { .. } => {}
-            // The end of an attempt comes as PaymentSent; the scorer has learnt from this already.
+            // The result of a payment arrives as PaymentSent; LDK's event loop has updated the scorer.
             Event::PaymentPathSuccessful {
                 payment_id, path, ..
             } => {
                 let htlcs = self.channels.htlcs();
                 htlcs.send_settled(&payment_id, first_hop(&path));
             }
-            // Events of attempts from before LDK had payment ids.
+            // Attempts made before LDK had payment ids.
             Event::PaymentSent {
                 payment_id: None, ..
             }
@@ -257,7 +258,7 @@ impl EventHandler {
         Ok(())
     }
 
-    /// An incoming HTLC was failed back.
+    /// Handles an incoming HTLC that was failed back.
     fn htlc_failed(
         &self,
         incoming: &ChannelId,
@@ -279,7 +280,7 @@ impl EventHandler {
         self.channels.htlc_failed(kind, incoming, outgoing, reason);
     }
 
-    /// What is paid to the wallet needs no sweep.
+    /// Hands spendable outputs to the sweeper, except for those that already pay to the wallet.
     fn spendable_outputs(
         &self,
         mut outputs: Vec<SpendableOutputDescriptor>,
@@ -302,15 +303,15 @@ impl EventHandler {
         tracked.map_err(|()| ReplayEvent())
     }
 
-    /// From now on the wallet may send the transaction again by itself.
+    /// Allows the wallet to rebroadcast the funding transaction.
     fn release_funding(&self, txid: &bitcoin::Txid) {
         if let Err(error) = self.wallet.release(*txid) {
-            tracing::error!(%txid, "the wallet cannot note a funding: {error}");
+            tracing::error!(%txid, "cannot record a funding transaction in the wallet: {error}");
         }
     }
 }
 
-/// The number of our channel that a payment left by.
+/// The short channel id of our channel through which a payment was sent.
 fn first_hop(path: &Path) -> Option<u64> {
     path.hops.first().map(|hop| hop.short_channel_id)
 }

@@ -1,4 +1,4 @@
-//! The wallet, as the channels room asks it for funding transactions.
+//! Funding transactions: the wallet as seen by the channels module.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::open::{FundingFee, FundingWallet};
 use crate::wallet::{Outputs, Spend, Wallet};
 
-/// Pays for channels, and keeps the reserve that anchor channels need.
+/// Funds channels while keeping the reserve that anchor channels need.
 pub(super) struct Funding {
     pub(super) wallet: Arc<Wallet>,
     pub(super) fees: Arc<FeeEstimates>,
     pub(super) bitcoind: Arc<Bitcoind>,
-    /// The channel that is being opened is counted already.
+    /// Already counts the channel that is being opened.
     pub(super) reserve: Arc<AnchorReserve>,
 }
 
@@ -53,7 +53,7 @@ impl FundingWallet for Funding {
         async move {
             match bitcoind.refusal_of(&transaction).await {
                 Ok(None) => Ok(()),
-                Ok(Some(reason)) => Err(format!("bitcoind refuses it: {reason}")),
+                Ok(Some(reason)) => Err(format!("bitcoind rejects it: {reason}")),
                 Err(error) => Err(error.to_string()),
             }
         }
@@ -62,7 +62,7 @@ impl FundingWallet for Funding {
 
     fn cancel(&self, transaction: &Transaction) {
         if let Err(error) = self.wallet.cancel(transaction.compute_txid()) {
-            tracing::debug!("a funding transaction that is not used: {error}");
+            tracing::debug!("cannot cancel an unused funding transaction: {error}");
         }
     }
 }

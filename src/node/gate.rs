@@ -1,19 +1,19 @@
-//! Nothing is broadcast before it is on disk why.
+//! Delays LDK's broadcasts until the state that caused them is committed.
 //!
-//! LDK hands a transaction over in the middle of the call that makes it necessary (a forced close, the
-//! claim of an HTLC), before the monitor update of that call is even queued. If the transaction left and
-//! the update were lost with a crash, the node would go on with a channel whose commitment is in the
-//! mempool, and revoke that commitment with the next payment. So everything from LDK waits here for a
-//! [`Store::barrier`]: a commit with all that LDK and the rooms did until then. That includes the rows of
-//! an AMP set, which are queued before its HTLCs are claimed: on chain, too, an HTLC is claimed only when
-//! the decision about the whole set is on disk.
+//! LDK broadcasts a transaction in the middle of the call that requires it (a force close, an HTLC
+//! claim), before the monitor update of that call is even queued. If the transaction were sent and the
+//! update lost in a crash, the node would continue to use a channel whose commitment is in the mempool,
+//! and revoke that commitment with the next payment. So every broadcast from LDK waits here for a
+//! [`Store::barrier`]: a commit of all changes up to that point. These include the rows of an AMP set,
+//! which are queued before its HTLCs are claimed, so that an HTLC is claimed on chain only after the
+//! decision about the whole set is on disk.
 //!
-//! Requests to raise a fee ([`BumpTransactionEvent`]) wait in the same way. LDK makes them anew with
-//! every `rebroadcast_pending_claims` and after a start, so nothing is lost with those that wait.
+//! Fee bump events ([`BumpTransactionEvent`]) wait in the same way. LDK repeats them with every
+//! `rebroadcast_pending_claims` and after a restart, so queued ones need no persistence.
 //!
-//! Of a channel whose close was agreed on, nothing passes that would replace the agreed transaction
-//! ([`FundingSpends::keeps_back`]), and nothing at all of a channel without a balance of ours whose funding
-//! bitcoind does not know. What has our money in it goes first ([`Stakes`]).
+//! The gate drops transactions that would replace an agreed cooperative close
+//! ([`FundingSpends::keeps_back`]), and all transactions of a channel in which we have no balance and whose
+//! funding bitcoind does not know. Transactions with our money in them are sent first ([`Stakes`]).
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -32,25 +32,25 @@ use crate::chain::{Broadcaster, Priority, Submission};
 use crate::channels::spends::FundingSpends;
 use crate::storage::Store;
 
-/// At the node's end: time for what waits for its commit.
-const LAST_CALL: Duration = Duration::from_secs(5);
+/// How long shutdown waits for the commits of queued transactions.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Keeps what LDK broadcasts until it is on disk, then hands it on.
+/// Queues LDK's broadcasts until their state is committed, then passes them to the broadcaster.
 pub(super) struct Gate {
     store: Arc<Store>,
     spends: Arc<FundingSpends>,
     broadcaster: Arc<Broadcaster>,
-    /// The monitors need the gate first.
+    /// Set after construction, because the monitors depend on the gate.
     stakes: OnceLock<Stakes>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
 
-/// What waits for a commit, in the order in which it came.
+/// Items that wait for a commit, in order of arrival.
 #[derive(Default)]
 struct Waiting {
     items: Vec<(u64, Item)>,
-    /// The number of the youngest item.
+    /// The number of the newest item.
     last: u64,
 }
 
@@ -67,7 +67,7 @@ impl Item {
         }
     }
 
-    /// The newest version of a claim is the one that counts.
+    /// Whether this is a newer version of `older`, which claims the same outputs.
     fn replaces(&self, older: &Self) -> bool {
         match (self, older) {
             (Self::Transactions(new), Self::Transactions(old)) => new.replaces(old),
@@ -93,7 +93,7 @@ impl Waiting {
         self.items.push((self.last, item));
     }
 
-    /// All that came up to this number.
+    /// Removes and returns all items up to this number.
     fn take(&mut self, last: u64) -> Vec<Item> {
         let count = self.items.partition_point(|(number, _)| *number <= last);
         self.items.drain(..count).map(|(_, item)| item).collect()
@@ -116,54 +116,55 @@ impl Gate {
         }
     }
 
-    /// From now on what LDK broadcasts is ordered by what we have at stake in it.
-    pub(super) fn weigh_by(&self, stakes: Stakes) {
-        // Each gate belongs to one node; the first stays.
+    /// Orders later broadcasts by what we have at stake in them.
+    pub(super) fn prioritize_by(&self, stakes: Stakes) {
+        // Called once per node; a second call has no effect.
         let _ = self.stakes.set(stakes);
     }
 
-    /// Queues a request to raise a fee; a newer one for the same claim takes its place.
+    /// Queues a fee bump event; it replaces an older one for the same claim.
     pub(super) fn bump(&self, event: BumpTransactionEvent) {
         self.push(Item::Bump(Box::new(event)));
     }
 
-    /// Queues a transaction that was broadcast before, in case that bitcoind has forgotten it.
+    /// Queues the rebroadcast of a transaction, in case bitcoind has dropped it from its mempool.
     pub(super) fn repeat(&self, transaction: Transaction) {
         self.push(Item::Transactions(Submission::repeated(transaction)));
     }
 
-    /// Hands on what is durable until `stop` is cancelled.
+    /// Passes on committed items until `stop` is cancelled.
     pub(super) async fn run(&self, bumper: &Bumper, stop: CancellationToken) {
         let raise_fee = |event: &_| bumper.handle_event(event);
-        let hand_on = async {
+        let release_committed = async {
             loop {
-                self.hand_on(&raise_fee).await;
+                self.release_committed(&raise_fee).await;
                 self.arrived.notified().await;
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = hand_on => {}
+            () = release_committed => {}
         }
     }
 
-    /// Hands on what waits, if its commit succeeds within five seconds. For the node's end, when LDK
-    /// does nothing any more.
+    /// Passes on the remaining items, if their commits succeed within five seconds. Called at shutdown,
+    /// after LDK has stopped.
     pub(super) async fn finish(&self, bumper: &Bumper) {
         let raise_fee = |event: &_| bumper.handle_event(event);
-        let handed_on = tokio::time::timeout(LAST_CALL, self.hand_on(&raise_fee)).await;
-        if handed_on.is_err() {
-            tracing::warn!("transactions were not broadcast, since commits fail");
+        let released =
+            tokio::time::timeout(SHUTDOWN_TIMEOUT, self.release_committed(&raise_fee)).await;
+        if released.is_err() {
+            tracing::warn!("transactions were not broadcast because database commits fail");
         }
     }
 
-    /// Hands on all that waits, as its commits succeed.
-    async fn hand_on(&self, raise_fee: &impl Fn(&BumpTransactionEvent)) {
+    /// Passes on all queued items as their commits succeed.
+    async fn release_committed(&self, raise_fee: &impl Fn(&BumpTransactionEvent)) {
         while let Some(last) = self.last_waiting() {
             let barrier = self.store.barrier();
             self.store.passed(barrier).await;
-            let durable = self.waiting().take(last);
-            for (priority, item) in self.in_order(durable) {
+            let committed = self.waiting().take(last);
+            for (priority, item) in self.in_order(committed) {
                 match item {
                     Item::Transactions(submission) if submission.is_repeated() => {
                         self.release(submission);
@@ -177,9 +178,9 @@ impl Gate {
         }
     }
 
-    /// What has our money in it first, without what is not worth trying.
+    /// Sorts items by priority and drops those that are not worth broadcasting.
     fn in_order(&self, items: Vec<Item>) -> Vec<(Priority, Item)> {
-        let weighed = items.into_iter().filter_map(|item| {
+        let prioritized = items.into_iter().filter_map(|item| {
             let priority = match &item {
                 Item::Transactions(submission) => self.priority(submission.transactions()),
                 Item::Bump(event) => match &**event {
@@ -191,9 +192,9 @@ impl Gate {
             };
             Some((priority?, item))
         });
-        let mut weighed: Vec<_> = weighed.collect();
-        weighed.sort_by_key(|(priority, _)| *priority);
-        weighed
+        let mut prioritized: Vec<_> = prioritized.collect();
+        prioritized.sort_by_key(|(priority, _)| *priority);
+        prioritized
     }
 
     fn priority(&self, transactions: &[Transaction]) -> Option<Priority> {
@@ -203,7 +204,7 @@ impl Gate {
         }
     }
 
-    /// For a commitment that brings us nothing no fee is paid.
+    /// Handles a fee bump event. No fee is paid for a commitment in which we have nothing.
     fn raise_fee(
         &self,
         event: BumpTransactionEvent,
@@ -244,7 +245,7 @@ impl Gate {
         self.arrived.notify_one();
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

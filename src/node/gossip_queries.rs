@@ -1,4 +1,4 @@
-//! Sends our gossip queries, and the answers to those of peers.
+//! Sends our gossip queries and replies to those of peers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use crate::routing::answers::Answers;
 use crate::routing::asker::Asker;
 use crate::routing::gossip_message::GossipMessage;
 
-/// Answers of this node, to all peers together. The public graph has some 35 MB.
+/// Rate limit for replies to all peers together. The public graph has about 35 MB.
 const BYTES_PER_SECOND: u64 = 1_000_000;
-/// The shortest pause between two parts of answers.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// How much longer a pause is than the work before it: each reply to query_channel_range, also an empty one, is a look
-/// at the whole graph. So answers take a tenth of a core at most.
+/// Minimum pause between two chunks of replies.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// Ratio of pause to preceding work: each reply to `query_channel_range`, even an empty one, walks the
+/// whole graph. So replies use at most a tenth of a core.
 const PAUSE_PER_WORK: u32 = 9;
-/// Peers that do not answer, and strangers that may get more, are noticed after this time.
+/// How often to check for peers that do not reply and for unknown peers that may be sent more.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Both sides of gossip queries, and the way to the peers.
+/// Both sides of gossip queries, and the means to send messages.
 #[derive(Clone)]
 pub(super) struct GossipQueries {
     pub(super) answers: Arc<Answers>,
@@ -32,7 +32,7 @@ pub(super) struct GossipQueries {
 }
 
 impl GossipQueries {
-    /// Until `stop`.
+    /// Runs until `stop` is cancelled.
     pub(super) async fn run(self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -69,7 +69,7 @@ impl GossipQueries {
             }
             for (peer, query) in self.asker.queries() {
                 let (kind, bytes) = (query.kind, query.bytes.len());
-                tracing::debug!(%peer, kind, bytes, "a gossip query goes out");
+                tracing::debug!(%peer, kind, bytes, "sending gossip query");
                 self.send(peer, vec![query]);
             }
         }
@@ -88,13 +88,13 @@ fn bytes(messages: &[GossipMessage]) -> usize {
     messages.iter().map(|message| message.bytes.len()).sum()
 }
 
-/// After a part of so many bytes that took so long to make.
+/// The pause after a chunk of `bytes` bytes that took `work` to create.
 fn pause(bytes: usize, work: Duration) -> Duration {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     let micros = bytes.saturating_mul(1_000_000) / BYTES_PER_SECOND;
     let of_bytes = Duration::from_micros(micros);
     let of_work = work.saturating_mul(PAUSE_PER_WORK);
-    of_bytes.max(of_work).max(SHORTEST_PAUSE)
+    of_bytes.max(of_work).max(MIN_PAUSE)
 }
 
 #[cfg(test)]
@@ -102,20 +102,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_take_as_long_as_their_rate_says() {
+    fn replies_are_rate_limited() {
         let fast = Duration::from_micros(1);
-        assert_eq!(pause(0, fast), SHORTEST_PAUSE);
+        assert_eq!(pause(0, fast), MIN_PAUSE);
         assert_eq!(pause(32_000, fast), Duration::from_millis(32));
         assert_eq!(pause(1_000_000, fast), Duration::from_secs(1));
     }
 
     #[test]
-    fn answers_take_a_tenth_of_the_time_at_most() {
-        let look_at_a_large_graph = Duration::from_millis(50);
-        assert_eq!(pause(0, look_at_a_large_graph), Duration::from_millis(450));
-        assert_eq!(
-            pause(32_000, look_at_a_large_graph),
-            Duration::from_millis(450)
-        );
+    fn replies_use_at_most_a_tenth_of_a_core() {
+        let graph_walk = Duration::from_millis(50);
+        assert_eq!(pause(0, graph_walk), Duration::from_millis(450));
+        assert_eq!(pause(32_000, graph_walk), Duration::from_millis(450));
     }
 }

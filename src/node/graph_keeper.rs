@@ -1,8 +1,8 @@
-//! Keeps the network graph on disk, not long behind the one in memory.
+//! Persists the network graph soon after it changes.
 //!
-//! LDK's loop writes it once an hour. A node that is killed before would start with an empty graph
-//! and find no route until its peers have told it everything again; and if they were killed, too,
-//! until the next block, with which LDK announces our own channels anew.
+//! LDK's event loop writes it only once an hour. A node killed before that would start with an empty graph
+//! and find no routes until its peers have sent their gossip again; if the peers were killed as well, not
+//! before the next block, when LDK announces our own channels again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ldk::{KeyValueStore, NetworkGraph};
 
-/// How often to look for changes.
-const LOOK: Duration = Duration::from_secs(2);
-/// Writing may take this part of the time: a small graph is written at the next look, that of
-/// mainnet (some 20 MB, a second to write) every few minutes.
-const ONE_PART_IN: u32 = 200;
+/// How often to check for changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Minimum ratio of pause to write time: a small graph is written at the next poll, the mainnet graph
+/// (about 20 MB, one second to write) every few minutes.
+const PAUSE_PER_WRITE: u32 = 200;
 
 /// Writes the graph when it has changed.
 pub(super) struct GraphKeeper {
@@ -26,28 +26,28 @@ pub(super) struct GraphKeeper {
 }
 
 impl GraphKeeper {
-    /// Until `stop`. LDK's loop writes it a last time after that.
+    /// Runs until `stop` is cancelled. LDK's event loop writes the graph once more when it ends.
     pub(super) async fn run(self, stop: CancellationToken) {
         let keeper = Arc::new(self);
         let mut written = keeper.fingerprint();
-        let mut pause = LOOK;
+        let mut pause = POLL_INTERVAL;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
             let now = keeper.fingerprint();
-            pause = LOOK;
+            pause = POLL_INTERVAL;
             if now != written {
                 written = now;
                 let keeper = keeper.clone();
                 let took = tokio::task::spawn_blocking(move || keeper.write()).await;
-                pause = LOOK.max(took.unwrap_or_default() * ONE_PART_IN);
+                pause = POLL_INTERVAL.max(took.unwrap_or_default() * PAUSE_PER_WRITE);
             }
         }
     }
 
-    /// Changes whenever a channel, a node or a policy does.
+    /// A value that changes whenever a channel, a node or a policy changes.
     fn fingerprint(&self) -> (usize, usize, u64) {
         let graph = self.graph.read_only();
         let policies = graph.channels().unordered_iter().flat_map(|(_, channel)| {
@@ -61,7 +61,7 @@ impl GraphKeeper {
         (graph.channels().len(), graph.nodes().len(), updates)
     }
 
-    /// Returns how long it took.
+    /// Writes the graph. Returns how long it took.
     fn write(&self) -> Duration {
         let start = Instant::now();
         let written = self.store.write(
@@ -71,7 +71,7 @@ impl GraphKeeper {
             self.graph.encode(),
         );
         if let Err(error) = written {
-            tracing::warn!("the network graph is not written: {error}");
+            tracing::warn!("cannot write the network graph: {error}");
         }
         start.elapsed()
     }

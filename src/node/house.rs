@@ -1,4 +1,4 @@
-//! The rooms around LDK's core, wired. No task runs yet.
+//! The components around LDK's core, built and connected. No task is running yet.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ use crate::routing::checked_gossip::CheckedGossip;
 use crate::routing::finder::RouteFinder;
 use crate::routing::patient_gossip::PatientGossip;
 
-/// The rooms around the core.
+/// The components around LDK's core.
 pub(super) struct House {
     pub(super) gossip: Arc<GossipSync>,
     pub(super) gossip_queries: GossipQueries,
@@ -71,12 +71,12 @@ pub(super) struct House {
     pub(super) events: Arc<EventHandler>,
     pub(super) listener: Arc<ChainListener>,
     pub(super) bumper: Arc<Bumper>,
-    /// Something is ready to be sent or processed.
+    /// Notified when messages or HTLCs are ready to be sent or processed.
     pub(super) wake: Arc<Notify>,
 }
 
 impl House {
-    /// Builds the rooms. From now on commits contain the manager.
+    /// Builds the components. From this point on, commits include the channel manager.
     pub(super) fn build(config: &Config, core: &Core) -> Result<Self, StartError> {
         let wake = Arc::new(Notify::new());
         core.store.attach(Arc::new(NodeCut {
@@ -212,7 +212,7 @@ fn onion_messenger(core: &Core) -> OnionMessenger {
     )
 }
 
-/// What LDK hands the messages of peers to.
+/// The handlers to which LDK dispatches peer messages.
 type Handlers = MessageHandler<
     Arc<dyn ChannelMessageHandler + Send + Sync>,
     Arc<dyn RoutingMessageHandler + Send + Sync>,
@@ -251,7 +251,8 @@ fn route_handler(
     ))
 }
 
-/// LDK asks for the next onion message exactly when it could send something of little importance.
+/// LDK polls for the next onion message only when a peer's send buffer has room for low-priority
+/// messages; that is when gossip answers may be sent as well.
 fn onion_handler(
     onion_messenger: &Arc<OnionMessenger>,
     answers: &Arc<Answers>,
@@ -263,11 +264,11 @@ fn onion_handler(
     }))
 }
 
-/// Has announced channels checked against the chain.
+/// Enables the check of announced channels against the chain.
 ///
-/// A pruned bitcoind lacks the blocks of old channels, and a look-up that fails counts as "no such output":
-/// every old channel would be refused. There the check is left out, with a warning; a forged announcement
-/// then costs us at most a failed payment attempt.
+/// A pruned bitcoind lacks the blocks of old channels, and a failed look-up counts as a missing output,
+/// so all old channels would be rejected. In that case the check is skipped with a warning; a forged
+/// announcement then costs at most a failed payment attempt.
 fn check_channels(
     core: &Core,
     checked: &CheckedGossip,
@@ -324,8 +325,8 @@ fn channel_peers(core: &Core) -> Arc<ChannelPeers> {
     })
 }
 
-/// The peers whose connections are kept when many strangers come: a channel without a funding transaction
-/// costs its peer nothing.
+/// The peers whose connections are kept when many unknown peers connect. Channels opened by a peer count
+/// only once their funding is known, because opening a channel without one costs the peer nothing.
 fn funded_peers(core: &Core) -> Arc<ChannelPeers> {
     let (manager, strangers) = (core.manager.clone(), core.strangers.clone());
     Arc::new(move || -> HashSet<PublicKey> {
@@ -393,8 +394,9 @@ fn channels(
     )
 }
 
-/// At a start LDK may have asked for the commitment already, in vain: then it is only repeated. The
-/// request to raise its fee is handled at once, not with the next turn of LDK's loop.
+/// Broadcasts the latest commitment of a channel. At startup LDK may have tried this already without
+/// success; then the broadcast is repeated. The fee bump event is handled immediately instead of in the
+/// next iteration of LDK's event loop.
 pub(super) fn broadcast_commitment(
     core: &Core,
     events: &Arc<EventHandler>,
@@ -447,7 +449,7 @@ fn payments(core: &Core, htlcs: &HtlcFeed) -> Result<Arc<Payments>, StartError> 
     );
     let (manager, keys) = (core.manager.clone(), core.keys.clone());
     let outbound = ManagerOutbound::new(manager, finder, keys, core.node_id);
-    let outbound = outbound.telling(htlcs.clone());
+    let outbound = outbound.publishing_to(htlcs.clone());
     let runtime = tokio::runtime::Handle::current();
     Ok(Payments::new(
         core.store.clone(),

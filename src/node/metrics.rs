@@ -1,5 +1,5 @@
-//! The page of metrics, for Prometheus. Rooms count with `metrics::counter!` and `metrics::gauge!`,
-//! which cost nothing while nobody reads; what the names mean is said here.
+//! The Prometheus metrics page. Modules record with `metrics::counter!` and `metrics::gauge!`, which cost
+//! nothing while the page is disabled; the metrics are described here.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::StartError;
 
-/// Serves the page on `address`, over HTTP on any path, until the node stops.
+/// Serves the page on `address`, over HTTP on any path, until `stop` is cancelled.
 pub(super) fn serve(
     address: SocketAddr,
     tracker: &TaskTracker,
@@ -26,8 +26,8 @@ pub(super) fn serve(
     tracker.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            // It ends by itself only with an error of the socket, which it has logged.
-            _ = page => tracing::error!("the page of metrics is no longer served"),
+            // Ends only with a socket error, which the exporter has logged.
+            _ = page => tracing::error!("metrics server stopped"),
         }
     });
     Ok(())
@@ -37,33 +37,33 @@ fn describe() {
     let counted = [
         (
             "ampd_invoices_added_total",
-            "Invoices made since the start, by kind; of spontaneous payments, too.",
+            "Invoices created since startup, by kind; includes spontaneous payments.",
         ),
         (
             "ampd_htlcs_accepted_total",
-            "Incoming HTLCs taken since the start: held, or settled at once.",
+            "Incoming HTLCs accepted since startup: held or settled immediately.",
         ),
         (
             "ampd_htlcs_settled_total",
-            "Incoming HTLCs settled since the start.",
+            "Incoming HTLCs settled since startup.",
         ),
         (
             "ampd_htlcs_refused_total",
-            "Incoming payments to us refused or given back since the start, by the reason in the log: \
-             each shard of AMP, each whole payment of others.",
+            "Incoming payments rejected or failed back since startup, by the reason in the log. \
+             AMP shards count individually, other payments as a whole.",
         ),
         (
             "ampd_amp_sets_settled_total",
-            "AMP sets settled since the start.",
+            "AMP sets settled since startup.",
         ),
         (
             "ampd_commits_total",
-            "Commits to the database since the start; each is on disk.",
+            "Database commits since startup, each synced to disk.",
         ),
         (
             "ampd_rows_left_out_total",
-            "Rows without money that could not be written and were left out; the log names them. \
-             Anything but 0 is to be reported.",
+            "Rows without effect on funds that could not be written and were skipped; the log names them. \
+             Please report any value other than 0.",
         ),
     ];
     for (name, what) in counted {
@@ -72,19 +72,19 @@ fn describe() {
     let held = [
         (
             "ampd_amp_open_sets",
-            "AMP sets that wait for more shards; at most max-open-sets.",
+            "AMP sets waiting for more shards; at most max-open-sets.",
         ),
         (
             "ampd_amp_held_htlcs",
-            "HTLCs of AMP sets that wait for more shards.",
+            "HTLCs of AMP sets waiting for more shards.",
         ),
         (
             "ampd_anchor_reserve_sat",
-            "What the wallet has to keep for the fees of forced closes.",
+            "Amount in sat that the wallet must keep for the fees of force closes.",
         ),
         (
             "ampd_anchor_reserve_missing_sat",
-            "What the wallet lacks of that: send it coins.",
+            "Amount in sat that the wallet lacks of this reserve: send coins to it.",
         ),
     ];
     for (name, what) in held {
@@ -94,11 +94,11 @@ fn describe() {
     describe_histogram!(
         "ampd_commit_seconds",
         Unit::Seconds,
-        "How long commits took, until they were on disk."
+        "Duration of commits until they were on disk."
     );
     describe_gauge!(
         "ampd_manager_bytes",
         Unit::Bytes,
-        "LDK's channel manager as it was last written; it is written whole."
+        "Size of LDK's channel manager at its last write; every write contains all of it."
     );
 }

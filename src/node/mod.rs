@@ -1,9 +1,9 @@
-//! The node: builds all rooms in the one right order, runs them, stops them.
+//! The composition root: builds the other modules in the required order, runs them and stops them.
 //!
-//! [`Node::start`] opens what does I/O (`parts`), reads LDK's core from it (`core`), wires the rooms
-//! around it (`house`), catches up with the chain (`catch_up`) and starts the tasks (`tasks`,
-//! `background`). `events` hands each LDK event to its room. This is the only room that knows all
-//! others.
+//! [`Node::start`] opens files, database and bitcoind (`parts`), reads LDK's state from them (`core`),
+//! connects the other modules to it (`house`), catches up with the chain (`catch_up`) and starts the
+//! tasks (`tasks`, `background`). `events` dispatches LDK's events. No other module depends on all
+//! the others.
 
 mod acquaintances;
 mod background;
@@ -59,11 +59,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node. When this returns it listens for peers and callers, who may change the levels
-    /// of the log.
+    /// Starts a node. When this returns, it listens for peers and API clients. `levels` lets API
+    /// clients change the log level.
     ///
     /// # Errors
-    /// [`StartError`]: one line that names what is wrong and what to do; nothing is written over.
+    /// [`StartError`]: one line that says what is wrong and what to do. Existing files are never
+    /// overwritten.
     pub async fn start(config: &Config, levels: LogLevels) -> Result<Self, StartError> {
         open_files::raise_limit();
         let stop = CancellationToken::new();
@@ -77,25 +78,25 @@ impl Node {
         Ok(Self { tasks })
     }
 
-    /// Completes when the node wants to stop because a caller asked for it.
+    /// Completes when an API client has requested a shutdown.
     ///
     /// # Errors
-    /// [`Broken`] if it wants to stop because a part of it ended. Stop it all the same.
+    /// [`Broken`] if the node has to shut down because a critical task ended. [`Node::stop`] must be
+    /// called in this case as well.
     pub async fn stopped(&self) -> Result<(), Broken> {
         self.tasks.stopped().await
     }
 
-    /// Stops all tasks and writes what waits.
+    /// Stops all tasks and commits pending changes.
     ///
     /// # Errors
-    /// If not everything could be written; nothing is lost, the next start goes on from the last
-    /// commit.
+    /// If not everything could be written. The next start continues from the last commit.
     pub async fn stop(self) -> Result<(), StorageError> {
         self.tasks.stop().await
     }
 }
 
-/// Why the writer has ended though nobody closed the store.
+/// Returns the reason why the database writer ended before the store was closed.
 fn why_ended(store: &Store) -> StorageError {
     let why = || StorageError::Unwritten("the writer ended".into());
     store.close().err().unwrap_or_else(why)

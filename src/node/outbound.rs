@@ -1,4 +1,4 @@
-//! The channel manager and the router, as the payments room sees them.
+//! Outbound HTLCs: the channel manager and the router as seen by the payments module.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::routing::query::{NoRoute, RouteQuery};
 use crate::routing::split::{Whole, in_pieces, split};
 use crate::storage::payments::FailureReason;
 
-/// A manager and what finds routes over its channels. Generic, so that tests run the same code on the
-/// managers of LDK's own test networks.
+/// A channel manager and a route finder for its channels. Generic, so that tests can use it with the
+/// managers of LDK's functional test framework.
 pub struct ManagerOutbound<M: Deref> {
     manager: M,
     finder: RouteFinder,
@@ -31,6 +31,7 @@ pub struct ManagerOutbound<M: Deref> {
 }
 
 impl<M: Deref> ManagerOutbound<M> {
+    /// Creates the adapter, without a feed for sent HTLCs.
     pub fn new(
         manager: M,
         finder: RouteFinder,
@@ -46,9 +47,9 @@ impl<M: Deref> ManagerOutbound<M> {
         }
     }
 
-    /// Tells this feed of each HTLC that is sent.
+    /// Publishes each HTLC that is sent to this feed.
     #[must_use]
-    pub fn telling(self, htlcs: HtlcFeed) -> Self {
+    pub fn publishing_to(self, htlcs: HtlcFeed) -> Self {
         Self { htlcs, ..self }
     }
 }
@@ -80,10 +81,10 @@ where
             return found;
         }
         in_pieces(whole, |amount_msat, taken| {
-            let query = query_beside(question, amount_msat, taken);
+            let query = query_for_piece(question, amount_msat, taken);
             let parameters = query.parameters(question.onion, false, height)?;
-            let channels = channels_beside(&channels, taken);
-            let in_flight = self.in_flight_beside(&in_flight, taken);
+            let channels = remaining_channels(&channels, taken);
+            let in_flight = self.in_flight_with(&in_flight, taken);
             let route = self
                 .finder
                 .find(&query, &parameters, &channels, &in_flight)?;
@@ -91,7 +92,7 @@ where
         })
     }
 
-    fn in_flight_beside(&self, in_flight: &InFlightHtlcs, taken: &[Path]) -> InFlightHtlcs {
+    fn in_flight_with(&self, in_flight: &InFlightHtlcs, taken: &[Path]) -> InFlightHtlcs {
         let mut in_flight = in_flight.clone();
         for path in taken {
             in_flight.process_path(path, self.our_node_id);
@@ -128,7 +129,7 @@ where
         let outgoing = path.hops.first().map(|hop| hop.short_channel_id);
         let amount_msat = path.final_value_msat().saturating_add(path.fee_msat());
         let manager = self.manager.get_cm();
-        // LDK counts from the next block.
+        // LDK counts CLTV deltas from the next block.
         let next_height = manager.current_best_block().height.saturating_add(1);
         let deltas = path.hops.iter().map(|hop| hop.cltv_expiry_delta);
         let expiry_height = deltas.fold(next_height, u32::saturating_add);
@@ -203,8 +204,9 @@ fn query(question: &RouteQuestion<'_>, amount_msat: u64, parts: u32) -> RouteQue
     }
 }
 
-/// For one more piece: what failed with more may carry it, and the fees of the others are spent.
-fn query_beside(question: &RouteQuestion<'_>, amount_msat: u64, taken: &[Path]) -> RouteQuery {
+/// The query for one more piece: channels that failed with a larger amount may be tried again, and the
+/// fees of the other pieces are deducted from the limit.
+fn query_for_piece(question: &RouteQuestion<'_>, amount_msat: u64, taken: &[Path]) -> RouteQuery {
     let query = query(question, amount_msat, 1);
     let fees = taken.iter().map(Path::fee_msat);
     let fees = fees.fold(0, u64::saturating_add);
@@ -219,8 +221,8 @@ fn query_beside(question: &RouteQuestion<'_>, amount_msat: u64, taken: &[Path]) 
     }
 }
 
-/// Our channels without what the other pieces take of them.
-fn channels_beside(channels: &[ChannelDetails], taken: &[Path]) -> Vec<ChannelDetails> {
+/// Our channels, with their liquidity reduced by the pieces already routed.
+fn remaining_channels(channels: &[ChannelDetails], taken: &[Path]) -> Vec<ChannelDetails> {
     let mut left = channels.to_vec();
     for path in taken {
         let first = path.hops.first().map(|hop| hop.short_channel_id);

@@ -1,5 +1,5 @@
-//! The on-chain address that the donation page shows. It is the page's own: whoever else was given it would take
-//! a donation for what they wait for.
+//! The on-chain address of the donation page. It is reserved for the page: anyone else who was given it
+//! would mistake a donation for their own payment.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,15 +10,17 @@ use crate::storage::{StorageError, Store};
 use crate::wallet::Wallet;
 use crate::web::DonationError;
 
+/// The donation page's address, by its index in the wallet.
 pub(super) struct PageAddress {
     store: Arc<Store>,
     wallet: Arc<Wallet>,
-    /// The wallet's number of it; none if the page never showed one.
+    /// The address index in the wallet; `None` if the page never showed an address.
     index: Mutex<Option<u32>>,
 }
 
 impl PageAddress {
-    /// To be opened when there is no page, too: somebody may have kept what it showed.
+    /// Reads the stored index and reserves the address. Called even if the page is disabled, because
+    /// visitors may have kept the address.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -34,12 +36,12 @@ impl PageAddress {
         })
     }
 
-    /// The same one until something was paid to it.
+    /// Returns the current address. It changes only after a payment to it.
     ///
     /// # Errors
-    /// What the wallet says.
+    /// If the wallet cannot derive an address.
     pub(super) fn address(&self) -> Result<Address, DonationError> {
-        // Under the lock nothing can panic halfway through a change.
+        // Ignores poisoning: no code that holds this lock can panic halfway through a change.
         let mut known = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let (index, address) = self.wallet.own_address(*known)?;
         if known.replace(index) != Some(index) {

@@ -1,4 +1,4 @@
-//! Opening what does I/O: the data directory, the seed, the database, bitcoind.
+//! Opens the resources that do I/O: the data directory, the seed, the database, bitcoind.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::ldk::KeysManager;
 use ldk_amp::EnvelopeKey;
 use crate::storage::{DirectoryLock, Store};
 
-/// What is open.
+/// The resources opened at startup.
 pub(super) struct Parts {
     pub(super) lock: DirectoryLock,
     pub(super) store: Arc<Store>,
@@ -30,8 +30,8 @@ pub(super) struct Parts {
     pub(super) fees: Arc<FeeEstimates>,
 }
 
-/// Opens all of it. What exists is checked before anything new is made: a start that fails leaves
-/// the directory as it was.
+/// Opens all resources. Existing files and bitcoind are checked before new files are created, so that
+/// a failed start leaves the directory unchanged.
 pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Parts, StartError> {
     let directory = config.network_dir();
     create(&directory)?;
@@ -47,7 +47,7 @@ pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Pa
     bitcoind.check_methods().await?;
     let fees = Arc::new(FeeEstimates::default());
     if let Err(error) = fees.refresh(&bitcoind).await {
-        tracing::warn!("no fee estimates yet: {error}");
+        tracing::warn!("no fee estimates yet, using defaults: {error}");
     }
     let seed = match seed {
         Some(seed) => seed,
@@ -70,13 +70,13 @@ pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Pa
 }
 
 impl Parts {
-    /// bitcoind's best block at this start: where a new node begins.
+    /// bitcoind's best block at startup, at which a new node begins.
     pub(super) fn best_block(&self) -> BestBlock {
         BestBlock::new(self.chain_info.best_block, self.chain_info.blocks)
     }
 }
 
-/// Only the owner may look into it.
+/// Creates the directory with mode 0700.
 fn create(directory: &Path) -> Result<(), StartError> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)
@@ -88,7 +88,7 @@ fn create(directory: &Path) -> Result<(), StartError> {
     })
 }
 
-/// A database without its seed would get a new seed, and its channels could never be closed.
+/// Refuses to start with a database but no seed: with a new seed, its channels could never be closed.
 fn refuse_lost_seed(directory: &Path, has_seed: bool) -> Result<(), StartError> {
     let database = Store::path_in(directory);
     if !has_seed && database.exists() {
@@ -100,22 +100,22 @@ fn refuse_lost_seed(directory: &Path, has_seed: bool) -> Result<(), StartError> 
     Ok(())
 }
 
-/// The database, if it is this node's.
+/// Opens the database and checks that it belongs to this node.
 fn open_store(config: &Config, seed: &Seed) -> Result<(Arc<Store>, Arc<KeysManager>), StartError> {
     let keys = keys(&seed.lightning_seed())?;
     let node_id = keys
         .get_node_id(Recipient::Node)
         .map_err(|()| StartError::Seed {
             path: seed::path(&config.network_dir()),
-            reason: "it gives no node key".into(),
+            reason: "no node key can be derived from it".into(),
         })?;
     let store = Store::open(&config.network_dir())?;
     store.claim(network_name(config.network), &node_id.to_string())?;
     Ok((Arc::new(store), Arc::new(keys)))
 }
 
-/// LDK's keys. Its randomness grows from the start time, which therefore must never repeat: the
-/// clock's nanoseconds see to that.
+/// LDK's keys. LDK derives its randomness from the start time, which must never repeat; hence the
+/// nanoseconds.
 fn keys(seed: &Zeroizing<[u8; 32]>) -> Result<KeysManager, StartError> {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! The channel manager, as the peer storage sees it.
+//! The channel manager as seen by the peer storage.
 
 use std::ops::Deref;
 
@@ -7,7 +7,8 @@ use lightning::ln::channelmanager::AChannelManager;
 
 use crate::peers::peer_storage::{PeerChannels, Standing};
 
-/// Generic, so that tests run it on the managers of LDK's own test networks.
+/// A channel manager. Generic, so that tests can use it with the managers of LDK's functional test
+/// framework.
 pub struct ManagerPeers<M: Deref>(pub M);
 
 impl<M> PeerChannels for ManagerPeers<M>

@@ -1,4 +1,4 @@
-//! The channel manager, as the invoices room sees it.
+//! Inbound HTLCs: the channel manager as seen by the invoices module.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
@@ -18,11 +18,11 @@ use crate::invoices::{ChannelPort, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
 use ldk_amp::{Envelope, Gateway};
 
-/// The gateway around our channel manager.
+/// The onion gateway in front of our channel manager.
 pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<KeysManager>>;
 
-/// A manager and the gateway before it. Generic, so that tests run the same port on the managers of
-/// LDK's own test networks.
+/// A channel manager and the gateway in front of it. Generic, so that tests can use it with the managers
+/// of LDK's functional test framework.
 pub struct ManagerPort<M: Deref, S: Deref> {
     manager: M,
     gateway: Arc<Gateway<M, S>>,
@@ -30,6 +30,7 @@ pub struct ManagerPort<M: Deref, S: Deref> {
 }
 
 impl<M: Deref, S: Deref> ManagerPort<M, S> {
+    /// Creates the adapter with an empty cache of channel peers.
     pub fn new(manager: M, gateway: Arc<Gateway<M, S>>) -> Self {
         Self {
             manager,
@@ -39,13 +40,13 @@ impl<M: Deref, S: Deref> ManagerPort<M, S> {
     }
 }
 
-/// Whose each channel is. That never changes, and LDK lists the channels of one peer much cheaper than
-/// all of a large node's.
+/// The peer of each channel. It never changes, and listing the channels of one peer is much cheaper than
+/// listing all channels of a large node.
 #[derive(Default)]
 struct ChannelPeers(Mutex<HashMap<ChannelId, PublicKey>>);
 
 impl ChannelPeers {
-    /// The channel's peer; if it is not known yet, all channels are asked for once.
+    /// Returns the channel's peer. If it is not cached, the cache is rebuilt from `all`.
     fn peer_of(
         &self,
         channel: &ChannelId,
@@ -69,7 +70,7 @@ where
 {
     fn claim(&self, preimage: PaymentPreimage) {
         abort::in_next_commit(Point::Claimed);
-        // Plain `claim_funds` fails payments with even custom records, such as a chat message.
+        // `claim_funds` fails payments with even custom records, such as a chat message.
         self.manager
             .get_cm()
             .claim_funds_with_known_custom_tlvs(preimage);
@@ -138,7 +139,8 @@ fn of_hash(channels: &[ChannelDetails], hash: &PaymentHash) -> Vec<IncomingHtlc>
         .collect()
 }
 
-/// Those that wait for our answer; an HTLC stays in its channel until the peer has confirmed ours.
+/// The HTLCs that we have not settled or failed yet. An HTLC stays in its channel until the peer has
+/// revoked the commitment that contains it.
 fn incoming(channel: &ChannelDetails) -> impl Iterator<Item = (PaymentHash, IncomingHtlc)> {
     let channel_id = channel.channel_id;
     let unanswered = channel.pending_inbound_htlcs.iter().filter(|htlc| {

@@ -1,7 +1,7 @@
-//! Sends again what is in no block: bitcoind may have forgotten it, or never had it.
+//! Rebroadcasts unconfirmed transactions, which bitcoind may have dropped or never received.
 //!
-//! LDK repeats its own claims by itself. Here are the transactions of which it takes no care once they
-//! are broadcast: fundings and payments of the wallet, and closes that were agreed on.
+//! LDK rebroadcasts its own claims. This module covers the transactions that LDK does not: the wallet's
+//! fundings and payments, and cooperative closes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use crate::chain::sync::{Following, Health};
 use crate::channels::spends::FundingSpends;
 use crate::wallet::Wallet;
 
-/// How often, if neither a block comes nor bitcoind.
+/// How often to rebroadcast if neither a new block nor bitcoind's return triggers it earlier.
 const INTERVAL: Duration = Duration::from_secs(60);
 
+/// Rebroadcasts the wallet's transactions and cooperative closes.
 pub(super) struct Rebroadcast {
     pub(super) wallet: Arc<Wallet>,
     pub(super) spends: Arc<FundingSpends>,
@@ -26,7 +27,8 @@ pub(super) struct Rebroadcast {
 }
 
 impl Rebroadcast {
-    /// At start, with each block, each time bitcoind is back, and every minute, until `stop`.
+    /// Rebroadcasts at startup, with each block, whenever bitcoind is back, and every minute, until `stop`
+    /// is cancelled.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut minute = tokio::time::interval(INTERVAL);
         minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,11 +42,11 @@ impl Rebroadcast {
             if changed.is_err() {
                 return;
             }
-            self.send_again();
+            self.rebroadcast_all();
         }
     }
 
-    fn send_again(&self) {
+    fn rebroadcast_all(&self) {
         if *self.following.health.borrow() != Health::Ok {
             return;
         }

@@ -1,4 +1,4 @@
-//! The seed: BIP 39 words in a file of mode 0600, made at the first start.
+//! The seed: BIP 39 words in a file of mode 0600, created at the first start.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -13,21 +13,22 @@ use zeroize::Zeroizing;
 
 use super::StartError;
 
-/// Name of the file in the network's data directory.
+/// File name in the network's data directory.
 const FILE: &str = "seed";
-/// 24 words.
+/// Entropy in bytes, encoded as 24 words.
 const ENTROPY: usize = 32;
-/// Separates LDK's keys from those of the on-chain wallet, which any BIP 84 wallet can restore.
+/// Domain separator of LDK's keys. The on-chain wallet does not use it, so that any BIP 84 wallet can
+/// restore it.
 const LDK_LABEL: &[u8] = b"ampd lightning keys v1";
 
-/// What all keys of the node derive from.
+/// The BIP 39 seed from which all keys of the node are derived.
 pub(super) struct Seed(Zeroizing<[u8; 64]>);
 
 impl Seed {
-    /// Reads the words of an earlier start; `None` if there was none.
+    /// Reads the seed file; `None` if there is none.
     ///
     /// # Errors
-    /// If the file is there but is not 12 or 24 good words. It is never written over.
+    /// If the file exists but does not hold 12 or 24 valid words. It is never overwritten.
     pub(super) fn read(directory: &Path) -> Result<Option<Self>, StartError> {
         let path = directory.join(FILE);
         let seed_error = |reason: String| StartError::Seed {
@@ -43,14 +44,16 @@ impl Seed {
             .map_err(|error| seed_error(error.to_string()))?;
         match mnemonic.word_count() {
             12 | 24 => Ok(Some(Self::from(&mnemonic))),
-            count => Err(seed_error(format!("{count} words instead of 12 or 24"))),
+            count => Err(seed_error(format!(
+                "found {count} words, expected 12 or 24"
+            ))),
         }
     }
 
-    /// Makes new words. They are on disk when this returns.
+    /// Generates a seed and writes it to disk before returning.
     ///
     /// # Errors
-    /// If there is no randomness, or the file cannot be written, or is there already.
+    /// If there is no randomness, or if the file exists or cannot be written.
     pub(super) fn create(directory: &Path) -> Result<Self, StartError> {
         let mut entropy = Zeroizing::new([0; ENTROPY]);
         let random = |error: String| StartError::Randomness(error);
@@ -63,16 +66,16 @@ impl Seed {
             source,
         })?;
         tracing::info!(
-            "made a new seed: write down the 24 words in {} and keep them safe",
+            "created a new seed: write down the 24 words in {} and keep them safe",
             path.display()
         );
         Ok(Self::from(&mnemonic))
     }
 
-    /// The root of the on-chain wallet (BIP 32).
+    /// The BIP 32 master key of the on-chain wallet.
     ///
     /// # Errors
-    /// Practically never: one seed in 2^127 gives no key.
+    /// If the seed yields no valid key: a chance of 1 in 2^127.
     pub(super) fn wallet_key(&self, network: Network) -> Result<WalletKey, StartError> {
         let key = Xpriv::new_master(network, &*self.0).map_err(|error| StartError::Seed {
             path: PathBuf::from(FILE),
@@ -81,21 +84,21 @@ impl Seed {
         Ok(WalletKey(Box::new(key)))
     }
 
-    /// What LDK's keys derive from.
+    /// The seed for LDK's [`KeysManager`](lightning::sign::KeysManager).
     pub(super) fn lightning_seed(&self) -> Zeroizing<[u8; 32]> {
         let mut engine = HmacEngine::<sha256::Hash>::new(LDK_LABEL);
         engine.input(&*self.0);
         Zeroizing::new(Hmac::from_engine(engine).to_byte_array())
     }
 
-    /// Without a passphrase.
+    /// Derives the seed with an empty BIP 39 passphrase.
     fn from(mnemonic: &Mnemonic) -> Self {
         Self(Zeroizing::new(mnemonic.to_seed_normalized("")))
     }
 }
 
-/// The root of the on-chain wallet. `Xpriv` is copied wherever it is moved, so it stays in one place,
-/// and is wiped there.
+/// The master key of the on-chain wallet. Moving an `Xpriv` leaves a copy behind, so it is boxed and
+/// erased in place.
 pub(super) struct WalletKey(Box<Xpriv>);
 
 impl WalletKey {
@@ -111,7 +114,7 @@ impl Drop for WalletKey {
     }
 }
 
-/// Where the file is, for messages.
+/// The path of the seed file.
 pub(super) fn path(directory: &Path) -> PathBuf {
     directory.join(FILE)
 }
@@ -142,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_words_give_the_same_keys() {
+    fn stored_seed_reproduces_the_keys() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Seed::read(dir.path()).unwrap().is_none());
         let made = Seed::create(dir.path()).unwrap();
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_words_are_refused_and_left_alone() {
+    fn invalid_seed_files_are_rejected_and_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         for words in [
             "",
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn twelve_words_are_taken_too() {
+    fn accepts_twelve_words() {
         let dir = tempfile::tempdir().unwrap();
         let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon \
                      abandon abandon about";

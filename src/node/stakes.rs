@@ -1,4 +1,4 @@
-//! What we have at stake in a transaction that LDK broadcasts.
+//! The priority of LDK's broadcasts, from what is at stake on chain.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::channels::spends::{FundingSpends, is_commitment};
 use crate::channels::strangers::{Strangers, Unseen};
 use crate::ldk::{ChainMonitor, ChannelMonitor};
 
+/// Computes the priority of transactions.
 pub(super) struct Stakes {
     pub(super) monitors: Arc<ChainMonitor>,
     pub(super) strangers: Arc<Strangers>,
@@ -17,8 +18,8 @@ pub(super) struct Stakes {
 }
 
 impl Stakes {
-    /// None if it is not worth trying: it ends a channel whose funding bitcoind does not know and in which
-    /// nothing is ours.
+    /// Returns the priority of a package, or `None` if it is not worth broadcasting: it closes a channel in
+    /// which we have no balance and whose funding bitcoind does not know.
     pub(super) fn priority(&self, transactions: &[Transaction]) -> Option<Priority> {
         let mut priority = Priority::Urgent;
         for transaction in transactions {
@@ -38,7 +39,8 @@ impl Stakes {
                 tracing::debug!(%txid, %point, "not broadcast: bitcoind does not know the funding");
                 return None;
             }
-            // Each channel with money of ours is watched, at the latest once bitcoind knows its funding.
+            // Every channel in which we have a balance is watched, at the latest once bitcoind knows its
+            // funding.
             return Some(if is_commitment {
                 Priority::Idle
             } else {
@@ -48,10 +50,10 @@ impl Stakes {
         if !is_commitment {
             return Some(Priority::Normal);
         }
-        // No coin of the wallet is used for a channel that may not exist.
+        // The wallet's coins are not spent on a channel that may not exist.
         let is_worthless = unseen.is_some() || {
             let monitor = self.monitors.get_monitor(channel);
-            monitor.is_ok_and(|monitor| !holds_something(&monitor))
+            monitor.is_ok_and(|monitor| !has_balance(&monitor))
         };
         Some(if is_worthless {
             Priority::Idle
@@ -61,7 +63,7 @@ impl Stakes {
     }
 }
 
-fn holds_something(monitor: &ChannelMonitor) -> bool {
+fn has_balance(monitor: &ChannelMonitor) -> bool {
     let balances = monitor.get_claimable_balances();
     balances.iter().any(|balance| match balance {
         Balance::ClaimableOnChannelClose { .. } => balance.claimable_amount_satoshis() > 0,

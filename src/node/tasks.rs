@@ -1,4 +1,4 @@
-//! Running: catching up with the chain, then all tasks, until the node stops.
+//! The running node: chain catch-up, all tasks, and shutdown.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -38,16 +38,16 @@ use crate::routing::asked_route::Routes;
 use crate::rpc::{self, Rooms};
 use crate::storage::{DirectoryLock, StorageError, Store};
 
-/// How long tasks may take to end.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The real addresses, for whoever started us with port 0.
+/// How long tasks may take to end at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+/// File with the actual P2P listen addresses, for programs that start the node with port 0.
 const LISTEN_ADDRESS_FILE: &str = "listen.address";
 
-/// A node at work.
+/// The tasks of a running node and what is needed to stop them.
 pub(super) struct Tasks {
     store: Arc<Store>,
     stop: CancellationToken,
-    /// Cancelled once nothing changes channels any more.
+    /// Cancelled once no other task can change channels.
     stop_background: CancellationToken,
     vital: Vital,
     tracker: TaskTracker,
@@ -60,7 +60,7 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Catches up with the chain and starts everything.
+    /// Catches up with the chain and starts all tasks.
     pub(super) async fn start(
         config: &Config,
         mut core: Core,
@@ -100,12 +100,12 @@ impl Tasks {
             config.bitcoind.poll_interval,
             stop.clone(),
         );
-        vital.spawn(&tracker, "following the chain", follow);
+        vital.spawn(&tracker, "chain sync", follow);
         spawn_chain_tasks(&vital, &tracker, &core, &following, &stop);
         spawn_broadcasts(&vital, &background, &core, &house, &stop_background);
         spawn_background(&vital, &background, config, &core, &house, &stop_background);
         let (peer_storage, ended) = (house.peer_storage.clone(), stop_background.clone());
-        vital.spawn(&background, "storing for peers", async move {
+        vital.spawn(&background, "peer storage", async move {
             peer_storage.run(ended).await;
         });
         watch_writer(&vital, &tracker, &core, &stop);
@@ -116,13 +116,13 @@ impl Tasks {
             announcement,
         );
         let ended = stop.clone();
-        vital.spawn(&tracker, "announcing the node", async move {
+        vital.spawn(&tracker, "node announcements", async move {
             announcer.run(ended).await;
         });
         spawn_peers(&vital, &tracker, &house, sockets, &stop);
         let registry = house.invoices.clone();
         let ended = stop.clone();
-        vital.spawn(&tracker, "the timers of invoices", async move {
+        vital.spawn(&tracker, "invoice timers", async move {
             registry.run_timers(ended).await;
         });
         house.payments.resume(unfinished);
@@ -132,9 +132,9 @@ impl Tasks {
             ..rooms(config, &core, &house, bakery, following, listening, levels)
         });
         let ended = stop.clone();
-        vital.spawn(&tracker, "serving callers", async move {
+        vital.spawn(&tracker, "RPC server", async move {
             if let Err(error) = rpc::serve(rooms, doors, ended).await {
-                tracing::error!("callers are no longer served: {error}");
+                tracing::error!("RPC server stopped: {error}");
             }
         });
         tracing::info!(node_id = %core.node_id, "ampd is ready");
@@ -153,13 +153,17 @@ impl Tasks {
         })
     }
 
+    /// Completes when the node has to stop.
+    ///
+    /// # Errors
+    /// [`Broken`] if a critical task ended.
     pub(super) async fn stopped(&self) -> Result<(), Broken> {
         self.stop.cancelled().await;
         self.vital.broken().map_or(Ok(()), Err)
     }
 
-    /// Peers and callers first, then LDK's loop, then what waits to be broadcast, then the writer:
-    /// nothing happens after its last commit.
+    /// Stops peers and API listeners first, then LDK's event loop, then pending broadcasts, and the
+    /// database writer last: nothing may change state after the final commit.
     pub(super) async fn stop(self) -> Result<(), StorageError> {
         self.stop.cancel();
         self.house.peer_manager.disconnect_all_peers();
@@ -170,7 +174,7 @@ impl Tasks {
         self.broadcaster.finish().await;
         callers::forget_addresses(&self.directory);
         donations::forget_address(&self.directory);
-        // It only helps others to find us; the next start writes it anew.
+        // Only a hint for other programs; the next start writes it again.
         let _ = std::fs::remove_file(self.directory.join(LISTEN_ADDRESS_FILE));
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
@@ -180,17 +184,17 @@ impl Tasks {
 
 async fn drain(what: &str, tracker: &TaskTracker) {
     tracker.close();
-    if tokio::time::timeout(PATIENCE, tracker.wait())
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, tracker.wait())
         .await
         .is_err()
     {
-        tracing::warn!("{what} did not end in time");
+        tracing::warn!("{what} did not end within the shutdown timeout");
     }
 }
 
-/// A funding transaction that no channel knows was signed moments before a crash: LDK has forgotten
-/// the channel, nobody else has the transaction, its coins are ours. A channel that was closed before
-/// its funding confirmed is known by its monitor alone.
+/// Releases the coins of funding transactions that belong to no channel: they were signed just before
+/// a crash and never left this node, and LDK has forgotten the channel. Monitors are checked as well,
+/// because a channel that closed before its funding confirmed is known only by its monitor.
 fn free_unused_fundings(core: &Core) {
     let channels = core.manager.list_channels();
     let open = channels.iter().filter_map(|channel| channel.funding_txo);
@@ -202,7 +206,7 @@ fn free_unused_fundings(core: &Core) {
     let held = core.wallet.held().into_iter();
     for txid in held.filter(|txid| !known.contains(txid)) {
         if let Err(error) = core.wallet.cancel(txid) {
-            tracing::warn!(%txid, "an unused funding transaction: {error}");
+            tracing::warn!(%txid, "cannot release an unused funding transaction: {error}");
         }
     }
 }
@@ -229,10 +233,10 @@ fn write_listening(directory: &Path, listening: &[SocketAddr]) -> Result<(), Sta
     Ok(())
 }
 
-/// The writer is a thread of its own, which ends after all tasks.
+/// Watches the database writer, a thread that outlives all tasks.
 fn watch_writer(vital: &Vital, tracker: &TaskTracker, core: &Core, stop: &CancellationToken) {
     let (store, ended) = (core.store.clone(), stop.clone());
-    vital.spawn(tracker, "writing to the database", async move {
+    vital.spawn(tracker, "database writer", async move {
         tokio::select! {
             () = ended.cancelled() => {}
             () = store.ended() => {}
@@ -248,11 +252,11 @@ fn spawn_chain_tasks(
     stop: &CancellationToken,
 ) {
     let (fees, bitcoind, ended) = (core.fees.clone(), core.bitcoind.clone(), stop.clone());
-    vital.spawn(tracker, "asking for fee rates", async move {
+    vital.spawn(tracker, "fee estimates", async move {
         fees.keep_fresh(&bitcoind, ended).await;
     });
     let watch = reserve::watch(core.reserve.clone(), stop.clone());
-    vital.spawn(tracker, "watching the reserve", watch);
+    vital.spawn(tracker, "anchor reserve monitor", watch);
     let rebroadcast = Rebroadcast {
         wallet: core.wallet.clone(),
         spends: core.spends.clone(),
@@ -260,12 +264,12 @@ fn spawn_chain_tasks(
         following: following.clone(),
     };
     let ended = stop.clone();
-    vital.spawn(tracker, "broadcasting again", async move {
+    vital.spawn(tracker, "rebroadcasts", async move {
         rebroadcast.run(ended).await;
     });
 }
 
-/// They run as long as LDK does: it may broadcast until its end.
+/// Spawned among the background tasks, because LDK may broadcast until its event loop ends.
 fn spawn_broadcasts(
     vital: &Vital,
     background: &TaskTracker,
@@ -275,15 +279,11 @@ fn spawn_broadcasts(
 ) {
     let (gate, bumper) = (core.gate.clone(), house.bumper.clone());
     let ended = stop_background.clone();
-    vital.spawn(
-        background,
-        "keeping transactions until they are on disk",
-        async move {
-            gate.run(&bumper, ended).await;
-        },
-    );
+    vital.spawn(background, "broadcast gate", async move {
+        gate.run(&bumper, ended).await;
+    });
     let (broadcaster, ended) = (core.broadcaster.clone(), stop_background.clone());
-    vital.spawn(background, "broadcasting transactions", async move {
+    vital.spawn(background, "broadcaster", async move {
         broadcaster.run(ended).await;
     });
 }
@@ -302,12 +302,12 @@ fn spawn_peers(
     ));
     for socket in sockets {
         let (listener, ended) = (listener.clone(), stop.clone());
-        vital.spawn(tracker, "listening for peers", async move {
+        vital.spawn(tracker, "peer listener", async move {
             listener.run(socket, ended).await;
         });
     }
     let (reconnector, ended) = (house.reconnector.clone(), stop.clone());
-    vital.spawn(tracker, "connecting to peers", async move {
+    vital.spawn(tracker, "peer connections", async move {
         reconnector.run(ended).await;
     });
     let queries = house.gossip_queries.clone().run(stop.clone());
@@ -324,7 +324,7 @@ fn routes(core: &Core) -> Routes {
     )
 }
 
-/// What peers and the network are told of us.
+/// The feature bits that we send in `init` and `node_announcement`.
 fn own_features(core: &Core, gateway: &NodeGateway) -> Vec<u32> {
     let init = gateway.provided_init_features(core.node_id);
     let mut bits = feature_bits(init.le_flags());

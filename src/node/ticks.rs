@@ -1,14 +1,14 @@
-//! LDK's minute tick, faster while many payments that have ended wait for it.
+//! Extra timer ticks for LDK while many completed payments wait to be removed.
 //!
-//! A fulfilled payment stays in the manager until the eighth tick after it, and the manager is written
-//! whole, in each commit: at 300 payments/s and LDK's pace of a tick a minute it would grow to 10 MB,
-//! and each payment would cost ten times of what the first ones cost.
+//! A fulfilled payment stays in the manager until the eighth timer tick after its completion, and every
+//! commit writes the whole manager. At 300 payments/s and LDK's pace of one tick per minute, the manager
+//! would grow to 10 MB and a payment would become ten times as expensive.
 //!
-//! LDK counts other things in ticks, too: how long a peer may owe us an answer until we hang up (2), a
-//! closing negotiation until we close by force (2), an incomplete payment in parts until it goes back
-//! (3; BOLT 4 asks for 60 s), a peer that is away until the network is told (10), the old fees of a channel
-//! until they are no longer taken (5), a peer's request for a channel until it is dropped (2). So we tick
-//! every other second only while nothing of that is under way: then ticks count nothing but ended payments.
+//! LDK also counts other timeouts in ticks: a missing response from a peer until we disconnect (2), a
+//! closing negotiation until we force-close (2), an incomplete MPP payment until it is failed back (3;
+//! BOLT 4 requires 60 s), a disconnected peer until `channel_update` disables the channel (10), the
+//! previous fees of a channel until they are no longer accepted (5), and an unanswered `open_channel`
+//! until it is dropped (2). So extra ticks happen only while none of these is pending.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,77 +21,81 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ldk::ChannelManager;
 
-/// Up to so many payments (43 kB) LDK's own ticks do.
-const MANY: usize = 500;
-/// Beyond so many we tick also if something is under way, but not as fast; never while old fees are taken
-/// or a request for a channel waits.
-const TOO_MANY: usize = 5_000;
-/// Between two looks, and two ticks if nothing is under way.
-const LOOK: Duration = Duration::from_secs(2);
-/// Between two ticks if something is.
+/// Number of payments in the manager (43 kB) above which extra ticks start.
+const EXTRA_TICKS_ABOVE: usize = 500;
+/// Number of payments above which ticks happen, at a slower pace, even if other timeouts are pending; but
+/// never while previous fees are accepted or an `open_channel` waits.
+const FORCED_TICKS_ABOVE: usize = 5_000;
+/// How often to check for work, and the interval of extra ticks if no other timeout is pending.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval of extra ticks if other timeouts are pending.
 const SLOW_TICK: Duration = Duration::from_secs(10);
-/// LDK has told the network by then that a channel's peer is away.
-const LONG_AWAY: Duration = Duration::from_secs(660);
-/// After a change of a channel's fees LDK's own five ticks have passed by then: until then forwards at the
-/// old fees are taken, as others do not know the new ones yet.
-const OLD_FEES: Duration = Duration::from_secs(330);
-/// While there are few payments the fees are looked at so often. A change counts from when it is seen.
-const FEE_LOOK: Duration = Duration::from_secs(60);
+/// Time after which LDK has disabled the channel of a disconnected peer.
+const CHANNEL_DISABLED_AFTER: Duration = Duration::from_secs(660);
+/// Time after which LDK's own five ticks have passed since a fee change. Until then, forwards at the
+/// previous fees are accepted, because other nodes may not know the new ones yet.
+const OLD_FEES_PERIOD: Duration = Duration::from_secs(330);
+/// How often fees are compared while there are few payments. A change counts from when it is noticed.
+const FEE_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// An HTLC: its channel, whether we offered it, its number.
+/// An HTLC: its channel, whether we offered it, its id.
 type Htlc = (ChannelId, bool, u64);
 
-/// What is under way at one moment.
+/// Pending operations whose timeouts LDK counts in ticks.
 #[derive(Default)]
-struct Look {
+struct Activity {
     htlcs: HashSet<Htlc>,
-    /// A channel is being opened or closed.
+    /// Whether a channel is being opened or closed.
     changes: bool,
-    /// Channels whose peer is not there.
+    /// Channels whose peer is disconnected.
     away: HashSet<ChannelId>,
-    /// A peer waits for an answer to its request for a channel.
+    /// Whether an `open_channel` from a peer waits for our decision.
     undecided: bool,
-    /// What each channel charges for forwards.
+    /// The forwarding fees of each channel.
     fees: HashMap<ChannelId, ChannelConfig>,
 }
 
-impl Look {
+impl Activity {
     fn at(channels: &[ChannelDetails], undecided: bool) -> Self {
-        let mut look = Self {
+        let mut activity = Self {
             undecided,
             ..Self::default()
         };
         for channel in channels {
             let id = channel.channel_id;
-            look.fees.extend(channel.config.map(|config| (id, config)));
+            activity
+                .fees
+                .extend(channel.config.map(|config| (id, config)));
             let inbound = channel.pending_inbound_htlcs.iter();
-            look.htlcs
+            activity
+                .htlcs
                 .extend(inbound.map(|htlc| (id, false, htlc.htlc_id)));
             let outbound = channel.pending_outbound_htlcs.iter();
-            // One without a number was not sent yet: nobody owes us anything for it.
-            look.htlcs
+            // An HTLC without an id has not been sent, so no response is due.
+            activity
+                .htlcs
                 .extend(outbound.filter_map(|htlc| Some((id, true, htlc.htlc_id?))));
             let stays =
                 channel.channel_shutdown_state == Some(ChannelShutdownState::NotShuttingDown);
-            look.changes |= !(stays && channel.is_channel_ready);
+            activity.changes |= !(stays && channel.is_channel_ready);
             if !channel.is_usable {
-                look.away.insert(id);
+                activity.away.insert(id);
             }
         }
-        look
+        activity
     }
 }
 
-/// When to tick.
+/// Decides when an extra tick is due.
 struct Pace {
-    /// Of the last look.
+    /// HTLCs at the last check.
     htlcs: Option<HashSet<Htlc>>,
-    /// Since when.
+    /// When each peer was first seen disconnected.
     away: HashMap<ChannelId, Instant>,
-    /// Of the last look, and when it was.
+    /// Fees at the last check, and its time.
     fees: HashMap<ChannelId, ChannelConfig>,
     fees_seen: Option<Instant>,
-    /// When fees of a channel changed last.
+    /// When a channel's fees last changed.
     fees_changed: Option<Instant>,
     last_tick: Instant,
 }
@@ -108,15 +112,16 @@ impl Pace {
         }
     }
 
-    /// There are few payments. Returns whether the channels' fees are to be looked at nevertheless.
+    /// Resets the pace while there are few payments. Returns whether the fees are due for a check.
     fn rest(&mut self, now: Instant) -> bool {
         self.htlcs = None;
         self.away.clear();
         let since = |seen| now.duration_since(seen);
-        self.fees_seen.is_none_or(|seen| since(seen) >= FEE_LOOK)
+        self.fees_seen
+            .is_none_or(|seen| since(seen) >= FEE_CHECK_INTERVAL)
     }
 
-    /// Notes whether a channel that was there before has other fees now.
+    /// Records the fees, and the time if those of a known channel have changed.
     fn note_fees(&mut self, fees: HashMap<ChannelId, ChannelConfig>, now: Instant) {
         let changed =
             |(id, is): (&ChannelId, &ChannelConfig)| self.fees.get(id).is_some_and(|was| was != is);
@@ -127,60 +132,62 @@ impl Pace {
         self.fees_seen = Some(now);
     }
 
-    /// Whether it is time for a tick with so many payments in the manager.
-    fn is_due(&mut self, payments: usize, look: Look, now: Instant) -> bool {
-        let is_calm = self.is_calm(&look, now);
-        self.htlcs = Some(look.htlcs);
-        self.note_fees(look.fees, now);
+    /// Whether a tick is due, given the number of payments in the manager.
+    fn is_due(&mut self, payments: usize, activity: Activity, now: Instant) -> bool {
+        let is_calm = self.is_calm(&activity, now);
+        self.htlcs = Some(activity.htlcs);
+        self.note_fees(activity.fees, now);
         let changed = self.fees_changed;
-        let takes_old_fees = changed.is_some_and(|at| now.duration_since(at) < OLD_FEES);
-        if takes_old_fees || look.undecided {
+        let takes_old_fees = changed.is_some_and(|at| now.duration_since(at) < OLD_FEES_PERIOD);
+        if takes_old_fees || activity.undecided {
             return false;
         }
-        let too_many = payments > TOO_MANY && now.duration_since(self.last_tick) >= SLOW_TICK;
+        let too_many =
+            payments > FORCED_TICKS_ABOVE && now.duration_since(self.last_tick) >= SLOW_TICK;
         if is_calm || too_many {
             self.last_tick = now;
         }
         is_calm || too_many
     }
 
-    /// Whether ticks count nothing but ended payments: no HTLC stands since the last look, so no peer
-    /// owes us an answer for as long and no part of a payment waits for the others.
-    fn is_calm(&mut self, look: &Look, now: Instant) -> bool {
-        self.away.retain(|channel, _| look.away.contains(channel));
-        for channel in &look.away {
+    /// Whether ticks affect nothing but completed payments: no HTLC is left from the last check, so no
+    /// response from a peer is overdue and no MPP part waits for the others.
+    fn is_calm(&mut self, activity: &Activity, now: Instant) -> bool {
+        self.away
+            .retain(|channel, _| activity.away.contains(channel));
+        for channel in &activity.away {
             self.away.entry(*channel).or_insert(now);
         }
         let mut away = self.away.values();
-        let went_away = away.any(|since| now.duration_since(*since) < LONG_AWAY);
-        let moves = |last: &HashSet<Htlc>| last.is_disjoint(&look.htlcs);
-        !look.changes && !went_away && self.htlcs.as_ref().is_some_and(moves)
+        let went_away = away.any(|since| now.duration_since(*since) < CHANNEL_DISABLED_AFTER);
+        let moves = |last: &HashSet<Htlc>| last.is_disjoint(&activity.htlcs);
+        !activity.changes && !went_away && self.htlcs.as_ref().is_some_and(moves)
     }
 }
 
-/// Looks and ticks until `stop`. `undecided` says whether a peer waits for an answer to its request for a
-/// channel, which LDK does not list.
+/// Ticks when due until `stop` is cancelled. `undecided` returns whether an `open_channel` from a peer waits
+/// for our decision, which LDK does not list.
 pub(super) async fn run(
     manager: Arc<ChannelManager>,
     undecided: impl Fn() -> bool + Send,
     stop: CancellationToken,
 ) {
-    let mut looks = tokio::time::interval(LOOK);
+    let mut checks = tokio::time::interval(POLL_INTERVAL);
     let mut pace = Pace::new(Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = looks.tick() => {}
+            _ = checks.tick() => {}
         }
         let (payments, now) = (manager.list_recent_payments().len(), Instant::now());
-        if payments > MANY {
-            let look = Look::at(&manager.list_channels(), undecided());
-            if pace.is_due(payments, look, now) {
+        if payments > EXTRA_TICKS_ABOVE {
+            let activity = Activity::at(&manager.list_channels(), undecided());
+            if pace.is_due(payments, activity, now) {
                 manager.timer_tick_occurred();
             }
         } else if pace.rest(now) {
-            let look = Look::at(&manager.list_channels(), false);
-            pace.note_fees(look.fees, now);
+            let activity = Activity::at(&manager.list_channels(), false);
+            pace.note_fees(activity.fees, now);
         }
     }
 }
@@ -191,55 +198,66 @@ mod tests {
 
     const CHANNEL: ChannelId = ChannelId([1; 32]);
 
-    fn with_htlcs(ids: &[u64]) -> Look {
-        Look {
+    fn with_htlcs(ids: &[u64]) -> Activity {
+        Activity {
             htlcs: ids.iter().map(|id| (CHANNEL, true, *id)).collect(),
-            ..Look::default()
+            ..Activity::default()
         }
     }
 
-    /// What comes of looks two seconds apart.
-    fn ticks(payments: usize, looks: Vec<Look>) -> Vec<bool> {
+    /// The ticks that result from checks two seconds apart.
+    fn ticks(payments: usize, checks: Vec<Activity>) -> Vec<bool> {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
-        let ticks = looks.into_iter().map(|look| {
-            now += LOOK;
-            pace.is_due(payments, look, now)
+        let ticks = checks.into_iter().map(|activity| {
+            now += POLL_INTERVAL;
+            pace.is_due(payments, activity, now)
         });
         ticks.collect()
     }
 
     #[test]
-    fn ticks_at_each_look_while_all_htlcs_move() {
-        let looks = vec![with_htlcs(&[1, 2]), with_htlcs(&[3]), with_htlcs(&[4, 5])];
-        assert_eq!(ticks(MANY + 1, looks), [false, true, true]);
+    fn ticks_at_each_check_while_htlcs_keep_moving() {
+        let checks = vec![with_htlcs(&[1, 2]), with_htlcs(&[3]), with_htlcs(&[4, 5])];
+        assert_eq!(ticks(EXTRA_TICKS_ABOVE + 1, checks), [false, true, true]);
     }
 
     #[test]
-    fn an_htlc_that_stands_stops_the_ticks_until_it_is_gone() {
-        let looks = [vec![1], vec![1, 2], vec![1, 3], vec![4]];
-        let looks = looks.iter().map(|ids| with_htlcs(ids)).collect();
-        assert_eq!(ticks(MANY + 1, looks), [false, false, false, true]);
+    fn lingering_htlc_pauses_ticks() {
+        let checks = [vec![1], vec![1, 2], vec![1, 3], vec![4]];
+        let checks = checks.iter().map(|ids| with_htlcs(ids)).collect();
+        assert_eq!(
+            ticks(EXTRA_TICKS_ABOVE + 1, checks),
+            [false, false, false, true]
+        );
     }
 
     #[test]
-    fn a_channel_that_opens_or_closes_stops_the_ticks() {
-        let changes = || Look {
+    fn opening_or_closing_channel_pauses_ticks() {
+        let changes = || Activity {
             changes: true,
-            ..Look::default()
+            ..Activity::default()
         };
-        let looks = vec![Look::default(), changes(), changes(), Look::default()];
-        assert_eq!(ticks(MANY + 1, looks), [false, false, false, true]);
+        let checks = vec![
+            Activity::default(),
+            changes(),
+            changes(),
+            Activity::default(),
+        ];
+        assert_eq!(
+            ticks(EXTRA_TICKS_ABOVE + 1, checks),
+            [false, false, false, true]
+        );
     }
 
     #[test]
-    fn a_peer_that_goes_away_stops_the_ticks_until_the_network_was_told() {
-        let away = || Look {
+    fn disconnected_peer_pauses_ticks_until_its_channel_is_disabled() {
+        let away = || Activity {
             away: [CHANNEL].into(),
-            ..Look::default()
+            ..Activity::default()
         };
-        let looks = LONG_AWAY.as_secs() / LOOK.as_secs() + 2;
-        let ticks = ticks(MANY + 1, (0..looks).map(|_| away()).collect());
+        let checks = CHANNEL_DISABLED_AFTER.as_secs() / POLL_INTERVAL.as_secs() + 2;
+        let ticks = ticks(EXTRA_TICKS_ABOVE + 1, (0..checks).map(|_| away()).collect());
         assert_eq!(
             ticks.iter().filter(|tick| **tick).count(),
             2,
@@ -248,62 +266,62 @@ mod tests {
         assert_eq!(ticks.last(), Some(&true));
     }
 
-    fn charging(base_msat: u32) -> Look {
+    fn charging(base_msat: u32) -> Activity {
         let config = ChannelConfig {
             forwarding_fee_base_msat: base_msat,
             ..ChannelConfig::default()
         };
-        Look {
+        Activity {
             fees: [(CHANNEL, config)].into(),
-            ..Look::default()
+            ..Activity::default()
         }
     }
 
     #[test]
-    fn a_change_of_fees_stops_all_fast_ticks_while_ldk_takes_the_old_ones() {
-        let looks = OLD_FEES.as_secs() / LOOK.as_secs() + 4;
-        for payments in [MANY + 1, TOO_MANY + 1] {
+    fn fee_change_pauses_ticks_while_previous_fees_are_accepted() {
+        let checks = OLD_FEES_PERIOD.as_secs() / POLL_INTERVAL.as_secs() + 4;
+        for payments in [EXTRA_TICKS_ABOVE + 1, FORCED_TICKS_ABOVE + 1] {
             let fees = |n| charging(if n < 2 { 1_000 } else { 2_000 });
-            let ticks = ticks(payments, (0..looks).map(fees).collect());
+            let ticks = ticks(payments, (0..checks).map(fees).collect());
             let ticked = (0..).zip(ticks).filter(|(_, tick)| *tick);
             let ticked: Vec<u64> = ticked.map(|(n, _)| n).collect();
-            assert_eq!(ticked, [1, looks - 2, looks - 1], "{payments} payments");
+            assert_eq!(ticked, [1, checks - 2, checks - 1], "{payments} payments");
         }
     }
 
     #[test]
-    fn fees_that_change_while_payments_are_few_count_from_when_that_is_seen() {
+    fn fee_change_with_few_payments_counts_from_its_detection() {
         let now = Instant::now();
         let mut pace = Pace::new(now);
         assert!(pace.rest(now));
         pace.note_fees(charging(1_000).fees, now);
-        assert!(!pace.rest(now + LOOK));
-        assert!(pace.rest(now + FEE_LOOK));
-        pace.note_fees(charging(2_000).fees, now + FEE_LOOK);
-        let soon = now + FEE_LOOK + LOOK;
-        assert!(!pace.is_due(TOO_MANY + 1, charging(2_000), soon));
-        let later = now + FEE_LOOK + OLD_FEES;
-        assert!(pace.is_due(TOO_MANY + 1, charging(2_000), later));
+        assert!(!pace.rest(now + POLL_INTERVAL));
+        assert!(pace.rest(now + FEE_CHECK_INTERVAL));
+        pace.note_fees(charging(2_000).fees, now + FEE_CHECK_INTERVAL);
+        let soon = now + FEE_CHECK_INTERVAL + POLL_INTERVAL;
+        assert!(!pace.is_due(FORCED_TICKS_ABOVE + 1, charging(2_000), soon));
+        let later = now + FEE_CHECK_INTERVAL + OLD_FEES_PERIOD;
+        assert!(pace.is_due(FORCED_TICKS_ABOVE + 1, charging(2_000), later));
     }
 
     #[test]
-    fn a_request_for_a_channel_that_waits_stops_all_fast_ticks() {
-        let waits = |undecided| Look {
+    fn pending_open_channel_pauses_ticks() {
+        let waits = |undecided| Activity {
             undecided,
-            ..Look::default()
+            ..Activity::default()
         };
-        for payments in [MANY + 1, TOO_MANY + 1] {
-            let looks = [false, true, true, true, true, true, true, false];
-            let ticks = ticks(payments, looks.into_iter().map(waits).collect());
+        for payments in [EXTRA_TICKS_ABOVE + 1, FORCED_TICKS_ABOVE + 1] {
+            let checks = [false, true, true, true, true, true, true, false];
+            let ticks = ticks(payments, checks.into_iter().map(waits).collect());
             let ticked = ticks.iter().filter(|tick| **tick).count();
             assert_eq!((ticked, ticks.last()), (1, Some(&true)), "{payments}");
         }
     }
 
     #[test]
-    fn too_many_payments_make_it_tick_every_ten_seconds_in_any_case() {
-        let looks = (0..10).map(|_| with_htlcs(&[1])).collect();
-        let ticks = ticks(TOO_MANY + 1, looks);
+    fn too_many_payments_tick_every_ten_seconds_regardless() {
+        let checks = (0..10).map(|_| with_htlcs(&[1])).collect();
+        let ticks = ticks(FORCED_TICKS_ABOVE + 1, checks);
         assert_eq!(ticks.iter().filter(|tick| **tick).count(), 2);
     }
 }

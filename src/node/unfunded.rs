@@ -1,4 +1,4 @@
-//! Looks for the fundings of channels that strangers opened, and forgets monitors that have nothing to do.
+//! Looks up the funding of channels that unknown peers opened, and archives fully resolved monitors.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +14,12 @@ use crate::channels::spends::FundingSpends;
 use crate::channels::strangers::{Found, Sought, Strangers};
 use crate::ldk::{ChainMonitor, ChannelManager};
 
-/// Monitors of channels that were resolved long ago are put aside this often.
-const ARCHIVE: Duration = Duration::from_secs(3_600);
-/// If bitcoind is away, or if monitors cannot be archived just now.
-const RETRY: Duration = Duration::from_secs(2);
+/// How often monitors of resolved channels are archived.
+const ARCHIVE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// When to retry if bitcoind is unavailable or monitors cannot be archived yet.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Watches channels whose funding is not confirmed, and archives monitors.
 pub(super) struct Unfunded {
     pub(super) bitcoind: Arc<Bitcoind>,
     pub(super) strangers: Arc<Strangers>,
@@ -30,24 +31,24 @@ pub(super) struct Unfunded {
 }
 
 impl Unfunded {
-    /// Until `stop`.
+    /// Runs until `stop` is cancelled.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut next_archive = Instant::now();
         loop {
             let now = Instant::now();
-            let looked = tokio::select! {
+            let result = tokio::select! {
                 () = stop.cancelled() => return,
-                looked = self.look() => looked,
+                result = self.look_up_due() => result,
             };
-            let mut next = match looked {
+            let mut next = match result {
                 Ok(()) => self.strangers.next_look(),
-                Err(_) => Some(now + RETRY),
+                Err(_) => Some(now + RETRY_INTERVAL),
             };
             if now >= next_archive || !self.strangers.closed_channels().is_empty() {
                 if self.archive() {
-                    next_archive = now + ARCHIVE;
+                    next_archive = now + ARCHIVE_INTERVAL;
                 } else {
-                    next = next.into_iter().chain([now + RETRY]).min();
+                    next = next.into_iter().chain([now + RETRY_INTERVAL]).min();
                 }
             }
             let next = next.map_or(next_archive, |next| next.min(next_archive));
@@ -59,8 +60,8 @@ impl Unfunded {
         }
     }
 
-    /// Asks bitcoind for the fundings that are due.
-    async fn look(&self) -> Result<(), ChainError> {
+    /// Looks up the funding outputs that are due.
+    async fn look_up_due(&self) -> Result<(), ChainError> {
         for sought in self.strangers.to_look_for(Instant::now()) {
             let channel_id = sought.channel_id;
             if sought.closed && !self.waits_for_spend(channel_id) {
@@ -76,7 +77,7 @@ impl Unfunded {
                 self.spends.watch_monitored(&monitor);
             }
             if sought.closed {
-                // Without its funding nothing was paid to bring it into the mempool.
+                // No fee was paid for the commitment while its funding was unknown.
                 (self.broadcast_commitment)(channel_id);
             }
         }
@@ -92,7 +93,7 @@ impl Unfunded {
             };
             let script = monitor.get_funding_script();
             let found = sought.judge(&script, answer.as_ref());
-            // What spends it may be in the mempool.
+            // Not found with the mempool: a transaction in the mempool may spend it.
             if found != Found::Nothing {
                 return Ok(found);
             }
@@ -100,7 +101,8 @@ impl Unfunded {
         Ok(Found::Nothing)
     }
 
-    /// False if the chain has decided about the channel, or if its monitor is gone.
+    /// Whether the monitor waits for the funding output to be spent. False if the channel is closed on
+    /// chain or its monitor is gone.
     fn waits_for_spend(&self, channel_id: ChannelId) -> bool {
         let Ok(monitor) = self.monitors.get_monitor(channel_id) else {
             return false;
@@ -110,7 +112,7 @@ impl Unfunded {
         balances.iter().any(waits)
     }
 
-    /// False if something is left to be done.
+    /// Archives monitors. Returns false if some of the closed channels remain.
     fn archive(&self) -> bool {
         let open = self.manager.list_channels();
         let open = open.iter().map(|channel| channel.channel_id).collect();
@@ -123,8 +125,8 @@ impl Unfunded {
             .into_iter()
             .partition(|channel| self.monitors.get_monitor(*channel).is_err());
         self.strangers.forget(&gone);
-        // LDK does not tell the monitor of a close that was agreed on. It can go once its commitment is signed,
-        // which the gate does not let out.
+        // LDK does not notify the monitor of a cooperative close. Signing the commitment, which the gate does
+        // not broadcast, allows the monitor to be archived.
         let agreed = left.iter().filter(|id| self.waits_for_spend(**id));
         agreed.for_each(|id| (self.broadcast_commitment)(*id));
         left.is_empty()

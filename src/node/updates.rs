@@ -1,10 +1,10 @@
-//! Which monitor updates the channel manager does not know to be complete.
+//! Tracks monitor updates whose completion the channel manager has not processed.
 //!
-//! LDK does not start with a manager that waits for an update of a monitor which is not there. But
-//! `archive_fully_resolved_channel_monitors` does not ask whether an update is under way: right after a
-//! channel without any balance of ours was closed, the monitor could go before the manager has heard that
-//! the close is on disk. So the manager's calls pass through here, and monitors are archived in a moment
-//! in which the manager waits for none of those that may go.
+//! LDK refuses to read a manager that waits for an update of a missing monitor. But
+//! `archive_fully_resolved_channel_monitors` does not check for pending updates: just after closing a
+//! channel in which we have no balance, the monitor could be archived before the manager learns that the
+//! close is on disk. So the manager's calls pass through here, and monitors are archived only while the
+//! manager waits for none that could be archived.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,68 +18,66 @@ use lightning::sign::InMemorySigner;
 
 use crate::ldk::{ChainMonitor, ChannelMonitor};
 
-/// A monitor that is archived at once has had no more: its channel was closed, and `shutdown` may have come
-/// before.
+/// Highest update id of a monitor that LDK may archive immediately: its channel saw nothing but the close,
+/// and perhaps a `shutdown` before it.
 const FEW_UPDATES: u64 = 3;
 
-/// LDK's monitors as the manager sees them.
+/// LDK's chain monitor as the manager sees it, with pending updates tracked.
 pub(super) struct Updates {
     monitors: Arc<ChainMonitor>,
-    /// The last update of each channel for which the manager waits.
-    under_way: Mutex<HashMap<ChannelId, u64>>,
+    /// The last update of each channel that the manager waits for.
+    pending: Mutex<HashMap<ChannelId, u64>>,
 }
 
 impl Updates {
     pub(super) fn new(monitors: Arc<ChainMonitor>) -> Self {
         Self {
             monitors,
-            under_way: Mutex::default(),
+            pending: Mutex::default(),
         }
     }
 
-    /// Archives what LDK is done with. `open` are the channels that the manager has. False if that has to
-    /// be tried again in a moment.
+    /// Archives fully resolved monitors. `open` are the channels that the manager has. Returns false if
+    /// pending updates prevent it and the caller has to retry.
     pub(super) fn archive(&self, open: &HashSet<ChannelId>) -> bool {
-        // No update begins while this is held.
-        let under_way = self.under_way();
-        let may_go = |(channel, update): (&ChannelId, &u64)| {
+        // No update begins while this lock is held.
+        let pending = self.pending();
+        let may_be_archived = |(channel, update): (&ChannelId, &u64)| {
             *update <= FEW_UPDATES || !open.contains(channel)
         };
-        if under_way.iter().any(may_go) {
+        if pending.iter().any(may_be_archived) {
             return false;
         }
         self.monitors.archive_fully_resolved_channel_monitors();
         true
     }
 
-    /// Returns the update that was under way before.
+    /// Records a pending update. Returns the one that was pending before.
     fn begin(&self, channel_id: ChannelId, update_id: u64) -> Option<u64> {
-        self.under_way().insert(channel_id, update_id)
+        self.pending().insert(channel_id, update_id)
     }
 
-    fn take_back(&self, channel_id: ChannelId, before: Option<u64>) {
-        let mut under_way = self.under_way();
+    fn revert(&self, channel_id: ChannelId, before: Option<u64>) {
+        let mut pending = self.pending();
         match before {
-            Some(update) => under_way.insert(channel_id, update),
-            None => under_way.remove(&channel_id),
+            Some(update) => pending.insert(channel_id, update),
+            None => pending.remove(&channel_id),
         };
     }
 
     fn complete(&self, channel_id: &ChannelId, update_id: u64) {
-        let mut under_way = self.under_way();
-        if under_way
+        let mut pending = self.pending();
+        if pending
             .get(channel_id)
             .is_some_and(|last| *last <= update_id)
         {
-            under_way.remove(channel_id);
+            pending.remove(channel_id);
         }
     }
 
-    /// No code that holds this lock can panic halfway through a change.
-    fn under_way(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Ignores poisoning: no code that holds this lock can panic halfway through a change.
+    fn pending(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,8 +90,8 @@ impl Watch<InMemorySigner> for Updates {
         let before = self.begin(channel_id, monitor.get_latest_update_id());
         let watched = self.monitors.watch_channel(channel_id, monitor);
         if watched.is_err() {
-            // LDK has another monitor for this channel id: nothing completes what it refused.
-            self.take_back(channel_id, before);
+            // LDK has a monitor for this channel id already; a rejected one never completes.
+            self.revert(channel_id, before);
         }
         watched
     }
@@ -107,8 +105,8 @@ impl Watch<InMemorySigner> for Updates {
         self.monitors.update_channel(channel_id, update)
     }
 
-    /// The manager holds its consistency lock until it has dealt with the events, so the next snapshot
-    /// of it knows them.
+    /// The manager holds its consistency lock until it has processed the events, so its next snapshot
+    /// includes them.
     fn release_pending_monitor_events(
         &self,
     ) -> Vec<(OutPoint, ChannelId, Vec<MonitorEvent>, PublicKey)> {
@@ -136,19 +134,19 @@ mod tests {
     use crate::channels::test_node::{TestNode, two_nodes};
 
     #[tokio::test]
-    async fn nothing_is_archived_while_the_manager_waits_for_what_may_go() {
+    async fn monitors_with_pending_updates_are_not_archived() {
         let node = TestNode::start(1).await;
         let updates = Updates::new(node.monitors.clone());
         let (open, closed) = (ChannelId([1; 32]), ChannelId([2; 32]));
         let all_open = HashSet::from([open]);
         assert!(updates.archive(&all_open));
         updates.begin(open, 100);
-        assert!(updates.archive(&all_open), "a payment is under way");
+        assert!(updates.archive(&all_open), "a payment is in flight");
         for (channel, update) in [(open, 1), (closed, 100)] {
             updates.begin(channel, update);
             assert!(!updates.archive(&all_open));
             updates.complete(&channel, update - 1);
-            assert!(!updates.archive(&all_open), "an older one is complete");
+            assert!(!updates.archive(&all_open), "only an older one completed");
             updates.complete(&channel, update);
             assert!(updates.archive(&all_open));
         }
@@ -156,7 +154,7 @@ mod tests {
 
     /// Two peers may name the same funding output.
     #[tokio::test]
-    async fn a_monitor_that_ldk_refuses_does_not_keep_others_from_being_archived() {
+    async fn rejected_monitor_does_not_block_archiving() {
         let (alice, _bob, _chain, _point) = two_nodes(400_000, 0).await;
         let updates = Updates::new(alice.monitors.clone());
         let channel_id = alice.manager.list_channels()[0].channel_id;

@@ -1,25 +1,24 @@
-//! Tasks without which the node must not run on.
+//! Critical tasks: the node shuts down if one of them ends.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Spawns tasks by name. If one ends before the node is to stop, by itself or by a panic, the node
-/// stops.
+/// Spawns named critical tasks. If one returns or panics before shutdown, the node shuts down.
 #[derive(Clone)]
 pub(super) struct Vital {
     stop: CancellationToken,
     broken: Arc<OnceLock<Broken>>,
 }
 
-/// A part of the node ended by itself, so the node stopped. The log has said so.
+/// The critical task whose unexpected end shut the node down. The log names it as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the node stopped because this part of it ended: {0}")]
+#[error("the node shut down because a critical task ended: {0}")]
 pub struct Broken(&'static str);
 
 impl Vital {
-    /// `stop` is cancelled when a task ends too early.
+    /// `stop` is cancelled when a task ends before shutdown.
     pub(super) fn new(stop: CancellationToken) -> Self {
         Self {
             stop,
@@ -27,7 +26,7 @@ impl Vital {
         }
     }
 
-    /// Spawns a task that ends only after the node was told to stop.
+    /// Spawns a task that must not end before `stop` is cancelled.
     pub(super) fn spawn(
         &self,
         tracker: &TaskTracker,
@@ -40,20 +39,20 @@ impl Vital {
             ended: false,
         };
         tracker.spawn(async move {
-            // All of it moves into the task, to be dropped with it.
+            // Moved as a whole into the task, so that it is dropped with it.
             let mut end = end;
             task.await;
             end.ended = true;
         });
     }
 
-    /// The first part that ended too early.
+    /// Returns the first task that ended before shutdown.
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.get().copied()
     }
 }
 
-/// Dropped when the task ends or panics, and when the runtime is shut down.
+/// Dropped when the task returns or panics, and when the runtime shuts down.
 struct End {
     vital: Vital,
     name: &'static str,
@@ -62,14 +61,14 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let by_itself = self.ended || std::thread::panicking();
-        if !by_itself || self.vital.stop.is_cancelled() {
+        let ended_or_panicked = self.ended || std::thread::panicking();
+        if !ended_or_panicked || self.vital.stop.is_cancelled() {
             return;
         }
         if self.vital.broken.set(Broken(self.name)).is_ok() {
             tracing::error!(
-                "the node stops because a part of it ended: {}. This is a bug, please report it. \
-                 Nothing is lost: it is safe to start ampd again",
+                "shutting down because a critical task ended: {}. This is a bug, please report it. \
+                 No state is lost: it is safe to start ampd again",
                 self.name
             );
         }
@@ -94,14 +93,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_or_panics_stops_the_node() {
+    async fn node_stops_when_a_critical_task_ends_or_panics() {
         assert_eq!(stopped_by(async {}).await, Some(Broken("pump")));
-        let panics = async { panic!("by this test") };
+        let panics = async { panic!("expected by this test") };
         assert_eq!(stopped_by(panics).await, Some(Broken("pump")));
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_after_the_stop_breaks_nothing() {
+    async fn task_ending_after_shutdown_is_not_an_error() {
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let vital = Vital::new(stop.clone());
         let ended = stop.clone();

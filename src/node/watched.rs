@@ -1,4 +1,4 @@
-//! The channel manager as LDK's loop sees it: without a reason to write it.
+//! The channel manager as LDK's event loop sees it: never in need of persistence.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::ldk::{
 use crate::logger::LdkLogger;
 use crate::storage::Store;
 
-/// LDK's loop encodes the whole manager each time something in it has changed, and hands the bytes to
-/// a store that takes snapshots of its own (see [`crate::storage`]). Half of all encodings would be
-/// for nothing, and each holds up channels and events.
+/// LDK's event loop encodes the whole manager whenever it has changed, but the store takes its own
+/// snapshots (see [`crate::storage`]). Half of all encodings would be wasted, and each one blocks channels
+/// and events.
 ///
-/// The loop asks for the manager before everything that it does with it. Here each time the mark of a
-/// change is taken away, and the store is asked for a snapshot instead: the same as the loop's own
-/// write would come to. A change in the moment between is written in the loop's way.
+/// The loop calls `get_cm` before every use of the manager. Each call clears the manager's persistence flag
+/// and requests a snapshot from the store, which has the same effect as the loop's own write. A change
+/// after that call is written by the loop.
 pub(super) struct Watched {
     pub(super) manager: Arc<ChannelManager>,
     pub(super) store: Arc<Store>,

@@ -1,4 +1,4 @@
-//! The wallet's account and its addresses, for who wants to restore or watch it elsewhere.
+//! The wallet's account and addresses, for restoring or watching it with other software.
 
 use std::collections::HashMap;
 
@@ -14,31 +14,35 @@ use super::on_chain::{State, Wallet};
 /// The account (BIP 84).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
+    /// The extended public key.
     pub public_key: Xpub,
-    /// Of the seed's master key.
+    /// The fingerprint of the master key.
     pub fingerprint: Fingerprint,
-    /// `m/84'/coin'/0'`.
+    /// The derivation path, `m/84'/coin'/0'`.
     pub path: String,
-    /// Receiving addresses that were given out.
+    /// The number of receiving addresses revealed.
     pub external_keys: u32,
-    /// Change addresses that were used.
+    /// The number of change addresses revealed.
     pub internal_keys: u32,
 }
 
-/// An address that was given out, or used for change.
+/// A revealed receiving or change address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnAddress {
+    /// The address (P2WPKH).
     pub address: Address,
+    /// Whether it is a change address.
     pub is_change: bool,
-    /// What is unspent on it.
+    /// The sum of its unspent outputs.
     pub balance: Amount,
-    /// From the master key.
+    /// The derivation path from the master key.
     pub path: String,
+    /// The public key of the address.
     pub public_key: PublicKey,
 }
 
 impl Wallet {
-    /// The only account.
+    /// The wallet's only account.
     pub fn account(&self) -> Account {
         let state = self.lock();
         Account {
@@ -50,10 +54,10 @@ impl Wallet {
         }
     }
 
-    /// All its addresses, receiving ones first.
+    /// All revealed addresses, receiving ones first.
     ///
     /// # Errors
-    /// If a key cannot be derived, which does not happen.
+    /// If a key cannot be derived, which is practically impossible.
     pub fn addresses(&self) -> Result<Vec<OwnAddress>, WalletError> {
         let state = self.lock();
         let balances = state.balances();
@@ -76,7 +80,7 @@ impl Wallet {
         all.map(|(keychain, index)| own(keychain, index)).collect()
     }
 
-    /// A fresh address for change.
+    /// Reveals a new change address.
     ///
     /// # Errors
     /// If the wallet cannot be saved.

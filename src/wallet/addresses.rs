@@ -1,4 +1,4 @@
-//! Addresses: given out, kept, and read.
+//! Addresses: revealing, reserving and parsing them.
 
 use std::str::FromStr;
 
@@ -9,12 +9,13 @@ use bitcoin::{Address, ScriptBuf};
 use super::{Wallet, WalletError};
 
 impl Wallet {
-    /// A fresh receiving address (P2WPKH), never given out before.
+    /// Reveals a new receiving address (P2WPKH).
     pub fn new_address(&self) -> Result<Address, WalletError> {
         self.reveal(KeychainKind::External)
     }
 
-    /// The first receiving address that has got nothing yet (lnd's `UNUSED_WITNESS_PUBKEY_HASH`).
+    /// Returns the first receiving address without a payment (lnd's `UNUSED_WITNESS_PUBKEY_HASH`), revealing
+    /// a new one if there is none.
     pub fn unused_address(&self) -> Result<Address, WalletError> {
         let mut state = self.lock();
         let address = state
@@ -25,25 +26,26 @@ impl Wallet {
         Ok(address)
     }
 
-    /// Until the node stops [`Wallet::unused_address`] passes over the receiving address with this number.
+    /// Reserves the receiving address with this index: until the node stops, [`Wallet::unused_address`] skips
+    /// it.
     pub fn keep_address(&self, index: u32) {
         self.lock().bdk.mark_used(KeychainKind::External, index);
     }
 
-    /// A receiving address that only its owner shows, with its number: the one that the owner had, as long as
-    /// it has got nothing, else a fresh one. It is kept as by [`Wallet::keep_address`].
+    /// Returns the index and address of a receiving address reserved for one use: that with the index `had`
+    /// if it has no payment, or else a new one. It is reserved as by [`Wallet::keep_address`].
     ///
     /// # Errors
-    /// If a fresh one cannot be noted.
+    /// If a new address cannot be recorded.
     pub fn own_address(&self, had: Option<u32>) -> Result<(u32, Address), WalletError> {
         let mut state = self.lock();
         let bdk = &mut state.bdk;
-        let got_nothing = |index: &u32| {
+        let is_unpaid = |index: &u32| {
             let outputs = bdk.spk_index().inner();
             let owner = (KeychainKind::External, *index);
             outputs.outputs_in_range(owner..=owner).next().is_none()
         };
-        let info = match had.filter(got_nothing) {
+        let info = match had.filter(is_unpaid) {
             Some(index) => bdk.peek_address(KeychainKind::External, index),
             None => bdk.reveal_next_address(KeychainKind::External),
         };
@@ -52,13 +54,13 @@ impl Wallet {
         Ok((info.index, info.address))
     }
 
-    /// A fresh address of ours for change and sweeps.
+    /// Reveals a new change address.
     pub(super) fn change_script(&self) -> Result<ScriptBuf, WalletError> {
         self.reveal(KeychainKind::Internal)
             .map(|address| address.script_pubkey())
     }
 
-    /// The first address for change that has got nothing yet: no new one as long as there is one.
+    /// Returns the first change address without a payment, revealing a new one only if there is none.
     pub(super) fn unused_change_script(&self) -> Result<ScriptBuf, WalletError> {
         let mut state = self.lock();
         let address = state
@@ -69,6 +71,7 @@ impl Wallet {
         Ok(address.script_pubkey())
     }
 
+    /// Reveals a new address of the keychain.
     pub(super) fn reveal(&self, keychain: KeychainKind) -> Result<Address, WalletError> {
         let mut state = self.lock();
         let address = state.bdk.reveal_next_address(keychain).address;
@@ -81,7 +84,7 @@ impl Wallet {
         self.lock().bdk.is_mine(script.clone())
     }
 
-    /// Reads an address of the node's network.
+    /// Parses an address of the node's network.
     ///
     /// # Errors
     /// [`WalletError::BadAddress`] and [`WalletError::OtherNetworkAddress`].

@@ -1,4 +1,4 @@
-//! Building transactions with bdk: which coins may be spent, what must be left, what is refused.
+//! Builds transactions with bdk: coin selection, the reserve, and checks of the request.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,17 @@ use super::error::WalletError;
 use super::on_chain::State;
 use super::spend::{Outputs, Spend};
 
-/// Lowest fee rate, in sat per 1000 weight units: 1 sat/vB, below which few nodes relay.
+/// Minimum fee rate, in sat per 1000 weight units: 1 sat/vB, the default relay minimum.
 const MIN_FEE_RATE: u64 = 250;
 
-/// Highest fee rate, in sat per 1000 weight units: 5000 sat/vB, more than any block ever needed.
+/// Maximum fee rate, in sat per 1000 weight units: 5000 sat/vB, more than any block ever required.
 const MAX_FEE_RATE: u64 = 1_250_000;
 
-/// bdk's builder with its own choice of coins.
+/// bdk's builder with its default coin selection.
 pub(super) type Builder<'a> = TxBuilder<'a, DefaultCoinSelectionAlgorithm>;
 
 impl State {
-    /// A transaction without signatures; `refine` says more of it to bdk.
+    /// Builds an unsigned transaction. `refine` sets further options of bdk's builder.
     pub(super) fn prepare(
         &mut self,
         spend: &Spend,
@@ -29,7 +29,7 @@ impl State {
     ) -> Result<Psbt, WalletError> {
         check_fee_rate(spend.fee_rate)?;
         let have = self.available(spend)?;
-        // Checked here because bdk's sums panic on amounts beyond all bitcoins.
+        // Checked here because bdk panics if sums overflow.
         let least = match &spend.outputs {
             Outputs::Exactly(outputs) => check_outputs(outputs)?,
             Outputs::All(_) => spend.reserve,
@@ -38,8 +38,8 @@ impl State {
             return Err(WalletError::InsufficientFunds { have, need: least });
         }
         let built = match &spend.outputs {
-            // Coins that are the reserve by themselves stay, if there are others: else the reserve would be
-            // change, which claims cannot use before it is confirmed.
+            // Prefers to leave confirmed coins worth the reserve unspent: otherwise the reserve would be
+            // change, which claims cannot use until it is confirmed.
             Outputs::Exactly(outputs) => match self.coins_for_reserve(spend) {
                 kept if kept.is_empty() => self.build_exactly(spend, outputs, &refine, kept),
                 kept => self
@@ -71,7 +71,7 @@ impl State {
         builder.finish()
     }
 
-    /// All coins to one output; the reserve, if any, goes back to us (as lnd does it).
+    /// Sends all coins to one output, and the reserve, if any, to a change address (as lnd does).
     fn build_all(&mut self, spend: &Spend, to: &ScriptBuf) -> Result<Psbt, CreateTxError> {
         let reserved = self.reserved_now();
         let own = self
@@ -97,7 +97,7 @@ impl State {
         if paid {
             return Ok(psbt);
         }
-        // Nothing is left beside the reserve.
+        // Nothing is left after the reserve.
         let needed = spend.reserve + to.minimal_non_dust();
         let missing = bdk_wallet::coin_selection::InsufficientFunds {
             needed,
@@ -106,7 +106,7 @@ impl State {
         Err(CreateTxError::CoinSelection(missing))
     }
 
-    /// A change output that was only an idea may be used by the next transaction.
+    /// Releases the change address of a transaction that is not going to be used.
     pub(super) fn forget_change(&mut self, psbt: &Psbt) {
         for output in &psbt.unsigned_tx.output {
             let script = output.script_pubkey.clone();
@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    /// What the coins that may be spent are worth.
+    /// The total value of the coins that may be spent.
     fn available(&self, spend: &Spend) -> Result<Amount, WalletError> {
         let free = self
             .free_outputs()
@@ -140,7 +140,7 @@ impl State {
             .filter(move |coin| !reserved.contains(&coin.outpoint))
     }
 
-    /// After `tx` the wallet must still hold `reserve`: in its change, and in coins that claims can use
+    /// Checks that the wallet still holds `reserve` after `tx`, in change and in coins that claims can use
     /// (confirmed, neither leased nor claimed).
     pub(super) fn check_reserve(
         &self,
@@ -161,15 +161,14 @@ impl State {
         Ok(())
     }
 
-    /// Coins that our own payments must not spend: leased ones, and those that LDK's claims use (they may
-    /// use them again).
+    /// The coins that payments must not spend: leased ones, and those that LDK's claims may use again.
     pub(super) fn reserved_now(&self) -> Vec<OutPoint> {
         let tip = self.bdk.latest_checkpoint().height();
         self.claims.coins(tip).chain(self.leased_now()).collect()
     }
 
-    /// The smallest coin that is worth the reserve, or several; none if the order names its coins, or if
-    /// there are not enough.
+    /// Chooses coins to leave for the reserve: the smallest one that covers it, or else several. Empty if the
+    /// request selects its coins or if the coins do not suffice.
     fn coins_for_reserve(&self, spend: &Spend) -> Vec<OutPoint> {
         if spend.reserve == Amount::ZERO || !spend.coins.is_empty() {
             return Vec::new();
@@ -197,20 +196,20 @@ impl State {
         kept
     }
 
-    /// Coins that a new claim could use at once.
+    /// The coins that a new claim could use immediately.
     pub(super) fn usable_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
         self.free_outputs()
             .filter(|coin| self.confirmations(coin) > 0)
     }
 
-    /// The output at `outpoint` and its key, if it is ours, spent or not.
+    /// Returns the output at `outpoint` and its key, if it is ours, spent or not.
     pub(super) fn own_output(&self, outpoint: &OutPoint) -> Option<(TxOut, KeychainKind, u32)> {
         let output = self.bdk.tx_graph().get_txout(*outpoint)?;
         let (keychain, index) = self.bdk.derivation_of_spk(output.script_pubkey.clone())?;
         Some((output.clone(), keychain, index))
     }
 
-    /// Transactions that spend our coins and are in no block.
+    /// Unconfirmed transactions that spend our coins.
     pub(super) fn pending(&self) -> impl Iterator<Item = Transaction> + '_ {
         let unconfirmed = self
             .bdk
@@ -221,7 +220,7 @@ impl State {
     }
 }
 
-/// What a [`Spend`] says of coins and fee.
+/// Applies the coin and fee options of a [`Spend`].
 fn restrict(
     builder: &mut Builder<'_>,
     spend: &Spend,
@@ -240,7 +239,7 @@ fn restrict(
     Ok(())
 }
 
-/// bdk's refusals in our words.
+/// Converts bdk's errors.
 pub(super) fn create_error(error: CreateTxError, have: Amount) -> WalletError {
     match error {
         CreateTxError::CoinSelection(missing) => WalletError::InsufficientFunds {
@@ -252,7 +251,7 @@ pub(super) fn create_error(error: CreateTxError, have: Amount) -> WalletError {
     }
 }
 
-/// The sum of outputs that other nodes relay.
+/// Checks all outputs against the dust limit and returns their sum.
 fn check_outputs(outputs: &[TxOut]) -> Result<Amount, WalletError> {
     if outputs.is_empty() {
         return Err(WalletError::NoOutputs);
@@ -265,6 +264,7 @@ fn check_outputs(outputs: &[TxOut]) -> Result<Amount, WalletError> {
     Ok(sum.unwrap_or(Amount::MAX))
 }
 
+/// Checks that the fee rate is between the minimum and the maximum.
 pub(super) fn check_fee_rate(rate: FeeRate) -> Result<(), WalletError> {
     let sat_per_kw = rate.to_sat_per_kwu();
     if (MIN_FEE_RATE..=MAX_FEE_RATE).contains(&sat_per_kw) {

@@ -1,4 +1,4 @@
-//! Paying more for a payment that waits: it is replaced (BIP 125).
+//! Replaces unconfirmed payments with ones that pay a higher fee (BIP 125).
 
 use bdk_wallet::error::BuildFeeBumpError;
 use bitcoin::{Amount, FeeRate, Psbt, Transaction, Txid};
@@ -8,21 +8,23 @@ use super::error::WalletError;
 use super::on_chain::{State, Wallet};
 use super::spend::Purpose;
 
-/// An order to replace a payment.
+/// A request to replace a payment.
 #[derive(Clone, Copy, Debug)]
 pub struct Bump {
+    /// The transaction to replace.
     pub txid: Txid,
+    /// The new fee rate.
     pub fee_rate: FeeRate,
-    /// The most that the new transaction may pay.
+    /// The maximum fee of the new transaction.
     pub most: Option<Amount>,
-    /// What has to be left in the wallet.
+    /// The amount that must be left in the wallet.
     pub reserve: Amount,
 }
 
 impl Wallet {
-    /// Makes, signs and notes a transaction that pays the same outputs with a higher fee, out of the
-    /// change or with more coins. As with [`send`](Self::send), the caller broadcasts it, and cancels
-    /// it if bitcoind refuses: then the old one counts again.
+    /// Creates, signs and records a transaction that pays the same outputs with a higher fee, taken from the
+    /// change or from additional coins. As with [`send`](Self::send), the caller broadcasts it, and cancels
+    /// it if bitcoind rejects it, which restores the original.
     ///
     /// # Errors
     /// [`WalletError::NotPending`], [`WalletError::NotReplaceable`], [`WalletError::ChangeSpent`];
@@ -47,7 +49,7 @@ impl State {
             return Err(WalletError::NotPending(txid));
         }
         if !self.sent.contains(&txid) {
-            let reason = "it is no payment of this wallet";
+            let reason = "it is not a payment of this wallet";
             return Err(WalletError::NotReplaceable { txid, reason });
         }
         let mut inputs = pending.iter().flat_map(|tx| &tx.input);
@@ -63,7 +65,7 @@ impl State {
         let mut builder = match self.bdk.build_fee_bump(bump.txid) {
             Ok(builder) => builder,
             Err(BuildFeeBumpError::IrreplaceableTransaction(txid)) => {
-                let reason = "it does not allow it";
+                let reason = "it does not signal replaceability";
                 return Err(WalletError::NotReplaceable { txid, reason });
             }
             Err(other) => return Err(WalletError::Internal(other.to_string())),
@@ -87,11 +89,11 @@ fn check_budget(psbt: &Psbt, most: Option<Amount>) -> Result<(), WalletError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wallet::test_chain::{address_of_nobody, wallet_with};
+    use crate::wallet::test_chain::{foreign_address, wallet_with};
     use crate::wallet::{Outputs, Spend};
 
     fn spend(sat: u64) -> Spend {
-        let to = address_of_nobody().script_pubkey();
+        let to = foreign_address().script_pubkey();
         Spend {
             outputs: Outputs::one(to, Amount::from_sat(sat)),
             fee_rate: FeeRate::from_sat_per_kwu(1_000),
@@ -111,7 +113,7 @@ mod tests {
     }
 
     fn paid(tx: &Transaction) -> u64 {
-        let to = address_of_nobody().script_pubkey();
+        let to = foreign_address().script_pubkey();
         let mut outputs = tx.output.iter();
         outputs
             .find(|o| o.script_pubkey == to)
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payment_is_replaced_by_one_that_pays_more() {
+    fn payment_is_replaced_with_a_higher_fee() {
         let (mut chain, wallet, log) = wallet_with(&[100_000]);
         let first = wallet.send(&spend(40_000)).unwrap();
         let wallet = chain.reopen(&log);
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_that_is_refused_gives_the_first_one_back() {
+    fn cancelling_a_replacement_restores_the_original() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let first = wallet.send(&spend(40_000)).unwrap();
         let second = wallet.bump(&bump(first.compute_txid(), 5_000)).unwrap();
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn more_coins_are_taken_if_the_change_is_too_small() {
+    fn replacement_adds_coins_if_the_change_is_too_small() {
         let (chain, wallet, _) = wallet_with(&[100_000, 50_000]);
         let coins = wallet.list_utxos(1);
         let coin = coins.iter().find(|c| c.amount.to_sat() == 100_000).unwrap();
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_replaced_is_refused_with_the_reason() {
+    fn rejects_what_cannot_be_replaced_with_the_reason() {
         let (mut chain, wallet, _) = wallet_with(&[100_000, 100_000, 100_000]);
         let refusal = |txid, rate| wallet.bump(&bump(txid, rate)).unwrap_err();
         let funding = wallet.fund(&spend(40_000)).unwrap().compute_txid();
@@ -193,7 +195,7 @@ mod tests {
             reserve: Amount::from_sat(270_000),
             ..bump(sent, 5_000)
         });
-        // Nothing of the first one's change is left beside that of the second.
+        // The change of the original does not count in addition to that of the replacement.
         assert!(
             matches!(error, Err(WalletError::Reserve { .. })),
             "{error:?}"
@@ -201,9 +203,9 @@ mod tests {
         let error = refusal(sent, u64::MAX);
         assert!(matches!(error, WalletError::FeeRate { .. }), "{error}");
 
-        let came = chain.payment_to(&wallet, 50_000);
-        wallet.note_unconfirmed(&came).unwrap();
-        let error = refusal(came.compute_txid(), 5_000);
+        let incoming = chain.payment_to(&wallet, 50_000);
+        wallet.note_unconfirmed(&incoming).unwrap();
+        let error = refusal(incoming.compute_txid(), 5_000);
         assert!(matches!(error, WalletError::NotPending(_)), "{error}");
     }
 }

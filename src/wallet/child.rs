@@ -1,4 +1,4 @@
-//! Paying for a transaction that is not ours to replace: a child that spends our outputs of it (CPFP).
+//! Child pays for parent (CPFP): bumps a transaction that we cannot replace by spending our outputs of it.
 
 use bdk_wallet::KeychainKind;
 use bitcoin::{Amount, FeeRate, OutPoint, Psbt, Transaction, Weight};
@@ -8,33 +8,33 @@ use super::error::WalletError;
 use super::on_chain::{State, Wallet};
 use super::spend::Purpose;
 
-/// Weight of a transaction without inputs and with one P2WPKH output, and of each P2WPKH input (BIP 141).
+/// Weight of a transaction with one P2WPKH output and no inputs, and of each P2WPKH input (BIP 141).
 const CHILD_WEIGHT: u64 = 42 + 124;
 const INPUT_WEIGHT: u64 = 272;
-/// The least that a P2WPKH output may carry, in sat.
+/// Dust limit of a P2WPKH output, in sat.
 const DUST_SAT: u64 = 294;
 
-/// An order to pay for a transaction that is in no block.
+/// A request to pay for an unconfirmed transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Child<'a> {
-    /// Nobody may be able to replace it: the child would go with it.
+    /// The transaction to bump. It must not be replaceable, because a replacement would invalidate the child.
     pub parent: &'a Transaction,
-    /// What the parent pays.
+    /// The parent's fee.
     pub parent_fee: Amount,
-    /// For parent and child together.
+    /// The fee rate of parent and child together.
     pub fee_rate: FeeRate,
-    /// The most that the child may pay.
+    /// The maximum fee of the child.
     pub most: Option<Amount>,
 }
 
 impl Wallet {
-    /// Makes, signs and notes a transaction that spends all our outputs of the parent to our change, and
-    /// pays for both. As with [`send`](Self::send), the caller broadcasts it, and cancels it if bitcoind
-    /// refuses. Its own fee can be raised by [`bump`](Self::bump).
+    /// Creates, signs and records a transaction that spends all our outputs of the parent to a change address
+    /// and pays for both. As with [`send`](Self::send), the caller broadcasts it, and cancels it if bitcoind
+    /// rejects it. Its fee can be raised with [`bump`](Self::bump).
     ///
     /// # Errors
-    /// [`WalletError::NotReplaceable`] if the parent pays nothing to us, or that is spent already;
-    /// [`WalletError::ReplacementRate`] if the parent pays as much by itself; [`WalletError::OverBudget`];
+    /// [`WalletError::NotReplaceable`] if the parent has no unspent output of ours;
+    /// [`WalletError::ReplacementRate`] if the parent alone pays this rate; [`WalletError::OverBudget`];
     /// [`WalletError::InsufficientFunds`] if our outputs are worth less than the fee.
     pub fn pay_for(&self, order: &Child<'_>) -> Result<Transaction, WalletError> {
         check_fee_rate(order.fee_rate)?;
@@ -42,7 +42,7 @@ impl Wallet {
         self.note(&mut state, order.parent, Purpose::Seen)?;
         let coins = state.outputs_to_us(order.parent)?;
         let fee = child_fee(order, coins.len())?;
-        state.check_worth(&coins, fee)?;
+        state.check_above_dust(&coins, fee)?;
         let psbt = state.build_child(&coins, fee)?;
         let child = self.sign_own(&state, psbt)?;
         self.note(&mut state, &child, Purpose::Payment)?;
@@ -51,7 +51,7 @@ impl Wallet {
 }
 
 impl State {
-    /// Our outputs of the parent, none of them spent.
+    /// Returns our outputs of the parent, all of which must be unspent.
     fn outputs_to_us(&self, parent: &Transaction) -> Result<Vec<OutPoint>, WalletError> {
         let txid = parent.compute_txid();
         let refused = |reason| WalletError::NotReplaceable { txid, reason };
@@ -63,19 +63,19 @@ impl State {
             .collect();
         if ours.is_empty() {
             return Err(refused(
-                "it pays nothing to this wallet with which a child could pay for it",
+                "it has no output to this wallet that a child could spend",
             ));
         }
         if ours.iter().any(|coin| self.bdk.get_utxo(*coin).is_none()) {
             return Err(refused(
-                "this wallet has spent its output: raise the fee of that transaction",
+                "this wallet has spent its output already: bump the spending transaction instead",
             ));
         }
         Ok(ours)
     }
 
-    /// After the fee an output must be left that is relayed.
-    fn check_worth(&self, coins: &[OutPoint], fee: Amount) -> Result<(), WalletError> {
+    /// Checks that the output after the fee is above the dust limit.
+    fn check_above_dust(&self, coins: &[OutPoint], fee: Amount) -> Result<(), WalletError> {
         let values = coins.iter().filter_map(|coin| self.bdk.get_utxo(*coin));
         let have = values.map(|coin| coin.txout.value).sum();
         let need = fee
@@ -104,7 +104,7 @@ impl State {
     }
 }
 
-/// What the child pays, so that both together have the rate.
+/// The child's fee, so that parent and child together pay the requested rate.
 fn child_fee(order: &Child<'_>, inputs: usize) -> Result<Amount, WalletError> {
     let inputs = u64::try_from(inputs).unwrap_or(u64::MAX);
     let child = CHILD_WEIGHT.saturating_add(INPUT_WEIGHT.saturating_mul(inputs));
@@ -112,7 +112,7 @@ fn child_fee(order: &Child<'_>, inputs: usize) -> Result<Amount, WalletError> {
     let total = order.fee_rate.fee_wu(both).unwrap_or(Amount::MAX_MONEY);
     let alone = order.parent_fee / order.parent.weight();
     let fee = total.checked_sub(order.parent_fee).filter(|fee| {
-        // Nor may the child alone be below what is relayed: then it would never be taken.
+        // The child alone must also pay the relay minimum, or it would never be accepted.
         *fee / Weight::from_wu(child) >= FeeRate::BROADCAST_MIN && order.fee_rate > alone
     });
     let fee = fee.ok_or(WalletError::ReplacementRate(alone))?;
@@ -125,7 +125,7 @@ fn child_fee(order: &Child<'_>, inputs: usize) -> Result<Amount, WalletError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wallet::test_chain::{address_of_nobody, wallet_with};
+    use crate::wallet::test_chain::{foreign_address, wallet_with};
     use bitcoin::TxOut;
 
     const PARENT_FEE: Amount = Amount::from_sat(200);
@@ -140,10 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn a_child_pays_for_its_parent_and_outlives_a_restart() {
+    fn child_pays_for_its_parent_and_survives_a_restart() {
         let (mut chain, wallet, log) = wallet_with(&[]);
         let mut parent = chain.payment_to(&wallet, 50_000);
-        let to = address_of_nobody().script_pubkey();
+        let to = foreign_address().script_pubkey();
         parent.output.insert(
             0,
             TxOut {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_child_cannot_pay_for_is_refused() {
+    fn rejects_parents_that_a_child_cannot_pay_for() {
         let (mut chain, wallet, _) = wallet_with(&[]);
         let parent = chain.payment_to(&wallet, 3_000);
         let refusal = |order: &Child<'_>| wallet.pay_for(order).unwrap_err();
@@ -186,7 +186,7 @@ mod tests {
             ..order(&parent, 2_000)
         });
         assert!(matches!(error, WalletError::OverBudget { .. }), "{error}");
-        let foreign = chain.payment_at(&address_of_nobody(), 3_000);
+        let foreign = chain.payment_at(&foreign_address(), 3_000);
         let error = refusal(&order(&foreign, 2_000));
         assert!(
             matches!(error, WalletError::NotReplaceable { .. }),

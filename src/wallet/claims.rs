@@ -1,7 +1,7 @@
-//! Coins that LDK's claims on the chain (anchor children, HTLC transactions) are paid with.
+//! Coins that pay for LDK's on-chain claims (anchor children, HTLC transactions).
 //!
-//! Such a transaction may wait in the mempool and is replaced when fees rise, with the same coins. So they
-//! are kept from everything else, over restarts, too: who spends them otherwise takes the fee away.
+//! Such a transaction may wait in the mempool, and is replaced with the same coins when fees rise. So the
+//! coins are reserved, across restarts: spending them elsewhere would remove the claim's fee.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -15,21 +15,21 @@ use super::ldk_source::p2wpkh_hash;
 use super::log::Record;
 use super::on_chain::{State, Wallet};
 
-/// Blocks after which a coin that a claim used, and has not used again, is free for payments.
+/// Number of blocks after which a coin is free for payments if its claim has not used it again.
 const CLAIM_BLOCKS: u32 = 144;
 
-/// Blocks after which the log hears again that a claim still uses a coin.
+/// Number of blocks after which continued use of a coin is logged again.
 const BLOCKS_PER_RECORD: u32 = CLAIM_BLOCKS / 4;
 
-/// A claim that has not used its coins for so long is over: LDK repeats each pending claim every 30 s.
+/// Time after which an unused claim is considered finished. LDK repeats each pending claim every 30 s.
 const CLAIM_LIFE: Duration = Duration::from_secs(600);
 
 /// A claim that needs coins of the wallet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The same for all transactions that replace each other.
+    /// The id, the same for all transactions that replace each other.
     pub id: [u8; 32],
-    /// Whether HTLCs depend on it.
+    /// Whether it claims HTLCs, or closes a channel with pending HTLCs.
     pub urgent: bool,
 }
 
@@ -37,7 +37,7 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Use {
     claim: Claim,
-    /// Height of the wallet's best block.
+    /// Height of the wallet's best block at that time.
     height: u32,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Use {
 pub(super) struct Claims(HashMap<OutPoint, (Use, Instant)>);
 
 impl Claims {
-    /// After a restart all of them may still be alive.
+    /// Restores stored uses. All of them count as alive, because LDK may repeat them.
     pub(super) fn new(stored: BTreeMap<OutPoint, Use>) -> Self {
         let now = Instant::now();
         let uses = stored.into_iter();
@@ -60,7 +60,7 @@ impl Claims {
         recent.map(|(coin, _)| *coin)
     }
 
-    /// The other claim that needs this coin.
+    /// Returns the other live claim that uses this coin.
     fn other(&self, coin: &OutPoint, id: [u8; 32]) -> Option<Claim> {
         let (last, at) = self.0.get(coin)?;
         (last.claim.id != id && at.elapsed() < CLAIM_LIFE).then_some(last.claim)
@@ -71,7 +71,7 @@ impl Claims {
         uses.any(|(last, at)| last.claim.id == id && at.elapsed() < CLAIM_LIFE)
     }
 
-    /// Returns whether the log has to know.
+    /// Records a use. Returns whether it has to be written to the log.
     fn put(&mut self, coin: OutPoint, last: Use) -> bool {
         if let Some((before, at)) = self.0.get_mut(&coin)
             && before.claim == last.claim
@@ -86,10 +86,10 @@ impl Claims {
 }
 
 impl Wallet {
-    /// Coins that this claim may use: confirmed ones that are neither leased, nor spent by a transaction
-    /// of ours, nor needed by another claim. Those that it has used already are among them.
+    /// Returns the coins that this claim may use: confirmed ones that are neither leased, nor spent by a
+    /// transaction of ours, nor used by another claim. Coins that it already uses are included.
     ///
-    /// A claim that `takes` is offered those of claims that are not urgent, too.
+    /// If `takes` is true, coins of other claims that are not urgent are included as well.
     pub fn coins_for(&self, claim: Claim, takes: bool) -> Vec<Utxo> {
         let state = self.lock();
         let leased = state.leased_now();
@@ -106,10 +106,10 @@ impl Wallet {
         .collect()
     }
 
-    /// Signs our inputs for a claim, and keeps their coins for it from now on.
+    /// Signs our inputs for a claim and reserves their coins for it.
     ///
     /// # Errors
-    /// If an input asks for a signature that does not exist, or the log cannot be written.
+    /// If an input has an invalid sighash type, or the changes cannot be recorded.
     pub fn sign_for(&self, claim: Claim, psbt: Psbt) -> Result<Transaction, WalletError> {
         let mut state = self.lock();
         let tx = self.sign_own(&state, psbt)?;
@@ -122,7 +122,7 @@ impl Wallet {
         Ok(tx)
     }
 
-    /// Whether this claim has used coins a short time ago.
+    /// Whether this claim has used coins within the last ten minutes.
     pub fn is_claiming(&self, id: [u8; 32]) -> bool {
         self.lock().claims.is_alive(id)
     }
@@ -139,12 +139,12 @@ impl State {
         let claims = &mut self.claims;
         claims.0.retain(|coin, _| bdk.get_utxo(*coin).is_some());
         let last = Use { claim, height };
-        let told = own.into_iter().filter(|coin| claims.put(*coin, last));
-        told.map(|coin| (coin, last)).collect()
+        let recorded = own.into_iter().filter(|coin| claims.put(*coin, last));
+        recorded.map(|coin| (coin, last)).collect()
     }
 }
 
-/// Uses that still count at this height, for a log that is written anew.
+/// Keeps only uses that are relevant at height `tip`, for compacting the log.
 pub(super) fn still_counting(claimed: &mut BTreeMap<OutPoint, Use>, tip: u32) {
     claimed.retain(|_, last| tip.saturating_sub(last.height) < CLAIM_BLOCKS);
 }

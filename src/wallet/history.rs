@@ -1,4 +1,4 @@
-//! The wallet's transactions, and the blocks that it has seen.
+//! The wallet's transaction history, and the blocks that it has processed.
 
 use std::sync::Arc;
 
@@ -9,40 +9,44 @@ use tokio::sync::watch;
 
 use super::on_chain::{State, Wallet};
 
-/// The block of a transaction.
+/// The block that confirms a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryBlock {
+    /// Block height.
     pub height: u32,
+    /// Block hash.
     pub hash: BlockHash,
 }
 
 /// A transaction that pays to the wallet or spends from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {
+    /// The transaction id.
     pub txid: Txid,
+    /// The transaction.
     pub tx: Arc<Transaction>,
-    /// None if it is in no block.
+    /// The confirming block; `None` if unconfirmed.
     pub block: Option<HistoryBlock>,
-    /// 1 in the best block, 0 in none.
+    /// The number of confirmations; 0 if unconfirmed.
     pub confirmations: u32,
-    /// Seconds since 1970: the block's, or when the wallet first saw the transaction.
+    /// The block time, or the time when the wallet first saw the transaction, in Unix seconds.
     pub time: u64,
-    /// What it spends of our coins.
+    /// The sum of our coins that it spends.
     pub sent: Amount,
-    /// What it pays to us.
+    /// The sum of its outputs to us.
     pub received: Amount,
-    /// Known only if all inputs are ours.
+    /// The fee; known only if all inputs are ours.
     pub fee: Option<Amount>,
-    /// For each input whether it spends from us.
+    /// For each input, whether it spends a coin of ours.
     pub own_inputs: Vec<bool>,
-    /// For each output whether it pays to us.
+    /// For each output, whether it pays to us.
     pub own_outputs: Vec<bool>,
-    /// Empty if there is none.
+    /// The label; empty if there is none.
     pub label: String,
 }
 
 impl Wallet {
-    /// All transactions, oldest block first, then those that are in no block.
+    /// All transactions, confirmed ones in block order, then unconfirmed ones.
     pub fn transactions(&self) -> Vec<HistoryEntry> {
         let state = self.lock();
         let mut entries: Vec<_> = state.bdk.transactions().map(|tx| state.entry(tx)).collect();
@@ -51,7 +55,7 @@ impl Wallet {
         entries
     }
 
-    /// One transaction.
+    /// One transaction; `None` if it is not the wallet's.
     pub fn transaction(&self, txid: Txid) -> Option<HistoryEntry> {
         let state = self.lock();
         let mut all = state.bdk.transactions();
@@ -59,13 +63,13 @@ impl Wallet {
         Some(state.entry(found))
     }
 
-    /// Changes whenever a transaction is made, seen, confirmed or given up.
+    /// Notifies whenever a transaction is created, seen, confirmed or cancelled.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// The blocks from `height` to the best one, lowest first, with their heights; none if the wallet
-    /// has not seen all of them.
+    /// Height and hash of the blocks from `height` to the best one, in ascending order; `None` if the wallet
+    /// does not know all of them.
     pub fn blocks_from(&self, height: u32) -> Option<Vec<(u32, BlockHash)>> {
         let tip = self.lock().bdk.latest_checkpoint();
         let wanted = tip.height().saturating_add(1).saturating_sub(height);
@@ -123,11 +127,11 @@ mod tests {
     use bitcoin::FeeRate;
 
     use super::*;
-    use crate::wallet::test_chain::{TestChain, address_of_nobody, wallet_with};
+    use crate::wallet::test_chain::{TestChain, foreign_address, wallet_with};
     use crate::wallet::{Outputs, Spend};
 
     fn spend(sat: u64) -> Spend {
-        let to = address_of_nobody().script_pubkey();
+        let to = foreign_address().script_pubkey();
         Spend {
             outputs: Outputs::one(to, Amount::from_sat(sat)),
             fee_rate: FeeRate::from_sat_per_kwu(1_000),
@@ -138,32 +142,41 @@ mod tests {
     }
 
     #[test]
-    fn what_came_and_what_went_is_in_the_history() {
+    fn history_shows_incoming_and_outgoing_transactions() {
         let (mut chain, wallet, _) = wallet_with(&[100_000]);
         let tx = wallet.send(&spend(40_000)).unwrap();
         let entries = wallet.transactions();
         assert_eq!(entries.len(), 2);
-        let (came, went) = (&entries[0], &entries[1]);
-        assert_eq!((came.received.to_sat(), came.sent.to_sat()), (100_000, 0));
-        assert_eq!((came.confirmations, came.fee), (1, None));
-        assert_eq!((came.own_inputs[0], came.own_outputs[0]), (false, true));
-        assert_eq!((went.txid, went.block), (tx.compute_txid(), None));
-        assert_eq!(went.own_inputs, [true]);
-        assert_eq!(went.sent.to_sat(), 100_000);
-        let fee = went.fee.unwrap();
-        assert_eq!(went.sent - went.received - fee, Amount::from_sat(40_000));
-        assert!(went.time > 1_700_000_000);
+        let (incoming, outgoing) = (&entries[0], &entries[1]);
+        assert_eq!(
+            (incoming.received.to_sat(), incoming.sent.to_sat()),
+            (100_000, 0)
+        );
+        assert_eq!((incoming.confirmations, incoming.fee), (1, None));
+        assert_eq!(
+            (incoming.own_inputs[0], incoming.own_outputs[0]),
+            (false, true)
+        );
+        assert_eq!((outgoing.txid, outgoing.block), (tx.compute_txid(), None));
+        assert_eq!(outgoing.own_inputs, [true]);
+        assert_eq!(outgoing.sent.to_sat(), 100_000);
+        let fee = outgoing.fee.unwrap();
+        assert_eq!(
+            outgoing.sent - outgoing.received - fee,
+            Amount::from_sat(40_000)
+        );
+        assert!(outgoing.time > 1_700_000_000);
 
         chain.mine(&wallet, vec![tx]);
-        let went = wallet.transaction(went.txid).unwrap();
+        let outgoing = wallet.transaction(outgoing.txid).unwrap();
         let height = chain.best().height;
-        assert_eq!(went.block.map(|block| block.height), Some(height));
-        assert_eq!(went.confirmations, 1);
-        assert_eq!(went.time, u64::from(1_700_000_000 + height - 1));
+        assert_eq!(outgoing.block.map(|block| block.height), Some(height));
+        assert_eq!(outgoing.confirmations, 1);
+        assert_eq!(outgoing.time, u64::from(1_700_000_000 + height - 1));
     }
 
     #[test]
-    fn followers_hear_of_each_change_and_of_no_empty_block() {
+    fn subscribers_are_notified_of_transactions_but_not_of_empty_blocks() {
         let (mut chain, wallet, _) = wallet_with(&[100_000]);
         let mut changes = wallet.changes();
         chain.mine(&wallet, vec![]);
@@ -176,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_known_from_the_first_one_on() {
+    fn blocks_from_returns_blocks_since_the_birthday() {
         let mut chain = TestChain::new();
-        let nobody = chain.open_new().0;
-        (0..5).for_each(|_| chain.mine(&nobody, vec![]));
+        let other = chain.open_new().0;
+        (0..5).for_each(|_| chain.mine(&other, vec![]));
         let (wallet, _) = chain.open_new();
         (0..3).for_each(|_| chain.mine(&wallet, vec![]));
         let blocks = wallet.blocks_from(6).unwrap();

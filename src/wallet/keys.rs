@@ -10,8 +10,8 @@ use bitcoin::{Network, NetworkKind, Psbt, TxOut, ecdsa, psbt};
 
 use super::error::WalletError;
 
-/// The account `m/84'/coin'/0'`. bdk gets only its public half, so that no secret can reach a
-/// record, a log or an error of bdk's.
+/// The keys of the account `m/84'/coin'/0'`. bdk gets only the public key, so that no secret can end up in
+/// its records, logs or errors.
 pub(super) struct AccountKey {
     secret: Xpriv,
     public: Xpub,
@@ -20,7 +20,7 @@ pub(super) struct AccountKey {
 }
 
 impl AccountKey {
-    /// Derives the account from the seed's master key: coin type 0 on mainnet, else 1 (SLIP 44).
+    /// Derives the account from the master key, with coin type 0 on mainnet and 1 elsewhere (SLIP 44).
     pub(super) fn derive(master: &Xpriv, network: Network) -> Result<Self, WalletError> {
         let secp = Secp256k1::new();
         let kind = NetworkKind::from(network);
@@ -39,22 +39,22 @@ impl AccountKey {
         })
     }
 
-    /// The public descriptor of one keychain.
+    /// The public descriptor of a keychain.
     pub(super) fn descriptor(&self, keychain: KeychainKind) -> Bip84Public<Xpub> {
         Bip84Public(self.public, self.master, keychain)
     }
 
-    /// The account's public key.
+    /// The account's extended public key.
     pub(super) fn public(&self) -> &Xpub {
         &self.public
     }
 
-    /// The fingerprint of the seed's master key.
+    /// The fingerprint of the master key.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         self.master
     }
 
-    /// Where the account is: `m/84'/coin'/0'`.
+    /// The account's derivation path, `m/84'/coin'/0'`.
     pub(super) fn path(&self) -> String {
         format!("m/84'/{}'/0'", coin_type(self.public.network))
     }
@@ -69,12 +69,11 @@ impl AccountKey {
         Ok(derived.map_err(internal)?.public_key)
     }
 
-    /// Adds a signature to each input that `own` knows and that is not final, and returns which ones
-    /// those are, with their keys. It is of the kind that the input asks for, else `SIGHASH_ALL`.
+    /// Signs each input that `own` knows and that is not final. Returns the indices and keys of the signed
+    /// inputs. The sighash type is that of the input, or `SIGHASH_ALL`.
     ///
-    /// `own` returns the output that an input spends, from the wallet's own records (an amount that
-    /// somebody else put into `psbt` is not believed), and where its key is. Other inputs stay as
-    /// they are.
+    /// `own` returns the output that an input spends and the position of its key, from the wallet's own
+    /// records, because amounts in `psbt` cannot be trusted. Other inputs are not changed.
     pub(super) fn sign(
         &self,
         psbt: &mut Psbt,
@@ -113,7 +112,7 @@ impl AccountKey {
         message: &Message,
     ) -> Result<(Signature, PublicKey), WalletError> {
         let mut key = self.key(keychain, index)?;
-        // A low R saves a byte, and keeps the size at what the fee was computed for.
+        // A low R value keeps the signature at the size for which the fee was computed.
         let signature = self.secp.sign_ecdsa_low_r(message, &key);
         let public = key.public_key(&self.secp);
         key.non_secure_erase();
@@ -135,7 +134,7 @@ impl Drop for AccountKey {
     }
 }
 
-/// SLIP 44.
+/// The coin type (SLIP 44).
 fn coin_type(kind: NetworkKind) -> u32 {
     match kind {
         NetworkKind::Main => 0,
@@ -143,7 +142,7 @@ fn coin_type(kind: NetworkKind) -> u32 {
     }
 }
 
-/// The account's chains: 0 for receiving, 1 for change (BIP 44).
+/// The chain index of a keychain: 0 for receiving, 1 for change (BIP 44).
 pub(super) fn chain_number(keychain: KeychainKind) -> u32 {
     match keychain {
         KeychainKind::External => 0,
@@ -155,7 +154,7 @@ fn child(keychain: KeychainKind, index: u32) -> [ChildNumber; 2] {
     [chain_number(keychain), index].map(|index| ChildNumber::Normal { index })
 }
 
-/// Whether nothing is to be added to an input of a PSBT.
+/// Whether an input of a PSBT is finalized.
 pub(super) fn is_final(input: &psbt::Input) -> bool {
     input.final_script_sig.is_some() || input.final_script_witness.is_some()
 }

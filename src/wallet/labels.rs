@@ -1,4 +1,4 @@
-//! Labels: notes of the owner for transactions.
+//! Labels of transactions.
 
 use bitcoin::Txid;
 
@@ -6,11 +6,11 @@ use super::error::WalletError;
 use super::on_chain::Wallet;
 
 impl Wallet {
-    /// Notes a label for a transaction.
+    /// Sets the label of a transaction.
     ///
     /// # Errors
-    /// [`WalletError::UnknownTransaction`]; [`WalletError::LabelledAlready`] if it has another label,
-    /// unless `overwrite`.
+    /// [`WalletError::UnknownTransaction`]; [`WalletError::LabelledAlready`] if it has a label and
+    /// `overwrite` is false.
     pub fn label(&self, txid: Txid, label: &str, overwrite: bool) -> Result<(), WalletError> {
         let mut state = self.lock();
         if state.bdk.get_tx(txid).is_none() {
@@ -33,7 +33,7 @@ mod tests {
     use crate::wallet::test_chain::wallet_with;
 
     #[test]
-    fn a_label_stays_and_is_replaced_only_on_request() {
+    fn label_persists_and_is_replaced_only_with_overwrite() {
         let (chain, wallet, log) = wallet_with(&[100_000]);
         let txid = wallet.list_utxos(1)[0].outpoint.txid;
         wallet.label(txid, "rent", false).unwrap();

@@ -1,4 +1,4 @@
-//! The wallet as LDK sees it: coins and signatures for fee bumps, scripts for change and sweeps.
+//! LDK's interfaces to the wallet: coins and signatures for fee bumps, scripts for change and sweeps.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::error::WalletError;
 use super::on_chain::Wallet;
 
 impl Wallet {
-    /// Coins for one claim as LDK's coin selection wants them; see [`Wallet::coins_for`].
+    /// Returns the coin source of one claim for LDK's coin selection; see [`Wallet::coins_for`].
     pub fn source_for(self: &Arc<Self>, claim: Claim, takes: bool) -> ClaimCoins {
         ClaimCoins {
             wallet: self.clone(),
@@ -22,7 +22,7 @@ impl Wallet {
     }
 }
 
-/// The wallet as the source of coins for one claim of LDK.
+/// The coin source for one of LDK's claims.
 pub struct ClaimCoins {
     wallet: Arc<Wallet>,
     claim: Claim,
@@ -34,25 +34,26 @@ impl WalletSourceSync for ClaimCoins {
         Ok(self.wallet.coins_for(self.claim, self.takes))
     }
 
-    /// An address that has got nothing yet: LDK asks at each repetition of a claim, and a wallet that is
-    /// restored finds no more than some unused addresses in a row.
+    /// Returns an unused address instead of a new one: LDK requests one for each repetition of a claim, and
+    /// wallet recovery finds only a limited number of unused addresses in a row.
     fn get_change_script(&self) -> Result<ScriptBuf, ()> {
         self.wallet.unused_change_script().map_err(failed)
     }
 
-    /// Signs our inputs and keeps payments and other claims away from their coins.
+    /// Signs our inputs and reserves their coins for this claim.
     fn sign_psbt(&self, psbt: Psbt) -> Result<Transaction, ()> {
         self.wallet.sign_for(self.claim, psbt).map_err(failed)
     }
 }
 
 impl ChangeDestinationSourceSync for Wallet {
-    /// An address that has got nothing yet: LDK asks at each block while it sweeps.
+    /// Returns an unused address instead of a new one: LDK requests one for each block while it sweeps.
     fn get_change_destination_script(&self) -> Result<ScriptBuf, ()> {
         self.unused_change_script().map_err(failed)
     }
 }
 
+/// Returns the public key hash of a P2WPKH script.
 pub(super) fn p2wpkh_hash(script: &ScriptBuf) -> Option<WPubkeyHash> {
     // OP_0, a push of 20 bytes, the hash (BIP 141).
     if !script.is_p2wpkh() {
@@ -62,9 +63,9 @@ pub(super) fn p2wpkh_hash(script: &ScriptBuf) -> Option<WPubkeyHash> {
     Some(bitcoin::hashes::Hash::from_byte_array(hash))
 }
 
-/// LDK wants no reason, so it goes to the log.
+/// Logs the error, because LDK's interface has no room for it.
 fn failed(error: WalletError) {
-    tracing::error!(%error, "wallet request of LDK failed");
+    tracing::error!(%error, "the wallet cannot serve a request from LDK");
 }
 
 #[cfg(test)]
@@ -75,14 +76,14 @@ mod tests {
 
     use super::*;
     use crate::logger::LdkLogger;
-    use crate::wallet::test_chain::{address_of_nobody, wallet_with};
+    use crate::wallet::test_chain::{foreign_address, wallet_with};
 
     const URGENT: Claim = Claim {
         id: [1; 32],
         urgent: true,
     };
 
-    /// A transaction as LDK's bump handler makes it: an input of its own, then coins of ours.
+    /// A transaction as LDK's bump handler builds it: an anchor input, then our coins.
     fn bump(coins: &[Utxo]) -> Psbt {
         let anchor = TxIn {
             previous_output: OutPoint::null(),
@@ -92,7 +93,7 @@ mod tests {
             previous_output: coin.outpoint,
             ..TxIn::default()
         });
-        let script_pubkey = address_of_nobody().script_pubkey();
+        let script_pubkey = foreign_address().script_pubkey();
         let output = TxOut {
             value: Amount::from_sat(1_000),
             script_pubkey,
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn our_inputs_are_signed_and_the_others_left_alone() {
+    fn signs_only_our_inputs() {
         let (chain, wallet, _) = wallet_with(&[50_000, 60_000]);
         let (_wallet, source) = source(wallet);
         let coins = source.list_confirmed_utxos().unwrap();
@@ -158,7 +159,7 @@ mod tests {
         let (_chain, wallet, _) = wallet_with(&[50_000, 60_000]);
         let (_wallet, source) = source(wallet);
         let source = WalletSync::new(Arc::new(source), Arc::new(LdkLogger));
-        let script_pubkey = address_of_nobody().script_pubkey();
+        let script_pubkey = foreign_address().script_pubkey();
         let output = TxOut {
             value: Amount::from_sat(55_000),
             script_pubkey,
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_change_again_and_again_reveals_no_addresses() {
+    fn repeated_change_requests_reveal_only_one_address() {
         let (_chain, wallet, _) = wallet_with(&[]);
         let (wallet, source) = source(wallet);
         for _ in 0..30 {

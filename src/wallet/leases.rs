@@ -1,5 +1,4 @@
-//! Leases: coins that the wallet leaves alone until a time, for callers that spend them by
-//! themselves.
+//! Leases: coins reserved for API clients that spend them themselves, until the lease expires.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +8,21 @@ use super::error::WalletError;
 use super::notes::Lease;
 use super::on_chain::{State, Wallet, unix_now};
 
-/// A lease with the coin that it keeps.
+/// The id under which lnd leases the coins that it selects for a PSBT. Clients release such coins with it.
+pub fn lnd_lease_id() -> [u8; 32] {
+    sha256::Hash::hash(b"lnd-internal-lock-id").to_byte_array()
+}
+
+/// A lease and the output that it reserves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedCoin {
+    /// The lease.
     pub lease: Lease,
+    /// The leased output.
     pub output: TxOut,
 }
 
-/// All leases by their coins.
+/// All leases by coin.
 #[derive(Debug, Default)]
 pub(super) struct Leases(BTreeMap<OutPoint, Lease>);
 
@@ -30,12 +36,12 @@ impl Leases {
         )
     }
 
-    /// The lease of a coin, unless it has ended.
+    /// The lease of a coin, unless it has expired.
     fn of(&self, coin: &OutPoint, now: u64) -> Option<&Lease> {
         self.0.get(coin).filter(|lease| lease.expires_at > now)
     }
 
-    /// Those that have not ended.
+    /// The leases that have not expired.
     pub(super) fn current(&self, now: u64) -> impl Iterator<Item = &Lease> {
         self.0.values().filter(move |lease| lease.expires_at > now)
     }
@@ -47,13 +53,13 @@ impl Leases {
 }
 
 impl Wallet {
-    /// Keeps a coin from being spent for so many seconds from now on, also over restarts, and returns
-    /// when that ends (seconds since 1970). The same id again gives the lease a new end. Coins worth
-    /// `reserve` have to stay without a lease.
+    /// Reserves a coin for the given number of seconds, across restarts. Returns the expiry in Unix seconds.
+    /// Repeating the call with the same id sets a new expiry. Coins worth `reserve` must remain without a
+    /// lease.
     ///
     /// # Errors
-    /// [`WalletError::UnknownCoin`] if it is none of our unspent outputs;
-    /// [`WalletError::LeasedAlready`] under another id; [`WalletError::Reserve`].
+    /// [`WalletError::UnknownCoin`] if it is not an unspent output of the wallet;
+    /// [`WalletError::LeasedAlready`] if it is leased under another id; [`WalletError::Reserve`].
     pub fn lease(
         &self,
         coin: OutPoint,
@@ -76,11 +82,11 @@ impl Wallet {
         Ok(self.put_lease(&mut state, coin, id, seconds).expires_at)
     }
 
-    /// Ends a lease; nothing happens if there is none.
+    /// Releases a lease. Does nothing if there is none.
     ///
     /// # Errors
-    /// [`WalletError::UnknownCoin`] as above; [`WalletError::OtherLease`] if the id is not that of the
-    /// lease.
+    /// [`WalletError::UnknownCoin`] if it is not an unspent output of the wallet;
+    /// [`WalletError::OtherLease`] if it is leased under another id.
     pub fn end_lease(&self, coin: OutPoint, id: [u8; 32]) -> Result<(), WalletError> {
         let mut state = self.lock();
         if state.bdk.get_utxo(coin).is_none() {
@@ -97,11 +103,12 @@ impl Wallet {
         Ok(())
     }
 
-    /// Leases that have not ended, of coins that are not spent.
+    /// The leases that have not expired, of unspent coins.
     pub fn leases(&self) -> Vec<LeasedCoin> {
         self.lock().leased_coins().collect()
     }
 
+    /// Stores a lease without further checks.
     pub(super) fn put_lease(
         &self,
         state: &mut State,
@@ -123,7 +130,8 @@ impl Wallet {
 }
 
 impl State {
-    /// Whether the reserve is there without this coin. A coin that does not count for it may always go.
+    /// Checks that the reserve is available without this coin. Always passes if the coin does not count
+    /// towards the reserve.
     fn check_reserve_without(&self, coin: OutPoint, reserve: Amount) -> Result<(), WalletError> {
         let mut counts = false;
         let others = self.usable_outputs().filter(|other| {
@@ -137,12 +145,13 @@ impl State {
         Ok(())
     }
 
-    /// Coins that are kept for somebody.
+    /// The coins that are leased now.
     pub(super) fn leased_now(&self) -> BTreeSet<OutPoint> {
         let leases = self.leases.current(unix_now());
         leases.map(|lease| lease.coin).collect()
     }
 
+    /// The leases that have not expired, of unspent coins.
     pub(super) fn leased_coins(&self) -> impl Iterator<Item = LeasedCoin> + '_ {
         self.leases.current(unix_now()).filter_map(|lease| {
             let output = self.bdk.get_utxo(lease.coin)?.txout;
@@ -163,7 +172,7 @@ mod tests {
     const OTHER: [u8; 32] = [8; 32];
 
     #[test]
-    fn a_lease_keeps_its_coin_over_a_restart() {
+    fn lease_reserves_its_coin_across_restarts() {
         let (chain, wallet, log) = wallet_with(&[100_000, 30_000]);
         let coins = wallet.list_utxos(1);
         let coin = coins.iter().find(|c| c.amount.to_sat() == 100_000);
@@ -187,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_knows_the_id_changes_a_lease() {
+    fn lease_can_only_be_changed_with_its_id() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let coin = wallet.list_utxos(1)[0].outpoint;
         let first = wallet.lease(coin, ID, 600, Amount::ZERO).unwrap();
@@ -207,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_stays_without_a_lease() {
+    fn reserve_must_remain_without_a_lease() {
         let (_chain, wallet, _) = wallet_with(&[100_000, 30_000]);
         let reserve = Amount::from_sat(50_000);
         let coins = wallet.list_utxos(1);
@@ -227,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_has_ended_is_none() {
+    fn expired_lease_has_no_effect() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let coin = wallet.list_utxos(1)[0].outpoint;
         wallet.lease(coin, ID, 0, Amount::ZERO).unwrap();

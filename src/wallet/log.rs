@@ -1,4 +1,4 @@
-//! The wallet's memory: a log of changes, written before anything leaves the wallet.
+//! The wallet's change log, written before anything leaves the wallet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -11,49 +11,49 @@ use serde::{Deserialize, Serialize};
 use super::claims::{self, Use};
 use super::error::WalletError;
 
-/// Why a stored log could not be read.
+/// The error if stored changes, labels or leases cannot be read.
 pub type ChangeLogError = Box<dyn Error + Send + Sync>;
 
-/// More records than this are merged into one when the wallet is opened.
+/// Number of records above which they are merged into one when the wallet is opened.
 const COMPACT_ABOVE: usize = 500;
 
-/// Blocks of the wallet's chain that stay when the log is compacted: deeper reorgs do not happen.
+/// Number of blocks of the wallet's chain kept by compaction, more than any reorg.
 const KEEP_BLOCKS: usize = 2016;
 
-/// An append-only list of opaque records, kept by the storage room.
+/// Storage for an append-only list of opaque records.
 ///
-/// What was appended must be durable before, or with, anything that is enqueued after it (a
-/// ChannelManager snapshot, an answer to a caller). No method may wait for the disk: they are
-/// called while the wallet is locked. A failing disk is the storage room's to handle: it stops
-/// everything that comes after, and goes on in the same order when it can.
+/// A record must be durable before, or together with, anything that is queued after it (a ChannelManager
+/// snapshot, a response to an API client). No method may wait for the disk, because they are called while
+/// the wallet is locked. If the disk fails, the implementation must hold back everything queued later and
+/// continue in the same order when it can.
 pub trait ChangeLog: Send + Sync {
-    /// All records in the order in which they were appended.
+    /// Returns all records in the order in which they were appended.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn load(&self) -> Result<Vec<Vec<u8>>, ChangeLogError>;
 
-    /// Adds one record.
+    /// Appends a record.
     fn append(&self, record: Vec<u8>);
 
-    /// Replaces all records by one that holds their sum, at once or not at all.
+    /// Atomically replaces all records with one that merges them.
     fn replace(&self, record: Vec<u8>);
 }
 
-/// One record: what changed in bdk's wallet, and which transactions wait for LDK's decision.
+/// One record: changes of bdk's wallet, and of the state that the wallet keeps in addition.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     /// bdk's changes.
     #[serde(default)]
     pub(super) bdk: ChangeSet,
-    /// Funding transactions: `true` while only LDK may send them, `false` when that has ended.
+    /// Funding transactions: `true` while only LDK may broadcast them, `false` when released.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) held: BTreeMap<Txid, bool>,
-    /// Payments on the owner's order. Only these may be replaced by others with a higher fee: on the
-    /// id of a transaction that funds a channel, somebody else's channel included, too much depends.
+    /// Payments made by the user. Only these may be replaced with a higher fee: a channel depends on the id
+    /// of its funding transaction.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) sent: BTreeSet<Txid>,
-    /// Coins that claims of LDK use, as of now.
+    /// Coins that LDK's claims use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) claimed: BTreeMap<OutPoint, Use>,
 }
@@ -70,7 +70,7 @@ impl Record {
         self.claimed.extend(later.claimed);
     }
 
-    /// The transactions that only LDK may send.
+    /// The transactions that only LDK may broadcast.
     pub(super) fn held_now(&self) -> BTreeSet<Txid> {
         self.held
             .iter()
@@ -79,7 +79,7 @@ impl Record {
             .collect()
     }
 
-    /// The latest time at which a transaction was noted or cancelled, in seconds since 1970.
+    /// The latest time at which a transaction was recorded or cancelled, in Unix seconds.
     pub(super) fn latest_time(&self) -> u64 {
         let graph = &self.bdk.tx_graph;
         graph
@@ -91,7 +91,7 @@ impl Record {
             .unwrap_or(0)
     }
 
-    /// Whether nothing changed.
+    /// Whether the record contains no change.
     pub(super) fn is_empty(&self) -> bool {
         self.bdk.is_empty()
             && self.held.is_empty()
@@ -99,7 +99,7 @@ impl Record {
             && self.claimed.is_empty()
     }
 
-    /// Drops old blocks in which nothing of ours happened, and decisions that are over.
+    /// Drops old blocks without wallet transactions, and entries that are no longer relevant.
     fn compact(&mut self) {
         let anchors = &self.bdk.tx_graph.anchors;
         let anchored: BTreeSet<u32> = anchors.iter().map(|(at, _)| at.block_id.height).collect();
@@ -121,15 +121,15 @@ impl Record {
     }
 }
 
-/// A log as it was found.
+/// A log read from storage.
 pub(super) struct Loaded {
-    /// The sum of all records.
+    /// All records, merged.
     pub(super) whole: Record,
-    /// The record to replace them by, if there are too many.
+    /// The record to replace them with, if there are too many.
     pub(super) shorter: Option<Vec<u8>>,
 }
 
-/// Reads the whole log, `None` if it is empty.
+/// Reads the whole log; `None` if it is empty.
 pub(super) fn load(log: &dyn ChangeLog) -> Result<Option<Loaded>, WalletError> {
     let records = log.load().map_err(WalletError::Load)?;
     let Some((first, later)) = records.split_first() else {
@@ -156,7 +156,8 @@ fn read(bytes: &[u8]) -> Result<Record, WalletError> {
     serde_json::from_slice(bytes).map_err(|e| WalletError::Damaged(e.to_string()))
 }
 
-/// bdk only has debug assertions against merging the changes of two wallets.
+/// Whether both change sets are of the same wallet. bdk checks this only in debug assertions when it merges
+/// change sets.
 fn belongs(first: &ChangeSet, later: &ChangeSet) -> bool {
     (later.network.is_none() || later.network == first.network)
         && (later.descriptor.is_none() || later.descriptor == first.descriptor)
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn compaction_keeps_genesis_recent_blocks_and_those_with_our_transactions() {
+    fn compaction_keeps_genesis_recent_and_anchored_blocks() {
         let hash = BlockHash::all_zeros();
         let mut record = Record::default();
         record.bdk.local_chain.blocks = (0..5_000).map(|h| (h, Some(hash))).collect();

@@ -1,9 +1,9 @@
-//! The wallet room: the node's on-chain coins.
+//! The on-chain wallet.
 //!
-//! [`Wallet`] wraps bdk's wallet over BIP 84 keys (P2WPKH), follows the chain as one of the
-//! listeners of the chain room, keeps its changes in a [`ChangeLog`] and what the owner says of coins
-//! in a [`NoteBook`], which the storage room implements, and serves LDK with coins for fee bumps and
-//! scripts for sweeps. It sends nothing: what it signs goes to the chain room's broadcaster, or to LDK.
+//! [`Wallet`] wraps bdk's wallet with BIP 84 keys (P2WPKH). It follows the chain as a listener of the
+//! `chain` module, stores its changes in a [`ChangeLog`] and labels and leases in a [`NoteBook`], and
+//! provides LDK with coins for fee bumps and scripts for sweeps. It does not broadcast: signed transactions
+//! go to the `chain` module's broadcaster or to LDK.
 
 mod accounts;
 mod addresses;

@@ -1,41 +1,42 @@
-//! What the owner says of transactions and coins: labels and leases, kept by the storage room.
+//! Labels and leases, and the trait for their storage.
 
 use bitcoin::{OutPoint, Txid};
 
 use super::log::ChangeLogError;
 
-/// A coin that is kept for somebody.
+/// A reservation of a coin for an API client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
+    /// The leased output.
     pub coin: OutPoint,
-    /// Chosen by whoever asked for it; who knows it may end the lease.
+    /// The id chosen by the client. It is needed to release the lease.
     pub id: [u8; 32],
-    /// Seconds since 1970.
+    /// Expiry in Unix seconds.
     pub expires_at: u64,
 }
 
-/// Where notes are kept. As with [`ChangeLog`](super::ChangeLog), no method that writes may wait for
-/// the disk.
+/// Storage for labels and leases. As with [`ChangeLog`](super::ChangeLog), no method that writes may wait
+/// for the disk.
 pub trait NoteBook: Send + Sync {
-    /// All labels.
+    /// Returns all labels.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn labels(&self) -> Result<Vec<(Txid, String)>, ChangeLogError>;
 
-    /// All leases; those that have ended may be among them.
+    /// Returns all leases, possibly including expired ones.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn leases(&self) -> Result<Vec<Lease>, ChangeLogError>;
 
-    /// Keeps a label instead of an earlier one.
+    /// Stores a label, replacing an earlier one.
     fn put_label(&self, txid: Txid, label: &str);
 
-    /// Keeps a lease instead of an earlier one; those that ended before `now` (seconds since 1970)
-    /// may go.
+    /// Stores a lease, replacing an earlier one of the same coin. Leases that expired before `now` (Unix
+    /// seconds) may be deleted.
     fn put_lease(&self, lease: Lease, now: u64);
 
-    /// Forgets a lease.
+    /// Deletes a lease.
     fn drop_lease(&self, coin: OutPoint);
 }

@@ -1,4 +1,4 @@
-//! The wallet itself: opening it, balances, coins, and following the chain.
+//! The wallet: opening it, balances, coins, and following the chain.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,52 +21,52 @@ use super::leases::Leases;
 use super::log::{self, ChangeLog, Record};
 use super::notes::NoteBook;
 
-/// Blocks without anything of ours that may be followed before the log hears of them. After a
-/// crash the wallet asks for them again.
+/// Number of blocks without wallet transactions that share one record in the log. After a crash the wallet
+/// processes them again.
 const BLOCKS_PER_RECORD: usize = 12;
 
-/// The node's on-chain wallet. Share it behind an [`Arc`]; its lock is never held over a wait.
+/// The node's on-chain wallet. Share it behind an [`Arc`]. Its lock is never held across an await point.
 pub struct Wallet {
     pub(super) network: Network,
     pub(super) keys: AccountKey,
     log: Arc<dyn ChangeLog>,
     pub(super) notes: Arc<dyn NoteBook>,
-    /// Counts changes of transactions.
+    /// Counts changes to transactions.
     pub(super) changes: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
-/// What the lock guards.
+/// The state behind the lock.
 pub(super) struct State {
     pub(super) bdk: bdk_wallet::Wallet,
-    /// Funding transactions that only LDK may send.
+    /// Funding transactions that only LDK may broadcast.
     pub(super) held: BTreeSet<Txid>,
-    /// Payments on the owner's order.
+    /// Payments made by the user.
     pub(super) sent: BTreeSet<Txid>,
-    /// Coins that callers keep for themselves.
+    /// Coins leased to API clients.
     pub(super) leases: Leases,
     pub(super) labels: HashMap<Txid, String>,
-    /// Coins that LDK's claims are paid with.
+    /// Coins that pay for LDK's claims.
     pub(super) claims: Claims,
-    /// Seconds since 1970; grows with each use, see [`State::next_time`].
+    /// Unix time in seconds; increases with each use, see [`State::next_time`].
     pub(super) clock: u64,
 }
 
-/// The wallet's coins by kind.
+/// The wallet's balance by kind of coin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
-    /// In a block, spendable.
+    /// Confirmed and spendable.
     pub confirmed: Amount,
-    /// Change of our own transactions that are not yet in a block.
+    /// Unconfirmed outputs, such as change of our own transactions.
     pub unconfirmed: Amount,
-    /// Mined by us less than 100 blocks ago.
+    /// Coinbase outputs with less than 100 confirmations.
     pub immature: Amount,
-    /// Leased to callers, and in none of the sums above.
+    /// Leased coins, not included in the sums above.
     pub locked: Amount,
 }
 
 impl Balance {
-    /// Everything that belongs to the wallet.
+    /// The sum of all coins.
     pub fn total(&self) -> Amount {
         [self.unconfirmed, self.immature, self.locked]
             .into_iter()
@@ -78,26 +78,26 @@ impl Balance {
 /// One unspent output of the wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coin {
-    /// Where it is.
+    /// The outpoint.
     pub outpoint: OutPoint,
     /// Its value.
     pub amount: Amount,
     /// Its address (P2WPKH).
     pub address: Address,
-    /// Blocks since it was mined, its own included; 0 if it is not in a block.
+    /// The number of confirmations; 0 if unconfirmed.
     pub confirmations: u32,
-    /// Whether it is change of ours.
+    /// Whether it pays to a change address.
     pub is_change: bool,
 }
 
 impl Wallet {
-    /// Opens the wallet that `log` holds, or makes a new one with `birthday` as its first block.
+    /// Opens the wallet stored in `log`, or creates a new one with `birthday` as its first block.
     ///
-    /// The log is merged into one record if it has grown long.
+    /// If the log has grown long, it is merged into one record.
     ///
     /// # Errors
     /// [`WalletError::OtherSeed`], [`WalletError::OtherNetwork`], [`WalletError::Load`] and
-    /// [`WalletError::Damaged`]; nothing is written then.
+    /// [`WalletError::Damaged`]. Nothing is written in these cases.
     pub fn open(
         master: &Xpriv,
         network: Network,
@@ -109,7 +109,7 @@ impl Wallet {
         let mut state = match log::load(&*log)? {
             Some(found) => {
                 let state = load(&keys, network, found.whole)?;
-                // Only now that it is known to be ours.
+                // Only after checking that the log belongs to this seed and network.
                 if let Some(record) = found.shorter {
                     log.replace(record);
                 }
@@ -135,13 +135,13 @@ impl Wallet {
         Ok(wallet)
     }
 
-    /// The last block that the wallet has seen, to catch up from.
+    /// The last block that the wallet has processed, from which it has to catch up.
     pub fn best_block(&self) -> BestBlock {
         let tip = self.lock().bdk.latest_checkpoint();
         BestBlock::new(tip.hash(), tip.height())
     }
 
-    /// The sums of all coins.
+    /// The balance of all coins.
     pub fn balance(&self) -> Balance {
         let state = self.lock();
         let sums = state.bdk.balance();
@@ -164,14 +164,14 @@ impl Wallet {
         balance
     }
 
-    /// Sum of the coins that can pay a fee at once: confirmed, neither leased nor used by a claim of LDK.
+    /// The sum of the coins that can pay a fee immediately: confirmed, neither leased nor used by a claim of
+    /// LDK.
     pub fn usable(&self) -> Amount {
         let state = self.lock();
         state.usable_outputs().map(|coin| coin.txout.value).sum()
     }
 
-    /// All coins with at least `min_confs` confirmations, mined ones only when they are mature, and
-    /// none that is leased.
+    /// All coins with at least `min_confs` confirmations, except for leased and immature ones.
     pub fn list_utxos(&self, min_confs: u32) -> Vec<Coin> {
         let state = self.lock();
         let leased = state.leased_now();
@@ -192,7 +192,7 @@ impl Wallet {
             .collect()
     }
 
-    /// Hands everything that is not yet in the log to it, for a clean stop.
+    /// Appends all pending changes to the log, for a clean shutdown.
     pub fn flush(&self) -> Result<(), WalletError> {
         self.save(&mut self.lock())
     }
@@ -201,12 +201,12 @@ impl Wallet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends what bdk has staged to the log.
+    /// Appends bdk's staged changes to the log.
     pub(super) fn save(&self, state: &mut State) -> Result<(), WalletError> {
         self.save_with(state, Record::default())
     }
 
-    /// The same, together with the decisions in `record`.
+    /// Appends bdk's staged changes together with the other fields of `record`.
     pub(super) fn save_with(&self, state: &mut State, record: Record) -> Result<(), WalletError> {
         let bdk = state.bdk.staged().cloned().unwrap_or_default();
         let transactions_changed = !bdk.tx_graph.is_empty();
@@ -232,7 +232,7 @@ impl Wallet {
         if state.is_worth_a_record()
             && let Err(error) = self.save(&mut state)
         {
-            tracing::error!(%error, "wallet changes not saved");
+            tracing::error!(%error, "cannot save wallet changes");
         }
     }
 }
@@ -250,7 +250,7 @@ impl State {
         {
             return Ok(());
         }
-        // A reorg below the wallet's first block: the only common block that it knows is genesis.
+        // A reorg below the wallet's first block: genesis is the only common block that it knows.
         let genesis = self.bdk.local_chain().genesis_hash();
         let genesis = BlockId {
             height: 0,
@@ -260,7 +260,7 @@ impl State {
         connected.map_err(|e| format!("{e:?}"))
     }
 
-    /// Blocks in which nothing happened wait for each other.
+    /// Whether to write a record: for any relevant change, or when enough empty blocks have accumulated.
     fn is_worth_a_record(&self) -> bool {
         self.bdk.staged().is_some_and(|staged| {
             staged.local_chain.blocks.len() >= BLOCKS_PER_RECORD
@@ -269,7 +269,7 @@ impl State {
         })
     }
 
-    /// Unspent outputs, immature ones left out.
+    /// Unspent outputs, except for immature ones.
     pub(super) fn spendable_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
         self.bdk.list_unspent().filter(|coin| self.is_mature(coin))
     }
@@ -279,27 +279,27 @@ impl State {
         !tx.is_some_and(|tx| tx.is_coinbase()) || self.confirmations(coin) >= COINBASE_MATURITY
     }
 
-    /// 1 for a coin in the best block, 0 for one in no block.
+    /// The number of confirmations: 1 for a coin in the best block, 0 if unconfirmed.
     pub(super) fn confirmations(&self, coin: &LocalOutput) -> u32 {
         let mined = coin.chain_position.confirmation_height_upper_bound();
         mined.map_or(0, |height| self.blocks_since(height))
     }
 
-    /// Blocks from the one at `height` to the best one, both included.
+    /// The number of blocks from `height` to the best block, both included.
     pub(super) fn blocks_since(&self, height: u32) -> u32 {
         let tip = self.bdk.latest_checkpoint().height();
         tip.saturating_add(1).saturating_sub(height)
     }
 
-    /// A time for bdk, which decides by it what is newest: never the same twice, so that a
-    /// cancelled transaction that is made again within the second counts.
+    /// A strictly increasing time for bdk, which orders events by it: a transaction that is cancelled and
+    /// created again within one second must count as newer.
     pub(super) fn next_time(&mut self) -> u64 {
         self.clock = unix_now().max(self.clock.saturating_add(1));
         self.clock
     }
 }
 
-/// Seconds since 1970.
+/// The Unix time in seconds.
 pub(super) fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -307,20 +307,17 @@ pub(super) fn unix_now() -> u64 {
 }
 
 impl Listen for Wallet {
-    /// Never called: the chain room hands over whole blocks.
+    /// Never called: the `chain` module passes whole blocks.
     fn filtered_block_connected(&self, _: &Header, _: &TransactionData, height: u32) {
-        tracing::error!(
-            height,
-            "the wallet was given a filtered block and ignores it"
-        );
+        tracing::error!(height, "the wallet ignores a filtered block; this is a bug");
     }
 
     fn block_connected(&self, block: &Block, height: u32) {
         self.connect(block, height);
     }
 
-    /// bdk drops the stale blocks when the first block of the better branch is connected, which
-    /// follows at once. If the node stops between, the stale tip is where it catches up from.
+    /// Does nothing: bdk drops stale blocks when the first block of the better branch is connected, which
+    /// follows immediately. If the node stops in between, it catches up from the stale tip.
     fn blocks_disconnected(&self, _: BestBlock) {}
 }
 
@@ -390,7 +387,7 @@ fn load_error(error: LoadError) -> WalletError {
             }
         }
         LoadError::Mismatch(LoadMismatch::Descriptor { .. }) => WalletError::OtherSeed,
-        // The derivation of our own descriptors, or another genesis block.
+        // Derivation errors of our own descriptors, or another genesis block.
         other => WalletError::Damaged(other.to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! Partially signed transactions (BIP 174): funding them, signing our inputs, completing them.
+//! Partially signed transactions (BIP 174): funding, signing our inputs, finalizing.
 
 use bdk_wallet::TxOrdering;
 use bdk_wallet::miniscript::psbt::PsbtExt;
@@ -10,33 +10,35 @@ use super::leases::LeasedCoin;
 use super::on_chain::{State, Wallet};
 use super::spend::{Outputs, Spend};
 
-/// An order to fund a PSBT.
+/// A request to fund a PSBT.
 #[derive(Clone, Debug)]
 pub struct PsbtOrder {
-    /// [`Outputs::Exactly`], and with coins exactly these.
+    /// The outputs, which must be [`Outputs::Exactly`]. If coins are given, exactly these are spent.
     pub spend: Spend,
-    /// A PSBT whose inputs and outputs are those of `spend`. What it says of them is kept.
+    /// A PSBT with the inputs and outputs of `spend`, whose other fields are preserved.
     pub template: Option<Psbt>,
-    /// Under this id the coins are leased.
+    /// The id under which the coins are leased.
     pub lease_id: [u8; 32],
+    /// The duration of the leases, in seconds.
     pub lease_seconds: u64,
 }
 
-/// A PSBT that has inputs for all its outputs.
+/// A PSBT with inputs for all its outputs.
 #[derive(Clone, Debug)]
 pub struct FundedPsbt {
+    /// The funded PSBT.
     pub psbt: Psbt,
-    /// Which output is our change.
+    /// The index of our change output, if there is one.
     pub change: Option<usize>,
-    /// The coins that it spends.
+    /// The leases of the coins that it spends.
     pub leases: Vec<LeasedCoin>,
 }
 
 impl Wallet {
-    /// Chooses coins for the outputs, adds change (the last output), and leases the coins.
+    /// Selects coins for the outputs, adds change as the last output, and leases the coins.
     ///
     /// # Errors
-    /// As [`Wallet::send`].
+    /// Those of [`Wallet::send`].
     pub fn fund_psbt(&self, order: &PsbtOrder) -> Result<FundedPsbt, WalletError> {
         let mut state = self.lock();
         let given = match &order.spend.outputs {
@@ -64,20 +66,20 @@ impl Wallet {
         })
     }
 
-    /// Adds our signatures, and returns the inputs that got one.
+    /// Adds our signatures. Returns the indices of the signed inputs.
     ///
     /// # Errors
-    /// [`WalletError::PsbtInput`] if an input asks for a signature that does not exist.
+    /// [`WalletError::PsbtInput`] if an input has an invalid sighash type.
     pub fn sign_psbt_inputs(&self, psbt: &mut Psbt) -> Result<Vec<usize>, WalletError> {
         let state = self.lock();
         let signed = self.keys.sign(psbt, |coin| state.own_output(coin))?;
         Ok(signed.into_iter().map(|(index, _)| index).collect())
     }
 
-    /// Adds our signatures as the last signer, and makes all inputs final.
+    /// Adds our signatures as the last signer, finalizes all inputs and returns the transaction.
     ///
     /// # Errors
-    /// [`WalletError::PsbtInput`] for an input that still lacks something.
+    /// [`WalletError::PsbtInput`] for an input that cannot be finalized.
     pub fn finalize_psbt(&self, psbt: &mut Psbt) -> Result<Transaction, WalletError> {
         self.sign_and_finalize(&self.lock(), psbt)?;
         let secp = Secp256k1::verification_only();
@@ -87,11 +89,11 @@ impl Wallet {
                 WalletError::PsbtInput { index, reason }
             })?;
         }
-        // The inputs are final, so nothing is missing in it.
+        // All inputs are final, so the transaction is complete.
         Ok(psbt.clone().extract_tx_unchecked_fee_rate())
     }
 
-    /// Signs our inputs and makes them final; inputs of others stay as they are.
+    /// Signs and finalizes our inputs. Other inputs are not changed.
     pub(super) fn sign_and_finalize(
         &self,
         state: &State,
@@ -121,7 +123,8 @@ impl Wallet {
     }
 }
 
-/// BIP 174: of a final input the script and what it spends is left.
+/// Finalizes an input of ours. BIP 174 requires the finalizer to remove all fields except for the UTXO, the
+/// final scripts and unknown ones.
 fn finalize_own(input: &mut psbt::Input, key: &PublicKey) {
     let Some(signature) = input.partial_sigs.get(&(*key).into()) else {
         return;
@@ -138,7 +141,7 @@ fn finalize_own(input: &mut psbt::Input, key: &PublicKey) {
     };
 }
 
-/// Keeps what a template says beyond scripts and amounts: sequences, derivations, unknown fields.
+/// Copies the template's fields other than scripts and amounts: sequences, derivations, unknown fields.
 fn keep_template(psbt: &mut Psbt, template: &Psbt) {
     for (output, given) in psbt.outputs.iter_mut().zip(&template.outputs) {
         output.combine(given.clone());
@@ -164,10 +167,10 @@ mod tests {
     use super::*;
     use crate::wallet::keys::is_final;
     use crate::wallet::lnd_lease_id;
-    use crate::wallet::test_chain::{TestChain, address_of_nobody, wallet_with};
+    use crate::wallet::test_chain::{TestChain, foreign_address, wallet_with};
 
     fn order(sat: u64, coins: Vec<OutPoint>) -> PsbtOrder {
-        let to = address_of_nobody().script_pubkey();
+        let to = foreign_address().script_pubkey();
         let spend = Spend {
             outputs: Outputs::one(to, Amount::from_sat(sat)),
             fee_rate: FeeRate::from_sat_per_kwu(1_000),
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_psbt_spends_is_leased_until_it_is_released() {
+    fn funding_leases_the_coins_until_they_are_released() {
         let (chain, wallet, log) = wallet_with(&[100_000]);
         let funded = wallet.fund_psbt(&order(40_000, vec![])).unwrap();
         assert_eq!(funded.change, Some(1));
@@ -200,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_psbt_without_change_says_so() {
+    fn change_is_none_without_a_change_output() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let funded = wallet.fund_psbt(&order(99_400, vec![])).unwrap();
         assert_eq!((funded.change, funded.psbt.outputs.len()), (None, 1));
     }
 
     #[test]
-    fn signing_and_finalizing_gives_a_valid_transaction() {
+    fn finalized_psbt_is_a_valid_transaction() {
         let (mut chain, wallet, _) = wallet_with(&[50_000, 60_000]);
         let mut psbt = wallet.fund_psbt(&order(100_000, vec![])).unwrap().psbt;
         assert_eq!(wallet.sign_psbt_inputs(&mut psbt).unwrap(), [0, 1]);
@@ -223,11 +226,11 @@ mod tests {
     }
 
     #[test]
-    fn a_template_keeps_its_own_words() {
+    fn template_fields_are_preserved() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let coin = wallet.list_utxos(1)[0].outpoint;
         let mut order = order(40_000, vec![coin]);
-        let script_pubkey = address_of_nobody().script_pubkey();
+        let script_pubkey = foreign_address().script_pubkey();
         let tx = Transaction {
             version: bitcoin::transaction::Version(2),
             lock_time: absolute::LockTime::from_consensus(77),
@@ -260,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_of_others_are_left_to_them() {
+    fn foreign_inputs_are_not_signed() {
         let (_chain, wallet, _) = wallet_with(&[100_000]);
         let (other_chain, other) = wallet_with_another_seed();
         let mut psbt = wallet.fund_psbt(&order(40_000, vec![])).unwrap().psbt;

@@ -1,8 +1,8 @@
-//! LDK's channel keys, with scripts of the wallet: what leaves a channel arrives in the wallet.
+//! LDK's channel signers, with scripts of the wallet, so that closed channels pay to the wallet directly.
 //!
-//! LDK's own `KeysManager` pays closings and claims to two fixed keys beside the wallet. A sweep, six
-//! blocks and a second fee later the coins would be there; and the words of the seed alone, which
-//! restore the wallet, would not find them before.
+//! LDK's `KeysManager` pays closes and claims to two fixed keys outside the wallet. The coins would reach
+//! the wallet only after a sweep, six blocks and a second fee; until then, restoring the wallet from the
+//! seed words would not find them.
 
 use std::sync::Arc;
 
@@ -13,9 +13,11 @@ use lightning::sign::{InMemorySigner, SignerProvider};
 use super::Wallet;
 use crate::ldk::KeysManager;
 
-/// What the channel manager signs with.
+/// The signer provider of the channel manager.
 pub struct ChannelSigners {
+    /// LDK's channel keys.
     pub keys: Arc<KeysManager>,
+    /// The wallet that provides the scripts.
     pub wallet: Arc<Wallet>,
 }
 
@@ -30,23 +32,23 @@ impl SignerProvider for ChannelSigners {
         self.keys.derive_channel_signer(channel_keys_id)
     }
 
-    /// For claims after a forced close. LDK asks whenever a channel begins, so this is an address
-    /// that has got nothing yet: peers whose channels come to nothing must not make the wallet's
-    /// addresses run ahead of what is found when it is restored.
+    /// The script for claims after a force close. LDK requests one for every new channel, so this returns an
+    /// unused address instead of a new one: peers whose channels are never funded must not exhaust the gap
+    /// limit of wallet recovery.
     fn get_destination_script(&self, _: [u8; 32]) -> Result<ScriptBuf, ()> {
         self.wallet.unused_change_script().map_err(failed)
     }
 
-    /// For a cooperative close; LDK asks when one begins.
+    /// The script for a cooperative close, which LDK requests when the close begins.
     fn get_shutdown_scriptpubkey(&self) -> Result<ShutdownScript, ()> {
         let script = self.wallet.change_script().map_err(failed)?;
         ShutdownScript::try_from(script).map_err(|error| {
-            tracing::error!(?error, "a script of the wallet cannot close a channel");
+            tracing::error!(?error, "the wallet's script is not a valid shutdown script");
         })
     }
 }
 
-/// LDK wants no reason, so it goes to the log.
+/// Logs the error, because LDK's interface has no room for it.
 fn failed(error: super::WalletError) {
-    tracing::error!(%error, "the wallet has no script for a channel");
+    tracing::error!(%error, "cannot get a wallet script for a channel");
 }

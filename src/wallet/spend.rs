@@ -1,4 +1,4 @@
-//! Spending: sends, channel fundings, what becomes of a transaction that was not used.
+//! Spending: payments, channel fundings, and cancelling unused transactions.
 
 use bitcoin::{Amount, FeeRate, OutPoint, Psbt, ScriptBuf, Transaction, TxOut, Txid};
 
@@ -6,17 +6,17 @@ use super::error::WalletError;
 use super::log::Record;
 use super::on_chain::{State, Wallet};
 
-/// What to pay.
+/// The outputs of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outputs {
-    /// Exactly these; fees come on top.
+    /// Exactly these outputs; fees are added.
     Exactly(Vec<TxOut>),
-    /// All that there is, less fees and reserve, to this script.
+    /// All coins, less fees and reserve, to this script.
     All(ScriptBuf),
 }
 
 impl Outputs {
-    /// Exactly one output.
+    /// A single output.
     pub fn one(script_pubkey: ScriptBuf, value: Amount) -> Self {
         Self::Exactly(vec![TxOut {
             value,
@@ -25,45 +25,47 @@ impl Outputs {
     }
 }
 
-/// An order to pay.
+/// A request for a payment.
 #[derive(Clone, Debug)]
 pub struct Spend {
+    /// The outputs to pay.
     pub outputs: Outputs,
-    /// What to pay for it; see [`bitcoin::FeeRate::from_sat_per_kwu`].
+    /// The fee rate; see [`bitcoin::FeeRate::from_sat_per_kwu`].
     pub fee_rate: FeeRate,
-    /// Confirmations that a coin must have to be spent (lnd's default: 1). With 0 the change of
-    /// our own unconfirmed transactions is spent, too.
+    /// Minimum number of confirmations of the coins (lnd's default: 1). With 0, unconfirmed outputs of the
+    /// wallet, such as change, are spent as well.
     pub min_confs: u32,
-    /// What has to be left in the wallet; see [`anchor_reserve`](super::anchor_reserve).
+    /// The amount that must be left in the wallet; see [`anchor_reserve`](super::anchor_reserve).
     pub reserve: Amount,
-    /// Spend these and no others; empty: the wallet chooses.
+    /// The coins to spend, exclusively; if empty, the wallet selects coins.
     pub coins: Vec<OutPoint>,
 }
 
-/// What a payment would cost.
+/// The estimated cost of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estimate {
+    /// The fee.
     pub fee: Amount,
-    /// What it would spend.
+    /// The coins that it would spend.
     pub coins: Vec<OutPoint>,
 }
 
-/// Why the wallet has a transaction.
+/// Why the wallet records a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The owner's payment.
+    /// A payment of the user.
     Payment,
-    /// A channel's funding: only LDK may send it.
+    /// A channel's funding, which only LDK may broadcast.
     Funding,
-    /// Others made it.
+    /// A transaction created elsewhere.
     Seen,
 }
 
 impl Wallet {
-    /// Makes and signs a transaction, and notes it, so that its coins are not spent twice.
+    /// Creates, signs and records a transaction, so that its coins are not spent twice.
     ///
-    /// The change is in the log when this returns; the caller broadcasts, and calls
-    /// [`cancel`](Self::cancel) if bitcoind refuses.
+    /// The record is in the log when this returns. The caller broadcasts the transaction, and calls
+    /// [`cancel`](Self::cancel) if bitcoind rejects it.
     ///
     /// # Errors
     /// [`WalletError::InsufficientFunds`], [`WalletError::Reserve`], [`WalletError::Dust`],
@@ -75,10 +77,11 @@ impl Wallet {
         Ok(tx)
     }
 
-    /// What [`send`](Self::send) would pay as a fee, and spend. Nothing is kept of it.
+    /// Returns the fee that [`send`](Self::send) would pay and the coins that it would spend. Records
+    /// nothing.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Those of [`send`](Self::send).
     pub fn estimate(&self, spend: &Spend) -> Result<Estimate, WalletError> {
         let mut state = self.lock();
         let psbt = state.prepare(spend, |_| {})?;
@@ -93,14 +96,15 @@ impl Wallet {
         })
     }
 
-    /// The same for a channel's funding output. All inputs are SegWit, so the txid is final.
+    /// Creates, signs and records the funding transaction of a channel. All inputs are SegWit, so its txid is
+    /// final.
     ///
-    /// Nobody but LDK may send this transaction, and LDK does so only when the peer has signed
-    /// the commitment: broadcast earlier, its money would be lost. So it is *held*:
-    /// [`to_rebroadcast`](Self::to_rebroadcast) leaves it out until [`release`](Self::release).
+    /// Only LDK may broadcast this transaction, after the peer has signed the commitment: if it were
+    /// broadcast earlier, its funds could be lost. So it is *held*: [`to_rebroadcast`](Self::to_rebroadcast)
+    /// excludes it until [`release`](Self::release).
     ///
     /// # Errors
-    /// As [`send`](Self::send), with [`WalletError::InsufficientFunding`] instead of
+    /// Those of [`send`](Self::send), with [`WalletError::InsufficientFunding`] instead of
     /// [`WalletError::InsufficientFunds`].
     pub fn fund(&self, spend: &Spend) -> Result<Transaction, WalletError> {
         let mut state = self.lock();
@@ -114,12 +118,12 @@ impl Wallet {
         Ok(tx)
     }
 
-    /// Frees the coins of a transaction that will not be used (refused by bitcoind, or a funding
-    /// that LDK discarded).
+    /// Frees the coins of a transaction that is not going to be used: one that bitcoind rejected, or a
+    /// funding that LDK discarded.
     ///
     /// # Errors
     /// [`WalletError::NotPending`] if it is confirmed, cancelled or unknown;
-    /// [`WalletError::ChangeSpent`] if a later transaction of ours builds on it.
+    /// [`WalletError::ChangeSpent`] if a later transaction of ours spends its change.
     pub fn cancel(&self, txid: Txid) -> Result<(), WalletError> {
         let mut state = self.lock();
         if !state.pending().any(|tx| tx.compute_txid() == txid) {
@@ -136,8 +140,8 @@ impl Wallet {
         self.set_free(&mut state, txid)
     }
 
-    /// LDK has broadcast this funding transaction (`Event::ChannelPending`): from now on the
-    /// wallet may send it again after a restart. Does nothing for other transactions.
+    /// Allows the wallet to rebroadcast a funding transaction, once LDK has broadcast it
+    /// (`Event::ChannelPending`). Does nothing for other transactions.
     pub fn release(&self, txid: Txid) -> Result<(), WalletError> {
         let mut state = self.lock();
         self.set_free(&mut state, txid)
@@ -151,29 +155,30 @@ impl Wallet {
         self.save_with(state, record)
     }
 
-    /// Unconfirmed funding transactions that LDK has not broadcast. At start the caller cancels
-    /// those that no channel of LDK's knows: the node stopped between the two.
+    /// Unconfirmed funding transactions that LDK has not broadcast. At startup the caller cancels those that
+    /// belong to no channel, because the node stopped before LDK recorded them.
     pub fn held(&self) -> Vec<Txid> {
         let state = self.lock();
         let txids = state.pending().map(|tx| tx.compute_txid());
         txids.filter(|txid| state.held.contains(txid)).collect()
     }
 
-    /// Our unconfirmed transactions, for the broadcaster at start: bitcoind may have forgotten
-    /// them, or may never have had them. Held ones are left out.
+    /// Our unconfirmed transactions except for held ones. bitcoind may have dropped or never received them.
     pub fn to_rebroadcast(&self) -> Vec<Transaction> {
         let state = self.lock();
         let free = |tx: &Transaction| !state.held.contains(&tx.compute_txid());
         state.pending().filter(free).collect()
     }
 
-    /// Notes a transaction that somebody else made and sent, if it pays to us or spends from us, so
-    /// that the balance shows it before its block. Not for LDK's fee bumps: it replaces those itself.
+    /// Records a transaction that was created and broadcast elsewhere, if it pays to us or spends our coins,
+    /// so that the balance includes it before it confirms. Not for LDK's fee bumps, which LDK replaces
+    /// itself.
     pub fn note_unconfirmed(&self, tx: &Transaction) -> Result<(), WalletError> {
         let mut state = self.lock();
         self.note(&mut state, tx, Purpose::Seen)
     }
 
+    /// Records an unconfirmed transaction and its purpose.
     pub(super) fn note(
         &self,
         state: &mut State,
@@ -202,7 +207,7 @@ impl Wallet {
         self.sign_own(state, psbt)
     }
 
-    /// Signs our inputs and returns the transaction; inputs of others stay as they are.
+    /// Signs our inputs and returns the transaction. Other inputs are not changed.
     pub(super) fn sign_own(
         &self,
         state: &State,

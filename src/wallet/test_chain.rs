@@ -1,4 +1,4 @@
-//! A hand-made regtest chain and an in-memory log, for the wallet's tests.
+//! A simulated regtest chain and an in-memory log, for the wallet's tests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -71,7 +71,7 @@ pub(super) fn master(seed: u8) -> Xpriv {
     Xpriv::new_master(Network::Regtest, &[seed; 64]).unwrap()
 }
 
-pub(super) fn address_of_nobody() -> Address {
+pub(super) fn foreign_address() -> Address {
     let script = ScriptBuf::new_p2wpkh(&WPubkeyHash::from_byte_array([7; 20]));
     Address::from_script(&script, Network::Regtest).unwrap()
 }
@@ -91,7 +91,7 @@ pub(super) fn wallet_with(coins: &[u64]) -> (TestChain, Wallet, Arc<MemoryLog>) 
 pub(super) struct TestChain {
     blocks: Vec<Block>,
     outputs: HashMap<OutPoint, TxOut>,
-    /// Makes every transaction and block different.
+    /// Makes every transaction and block unique.
     serial: u32,
 }
 
@@ -120,7 +120,7 @@ impl TestChain {
         Wallet::open(&master(1), Network::Regtest, best, log.clone(), log.clone()).unwrap()
     }
 
-    /// A new wallet of somebody else.
+    /// A new wallet with another seed.
     pub(super) fn open_seed(&self, seed: u8) -> Wallet {
         let log = Arc::new(MemoryLog::default());
         Wallet::open(
@@ -133,7 +133,7 @@ impl TestChain {
         .unwrap()
     }
 
-    /// A transaction of somebody else that pays to a fresh address of `wallet`.
+    /// A foreign transaction that pays to a new address of `wallet`.
     pub(super) fn payment_to(&mut self, wallet: &Wallet, sat: u64) -> Transaction {
         let address = wallet.new_address().unwrap();
         self.payment_at(&address, sat)
@@ -168,9 +168,9 @@ impl TestChain {
         }
     }
 
-    /// Adds a block with these transactions and shows it to `wallet`.
+    /// Adds a block with these transactions and connects it to `wallet`.
     pub(super) fn mine(&mut self, wallet: &Wallet, txs: Vec<Transaction>) {
-        self.mine_with(wallet, address_of_nobody().script_pubkey(), 0, txs);
+        self.mine_with(wallet, foreign_address().script_pubkey(), 0, txs);
     }
 
     /// Adds a block whose subsidy goes to `script`.
@@ -204,14 +204,14 @@ impl TestChain {
         self.blocks.push(block);
     }
 
-    /// Shows the blocks from `height` on again.
+    /// Connects the blocks from `height` on again.
     pub(super) fn replay(&self, wallet: &Wallet, height: u32) {
         for (height, block) in (0..).zip(&self.blocks).skip(height as usize) {
             wallet.block_connected(block, height);
         }
     }
 
-    /// Replaces the last `depth` blocks by blocks with these transactions.
+    /// Replaces the last `depth` blocks with blocks of these transactions.
     pub(super) fn reorg(&mut self, wallet: &Wallet, depth: usize, blocks: Vec<Vec<Transaction>>) {
         self.blocks.truncate(self.blocks.len() - depth);
         wallet.blocks_disconnected(self.best());
@@ -227,7 +227,7 @@ impl TestChain {
             .collect()
     }
 
-    /// Checks each input that spends an output of this chain as BIP 143 says.
+    /// Verifies the signature (BIP 143) of each input that spends an output of this chain.
     pub(super) fn check_p2wpkh_signatures(&self, tx: &Transaction) {
         let secp = Secp256k1::verification_only();
         let mut cache = SighashCache::new(tx);

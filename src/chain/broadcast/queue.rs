@@ -1,4 +1,4 @@
-//! Which submission is tried next.
+//! The queue of submissions and their retry order.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -7,38 +7,39 @@ use bitcoin::Txid;
 
 use super::submission::{Priority, Submission};
 
-/// Submissions that failed and are kept for another try. Those that were never tried are not
-/// counted and never dropped: they are our own channels' and payments'.
+/// Maximum number of failed submissions kept for a retry. Submissions that were never tried are not counted
+/// and never dropped, because they belong to our own channels and payments.
 const MAX_FAILED: usize = 2_000;
-/// What bitcoind refuses is tried again as long as it is asked for. LDK asks for its claims with every
-/// block and every 30 seconds, the node for the wallet's transactions and agreed closes every minute.
-const FORGOTTEN: Duration = Duration::from_secs(600);
-/// Before the second try; doubled each time.
+/// Time after which a rejected submission is dropped if it is not submitted again. LDK resubmits its claims
+/// with every block and every 30 seconds, the node the wallet's transactions and cooperative closes every
+/// minute.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// Pause before the second attempt, doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// For what has our money in it and whose inputs bitcoind knows, as far as it has said.
-const LONGEST_URGENT_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// For what brings us nothing.
-const LONGEST_IDLE_PAUSE: Duration = Duration::from_secs(600);
+/// Maximum pause of urgent submissions that are not known to have missing inputs.
+const MAX_URGENT_PAUSE: Duration = Duration::from_secs(10);
+/// Maximum pause of other submissions.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// Maximum pause of idle submissions.
+const MAX_IDLE_PAUSE: Duration = Duration::from_secs(600);
 
 /// Why a submission is not in bitcoind's mempool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// bitcoind did not judge it.
+    /// bitcoind did not evaluate it.
     Unjudged,
-    /// bitcoind does not know the outputs that it spends. Another version of it will not fare better.
+    /// bitcoind does not know the outputs that it spends. A version with another fee would fail as well.
     MissingInputs,
-    /// bitcoind has another reason.
+    /// bitcoind rejected it for another reason.
     Refused,
 }
 
-/// What became of a submission that failed.
+/// The outcome of a failed submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// It waits for its next try. This was try number `tries`.
-    Kept {
-        tries: u32,
-    },
+    /// It waits for the next attempt, after `tries` attempts.
+    Kept { tries: u32 },
+    /// It was removed from the queue.
     Dropped,
 }
 
@@ -54,12 +55,12 @@ struct Entry {
     submission: Submission,
     tries: u32,
     state: State,
-    /// When somebody asked for it last.
+    /// When it was last submitted.
     asked: Instant,
 }
 
 impl Entry {
-    /// The order of those that can be tried: without missing inputs, by priority, new ones first.
+    /// The order of entries: those without missing inputs first, then by priority, new ones first.
     fn rank(&self) -> (bool, Priority, bool, Option<Instant>) {
         let due = self.due();
         let is_missing = self.failure() == Some(Failure::MissingInputs);
@@ -89,14 +90,14 @@ impl Entry {
     }
 }
 
-/// One entry for each transaction or package, in the order in which they came.
+/// One entry per transaction or package, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: Vec<Entry>,
 }
 
 impl Queue {
-    /// False if one that waits makes it needless. An older version of the same is replaced.
+    /// Adds a submission, replacing an older version of it. Returns false if a queued submission covers it.
     pub(super) fn add(&mut self, submission: Submission, now: Instant) -> bool {
         if submission.is_empty() {
             return false;
@@ -114,7 +115,7 @@ impl Queue {
         }
         let replaced = |entry: &Entry| submission.replaces(&entry.submission);
         let known = self.entries.iter().find(|entry| replaced(entry));
-        // A new version that spends the same has to wait as long.
+        // A new version with the same missing inputs keeps the pause of the old one.
         let known = known.filter(|entry| {
             let is_missing = entry.failure() == Some(Failure::MissingInputs);
             is_missing && submission.spends_the_same(&entry.submission)
@@ -130,8 +131,8 @@ impl Queue {
         true
     }
 
-    /// The one to try now; it counts as being sent from now on. What spends the outputs of another one
-    /// that is being sent waits for that.
+    /// Returns the next submission to send and marks it as being sent. A submission that spends outputs of
+    /// one being sent waits for it.
     pub(super) fn next(&mut self, now: Instant) -> Option<Submission> {
         let sending = self.sending();
         let ready = self
@@ -143,26 +144,26 @@ impl Queue {
         Some(next.submission.clone())
     }
 
-    /// When the next try is due, if nothing new comes.
+    /// The time of the next retry, unless a new submission arrives.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.entries.iter().filter_map(Entry::due).min()
     }
 
-    /// bitcoind has it.
+    /// Removes a submission that bitcoind has accepted.
     pub(super) fn sent(&mut self, submission: &Submission) {
         if let Some(at) = self.position(submission) {
             self.entries.remove(at);
         }
     }
 
-    /// It was not sent at all.
+    /// Marks a submission as new because it was not sent.
     pub(super) fn unsent(&mut self, submission: &Submission) {
         if let Some(at) = self.position(submission) {
             self.entries[at].state = State::New;
         }
     }
 
-    /// Nothing is being sent any more.
+    /// Marks all submissions being sent as new.
     pub(super) fn all_unsent(&mut self) {
         for entry in &mut self.entries {
             if entry.state == State::Sending {
@@ -171,13 +172,14 @@ impl Queue {
         }
     }
 
+    /// Schedules the retry of a failed submission, or drops it.
     pub(super) fn failed(&mut self, submission: &Submission, why: Failure, now: Instant) -> Failed {
-        // A newer version came meanwhile.
+        // Replaced by a newer version in the meantime.
         let Some(at) = self.position(submission) else {
             return Failed::Dropped;
         };
         let entry = &mut self.entries[at];
-        let is_forgotten = now.saturating_duration_since(entry.asked) >= FORGOTTEN;
+        let is_forgotten = now.saturating_duration_since(entry.asked) >= MAX_AGE;
         if submission.is_repeated() || (why != Failure::Unjudged && is_forgotten) {
             self.entries.remove(at);
             return Failed::Dropped;
@@ -190,7 +192,7 @@ impl Queue {
         Failed::Kept { tries }
     }
 
-    /// Of those that failed the last one in order goes.
+    /// Drops the failed entry with the lowest rank if there are too many.
     fn limit_failed(&mut self) {
         let failed = |entry: &Entry| entry.failure().is_some();
         if self.entries.iter().filter(|entry| failed(entry)).count() <= MAX_FAILED {
@@ -206,7 +208,10 @@ impl Queue {
         if let Some(at) = last {
             let dropped = self.entries.remove(at);
             let txids = dropped.submission.txids();
-            tracing::error!(?txids, "too many transactions fail, one is given up");
+            tracing::error!(
+                ?txids,
+                "too many failed transactions: giving up on one of them"
+            );
         }
     }
 
@@ -218,8 +223,8 @@ impl Queue {
             .collect()
     }
 
-    /// While a transaction that is tried once is being sent, it may come again as one that is tried as often
-    /// as it takes: that is another entry.
+    /// Finds the entry of a submission. A transaction may be queued both as a repeated submission, which is
+    /// tried once, and as a new one.
     fn position(&self, submission: &Submission) -> Option<usize> {
         self.entries.iter().position(|entry| {
             entry.submission.is_repeated() == submission.is_repeated()
@@ -235,9 +240,9 @@ impl Queue {
 
 fn pause_after(tries: u32, why: Failure, priority: Priority) -> Duration {
     let longest = match (priority, why) {
-        (Priority::Urgent, Failure::Unjudged | Failure::Refused) => LONGEST_URGENT_PAUSE,
-        (Priority::Urgent | Priority::Normal, _) => LONGEST_PAUSE,
-        (Priority::Idle, _) => LONGEST_IDLE_PAUSE,
+        (Priority::Urgent, Failure::Unjudged | Failure::Refused) => MAX_URGENT_PAUSE,
+        (Priority::Urgent | Priority::Normal, _) => MAX_PAUSE,
+        (Priority::Idle, _) => MAX_IDLE_PAUSE,
     };
     let doublings = tries.saturating_sub(1).min(10);
     (FIRST_PAUSE * 2_u32.pow(doublings)).min(longest)

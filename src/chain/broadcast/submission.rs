@@ -1,23 +1,24 @@
-//! What is submitted to bitcoind together.
+//! Submissions: transactions that are sent to bitcoind together.
 
 use std::collections::{BTreeSet, HashSet};
 
 use bitcoin::{OutPoint, Transaction, TxIn, Txid};
 
-/// What is sent first.
+/// The order in which submissions are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Our money is in it, and it may have a deadline: claims, and our commitment of a channel in which
-    /// we hold something.
+    /// Our funds are at stake, possibly with a deadline: claims, and our commitment of a channel in which we
+    /// have a balance.
     Urgent,
     /// Cooperative closes.
     Normal,
-    /// Brings us nothing, or was broadcast before.
+    /// We have nothing at stake, or it was broadcast before.
     Idle,
 }
 
-/// An output, and the script or key with which its spender spends it. A peer may name an output of a commitment
-/// as its funding: what ends its channel is no version of our claim on that output.
+/// An outpoint and the script or key with which it is spent. They belong together because a peer may name an
+/// output of a commitment as its funding: a transaction that closes its channel is not a version of our
+/// claim on that output.
 type Claimed = (OutPoint, Vec<u8>);
 
 /// A transaction, or a package of parents and their child.
@@ -25,17 +26,18 @@ type Claimed = (OutPoint, Vec<u8>);
 pub struct Submission {
     transactions: Vec<Transaction>,
     txids: Vec<Txid>,
-    /// What it is about: all that it spends of others, or in a package, where the child adds coins to
-    /// pay with, all that the parents do. Versions with different fees have these in common.
+    /// The outputs that identify the claim: all outside outputs that are spent, or in a package only those
+    /// spent by the parents, because the child adds coins for the fee. Versions with different fees have
+    /// these in common.
     claimed: BTreeSet<Claimed>,
-    /// All that it spends of others, coins that pay the fee included.
+    /// All outside outputs that are spent, including coins for the fee.
     spent: BTreeSet<OutPoint>,
     priority: Priority,
     repeated: bool,
 }
 
 impl Submission {
-    /// Transactions in any order.
+    /// Creates a submission of transactions in any order, with [`Priority::Urgent`].
     pub fn new(transactions: Vec<Transaction>) -> Self {
         let transactions = parents_first(transactions);
         let txids: Vec<Txid> = transactions.iter().map(Transaction::compute_txid).collect();
@@ -65,13 +67,13 @@ impl Submission {
         }
     }
 
-    /// The same with another priority than [`Priority::Urgent`].
+    /// Sets the priority.
     pub fn with_priority(self, priority: Priority) -> Self {
         Self { priority, ..self }
     }
 
-    /// A transaction that was broadcast before, in case that bitcoind has forgotten it. It is tried
-    /// once, without a log line if bitcoind refuses it.
+    /// Creates a rebroadcast, in case bitcoind has dropped the transaction. It is tried once, without a log
+    /// line above debug level if bitcoind rejects it.
     pub fn repeated(transaction: Transaction) -> Self {
         Self {
             repeated: true,
@@ -80,15 +82,17 @@ impl Submission {
         }
     }
 
-    /// Parents before their children.
+    /// The transactions, parents before children.
     pub fn transactions(&self) -> &[Transaction] {
         &self.transactions
     }
 
+    /// The transaction ids, in the same order.
     pub fn txids(&self) -> &[Txid] {
         &self.txids
     }
 
+    /// The priority.
     pub fn priority(&self) -> Priority {
         self.priority
     }
@@ -97,21 +101,23 @@ impl Submission {
         self.priority = self.priority.min(priority);
     }
 
-    /// Whether it spends outputs of one of these transactions.
+    /// Whether it spends an output of one of these transactions.
     pub(super) fn spends_any(&self, txids: &[Txid]) -> bool {
         let mut inputs = self.transactions.iter().flat_map(|one| &one.input);
         inputs.any(|input| txids.contains(&input.previous_output.txid))
     }
 
+    /// Whether this is a rebroadcast; see [`repeated`](Self::repeated).
     pub fn is_repeated(&self) -> bool {
         self.repeated
     }
 
+    /// Whether it has no transactions.
     pub fn is_empty(&self) -> bool {
         self.transactions.is_empty()
     }
 
-    /// Whether `older`, which still waits, makes this one needless.
+    /// Whether the queued submission `older` makes this one redundant.
     pub fn is_covered_by(&self, older: &Self) -> bool {
         let holds_all = self.txids.iter().all(|txid| older.txids.contains(txid));
         match (self.repeated, older.repeated) {
@@ -121,19 +127,18 @@ impl Submission {
         }
     }
 
-    /// Whether both spend the same: if bitcoind does not know the inputs of one, it does not know those of the
-    /// other.
+    /// Whether both spend the same outputs, so that inputs missing for one are missing for the other.
     pub(super) fn spends_the_same(&self, other: &Self) -> bool {
         self.spent == other.spent
     }
 
-    /// Whether this takes the place of `older`, which still waits: it claims the same.
+    /// Whether this replaces the queued submission `older` because it claims the same outputs.
     pub fn replaces(&self, older: &Self) -> bool {
         !self.is_covered_by(older) && self.claimed == older.claimed
     }
 }
 
-/// Orders transactions so that each comes after those whose outputs it spends.
+/// Sorts transactions topologically, parents before children.
 pub fn parents_first(transactions: Vec<Transaction>) -> Vec<Transaction> {
     let mut ordered = Vec::with_capacity(transactions.len());
     let mut rest: Vec<(Txid, Transaction)> = transactions
@@ -146,7 +151,7 @@ pub fn parents_first(transactions: Vec<Transaction>) -> Vec<Transaction> {
             let mut inputs = transaction.input.iter();
             inputs.any(|input| open.contains(&input.previous_output.txid))
         };
-        // Hashes cannot form a ring, so there is always one that spends none of the rest.
+        // Transactions cannot form a cycle, so there is always one that spends none of the rest.
         let next = rest
             .iter()
             .position(|(_, transaction)| !spends_open(transaction))
@@ -164,7 +169,7 @@ mod tests {
     use crate::chain::broadcast::test_data::transaction;
 
     #[test]
-    fn parents_come_before_their_child_in_whatever_order_they_are_given() {
+    fn parents_come_before_their_child() {
         let a = transaction(&[], 1);
         let b = transaction(&[&a], 2);
         let child = transaction(&[&a, &b], 3);
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_with_another_fee_replaces_the_older_one_and_a_part_of_it_does_not() {
+    fn version_with_another_fee_replaces_the_older_one() {
         let coin = transaction(&[], 1);
         let commitment = transaction(&[&coin], 2);
         let alone = Submission::new(vec![commitment.clone()]);
@@ -201,18 +206,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_never_replaces_what_is_new() {
+    fn repeated_submission_never_replaces_a_new_one() {
         let coin = transaction(&[], 1);
         let old = Submission::repeated(transaction(&[&coin], 2));
         let new = Submission::new(vec![transaction(&[&coin], 3)]);
         assert!(old.is_covered_by(&new) && !old.replaces(&new));
         assert!(new.replaces(&old) && !new.is_covered_by(&old));
         let same = Submission::new(old.transactions().to_vec());
-        assert!(same.replaces(&old), "it is tried as often as a new one");
+        assert!(
+            same.replaces(&old),
+            "a new submission is not limited to one attempt"
+        );
     }
 
     #[test]
-    fn what_spends_an_output_in_another_way_is_another_matter() {
+    fn spend_with_another_script_is_a_different_claim() {
         let commitment = transaction(&[], 1);
         let spend = |sat, script: u8| {
             let mut spend = transaction(&[&commitment], sat);
@@ -221,9 +229,9 @@ mod tests {
         };
         let sweep = spend(2, 1);
         assert!(spend(3, 1).replaces(&sweep), "a newer version");
-        let of_a_stranger = spend(4, 2);
-        assert!(!of_a_stranger.replaces(&sweep) && !of_a_stranger.is_covered_by(&sweep));
+        let other_script = spend(4, 2);
+        assert!(!other_script.replaces(&sweep) && !other_script.is_covered_by(&sweep));
         let again = Submission::repeated(spend(5, 1).transactions()[0].clone());
-        assert!(again.is_covered_by(&sweep) && !again.is_covered_by(&of_a_stranger));
+        assert!(again.is_covered_by(&sweep) && !again.is_covered_by(&other_script));
     }
 }

@@ -2,7 +2,7 @@
 
 use bitcoin::{Amount, OutPoint, ScriptBuf, Transaction, TxIn, TxOut, absolute, transaction};
 
-/// One that spends the first output of each parent; `sat` makes it differ from others.
+/// A transaction that spends the first output of each parent; `sat` makes it unique.
 pub(super) fn transaction(parents: &[&Transaction], sat: u64) -> Transaction {
     let input = parents
         .iter()

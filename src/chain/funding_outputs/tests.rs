@@ -11,12 +11,12 @@ fn txid(number: u8) -> Txid {
     Txid::from_byte_array([number; 32])
 }
 
-/// Of the transaction with this index in its block, output 7.
+/// The short channel id of output 7 of the transaction with this index in the block.
 fn scid(index: u64) -> u64 {
     HEIGHT << 40 | index << 16 | 7
 }
 
-/// A chain whose block 100 has two transactions; `gettxout` answers as given.
+/// A chain whose block 100 has two transactions; `gettxout` returns `output`.
 fn chain(output: Value) -> (TestServer, FundingOutputs) {
     let server = TestServer::by_method(move |method| match method {
         "getblockhash" => Reply::result(json!(txid(9))),
@@ -30,11 +30,14 @@ fn chain(output: Value) -> (TestServer, FundingOutputs) {
 
 fn unspent(confirmations: u32) -> Value {
     let script = json!({ "hex": "0014" });
-    json!({ "bestblock": txid(8), "confirmations": confirmations, "value": 0.1234_5678, "scriptPubKey": script })
+    json!({
+        "bestblock": txid(8), "confirmations": confirmations, "value": 0.1234_5678,
+        "scriptPubKey": script,
+    })
 }
 
 #[tokio::test]
-async fn an_output_is_found_with_its_value_and_script() {
+async fn finds_value_and_script_of_an_output() {
     let (_server, outputs) = chain(unspent(6));
     let output = TxOut {
         value: Amount::from_sat(12_345_678),
@@ -44,7 +47,7 @@ async fn an_output_is_found_with_its_value_and_script() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_from_what_may_come() {
+async fn distinguishes_missing_spent_young_and_unknown_outputs() {
     let (_server, outputs) = chain(Value::Null);
     assert_eq!(outputs.find(scid(2)).await, Err(NoOutput::Missing));
     assert_eq!(outputs.find(scid(1)).await, Err(NoOutput::Spent));
@@ -60,7 +63,7 @@ async fn what_is_not_there_is_told_from_what_may_come() {
 }
 
 #[tokio::test]
-async fn a_block_is_asked_for_once() {
+async fn fetches_each_block_once() {
     let (server, outputs) = chain(Value::Null);
     let lookups = (0..50).map(|index| outputs.find(scid(index)));
     let found = futures_util::future::join_all(lookups).await;
@@ -76,7 +79,7 @@ async fn a_block_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn a_block_that_left_the_chain_is_asked_for_again() {
+async fn fetches_a_block_again_after_a_reorg() {
     use std::sync::atomic::{AtomicU8, Ordering};
     let tip = Arc::new(AtomicU8::new(1));
     let seen = Arc::clone(&tip);
@@ -95,7 +98,7 @@ async fn a_block_that_left_the_chain_is_asked_for_again() {
     assert_eq!(
         outputs.find(scid(0)).await,
         Err(NoOutput::Spent),
-        "of the new block"
+        "in the new block"
     );
     let blocks = server
         .methods()
@@ -105,7 +108,7 @@ async fn a_block_that_left_the_chain_is_asked_for_again() {
 }
 
 #[test]
-fn memory_is_bounded() {
+fn block_cache_is_bounded() {
     let server = TestServer::start(vec![Reply::result(Value::Null)]);
     let outputs = FundingOutputs::new(Arc::new(server.bitcoind()));
     let fill = |height| {
@@ -117,11 +120,15 @@ fn memory_is_bounded() {
     };
     (0..1_000).for_each(fill);
     let blocks = outputs.blocks.lock().unwrap();
-    assert!(txids(&blocks) <= MOST_TXIDS + 1_000);
-    assert_eq!(blocks.back().unwrap().0, 999, "the oldest went");
+    assert!(txids(&blocks) <= MAX_TXIDS + 1_000);
+    assert_eq!(
+        blocks.back().unwrap().0,
+        999,
+        "the oldest blocks are evicted"
+    );
     drop(blocks);
     for height in 1_000..2_000 {
         outputs.slot(height);
     }
-    assert_eq!(outputs.blocks.lock().unwrap().len(), MOST_BLOCKS);
+    assert_eq!(outputs.blocks.lock().unwrap().len(), MAX_BLOCKS);
 }

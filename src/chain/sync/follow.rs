@@ -15,22 +15,24 @@ use tokio_util::sync::CancellationToken;
 use super::witness::{Witness, chain_error};
 use super::{CaughtUp, Health, Listener, Tip, tip_of};
 use crate::chain::error::ChainError;
-use crate::chain::headers::{self, NotedOnce};
-use crash_points::panics;
+use crate::chain::headers::{self, DedupLog};
+use crate::panics;
 
-/// Pause between polls while bitcoind is away.
+/// Minimum poll interval while bitcoind is unavailable.
 const DEGRADED_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// LDK writes each monitor at least once in 50 blocks, and everything else more often.
-const ALL_WRITTEN: u32 = 100;
+/// Number of blocks after startup by which all stored listeners have been written again: LDK writes each
+/// monitor at least once in 50 blocks, and everything else more often.
+const ALL_WRITTEN_AFTER: u32 = 100;
 
+/// The senders of the reports in [`Following`](super::Following).
 pub(super) struct Reports {
     pub(super) tip: watch::Sender<Tip>,
     pub(super) health: watch::Sender<Health>,
 }
 
 impl Reports {
-    /// Publishes the state of bitcoind; one log line per change.
+    /// Publishes the health, with one log line per change.
     fn health(&self, state: Health) {
         self.health.send_if_modified(|now| {
             if *now == state {
@@ -51,6 +53,7 @@ impl Reports {
     }
 }
 
+/// Polls for new tips until `stop` is cancelled.
 pub(super) async fn follow_tip(
     start: CaughtUp,
     listener: Arc<Listener>,
@@ -64,7 +67,7 @@ pub(super) async fn follow_tip(
         log,
         tip,
     } = start;
-    let seen = Seen {
+    let seen = TrackedListener {
         listener,
         tip: Mutex::new(tip_of(&tip.header, tip.height)),
     };
@@ -92,20 +95,20 @@ pub(super) async fn follow_tip(
     }
 }
 
-/// Deletes headers that no listener needs any more, once for each block. After some blocks no
-/// listener on disk is at a block from before the start.
-fn forget_old_headers(log: &NotedOnce, started_at: u32, last: Tip, now: Tip) {
-    let settled = now.height >= started_at.saturating_add(ALL_WRITTEN);
+/// Deletes headers that no listener needs any more, once per block, after all stored listeners have moved
+/// past the block at startup.
+fn forget_old_headers(log: &DedupLog, started_at: u32, last: Tip, now: Tip) {
+    let settled = now.height >= started_at.saturating_add(ALL_WRITTEN_AFTER);
     if settled && last.height != now.height {
         let kept = u32::try_from(headers::CAPACITY).unwrap_or(u32::MAX);
         log.forget_below(now.height.saturating_sub(kept));
     }
 }
 
-/// What a poll says of bitcoind.
+/// Derives the health from the result of a poll.
 ///
-/// lightning-block-sync reports a better tip as found even if it could not fetch its blocks, and
-/// swallows why. So the listener's tip is compared, and the reason comes from the [`Witness`].
+/// lightning-block-sync reports a better tip even if it could not fetch its blocks, and drops the error. So
+/// the tip is compared with the listener's, and the reason comes from the [`Witness`].
 fn judge(polled: Result<ChainTip, BlockSourceError>, ours: Tip, source: &Witness<'_>) -> Health {
     let last_error = source.take_error();
     let unknown = || "blocks could not be fetched from bitcoind".to_owned();
@@ -129,13 +132,13 @@ fn judge(polled: Result<ChainTip, BlockSourceError>, ours: Tip, source: &Witness
     }
 }
 
-/// The real listener, and the tip to which it was brought.
-struct Seen {
+/// The actual listener, and its current tip.
+struct TrackedListener {
     listener: Arc<Listener>,
     tip: Mutex<Tip>,
 }
 
-impl Seen {
+impl TrackedListener {
     fn tip(&self) -> Tip {
         *self.tip.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +148,7 @@ impl Seen {
     }
 }
 
-impl Listen for Seen {
+impl Listen for TrackedListener {
     fn filtered_block_connected(&self, header: &Header, txs: &TransactionData, height: u32) {
         self.listener.filtered_block_connected(header, txs, height);
         self.set_tip(tip_of(header, height));
@@ -165,7 +168,7 @@ impl Listen for Seen {
             "reorg: blocks disconnected"
         );
         self.listener.blocks_disconnected(fork_point);
-        // The fork point's header is not given; its time is replaced by the next block's at once.
+        // The fork point's time is not known; the next block follows immediately with its own.
         let time = self.tip().time;
         self.set_tip(Tip {
             height: fork_point.height,
@@ -182,7 +185,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn health_and_tip_are_announced_once_per_change() {
+    async fn health_and_tip_are_published_once_per_change() {
         let genesis = bitcoin::constants::genesis_block(Network::Regtest).header;
         let tip = tip_of(&genesis, 0);
         let (tips, mut tip_seen) = watch::channel(tip);

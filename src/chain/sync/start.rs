@@ -1,4 +1,4 @@
-//! From which blocks listeners are brought to the tip.
+//! Finds the blocks from which listeners have to catch up.
 
 use bitcoin::BlockHash;
 use lightning::chain::BestBlock;
@@ -12,24 +12,26 @@ use crate::chain::bitcoind::{Bitcoind, ChainInfo};
 use crate::chain::error::ChainError;
 use crate::chain::headers::RecentHeaders;
 
-/// So many blocks that bitcoind does not know may be rolled back at a start. No network that is in
-/// use has reorgs of a day: beyond that it is another chain.
+/// Maximum number of blocks unknown to bitcoind that may be rolled back at startup. A reorg of more than a
+/// day does not happen on a network in use, so bitcoind must be on another chain.
 pub const MAX_ROLLBACK: u32 = 144;
 
-/// Where a listener stands.
+/// The block at which a listener starts.
 pub(super) struct Start {
+    /// The listener's best block.
     pub(super) tip: ValidatedBlockHeader,
-    /// The newest block of its chain that bitcoind knows, in its best chain or beside it.
+    /// The newest block of its chain that bitcoind knows, in the best chain or stale.
     pub(super) known: ValidatedBlockHeader,
 }
 
 impl Start {
+    /// The height of the lower of the two blocks.
     pub(super) fn lowest(&self) -> u32 {
         self.tip.height.min(self.known.height)
     }
 }
 
-/// One for each block at which a listener stands.
+/// Returns one start for each distinct best block of the listeners.
 pub(super) async fn starts(
     bitcoind: &Bitcoind,
     headers: &RecentHeaders,
@@ -50,7 +52,7 @@ pub(super) async fn starts(
         let known = newest_known(bitcoind, headers, tip).await?;
         if known != tip {
             let (from, to) = (tip.height, known.height);
-            tracing::warn!(from, to, %hash, "bitcoind does not know a block that we have followed");
+            tracing::warn!(from, to, %hash, "rolling back blocks that bitcoind does not know");
         }
         starts.push(Start { tip, known });
     }
@@ -66,7 +68,7 @@ async fn newest_known(
     let mut block = tip;
     for depth in 0..=MAX_ROLLBACK {
         let hash = block.header.block_hash();
-        // All chains of a network share the first block: it proves nothing.
+        // All chains of a network share the genesis block, so knowing it proves nothing.
         let is_proof = block.height > 0 || depth == 0;
         if is_proof && bitcoind.find_header(&hash).await?.is_some() {
             return Ok(block);
@@ -94,7 +96,7 @@ fn other_chain(bitcoind: &Bitcoind, tip: &ValidatedBlockHeader, depth: u32) -> C
     }
 }
 
-/// bitcoind's header of this block.
+/// Fetches and validates a block's header.
 pub(super) async fn find(
     bitcoind: &Bitcoind,
     hash: &BlockHash,
@@ -107,14 +109,14 @@ pub(super) async fn find(
     Ok(Some(valid))
 }
 
-/// Waits until bitcoind's chain has at least as much work as each listener's.
+/// Waits until bitcoind's chain has at least as much work as that of every listener.
 pub(super) async fn wait_for_work(
     bitcoind: &Bitcoind,
     starts: &[Start],
 ) -> Result<ChainInfo, ChainError> {
     let most = starts.iter().map(|start| start.tip);
     let most = most.max_by_key(|tip| tip.chainwork);
-    let mut said = false;
+    let mut logged = false;
     loop {
         let info = bitcoind.wait_until_ready(&CancellationToken::new()).await?;
         let best = bitcoind.find_header(&info.best_block).await?;
@@ -122,7 +124,7 @@ pub(super) async fn wait_for_work(
         let Some(ours) = most.filter(|most| !has(most.chainwork)) else {
             return Ok(info);
         };
-        if !said {
+        if !logged {
             let (address, ours, theirs) = (bitcoind.address(), ours.height, info.blocks);
             let behind = ChainError::Behind {
                 address,
@@ -130,7 +132,7 @@ pub(super) async fn wait_for_work(
                 theirs,
             };
             tracing::warn!("{behind}");
-            said = true;
+            logged = true;
         }
         tokio::time::sleep(default_poll_interval(bitcoind.network())).await;
     }

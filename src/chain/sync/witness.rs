@@ -1,4 +1,4 @@
-//! bitcoind as the source of blocks for lightning-block-sync.
+//! The block source for lightning-block-sync: bitcoind, with errors and headers recorded.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,20 +9,20 @@ use lightning_block_sync::{
 
 use crate::chain::bitcoind::Bitcoind;
 use crate::chain::error::ChainError;
-use crate::chain::headers::NotedOnce;
+use crate::chain::headers::DedupLog;
 
-/// A bitcoind that remembers why its last failed call failed, and notes the headers that it gives.
+/// A block source that keeps the last error and logs the headers that it returns.
 ///
-/// lightning-block-sync asks for the headers on its way to a block before it hands the block to a
-/// listener. So a header is on disk no later than a listener that stands on its block.
+/// lightning-block-sync fetches the headers leading to a block before it passes the block to a listener. So
+/// a header is on disk no later than a listener at its block.
 pub(super) struct Witness<'a> {
     pub(super) bitcoind: &'a Bitcoind,
-    log: &'a NotedOnce,
+    log: &'a DedupLog,
     last_error: Mutex<Option<String>>,
 }
 
 impl<'a> Witness<'a> {
-    pub(super) fn new(bitcoind: &'a Bitcoind, log: &'a NotedOnce) -> Self {
+    pub(super) fn new(bitcoind: &'a Bitcoind, log: &'a DedupLog) -> Self {
         Self {
             bitcoind,
             log,
@@ -42,6 +42,7 @@ impl<'a> Witness<'a> {
         })
     }
 
+    /// Takes the error of the last failed call.
     pub(super) fn take_error(&self) -> Option<String> {
         self.last_error
             .lock()
@@ -72,7 +73,7 @@ impl BlockSource for Witness<'_> {
     }
 }
 
-/// Our own error again, or what lightning-block-sync found wrong with bitcoind's data.
+/// Recovers our own error, or wraps what lightning-block-sync found wrong with bitcoind's data.
 pub(super) fn chain_error(bitcoind: &Bitcoind, error: BlockSourceError) -> ChainError {
     match error.into_inner().downcast::<ChainError>() {
         Ok(error) => *error,

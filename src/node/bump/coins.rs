@@ -1,4 +1,4 @@
-//! LDK's coin selection over the wallet, which finds out what rate the coins suffice for.
+//! LDK's coin selection over the wallet, which also finds the fee rate that the coins can pay.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use lightning::events::bump_transaction::{CoinSelection, Input};
 use super::outbox::QuietLogger;
 use crate::wallet::{Claim, ClaimCoins, Wallet};
 
-/// The coins for one attempt at a time.
+/// Selects coins for one attempt at a time.
 pub(super) struct Coins {
     wallet: Arc<Wallet>,
     attempt: Mutex<Attempt>,
@@ -20,12 +20,13 @@ pub(super) struct Coins {
 
 #[derive(Default)]
 struct Attempt {
-    /// What the coins are for; LDK steps the id if it splits a claim that is too large for one transaction.
+    /// The claim that the coins are for. LDK changes its id when it splits a claim that is too large for
+    /// one transaction.
     claim: Option<Claim>,
-    /// The lowest rate of interest, sat per 1000 weight units.
-    least: u32,
+    /// The lowest acceptable rate, in sat per 1000 weight units.
+    min_rate: u32,
     failed: bool,
-    /// The highest rate from `least` on that the coins suffice for, if they do not for the one asked for.
+    /// The highest rate of at least `min_rate` that the coins can pay, if they cannot pay the requested one.
     affordable: Option<u32>,
 }
 
@@ -37,16 +38,17 @@ impl Coins {
         }
     }
 
-    /// The next selections are for this claim.
-    pub(super) fn begin(&self, claim: Claim, least: u32) {
+    /// Starts an attempt: the next selections are for this claim.
+    pub(super) fn begin(&self, claim: Claim, min_rate: u32) {
         *self.lock() = Attempt {
             claim: Some(claim),
-            least,
+            min_rate,
             ..Attempt::default()
         };
     }
 
-    /// What was found out when the last attempt failed, sat per 1000 weight units.
+    /// The highest rate that the coins could have paid when the last attempt failed, in sat per 1000 weight
+    /// units.
     pub(super) fn affordable(&self) -> Option<u32> {
         self.lock().affordable
     }
@@ -66,7 +68,7 @@ impl CoinSelectionSourceSync for Coins {
         max_tx_weight: u64,
     ) -> Result<CoinSelection, ()> {
         let mut attempt = self.lock();
-        // LDK would go on with fewer HTLCs; which ones is decided in `Bumper`.
+        // LDK would continue with fewer HTLCs; `Bumper` decides which ones.
         if attempt.failed {
             return Err(());
         }
@@ -79,7 +81,7 @@ impl CoinSelectionSourceSync for Coins {
             let source = self.wallet.source_for(claim, takes);
             let change = change_of_child(&source, must_pay_to)?;
             let outputs = change.as_ref().map_or(must_pay_to, std::slice::from_ref);
-            // A new one each time: the wallet keeps account of which claim uses which coin.
+            // A new source each time: the wallet tracks which claim uses which coin.
             let selection: WalletSync<Arc<ClaimCoins>, Arc<QuietLogger>> =
                 WalletSync::new(Arc::new(source), Arc::new(QuietLogger));
             let inputs = must_spend.clone();
@@ -88,7 +90,7 @@ impl CoinSelectionSourceSync for Coins {
                 .map(|selected| with_change(selected, change))
         };
         let urgent = claim.urgent;
-        // Coins of other claims only if there are not enough without them.
+        // Takes coins from other claims only if the rest do not suffice.
         let select = |rate| match select_from(false, rate) {
             Err(()) if urgent => select_from(true, rate),
             selected => selected,
@@ -96,7 +98,7 @@ impl CoinSelectionSourceSync for Coins {
         let selected = select(target);
         if selected.is_err() {
             attempt.failed = true;
-            attempt.affordable = highest(attempt.least, target, |rate| select(rate).is_ok());
+            attempt.affordable = highest(attempt.min_rate, target, |rate| select(rate).is_ok());
         }
         selected
     }
@@ -107,8 +109,8 @@ impl CoinSelectionSourceSync for Coins {
     }
 }
 
-/// An anchor's child needs change, so the least of it counts as an output that is to be paid. LDK would give
-/// a child without it an empty OP_RETURN, and Bitcoin Knots refuses a transaction that has nothing else
+/// The minimum change of an anchor's child, selected for like an output to be paid. Without change, LDK
+/// would give the child an empty OP_RETURN output, and Bitcoin Knots rejects transactions with nothing else
 /// (`bare-datacarrier`).
 fn change_of_child(source: &ClaimCoins, must_pay_to: &[TxOut]) -> Result<Option<TxOut>, ()> {
     if !must_pay_to.is_empty() {
@@ -122,9 +124,9 @@ fn change_of_child(source: &ClaimCoins, must_pay_to: &[TxOut]) -> Result<Option<
     }))
 }
 
-/// Adds the least change to what was selected.
-fn with_change(mut selected: CoinSelection, least: Option<TxOut>) -> CoinSelection {
-    if let Some(mut change) = least {
+/// Adds the minimum change to the selection.
+fn with_change(mut selected: CoinSelection, minimum: Option<TxOut>) -> CoinSelection {
+    if let Some(mut change) = minimum {
         if let Some(more) = &selected.change_output {
             change.value += more.value;
         }
@@ -133,16 +135,16 @@ fn with_change(mut selected: CoinSelection, least: Option<TxOut>) -> CoinSelecti
     selected
 }
 
-/// The highest number from `least` on and below `limit` that will do, if what is above one that will not
-/// do will not either.
-fn highest(least: u32, limit: u32, will_do: impl Fn(u32) -> bool) -> Option<u32> {
-    if least >= limit || !will_do(least) {
+/// Returns the highest number in `min..limit` for which `accepts` is true, by bisection: `accepts` must
+/// be false for everything above a number for which it is false.
+fn highest(min: u32, limit: u32, accepts: impl Fn(u32) -> bool) -> Option<u32> {
+    if min >= limit || !accepts(min) {
         return None;
     }
-    let (mut good, mut bad) = (least, limit);
+    let (mut good, mut bad) = (min, limit);
     while bad - good > 1 {
         let middle = good + (bad - good) / 2;
-        if will_do(middle) {
+        if accepts(middle) {
             good = middle;
         } else {
             bad = middle;
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_number_that_will_do_is_found() {
+    fn highest_finds_the_largest_accepted_number() {
         for limit in [254, 255, 1_000, u32::MAX] {
             for most in [252, 253, 254, 999, 5_000] {
                 let expected = (most >= 253).then(|| most.min(limit - 1));

@@ -1,4 +1,4 @@
-//! What LDK's handler would broadcast and log.
+//! Collects the broadcasts of LDK's bump handler and lowers the level of its log records.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,12 +8,12 @@ use lightning::util::logger::{Level, Logger, Record};
 
 use crate::logger::LdkLogger;
 
-/// Keeps transactions until they are taken.
+/// Collects transactions until they are taken.
 #[derive(Default)]
 pub(super) struct Outbox(Mutex<Vec<Vec<Transaction>>>);
 
 impl Outbox {
-    /// Everything since the last time; each item is to be broadcast together.
+    /// Returns the packages collected since the last call.
     pub(super) fn take(&self) -> Vec<Vec<Transaction>> {
         std::mem::take(&mut self.lock())
     }
@@ -29,7 +29,7 @@ impl BroadcasterInterface for Outbox {
     }
 }
 
-/// LDK's lines at debug level: an attempt that fails is followed by another, and only the end counts.
+/// Logs LDK's records at debug level: a failed attempt is followed by another, and only the result matters.
 pub(super) struct QuietLogger;
 
 impl Logger for QuietLogger {

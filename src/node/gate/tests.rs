@@ -39,9 +39,9 @@ impl Scene {
         }
     }
 
-    /// How many transactions bitcoind was given after all was handed on.
+    /// The number of transactions sent to bitcoind after all queued items were passed on.
     async fn sent(&self) -> usize {
-        self.gate.hand_on(&|_| {}).await;
+        self.gate.release_committed(&|_| {}).await;
         self.broadcaster.finish().await;
         self.bitcoind.methods().len()
     }
@@ -51,7 +51,7 @@ fn channel_point() -> OutPoint {
     OutPoint::new(Txid::from_byte_array([9; 32]), 1)
 }
 
-/// Spends the channel; `sat` makes it differ from others.
+/// A transaction that spends the channel; `sat` makes it unique.
 fn closing(sat: u64) -> Transaction {
     Transaction {
         version: Version::TWO,
@@ -69,7 +69,7 @@ fn closing(sat: u64) -> Transaction {
     }
 }
 
-/// The same with the marks that BOLT 3 gives a commitment.
+/// The same with the lock time and sequence of a commitment transaction (BOLT 3).
 fn commitment(sat: u64) -> Transaction {
     let mut transaction = closing(sat);
     transaction.lock_time = LockTime::from_consensus(0x2012_3456);
@@ -78,7 +78,7 @@ fn commitment(sat: u64) -> Transaction {
 }
 
 #[tokio::test]
-async fn nothing_leaves_while_commits_fail() {
+async fn broadcasts_wait_while_commits_fail() {
     let scene = Scene::new();
     scene.store.fill_disk();
     let mut health = scene.store.health();
@@ -86,8 +86,8 @@ async fn nothing_leaves_while_commits_fail() {
     health.wait_for(failing).await.unwrap();
     scene.gate.broadcast_transactions(&[&commitment(1)]);
     let wait = Duration::from_millis(1_500);
-    let handed_on = tokio::time::timeout(wait, scene.sent()).await;
-    assert!(handed_on.is_err(), "it did not wait for its commit");
+    let released = tokio::time::timeout(wait, scene.sent()).await;
+    assert!(released.is_err(), "sent before its commit");
     assert_eq!(scene.bitcoind.methods().len(), 0);
     assert_eq!(scene.spends.closing_transaction(&channel_point()), None);
     scene.store.clear_disk();
@@ -95,7 +95,7 @@ async fn nothing_leaves_while_commits_fail() {
 }
 
 #[tokio::test]
-async fn an_agreed_close_is_on_disk_before_it_leaves_and_no_commitment_replaces_it() {
+async fn agreed_close_is_committed_before_broadcast_and_not_replaced_by_a_commitment() {
     let scene = Scene::new();
     scene.gate.broadcast_transactions(&[&closing(1)]);
     assert_eq!(scene.sent().await, 1);
@@ -103,7 +103,7 @@ async fn an_agreed_close_is_on_disk_before_it_leaves_and_no_commitment_replaces_
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].transaction, closing(1));
     scene.gate.broadcast_transactions(&[&commitment(2)]);
-    assert_eq!(scene.sent().await, 1, "the commitment left");
+    assert_eq!(scene.sent().await, 1, "the commitment was sent");
     scene.gate.repeat(closing(1));
     assert_eq!(scene.sent().await, 2);
 
@@ -117,7 +117,7 @@ async fn an_agreed_close_is_on_disk_before_it_leaves_and_no_commitment_replaces_
 }
 
 #[tokio::test]
-async fn the_owner_may_force_an_agreed_close() {
+async fn user_can_force_close_after_an_agreed_close() {
     let scene = Scene::new();
     scene.gate.broadcast_transactions(&[&closing(1)]);
     assert_eq!(scene.sent().await, 1);
@@ -129,7 +129,7 @@ async fn the_owner_may_force_an_agreed_close() {
 }
 
 #[tokio::test]
-async fn a_newer_version_of_a_claim_leaves_alone() {
+async fn only_the_newest_version_of_a_claim_is_sent() {
     let scene = Scene::new();
     scene.gate.broadcast_transactions(&[&commitment(1)]);
     scene.gate.broadcast_transactions(&[&commitment(1)]);

@@ -19,7 +19,7 @@ fn named() -> OutPoint {
     OutPoint::new(Txid::from_byte_array([9; 32]), 0)
 }
 
-/// Spends what the stranger has named as its funding.
+/// A transaction that spends the outpoint that the unknown peer named as its funding.
 fn spend(witness: Witness) -> Transaction {
     Transaction {
         version: Version::TWO,
@@ -40,7 +40,7 @@ fn commitment(witness: Witness) -> Transaction {
     commitment
 }
 
-/// Of a node to which a stranger has opened a channel with this funding.
+/// The stakes of a node to which an unknown peer has opened a channel with this funding.
 async fn stakes(pushed: bool) -> (Stakes, TestNode) {
     let node = TestNode::start(1).await;
     let stakes = Stakes {
@@ -63,19 +63,19 @@ async fn stakes(pushed: bool) -> (Stakes, TestNode) {
 }
 
 #[tokio::test]
-async fn what_ends_a_channel_that_does_not_exist_is_dropped() {
+async fn closing_a_nonexistent_channel_is_not_broadcast() {
     let (stakes, _node) = stakes(false).await;
     assert_eq!(stakes.priority(&[commitment(witness(KEY))]), None);
     assert_eq!(
         stakes.priority(&[spend(witness(KEY))]),
         None,
-        "by agreement"
+        "cooperative close"
     );
 }
 
-/// Whoever names an output of a commitment as its funding must not keep our claims from it.
+/// A peer that names an output of a commitment as its funding must not delay our claims on that output.
 #[tokio::test]
-async fn a_claim_on_what_a_stranger_named_as_its_funding_leaves_at_once() {
+async fn claim_on_an_output_named_as_funding_is_urgent() {
     let (stakes, node) = stakes(false).await;
     let justice = spend(Witness::from_slice(&[vec![1; 71], vec![1], vec![0x63; 77]]));
     let claims = std::slice::from_ref(&justice);
@@ -89,9 +89,9 @@ async fn a_claim_on_what_a_stranger_named_as_its_funding_leaves_at_once() {
     assert_eq!(stakes.priority(&[closing]), Some(Priority::Normal));
 }
 
-/// Whether a peer put money for us into a channel that does not exist costs us nothing to say.
+/// A peer can claim to have pushed money to us in a channel that does not exist.
 #[tokio::test]
-async fn no_fee_is_paid_for_a_channel_with_our_money_before_bitcoind_knows_its_funding() {
+async fn close_with_a_pushed_balance_is_idle_until_the_funding_is_known() {
     let (stakes, node) = stakes(true).await;
     let script = redeem_script(KEY).to_p2wsh();
     node.spends.watch(ChannelId([1; 32]), named(), script);

@@ -8,8 +8,8 @@ use super::*;
 use crate::wallet::test_chain::{MemoryLog, wallet_with};
 
 #[test]
-fn addresses_are_those_of_bip_84() {
-    // The test vectors of BIP 84: two receiving addresses and one for change.
+fn addresses_match_the_bip_84_test_vectors() {
+    // BIP 84: two receiving addresses and one change address.
     let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon \
                  abandon abandon about";
     let seed = bip39::Mnemonic::parse(words).unwrap().to_seed("");
@@ -30,7 +30,7 @@ fn addresses_are_those_of_bip_84() {
 }
 
 #[test]
-fn addresses_are_checked_for_form_and_network() {
+fn rejects_malformed_addresses_and_those_of_other_networks() {
     let (_chain, wallet, _) = wallet_with(&[]);
     let own = wallet.new_address().unwrap();
     assert_eq!(wallet.parse_address(&own.to_string()).unwrap(), own);
@@ -54,7 +54,7 @@ fn addresses_are_checked_for_form_and_network() {
 }
 
 #[test]
-fn an_address_of_its_own_stays_until_it_is_paid_and_nobody_else_is_given_it() {
+fn own_address_is_reserved_until_it_is_paid() {
     let (mut chain, wallet, log) = wallet_with(&[]);
     let given = wallet.new_address().unwrap();
     let (index, own) = wallet.own_address(None).unwrap();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bitcoin::{Amount, FeeRate, TxIn, TxOut, absolute, transaction};
 
 use super::*;
-use crate::wallet::test_chain::{TestChain, address_of_nobody, wallet_with};
+use crate::wallet::test_chain::{TestChain, foreign_address, wallet_with};
 use crate::wallet::{Outputs, Spend};
 
 const URGENT: Claim = Claim {
@@ -14,12 +14,12 @@ const OTHER: Claim = Claim {
     id: [2; 32],
     urgent: true,
 };
-const PATIENT: Claim = Claim {
+const NOT_URGENT: Claim = Claim {
     id: [3; 32],
     urgent: false,
 };
 
-/// Lets the claim spend this coin; the transaction stays with LDK.
+/// Signs a transaction in which the claim spends this coin.
 fn use_coin(wallet: &Wallet, claim: Claim, coin: &Utxo) {
     let tx = Transaction {
         version: transaction::Version::TWO,
@@ -30,7 +30,7 @@ fn use_coin(wallet: &Wallet, claim: Claim, coin: &Utxo) {
         }],
         output: vec![TxOut {
             value: Amount::from_sat(1_000),
-            script_pubkey: address_of_nobody().script_pubkey(),
+            script_pubkey: foreign_address().script_pubkey(),
         }],
     };
     let mut psbt = Psbt::from_unsigned_tx(tx).unwrap();
@@ -39,7 +39,7 @@ fn use_coin(wallet: &Wallet, claim: Claim, coin: &Utxo) {
 }
 
 fn payment(sat: u64) -> Spend {
-    let to = address_of_nobody().script_pubkey();
+    let to = foreign_address().script_pubkey();
     Spend {
         outputs: Outputs::one(to, Amount::from_sat(sat)),
         fee_rate: FeeRate::from_sat_per_kwu(1_000),
@@ -50,7 +50,7 @@ fn payment(sat: u64) -> Spend {
 }
 
 #[test]
-fn coins_of_a_claim_are_kept_for_it_over_a_restart() {
+fn claimed_coins_stay_reserved_across_restarts() {
     let (chain, wallet, log) = wallet_with(&[50_000]);
     let coins = wallet.coins_for(URGENT, false);
     use_coin(&wallet, URGENT, &coins[0]);
@@ -64,19 +64,19 @@ fn coins_of_a_claim_are_kept_for_it_over_a_restart() {
 }
 
 #[test]
-fn an_urgent_claim_takes_the_coins_of_one_that_is_not() {
+fn urgent_claim_takes_coins_of_a_claim_that_is_not_urgent() {
     let (_chain, wallet, _) = wallet_with(&[50_000]);
-    let coin = &wallet.coins_for(PATIENT, false)[0];
-    use_coin(&wallet, PATIENT, coin);
+    let coin = &wallet.coins_for(NOT_URGENT, false)[0];
+    use_coin(&wallet, NOT_URGENT, coin);
     assert!(wallet.coins_for(URGENT, false).is_empty());
     assert_eq!(wallet.coins_for(URGENT, true).len(), 1);
     use_coin(&wallet, URGENT, coin);
-    assert!(wallet.coins_for(PATIENT, true).is_empty());
+    assert!(wallet.coins_for(NOT_URGENT, true).is_empty());
     assert!(wallet.coins_for(OTHER, true).is_empty());
 }
 
 #[test]
-fn a_coin_that_no_claim_repeats_is_free_after_a_day() {
+fn unused_claim_releases_its_coin_after_a_day() {
     let (mut chain, wallet, log) = wallet_with(&[50_000]);
     use_coin(&wallet, URGENT, &wallet.coins_for(URGENT, false)[0]);
     for _ in 1..CLAIM_BLOCKS {

@@ -2,7 +2,7 @@ use super::*;
 use crate::wallet::test_chain::{MemoryLog, TestChain, master, wallet_with};
 
 #[test]
-fn a_reopened_wallet_has_the_same_coins_and_no_address_twice() {
+fn reopened_wallet_keeps_coins_and_does_not_reuse_addresses() {
     let (mut chain, wallet, log) = wallet_with(&[10_000, 20_000]);
     let given = wallet.new_address().unwrap();
     (0..5).for_each(|_| chain.mine(&wallet, vec![]));
@@ -20,7 +20,7 @@ fn a_reopened_wallet_has_the_same_coins_and_no_address_twice() {
 }
 
 #[test]
-fn after_a_crash_the_wallet_catches_up_from_an_earlier_block() {
+fn wallet_catches_up_from_an_earlier_block_after_a_crash() {
     let (mut chain, wallet, log) = wallet_with(&[10_000]);
     (0..5).for_each(|_| chain.mine(&wallet, vec![]));
     let lost = wallet.best_block();
@@ -41,7 +41,7 @@ fn empty_blocks_share_a_record() {
 }
 
 #[test]
-fn a_long_log_is_compacted_without_loss() {
+fn long_log_is_compacted_without_loss() {
     let (chain, wallet, log) = wallet_with(&[10_000]);
     for _ in 0..600 {
         wallet.new_address().unwrap();
@@ -53,7 +53,7 @@ fn a_long_log_is_compacted_without_loss() {
 }
 
 #[test]
-fn a_reorg_takes_a_coin_back_and_the_other_branch_may_bring_it_again() {
+fn reorg_removes_a_coin_until_it_is_mined_again() {
     let (mut chain, wallet, log) = wallet_with(&[]);
     let payment = chain.payment_to(&wallet, 50_000);
     chain.mine(&wallet, vec![payment.clone()]);
@@ -72,10 +72,10 @@ fn a_reorg_takes_a_coin_back_and_the_other_branch_may_bring_it_again() {
 }
 
 #[test]
-fn a_reorg_of_the_first_block_of_a_new_wallet_is_followed() {
+fn reorg_below_the_birthday_is_followed() {
     let mut chain = TestChain::new();
-    let nobody = chain.open_new().0;
-    (0..5).for_each(|_| chain.mine(&nobody, vec![]));
+    let other = chain.open_new().0;
+    (0..5).for_each(|_| chain.mine(&other, vec![]));
     for depth in 1..4 {
         let (wallet, _) = chain.open_new();
         let payment = chain.payment_to(&wallet, 50_000);
@@ -88,7 +88,7 @@ fn a_reorg_of_the_first_block_of_a_new_wallet_is_followed() {
 }
 
 #[test]
-fn another_seed_or_network_is_refused_and_nothing_is_written() {
+fn rejects_another_seed_or_network_without_writing() {
     let (chain, wallet, log) = wallet_with(&[10_000]);
     drop(wallet);
     let records = log.len();
@@ -113,7 +113,7 @@ fn another_seed_or_network_is_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn a_damaged_log_is_an_error() {
+fn damaged_log_is_an_error() {
     let chain = TestChain::new();
     for record in ["", "garbage", "{}", "[1]", "{\"bdk\":7}"] {
         let log = Arc::new(MemoryLog::default());

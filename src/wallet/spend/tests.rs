@@ -1,5 +1,5 @@
 use super::*;
-use crate::wallet::test_chain::{TestChain, address_of_nobody, wallet_with};
+use crate::wallet::test_chain::{TestChain, foreign_address, wallet_with};
 
 const RATE: FeeRate = FeeRate::from_sat_per_kwu(1_000);
 
@@ -14,16 +14,16 @@ fn order(outputs: Outputs) -> Spend {
 }
 
 fn exactly(sat: u64) -> Spend {
-    let to = address_of_nobody().script_pubkey();
+    let to = foreign_address().script_pubkey();
     order(Outputs::one(to, Amount::from_sat(sat)))
 }
 
 fn all() -> Outputs {
-    Outputs::All(address_of_nobody().script_pubkey())
+    Outputs::All(foreign_address().script_pubkey())
 }
 
 fn paid(tx: &Transaction) -> Amount {
-    let to = address_of_nobody().script_pubkey();
+    let to = foreign_address().script_pubkey();
     tx.output
         .iter()
         .filter(|out| out.script_pubkey == to)
@@ -32,7 +32,7 @@ fn paid(tx: &Transaction) -> Amount {
 }
 
 #[test]
-fn a_send_pays_the_amount_at_the_fee_rate_and_its_signatures_are_valid() {
+fn send_pays_amount_and_fee_rate_with_valid_signatures() {
     let (mut chain, wallet, _) = wallet_with(&[60_000, 70_000]);
     let tx = wallet.send(&exactly(100_000)).unwrap();
     assert_eq!(paid(&tx), Amount::from_sat(100_000));
@@ -48,7 +48,7 @@ fn a_send_pays_the_amount_at_the_fee_rate_and_its_signatures_are_valid() {
 }
 
 #[test]
-fn a_pending_send_is_not_spent_twice_and_its_change_only_on_request() {
+fn coins_are_not_spent_twice_and_unconfirmed_change_only_on_request() {
     let (_chain, wallet, _) = wallet_with(&[100_000]);
     let first = wallet.send(&exactly(20_000)).unwrap();
     let error = wallet.send(&exactly(20_000)).unwrap_err();
@@ -69,7 +69,7 @@ fn a_pending_send_is_not_spent_twice_and_its_change_only_on_request() {
 }
 
 #[test]
-fn sending_all_leaves_nothing_or_exactly_the_reserve() {
+fn sending_all_leaves_exactly_the_reserve() {
     let (_chain, wallet, _) = wallet_with(&[60_000, 70_000]);
     let tx = wallet.send(&order(all())).unwrap();
     assert_eq!((tx.input.len(), tx.output.len()), (2, 1));
@@ -88,7 +88,7 @@ fn sending_all_leaves_nothing_or_exactly_the_reserve() {
 }
 
 #[test]
-fn sending_all_fails_if_only_the_reserve_is_there() {
+fn sending_all_fails_if_only_the_reserve_is_left() {
     let (_chain, wallet, _) = wallet_with(&[30_300]);
     let spend = Spend {
         reserve: Amount::from_sat(30_000),
@@ -127,7 +127,7 @@ fn the_anchor_reserve_is_kept() {
 }
 
 #[test]
-fn a_confirmed_coin_stays_as_the_reserve_through_several_payments() {
+fn confirmed_coin_remains_as_reserve_across_payments() {
     let (_chain, wallet, _) = wallet_with(&[100_000, 20_000, 100_000]);
     let reserve = Amount::from_sat(15_000);
     let spend = Spend {
@@ -138,7 +138,7 @@ fn a_confirmed_coin_stays_as_the_reserve_through_several_payments() {
         wallet.fund(&spend).unwrap();
         assert!(wallet.usable() >= Amount::from_sat(20_000));
     }
-    // Unconfirmed change is not the reserve.
+    // Unconfirmed change does not count towards the reserve.
     let error = wallet.send(&Spend {
         min_confs: 0,
         ..spend
@@ -148,7 +148,7 @@ fn a_confirmed_coin_stays_as_the_reserve_through_several_payments() {
 }
 
 #[test]
-fn a_cancelled_transaction_frees_its_coins_and_may_be_made_again() {
+fn cancelled_transaction_frees_its_coins_and_can_be_recreated() {
     let (_chain, wallet, _) = wallet_with(&[100_000]);
     for _ in 0..3 {
         let tx = wallet.send(&exactly(50_000)).unwrap();
@@ -162,7 +162,7 @@ fn a_cancelled_transaction_frees_its_coins_and_may_be_made_again() {
 }
 
 #[test]
-fn a_funding_is_held_until_ldk_has_sent_it_also_over_a_restart() {
+fn funding_is_held_across_restarts_until_released() {
     let (chain, wallet, log) = wallet_with(&[200_000, 200_000]);
     let sent = wallet.send(&exactly(50_000)).unwrap();
     let funding = wallet.fund(&exactly(150_000)).unwrap();
@@ -182,7 +182,7 @@ fn a_funding_is_held_until_ldk_has_sent_it_also_over_a_restart() {
 }
 
 #[test]
-fn a_confirmed_transaction_is_neither_sent_again_nor_cancelled() {
+fn confirmed_transaction_is_neither_rebroadcast_nor_cancelled() {
     let (mut chain, wallet, _) = wallet_with(&[100_000]);
     let tx = wallet.send(&exactly(50_000)).unwrap();
     chain.mine(&wallet, vec![tx.clone()]);
@@ -192,7 +192,7 @@ fn a_confirmed_transaction_is_neither_sent_again_nor_cancelled() {
 }
 
 #[test]
-fn refusals_name_what_is_wrong() {
+fn errors_name_the_problem() {
     let (_chain, wallet, _) = wallet_with(&[100_000]);
     let error = wallet.send(&exactly(1_000_000)).unwrap_err().to_string();
     let lnd = "insufficient funds available to construct transaction";
@@ -232,7 +232,7 @@ fn refusals_name_what_is_wrong() {
 }
 
 #[test]
-fn a_leased_coin_is_not_spent() {
+fn leased_coin_is_not_spent() {
     let (_chain, wallet, _) = wallet_with(&[100_000]);
     let coin = wallet.list_utxos(1)[0].outpoint;
     wallet.lease(coin, [1; 32], 600, Amount::ZERO).unwrap();
@@ -253,13 +253,13 @@ fn a_leased_coin_is_not_spent() {
 }
 
 #[test]
-fn several_outputs_are_paid_from_the_coins_that_were_chosen() {
+fn several_outputs_are_paid_from_the_selected_coins() {
     let (chain, wallet, _) = wallet_with(&[50_000, 60_000, 70_000]);
     let chosen: Vec<_> = wallet.list_utxos(1)[..2]
         .iter()
         .map(|c| c.outpoint)
         .collect();
-    let to = address_of_nobody().script_pubkey();
+    let to = foreign_address().script_pubkey();
     let output = |sat| TxOut {
         value: Amount::from_sat(sat),
         script_pubkey: to.clone(),
@@ -291,7 +291,7 @@ fn several_outputs_are_paid_from_the_coins_that_were_chosen() {
 }
 
 #[test]
-fn an_estimate_is_what_the_payment_costs_and_changes_nothing() {
+fn estimate_matches_the_payment_and_changes_nothing() {
     let (chain, wallet, _) = wallet_with(&[100_000]);
     let before = wallet.balance();
     let first = wallet.estimate(&exactly(40_000)).unwrap();

@@ -19,7 +19,7 @@ fn txids(submission: &Submission) -> Option<Vec<Txid>> {
 }
 
 #[test]
-fn what_failed_waits_behind_what_is_new_and_longer_each_time() {
+fn failed_submissions_wait_behind_new_ones_with_growing_pauses() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let (bad, good) = (single(1), single(2));
@@ -39,7 +39,7 @@ fn what_failed_waits_behind_what_is_new_and_longer_each_time() {
 }
 
 #[test]
-fn what_has_our_money_goes_before_what_brings_nothing_and_before_missing_inputs() {
+fn order_is_urgent_normal_idle_then_missing_inputs() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let (missing, nothing) = (single(1), idle(2));
@@ -58,7 +58,7 @@ fn what_has_our_money_goes_before_what_brings_nothing_and_before_missing_inputs(
 }
 
 #[test]
-fn a_repeat_of_what_misses_its_inputs_is_not_new() {
+fn new_version_with_missing_inputs_keeps_its_pause() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let coin = transaction(&[], 1);
@@ -67,22 +67,19 @@ fn a_repeat_of_what_misses_its_inputs_is_not_new() {
     queue.next(now).unwrap();
     queue.failed(&version(2), Failure::MissingInputs, now);
     assert!(!queue.add(version(2), now));
-    assert!(
-        queue.add(version(3), now),
-        "a newer version takes its place"
-    );
+    assert!(queue.add(version(3), now), "a newer version replaces it");
     assert_eq!(queue.len(), 1);
-    assert_eq!(next_txids(&mut queue, now), None, "and waits as long");
+    assert_eq!(next_txids(&mut queue, now), None, "with the same pause");
     let due = now + FIRST_PAUSE;
     assert_eq!(next_txids(&mut queue, due), txids(&version(3)));
-    // A fee that was too low is another matter.
+    // A rejection for a low fee does not delay a new version.
     queue.failed(&version(3), Failure::Refused, due);
     queue.add(version(4), due);
     assert_eq!(next_txids(&mut queue, due), txids(&version(4)));
 }
 
 #[test]
-fn a_refused_submission_is_tried_as_long_as_it_is_asked_for() {
+fn rejected_submission_is_retried_while_it_is_resubmitted() {
     let mut queue = Queue::default();
     let start = Instant::now();
     let (refused, unjudged) = (single(1), single(2));
@@ -90,7 +87,7 @@ fn a_refused_submission_is_tried_as_long_as_it_is_asked_for() {
     queue.add(unjudged.clone(), start);
     let mut now = start;
     for _ in 0..100 {
-        now += LONGEST_PAUSE;
+        now += MAX_PAUSE;
         queue.add(refused.clone(), now);
         for (one, why) in [
             (&refused, Failure::MissingInputs),
@@ -100,8 +97,8 @@ fn a_refused_submission_is_tried_as_long_as_it_is_asked_for() {
             assert!(matches!(kept, Failed::Kept { .. }));
         }
     }
-    assert_eq!(queue.next_due(), Some(now + LONGEST_URGENT_PAUSE));
-    now += FORGOTTEN;
+    assert_eq!(queue.next_due(), Some(now + MAX_URGENT_PAUSE));
+    now += MAX_AGE;
     let failed = queue.failed(&refused, Failure::MissingInputs, now);
     assert_eq!(failed, Failed::Dropped);
     let failed = queue.failed(&unjudged, Failure::Unjudged, now);
@@ -109,7 +106,7 @@ fn a_refused_submission_is_tried_as_long_as_it_is_asked_for() {
 }
 
 #[test]
-fn nothing_that_was_never_tried_is_dropped_and_what_brings_nothing_goes_first() {
+fn untried_submissions_are_never_dropped_and_idle_ones_are_dropped_first() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let most = MAX_FAILED as u64;
@@ -120,13 +117,13 @@ fn nothing_that_was_never_tried_is_dropped_and_what_brings_nothing_goes_first() 
     for sat in 0..=most {
         queue.failed(&single(sat), Failure::Unjudged, now);
     }
-    assert_eq!(queue.len(), 2 * MAX_FAILED, "one that failed is gone");
+    assert_eq!(queue.len(), 2 * MAX_FAILED, "one failed entry is dropped");
     assert_eq!(queue.position(&single(7)), None);
     assert_eq!(next_txids(&mut queue, now), txids(&single(most + 1)));
 }
 
 #[test]
-fn a_newer_version_takes_the_place_of_the_one_that_waits() {
+fn newer_version_replaces_the_queued_one() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let coin = transaction(&[], 1);
@@ -136,14 +133,14 @@ fn a_newer_version_takes_the_place_of_the_one_that_waits() {
     assert!(queue.add(version(3), now));
     assert_eq!(queue.len(), 1);
     assert_eq!(next_txids(&mut queue, now), txids(&version(3)));
-    // The older one was on its way meanwhile.
+    // The older version was being sent at that time.
     queue.sent(&version(2));
     let failed = queue.failed(&version(2), Failure::Refused, now);
     assert_eq!((failed, queue.len()), (Failed::Dropped, 1));
 }
 
 #[test]
-fn what_is_asked_for_with_more_urgency_becomes_more_urgent() {
+fn resubmission_raises_the_priority() {
     let mut queue = Queue::default();
     let now = Instant::now();
     queue.add(idle(1), now);
@@ -153,7 +150,7 @@ fn what_is_asked_for_with_more_urgency_becomes_more_urgent() {
 }
 
 #[test]
-fn a_child_waits_for_its_parent_and_nothing_is_sent_twice_at_once() {
+fn child_waits_for_its_parent_and_nothing_is_sent_twice_in_parallel() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let parent = transaction(&[&transaction(&[], 1)], 1);
@@ -172,7 +169,7 @@ fn a_child_waits_for_its_parent_and_nothing_is_sent_twice_at_once() {
 }
 
 #[test]
-fn what_is_repeated_is_tried_once() {
+fn repeated_submission_is_tried_once() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let repeated = Submission::repeated(transaction(&[], 1));
@@ -183,7 +180,7 @@ fn what_is_repeated_is_tried_once() {
 }
 
 #[test]
-fn what_comes_while_it_is_repeated_is_not_dropped_with_the_repetition() {
+fn new_submission_survives_a_failed_repetition() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let closing = transaction(&[&transaction(&[], 1)], 1);
@@ -200,7 +197,7 @@ fn what_comes_while_it_is_repeated_is_not_dropped_with_the_repetition() {
 }
 
 #[test]
-fn a_child_with_another_coin_does_not_wait_for_the_coin_that_is_gone() {
+fn child_with_another_coin_does_not_keep_the_pause() {
     let mut queue = Queue::default();
     let now = Instant::now();
     let commitment = transaction(&[&transaction(&[], 1)], 1);
@@ -217,14 +214,14 @@ fn a_child_with_another_coin_does_not_wait_for_the_coin_that_is_gone() {
 }
 
 #[test]
-fn what_has_our_money_in_it_never_waits_a_minute_unless_its_inputs_are_missing() {
+fn urgent_pause_is_short_unless_inputs_are_missing() {
     for (why, longest) in [
-        (Failure::Unjudged, LONGEST_URGENT_PAUSE),
-        (Failure::Refused, LONGEST_URGENT_PAUSE),
-        (Failure::MissingInputs, LONGEST_PAUSE),
+        (Failure::Unjudged, MAX_URGENT_PAUSE),
+        (Failure::Refused, MAX_URGENT_PAUSE),
+        (Failure::MissingInputs, MAX_PAUSE),
     ] {
         assert_eq!(pause_after(100, why, Priority::Urgent), longest);
     }
     let closing = pause_after(100, Failure::Unjudged, Priority::Normal);
-    assert_eq!(closing, LONGEST_PAUSE);
+    assert_eq!(closing, MAX_PAUSE);
 }
