@@ -12,7 +12,7 @@ async fn amp_is_refused_where_it_is_not_accepted_and_else_takes_three_ways_at_on
     demo::accept_amp(&mut network).await?;
     let paid = demo::pay(&network).await?;
     assert!(paid.shards.len() >= 3);
-    let mut middles: Vec<_> = paid.shards.iter().map(|shard| &shard.way[0]).collect();
+    let mut middles: Vec<_> = paid.shards.iter().map(|shard| &shard.route[0]).collect();
     middles.sort();
     middles.dedup();
     assert_eq!(middles.len(), 3, "the shards took {middles:?}");
