@@ -60,7 +60,7 @@ impl Options {
     pub fn check(&self) -> Result<()> {
         if self.against.is_some() {
             LndBinaries::named()?
-                .context("--against lnd requires LND_EXE and LNCLI_EXE to be set to the paths of lnd and lncli")?;
+                .context("--against lnd requires LND_EXE and LNCLI_EXE to name lnd and lncli")?;
         }
         Ok(())
     }

@@ -91,7 +91,8 @@ impl Closers {
             let expected = before + share;
             ensure!(
                 (expected - MAX_FEES_SAT..=expected).contains(&after),
-                "{name} had {before} sat in the wallet and {share} sat in the channel, and now has {after} sat"
+                "{name} had {before} sat in the wallet and {share} sat in the channel, and now has \
+                 {after} sat"
             );
             fees_sat += expected - after;
         }
