@@ -1,4 +1,4 @@
-//! Channels whose funding transaction does not exist: free of charge, and the node cannot know it.
+//! Channels without a funding transaction: they cost nothing, and the node cannot detect it at first.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::attacker::Tally;
 use crate::newcomer::program_opens_a_channel;
 use crate::scene::{Attack, Scene};
 
-/// LDK takes no more peers with unconfirmed channels.
+/// Maximum number of peers with unconfirmed channels that LDK accepts.
 const IDENTITIES: usize = 50;
-/// How long those that stay do so.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long peers that stay connected do so.
+const HOLD_TIME: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn channels_that_are_made_up_and_closed_at_once() -> Result<()> {
+async fn survives_unfunded_channels_closed_at_once() -> Result<()> {
     let mut scene = Scene::start(4).await?;
     scene
         .endure(Attack {
-            name: "made-up channels, closed at once, of one peer",
+            name: "unfunded channels from one peer, closed at once",
             busy: false,
             run: |target, tally| one_after_another(target, tally, 0),
         })
         .await?;
     scene
         .endure(Attack {
-            name: "made-up channels that seem to give us something, of new peers",
+            name: "unfunded channels with pushed funds from new peers",
             busy: false,
             run: |target, tally| of_a_new_peer(target, tally, 50_000),
         })
@@ -35,7 +35,7 @@ async fn channels_that_are_made_up_and_closed_at_once() -> Result<()> {
     scene.finish()
 }
 
-/// As many as the node takes over one connection.
+/// As many as the node accepts over one connection.
 async fn one_after_another(target: Target, tally: Tally, push_sat: u64) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     loop {
@@ -61,17 +61,17 @@ async fn make_up(peer: &mut RawPeer, tally: &Tally, push_sat: u64) -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn made_up_channels_that_stay() -> Result<()> {
+async fn survives_unfunded_channels_that_stay_open() -> Result<()> {
     let mut scene = Scene::with(2, &["carol"], None).await?;
     let attack = Attack {
-        name: "50 made-up channels of 50 peers",
+        name: "50 unfunded channels from 50 peers",
         busy: false,
         run: |target, tally| identities(target, tally, true),
     };
     scene.endure(attack).await?;
     newcomer_with_a_program(&mut scene).await;
     let attack = Attack {
-        name: "50 peers that ask for channels and stay",
+        name: "50 peers that request channels and stay connected",
         busy: false,
         run: |target, tally| identities(target, tally, false),
     };
@@ -82,13 +82,13 @@ async fn made_up_channels_that_stay() -> Result<()> {
 async fn newcomer_with_a_program(scene: &mut Scene) {
     if let Err(error) = program_opens_a_channel(&scene.network, "carol").await {
         scene.violation(
-            "50 made-up channels of 50 peers",
+            "50 unfunded channels from 50 peers",
             format!("carol: {error:#}"),
         );
     }
 }
 
-/// Each opens one channel: gone after `funding_signed`, or connected and without funding.
+/// Each opens one channel and then either disconnects after `funding_signed` or stays without funding.
 async fn identities(target: Target, tally: Tally, funded: bool) -> Result<()> {
     let mut peers = Vec::new();
     for _ in 0..IDENTITIES {
@@ -104,6 +104,6 @@ async fn identities(target: Target, tally: Tally, funded: bool) -> Result<()> {
     for peer in &mut peers {
         peer.ping().await?;
     }
-    sleep(PAUSE).await;
+    sleep(HOLD_TIME).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! BTCPay's channels: it connects to a node, opens a channel to it, and tells apart why it could not.
+//! BTCPay's channels: connects to a node, opens a channel, and distinguishes the errors.
 
 use anyhow::{Result, ensure};
 use regtest::network::Network;
@@ -14,7 +14,7 @@ fn order(key: &str, sat: u64) -> Value {
     json!({"node_pubkey_string": key, "local_funding_amount": sat.to_string(), "sat_per_byte": "2"})
 }
 
-/// That it is connected already is success.
+/// An existing connection counts as success.
 pub(super) async fn connects(opener: &Rest, network: &Network) -> Result<()> {
     let (key, host) = (network["bob"].key(), network["bob"].peer_address());
     let address = json!({"addr": {"pubkey": key, "host": host}});
@@ -31,7 +31,7 @@ pub(super) async fn connects(opener: &Rest, network: &Network) -> Result<()> {
     refused(&offline, "is not online")
 }
 
-/// It looks for this at the very beginning.
+/// BTCPay matches the beginning of this message.
 pub(super) async fn cannot_pay_for_it(opener: &Rest, network: &Network) -> Result<()> {
     let asked = order(network["bob"].key(), 15_000_000);
     let answer = opener.post("/v1/channels", &asked).await?;
@@ -45,7 +45,7 @@ pub(super) async fn cannot_pay_for_it(opener: &Rest, network: &Network) -> Resul
     Ok(())
 }
 
-/// As many as may wait for their blocks at a time, and one more.
+/// Exceeds the number of channels that may be pending at a time.
 const MOST_PENDING: usize = 3;
 
 pub(super) async fn opens(opener: &Rest, network: &Network) -> Result<()> {
@@ -68,14 +68,18 @@ pub(super) async fn opens(opener: &Rest, network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// It tries again then.
+/// BTCPay retries after this error.
 pub(super) async fn waits_for_the_chain(opener: &Rest, network: &mut Network) -> Result<()> {
     network.bitcoind.stop().await?;
-    wait_for("a node that knows it is behind", crate::LIMIT, async || {
-        let info = opener.get("/v1/getinfo").await?.json()?;
-        ensure!(info["synced_to_chain"] == false, "{info:#}");
-        Ok(())
-    })
+    wait_for(
+        "synced_to_chain to become false",
+        crate::LIMIT,
+        async || {
+            let info = opener.get("/v1/getinfo").await?.json()?;
+            ensure!(info["synced_to_chain"] == false, "{info:#}");
+            Ok(())
+        },
+    )
     .await?;
     let asked = order(network["bob"].key(), 500_000);
     let answer = opener.post("/v1/channels", &asked).await?;

@@ -1,4 +1,4 @@
-//! BTCPay's invoices: made, looked up, listened for, canceled.
+//! BTCPay's invoices: create, look up, subscribe, cancel.
 
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::payments::{pay, request_for};
 use crate::recorded::text;
 
-/// All that it reads of an invoice.
+/// All invoice members that it reads.
 const MEMBERS: [&str; 11] = [
     "r_hash",
     "r_preimage",
@@ -38,7 +38,7 @@ pub(super) async fn sells(shop: &Rest, payer: &Rest) -> Result<()> {
     let settled = heard(&mut listener).await?;
     assert_eq!(settled["settled"], true, "{settled:#}");
     assert_eq!(settled["r_hash"], made["r_hash"]);
-    // Read as msat.
+    // Interpreted as msat.
     let found = look_up(shop, text(&made, "r_hash")?).await?;
     assert_eq!(found["amt_paid"], "1500");
     has(&found, &["htlcs[].state", "htlcs[].custom_records"])?;
@@ -46,16 +46,16 @@ pub(super) async fn sells(shop: &Rest, payer: &Rest) -> Result<()> {
     unknown_and_described(shop).await
 }
 
-/// It looks for the first characters of a line.
+/// BTCPay matches the beginning of each line.
 async fn heard(listener: &mut Lines) -> Result<Value> {
     let line = tokio::time::timeout(crate::LIMIT, listener.next()).await;
-    let line = line.context("no line")??;
+    let line = line.context("the stream has no line")??;
     ensure!(line.starts_with("{\"result\":"), "{line}");
     let line: Value = serde_json::from_str(&line)?;
     Ok(line["result"].clone())
 }
 
-/// An empty part of the path, the hash in the query.
+/// Sent with an empty path segment and the hash in the query.
 async fn look_up(shop: &Rest, hash: &str) -> Result<Value> {
     let path = format!("/v1/invoice/?r_hash={}&", url_safe(hash)?);
     let found = shop.get(path.trim_end_matches('&')).await?.json()?;

@@ -1,4 +1,4 @@
-//! RTL's first page.
+//! RTL's dashboard.
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, has};
@@ -9,7 +9,7 @@ use crate::recorded::{refused, text};
 
 pub(super) async fn shows(node: &Rest) -> Result<()> {
     info(node).await?;
-    // At the same time it asks for a backup, and writes to its log that there is none.
+    // RTL also requests a backup, and logs that there is none.
     let backup = node.get("/v1/channels/backup").await?;
     refused(&backup, "no static channel backups")?;
     channels(node).await?;

@@ -1,4 +1,4 @@
-//! Zeus makes invoices and looks until they are paid.
+//! Zeus creates invoices and polls until they are paid.
 
 use anyhow::{Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
@@ -34,7 +34,7 @@ pub(super) async fn is_paid_by_amp(payer: &Rest, payee: &Rest) -> Result<()> {
     Ok(())
 }
 
-/// It asks with the hash in hex, again and again.
+/// Zeus polls with the hash in hex.
 async fn poll(payee: &Rest, made: &Value) -> Result<Value> {
     let found = get(
         payee,
@@ -54,7 +54,7 @@ async fn poll(payee: &Rest, made: &Value) -> Result<Value> {
     Ok(found)
 }
 
-/// A preimage of the user's, and a channel that payers are to come by.
+/// With a preimage and a route hint chosen by the user.
 pub(super) async fn chooses_preimage_and_hints(payer: &Rest, payee: &Rest) -> Result<()> {
     let channels = get(payee, "/v1/channels").await?;
     let channel = only(&channels, "channels")?;
@@ -85,7 +85,7 @@ pub(super) async fn chooses_preimage_and_hints(payer: &Rest, payee: &Rest) -> Re
     Ok(())
 }
 
-/// By the first and the last hop that the user wants: with one hop the payer is the last before the payee.
+/// With first and last hop chosen by the user: with a single hop, the payer is the last hop before the payee.
 async fn pays_over_hops(payer: &Rest, request: &str) -> Result<()> {
     let channels = get(payer, "/v1/channels").await?;
     let first = &only(&channels, "channels")?["chan_id"];
