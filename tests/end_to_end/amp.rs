@@ -7,7 +7,7 @@ use crate::binaries;
 
 #[tokio::test]
 async fn amp_is_rejected_unless_accepted_and_then_splits_across_three_routes() -> Result<()> {
-    let mut network = demo::three_ways(binaries()).await?;
+    let mut network = demo::three_routes(binaries()).await?;
     demo::refused(&network).await?;
     demo::accept_amp(&mut network).await?;
     let paid = demo::pay(&network).await?;

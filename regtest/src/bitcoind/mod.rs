@@ -36,7 +36,7 @@ pub struct Bitcoind {
     extra: Vec<String>,
     login: Login,
     rpc: JsonRpc,
-    /// ZeroMQ addresses, if it was started with [`Bitcoind::start_telling`].
+    /// ZeroMQ addresses, if it was started with [`Bitcoind::start_with_zmq`].
     zmq: Option<Zmq>,
     process: Option<Process>,
 }
@@ -59,7 +59,7 @@ impl Bitcoind {
 
     /// Like [`Bitcoind::start`], with a transaction index and ZeroMQ notifications for blocks and
     /// transactions, which Eclair requires.
-    pub async fn start_telling(dir: &Path) -> Result<Self> {
+    pub async fn start_with_zmq(dir: &Path) -> Result<Self> {
         let zmq = Zmq {
             block: format!("tcp://127.0.0.1:{}", free_port()?),
             transaction: format!("tcp://127.0.0.1:{}", free_port()?),

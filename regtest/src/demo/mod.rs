@@ -33,7 +33,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 pub async fn run(binaries: Binaries) -> Result<()> {
     let start = Instant::now();
     println!("Starting bitcoind (regtest) and five nodes, opening six channels ...\n");
-    let mut network = three_ways(binaries).await?;
+    let mut network = three_routes(binaries).await?;
     table::print_map();
     refused(&network).await?;
     table::print_refused();
@@ -51,7 +51,7 @@ pub async fn run(binaries: Binaries) -> Result<()> {
 }
 
 /// Starts Alice and Bob with three disjoint routes between them. `accept-amp` is off, the default.
-pub async fn three_ways(binaries: Binaries) -> Result<Network> {
+pub async fn three_routes(binaries: Binaries) -> Result<Network> {
     let mut network = Network::start(binaries).await?;
     let names = ["alice", "bob", "carol", "dave", "eve"];
     let nodes = names.iter().map(|name| network.prepare(name));

@@ -47,7 +47,7 @@ impl Network {
     /// Like [`Network::start`], with the bitcoind settings that Eclair requires.
     pub async fn start_for_eclair(binaries: Binaries) -> Result<Self> {
         let scratch = Scratch::new()?;
-        let bitcoind = Bitcoind::start_telling(&scratch.path().join("bitcoind")).await?;
+        let bitcoind = Bitcoind::start_with_zmq(&scratch.path().join("bitcoind")).await?;
         Ok(Self::on(binaries, bitcoind, scratch))
     }
 
