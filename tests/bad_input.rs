@@ -122,21 +122,17 @@ async fn unsuitable_bitcoind_is_rejected() -> Result<()> {
     let bitcoind = Bitcoind::bare(&scratch.path().join("bitcoind"), "regtest", &pruned).await?;
     bitcoind.mine(10).await?;
 
-    let dir = scratch.path().join("stranger");
-    let mut stranger = Node::new("stranger", &dir, &binaries(), &bitcoind)?;
-    stranger.set("bitcoind-rpc-password", "wrong");
-    let line = refusal(
-        &mut stranger,
-        &["bitcoind-rpc-user", "bitcoind-rpc-password"],
-    )
-    .await?;
+    let dir = scratch.path().join("other");
+    let mut other = Node::new("other", &dir, &binaries(), &bitcoind)?;
+    other.set("bitcoind-rpc-password", "wrong");
+    let line = refusal(&mut other, &["bitcoind-rpc-user", "bitcoind-rpc-password"]).await?;
     assert!(
         !line.contains("wrong"),
         "the error contains the password: {line}"
     );
-    stranger.use_bitcoind(&bitcoind)?;
-    stranger.set("network", "signet");
-    refusal(&mut stranger, &["regtest", "signet", "network"]).await?;
+    other.use_bitcoind(&bitcoind)?;
+    other.set("network", "signet");
+    refusal(&mut other, &["regtest", "signet", "network"]).await?;
 
     let dir = scratch.path().join("sleeper");
     let mut sleeper = Node::new("sleeper", &dir, &binaries(), &bitcoind)?;

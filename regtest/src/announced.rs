@@ -145,8 +145,11 @@ impl AnnouncedChannels {
     /// keep the connection open and poll its graph. lnd drops unverified announcements on disconnect.
     pub async fn announce_to(&self, target: &Target) -> Result<RawPeer> {
         let mut peer = RawPeer::connect(target, &Identity::random()).await?;
-        let told = peer.flood(self.messages()).await?;
-        ensure!(!told.closed, "the node closed the connection: {told:?}");
+        let flooded = peer.flood(self.messages()).await?;
+        ensure!(
+            !flooded.closed,
+            "the node closed the connection: {flooded:?}"
+        );
         // The pong shows that it has read everything.
         peer.ping().await?;
         Ok(peer)

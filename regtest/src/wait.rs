@@ -58,11 +58,11 @@ mod tests {
 
     #[tokio::test]
     async fn polls_until_the_check_succeeds() {
-        let mut asked = 0;
+        let mut polls = 0;
         let answer = wait_for("three questions", Duration::from_secs(5), async || {
-            asked += 1;
-            ensure!(asked == 3, "asked only {asked} times");
-            Ok(asked)
+            polls += 1;
+            ensure!(polls == 3, "polled only {polls} times");
+            Ok(polls)
         });
         assert_eq!(answer.await.unwrap(), 3);
     }

@@ -57,8 +57,8 @@ impl Pair {
         let mut client = tokio::process::Command::from(client);
         let output = timeout(LIMIT, client.kill_on_drop(true).output()).await;
         let output = output.context("the client did not exit")??;
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (text, errors) = (said(&output.stdout), said(&output.stderr));
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (text, errors) = (lossy(&output.stdout), lossy(&output.stderr));
         ensure!(output.status.success(), "{text}\n{errors}");
         Ok(())
     }

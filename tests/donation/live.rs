@@ -70,8 +70,8 @@ async fn page_shows_two_payments_to_its_scanned_code() -> Result<()> {
     assert_eq!(browser.text("#total").await?, "14,445 sat");
     assert_eq!(browser.text("#count").await?, "2 donations");
     assert_eq!(browser.text("#percent").await?, "14 %");
-    let said = browser.text("[aria-live=polite]").await?;
-    assert_eq!(said, "Thank you! 12,345 sat received.");
+    let announced = browser.text("[aria-live=polite]").await?;
+    assert_eq!(announced, "Thank you! 12,345 sat received.");
     assert_eq!(browser.run("return window.sameVisit").await?, true);
 
     check_layout(&mut browser, &page).await?;

@@ -135,13 +135,13 @@ async fn idle_connections_are_closed() -> Result<()> {
     let address = scene.address()?;
     // No data, a partial header, and nothing after a complete request.
     let whole = format!("GET /invoice.txt HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let said = ["", "GET / HTTP/1.1\r\nHost: x", &whole];
-    try_join_all(said.map(async |said| {
+    let sent = ["", "GET / HTTP/1.1\r\nHost: x", &whole];
+    try_join_all(sent.map(async |sent| {
         let mut stream = TcpStream::connect(&address).await?;
-        stream.write_all(said.as_bytes()).await?;
+        stream.write_all(sent.as_bytes()).await?;
         let mut answer = Vec::new();
         let end = timeout(2 * LIMIT, stream.read_to_end(&mut answer)).await;
-        end.with_context(|| format!("still open after {said:?}"))??;
+        end.with_context(|| format!("still open after {sent:?}"))??;
         anyhow::Ok(())
     }))
     .await?;

@@ -247,8 +247,8 @@ fn pay_a_static_invoice(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
     let pay = ["payinvoice", "--amt=30000", request];
     let refused = alice.answered(&pay, "no")?;
     assert_eq!(refused.status.code(), Some(1));
-    let asked = String::from_utf8(refused.stdout)?;
-    assert!(asked.contains("Amount (in satoshis): 30000\n"), "{asked}");
+    let prompt = String::from_utf8(refused.stdout)?;
+    assert!(prompt.contains("Amount (in satoshis): 30000\n"), "{prompt}");
     let paid = String::from_utf8(alice.answered(&pay, "yes")?.stdout)?;
     assert!(paid.contains("SUCCEEDED"), "{paid}");
     let again = [

@@ -31,12 +31,12 @@ async fn cooperative_close_pays_exactly_the_requested_fee_rate() -> Result<()> {
     let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(400_000);
     let points = network.open(&[plan; CLOSES.len()]).await?;
     let mut wrong = Vec::new();
-    for ((closer, asked, expected), point) in CLOSES.into_iter().zip(&points) {
-        let fee = network.close_for(closer, point, asked).await;
-        let fee = fee.with_context(|| format!("{closer} closes at {asked} sat/vB"))?;
+    for ((closer, requested, expected), point) in CLOSES.into_iter().zip(&points) {
+        let fee = network.close_for(closer, point, requested).await;
+        let fee = fee.with_context(|| format!("{closer} closes at {requested} sat/vB"))?;
         if !fee.is(expected) {
             wrong.push(format!(
-                "{closer} closes at {asked} sat/vB, but the fee is {fee:?}"
+                "{closer} closes at {requested} sat/vB, but the fee is {fee:?}"
             ));
         }
     }

@@ -40,7 +40,7 @@ async fn restart_near_the_claim_deadline_claims_all_of_a_set_or_none() -> Result
     let total = network.check_balances().await?;
     for point in [Point::DecisionStored, Point::BetweenClaims] {
         for back in [Back::JustInTime, Back::TooLate] {
-            comes_back(&mut network, point, back, total)
+            restart_at(&mut network, point, back, total)
                 .await
                 .with_context(|| format!("crash at {point}, restart {back:?}"))?;
         }
@@ -49,7 +49,7 @@ async fn restart_near_the_claim_deadline_claims_all_of_a_set_or_none() -> Result
     Ok(())
 }
 
-async fn comes_back(network: &mut Network, point: Point, back: Back, total: u64) -> Result<()> {
+async fn restart_at(network: &mut Network, point: Point, back: Back, total: u64) -> Result<()> {
     let bob = network["bob"].key().to_owned();
     let request = SendPaymentRequest {
         final_cltv_delta: FINAL_CLTV_DELTA.try_into()?,

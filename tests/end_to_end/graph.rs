@@ -59,11 +59,11 @@ async fn graph_is_shown_and_forwards_are_recorded() -> Result<()> {
 
 /// Waits until each node knows all three nodes by alias.
 async fn nodes_are_known(network: &Network) -> Result<()> {
-    for (asked, named) in [("alice", "bob"), ("bob", "alice"), ("carol", "carol")] {
-        let what = format!("{asked} to know {named}");
+    for (querier, named) in [("alice", "bob"), ("bob", "alice"), ("carol", "carol")] {
+        let what = format!("{querier} to know {named}");
         wait_for(&what, GOSSIP_LIMIT, async || {
             let key = network[named].key();
-            let found = cli(network, asked).json(&["getnodeinfo", key])?;
+            let found = cli(network, querier).json(&["getnodeinfo", key])?;
             let node = &found["node"];
             ensure!(node["alias"] == named && node["last_update"] != 0, "{node}");
             assert_eq!(node["pub_key"], key);
@@ -109,8 +109,8 @@ fn channels_are_known(network: &Network, points: &[String]) -> Result<()> {
     let number = private["channel_id"].as_str().context("no channel_id")?;
     cli(network, "bob").refused(&["getchaninfo", number], "edge not found")?;
     alice.refused(&["getchaninfo"], "chan_id or chan_point argument missing")?;
-    let nobody = "02".repeat(33);
-    alice.refused(&["getnodeinfo", &nobody], "unable to find node")
+    let unknown_key = "02".repeat(33);
+    alice.refused(&["getnodeinfo", &unknown_key], "unable to find node")
 }
 
 fn network_statistics_are_correct(network: &Network) -> Result<()> {

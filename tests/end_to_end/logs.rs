@@ -10,7 +10,7 @@ use ampd::rpc::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target, kind, message};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};
 use rustix::process::{Signal, kill_process};
 
 use crate::close::close;
@@ -132,7 +132,9 @@ async fn unknown_peers_cannot_fill_the_log() -> Result<()> {
         }
         // Everything sent before has been handled by then.
         peer.ping().await?;
-        if let Made::Signed(channel) = peer.make_up_channel(&ChannelTerms::default()).await? {
+        if let OpenResult::Signed(channel) =
+            peer.open_unfunded_channel(&ChannelTerms::default()).await?
+        {
             peer.send_error(channel, &"x".repeat(60_000)).await?;
         }
         peer.ping().await?;

@@ -25,7 +25,6 @@ mod history;
 mod invoices;
 mod late_joiner;
 mod logs;
-mod made_up_channels;
 mod metrics;
 mod on_chain;
 mod one_node;
@@ -40,6 +39,7 @@ mod routes;
 mod sender_restarts;
 mod static_invoice;
 mod terminal;
+mod unfunded_channels;
 mod unknown_peers;
 mod unwritable;
 

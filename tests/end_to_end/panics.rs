@@ -56,8 +56,8 @@ async fn panics(network: &mut Network, place: Place) -> Result<()> {
         "the node took too long to exit"
     );
     let lines = lines(network)?;
-    let said = &lines[before..];
-    let panics = said.iter().filter(|line| line.contains("panicked"));
+    let new_lines = &lines[before..];
+    let panics = new_lines.iter().filter(|line| line.contains("panicked"));
     let panics: Vec<_> = panics.collect();
     ensure!(panics.len() == 1, "{panics:?}");
     let line = panics[0];

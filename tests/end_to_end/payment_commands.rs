@@ -160,13 +160,13 @@ fn pays_an_amp_invoice(alice: &Shell, bob: &Shell, request: &str, hash: &str) ->
     let line = format!("ampcli payinvoice --pay_req {request}");
     let refused = alice.answered(&line, "no")?;
     assert_eq!(refused.status.code(), Some(1));
-    let asked = String::from_utf8(refused.stdout)?;
+    let prompt = String::from_utf8(refused.stdout)?;
     let expected = format!(
         "Payment hash: {hash}\nDescription: my first amp\nAmount (in satoshis): 1000\n\
          Fee limit (in satoshis): 1000\nDestination: {}\nConfirm payment (yes/no): ",
         bob.node.key()
     );
-    assert_eq!(asked, expected);
+    assert_eq!(prompt, expected);
 
     let table = alice.text(&line)?;
     for part in ["HTLC_STATE", "Amount + fee:   1000 + 0 sat", "SUCCEEDED"] {
@@ -270,7 +270,7 @@ fn messages_and_records_arrive(alice: &Shell, bob: &Shell) -> Result<()> {
     let key = bob.node.key();
     let invoice = bob.json("ampcli addinvoice --amt 5 --memo tea")?;
     let request = text(&invoice, "payment_request")?;
-    for (way, message, hex) in [
+    for (command, message, hex) in [
         (
             format!("sendpayment --dest {key} --amt 5 --amp"),
             "a b",
@@ -284,7 +284,7 @@ fn messages_and_records_arrive(alice: &Shell, bob: &Shell) -> Result<()> {
         (format!("payinvoice --force {request}"), "d", "64"),
     ] {
         alice.text(&format!(
-            "ampcli {way} --message '{message}' --data 70000=0102"
+            "ampcli {command} --message '{message}' --data 70000=0102"
         ))?;
         let sent = alice.payments("--max_payments 1")?.remove(0);
         let records = &sent["htlcs"][0]["route"]["hops"][0]["custom_records"];
@@ -325,9 +325,9 @@ fn make_and_delete(network: &Network) -> Result<()> {
     for _ in 0..3 {
         alice.text(&format!("ampcli sendpayment --dest {key} --amt 10 --amp"))?;
     }
-    let nobody = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
+    let unknown_key = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
     alice.answered(
-        &format!("ampcli sendpayment --dest {nobody} --amt 5 --amp"),
+        &format!("ampcli sendpayment --dest {unknown_key} --amt 5 --amp"),
         "",
     )?;
     let payments = alice.payments("--include_incomplete")?;

@@ -8,7 +8,7 @@ use bitcoin::Address;
 use bitcoin::params::Params;
 use lightning::chain::transaction::OutPoint;
 use regtest::network::Network;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target, kind, message};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};
 use regtest::wait::wait_for;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
@@ -101,7 +101,7 @@ async fn open_channel(network: &Network, peer: &mut RawPeer) -> Result<()> {
             .context("the transaction has no funding output")?
             .try_into()?,
     };
-    if let Made::Refused(reason) = peer.fund(&proposal, outpoint).await? {
+    if let OpenResult::Refused(reason) = peer.fund(&proposal, outpoint).await? {
         bail!("the funding was refused: {reason}");
     }
     network.mine(BLOCKS).await?;

@@ -58,8 +58,8 @@ async fn peer_and_channel_events_are_reported() -> Result<()> {
     is(&mut events, UpdateType::InactiveChannel).await?;
     expect_peer_event(&network, &mut peers, EventType::PeerOnline).await?;
     is(&mut events, UpdateType::ActiveChannel).await?;
-    let nobody = cli(&network, "alice");
-    nobody.refused(&["disconnect", network["alice"].key()], "is not connected")?;
+    let alice_cli = cli(&network, "alice");
+    alice_cli.refused(&["disconnect", network["alice"].key()], "is not connected")?;
     close(&network, &mut events, &point).await?;
     network.finish();
     Ok(())

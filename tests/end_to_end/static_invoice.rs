@@ -44,19 +44,19 @@ async fn static_invoice_lists_each_of_two_hundred_payments() -> Result<()> {
 
     let mut always = subscribe(&carol, 0).await?;
     let mut first_half = pay(&network, &invoice, 0..PAYMENTS / 2).await?;
-    let (heard, last_index) = hear(&mut always, PAYMENTS / 2).await?;
-    assert_eq!(heard, first_half);
+    let (settled, last_index) = read_settlements(&mut always, PAYMENTS / 2).await?;
+    assert_eq!(settled, first_half);
     // From here on only one subscriber is connected; the other has to catch up.
     let second_half = pay(&network, &invoice, PAYMENTS / 2..PAYMENTS).await?;
     let mut away = subscribe(&carol, last_index).await?;
     for updates in [&mut always, &mut away] {
-        let (heard, last_index) = hear(updates, PAYMENTS / 2).await?;
-        assert_eq!(heard, second_half);
+        let (settled, last_index) = read_settlements(updates, PAYMENTS / 2).await?;
+        assert_eq!(settled, second_half);
         assert_eq!(last_index, PAYMENTS);
     }
     // A subscriber that requests the whole history gets each settlement once.
-    let (heard, _) = hear(&mut subscribe(&carol, 1).await?, PAYMENTS - 1).await?;
-    assert_eq!(heard.len() as u64, PAYMENTS - 1);
+    let (settled, _) = read_settlements(&mut subscribe(&carol, 1).await?, PAYMENTS - 1).await?;
+    assert_eq!(settled.len() as u64, PAYMENTS - 1);
 
     first_half.extend(second_half);
     the_ledger_has_each_payment(&carol, &invoice, &first_half).await?;
@@ -128,8 +128,8 @@ async fn subscribe(api: &Api, settle_index: u64) -> Result<Streaming<Invoice>> {
 }
 
 /// Reads the next `count` settlements, each once and in order; returns them with the last index.
-async fn hear(updates: &mut Streaming<Invoice>, count: u64) -> Result<(Books, u64)> {
-    let (mut heard, mut last) = (Books::new(), 0);
+async fn read_settlements(updates: &mut Streaming<Invoice>, count: u64) -> Result<(Books, u64)> {
+    let (mut settled, mut last) = (Books::new(), 0);
     for _ in 0..count {
         let update = timeout(LIMIT, updates.message()).await;
         let update = update
@@ -145,10 +145,10 @@ async fn hear(updates: &mut Streaming<Invoice>, count: u64) -> Result<(Books, u6
         );
         last = set.settle_index;
         let amount = u64::try_from(set.amt_paid_msat)?;
-        let twice = heard.insert(regtest::api::bytes(set_id)?, amount);
+        let twice = settled.insert(regtest::api::bytes(set_id)?, amount);
         ensure!(twice.is_none(), "{set_id} was reported twice");
     }
-    Ok((heard, last))
+    Ok((settled, last))
 }
 
 async fn the_ledger_has_each_payment(

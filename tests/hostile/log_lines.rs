@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use regtest::by_hand::random;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target, kind, message};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};
 
 use crate::attacker::Tally;
 use crate::scene::{Attack, Scene};
@@ -126,8 +126,8 @@ async fn long_errors(target: Target, tally: Tally) -> Result<()> {
         match peer.propose(&ChannelTerms::default()).await? {
             Ok(proposal) => peer.send_error(proposal.temporary_id(), &text).await?,
             Err(_) => {
-                if let Made::Signed(channel) =
-                    peer.make_up_channel(&ChannelTerms::default()).await?
+                if let OpenResult::Signed(channel) =
+                    peer.open_unfunded_channel(&ChannelTerms::default()).await?
                 {
                     peer.send_error(channel, &text).await?;
                 }

@@ -12,12 +12,12 @@ mod gauges;
 mod honest;
 mod limits;
 mod log_lines;
-mod made_up_channels;
 mod malformed;
 mod memory;
-mod newcomer;
+mod new_peer;
 mod scene;
 mod slow_log;
+mod unfunded_channels;
 mod wrong_announcements;
 
 use regtest::binaries::Binaries;

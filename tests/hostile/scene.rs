@@ -18,7 +18,7 @@ use crate::attacker::{Attacker, Tally};
 use crate::escape::Escape;
 use crate::gauges::{Gauges, Meter, Watch};
 use crate::honest::{self, Payments};
-use crate::{binaries, limits, newcomer};
+use crate::{binaries, limits, new_peer};
 
 /// Runs one test at a time, because they measure.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -143,12 +143,12 @@ impl Scene {
                 self.violation(attack.name, compared(without, with));
             }
         }
-        self.goes_on(attack.name, "during").await;
+        self.check_operation(attack.name, "during").await;
         let sent = attacker.map(Attacker::stop).transpose()?.unwrap_or(0);
-        self.goes_on(attack.name, "after").await;
+        self.check_operation(attack.name, "after").await;
         let (before, most) = watch.finish()?;
         let minutes = started.elapsed().as_secs() / 60 + 1;
-        let left = self.strangers_leave(attack.name, &meter, before).await?;
+        let left = self.wait_disconnected(attack.name, &meter, before).await?;
         println!(
             "{}: {sent} sent in {:?}{speed}; {}",
             attack.name,
@@ -207,8 +207,8 @@ impl Scene {
     }
 
     /// Opens a channel with a new peer; force-closes a channel and claims its HTLC, if one is left.
-    async fn goes_on(&mut self, attack: &str, when: &str) {
-        match newcomer::opens_a_channel(&self.network).await {
+    async fn check_operation(&mut self, attack: &str, when: &str) {
+        match new_peer::opens_a_channel(&self.network).await {
             Ok(took) => println!("{attack}: {when} it, a new peer had a channel after {took:?}"),
             Err(error) => self.violation(
                 attack,
@@ -230,7 +230,7 @@ impl Scene {
     }
 
     /// Waits until the node has closed the attackers' connections.
-    async fn strangers_leave(
+    async fn wait_disconnected(
         &mut self,
         attack: &str,
         meter: &Meter,

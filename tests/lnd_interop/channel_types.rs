@@ -61,7 +61,7 @@ async fn open_and_pay(options: &[&str], kind: CommitmentType, capacity_sat: u64)
                 assert_eq!(u64::try_from(channel.local_balance)?, PUSH_SAT);
             }
         }
-        pay_each_way(&network, point).await?;
+        pay_in_each_direction(&network, point).await?;
     }
     network.check_balances().await?;
     network.finish();
@@ -81,7 +81,7 @@ async fn with_lnd(options: &[&str]) -> Result<Network> {
     Ok(network)
 }
 
-async fn pay_each_way(network: &Network, point: &str) -> Result<()> {
+async fn pay_in_each_direction(network: &Network, point: &str) -> Result<()> {
     for (payer, payee) in [(AMPD, LND), (LND, AMPD)] {
         let id = channel(network, payer, point).await?.chan_id;
         let request = SendPaymentRequest {

@@ -77,17 +77,17 @@ async fn resumed_subscriptions_get_the_same_events_from_both() -> Result<()> {
         return Ok(());
     }
     let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for (payer, payee) in [("alice", "lena"), ("lena", "alice")] {
         let hops = [payee];
         let scene = Scene::new(&network, payer, &hops);
-        told.push(
+        received.push(
             backlog::of_invoices_with_every_final_state(scene)
                 .await
                 .context(payee)?,
         );
     }
-    assert_eq!(told[1], told[0], "ampd, lnd");
+    assert_eq!(received[1], received[0], "ampd, lnd");
     network.finish();
     Ok(())
 }

@@ -43,7 +43,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// LDK keeps completed payments in the channel manager for at least this long, and each commit
 /// writes the manager whole: without the pause, one kind would slow down the next.
-const PAUSE_BETWEEN_KINDS: Duration = Duration::from_secs(20);
+const IDLE_TIME: Duration = Duration::from_secs(20);
 
 /// Two nodes, one channel, and their meters.
 struct Bench {
@@ -80,7 +80,7 @@ async fn alone(binaries: Binaries, options: &Options) -> Result<()> {
         table::print_ratio(ratio::amp_by_bolt11(&bench, options).await?);
     }
     if options.static_payments > 0 {
-        tokio::time::sleep(PAUSE_BETWEEN_KINDS).await;
+        tokio::time::sleep(IDLE_TIME).await;
         static_invoice::run(&bench, options.static_payments).await?;
     }
     bench.network.finish();
@@ -95,7 +95,7 @@ impl Bench {
         let mut lines = Vec::new();
         for (number, kind) in options.kinds.iter().enumerate() {
             if number > 0 {
-                tokio::time::sleep(PAUSE_BETWEEN_KINDS).await;
+                tokio::time::sleep(IDLE_TIME).await;
             }
             lines.extend(self.measure_kind(*kind, options).await?);
         }
@@ -119,7 +119,7 @@ impl Bench {
             return Ok(lines);
         }
         for wanted in &options.concurrency {
-            let at_a_time = (*wanted).clamp(1, most_at_a_time(kind));
+            let at_a_time = (*wanted).clamp(1, max_concurrency(kind));
             let mut best: Option<Measured> = None;
             for _ in 0..options.repeat.max(1) {
                 let measured = self.measure(kind, at_a_time, options).await?;
@@ -162,7 +162,7 @@ impl Bench {
     }
 }
 
-fn most_at_a_time(kind: Kind) -> usize {
+fn max_concurrency(kind: Kind) -> usize {
     match kind {
         Kind::AmpShards => MAX_SETS,
         _ => MAX_HTLCS,

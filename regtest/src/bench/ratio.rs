@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::kinds::Kind;
-use super::{Bench, Options, REST};
+use super::{Bench, IDLE_TIME, Options};
 
 /// Payments in flight.
 pub const AT_A_TIME: usize = 64;
@@ -15,7 +15,7 @@ const ROUNDS: usize = 5;
 pub async fn amp_by_bolt11(bench: &Bench, options: &Options) -> Result<f64> {
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(IDLE_TIME).await;
         for (rates, kind) in rates.iter_mut().zip([Kind::AmpKey, Kind::Bolt11]) {
             rates.push(bench.measure(kind, AT_A_TIME, options).await?.rate());
         }

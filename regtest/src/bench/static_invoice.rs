@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::kinds::{Kind, Requests, static_invoice, to_static_invoice};
 use super::load::{Cell, Limit, Measured, measure};
-use super::{Bench, REST, SETTLE_LIMIT, table};
+use super::{Bench, IDLE_TIME, SETTLE_LIMIT, table};
 
 /// Number of payments compared at each end: this many sequentially for the latency and as many
 /// concurrently for the rate. The node is idle before both.
@@ -38,7 +38,7 @@ pub async fn run(bench: &Bench, payments: usize) -> Result<()> {
     let middle = pay(between, AT_A_TIME).await?;
     // Otherwise the last payments would be slowed by those just before them, which are still in the
     // channel manager.
-    tokio::time::sleep(REST).await;
+    tokio::time::sleep(IDLE_TIME).await;
     let last = [pay(COMPARED, 1).await?, pay(COMPARED, AT_A_TIME).await?];
     table::print_static(&first, &middle, &last);
     Ok(())

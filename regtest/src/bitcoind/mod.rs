@@ -184,7 +184,7 @@ impl Bitcoind {
     /// Mines `count` blocks including the mempool and returns their hashes.
     pub async fn mine(&self, count: u32) -> Result<Vec<String>> {
         let hashes = self
-            .call("generatetodescriptor", json!([count, nobody()]))
+            .call("generatetodescriptor", json!([count, unowned_address()]))
             .await?;
         Ok(serde_json::from_value(hashes)?)
     }
@@ -192,7 +192,8 @@ impl Bitcoind {
     /// Mines `count` empty blocks and leaves the mempool as it is.
     pub async fn mine_empty(&self, count: u32) -> Result<()> {
         for _ in 0..count {
-            self.call("generateblock", json!([nobody(), []])).await?;
+            self.call("generateblock", json!([unowned_address(), []]))
+                .await?;
         }
         Ok(())
     }
@@ -370,7 +371,7 @@ impl Bitcoind {
 
 /// A random address that nobody owns, for block rewards. Paying the wallet in each block makes mining
 /// ten times slower, and a fixed address could make a re-mined block identical to the old one.
-fn nobody() -> String {
+fn unowned_address() -> String {
     format!("raw(08{:016x})", fastrand::u64(..))
 }
 

@@ -177,7 +177,7 @@ impl Closers {
         self.0.mine(1).await?;
         // The closer crashes before the last one is broadcast.
         self.0.bitcoind.mine(DELAY_BLOCKS).await?;
-        self.comes_back(CLOSER, point).await?;
+        self.crash_and_restart(CLOSER, point).await?;
         Ok(0)
     }
 
@@ -187,7 +187,7 @@ impl Closers {
         let is_forced = matches!(point, Point::FeeAsked | Point::FeeRaised);
         // The client may or may not get a response before the crash.
         let _ = self.close(channel, is_forced).await;
-        self.comes_back(CLOSER, point).await?;
+        self.crash_and_restart(CLOSER, point).await?;
         self.wait_broadcast().await?;
         Ok(0)
     }
@@ -206,7 +206,7 @@ impl Closers {
         Ok(())
     }
 
-    async fn comes_back(&mut self, name: &str, point: Point) -> Result<()> {
+    async fn crash_and_restart(&mut self, name: &str, point: Point) -> Result<()> {
         self.aborted(name, point).await?;
         self.restart(name).await
     }

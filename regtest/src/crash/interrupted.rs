@@ -52,8 +52,8 @@ impl Interrupted {
     /// # Errors
     /// If one got a response: each sender crashed before its payment completed.
     pub async fn cut_off(self) -> Result<()> {
-        let told = self.0.join_all().await.into_iter().flatten().next();
-        if let Some(payment) = told {
+        let completed = self.0.join_all().await.into_iter().flatten().next();
+        if let Some(payment) = completed {
             bail!("the payer of {} got a final response", payment.payment_hash);
         }
         Ok(())

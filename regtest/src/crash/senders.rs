@@ -68,7 +68,7 @@ impl Senders {
         plans.push(ChannelPlan::new(EXPENSIVE, RECEIVER, EXPENSIVE_SAT));
         plans.push(ChannelPlan::new(RECEIVER, DRAINED, DRAINED_SAT).push(DRAINED_PUSH_SAT));
         let mut senders = Self(Crash::on(network, &plans).await?);
-        senders.try_both_ways().await?;
+        senders.try_both_routes().await?;
         Ok(senders)
     }
 
@@ -78,7 +78,7 @@ impl Senders {
     }
 
     /// Sends over both routes. Afterwards the receiver has all of the low-fee forwarder's balance.
-    async fn try_both_ways(&mut self) -> Result<()> {
+    async fn try_both_routes(&mut self) -> Result<()> {
         let network = &self.0.network;
         for sender in SENDERS {
             for forwarder in [EXPENSIVE, DRAINED] {

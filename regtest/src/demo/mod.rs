@@ -22,7 +22,7 @@ pub use static_invoice::{Tips, pay_twice};
 pub const CAPACITY_SAT: u64 = 1_000_000;
 /// Exceeds what two routes can carry together, so all three are needed.
 pub const AMOUNT_MSAT: u64 = 2_000_000_000;
-const MIDDLE: [&str; 3] = ["carol", "dave", "eve"];
+const FORWARDERS: [&str; 3] = ["carol", "dave", "eve"];
 /// HTLCs of a completed payment are removed from the channels within a second or two.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -57,7 +57,7 @@ pub async fn three_routes(binaries: Binaries) -> Result<Network> {
     let nodes = names.iter().map(|name| network.prepare(name));
     let nodes = nodes.collect::<Result<Vec<_>>>()?;
     network.add(nodes).await?;
-    let plans: Vec<ChannelPlan<'_>> = MIDDLE
+    let plans: Vec<ChannelPlan<'_>> = FORWARDERS
         .iter()
         .flat_map(|middle| {
             let first = ChannelPlan::new("alice", middle, CAPACITY_SAT);
@@ -95,7 +95,7 @@ pub async fn pay(network: &Network) -> Result<Paid> {
 
     let shards = prove(&payment, &bob).await?;
     ensure!(
-        shards.len() >= MIDDLE.len(),
+        shards.len() >= FORWARDERS.len(),
         "only {} shards arrived",
         shards.len()
     );

@@ -1,10 +1,10 @@
 //! A node, ampd or another program: its data directory, config file, process and client.
 
 mod ampd;
-mod asked;
 mod core_lightning;
 mod eclair;
 mod lnd;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

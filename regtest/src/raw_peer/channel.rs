@@ -85,7 +85,7 @@ impl ChannelTerms {
 
 /// Outcome of a channel opening.
 #[derive(Clone, Debug)]
-pub enum Made {
+pub enum OpenResult {
     /// `funding_signed` was received.
     Signed(ChannelId),
     /// The node sent this `error` instead.
@@ -107,10 +107,10 @@ impl RawPeer {
     ///
     /// # Errors
     /// If the connection closes or no message arrives; a refusal is an `Ok` result.
-    pub async fn make_up_channel(&mut self, terms: &ChannelTerms) -> Result<Made> {
+    pub async fn open_unfunded_channel(&mut self, terms: &ChannelTerms) -> Result<OpenResult> {
         match self.propose(terms).await? {
-            Ok(proposal) => self.fund(&proposal, made_up_outpoint()).await,
-            Err(reason) => Ok(Made::Refused(reason)),
+            Ok(proposal) => self.fund(&proposal, nonexistent_outpoint()).await,
+            Err(reason) => Ok(OpenResult::Refused(reason)),
         }
     }
 
@@ -134,12 +134,12 @@ impl RawPeer {
     }
 
     /// Sends `funding_created` with a valid signature and waits for `funding_signed` or an error.
-    pub async fn fund(&mut self, proposal: &Proposal, outpoint: OutPoint) -> Result<Made> {
+    pub async fn fund(&mut self, proposal: &Proposal, outpoint: OutPoint) -> Result<OpenResult> {
         self.send(&encode(&proposal.funding_created(outpoint)?))
             .await?;
         Ok(match self.answer(kind::FUNDING_SIGNED).await? {
-            Ok(_) => Made::Signed(ChannelId::v1_from_funding_outpoint(outpoint)),
-            Err(reason) => Made::Refused(reason),
+            Ok(_) => OpenResult::Signed(ChannelId::v1_from_funding_outpoint(outpoint)),
+            Err(reason) => OpenResult::Refused(reason),
         })
     }
 
@@ -299,7 +299,7 @@ impl Proposal {
 }
 
 /// An output of a transaction that does not exist.
-fn made_up_outpoint() -> OutPoint {
+fn nonexistent_outpoint() -> OutPoint {
     OutPoint {
         txid: Txid::from_byte_array(random()),
         index: 0,

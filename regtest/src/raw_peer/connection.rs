@@ -196,9 +196,13 @@ impl Received {
         if self.kind != kind::PING {
             return None;
         }
-        let asked = u16::from_be_bytes(*self.body.first_chunk()?);
-        (asked < NO_PONG).then(|| {
-            let body = [&asked.to_be_bytes(), &vec![0; usize::from(asked)][..]].concat();
+        let num_pong_bytes = u16::from_be_bytes(*self.body.first_chunk()?);
+        (num_pong_bytes < NO_PONG).then(|| {
+            let body = [
+                &num_pong_bytes.to_be_bytes(),
+                &vec![0; usize::from(num_pong_bytes)][..],
+            ]
+            .concat();
             message(kind::PONG, &body)
         })
     }

@@ -8,7 +8,7 @@
 //! ```no_run
 //! # use std::net::Ipv4Addr;
 //! # use regtest::network::Network;
-//! # use regtest::raw_peer::{kind, message, ChannelTerms, Identity, Made, RawPeer, Target};
+//! # use regtest::raw_peer::{kind, message, ChannelTerms, Identity, OpenResult, RawPeer, Target};
 //! # async fn example(network: &Network) -> anyhow::Result<()> {
 //! // Nodes of the network connect from 127.0.0.1; an attacker should use another address.
 //! let target = Target::of(&network["victim"])?.from(Ipv4Addr::new(127, 0, 0, 66));
@@ -21,9 +21,9 @@
 //!
 //! // A channel without a funding transaction, and the error that makes the node close it.
 //! let terms = ChannelTerms::default();
-//! match peer.make_up_channel(&terms).await? {
-//!     Made::Signed(channel) => peer.send_error(channel, "no").await?,
-//!     Made::Refused(reason) => println!("{reason}"),
+//! match peer.open_unfunded_channel(&terms).await? {
+//!     OpenResult::Signed(channel) => peer.send_error(channel, "no").await?,
+//!     OpenResult::Refused(reason) => println!("{reason}"),
 //! }
 //! # Ok(())
 //! # }
@@ -37,7 +37,7 @@ mod messages;
 mod noise;
 mod target;
 
-pub use channel::{ChannelTerms, Made, Proposal};
+pub use channel::{ChannelTerms, OpenResult, Proposal};
 pub use connection::{Flooded, RawPeer, Received};
 pub use gossip::{forged_announcement, short_channel_id};
 pub use messages::{default_init, encode, kind, message};

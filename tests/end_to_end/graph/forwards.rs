@@ -173,14 +173,14 @@ async fn kept(network: &Network, first: u64, second: u64) -> Result<()> {
         peer_alias_lookup: true,
         ..Default::default()
     };
-    let told = wait_for("the forward to be stored", SETTLE_LIMIT, async || {
-        let told = history(network, all.clone()).await?;
-        ensure!(told.forwarding_events.len() == 1, "{told:?}");
-        Ok(told)
+    let listed = wait_for("the forward to be stored", SETTLE_LIMIT, async || {
+        let listed = history(network, all.clone()).await?;
+        ensure!(listed.forwarding_events.len() == 1, "{listed:?}");
+        Ok(listed)
     })
     .await?;
-    assert_eq!(told.last_offset_index, 1);
-    let forward = &told.forwarding_events[0];
+    assert_eq!(listed.last_offset_index, 1);
+    let forward = &listed.forwarding_events[0];
     assert_eq!((forward.chan_id_in, forward.chan_id_out), (first, second));
     assert_eq!(
         (forward.amt_out_msat, forward.fee_msat),
@@ -199,8 +199,8 @@ async fn kept(network: &Network, first: u64, second: u64) -> Result<()> {
         assert_eq!(report[sum], (FEE_MSAT / 1000).to_string());
     }
     let count = async |request| -> Result<(usize, u32)> {
-        let told = history(network, request).await?;
-        Ok((told.forwarding_events.len(), told.last_offset_index))
+        let listed = history(network, request).await?;
+        Ok((listed.forwarding_events.len(), listed.last_offset_index))
     };
     let by = |incoming, outgoing| ForwardingHistoryRequest {
         incoming_chan_ids: incoming,

@@ -29,8 +29,8 @@ async fn request(network: &Network, set: &Set, number: usize) -> Result<SendToRo
 pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
     let all = InvoiceSubscription::default();
-    let mut heard = bob.lightning.clone().subscribe_invoices(all).await?;
-    let heard = heard.get_mut();
+    let mut events = bob.lightning.clone().subscribe_invoices(all).await?;
+    let events = events.get_mut();
     let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
     let requests = [
         request(network, &set, 0).await?,
@@ -39,7 +39,7 @@ pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     ];
     let (payer, request) = (alice.clone(), requests[0].clone());
     let first = tokio::spawn(async move { payer.send_to_route(request).await });
-    let added = next(heard).await?;
+    let added = next(events).await?;
     assert_eq!(added.state(), InvoiceState::Open);
     assert_eq!(added.payment_addr, set.address);
     assert_eq!((added.amt_paid_msat, added.htlcs.len()), (0, 0));
@@ -64,7 +64,7 @@ pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     for (index, attempt) in [first, second, third].iter().enumerate() {
         settled_as(attempt, &set, index)?;
     }
-    let settled = next(heard).await?;
+    let settled = next(events).await?;
     assert_eq!(settled.state(), InvoiceState::Settled);
     assert_eq!(
         (settled.amt_paid_msat, settled.htlcs.len()),
@@ -127,8 +127,8 @@ pub async fn invalid_share_fails_its_set(network: &Network) -> Result<()> {
     Ok(())
 }
 
-async fn next(heard: &mut Streaming<Invoice>) -> Result<Invoice> {
-    let message = timeout(SETTLE_LIMIT, heard.message()).await;
+async fn next(events: &mut Streaming<Invoice>) -> Result<Invoice> {
+    let message = timeout(SETTLE_LIMIT, events.message()).await;
     message
         .context("timed out waiting for an event")??
         .context("the stream has ended")

@@ -6,7 +6,7 @@ use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};
 use tonic::{Code, Status};
 
-use super::{AMPD, LND, PUSH_SAT, pay_each_way, with_lnd};
+use super::{AMPD, LND, PUSH_SAT, pay_in_each_direction, with_lnd};
 use crate::lnd_is_here;
 use crate::scene::CAPACITY_SAT;
 
@@ -30,7 +30,7 @@ async fn zero_conf_and_taproot_channels_are_refused() -> Result<()> {
         let pending = network[name].api()?.pending().await?;
         assert_eq!(pending.pending_open_channels, []);
     }
-    pay_each_way(&network, &points[0]).await?;
+    pay_in_each_direction(&network, &points[0]).await?;
     network.finish();
     Ok(())
 }

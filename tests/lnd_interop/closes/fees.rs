@@ -45,11 +45,11 @@ async fn no_closing_fee_leads_to_a_forced_close() -> Result<()> {
         .open(&CLOSES.map(|(opener, ..)| plan(opener)))
         .await?;
     let mut wrong = Vec::new();
-    for ((opener, closer, asked, expected), point) in CLOSES.into_iter().zip(&points) {
-        let fee = network.close_for(closer, point, asked).await;
+    for ((opener, closer, requested, expected), point) in CLOSES.into_iter().zip(&points) {
+        let fee = network.close_for(closer, point, requested).await;
         if !fee.as_ref().is_ok_and(|fee| fee.is(expected)) {
             wrong.push(format!(
-                "{closer} closes a channel of {opener} at {asked} sat/vB, but the fee is {fee:?}"
+                "{closer} closes a channel of {opener} at {requested} sat/vB, but the fee is {fee:?}"
             ));
         }
     }

@@ -28,7 +28,7 @@ async fn half_sets_are_refunded_on_chain_after_timeout() -> Result<()> {
         .mine_until_swept(BLOCKS_PER_STEP, SWEEP_LIMIT)
         .await?;
     for held in held {
-        held.comes_back().await?;
+        held.fails_back().await?;
     }
     before.assert_moved(&network, 0).await?;
     network.check_balances().await?;

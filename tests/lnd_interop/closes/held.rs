@@ -107,12 +107,12 @@ impl<'a> Held<'a> {
         if self.forgets() {
             Ok(())
         } else {
-            self.comes_back().await
+            self.fails_back().await
         }
     }
 
     /// Waits until the first half fails.
-    pub async fn comes_back(self) -> Result<()> {
+    pub async fn fails_back(self) -> Result<()> {
         let attempt = timeout(ANSWER_LIMIT, self.first)
             .await
             .context("no result")???;

@@ -63,16 +63,16 @@ pub async fn to_a_key(network: &Network) -> Result<()> {
 }
 
 /// Checks the invoice event, and that the payee lists the same.
-async fn is_paid_in_shards(scene: Scene<'_>, payment: &Payment, told: Invoice) -> Result<()> {
+async fn is_paid_in_shards(scene: Scene<'_>, payment: &Payment, event: Invoice) -> Result<()> {
     let shards = demo::prove(payment, &scene.payee()?).await?;
     ensure!(shards.len() >= MIN_SHARDS, "{} shards", shards.len());
     let listed = scene.newest_invoice().await?;
-    assert_eq!(in_order(told.clone()), in_order(listed));
-    assert_eq!(told.state(), InvoiceState::Settled);
-    assert_eq!(told.amt_paid_msat, AMOUNT_MSAT);
-    assert_eq!(told.htlcs.len(), shards.len());
-    assert_eq!(told.amp_invoice_state.len(), 1);
-    let set = told.amp_invoice_state.get(&payment.payment_hash);
+    assert_eq!(in_order(event.clone()), in_order(listed));
+    assert_eq!(event.state(), InvoiceState::Settled);
+    assert_eq!(event.amt_paid_msat, AMOUNT_MSAT);
+    assert_eq!(event.htlcs.len(), shards.len());
+    assert_eq!(event.amp_invoice_state.len(), 1);
+    let set = event.amp_invoice_state.get(&payment.payment_hash);
     let set = set.context("the invoice has no set of this payment")?;
     assert_eq!(set.state(), InvoiceHtlcState::Settled);
     Ok(())
@@ -96,12 +96,12 @@ pub async fn shards_over_given_routes(network: &Network) -> Result<()> {
     for (attempt, shard) in attempts.iter().zip(&set.shards) {
         settled(attempt, shard);
     }
-    let told = events.settled().await?;
+    let event = events.settled().await?;
     let listed = scene.newest_invoice().await?;
-    assert_eq!(in_order(told.clone()), in_order(listed));
-    assert_eq!(told.payment_addr, set.address);
-    assert_eq!(told.amt_paid_msat, AMOUNT_MSAT);
-    holds_all_shards(&told, &set)
+    assert_eq!(in_order(event.clone()), in_order(listed));
+    assert_eq!(event.payment_addr, set.address);
+    assert_eq!(event.amt_paid_msat, AMOUNT_MSAT);
+    holds_all_shards(&event, &set)
 }
 
 fn holds_all_shards(invoice: &Invoice, set: &Set) -> Result<()> {

@@ -39,7 +39,7 @@ pub async fn of_invoices_with_every_final_state(scene: Scene<'_>) -> Result<Vec<
     }
     payee.invoice(10_000).await?;
 
-    let mut told = Vec::new();
+    let mut responses = Vec::new();
     for (add_index, settle_index, events) in [
         (known, 0, 3),
         (0, last_settled, 3),
@@ -55,17 +55,17 @@ pub async fn of_invoices_with_every_final_state(scene: Scene<'_>) -> Result<Vec<
             .subscribe_invoices(request)
             .await?
             .into_inner();
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         for number in 0..events {
             let event = next(&mut stream).await;
             let event = event.with_context(|| format!("event {number} of {request:?}"))?;
-            heard.push(short(&event, known));
+            received.push(short(&event, known));
         }
-        told.push(heard);
+        responses.push(received);
     }
     cancel(&payee, held.hash).await?;
     held.payer.await?;
-    Ok(told)
+    Ok(responses)
 }
 
 fn short(event: &Invoice, known: u64) -> Told {

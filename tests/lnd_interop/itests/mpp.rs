@@ -73,10 +73,10 @@ pub async fn parts_over_given_routes(network: &Network) -> Result<()> {
     assert_eq!(payment.status(), PaymentStatus::Succeeded);
     assert_eq!(parts_that_arrived(&payment), ROUTES.len());
     loop {
-        let told = next(&mut events).await?;
-        if told.state() == InvoiceState::Settled {
+        let update = next(&mut events).await?;
+        if update.state() == InvoiceState::Settled {
             assert_eq!(
-                (told.amt_paid_msat, told.htlcs.len()),
+                (update.amt_paid_msat, update.htlcs.len()),
                 (AMOUNT_MSAT, ROUTES.len())
             );
             return Ok(());

@@ -32,12 +32,15 @@ pub async fn an_invoice_twice(scene: Scene<'_>) -> Result<()> {
         .await?
         .into_inner();
     assert_eq!(next(&mut single).await?.state(), InvoiceState::Open);
-    let (mut sets, mut told) = (Vec::new(), Vec::new());
+    let (mut sets, mut settlements) = (Vec::new(), Vec::new());
     for times in 1..=2 {
         let payment = scene.pays(&amp(&invoice, 0)).await?;
-        told.push(events.settled().await?);
-        let set = only_set(&told[told.len() - 1], &payment.payment_hash)?;
-        assert_eq!(told[told.len() - 1].amt_paid_msat, times * MSAT);
+        settlements.push(events.settled().await?);
+        let set = only_set(&settlements[settlements.len() - 1], &payment.payment_hash)?;
+        assert_eq!(
+            settlements[settlements.len() - 1].amt_paid_msat,
+            times * MSAT
+        );
         ensure!(
             set.settle_time >= created,
             "the set was settled before the invoice was created"
@@ -59,14 +62,14 @@ pub async fn an_invoice_twice(scene: Scene<'_>) -> Result<()> {
     assert_eq!((all.htlcs.len(), all.amp_invoice_state.len()), (2, 2));
 
     let mut again = Events::settled_after(&payee, sets[0].1).await?;
-    assert_eq!(again.settled().await?, told[1]);
+    assert_eq!(again.settled().await?, settlements[1]);
     Ok(())
 }
 
 /// An event contains only the set that it is about.
-fn only_set(told: &Invoice, set_id: &str) -> Result<AmpInvoiceState> {
-    assert_eq!((told.htlcs.len(), told.amp_invoice_state.len()), (1, 1));
-    let set = told.amp_invoice_state.get(set_id);
+fn only_set(update: &Invoice, set_id: &str) -> Result<AmpInvoiceState> {
+    assert_eq!((update.htlcs.len(), update.amp_invoice_state.len()), (1, 1));
+    let set = update.amp_invoice_state.get(set_id);
     let set = set.context("the event has a different set")?;
     assert_eq!(set.state(), InvoiceHtlcState::Settled);
     Ok(*set)
@@ -76,13 +79,13 @@ fn only_set(told: &Invoice, set_id: &str) -> Result<AmpInvoiceState> {
 /// shards, so its subscribers see nothing.
 async fn of_single_invoice(scene: Scene<'_>, single: &mut Streaming<Invoice>) -> Result<()> {
     if scene.payee_is(Software::Lnd) {
-        let told = tokio::time::timeout(Duration::from_secs(1), single.message()).await;
-        ensure!(told.is_err(), "lnd sent {told:?}");
+        let update = tokio::time::timeout(Duration::from_secs(1), single.message()).await;
+        ensure!(update.is_err(), "lnd sent {update:?}");
         return Ok(());
     }
     for _ in 1..=2 {
-        let told = next(single).await?;
-        assert_eq!(told.state(), InvoiceState::Settled);
+        let update = next(single).await?;
+        assert_eq!(update.state(), InvoiceState::Settled);
     }
     Ok(())
 }

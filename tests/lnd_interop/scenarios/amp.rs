@@ -82,10 +82,10 @@ pub async fn an_invoice_without_amount(scene: Scene<'_>) -> Result<()> {
         sum += msat;
         assert_eq!(scene.lookup(&invoice).await?.amt_paid_msat, sum);
     }
-    let unsaid = scene.payer()?.pay(amp(&invoice, 0)).await;
-    let unsaid = unsaid.expect_err("the invoice has no amount");
+    let without_amount = scene.payer()?.pay(amp(&invoice, 0)).await;
+    let without_amount = without_amount.expect_err("the invoice has no amount");
     assert_eq!(
-        unsaid.message(),
+        without_amount.message(),
         "amount must be specified when paying a zero amount invoice"
     );
     Ok(())

@@ -159,11 +159,11 @@ pub async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
         Ok(())
     })
     .await?;
-    let unasked = SendPaymentRequest {
+    let without_invoice = SendPaymentRequest {
         payment_addr: amp_invoice.payment_addr.clone(),
         ..amp_to(scene.payee_key(), u64::try_from(MSAT)?)?
     };
-    let failed = scene.payment_fails(&unasked).await?;
+    let failed = scene.payment_fails(&without_invoice).await?;
     assert_eq!(
         failed.failure_reason(),
         PaymentFailureReason::FailureReasonIncorrectPaymentDetails

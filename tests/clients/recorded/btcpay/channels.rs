@@ -33,8 +33,8 @@ pub(super) async fn connects(opener: &Rest, network: &Network) -> Result<()> {
 
 /// BTCPay matches the beginning of this message.
 pub(super) async fn cannot_pay_for_it(opener: &Rest, network: &Network) -> Result<()> {
-    let asked = order(network["bob"].key(), 15_000_000);
-    let answer = opener.post("/v1/channels", &asked).await?;
+    let request = order(network["bob"].key(), 15_000_000);
+    let answer = opener.post("/v1/channels", &request).await?;
     refused(&answer, "not enough witness outputs")?;
     let body: Value = serde_json::from_str(&answer.text)?;
     let message = body["message"].as_str().unwrap_or_default();
@@ -50,15 +50,15 @@ const MOST_PENDING: usize = 3;
 
 pub(super) async fn opens(opener: &Rest, network: &Network) -> Result<()> {
     fund(network, "alice", &[700_000; MOST_PENDING + 1]).await?;
-    let asked = order(network["bob"].key(), 500_000);
+    let request = order(network["bob"].key(), 500_000);
     for _ in 0..MOST_PENDING {
-        let point = opener.post("/v1/channels", &asked).await?.json()?;
+        let point = opener.post("/v1/channels", &request).await?.json()?;
         has(&point, &["funding_txid_bytes", "output_index"])?;
     }
     let pending = opener.get("/v1/channels/pending").await?.json()?;
     let channel = &pending["pending_open_channels"][0]["channel"];
     assert_eq!(channel["remote_node_pub"], network["bob"].key());
-    let too_many = opener.post("/v1/channels", &asked).await?;
+    let too_many = opener.post("/v1/channels", &request).await?;
     refused(&too_many, "Number of pending channels exceed")?;
     let is_open = |list: &Value| {
         let channels = list["channels"].as_array();
@@ -81,8 +81,8 @@ pub(super) async fn waits_for_the_chain(opener: &Rest, network: &mut Network) ->
         },
     )
     .await?;
-    let asked = order(network["bob"].key(), 500_000);
-    let answer = opener.post("/v1/channels", &asked).await?;
+    let request = order(network["bob"].key(), 500_000);
+    let answer = opener.post("/v1/channels", &request).await?;
     refused(&answer, "channels cannot be created before")?;
     network.bitcoind.restart().await?;
     network.wait_synced().await?;

@@ -29,8 +29,8 @@ pub(super) fn request_for(invoice: &str) -> Value {
 }
 
 /// BTCPay reads the first line, which must be the only one.
-pub(super) async fn pay(payer: &Rest, asked: &Value) -> Result<Value> {
-    let paid = payer.post("/v2/router/send", asked).await?;
+pub(super) async fn pay(payer: &Rest, request: &Value) -> Result<Value> {
+    let paid = payer.post("/v2/router/send", request).await?;
     ensure!(
         paid.text.starts_with("{\"result\":") && paid.text.ends_with('\n'),
         "{paid:?}"
@@ -44,8 +44,8 @@ pub(super) async fn pay(payer: &Rest, asked: &Value) -> Result<Value> {
 
 /// An invoice without an amount, paid twice.
 pub(super) async fn pays_what_names_no_amount(shop: &Rest, payer: &Rest) -> Result<()> {
-    let asked = json!({"memo": "any", "expiry": "600", "private": false});
-    let made = shop.post("/v1/invoices", &asked).await?.json()?;
+    let request = json!({"memo": "any", "expiry": "600", "private": false});
+    let made = shop.post("/v1/invoices", &request).await?.json()?;
     let mut order = request_for(text(&made, "payment_request")?);
     order["amt_msat"] = "2500".into();
     let paid = pay(payer, &order).await?;
@@ -75,8 +75,8 @@ pub(super) async fn pays_a_key(payer: &Rest, key: &str) -> Result<()> {
     assert_eq!(paid["payment_preimage"], "11".repeat(32));
     // A key that belongs to no known node.
     let (records, hash) = keysend([0x12; 32], None)?;
-    let stranger = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
-    order["dest"] = base64(stranger)?.into();
+    let unknown_key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+    order["dest"] = base64(unknown_key)?.into();
     order["payment_hash"] = hash.into();
     order["dest_custom_records"] = records;
     let failed = pay(payer, &order).await?;
@@ -87,8 +87,8 @@ pub(super) async fn pays_a_key(payer: &Rest, key: &str) -> Result<()> {
 
 /// An amount above the balance, and its own invoice.
 pub(super) async fn is_refused(shop: &Rest, payer: &Rest) -> Result<()> {
-    let asked = json!({"value_msat": "3000000000", "memo": "all", "expiry": "600"});
-    let made = shop.post("/v1/invoices", &asked).await?.json()?;
+    let request = json!({"value_msat": "3000000000", "memo": "all", "expiry": "600"});
+    let made = shop.post("/v1/invoices", &request).await?.json()?;
     let failed = pay(payer, &request_for(text(&made, "payment_request")?)).await?;
     assert_eq!(failed["status"], "FAILED");
     assert_eq!(
@@ -106,8 +106,8 @@ pub(super) async fn is_refused(shop: &Rest, payer: &Rest) -> Result<()> {
 
 pub(super) async fn waits_for_a_hold_invoice(shop: &Rest, payer: &Rest) -> Result<()> {
     let hash = sha256::Hash::hash(&[0x21; 32]).to_string();
-    let asked = json!({"hash": base64(&hash)?, "value_msat": "4000"});
-    let made = shop.post("/v2/invoices/hodl", &asked).await?.json()?;
+    let request = json!({"hash": base64(&hash)?, "value_msat": "4000"});
+    let made = shop.post("/v2/invoices/hodl", &request).await?.json()?;
     let invoice = text(&made, "payment_request")?;
     let first = json!({"payment_request": invoice, "timeout_seconds": 60, "fee_limit_sat": "4"});
     let mut held = payer.post_stream("/v2/router/send", &first).await?;

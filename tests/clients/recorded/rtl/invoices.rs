@@ -8,9 +8,9 @@ use super::{payments, post};
 use crate::recorded::{MESSAGE, keysend, text};
 
 async fn make(node: &Rest, memo: &str) -> Result<Value> {
-    let asked =
+    let request =
         json!({"memo": memo, "value": 20, "private": true, "expiry": 3600, "is_amp": false});
-    let made = post(node, "/v1/invoices", &asked).await?.json()?;
+    let made = post(node, "/v1/invoices", &request).await?.json()?;
     has(&made, &["r_hash", "payment_request", "add_index"])?;
     Ok(made)
 }

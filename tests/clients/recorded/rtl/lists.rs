@@ -97,9 +97,9 @@ async fn signs(node: &Rest) -> Result<()> {
 
 /// RTL follows each open invoice.
 pub(super) async fn unpaid(node: &Rest) -> Result<()> {
-    let asked =
+    let request =
         json!({"memo": "later", "value": 20, "private": false, "expiry": 3600, "is_amp": false});
-    let made = post(node, "/v1/invoices", &asked).await?.json()?;
+    let made = post(node, "/v1/invoices", &request).await?.json()?;
     let open = node.get("/v1/invoices?pending_only=true").await?.json()?;
     has(&open, &["invoices[].state", "invoices[].r_hash"])?;
     let open = open["invoices"].as_array();

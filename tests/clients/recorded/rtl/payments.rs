@@ -35,9 +35,9 @@ pub(super) async fn pays(payer: &Rest, invoice: &str) -> Result<()> {
 
 /// An invoice without an amount, paid with AMP as selected by the user.
 pub(super) async fn pays_by_amp(payer: &Rest, payee: &Rest) -> Result<()> {
-    let asked =
+    let request =
         json!({"memo": "tips", "value": 0, "private": false, "expiry": 3600, "is_amp": true});
-    let made = post(payee, "/v1/invoices", &asked).await?.json()?;
+    let made = post(payee, "/v1/invoices", &request).await?.json()?;
     let order = json!({
         "payment_request": made["payment_request"], "amp": true, "amt": 40, "fee_limit_sat": 100,
         "timeout_seconds": 600,

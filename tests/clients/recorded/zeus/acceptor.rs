@@ -18,10 +18,10 @@ pub(super) async fn hears_messages(from: &Rest, to: &Rest, network: &Network) ->
         "peer": base64(network["bob"].key())?, "type": 37913, "data": base64(&"7b7d".repeat(2))?,
     });
     post(from, "/v1/custommessage", &message).await?;
-    let heard = socket.next().await?.context("no message")?;
+    let received = socket.next().await?.context("no message")?;
     let sender = base64(network["alice"].key())?;
     let expected = json!({"peer": sender, "type": 37913, "data": message["data"]});
-    assert_eq!(heard["result"], expected);
+    assert_eq!(received["result"], expected);
     Ok(())
 }
 

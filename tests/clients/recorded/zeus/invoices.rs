@@ -90,10 +90,10 @@ async fn pays_over_hops(payer: &Rest, request: &str) -> Result<()> {
     let channels = get(payer, "/v1/channels").await?;
     let first = &only(&channels, "channels")?["chan_id"];
     let own = get(payer, "/v1/getinfo").await?;
-    let stranger = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+    let unknown_key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
     let mut order = json!({
         "payment_request": request, "max_parts": "16", "fee_limit_sat": 100, "timeout_seconds": 60,
-        "outgoing_chan_ids": [first], "last_hop_pubkey": base64(stranger)?,
+        "outgoing_chan_ids": [first], "last_hop_pubkey": base64(unknown_key)?,
     });
     let failed = pay(payer, order.clone()).await?;
     ensure!(

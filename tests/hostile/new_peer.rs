@@ -10,7 +10,7 @@ use bitcoin::{Address, Network as Chain, Txid};
 use lightning::chain::transaction::OutPoint;
 use regtest::api::bytes;
 use regtest::network::Network;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, Proposal, RawPeer, Target, kind};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, Proposal, RawPeer, Target, kind};
 use regtest::wait::wait_for;
 use serde_json::json;
 use tokio::time::timeout;
@@ -60,8 +60,8 @@ async fn try_once(network: &Network, target: &Target) -> Result<RawPeer> {
     };
     let outpoint = fund(network, &proposal).await?;
     match peer.fund(&proposal, outpoint).await? {
-        Made::Signed(_) => Ok(peer),
-        Made::Refused(reason) => bail!("refused after funding_created: {reason}"),
+        OpenResult::Signed(_) => Ok(peer),
+        OpenResult::Refused(reason) => bail!("refused after funding_created: {reason}"),
     }
 }
 

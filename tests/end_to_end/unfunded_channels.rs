@@ -13,7 +13,7 @@ use regtest::api::bytes;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target};
 use regtest::wait::wait_for;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ async fn forced_close_is_not_delayed_and_unfunded_channels_are_forgotten() -> Re
     let points = network.open(&[plan]).await?;
     let mut signed = 0;
     for address in 66..70 {
-        signed += make_up_and_close(&network["alice"], address).await?;
+        signed += open_and_close_unfunded(&network["alice"], address).await?;
     }
     ensure!(
         (20..=110).contains(&signed),
@@ -95,8 +95,8 @@ async fn new_peers_can_still_open_channels() -> Result<()> {
         let address = Ipv4Addr::new(127, 0, 0, 66 + number % 3);
         let target = Target::of(&network["alice"])?.from(address);
         let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
-        let made = peer.make_up_channel(&ChannelTerms::default()).await?;
-        signed += u32::from(matches!(made, Made::Signed(_)));
+        let made = peer.open_unfunded_channel(&ChannelTerms::default()).await?;
+        signed += u32::from(matches!(made, OpenResult::Signed(_)));
     }
     ensure!(signed >= 40, "only {signed} were accepted");
     open_to_alice(&network, "bob").await?;
@@ -141,10 +141,13 @@ async fn funding_outpoints_of_peers_do_not_block_claims() -> Result<()> {
         let proposal = peer.propose(&terms).await?.map_err(Error::msg)?;
         let made = peer.fund(&proposal, ours).await?;
         // LDK accepts the same outpoint only once.
-        if let Made::Signed(_) = made {
+        if let OpenResult::Signed(_) = made {
             peer.close_cooperatively(&proposal, ours).await?;
         }
-        ensure!(push_sat == 0 || matches!(made, Made::Signed(_)), "{made:?}");
+        ensure!(
+            push_sat == 0 || matches!(made, OpenResult::Signed(_)),
+            "{made:?}"
+        );
     }
     network.kill(&["alice"])?;
     network.restart(&["alice"]).await?;
@@ -183,7 +186,7 @@ async fn no_utxo_is_spent_on_unfunded_channels_with_pushed_funds() -> Result<()>
         let address = Ipv4Addr::new(127, 0, 0, 66 + number);
         let target = Target::of(&network["alice"])?.from(address);
         let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
-        let Made::Signed(channel) = peer.make_up_channel(&terms).await? else {
+        let OpenResult::Signed(channel) = peer.open_unfunded_channel(&terms).await? else {
             bail!("the channel was refused");
         };
         peer.send_error(channel, "no").await?;
@@ -216,9 +219,9 @@ async fn cooperatively_closed_unfunded_channel_is_forgotten() -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     let proposal = peer.propose(&ChannelTerms::default()).await?;
     let proposal = proposal.map_err(Error::msg)?;
-    let outpoint = made_up_outpoint();
+    let outpoint = nonexistent_outpoint();
     let made = peer.fund(&proposal, outpoint).await?;
-    ensure!(matches!(made, Made::Signed(_)), "{made:?}");
+    ensure!(matches!(made, OpenResult::Signed(_)), "{made:?}");
     peer.close_cooperatively(&proposal, outpoint).await?;
     wait_for("the channel to be forgotten", LIMIT, async || {
         let left = [
@@ -250,7 +253,7 @@ async fn unrelated_output_is_not_accepted_as_funding() -> Result<()> {
         let proposal = proposal.map_err(Error::msg)?;
         let (txid, index) = (coin.parse()?, index);
         let made = peer.fund(&proposal, OutPoint { txid, index }).await?;
-        let Made::Signed(channel) = made else {
+        let OpenResult::Signed(channel) = made else {
             bail!("{made:?}");
         };
         // bitcoind has been queried by then.
@@ -271,7 +274,7 @@ async fn unrelated_output_is_not_accepted_as_funding() -> Result<()> {
     Ok(())
 }
 
-fn made_up_outpoint() -> OutPoint {
+fn nonexistent_outpoint() -> OutPoint {
     OutPoint {
         txid: Txid::from_byte_array([7; 32]),
         index: 0,
@@ -345,13 +348,15 @@ async fn open_to_alice(network: &Network, name: &str) -> Result<()> {
 
 /// Connects with new identities from one address until no channel is accepted any more. Returns the
 /// number of accepted channels.
-async fn make_up_and_close(node: &Node, address: u8) -> Result<u32> {
+async fn open_and_close_unfunded(node: &Node, address: u8) -> Result<u32> {
     let target = Target::of(node)?.from(Ipv4Addr::new(127, 0, 0, address));
     let mut signed = 0;
     loop {
         let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
         let before = signed;
-        while let Made::Signed(channel) = peer.make_up_channel(&ChannelTerms::default()).await? {
+        while let OpenResult::Signed(channel) =
+            peer.open_unfunded_channel(&ChannelTerms::default()).await?
+        {
             peer.send_error(channel, "no").await?;
             signed += 1;
         }

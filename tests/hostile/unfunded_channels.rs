@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target};
 use tokio::time::sleep;
 
 use crate::attacker::Tally;
-use crate::newcomer::program_opens_a_channel;
+use crate::new_peer::program_opens_a_channel;
 use crate::scene::{Attack, Scene};
 
 /// Maximum number of peers with unconfirmed channels that LDK accepts.
@@ -39,22 +39,22 @@ async fn survives_unfunded_channels_closed_at_once() -> Result<()> {
 async fn one_after_another(target: Target, tally: Tally, push_sat: u64) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     loop {
-        make_up(&mut peer, &tally, push_sat).await?;
+        open_unfunded(&mut peer, &tally, push_sat).await?;
     }
 }
 
 async fn of_a_new_peer(target: Target, tally: Tally, push_sat: u64) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
-    make_up(&mut peer, &tally, push_sat).await
+    open_unfunded(&mut peer, &tally, push_sat).await
 }
 
-async fn make_up(peer: &mut RawPeer, tally: &Tally, push_sat: u64) -> Result<()> {
+async fn open_unfunded(peer: &mut RawPeer, tally: &Tally, push_sat: u64) -> Result<()> {
     let terms = ChannelTerms {
         push_sat,
         ..Default::default()
     };
     tally.add(1);
-    if let Made::Signed(channel) = peer.make_up_channel(&terms).await? {
+    if let OpenResult::Signed(channel) = peer.open_unfunded_channel(&terms).await? {
         peer.send_error(channel, "changed my mind").await?;
     }
     Ok(())
@@ -69,7 +69,7 @@ async fn survives_unfunded_channels_that_stay_open() -> Result<()> {
         run: |target, tally| identities(target, tally, true),
     };
     scene.endure(attack).await?;
-    newcomer_with_a_program(&mut scene).await;
+    check_new_peer_program(&mut scene).await;
     let attack = Attack {
         name: "50 peers that request channels and stay connected",
         busy: false,
@@ -79,7 +79,7 @@ async fn survives_unfunded_channels_that_stay_open() -> Result<()> {
     scene.finish()
 }
 
-async fn newcomer_with_a_program(scene: &mut Scene) {
+async fn check_new_peer_program(scene: &mut Scene) {
     if let Err(error) = program_opens_a_channel(&scene.network, "carol").await {
         scene.violation(
             "50 unfunded channels from 50 peers",
@@ -95,7 +95,7 @@ async fn identities(target: Target, tally: Tally, funded: bool) -> Result<()> {
         let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
         tally.add(1);
         if funded {
-            peer.make_up_channel(&ChannelTerms::default()).await?;
+            peer.open_unfunded_channel(&ChannelTerms::default()).await?;
         } else {
             let _ = peer.propose(&ChannelTerms::default()).await?;
             peers.push(peer);
