@@ -1,4 +1,4 @@
-//! Starts that must fail: one clear line that names the key or file, and nothing written over.
+//! Startups that must fail: a single line names the key or file, and nothing is overwritten.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,17 +16,21 @@ fn binaries() -> Binaries {
     Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
 }
 
-/// Runs a start that must fail, and returns its one line. All of `named` must occur in it.
+/// Runs a start that must fail and returns its single line, which must contain all of `named`.
 async fn refusal(node: &mut Node, named: &[&str]) -> Result<String> {
-    // The log goes to stderr as well.
+    // The log is also written to stderr.
     node.set("log-level", "error");
     let before = files(&node.network_dir())?;
     let ended = node.run_to_end().await?;
-    assert!(!ended.status.success(), "ampd ended well: {}", ended.stdout);
+    assert!(
+        !ended.status.success(),
+        "ampd exited successfully: {}",
+        ended.stdout
+    );
     assert_eq!(
         ended.stderr.lines().count(),
         1,
-        "more than one line:\n{}",
+        "expected one line, got:\n{}",
         ended.stderr
     );
     for text in [&ended.stdout, &ended.stderr] {
@@ -38,7 +42,7 @@ async fn refusal(node: &mut Node, named: &[&str]) -> Result<String> {
     for name in named {
         assert!(
             ended.stderr.contains(name),
-            "{name:?} is not in: {}",
+            "{name:?} is missing in: {}",
             ended.stderr
         );
     }
@@ -49,7 +53,7 @@ async fn refusal(node: &mut Node, named: &[&str]) -> Result<String> {
     Ok(ended.stderr)
 }
 
-/// What a refused start may not touch: everything but the lock and SQLite's shared memory.
+/// Files that a failed start must not change: all but the lock and SQLite's shared memory.
 fn files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let Ok(entries) = fs::read_dir(dir) else {
@@ -68,7 +72,7 @@ fn files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 }
 
 #[tokio::test]
-async fn a_wrong_config_is_refused_by_key_before_anything_is_made() -> Result<()> {
+async fn invalid_config_is_reported_by_key_before_files_are_created() -> Result<()> {
     let cases = [
         (
             "acept-amp",
@@ -92,7 +96,7 @@ async fn a_wrong_config_is_refused_by_key_before_anything_is_made() -> Result<()
         refusal(&mut node, &named).await?;
         assert!(
             !node.network_dir().exists(),
-            "{key} made {}",
+            "{key} created {}",
             node.network_dir().display()
         );
     }
@@ -100,7 +104,7 @@ async fn a_wrong_config_is_refused_by_key_before_anything_is_made() -> Result<()
 }
 
 #[tokio::test]
-async fn a_bitcoind_that_does_not_answer_is_named_with_its_key() -> Result<()> {
+async fn unreachable_bitcoind_is_reported_with_its_config_key() -> Result<()> {
     let scratch = Scratch::new()?;
     let mut node = Node::without_bitcoind("alice", scratch.path(), &binaries())?;
     let address = format!("127.0.0.1:{}", free_port()?);
@@ -112,27 +116,23 @@ async fn a_bitcoind_that_does_not_answer_is_named_with_its_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bitcoind_that_does_not_fit_is_refused() -> Result<()> {
+async fn unsuitable_bitcoind_is_rejected() -> Result<()> {
     let scratch = Scratch::new()?;
     let pruned = ["-prune=1", "-fastprune"];
     let bitcoind = Bitcoind::bare(&scratch.path().join("bitcoind"), "regtest", &pruned).await?;
     bitcoind.mine(10).await?;
 
-    let dir = scratch.path().join("stranger");
-    let mut stranger = Node::new("stranger", &dir, &binaries(), &bitcoind)?;
-    stranger.set("bitcoind-rpc-password", "wrong");
-    let line = refusal(
-        &mut stranger,
-        &["bitcoind-rpc-user", "bitcoind-rpc-password"],
-    )
-    .await?;
+    let dir = scratch.path().join("other");
+    let mut other = Node::new("other", &dir, &binaries(), &bitcoind)?;
+    other.set("bitcoind-rpc-password", "wrong");
+    let line = refusal(&mut other, &["bitcoind-rpc-user", "bitcoind-rpc-password"]).await?;
     assert!(
         !line.contains("wrong"),
-        "the password is told to everybody: {line}"
+        "the error contains the password: {line}"
     );
-    stranger.use_bitcoind(&bitcoind)?;
-    stranger.set("network", "signet");
-    refusal(&mut stranger, &["regtest", "signet", "network"]).await?;
+    other.use_bitcoind(&bitcoind)?;
+    other.set("network", "signet");
+    refusal(&mut other, &["regtest", "signet", "network"]).await?;
 
     let dir = scratch.path().join("sleeper");
     let mut sleeper = Node::new("sleeper", &dir, &binaries(), &bitcoind)?;
@@ -145,7 +145,7 @@ async fn a_bitcoind_that_does_not_fit_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_damaged_seed_or_a_foreign_directory_is_refused_and_left_alone() -> Result<()> {
+async fn damaged_seed_or_foreign_directory_is_rejected_and_unchanged() -> Result<()> {
     let scratch = Scratch::new()?;
     let bitcoind = Bitcoind::bare(&scratch.path().join("bitcoind"), "regtest", &[]).await?;
     bitcoind.mine(10).await?;
@@ -166,8 +166,11 @@ async fn a_damaged_seed_or_a_foreign_directory_is_refused_and_left_alone() -> Re
     }
     fs::remove_file(&seed)?;
     refusal(&mut node, &["seed", &seed.display().to_string()]).await?;
-    assert!(!seed.exists(), "a new seed was made beside an old database");
-    // Not a file at all; root may read every file, so permissions would prove nothing.
+    assert!(
+        !seed.exists(),
+        "a new seed was created next to an old database"
+    );
+    // A directory instead of a file; permissions would have no effect for root.
     fs::create_dir(&seed)?;
     refusal(&mut node, &["seed", &seed.display().to_string()]).await?;
     fs::remove_dir(&seed)?;

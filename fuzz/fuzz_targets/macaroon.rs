@@ -1,4 +1,4 @@
-//! Any bytes as a macaroon: read, its identifier, its caveats, written again.
+//! Decodes any bytes as a macaroon, parses its identifier and caveats, and encodes it again.
 #![no_main]
 
 use ampd::macaroons::Macaroon;
@@ -18,6 +18,6 @@ fuzz_target!(|bytes: &[u8]| {
     for caveat in macaroon.caveats() {
         let _ = check(caveat, &call);
     }
-    let again = Macaroon::decode(&macaroon.encode()).expect("what we write we read");
+    let again = Macaroon::decode(&macaroon.encode()).expect("an encoded macaroon can be decoded");
     assert!(again == macaroon);
 });

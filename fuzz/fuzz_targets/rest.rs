@@ -1,4 +1,4 @@
-//! Any text as a REST request: the verb, the path with its query, and the body on a line each.
+//! Any text as a REST request: method, path with query, and body, on one line each.
 #![no_main]
 
 use ampd::rpc::rest_message;

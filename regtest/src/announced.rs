@@ -1,7 +1,7 @@
-//! Public channels whose nodes do not run: for tests that need a network graph.
+//! Public channels of nodes that are not running, for tests that need a network graph.
 //!
-//! Their funding outputs are on the chain, and all their keys are here. So they can be announced to any node,
-//! which finds nothing wrong with them, as many as a test wants for the price of one transaction.
+//! The funding outputs exist on chain and all keys are known here, so any node accepts their
+//! announcements. One transaction funds any number of channels.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,12 +29,12 @@ use crate::by_hand::random;
 use crate::raw_peer::{Identity, RawPeer, Target, encode};
 use crate::wait::wait_for;
 
-/// Of each channel.
+/// Capacity of each channel.
 pub const CAPACITY_SAT: u64 = 100_000;
-/// A channel may be announced when its funding transaction is this deep (BOLT 7).
+/// Depth of the funding transaction at which a channel may be announced (BOLT 7).
 const DEPTH: u32 = 6;
 
-/// Waits until a node (ampd or lnd) knows so many channels, with both updates of each.
+/// Waits until a node (ampd or lnd) knows at least `channels` channels with both updates of each.
 pub async fn wait_known(api: &Api, channels: usize, limit: Duration) -> Result<()> {
     let what = format!("{channels} channels in the graph");
     wait_for(&what, limit, async || {
@@ -54,7 +54,7 @@ pub async fn wait_known(api: &Api, channels: usize, limit: Duration) -> Result<(
     .await
 }
 
-/// Channels between nodes that do not run, and what there is to tell of them.
+/// Channels between nodes that are not running, and their announcements.
 #[derive(Debug)]
 pub struct AnnouncedChannels {
     channels: Vec<Channel>,
@@ -67,15 +67,15 @@ struct Channel {
     updates: [ChannelUpdate; 2],
 }
 
-/// The keys of a channel, in the order of its nodes.
+/// The keys of a channel, in the order of its node ids.
 struct Keys {
     nodes: [SecretKey; 2],
     funding: [SecretKey; 2],
 }
 
 impl AnnouncedChannels {
-    /// Funds `count` channels in one transaction, with coins of bitcoind's wallet, and mines it six blocks deep. Each
-    /// node has at most 20 channels.
+    /// Funds `count` channels in one transaction from bitcoind's wallet and mines it six blocks deep.
+    /// Each node has at most 20 channels.
     pub async fn fund(bitcoind: &Bitcoind, count: usize) -> Result<Self> {
         let nodes: Vec<SecretKey> = (0..count / 10 + 2).map(|_| key()).collect();
         let keys: Vec<Keys> = (0..count).map(|number| keys(&nodes, number)).collect();
@@ -87,7 +87,7 @@ impl AnnouncedChannels {
         let txid: Txid = bitcoind.fund(&addresses).await?.parse()?;
         let blocks = bitcoind.mine(DEPTH).await?;
         let height = bitcoind.height().await? + 1 - DEPTH;
-        let first = blocks.first().context("nothing was mined")?;
+        let first = blocks.first().context("no block was mined")?;
         let block = bitcoind.call("getblock", json!([first, 0])).await?;
         let block: Block = deserialize_hex(block.as_str().context("no block")?)?;
         let (place, transaction) = (0u64..)
@@ -99,9 +99,9 @@ impl AnnouncedChannels {
             let script = keys.script();
             let mut outputs = (0u64..).zip(&transaction.output);
             let output = outputs.find(|(_, output)| output.script_pubkey == script);
-            let (output, _) = output.context("an output is missing")?;
+            let (output, _) = output.context("the funding transaction lacks an output")?;
             let scid = scid_from_parts(height.into(), place, output).ok();
-            Ok(keys.channel(scid.context("no such place in the chain")?, now))
+            Ok(keys.channel(scid.context("invalid short channel id")?, now))
         });
         Ok(Self {
             channels: channels.collect::<Result<_>>()?,
@@ -119,21 +119,21 @@ impl AnnouncedChannels {
         scids
     }
 
-    /// How many nodes there are.
+    /// Number of nodes.
     pub fn nodes(&self) -> usize {
         self.nodes.len()
     }
 
-    /// All announcements (type and body): each channel, its two updates, and at last the nodes.
+    /// All announcements (type and body): the channels, each with its two updates, then the nodes.
     pub fn messages(&self) -> Vec<Vec<u8>> {
         let channels = self.channels.iter().flat_map(Channel::messages);
         channels.chain(self.nodes.iter().map(encode)).collect()
     }
 
-    /// What answers a query for this channel (type and body), but for the nodes.
+    /// The response to a query for this channel (type and body), without node announcements.
     ///
     /// # Errors
-    /// If it is none of these.
+    /// If this channel is not one of these.
     pub fn answer(&self, scid: u64) -> Result<Vec<Vec<u8>>> {
         let mut channels = self.channels.iter();
         let channel =
@@ -141,13 +141,16 @@ impl AnnouncedChannels {
         Ok(channel.context("no such channel")?.messages())
     }
 
-    /// Tells a running node of all of them. It may still be checking them when this returns: keep the connection and
-    /// ask the node for its graph. lnd forgets what it has not checked when the connection ends.
+    /// Announces all channels to a running node. The node may still be verifying them when this returns:
+    /// keep the connection open and poll its graph. lnd drops unverified announcements on disconnect.
     pub async fn announce_to(&self, target: &Target) -> Result<RawPeer> {
         let mut peer = RawPeer::connect(target, &Identity::random()).await?;
-        let told = peer.flood(self.messages()).await?;
-        ensure!(!told.closed, "the node closed the connection: {told:?}");
-        // It has read all.
+        let flooded = peer.flood(self.messages()).await?;
+        ensure!(
+            !flooded.closed,
+            "the node closed the connection: {flooded:?}"
+        );
+        // The pong shows that it has read everything.
         peer.ping().await?;
         Ok(peer)
     }
@@ -212,7 +215,7 @@ impl Keys {
     }
 }
 
-/// Each node has channels with those that follow it in a circle; the lower key comes first (BOLT 7).
+/// Each node has channels with its successors in a ring; the lower key comes first (BOLT 7).
 fn keys(nodes: &[SecretKey], number: usize) -> Keys {
     let one = number % nodes.len();
     let ahead = 1 + number / nodes.len() % (nodes.len() - 1);
@@ -242,7 +245,7 @@ fn announce_node(key: &SecretKey, timestamp: u32) -> NodeAnnouncement {
     }
 }
 
-/// A moment ago, so that it is in nobody's future.
+/// The current time minus a margin, so that it is in no node's future.
 fn unix_time() -> Result<u32> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     Ok(u32::try_from(now.as_secs())?.saturating_sub(10))
@@ -254,7 +257,7 @@ fn sign(contents: &impl Writeable, key: &SecretKey) -> ecdsa::Signature {
 }
 
 fn key() -> SecretKey {
-    SecretKey::from_slice(&random()).expect("one of 2^128 draws is no key")
+    SecretKey::from_slice(&random()).expect("a random 32 byte string is a valid key")
 }
 
 fn public(key: &SecretKey) -> PublicKey {

@@ -1,4 +1,4 @@
-//! A client of one node's gRPC interface, with what tests ask most in one call each.
+//! A client of one node's gRPC interface, with a method for each common request of the tests.
 
 use std::time::Duration;
 
@@ -24,15 +24,15 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
-/// A node on the same machine answers in milliseconds; a busy machine may need longer.
+/// A node on the same machine responds in milliseconds; a busy machine may take longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Lists of payments and invoices are long after a crash test.
+/// Lists of payments and invoices get long in crash tests.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// The connection with the macaroon on each call.
+/// A connection that adds the macaroon to each call.
 pub type Service = InterceptedService<Channel, Credentials>;
 
-/// Adds a macaroon to each call, or nothing.
+/// Adds a macaroon to each call, if there is one.
 #[derive(Clone, Debug)]
 pub struct Credentials(Option<MetadataValue<Ascii>>);
 
@@ -58,22 +58,22 @@ pub struct Api {
     pub wallet_kit: WalletKitClient<Service>,
 }
 
-/// How a node is to be known.
+/// How to connect to a node and authenticate it.
 #[derive(Clone, Debug)]
 pub struct Server<'a> {
-    /// IP:port.
+    /// Address as IP:port.
     pub address: &'a str,
-    /// What its certificate calls it.
+    /// The name in its certificate.
     pub host: &'a str,
-    /// PEM.
+    /// Its certificate in PEM.
     pub certificate: &'a str,
 }
 
 impl Api {
-    /// Connects at the first call. Without a macaroon (hex) this is a stranger.
+    /// Connects on the first call. Without a macaroon (hex) the client is unauthenticated.
     pub fn new(server: &Server<'_>, macaroon: Option<&str>) -> Result<Self> {
         let macaroon = macaroon.map(str::parse).transpose();
-        let credentials = Credentials(macaroon.context("the macaroon is not a text for gRPC")?);
+        let credentials = Credentials(macaroon.context("the macaroon is not valid gRPC metadata")?);
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(server.certificate))
             .domain_name(server.host);
@@ -98,7 +98,7 @@ impl Api {
         }
     }
 
-    /// GetInfo.
+    /// Calls GetInfo.
     pub async fn info(&self) -> Result<GetInfoResponse, Status> {
         Ok(self
             .lightning
@@ -108,7 +108,7 @@ impl Api {
             .into_inner())
     }
 
-    /// A new on-chain address.
+    /// Returns a new on-chain address.
     pub async fn address(&self) -> Result<String, Status> {
         let request = NewAddressRequest::default();
         Ok(self
@@ -120,7 +120,7 @@ impl Api {
             .address)
     }
 
-    /// WalletBalance.
+    /// Calls WalletBalance.
     pub async fn wallet(&self) -> Result<WalletBalanceResponse, Status> {
         let request = WalletBalanceRequest::default();
         Ok(self
@@ -131,7 +131,7 @@ impl Api {
             .into_inner())
     }
 
-    /// ChannelBalance.
+    /// Calls ChannelBalance.
     pub async fn balance(&self) -> Result<ChannelBalanceResponse, Status> {
         let request = ChannelBalanceRequest {};
         Ok(self
@@ -142,12 +142,12 @@ impl Api {
             .into_inner())
     }
 
-    /// What the node can call its own in its channels, in msat.
+    /// The node's total local balance in its channels, in msat.
     pub async fn local_msat(&self) -> Result<u64, Status> {
         Ok(self.balance().await?.local_balance.unwrap_or_default().msat)
     }
 
-    /// The open channels.
+    /// Lists the open channels.
     pub async fn channels(&self) -> Result<Vec<LnChannel>, Status> {
         let request = ListChannelsRequest::default();
         Ok(self
@@ -159,7 +159,7 @@ impl Api {
             .channels)
     }
 
-    /// PendingChannels: opening and closing ones.
+    /// Calls PendingChannels: channels being opened or closed.
     pub async fn pending(&self) -> Result<PendingChannelsResponse, Status> {
         let request = PendingChannelsRequest::default();
         Ok(self
@@ -170,7 +170,7 @@ impl Api {
             .into_inner())
     }
 
-    /// ClosedChannels, all kinds.
+    /// Calls ClosedChannels for all kinds of closes.
     pub async fn closed(&self) -> Result<ClosedChannelsResponse, Status> {
         let request = ClosedChannelsRequest::default();
         Ok(self
@@ -181,7 +181,7 @@ impl Api {
             .into_inner())
     }
 
-    /// A BOLT 11 invoice over `msat`.
+    /// Creates a BOLT 11 invoice over `msat`.
     pub async fn invoice(&self, msat: u64) -> Result<AddInvoiceResponse> {
         let value_msat = i64::try_from(msat)?;
         let invoice = Invoice {
@@ -196,7 +196,7 @@ impl Api {
             .into_inner())
     }
 
-    /// A static invoice for any amount.
+    /// Creates a static invoice for any amount.
     pub async fn static_invoice(&self) -> Result<AddInvoiceResponse, Status> {
         let invoice = Invoice {
             is_amp: true,
@@ -225,7 +225,7 @@ impl Api {
             .into_inner())
     }
 
-    /// The payments after `offset` (a payment_index), oldest first, those under way included.
+    /// The payments after `offset` (a payment_index), oldest first, including those in flight.
     pub async fn payments(&self, offset: u64) -> Result<ListPaymentsResponse, Status> {
         let request = ListPaymentsRequest {
             include_incomplete: true,
@@ -241,10 +241,10 @@ impl Api {
             .into_inner())
     }
 
-    /// Pays, follows the payment to its end and returns its last state: succeeded or failed.
+    /// Pays, waits until the payment completes and returns its final state: succeeded or failed.
     ///
     /// # Errors
-    /// If the node refuses to start it or goes away.
+    /// If the node rejects the request or disconnects.
     pub async fn pay(&self, request: SendPaymentRequest) -> Result<Payment, Status> {
         let mut stream = self
             .router
@@ -278,7 +278,7 @@ pub fn bolt11(invoice: &str) -> SendPaymentRequest {
     }
 }
 
-/// A minute and generous fees: what is tested is not thrift.
+/// Timeout of a minute and generous fee limits, which these tests are not about.
 fn limits() -> SendPaymentRequest {
     SendPaymentRequest {
         timeout_seconds: 60,
@@ -287,7 +287,7 @@ fn limits() -> SendPaymentRequest {
     }
 }
 
-/// Hexadecimal digits as bytes.
+/// Decodes hex.
 pub fn bytes(hex: &str) -> Result<Vec<u8>> {
     use bitcoin::hex::FromHex;
     Vec::from_hex(hex).with_context(|| format!("{hex:?} is not hexadecimal"))

@@ -1,4 +1,4 @@
-//! The programs under test: where they are, or how they come to be.
+//! Locates or builds the programs under test.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::places;
 
-/// Names another ampd to use, for example one of a release.
+/// Path of the ampd to test instead of the one built, for example from a release.
 const VARIABLE: &str = "AMPD_EXE";
-/// Name the lnd to test against, and its command line program.
+/// Paths of the lnd and lncli to test against.
 const LND_VARIABLE: &str = "LND_EXE";
 const LNCLI_VARIABLE: &str = "LNCLI_EXE";
-/// Name Core Lightning's daemon and Eclair's start script.
+/// Paths of Core Lightning's daemon and Eclair's start script.
 const LIGHTNINGD_VARIABLE: &str = "LIGHTNINGD_EXE";
 const ECLAIR_VARIABLE: &str = "ECLAIR_EXE";
 
@@ -25,8 +25,8 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Programs that cargo has built already: a test passes `env!("CARGO_BIN_EXE_ampd")` and
-    /// `env!("CARGO_BIN_EXE_ampcli")`. The variable `AMPD_EXE` goes before.
+    /// Programs already built by cargo: a test passes `env!("CARGO_BIN_EXE_ampd")` and
+    /// `env!("CARGO_BIN_EXE_ampcli")`. The variable `AMPD_EXE` takes precedence.
     pub fn at(ampd: &str, ampcli: &str) -> Self {
         let named = env::var_os(VARIABLE).map(PathBuf::from);
         Self {
@@ -35,16 +35,18 @@ impl Binaries {
         }
     }
 
-    /// Lets cargo build them, in the profile of the running program.
+    /// Builds them with cargo, in the profile of the running program.
     ///
     /// # Errors
-    /// If they do not compile. cargo's own output goes to the terminal.
+    /// If they do not compile. cargo writes its own output to the terminal.
     pub fn build() -> Result<Self> {
-        let exe = env::current_exe().context("cannot find the running program")?;
-        let profile = exe.parent().context("the running program lies nowhere")?;
+        let exe = env::current_exe().context("cannot find the path of the running program")?;
+        let profile = exe
+            .parent()
+            .context("the running program has no parent directory")?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // Together with this crate, so that cargo chooses the same features for the dependencies
-        // and need not compile them once more.
+        // Build together with this crate, so that cargo selects the same features of the dependencies
+        // and does not compile them again.
         cargo.args([
             "build",
             "--package",
@@ -62,13 +64,13 @@ impl Binaries {
             .status()
             .context("cannot run cargo")?;
         if !status.success() {
-            bail!("cargo could not build ampd: {status}");
+            bail!("cargo failed to build ampd: {status}");
         }
         Ok(Self::at(&name(profile, "ampd"), &name(profile, "ampcli")))
     }
 }
 
-/// lnd and lncli, which are not ours to build.
+/// lnd and lncli, which are not built here.
 #[derive(Clone, Debug)]
 pub struct LndBinaries {
     pub lnd: PathBuf,
@@ -76,10 +78,10 @@ pub struct LndBinaries {
 }
 
 impl LndBinaries {
-    /// The programs that the variables `LND_EXE` and `LNCLI_EXE` name; `None` if neither is set.
+    /// The programs set by `LND_EXE` and `LNCLI_EXE`; `None` if neither is set.
     ///
     /// # Errors
-    /// If only one is set, or one names no file.
+    /// If only one is set, or one is not a file.
     pub fn named() -> Result<Option<Self>> {
         match [LND_VARIABLE, LNCLI_VARIABLE].map(program).into() {
             (None, None) => Ok(None),
@@ -87,29 +89,29 @@ impl LndBinaries {
                 lnd: lnd?,
                 lncli: lncli?,
             })),
-            _ => bail!("set {LND_VARIABLE} and {LNCLI_VARIABLE} both, or neither"),
+            _ => bail!("set both {LND_VARIABLE} and {LNCLI_VARIABLE}, or neither"),
         }
     }
 }
 
-/// Core Lightning's `lightningd`, which the variable `LIGHTNINGD_EXE` names; `None` if it is not set.
+/// Core Lightning's `lightningd`, set by `LIGHTNINGD_EXE`; `None` if it is not set.
 ///
 /// # Errors
-/// If it names no file.
+/// If it is not a file.
 pub fn lightningd() -> Result<Option<PathBuf>> {
     program(LIGHTNINGD_VARIABLE).transpose()
 }
 
-/// Eclair's start script `eclair-node.sh`, which the variable `ECLAIR_EXE` names; `None` if it is not
-/// set. It needs a Java runtime: see Eclair's own documentation.
+/// Eclair's start script `eclair-node.sh`, set by `ECLAIR_EXE`; `None` if it is not set. It needs a
+/// Java runtime: see Eclair's documentation.
 ///
 /// # Errors
-/// If it names no file.
+/// If it is not a file.
 pub fn eclair() -> Result<Option<PathBuf>> {
     program(ECLAIR_VARIABLE).transpose()
 }
 
-/// The program that a variable names, if it is set.
+/// The program set by a variable, if it is set.
 fn program(variable: &str) -> Option<Result<PathBuf>> {
     let named = env::var_os(variable).filter(|named| !named.is_empty())?;
     let path = PathBuf::from(named);
@@ -117,7 +119,7 @@ fn program(variable: &str) -> Option<Result<PathBuf>> {
     Some(
         is_file
             .then_some(path.clone())
-            .with_context(|| format!("{variable} names {}, which is not a file", path.display())),
+            .with_context(|| format!("{variable} is {}, which is not a file", path.display())),
     )
 }
 

@@ -1,4 +1,4 @@
-//! AMP by hand: the caller splits the root and sends each shard itself, over a route of its own.
+//! Manual AMP payments: the caller splits the root and sends each shard over a route of its choice.
 
 use ldk_amp::{Child, Share, Splitter};
 use lnd_api::proto::lnrpc::{AmpRecord, Hop, HtlcAttempt, MppRecord, Route};
@@ -8,12 +8,12 @@ use tonic::Status;
 
 use crate::api::Api;
 
-/// A set of shards that reconstruct its root.
+/// Shards that reconstruct a root share.
 #[derive(Debug)]
 pub struct Set {
     pub set_id: [u8; 32],
     pub address: [u8; 32],
-    /// What all of its shards say that they bring together.
+    /// The total amount announced in every shard, in msat.
     pub total_msat: i64,
     pub shards: Vec<Shard>,
 }
@@ -28,7 +28,7 @@ pub struct Shard {
 }
 
 impl Set {
-    /// Shards with these child indices, of a random root, for the invoice with this payment address.
+    /// Creates shards of a random root with these child indices, for the invoice with this payment address.
     pub fn new(address: [u8; 32], total_msat: i64, indices: &[u32]) -> Result<Self> {
         let root = Share::from_bytes(random());
         let mut splitter = Splitter::new(root.clone());
@@ -52,13 +52,13 @@ impl Set {
         })
     }
 
-    /// What sends the shard with this number over a route.
+    /// Returns the request that sends shard `number` over a route.
     ///
     /// # Errors
-    /// If there is no such shard, or the route has no hops.
+    /// If the shard does not exist, or the route has no hops.
     pub fn request(&self, number: usize, mut route: Route) -> Result<SendToRouteRequest> {
         let shard = self.shards.get(number).context("no such shard")?;
-        let last = route.hops.last_mut().context("no hops")?;
+        let last = route.hops.last_mut().context("the route has no hops")?;
         last.mpp_record = Some(MppRecord {
             payment_addr: self.address.to_vec(),
             total_amt_msat: self.total_msat,
@@ -82,7 +82,7 @@ pub fn random() -> [u8; 32] {
 }
 
 impl Api {
-    /// BuildRoute over these nodes (public keys), the receiver last.
+    /// BuildRoute over the nodes with these public keys, the receiver last.
     pub async fn build_route(&self, keys: &[Vec<u8>], msat: i64) -> Result<Route> {
         let request = BuildRouteRequest {
             amt_msat: msat,
@@ -90,21 +90,24 @@ impl Api {
             ..Default::default()
         };
         let built = self.router.clone().build_route(request).await?;
-        built.into_inner().route.context("no route was built")
+        built
+            .into_inner()
+            .route
+            .context("BuildRoute returned no route")
     }
 
-    /// SendToRouteV2: waits until the HTLC has come to its end.
+    /// SendToRouteV2: returns once the HTLC is resolved.
     pub async fn send_to_route(&self, request: SendToRouteRequest) -> Result<HtlcAttempt, Status> {
         let sent = self.router.clone().send_to_route_v2(request).await?;
         Ok(sent.into_inner())
     }
 }
 
-/// The receiver's hop of a request.
+/// The final hop of a request.
 ///
 /// # Errors
-/// If it has none.
+/// If the request has no hops.
 pub fn last_hop(request: &mut SendToRouteRequest) -> Result<&mut Hop> {
-    let route = request.route.as_mut().context("no route")?;
-    route.hops.last_mut().context("no hops")
+    let route = request.route.as_mut().context("the request has no route")?;
+    route.hops.last_mut().context("the route has no hops")
 }

@@ -1,5 +1,5 @@
-//! Stands between a node and bitcoind and answers `estimatesmartfee`, for which bitcoind has no answer on
-//! regtest. All other calls go through unchanged.
+//! A proxy between a node and bitcoind that answers `estimatesmartfee`, which bitcoind cannot on
+//! regtest. All other calls are forwarded unchanged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,20 +12,20 @@ use tokio::task::JoinHandle;
 
 use crate::bitcoind::Bitcoind;
 
-/// The proxy; it ends when it is dropped.
+/// The proxy; it stops when it is dropped.
 #[derive(Debug)]
 pub struct FeeProxy {
     address: String,
-    /// 0: bitcoind answers by itself.
+    /// 0 forwards `estimatesmartfee` to bitcoind.
     sat_per_vbyte: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
 impl FeeProxy {
-    /// Listens on a free port of 127.0.0.1. Until a rate is set, bitcoind answers everything.
+    /// Listens on a free port of 127.0.0.1. Until a rate is set, every call is forwarded.
     ///
     /// # Errors
-    /// If there is no free port.
+    /// If no port is free.
     pub async fn start(bitcoind: &Bitcoind) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
@@ -35,7 +35,7 @@ impl FeeProxy {
             while let Ok((socket, _)) = listener.accept().await {
                 let (rate, target) = (rate.clone(), target.clone());
                 tokio::spawn(async move {
-                    // The node asks again on another connection.
+                    // The node retries on another connection.
                     let _ = serve(socket, &target, &rate).await;
                 });
             }
@@ -52,8 +52,7 @@ impl FeeProxy {
         self.address.clone()
     }
 
-    /// From now on this is the estimate for every confirmation target. Nodes ask at their start and once a
-    /// minute.
+    /// Sets the estimate for every confirmation target. Nodes ask for it at startup and once a minute.
     pub fn set_sat_per_vbyte(&self, rate: u64) {
         self.sat_per_vbyte.store(rate, Ordering::Relaxed);
     }
@@ -65,7 +64,7 @@ impl Drop for FeeProxy {
     }
 }
 
-/// Answers the requests of one connection.
+/// Serves the requests of one connection.
 async fn serve(socket: TcpStream, target: &str, rate: &AtomicU64) -> Result<()> {
     let mut socket = BufReader::new(socket);
     while let Some((head, body)) = read_message(&mut socket).await? {
@@ -82,7 +81,7 @@ async fn serve(socket: TcpStream, target: &str, rate: &AtomicU64) -> Result<()> 
 }
 
 fn estimate(request: &Value, sat_per_vbyte: u64) -> Vec<u8> {
-    // 10^8 sat are a coin, and bitcoind counts by 1000 vB.
+    // bitcoind reports BTC per 1000 vB.
     #[expect(clippy::cast_precision_loss, reason = "rates are small numbers")]
     let rate = sat_per_vbyte as f64 / 100_000.0;
     let result = json!({ "feerate": rate, "blocks": request["params"][0] });
@@ -99,17 +98,20 @@ async fn forward(target: &str, head: &[String], body: &[u8]) -> Result<Vec<u8>> 
     bitcoind.write_all(&message(head, body)).await?;
     let (head, body) = read_message(&mut bitcoind)
         .await?
-        .context("bitcoind gave no answer")?;
+        .context("no response from bitcoind")?;
     Ok(message(&head, &body))
 }
 
-/// Head lines and body of one request or answer; `None` at the end of the connection.
+/// Head lines and body of one request or response; `None` at the end of the connection.
 async fn read_message(socket: &mut BufReader<TcpStream>) -> Result<Option<(Vec<String>, Vec<u8>)>> {
     let mut head = Vec::new();
     loop {
         let mut line = String::new();
         if socket.read_line(&mut line).await? == 0 {
-            ensure!(head.is_empty(), "the connection ended in a head");
+            ensure!(
+                head.is_empty(),
+                "the connection closed within the HTTP headers"
+            );
             return Ok(None);
         }
         match line.trim_end() {

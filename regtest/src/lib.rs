@@ -1,9 +1,9 @@
-//! Starts bitcoind and networks of ampd nodes: for the tests, the demo and the benchmark.
+//! Runs bitcoind and networks of ampd nodes for the tests, the demo and the benchmark.
 //!
-//! [`network::Network`] is the whole: one [`bitcoind::Bitcoind`] and any number of
-//! [`node::Node`]s, each asked through its [`api::Api`]. [`provide`] finds bitcoind on the machine
-//! or fetches it ([`places`] knows where to). [`process`] and [`wait`] stand below: nothing is left
-//! running, and nothing waits otherwise than by asking.
+//! [`network::Network`] is the top level: one [`bitcoind::Bitcoind`] and any number of
+//! [`node::Node`]s, each controlled through its [`api::Api`]. [`provide`] finds bitcoind or
+//! downloads it into the directory given by [`places`]. Everything builds on [`process`], which
+//! leaves no process running, and [`wait`], which polls instead of sleeping.
 
 pub mod announced;
 pub mod api;

@@ -1,4 +1,4 @@
-//! `cargo run -p regtest -- <command>`: a network of nodes on this machine, ready to use.
+//! `cargo run -p regtest -- <command>`: runs a network of nodes on this machine.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use regtest::binaries::Binaries;
 use regtest::{bench, crash, demo, up};
 
-/// Starts bitcoind (regtest) and a network of ampd nodes. Finds or fetches bitcoind, builds ampd.
+/// Run bitcoind (regtest) and a network of ampd nodes. Finds or downloads bitcoind and builds ampd.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -17,29 +17,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Five nodes and an AMP payment over three ways, explained
+    /// Send an AMP payment split across three routes between five nodes, and pay a static invoice twice
     Demo,
-    /// A network to play with, until Ctrl-C
+    /// Run a network to experiment with until Ctrl-C
     Up {
-        /// How many nodes
+        /// Number of nodes
         #[arg(long, default_value_t = 3)]
         nodes: usize,
     },
-    /// How many payments per second two nodes make, and how long each takes. Use it with --release
+    /// Measure payments per second and latency between two nodes. Use a --release build
     Bench(bench::Options),
-    /// Nodes die under load, again and again: by kill -9 and at named points. A check that nothing is
-    /// lost
+    /// Crash nodes under load with kill -9 and at named crash points, and check that no funds are lost
     Crash {
-        /// How many rounds
+        /// Number of rounds
         #[arg(long, default_value_t = 20)]
         rounds: u32,
-        /// Chooses victims, times and payments; printed at the end
+        /// Seed for victims, times and payments; random by default, printed at the start and the end
         #[arg(long)]
         seed: Option<u64>,
-        /// Which program the node in the middle is. LIGHTNINGD_EXE names Core Lightning's
+        /// Implementation of the node in the middle. For Core Lightning, set LIGHTNINGD_EXE
         #[arg(long, value_enum, default_value_t)]
         middle: crash::Middle,
-        /// Instead: every named point once, of receivers, of senders, and of closing nodes
+        /// Instead, crash receivers, senders and closing nodes once at each named crash point
         #[arg(long, conflicts_with_all = ["rounds", "seed", "middle"])]
         points: bool,
     },

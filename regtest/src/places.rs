@@ -1,4 +1,4 @@
-//! Where things are: the workspace, its target directory, a test's own directory.
+//! Paths: the workspace, its target directory, temporary directories.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use tempfile::TempDir;
 
 use crate::watchdog;
 
-/// Set to keep the directories of bitcoind and the nodes for a look afterwards.
+/// Set to keep the directories of bitcoind and the nodes for inspection.
 const KEEP: &str = "REGTEST_KEEP";
 
-/// The workspace's root directory, as it was when this crate was compiled.
+/// The workspace's root directory at compile time.
 pub fn workspace() -> &'static Path {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_dir.parent().unwrap_or(crate_dir)
 }
 
-/// Cargo's target directory: the one this executable lies in, wherever the user has put it.
+/// Cargo's target directory: the one that contains this executable, wherever it was configured.
 pub fn target() -> PathBuf {
     let exe = env::current_exe().unwrap_or_default();
     exe.ancestors()
@@ -26,22 +26,22 @@ pub fn target() -> PathBuf {
         .map_or_else(|| workspace().join("target"), Path::to_path_buf)
 }
 
-/// A directory that is removed with all it holds when it is dropped, or when this process dies.
+/// A directory that is removed with its contents when it is dropped or when this process dies.
 #[derive(Debug)]
 pub struct Scratch {
     dir: PathBuf,
-    /// `None` if the user wants to keep it.
+    /// `None` if the directory is to be kept.
     guard: Option<TempDir>,
 }
 
 impl Scratch {
-    /// Makes one in the system's directory for temporary files.
+    /// Creates one in the system's temporary directory.
     pub fn new() -> Result<Self> {
         let made = tempfile::Builder::new().prefix("regtest-").tempdir();
-        let made = made.context("cannot make a temporary directory")?;
+        let made = made.context("cannot create a temporary directory")?;
         if env::var_os(KEEP).is_some() {
             let dir = made.keep();
-            eprintln!("{KEEP} is set: {} stays", dir.display());
+            eprintln!("{KEEP} is set: keeping {}", dir.display());
             return Ok(Self { dir, guard: None });
         }
         watchdog::watch_dir(made.path());
@@ -51,12 +51,12 @@ impl Scratch {
         })
     }
 
-    /// Its path.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// Whether it will be removed at the end.
+    /// Whether the directory will be removed.
     pub fn is_temporary(&self) -> bool {
         self.guard.is_some()
     }

@@ -1,21 +1,20 @@
-//! Free TCP ports for servers that cannot choose one themselves, or must keep theirs.
+//! Free TCP ports for servers that cannot choose one themselves or must keep theirs.
 
 use std::fs;
 use std::net::TcpListener;
 
 use anyhow::{Result, bail};
 
-/// Where the kernel's ephemeral ports begin if it does not say so: Linux's default.
+/// Start of the kernel's ephemeral port range if unknown: Linux's default.
 const EPHEMERAL_START: u16 = 32_768;
-/// Ports below belong to well-known services.
+/// Lower ports belong to well-known services.
 const LOWEST: u16 = 12_000;
 
-/// A port of 127.0.0.1 that nobody uses now.
+/// Returns an unused port of 127.0.0.1.
 ///
-/// It lies below the range from which the kernel takes the local ports of outgoing connections.
-/// Else a connection of anybody could take the port of a node while that node is down between
-/// two starts. Somebody may still take the port before it is used: whoever asks starts its server
-/// again with another port then.
+/// It is below the ephemeral range, from which the kernel takes local ports of outgoing connections.
+/// Otherwise any connection could take a node's port while the node is down between two starts.
+/// Another process may still take the port before it is used; retry with another port then.
 pub fn free_port() -> Result<u16> {
     let range = LOWEST..ephemeral_start();
     for _ in 0..1_000 {
@@ -44,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_free_port_can_be_bound_and_is_not_ephemeral() {
+    fn free_port_can_be_bound_and_is_not_ephemeral() {
         let port = free_port().unwrap();
         assert!(port < ephemeral_start());
         TcpListener::bind(("127.0.0.1", port)).unwrap();

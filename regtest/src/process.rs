@@ -1,4 +1,4 @@
-//! One child process: its own process group, its output in a log file, dead when dropped.
+//! A child process in its own process group, with its output in a log file, killed when dropped.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::CommandExt;
@@ -13,10 +13,10 @@ use tempfile::NamedTempFile;
 use crate::wait::wait_for;
 use crate::watchdog;
 
-/// How many lines of a log are shown when something failed.
+/// Number of log lines shown in errors.
 const TAIL_LINES: usize = 30;
 
-/// A running child and its log. Dropping it kills its whole process group.
+/// A running child process and its log. Dropping it kills its process group.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -26,14 +26,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it writes to stdout and stderr is appended to `log`.
+    /// Starts `command` and appends its stdout and stderr to `log`.
     pub fn start(name: &str, command: Command, log: &Path) -> Result<Self> {
         let out = OpenOptions::new().create(true).append(true).open(log);
         let out = out.with_context(|| format!("cannot open the log file {}", log.display()))?;
         Self::spawn(name, command, log, (out.try_clone()?, out))
     }
 
-    /// As [`Process::start`], but what it writes goes elsewhere; `log` is for failure texts only.
+    /// Like [`Process::start`], but writes output to `out`; `log` is used for error messages only.
     pub fn start_into(name: &str, command: Command, log: &Path, out: File) -> Result<Self> {
         Self::spawn(name, command, log, (out.try_clone()?, out))
     }
@@ -55,12 +55,12 @@ impl Process {
         })
     }
 
-    /// The process id, which is that of its group, too.
+    /// The process id, which is also its process group id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, or `None` while it runs. Does not wait.
+    /// Returns the exit status, or `None` while the process is running. Does not wait.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
@@ -71,7 +71,7 @@ impl Process {
         Ok(self.status)
     }
 
-    /// `kill -9`, then waits until it is gone.
+    /// Sends SIGKILL and waits for the exit.
     pub fn kill(&mut self) -> Result<()> {
         if self.ended()?.is_none() {
             self.signal(Signal::KILL)?;
@@ -81,21 +81,21 @@ impl Process {
         Ok(())
     }
 
-    /// SIGSTOP: it keeps its files and connections, and does nothing until [`Process::thaw`]. It can
-    /// be killed nevertheless.
+    /// Sends SIGSTOP: the process keeps its files and connections but does nothing until
+    /// [`Process::thaw`]. It can still be killed.
     pub fn freeze(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// SIGTERM, then waits until it is gone.
+    /// Sends SIGTERM and waits for the exit.
     ///
     /// # Errors
-    /// If it still runs after `limit`; it is left running.
+    /// If it is still running after `limit`; it is left running.
     pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
         if self.ended()?.is_none() {
             self.signal(Signal::TERM)?;
@@ -103,33 +103,33 @@ impl Process {
         self.wait(limit).await
     }
 
-    /// Waits until it ends by itself.
+    /// Waits for the process to exit.
     ///
     /// # Errors
-    /// If it still runs after `limit`; the text holds its last log lines.
+    /// If it is still running after `limit`; the error includes its last log lines.
     pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let what = format!("{} to end", self.name);
+        let what = format!("{} to exit", self.name);
         let end = wait_for(&what, limit, async || {
-            self.ended()?.ok_or_else(|| anyhow!("it still runs"))
+            self.ended()?.ok_or_else(|| anyhow!("it is still running"))
         });
         end.await
             .map_err(|error| anyhow!("{error:#}\n{}", self.log_tail()))
     }
 
-    /// Its last log lines under a heading, for a failure text.
+    /// The last log lines under a heading, for error messages.
     pub fn log_tail(&self) -> String {
         log_tail(&self.log)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
         let Some(pid) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) else {
-            bail!("{} has the impossible process id {}", self.name, self.id());
+            bail!("{} has the invalid process id {}", self.name, self.id());
         };
         kill_process_group(pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 }
 
-/// The last lines of a log under a heading, for a failure text.
+/// The last lines of a log under a heading, for error messages.
 pub fn log_tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -142,7 +142,7 @@ pub fn log_tail(log: &Path) -> String {
     )
 }
 
-/// A program that has ended, and what it wrote.
+/// A program that has exited, and its output.
 #[derive(Clone, Debug)]
 pub struct Finished {
     pub status: ExitStatus,
@@ -150,10 +150,10 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs a program that is expected to end by itself.
+/// Runs a program that is expected to exit.
 ///
 /// # Errors
-/// If it still runs after `limit`; then it is killed.
+/// If it is still running after `limit`; it is then killed.
 pub async fn run(name: &str, command: Command, limit: Duration) -> Result<Finished> {
     let (out, err) = (NamedTempFile::new()?, NamedTempFile::new()?);
     let files = (out.reopen()?, err.reopen()?);
@@ -187,7 +187,7 @@ mod tests {
         Process::start("shell", command, &dir.join("log")).unwrap()
     }
 
-    /// Its state as `ps` has it; empty if it does not exist.
+    /// Its state according to `ps`; empty if it does not exist.
     fn state(pid: u32) -> Vec<u8> {
         let output = Command::new("ps")
             .args(["-o", "stat=", "-p", &pid.to_string()])
@@ -195,14 +195,14 @@ mod tests {
         output.unwrap().stdout
     }
 
-    /// Whether a process with this id exists (and is not a zombie).
+    /// Whether a process with this id exists and is not a zombie.
     fn lives(pid: u32) -> bool {
         let state = state(pid);
         !state.is_empty() && !state.starts_with(b"Z")
     }
 
     #[tokio::test]
-    async fn a_drop_kills_the_whole_group() {
+    async fn drop_kills_the_whole_process_group() {
         let dir = tempfile::tempdir().unwrap();
         let process = shell("sleep 1000 & echo $!; wait", dir.path());
         let grandchild = wait_for("the grandchild", Duration::from_secs(5), async || {
@@ -213,22 +213,22 @@ mod tests {
         let grandchild = grandchild.await.unwrap();
         assert!(lives(grandchild));
         drop(process);
-        let gone = wait_for("its death", Duration::from_secs(5), async || {
-            anyhow::ensure!(!lives(grandchild), "it lives");
+        let gone = wait_for("its exit", Duration::from_secs(5), async || {
+            anyhow::ensure!(!lives(grandchild), "it is still running");
             Ok(())
         });
         gone.await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_frozen_process_does_nothing_until_it_is_thawed_and_a_drop_kills_it() {
+    async fn frozen_process_can_be_thawed_and_is_killed_by_drop() {
         let dir = tempfile::tempdir().unwrap();
         let process = shell("exec sleep 1000", dir.path());
         let pid = process.id();
         let becomes = async |frozen: bool| {
             let what = format!("frozen to be {frozen}");
             wait_for(&what, Duration::from_secs(5), async || {
-                anyhow::ensure!(state(pid).starts_with(b"T") == frozen, "it is not");
+                anyhow::ensure!(state(pid).starts_with(b"T") == frozen, "its state differs");
                 Ok(())
             })
             .await
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_does_not_end_is_reported_with_its_log() {
+    async fn wait_timeout_error_includes_the_log() {
         let dir = tempfile::tempdir().unwrap();
         let mut process = shell("echo stubborn; sleep 1000", dir.path());
         let error = process.wait(Duration::from_millis(200)).await.unwrap_err();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_ends_is_returned_with_what_it_wrote() {
+    async fn run_returns_the_status_and_output_of_the_program() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo yes; echo no >&2; exit 3"]);
         let finished = run("shell", command, Duration::from_secs(5)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Finds bitcoind on this machine, or provides it.
+//! Finds bitcoind on this machine, or downloads it.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::debian;
 
-/// Names the bitcoind to use.
+/// Path of the bitcoind to use.
 const VARIABLE: &str = "BITCOIND_EXE";
 
-/// How to start bitcoind: the program and the arguments that come before bitcoind's own.
+/// How to start bitcoind: the program and any arguments that precede bitcoind's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BitcoindExe {
     pub(crate) program: PathBuf,
@@ -20,10 +20,10 @@ pub struct BitcoindExe {
 }
 
 impl BitcoindExe {
-    /// Finds it: the environment variable `BITCOIND_EXE`, then PATH, then the cache under cargo's
-    /// target directory, which is filled from Debian's archive if this machine can do that.
+    /// Finds bitcoind: in the environment variable `BITCOIND_EXE`, then in PATH, then in the cache in
+    /// cargo's target directory. On Debian-like machines an empty cache is filled from Debian's archive.
     ///
-    /// Several processes may ask at once. The first time this takes some ten seconds.
+    /// Safe to call from several processes at once. Filling the cache takes about ten seconds.
     ///
     /// # Errors
     /// Says what to install and which variable to set.
@@ -31,10 +31,7 @@ impl BitcoindExe {
         if let Some(named) = env::var_os(VARIABLE).filter(|named| !named.is_empty()) {
             let program = PathBuf::from(named);
             if !program.is_file() {
-                bail!(
-                    "{VARIABLE} names {}, which is not a file",
-                    program.display()
-                );
+                bail!("{VARIABLE} is {}, which is not a file", program.display());
             }
             return Ok(Self::plain(program));
         }
@@ -43,27 +40,29 @@ impl BitcoindExe {
         }
         debian::provide().with_context(|| {
             format!(
-                "no bitcoind: install Bitcoin Core or Bitcoin Knots (29 or later) so that \
-                 `bitcoind` is on PATH, or let {VARIABLE} name the program"
+                "no bitcoind found: install Bitcoin Core or Bitcoin Knots 29 or later so that \
+                `bitcoind` is on PATH, or set {VARIABLE} to its path"
             )
         })
     }
 
-    /// The start of a command line.
+    /// The beginning of bitcoind's command line.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.leading);
         command
     }
 
-    /// The start of a command line of the bitcoin-cli that came with this bitcoind.
+    /// The beginning of the command line of the bitcoin-cli next to this bitcoind.
     ///
     /// # Errors
-    /// If there is none beside it.
+    /// If there is no bitcoin-cli next to it.
     pub fn cli(&self) -> Result<Vec<OsString>> {
         let mut line = vec![self.program.clone().into_os_string()];
         line.extend(self.leading.iter().cloned());
-        let bitcoind = line.pop().context("bitcoind has no program")?;
+        let bitcoind = line
+            .pop()
+            .context("the command line of bitcoind is empty")?;
         let cli = Path::new(&bitcoind).with_file_name("bitcoin-cli");
         if !cli.is_file() {
             bail!("{} is missing", cli.display());
@@ -80,7 +79,7 @@ impl BitcoindExe {
     }
 }
 
-/// The first file of this name in a list of directories like PATH.
+/// The first executable file with this name in a PATH-like list of directories.
 pub(crate) fn on_path(name: &str, path: &OsString) -> Option<PathBuf> {
     env::split_paths(path)
         .map(|dir| dir.join(name))
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_executable_file_counts_as_found_on_the_path() {
+    fn finds_only_executable_files_on_the_path() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(first.path().join("bitcoind"), "no program").unwrap();
         let program = second.path().join("bitcoind");

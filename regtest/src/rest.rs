@@ -1,4 +1,4 @@
-//! A client of ampd's REST interface that sends exactly what it is told to.
+//! A client of ampd's REST interface that sends requests exactly as given.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,17 +25,17 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::node::Node;
 use crate::socket::Socket;
 
-/// An answer that is silent for so long will say no more.
+/// Time without data after which a response is considered complete.
 pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 
-/// A node's REST interface, and a macaroon for it.
+/// A node's REST interface and a macaroon for it.
 pub struct Rest {
     address: String,
     macaroon: String,
     tls: TlsConnector,
 }
 
-/// What came back.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -43,7 +43,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body of a call that succeeded, as JSON.
+    /// The body of a successful call, as JSON.
     pub fn json(&self) -> Result<Value> {
         if self.status != 200 {
             bail!("HTTP {}: {}", self.status, self.text);
@@ -51,7 +51,7 @@ impl Answer {
         serde_json::from_str(&self.text).with_context(|| self.text.clone())
     }
 
-    /// The lines of a stream.
+    /// The messages of a streaming response, one per line.
     pub fn lines(&self) -> Result<Vec<Value>> {
         let lines = self.text.lines().map(serde_json::from_str);
         lines
@@ -61,7 +61,7 @@ impl Answer {
 }
 
 impl Rest {
-    /// With one of the node's macaroon files.
+    /// Uses one of the node's macaroon files.
     pub fn of(node: &Node, macaroon: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(
@@ -92,7 +92,7 @@ impl Rest {
             .await
     }
 
-    /// Sends a request and reads its answer to the end.
+    /// Sends a request and reads the whole response.
     pub async fn send(
         &self,
         verb: &str,
@@ -107,17 +107,17 @@ impl Rest {
         })
     }
 
-    /// Sends a GET request and leaves its answer open.
+    /// Sends a GET request and returns the open response.
     pub async fn stream(&self, path: &str) -> Result<Lines> {
         self.follow("GET", path, "", "application/json").await
     }
 
-    /// The same for DELETE.
+    /// Like `stream`, with DELETE.
     pub async fn delete_stream(&self, path: &str) -> Result<Lines> {
         self.follow("DELETE", path, "", "application/json").await
     }
 
-    /// The same for POST.
+    /// Like `stream`, with POST.
     pub async fn post_stream(&self, path: &str, body: &Value) -> Result<Lines> {
         let body = body.to_string();
         self.follow("POST", path, &body, "application/json").await
@@ -149,7 +149,7 @@ impl Rest {
         })
     }
 
-    /// A WebSocket for a path, as wallets open it.
+    /// Opens a WebSocket for a path, as wallets do.
     pub async fn socket(&self, path: &str) -> Result<Socket> {
         let mut request = format!("wss://localhost{path}").into_client_request()?;
         let macaroon = self.macaroon.parse()?;
@@ -166,29 +166,29 @@ impl Rest {
     }
 }
 
-/// An answer that is still coming, line by line.
+/// A streaming response, read line by line.
 pub struct Lines {
     pub status: u16,
     body: Incoming,
-    /// What came and was not asked for yet.
+    /// Data received but not read yet.
     read: Vec<u8>,
     _connection: AbortOnDropHandle<hyper::Result<()>>,
 }
 
 impl Lines {
-    /// The next line with its end; an error if the answer ends before.
+    /// Returns the next line with its newline; an error if the response ends first.
     pub async fn next(&mut self) -> Result<String> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 let rest = self.read.split_off(end + 1);
                 return Ok(String::from_utf8(std::mem::replace(&mut self.read, rest))?);
             }
-            let more = self.more().await?.context("the answer has ended")?;
+            let more = self.more().await?.context("the response has ended")?;
             self.read.extend(more);
         }
     }
 
-    /// All that is still to come.
+    /// Reads the rest of the response.
     pub async fn rest(&mut self) -> Result<String> {
         while let Some(more) = self.more().await? {
             self.read.extend(more);
@@ -206,23 +206,23 @@ impl Lines {
     }
 }
 
-/// Bytes of base64 in a body, as a path or a query has them.
+/// Converts base64 as used in bodies to base64url as used in paths and queries.
 pub fn url_safe(base64: &str) -> Result<String> {
     Ok(BASE64_URL_SAFE.encode(BASE64_STANDARD.decode(base64)?))
 }
 
-/// Bytes of base64 in hex.
+/// Converts base64 to hex.
 pub fn hex(base64: &str) -> Result<String> {
     Ok(BASE64_STANDARD.decode(base64)?.to_lower_hex_string())
 }
 
-/// Hex in base64.
+/// Converts hex to base64.
 pub fn base64(hex: &str) -> Result<String> {
     let bytes: Vec<u8> = bitcoin::hex::FromHex::from_hex(hex)?;
     Ok(BASE64_STANDARD.encode(bytes))
 }
 
-/// Checks that these members are there (`a.b`, `list[].c`); a list may be empty.
+/// Checks that these members exist (`a.b`, `list[].c`); lists may be empty.
 pub fn has(json: &Value, members: &[&str]) -> Result<()> {
     members
         .iter()

@@ -1,4 +1,4 @@
-//! A small file system that can be filled, to see what a node does on a full disk.
+//! A small file system that can be filled, for tests of a node with a full disk.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -10,17 +10,17 @@ use anyhow::{Context, Result, bail};
 use crate::watchdog;
 
 const FILLER: &str = "filler";
-/// The last blocks of a file system are only taken by small writes.
+/// Decreasing write sizes: the last blocks of a file system accept only small writes.
 const CHUNKS: [usize; 3] = [1 << 20, 1 << 12, 1];
 
-/// A tmpfs mounted on a directory, gone when this is dropped or the process dies.
+/// A tmpfs mounted on a directory, unmounted when this is dropped or the process dies.
 #[derive(Debug)]
 pub struct SmallDisk {
     dir: PathBuf,
 }
 
 impl SmallDisk {
-    /// Mounts one of so many MiB at `dir`, which is made. `None` if this machine does not let us.
+    /// Mounts a tmpfs of `mib` MiB at `dir`, which is created. `None` if this is not permitted here.
     pub fn mount(dir: &Path, mib: u32) -> Result<Option<Self>> {
         fs::create_dir_all(dir)?;
         let options = format!("size={mib}m,mode=0700");
@@ -47,14 +47,14 @@ impl SmallDisk {
                     Ok(0) => bail!("a write of nothing"),
                     Ok(_) => {}
                     Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                    Err(error) => return Err(error).context("filling the disk"),
+                    Err(error) => return Err(error).context("cannot fill the disk"),
                 }
             }
         }
         Ok(())
     }
 
-    /// Makes room again.
+    /// Frees the space again.
     pub fn clear(&self) -> Result<()> {
         Ok(fs::remove_file(self.dir.join(FILLER))?)
     }
@@ -62,7 +62,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a process of this directory may still be about to end.
+        // Lazy unmount: a process with files in this directory may still be exiting.
         let _ = Command::new("umount").arg("-l").arg(&self.dir).output();
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket client of ampd's REST interface: JSON in, JSON out.
+//! A WebSocket client of ampd's REST interface with JSON messages.
 
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
@@ -25,7 +25,7 @@ impl Socket {
         Ok(self.0.send(Message::text(json.to_string())).await?)
     }
 
-    /// The next message; `None` once the other side has closed.
+    /// Returns the next message, or `None` once the other side has closed.
     pub async fn next(&mut self) -> Result<Option<Value>> {
         while let Some(message) = timeout(SILENCE, self.0.next()).await? {
             match message? {
@@ -35,7 +35,7 @@ impl Socket {
                 }
                 Message::Close(_) => return Ok(None),
                 Message::Ping(_) | Message::Pong(_) => {}
-                other => bail!("a message that is no text: {other:?}"),
+                other => bail!("expected a text message, got {other:?}"),
             }
         }
         Ok(None)

@@ -1,4 +1,4 @@
-//! A network to play with, until Ctrl-C.
+//! A network to experiment with until Ctrl-C.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ const NAMES: [&str; 8] = [
     "alice", "bob", "carol", "dave", "eve", "frank", "grace", "heidi",
 ];
 const CAPACITY_SAT: u64 = 5_000_000;
-/// Often enough to see a channel or a payment confirm, seldom enough not to disturb.
+/// Short enough to see a channel or a payment confirm, long enough not to disturb.
 const BLOCK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Keeps `count` nodes running in a chain of channels that both ends can pay over.
+/// Runs `count` nodes in a line of channels that can be paid over in both directions.
 pub async fn run(binaries: Binaries, count: usize) -> Result<()> {
     let most = NAMES.len();
     ensure!(
         (1..=most).contains(&count),
-        "--nodes takes 1 to {most}, not {count}"
+        "--nodes must be between 1 and {most}, not {count}"
     );
     let names = &NAMES[..count];
     println!("Starting bitcoind (regtest) and {count} nodes ...");
@@ -41,7 +41,7 @@ pub async fn run(binaries: Binaries, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// A node that takes all kinds of payments, on a web page too.
+/// A node that accepts all kinds of payments and serves a donation page.
 fn prepare(network: &Network, name: &str) -> Result<Node> {
     let mut node = network.prepare(name)?;
     node.set_raw("accept-amp", "true");
@@ -55,24 +55,24 @@ fn prepare(network: &Network, name: &str) -> Result<Node> {
 fn print_help(network: &Network) -> Result<()> {
     for node in network.nodes() {
         println!("\n{} {}", node.name(), node.key());
-        println!("  peers reach it at {}@{}", node.key(), node.peer_address());
+        println!("  peer address      {}@{}", node.key(), node.peer_address());
         println!("  donation page     http://{}/", node.donation_address()?);
         println!("  log               {}", node.log().display());
         println!("  {} getinfo", command_line(network, node.name())?);
     }
     println!(
-        "\nEach node has a channel with the next one, and accepts AMP. For example:\n  {} \
-         sendpayment --dest=<key of another node> --amt=1000 --amp",
+        "\nEach node has a channel with the next one and accepts AMP. For example:\n  {} \
+        sendpayment --dest=<key of another node> --amt=1000 --amp",
         command_line(network, "alice")?
     );
     println!(
-        "\nA block is mined every {} s, and when you press Enter. Ctrl-C ends all.",
+        "\nA block is mined every {} s and when you press Enter. Ctrl-C stops everything.",
         BLOCK_INTERVAL.as_secs()
     );
     Ok(())
 }
 
-/// ampcli with all flags that it needs to reach this node.
+/// ampcli with the flags needed to reach this node.
 fn command_line(network: &Network, name: &str) -> Result<String> {
     let node = &network[name];
     Ok(format!(
@@ -99,17 +99,17 @@ async fn mine_until_told_to_stop(network: &Network) -> Result<()> {
         network
             .mine(1)
             .await
-            .context("a node or bitcoind is gone")?;
+            .context("a node or bitcoind has stopped")?;
         println!("mined block {}", network.bitcoind.height().await?);
     }
     println!("\nStopping.");
     Ok(())
 }
 
-/// A message for each line from the terminal; without a terminal there are none.
+/// Sends a message for each line typed in the terminal; none without a terminal.
 fn enter_keys() -> mpsc::UnboundedReceiver<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    // A thread of its own, since a read from the terminal cannot be given up.
+    // On its own thread, because a blocking read from the terminal cannot be cancelled.
     std::thread::spawn(move || {
         for line in std::io::stdin().lines() {
             if line.is_err() || sender.send(()).is_err() {

@@ -1,4 +1,4 @@
-//! Waiting by asking: a question is put again and again until it is answered or a deadline passes.
+//! Polling: repeats a check until it succeeds or a deadline passes.
 
 use std::error::Error;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// The pause between two questions. Short, so that a test waits hardly longer than it must.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Interval between two checks, short so that tests hardly wait longer than necessary.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The answer will never come: [`wait_for`] ends at once instead of asking until the deadline.
+/// Reports that the condition can never be met: [`wait_for`] then fails at once.
 #[derive(Debug)]
 pub struct Hopeless(pub String);
 
@@ -21,33 +21,32 @@ impl fmt::Display for Hopeless {
 
 impl Error for Hopeless {}
 
-/// Asks until `question` answers with `Ok`, at most for `limit`.
+/// Polls until `question` returns `Ok`, for at most `limit`.
 ///
 /// # Errors
-/// Says what was waited for, how long, and why the last answer was not good enough. An answer of
-/// [`Hopeless`] ends the wait early.
+/// Names what was waited for, the limit and the last error. [`Hopeless`] ends the wait early.
 pub async fn wait_for<T>(
     what: &str,
     limit: Duration,
     mut question: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
     let start = Instant::now();
-    let mut last = String::from("no answer at all");
+    let mut last = String::from("no result yet");
     loop {
         let left = limit.saturating_sub(start.elapsed());
         match tokio::time::timeout(left, question()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if error.is::<Hopeless>() => {
-                return Err(error.context(format!("waiting for {what} is pointless")));
+                return Err(error.context(format!("gave up waiting for {what}")));
             }
             Ok(Err(error)) => last = format!("{error:#}"),
-            // Cut off in the middle of a question.
+            // The check itself was cancelled by the timeout.
             Err(_) => {}
         }
         if start.elapsed() >= limit {
-            bail!("waited {limit:?} for {what}, in vain; last answer: {last}");
+            bail!("timed out after {limit:?} waiting for {what}; last result: {last}");
         }
-        tokio::time::sleep(PAUSE.min(limit.saturating_sub(start.elapsed()))).await;
+        tokio::time::sleep(POLL_INTERVAL.min(limit.saturating_sub(start.elapsed()))).await;
     }
 }
 
@@ -58,18 +57,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn asks_again_until_the_answer_is_good() {
-        let mut asked = 0;
+    async fn polls_until_the_check_succeeds() {
+        let mut polls = 0;
         let answer = wait_for("three questions", Duration::from_secs(5), async || {
-            asked += 1;
-            ensure!(asked == 3, "asked only {asked} times");
-            Ok(asked)
+            polls += 1;
+            ensure!(polls == 3, "polled only {polls} times");
+            Ok(polls)
         });
         assert_eq!(answer.await.unwrap(), 3);
     }
 
     #[tokio::test]
-    async fn names_the_last_answer_when_the_time_is_up() {
+    async fn timeout_error_names_the_last_result() {
         let never: Result<()> = wait_for("the moon", Duration::from_millis(50), async || {
             Err(anyhow!("it is still day"))
         })
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_that_hangs_is_cut_off_at_the_deadline() {
+    async fn hanging_check_is_cancelled_at_the_deadline() {
         let never: Result<()> = wait_for("silence", Duration::from_millis(50), async || {
             std::future::pending::<()>().await;
             Ok(())
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gives_up_at_once_when_there_is_no_hope() {
+    async fn hopeless_ends_the_wait_at_once() {
         let start = Instant::now();
         let dead: Result<()> = wait_for("the dead", Duration::from_secs(60), async || {
             Err(Hopeless("it exited".to_owned()).into())

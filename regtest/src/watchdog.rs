@@ -1,9 +1,9 @@
-//! The watchdog ends every process that this one started, and removes its directories, when this
-//! one dies without cleaning up: after Ctrl-C, SIGTERM, abort, even after `kill -9`.
+//! The watchdog kills every process started by this one and removes its directories when this one
+//! dies without cleaning up: after Ctrl-C, SIGTERM, abort, even after `kill -9`.
 //!
-//! It is one small shell per harness process that reads from a pipe which only the harness holds
-//! open. However the harness ends, the kernel closes the pipe and the shell sees its end. That
-//! needs neither signal handlers nor `unsafe`, and works on every Unix.
+//! It is one small shell per harness process that reads from a pipe held open only by the harness.
+//! However the harness dies, the kernel closes the pipe and the shell reads end of file. This needs
+//! neither signal handlers nor `unsafe`, and works on every Unix.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Lines it understands: `group <pgid>`, `ended <pgid>`, `mount <path>`, `dir <path>`.
+/// Commands: `group <pgid>`, `ended <pgid>`, `mount <path>`, `dir <path>`, one per line.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP QUIT
 groups=''
@@ -36,28 +36,28 @@ for mount in $mounts; do umount -l "$mount"; done
 
 static PIPE: OnceLock<Option<Mutex<ChildStdin>>> = OnceLock::new();
 
-/// From now on the process group `pgid` dies with this process.
+/// Registers the process group `pgid` to be killed when this process dies.
 pub fn watch_group(pgid: u32) {
     tell(&format!("group {pgid}\n"));
 }
 
-/// The process group is gone and its number may be given to others: forget it.
+/// Unregisters a process group that has ended, because its id may be reused.
 pub fn forget_group(pgid: u32) {
     tell(&format!("ended {pgid}\n"));
 }
 
-/// From now on what is mounted at `dir` goes with this process. The path has no blanks.
+/// Registers the file system at `dir` to be unmounted when this process dies. The path has no blanks.
 pub fn watch_mount(dir: &Path) {
     tell(&format!("mount {}\n", dir.display()));
 }
 
-/// From now on the directory is removed when this process ends.
+/// Registers a directory to be removed when this process dies.
 pub fn watch_dir(dir: &Path) {
     tell(&format!("dir {}\n", dir.display()));
 }
 
-/// A watchdog that cannot be started or has been killed is no reason to fail: it only matters
-/// when the harness itself is killed. So errors are dropped here.
+/// Ignores errors: the watchdog only matters if the harness itself is killed, so a watchdog that
+/// cannot be started or was killed is no reason to fail.
 fn tell(line: &str) {
     if let Some(pipe) = PIPE.get_or_init(start) {
         let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ fn start() -> Option<Mutex<ChildStdin>> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Its own group, so that Ctrl-C in the terminal does not reach it.
+        // In its own process group, so that Ctrl-C in the terminal does not reach it.
         .process_group(0)
         .spawn()
         .ok()?;

@@ -1,4 +1,4 @@
-//! BOLT 11 invoices written field by field, also as no wallet would write them.
+//! BOLT 11 invoices composed field by field, including ones that no wallet would create.
 
 use bitcoin::bech32::{ByteIterExt, Fe32, Fe32IterExt, Hrp};
 use bitcoin::hashes::{Hash, sha256};
@@ -11,14 +11,14 @@ const TIMESTAMP: u64 = 1_767_225_600;
 /// An invoice to be signed.
 #[derive(Debug, Clone)]
 pub struct WrittenInvoice {
-    /// Prefix and amount, say `lnbcrt10u`.
+    /// Prefix and amount, for example `lnbcrt10u`.
     pub hrp: String,
-    /// Tags, and values in quintets (5-bit groups).
+    /// Tags and their values in quintets (5-bit groups).
     pub fields: Vec<(char, Vec<u8>)>,
 }
 
 impl WrittenInvoice {
-    /// With a payment hash, a payment address and a description.
+    /// An invoice with payment hash, payment secret and description.
     #[must_use]
     pub fn new(hrp: &str) -> Self {
         Self {
@@ -30,17 +30,17 @@ impl WrittenInvoice {
         .with('d', &bytes(b"tea"))
     }
 
-    /// With one more field. `tag` is bech32, `value` in quintets.
+    /// Adds a field. `tag` is a bech32 character, `value` is in quintets.
     #[must_use]
     pub fn with(mut self, tag: char, value: &[u8]) -> Self {
         self.fields.push((tag, value.to_vec()));
         self
     }
 
-    /// The invoice, signed by this key.
+    /// Returns the invoice signed with this key.
     ///
     /// # Panics
-    /// If it cannot be written in bech32, say because a value is longer than 1023 quintets.
+    /// If it cannot be encoded in bech32, for example because a value is longer than 1023 quintets.
     #[must_use]
     pub fn signed(&self, key: &SecretKey) -> String {
         let data = self.data();
@@ -53,7 +53,7 @@ impl WrittenInvoice {
         let (id, signature) = signature.serialize_compact();
         let id = u8::try_from(id.to_i32()).expect("recovery ids are 0 to 3");
         let signature = signature.into_iter().chain([id]).bytes_to_fes();
-        let hrp = Hrp::parse(&self.hrp).expect("a human-readable part");
+        let hrp = Hrp::parse(&self.hrp).expect("the human-readable part is valid");
         let whole = data.into_iter().chain(signature);
         whole.with_checksum::<Bolt11Bech32>(&hrp).chars().collect()
     }
@@ -61,10 +61,10 @@ impl WrittenInvoice {
     fn data(&self) -> Vec<Fe32> {
         let mut quintets = number(TIMESTAMP, 7);
         for (tag, value) in &self.fields {
-            let tag = Fe32::from_char(*tag).expect("a tag of bech32");
+            let tag = Fe32::from_char(*tag).expect("the tag is a bech32 character");
             quintets.push(tag.to_u8());
             let length = u64::try_from(value.len()).expect("a length");
-            assert!(length < 1024, "a field has 1023 quintets at most");
+            assert!(length < 1024, "a field has at most 1023 quintets");
             quintets.extend(number(length, 2));
             quintets.extend(value);
         }
@@ -73,14 +73,14 @@ impl WrittenInvoice {
     }
 }
 
-/// A number in so many quintets, big-endian.
+/// Encodes a number in `length` quintets, big-endian.
 #[must_use]
 pub fn number(value: u64, length: usize) -> Vec<u8> {
     let quintet = |place: usize| (value.checked_shr(5 * place as u32).unwrap_or(0) % 32) as u8;
     (0..length).rev().map(quintet).collect()
 }
 
-/// Bytes in quintets, padded with zero bits.
+/// Encodes bytes in quintets, padded with zero bits.
 #[must_use]
 pub fn bytes(value: &[u8]) -> Vec<u8> {
     value

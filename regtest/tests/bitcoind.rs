@@ -1,4 +1,4 @@
-//! bitcoind, found or provided, does what the other tests need.
+//! bitcoind, found or downloaded, supports what the other tests need.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use regtest::wait::wait_for;
 use serde_json::json;
 
 #[tokio::test]
-async fn it_mines_pays_reorganizes_and_survives_a_kill() -> Result<()> {
+async fn mines_pays_reorganizes_and_survives_sigkill() -> Result<()> {
     let scratch = Scratch::new()?;
     let mut bitcoind = Bitcoind::start(scratch.path()).await?;
     assert_eq!(bitcoind.height().await?, 105);
@@ -44,7 +44,7 @@ async fn it_mines_pays_reorganizes_and_survives_a_kill() -> Result<()> {
 }
 
 #[tokio::test]
-async fn other_chains_and_arguments_are_possible() -> Result<()> {
+async fn accepts_other_chains_and_arguments() -> Result<()> {
     let scratch = Scratch::new()?;
     let bitcoind = Bitcoind::bare(scratch.path(), "signet", &["-prune=550"]).await?;
     let info = bitcoind.call("getblockchaininfo", json!([])).await?;
@@ -55,7 +55,7 @@ async fn other_chains_and_arguments_are_possible() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wrong_argument_is_reported_in_bitcoinds_words() -> Result<()> {
+async fn invalid_argument_fails_with_the_error_of_bitcoind() -> Result<()> {
     let scratch = Scratch::new()?;
     let started = Bitcoind::bare(scratch.path(), "regtest", &["-nonsense=1"]).await;
     let error = format!("{:#}", started.unwrap_err());

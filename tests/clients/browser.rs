@@ -1,4 +1,4 @@
-//! A page in a browser: fetch and WebSocket, with a macaroon.
+//! A web page in a browser that uses fetch and WebSocket with a macaroon.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const PAGE: &str = include_str!("page.html");
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_page_of_another_site_calls_and_follows() -> Result<()> {
+async fn cross_origin_page_can_call_and_stream() -> Result<()> {
     if !install::is_there("chromium") {
         install::skipped::<()>("chromium is not installed")?;
         return Ok(());
@@ -32,18 +32,22 @@ async fn a_page_of_another_site_calls_and_follows() -> Result<()> {
     network.add(vec![alice]).await?;
     let result = site.visit(&network).await?;
     assert_eq!(result["key"], network["alice"].key(), "{result}");
-    let invoice = result["invoice"].as_str().context("no invoice")?;
+    let invoice = result["invoice"]
+        .as_str()
+        .context("the page returned no invoice")?;
     assert!(invoice.starts_with("lnbcrt70n1"), "{invoice}");
     let refused = json!({"code": 2, "message": "expected 1 macaroon, got 0", "details": []});
     assert_eq!(result["refused"], json!({"status": 500, "body": refused}));
     assert_eq!(result["followed"], "ws");
-    let sent = result["sent"].as_str().context("no answer")?;
+    let sent = result["sent"]
+        .as_str()
+        .context("the page returned no response")?;
     assert!(sent.starts_with("not a payment request"), "{sent}");
     network.finish();
     Ok(())
 }
 
-/// A web site with one page, which sends back what it found.
+/// A web server with one page, which posts its results back.
 struct Site {
     origin: String,
     results: mpsc::Receiver<String>,
@@ -55,7 +59,7 @@ impl Site {
         let origin = format!("http://{}", listener.local_addr()?);
         let (found, results) = mpsc::channel(1);
         let take = async move |result: String| {
-            // Fails if the test has ended.
+            // Fails if the test has already ended.
             let _ = found.send(result).await;
         };
         let routes = Router::new()
@@ -65,7 +69,7 @@ impl Site {
         Ok(Self { origin, results })
     }
 
-    /// What the page found.
+    /// Returns the results of the page.
     async fn visit(&mut self, network: &Network) -> Result<Value> {
         let node = &network["alice"];
         let access = json!({
@@ -77,7 +81,7 @@ impl Site {
         browser
             .args(["--headless", "--no-sandbox", "--disable-gpu"])
             .arg("--remote-debugging-port=0")
-            // The browser of a person would have been told to trust the certificate.
+            // A user would have accepted the certificate in the browser.
             .arg("--ignore-certificate-errors")
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("{}/#{access}", self.origin))
@@ -88,8 +92,8 @@ impl Site {
         let result = timeout(LIMIT, self.results.recv()).await;
         browser.kill().await?;
         let result = result
-            .context("the page found nothing")?
-            .context("the site is closed")?;
+            .context("the page returned no result")?
+            .context("the web server has stopped")?;
         Ok(serde_json::from_str(&result)?)
     }
 }

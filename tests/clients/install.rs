@@ -1,4 +1,4 @@
-//! Brings the clients from their registries, once for each version that the tests name.
+//! Installs the clients from their registries, once for each version that the tests require.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::file;
 
-/// A folder with `node_modules` in it; `None` if there is no Node.js.
+/// A directory with the npm packages; `None` if Node.js is not installed.
 pub fn from_npm() -> Result<Option<PathBuf>> {
     if !(is_there("node") && is_there("npm")) {
         return skipped("node and npm are not installed");
@@ -25,7 +25,7 @@ pub fn from_npm() -> Result<Option<PathBuf>> {
     Ok(Some(directory))
 }
 
-/// A Python environment with LNbits in it; `None` if there is no Python to make it with.
+/// A Python environment with LNbits; `None` if Python is not installed.
 pub fn from_pypi() -> Result<Option<PathBuf>> {
     if !is_there("python3") {
         return skipped("python3 is not installed");
@@ -42,9 +42,9 @@ pub fn from_pypi() -> Result<Option<PathBuf>> {
     Ok(Some(directory))
 }
 
-/// Says which test is skipped, and why.
+/// Reports which test is skipped and why.
 pub fn skipped<T>(why: &str) -> Result<Option<T>> {
-    // libtest names the thread of a test after it. It does not hold back what is written here.
+    // libtest names the thread of a test after it, and does not capture direct writes to stderr.
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     writeln!(std::io::stderr(), "clients: {test} SKIPPED, {why}")?;
@@ -56,14 +56,14 @@ pub fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
-/// Where the build's other files are.
+/// A directory next to other build artifacts.
 fn target(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("clients")
         .join(name)
 }
 
-/// Installs, unless this has been done for `wanted`; half an installation is removed.
+/// Installs unless already done for `wanted`; a partial installation is removed.
 fn once(directory: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let done = directory.join("installed");
     if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {

@@ -1,5 +1,5 @@
-// What ln-service (and with it Balance of Satoshis, ThunderHub, ...) does with a node, on two nodes with a
-// channel between them. Arguments: two files of JSON {socket, cert, macaroon, public_key}, payer first.
+// Common ln-service calls (as used by Balance of Satoshis, ThunderHub, ...) on two nodes with a channel.
+// Arguments: two JSON files {socket, cert, macaroon, public_key}, the payer first.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -45,7 +45,7 @@ const channelsAndPeers = async () => {
   assert.deepEqual(closed, []);
 };
 
-// A shop's way: make an invoice, follow it, see that it is paid.
+// As in a shop: create an invoice, subscribe to it, and check that it is paid.
 const invoice = async () => {
   const made = await lns.createInvoice({ lnd: payee.lnd, tokens: 1_000, description: 'tea' });
   const decoded = await lns.decodePaymentRequest({ lnd: payer.lnd, request: made.request });
@@ -57,13 +57,13 @@ const invoice = async () => {
     events.on('error', (error) => reject(new Error(JSON.stringify(error))));
     events.on('invoice_updated', (update) => update.is_confirmed && resolve(update));
   });
-  const told = Promise.all([confirmed(one), confirmed(all)]);
-  // ln-service has asked before the invoice is paid, but not before the node has heard it.
+  const updates = Promise.all([confirmed(one), confirmed(all)]);
+  // Pay only once the node has processed the subscription.
   await once(one, 'invoice_updated');
   const paid = await lns.pay({ lnd: payer.lnd, request: made.request });
   assert.equal(paid.id, made.id);
   assert.equal(paid.tokens, 1_000);
-  for (const update of await told) {
+  for (const update of await updates) {
     assert.equal(update.id, made.id);
     assert.equal(update.received, 1_000);
   }
@@ -84,7 +84,7 @@ const unknown = async () => {
   await assert.rejects(lns.getPayment({ lnd: payer.lnd, id }), (error) => error[1] === 'SentPaymentNotFound');
 };
 
-// ln-service knows no AMP of its own: its gRPC clients do.
+// ln-service has no AMP methods, but its gRPC clients support AMP.
 const amp = async () => {
   const call = (client, method, request) => new Promise((resolve, reject) => {
     client[method](request, (error, answer) => (error ? reject(error) : resolve(answer)));

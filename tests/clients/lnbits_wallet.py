@@ -1,6 +1,6 @@
-"""LNbits' own wallet class for lnd's REST interface, on two nodes with a channel between them.
+"""LNbits' wallet class for lnd's REST interface, on two nodes with a channel.
 
-Arguments: two files of JSON {rest, certificate_file, macaroon, public_key}, payer first.
+Arguments: two JSON files {rest, certificate_file, macaroon, public_key}, the payer first.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ def wallet(file: str) -> LndRestWallet:
 async def first_paid(payee: LndRestWallet) -> str:
     async for checking_id in payee.paid_invoices_stream():
         return checking_id
-    raise AssertionError("the stream has ended")
+    raise AssertionError("the stream ended")
 
 
-async def pays_and_is_paid(payer: LndRestWallet, payee: LndRestWallet) -> None:
+async def pays_and_receives(payer: LndRestWallet, payee: LndRestWallet) -> None:
     made = await payee.create_invoice(1_000, memo="tea", expiry=600)
     assert made.ok, made.error_message
     assert (await payee.get_invoice_status(made.checking_id)).pending
-    told = asyncio.create_task(first_paid(payee))
-    # The stream's request is on its way when others have had their turn.
+    notified = asyncio.create_task(first_paid(payee))
+    # Yields, so that the stream's request is sent.
     await asyncio.sleep(0)
     before = (await payer.status()).balance_msat
     paid = await payer.pay_invoice(made.payment_request, 100_000)
@@ -40,19 +40,19 @@ async def pays_and_is_paid(payer: LndRestWallet, payee: LndRestWallet) -> None:
     status = await payer.get_payment_status(paid.checking_id)
     assert status.success and status.preimage == made.preimage
     assert (await payee.get_invoice_status(made.checking_id)).success
-    # As with lnd the payer's balance also lacks the HTLC's share of the commitment fee, until the HTLC is gone.
+    # As with lnd, the payer's balance is reduced by the HTLC's commitment fee until the HTLC is removed.
     while (await payer.status()).balance_msat != before - 1_000_000:
         await asyncio.sleep(0.1)
-    # What was paid before the stream stood is not told: then it is paid once more.
+    # Payments made before the stream was established are not reported, so pay again if necessary.
     while True:
-        done, _ = await asyncio.wait([told], timeout=1)
+        done, _ = await asyncio.wait([notified], timeout=1)
         if done:
             return
         more = await payee.create_invoice(10)
         assert (await payer.pay_invoice(more.payment_request, 10_000)).ok
 
 
-async def is_refused(payer: LndRestWallet, payee: LndRestWallet) -> None:
+async def payment_fails(payer: LndRestWallet, payee: LndRestWallet) -> None:
     made = await payee.create_invoice(900_000_000)
     refused = await payer.pay_invoice(made.payment_request, 1_000)
     assert refused.ok is False, refused
@@ -79,7 +79,7 @@ async def hold_invoice(payer: LndRestWallet, payee: LndRestWallet) -> None:
 
 async def main() -> None:
     payer, payee = wallet(sys.argv[1]), wallet(sys.argv[2])
-    for step in [pays_and_is_paid, is_refused, hold_invoice]:
+    for step in [pays_and_receives, payment_fails, hold_invoice]:
         await asyncio.wait_for(step(payer, payee), 60)
         print(f"{step.__name__}: done")
     await payer.cleanup()

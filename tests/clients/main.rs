@@ -1,7 +1,7 @@
-//! Clients that were made for lnd, run against ampd: real ones, from their registries.
+//! Clients built for lnd, run against ampd: real programs, installed from their registries.
 //!
-//! Each test says that it was skipped if the machine lacks the program that the client is written for
-//! (`.ci/run` installs them).
+//! A test is reported as skipped if the runtime of its client is not installed (`.ci/run` installs
+//! them).
 
 mod browser;
 mod install;
@@ -23,14 +23,14 @@ use serde_json::json;
 use tokio::time::timeout;
 
 const CAPACITY_SAT: u64 = 4_000_000;
-/// For a client to do all that it does.
+/// Time for a client to finish.
 const LIMIT: Duration = Duration::from_secs(180);
 
 fn binaries() -> Binaries {
     Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
 }
 
-/// Two nodes with a channel between them, and a file for each that says how it is reached.
+/// Two nodes with a channel, and a file for each with its connection details.
 struct Pair {
     network: Network,
     directory: tempfile::TempDir,
@@ -49,16 +49,16 @@ impl Pair {
         Ok(Self { network, directory })
     }
 
-    /// Runs a client on both nodes, the payer first.
+    /// Runs a client with both nodes, the payer first.
     async fn run(&self, mut client: Command) -> Result<()> {
         for name in ["alice", "bob"] {
             client.arg(self.directory.path().join(name));
         }
         let mut client = tokio::process::Command::from(client);
         let output = timeout(LIMIT, client.kill_on_drop(true).output()).await;
-        let output = output.context("the client did not end")??;
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (text, errors) = (said(&output.stdout), said(&output.stderr));
+        let output = output.context("the client did not exit")??;
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (text, errors) = (lossy(&output.stdout), lossy(&output.stderr));
         ensure!(output.status.success(), "{text}\n{errors}");
         Ok(())
     }
@@ -75,7 +75,7 @@ fn access(node: &Node) -> Result<serde_json::Value> {
     }))
 }
 
-/// A file beside this one.
+/// A file next to this one.
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/clients")
@@ -83,7 +83,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn ln_service_finds_all_that_it_needs() -> Result<()> {
+async fn ln_service_works() -> Result<()> {
     let Some(packages) = install::from_npm()? else {
         return Ok(());
     };
@@ -99,13 +99,13 @@ async fn ln_service_finds_all_that_it_needs() -> Result<()> {
 }
 
 #[tokio::test]
-async fn lnbits_pays_and_is_paid() -> Result<()> {
+async fn lnbits_pays_and_receives() -> Result<()> {
     let Some(environment) = install::from_pypi()? else {
         return Ok(());
     };
     let pair = Pair::start().await?;
     let mut python = Command::new(environment.join("bin/python"));
-    // LNbits makes a folder for its data where it is started.
+    // LNbits creates its data directory in the working directory.
     python
         .current_dir(pair.directory.path())
         .arg(file("lnbits_wallet.py"));

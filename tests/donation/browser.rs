@@ -1,4 +1,4 @@
-//! Chromium without a window, driven over WebDriver: a few JSON requests.
+//! Headless Chromium controlled through WebDriver with JSON requests.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-/// What chromedriver says before its port.
+/// Output of chromedriver before its port.
 const ON_PORT: &str = "started successfully on port ";
 
-/// A browser with one page. Ends with it.
+/// A browser with one page, which exits when this is dropped.
 pub struct Browser {
     session: String,
     sender: SendRequest<Full<Bytes>>,
@@ -26,7 +26,7 @@ pub struct Browser {
     _profile: tempfile::TempDir,
 }
 
-/// How a page is looked at.
+/// The screen on which a page is displayed.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     pub name: &'static str,
@@ -37,7 +37,7 @@ pub struct Screen {
 }
 
 impl Browser {
-    /// `None`, and a word why, if there is no browser on this machine.
+    /// Returns `None` and reports why if there is no browser on this machine.
     pub async fn start() -> Result<Option<Self>> {
         for program in ["chromium", "chromedriver"] {
             if Command::new(program).arg("--version").output().is_err() {
@@ -80,7 +80,9 @@ impl Browser {
         });
         let request = json!({ "capabilities": { "alwaysMatch": always } });
         let session = self.send(Method::POST, "/session", &request).await?;
-        let id = session["sessionId"].as_str().context("no session")?;
+        let id = session["sessionId"]
+            .as_str()
+            .context("the response has no sessionId")?;
         self.session = format!("/session/{id}");
         Ok(())
     }
@@ -89,13 +91,13 @@ impl Browser {
         self.post("/url", &json!({ "url": url })).await.map(drop)
     }
 
-    /// Runs a script in the page; `return` gives its value.
+    /// Runs a script in the page; `return` sets the result.
     pub async fn run(&mut self, script: &str) -> Result<Value> {
         let request = json!({ "script": script, "args": [] });
         self.post("/execute/sync", &request).await
     }
 
-    /// Runs a script that calls `done` with its value when it has one.
+    /// Runs a script that passes its result to `done`.
     pub async fn wait(&mut self, script: &str) -> Result<Value> {
         let script = format!("const done = arguments[0];\n{script}");
         let request = json!({ "script": script, "args": [] });
@@ -114,44 +116,46 @@ impl Browser {
         self.wait(&script).await.context(what).map(drop)
     }
 
-    /// Waits until an element says this.
+    /// Waits until the text of an element contains `text`.
     pub async fn wait_for_text(&mut self, selector: &str, text: &str) -> Result<()> {
         let said = format!("document.querySelector({selector:?})?.textContent.includes({text:?})");
         self.wait_until(&said).await
     }
 
-    /// The text of an element.
+    /// Returns the text of an element.
     pub async fn text(&mut self, selector: &str) -> Result<String> {
         let script = format!("return document.querySelector({selector:?}).textContent");
         let text = self.run(&script).await?;
-        Ok(text.as_str().context("no text")?.to_owned())
+        Ok(text.as_str().context("the element has no text")?.to_owned())
     }
 
-    /// Clicks as a mouse does.
+    /// Clicks an element with the mouse.
     pub async fn click(&mut self, selector: &str) -> Result<()> {
         let by = json!({ "using": "css selector", "value": selector });
         let found = self.post("/element", &by).await?;
         let id = found.as_object().and_then(|found| found.values().next());
-        let id = id.and_then(Value::as_str).context("no element")?;
+        let id = id
+            .and_then(Value::as_str)
+            .context("the element was not found")?;
         self.post(&format!("/element/{id}/click"), &json!({}))
             .await
             .map(drop)
     }
 
-    /// What the console complains about: scripts that failed, what the page's policy has stopped.
+    /// Console messages: failed scripts and violations of the content security policy.
     pub async fn complaints(&mut self) -> Result<Vec<String>> {
         let log = self.post("/se/log", &json!({ "type": "browser" })).await?;
-        let lines = log.as_array().context("no log")?.iter();
+        let lines = log.as_array().context("the response has no log")?.iter();
         Ok(lines.map(|line| line["message"].to_string()).collect())
     }
 
-    /// A command of Chromium's own.
+    /// Runs a command of the Chrome DevTools protocol.
     pub async fn devtools(&mut self, command: &str, params: Value) -> Result<Value> {
         let request = json!({ "cmd": command, "params": params });
         self.post("/goog/cdp/execute", &request).await
     }
 
-    /// From now on the page is on this screen.
+    /// Switches to this screen.
     pub async fn use_screen(&mut self, screen: Screen) -> Result<()> {
         let size = json!({
             "width": screen.width,
@@ -170,14 +174,14 @@ impl Browser {
             .map(drop)
     }
 
-    /// What is on the screen, as PNG.
+    /// Takes a screenshot of the screen as PNG.
     pub async fn screenshot(&mut self) -> Result<Vec<u8>> {
         let path = format!("{}/screenshot", self.session);
         let image = self.send(Method::GET, &path, &Value::Null).await?;
-        Ok(BASE64_STANDARD.decode(image.as_str().context("no image")?)?)
+        Ok(BASE64_STANDARD.decode(image.as_str().context("the response has no image")?)?)
     }
 
-    /// Keeps the whole page, also what is below the screen.
+    /// Saves a screenshot of the whole page, including what is below the screen.
     pub async fn keep_screenshot(&mut self, name: &str) -> Result<()> {
         let whole = json!({ "captureBeyondViewport": true });
         let size = self.devtools("Page.getLayoutMetrics", json!({})).await?;
@@ -188,7 +192,9 @@ impl Browser {
         let mut params = whole;
         params["clip"] = clip;
         let image = self.devtools("Page.captureScreenshot", params).await?;
-        let image = image["data"].as_str().context("no image")?;
+        let image = image["data"]
+            .as_str()
+            .context("the response has no image")?;
         let directory = artifacts();
         fs::create_dir_all(&directory)?;
         let file = directory.join(format!("{name}.png"));
@@ -225,7 +231,7 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// The driver ends its browser when it is told to stop.
+    /// The driver terminates its browser when it is shut down.
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.driver);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -234,25 +240,25 @@ impl Drop for Browser {
 }
 
 fn port(driver: &mut Child) -> Result<u16> {
-    let stdout = driver.stdout.take().context("no output")?;
+    let stdout = driver.stdout.take().context("stdout is not captured")?;
     let mut lines = BufReader::new(stdout).lines();
     let line = lines
         .by_ref()
         .map_while(Result::ok)
         .find(|line| line.contains(ON_PORT))
-        .context("chromedriver does not start")?;
-    // Whatever else it says must not block it.
+        .context("chromedriver did not start")?;
+    // Further output must not block it.
     std::thread::spawn(move || lines.for_each(drop));
-    let (_, port) = line.split_once(ON_PORT).context("no port")?;
+    let (_, port) = line.split_once(ON_PORT).context("the output has no port")?;
     Ok(port.trim_end_matches('.').parse()?)
 }
 
-/// Where screenshots are kept.
+/// The directory for screenshots.
 pub fn artifacts() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("donation")
 }
 
-/// The text of the only QR code in a picture.
+/// Decodes the only QR code in an image.
 pub fn qr_text(png: &[u8]) -> Result<String> {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
     decoder.set_transformations(png::Transformations::EXPAND);
@@ -268,11 +274,15 @@ pub fn qr_text(png: &[u8]) -> Result<String> {
         .iter()
         .filter_map(|grid| Some(grid.decode().ok()?.1))
         .collect();
-    ensure!(texts.len() == 1, "{} codes can be read", texts.len());
+    ensure!(
+        texts.len() == 1,
+        "expected one QR code, found {}",
+        texts.len()
+    );
     Ok(texts.into_iter().next().unwrap_or_default())
 }
 
-/// Says which test is skipped, and why.
+/// Reports which test is skipped and why.
 fn skipped(why: &str) -> Result<()> {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");

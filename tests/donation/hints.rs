@@ -1,4 +1,4 @@
-//! The way to a private node in its page's code: it comes, changes and goes with the channels.
+//! Route hints in the page's invoice of a private node: they follow its channels.
 
 use ampd::invoices::decode::DecodedInvoice;
 use lnd_api::proto::ampdrpc::DonationPageRequest;
@@ -13,12 +13,12 @@ use regtest::wait::wait_for;
 use crate::life::hash;
 use crate::{LIMIT, Scene, ampcli, binaries};
 
-/// Nothing that Bob would choose by himself, msat.
+/// A fee in msat that Bob would not use by default.
 const NEW_FEE_MSAT: u32 = 7_531;
 
-/// Only Bob knows of the channel to Alice; Carol has to be told the way.
+/// Only Bob knows the channel to Alice; Carol needs the route hint.
 #[tokio::test]
-async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
+async fn private_node_is_reachable_through_the_hints_of_its_page() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
     alice.set("donations-listen", "127.0.0.1:0");
@@ -33,7 +33,7 @@ async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
     let points = scene.network.open(&plans).await?;
     let usual = usual_fee(&scene, &points[1]).await?;
     let with = with_fees(&scene, &[usual]).await?;
-    // It is the same invoice, and its row is the same.
+    // The invoice and its row have not changed.
     assert_eq!(hash(&with)?, hash(&without)?);
     pay(&scene, &with, 1).await?;
 
@@ -49,9 +49,10 @@ async fn the_code_of_a_private_node_leads_to_it() -> Result<()> {
     Ok(())
 }
 
-/// One that only leads away from the node does not help payers, and what came once over it is not all that may come.
+/// A channel without inbound liquidity is no help to payers, and the amount received before does not
+/// limit what can be received.
 #[tokio::test]
-async fn hints_are_there_while_private_channels_can_bring_more() -> Result<()> {
+async fn hints_include_private_channels_with_inbound_liquidity() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
     alice.set("donations-listen", "127.0.0.1:0");
@@ -67,9 +68,11 @@ async fn hints_are_there_while_private_channels_can_bring_more() -> Result<()> {
     let usual = usual_fee(&scene, &points[1]).await?;
     with_fees(&scene, &[usual]).await?;
     alice_pays_bob(&scene, 100_000).await?;
-    // Made with what is known now.
+    // Created with the current hints.
     let rotated = ampcli(&scene.network, &["donations", "rotate"])?;
-    let rotated = rotated["payment_request"].as_str().context("no invoice")?;
+    let rotated = rotated["payment_request"]
+        .as_str()
+        .context("the response has no invoice")?;
     assert_eq!(base_fees(rotated)?, [usual]);
     alice_pays_bob(&scene, 600_000).await?;
     with_fees(&scene, &[]).await?;
@@ -84,9 +87,9 @@ async fn alice_pays_bob(scene: &Scene, sat: u64) -> Result<()> {
     scene.network.wait_settled(LIMIT).await
 }
 
-/// The page's invoice once its hints are over channels with these base fees, msat.
+/// Returns the page's invoice once its hints have these base fees in msat.
 async fn with_fees(scene: &Scene, fees: &[u32]) -> Result<String> {
-    wait_for("a code with other hints", LIMIT, async || {
+    wait_for("an invoice with other hints", LIMIT, async || {
         let invoice = scene.invoice().await?;
         let found = base_fees(&invoice)?;
         ensure!(found == fees, "{found:?}");
@@ -101,7 +104,7 @@ fn base_fees(invoice: &str) -> Result<Vec<u32>> {
     Ok(hops.map(|hop| hop.fees.base_msat).collect())
 }
 
-/// Carol pays 1,000 sat; the page counts. Returns the fee, msat.
+/// Carol pays 1,000 sat and the page counts the payment. Returns the fee in msat.
 async fn pay(scene: &Scene, invoice: &str, nth: u64) -> Result<i64> {
     let request = crate::request(invoice, 1_000, b"")?;
     let payment = scene.network.pay_routed("carol", &request).await?;
@@ -116,7 +119,7 @@ async fn pay(scene: &Scene, invoice: &str, nth: u64) -> Result<i64> {
     Ok(payment.fee_msat)
 }
 
-/// Bob's base fee for forwarding to Alice, msat.
+/// Bob's base fee in msat for forwarding to Alice.
 async fn usual_fee(scene: &Scene, point: &str) -> Result<u32> {
     let mut lightning = scene.network["bob"].api()?.lightning;
     let report = lightning
@@ -127,7 +130,11 @@ async fn usual_fee(scene: &Scene, point: &str) -> Result<u32> {
         .channel_fees
         .iter()
         .find(|fee| fee.channel_point == point);
-    Ok(u32::try_from(channel.context("no fee")?.base_fee_msat)?)
+    Ok(u32::try_from(
+        channel
+            .context("the channel has no fee report")?
+            .base_fee_msat,
+    )?)
 }
 
 async fn set_fee(scene: &Scene, point: &str) -> Result<()> {
@@ -154,6 +161,6 @@ async fn close(scene: &Scene, point: &str) -> Result<()> {
     updates
         .message()
         .await?
-        .context("nothing about the closing")?;
+        .context("the node sent no update for the close")?;
     Ok(())
 }

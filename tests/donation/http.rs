@@ -1,4 +1,4 @@
-//! A visitor who sends exactly what it is told to.
+//! An HTTP client that sends requests exactly as given.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What came back.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// By their names in lower case.
+    /// By lower-case name.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
@@ -29,12 +29,12 @@ impl Answer {
     }
 }
 
-/// GET.
+/// Sends a GET request.
 pub async fn get(address: &str, path: &str) -> Result<Answer> {
     send(address, "GET", path, "", "").await
 }
 
-/// Any request; further headers end in `\r\n`.
+/// Sends any request; additional headers end in `\r\n`.
 pub async fn send(
     address: &str,
     method: &str,
@@ -48,16 +48,16 @@ pub async fn send(
     raw(address, request.as_bytes()).await
 }
 
-/// Any bytes, then all that comes until the other side closes.
+/// Sends any bytes and reads until the other side closes.
 pub async fn raw(address: &str, bytes: &[u8]) -> Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
-    // Who is refused early may find the way closed.
+    // A request rejected early may find the connection closed.
     let _ = stream.write_all(bytes).await;
     let mut reader = BufReader::new(stream);
     timeout(LIMIT, async {
         let (status, headers) = head(&mut reader).await?;
         let mut body = Vec::new();
-        // A reset after the answer is its end, too.
+        // A connection reset also ends the response.
         let _ = reader.read_to_end(&mut body).await;
         let answer = Answer {
             status,
@@ -67,7 +67,7 @@ pub async fn raw(address: &str, bytes: &[u8]) -> Result<Answer> {
         anyhow::Ok(answer)
     })
     .await
-    .context("no answer")?
+    .context("no response in time")?
 }
 
 async fn head(reader: &mut BufReader<TcpStream>) -> Result<(u16, BTreeMap<String, String>)> {
@@ -86,14 +86,14 @@ async fn head(reader: &mut BufReader<TcpStream>) -> Result<(u16, BTreeMap<String
     }
 }
 
-/// An open stream of events.
+/// An open event stream.
 pub struct Events {
     reader: BufReader<TcpStream>,
 }
 
 impl Events {
     /// # Errors
-    /// If the answer is not 200.
+    /// If the status is not 200.
     pub async fn open(address: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -106,15 +106,19 @@ impl Events {
         Ok(Self { reader })
     }
 
-    /// The next event of this name: its data.
+    /// Returns the data of the next event with this name.
     pub async fn next(&mut self, name: &str) -> Result<serde_json::Value> {
         let expected = format!("event: {name}\n");
         let data = timeout(LIMIT, async {
             while self.line().await? != expected {}
             self.line().await
         });
-        let data = data.await.with_context(|| format!("no event {name}"))??;
-        let data = data.strip_prefix("data: ").context("no data")?;
+        let data = data
+            .await
+            .with_context(|| format!("timed out waiting for the event {name}"))??;
+        let data = data
+            .strip_prefix("data: ")
+            .context("the event has no data")?;
         Ok(serde_json::from_str(data)?)
     }
 

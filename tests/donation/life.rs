@@ -1,4 +1,4 @@
-//! The page's invoice over time: restarts, rotation, renewal.
+//! The page's invoice over time: restarts, rotation and renewal.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +13,21 @@ use crate::http::Events;
 use crate::{LIMIT, Scene, ampcli, binaries};
 use regtest::wait::wait_for;
 
-/// Open pages hear of a payment within so long.
+/// Maximum delay until open pages show a payment.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The hash, by which a text is known to be of the same invoice.
+/// The payment hash, which identifies the invoice whatever its encoding.
 pub(super) fn hash(invoice: &str) -> Result<[u8; 32]> {
     Ok(invoice.parse::<DecodedInvoice>()?.payment_hash.0)
 }
 
 #[tokio::test]
-async fn invoice_and_books_survive_restarts_and_rotation() -> Result<()> {
+async fn invoice_and_totals_survive_restarts_and_rotation() -> Result<()> {
     let mut scene = Scene::start(|_| {}).await?;
     let first = scene.invoice().await?;
     scene.pay(&first, 1_000, b"").await?;
     for restarts in 1..=2 {
-        // Once in good order, once in the middle of it.
+        // Once with a clean shutdown, once with a kill.
         match restarts {
             1 => drop(scene.network["alice"].stop().await?),
             _ => scene.network.kill(&["alice"])?,
@@ -52,11 +52,11 @@ async fn invoice_and_books_survive_restarts_and_rotation() -> Result<()> {
     let second = scene.invoice().await?;
     assert_eq!(rotated["payment_request"], second);
     assert_ne!(hash(&first)?, hash(&second)?);
-    // Open pages hear that they have to show another one.
+    // Open pages are notified of the new invoice.
     let after = events.next("state").await?;
     assert_ne!(before["version"], after["version"]);
 
-    // A printed code and the new one: both count.
+    // Payments to the printed code and to the new one both count.
     scene.pay(&first, 1_000, b"").await?;
     scene.pay(&second, 500, b"").await?;
     let count =
@@ -68,7 +68,7 @@ async fn invoice_and_books_survive_restarts_and_rotation() -> Result<()> {
     assert_eq!(shown["amt_msat"], "4500000");
     let paid: Vec<&Value> = shown["invoices"]
         .as_array()
-        .context("no list")?
+        .context("not a list")?
         .iter()
         .map(|invoice| &invoice["amt_paid_msat"])
         .collect();
@@ -78,12 +78,12 @@ async fn invoice_and_books_survive_restarts_and_rotation() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_invoice_is_renewed_before_its_end_and_a_switched_off_one_is_not() -> Result<()> {
+async fn invoice_is_renewed_before_expiry_unless_disabled() -> Result<()> {
     let scene = Scene::start(|alice| alice.set("donations-expiry", "60s")).await?;
     let first = scene.invoice().await?;
     let mut events = Events::open(&scene.address()?).await?;
     let before = events.next("state").await?;
-    // It comes when a third of the minute is left.
+    // Renewal happens when a third of the minute is left.
     let after = tokio::time::timeout(2 * LIMIT, async {
         loop {
             if let Ok(state) = events.next("state").await {
@@ -94,7 +94,7 @@ async fn an_invoice_is_renewed_before_its_end_and_a_switched_off_one_is_not() ->
     assert_ne!(before["version"], after.await?["version"]);
     let second = scene.invoice().await?;
     assert_ne!(hash(&first)?, hash(&second)?);
-    // The old one still can be paid.
+    // The old invoice can still be paid.
     scene.pay(&first, 1_000, b"").await?;
 
     let api = scene.network["alice"].api()?;
@@ -102,7 +102,7 @@ async fn an_invoice_is_renewed_before_its_end_and_a_switched_off_one_is_not() ->
     let name = Name::PaymentHash(hash(&second)?.to_vec());
     let reference = InvoiceReference { name: Some(name) };
     service.disable_invoice(reference.clone()).await?;
-    wait_for("a page that is paused", LIMIT, async || {
+    wait_for("the page to be paused", LIMIT, async || {
         let page = scene.get("/").await?;
         ensure!(page.text()?.contains("takes no donations"), "{page:?}");
         Ok(())
@@ -110,7 +110,7 @@ async fn an_invoice_is_renewed_before_its_end_and_a_switched_off_one_is_not() ->
     .await?;
     assert_eq!(scene.get("/qr.svg").await?.status, 503);
     service.enable_invoice(reference).await?;
-    wait_for("a page that goes on", LIMIT, async || {
+    wait_for("the page to resume", LIMIT, async || {
         let page = scene.get("/qr.svg").await?;
         ensure!(page.status == 200, "{page:?}");
         Ok(())
@@ -121,7 +121,7 @@ async fn an_invoice_is_renewed_before_its_end_and_a_switched_off_one_is_not() ->
 }
 
 #[tokio::test]
-async fn a_node_without_a_page_says_so() -> Result<()> {
+async fn donation_rpc_fails_without_a_donation_page() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     assert!(network["alice"].donation_address().is_err());
     let error = ampcli(&network, &["donations", "rotate"]).unwrap_err();

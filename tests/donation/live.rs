@@ -1,4 +1,4 @@
-//! The page in a browser: its code is scanned and paid, and it says so without being loaded again.
+//! The page in a browser: its QR code is scanned and paid, and the page updates without a reload.
 
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
@@ -23,10 +23,10 @@ const PHONE: Screen = Screen {
     is_dark: false,
 };
 
-/// Bytes of a long message. With much more the onion has no room for what the receiver puts beside it.
-const LONGEST: usize = 850;
+/// Length of a long message in bytes. Beyond this the onion has no space for the other records.
+const MAX_MESSAGE_LEN: usize = 850;
 
-/// Whether one has to scroll sideways.
+/// Whether the page scrolls horizontally.
 const TOO_WIDE: &str = "return document.documentElement.scrollWidth > innerWidth";
 
 fn configure(alice: &mut Node) {
@@ -42,7 +42,7 @@ fn configure(alice: &mut Node) {
 }
 
 #[tokio::test]
-async fn a_scanned_code_is_paid_twice_and_the_page_says_so() -> Result<()> {
+async fn page_shows_two_payments_to_its_scanned_code() -> Result<()> {
     let Some(mut browser) = Browser::start().await? else {
         return Ok(());
     };
@@ -50,7 +50,7 @@ async fn a_scanned_code_is_paid_twice_and_the_page_says_so() -> Result<()> {
     let page = format!("http://{}/", scene.address()?);
     browser.use_screen(DESKTOP).await?;
     browser.go(&page).await?;
-    // It would be gone after a load.
+    // A reload would remove it.
     browser.run("window.sameVisit = true").await?;
     browser.wait_for_text("#live", "appear here").await?;
     browser.keep_screenshot("empty-desktop-light").await?;
@@ -70,21 +70,21 @@ async fn a_scanned_code_is_paid_twice_and_the_page_says_so() -> Result<()> {
     assert_eq!(browser.text("#total").await?, "14,445 sat");
     assert_eq!(browser.text("#count").await?, "2 donations");
     assert_eq!(browser.text("#percent").await?, "14 %");
-    let said = browser.text("[aria-live=polite]").await?;
-    assert_eq!(said, "Thank you! 12,345 sat received.");
+    let announced = browser.text("[aria-live=polite]").await?;
+    assert_eq!(announced, "Thank you! 12,345 sat received.");
     assert_eq!(browser.run("return window.sameVisit").await?, true);
 
-    look_at_it(&mut browser, &page).await?;
-    copy_it(&mut browser, &scene).await?;
-    change_it(&mut browser, &scene).await?;
+    check_layout(&mut browser, &page).await?;
+    check_copy_button(&mut browser, &scene).await?;
+    check_rotation(&mut browser, &scene).await?;
     assert_eq!(browser.complaints().await?, [""; 0]);
     without_javascript(&mut browser, &scene, &page).await?;
     scene.network.finish();
     Ok(())
 }
 
-/// On each screen nothing is wider than it, and the code can be scanned.
-async fn look_at_it(browser: &mut Browser, page: &str) -> Result<()> {
+/// Checks that the page fits every screen and that its QR code can be scanned.
+async fn check_layout(browser: &mut Browser, page: &str) -> Result<()> {
     for screen in [DESKTOP, PHONE] {
         for is_dark in [false, true] {
             let screen = Screen { is_dark, ..screen };
@@ -114,8 +114,8 @@ async fn look_at_it(browser: &mut Browser, page: &str) -> Result<()> {
     browser.use_screen(DESKTOP).await
 }
 
-/// The button is there for those with a script, and copies.
-async fn copy_it(browser: &mut Browser, scene: &Scene) -> Result<()> {
+/// The copy button is visible with JavaScript, and works.
+async fn check_copy_button(browser: &mut Browser, scene: &Scene) -> Result<()> {
     let permission = json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
     browser
         .devtools("Browser.grantPermissions", permission)
@@ -131,8 +131,8 @@ async fn copy_it(browser: &mut Browser, scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// An open page has the new code, not only the new text.
-async fn change_it(browser: &mut Browser, scene: &Scene) -> Result<()> {
+/// An open page gets the new QR code, not only the new text.
+async fn check_rotation(browser: &mut Browser, scene: &Scene) -> Result<()> {
     let rotated = ampcli(&scene.network, &["donations", "rotate"])?;
     let invoice = rotated["payment_request"].as_str().context("no invoice")?;
     let shown = format!("document.querySelector('#invoice').value === '{invoice}'");
@@ -145,7 +145,7 @@ async fn change_it(browser: &mut Browser, scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// All but the live part is there: amounts are links, and each has a code of its own.
+/// Without JavaScript everything but live updates works: amounts are links to pages with QR codes.
 async fn without_javascript(browser: &mut Browser, scene: &Scene, page: &str) -> Result<()> {
     let off = json!({ "value": true });
     browser
@@ -176,7 +176,7 @@ async fn without_javascript(browser: &mut Browser, scene: &Scene, page: &str) ->
 }
 
 #[tokio::test]
-async fn hostile_messages_are_harmless_text() -> Result<()> {
+async fn hostile_messages_are_shown_as_plain_text() -> Result<()> {
     let Some(mut browser) = Browser::start().await? else {
         return Ok(());
     };
@@ -187,7 +187,7 @@ async fn hostile_messages_are_harmless_text() -> Result<()> {
     browser.wait_for_text("#live", "appear here").await?;
     let invoice = scene.invoice().await?;
 
-    // No onion has room for this.
+    // The onion has no space for this.
     let huge = request(&invoice, 1_000, &[b'x'; 65_536])?;
     let refused = scene.network["bob"].api()?.pay(huge).await;
     ensure!(
@@ -201,7 +201,7 @@ async fn hostile_messages_are_harmless_text() -> Result<()> {
     let control = "\u{1b}[2J\r\n\n\u{0}\u{7f}data: {}\n\nevent: payment";
     let turned = "100\u{202e}000,12\u{2066} \u{200f}abc";
     let zalgo = format!("Z{}", "\u{489}\u{335}\u{321}".repeat(90));
-    let longest = "W".repeat(LONGEST);
+    let longest = "W".repeat(MAX_MESSAGE_LEN);
     let messages = [
         (markup, markup.to_owned()),
         (
@@ -224,7 +224,7 @@ async fn hostile_messages_are_harmless_text() -> Result<()> {
     }
     nothing_ran(&mut browser).await?;
     browser.keep_screenshot("hostile-phone-live").await?;
-    // Once more as the server writes it.
+    // Again, as rendered by the server.
     browser.go(&page).await?;
     browser.wait_for_text("#live", "appear here").await?;
     for (number, (_, shown)) in messages.iter().rev().enumerate() {
@@ -247,10 +247,10 @@ async fn nothing_ran(browser: &mut Browser) -> Result<()> {
              document.querySelectorAll('#recent li').length]",
         )
         .await?;
-    // No script has run, no markup of a stranger is in the page, and it is not torn apart.
+    // No script has run, and the page has no injected or broken markup.
     assert_eq!(found, json!([null, 0, 5]));
     assert_eq!(browser.run(TOO_WIDE).await?, false);
-    // A policy that had to stop something would say so.
+    // Violations of the content security policy would be logged.
     assert_eq!(browser.complaints().await?, [""; 0]);
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The donation page of a real node: in a browser, and as those see it who mean no good.
+//! The donation page of a real node: in a browser, and with hostile clients.
 //!
-//! What needs a browser says that it was skipped if the machine lacks Chromium or its driver (`.ci/run`
-//! installs them). The screenshots are in `target/tmp/donation/`.
+//! Tests that need a browser are reported as skipped if Chromium or its driver is not installed
+//! (`.ci/run` installs them). Screenshots are saved in `target/tmp/donation/`.
 
 mod browser;
 mod hints;
@@ -28,16 +28,16 @@ use serde_json::Value;
 use self::http::Answer;
 
 const CAPACITY_SAT: u64 = 5_000_000;
-/// The record of a message to the receiver.
+/// The custom record that carries a message to the receiver.
 const MESSAGE_RECORD: u64 = 34_349_334;
-/// For what has to happen within a second; a loaded machine may take longer for all around it.
+/// Generous limit for events that normally take less than a second.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn binaries() -> Binaries {
     Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
 }
 
-/// Alice has a page, Bob a channel to her.
+/// Alice serves a donation page, and Bob has a channel to her.
 struct Scene {
     network: Network,
 }
@@ -64,7 +64,7 @@ impl Scene {
         Ok(Self { network })
     }
 
-    /// Where the page is, IP:port.
+    /// Address of the page as IP:port.
     fn address(&self) -> Result<String> {
         self.network["alice"].donation_address()
     }
@@ -73,14 +73,14 @@ impl Scene {
         http::get(&self.address()?, path).await
     }
 
-    /// The invoice at its stable address.
+    /// The invoice at its stable URL.
     async fn invoice(&self) -> Result<String> {
         let answer = self.get("/invoice.txt").await?;
         assert_eq!(answer.status, 200, "{answer:?}");
         Ok(answer.text()?.trim().to_owned())
     }
 
-    /// Bob pays this invoice; an amount of 0 is that of the invoice.
+    /// Bob pays this invoice; an amount of 0 uses the invoice's amount.
     async fn pay(&self, invoice: &str, sat: u64, message: &[u8]) -> Result<Payment> {
         let request = request(invoice, sat, message)?;
         self.network.pay("bob", &request).await
@@ -100,7 +100,7 @@ fn request(invoice: &str, sat: u64, message: &[u8]) -> Result<SendPaymentRequest
     Ok(request)
 }
 
-/// What ampcli prints of Alice's node.
+/// Runs ampcli with Alice's node and returns its JSON output.
 fn ampcli(network: &Network, args: &[&str]) -> Result<Value> {
     let alice = &network["alice"];
     let output = Command::new(&network.binaries().ampcli)

@@ -1,4 +1,4 @@
-//! Wrong methods, paths, amounts and sizes; what every answer says.
+//! Invalid methods, paths, amounts and sizes, and security headers of all responses.
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
@@ -13,7 +13,7 @@ use crate::{LIMIT, Scene, binaries};
 const PATHS: [&str; 5] = ["/", "/qr.svg", "/qr.png", "/invoice.txt", "/events"];
 
 #[tokio::test]
-async fn only_what_is_there_is_answered() -> Result<()> {
+async fn unknown_paths_and_methods_are_rejected() -> Result<()> {
     let scene = Scene::start(|alice| alice.set_raw("donations-amounts", "[1000]")).await?;
     let address = &scene.address()?;
     for path in PATHS {
@@ -59,12 +59,12 @@ async fn only_what_is_there_is_answered() -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_answer_forbids_what_the_page_does_not_need() -> Result<()> {
+async fn every_response_has_strict_security_headers() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = &scene.address()?;
     let page = get(address, "/").await?;
     let html = page.text()?;
-    // Nothing is inline, nothing comes from elsewhere, and nothing is remembered.
+    // No inline code, no third-party resources, no caching.
     assert!(
         !html.contains("<style") && !html.contains("style="),
         "{html}"
@@ -104,7 +104,7 @@ async fn every_answer_forbids_what_the_page_does_not_need() -> Result<()> {
 }
 
 #[tokio::test]
-async fn requests_that_are_too_large_or_not_http_are_refused() -> Result<()> {
+async fn oversized_and_invalid_requests_are_rejected() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = &scene.address()?;
     let body = send(address, "GET", "/", "Content-Length: 5\r\n", "hello").await?;
@@ -123,25 +123,25 @@ async fn requests_that_are_too_large_or_not_http_are_refused() -> Result<()> {
         raw(address, b"\x16\x03\x01 hello\r\n\r\n").await?.status,
         400
     );
-    // It is still there.
+    // The server still works.
     assert_eq!(get(address, "/").await?.status, 200);
     scene.network.finish();
     Ok(())
 }
 
 #[tokio::test]
-async fn who_asks_for_nothing_loses_the_connection() -> Result<()> {
+async fn idle_connections_are_closed() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = scene.address()?;
-    // Nothing, half a header, nothing after an answer.
+    // No data, a partial header, and nothing after a complete request.
     let whole = format!("GET /invoice.txt HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let said = ["", "GET / HTTP/1.1\r\nHost: x", &whole];
-    try_join_all(said.map(async |said| {
+    let sent = ["", "GET / HTTP/1.1\r\nHost: x", &whole];
+    try_join_all(sent.map(async |sent| {
         let mut stream = TcpStream::connect(&address).await?;
-        stream.write_all(said.as_bytes()).await?;
+        stream.write_all(sent.as_bytes()).await?;
         let mut answer = Vec::new();
         let end = timeout(2 * LIMIT, stream.read_to_end(&mut answer)).await;
-        end.with_context(|| format!("still open after {said:?}"))??;
+        end.with_context(|| format!("still open after {sent:?}"))??;
         anyhow::Ok(())
     }))
     .await?;
@@ -150,21 +150,21 @@ async fn who_asks_for_nothing_loses_the_connection() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_loses_the_connection() -> Result<()> {
+async fn connections_that_do_not_read_are_closed() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = scene.address()?;
     let mut stream = TcpStream::connect(&address).await?;
-    // Answers of more than the system keeps for a reader; none is read.
+    // Responses that exceed the socket buffers; none is read.
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.repeat(5_000).as_bytes()).await?;
     let broken = timeout(2 * LIMIT, stream.ready(Interest::ERROR)).await;
-    broken.context("it is still open")??;
+    broken.context("the connection is still open")??;
     scene.network.finish();
     Ok(())
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_its_key() -> Result<()> {
+async fn port_in_use_is_reported_with_its_config_key() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0").await?;
     let address = taken.local_addr()?.to_string();
     let network = Network::start(binaries()).await?;

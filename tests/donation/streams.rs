@@ -1,4 +1,4 @@
-//! Very many open pages.
+//! Many open pages.
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
@@ -9,18 +9,18 @@ use crate::Scene;
 use crate::http::{Events, get};
 
 const STREAMS: usize = 1_000;
-/// What the page takes at most.
-const MOST: usize = 2_000;
-const AT_A_TIME: usize = 50;
-/// Of this process: a file for each stream, and its own.
-const FILES: u64 = 3_500;
+/// The page's maximum number of event streams.
+const MAX_STREAMS: usize = 2_000;
+const CONCURRENT_OPENS: usize = 50;
+/// Open files of this process: one per stream, and its own.
+const OPEN_FILES: u64 = 3_500;
 
 #[tokio::test]
-async fn a_thousand_open_pages_hear_of_each_payment_once() -> Result<()> {
+async fn thousand_open_pages_get_each_payment_once() -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(FILES);
-    ensure!(most >= FILES, "the limit of open files is {most}");
-    limit.current = Some(FILES);
+    let most = limit.maximum.unwrap_or(OPEN_FILES);
+    ensure!(most >= OPEN_FILES, "the limit on open files is {most}");
+    limit.current = Some(OPEN_FILES);
     setrlimit(Resource::Nofile, limit)?;
 
     let scene = Scene::start(|_| {}).await?;
@@ -33,20 +33,20 @@ async fn a_thousand_open_pages_hear_of_each_payment_once() -> Result<()> {
         for payment in heard {
             assert_eq!(payment["count"], number);
             assert_eq!(payment["amount"], format!("{number},000 sat"));
-            // The owner did not say that messages are shown.
+            // Messages are shown only if the owner enables them.
             assert_eq!(payment["message"], serde_json::Value::Null);
         }
     }
-    // Only so many have a stream; all others still have the page.
-    streams.extend(open(address, MOST - STREAMS).await?);
+    // Beyond the maximum there are no more streams, but the page still loads.
+    streams.extend(open(address, MAX_STREAMS - STREAMS).await?);
     let refused = get(address, "/events").await?;
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), "60");
     let page = get(address, "/").await?;
     assert!(page.text()?.contains("3 donations"), "{page:?}");
-    // Whoever goes makes room.
+    // Closed streams free their slots.
     drop(streams);
-    regtest::wait::wait_for("a place for a stream", crate::LIMIT, async || {
+    regtest::wait::wait_for("a free stream slot", crate::LIMIT, async || {
         Events::open(address).await.map(drop)
     })
     .await?;
@@ -54,15 +54,18 @@ async fn a_thousand_open_pages_hear_of_each_payment_once() -> Result<()> {
     Ok(())
 }
 
-/// Opens them; each has been told the state.
+/// Opens event streams and waits for the initial state of each.
 async fn open(address: &str, count: usize) -> Result<Vec<Events>> {
     stream::iter(0..count)
         .map(async |_| {
             let mut events = Events::open(address).await?;
-            events.next("state").await.context("no state")?;
+            events
+                .next("state")
+                .await
+                .context("the stream sent no state")?;
             anyhow::Ok(events)
         })
-        .buffer_unordered(AT_A_TIME)
+        .buffer_unordered(CONCURRENT_OPENS)
         .try_collect()
         .await
 }

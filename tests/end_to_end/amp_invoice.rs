@@ -1,4 +1,4 @@
-//! Static AMP invoices, paid by ampd: more than once, and to a node that only its peer knows.
+//! Static AMP invoices paid by ampd: repeatedly, and to a node with only a private channel.
 
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
@@ -17,22 +17,22 @@ use crate::{SETTLE_LIMIT, binaries};
 const CAPACITY_SAT: u64 = 1_000_000;
 
 #[tokio::test]
-async fn a_static_invoice_is_paid_again_and_one_of_a_private_node_over_its_hint() -> Result<()> {
+async fn static_invoices_are_paid_repeatedly_and_through_route_hints() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
     let plans = [
         ChannelPlan::new("alice", "bob", CAPACITY_SAT),
         ChannelPlan::new("bob", "carol", CAPACITY_SAT).private(),
     ];
     network.open(&plans).await?;
-    one_invoice_is_paid_twice_at_once(&network).await?;
-    a_private_node_is_paid_over_its_hint(&network).await?;
+    concurrent_payments_to_one_invoice_succeed(&network).await?;
+    private_node_is_paid_through_its_route_hint(&network).await?;
     network.wait_settled(SETTLE_LIMIT).await?;
     network.check_balances().await?;
     network.finish();
     Ok(())
 }
 
-async fn one_invoice_is_paid_twice_at_once(network: &Network) -> Result<()> {
+async fn concurrent_payments_to_one_invoice_succeed(network: &Network) -> Result<()> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
     let before = bob.local_msat().await?;
     let invoice = Invoice {
@@ -42,7 +42,10 @@ async fn one_invoice_is_paid_twice_at_once(network: &Network) -> Result<()> {
     };
     let invoice = add(&bob, invoice).await?;
     let open = bolt11(&invoice.payment_request);
-    let refusal = alice.pay(open).await.expect_err("no amount is known");
+    let refusal = alice
+        .pay(open)
+        .await
+        .expect_err("the invoice has no amount");
     let text = "amount must be specified when paying a zero amount invoice";
     assert_eq!((refusal.code(), refusal.message()), (Code::Unknown, text));
 
@@ -60,7 +63,7 @@ async fn one_invoice_is_paid_twice_at_once(network: &Network) -> Result<()> {
     assert_eq!(found.state(), InvoiceState::Settled);
     assert_eq!(found.amp_invoice_state.len(), 2);
     for (payment, msat) in [(first, amounts[0]), (second, amounts[1])] {
-        // The identifier of an AMP payment is its set_id.
+        // The payment hash field of an AMP payment is its set_id.
         let set = &found.amp_invoice_state[&payment.payment_hash];
         assert_eq!(set.state(), InvoiceHtlcState::Settled);
         assert_eq!((set.amt_paid_msat, payment.value_msat), (msat, msat));
@@ -69,26 +72,29 @@ async fn one_invoice_is_paid_twice_at_once(network: &Network) -> Result<()> {
     Ok(())
 }
 
-async fn a_private_node_is_paid_over_its_hint(network: &Network) -> Result<()> {
+async fn private_node_is_paid_through_its_route_hint(network: &Network) -> Result<()> {
     let carol = network["carol"].api()?;
     let (invoice, hints) = with_hint(&carol).await?;
     let public = &network["bob"];
     assert_eq!(hints, [public.key()]);
     let payment = network.pay("alice", &request(&invoice, 25_000_000)).await?;
     assert_eq!(payment.status(), PaymentStatus::Succeeded);
-    let route = payment.htlcs[0].route.as_ref().context("no route")?;
+    let route = payment.htlcs[0]
+        .route
+        .as_ref()
+        .context("the attempt has no route")?;
     let hops: Vec<&str> = route.hops.iter().map(|hop| hop.pub_key.as_str()).collect();
     assert_eq!(hops, [public.key(), network["carol"].key()]);
     let set_id = Vec::from_hex(&payment.payment_hash)?;
-    let record = route.hops[1].amp_record.as_ref().context("not AMP")?;
+    let record = route.hops[1].amp_record.as_ref().context("no AMP record")?;
     assert_eq!(record.set_id, set_id);
     assert_eq!(lookup(&carol, &invoice).await?.amt_paid_msat, 25_000_000);
     Ok(())
 }
 
-/// Carol has to hear first that Bob is public.
+/// Carol adds the hint only once she knows that Bob is public.
 async fn with_hint(carol: &Api) -> Result<(AddInvoiceResponse, Vec<String>)> {
-    wait_for("an invoice with a hint", SETTLE_LIMIT, async || {
+    wait_for("an invoice with a route hint", SETTLE_LIMIT, async || {
         let invoice = Invoice {
             is_amp: true,
             private: true,
@@ -102,7 +108,7 @@ async fn with_hint(carol: &Api) -> Result<(AddInvoiceResponse, Vec<String>)> {
         let hops = read.into_inner().route_hints.into_iter();
         let hops = hops.flat_map(|hint| hint.hop_hints);
         let nodes: Vec<String> = hops.map(|hop| hop.node_id).collect();
-        ensure!(!nodes.is_empty(), "the invoice has no hint");
+        ensure!(!nodes.is_empty(), "the invoice has no route hint");
         Ok((invoice, nodes))
     })
     .await

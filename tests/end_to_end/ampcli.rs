@@ -1,4 +1,4 @@
-//! ampcli against live nodes: every command of the README's walk-through.
+//! ampcli with live nodes: every command of the README's walk-through.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::binaries;
 const FUNDS_SAT: u64 = 3_000_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// ampcli with what it needs to reach one node.
+/// ampcli with the flags needed to reach one node.
 pub(crate) struct Cli<'a> {
     pub(crate) network: &'a Network,
     pub(crate) node: &'a Node,
@@ -44,7 +44,7 @@ impl Cli<'_> {
         self.command(args)?.output().context("cannot run ampcli")
     }
 
-    /// With somebody at the keyboard.
+    /// Runs a command and types an answer to its prompt.
     pub(crate) fn answered(&self, args: &[&str], answer: &str) -> Result<Output> {
         let mut command = self.command(args)?;
         command.stdin(Stdio::piped());
@@ -52,15 +52,15 @@ impl Cli<'_> {
         let mut child = command.spawn().context("cannot run ampcli")?;
         let keyboard = child.stdin.take().context("no stdin")?;
         writeln!(&keyboard, "{answer}")?;
-        child.wait_with_output().context("ampcli did not end")
+        child.wait_with_output().context("ampcli did not exit")
     }
 
-    /// What it prints when it succeeds.
+    /// Returns the output of a command that must succeed.
     pub(crate) fn text(&self, args: &[&str]) -> Result<String> {
         succeeded(self.run(args)?, args)
     }
 
-    /// The same in another working directory.
+    /// Like `text`, in another working directory.
     pub(crate) fn text_in(&self, directory: &Path, args: &[&str]) -> Result<String> {
         let output = self.command(args)?.current_dir(directory).output()?;
         succeeded(output, args)
@@ -71,7 +71,7 @@ impl Cli<'_> {
         serde_json::from_str(&text).with_context(|| format!("{args:?} printed {text}"))
     }
 
-    /// Exit code 1 and one line on stderr that says `why`.
+    /// Checks that a command fails with exit code 1 and one line on stderr that contains `why`.
     pub(crate) fn refused(&self, args: &[&str], why: &str) -> Result<()> {
         let output = self.run(args)?;
         let error = String::from_utf8(output.stderr)?;
@@ -81,13 +81,13 @@ impl Cli<'_> {
             error.starts_with("[ampcli]") && error.contains(why),
             "{args:?}: {error}"
         );
-        assert!(output.stdout.is_empty(), "{args:?} printed something");
+        assert!(output.stdout.is_empty(), "{args:?} printed to stdout");
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn the_walk_through_of_the_readme_works() -> Result<()> {
+async fn readme_walk_through_works() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let alice = Cli {
         network: &network,
@@ -109,7 +109,7 @@ async fn the_walk_through_of_the_readme_works() -> Result<()> {
 
     alice.json(&["stop"])?;
     let status = network["alice"].wait_for_end().await?;
-    ensure!(status.success(), "ended with {status} after ampcli stop");
+    ensure!(status.success(), "exit status {status} after ampcli stop");
     network.finish();
     Ok(())
 }
@@ -117,7 +117,9 @@ async fn the_walk_through_of_the_readme_works() -> Result<()> {
 async fn fund(alice: &Cli<'_>) -> Result<()> {
     assert_eq!(alice.json(&["getinfo"])?["alias"], "alice");
     let address = alice.json(&["newaddress", "p2wkh"])?;
-    let address = address["address"].as_str().context("no address")?;
+    let address = address["address"]
+        .as_str()
+        .context("the response has no address")?;
     let network = alice.network;
     network
         .bitcoind
@@ -130,7 +132,7 @@ async fn fund(alice: &Cli<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Connects if need be, opens a channel and returns its point.
+/// Connects if necessary, opens a channel and returns its channel point.
 async fn open(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<String> {
     let (network, key) = (alice.network, bob.node.key());
     let open_before = list(alice, "listchannels", "channels")?.len();
@@ -139,12 +141,20 @@ async fn open(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<String> {
         assert_eq!(list(alice, "listpeers", "peers")?[0]["pub_key"], key);
     }
     let opened = alice.json(&["openchannel", "--node_key", key, "--local_amt", "1000000"])?;
-    let txid = opened["funding_txid"].as_str().context("no funding_txid")?;
+    let txid = opened["funding_txid"]
+        .as_str()
+        .context("the response has no funding_txid")?;
     let pending = list(alice, "pendingchannels", "pending_open_channels")?;
     assert_eq!(pending.len(), 1);
     let point = pending[0]["channel"]["channel_point"].clone();
-    let point = point.as_str().context("no channel_point")?.to_owned();
-    assert!(point.starts_with(txid), "{point} is not of {txid}");
+    let point = point
+        .as_str()
+        .context("the channel has no channel_point")?
+        .to_owned();
+    assert!(
+        point.starts_with(txid),
+        "{point} is not an output of {txid}"
+    );
     network.mine(6).await?;
     network.wait_usable().await?;
     let channels = list(alice, "listchannels", "channels")?;
@@ -169,12 +179,12 @@ fn pay_a_public_key(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
     let pay = ["sendpayment", "--dest", key, "--amt", "50000", "--amp"];
     let table = alice.text(&pay)?;
     for part in ["HTLC_STATE", "SUCCEEDED", "50000", &key[..6]] {
-        assert!(table.contains(part), "{part} is not in {table}");
+        assert!(table.contains(part), "{part} is missing in {table}");
     }
     let mut pay = pay.to_vec();
     pay[4] = "7000msat";
     pay.push("--json");
-    // A line per update; the last one is the end.
+    // One line per update; the last one has the final state.
     let text = alice.text(&pay)?;
     let mut updates = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
     let last = updates.try_fold(Value::Null, |_, update| update)?;
@@ -191,7 +201,9 @@ fn pay_a_public_key(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
 
 fn pay_an_invoice(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
     let invoice = bob.json(&["addinvoice", "--amt", "50000", "--memo", "tea"])?;
-    let request = invoice["payment_request"].as_str().context("no request")?;
+    let request = invoice["payment_request"]
+        .as_str()
+        .context("no payment_request")?;
     let hash = invoice["r_hash"].as_str().context("no r_hash")?;
     assert_eq!(bob.json(&["lookupinvoice", hash])?["state"], "OPEN");
     let decoded = alice.json(&["decodepayreq", request])?;
@@ -222,19 +234,21 @@ fn pay_a_static_invoice(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
         svg,
     ];
     let output = bob.run(&add)?;
-    // The drawing does not disturb who reads the JSON.
+    // Drawing the QR code must not disturb programs that read the JSON.
     let invoice: Value = serde_json::from_slice(&output.stdout)?;
     assert!(String::from_utf8(output.stderr)?.contains('▀'));
     let drawn = fs::read_to_string(svg)?;
     assert!(drawn.starts_with("<svg"), "{drawn}");
-    let request = invoice["payment_request"].as_str().context("no request")?;
+    let request = invoice["payment_request"]
+        .as_str()
+        .context("no payment_request")?;
     let hash = invoice["r_hash"].as_str().context("no r_hash")?;
 
     let pay = ["payinvoice", "--amt=30000", request];
     let refused = alice.answered(&pay, "no")?;
     assert_eq!(refused.status.code(), Some(1));
-    let asked = String::from_utf8(refused.stdout)?;
-    assert!(asked.contains("Amount (in satoshis): 30000\n"), "{asked}");
+    let prompt = String::from_utf8(refused.stdout)?;
+    assert!(prompt.contains("Amount (in satoshis): 30000\n"), "{prompt}");
     let paid = String::from_utf8(alice.answered(&pay, "yes")?.stdout)?;
     assert!(paid.contains("SUCCEEDED"), "{paid}");
     let again = [
@@ -268,7 +282,7 @@ async fn close(alice: &Cli<'_>, point: &str, force: bool) -> Result<()> {
     } else {
         "waiting_close_channels"
     };
-    wait_for("the channel to be gone", LIMIT, async || {
+    wait_for("the channel to be closed", LIMIT, async || {
         alice.network.mine(6).await?;
         let closed = list(alice, "closedchannels", "channels")?;
         let ours = closed.iter().any(|one| one["channel_point"] == point);
@@ -288,13 +302,13 @@ fn errors_are_one_line(alice: &Cli<'_>, bob: &Cli<'_>) -> Result<()> {
         &["closechannel", "--chan_point", &format!("{unknown}:0")],
         "not found",
     )?;
-    // No channel is left: the payment fails, and its table has been printed.
+    // No channel is left: the payment fails after printing its table.
     let pay = ["sendpayment", "--dest", key, "--amt", "50000", "--amp"];
     let failed = alice.run(&pay)?;
     assert_eq!(failed.status.code(), Some(1));
     let table = String::from_utf8(failed.stdout)?;
     assert!(table.contains("FAILED"), "{table}");
-    // A wrong command line.
+    // An invalid command line.
     let wrong = alice.run(&["sendpayment", "--nonsense"])?;
     assert_eq!(wrong.status.code(), Some(2));
     Ok(())

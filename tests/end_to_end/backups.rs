@@ -1,4 +1,4 @@
-//! Static channel backups, which ampd does not make: it must not look as if it did.
+//! Static channel backups, which ampd does not support: its responses must not suggest otherwise.
 
 use anyhow::{Result, ensure};
 use regtest::network::{ChannelPlan, Network};
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::binaries;
 
 #[tokio::test]
-async fn an_empty_backup_is_given_only_while_there_is_no_channel() -> Result<()> {
+async fn exports_an_empty_backup_only_without_channels() -> Result<()> {
     let network = Network::mixed(binaries(), &[("alice", Ampd), ("bob", Ampd)]).await?;
     let rest = Rest::of(&network["alice"], "readonly.macaroon")?;
     let empty = json!({

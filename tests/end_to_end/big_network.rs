@@ -1,5 +1,5 @@
-//! Seven nodes, five ways, two of them poor: amounts that no way carries alone arrive in full, also
-//! when a forwarder dies in the middle, or nothing of them does.
+//! Seven nodes and five routes, two of them with little liquidity: amounts that no single route can
+//! carry arrive in full, or not at all, even when a forwarding node dies during the payment.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ use crate::binaries;
 
 const RICH: [&str; 3] = ["carol", "dave", "eve"];
 const POOR: [&str; 2] = ["frank", "grace"];
-/// What the rich ones have for Bob.
+/// Outbound liquidity of the rich nodes towards Bob.
 const RICH_SAT: u64 = 600_000;
-/// The other channels are larger, but Grace has only a little for Bob, and Frank nothing: what they
-/// cannot forward is too much for any other way.
+/// The other channels are larger, but Grace has little outbound liquidity to Bob and Frank none: the
+/// amounts that they fail to forward are too large for any single other route.
 const LARGE_SAT: u64 = 2_000_000;
 const GRACE_SAT: u64 = 200_000;
-/// More than two of the rich ways carry together; all three do.
+/// Exceeds what two of the rich routes can carry together; all three can.
 const AMOUNT_MSAT: u64 = 1_400_000_000;
-/// BOLT 2's reserve of one percent, and something for fees.
+/// The channel reserve of one percent (BOLT 2), plus fees.
 const RESERVE_SAT: u64 = RICH_SAT / 100 + 10_000;
-/// The rich ones ask for so much that the poor ones are asked first.
+/// High enough that the poor nodes are tried first.
 const RICH_BASE_FEE_MSAT: u64 = 500_000;
 const SHARDS: u64 = 20;
 const MAX_PARTS: u32 = 32;
 const LIMIT: Duration = Duration::from_secs(60);
-/// Shards at the receiver wait two minutes for the others.
+/// The receiver holds shards of an incomplete set for two minutes.
 const END_LIMIT: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_way_carries_alone_arrives_over_five_ways_in_many_shards() -> Result<()> {
-    let (mut network, total_msat) = five_ways().await?;
+async fn large_amp_payment_splits_into_many_shards_across_five_routes() -> Result<()> {
+    let (mut network, total_msat) = five_routes().await?;
     let mut books = Books::default();
 
     let split_freely = in_shards(&network, AMOUNT_MSAT, 0)?;
@@ -54,21 +54,21 @@ async fn what_no_way_carries_alone_arrives_over_five_ways_in_many_shards() -> Re
     refill(&network).await?;
     books.update(&network).await?;
 
-    a_forwarder_dies(&mut network, &in_many).await?;
+    survives_the_crash_of_a_forwarder(&mut network, &in_many).await?;
     network.wait_usable().await?;
     books.wait_ended(&network, END_LIMIT).await?;
     network.wait_settled(LIMIT).await?;
     books.update(&network).await?;
     ensure!(
         network.check_balances().await? == total_msat,
-        "money came or went"
+        "the sum of all balances has changed"
     );
     network.finish();
     Ok(())
 }
 
-/// The network, and what all of it has in its channels (msat).
-async fn five_ways() -> Result<(Network, u64)> {
+/// The network and the sum of all its channel balances (msat).
+async fn five_routes() -> Result<(Network, u64)> {
     let mut network = Network::start(binaries()).await?;
     let mut nodes = Vec::new();
     for name in [["alice", "bob"].as_slice(), &RICH, &POOR].concat() {
@@ -90,7 +90,7 @@ async fn five_ways() -> Result<(Network, u64)> {
     Ok((network, total_msat))
 }
 
-/// To Bob; a largest shard of zero: no limit.
+/// A request to pay Bob; a maximum shard size of zero means no limit.
 fn in_shards(network: &Network, msat: u64, most_msat: u64) -> Result<SendPaymentRequest> {
     Ok(SendPaymentRequest {
         max_parts: MAX_PARTS,
@@ -100,7 +100,7 @@ fn in_shards(network: &Network, msat: u64, most_msat: u64) -> Result<SendPayment
     })
 }
 
-/// Alice pays. What Bob, Alice and those between them have after it fits to the msat.
+/// Lets Alice pay and checks the balances of Alice, Bob and the forwarding nodes to the msat.
 async fn pays_exactly(network: &Network, request: &SendPaymentRequest) -> Result<Payment> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
     let before = (alice.local_msat().await?, bob.local_msat().await?);
@@ -119,7 +119,7 @@ fn attempts(payment: &Payment, status: HtlcStatus) -> usize {
     attempts.filter(|htlc| htlc.status() == status).count()
 }
 
-/// The largest attempt that ended so, msat.
+/// The largest attempt with this status, in msat.
 fn largest(payment: &Payment, status: HtlcStatus) -> Option<i64> {
     let attempts = payment.htlcs.iter();
     let of_status = attempts.filter(|htlc| htlc.status() == status);
@@ -127,18 +127,18 @@ fn largest(payment: &Payment, status: HtlcStatus) -> Option<i64> {
     last.map(|hop| hop.amt_to_forward_msat).max()
 }
 
-/// What failed did not go another way as it was, but in smaller pieces.
+/// Checks that failed amounts were retried in smaller parts.
 fn was_split_again(payment: &Payment) -> Result<()> {
     let failed = largest(payment, HtlcStatus::Failed).context("no shard failed")?;
     let arrived = largest(payment, HtlcStatus::Succeeded).context("no shard arrived")?;
     ensure!(
         failed > arrived,
-        "{failed} msat failed, and {arrived} msat arrived at once"
+        "{failed} msat failed, but a single shard of {arrived} msat succeeded"
     );
     Ok(())
 }
 
-/// Bob gives the rich ones nearly all that came over them, so that they can forward as much again.
+/// Bob returns most of the amount through the rich nodes, so that they can forward as much again.
 async fn refill(network: &Network) -> Result<()> {
     for channel in network["bob"].api()?.channels().await? {
         let spare_sat = u64::try_from(channel.local_balance)?.saturating_sub(RESERVE_SAT);
@@ -151,8 +151,11 @@ async fn refill(network: &Network) -> Result<()> {
     network.wait_settled(LIMIT).await
 }
 
-/// Carol is killed while shards are under way and comes back; without her way nothing can arrive.
-async fn a_forwarder_dies(network: &mut Network, request: &SendPaymentRequest) -> Result<()> {
+/// Kills Carol while shards are in flight and restarts her; without her route the payment cannot succeed.
+async fn survives_the_crash_of_a_forwarder(
+    network: &mut Network,
+    request: &SendPaymentRequest,
+) -> Result<()> {
     let alice = network["alice"].api()?;
     let carol = network["carol"].key().to_owned();
     let mut updates = alice
@@ -164,7 +167,7 @@ async fn a_forwarder_dies(network: &mut Network, request: &SendPaymentRequest) -
     while let Some(payment) = updates.message().await? {
         ensure!(
             payment.status() == PaymentStatus::InFlight,
-            "it ended too early: {payment:?}"
+            "the payment completed too early: {payment:?}"
         );
         if is_under_way_over(&payment, &carol) {
             break;
@@ -172,10 +175,10 @@ async fn a_forwarder_dies(network: &mut Network, request: &SendPaymentRequest) -
     }
     network.kill(&["carol"])?;
     let payments = alice.payments(0).await?.payments;
-    let newest = payments.last().context("alice forgot the payment")?;
+    let newest = payments.last().context("alice does not list the payment")?;
     ensure!(
         newest.status() == PaymentStatus::InFlight,
-        "Carol died too late"
+        "Carol was killed too late"
     );
     let bob_msat = network["bob"].api()?.local_msat().await?;
     network.restart(&["carol"]).await?;
@@ -183,14 +186,14 @@ async fn a_forwarder_dies(network: &mut Network, request: &SendPaymentRequest) -
     while let Some(payment) = updates.message().await? {
         last = Some(payment);
     }
-    let last = last.context("the payment went on without an update")?;
+    let last = last.context("the payment has no final update")?;
     network.wait_usable().await?;
     network.wait_settled(END_LIMIT).await?;
     let gained_msat = network["bob"].api()?.local_msat().await? - bob_msat;
     match last.status() {
         PaymentStatus::Succeeded => assert_eq!(gained_msat, AMOUNT_MSAT),
         PaymentStatus::Failed => assert_eq!(gained_msat, 0),
-        other => anyhow::bail!("the last update says {other:?}"),
+        other => anyhow::bail!("the final status is {other:?}"),
     }
     Ok(())
 }

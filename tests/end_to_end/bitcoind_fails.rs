@@ -1,4 +1,4 @@
-//! bitcoind dies, hangs, or is gone for long while HTLCs are pending.
+//! bitcoind crashes, hangs, or is unavailable for a long time while HTLCs are pending.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::held::Held;
 const LIMIT: Duration = Duration::from_secs(60);
 const AMOUNT_MSAT: u64 = 1_000_000;
 const COIN_SAT: u64 = 100_000;
-/// The fees of a forced close with two HTLCs, at most: less than one of the HTLCs.
+/// Maximum fees of a forced close with two HTLCs: less than one of the HTLCs.
 const CLOSE_FEES_SAT: u64 = 90_000;
 const NODES: [&str; 2] = ["alice", "bob"];
 
@@ -25,7 +25,7 @@ async fn open(network: &Network) -> Result<()> {
 }
 
 #[tokio::test]
-async fn htlcs_outlive_a_bitcoind_that_is_killed_or_hangs() -> Result<()> {
+async fn pending_htlcs_survive_a_killed_or_hanging_bitcoind() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut nodes = Vec::new();
     for name in NODES {
@@ -40,7 +40,7 @@ async fn htlcs_outlive_a_bitcoind_that_is_killed_or_hangs() -> Result<()> {
     open(&network).await?;
     let total = network.check_balances().await?;
 
-    // bitcoind makes a new cookie at each start, and forgets blocks that it had not yet flushed.
+    // bitcoind creates a new cookie at each start, and loses blocks that were not flushed.
     let held = Held::start(&network).await?;
     let blocks = network.bitcoind.blocks().await?;
     let cookie = std::fs::read(network.bitcoind.cookie_file())?;
@@ -51,12 +51,12 @@ async fn htlcs_outlive_a_bitcoind_that_is_killed_or_hangs() -> Result<()> {
     network.bitcoind.give(&blocks).await?;
     ensure!(
         std::fs::read(network.bitcoind.cookie_file())? != cookie,
-        "the same cookie"
+        "the cookie has not changed"
     );
     network.mine(1).await?;
     held.resolve(&network).await?;
 
-    // It hangs: connections are accepted and nothing is answered.
+    // It hangs: it accepts connections but never responds.
     let held = Held::start(&network).await?;
     network.bitcoind.freeze()?;
     pay(&network).await?;
@@ -72,13 +72,13 @@ async fn htlcs_outlive_a_bitcoind_that_is_killed_or_hangs() -> Result<()> {
     Ok(())
 }
 
-/// When bitcoind is back the HTLCs are past their expiry, and Bob is gone, too: only the chain can give
-/// Alice her money back.
+/// When bitcoind returns, the HTLCs have expired and Bob is offline: Alice can recover the funds only
+/// on chain.
 #[tokio::test]
-async fn htlcs_that_expire_while_bitcoind_is_gone_are_resolved_on_the_chain() -> Result<()> {
+async fn htlcs_that_expire_during_a_bitcoind_outage_are_resolved_on_chain() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &NODES).await?;
     open(&network).await?;
-    // Each claim needs a coin of its own to go out at once.
+    // Each claim needs its own UTXO to be broadcast immediately.
     let address = network["alice"].api()?.address().await?;
     for _ in 0..3 {
         let outputs = [(address.clone(), COIN_SAT)];
@@ -99,10 +99,10 @@ async fn htlcs_that_expire_while_bitcoind_is_gone_are_resolved_on_the_chain() ->
     wait_synced(&network, false).await?;
     network.kill(&["bob"])?;
     world.mine(expiry + 6 - world.height().await?).await?;
-    // It comes back with what the world has mined meanwhile.
+    // It returns with the blocks mined in between.
     network.bitcoind.swap_data(&mut world).await?;
     network.wait_synced().await?;
-    wait_broadcast(&network, "the commitment and its anchor's child", 2).await?;
+    wait_broadcast(&network, "the commitment and its CPFP child", 2).await?;
     network.mine(1).await?;
     // One transaction may claim both HTLCs.
     wait_broadcast(&network, "the claims", 1).await?;
@@ -114,7 +114,7 @@ async fn htlcs_that_expire_while_bitcoind_is_gone_are_resolved_on_the_chain() ->
         let after = worth(&network, name).await?;
         ensure!(
             after <= before && after + CLOSE_FEES_SAT >= before,
-            "{name} had {before} sat and has {after}"
+            "{name} had {before} sat and now has {after} sat"
         );
     }
     network.finish();
@@ -130,7 +130,7 @@ async fn wait_broadcast(network: &Network, what: &str, count: usize) -> Result<(
     .await
 }
 
-/// All that a node has, in channels and on the chain, in sat.
+/// Total of a node's channel and on-chain balances in sat.
 async fn worth(network: &Network, name: &str) -> Result<u64> {
     let api = network[name].api()?;
     let on_chain = u64::try_from(api.wallet().await?.total_balance)?;
@@ -161,7 +161,7 @@ async fn no_channel_closed(network: &Network) -> Result<()> {
 }
 
 async fn wait_synced(network: &Network, expected: bool) -> Result<()> {
-    wait_for("the nodes to notice", LIMIT, async || {
+    wait_for("synced_to_chain to change", LIMIT, async || {
         for node in network.nodes() {
             let synced = node.api()?.info().await?.synced_to_chain;
             ensure!(synced == expected, "{}: {synced}", node.name());

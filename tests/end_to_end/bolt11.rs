@@ -1,4 +1,4 @@
-//! Ordinary invoices, paid over a forwarding node, before and after a restart of all.
+//! BOLT 11 invoices paid through a forwarding node, before and after a restart of all nodes.
 
 use lnd_api::proto::lnrpc::PaymentHash;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
@@ -12,7 +12,7 @@ const AMOUNT_MSAT: u64 = 123_456_789;
 const NODES: [&str; 3] = ["alice", "bob", "carol"];
 
 #[tokio::test]
-async fn an_invoice_is_paid_over_a_forwarder_and_after_all_nodes_restarted() -> Result<()> {
+async fn bolt11_is_forwarded_before_and_after_a_restart_of_all_nodes() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &NODES).await?;
     let plans = [
         ChannelPlan::new("alice", "bob", 1_000_000),
@@ -24,7 +24,10 @@ async fn an_invoice_is_paid_over_a_forwarder_and_after_all_nodes_restarted() -> 
     let keys: Vec<String> = network.nodes().map(|node| node.key().to_owned()).collect();
     for name in NODES {
         let status = network[name].stop().await?;
-        ensure!(status.success(), "{name} ended with {status} after SIGTERM");
+        ensure!(
+            status.success(),
+            "{name} exited with {status} after SIGTERM"
+        );
     }
     network.restart(&NODES).await?;
     let keys_after: Vec<String> = network.nodes().map(|node| node.key().to_owned()).collect();
@@ -50,7 +53,7 @@ async fn pay_over_bob(network: &Network) -> Result<()> {
     network.wait_settled(SETTLE_LIMIT).await?;
     let after = balances(network).await?;
     let fee = u64::try_from(payment.fee_msat)?;
-    assert!(fee > 0, "a forwarder asks for a fee");
+    assert!(fee > 0, "the forwarding node charges a fee");
     assert_eq!(after[0], before[0] - AMOUNT_MSAT - fee);
     assert_eq!(after[1], before[1] + fee);
     assert_eq!(after[2], before[2] + AMOUNT_MSAT);

@@ -1,5 +1,5 @@
-//! What leaves for the chain, over restarts of both programs: agreed closes stay agreed, and what a
-//! mempool dropped comes back.
+//! Broadcasts across restarts of ampd and bitcoind: cooperative closes stay cooperative, and
+//! transactions dropped from a mempool are rebroadcast.
 
 use std::time::Duration;
 
@@ -23,15 +23,15 @@ const CAPACITY_SAT: u64 = 1_000_000;
 const PUSHED_SAT: u64 = 400_000;
 const COIN_SAT: u64 = 300_000;
 const LIMIT: Duration = Duration::from_secs(60);
-/// Long enough for a node to broadcast what it broadcasts at a start.
+/// Long enough for the broadcasts at a node's start.
 const SETTLED: Duration = Duration::from_secs(4);
 
 #[tokio::test]
-async fn a_restart_leaves_a_pending_cooperative_close_as_it_is() -> Result<()> {
+async fn pending_cooperative_close_survives_a_restart() -> Result<()> {
     let (mut network, point) = with_channel().await?;
     let txid = close_cheaply(&network, &point).await?;
     let stopped = network["alice"].stop().await?;
-    ensure!(stopped.success(), "alice ended with {stopped}");
+    ensure!(stopped.success(), "alice exited with {stopped}");
     network.restart(&["alice"]).await?;
     stays_agreed(&network, &txid).await?;
     network.kill(&["alice", "bob"])?;
@@ -44,8 +44,7 @@ async fn a_restart_leaves_a_pending_cooperative_close_as_it_is() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_closing_transaction_that_the_mempool_lost_while_the_node_was_down_comes_back()
--> Result<()> {
+async fn closing_transaction_is_rebroadcast_after_the_mempool_was_lost() -> Result<()> {
     let (mut network, point) = with_channel().await?;
     let txid = close_cheaply(&network, &point).await?;
     network.kill(&["alice", "bob"])?;
@@ -60,12 +59,12 @@ async fn a_closing_transaction_that_the_mempool_lost_while_the_node_was_down_com
 }
 
 #[tokio::test]
-async fn the_owner_can_force_a_pending_cooperative_close_after_a_restart() -> Result<()> {
+async fn pending_cooperative_close_can_be_forced_after_a_restart() -> Result<()> {
     let (mut network, point) = with_channel().await?;
     let agreed = close_cheaply(&network, &point).await?;
     network.kill(&["alice", "bob"])?;
     forget_mempool(&mut network).await?;
-    // Alone, so that Bob does not bring the agreed transaction back.
+    // Without Bob, who would rebroadcast the agreed transaction.
     network.restart(&["alice"]).await?;
     in_mempool(&network, &agreed).await?;
     let request = CloseChannelRequest {
@@ -73,8 +72,11 @@ async fn the_owner_can_force_a_pending_cooperative_close_after_a_restart() -> Re
         ..Default::default()
     };
     let forced = close(&network, "alice", &point, request).await?;
-    ensure!(forced != agreed, "the commitment has the agreed txid");
-    // The agreed transaction may pay more than the commitment can: it is out of the way from here on.
+    ensure!(
+        forced != agreed,
+        "the commitment has the txid of the closing transaction"
+    );
+    // The agreed transaction may pay more than the commitment, which then could not replace it.
     forget_mempool(&mut network).await?;
     in_mempool(&network, &forced).await?;
     network.kill(&["alice"])?;
@@ -89,7 +91,7 @@ async fn the_owner_can_force_a_pending_cooperative_close_after_a_restart() -> Re
 }
 
 #[tokio::test]
-async fn what_expired_in_a_running_mempool_comes_back() -> Result<()> {
+async fn transactions_expired_from_the_mempool_are_rebroadcast() -> Result<()> {
     let (mut network, point) = with_channel().await?;
     network.bitcoind.stop().await?;
     network.bitcoind.set_arguments(&["-mempoolexpiry=1"]);
@@ -120,12 +122,12 @@ async fn what_expired_in_a_running_mempool_comes_back() -> Result<()> {
     let noise = log.lines().filter(|line| {
         all.iter().any(|txid| line.contains(txid.as_str())) && line.contains("not accepted")
     });
-    ensure!(noise.count() == 0, "it logs each try");
+    ensure!(noise.count() == 0, "every attempt is logged");
     network.finish();
     Ok(())
 }
 
-/// Two hours pass, and a transaction of somebody else makes bitcoind look for old ones.
+/// Advances time by two hours; an unrelated transaction then makes bitcoind expire old ones.
 async fn expire_mempool(network: &Network) -> Result<()> {
     let bitcoind = &network.bitcoind;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
@@ -152,7 +154,7 @@ async fn with_channel() -> Result<(Network, String)> {
     Ok((network, points[0].clone()))
 }
 
-/// A rate that our commitment and its child would outbid.
+/// A fee rate below that of a commitment with its CPFP child.
 fn cheap() -> CloseChannelRequest {
     CloseChannelRequest {
         sat_per_vbyte: 2,
@@ -160,14 +162,14 @@ fn cheap() -> CloseChannelRequest {
     }
 }
 
-/// Closes, and waits until the closing transaction is in the mempool. Returns its id.
+/// Closes and waits until the closing transaction is in the mempool. Returns its txid.
 async fn close_cheaply(network: &Network, point: &str) -> Result<String> {
     let txid = close(network, "alice", point, cheap()).await?;
     in_mempool(network, &txid).await?;
     Ok(txid)
 }
 
-/// Closes, and returns the id of the closing transaction once it is named.
+/// Closes and returns the txid of the closing transaction once it is reported.
 async fn close(
     network: &Network,
     name: &str,
@@ -185,10 +187,10 @@ async fn close(
             return Ok(Txid::from_slice(&pending.txid)?.to_string());
         }
     }
-    bail!("no closing transaction was named")
+    bail!("no closing transaction was reported")
 }
 
-/// Opens a channel from Alice to Bob. Returns the id of its funding transaction.
+/// Opens a channel from Alice to Bob. Returns the txid of its funding transaction.
 async fn open(network: &Network) -> Result<String> {
     let request = OpenChannelRequest {
         node_pubkey: bytes(network["bob"].key())?,
@@ -205,7 +207,7 @@ async fn open(network: &Network) -> Result<String> {
     }
 }
 
-/// bitcoind comes back with an empty mempool.
+/// Restarts bitcoind with an empty mempool.
 async fn forget_mempool(network: &mut Network) -> Result<()> {
     network.bitcoind.stop().await?;
     network.bitcoind.set_arguments(&["-persistmempool=0"]);
@@ -221,17 +223,17 @@ async fn in_mempool(network: &Network, txid: &str) -> Result<()> {
         let mempool = network.bitcoind.mempool().await?;
         ensure!(
             mempool.iter().any(|known| known == txid),
-            "it holds {mempool:?}"
+            "the mempool holds {mempool:?}"
         );
         Ok(())
     })
     .await
 }
 
-/// After a start the mempool holds the agreed transaction and nothing else, and Alice names it.
+/// Checks that after a start the mempool holds only the agreed transaction, and that Alice reports it.
 async fn stays_agreed(network: &Network, txid: &str) -> Result<()> {
     network.wait_synced().await?;
-    // Nothing says that a node will not broadcast any more.
+    // There is no event for the absence of broadcasts.
     tokio::time::sleep(SETTLED).await;
     let mempool = network.bitcoind.mempool().await?;
     ensure!(
@@ -241,12 +243,12 @@ async fn stays_agreed(network: &Network, txid: &str) -> Result<()> {
     let pending = network["alice"].api()?.pending().await?;
     ensure!(
         pending.pending_force_closing_channels.is_empty(),
-        "it is closed by force: {pending:?}"
+        "the channel is force-closing: {pending:?}"
     );
     let waiting = &pending.waiting_close_channels;
     ensure!(
         waiting.len() == 1 && waiting[0].closing_txid == txid,
-        "it waits for another transaction: {waiting:?}"
+        "it is waiting for another transaction: {waiting:?}"
     );
     Ok(())
 }
@@ -266,7 +268,7 @@ async fn ends_as(network: &Network, kind: ClosureType, txid: &str) -> Result<()>
 }
 
 #[tokio::test]
-async fn a_method_that_bitcoind_forbids_is_named_at_the_start() -> Result<()> {
+async fn startup_names_the_rpc_method_that_bitcoind_forbids() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let allowed = "getblockchaininfo,getblockhash,getblockheader,getblock,gettxout,getmempoolinfo,\
                    estimatesmartfee,sendrawtransaction";
@@ -278,7 +280,7 @@ async fn a_method_that_bitcoind_forbids_is_named_at_the_start() -> Result<()> {
     let refused = network.prepare("alice")?.run_to_end().await?;
     ensure!(
         refused.status.code() == Some(1),
-        "it ended with {}",
+        "exited with {}",
         refused.status
     );
     let last = refused.stderr.lines().last().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Closing channels: what is in them arrives in the on-chain wallets.
+//! Closes channels and checks that their balances reach the on-chain wallets.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::binaries;
 
 const CAPACITY_SAT: u64 = 1_000_000;
 const PUSHED_SAT: u64 = 400_000;
-/// Transactions of a channel that was closed by force, at regtest's fee rates.
-const MOST_FEES_SAT: u64 = 30_000;
+/// Maximum fees of the transactions of a force-closed channel, at regtest's fee rates.
+const MAX_FEES_SAT: u64 = 30_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn both_ways_to_close_bring_the_balances_on_chain() -> Result<()> {
+async fn cooperative_and_forced_closes_return_the_balances() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(PUSHED_SAT);
     let points = network.open(&[plan, plan]).await?;
@@ -40,12 +40,16 @@ async fn both_ways_to_close_bring_the_balances_on_chain() -> Result<()> {
     let after = on_chain(&network).await?;
     assert_gain(before.0, after.0, CAPACITY_SAT - PUSHED_SAT);
     assert_gain(before.1, after.1, PUSHED_SAT);
-    // Bob hears of it and closes, too: it is local for the one whose commitment is in the chain, as in lnd.
+    // Bob sees the close and closes too: as in lnd, it is local for the node whose commitment confirmed.
     let mut kinds = Vec::new();
     for node in network.nodes() {
         let closed = node.api()?.closed().await?.channels;
         let forced = closed.iter().find(|one| one.channel_point == points[1]);
-        kinds.push(forced.context("it is not listed")?.close_type());
+        kinds.push(
+            forced
+                .context("the channel is not listed as closed")?
+                .close_type(),
+        );
     }
     kinds.sort_unstable();
     let one_of_each = [ClosureType::LocalForceClose, ClosureType::RemoteForceClose];
@@ -54,7 +58,7 @@ async fn both_ways_to_close_bring_the_balances_on_chain() -> Result<()> {
     Ok(())
 }
 
-/// Asks for it and waits until the closing transaction is in the mempool.
+/// Requests a close and waits until the closing transaction is in the mempool.
 pub(crate) async fn close(network: &Network, name: &str, point: &str, force: bool) -> Result<()> {
     let request = CloseChannelRequest {
         channel_point: Some(parse_point(point)?),
@@ -66,7 +70,7 @@ pub(crate) async fn close(network: &Network, name: &str, point: &str, force: boo
     updates
         .message()
         .await?
-        .context("the node says nothing about the closing")?;
+        .context("the node sent no update for the close")?;
     wait_for("the closing transaction", LIMIT, async || {
         ensure!(
             !network.bitcoind.mempool().await?.is_empty(),
@@ -80,11 +84,15 @@ pub(crate) async fn close(network: &Network, name: &str, point: &str, force: boo
 async fn wait_closed(network: &Network, count: usize, kind: ClosureType) -> Result<()> {
     for node in network.nodes() {
         wait_for(
-            &format!("{} to see it closed", node.name()),
+            &format!("{} to list the channel as closed", node.name()),
             LIMIT,
             async || {
                 let closed = node.api()?.closed().await?.channels;
-                ensure!(closed.len() == count, "{} are closed", closed.len());
+                ensure!(
+                    closed.len() == count,
+                    "{} channels are closed",
+                    closed.len()
+                );
                 ensure!(
                     closed.iter().all(|one| one.close_type() == kind),
                     "closed as {closed:?}"
@@ -106,16 +114,16 @@ async fn on_chain(network: &Network) -> Result<(u64, u64)> {
 
 #[track_caller]
 fn assert_gain(before: u64, after: u64, most: u64) {
-    let range = before + most - MOST_FEES_SAT..=before + most;
+    let range = before + most - MAX_FEES_SAT..=before + most;
     assert!(range.contains(&after), "{after} sat is not in {range:?}");
 }
 
 #[tokio::test]
-async fn a_cooperative_close_that_ends_by_force_is_an_error_of_the_call() -> Result<()> {
+async fn cooperative_close_fails_if_it_ends_in_a_forced_close() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(PUSHED_SAT);
     let points = network.open(&[plan]).await?;
-    // The connection stands, but bob does not answer any more.
+    // The connection stays open, but Bob no longer responds.
     network["bob"].freeze()?;
     let request = |force| -> Result<CloseChannelRequest> {
         Ok(CloseChannelRequest {
@@ -132,7 +140,7 @@ async fn a_cooperative_close_that_ends_by_force_is_an_error_of_the_call() -> Res
     ensure!(matches!(begun, Some(Update::CloseInstant(_))), "{begun:?}");
     lightning.close_channel(request(true)?).await?;
     let ended = timeout(LIMIT, together.message()).await?;
-    let error = ended.err().context("it does not fail")?;
+    let error = ended.err().context("the call did not fail")?;
     ensure!(error.message().contains("closed by force"), "{error}");
     network["bob"].thaw()?;
     network.finish();

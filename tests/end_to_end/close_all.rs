@@ -1,4 +1,4 @@
-//! `closeallchannels`: whatever state the channels are in.
+//! `closeallchannels` with channels in different states.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::binaries;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn active_channels_close_with_the_peer_and_inactive_ones_by_force() -> Result<()> {
+async fn active_channels_close_cooperatively_and_inactive_ones_by_force() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
     let plan = |to| ChannelPlan::new("alice", to, 1_000_000).push(400_000);
     let points = network.open(&[plan("bob"), plan("carol")]).await?;
@@ -50,7 +50,7 @@ async fn active_channels_close_with_the_peer_and_inactive_ones_by_force() -> Res
     Ok(())
 }
 
-/// The JSON behind the question.
+/// The JSON that follows the prompt.
 fn results(stdout: &[u8]) -> Result<Vec<Value>> {
     let start = stdout.iter().position(|byte| *byte == b'{');
     let json = &stdout[start.unwrap_or(stdout.len())..];

@@ -1,4 +1,4 @@
-//! What a cooperative close between two ampd pays, and that it stays cooperative.
+//! Fees of cooperative closes between two ampd nodes, and that the closes stay cooperative.
 
 use lnd_api::proto::lnrpc::OutPoint;
 use lnd_api::proto::walletrpc::BumpFeeRequest;
@@ -10,33 +10,33 @@ use serde_json::json;
 
 use crate::binaries;
 
-/// The 12-block estimate when bitcoind has none.
+/// The 12-block fee rate used when bitcoind has no estimate.
 const ESTIMATE: u64 = 8;
 
-/// Who closes a channel that Alice opened, for how many sat/vB (0: says nothing), and what it pays.
+/// The closer of Alice's channel, the requested sat/vB (0: none) and the expected sat/vB.
 const CLOSES: [(&str, u64, u64); 7] = [
     ("alice", 0, ESTIMATE),
     ("alice", 1, 1),
     ("alice", 2, 2),
     ("alice", ESTIMATE, ESTIMATE),
     ("alice", 40, 40),
-    // The opener pays, and has said nothing.
+    // The opener pays, and requested no rate.
     ("bob", 0, ESTIMATE),
     ("bob", 40, ESTIMATE),
 ];
 
 #[tokio::test]
-async fn a_close_pays_what_was_asked_for_and_no_more() -> Result<()> {
+async fn cooperative_close_pays_exactly_the_requested_fee_rate() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(400_000);
     let points = network.open(&[plan; CLOSES.len()]).await?;
     let mut wrong = Vec::new();
-    for ((closer, asked, expected), point) in CLOSES.into_iter().zip(&points) {
-        let fee = network.close_for(closer, point, asked).await;
-        let fee = fee.with_context(|| format!("{closer} closes for {asked} sat/vB"))?;
+    for ((closer, requested, expected), point) in CLOSES.into_iter().zip(&points) {
+        let fee = network.close_for(closer, point, requested).await;
+        let fee = fee.with_context(|| format!("{closer} closes at {requested} sat/vB"))?;
         if !fee.is(expected) {
             wrong.push(format!(
-                "{closer} closes for {asked} sat/vB, and it pays {fee:?}"
+                "{closer} closes at {requested} sat/vB, but the fee is {fee:?}"
             ));
         }
     }
@@ -46,7 +46,7 @@ async fn a_close_pays_what_was_asked_for_and_no_more() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_cheap_close_of_the_peer_is_paid_for_with_our_part_of_it() -> Result<()> {
+async fn low_fee_close_by_the_peer_can_be_bumped_with_our_output() -> Result<()> {
     const RATE: u64 = 20;
     let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(400_000);

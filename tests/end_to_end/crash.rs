@@ -1,5 +1,5 @@
-//! Receivers, senders and closing nodes that die: at each named point, and by kill -9 under load. `cargo run -p regtest -- crash`
-//! does as much of it as you like.
+//! Receivers, senders and closing nodes that crash, at each named crash point and by kill -9 under
+//! load. `cargo run -p regtest -- crash` runs any number of such rounds.
 
 use anyhow::Result;
 use regtest::crash::Middle;
@@ -7,21 +7,21 @@ use regtest::crash::Middle;
 use crate::binaries;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_aborts_at_any_named_point_is_paid_whole() -> Result<()> {
+async fn receiver_is_paid_in_full_after_a_crash_at_any_point() -> Result<()> {
     regtest::crash::run_receiver_points(binaries()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sender_that_aborts_at_any_named_point_pays_once() -> Result<()> {
+async fn sender_pays_exactly_once_after_a_crash_at_any_point() -> Result<()> {
     regtest::crash::run_sender_points(binaries()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_aborts_at_any_named_point_of_a_close_loses_nothing() -> Result<()> {
+async fn closing_node_loses_no_funds_after_a_crash_at_any_point() -> Result<()> {
     regtest::crash::run_closer_points(binaries()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_few_crash_rounds_lose_nothing() -> Result<()> {
+async fn random_crash_rounds_lose_no_funds() -> Result<()> {
     regtest::crash::run(binaries(), 3, 1, Middle::Ampd).await
 }

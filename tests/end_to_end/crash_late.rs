@@ -1,5 +1,5 @@
-//! A receiver that decided to settle a set, died, and comes back when the claim deadline is near or
-//! past: the claims come before the manager hears of the blocks.
+//! A receiver crashes after deciding to settle a set and restarts just before or after the claim
+//! deadline: it must claim before the channel manager processes the new blocks.
 
 use std::time::Duration;
 
@@ -17,45 +17,44 @@ use crate::{SETTLE_LIMIT, binaries};
 const CAPACITY_SAT: u64 = 4_000_000;
 const AMOUNT_MSAT: u64 = 1_000_000_000;
 const SHARDS: u64 = 4;
-/// LDK gives an HTLC back so many blocks before it expires.
+/// LDK fails an HTLC back this many blocks before it expires.
 const FAIL_BACK_BUFFER: u32 = 39;
-/// The smallest that LDK takes, so that few blocks have to be mined.
+/// The smallest that LDK accepts, so that few blocks have to be mined.
 const FINAL_CLTV_DELTA: u32 = 42;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// At which height the receiver comes back.
+/// The height at which the receiver restarts.
 #[derive(Clone, Copy, Debug)]
 enum Back {
     /// One block before the earliest claim deadline.
     JustInTime,
-    /// One block after the latest one. Three blocks more and LDK would claim on the chain.
+    /// One block after the latest one. Three blocks later LDK would claim on chain.
     TooLate,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_comes_back_at_the_claim_deadline_claims_all_of_a_set_or_none() -> Result<()>
-{
+async fn restart_near_the_claim_deadline_claims_all_of_a_set_or_none() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
     network.open(&[plan, plan]).await?;
     let total = network.check_balances().await?;
     for point in [Point::DecisionStored, Point::BetweenClaims] {
         for back in [Back::JustInTime, Back::TooLate] {
-            comes_back(&mut network, point, back, total)
+            restart_at(&mut network, point, back, total)
                 .await
-                .with_context(|| format!("abort at {point}, back {back:?}"))?;
+                .with_context(|| format!("crash at {point}, restart {back:?}"))?;
         }
     }
     network.finish();
     Ok(())
 }
 
-async fn comes_back(network: &mut Network, point: Point, back: Back, total: u64) -> Result<()> {
+async fn restart_at(network: &mut Network, point: Point, back: Back, total: u64) -> Result<()> {
     let bob = network["bob"].key().to_owned();
     let request = SendPaymentRequest {
         final_cltv_delta: FINAL_CLTV_DELTA.try_into()?,
         max_shard_size_msat: AMOUNT_MSAT / SHARDS + 1,
-        // No room for LDK to add blocks for privacy.
+        // Leaves no room for the blocks that LDK adds for privacy.
         cltv_limit: FINAL_CLTV_DELTA.try_into().map(|delta: i32| delta + 4)?,
         ..amp_to(&bob, AMOUNT_MSAT)?
     };
@@ -66,21 +65,21 @@ async fn comes_back(network: &mut Network, point: Point, back: Back, total: u64)
         Back::JustInTime => deadlines.iter().min().map(|height| height - 1),
         Back::TooLate => deadlines.iter().max().map(|height| height + 1),
     };
-    let goal = goal.context("no HTLC is under way")?;
+    let goal = goal.context("no HTLC is in flight")?;
     let height = network.bitcoind.height().await?;
-    ensure!(height < goal, "at {height} it is too late for {goal}");
+    ensure!(height < goal, "height {height} is past the goal {goal}");
     network.mine(goal - height).await?;
     network.restart(&["bob"]).await?;
 
     let paid = interrupted.succeed().await?;
     check(network, &paid, total).await?;
-    // All of it goes back, for the next one.
+    // Everything is paid back for the next case.
     let back = amp_to(network["alice"].key(), AMOUNT_MSAT)?;
     network.pay("bob", &back).await?;
     network.wait_settled(SETTLE_LIMIT).await
 }
 
-/// Of each HTLC to Bob, as Alice knows them.
+/// The claim deadlines of the HTLCs to Bob, from Alice's view.
 async fn claim_deadlines(network: &Network) -> Result<Vec<u32>> {
     let channels = network["alice"].api()?.channels().await?;
     let htlcs = channels.iter().flat_map(|channel| &channel.pending_htlcs);
@@ -98,7 +97,7 @@ async fn check(network: &Network, paid: &[Payment], total: u64) -> Result<()> {
     books.update(network).await?;
     ensure!(
         network.check_balances().await? == total,
-        "money came or went"
+        "the sum of all balances has changed"
     );
     for node in network.nodes() {
         let closed = node.api()?.closed().await?.channels;

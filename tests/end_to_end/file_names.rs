@@ -1,4 +1,4 @@
-//! Commands that write files take a bare file name, which has no directory in it.
+//! Commands that write files accept a bare file name without a directory.
 
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
@@ -8,7 +8,7 @@ use crate::ampcli::Cli;
 use crate::binaries;
 
 #[tokio::test]
-async fn a_bare_file_name_is_a_file_in_the_working_directory() -> Result<()> {
+async fn bare_file_names_refer_to_the_working_directory() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let cli = Cli {
         network: &network,

@@ -1,5 +1,5 @@
-//! Forced closes whose peer is gone, by nodes with too few coins for the fees: the commitment reaches the
-//! chain in any case, and what belongs to the node ends in its wallet.
+//! Forced closes with an offline peer, by nodes with too few UTXOs for the fees: the commitment
+//! always confirms, and the node's funds reach its wallet.
 
 mod htlcs;
 mod reserve;
@@ -23,7 +23,7 @@ use crate::binaries;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_node_without_coins_can_close_by_force() -> Result<()> {
+async fn node_without_utxos_can_force_close() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(400_000);
     let points = network.open_without_reserve(&[plan]).await?;
@@ -37,7 +37,7 @@ async fn a_node_without_coins_can_close_by_force() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_fee_of_a_forced_close_is_raised_as_coins_come() -> Result<()> {
+async fn forced_close_fee_is_bumped_as_funds_arrive() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(400_000);
     let points = network.open_without_reserve(&[plan]).await?;
@@ -51,33 +51,33 @@ async fn the_fee_of_a_forced_close_is_raised_as_coins_come() -> Result<()> {
     Ok(())
 }
 
-/// Gives Bob a coin in a block that leaves the mempool's other transactions there, and waits until the closing
-/// transaction and what spends it pay more than `before`. Returns that in sat.
+/// Funds Bob in a block that leaves the mempool's other transactions unconfirmed, and waits until the
+/// closing transaction and its descendants pay more than `before`. Returns their fee in sat.
 async fn raised_by(network: &Network, txid: &str, sat: u64, before: u64) -> Result<u64> {
     let address = network["bob"].api()?.address().await?;
     let coin = network.bitcoind.fund(&[(address, sat)]).await?;
     let block = json!(["raw(51)", [coin]]);
     network.bitcoind.call("generateblock", block).await?;
     network.wait_synced().await?;
-    // LDK repeats the claim now, and every 30 s.
+    // LDK rebroadcasts the claim now and every 30 s.
     network.bitcoind.mine_empty(1).await?;
-    let what = format!("more than {before} sat of fees");
+    let what = format!("fees above {before} sat");
     wait_for(&what, LIMIT, async || {
         let fee = package_fee(network, txid).await?;
-        ensure!(fee > before, "they are {fee} sat");
+        ensure!(fee > before, "the fees are {fee} sat");
         Ok(fee)
     })
     .await
 }
 
-/// Fees of a transaction in the mempool and of all that spends it, in sat.
+/// Fees of a transaction in the mempool and all its descendants, in sat.
 async fn package_fee(network: &Network, txid: &str) -> Result<u64> {
     let entry = network.bitcoind.call("getmempoolentry", json!([txid]));
     let coins = entry.await?["fees"]["descendant"].as_f64();
     Ok(Amount::from_btc(coins.context("no fee")?)?.to_sat())
 }
 
-/// Closes by force, and waits until bitcoind has the transaction that the answer names. Returns its id.
+/// Force-closes and waits until bitcoind has the reported transaction. Returns its txid.
 async fn force_close(network: &Network, name: &str, point: &str) -> Result<String> {
     let request = CloseChannelRequest {
         channel_point: Some(parse_point(point)?),
@@ -88,9 +88,9 @@ async fn force_close(network: &Network, name: &str, point: &str) -> Result<Strin
     let mut updates = lightning.close_channel(request).await?.into_inner();
     let update = timeout(LIMIT, updates.message())
         .await
-        .with_context(|| format!("{name}'s forced close is not broadcast within {LIMIT:?}"))??;
+        .with_context(|| format!("{name}'s forced close was not broadcast within {LIMIT:?}"))??;
     let Some(Update::ClosePending(pending)) = update.and_then(|update| update.update) else {
-        bail!("{name} does not say which transaction closes the channel");
+        bail!("{name} reported no closing transaction");
     };
     let txid = Txid::from_slice(&pending.txid)?.to_string();
     wait_for("the closing transaction", LIMIT, async || {

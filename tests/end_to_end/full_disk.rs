@@ -1,4 +1,4 @@
-//! A full disk: no money moves, the node says why, nothing is lost, and it goes on by itself.
+//! A full disk: payments stop, the node reports why, nothing is lost, and it resumes on its own.
 
 use std::fs;
 use std::io::Write;
@@ -26,23 +26,23 @@ const CAPACITY_SAT: u64 = 5_000_000;
 const AMOUNT_MSAT: u64 = 1_000_000;
 const IN_FLIGHT: usize = 32;
 const DISK_MIB: u32 = 24;
-/// Somebody's on regtest.
+/// An address not owned by any of the nodes.
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const LIMIT: Duration = Duration::from_secs(30);
-/// What the log says once when commits fail, and once when they succeed again.
+/// Logged once when commits start to fail, and once when they succeed again.
 const FAILS: &str = "cannot write to the database";
-const GOES_ON: &str = "the database can be written again";
+const RECOVERED: &str = "the database can be written again";
 
 #[tokio::test]
-async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
-    let Some((mut network, disk, _)) = network_on_a_small_disk().await? else {
+async fn full_disk_stops_payments_and_loses_no_funds() -> Result<()> {
+    let Some((mut network, disk, _)) = network_with_a_small_disk().await? else {
         return Ok(());
     };
     let total = network.check_balances().await?;
 
     let payments = fill_under_load(&network, &disk).await?;
     disk.clear()?;
-    wait_logged(&network, GOES_ON, 1).await?;
+    wait_logged(&network, RECOVERED, 1).await?;
     for ended in payments.join_all().await {
         succeeded(ended)?;
     }
@@ -71,10 +71,10 @@ async fn a_full_disk_stops_all_money_and_loses_none_of_it() -> Result<()> {
     Ok(())
 }
 
-/// A commitment that left before its commit could be revoked after a restart.
+/// A commitment broadcast before its database commit could be revoked after a restart.
 #[tokio::test]
-async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
-    let Some((network, disk, points)) = network_on_a_small_disk().await? else {
+async fn nothing_is_broadcast_while_the_disk_is_full() -> Result<()> {
+    let Some((network, disk, points)) = network_with_a_small_disk().await? else {
         return Ok(());
     };
     let total = network.check_balances().await?;
@@ -83,7 +83,7 @@ async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
     let refused = close_by_force(&network, "alice", &points[0]).await;
     let mempool = network.bitcoind.mempool().await?;
     let Err(refusal) = refused else {
-        bail!("the close was begun; the mempool holds {mempool:?}");
+        bail!("the close was started; the mempool holds {mempool:?}");
     };
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
     assert!(refusal.message().contains("full"), "{refusal}");
@@ -93,18 +93,18 @@ async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
     let mempool = network.bitcoind.mempool().await?;
     assert!(mempool.is_empty(), "the mempool holds {mempool:?}");
 
-    // The peer's error makes Alice's LDK close the channel by itself.
+    // The peer's error makes Alice's LDK force-close the channel.
     let theirs = close_by_force(&network, "bob", &points[0]).await?;
     wait_logged(&network, "Force-closing", 1).await?;
-    wait_for("Bob's commitment, and not Alice's", LIMIT, async || {
+    wait_for("Bob's commitment instead of Alice's", LIMIT, async || {
         let mempool = network.bitcoind.mempool().await?;
         ensure!(mempool.contains(&theirs), "the mempool holds {mempool:?}");
         Ok(())
     })
     .await?;
     disk.clear()?;
-    wait_logged(&network, GOES_ON, 1).await?;
-    // HTLCs of the channel that is closed come back on the chain.
+    wait_logged(&network, RECOVERED, 1).await?;
+    // HTLCs of the closed channel are refunded on chain.
     network.mine_until_swept(18, 2 * LIMIT).await?;
     payments.join_all().await;
     network.wait_settled(SETTLE_LIMIT).await?;
@@ -116,14 +116,14 @@ async fn nothing_leaves_for_the_chain_while_the_disk_is_full() -> Result<()> {
     Ok(())
 }
 
-/// Alice, whose disk is small, with two channels to Bob, whose points are returned. None if this machine does
-/// not let us mount a tmpfs.
-async fn network_on_a_small_disk() -> Result<Option<(Network, SmallDisk, Vec<String>)>> {
+/// Alice, on a small disk, with two channels to Bob whose channel points are returned. `None` if
+/// mounting a tmpfs is not permitted here.
+async fn network_with_a_small_disk() -> Result<Option<(Network, SmallDisk, Vec<String>)>> {
     let mut network = Network::start(binaries()).await?;
     let disk = network.prepare("alice")?.network_dir();
     let Some(disk) = SmallDisk::mount(&disk, DISK_MIB)? else {
-        let why = "because this machine does not let us mount a tmpfs";
-        // Not by `eprintln!`, which is only shown when a test fails.
+        let why = "because mounting a tmpfs is not permitted here";
+        // Not with `eprintln!`, whose output is shown only when a test fails.
         writeln!(std::io::stderr(), "full_disk: SKIPPED, {why}")?;
         network.finish();
         return Ok(None);
@@ -140,7 +140,7 @@ async fn network_on_a_small_disk() -> Result<Option<(Network, SmallDisk, Vec<Str
     Ok(Some((network, disk, points)))
 }
 
-/// Pays a small amount on the chain.
+/// Sends a small on-chain payment.
 async fn send_coins(network: &Network, name: &str) -> Result<(), Status> {
     let internal = |error: anyhow::Error| Status::internal(error.to_string());
     let mut lightning = network[name].api().map_err(internal)?.lightning.clone();
@@ -153,7 +153,7 @@ async fn send_coins(network: &Network, name: &str) -> Result<(), Status> {
     lightning.send_coins(request).await.map(|_| ())
 }
 
-/// Returns the id of the closing transaction once it is named.
+/// Returns the txid of the closing transaction once it is reported.
 async fn close_by_force(network: &Network, name: &str, point: &str) -> Result<String, Status> {
     let request = CloseChannelRequest {
         channel_point: Some(
@@ -178,21 +178,24 @@ async fn close_by_force(network: &Network, name: &str, point: &str) -> Result<St
                 .map_err(|error| Status::internal(error.to_string()));
         }
     }
-    Err(Status::aborted("no closing transaction was named"))
+    Err(Status::aborted("no closing transaction was reported"))
 }
 
 type Calls = JoinSet<Result<Payment, Status>>;
 
-/// Fills Alice's disk while payments are under way both ways, and waits until she refuses more.
-/// Returns the calls that are under way.
+/// Fills Alice's disk while payments are in flight in both directions, and waits until she refuses
+/// new ones. Returns the calls still in flight.
 async fn fill_under_load(network: &Network, disk: &SmallDisk) -> Result<Calls> {
     let failures = logged(network, FAILS)?;
     let mut calls = JoinSet::new();
     let mut full = false;
     let start = Instant::now();
-    // A full disk stops nobody as long as SQLite writes over what it has: it takes a while of load.
+    // SQLite can overwrite free pages, so it takes some load until the full disk is noticed.
     while logged(network, FAILS)? == failures {
-        ensure!(start.elapsed() < LIMIT, "the disk is full and nobody cares");
+        ensure!(
+            start.elapsed() < LIMIT,
+            "payments still succeed on the full disk"
+        );
         while calls.len() < IN_FLIGHT {
             start_payment(network, &mut calls)?;
         }
@@ -200,20 +203,20 @@ async fn fill_under_load(network: &Network, disk: &SmallDisk) -> Result<Calls> {
         if let Ok(Some(ended)) = ended {
             succeeded(ended?)?;
         }
-        // Some payments are done then, the others are at any stage.
+        // Some payments have completed by then, the others are at any stage.
         if !full {
             disk.fill()?;
             full = true;
         }
     }
     refuses_payments(network).await?;
-    // It was tried again at least once more, in silence.
+    // It was retried at least once more without another log line.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(logged(network, FAILS)?, failures + 1);
     Ok(calls)
 }
 
-/// Starts one, in either direction.
+/// Starts a payment in either direction.
 fn start_payment(network: &Network, calls: &mut Calls) -> Result<()> {
     let (payer, receiver) = match calls.len() % 2 {
         0 => ("alice", "bob"),
@@ -225,7 +228,7 @@ fn start_payment(network: &Network, calls: &mut Calls) -> Result<()> {
     Ok(())
 }
 
-/// A payment may also have been refused because commits fail already.
+/// A payment may also have been refused because commits already fail.
 fn succeeded(ended: Result<Payment, Status>) -> Result<()> {
     match ended {
         Err(refusal) if refusal.code() == Code::Unavailable => Ok(()),
@@ -246,7 +249,7 @@ async fn refuses_payments(network: &Network) -> Result<()> {
     let before = alice.payments(0).await?.payments.len();
     let request = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
     let Err(refusal) = alice.pay(request).await else {
-        bail!("a payment was started that could not be written down");
+        bail!("a payment was started that could not be stored");
     };
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
     assert!(
@@ -256,15 +259,15 @@ async fn refuses_payments(network: &Network) -> Result<()> {
     );
     assert_eq!(alice.payments(0).await?.payments.len(), before);
     let Err(refusal) = alice.invoice(AMOUNT_MSAT).await else {
-        bail!("an invoice was made that could not be written down");
+        bail!("an invoice was created that could not be stored");
     };
     assert_eq!(refusal.downcast::<Status>()?.code(), Code::Unavailable);
     alice.info().await?;
     Ok(())
 }
 
-/// While the disk is full: told to stop it says that not all was written, and that it is safe. It
-/// does not start either, and says why.
+/// While the disk is full: on shutdown the node reports that not everything was written and that this
+/// is safe, and it refuses to start with an error.
 async fn stops_and_refuses_to_start(network: &mut Network) -> Result<()> {
     let alice = &mut network["alice"];
     let status = alice.stop().await?;
@@ -282,12 +285,12 @@ async fn stops_and_refuses_to_start(network: &mut Network) -> Result<()> {
         last.starts_with("ampd: ") && last.contains("free space"),
         "{last}"
     );
-    // The reason, once.
+    // The cause is given only once.
     assert_eq!(last.matches("No space left").count(), 1, "{last}");
     Ok(())
 }
 
-/// Every payment has ended, both ends tell the same, and what was paid was received.
+/// Checks that all payments completed, that both ends agree, and that all payments were received.
 async fn check(network: &Network, total_msat: u64) -> Result<()> {
     let mut books = Books::default();
     books.wait_ended(network, LIMIT).await?;
@@ -307,9 +310,9 @@ fn logged(network: &Network, text: &str) -> Result<usize> {
 }
 
 async fn wait_logged(network: &Network, text: &str, count: usize) -> Result<()> {
-    wait_for(&format!("the log to say {text:?}"), LIMIT, async || {
+    wait_for(&format!("the log to contain {text:?}"), LIMIT, async || {
         let found = logged(network, text)?;
-        ensure!(found >= count, "it says so {found} times");
+        ensure!(found >= count, "the log contains it {found} times");
         Ok(())
     })
     .await

@@ -1,5 +1,5 @@
-//! The network as it is shown, what is asked for forwards over it, and what became of them: Alice and
-//! Bob over Carol, with an unannounced channel between Alice and Carol beside.
+//! The graph as shown by a node, forwarding policies and forwarded HTLCs: Alice and Bob connected
+//! through Carol, with an additional unannounced channel between Alice and Carol.
 
 mod forwards;
 
@@ -16,10 +16,10 @@ use crate::binaries;
 
 const CAPACITY_SAT: u64 = 1_000_000;
 const PRIVATE_SAT: u64 = 500_000;
-/// A node announcement that came before its channel was checked comes again after a minute.
+/// A node announcement received before its channel was verified is sent again after a minute.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(120);
-/// Signed by an lnd that is not in this network.
-const STRANGE_SIGNATURE: &str = "d7jbmpgnjsy8txyfneep87uz39yanoaa5dgtodb7omkuke9m97wokrb1r4ahmxtw1t\
+/// Signature of an lnd that is not in this network.
+const FOREIGN_SIGNATURE: &str = "d7jbmpgnjsy8txyfneep87uz39yanoaa5dgtodb7omkuke9m97wokrb1r4ahmxtw1t\
                                  xsfi77azaae11cp6xnmoa31eungqc8f6ttef9u";
 
 pub(crate) fn cli<'a>(network: &'a Network, name: &str) -> Cli<'a> {
@@ -30,7 +30,7 @@ pub(crate) fn cli<'a>(network: &'a Network, name: &str) -> Cli<'a> {
 }
 
 #[tokio::test]
-async fn the_network_is_shown_and_forwards_are_kept() -> Result<()> {
+async fn graph_is_shown_and_forwards_are_recorded() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
     let plans = [
         ChannelPlan::new("alice", "carol", CAPACITY_SAT),
@@ -40,30 +40,30 @@ async fn the_network_is_shown_and_forwards_are_kept() -> Result<()> {
     let points = network.open(&plans).await?;
     nodes_are_known(&network).await?;
     channels_are_known(&network, &points)?;
-    figures_are_right(&network)?;
+    network_statistics_are_correct(&network)?;
     messages_are_signed_by_nodes_of_the_network(&network)?;
     forwards::policies_reach_the_network(&network, &points).await?;
-    forwards::wrong_policies_are_refused(&network, &points)?;
-    forwards::a_forward_is_told_and_kept(&network).await?;
-    forwards::failed_htlcs_are_told(&network).await?;
+    forwards::invalid_policies_are_rejected(&network, &points)?;
+    forwards::forward_is_reported_and_recorded(&network).await?;
+    forwards::failed_htlcs_are_reported(&network).await?;
     let before = cli(&network, "carol").json(&["fwdinghistory"])?;
     let fees = cli(&network, "carol").json(&["feereport"])?;
     network.kill(&["carol"])?;
     network.restart(&["carol"]).await?;
     let after = cli(&network, "carol").json(&["fwdinghistory"])?;
-    assert_eq!(after, before, "forwards outlive the node");
+    assert_eq!(after, before, "recorded forwards changed after a restart");
     assert_eq!(cli(&network, "carol").json(&["feereport"])?, fees);
     network.finish();
     Ok(())
 }
 
-/// Each knows all three by their names.
+/// Waits until each node knows all three nodes by alias.
 async fn nodes_are_known(network: &Network) -> Result<()> {
-    for (asked, named) in [("alice", "bob"), ("bob", "alice"), ("carol", "carol")] {
-        let what = format!("{asked} to know {named}");
+    for (querier, named) in [("alice", "bob"), ("bob", "alice"), ("carol", "carol")] {
+        let what = format!("{querier} to know {named}");
         wait_for(&what, GOSSIP_LIMIT, async || {
             let key = network[named].key();
-            let found = cli(network, asked).json(&["getnodeinfo", key])?;
+            let found = cli(network, querier).json(&["getnodeinfo", key])?;
             let node = &found["node"];
             ensure!(node["alias"] == named && node["last_update"] != 0, "{node}");
             assert_eq!(node["pub_key"], key);
@@ -81,10 +81,13 @@ fn channels_are_known(network: &Network, points: &[String]) -> Result<()> {
     assert_eq!(found["num_channels"], 1);
     assert_eq!(found["total_capacity"], CAPACITY_SAT.to_string());
     let channel = &found["channels"][0];
-    assert_eq!(channel["chan_point"], points[1], "looked up in the chain");
+    assert_eq!(
+        channel["chan_point"], points[1],
+        "channel point found on chain"
+    );
     assert_eq!(channel["auth_proof"], Value::Null);
 
-    // Another's channel, by its number and by its funding output.
+    // A remote channel, by channel id and by funding output.
     let number = channel["channel_id"].as_str().context("no channel_id")?;
     let by_number = alice.json(&["getchaninfo", number, "--include_auth_proof"])?;
     let by_point = ["getchaninfo", "--chan_point", &points[1]];
@@ -97,7 +100,7 @@ fn channels_are_known(network: &Network, points: &[String]) -> Result<()> {
     assert_eq!(policy["fee_base_msat"], "1000");
     assert_eq!(policy["time_lock_delta"], 80);
 
-    // Her unannounced one: nobody else's business.
+    // The unannounced channel must be unknown to others.
     let private = alice.json(&["getchaninfo", "--chan_point", &points[2]])?;
     assert_eq!(private["capacity"], PRIVATE_SAT.to_string());
     for name in ["node1_policy", "node2_policy"] {
@@ -106,11 +109,11 @@ fn channels_are_known(network: &Network, points: &[String]) -> Result<()> {
     let number = private["channel_id"].as_str().context("no channel_id")?;
     cli(network, "bob").refused(&["getchaninfo", number], "edge not found")?;
     alice.refused(&["getchaninfo"], "chan_id or chan_point argument missing")?;
-    let nobody = "02".repeat(33);
-    alice.refused(&["getnodeinfo", &nobody], "unable to find node")
+    let unknown_key = "02".repeat(33);
+    alice.refused(&["getnodeinfo", &unknown_key], "unable to find node")
 }
 
-fn figures_are_right(network: &Network) -> Result<()> {
+fn network_statistics_are_correct(network: &Network) -> Result<()> {
     let bob = cli(network, "bob").json(&["getnetworkinfo"])?;
     assert_eq!(bob["num_nodes"], 3);
     assert_eq!(bob["num_channels"], 2);
@@ -143,8 +146,8 @@ fn messages_are_signed_by_nodes_of_the_network(network: &Network) -> Result<()> 
     assert_eq!(verified["pubkey"], network["alice"].key());
     let other = bob.json(&["verifymessage", "hallo", signature])?;
     assert_eq!(other["valid"], false);
-    let strange = bob.json(&["verifymessage", "hello", STRANGE_SIGNATURE])?;
-    assert_eq!(strange["valid"], false, "not in this network");
+    let strange = bob.json(&["verifymessage", "hello", FOREIGN_SIGNATURE])?;
+    assert_eq!(strange["valid"], false, "the signer is not in this network");
     assert!(strange["pubkey"].as_str().unwrap().starts_with("029b6941"));
     bob.refused(
         &["verifymessage", "hello", "!"],
@@ -152,7 +155,7 @@ fn messages_are_signed_by_nodes_of_the_network(network: &Network) -> Result<()> 
     )
 }
 
-/// The number of the channel with this point.
+/// The channel id of the channel with this channel point.
 pub(crate) async fn number(network: &Network, name: &str, point: &str) -> Result<u64> {
     let mut lightning = network[name].api()?.lightning;
     let listed = lightning

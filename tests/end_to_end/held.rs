@@ -1,4 +1,4 @@
-//! Two payments from Alice that Bob holds: one is settled in the end, the other is canceled.
+//! Two payments from Alice held by Bob: one is finally settled, the other canceled.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -17,17 +17,17 @@ use regtest::wait::wait_for;
 use crate::SETTLE_LIMIT;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// The amount of each.
+/// Amount of each payment.
 const AMOUNT_MSAT: u64 = 40_000_000;
 
-/// The preimages of the two payments.
+/// The preimages of both payments.
 pub struct Held {
     settled: [u8; 32],
     canceled: [u8; 32],
 }
 
 impl Held {
-    /// Lets Alice pay both, and waits until Bob holds them.
+    /// Lets Alice pay both invoices and waits until Bob holds the payments.
     pub async fn start(network: &Network) -> Result<Self> {
         let held = Self {
             settled: new_preimage(),
@@ -39,8 +39,8 @@ impl Held {
         Ok(held)
     }
 
-    /// Lets Bob settle one and cancel the other, and waits until both have ended so at Alice's and no
-    /// HTLC is left.
+    /// Lets Bob settle one and cancel the other, and waits until Alice has these results and no HTLC is
+    /// left.
     pub async fn resolve(self, network: &Network) -> Result<()> {
         let bob = network["bob"].api()?;
         let settle = SettleInvoiceMsg {
@@ -54,7 +54,7 @@ impl Held {
         self.wait_ended(network, PaymentStatus::Succeeded).await
     }
 
-    /// Waits until one has ended as given, the other has failed, and no HTLC is left.
+    /// Waits until one has this status, the other has failed, and no HTLC is left.
     pub async fn wait_ended(&self, network: &Network, settled: PaymentStatus) -> Result<()> {
         wait_payment(network, self.settled, settled).await?;
         wait_payment(network, self.canceled, PaymentStatus::Failed).await?;
@@ -72,7 +72,7 @@ async fn hold(network: &Network, preimage: [u8; 32]) -> Result<()> {
     let added = bob.invoices.clone().add_hold_invoice(request).await?;
     let request = bolt11(&added.into_inner().payment_request);
     let alice = network["alice"].api()?;
-    // It is followed in other ways: the node at the other end of this call may be killed.
+    // The status is polled separately: the node that serves this call may be killed.
     tokio::spawn(async move { alice.pay(request).await });
     wait_for("Bob to hold the payment", LIMIT, async || {
         let request = PaymentHash {
@@ -89,12 +89,12 @@ async fn hold(network: &Network, preimage: [u8; 32]) -> Result<()> {
 
 async fn wait_payment(network: &Network, preimage: [u8; 32], end: PaymentStatus) -> Result<()> {
     let hash = hash(preimage).to_lower_hex_string();
-    wait_for("the payment's end", LIMIT, async || {
+    wait_for("the payment to complete", LIMIT, async || {
         let payments = network["alice"].api()?.payments(0).await?.payments;
         let mut payments = payments.iter();
         let payment = payments.find(|payment| payment.payment_hash == hash);
-        let status = payment.context("no such payment")?.status();
-        ensure!(status == end, "it is {status:?}");
+        let status = payment.context("the payment does not exist")?.status();
+        ensure!(status == end, "the status is {status:?}");
         Ok(())
     })
     .await
@@ -104,7 +104,7 @@ fn hash(preimage: [u8; 32]) -> Vec<u8> {
     sha256::Hash::hash(&preimage).to_byte_array().to_vec()
 }
 
-/// Never the same twice in this process.
+/// A preimage that is unique within this process.
 fn new_preimage() -> [u8; 32] {
     static LAST: AtomicU8 = AtomicU8::new(0);
     [LAST.fetch_add(1, Ordering::Relaxed); 32]

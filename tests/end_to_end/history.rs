@@ -1,4 +1,4 @@
-//! What a node remembers and tells: subscriptions, and lists in pages.
+//! Subscriptions to invoices, and paginated lists of invoices and payments.
 
 use std::time::Duration;
 
@@ -18,24 +18,24 @@ const AMOUNT_MSAT: u64 = 1_000_000;
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn subscribers_hear_of_invoices_and_lists_come_in_pages() -> Result<()> {
+async fn invoices_are_streamed_and_lists_are_paginated() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     network
         .open(&[ChannelPlan::new("alice", "bob", 1_000_000)])
         .await?;
-    a_subscriber_hears_added_and_settled(&network).await?;
+    subscribers_get_added_and_settled_invoices(&network).await?;
     for _ in 0..4 {
         let invoice = network["bob"].api()?.invoice(AMOUNT_MSAT).await?;
         let request = bolt11(&invoice.payment_request);
         network.pay("alice", &request).await?;
     }
-    invoices_come_in_pages(&network["bob"].api()?).await?;
-    payments_come_in_pages(&network["alice"].api()?).await?;
+    invoices_are_paginated(&network["bob"].api()?).await?;
+    payments_are_paginated(&network["alice"].api()?).await?;
     network.finish();
     Ok(())
 }
 
-async fn a_subscriber_hears_added_and_settled(network: &Network) -> Result<()> {
+async fn subscribers_get_added_and_settled_invoices(network: &Network) -> Result<()> {
     let bob = network["bob"].api()?;
     let mut updates = subscribe(&bob, InvoiceSubscription::default()).await?;
     let added = bob.invoice(AMOUNT_MSAT).await?;
@@ -53,7 +53,7 @@ async fn a_subscriber_hears_added_and_settled(network: &Network) -> Result<()> {
     assert_eq!(settled.amt_paid_msat, i64::try_from(AMOUNT_MSAT)?);
     assert!(settled.settle_index > 0);
 
-    // A payment to the public key is an invoice that nobody asked for.
+    // A payment to the public key creates an invoice.
     let spontaneous = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
     let payment = network.pay("alice", &spontaneous).await?;
     let mut heard = next(&mut updates).await?;
@@ -64,15 +64,15 @@ async fn a_subscriber_hears_added_and_settled(network: &Network) -> Result<()> {
     assert!(heard.is_amp && heard.amt_paid_msat == i64::try_from(AMOUNT_MSAT)?);
     assert!(heard.amp_invoice_state.contains_key(&payment.payment_hash));
 
-    // Whoever was away gets what was settled since.
+    // A returning subscriber gets everything settled in the meantime.
     let since = InvoiceSubscription {
         settle_index: settled.settle_index,
         ..Default::default()
     };
     let missed = next(&mut subscribe(&bob, since).await?).await?;
-    // An AMP invoice can be settled again and again: each set has an index of its own, as in lnd.
+    // An AMP invoice can be settled repeatedly: as in lnd, each set has its own settle index.
     let set = missed.amp_invoice_state.get(&payment.payment_hash);
-    let set = set.context("the missed one is another")?;
+    let set = set.context("the missed settlement has another set id")?;
     assert_eq!(set.settle_index, settled.settle_index + 1);
     Ok(())
 }
@@ -85,11 +85,11 @@ async fn subscribe(api: &Api, request: InvoiceSubscription) -> Result<Streaming<
 async fn next(updates: &mut Streaming<Invoice>) -> Result<Invoice> {
     let update = timeout(LIMIT, updates.message()).await;
     update
-        .context("no update")??
+        .context("timed out waiting for an update")??
         .context("the stream has ended")
 }
 
-async fn invoices_come_in_pages(bob: &Api) -> Result<()> {
+async fn invoices_are_paginated(bob: &Api) -> Result<()> {
     let all = indices_of(&bob.invoices(0).await?.invoices);
     assert_eq!(all.len(), 6);
     let (mut offset, mut seen) = (0, Vec::new());
@@ -104,7 +104,7 @@ async fn invoices_come_in_pages(bob: &Api) -> Result<()> {
     }
     assert_eq!(seen, all);
 
-    // Backwards from the newest; each page itself has the oldest first, as in lnd.
+    // Backwards from the newest; as in lnd, each page is sorted with the oldest first.
     let last = invoice_page(bob, 0, true).await?;
     assert_eq!(last.0, all[4..]);
     let before = invoice_page(bob, last.1, true).await?;
@@ -112,7 +112,7 @@ async fn invoices_come_in_pages(bob: &Api) -> Result<()> {
     Ok(())
 }
 
-/// A page of two, with its first and last offset.
+/// A page of two invoices with its first and last offset.
 async fn invoice_page(api: &Api, offset: u64, reversed: bool) -> Result<(Vec<u64>, u64, u64)> {
     let request = ListInvoiceRequest {
         index_offset: offset,
@@ -130,7 +130,7 @@ fn indices_of(invoices: &[Invoice]) -> Vec<u64> {
     invoices.iter().map(|invoice| invoice.add_index).collect()
 }
 
-async fn payments_come_in_pages(alice: &Api) -> Result<()> {
+async fn payments_are_paginated(alice: &Api) -> Result<()> {
     let all = alice.payments(0).await?.payments;
     let all: Vec<u64> = all.iter().map(|payment| payment.payment_index).collect();
     assert_eq!(all.len(), 6);
@@ -145,7 +145,7 @@ async fn payments_come_in_pages(alice: &Api) -> Result<()> {
     Ok(())
 }
 
-/// A page of two, with its first and last offset.
+/// A page of two payments with its first and last offset.
 async fn payment_page(api: &Api, offset: u64, reversed: bool) -> Result<(Vec<u64>, u64, u64)> {
     let request = ListPaymentsRequest {
         index_offset: offset,

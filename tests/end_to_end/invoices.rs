@@ -1,5 +1,5 @@
-//! One invoice at a time, as its owner sees it: found by each of its names, followed, canceled,
-//! forgotten; and hold invoices.
+//! Operations on single invoices: lookup by each identifier, subscription, cancellation, deletion;
+//! and hold invoices.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn two_nodes() -> Result<Network> {
 }
 
 #[tokio::test]
-async fn an_amp_invoice_is_followed_over_two_payments_found_canceled_and_forgotten() -> Result<()> {
+async fn amp_invoice_can_be_subscribed_looked_up_canceled_and_deleted() -> Result<()> {
     let network = two_nodes().await?;
     let bob = network["bob"].api()?;
     let amp = Invoice {
@@ -60,10 +60,10 @@ async fn an_amp_invoice_is_followed_over_two_payments_found_canceled_and_forgott
         FIRST_MSAT + SECOND_MSAT,
     )?;
 
-    a_late_subscriber_gets_the_second_only(&bob, &second).await?;
-    all_names_find_it(&bob, &added, &first, &second).await?;
+    late_subscriber_gets_only_the_second_settlement(&bob, &second).await?;
+    every_identifier_finds_it(&bob, &added, &first, &second).await?;
     ampcli_finds_it(&network, &added, &second)?;
-    cancel_and_forget(&network, &added, &mut changes).await?;
+    cancel_and_delete(&network, &added, &mut changes).await?;
     network.wait_settled(SETTLE_LIMIT).await?;
     network.check_balances().await?;
     network.finish();
@@ -82,16 +82,16 @@ async fn follow(api: &Api, r_hash: &[u8]) -> Result<Streaming<Invoice>> {
 async fn next(updates: &mut Streaming<Invoice>) -> Result<Invoice> {
     let update = timeout(LIMIT, updates.message()).await;
     update
-        .context("no update")??
+        .context("timed out waiting for an update")??
         .context("the stream has ended")
 }
 
 async fn ended(updates: &mut Streaming<Invoice>) -> Result<bool> {
     let end = timeout(LIMIT, updates.message()).await;
-    Ok(end.context("the stream goes on")??.is_none())
+    Ok(end.context("the stream did not end")??.is_none())
 }
 
-/// Alice pays so much to Bob's AMP invoice; returns the set id.
+/// Alice pays `msat` to Bob's AMP invoice. Returns the set id.
 async fn pay(network: &Network, invoice: &AddInvoiceResponse, msat: u64) -> Result<Vec<u8>> {
     let mut request = amp_to(network["bob"].key(), msat)?;
     request.payment_addr = invoice.payment_addr.clone();
@@ -116,7 +116,7 @@ fn is_one_set(invoice: &Invoice, set_id: &[u8], paid_msat: u64) -> Result<()> {
     Ok(())
 }
 
-async fn a_late_subscriber_gets_the_second_only(bob: &Api, second: &[u8]) -> Result<()> {
+async fn late_subscriber_gets_only_the_second_settlement(bob: &Api, second: &[u8]) -> Result<()> {
     let since = InvoiceSubscription {
         settle_index: 1,
         ..Default::default()
@@ -135,7 +135,7 @@ async fn look_up(api: &Api, name: InvoiceRef, modifier: LookupModifier) -> Resul
     Ok(found.into_inner())
 }
 
-async fn all_names_find_it(
+async fn every_identifier_finds_it(
     bob: &Api,
     added: &AddInvoiceResponse,
     first: &[u8],
@@ -188,7 +188,7 @@ fn ampcli_finds_it(network: &Network, added: &AddInvoiceResponse, second: &[u8])
     bob.refused(&["subscribeinvoice", &set_id], "unable to locate invoice")
 }
 
-async fn cancel_and_forget(
+async fn cancel_and_delete(
     network: &Network,
     added: &AddInvoiceResponse,
     changes: &mut Streaming<Invoice>,
@@ -196,16 +196,16 @@ async fn cancel_and_forget(
     let bob = network["bob"].api()?;
     let unpaid = bob.invoice(FIRST_MSAT).await?;
     let hash = unpaid.r_hash.to_lower_hex_string();
-    let forget = |hash: &str| {
+    let delete = |hash: &str| {
         let request = DelCanceledInvoiceReq {
             invoice_hash: hash.to_owned(),
         };
         let mut lightning = bob.lightning.clone();
         async move { lightning.delete_canceled_invoice(request).await }
     };
-    is_refused(forget(&hash).await, "invoice not canceled");
+    assert_refused(delete(&hash).await, "invoice not canceled");
     for r_hash in [&added.r_hash, &unpaid.r_hash] {
-        // A second time it is no error, as in lnd.
+        // Canceling again is not an error, as in lnd.
         cancel(&bob, r_hash).await?;
         cancel(&bob, r_hash).await?;
     }
@@ -213,15 +213,18 @@ async fn cancel_and_forget(
     assert_eq!(canceled.state(), InvoiceState::Canceled);
     let paid_msat = i64::try_from(FIRST_MSAT + SECOND_MSAT)?;
     assert_eq!(canceled.amt_paid_msat, paid_msat);
-    assert!(ended(changes).await?, "nothing changes any more");
+    assert!(
+        ended(changes).await?,
+        "the stream ends after the cancellation"
+    );
     let mut late = follow(&bob, &unpaid.r_hash).await?;
     assert_eq!(next(&mut late).await?.state(), InvoiceState::Canceled);
     assert!(ended(&mut late).await?);
     let mut request = amp_to(network["bob"].key(), FIRST_MSAT)?;
     request.payment_addr = added.payment_addr.clone();
-    is_failed(&network.pay_routed("alice", &request).await?);
+    assert_failed(&network.pay_routed("alice", &request).await?);
 
-    let forgotten = forget(&hash).await?.into_inner().status;
+    let forgotten = delete(&hash).await?.into_inner().status;
     let expected = format!("canceled invoice deleted successfully: invoice hash {hash}");
     assert_eq!(forgotten, expected);
     let name = InvoiceRef::PaymentHash(unpaid.r_hash.clone());
@@ -238,20 +241,20 @@ async fn cancel(api: &Api, payment_hash: &[u8]) -> Result<(), Status> {
     Ok(())
 }
 
-fn is_failed(payment: &Payment) {
+fn assert_failed(payment: &Payment) {
     assert_eq!(payment.status(), PaymentStatus::Failed);
     let reason = PaymentFailureReason::FailureReasonIncorrectPaymentDetails;
     assert_eq!(payment.failure_reason(), reason);
 }
 
-fn is_refused<T: std::fmt::Debug>(answer: Result<T, Status>, why: &str) {
+fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Status>, why: &str) {
     let status = answer.unwrap_err();
-    // lnd has no code for what a change of an invoice cannot do.
+    // lnd uses no specific code for invalid state changes of invoices.
     assert_eq!((status.code(), status.message()), (Code::Unknown, why));
 }
 
 #[tokio::test]
-async fn a_hold_invoice_is_settled_or_canceled_when_its_maker_says_so() -> Result<()> {
+async fn hold_invoices_are_settled_or_canceled_by_their_creator() -> Result<()> {
     let network = two_nodes().await?;
     let before = network["bob"].api()?.local_msat().await?;
     hold_and_settle(&network).await?;
@@ -266,7 +269,7 @@ async fn a_hold_invoice_is_settled_or_canceled_when_its_maker_says_so() -> Resul
     Ok(())
 }
 
-/// Follows a hold invoice before it is there, as its maker may.
+/// Subscribes to a hold invoice before it exists, as lnd allows.
 async fn held(
     network: &Network,
     preimage: [u8; 32],
@@ -289,11 +292,11 @@ async fn held(
         .add_hold_invoice(request.clone())
         .await?;
     let again = bob.invoices.clone().add_hold_invoice(request).await;
-    is_refused(again, "invoice with payment hash already exists");
+    assert_refused(again, "invoice with payment hash already exists");
     let open = next(&mut changes).await?;
     assert_eq!((open.state(), &open.r_hash), (InvoiceState::Open, &hash));
     assert!(open.r_preimage.is_empty());
-    is_refused(settle(&bob, preimage).await, "invoice still open");
+    assert_refused(settle(&bob, preimage).await, "invoice still open");
 
     let (alice, text) = (network["alice"].api()?, added.into_inner().payment_request);
     let paying = tokio::spawn(async move { alice.pay(bolt11(&text)).await });
@@ -317,7 +320,7 @@ async fn hold_and_settle(network: &Network) -> Result<()> {
     let bob = network["bob"].api()?;
     let preimage = [0x51; 32];
     let (hash, mut changes, paying) = held(network, preimage).await?;
-    is_refused(settle(&bob, [0x52; 32]).await, "unable to locate invoice");
+    assert_refused(settle(&bob, [0x52; 32]).await, "unable to locate invoice");
     settle(&bob, preimage).await?;
     let settled = next(&mut changes).await?;
     assert_eq!(settled.state(), InvoiceState::Settled);
@@ -326,9 +329,9 @@ async fn hold_and_settle(network: &Network) -> Result<()> {
     let paid = paying.await??;
     assert_eq!(paid.status(), PaymentStatus::Succeeded);
     assert_eq!(bytes(&paid.payment_preimage)?, preimage);
-    // Settled again: no error, as in lnd; canceled: one.
+    // Settling again is not an error, as in lnd; canceling is.
     settle(&bob, preimage).await?;
-    is_refused(cancel(&bob, &hash).await, "invoice already settled");
+    assert_refused(cancel(&bob, &hash).await, "invoice already settled");
     Ok(())
 }
 
@@ -339,7 +342,7 @@ async fn hold_and_cancel(network: &Network) -> Result<()> {
     cancel(&bob, &hash).await?;
     assert_eq!(next(&mut changes).await?.state(), InvoiceState::Canceled);
     assert!(ended(&mut changes).await?);
-    is_failed(&paying.await??);
-    is_refused(settle(&bob, preimage).await, "invoice already canceled");
+    assert_failed(&paying.await??);
+    assert_refused(settle(&bob, preimage).await, "invoice already canceled");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A node that joins late learns the channels that were announced before, whoever its only peer is, and the
-//! new ones as they come.
+//! A node that joins late learns all previously announced channels, whatever program its only peer
+//! runs, and new channels as they are announced.
 
 use std::fs;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use tokio::time::{Instant, timeout};
 use crate::binaries;
 
 const CHANNELS: usize = 200;
-/// Peers that ask without end.
+/// Number of peers that send endless queries.
 const GREEDY: usize = 5;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Alice, who knows the channels.
+/// Starts Alice and waits until she knows the channels.
 async fn alice_knows(channels: usize) -> Result<(Network, AnnouncedChannels)> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let announced = AnnouncedChannels::fund(&network.bitcoind, channels).await?;
@@ -34,7 +34,7 @@ async fn alice_knows(channels: usize) -> Result<(Network, AnnouncedChannels)> {
 }
 
 #[tokio::test]
-async fn a_late_ampd_learns_all_channels_from_an_ampd() -> Result<()> {
+async fn late_ampd_learns_all_channels_from_ampd() -> Result<()> {
     let (mut network, _) = alice_knows(CHANNELS).await?;
     network.add(vec![network.prepare("bob")?]).await?;
     network.connect("bob", "alice").await?;
@@ -64,10 +64,10 @@ fn ids_query(scids: &[u64]) -> Vec<u8> {
 }
 
 fn decode<M: LengthReadable>(message: &Received) -> M {
-    M::read_from_fixed_length_buffer(&mut &message.body[..]).expect("it can be read")
+    M::read_from_fixed_length_buffer(&mut &message.body[..]).expect("the message is valid")
 }
 
-/// As lnd does it, which never sends a filter before this has ended.
+/// Queries like lnd, which sends no gossip filter before this has completed.
 async fn asks_for_the_graph(target: &Target) -> Result<(Vec<u64>, Vec<u16>)> {
     let mut peer = RawPeer::connect(target, &Identity::random()).await?;
     peer.send(&range_query()).await?;
@@ -98,7 +98,7 @@ fn count(kinds: &[u16], wanted: u16) -> usize {
 }
 
 #[tokio::test]
-async fn a_peer_that_asks_gets_the_graph() -> Result<()> {
+async fn gossip_queries_return_the_whole_graph() -> Result<()> {
     let (network, announced) = alice_knows(CHANNELS).await?;
     let target = Target::of(&network["alice"])?;
     let (scids, kinds) = timeout(LIMIT, asks_for_the_graph(&target)).await??;
@@ -108,15 +108,15 @@ async fn a_peer_that_asks_gets_the_graph() -> Result<()> {
     assert_eq!(
         count(&kinds, kind::NODE_ANNOUNCEMENT),
         announced.nodes(),
-        "each once"
+        "every channel is sent once"
     );
     network.finish();
     Ok(())
 }
 
-/// Peers that ask for everything again and again, and do not read what they get.
+/// Some peers repeat their queries endlessly and do not read the responses.
 #[tokio::test]
-async fn a_peer_is_answered_while_others_ask_without_end() -> Result<()> {
+async fn peer_is_answered_while_others_send_endless_queries() -> Result<()> {
     let (network, announced) = alice_knows(CHANNELS).await?;
     let target = Target::of(&network["alice"])?;
     let scids = announced.scids();
@@ -139,16 +139,16 @@ async fn a_peer_is_answered_while_others_ask_without_end() -> Result<()> {
         let (listed, kinds) = timeout(LIMIT, asks_for_the_graph(&target)).await??;
         assert_eq!(listed.len(), CHANNELS);
         assert_eq!(count(&kinds, kind::CHANNEL_ANNOUNCEMENT), CHANNELS);
-        eprintln!("answered in {:?}", began.elapsed());
+        eprintln!("responded in {:?}", began.elapsed());
     }
     let grown = resident(&network)?.saturating_sub(before);
-    eprintln!("{grown} kB more");
-    ensure!(grown < 50_000, "{grown} kB more are resident");
+    eprintln!("memory grew by {grown} kB");
+    ensure!(grown < 50_000, "resident memory grew by {grown} kB");
     network.finish();
     Ok(())
 }
 
-/// kB of memory that Alice has.
+/// Resident memory of Alice's node in kB.
 fn resident(network: &Network) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", network["alice"].pid()?))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -156,9 +156,9 @@ fn resident(network: &Network) -> Result<u64> {
     Ok(number.context("no VmRSS")?.parse()?)
 }
 
-/// As Eclair does it: a filter gets what is new, and only a query what is old.
+/// As in Eclair, the gossip filter covers only new messages; old ones must be queried.
 #[tokio::test]
-async fn channels_are_learned_from_a_peer_that_only_answers_queries() -> Result<()> {
+async fn channels_are_learned_from_peers_that_only_answer_queries() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let announced = AnnouncedChannels::fund(&network.bitcoind, CHANNELS).await?;
     network.wait_synced().await?;

@@ -1,4 +1,4 @@
-//! The log: a reader that is slow or gone costs nothing but lines, and what is no fault is no error in it.
+//! The log: a slow or absent reader costs nothing but log lines, and normal operation logs no errors.
 
 use std::fs;
 use std::io::Read;
@@ -10,7 +10,7 @@ use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
 use regtest::api::{amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target, kind, message};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};
 use rustix::process::{Signal, kill_process};
 
 use crate::close::close;
@@ -19,20 +19,20 @@ use crate::{SETTLE_LIMIT, binaries};
 
 const DEFAULT_LEVEL: &str = "info,ldk=warn";
 const IDENTITIES: u32 = 5;
-/// Wrong messages of each kind from each of them.
+/// Number of invalid messages of each kind sent by each identity.
 const MESSAGES: u32 = 10_000;
-/// What they may add to the log, bytes, within the few seconds that this takes.
-const MOST_LOGGED: u64 = 200_000;
+/// Maximum growth of the log in bytes during the few seconds of this test.
+const MAX_LOG_GROWTH: u64 = 200_000;
 const PAYMENTS: u32 = 60;
 const AMOUNT_MSAT: u64 = 100_000;
-/// With a log that nobody waits for, all payments take a few seconds.
+/// If the log never blocks, all payments take a few seconds.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What a slow reader takes at once, bytes, before it pauses.
-const SIP: usize = 1_000;
-const PAUSE: Duration = Duration::from_millis(50);
+/// Number of bytes that a slow reader reads before each pause.
+const READ_SIZE: usize = 1_000;
+const READ_PAUSE: Duration = Duration::from_millis(50);
 
 #[tokio::test]
-async fn a_node_is_paid_while_nobody_reads_its_log() -> Result<()> {
+async fn payments_continue_while_the_log_is_not_read() -> Result<()> {
     let (network, mut alice) = talkative_alice().await?;
     pay_alice(&network).await?;
     let mut log = alice.stderr.take().context("no stderr")?;
@@ -42,34 +42,37 @@ async fn a_node_is_paid_while_nobody_reads_its_log() -> Result<()> {
     });
     stops(&mut alice).await?;
     let text = reader.join().expect("the reader does not panic")?;
-    ensure!(text.contains("lines were dropped"), "it does not say so");
-    ensure!(text.contains("told to stop"), "it ends before its end");
+    ensure!(
+        text.contains("lines were dropped"),
+        "the log does not mention dropped lines"
+    );
+    ensure!(text.contains("told to stop"), "the log is incomplete");
     network.finish();
     Ok(())
 }
 
 #[tokio::test]
-async fn a_node_is_paid_while_its_log_is_read_slowly() -> Result<()> {
+async fn payments_continue_while_the_log_is_read_slowly() -> Result<()> {
     let (network, mut alice) = talkative_alice().await?;
     let mut log = alice.stderr.take().context("no stderr")?;
     let reader = std::thread::spawn(move || {
         let mut bytes = 0;
-        let mut sip = [0; SIP];
+        let mut sip = [0; READ_SIZE];
         while let Ok(read @ 1..) = log.read(&mut sip) {
             bytes += read;
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(READ_PAUSE);
         }
         bytes
     });
     pay_alice(&network).await?;
     stops(&mut alice).await?;
     let read = reader.join().expect("the reader does not panic");
-    ensure!(read > 0, "nothing was read");
+    ensure!(read > 0, "the log is empty");
     network.finish();
     Ok(())
 }
 
-/// Alice logs all there is, to a pipe; she has a channel with Bob.
+/// Alice, who logs everything to a pipe and has a channel with Bob.
 async fn talkative_alice() -> Result<(Network, Child)> {
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
@@ -92,7 +95,7 @@ async fn pay_alice(network: &Network) -> Result<()> {
         let payment = bob.pay(amp_to(network["alice"].key(), AMOUNT_MSAT)?);
         let payment = tokio::time::timeout(LIMIT, payment)
             .await
-            .context("a payment takes too long")??;
+            .context("the payment timed out")??;
         ensure!(payment.status() == PaymentStatus::Succeeded, "{payment:?}");
     }
     ensure!(
@@ -106,13 +109,13 @@ async fn pay_alice(network: &Network) -> Result<()> {
 async fn stops(node: &mut Child) -> Result<()> {
     kill_process(pid(node.id())?, Signal::TERM)?;
     let status = ended(node).await?;
-    ensure!(status.success(), "it ended with {status}");
+    ensure!(status.success(), "exited with {status}");
     Ok(())
 }
 
-/// Before its limits, these messages made 20 MB of it.
+/// Without rate limits, these messages created 20 MB of log.
 #[tokio::test]
-async fn strangers_do_not_fill_the_log() -> Result<()> {
+async fn unknown_peers_cannot_fill_the_log() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
     alice.set("log-level", DEFAULT_LEVEL);
@@ -127,9 +130,11 @@ async fn strangers_do_not_fill_the_log() -> Result<()> {
             let messages = (0..MESSAGES).map(|_| wrong.clone());
             peer.flood(messages).await?;
         }
-        // Then all before it was handled.
+        // Everything sent before has been handled by then.
         peer.ping().await?;
-        if let Made::Signed(channel) = peer.make_up_channel(&ChannelTerms::default()).await? {
+        if let OpenResult::Signed(channel) =
+            peer.open_unfunded_channel(&ChannelTerms::default()).await?
+        {
             peer.send_error(channel, &"x".repeat(60_000)).await?;
         }
         peer.ping().await?;
@@ -137,15 +142,18 @@ async fn strangers_do_not_fill_the_log() -> Result<()> {
     network["alice"].stop().await?;
     let log = fs::read_to_string(network["alice"].log())?;
     let written = log.len() as u64 - before;
-    ensure!(written < MOST_LOGGED, "{written} bytes");
-    ensure!(log.contains("more lines"), "it does not say so");
+    ensure!(written < MAX_LOG_GROWTH, "the log grew by {written} bytes");
+    ensure!(
+        log.contains("more lines"),
+        "the log does not mention suppressed lines"
+    );
     network.finish();
     Ok(())
 }
 
-/// Channels that are announced, paid over, restarted, closed in both ways: nobody has to act.
+/// Opens, announces, uses and closes channels with restarts, which requires no action by the operator.
 #[tokio::test]
-async fn nothing_that_belongs_to_a_normal_life_is_logged_as_an_error() -> Result<()> {
+async fn normal_operation_logs_no_errors() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut nodes = Vec::new();
     for name in ["alice", "bob", "carol"] {
@@ -185,7 +193,7 @@ async fn nothing_that_belongs_to_a_normal_life_is_logged_as_an_error() -> Result
     Ok(())
 }
 
-/// On this chain, or with these few coins, they are true.
+/// Legitimate warnings on this chain or with these small funds.
 const EXPECTED: [&str; 2] = ["no fee estimates yet", "the wallet cannot pay for"];
 
 async fn pay(network: &Network, payer: &str, payee: &str) -> Result<()> {

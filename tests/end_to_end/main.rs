@@ -1,14 +1,14 @@
-//! Real nodes on a real chain: ampd processes, bitcoind on regtest, money that moves.
+//! Tests with real nodes on a real chain: ampd processes and bitcoind on regtest.
 
 mod amp;
 mod amp_invoice;
 mod ampcli;
+mod api_clients;
 mod backups;
 mod big_network;
 mod bitcoind_fails;
 mod bolt11;
 mod broadcasts;
-mod callers;
 mod chain;
 mod close;
 mod close_all;
@@ -25,7 +25,6 @@ mod history;
 mod invoices;
 mod late_joiner;
 mod logs;
-mod made_up_channels;
 mod metrics;
 mod on_chain;
 mod one_node;
@@ -39,15 +38,16 @@ mod reorgs;
 mod routes;
 mod sender_restarts;
 mod static_invoice;
-mod strangers;
 mod terminal;
+mod unfunded_channels;
+mod unknown_peers;
 mod unwritable;
 
 use std::time::Duration;
 
 use regtest::binaries::Binaries;
 
-/// HTLCs of a finished payment leave the channels within a second or two.
+/// HTLCs of completed payments are removed from the channels within a second or two.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
 fn binaries() -> Binaries {

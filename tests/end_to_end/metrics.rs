@@ -1,4 +1,4 @@
-//! The page of metrics, read as Prometheus reads it.
+//! The metrics page as read by Prometheus.
 
 use anyhow::{Context, Result};
 use regtest::api::amp_to;
@@ -12,7 +12,7 @@ use crate::{SETTLE_LIMIT, binaries};
 const REFUSED: &str = "ampd_htlcs_refused_total{reason=\"InvoiceNotFound\"}";
 
 #[tokio::test]
-async fn a_refused_payment_is_counted_on_the_page() -> Result<()> {
+async fn refused_payments_are_counted() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let alice = network.prepare("alice")?;
     let mut bob = network.prepare("bob")?;
@@ -29,7 +29,7 @@ async fn a_refused_payment_is_counted_on_the_page() -> Result<()> {
     let commits = value(&page, "ampd_commits_total").context("no commits")?;
     assert!(commits.parse::<u64>()? > 0, "{page}");
 
-    // Bob does not accept payments that he did not ask for.
+    // Bob does not accept spontaneous payments.
     let request = amp_to(network["bob"].key(), 10_000)?;
     network.pay_routed("alice", &request).await?;
     network.wait_settled(SETTLE_LIMIT).await?;
@@ -50,7 +50,7 @@ async fn read(address: &str) -> Result<String> {
     Ok(page.to_owned())
 }
 
-/// What the page says of this name.
+/// The value of a metric on the page.
 fn value<'a>(page: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = page.lines();
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))

@@ -1,4 +1,4 @@
-//! The on-chain wallet: what it lists, pays, replaces, keeps for others and signs.
+//! The on-chain wallet: listing, payments, fee bumps, leases and signatures.
 
 mod blocks;
 mod commands;
@@ -31,7 +31,7 @@ const COINS_SAT: [u64; 3] = [500_000, 300_000, 200_000];
 const LEASE_ID: [u8; 32] = [7; 32];
 
 #[tokio::test]
-async fn the_wallet_lists_pays_replaces_and_keeps_coins() -> Result<()> {
+async fn wallet_lists_sends_bumps_and_leases() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice"]).await?;
     let stream = network["alice"].api()?.lightning;
     let request = GetTransactionsRequest::default();
@@ -40,11 +40,11 @@ async fn the_wallet_lists_pays_replaces_and_keeps_coins() -> Result<()> {
         .subscribe_transactions(request)
         .await?
         .into_inner();
-    coins_come(&network, &mut stream).await?;
-    let paid = pay_several(&network, &mut stream).await?;
-    let replaced = pay_more(&network, &paid, &mut stream).await?;
+    deposits_are_reported(&network, &mut stream).await?;
+    let paid = pay_several_outputs(&network, &mut stream).await?;
+    let replaced = bump_the_fee(&network, &paid, &mut stream).await?;
     labels(&network, &replaced).await?;
-    leases_outlive_a_kill(&mut network).await?;
+    leases_survive_a_kill(&mut network).await?;
     refusals(&network["alice"].api()?).await?;
     keys(&network).await?;
     network.finish();
@@ -65,7 +65,8 @@ async fn fund(network: &Network, name: &str) -> Result<String> {
 
 async fn next<T>(stream: &mut Streaming<T>) -> Result<T> {
     let next = tokio::time::timeout(LIMIT, stream.message()).await;
-    next.context("nothing came")??.context("the stream ended")
+    next.context("timed out waiting for an update")??
+        .context("the stream ended")
 }
 
 async fn history(api: &Api) -> Result<TransactionDetails> {
@@ -94,12 +95,15 @@ async fn leases(api: &Api) -> Result<Vec<UtxoLease>> {
 }
 
 /// An address of bitcoind's wallet.
-async fn elsewhere(network: &Network) -> Result<String> {
+async fn external_address(network: &Network) -> Result<String> {
     let address = network.bitcoind.call("getnewaddress", json!([])).await?;
     Ok(address.as_str().context("no address")?.to_owned())
 }
 
-async fn coins_come(network: &Network, stream: &mut Streaming<Transaction>) -> Result<()> {
+async fn deposits_are_reported(
+    network: &Network,
+    stream: &mut Streaming<Transaction>,
+) -> Result<()> {
     let txid = fund(network, "alice").await?;
     let api = network["alice"].api()?;
     let came = next(stream).await?;
@@ -132,15 +136,15 @@ async fn coins_come(network: &Network, stream: &mut Streaming<Transaction>) -> R
     Ok(())
 }
 
-/// What was estimated is what is paid.
-async fn pay_several(
+/// The fee paid equals the estimate.
+async fn pay_several_outputs(
     network: &Network,
     stream: &mut Streaming<Transaction>,
 ) -> Result<Transaction> {
     let api = network["alice"].api()?;
     let mut amounts = BTreeMap::new();
     for sat in [40_000, 50_000] {
-        amounts.insert(elsewhere(network).await?, sat);
+        amounts.insert(external_address(network).await?, sat);
     }
     let estimate = EstimateFeeRequest {
         addr_to_amount: amounts.clone(),
@@ -182,11 +186,15 @@ async fn pay_several(
         (estimate.fee_sat - found.total_fees).abs() <= 2 * 68,
         "{estimate:?} {found:?}"
     );
-    assert_eq!(unspent(&api, 0, 0).await?.len(), 1, "the change");
+    assert_eq!(
+        unspent(&api, 0, 0).await?.len(),
+        1,
+        "only the change is left"
+    );
     Ok(found.clone())
 }
 
-async fn pay_more(
+async fn bump_the_fee(
     network: &Network,
     paid: &Transaction,
     stream: &mut Streaming<Transaction>,
@@ -205,7 +213,10 @@ async fn pay_more(
         budget: 100,
         ..request.clone()
     };
-    let error = bump(poor).await.err().context("100 sat were enough")?;
+    let error = bump(poor)
+        .await
+        .err()
+        .context("a budget of 100 sat was sufficient")?;
     assert!(error.message().contains("budget of 100 sat"), "{error}");
     let bumped = bump(request.clone()).await?.into_inner();
     let mempool = network.bitcoind.mempool().await?;
@@ -214,7 +225,10 @@ async fn pay_more(
         "{mempool:?}"
     );
     assert!(bumped.status.ends_with(&mempool[0]), "{bumped:?}");
-    let error = bump(request).await.err().context("replaced twice")?;
+    let error = bump(request)
+        .await
+        .err()
+        .context("the transaction was replaced twice")?;
     assert!(error.message().contains("not an unconfirmed"), "{error}");
 
     assert_eq!(next(stream).await?.tx_hash, mempool[0]);
@@ -248,7 +262,7 @@ async fn labels(network: &Network, paid: &Transaction) -> Result<()> {
     let refused = label("coffee", false)
         .await
         .err()
-        .context("labelled twice")?;
+        .context("the transaction was labelled twice")?;
     assert_eq!(refused.message(), "transaction already labelled");
     assert!(label("", true).await.is_err());
     let said = label("coffee", true).await?.into_inner().status;
@@ -256,8 +270,8 @@ async fn labels(network: &Network, paid: &Transaction) -> Result<()> {
     Ok(())
 }
 
-/// The answer to a lease is a promise, also to who pulls the plug.
-async fn leases_outlive_a_kill(network: &mut Network) -> Result<()> {
+/// A lease that was confirmed to the client must survive a kill.
+async fn leases_survive_a_kill(network: &mut Network) -> Result<()> {
     let api = network["alice"].api()?;
     let before = api.wallet().await?;
     assert_eq!(before.locked_balance, 0);
@@ -292,7 +306,7 @@ async fn leases_outlive_a_kill(network: &mut Network) -> Result<()> {
         before.confirmed_balance - coin.amount_sat
     );
     assert!(!unspent(&api, 0, 99).await?.contains(&coin));
-    all_but_the_leased_coin_is_sent(network, &coin).await?;
+    leased_outputs_are_not_spent(network, &coin).await?;
 
     let release = ReleaseOutputRequest {
         id: LEASE_ID.to_vec(),
@@ -310,10 +324,10 @@ async fn leases_outlive_a_kill(network: &mut Network) -> Result<()> {
     Ok(())
 }
 
-async fn all_but_the_leased_coin_is_sent(network: &Network, coin: &Utxo) -> Result<()> {
+async fn leased_outputs_are_not_spent(network: &Network, coin: &Utxo) -> Result<()> {
     let api = network["alice"].api()?;
     let order = SendCoinsRequest {
-        addr: elsewhere(network).await?,
+        addr: external_address(network).await?,
         send_all: true,
         ..Default::default()
     };
@@ -322,7 +336,7 @@ async fn all_but_the_leased_coin_is_sent(network: &Network, coin: &Utxo) -> Resu
         ..order.clone()
     };
     let refused = api.lightning.clone().send_coins(chosen).await.err();
-    let refused = refused.context("a leased coin was spent")?;
+    let refused = refused.context("a leased output was spent")?;
     assert!(
         refused.message().contains("not among the unspent"),
         "{refused}"
@@ -346,7 +360,10 @@ async fn refusals(api: &Api) -> Result<()> {
         expiration_seconds: 0,
     };
     let error = api.wallet_kit.clone().lease_output(lease).await.err();
-    assert_eq!(error.context("leased")?.message(), "unknown output");
+    assert_eq!(
+        error.context("an output that is not leased")?.message(),
+        "unknown output"
+    );
     let estimate = EstimateFeeRequest::default();
     let error = api.lightning.clone().estimate_fee(estimate).await.err();
     assert_eq!(
@@ -359,7 +376,7 @@ async fn refusals(api: &Api) -> Result<()> {
     };
     let error = api.lightning.clone().new_address(taproot).await.err();
     assert_eq!(
-        error.context("a taproot address")?.code(),
+        error.context("taproot addresses are not supported")?.code(),
         Code::Unimplemented
     );
     let transaction = walletrpc::Transaction {
@@ -396,19 +413,22 @@ async fn keys(network: &Network) -> Result<()> {
         .derive_key(other)
         .await
         .err()
-        .context("another key")?;
+        .context("the signature is valid for another key")?;
     assert_eq!(error.code(), Code::Unimplemented);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_address_is_given_out_once_even_if_the_node_is_killed() -> Result<()> {
+async fn addresses_are_never_reused_after_a_kill() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice"]).await?;
     let mut given = BTreeSet::new();
     for _ in 0..4 {
         let address = network["alice"].api()?.address().await?;
         network.kill(&["alice"])?;
-        ensure!(given.insert(address), "given out twice: {given:?}");
+        ensure!(
+            given.insert(address),
+            "the address was returned twice: {given:?}"
+        );
         network.restart(&["alice"]).await?;
     }
     network.finish();

@@ -1,4 +1,4 @@
-//! What one node owes its owner: one process per directory, no strangers, a clean stop.
+//! A single node: one process per directory, no unauthenticated access, a clean shutdown.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -13,24 +13,24 @@ use tonic::Code;
 use crate::binaries;
 
 #[tokio::test]
-async fn one_node_keeps_its_directory_and_its_token_to_itself_and_stops_cleanly() -> Result<()> {
+async fn single_node_locks_its_directory_requires_a_macaroon_and_stops_cleanly() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice"]).await?;
-    a_second_process_is_refused(&mut network).await?;
-    strangers_get_nothing(&network["alice"]).await?;
+    second_process_is_refused(&mut network).await?;
+    unauthenticated_calls_are_refused(&network["alice"]).await?;
     ampcli_reaches_it(&network)?;
 
     let alice = &mut network["alice"];
     alice.api()?.lightning.stop_daemon(StopRequest {}).await?;
     let status = alice.wait_for_end().await?;
-    ensure!(status.success(), "ended with {status} after StopDaemon");
+    ensure!(status.success(), "exited with {status} after StopDaemon");
     network.restart(&["alice"]).await?;
     let status = network["alice"].stop().await?;
-    ensure!(status.success(), "ended with {status} after SIGTERM");
+    ensure!(status.success(), "exited with {status} after SIGTERM");
     network.finish();
     Ok(())
 }
 
-async fn a_second_process_is_refused(network: &mut Network) -> Result<()> {
+async fn second_process_is_refused(network: &mut Network) -> Result<()> {
     let mut twin = network.prepare("alice")?;
     let refused = twin.run_to_end().await?;
     assert!(!refused.status.success());
@@ -41,12 +41,12 @@ async fn a_second_process_is_refused(network: &mut Network) -> Result<()> {
     );
     let directory = twin.network_dir().display().to_string();
     assert!(refused.stderr.contains(&directory), "{}", refused.stderr);
-    // The first one does not even notice.
+    // The first process is not affected.
     network["alice"].api()?.info().await?;
     Ok(())
 }
 
-async fn strangers_get_nothing(node: &Node) -> Result<()> {
+async fn unauthenticated_calls_are_refused(node: &Node) -> Result<()> {
     let macaroon = "data/chain/bitcoin/regtest/admin.macaroon";
     for file in ["regtest/seed", "tls.key", macaroon] {
         let mode = node.dir().join(file).metadata()?.permissions().mode();
@@ -79,7 +79,7 @@ async fn strangers_get_nothing(node: &Node) -> Result<()> {
             lightning().stop_daemon(StopRequest {}).await.err(),
         ];
         for answer in answers {
-            let status = answer.context("a stranger got an answer")?;
+            let status = answer.context("an unauthenticated call succeeded")?;
             assert_eq!((status.code(), status.message()), (Code::Unknown, why));
         }
     }

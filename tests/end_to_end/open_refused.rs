@@ -1,4 +1,4 @@
-//! Opening a channel whose funding transaction bitcoind does not take.
+//! Opening a channel whose funding transaction is rejected by bitcoind.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const COIN_SAT: u64 = 1_000_000;
 
 #[tokio::test]
-async fn a_channel_whose_funding_is_refused_is_forgotten_and_its_coins_are_free() -> Result<()> {
+async fn channel_with_rejected_funding_is_forgotten_and_its_utxos_are_released() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let alice = network["alice"].api()?;
     network
@@ -40,7 +40,7 @@ async fn a_channel_whose_funding_is_refused_is_forgotten_and_its_coins_are_free(
     };
     let mut lightning = alice.lightning.clone();
     let opened = lightning.open_channel_sync(open(1)).await;
-    let refused = opened.err().context("it says that it is opened")?;
+    let refused = opened.err().context("the call did not fail")?;
     ensure!(
         refused.message().contains("min relay fee not met"),
         "{refused}"
@@ -54,7 +54,7 @@ async fn a_channel_whose_funding_is_refused_is_forgotten_and_its_coins_are_free(
         "{wallet:?}"
     );
     ensure!(wallet.unconfirmed_balance == 0, "{wallet:?}");
-    // The only coin is free.
+    // The only UTXO can be spent again.
     lightning.open_channel_sync(open(10)).await?;
     network.finish();
     Ok(())
@@ -66,7 +66,10 @@ async fn wait_until_forgotten(api: &Api, name: &str) -> Result<()> {
         LIMIT,
         async || {
             let pending = api.pending().await?.pending_open_channels;
-            ensure!(pending.is_empty(), "it has {pending:?}");
+            ensure!(
+                pending.is_empty(),
+                "the channel is still pending: {pending:?}"
+            );
             Ok(())
         },
     )

@@ -1,5 +1,5 @@
-//! A receiver restarts while a payment to it is under way: the nodes before it have no connection to
-//! it for a moment, and what is sent over them fails temporarily.
+//! A receiver restarts during a payment: forwarding nodes are temporarily disconnected from it and
+//! fail HTLCs with temporary_channel_failure.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use tokio::time::timeout;
 use crate::{SETTLE_LIMIT, binaries};
 
 const CAPACITY_SAT: u64 = 1_000_000;
-/// More than one of Alice's channels carries.
+/// Exceeds the capacity of either of Alice's channels.
 const AMP_MSAT: u64 = 1_200_000_000;
 const SHARD_MSAT: u64 = AMP_MSAT / 6;
 const SMALL_MSAT: u64 = 100_000_000;
-const TRY_MSAT: u64 = 2_000_000;
-/// Seconds that a payment has.
-const TIME: i32 = 110;
+const PROBE_MSAT: u64 = 2_000_000;
+/// Payment timeout in seconds.
+const PAYMENT_TIMEOUT_SECS: i32 = 110;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_payment_is_made_once_its_receiver_is_back() -> Result<()> {
+async fn payment_succeeds_once_its_receiver_is_back() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
     let plans = [
         ChannelPlan::new("alice", "carol", CAPACITY_SAT),
@@ -34,9 +34,9 @@ async fn a_payment_is_made_once_its_receiver_is_back() -> Result<()> {
     ];
     network.open(&plans).await?;
     let to_bob = |msat| amp_to(network["bob"].key(), msat);
-    network.pay("alice", &to_bob(TRY_MSAT)?).await?;
+    network.pay("alice", &to_bob(PROBE_MSAT)?).await?;
     let request = SendPaymentRequest {
-        timeout_seconds: TIME,
+        timeout_seconds: PAYMENT_TIMEOUT_SECS,
         ..to_bob(SMALL_MSAT)?
     };
     network.kill(&["bob"])?;
@@ -54,9 +54,9 @@ async fn a_payment_is_made_once_its_receiver_is_back() -> Result<()> {
     Ok(())
 }
 
-/// Bob holds what Carol has brought, and dies. What Dave is to bring fails until Bob is back.
+/// Bob holds the shards from Carol and crashes. Shards through Dave fail until Bob is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_set_is_completed_after_its_receiver_has_restarted() -> Result<()> {
+async fn set_is_completed_after_a_restart_of_the_receiver() -> Result<()> {
     let names = ["alice", "bob", "carol", "dave"];
     let mut network = Network::with_nodes(binaries(), &names).await?;
     let plans = [
@@ -69,24 +69,24 @@ async fn a_set_is_completed_after_its_receiver_has_restarted() -> Result<()> {
     for forwarder in ["carol", "dave"] {
         let request = SendPaymentRequest {
             last_hop_pubkey: bytes(network[forwarder].key())?,
-            ..amp_to(network["bob"].key(), TRY_MSAT)?
+            ..amp_to(network["bob"].key(), PROBE_MSAT)?
         };
         network.pay("alice", &request).await?;
     }
     network.wait_settled(SETTLE_LIMIT).await?;
     network.kill(&["dave"])?;
     let request = SendPaymentRequest {
-        timeout_seconds: TIME,
+        timeout_seconds: PAYMENT_TIMEOUT_SECS,
         max_shard_size_msat: SHARD_MSAT,
         ..amp_to(network["bob"].key(), AMP_MSAT)?
     };
     let payment = start(&network, request).await?;
     let set_id = bytes(&payment)?;
-    wait_for("a set that is not complete", LIMIT, async || {
+    wait_for("an incomplete set", LIMIT, async || {
         let invoices = network["bob"].api()?.invoices(0).await?.invoices;
         let htlcs = invoices.iter().flat_map(|invoice| &invoice.htlcs);
         let mut amps = htlcs.filter_map(|htlc| htlc.amp.as_ref());
-        ensure!(amps.any(|amp| amp.set_id == set_id), "Bob holds nothing");
+        ensure!(amps.any(|amp| amp.set_id == set_id), "Bob holds no shard");
         Ok(())
     })
     .await?;
@@ -106,12 +106,12 @@ async fn a_set_is_completed_after_its_receiver_has_restarted() -> Result<()> {
     Ok(())
 }
 
-/// Lets Alice pay and returns the payment's set id.
+/// Starts a payment by Alice and returns its set id.
 async fn start(network: &Network, request: SendPaymentRequest) -> Result<String> {
     let mut router = network["alice"].api()?.router;
     let mut updates = router.send_payment_v2(request).await?.into_inner();
     let first = timeout(LIMIT, updates.message()).await??;
-    Ok(first.context("no update")?.payment_hash)
+    Ok(first.context("the stream has no update")?.payment_hash)
 }
 
 async fn find(network: &Network, payment_hash: &str) -> Result<Payment> {
@@ -134,7 +134,9 @@ async fn succeeds(network: &Network, payment_hash: &str) -> Result<()> {
     let mut router = network["alice"].api()?.router;
     let mut updates = router.track_payment_v2(request).await?.into_inner();
     let end = timeout(LIMIT, updates.message()).await;
-    let end = end.context("no end")??.context("the stream has ended")?;
+    let end = end
+        .context("timed out waiting for the final status")??
+        .context("the stream has ended")?;
     if end.status() != PaymentStatus::Succeeded {
         let failed = count(&end, HtlcStatus::Failed);
         bail!("{:?} after {failed} attempts", end.failure_reason());

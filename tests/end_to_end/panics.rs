@@ -1,4 +1,4 @@
-//! A panic ends the process, says why, and costs nothing.
+//! A panic terminates the process with an error message and loses nothing.
 
 use std::fs;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::{SETTLE_LIMIT, binaries};
 const AMOUNT_MSAT: u64 = 10_000_000;
 
 #[tokio::test]
-async fn a_panic_anywhere_ends_the_node_with_one_line_and_loses_nothing() -> Result<()> {
+async fn panic_stops_the_node_with_one_log_line_and_no_loss() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000);
     network.open(&[plan]).await?;
@@ -46,15 +46,18 @@ async fn panics(network: &mut Network, place: Place) -> Result<()> {
         }
         Place::Call => {
             let answer = network["bob"].api()?.invoice(AMOUNT_MSAT).await;
-            ensure!(answer.is_err(), "an answer from a node that panicked");
+            ensure!(answer.is_err(), "a node that panicked responded");
         }
     }
     let status = network["bob"].wait_for_end().await?;
-    ensure!(!status.success(), "it ended well");
-    ensure!(start.elapsed() < SETTLE_LIMIT, "it took its time");
+    ensure!(!status.success(), "the exit status is success");
+    ensure!(
+        start.elapsed() < SETTLE_LIMIT,
+        "the node took too long to exit"
+    );
     let lines = lines(network)?;
-    let said = &lines[before..];
-    let panics = said.iter().filter(|line| line.contains("panicked"));
+    let new_lines = &lines[before..];
+    let panics = new_lines.iter().filter(|line| line.contains("panicked"));
     let panics: Vec<_> = panics.collect();
     ensure!(panics.len() == 1, "{panics:?}");
     let line = panics[0];
@@ -71,7 +74,7 @@ async fn panics(network: &mut Network, place: Place) -> Result<()> {
     network.wait_settled(SETTLE_LIMIT).await
 }
 
-/// Lets Bob panic there, or nowhere, from now on.
+/// Restarts Bob so that he panics there, or nowhere.
 async fn restart(network: &mut Network, place: Option<Place>) -> Result<()> {
     if network["bob"].is_running() {
         network["bob"].stop().await?;

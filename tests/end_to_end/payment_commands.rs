@@ -1,5 +1,5 @@
-//! The command lines of lnd's documentation about AMP and keysend, typed into a shell as they stand
-//! there, with `ampcli` for `lncli`; and what shows and deletes the payments that they made.
+//! The shell commands from lnd's documentation of AMP and keysend, unchanged except for `ampcli`
+//! instead of `lncli`, and the commands that list and delete the resulting payments.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -16,19 +16,19 @@ use tonic::Streaming;
 
 use crate::{SETTLE_LIMIT, binaries};
 
-/// Somebody at a terminal where `ampcli` finds its node.
+/// A shell in which `ampcli` finds its node.
 struct Shell<'a> {
     network: &'a Network,
     node: &'a Node,
 }
 
 impl Shell<'_> {
-    /// Types a line, and then the answer to what it asks.
+    /// Runs a line and types an answer to its prompt.
     fn answered(&self, line: &str, answer: &str) -> Result<Output> {
         let programs = self.network.binaries().ampcli.parent();
         let mut shell = Command::new("/bin/sh")
             .args(["-ec", line])
-            .env("PATH", programs.context("ampcli is in no directory")?)
+            .env("PATH", programs.context("ampcli has no parent directory")?)
             .env("AMPCLI_NETWORK", "regtest")
             .env("AMPCLI_RPCSERVER", self.node.rpc_address()?)
             .env("AMPCLI_DATADIR", self.node.dir())
@@ -38,13 +38,13 @@ impl Shell<'_> {
             .spawn()
             .context("cannot run a shell")?;
         let keyboard = shell.stdin.take().context("no stdin")?;
-        // A command that asks nothing does not read it.
+        // Ignored: a command without a prompt does not read it.
         let _ = writeln!(&keyboard, "{answer}");
         drop(keyboard);
         Ok(shell.wait_with_output()?)
     }
 
-    /// What a line prints that succeeds.
+    /// Returns the output of a line that must succeed.
     fn text(&self, line: &str) -> Result<String> {
         let output = self.answered(line, "yes")?;
         let error = String::from_utf8_lossy(&output.stderr);
@@ -58,7 +58,7 @@ impl Shell<'_> {
         serde_json::from_str(&text).with_context(|| format!("{line} printed {text}"))
     }
 
-    /// A line that ends with status 1 and prints this table and this reason.
+    /// Checks that a line fails with status 1 and prints this table and reason.
     fn fails(&self, line: &str, table: &str, reason: &str) -> Result<()> {
         let output = self.answered(line, "yes")?;
         let (text, error) = (
@@ -71,7 +71,7 @@ impl Shell<'_> {
         Ok(())
     }
 
-    /// The payments, oldest first.
+    /// Lists payments, oldest first.
     fn payments(&self, flags: &str) -> Result<Vec<Value>> {
         let list = self.json(&format!("ampcli listpayments {flags}"))?;
         Ok(list["payments"].as_array().context("no list")?.clone())
@@ -79,7 +79,7 @@ impl Shell<'_> {
 }
 
 #[tokio::test]
-async fn payment_commands_of_lnds_documentation_work_as_they_are_written() -> Result<()> {
+async fn payment_commands_from_lnd_documentation_work_unchanged() -> Result<()> {
     let network = alice_and_bob().await?;
     let [alice, bob] = shells(&network);
     let mut updates = track_all(&alice).await?;
@@ -89,7 +89,7 @@ async fn payment_commands_of_lnds_documentation_work_as_they_are_written() -> Re
     let request = text(&invoice, "payment_request")?;
     pays_an_amp_invoice(&alice, &bob, request, hash)?;
     pays_a_public_key(&alice, &bob)?;
-    pays_under_an_address_of_its_own(&alice, &bob, request, hash)?;
+    pays_to_a_chosen_payment_address(&alice, &bob, request, hash)?;
     pays_an_invoice_without_amount(&alice, &bob)?;
     pays_with_keysend(&alice, &bob)?;
     fails_with_status_1(&alice)?;
@@ -108,7 +108,7 @@ async fn payment_commands_of_lnds_documentation_work_as_they_are_written() -> Re
     Ok(())
 }
 
-/// With a channel from Alice to Bob, who accepts what nobody asked for.
+/// A channel from Alice to Bob, who accepts spontaneous payments.
 async fn alice_and_bob() -> Result<Network> {
     let mut network = Network::start(binaries()).await?;
     let mut nodes = Vec::new();
@@ -144,7 +144,7 @@ async fn track_all(shell: &Shell<'_>) -> Result<Streaming<Payment>> {
     Ok(router.track_payments(request).await?.into_inner())
 }
 
-/// The next payment that succeeded.
+/// Returns the next successful payment.
 async fn end_of_next(updates: &mut Streaming<Payment>) -> Result<Payment> {
     loop {
         let update = timeout(SETTLE_LIMIT, updates.message()).await??;
@@ -155,18 +155,18 @@ async fn end_of_next(updates: &mut Streaming<Payment>) -> Result<Payment> {
     }
 }
 
-/// Again and again, and with the flag of old instructions, too.
+/// Repeatedly, and with the obsolete flag of older instructions.
 fn pays_an_amp_invoice(alice: &Shell, bob: &Shell, request: &str, hash: &str) -> Result<()> {
     let line = format!("ampcli payinvoice --pay_req {request}");
     let refused = alice.answered(&line, "no")?;
     assert_eq!(refused.status.code(), Some(1));
-    let asked = String::from_utf8(refused.stdout)?;
+    let prompt = String::from_utf8(refused.stdout)?;
     let expected = format!(
         "Payment hash: {hash}\nDescription: my first amp\nAmount (in satoshis): 1000\n\
          Fee limit (in satoshis): 1000\nDestination: {}\nConfirm payment (yes/no): ",
         bob.node.key()
     );
-    assert_eq!(asked, expected);
+    assert_eq!(prompt, expected);
 
     let table = alice.text(&line)?;
     for part in ["HTLC_STATE", "Amount + fee:   1000 + 0 sat", "SUCCEEDED"] {
@@ -202,8 +202,8 @@ fn pays_a_public_key(alice: &Shell, bob: &Shell) -> Result<()> {
     Ok(())
 }
 
-/// A spontaneous payment for Bob: an invoice of its own.
-fn pays_under_an_address_of_its_own(
+/// To Bob this is a spontaneous payment with its own invoice.
+fn pays_to_a_chosen_payment_address(
     alice: &Shell,
     bob: &Shell,
     request: &str,
@@ -253,7 +253,7 @@ fn pays_with_keysend(alice: &Shell, bob: &Shell) -> Result<()> {
 }
 
 fn fails_with_status_1(alice: &Shell) -> Result<()> {
-    // The key of nobody.
+    // A key without a node.
     let key = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
     alice.fails(
         &format!("ampcli sendpayment --amt 1000 --dest {key} --amp"),
@@ -270,7 +270,7 @@ fn messages_and_records_arrive(alice: &Shell, bob: &Shell) -> Result<()> {
     let key = bob.node.key();
     let invoice = bob.json("ampcli addinvoice --amt 5 --memo tea")?;
     let request = text(&invoice, "payment_request")?;
-    for (way, message, hex) in [
+    for (command, message, hex) in [
         (
             format!("sendpayment --dest {key} --amt 5 --amp"),
             "a b",
@@ -284,7 +284,7 @@ fn messages_and_records_arrive(alice: &Shell, bob: &Shell) -> Result<()> {
         (format!("payinvoice --force {request}"), "d", "64"),
     ] {
         alice.text(&format!(
-            "ampcli {way} --message '{message}' --data 70000=0102"
+            "ampcli {command} --message '{message}' --data 70000=0102"
         ))?;
         let sent = alice.payments("--max_payments 1")?.remove(0);
         let records = &sent["htlcs"][0]["route"]["hops"][0]["custom_records"];
@@ -301,11 +301,11 @@ fn messages_and_records_arrive(alice: &Shell, bob: &Shell) -> Result<()> {
 }
 
 #[tokio::test]
-async fn payments_are_deleted_for_good() -> Result<()> {
+async fn deleted_payments_stay_deleted() -> Result<()> {
     let mut network = alice_and_bob().await?;
     make_and_delete(&network)?;
     let status = network["alice"].stop().await?;
-    ensure!(status.success(), "ended with {status}");
+    ensure!(status.success(), "exited with {status}");
     network.restart(&["alice"]).await?;
     network.wait_usable().await?;
     let [alice, bob] = shells(&network);
@@ -313,21 +313,21 @@ async fn payments_are_deleted_for_good() -> Result<()> {
     let key = bob.node.key();
     alice.text(&format!("ampcli sendpayment --dest {key} --amt 10 --amp"))?;
     let paid = alice.payments("--count_total_payments")?.remove(0);
-    assert_eq!(paid["payment_index"], "5", "indices go on");
+    assert_eq!(paid["payment_index"], "5", "payment indices continue");
     network.finish();
     Ok(())
 }
 
-/// Three payments that succeed and one that fails, and all of them deleted.
+/// Makes three payments that succeed and one that fails, and deletes all of them.
 fn make_and_delete(network: &Network) -> Result<()> {
     let [alice, bob] = shells(network);
     let key = bob.node.key();
     for _ in 0..3 {
         alice.text(&format!("ampcli sendpayment --dest {key} --amt 10 --amp"))?;
     }
-    let nobody = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
+    let unknown_key = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
     alice.answered(
-        &format!("ampcli sendpayment --dest {nobody} --amt 5 --amp"),
+        &format!("ampcli sendpayment --dest {unknown_key} --amt 5 --amp"),
         "",
     )?;
     let payments = alice.payments("--include_incomplete")?;

@@ -1,4 +1,4 @@
-//! What a peer stores with a node (BOLT 1, `peer_storage`) outlives the node's crash.
+//! Data that a peer stores with the node (BOLT 1, `peer_storage`) survives a crash.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bitcoin::Address;
 use bitcoin::params::Params;
 use lightning::chain::transaction::OutPoint;
 use regtest::network::Network;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target, kind, message};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};
 use regtest::wait::wait_for;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
@@ -16,27 +16,33 @@ use serde_json::json;
 use crate::binaries;
 
 const PEER_STORAGE_RETRIEVAL: u16 = 9;
-/// Bytes.
-const LONGEST: u16 = 65_531;
-/// Deep enough for any channel.
+/// Maximum length in bytes.
+const MAX_BLOB_LEN: u16 = 65_531;
+/// Sufficient depth for any channel.
 const BLOCKS: u32 = 6;
-/// A blob is written within a second or two.
+/// A blob is stored within a second or two.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn what_a_peer_stores_comes_back_after_kill_9() -> Result<()> {
+async fn peer_storage_survives_kill_9() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice"]).await?;
     let identity = Identity::random();
     let mut peer = RawPeer::connect(&Target::of(&network["alice"])?, &identity).await?;
-    peer.send(&storage(&[1; LONGEST as usize])?).await?;
+    peer.send(&storage(&[1; MAX_BLOB_LEN as usize])?).await?;
     open_channel(&network, &mut peer).await?;
-    ensure!(stored(&network)?.is_none(), "stored without a channel");
+    ensure!(
+        stored(&network)?.is_none(),
+        "a blob was stored for a peer without a channel"
+    );
 
-    let blob = storage(&[2; LONGEST as usize])?;
+    let blob = storage(&[2; MAX_BLOB_LEN as usize])?;
     peer.send(&blob).await?;
     wait_for("the blob in the database", WRITE_LIMIT, async || {
-        let length = stored(&network)?.context("no blob")?;
-        ensure!(length == u32::from(LONGEST), "{length} bytes");
+        let length = stored(&network)?.context("no blob is stored")?;
+        ensure!(
+            length == u32::from(MAX_BLOB_LEN),
+            "the blob has {length} bytes"
+        );
         Ok(())
     })
     .await?;
@@ -49,14 +55,14 @@ async fn what_a_peer_stores_comes_back_after_kill_9() -> Result<()> {
         let received = peer.read().await?;
         match received.kind {
             PEER_STORAGE_RETRIEVAL => {
-                ensure!(received.body == blob[2..], "another blob");
+                ensure!(received.body == blob[2..], "a different blob was returned");
                 returned += 1;
             }
             kind::CHANNEL_REESTABLISH => break,
             _ => {}
         }
     }
-    ensure!(returned == 1, "returned {returned} times");
+    ensure!(returned == 1, "the blob was returned {returned} times");
     network.finish();
     Ok(())
 }
@@ -67,7 +73,7 @@ fn storage(blob: &[u8]) -> Result<Vec<u8>> {
     Ok(message(kind::PEER_STORAGE, &body))
 }
 
-/// A channel of the peer with a real funding transaction, confirmed.
+/// Opens a channel from the peer with a confirmed funding transaction.
 async fn open_channel(network: &Network, peer: &mut RawPeer) -> Result<()> {
     let terms = ChannelTerms::default();
     let proposal = match peer.propose(&terms).await? {
@@ -91,16 +97,18 @@ async fn open_channel(network: &Network, peer: &mut RawPeer) -> Result<()> {
     let index = outputs.iter().position(is_funding);
     let outpoint = OutPoint {
         txid: txid.parse()?,
-        index: index.context("no funding output")?.try_into()?,
+        index: index
+            .context("the transaction has no funding output")?
+            .try_into()?,
     };
-    if let Made::Refused(reason) = peer.fund(&proposal, outpoint).await? {
+    if let OpenResult::Refused(reason) = peer.fund(&proposal, outpoint).await? {
         bail!("the funding was refused: {reason}");
     }
     network.mine(BLOCKS).await?;
     peer.read_kind(kind::CHANNEL_READY).await.map(drop)
 }
 
-/// The length of the only blob on disk, in bytes.
+/// The length in bytes of the only stored blob.
 fn stored(network: &Network) -> Result<Option<u32>> {
     let path = Store::path_in(&network["alice"].network_dir());
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

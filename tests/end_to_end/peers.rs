@@ -1,4 +1,4 @@
-//! Peers and channels that come and go, messages of applications, and what the node says of itself.
+//! Peer and channel events, custom messages, and the node's information about itself.
 
 use std::time::Duration;
 
@@ -28,47 +28,52 @@ const EVENT_LIMIT: Duration = Duration::from_secs(60);
 
 async fn next<T>(events: &mut Streaming<T>) -> Result<T> {
     let event = timeout(EVENT_LIMIT, events.message()).await;
-    event.context("no event")??.context("the stream ended")
+    event
+        .context("timed out waiting for an event")??
+        .context("the stream ended")
 }
 
 #[tokio::test]
-async fn peers_and_channels_are_followed() -> Result<()> {
+async fn peer_and_channel_events_are_reported() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
-    what_the_node_says_of_itself(&network)?;
+    node_information_is_consistent(&network)?;
     let mut alice = network["alice"].api()?.lightning;
     let request = PeerEventSubscription {};
     let mut peers = alice.subscribe_peer_events(request).await?.into_inner();
     let not_there = send(&network, 40_000, b"too early").await;
     assert_eq!(not_there.unwrap_err().code(), Code::NotFound);
     network.connect("bob", "alice").await?;
-    came_or_went(&network, &mut peers, EventType::PeerOnline).await?;
-    messages_of_applications_arrive(&network).await?;
+    expect_peer_event(&network, &mut peers, EventType::PeerOnline).await?;
+    custom_messages_arrive(&network).await?;
 
     let request = ChannelEventSubscription {};
     let events = alice.subscribe_channel_events(request).await?;
     let mut events = events.into_inner();
     let point = open(&network, &mut events).await?;
-    // Disconnected while there is a channel: the connection is made again.
+    // Disconnecting a peer with a channel: the node reconnects.
     let pub_key = network["bob"].key().to_owned();
     let request = DisconnectPeerRequest { pub_key };
     alice.disconnect_peer(request).await?;
-    came_or_went(&network, &mut peers, EventType::PeerOffline).await?;
+    expect_peer_event(&network, &mut peers, EventType::PeerOffline).await?;
     is(&mut events, UpdateType::InactiveChannel).await?;
-    came_or_went(&network, &mut peers, EventType::PeerOnline).await?;
+    expect_peer_event(&network, &mut peers, EventType::PeerOnline).await?;
     is(&mut events, UpdateType::ActiveChannel).await?;
-    let nobody = cli(&network, "alice");
-    nobody.refused(&["disconnect", network["alice"].key()], "is not connected")?;
+    let alice_cli = cli(&network, "alice");
+    alice_cli.refused(&["disconnect", network["alice"].key()], "is not connected")?;
     close(&network, &mut events, &point).await?;
     network.finish();
     Ok(())
 }
 
-fn what_the_node_says_of_itself(network: &Network) -> Result<()> {
+fn node_information_is_consistent(network: &Network) -> Result<()> {
     let alice = cli(network, "alice");
     let version = alice.json(&["version"])?;
     let text = version["lnd"]["version"].as_str().context("no version")?;
     assert_eq!(text, "0.21.2-beta");
-    assert_eq!(version["lnd"], version["lncli"], "built together");
+    assert_eq!(
+        version["lnd"], version["lncli"],
+        "lnd and lncli report the same version"
+    );
     let info = alice.json(&["getinfo"])?;
     let ours = version["lnd"]["commit"].as_str().context("no commit")?;
     assert_eq!(info["version"], format!("{text} {ours}"));
@@ -82,14 +87,14 @@ fn what_the_node_says_of_itself(network: &Network) -> Result<()> {
     alice.refused(&["debuglevel", "--level", "loud"], "[loud] is invalid")?;
     let aliases = alice.json(&["listaliases"])?;
     assert_eq!(aliases["alias_maps"].as_array().map(Vec::len), Some(0));
-    // Nothing has been announced: this is what it is going to say.
+    // No announcement was sent yet: this shows its future content.
     let node = alice.json(&["getnodeinfo", network["alice"].key()])?;
     assert_eq!(node["node"]["alias"], "alice");
     assert_eq!(node["num_channels"], 0);
     Ok(())
 }
 
-async fn came_or_went(
+async fn expect_peer_event(
     network: &Network,
     peers: &mut Streaming<PeerEvent>,
     kind: EventType,
@@ -100,7 +105,7 @@ async fn came_or_went(
     Ok(())
 }
 
-/// From Alice to Bob.
+/// Sends a custom message from Alice to Bob.
 async fn send(network: &Network, kind: u32, data: &[u8]) -> Result<String, tonic::Status> {
     let api = network["alice"]
         .api()
@@ -115,12 +120,12 @@ async fn send(network: &Network, kind: u32, data: &[u8]) -> Result<String, tonic
     Ok(sent.into_inner().status)
 }
 
-async fn messages_of_applications_arrive(network: &Network) -> Result<()> {
+async fn custom_messages_arrive(network: &Network) -> Result<()> {
     let mut bob = network["bob"].api()?.lightning;
     let request = SubscribeCustomMessagesRequest {};
     let messages = bob.subscribe_custom_messages(request).await?;
     let mut messages = messages.into_inner();
-    // Of both parities, empty, and as long as it gets.
+    // Odd and even types, an empty message, and one of maximum length.
     let sent = [
         (32_768, vec![]),
         (40_001, vec![1, 2]),
@@ -147,7 +152,7 @@ async fn messages_of_applications_arrive(network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// Opens a channel and follows it until it can be used. Returns its point.
+/// Opens a channel and follows its events until it is active. Returns its channel point.
 async fn open(network: &Network, events: &mut Streaming<ChannelEventUpdate>) -> Result<String> {
     let api = network["alice"].api()?;
     let address = api.address().await?;
@@ -166,11 +171,11 @@ async fn open(network: &Network, events: &mut Streaming<ChannelEventUpdate>) -> 
         pending_chan_id,
     } = next(&mut steps).await?
     else {
-        panic!("not pending");
+        panic!("expected a pending channel event");
     };
     assert_eq!(pending_chan_id.len(), 32);
     let Some(What::PendingOpenChannel(told)) = next(events).await?.channel else {
-        panic!("not pending");
+        panic!("expected a pending channel update");
     };
     assert_eq!(
         (&told.txid, told.output_index),
@@ -179,17 +184,20 @@ async fn open(network: &Network, events: &mut Streaming<ChannelEventUpdate>) -> 
     let txid = bitcoin::Txid::from_slice(&pending.txid)?.to_string();
     wait_for("the funding transaction", EVENT_LIMIT, async || {
         let mempool = network.bitcoind.mempool().await?;
-        ensure!(mempool.contains(&txid), "it is not in {mempool:?}");
+        ensure!(mempool.contains(&txid), "the mempool holds {mempool:?}");
         Ok(())
     })
     .await?;
     network.mine(6).await?;
     let Some(Update::ChanOpen(_)) = next(&mut steps).await?.update else {
-        panic!("not open");
+        panic!("expected a channel open update");
     };
-    assert!(steps.message().await?.is_none(), "that was the last");
+    assert!(
+        steps.message().await?.is_none(),
+        "the stream continues after the channel is open"
+    );
     let Some(What::OpenChannel(channel)) = next(events).await?.channel else {
-        panic!("not open");
+        panic!("expected an open channel event");
     };
     assert_eq!(channel.capacity, i64::try_from(CAPACITY_SAT)?);
     is(events, UpdateType::ActiveChannel).await?;
@@ -209,7 +217,7 @@ async fn close(
     let closing = cli(network, "alice").json(&["closechannel", "--chan_point", point])?;
     is(events, UpdateType::InactiveChannel).await?;
     let Some(What::ClosedChannel(closed)) = next(events).await?.channel else {
-        panic!("not closed");
+        panic!("expected a closed channel event");
     };
     assert_eq!(closed.channel_point, point);
     assert_eq!(closed.closing_tx_hash, closing["closing_txid"]);

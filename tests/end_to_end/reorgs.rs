@@ -1,5 +1,5 @@
-//! The chain changes under nodes that hold HTLCs: reorgs, a bitcoind that never saw our blocks, one that
-//! reindexes, one that prunes.
+//! Chain changes under nodes with pending HTLCs: reorgs, a bitcoind that never saw our blocks, one
+//! that reindexes, one that prunes.
 
 use std::fs;
 use std::time::Duration;
@@ -14,47 +14,47 @@ use crate::binaries;
 use crate::held::Held;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// Between the funding transaction and the first block that a test replaces.
-const BURIED: u32 = 14;
-/// LDK writes a monitor with every fifth block: so many blocks in a row hold each one's last.
-const EVERY_MONITOR: u32 = 6;
+/// Number of blocks between the funding transaction and the first block that a test replaces.
+const CONFIRMATIONS: u32 = 14;
+/// LDK persists a monitor every five blocks, so this many consecutive blocks include a write of each.
+const MONITOR_WRITE_BLOCKS: u32 = 6;
 const NODES: [&str; 2] = ["alice", "bob"];
 
-/// Alice and Bob with a channel whose funding is too deep to be replaced.
+/// Alice and Bob with a channel whose funding is too deep to be reorganized.
 async fn network() -> Result<Network> {
     let network = Network::with_nodes(binaries(), &NODES).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000);
     network.open(&[plan.push(300_000)]).await?;
-    network.mine(BURIED).await?;
+    network.mine(CONFIRMATIONS).await?;
     Ok(network)
 }
 
 #[tokio::test]
-async fn blocks_that_bitcoind_does_not_know_are_rolled_back_for_each_listener() -> Result<()> {
+async fn blocks_unknown_to_bitcoind_are_disconnected_from_every_listener() -> Result<()> {
     let mut network = network().await?;
     let total = network.check_balances().await?;
     let held = Held::start(&network).await?;
     let directory = network.directory("other-bitcoind");
     let other = network.bitcoind.twin(&directory).await?;
 
-    // While the nodes are down they move to a bitcoind that never saw the last blocks.
-    network.mine(EVERY_MONITOR).await?;
+    // While the nodes are down, bitcoind is replaced with one that never saw the last blocks.
+    network.mine(MONITOR_WRITE_BLOCKS).await?;
     network.kill(&NODES)?;
-    other.mine(EVERY_MONITOR + 2).await?;
+    other.mine(MONITOR_WRITE_BLOCKS + 2).await?;
     let mut other = network.replace_bitcoind(other)?;
     network.restart(&NODES).await?;
     back_at_work(&network).await?;
     held.resolve(&network).await?;
 
-    // The same while they run: somebody restores an old copy of bitcoind's data.
+    // The same while they are running, as if an old copy of bitcoind's data was restored.
     let held = Held::start(&network).await?;
-    other.mine(EVERY_MONITOR).await?;
+    other.mine(MONITOR_WRITE_BLOCKS).await?;
     network.bitcoind.swap_data(&mut other).await?;
     back_at_work(&network).await?;
     held.resolve(&network).await?;
     assert_eq!(network.check_balances().await?, total);
 
-    another_chain_is_refused(&mut network).await?;
+    different_chain_is_refused(&mut network).await?;
     network.restart(&NODES).await?;
     back_at_work(&network).await?;
     assert_eq!(network.check_balances().await?, total);
@@ -62,8 +62,8 @@ async fn blocks_that_bitcoind_does_not_know_are_rolled_back_for_each_listener() 
     Ok(())
 }
 
-/// A bitcoind that shares nothing with us but the first block.
-async fn another_chain_is_refused(network: &mut Network) -> Result<()> {
+/// A bitcoind that has only the genesis block in common.
+async fn different_chain_is_refused(network: &mut Network) -> Result<()> {
     network.kill(&NODES)?;
     let directory = network.directory("foreign-bitcoind");
     let foreign = Bitcoind::bare(&directory, "regtest", &[]).await?;
@@ -81,7 +81,7 @@ async fn another_chain_is_refused(network: &mut Network) -> Result<()> {
 }
 
 #[tokio::test]
-async fn htlcs_outlive_reorgs_of_any_depth_and_a_reindex() -> Result<()> {
+async fn pending_htlcs_survive_deep_reorgs_and_a_reindex() -> Result<()> {
     let mut network = network().await?;
     let total = network.check_balances().await?;
     for depth in 1..=6 {
@@ -97,7 +97,7 @@ async fn htlcs_outlive_reorgs_of_any_depth_and_a_reindex() -> Result<()> {
     assert_eq!(network.check_balances().await?, total);
 
     let held = Held::start(&network).await?;
-    // Taken off and put back, without other blocks.
+    // Disconnected and reconnected without other blocks.
     let lowest = network.bitcoind.invalidate(3).await?;
     wait_synced(&network, false).await?;
     reconsider(&network, &lowest).await?;
@@ -114,7 +114,7 @@ async fn htlcs_outlive_reorgs_of_any_depth_and_a_reindex() -> Result<()> {
     Ok(())
 }
 
-/// Replaces the last `depth` blocks with one more.
+/// Replaces the last `depth` blocks with `depth + 1` new ones.
 async fn reorg(network: &Network, depth: u32) -> Result<()> {
     network.bitcoind.invalidate(depth).await?;
     network.bitcoind.mine(depth + 1).await?;
@@ -127,7 +127,7 @@ async fn reconsider(network: &Network, hash: &str) -> Result<()> {
     Ok(())
 }
 
-/// bitcoind reads all blocks again. It answers from the first one on.
+/// Makes bitcoind reindex. It responds while it processes blocks, starting from genesis.
 async fn reindex(network: &mut Network) -> Result<()> {
     let bitcoind = &mut network.bitcoind;
     let height = bitcoind.height().await?;
@@ -135,17 +135,17 @@ async fn reindex(network: &mut Network) -> Result<()> {
     bitcoind.set_arguments(&["-reindex"]);
     bitcoind.restart().await?;
     bitcoind.set_arguments(&[]);
-    wait_for("bitcoind to have read its blocks", LIMIT, async || {
+    wait_for("bitcoind to finish the reindex", LIMIT, async || {
         let read = bitcoind.height().await?;
-        ensure!(read == height, "it is at {read} of {height}");
+        ensure!(read == height, "it is at block {read} of {height}");
         Ok(())
     })
     .await
 }
 
-/// A start while bitcoind lacks blocks that we have seen waits for them and takes nothing back.
+/// A node that starts while bitcoind lacks known blocks waits for them without disconnecting blocks.
 #[tokio::test]
-async fn a_start_waits_for_a_bitcoind_that_is_behind() -> Result<()> {
+async fn startup_waits_for_a_bitcoind_that_is_behind() -> Result<()> {
     let network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
     alice.start().await?;
@@ -155,7 +155,10 @@ async fn a_start_waits_for_a_bitcoind_that_is_behind() -> Result<()> {
     let meanwhile = async {
         wait_for("Alice to wait for bitcoind", LIMIT, async || {
             let log = fs::read_to_string(&log)?;
-            ensure!(log.contains("waiting until it has caught up"), "not yet");
+            ensure!(
+                log.contains("waiting until it has caught up"),
+                "the log line is missing"
+            );
             Ok(())
         })
         .await?;
@@ -168,7 +171,7 @@ async fn a_start_waits_for_a_bitcoind_that_is_behind() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pruned_bitcoind_serves_until_it_lacks_a_block_that_we_need() -> Result<()> {
+async fn pruned_bitcoind_works_until_a_required_block_is_missing() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &NODES).await?;
     network.bitcoind.stop().await?;
     network.bitcoind.set_arguments(&["-prune=1", "-fastprune"]);
@@ -177,7 +180,7 @@ async fn a_pruned_bitcoind_serves_until_it_lacks_a_block_that_we_need() -> Resul
     prune(&network).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000);
     network.open(&[plan.push(300_000)]).await?;
-    network.mine(BURIED).await?;
+    network.mine(CONFIRMATIONS).await?;
     let total = network.check_balances().await?;
 
     let held = Held::start(&network).await?;
@@ -188,12 +191,12 @@ async fn a_pruned_bitcoind_serves_until_it_lacks_a_block_that_we_need() -> Resul
     held.resolve(&network).await?;
     assert_eq!(network.check_balances().await?, total);
 
-    // While Alice stands still, the blocks that she needs next are deleted.
+    // While Alice is frozen, the blocks that she needs next are pruned.
     network["alice"].freeze()?;
     network.bitcoind.mine(700).await?;
     prune(&network).await?;
     network["alice"].thaw()?;
-    wait_for("Alice to say what is wrong", LIMIT, async || {
+    wait_for("Alice to report the pruned block", LIMIT, async || {
         let log = fs::read_to_string(network["alice"].log())?;
         let mut lines = log.lines();
         let line = lines.find(|line| line.contains("degraded") && line.contains("is pruned"));
@@ -215,7 +218,7 @@ async fn a_pruned_bitcoind_serves_until_it_lacks_a_block_that_we_need() -> Resul
     Ok(())
 }
 
-/// Deletes what bitcoind may delete: all but the last 288 blocks.
+/// Prunes everything that bitcoind can: all but the last 288 blocks.
 async fn prune(network: &Network) -> Result<()> {
     let height = network.bitcoind.height().await?;
     let bitcoind = &network.bitcoind;
@@ -225,7 +228,7 @@ async fn prune(network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// All nodes are at bitcoind's tip, and no channel was closed.
+/// Checks that all nodes are at bitcoind's tip, and that no channel was closed.
 async fn back_at_work(network: &Network) -> Result<()> {
     let best = network.bitcoind.call("getbestblockhash", json!([])).await?;
     for node in network.nodes() {
@@ -234,7 +237,7 @@ async fn back_at_work(network: &Network) -> Result<()> {
             let info = node.api()?.info().await?;
             ensure!(
                 json!(info.block_hash) == best && info.synced_to_chain,
-                "it is at {}, synced: {}",
+                "it is at height {}, synced_to_chain: {}",
                 info.block_hash,
                 info.synced_to_chain
             );
@@ -248,7 +251,7 @@ async fn back_at_work(network: &Network) -> Result<()> {
 }
 
 async fn wait_synced(network: &Network, expected: bool) -> Result<()> {
-    wait_for("the nodes to notice", LIMIT, async || {
+    wait_for("synced_to_chain to change", LIMIT, async || {
         for node in network.nodes() {
             let synced = node.api()?.info().await?.synced_to_chain;
             ensure!(synced == expected, "{}: {synced}", node.name());

@@ -1,5 +1,5 @@
-//! Routes that callers ask for, build and send over: three ways from Alice to Bob, two of them over
-//! a forwarder.
+//! Routes that clients query, build and send over: three routes from Alice to Bob, two of them
+//! through a forwarding node.
 
 mod commands;
 mod shards;
@@ -15,11 +15,11 @@ use regtest::wait::wait_for;
 use crate::{SETTLE_LIMIT, binaries};
 
 const CAPACITY_SAT: u64 = 1_000_000;
-/// The nodes of each way, after Alice.
-const WAYS: [&[&str]; 3] = [&["carol", "bob"], &["dave", "bob"], &["bob"]];
+/// The nodes of each route, after Alice.
+const ROUTES: [&[&str]; 3] = [&["carol", "bob"], &["dave", "bob"], &["bob"]];
 
 #[tokio::test]
-async fn hand_made_shards_and_ordinary_payments_take_the_callers_routes() -> Result<()> {
+async fn manual_shards_and_payments_use_the_requested_routes() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob", "carol", "dave"]).await?;
     let plans = [
         ChannelPlan::new("alice", "carol", CAPACITY_SAT),
@@ -29,20 +29,20 @@ async fn hand_made_shards_and_ordinary_payments_take_the_callers_routes() -> Res
         ChannelPlan::new("alice", "bob", CAPACITY_SAT),
     ];
     network.open(&plans).await?;
-    wait_for("all ways to be known", SETTLE_LIMIT, async || {
-        for way in WAYS {
-            build(&network, way, 1_000, &[1; 32]).await?;
+    wait_for("all routes to be known", SETTLE_LIMIT, async || {
+        for hops in ROUTES {
+            build(&network, hops, 1_000, &[1; 32]).await?;
         }
         Ok(())
     })
     .await?;
     shards::three_shards_settle_together(&network).await?;
-    shards::a_wrong_share_fails_its_set(&network).await?;
-    a_failure_on_the_way_is_told_and_may_be_skipped(&network).await?;
-    money_is_moved_in_a_circle(&network).await?;
-    commands::what_ampcli_prints_is_what_lncli_prints(&network).await?;
-    commands::an_invoice_is_paid_over_a_built_route_at_the_estimated_cost(&network).await?;
-    commands::routes_keep_what_is_asked_of_them(&network)?;
+    shards::invalid_share_fails_its_set(&network).await?;
+    failure_at_a_forwarder_is_reported_and_can_be_skipped(&network).await?;
+    circular_payment_rebalances_channels(&network).await?;
+    commands::output_matches_lncli(&network).await?;
+    commands::built_route_pays_at_the_estimated_cost(&network).await?;
+    commands::queried_routes_respect_restrictions(&network)?;
     network.wait_settled(SETTLE_LIMIT).await?;
     network.check_balances().await?;
     network.finish();
@@ -50,8 +50,8 @@ async fn hand_made_shards_and_ordinary_payments_take_the_callers_routes() -> Res
 }
 
 /// BuildRoute from Alice over these nodes.
-async fn build(network: &Network, way: &[&str], msat: i64, address: &[u8]) -> Result<Route> {
-    let keys = way.iter().map(|name| bytes(network[name].key()));
+async fn build(network: &Network, hops: &[&str], msat: i64, address: &[u8]) -> Result<Route> {
+    let keys = hops.iter().map(|name| bytes(network[name].key()));
     let request = BuildRouteRequest {
         amt_msat: msat,
         hop_pubkeys: keys.collect::<Result<_>>()?,
@@ -59,19 +59,24 @@ async fn build(network: &Network, way: &[&str], msat: i64, address: &[u8]) -> Re
         ..Default::default()
     };
     let built = network["alice"].api()?.router.build_route(request).await?;
-    built.into_inner().route.context("no route was built")
+    built
+        .into_inner()
+        .route
+        .context("BuildRoute returned no route")
 }
 
 fn mpp(route: &mut Route) -> Result<&mut MppRecord> {
-    let last = route.hops.last_mut().context("no hops")?;
-    last.mpp_record.as_mut().context("no mpp_record")
+    let last = route.hops.last_mut().context("the route has no hops")?;
+    last.mpp_record
+        .as_mut()
+        .context("the last hop has no mpp_record")
 }
 
-/// Carol is given less than she asks for.
-async fn a_failure_on_the_way_is_told_and_may_be_skipped(network: &Network) -> Result<()> {
+/// Carol is paid a lower fee than she charges.
+async fn failure_at_a_forwarder_is_reported_and_can_be_skipped(network: &Network) -> Result<()> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
     let invoice = bob.invoice(50_000_000).await?;
-    let route = build(network, WAYS[0], 50_000_000, &invoice.payment_addr).await?;
+    let route = build(network, ROUTES[0], 50_000_000, &invoice.payment_addr).await?;
     let mut cheap = route.clone();
     cheap.total_amt_msat -= 1;
     let request = |route: Route, skip_temp_err| SendToRouteRequest {
@@ -82,21 +87,25 @@ async fn a_failure_on_the_way_is_told_and_may_be_skipped(network: &Network) -> R
     };
     let failed = alice.send_to_route(request(cheap, true)).await?;
     assert_eq!(failed.status(), HtlcStatus::Failed);
-    let failure = failed.failure.context("no failure")?;
+    let failure = failed.failure.context("the attempt has no failure")?;
     assert_eq!(failure.failure_source_index, 1);
     let paid = alice.send_to_route(request(route, false)).await?;
     assert_eq!(paid.status(), HtlcStatus::Succeeded);
     assert!(paid.attempt_id > failed.attempt_id);
     let payments = alice.payments(0).await?.payments;
     let payment = payments.last().context("no payment")?;
-    assert_eq!(payment.htlcs.len(), 2, "both belong to one payment");
+    assert_eq!(
+        payment.htlcs.len(),
+        2,
+        "both attempts belong to one payment"
+    );
     Ok(())
 }
 
-/// Alice pays her own invoice, as those do who balance their channels.
-async fn money_is_moved_in_a_circle(network: &Network) -> Result<()> {
+/// Alice pays her own invoice, as when rebalancing channels.
+async fn circular_payment_rebalances_channels(network: &Network) -> Result<()> {
     let alice = network["alice"].api()?;
-    // Who opened a channel pays for the HTLCs in its commitment as long as they are there.
+    // The opener pays for pending HTLCs in the commitment.
     network.wait_settled(SETTLE_LIMIT).await?;
     let before = alice.local_msat().await?;
     let invoice = alice.invoice(10_000_000).await?;

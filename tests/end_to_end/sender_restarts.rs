@@ -1,5 +1,5 @@
-//! A sender ends while its shards wait at the receiver: its payments are completed after its return,
-//! and all their attempts are remembered.
+//! A sender stops while the receiver holds its shards: after its restart the payments complete, and
+//! all attempts are still listed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,16 +24,16 @@ use tonic::Streaming;
 use crate::{SETTLE_LIMIT, binaries};
 
 const CAPACITY_SAT: u64 = 1_000_000;
-/// The channel's reserve, and what Alice tries the way with; Dave forwards next to nothing else.
+/// The channel reserve plus what Alice sends to learn the route; Dave can forward almost nothing else.
 const DAVE_SAT: u64 = CAPACITY_SAT / 100 + 3_000;
-const TRY_MSAT: u64 = 2_000_000;
-/// More than Alice's channel with Carol carries.
+const PROBE_MSAT: u64 = 2_000_000;
+/// Exceeds the capacity of Alice's channel with Carol.
 const AMP_MSAT: u64 = 1_200_000_000;
 const AMP_SHARDS: u64 = 6;
 const HELD_MSAT: u64 = 300_000_000;
 const HELD_PARTS: u64 = 3;
-/// What Dave needs to forward the rest.
-const HELP_MSAT: u64 = 700_000_000;
+/// Amount that Dave needs to forward the rest.
+const REFILL_MSAT: u64 = 700_000_000;
 const PREIMAGE: [u8; 32] = [0x51; 32];
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -44,18 +44,18 @@ enum End {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn payments_are_completed_after_their_sender_was_stopped() -> Result<()> {
+async fn payments_complete_after_the_sender_is_stopped() -> Result<()> {
     completed_after(End::Term).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn payments_are_completed_after_their_sender_was_killed() -> Result<()> {
+async fn payments_complete_after_the_sender_is_killed() -> Result<()> {
     completed_after(End::Kill).await
 }
 
-/// Bob holds all parts of one payment, and some shards of another: the rest has no way.
+/// Bob holds all parts of one payment and some shards of another, which has no route for the rest.
 async fn completed_after(end: End) -> Result<()> {
-    let mut network = two_ways().await?;
+    let mut network = two_routes().await?;
     let total_msat = network.check_balances().await?;
     let held = held_payment(&network).await?;
     let waiting = waiting_payment(&network).await?;
@@ -63,7 +63,7 @@ async fn completed_after(end: End) -> Result<()> {
     match end {
         End::Term => {
             let status = network["alice"].stop().await?;
-            ensure!(status.success(), "alice ended with {status}");
+            ensure!(status.success(), "alice exited with {status}");
         }
         End::Kill => network["alice"].kill()?,
     }
@@ -81,7 +81,7 @@ async fn completed_after(end: End) -> Result<()> {
 
     settle_held(&network["bob"].api()?).await?;
     network
-        .pay("bob", &amp_to(network["dave"].key(), HELP_MSAT)?)
+        .pay("bob", &amp_to(network["dave"].key(), REFILL_MSAT)?)
         .await?;
     for (mut updates, before) in ends.into_iter().zip([held, waiting]) {
         let paid = last(&mut updates).await?;
@@ -94,14 +94,14 @@ async fn completed_after(end: End) -> Result<()> {
     books.update(&network).await?;
     ensure!(
         network.check_balances().await? == total_msat,
-        "money came or went"
+        "the sum of all balances has changed"
     );
     network.finish();
     Ok(())
 }
 
-/// From Alice to Bob over Carol and over Dave, who has nothing to forward with. Alice knows both.
-async fn two_ways() -> Result<Network> {
+/// Two routes from Alice to Bob: through Carol, and through Dave, who has no balance. Alice knows both.
+async fn two_routes() -> Result<Network> {
     let network = Network::with_nodes(binaries(), &["alice", "bob", "carol", "dave"]).await?;
     let plans = [
         ChannelPlan::new("alice", "carol", CAPACITY_SAT),
@@ -113,7 +113,7 @@ async fn two_ways() -> Result<Network> {
     for forwarder in ["carol", "dave"] {
         let request = SendPaymentRequest {
             last_hop_pubkey: bytes(network[forwarder].key())?,
-            ..amp_to(network["bob"].key(), TRY_MSAT)?
+            ..amp_to(network["bob"].key(), PROBE_MSAT)?
         };
         network.pay("alice", &request).await?;
     }
@@ -121,7 +121,7 @@ async fn two_ways() -> Result<Network> {
     Ok(network)
 }
 
-/// A BOLT 11 payment in parts, all of which Bob holds.
+/// A multi-part BOLT 11 payment; Bob holds all parts.
 async fn held_payment(network: &Network) -> Result<Payment> {
     let bob = network["bob"].api()?;
     let hash = sha256::Hash::hash(&PREIMAGE).to_byte_array().to_vec();
@@ -147,7 +147,7 @@ async fn held_payment(network: &Network) -> Result<Payment> {
     find(network, &payment_hash).await
 }
 
-/// An AMP payment, of which Bob holds shards and the rest was tried in vain.
+/// An AMP payment; Bob holds some shards, and attempts for the rest have failed.
 async fn waiting_payment(network: &Network) -> Result<Payment> {
     let request = SendPaymentRequest {
         timeout_seconds: 110,
@@ -156,22 +156,22 @@ async fn waiting_payment(network: &Network) -> Result<Payment> {
     };
     let payment_hash = start(network, request).await?;
     let set_id = bytes(&payment_hash)?;
-    wait_for("a set that is not complete", LIMIT, async || {
+    wait_for("an incomplete set", LIMIT, async || {
         let payment = find(network, &payment_hash).await?;
         ensure!(
             count(&payment, HtlcStatus::Failed) > 0,
-            "nothing failed yet"
+            "no attempt has failed yet"
         );
         let invoices = network["bob"].api()?.invoices(0).await?.invoices;
         let htlcs = invoices.iter().flat_map(|invoice| &invoice.htlcs);
         let mut amps = htlcs.filter_map(|htlc| htlc.amp.as_ref());
-        ensure!(amps.any(|amp| amp.set_id == set_id), "Bob holds nothing");
+        ensure!(amps.any(|amp| amp.set_id == set_id), "Bob holds no shard");
         Ok(payment)
     })
     .await
 }
 
-/// Lets Alice pay and returns the payment's hash, or set id.
+/// Starts a payment by Alice and returns its payment hash or set id.
 async fn start(network: &Network, request: SendPaymentRequest) -> Result<String> {
     let mut router = network["alice"].api()?.router;
     let mut updates = router.send_payment_v2(request).await?.into_inner();
@@ -197,7 +197,7 @@ async fn track(api: &Api, payment_hash: &str) -> Result<Streaming<Payment>> {
 async fn next<T>(updates: &mut Streaming<T>) -> Result<T> {
     let update = timeout(LIMIT, updates.message()).await;
     update
-        .context("no update")??
+        .context("timed out waiting for an update")??
         .context("the stream has ended")
 }
 
@@ -225,7 +225,7 @@ fn count(payment: &Payment, status: HtlcStatus) -> usize {
     attempts.filter(|htlc| htlc.status() == status).count()
 }
 
-/// By attempt id: what it was to bring, msat.
+/// Amounts of the attempts in msat, by attempt id.
 fn attempts(payment: &Payment) -> BTreeMap<u64, i64> {
     let attempts = payment.htlcs.iter().filter_map(|htlc| {
         let last = htlc.route.as_ref()?.hops.last()?;
@@ -237,15 +237,15 @@ fn attempts(payment: &Payment) -> BTreeMap<u64, i64> {
 fn has_all_attempts_of(payment: &Payment, before: &Payment) -> Result<()> {
     let (now, then) = (attempts(payment), attempts(before));
     let kept = then.iter().filter(|(id, msat)| now.get(id) == Some(msat));
-    ensure!(!then.is_empty(), "there was no attempt before");
+    ensure!(!then.is_empty(), "the payment had no attempts");
     ensure!(
         kept.count() == then.len(),
-        "of the attempts {then:?} only these are left: {now:?}"
+        "the attempts were {then:?} and are now {now:?}"
     );
     Ok(())
 }
 
-/// Its settled attempts bring its amount, and none is left in flight.
+/// Checks that the settled attempts add up to the amount, and that none is in flight.
 fn is_paid(payment: &Payment) -> Result<()> {
     let settled = payment
         .htlcs

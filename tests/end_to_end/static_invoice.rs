@@ -1,5 +1,5 @@
-//! One static invoice, paid two hundred times by two payers: its ledger, the channels and those who
-//! follow invoices agree to the msat.
+//! One static invoice paid two hundred times by two payers: its payment list, the channel balances and
+//! subscribers agree to the msat.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -25,17 +25,16 @@ use crate::{SETTLE_LIMIT, binaries};
 
 const PAYERS: [&str; 2] = ["alice", "bob"];
 const PAYMENTS: u64 = 200;
-const AT_A_TIME: usize = 10;
+const CONCURRENT_PAYMENTS: usize = 10;
 const LIMIT: Duration = Duration::from_secs(30);
-/// The custom record of a message to the receiver.
+/// The custom record that carries a message to the receiver.
 const MESSAGE: u64 = 34_349_334;
 
 /// Set ids of payments and their amounts in msat.
 type Books = BTreeMap<Vec<u8>, u64>;
 
 #[tokio::test]
-async fn a_static_invoice_is_paid_two_hundred_times_and_every_payment_is_found_again() -> Result<()>
-{
+async fn static_invoice_lists_each_of_two_hundred_payments() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
     let plans = PAYERS.map(|payer| ChannelPlan::new(payer, "carol", 1_000_000));
     network.open(&plans).await?;
@@ -45,25 +44,25 @@ async fn a_static_invoice_is_paid_two_hundred_times_and_every_payment_is_found_a
 
     let mut always = subscribe(&carol, 0).await?;
     let mut first_half = pay(&network, &invoice, 0..PAYMENTS / 2).await?;
-    let (heard, last_index) = hear(&mut always, PAYMENTS / 2).await?;
-    assert_eq!(heard, first_half);
-    // From here on only one of them listens; the other one has to catch up.
+    let (settled, last_index) = read_settlements(&mut always, PAYMENTS / 2).await?;
+    assert_eq!(settled, first_half);
+    // From here on only one subscriber is connected; the other has to catch up.
     let second_half = pay(&network, &invoice, PAYMENTS / 2..PAYMENTS).await?;
     let mut away = subscribe(&carol, last_index).await?;
     for updates in [&mut always, &mut away] {
-        let (heard, last_index) = hear(updates, PAYMENTS / 2).await?;
-        assert_eq!(heard, second_half);
+        let (settled, last_index) = read_settlements(updates, PAYMENTS / 2).await?;
+        assert_eq!(settled, second_half);
         assert_eq!(last_index, PAYMENTS);
     }
-    // A subscriber who asks for all of it hears nothing twice and nothing else in between.
-    let (heard, _) = hear(&mut subscribe(&carol, 1).await?, PAYMENTS - 1).await?;
-    assert_eq!(heard.len() as u64, PAYMENTS - 1);
+    // A subscriber that requests the whole history gets each settlement once.
+    let (settled, _) = read_settlements(&mut subscribe(&carol, 1).await?, PAYMENTS - 1).await?;
+    assert_eq!(settled.len() as u64, PAYMENTS - 1);
 
     first_half.extend(second_half);
     the_ledger_has_each_payment(&carol, &invoice, &first_half).await?;
     ampcli_shows_it(&network, &invoice, &first_half)?;
     the_channels_agree(&network, &before, &first_half).await?;
-    a_switched_off_invoice_takes_nothing(&network, &invoice).await?;
+    disabled_invoice_cannot_be_paid(&network, &invoice).await?;
     network.finish();
     Ok(())
 }
@@ -82,7 +81,7 @@ async fn static_invoice(carol: &Api) -> Result<AddInvoiceResponse> {
         .into_inner())
 }
 
-/// Different for each payment, from 1 sat on, not in whole satoshi.
+/// A different amount for each payment, from 1 sat, not in whole satoshis.
 fn amount_msat(n: u64) -> u64 {
     1_000 + n * 12_347
 }
@@ -96,7 +95,7 @@ fn request(invoice: &AddInvoiceResponse, n: u64) -> Result<SendPaymentRequest> {
     })
 }
 
-/// Makes these payments, the payers in turn, ten at a time, and returns what was paid.
+/// Makes these payments, alternating payers, ten at a time, and returns the amounts.
 async fn pay(
     network: &Network,
     invoice: &AddInvoiceResponse,
@@ -110,7 +109,7 @@ async fn pay(
     };
     let books: Books = stream::iter(numbers.clone())
         .map(pay)
-        .buffer_unordered(AT_A_TIME)
+        .buffer_unordered(CONCURRENT_PAYMENTS)
         .try_collect()
         .await?;
     let mut paid: Vec<u64> = books.values().copied().collect();
@@ -128,28 +127,28 @@ async fn subscribe(api: &Api, settle_index: u64) -> Result<Streaming<Invoice>> {
     Ok(updates.into_inner())
 }
 
-/// The next `count` settlements, each of which must come once and in order; with the last index.
-async fn hear(updates: &mut Streaming<Invoice>, count: u64) -> Result<(Books, u64)> {
-    let (mut heard, mut last) = (Books::new(), 0);
+/// Reads the next `count` settlements, each once and in order; returns them with the last index.
+async fn read_settlements(updates: &mut Streaming<Invoice>, count: u64) -> Result<(Books, u64)> {
+    let (mut settled, mut last) = (Books::new(), 0);
     for _ in 0..count {
         let update = timeout(LIMIT, updates.message()).await;
         let update = update
-            .context("no update")??
+            .context("timed out waiting for an update")??
             .context("the stream has ended")?;
         let sets = &update.amp_invoice_state;
         ensure!(sets.len() == 1, "{} sets in one update", sets.len());
         let (set_id, set) = sets.iter().next().context("no set")?;
         ensure!(
             last == 0 || set.settle_index == last + 1,
-            "{} after {last}",
+            "settle index {} after {last}",
             set.settle_index
         );
         last = set.settle_index;
         let amount = u64::try_from(set.amt_paid_msat)?;
-        let twice = heard.insert(regtest::api::bytes(set_id)?, amount);
-        ensure!(twice.is_none(), "{set_id} came twice");
+        let twice = settled.insert(regtest::api::bytes(set_id)?, amount);
+        ensure!(twice.is_none(), "{set_id} was reported twice");
     }
-    Ok((heard, last))
+    Ok((settled, last))
 }
 
 async fn the_ledger_has_each_payment(
@@ -192,7 +191,7 @@ fn by_addr(invoice: &AddInvoiceResponse) -> Option<InvoiceReference> {
     Some(InvoiceReference { name })
 }
 
-/// The whole ledger, read in pages.
+/// Reads all payments to the invoice, page by page.
 async fn ledger(carol: &Api, invoice: &AddInvoiceResponse) -> Result<Vec<InvoicePayment>> {
     let mut found = Vec::new();
     let mut request = ListInvoicePaymentsRequest {
@@ -233,7 +232,7 @@ async fn export(carol: &Api, invoice: &AddInvoiceResponse) -> Result<String> {
     Ok(String::from_utf8(chunks.concat())?)
 }
 
-/// By all names of the invoice, as a table, as a sum, as a file.
+/// Checks ampcli's output for every identifier of the invoice: payments, table, totals and file.
 fn ampcli_shows_it(network: &Network, invoice: &AddInvoiceResponse, paid: &Books) -> Result<()> {
     let hex = |bytes: &[u8]| bytes.to_lower_hex_string();
     let set_id = paid.keys().next().context("no payment")?;
@@ -254,7 +253,7 @@ fn ampcli_shows_it(network: &Network, invoice: &AddInvoiceResponse, paid: &Books
     let sum: u64 = paid.values().sum();
     assert_eq!(totals["totals"][0]["amt_msat"], sum.to_string());
     let file = network["carol"].dir().join("ledger.csv");
-    let path = file.to_str().context("no UTF-8")?;
+    let path = file.to_str().context("the path is not UTF-8")?;
     ampcli(network, &["invoicepayments", request, "--csv", path])?;
     assert_eq!(
         std::fs::read_to_string(file)?.lines().count() as u64,
@@ -263,7 +262,7 @@ fn ampcli_shows_it(network: &Network, invoice: &AddInvoiceResponse, paid: &Books
     Ok(())
 }
 
-/// What ampcli prints of Carol's node.
+/// Runs ampcli with Carol's node and returns its output.
 fn ampcli(network: &Network, args: &[&str]) -> Result<String> {
     let carol = &network["carol"];
     let output = Command::new(&network.binaries().ampcli)
@@ -285,7 +284,7 @@ async fn balances(network: &Network) -> Result<BTreeMap<&'static str, u64>> {
     Ok(balances)
 }
 
-/// Direct channels: no fees. What left the payers is what came to Carol, and what her ledger says.
+/// Channels are direct, so there are no fees: payers' losses, Carol's gain and her list must agree.
 async fn the_channels_agree(
     network: &Network,
     before: &BTreeMap<&'static str, u64>,
@@ -302,7 +301,7 @@ async fn the_channels_agree(
     Ok(())
 }
 
-async fn a_switched_off_invoice_takes_nothing(
+async fn disabled_invoice_cannot_be_paid(
     network: &Network,
     invoice: &AddInvoiceResponse,
 ) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What the terminal and the operator do to a node: signals, and a stderr that nobody reads any more.
+//! Signals, and a terminal or log reader that goes away.
 
 use std::fs::File;
 use std::process::{Child, ExitStatus, Stdio};
@@ -17,7 +17,7 @@ use crate::binaries;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn signals_that_mean_nothing_to_it_do_not_end_a_node() -> Result<()> {
+async fn unused_signals_are_ignored() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let alice = &network["alice"];
     for (signal, line) in [
@@ -38,63 +38,63 @@ async fn signals_that_mean_nothing_to_it_do_not_end_a_node() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_node_stops_in_good_order_when_its_terminal_is_closed() -> Result<()> {
+async fn closing_the_terminal_shuts_the_node_down_cleanly() -> Result<()> {
     let network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
-    // Nobody reads the other end: a node that says more would wait for it.
+    // Nobody reads the other end: a node that logged more would block on it.
     alice.set("log-level", "warn");
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    // A node that held the other end itself would keep its terminal open.
+    // If the node held the other end itself, its terminal would stay open.
     fcntl_setfd(&terminal, FdFlags::CLOEXEC)?;
     grantpt(&terminal)?;
     unlockpt(&terminal)?;
     let name = ptsname(&terminal, Vec::new())?.into_string()?;
     let open = || File::options().read(true).write(true).open(&name);
     let mut child = started(&alice, open()?.into(), open()?.into()).await?;
-    // The terminal is there: an operator's SIGHUP, which a node survives.
+    // The terminal still exists: SIGHUP comes from an operator and is ignored.
     kill_process(pid(child.id())?, Signal::HUP)?;
     drop(terminal);
     kill_process(pid(child.id())?, Signal::HUP)?;
     let status = ended(&mut child).await?;
-    ensure!(status.success(), "it ended with {status}");
+    ensure!(status.success(), "exited with {status}");
     network.finish();
     Ok(())
 }
 
 #[tokio::test]
-async fn a_node_goes_on_when_nobody_reads_its_log_any_more() -> Result<()> {
+async fn node_keeps_running_when_its_log_reader_is_gone() -> Result<()> {
     let network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
     // Less than a pipe holds.
     alice.set("log-level", "info");
     let mut child = started(&alice, Stdio::null(), Stdio::piped()).await?;
     drop(child.stderr.take());
-    // Each leads to a line in the log.
+    // Each one writes a log line.
     for signal in [Signal::HUP, Signal::USR1, Signal::TERM] {
         kill_process(pid(child.id())?, signal)?;
     }
     let status = ended(&mut child).await?;
-    ensure!(status.success(), "it ended with {status}");
+    ensure!(status.success(), "exited with {status}");
     network.finish();
     Ok(())
 }
 
 pub(crate) fn pid(id: u32) -> Result<Pid> {
-    Pid::from_raw(i32::try_from(id)?).context("no process has this id")
+    Pid::from_raw(i32::try_from(id)?).context("not a valid process id")
 }
 
-/// A node with this stdin and stderr, as soon as callers can reach it.
+/// Starts a node with this stdin and stderr, and waits until its API is ready.
 pub(crate) async fn started(node: &Node, stdin: Stdio, stderr: Stdio) -> Result<Child> {
     node.write_config()?;
     let mut command = node.command();
     command.stdin(stdin).stdout(Stdio::null()).stderr(stderr);
     let mut child = command.spawn()?;
-    // It must not hold the other end of what the child got.
+    // This process must not hold the other ends of the child's pipes.
     drop(command);
     let address = node.network_dir().join("rpc.address");
-    wait_for("the node to serve", LIMIT, async || {
-        ensure!(child.try_wait()?.is_none(), "it ended");
-        ensure!(address.exists(), "there is no {}", address.display());
+    wait_for("the API to be ready", LIMIT, async || {
+        ensure!(child.try_wait()?.is_none(), "the node has exited");
+        ensure!(address.exists(), "{} does not exist", address.display());
         Ok(())
     })
     .await?;
@@ -102,8 +102,8 @@ pub(crate) async fn started(node: &Node, stdin: Stdio, stderr: Stdio) -> Result<
 }
 
 pub(crate) async fn ended(child: &mut Child) -> Result<ExitStatus> {
-    let ended = wait_for("the node to end", LIMIT, async || {
-        child.try_wait()?.context("it runs")
+    let ended = wait_for("the node to exit", LIMIT, async || {
+        child.try_wait()?.context("the node is still running")
     });
     let status = ended.await;
     if status.is_err() {

@@ -1,4 +1,4 @@
-//! A row that can never be written: the node goes on without it, or stops and names it.
+//! Rows that can never be written: the node skips them, or stops and names them.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::{SETTLE_LIMIT, binaries};
 
 #[tokio::test]
-async fn a_row_that_can_never_be_written_is_left_out_or_stops_the_node() -> Result<()> {
+async fn unwritable_row_is_skipped_or_stops_the_node() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     change_database(
         &mut network,
@@ -22,7 +22,7 @@ async fn a_row_that_can_never_be_written_is_left_out_or_stops_the_node() -> Resu
     .await?;
     network.restart(&["alice"]).await?;
 
-    // Somebody's address is a convenience.
+    // A peer's address is not essential.
     connect(&network).await?;
     let left_out = format!(
         "the address of peer {} cannot be written",
@@ -41,7 +41,7 @@ async fn a_row_that_can_never_be_written_is_left_out_or_stops_the_node() -> Resu
     let call = tokio::spawn(async move { alice.invoice(1_000).await });
     let status = network["alice"].wait_for_end().await?;
     assert_eq!(status.code(), Some(1));
-    assert!(call.await?.is_err(), "nothing was promised");
+    assert!(call.await?.is_err(), "the call must not succeed");
     let log = fs::read_to_string(network["alice"].log())?;
     let last = log.lines().last().unwrap_or_default();
     assert!(
@@ -73,7 +73,7 @@ async fn connect(network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// While Alice does not run.
+/// Executes SQL while Alice is stopped.
 async fn change_database(network: &mut Network, sql: &str) -> Result<()> {
     network["alice"].stop().await?;
     execute(&network["alice"], sql)

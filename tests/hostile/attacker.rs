@@ -1,4 +1,4 @@
-//! Attackers have a thread of their own: what they do costs the honest ones nothing but processor time.
+//! Attackers run on their own threads, so that they affect honest nodes only by using CPU time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use tokio::runtime;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Between two tries, if the node does not want us.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Delay between two attempts if the node rejects the attacker.
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// A thread that attacks until it is stopped.
 pub struct Attacker {
@@ -22,7 +22,7 @@ pub struct Attacker {
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-/// How much was sent: messages, connections or channels, as the attack has it.
+/// Number of messages, connections or channels sent, depending on the attack.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(Arc<AtomicU64>);
 
@@ -37,8 +37,7 @@ impl Tally {
 }
 
 impl Attacker {
-    /// Runs this again and again; that it fails, for example because the node closes connections, is a reason to try
-    /// again.
+    /// Runs `attack` repeatedly; errors, for example because the node closes connections, lead to a retry.
     pub fn start<F>(attack: impl Fn(Tally) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<()>>,
@@ -50,7 +49,7 @@ impl Attacker {
             let forever = async {
                 loop {
                     if attack(counted.clone()).await.is_err() {
-                        sleep(PAUSE).await;
+                        sleep(RETRY_DELAY).await;
                     }
                 }
             };
@@ -69,7 +68,7 @@ impl Attacker {
         }
     }
 
-    /// Keeps a processor busy as an attacker does who sends as fast as he can, and sends nothing.
+    /// Uses as much CPU time as an attacker that sends at full speed, but sends nothing.
     pub fn harmless() -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -88,17 +87,20 @@ impl Attacker {
         }
     }
 
-    /// Ends it and closes its connections. Returns how much it has sent.
+    /// Stops the attack, closes its connections, and returns how much was sent.
     pub fn stop(mut self) -> Result<u64> {
         self.stop.cancel();
-        let thread = self.thread.take().context("it was stopped already")?;
+        let thread = self
+            .thread
+            .take()
+            .context("the attacker was already stopped")?;
         thread
             .join()
             .map_err(|_| anyhow!("the attacker panicked"))??;
         Ok(self.tally.read())
     }
 
-    /// How much it has sent so far.
+    /// How much was sent so far.
     pub fn sent(&self) -> u64 {
         self.tally.read()
     }

@@ -1,4 +1,4 @@
-//! Connections that come and go, that say nothing, and that want to be kept.
+//! Connections that come and go, stay silent, or try to be kept.
 
 use std::time::Duration;
 
@@ -11,28 +11,28 @@ use tokio::time::sleep;
 use crate::attacker::Tally;
 use crate::scene::{Attack, Scene};
 
-/// More than a node keeps.
+/// Exceeds the node's connection limit.
 const CONNECTIONS: usize = 300;
-const AT_A_TIME: usize = 40;
-const PAUSE: Duration = Duration::from_secs(2);
+const CONCURRENT: usize = 40;
+const HOLD_TIME: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_in_any_number() -> Result<()> {
+async fn survives_any_number_of_connections() -> Result<()> {
     let mut scene = Scene::start(2).await?;
     let attack = Attack {
-        name: "connections that end at once",
+        name: "connections closed immediately",
         busy: true,
         run: come_and_go,
     };
     scene.endure(attack).await?;
     let attack = Attack {
-        name: "connections that say nothing",
+        name: "silent connections",
         busy: false,
         run: silent,
     };
     scene.endure(attack).await?;
     let attack = Attack {
-        name: "connections that ask for a channel to be kept",
+        name: "connections that request a channel to be kept",
         busy: false,
         run: ask_and_stay,
     };
@@ -41,7 +41,7 @@ async fn connections_in_any_number() -> Result<()> {
 }
 
 async fn come_and_go(target: Target, tally: Tally) -> Result<()> {
-    let all = (0..AT_A_TIME).map(|_| one_by_one(&target, &tally));
+    let all = (0..CONCURRENT).map(|_| one_by_one(&target, &tally));
     try_join_all(all).await.map(drop)
 }
 
@@ -52,7 +52,7 @@ async fn one_by_one(target: &Target, tally: &Tally) -> Result<()> {
     }
 }
 
-/// A third each stops after connecting, after the handshake, after `init`.
+/// One third each stops after connecting, after the handshake, and after `init`.
 async fn silent(target: Target, tally: Tally) -> Result<()> {
     let (mut streams, mut peers): (Vec<TcpStream>, Vec<RawPeer>) = Default::default();
     for number in 0..CONNECTIONS {
@@ -63,7 +63,7 @@ async fn silent(target: Target, tally: Tally) -> Result<()> {
             _ => peers.extend(RawPeer::connect(&target, &Identity::random()).await),
         }
     }
-    sleep(PAUSE).await;
+    sleep(HOLD_TIME).await;
     Ok(())
 }
 
@@ -72,11 +72,11 @@ async fn ask_and_stay(target: Target, tally: Tally) -> Result<()> {
     for _ in 0..CONNECTIONS {
         tally.add(1);
         if let Ok(mut peer) = RawPeer::connect(&target, &Identity::random()).await {
-            // The answer tells whether it is kept; either way the next one is tried.
+            // Whether the connection is kept does not matter here.
             let _ = peer.propose(&ChannelTerms::default()).await;
             peers.push(peer);
         }
     }
-    sleep(PAUSE).await;
+    sleep(HOLD_TIME).await;
     Ok(())
 }

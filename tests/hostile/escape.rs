@@ -1,4 +1,4 @@
-//! A channel of the victim whose peer is gone, with an HTLC in it: only the victim can bring it to the chain.
+//! A channel of the victim with an HTLC and an offline peer: only the victim can bring it on chain.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ use regtest::wait::wait_for;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::limits::PATIENCE;
+use crate::limits::BROADCAST_TIMEOUT;
 
-/// For what happens before the attack.
+/// Timeout for preparations before the attack.
 const SETUP_LIMIT: Duration = Duration::from_secs(60);
 
-/// The channel, and what claims its HTLC.
+/// The channel and the preimage that claims its HTLC.
 #[derive(Debug)]
 pub struct Escape {
     point: String,
@@ -31,7 +31,7 @@ pub struct Escape {
 }
 
 impl Escape {
-    /// Gone pays an invoice that the victim holds.
+    /// The peer `gone` pays an invoice that the victim holds.
     pub async fn prepare(network: &Network, sat: i64) -> Result<Self> {
         let preimage = random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
@@ -58,7 +58,7 @@ impl Escape {
                 let mut htlcs = channel.pending_htlcs.iter();
                 htlcs.any(|htlc| htlc.incoming && htlc.hash_lock == hash)
             });
-            Ok(with_htlc.context("no channel has it")?.channel_point)
+            Ok(with_htlc.context("no channel has the HTLC")?.channel_point)
         });
         Ok(Self {
             point: point.await?,
@@ -66,16 +66,16 @@ impl Escape {
         })
     }
 
-    /// Closes the channel by force, mines, and claims the HTLC. Returns how long it took until the mempool had the
-    /// commitment and the claim.
+    /// Force-closes the channel, mines, and claims the HTLC. Returns the times until the commitment and the
+    /// claim were in the mempool.
     pub async fn run(self, network: &Network) -> Result<(Duration, Duration)> {
         let start = Instant::now();
-        let closed = timeout(PATIENCE, self.force_close(network)).await;
+        let closed = timeout(BROADCAST_TIMEOUT, self.force_close(network)).await;
         closed.context("a forced close was not in the mempool in time")??;
         let close = start.elapsed();
         network.mine(1).await?;
         let start = Instant::now();
-        let claimed = timeout(PATIENCE, self.claim(network)).await;
+        let claimed = timeout(BROADCAST_TIMEOUT, self.claim(network)).await;
         claimed.context("the claim of an HTLC was not in the mempool in time")??;
         Ok((close, start.elapsed()))
     }
@@ -90,10 +90,10 @@ impl Escape {
         let mut updates = lightning.close_channel(request).await?.into_inner();
         let update = updates.message().await?.and_then(|update| update.update);
         let Some(Update::ClosePending(pending)) = update else {
-            anyhow::bail!("the answer to a forced close is {update:?}");
+            anyhow::bail!("unexpected update for the forced close: {update:?}");
         };
         let txid = Txid::from_slice(&pending.txid)?.to_string();
-        wait_for("the commitment", PATIENCE, async || {
+        wait_for("the commitment", BROADCAST_TIMEOUT, async || {
             let mempool = network.bitcoind.mempool().await?;
             ensure!(mempool.contains(&txid), "the mempool holds {mempool:?}");
             Ok(())
@@ -108,7 +108,7 @@ impl Escape {
         let mut invoices = network["victim"].api()?.invoices;
         invoices.settle_invoice(request).await?;
         let preimage = json!(self.preimage.to_lower_hex_string());
-        wait_for("the claim", PATIENCE, async || {
+        wait_for("the claim", BROADCAST_TIMEOUT, async || {
             for txid in network.bitcoind.mempool().await? {
                 let parameters = json!([txid, true]);
                 let tx = network.bitcoind.call("getrawtransaction", parameters);
@@ -121,7 +121,7 @@ impl Escape {
                     return Ok(());
                 }
             }
-            anyhow::bail!("no transaction in the mempool shows the preimage")
+            anyhow::bail!("no transaction in the mempool contains the preimage")
         })
         .await
     }

@@ -1,4 +1,4 @@
-//! What a node uses, read from outside.
+//! Resource usage of a node, measured from outside.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use anyhow::{Context, Result, anyhow};
 use regtest::node::Node;
 use rusqlite::{Connection, OpenFlags};
 
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Bytes, and a number of descriptors.
+/// Sizes in bytes, and the number of file descriptors.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
     pub memory: u64,
     pub descriptors: u64,
     pub log: u64,
-    /// The database as SQLite sees it, whatever of it is still in the log beside it.
+    /// Size of the database according to SQLite, including pages still in the WAL.
     pub database: u64,
-    /// That log.
+    /// Size of the WAL.
     pub database_log: u64,
 }
 
-/// Where to read.
+/// The sources of the readings.
 #[derive(Clone, Debug)]
 pub struct Meter {
     pid: u32,
@@ -68,12 +68,12 @@ impl Meter {
     }
 }
 
-/// A file that does not exist has no bytes.
+/// Size of a file; 0 if it does not exist.
 fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |metadata| metadata.len())
 }
 
-/// Reads again and again, and remembers the most of each.
+/// Takes readings repeatedly and keeps the maximum of each.
 pub struct Watch {
     before: Gauges,
     stop: Arc<AtomicBool>,
@@ -94,7 +94,7 @@ impl Watch {
                 most.log = most.log.max(now.log);
                 most.database = most.database.max(now.database);
                 most.database_log = most.database_log.max(now.database_log);
-                thread::sleep(PAUSE);
+                thread::sleep(POLL_INTERVAL);
             }
             Ok(most)
         });
@@ -105,11 +105,11 @@ impl Watch {
         })
     }
 
-    /// The first reading, and the most of each that was read since.
+    /// Returns the first reading and the maximum of each value since.
     pub fn finish(self) -> Result<(Gauges, Gauges)> {
         self.stop.store(true, Ordering::Relaxed);
         let most = self.thread.join();
-        let most = most.map_err(|_| anyhow!("the watch panicked"))?;
-        Ok((self.before, most.context("the node could not be watched")?))
+        let most = most.map_err(|_| anyhow!("the watcher panicked"))?;
+        Ok((self.before, most.context("the node could not be measured")?))
     }
 }

@@ -1,4 +1,4 @@
-//! Honest payments from Alice through the victim to Bob, one after another.
+//! Sequential honest payments from Alice through the victim to Bob.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use regtest::network::Network;
 
 const MSAT: u64 = 10_000;
 
-/// How payments went for a while.
+/// Results of payments during a period.
 #[derive(Clone, Copy, Debug)]
 pub struct Payments {
     pub failed: u32,
@@ -17,7 +17,7 @@ pub struct Payments {
     pub per_second: f64,
 }
 
-/// Pays for this long. The last payment may take longer and counts with all of its time.
+/// Pays for this long. The last payment may take longer and is included.
 pub async fn pay(network: &Network, duration: Duration) -> Result<Payments> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].key());
     let (mut succeeded, mut failed, mut longest) = (0, 0, Duration::ZERO);

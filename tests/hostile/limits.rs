@@ -1,25 +1,25 @@
-//! What a stranger may cost, for a node on a board with 512 MB and an SD card.
+//! Limits for the damage by unknown peers, for a node on a board with 512 MB and an SD card.
 
 use std::time::Duration;
 
 const MEGABYTE: u64 = 1 << 20;
 
-/// Resident memory, bytes more than before.
+/// Growth of resident memory in bytes.
 pub const MEMORY: u64 = 100 * MEGABYTE;
-/// The database, bytes more than before.
+/// Growth of the database in bytes.
 pub const DATABASE: u64 = 5 * MEGABYTE;
-/// The log beside the database holds 16 MiB before SQLite brings it into the database; a large commit may come on top.
+/// Growth of SQLite's WAL in bytes: it reaches 16 MiB before a checkpoint, plus a large commit.
 pub const DATABASE_LOG: u64 = 24 * MEGABYTE;
-/// The log, bytes for each minute that has begun.
+/// Growth of the log in bytes per started minute.
 pub const LOG_PER_MINUTE: u64 = MEGABYTE;
-/// File descriptors, more than before. A process has 1,024 unless somebody raises it.
+/// Growth of the number of file descriptors. The default limit of a process is 1,024.
 pub const DESCRIPTORS: u64 = 400;
-/// File descriptors that may be left when the strangers have gone: honest connections, some of them new.
+/// File descriptors that may remain after the attack, for example of new honest connections.
 pub const DESCRIPTORS_LEFT: u64 = 24;
-/// Honest payments keep this share of their speed.
+/// Minimum speed of honest payments relative to that without the attack.
 pub const SPEED: f64 = 0.5;
-/// A forced close and a claim are in the mempool after this time.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-/// A newcomer has a channel after this time: others on its address get 15 seconds for their funding transaction
-/// before one of them goes.
-pub const NEWCOMER: Duration = Duration::from_secs(30);
+/// Maximum time until a forced close and a claim are in the mempool.
+pub const BROADCAST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time until a new peer has a channel: other peers from its address have 15 seconds for their
+/// funding transaction before one of them is evicted.
+pub const NEW_PEER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,19 +1,19 @@
-//! Messages for each of which LDK or ampd has a line for the log.
+//! Messages that each cause a log line of LDK or ampd.
 
 use anyhow::Result;
 use regtest::by_hand::random;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target, kind, message};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};
 
 use crate::attacker::Tally;
 use crate::scene::{Attack, Scene};
 
-/// Between two looks at whether the connection still stands.
+/// Messages between two checks that the connection is still open.
 const MESSAGES: usize = 1_000;
-/// As long as an error can be.
+/// Almost the maximum length of an error.
 const ERROR_BYTES: usize = 65_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_wrong_at_once() -> Result<()> {
+async fn survives_floods_of_invalid_messages() -> Result<()> {
     let mut scene = Scene::start(2).await?;
     let attack = Attack {
         name: "peer_storage without a channel",
@@ -28,7 +28,7 @@ async fn messages_that_are_wrong_at_once() -> Result<()> {
     };
     scene.endure(attack).await?;
     let attack = Attack {
-        name: "onion messages that nobody can read",
+        name: "undecryptable onion messages",
         busy: true,
         run: |target, tally| flood(target, tally, onion_message),
     };
@@ -37,7 +37,7 @@ async fn messages_that_are_wrong_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_for_channels_and_errors_of_any_length() -> Result<()> {
+async fn survives_floods_of_channel_requests_and_long_errors() -> Result<()> {
     let mut scene = Scene::start(0).await?;
     let attack = Attack {
         name: "requests for channels",
@@ -54,7 +54,7 @@ async fn requests_for_channels_and_errors_of_any_length() -> Result<()> {
     scene.finish()
 }
 
-/// Sends such messages over one connection as fast as the node takes them.
+/// Sends such messages over one connection as fast as the node accepts them.
 pub async fn flood(target: Target, tally: Tally, make: impl Fn() -> Vec<u8>) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     loop {
@@ -74,7 +74,7 @@ pub fn peer_storage(bytes: u16) -> Vec<u8> {
     )
 }
 
-/// update_fulfill_htlc, update_fail_htlc, update_fee and others, each for a channel of its own.
+/// update_fulfill_htlc, update_fail_htlc, update_fee and others, each for a different channel.
 fn for_no_channel() -> Vec<u8> {
     let channel = random();
     match fastrand::u8(..4) {
@@ -117,7 +117,7 @@ async fn requests(target: Target, tally: Tally) -> Result<()> {
     }
 }
 
-/// A channel that the opener gives up at once, and says at length why.
+/// A channel that the opener aborts at once with a long error.
 async fn long_errors(target: Target, tally: Tally) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     let text = "why ".repeat(ERROR_BYTES / 4);
@@ -126,8 +126,8 @@ async fn long_errors(target: Target, tally: Tally) -> Result<()> {
         match peer.propose(&ChannelTerms::default()).await? {
             Ok(proposal) => peer.send_error(proposal.temporary_id(), &text).await?,
             Err(_) => {
-                if let Made::Signed(channel) =
-                    peer.make_up_channel(&ChannelTerms::default()).await?
+                if let OpenResult::Signed(channel) =
+                    peer.open_unfunded_channel(&ChannelTerms::default()).await?
                 {
                     peer.send_error(channel, &text).await?;
                 }

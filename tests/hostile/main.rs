@@ -1,8 +1,9 @@
-//! What strangers can do to a node: they have neither money nor a channel, but as many keys and connections as they like.
+//! Attacks by unknown peers, which have neither funds nor a channel, but any number of keys and
+//! connections.
 //!
-//! Each test lets them attack a real node and watches what the owner of a small board cares about ([`limits`]): memory,
-//! disk, log, file descriptors, honest payments through the node, forced closes and claims of HTLCs, newcomers who want a
-//! channel. Tests take turns, since they measure.
+//! Each test attacks a real node and measures what matters to the owner of a small board ([`limits`]):
+//! memory, disk, log, file descriptors, honest payments through the node, forced closes and claims of
+//! HTLCs, new peers that want a channel. Tests run one at a time because they measure.
 
 mod attacker;
 mod connections;
@@ -11,12 +12,12 @@ mod gauges;
 mod honest;
 mod limits;
 mod log_lines;
-mod made_up_channels;
 mod malformed;
 mod memory;
-mod newcomer;
+mod new_peer;
 mod scene;
 mod slow_log;
+mod unfunded_channels;
 mod wrong_announcements;
 
 use regtest::binaries::Binaries;

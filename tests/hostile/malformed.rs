@@ -1,4 +1,4 @@
-//! Bytes that are no messages, and messages that are none of the BOLTs'.
+//! Invalid messages, and valid messages of unknown types.
 
 use anyhow::Result;
 use regtest::raw_peer::{Identity, RawPeer, Target, kind, message};
@@ -9,10 +9,10 @@ use crate::log_lines::flood;
 use crate::scene::{Attack, Scene};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_messages() -> Result<()> {
+async fn survives_invalid_and_unknown_messages() -> Result<()> {
     let mut scene = Scene::start(0).await?;
     let attack = Attack {
-        name: "random bytes instead of a handshake, of an init, of messages",
+        name: "random bytes instead of a handshake, an init, messages",
         busy: true,
         run: garbage,
     };
@@ -24,7 +24,7 @@ async fn bytes_that_are_no_messages() -> Result<()> {
     };
     scene.endure(attack).await?;
     let attack = Attack {
-        name: "unknown messages that may be ignored",
+        name: "unknown odd messages",
         busy: true,
         run: |target, tally| flood(target, tally, || message(60_001, &[7; 1_000])),
     };
@@ -37,7 +37,7 @@ async fn garbage(target: Target, tally: Tally) -> Result<()> {
     stream.write_all(&noise(200)).await?;
     // The node closes the connection.
     stream.read_to_end(&mut Vec::new()).await.ok();
-    // Feature 1000 is even, so it must be understood, and nobody knows it.
+    // Feature bit 1000 is even and unknown, so the node must disconnect.
     let features = [&[0, 0, 0, 126, 1][..], &[0; 125]].concat();
     let init = message(kind::INIT, &features);
     let unknown = RawPeer::connect_with(&target, &Identity::random(), &init).await;
@@ -51,7 +51,7 @@ async fn garbage(target: Target, tally: Tally) -> Result<()> {
     Ok(())
 }
 
-/// Until the node closes the connection.
+/// Runs until the node closes the connection.
 async fn random_messages(target: Target, tally: Tally) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     let known = [

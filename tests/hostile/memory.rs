@@ -1,4 +1,4 @@
-//! Answers that nobody reads.
+//! Responses that are never read.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::scene::{Attack, Scene};
 
 const CONNECTIONS: usize = 95;
 const PINGS: usize = 400;
-/// The longest pong that can be asked for, bytes.
-const PONG: u16 = 65_531;
-/// If the node takes nothing for so long it has had enough.
-const PATIENCE: Duration = Duration::from_millis(100);
-const PAUSE: Duration = Duration::from_secs(3);
+/// The longest pong that can be requested, in bytes.
+const MAX_PONG_BYTES: u16 = 65_531;
+/// Time without progress after which the node is considered to have stopped reading.
+const STALL_TIMEOUT: Duration = Duration::from_millis(100);
+const HOLD_TIME: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pings_whose_answers_are_not_read() -> Result<()> {
+async fn survives_pings_whose_pongs_are_not_read() -> Result<()> {
     let mut scene = Scene::start(2).await?;
     let attack = Attack {
         name: "pings for the longest pongs, none of them read",
@@ -30,17 +30,20 @@ async fn pings_whose_answers_are_not_read() -> Result<()> {
 }
 
 async fn unread(target: Target, tally: Tally) -> Result<()> {
-    let ping = message(kind::PING, &[&PONG.to_be_bytes()[..], &[0, 0]].concat());
+    let ping = message(
+        kind::PING,
+        &[&MAX_PONG_BYTES.to_be_bytes()[..], &[0, 0]].concat(),
+    );
     let mut peers = Vec::new();
     for _ in 0..CONNECTIONS {
-        // Connections above a bound of the node end.
+        // The node closes connections above its limit.
         let Ok(mut peer) = RawPeer::connect(&target, &Identity::random()).await else {
             continue;
         };
         let pings = std::iter::repeat_n(ping.clone(), PINGS);
-        tally.add(peer.send_unread(pings, PATIENCE).await);
+        tally.add(peer.send_unread(pings, STALL_TIMEOUT).await);
         peers.push(peer);
     }
-    sleep(PAUSE).await;
+    sleep(HOLD_TIME).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A small network whose middle is attacked: Alice pays Bob through the victim.
+//! A small network whose middle node is attacked: Alice pays Bob through the victim.
 
 use std::fs::File;
 use std::future::Future;
@@ -18,33 +18,33 @@ use crate::attacker::{Attacker, Tally};
 use crate::escape::Escape;
 use crate::gauges::{Gauges, Meter, Watch};
 use crate::honest::{self, Payments};
-use crate::{binaries, limits, newcomer};
+use crate::{binaries, limits, new_peer};
 
-/// One test at a time: they measure.
+/// Runs one test at a time, because they measure.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 const CAPACITY_SAT: u64 = 5_000_000;
-/// A channel with the peer that is gone, and more than half of it for its HTLC: the next HTLC takes another channel.
+/// Capacity of a channel with the offline peer; its HTLC exceeds half, so the next takes another channel.
 const ESCAPE_SAT: u64 = 1_000_000;
 const HTLC_SAT: i64 = 600_000;
-/// Claims of HTLCs need confirmed coins of their own.
+/// Each claim of an HTLC needs its own confirmed UTXO.
 const COINS: usize = 8;
 const COIN_SAT: u64 = 100_000;
 /// How long payments are counted with and without an attack.
-const MEASURED: Duration = Duration::from_secs(4);
-/// Before payments are counted: the attack has begun then.
+const MEASUREMENT_TIME: Duration = Duration::from_secs(4);
+/// Time for the attack to start before payments are counted.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// How often the speed is measured again, if it was too low: another program may have had the processor.
+/// Number of measurements if the speed is too low, in case another program used the CPU.
 const MEASUREMENTS: usize = 3;
-/// A node is calm if it uses less than a fifth of this time.
+/// A node is idle if it uses less than a fifth of this time.
 const CALM_WINDOW: Duration = Duration::from_millis(300);
 const CALM_TRIES: usize = 60;
-/// After the strangers have gone.
-const LIMIT: Duration = Duration::from_secs(60);
-/// The attackers' one address.
-const STRANGERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+/// Timeout after the end of the attack.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The only address of the attackers.
+const ATTACKERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 
-/// Alice, the victim, Bob, and channels of the victim with a peer that is gone.
+/// Alice, the victim, Bob, and channels of the victim with an offline peer.
 pub struct Scene {
     pub network: Network,
     pub target: Target,
@@ -53,23 +53,23 @@ pub struct Scene {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// What is tried.
+/// An attack.
 pub struct Attack<F> {
     pub name: &'static str,
-    /// Whether the attacker needs a processor for itself. If so, payments without the attack are counted while a
-    /// processor is as busy.
+    /// Whether the attacker occupies a CPU core. If so, payments without the attack are counted while a core
+    /// is equally busy.
     pub busy: bool,
-    /// Runs again and again.
+    /// The attack, which is run repeatedly.
     pub run: F,
 }
 
 impl Scene {
-    /// The victim can be closed by force `escapes` times.
+    /// Prepares `escapes` channels that the victim can force-close.
     pub async fn start(escapes: usize) -> Result<Self> {
         Self::with(escapes, &[], None).await
     }
 
-    /// With more nodes, which have coins and no channel; the victim's log goes into `log` if there is one.
+    /// With more nodes, which have funds but no channels, and with the victim's log in `log` if given.
     pub async fn with(escapes: usize, others: &[&str], log: Option<File>) -> Result<Self> {
         let turn = TURN.lock().await;
         let mut network = Network::start(binaries()).await?;
@@ -80,7 +80,7 @@ impl Scene {
             node.set_raw("accept-amp", "true");
             nodes.push(node);
         }
-        // The log is watched as owners have it: at the default level.
+        // The log is measured at the default level.
         nodes[1].unset("log-level");
         if let Some(log) = log {
             nodes[1].log_into(log);
@@ -93,7 +93,7 @@ impl Scene {
         plans.extend((0..escapes).map(|_| ChannelPlan::new("gone", "victim", ESCAPE_SAT)));
         network.open(&plans).await?;
         give_coins(&network).await?;
-        let target = Target::of(&network["victim"])?.from(STRANGERS);
+        let target = Target::of(&network["victim"])?.from(ATTACKERS);
         network
             .pay("alice", &amp_to(network["bob"].key(), 1_000)?)
             .await?;
@@ -111,7 +111,7 @@ impl Scene {
         })
     }
 
-    /// Lets strangers attack, and notes which limits do not hold.
+    /// Runs an attack and records violated limits.
     pub async fn endure<F, R>(&mut self, attack: Attack<F>) -> Result<()>
     where
         F: Fn(Target, Tally) -> R + Clone + Send + 'static,
@@ -119,7 +119,7 @@ impl Scene {
     {
         let meter = Meter::of(&self.network["victim"])?;
         let started = Instant::now();
-        // The first payments after a pause are slow, and the log beside the database grows with any.
+        // Excludes the slow first payments after a pause, and the WAL's growth by any activity.
         honest::pay(&self.network, HEAD_START).await?;
         let watch = Watch::start(meter.clone())?;
         let mut attacker = None;
@@ -130,7 +130,7 @@ impl Scene {
             let without = self.payments_without(attack.busy).await?;
             let begun = attacker.insert(self.attacker(&attack));
             sleep(HEAD_START).await;
-            let with = honest::pay(&self.network, MEASURED).await?;
+            let with = honest::pay(&self.network, MEASUREMENT_TIME).await?;
             speed += &format!("; {}", compared(without, with));
             ensure!(begun.sent() > 0, "{}: nothing was sent", attack.name);
             if with.failed > 0 {
@@ -143,12 +143,12 @@ impl Scene {
                 self.violation(attack.name, compared(without, with));
             }
         }
-        self.goes_on(attack.name, "during").await;
+        self.check_operation(attack.name, "during").await;
         let sent = attacker.map(Attacker::stop).transpose()?.unwrap_or(0);
-        self.goes_on(attack.name, "after").await;
+        self.check_operation(attack.name, "after").await;
         let (before, most) = watch.finish()?;
         let minutes = started.elapsed().as_secs() / 60 + 1;
-        let left = self.strangers_leave(attack.name, &meter, before).await?;
+        let left = self.wait_disconnected(attack.name, &meter, before).await?;
         println!(
             "{}: {sent} sent in {:?}{speed}; {}",
             attack.name,
@@ -159,19 +159,19 @@ impl Scene {
         Ok(())
     }
 
-    /// Ends the test.
+    /// Finishes the test.
     ///
     /// # Errors
-    /// If a limit did not hold; the text names all that did not.
+    /// If a limit was violated; the error lists all violations.
     pub fn finish(self) -> Result<()> {
         if !self.violations.is_empty() {
-            bail!("limits that did not hold:\n{}", self.violations.join("\n"));
+            bail!("violated limits:\n{}", self.violations.join("\n"));
         }
         self.network.finish();
         Ok(())
     }
 
-    /// Notes that something did not hold.
+    /// Records a violation.
     pub fn violation(&mut self, attack: &str, what: String) {
         println!("{attack}: {what}");
         self.violations.push(format!("{attack}: {what}"));
@@ -186,7 +186,7 @@ impl Scene {
         Attacker::start(move |tally| run(target.clone(), tally))
     }
 
-    /// Waits until the victim has worked off what strangers have sent, but not for ever.
+    /// Waits, within limits, until the victim has processed the attackers' messages.
     async fn calm(&self) -> Result<()> {
         let pid = self.network["victim"].pid()?;
         for _ in 0..CALM_TRIES {
@@ -201,41 +201,47 @@ impl Scene {
 
     async fn payments_without(&self, busy: bool) -> Result<Payments> {
         let harmless = busy.then(Attacker::harmless);
-        let payments = honest::pay(&self.network, MEASURED).await?;
+        let payments = honest::pay(&self.network, MEASUREMENT_TIME).await?;
         harmless.map(Attacker::stop).transpose()?;
         Ok(payments)
     }
 
-    /// A newcomer opens a channel; a channel is closed by force and its HTLC claimed, if there is one left.
-    async fn goes_on(&mut self, attack: &str, when: &str) {
-        match newcomer::opens_a_channel(&self.network).await {
-            Ok(took) => println!("{attack}: {when} it a newcomer had a channel after {took:?}"),
-            Err(error) => self.violation(attack, format!("{when} it: {error:#}")),
+    /// Opens a channel with a new peer; force-closes a channel and claims its HTLC, if one is left.
+    async fn check_operation(&mut self, attack: &str, when: &str) {
+        match new_peer::opens_a_channel(&self.network).await {
+            Ok(took) => println!("{attack}: {when} it, a new peer had a channel after {took:?}"),
+            Err(error) => self.violation(
+                attack,
+                format!("{when} it, opening a channel failed: {error:#}"),
+            ),
         }
         let Some(escape) = self.escapes.pop() else {
             return;
         };
         match escape.run(&self.network).await {
             Ok((close, claim)) => {
-                println!("{attack}: {when} it a close took {close:?}, a claim {claim:?}");
+                println!("{attack}: {when} it, a close took {close:?}, a claim {claim:?}");
             }
-            Err(error) => self.violation(attack, format!("{when} it: {error:#}")),
+            Err(error) => self.violation(
+                attack,
+                format!("{when} it, a forced close failed: {error:#}"),
+            ),
         }
     }
 
-    /// Waits until the node has closed what was the strangers'.
-    async fn strangers_leave(
+    /// Waits until the node has closed the attackers' connections.
+    async fn wait_disconnected(
         &mut self,
         attack: &str,
         meter: &Meter,
         before: Gauges,
     ) -> Result<Gauges> {
         let most = before.descriptors + limits::DESCRIPTORS_LEFT;
-        let gone = wait_for("descriptors to be closed", LIMIT, async || {
+        let gone = wait_for("descriptors to be closed", DISCONNECT_TIMEOUT, async || {
             let now = meter.read()?.descriptors;
             ensure!(
                 now <= most,
-                "{now} descriptors, {} before",
+                "{now} descriptors, previously {}",
                 before.descriptors
             );
             Ok(())
@@ -254,11 +260,7 @@ impl Scene {
                 most.database - before.database,
                 limits::DATABASE,
             ),
-            (
-                "the log beside the database",
-                most.database_log,
-                limits::DATABASE_LOG,
-            ),
+            ("the WAL", most.database_log, limits::DATABASE_LOG),
             (
                 "the log",
                 most.log - before.log,
@@ -272,7 +274,7 @@ impl Scene {
         ];
         for (what, by, limit) in grown {
             if by > limit {
-                self.violation(attack, format!("{what}: {by} more, {limit} allowed"));
+                self.violation(attack, format!("{what} grew by {by}, limit {limit}"));
             }
         }
     }
@@ -298,7 +300,7 @@ fn compared(without: Payments, with: Payments) -> String {
 fn used(before: Gauges, most: Gauges, left: Gauges) -> String {
     let mega = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
-        "memory {:.0}/{:.0}/{:.0} MB, descriptors {}/{}/{}, database {:.1}/{:.1} MB, beside it {:.1} MB, log {:.3} MB",
+        "memory {:.0}/{:.0}/{:.0} MB, descriptors {}/{}/{}, database {:.1}/{:.1} MB, WAL {:.1} MB, log {:.3} MB",
         mega(before.memory),
         mega(most.memory),
         mega(left.memory),

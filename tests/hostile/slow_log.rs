@@ -1,4 +1,4 @@
-//! A log that is read slowly: journald on an SD card, a terminal far away.
+//! A log that is read slowly, for example by journald on an SD card or a remote terminal.
 
 use std::fs::File;
 use std::io::{Read, pipe};
@@ -11,18 +11,18 @@ use anyhow::Result;
 use crate::log_lines::{flood, peer_storage};
 use crate::scene::{Attack, Scene};
 
-/// 200 kB a second.
+/// 200 kB per second, together with the pause.
 const CHUNK: usize = 20_000;
-const PAUSE: Duration = Duration::from_millis(100);
+const READ_PAUSE: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_read_slowly() -> Result<()> {
+async fn survives_a_flood_while_the_log_is_read_slowly() -> Result<()> {
     let (mut reader, writer) = pipe()?;
-    // Ends with the last process that could write.
+    // Ends when the last process that holds the pipe exits.
     thread::spawn(move || {
         let mut chunk = vec![0; CHUNK];
         while reader.read(&mut chunk).is_ok_and(|read| read > 0) {
-            thread::sleep(PAUSE);
+            thread::sleep(READ_PAUSE);
         }
     });
     let log = File::from(OwnedFd::from(writer));

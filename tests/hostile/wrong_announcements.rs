@@ -1,4 +1,4 @@
-//! Announcements, rightly signed, of channels in blocks that have no such transaction.
+//! Validly signed announcements of channels whose funding transactions do not exist.
 
 use std::fs;
 
@@ -15,34 +15,37 @@ use serde_json::json;
 use crate::attacker::Tally;
 use crate::scene::{Attack, Scene};
 
-/// A large block has little less than this many bytes.
+/// Size of a large block in bytes, slightly less than the maximum without witness data.
 const LARGE: usize = 950_000;
 const BLOCKS: u32 = 3;
-/// The coins of these blocks belong to anybody, and can be spent by now.
+/// The coinbase outputs of these blocks are anyone-can-spend and have matured.
 const FIRST_COIN: u32 = 6;
-/// What bitcoind may write meanwhile, bytes: a large block takes two megabytes of hex.
-const WRITTEN: u64 = 64 << 20;
+/// Maximum number of bytes that bitcoind may write: a large block takes two megabytes of hex.
+const MAX_WRITTEN: u64 = 64 << 20;
 const MESSAGES: usize = 100;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn announcements_of_channels_that_do_not_exist() -> Result<()> {
+async fn survives_announcements_of_nonexistent_channels() -> Result<()> {
     let mut scene = Scene::start(2).await?;
     let first = large_blocks(&scene.network).await?;
     let before = written(&scene.network)?;
     let attack = Attack {
-        name: "announcements of no transaction in large blocks",
+        name: "announcements of nonexistent transactions in large blocks",
         busy: false,
         run: move |target, tally| announce(target, tally, move |number| first + number % BLOCKS),
     };
     scene.endure(attack).await?;
     let bytes = written(&scene.network)? - before;
     println!("bitcoind wrote {bytes} bytes");
-    if bytes > WRITTEN {
-        let what = format!("bitcoind wrote {bytes} bytes, {WRITTEN} allowed");
-        scene.violation("announcements of no transaction in large blocks", what);
+    if bytes > MAX_WRITTEN {
+        let what = format!("bitcoind wrote {bytes} bytes, limit {MAX_WRITTEN}");
+        scene.violation(
+            "announcements of nonexistent transactions in large blocks",
+            what,
+        );
     }
     let attack = Attack {
-        name: "announcements in blocks that do not exist",
+        name: "announcements with block heights above the tip",
         busy: false,
         run: |target, tally| announce(target, tally, |number| 100_000 + number),
     };
@@ -50,14 +53,14 @@ async fn announcements_of_channels_that_do_not_exist() -> Result<()> {
     scene.finish()
 }
 
-/// What bitcoind has written to files and connections, bytes.
+/// Number of bytes that bitcoind has written to files and connections.
 fn written(network: &Network) -> Result<u64> {
     let io = fs::read_to_string(format!("/proc/{}/io", network.bitcoind.pid()?))?;
     let bytes = io.lines().find_map(|line| line.strip_prefix("wchar: "));
     Ok(bytes.context("no wchar")?.parse()?)
 }
 
-/// Announces channels in blocks of these heights.
+/// Announces channels in blocks at these heights.
 async fn announce(target: Target, tally: Tally, height: impl Fn(u32) -> u32) -> Result<()> {
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     let mut number = 0;
@@ -87,14 +90,14 @@ async fn large_blocks(network: &Network) -> Result<u32> {
     Ok(height + 1)
 }
 
-/// Spends the coin of the block at this height, which belongs to anybody, into a lot of nothing.
+/// Spends the anyone-can-spend coinbase output of the block at this height in a large transaction.
 async fn large(network: &Network, height: u32) -> Result<String> {
     let bitcoind = &network.bitcoind;
     let hash = bitcoind.call("getblockhash", json!([height])).await?;
     let block = bitcoind.call("getblock", json!([hash])).await?;
     let coinbase = block["tx"][0]
         .as_str()
-        .context("a block without coinbase")?;
+        .context("the block has no coinbase")?;
     let data = PushBytesBuf::try_from(vec![0; LARGE])?;
     let transaction = Transaction {
         version: Version::TWO,

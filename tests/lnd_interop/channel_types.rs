@@ -1,4 +1,4 @@
-//! The types of channels that lnd knows: those that both can do, and those that ampd refuses.
+//! lnd's channel types: those that both programs support, and those that ampd refuses.
 
 mod alias;
 mod refused;
@@ -16,29 +16,29 @@ const AMPD: &str = "alice";
 const LND: &str = "lena";
 const PUSH_SAT: u64 = CAPACITY_SAT / 4;
 const MSAT: u64 = 12_345_678;
-/// Above 0.16 BTC, which is all that BOLT 2 allows without option_support_large_channel.
+/// Above 0.16 BTC, the maximum without option_support_large_channel (BOLT 2).
 const LARGE_SAT: u64 = 50_000_000;
 
 #[tokio::test]
-async fn by_default_channels_have_anchors() -> Result<()> {
+async fn channels_use_anchors_by_default() -> Result<()> {
     open_and_pay(&[], CommitmentType::Anchors, CAPACITY_SAT).await
 }
 
-/// lnd then announces no anchors, and LDK proposes the best type that both announce.
+/// With this option lnd does not announce anchors, and LDK proposes the best type that both announce.
 #[tokio::test]
-async fn without_anchors_at_lnd_channels_have_a_static_remote_key() -> Result<()> {
+async fn channels_use_static_remote_key_if_lnd_has_no_anchors() -> Result<()> {
     let options = ["protocol.no-anchors"];
     open_and_pay(&options, CommitmentType::StaticRemoteKey, CAPACITY_SAT).await
 }
 
 #[tokio::test]
-async fn large_channels_are_opened_if_lnd_allows_them() -> Result<()> {
+async fn wumbo_channels_open_if_lnd_allows_them() -> Result<()> {
     let options = ["protocol.wumbo-channels"];
     open_and_pay(&options, CommitmentType::Anchors, LARGE_SAT).await
 }
 
-/// Public and private channels of this size, opened from each side, come out of this type, and AMP
-/// payments go each way over each of them.
+/// Public and private channels of this capacity, opened by each side, have this type, and carry AMP
+/// payments in both directions.
 async fn open_and_pay(options: &[&str], kind: CommitmentType, capacity_sat: u64) -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
@@ -61,14 +61,14 @@ async fn open_and_pay(options: &[&str], kind: CommitmentType, capacity_sat: u64)
                 assert_eq!(u64::try_from(channel.local_balance)?, PUSH_SAT);
             }
         }
-        pay_each_way(&network, point).await?;
+        pay_in_each_direction(&network, point).await?;
     }
     network.check_balances().await?;
     network.finish();
     Ok(())
 }
 
-/// An ampd and an lnd with these switches of lnd's on.
+/// An ampd and an lnd with these options.
 async fn with_lnd(options: &[&str]) -> Result<Network> {
     let mut network = Network::start(binaries()).await?;
     let mut ampd = network.prepare(AMPD)?;
@@ -81,7 +81,7 @@ async fn with_lnd(options: &[&str]) -> Result<Network> {
     Ok(network)
 }
 
-async fn pay_each_way(network: &Network, point: &str) -> Result<()> {
+async fn pay_in_each_direction(network: &Network, point: &str) -> Result<()> {
     for (payer, payee) in [(AMPD, LND), (LND, AMPD)] {
         let id = channel(network, payer, point).await?.chan_id;
         let request = SendPaymentRequest {
@@ -91,7 +91,7 @@ async fn pay_each_way(network: &Network, point: &str) -> Result<()> {
         let payment = Scene::new(network, payer, &[payee]).pays(&request).await?;
         let routes = payment.htlcs.iter().filter_map(|htlc| htlc.route.as_ref());
         let ids: Vec<_> = routes.map(|route| route.hops[0].chan_id).collect();
-        assert_eq!(ids, [id], "{payer} paid over another channel");
+        assert_eq!(ids, [id], "{payer} paid over a different channel");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Closing channels that hold HTLCs of AMP sets.
+//! Closes of channels that hold HTLCs of AMP sets.
 
 mod balance;
 mod cooperative;
@@ -22,11 +22,11 @@ const LND: &str = "lena";
 const CAPACITY_SAT: u64 = 4_000_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Who asks for the close, who pays.
+/// The closer and the payer.
 const CASES: [(&str, &str); 4] = [(AMPD, AMPD), (AMPD, LND), (LND, AMPD), (LND, LND)];
 
-/// An ampd and an lnd, a channel for each case and one that stays open: the last. Each end has
-/// opened about half of them, and can pay over all.
+/// An ampd and an lnd with a channel for each case and a last one that stays open. Each end has opened
+/// about half of them, and all can be paid over in both directions.
 async fn neighbours() -> Result<(Network, Vec<String>)> {
     let network = Network::mixed(binaries(), &[(AMPD, Ampd), (LND, Lnd)]).await?;
     let plan = |from, to| ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
@@ -46,7 +46,7 @@ fn close_of(point: &str) -> Result<CloseChannelRequest> {
     })
 }
 
-/// Waits for at least so many transactions; a node may tell of one a moment before it is there.
+/// Waits for at least this many transactions; a node may report one just before it is in the mempool.
 async fn wait_for_mempool(network: &Network, transactions: usize) -> Result<()> {
     wait_for("the closing transaction", LIMIT, async || {
         let now = network.bitcoind.mempool().await?.len();

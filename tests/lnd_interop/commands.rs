@@ -1,5 +1,5 @@
-//! The command lines of lnd's documentation about AMP and keysend, typed into lnd's own lncli: lnd
-//! pays ampd. And each program reads the other's invoices.
+//! The commands from lnd's documentation of AMP and keysend, run with lnd's own lncli: lnd pays ampd.
+//! Also checks that each program decodes the other's invoices.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::scene::{Scene, row};
 use crate::{SETTLE_LIMIT, lnd_is_here};
 
-/// Somebody at a terminal of a node, with the command line program that came with it.
+/// The command line of a node with the client program that belongs to it.
 struct Shell<'a> {
     network: &'a Network,
     name: &'a str,
@@ -25,7 +25,7 @@ impl Shell<'_> {
     fn program(&self) -> Result<Command> {
         let node = &self.network[self.name];
         if node.software() == Lnd {
-            let lnd = LndBinaries::named()?.context("no lnd")?;
+            let lnd = LndBinaries::named()?.context("LND_EXE and LNCLI_EXE are not set")?;
             return node.lncli(&lnd);
         }
         let mut ampcli = Command::new(&self.network.binaries().ampcli);
@@ -36,13 +36,13 @@ impl Shell<'_> {
         Ok(ampcli)
     }
 
-    /// Types a line: words between blanks.
+    /// Runs a line of words separated by blanks.
     fn types(&self, line: &str) -> Result<Output> {
         let mut program = self.program()?;
         Ok(program.args(line.split_whitespace()).output()?)
     }
 
-    /// What a line prints that succeeds.
+    /// Returns the output of a line that must succeed.
     fn text(&self, line: &str) -> Result<String> {
         let output = self.types(line)?;
         let error = String::from_utf8_lossy(&output.stderr);
@@ -56,7 +56,7 @@ impl Shell<'_> {
         serde_json::from_str(&text).with_context(|| format!("{line} printed {text}"))
     }
 
-    /// Pays; the table shows that it succeeded.
+    /// Pays and checks that the table shows success.
     fn pays(&self, line: &str) -> Result<String> {
         let table = self.text(line)?;
         ensure!(table.contains("SUCCEEDED"), "{line}: {table}");
@@ -83,7 +83,7 @@ fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
 }
 
 #[tokio::test]
-async fn lncli_pays_ampd_with_the_commands_of_lnds_documentation() -> Result<()> {
+async fn lncli_commands_from_lnd_documentation_pay_ampd() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -91,7 +91,7 @@ async fn lncli_pays_ampd_with_the_commands_of_lnds_documentation() -> Result<()>
     let [alice, lena] = shells(&network);
     let invoice = alice.json("addinvoice --amt 1000 --memo=tips --amp")?;
     pays_an_amp_invoice(&lena, &alice, &invoice)?;
-    pays_under_an_address_of_its_own(&lena, &alice, &invoice)?;
+    pays_to_a_chosen_payment_address(&lena, &alice, &invoice)?;
     pays_an_invoice_without_amount(&lena, &alice)?;
     pays_a_public_key(&lena, &alice)?;
     pays_with_keysend(&lena, &alice)?;
@@ -101,7 +101,7 @@ async fn lncli_pays_ampd_with_the_commands_of_lnds_documentation() -> Result<()>
     Ok(())
 }
 
-/// ampd and lnd, which knows the way to the other already.
+/// An ampd and an lnd, which already knows the route to ampd.
 async fn alice_and_lena() -> Result<Network> {
     let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
     for (payer, payee) in [("alice", "lena"), ("lena", "alice")] {
@@ -116,7 +116,7 @@ fn shells(network: &Network) -> [Shell<'_>; 2] {
     ["alice", "lena"].map(|name| Shell { network, name })
 }
 
-/// Again and again, but never without the flag: ampd's own ampcli does not need it.
+/// Repeatedly, but always with the flag, which ampcli does not require.
 fn pays_an_amp_invoice(lena: &Shell<'_>, alice: &Shell<'_>, invoice: &Value) -> Result<()> {
     let (request, hash) = (text(invoice, "payment_request")?, text(invoice, "r_hash")?);
     lena.fails(
@@ -134,7 +134,7 @@ fn pays_an_amp_invoice(lena: &Shell<'_>, alice: &Shell<'_>, invoice: &Value) -> 
     Ok(())
 }
 
-fn pays_under_an_address_of_its_own(
+fn pays_to_a_chosen_payment_address(
     lena: &Shell<'_>,
     alice: &Shell<'_>,
     invoice: &Value,
@@ -200,7 +200,7 @@ fn pays_with_keysend(lena: &Shell<'_>, alice: &Shell<'_>) -> Result<()> {
 }
 
 #[tokio::test]
-async fn lncli_and_ampcli_read_each_others_amp_invoices_alike() -> Result<()> {
+async fn lncli_and_ampcli_decode_amp_invoices_identically() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -223,10 +223,10 @@ async fn lncli_and_ampcli_read_each_others_amp_invoices_alike() -> Result<()> {
     Ok(())
 }
 
-/// With numbers in more quintets than they need, padding, a stated key: both read the key that signed.
-/// What both refuse; and what lnd reads, but BOLT 11 calls invalid.
+/// Numbers in more quintets than needed, padding, an explicit key: both decode to the signing key. Also
+/// invoices that both reject, and ones that lnd accepts although BOLT 11 calls them invalid.
 #[tokio::test]
-async fn lncli_and_ampcli_read_unusual_invoices_alike() -> Result<()> {
+async fn lncli_and_ampcli_decode_unusual_invoices_identically() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -247,7 +247,7 @@ async fn lncli_and_ampcli_read_unusual_invoices_alike() -> Result<()> {
         let line = format!("decodepayreq {}", invoice.signed(&secret));
         let read = lena.json(&line)?;
         assert_eq!(read["destination"], key.to_string(), "{invoice:?}");
-        // Without `c` lnd takes 24 blocks, BOLT 11 18.
+        // Without `c` lnd assumes 24 blocks, BOLT 11 requires 18.
         let ours = alice.json(&line)?;
         for member in ["destination", "expiry", "payment_hash", "num_msat"] {
             assert_eq!(ours[member], read[member], "{invoice:?}");

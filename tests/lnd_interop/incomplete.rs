@@ -1,4 +1,4 @@
-//! Sets that stay incomplete: the receiver gives their shards back after two minutes.
+//! Sets that stay incomplete: the receiver fails their shards back after two minutes.
 
 use std::time::{Duration, Instant};
 
@@ -15,37 +15,37 @@ use regtest::node::Software::{self, Ampd, Lnd};
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use crate::hand_made::two_shards;
+use crate::manual_shards::two_shards;
 use crate::scene::{CAPACITY_SAT, Scene, amp, row};
 use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
 
 const SHARD_MSAT: i64 = 30_000_000;
-/// How long a receiver holds a shard, and how late it may be.
+/// How long a receiver holds a shard, and the allowed delay.
 const HOLD: Duration = Duration::from_secs(120);
-const LATE: Duration = Duration::from_secs(15);
-/// Of a payment that shall try once more after its first shard has come back.
+const HOLD_TOLERANCE: Duration = Duration::from_secs(15);
+/// Timeout of a payment that must retry once after its first shard has failed.
 const TIMEOUT_SECONDS: i32 = 135;
-/// More than one way carries.
+/// Exceeds the capacity of a single route.
 const MSAT: i64 = CAPACITY_SAT as i64 * 1_200;
 const FORWARDERS: [&str; 2] = ["bob", "lisa"];
 
-/// All at the same time: each of them is little else than minutes of waiting.
+/// Runs all cases concurrently, since they consist mostly of minutes of waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incomplete_set_comes_back_and_is_sent_again_until_time_is_up() -> Result<()> {
+async fn incomplete_sets_fail_back_and_are_retried_until_the_timeout() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
     tokio::try_join!(
-        half_a_set_comes_back(Lnd, Ampd),
-        half_a_set_comes_back(Ampd, Lnd),
-        a_way_freezes(Lnd, Ampd, "bob"),
-        a_way_freezes(Ampd, Lnd, "lisa"),
+        half_a_set_fails_back(Lnd, Ampd),
+        half_a_set_fails_back(Ampd, Lnd),
+        a_forwarder_freezes(Lnd, Ampd, "bob"),
+        a_forwarder_freezes(Ampd, Lnd, "lisa"),
     )?;
     Ok(())
 }
 
-/// As `mpp_timeout`, and the invoice stays payable.
-async fn half_a_set_comes_back(payer: Software, payee: Software) -> Result<()> {
+/// Fails with `mpp_timeout`, and the invoice stays payable.
+async fn half_a_set_fails_back(payer: Software, payee: Software) -> Result<()> {
     let network = row(&[("payer", payer), ("payee", payee)]).await?;
     let scene = Scene::new(&network, "payer", &["payee"]);
     let invoice = scene.amp_invoice(2 * SHARD_MSAT).await?;
@@ -55,7 +55,10 @@ async fn half_a_set_comes_back(payer: Software, payee: Software) -> Result<()> {
     let start = Instant::now();
     let attempt = scene.payer()?.send_to_route(first).await?;
     let held = start.elapsed();
-    ensure!(held >= HOLD && held < HOLD + LATE, "held for {held:?}");
+    ensure!(
+        held >= HOLD && held < HOLD + HOLD_TOLERANCE,
+        "held for {held:?}"
+    );
     ensure!(timed_out(&attempt), "{attempt:?}");
     let failure = attempt.failure.context("no failure")?;
     assert_eq!(failure.failure_source_index, 1);
@@ -78,11 +81,11 @@ fn timed_out(attempt: &HtlcAttempt) -> bool {
     failure.is_some_and(|failure| failure.code() == FailureCode::MppTimeout)
 }
 
-/// A payment needs both ways. What waits at the frozen forwarder comes back when it goes on.
-async fn a_way_freezes(payer: Software, payee: Software, frozen: &str) -> Result<()> {
-    let network = two_ways(payer, payee).await?;
-    let way = [FORWARDERS[0], "payee"];
-    let scene = Scene::new(&network, "payer", &way);
+/// A payment needs both routes. HTLCs held by the frozen forwarder fail when it resumes.
+async fn a_forwarder_freezes(payer: Software, payee: Software, frozen: &str) -> Result<()> {
+    let network = two_routes(payer, payee).await?;
+    let hops = [FORWARDERS[0], "payee"];
+    let scene = Scene::new(&network, "payer", &hops);
     let before = (
         scene.payer()?.local_msat().await?,
         scene.payee()?.local_msat().await?,
@@ -92,7 +95,7 @@ async fn a_way_freezes(payer: Software, payee: Software, frozen: &str) -> Result
     network[frozen].freeze()?;
     let mut updates = start(scene, &amp(&invoice, 0)).await?;
     let in_vain = until(&mut updates, tried_twice).await?;
-    only_the_frozen_way_is_left(&in_vain, network[frozen].key())?;
+    only_the_frozen_route_is_left(&in_vain, network[frozen].key())?;
 
     network[frozen].thaw()?;
     for peer in ["payer", "payee"] {
@@ -117,7 +120,7 @@ async fn a_way_freezes(payer: Software, payee: Software, frozen: &str) -> Result
     Ok(())
 }
 
-async fn two_ways(payer: Software, payee: Software) -> Result<Network> {
+async fn two_routes(payer: Software, payee: Software) -> Result<Network> {
     let nodes = [
         ("payer", payer),
         ("bob", Ampd),
@@ -132,8 +135,8 @@ async fn two_ways(payer: Software, payee: Software) -> Result<Network> {
     }
     network.open(&plans).await?;
     for forwarder in FORWARDERS {
-        let way = [forwarder, "payee"];
-        Scene::new(&network, "payer", &way)
+        let hops = [forwarder, "payee"];
+        Scene::new(&network, "payer", &hops)
             .known_route(SHARD_MSAT)
             .await?;
     }
@@ -149,19 +152,22 @@ async fn start(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<Streami
     Ok(updates.into_inner())
 }
 
-/// The first update of which this holds; each comes within the time that a shard is held.
+/// The first update that satisfies the condition; each must arrive within the hold time of a shard.
 async fn until(
     updates: &mut Streaming<Payment>,
     holds: impl Fn(&Payment) -> bool,
 ) -> Result<Payment> {
     loop {
-        let update = timeout(HOLD + LATE, updates.message()).await;
-        let update = update.context("no update")??;
+        let update = timeout(HOLD + HOLD_TOLERANCE, updates.message()).await;
+        let update = update.context("timed out waiting for an update")??;
         let payment = update.context("the stream has ended")?;
         if holds(&payment) {
             return Ok(payment);
         }
-        ensure!(!is_over(&payment), "it is over already: {payment:?}");
+        ensure!(
+            !is_over(&payment),
+            "the payment has already completed: {payment:?}"
+        );
     }
 }
 
@@ -169,13 +175,13 @@ fn is_over(payment: &Payment) -> bool {
     payment.status() != PaymentStatus::InFlight
 }
 
-/// A shard came back in time for another attempt, and that one came back, too.
+/// Whether a shard failed early enough for another attempt, which failed as well.
 fn tried_twice(payment: &Payment) -> bool {
     let attempts = payment.htlcs.iter();
     attempts.filter(|attempt| timed_out(attempt)).count() == 2
 }
 
-fn only_the_frozen_way_is_left(payment: &Payment, frozen: &str) -> Result<()> {
+fn only_the_frozen_route_is_left(payment: &Payment, frozen: &str) -> Result<()> {
     let attempts = payment.htlcs.iter();
     let left = attempts.filter(|attempt| attempt.status() == HtlcStatus::InFlight);
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! lnd's "internal error" costs no channel.
+//! An "internal error" of lnd does not close the channel.
 
 use std::fs;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::scene::{Scene, row};
 use crate::{SETTLE_LIMIT, lnd_is_here};
 
 const MSAT: u64 = 10_000_000;
-/// In sat: no HTLC at all is below that, and what exceeds it is an "internal error" of lnd.
+/// In sat: any HTLC exceeds it, which causes an "internal error" in lnd.
 const EXPOSURE: (&str, &str) = ("channel-max-fee-exposure", "1");
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_channel_outlives_an_internal_error_of_lnd() -> Result<()> {
+async fn channel_survives_internal_errors_of_lnd() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -51,7 +51,7 @@ async fn a_channel_outlives_an_internal_error_of_lnd() -> Result<()> {
         anyhow::bail!("{channels:?}");
     };
     assert_eq!(same.channel_point, channel.channel_point);
-    // And it carries the next one.
+    // The channel carries the next payment.
     let scene = Scene::new(&network, "payer", &["payee"]);
     scene.pays(&amp_to(scene.payee_key(), MSAT)?).await?;
     network.check_balances().await?;
@@ -61,7 +61,10 @@ async fn a_channel_outlives_an_internal_error_of_lnd() -> Result<()> {
 
 async fn restart_lnd(network: &mut Network, change: impl FnOnce(&mut Node)) -> Result<()> {
     let status = network["payee"].stop().await?;
-    ensure!(status.success(), "lnd ended with {status}");
+    ensure!(status.success(), "lnd exited with {status}");
     change(&mut network["payee"]);
-    network.restart(&["payee"]).await.context("lnd is back")
+    network
+        .restart(&["payee"])
+        .await
+        .context("cannot restart lnd")
 }

@@ -1,4 +1,4 @@
-//! The scenarios of lnd's own integration tests that are about AMP, between ampd and lnd.
+//! The AMP scenarios of lnd's integration tests, between ampd and lnd.
 
 mod amp;
 mod backlog;
@@ -8,7 +8,7 @@ mod mpp;
 mod repeat;
 mod restarts;
 mod single_hop;
-mod ways;
+mod topology;
 
 use anyhow::{Context, Result};
 use regtest::node::Software::{self, Ampd, Lnd};
@@ -17,33 +17,33 @@ use crate::lnd_is_here;
 use crate::scene::{Scene, row};
 
 #[tokio::test]
-async fn over_three_ways_from_ampd_to_lnd() -> Result<()> {
-    over_three_ways(Ampd).await
+async fn three_route_scenarios_pass_from_ampd_to_lnd() -> Result<()> {
+    three_route_scenarios(Ampd).await
 }
 
 #[tokio::test]
-async fn over_three_ways_from_lnd_to_ampd() -> Result<()> {
-    over_three_ways(Lnd).await
+async fn three_route_scenarios_pass_from_lnd_to_ampd() -> Result<()> {
+    three_route_scenarios(Lnd).await
 }
 
-async fn over_three_ways(payer: Software) -> Result<()> {
+async fn three_route_scenarios(payer: Software) -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
-    let network = ways::open(payer).await?;
+    let network = topology::open(payer).await?;
     macro_rules! run {
         ($($module:ident :: $scenario:ident),* $(,)?) => {$(
             $module::$scenario(&network).await.context(stringify!($scenario))?;
-            ways::give_back(&network).await.context(stringify!(after $scenario))?;
+            topology::pay_back(&network).await.context(stringify!(after $scenario))?;
         )*};
     }
     run![
         amp::an_invoice,
         amp::an_invoice_with_another_payment_address,
         amp::to_a_key,
-        amp::shards_over_routes_of_the_caller,
+        amp::shards_over_given_routes,
         mpp::an_invoice,
-        mpp::parts_over_routes_of_the_caller,
+        mpp::parts_over_given_routes,
     ];
     network.check_balances().await?;
     network.finish();
@@ -51,14 +51,14 @@ async fn over_three_ways(payer: Software) -> Result<()> {
 }
 
 #[tokio::test]
-async fn over_one_channel() -> Result<()> {
+async fn single_channel_scenarios_pass() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
     let mut network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
     for (payer, payee) in [("alice", "lena"), ("lena", "alice")] {
-        let way = [payee];
-        let scene = Scene::new(&network, payer, &way);
+        let hops = [payee];
+        let scene = Scene::new(&network, payer, &hops);
         repeat::an_invoice_twice(scene).await.context(payee)?;
         single_hop::ordinary_payments(scene).await.context(payee)?;
         single_hop::keysend_is_not_amp(scene).await.context(payee)?;
@@ -72,34 +72,34 @@ async fn over_one_channel() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_resumes_hears_the_same_from_both() -> Result<()> {
+async fn resumed_subscriptions_get_the_same_events_from_both() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
     let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for (payer, payee) in [("alice", "lena"), ("lena", "alice")] {
-        let way = [payee];
-        let scene = Scene::new(&network, payer, &way);
-        told.push(
-            backlog::of_invoices_that_ended_in_all_ways(scene)
+        let hops = [payee];
+        let scene = Scene::new(&network, payer, &hops);
+        received.push(
+            backlog::of_invoices_with_every_final_state(scene)
                 .await
                 .context(payee)?,
         );
     }
-    assert_eq!(told[1], told[0], "ampd, lnd");
+    assert_eq!(received[1], received[0], "ampd, lnd");
     network.finish();
     Ok(())
 }
 
 #[tokio::test]
-async fn a_channel_full_of_htlcs_takes_no_more_and_nobody_tries_for_long() -> Result<()> {
+async fn payments_over_a_full_channel_fail_quickly() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
     let network = max_htlcs::open().await?;
-    for (payer, way) in max_htlcs::WAYS {
-        let scene = Scene::new(&network, payer, way);
+    for (payer, hops) in max_htlcs::ROUTES {
+        let scene = Scene::new(&network, payer, hops);
         max_htlcs::a_full_channel(scene).await.context(payer)?;
     }
     network.check_balances().await?;

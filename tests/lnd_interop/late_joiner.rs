@@ -1,5 +1,5 @@
-//! A node that joins late learns all channels from its only peer, and new ones as they come: an lnd from an
-//! ampd, and an ampd from an lnd.
+//! A node that joins late learns all channels from its only peer, and new ones as they are announced:
+//! an lnd from an ampd, and an ampd from an lnd.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const CHANNELS: usize = 200;
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_late_lnd_learns_all_channels_from_an_ampd() -> Result<()> {
+async fn late_lnd_learns_all_channels_from_ampd() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -24,7 +24,7 @@ async fn a_late_lnd_learns_all_channels_from_an_ampd() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_late_ampd_learns_all_channels_from_an_lnd() -> Result<()> {
+async fn late_ampd_learns_all_channels_from_lnd() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }

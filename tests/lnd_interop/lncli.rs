@@ -1,5 +1,5 @@
-//! lnd's own lncli drives ampd: what its documentation shows of AMP, and the commands that people use most.
-//! What it prints has the shape of what ampcli prints.
+//! lnd's own lncli controls ampd: the AMP commands from its documentation, and the most common
+//! commands. Its output has the same structure as ampcli's.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::scene::CAPACITY_SAT;
 use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
 
 #[tokio::test]
-async fn lncli_drives_ampd_and_prints_what_ampcli_prints() -> Result<()> {
+async fn lncli_works_with_ampd_and_prints_the_same_as_ampcli() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -36,7 +36,7 @@ async fn lncli_drives_ampd_and_prints_what_ampcli_prints() -> Result<()> {
     Ok(())
 }
 
-/// Lines for both programs; in braces what [`amp`] found.
+/// Commands for both programs, with placeholders for values provided by [`amp`].
 const LINES: [&str; 33] = [
     "getinfo",
     "walletbalance",
@@ -73,7 +73,7 @@ const LINES: [&str; 33] = [
     "sendpayment --json -f --dest {key} --amt 7 --keysend",
 ];
 
-/// Creates an AMP invoice, pays it twice, pays a key, looks all of it up.
+/// Creates an AMP invoice, pays it twice, pays a key, and looks everything up.
 fn amp(alice: &Owner<'_>, bob: &Owner<'_>) -> Result<Facts> {
     let made = bob.lncli("addinvoice --amp --amt=1000 --memo=tips")?;
     let (request, hash) = (text(&made, "payment_request")?, text(&made, "r_hash")?);
@@ -101,7 +101,9 @@ fn amp(alice: &Owner<'_>, bob: &Owner<'_>) -> Result<Facts> {
         assert_eq!(tracked["status"], "SUCCEEDED");
     }
     let listed = bob.lncli("listinvoices")?;
-    let listed = listed["invoices"].as_array().context("no list")?;
+    let listed = listed["invoices"]
+        .as_array()
+        .context("the response has no invoices")?;
     assert_eq!(
         listed
             .iter()
@@ -120,12 +122,15 @@ fn amp(alice: &Owner<'_>, bob: &Owner<'_>) -> Result<Facts> {
         ("{set}", sets.remove(0)),
         (
             "{channel}",
-            channel.as_str().context("no channel")?.to_owned(),
+            channel
+                .as_str()
+                .context("the node has no channel")?
+                .to_owned(),
         ),
     ])))
 }
 
-/// What lines speak of.
+/// Values of the placeholders.
 struct Facts(BTreeMap<&'static str, String>);
 
 impl Facts {
@@ -135,7 +140,7 @@ impl Facts {
     }
 }
 
-/// Who has a node and both programs.
+/// A node with both client programs.
 struct Owner<'a> {
     network: &'a Network,
     name: &'a str,
@@ -144,7 +149,11 @@ struct Owner<'a> {
 impl Owner<'_> {
     fn lncli(&self, line: &str) -> Result<Value> {
         let node = &self.network[self.name];
-        let mut lncli = Command::new(LndBinaries::named()?.context("no lnd")?.lncli);
+        let mut lncli = Command::new(
+            LndBinaries::named()?
+                .context("LND_EXE and LNCLI_EXE are not set")?
+                .lncli,
+        );
         lncli
             .arg("--network=regtest")
             .arg(format!("--rpcserver={}", node.rpc_address()?));
@@ -187,7 +196,7 @@ fn text(value: &Value, name: &str) -> Result<String> {
         .to_owned())
 }
 
-/// Names and kinds of all members, those of a list's first item for the list.
+/// Names and types of all members; for a list, those of its first item.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Null => Value::Null,

@@ -1,5 +1,5 @@
-//! One channel between ampd and lnd under load in both directions, through all that happens to a
-//! channel in a long life.
+//! One channel between ampd and lnd under load in both directions, through everything that happens in
+//! the long life of a channel.
 
 mod books;
 mod load;
@@ -22,17 +22,17 @@ const CAPACITY_SAT: u64 = 16_000_000;
 const EACH_WAY: u64 = 500;
 /// Payments in each direction between two events.
 const BETWEEN: u64 = 40;
-/// ampd asks bitcoind for fees when it starts; LDK looks at its channels within a minute.
+/// ampd queries fee rates at startup; LDK updates its channels within a minute.
 const FEE_LIMIT: Duration = Duration::from_secs(90);
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
-/// What bitcoind relays on a busy day, and what ampd's channel pays then: 8 sat/vB.
+/// bitcoind's minimum relay fee on a busy day, and the resulting feerate of ampd's channel: 8 sat/vB.
 const BUSY: &str = "-minrelaytxfee=0.00008";
 const BUSY_SAT_PER_KW: i64 = 2_000;
 
-/// Fee updates come from who opened the channel. lnd sends its first one 10 to 60 minutes after each
-/// connection (a random time that cannot be set), so ampd opens it here.
+/// The opener sends fee updates. lnd sends its first one 10 to 60 minutes after connecting (a random
+/// delay that cannot be configured), so ampd opens the channel here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_channel_outlives_a_thousand_payments_reconnects_and_fee_updates() -> Result<()> {
+async fn channel_survives_a_thousand_payments_reconnects_and_fee_updates() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -40,7 +40,7 @@ async fn a_channel_outlives_a_thousand_payments_reconnects_and_fee_updates() -> 
     let plan = ChannelPlan::new(AMPD, LND, CAPACITY_SAT).push(CAPACITY_SAT / 2);
     let points = network.open(&[plan]).await?;
     let first_sat_per_kw = sat_per_kw(&network).await?;
-    // The side that pays no fees of the channel.
+    // The side that does not pay the commitment fee.
     let before_msat = network[LND].api()?.local_msat().await?;
     let load = Load::start(&network).await?;
 
@@ -62,7 +62,7 @@ async fn a_channel_outlives_a_thousand_payments_reconnects_and_fee_updates() -> 
     Ok(())
 }
 
-/// Payments go on through all of it. Returns the index of lnd's last payment before it was killed.
+/// Payments continue throughout. Returns the index of lnd's last payment before it was killed.
 async fn live(network: &mut Network, load: &Load) -> Result<u64> {
     let first_sat_per_kw = sat_per_kw(network).await?;
     load.go_on().await?;
@@ -85,7 +85,7 @@ async fn live(network: &mut Network, load: &Load) -> Result<u64> {
 
     load.go_on().await?;
     let status = network[AMPD].stop().await?;
-    ensure!(status.success(), "{AMPD} ended with {status}");
+    ensure!(status.success(), "{AMPD} exited with {status}");
     start_with_fees(network, load, &[]).await?;
     load.go_on().await?;
     wait_for_fee(network, first_sat_per_kw).await?;
@@ -93,12 +93,12 @@ async fn live(network: &mut Network, load: &Load) -> Result<u64> {
     Ok(killed_index)
 }
 
-/// Waits until no payment after this one is under way. Up to there lnd's may be for ever: a payment
-/// of lnd's whose HTLC is not yet in a commitment when lnd is killed is gone from the channel, but lnd
-/// waits for its result. [`books::compare`] shows that nothing of it arrived. The same goes for one for which
-/// lnd has never sent an HTLC ([`Load::stop`]).
+/// Waits until no payment after this index is in flight. Earlier ones of lnd may stay in flight forever: if
+/// lnd is killed before an HTLC is in a commitment, the HTLC is gone from the channel, but lnd waits for
+/// its result. [`books::compare`] shows that nothing of it arrived. The same applies to payments for
+/// which lnd never sent an HTLC ([`Load::stop`]).
 async fn wait_ended(network: &Network, name: &str, index: u64) -> Result<()> {
-    let what = format!("{name}'s payments to end");
+    let what = format!("{name}'s payments to complete");
     wait_for(&what, SETTLE_LIMIT, async || {
         let payments = network[name].api()?.payments(index).await?.payments;
         let ended = [PaymentStatus::Succeeded, PaymentStatus::Failed];
@@ -107,7 +107,7 @@ async fn wait_ended(network: &Network, name: &str, index: u64) -> Result<()> {
             .iter()
             .filter(is_sent)
             .filter(|one| !ended.contains(&one.status()));
-        ensure!(under_way.next().is_none(), "some are under way");
+        ensure!(under_way.next().is_none(), "some payments are in flight");
         Ok(())
     })
     .await
@@ -116,11 +116,11 @@ async fn wait_ended(network: &Network, name: &str, index: u64) -> Result<()> {
 async fn last_index(network: &Network, name: &str) -> Result<u64> {
     let payments = network[name].api()?.payments(0).await?.payments;
     let last = payments.iter().map(|payment| payment.payment_index).max();
-    last.context("it has not paid")
+    last.context("it has no payments")
 }
 
-/// Starts ampd again, with another least fee at bitcoind: on regtest that is all that moves ampd's
-/// estimates.
+/// Restarts ampd with a different minimum fee rate at bitcoind, the only thing that changes ampd's
+/// estimates on regtest.
 async fn start_with_fees(network: &mut Network, load: &Load, arguments: &[&str]) -> Result<()> {
     network.bitcoind.stop().await?;
     network.bitcoind.set_arguments(arguments);
@@ -130,7 +130,7 @@ async fn start_with_fees(network: &mut Network, load: &Load, arguments: &[&str])
     network.connect(AMPD, LND).await
 }
 
-/// lnd does so: ampd would connect again by itself.
+/// Disconnects from lnd's side, because ampd would reconnect on its own.
 async fn hang_up(network: &Network) -> Result<()> {
     let request = DisconnectPeerRequest {
         pub_key: network[AMPD].key().to_owned(),
@@ -140,7 +140,7 @@ async fn hang_up(network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// The fee rate of the commitment transaction that lnd holds.
+/// The feerate of lnd's commitment transaction.
 async fn sat_per_kw(network: &Network) -> Result<i64> {
     let channels = network[LND].api()?.channels().await?;
     ensure!(channels.len() == 1, "{} channels are open", channels.len());

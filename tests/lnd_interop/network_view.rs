@@ -1,5 +1,5 @@
-//! ampd and lnd look at the same network and tell the same; what one signs the other verifies, and
-//! messages of applications go both ways.
+//! ampd and lnd show the same network, verify each other's signatures, and exchange custom messages in
+//! both directions.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use crate::scene::row;
 
 const AMPD: &str = "alice";
 const LND: &str = "carol";
-/// A second node of lnd's, so that there is a channel that is not ampd's.
+/// A second lnd, so that there is a channel without ampd.
 const FAR: &str = "dave";
 const NODES: [&str; 3] = [AMPD, LND, FAR];
-/// Node announcements come again after a minute.
+/// Node announcements are repeated after a minute.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(120);
 const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -35,12 +35,12 @@ async fn both_see_the_same_network() -> Result<()> {
     }
     let network = row(&[(AMPD, Ampd), (LND, Lnd), (FAR, Lnd)]).await?;
     same_graph(&network).await?;
-    same_figures(&network).await?;
+    same_statistics(&network).await?;
     for (signer, verifier) in [(AMPD, LND), (LND, AMPD)] {
         signatures_are_understood(&network, signer, verifier).await?;
-        messages_arrive(&network, signer, verifier).await?;
+        custom_messages_arrive(&network, signer, verifier).await?;
     }
-    a_disconnected_channel_comes_back(&network).await?;
+    channel_reconnects_after_a_disconnect(&network).await?;
     network.finish();
     Ok(())
 }
@@ -55,7 +55,7 @@ async fn graph(network: &Network, name: &str) -> Result<ChannelGraph> {
     Ok(sorted(graph))
 }
 
-/// lnd's order is that of its database.
+/// Sorts a graph, which lnd returns in database order.
 fn sorted(mut graph: ChannelGraph) -> ChannelGraph {
     graph.edges.sort_by_key(|edge| edge.channel_id);
     graph.nodes.sort_by(|a, b| a.pub_key.cmp(&b.pub_key));
@@ -63,8 +63,8 @@ fn sorted(mut graph: ChannelGraph) -> ChannelGraph {
     graph
 }
 
-/// lnd has names for bits of its own, and takes others for unknown. Of itself it may show an older
-/// announcement than the one that it has sent.
+/// Removes differences: lnd has its own names for feature bits, and does not know others. Of itself it
+/// may return an older announcement than the one it has sent.
 fn nameless(mut node: LightningNode) -> LightningNode {
     node.last_update = 0;
     for feature in node.features.values_mut() {
@@ -74,9 +74,9 @@ fn nameless(mut node: LightningNode) -> LightningNode {
     node
 }
 
-/// Every node and every channel, to the last signature.
+/// Compares all nodes and channels, including signatures.
 async fn same_graph(network: &Network) -> Result<()> {
-    let seen = wait_for("both to see the same", GOSSIP_LIMIT, async || {
+    let seen = wait_for("both graphs to be the same", GOSSIP_LIMIT, async || {
         let (ampd, lnd) = (graph(network, AMPD).await?, graph(network, LND).await?);
         ensure!(ampd.nodes.len() == NODES.len(), "{:?}", ampd.nodes);
         let announced = |node: &LightningNode| NODES.contains(&node.alias.as_str());
@@ -113,12 +113,12 @@ async fn channel(network: &Network, name: &str, request: ChanInfoRequest) -> Res
     Ok(lightning.get_chan_info(request).await?.into_inner())
 }
 
-async fn same_figures(network: &Network) -> Result<()> {
+async fn same_statistics(network: &Network) -> Result<()> {
     let figures = async |name: &str| -> Result<NetworkInfo> {
         let mut lightning = network[name].api()?.lightning;
         let request = NetworkInfoRequest {};
         let info = lightning.get_network_info(request).await?.into_inner();
-        // lnd stops counting a node's channels at the first one that it has seen before.
+        // lnd stops counting a node's channels at the first one that it has already seen.
         Ok(NetworkInfo {
             max_out_degree: 0,
             ..info
@@ -148,10 +148,10 @@ async fn signatures_are_understood(network: &Network, signer: &str, verifier: &s
     Ok(())
 }
 
-async fn messages_arrive(network: &Network, from: &str, to: &str) -> Result<()> {
+async fn custom_messages_arrive(network: &Network, from: &str, to: &str) -> Result<()> {
     let mut receiver = network[to].api()?.lightning;
     let request = SubscribeCustomMessagesRequest {};
-    // lnd sends no headers before its first message.
+    // lnd sends no response headers before its first message.
     let subscribing = tokio::spawn(async move {
         let messages = receiver.subscribe_custom_messages(request).await?;
         messages.into_inner().message().await
@@ -163,12 +163,14 @@ async fn messages_arrive(network: &Network, from: &str, to: &str) -> Result<()> 
     };
     let mut sender = network[from].api()?.lightning;
     let arrived = async {
-        // Until somebody listens nobody hears.
+        // Messages are dropped until somebody subscribes.
         while !subscribing.is_finished() {
             sender.send_custom_message(request.clone()).await?;
             tokio::task::yield_now().await;
         }
-        subscribing.await?.context("no message")
+        subscribing
+            .await?
+            .context("timed out waiting for a message")
     };
     let message = timeout(MESSAGE_LIMIT, arrived).await??;
     let message = message.context("the stream ended")?;
@@ -177,8 +179,8 @@ async fn messages_arrive(network: &Network, from: &str, to: &str) -> Result<()> 
     Ok(())
 }
 
-/// As lnd does it: at once, though there is a channel.
-async fn a_disconnected_channel_comes_back(network: &Network) -> Result<()> {
+/// lnd disconnects immediately although there is a channel.
+async fn channel_reconnects_after_a_disconnect(network: &Network) -> Result<()> {
     let request = DisconnectPeerRequest {
         pub_key: network[LND].key().to_owned(),
     };

@@ -1,4 +1,4 @@
-//! lnd pays ampd with payloads that no receiver can use: it must learn why, and not lose its routes.
+//! lnd pays ampd with payloads that no receiver can use: it must get the reason and keep its routes.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use crate::refusals::{KEYSEND, keysend, refused};
 use crate::scene::{Scene, row};
 
 const MSAT: i64 = 15_000_000;
-/// Odd, so whoever does not know it ignores it. LDK takes it for an invoice request.
+/// Odd, so it is ignored if unknown. LDK treats it as an invoice request.
 const INVOICE_REQUEST: u64 = 77_777;
 
 #[tokio::test]
-async fn lnd_understands_a_refused_payload_and_pays_the_next_moment() -> Result<()> {
+async fn lnd_understands_a_rejected_payload_and_can_pay_afterwards() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
     let network = row(&[("payer", Lnd), ("payee", Ampd)]).await?;
     let scene = Scene::new(&network, "payer", &["payee"]);
-    // An lnd that has just opened a channel does not use it for a moment.
+    // lnd does not use a new channel immediately.
     scene.known_route(MSAT).await?;
     for record in [vec![5], vec![], vec![5; 31], vec![5; 33], vec![5; 32]] {
         refused(scene, &with_records(scene, &[(KEYSEND, record)])?).await?;
@@ -30,7 +30,7 @@ async fn lnd_understands_a_refused_payload_and_pays_the_next_moment() -> Result<
     }
     refused(scene, &with_records(scene, &[])?).await?;
     scene.pays(&keysend(scene)?).await?;
-    by_route(scene).await?;
+    via_send_to_route(scene).await?;
     scene.pays(&keysend(scene)?).await?;
 
     let mut unknown = keysend(scene)?;
@@ -43,7 +43,7 @@ async fn lnd_understands_a_refused_payload_and_pays_the_next_moment() -> Result<
     Ok(())
 }
 
-/// A payment to a hash, with these records instead of a preimage.
+/// A payment to a hash with these records instead of a preimage.
 fn with_records(scene: Scene<'_>, records: &[(u64, Vec<u8>)]) -> Result<SendPaymentRequest> {
     Ok(SendPaymentRequest {
         dest_custom_records: records.iter().cloned().collect::<BTreeMap<_, _>>(),
@@ -51,7 +51,7 @@ fn with_records(scene: Scene<'_>, records: &[(u64, Vec<u8>)]) -> Result<SendPaym
     })
 }
 
-async fn by_route(scene: Scene<'_>) -> Result<()> {
+async fn via_send_to_route(scene: Scene<'_>) -> Result<()> {
     let mut request = SendToRouteRequest {
         payment_hash: by_hand::random().to_vec(),
         route: Some(scene.known_route(MSAT).await?),

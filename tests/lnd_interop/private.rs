@@ -1,4 +1,4 @@
-//! Invoices of nodes that only their peer knows, paid over the hints in them.
+//! Invoices of nodes with only private channels, paid through route hints.
 
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::{
@@ -19,12 +19,12 @@ const PAYERS: [&str; 2] = ["alice", "lena"];
 const PAYEES: [&str; 2] = ["bob", "lisa"];
 
 #[tokio::test]
-async fn private_nodes_behind_ampd_are_paid_over_their_hints() -> Result<()> {
+async fn private_nodes_behind_ampd_are_paid_through_route_hints() -> Result<()> {
     behind(Ampd).await
 }
 
 #[tokio::test]
-async fn private_nodes_behind_lnd_are_paid_over_their_hints() -> Result<()> {
+async fn private_nodes_behind_lnd_are_paid_through_route_hints() -> Result<()> {
     behind(Lnd).await
 }
 
@@ -35,8 +35,8 @@ async fn behind(hub: Software) -> Result<()> {
     let network = around(hub).await?;
     for payer in PAYERS {
         for payee in PAYEES {
-            let way = ["hub", payee];
-            let paid = paid_over_the_hint(Scene::new(&network, payer, &way)).await;
+            let hops = ["hub", payee];
+            let paid = paid_through_the_hint(Scene::new(&network, payer, &hops)).await;
             paid.with_context(|| format!("{payer} to {payee}"))?;
         }
     }
@@ -45,7 +45,7 @@ async fn behind(hub: Software) -> Result<()> {
     Ok(())
 }
 
-/// Everybody is the hub's peer, the payees in private.
+/// All nodes are peers of the hub; the payees' channels are private.
 async fn around(hub: Software) -> Result<Network> {
     let nodes = [
         ("alice", Ampd),
@@ -63,29 +63,29 @@ async fn around(hub: Software) -> Result<Network> {
     Ok(network)
 }
 
-async fn paid_over_the_hint(scene: Scene<'_>) -> Result<()> {
+async fn paid_through_the_hint(scene: Scene<'_>) -> Result<()> {
     let invoice = with_hint(scene, true).await?;
     let payment = scene.pays(&amp(&invoice, 0)).await?;
     demo::prove(&payment, &scene.payee()?).await?;
-    it_went_the_way(scene, &payment)?;
+    check_route(scene, &payment)?;
     assert_eq!(scene.lookup(&invoice).await?.amt_paid_msat, MSAT);
 
     let invoice = with_hint(scene, false).await?;
     let payment = scene.pays(&bolt11(&invoice.payment_request)).await?;
-    it_went_the_way(scene, &payment)?;
+    check_route(scene, &payment)?;
     assert_eq!(scene.lookup(&invoice).await?.amt_paid_msat, MSAT);
 
-    // That was the hint's doing.
+    // Without the hint there is no route.
     let unhinted = amp_to(scene.payee_key(), u64::try_from(MSAT)?)?;
-    let failed = scene.pays_in_vain(&unhinted).await?;
+    let failed = scene.payment_fails(&unhinted).await?;
     let why = PaymentFailureReason::FailureReasonNoRoute;
     assert_eq!(failed.failure_reason(), why);
     Ok(())
 }
 
-/// As the payer reads it. The payee has to hear first that its peer is public.
+/// An invoice as decoded by the payer. The payee must first learn that its peer is public.
 async fn with_hint(scene: Scene<'_>, is_amp: bool) -> Result<AddInvoiceResponse> {
-    wait_for("an invoice with a hint", SETTLE_LIMIT, async || {
+    wait_for("an invoice with a route hint", SETTLE_LIMIT, async || {
         let invoice = Invoice {
             is_amp,
             value_msat: MSAT,
@@ -100,16 +100,16 @@ async fn with_hint(scene: Scene<'_>, is_amp: bool) -> Result<AddInvoiceResponse>
         let hints = read.into_inner().route_hints;
         let hops = hints.iter().flat_map(|hint| &hint.hop_hints);
         let nodes: Vec<_> = hops.map(|hop| hop.node_id.as_str()).collect();
-        ensure!(!nodes.is_empty(), "the invoice has no hint");
+        ensure!(!nodes.is_empty(), "the invoice has no route hint");
         assert_eq!(nodes, [scene.network["hub"].key()]);
         Ok(invoice)
     })
     .await
 }
 
-fn it_went_the_way(scene: Scene<'_>, payment: &Payment) -> Result<()> {
+fn check_route(scene: Scene<'_>, payment: &Payment) -> Result<()> {
     let keys: Vec<_> = scene
-        .way
+        .hops
         .iter()
         .map(|name| scene.network[*name].key())
         .collect();

@@ -1,4 +1,4 @@
-//! Receivers that take no AMP, or no keysend, which nobody asked them for.
+//! Receivers that do not accept spontaneous AMP, or keysend, payments.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ const MSAT: u64 = 15_000_000;
 pub const KEYSEND: u64 = 5_482_373_484;
 
 #[tokio::test]
-async fn ampd_takes_only_what_it_was_told_to_from_lnd() -> Result<()> {
+async fn ampd_accepts_only_enabled_spontaneous_payments_from_lnd() -> Result<()> {
     picky(Lnd, Ampd).await
 }
 
 #[tokio::test]
-async fn lnd_takes_only_what_it_was_told_to_from_ampd() -> Result<()> {
+async fn lnd_accepts_only_enabled_spontaneous_payments_from_ampd() -> Result<()> {
     picky(Ampd, Lnd).await
 }
 
@@ -85,15 +85,15 @@ async fn without_keysend(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The payee refuses at once, and its books know nothing of it.
+/// Checks that the payee rejects the payment at once and records no invoice.
 pub async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<()> {
     let before = scene.payee()?.invoices(0).await?.invoices.len();
-    let failed = scene.pays_in_vain(request).await?;
+    let failed = scene.payment_fails(request).await?;
     assert_eq!(
         failed.failure_reason(),
         PaymentFailureReason::FailureReasonIncorrectPaymentDetails
     );
-    let attempt = failed.htlcs.last().context("no attempt")?;
+    let attempt = failed.htlcs.last().context("the payment has no attempt")?;
     let failure = attempt.failure.as_ref().context("no failure")?;
     assert_eq!(failure.failure_source_index, 1);
     let after = scene.payee()?.invoices(0).await?.invoices.len();

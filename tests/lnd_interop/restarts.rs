@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::Status;
 
-use crate::hand_made::two_shards;
+use crate::manual_shards::two_shards;
 use crate::scene::{Scene, row};
 use crate::{SETTLE_LIMIT, lnd_is_here};
 
@@ -29,16 +29,16 @@ enum End {
 }
 
 #[tokio::test]
-async fn half_a_set_from_lnd_outlives_restarts() -> Result<()> {
-    outlives_restarts(Lnd, Ampd).await
+async fn half_a_set_from_lnd_survives_restarts() -> Result<()> {
+    survives_restarts(Lnd, Ampd).await
 }
 
 #[tokio::test]
-async fn half_a_set_from_ampd_outlives_restarts() -> Result<()> {
-    outlives_restarts(Ampd, Lnd).await
+async fn half_a_set_from_ampd_survives_restarts() -> Result<()> {
+    survives_restarts(Ampd, Lnd).await
 }
 
-async fn outlives_restarts(payer: Software, payee: Software) -> Result<()> {
+async fn survives_restarts(payer: Software, payee: Software) -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -73,7 +73,7 @@ async fn is_settled_after(network: &mut Network, who: &str, end: End) -> Result<
     let arrived = payment.htlcs.iter().map(|attempt| &attempt.preimage);
     let shards = half.set.shards.iter().map(|shard| &shard.preimage[..]);
     ensure!(arrived.eq(shards.take(sent)), "{payment:?}");
-    // Nobody waits any more for the answer to a payer that is gone.
+    // Nobody waits for the response to a payer that was stopped.
     if who == "payee" {
         is_settled(&half.first.await??, &half.set.shards[0]);
     }
@@ -91,14 +91,14 @@ async fn restart(network: &mut Network, who: &str, end: End) -> Result<()> {
         End::Kill => network[who].kill()?,
         End::Stop => {
             let status = network[who].stop().await?;
-            ensure!(status.success(), "{who} ended with {status}");
+            ensure!(status.success(), "{who} exited with {status}");
         }
     }
     network.restart(&[who]).await?;
     network.wait_usable().await
 }
 
-/// A set whose first shard the payee holds.
+/// A set whose first shard is held by the payee.
 struct Half {
     set: Set,
     first: JoinHandle<Result<HtlcAttempt, Status>>,
@@ -112,8 +112,8 @@ impl Half {
         let payer = scene.payer()?;
         let first = tokio::spawn(async move { payer.send_to_route(request).await });
         scene.wait_held(&set, 1).await?;
-        // An lnd that dies before its channel has noted that the HTLC is dealt with calls it a replay
-        // and fails it (docs/lnd-compatibility.md). What comes later is behind that.
+        // If lnd dies before its channel has recorded that the HTLC was processed, it treats the HTLC as a
+        // replay and fails it (docs/lnd-compatibility.md). Later HTLCs are processed after that.
         let later = amp_to(scene.payee_key(), LATER_MSAT)?;
         scene.network.pay(scene.payer, &later).await?;
         Ok(Self { set, first })
@@ -126,27 +126,27 @@ impl Half {
         Ok(())
     }
 
-    /// A restarted lnd waits for the shards that are under way, and calls their payment a failure
-    /// already: it knows the root no longer.
+    /// A restarted lnd waits for shards in flight, but already considers their payment failed, because it no
+    /// longer knows the root.
     async fn cannot_be_completed_by_lnd(&self, scene: Scene<'_>) -> Result<()> {
         wait_for("lnd to give up", SETTLE_LIMIT, async || {
             let payments = scene.payer()?.payments(0).await?.payments;
             let set_id = self.set.set_id.to_lower_hex_string();
             let mut payments = payments.into_iter();
             let payment = payments.find(|payment| payment.payment_hash == set_id);
-            let payment = payment.context("no payment")?;
+            let payment = payment.context("lnd does not list the payment")?;
             assert_eq!(payment.status(), PaymentStatus::InFlight);
             let why = payment.failure_reason();
             ensure!(
                 why == PaymentFailureReason::FailureReasonNoRoute,
-                "it has {why:?}"
+                "the failure reason is {why:?}"
             );
             Ok(())
         })
         .await?;
         let request = self.set.request(1, scene.route(SHARD_MSAT).await?)?;
         let refused = scene.payer()?.send_to_route(request).await;
-        let refused = refused.expect_err("lnd adds nothing to a failure");
+        let refused = refused.expect_err("lnd accepted another shard for a failed payment");
         assert_eq!(refused.message(), "payment has failure reason");
         Ok(())
     }
@@ -157,7 +157,7 @@ fn is_settled(attempt: &HtlcAttempt, shard: &Shard) {
     assert_eq!(attempt.preimage, shard.preimage);
 }
 
-/// The payment's end, as the payer tells it.
+/// The final state of the payment as reported by the payer.
 async fn tracked(scene: Scene<'_>, set: &Set) -> Result<Payment> {
     let request = TrackPaymentRequest {
         payment_hash: set.set_id.to_vec(),
@@ -165,5 +165,6 @@ async fn tracked(scene: Scene<'_>, set: &Set) -> Result<Payment> {
     };
     let updates = scene.payer()?.router.track_payment_v2(request).await?;
     let end = timeout(SETTLE_LIMIT, updates.into_inner().message()).await;
-    end.context("no end")??.context("the stream has ended")
+    end.context("timed out waiting for the final state")??
+        .context("the stream has ended")
 }

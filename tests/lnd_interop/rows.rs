@@ -1,4 +1,4 @@
-//! All scenarios over one way: next to each other, and with somebody in the middle.
+//! All scenarios over one route: between direct peers, and through a forwarding node.
 
 use anyhow::Result;
 use regtest::node::Software::{self, Ampd, Lnd};
@@ -8,31 +8,31 @@ use crate::scenarios;
 use crate::scene::{Scene, row};
 
 #[tokio::test]
-async fn over_one_hop() -> Result<()> {
-    both_ways(&[("alice", Ampd), ("lena", Lnd)]).await
+async fn scenarios_pass_between_direct_peers() -> Result<()> {
+    both_directions(&[("alice", Ampd), ("lena", Lnd)]).await
 }
 
 #[tokio::test]
-async fn over_ampd() -> Result<()> {
-    both_ways(&[("alice", Ampd), ("bob", Ampd), ("lena", Lnd)]).await
+async fn scenarios_pass_through_ampd() -> Result<()> {
+    both_directions(&[("alice", Ampd), ("bob", Ampd), ("lena", Lnd)]).await
 }
 
 #[tokio::test]
-async fn over_lnd() -> Result<()> {
-    both_ways(&[("alice", Ampd), ("lisa", Lnd), ("lena", Lnd)]).await
+async fn scenarios_pass_through_lnd() -> Result<()> {
+    both_directions(&[("alice", Ampd), ("lisa", Lnd), ("lena", Lnd)]).await
 }
 
 #[tokio::test]
-async fn between_two_ampd_over_lnd() -> Result<()> {
-    both_ways(&[("alice", Ampd), ("lisa", Lnd), ("bob", Ampd)]).await
+async fn scenarios_pass_between_two_ampd_through_lnd() -> Result<()> {
+    both_directions(&[("alice", Ampd), ("lisa", Lnd), ("bob", Ampd)]).await
 }
 
 #[tokio::test]
-async fn between_two_lnd_over_ampd() -> Result<()> {
-    both_ways(&[("lisa", Lnd), ("alice", Ampd), ("lena", Lnd)]).await
+async fn scenarios_pass_between_two_lnd_through_ampd() -> Result<()> {
+    both_directions(&[("lisa", Lnd), ("alice", Ampd), ("lena", Lnd)]).await
 }
 
-async fn both_ways(nodes: &[(&str, Software)]) -> Result<()> {
+async fn both_directions(nodes: &[(&str, Software)]) -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! A payer, a payee and what lies between them; what a payment must have done to their money.
+//! A payer, a payee and the nodes between them, with checks of the balances after payments.
 
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice, Payment, PaymentHash, Route};
@@ -13,16 +13,16 @@ use crate::{SETTLE_LIMIT, binaries};
 
 pub const CAPACITY_SAT: u64 = 4_000_000;
 
-/// Two ends of a network. The same network serves both directions.
+/// Two ends of a network. The same network is used in both directions.
 #[derive(Clone, Copy)]
 pub struct Scene<'a> {
     pub network: &'a Network,
     pub payer: &'a str,
     /// The nodes after the payer, the payee last.
-    pub way: &'a [&'a str],
+    pub hops: &'a [&'a str],
 }
 
-/// Nodes in a row, with a channel between neighbours that both can pay over.
+/// Nodes in a row, with a channel between neighbours that can be paid over in both directions.
 pub async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
     let network = Network::mixed(binaries(), nodes).await?;
     let plans: Vec<_> = nodes
@@ -33,7 +33,7 @@ pub async fn row(nodes: &[(&str, Software)]) -> Result<Network> {
     Ok(network)
 }
 
-/// A node that does not run yet.
+/// A node that is not started yet.
 pub fn prepare(network: &Network, name: &str, software: Software) -> Result<Node> {
     match software {
         Software::Ampd => network.prepare(name),
@@ -42,11 +42,11 @@ pub fn prepare(network: &Network, name: &str, software: Software) -> Result<Node
 }
 
 impl<'a> Scene<'a> {
-    pub fn new(network: &'a Network, payer: &'a str, way: &'a [&'a str]) -> Self {
+    pub fn new(network: &'a Network, payer: &'a str, hops: &'a [&'a str]) -> Self {
         Self {
             network,
             payer,
-            way,
+            hops,
         }
     }
 
@@ -59,7 +59,7 @@ impl<'a> Scene<'a> {
     }
 
     pub fn payee_name(&self) -> &'a str {
-        self.way.last().expect("a way leads somewhere")
+        self.hops.last().expect("a route has at least one hop")
     }
 
     pub fn payee_key(&self) -> &'a str {
@@ -70,7 +70,7 @@ impl<'a> Scene<'a> {
         self.network[self.payee_name()].software() == software
     }
 
-    /// Pays; it succeeds, and every msat of it arrives.
+    /// Pays; the payment must succeed and arrive in full.
     pub async fn pays(&self, request: &SendPaymentRequest) -> Result<Payment> {
         let (payer, payee) = (self.payer()?, self.payee()?);
         let before = (payer.local_msat().await?, payee.local_msat().await?);
@@ -85,14 +85,14 @@ impl<'a> Scene<'a> {
         Ok(payment)
     }
 
-    /// Pays in vain: for this reason, and every msat comes back.
-    pub async fn pays_in_vain(&self, request: &SendPaymentRequest) -> Result<Payment> {
+    /// Pays; the payment must fail and leave all balances unchanged.
+    pub async fn payment_fails(&self, request: &SendPaymentRequest) -> Result<Payment> {
         let (payer, payee) = (self.payer()?, self.payee()?);
         let before = (payer.local_msat().await?, payee.local_msat().await?);
         let payment = payer.pay(request.clone()).await?;
         ensure!(
             payment.status() == PaymentStatus::Failed,
-            "it did not fail: {payment:?}"
+            "the payment did not fail: {payment:?}"
         );
         self.network.wait_settled(SETTLE_LIMIT).await?;
         let after = (payer.local_msat().await?, payee.local_msat().await?);
@@ -100,19 +100,22 @@ impl<'a> Scene<'a> {
         Ok(payment)
     }
 
-    /// The way as the payer builds it.
+    /// The route as built by the payer.
     pub async fn route(&self, msat: i64) -> Result<Route> {
-        let keys = self.way.iter().map(|name| bytes(self.network[*name].key()));
+        let keys = self
+            .hops
+            .iter()
+            .map(|name| bytes(self.network[*name].key()));
         let keys: Vec<_> = keys.collect::<Result<_>>()?;
         self.payer()?.build_route(&keys, msat).await
     }
 
-    /// As [`Scene::route`], as soon as the payer knows the way.
+    /// Like [`Scene::route`], once the payer knows the channels.
     pub async fn known_route(&self, msat: i64) -> Result<Route> {
         wait_for("a route", SETTLE_LIMIT, async || self.route(msat).await).await
     }
 
-    /// A static invoice of the payee; 0 msat: for any amount.
+    /// A static invoice of the payee; 0 msat means any amount.
     pub async fn amp_invoice(&self, msat: i64) -> Result<AddInvoiceResponse> {
         let invoice = Invoice {
             is_amp: true,
@@ -127,7 +130,7 @@ impl<'a> Scene<'a> {
         Ok(added.into_inner())
     }
 
-    /// What the payee says of its invoice.
+    /// The invoice as reported by the payee.
     pub async fn lookup(&self, invoice: &AddInvoiceResponse) -> Result<Invoice> {
         let hash = PaymentHash {
             r_hash: invoice.r_hash.clone(),
@@ -144,11 +147,11 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// A request that pays a static invoice; 0 msat: the invoice's own amount.
+/// A request that pays a static invoice; 0 msat means the invoice's own amount.
 pub fn amp(invoice: &AddInvoiceResponse, msat: i64) -> SendPaymentRequest {
     SendPaymentRequest {
         amt_msat: msat,
-        // lnd wants to be told.
+        // Required by lnd.
         amp: true,
         ..bolt11(&invoice.payment_request)
     }

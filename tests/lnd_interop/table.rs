@@ -1,8 +1,8 @@
-//! What a payee does with shards made by hand, one function for each row of the table in
+//! How a payee treats manual shards, with one function for each row of the table in
 //! docs/lnd-compatibility.md. lnd sends them to ampd, and ampd to lnd.
 
-mod desk;
 mod own_checks;
+mod payers;
 mod refused;
 mod restart;
 mod settled;
@@ -14,28 +14,28 @@ use regtest::node::Software::{Ampd, Lnd};
 
 use crate::lnd_is_here;
 use crate::scene::row;
-use desk::Desk;
+use payers::TwoPayers;
 
 #[tokio::test]
-async fn what_is_settled_and_what_is_refused() -> Result<()> {
+async fn manual_shards_are_settled_or_rejected_as_documented() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
-    let network = desk::open().await?;
-    for desk in desk::all(&network) {
-        answers(desk)
+    let network = payers::open().await?;
+    for payers in payers::all(&network) {
+        answers(payers)
             .await
-            .with_context(|| desk.one.payee_name().to_owned())?;
+            .with_context(|| payers.one.payee_name().to_owned())?;
     }
     network.check_balances().await?;
     network.finish();
     Ok(())
 }
 
-async fn answers(desk: Desk<'_>) -> Result<()> {
+async fn answers(payers: TwoPayers<'_>) -> Result<()> {
     macro_rules! run {
         ($($module:ident :: $row:ident),* $(,)?) => {$(
-            $module::$row(desk).await.context(stringify!($row))?;
+            $module::$row(payers).await.context(stringify!($row))?;
         )*};
     }
     run![
@@ -58,20 +58,20 @@ async fn answers(desk: Desk<'_>) -> Result<()> {
         refused::a_canceled_invoice,
         own_checks::of_the_sender,
         unlike::one_more_shard_for_a_settled_set,
-        unlike::a_wrong_share,
-        unlike::a_wrong_share_beside_a_held_set,
+        unlike::invalid_share,
+        unlike::invalid_share_next_to_a_held_set,
     ];
     Ok(())
 }
 
-/// All at the same time, since each row waits for two minutes.
+/// Runs all rows concurrently, since each waits for two minutes.
 #[tokio::test]
-async fn what_times_out() -> Result<()> {
+async fn incomplete_manual_sets_time_out_as_documented() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
-    let network = desk::open().await?;
-    let [ampd, lnd] = desk::all(&network);
+    let network = payers::open().await?;
+    let [ampd, lnd] = payers::all(&network);
     tokio::try_join!(
         timeouts::another_total_and_the_same_set_id_again(ampd),
         timeouts::another_total_and_the_same_set_id_again(lnd),
@@ -85,7 +85,7 @@ async fn what_times_out() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_receiver_that_dies_with_half_a_set_held_takes_the_other_half() -> Result<()> {
+async fn receiver_accepts_the_other_half_of_a_set_after_a_crash() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! Gossip between ampd and the peer: what is announced right after an opening, and what those who come
-//! late are told of.
+//! Gossip between ampd and the peer: announcements right after a channel is opened, and the graph as
+//! learned by nodes that connect later.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use regtest::wait::wait_for;
 use crate::scene::{ALICE, BOB, PEER, half, peer};
 use crate::{binaries, with_both};
 
-/// An ampd that comes late, and knows the peer only.
+/// An ampd that joins later and is connected to the peer only.
 const CAROL: &str = "carol";
-/// How long gossip may take to who is connected already.
+/// Time for gossip to reach connected nodes.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(60);
 const OLD_CHANNELS: usize = 200;
 
 with_both!(
-    a_channel_of_ampd_is_announced_without_a_new_connection,
+    new_channel_is_announced_without_reconnecting,
     late_joiners_learn_old_and_new_channels,
 );
 
-/// Blocks come one at a time, and a third node that is connected to the peer only sees both directions.
-async fn a_channel_of_ampd_is_announced_without_a_new_connection(software: Software) -> Result<()> {
+/// Blocks are mined one at a time, and a third node connected to the peer only sees both directions.
+async fn new_channel_is_announced_without_reconnecting(software: Software) -> Result<()> {
     let nodes = [(ALICE, Ampd), (PEER, software), (BOB, Ampd)];
     let network = Network::mixed(binaries(), &nodes).await?;
     network.connect(BOB, PEER).await?;
@@ -42,7 +42,7 @@ async fn a_channel_of_ampd_is_announced_without_a_new_connection(software: Softw
     Ok(())
 }
 
-/// The peer knows ampd only, and an ampd knows the peer only.
+/// The peer is connected to ampd only, and an ampd to the peer only.
 async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<()> {
     let has_eclair = software == Software::Eclair;
     let mut network = if has_eclair {
@@ -60,7 +60,7 @@ async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<(
 
     let mut late = network.prepare_as(PEER, software).await?;
     if has_eclair {
-        // Without a channel with it, Eclair asks a peer for its graph only if it is named here.
+        // Without a channel, Eclair requests the graph of a peer only if it is configured here.
         let key = format!("[{:?}]", network[ALICE].key());
         late.set_raw("eclair.router.sync.whitelist", &key);
     }
@@ -82,12 +82,12 @@ async fn late_joiners_learn_old_and_new_channels(software: Software) -> Result<(
     Ok(())
 }
 
-/// Waits until an ampd knows so many directions of channels.
+/// Waits until an ampd knows this many channel directions.
 async fn knows(network: &Network, name: &str, directions: usize) -> Result<()> {
     let what = format!("{name} to know {directions} directions");
     wait_for(&what, GOSSIP_LIMIT, async || {
         let known = edges(network, name).await?;
-        ensure!(known == directions, "it knows {known}");
+        ensure!(known == directions, "it knows {known} directions");
         Ok(())
     })
     .await
@@ -107,7 +107,7 @@ async fn peer_knows(network: &Network, directions: usize) -> Result<()> {
     let what = format!("the peer to know {directions} directions");
     wait_for(&what, GOSSIP_LIMIT, async || {
         let known = peer(network)?.graph().await?.len();
-        ensure!(known == directions, "it knows {known}");
+        ensure!(known == directions, "it knows {known} directions");
         Ok(())
     })
     .await

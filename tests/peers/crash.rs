@@ -1,5 +1,5 @@
-//! Nodes die under load while Core Lightning forwards between them. `cargo run -p regtest -- crash
-//! --middle core-lightning` does as much of it as you like.
+//! Nodes crash under load while Core Lightning forwards between them. `cargo run -p regtest -- crash
+//! --middle core-lightning` runs any number of such rounds.
 
 use anyhow::Result;
 use regtest::crash::{self, Middle};
@@ -11,7 +11,7 @@ const ROUNDS: u32 = 3;
 const SEED: u64 = 17;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rounds_with_core_lightning_in_the_middle_lose_nothing() -> Result<()> {
+async fn crash_rounds_with_core_lightning_in_the_middle_lose_no_funds() -> Result<()> {
     if !is_here(CoreLightning)? {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The peer between two ampd: what it forwards without knowing what it is.
+//! The peer between two ampd nodes: it forwards payments of every kind.
 
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
@@ -16,14 +16,14 @@ use crate::{SETTLE_LIMIT, with_both};
 
 const MSAT: u64 = 60_000_000;
 const SHARDS: [u64; 3] = [1, 12, 50];
-/// More than one way carries.
-const BOTH_WAYS_MSAT: u64 = CAPACITY_SAT * 700;
+/// Exceeds the capacity of a single route.
+const BOTH_ROUTES_MSAT: u64 = CAPACITY_SAT * 700;
 const KEYSEND: u64 = 5_482_373_484;
 const MESSAGE: u64 = 34_349_334;
 
-with_both!(payments_between_ampd_pass_the_peer);
+with_both!(peer_forwards_every_kind_of_payment_between_ampd_nodes);
 
-async fn payments_between_ampd_pass_the_peer(software: Software) -> Result<()> {
+async fn peer_forwards_every_kind_of_payment_between_ampd_nodes(software: Software) -> Result<()> {
     let network = in_the_middle(software).await?;
     for (payer, payee) in [(ALICE, BOB), (BOB, ALICE)] {
         macro_rules! run {
@@ -40,7 +40,7 @@ async fn payments_between_ampd_pass_the_peer(software: Software) -> Result<()> {
             hold_invoice_settled_and_canceled,
         ];
     }
-    over_both_ways(&network).await?;
+    over_both_routes(&network).await?;
     all_is_settled(&network).await?;
     network.finish();
     Ok(())
@@ -133,10 +133,10 @@ async fn hold_invoice_settled_and_canceled(
     Ok(())
 }
 
-async fn over_both_ways(network: &Network) -> Result<()> {
-    let request = amp_to(network[BOB].key(), BOTH_WAYS_MSAT)?;
+async fn over_both_routes(network: &Network) -> Result<()> {
+    let request = amp_to(network[BOB].key(), BOTH_ROUTES_MSAT)?;
     let payment = network.pay(ALICE, &request).await?;
-    ensure!(arrived(&payment) >= 2, "it took one way");
+    ensure!(arrived(&payment) >= 2, "the payment used a single route");
     demo::prove(&payment, &network[BOB].api()?).await?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! ampd with Core Lightning and with Eclair. The variables `LIGHTNINGD_EXE` and `ECLAIR_EXE` name the
-//! programs. Without its program each test says that it was skipped.
+//! ampd with Core Lightning and with Eclair, set by `LIGHTNINGD_EXE` and `ECLAIR_EXE`. Tests are
+//! reported as skipped if their program is not set.
 
 mod announced;
 mod closes;
@@ -19,17 +19,17 @@ use anyhow::Result;
 use regtest::binaries::{self, Binaries};
 use regtest::node::Software;
 
-/// HTLCs of a finished payment leave the channels within a second or two; a busy machine needs longer.
+/// HTLCs of completed payments are removed within a second or two; a busy machine may take longer.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 fn binaries() -> Binaries {
     Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
 }
 
-/// Whether there is such a program to test against. If not, this says that the calling test is skipped.
+/// Whether this program is available. If not, reports that the calling test is skipped.
 ///
 /// # Errors
-/// If its variable names no file.
+/// If its variable is set but not to a file.
 fn is_here(software: Software) -> Result<bool> {
     let (exe, variable) = match software {
         Software::CoreLightning => (binaries::lightningd()?, "LIGHTNINGD_EXE"),
@@ -37,7 +37,7 @@ fn is_here(software: Software) -> Result<bool> {
         Software::Ampd | Software::Lnd => return Ok(true),
     };
     if exe.is_none() {
-        // libtest names the thread of a test after it. It does not hold back what is written here.
+        // libtest names the thread of a test after it, and does not capture direct writes to stderr.
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("a test");
         writeln!(
@@ -48,7 +48,7 @@ fn is_here(software: Software) -> Result<bool> {
     Ok(exe.is_some())
 }
 
-/// Each of these functions becomes a test with Core Lightning and one with Eclair.
+/// Turns each of these functions into a test with Core Lightning and one with Eclair.
 macro_rules! with_both {
     ($($scenario:ident),* $(,)?) => {
         mod core_lightning {

@@ -1,4 +1,4 @@
-//! ampd and the peer as neighbours: every kind of payment, in both directions.
+//! Direct channels between ampd and the peer: every kind of payment, in both directions.
 
 use lnd_api::proto::lnrpc::PaymentFailureReason;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
@@ -14,19 +14,22 @@ use regtest::wait::wait_for;
 
 use crate::scene::{
     ALICE, CAPACITY_SAT, Hold, PEER, all_is_settled, failed, hash_of, neighbours, pays, peer,
-    peer_pays, peer_pays_meanwhile, peer_received, succeeded,
+    peer_pays, peer_received, spawn_peer_payment, succeeded,
 };
 use crate::{SETTLE_LIMIT, with_both};
 
 const MSAT: u64 = 40_000_000;
-/// More than a channel carries: either end of each owns half of it.
+/// Exceeds the local balance of one channel: each end owns half of it.
 const BOTH_CHANNELS_MSAT: u64 = CAPACITY_SAT * 700;
-/// Of a keysend payment's preimage.
+/// The record with a keysend payment's preimage.
 const KEYSEND: u64 = 5_482_373_484;
 
-with_both!(every_kind_of_payment_goes_both_ways, fees_change);
+with_both!(
+    every_kind_of_payment_works_in_both_directions,
+    commitment_feerate_follows_update_fee
+);
 
-async fn every_kind_of_payment_goes_both_ways(software: Software) -> Result<()> {
+async fn every_kind_of_payment_works_in_both_directions(software: Software) -> Result<()> {
     let network = neighbours(software).await?;
     macro_rules! run {
         ($($step:ident),* $(,)?) => {$(
@@ -41,7 +44,7 @@ async fn every_kind_of_payment_goes_both_ways(software: Software) -> Result<()> 
         keysend_from_the_peer,
         over_both_channels,
         hold_invoice_settled_and_canceled,
-        amp_is_refused_and_nothing_is_lost,
+        amp_is_rejected_and_nothing_is_lost,
         sixty_payments_at_once,
     ];
     all_is_settled(&network).await?;
@@ -97,7 +100,7 @@ async fn keysend_from_the_peer(network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// In parts, since no channel carries it alone.
+/// A multi-part payment, since no channel can carry it alone.
 async fn over_both_channels(network: &Network) -> Result<()> {
     let invoice = peer(network)?
         .invoice(Some(BOTH_CHANNELS_MSAT), false)
@@ -105,7 +108,10 @@ async fn over_both_channels(network: &Network) -> Result<()> {
     let payment = network.pay(ALICE, &bolt11(&invoice)).await?;
     let parts = payment.htlcs.iter();
     let arrived = parts.filter(|part| part.status() == HtlcStatus::Succeeded);
-    ensure!(arrived.count() >= 2, "it took one channel: {payment:?}");
+    ensure!(
+        arrived.count() >= 2,
+        "the payment used a single channel: {payment:?}"
+    );
     peer_received(network, &hash_of(&invoice)?, BOTH_CHANNELS_MSAT).await?;
     network.wait_settled(SETTLE_LIMIT).await?;
     let invoice = network[ALICE].api()?.invoice(BOTH_CHANNELS_MSAT).await?;
@@ -114,25 +120,25 @@ async fn over_both_channels(network: &Network) -> Result<()> {
 
 async fn hold_invoice_settled_and_canceled(network: &Network) -> Result<()> {
     let hold = Hold::new(network, ALICE, MSAT).await?;
-    let paying = peer_pays_meanwhile(network, &hold)?;
+    let paying = spawn_peer_payment(network, &hold)?;
     hold.is_accepted(network, ALICE).await?;
     hold.settle(network, ALICE).await?;
     assert_eq!(bytes(&succeeded(paying.await??)?)?, hold.preimage);
 
     let hold = Hold::new(network, ALICE, MSAT).await?;
-    let paying = peer_pays_meanwhile(network, &hold)?;
+    let paying = spawn_peer_payment(network, &hold)?;
     hold.is_accepted(network, ALICE).await?;
     hold.cancel(network, ALICE).await?;
     let why = failed(paying.await??)?;
     ensure!(
         crate::refusals::is_unknown_or_incorrect(&why),
-        "the peer says {why}"
+        "the peer's error is {why}"
     );
     network.wait_settled(SETTLE_LIMIT).await
 }
 
-/// Neither program knows AMP.
-async fn amp_is_refused_and_nothing_is_lost(network: &Network) -> Result<()> {
+/// Neither program supports AMP.
+async fn amp_is_rejected_and_nothing_is_lost(network: &Network) -> Result<()> {
     let before = network[ALICE].api()?.local_msat().await?;
     let request = amp_to(network[PEER].key(), MSAT)?;
     let payment = network[ALICE].api()?.pay(request).await?;
@@ -171,8 +177,8 @@ async fn peer_pays_one(network: &Network, invoice: &str) -> Result<()> {
     succeeded(peer(network)?.pay(invoice, None).await?).map(drop)
 }
 
-/// The peer lowers and raises the fee rate of the commitment of the channel that it opened.
-async fn fees_change(software: Software) -> Result<()> {
+/// The peer lowers and raises the commitment feerate of the channel that it opened.
+async fn commitment_feerate_follows_update_fee(software: Software) -> Result<()> {
     let mut network = neighbours(software).await?;
     for sat_per_kw in [1_000, 2_000] {
         set_fee_rate(&mut network, sat_per_kw)?;
@@ -183,7 +189,7 @@ async fn fees_change(software: Software) -> Result<()> {
             let channels = network[ALICE].api()?.channels().await?;
             let theirs = channels.iter().find(|channel| !channel.initiator);
             let rate = theirs.context("no channel")?.fee_per_kw;
-            ensure!(rate == sat_per_kw, "it is {rate} sat/kw");
+            ensure!(rate == sat_per_kw, "the feerate is {rate} sat/kw");
             Ok(())
         })
         .await?;
@@ -195,7 +201,7 @@ async fn fees_change(software: Software) -> Result<()> {
     Ok(())
 }
 
-/// From the peer's next start on.
+/// Applies from the peer's next start on.
 fn set_fee_rate(network: &mut Network, sat_per_kw: i64) -> Result<()> {
     let peer = &mut network[PEER];
     if peer.software() == Software::CoreLightning {

@@ -1,4 +1,4 @@
-//! Private channels, with and without an alias: found by the hints of invoices, whoever opened them.
+//! Private channels, with and without SCID alias, are reachable through route hints, whoever opened them.
 
 use lnd_api::proto::lnrpc::{ChannelGraphRequest, Invoice};
 use anyhow::{Context, Result, ensure};
@@ -13,12 +13,12 @@ use crate::{SETTLE_LIMIT, binaries, with_both};
 const MSAT: u64 = 25_000_000;
 
 with_both!(
-    private_channels_are_found_by_hints,
-    channels_with_an_alias_are_found_by_hints,
+    private_channels_are_reachable_through_hints,
+    scid_alias_channels_are_reachable_through_hints,
 );
 
-async fn private_channels_are_found_by_hints(software: Software) -> Result<()> {
-    // Bob is behind the peer's private channels, of which the peer opened one.
+async fn private_channels_are_reachable_through_hints(software: Software) -> Result<()> {
+    // Bob is only reachable through the peer's private channels, one of which the peer opened.
     let network = three(software).await?;
     let plans = [
         half(ALICE, PEER),
@@ -31,7 +31,7 @@ async fn private_channels_are_found_by_hints(software: Software) -> Result<()> {
     Ok(())
 }
 
-async fn channels_with_an_alias_are_found_by_hints(software: Software) -> Result<()> {
+async fn scid_alias_channels_are_reachable_through_hints(software: Software) -> Result<()> {
     let network = three(software).await?;
     let plans = [
         half(ALICE, PEER),
@@ -40,7 +40,7 @@ async fn channels_with_an_alias_are_found_by_hints(software: Software) -> Result
     ];
     network.open(&plans).await?;
     paid_by_hint(&network, ALICE, BOB).await?;
-    // The other way round: the peer itself is behind a private channel.
+    // In the other direction, the peer itself is behind a private channel.
     let invoice = peer(&network)?.invoice(Some(MSAT), true).await?;
     pays(&network, BOB, &bolt11(&invoice)).await?;
     peer_received(&network, &hash_of(&invoice)?, MSAT).await?;
@@ -54,8 +54,8 @@ async fn three(software: Software) -> Result<Network> {
     Network::mixed(binaries(), &nodes).await
 }
 
-/// Over an invoice of each kind. As with lnd, hints begin at public nodes only: the payee must know that
-/// the peer is one.
+/// Pays an invoice of each kind. As with lnd, hints start at public nodes only, so the payee must know
+/// that the peer is one.
 async fn paid_by_hint(network: &Network, payer: &str, payee: &str) -> Result<()> {
     wait_for(
         "the payee to know the public channel",
@@ -64,7 +64,7 @@ async fn paid_by_hint(network: &Network, payer: &str, payee: &str) -> Result<()>
             let mut lightning = network[payee].api()?.lightning;
             let request = ChannelGraphRequest::default();
             let graph = lightning.describe_graph(request).await?.into_inner();
-            ensure!(!graph.edges.is_empty(), "it knows none");
+            ensure!(!graph.edges.is_empty(), "its graph has no channel");
             Ok(())
         },
     )
@@ -82,7 +82,10 @@ async fn paid_by_hint(network: &Network, payer: &str, payee: &str) -> Result<()>
         let paid = pays(network, payer, &bolt11(&added.payment_request)).await;
         paid.with_context(|| format!("AMP: {is_amp}"))?;
         let after = network[payee].api()?.local_msat().await?;
-        ensure!(after == before + MSAT, "{before} msat became {after}");
+        ensure!(
+            after == before + MSAT,
+            "the balance was {before} msat and is now {after} msat"
+        );
     }
     all_is_settled(network).await
 }

@@ -1,4 +1,4 @@
-//! Payments that must not succeed: the other end is told why, and no money is lost.
+//! Payments that must fail: the other end gets the right error, and no funds are lost.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::{SETTLE_LIMIT, with_both};
 
 const MSAT: u64 = 20_000_000;
 
-with_both!(refused_payments_cost_nothing);
+with_both!(rejected_payments_lose_no_funds);
 
-/// Whether a program's words are those for incorrect_or_unknown_payment_details (BOLT 4: PERM|15).
+/// Whether a program's error text means incorrect_or_unknown_payment_details (BOLT 4: PERM|15).
 pub fn is_unknown_or_incorrect(words: &str) -> bool {
     let words = words.to_lowercase();
     words.contains("incorrect_or_unknown_payment_details")
@@ -29,7 +29,7 @@ pub fn is_unknown_or_incorrect(words: &str) -> bool {
         || words.contains("unknown payment hash")
 }
 
-async fn refused_payments_cost_nothing(software: Software) -> Result<()> {
+async fn rejected_payments_lose_no_funds(software: Software) -> Result<()> {
     let network = neighbours(software).await?;
     let before = network[ALICE].api()?.local_msat().await?;
     canceled_by_ampd(&network).await.context("canceled")?;
@@ -49,11 +49,11 @@ async fn canceled_by_ampd(network: &Network) -> Result<()> {
     let hold = Hold::new(network, ALICE, MSAT).await?;
     hold.cancel(network, ALICE).await?;
     let why = failed(peer(network)?.pay(&hold.payment_request, None).await?)?;
-    ensure!(is_unknown_or_incorrect(&why), "the peer says {why}");
+    ensure!(is_unknown_or_incorrect(&why), "the peer's error is {why}");
     Ok(())
 }
 
-/// Nothing is paid twice. Core Lightning answers the second request with the first preimage.
+/// Nothing is paid twice. Core Lightning returns the first preimage for the second request.
 async fn paid_already_by_the_peer(network: &Network) -> Result<()> {
     let invoice = network[ALICE].api()?.invoice(MSAT).await?.payment_request;
     peer_pays(network, &invoice, None).await?;
@@ -75,7 +75,7 @@ async fn expired_at_ampd(network: &Network) -> Result<()> {
     };
     let mut lightning = network[ALICE].api()?.lightning;
     let added = lightning.add_invoice(invoice).await?.into_inner();
-    // Nothing tells when an invoice has expired, but the clock.
+    // Invoice expiry can only be awaited.
     tokio::time::sleep(Duration::from_secs(3)).await;
     failed(peer(network)?.pay(&added.payment_request, None).await?).map(drop)
 }

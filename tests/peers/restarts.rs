@@ -1,4 +1,4 @@
-//! Nodes are killed while HTLCs are pending, and come back: the payments end as they should.
+//! Nodes are killed and restarted while HTLCs are pending: payments still complete.
 
 use lnd_api::proto::lnrpc::PaymentHash;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
@@ -11,32 +11,32 @@ use regtest::wait::wait_for;
 use tokio::time::timeout;
 
 use crate::scene::{
-    ALICE, BOB, Hold, PEER, all_is_settled, in_the_middle, neighbours, peer_pays_meanwhile,
+    ALICE, BOB, Hold, PEER, all_is_settled, in_the_middle, neighbours, spawn_peer_payment,
 };
 use crate::{SETTLE_LIMIT, with_both};
 
 const MSAT: u64 = 30_000_000;
 
 with_both!(
-    payments_over_the_peer_outlive_kills,
-    a_payment_of_the_peer_outlives_kills,
+    payments_through_the_peer_survive_kills,
+    payment_by_the_peer_survives_kills,
 );
 
-/// The payer, the peer in the middle, and the payee, one after the other.
-async fn payments_over_the_peer_outlive_kills(software: Software) -> Result<()> {
+/// Kills the payer, the peer in the middle, and the payee, one after the other.
+async fn payments_through_the_peer_survive_kills(software: Software) -> Result<()> {
     let mut network = in_the_middle(software).await?;
     for victim in [PEER, BOB, ALICE] {
-        let outlived = outlives(&mut network, victim).await;
+        let outlived = survives(&mut network, victim).await;
         outlived.with_context(|| format!("{victim} was killed"))?;
     }
     network.finish();
     Ok(())
 }
 
-async fn outlives(network: &mut Network, victim: &str) -> Result<()> {
+async fn survives(network: &mut Network, victim: &str) -> Result<()> {
     let hold = Hold::new(network, BOB, MSAT).await?;
     let (api, request) = (network[ALICE].api()?, hold.request());
-    // Alice may not know the way yet, or may be the one who dies.
+    // Alice may not know the route yet, or may be the one that is killed.
     let paying = tokio::spawn(async move { api.pay(request).await });
     hold.is_accepted(network, BOB).await?;
     kill_and_restart(network, victim).await?;
@@ -48,19 +48,21 @@ async fn outlives(network: &mut Network, victim: &str) -> Result<()> {
     let mut router = network[ALICE].api()?.router;
     let mut updates = router.track_payment_v2(request).await?.into_inner();
     let end = timeout(SETTLE_LIMIT, updates.message()).await;
-    let end = end.context("no end")??.context("the stream has ended")?;
+    let end = end
+        .context("timed out waiting for the final status")??
+        .context("the stream has ended")?;
     assert_eq!(end.status(), PaymentStatus::Succeeded);
     drop(paying.await?);
     all_is_settled(network).await
 }
 
 /// The peer pays; first ampd is killed, then the peer.
-async fn a_payment_of_the_peer_outlives_kills(software: Software) -> Result<()> {
+async fn payment_by_the_peer_survives_kills(software: Software) -> Result<()> {
     let mut network = neighbours(software).await?;
     for victim in [ALICE, PEER] {
         let before = network[ALICE].api()?.local_msat().await?;
         let hold = Hold::new(&network, ALICE, MSAT).await?;
-        let paying = peer_pays_meanwhile(&network, &hold)?;
+        let paying = spawn_peer_payment(&network, &hold)?;
         hold.is_accepted(&network, ALICE).await?;
         kill_and_restart(&mut network, victim).await?;
         hold.settle(&network, ALICE).await?;
@@ -77,7 +79,7 @@ async fn kill_and_restart(network: &mut Network, victim: &str) -> Result<()> {
     network[victim].kill()?;
     network.restart(&[victim]).await?;
     if victim != PEER {
-        // Eclair waits for up to an hour before it connects to a peer again that went soon after it came.
+        // Eclair waits up to an hour before reconnecting to a peer that disconnected soon after connecting.
         network.connect(victim, PEER).await?;
     }
     network.wait_usable().await
@@ -91,7 +93,7 @@ async fn is_settled(network: &Network, hold: &Hold) -> Result<()> {
         };
         let mut lightning = network[ALICE].api()?.lightning;
         let state = lightning.lookup_invoice(hash).await?.into_inner().state();
-        ensure!(state == InvoiceState::Settled, "it is {state:?}");
+        ensure!(state == InvoiceState::Settled, "the state is {state:?}");
         Ok(())
     })
     .await

@@ -1,4 +1,4 @@
-//! Networks of ampd with one peer that is another program, and payments with it.
+//! Networks of ampd with one node of another program, and payments with it.
 
 use std::str::FromStr;
 
@@ -23,13 +23,12 @@ use crate::{SETTLE_LIMIT, binaries};
 
 pub const ALICE: &str = "alice";
 pub const BOB: &str = "bob";
-/// The one that is no ampd.
+/// The node that is not ampd.
 pub const PEER: &str = "peer";
 pub const CAPACITY_SAT: u64 = 4_000_000;
 const SMALL_MSAT: u64 = 1_000_000;
 
-/// Alice and the peer, with a channel that Alice opened and one that the peer opened; each owns half
-/// of each.
+/// Alice and the peer, with one channel opened by each; each owns half of both.
 pub async fn neighbours(software: Software) -> Result<Network> {
     let network = Network::mixed(binaries(), &[(ALICE, Ampd), (PEER, software)]).await?;
     network
@@ -49,7 +48,7 @@ pub async fn in_the_middle(software: Software) -> Result<Network> {
         half(BOB, PEER),
     ];
     network.open(&plans).await?;
-    // Gossip takes a moment: a small payment each way waits for it.
+    // A small payment in each direction waits for gossip.
     for (payer, payee) in [(ALICE, BOB), (BOB, ALICE)] {
         let request = amp_to(network[payee].key(), SMALL_MSAT)?;
         pays(&network, payer, &request).await?;
@@ -57,7 +56,7 @@ pub async fn in_the_middle(software: Software) -> Result<Network> {
     Ok(network)
 }
 
-/// A public channel whose ends own half of it each.
+/// A public channel with half of the capacity on each side.
 pub fn half<'a>(from: &'a str, to: &'a str) -> ChannelPlan<'a> {
     ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2)
 }
@@ -67,20 +66,20 @@ pub fn peer(network: &Network) -> Result<PeerApi> {
     network[PEER].peer_api()
 }
 
-/// Checks that nothing is left under way, and that both ends of each channel tell the same.
+/// Checks that nothing is in flight, and that both ends of each channel report the same balances.
 pub async fn all_is_settled(network: &Network) -> Result<()> {
     network.wait_settled(SETTLE_LIMIT).await?;
     network.check_balances().await.map(drop)
 }
 
-/// An ampd pays; it succeeds.
+/// An ampd pays; the payment must succeed.
 pub async fn pays(network: &Network, payer: &str, request: &SendPaymentRequest) -> Result<()> {
     network.pay(payer, request).await?;
     network.wait_settled(SETTLE_LIMIT).await
 }
 
-/// The peer pays an invoice of an ampd; it succeeds, with the preimage of the hash, as soon as the peer
-/// knows a way.
+/// The peer pays an invoice of an ampd once it knows a route; the payment must succeed with the
+/// preimage of the payment hash.
 pub async fn peer_pays(network: &Network, invoice: &str, msat: Option<u64>) -> Result<()> {
     let hash = Bolt11Invoice::from_str(invoice)
         .map_err(|error| anyhow::anyhow!("{error}"))?
@@ -91,11 +90,14 @@ pub async fn peer_pays(network: &Network, invoice: &str, msat: Option<u64>) -> R
     });
     let preimage = regtest::api::bytes(&preimage.await?)?;
     let opened = sha256::Hash::hash(&preimage);
-    ensure!(opened.to_string() == hash, "{hash} is not opened by it");
+    ensure!(
+        opened.to_string() == hash,
+        "the preimage does not match {hash}"
+    );
     network.wait_settled(SETTLE_LIMIT).await
 }
 
-/// The preimage of a payment.
+/// The preimage of a successful payment.
 pub fn succeeded(paid: Paid) -> Result<String> {
     match paid {
         Paid::Succeeded(preimage) => Ok(preimage),
@@ -103,7 +105,7 @@ pub fn succeeded(paid: Paid) -> Result<String> {
     }
 }
 
-/// What the peer says about a payment that must fail.
+/// The peer's error for a payment that must fail.
 pub fn failed(paid: Paid) -> Result<String> {
     match paid {
         Paid::Failed(why) => Ok(why),
@@ -111,17 +113,17 @@ pub fn failed(paid: Paid) -> Result<String> {
     }
 }
 
-/// The payment hash of an invoice, in hex.
+/// The payment hash of an invoice in hex.
 pub fn hash_of(invoice: &str) -> Result<String> {
     let invoice = Bolt11Invoice::from_str(invoice).map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok(invoice.payment_hash().to_string())
 }
 
-/// Waits until the peer's invoice with this hash is paid, and checks with how much.
+/// Waits until the peer's invoice with this hash is paid, and checks the amount.
 pub async fn peer_received(network: &Network, hash: &str, msat: u64) -> Result<()> {
     let received = wait_for("the peer's invoice to be paid", SETTLE_LIMIT, async || {
         let received = peer(network)?.received(hash).await?;
-        received.context("it is not paid")
+        received.context("the invoice is not paid")
     });
     let received = received.await?;
     ensure!(received == msat, "it received {received} msat");
@@ -137,7 +139,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Over `msat`.
+    /// Creates a hold invoice over `msat`.
     pub async fn new(network: &Network, payee: &str, msat: u64) -> Result<Self> {
         let preimage = by_hand::random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
@@ -196,14 +198,14 @@ impl Hold {
         Ok(())
     }
 
-    /// What pays it.
+    /// The request that pays it.
     pub fn request(&self) -> SendPaymentRequest {
         bolt11(&self.payment_request)
     }
 }
 
-/// A payment by the peer that goes on in the background.
-pub fn peer_pays_meanwhile(
+/// Starts a payment by the peer in the background.
+pub fn spawn_peer_payment(
     network: &Network,
     hold: &Hold,
 ) -> Result<tokio::task::JoinHandle<Result<Paid>>> {

@@ -1,5 +1,5 @@
-//! Core Lightning keeps an encrypted list of its channels at its peers (peer_storage, BOLT 1), and gets
-//! the newest back when it connects. Eclair stores for others, and nothing of its own.
+//! Core Lightning stores an encrypted list of its channels with its peers (peer_storage, BOLT 1) and
+//! gets the latest version back when it connects. Eclair stores for others, but nothing of its own.
 
 use anyhow::{Context, Result, bail};
 use regtest::network::Network;
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use crate::scene::{ALICE, PEER, half, peer};
 use crate::{SETTLE_LIMIT, binaries, is_here};
 
-/// The list of so many is longer than 1,024 bytes.
+/// Enough channels for a list longer than 1,024 bytes.
 const CHANNELS: usize = 5;
 const LONG_BYTES: usize = 1_024;
 
 #[tokio::test]
-async fn core_lightning_gets_its_newest_backup_back() -> Result<()> {
+async fn core_lightning_retrieves_its_latest_backup() -> Result<()> {
     if !is_here(CoreLightning)? {
         return Ok(());
     }
     let nodes = [(ALICE, Ampd), (PEER, CoreLightning)];
     let mut network = Network::mixed(binaries(), &nodes).await?;
     network.open(&[half(PEER, ALICE); CHANNELS]).await?;
-    // A restart of each: what was stored must be on disk, and is returned at a connection.
+    // Both nodes restart: the blob must be on disk, and is returned when they connect.
     for restarted in [ALICE, PEER] {
         network[restarted].kill()?;
         network.restart(&[restarted]).await?;
@@ -35,24 +35,30 @@ async fn core_lightning_gets_its_newest_backup_back() -> Result<()> {
 
 async fn the_backup_names_all_channels(network: &Network) -> Result<()> {
     let backup = peer(network)?.call("staticbackup", json!({})).await?;
-    let channels = backup["scb"].as_array().context("no backup")?.clone();
+    let channels = backup["scb"]
+        .as_array()
+        .context("the response has no backup")?
+        .clone();
     assert_eq!(channels.len(), CHANNELS);
     wait_for("the newest backup", SETTLE_LIMIT, async || {
         let key = json!({ "key": ["chanbackup", "latestscb"] });
         let found = peer(network)?.call("listdatastore", key).await?;
         let returned = found["datastore"][0]["hex"].as_str();
-        let returned = returned.context("nothing was returned")?;
+        let returned = returned.context("no backup was returned")?;
         let is_there = |channel: &Value| {
             let hex = channel.as_str().unwrap_or_default();
             returned.contains(hex)
         };
         let is_newest = returned.len() > 2 * LONG_BYTES && channels.iter().all(is_there);
         if !is_newest {
-            // What was stored since the connection comes back with the next one.
+            // A blob stored during this connection is returned on the next one.
             let key = json!({ "id": network[ALICE].key(), "force": true });
             peer(network)?.call("disconnect", key).await?;
             network.connect(PEER, ALICE).await?;
-            bail!("it has {} bytes and not all channels", returned.len() / 2);
+            bail!(
+                "the backup has {} bytes and lacks channels",
+                returned.len() / 2
+            );
         }
         Ok(())
     })

@@ -1,5 +1,5 @@
-//! ampd beside lnd: the same work between two of each, and between one and the other, in one run on
-//! one machine.
+//! Compares ampd with lnd: the same work between two nodes of each, and between one of each, in
+//! one run on one machine.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::pair::{self, Pair};
 use super::{Bench, table};
 use crate::binaries::Binaries;
 
-/// Measures all pairs and prints by how much ampd is faster.
+/// Measures all pairs and prints how much faster ampd is.
 pub async fn run(binaries: &Binaries, options: &Options) -> Result<()> {
     let ampd = measure(binaries, pair::AMPD, options).await?;
     let lnd = measure(binaries, pair::LND, options).await?;
@@ -34,7 +34,7 @@ async fn measure(binaries: &Binaries, pair: Pair, options: &Options) -> Result<V
     Ok(lines)
 }
 
-/// What is compared of one line of a table.
+/// The compared figures of one line of a table.
 #[derive(Clone, Copy, Debug)]
 struct Figures {
     kind: Kind,
@@ -44,14 +44,14 @@ struct Figures {
     p50: Duration,
 }
 
-/// How many times better ampd does than the other; below 1 it is worse.
+/// How many times better ampd performs; below 1 it performs worse.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
     pub kind: Kind,
     pub at_a_time: usize,
-    /// Its payments per second by the other's.
+    /// Payments per second of ampd divided by those of the other.
     pub rate: f64,
-    /// The other's median latency by its own.
+    /// Median latency of the other divided by that of ampd.
     pub p50: f64,
 }
 
@@ -65,7 +65,7 @@ fn figures(lines: &[Measured]) -> Vec<Figures> {
     lines.collect()
 }
 
-/// Of all lines that both have.
+/// The ratios of all lines present in both.
 fn ratios(ours: &[Figures], theirs: &[Figures]) -> Vec<Ratio> {
     let ratio = |ours: &Figures| {
         let same =
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ratios_tell_how_many_times_better_ampd_is() {
+    fn ratios_above_one_mean_ampd_is_better() {
         let ours = [line(Kind::AmpKey, 64, 300.0, 20)];
         let theirs = [line(Kind::AmpKey, 64, 60.0, 160)];
         let expected = Ratio {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn only_lines_of_the_same_kind_and_concurrency_are_compared() {
+    fn compares_only_lines_of_the_same_kind_and_concurrency() {
         let ours = [
             line(Kind::AmpKey, 1, 100.0, 10),
             line(Kind::AmpKey, 483, 100.0, 10),

@@ -1,4 +1,4 @@
-//! How fast the disk is: the least that a durable commit costs.
+//! Disk speed: the lower bound for the cost of a durable commit.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 const PAGE: usize = 4_096;
-/// SQLite's log, too, is written from its beginning again once it is so long.
+/// SQLite restarts its WAL from the beginning at this length, in pages.
 const PAGES: u64 = 1_000;
 const SAMPLES: u64 = 300;
 
-/// The median of a write of one page and its fdatasync, in a file of this directory that has its
-/// length already.
+/// Returns the median time to write one page and fdatasync it, in a preallocated file in `dir`.
 pub fn sync_p50(dir: &Path) -> Result<Duration> {
     let file = tempfile::tempfile_in(dir)?;
     for page in 0..PAGES {

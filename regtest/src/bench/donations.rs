@@ -1,5 +1,5 @@
-//! Payments to the donation page's invoice at a steady pace, with and without a thousand open pages that
-//! hear of each: the pages must not slow the payments.
+//! Payments to the donation page's invoice at a steady rate, with and without a thousand open
+//! pages following them. Open pages must not slow down payments.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,29 +23,29 @@ use crate::wait::wait_for;
 
 /// Payments per second.
 pub const RATE: u32 = 50;
-/// Open pages.
+/// Number of open pages.
 pub const STREAMS: usize = 1_000;
-/// Pairs of measurements.
-const TURNS: usize = 5;
-/// Connections that are opened at the same time.
-const AT_A_TIME: usize = 50;
-/// Files of this process: the streams, and its own.
-const FILES: u64 = STREAMS as u64 + 500;
-/// How long the last event may take to reach all pages.
-const LATE: Duration = Duration::from_secs(10);
-const OPENING: Duration = Duration::from_secs(30);
+/// Number of pairs of measurements.
+const ROUNDS: usize = 5;
+/// Connections opened concurrently.
+const CONCURRENT_OPENS: usize = 50;
+/// Open files of this process: the streams and its own.
+const OPEN_FILES: u64 = STREAMS as u64 + 500;
+/// Time for the last event to reach all pages.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const EVENT: &[u8] = b"event: payment";
 
-/// What one measurement gave.
+/// Result of one measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Payments per second that came to their end.
+    /// Payments per second that completed.
     pub rate: f64,
     pub p50: Duration,
     pub p99: Duration,
 }
 
-/// Measures in turn without and with open pages, and prints both and their ratio.
+/// Alternates measurements without and with open pages, and prints both and their ratio.
 pub async fn run(binaries: Binaries, seconds: u64) -> Result<()> {
     raise_file_limit()?;
     let bench = Bench::start_with(binaries, pair::AMPD, |payee| {
@@ -56,11 +56,11 @@ pub async fn run(binaries: Binaries, seconds: u64) -> Result<()> {
     let mut service = bench.payee.static_invoices.clone();
     let page = service.donation_page(DonationPageRequest {}).await?;
     let request = to_static_invoice(&page.into_inner().payment_request)?;
-    // What is only done once is not measured: the way, the connections to the database.
+    // Excludes one-time costs: finding the route, opening database connections.
     pay_at(&bench.payer, &request, 2).await?;
     table::print_pace_head();
     let mut paces = [Vec::new(), Vec::new()];
-    for _ in 0..TURNS {
+    for _ in 0..ROUNDS {
         for (paces, streams) in paces.iter_mut().zip([0, STREAMS]) {
             let pace = measure(&bench, &request, seconds, streams).await?;
             table::print_pace(streams, &pace);
@@ -79,7 +79,7 @@ async fn measure(
     seconds: u64,
     streams: usize,
 ) -> Result<Pace> {
-    // Else they would hear of what was paid before.
+    // Otherwise they would receive events for earlier payments.
     all_are_counted(bench).await?;
     let audience = Audience::open(bench, streams).await?;
     let (pace, payments) = pay_at(&bench.payer, request, seconds).await?;
@@ -88,10 +88,10 @@ async fn measure(
     Ok(pace)
 }
 
-/// Waits until the page has counted what its invoice received, which it does a moment later.
+/// Waits until the page has counted everything its invoice received.
 async fn all_are_counted(bench: &Bench) -> Result<()> {
     let service = bench.payee.static_invoices.clone();
-    wait_for("the page to count all payments", LATE, async || {
+    wait_for("all payments on the page", TIMEOUT, async || {
         let page = service
             .clone()
             .donation_page(DonationPageRequest {})
@@ -104,7 +104,7 @@ async fn all_are_counted(bench: &Bench) -> Result<()> {
     .await
 }
 
-/// Pays at [`RATE`], whether earlier payments are done or not; the latency counts from the moment at
+/// Pays at [`RATE`] without waiting for earlier payments. Latency is measured from the time at
 /// which the payment was due.
 async fn pay_at(payer: &Api, request: &SendPaymentRequest, seconds: u64) -> Result<(Pace, u64)> {
     let start = Instant::now();
@@ -143,7 +143,7 @@ async fn pay_at(payer: &Api, request: &SendPaymentRequest, seconds: u64) -> Resu
     Ok((pace, count))
 }
 
-/// Of each figure its own.
+/// Takes the median of each figure independently.
 fn median(paces: &[Pace]) -> Pace {
     let middle = |mut figures: Vec<f64>| {
         figures.sort_by(f64::total_cmp);
@@ -161,9 +161,9 @@ fn median(paces: &[Pace]) -> Pace {
     }
 }
 
-/// Open pages, each of which counts what it hears.
+/// Open pages, each counting the events it receives.
 struct Audience {
-    /// Events that each of them was told.
+    /// Events received by each page.
     heard: Vec<Arc<AtomicU64>>,
     readers: JoinSet<Result<()>>,
 }
@@ -176,10 +176,10 @@ impl Audience {
             readers: JoinSet::new(),
         };
         while audience.heard.len() < streams {
-            let missing = (streams - audience.heard.len()).min(AT_A_TIME);
+            let missing = (streams - audience.heard.len()).min(CONCURRENT_OPENS);
             let opening = (0..missing).map(|_| open(&address));
             let opened = futures_util::future::try_join_all(opening);
-            for stream in timeout(OPENING, opened).await?? {
+            for stream in timeout(OPEN_TIMEOUT, opened).await?? {
                 let heard = Arc::<AtomicU64>::default();
                 audience.heard.push(heard.clone());
                 audience.readers.spawn(listen(stream, heard));
@@ -188,16 +188,16 @@ impl Audience {
         Ok(audience)
     }
 
-    /// Checks that each page hears of each payment.
+    /// Checks that every page receives an event for every payment.
     async fn heard(mut self, payments: u64) -> Result<()> {
-        wait_for("all pages to hear of all payments", LATE, async || {
+        wait_for("all payment events", TIMEOUT, async || {
             let heard = self.heard.iter().map(|one| one.load(Ordering::Relaxed));
             let (least, most) = heard.fold((payments, payments), |(least, most), heard| {
                 (least.min(heard), most.max(heard))
             });
             ensure!(
                 (least, most) == (payments, payments),
-                "of {payments} payments pages have heard of {least} to {most}"
+                "pages received {least} to {most} of {payments} payment events"
             );
             Ok(())
         })
@@ -207,7 +207,7 @@ impl Audience {
     }
 }
 
-/// A stream that has been told how everything stands.
+/// Opens an event stream and waits for its initial state.
 async fn open(address: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -215,23 +215,30 @@ async fn open(address: &str) -> Result<TcpStream> {
     let mut head = Vec::new();
     while !head.windows(12).any(|bytes| bytes == b"event: state") {
         let length = stream.read_buf(&mut head).await?;
-        ensure!(length > 0, "no stream: {}", String::from_utf8_lossy(&head));
+        ensure!(
+            length > 0,
+            "no event stream: {}",
+            String::from_utf8_lossy(&head)
+        );
     }
     Ok(stream)
 }
 
-/// Counts events; one may be cut in two by the reads.
+/// Counts events, including those split across reads.
 async fn listen(mut stream: TcpStream, heard: Arc<AtomicU64>) -> Result<()> {
     let mut text = Vec::with_capacity(8 * 1024);
     loop {
-        let length = stream.read_buf(&mut text).await.context("a stream broke")?;
-        ensure!(length > 0, "a stream has ended");
+        let length = stream
+            .read_buf(&mut text)
+            .await
+            .context("an event stream failed")?;
+        ensure!(length > 0, "an event stream ended");
         let found = text
             .windows(EVENT.len())
             .filter(|bytes| *bytes == EVENT)
             .count();
         heard.fetch_add(found as u64, Ordering::Relaxed);
-        // The beginning of the next one may be there already, but no whole one.
+        // Keep a possible partial event for the next read.
         let rest = text.len().saturating_sub(EVENT.len() - 1);
         text.drain(..rest);
     }
@@ -239,9 +246,9 @@ async fn listen(mut stream: TcpStream, heard: Arc<AtomicU64>) -> Result<()> {
 
 fn raise_file_limit() -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < FILES) {
-        limit.current = Some(FILES);
-        setrlimit(Resource::Nofile, limit).context("the limit of open files is too low")?;
+    if limit.current.is_some_and(|current| current < OPEN_FILES) {
+        limit.current = Some(OPEN_FILES);
+        setrlimit(Resource::Nofile, limit).context("cannot raise the limit on open files")?;
     }
     Ok(())
 }
@@ -251,7 +258,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn events_are_counted_once_wherever_they_are_cut() {
+    async fn counts_events_once_wherever_they_are_split() {
         let text = b"event: payment\ndata: 1\n\nevent: payment\ndata: 2\n\n:\n\n".repeat(3);
         for cut in 1..text.len() {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -267,12 +274,12 @@ mod tests {
             }
             drop(sender);
             assert!(listening.await.unwrap().is_err());
-            assert_eq!(heard.load(Ordering::Relaxed), 6, "cut at {cut}");
+            assert_eq!(heard.load(Ordering::Relaxed), 6, "split at {cut}");
         }
     }
 
     #[test]
-    fn each_figure_has_its_own_median() {
+    fn takes_the_median_of_each_figure() {
         let pace = |rate, p50| Pace {
             rate,
             p50: Duration::from_millis(p50),

@@ -1,4 +1,4 @@
-//! The kinds of payments, and the requests that make them.
+//! The kinds of payments and the requests that send them.
 
 use lnd_api::proto::lnrpc::Invoice;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
@@ -11,27 +11,27 @@ use tonic::Code;
 use super::Bench;
 use crate::api::{amp_to, bolt11};
 
-/// Above the dust limit of 354 sat: each HTLC is a real output of the commitment transaction.
+/// Above the dust limit of 354 sat, so each HTLC is an output of the commitment transaction.
 pub const SHARD_MSAT: u64 = 1_000_000;
-/// Of a payment of the kind that is split.
+/// Shards of a split payment.
 pub const SHARDS: usize = 4;
-/// The record in which a keysend payment carries its preimage.
+/// The TLV record that carries the preimage of a keysend payment.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
-/// Invoices that are made at the same time, before the clock starts.
-const AT_A_TIME: usize = 64;
+/// Invoices created concurrently before measuring starts.
+const CONCURRENT_INVOICES: usize = 64;
 
-/// How a payment is made.
+/// The kind of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// To a BOLT 11 invoice of its own
+    /// Each to its own BOLT 11 invoice
     Bolt11,
-    /// To a public key, the preimage in the payment
+    /// To a public key, with the preimage in the onion
     Keysend,
-    /// To a public key
+    /// AMP to a public key
     AmpKey,
-    /// All to one static invoice
+    /// AMP, all to one static invoice
     AmpInvoice,
-    /// To a public key, in four shards
+    /// AMP to a public key, in four shards
     AmpShards,
 }
 
@@ -45,7 +45,7 @@ pub const ALL: [Kind; 5] = [
 ];
 
 impl Kind {
-    /// For people.
+    /// Display name.
     pub fn title(self) -> &'static str {
         match self {
             Self::Bolt11 => "BOLT 11 invoice",
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// HTLCs of one payment.
+    /// Number of HTLCs of one payment.
     pub fn shards(self) -> usize {
         match self {
             Self::AmpShards => SHARDS,
@@ -65,17 +65,17 @@ impl Kind {
     }
 }
 
-/// What to ask the payer for, payment by payment.
+/// The payment requests to send.
 #[derive(Debug)]
 pub enum Requests {
-    /// Each payment is another one.
+    /// A different request for each payment.
     Each(Vec<SendPaymentRequest>),
-    /// All are the same.
+    /// The same request for all payments.
     Same(Box<SendPaymentRequest>),
 }
 
 impl Requests {
-    /// The request of the payment with this number; `None` if there are no more.
+    /// Returns the request of payment `number`, or `None` if there are no more.
     pub fn get(&self, number: usize) -> Option<SendPaymentRequest> {
         match self {
             Self::Each(requests) => requests.get(number).cloned(),
@@ -84,7 +84,7 @@ impl Requests {
     }
 }
 
-/// Makes the requests for `count` payments, and the invoices that they pay.
+/// Creates the requests for `count` payments and the invoices they pay.
 pub async fn requests(bench: &Bench, kind: Kind, count: usize) -> Result<Requests> {
     match kind {
         Kind::Bolt11 => invoices(bench, count).await.map(Requests::Each),
@@ -101,7 +101,7 @@ pub async fn requests(bench: &Bench, kind: Kind, count: usize) -> Result<Request
     }
 }
 
-/// Why the payer cannot send this kind, in its own words; `None` if it can.
+/// Returns the payer's error if it cannot send this kind, `None` if it can.
 pub async fn not_supported(bench: &Bench, kind: Kind) -> Result<Option<String>> {
     let request = requests(bench, kind, 1)
         .await?
@@ -111,7 +111,7 @@ pub async fn not_supported(bench: &Bench, kind: Kind) -> Result<Option<String>> 
         Err(answer) if answer.code() == Code::Unimplemented => {
             Ok(Some(answer.message().to_owned()))
         }
-        // Also tells the payer's router the way, if this is the first payment.
+        // If this is the first payment, it also lets the payer's router find the route.
         _ => bench
             .network
             .pay("payer", &request_again(bench, kind).await?)
@@ -120,12 +120,12 @@ pub async fn not_supported(bench: &Bench, kind: Kind) -> Result<Option<String>> 
     }
 }
 
-/// A BOLT 11 invoice is paid once.
+/// A new request; a BOLT 11 invoice can be paid only once.
 async fn request_again(bench: &Bench, kind: Kind) -> Result<SendPaymentRequest> {
     requests(bench, kind, 1).await?.get(0).context("no request")
 }
 
-/// An invoice without an amount, to be paid again and again.
+/// Creates an invoice without an amount that can be paid repeatedly.
 pub async fn static_invoice(bench: &Bench) -> Result<String> {
     let invoice = Invoice {
         is_amp: true,
@@ -139,11 +139,11 @@ pub async fn static_invoice(bench: &Bench) -> Result<String> {
         .payment_request)
 }
 
-/// One payment to it.
+/// A request for one payment to the static invoice.
 pub fn to_static_invoice(invoice: &str) -> Result<SendPaymentRequest> {
     Ok(SendPaymentRequest {
         amt_msat: i64::try_from(SHARD_MSAT)?,
-        // lnd wants to be told.
+        // Required by lnd.
         amp: true,
         ..bolt11(invoice)
     })
@@ -155,7 +155,7 @@ async fn invoices(bench: &Bench, count: usize) -> Result<Vec<SendPaymentRequest>
             let invoice = bench.payee.invoice(SHARD_MSAT).await?;
             anyhow::Ok(bolt11(&invoice.payment_request))
         })
-        .buffer_unordered(AT_A_TIME)
+        .buffer_unordered(CONCURRENT_INVOICES)
         .try_collect()
         .await
 }

@@ -1,4 +1,4 @@
-//! Many payments, a fixed number of them under way at any time, and what they took.
+//! Sends payments with a fixed concurrency and measures them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use super::kinds::{Kind, Requests};
 use super::meters::Reading;
 use crate::api::Api;
 
-/// Before a payment that found the channel full is tried again.
-const PAUSE: Duration = Duration::from_millis(5);
-/// A channel that still has no room for a payment after so long never will.
-const GIVE_UP: Duration = Duration::from_secs(60);
+/// Delay before retrying a payment that found the channel full.
+const RETRY_DELAY: Duration = Duration::from_millis(5);
+/// Time after which a channel that is still full is an error.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One line of the table before it is measured.
+/// Parameters of one line of the table.
 #[derive(Debug)]
 pub struct Cell {
     pub kind: Kind,
@@ -30,11 +30,11 @@ pub struct Cell {
     pub limit: Limit,
 }
 
-/// When it ends, whichever is first.
+/// Ends a measurement, whichever limit is reached first.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     pub payments: usize,
-    /// From the start; payments under way then are still waited for and counted.
+    /// Measured from the start; payments in flight at the end are awaited and counted.
     pub time: Duration,
 }
 
@@ -43,17 +43,17 @@ pub struct Limit {
 struct Sample {
     latency: Duration,
     shards: usize,
-    /// How often the channel had no room for it.
+    /// Number of attempts that found the channel full.
     retries: usize,
 }
 
-/// What came out. There is at least one payment in it.
+/// Result of a measurement with at least one payment.
 #[derive(Debug)]
 pub struct Measured {
     pub kind: Kind,
     pub at_a_time: usize,
     pub elapsed: Duration,
-    /// What both nodes used meanwhile: payer, payee.
+    /// Resources used by the nodes during the measurement: payer, payee.
     pub used: [Reading; 2],
     samples: Vec<Sample>,
 }
@@ -76,7 +76,7 @@ impl Measured {
         self.payments() as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency that so many of 100 payments do not exceed.
+    /// The latency that `percent` of all payments do not exceed.
     pub fn percentile(&self, percent: usize) -> Duration {
         let mut latencies: Vec<_> = self.samples.iter().map(|sample| sample.latency).collect();
         latencies.sort_unstable();
@@ -85,7 +85,7 @@ impl Measured {
     }
 }
 
-/// What the workers share.
+/// State shared by the workers.
 struct Work {
     payer: Api,
     requests: Requests,
@@ -94,7 +94,7 @@ struct Work {
     next: AtomicUsize,
 }
 
-/// Pays until a limit is reached.
+/// Sends payments until a limit is reached.
 pub async fn measure(bench: &Bench, cell: Cell) -> Result<Measured> {
     let before = bench.meters.read().await?;
     let start = Instant::now();
@@ -136,7 +136,7 @@ impl Work {
 
     fn next_request(&self) -> Option<SendPaymentRequest> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // The first one in any case, so that there is something to tell of.
+        // Always send the first one, so that there is a result.
         let is_over = number > 0 && self.start.elapsed() >= self.limit.time;
         if number >= self.limit.payments || is_over {
             return None;
@@ -144,8 +144,8 @@ impl Work {
         self.requests.get(number)
     }
 
-    /// Pays, and again as long as the channel is full: an HTLC keeps its place for a round trip
-    /// longer than its payment lasts.
+    /// Pays, retrying while the channel is full: an HTLC occupies its slot for one round trip
+    /// longer than its payment takes.
     async fn pay(&self, request: SendPaymentRequest) -> Result<Sample> {
         let request = SendPaymentRequest {
             no_inflight_updates: true,
@@ -171,10 +171,10 @@ impl Work {
                 (_, reason) => bail!("a payment failed: {}", reason.as_str_name()),
             }
             ensure!(
-                start.elapsed() < GIVE_UP,
-                "a payment found no room after {retries} attempts"
+                start.elapsed() < RETRY_TIMEOUT,
+                "the channel was still full after {retries} attempts"
             );
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the nodes count themselves, and the processor time that the system counts for them.
+//! Metrics of the nodes and their CPU time as counted by the kernel.
 
 use std::fs;
 use std::time::Duration;
@@ -7,33 +7,33 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The metric of commits that are on disk.
+/// The metric that counts durable commits.
 const COMMITS: &str = "ampd_commits_total";
-/// The unit of `/proc/<pid>/stat` (USER_HZ) is 10 ms on every Linux, whatever the kernel's own is.
+/// USER_HZ, the unit of `/proc/<pid>/stat`, is 10 ms on every Linux, whatever the kernel's own HZ.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Both nodes: payer, payee.
+/// Meters of both nodes: payer, payee.
 #[derive(Clone, Copy, Debug)]
 pub struct Meters(pub [Meter; 2]);
 
-/// Where to read of a node.
+/// The sources for the readings of a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
-    /// Of its page of metrics; lnd has none that tells of commits.
+    /// Port of its metrics page; `None` for lnd, which has no metric for commits.
     pub metrics_port: Option<u16>,
     pub pid: u32,
 }
 
-/// What one node has used since its start, or between two readings.
+/// Resources used by one node since its start or between two readings.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// `None` if the node does not tell.
+    /// `None` if the node does not report it.
     pub commits: Option<u64>,
     pub cpu: Duration,
 }
 
 impl Reading {
-    /// What was used since an earlier reading.
+    /// Returns the difference to an earlier reading.
     pub fn since(self, earlier: Self) -> Self {
         let commits = self.commits.zip(earlier.commits);
         Self {
@@ -65,11 +65,9 @@ impl Meter {
 }
 
 async fn commits(port: u16) -> Result<u64> {
-    let page = page(port)
-        .await
-        .context("cannot read the page of metrics")?;
+    let page = page(port).await.context("cannot read the metrics page")?;
     let value = page.lines().find_map(|line| line.strip_prefix(COMMITS));
-    let value = value.with_context(|| format!("{COMMITS} is not among the metrics"))?;
+    let value = value.with_context(|| format!("the metrics page has no {COMMITS}"))?;
     Ok(value.trim().parse()?)
 }
 
@@ -82,14 +80,14 @@ async fn page(port: u16) -> Result<String> {
     Ok(answer)
 }
 
-/// User and system time of all threads of a process.
+/// Returns user plus system time of all threads of a process.
 pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the program's name in parentheses, which may hold anything.
+    // The second field is the program name in parentheses, which may contain spaces.
     let (_, rest) = stat
         .rsplit_once(')')
-        .context("a strange /proc/<pid>/stat")?;
-    // The fields from the third on; the 14th and 15th of all are utime and stime.
+        .context("unexpected format of /proc/<pid>/stat")?;
+    // Starts at the third field; utime and stime are fields 14 and 15.
     let ticks: Vec<u32> = rest
         .split_whitespace()
         .skip(11)
@@ -106,10 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_of_this_process_goes_on() {
+    fn cpu_time_of_this_process_increases() {
         let (start, before) = (Instant::now(), cpu(std::process::id()).unwrap());
         while cpu(std::process::id()).unwrap() < before + 3 * TICK {
-            assert!(start.elapsed() < Duration::from_secs(60), "it stands still");
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "CPU time does not increase"
+            );
         }
     }
 }

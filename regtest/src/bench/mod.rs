@@ -1,9 +1,9 @@
-//! The benchmark: how fast payments of each kind go from one node to another over one channel.
+//! The benchmark: throughput and latency of each kind of payment over one channel.
 //!
-//! Two nodes with their default settings (of ampd every commit is synchronous) and bitcoind on this
-//! machine: two ampd, and to compare with them two lnd, and one of each.
-//! The client pays over gRPC, as any client does, and counts what a client sees: a payment takes from
-//! the call to the message that it succeeded.
+//! Runs two nodes with their default settings (in ampd every commit is synchronous) and bitcoind
+//! on this machine: two ampd nodes and, for comparison, two lnd nodes and one of each. The client
+//! pays over gRPC and measures what a client sees: a payment lasts from the call to the message
+//! that reports its success.
 
 mod against;
 mod disk;
@@ -33,19 +33,19 @@ use crate::network::Network;
 
 pub use self::options::Options;
 
-/// HTLCs that a channel carries in one direction.
+/// Maximum number of HTLCs that a channel carries in one direction (BOLT 2).
 const MAX_HTLCS: usize = 483;
-/// Of an incomplete set all shards but the last are held, and ampd holds at most 241 HTLCs of such
-/// sets on a channel by default.
+/// An incomplete set holds all shards but the last; by default ampd holds at most 241 HTLCs of
+/// incomplete sets per channel.
 const MAX_SETS: usize = 241 / (kinds::SHARDS - 1);
-/// HTLCs of finished payments leave the channel within a second or two.
+/// HTLCs of completed payments are removed from the channel within a second or two.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// LDK keeps ended payments in the channel manager, which each commit writes whole, for as long at
-/// least: without a rest the first line of a kind would pay for the last one of the kind before.
-const REST: Duration = Duration::from_secs(20);
+/// LDK keeps completed payments in the channel manager for at least this long, and each commit
+/// writes the manager whole: without the pause, one kind would slow down the next.
+const IDLE_TIME: Duration = Duration::from_secs(20);
 
-/// Two nodes, one channel, and what is read of them.
+/// Two nodes, one channel, and their meters.
 struct Bench {
     pair: Pair,
     network: Network,
@@ -55,11 +55,11 @@ struct Bench {
     meters: Meters,
 }
 
-/// Measures and prints.
+/// Runs the benchmark and prints its results.
 ///
 /// # Errors
-/// If a payment fails for another reason than a full channel, or arrives in another number of shards
-/// than its kind has.
+/// If a payment fails for any reason but a full channel, or does not arrive in its kind's number
+/// of shards.
 pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
     table::print_machine()?;
     if options.donations {
@@ -71,7 +71,7 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
     }
 }
 
-/// ampd only: how far it is from what we aim at.
+/// Measures ampd only, and compares it with the targets.
 async fn alone(binaries: Binaries, options: &Options) -> Result<()> {
     let bench = Bench::start(binaries, pair::AMPD).await?;
     let lines = bench.measure_all(options).await?;
@@ -80,7 +80,7 @@ async fn alone(binaries: Binaries, options: &Options) -> Result<()> {
         table::print_ratio(ratio::amp_by_bolt11(&bench, options).await?);
     }
     if options.static_payments > 0 {
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(IDLE_TIME).await;
         static_invoice::run(&bench, options.static_payments).await?;
     }
     bench.network.finish();
@@ -88,14 +88,14 @@ async fn alone(binaries: Binaries, options: &Options) -> Result<()> {
 }
 
 impl Bench {
-    /// All kinds, one table.
+    /// Measures all kinds and prints one table.
     async fn measure_all(&self, options: &Options) -> Result<Vec<Measured>> {
         self.print_nodes().await?;
         table::print_head();
         let mut lines = Vec::new();
         for (number, kind) in options.kinds.iter().enumerate() {
             if number > 0 {
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(IDLE_TIME).await;
             }
             lines.extend(self.measure_kind(*kind, options).await?);
         }
@@ -119,7 +119,7 @@ impl Bench {
             return Ok(lines);
         }
         for wanted in &options.concurrency {
-            let at_a_time = (*wanted).clamp(1, most_at_a_time(kind));
+            let at_a_time = (*wanted).clamp(1, max_concurrency(kind));
             let mut best: Option<Measured> = None;
             for _ in 0..options.repeat.max(1) {
                 let measured = self.measure(kind, at_a_time, options).await?;
@@ -139,7 +139,7 @@ impl Bench {
     }
 
     async fn measure(&self, kind: Kind, at_a_time: usize, options: &Options) -> Result<Measured> {
-        // One after the other the first few hundred tell as much as thousands.
+        // Sequentially, a few hundred payments are as accurate as thousands.
         let most = options.payments.min(500 + 100 * at_a_time);
         let cell = Cell {
             kind,
@@ -162,7 +162,7 @@ impl Bench {
     }
 }
 
-fn most_at_a_time(kind: Kind) -> usize {
+fn max_concurrency(kind: Kind) -> usize {
     match kind {
         Kind::AmpShards => MAX_SETS,
         _ => MAX_HTLCS,

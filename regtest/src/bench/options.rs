@@ -1,4 +1,4 @@
-//! What to measure, and for how long.
+//! Command line options of the benchmark.
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -9,69 +9,69 @@ use super::pair::{self, Pair};
 use super::ratio;
 use crate::binaries::LndBinaries;
 
-/// What lnd takes part in is measured with at most so many payments at a time.
-const MOST_AT_A_TIME: usize = 64;
-/// The kinds between ampd and lnd: the two that the comparison is about.
+/// Maximum concurrency of measurements that involve lnd.
+const MAX_CONCURRENCY_WITH_LND: usize = 64;
+/// The kinds measured between ampd and lnd: the two being compared.
 const MIXED_KINDS: [Kind; 2] = [Kind::Bolt11, Kind::AmpKey];
 
-/// What to measure, and for how long.
+/// Options of the benchmark.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only these kinds of payments
+    /// Measure only these kinds of payments
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = kinds::ALL)]
     pub(super) kinds: Vec<Kind>,
-    /// How many payments at a time; more than a channel has room for are made fewer
+    /// Number of payments in flight; lowered to what the channel can carry
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, MAX_HTLCS])]
     pub(super) concurrency: Vec<usize>,
-    /// The most payments for one line of the table
+    /// Maximum number of payments per line of the table
     #[arg(long, default_value_t = 4_000)]
     pub(super) payments: usize,
-    /// The most seconds for one line of the table
+    /// Maximum number of seconds per line of the table
     #[arg(long, default_value_t = 8)]
     pub(super) seconds: u64,
-    /// Measure each line so often and print the fastest
+    /// Measure each line this many times and print the fastest
     #[arg(long, default_value_t = 1)]
     pub(super) repeat: u32,
-    /// Then pay one static invoice so often, and compare the first payments with the last; 0: do not
+    /// Then pay one static invoice this many times and compare the first payments with the last; 0 skips it
     #[arg(long, default_value_t = 10_000)]
     pub(super) static_payments: usize,
-    /// Instead: payments to the donation page at 50 a second, each line for --seconds, without and with
-    /// 1,000 open pages that hear of each; print the ratio
+    /// Instead, pay the donation page's invoice 50 times a second without and with 1,000 open pages
+    /// receiving events, each line for --seconds, and print the ratio
     #[arg(long, conflicts_with_all = ["kinds", "concurrency", "payments", "repeat", "static_payments", "against"])]
     pub(super) donations: bool,
-    /// Then measure the same between two nodes of this program, and between one of them and ampd;
-    /// print the ratios, and compare no invoice's first payments with its last
+    /// Then measure two nodes of this program, and one of them with ampd, and print the ratios.
+    /// Skips the static invoice comparison
     #[arg(long, value_enum)]
     pub(super) against: Option<Rival>,
 }
 
-/// A program to be compared with.
+/// A program to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Rival {
-    /// The one that the variables `LND_EXE` and `LNCLI_EXE` name
+    /// The lnd given by `LND_EXE` and `LNCLI_EXE`
     Lnd,
 }
 
 impl Options {
-    /// Checks that all programs are there, before anything takes time.
+    /// Checks that all required programs exist before anything is started.
     ///
     /// # Errors
-    /// If there is no lnd and it is to be measured.
+    /// If lnd is to be measured but was not found.
     pub fn check(&self) -> Result<()> {
         if self.against.is_some() {
             LndBinaries::named()?
-                .context("--against lnd needs LND_EXE and LNCLI_EXE to name lnd and lncli")?;
+                .context("--against lnd requires LND_EXE and LNCLI_EXE to name lnd and lncli")?;
         }
         Ok(())
     }
 
-    /// What of it one pair is to do.
+    /// The options that apply to one pair.
     pub(super) fn of(&self, pair: Pair) -> Self {
         let mut options = self.clone();
         if pair != pair::AMPD {
             options
                 .concurrency
-                .retain(|wanted| *wanted <= MOST_AT_A_TIME);
+                .retain(|wanted| *wanted <= MAX_CONCURRENCY_WITH_LND);
         }
         if pair::MIXED.contains(&pair) {
             options.kinds.retain(|kind| MIXED_KINDS.contains(kind));
@@ -79,12 +79,12 @@ impl Options {
         options
     }
 
-    /// Whether nothing is to be measured.
+    /// Whether there is nothing to measure.
     pub(super) fn is_empty(&self) -> bool {
         self.kinds.is_empty() || self.concurrency.is_empty()
     }
 
-    /// Whether AMP to a key is to be compared with BOLT 11.
+    /// Whether AMP to a key and BOLT 11 can be compared.
     pub(super) fn has_both(&self) -> bool {
         let kinds = [Kind::AmpKey, Kind::Bolt11];
         kinds.iter().all(|kind| self.kinds.contains(kind))

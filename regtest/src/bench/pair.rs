@@ -1,15 +1,15 @@
-//! Which program pays which.
+//! The programs that pay and are paid.
 
 use crate::node::Software;
 
-/// Who pays and who is paid.
+/// Programs of the payer and the payee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub payer: Software,
     pub payee: Software,
 }
 
-/// What is measured when there is nothing to compare with.
+/// The pair measured without a comparison.
 pub const AMPD: Pair = Pair {
     payer: Software::Ampd,
     payee: Software::Ampd,
@@ -18,7 +18,7 @@ pub const LND: Pair = Pair {
     payer: Software::Lnd,
     payee: Software::Lnd,
 };
-/// ampd with lnd, both ways.
+/// ampd with lnd, in both directions.
 pub const MIXED: [Pair; 2] = [
     Pair {
         payer: Software::Ampd,
@@ -31,7 +31,7 @@ pub const MIXED: [Pair; 2] = [
 ];
 
 impl Pair {
-    /// For people, from what GetInfo says of the payer's and the payee's version.
+    /// Display name, from the versions that payer and payee report in GetInfo.
     pub fn title(self, versions: &[String; 2]) -> String {
         let payer = program(self.payer, &versions[0]);
         let payee = program(self.payee, &versions[1]);
@@ -42,9 +42,9 @@ impl Pair {
 fn program(software: Software, version: &str) -> String {
     let mut words = version.split(' ');
     match software {
-        // Before its own it names the lnd whose interface it has.
+        // ampd reports the lnd version it is compatible with before its own.
         Software::Ampd => words.next_back().unwrap_or_default().to_owned(),
-        // Behind it comes the commit.
+        // lnd appends the commit.
         Software::Lnd => format!("lnd/{}", words.next().unwrap_or_default()),
         Software::CoreLightning | Software::Eclair => version.to_owned(),
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn title_names_each_program_with_its_own_version() {
+    fn title_includes_the_version_of_each_program() {
         let versions = ["0.21.2-beta ampd/0.1.0", "0.21.2-beta commit=v0.21.2-beta"];
         let title = MIXED[0].title(&versions.map(str::to_owned));
         assert_eq!(title, "ampd/0.1.0 pays lnd/0.21.2-beta");

@@ -1,21 +1,21 @@
-//! AMP to a key beside BOLT 11: measured in turn, so that both meet the same machine and a node of the
-//! same age.
+//! AMP to a key compared with BOLT 11, measured alternately so that both run under the same
+//! conditions and on nodes of the same age.
 
 use anyhow::Result;
 
 use super::kinds::Kind;
-use super::{Bench, Options, REST};
+use super::{Bench, IDLE_TIME, Options};
 
-/// Payments at a time.
+/// Payments in flight.
 pub const AT_A_TIME: usize = 64;
-/// Measurements of each kind.
-const TURNS: usize = 5;
+/// Number of measurements of each kind.
+const ROUNDS: usize = 5;
 
-/// By how much AMP is faster than BOLT 11 (below 1: slower), from the median rates.
+/// Returns the rate of AMP divided by that of BOLT 11, from the median rates.
 pub async fn amp_by_bolt11(bench: &Bench, options: &Options) -> Result<f64> {
     let mut rates = [Vec::new(), Vec::new()];
-    for _ in 0..TURNS {
-        tokio::time::sleep(REST).await;
+    for _ in 0..ROUNDS {
+        tokio::time::sleep(IDLE_TIME).await;
         for (rates, kind) in rates.iter_mut().zip([Kind::AmpKey, Kind::Bolt11]) {
             rates.push(bench.measure(kind, AT_A_TIME, options).await?.rate());
         }

@@ -1,4 +1,4 @@
-//! Two nodes as their owners would run them, and one channel.
+//! Two nodes with production settings and one channel.
 
 use anyhow::{Result, bail};
 
@@ -10,11 +10,11 @@ use crate::network::{ChannelPlan, Network};
 use crate::node::{Node, Software};
 use crate::ports::free_port;
 
-/// The largest channel that ampd opens, and lnd; half of it is on each side.
+/// The largest channel that ampd and lnd open; each side has half of it.
 const CAPACITY_SAT: u64 = 1_000_000_000;
-/// How often both programs ask bitcoind for news.
+/// How often both programs poll bitcoind.
 const POLL_INTERVAL: &str = "1s";
-/// What lnd is told for tests only. Without them its own defaults hold.
+/// lnd settings used in tests only, removed so that its defaults apply.
 const LND_TEST_KEYS: [&str; 3] = [
     "trickledelay",
     "gossip.sub-batch-delay",
@@ -27,7 +27,7 @@ impl Bench {
         Self::start_with(binaries, pair, |_| {}).await
     }
 
-    /// The same, the payee with other settings.
+    /// Like `start`, with different settings for the payee.
     pub(super) async fn start_with(
         binaries: Binaries,
         pair: Pair,
@@ -58,8 +58,8 @@ impl Bench {
     }
 }
 
-/// A node as its owner would run it, that takes payments from anybody; and the port of its page of
-/// metrics, if it has one.
+/// A node with production settings that accepts spontaneous payments, and the port of its
+/// metrics page if it has one.
 fn prepare(network: &Network, name: &str, software: Software) -> Result<(Node, Option<u16>)> {
     match software {
         Software::Ampd => {
@@ -67,7 +67,9 @@ fn prepare(network: &Network, name: &str, software: Software) -> Result<(Node, O
             Ok((ampd(network.prepare(name)?, port), Some(port)))
         }
         Software::Lnd => Ok((lnd(network.prepare_lnd(name)?), None)),
-        Software::CoreLightning | Software::Eclair => bail!("only ampd and lnd are measured"),
+        Software::CoreLightning | Software::Eclair => {
+            bail!("the benchmark supports only ampd and lnd")
+        }
     }
 }
 
@@ -75,13 +77,13 @@ fn ampd(mut node: Node, metrics_port: u16) -> Node {
     node.set_raw("accept-amp", "true");
     node.set_raw("accept-keysend", "true");
     node.set("metrics-listen", &format!("127.0.0.1:{metrics_port}"));
-    // What tests need for speed and for failure texts is not what is measured.
+    // Remove settings that speed up tests or improve their failure messages.
     node.set("log-level", "info,ldk=warn");
     node.set("chain-poll-interval", POLL_INTERVAL);
     node
 }
 
-/// With its default database and batches, and the least that it needs for so large a channel.
+/// lnd with its default database and batching, and the minimum settings for a channel this large.
 fn lnd(mut node: Node) -> Node {
     for key in LND_TEST_KEYS {
         node.unset(key);

@@ -1,4 +1,4 @@
-//! One static invoice, paid thousands of times: the last payments must cost what the first did.
+//! Pays one static invoice thousands of times: the last payments must cost no more than the first.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use super::kinds::{Kind, Requests, static_invoice, to_static_invoice};
 use super::load::{Cell, Limit, Measured, measure};
-use super::{Bench, REST, SETTLE_LIMIT, table};
+use super::{Bench, IDLE_TIME, SETTLE_LIMIT, table};
 
-/// Payments that are compared: so many of the first and of the last, one after the other for the
-/// latency, and as many again for the rate. Before both the node has rested.
+/// Number of payments compared at each end: this many sequentially for the latency and as many
+/// concurrently for the rate. The node is idle before both.
 const COMPARED: usize = 500;
 const AT_A_TIME: usize = 64;
-/// Nothing but the number of payments ends a part of it.
+/// Only the number of payments ends a measurement.
 const NO_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// Pays `payments` times, at least [`COMPARED`] in each part, and prints the comparison.
@@ -36,8 +36,9 @@ pub async fn run(bench: &Bench, payments: usize) -> Result<()> {
     let between = payments.saturating_sub(4 * COMPARED).max(1);
     let first = [pay(COMPARED, 1).await?, pay(COMPARED, AT_A_TIME).await?];
     let middle = pay(between, AT_A_TIME).await?;
-    // Else the last ones would pay for what those just before them left in the channel manager.
-    tokio::time::sleep(REST).await;
+    // Otherwise the last payments would be slowed by those just before them, which are still in the
+    // channel manager.
+    tokio::time::sleep(IDLE_TIME).await;
     let last = [pay(COMPARED, 1).await?, pay(COMPARED, AT_A_TIME).await?];
     table::print_static(&first, &middle, &last);
     Ok(())

@@ -1,4 +1,4 @@
-//! What the benchmark prints.
+//! The output of the benchmark.
 
 use std::fs;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use super::load::Measured;
 use super::meters::Reading;
 use super::ratio::AT_A_TIME;
 
-/// What we aim at on a machine with two cores: payments/s of AMP to a key with 64 at a time.
+/// Target on a machine with two cores: payments/s of AMP to a key, 64 in flight.
 const MIN_RATE: f64 = 360.0;
-/// Its p50 in ms, one after the other.
+/// Target: p50 in ms of AMP to a key, sequentially.
 const MAX_LATENCY_MS: f64 = 15.0;
-/// Its rate by that of BOLT 11, with as many at a time.
+/// Target: rate of AMP to a key divided by that of BOLT 11, with equal concurrency.
 const MIN_OF_BOLT11: f64 = 0.9;
-/// Against lnd: the rate of AMP to a key with 64 at a time, and its p50 one after the other.
+/// Target against lnd: ratios of the rate of AMP to a key, 64 in flight, and of its p50, sequentially.
 const MIN_OF_LND: f64 = 5.0;
 
-/// Payments to a donation page with [`STREAMS`] open pages, by those without.
-const MOST_SLOWER: f64 = 1.1;
+/// Target: slowdown of payments to a donation page with [`STREAMS`] open pages.
+const MAX_SLOWDOWN: f64 = 1.1;
 
-/// Milliseconds.
+/// Converts to milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
-/// What the figures depend on beside the nodes.
+/// Prints the machine properties that the results depend on.
 pub fn print_machine() -> Result<()> {
     let cores = std::thread::available_parallelism()?;
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -39,12 +39,12 @@ pub fn print_machine() -> Result<()> {
         load.join(" ")
     );
     if cfg!(debug_assertions) {
-        println!("A DEBUG BUILD: run it with --release for figures that mean anything");
+        println!("WARNING: this is a debug build; run with --release for meaningful results");
     }
     Ok(())
 }
 
-/// Who pays whom in the table that follows, and how long the disk takes for a durable write.
+/// Prints payer and payee of the following table and the time of a durable write.
 pub fn print_nodes(title: &str, sync_p50: Duration) {
     println!("\n{title}");
     println!(
@@ -53,7 +53,7 @@ pub fn print_nodes(title: &str, sync_p50: Duration) {
     );
 }
 
-/// The table's head. Commits and processor time are for each payment: payer + payee.
+/// Prints the table header. Commits and CPU time are per payment: payer + payee.
 pub fn print_head() {
     println!(
         "{:<24} {:>4} {:>8} {:>8} {:>8} {:>8} {:>8}  {:>11}  {:>11} {:>6}",
@@ -74,7 +74,7 @@ pub fn print_head() {
     );
 }
 
-/// One line of it.
+/// Prints one line of the table.
 pub fn print_line(line: &Measured) {
     let payments = line.payments() as f64;
     let cpu = line.used.map(|used| ms(used.cpu) / payments);
@@ -93,7 +93,7 @@ pub fn print_line(line: &Measured) {
     );
 }
 
-/// Of each node for one payment; lnd does not tell.
+/// Commits per payment of each node; lnd does not report them.
 fn commits(used: &[Reading; 2], payments: f64) -> String {
     if used.iter().all(|used| used.commits.is_none()) {
         return "-".to_owned();
@@ -105,7 +105,7 @@ fn commits(used: &[Reading; 2], payments: f64) -> String {
     format!("{payer}+{payee}")
 }
 
-/// Instead of the lines of a kind.
+/// Prints a line instead of the results of a kind.
 pub fn print_skipped(kind: Kind, why: &str) {
     println!(
         "{:<24} skipped: not supported by this node: {why}",
@@ -113,7 +113,7 @@ pub fn print_skipped(kind: Kind, why: &str) {
     );
 }
 
-/// Compares with what we aim at, as far as it was measured.
+/// Compares the results with the targets, as far as they were measured.
 pub fn print_targets(lines: &[Measured]) {
     let find = |kind, at_a_time| {
         let mut lines = lines.iter();
@@ -126,20 +126,20 @@ pub fn print_targets(lines: &[Measured]) {
     }
     if let Some(amp) = find(Kind::AmpKey, 1) {
         let p50 = ms(amp.percentile(50));
-        let text = "AMP to a key, one after the other, p50 ms";
+        let text = "AMP to a key, sequential, p50 ms";
         print_target(text, p50, p50 < MAX_LATENCY_MS, MAX_LATENCY_MS);
     }
 }
 
-/// AMP to a key by BOLT 11, measured in turn.
+/// Prints the rate of AMP to a key divided by that of BOLT 11.
 pub fn print_ratio(ratio: f64) {
-    let text = format!("AMP to a key by BOLT 11, in turn, {AT_A_TIME} at a time");
+    let text = format!("AMP to a key / BOLT 11, {AT_A_TIME} at a time");
     print_target(&text, ratio, ratio >= MIN_OF_BOLT11, MIN_OF_BOLT11);
 }
 
-/// ampd by lnd, line by line, and compares with what we aim at, as far as it was measured.
+/// Prints ampd / lnd line by line, and compares the ratios with the targets, as far as measured.
 pub fn print_ratios(ratios: &[Ratio]) {
-    println!("\nhow many times better two ampd do than two lnd");
+    println!("\nTwo ampd nodes compared with two lnd nodes (above 1: ampd is better)");
     println!(
         "{:<24} {:>7}  {:>10}  {:>7}",
         "payments by", "at once", "payments/s", "p50"
@@ -157,11 +157,11 @@ pub fn print_ratios(ratios: &[Ratio]) {
     let amp = ratios.iter().filter(|line| line.kind == Kind::AmpKey);
     for line in amp {
         if line.at_a_time == AT_A_TIME {
-            let text = format!("AMP to a key, {AT_A_TIME} at a time, payments/s by lnd's");
+            let text = format!("AMP to a key, {AT_A_TIME} at a time, payments/s, ampd / lnd");
             print_target(&text, line.rate, line.rate >= MIN_OF_LND, MIN_OF_LND);
         }
         if line.at_a_time == 1 {
-            let text = "AMP to a key, one after the other, lnd's p50 by ours";
+            let text = "AMP to a key, sequential, p50, lnd / ampd";
             print_target(text, line.p50, line.p50 >= MIN_OF_LND, MIN_OF_LND);
         }
     }
@@ -172,11 +172,11 @@ fn print_target(what: &str, value: f64, is_met: bool, target: f64) {
     println!("{what:<52} {value:>7.2}  target {target}: {verdict}");
 }
 
-/// The first and the last payments to one invoice: one after the other, and many at a time.
+/// Prints the first and the last payments to one invoice, sequential and concurrent.
 pub fn print_static(first: &[Measured; 2], middle: &Measured, last: &[Measured; 2]) {
     let compared = first.iter().chain(last).chain([middle]);
     let all: usize = compared.map(Measured::payments).sum();
-    println!("\none static invoice, paid {all} times");
+    println!("\nOne static invoice, paid {all} times");
     println!("{:<34} {:>8} {:>8} {:>6}", "", "first", "last", "ratio");
     let (before, after) = (ms(first[0].percentile(50)), ms(last[0].percentile(50)));
     let text = format!("p50 ms of {}, one at a time", first[0].payments());
@@ -196,21 +196,21 @@ pub fn print_static(first: &[Measured; 2], middle: &Measured, last: &[Measured; 
     );
     println!(
         "{:<34} {:>8.1}",
-        "payments/s of those between",
+        "payments/s of those in between",
         middle.rate()
     );
 }
 
-/// The head of the donation page's table.
+/// Prints the header of the donation page's table.
 pub fn print_pace_head() {
-    println!("Payments to the donation page's invoice, {RATE} due in each second:\n");
+    println!("Payments to the donation page's invoice, {RATE} per second:\n");
     println!(
         "{:>10} {:>9} {:>9} {:>9}",
         "open pages", "paym./s", "p50 ms", "p99 ms"
     );
 }
 
-/// One line of it.
+/// Prints one line of the donation page's table.
 pub fn print_pace(streams: usize, pace: &Pace) {
     println!(
         "{streams:>10} {:>9.1} {:>9.1} {:>9.1}",
@@ -220,16 +220,18 @@ pub fn print_pace(streams: usize, pace: &Pace) {
     );
 }
 
-/// By how much open pages slow payments, from the medians of all lines.
+/// Prints the slowdown of payments by open pages, from the medians of all lines.
 pub fn print_pace_ratio(without: &Pace, with: &Pace) {
     let slower = [
         ("payments per second", without.rate / with.rate),
         ("p50", with.p50.as_secs_f64() / without.p50.as_secs_f64()),
         ("p99", with.p99.as_secs_f64() / without.p99.as_secs_f64()),
     ];
-    println!("\nMedians with {STREAMS} open pages, by those without (aim: at most {MOST_SLOWER}):");
+    println!(
+        "\nSlowdown with {STREAMS} open pages, from the medians (target: at most {MAX_SLOWDOWN}):"
+    );
     for (what, ratio) in slower {
-        let verdict = if ratio <= MOST_SLOWER {
+        let verdict = if ratio <= MAX_SLOWDOWN {
             "reached"
         } else {
             "MISSED"

@@ -1,4 +1,4 @@
-//! A small JSON-RPC client for bitcoind: one connection per call.
+//! A minimal JSON-RPC client for bitcoind, with one connection per call.
 
 use std::io::ErrorKind;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Where bitcoind listens on 127.0.0.1, and as whom to ask.
+/// Address and credentials of a bitcoind on 127.0.0.1.
 #[derive(Clone, Debug)]
 pub struct JsonRpc {
     pub port: u16,
     pub user: String,
     pub password: String,
-    /// The path of the wallet, or `/` before there is one.
+    /// The URL path of the wallet, or `/` before one exists.
     pub path: String,
 }
 
@@ -23,7 +23,7 @@ impl JsonRpc {
     /// Calls a method with positional parameters and returns its result.
     ///
     /// # Errors
-    /// If bitcoind cannot be reached, or its own error in its own words.
+    /// If bitcoind cannot be reached, or bitcoind's own error message.
     pub async fn call(&self, method: &str, parameters: Value) -> Result<Value> {
         self.exchange(method, parameters)
             .await
@@ -34,10 +34,15 @@ impl JsonRpc {
         let body = json!({ "id": 0, "method": method, "params": parameters }).to_string();
         let answer = self.post(&body).await?;
         let text = String::from_utf8(answer)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("no HTTP answer")?;
-        // Errors come with their own HTTP status but with a JSON body, too.
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .context("not an HTTP response")?;
+        // bitcoind reports errors with an HTTP error status and a JSON body.
         let Ok(mut answer) = serde_json::from_str::<Value>(body) else {
-            bail!("{}", head.lines().next().unwrap_or("an empty HTTP answer"));
+            bail!(
+                "{}",
+                head.lines().next().unwrap_or("an empty HTTP response")
+            );
         };
         if !answer["error"].is_null() {
             bail!(
@@ -62,7 +67,7 @@ impl JsonRpc {
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         match stream.read_to_end(&mut answer).await {
-            // bitcoind may reset the connection once it has answered.
+            // bitcoind may reset the connection after its response.
             Err(error) if error.kind() == ErrorKind::ConnectionReset && !answer.is_empty() => {}
             other => drop(other?),
         }

@@ -2,7 +2,7 @@
 
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 
-/// A user with a random password. bitcoind is told only its hash, so it writes a cookie as well.
+/// A user with a random password. bitcoind gets only its hash, so it also writes a cookie file.
 #[derive(Clone, Debug)]
 pub struct Login {
     pub user: String,
@@ -10,7 +10,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// Random enough for a throw-away chain on the loopback interface.
+    /// Sufficiently random for a throw-away chain on the loopback interface.
     pub fn random() -> Self {
         let password = format!("{:032x}", fastrand::u128(..));
         Self {

@@ -1,4 +1,4 @@
-//! A bitcoind of our own: regtest by default, its own directory, its own wallet with coins.
+//! A private bitcoind: regtest by default, with its own directory and a funded wallet.
 
 mod json_rpc;
 mod login;
@@ -17,17 +17,17 @@ use crate::wait::{Hopeless, wait_for};
 use json_rpc::JsonRpc;
 use login::Login;
 
-/// bitcoind answers within a second or two; a loaded machine may need longer.
+/// bitcoind responds within a second or two; a loaded machine may take longer.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// A coinbase output can be spent after 100 further blocks.
+/// Coinbase outputs can be spent after 100 more blocks.
 const MATURITY: u32 = 100;
-/// Each pays 50 coins.
+/// Number of blocks that pay the wallet 50 BTC each.
 const COIN_BLOCKS: u32 = 5;
 const WALLET: &str = "regtest";
-/// How often to start anew when somebody else took the chosen port.
+/// Number of attempts when another process took the chosen port.
 const PORT_ATTEMPTS: usize = 5;
 
-/// A running bitcoind. Dropping it kills it; its directory belongs to the caller.
+/// A running bitcoind, killed when dropped; its directory belongs to the caller.
 #[derive(Debug)]
 pub struct Bitcoind {
     exe: BitcoindExe,
@@ -36,7 +36,7 @@ pub struct Bitcoind {
     extra: Vec<String>,
     login: Login,
     rpc: JsonRpc,
-    /// Where it tells of blocks and of transactions, if it was started with [`Bitcoind::start_telling`].
+    /// ZeroMQ addresses, if it was started with [`Bitcoind::start_with_zmq`].
     zmq: Option<Zmq>,
     process: Option<Process>,
 }
@@ -49,7 +49,7 @@ pub struct Zmq {
 }
 
 impl Bitcoind {
-    /// Starts regtest in `dir`, with a wallet that has 250 coins, at height 105.
+    /// Starts regtest in `dir` at height 105, with a wallet that holds 250 BTC.
     pub async fn start(dir: &Path) -> Result<Self> {
         let mut bitcoind = Self::bare(dir, "regtest", &[]).await?;
         bitcoind.make_wallet().await?;
@@ -57,16 +57,16 @@ impl Bitcoind {
         Ok(bitcoind)
     }
 
-    /// As [`Bitcoind::start`], with an index of all transactions, and telling of blocks and
-    /// transactions over ZeroMQ: what Eclair needs.
-    pub async fn start_telling(dir: &Path) -> Result<Self> {
+    /// Like [`Bitcoind::start`], with a transaction index and ZeroMQ notifications for blocks and
+    /// transactions, which Eclair requires.
+    pub async fn start_with_zmq(dir: &Path) -> Result<Self> {
         let zmq = Zmq {
             block: format!("tcp://127.0.0.1:{}", free_port()?),
             transaction: format!("tcp://127.0.0.1:{}", free_port()?),
         };
         let block = format!("-zmqpubhashblock={}", zmq.block);
         let transaction = format!("-zmqpubrawtx={}", zmq.transaction);
-        // Eclair refuses to start with a wallet that has an output without segwit.
+        // Eclair refuses to start with a wallet that has non-segwit outputs.
         let segwit = ["-addresstype=bech32", "-changetype=bech32"];
         let extra = [&["-txindex=1", &block, &transaction][..], &segwit].concat();
         let mut bitcoind = Self::bare(dir, "regtest", &extra).await?;
@@ -76,8 +76,8 @@ impl Bitcoind {
         Ok(bitcoind)
     }
 
-    /// Starts `chain` (regtest, signet, ...) in `dir` with more arguments, without a wallet or
-    /// blocks and without peers.
+    /// Starts `chain` (regtest, signet, ...) in `dir` with additional arguments, without a wallet,
+    /// blocks or peers.
     pub async fn bare(dir: &Path, chain: &str, extra: &[&str]) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let login = Login::random();
@@ -101,7 +101,7 @@ impl Bitcoind {
         Ok(bitcoind)
     }
 
-    /// Starts the process, with another port if this one is taken.
+    /// Starts the process, retrying with another port if this one is taken.
     async fn run(&mut self) -> Result<()> {
         for _ in 1..PORT_ATTEMPTS {
             match self.run_once().await {
@@ -119,9 +119,11 @@ impl Bitcoind {
         command.args(self.arguments()).args(&self.extra);
         let mut process = Process::start("bitcoind", command, &self.dir.join("bitcoind.log"))?;
         let rpc = self.rpc.clone();
-        wait_for("bitcoind to answer", START_LIMIT, async || {
+        wait_for("bitcoind to respond", START_LIMIT, async || {
             if let Some(status) = process.ended()? {
-                return Err(Hopeless(format!("it ended: {status}; {}", process.log_tail())).into());
+                return Err(
+                    Hopeless(format!("it exited: {status}; {}", process.log_tail())).into(),
+                );
             }
             rpc.call("getblockchaininfo", json!([])).await
         })
@@ -137,12 +139,12 @@ impl Bitcoind {
             format!("-rpcport={}", self.rpc.port),
             format!("-rpcauth={}", self.login.rpcauth()),
             "-server=1".to_owned(),
-            // bitcoind's default of 64 waiting requests is soon full when many nodes ask.
+            // The default of 64 queued requests is quickly exceeded when many nodes call.
             "-rpcworkqueue=256".to_owned(),
             "-listen=0".to_owned(),
             "-connect=0".to_owned(),
             "-fallbackfee=0.0001".to_owned(),
-            // The wallet's thousands of keys and careful writes only cost time here.
+            // The wallet's large key pool and synchronous writes would only cost time here.
             "-keypool=5".to_owned(),
             "-unsafesqlitesync=1".to_owned(),
             "-debuglogfile=0".to_owned(),
@@ -156,7 +158,7 @@ impl Bitcoind {
         Ok(())
     }
 
-    /// Makes one more wallet, for a node that has none of its own, and loads it at each start.
+    /// Creates another wallet, for a node without its own, and loads it at each start.
     pub async fn add_wallet(&self, name: &str) -> Result<()> {
         let load_on_start = json!([name, false, false, "", false, true, true]);
         self.call("createwallet", load_on_start).await.map(drop)
@@ -165,12 +167,12 @@ impl Bitcoind {
     /// Calls any method of bitcoind's RPC.
     ///
     /// # Errors
-    /// bitcoind's own, or that it cannot be reached.
+    /// If bitcoind cannot be reached, or bitcoind's own error message.
     pub async fn call(&self, method: &str, parameters: Value) -> Result<Value> {
         self.rpc.call(method, parameters).await
     }
 
-    /// Mines blocks that pay the wallet, then enough others to make these coins spendable.
+    /// Mines blocks that pay the wallet, then enough others for these outputs to mature.
     async fn mine_coins(&self) -> Result<()> {
         let address = self.call("getnewaddress", json!([])).await?;
         self.call("generatetoaddress", json!([COIN_BLOCKS, address]))
@@ -179,23 +181,24 @@ impl Bitcoind {
         Ok(())
     }
 
-    /// Mines `count` blocks with what is in the mempool. Returns their hashes.
+    /// Mines `count` blocks including the mempool and returns their hashes.
     pub async fn mine(&self, count: u32) -> Result<Vec<String>> {
         let hashes = self
-            .call("generatetodescriptor", json!([count, nobody()]))
+            .call("generatetodescriptor", json!([count, unowned_address()]))
             .await?;
         Ok(serde_json::from_value(hashes)?)
     }
 
-    /// Mines `count` blocks and leaves what is in the mempool there.
+    /// Mines `count` empty blocks and leaves the mempool as it is.
     pub async fn mine_empty(&self, count: u32) -> Result<()> {
         for _ in 0..count {
-            self.call("generateblock", json!([nobody(), []])).await?;
+            self.call("generateblock", json!([unowned_address(), []]))
+                .await?;
         }
         Ok(())
     }
 
-    /// Sends coins to each address in one transaction and returns its id. Mines nothing.
+    /// Pays all addresses in one transaction and returns its txid. Does not mine.
     pub async fn fund(&self, outputs: &[(String, u64)]) -> Result<String> {
         let amounts = outputs
             .iter()
@@ -204,7 +207,7 @@ impl Bitcoind {
         text(self.call("sendmany", json!(["", amounts])).await?)
     }
 
-    /// The height of the best block.
+    /// Returns the height of the best block.
     pub async fn height(&self) -> Result<u32> {
         let height = self.call("getblockcount", json!([])).await?;
         let height = height
@@ -213,48 +216,47 @@ impl Bitcoind {
         height.context("bitcoind's height is not a number")
     }
 
-    /// The ids of the transactions in the mempool.
+    /// Lists the txids in the mempool.
     pub async fn mempool(&self) -> Result<Vec<String>> {
         Ok(serde_json::from_value(
             self.call("getrawmempool", json!([])).await?,
         )?)
     }
 
-    /// Takes the last `depth` blocks off the chain, as the first half of a reorganization: mine
-    /// more than `depth` blocks afterwards. Returns the hash of the lowest one.
+    /// Disconnects the last `depth` blocks, the first half of a reorganization: mine more than `depth`
+    /// blocks afterwards. Returns the hash of the lowest disconnected block.
     pub async fn invalidate(&self, depth: u32) -> Result<String> {
         let height = self.height().await?;
         let lowest = height
             .checked_sub(depth)
-            .context("more blocks than the chain has")?
+            .context("the chain is too short")?
             + 1;
         let hash = text(self.call("getblockhash", json!([lowest])).await?)?;
         self.call("invalidateblock", json!([hash])).await?;
         Ok(hash)
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.process
             .take()
             .map_or(Ok(()), |mut process| process.kill())
     }
 
-    /// Starts it again on the same directory and port after [`Bitcoind::kill`] or
-    /// [`Bitcoind::stop`].
+    /// Restarts it on the same directory and port after [`Bitcoind::kill`] or [`Bitcoind::stop`].
     pub async fn restart(&mut self) -> Result<()> {
         if self.process.is_some() {
-            bail!("bitcoind still runs");
+            bail!("bitcoind is still running");
         }
         self.run_once().await
     }
 
-    /// From the next start on: these arguments beside the usual ones.
+    /// Sets additional arguments, from the next start on.
     pub fn set_arguments(&mut self, extra: &[&str]) {
         self.extra = extra.iter().map(|&argument| argument.to_owned()).collect();
     }
 
-    /// All blocks after the first one, in hex: what its peers could give it again.
+    /// Returns all blocks after genesis in hex, as a peer could provide them.
     pub async fn blocks(&self) -> Result<Vec<String>> {
         let mut blocks = Vec::new();
         for height in 1..=self.height().await? {
@@ -264,7 +266,7 @@ impl Bitcoind {
         Ok(blocks)
     }
 
-    /// Gives it blocks as a peer would. Those that it has already are no harm.
+    /// Submits blocks as a peer would. Known blocks are ignored.
     pub async fn give(&self, blocks: &[String]) -> Result<()> {
         for block in blocks {
             self.call("submitblock", json!([block])).await?;
@@ -272,8 +274,7 @@ impl Bitcoind {
         Ok(())
     }
 
-    /// Starts a second bitcoind in `dir` that knows the same chain. The two never speak with each
-    /// other.
+    /// Starts a second bitcoind in `dir` with the same chain. The two never connect to each other.
     pub async fn twin(&mut self, dir: &Path) -> Result<Self> {
         self.stop().await?;
         copy(&self.dir, dir)?;
@@ -285,8 +286,8 @@ impl Bitcoind {
         Ok(twin)
     }
 
-    /// Stops both, and starts each on the other one's directory: at the address of this one there is
-    /// now a bitcoind that knows what the other one knew.
+    /// Stops both and starts each on the other's directory, so that the bitcoind at this address has the
+    /// other's data.
     pub async fn swap_data(&mut self, other: &mut Self) -> Result<()> {
         self.stop().await?;
         other.stop().await?;
@@ -295,26 +296,26 @@ impl Bitcoind {
         other.restart().await
     }
 
-    /// The id of its process.
+    /// The process id.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.process()?.id())
     }
 
-    /// SIGSTOP: it accepts connections and never answers.
+    /// Sends SIGSTOP: bitcoind then accepts connections but never responds.
     pub fn freeze(&self) -> Result<()> {
         self.process()?.freeze()
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&self) -> Result<()> {
         self.process()?.thaw()
     }
 
     fn process(&self) -> Result<&Process> {
-        self.process.as_ref().context("bitcoind does not run")
+        self.process.as_ref().context("bitcoind is not running")
     }
 
-    /// Stops it in order, so that it writes all it knows.
+    /// Shuts it down cleanly, so that it writes its state to disk.
     pub async fn stop(&mut self) -> Result<()> {
         let Some(process) = &mut self.process else {
             return Ok(());
@@ -324,57 +325,57 @@ impl Bitcoind {
         status
             .success()
             .then_some(())
-            .ok_or_else(|| anyhow!("bitcoind ended with {status}"))
+            .ok_or_else(|| anyhow!("bitcoind exited with {status}"))
     }
 
-    /// Where it tells of blocks and transactions.
+    /// The ZeroMQ addresses for blocks and transactions.
     ///
     /// # Errors
-    /// If it was started without.
+    /// If it was started without ZeroMQ.
     pub fn zmq(&self) -> Result<&Zmq> {
         self.zmq
             .as_ref()
-            .context("bitcoind tells nothing over ZeroMQ")
+            .context("bitcoind was started without ZeroMQ")
     }
 
-    /// The start of a command line of its bitcoin-cli.
+    /// The beginning of the command line of its bitcoin-cli.
     pub fn cli(&self) -> Result<Vec<std::ffi::OsString>> {
         self.exe.cli()
     }
 
-    /// The port of its RPC on 127.0.0.1.
+    /// The RPC port on 127.0.0.1.
     pub fn rpc_port(&self) -> u16 {
         self.rpc.port
     }
 
-    /// `host:port` of its RPC.
+    /// The RPC address as `host:port`.
     pub fn rpc_address(&self) -> String {
         format!("127.0.0.1:{}", self.rpc.port)
     }
 
-    /// The name that its RPC knows us by.
+    /// The RPC user name.
     pub fn rpc_user(&self) -> &str {
         &self.login.user
     }
 
-    /// The password that belongs to [`Bitcoind::rpc_user`].
+    /// The password of [`Bitcoind::rpc_user`].
     pub fn rpc_password(&self) -> &str {
         &self.login.password
     }
 
-    /// Its cookie file, another way to log in while it runs.
+    /// The cookie file, the other way to authenticate while it is running.
     pub fn cookie_file(&self) -> PathBuf {
         self.dir.join(&self.chain).join(".cookie")
     }
 }
 
-/// Where new coins go. To nobody: a wallet that gets a coin in each block makes mining ten times
-/// slower. To a random nobody: else a block mined again in a reorganization could be the very same.
-fn nobody() -> String {
+/// A random address that nobody owns, for block rewards. Paying the wallet in each block makes mining
+/// ten times slower, and a fixed address could make a re-mined block identical to the old one.
+fn unowned_address() -> String {
     format!("raw(08{:016x})", fastrand::u64(..))
 }
 
-/// Copies a directory with all that is in it.
+/// Copies a directory recursively.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -389,7 +390,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Satoshis as bitcoind wants amounts: whole coins with eight digits, never a float.
+/// Formats satoshis as bitcoind expects: BTC with eight decimals, never a float.
 fn btc(sat: u64) -> String {
     format!("{}.{:08}", sat / 100_000_000, sat % 100_000_000)
 }
@@ -398,7 +399,7 @@ fn text(value: Value) -> Result<String> {
     value
         .as_str()
         .map(str::to_owned)
-        .with_context(|| format!("{value} is not a text"))
+        .with_context(|| format!("{value} is not a string"))
 }
 
 #[cfg(test)]
@@ -406,7 +407,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_keep_every_satoshi() {
+    fn btc_is_exact_to_the_satoshi() {
         assert_eq!(btc(1), "0.00000001");
         assert_eq!(btc(2_100_000_000_000_001), "21000000.00000001");
     }

@@ -1,4 +1,4 @@
-//! What the nodes say they paid and received, added up and compared.
+//! Adds up what the nodes report as paid and received, and compares the totals.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,28 +14,28 @@ use crate::network::Network;
 use crate::node::Node;
 use crate::wait::wait_for;
 
-/// Totals up to the end of a round, when every payment has ended, and where the lists go on.
+/// Totals up to the end of a round, when all payments have completed, and the list positions reached.
 #[derive(Debug, Default)]
 pub struct Books {
     pub succeeded: u64,
     pub failed: u64,
-    /// By receiver's public key: what senders paid to it, in msat.
+    /// Amounts in msat that senders paid, by the receiver's public key.
     sent: BTreeMap<String, u64>,
-    /// By receiver's public key: what it was paid, in msat.
+    /// Amounts in msat that were received, by the receiver's public key.
     received: BTreeMap<String, u64>,
-    /// By node's name: the last payment_index that was counted.
+    /// Last payment_index counted, by node name.
     payment_offset: BTreeMap<String, u64>,
-    /// By node's name: the last add_index that was counted.
+    /// Last add_index counted, by node name.
     invoice_offset: BTreeMap<String, u64>,
 }
 
 impl Books {
-    /// Waits until no payment is under way at any node.
+    /// Waits until no node has a payment in flight.
     pub async fn wait_ended(&self, network: &Network, limit: Duration) -> Result<()> {
         for node in network.nodes().filter(|node| !node.is_peer()) {
             let offset = self.payment_offset.get(node.name()).copied().unwrap_or(0);
             wait_for(
-                &format!("{}'s payments to end", node.name()),
+                &format!("{}'s payments to complete", node.name()),
                 limit,
                 async || {
                     let payments = node.api()?.payments(offset).await?.payments;
@@ -43,7 +43,7 @@ impl Books {
                         .iter()
                         .filter(|payment| !has_ended(payment))
                         .count();
-                    ensure!(under_way == 0, "{under_way} are under way");
+                    ensure!(under_way == 0, "{under_way} payments are in flight");
                     Ok(())
                 },
             )
@@ -52,8 +52,8 @@ impl Books {
         Ok(())
     }
 
-    /// Adds what came since the last time, and compares. A static invoice is looked at once, when it
-    /// is new: it must not be paid any more after that.
+    /// Adds new payments and invoices, and compares the totals. A static invoice is counted once, when
+    /// it is new, and must not be paid afterwards.
     pub async fn update(&mut self, network: &Network) -> Result<()> {
         let (mut payments, mut invoices) = (Vec::new(), Vec::new());
         for node in network.nodes().filter(|node| !node.is_peer()) {
@@ -68,13 +68,13 @@ impl Books {
         self.compare()
     }
 
-    /// Counts everything from the beginning: nothing may have changed after it had ended.
+    /// Counts everything again from the beginning: completed payments must not have changed.
     pub async fn check_all(&self, network: &Network) -> Result<()> {
         let mut again = Books::default();
         again.update(network).await?;
         ensure!(
             again.sent == self.sent && again.received == self.received,
-            "the nodes changed their minds on old payments: {again:?} instead of {self:?}"
+            "completed payments have changed: the totals are {again:?} instead of {self:?}"
         );
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Books {
             let received = self.received.get(key).copied().unwrap_or(0);
             ensure!(
                 *sent == received,
-                "{key} was sent {sent} msat and received {received} msat"
+                "{key} was paid {sent} msat but received {received} msat"
             );
         }
         Ok(())
@@ -132,7 +132,7 @@ fn has_ended(payment: &Payment) -> bool {
     )
 }
 
-/// The last hop of any shard that arrived.
+/// The last hop of any settled shard.
 fn receiver(payment: &Payment) -> Result<String> {
     let arrived = payment
         .htlcs
@@ -141,7 +141,7 @@ fn receiver(payment: &Payment) -> Result<String> {
     let route = arrived.and_then(|htlc| htlc.route.as_ref());
     let last = route.and_then(|route| route.hops.last());
     let key = last.map(|hop| hop.pub_key.clone());
-    key.with_context(|| format!("{} succeeded without a shard", payment.payment_hash))
+    key.with_context(|| format!("{} succeeded without a settled shard", payment.payment_hash))
 }
 
 fn paid_msat(invoice: &Invoice) -> Result<u64> {

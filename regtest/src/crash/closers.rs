@@ -1,5 +1,5 @@
-//! Nodes abort at each named point of a close, once: what was theirs comes to their wallets. A close that
-//! was not on disk has not happened, and nothing of it has left; one that was, happens.
+//! Crashes nodes once at each crash point of a channel close, and checks that their funds reach the
+//! wallets. A close that was not on disk must not have had any effect; one that was must complete.
 
 use std::time::{Duration, Instant};
 
@@ -26,15 +26,15 @@ const PEER: &str = "bob";
 const CAPACITY_SAT: u64 = 1_000_000;
 const PUSHED_SAT: u64 = 400_000;
 const PAID_SAT: u64 = 100_000;
-/// All transactions of a channel, from its funding to the last sweep, at regtest's fee rates.
-const MOST_FEES_SAT: u64 = 80_000;
-/// For a cooperative close: a commitment with the child that raises its fee would replace it.
+/// Maximum fees of all transactions of a channel, from funding to the last sweep, at regtest's fee rates.
+const MAX_FEES_SAT: u64 = 80_000;
+/// For a cooperative close; a commitment with a CPFP child would replace it.
 const LOW_SAT_PER_VBYTE: u64 = 2;
-/// A little more than the closer's own output is locked for.
+/// Slightly more than the `to_self_delay` of the closer's own output.
 const DELAY_BLOCKS: u32 = 150;
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Two nodes that open a channel for each point.
+/// Two nodes that open a channel for each crash point.
 #[derive(Debug)]
 pub(super) struct Closers(Network);
 
@@ -44,26 +44,26 @@ impl Closers {
         Ok(Self(network))
     }
 
-    /// All went well.
+    /// Stops the network after a successful run.
     pub(super) fn finish(self) {
         self.0.finish();
     }
 
-    /// Runs all points of closers; prints a line for each.
+    /// Runs all crash points of closers and prints a line for each.
     pub(super) async fn every_point(&mut self) -> Result<()> {
         for point in Point::OF_CLOSERS {
             let start = Instant::now();
             let report = self.point(point).await;
-            let report = report.with_context(|| format!("abort at {point}"))?;
+            let report = report.with_context(|| format!("crash at {point}"))?;
             println!(
-                "abort at {point:<16}  {report}  {:>5.1} s",
+                "crash at {point:<16}  {report}  {:>5.1} s",
                 start.elapsed().as_secs_f32()
             );
         }
         Ok(())
     }
 
-    /// A channel is opened, one of the nodes dies while it is closed, and all of it comes to the wallets.
+    /// Opens a channel, crashes one node while closing it, and checks that all funds reach the wallets.
     async fn point(&mut self, point: Point) -> Result<String> {
         let plan = ChannelPlan::new(CLOSER, PEER, CAPACITY_SAT).push(PUSHED_SAT);
         let channel = self.0.open(&[plan]).await?.remove(0);
@@ -90,23 +90,24 @@ impl Closers {
         {
             let expected = before + share;
             ensure!(
-                (expected - MOST_FEES_SAT..=expected).contains(&after),
-                "{name} had {before} sat and {share} sat in the channel, and has {after} sat"
+                (expected - MAX_FEES_SAT..=expected).contains(&after),
+                "{name} had {before} sat in the wallet and {share} sat in the channel, and now has \
+                 {after} sat"
             );
             fees_sat += expected - after;
         }
         Ok(format!(
-            "{CAPACITY_SAT} sat came back, {fees_sat:>5} sat of them were fees"
+            "{CAPACITY_SAT} sat returned, including {fees_sat:>5} sat in fees"
         ))
     }
 
-    /// The crash comes before the commit: the close is lost, nothing of it has left, and the channel
-    /// goes on. The peer is away, because LDK tells it at once, and it would close by force, too.
+    /// A crash before the commit: the close is lost, nothing has been broadcast, and the channel
+    /// continues. The peer is offline, because LDK tells it at once and it would force-close too.
     async fn forgotten_close(&mut self, point: Point, channel: &str) -> Result<u64> {
         self.dies_at(CLOSER, point).await?;
         self.stop(PEER).await?;
         let cut_off = self.close(channel, true).await;
-        ensure!(cut_off.is_err(), "the caller was told of a close");
+        ensure!(cut_off.is_err(), "the client got a response for the close");
         self.aborted(CLOSER, point).await?;
         self.check_nothing_left().await?;
         self.0[CLOSER].abort_nowhere();
@@ -118,14 +119,14 @@ impl Closers {
             .pay(CLOSER, &bolt11(&invoice.payment_request))
             .await?;
         self.0.wait_settled(LIMIT).await?;
-        // Whatever was revoked by the payment would be taken by the peer now.
+        // The peer would now claim any output that the payment revoked.
         self.close(channel, true).await?;
         self.wait_broadcast().await?;
         Ok(PAID_SAT)
     }
 
-    /// The peer claims an HTLC of a channel that is closed already. The claim is not on disk when the
-    /// peer dies, so it has not left.
+    /// The peer claims an HTLC of a channel that is already closed. The claim is not on disk when the
+    /// peer crashes, so it must not have been broadcast.
     async fn claim(&mut self, point: Point, channel: &str) -> Result<u64> {
         self.dies_at(PEER, point).await?;
         let preimage = [u8::try_from(fastrand::u32(1..256))?; 32];
@@ -149,7 +150,7 @@ impl Closers {
         let settle = SettleInvoiceMsg {
             preimage: preimage.to_vec(),
         };
-        // The decision may be on disk or not, so the caller may be told of it.
+        // The decision may or may not be on disk, so the client may get a response.
         let _ = peer.invoices.clone().settle_invoice(settle.clone()).await;
         self.aborted(PEER, point).await?;
         self.check_unclaimed().await?;
@@ -159,7 +160,7 @@ impl Closers {
         self.wait_broadcast().await?;
         self.0.mine(6).await?;
         let payment = timeout(LIMIT, payment).await;
-        let payment = payment.context("the payment does not end")???;
+        let payment = payment.context("the payment does not complete")???;
         ensure!(
             payment.status() == PaymentStatus::Succeeded,
             "the payment is {}",
@@ -168,30 +169,30 @@ impl Closers {
         Ok(PAID_SAT)
     }
 
-    /// The outputs of a close are to be swept.
+    /// The crash happens while outputs of a close are being swept.
     async fn sweep(&mut self, point: Point, channel: &str) -> Result<u64> {
         self.dies_at(CLOSER, point).await?;
         self.close(channel, true).await?;
         self.wait_broadcast().await?;
         self.0.mine(1).await?;
-        // The closer does not live to see the last one.
+        // The closer crashes before the last one is broadcast.
         self.0.bitcoind.mine(DELAY_BLOCKS).await?;
-        self.comes_back(CLOSER, point).await?;
+        self.crash_and_restart(CLOSER, point).await?;
         Ok(0)
     }
 
-    /// The close is on disk, or begins again when the peers are connected.
+    /// The close is on disk, or restarts when the peers reconnect.
     async fn repeated_close(&mut self, point: Point, channel: &str) -> Result<u64> {
         self.dies_at(CLOSER, point).await?;
         let is_forced = matches!(point, Point::FeeAsked | Point::FeeRaised);
-        // It may or may not hear of the close before the crash.
+        // The client may or may not get a response before the crash.
         let _ = self.close(channel, is_forced).await;
-        self.comes_back(CLOSER, point).await?;
+        self.crash_and_restart(CLOSER, point).await?;
         self.wait_broadcast().await?;
         Ok(0)
     }
 
-    /// From its next start on, which is now.
+    /// Restarts the node so that it crashes at this point.
     async fn dies_at(&mut self, name: &str, point: Point) -> Result<()> {
         self.stop(name).await?;
         self.0[name].abort_at(point, 1);
@@ -201,18 +202,18 @@ impl Closers {
 
     async fn stop(&mut self, name: &str) -> Result<()> {
         let status = self.0[name].stop().await?;
-        ensure!(status.success(), "{name} ended with {status}");
+        ensure!(status.success(), "{name} exited with {status}");
         Ok(())
     }
 
-    async fn comes_back(&mut self, name: &str, point: Point) -> Result<()> {
+    async fn crash_and_restart(&mut self, name: &str, point: Point) -> Result<()> {
         self.aborted(name, point).await?;
         self.restart(name).await
     }
 
     async fn aborted(&mut self, name: &str, point: Point) -> Result<()> {
         let aborted = self.0[name].wait_for_abort().await;
-        aborted.with_context(|| format!("{name} never came to {point}"))
+        aborted.with_context(|| format!("{name} never reached {point}"))
     }
 
     async fn restart(&mut self, name: &str) -> Result<()> {
@@ -220,7 +221,7 @@ impl Closers {
         self.0.restart(&[name]).await
     }
 
-    /// Returns when the close has begun.
+    /// Starts a close and returns at its first update.
     async fn close(&self, channel: &str, force: bool) -> Result<(), Status> {
         let wrong = |error: anyhow::Error| Status::internal(format!("{error:#}"));
         let request = CloseChannelRequest {
@@ -234,23 +235,26 @@ impl Closers {
         let first = answer.into_inner().message().await?;
         first
             .map(|_| ())
-            .ok_or_else(|| Status::aborted("no answer"))
+            .ok_or_else(|| Status::aborted("no response"))
     }
 
-    /// What a node does before its commit must not be seen by anybody.
+    /// Checks that nothing was broadcast before its commit.
     async fn check_nothing_left(&self) -> Result<()> {
         let mempool = self.0.bitcoind.mempool().await?;
         ensure!(mempool.is_empty(), "the mempool holds {mempool:?}");
         Ok(())
     }
 
-    /// No transaction in the mempool spends an HTLC of [`PAID_SAT`].
+    /// Checks that no transaction in the mempool spends an HTLC of [`PAID_SAT`].
     async fn check_unclaimed(&self) -> Result<()> {
         let bitcoind = &self.0.bitcoind;
         for txid in bitcoind.mempool().await? {
             let transaction = bitcoind.call("getrawtransaction", json!([txid, true]));
             let transaction = transaction.await?;
-            for input in transaction["vin"].as_array().context("no inputs")? {
+            for input in transaction["vin"]
+                .as_array()
+                .context("the transaction has no inputs")?
+            {
                 let output = json!([input["txid"], input["vout"], false]);
                 let output = bitcoind.call("gettxout", output).await?;
                 let value = output["value"].as_f64().map(Amount::from_btc).transpose()?;
@@ -263,15 +267,15 @@ impl Closers {
         Ok(())
     }
 
-    /// The transaction on which both sides agreed is in the chain, and no commitment.
+    /// Checks that the agreed closing transaction was confirmed, not a commitment.
     async fn check_cooperative(&self, channel: &str) -> Result<()> {
         let closed = self.0[CLOSER].api()?.closed().await?.channels;
         let closed = closed.iter().find(|one| one.channel_point == channel);
-        let closed = closed.context("the channel is not among the closed ones")?;
+        let closed = closed.context("the channel is not listed as closed")?;
         let closing = &closed.closing_tx_hash;
         ensure!(
             !self.0.is_commitment(closing, closed.close_height).await?,
-            "the chain has {closing}, a commitment, and not the agreed transaction"
+            "the confirmed transaction {closing} is a commitment, not the agreed closing transaction"
         );
         Ok(())
     }
@@ -282,7 +286,7 @@ impl Closers {
             let held = invoices
                 .iter()
                 .any(|invoice| invoice.state() == InvoiceState::Accepted);
-            ensure!(held, "no invoice holds one");
+            ensure!(held, "no invoice holds an HTLC");
             Ok(())
         })
         .await

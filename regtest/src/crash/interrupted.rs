@@ -1,4 +1,4 @@
-//! Payments whose receiver, or whose senders, die at a named point in the middle of one of them.
+//! Payments whose receiver or senders crash at a named crash point while they are in flight.
 
 use crash_points::Point;
 use lnd_api::proto::lnrpc::Payment;
@@ -10,17 +10,17 @@ use tonic::Status;
 
 use crate::network::Network;
 
-/// The calls of payments that were under way when nodes died.
+/// The calls of payments in flight when nodes crashed.
 #[derive(Debug)]
 pub struct Interrupted(JoinSet<Result<Payment, Status>>);
 
 impl Interrupted {
-    /// Starts the victims (by name) anew so that each aborts when it passes `point` for the `nth`
-    /// time, lets the payers (by name) pay, and waits until all victims have aborted. They stay down,
-    /// and abort nowhere from their next start on.
+    /// Restarts the victims (by name) so that each aborts when it passes `point` for the `nth` time,
+    /// lets the payers (by name) pay, and waits until all victims have aborted. They stay down, and
+    /// have no crash point after their next start.
     ///
     /// # Errors
-    /// If one did not die, or not by that.
+    /// If one did not crash, or not at that point.
     pub async fn start(
         network: &mut Network,
         victims: &[&str],
@@ -29,7 +29,7 @@ impl Interrupted {
     ) -> Result<Self> {
         for victim in victims {
             let status = network[*victim].stop().await?;
-            ensure!(status.success(), "{victim} ended with {status}");
+            ensure!(status.success(), "{victim} exited with {status}");
             network[*victim].abort_at(point, nth);
         }
         network.restart(victims).await?;
@@ -41,28 +41,28 @@ impl Interrupted {
         }
         for victim in victims {
             let aborted = network[*victim].wait_for_abort().await;
-            aborted.with_context(|| format!("{victim} never came to {point}:{nth}"))?;
+            aborted.with_context(|| format!("{victim} never reached {point}:{nth}"))?;
             network[*victim].abort_nowhere();
         }
         Ok(Self(under_way))
     }
 
-    /// Waits for the end of all calls. The victims were the senders.
+    /// Waits for the end of all calls whose senders crashed.
     ///
     /// # Errors
-    /// If one was told how its payment ended: each of them died before that.
+    /// If one got a response: each sender crashed before its payment completed.
     pub async fn cut_off(self) -> Result<()> {
-        let told = self.0.join_all().await.into_iter().flatten().next();
-        if let Some(payment) = told {
-            bail!("the payer of {} was told of its end", payment.payment_hash);
+        let completed = self.0.join_all().await.into_iter().flatten().next();
+        if let Some(payment) = completed {
+            bail!("the payer of {} got a final response", payment.payment_hash);
         }
         Ok(())
     }
 
-    /// Waits for the end of all payments. The receiver was the victim, and is back.
+    /// Waits for all payments to complete after the receiver crashed and was restarted.
     ///
     /// # Errors
-    /// If one failed: each of them can be completed after the crash.
+    /// If one failed: each can be completed after the crash.
     pub async fn succeed(self) -> Result<Vec<Payment>> {
         let ended = self.0.join_all().await.into_iter();
         let payments = ended.collect::<Result<Vec<_>, Status>>()?;

@@ -1,5 +1,5 @@
-//! Static invoices at both ends: each payment to one that succeeded is in the ledger of its receiver,
-//! once, and nothing else is.
+//! Static invoices at both ends: the receiver lists each successful payment exactly once, and
+//! nothing else.
 
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::{InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest};
@@ -9,16 +9,16 @@ use anyhow::{Result, ensure};
 
 use crate::api::{Api, bytes};
 
-/// The most entries that a page may have; crash rounds make far fewer payments to one invoice.
+/// Maximum page size; crash rounds make far fewer payments to one invoice.
 const WHOLE_LEDGER: u64 = 10_000;
 
-/// A payment at both ends: its set id, and what it brought in msat.
+/// A payment as seen at either end: its set id and amount in msat.
 type Entry = (Vec<u8>, i64);
 
-/// Compares the ledgers of a receiver's static invoices with the payments of all senders.
+/// Compares the payments listed for a receiver's static invoices with the payments of all senders.
 ///
 /// # Errors
-/// Names an invoice of which the ends tell different things.
+/// Names an invoice on which the two ends disagree.
 pub async fn compare(receiver: &Api, invoices: &[Invoice], payments: &[Payment]) -> Result<()> {
     let is_static = |invoice: &&Invoice| invoice.is_amp && !invoice.payment_request.is_empty();
     for invoice in invoices.iter().filter(is_static) {
@@ -26,7 +26,7 @@ pub async fn compare(receiver: &Api, invoices: &[Invoice], payments: &[Payment])
         let sent = sent_to(&invoice.payment_request, payments)?;
         ensure!(
             received == sent,
-            "the ledger of {} has {} entries, its payers made {} payments: {received:?}, {sent:?}",
+            "{} lists {} payments, but its payers made {}: {received:?} received, {sent:?} sent",
             invoice.payment_request,
             received.len(),
             sent.len(),

@@ -1,4 +1,4 @@
-//! Payments, 64 under way at any time, of all kinds and in both directions.
+//! Load of 64 concurrent payments of all kinds in both directions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +14,10 @@ use crate::api::{Api, amp_to, bolt11};
 use crate::network::Network;
 
 const IN_FLIGHT: u64 = 64;
-/// A pause after a refusal, so that a dead node is not asked in a tight loop.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause after an error, so that a dead node is not called in a tight loop.
+const ERROR_DELAY: Duration = Duration::from_millis(50);
 
-/// Who pays whom: over the forwarder both ways, and on direct channels.
+/// Payer and receiver: through the forwarding node in both directions, and over direct channels.
 const DIRECTIONS: [(&str, &str); 4] = [
     ("alice", "bob"),
     ("bob", "alice"),
@@ -25,13 +25,13 @@ const DIRECTIONS: [(&str, &str); 4] = [
     ("bob", "carol"),
 ];
 
-/// Those whose receiver knows all kinds of payments.
+/// The directions whose receiver supports all kinds of payments.
 fn directions(network: &Network) -> impl Iterator<Item = (&'static str, &'static str)> {
     let directions = DIRECTIONS.into_iter();
     directions.filter(|(_, receiver)| !network[*receiver].is_peer())
 }
 
-/// The running load.
+/// A running load.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -42,7 +42,7 @@ pub struct Load {
 enum Kind {
     AmpOneShard,
     AmpSeveralShards,
-    /// The receiver's static invoice of this round.
+    /// To the receiver's static invoice of this round.
     StaticInvoice,
     Bolt11,
     Bolt11SeveralParts,
@@ -68,8 +68,8 @@ struct Pair {
 }
 
 impl Load {
-    /// Starts as many workers as there are payments in flight; each pays one after the other. All
-    /// nodes run: each receiver makes a static invoice first, which nobody pays after this load.
+    /// Starts one worker per payment in flight, each paying sequentially. All nodes must be running:
+    /// each receiver first creates a static invoice, which is not paid after this load.
     pub async fn start(network: &Network, plan: &Plan) -> Result<Self> {
         let mut pairs = Vec::new();
         for (payer, receiver) in directions(network) {
@@ -91,15 +91,15 @@ impl Load {
         Ok(Self { stop, workers })
     }
 
-    /// Lets no new payment start and waits for those under way. Returns how many calls were cut
-    /// off because a node died.
+    /// Starts no new payments and waits for those in flight. Returns how many calls were interrupted
+    /// by a node's crash.
     pub async fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.workers.join_all().await.into_iter().sum())
     }
 }
 
-/// A payment in each direction, so that all nodes know all channels.
+/// Pays once in each direction, so that all nodes know all channels.
 pub async fn warm_up(network: &Network) -> Result<()> {
     for (payer, receiver) in directions(network) {
         network
@@ -115,13 +115,13 @@ async fn work(pairs: Arc<[Pair]>, mut rng: Rng, stop: Arc<AtomicBool>) -> u64 {
         let pair = &pairs[rng.usize(..pairs.len())];
         if pay_once(pair, &mut rng).await.is_err() {
             cut_off += 1;
-            sleep(PAUSE).await;
+            sleep(ERROR_DELAY).await;
         }
     }
     cut_off
 }
 
-/// An error is a call that was cut off; a payment that failed is none.
+/// Returns an error if the call was interrupted, not if the payment failed.
 async fn pay_once(pair: &Pair, rng: &mut Rng) -> Result<()> {
     let msat = rng.u64(1_000..3_000_000);
     let kind = Kind::ALL[rng.usize(..Kind::ALL.len())];

@@ -1,9 +1,8 @@
-//! Crash rounds: nodes die under load, then a check that nothing is lost and nothing half paid. They
-//! die by `kill -9` at random times, or abort at one of ampd's named points.
+//! Crash rounds: nodes crash under load, then checks that nothing is lost or partly paid. They are
+//! killed with `kill -9` at random times, or abort at one of ampd's named crash points.
 //!
-//! The network lives through all rounds, so that damage of an early round shows in a later one.
-//! The seed decides on victims, times and payments. What the operating system and the network
-//! stack do in between is not repeatable, of course.
+//! One network lives through all rounds, so that damage from an early round shows later. The seed
+//! determines victims, times and payments; scheduling by the operating system is not repeatable.
 
 pub mod books;
 mod closers;
@@ -29,80 +28,80 @@ use load::Load;
 use plan::{Death, Plan};
 use senders::Senders;
 
-/// Alice and Bob pay each other over Carol, and Carol directly.
+/// Alice and Bob pay each other through Carol, and pay Carol directly.
 pub const NODES: [&str; 3] = ["alice", "bob", "carol"];
-/// Who forwards.
+/// The forwarding node.
 const MIDDLE: &str = "carol";
 const CAPACITY_SAT: u64 = 10_000_000;
-/// Each pair has more than one channel, so that one update can touch several.
+/// More than one channel per pair, so that one update can affect several.
 const CHANNELS_PER_PAIR: usize = 2;
-/// An AMP set whose sender was killed may wait two minutes for its other shards.
+/// An AMP set whose sender was killed may wait two minutes for its missing shards.
 const END_LIMIT: Duration = Duration::from_secs(180);
 
-/// Every named point once: [`run_receiver_points`], [`run_sender_points`], [`run_closer_points`].
+/// Runs every crash point once: [`run_receiver_points`], [`run_sender_points`], [`run_closer_points`].
 ///
 /// # Errors
-/// Says the point, and what was lost or stuck.
+/// Names the crash point and what was lost or stuck.
 pub async fn run_points(binaries: Binaries) -> Result<()> {
     run_receiver_points(binaries.clone()).await?;
     run_sender_points(binaries.clone()).await?;
     run_closer_points(binaries).await
 }
 
-/// Every point of closing nodes once, each with a channel of its own; prints a line for each.
+/// Runs every crash point of closing nodes once, each on its own channel, and prints a line for each.
 ///
 /// # Errors
-/// Says the point, and what was lost or stuck.
+/// Names the crash point and what was lost or stuck.
 pub async fn run_closer_points(binaries: Binaries) -> Result<()> {
     ensure_debug()?;
-    println!("starting two nodes that close channels ...");
+    println!("Starting two nodes that close channels ...");
     let mut closers = Closers::start(binaries).await?;
     closers.every_point().await?;
     closers.finish();
     Ok(())
 }
 
-/// Every point of receivers once, with a receiver of payments in several shards; prints a line for
-/// each.
+/// Runs every crash point of receivers once, with a receiver of multi-shard payments, and prints a
+/// line for each.
 ///
 /// # Errors
-/// Says the point, and what was lost or stuck.
+/// Names the crash point and what was lost or stuck.
 pub async fn run_receiver_points(binaries: Binaries) -> Result<()> {
-    println!("starting three nodes with four channels ...");
+    println!("Starting three nodes with four channels ...");
     let mut crash = Crash::start(binaries, Middle::Ampd).await?;
     crash.every_receiver_point().await?;
     crash.network.finish();
     Ok(())
 }
 
-/// Every point of senders once, with a sender of each kind of payment in several parts; prints a line
-/// for each.
+/// Runs every crash point of senders once, with a sender of each kind of multi-part payment, and
+/// prints a line for each.
 ///
 /// # Errors
-/// Says the point, and what was lost, paid twice or stuck.
+/// Names the crash point and what was lost, paid twice or stuck.
 pub async fn run_sender_points(binaries: Binaries) -> Result<()> {
-    println!("starting three senders, two forwarders and a receiver ...");
+    println!("Starting three senders, two forwarders and a receiver ...");
     let mut senders = Senders::start(binaries).await?;
     senders.every_point().await?;
     senders.finish();
     Ok(())
 }
 
-/// The program of the node in the middle.
+/// The implementation of the node in the middle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Middle {
     #[default]
     Ampd,
-    /// It is killed like the others, forwards, and is paid nothing itself.
+    /// It is killed like the others and forwards, but receives no payments itself.
     CoreLightning,
 }
 
-/// Runs so many rounds and prints a line for each.
+/// Runs `rounds` rounds and prints a line for each.
 ///
 /// # Errors
-/// Says the round, the seed, and what was lost or stuck.
+/// Names the round, the seed, and what was lost or stuck.
 pub async fn run(binaries: Binaries, rounds: u32, seed: u64, middle: Middle) -> Result<()> {
-    println!("seed {seed}: starting three nodes with four channels ...");
+    println!("Seed {seed}: starting three nodes with four channels ...");
     let mut crash = Crash::start(binaries, middle).await?;
     let start = Instant::now();
     for round in 1..=rounds {
@@ -116,41 +115,41 @@ pub async fn run(binaries: Binaries, rounds: u32, seed: u64, middle: Middle) -> 
     }
     crash.books.check_all(&crash.network).await?;
     println!(
-        "{rounds} rounds with seed {seed} in {} s: {} payments succeeded, {} failed; nothing lost",
+        "{rounds} rounds with seed {seed} in {} s: {} payments succeeded, {} failed; no funds lost",
         start.elapsed().as_secs(),
         crash.books.succeeded,
         crash.books.failed,
     );
     ensure!(
         rounds == 0 || crash.books.succeeded > 0,
-        "not a single payment succeeded"
+        "no payment succeeded"
     );
     crash.network.finish();
     Ok(())
 }
 
-/// A release build passes the points unseen, and a round would wait for its end in vain.
+/// A release build ignores crash points, so a round would wait forever.
 fn ensure_debug() -> Result<()> {
     ensure!(
         cfg!(debug_assertions),
-        "nodes die at named points in debug builds only: run this without --release"
+        "crash points exist only in debug builds: run this without --release"
     );
     Ok(())
 }
 
-/// The network that lives through all crashes, and what is known of it.
+/// The network that lives through all crashes and its expected state.
 #[derive(Debug)]
 struct Crash {
     network: Network,
     books: Books,
-    /// Channel points, sorted: none may go, none may come.
+    /// Channel points, sorted; none may disappear or be added.
     channels: Vec<String>,
-    /// The sum of all own balances in msat: payments only move it between nodes.
+    /// Sum of all local balances in msat; payments only move funds between nodes.
     total_msat: u64,
 }
 
 impl Crash {
-    /// Three nodes with four channels, all used once.
+    /// Starts three nodes with four channels and uses each channel once.
     async fn start(binaries: Binaries, middle: Middle) -> Result<Self> {
         ensure_debug()?;
         let software = |name| match middle {
@@ -172,7 +171,7 @@ impl Crash {
         Ok(crash)
     }
 
-    /// These channels on that network.
+    /// Opens these channels on that network.
     async fn on(network: Network, plans: &[ChannelPlan<'_>]) -> Result<Self> {
         let mut channels = network.open(plans).await?;
         channels.sort();
@@ -185,7 +184,7 @@ impl Crash {
         })
     }
 
-    /// Load, kill, restart, settle, check. Returns the line's second half.
+    /// Runs load, crash, restart, settlement and checks. Returns the second half of the line to print.
     async fn round(&mut self, plan: &Plan) -> Result<String> {
         let start = Instant::now();
         if let Death::Abort {
@@ -218,7 +217,7 @@ impl Crash {
         let before = (self.books.succeeded, self.books.failed);
         self.check().await?;
         Ok(format!(
-            "{:>4} succeeded {:>3} failed {broken:>3} cut off  {:>5.1} s",
+            "{:>4} succeeded {:>3} failed {broken:>3} interrupted  {:>5.1} s",
             self.books.succeeded - before.0,
             self.books.failed - before.1,
             start.elapsed().as_secs_f32(),
@@ -227,7 +226,7 @@ impl Crash {
 
     async fn restart_in_order(&mut self, name: &str) -> Result<()> {
         let status = self.network[name].stop().await?;
-        ensure!(status.success(), "{name} ended with {status}");
+        ensure!(status.success(), "{name} exited with {status}");
         self.network.restart(&[name]).await?;
         self.network.wait_usable().await
     }
@@ -250,7 +249,7 @@ impl Crash {
         let total_msat = self.network.check_balances().await?;
         ensure!(
             total_msat == self.total_msat,
-            "all balances together were {} msat and are {total_msat} msat",
+            "the sum of all balances was {} msat and is now {total_msat} msat",
             self.total_msat
         );
         self.books.update(&self.network).await

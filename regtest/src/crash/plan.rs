@@ -1,4 +1,4 @@
-//! What happens in a round, decided by the seed alone.
+//! The plan of a round, determined by the seed alone.
 
 use std::fmt;
 use std::iter::once;
@@ -9,11 +9,11 @@ use fastrand::Rng;
 
 use super::NODES;
 
-/// Who sends in the load, and who is at the other end of Carol's channels.
+/// Senders of the load, and their counterparties across Carol's channels.
 const SENDERS: [(&str, &str); 2] = [("alice", "bob"), ("bob", "alice")];
 
-/// Not [`Point::BeforeClaimed`]: LDK tells at starts of claims that it told of before, so nobody knows
-/// how often it is passed.
+/// Excludes [`Point::BeforeClaimed`]: after a restart LDK repeats events of claims, so how often it is
+/// passed is not predictable.
 const COUNTABLE: [Point; 5] = [
     Point::BeforeStored,
     Point::Stored,
@@ -22,32 +22,32 @@ const COUNTABLE: [Point; 5] = [
     Point::BetweenClaims,
 ];
 
-/// A round: who dies and how, for how long.
+/// A round: victims, how they crash and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub death: Death,
-    /// The victims stay dead so long.
+    /// How long the victims stay down.
     pub down_for: Duration,
-    /// Load goes on so long after the restart.
+    /// How long the load continues after the restart.
     pub more_load: Duration,
-    /// Seeds the payments.
+    /// Seed of the payments.
     pub load_seed: u64,
 }
 
-/// How nodes die.
+/// How nodes crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// `kill -9` of one, two or all, after so much load.
+    /// `kill -9` of one, two or all nodes, after this much load.
     Kill {
         victims: Vec<&'static str>,
         after: Duration,
     },
-    /// One aborts when it passes a named point for the `nth` time.
+    /// One node aborts when it passes a named crash point for the `nth` time.
     Abort {
         victim: &'static str,
         point: Point,
         nth: u32,
-        /// Killed at the beginning of the load: what is sent to it comes back to the victim.
+        /// Killed at the start of the load, so that HTLCs sent to it fail back to the victim.
         away: Option<&'static str>,
     },
 }
@@ -64,7 +64,7 @@ impl Plan {
         }
     }
 
-    /// The same, but this node, which has no named points, is killed where it would abort at one.
+    /// The same plan, but `name`, which has no crash points, is killed where it would abort at one.
     pub fn without_points_of(mut self, name: &'static str) -> Self {
         if let Death::Abort { victim, nth, .. } = self.death
             && victim == name
@@ -91,7 +91,7 @@ impl Death {
         Self::Abort {
             victim: NODES[rng.usize(..NODES.len())],
             point: COUNTABLE[rng.usize(..COUNTABLE.len())],
-            // Few enough for a busy machine: only some payments are for the victim, in several shards.
+            // Low enough for a busy machine: only some payments are to the victim in several shards.
             nth: rng.u32(1..=10),
             away: None,
         }
@@ -111,13 +111,13 @@ impl Death {
 
     fn kill(rng: &mut Rng) -> Self {
         let after = millis(rng, 100, 2_500);
-        // Mostly one, now and then several at once.
+        // Usually one, occasionally several at once.
         let count = [1, 1, 1, 2, 2, 3][rng.usize(..6)];
         let victims = rng.choose_multiple(NODES, count);
         Self::Kill { victims, after }
     }
 
-    /// The nodes that die.
+    /// The nodes that crash.
     pub fn victims(&self) -> Vec<&'static str> {
         match self {
             Self::Kill { victims, .. } => victims.clone(),
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_gives_the_same_rounds_and_another_gives_others() {
+    fn seed_determines_the_rounds() {
         let rounds = |seed| {
             (0..50)
                 .map(|round| Plan::of(seed, round))
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn every_node_dies_alone_and_in_company() {
+    fn every_combination_of_nodes_is_killed() {
         let plans = (0..200).map(|round| Plan::of(7, round).death);
         let kills = plans.filter(|death| matches!(death, Death::Kill { .. }));
         let sets: BTreeSet<Vec<_>> = kills
@@ -170,12 +170,12 @@ mod tests {
                 victims
             })
             .collect();
-        // All subsets of three but the empty one.
+        // All non-empty subsets of three.
         assert_eq!(sets.len(), 7);
     }
 
     #[test]
-    fn who_has_no_points_is_killed_instead() {
+    fn nodes_without_crash_points_are_killed_instead() {
         for round in 0..200 {
             let plan = Plan::of(7, round).without_points_of("carol");
             assert!(!matches!(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_node_aborts_at_every_countable_point_that_it_comes_to() {
+    fn every_node_aborts_at_every_countable_point_it_reaches() {
         let deaths = (0..500).map(|round| Plan::of(7, round).death);
         let aborts: BTreeSet<_> = deaths
             .filter_map(|death| match death {

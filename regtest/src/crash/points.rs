@@ -1,4 +1,4 @@
-//! The receiver aborts at each named point, once, while AMP payments in several shards come in.
+//! Crashes the receiver once at each crash point while it receives multi-shard AMP payments.
 
 use std::time::Instant;
 
@@ -10,37 +10,37 @@ use super::interrupted::Interrupted;
 use super::{CAPACITY_SAT, Crash};
 use crate::api::amp_to;
 
-/// Most of what one channel can carry: Alice's payment takes both ways to Bob.
+/// More than one channel can carry, so Alice's payment takes both routes to Bob.
 const ACROSS_MSAT: u64 = CAPACITY_SAT / 2 * 1_000 * 5 / 4;
 const DIRECT_MSAT: u64 = 300_000_000;
 const SHARDS: u64 = 4;
 
-/// Which passing of the point is meant: sets have [`SHARDS`] shards and more.
+/// The pass at which to abort; sets have [`SHARDS`] shards or more.
 fn nth(point: Point) -> u32 {
     match point {
-        // One shard is stored, the next one is not.
+        // One shard is stored, the next is not.
         Point::BeforeStored | Point::Stored => 2,
         _ => 1,
     }
 }
 
 impl Crash {
-    /// Runs all points of receivers; prints a line for each.
+    /// Runs all crash points of receivers and prints a line for each.
     pub(super) async fn every_receiver_point(&mut self) -> Result<()> {
         for point in Point::OF_RECEIVERS {
             let start = Instant::now();
             let report = self.point(point).await;
-            let report = report.with_context(|| format!("abort at {point}"))?;
+            let report = report.with_context(|| format!("crash at {point}"))?;
             println!(
-                "abort at {point:<16}  {report}  {:>5.1} s",
+                "crash at {point:<16}  {report}  {:>5.1} s",
                 start.elapsed().as_secs_f32()
             );
         }
         Ok(())
     }
 
-    /// Alice pays Bob over both of Carol's channels, Carol pays him directly, both in shards; Bob
-    /// aborts and comes back; all is paid.
+    /// Alice pays Bob over both of Carol's channels and Carol pays him directly, both in shards. Bob
+    /// crashes and restarts; all payments must complete.
     async fn point(&mut self, point: Point) -> Result<String> {
         let bob = self.network["bob"].key().to_owned();
         let payments = vec![
@@ -63,7 +63,7 @@ impl Crash {
         Ok(format!("{} payments in {shards} shards", paid.len()))
     }
 
-    /// Bob pays back, so that the next point finds the same balances.
+    /// Bob pays back, so that every crash point starts with the same balances.
     async fn even_out(&mut self) -> Result<()> {
         for (receiver, msat) in [("alice", ACROSS_MSAT), ("carol", DIRECT_MSAT)] {
             let request = in_shards(self.network[receiver].key(), msat)?;

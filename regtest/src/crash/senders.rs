@@ -1,5 +1,5 @@
-//! Senders abort at each named point, once, each in the middle of a payment of its kind in several
-//! parts: AMP to a public key, to a static invoice, and a BOLT 11 payment.
+//! Crashes senders once at each crash point, each in the middle of a multi-part payment of its kind:
+//! AMP to a public key, AMP to a static invoice, and BOLT 11.
 
 use std::time::Instant;
 
@@ -17,27 +17,27 @@ use crate::network::{ChannelPlan, Network};
 
 const SENDERS: [&str; 3] = ["alice", "dave", "erin"];
 const RECEIVER: &str = "bob";
-/// Asks for a high fee, and can forward all of it.
-const DEAR: &str = "carol";
-/// Asks for nothing, and so is asked first, but has no balance with the receiver.
-const POOR: &str = "frank";
-/// Above all that a router fears of an untried channel.
-const DEAR_BASE_FEE_MSAT: u64 = 1_000_000;
+/// Charges a high fee and can forward everything.
+const EXPENSIVE: &str = "carol";
+/// Charges nothing, so it is tried first, but has no balance with the receiver.
+const DRAINED: &str = "frank";
+/// Above any penalty that a router assigns to an untried channel.
+const EXPENSIVE_BASE_FEE_MSAT: u64 = 1_000_000;
 
-/// All points together take less.
+/// Exceeds the total of all points.
 const SENDERS_SAT: u64 = 3_000_000;
-const DEAR_SAT: u64 = 10_000_000;
-const POOR_SAT: u64 = 2_000_000;
-/// BOLT 2's reserve of one percent, and what all senders try the way with.
-const POOR_PUSH_SAT: u64 = POOR_SAT / 100 + 4_000;
-const TRY_MSAT: u64 = 1_000_000;
+const EXPENSIVE_SAT: u64 = 10_000_000;
+const DRAINED_SAT: u64 = 2_000_000;
+/// The channel reserve of one percent (BOLT 2) plus what all senders send to learn the route.
+const DRAINED_PUSH_SAT: u64 = DRAINED_SAT / 100 + 4_000;
+const PROBE_MSAT: u64 = 1_000_000;
 const PARTS: u64 = 4;
 
-/// The network of the sender's points.
+/// The network for the senders' crash points.
 #[derive(Debug)]
 pub(super) struct Senders(Crash);
 
-/// What a node had before a point.
+/// State of a node before a crash point.
 #[derive(Debug)]
 struct Before {
     local_msat: u64,
@@ -45,41 +45,46 @@ struct Before {
 }
 
 impl Senders {
-    /// Six nodes with eight channels; each sender knows both ways to the receiver.
+    /// Starts six nodes with eight channels; each sender knows both routes to the receiver.
     pub(super) async fn start(binaries: Binaries) -> Result<Self> {
         let mut network = Network::start(binaries).await?;
         let mut nodes = Vec::new();
-        for name in [SENDERS.as_slice(), &[RECEIVER, DEAR, POOR]].concat() {
+        for name in [SENDERS.as_slice(), &[RECEIVER, EXPENSIVE, DRAINED]].concat() {
             let mut node = network.prepare(name)?;
             node.set_raw("accept-amp", "true");
             node.set_raw("fee-rate-ppm", "0");
-            let fee_msat = if name == DEAR { DEAR_BASE_FEE_MSAT } else { 0 };
+            let fee_msat = if name == EXPENSIVE {
+                EXPENSIVE_BASE_FEE_MSAT
+            } else {
+                0
+            };
             node.set_raw("base-fee-msat", &fee_msat.to_string());
             nodes.push(node);
         }
         network.add(nodes).await?;
-        let of_sender = |sender| [DEAR, POOR].map(|to| ChannelPlan::new(sender, to, SENDERS_SAT));
+        let of_sender =
+            |sender| [EXPENSIVE, DRAINED].map(|to| ChannelPlan::new(sender, to, SENDERS_SAT));
         let mut plans: Vec<_> = SENDERS.into_iter().flat_map(of_sender).collect();
-        plans.push(ChannelPlan::new(DEAR, RECEIVER, DEAR_SAT));
-        plans.push(ChannelPlan::new(RECEIVER, POOR, POOR_SAT).push(POOR_PUSH_SAT));
+        plans.push(ChannelPlan::new(EXPENSIVE, RECEIVER, EXPENSIVE_SAT));
+        plans.push(ChannelPlan::new(RECEIVER, DRAINED, DRAINED_SAT).push(DRAINED_PUSH_SAT));
         let mut senders = Self(Crash::on(network, &plans).await?);
-        senders.try_both_ways().await?;
+        senders.try_both_routes().await?;
         Ok(senders)
     }
 
-    /// All went well.
+    /// Stops the network after a successful run.
     pub(super) fn finish(self) {
         self.0.network.finish();
     }
 
-    /// What the poor forwarder had is with the receiver after this.
-    async fn try_both_ways(&mut self) -> Result<()> {
+    /// Sends over both routes. Afterwards the receiver has all of the low-fee forwarder's balance.
+    async fn try_both_routes(&mut self) -> Result<()> {
         let network = &self.0.network;
         for sender in SENDERS {
-            for forwarder in [DEAR, POOR] {
+            for forwarder in [EXPENSIVE, DRAINED] {
                 let request = SendPaymentRequest {
                     last_hop_pubkey: bytes(network[forwarder].key())?,
-                    ..amp_to(network[RECEIVER].key(), TRY_MSAT)?
+                    ..amp_to(network[RECEIVER].key(), PROBE_MSAT)?
                 };
                 network.pay(sender, &request).await?;
             }
@@ -88,21 +93,21 @@ impl Senders {
         self.0.check().await
     }
 
-    /// Runs all points of senders; prints a line for each.
+    /// Runs all crash points of senders and prints a line for each.
     pub(super) async fn every_point(&mut self) -> Result<()> {
         for point in Point::OF_SENDERS {
             let start = Instant::now();
             let report = self.point(point).await;
-            let report = report.with_context(|| format!("abort at {point}"))?;
+            let report = report.with_context(|| format!("crash at {point}"))?;
             println!(
-                "abort at {point:<16}  {report}  {:>5.1} s",
+                "crash at {point:<16}  {report}  {:>5.1} s",
                 start.elapsed().as_secs_f32()
             );
         }
         Ok(())
     }
 
-    /// All senders pay, abort, come back; whatever was on disk of a payment is paid, once.
+    /// All senders pay, crash and restart; every payment that was on disk must complete exactly once.
     async fn point(&mut self, point: Point) -> Result<String> {
         let payments = self.payments(point).await?;
         let mut before = Vec::new();
@@ -130,14 +135,14 @@ impl Senders {
             failed += failures(&payment);
             ensure!(
                 failures(&payment) > 0 || !needs_failures(point),
-                "nothing of {} had to be sent again",
+                "no part of {} had to be retried",
                 payment.payment_hash
             );
         }
         let after_msat = self.before(RECEIVER).await?.local_msat;
         ensure!(
             after_msat == receiver.local_msat + arrived_msat,
-            "{RECEIVER} had {} msat, was paid {arrived_msat} msat and has {after_msat} msat",
+            "{RECEIVER} had {} msat, received {arrived_msat} msat and now has {after_msat} msat",
             receiver.local_msat
         );
         Ok(format!(
@@ -155,10 +160,10 @@ impl Senders {
         })
     }
 
-    /// A payment of each kind. The invoices are new ones: see [`super::books::Books::update`].
+    /// A payment of each kind, to new invoices: see [`super::books::Books::update`].
     async fn payments(&self, point: Point) -> Result<Vec<(&'static str, SendPaymentRequest)>> {
         let msat = PARTS * part_msat(point);
-        let dear = bytes(self.0.network[DEAR].key())?;
+        let dear = bytes(self.0.network[EXPENSIVE].key())?;
         let receiver = self.0.network[RECEIVER].api()?;
         let static_invoice = receiver.static_invoice().await?.payment_request;
         let kinds = [
@@ -171,7 +176,7 @@ impl Senders {
         ];
         let in_parts = |kind| SendPaymentRequest {
             max_shard_size_msat: msat / PARTS,
-            // Elsewhere what was sent before the crash is to arrive.
+            // At the other points, parts sent before the crash should arrive.
             last_hop_pubkey: if needs_failures(point) {
                 Vec::new()
             } else {
@@ -182,8 +187,8 @@ impl Senders {
         Ok(SENDERS.into_iter().zip(kinds.map(in_parts)).collect())
     }
 
-    /// The one payment of a sender since then. It succeeded and took just its amount and its fees.
-    /// None, if it may have been lost before anything of it was on disk, and was.
+    /// Returns the sender's only payment since then, which must have succeeded at exactly its amount
+    /// plus fees; `None` if it was lost, which is allowed only before any of it is on disk.
     async fn ended(&self, name: &str, before: &Before, point: Point) -> Result<Option<Payment>> {
         let api = self.0.network[name].api()?;
         let mut payments = api.payments(before.payment_index).await?.payments;
@@ -192,7 +197,10 @@ impl Senders {
         let spent_msat = before.local_msat - api.local_msat().await?;
         let Some(payment) = payment else {
             ensure!(point == Point::AttemptSent, "{name} lost its payment");
-            ensure!(spent_msat == 0, "{name} spent {spent_msat} msat on nothing");
+            ensure!(
+                spent_msat == 0,
+                "{name} spent {spent_msat} msat without a payment"
+            );
             return Ok(None);
         };
         ensure!(
@@ -204,14 +212,14 @@ impl Senders {
         let costs_msat = u64::try_from(payment.value_msat + payment.fee_msat)?;
         ensure!(
             spent_msat == costs_msat,
-            "{name} spent {spent_msat} msat on a payment of {costs_msat} msat with fees"
+            "{name} spent {spent_msat} msat on a payment that costs {costs_msat} msat including fees"
         );
         Ok(Some(payment))
     }
 }
 
-/// A router that has seen a part fail on a channel may not send another one as large there: those
-/// that are to fail become smaller.
+/// A router avoids retrying the amount that failed on a channel, so parts that are meant to fail
+/// get smaller.
 fn part_msat(point: Point) -> u64 {
     match point {
         Point::BeforeFailed => 20_000_000,
@@ -220,10 +228,10 @@ fn part_msat(point: Point) -> u64 {
     }
 }
 
-/// Which passing of the point is meant.
+/// The pass at which to abort.
 fn nth(point: Point) -> u32 {
     match point {
-        // One part was handed to LDK, the next one is on disk.
+        // One part was handed to LDK, the next is on disk.
         Point::AttemptStored => 2,
         _ => 1,
     }

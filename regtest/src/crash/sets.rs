@@ -1,5 +1,5 @@
-//! AMP sets at both ends: all shards of a set are settled or none is, sender and receiver tell the
-//! same of each, and none was sent twice.
+//! AMP sets at both ends: all shards of a set are settled or none, sender and receiver agree on
+//! each, and none was sent twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::api::bytes;
 
-/// A settled shard: what it brought in msat, and its preimage.
+/// A settled shard: its amount in msat and its preimage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Shard {
     amount_msat: u64,
@@ -20,11 +20,11 @@ struct Shard {
 /// Settled shards by set id and child index.
 type Shards = BTreeMap<(Vec<u8>, u32), Shard>;
 
-/// Compares payments that have ended with the invoices of all receivers.
+/// Compares completed payments with the invoices of all receivers.
 ///
 /// # Errors
-/// Names a set that is half paid, or of which the ends tell different things, or a shard that was
-/// sent twice.
+/// Names a set that is partly settled or on which the ends disagree, or a shard that was sent
+/// twice.
 pub fn compare(payments: &[Payment], invoices: &[Invoice]) -> Result<()> {
     check_sent_once(payments)?;
     check_received_once(invoices)?;
@@ -41,7 +41,7 @@ pub fn compare(payments: &[Payment], invoices: &[Invoice]) -> Result<()> {
         let other = other.with_context(|| format!("{} is settled only at its receiver", name()))?;
         ensure!(
             *shard == other,
-            "the ends disagree on {}: {shard:?} received, {other:?} sent",
+            "sender and receiver disagree on {}: {shard:?} received, {other:?} sent",
             name()
         );
     }
@@ -53,14 +53,14 @@ pub fn compare(payments: &[Payment], invoices: &[Invoice]) -> Result<()> {
     Ok(())
 }
 
-/// Share and child index make an attempt's hash: no two attempts may have both in common.
+/// An attempt's hash follows from share and child index: no two attempts may have both in common.
 fn check_sent_once(payments: &[Payment]) -> Result<()> {
     for payment in payments {
         let mut seen = BTreeSet::new();
         for (_, record) in payment.htlcs.iter().filter_map(amp_hop) {
             ensure!(
                 seen.insert((&record.root_share, record.child_index)),
-                "{} has two attempts for child {}",
+                "{} has two attempts with the same share for child {}",
                 payment.payment_hash,
                 record.child_index
             );
@@ -69,7 +69,7 @@ fn check_sent_once(payments: &[Payment]) -> Result<()> {
     Ok(())
 }
 
-/// Also of those that were given back: an attempt that failed comes again with another hash.
+/// Includes failed HTLCs: a retry of a failed attempt has a different hash.
 fn check_received_once(invoices: &[Invoice]) -> Result<()> {
     let htlcs = invoices.iter().flat_map(|invoice| &invoice.htlcs);
     let mut seen = BTreeSet::new();
@@ -84,8 +84,8 @@ fn check_received_once(invoices: &[Invoice]) -> Result<()> {
     Ok(())
 }
 
-/// An AMP payment that succeeded brought all of its amount, one that failed none of it. The parts of
-/// others have one hash, so that nobody can claim one of them alone.
+/// A successful AMP payment settled its whole amount, a failed one none of it. Other payments need
+/// no such check: all their parts share one hash, so no part can be claimed alone.
 fn check_whole(payment: &Payment, shards: &Shards) -> Result<()> {
     let whole = match payment.status() {
         PaymentStatus::Succeeded if is_amp(payment) => u64::try_from(payment.value_msat)?,
@@ -94,7 +94,7 @@ fn check_whole(payment: &Payment, shards: &Shards) -> Result<()> {
     let arrived: u64 = shards.values().map(|shard| shard.amount_msat).sum();
     ensure!(
         arrived == whole,
-        "half paid: {} is {} and brought {arrived} of {} msat",
+        "partly paid: {} is {} and settled {arrived} of {} msat",
         payment.payment_hash,
         payment.status().as_str_name(),
         payment.value_msat,
@@ -124,7 +124,7 @@ fn sent_shards(payment: &Payment) -> Result<Shards> {
         };
         ensure!(
             record.set_id == bytes(&payment.payment_hash)?,
-            "a shard of {} has another set id",
+            "a shard of {} has a different set id",
             payment.payment_hash
         );
         let shard = Shard {

@@ -1,4 +1,4 @@
-//! apt-get in directories of our own: its own sources, lists, cache and list of what is installed.
+//! Runs apt-get with private directories: its own sources, lists, cache and package status.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use anyhow::{Result, bail};
 
 use super::mirrors::Mirror;
 
-/// bitcoind's package, and the smallest package that satisfies its wish for systemd.
+/// The package with bitcoind, and the smallest package that satisfies its dependency on systemd.
 const PACKAGES: [&str; 2] = ["bitcoin-knots", "systemd-standalone-sysusers"];
 const RELEASE: &str = "trixie";
 const BACKPORTS: &str = "trixie-backports";
-/// Debian's keys, as the package `debian-archive-keyring` installs them.
+/// Debian's keys, as installed by the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Downloads the packages with all that they depend on, and returns their files.
+/// Downloads the packages with all dependencies and returns their files.
 ///
-/// `dir` is made for this. The machine's own settings for proxies and transports hold; its hooks,
-/// sources, pins and installed packages play no part. apt verifies signatures and hashes.
+/// `dir` is created for this. The machine's settings for proxies and transports apply; its hooks,
+/// sources, pins and installed packages do not. apt verifies signatures and hashes.
 ///
 /// # Errors
-/// What apt-get said.
+/// The error output of apt-get.
 pub fn fetch(dir: &Path, mirror: &Mirror) -> Result<Vec<PathBuf>> {
     let settings = lay_out(dir, mirror)?;
     run(&settings, &["update"])?;
@@ -41,12 +41,12 @@ pub fn fetch(dir: &Path, mirror: &Mirror) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Makes the directories and returns the file with the settings.
+/// Creates the directories and returns the configuration file.
 fn lay_out(dir: &Path, mirror: &Mirror) -> Result<PathBuf> {
     for part in ["state/lists/partial", "cache/archives/partial", "none"] {
         fs::create_dir_all(dir.join(part))?;
     }
-    // Nothing is installed, so every dependency is fetched, the C library too.
+    // With an empty status file every dependency is downloaded, including the C library.
     fs::write(dir.join("state/status"), "")?;
     fs::write(dir.join("sources.list"), sources(mirror))?;
     let file = dir.join("apt.conf");
@@ -57,7 +57,7 @@ fn lay_out(dir: &Path, mirror: &Mirror) -> Result<PathBuf> {
 fn sources(mirror: &Mirror) -> String {
     let own = mirror.keyring.as_deref().filter(|file| file.is_file());
     let keyring = own.or(Some(Path::new(KEYRING)).filter(|file| file.is_file()));
-    // Without a keyring file apt uses the keys that the machine trusts anyway.
+    // Without a keyring file apt uses the keys trusted by the machine.
     let option = keyring.map(|file| format!("[signed-by={}] ", file.display()));
     let option = option.unwrap_or_default();
     let line = |suite: &str| format!("deb {option}{} {suite} main\n", mirror.uri);
@@ -117,9 +117,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mirror_that_does_not_answer_is_an_error_with_apts_words() {
+    fn unreachable_mirror_fails_with_the_error_of_apt() {
         if crate::provide::on_path("apt-get", &std::env::var_os("PATH").unwrap()).is_none() {
-            eprintln!("skipped: no apt-get here");
+            eprintln!("skipped: no apt-get on this machine");
             return;
         }
         let dir = tempfile::tempdir().unwrap();

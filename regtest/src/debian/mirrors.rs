@@ -1,4 +1,4 @@
-//! Which Debian mirror this machine uses: read from its own apt sources.
+//! Finds the Debian mirrors in the machine's apt sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 /// A Debian archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// The archive's address, without a slash at the end.
+    /// Address of the archive, without a trailing slash.
     pub uri: String,
-    /// The keyring that the machine's source names for it.
+    /// The keyring that the machine's sources specify for it.
     pub keyring: Option<PathBuf>,
 }
 
-/// The Debian mirrors that this machine uses. None on a machine that is not Debian.
+/// The Debian mirrors used by this machine; none if it does not run Debian.
 pub fn candidates() -> Vec<Mirror> {
     configured(Path::new("/etc/apt"))
 }
 
-/// The mirrors in `sources.list` and `sources.list.d` under `etc`, each once.
+/// The mirrors in `sources.list` and `sources.list.d` under `etc`, without duplicates.
 fn configured(etc: &Path) -> Vec<Mirror> {
     let mut files = vec![etc.join("sources.list")];
     if let Ok(entries) = fs::read_dir(etc.join("sources.list.d")) {
@@ -42,13 +42,13 @@ fn configured(etc: &Path) -> Vec<Mirror> {
     mirrors
 }
 
-/// Only the main archive: that of security updates, of other vendors or of a fixed day lacks
-/// what is needed here.
+/// Accepts only the main archive: security updates, third-party archives and snapshots lack the
+/// required packages.
 fn is_debian(uri: &str) -> bool {
     !uri.starts_with("cdrom:") && uri.rsplit('/').next() == Some("debian")
 }
 
-/// `deb [signed-by=/keyring] http://host/debian suite component ...`
+/// Parses `deb [signed-by=/keyring] http://host/debian suite component ...`.
 fn one_line_style(text: &str) -> Vec<Mirror> {
     let lines = text
         .lines()
@@ -70,7 +70,7 @@ fn one_line(entry: &str) -> Option<Mirror> {
     Some(mirror(uri, keyring))
 }
 
-/// Paragraphs of `Key: value` lines, `URIs` among them.
+/// Parses paragraphs of `Key: value` lines that contain `URIs`.
 fn deb822_style(text: &str) -> Vec<Mirror> {
     text.split("\n\n").flat_map(paragraph).collect()
 }
@@ -94,7 +94,7 @@ fn paragraph(text: &str) -> Vec<Mirror> {
 }
 
 fn mirror(uri: &str, keyring: Option<&str>) -> Mirror {
-    // A key may also be named by its fingerprint or written out: only a file is of use here.
+    // A key may also be a fingerprint or inline: only a file can be used here.
     let keyring = keyring.filter(|name| name.starts_with('/') && !name.contains([' ', ',']));
     Mirror {
         uri: uri.trim_end_matches('/').to_owned(),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_written_out_is_no_keyring_file() {
+    fn inline_key_is_not_used_as_keyring_file() {
         let text = "Types: deb\nURIs: http://one.example/debian\nSigned-By:\n \
                     -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n";
         assert_eq!(
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_and_other_archives_do_not_count() {
+    fn ignores_other_files_and_archives() {
         let line = "deb http://one.example/debian bookworm main\n";
         assert_eq!(found_in("sources.list.d/debian.list.disabled", line), []);
         assert_eq!(

@@ -1,8 +1,8 @@
-//! Takes bitcoind from Debian's archive without root and without installing anything.
+//! Gets bitcoind from Debian's archive without root and without installing anything.
 //!
-//! Debian ships Bitcoin Knots, which contains `bitcoind`, in the backports of trixie. The machine
-//! may run another release with an older C library, so the package is fetched with all libraries
-//! that it depends on, and bitcoind is started through the dynamic linker of that set.
+//! Debian ships Bitcoin Knots, which includes `bitcoind`, in trixie-backports. The machine may run
+//! another release with an older C library, so the package is downloaded with all its libraries and
+//! bitcoind is started through the dynamic linker of that set.
 
 mod apt;
 mod mirrors;
@@ -17,26 +17,26 @@ use rustix::fs::{FlockOperation, flock};
 use crate::places;
 use crate::provide::{BitcoindExe, on_path};
 
-/// The tools that this needs; all of them are part of every Debian-like system.
+/// Required tools, part of every Debian-like system.
 const TOOLS: [&str; 3] = ["apt-get", "dpkg-deb", "apt-config"];
 
 const WORK_PREFIX: &str = "fetch-";
 
-/// The cached bitcoind, fetched first if the cache is empty.
+/// Returns the cached bitcoind, downloading it first if the cache is empty.
 ///
 /// # Errors
-/// If this machine is not Debian-like, or the archive could not be reached or verified.
+/// If this machine is not Debian-like, or the archive cannot be reached or verified.
 pub fn provide() -> Result<BitcoindExe> {
     provide_in(&places::target().join("regtest-bitcoind"))
 }
 
 fn provide_in(cache: &Path) -> Result<BitcoindExe> {
-    // The number tells layouts of the cache apart: a later version of this code ignores old ones.
+    // The number is the version of the cache layout: later versions of this code ignore old caches.
     let ready = cache.join("knots-1");
     if !ready.is_dir() {
         check_tools()?;
         fs::create_dir_all(cache)
-            .with_context(|| format!("cannot make the directory {}", cache.display()))?;
+            .with_context(|| format!("cannot create the directory {}", cache.display()))?;
         let lock = File::create(cache.join("lock"))?;
         flock(&lock, FlockOperation::LockExclusive)?;
         // Another process may have filled the cache while this one waited for the lock.
@@ -47,10 +47,10 @@ fn provide_in(cache: &Path) -> Result<BitcoindExe> {
     tree::bitcoind(&ready)
 }
 
-/// Fetches and unpacks beside `ready`, then renames: `ready` is complete or is not there.
+/// Downloads and unpacks next to `ready`, then renames: `ready` is either complete or missing.
 fn fill(cache: &Path, ready: &Path) -> Result<()> {
     remove_leftovers(cache)?;
-    eprintln!("regtest: no bitcoind on this machine, fetching one from Debian's archive");
+    eprintln!("regtest: no bitcoind found, downloading it from Debian's archive");
     let work = tempfile::Builder::new()
         .prefix(WORK_PREFIX)
         .tempdir_in(cache)?;
@@ -60,16 +60,13 @@ fn fill(cache: &Path, ready: &Path) -> Result<()> {
     let found = tree::bitcoind(&root)?;
     let output = found.command().arg("-version").output()?;
     if !output.status.success() {
-        bail!(
-            "the bitcoind that was fetched does not run: {}",
-            output.status
-        );
+        bail!("the downloaded bitcoind does not start: {}", output.status);
     }
     fs::rename(&root, ready)?;
     Ok(())
 }
 
-/// What a process left that was killed while it fetched. The lock is held, so none is at work.
+/// Removes files left by a process killed while downloading. The lock is held, so none is active.
 fn remove_leftovers(cache: &Path) -> Result<()> {
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
@@ -80,14 +77,12 @@ fn remove_leftovers(cache: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Asks one mirror after the other.
+/// Tries one mirror after the other.
 fn fetch(work: &Path) -> Result<Vec<std::path::PathBuf>> {
     let mut failures = Vec::new();
     let mirrors = mirrors::candidates();
     if mirrors.is_empty() {
-        bail!(
-            "this machine's apt sources name no Debian mirror, so bitcoind cannot be taken from it"
-        );
+        bail!("this machine's apt sources contain no Debian mirror to download bitcoind from");
     }
     for (number, mirror) in mirrors.into_iter().enumerate() {
         match apt::fetch(&work.join(format!("apt-{number}")), &mirror) {
@@ -96,7 +91,7 @@ fn fetch(work: &Path) -> Result<Vec<std::path::PathBuf>> {
         }
     }
     bail!(
-        "cannot fetch bitcoin-knots with apt-get:\n{}",
+        "cannot download bitcoin-knots with apt-get:\n{}",
         failures.join("\n")
     )
 }
@@ -105,7 +100,7 @@ fn check_tools() -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     for tool in TOOLS {
         if on_path(tool, &path).is_none() {
-            bail!("this machine has no `{tool}`, so bitcoind cannot be taken from Debian");
+            bail!("`{tool}` is missing, so bitcoind cannot be downloaded from Debian");
         }
     }
     Ok(())
@@ -116,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filled_cache_is_used_without_any_tool() {
+    fn filled_cache_needs_no_tools() {
         let cache = tempfile::tempdir().unwrap();
         let root = cache.path().join("knots-1");
         for file in [

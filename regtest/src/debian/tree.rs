@@ -1,4 +1,4 @@
-//! The unpacked packages: a small root directory, and how to run bitcoind out of it.
+//! The unpacked packages: a small root directory from which bitcoind is run.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::provide::BitcoindExe;
 
-/// Unpacks the packages into `root`, one over the other. Their scripts are not run.
+/// Unpacks the packages into `root`. Their scripts are not run.
 pub fn unpack(archives: &[PathBuf], root: &Path) -> Result<()> {
     fs::create_dir(root)?;
     for archive in archives {
@@ -30,10 +30,10 @@ pub fn unpack(archives: &[PathBuf], root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// bitcoind in `root`, started through the dynamic linker and with the libraries of `root`.
+/// bitcoind in `root`, started through the dynamic linker and with the libraries in `root`.
 ///
 /// # Errors
-/// If `root` lacks one of them.
+/// If one of them is missing in `root`.
 pub fn bitcoind(root: &Path) -> Result<BitcoindExe> {
     let program = root.join("usr/bin/bitcoind");
     if !program.is_file() {
@@ -51,7 +51,7 @@ pub fn bitcoind(root: &Path) -> Result<BitcoindExe> {
     })
 }
 
-/// `ld-linux-x86-64.so.2`, `ld-linux-aarch64.so.1`, ...: the name and place differ by machine.
+/// Finds `ld-linux-x86-64.so.2`, `ld-linux-aarch64.so.1`, ...: name and path depend on the machine.
 fn linker(root: &Path) -> Result<PathBuf> {
     let dirs = [root.join("usr/lib64"), root.join("usr/lib")];
     let mut files = dirs.iter().filter_map(|dir| entries(dir).ok()).flatten();
@@ -59,7 +59,7 @@ fn linker(root: &Path) -> Result<PathBuf> {
     found.with_context(|| format!("no dynamic linker under {}", root.display()))
 }
 
-/// The directory with the C library, such as `usr/lib/x86_64-linux-gnu`.
+/// The directory of the C library, such as `usr/lib/x86_64-linux-gnu`.
 fn library_dir(root: &Path) -> Result<PathBuf> {
     let mut dirs = entries(&root.join("usr/lib"))?.into_iter();
     let found = dirs.find(|dir| dir.join("libc.so.6").exists());
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_without_bitcoind_or_linker_is_refused_by_name() {
+    fn error_names_the_missing_bitcoind_or_linker() {
         let root = tempfile::tempdir().unwrap();
         let error = bitcoind(root.path()).unwrap_err().to_string();
         assert!(error.contains("usr/bin/bitcoind"), "{error}");

@@ -1,5 +1,5 @@
-//! The demo: an AMP payment over three ways, none of which could carry it alone, and one static
-//! invoice that is paid twice.
+//! The demo: an AMP payment split across three routes, none of which could carry it alone, and
+//! a static invoice that is paid twice.
 
 mod proof;
 mod static_invoice;
@@ -18,22 +18,22 @@ use crate::network::{ChannelPlan, Network};
 pub use proof::{Shard, prove};
 pub use static_invoice::{Tips, pay_twice};
 
-/// Each of the six channels.
+/// Capacity of each of the six channels.
 pub const CAPACITY_SAT: u64 = 1_000_000;
-/// More than two of the ways can carry together, so that it takes all three.
+/// Exceeds what two routes can carry together, so all three are needed.
 pub const AMOUNT_MSAT: u64 = 2_000_000_000;
-const MIDDLE: [&str; 3] = ["carol", "dave", "eve"];
-/// HTLCs of a finished payment leave the channels within a second or two.
+const FORWARDERS: [&str; 3] = ["carol", "dave", "eve"];
+/// HTLCs of a completed payment are removed from the channels within a second or two.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the demo and prints what happens.
 ///
 /// # Errors
-/// If anything is not as it says.
+/// If any check fails.
 pub async fn run(binaries: Binaries) -> Result<()> {
     let start = Instant::now();
     println!("Starting bitcoind (regtest) and five nodes, opening six channels ...\n");
-    let mut network = three_ways(binaries).await?;
+    let mut network = three_routes(binaries).await?;
     table::print_map();
     refused(&network).await?;
     table::print_refused();
@@ -44,21 +44,20 @@ pub async fn run(binaries: Binaries) -> Result<()> {
     table::print_tips(&tips);
     network.finish();
     println!(
-        "Everything was checked. That took {:.1} seconds.",
+        "All checks passed in {:.1} seconds.",
         start.elapsed().as_secs_f32()
     );
     Ok(())
 }
 
-/// Alice and Bob with three disjoint ways between them. Nobody has switched AMP on, as is the
-/// default.
-pub async fn three_ways(binaries: Binaries) -> Result<Network> {
+/// Starts Alice and Bob with three disjoint routes between them. `accept-amp` is off, the default.
+pub async fn three_routes(binaries: Binaries) -> Result<Network> {
     let mut network = Network::start(binaries).await?;
     let names = ["alice", "bob", "carol", "dave", "eve"];
     let nodes = names.iter().map(|name| network.prepare(name));
     let nodes = nodes.collect::<Result<Vec<_>>>()?;
     network.add(nodes).await?;
-    let plans: Vec<ChannelPlan<'_>> = MIDDLE
+    let plans: Vec<ChannelPlan<'_>> = FORWARDERS
         .iter()
         .flat_map(|middle| {
             let first = ChannelPlan::new("alice", middle, CAPACITY_SAT);
@@ -69,24 +68,24 @@ pub async fn three_ways(binaries: Binaries) -> Result<Network> {
     Ok(network)
 }
 
-/// A payment that was made, with what it did to the balances.
+/// A completed payment and its effect on the balances.
 #[derive(Debug)]
 pub struct Paid {
     pub payment: Payment,
     pub shards: Vec<Shard>,
-    /// Own balances in the channels, in msat.
+    /// Local channel balances in msat.
     pub alice: Change,
     pub bob: Change,
 }
 
-/// A balance before and after, in msat.
+/// A balance before and after the payment, in msat.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
     pub before: u64,
     pub after: u64,
 }
 
-/// Alice pays Bob's public key; everything about it is checked.
+/// Lets Alice pay Bob's public key, and checks the payment at both ends.
 pub async fn pay(network: &Network) -> Result<Paid> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
     let before = (alice.local_msat().await?, bob.local_msat().await?);
@@ -96,7 +95,7 @@ pub async fn pay(network: &Network) -> Result<Paid> {
 
     let shards = prove(&payment, &bob).await?;
     ensure!(
-        shards.len() >= MIDDLE.len(),
+        shards.len() >= FORWARDERS.len(),
         "only {} shards arrived",
         shards.len()
     );
@@ -111,11 +110,11 @@ pub async fn pay(network: &Network) -> Result<Paid> {
     let fee = u64::try_from(payment.fee_msat)?;
     ensure!(
         bob.after == bob.before + AMOUNT_MSAT,
-        "Bob did not get the exact amount: {bob:?}"
+        "Bob did not receive the exact amount: {bob:?}"
     );
     ensure!(
         alice.before == alice.after + AMOUNT_MSAT + fee,
-        "Alice did not pay exactly amount and fee ({fee} msat): {alice:?}"
+        "Alice did not pay exactly the amount plus the fee ({fee} msat): {alice:?}"
     );
     network.check_balances().await?;
     Ok(Paid {
@@ -126,7 +125,7 @@ pub async fn pay(network: &Network) -> Result<Paid> {
     })
 }
 
-/// Bob does not accept AMP from anybody: Alice's payment fails, and moves nothing.
+/// Checks that Alice's payment fails while Bob does not accept AMP, and that no balance changes.
 pub async fn refused(network: &Network) -> Result<()> {
     let before = balances(network).await?;
     let request = amp_to(network["bob"].key(), AMOUNT_MSAT)?;
@@ -135,7 +134,7 @@ pub async fn refused(network: &Network) -> Result<()> {
     ensure!(
         payment.status() == PaymentStatus::Failed
             && reason == PaymentFailureReason::FailureReasonIncorrectPaymentDetails,
-        "the payment should have failed with INCORRECT_PAYMENT_DETAILS, but it is {} with {}",
+        "expected a failure with INCORRECT_PAYMENT_DETAILS, got {} with {}",
         payment.status().as_str_name(),
         reason.as_str_name(),
     );
@@ -143,17 +142,17 @@ pub async fn refused(network: &Network) -> Result<()> {
     let after = balances(network).await?;
     ensure!(
         before == after,
-        "the refused payment moved money: {before:?}, then {after:?}"
+        "the failed payment changed balances from {before:?} to {after:?}"
     );
     Ok(())
 }
 
-/// Bob switches AMP on and starts again.
+/// Turns on `accept-amp` at Bob's node and restarts it.
 pub async fn accept_amp(network: &mut Network) -> Result<()> {
     let status = network["bob"].stop().await?;
     ensure!(
         status.success(),
-        "Bob's node ended with {status} after SIGTERM"
+        "Bob's node exited with {status} after SIGTERM"
     );
     network["bob"].set_raw("accept-amp", "true");
     network.restart(&["bob"]).await?;

@@ -1,4 +1,4 @@
-//! What makes a payment an AMP payment, checked at both ends.
+//! Checks the AMP properties of a payment at both ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,22 +9,22 @@ use bitcoin::hashes::{Hash, sha256};
 
 use crate::api::{Api, bytes};
 
-/// A part of the payment that arrived.
+/// A settled shard of the payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// Public keys of the hops, the receiver last.
-    pub way: Vec<String>,
-    /// What the receiver got.
+    pub route: Vec<String>,
+    /// Amount received, in msat.
     pub amount_msat: u64,
     pub hash: Vec<u8>,
     pub preimage: Vec<u8>,
 }
 
-/// Checks that the shards of a payment each have their own hash, that each preimage belongs to
-/// its hash, that sender and receiver tell the same, and that there is one set_id.
+/// Checks that every shard of a payment has its own payment hash and the matching preimage, that
+/// sender and receiver agree on each shard, and that all shards share one set_id.
 ///
 /// # Errors
-/// Says which of this does not hold.
+/// Names the check that fails.
 pub async fn prove(payment: &Payment, receiver: &Api) -> Result<Vec<Shard>> {
     let set_id = bytes(&payment.payment_hash)?;
     let received = received(&set_id, receiver).await?;
@@ -43,12 +43,12 @@ pub async fn prove(payment: &Payment, receiver: &Api) -> Result<Vec<Shard>> {
     let hashes: BTreeSet<_> = shards.iter().map(|shard| &shard.hash).collect();
     ensure!(
         hashes.len() == shards.len(),
-        "two shards have the same payment hash"
+        "two shards share a payment hash"
     );
     let total: u64 = shards.iter().map(|shard| shard.amount_msat).sum();
     ensure!(
         total == u64::try_from(payment.value_msat)?,
-        "the shards sum up to {total} msat"
+        "the shards add up to {total} msat"
     );
     Ok(shards)
 }
@@ -66,32 +66,32 @@ async fn received(set_id: &[u8], receiver: &Api) -> Result<BTreeMap<u32, (Amp, u
 }
 
 fn shard(sent: &HtlcAttempt, set_id: &[u8], received: &BTreeMap<u32, (Amp, u64)>) -> Result<Shard> {
-    let route = sent.route.as_ref().context("a shard without a route")?;
-    let last = route.hops.last().context("a route without hops")?;
+    let route = sent.route.as_ref().context("a shard has no route")?;
+    let last = route.hops.last().context("a route has no hops")?;
     let record = last
         .amp_record
         .as_ref()
-        .context("a last hop without AMP record")?;
-    ensure!(record.set_id == set_id, "a shard has another set_id");
+        .context("the last hop has no AMP record")?;
+    ensure!(record.set_id == set_id, "a shard has a different set_id");
     let index = record.child_index;
     let (amp, amount_msat) = received
         .get(&index)
-        .with_context(|| format!("the receiver knows no settled shard {index}"))?;
+        .with_context(|| format!("the receiver has no settled shard {index}"))?;
     ensure!(
         amp.preimage == sent.preimage,
-        "the ends disagree on the preimage of shard {index}"
+        "sender and receiver disagree on the preimage of shard {index}"
     );
     let hash = sha256::Hash::hash(&amp.preimage).to_byte_array();
     ensure!(
         hash[..] == amp.hash,
-        "the preimage of shard {index} does not belong to its hash"
+        "the preimage of shard {index} does not match its payment hash"
     );
     ensure!(
         u64::try_from(last.amt_to_forward_msat)? == *amount_msat,
-        "the ends disagree on the amount of shard {index}"
+        "sender and receiver disagree on the amount of shard {index}"
     );
     Ok(Shard {
-        way: route.hops.iter().map(|hop| hop.pub_key.clone()).collect(),
+        route: route.hops.iter().map(|hop| hop.pub_key.clone()).collect(),
         amount_msat: *amount_msat,
         hash: amp.hash.clone(),
         preimage: amp.preimage.clone(),

@@ -1,4 +1,4 @@
-//! The demo's second half: one invoice, paid twice, and the receiver's ledger of it.
+//! The second half of the demo: one static invoice paid twice, and the receiver's list of payments.
 
 use lnd_api::proto::ampdrpc::{
     InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest, invoice_reference::Name,
@@ -11,15 +11,15 @@ use super::SETTLE_LIMIT;
 use crate::api::{Api, bolt11};
 use crate::network::Network;
 
-/// The record in which a payer writes a message.
+/// The TLV record that carries the payer's message.
 const MESSAGE_RECORD: u64 = 34_349_334;
-/// Who pays, how much (msat), and what they write.
+/// Payer, amount (msat) and message.
 const PAYMENTS: [(&str, u64, &str); 2] = [
     ("alice", 21_000_000, "for the tea"),
     ("carol", 5_000_000, "and one more"),
 ];
 
-/// A static invoice, and what its owner knows of its payments.
+/// A static invoice and its payments as listed by the receiver.
 #[derive(Debug)]
 pub struct Tips {
     pub payment_request: String,
@@ -29,7 +29,7 @@ pub struct Tips {
 /// Bob publishes one invoice without an amount; Alice and Carol pay it.
 ///
 /// # Errors
-/// If Bob's ledger is not what they paid.
+/// If Bob's list of payments does not match what was paid.
 pub async fn pay_twice(network: &Network) -> Result<Tips> {
     let bob = network["bob"].api()?;
     let before = bob.local_msat().await?;
@@ -53,7 +53,10 @@ pub async fn pay_twice(network: &Network) -> Result<Tips> {
     let payments = ledger(&bob, &payment_request).await?;
     let paid = payments.iter().map(|paid| (paid.amt_msat, &*paid.message));
     let expected = PAYMENTS.map(|(_, msat, message)| (msat as i64, message));
-    ensure!(paid.eq(expected), "Bob's ledger has {payments:?}");
+    ensure!(
+        paid.eq(expected),
+        "Bob's payments to the invoice are {payments:?}"
+    );
     let sum: u64 = PAYMENTS.iter().map(|(_, msat, _)| msat).sum();
     let after = bob.local_msat().await?;
     ensure!(after == before + sum, "Bob had {before} msat, then {after}");

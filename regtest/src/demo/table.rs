@@ -1,4 +1,4 @@
-//! What the demo prints, for somebody who sees AMP for the first time.
+//! The output of the demo, written for readers new to AMP.
 
 use bitcoin::hex::DisplayHex;
 
@@ -15,14 +15,14 @@ pub fn print_map() {
     println!("         \\       /");
     println!("            eve\n");
     println!(
-        "Alice pays {} sat to Bob's public key. Bob asked for nothing and gave no invoice. No two\n\
-         ways can carry that together, so the payment is split into shards, one for each way.\n",
+        "Alice pays {} sat to Bob's public key, without an invoice. No two routes can carry\n\
+        that amount together, so the payment is split into shards, one per route.\n",
         grouped(AMOUNT_MSAT / 1_000)
     );
 }
 
 pub fn print_paid(network: &Network, paid: &Paid) {
-    println!("  shard  way                      amount in msat  payment hash  sha256(preimage)");
+    println!("  shard  route                    amount in msat  payment hash  sha256(preimage)");
     for (number, shard) in paid.shards.iter().enumerate() {
         print_shard(network, number + 1, shard);
     }
@@ -35,16 +35,16 @@ pub fn print_paid(network: &Network, paid: &Paid) {
     print_change("alice", paid.alice);
     print_change("bob", paid.bob);
     println!(
-        "\nEach shard has a payment hash of its own, so nobody on the way can tell that they belong\n\
-         together. Bob could compute the preimages only when all of them were there: he got\n\
-         everything or nothing. Alice paid amount and fees, Bob got the amount, to the msat.\n"
+        "\nEach shard has its own payment hash, so forwarding nodes cannot link the shards. Bob can\n\
+        compute the preimages only once all shards have arrived: he receives everything or nothing.\n\
+        Alice paid exactly the amount plus fees; Bob received exactly the amount.\n"
     );
 }
 
 pub fn print_tips(tips: &Tips) {
     println!("Bob also publishes one static invoice without an amount:\n");
     println!("  {}\n", short_text(&tips.payment_request));
-    println!("Alice pays it, then Carol does. His ledger of it:\n");
+    println!("Alice pays it, then Carol. Bob's list of its payments:\n");
     println!("  settle_index  amount in msat  message       set_id");
     for payment in &tips.payments {
         println!(
@@ -58,7 +58,7 @@ pub fn print_tips(tips: &Tips) {
     println!("\nThe invoice is still open: it can be paid any number of times.\n");
 }
 
-/// An invoice is longer than a line.
+/// Shortens an invoice to fit on a line.
 fn short_text(invoice: &str) -> String {
     let end = invoice.len().saturating_sub(8);
     match (invoice.get(..60), invoice.get(end..)) {
@@ -69,9 +69,9 @@ fn short_text(invoice: &str) -> String {
 
 pub fn print_refused() {
     println!(
-        "First, Bob has not switched AMP on. His node refuses the payment: Alice is told\n\
-         INCORRECT_PAYMENT_DETAILS, and all balances are as before.\n\n\
-         Then Bob sets `accept-amp = true` and starts again. The same payment arrives:\n"
+        "First attempt: Bob does not accept AMP payments. His node rejects the payment, Alice gets\n\
+        INCORRECT_PAYMENT_DETAILS, and all balances are unchanged.\n\n\
+        Bob sets `accept-amp = true` and restarts. The same payment now succeeds:\n"
     );
 }
 
@@ -80,11 +80,11 @@ fn print_shard(network: &Network, number: usize, shard: &Shard) {
         let node = network.nodes().find(|node| node.key() == key);
         node.map_or("?", |node| node.name()).to_owned()
     };
-    let mut way = vec!["alice".to_owned()];
-    way.extend(shard.way.iter().map(name));
+    let mut route = vec!["alice".to_owned()];
+    route.extend(shard.route.iter().map(name));
     println!(
         "  {number:<5}  {:<23}  {:>14}  {:<12}  the same",
-        way.join(" > "),
+        route.join(" > "),
         grouped(shard.amount_msat),
         short(&shard.hash),
     );
@@ -113,7 +113,7 @@ fn short(hash: &[u8]) -> String {
     )
 }
 
-/// Digits in groups of three: `2 000 000`.
+/// Groups digits by three: `2 000 000`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_are_grouped_by_three() {
+    fn groups_digits_by_three() {
         for (number, text) in [(0, "0"), (12, "12"), (123, "123"), (1_234, "1 234")] {
             assert_eq!(grouped(number), text);
         }

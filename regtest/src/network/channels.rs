@@ -1,4 +1,4 @@
-//! Opening channels, and waiting until both ends can use them.
+//! Opens channels and waits until both ends can use them.
 
 use ampd::channels::accept::MAX_PENDING_PER_PEER;
 use lnd_api::proto::lnrpc::channel_point::FundingTxid;
@@ -10,13 +10,13 @@ use crate::api::bytes;
 use crate::node::Node;
 use crate::wait::wait_for;
 
-/// What each node gets on chain beside the channels that it opens: fees, and the reserve that
-/// channels with anchors need at both ends.
+/// On-chain funds of each node in addition to the channels it opens: for fees and for the reserve
+/// that anchor channels require at both ends.
 const RESERVE_SAT: u64 = 1_000_000;
-/// What opening one channel may cost on chain, and the reserve of ten channels: the change of the openings
-/// before it does not count for that until it is confirmed.
+/// Maximum on-chain cost of opening one channel, plus the reserve of ten channels: unconfirmed change
+/// of earlier openings does not count towards the reserve.
 const OPENING_FEE_SAT: u64 = 300_000;
-/// BOLT 7: a channel is announced six blocks deep.
+/// Depth at which a channel is announced (BOLT 7).
 const ANNOUNCEMENT_DEPTH: u32 = 6;
 
 /// A channel to open.
@@ -25,16 +25,16 @@ pub struct ChannelPlan<'a> {
     pub from: &'a str,
     pub to: &'a str,
     pub capacity_sat: u64,
-    /// What the other end gets of it from the start.
+    /// Initial balance of the peer.
     pub push_sat: u64,
-    /// Not announced to others.
+    /// Whether the channel is unannounced.
     pub private: bool,
-    /// Of the type that never shows its real short channel id (option_scid_alias).
+    /// Whether its type hides the real short channel id (option_scid_alias).
     pub scid_alias: bool,
 }
 
 impl<'a> ChannelPlan<'a> {
-    /// A public channel with everything on the opener's side.
+    /// A public channel with the whole balance on the opener's side.
     pub fn new(from: &'a str, to: &'a str, capacity_sat: u64) -> Self {
         Self {
             from,
@@ -46,19 +46,19 @@ impl<'a> ChannelPlan<'a> {
         }
     }
 
-    /// Whether it is between the same two nodes.
+    /// Whether it connects the same two nodes.
     fn joins(&self, other: &Self) -> bool {
         let mut ends = [[self.from, self.to], [other.from, other.to]];
         ends.iter_mut().for_each(|pair| pair.sort_unstable());
         ends[0] == ends[1]
     }
 
-    /// Gives the other end `sat` of it.
+    /// Pushes `sat` to the peer.
     pub fn push(self, push_sat: u64) -> Self {
         Self { push_sat, ..self }
     }
 
-    /// Keeps it from the public.
+    /// Makes the channel unannounced.
     pub fn private(self) -> Self {
         Self {
             private: true,
@@ -66,7 +66,7 @@ impl<'a> ChannelPlan<'a> {
         }
     }
 
-    /// Keeps it from the public, and its real short channel id even from its users.
+    /// Makes the channel unannounced and hides its real short channel id (option_scid_alias).
     pub fn scid_alias(self) -> Self {
         Self {
             scid_alias: true,
@@ -76,17 +76,17 @@ impl<'a> ChannelPlan<'a> {
 }
 
 impl Network {
-    /// Funds the nodes, connects them, opens the channels and waits until they are usable at
-    /// both ends. Returns the channel points as `txid:index`, in the order of the plans.
+    /// Funds and connects the nodes, opens the channels and waits until both ends can use them. Returns
+    /// the channel points as `txid:index`, in the order of the plans.
     ///
-    /// Others may learn of public channels only a moment later: see [`Network::pay_routed`].
+    /// Other nodes may learn of public channels slightly later: see [`Network::pay_routed`].
     pub async fn open(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
         let everybody: Vec<&Node> = self.running().collect();
         self.fund(&everybody, plans).await?;
         self.open_funded(plans).await
     }
 
-    /// As [`Network::open`], but a node that opens no channel gets no coins.
+    /// Like [`Network::open`], but nodes that open no channel get no funds.
     pub async fn open_without_reserve(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
         let opens = |node: &&Node| plans.iter().any(|plan| plan.from == node.name());
         let openers: Vec<&Node> = self.running().filter(opens).collect();
@@ -94,8 +94,8 @@ impl Network {
         self.open_funded(plans).await
     }
 
-    /// As [`Network::open`] for one channel, and the blocks come one at a time: each node has said what it
-    /// says at one depth before it sees the next.
+    /// Like [`Network::open`] for one channel, but mines blocks one at a time: each node has sent its
+    /// messages for one depth before it sees the next block.
     pub async fn open_slowly(&self, plan: &ChannelPlan<'_>) -> Result<String> {
         let everybody: Vec<&Node> = self.running().collect();
         self.fund(&everybody, &[*plan]).await?;
@@ -111,7 +111,7 @@ impl Network {
 
     async fn open_funded(&self, plans: &[ChannelPlan<'_>]) -> Result<Vec<String>> {
         let mut points = Vec::new();
-        // Those from here on wait for their confirmations.
+        // Channels after this index are waiting for confirmations.
         let mut first = 0;
         for (index, plan) in plans.iter().enumerate() {
             let waiting = plans[first..index].iter();
@@ -132,8 +132,8 @@ impl Network {
         self.wait_usable().await
     }
 
-    /// One coin for each channel, since a coin can only be spent again when confirmed, and one
-    /// for the reserve of each node.
+    /// Sends one output per channel, since change can be spent only once confirmed, and one for the
+    /// reserve of each node.
     async fn fund(&self, nodes: &[&Node], plans: &[ChannelPlan<'_>]) -> Result<()> {
         let mut outputs = Vec::new();
         for node in nodes {
@@ -156,12 +156,12 @@ impl Network {
         Ok(())
     }
 
-    /// Waits until the confirmed on-chain balance of a node is at least `sat`.
+    /// Waits until a node's confirmed on-chain balance is at least `sat`.
     pub async fn wait_wallet(&self, name: &str, sat: u64) -> Result<()> {
         let what = format!("{sat} sat in {name}'s wallet");
         wait_for(&what, AGREE_LIMIT, async || {
             let confirmed = self[name].confirmed_sat().await?;
-            ensure!(confirmed >= sat, "it has {confirmed} sat");
+            ensure!(confirmed >= sat, "the confirmed balance is {confirmed} sat");
             Ok(())
         })
         .await
@@ -177,7 +177,7 @@ impl Network {
             ..Default::default()
         };
         let point = self[plan.from].open_channel(request).await;
-        point.with_context(|| format!("opening {plan:?}"))
+        point.with_context(|| format!("cannot open {plan:?}"))
     }
 
     async fn wait_broadcast(&self, points: &[String]) -> Result<()> {
@@ -192,14 +192,14 @@ impl Network {
         .await
     }
 
-    /// Waits until each channel of each running node is active at this end and, if the other
-    /// end runs in this network, there too.
+    /// Waits until each channel of each running node is active at both ends, or at one end if the other
+    /// is not part of this network.
     pub async fn wait_usable(&self) -> Result<()> {
         for node in self.running() {
             let what = format!("{}'s channels to be usable", node.name());
             wait_for(&what, AGREE_LIMIT, async || {
                 let pending = node.opening().await?;
-                ensure!(pending == 0, "{pending} are not open yet");
+                ensure!(pending == 0, "{pending} channels are not open yet");
                 let channels = node.channels().await?;
                 let idle = channels.iter().find(|channel| !channel.active);
                 idle.map_or(Ok(()), |channel| {
@@ -211,7 +211,7 @@ impl Network {
         Ok(())
     }
 
-    /// A channel in words, from the view of one end.
+    /// Describes a channel from the view of one end.
     pub(crate) fn describe(&self, channel: &Channel) -> String {
         let peer = self
             .nodes()
@@ -221,12 +221,12 @@ impl Network {
     }
 }
 
-/// `txid:index`, as channel lists have it.
+/// Formats a channel point as `txid:index`, as in channel lists.
 pub fn point_text(point: &ChannelPoint) -> Result<String> {
     let txid = match point
         .funding_txid
         .as_ref()
-        .context("a channel point without txid")?
+        .context("the channel point has no txid")?
     {
         FundingTxid::FundingTxidStr(txid) => txid.clone(),
         FundingTxid::FundingTxidBytes(bytes) => {
@@ -237,7 +237,7 @@ pub fn point_text(point: &ChannelPoint) -> Result<String> {
     Ok(format!("{txid}:{}", point.output_index))
 }
 
-/// The reverse of `txid:index`.
+/// Parses `txid:index`.
 pub fn parse_point(text: &str) -> Result<ChannelPoint> {
     let (txid, index) = text.split_once(':').context("not of the form txid:index")?;
     Ok(ChannelPoint {

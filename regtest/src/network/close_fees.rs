@@ -1,4 +1,4 @@
-//! Closing a channel and looking at what the closing transaction pays.
+//! Closes a channel and inspects the fee of the closing transaction.
 
 use lnd_api::proto::lnrpc::CloseChannelRequest;
 use lnd_api::proto::lnrpc::close_status_update::Update;
@@ -20,8 +20,8 @@ pub struct ClosingFee {
 }
 
 impl ClosingFee {
-    /// Whether this is the rate. Nodes reckon with signatures of fixed sizes, and 1 sat/vB is rounded up,
-    /// so the real transaction is off by up to a fiftieth.
+    /// Whether this is the fee rate. Nodes estimate with fixed signature sizes, and 1 sat/vB is rounded
+    /// up, so a deviation of 1/50 is allowed.
     pub fn is(&self, sat_per_vbyte: u64) -> bool {
         let expected = sat_per_vbyte * self.vbytes;
         self.sat.abs_diff(expected) * 50 <= expected
@@ -29,11 +29,11 @@ impl ClosingFee {
 }
 
 impl Network {
-    /// `closer` closes the channel together with its peer, for `sat_per_vbyte` (0: as it likes), and
-    /// says what became of it. Mines nothing.
+    /// Lets `closer` close the channel cooperatively at `sat_per_vbyte` (0: its own estimate) and returns
+    /// the fee of the closing transaction. Does not mine.
     ///
     /// # Errors
-    /// If the node refuses, or the transaction that it names is a commitment.
+    /// If the node refuses, or the closing transaction is a commitment.
     pub async fn close_for(
         &self,
         closer: &str,
@@ -46,21 +46,21 @@ impl Network {
             ..Default::default()
         };
         let mut lightning = self[closer].api()?.lightning;
-        // lnd answers nothing, not even that it begins, before there is a transaction.
+        // lnd sends nothing, not even that it has started, before there is a transaction.
         let first = async {
             let mut updates = lightning.close_channel(request).await?.into_inner();
             updates.message().await
         };
         let update = timeout(AGREE_LIMIT, first).await;
-        let update = update.context("no closing transaction")??;
+        let update = update.context("no update with a closing transaction")??;
         let closing = match update.and_then(|update| update.update) {
             Some(Update::ClosePending(pending)) => Txid::from_slice(&pending.txid)?.to_string(),
-            other => bail!("instead of a closing transaction: {other:?}"),
+            other => bail!("expected a closing transaction, got {other:?}"),
         };
         self.closing_fee(&closing).await
     }
 
-    /// Whether this transaction, which is in the block at this height, is a commitment.
+    /// Whether this transaction, in the block at `height`, is a commitment.
     ///
     /// # Errors
     /// If it is not in that block.
@@ -93,7 +93,7 @@ impl Network {
     }
 }
 
-/// BOLT 3: a commitment's lock time hides its number behind 0x20.
+/// In a commitment, the upper byte of the lock time is 0x20 (BOLT 3).
 fn has_commitment_lock_time(transaction: &Value) -> Result<bool> {
     let lock_time = transaction["locktime"].as_u64().context("no lock time")?;
     Ok(lock_time >> 24 == 0x20)

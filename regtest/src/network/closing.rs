@@ -1,4 +1,4 @@
-//! Waiting for closed channels to be over.
+//! Waits until closed channels are fully resolved.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use anyhow::{Result, ensure};
 use super::Network;
 use crate::wait::wait_for;
 
-/// LDK takes an output for irrevocably ours six blocks deep.
+/// LDK considers an output irrevocably confirmed six blocks deep.
 const DEEP: u32 = 6;
 
 impl Network {
-    /// Mines, so many blocks at a time, until no ampd or lnd waits for an output of a closed channel. Each
-    /// claim needs a block of its own, and who closed by force must wait some 144 blocks.
+    /// Mines `blocks` blocks at a time until no ampd or lnd is waiting for an output of a closed channel.
+    /// Each claim needs its own block, and a node that force-closed must wait some 144 blocks.
     pub async fn mine_until_swept(&self, blocks: u32, limit: Duration) -> Result<()> {
         wait_for("closed channels to be swept", limit, async || {
             self.mine(blocks).await?;

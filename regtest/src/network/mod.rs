@@ -1,4 +1,4 @@
-//! A bitcoind and any number of nodes, with channels between them.
+//! A bitcoind and any number of nodes with channels between them.
 
 pub mod channels;
 pub mod close_fees;
@@ -21,33 +21,33 @@ use crate::wait::wait_for;
 
 pub use channels::ChannelPlan;
 
-/// How long the nodes may take to agree on something: blocks, connections, channels.
+/// Time for nodes to agree on blocks, connections or channels.
 pub(crate) const AGREE_LIMIT: Duration = Duration::from_secs(60);
 
-/// A running network. Dropping it ends all processes and removes all files; before that it shows
-/// the last log lines of all nodes, unless [`Network::finish`] said that all went well.
+/// A running network. Dropping it kills all processes and removes all files; unless
+/// [`Network::finish`] was called, it first prints the last log lines of all nodes.
 #[derive(Debug)]
 pub struct Network {
     nodes: BTreeMap<String, Node>,
     pub bitcoind: Bitcoind,
     binaries: Binaries,
     went_well: bool,
-    // Last, because fields are dropped in order: the directories go after the processes.
+    // Last, because fields are dropped in order: directories must outlive the processes.
     scratch: Scratch,
 }
 
 impl Network {
-    /// Starts bitcoind; no node yet.
+    /// Starts bitcoind without any nodes.
     pub async fn start(binaries: Binaries) -> Result<Self> {
         let scratch = Scratch::new()?;
         let bitcoind = Bitcoind::start(&scratch.path().join("bitcoind")).await?;
         Ok(Self::on(binaries, bitcoind, scratch))
     }
 
-    /// As [`Network::start`], with what Eclair needs of bitcoind.
+    /// Like [`Network::start`], with the bitcoind settings that Eclair requires.
     pub async fn start_for_eclair(binaries: Binaries) -> Result<Self> {
         let scratch = Scratch::new()?;
-        let bitcoind = Bitcoind::start_telling(&scratch.path().join("bitcoind")).await?;
+        let bitcoind = Bitcoind::start_with_zmq(&scratch.path().join("bitcoind")).await?;
         Ok(Self::on(binaries, bitcoind, scratch))
     }
 
@@ -61,14 +61,13 @@ impl Network {
         }
     }
 
-    /// A network with these nodes, all of them ampd, which accept AMP and keysend payments from
-    /// anybody.
+    /// Starts a network of ampd nodes with these names that accept spontaneous AMP and keysend payments.
     pub async fn with_nodes(binaries: Binaries, names: &[&str]) -> Result<Self> {
         let all_ampd: Vec<_> = names.iter().map(|name| (*name, Software::Ampd)).collect();
         Self::mixed(binaries, &all_ampd).await
     }
 
-    /// A network of any programs. ampd and lnd accept AMP and keysend payments from anybody.
+    /// Starts a network of any programs. ampd and lnd accept spontaneous AMP and keysend payments.
     pub async fn mixed(binaries: Binaries, wanted: &[(&str, Software)]) -> Result<Self> {
         let has_eclair = wanted
             .iter()
@@ -86,7 +85,7 @@ impl Network {
         Ok(network)
     }
 
-    /// A node that does not run yet; change its config, then [`Network::add`] it.
+    /// A node that is not started yet; change its config, then [`Network::add`] it.
     pub fn prepare(&self, name: &str) -> Result<Node> {
         Node::new(
             name,
@@ -96,20 +95,20 @@ impl Network {
         )
     }
 
-    /// An lnd that does not run yet, otherwise as [`Network::prepare`].
+    /// An lnd that is not started yet, otherwise like [`Network::prepare`].
     ///
     /// # Errors
-    /// If `LND_EXE` and `LNCLI_EXE` do not name the programs.
+    /// If `LND_EXE` and `LNCLI_EXE` are not set.
     pub fn prepare_lnd(&self, name: &str) -> Result<Node> {
         let lnd = LndBinaries::named()?.context("LND_EXE and LNCLI_EXE are not set")?;
         Node::lnd(name, &self.scratch.path().join(name), &lnd, &self.bitcoind)
     }
 
-    /// A node of any program that does not run yet. ampd and lnd accept AMP and keysend payments from
-    /// anybody.
+    /// A node of any program that is not started yet. ampd and lnd accept spontaneous AMP and keysend
+    /// payments.
     ///
     /// # Errors
-    /// If no variable names the program, or bitcoind lacks what it needs.
+    /// If the program's variable is not set, or bitcoind lacks something it requires.
     pub async fn prepare_as(&self, name: &str, software: Software) -> Result<Node> {
         let dir = self.scratch.path().join(name);
         let mut node = match software {
@@ -129,7 +128,7 @@ impl Network {
         Ok(node)
     }
 
-    /// Starts nodes, all at the same time.
+    /// Starts nodes concurrently.
     pub async fn add(&mut self, nodes: Vec<Node>) -> Result<()> {
         for node in try_join_all(nodes.into_iter().map(started)).await? {
             self.nodes.insert(node.name().to_owned(), node);
@@ -137,31 +136,31 @@ impl Network {
         Ok(())
     }
 
-    /// The nodes by name.
+    /// All nodes, with their names.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
 
-    /// The programs that run.
+    /// The programs in use.
     pub fn binaries(&self) -> &Binaries {
         &self.binaries
     }
 
-    /// Mines and waits until every running node knows the new tip.
+    /// Mines and waits until every running node has reached the new tip.
     pub async fn mine(&self, blocks: u32) -> Result<()> {
         self.bitcoind.mine(blocks).await?;
         self.wait_synced().await
     }
 
-    /// Waits until every running node is at bitcoind's tip.
+    /// Waits until every running node has reached bitcoind's tip.
     pub async fn wait_synced(&self) -> Result<()> {
         let height = self.bitcoind.height().await?;
         for node in self.running() {
             let what = format!("{} at height {height}", node.name());
             wait_for(&what, AGREE_LIMIT, async || {
                 let info = node.info().await?;
-                ensure!(info.height >= height, "it is at {}", info.height);
-                ensure!(info.synced_to_chain, "it says it is not synced");
+                ensure!(info.height >= height, "it is at height {}", info.height);
+                ensure!(info.synced_to_chain, "synced_to_chain is false");
                 Ok(())
             })
             .await?;
@@ -169,41 +168,44 @@ impl Network {
         Ok(())
     }
 
-    /// Connects two nodes and waits until the connection stands.
+    /// Connects two nodes and waits until both list the connection.
     pub async fn connect(&self, from: &str, to: &str) -> Result<()> {
         let what = format!("{from} connected to {to}");
         wait_for(&what, AGREE_LIMIT, async || {
             self[from].connect(&self[to]).await
         })
         .await?;
-        // lnd answers before it has tried.
+        // lnd responds before it has tried.
         for (name, other) in [(from, to), (to, from)] {
             self.wait_connected(name, other).await?;
         }
         Ok(())
     }
 
-    /// Waits until this node counts the other one among its peers.
+    /// Waits until `name` lists `other` as a peer.
     async fn wait_connected(&self, name: &str, other: &str) -> Result<()> {
         let key = self[other].key();
         let what = format!("{name} to list {other} as a peer");
         wait_for(&what, AGREE_LIMIT, async || {
             let peers = self[name].peers().await?;
-            ensure!(peers.iter().any(|peer| peer == key), "it lists {peers:?}");
+            ensure!(
+                peers.iter().any(|peer| peer == key),
+                "its peers are {peers:?}"
+            );
             Ok(())
         })
         .await
     }
 
-    /// A directory for something else that lives as long as the network.
+    /// A directory for other data that lives as long as the network.
     pub fn directory(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
-    /// From their next start on the nodes use this bitcoind. Returns the one that they used.
+    /// Makes the nodes use this bitcoind from their next start on. Returns the previous one.
     ///
     /// # Errors
-    /// If it lacks what one of the nodes needs.
+    /// If it lacks something that one of the nodes requires.
     pub fn replace_bitcoind(&mut self, bitcoind: Bitcoind) -> Result<Bitcoind> {
         for node in self.nodes.values_mut() {
             node.use_bitcoind(&bitcoind)?;
@@ -211,19 +213,19 @@ impl Network {
         Ok(std::mem::replace(&mut self.bitcoind, bitcoind))
     }
 
-    /// `kill -9` to all of these at once.
+    /// Sends SIGKILL to all of these nodes at once.
     pub fn kill(&mut self, names: &[&str]) -> Result<()> {
         names.iter().try_for_each(|name| self[*name].kill())
     }
 
-    /// Starts these again, all at the same time.
+    /// Restarts these nodes concurrently.
     pub async fn restart(&mut self, names: &[&str]) -> Result<()> {
         let nodes = names.iter().filter_map(|name| self.nodes.remove(*name));
         let nodes = nodes.collect();
         self.add(nodes).await
     }
 
-    /// Ends it without showing logs: all went well.
+    /// Stops the network without printing logs, after a successful test.
     pub fn finish(mut self) {
         self.went_well = true;
     }
@@ -249,7 +251,7 @@ impl Drop for Network {
 }
 
 /// # Panics
-/// If there is no node of this name: the test itself is wrong then.
+/// If there is no node with this name, which is an error in the test.
 impl Index<&str> for Network {
     type Output = Node;
 
@@ -261,7 +263,7 @@ impl Index<&str> for Network {
 }
 
 /// # Panics
-/// If there is no node of this name: the test itself is wrong then.
+/// If there is no node with this name, which is an error in the test.
 impl IndexMut<&str> for Network {
     fn index_mut(&mut self, name: &str) -> &mut Node {
         self.nodes

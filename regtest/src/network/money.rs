@@ -1,4 +1,4 @@
-//! Paying, and checking that no msat is lost.
+//! Sends payments, and checks that no msat is lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,23 +13,24 @@ use crate::node::Software;
 use crate::wait::{Hopeless, wait_for};
 
 impl Network {
-    /// Pays, and again as long as there is no route: until the payer has heard of all channels.
-    /// Returns the payment's last state: succeeded, or failed for another reason.
+    /// Pays, retrying while there is no route, until the payer knows all channels. Returns the final state
+    /// of the payment: succeeded, or failed for another reason.
     pub async fn pay_routed(&self, payer: &str, request: &SendPaymentRequest) -> Result<Payment> {
         let api = self[payer].api()?;
         wait_for("a route", AGREE_LIMIT, async || {
             let paid = api.pay(request.clone()).await;
-            let payment = paid.map_err(|error| Hopeless(format!("{payer} cannot pay: {error}")))?;
+            let payment = paid
+                .map_err(|error| Hopeless(format!("{payer} cannot send the payment: {error}")))?;
             ensure!(
                 !self.knows_no_route(payer, &payment),
-                "{payer} knows no route"
+                "{payer} finds no route"
             );
             Ok(payment)
         })
         .await
     }
 
-    /// lnd calls it a lack of money, too, as long as its own channel is not in its graph.
+    /// lnd also reports insufficient balance while its own channel is not in its graph.
     fn knows_no_route(&self, payer: &str, payment: &Payment) -> bool {
         match payment.failure_reason() {
             PaymentFailureReason::FailureReasonNoRoute => true,
@@ -40,7 +41,7 @@ impl Network {
         }
     }
 
-    /// As [`Network::pay_routed`], and it must succeed.
+    /// Like [`Network::pay_routed`], but the payment must succeed.
     pub async fn pay(&self, payer: &str, request: &SendPaymentRequest) -> Result<Payment> {
         let payment = self.pay_routed(payer, request).await?;
         if payment.status() != PaymentStatus::Succeeded {
@@ -52,11 +53,11 @@ impl Network {
         Ok(payment)
     }
 
-    /// Waits until no channel of a running node holds an HTLC.
+    /// Waits until no channel of a running node has an HTLC.
     pub async fn wait_settled(&self, limit: Duration) -> Result<()> {
         for node in self.running() {
             wait_for(
-                &format!("{}'s HTLCs to end", node.name()),
+                &format!("{}'s HTLCs to be resolved", node.name()),
                 limit,
                 async || {
                     for channel in node.channels().await? {
@@ -71,9 +72,9 @@ impl Network {
         Ok(())
     }
 
-    /// Checks that both ends of each channel tell the same balances, to the satoshi for each
-    /// channel and to the msat for the sum. Nothing may be in flight. Returns the sum of all
-    /// nodes' own balances in msat, which payments must not change.
+    /// Checks that both ends of each channel report the same balances, to the satoshi for each channel
+    /// and to the msat in total. No HTLC may be in flight. Returns the sum of all local balances in
+    /// msat, which payments must not change.
     pub async fn check_balances(&self) -> Result<u64> {
         let (mut ends, mut local, mut remote) = (BTreeMap::new(), 0, 0);
         for node in self.running() {
@@ -91,7 +92,7 @@ impl Network {
         }
         ensure!(
             local == remote,
-            "all nodes together say that they have {local} msat, but their peers say {remote}"
+            "the local balances of all nodes add up to {local} msat, but their peers report {remote}"
         );
         Ok(local)
     }
@@ -99,11 +100,14 @@ impl Network {
 
 fn check_ends(point: &str, ends: &[Channel]) -> Result<()> {
     let [one, other] = ends else {
-        bail!("the channel {point} is open at {} of its ends", ends.len());
+        bail!(
+            "the channel {point} is open at {} ends instead of 2",
+            ends.len()
+        );
     };
     ensure!(
         one.local_balance == other.remote_balance && one.remote_balance == other.local_balance,
-        "the ends of the channel {point} do not agree: {} and {} sat, or {} and {} sat",
+        "the ends of the channel {point} disagree: {} and {} sat, or {} and {} sat",
         one.local_balance,
         one.remote_balance,
         other.remote_balance,

@@ -1,4 +1,4 @@
-//! How ampd is configured, started and reached.
+//! Configures, starts and connects to ampd.
 
 use std::env;
 use std::fs;
@@ -14,15 +14,15 @@ use super::Node;
 use crate::api::{Api, Server};
 use crate::bitcoind::Bitcoind;
 
-/// ampd writes the address that it really listens on into this file of its network directory.
+/// File in the network directory to which ampd writes its actual listening address.
 const RPC_ADDRESS_FILE: &str = "rpc.address";
 const REST_ADDRESS_FILE: &str = "rest.address";
-/// What its certificate calls it.
+/// The name in its certificate.
 const HOST: &str = "localhost";
-/// All that the node itself and LDK say, but not each frame of gRPC.
+/// Everything from ampd and LDK, but not every gRPC frame.
 const LOG_LEVEL: &str = "debug,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn";
 
-/// What every ampd here is told.
+/// Settings of every ampd in tests.
 pub(super) fn configure(node: &mut Node) {
     node.set("network", "regtest");
     node.set("data-dir", &node.dir.display().to_string());
@@ -39,7 +39,7 @@ pub(super) fn use_bitcoind(node: &mut Node, bitcoind: &Bitcoind) {
     node.set("bitcoind-rpc-password", bitcoind.rpc_password());
 }
 
-/// A text as TOML has it.
+/// Formats a string as TOML.
 pub(super) fn text(text: &str) -> String {
     format!("{text:?}")
 }
@@ -57,7 +57,7 @@ pub(super) fn config_text(node: &Node) -> String {
     text
 }
 
-/// Removes what would be taken for a sign of life of this run.
+/// Removes files by which the next start is detected.
 pub(super) fn clear(node: &Node) -> Result<()> {
     let address_file = node.network_dir().join(RPC_ADDRESS_FILE);
     if address_file.exists() {
@@ -69,7 +69,7 @@ pub(super) fn clear(node: &Node) -> Result<()> {
 pub(super) fn command(node: &Node) -> Command {
     let mut command = Command::new(&node.exe);
     command.arg("--config").arg(node.config_file());
-    // The variables of whoever runs the tests would go before the config file.
+    // Environment variables of the user would override the config file.
     let names = env::vars_os().map(|(name, _)| name);
     for name in names.filter(|name| name.to_string_lossy().starts_with("AMPD_")) {
         command.env_remove(name);
@@ -83,7 +83,7 @@ pub(super) fn command(node: &Node) -> Command {
     command
 }
 
-/// Where its RPC listens, and a client; an error until it has written both.
+/// RPC address and client; an error until the node has written its address and macaroon.
 pub(super) fn client(node: &Node) -> Result<(String, Api)> {
     let address = read(&node.network_dir().join(RPC_ADDRESS_FILE))?;
     let address = String::from_utf8(address)?.trim().to_owned();
@@ -97,28 +97,28 @@ pub(super) fn client(node: &Node) -> Result<(String, Api)> {
     Ok((address, api))
 }
 
-/// Where it serves REST, IP:port.
+/// REST address as IP:port.
 pub(super) fn rest_address(node: &Node) -> Result<String> {
     let address = read(&node.network_dir().join(REST_ADDRESS_FILE))?;
     Ok(String::from_utf8(address)?.trim().to_owned())
 }
 
-/// Its TLS certificate, PEM.
+/// TLS certificate in PEM.
 pub(super) fn certificate(node: &Node) -> Result<String> {
     Ok(String::from_utf8(read(&node.dir.join(CERTIFICATE_FILE))?)?)
 }
 
-/// One of its macaroon files.
+/// One of the macaroon files.
 pub(super) fn macaroon(node: &Node, file: &str) -> Result<Vec<u8>> {
     let directory = macaroon_directory(&node.dir, bitcoin::Network::Regtest);
     read(&directory.join(file))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
-    fs::read(file).with_context(|| format!("no {} yet", file.display()))
+    fs::read(file).with_context(|| format!("{} does not exist yet", file.display()))
 }
 
-/// The directory of its files on its network.
+/// The directory of its files for its network.
 pub(super) fn network_dir(node: &Node) -> PathBuf {
     let network = node
         .config

@@ -1,4 +1,4 @@
-//! How Core Lightning is configured, started and reached.
+//! Configures, starts and connects to Core Lightning.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,29 +11,29 @@ use super::Node;
 use crate::bitcoind::Bitcoind;
 use crate::peer::{CoreLightning, PeerApi};
 
-/// A script of this name in its directory starts the bitcoin-cli that belongs to our bitcoind.
+/// Script in its directory that starts the bitcoin-cli of our bitcoind.
 const BITCOIN_CLI: &str = "bitcoin-cli";
-/// What every lightningd here is told beside its name and its bitcoind: no patience where only time
-/// would be lost, and fees that do not move.
+/// Settings of every lightningd in tests besides its name and bitcoind: short delays and constant fee
+/// rates.
 const CONFIG: [(&str, &str); 12] = [
     ("network", "regtest"),
     ("log-level", "debug"),
     ("dev-fast-gossip", ""),
     ("dev-bitcoind-poll", "1"),
-    // Otherwise it waits longer each time, up to five minutes.
+    // Otherwise reconnection delays increase up to five minutes.
     ("dev-fast-reconnect", ""),
     ("autoconnect-seeker-peers", "0"),
-    // As on mainnet: its own values for regtest are six blocks.
+    // As on mainnet; the regtest defaults are six blocks.
     ("cltv-delta", "34"),
     ("watchtime-blocks", "144"),
     ("max-concurrent-htlcs", "300"),
     ("force-feerates", "2500"),
     ("commit-feerate-offset", "0"),
-    // `keysend` is among them, and off for developers.
+    // `keysend` is one of them, and disabled for developers.
     ("allow-deprecated-apis", "true"),
 ];
 
-/// What every lightningd here is told.
+/// Settings of every lightningd in tests.
 pub(super) fn configure(node: &mut Node) {
     for (key, value) in CONFIG {
         node.set_raw(key, value);
@@ -79,13 +79,13 @@ pub(super) fn config_text(node: &Node) -> String {
 
 pub(super) fn command(node: &Node) -> Command {
     let mut command = Command::new(&node.exe);
-    // For its gossip and its polling at a test's pace.
+    // Speeds up gossip and polling for tests.
     command.arg("--developer");
     command.arg(format!("--lightning-dir={}", node.dir.display()));
     command
 }
 
-/// The directory of its files on its network.
+/// The directory of its files for its network.
 pub(super) fn network_dir(node: &Node) -> PathBuf {
     node.dir.join("regtest")
 }

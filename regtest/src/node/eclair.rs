@@ -1,4 +1,4 @@
-//! How Eclair is configured, started and reached.
+//! Configures, starts and connects to Eclair.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,11 +10,11 @@ use crate::bitcoind::Bitcoind;
 use crate::peer::{Eclair, PeerApi};
 use crate::ports::free_port;
 
-/// Its HTTP interface listens on this machine only.
+/// Password of the HTTP interface, which listens on 127.0.0.1 only.
 const PASSWORD: &str = "regtest";
 const API_PORT: &str = "eclair.api.port";
-/// What every Eclair here is told beside its name and its bitcoind: no patience where only time would
-/// be lost, nobody to ask on the internet, and as many HTLCs as the others allow.
+/// Settings of every Eclair in tests besides its name and bitcoind: short delays, no requests to the
+/// internet, and as many HTLCs as the other programs allow.
 const CONFIG: [(&str, &str); 21] = [
     ("eclair.chain", "regtest"),
     ("eclair.server.binding-ip", "127.0.0.1"),
@@ -45,7 +45,7 @@ const CONFIG: [(&str, &str); 21] = [
     ("eclair.initial-random-reconnect-delay", "1 second"),
 ];
 
-/// What every Eclair here is told.
+/// Settings of every Eclair in tests.
 pub(super) fn configure(node: &mut Node) {
     for (key, value) in CONFIG {
         node.set_raw(key, value);
@@ -65,7 +65,7 @@ pub(super) fn use_bitcoind(node: &mut Node, bitcoind: &Bitcoind) -> Result<()> {
     Ok(())
 }
 
-/// The wallet of bitcoind that is a node's own.
+/// The node's own wallet in bitcoind.
 pub(super) fn wallet(name: &str) -> String {
     format!("eclair-{name}")
 }
@@ -86,7 +86,7 @@ pub(super) fn config_text(node: &Node) -> String {
     format!("{lines}eclair.server.port = {}\n", node.port)
 }
 
-/// Chooses where the HTTP interface of this run listens.
+/// Chooses the port of the HTTP interface for this run.
 pub(super) fn choose_api_port(node: &mut Node) -> Result<()> {
     let port = free_port()?;
     node.set_raw(API_PORT, &port.to_string());
@@ -96,7 +96,7 @@ pub(super) fn choose_api_port(node: &mut Node) -> Result<()> {
 pub(super) fn command(node: &Node) -> Command {
     let mut command = Command::new(&node.exe);
     command.arg(format!("-Declair.datadir={}", node.dir.display()));
-    // One busy machine has several.
+    // Several may run on one busy machine.
     command.env(
         "JAVA_OPTS",
         "-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
@@ -104,12 +104,15 @@ pub(super) fn command(node: &Node) -> Command {
     command
 }
 
-/// The directory of its files on its network.
+/// The directory of its files for its network.
 pub(super) fn network_dir(node: &Node) -> PathBuf {
     node.dir.join("regtest")
 }
 
 pub(super) fn client(node: &Node) -> Result<PeerApi> {
-    let port = node.config.get(API_PORT).context("it was never started")?;
+    let port = node
+        .config
+        .get(API_PORT)
+        .context("the node has not been started")?;
     Ok(PeerApi::Eclair(Eclair::at(port.parse()?, PASSWORD)))
 }

@@ -1,4 +1,4 @@
-//! How lnd is configured, started and reached.
+//! Configures, starts and connects to lnd.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,15 +13,14 @@ use crate::api::{Api, Server};
 use crate::bitcoind::Bitcoind;
 use crate::ports::free_port;
 
-/// Its RPC's address, which lnd cannot choose itself.
+/// The RPC address, which lnd cannot choose itself.
 const RPC_LISTEN: &str = "rpclisten";
 const CERTIFICATE: &str = "tls.cert";
 const KEY: &str = "tls.key";
 /// The name in the certificate.
 const HOST: &str = "localhost";
-/// What every lnd here is told beside its name and its bitcoind: no questions about a wallet, no
-/// macaroons (it listens on this machine only), payments
-/// without an invoice, and no patience where only time would be lost.
+/// Settings of every lnd in tests besides its name and bitcoind: no wallet password, no macaroons (it
+/// listens on 127.0.0.1 only), spontaneous payments, and short delays.
 const CONFIG: [(&str, &str); 17] = [
     ("bitcoin.regtest", "true"),
     ("bitcoin.node", "bitcoind"),
@@ -45,7 +44,7 @@ const CONFIG: [(&str, &str); 17] = [
     ("logging.file.disable", "true"),
 ];
 
-/// What every lnd here is told.
+/// Settings of every lnd in tests.
 pub(super) fn configure(node: &mut Node) -> Result<()> {
     for (key, value) in CONFIG {
         node.set(key, value);
@@ -60,7 +59,7 @@ pub(super) fn use_bitcoind(node: &mut Node, bitcoind: &Bitcoind) {
     node.set("bitcoind.rpcpass", bitcoind.rpc_password());
 }
 
-/// lnd's own certificate says that it may sign others, and rustls takes no such one from a server.
+/// Replaces lnd's own certificate, which is a CA certificate and thus rejected by rustls.
 fn make_certificate(node: &Node) -> Result<()> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([HOST.to_owned()])?;
     fs::write(node.dir.join(CERTIFICATE), cert.pem())?;
@@ -84,7 +83,7 @@ pub(super) fn config_text(node: &Node) -> String {
     )
 }
 
-/// Chooses where the RPC of this run listens.
+/// Chooses the RPC port for this run.
 pub(super) fn choose_rpc_port(node: &mut Node) -> Result<()> {
     let address = format!("127.0.0.1:{}", free_port()?);
     node.set(RPC_LISTEN, &address);
@@ -102,10 +101,10 @@ fn argument(name: &str, path: &std::path::Path) -> String {
     format!("{name}={}", path.display())
 }
 
-/// Where its RPC listens, and a client.
+/// RPC address and client.
 pub(super) fn client(node: &Node) -> Result<(String, Api)> {
     let address = node.config.get(RPC_LISTEN);
-    let address = address.context("it was never started")?.clone();
+    let address = address.context("the node has not been started")?.clone();
     let certificate = fs::read_to_string(node.dir.join(CERTIFICATE))?;
     let server = Server {
         address: &address,
@@ -116,12 +115,12 @@ pub(super) fn client(node: &Node) -> Result<(String, Api)> {
     Ok((address, api))
 }
 
-/// The directory of its files on its network.
+/// The directory of its files for its network.
 pub(super) fn network_dir(node: &Node) -> PathBuf {
     node.dir.join("data/chain/bitcoin/regtest")
 }
 
-/// lncli for a node that runs.
+/// lncli for a running node.
 pub(super) fn lncli(node: &Node, lncli: &std::path::Path) -> Result<Command> {
     let mut command = Command::new(lncli);
     command

@@ -1,10 +1,10 @@
-//! One node, ampd or another program: its data directory, its config file, its process, its client.
+//! A node, ampd or another program: its data directory, config file, process and client.
 
 mod ampd;
-mod asked;
 mod core_lightning;
 mod eclair;
 mod lnd;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,13 +26,13 @@ use crate::ports::free_port;
 use crate::process::{self, Finished, Process};
 use crate::wait::{Hopeless, wait_for};
 
-/// A node with many channels on a loaded machine, which has to read its state and catch up.
+/// Allows for many channels on a loaded machine: the node loads its state and syncs the chain.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// How often to start with another port when somebody else took the chosen one.
+/// Number of attempts when another process took the chosen port.
 const PORT_ATTEMPTS: usize = 5;
 
-/// Which program a node is.
+/// The program that a node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Software {
     Ampd,
@@ -41,21 +41,21 @@ pub enum Software {
     Eclair,
 }
 
-/// A node on regtest. Dropping it kills it; its directory belongs to the caller.
+/// A node on regtest, killed when dropped; its directory belongs to the caller.
 #[derive(Debug)]
 pub struct Node {
     name: String,
     software: Software,
     dir: PathBuf,
     exe: PathBuf,
-    /// Key and value, as the config file has them.
+    /// Keys and values as written to the config file.
     config: BTreeMap<String, String>,
     port: u16,
-    /// From the next start on: where it is to abort.
+    /// Crash point to abort at, from the next start on.
     abort_at: Option<String>,
-    /// From the next start on: where it is to panic.
+    /// Task to panic in, from the next start on.
     panic_at: Option<Place>,
-    /// From the next start on: where its log goes, if not into its file.
+    /// Where to log instead of the log file, from the next start on.
     log_into: Option<File>,
     running: Option<Running>,
     key: String,
@@ -67,7 +67,7 @@ struct Running {
     client: Client,
 }
 
-/// How a node is asked.
+/// The client of a running node.
 #[derive(Clone, Debug)]
 enum Client {
     /// ampd and lnd, at this `host:port`.
@@ -95,21 +95,21 @@ impl Client {
 }
 
 impl Node {
-    /// Prepares an ampd in `dir` that uses `bitcoind`; it does not run yet.
+    /// Prepares an ampd in `dir` that uses `bitcoind`, without starting it.
     pub fn new(name: &str, dir: &Path, binaries: &Binaries, bitcoind: &Bitcoind) -> Result<Self> {
         let mut node = Self::without_bitcoind(name, dir, binaries)?;
         node.use_bitcoind(bitcoind)?;
         Ok(node)
     }
 
-    /// Prepares an ampd that does not know where its bitcoind is.
+    /// Prepares an ampd that is not configured for a bitcoind.
     pub fn without_bitcoind(name: &str, dir: &Path, binaries: &Binaries) -> Result<Self> {
         let mut node = Self::bare(name, dir, Software::Ampd, &binaries.ampd)?;
         ampd::configure(&mut node);
         Ok(node)
     }
 
-    /// Prepares an lnd in `dir` that uses `bitcoind`; it does not run yet.
+    /// Prepares an lnd in `dir` that uses `bitcoind`, without starting it.
     pub fn lnd(
         name: &str,
         dir: &Path,
@@ -122,7 +122,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Prepares Core Lightning's `lightningd` in `dir`, which uses `bitcoind`; it does not run yet.
+    /// Prepares Core Lightning's `lightningd` in `dir` that uses `bitcoind`, without starting it.
     pub fn core_lightning(
         name: &str,
         dir: &Path,
@@ -135,10 +135,10 @@ impl Node {
         Ok(node)
     }
 
-    /// Prepares an Eclair in `dir`, which uses a wallet of its own in `bitcoind`; it does not run yet.
+    /// Prepares an Eclair in `dir` with its own wallet in `bitcoind`, without starting it.
     ///
     /// # Errors
-    /// If bitcoind does not tell of blocks, or cannot make the wallet.
+    /// If bitcoind was started without ZeroMQ, or cannot create the wallet.
     pub async fn eclair(name: &str, dir: &Path, exe: &Path, bitcoind: &Bitcoind) -> Result<Self> {
         let mut node = Self::bare(name, dir, Software::Eclair, exe)?;
         eclair::configure(&mut node);
@@ -164,10 +164,10 @@ impl Node {
         })
     }
 
-    /// Sets the keys by which it finds this bitcoind.
+    /// Sets the config keys for this bitcoind.
     ///
     /// # Errors
-    /// If this bitcoind lacks what the program needs beside its RPC.
+    /// If this bitcoind lacks something that the program requires.
     pub fn use_bitcoind(&mut self, bitcoind: &Bitcoind) -> Result<()> {
         match self.software {
             Software::Ampd => ampd::use_bitcoind(self, bitcoind),
@@ -178,7 +178,7 @@ impl Node {
         Ok(())
     }
 
-    /// Sets a key of the config file to a text, from the next start on.
+    /// Sets a config key to a string, from the next start on.
     pub fn set(&mut self, key: &str, text: &str) {
         let value = match self.software {
             Software::Ampd => ampd::text(text),
@@ -187,47 +187,47 @@ impl Node {
         self.set_raw(key, &value);
     }
 
-    /// Sets a key of the config file to a number, a switch or a list, written as the file has it.
+    /// Sets a config key to a number, boolean or list as written in the file, from the next start on.
     pub fn set_raw(&mut self, key: &str, value: &str) {
         self.config.insert(key.to_owned(), value.to_owned());
     }
 
-    /// Leaves a key out of the config file, from the next start on: the program's default holds.
+    /// Removes a config key from the next start on, so that the program's default applies.
     pub fn unset(&mut self, key: &str) {
         self.config.remove(key);
     }
 
-    /// From the next start on: abort when this point is passed for the `nth` time (counted from 1).
+    /// Aborts at the `nth` pass (counted from 1) of this crash point, from the next start on.
     pub fn abort_at(&mut self, point: Point, nth: u32) {
         self.abort_at = Some(format!("{point}:{nth}"));
     }
 
-    /// From the next start on: abort nowhere.
+    /// Removes the crash point, from the next start on.
     pub fn abort_nowhere(&mut self) {
         self.abort_at = None;
     }
 
-    /// From the next start on: panic here, or nowhere.
+    /// Panics here, or nowhere, from the next start on.
     pub fn panic_at(&mut self, place: Option<Place>) {
         self.panic_at = place;
     }
 
-    /// From the next start on: what it writes to stdout and stderr goes there.
+    /// Writes stdout and stderr to this file, from the next start on.
     pub fn log_into(&mut self, file: File) {
         self.log_into = Some(file);
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the node and waits until it responds.
     ///
     /// # Errors
-    /// If it ends or does not answer in time; the text holds its last log lines.
+    /// If it exits or does not respond in time; the error includes its last log lines.
     pub async fn start(&mut self) -> Result<()> {
         if self.running.is_some() {
-            bail!("{} runs already", self.name);
+            bail!("{} is already running", self.name);
         }
         for _ in 1..PORT_ATTEMPTS {
             match self.start_once().await {
-                // A node that others know must keep its port: then the port is only free late.
+                // A node known to others must keep its port, which may take a while to become free.
                 Err(error) if port_is_taken(&error) && self.key.is_empty() => {
                     self.port = free_port()?;
                 }
@@ -252,10 +252,10 @@ impl Node {
                 Process::start_into(&self.name, self.command(), &self.log(), file.try_clone()?)?
             }
         };
-        let what = format!("{} to answer", self.name);
+        let what = format!("{} to respond", self.name);
         let ready = wait_for(&what, self.start_limit(), async || {
             if let Some(status) = process.ended()? {
-                return Err(Hopeless(format!("it ended: {status}")).into());
+                return Err(Hopeless(format!("it exited: {status}")).into());
             }
             self.ask_for_readiness().await
         });
@@ -265,7 +265,7 @@ impl Node {
         };
         if !self.key.is_empty() && self.key != key {
             bail!(
-                "{} came back as another node: {key} instead of {}",
+                "{}'s public key changed: it is {key} instead of {}",
                 self.name,
                 self.key
             );
@@ -275,7 +275,7 @@ impl Node {
         Ok(())
     }
 
-    /// A Java machine takes its time on a busy one.
+    /// The JVM starts slowly on a busy machine.
     fn start_limit(&self) -> Duration {
         match self.software {
             Software::Eclair => 3 * START_LIMIT,
@@ -304,7 +304,7 @@ impl Node {
         Ok((client, info.key))
     }
 
-    /// How it is started on this directory; [`Node::write_config`] belongs before it.
+    /// The command that starts it in this directory; call [`Node::write_config`] first.
     pub fn command(&self) -> Command {
         match self.software {
             Software::Ampd => ampd::command(self),
@@ -314,7 +314,7 @@ impl Node {
         }
     }
 
-    /// Writes the config file as it is set now.
+    /// Writes the config file with the current settings.
     pub fn write_config(&self) -> Result<()> {
         let text = match self.software {
             Software::Ampd => ampd::config_text(self),
@@ -325,75 +325,75 @@ impl Node {
         Ok(fs::write(self.config_file(), text)?)
     }
 
-    /// lncli with all that it needs to reach this lnd.
+    /// lncli with the arguments required to reach this lnd.
     ///
     /// # Errors
-    /// If the node does not run, or is no lnd.
+    /// If the node is not running, or is not lnd.
     pub fn lncli(&self, binaries: &LndBinaries) -> Result<Command> {
-        ensure!(self.software == Software::Lnd, "{} is no lnd", self.name);
+        ensure!(self.software == Software::Lnd, "{} is not lnd", self.name);
         lnd::lncli(self, &binaries.lncli)
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.running
             .take()
             .map_or(Ok(()), |mut running| running.process.kill())
     }
 
-    /// Stops it in its tracks (SIGSTOP): its connections stay, and nobody answers on them.
+    /// Sends SIGSTOP: connections stay open, but nothing is processed.
     pub fn freeze(&self) -> Result<()> {
         self.running()?.process.freeze()
     }
 
-    /// Lets a frozen one go on.
+    /// Sends SIGCONT.
     pub fn thaw(&self) -> Result<()> {
         self.running()?.process.thaw()
     }
 
-    /// SIGTERM; returns how it ended.
+    /// Sends SIGTERM and returns the exit status.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
-        let mut running = self.running.take().context("it does not run")?;
+        let mut running = self.running.take().context("the node is not running")?;
         running.process.terminate(STOP_LIMIT).await
     }
 
-    /// Waits until it ends by itself, for example after StopDaemon.
+    /// Waits until it exits on its own, for example after StopDaemon.
     pub async fn wait_for_end(&mut self) -> Result<ExitStatus> {
-        let mut running = self.running.take().context("it does not run")?;
+        let mut running = self.running.take().context("the node is not running")?;
         running.process.wait(STOP_LIMIT).await
     }
 
-    /// Waits until it has died at the point that [`Node::abort_at`] chose.
+    /// Waits until it has aborted at the crash point chosen with [`Node::abort_at`].
     ///
     /// # Errors
-    /// If it ended in another way, or goes on to run.
+    /// If it exited in another way, or is still running.
     pub async fn wait_for_abort(&mut self) -> Result<()> {
         let status = self.wait_for_end().await?;
         ensure!(
             status.signal() == Some(Signal::ABORT.as_raw()),
-            "{} was to abort at {:?} and ended with {status}",
+            "{} was to abort at {:?} but exited with {status}",
             self.name,
             self.abort_at,
         );
         Ok(())
     }
 
-    /// Runs ampd on this directory until it ends by itself: a start that must fail.
+    /// Runs ampd in this directory until it exits, for starts that must fail.
     ///
     /// # Errors
-    /// If it goes on to run.
+    /// If it keeps running.
     pub async fn run_to_end(&mut self) -> Result<Finished> {
         self.write_config()?;
         let mut command = self.command();
-        // Whoever asks for backtraces of panics still gets one line for a wrong config.
+        // A wrong config must produce a single line even if backtraces of panics are enabled.
         command.env("RUST_BACKTRACE", "1");
         process::run(&self.name, command, STOP_LIMIT).await
     }
 
-    /// The client of an ampd or an lnd.
+    /// The client of an ampd or lnd.
     ///
     /// # Errors
-    /// If the node does not run, or is another program.
+    /// If the node is not running, or is another program.
     pub fn api(&self) -> Result<Api> {
         match &self.running()?.client {
             Client::Grpc { api, .. } => Ok(Api::clone(api)),
@@ -401,10 +401,10 @@ impl Node {
         }
     }
 
-    /// The client of a Core Lightning or an Eclair.
+    /// The client of a Core Lightning or Eclair node.
     ///
     /// # Errors
-    /// If the node does not run, or is another program.
+    /// If the node is not running, or is another program.
     pub fn peer_api(&self) -> Result<PeerApi> {
         match &self.running()?.client {
             Client::Peer(peer) => Ok(peer.clone()),
@@ -412,7 +412,7 @@ impl Node {
         }
     }
 
-    /// `host:port` of the RPC of an ampd or an lnd, which changes with each start.
+    /// `host:port` of the RPC of an ampd or lnd, which changes with each start.
     pub fn rpc_address(&self) -> Result<&str> {
         match &self.running()?.client {
             Client::Grpc { address, .. } => Ok(address),
@@ -426,17 +426,17 @@ impl Node {
         ampd::rest_address(self)
     }
 
-    /// Where its donation page is, IP:port.
+    /// Address of its donation page as IP:port.
     ///
     /// # Errors
-    /// If it has none.
+    /// If it has no donation page.
     pub fn donation_address(&self) -> Result<String> {
         let text = fs::read_to_string(self.network_dir().join("donations.address"));
         let text = text.with_context(|| format!("{} has no donation page", self.name))?;
         Ok(text.trim().to_owned())
     }
 
-    /// ampd's TLS certificate, PEM.
+    /// ampd's TLS certificate in PEM.
     pub fn certificate(&self) -> Result<String> {
         ampd::certificate(self)
     }
@@ -449,20 +449,20 @@ impl Node {
     fn running(&self) -> Result<&Running> {
         self.running
             .as_ref()
-            .with_context(|| format!("{} does not run", self.name))
+            .with_context(|| format!("{} is not running", self.name))
     }
 
-    /// The id of its process.
+    /// The process id.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.running()?.process.id())
     }
 
-    /// Whether it was started and not stopped or killed by us.
+    /// Whether it was started and not stopped or killed by the test.
     pub fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Which program it is.
+    /// The program of this node.
     pub fn software(&self) -> Software {
         self.software
     }
@@ -472,7 +472,7 @@ impl Node {
         matches!(self.software, Software::CoreLightning | Software::Eclair)
     }
 
-    /// Its name for people.
+    /// Its display name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -482,7 +482,7 @@ impl Node {
         &self.key
     }
 
-    /// `host:port` for peers, the same at each start.
+    /// `host:port` for peers, the same for every start.
     pub fn peer_address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -492,7 +492,7 @@ impl Node {
         &self.dir
     }
 
-    /// The directory of its files on its network.
+    /// The directory of its files for its network.
     pub fn network_dir(&self) -> PathBuf {
         match self.software {
             Software::Ampd => ampd::network_dir(self),
@@ -502,7 +502,7 @@ impl Node {
         }
     }
 
-    /// Its config file.
+    /// Path of its config file.
     pub fn config_file(&self) -> PathBuf {
         match self.software {
             Software::Ampd => ampd::config_file(self),
@@ -512,7 +512,7 @@ impl Node {
         }
     }
 
-    /// What it wrote to stdout and stderr in all its runs.
+    /// The log with stdout and stderr of all runs.
     pub fn log(&self) -> PathBuf {
         match self.software {
             Software::Ampd => self.dir.join("ampd.log"),
@@ -522,7 +522,7 @@ impl Node {
         }
     }
 
-    /// Its last log lines, for a failure text.
+    /// Its last log lines, for error messages.
     pub fn log_tail(&self) -> String {
         process::log_tail(&self.log())
     }

@@ -1,4 +1,4 @@
-//! Core Lightning's JSON-RPC on its Unix socket: one connection for each call.
+//! Core Lightning's JSON-RPC over its Unix socket, with one connection per call.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use tokio::net::UnixStream;
 
 use super::{Edge, Info, Paid, after_costs, commitment_msat};
 
-/// How long it tries to pay, in seconds.
+/// Payment timeout in seconds.
 const RETRY_FOR: u32 = 60;
-/// What a channel may be paid for, beside the invoice: what is tested is not thrift.
-const MOST_FEES_PERCENT: u32 = 50;
+/// Generous fee limit in percent, which these tests are not about.
+const MAX_FEES_PERCENT: u32 = 50;
 const OPEN: &str = "CHANNELD_NORMAL";
 /// States before a channel can be used.
 const OPENING: [&str; 6] = [
@@ -27,18 +27,18 @@ const OPENING: [&str; 6] = [
 /// Feature bits of a channel type: static_remotekey, anchors_zero_fee_htlc_tx, scid_alias.
 const SCID_ALIAS_TYPE: [u8; 3] = [12, 22, 46];
 
-/// A lightningd.
+/// A lightningd instance.
 #[derive(Clone, Debug)]
 pub struct CoreLightning {
     socket: PathBuf,
 }
 
-/// An error that lightningd itself gave.
+/// An error returned by lightningd.
 #[derive(Clone, Debug)]
 struct Refusal(Value);
 
 impl CoreLightning {
-    /// The one that serves this socket.
+    /// The instance that serves this socket.
     pub fn at(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
@@ -48,7 +48,7 @@ impl CoreLightning {
     /// Calls a method with named parameters.
     ///
     /// # Errors
-    /// If it cannot be reached, or its own error.
+    /// If it cannot be reached, or lightningd's own error.
     pub async fn call(&self, method: &str, parameters: Value) -> Result<Value> {
         let answer = self.exchange(method, parameters).await;
         let answer = answer.with_context(|| format!("lightningd's {method}"))?;
@@ -62,10 +62,10 @@ impl CoreLightning {
         let mut stream = UnixStream::connect(&self.socket).await?;
         stream.write_all(request.to_string().as_bytes()).await?;
         let mut text = Vec::new();
-        // An answer ends with an empty line.
+        // A response ends with an empty line.
         while !text.ends_with(b"\n\n") {
             if stream.read_buf(&mut text).await? == 0 {
-                bail!("it hung up");
+                bail!("lightningd closed the connection");
             }
         }
         let mut answer: Value = serde_json::from_slice(&text)?;
@@ -80,7 +80,9 @@ impl CoreLightning {
     pub(super) async fn info(&self) -> Result<Info> {
         let info = self.call("getinfo", json!({})).await?;
         let is_behind = |key: &str| !info[key].is_null();
-        let height = info["blockheight"].as_u64().context("no height")?;
+        let height = info["blockheight"]
+            .as_u64()
+            .context("getinfo has no height")?;
         Ok(Info {
             key: text(&info["id"])?,
             height: u32::try_from(height)?,
@@ -162,7 +164,7 @@ impl CoreLightning {
         Ok((local, remote))
     }
 
-    /// Every channel that it remembers, in its own words.
+    /// Every channel it remembers, as returned by its own RPC.
     pub async fn list_channels(&self) -> Result<Vec<Value>> {
         let mut channels = self.call("listpeerchannels", json!({})).await?;
         Ok(serde_json::from_value(channels["channels"].take())?)
@@ -180,7 +182,7 @@ impl CoreLightning {
     }
 
     pub(super) async fn force_close(&self, point: &str) -> Result<()> {
-        // It offers a cooperative close first, which HTLCs hold up; after a second it uses force.
+        // Offers a cooperative close first, which HTLCs block, and force-closes after a second.
         let parameters = json!({ "id": self.id_of(point).await?, "unilateraltimeout": 1 });
         self.call("close", parameters).await.map(drop)
     }
@@ -192,7 +194,7 @@ impl CoreLightning {
                 return text(&channel["channel_id"]);
             }
         }
-        bail!("it has no channel {point}")
+        bail!("no channel {point}")
     }
 
     pub(super) async fn invoice(&self, msat: Option<u64>, private: bool) -> Result<String> {
@@ -220,7 +222,7 @@ impl CoreLightning {
 
     pub(super) async fn pay(&self, invoice: &str, msat: Option<u64>) -> Result<Paid> {
         let mut parameters = json!({
-            "bolt11": invoice, "retry_for": RETRY_FOR, "maxfeepercent": MOST_FEES_PERCENT,
+            "bolt11": invoice, "retry_for": RETRY_FOR, "maxfeepercent": MAX_FEES_PERCENT,
         });
         if let Some(msat) = msat {
             parameters["amount_msat"] = json!(msat);
@@ -231,12 +233,12 @@ impl CoreLightning {
     pub(super) async fn keysend(&self, key: &str, msat: u64) -> Result<Paid> {
         let parameters = json!({
             "destination": key, "amount_msat": msat,
-            "retry_for": RETRY_FOR, "maxfeepercent": MOST_FEES_PERCENT,
+            "retry_for": RETRY_FOR, "maxfeepercent": MAX_FEES_PERCENT,
         });
         self.paid("keysend", parameters).await
     }
 
-    /// Calls a method that pays.
+    /// Calls a method that sends a payment.
     pub async fn paid(&self, method: &str, parameters: Value) -> Result<Paid> {
         Ok(match self.exchange(method, parameters).await? {
             Ok(paid) => Paid::Succeeded(text(&paid["payment_preimage"])?),
@@ -297,7 +299,7 @@ fn list(value: &Value) -> &[Value] {
 
 fn text(value: &Value) -> Result<String> {
     let text = value.as_str().map(str::to_owned);
-    text.with_context(|| format!("{value} is not a text"))
+    text.with_context(|| format!("{value} is not a string"))
 }
 
 fn number(value: &Value) -> Result<u64> {
@@ -310,7 +312,7 @@ fn number(value: &Value) -> Result<u64> {
 mod tests {
     use super::*;
 
-    /// What lightningd 26.06 says of a channel that it opened, half of which it gave away.
+    /// Output of lightningd 26.06 for a channel that it opened with half of the capacity pushed.
     fn recorded() -> Value {
         json!({
             "peer_id": "02490aea3145971b6a46d2144d73c47a5ef73d87943f0d9e95a1acfa6bd5dd50b1",
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn its_opener_has_less_by_the_commitment_and_both_anchors() {
+    fn opener_pays_for_commitment_and_anchors() {
         let mine = recorded();
         // `last_tx_fee_msat` and 660 sat of anchors.
         assert_eq!(ends_msat(&mine).unwrap(), (496_530_000, 500_000_000));
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn channel_is_active_only_when_its_peer_is_there_and_both_agree() {
+    fn channel_is_active_only_when_connected_and_reestablished() {
         let channel_of = |key: &str, value: bool| {
             let mut from = recorded();
             from[key] = json!(value);

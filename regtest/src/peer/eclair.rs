@@ -1,4 +1,4 @@
-//! Eclair's HTTP interface: forms in, JSON out.
+//! Eclair's HTTP interface: form requests, JSON responses.
 
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Edge, Info, Paid, after_costs, commitment_msat};
 
-/// How long a payment may take.
-const PAY_LIMIT: Duration = Duration::from_secs(120);
-/// Between two questions about it.
-const PAUSE: Duration = Duration::from_millis(50);
-/// What a payment may cost: what is tested is not thrift.
-const MOST_FEES_PERCENT: u32 = 50;
-/// What the funding transaction may cost: its default is a thousandth of the channel.
+/// Payment timeout.
+const PAYMENT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Interval between two queries for the state of a payment.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Generous fee limit in percent, which these tests are not about.
+const MAX_FEES_PERCENT: u32 = 50;
+/// Fee budget of the funding transaction; the default is a thousandth of the channel.
 const FUNDING_FEE_SAT: u32 = 100_000;
-/// States before a channel can be used.
+/// Prefix of states before a channel can be used.
 const OPENING: &str = "WAIT_FOR_";
 
 /// An Eclair node.
@@ -38,7 +38,7 @@ pub struct Eclair {
 }
 
 impl Eclair {
-    /// The one that listens on this port of 127.0.0.1.
+    /// The instance that listens on this port of 127.0.0.1.
     pub fn at(port: u16, password: &str) -> Self {
         Self {
             port,
@@ -46,10 +46,10 @@ impl Eclair {
         }
     }
 
-    /// Calls a method with a form's fields.
+    /// Calls a method with form fields.
     ///
     /// # Errors
-    /// If it cannot be reached, or its own error in its own words.
+    /// If it cannot be reached, or Eclair's own error.
     pub async fn call(&self, method: &str, parameters: Value) -> Result<Value> {
         self.exchange(method, &parameters)
             .await
@@ -85,7 +85,7 @@ impl Eclair {
         Ok(Info {
             key: text(&info["nodeId"])?,
             height: u32::try_from(number(&info["blockHeight"])?)?,
-            // It serves nobody before that.
+            // Eclair answers only once it is synced.
             synced_to_chain: true,
         })
     }
@@ -135,7 +135,7 @@ impl Eclair {
         // "created channel CHANNEL_ID with fundingTxId=TXID and fees=..."
         let id = answer.split_whitespace().nth(2).unwrap_or_default();
         if !answer.starts_with("created channel") {
-            bail!("Eclair's open: {answer}");
+            bail!("unexpected result of Eclair's open: {answer}");
         }
         self.point_of(id).await
     }
@@ -160,7 +160,7 @@ impl Eclair {
         Ok((local, remote))
     }
 
-    /// Every channel that is not closed yet, in its own words.
+    /// Every channel that is not closed yet, as returned by its own API.
     pub async fn list_channels(&self) -> Result<Vec<Value>> {
         let channels = self.call("channels", json!({})).await?;
         Ok(serde_json::from_value(channels)?)
@@ -186,7 +186,7 @@ impl Eclair {
     async fn ends(&self, method: &str, point: &str) -> Result<()> {
         let id = self.id_of(point).await?;
         let answer = self.call(method, json!({ "channelId": id })).await?;
-        // By channel: the command's result, or an error, as a text.
+        // The result is per channel: the outcome of the command, or an error, as a string.
         match answer[&id].as_str() {
             Some("ok") => Ok(()),
             Some(text) if text.contains("closed channel") => Ok(()),
@@ -200,7 +200,7 @@ impl Eclair {
                 return text(&channel["channelId"]);
             }
         }
-        bail!("it has no channel {point}")
+        bail!("no channel {point}")
     }
 
     pub(super) async fn invoice(&self, msat: Option<u64>, private: bool) -> Result<String> {
@@ -228,14 +228,14 @@ impl Eclair {
     pub(super) async fn pay(&self, invoice: &str, msat: Option<u64>) -> Result<Paid> {
         let mut parameters = json!({
             "invoice": invoice,
-            "maxFeePct": MOST_FEES_PERCENT,
+            "maxFeePct": MAX_FEES_PERCENT,
             "blocking": true,
-            "timeoutSeconds": PAY_LIMIT.as_secs(),
+            "timeoutSeconds": PAYMENT_TIMEOUT.as_secs(),
         });
         if let Some(msat) = msat {
             parameters["amountMsat"] = json!(msat);
         }
-        // A payment that it refuses by itself is neither sent nor failed to `getsentinfo`.
+        // A payment rejected locally has neither sent nor failed attempts in `getsentinfo`.
         let end = match self.call("payinvoice", parameters).await {
             Ok(end) => end,
             Err(error) => return Ok(Paid::Failed(format!("{error:#}"))),
@@ -249,19 +249,19 @@ impl Eclair {
 
     pub(super) async fn keysend(&self, key: &str, msat: u64) -> Result<Paid> {
         let parameters = json!({
-            "nodeId": key, "amountMsat": msat, "maxFeePct": MOST_FEES_PERCENT,
+            "nodeId": key, "amountMsat": msat, "maxFeePct": MAX_FEES_PERCENT,
         });
         let id = match self.call("sendtonode", parameters).await {
             Ok(id) => text(&id)?,
             Err(error) => return Ok(Paid::Failed(format!("{error:#}"))),
         };
-        let end = tokio::time::timeout(PAY_LIMIT, self.end_of(&id));
-        end.await.context("Eclair's payment does not end")?
+        let end = tokio::time::timeout(PAYMENT_TIMEOUT, self.end_of(&id));
+        end.await.context("Eclair's payment does not complete")?
     }
 
     async fn end_of(&self, id: &str) -> Result<Paid> {
         loop {
-            // One for each part, and none yet while the way is looked for.
+            // One entry per part; none while Eclair is still finding a route.
             let attempts = self.call("getsentinfo", json!({ "id": id })).await?;
             let statuses: Vec<&Value> =
                 list(&attempts).iter().map(|part| &part["status"]).collect();
@@ -273,7 +273,7 @@ impl Eclair {
                     None => Paid::Failed(attempts.to_string()),
                 });
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -299,7 +299,7 @@ impl Eclair {
     }
 }
 
-/// The fields of a form.
+/// Encodes the fields of a form.
 fn form(parameters: &Value) -> String {
     let mut form = Serializer::new(String::new());
     for (name, value) in parameters.as_object().into_iter().flatten() {
@@ -315,7 +315,7 @@ fn commitment(channel: &Value) -> &Value {
     &channel["data"]["commitments"]["active"][0]
 }
 
-/// An open channel whose peer is away has one of the last two states.
+/// An open channel whose peer is offline has one of the last two states.
 fn is_open(channel: &&Value) -> bool {
     let state = channel["state"].as_str().unwrap_or_default();
     ["NORMAL", "OFFLINE", "SYNCING"].contains(&state)
@@ -361,7 +361,7 @@ fn list(value: &Value) -> &[Value] {
 
 fn text(value: &Value) -> Result<String> {
     let text = value.as_str().map(str::to_owned);
-    text.with_context(|| format!("{value} is not a text"))
+    text.with_context(|| format!("{value} is not a string"))
 }
 
 fn number(value: &Value) -> Result<u64> {
@@ -374,7 +374,7 @@ fn number(value: &Value) -> Result<u64> {
 mod tests {
     use super::*;
 
-    /// What Eclair 0.14 says of a channel that it opened, half of which it gave away.
+    /// Output of Eclair 0.14 for a channel that it opened with half of the capacity pushed.
     fn recorded() -> Value {
         json!({
             "nodeId": "028172fa6a1553ce96df1ab710f63991b955bfe20c8d0d8ecb3af4cb7d462afab1",
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn its_opener_has_less_by_the_commitment_and_both_anchors() {
+    fn opener_pays_for_commitment_and_anchors() {
         let channel = channel(&recorded()).unwrap();
         assert_eq!(
             (channel.local_balance, channel.remote_balance),
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn form_quotes_what_a_form_must() {
+    fn form_escapes_reserved_characters() {
         let fields = json!({ "uri": "key@127.0.0.1:9735", "amountMsat": 5 });
         assert_eq!(form(&fields), "uri=key%40127.0.0.1%3A9735&amountMsat=5");
     }

@@ -1,4 +1,4 @@
-//! Channel establishment v1 (BOLT 2) as the opener, up to `funding_signed`, and the cooperative close of such a channel.
+//! Channel establishment v1 (BOLT 2) as the opener, up to `funding_signed`, and cooperative close.
 
 use anyhow::{Context, Result, anyhow, bail};
 use bitcoin::constants::ChainHash;
@@ -23,26 +23,26 @@ use super::messages::{encode, kind};
 use super::target::{SECP, random_key};
 use crate::by_hand::random;
 
-/// BOLT 3: the weight of a commitment transaction without HTLCs, and with anchors.
+/// Weight of a commitment transaction without HTLCs, with and without anchors (BOLT 3).
 const COMMITMENT_WEIGHT: u64 = 724;
 const COMMITMENT_WEIGHT_WITH_ANCHORS: u64 = 1_124;
-/// Both anchors, which the opener pays for.
+/// Both anchor outputs, paid by the opener.
 const ANCHORS_SAT: u64 = 660;
-/// What the opener pays for a cooperative close.
+/// The opener's fee for a cooperative close.
 const CLOSING_FEE_SAT: u64 = 1_000;
-/// LDK counts commitments down from here.
+/// LDK numbers commitments downwards from here.
 const FIRST_COMMITMENT: u64 = (1 << 48) - 1;
 const TO_SELF_DELAY: u16 = 144;
 
-/// What is asked for in `open_channel`.
+/// Terms of a channel proposed in `open_channel`.
 #[derive(Clone, Debug)]
 pub struct ChannelTerms {
     pub capacity_sat: u64,
-    /// What the node gets of it.
+    /// Amount pushed to the node, in msat.
     pub push_sat: u64,
     pub feerate_per_kw: u32,
     pub announced: bool,
-    /// The type is anchors_zero_fee_htlc_tx and not static_remotekey.
+    /// Whether the type is anchors_zero_fee_htlc_tx instead of static_remotekey.
     pub anchors: bool,
 }
 
@@ -59,7 +59,7 @@ impl Default for ChannelTerms {
 }
 
 impl ChannelTerms {
-    /// An `open_channel` of its own, for a peer that does not mean to go on.
+    /// An encoded `open_channel`, for a peer that does not intend to continue.
     pub fn request(&self) -> Vec<u8> {
         encode(&open_channel(self).0)
     }
@@ -72,7 +72,7 @@ impl ChannelTerms {
         }
     }
 
-    /// What the opener pays for the first commitment.
+    /// Cost of the first commitment to the opener.
     fn commitment_costs_sat(&self) -> u64 {
         let (weight, anchors) = if self.anchors {
             (COMMITMENT_WEIGHT_WITH_ANCHORS, ANCHORS_SAT)
@@ -83,16 +83,16 @@ impl ChannelTerms {
     }
 }
 
-/// How far a channel came.
+/// Outcome of a channel opening.
 #[derive(Clone, Debug)]
-pub enum Made {
-    /// `funding_signed` came.
+pub enum OpenResult {
+    /// `funding_signed` was received.
     Signed(ChannelId),
-    /// The node's `error` instead.
+    /// The node sent this `error` instead.
     Refused(String),
 }
 
-/// A channel that the node has accepted and that has no funding yet.
+/// A channel accepted by the node and not funded yet.
 #[derive(Debug)]
 pub struct Proposal {
     terms: ChannelTerms,
@@ -106,15 +106,15 @@ impl RawPeer {
     /// Opens a channel whose funding transaction does not exist.
     ///
     /// # Errors
-    /// If the connection ends or nothing comes; a refusal is a result.
-    pub async fn make_up_channel(&mut self, terms: &ChannelTerms) -> Result<Made> {
+    /// If the connection closes or no message arrives; a refusal is an `Ok` result.
+    pub async fn open_unfunded_channel(&mut self, terms: &ChannelTerms) -> Result<OpenResult> {
         match self.propose(terms).await? {
-            Ok(proposal) => self.fund(&proposal, made_up_outpoint()).await,
-            Err(reason) => Ok(Made::Refused(reason)),
+            Ok(proposal) => self.fund(&proposal, nonexistent_outpoint()).await,
+            Err(reason) => Ok(OpenResult::Refused(reason)),
         }
     }
 
-    /// Sends `open_channel` and waits for `accept_channel`, or for the text of an error.
+    /// Sends `open_channel` and waits for `accept_channel` or the text of an error.
     pub async fn propose(&mut self, terms: &ChannelTerms) -> Result<Result<Proposal, String>> {
         let (request, funding_key, ours) = open_channel(terms);
         self.send(&encode(&request)).await?;
@@ -123,7 +123,7 @@ impl RawPeer {
             Err(reason) => return Ok(Err(reason)),
         };
         let accepted = AcceptChannel::read_from_fixed_length_buffer(&mut &answer.body[..]);
-        let accepted = accepted.map_err(|error| anyhow!("a bad accept_channel: {error}"))?;
+        let accepted = accepted.map_err(|error| anyhow!("invalid accept_channel: {error}"))?;
         Ok(Ok(Proposal {
             terms: terms.clone(),
             temporary_id: request.common_fields.temporary_channel_id,
@@ -133,20 +133,20 @@ impl RawPeer {
         }))
     }
 
-    /// Sends `funding_created` with a right signature and waits for `funding_signed` or an error.
-    pub async fn fund(&mut self, proposal: &Proposal, outpoint: OutPoint) -> Result<Made> {
+    /// Sends `funding_created` with a valid signature and waits for `funding_signed` or an error.
+    pub async fn fund(&mut self, proposal: &Proposal, outpoint: OutPoint) -> Result<OpenResult> {
         self.send(&encode(&proposal.funding_created(outpoint)?))
             .await?;
         Ok(match self.answer(kind::FUNDING_SIGNED).await? {
-            Ok(_) => Made::Signed(ChannelId::v1_from_funding_outpoint(outpoint)),
-            Err(reason) => Made::Refused(reason),
+            Ok(_) => OpenResult::Signed(ChannelId::v1_from_funding_outpoint(outpoint)),
+            Err(reason) => OpenResult::Refused(reason),
         })
     }
 
     /// Closes a channel cooperatively: both sides sign the closing transaction.
     ///
     /// # Errors
-    /// If the node does not agree.
+    /// If the node rejects the close.
     pub async fn close_cooperatively(
         &mut self,
         proposal: &Proposal,
@@ -160,7 +160,7 @@ impl RawPeer {
         let answer = self.answer(kind::SHUTDOWN).await?;
         let answer = answer.map_err(|reason| anyhow!("no shutdown: {reason}"))?;
         let answer = Shutdown::read_from_fixed_length_buffer(&mut &answer.body[..]);
-        let answer = answer.map_err(|error| anyhow!("a bad shutdown: {error}"))?;
+        let answer = answer.map_err(|error| anyhow!("invalid shutdown: {error}"))?;
         let signed = proposal.closing_signed(outpoint, answer.scriptpubkey)?;
         self.send(&encode(&signed)).await?;
         let answer = self.answer(kind::CLOSING_SIGNED).await?;
@@ -168,7 +168,7 @@ impl RawPeer {
         Ok(())
     }
 
-    /// Sends an error for a channel, upon which the node closes it.
+    /// Sends an error for a channel, on which the node closes it.
     pub async fn send_error(&mut self, channel: ChannelId, text: &str) -> Result<()> {
         let error = ErrorMessage {
             channel_id: channel,
@@ -177,7 +177,7 @@ impl RawPeer {
         self.send(&encode(&error)).await
     }
 
-    /// The next message of this type, or the text of the error that came before it.
+    /// Returns the next message of this type, or the text of an error that arrives before it.
     async fn answer(&mut self, kind: u16) -> Result<Result<Received, String>> {
         loop {
             let message = self.read().await?;
@@ -192,12 +192,12 @@ impl RawPeer {
 }
 
 impl Proposal {
-    /// Its id until it is funded.
+    /// The temporary channel id.
     pub fn temporary_id(&self) -> ChannelId {
         self.temporary_id
     }
 
-    /// Where a real funding transaction would have to pay.
+    /// The output script that a funding transaction would have to pay to.
     pub fn funding_script(&self) -> ScriptBuf {
         self.funding_redeem_script().to_p2wsh()
     }
@@ -299,7 +299,7 @@ impl Proposal {
 }
 
 /// An output of a transaction that does not exist.
-fn made_up_outpoint() -> OutPoint {
+fn nonexistent_outpoint() -> OutPoint {
     OutPoint {
         txid: Txid::from_byte_array(random()),
         index: 0,
@@ -349,7 +349,7 @@ fn random_point() -> PublicKey {
 
 fn error_text(body: &[u8]) -> Result<String> {
     let Some(text) = body.get(34..) else {
-        bail!("an error message of {} bytes", body.len());
+        bail!("invalid error message of {} bytes", body.len());
     };
     Ok(String::from_utf8_lossy(text).into_owned())
 }

@@ -1,14 +1,14 @@
-//! ChaCha20-Poly1305 as BOLT 8 uses it, and the keys of a connection that change as it goes on.
+//! ChaCha20-Poly1305 and key rotation as in BOLT 8.
 
 use anyhow::{Context, Result, anyhow};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 
-/// The authentication tag of each ciphertext, bytes.
+/// Size of the authentication tag of each ciphertext in bytes.
 pub const TAG: usize = 16;
-/// A message comes behind its length, which is encrypted by itself: two bytes and the tag.
+/// Size of the encrypted length that precedes each message: two bytes and the tag.
 pub const HEADER: usize = 2 + TAG;
-/// BOLT 8: a key is used a thousand times, then replaced.
+/// Number of times a key is used before it is rotated (BOLT 8).
 const ROTATION: u64 = 1_000;
 
 /// One direction of a connection.
@@ -33,25 +33,26 @@ impl Cipher {
     /// # Errors
     /// If the message is longer than 65,535 bytes.
     pub fn seal_message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let length = u16::try_from(message.len()).context("no message is that long")?;
+        let length =
+            u16::try_from(message.len()).context("the message is longer than 65,535 bytes")?;
         self.seal(&length.to_be_bytes(), out)?;
         self.seal(message, out)
     }
 
-    /// The length of the message that comes next, without its tag.
+    /// Decrypts the length of the next message, without its tag.
     ///
     /// # Errors
-    /// If this is not what the other side encrypted.
+    /// If the tag does not verify.
     pub fn open_header(&mut self, header: &mut [u8; HEADER]) -> Result<usize> {
         let length = self.open(header)?;
-        let length = length.try_into().context("a length of two bytes")?;
+        let length = length.try_into().context("the length has two bytes")?;
         Ok(usize::from(u16::from_be_bytes(length)))
     }
 
-    /// The message, decrypted in place.
+    /// Decrypts the message in place.
     ///
     /// # Errors
-    /// If this is not what the other side encrypted.
+    /// If the tag does not verify.
     pub fn open<'a>(&mut self, ciphertext: &'a mut [u8]) -> Result<&'a mut [u8]> {
         let (key, nonce) = self.next();
         open(&key, nonce, &[], ciphertext)
@@ -78,14 +79,14 @@ pub fn seal(key: &[u8; 32], number: u64, data: &[u8], plaintext: &[u8]) -> Resul
     let mut bytes = plaintext.to_vec();
     aead(key)?
         .seal_in_place_append_tag(nonce(number), Aad::from(data), &mut bytes)
-        .map_err(|_| anyhow!("too long to be encrypted"))?;
+        .map_err(|_| anyhow!("the message is too long to encrypt"))?;
     Ok(bytes)
 }
 
 /// `decryptWithAD` of BOLT 8, in place.
 ///
 /// # Errors
-/// If the tag is wrong.
+/// If the tag does not verify.
 pub fn open<'a>(
     key: &[u8; 32],
     number: u64,
@@ -94,7 +95,7 @@ pub fn open<'a>(
 ) -> Result<&'a mut [u8]> {
     aead(key)?
         .open_in_place(nonce(number), Aad::from(data), ciphertext)
-        .map_err(|_| anyhow!("the tag of a ciphertext is wrong"))
+        .map_err(|_| anyhow!("the authentication tag is invalid"))
 }
 
 /// The two keys that BOLT 8 derives from a chaining key and a secret.
@@ -110,7 +111,7 @@ pub fn hkdf(salt: &[u8; 32], secret: &[u8]) -> ([u8; 32], [u8; 32]) {
     let expanded = extracted
         .expand(&[], Both)
         .and_then(|okm| okm.fill(&mut both));
-    expanded.expect("64 bytes are two blocks of the 255 that HKDF has");
+    expanded.expect("64 bytes are within the limit of HKDF");
     let (mut first, mut second) = ([0; 32], [0; 32]);
     first.copy_from_slice(&both[..32]);
     second.copy_from_slice(&both[32..]);
@@ -119,7 +120,9 @@ pub fn hkdf(salt: &[u8; 32], secret: &[u8]) -> ([u8; 32], [u8; 32]) {
 
 fn aead(key: &[u8; 32]) -> Result<LessSafeKey> {
     let key = UnboundKey::new(&CHACHA20_POLY1305, key);
-    Ok(LessSafeKey::new(key.map_err(|_| anyhow!("not a key"))?))
+    Ok(LessSafeKey::new(
+        key.map_err(|_| anyhow!("invalid key length"))?,
+    ))
 }
 
 fn nonce(number: u64) -> Nonce {
@@ -144,7 +147,7 @@ mod tests {
 
     /// BOLT 8, "Message Encryption Tests".
     #[test]
-    fn messages_are_encrypted_as_in_the_test_vectors() {
+    fn encryption_matches_the_bolt8_test_vectors() {
         let vectors = [
             (
                 0,
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_end_encrypts_the_other_one_decrypts_over_changes_of_the_key() {
+    fn decryption_works_across_key_rotations() {
         let (mut one, mut other) = (cipher(), cipher());
         for number in 0..1_200_u32 {
             let mut sent = Vec::new();

@@ -1,4 +1,4 @@
-//! A connection on which anything can be sent.
+//! A connection on which arbitrary data can be sent.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,48 +13,48 @@ use super::messages::{default_init, kind, message};
 use super::noise::{ACT_ONE_OR_TWO, Handshake};
 use super::target::{Identity, Target, random_key};
 
-/// For an answer of a node that has a lot to do.
+/// Timeout for a response from a busy node.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Messages are written together up to so many bytes.
+/// Maximum number of bytes of messages written at once.
 const BATCH: usize = 1 << 16;
-/// BOLT 1: who asks for this many bytes or more wants no pong.
+/// A ping that asks for this many bytes or more expects no pong (BOLT 1).
 const NO_PONG: u16 = 65_532;
 
-/// One connection of one identity. Dropping it closes it.
+/// One connection of one identity, closed when dropped.
 #[derive(Debug)]
 pub struct RawPeer {
     sender: Sender,
     receiver: Receiver,
 }
 
-/// A message that came.
+/// A received message.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub kind: u16,
     pub body: Vec<u8>,
 }
 
-/// What became of a flood.
+/// Outcome of a flood.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flooded {
-    /// How many messages the node's machine took.
+    /// Number of messages accepted by the node's TCP stack.
     pub sent: usize,
-    /// How many came back, pings and what was queued before included.
+    /// Number of messages received, including pings and those queued before.
     pub received: usize,
-    /// The node closed the connection before all were sent.
+    /// Whether the node closed the connection before all were sent.
     pub closed: bool,
 }
 
 impl RawPeer {
-    /// Connects, shakes hands and exchanges `init`.
+    /// Connects, performs the handshake and exchanges `init`.
     ///
     /// # Errors
-    /// If the node cannot be reached or closes the connection; if it does not answer in time.
+    /// If the node cannot be reached, closes the connection, or does not respond in time.
     pub async fn connect(target: &Target, identity: &Identity) -> Result<Self> {
         Self::connect_with(target, identity, &default_init()).await
     }
 
-    /// As [`RawPeer::connect`], with an `init` of the caller (type and body).
+    /// Like [`RawPeer::connect`], with the given `init` (type and body).
     pub async fn connect_with(target: &Target, identity: &Identity, init: &[u8]) -> Result<Self> {
         let mut peer = Self::handshake(target, identity).await?;
         peer.send(init).await?;
@@ -62,10 +62,10 @@ impl RawPeer {
         Ok(peer)
     }
 
-    /// Connects and shakes hands; `init` is left to the caller.
+    /// Connects and performs the handshake without sending `init`.
     pub async fn handshake(target: &Target, identity: &Identity) -> Result<Self> {
         let shaken = timeout(LIMIT, shake_hands(target, identity)).await;
-        shaken.context("no handshake in time")?
+        shaken.context("the handshake timed out")?
     }
 
     /// Sends a message (type and body).
@@ -74,14 +74,14 @@ impl RawPeer {
         self.sender.flush().await
     }
 
-    /// Sends bytes that are not encrypted.
+    /// Sends unencrypted bytes.
     pub async fn send_garbage(&mut self, bytes: &[u8]) -> Result<()> {
         self.sender.buffer.extend(bytes);
         self.sender.flush().await
     }
 
-    /// Sends messages without reading anything meanwhile, until all are sent or the node has taken nothing for `limit`.
-    /// Returns how many were given to the system.
+    /// Sends messages without reading, until all are sent or the node has accepted nothing for `limit`.
+    /// Returns how many were passed to the operating system.
     pub async fn send_unread(
         &mut self,
         messages: impl IntoIterator<Item = Vec<u8>>,
@@ -97,9 +97,9 @@ impl RawPeer {
         sent
     }
 
-    /// Sends messages as fast as the node takes them; reads what comes, throws it away and answers pings meanwhile.
+    /// Sends messages as fast as the node accepts them, answering pings and discarding other messages.
     ///
-    /// That the node closes the connection is a result, not an error.
+    /// A connection closed by the node is not an error.
     pub async fn flood(&mut self, messages: impl IntoIterator<Item = Vec<u8>>) -> Result<Flooded> {
         let pongs = Mutex::new(Vec::new());
         let (mut sent, mut received) = (0, 0);
@@ -135,7 +135,7 @@ impl RawPeer {
             () = receiving => true,
         };
         for pong in taken(&pongs) {
-            // The node may be gone; what was to be sent was sent.
+            // Ignored: the node may be gone, and all messages have been sent.
             let _ = self.send(&pong).await;
         }
         Ok(Flooded {
@@ -145,19 +145,19 @@ impl RawPeer {
         })
     }
 
-    /// The next message that is not a ping; pings are answered.
+    /// Returns the next message that is not a ping; pings are answered.
     ///
     /// # Errors
-    /// If none comes in time or the connection ends.
+    /// If none arrives in time or the connection closes.
     pub async fn read(&mut self) -> Result<Received> {
         let next = timeout(LIMIT, self.next()).await;
-        next.context("no message in time")?
+        next.context("timed out waiting for a message")?
     }
 
-    /// The next message of this type; others are skipped.
+    /// Returns the next message of this type; others are skipped.
     ///
     /// # Errors
-    /// As [`RawPeer::read`].
+    /// See [`RawPeer::read`].
     pub async fn read_kind(&mut self, kind: u16) -> Result<Received> {
         loop {
             let message = self.read().await?;
@@ -167,13 +167,13 @@ impl RawPeer {
         }
     }
 
-    /// Sends a ping and waits for its pong: everything sent before was read by the node.
+    /// Sends a ping and waits for its pong: the node has then read everything sent before.
     pub async fn ping(&mut self) -> Result<()> {
         self.send(&message(kind::PING, &[0, 1, 0, 0])).await?;
         self.read_kind(kind::PONG).await.map(drop)
     }
 
-    /// Reads, answers pings and throws everything away until the connection ends.
+    /// Answers pings and discards other messages until the connection closes.
     pub async fn stay(&mut self) {
         while self.next().await.is_ok() {}
     }
@@ -191,14 +191,18 @@ impl RawPeer {
 }
 
 impl Received {
-    /// What answers it if it is a ping that asks for a pong.
+    /// The pong for this message if it is a ping that expects one.
     fn pong(&self) -> Option<Vec<u8>> {
         if self.kind != kind::PING {
             return None;
         }
-        let asked = u16::from_be_bytes(*self.body.first_chunk()?);
-        (asked < NO_PONG).then(|| {
-            let body = [&asked.to_be_bytes(), &vec![0; usize::from(asked)][..]].concat();
+        let num_pong_bytes = u16::from_be_bytes(*self.body.first_chunk()?);
+        (num_pong_bytes < NO_PONG).then(|| {
+            let body = [
+                &num_pong_bytes.to_be_bytes(),
+                &vec![0; usize::from(num_pong_bytes)][..],
+            ]
+            .concat();
             message(kind::PONG, &body)
         })
     }
@@ -245,11 +249,11 @@ impl Sender {
         self.cipher.seal_message(message, &mut self.buffer)
     }
 
-    /// May be cut off: what was written leaves the buffer at once.
+    /// Cancel-safe: data is removed from the buffer as soon as it is written.
     async fn flush(&mut self) -> Result<()> {
         while !self.buffer.is_empty() {
             let written = self.stream.write(&self.buffer).await?;
-            ensure!(written > 0, "the node takes nothing any more");
+            ensure!(written > 0, "the node accepts no more data");
             self.buffer.drain(..written);
         }
         Ok(())
@@ -260,14 +264,14 @@ impl Sender {
 struct Receiver {
     stream: BufReader<OwnedReadHalf>,
     cipher: Cipher,
-    /// Read and not complete.
+    /// Received and not complete.
     buffer: Vec<u8>,
-    /// The length of the message that is being read, without its tag.
+    /// The length of the message being read, without its tag.
     header: Option<usize>,
 }
 
 impl Receiver {
-    /// May be cut off: what was read is kept.
+    /// Cancel-safe: data that was read is kept.
     async fn next(&mut self) -> Result<Received> {
         let length = match self.header {
             Some(length) => length,
@@ -285,7 +289,7 @@ impl Receiver {
         self.buffer.clear();
         let (kind, body) = message
             .split_first_chunk()
-            .context("a message without type")?;
+            .context("the message has no type")?;
         Ok(Received {
             kind: u16::from_be_bytes(*kind),
             body: body.to_vec(),

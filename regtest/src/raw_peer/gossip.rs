@@ -1,4 +1,4 @@
-//! Announcements (BOLT 7) of channels that do not exist, with right signatures.
+//! Announcements (BOLT 7) of channels that do not exist, with valid signatures.
 
 use bitcoin::constants::ChainHash;
 use bitcoin::hashes::{Hash, sha256d};
@@ -11,12 +11,12 @@ use lightning::util::ser::Writeable;
 use super::messages::encode;
 use super::target::{SECP, random_key};
 
-/// BOLT 7: the height of the block, the place of the transaction in it, the output.
+/// Encodes block height, transaction index and output index (BOLT 7).
 pub fn short_channel_id(block: u32, transaction: u32, output: u16) -> u64 {
     (u64::from(block) << 40) | (u64::from(transaction & 0x00ff_ffff) << 16) | u64::from(output)
 }
 
-/// A `channel_announcement` between two nodes that nobody knows, with keys that nobody has seen.
+/// A `channel_announcement` between two unknown nodes with new keys.
 pub fn forged_announcement(short_channel_id: u64) -> Vec<u8> {
     let (node_1, node_2) = ordered_keys();
     let (bitcoin_1, bitcoin_2) = ordered_keys();
@@ -42,7 +42,7 @@ pub fn forged_announcement(short_channel_id: u64) -> Vec<u8> {
     })
 }
 
-/// BOLT 7: the smaller key comes first.
+/// Two keys, the smaller node id first (BOLT 7).
 fn ordered_keys() -> (SecretKey, SecretKey) {
     let (one, other) = (random_key(), random_key());
     if node_id(&one) < node_id(&other) {

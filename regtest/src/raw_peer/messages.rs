@@ -1,11 +1,11 @@
-//! Messages as they go through the connection: type and body.
+//! Messages as sent over a connection: type and body.
 
 use bitcoin::constants::ChainHash;
 use lightning::ln::msgs::Init;
 use lightning::ln::wire::Type;
 use lightning::types::features::InitFeatures;
 
-/// The types of BOLT 1, 2, 4 and 7 that tests send or wait for.
+/// Message types of BOLT 1, 2, 4 and 7 that tests send or wait for.
 pub mod kind {
     pub const WARNING: u16 = 1;
     pub const PEER_STORAGE: u16 = 7;
@@ -44,12 +44,12 @@ pub fn message(kind: u16, body: &[u8]) -> Vec<u8> {
     [&kind.to_be_bytes(), body].concat()
 }
 
-/// One of LDK's messages (`lightning::ln::msgs`).
+/// Encodes one of LDK's messages (`lightning::ln::msgs`).
 pub fn encode(contents: &impl Type) -> Vec<u8> {
     message(contents.type_id(), &contents.encode())
 }
 
-/// What LDK asks of a peer, and no more.
+/// An `init` with only the features that LDK requires of a peer.
 pub fn default_init() -> Vec<u8> {
     let mut features = InitFeatures::empty();
     features.set_data_loss_protect_optional();

@@ -1,28 +1,29 @@
-//! A peer that sends what it likes: for tests of what strangers can do to a node.
+//! A peer that sends arbitrary messages, for tests of what unknown peers can do to a node.
 //!
-//! It speaks BOLT 8 itself and leaves everything above to the caller: any `init`, any message with any bytes, a channel
-//! up to `funding_signed` whose funding transaction does not exist, announcements of channels that nobody has. It has no
-//! state of its own beyond its connection, so one process can be many peers.
+//! It implements BOLT 8 and leaves everything above to the caller: any `init`, messages with any
+//! content, a channel up to `funding_signed` without a funding transaction, announcements of
+//! channels that do not exist. It keeps no state beyond its connection, so one process can act as
+//! many peers.
 //!
 //! ```no_run
 //! # use std::net::Ipv4Addr;
 //! # use regtest::network::Network;
-//! # use regtest::raw_peer::{kind, message, ChannelTerms, Identity, Made, RawPeer, Target};
+//! # use regtest::raw_peer::{kind, message, ChannelTerms, Identity, OpenResult, RawPeer, Target};
 //! # async fn example(network: &Network) -> anyhow::Result<()> {
-//! // Nodes of the network connect from 127.0.0.1; an attacker should have an address of its own.
+//! // Nodes of the network connect from 127.0.0.1; an attacker should use another address.
 //! let target = Target::of(&network["victim"])?.from(Ipv4Addr::new(127, 0, 0, 66));
 //! let identity = Identity::random();
 //! let mut peer = RawPeer::connect(&target, &identity).await?;
 //!
-//! // Ten thousand times peer_storage, reading whatever comes back meanwhile.
+//! // Sends peer_storage ten thousand times, reading and discarding the responses.
 //! let storage = message(kind::PEER_STORAGE, &[&[0, 10][..], &[0; 10]].concat());
 //! peer.flood((0..10_000).map(|_| storage.clone())).await?;
 //!
-//! // A channel whose funding transaction does not exist, and the error that makes the node close it.
+//! // A channel without a funding transaction, and the error that makes the node close it.
 //! let terms = ChannelTerms::default();
-//! match peer.make_up_channel(&terms).await? {
-//!     Made::Signed(channel) => peer.send_error(channel, "no").await?,
-//!     Made::Refused(reason) => println!("{reason}"),
+//! match peer.open_unfunded_channel(&terms).await? {
+//!     OpenResult::Signed(channel) => peer.send_error(channel, "no").await?,
+//!     OpenResult::Refused(reason) => println!("{reason}"),
 //! }
 //! # Ok(())
 //! # }
@@ -36,7 +37,7 @@ mod messages;
 mod noise;
 mod target;
 
-pub use channel::{ChannelTerms, Made, Proposal};
+pub use channel::{ChannelTerms, OpenResult, Proposal};
 pub use connection::{Flooded, RawPeer, Received};
 pub use gossip::{forged_announcement, short_channel_id};
 pub use messages::{default_init, encode, kind, message};

@@ -1,4 +1,4 @@
-//! The handshake of BOLT 8 (Noise_XK) as the side that connects.
+//! The BOLT 8 handshake (Noise_XK) as the initiator.
 
 use anyhow::{Result, ensure};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
@@ -8,9 +8,9 @@ use bitcoin::secp256k1::{PublicKey, SecretKey};
 use super::cipher::{Cipher, hkdf, open, seal};
 use super::target::SECP;
 
-/// Version, ephemeral key, tag: both first acts, bytes.
+/// Size of acts one and two in bytes: version, ephemeral key, tag.
 pub const ACT_ONE_OR_TWO: usize = 50;
-/// Version, encrypted static key with tag, tag.
+/// Size of act three in bytes: version, encrypted static key with tag, tag.
 pub const ACT_THREE: usize = 66;
 
 const PROTOCOL: &[u8] = b"Noise_XK_secp256k1_ChaChaPoly_SHA256";
@@ -25,7 +25,7 @@ pub struct Handshake {
     chaining_key: [u8; 32],
 }
 
-/// What both directions are encrypted with once the handshake is over.
+/// The ciphers of both directions after the handshake.
 #[derive(Debug)]
 pub struct Ciphers {
     pub sending: Cipher,
@@ -33,7 +33,7 @@ pub struct Ciphers {
 }
 
 impl Handshake {
-    /// Begins it with the node that has the key `theirs`, and returns act one.
+    /// Starts a handshake with the node whose key is `theirs`, and returns act one.
     pub fn begin(
         ours: SecretKey,
         theirs: &PublicKey,
@@ -59,12 +59,12 @@ impl Handshake {
         Ok((handshake, act_one))
     }
 
-    /// Answers act two with act three.
+    /// Processes act two and returns act three.
     ///
     /// # Errors
-    /// If act two is not what the node with that key would send.
+    /// If act two was not created by the node with that key.
     pub fn finish(mut self, act_two: [u8; ACT_ONE_OR_TWO]) -> Result<([u8; ACT_THREE], Ciphers)> {
-        ensure!(act_two[0] == 0, "act two is of version {}", act_two[0]);
+        ensure!(act_two[0] == 0, "act two has version {}", act_two[0]);
         let theirs = PublicKey::from_slice(&act_two[1..34])?;
         self.mix_hash(&act_two[1..34]);
         let key = self.mix_key(&theirs, &self.ephemeral.clone());
@@ -95,7 +95,7 @@ impl Handshake {
         self.hash = sha256::Hash::from_engine(engine).to_byte_array();
     }
 
-    /// The key for the next ciphertext, which both ends compute from what they share.
+    /// The key for the next ciphertext, which both sides derive from their shared secret.
     fn mix_key(&mut self, point: &PublicKey, secret: &SecretKey) -> [u8; 32] {
         let shared = SharedSecret::new(point, secret);
         let (chaining_key, key) = hkdf(&self.chaining_key, &shared.secret_bytes());
@@ -123,13 +123,13 @@ mod tests {
 
     /// BOLT 8, "transport-initiator successful handshake".
     #[test]
-    fn the_handshake_is_that_of_the_test_vectors() {
+    fn handshake_matches_the_bolt8_test_vectors() {
         let (handshake, act_one) = begin();
         assert_eq!(act_one.to_lower_hex_string(), ACT_ONE);
         let act_two = FromHex::from_hex(ACT_TWO).unwrap();
         let (act_three, mut ciphers) = handshake.finish(act_two).unwrap();
         assert_eq!(act_three.to_lower_hex_string(), ACT_THREE);
-        // With the keys of that handshake, BOLT 8 encrypts its first message so.
+        // BOLT 8's first encrypted message with the keys of that handshake.
         let mut sent = Vec::new();
         ciphers.sending.seal_message(b"hello", &mut sent).unwrap();
         let expected =
@@ -139,7 +139,7 @@ mod tests {
 
     /// BOLT 8, "act2 bad version", "act2 bad key serialization" and "act2 bad MAC".
     #[test]
-    fn a_wrong_act_two_is_refused() {
+    fn rejects_invalid_act_two() {
         for (place, byte) in [(0, 1), (1, 4), (49, 0xaf)] {
             let mut act_two: [u8; ACT_ONE_OR_TWO] = FromHex::from_hex(ACT_TWO).unwrap();
             act_two[place] = byte;

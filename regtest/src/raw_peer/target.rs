@@ -1,4 +1,4 @@
-//! Whom to connect to, from where, and as whom.
+//! The node to connect to, the local address and the identity.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::by_hand::random;
 use crate::node::Node;
 
-/// Made once: its tables take a moment.
+/// Shared because creating its tables takes a while.
 pub(super) static SECP: LazyLock<Secp256k1<All>> = LazyLock::new(Secp256k1::new);
 
 /// A node to connect to.
@@ -18,25 +18,26 @@ pub(super) static SECP: LazyLock<Secp256k1<All>> = LazyLock::new(Secp256k1::new)
 pub struct Target {
     pub address: SocketAddr,
     pub key: PublicKey,
-    /// The address that we connect from.
+    /// The local address to connect from.
     pub from: IpAddr,
 }
 
 impl Target {
-    /// A node of the network, from 127.0.0.1.
+    /// A node of the network, connected to from 127.0.0.1.
     ///
     /// # Errors
-    /// If it was never started: then its key is not known.
+    /// If it was never started, since its key is then unknown.
     pub fn of(node: &Node) -> Result<Self> {
         let key = node.key().parse();
         Ok(Self {
             address: node.peer_address().parse()?,
-            key: key.with_context(|| format!("{} has no key yet", node.name()))?,
+            key: key
+                .with_context(|| format!("{} was never started and has no key yet", node.name()))?,
             from: Ipv4Addr::LOCALHOST.into(),
         })
     }
 
-    /// Connects from another address; on Linux all of 127.0.0.0/8 are ours.
+    /// Connects from another address; on Linux all of 127.0.0.0/8 is local.
     pub fn from(self, address: Ipv4Addr) -> Self {
         Self {
             from: address.into(),
@@ -44,7 +45,7 @@ impl Target {
         }
     }
 
-    /// A TCP connection on which nothing was sent yet.
+    /// Opens a TCP connection without sending anything.
     pub async fn dial(&self) -> Result<TcpStream> {
         let socket = match self.address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -57,7 +58,7 @@ impl Target {
     }
 }
 
-/// A node key of ours. Anybody can have as many as he likes.
+/// A node key of the test. Anybody can create any number of identities.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity(pub(super) SecretKey);
 
@@ -72,5 +73,5 @@ impl Identity {
 }
 
 pub(super) fn random_key() -> SecretKey {
-    SecretKey::from_slice(&random()).expect("one of 2^128 draws is no key")
+    SecretKey::from_slice(&random()).expect("a random 32 byte string is a valid key")
 }

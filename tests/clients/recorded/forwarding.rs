@@ -1,4 +1,4 @@
-//! What RTL and Zeus show of a node that forwards.
+//! Forwarding history as displayed by RTL and Zeus.
 
 use anyhow::{Context, Result, ensure};
 use regtest::network::{ChannelPlan, Network};
@@ -23,7 +23,7 @@ const EVENT: [&str; 10] = [
 ];
 
 #[tokio::test]
-async fn a_forwarder_shows_what_it_earned() -> Result<()> {
+async fn forwarding_history_shows_earned_fees() -> Result<()> {
     let names = [("alice", Ampd), ("bob", Ampd), ("carol", Ampd)];
     let network = Network::mixed(crate::binaries(), &names).await?;
     let plans = [("alice", "bob"), ("bob", "carol")];
@@ -42,19 +42,19 @@ async fn a_forwarder_shows_what_it_earned() -> Result<()> {
     Ok(())
 }
 
-/// Zeus, with a last hop that the user wants.
+/// Zeus with a last hop chosen by the user.
 async fn pays_over(payer: &Rest, payee: &Rest, forwarder: &str) -> Result<()> {
-    let asked = json!({"memo": "tea", "value_msat": 50_000_000, "expiry": "3600"});
-    let made = payee.post("/v1/invoices", &asked).await?.json()?;
+    let request = json!({"memo": "tea", "value_msat": 50_000_000, "expiry": "3600"});
+    let made = payee.post("/v1/invoices", &request).await?.json()?;
     let order = json!({
         "payment_request": text(&made, "payment_request")?, "max_parts": "16", "fee_limit_sat": 100,
         "timeout_seconds": 60, "allow_self_payment": true, "last_hop_pubkey": base64(forwarder)?,
     });
-    // The payer may learn of the second channel only in a moment.
+    // The payer may learn of the second channel with a delay.
     wait_for("a payment over two hops", crate::LIMIT, async || {
         let paid = payer.post("/v2/router/send", &order).await?;
         let lines = paid.lines()?;
-        let last = &lines.last().context("no line")?["result"];
+        let last = &lines.last().context("the stream has no line")?["result"];
         ensure!(last["status"] == "SUCCEEDED", "{last:#}");
         let hops = last["htlcs"][0]["route"]["hops"].as_array();
         ensure!(hops.is_some_and(|hops| hops.len() == 2), "{last:#}");
@@ -63,28 +63,30 @@ async fn pays_over(payer: &Rest, payee: &Rest, forwarder: &str) -> Result<()> {
     .await
 }
 
-async fn history(node: &Rest, asked: &Value) -> Result<Value> {
-    let history = node.post("/v1/switch", asked).await?.json()?;
+async fn history(node: &Rest, request: &Value) -> Result<Value> {
+    let history = node.post("/v1/switch", request).await?.json()?;
     has(&history, &["last_offset_index"])?;
     has(&history, &EVENT)?;
     Ok(history)
 }
 
-/// Pages of a hundred, until one is not full.
+/// Requests pages of a hundred until one is not full.
 async fn rtl(node: &Rest) -> Result<()> {
-    let mut asked = json!({
+    let mut request = json!({
         "start_time": 1_700_000_000, "end_time": 4_000_000_000_u32, "num_max_events": 100,
         "index_offset": 0,
     });
-    let first = history(node, &asked).await?;
+    let first = history(node, &request).await?;
     assert_eq!(first["last_offset_index"], 2);
-    let events = first["forwarding_events"].as_array().context("no list")?;
+    let events = first["forwarding_events"]
+        .as_array()
+        .context("forwarding_events is not a list")?;
     assert_eq!(events.len(), 2);
-    // A base fee of 1,000 msat and a millionth.
+    // A base fee of 1,000 msat plus 1 ppm.
     assert_eq!(events[0]["fee_msat"], "1050");
     assert_eq!(events[0]["amt_out_msat"], "50000000");
-    asked["index_offset"] = 1.into();
-    let second = history(node, &asked).await?;
+    request["index_offset"] = 1.into();
+    let second = history(node, &request).await?;
     assert_eq!(
         second["forwarding_events"].as_array().map(Vec::len),
         Some(1)
@@ -94,22 +96,27 @@ async fn rtl(node: &Rest) -> Result<()> {
     Ok(())
 }
 
-/// All of a day, and those of one channel.
+/// All events of a day, and those of one channel.
 async fn zeus(node: &Rest) -> Result<()> {
-    let mut asked = json!({
+    let mut request = json!({
         "num_max_events": 10_000_000, "start_time": "1700000000", "end_time": "4000000000",
     });
-    let all = history(node, &asked).await?;
-    let events = all["forwarding_events"].as_array().context("no list")?;
+    let all = history(node, &request).await?;
+    let events = all["forwarding_events"]
+        .as_array()
+        .context("forwarding_events is not a list")?;
     assert_eq!(events.len(), 2);
     let (from, to) = (&events[0]["chan_id_in"], &events[0]["chan_id_out"]);
-    asked["incoming_chan_ids"] = json!([from]);
-    asked["outgoing_chan_ids"] = json!([to]);
+    request["incoming_chan_ids"] = json!([from]);
+    request["outgoing_chan_ids"] = json!([to]);
     assert_eq!(
-        history(node, &asked).await?["forwarding_events"],
+        history(node, &request).await?["forwarding_events"],
         all["forwarding_events"]
     );
-    asked["incoming_chan_ids"] = json!([to]);
-    assert_eq!(history(node, &asked).await?["forwarding_events"], json!([]));
+    request["incoming_chan_ids"] = json!([to]);
+    assert_eq!(
+        history(node, &request).await?["forwarding_events"],
+        json!([])
+    );
     Ok(())
 }

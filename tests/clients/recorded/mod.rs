@@ -1,4 +1,4 @@
-//! Clients that cannot be installed alone: exactly the calls that they make, and the members that they read.
+//! Clients that cannot be installed separately: their exact requests, and the members they read.
 
 mod btcpay;
 mod forwarding;
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 use crate::Pair;
 
-/// The record of a keysend payment's preimage.
+/// The record with a keysend payment's preimage.
 const KEYSEND: &str = "5482373484";
-/// The record in which wallets put the text of a message.
+/// The record in which wallets send a message.
 const MESSAGE: &str = "34349334";
 
-/// Both ends, with all that a client may do.
+/// The REST interfaces of both nodes with admin permissions.
 fn both(network: &Network) -> Result<[Rest; 2]> {
     let [alice, bob] = ["alice", "bob"].map(|name| Rest::of(&network[name], "admin.macaroon"));
     Ok([alice?, bob?])
@@ -32,23 +32,23 @@ fn text<'a>(json: &'a Value, name: &str) -> Result<&'a str> {
         .with_context(|| format!("no {name} in {json:#}"))
 }
 
-/// A number that is written as a text.
+/// Parses a number encoded as a string.
 fn number(json: &Value, name: &str) -> Result<u64> {
     Ok(text(json, name)?.parse()?)
 }
 
-/// Checks that a call was refused with a text that the client looks for.
+/// Checks that a call failed with a text that the client matches.
 fn refused(answer: &Answer, looked_for: &str) -> Result<()> {
     ensure!(answer.status >= 400, "{answer:?}");
     let body: Value = serde_json::from_str(&answer.text)?;
-    // A stream has its error one step deeper.
+    // In streams the error is nested one level deeper.
     let error = body.get("error").unwrap_or(&body);
     has(error, &["code", "message"])?;
     ensure!(text(error, "message")?.contains(looked_for), "{answer:?}");
     Ok(())
 }
 
-/// A keysend's preimage, and the records and the hash that belong to it.
+/// The custom records and payment hash of a keysend payment.
 fn keysend(preimage: [u8; 32], message: Option<&str>) -> Result<(Value, String)> {
     let hash = sha256::Hash::hash(&preimage).to_byte_array();
     let base64_of = |bytes: &[u8]| base64(&bytes.to_lower_hex_string());
@@ -59,7 +59,7 @@ fn keysend(preimage: [u8; 32], message: Option<&str>) -> Result<(Value, String)>
     Ok((records, base64_of(&hash)?))
 }
 
-/// Coins for a node's wallet, in a block.
+/// Confirmed outputs for a node's wallet.
 async fn fund(network: &Network, name: &str, coins: &[u64]) -> Result<()> {
     let api = network[name].api()?;
     let before = u64::try_from(api.wallet().await?.confirmed_balance)?;
@@ -73,15 +73,15 @@ async fn fund(network: &Network, name: &str, coins: &[u64]) -> Result<()> {
     network.wait_wallet(name, all).await
 }
 
-/// A transaction's id as it is written, of its bytes in an answer.
+/// Converts the txid bytes of a response to the usual notation.
 fn txid(base64: &str) -> Result<String> {
     let mut bytes: Vec<u8> = FromHex::from_hex(&hex(base64)?)?;
     bytes.reverse();
     Ok(bytes.to_lower_hex_string())
 }
 
-/// Mines once the transaction with these bytes for its id is in the mempool: a node tells of it and sends it at
-/// the same time.
+/// Mines once the transaction with these txid bytes is in the mempool: nodes report a transaction while
+/// they are still broadcasting it.
 async fn mine_with(network: &Network, base64: &str, blocks: u32) -> Result<()> {
     let txid = txid(base64)?;
     wait_for("a transaction in the mempool", crate::LIMIT, async || {
@@ -93,7 +93,7 @@ async fn mine_with(network: &Network, base64: &str, blocks: u32) -> Result<()> {
     network.mine(blocks).await
 }
 
-/// Mines until the answer to a GET request is as wanted.
+/// Mines until the response to a GET request satisfies a condition.
 async fn mine_until(
     network: &Network,
     node: &Rest,
@@ -113,12 +113,12 @@ async fn mine_until(
 fn only<'a>(json: &'a Value, list: &str) -> Result<&'a Value> {
     let items = json[list].as_array().map(Vec::as_slice);
     let [one] = items.unwrap_or_default() else {
-        anyhow::bail!("not one of {list} in {json:#}");
+        anyhow::bail!("expected one entry of {list} in {json:#}");
     };
     Ok(one)
 }
 
-/// Ends a test that went well.
+/// Finishes a successful test.
 async fn finish(pair: Pair) -> Result<()> {
     pair.network.wait_settled(crate::LIMIT).await?;
     pair.network.check_balances().await?;

@@ -1,4 +1,4 @@
-//! HTLCs that their receiver holds.
+//! HTLCs held by their receiver.
 
 use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
 use lnd_api::proto::lnrpc::PaymentHash;
@@ -12,14 +12,14 @@ use regtest::wait::wait_for;
 
 use super::LIMIT;
 
-/// A payment that its receiver holds.
+/// A payment held by its receiver.
 pub struct Held {
     receiver: String,
     preimage: [u8; 32],
 }
 
 impl Held {
-    /// Pays, and waits until the receiver holds the payment.
+    /// Pays and waits until the receiver holds the payment.
     pub async fn start(network: &Network, payer: &str, receiver: &str, sat: i64) -> Result<Self> {
         let preimage = random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
@@ -41,7 +41,7 @@ impl Held {
             };
             let invoice = api.lightning.clone().lookup_invoice(asked).await?;
             let state = invoice.into_inner().state();
-            ensure!(state == InvoiceState::Accepted, "it is {state:?}");
+            ensure!(state == InvoiceState::Accepted, "the state is {state:?}");
             Ok(())
         })
         .await?;

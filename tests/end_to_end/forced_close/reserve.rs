@@ -1,4 +1,4 @@
-//! The reserve for fees of forced closes.
+//! The on-chain reserve for the fees of forced closes.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ use crate::binaries;
 const HTLC_SAT: i64 = 200_000;
 
 #[tokio::test]
-async fn the_reserve_stays_until_the_htlcs_of_a_closed_channel_are_resolved() -> Result<()> {
+async fn reserve_is_kept_until_the_htlcs_of_a_closed_channel_are_resolved() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
     let plans = [("alice", "bob"), ("bob", "carol")]
         .map(|(from, to)| ChannelPlan::new(from, to, 1_000_000));
@@ -23,7 +23,7 @@ async fn the_reserve_stays_until_the_htlcs_of_a_closed_channel_are_resolved() ->
     let _held = Held::start(&network, "bob", "carol", HTLC_SAT).await?;
     network.kill(&["carol"])?;
     force_close(&network, "bob", &points[1]).await?;
-    wait_for("the child that pays for it", LIMIT, async || {
+    wait_for("the CPFP child", LIMIT, async || {
         let count = network.bitcoind.mempool().await?.len();
         ensure!(count == 2, "the mempool holds {count} transactions");
         Ok(())
@@ -43,7 +43,7 @@ async fn the_reserve_stays_until_the_htlcs_of_a_closed_channel_are_resolved() ->
         left >= reserve && reserve >= 20_000,
         "{left} sat are left, the reserve is {reserve} sat"
     );
-    wait_for("the HTLC to come back on chain", LIMIT, async || {
+    wait_for("the HTLC to be reclaimed on chain", LIMIT, async || {
         network.mine(3).await?;
         let pending = network["bob"].api()?.pending().await?;
         let channels = pending.pending_force_closing_channels;
@@ -57,7 +57,7 @@ async fn the_reserve_stays_until_the_htlcs_of_a_closed_channel_are_resolved() ->
 }
 
 #[tokio::test]
-async fn a_missing_reserve_is_told_and_refused_on_demand() -> Result<()> {
+async fn missing_reserve_is_reported_and_optionally_refused() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let (alice, bob) = (network.prepare("alice")?, network.prepare("bob")?);
     let mut carol = network.prepare("carol")?;
@@ -68,7 +68,7 @@ async fn a_missing_reserve_is_told_and_refused_on_demand() -> Result<()> {
     let told = fs::read_to_string(network["bob"].log())?;
     ensure!(
         told.contains("the wallet cannot pay for a forced close of this channel"),
-        "Bob's log does not tell of it"
+        "Bob's log has no warning about the reserve"
     );
     for (name, is_missing) in [("bob", true), ("carol", false)] {
         let node = &network[name];
@@ -83,9 +83,9 @@ async fn a_missing_reserve_is_told_and_refused_on_demand() -> Result<()> {
     let told = fs::read_to_string(network["carol"].log())?;
     ensure!(
         told.contains("not enough funds in reserve"),
-        "Carol's log does not tell of a refusal"
+        "Carol's log has no line about a refusal"
     );
-    // LDK asks again for one without anchors, which needs no reserve.
+    // LDK retries without anchors, which needs no reserve.
     let channels = network["carol"].api()?.channels().await?;
     let kinds: Vec<_> = channels.iter().map(|one| one.commitment_type()).collect();
     assert_eq!(kinds, [CommitmentType::StaticRemoteKey]);
@@ -93,7 +93,7 @@ async fn a_missing_reserve_is_told_and_refused_on_demand() -> Result<()> {
     Ok(())
 }
 
-/// `ampcli sendcoins --sweepall` to an address of Alice.
+/// Runs `ampcli sendcoins --sweepall` to one of Alice's addresses.
 async fn send_all(network: &Network, name: &str) -> Result<()> {
     let request = SendCoinsRequest {
         addr: network["alice"].api()?.address().await?,

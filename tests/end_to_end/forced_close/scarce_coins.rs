@@ -1,4 +1,4 @@
-//! Three nodes whose coins do not suffice close by force, with HTLCs of all kinds in flight.
+//! Three nodes with insufficient UTXOs force-close with all kinds of HTLCs in flight.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::binaries;
 
 const CAPACITY_SAT: u64 = 10_000_000;
 const PUSHED_SAT: u64 = 4_000_000;
-/// Of each HTLC: far more than all fees.
+/// Amount of each HTLC: far more than all fees.
 const HTLC_SAT: i64 = 1_000_000;
-/// The most that all transactions of a close cost at the highest of the fee rates here.
-const MOST_FEES_SAT: i64 = 400_000;
-/// What the reserve is made for on regtest: twice what nodes expect without an estimate.
+/// Maximum cost of all transactions of a close at the highest fee rate used here.
+const MAX_FEES_SAT: i64 = 400_000;
+/// The rate the reserve is calculated for on regtest: twice the rate used without an estimate.
 const RESERVED_SAT_PER_VBYTE: u64 = 24;
 const COIN_SAT: u64 = 50_000;
-/// Some 400 blocks: an HTLC's expiry, two CSV delays, and the depth for each step.
+/// Some 400 blocks: an HTLC's expiry, two CSV delays, and the confirmations of each step.
 const PAID_LIMIT: Duration = Duration::from_secs(240);
-const A_MOMENT: Duration = Duration::from_millis(500);
+const MINE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Bob has no coins, Carol her reserve and a fee estimate five times that for which it was made, Dave has
-/// coins that are leased or unconfirmed. Alice, their peer, is gone.
+/// Bob has no UTXOs, Carol only her reserve at five times the fee rate it was calculated for, Dave
+/// only leased or unconfirmed ones. Alice, their peer, is offline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_with_scarce_coins_get_all_that_is_theirs_by_mining_alone() -> Result<()> {
+async fn nodes_with_scarce_utxos_recover_all_funds() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let proxy = FeeProxy::start(&network.bitcoind).await?;
     let mut nodes = Vec::new();
@@ -63,14 +63,14 @@ async fn nodes_with_scarce_coins_get_all_that_is_theirs_by_mining_alone() -> Res
     Ok(())
 }
 
-/// A node with an HTLC to Alice, one from Alice with the preimage, and one without.
+/// A node with three HTLCs: one to Alice, and two from Alice, of which one preimage is known.
 struct Scene {
     name: &'static str,
     point: String,
     known: Held,
     _unknown: Held,
     _outgoing: Held,
-    /// What its wallet holds in the end, less fees.
+    /// Expected final balance of its wallet, before fees.
     expected_sat: i64,
 }
 
@@ -84,7 +84,7 @@ impl Scene {
         ensure!(channel.pending_htlcs.len() == 3, "{channel:?}");
         let wallet = api.wallet().await?;
         let on_chain = wallet.confirmed_balance + wallet.locked_balance;
-        // The known one comes, the outgoing one comes back.
+        // The HTLC with the known preimage is received, the outgoing one is refunded.
         let expected_sat = on_chain + channel.local_balance + 2 * HTLC_SAT;
         Ok(Self {
             name,
@@ -99,18 +99,21 @@ impl Scene {
     async fn check_paid(&self, network: &Network) -> Result<()> {
         let wallet = network[self.name].api()?.wallet().await?;
         let found = wallet.confirmed_balance + wallet.locked_balance;
-        let least = self.expected_sat - MOST_FEES_SAT;
+        let least = self.expected_sat - MAX_FEES_SAT;
         let name = self.name;
-        ensure!(found >= least, "{name} has {found} of {least} sat");
+        ensure!(
+            found >= least,
+            "{name} has {found} sat, expected at least {least} sat"
+        );
         Ok(())
     }
 }
 
-/// Mines as soon as a transaction waits, or after a moment: deadlines come by blocks.
+/// Mines as soon as a transaction is waiting, or after a short time, because deadlines need blocks.
 async fn mine_until_paid(network: &Network, scenes: &[Scene]) -> Result<()> {
-    wait_for("all that is theirs", PAID_LIMIT, async || {
-        // That nothing comes is no failure.
-        let _ = wait_for("a transaction", A_MOMENT, async || {
+    wait_for("all funds to be recovered", PAID_LIMIT, async || {
+        // A timeout is expected when no transaction is waiting.
+        let _ = wait_for("a transaction", MINE_INTERVAL, async || {
             ensure!(!network.bitcoind.mempool().await?.is_empty(), "none");
             Ok(())
         })
@@ -130,7 +133,7 @@ async fn fund(network: &Network, name: &str, sat: u64) -> Result<()> {
     Ok(())
 }
 
-/// One coin that is exactly what the node says is to be kept.
+/// Funds the node with one output of exactly the reserve it requires.
 async fn fund_reserve(network: &Network, name: &str) -> Result<()> {
     let wallet = network[name].api()?.wallet().await?;
     let reserve = u64::try_from(wallet.reserved_balance_anchor_chan)?;
@@ -139,7 +142,7 @@ async fn fund_reserve(network: &Network, name: &str) -> Result<()> {
     network.wait_wallet(name, reserve).await
 }
 
-/// Two coins, leased for a day.
+/// Funds the node with two outputs and leases them for a day.
 async fn lease_everything(network: &Network, name: &str) -> Result<()> {
     fund(network, name, COIN_SAT).await?;
     fund(network, name, COIN_SAT).await?;
@@ -160,6 +163,6 @@ async fn lease_everything(network: &Network, name: &str) -> Result<()> {
         wallet.lease_output(request).await?;
     }
     let free = network[name].api()?.wallet().await?.confirmed_balance;
-    ensure!(free == 0, "{free} sat are not leased");
+    ensure!(free == 0, "{free} sat are still unleased");
     Ok(())
 }

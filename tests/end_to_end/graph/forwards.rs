@@ -1,4 +1,4 @@
-//! What a node asks for forwards, what it earned, and what becomes of HTLCs.
+//! Forwarding policies, earned fees and HTLC events.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use super::{cli, number};
 use crate::SETTLE_LIMIT;
 
 const PAID_MSAT: u64 = 100_000_000;
-/// Carol's terms after the change.
+/// Carol's policy after the update.
 const BASE_FEE_MSAT: u64 = 2_000;
 const FEE_PPM: u64 = 500;
 const FEE_MSAT: u64 = BASE_FEE_MSAT + PAID_MSAT * FEE_PPM / 1_000_000;
 const EVENT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Carol asks for more; Alice hears of it.
+/// Carol raises her fees and Alice receives the update.
 pub(super) async fn policies_reach_the_network(network: &Network, points: &[String]) -> Result<()> {
     let carol = cli(network, "carol");
     let [base, ppm] = [BASE_FEE_MSAT, FEE_PPM].map(|number| number.to_string());
@@ -35,27 +35,31 @@ pub(super) async fn policies_reach_the_network(network: &Network, points: &[Stri
     let updated = carol.json(&[&one[..], &point].concat())?;
     assert_eq!(updated["failed_updates"], Value::Array(vec![]));
     let chan_id = number(network, "carol", &points[1]).await?.to_string();
-    wait_for("Alice to hear of it", SETTLE_LIMIT, async || {
-        let edge = cli(network, "alice").json(&["getchaninfo", &chan_id])?;
-        let of_carol = if edge["node1_pub"] == network["carol"].key() {
-            &edge["node1_policy"]
-        } else {
-            &edge["node2_policy"]
-        };
-        ensure!(
-            of_carol["fee_base_msat"] == base
-                && of_carol["fee_rate_milli_msat"] == ppm
-                && of_carol["time_lock_delta"] == 90,
-            "{of_carol}"
-        );
-        Ok(())
-    })
+    wait_for(
+        "Alice to receive the channel_update",
+        SETTLE_LIMIT,
+        async || {
+            let edge = cli(network, "alice").json(&["getchaninfo", &chan_id])?;
+            let of_carol = if edge["node1_pub"] == network["carol"].key() {
+                &edge["node1_policy"]
+            } else {
+                &edge["node2_policy"]
+            };
+            ensure!(
+                of_carol["fee_base_msat"] == base
+                    && of_carol["fee_rate_milli_msat"] == ppm
+                    && of_carol["time_lock_delta"] == 90,
+                "{of_carol}"
+            );
+            Ok(())
+        },
+    )
     .await?;
     let report = carol.json(&["feereport"])?;
     let fees = report["channel_fees"].as_array().context("no fees")?;
-    assert_eq!(fees.len(), 3, "the unannounced one, too");
+    assert_eq!(fees.len(), 3, "includes the unannounced channel");
     let changed = fees.iter().find(|one| one["channel_point"] == points[1]);
-    let changed = changed.context("not in the report")?;
+    let changed = changed.context("the channel is missing in the report")?;
     assert_eq!(changed["chan_id"], chan_id);
     assert_eq!(changed["base_fee_msat"], base);
     assert_eq!(changed["fee_per_mil"], ppm);
@@ -65,7 +69,7 @@ pub(super) async fn policies_reach_the_network(network: &Network, points: &[Stri
     Ok(())
 }
 
-pub(super) fn wrong_policies_are_refused(network: &Network, points: &[String]) -> Result<()> {
+pub(super) fn invalid_policies_are_rejected(network: &Network, points: &[String]) -> Result<()> {
     let carol = cli(network, "carol");
     carol.refused(
         &["updatechanpolicy", "0", "0", "47"],
@@ -86,7 +90,10 @@ pub(super) fn wrong_policies_are_refused(network: &Network, points: &[String]) -
     let report = carol.json(&["feereport"])?;
     let fees = report["channel_fees"].as_array().context("no fees")?;
     let untouched = |one: &Value| one["base_fee_msat"] != "0";
-    assert!(fees.iter().all(untouched), "nothing was changed: {report}");
+    assert!(
+        fees.iter().all(untouched),
+        "a rejected update must not change anything: {report}"
+    );
     Ok(())
 }
 
@@ -101,7 +108,9 @@ async fn listen(network: &Network, name: &str) -> Result<Streaming<HtlcEvent>> {
 
 async fn next(events: &mut Streaming<HtlcEvent>) -> Result<HtlcEvent> {
     let event = timeout(EVENT_LIMIT, events.message()).await;
-    event.context("no event")??.context("the stream ended")
+    event
+        .context("timed out waiting for an event")??
+        .context("the stream ended")
 }
 
 async fn history(
@@ -112,8 +121,8 @@ async fn history(
     Ok(lightning.forwarding_history(request).await?.into_inner())
 }
 
-/// Alice pays Bob; all three hear of it, and Carol has it in her books.
-pub(super) async fn a_forward_is_told_and_kept(network: &Network) -> Result<()> {
+/// Alice pays Bob: all three nodes report HTLC events, and Carol records the forward.
+pub(super) async fn forward_is_reported_and_recorded(network: &Network) -> Result<()> {
     let mut alice = listen(network, "alice").await?;
     let mut bob = listen(network, "bob").await?;
     let mut carol = listen(network, "carol").await?;
@@ -134,7 +143,7 @@ pub(super) async fn a_forward_is_told_and_kept(network: &Network) -> Result<()> 
     let Some(Event::ForwardEvent(sent)) = sent.event else {
         panic!("{sent:?}");
     };
-    let info = sent.info.context("no info")?;
+    let info = sent.info.context("the event has no info")?;
     assert_eq!(info.outgoing_amt_msat, PAID_MSAT + FEE_MSAT);
     let route = paid.htlcs[0].route.as_ref().context("no route")?;
     assert_eq!(info.outgoing_timelock, route.total_time_lock);
@@ -164,14 +173,14 @@ async fn kept(network: &Network, first: u64, second: u64) -> Result<()> {
         peer_alias_lookup: true,
         ..Default::default()
     };
-    let told = wait_for("the forward to be on disk", SETTLE_LIMIT, async || {
-        let told = history(network, all.clone()).await?;
-        ensure!(told.forwarding_events.len() == 1, "{told:?}");
-        Ok(told)
+    let listed = wait_for("the forward to be stored", SETTLE_LIMIT, async || {
+        let listed = history(network, all.clone()).await?;
+        ensure!(listed.forwarding_events.len() == 1, "{listed:?}");
+        Ok(listed)
     })
     .await?;
-    assert_eq!(told.last_offset_index, 1);
-    let forward = &told.forwarding_events[0];
+    assert_eq!(listed.last_offset_index, 1);
+    let forward = &listed.forwarding_events[0];
     assert_eq!((forward.chan_id_in, forward.chan_id_out), (first, second));
     assert_eq!(
         (forward.amt_out_msat, forward.fee_msat),
@@ -190,8 +199,8 @@ async fn kept(network: &Network, first: u64, second: u64) -> Result<()> {
         assert_eq!(report[sum], (FEE_MSAT / 1000).to_string());
     }
     let count = async |request| -> Result<(usize, u32)> {
-        let told = history(network, request).await?;
-        Ok((told.forwarding_events.len(), told.last_offset_index))
+        let listed = history(network, request).await?;
+        Ok((listed.forwarding_events.len(), listed.last_offset_index))
     };
     let by = |incoming, outgoing| ForwardingHistoryRequest {
         incoming_chan_ids: incoming,
@@ -213,8 +222,8 @@ async fn kept(network: &Network, first: u64, second: u64) -> Result<()> {
     Ok(())
 }
 
-/// Bob does not know the hash: he fails the HTLC, Carol passes that on.
-pub(super) async fn failed_htlcs_are_told(network: &Network) -> Result<()> {
+/// Bob does not know the hash and fails the HTLC; Carol passes the failure on.
+pub(super) async fn failed_htlcs_are_reported(network: &Network) -> Result<()> {
     let mut alice = listen(network, "alice").await?;
     let mut bob = listen(network, "bob").await?;
     let mut carol = listen(network, "carol").await?;

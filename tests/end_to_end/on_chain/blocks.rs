@@ -1,4 +1,4 @@
-//! Blocks, one message each, also through a reorganization.
+//! Block notifications, one message per block, including reorganizations.
 
 use lnd_api::proto::chainrpc::BlockEpoch;
 use anyhow::{Context, Result};
@@ -12,7 +12,7 @@ use super::next;
 use crate::binaries;
 
 #[tokio::test]
-async fn a_follower_hears_of_every_block() -> Result<()> {
+async fn every_block_is_reported() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let start = network.bitcoind.height().await?;
     let mut blocks = follow(&network, BlockEpoch::default()).await?;
@@ -35,7 +35,7 @@ async fn a_follower_hears_of_every_block() -> Result<()> {
         ..known
     };
     let refused = follow(&network, stale).await.err();
-    let refused = refused.context("a block that is not there was followed")?;
+    let refused = refused.context("a subscription from an unknown block was accepted")?;
     assert!(
         refused.to_string().contains("is not at height"),
         "{refused}"

@@ -1,4 +1,4 @@
-//! The same by ampcli, as with lncli.
+//! Wallet commands of ampcli, compared with lncli.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use regtest::network::Network;
 use serde_json::Value;
 
-use super::{elsewhere, fund};
+use super::{external_address, fund};
 use crate::ampcli::Cli;
 use crate::binaries;
 
 #[tokio::test]
-async fn ampcli_has_lnclis_commands_for_the_wallet() -> Result<()> {
+async fn ampcli_supports_the_wallet_commands_of_lncli() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let alice = Cli {
         network: &network,
@@ -27,7 +27,7 @@ async fn ampcli_has_lnclis_commands_for_the_wallet() -> Result<()> {
     Ok(())
 }
 
-/// The names of an object's members, in the order in which they are printed.
+/// The member names of an object in the order in which they are printed.
 fn names(value: &Value) -> Vec<&String> {
     value
         .as_object()
@@ -45,7 +45,7 @@ fn recorded(file: &str) -> Result<Value> {
 fn text(value: &Value) -> Result<&str> {
     value
         .as_str()
-        .with_context(|| format!("{value} is no text"))
+        .with_context(|| format!("{value} is not a string"))
 }
 
 fn lists(alice: &Cli<'_>) -> Result<()> {
@@ -71,7 +71,7 @@ fn lists(alice: &Cli<'_>) -> Result<()> {
 }
 
 async fn payments(alice: &Cli<'_>) -> Result<()> {
-    let to = elsewhere(alice.network).await?;
+    let to = external_address(alice.network).await?;
     let amounts = format!("{{\"{to}\": 30000}}");
     let estimate = alice.json(&["estimatefee", &amounts, "--conf_target=6"])?;
     assert_eq!(names(&estimate), names(&recorded("estimatefee.json")?));
@@ -135,7 +135,7 @@ fn leases(alice: &Cli<'_>) -> Result<()> {
 }
 
 async fn psbts(alice: &Cli<'_>) -> Result<()> {
-    let to = elsewhere(alice.network).await?;
+    let to = external_address(alice.network).await?;
     let amounts = format!("{{\"{to}\": 30000}}");
     let fund = [
         "wallet",
@@ -179,7 +179,7 @@ fn accounts(alice: &Cli<'_>) -> Result<()> {
     let addresses = &list["account_with_addresses"][0]["addresses"];
     assert_eq!(addresses[0]["derivation_path"], "m/84'/1'/0'/0/0");
     let reserve = alice.json(&["wallet", "requiredreserve", "--additional_channels", "2"])?;
-    // Two channels at the fee rate that regtest's nodes expect without an estimate.
+    // Two channels at the fee rate used on regtest without an estimate.
     assert_eq!(reserve["required_reserve"], "52188");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! PSBTs: funded and signed here, and together with bitcoind.
+//! PSBTs funded and signed by ampd alone, and together with bitcoind.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use base64::prelude::BASE64_STANDARD;
 use regtest::network::Network;
 use serde_json::{Value, json};
 
-use super::{elsewhere, fund, history, leases, unspent};
+use super::{external_address, fund, history, leases, unspent};
 use crate::binaries;
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn psbts_are_funded_signed_and_published() -> Result<()> {
 async fn raw(network: &Network, sat: u64) -> Result<FundPsbtResponse> {
     let template = TxTemplate {
         inputs: Vec::new(),
-        outputs: BTreeMap::from([(elsewhere(network).await?, sat)]),
+        outputs: BTreeMap::from([(external_address(network).await?, sat)]),
     };
     let request = FundPsbtRequest {
         template: Some(Template::Raw(template)),
@@ -41,7 +41,7 @@ async fn raw(network: &Network, sat: u64) -> Result<FundPsbtResponse> {
     Ok(wallet.fund_psbt(request).await?.into_inner())
 }
 
-/// What a PSBT spends is kept from everything else until it is sent or given up.
+/// Inputs of a PSBT are leased until it is published or released.
 async fn alone(network: &Network) -> Result<()> {
     let api = network["alice"].api()?;
     let mut wallet = api.wallet_kit.clone();
@@ -74,7 +74,7 @@ async fn alone(network: &Network) -> Result<()> {
         ..Default::default()
     };
     let refused = wallet.finalize_psbt(again).await.err();
-    let refused = refused.context("finalized twice")?;
+    let refused = refused.context("the PSBT was finalized twice")?;
     assert_eq!(refused.message(), "PSBT is already fully signed");
     let transaction = Transaction {
         tx_hex: done.raw_final_tx,
@@ -86,11 +86,14 @@ async fn alone(network: &Network) -> Result<()> {
     let newest = &history(&api).await?.transactions[0];
     assert_eq!(newest.label, "by hand");
     assert_eq!(newest.amount, -100_000 - newest.total_fees);
-    assert!(leases(&api).await?.is_empty(), "a spent coin is leased");
+    assert!(
+        leases(&api).await?.is_empty(),
+        "a spent output is still leased"
+    );
     network.mine(1).await
 }
 
-/// bitcoind takes our signature as it is.
+/// bitcoind accepts our signature and adds its own.
 async fn bitcoind_finishes_it(network: &Network) -> Result<()> {
     let funded = raw(network, 100_000).await?;
     let inputs: Vec<_> = (0..).take(funded.locked_utxos.len()).collect();
@@ -113,7 +116,7 @@ async fn bitcoind_finishes_it(network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// Each owns one input.
+/// ampd and bitcoind each own one input.
 async fn a_template_of_bitcoind(network: &Network) -> Result<()> {
     let api = network["alice"].api()?;
     let coin = unspent(&api, 1, 99).await?.remove(0);
@@ -124,7 +127,7 @@ async fn a_template_of_bitcoind(network: &Network) -> Result<()> {
         {"txid": ours.txid_str, "vout": ours.output_index},
         {"txid": theirs["txid"], "vout": theirs["vout"]},
     ]);
-    let (there, here) = (elsewhere(network).await?, api.address().await?);
+    let (there, here) = (external_address(network).await?, api.address().await?);
     let outputs = json!([{ there: 0.001 }, { here: 0.001 }]);
     let bitcoind = &network.bitcoind;
     let psbt = bitcoind
@@ -150,5 +153,5 @@ async fn a_template_of_bitcoind(network: &Network) -> Result<()> {
 }
 
 fn text(value: &Value) -> Result<&str> {
-    value.as_str().context("no text")
+    value.as_str().context("not a string")
 }

@@ -1,4 +1,4 @@
-//! The same by ampcli, as with lncli.
+//! Routing commands of ampcli, compared with lncli.
 
 use std::path::Path;
 
@@ -17,10 +17,10 @@ fn alice(network: &Network) -> Cli<'_> {
 
 fn text<'a>(value: &'a Value, pointer: &str) -> Result<&'a str> {
     let found = value.pointer(pointer).and_then(Value::as_str);
-    found.with_context(|| format!("no text {pointer} in {value}"))
+    found.with_context(|| format!("no string {pointer} in {value}"))
 }
 
-/// The names of all members, in the order in which they are printed.
+/// The names of all members in the order in which they are printed.
 fn names(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -45,8 +45,8 @@ fn looks_as(ours: &Value, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// Over Carol to Bob, as the recorded routes go over one forwarder.
-pub async fn what_ampcli_prints_is_what_lncli_prints(network: &Network) -> Result<()> {
+/// Through Carol to Bob, like the recorded routes with one forwarding node.
+pub async fn output_matches_lncli(network: &Network) -> Result<()> {
     let alice = alice(network);
     let (carol, bob) = (network["carol"].key(), network["bob"].key());
     let first = format!("--ignore_pair={}:{bob}", network["alice"].key());
@@ -66,13 +66,14 @@ pub async fn what_ampcli_prints_is_what_lncli_prints(network: &Network) -> Resul
 
     let estimate = alice.json(&["estimateroutefee", "--dest", bob, "--amt=1000"])?;
     looks_as(&estimate, "estimateroutefee.json")?;
-    assert_eq!(estimate["routing_fee_msat"], "0", "the direct channel");
+    assert_eq!(
+        estimate["routing_fee_msat"], "0",
+        "the route is the direct channel"
+    );
     Ok(())
 }
 
-pub async fn an_invoice_is_paid_over_a_built_route_at_the_estimated_cost(
-    network: &Network,
-) -> Result<()> {
+pub async fn built_route_pays_at_the_estimated_cost(network: &Network) -> Result<()> {
     let alice = alice(network);
     let bob = Cli {
         network,
@@ -91,13 +92,13 @@ pub async fn an_invoice_is_paid_over_a_built_route_at_the_estimated_cost(
         "--amt=70000",
         &only,
     ];
-    assert_eq!(alice.json(&graph)?, probed, "both estimates agree");
+    assert_eq!(alice.json(&graph)?, probed, "both estimates are the same");
     let static_invoice = bob.json(&["addinvoice", "--amp", "--amt=70000"])?;
     let static_request = text(&static_invoice, "/payment_request")?;
     let amp = ["estimateroutefee", "--pay_req", static_request, &only];
     assert_eq!(alice.json(&amp)?, probed, "AMP invoices can be probed");
     let after = alice.json(&["listpayments", "--include_incomplete"])?;
-    assert_eq!(before, after, "probes are no payments");
+    assert_eq!(before, after, "probes are not listed as payments");
 
     let hops = format!("--hops={},{}", network["dave"].key(), network["bob"].key());
     let address = format!("--payment_addr={}", text(&invoice, "/payment_addr")?);
@@ -124,13 +125,13 @@ pub async fn an_invoice_is_paid_over_a_built_route_at_the_estimated_cost(
     )
 }
 
-/// The number of Alice's channel with this peer.
+/// The channel id of Alice's first channel with this peer.
 fn first_channel(alice: &Cli<'_>, peer: &str) -> Result<String> {
     let list = alice.json(&["listchannels", "--peer", peer])?;
     Ok(text(&list, "/channels/0/scid")?.to_owned())
 }
 
-pub fn routes_keep_what_is_asked_of_them(network: &Network) -> Result<()> {
+pub fn queried_routes_respect_restrictions(network: &Network) -> Result<()> {
     let alice = alice(network);
     let (us, bob) = (network["alice"].key(), network["bob"].key());
     let (carol, dave) = (network["carol"].key(), network["dave"].key());

@@ -1,4 +1,4 @@
-//! AMP by hand: the caller splits the root and sends each shard itself.
+//! Manual AMP payments: the client splits the root and sends each shard itself.
 
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
@@ -13,7 +13,7 @@ use regtest::network::Network;
 use tokio::time::timeout;
 use tonic::{Code, Streaming};
 
-use super::{WAYS, build, mpp};
+use super::{ROUTES, build, mpp};
 use crate::SETTLE_LIMIT;
 
 const SHARD_MSAT: i64 = 100_000_000;
@@ -21,16 +21,16 @@ const TOTAL_MSAT: i64 = 3 * SHARD_MSAT;
 const INDICES: [u32; 3] = [0, 1, 2];
 
 async fn request(network: &Network, set: &Set, number: usize) -> Result<SendToRouteRequest> {
-    let route = build(network, WAYS[number], SHARD_MSAT, &set.address).await?;
+    let route = build(network, ROUTES[number], SHARD_MSAT, &set.address).await?;
     set.request(number, route)
 }
 
-/// As lnd's own test of it: the invoice appears with the first shard and is settled with the last.
+/// Follows lnd's own test: the invoice appears with the first shard and is settled with the last.
 pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     let (alice, bob) = (network["alice"].api()?, network["bob"].api()?);
     let all = InvoiceSubscription::default();
-    let mut heard = bob.lightning.clone().subscribe_invoices(all).await?;
-    let heard = heard.get_mut();
+    let mut events = bob.lightning.clone().subscribe_invoices(all).await?;
+    let events = events.get_mut();
     let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
     let requests = [
         request(network, &set, 0).await?,
@@ -39,17 +39,21 @@ pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     ];
     let (payer, request) = (alice.clone(), requests[0].clone());
     let first = tokio::spawn(async move { payer.send_to_route(request).await });
-    let added = next(heard).await?;
+    let added = next(events).await?;
     assert_eq!(added.state(), InvoiceState::Open);
     assert_eq!(added.payment_addr, set.address);
     assert_eq!((added.amt_paid_msat, added.htlcs.len()), (0, 0));
 
     let mut other_total = requests[1].clone();
-    mpp(other_total.route.as_mut().context("no route")?)?.total_amt_msat += 1;
+    mpp(other_total
+        .route
+        .as_mut()
+        .context("the request has no route")?)?
+    .total_amt_msat += 1;
     let refused = alice
         .send_to_route(other_total)
         .await
-        .expect_err("another total");
+        .expect_err("a different total was accepted");
     assert_eq!(refused.message(), "mp payment total amount mismatch");
 
     let (second, third) = tokio::try_join!(
@@ -60,7 +64,7 @@ pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     for (index, attempt) in [first, second, third].iter().enumerate() {
         settled_as(attempt, &set, index)?;
     }
-    let settled = next(heard).await?;
+    let settled = next(events).await?;
     assert_eq!(settled.state(), InvoiceState::Settled);
     assert_eq!(
         (settled.amt_paid_msat, settled.htlcs.len()),
@@ -74,7 +78,7 @@ pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     assert_eq!((payment.value_msat, payment.htlcs.len()), (TOTAL_MSAT, 3));
 
     let again = alice.send_to_route(requests[0].clone()).await;
-    let again = again.expect_err("the set is paid");
+    let again = again.expect_err("a shard of a settled set was sent");
     let paid = (Code::AlreadyExists, "invoice is already paid");
     assert_eq!((again.code(), again.message()), paid);
     Ok(())
@@ -84,15 +88,15 @@ fn settled_as(attempt: &HtlcAttempt, set: &Set, index: usize) -> Result<()> {
     assert_eq!(attempt.status(), HtlcStatus::Succeeded, "{attempt:?}");
     assert_eq!(attempt.preimage, set.shards[index].preimage);
     let route = attempt.route.as_ref().context("no route")?;
-    assert_eq!(route.hops.len(), WAYS[index].len());
+    assert_eq!(route.hops.len(), ROUTES[index].len());
     let last = route.hops.last().context("no hops")?;
-    let record = last.amp_record.as_ref().context("not AMP")?;
+    let record = last.amp_record.as_ref().context("no AMP record")?;
     assert_eq!(record.child_index, INDICES[index]);
     assert_eq!(record.root_share, set.shards[index].share);
     Ok(())
 }
 
-pub async fn a_wrong_share_fails_its_set(network: &Network) -> Result<()> {
+pub async fn invalid_share_fails_its_set(network: &Network) -> Result<()> {
     let alice = network["alice"].api()?;
     let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
     let mut requests = Vec::new();
@@ -100,7 +104,7 @@ pub async fn a_wrong_share_fails_its_set(network: &Network) -> Result<()> {
         requests.push(request(network, &set, number).await?);
     }
     let record = last_hop(&mut requests[2])?.amp_record.as_mut();
-    record.context("not AMP")?.root_share[0] ^= 1;
+    record.context("no AMP record")?.root_share[0] ^= 1;
     let sent = requests
         .into_iter()
         .map(|request| alice.send_to_route(request));
@@ -114,7 +118,7 @@ pub async fn a_wrong_share_fails_its_set(network: &Network) -> Result<()> {
         let code = FailureCode::IncorrectOrUnknownPaymentDetails;
         assert_eq!(failure.code(), code);
         let source = usize::try_from(failure.failure_source_index)?;
-        assert_eq!(source, WAYS[index].len());
+        assert_eq!(source, ROUTES[index].len());
     }
     let payment = alice.payments(0).await?.payments.pop();
     let payment = payment.context("no payment")?;
@@ -123,9 +127,9 @@ pub async fn a_wrong_share_fails_its_set(network: &Network) -> Result<()> {
     Ok(())
 }
 
-async fn next(heard: &mut Streaming<Invoice>) -> Result<Invoice> {
-    let message = timeout(SETTLE_LIMIT, heard.message()).await;
+async fn next(events: &mut Streaming<Invoice>) -> Result<Invoice> {
+    let message = timeout(SETTLE_LIMIT, events.message()).await;
     message
-        .context("no event")??
+        .context("timed out waiting for an event")??
         .context("the stream has ended")
 }

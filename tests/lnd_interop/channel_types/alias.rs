@@ -1,5 +1,5 @@
-//! Private channels of the type that is known by aliases only (option_scid_alias). lnd and
-//! ampd take it from each other and propose it where they are told to.
+//! Private channels of the type option_scid_alias, known by aliases only. lnd and ampd accept it from
+//! each other, and propose it where configured.
 
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, HopHint, Invoice, PayReqString};
 use anyhow::{Context, Result};
@@ -14,17 +14,17 @@ use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
 const SWITCH: &str = "protocol.option-scid-alias";
 
 #[tokio::test]
-async fn amp_is_paid_over_channels_with_aliases_that_lnd_opened() -> Result<()> {
+async fn amp_is_paid_over_scid_alias_channels_opened_by_lnd() -> Result<()> {
     amp_is_paid_over("lena", "bob").await
 }
 
 #[tokio::test]
-async fn amp_is_paid_over_channels_with_aliases_that_ampd_opened() -> Result<()> {
+async fn amp_is_paid_over_scid_alias_channels_opened_by_ampd() -> Result<()> {
     amp_is_paid_over("bob", "lena").await
 }
 
-/// ampd and lnd in turn, with a channel with aliases between the two in the middle, which the two
-/// outside do not know.
+/// Alternating ampd and lnd nodes in a row, with alias channels between the two in the middle, which
+/// the outer nodes do not know.
 async fn amp_is_paid_over(opener: &str, other: &str) -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
@@ -39,14 +39,14 @@ async fn amp_is_paid_over(opener: &str, other: &str) -> Result<()> {
     let points = network.open(&plans).await?;
     let bobs = channel(&network, "bob", &points[1]).await?;
     assert!(bobs.private);
-    // ampd lists the real one beside the aliases.
+    // ampd lists the real SCID as well as the aliases.
     assert!(!bobs.alias_scids.contains(&bobs.chan_id));
-    for way in [["alice", "lena", "bob"], ["lisa", "bob", "lena"]] {
-        let scene = Scene::new(&network, way[0], &way[1..]);
+    for hops in [["alice", "lena", "bob"], ["lisa", "bob", "lena"]] {
+        let scene = Scene::new(&network, hops[0], &hops[1..]);
         let (invoice, hint) = hinted_invoice(scene).await?;
-        assert_eq!(hint.node_id, network[way[1]].key());
+        assert_eq!(hint.node_id, network[hops[1]].key());
         assert!(bobs.alias_scids.contains(&hint.chan_id), "{hint:?}");
-        let payment = network.pay(way[0], &amp(&invoice, 0)).await?;
+        let payment = network.pay(hops[0], &amp(&invoice, 0)).await?;
         network.wait_settled(SETTLE_LIMIT).await?;
         demo::prove(&payment, &scene.payee()?).await?;
         let paid = scene.lookup(&invoice).await?;
@@ -72,10 +72,10 @@ async fn row() -> Result<Network> {
     Ok(network)
 }
 
-/// An AMP invoice of the payee with its only private channel in a hint: it takes a moment until the
-/// peer has told what it takes for a forward.
+/// An AMP invoice of the payee with a route hint for its only private channel, once the peer has sent its
+/// forwarding policy.
 async fn hinted_invoice(scene: Scene<'_>) -> Result<(AddInvoiceResponse, HopHint)> {
-    wait_for("an invoice with a hint", SETTLE_LIMIT, async || {
+    wait_for("an invoice with a route hint", SETTLE_LIMIT, async || {
         let invoice = Invoice {
             is_amp: true,
             private: true,
@@ -91,8 +91,11 @@ async fn hinted_invoice(scene: Scene<'_>) -> Result<(AddInvoiceResponse, HopHint
         let mut hops = decoded
             .route_hints
             .into_iter()
-            .flat_map(|way| way.hop_hints);
-        Ok((invoice, hops.next().context("it has no hint")?))
+            .flat_map(|hint| hint.hop_hints);
+        Ok((
+            invoice,
+            hops.next().context("the invoice has no route hint")?,
+        ))
     })
     .await
 }

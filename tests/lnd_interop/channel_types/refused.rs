@@ -1,4 +1,4 @@
-//! Types that ampd does not do: both ends say so, and their other channel lives on.
+//! Types that ampd does not support: both ends report this, and their other channel stays open.
 
 use lnd_api::proto::lnrpc::{CommitmentType, OpenChannelRequest};
 use anyhow::{Result, ensure};
@@ -6,7 +6,7 @@ use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};
 use tonic::{Code, Status};
 
-use super::{AMPD, LND, PUSH_SAT, pay_each_way, with_lnd};
+use super::{AMPD, LND, PUSH_SAT, pay_in_each_direction, with_lnd};
 use crate::lnd_is_here;
 use crate::scene::CAPACITY_SAT;
 
@@ -30,13 +30,13 @@ async fn zero_conf_and_taproot_channels_are_refused() -> Result<()> {
         let pending = network[name].api()?.pending().await?;
         assert_eq!(pending.pending_open_channels, []);
     }
-    pay_each_way(&network, &points[0]).await?;
+    pay_in_each_direction(&network, &points[0]).await?;
     network.finish();
     Ok(())
 }
 
-/// A channel without confirmations is one that whoever opened it can take back: ampd tells lnd that
-/// it takes none. It announces no taproot channels, so lnd does not even ask for one.
+/// The opener of a zero-conf channel can double-spend it: ampd tells lnd that it accepts none. It does
+/// not announce taproot channels, so lnd does not even propose one.
 async fn from_lnd(network: &Network) -> Result<()> {
     let zero_conf = refusal(network, LND, zero_conf).await?;
     ensure!(
@@ -67,7 +67,7 @@ async fn from_ampd(network: &Network) -> Result<()> {
 
 fn zero_conf(request: &mut OpenChannelRequest) {
     request.zero_conf = true;
-    // lnd wants to be told.
+    // Required by lnd.
     request.commitment_type = CommitmentType::Anchors.into();
 }
 
@@ -75,7 +75,7 @@ fn taproot(request: &mut OpenChannelRequest) {
     request.commitment_type = CommitmentType::SimpleTaproot.into();
 }
 
-/// Why this node does not open a private channel that is changed so.
+/// The error when this node opens a private channel with the modified request.
 async fn refusal(
     network: &Network,
     from: &str,
@@ -91,5 +91,5 @@ async fn refusal(
     change(&mut request);
     let mut lightning = network[from].api()?.lightning;
     let refused = lightning.open_channel_sync(request).await;
-    Ok(refused.expect_err("the channel is opened"))
+    Ok(refused.expect_err("the channel was opened"))
 }

@@ -1,18 +1,18 @@
-//! What the nodes have, on chain and in channels.
+//! On-chain and channel balances of the nodes.
 
 use anyhow::{Result, ensure};
 use regtest::network::Network;
 
 use super::{AMPD, LND};
 
-/// All transactions of the closes of a test, at regtest's fee rates. Less than half of a shard.
-const MOST_FEES_SAT: u64 = 200_000;
+/// Maximum fees of all closes of a test, at regtest's fee rates. Less than half of a shard.
+const MAX_FEES_SAT: u64 = 200_000;
 
 #[derive(Debug)]
 pub struct Balance {
     ampd_sat: u64,
     lnd_sat: u64,
-    /// Wallets, and all that is in channels, whoever owns it.
+    /// All wallets and channel capacities, whoever owns them.
     together_sat: u64,
 }
 
@@ -29,13 +29,13 @@ impl Balance {
         })
     }
 
-    /// Nothing went to anybody but miners, and so much of it from ampd to lnd.
+    /// Checks that only miners gained funds, and that this much moved from ampd to lnd.
     pub async fn assert_moved(self, network: &Network, to_lnd_sat: i64) -> Result<()> {
         let after = Self::now(network).await?;
         let fees_sat = self.together_sat.checked_sub(after.together_sat);
         ensure!(
-            fees_sat.is_some_and(|sat| sat <= MOST_FEES_SAT),
-            "{self:?} became {after:?}"
+            fees_sat.is_some_and(|sat| sat <= MAX_FEES_SAT),
+            "the balance was {self:?} and is now {after:?}"
         );
         let ends = [
             (self.ampd_sat, after.ampd_sat, -to_lnd_sat),
@@ -45,8 +45,8 @@ impl Balance {
             let expected_sat = before_sat.checked_add_signed(gain_sat);
             let off_sat = expected_sat.map(|sat| sat.abs_diff(after_sat));
             ensure!(
-                off_sat.is_some_and(|sat| sat <= MOST_FEES_SAT),
-                "{before_sat} sat became {after_sat} instead of {expected_sat:?}"
+                off_sat.is_some_and(|sat| sat <= MAX_FEES_SAT),
+                "the balance was {before_sat} sat and is now {after_sat} instead of {expected_sat:?} sat"
             );
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! A cooperative close begins while an HTLC is held, and waits for its end.
+//! A cooperative close started while an HTLC is held waits until the HTLC is resolved.
 
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::close_status_update::Update;
@@ -21,12 +21,12 @@ enum End {
 }
 
 #[tokio::test]
-async fn a_cooperative_close_waits_until_a_held_set_is_completed() -> Result<()> {
+async fn cooperative_close_waits_until_a_held_set_completes() -> Result<()> {
     closes_after(End::Completed).await
 }
 
 #[tokio::test]
-async fn a_cooperative_close_waits_until_a_held_set_is_canceled() -> Result<()> {
+async fn cooperative_close_waits_until_a_held_set_is_canceled() -> Result<()> {
     closes_after(End::Canceled).await
 }
 
@@ -59,10 +59,13 @@ async fn close(
         wait_until_shut(network, name, point).await?;
     }
     let late = route(network, payer, point).await;
-    ensure!(late.is_err(), "{payer} would pay over it: {late:?}");
+    ensure!(
+        late.is_err(),
+        "{payer} can still pay over the channel: {late:?}"
+    );
     ensure!(
         network.bitcoind.mempool().await?.is_empty(),
-        "it is closed with an HTLC in it"
+        "the channel was closed with an HTLC in it"
     );
     let moved_sat = match end {
         End::Completed => {
@@ -86,7 +89,7 @@ async fn close(
     before.assert_moved(network, to_lnd_sat).await
 }
 
-/// Says nothing by itself before the transaction is out; lnd does not even begin without `no_wait`.
+/// Starts a close. The first update comes with the transaction; lnd refuses unless `no_wait` is set.
 async fn begin(
     network: &Network,
     closer: &str,
@@ -94,7 +97,9 @@ async fn begin(
 ) -> Result<Streaming<CloseStatusUpdate>> {
     if closer == LND {
         let refused = ask(network, closer, close_of(point)?).await;
-        let refused = refused.err().context("lnd does not mind the HTLC")?;
+        let refused = refused
+            .err()
+            .context("lnd accepted the close despite the HTLC")?;
         ensure!(refused.message().contains("active htlcs"), "{refused}");
     }
     let request = CloseChannelRequest {
@@ -106,12 +111,12 @@ async fn begin(
     let first = updates.message().await?.and_then(|update| update.update);
     match first {
         Some(Update::CloseInstant(now)) => assert_eq!(now.num_pending_htlcs, 1),
-        other => bail!("the first thing it says is {other:?}"),
+        other => bail!("the first update is {other:?}"),
     }
     Ok(updates)
 }
 
-/// The first answer to a request to close, or why there is none.
+/// Returns the first update for a close request, or its error.
 async fn ask(
     network: &Network,
     name: &str,
@@ -123,14 +128,17 @@ async fn ask(
     updates.into_inner().message().await
 }
 
-/// Waits until this end offers the channel no more: it knows of the close.
+/// Waits until this end no longer uses the channel, having learned of the close.
 async fn wait_until_shut(network: &Network, name: &str, point: &str) -> Result<()> {
-    let what = format!("{name} to know of the close");
+    let what = format!("{name} to learn of the close");
     wait_for(&what, LIMIT, async || {
         let api = network[name].api()?;
         let channels = api.channels().await?;
         let known = channels.iter().find(|known| known.channel_point == point);
-        ensure!(known.is_none_or(|known| !known.active), "it is active");
+        ensure!(
+            known.is_none_or(|known| !known.active),
+            "the channel is active"
+        );
         Ok(())
     })
     .await
@@ -141,15 +149,15 @@ async fn wait_for_transaction(
     updates: &mut Streaming<CloseStatusUpdate>,
 ) -> Result<()> {
     let update = timeout(LIMIT, updates.message()).await;
-    let update = update.context("no closing transaction")??;
+    let update = update.context("no update with a closing transaction")??;
     match update.and_then(|update| update.update) {
         Some(Update::ClosePending(_)) => wait_for_mempool(network, 1).await,
-        other => bail!("instead of a closing transaction: {other:?}"),
+        other => bail!("expected a closing transaction, got {other:?}"),
     }
 }
 
-/// Waits until this end, too, has the transaction from its peer: blocks that come before that are
-/// another story, and lnd needs one more of them then.
+/// Waits until this end also has the transaction from its peer. If blocks come earlier, lnd needs
+/// another block, which is not tested here.
 async fn wait_until_signed(network: &Network, name: &str, point: &str) -> Result<()> {
     let what = format!("{name} to have the closing transaction");
     wait_for(&what, LIMIT, async || {
@@ -160,18 +168,18 @@ async fn wait_until_signed(network: &Network, name: &str, point: &str) -> Result
             channel.is_some_and(|channel| channel.channel_point == point)
         });
         let txid = found.map_or("", |found| &found.closing_txid);
-        ensure!(!txid.is_empty(), "it names no transaction");
+        ensure!(!txid.is_empty(), "it reports no transaction");
         Ok(())
     })
     .await
 }
 
 async fn wait_closed(network: &Network, name: &str, point: &str) -> Result<()> {
-    let what = format!("{name} to list it as closed");
+    let what = format!("{name} to list the channel as closed");
     wait_for(&what, LIMIT, async || {
         let closed = network[name].api()?.closed().await?.channels;
         let found = closed.iter().find(|closed| closed.channel_point == point);
-        let found = found.context("it is not listed")?;
+        let found = found.context("the channel is not listed as closed")?;
         assert_eq!(found.close_type(), ClosureType::CooperativeClose);
         Ok(())
     })

@@ -1,6 +1,6 @@
-//! What a cooperative close between ampd and lnd pays, and that it stays cooperative.
+//! Fees of cooperative closes between ampd and lnd, and that the closes stay cooperative.
 //!
-//! lnd names one fee and no range. On regtest its own estimate is 25 sat/vB, ampd's 8.
+//! lnd proposes a single fee without a range. On regtest its estimate is 25 sat/vB, ampd's 8.
 
 use anyhow::{Result, ensure};
 use regtest::network::{ChannelPlan, Network};
@@ -12,9 +12,9 @@ use crate::lnd_is_here;
 
 const LNDS_ESTIMATE: u64 = 25;
 
-/// Who opened, who closes, for how many sat/vB (0: says nothing), and what it pays.
+/// Opener, closer, requested sat/vB (0: none), and expected sat/vB.
 const CLOSES: [(&str, &str, u64, u64); 13] = [
-    // Nothing was asked for: rather lnd's price than none.
+    // No rate was requested: lnd's rate is better than no close.
     (AMPD, AMPD, 0, LNDS_ESTIMATE),
     (AMPD, AMPD, 1, 1),
     (AMPD, AMPD, 10, 10),
@@ -23,7 +23,7 @@ const CLOSES: [(&str, &str, u64, u64); 13] = [
     (AMPD, AMPD, 200, 200),
     (AMPD, LND, 0, LNDS_ESTIMATE),
     (AMPD, LND, 1, 1),
-    // lnd pays, and takes what it likes.
+    // lnd pays, and chooses the rate.
     (LND, LND, 0, LNDS_ESTIMATE),
     (LND, LND, 1, 1),
     (LND, LND, 40, 40),
@@ -32,7 +32,7 @@ const CLOSES: [(&str, &str, u64, u64); 13] = [
 ];
 
 #[tokio::test]
-async fn no_fee_of_a_close_ends_in_a_forced_one() -> Result<()> {
+async fn no_closing_fee_leads_to_a_forced_close() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -45,11 +45,11 @@ async fn no_fee_of_a_close_ends_in_a_forced_one() -> Result<()> {
         .open(&CLOSES.map(|(opener, ..)| plan(opener)))
         .await?;
     let mut wrong = Vec::new();
-    for ((opener, closer, asked, expected), point) in CLOSES.into_iter().zip(&points) {
-        let fee = network.close_for(closer, point, asked).await;
+    for ((opener, closer, requested, expected), point) in CLOSES.into_iter().zip(&points) {
+        let fee = network.close_for(closer, point, requested).await;
         if !fee.as_ref().is_ok_and(|fee| fee.is(expected)) {
             wrong.push(format!(
-                "{closer} closes a channel of {opener} for {asked} sat/vB: {fee:?}"
+                "{closer} closes a channel of {opener} at {requested} sat/vB, but the fee is {fee:?}"
             ));
         }
     }

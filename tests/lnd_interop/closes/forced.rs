@@ -1,4 +1,4 @@
-//! A force close while an HTLC is held: the chain decides who gets it.
+//! Forced closes while an HTLC is held: who gets it is decided on chain.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::held::{Held, channel};
 use super::{AMPD, CASES, LIMIT, LND, close_of, neighbours, wait_for_mempool};
 use crate::lnd_is_here;
 
-/// Some 300 blocks, in which the HTLCs time out and the closers wait for what is theirs.
+/// Some 300 blocks, in which HTLCs time out and closers wait for their delayed outputs.
 const SWEEP_LIMIT: Duration = Duration::from_secs(180);
-const BLOCKS_AT_ONCE: u32 = 6;
+const BLOCKS_PER_STEP: u32 = 6;
 
 #[tokio::test]
-async fn half_sets_come_back_on_the_chain_when_they_time_out() -> Result<()> {
+async fn half_sets_are_refunded_on_chain_after_timeout() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -25,10 +25,10 @@ async fn half_sets_come_back_on_the_chain_when_they_time_out() -> Result<()> {
     let before = Balance::now(&network).await?;
     let (_, held) = hold_and_close(&network, &points).await?;
     network
-        .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
+        .mine_until_swept(BLOCKS_PER_STEP, SWEEP_LIMIT)
         .await?;
     for held in held {
-        held.comes_back().await?;
+        held.fails_back().await?;
     }
     before.assert_moved(&network, 0).await?;
     network.check_balances().await?;
@@ -37,7 +37,7 @@ async fn half_sets_come_back_on_the_chain_when_they_time_out() -> Result<()> {
 }
 
 #[tokio::test]
-async fn sets_completed_after_the_close_are_claimed_on_the_chain() -> Result<()> {
+async fn sets_completed_after_the_close_are_claimed_on_chain() -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
@@ -52,19 +52,19 @@ async fn sets_completed_after_the_close_are_claimed_on_the_chain() -> Result<()>
         halves.push(held.complete_elsewhere(open).await?);
     }
     network
-        .mine_until_swept(BLOCKS_AT_ONCE, SWEEP_LIMIT)
+        .mine_until_swept(BLOCKS_PER_STEP, SWEEP_LIMIT)
         .await?;
     for half in halves {
         half.arrives().await?;
     }
-    // Two payments each way.
+    // Two payments in each direction.
     before.assert_moved(&network, 0).await?;
     network.check_balances().await?;
     network.finish();
     Ok(())
 }
 
-/// One half set on each channel but the last, and then all these channels are closed.
+/// Holds one half set on each channel but the last, and then closes all these channels.
 async fn hold_and_close<'a>(
     network: &'a Network,
     points: &'a [String],
@@ -90,15 +90,15 @@ async fn close(network: &Network, closer: &str, point: &str) -> Result<()> {
     let mut lightning = network[closer].api()?.lightning;
     let mut updates = lightning.close_channel(request).await?.into_inner();
     let update = updates.message().await?;
-    update.context("the node says nothing about the closing")?;
+    update.context("the node sent no update for the close")?;
     wait_for_mempool(network, before + 1).await
 }
 
-/// The closed ones, too, are in lnd's list until their closing transactions are three blocks deep.
+/// lnd lists closed channels until their closing transactions are three blocks deep.
 async fn wait_until_active(network: &Network, name: &str, point: &str) -> Result<()> {
     wait_for("the open channel", LIMIT, async || {
         let channel = channel(&network[name].api()?, point).await?;
-        ensure!(channel.active, "{name} cannot use it");
+        ensure!(channel.active, "the channel is not active at {name}");
         Ok(())
     })
     .await

@@ -1,4 +1,4 @@
-//! Half of a set, which its receiver holds on a channel that the test chooses.
+//! Half of a set that its receiver holds on a given channel.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use tonic::Status;
 
 use super::{LIMIT, LND, payee_of};
 
-/// Far more than all transactions of a close cost.
+/// Far more than the fees of all transactions of a close.
 pub const SHARD_SAT: u64 = 500_000;
 const SHARD_MSAT: i64 = 500_000_000;
-/// Through a close and its blocks.
+/// Time for a close and its blocks.
 const ANSWER_LIMIT: Duration = Duration::from_secs(180);
 
 pub struct Held<'a> {
@@ -51,7 +51,7 @@ impl<'a> Held<'a> {
             set,
             first: tokio::spawn(async move { api.send_to_route(request).await }),
         };
-        wait_for("half of a set to be held", LIMIT, async || {
+        wait_for("half of the set to be held", LIMIT, async || {
             held.is_held().await
         })
         .await?;
@@ -73,21 +73,21 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// Sends the other half over another channel: both arrive. Whether lnd as payer hears of the first
-    /// is another story: see [`Held::forgets`].
+    /// Sends the other half over another channel: both must settle. Whether lnd as payer learns the result of
+    /// the first is another question: see [`Held::forgets`].
     pub async fn complete(self, point: &str) -> Result<()> {
         let forgets = self.forgets();
         let end = self.complete_elsewhere(point).await?;
         if forgets { Ok(()) } else { end.arrives().await }
     }
 
-    /// An lnd whose channel has its last HTLC ended while it closes may lose the answer to that HTLC
-    /// (docs/lnd-compatibility.md). What is left to look at is the money.
+    /// If the last HTLC of a channel is resolved while it closes, lnd may lose the result of that HTLC
+    /// (docs/lnd-compatibility.md), so only the balances can be checked.
     fn forgets(&self) -> bool {
         self.payer == LND
     }
 
-    /// Sends the other half over another channel, where it arrives; the first half is on its way.
+    /// Sends the other half over another channel, where it settles; the first half is still in flight.
     pub async fn complete_elsewhere(self, point: &str) -> Result<Half<'a>> {
         let route = known_route(self.network, self.payer, point).await?;
         let payer = self.network[self.payer].api()?;
@@ -96,7 +96,7 @@ impl<'a> Held<'a> {
         Ok(Half(self))
     }
 
-    /// Cancels the invoice: the first half comes back, and its payer is told unless it
+    /// Cancels the invoice: the first half fails, and its payer gets the result unless it
     /// [forgets](Held::forgets).
     pub async fn cancel(self) -> Result<()> {
         let message = CancelInvoiceMsg {
@@ -107,28 +107,28 @@ impl<'a> Held<'a> {
         if self.forgets() {
             Ok(())
         } else {
-            self.comes_back().await
+            self.fails_back().await
         }
     }
 
-    /// Waits for the first half to come back.
-    pub async fn comes_back(self) -> Result<()> {
+    /// Waits until the first half fails.
+    pub async fn fails_back(self) -> Result<()> {
         let attempt = timeout(ANSWER_LIMIT, self.first)
             .await
-            .context("no answer")???;
+            .context("no result")???;
         assert_eq!(attempt.status(), HtlcStatus::Failed, "{attempt:?}");
         Ok(())
     }
 }
 
-/// The first half of a set of which the other has arrived.
+/// The first half of a set of which the other half has settled.
 pub struct Half<'a>(Held<'a>);
 
 impl Half<'_> {
     pub async fn arrives(self) -> Result<()> {
         let attempt = timeout(ANSWER_LIMIT, self.0.first)
             .await
-            .context("no answer")???;
+            .context("no result")???;
         assert_arrived(&attempt, &self.0.set, 0);
         Ok(())
     }
@@ -140,7 +140,7 @@ fn assert_arrived(attempt: &HtlcAttempt, set: &Set, number: usize) {
     assert_eq!(attempt.preimage, set.shards[number].preimage);
 }
 
-/// As [`route`]. lnd builds none until it has heard of the other end's terms.
+/// Like [`route`]. lnd builds no route before it has the channel_update of the other end.
 async fn known_route(network: &Network, payer: &str, point: &str) -> Result<Route> {
     wait_for("the channel to be in the graph", LIMIT, async || {
         route(network, payer, point).await
@@ -148,7 +148,7 @@ async fn known_route(network: &Network, payer: &str, point: &str) -> Result<Rout
     .await
 }
 
-/// The way of a shard over this channel.
+/// A route for a shard over this channel.
 pub async fn route(network: &Network, payer: &str, point: &str) -> Result<Route> {
     let payee = bytes(network[payee_of(payer)].key())?;
     let request = BuildRouteRequest {
@@ -159,7 +159,10 @@ pub async fn route(network: &Network, payer: &str, point: &str) -> Result<Route>
     };
     let mut router = network[payer].api()?.router;
     let built = router.build_route(request).await?;
-    built.into_inner().route.context("no route was built")
+    built
+        .into_inner()
+        .route
+        .context("BuildRoute returned no route")
 }
 
 pub async fn channel(api: &Api, point: &str) -> Result<Channel> {

@@ -1,4 +1,4 @@
-//! AMP over three ways.
+//! AMP over three routes.
 
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{Invoice, InvoiceHtlcState, Payment};
@@ -11,8 +11,8 @@ use regtest::demo;
 use regtest::network::Network;
 
 use super::events::Events;
-use super::ways::{AMOUNT_MSAT, LEAST_SHARDS, SHARD_MSAT, WAYS, scene};
-use crate::hand_made::{in_order, settled};
+use super::topology::{AMOUNT_MSAT, MIN_SHARDS, ROUTES, SHARD_MSAT, scene};
+use crate::manual_shards::{in_order, settled};
 use crate::scene::{Scene, amp};
 
 pub async fn an_invoice(network: &Network) -> Result<()> {
@@ -24,7 +24,7 @@ pub async fn an_invoice(network: &Network) -> Result<()> {
     is_paid_in_shards(scene, &payment, events.settled().await?).await
 }
 
-/// It is paid to an invoice that comes with its first shard.
+/// The payment goes to a new invoice created by its first shard.
 pub async fn an_invoice_with_another_payment_address(network: &Network) -> Result<()> {
     let scene = scene(network);
     let mut events = Events::follow(&scene.payee()?).await?;
@@ -48,8 +48,12 @@ pub async fn to_a_key(network: &Network) -> Result<()> {
     let request = amp_to(scene.payee_key(), u64::try_from(AMOUNT_MSAT)?)?;
     let payment = scene.pays(&request).await?;
     for attempt in &payment.htlcs {
-        let hops = &attempt.route.as_ref().context("no route")?.hops;
-        let (last, others) = hops.split_last().context("no hops")?;
+        let hops = &attempt
+            .route
+            .as_ref()
+            .context("the attempt has no route")?
+            .hops;
+        let (last, others) = hops.split_last().context("the route has no hops")?;
         ensure!(last.amp_record.is_some(), "no AMP record for the payee");
         ensure!(others.iter().all(|hop| hop.amp_record.is_none()));
     }
@@ -58,29 +62,29 @@ pub async fn to_a_key(network: &Network) -> Result<()> {
     is_paid_in_shards(scene, &payment, scene.newest_invoice().await?).await
 }
 
-/// The payee was told so, and lists the same.
-async fn is_paid_in_shards(scene: Scene<'_>, payment: &Payment, told: Invoice) -> Result<()> {
+/// Checks the invoice event, and that the payee lists the same.
+async fn is_paid_in_shards(scene: Scene<'_>, payment: &Payment, event: Invoice) -> Result<()> {
     let shards = demo::prove(payment, &scene.payee()?).await?;
-    ensure!(shards.len() >= LEAST_SHARDS, "{} shards", shards.len());
+    ensure!(shards.len() >= MIN_SHARDS, "{} shards", shards.len());
     let listed = scene.newest_invoice().await?;
-    assert_eq!(in_order(told.clone()), in_order(listed));
-    assert_eq!(told.state(), InvoiceState::Settled);
-    assert_eq!(told.amt_paid_msat, AMOUNT_MSAT);
-    assert_eq!(told.htlcs.len(), shards.len());
-    assert_eq!(told.amp_invoice_state.len(), 1);
-    let set = told.amp_invoice_state.get(&payment.payment_hash);
-    let set = set.context("the payment is none of the sets")?;
+    assert_eq!(in_order(event.clone()), in_order(listed));
+    assert_eq!(event.state(), InvoiceState::Settled);
+    assert_eq!(event.amt_paid_msat, AMOUNT_MSAT);
+    assert_eq!(event.htlcs.len(), shards.len());
+    assert_eq!(event.amp_invoice_state.len(), 1);
+    let set = event.amp_invoice_state.get(&payment.payment_hash);
+    let set = set.context("the invoice has no set of this payment")?;
     assert_eq!(set.state(), InvoiceHtlcState::Settled);
     Ok(())
 }
 
-pub async fn shards_over_routes_of_the_caller(network: &Network) -> Result<()> {
+pub async fn shards_over_given_routes(network: &Network) -> Result<()> {
     let (scene, payer) = (scene(network), network["alice"].api()?);
     let mut events = Events::follow(&scene.payee()?).await?;
     let set = Set::new(by_hand::random(), AMOUNT_MSAT, &[0, 1, 2])?;
     let mut requests = Vec::new();
-    for (number, way) in WAYS.into_iter().enumerate() {
-        let route = Scene::new(network, "alice", way).route(SHARD_MSAT).await?;
+    for (number, hops) in ROUTES.into_iter().enumerate() {
+        let route = Scene::new(network, "alice", hops).route(SHARD_MSAT).await?;
         requests.push(set.request(number, route)?);
     }
     let rest = requests.split_off(1);
@@ -92,12 +96,12 @@ pub async fn shards_over_routes_of_the_caller(network: &Network) -> Result<()> {
     for (attempt, shard) in attempts.iter().zip(&set.shards) {
         settled(attempt, shard);
     }
-    let told = events.settled().await?;
+    let event = events.settled().await?;
     let listed = scene.newest_invoice().await?;
-    assert_eq!(in_order(told.clone()), in_order(listed));
-    assert_eq!(told.payment_addr, set.address);
-    assert_eq!(told.amt_paid_msat, AMOUNT_MSAT);
-    holds_all_shards(&told, &set)
+    assert_eq!(in_order(event.clone()), in_order(listed));
+    assert_eq!(event.payment_addr, set.address);
+    assert_eq!(event.amt_paid_msat, AMOUNT_MSAT);
+    holds_all_shards(&event, &set)
 }
 
 fn holds_all_shards(invoice: &Invoice, set: &Set) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What a client hears that asks for the invoices since an index: the same from both nodes.
+//! Invoice events since an index, which must be the same from both nodes.
 
 use lnd_api::proto::invoicesrpc::AddHoldInvoiceRequest;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
@@ -13,16 +13,16 @@ use super::events::next;
 use crate::SETTLE_LIMIT;
 use crate::scene::{Scene, amp};
 
-/// An invoice as it is told: its number among those of this scenario, its state, whether it has a
-/// settle index, what was paid in msat, its HTLCs, its settled sets.
+/// An invoice event: its number in this scenario, its state, whether it has a settle index, the amount
+/// paid in msat, its HTLCs, and its settled sets.
 type Told = (u64, InvoiceState, bool, i64, usize, usize);
 
 const MSAT: i64 = 10_000;
 
-/// Makes invoices that end in all ways, and asks with one index, the other, and both.
-pub async fn of_invoices_that_ended_in_all_ways(scene: Scene<'_>) -> Result<Vec<Vec<Told>>> {
+/// Creates invoices with every final state, and subscribes with each index and with both.
+pub async fn of_invoices_with_every_final_state(scene: Scene<'_>) -> Result<Vec<Vec<Told>>> {
     let payee = scene.payee()?;
-    // Without an index before it nothing that follows would be missed.
+    // Events are only replayed after a known index, so this invoice provides one.
     let settled_before = payee.invoice(1_000).await?;
     scene.pays(&bolt11(&settled_before.payment_request)).await?;
     let last_settled = scene.lookup(&settled_before).await?.settle_index;
@@ -39,7 +39,7 @@ pub async fn of_invoices_that_ended_in_all_ways(scene: Scene<'_>) -> Result<Vec<
     }
     payee.invoice(10_000).await?;
 
-    let mut told = Vec::new();
+    let mut responses = Vec::new();
     for (add_index, settle_index, events) in [
         (known, 0, 3),
         (0, last_settled, 3),
@@ -55,17 +55,17 @@ pub async fn of_invoices_that_ended_in_all_ways(scene: Scene<'_>) -> Result<Vec<
             .subscribe_invoices(request)
             .await?
             .into_inner();
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         for number in 0..events {
             let event = next(&mut stream).await;
             let event = event.with_context(|| format!("event {number} of {request:?}"))?;
-            heard.push(short(&event, known));
+            received.push(short(&event, known));
         }
-        told.push(heard);
+        responses.push(received);
     }
     cancel(&payee, held.hash).await?;
     held.payer.await?;
-    Ok(told)
+    Ok(responses)
 }
 
 fn short(event: &Invoice, known: u64) -> Told {
@@ -85,7 +85,7 @@ struct Held {
     payer: JoinHandle<()>,
 }
 
-/// A hold invoice that is paid and not settled.
+/// A hold invoice that is paid but not settled.
 async fn hold(scene: Scene<'_>, payee: &Api, preimage: [u8; 32]) -> Result<Held> {
     let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
     let request = AddHoldInvoiceRequest {
@@ -107,7 +107,7 @@ async fn hold(scene: Scene<'_>, payee: &Api, preimage: [u8; 32]) -> Result<Held>
         };
         let found = payee.lightning.clone().lookup_invoice(by).await?;
         let state = found.into_inner().state();
-        ensure!(state == InvoiceState::Accepted, "it is {state:?}");
+        ensure!(state == InvoiceState::Accepted, "the state is {state:?}");
         Ok(())
     })
     .await?;

@@ -1,4 +1,4 @@
-//! What a payee tells of its invoices.
+//! Invoice events of a payee.
 
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription};
@@ -12,8 +12,8 @@ use crate::SETTLE_LIMIT;
 pub struct Events(Streaming<Invoice>);
 
 impl Events {
-    /// From now on. lnd answers with its first event only: an invoice is made to have one, and one
-    /// before it, since only events after a known index cannot be missed.
+    /// Subscribes from now on. lnd responds only with its first event, so an invoice is created to cause
+    /// one, and another before it, since no event after a known index can be missed.
     pub async fn follow(payee: &Api) -> Result<Self> {
         let known = payee.invoice(1_000).await?;
         let after = InvoiceSubscription {
@@ -29,7 +29,7 @@ impl Events {
         Ok(events)
     }
 
-    /// What was settled after this index.
+    /// Subscribes to invoices settled after this index.
     pub async fn settled_after(payee: &Api, settle_index: u64) -> Result<Self> {
         let after = InvoiceSubscription {
             add_index: 0,
@@ -43,7 +43,7 @@ impl Events {
         next(&mut self.0).await
     }
 
-    /// The next one: an invoice that was added.
+    /// The next event, which must be an added invoice.
     pub async fn open(&mut self) -> Result<Invoice> {
         let added = self.next().await?;
         assert_eq!(added.state(), InvoiceState::Open);
@@ -51,8 +51,8 @@ impl Events {
         Ok(added)
     }
 
-    /// The addition of the invoice with this address. Those of others may come before it: a busy lnd
-    /// tells of an invoice late.
+    /// The event for the invoice with this address. Others may precede it: a busy lnd reports invoices
+    /// late.
     pub async fn opened(&mut self, payment_addr: &[u8]) -> Result<Invoice> {
         loop {
             let added = self.open().await?;
@@ -62,7 +62,7 @@ impl Events {
         }
     }
 
-    /// The next one: an invoice that was paid.
+    /// The next event, which must be a settled invoice.
     pub async fn settled(&mut self) -> Result<Invoice> {
         let paid = self.next().await?;
         assert_eq!(paid.state(), InvoiceState::Settled);
@@ -72,5 +72,7 @@ impl Events {
 
 pub async fn next(events: &mut Streaming<Invoice>) -> Result<Invoice> {
     let event = timeout(SETTLE_LIMIT, events.message()).await;
-    event.context("no event")??.context("the stream has ended")
+    event
+        .context("timed out waiting for an event")??
+        .context("the stream has ended")
 }

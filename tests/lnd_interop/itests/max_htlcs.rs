@@ -1,4 +1,4 @@
-//! A channel that is full of held HTLCs.
+//! A channel full of held HTLCs.
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,16 @@ use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::Ampd;
 
 use crate::binaries;
-use crate::hand_made::address;
+use crate::manual_shards::address;
 use crate::scene::{CAPACITY_SAT, Scene};
 
-/// Nobody can add more HTLCs than this to a channel with Lisa.
+/// Maximum number of HTLCs that a peer can add to a channel with Lisa.
 const HTLCS: usize = 5;
 const MSAT: i64 = 10_000_000;
-/// Much less than the time that a payment has.
-const QUICKLY: Duration = Duration::from_secs(10);
-/// An lnd limits what others may add, not itself: Lena pays over another lnd.
-pub const WAYS: [(&str, &[&str]); 2] = [("alice", &["lisa"]), ("lena", &["lisa", "alice"])];
+/// Much less than the payment timeout.
+const FAIL_LIMIT: Duration = Duration::from_secs(10);
+/// lnd limits only what others add, not itself, so Lena pays through another lnd.
+pub const ROUTES: [(&str, &[&str]); 2] = [("alice", &["lisa"]), ("lena", &["lisa", "alice"])];
 
 pub async fn open() -> Result<Network> {
     let mut network = Network::start(binaries()).await?;
@@ -56,10 +56,14 @@ pub async fn a_full_channel(scene: Scene<'_>) -> Result<()> {
 
     let start = Instant::now();
     let failed = scene.payer()?.pay(request.clone()).await?;
-    ensure!(start.elapsed() < QUICKLY, "it took {:?}", start.elapsed());
+    ensure!(
+        start.elapsed() < FAIL_LIMIT,
+        "the payment took {:?} to fail",
+        start.elapsed()
+    );
     assert_eq!(failed.status(), PaymentStatus::Failed, "{failed:?}");
     assert_eq!(failed.htlcs.len(), 0);
-    assert_eq!(failed.failure_reason(), no_way(scene));
+    assert_eq!(failed.failure_reason(), no_route_reason(scene));
 
     the_other_direction_is_free(scene).await?;
     let cancel = CancelInvoiceMsg {
@@ -74,14 +78,14 @@ pub async fn a_full_channel(scene: Scene<'_>) -> Result<()> {
 }
 
 async fn the_other_direction_is_free(scene: Scene<'_>) -> Result<()> {
-    let neighbour = scene.way.first().context("no way")?;
+    let neighbour = scene.hops.first().context("the route has no hops")?;
     let back = amp_to(scene.network[scene.payer].key(), u64::try_from(MSAT)?)?;
     scene.network.pay(neighbour, &back).await?;
     Ok(())
 }
 
-/// To lnd, money that cannot be sent is none.
-fn no_way(scene: Scene<'_>) -> PaymentFailureReason {
+/// lnd reports unavailable liquidity as insufficient balance.
+fn no_route_reason(scene: Scene<'_>) -> PaymentFailureReason {
     match scene.network[scene.payer].software() {
         Ampd => PaymentFailureReason::FailureReasonNoRoute,
         _ => PaymentFailureReason::FailureReasonInsufficientBalance,

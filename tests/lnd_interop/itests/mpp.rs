@@ -1,4 +1,4 @@
-//! Payments with one hash for all parts, over three ways.
+//! Multi-part payments with a single hash over three routes.
 
 use lnd_api::proto::invoicesrpc::SubscribeSingleInvoiceRequest;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
@@ -14,7 +14,7 @@ use regtest::by_hand::last_hop;
 use regtest::network::Network;
 
 use super::events::next;
-use super::ways::{AMOUNT_MSAT, LEAST_SHARDS, SHARD_MSAT, WAYS, scene};
+use super::topology::{AMOUNT_MSAT, MIN_SHARDS, ROUTES, SHARD_MSAT, scene};
 use crate::scene::Scene;
 
 pub async fn an_invoice(network: &Network) -> Result<()> {
@@ -24,7 +24,7 @@ pub async fn an_invoice(network: &Network) -> Result<()> {
     let hash = sha256::Hash::hash(&bytes(&payment.payment_preimage)?);
     assert_eq!(hash.to_byte_array(), *invoice.r_hash);
     let arrived = parts_that_arrived(&payment);
-    ensure!(arrived >= LEAST_SHARDS, "{arrived} parts");
+    ensure!(arrived >= MIN_SHARDS, "{arrived} parts");
     let found = scene.lookup(&invoice).await?;
     assert_eq!(found.state(), InvoiceState::Settled);
     assert_eq!(found.amt_paid_msat, AMOUNT_MSAT);
@@ -34,7 +34,7 @@ pub async fn an_invoice(network: &Network) -> Result<()> {
     Ok(())
 }
 
-pub async fn parts_over_routes_of_the_caller(network: &Network) -> Result<()> {
+pub async fn parts_over_given_routes(network: &Network) -> Result<()> {
     let (scene, payer) = (scene(network), network["alice"].api()?);
     let invoice = scene.payee()?.invoice(u64::try_from(AMOUNT_MSAT)?).await?;
     let follow = SubscribeSingleInvoiceRequest {
@@ -46,8 +46,8 @@ pub async fn parts_over_routes_of_the_caller(network: &Network) -> Result<()> {
         .await?
         .into_inner();
     let mut requests = Vec::new();
-    for way in WAYS {
-        let route = Scene::new(network, "alice", way).route(SHARD_MSAT).await?;
+    for hops in ROUTES {
+        let route = Scene::new(network, "alice", hops).route(SHARD_MSAT).await?;
         let mut request = SendToRouteRequest {
             payment_hash: invoice.r_hash.clone(),
             route: Some(route),
@@ -71,13 +71,13 @@ pub async fn parts_over_routes_of_the_caller(network: &Network) -> Result<()> {
     let payment = payment.context("no payment")?;
     assert_eq!(bytes(&payment.payment_hash)?, invoice.r_hash);
     assert_eq!(payment.status(), PaymentStatus::Succeeded);
-    assert_eq!(parts_that_arrived(&payment), WAYS.len());
+    assert_eq!(parts_that_arrived(&payment), ROUTES.len());
     loop {
-        let told = next(&mut events).await?;
-        if told.state() == InvoiceState::Settled {
+        let update = next(&mut events).await?;
+        if update.state() == InvoiceState::Settled {
             assert_eq!(
-                (told.amt_paid_msat, told.htlcs.len()),
-                (AMOUNT_MSAT, WAYS.len())
+                (update.amt_paid_msat, update.htlcs.len()),
+                (AMOUNT_MSAT, ROUTES.len())
             );
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! One static invoice, paid twice: what the payee tells of each payment and of both.
+//! A static invoice paid twice: what the payee reports of each payment and of both.
 
 use std::time::Duration;
 
@@ -32,13 +32,19 @@ pub async fn an_invoice_twice(scene: Scene<'_>) -> Result<()> {
         .await?
         .into_inner();
     assert_eq!(next(&mut single).await?.state(), InvoiceState::Open);
-    let (mut sets, mut told) = (Vec::new(), Vec::new());
+    let (mut sets, mut settlements) = (Vec::new(), Vec::new());
     for times in 1..=2 {
         let payment = scene.pays(&amp(&invoice, 0)).await?;
-        told.push(events.settled().await?);
-        let set = only_set(&told[told.len() - 1], &payment.payment_hash)?;
-        assert_eq!(told[told.len() - 1].amt_paid_msat, times * MSAT);
-        ensure!(set.settle_time >= created, "settled before it was made");
+        settlements.push(events.settled().await?);
+        let set = only_set(&settlements[settlements.len() - 1], &payment.payment_hash)?;
+        assert_eq!(
+            settlements[settlements.len() - 1].amt_paid_msat,
+            times * MSAT
+        );
+        ensure!(
+            set.settle_time >= created,
+            "the set was settled before the invoice was created"
+        );
         sets.push((bytes(&payment.payment_hash)?, set.settle_index));
     }
     assert_eq!(sets[1].1, sets[0].1 + 1, "settle indices");
@@ -56,30 +62,30 @@ pub async fn an_invoice_twice(scene: Scene<'_>) -> Result<()> {
     assert_eq!((all.htlcs.len(), all.amp_invoice_state.len()), (2, 2));
 
     let mut again = Events::settled_after(&payee, sets[0].1).await?;
-    assert_eq!(again.settled().await?, told[1]);
+    assert_eq!(again.settled().await?, settlements[1]);
     Ok(())
 }
 
-/// An event shows the set that it is about, and no other.
-fn only_set(told: &Invoice, set_id: &str) -> Result<AmpInvoiceState> {
-    assert_eq!((told.htlcs.len(), told.amp_invoice_state.len()), (1, 1));
-    let set = told.amp_invoice_state.get(set_id);
-    let set = set.context("another set")?;
+/// An event contains only the set that it is about.
+fn only_set(update: &Invoice, set_id: &str) -> Result<AmpInvoiceState> {
+    assert_eq!((update.htlcs.len(), update.amp_invoice_state.len()), (1, 1));
+    let set = update.amp_invoice_state.get(set_id);
+    let set = set.context("the event has a different set")?;
     assert_eq!(set.state(), InvoiceHtlcState::Settled);
     Ok(*set)
 }
 
-/// Whoever follows one invoice of ampd hears of each set. lnd publishes them under the hashes of
-/// their shards: not a word.
+/// Subscribers to a single invoice of ampd see each set. lnd publishes sets under the hashes of their
+/// shards, so its subscribers see nothing.
 async fn of_single_invoice(scene: Scene<'_>, single: &mut Streaming<Invoice>) -> Result<()> {
     if scene.payee_is(Software::Lnd) {
-        let told = tokio::time::timeout(Duration::from_secs(1), single.message()).await;
-        ensure!(told.is_err(), "lnd tells {told:?}");
+        let update = tokio::time::timeout(Duration::from_secs(1), single.message()).await;
+        ensure!(update.is_err(), "lnd sent {update:?}");
         return Ok(());
     }
     for _ in 1..=2 {
-        let told = next(single).await?;
-        assert_eq!(told.state(), InvoiceState::Settled);
+        let update = next(single).await?;
+        assert_eq!(update.state(), InvoiceState::Settled);
     }
     Ok(())
 }

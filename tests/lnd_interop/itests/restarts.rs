@@ -1,4 +1,4 @@
-//! lnd tests here that a change of its database keeps invoices. Both must keep them when they die.
+//! Invoices survive a kill of their node. lnd's own test is about a migration of its database.
 
 use lnd_api::proto::lnrpc::Invoice;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
@@ -7,7 +7,7 @@ use regtest::api::amp_to;
 use regtest::by_hand;
 use regtest::network::Network;
 
-use crate::hand_made::in_order;
+use crate::manual_shards::in_order;
 use crate::scene::{Scene, amp};
 
 const MSAT: i64 = 2_000_000;
@@ -17,8 +17,8 @@ const TIMES: usize = 3;
 const SPONTANEOUS: usize = 3;
 
 pub async fn invoices_survive(network: &mut Network, payer: &str, payee: &str) -> Result<()> {
-    let way = [payee];
-    let scene = Scene::new(network, payer, &way);
+    let hops = [payee];
+    let scene = Scene::new(network, payer, &hops);
     let mut requests = Vec::new();
     for number in 0..INVOICES {
         let invoice = scene.amp_invoice(MSAT).await?;
@@ -41,7 +41,7 @@ pub async fn invoices_survive(network: &mut Network, payer: &str, payee: &str) -
     network.restart(&[payee]).await?;
     network.connect(payer, payee).await?;
     network.wait_usable().await?;
-    let scene = Scene::new(network, payer, &way);
+    let scene = Scene::new(network, payer, &hops);
     assert_eq!(invoices(scene).await?, before);
     pay_all(scene, &requests).await
 }

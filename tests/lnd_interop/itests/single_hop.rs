@@ -15,8 +15,8 @@ use crate::scene::Scene;
 const MSAT: i64 = 1_000_000;
 const KEYSEND: u64 = 5_482_373_484;
 
-/// To an invoice with a preimage of the caller, to one without, and to one with hints, which are
-/// written as the caller has them.
+/// Pays an invoice with a chosen preimage, one without, and one with route hints, which must be encoded
+/// as given.
 pub async fn ordinary_payments(scene: Scene<'_>) -> Result<()> {
     let preimage = by_hand::random().to_vec();
     let hint = HopHint {

@@ -1,4 +1,4 @@
-//! What a payer says it paid, and what the payee says it received.
+//! Compares what a payer reports as paid with what the payee reports as received.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use bitcoin::hex::DisplayHex;
 use regtest::api::Api;
 use regtest::network::Network;
 
-/// Amounts in msat by what names a payment at both ends: its hash, or its set id.
+/// Amounts in msat by payment hash or set id.
 type Amounts = BTreeMap<String, i64>;
 
-/// Checks that each payment which succeeded is settled at the payee with all of its amount, and that
-/// nothing else is. Returns the sum in msat.
+/// Checks that each successful payment is settled in full at the payee, and that nothing else is
+/// settled. Returns the total in msat.
 pub async fn compare(network: &Network, payer: &str, payee: &str) -> Result<u64> {
     let sent = sent(&network[payer].api()?).await?;
     let received = received(&network[payee].api()?).await?;

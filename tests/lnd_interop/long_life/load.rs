@@ -1,4 +1,4 @@
-//! Payments of all kinds in both directions, sixteen under way at any time, whatever happens to the
+//! Payments of all kinds in both directions, sixteen in flight at any time, whatever happens to the
 //! nodes.
 
 use std::collections::BTreeMap;
@@ -20,13 +20,13 @@ use tokio::time::{sleep, timeout};
 use super::{AMPD, BETWEEN, LND, LOAD_LIMIT};
 
 const WORKERS_EACH_WAY: u64 = 8;
-/// A pause after a refusal, so that a dead node is not asked in a tight loop.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause after an error, so that a dead node is not called in a tight loop.
+const ERROR_DELAY: Duration = Duration::from_millis(50);
 const KEYSEND: u64 = 5_482_373_484;
 
-/// The running load.
+/// A running load.
 pub struct Load {
-    ways: [Arc<Way>; 2],
+    directions: [Arc<Direction>; 2],
     shared: Arc<Shared>,
     /// By payer.
     workers: BTreeMap<&'static str, JoinSet<()>>,
@@ -34,12 +34,12 @@ pub struct Load {
 
 struct Shared {
     stop: AtomicBool,
-    /// The nodes' clients of their last start.
+    /// Clients of the nodes since their last start.
     apis: Mutex<BTreeMap<&'static str, Api>>,
 }
 
 /// One direction.
-struct Way {
+struct Direction {
     payer: &'static str,
     payee: &'static str,
     payee_key: String,
@@ -54,24 +54,24 @@ impl Load {
             stop: AtomicBool::new(false),
             apis: Mutex::default(),
         });
-        let way = async |payer, payee| Way::new(network, payer, payee).await;
-        let ways = [way(AMPD, LND).await?, way(LND, AMPD).await?].map(Arc::new);
+        let direction = async |payer, payee| Direction::new(network, payer, payee).await;
+        let directions = [direction(AMPD, LND).await?, direction(LND, AMPD).await?].map(Arc::new);
         let mut load = Self {
-            ways,
+            directions,
             shared,
             workers: BTreeMap::new(),
         };
         load.meet(network)?;
-        for way in &load.ways {
-            let workers = load.workers.entry(way.payer).or_default();
+        for direction in &load.directions {
+            let workers = load.workers.entry(direction.payer).or_default();
             for _ in 0..WORKERS_EACH_WAY {
-                workers.spawn(work(way.clone(), load.shared.clone()));
+                workers.spawn(work(direction.clone(), load.shared.clone()));
             }
         }
         Ok(load)
     }
 
-    /// Learns where the nodes are now; to be called after each start of one.
+    /// Updates the nodes' addresses; must be called after each start of a node.
     pub fn meet(&self, network: &Network) -> Result<()> {
         for name in [AMPD, LND] {
             self.shared.meet(name, network[name].api()?);
@@ -79,36 +79,40 @@ impl Load {
         Ok(())
     }
 
-    /// Waits until payments in both directions have succeeded from now on.
+    /// Waits for new successful payments in both directions.
     pub async fn go_on(&self) -> Result<()> {
-        let counts = self.ways.iter().map(|way| way.succeeded());
+        let counts = self
+            .directions
+            .iter()
+            .map(|direction| direction.succeeded());
         self.wait(counts.map(|count| count + BETWEEN).collect(), LOAD_LIMIT)
             .await
     }
 
-    /// Waits until so many payments in each direction have succeeded.
+    /// Waits until this many payments in each direction have succeeded.
     pub async fn wait_until(&self, each_way: u64, limit: Duration) -> Result<()> {
-        self.wait(vec![each_way; self.ways.len()], limit).await
+        self.wait(vec![each_way; self.directions.len()], limit)
+            .await
     }
 
     async fn wait(&self, wanted: Vec<u64>, limit: Duration) -> Result<()> {
-        wait_for("payments both ways", limit, async || {
-            for (way, wanted) in self.ways.iter().zip(&wanted) {
-                let now = way.succeeded();
-                ensure!(now >= *wanted, "{}: {now} of {wanted}", way.payer);
+        wait_for("payments in both directions", limit, async || {
+            for (direction, wanted) in self.directions.iter().zip(&wanted) {
+                let now = direction.succeeded();
+                ensure!(now >= *wanted, "{}: {now} of {wanted}", direction.payer);
             }
             Ok(())
         })
         .await
     }
 
-    /// Lets no new payment start and waits for those under way. lnd may never answer for one that it began
-    /// while bitcoind was away: it then sends no HTLC, and the payment stays in flight for ever.
+    /// Starts no new payments and waits for those in flight. lnd may never finish one that it started while
+    /// bitcoind was down: it sends no HTLC, and the payment stays in flight forever.
     pub async fn stop(self) -> Result<()> {
         self.shared.stop.store(true, Ordering::Relaxed);
         for (payer, workers) in self.workers {
             let ended = timeout(LOAD_LIMIT, workers.join_all()).await;
-            ensure!(ended.is_ok() || payer == LND, "{payer} does not answer");
+            ensure!(ended.is_ok() || payer == LND, "{payer} does not respond");
         }
         Ok(())
     }
@@ -122,11 +126,11 @@ impl Shared {
 
     fn api(&self, name: &str) -> Result<Api> {
         let apis = self.apis.lock().unwrap_or_else(PoisonError::into_inner);
-        apis.get(name).cloned().context("an unknown node")
+        apis.get(name).cloned().context("unknown node")
     }
 }
 
-impl Way {
+impl Direction {
     async fn new(network: &Network, payer: &'static str, payee: &'static str) -> Result<Self> {
         let invoice = network[payee].api()?.static_invoice().await?;
         Ok(Self {
@@ -143,7 +147,7 @@ impl Way {
         self.succeeded.load(Ordering::Relaxed)
     }
 
-    /// The kinds in turn.
+    /// Alternates between all kinds.
     async fn request(&self, shared: &Shared) -> Result<SendPaymentRequest> {
         let msat = random_msat();
         let to_key = amp_to(&self.payee_key, msat)?;
@@ -159,17 +163,20 @@ impl Way {
         })
     }
 
-    /// An error is a call that was cut off or refused.
+    /// Returns an error if the call was interrupted or refused.
     async fn pay_once(&self, shared: &Shared) -> Result<()> {
         let request = self.request(shared).await?;
         let payment = shared.api(self.payer)?.pay(request).await?;
-        ensure!(payment.status() == PaymentStatus::Succeeded, "it failed");
+        ensure!(
+            payment.status() == PaymentStatus::Succeeded,
+            "the payment failed"
+        );
         self.succeeded.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// Up to 3,000 sat, which covers HTLCs with and without an output of their own.
+/// Up to 3,000 sat, which covers dust HTLCs and others.
 fn random_msat() -> u64 {
     let [low, high, ..] = by_hand::random();
     1_000 + 46 * u64::from(u16::from_le_bytes([low, high]))
@@ -185,10 +192,10 @@ fn keysend(to_key: SendPaymentRequest) -> SendPaymentRequest {
     }
 }
 
-async fn work(way: Arc<Way>, shared: Arc<Shared>) {
+async fn work(direction: Arc<Direction>, shared: Arc<Shared>) {
     while !shared.stop.load(Ordering::Relaxed) {
-        if way.pay_once(&shared).await.is_err() {
-            sleep(PAUSE).await;
+        if direction.pay_once(&shared).await.is_err() {
+            sleep(ERROR_DELAY).await;
         }
     }
 }

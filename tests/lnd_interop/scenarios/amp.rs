@@ -1,4 +1,4 @@
-//! AMP to a key, and to static invoices.
+//! AMP payments to a key and to static invoices.
 
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
@@ -82,16 +82,16 @@ pub async fn an_invoice_without_amount(scene: Scene<'_>) -> Result<()> {
         sum += msat;
         assert_eq!(scene.lookup(&invoice).await?.amt_paid_msat, sum);
     }
-    let unsaid = scene.payer()?.pay(amp(&invoice, 0)).await;
-    let unsaid = unsaid.expect_err("no amount is known");
+    let without_amount = scene.payer()?.pay(amp(&invoice, 0)).await;
+    let without_amount = without_amount.expect_err("the invoice has no amount");
     assert_eq!(
-        unsaid.message(),
+        without_amount.message(),
         "amount must be specified when paying a zero amount invoice"
     );
     Ok(())
 }
 
-/// Such a payment is no payment to the invoice, but one to its maker.
+/// Such a payment does not pay the invoice, but is a spontaneous payment to its node.
 pub async fn another_payment_address(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(MSAT).await?;
     let address = by_hand::random();

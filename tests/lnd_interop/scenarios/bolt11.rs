@@ -1,4 +1,4 @@
-//! Payments with one hash for all parts; invoices that are over.
+//! Payments with a single hash for all parts, and expired invoices.
 
 use std::time::{Duration, SystemTime};
 
@@ -71,7 +71,7 @@ fn held_preimage(paid: &Payment) -> Result<Vec<u8>> {
     Ok(attempt.preimage.clone())
 }
 
-/// A payment that the payee holds.
+/// A payment held by the payee.
 struct Held {
     preimage: [u8; 32],
     hash: Vec<u8>,
@@ -117,11 +117,11 @@ impl Held {
 async fn next<T>(updates: &mut Streaming<T>) -> Result<T> {
     let update = timeout(SETTLE_LIMIT, updates.message()).await;
     update
-        .context("no update")??
+        .context("timed out waiting for an update")??
         .context("the stream has ended")
 }
 
-/// A payer refuses by itself; a payee does so when it is paid without being asked.
+/// The payer refuses locally; the payee rejects the payment if it is sent anyway.
 pub async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
     let mut ordinary = Invoice {
         value_msat: MSAT,
@@ -134,7 +134,7 @@ pub async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
     let found = scene.lookup(&amp_invoice).await?;
     let over = Duration::from_secs(u64::try_from(found.creation_date + found.expiry)?);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    // To the end of that second: nothing tells when an invoice has expired, but the clock.
+    // Until the end of that second: invoice expiry can only be awaited.
     tokio::time::sleep((over + Duration::from_secs(1)).saturating_sub(now)).await;
 
     let payer = scene.payer()?;
@@ -142,7 +142,10 @@ pub async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
         bolt11(&bolt11_invoice.payment_request),
         amp(&amp_invoice, 0),
     ] {
-        let refused = payer.pay(request).await.expect_err("it has expired");
+        let refused = payer
+            .pay(request)
+            .await
+            .expect_err("the invoice has expired");
         ensure!(
             refused
                 .message()
@@ -150,17 +153,17 @@ pub async fn expired_invoices(scene: Scene<'_>) -> Result<()> {
             "{refused}"
         );
     }
-    regtest::wait::wait_for("the invoice's end", SETTLE_LIMIT, async || {
+    regtest::wait::wait_for("the invoice to expire", SETTLE_LIMIT, async || {
         let state = scene.lookup(&amp_invoice).await?.state();
-        ensure!(state == InvoiceState::Canceled, "it is {state:?}");
+        ensure!(state == InvoiceState::Canceled, "the state is {state:?}");
         Ok(())
     })
     .await?;
-    let unasked = SendPaymentRequest {
+    let without_invoice = SendPaymentRequest {
         payment_addr: amp_invoice.payment_addr.clone(),
         ..amp_to(scene.payee_key(), u64::try_from(MSAT)?)?
     };
-    let failed = scene.pays_in_vain(&unasked).await?;
+    let failed = scene.payment_fails(&without_invoice).await?;
     assert_eq!(
         failed.failure_reason(),
         PaymentFailureReason::FailureReasonIncorrectPaymentDetails

@@ -1,15 +1,15 @@
-//! What every payer and payee must be able to do with each other, whatever lies between them.
+//! Scenarios that every payer and payee must support, whatever nodes are between them.
 
 mod amp;
 mod bolt11;
-mod by_route;
 mod records;
+mod send_to_route;
 
 use anyhow::{Context, Result};
 
 use crate::scene::Scene;
 
-/// All of it, from the payer to the payee.
+/// Runs all scenarios from the payer to the payee.
 pub async fn all(scene: Scene<'_>) -> Result<()> {
     let name = |what: &str| format!("{} to {}: {what}", scene.payer, scene.payee_name());
     macro_rules! run {
@@ -26,9 +26,9 @@ pub async fn all(scene: Scene<'_>) -> Result<()> {
         amp::another_payment_address,
         records::with_custom_records_and_a_message,
         records::keysend_with_a_message,
-        by_route::hand_made_shards,
-        by_route::a_wrong_share,
-        by_route::a_total_too_small,
+        send_to_route::manual_shards,
+        send_to_route::invalid_share,
+        send_to_route::total_below_the_invoice_amount,
         bolt11::in_parts,
         bolt11::a_hold_invoice_settled_and_canceled,
         bolt11::expired_invoices,

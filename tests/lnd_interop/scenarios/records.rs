@@ -1,4 +1,4 @@
-//! Custom records, among them messages and keysend.
+//! Custom records, including messages and keysend.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const MSAT: u64 = 12_000_000;
 const SHARDS: usize = 3;
 const MESSAGE: u64 = 34_349_334;
 const KEYSEND: u64 = 5_482_373_484;
-/// A record of lnd's in update_add_htlc, which it shows among those of the onion.
+/// An experimental record of lnd in update_add_htlc, listed among the onion's custom records.
 const LND_EXPERIMENT: u64 = 106_823;
 
 pub async fn with_custom_records_and_a_message(scene: Scene<'_>) -> Result<()> {

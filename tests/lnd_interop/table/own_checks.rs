@@ -1,17 +1,17 @@
-//! What a sender refuses by itself: lnd and ampd with the same words.
+//! Shards rejected by the sender itself: lnd and ampd return the same errors.
 
 use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result, ensure};
 use regtest::by_hand::{Set, last_hop, random};
 use tonic::Code;
 
-use super::desk::Desk;
+use super::payers::TwoPayers;
 use crate::scene::Scene;
 
 const MSAT: i64 = 10_000_000;
 
-pub async fn of_the_sender(desk: Desk<'_>) -> Result<()> {
-    let scene = desk.one;
+pub async fn of_the_sender(payers: TwoPayers<'_>) -> Result<()> {
+    let scene = payers.one;
     let set = Set::new(random(), 2 * MSAT, &[0, 1])?;
     let held = scene.start(scene.shard(&set, 0, MSAT).await?)?;
     scene.wait_held(&set, 1).await?;
@@ -31,7 +31,7 @@ pub async fn of_the_sender(desk: Desk<'_>) -> Result<()> {
     refuses(scene, again, Code::AlreadyExists, "invoice is already paid").await
 }
 
-/// lnd says more of some.
+/// lnd's error text may be longer.
 async fn refuses(
     scene: Scene<'_>,
     request: SendToRouteRequest,

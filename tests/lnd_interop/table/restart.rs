@@ -1,4 +1,4 @@
-//! The row in which the receiver dies with half a set.
+//! The row in which the receiver crashes while holding half of a set.
 
 use anyhow::Result;
 use regtest::by_hand::{Set, random};
@@ -6,24 +6,24 @@ use regtest::network::Network;
 use regtest::wait::wait_for;
 
 use crate::SETTLE_LIMIT;
-use crate::hand_made::address;
+use crate::manual_shards::address;
 use crate::scene::Scene;
 
 const MSAT: i64 = 10_000_000;
 
 pub async fn between_halves(network: &mut Network, payer: &str, payee: &str) -> Result<()> {
-    let way = [payee];
-    let scene = Scene::new(network, payer, &way);
+    let hops = [payee];
+    let scene = Scene::new(network, payer, &hops);
     let invoice = scene.amp_invoice(2 * MSAT).await?;
     let set = Set::new(address(&invoice)?, 2 * MSAT, &[0, 1])?;
-    let second = wait_for("a way", SETTLE_LIMIT, async || {
+    let second = wait_for("a route", SETTLE_LIMIT, async || {
         scene.shard(&set, 1, MSAT).await
     })
     .await?;
     let first = scene.start(scene.shard(&set, 0, MSAT).await?)?;
     scene.wait_held(&set, 1).await?;
-    // An lnd that dies before its channel has noted that the HTLC is dealt with calls it a replay,
-    // fails it, and settles its invoice with the other half alone. What comes later is behind that.
+    // If lnd dies before its channel has recorded that the HTLC was processed, it treats the HTLC as a
+    // replay, fails it, and settles its invoice with the other half alone. Later HTLCs come after that.
     let later = Set::new(random(), MSAT, &[0])?;
     scene.sends_set(&later, MSAT).await?;
 
@@ -32,7 +32,7 @@ pub async fn between_halves(network: &mut Network, payer: &str, payee: &str) -> 
     network.connect(payer, payee).await?;
     network.wait_usable().await?;
 
-    let scene = Scene::new(network, payer, &way);
+    let scene = Scene::new(network, payer, &hops);
     let second = scene.payer()?.send_to_route(second).await?;
     scene.set_settled(&set, &[first.await??, second]).await?;
     network.wait_settled(SETTLE_LIMIT).await

@@ -1,4 +1,4 @@
-//! Rows in which the payee waits for shards that never come.
+//! Rows in which the payee waits for missing shards.
 
 use std::time::{Duration, Instant};
 
@@ -9,66 +9,66 @@ use anyhow::{Result, ensure};
 use regtest::by_hand::{Set, Shard, random};
 use regtest::node::Software;
 
-use super::desk::Desk;
-use crate::hand_made::{Sent, address, count, settled};
+use super::payers::TwoPayers;
+use crate::manual_shards::{Sent, address, count, settled};
 use crate::scene::Scene;
 
 const MSAT: i64 = 10_000_000;
-/// How long both hold a shard of a set that is not complete.
+/// How long both programs hold the shards of an incomplete set.
 const HOLD: Duration = Duration::from_secs(120);
-/// What it may take to reach the payee before that, and the payer after it.
+/// Allowance for the delay to the payee and back to the payer.
 const TRAVEL: Duration = Duration::from_secs(15);
 
-/// The shard that names another total is refused at once, the one before it when its time is over.
-/// Then the set id is as good as new.
-pub async fn another_total_and_the_same_set_id_again(desk: Desk<'_>) -> Result<()> {
-    let invoice = desk.one.amp_invoice(MSAT).await?;
+/// A shard with a different total is rejected at once, the one before it after the timeout. Then the
+/// set id can be used again.
+pub async fn another_total_and_the_same_set_id_again(payers: TwoPayers<'_>) -> Result<()> {
+    let invoice = payers.one.amp_invoice(MSAT).await?;
     let set = Set::new(address(&invoice)?, 2 * MSAT, &[0, 1])?;
     let start = Instant::now();
-    let held = desk.one.start(desk.one.shard(&set, 0, MSAT).await?)?;
-    desk.one.wait_held(&set, 1).await?;
+    let held = payers.one.start(payers.one.shard(&set, 0, MSAT).await?)?;
+    payers.one.wait_held(&set, 1).await?;
     let other_total = Set {
         set_id: set.set_id,
         ..Set::new(set.address, 2 * MSAT + 1, &[1])?
     };
-    let refused = desk.other.sends_shard(&other_total, 0, MSAT).await?;
-    desk.other.refused(&refused)?;
+    let refused = payers.other.sends_shard(&other_total, 0, MSAT).await?;
+    payers.other.refused(&refused)?;
     ensure!(
         start.elapsed() < HOLD,
-        "refused after {:?}",
+        "rejected after {:?}",
         start.elapsed()
     );
-    timed_out(desk.one, held, start).await?;
+    timed_out(payers.one, held, start).await?;
 
     let again = Set {
         set_id: set.set_id,
         ..Set::new(set.address, 2 * MSAT, &[5, 6])?
     };
-    desk.one.sends_set(&again, MSAT).await?;
-    let found = desk.one.lookup(&invoice).await?;
+    payers.one.sends_set(&again, MSAT).await?;
+    let found = payers.one.lookup(&invoice).await?;
     assert_eq!(found.htlcs.len(), 3);
     assert_eq!(count(&found, &set, InvoiceHtlcState::Canceled), 1);
     Ok(())
 }
 
-/// LDK refuses the second, and the first waits for another one in vain.
-pub async fn one_hash_twice(desk: Desk<'_>) -> Result<()> {
+/// LDK rejects the second shard, so the first one times out.
+pub async fn one_hash_twice(payers: TwoPayers<'_>) -> Result<()> {
     let set = twins()?;
     let start = Instant::now();
-    let first = desk.one.start(desk.one.shard(&set, 0, MSAT).await?)?;
-    desk.one.wait_held(&set, 1).await?;
-    let second = desk.other.sends_shard(&set, 1, MSAT).await?;
-    if desk.one.payee_is(Software::Lnd) {
+    let first = payers.one.start(payers.one.shard(&set, 0, MSAT).await?)?;
+    payers.one.wait_held(&set, 1).await?;
+    let second = payers.other.sends_shard(&set, 1, MSAT).await?;
+    if payers.one.payee_is(Software::Lnd) {
         settled(&first.await??, &set.shards[0]);
         settled(&second, &set.shards[1]);
         return Ok(());
     }
-    desk.other.refused(&second)?;
-    desk.one.wait_held(&set, 1).await?;
-    timed_out(desk.one, first, start).await
+    payers.other.refused(&second)?;
+    payers.one.wait_held(&set, 1).await?;
+    timed_out(payers.one, first, start).await
 }
 
-/// Two shards that are the same: their shares cancel each other out.
+/// Two identical shards, whose shares cancel each other out.
 fn twins() -> Result<Set> {
     let share = random();
     let root = Share::from_bytes([0; 32]);
@@ -90,6 +90,9 @@ fn twins() -> Result<Set> {
 async fn timed_out(scene: Scene<'_>, held: Sent, start: Instant) -> Result<()> {
     scene.failed(&held.await??, FailureCode::MppTimeout)?;
     let took = start.elapsed();
-    ensure!((HOLD..HOLD + TRAVEL).contains(&took), "it took {took:?}");
+    ensure!(
+        (HOLD..HOLD + TRAVEL).contains(&took),
+        "the timeout took {took:?}"
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Rows in which ampd does what it should, and lnd does not.
+//! Rows in which ampd behaves correctly and lnd does not.
 
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use anyhow::{Context, Result};
@@ -6,68 +6,68 @@ use futures_util::future::try_join_all;
 use regtest::by_hand::{Set, last_hop, random};
 use regtest::node::Software;
 
-use super::desk::Desk;
-use crate::hand_made::address;
+use super::payers::TwoPayers;
+use crate::manual_shards::address;
 use crate::scene::Scene;
 
 const MSAT: i64 = 10_000_000;
 
-/// Such a shard is nobody's but a liar's: lnd takes it.
-pub async fn one_more_shard_for_a_settled_set(desk: Desk<'_>) -> Result<()> {
+/// Such a shard is never legitimate, but lnd accepts it.
+pub async fn one_more_shard_for_a_settled_set(payers: TwoPayers<'_>) -> Result<()> {
     let set = Set::new(random(), 2 * MSAT, &[0, 1])?;
-    desk.one.sends_set(&set, MSAT).await?;
+    payers.one.sends_set(&set, MSAT).await?;
     let more = Set {
         set_id: set.set_id,
         ..Set::new(set.address, 2 * MSAT, &[2])?
     };
-    let attempt = desk.other.sends_shard(&more, 0, 2 * MSAT).await?;
-    if desk.one.payee_is(Software::Lnd) {
-        crate::hand_made::settled(&attempt, &more.shards[0]);
+    let attempt = payers.other.sends_shard(&more, 0, 2 * MSAT).await?;
+    if payers.one.payee_is(Software::Lnd) {
+        crate::manual_shards::settled(&attempt, &more.shards[0]);
         return Ok(());
     }
-    desk.other.refused(&attempt)
+    payers.other.refused(&attempt)
 }
 
-/// It fails its set. With lnd, all of the invoice is over.
-pub async fn a_wrong_share(desk: Desk<'_>) -> Result<()> {
-    let invoice = desk.one.amp_invoice(MSAT).await?;
+/// It fails its set. lnd also cancels the invoice.
+pub async fn invalid_share(payers: TwoPayers<'_>) -> Result<()> {
+    let invoice = payers.one.amp_invoice(MSAT).await?;
     let address = address(&invoice)?;
-    sends_a_wrong_share(desk.one, address).await?;
+    sends_invalid_share(payers.one, address).await?;
     let good = Set::new(address, MSAT, &[0])?;
-    if desk.one.payee_is(Software::Lnd) {
-        let canceled = desk.one.lookup(&invoice).await?;
+    if payers.one.payee_is(Software::Lnd) {
+        let canceled = payers.one.lookup(&invoice).await?;
         assert_eq!(canceled.state(), InvoiceState::Canceled);
-        return desk
+        return payers
             .one
-            .refused(&desk.one.sends_shard(&good, 0, MSAT).await?);
+            .refused(&payers.one.sends_shard(&good, 0, MSAT).await?);
     }
-    desk.one.sends_set(&good, MSAT).await
+    payers.one.sends_set(&good, MSAT).await
 }
 
-/// lnd never releases the HTLCs of the other set, so ampd alone is asked.
-pub async fn a_wrong_share_beside_a_held_set(desk: Desk<'_>) -> Result<()> {
-    if desk.one.payee_is(Software::Lnd) {
+/// lnd never releases the HTLCs of the other set, so only ampd is tested.
+pub async fn invalid_share_next_to_a_held_set(payers: TwoPayers<'_>) -> Result<()> {
+    if payers.one.payee_is(Software::Lnd) {
         return Ok(());
     }
-    let invoice = desk.one.amp_invoice(MSAT).await?;
+    let invoice = payers.one.amp_invoice(MSAT).await?;
     let address = address(&invoice)?;
     let set = Set::new(address, 2 * MSAT, &[0, 1])?;
-    let held = desk.one.start(desk.one.shard(&set, 0, MSAT).await?)?;
-    desk.one.wait_held(&set, 1).await?;
-    sends_a_wrong_share(desk.other, address).await?;
-    desk.one.wait_held(&set, 1).await?;
-    let second = desk.one.sends_shard(&set, 1, MSAT).await?;
-    desk.one.set_settled(&set, &[held.await??, second]).await
+    let held = payers.one.start(payers.one.shard(&set, 0, MSAT).await?)?;
+    payers.one.wait_held(&set, 1).await?;
+    sends_invalid_share(payers.other, address).await?;
+    payers.one.wait_held(&set, 1).await?;
+    let second = payers.one.sends_shard(&set, 1, MSAT).await?;
+    payers.one.set_settled(&set, &[held.await??, second]).await
 }
 
-async fn sends_a_wrong_share(scene: Scene<'_>, address: [u8; 32]) -> Result<()> {
+async fn sends_invalid_share(scene: Scene<'_>, address: [u8; 32]) -> Result<()> {
     let set = Set::new(address, 2 * MSAT, &[0, 1])?;
     let mut requests = vec![
         scene.shard(&set, 0, MSAT).await?,
         scene.shard(&set, 1, MSAT).await?,
     ];
     let record = last_hop(&mut requests[1])?.amp_record.as_mut();
-    record.context("not AMP")?.root_share[31] ^= 1;
+    record.context("no AMP record")?.root_share[31] ^= 1;
     let payer = scene.payer()?;
     let sent = requests
         .into_iter()

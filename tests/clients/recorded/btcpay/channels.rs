@@ -1,4 +1,4 @@
-//! BTCPay's channels: it connects to a node, opens a channel to it, and tells apart why it could not.
+//! BTCPay's channels: connects to a node, opens a channel, and distinguishes the errors.
 
 use anyhow::{Result, ensure};
 use regtest::network::Network;
@@ -14,7 +14,7 @@ fn order(key: &str, sat: u64) -> Value {
     json!({"node_pubkey_string": key, "local_funding_amount": sat.to_string(), "sat_per_byte": "2"})
 }
 
-/// That it is connected already is success.
+/// An existing connection counts as success.
 pub(super) async fn connects(opener: &Rest, network: &Network) -> Result<()> {
     let (key, host) = (network["bob"].key(), network["bob"].peer_address());
     let address = json!({"addr": {"pubkey": key, "host": host}});
@@ -31,10 +31,10 @@ pub(super) async fn connects(opener: &Rest, network: &Network) -> Result<()> {
     refused(&offline, "is not online")
 }
 
-/// It looks for this at the very beginning.
+/// BTCPay matches the beginning of this message.
 pub(super) async fn cannot_pay_for_it(opener: &Rest, network: &Network) -> Result<()> {
-    let asked = order(network["bob"].key(), 15_000_000);
-    let answer = opener.post("/v1/channels", &asked).await?;
+    let request = order(network["bob"].key(), 15_000_000);
+    let answer = opener.post("/v1/channels", &request).await?;
     refused(&answer, "not enough witness outputs")?;
     let body: Value = serde_json::from_str(&answer.text)?;
     let message = body["message"].as_str().unwrap_or_default();
@@ -45,20 +45,20 @@ pub(super) async fn cannot_pay_for_it(opener: &Rest, network: &Network) -> Resul
     Ok(())
 }
 
-/// As many as may wait for their blocks at a time, and one more.
+/// Exceeds the number of channels that may be pending at a time.
 const MOST_PENDING: usize = 3;
 
 pub(super) async fn opens(opener: &Rest, network: &Network) -> Result<()> {
     fund(network, "alice", &[700_000; MOST_PENDING + 1]).await?;
-    let asked = order(network["bob"].key(), 500_000);
+    let request = order(network["bob"].key(), 500_000);
     for _ in 0..MOST_PENDING {
-        let point = opener.post("/v1/channels", &asked).await?.json()?;
+        let point = opener.post("/v1/channels", &request).await?.json()?;
         has(&point, &["funding_txid_bytes", "output_index"])?;
     }
     let pending = opener.get("/v1/channels/pending").await?.json()?;
     let channel = &pending["pending_open_channels"][0]["channel"];
     assert_eq!(channel["remote_node_pub"], network["bob"].key());
-    let too_many = opener.post("/v1/channels", &asked).await?;
+    let too_many = opener.post("/v1/channels", &request).await?;
     refused(&too_many, "Number of pending channels exceed")?;
     let is_open = |list: &Value| {
         let channels = list["channels"].as_array();
@@ -68,17 +68,21 @@ pub(super) async fn opens(opener: &Rest, network: &Network) -> Result<()> {
     Ok(())
 }
 
-/// It tries again then.
+/// BTCPay retries after this error.
 pub(super) async fn waits_for_the_chain(opener: &Rest, network: &mut Network) -> Result<()> {
     network.bitcoind.stop().await?;
-    wait_for("a node that knows it is behind", crate::LIMIT, async || {
-        let info = opener.get("/v1/getinfo").await?.json()?;
-        ensure!(info["synced_to_chain"] == false, "{info:#}");
-        Ok(())
-    })
+    wait_for(
+        "synced_to_chain to become false",
+        crate::LIMIT,
+        async || {
+            let info = opener.get("/v1/getinfo").await?.json()?;
+            ensure!(info["synced_to_chain"] == false, "{info:#}");
+            Ok(())
+        },
+    )
     .await?;
-    let asked = order(network["bob"].key(), 500_000);
-    let answer = opener.post("/v1/channels", &asked).await?;
+    let request = order(network["bob"].key(), 500_000);
+    let answer = opener.post("/v1/channels", &request).await?;
     refused(&answer, "channels cannot be created before")?;
     network.bitcoind.restart().await?;
     network.wait_synced().await?;

@@ -1,4 +1,4 @@
-//! BTCPay's payments, and the words by which it knows what became of them.
+//! BTCPay's payments, and the error texts by which it recognizes their outcome.
 
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::recorded::{keysend, refused, text};
 
-/// All that it reads of a payment.
+/// All payment members that it reads.
 const MEMBERS: [&str; 8] = [
     "status",
     "payment_hash",
@@ -28,9 +28,9 @@ pub(super) fn request_for(invoice: &str) -> Value {
     })
 }
 
-/// It takes the first line, which is the only one.
-pub(super) async fn pay(payer: &Rest, asked: &Value) -> Result<Value> {
-    let paid = payer.post("/v2/router/send", asked).await?;
+/// BTCPay reads the first line, which must be the only one.
+pub(super) async fn pay(payer: &Rest, request: &Value) -> Result<Value> {
+    let paid = payer.post("/v2/router/send", request).await?;
     ensure!(
         paid.text.starts_with("{\"result\":") && paid.text.ends_with('\n'),
         "{paid:?}"
@@ -42,10 +42,10 @@ pub(super) async fn pay(payer: &Rest, asked: &Value) -> Result<Value> {
     Ok(line["result"].clone())
 }
 
-/// An invoice without amount, paid twice.
+/// An invoice without an amount, paid twice.
 pub(super) async fn pays_what_names_no_amount(shop: &Rest, payer: &Rest) -> Result<()> {
-    let asked = json!({"memo": "any", "expiry": "600", "private": false});
-    let made = shop.post("/v1/invoices", &asked).await?.json()?;
+    let request = json!({"memo": "any", "expiry": "600", "private": false});
+    let made = shop.post("/v1/invoices", &request).await?.json()?;
     let mut order = request_for(text(&made, "payment_request")?);
     order["amt_msat"] = "2500".into();
     let paid = pay(payer, &order).await?;
@@ -73,10 +73,10 @@ pub(super) async fn pays_a_key(payer: &Rest, key: &str) -> Result<()> {
     assert_eq!(paid["status"], "SUCCEEDED");
     assert_eq!(paid["payment_hash"], hex(&hash)?);
     assert_eq!(paid["payment_preimage"], "11".repeat(32));
-    // A key that nobody knows of.
+    // A key that belongs to no known node.
     let (records, hash) = keysend([0x12; 32], None)?;
-    let stranger = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
-    order["dest"] = base64(stranger)?.into();
+    let unknown_key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+    order["dest"] = base64(unknown_key)?.into();
     order["payment_hash"] = hash.into();
     order["dest_custom_records"] = records;
     let failed = pay(payer, &order).await?;
@@ -85,10 +85,10 @@ pub(super) async fn pays_a_key(payer: &Rest, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// More than it has, and its own invoice.
+/// An amount above the balance, and its own invoice.
 pub(super) async fn is_refused(shop: &Rest, payer: &Rest) -> Result<()> {
-    let asked = json!({"value_msat": "3000000000", "memo": "all", "expiry": "600"});
-    let made = shop.post("/v1/invoices", &asked).await?.json()?;
+    let request = json!({"value_msat": "3000000000", "memo": "all", "expiry": "600"});
+    let made = shop.post("/v1/invoices", &request).await?.json()?;
     let failed = pay(payer, &request_for(text(&made, "payment_request")?)).await?;
     assert_eq!(failed["status"], "FAILED");
     assert_eq!(
@@ -106,8 +106,8 @@ pub(super) async fn is_refused(shop: &Rest, payer: &Rest) -> Result<()> {
 
 pub(super) async fn waits_for_a_hold_invoice(shop: &Rest, payer: &Rest) -> Result<()> {
     let hash = sha256::Hash::hash(&[0x21; 32]).to_string();
-    let asked = json!({"hash": base64(&hash)?, "value_msat": "4000"});
-    let made = shop.post("/v2/invoices/hodl", &asked).await?.json()?;
+    let request = json!({"hash": base64(&hash)?, "value_msat": "4000"});
+    let made = shop.post("/v2/invoices/hodl", &request).await?.json()?;
     let invoice = text(&made, "payment_request")?;
     let first = json!({"payment_request": invoice, "timeout_seconds": 60, "fee_limit_sat": "4"});
     let mut held = payer.post_stream("/v2/router/send", &first).await?;
@@ -117,12 +117,12 @@ pub(super) async fn waits_for_a_hold_invoice(shop: &Rest, payer: &Rest) -> Resul
     let order = json!({"payment_hash": base64(&hash)?});
     shop.post("/v2/invoices/cancel", &order).await?.json()?;
     let rest = held.rest().await?;
-    let last: Value = serde_json::from_str(rest.lines().last().context("no last line")?)?;
+    let last: Value = serde_json::from_str(rest.lines().last().context("the stream has no line")?)?;
     assert_eq!(last["result"]["status"], "FAILED", "{rest}");
     Ok(())
 }
 
-/// What is left of an empty query after its question mark.
+/// Sent with the question mark of an empty query.
 pub(super) async fn lists(shop: &Rest, payer: &Rest) -> Result<()> {
     let invoices = shop.get("/v1/invoices?").await?.json()?;
     assert_eq!(invoices["invoices"][0]["amt_paid"], "1500");

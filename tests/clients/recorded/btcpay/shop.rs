@@ -1,4 +1,4 @@
-//! What BTCPay asks when a store's node is set up, and shows of it.
+//! BTCPay's requests when a store's node is set up and displayed.
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, has};
@@ -9,7 +9,7 @@ use crate::recorded::{refused, text};
 pub(super) async fn connects(shop: &Rest) -> Result<()> {
     info(shop).await?;
     balance(shop).await?;
-    // A .NET switch: with a capital.
+    // .NET writes booleans with a capital letter.
     let query = "active_only=False&inactive_only=False&public_only=False&private_only=False";
     let channels = shop.get(&format!("/v1/channels?{query}")).await?.json()?;
     let members = [
@@ -26,7 +26,7 @@ pub(super) async fn connects(shop: &Rest) -> Result<()> {
     has(&shop.get("/v1/newaddress").await?.json()?, &["address"])
 }
 
-/// It knows a macaroon that is too weak by the code or by the words.
+/// BTCPay recognizes insufficient permissions by the code or the text.
 pub(super) async fn is_unauthorized(shop: &Rest) -> Result<()> {
     let answer = shop.get("/v1/getinfo").await?;
     refused(&answer, "permission denied")?;
@@ -57,7 +57,7 @@ async fn balance(shop: &Rest) -> Result<()> {
         "/v1/balance/channels",
         "/v1/channels/pending",
     ];
-    // At the same time.
+    // Requested concurrently.
     let [chain, channels, pending] = paths.map(|path| shop.get(path));
     let (chain, channels, pending) = tokio::try_join!(chain, channels, pending)?;
     has(

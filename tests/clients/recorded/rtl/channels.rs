@@ -1,4 +1,4 @@
-//! RTL opens and closes channels and sets what they cost.
+//! RTL opens and closes channels and updates their policies.
 
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::post;
 use crate::recorded::{self, fund, mine_until, mine_with, only, refused, text};
 
-/// It hangs up on a peer, and connects to it.
+/// Disconnects a peer and connects to it again.
 pub(super) async fn connects(node: &Rest, network: &Network) -> Result<()> {
     let (key, host) = (network["bob"].key(), network["bob"].peer_address());
     let order = json!({"addr": {"host": host, "pubkey": key}, "perm": false});
@@ -49,7 +49,7 @@ pub(super) async fn sets_the_terms(node: &Rest) -> Result<()> {
     let fee = only(&fees, "channel_fees")?;
     assert_eq!(fee["base_fee_msat"], "1600");
     assert_eq!(fee["fee_per_mil"], "3");
-    // It shows the text of the first.
+    // RTL shows the text of the first one.
     one["min_htlc_msat"] = json!(5000);
     one["min_htlc_msat_specified"] = json!(true);
     let done = post(node, "/v1/chanpolicy", &one).await?.json()?;
@@ -92,7 +92,7 @@ pub(super) async fn opens(node: &Rest, network: &Network) -> Result<String> {
     Ok(opened)
 }
 
-/// It does not read the stream; whoever does learns of the transaction and of its block.
+/// RTL ignores the stream; other clients read the transaction and its block from it.
 pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Result<()> {
     let (txid, index) = point(opened)?;
     let path = format!("/v1/channels/{txid}/{index}?force=false&sat_per_vbyte=4");
@@ -138,6 +138,6 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
 }
 
 fn point(text: &str) -> Result<(&str, u32)> {
-    let (txid, index) = text.split_once(':').context("no colon")?;
+    let (txid, index) = text.split_once(':').context("not a channel point")?;
     Ok((txid, index.parse()?))
 }

@@ -1,4 +1,4 @@
-//! RTL's first page.
+//! RTL's dashboard.
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, has};
@@ -9,7 +9,7 @@ use crate::recorded::{refused, text};
 
 pub(super) async fn shows(node: &Rest) -> Result<()> {
     info(node).await?;
-    // At the same time it asks for a backup, and writes to its log that there is none.
+    // RTL also requests a backup, and logs that there is none.
     let backup = node.get("/v1/channels/backup").await?;
     refused(&backup, "no static channel backups")?;
     channels(node).await?;
@@ -63,8 +63,8 @@ async fn channels(node: &Rest) -> Result<()> {
     let peer = text(&channels["channels"][0], "remote_pubkey")?;
     let known = node.get(&format!("/v1/graph/node/{peer}")).await?.json()?;
     has(&known, &["node.alias", "node.pub_key"])?;
-    let stranger = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
-    let unknown = node.get(&format!("/v1/graph/node/{stranger}")).await?;
+    let unknown_key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+    let unknown = node.get(&format!("/v1/graph/node/{unknown_key}")).await?;
     ensure!(unknown.status == 404, "{unknown:?}");
     let pending = node.get("/v1/channels/pending").await?.json()?;
     let members = [
@@ -94,10 +94,10 @@ async fn money(node: &Rest) -> Result<()> {
         "channel_fees[].fee_rate",
     ];
     has(&fees, &terms)?;
-    let asked = json!({
+    let request = json!({
         "start_time": 1_700_000_000, "end_time": 4_000_000_000_u32, "num_max_events": 100,
         "index_offset": 0,
     });
-    let history = post(node, "/v1/switch", &asked).await?.json()?;
+    let history = post(node, "/v1/switch", &request).await?.json()?;
     has(&history, &["forwarding_events[]", "last_offset_index"])
 }

@@ -1,4 +1,4 @@
-//! What RTL shows of the network.
+//! RTL's view of the network.
 
 use anyhow::Result;
 use regtest::rest::{Rest, has};
@@ -38,14 +38,14 @@ pub(super) async fn shows(node: &Rest, peer: &str) -> Result<()> {
     routes(node, peer).await
 }
 
-/// It shows the terms of the other end.
+/// RTL shows the policy of the other end.
 async fn edge(node: &Rest) -> Result<Value> {
     let channels = node.get("/v1/channels").await?.json()?;
     let path = format!(
         "/v1/graph/edge/{}",
         text(&channels["channels"][0], "chan_id")?
     );
-    wait_for("the terms of both ends", crate::LIMIT, async || {
+    wait_for("the policies of both ends", crate::LIMIT, async || {
         let edge = node.get(&path).await?.json()?;
         let members = [
             "channel_id",

@@ -1,4 +1,4 @@
-//! RTL's invoices: made, looked up, followed until they are paid.
+//! RTL's invoices: create, look up, and follow until they are paid.
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, base64, has, url_safe};
@@ -8,9 +8,9 @@ use super::{payments, post};
 use crate::recorded::{MESSAGE, keysend, text};
 
 async fn make(node: &Rest, memo: &str) -> Result<Value> {
-    let asked =
+    let request =
         json!({"memo": memo, "value": 20, "private": true, "expiry": 3600, "is_amp": false});
-    let made = post(node, "/v1/invoices", &asked).await?.json()?;
+    let made = post(node, "/v1/invoices", &request).await?.json()?;
     has(&made, &["r_hash", "payment_request", "add_index"])?;
     Ok(made)
 }
@@ -54,8 +54,8 @@ pub(super) async fn makes(node: &Rest) -> Result<String> {
     Ok(text(&made, "payment_request")?.to_owned())
 }
 
-/// A long poll: the stream ends with the invoice's last state, which is its second line (or its only one,
-/// if it was paid by then).
+/// A long poll: the stream ends with the final state of the invoice, which is its second line, or its only
+/// one if the invoice was already paid.
 pub(super) async fn follows(payee: &Rest, payer: &Rest) -> Result<()> {
     let made = make(payee, "coffee").await?;
     let path = format!(
@@ -73,13 +73,13 @@ pub(super) async fn follows(payee: &Rest, payer: &Rest) -> Result<()> {
     )?;
     assert_eq!(second["result"]["state"], "SETTLED");
     assert_eq!(poll.rest().await?, "");
-    // It parses a single line by itself.
+    // RTL parses a single line separately.
     let again = payee.get(&path).await?.json()?;
     assert_eq!(again["result"]["state"], "SETTLED");
     Ok(())
 }
 
-/// The text of a payment without invoice is in one of its records.
+/// The message of a spontaneous payment is in one of its records.
 pub(super) async fn reads_a_message(payee: &Rest, payer: &Rest, key: &str) -> Result<()> {
     let (records, hash) = keysend([0x31; 32], Some("hello"))?;
     let order = json!({

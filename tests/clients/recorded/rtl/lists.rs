@@ -1,4 +1,4 @@
-//! RTL's tables.
+//! RTL's lists.
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, has};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::post;
 
-/// After a payment and some coins.
+/// Requires a payment and on-chain transactions.
 pub(super) async fn shows(node: &Rest) -> Result<()> {
     let peers = node.get("/v1/peers").await?.json()?;
     let members = [
@@ -61,7 +61,7 @@ async fn on_chain(node: &Rest) -> Result<()> {
         "transactions[].label",
     ];
     has(&transactions, &members)?;
-    // What a query had.
+    // The parameters of a query.
     let coins = post(
         node,
         "/v2/wallet/utxos",
@@ -95,11 +95,11 @@ async fn signs(node: &Rest) -> Result<()> {
     has(&checked, &["valid"])
 }
 
-/// It follows each invoice that is open.
+/// RTL follows each open invoice.
 pub(super) async fn unpaid(node: &Rest) -> Result<()> {
-    let asked =
+    let request =
         json!({"memo": "later", "value": 20, "private": false, "expiry": 3600, "is_amp": false});
-    let made = post(node, "/v1/invoices", &asked).await?.json()?;
+    let made = post(node, "/v1/invoices", &request).await?.json()?;
     let open = node.get("/v1/invoices?pending_only=true").await?.json()?;
     has(&open, &["invoices[].state", "invoices[].r_hash"])?;
     let open = open["invoices"].as_array();

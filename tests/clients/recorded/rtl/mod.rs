@@ -16,7 +16,7 @@ use super::{both, finish};
 use crate::Pair;
 
 #[tokio::test]
-async fn rtl_shows_sells_and_pays() -> Result<()> {
+async fn rtl_displays_receives_and_pays() -> Result<()> {
     let pair = Pair::start().await?;
     let [payer, payee] = both(&pair.network)?;
     dashboard::shows(&payer).await?;
@@ -43,7 +43,7 @@ async fn rtl_manages_channels() -> Result<()> {
 }
 
 #[tokio::test]
-async fn rtl_keeps_a_wallet() -> Result<()> {
+async fn rtl_manages_the_on_chain_wallet() -> Result<()> {
     let pair = Pair::start().await?;
     let [node, other] = both(&pair.network)?;
     wallet::finds_it_unlocked(&node).await?;
@@ -54,7 +54,7 @@ async fn rtl_keeps_a_wallet() -> Result<()> {
     finish(pair).await
 }
 
-/// It sends JSON as a form.
+/// RTL sends JSON with the content type of a form.
 async fn post(node: &Rest, path: &str, body: &Value) -> Result<Answer> {
     let form = "application/x-www-form-urlencoded";
     node.send("POST", path, &body.to_string(), form).await

@@ -33,11 +33,11 @@ pub(super) async fn pays(payer: &Rest, invoice: &str) -> Result<()> {
     track(payer, text(&paid, "payment_hash")?).await
 }
 
-/// An invoice of the kind that its user chooses, without amount.
+/// An invoice without an amount, paid with AMP as selected by the user.
 pub(super) async fn pays_by_amp(payer: &Rest, payee: &Rest) -> Result<()> {
-    let asked =
+    let request =
         json!({"memo": "tips", "value": 0, "private": false, "expiry": 3600, "is_amp": true});
-    let made = post(payee, "/v1/invoices", &asked).await?.json()?;
+    let made = post(payee, "/v1/invoices", &request).await?.json()?;
     let order = json!({
         "payment_request": made["payment_request"], "amp": true, "amt": 40, "fee_limit_sat": 100,
         "timeout_seconds": 600,
@@ -55,7 +55,7 @@ pub(super) async fn pays_by_amp(payer: &Rest, payee: &Rest) -> Result<()> {
     Ok(())
 }
 
-/// It splits the answer at its line breaks: with a single line it would be no text any more.
+/// RTL splits the response at line breaks, and could not parse a single line without one.
 pub(super) async fn send(payer: &Rest, order: &Value) -> Result<Value> {
     let paid = post(payer, "/v2/router/send", order).await?;
     let lines = paid.lines()?;
@@ -74,7 +74,7 @@ pub(super) async fn send(payer: &Rest, order: &Value) -> Result<Value> {
     Ok(last.clone())
 }
 
-/// One line, which it parses by itself.
+/// A single line, which RTL parses separately.
 async fn track(payer: &Rest, hash: &str) -> Result<()> {
     let path = format!("/v2/router/track/{}", url_safe(&base64(hash)?)?);
     let found = payer.get(&path).await?.json()?;

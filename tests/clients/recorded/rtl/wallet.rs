@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::post;
 use crate::recorded::{fund, mine_until, refused, text};
 
-/// It offers to unlock a wallet or to make one; a node that serves has been unlocked.
+/// RTL offers to unlock or create a wallet; a running node is already unlocked.
 pub(super) async fn finds_it_unlocked(node: &Rest) -> Result<()> {
     let unlocked = "wallet already unlocked, WalletUnlocker service is no longer available";
     for path in ["/v1/genseed", "/v1/genseed?aezeed_passphrase=cGFzc3dvcmQ="] {
@@ -31,13 +31,13 @@ async fn coins(node: &Rest) -> Result<Vec<Value>> {
     )
     .await?;
     let coins = coins.json()?["utxos"].as_array().cloned();
-    coins.context("no list of coins")
+    coins.context("no list of UTXOs")
 }
 
-/// The transaction's id is also that of the lease.
+/// The txid also serves as the lease id.
 pub(super) async fn leases_a_coin(node: &Rest) -> Result<()> {
     let before = coins(node).await?;
-    let coin = &before.first().context("no coin")?["outpoint"];
+    let coin = &before.first().context("the wallet has no UTXO")?["outpoint"];
     let order = json!({
         "id": coin["txid_bytes"],
         "outpoint": {"txid_bytes": coin["txid_bytes"], "output_index": coin["output_index"]},
@@ -74,7 +74,7 @@ async fn transaction(node: &Rest, txid: &str) -> Result<Value> {
     let found = all.iter().find(|one| one["tx_hash"] == txid);
     found
         .cloned()
-        .with_context(|| format!("no {txid} in {all:#?}"))
+        .with_context(|| format!("{txid} is missing in {all:#?}"))
 }
 
 pub(super) async fn labels(node: &Rest, txid: &str) -> Result<()> {
@@ -87,7 +87,7 @@ pub(super) async fn labels(node: &Rest, txid: &str) -> Result<()> {
     Ok(())
 }
 
-/// By a target, and by a rate.
+/// By confirmation target and by fee rate.
 pub(super) async fn pays_a_higher_fee(node: &Rest, network: &Network, txid: &str) -> Result<()> {
     let sent = transaction(node, txid).await?;
     let outputs = sent["output_details"].as_array().context("no outputs")?;

@@ -1,4 +1,4 @@
-//! Zeus lets its user's trusted peers open channels, and hears what services send.
+//! Zeus accepts channels from trusted peers, and receives custom messages from services.
 
 use anyhow::{Context, Result};
 use regtest::network::Network;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{get, post};
 use crate::recorded::{fund, mine_until, number, refused};
 
-/// By WebSocket; it sends an empty object first.
+/// Over a WebSocket, on which Zeus first sends an empty object.
 pub(super) async fn hears_messages(from: &Rest, to: &Rest, network: &Network) -> Result<()> {
     let mut socket = to.socket("/v1/custommessage/subscribe?method=GET").await?;
     socket.send(&json!({})).await?;
@@ -18,17 +18,17 @@ pub(super) async fn hears_messages(from: &Rest, to: &Rest, network: &Network) ->
         "peer": base64(network["bob"].key())?, "type": 37913, "data": base64(&"7b7d".repeat(2))?,
     });
     post(from, "/v1/custommessage", &message).await?;
-    let heard = socket.next().await?.context("no message")?;
+    let received = socket.next().await?.context("no message")?;
     let sender = base64(network["alice"].key())?;
     let expected = json!({"peer": sender, "type": 37913, "data": message["data"]});
-    assert_eq!(heard["result"], expected);
+    assert_eq!(received["result"], expected);
     Ok(())
 }
 
 pub(super) async fn decides(opener: &Rest, decider: &Rest, network: &Network) -> Result<()> {
     fund(network, "alice", &[700_000; 3]).await?;
     let mut socket = decider.socket("/v1/channels/acceptor?method=POST").await?;
-    // It says so before it is asked; that concerns no channel.
+    // Zeus sends a decision before any request; it applies to no channel.
     socket.send(&json!({"accept": true})).await?;
     accepts(opener, &mut socket, network).await?;
     asks_for_terms(opener, &mut socket, network).await?;
@@ -44,8 +44,8 @@ fn order(network: &Network) -> Value {
     })
 }
 
-/// What the opener is answered, and what the user of the acceptor was asked last: LDK asks again, for a simpler
-/// channel, if it is refused.
+/// Returns the result for the opener and the last request to the acceptor: LDK retries with a simpler
+/// channel type after a refusal.
 async fn open(
     opener: &Rest,
     socket: &mut Socket,
@@ -105,7 +105,7 @@ async fn asks_for_terms(opener: &Rest, socket: &mut Socket, network: &Network) -
     network.wait_usable().await
 }
 
-/// With words for the peer, and with what cannot be followed.
+/// With an error text for the peer, and with terms that are not supported.
 async fn refuses(opener: &Rest, socket: &mut Socket, network: &Network) -> Result<()> {
     let answer = json!({"accept": false, "error": "not before noon"});
     let (opened, _) = open(opener, socket, network, answer).await?;
@@ -115,13 +115,11 @@ async fn refuses(opener: &Rest, socket: &mut Socket, network: &Network) -> Resul
     refused(&opened, "channel rejected")
 }
 
-/// Then the node decides by itself again.
+/// Once the acceptor disconnects, the node decides on its own again.
 async fn leaves(opener: &Rest, network: &Network) -> Result<()> {
-    wait_for(
-        "an opening that nobody decides about",
-        crate::LIMIT,
-        async || post(opener, "/v1/channels", &order(network)).await,
-    )
+    wait_for("an opening without an acceptor", crate::LIMIT, async || {
+        post(opener, "/v1/channels", &order(network)).await
+    })
     .await?;
     let all = |list: &Value| {
         list["channels"]

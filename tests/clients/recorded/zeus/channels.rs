@@ -1,4 +1,4 @@
-//! Zeus opens and closes channels, sets what they cost, and shows the network.
+//! Zeus opens and closes channels, updates their policies, and shows the network.
 
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
@@ -27,7 +27,7 @@ pub(super) async fn sets_the_terms(node: &Rest) -> Result<()> {
         (&fee["base_fee_msat"], &fee["fee_per_mil"]),
         (&json!("1700"), &json!("10"))
     );
-    // Of all channels.
+    // For all channels.
     order["chan_point"].take();
     order
         .as_object_mut()
@@ -58,7 +58,7 @@ pub(super) async fn shows_the_network(node: &Rest, peer: &str) -> Result<()> {
     let channels = get(node, "/v1/channels").await?;
     let id = text(only(&channels, "channels")?, "chan_id")?;
     let path = format!("/v1/graph/edge/{id}");
-    wait_for("the terms of both ends", crate::LIMIT, async || {
+    wait_for("the policies of both ends", crate::LIMIT, async || {
         let members = [
             "node1_pub",
             "node2_pub",
@@ -80,7 +80,7 @@ pub(super) async fn shows_the_network(node: &Rest, peer: &str) -> Result<()> {
     Ok(())
 }
 
-/// As its form stands at first: private, and with an alias.
+/// The default order of its form: private, with an SCID alias.
 fn order(network: &Network) -> Value {
     json!({
         "private": true, "scid_alias": true, "local_funding_amount": "500000", "min_confs": 1,
@@ -117,7 +117,7 @@ pub(super) async fn opens(node: &Rest, network: &Network) -> Result<String> {
     Ok(opened)
 }
 
-/// The same by a WebSocket, which it reads to its end.
+/// The same over a WebSocket, which Zeus reads to the end.
 pub(super) async fn opens_and_follows(node: &Rest, network: &Network) -> Result<String> {
     let mut socket = node.socket("/v1/channels/stream?method=POST").await?;
     let mut order = order(network);
@@ -141,13 +141,13 @@ pub(super) async fn opens_and_follows(node: &Rest, network: &Network) -> Result<
     Ok(opened)
 }
 
-/// A txid in bytes, as text, and the output.
+/// The channel point from txid bytes and output index.
 fn shown_point(json: &Value, txid: &str) -> Result<String> {
     let txid = recorded::txid(text(json, txid)?)?;
     Ok(format!("{txid}:{}", json["output_index"]))
 }
 
-/// To an address that the user names.
+/// Closes to an address chosen by the user.
 pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Result<()> {
     let address = get(node, "/v1/newaddress?type=0").await?;
     let (address, (txid, index)) = (text(&address, "address")?, point(opened)?);
@@ -177,7 +177,7 @@ pub(super) async fn closes(node: &Rest, network: &Network, opened: &str) -> Resu
     Ok(())
 }
 
-/// Mines once a transaction in the mempool spends the channel's output, and tells which.
+/// Mines once a transaction in the mempool spends the channel's funding output, and returns its txid.
 async fn mine_the_close(network: &Network, opened: &str) -> Result<String> {
     let (txid, vout) = point(opened)?;
     let output = json!([[{"txid": txid, "vout": vout}]]);
@@ -196,7 +196,7 @@ pub(super) async fn closes_by_force(node: &Rest, network: &Network, opened: &str
     let path = format!("/v1/channels/{txid}/{index}?force=true");
     let mut updates = node.delete_stream(&path).await?;
     ensure!(updates.next().await?.contains("\"close_pending\""));
-    // Whichever commitment transaction comes first: bob sends his as soon as he hears of the close.
+    // Either commitment may confirm: Bob broadcasts his when he learns of the close.
     let commitment = mine_the_close(network, opened).await?;
     let second: Value = serde_json::from_str(&updates.next().await?)?;
     let closed = text(&second["result"]["chan_close"], "closing_txid")?;
@@ -222,6 +222,6 @@ pub(super) async fn closes_by_force(node: &Rest, network: &Network, opened: &str
 }
 
 fn point(text: &str) -> Result<(&str, u32)> {
-    let (txid, index) = text.split_once(':').context("no colon")?;
+    let (txid, index) = text.split_once(':').context("not a channel point")?;
     Ok((txid, index.parse()?))
 }

@@ -1,4 +1,4 @@
-//! Zeus on chain: it shows coins, sends them, chooses them, and pays higher fees.
+//! Zeus on chain: lists, selects and sends UTXOs, and bumps fees.
 
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
@@ -44,7 +44,7 @@ pub(super) async fn lists(node: &Rest) -> Result<()> {
     has(account, &members)
 }
 
-/// Those of its account that it lets the user choose from.
+/// The UTXOs of its account from which the user can choose.
 async fn coins(node: &Rest) -> Result<Vec<Value>> {
     let coins = post(node, "/v2/wallet/utxos", &json!({"account": "default"})).await?;
     let members = [
@@ -65,11 +65,11 @@ fn outpoint(coin: &Value) -> Value {
     json!({"txid_str": point["txid_str"], "output_index": point["output_index"]})
 }
 
-/// One coin of the user's choice.
+/// Sends a UTXO chosen by the user.
 pub(super) async fn sends(node: &Rest, other: &Rest) -> Result<String> {
     let to = get(other, "/v1/newaddress").await?;
     let all = coins(node).await?;
-    let coin = all.first().context("no coin")?;
+    let coin = all.first().context("the wallet has no UTXO")?;
     let order = json!({
         "addr": to["address"], "amount": "30000", "sat_per_vbyte": "2", "spend_unconfirmed": false,
         "outpoints": [outpoint(coin)],
@@ -82,7 +82,7 @@ pub(super) async fn pays_a_higher_fee(node: &Rest, network: &Network, txid: &str
     let list = get(node, "/v1/transactions?end_height=-1&max_transactions=500").await?;
     let list = list["transactions"].as_array().context("no list")?;
     let sent = list.iter().find(|one| one["tx_hash"] == txid);
-    let outputs = &sent.context("it is not listed")?["output_details"];
+    let outputs = &sent.context("the transaction is not listed")?["output_details"];
     let outputs = outputs.as_array().context("no outputs")?;
     let ours = outputs
         .iter()
@@ -96,7 +96,7 @@ pub(super) async fn pays_a_higher_fee(node: &Rest, network: &Network, txid: &str
     network.mine(1).await
 }
 
-/// A template, signed, finished and sent step by step.
+/// A PSBT template that is signed, finalized and published step by step.
 pub(super) async fn chooses_its_coins(node: &Rest, other: &Rest, network: &Network) -> Result<()> {
     fund(network, "alice", &[400_000]).await?;
     let to = get(other, "/v1/newaddress").await?;
@@ -105,7 +105,7 @@ pub(super) async fn chooses_its_coins(node: &Rest, other: &Rest, network: &Netwo
     let order = json!({
         "raw": {
             "outputs": {text(&to, "address")?: 50_000},
-            "inputs": [outpoint(coin.context("no such coin")?)],
+            "inputs": [outpoint(coin.context("the wallet has no such UTXO")?)],
         },
         "sat_per_vbyte": 3, "spend_unconfirmed": true, "account": "default",
     });
@@ -131,7 +131,7 @@ pub(super) async fn chooses_its_coins(node: &Rest, other: &Rest, network: &Netwo
     network.wait_wallet("bob", 80_000).await
 }
 
-/// It learns that these are not there, and not something made up.
+/// Requests for unsupported features must fail, not return invented data.
 pub(super) async fn asks_for_what_is_not_there(node: &Rest) -> Result<()> {
     let point = json!({"funding_txid_str": "11".repeat(32), "output_index": 0});
     let order = json!({"chan_point": point, "sat_per_vbyte": "20"});

@@ -1,4 +1,4 @@
-//! Zeus makes invoices and looks until they are paid.
+//! Zeus creates invoices and polls until they are paid.
 
 use anyhow::{Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
@@ -34,7 +34,7 @@ pub(super) async fn is_paid_by_amp(payer: &Rest, payee: &Rest) -> Result<()> {
     Ok(())
 }
 
-/// It asks with the hash in hex, again and again.
+/// Zeus polls with the hash in hex.
 async fn poll(payee: &Rest, made: &Value) -> Result<Value> {
     let found = get(
         payee,
@@ -54,7 +54,7 @@ async fn poll(payee: &Rest, made: &Value) -> Result<Value> {
     Ok(found)
 }
 
-/// A preimage of the user's, and a channel that payers are to come by.
+/// With a preimage and a route hint chosen by the user.
 pub(super) async fn chooses_preimage_and_hints(payer: &Rest, payee: &Rest) -> Result<()> {
     let channels = get(payee, "/v1/channels").await?;
     let channel = only(&channels, "channels")?;
@@ -85,15 +85,15 @@ pub(super) async fn chooses_preimage_and_hints(payer: &Rest, payee: &Rest) -> Re
     Ok(())
 }
 
-/// By the first and the last hop that the user wants: with one hop the payer is the last before the payee.
+/// With first and last hop chosen by the user: with a single hop, the payer is the last hop before the payee.
 async fn pays_over_hops(payer: &Rest, request: &str) -> Result<()> {
     let channels = get(payer, "/v1/channels").await?;
     let first = &only(&channels, "channels")?["chan_id"];
     let own = get(payer, "/v1/getinfo").await?;
-    let stranger = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
+    let unknown_key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
     let mut order = json!({
         "payment_request": request, "max_parts": "16", "fee_limit_sat": 100, "timeout_seconds": 60,
-        "outgoing_chan_ids": [first], "last_hop_pubkey": base64(stranger)?,
+        "outgoing_chan_ids": [first], "last_hop_pubkey": base64(unknown_key)?,
     });
     let failed = pay(payer, order.clone()).await?;
     ensure!(

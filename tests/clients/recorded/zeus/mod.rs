@@ -1,4 +1,4 @@
-//! Zeus, connected to its owner's node (`backends/LND.ts`).
+//! Zeus connected to its user's node (`backends/LND.ts`).
 
 mod acceptor;
 mod channels;
@@ -15,7 +15,7 @@ use super::{both, finish};
 use crate::Pair;
 
 #[tokio::test]
-async fn zeus_shows_pays_and_is_paid() -> Result<()> {
+async fn zeus_displays_pays_and_receives() -> Result<()> {
     let pair = Pair::start().await?;
     let [payer, payee] = both(&pair.network)?;
     let key = pair.network["bob"].key();
@@ -43,7 +43,7 @@ async fn zeus_opens_and_closes_channels() -> Result<()> {
 }
 
 #[tokio::test]
-async fn zeus_decides_about_channels() -> Result<()> {
+async fn zeus_accepts_or_rejects_channels() -> Result<()> {
     let pair = Pair::start().await?;
     let [opener, decider] = both(&pair.network)?;
     acceptor::hears_messages(&opener, &decider, &pair.network).await?;
@@ -52,7 +52,7 @@ async fn zeus_decides_about_channels() -> Result<()> {
 }
 
 #[tokio::test]
-async fn zeus_keeps_a_wallet() -> Result<()> {
+async fn zeus_manages_the_on_chain_wallet() -> Result<()> {
     let pair = Pair::start().await?;
     let [node, other] = both(&pair.network)?;
     coins::lists(&node).await?;
@@ -63,7 +63,7 @@ async fn zeus_keeps_a_wallet() -> Result<()> {
     finish(pair).await
 }
 
-/// It takes the last line but the empty one after it, or all of an answer that has no line break.
+/// Zeus reads the last non-empty line, or the whole response if it has no line break.
 fn last(answer: &Answer) -> Result<Value> {
     ensure!(answer.status < 300, "{answer:?}");
     match answer.text.contains('\n') {

@@ -1,4 +1,4 @@
-//! What Zeus shows of a node.
+//! Zeus's view of the node.
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, has};
@@ -80,7 +80,7 @@ async fn channel_lists(node: &Rest) -> Result<()> {
     has(&get(node, "/v1/fees").await?, &members)
 }
 
-/// The lists of its activity.
+/// The lists of its activity view.
 pub(super) async fn shows_what_happened(payer: &Rest, payee: &Rest) -> Result<()> {
     let transactions = "/v1/transactions?end_height=-1&max_transactions=500";
     let transactions = get(payer, transactions).await?;

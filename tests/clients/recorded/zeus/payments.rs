@@ -1,4 +1,4 @@
-//! Zeus pays.
+//! Zeus's payments.
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Rest, base64, has, hex};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{get, last, post};
 use crate::recorded::{KEYSEND, MESSAGE, keysend, text};
 
-/// With what it adds to each payment.
+/// Includes the fields that Zeus adds to every payment.
 pub(super) async fn pay(payer: &Rest, mut order: Value) -> Result<Value> {
     order["allow_self_payment"] = true.into();
     let answer = payer.post("/v2/router/send", &order).await?;
@@ -30,7 +30,7 @@ pub(super) async fn is_paid(payer: &Rest, order: Value) -> Result<Value> {
     Ok(result)
 }
 
-/// With `amp` and still with the hash and the preimage of a keysend payment: AMP counts.
+/// With `amp` and a keysend payment's hash and preimage: AMP takes precedence.
 pub(super) async fn pays_a_key_by_amp(payer: &Rest, payee: &Rest, key: &str) -> Result<()> {
     let (records, hash) = keysend([0x41; 32], Some("hello"))?;
     let order = json!({
@@ -64,7 +64,7 @@ async fn newest_records(payee: &Rest) -> Result<Value> {
     Ok(invoices["invoices"][0]["htlcs"][0]["custom_records"].clone())
 }
 
-/// It signs texts, and so logs in by LNURL.
+/// Zeus signs messages, also to log in with LNURL.
 pub(super) async fn signs(node: &Rest, other: &Rest) -> Result<()> {
     let signed = post(node, "/v1/signmessage", &json!({"msg": "aGVsbG8="})).await?;
     let signature = text(&signed, "signature")?;

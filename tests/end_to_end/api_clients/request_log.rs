@@ -1,4 +1,4 @@
-//! What the log says of calls, and what it must not say.
+//! What the log records about API calls, and what it must not contain.
 
 use std::fs;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::binaries;
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn a_call_is_logged_with_its_method_macaroon_time_and_end() -> Result<()> {
+async fn calls_are_logged_with_method_macaroon_duration_and_result() -> Result<()> {
     let network = Network::mixed(binaries(), &[("alice", Ampd)]).await?;
     let node = &network["alice"];
     let rest = Rest::of(node, "readonly.macaroon")?;
@@ -40,13 +40,13 @@ async fn a_call_is_logged_with_its_method_macaroon_time_and_end() -> Result<()> 
     let secret = bytes[bytes.len() - 32..].to_lower_hex_string();
     ensure!(
         !log.contains(&secret),
-        "a macaroon's signature is in the log"
+        "the log contains a macaroon's signature"
     );
     network.finish();
     Ok(())
 }
 
-/// As the log names it: the number of its root key, and the beginning of its nonce.
+/// The name used in the log: the root key id and the beginning of the nonce.
 fn name(macaroon: &Macaroon) -> Result<String> {
     let id = macaroon.id()?;
     Ok(format!("{}:{}", id.root_key_id, id.nonce[..4].as_hex()))
@@ -56,6 +56,6 @@ fn line_with(node: &Node, words: &[&str]) -> Result<()> {
     let log = fs::read_to_string(node.log())?;
     let mut lines = log.lines();
     let found = lines.any(|line| words.iter().all(|word| line.contains(word)));
-    ensure!(found, "no line with {words:?}");
+    ensure!(found, "no log line contains {words:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The first bytes of a connection, for callers that say something else after them.
+//! TLS connections to a node, for clients that send something unusual afterwards.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What it takes to encrypt a connection to a node.
+/// What is needed to open a TLS connection to a node.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct TlsClient {
     config: ClientConfig,
 }
 
-impl Door {
+impl TlsClient {
     pub(super) fn of(node: &Node) -> Result<Self> {
         Self::with_versions(node, ALL_VERSIONS)
     }
 
-    /// For callers that know these versions of TLS only.
+    /// For clients that support only these versions of TLS.
     pub(super) fn with_versions(
         node: &Node,
         versions: &[&'static SupportedProtocolVersion],
@@ -38,7 +38,7 @@ impl Door {
         Ok(Self { config })
     }
 
-    /// Connects for a protocol, such as "h2".
+    /// Connects with an ALPN protocol such as "h2".
     pub(super) async fn connect(
         &self,
         address: &str,

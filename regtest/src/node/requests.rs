@@ -1,4 +1,4 @@
-//! What every node can be asked and told, whichever program it is.
+//! Requests that every node supports, whichever program it is.
 
 use lnd_api::proto::lnrpc::{
     Channel, ConnectPeerRequest, LightningAddress, ListPeersRequest, OpenChannelRequest,
@@ -9,16 +9,16 @@ use super::{Client, Node};
 use crate::network::channels::point_text;
 use crate::peer::Info;
 
-/// Seconds that ampd or lnd may try to connect.
+/// Connection timeout of ampd and lnd in seconds.
 const CONNECT_SECONDS: u64 = 10;
 
 impl Node {
-    /// Its key and how far it is.
+    /// Returns its public key and sync state.
     pub async fn info(&self) -> Result<Info> {
         self.running()?.client.info().await
     }
 
-    /// A new address of its wallet.
+    /// Returns a new address of its wallet.
     pub async fn address(&self) -> Result<String> {
         match &self.running()?.client {
             Client::Grpc { api, .. } => Ok(api.address().await?),
@@ -26,7 +26,7 @@ impl Node {
         }
     }
 
-    /// What its wallet holds in confirmed outputs, in sat.
+    /// Its wallet's confirmed balance in sat.
     pub async fn confirmed_sat(&self) -> Result<u64> {
         match &self.running()?.client {
             Client::Grpc { api, .. } => Ok(u64::try_from(api.wallet().await?.confirmed_balance)?),
@@ -34,7 +34,7 @@ impl Node {
         }
     }
 
-    /// Connects it to another node, unless it is.
+    /// Connects to another node unless already connected.
     pub async fn connect(&self, other: &Self) -> Result<()> {
         let api = match &self.running()?.client {
             Client::Grpc { api, .. } => api,
@@ -55,7 +55,7 @@ impl Node {
         }
     }
 
-    /// The keys of the nodes that it is connected to.
+    /// The public keys of its connected peers.
     pub async fn peers(&self) -> Result<Vec<String>> {
         let api = match &self.running()?.client {
             Client::Grpc { api, .. } => api,
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Its open channels; see [`crate::peer::PeerApi::channels`] for what is set.
+    /// Its open channels; see [`crate::peer::PeerApi::channels`] for the fields that are set.
     pub async fn channels(&self) -> Result<Vec<Channel>> {
         match &self.running()?.client {
             Client::Grpc { api, .. } => Ok(api.channels().await?),
@@ -86,7 +86,7 @@ impl Node {
         }
     }
 
-    /// The sums of its open channels, in msat: its own balances, and those of the other ends.
+    /// Total local and remote balances of its open channels, in msat.
     pub async fn balances_msat(&self) -> Result<(u64, u64)> {
         let api = match &self.running()?.client {
             Client::Grpc { api, .. } => api,
@@ -99,7 +99,7 @@ impl Node {
         ))
     }
 
-    /// How many channels wait for their funding.
+    /// Number of channels that wait for their funding transaction to confirm.
     pub async fn opening(&self) -> Result<usize> {
         match &self.running()?.client {
             Client::Grpc { api, .. } => Ok(api.pending().await?.pending_open_channels.len()),

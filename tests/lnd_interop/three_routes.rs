@@ -1,4 +1,4 @@
-//! Three disjoint ways: over an ampd, over an lnd, over one of each.
+//! Three disjoint routes: through an ampd, through an lnd, and through one of each.
 
 use std::collections::BTreeMap;
 
@@ -19,30 +19,32 @@ use crate::scene::{CAPACITY_SAT, Scene, amp};
 use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
 
 const FORWARDERS: [&[&str]; 3] = [&["bob"], &["lisa"], &["carol", "lara"]];
-/// Either end of a channel owns half of it: two ways together carry less than this.
+/// Each end of a channel owns half of it, so two routes together can carry less than this.
 const MSAT: i64 = CAPACITY_SAT as i64 * 1_100;
 const SHARD_MSAT: i64 = 100_000_000;
 
 #[tokio::test]
-async fn payments_take_three_ways_from_ampd_to_lnd() -> Result<()> {
-    three_ways("alice", "lena").await
+async fn payments_split_across_three_routes_from_ampd_to_lnd() -> Result<()> {
+    three_routes("alice", "lena").await
 }
 
 #[tokio::test]
-async fn payments_take_three_ways_from_lnd_to_ampd() -> Result<()> {
-    three_ways("lena", "alice").await
+async fn payments_split_across_three_routes_from_lnd_to_ampd() -> Result<()> {
+    three_routes("lena", "alice").await
 }
 
-async fn three_ways(payer: &str, payee: &str) -> Result<()> {
+async fn three_routes(payer: &str, payee: &str) -> Result<()> {
     if !lnd_is_here()? {
         return Ok(());
     }
     let network = disjoint().await?;
-    let ways = FORWARDERS.map(|way| ordered(way, payer, payee));
-    let scenes = ways.each_ref().map(|way| Scene::new(&network, payer, way));
-    all_ways_are_known(&scenes).await?;
+    let routes = FORWARDERS.map(|hops| ordered(hops, payer, payee));
+    let scenes = routes
+        .each_ref()
+        .map(|hops| Scene::new(&network, payer, hops));
+    all_routes_are_known(&scenes).await?;
     a_payment_needs_them_all(scenes[0]).await?;
-    shards_by_hand_take_one_each(&scenes).await?;
+    manual_shards_use_one_route_each(&scenes).await?;
     scenarios::all(scenes[2]).await?;
     network.check_balances().await?;
     network.finish();
@@ -60,9 +62,9 @@ async fn disjoint() -> Result<Network> {
     ];
     let network = Network::mixed(binaries(), &nodes).await?;
     let mut plans = Vec::new();
-    for way in FORWARDERS {
-        let way = [&["alice"][..], way, &["lena"]].concat();
-        let channels = way
+    for hops in FORWARDERS {
+        let hops = [&["alice"][..], hops, &["lena"]].concat();
+        let channels = hops
             .windows(2)
             .map(|pair| ChannelPlan::new(pair[0], pair[1], CAPACITY_SAT).push(CAPACITY_SAT / 2));
         plans.extend(channels);
@@ -71,9 +73,9 @@ async fn disjoint() -> Result<Network> {
     Ok(network)
 }
 
-/// The nodes after the payer, seen from it.
-fn ordered<'a>(way: &[&'a str], payer: &str, payee: &'a str) -> Vec<&'a str> {
-    let mut names = way.to_vec();
+/// The nodes after the payer, in order from the payer.
+fn ordered<'a>(hops: &[&'a str], payer: &str, payee: &'a str) -> Vec<&'a str> {
+    let mut names = hops.to_vec();
     if payer != "alice" {
         names.reverse();
     }
@@ -81,35 +83,35 @@ fn ordered<'a>(way: &[&'a str], payer: &str, payee: &'a str) -> Vec<&'a str> {
     names
 }
 
-async fn all_ways_are_known(scenes: &[Scene<'_>]) -> Result<()> {
+async fn all_routes_are_known(scenes: &[Scene<'_>]) -> Result<()> {
     for scene in scenes {
         scene.known_route(SHARD_MSAT).await?;
     }
     Ok(())
 }
 
-/// To a key, to a static invoice, and to an ordinary one.
+/// Pays a key, a static invoice, and a BOLT 11 invoice.
 async fn a_payment_needs_them_all(scene: Scene<'_>) -> Result<()> {
     let spontaneous = amp_to(scene.payee_key(), u64::try_from(MSAT)?)?;
-    let payment = takes_all_ways(scene, &spontaneous).await?;
+    let payment = uses_all_routes(scene, &spontaneous).await?;
     assert!(demo::prove(&payment, &scene.payee()?).await?.len() >= FORWARDERS.len());
-    gives_back(scene, &payment).await?;
+    pays_back(scene, &payment).await?;
 
     let invoice = scene.amp_invoice(MSAT).await?;
-    let payment = takes_all_ways(scene, &amp(&invoice, 0)).await?;
+    let payment = uses_all_routes(scene, &amp(&invoice, 0)).await?;
     demo::prove(&payment, &scene.payee()?).await?;
     assert_eq!(scene.lookup(&invoice).await?.amt_paid_msat, MSAT);
-    gives_back(scene, &payment).await?;
+    pays_back(scene, &payment).await?;
 
     let invoice = scene.payee()?.invoice(u64::try_from(MSAT)?).await?;
-    let payment = takes_all_ways(scene, &bolt11(&invoice.payment_request)).await?;
+    let payment = uses_all_routes(scene, &bolt11(&invoice.payment_request)).await?;
     let settled = scene.lookup(&invoice).await?;
     assert_eq!(settled.state(), InvoiceState::Settled);
-    gives_back(scene, &payment).await
+    pays_back(scene, &payment).await
 }
 
-/// Pays, over all ways, and the forwarders earn what the payer says that it paid them.
-async fn takes_all_ways(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<Payment> {
+/// Pays over all routes; the forwarding nodes must earn exactly the fees reported by the payer.
+async fn uses_all_routes(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<Payment> {
     let before = balances(scene).await?;
     let payment = scene.pays(request).await?;
     let after = balances(scene).await?;
@@ -117,7 +119,7 @@ async fn takes_all_ways(scene: Scene<'_>, request: &SendPaymentRequest) -> Resul
     for (name, msat) in before {
         let earned = after[name] - msat;
         let fee = fees.get(scene.network[name].key()).copied();
-        let fee = fee.with_context(|| format!("nothing went over {name}"))?;
+        let fee = fee.with_context(|| format!("no HTLC was forwarded by {name}"))?;
         ensure!(
             fee > 0 && earned == fee,
             "{name} earned {earned} msat instead of {fee}"
@@ -127,7 +129,7 @@ async fn takes_all_ways(scene: Scene<'_>, request: &SendPaymentRequest) -> Resul
     Ok(payment)
 }
 
-/// The forwarders' own balances, msat.
+/// Local balances of the forwarding nodes in msat.
 async fn balances(scene: Scene<'_>) -> Result<BTreeMap<&'static str, u64>> {
     let mut balances = BTreeMap::new();
     for name in FORWARDERS.concat() {
@@ -137,7 +139,7 @@ async fn balances(scene: Scene<'_>) -> Result<BTreeMap<&'static str, u64>> {
     Ok(balances)
 }
 
-/// By public key: what a node got for forwarding, msat.
+/// Forwarding fees in msat by public key.
 fn fees(payment: &Payment) -> Result<BTreeMap<&str, u64>> {
     let mut fees = BTreeMap::new();
     for attempt in arrived(payment) {
@@ -156,8 +158,8 @@ fn arrived(payment: &Payment) -> impl Iterator<Item = &HtlcAttempt> {
     attempts.filter(|attempt| attempt.status() == HtlcStatus::Succeeded)
 }
 
-/// So that the ways carry as much again: over each comes back what it brought.
-async fn gives_back(scene: Scene<'_>, payment: &Payment) -> Result<()> {
+/// Pays everything back over the same routes, so that they can carry the next payment.
+async fn pays_back(scene: Scene<'_>, payment: &Payment) -> Result<()> {
     let mut brought = BTreeMap::new();
     for attempt in arrived(payment) {
         let route = attempt.route.as_ref().context("no route")?;
@@ -179,8 +181,8 @@ async fn gives_back(scene: Scene<'_>, payment: &Payment) -> Result<()> {
     scene.network.wait_settled(SETTLE_LIMIT).await
 }
 
-/// As lnd's own test of SendToRouteV2 with AMP.
-async fn shards_by_hand_take_one_each(scenes: &[Scene<'_>]) -> Result<()> {
+/// Follows lnd's own test of SendToRouteV2 with AMP.
+async fn manual_shards_use_one_route_each(scenes: &[Scene<'_>]) -> Result<()> {
     let total_msat = SHARD_MSAT * i64::try_from(scenes.len())?;
     let set = Set::new(by_hand::random(), total_msat, &[0, 1, 2])?;
     let payer = scenes[0].payer()?;

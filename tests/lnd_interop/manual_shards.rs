@@ -1,4 +1,4 @@
-//! Shards made by hand: sending them, waiting until they are held, and how they end.
+//! Manual shards: sending them, waiting until they are held, and checking their results.
 
 use lnd_api::proto::invoicesrpc::LookupInvoiceMsg;
 use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
@@ -15,15 +15,15 @@ use tonic::Status;
 use crate::SETTLE_LIMIT;
 use crate::scene::Scene;
 
-/// An HTLC on its way.
+/// An HTLC in flight.
 pub type Sent = JoinHandle<Result<HtlcAttempt, Status>>;
 
 pub fn address(invoice: &AddInvoiceResponse) -> Result<[u8; 32]> {
     let address = invoice.payment_addr.as_slice().try_into();
-    address.context("a payment address is 32 bytes")
+    address.context("the payment address does not have 32 bytes")
 }
 
-/// A set for a static invoice: two shards of so many msat each.
+/// A set for a static invoice with two shards of `msat` each.
 pub fn two_shards(invoice: &AddInvoiceResponse, msat: i64) -> Result<Set> {
     Set::new(address(invoice)?, 2 * msat, &[0, 1])
 }
@@ -34,7 +34,7 @@ pub fn settled(attempt: &HtlcAttempt, shard: &Shard) {
 }
 
 impl Scene<'_> {
-    /// Sends without waiting for the end.
+    /// Sends without waiting for the result.
     pub fn start(&self, request: SendToRouteRequest) -> Result<Sent> {
         let payer = self.payer()?;
         Ok(tokio::spawn(
@@ -42,12 +42,12 @@ impl Scene<'_> {
         ))
     }
 
-    /// Waits until the payee holds so many HTLCs of a set.
+    /// Waits until the payee holds this many HTLCs of a set.
     pub async fn wait_held(&self, set: &Set, htlcs: usize) -> Result<()> {
         wait_for("the payee to hold HTLCs", SETTLE_LIMIT, async || {
             let invoice = self.invoice_of(set).await?;
             let held = count(&invoice, set, InvoiceHtlcState::Accepted);
-            ensure!(held == htlcs, "it holds {held}");
+            ensure!(held == htlcs, "it holds {held} HTLCs");
             Ok(())
         })
         .await
@@ -63,13 +63,13 @@ impl Scene<'_> {
         Ok(found.into_inner())
     }
 
-    /// The payee itself failed it, with this code.
+    /// Checks that the payee itself failed the HTLC with this code.
     pub fn failed(&self, attempt: &HtlcAttempt, code: FailureCode) -> Result<()> {
         assert_eq!(attempt.status(), HtlcStatus::Failed, "{attempt:?}");
         let failure = attempt.failure.as_ref().context("no failure")?;
         assert_eq!(failure.code(), code);
         let source = usize::try_from(failure.failure_source_index)?;
-        assert_eq!(source, self.way.len());
+        assert_eq!(source, self.hops.len());
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Scene<'_> {
     }
 }
 
-/// How many HTLCs of a set are in a state.
+/// Number of HTLCs of a set in this state.
 pub fn count(invoice: &Invoice, set: &Set, state: InvoiceHtlcState) -> usize {
     let htlcs = invoice.htlcs.iter();
     htlcs
@@ -88,7 +88,7 @@ pub fn count(invoice: &Invoice, set: &Set, state: InvoiceHtlcState) -> usize {
         .count()
 }
 
-/// lnd lists the HTLCs of an invoice in no order.
+/// Sorts the HTLCs of an invoice, which lnd lists in random order.
 pub fn in_order(mut invoice: Invoice) -> Invoice {
     invoice
         .htlcs

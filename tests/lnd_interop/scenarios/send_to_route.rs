@@ -1,4 +1,4 @@
-//! Shards made by hand, good ones and bad ones.
+//! Manual shards, valid and invalid.
 
 use lnd_api::proto::lnrpc::HtlcAttempt;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
@@ -9,7 +9,7 @@ use regtest::by_hand::{self, Set, last_hop};
 use regtest::node::Software;
 
 use crate::SETTLE_LIMIT;
-use crate::hand_made::{address, settled};
+use crate::manual_shards::{address, settled};
 use crate::scene::{Scene, amp};
 
 const SHARD_MSAT: i64 = 30_000_000;
@@ -17,7 +17,7 @@ const INDICES: [u32; 3] = [0, 1, u32::MAX];
 const TOTAL_MSAT: i64 = SHARD_MSAT * INDICES.len() as i64;
 
 impl Scene<'_> {
-    /// Sends all shards of a set at the same time, after `change` had its way with each.
+    /// Sends all shards of a set concurrently, each modified by `change`.
     async fn sends(
         &self,
         set: &Set,
@@ -39,7 +39,7 @@ impl Scene<'_> {
     }
 }
 
-pub async fn hand_made_shards(scene: Scene<'_>) -> Result<()> {
+pub async fn manual_shards(scene: Scene<'_>) -> Result<()> {
     let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
     let before = scene.payee()?.local_msat().await?;
     let attempts = scene.sends(&set, |_, _| Ok(())).await?;
@@ -57,14 +57,14 @@ pub async fn hand_made_shards(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// All of the set comes back. What lnd does to the invoice, too, is a fault that ampd does not have.
-pub async fn a_wrong_share(scene: Scene<'_>) -> Result<()> {
+/// The whole set fails. lnd also cancels the invoice, a fault that ampd does not have.
+pub async fn invalid_share(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(SHARD_MSAT).await?;
     let set = Set::new(address(&invoice)?, TOTAL_MSAT, &INDICES)?;
     let attempts = scene
         .sends(&set, |number, request| {
             let record = last_hop(request)?.amp_record.as_mut();
-            record.context("not AMP")?.root_share[5] ^= u8::from(number == 1);
+            record.context("no AMP record")?.root_share[5] ^= u8::from(number == 1);
             Ok(())
         })
         .await?;
@@ -81,7 +81,7 @@ pub async fn a_wrong_share(scene: Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_total_too_small(scene: Scene<'_>) -> Result<()> {
+pub async fn total_below_the_invoice_amount(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(TOTAL_MSAT + 1).await?;
     let set = Set::new(address(&invoice)?, TOTAL_MSAT, &INDICES)?;
     let attempts = scene.sends(&set, |_, _| Ok(())).await?;

@@ -1,4 +1,4 @@
-//! What needs no macaroon: health and reflection.
+//! Services that need no macaroon: health and reflection.
 
 use anyhow::{Context, Result};
 use regtest::network::Network;
@@ -35,7 +35,11 @@ async fn health_and_reflection_need_no_macaroon() -> Result<()> {
     let answers = ServerReflectionClient::new(channel)
         .server_reflection_info(questions)
         .await?;
-    let answer = answers.into_inner().message().await?.context("no answer")?;
+    let answer = answers
+        .into_inner()
+        .message()
+        .await?
+        .context("no response")?;
     let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
         anyhow::bail!("{answer:?}");
     };

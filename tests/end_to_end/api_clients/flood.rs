@@ -1,4 +1,4 @@
-//! More connections than the node has places for.
+//! More connections than the node has slots for.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::LIMIT;
-use super::door::Door;
+use super::tls::TlsClient;
 use crate::binaries;
 
-/// Of one listener.
-const PLACES: usize = 300;
+/// Connection slots of one listener.
+const SLOTS: usize = 300;
 const FLOOD: usize = 400;
 
 #[tokio::test]
-async fn a_flood_of_silent_connections_stops_neither_payments_nor_callers() -> Result<()> {
+async fn idle_connections_block_neither_payments_nor_clients() -> Result<()> {
     let network = Network::mixed(binaries(), &[("alice", Ampd), ("bob", Ampd)]).await?;
     let plan = ChannelPlan::new("alice", "bob", 1_000_000).push(500_000);
     network.open(&[plan]).await?;
@@ -33,62 +33,66 @@ async fn a_flood_of_silent_connections_stops_neither_payments_nor_callers() -> R
             silent.push(TcpStream::connect(&address).await?);
         }
     }
-    // The connection that stands pays.
+    // The existing connection can still pay.
     let paid = node
         .api()?
         .pay(amp_to(network["bob"].key(), 5_000)?)
         .await?;
     assert_eq!(paid.status(), PaymentStatus::Succeeded);
-    // A new one waits for a place, which the silent ones lose.
+    // A new connection waits for a slot, from which an idle one is evicted.
     let began = Instant::now();
     let rest = Rest::of(node, "admin.macaroon")?;
     let info = timeout(LIMIT, rest.get("/v1/getinfo")).await;
-    info.context("no place became free")??.json()?;
+    info.context("no connection slot became free")??.json()?;
     let waited = began.elapsed();
     ensure!(
         waited > Duration::from_secs(1),
-        "the flood was none: {waited:?}"
+        "the slots were not all taken: waited only {waited:?}"
     );
     let mut closed = [0];
     let read = timeout(LIMIT, silent[0].read(&mut closed)).await?;
-    ensure!(read.is_err() || read? == 0, "a silent connection is closed");
+    ensure!(
+        read.is_err() || read? == 0,
+        "an idle connection was not closed"
+    );
     network.finish();
     Ok(())
 }
 
-/// Encrypted connections that stand for as long as their owners like, with nothing said on them.
+/// TLS connections that stay open without a request.
 #[tokio::test]
-async fn strangers_who_never_show_a_macaroon_give_way_and_known_callers_stay() -> Result<()> {
+async fn unauthenticated_connections_are_evicted_before_authenticated_ones() -> Result<()> {
     let network = Network::mixed(binaries(), &[("alice", Ampd)]).await?;
     let node = &network["alice"];
-    let door = Door::of(node)?;
+    let tls = TlsClient::of(node)?;
     let known = node.api()?;
     known.info().await?;
-    let mut strangers = JoinSet::new();
+    let mut unauthenticated = JoinSet::new();
     for address in [node.rpc_address()?.to_owned(), node.rest_address()?] {
         for _ in 0..FLOOD {
-            strangers.spawn(stays(door.clone(), address.clone()));
+            unauthenticated.spawn(stays(tls.clone(), address.clone()));
         }
     }
     let rest = Rest::of(node, "admin.macaroon")?;
     let info = timeout(LIMIT, rest.get("/v1/getinfo")).await;
-    info.context("no stranger gave way")??.json()?;
+    info.context("no unauthenticated connection was evicted")??
+        .json()?;
     known.info().await?;
-    // As many as had to wait, from both listeners.
-    for _ in 0..2 * (FLOOD - PLACES) {
-        let ended = timeout(LIMIT, strangers.join_next()).await;
+    // As many as had to wait, on both listeners.
+    for _ in 0..2 * (FLOOD - SLOTS) {
+        let ended = timeout(LIMIT, unauthenticated.join_next()).await;
         ended
-            .context("the strangers stayed")?
-            .context("no stranger")???;
+            .context("the unauthenticated connections stayed open")?
+            .context("no unauthenticated connection")???;
     }
     network.finish();
     Ok(())
 }
 
-/// Returns when the node hangs up.
-async fn stays(door: Door, address: String) -> Result<()> {
-    let mut stream = door.connect(&address, "h2").await?;
-    // Orderly or not.
+/// Returns when the node closes the connection.
+async fn stays(tls: TlsClient, address: String) -> Result<()> {
+    let mut stream = tls.connect(&address, "h2").await?;
+    // With or without a TLS close_notify.
     drop(stream.read_to_end(&mut Vec::new()).await);
     Ok(())
 }

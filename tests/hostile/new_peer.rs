@@ -1,4 +1,4 @@
-//! An honest node that the victim has never seen and that wants a channel.
+//! An honest node unknown to the victim that wants to open a channel.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,28 +10,28 @@ use bitcoin::{Address, Network as Chain, Txid};
 use lightning::chain::transaction::OutPoint;
 use regtest::api::bytes;
 use regtest::network::Network;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, Proposal, RawPeer, Target, kind};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, Proposal, RawPeer, Target, kind};
 use regtest::wait::wait_for;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::limits::NEWCOMER;
+use crate::limits::NEW_PEER_TIMEOUT;
 
-/// Enough for any size of channel here.
+/// Enough for all channel sizes used here.
 const CONFIRMATIONS: u32 = 6;
 const CAPACITY_SAT: u64 = 200_000;
 
-/// Connects from an address of its own, opens a channel with a real funding transaction, and waits until the victim says
-/// that the channel is ready. Returns how long it took to `funding_signed`.
+/// Connects from its own address, opens a channel with a real funding transaction, and waits for
+/// channel_ready from the victim. Returns the time until `funding_signed`.
 pub async fn opens_a_channel(network: &Network) -> Result<Duration> {
     let start = Instant::now();
     let target = Target::of(&network["victim"])?.from(own_address());
-    let signed = wait_for("a newcomer's channel", NEWCOMER, async || {
+    let signed = wait_for("the channel of a new peer", NEW_PEER_TIMEOUT, async || {
         try_once(network, &target).await
     });
     let mut peer = signed.await?;
     let took = start.elapsed();
-    // Reads on meanwhile: the victim waits for answers to its pings.
+    // Keeps reading: the victim expects responses to its pings.
     let ready = async {
         loop {
             let message = peer.read().await?;
@@ -41,7 +41,7 @@ pub async fn opens_a_channel(network: &Network) -> Result<Duration> {
         }
     };
     let ((), ()) = tokio::try_join!(network.mine(CONFIRMATIONS), async {
-        timeout(NEWCOMER * 3, ready)
+        timeout(NEW_PEER_TIMEOUT * 3, ready)
             .await
             .context("no channel_ready")?
     })?;
@@ -60,12 +60,12 @@ async fn try_once(network: &Network, target: &Target) -> Result<RawPeer> {
     };
     let outpoint = fund(network, &proposal).await?;
     match peer.fund(&proposal, outpoint).await? {
-        Made::Signed(_) => Ok(peer),
-        Made::Refused(reason) => bail!("refused after funding_created: {reason}"),
+        OpenResult::Signed(_) => Ok(peer),
+        OpenResult::Refused(reason) => bail!("refused after funding_created: {reason}"),
     }
 }
 
-/// Pays the channel's capacity to its script. The money is lost, since the signature for the refund comes later.
+/// Pays the channel's capacity to its script. The funds are lost: there is no signature for a refund yet.
 async fn fund(network: &Network, proposal: &Proposal) -> Result<OutPoint> {
     let script = proposal.funding_script();
     let address = Address::from_script(&script, Chain::Regtest)?.to_string();
@@ -86,16 +86,16 @@ async fn fund(network: &Network, proposal: &Proposal) -> Result<OutPoint> {
     })
 }
 
-/// Another one each time, and never that of the attackers or of the nodes of the network.
+/// A new address for each call, different from those of the attackers and of the network's nodes.
 fn own_address() -> Ipv4Addr {
     static LAST: AtomicU8 = AtomicU8::new(1);
     Ipv4Addr::new(127, 0, 1, LAST.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A program of ours does the same.
+/// The same with an ampd or another program of the network.
 pub async fn program_opens_a_channel(network: &Network, name: &str) -> Result<Duration> {
     let start = Instant::now();
-    let opened = wait_for("the channel of a newcomer", NEWCOMER, async || {
+    let opened = wait_for("the channel of a new peer", NEW_PEER_TIMEOUT, async || {
         network.connect(name, "victim").await?;
         let request = OpenChannelRequest {
             node_pubkey: bytes(network["victim"].key())?,
@@ -107,6 +107,10 @@ pub async fn program_opens_a_channel(network: &Network, name: &str) -> Result<Du
         Ok(())
     });
     opened.await?;
-    ensure!(start.elapsed() < NEWCOMER, "it took {:?}", start.elapsed());
+    ensure!(
+        start.elapsed() < NEW_PEER_TIMEOUT,
+        "it took {:?}",
+        start.elapsed()
+    );
     Ok(start.elapsed())
 }

@@ -1,4 +1,4 @@
-//! Requests that are wrong: each is told what is wrong with it.
+//! Invalid requests, each of which gets an error that names the mistake.
 
 use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
@@ -14,7 +14,7 @@ use super::LIMIT;
 use crate::binaries;
 
 #[tokio::test]
-async fn wrong_requests_are_told_what_is_wrong() -> Result<()> {
+async fn invalid_requests_get_specific_errors() -> Result<()> {
     let network = Network::mixed(binaries(), &[("alice", Ampd)]).await?;
     let node = &network["alice"];
     let rest = Rest::of(node, "admin.macaroon")?;
@@ -41,7 +41,7 @@ async fn wrong_requests_are_told_what_is_wrong() -> Result<()> {
         ("DELETE /v1/getinfo", "", 501, "Method Not Allowed"),
         ("GET /v1/graph/nodemetrics", "", 404, "Not Found"),
     ] {
-        let (verb, path) = call.split_once(' ').context("a verb and a path")?;
+        let (verb, path) = call.split_once(' ').context("not of the form VERB PATH")?;
         let answer = rest.send(verb, path, body, "application/json").await?;
         assert_eq!(answer.status, status, "{call} {body}: {answer:?}");
         let is_told = answer.text.contains(why) && answer.text.starts_with("{\"code\":");
@@ -49,20 +49,20 @@ async fn wrong_requests_are_told_what_is_wrong() -> Result<()> {
     }
     let long = "a".repeat(2 << 20);
     let answer = rest.post("/v1/invoices", &json!({"memo": long})).await;
-    // The node may hang up before all of it was sent.
+    // The node may close the connection before everything was sent.
     if let Ok(answer) = answer {
         ensure!(
             answer.status == 400 && answer.text.contains("1048576"),
             "{answer:?}"
         );
     }
-    plain_text_is_hung_up_on(node).await?;
+    plain_text_is_disconnected(node).await?;
     rest.get("/v1/getinfo").await?.json()?;
     network.finish();
     Ok(())
 }
 
-async fn plain_text_is_hung_up_on(node: &Node) -> Result<()> {
+async fn plain_text_is_disconnected(node: &Node) -> Result<()> {
     let mut plain = TcpStream::connect(node.rest_address()?).await?;
     plain
         .write_all(b"GET /v1/getinfo HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,5 +1,5 @@
-//! Three ways from Alice to Bob. Dave's is one, Carol has two: a channel with Bob, and one with Eve
-//! who has one with him. Those who forward are of both kinds.
+//! Three routes from Alice to Bob: one through Dave, and two through Carol, who has a channel with Bob
+//! and one with Eve, who has one with Bob. Forwarding nodes run both programs.
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
@@ -8,21 +8,21 @@ use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};
 use regtest::wait::wait_for;
 
-use crate::hand_made::settled;
+use crate::manual_shards::settled;
 use crate::scene::Scene;
 use crate::{SETTLE_LIMIT, binaries};
 
 const CAPACITY_SAT: u64 = 1_500_000;
-/// What Alice's own channels carry is no limit: those behind them are.
+/// Alice's own channels are not the bottleneck: those behind them are.
 const WIDE_SAT: u64 = 4_000_000;
-/// More than two of the ways carry.
+/// Exceeds what two of the routes can carry.
 pub const AMOUNT_MSAT: i64 = 3_150_000_000;
-/// More than half of what a way carries.
+/// More than half of what a route can carry.
 pub const SHARD_MSAT: i64 = AMOUNT_MSAT / 3;
-/// More than what the channels of a way reserve, and its fees.
+/// Exceeds the channel reserves of a route plus fees.
 const KEPT_SAT: i64 = 100_000;
-pub const LEAST_SHARDS: usize = 3;
-pub const WAYS: [&[&str]; 3] = [
+pub const MIN_SHARDS: usize = 3;
+pub const ROUTES: [&[&str]; 3] = [
     &["carol", "bob"],
     &["dave", "bob"],
     &["carol", "eve", "bob"],
@@ -33,7 +33,7 @@ const BACK: [&[&str]; 3] = [
     &["eve", "carol", "alice"],
 ];
 
-/// Alice is of the one kind, Bob of the other.
+/// Alice runs one program, Bob the other.
 pub async fn open(alice: Software) -> Result<Network> {
     let bob = match alice {
         Ampd => Lnd,
@@ -56,9 +56,11 @@ pub async fn open(alice: Software) -> Result<Network> {
         ChannelPlan::new("eve", "bob", CAPACITY_SAT),
     ];
     network.open(&plans).await?;
-    wait_for("all ways to be known", SETTLE_LIMIT, async || {
-        for way in WAYS {
-            Scene::new(&network, "alice", way).route(SHARD_MSAT).await?;
+    wait_for("all routes to be known", SETTLE_LIMIT, async || {
+        for hops in ROUTES {
+            Scene::new(&network, "alice", hops)
+                .route(SHARD_MSAT)
+                .await?;
         }
         Ok(())
     })
@@ -67,25 +69,27 @@ pub async fn open(alice: Software) -> Result<Network> {
 }
 
 pub fn scene(network: &Network) -> Scene<'_> {
-    Scene::new(network, "alice", WAYS[0])
+    Scene::new(network, "alice", ROUTES[0])
 }
 
-/// Bob gives back what he was paid, the way it came, but for what channels and fees need.
-pub async fn give_back(network: &Network) -> Result<()> {
+/// Bob pays back what he received over the same routes, except for channel reserves and fees.
+pub async fn pay_back(network: &Network) -> Result<()> {
     network.wait_settled(SETTLE_LIMIT).await?;
     let bob = network["bob"].api()?;
     let channels = bob.channels().await?;
     let mut amounts_msat = Vec::new();
-    for way in BACK {
+    for hops in BACK {
         let with = |key: &str| channels.iter().find(|channel| channel.remote_pubkey == key);
-        let channel = with(network[way[0]].key()).context("no such channel")?;
+        let channel = with(network[hops[0]].key()).context("the channel does not exist")?;
         amounts_msat.push((channel.local_balance - KEPT_SAT) * 1_000);
     }
     let set = Set::new(by_hand::random(), amounts_msat.iter().sum(), &[0, 1, 2])?;
     let mut requests = Vec::new();
-    for (number, (way, msat)) in BACK.into_iter().zip(amounts_msat).enumerate() {
-        let scene = Scene::new(network, "bob", way);
-        let route = wait_for("a way back", SETTLE_LIMIT, async || scene.route(msat).await);
+    for (number, (hops, msat)) in BACK.into_iter().zip(amounts_msat).enumerate() {
+        let scene = Scene::new(network, "bob", hops);
+        let route = wait_for("a route back", SETTLE_LIMIT, async || {
+            scene.route(msat).await
+        });
         requests.push(set.request(number, route.await?)?);
     }
     let sent = requests

@@ -1,4 +1,4 @@
-//! Strangers open channels whose funding transactions do not exist: it costs them nothing.
+//! Unknown peers open channels whose funding transactions do not exist, which costs them nothing.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use regtest::api::bytes;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;
-use regtest::raw_peer::{ChannelTerms, Identity, Made, RawPeer, Target};
+use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target};
 use regtest::wait::wait_for;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -23,25 +23,25 @@ use crate::binaries;
 
 const CAPACITY_SAT: u64 = 1_000_000;
 const LIMIT: Duration = Duration::from_secs(60);
-/// As long as a node waits for its money after its own forced close.
+/// Exceeds the `to_self_delay` of a node's own forced close.
 const CSV_BLOCKS: u32 = 145;
-/// What a claim may take to be in the mempool while strangers do their worst.
+/// Time for a claim to reach the mempool while unknown peers attack.
 const BROADCAST_LIMIT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn they_hold_up_no_forced_close_and_leave_nothing_behind() -> Result<()> {
+async fn forced_close_is_not_delayed_and_unfunded_channels_are_forgotten() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
     let points = network.open(&[plan]).await?;
     let mut signed = 0;
     for address in 66..70 {
-        signed += make_up_and_close(&network["alice"], address).await?;
+        signed += open_and_close_unfunded(&network["alice"], address).await?;
     }
     ensure!(
         (20..=110).contains(&signed),
-        "{signed} made-up channels were accepted"
+        "{signed} unfunded channels were accepted"
     );
-    // So that nobody else closes the channel.
+    // Prevents the peer from closing the channel.
     network.kill(&["bob"])?;
     let request = CloseChannelRequest {
         channel_point: Some(parse_point(&points[0])?),
@@ -55,17 +55,17 @@ async fn they_hold_up_no_forced_close_and_leave_nothing_behind() -> Result<()> {
         Ok(())
     })
     .await?;
-    wait_for("the made-up channels to be forgotten", LIMIT, async || {
+    wait_for("the unfunded channels to be forgotten", LIMIT, async || {
         let left = [
             count(&network["alice"], "monitors")?,
             count(&network["alice"], "archived_monitors")?,
             count(&network["alice"], "closed_channels")?,
         ];
-        ensure!(left == [1, 0, 1], "the database has {left:?}");
+        ensure!(left == [1, 0, 1], "the database has {left:?} rows");
         Ok(())
     })
     .await?;
-    // The node starts with what is left.
+    // The node starts with the remaining data.
     network.restart(&["bob"]).await?;
     network.kill(&["alice"])?;
     network.restart(&["alice"]).await?;
@@ -74,9 +74,9 @@ async fn they_hold_up_no_forced_close_and_leave_nothing_behind() -> Result<()> {
     Ok(())
 }
 
-/// Fifty are as many peers without a funded channel as LDK takes.
+/// LDK accepts at most fifty peers without a funded channel.
 #[tokio::test]
-async fn they_do_not_keep_newcomers_out() -> Result<()> {
+async fn new_peers_can_still_open_channels() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob", "carol"]).await?;
     for name in ["bob", "carol"] {
         let address = network[name].api()?.address().await?;
@@ -91,12 +91,12 @@ async fn they_do_not_keep_newcomers_out() -> Result<()> {
     }
     let mut signed = 0;
     for number in 0..80 {
-        // From a few addresses, each of them gone at once.
+        // From a few addresses, each disconnecting at once.
         let address = Ipv4Addr::new(127, 0, 0, 66 + number % 3);
         let target = Target::of(&network["alice"])?.from(address);
         let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
-        let made = peer.make_up_channel(&ChannelTerms::default()).await?;
-        signed += u32::from(matches!(made, Made::Signed(_)));
+        let made = peer.open_unfunded_channel(&ChannelTerms::default()).await?;
+        signed += u32::from(matches!(made, OpenResult::Signed(_)));
     }
     ensure!(signed >= 40, "only {signed} were accepted");
     open_to_alice(&network, "bob").await?;
@@ -105,14 +105,14 @@ async fn they_do_not_keep_newcomers_out() -> Result<()> {
     open_to_alice(&network, "carol").await?;
     wait_for("both funding transactions", LIMIT, async || {
         let mempool = network.bitcoind.mempool().await?.len();
-        ensure!(mempool == 2, "{mempool} are in the mempool");
+        ensure!(mempool == 2, "the mempool holds {mempool} transactions");
         Ok(())
     })
     .await?;
     network.mine(6).await?;
     wait_for("both channels to be open", LIMIT, async || {
         let open = network["alice"].api()?.channels().await?.len();
-        ensure!(open == 2, "{open} are open");
+        ensure!(open == 2, "{open} channels are open");
         Ok(())
     })
     .await?;
@@ -120,9 +120,9 @@ async fn they_do_not_keep_newcomers_out() -> Result<()> {
     Ok(())
 }
 
-/// The outpoint is the stranger's word: it may be an output that the node is about to claim.
+/// The outpoint is chosen by the peer: it may be an output that the node is about to claim.
 #[tokio::test]
-async fn they_keep_no_claim_from_the_chain_by_naming_its_output_as_their_funding() -> Result<()> {
+async fn funding_outpoints_of_peers_do_not_block_claims() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
     let points = network.open(&[plan]).await?;
@@ -140,17 +140,20 @@ async fn they_keep_no_claim_from_the_chain_by_naming_its_output_as_their_funding
         };
         let proposal = peer.propose(&terms).await?.map_err(Error::msg)?;
         let made = peer.fund(&proposal, ours).await?;
-        // LDK takes the outpoint once.
-        if let Made::Signed(_) = made {
+        // LDK accepts the same outpoint only once.
+        if let OpenResult::Signed(_) = made {
             peer.close_cooperatively(&proposal, ours).await?;
         }
-        ensure!(push_sat == 0 || matches!(made, Made::Signed(_)), "{made:?}");
+        ensure!(
+            push_sat == 0 || matches!(made, OpenResult::Signed(_)),
+            "{made:?}"
+        );
     }
     network.kill(&["alice"])?;
     network.restart(&["alice"]).await?;
     network.mine(CSV_BLOCKS).await?;
     network.wait_synced().await?;
-    // LDK's sweeper looks for its outputs twice a minute.
+    // LDK's sweeper checks its outputs twice a minute.
     wait_for("the sweep of our output", LIMIT, async || {
         let mempool = network.bitcoind.mempool().await?;
         ensure!(!mempool.is_empty(), "the mempool is empty");
@@ -161,9 +164,9 @@ async fn they_keep_no_claim_from_the_chain_by_naming_its_output_as_their_funding
     Ok(())
 }
 
-/// A channel that gives the node something costs the stranger nothing either.
+/// A channel that pushes funds to the node costs the peer nothing either.
 #[tokio::test]
-async fn no_coin_is_used_for_a_made_up_channel_with_our_money() -> Result<()> {
+async fn no_utxo_is_spent_on_unfunded_channels_with_pushed_funds() -> Result<()> {
     let mut network = Network::with_nodes(binaries(), &["alice", "bob"]).await?;
     for _ in 0..3 {
         let address = network["alice"].api()?.address().await?;
@@ -174,7 +177,7 @@ async fn no_coin_is_used_for_a_made_up_channel_with_our_money() -> Result<()> {
     let before = network["alice"].api()?.wallet().await?;
     let terms = ChannelTerms {
         push_sat: 50_000,
-        // Less than bitcoind takes.
+        // Below bitcoind's minimum relay fee.
         feerate_per_kw: 253,
         anchors: true,
         ..Default::default()
@@ -183,21 +186,21 @@ async fn no_coin_is_used_for_a_made_up_channel_with_our_money() -> Result<()> {
         let address = Ipv4Addr::new(127, 0, 0, 66 + number);
         let target = Target::of(&network["alice"])?.from(address);
         let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
-        let Made::Signed(channel) = peer.make_up_channel(&terms).await? else {
-            bail!("the channel is refused");
+        let OpenResult::Signed(channel) = peer.open_unfunded_channel(&terms).await? else {
+            bail!("the channel was refused");
         };
         peer.send_error(channel, "no").await?;
         peer.ping().await?;
     }
-    wait_for("all to be closed", LIMIT, async || {
+    wait_for("all channels to be closed", LIMIT, async || {
         let closed = count(&network["alice"], "closed_channels")?;
-        ensure!(closed == 3, "{closed} are");
+        ensure!(closed == 3, "{closed} channels are closed");
         Ok(())
     })
     .await?;
     network.kill(&["alice"])?;
     network.restart(&["alice"]).await?;
-    // LDK asks for the claims with each block.
+    // LDK requests the claims with each block.
     network.mine(1).await?;
     network.wait_synced().await?;
     let after = network["alice"].api()?.wallet().await?;
@@ -208,17 +211,17 @@ async fn no_coin_is_used_for_a_made_up_channel_with_our_money() -> Result<()> {
     Ok(())
 }
 
-/// LDK's monitor hears nothing of a close that both sides signed.
+/// LDK's monitor is not informed of a cooperative close.
 #[tokio::test]
-async fn nothing_is_left_of_one_that_was_closed_cooperatively() -> Result<()> {
+async fn cooperatively_closed_unfunded_channel_is_forgotten() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let target = Target::of(&network["alice"])?.from(Ipv4Addr::new(127, 0, 0, 66));
     let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
     let proposal = peer.propose(&ChannelTerms::default()).await?;
     let proposal = proposal.map_err(Error::msg)?;
-    let outpoint = made_up_outpoint();
+    let outpoint = nonexistent_outpoint();
     let made = peer.fund(&proposal, outpoint).await?;
-    ensure!(matches!(made, Made::Signed(_)), "{made:?}");
+    ensure!(matches!(made, OpenResult::Signed(_)), "{made:?}");
     peer.close_cooperatively(&proposal, outpoint).await?;
     wait_for("the channel to be forgotten", LIMIT, async || {
         let left = [
@@ -227,7 +230,7 @@ async fn nothing_is_left_of_one_that_was_closed_cooperatively() -> Result<()> {
             count(&network["alice"], "closed_channels")?,
             count(&network["alice"], "agreed_closes")?,
         ];
-        ensure!(left == [0; 4], "the database has {left:?}");
+        ensure!(left == [0; 4], "the database has {left:?} rows");
         Ok(())
     })
     .await?;
@@ -235,9 +238,9 @@ async fn nothing_is_left_of_one_that_was_closed_cooperatively() -> Result<()> {
     Ok(())
 }
 
-/// Anybody can name an output that exists.
+/// Any peer can name an output that exists.
 #[tokio::test]
-async fn an_output_of_somebody_else_is_no_funding() -> Result<()> {
+async fn unrelated_output_is_not_accepted_as_funding() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let address = network["alice"].api()?.address().await?;
     let coin = network.bitcoind.fund(&[(address, CAPACITY_SAT)]).await?;
@@ -250,10 +253,10 @@ async fn an_output_of_somebody_else_is_no_funding() -> Result<()> {
         let proposal = proposal.map_err(Error::msg)?;
         let (txid, index) = (coin.parse()?, index);
         let made = peer.fund(&proposal, OutPoint { txid, index }).await?;
-        let Made::Signed(channel) = made else {
+        let OpenResult::Signed(channel) = made else {
             bail!("{made:?}");
         };
-        // bitcoind was asked meanwhile.
+        // bitcoind has been queried by then.
         sleep(Duration::from_secs(1)).await;
         peer.send_error(channel, "no").await?;
     }
@@ -263,7 +266,7 @@ async fn an_output_of_somebody_else_is_no_funding() -> Result<()> {
             count(&network["alice"], "archived_monitors")?,
             count(&network["alice"], "closed_channels")?,
         ];
-        ensure!(left == [0; 3], "the database has {left:?}");
+        ensure!(left == [0; 3], "the database has {left:?} rows");
         Ok(())
     })
     .await?;
@@ -271,14 +274,14 @@ async fn an_output_of_somebody_else_is_no_funding() -> Result<()> {
     Ok(())
 }
 
-fn made_up_outpoint() -> OutPoint {
+fn nonexistent_outpoint() -> OutPoint {
     OutPoint {
         txid: Txid::from_byte_array([7; 32]),
         index: 0,
     }
 }
 
-/// Closes the channel by force and waits for the commitment. Returns its id.
+/// Force-closes and waits for the commitment. Returns its txid.
 async fn force_close(network: &Network, name: &str, point: &str) -> Result<Txid> {
     let request = CloseChannelRequest {
         channel_point: Some(parse_point(point)?),
@@ -287,7 +290,7 @@ async fn force_close(network: &Network, name: &str, point: &str) -> Result<Txid>
     };
     let mut lightning = network[name].api()?.lightning;
     let _updates = lightning.close_channel(request).await?.into_inner();
-    let (txid, index) = point.split_once(':').context("no point")?;
+    let (txid, index) = point.split_once(':').context("not a channel point")?;
     let (funding, index) = (txid.to_owned(), index.parse::<u32>()?);
     wait_for("our commitment", BROADCAST_LIMIT, async || {
         for txid in network.bitcoind.mempool().await? {
@@ -298,12 +301,12 @@ async fn force_close(network: &Network, name: &str, point: &str) -> Result<Txid>
                 return Ok(txid.parse()?);
             }
         }
-        bail!("not there")
+        bail!("the commitment is not in the mempool")
     })
     .await
 }
 
-/// The output of our commitment that is ours after the delay: the peer's is worth exactly half the channel.
+/// Our delayed output of our commitment: the peer's output is exactly half of the channel.
 async fn our_output(network: &Network, commitment: &Txid) -> Result<OutPoint> {
     let outputs = transaction(network, &commitment.to_string()).await?["vout"].clone();
     let outputs = outputs.as_array().context("no outputs")?.clone();
@@ -311,10 +314,13 @@ async fn our_output(network: &Network, commitment: &Txid) -> Result<OutPoint> {
         let sat = output["value"].as_f64().unwrap_or(0.0) * 1e8;
         (400_000.0..499_999.0).contains(&sat)
     };
-    let ours = outputs.iter().find(is_ours).context("no such output")?;
+    let ours = outputs
+        .iter()
+        .find(is_ours)
+        .context("the commitment has no such output")?;
     Ok(OutPoint {
         txid: *commitment,
-        index: u16::try_from(ours["n"].as_u64().context("no number")?)?,
+        index: u16::try_from(ours["n"].as_u64().context("the output has no index")?)?,
     })
 }
 
@@ -331,8 +337,8 @@ async fn open_to_alice(network: &Network, name: &str) -> Result<()> {
         ..Default::default()
     };
     let lightning = network[name].api()?.lightning;
-    // Nobody has to go in the first seconds.
-    wait_for("a newcomer's channel", LIMIT, async || {
+    // Peers are not evicted in the first seconds.
+    wait_for("a channel with a new peer", LIMIT, async || {
         let mut lightning = lightning.clone();
         lightning.open_channel_sync(request.clone()).await?;
         Ok(())
@@ -340,15 +346,17 @@ async fn open_to_alice(network: &Network, name: &str) -> Result<()> {
     .await
 }
 
-/// One identity after the other from one address, until no channel is accepted any more. Returns how many
-/// were.
-async fn make_up_and_close(node: &Node, address: u8) -> Result<u32> {
+/// Connects with new identities from one address until no channel is accepted any more. Returns the
+/// number of accepted channels.
+async fn open_and_close_unfunded(node: &Node, address: u8) -> Result<u32> {
     let target = Target::of(node)?.from(Ipv4Addr::new(127, 0, 0, address));
     let mut signed = 0;
     loop {
         let mut peer = RawPeer::connect(&target, &Identity::random()).await?;
         let before = signed;
-        while let Made::Signed(channel) = peer.make_up_channel(&ChannelTerms::default()).await? {
+        while let OpenResult::Signed(channel) =
+            peer.open_unfunded_channel(&ChannelTerms::default()).await?
+        {
             peer.send_error(channel, "no").await?;
             signed += 1;
         }

@@ -1,4 +1,4 @@
-//! What a macaroon allows, and until when.
+//! Permissions and caveats of macaroons.
 
 use lnd_macaroon::Macaroon;
 use lnd_api::proto::lnrpc::{
@@ -14,7 +14,7 @@ use regtest::node::Software::Ampd;
 use crate::binaries;
 
 #[tokio::test]
-async fn a_macaroon_does_what_it_says_until_its_key_is_deleted() -> Result<()> {
+async fn macaroons_are_restricted_by_caveats_and_revoked_by_deleting_the_root_key() -> Result<()> {
     let network = Network::mixed(binaries(), &[("alice", Ampd)]).await?;
     let node = &network["alice"];
     let api = node.api()?;
@@ -61,7 +61,7 @@ async fn a_macaroon_does_what_it_says_until_its_key_is_deleted() -> Result<()> {
         .channels()
         .await
         .err()
-        .context("too weak")?;
+        .context("the macaroon lacks the permission")?;
     assert_eq!(weak.message(), "permission denied");
     let mut lightning = api.lightning.clone();
     let ids = lightning
@@ -95,7 +95,7 @@ async fn a_macaroon_does_what_it_says_until_its_key_is_deleted() -> Result<()> {
         .info()
         .await
         .err()
-        .context("its key is deleted")?;
+        .context("its root key is deleted")?;
     assert_eq!(
         refused.message(),
         "verification failed: macaroon not found in storage"

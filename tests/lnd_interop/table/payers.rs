@@ -1,4 +1,4 @@
-//! A payee, and two who pay it.
+//! A payee with two payers.
 
 use lnd_api::proto::lnrpc::{HtlcAttempt, InvoiceHtlcState};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
@@ -9,13 +9,13 @@ use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
 use regtest::wait::wait_for;
 
-use crate::hand_made::{count, settled};
+use crate::manual_shards::{count, settled};
 use crate::scene::{CAPACITY_SAT, Scene};
 use crate::{SETTLE_LIMIT, binaries};
 
-/// What the checks of one payer do not let pass can be sent by both together.
+/// Shards that one payer's own checks would reject can be sent by two payers together.
 #[derive(Clone, Copy)]
-pub struct Desk<'a> {
+pub struct TwoPayers<'a> {
     pub one: Scene<'a>,
     pub other: Scene<'a>,
 }
@@ -26,28 +26,28 @@ pub async fn open() -> Result<Network> {
     let plans = [("lena", "alice"), ("lisa", "alice"), ("bob", "lena")]
         .map(|(from, to)| ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2));
     network.open(&plans).await?;
-    for desk in all(&network) {
-        for scene in [desk.one, desk.other] {
-            wait_for("a way", SETTLE_LIMIT, async || scene.route(1_000).await).await?;
+    for payers in all(&network) {
+        for scene in [payers.one, payers.other] {
+            wait_for("a route", SETTLE_LIMIT, async || scene.route(1_000).await).await?;
         }
     }
     Ok(network)
 }
 
-/// Two lnd that pay ampd, and two ampd that pay lnd.
-pub fn all(network: &Network) -> [Desk<'_>; 2] {
-    let desk = |one, other, payee| Desk {
+/// Two lnd nodes that pay ampd, and two ampd nodes that pay lnd.
+pub fn all(network: &Network) -> [TwoPayers<'_>; 2] {
+    let payers = |one, other, payee| TwoPayers {
         one: Scene::new(network, one, payee),
         other: Scene::new(network, other, payee),
     };
     [
-        desk("lena", "lisa", &["alice"]),
-        desk("alice", "bob", &["lena"]),
+        payers("lena", "lisa", &["alice"]),
+        payers("alice", "bob", &["lena"]),
     ]
 }
 
 impl Scene<'_> {
-    /// What sends the shard with this number.
+    /// The request that sends the shard with this number.
     pub async fn shard(&self, set: &Set, number: usize, msat: i64) -> Result<SendToRouteRequest> {
         set.request(number, self.route(msat).await?)
     }
@@ -57,13 +57,13 @@ impl Scene<'_> {
         Ok(self.payer()?.send_to_route(request).await?)
     }
 
-    /// Sends all shards at once, and they settle.
+    /// Sends all shards concurrently; they must settle.
     pub async fn sends_set(&self, set: &Set, msat: i64) -> Result<()> {
         let sent = (0..set.shards.len()).map(|number| self.sends_shard(set, number, msat));
         self.set_settled(set, &try_join_all(sent).await?).await
     }
 
-    /// All shards did, at both ends.
+    /// Checks that all shards are settled at both ends.
     pub async fn set_settled(&self, set: &Set, attempts: &[HtlcAttempt]) -> Result<()> {
         for (attempt, shard) in attempts.iter().zip(&set.shards) {
             settled(attempt, shard);
@@ -75,10 +75,14 @@ impl Scene<'_> {
     }
 }
 
-/// Of a direct route.
+/// Sets the expiry of a direct route.
 pub fn set_expiry(request: &mut SendToRouteRequest, height: u32) -> Result<()> {
     let route = request.route.as_mut().context("no route")?;
     route.total_time_lock = height;
-    route.hops.last_mut().context("no hops")?.expiry = height;
+    route
+        .hops
+        .last_mut()
+        .context("the route has no hops")?
+        .expiry = height;
     Ok(())
 }
