@@ -106,7 +106,7 @@ mod tests {
                 text.contains("do not start ampd with an older copy"),
                 "{text}"
             );
-            assert!(text.contains("docs/damaged-database.md"), "{text}");
+            assert!(text.contains("docs/recovery.md"), "{text}");
         }
     }
 }

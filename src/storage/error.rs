@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// with an outdated channel state a node publishes revoked commitments.
 pub const NO_OLD_COPY: &str = "do not start ampd with an older copy of the data directory or with a \
     new one in its place: outdated channel state loses the channel's money. Keep everything as it is \
-    and read docs/damaged-database.md";
+    and read docs/recovery.md";
 
 /// Why the data directory or the database in it cannot be used.
 #[derive(Debug, thiserror::Error)]
