@@ -1,10 +1,10 @@
-//! Generates the gRPC code from `src/rpc/proto/*.proto`, without protoc.
+//! Generates the gRPC code from `proto/*.proto`, without protoc.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const PROTO_DIR: &str = "src/rpc/proto";
+const PROTO_DIR: &str = "proto";
 const PROTO_FILES: [&str; 10] = [
     "ampd.proto",
     "chainnotifier.proto",
@@ -30,6 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
+        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
         // lnd's JSON lists maps by key.
         .btree_map(".")
         .compile_fds_with_config(descriptors, config)?;

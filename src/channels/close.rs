@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::config::MOST_ABOVE_OUR_CLOSING_FEE_SAT;
 use super::open::describe;
 use super::spends::{FundingSpends, Spend};
-use crash_points::{self, Point};
+use crash_points::Point;
 use crate::ldk::{ChannelManager, PeerManager};
 use ldk_amp::ClosingTerms;
 use crate::storage::Health;
@@ -251,7 +251,7 @@ impl Closer {
     /// after a restart the channel would be open again: so nothing is begun.
     fn force(&self, channel: &ChannelDetails) -> Result<(), CloseError> {
         self.check_storage()?;
-        abort::in_next_commit(Point::ForceClosed);
+        crash_points::in_next_commit(Point::ForceClosed);
         let message = "closed by the operator of the node".to_owned();
         self.manager
             .force_close_broadcasting_latest_txn(

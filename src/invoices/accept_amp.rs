@@ -18,13 +18,13 @@ pub(super) use self::rules::FINAL_CLTV_REJECT_DELTA;
 use super::ledger::Ledger;
 use super::port::Claimable;
 use super::registry::Registry;
-use crash_points::{self, Point};
+use crash_points::Point;
 use ldk_amp::Envelope;
 
 impl Registry {
     /// Decides about an AMP shard that LDK holds for us, and carries the decision out.
     pub fn accept_amp(&self, claimable: Claimable, envelope: Envelope) {
-        abort::at(Point::BeforeStored);
+        crash_points::at(Point::BeforeStored);
         let mut ledger = self.ledger();
         if let Err(reason) = self.decide(&mut ledger, &claimable, &envelope) {
             self.refuse(reason, &claimable.payment_hash, &envelope);

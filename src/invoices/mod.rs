@@ -43,7 +43,7 @@ mod view;
 
 pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
-pub use payments_received::{Period, PeriodTotal, utc_text};
+pub use payments_received::{Period, PeriodTotal};
 pub use port::{ChannelPort, Claimable, IncomingHtlc};
 pub use registry::{Limits, Registry};
 pub use sign_again::Wording;

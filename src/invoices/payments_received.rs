@@ -1,6 +1,6 @@
 //! The ledger of an AMP invoice: each payment that it received, and what they add up to.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Weekday};
+use chrono::{Datelike, Days, NaiveDate, NaiveTime, Weekday};
 
 use super::{InvoiceError, Registry};
 use crate::storage::invoices::{
@@ -131,16 +131,6 @@ fn date(day: u64) -> NaiveDate {
 fn seconds(date: NaiveDate) -> u64 {
     let midnight = date.and_time(NaiveTime::MIN).and_utc().timestamp();
     u64::try_from(midnight).unwrap_or_default()
-}
-
-/// Seconds since 1970 as `2026-11-30T23:59:59Z`; beyond the calendar's end the seconds themselves.
-#[must_use]
-pub fn utc_text(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok();
-    time.and_then(|time| DateTime::from_timestamp(time, 0))
-        .map_or(seconds.to_string(), |time| {
-            time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-        })
 }
 
 #[cfg(test)]

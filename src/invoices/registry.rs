@@ -16,7 +16,7 @@ use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription};
 use super::subscribe_one::Followers;
 use super::{InvoiceError, InvoiceView};
-use crash_points::{self, Point};
+use crash_points::Point;
 use ldk_amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
@@ -204,7 +204,7 @@ impl Registry {
 
     /// `Event::PaymentClaimed`: LDK has done what was decided.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
-        abort::at(Point::BeforeClaimed);
+        crash_points::at(Point::BeforeClaimed);
         self.store.submit_patiently(MarkClaimed {
             payment_hash: hash.0,
         });

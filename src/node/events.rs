@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::gate::Gate;
 use super::port::NodeGateway;
-use crash_points::{self, Point};
+use crash_points::Point;
 use crate::channels::Channels;
 use crate::channels::accept::Request;
 use crate::channels::closed::Closure;
@@ -121,7 +121,7 @@ impl EventHandler {
             }
             Event::BumpTransaction(bump) => {
                 self.gate.bump(bump);
-                abort::at(Point::FeeAsked);
+                crash_points::at(Point::FeeAsked);
             }
             Event::PaymentForwarded {
                 prev_channel_id,
@@ -299,7 +299,7 @@ impl EventHandler {
         let tracked = self
             .sweeper
             .track_spendable_outputs(outputs, channel_id, false, None);
-        abort::at(Point::Sweeping);
+        crash_points::at(Point::Sweeping);
         tracked.map_err(|()| ReplayEvent())
     }
 

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bump::Bumper;
 use super::stakes::Stakes;
-use crash_points::{self, Point};
+use crash_points::Point;
 use crate::chain::{Broadcaster, Priority, Submission};
 use crate::channels::spends::FundingSpends;
 use crate::storage::Store;
@@ -221,7 +221,7 @@ impl Gate {
             }
         }
         raise_fee(&event);
-        abort::at(Point::FeeRaised);
+        crash_points::at(Point::FeeRaised);
     }
 
     fn release(&self, submission: Submission) {
@@ -229,7 +229,7 @@ impl Gate {
             return;
         }
         if self.spends.are_agreed(submission.transactions()) {
-            abort::at(Point::CloseStored);
+            crash_points::at(Point::CloseStored);
         }
         self.spends.broadcast(submission.transactions());
         self.broadcaster.submit(submission);

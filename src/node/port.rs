@@ -12,7 +12,7 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::NodeSigner;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use crash_points::{self, Point};
+use crash_points::Point;
 use ldk_amp::HtlcKey;
 use crate::invoices::{ChannelPort, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
@@ -69,7 +69,7 @@ where
     S::Target: NodeSigner,
 {
     fn claim(&self, preimage: PaymentPreimage) {
-        abort::in_next_commit(Point::Claimed);
+        crash_points::in_next_commit(Point::Claimed);
         // `claim_funds` fails payments with even custom records, such as a chat message.
         self.manager
             .get_cm()

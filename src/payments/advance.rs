@@ -14,7 +14,7 @@ use super::ids;
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Active, Payments, Recipe, Running, lock, now, now_ns, view};
 use super::view::PaymentView;
-use crash_points::{self, Point};
+use crash_points::Point;
 use ldk_amp::{AmpRecord, MppRecord, SetId};
 use ldk_amp;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
@@ -146,13 +146,13 @@ impl Payments {
         attempt: &NewAttempt,
     ) {
         self.store_attempt(running, attempt.attempt_id);
-        abort::when_stored(Point::AttemptStored, || self.store.flush());
+        crash_points::when_stored(Point::AttemptStored, || self.store.flush());
         let id = ids::of(&attempt.hash.0, attempt.attempt_id);
         self.register(id, active, attempt.attempt_id);
         let sent = onion_fields(&active.recipe, attempt.shard.clone())
             .ok_or_else(|| "the onion cannot be built".to_owned())
             .and_then(|onion| self.outbound.send(path, attempt.hash, onion, id));
-        abort::at(Point::AttemptSent);
+        crash_points::at(Point::AttemptSent);
         if let Err(reason) = sent {
             tracing::warn!("an attempt was not sent: {reason}");
             running.flow.failed(attempt.attempt_id, None, now_ns());
@@ -195,7 +195,7 @@ impl Payments {
 
     /// What callers are told of an end is on disk first.
     fn end(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running, ending: Ending) {
-        abort::when_stored(Point::BeforeEnd, || self.store.flush());
+        crash_points::when_stored(Point::BeforeEnd, || self.store.flush());
         running.flow.end(ending);
         let ticket = self.store.submit(PutPayment(running.flow.record.clone()));
         let view = view(&running.flow);
@@ -203,7 +203,7 @@ impl Payments {
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             payments.store.durable(ticket).await;
-            abort::at(Point::EndStored);
+            crash_points::at(Point::EndStored);
             payments.forget(&active, &view);
             active.view.send_replace(view);
         });

@@ -13,7 +13,7 @@ use lightning_types::payment::PaymentPreimage;
 
 use super::send::{Active, Payments, lock, now_ns};
 use super::verdict;
-use crash_points::{self, Point};
+use crash_points::Point;
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 
 impl Payments {
@@ -30,8 +30,8 @@ impl Payments {
         {
             self.store_attempt(&running, attempt_id);
             if running.flow.is_in_flight() {
-                abort::at(Point::Settled);
-                abort::when_stored(Point::SettledStored, || self.store.flush());
+                crash_points::at(Point::Settled);
+                crash_points::when_stored(Point::SettledStored, || self.store.flush());
             }
             self.settle_up(&active, &mut running);
         }
@@ -86,7 +86,7 @@ impl Payments {
         failure: Option<AttemptFailure>,
         end: Option<FailureReason>,
     ) {
-        abort::at(Point::BeforeFailed);
+        crash_points::at(Point::BeforeFailed);
         let mut running = lock(&active.running);
         if running.flow.record.state != PaymentState::InFlight {
             return;
@@ -98,7 +98,7 @@ impl Payments {
         if running.flow.failed(attempt_id, failure, now_ns()).is_some() {
             running.failures = running.failures.saturating_add(1);
             self.store_attempt(&running, attempt_id);
-            abort::when_stored(Point::FailureStored, || self.store.flush());
+            crash_points::when_stored(Point::FailureStored, || self.store.flush());
             self.spawn_advance(active.recipe.identifier);
         }
     }

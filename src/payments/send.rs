@@ -20,7 +20,7 @@ use super::outbound::Outbound;
 use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
-use crash_points::{self, Point};
+use crash_points::Point;
 use ldk_amp::PaymentAddr;
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
@@ -157,7 +157,7 @@ impl Payments {
             return Err(SendError::NotWriting(why.clone()));
         }
         let ticket = self.store_new(&flow, recipient, expires_at)?;
-        abort::when_stored(Point::PaymentStored, || self.store.flush());
+        crash_points::when_stored(Point::PaymentStored, || self.store.flush());
         let identifier = flow.record.identifier;
         let updates = lock(&self.active)
             .get(&identifier)

@@ -485,7 +485,7 @@ fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), 
     let _ended = Ended(queue);
     while let Some(batch) = queue.next_batch() {
         batch.may_panic();
-        abort::at_commit();
+        crash_points::at_commit();
         let start = Instant::now();
         write(queue, path, &mut db, &batch)?;
         measure(&batch, start.elapsed());

@@ -8,11 +8,6 @@ use super::error::WalletError;
 use super::notes::Lease;
 use super::on_chain::{State, Wallet, unix_now};
 
-/// The id under which lnd leases the coins that it selects for a PSBT. Clients release such coins with it.
-pub fn lnd_lease_id() -> [u8; 32] {
-    sha256::Hash::hash(b"lnd-internal-lock-id").to_byte_array()
-}
-
 /// A lease and the output that it reserves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedCoin {

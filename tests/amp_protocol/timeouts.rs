@@ -102,7 +102,7 @@ fn opened(secret: &[u8; 32], mut packet: Vec<u8>) -> Vec<u8> {
 
 /// Returns the length of lnd's packet and its plaintext after the HMAC.
 fn lnds_mpp_timeout() -> (usize, Vec<u8>) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/lnd_onions.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/ldk-amp/tests/data/lnd_onions.json");
     let onions: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let failures = onions["onions"][0]["failures"].as_array().unwrap();

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_output_is_printed_as_lncli_does() {
-        let text = include_str!("../../tests/data/lnd-output/listunspent.json");
+        let text = include_str!("../../lnd-api/tests/data/lnd-output/listunspent.json");
         let recorded: Value = serde_json::from_str(text).unwrap();
         let recorded = &recorded["utxos"][0];
         let text = |member: &str| recorded[member].as_str().unwrap().to_owned();

@@ -1,8 +1,119 @@
-//! ampcli: talks to a running ampd.
+//! `ampcli`: lncli's commands and flags, one RPC (or two), JSON on stdout.
+//!
+//! Each file below holds a family of commands: the flags as a struct, and `run`, which makes the
+//! request, calls the node and prints the answer.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+mod arguments;
+mod chain_payments;
+mod chain_transactions;
+mod channels;
+mod close_all;
+mod commands;
+mod connection;
+mod delete_payments;
+mod donations;
+mod error;
+mod follow;
+mod forwarding;
+mod graph;
+mod hold_invoices;
+mod invoice_end;
+mod invoice_events;
+mod invoice_lookup;
+mod invoices;
+mod keysend;
+mod ledger;
+mod lndconnect;
+mod macaroon_files;
+mod macaroons;
+mod manual;
+mod messages;
+mod node;
+mod open_close;
+mod output;
+mod pay;
+mod payment_flags;
+mod payment_table;
+mod payments;
+mod peers;
+mod prompt;
+mod qr;
+mod route_hints;
+mod routes;
+mod running;
+mod send_to_route;
+mod table;
+mod values;
+mod wallet;
+mod wallet_kit;
+
+use error::CliError;
+
+use commands::Command;
+use connection::Target;
+
+/// Talks to a running ampd, in the words of lnd's lncli.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ampcli",
+    version,
+    rename_all = "snake_case",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    ampd::cli::run(std::env::args_os()).await
+    run(std::env::args_os()).await
 }
+
+/// Runs one command line; the first argument is the program's name.
+///
+/// Exit codes: 0, 1 for a command that failed (its reason is on stderr), 2 for a wrong command
+/// line.
+async fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed stdout or stderr leaves nobody to tell.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match execute(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("[ampcli] {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments::normalize(args))?;
+    Cli::from_arg_matches(&matches)
+}
+
+fn command() -> clap::Command {
+    arguments::go_switches(Cli::command())
+}
+
+async fn execute(cli: Cli) -> Result<(), CliError> {
+    cli.command.run(&cli.target).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ pub struct Vector {
 
 /// Each macaroon without caveats, then with all kinds of them.
 pub fn all() -> Vec<Vector> {
-    let text = include_str!("../../tests/data/lnd_macaroons.json");
+    let text = include_str!("../tests/data/lnd_macaroons.json");
     let json: Value = serde_json::from_str(text).unwrap();
     list(&json["macaroons"])
         .flat_map(|plain| {

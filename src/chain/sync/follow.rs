@@ -16,7 +16,7 @@ use super::witness::{Witness, chain_error};
 use super::{CaughtUp, Health, Listener, Tip, tip_of};
 use crate::chain::error::ChainError;
 use crate::chain::headers::{self, DedupLog};
-use crate::panics;
+use crash_points::panics;
 
 /// Minimum poll interval while bitcoind is unavailable.
 const DEGRADED_POLL_INTERVAL: Duration = Duration::from_secs(2);

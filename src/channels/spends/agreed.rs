@@ -12,7 +12,7 @@ use bitcoin::{OutPoint, Transaction, Txid};
 use lightning::ln::types::ChannelId;
 
 use super::{ClosingKind, ClosingTransaction, FundingSpends, Spend, Watched, funding_script};
-use crash_points::{self, Point};
+use crash_points::Point;
 
 /// A closing transaction that both sides have signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl FundingSpends {
                     forced: false,
                 });
                 self.keep_agreed(watched);
-                abort::at(Point::CloseAgreed);
+                crash_points::at(Point::CloseAgreed);
             }
         }
     }

@@ -3,7 +3,7 @@
 use lightning_types::payment::PaymentHash;
 
 use super::rules::Shard;
-use crash_points::{self, Point};
+use crash_points::Point;
 use ldk_amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
 use crate::invoices::ledger::Ledger;
 use crate::invoices::registry::{Registry, now, unpaid};
@@ -66,7 +66,7 @@ impl Registry {
                 .saturating_add(self.limits.set.hold_seconds);
         }
         let ticket = self.store.submit_patiently(changes);
-        abort::when_stored(Point::Stored, || self.store.flush());
+        crash_points::when_stored(Point::Stored, || self.store.flush());
         self.remember_new(ledger, new_invoice, ticket);
         if due < ledger.timer_at {
             ledger.timer_at = due;
@@ -115,11 +115,11 @@ impl Registry {
         }
         // The first claim's monitor update takes them along.
         let ticket = self.store.submit_patiently(changes);
-        abort::at(Point::Decided);
-        abort::when_stored(Point::DecisionStored, || self.store.flush());
+        crash_points::at(Point::Decided);
+        crash_points::when_stored(Point::DecisionStored, || self.store.flush());
         for claim in claims {
             self.port.claim(claim.preimage);
-            abort::when_stored(Point::BetweenClaims, || self.store.flush());
+            crash_points::when_stored(Point::BetweenClaims, || self.store.flush());
         }
         metrics::counter!("ampd_amp_sets_settled_total").increment(1);
         metrics::counter!("ampd_htlcs_settled_total").increment(rows.len() as u64);

@@ -36,7 +36,7 @@ fn names(value: &Value) -> Vec<&String> {
 }
 
 fn recorded(file: &str) -> Result<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lnd-output");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lnd-api/tests/data/lnd-output");
     Ok(serde_json::from_str(&std::fs::read_to_string(
         path.join(file),
     )?)?)

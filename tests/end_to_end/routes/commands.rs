@@ -36,7 +36,7 @@ fn names(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 fn looks_as(ours: &Value, file: &str) -> Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lnd-output");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lnd-api/tests/data/lnd-output");
     let lnd: Value = serde_json::from_str(&std::fs::read_to_string(path.join(file))?)?;
     let (mut our_names, mut lnd_names) = (Vec::new(), Vec::new());
     names(ours, "", &mut our_names);

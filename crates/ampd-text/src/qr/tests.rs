@@ -5,7 +5,7 @@ use super::*;
 
 /// Invoices of all lengths, made by lnd.
 fn invoices() -> Vec<String> {
-    let lnd = include_str!("../../tests/data/lnd_invoices.json");
+    let lnd = include_str!("../../../../tests/data/lnd_invoices.json");
     let lnd: Vec<Value> = serde_json::from_str(lnd).unwrap();
     let request = |invoice: &Value| invoice["addinvoice"]["payment_request"].clone();
     let requests = lnd.iter().map(request);

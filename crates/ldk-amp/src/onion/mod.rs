@@ -10,19 +10,16 @@
 //!   Payloads that LDK would fail without a usable reason fail with the one BOLT 4 requires
 //!   ([`Fault`]).
 
-mod announcements;
 mod check;
-mod closing_fees;
 mod envelope;
 mod failure;
 mod gateway;
-mod mac;
-mod marks;
+mod hmac;
 mod packet;
-mod peer_blobs;
 mod recipient;
 mod refusals;
 mod rewrite;
+mod timeout_marks;
 mod tlv;
 mod types;
 
@@ -30,12 +27,10 @@ mod types;
 mod test_data;
 
 pub use check::Fault;
-pub use closing_fees::ClosingTerms;
 pub use envelope::{ENVELOPE_TYPE, Envelope, EnvelopeKey};
 pub use failure::{MPP_TIMEOUT, mpp_timeout_packet, with_reason};
 pub use gateway::Gateway;
 pub use packet::{HopSecret, OpenError, Payload, TooLarge, open, seal};
-pub use peer_blobs::PeerBlobs;
 pub use recipient::{RecipientError, fields_without_mpp, recipient_fields};
 pub use rewrite::{Refusal, Rewriter, Rewritten, Untouched};
 pub use tlv::{Record, TlvError};

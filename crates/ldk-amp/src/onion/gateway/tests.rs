@@ -52,61 +52,6 @@ fn acknowledge(gateway: &LoneGateway, from: usize) {
     gateway.handle_revoke_and_ack(peer(from), &message);
 }
 
-/// Returns the peers that the gateway disconnects after this error.
-fn disconnected_by(gateway: &LoneGateway, channel_id: ChannelId, data: &str) -> Vec<PublicKey> {
-    let data = data.to_owned();
-    gateway.handle_error(peer(1), &msgs::ErrorMessage { channel_id, data });
-    let events = gateway.get_and_clear_pending_msg_events();
-    let disconnected = events.into_iter().filter_map(|event| match event {
-        MessageSendEvent::HandleError {
-            node_id,
-            action: msgs::ErrorAction::DisconnectPeerWithWarning { .. },
-        } => Some(node_id),
-        _ => None,
-    });
-    disconnected.collect()
-}
-
-#[test]
-fn truncates_long_peer_errors() {
-    let error = |data: String| msgs::ErrorMessage {
-        channel_id: CHANNEL,
-        data,
-    };
-    let usual = error("x".repeat(MAX_ERROR_BYTES));
-    assert_eq!(shortened(&usual), usual);
-    let long = shortened(&error("x".repeat(65_000)));
-    assert_eq!(long.channel_id, CHANNEL);
-    assert!(long.data.starts_with(&usual.data));
-    assert!(long.data.len() < MAX_ERROR_BYTES + 50);
-}
-
-#[test]
-fn lnds_internal_error_disconnects_once_without_closing_the_channel() {
-    let gateway = gateway();
-    let disconnected = disconnected_by(&gateway, CHANNEL, "internal error");
-    assert_eq!(disconnected, [peer(1)]);
-    assert!(gateway.get_and_clear_pending_msg_events().is_empty());
-}
-
-#[test]
-fn other_errors_are_passed_to_ldk() {
-    let gateway = gateway();
-    for text in ["sync error", "internal error!", ""] {
-        assert!(disconnected_by(&gateway, CHANNEL, text).is_empty());
-    }
-    let all_channels = ChannelId::new_zero();
-    assert!(disconnected_by(&gateway, all_channels, "internal error").is_empty());
-}
-
-#[test]
-fn keysend_is_advertised_only_if_accepted() {
-    let announced = |gateway: LoneGateway| gateway.provided_node_features();
-    assert!(!announced(gateway()).supports_keysend());
-    let features = announced(gateway().announcing_keysend(true));
-    assert!(features.supports_keysend() && !features.requires_keysend());
-}
-
 #[test]
 fn marked_failures_are_replaced_until_acknowledged() {
     let gateway = gateway();
