@@ -1,4 +1,4 @@
-//! A static invoice in other words: the same hash, address and end, signed again.
+//! Re-signing a static invoice with other text: same payment hash, payment address and expiry.
 
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 use lightning_types::routing::RouteHint;
@@ -7,22 +7,22 @@ use super::create::{Checked, NewInvoice, Purpose};
 use super::{InvoiceError, Registry};
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
 
-/// What the text says that is not in the row, or says otherwise. Whatever it is, a payment to it is one
-/// to the stored invoice, which takes any amount from its own on.
+/// The fields of a payment request that may differ from the stored invoice. A payment to it is
+/// always one to the stored invoice, which accepts any amount from its own minimum up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wording {
     pub memo: String,
-    /// 0: the payer chooses.
+    /// In msat; 0: the payer chooses.
     pub value_msat: u64,
     pub route_hints: Vec<RouteHint>,
 }
 
 impl Registry {
-    /// The text of a stored static invoice with this wording; nothing is stored. It says the same time
-    /// and the same end as the first one.
+    /// Signs a payment request for a stored static invoice with these fields. Nothing is stored.
+    /// Timestamp and expiry are those of the original.
     ///
     /// # Errors
-    /// [`InvoiceError::NotAmp`], or if the wording is too long.
+    /// [`InvoiceError::NotAmp`], or an error if a field is invalid or too long.
     pub fn sign_again(
         &self,
         invoice: &InvoiceRecord,
@@ -61,7 +61,7 @@ mod tests {
     use crate::invoices::test_room::Room;
 
     #[tokio::test]
-    async fn another_wording_is_the_same_invoice() {
+    async fn reissued_request_pays_the_same_invoice() {
         let room = Room::new();
         let new = NewInvoice {
             purpose: Purpose::Amp,

@@ -1,4 +1,4 @@
-//! Moving a payment on: routes for what is open, attempts over them, and its end.
+//! Advancing a payment: finding routes for the open amount, sending attempts, and ending it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,23 +19,24 @@ use crate::amp::{AmpRecord, MppRecord, SetId};
 use crate::onion;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 
-/// Between two tries while channels are not usable yet, and once many attempts have failed. It is
-/// doubled from pause to pause, up to the longest.
+/// First delay between retries, while channels are not usable yet and once many attempts have
+/// failed. It doubles with each retry, up to [`LONGEST_PAUSE`].
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// So many attempts are made again at once. A payment that still fails then, say because somebody
-/// fails its HTLCs the moment they arrive, goes on at a pace that fills neither channels nor disk.
+/// Retries made without delay. Later ones back off, so that a peer that fails our HTLCs at once
+/// cannot fill channels or disk.
 const QUICK_RETRIES: u32 = 32;
 
 impl Payments {
-    /// Route finding takes its time: it has no place in an event handler or on the runtime.
+    /// Advances the payment on a blocking thread: finding routes takes too long for event handlers
+    /// and async tasks.
     pub(super) fn spawn_advance(self: &Arc<Self>, identifier: [u8; 32]) {
         let payments = self.clone();
         self.runtime
             .spawn_blocking(move || payments.advance(&identifier));
     }
 
-    /// Once, however many attempts have failed meanwhile.
+    /// Schedules one retry, however many attempts fail during the pause.
     fn spawn_advance_after(
         self: &Arc<Self>,
         pause: Duration,
@@ -57,10 +58,10 @@ impl Payments {
         });
     }
 
-    /// Does what is to be done for the payment: sends what is open, or notes its end.
+    /// Sends attempts for the open amount, or ends the payment.
     ///
-    /// One at a time for each payment. The state is not locked while routes are searched, so that
-    /// event handlers need not wait; what they changed meanwhile makes the search begin again.
+    /// Only one thread at a time does this for a payment. The state is not locked during the route
+    /// search, so that event handlers do not wait; if they change it, the search is repeated.
     fn advance(self: &Arc<Self>, identifier: &[u8; 32]) {
         let Some(active) = self.active(identifier) else {
             return;
@@ -137,7 +138,7 @@ impl Payments {
         active.view.send_replace(view(&running.flow));
     }
 
-    /// First the row, then the HTLC: see the room's description.
+    /// Stores the row, then sends the HTLC: see the module docs of `payments`.
     fn send_attempt(
         &self,
         active: &Arc<Active>,
@@ -150,25 +151,26 @@ impl Payments {
         let id = ids::of(&attempt.hash.0, attempt.attempt_id);
         self.register(id, active, attempt.attempt_id);
         let sent = onion_fields(&active.recipe, attempt.shard.clone())
-            .ok_or_else(|| "the onion cannot be built".to_owned())
+            .ok_or_else(|| "cannot build the onion".to_owned())
             .and_then(|onion| self.outbound.send(path, attempt.hash, onion, id));
         abort::at(Point::AttemptSent);
         if let Err(reason) = sent {
-            tracing::warn!("an attempt was not sent: {reason}");
+            tracing::warn!("LDK did not send an attempt: {reason}");
             running.flow.failed(attempt.attempt_id, None, now_ns());
             self.store_attempt(running, attempt.attempt_id);
             self.give_up(running, FailureReason::Error);
         }
     }
 
-    /// No more attempts, for this reason; it is stored, so that a restart does not forget it.
+    /// Stops further attempts for this reason. The reason is stored, so it survives a restart.
     pub(super) fn give_up(&self, running: &mut Running, reason: FailureReason) {
         if running.flow.give_up(reason) {
             self.store.submit(PutPayment(running.flow.record.clone()));
         }
     }
 
-    /// The HTLC follows, or what it changes in the manager came before.
+    /// Stores an attempt's row. The HTLC is sent after it, or the manager has already changed
+    /// before it.
     pub(super) fn store_attempt(&self, running: &Running, attempt_id: u64) {
         let row = running
             .flow
@@ -180,7 +182,7 @@ impl Payments {
         }
     }
 
-    /// Notes the end if it is one, and tells those who follow the payment.
+    /// Ends the payment if it is over, and notifies subscribers.
     pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running) {
         match running.flow.step(now()) {
             Step::End(ending) if running.flow.record.state == PaymentState::InFlight => {
@@ -193,7 +195,7 @@ impl Payments {
         }
     }
 
-    /// What callers are told of an end is on disk first.
+    /// Ends the payment. Subscribers are notified once the end is on disk.
     fn end(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running, ending: Ending) {
         abort::when_stored(Point::BeforeEnd, || self.store.flush());
         running.flow.end(ending);
@@ -225,9 +227,9 @@ fn next_pause(running: &mut Running) -> Duration {
     pause
 }
 
-/// How long to wait for a route if there is none at this moment; none: it is not worth it.
+/// How long to wait for a route if there is none at the moment; `None` if waiting is pointless.
 ///
-/// It is as long as a channel that failed temporarily is tried again within the payment's time limit.
+/// It waits as long as a temporarily failed channel becomes available within the payment's timeout.
 fn pause_without_route(running: &mut Running) -> Option<Duration> {
     if is_patient(running) {
         return Some(next_pause(running));
@@ -237,19 +239,19 @@ fn pause_without_route(running: &mut Running) -> Option<Duration> {
     (next_try < Duration::from_secs(left)).then_some(next_try)
 }
 
-/// Whether "no route" may be over in a moment, whatever has failed: right after a start, and while
-/// shards wait at the receiver. lnd gives such a payment up, and its shards are held for two minutes;
-/// a peer that reconnects completes it. The payment's time limit ends the patience.
+/// Returns whether "no route" may be a passing condition: right after startup, and while shards
+/// wait at the receiver. lnd gives up such a payment, and its shards are held for two minutes; here
+/// a peer that reconnects can complete it. The payment's timeout is the limit.
 fn is_patient(running: &Running) -> bool {
     now() < running.patient_until || running.flow.is_in_flight()
 }
 
-/// Whether attempts have failed since the last pause, and too many for another try at once.
+/// Returns whether attempts have failed since the last pause, and too many for an immediate retry.
 fn must_pause(running: &Running) -> bool {
     running.failures > QUICK_RETRIES && running.failures > running.paused_at
 }
 
-/// No path at all would be searched for without end.
+/// An empty result would repeat the search forever.
 fn not_empty(paths: Vec<Path>) -> Result<Vec<Path>, FailureReason> {
     if paths.is_empty() {
         Err(FailureReason::NoRoute)
@@ -269,8 +271,8 @@ fn log_end(view: &PaymentView) {
     );
 }
 
-/// The final hop's records. All attempts carry the payment's whole amount as total, which LDK's own
-/// fields cannot say.
+/// The records for the final hop. In all attempts the total is that of the whole payment, which
+/// LDK's own fields cannot express.
 fn onion_fields(recipe: &Recipe, shard: Option<ShardRecord>) -> Option<RecipientOnionFields> {
     let custom: Vec<_> = recipe.terms.custom_records.clone().into_iter().collect();
     let Some(payment_addr) = recipe.recipient.payment_addr else {
@@ -299,12 +301,12 @@ fn logged(
     fields: Result<RecipientOnionFields, onion::RecipientError>,
 ) -> Option<RecipientOnionFields> {
     fields
-        .inspect_err(|error| tracing::error!("cannot build an onion: {error}"))
+        .inspect_err(|error| tracing::error!("cannot build the onion: {error}"))
         .ok()
 }
 
-/// The path as callers see it, amounts summed up from the end. LDK counts the blocks until an HTLC's
-/// expiry from the next one.
+/// The path as shown by the API, with amounts summed up from the end. LDK counts an HTLC's expiry
+/// from the next block.
 pub fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     let mut forward = 0u64;
     let mut expiry = height.saturating_add(1);

@@ -1,7 +1,7 @@
-//! What LDK says about our attempts. Each function is named after the event that it takes.
+//! LDK's events about our attempts. Each function is named after the event it handles.
 //!
-//! They queue rows and return: what they queued is on disk with, or before, the manager that has
-//! forgotten the event. An event that comes again finds its attempt resolved and changes nothing.
+//! The functions queue rows and return. The rows are on disk before or with the manager that no
+//! longer has the event. A repeated event finds its attempt resolved and changes nothing.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,7 +37,7 @@ impl Payments {
         }
     }
 
-    /// The HTLC came back.
+    /// The HTLC failed.
     pub fn payment_path_failed(
         self: &Arc<Self>,
         id: &PaymentId,
@@ -54,7 +54,7 @@ impl Payments {
             attempt_id,
             permanently,
             failed_channel,
-            "an attempt failed: {}",
+            "attempt failed: {}",
             describe(failure)
         );
         let seen = verdict::of(permanently, failure, path, failed_channel);
@@ -72,7 +72,8 @@ impl Payments {
         self.attempt_failed(&active, attempt_id, Some(failure), seen.end);
     }
 
-    /// LDK has let go of the attempt. It failed before, unless LDK could not even tell why.
+    /// LDK has abandoned the attempt. It has failed before, unless LDK could not report the
+    /// failure.
     pub fn payment_failed(self: &Arc<Self>, id: &PaymentId) {
         if let Some((active, attempt_id)) = self.known_attempt(id) {
             self.attempt_failed(&active, attempt_id, None, None);
@@ -91,7 +92,7 @@ impl Payments {
         if running.flow.record.state != PaymentState::InFlight {
             return;
         }
-        // Also if the attempt counts as failed since a restart that came before this news.
+        // Applies also if the attempt was marked as failed by a restart before this event.
         if let Some(reason) = end {
             self.give_up(&mut running, reason);
         }
@@ -106,7 +107,7 @@ impl Payments {
     fn known_attempt(&self, id: &PaymentId) -> Option<(Arc<Active>, u64)> {
         let found = self.attempt(id);
         if found.is_none() {
-            tracing::debug!(%id, "an event for an attempt that ended before");
+            tracing::debug!(%id, "event for an attempt that has already ended");
         }
         found
     }
@@ -120,6 +121,6 @@ fn describe(failure: &PathFailure) -> String {
         } => format!("{update:?}"),
         PathFailure::OnPath {
             network_update: None,
-        } => "refused on the way".into(),
+        } => "failed along the route".into(),
     }
 }

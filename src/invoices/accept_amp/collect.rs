@@ -1,4 +1,4 @@
-//! A shard goes into its set, and what the set decides is carried out: hold, settle, fail.
+//! Adding a shard to its set, and carrying out the set's decision: hold, settle or fail.
 
 use lightning_types::payment::PaymentHash;
 
@@ -17,7 +17,7 @@ use crate::storage::invoices::{
 use crate::storage::{Change, Ticket};
 
 impl Registry {
-    /// Puts the shard into its set and carries out what the set decides.
+    /// Adds the shard to its set and carries out the set's decision.
     pub(super) fn collect(&self, ledger: &mut Ledger, mut shard: Shard) {
         if shard.is_new_invoice {
             shard.invoice.add_index = ledger.next_add_index();
@@ -74,7 +74,7 @@ impl Registry {
         }
     }
 
-    /// The rows first, then the claims: see the room's description.
+    /// Queues the rows first, then claims: see the module docs of `invoices`.
     fn settle(
         &self,
         ledger: &mut Ledger,
@@ -113,7 +113,7 @@ impl Registry {
                 add_index: record.add_index,
             }));
         }
-        // The first claim's monitor update takes them along.
+        // These changes are written before the first claim's monitor update.
         let ticket = self.store.submit_patiently(changes);
         abort::at(Point::Decided);
         abort::when_stored(Point::DecisionStored, || self.store.flush());
@@ -153,7 +153,7 @@ impl Registry {
         }
     }
 
-    /// Fails the new shard, which leaves no row, and with it the others if the whole set is bad.
+    /// Fails the new shard, which has no row, and the others too if the whole set is invalid.
     fn fail(
         &self,
         ledger: &mut Ledger,
