@@ -1,10 +1,12 @@
-//! AMP itself, pure: records, shares, children, and the set of HTLCs that make one payment.
+//! The AMP protocol, without I/O: records, shares, children, and the set of HTLCs that form one
+//! payment.
 //!
-//! There is no merged BOLT for AMP, so lnd's behaviour is the specification. Nothing in here does
-//! I/O, reads a clock or knows a channel manager: heights and times are arguments, outcomes data.
+//! There is no merged BOLT for AMP, so lnd's behaviour is the specification. Nothing here does I/O,
+//! reads a clock or uses a channel manager: heights and times are arguments, outcomes are return
+//! values.
 //!
 //! * sending: [`Splitter`] gives each shard its share, [`Child`] its preimage and payment hash;
-//! * receiving: [`HtlcSet`] takes HTLC after HTLC and says hold, settle or fail.
+//! * receiving: [`HtlcSet`] takes one HTLC after another and returns hold, settle or fail.
 
 mod child;
 mod id;
