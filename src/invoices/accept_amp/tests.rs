@@ -10,7 +10,7 @@ use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutHtlc, PutInvoice};
 
 #[tokio::test]
-async fn a_payment_in_shards_is_held_until_it_is_complete_and_settled_as_one() {
+async fn holds_shards_until_the_set_is_complete() {
     let room = Room::new();
     let shards = payment(1, &[60, 30, 10]);
     assert_eq!(room.arrive_all(&shards[..2]), []);
@@ -40,7 +40,7 @@ async fn a_payment_in_shards_is_held_until_it_is_complete_and_settled_as_one() {
 }
 
 #[tokio::test]
-async fn one_address_can_be_paid_again_and_again() {
+async fn payment_address_can_be_paid_repeatedly() {
     let room = Room::new();
     for id in 1..=20 {
         let shards: Vec<_> = payment(id, &[50, 50])
@@ -54,7 +54,7 @@ async fn one_address_can_be_paid_again_and_again() {
 }
 
 #[tokio::test]
-async fn without_accept_amp_an_unknown_address_is_refused_and_nothing_is_stored() {
+async fn without_accept_amp_rejects_unknown_payment_addresses() {
     let limits = Limits {
         accept_amp: false,
         ..LIMITS
@@ -68,7 +68,7 @@ async fn without_accept_amp_an_unknown_address_is_refused_and_nothing_is_stored(
 
 /// The rules of the table that look at one shard alone.
 #[tokio::test]
-async fn a_shard_against_the_rules_is_refused_and_leaves_nothing() {
+async fn rejects_invalid_shards_without_storing_them() {
     let good = || payment(1, &[60, 40]).remove(0);
     let mut without_mpp = good();
     without_mpp.envelope.mpp = None;
@@ -97,7 +97,7 @@ async fn a_shard_against_the_rules_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_set_that_could_not_be_claimed_in_time_is_refused_whole() {
+async fn rejects_sets_too_close_to_their_claim_deadline() {
     let room = Room::new();
     let mut shards = payment(1, &[60, 40]);
     shards[1] = shards[1].clone().expiring(HEIGHT + 40);
@@ -108,7 +108,7 @@ async fn a_set_that_could_not_be_claimed_in_time_is_refused_whole() {
 }
 
 #[tokio::test]
-async fn less_than_the_invoice_asks_for_is_refused_and_more_is_taken() {
+async fn rejects_underpayment_and_accepts_overpayment() {
     let room = Room::new();
     room.arrive_all(&payment(1, &[100]));
     let less = payment(2, &[99]).remove(0).to([1; 32]);
@@ -119,7 +119,7 @@ async fn less_than_the_invoice_asks_for_is_refused_and_more_is_taken() {
 }
 
 #[tokio::test]
-async fn a_shard_with_another_total_fails_alone() {
+async fn total_mismatch_fails_only_the_new_shard() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -131,7 +131,7 @@ async fn a_shard_with_another_total_fails_alone() {
 }
 
 #[tokio::test]
-async fn an_invoice_asks_for_its_own_delta() {
+async fn enforces_the_invoice_cltv_delta() {
     let room = Room::new();
     let mut invoice = spontaneous::invoice(&mpp(9, 0), PaymentHash([9; 32]));
     invoice.add_index = 1;
@@ -153,7 +153,7 @@ fn mpp(addr: u8, total_msat: u64) -> MppRecord {
 }
 
 #[tokio::test]
-async fn a_canceled_invoice_takes_nothing() {
+async fn canceled_invoices_reject_payments() {
     let room = Room::new();
     let mut invoice = spontaneous::invoice(&mpp(1, 0), PaymentHash([9; 32]));
     (invoice.add_index, invoice.state) = (1, InvoiceState::Canceled);
@@ -164,7 +164,7 @@ async fn a_canceled_invoice_takes_nothing() {
 }
 
 #[tokio::test]
-async fn a_set_id_belongs_to_one_invoice() {
+async fn rejects_a_set_id_used_by_another_invoice() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -184,7 +184,7 @@ async fn a_set_id_belongs_to_one_invoice() {
 }
 
 #[tokio::test]
-async fn a_settled_set_takes_no_more() {
+async fn settled_sets_reject_further_shards() {
     let mut room = Room::new();
     let shards = payment(1, &[100]);
     room.arrive_all(&shards);
@@ -198,7 +198,7 @@ async fn a_settled_set_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_wrong_share_fails_its_set_and_no_other() {
+async fn invalid_share_fails_only_its_set() {
     let room = Room::new();
     let to = |shards: Vec<Sent>| -> Vec<Sent> {
         shards.into_iter().map(|shard| shard.to([9; 32])).collect()
@@ -219,7 +219,7 @@ async fn a_wrong_share_fails_its_set_and_no_other() {
 /// An honest hash is random, but the first shard of a spontaneous payment names its invoice, and a
 /// sender may send the very same shard again when it timed out.
 #[tokio::test]
-async fn a_shard_with_the_hash_that_names_an_amp_invoice_is_taken() {
+async fn accepts_shards_with_the_hash_of_an_amp_invoice() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -238,7 +238,7 @@ async fn a_shard_with_the_hash_that_names_an_amp_invoice_is_taken() {
 }
 
 #[tokio::test]
-async fn what_was_not_paid_leaves_no_message() {
+async fn unpaid_shards_leave_no_message() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -250,7 +250,7 @@ async fn what_was_not_paid_leaves_no_message() {
 }
 
 #[tokio::test]
-async fn an_amp_shard_with_the_hash_of_an_invoice_of_ours_is_refused() {
+async fn rejects_amp_shards_with_the_hash_of_a_bolt11_invoice() {
     let room = Room::new();
     let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
     let mut shard = payment(1, &[100]).remove(0);
@@ -259,7 +259,7 @@ async fn an_amp_shard_with_the_hash_of_an_invoice_of_ours_is_refused() {
 }
 
 #[tokio::test]
-async fn an_amp_shard_to_the_address_of_an_ordinary_invoice_is_refused() {
+async fn rejects_amp_shards_to_bolt11_invoices() {
     let room = Room::new();
     let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
     let shard = payment(1, &[100]).remove(0).to(invoice.payment_addr);
@@ -267,7 +267,7 @@ async fn an_amp_shard_to_the_address_of_an_ordinary_invoice_is_refused() {
 }
 
 #[tokio::test]
-async fn a_held_htlc_that_is_told_again_is_held_on_with_its_time() {
+async fn replayed_htlcs_stay_held_with_their_original_time() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -279,7 +279,7 @@ async fn a_held_htlc_that_is_told_again_is_held_on_with_its_time() {
 }
 
 #[tokio::test]
-async fn settled_and_canceled_htlcs_get_the_same_answer_again() {
+async fn replays_get_the_same_answer() {
     let room = Room::new();
     let settled = payment(1, &[60, 40]);
     room.arrive_all(&settled);
@@ -317,7 +317,7 @@ async fn an_incomplete_set_times_out_after_120_seconds_and_may_be_tried_again() 
 }
 
 #[tokio::test]
-async fn each_htlc_has_a_time_of_its_own_also_over_a_restart() {
+async fn hold_times_are_per_htlc_and_survive_restarts() {
     let room = Room::new();
     let shards = payment(1, &[60, 30, 10]);
     room.arrive_all(&shards[..2]);
@@ -341,7 +341,7 @@ async fn each_htlc_has_a_time_of_its_own_also_over_a_restart() {
 }
 
 #[tokio::test]
-async fn the_timer_fails_what_is_overdue_by_itself() {
+async fn timer_fails_overdue_htlcs() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -364,7 +364,7 @@ async fn the_timer_fails_what_is_overdue_by_itself() {
 }
 
 #[tokio::test]
-async fn as_many_incomplete_sets_are_held_as_the_limit_says() {
+async fn limits_incomplete_sets() {
     let room = Room::new();
     for id in 1..=3 {
         assert_eq!(room.arrive(&payment(id, &[60, 40])[0]), []);
@@ -380,7 +380,7 @@ async fn as_many_incomplete_sets_are_held_as_the_limit_says() {
 }
 
 #[tokio::test]
-async fn as_many_htlcs_are_held_on_a_channel_as_the_limit_says() {
+async fn limits_held_htlcs_per_channel() {
     let room = Room::new();
     let (a, b) = (payment(1, &[10; 4]), payment(2, &[10; 5]));
     assert_eq!(room.arrive_all(&a[..3]), []);
@@ -392,7 +392,7 @@ async fn as_many_htlcs_are_held_on_a_channel_as_the_limit_says() {
 }
 
 #[tokio::test]
-async fn a_set_has_no_more_htlcs_than_the_limit_says() {
+async fn limits_htlcs_per_set() {
     let room = Room::new();
     let shards = payment(1, &[10; 6]);
     assert_eq!(room.arrive_all(&shards[..5]), []);
@@ -402,7 +402,7 @@ async fn a_set_has_no_more_htlcs_than_the_limit_says() {
 }
 
 #[tokio::test]
-async fn what_ldk_gave_back_leaves_its_set_and_the_channel() {
+async fn htlcs_failed_by_ldk_leave_their_set() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     let late = shards[0].clone().expiring(HEIGHT + 45);
@@ -417,7 +417,7 @@ async fn what_ldk_gave_back_leaves_its_set_and_the_channel() {
 
 /// LDK refuses it by itself, and tells us its hash alone.
 #[tokio::test]
-async fn a_second_htlc_with_the_hash_of_a_held_shard_leaves_that_in_its_set() {
+async fn second_htlc_with_a_held_hash_does_not_affect_the_first() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -428,7 +428,7 @@ async fn a_second_htlc_with_the_hash_of_a_held_shard_leaves_that_in_its_set() {
 }
 
 #[tokio::test]
-async fn who_paid_unasked_before_is_refused_once_that_is_switched_off() {
+async fn disabling_spontaneous_payments_applies_to_known_payers() {
     let room = Room::new();
     let paid = payment(1, &[100]);
     assert_eq!(room.arrive_all(&paid), claims(&paid));
@@ -446,7 +446,7 @@ async fn who_paid_unasked_before_is_refused_once_that_is_switched_off() {
 
 /// Who knows the hash of an invoice before it is made must not keep its maker from making it.
 #[tokio::test]
-async fn an_incomplete_shard_gives_its_hash_to_an_invoice() {
+async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
     let room = Room::new();
     let asked = room
         .registry
@@ -485,7 +485,7 @@ async fn an_incomplete_shard_gives_its_hash_to_an_invoice() {
 
 /// Its preimage is known to others.
 #[tokio::test]
-async fn the_hash_of_a_shard_that_was_paid_is_not_used_again() {
+async fn new_invoices_cannot_use_the_hash_of_a_paid_shard() {
     let room = Room::new();
     let paid = payment(1, &[100]).remove(0);
     room.arrive(&paid);

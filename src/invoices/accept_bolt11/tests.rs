@@ -20,7 +20,7 @@ fn claimed(invoice: &InvoiceRecord) -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn a_payment_settles_its_invoice_once() {
+async fn invoice_settles_once() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
     let hash = invoice.payment_hash;
@@ -35,7 +35,7 @@ async fn a_payment_settles_its_invoice_once() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_an_invoice_is_refused() {
+async fn rejects_payments_that_do_not_match_the_invoice() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
     assert_eq!(room.pay([9; 32], &[1], 100), failed([9; 32]), "unknown");
@@ -55,7 +55,7 @@ async fn what_does_not_fit_an_invoice_is_refused() {
 }
 
 #[tokio::test]
-async fn an_ordinary_payment_with_the_hash_of_a_spontaneous_one_is_refused() {
+async fn rejects_bolt11_payments_with_the_hash_of_a_spontaneous_payment() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -64,7 +64,7 @@ async fn an_ordinary_payment_with_the_hash_of_a_spontaneous_one_is_refused() {
 }
 
 #[tokio::test]
-async fn a_payment_that_is_told_again_is_claimed_again_also_after_a_restart() {
+async fn replayed_payments_are_claimed_again() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
     let hash = invoice.payment_hash;
@@ -83,7 +83,7 @@ async fn a_payment_that_is_told_again_is_claimed_again_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_second_payment_is_refused_even_while_the_first_leaves_the_channel() {
+async fn rejects_a_second_payment_while_the_first_is_in_the_channel() {
     let room = Room::new();
     let invoice = invoice(&room, 100).await;
     let hash = invoice.payment_hash;
@@ -92,7 +92,7 @@ async fn a_second_payment_is_refused_even_while_the_first_leaves_the_channel() {
 }
 
 #[tokio::test]
-async fn a_hash_is_used_once() {
+async fn payment_hashes_are_unique() {
     let room = Room::new();
     let new = NewInvoice {
         purpose: Purpose::Once {
@@ -106,7 +106,7 @@ async fn a_hash_is_used_once() {
 }
 
 #[tokio::test]
-async fn a_payment_with_fewer_blocks_left_than_the_invoice_asks_for_is_refused() {
+async fn rejects_payments_below_the_invoice_cltv_delta() {
     let room = Room::new();
     let new = NewInvoice {
         cltv_delta: 101,
@@ -118,7 +118,7 @@ async fn a_payment_with_fewer_blocks_left_than_the_invoice_asks_for_is_refused()
 
 /// A node that was down is told of a payment that LDK gives back at the same start.
 #[tokio::test]
-async fn a_payment_at_its_claim_deadline_is_refused() {
+async fn rejects_payments_at_their_claim_deadline() {
     let room = Room::new();
     let new = NewInvoice {
         cltv_delta: 42,

@@ -26,7 +26,7 @@ fn state(room: &Room, invoice: &InvoiceRecord) -> InvoiceState {
 }
 
 #[tokio::test]
-async fn a_static_invoice_that_was_paid_can_be_canceled_with_all_that_it_holds() {
+async fn cancels_a_paid_static_invoice_and_its_held_htlcs() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     let other = static_invoice(&room).await;
@@ -63,7 +63,7 @@ async fn a_static_invoice_that_was_paid_can_be_canceled_with_all_that_it_holds()
 }
 
 #[tokio::test]
-async fn an_invoice_is_canceled_by_any_of_its_names() {
+async fn cancels_by_any_reference() {
     let room = Room::new();
     let [a, b, c] = [
         static_invoice(&room).await,
@@ -86,7 +86,7 @@ async fn an_invoice_is_canceled_by_any_of_its_names() {
 }
 
 #[tokio::test]
-async fn an_ordinary_invoice_is_canceled_until_it_is_settled() {
+async fn bolt11_invoices_can_be_canceled_until_settled() {
     let room = Room::new();
     let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
     let hash = lightning_types::payment::PaymentHash(invoice.payment_hash);
@@ -111,7 +111,7 @@ async fn an_ordinary_invoice_is_canceled_until_it_is_settled() {
 }
 
 #[tokio::test]
-async fn a_cancellation_is_told_to_who_follows_the_invoice() {
+async fn single_invoice_subscriber_sees_the_cancellation() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     let mut followed = room.registry.subscribe_one(&by_hash(&invoice)).unwrap();
@@ -124,7 +124,7 @@ async fn a_cancellation_is_told_to_who_follows_the_invoice() {
 }
 
 #[tokio::test]
-async fn a_static_invoice_is_switched_off_and_on() {
+async fn static_invoices_can_be_disabled_and_enabled() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     let held = to(&invoice, payment(1, &[60, 40]));
@@ -149,7 +149,7 @@ async fn a_static_invoice_is_switched_off_and_on() {
 }
 
 #[tokio::test]
-async fn only_static_invoices_can_be_switched_off() {
+async fn only_static_invoices_can_be_disabled() {
     let room = Room::new();
     let ordinary = room.registry.add(NewInvoice::default()).await.unwrap();
     room.arrive_all(&payment(1, &[100]));
@@ -160,7 +160,7 @@ async fn only_static_invoices_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn a_canceled_invoice_that_was_never_paid_is_deleted_with_its_rows() {
+async fn deletes_unpaid_canceled_invoices_with_their_rows() {
     let room = Room::new();
     let new = NewInvoice {
         purpose: Purpose::Once {
@@ -190,7 +190,7 @@ async fn a_canceled_invoice_that_was_never_paid_is_deleted_with_its_rows() {
 }
 
 #[tokio::test]
-async fn payments_that_were_received_are_not_deleted() {
+async fn paid_invoices_cannot_be_deleted() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     room.arrive_all(&to(&invoice, payment(1, &[100])));
@@ -205,7 +205,7 @@ async fn payments_that_were_received_are_not_deleted() {
 }
 
 #[tokio::test]
-async fn an_add_index_is_not_given_twice() {
+async fn add_indices_are_not_reused() {
     let room = Room::new();
     static_invoice(&room).await;
     let invoice = static_invoice(&room).await;
@@ -220,7 +220,7 @@ async fn an_add_index_is_not_given_twice() {
 
 /// A crash after the deletion was written and before LDK's own state was.
 #[tokio::test]
-async fn what_a_deleted_invoice_held_goes_back_after_a_crash() {
+async fn htlcs_of_a_deleted_invoice_are_failed_after_a_crash() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     let held = to(&invoice, payment(1, &[60, 40])).remove(0);
@@ -247,7 +247,7 @@ async fn what_a_deleted_invoice_held_goes_back_after_a_crash() {
 /// LDK tells of the payment to a hold invoice after that was deleted, and made once more with the same
 /// hash.
 #[tokio::test]
-async fn a_payment_that_went_back_does_not_pay_a_new_invoice_with_its_hash() {
+async fn failed_payments_do_not_pay_a_new_invoice_with_the_same_hash() {
     let room = Room::new();
     let hash = hash_of(&[5; 32]);
     let new = NewInvoice {

@@ -25,7 +25,7 @@ fn amp(expiry: Expiry) -> NewInvoice {
 }
 
 #[test]
-fn the_defaults_are_those_of_lnd() {
+fn defaults_match_lnd() {
     let checked = NewInvoice::default().check(80).unwrap();
     assert_eq!((checked.expiry, checked.cltv_delta), (86_400, 80));
     assert_eq!(checked.expires_at(1_000), Some(87_400));
@@ -37,7 +37,7 @@ fn the_defaults_are_those_of_lnd() {
 }
 
 #[test]
-fn a_route_hint_without_a_hop_is_refused_in_lnds_words() {
+fn empty_route_hints_give_the_error_of_lnd() {
     let hop = RouteHintHop {
         src_node_id: "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619"
             .parse()
@@ -72,7 +72,7 @@ fn a_route_hint_without_a_hop_is_refused_in_lnds_words() {
 }
 
 #[test]
-fn what_is_beyond_the_limits_is_refused_by_name() {
+fn rejects_values_beyond_the_limits() {
     let new = NewInvoice::default;
     let memo = |length| NewInvoice {
         memo: "m".repeat(length),
@@ -106,7 +106,7 @@ fn what_is_beyond_the_limits_is_refused_by_name() {
 }
 
 #[test]
-fn only_what_is_paid_again_and_again_never_expires() {
+fn only_amp_invoices_can_be_without_expiry() {
     let checked = amp(Expiry::Never).check(80).unwrap();
     assert_eq!(checked.expires_at(1_000), None);
     assert!(
@@ -138,7 +138,7 @@ fn hint() -> RouteHint {
 }
 
 #[tokio::test]
-async fn what_is_made_is_read_again_as_the_same() {
+async fn created_invoices_decode_to_the_same_values() {
     let room = Room::new();
     let new = NewInvoice {
         memo: "für Kaffee ☕".into(),
@@ -172,7 +172,7 @@ async fn what_is_made_is_read_again_as_the_same() {
 }
 
 #[tokio::test]
-async fn a_description_hash_stands_for_the_memo_and_no_amount_is_none() {
+async fn encodes_description_hashes_and_missing_amounts() {
     let room = Room::new();
     let new = NewInvoice {
         description_hash: Some([8; 32]),
@@ -195,7 +195,7 @@ async fn a_description_hash_stands_for_the_memo_and_no_amount_is_none() {
 }
 
 #[tokio::test]
-async fn an_amp_invoice_has_a_random_name_and_address_and_no_preimage() {
+async fn amp_invoices_have_random_hash_and_address_and_no_preimage() {
     let room = Room::new();
     let mut seen = std::collections::HashSet::new();
     for expiry in [Expiry::Default, Expiry::Never] {

@@ -34,7 +34,7 @@ fn state(room: &Room, invoice: &InvoiceRecord) -> Option<InvoiceState> {
 }
 
 #[tokio::test]
-async fn an_invoice_is_canceled_after_its_last_second_and_the_next_one_is_waited_for() {
+async fn cancels_expired_invoices_and_waits_for_the_next() {
     let room = Room::new();
     let late = invoice(&room, Purpose::default(), 2_000).await;
     let soon = invoice(&room, Purpose::Amp, 1_000).await;
@@ -53,7 +53,7 @@ async fn an_invoice_is_canceled_after_its_last_second_and_the_next_one_is_waited
 
 /// Those that are settled, canceled or switched off, and those without an expiry.
 #[tokio::test]
-async fn only_what_is_open_expires() {
+async fn only_open_invoices_expire() {
     let room = Room::new();
     let canceled = invoice(&room, Purpose::default(), 10).await;
     let by = InvoiceRef::Hash(canceled.payment_hash);
@@ -73,7 +73,7 @@ async fn only_what_is_open_expires() {
 }
 
 #[tokio::test]
-async fn a_paid_static_invoice_expires_all_the_same() {
+async fn paid_static_invoices_expire() {
     let room = Room::new();
     let invoice = invoice(&room, Purpose::Amp, 10).await;
     let paid = payment(1, &[100])[0].clone().to(invoice.payment_addr);
@@ -96,7 +96,7 @@ fn copy(invoice: &InvoiceRecord, add_index: u64, expires_at: u64) -> InvoiceReco
 }
 
 #[tokio::test]
-async fn many_are_canceled_in_slices() {
+async fn cancels_in_batches() {
     let room = Room::new();
     let first = invoice(&room, Purpose::default(), 1_000).await;
     let end = last_second(&first);
@@ -116,7 +116,7 @@ async fn many_are_canceled_in_slices() {
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_that_was_never_completed_is_deleted_after_an_hour() {
+async fn unpaid_spontaneous_invoices_are_deleted_after_an_hour() {
     let room = Room::new();
     let early = payment(1, &[60, 40]);
     room.arrive(&early[0]);
@@ -148,7 +148,7 @@ async fn a_spontaneous_payment_that_was_never_completed_is_deleted_after_an_hour
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_to_the_address_of_a_deleted_one_makes_a_new_invoice() {
+async fn address_of_a_deleted_spontaneous_invoice_can_be_paid() {
     let room = Room::new();
     room.arrive(&payment(1, &[60, 40])[0]);
     room.registry.expire_sets(u64::MAX);
@@ -171,7 +171,7 @@ async fn a_spontaneous_payment_to_the_address_of_a_deleted_one_makes_a_new_invoi
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_that_was_completed_is_kept_for_good() {
+async fn paid_spontaneous_invoices_never_expire() {
     let room = Room::new();
     let (paid, held) = (payment(1, &[60, 40]), payment(2, &[60, 40]));
     let held: Vec<_> = held.into_iter().map(|shard| shard.to([1; 32])).collect();
@@ -187,7 +187,7 @@ async fn a_spontaneous_payment_that_was_completed_is_kept_for_good() {
 }
 
 #[tokio::test]
-async fn the_watcher_wakes_for_an_invoice_that_expires_earlier_than_planned() {
+async fn expiry_task_wakes_up_for_earlier_invoices() {
     let room = Room::new();
     let late = invoice(&room, Purpose::default(), 86_400).await;
     let stop = CancellationToken::new();

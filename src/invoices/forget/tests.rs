@@ -40,7 +40,7 @@ fn rows(room: &Room, add_index: u64) -> (usize, i64) {
 }
 
 #[tokio::test]
-async fn incomplete_payments_to_a_static_invoice_leave_nothing_after_an_hour() {
+async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     let (addr, start) = (invoice.payment_addr, now());
@@ -75,7 +75,7 @@ async fn incomplete_payments_to_a_static_invoice_leave_nothing_after_an_hour() {
 
 /// However fast they come: a set with a wrong share goes back at once.
 #[tokio::test]
-async fn a_thousand_incomplete_payments_are_kept_and_the_oldest_go() {
+async fn keeps_the_newest_thousand_rows() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     let start = now();
@@ -94,7 +94,7 @@ async fn a_thousand_incomplete_payments_are_kept_and_the_oldest_go() {
 }
 
 #[tokio::test]
-async fn what_ldk_still_has_is_not_forgotten() {
+async fn keeps_rows_of_htlcs_that_ldk_still_has() {
     let room = Room::new();
     let invoice = static_invoice(&room).await;
     let shard = payment(1, &[60, 40]).remove(0).to(invoice.payment_addr);
@@ -110,7 +110,7 @@ async fn what_ldk_still_has_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn with_the_last_incomplete_shard_a_spontaneous_payment_goes() {
+async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     let room = Room::new();
     let mut events = room.subscribe(0, 0);
     let shard = payment(1, &[60, 40]).remove(0);
@@ -145,7 +145,7 @@ async fn with_the_last_incomplete_shard_a_spontaneous_payment_goes() {
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_that_was_completed_keeps_its_invoice() {
+async fn paid_spontaneous_invoices_are_kept() {
     let room = Room::new();
     let shard = payment(2, &[60, 40]).remove(0).to([1; 32]);
     room.arrive_all(&payment(1, &[100]));

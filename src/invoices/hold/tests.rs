@@ -83,7 +83,7 @@ fn assert_all(room: &Room, (invoice, htlc): (InvoiceState, HtlcState)) {
 }
 
 #[tokio::test]
-async fn a_payment_is_held_until_its_preimage_comes() {
+async fn holds_a_payment_until_the_preimage_is_revealed() {
     let room = accepted().await;
     assert_all(&room, ACCEPTED);
     let invoice = stored(&room);
@@ -106,7 +106,7 @@ async fn a_payment_is_held_until_its_preimage_comes() {
 }
 
 #[tokio::test]
-async fn htlcs_that_are_held_for_an_invoice_that_does_not_wait_go_back_at_the_start() {
+async fn startup_fails_htlcs_of_invoices_that_are_not_accepted() {
     let room = accepted().await;
     let mut invoice = stored(&room);
     invoice.state = InvoiceState::Canceled;
@@ -118,7 +118,7 @@ async fn htlcs_that_are_held_for_an_invoice_that_does_not_wait_go_back_at_the_st
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_invoice_is_refused_and_leaves_it_open() {
+async fn invalid_payments_leave_the_invoice_open() {
     let room = room().await;
     assert_eq!(room.pay(hash(), &[1], 99), failed(hash()), "too little");
     at(&room, DEADLINE - 1);
@@ -127,7 +127,7 @@ async fn what_does_not_fit_the_invoice_is_refused_and_leaves_it_open() {
 }
 
 #[tokio::test]
-async fn a_payment_that_is_told_again_is_held_on_also_after_a_restart() {
+async fn replayed_payments_stay_held() {
     let room = accepted().await;
     assert_eq!(room.tell(hash(), 120), []);
     let room = room.restart();
@@ -137,7 +137,7 @@ async fn a_payment_that_is_told_again_is_held_on_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn what_was_settled_is_claimed_at_every_start_until_ldk_has_done_it() {
+async fn settled_htlcs_are_claimed_at_startup_until_ldk_confirms() {
     let room = accepted().await;
     settle(&room).await.unwrap();
     let room = room.restart();
@@ -152,7 +152,7 @@ async fn what_was_settled_is_claimed_at_every_start_until_ldk_has_done_it() {
 }
 
 #[tokio::test]
-async fn settling_what_cannot_be_settled_is_told_in_lnds_words() {
+async fn settle_errors_match_lnd() {
     let text = |error: Result<Vec<Answer>, String>| error.unwrap_err();
     let empty = Room::new();
     assert_eq!(text(settle(&empty).await), "unable to locate invoice");
@@ -168,7 +168,7 @@ async fn settling_what_cannot_be_settled_is_told_in_lnds_words() {
 }
 
 #[tokio::test]
-async fn a_canceled_payment_goes_back() {
+async fn canceling_fails_the_payment() {
     let room = accepted().await;
     assert_eq!(cancel(&room), failed(hash()));
     assert_all(&room, CANCELED);
@@ -181,7 +181,7 @@ async fn a_canceled_payment_goes_back() {
 }
 
 #[tokio::test]
-async fn an_open_one_can_be_canceled_too() {
+async fn open_hold_invoices_can_be_canceled() {
     let room = room().await;
     // LDK may have some parts of a payment to it.
     assert_eq!(cancel(&room), failed(hash()));
@@ -190,7 +190,7 @@ async fn an_open_one_can_be_canceled_too() {
 }
 
 #[tokio::test]
-async fn near_the_claim_deadline_it_cannot_be_settled_any_more() {
+async fn rejects_settling_near_the_claim_deadline() {
     let room = accepted().await;
     at(&room, DEADLINE - 1);
     let late = room.registry.settle_hold(PREIMAGE).await.unwrap_err();
@@ -207,7 +207,7 @@ async fn near_the_claim_deadline_it_cannot_be_settled_any_more() {
 }
 
 #[tokio::test]
-async fn what_ldk_gives_back_at_the_claim_deadline_is_canceled() {
+async fn payments_failed_at_the_claim_deadline_are_canceled() {
     let room = accepted().await;
     at(&room, DEADLINE);
     room.registry.htlc_gone(&hash_of(&PREIMAGE));
@@ -218,7 +218,7 @@ async fn what_ldk_gives_back_at_the_claim_deadline_is_canceled() {
 
 /// Whoever forwarded the payment knows its hash and can send another HTLC with it.
 #[tokio::test]
-async fn an_htlc_of_the_same_hash_that_ldk_refuses_changes_nothing() {
+async fn rejected_second_htlc_does_not_affect_the_payment() {
     let room = accepted().await;
     room.registry.htlc_gone(&hash_of(&PREIMAGE));
     assert_eq!(room.port.answers(), []);
@@ -226,7 +226,7 @@ async fn an_htlc_of_the_same_hash_that_ldk_refuses_changes_nothing() {
 }
 
 #[tokio::test]
-async fn another_payment_of_the_same_hash_means_that_ours_is_gone() {
+async fn second_payment_with_the_same_hash_cancels_the_first() {
     let room = accepted().await;
     let answers = room.pay(hash(), &[3], 120);
     assert_eq!(answers, [failed(hash()), failed(hash())].concat());
@@ -234,7 +234,7 @@ async fn another_payment_of_the_same_hash_means_that_ours_is_gone() {
 }
 
 #[tokio::test]
-async fn after_a_restart_it_is_canceled_if_ldk_lacks_a_part() {
+async fn restart_cancels_payments_with_missing_parts() {
     let room = accepted().await;
     room.port.forget(key(2));
     let room = room.restart();
@@ -243,7 +243,7 @@ async fn after_a_restart_it_is_canceled_if_ldk_lacks_a_part() {
 }
 
 #[tokio::test]
-async fn a_closed_channel_does_not_end_it() {
+async fn accepted_payments_survive_channel_closure() {
     let room = accepted().await;
     room.port.forget(key(1));
     room.port.forget(key(2));
@@ -262,7 +262,7 @@ async fn a_closed_channel_does_not_end_it() {
 
 /// The row was on disk before LDK was told, and LDK was not told.
 #[tokio::test]
-async fn what_we_canceled_and_ldk_still_holds_goes_back_at_the_next_start() {
+async fn startup_fails_canceled_htlcs_that_ldk_still_holds() {
     let room = accepted().await;
     cancel(&room);
     let room = room.restart();
@@ -274,7 +274,7 @@ async fn what_we_canceled_and_ldk_still_holds_goes_back_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn an_accepted_invoice_that_expires_stays_accepted() {
+async fn accepted_invoices_do_not_expire() {
     let room = accepted().await;
     let expired = InvoiceRecord {
         expires_at: Some(0),

@@ -32,7 +32,7 @@ fn claimed() -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn a_keysend_makes_its_invoice_and_settles_it() {
+async fn keysend_creates_and_settles_an_invoice() {
     let room = Room::new();
     let mut events = room.subscribe(0, 0);
     assert_eq!(pay(&room, 1), claimed());
@@ -53,7 +53,7 @@ async fn a_keysend_makes_its_invoice_and_settles_it() {
 }
 
 #[tokio::test]
-async fn it_is_refused_when_it_is_off() {
+async fn rejects_keysend_when_disabled() {
     let limits = Limits {
         accept_keysend: false,
         ..LIMITS
@@ -64,7 +64,7 @@ async fn it_is_refused_when_it_is_off() {
 }
 
 #[tokio::test]
-async fn it_is_refused_with_an_mpp_record() {
+async fn rejects_keysend_with_mpp_record() {
     let room = Room::new();
     room.bring(hash(), &[1], 100);
     let secret = Some(PaymentSecret([1; 32]));
@@ -73,7 +73,7 @@ async fn it_is_refused_with_an_mpp_record() {
 }
 
 #[tokio::test]
-async fn it_does_not_pay_an_invoice_of_ours() {
+async fn keysend_does_not_pay_existing_invoices() {
     let preimage = Some(PREIMAGE);
     for purpose in [Purpose::Once { preimage }, Purpose::Hold { hash: hash() }] {
         let room = Room::new();
@@ -88,7 +88,7 @@ async fn it_does_not_pay_an_invoice_of_ours() {
 }
 
 #[tokio::test]
-async fn it_is_paid_once_and_claimed_again_when_told_again() {
+async fn replayed_keysend_is_claimed_again() {
     let room = Room::new();
     pay(&room, 1);
     assert_eq!(tell(&room, None), claimed(), "told again");
@@ -105,7 +105,7 @@ async fn it_is_paid_once_and_claimed_again_when_told_again() {
 }
 
 #[tokio::test]
-async fn an_ordinary_payment_to_its_hash_is_refused() {
+async fn rejects_bolt11_payments_to_a_keysend_hash() {
     let room = Room::new();
     pay(&room, 1);
     assert_eq!(room.pay(hash(), &[2], 100), failed(hash()));

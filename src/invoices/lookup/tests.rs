@@ -7,7 +7,7 @@ fn find(room: &Room, by: InvoiceRef, selection: HtlcSelection) -> InvoiceView {
 }
 
 #[tokio::test]
-async fn who_was_told_of_an_invoice_finds_it() {
+async fn announced_invoices_can_be_looked_up() {
     let room = Room::new();
     for _ in 0..20 {
         let record = room.registry.add(NewInvoice::default()).await.unwrap();
@@ -21,7 +21,7 @@ async fn who_was_told_of_an_invoice_finds_it() {
 }
 
 #[tokio::test]
-async fn who_was_told_of_a_set_finds_it() {
+async fn announced_sets_can_be_looked_up() {
     let room = Room::new();
     let mut events = room.subscribe(0, 0);
     for id in 1..=20 {
@@ -41,7 +41,7 @@ async fn who_was_told_of_a_set_finds_it() {
 }
 
 #[tokio::test]
-async fn a_set_that_is_still_held_is_seen() {
+async fn lookup_shows_held_sets() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive(&shards[0]);
@@ -60,7 +60,7 @@ async fn a_set_that_is_still_held_is_seen() {
 }
 
 #[tokio::test]
-async fn of_many_sets_only_the_wanted_one_is_shown() {
+async fn lookup_by_set_id_shows_only_that_set() {
     let room = Room::new();
     for id in 1..=3 {
         let to_the_first = payment(id, &[70, 30])
@@ -87,7 +87,7 @@ async fn of_many_sets_only_the_wanted_one_is_shown() {
 }
 
 #[tokio::test]
-async fn an_unknown_invoice_is_not_found() {
+async fn unknown_invoices_are_not_found() {
     let room = Room::new();
     for by in [
         InvoiceRef::Hash([9; 32]),

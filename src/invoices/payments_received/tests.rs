@@ -34,7 +34,7 @@ fn row(name: &str, start: &str, end: &str, payments: u64) -> (String, String, St
 }
 
 #[test]
-fn days_weeks_and_months_are_those_of_the_calendar() {
+fn periods_follow_the_calendar() {
     // A leap day; a Sunday and a Monday; a year's end, whose week belongs to the next year.
     let dates = [
         "2028-02-28",
@@ -77,7 +77,7 @@ fn days_weeks_and_months_are_those_of_the_calendar() {
 }
 
 #[test]
-fn a_wild_clock_breaks_nothing() {
+fn accepts_times_beyond_the_calendar() {
     for day in [0, 1, u64::from(u32::MAX), u64::MAX / DAY, u64::MAX] {
         let wild = DayTotal {
             day,
@@ -94,7 +94,7 @@ fn a_wild_clock_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn each_settled_set_is_a_payment_and_the_sum_is_what_the_invoice_was_paid() {
+async fn payments_add_up_to_the_amount_paid() {
     let room = Room::new();
     room.arrive_all(&payment(1, &[60, 40]));
     let to_the_same = |id, amounts: &[u64]| -> Vec<_> {
@@ -131,7 +131,7 @@ async fn each_settled_set_is_a_payment_and_the_sum_is_what_the_invoice_was_paid(
 }
 
 #[tokio::test]
-async fn only_amp_invoices_have_a_ledger() {
+async fn only_amp_invoices_list_payments() {
     let room = Room::new();
     let ordinary = room.registry.add(NewInvoice::default()).await.unwrap();
     let by = InvoiceRef::Hash(ordinary.payment_hash);

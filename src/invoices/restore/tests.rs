@@ -2,7 +2,7 @@ use crate::invoices::test_room::*;
 use crate::storage::invoices::HtlcState;
 
 #[tokio::test]
-async fn a_held_set_completes_after_a_restart() {
+async fn held_sets_complete_after_a_restart() {
     let room = Room::new();
     let shards = payment(1, &[60, 30, 10]);
     room.arrive_all(&shards[..2]);
@@ -15,7 +15,7 @@ async fn a_held_set_completes_after_a_restart() {
 
 /// LDK tells in any order: the decision may not be on disk when it tells of the held ones.
 #[tokio::test]
-async fn a_held_htlc_that_is_told_again_after_its_set_was_settled_is_claimed() {
+async fn replayed_htlcs_of_a_settled_set_are_claimed() {
     let room = Room::new();
     let shards = payment(1, &[60, 30, 10]);
     room.arrive_all(&shards[..2]);
@@ -26,7 +26,7 @@ async fn a_held_htlc_that_is_told_again_after_its_set_was_settled_is_claimed() {
 
 /// A crash between the commit of the decision and the claims.
 #[tokio::test]
-async fn what_was_settled_is_claimed_at_every_start_until_ldk_has_done_it() {
+async fn settled_htlcs_are_claimed_at_startup_until_ldk_confirms() {
     let room = Room::new();
     let shards = payment(1, &[60, 40]);
     room.arrive_all(&shards);
@@ -46,7 +46,7 @@ async fn what_was_settled_is_claimed_at_every_start_until_ldk_has_done_it() {
 }
 
 #[tokio::test]
-async fn what_ldk_no_longer_has_is_closed_in_our_books() {
+async fn closes_rows_of_htlcs_that_ldk_no_longer_has() {
     let room = Room::new();
     let shards = payment(1, &[60, 30, 10]);
     room.arrive_all(&shards[..2]);
@@ -62,7 +62,7 @@ async fn what_ldk_no_longer_has_is_closed_in_our_books() {
 
 /// A crash between the commit of a set's end and LDK's own.
 #[tokio::test]
-async fn what_was_canceled_is_failed_at_a_start_if_ldk_still_holds_it() {
+async fn startup_fails_canceled_htlcs_that_ldk_still_holds() {
     let room = Room::new();
     let mut shards = payment(1, &[60, 40]);
     shards[1] = shards[1].clone().with_wrong_share();
@@ -76,7 +76,7 @@ async fn what_was_canceled_is_failed_at_a_start_if_ldk_still_holds_it() {
 
 /// The sender's node, or one on the way, used the hash again while we were down.
 #[tokio::test]
-async fn a_canceled_htlc_is_not_failed_at_a_start_if_another_has_its_hash() {
+async fn startup_keeps_canceled_htlcs_that_share_their_hash() {
     let room = Room::new();
     let mut shards = payment(1, &[60, 30, 10]);
     shards[2] = shards[2].clone().with_wrong_share();
@@ -90,7 +90,7 @@ async fn a_canceled_htlc_is_not_failed_at_a_start_if_another_has_its_hash() {
 }
 
 #[tokio::test]
-async fn indices_go_on_after_a_restart() {
+async fn indices_continue_after_a_restart() {
     let room = Room::new();
     room.arrive_all(&payment(1, &[100]));
     let room = room.restart();

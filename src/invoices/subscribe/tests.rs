@@ -6,7 +6,7 @@ use crate::invoices::{InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::{InvoiceState, PutSet};
 
 #[tokio::test]
-async fn each_event_comes_once_in_order_and_after_its_commit() {
+async fn events_arrive_once_in_order_after_their_commit() {
     let room = Room::new();
     let mut events = room.subscribe(0, 0);
     let shards = payment(1, &[60, 40]);
@@ -32,7 +32,7 @@ async fn each_event_comes_once_in_order_and_after_its_commit() {
 }
 
 #[tokio::test]
-async fn a_held_or_refused_set_is_no_event() {
+async fn held_and_rejected_sets_emit_no_event() {
     let room = Room::new();
     let mut events = room.subscribe(0, 0);
     let bad = payment(1, &[60, 40]);
@@ -45,7 +45,7 @@ async fn a_held_or_refused_set_is_no_event() {
 }
 
 #[tokio::test]
-async fn what_was_missed_comes_first_and_nothing_twice() {
+async fn missed_events_come_first_without_duplicates() {
     let room = Room::new();
     for id in 1..=4 {
         room.arrive_all(&payment(id, &[100]));
@@ -69,7 +69,7 @@ async fn what_was_missed_comes_first_and_nothing_twice() {
 }
 
 #[tokio::test]
-async fn an_index_that_was_not_reached_yet_misses_nothing() {
+async fn future_indices_skip_no_later_event() {
     let room = Room::new();
     room.arrive_all(&payment(1, &[100]));
     room.store.flush();
@@ -82,7 +82,7 @@ async fn an_index_that_was_not_reached_yet_misses_nothing() {
 
 /// More than are read at a time, and more than wait in memory for one who does not listen.
 #[tokio::test]
-async fn a_slow_subscriber_misses_nothing() {
+async fn slow_subscribers_miss_no_event() {
     let room = Room::new();
     let first = payment(1, &[100]);
     room.arrive_all(&first);
@@ -117,7 +117,7 @@ async fn a_slow_subscriber_misses_nothing() {
 
 /// Payments go on while subscribers come at any moment and resume from any index.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn resuming_loses_nothing_and_doubles_nothing_under_load() {
+async fn resumed_subscriptions_are_complete_under_load() {
     const PAYMENTS: u64 = 60;
     let room = Arc::new(Room::new());
     let load = {
@@ -159,7 +159,7 @@ async fn resuming_loses_nothing_and_doubles_nothing_under_load() {
 
 /// As in lnd: what was paid in all, not what was paid by then. The set has its own amount.
 #[tokio::test]
-async fn a_missed_set_comes_with_the_invoice_as_it_is_now() {
+async fn missed_sets_carry_the_current_invoice() {
     let room = Room::new();
     for id in 1..=3 {
         let shards = payment(id, &[60, 40]).into_iter();
@@ -181,7 +181,7 @@ async fn a_missed_set_comes_with_the_invoice_as_it_is_now() {
 
 /// A client that resumes by add index must not take a paid invoice for an unpaid one.
 #[tokio::test]
-async fn who_resumes_by_add_index_hears_how_the_invoices_stand_now() {
+async fn resuming_by_add_index_shows_the_current_state() {
     let room = Room::new();
     let mut hashes = Vec::new();
     for preimage in 1..=5_u8 {
@@ -228,7 +228,7 @@ async fn who_resumes_by_add_index_hears_how_the_invoices_stand_now() {
 
 /// Whole pages of invoices may be left out.
 #[tokio::test]
-async fn many_canceled_invoices_do_not_end_the_backlog() {
+async fn canceled_invoices_do_not_end_the_backlog() {
     let room = Room::new();
     let first = room.registry.add(NewInvoice::default()).await.unwrap();
     let mut changes: Vec<Box<dyn crate::storage::Change>> = Vec::new();

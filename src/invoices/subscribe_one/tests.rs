@@ -53,7 +53,7 @@ async fn sets(changes: &mut SingleSubscription) -> (Vec<u64>, u64) {
 }
 
 #[tokio::test]
-async fn each_set_of_an_amp_invoice_is_told_with_its_sum() {
+async fn single_invoice_subscriber_sees_every_settled_set() {
     let room = Room::new();
     room.pay_the_first(1);
     let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
@@ -72,7 +72,7 @@ async fn each_set_of_an_amp_invoice_is_told_with_its_sum() {
 }
 
 #[tokio::test]
-async fn what_the_state_holds_is_not_told_again() {
+async fn initial_state_is_not_repeated() {
     let room = Room::new();
     // Announced while the follower is there already, but on disk before it came.
     room.pay_the_first(1);
@@ -84,7 +84,7 @@ async fn what_the_state_holds_is_not_told_again() {
 }
 
 #[tokio::test]
-async fn an_ordinary_invoice_ends_with_its_settlement() {
+async fn bolt11_subscription_ends_with_the_settlement() {
     let room = Room::new();
     let record = room.registry.add(NewInvoice::default()).await.unwrap();
     let by_hash = InvoiceRef::Hash(record.payment_hash);
@@ -111,7 +111,7 @@ async fn an_ordinary_invoice_ends_with_its_settlement() {
 }
 
 #[tokio::test]
-async fn a_payment_that_waits_for_a_decision_and_a_cancel_are_told() {
+async fn single_invoice_subscriber_sees_accept_and_cancel() {
     let room = Room::new();
     let record = room.registry.add(NewInvoice::default()).await.unwrap();
     let mut changes = room.follow(InvoiceRef::Hash(record.payment_hash));
@@ -134,7 +134,7 @@ async fn a_payment_that_waits_for_a_decision_and_a_cancel_are_told() {
 }
 
 #[tokio::test]
-async fn a_canceled_amp_invoice_is_told_with_all_that_it_was_paid() {
+async fn canceled_amp_invoice_shows_its_total() {
     let room = Room::new();
     room.pay_the_first(1);
     let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
@@ -151,7 +151,7 @@ async fn a_canceled_amp_invoice_is_told_with_all_that_it_was_paid() {
 }
 
 #[tokio::test]
-async fn only_followers_of_the_one_invoice_hear_of_a_cancel() {
+async fn only_single_invoice_subscribers_see_cancellations() {
     let room = Room::new();
     let mut events = room.subscribe(0, 0);
     let record = room.registry.add(NewInvoice::default()).await.unwrap();
@@ -168,14 +168,14 @@ async fn only_followers_of_the_one_invoice_hear_of_a_cancel() {
 }
 
 #[tokio::test]
-async fn an_unknown_invoice_is_not_found() {
+async fn unknown_invoices_are_not_found() {
     let room = Room::new();
     let unknown = room.registry.subscribe_one(&InvoiceRef::Hash([9; 32]));
     assert!(matches!(unknown, Err(InvoiceError::NotFound)));
 }
 
 #[tokio::test]
-async fn the_end_of_the_node_is_the_end() {
+async fn subscription_ends_at_shutdown() {
     let room = Room::new();
     room.pay_the_first(1);
     let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
@@ -186,7 +186,7 @@ async fn the_end_of_the_node_is_the_end() {
 
 /// Payments to one invoice go on while followers come at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_doubled_under_load() {
+async fn updates_are_complete_under_load() {
     const PAYMENTS: u8 = 80;
     let room = Arc::new(Room::new());
     room.pay_the_first(1);
@@ -225,7 +225,7 @@ fn subscription(room: &Room, followers: &Followers) -> SingleSubscription {
 }
 
 #[tokio::test]
-async fn a_slow_follower_is_told_so_and_only_it() {
+async fn only_slow_subscribers_are_disconnected() {
     let room = Room::new();
     room.pay_the_first(1);
     let followers = Followers::default();
@@ -251,7 +251,7 @@ async fn a_slow_follower_is_told_so_and_only_it() {
 }
 
 #[tokio::test]
-async fn who_has_gone_away_is_forgotten() {
+async fn closed_subscriptions_are_removed() {
     let followers = Followers::default();
     let stays = followers.follow(0);
     for add_index in 1..10_000 {

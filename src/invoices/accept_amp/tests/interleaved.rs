@@ -177,7 +177,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_set_is_settled_whole_or_not_at_all(steps in prop::collection::vec(step(), 1..40)) {
+    fn sets_settle_or_fail_atomically(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new().await;

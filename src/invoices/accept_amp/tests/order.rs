@@ -33,7 +33,7 @@ fn refusal(room: &Room, shard: &Sent) -> Option<Refusal> {
 
 /// It breaks all rules, and one after the other is mended.
 #[tokio::test]
-async fn the_first_rule_that_is_broken_is_the_reason() {
+async fn first_broken_rule_is_the_reason() {
     use Refusal::*;
     let room = room(false);
     let ordinary = room.registry.add(NewInvoice::default()).await.unwrap();
@@ -99,7 +99,7 @@ async fn the_first_rule_that_is_broken_is_the_reason() {
 }
 
 #[tokio::test]
-async fn with_spontaneous_payments_a_shard_that_expires_too_soon_for_any_is_an_amp_error() {
+async fn with_accept_amp_shards_near_expiry_are_amp_errors() {
     let room = room(true);
     let invoice = static_invoice(&room).await;
     let shard = payment(1, &[100]).remove(0).to(invoice.payment_addr);

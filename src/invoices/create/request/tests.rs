@@ -46,7 +46,7 @@ fn built_again(text: &str) -> String {
 }
 
 #[test]
-fn amp_invoices_have_the_fields_and_the_order_of_lnd() {
+fn amp_invoices_have_lnd_fields_in_lnd_order() {
     let lnd: Vec<Value> = serde_json::from_str(LND).unwrap();
     let published: Value = serde_json::from_str(PUBLISHED).unwrap();
     let lnd = lnd
@@ -64,7 +64,7 @@ fn amp_invoices_have_the_fields_and_the_order_of_lnd() {
 }
 
 #[test]
-fn an_amount_is_written_in_its_shortest_form() {
+fn encodes_amounts_in_the_shortest_form() {
     for (msat, text) in [
         (0, "lnbcrt"),
         (1, "lnbcrt10p"),
@@ -104,7 +104,7 @@ fn with_fallback(address: &str, network: Network) -> Result<String, InvoiceError
 }
 
 #[test]
-fn a_fallback_address_of_another_network_is_refused() {
+fn rejects_fallback_addresses_of_other_networks() {
     let regtest = "bcrt1q8an5cqcaqp8zakm09llck4vmzqz6l4wed28pm6";
     assert!(with_fallback(regtest, Network::Regtest).is_ok());
     let error = with_fallback(regtest, Network::Bitcoin).unwrap_err();
@@ -114,7 +114,7 @@ fn a_fallback_address_of_another_network_is_refused() {
 }
 
 #[test]
-fn a_request_that_no_database_takes_is_refused() {
+fn rejects_oversized_payment_requests() {
     let new = NewInvoice {
         route_hints: vec![RouteHint(vec![hop(3, 1, 2, 80); 12]); 7],
         ..NewInvoice::default()
@@ -263,7 +263,7 @@ fn check_read(read: &DecodedInvoice, network: Network, new: &NewInvoice, checked
 
 proptest! {
     #[test]
-    fn what_is_made_is_read_again_and_printed_again_as_the_same(
+    fn created_requests_round_trip(
         (network, new) in any_invoice(),
         hash: [u8; 32], secret: [u8; 32], now in 0..1u64 << 32,
     ) {

@@ -381,7 +381,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn all_of_a_payment_is_settled_or_all_of_it_fails(
+    fn payments_settle_or_fail_atomically(
         steps in proptest::collection::vec(any_step(), 1..14),
         behind: bool,
     ) {

@@ -165,7 +165,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn a_payment_ends_settled_whole_or_failed_whole(acts in acts()) {
+    fn payments_settle_or_fail_atomically(acts in acts()) {
         let mut world = World::new();
         for act in &acts {
             if let Step::End(_) = world.flow.step(world.now) {

@@ -74,7 +74,7 @@ async fn ended(answering: Answering) -> EndedAttempt {
 }
 
 #[tokio::test]
-async fn shards_of_several_calls_are_one_payment_and_each_call_gets_its_own_preimage() {
+async fn shards_of_several_calls_form_one_payment() {
     let mut house = House::new([]);
     let calls: Vec<_> = [(0, 40), (1, 30), (2, 30)]
         .map(|(index, amount)| house.send_to_route(shard(index, amount)))
@@ -102,7 +102,7 @@ async fn shards_of_several_calls_are_one_payment_and_each_call_gets_its_own_prei
 }
 
 #[tokio::test]
-async fn the_path_is_the_callers() {
+async fn sends_over_the_given_path() {
     let mut house = House::new([]);
     let call = house.send_to_route(shard(0, 100));
     let htlc = house.htlc().await;
@@ -117,7 +117,7 @@ async fn the_path_is_the_callers() {
 }
 
 #[tokio::test]
-async fn a_wrong_total_or_too_much_is_refused_while_shards_are_held() {
+async fn rejects_total_mismatch_and_overpayment() {
     let mut house = House::new([]);
     let call = house.send_to_route(shard(0, 60));
     let htlc = house.htlc().await;
@@ -140,7 +140,7 @@ async fn a_wrong_total_or_too_much_is_refused_while_shards_are_held() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_leaves_nothing_behind() {
+async fn invalid_attempts_store_nothing() {
     let mut house = House::new([]);
     let mut without_address = shard(0, 100);
     without_address.mpp = None;
@@ -170,7 +170,7 @@ async fn what_cannot_be_sent_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_failure_fails_the_payment_unless_it_is_skipped() {
+async fn failures_end_the_payment_unless_skipped() {
     let mut house = House::new([]);
     let call = house.send_to_route(forgiving(shard(0, 100)));
     let htlc = house.htlc().await;
@@ -197,7 +197,7 @@ async fn a_failure_fails_the_payment_unless_it_is_skipped() {
 }
 
 #[tokio::test]
-async fn the_receivers_refusal_ends_it_though_failures_are_skipped() {
+async fn receiver_failure_ends_it_even_if_skipped() {
     let mut house = House::new([]);
     let calls = [
         house.send_to_route(forgiving(shard(0, 60))),
@@ -213,7 +213,7 @@ async fn the_receivers_refusal_ends_it_though_failures_are_skipped() {
 }
 
 #[tokio::test]
-async fn what_ldk_does_not_send_is_an_attempt_that_failed_here() {
+async fn unsent_attempts_fail_at_this_node() {
     let directory = tempfile::tempdir().unwrap();
     let house = House::open(directory, [], Vec::new(), true);
     let end = ended(house.send_to_route(shard(0, 100))).await;
@@ -223,7 +223,7 @@ async fn what_ldk_does_not_send_is_an_attempt_that_failed_here() {
 }
 
 #[tokio::test]
-async fn a_payment_without_address_has_one_attempt_at_a_time() {
+async fn payments_without_address_have_one_attempt_at_a_time() {
     let mut house = House::new([]);
     let whole = || RouteAttempt {
         payment_hash: PaymentHash(SET),
@@ -240,7 +240,7 @@ async fn a_payment_without_address_has_one_attempt_at_a_time() {
 }
 
 #[tokio::test]
-async fn an_attempt_outlives_a_restart_and_one_that_never_left_ends() {
+async fn attempts_survive_a_restart_unless_never_sent() {
     for (known, state) in [
         (true, PaymentState::Succeeded),
         (false, PaymentState::Failed),

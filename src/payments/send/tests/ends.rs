@@ -5,7 +5,7 @@ use AttemptState::{Failed, Succeeded};
 use super::*;
 
 #[tokio::test]
-async fn a_payment_in_shards_succeeds_when_all_have_settled() {
+async fn multi_shard_payment_succeeds_once_all_settled() {
     let mut house = House::new([Ok(vec![(50, 1), (30, 2), (20, 3)])]);
     let mut views = house.send(100).await;
     assert!(!views.borrow().is_final(), "in flight is seen first");
@@ -30,7 +30,7 @@ async fn a_payment_in_shards_succeeds_when_all_have_settled() {
 }
 
 #[tokio::test]
-async fn a_failed_shard_goes_another_way_under_another_hash() {
+async fn failed_shards_take_another_route_and_hash() {
     let mut house = House::new([Ok(vec![(60, 5), (40, 7)]), Ok(vec![(40, 9)])]);
     let mut views = house.send(100).await;
     let first = house.htlcs(2).await;
@@ -58,7 +58,7 @@ async fn a_failed_shard_goes_another_way_under_another_hash() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_receiver_ends_it_when_nothing_is_in_flight() {
+async fn receiver_failure_ends_it_once_none_is_in_flight() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let mut views = house.send(100).await;
     let htlcs = house.htlcs(2).await;
@@ -73,7 +73,7 @@ async fn a_refusal_by_the_receiver_ends_it_when_nothing_is_in_flight() {
 }
 
 #[tokio::test]
-async fn what_the_router_or_ldk_refuses_is_the_reason() {
+async fn router_and_ldk_errors_are_the_failure_reason() {
     use FailureReason::{Error, InsufficientBalance, NoRoute};
     for reason in [NoRoute, InsufficientBalance, Error] {
         let house = House::new([Err(reason)]);
@@ -94,7 +94,7 @@ async fn what_the_router_or_ldk_refuses_is_the_reason() {
 
 /// lnd would give it up, and the other shard would be held for two minutes.
 #[tokio::test]
-async fn no_route_for_the_rest_is_tried_again_while_a_shard_waits_at_the_receiver() {
+async fn retries_no_route_while_a_shard_is_held() {
     let two = Ok(vec![(60, 0), (40, 0)]);
     let mut house = House::new([two, Err(FailureReason::NoRoute), Ok(vec![(60, 0)])]);
     let mut views = house.send(100).await;
@@ -112,7 +112,7 @@ async fn no_route_for_the_rest_is_tried_again_while_a_shard_waits_at_the_receive
 }
 
 #[tokio::test]
-async fn no_route_with_nothing_in_flight_is_the_end() {
+async fn no_route_ends_the_payment_if_none_is_in_flight() {
     let mut house = House::new([Ok(vec![(100, 0)]), Err(FailureReason::NoRoute)]);
     let mut views = house.send(100).await;
     let htlc = house.htlc().await;
@@ -123,7 +123,7 @@ async fn no_route_with_nothing_in_flight_is_the_end() {
 }
 
 #[tokio::test]
-async fn after_the_time_limit_nothing_more_is_tried() {
+async fn sends_nothing_after_the_timeout() {
     let mut house = House::new([]);
     let mut payment = amp(100);
     payment.limits.timeout_seconds = 1;
@@ -140,7 +140,7 @@ async fn after_the_time_limit_nothing_more_is_tried() {
 }
 
 #[tokio::test]
-async fn a_canceled_payment_tries_nothing_more() {
+async fn canceled_payments_send_nothing_more() {
     let mut house = House::new([]);
     let mut views = house.send(100).await;
     let htlc = house.htlc().await;
@@ -154,7 +154,7 @@ async fn a_canceled_payment_tries_nothing_more() {
 }
 
 #[tokio::test]
-async fn one_invoice_is_paid_once() {
+async fn invoice_is_paid_once() {
     let mut house = House::new([]);
     let mut views = house.payments.send(bolt11(9)).await.unwrap();
     let again = house.payments.send(bolt11(9)).await;
@@ -169,7 +169,7 @@ async fn one_invoice_is_paid_once() {
 }
 
 #[tokio::test]
-async fn an_expired_invoice_that_was_paid_is_called_paid() {
+async fn already_paid_takes_precedence_over_expired() {
     let mut house = House::new([]);
     let paid_at = |expires_at| NewPayment {
         invoice: Some(invoice(expires_at)),
@@ -186,7 +186,7 @@ async fn an_expired_invoice_that_was_paid_is_called_paid() {
 }
 
 #[tokio::test]
-async fn one_amp_invoice_is_paid_many_times_at_once() {
+async fn amp_invoice_can_be_paid_concurrently() {
     let mut house = House::new([]);
     let mut payment = amp(100);
     payment.method = Method::Amp {
@@ -216,7 +216,7 @@ async fn one_amp_invoice_is_paid_many_times_at_once() {
 }
 
 #[tokio::test]
-async fn a_failed_payment_of_an_invoice_may_be_tried_again() {
+async fn failed_payments_can_be_retried() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let mut views = house.payments.send(bolt11(9)).await.unwrap();
     for htlc in house.htlcs(2).await {
@@ -233,7 +233,7 @@ async fn a_failed_payment_of_an_invoice_may_be_tried_again() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
+async fn invalid_requests_store_nothing() {
     let mut house = House::new([]);
     let mut to_us = amp(100);
     to_us.destination = key(1);
@@ -274,7 +274,7 @@ async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_for_what_has_ended_changes_nothing() {
+async fn events_of_ended_payments_change_nothing() {
     let mut house = House::new([]);
     let mut views = house.send(100).await;
     let htlc = house.htlc().await;
@@ -291,7 +291,7 @@ async fn an_event_for_what_has_ended_changes_nothing() {
 
 /// The end is on disk when it is announced, and seen by those who track the payment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_payments_at_once_all_end_on_disk() {
+async fn concurrent_payments_all_end_on_disk() {
     const PAYMENTS: usize = 64;
     let mut house = House::new([]);
     let mut followers = tokio::task::JoinSet::new();
@@ -329,7 +329,7 @@ async fn sixty_four_payments_at_once_all_end_on_disk() {
 
 /// Its only record is the preimage; the rest is as for any other payment.
 #[tokio::test]
-async fn keysend_is_one_htlc_without_payment_address() {
+async fn keysend_sends_one_htlc_without_payment_address() {
     let record = (5_482_373_484, vec![7; 32]);
     let mut house = House::new([]);
     let mut payment = amp(100);
@@ -354,7 +354,7 @@ async fn keysend_is_one_htlc_without_payment_address() {
 
 /// Somebody fails every HTLC at once.
 #[tokio::test]
-async fn a_payment_that_always_fails_is_not_tried_as_fast_as_it_fails() {
+async fn failing_payments_back_off() {
     let mut house = House::new([]);
     let mut payment = amp(100);
     payment.limits.timeout_seconds = 3;

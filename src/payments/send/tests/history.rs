@@ -59,7 +59,7 @@ async fn three_payments() -> (House, [[u8; 32]; 3]) {
 }
 
 #[tokio::test]
-async fn who_follows_all_hears_of_those_in_flight_and_of_every_later_one() {
+async fn track_all_starts_with_payments_in_flight() {
     let mut house = House::new([]);
     let _before = house.send(100).await;
     let before = house.htlc().await;
@@ -75,7 +75,7 @@ async fn who_follows_all_hears_of_those_in_flight_and_of_every_later_one() {
 }
 
 #[tokio::test]
-async fn who_follows_all_hears_of_the_start_of_a_payment_before_its_end() {
+async fn track_all_sees_the_start_before_the_end() {
     let house = House::new([Err(FailureReason::NoRoute)]);
     let mut updates = house.payments.track_all();
     let mut payment = house.send(100).await;
@@ -85,7 +85,7 @@ async fn who_follows_all_hears_of_the_start_of_a_payment_before_its_end() {
 }
 
 #[tokio::test]
-async fn a_slow_follower_misses_no_end() {
+async fn slow_subscribers_see_every_end() {
     const PAYMENTS: u64 = 300;
     let mut house = House::new([]);
     let mut updates = house.payments.track_all();
@@ -114,7 +114,7 @@ async fn a_slow_follower_misses_no_end() {
 }
 
 #[tokio::test]
-async fn a_payment_that_is_over_can_be_deleted_and_made_again() {
+async fn ended_payments_can_be_deleted_and_repeated() {
     let (mut house, [first, second, _]) = three_payments().await;
     for identifier in [first, second] {
         let deleted = house.payments.delete(&identifier, Deletion::Payment).await;
@@ -131,7 +131,7 @@ async fn a_payment_that_is_over_can_be_deleted_and_made_again() {
 }
 
 #[tokio::test]
-async fn failed_attempts_can_be_deleted_alone() {
+async fn failed_attempts_can_be_deleted_separately() {
     let (house, [first, ..]) = three_payments().await;
     let delete = house.payments.delete(&first, Deletion::FailedAttempts);
     delete.await.unwrap();
@@ -147,7 +147,7 @@ async fn failed_attempts_can_be_deleted_alone() {
 }
 
 #[tokio::test]
-async fn a_payment_in_flight_is_not_deleted_however_it_is_asked_for() {
+async fn payments_in_flight_cannot_be_deleted() {
     let (mut house, [_, _, third]) = three_payments().await;
     for what in [Deletion::Payment, Deletion::FailedAttempts] {
         let refused = house.payments.delete(&third, what).await.unwrap_err();
@@ -169,7 +169,7 @@ async fn a_payment_in_flight_is_not_deleted_however_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn those_that_failed_can_be_deleted_together() {
+async fn deletes_all_failed_payments() {
     let (house, _) = three_payments().await;
     let delete = house.payments.delete_all(true, Deletion::Payment);
     assert_eq!(delete.await.unwrap(), 1);

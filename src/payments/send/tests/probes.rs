@@ -29,7 +29,7 @@ impl House {
 }
 
 #[tokio::test]
-async fn the_receivers_refusal_is_the_cost_of_the_route() {
+async fn probe_reaching_the_receiver_returns_the_route() {
     let mut house = House::new([Ok(vec![(100, 7)])]);
     let call = house.probe(probe(100));
     let htlc = house.htlc().await;
@@ -49,7 +49,7 @@ async fn the_receivers_refusal_is_the_cost_of_the_route() {
 }
 
 #[tokio::test]
-async fn each_probe_has_a_hash_of_its_own_and_avoids_what_failed() {
+async fn probes_use_fresh_hashes_and_avoid_failed_channels() {
     let mut house = House::new([Ok(vec![(100, 1)]), Ok(vec![(100, 2)])]);
     let call = house.probe(probe(100));
     let first = house.htlc().await;
@@ -67,7 +67,7 @@ async fn each_probe_has_a_hash_of_its_own_and_avoids_what_failed() {
 }
 
 #[tokio::test]
-async fn why_it_did_not_arrive_is_told() {
+async fn returns_the_failure_reason() {
     for (answer, reason) in [
         (Err(FailureReason::NoRoute), FailureReason::NoRoute),
         (
@@ -90,7 +90,7 @@ async fn why_it_did_not_arrive_is_told() {
 }
 
 #[tokio::test]
-async fn one_that_is_held_up_is_not_waited_for() {
+async fn stops_waiting_at_the_timeout() {
     let mut house = House::new([]);
     let mut held_up = probe(100);
     held_up.timeout = Duration::ZERO;

@@ -23,7 +23,7 @@ impl House {
 }
 
 #[tokio::test]
-async fn what_never_left_is_sent_again_and_nothing_twice() {
+async fn unsent_attempts_are_sent_once_after_a_restart() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let identifier = house.send(100).await.borrow().record.identifier;
     let htlcs = house.htlcs(2).await;
@@ -41,7 +41,7 @@ async fn what_never_left_is_sent_again_and_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_payment_whose_row_is_damaged_fails_once_nothing_of_it_is_in_flight() {
+async fn damaged_payments_fail_once_none_is_in_flight() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let identifier = house.send(100).await.borrow().record.identifier;
     let htlcs = house.htlcs(2).await;
@@ -59,7 +59,7 @@ async fn a_payment_whose_row_is_damaged_fails_once_nothing_of_it_is_in_flight() 
 }
 
 #[tokio::test]
-async fn a_payment_that_was_complete_waits_for_its_end() {
+async fn complete_payments_wait_for_their_result() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let identifier = house.send(100).await.borrow().record.identifier;
     let htlcs = house.htlcs(2).await;
@@ -75,7 +75,7 @@ async fn a_payment_that_was_complete_waits_for_its_end() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_was_on_disk_ends_the_payment() {
+async fn stored_receiver_failure_ends_the_payment() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let identifier = house.send(100).await.borrow().record.identifier;
     let htlcs = house.htlcs(2).await;
@@ -90,7 +90,7 @@ async fn a_refusal_that_was_on_disk_ends_the_payment() {
 }
 
 #[tokio::test]
-async fn right_after_a_start_no_route_only_means_to_wait() {
+async fn no_route_is_retried_right_after_startup() {
     let mut house = House::new([]);
     let identifier = house.send(100).await.borrow().record.identifier;
     house.htlc().await;
@@ -105,7 +105,7 @@ async fn right_after_a_start_no_route_only_means_to_wait() {
 }
 
 #[tokio::test]
-async fn what_had_ended_is_left_alone_and_indices_go_on() {
+async fn ended_payments_are_untouched_and_indices_continue() {
     let mut house = House::new([]);
     let mut views = house.send(100).await;
     let htlc = house.htlc().await;
@@ -124,7 +124,7 @@ async fn what_had_ended_is_left_alone_and_indices_go_on() {
 
 /// Any number of crashes, with any part of the attempts known to LDK.
 #[tokio::test]
-async fn a_payment_survives_many_crashes_and_ends_once() {
+async fn payment_survives_many_crashes_and_ends_once() {
     for round in 0..6 {
         let mut house = House::new([Ok(vec![(40, 0), (30, 0), (30, 0)])]);
         let identifier = house.send(100).await.borrow().record.identifier;
@@ -151,7 +151,7 @@ async fn a_payment_survives_many_crashes_and_ends_once() {
 }
 
 #[tokio::test]
-async fn a_canceled_payment_stays_canceled() {
+async fn canceled_payments_stay_canceled() {
     let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
     let identifier = house.send(100).await.borrow().record.identifier;
     let htlcs = house.htlcs(2).await;
@@ -166,7 +166,7 @@ async fn a_canceled_payment_stays_canceled() {
 
 /// Limits count from what was in flight before, the deadline from the payment's start.
 #[tokio::test]
-async fn limits_outlive_a_restart() {
+async fn limits_survive_a_restart() {
     let two = Ok(vec![(60, 30), (40, 20)]);
     let mut house = House::new([two]);
     let identifier = house.send(100).await.borrow().record.identifier;
@@ -185,7 +185,7 @@ async fn limits_outlive_a_restart() {
 }
 
 #[tokio::test]
-async fn a_keysend_goes_on_after_a_restart() {
+async fn keysend_continues_after_a_restart() {
     let mut house = House::new([]);
     let mut payment = bolt11(9);
     payment.method = Method::Hash {
