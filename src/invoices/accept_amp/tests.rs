@@ -26,7 +26,11 @@ async fn holds_shards_until_the_set_is_complete() {
     let [invoice] = &room.invoices()[..] else {
         panic!("one invoice")
     };
-    assert_eq!(invoice.state, InvoiceState::Open, "as lnd keeps it");
+    assert_eq!(
+        invoice.state,
+        InvoiceState::Open,
+        "an AMP invoice must stay open, as in lnd"
+    );
     assert_eq!((invoice.value_msat, invoice.amt_paid_msat), (100, 100));
     assert_eq!(invoice.payment_hash, shards[0].hash().0);
     for shard in &shards {
@@ -66,7 +70,7 @@ async fn without_accept_amp_rejects_unknown_payment_addresses() {
     assert_eq!(room.set(1), None);
 }
 
-/// The rules of the table that look at one shard alone.
+/// Each rule that concerns a single shard.
 #[tokio::test]
 async fn rejects_invalid_shards_without_storing_them() {
     let good = || payment(1, &[60, 40]).remove(0);
@@ -171,7 +175,7 @@ async fn rejects_a_set_id_used_by_another_invoice() {
     let elsewhere = shards[1].clone().to([2; 32]);
     assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
     assert_eq!(room.invoices().len(), 1);
-    // Also once it is settled, and over a restart.
+    // Applies also once it is settled, and after a restart.
     assert_eq!(room.arrive(&shards[1]), claims(&shards));
     room.arrive_all(&payment(3, &[5]));
     let room = room.restart();
@@ -216,8 +220,8 @@ async fn invalid_share_fails_only_its_set() {
     assert_eq!(room.invoices()[0].state, InvoiceState::Open);
 }
 
-/// An honest hash is random, but the first shard of a spontaneous payment names its invoice, and a
-/// sender may send the very same shard again when it timed out.
+/// An honest hash is random, but an AMP invoice created for a spontaneous payment has the hash of
+/// its first shard, and a sender may send that same shard again after a timeout.
 #[tokio::test]
 async fn accepts_shards_with_the_hash_of_an_amp_invoice() {
     let room = Room::new();
@@ -230,7 +234,7 @@ async fn accepts_shards_with_the_hash_of_an_amp_invoice() {
         shard.envelope.htlc_id += 100;
     }
     assert_eq!(room.arrive_all(&again), claims(&again));
-    // But it does not name a second invoice.
+    // The hash must not be used for a second invoice.
     let mut elsewhere = payment(2, &[100]).remove(0);
     elsewhere.claimable.payment_hash = shards[0].hash();
     assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
@@ -273,7 +277,11 @@ async fn replayed_htlcs_stay_held_with_their_original_time() {
     room.arrive(&shards[0]);
     let due = room.registry.expire_sets(0).unwrap();
     assert_eq!(room.arrive(&shards[0]), []);
-    assert_eq!(room.set(1).unwrap().amt_paid_msat, 60, "counted once");
+    assert_eq!(
+        room.set(1).unwrap().amt_paid_msat,
+        60,
+        "must be counted once"
+    );
     assert_eq!(room.registry.expire_sets(0), Some(due));
     assert_eq!(room.arrive(&shards[1]), claims(&shards));
 }
@@ -308,7 +316,7 @@ async fn an_incomplete_set_times_out_after_120_seconds_and_may_be_tried_again() 
     assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
     assert_eq!(room.state(&shards[0]), Some(HtlcState::Canceled));
     assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
-    // lnd sends the amount anew under the same set id.
+    // lnd retries the amount under the same set id.
     let mut again = payment(1, &[30, 30, 40]);
     for shard in &mut again {
         shard.envelope.htlc_id += 100;
@@ -322,7 +330,7 @@ async fn hold_times_are_per_htlc_and_survive_restarts() {
     let shards = payment(1, &[60, 30, 10]);
     room.arrive_all(&shards[..2]);
     room.store.flush();
-    // As if the first had come a minute earlier.
+    // As if the first had arrived a minute earlier.
     let key = shards[0].envelope.key();
     let mut row = room
         .store
@@ -371,7 +379,7 @@ async fn limits_incomplete_sets() {
     }
     let one_more = payment(4, &[60, 40]).remove(0);
     assert_eq!(room.arrive(&one_more), fails([&one_more]));
-    // What completes at once, or completes a set, is not held.
+    // Shards that complete their set are not held.
     let whole = payment(5, &[100]);
     assert_eq!(room.arrive_all(&whole), claims(&whole));
     let third = payment(3, &[60, 40]);
@@ -388,7 +396,11 @@ async fn limits_held_htlcs_per_channel() {
     assert_eq!(room.arrive(&b[3]), fails(&b[3..4]));
     let elsewhere = b[3].clone().on_channel(2);
     assert_eq!(room.arrive(&elsewhere), []);
-    assert_eq!(room.arrive(&a[3]), claims(&a), "it completes the set");
+    assert_eq!(
+        room.arrive(&a[3]),
+        claims(&a),
+        "a completing shard must not be limited"
+    );
 }
 
 #[tokio::test]
@@ -415,7 +427,7 @@ async fn htlcs_failed_by_ldk_leave_their_set() {
     assert_eq!(room.port.answers(), []);
 }
 
-/// LDK refuses it by itself, and tells us its hash alone.
+/// LDK fails it, and reports only its hash.
 #[tokio::test]
 async fn second_htlc_with_a_held_hash_does_not_affect_the_first() {
     let room = Room::new();
@@ -440,11 +452,11 @@ async fn disabling_spontaneous_payments_applies_to_known_payers() {
     room.port.answers();
     let again = payment(2, &[100]).remove(0).to([1; 32]);
     assert_eq!(room.arrive(&again), fails([&again]));
-    // What was settled before is claimed again, as ever.
+    // What was settled before is still claimed again.
     assert_eq!(room.arrive(&paid[0]), claims(&paid));
 }
 
-/// Who knows the hash of an invoice before it is made must not keep its maker from making it.
+/// Someone who learns the hash of a future invoice must not be able to block it.
 #[tokio::test]
 async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
     let room = Room::new();
@@ -476,7 +488,11 @@ async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
         room.port.answers();
         let mut late = shard.clone();
         late.envelope.htlc_id += 1_000;
-        assert_eq!(room.arrive(&late), fails([&late]), "the hash is taken");
+        assert_eq!(
+            room.arrive(&late),
+            fails([&late]),
+            "the hash must belong to the invoice"
+        );
     }
     let kinds: Vec<_> = room.invoices().iter().map(|invoice| invoice.kind).collect();
     use InvoiceKind::{Amp, Hold};

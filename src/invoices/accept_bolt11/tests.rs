@@ -40,7 +40,7 @@ async fn rejects_payments_that_do_not_match_the_invoice() {
     let invoice = invoice(&room, 100).await;
     assert_eq!(room.pay([9; 32], &[1], 100), failed([9; 32]), "unknown");
     let hash = invoice.payment_hash;
-    assert_eq!(room.pay(hash, &[2], 99), failed(hash), "too little");
+    assert_eq!(room.pay(hash, &[2], 99), failed(hash), "underpaid");
     let mut expired = invoice.clone();
     (expired.add_index, expired.payment_hash) = (2, [2; 32]);
     (expired.payment_addr, expired.expires_at) = ([2; 32], Some(0));
@@ -71,9 +71,9 @@ async fn replayed_payments_are_claimed_again() {
     room.pay(hash, &[1, 2], 100);
     assert_eq!(room.tell(hash, 100), claimed(&invoice));
     let room = room.restart();
-    assert_eq!(room.port.answers().len(), 2, "claimed for each row");
+    assert_eq!(room.port.answers().len(), 2, "must be claimed once per row");
     assert_eq!(room.tell(hash, 100), claimed(&invoice));
-    // One is gone already, or the channel was closed with both of them.
+    // One HTLC is already gone, or the channel was closed with both of them.
     for htlc_id in [1, 2] {
         room.port.forget(key(htlc_id));
         assert_eq!(room.tell(hash, 100), claimed(&invoice));
@@ -116,7 +116,7 @@ async fn rejects_payments_below_the_invoice_cltv_delta() {
     assert_eq!(room.pay(hash, &[1], 100), failed(hash), "100 are left");
 }
 
-/// A node that was down is told of a payment that LDK gives back at the same start.
+/// A node that was down gets a payment that LDK fails back during the same startup.
 #[tokio::test]
 async fn rejects_payments_at_their_claim_deadline() {
     let room = Room::new();

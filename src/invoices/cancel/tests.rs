@@ -51,7 +51,7 @@ async fn cancels_a_paid_static_invoice_and_its_held_htlcs() {
         assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Canceled, 0));
     }
     assert_eq!(room.set(1).unwrap().state, HtlcState::Settled);
-    // Neither the rest of a set nor a new one; the other invoice goes on.
+    // Neither the rest of a set nor a new set is accepted; the other invoice is unaffected.
     for late in [&a[1], &to(&invoice, payment(5, &[100]))[0]] {
         assert_eq!(room.arrive(late), fails([late]));
     }
@@ -94,10 +94,10 @@ async fn bolt11_invoices_can_be_canceled_until_settled() {
     assert_eq!(
         room.port.answers(),
         [Answer::Fail(hash)],
-        "what LDK collects goes back"
+        "parts collected by LDK must be failed"
     );
     assert_eq!(state(&room, &invoice), InvoiceState::Canceled);
-    // As in lnd, to cancel it again does nothing.
+    // Canceling again has no effect, as in lnd.
     room.registry.cancel(&by_hash(&invoice)).await.unwrap();
     assert_eq!(room.port.answers(), []);
 
@@ -120,7 +120,10 @@ async fn single_invoice_subscriber_sees_the_cancellation() {
     let view = followed.next().await.unwrap().unwrap();
     assert_eq!(view.record.add_index, invoice.add_index);
     assert_eq!(view.record.state, InvoiceState::Canceled);
-    assert!(followed.next().await.unwrap().is_none(), "it is final");
+    assert!(
+        followed.next().await.unwrap().is_none(),
+        "the subscription must end"
+    );
 }
 
 #[tokio::test]
@@ -186,7 +189,7 @@ async fn deletes_unpaid_canceled_invoices_with_their_rows() {
     room.registry
         .add(new)
         .await
-        .expect("its hash is free again");
+        .expect("its hash can be used again");
 }
 
 #[tokio::test]
@@ -218,7 +221,7 @@ async fn add_indices_are_not_reused() {
     assert_eq!(indices, [1, 3]);
 }
 
-/// A crash after the deletion was written and before LDK's own state was.
+/// Crash after the deletion was written, and before LDK's own state was.
 #[tokio::test]
 async fn htlcs_of_a_deleted_invoice_are_failed_after_a_crash() {
     let room = Room::new();
@@ -229,10 +232,10 @@ async fn htlcs_of_a_deleted_invoice_are_failed_after_a_crash() {
     let deleted = room.registry.delete_canceled(&invoice.payment_hash).await;
     deleted.unwrap();
     assert_eq!(room.port.answers(), fails([&held]));
-    // LDK has it again.
+    // LDK still has the HTLC.
     let room = room.restart();
     assert_eq!(room.port.answers(), fails([&held]));
-    // It may also tell of it again.
+    // LDK may also report it again.
     assert_eq!(room.arrive(&held), fails([&held]));
     room.port.forget(held.envelope.key());
     room.registry.forget_given_back(u64::MAX).await.unwrap();
@@ -244,7 +247,7 @@ async fn htlcs_of_a_deleted_invoice_are_failed_after_a_crash() {
     assert_eq!(room.port.answers(), []);
 }
 
-/// LDK tells of the payment to a hold invoice after that was deleted, and made once more with the same
+/// LDK reports the payment to a hold invoice after that was deleted and created again with the same
 /// hash.
 #[tokio::test]
 async fn failed_payments_do_not_pay_a_new_invoice_with_the_same_hash() {
@@ -264,5 +267,9 @@ async fn failed_payments_do_not_pay_a_new_invoice_with_the_same_hash() {
     assert_eq!(room.tell(hash.0, 100), [Answer::Fail(hash)]);
     assert_eq!(room.invoices()[0].state, InvoiceState::Open);
     room.port.forget(crate::invoices::test_payments::key(1));
-    assert_eq!(room.pay(hash.0, &[2], 100), [], "another one is held");
+    assert_eq!(
+        room.pay(hash.0, &[2], 100),
+        [],
+        "another payment must be held"
+    );
 }

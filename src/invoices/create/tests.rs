@@ -33,7 +33,10 @@ fn defaults_match_lnd() {
     assert_eq!((amp.expiry, amp.cltv_delta), (2_592_000, 80));
     assert_eq!(amp.expires_at(1_000), Some(2_593_000));
     let low = NewInvoice::default().check(18).unwrap();
-    assert_eq!(low.cltv_delta, MIN_CLTV_DELTA, "what LDK can keep");
+    assert_eq!(
+        low.cltv_delta, MIN_CLTV_DELTA,
+        "must be raised to LDK's minimum"
+    );
 }
 
 #[test]
@@ -94,7 +97,10 @@ fn rejects_values_beyond_the_limits() {
     assert!(expiry(MAX_EXPIRY).check(80).is_ok());
     assert!(refused(expiry(MAX_EXPIRY + 1)).contains("31536001"));
     let amp_expiry = amp(Expiry::Seconds(MAX_EXPIRY + 1));
-    assert!(refused(amp_expiry).contains("31536001"), "AMP ones as well");
+    assert!(
+        refused(amp_expiry).contains("31536001"),
+        "must apply to AMP invoices"
+    );
     let delta = |cltv_delta| NewInvoice {
         cltv_delta,
         ..new()
@@ -111,7 +117,7 @@ fn only_amp_invoices_can_be_without_expiry() {
     assert_eq!(checked.expires_at(1_000), None);
     assert!(
         2_500_000_000 + checked.expiry < u64::from(u32::MAX),
-        "32 bits are enough until the year 2049"
+        "must fit into 32 bits until the year 2049"
     );
     for purpose in [Purpose::default(), Purpose::Hold { hash: [1; 32] }] {
         let new = NewInvoice {

@@ -136,7 +136,7 @@ fn accepts_the_lightning_scheme_and_upper_case() {
     }
 }
 
-/// The first invoice of lnd with another start, signed anew.
+/// The first invoice of lnd with another human-readable part, signed again.
 fn with_hrp(change: impl Fn(&mut RawHrp, &mut RawDataPart)) -> String {
     let invoice = &lnd_invoices()[0];
     let signed: SignedRawBolt11Invoice = text(&invoice["addinvoice"]["payment_request"])
@@ -213,7 +213,7 @@ proptest! {
         prop_assert!(text.parse::<DecodedInvoice>().is_err());
     }
 
-    /// A single wrong character: the checksum, or the signature.
+    /// A single wrong character breaks the checksum or the signature.
     #[test]
     fn rejects_damaged_invoices(
         which in 0..8usize, place: prop::sample::Index, new in "[a-z0-9]",
@@ -227,7 +227,7 @@ proptest! {
         prop_assert!(damaged.parse::<DecodedInvoice>().is_err());
     }
 
-    /// Any bytes behind a good checksum and a signature.
+    /// Arbitrary bytes with a valid checksum and signature.
     #[test]
     fn any_signed_content_never_panics(
         fields in prop::collection::vec((0..32u8, prop::collection::vec(0..32u8, 0..60)), 0..8),

@@ -17,7 +17,7 @@ fn last_second(invoice: &InvoiceRecord) -> u64 {
     invoice.expires_at.unwrap()
 }
 
-/// Expires all that there is at `now`; the last second of the next one.
+/// Expires everything at `now`; returns the last valid second of the next invoice.
 fn expire(room: &Room, now: u64) -> Option<u64> {
     loop {
         match room.registry.expire_invoices(now).unwrap() {
@@ -51,7 +51,7 @@ async fn cancels_expired_invoices_and_waits_for_the_next() {
     assert_eq!(state(&room, &late), Some(InvoiceState::Canceled));
 }
 
-/// Those that are settled, canceled or switched off, and those without an expiry.
+/// Settled, canceled and disabled invoices, and those without expiry.
 #[tokio::test]
 async fn only_open_invoices_expire() {
     let room = Room::new();
@@ -65,7 +65,7 @@ async fn only_open_invoices_expire() {
     room.arrive_all(&paid);
     assert_eq!(expire(&room, u64::MAX), None);
     assert_eq!(state(&room, &off), Some(InvoiceState::Disabled));
-    // Switched on again it is too late for it.
+    // Once enabled again, it expires.
     room.registry.set_enabled(&by, true).await.unwrap();
     assert_eq!(expire(&room, u64::MAX), None);
     assert_eq!(state(&room, &off), Some(InvoiceState::Canceled));
@@ -83,7 +83,7 @@ async fn paid_static_invoices_expire() {
     assert_eq!(room.invoices()[0].amt_paid_msat, 100);
 }
 
-/// A row like this one, with names of its own.
+/// A copy of this row with its own identifiers.
 fn copy(invoice: &InvoiceRecord, add_index: u64, expires_at: u64) -> InvoiceRecord {
     let name = hash_of(&[add_index as u8; 32]).0;
     InvoiceRecord {
@@ -135,12 +135,12 @@ async fn unpaid_spontaneous_invoices_are_deleted_after_an_hour() {
     assert_eq!(
         room.port.answers(),
         fails([&held]),
-        "what is held goes back"
+        "held HTLCs must be failed"
     );
     assert!(room.invoices().is_empty());
     assert_eq!((room.set(1), room.set(2)), (None, None));
     assert_eq!((room.state(&early[0]), room.state(&held)), (None, None));
-    // A crash now: LDK may have them again.
+    // After a crash now, LDK may have them again.
     let room = room.restart();
     let mut failed = room.port.answers();
     failed.sort_by_key(|answer| *answer != Answer::Fail(early[0].hash()));
@@ -154,7 +154,7 @@ async fn address_of_a_deleted_spontaneous_invoice_can_be_paid() {
     room.registry.expire_sets(u64::MAX);
     room.store.flush();
     room.port.answers();
-    // At once, while the rows may still be on disk; with the same set id and the same hash.
+    // Immediately, while the rows may still be on disk; with the same set id and hash.
     assert!(matches!(
         room.registry.expire_invoices(u64::MAX).unwrap(),
         Expired::Some(_)

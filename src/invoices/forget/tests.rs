@@ -12,7 +12,7 @@ async fn static_invoice(room: &Room) -> InvoiceRecord {
     room.registry.add(new).await.unwrap()
 }
 
-/// Shards of different payments that nobody completes: each is held and goes back.
+/// Shards of different payments that are never completed: each is held and failed back.
 fn attack(room: &Room, addr: [u8; 32], numbers: std::ops::Range<u64>) {
     let pattern = payment(1, &[60, 40]).remove(0).to(addr);
     for number in numbers {
@@ -30,7 +30,7 @@ fn attack(room: &Room, addr: [u8; 32], numbers: std::ops::Range<u64>) {
     room.store.flush();
 }
 
-/// HTLCs of the invoice and sets that are on disk.
+/// The numbers of the invoice's HTLCs and sets on disk.
 fn rows(room: &Room, add_index: u64) -> (usize, i64) {
     let htlcs = room.store.htlcs_of_invoice(add_index).unwrap().len();
     let sets = room
@@ -57,23 +57,19 @@ async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
         .forget_given_back(start + 3_000)
         .await
         .unwrap();
-    assert_eq!(rows(&room, 1), (303, 302), "for the owner to look at");
+    assert_eq!(rows(&room, 1), (303, 302), "must be kept for the operator");
     room.registry
         .forget_given_back(now() + 3_700)
         .await
         .unwrap();
-    assert_eq!(
-        rows(&room, 1),
-        (3, 2),
-        "what was paid and what is held stays"
-    );
+    assert_eq!(rows(&room, 1), (3, 2), "paid and held HTLCs must be kept");
     let by = InvoiceRef::Addr(addr);
     let found = room.registry.lookup(&by, HtlcSelection::All).unwrap();
     assert_eq!((found.htlcs.len(), found.sets.len()), (3, 2));
     assert_eq!(found.record.amt_paid_msat, 100);
 }
 
-/// However fast they come: a set with a wrong share goes back at once.
+/// At any rate of arrival: a set with an invalid share fails at once.
 #[tokio::test]
 async fn keeps_the_newest_thousand_rows() {
     let room = Room::new();
@@ -87,7 +83,7 @@ async fn keeps_the_newest_thousand_rows() {
     assert_eq!(
         rows(&room, 1).0 as u64,
         MOST_KEPT + 20,
-        "a restart may need the last minute's"
+        "rows of the last minute must be kept for a restart"
     );
     room.registry.forget_given_back(now() + 120).await.unwrap();
     assert!(rows(&room, 1).0 as u64 <= MOST_KEPT);
@@ -121,7 +117,7 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     followed.next().await.unwrap();
     room.registry.expire_sets(u64::MAX);
     room.port.forget(shard.envelope.key());
-    // One that is held keeps it.
+    // A held shard keeps it.
     let held = payment(2, &[60, 40]).remove(0).to([1; 32]);
     room.arrive(&held);
     room.store.flush();
@@ -158,8 +154,8 @@ async fn paid_spontaneous_invoices_are_kept() {
     assert_eq!(rows(&room, 1), (1, 1));
 }
 
-/// Prints what docs/performance.md tells of an attack:
-/// `cargo test --release --lib a_hundred_thousand -- --ignored --nocapture`
+/// Prints the measurements of an attack for docs/performance.md: `cargo test --release --lib
+/// a_hundred_thousand -- --ignored --nocapture`
 #[tokio::test]
 #[ignore = "a measurement, which takes minutes"]
 async fn a_hundred_thousand_incomplete_payments_are_measured() {

@@ -20,7 +20,7 @@ fn claimed() -> Vec<Answer> {
     vec![Answer::Claim(hash_of(&PREIMAGE))]
 }
 
-/// A room with a hold invoice of 100 msat.
+/// A registry with a hold invoice of 100 msat.
 async fn room() -> Room {
     let room = Room::new();
     let new = NewInvoice {
@@ -33,7 +33,7 @@ async fn room() -> Room {
     room
 }
 
-/// ... that was paid by two HTLCs.
+/// The same, paid by two HTLCs.
 async fn accepted() -> Room {
     let room = room().await;
     assert_eq!(room.pay(hash(), &[1, 2], 120), [], "held");
@@ -120,7 +120,7 @@ async fn startup_fails_htlcs_of_invoices_that_are_not_accepted() {
 #[tokio::test]
 async fn invalid_payments_leave_the_invoice_open() {
     let room = room().await;
-    assert_eq!(room.pay(hash(), &[1], 99), failed(hash()), "too little");
+    assert_eq!(room.pay(hash(), &[1], 99), failed(hash()), "underpaid");
     at(&room, DEADLINE - 1);
     assert_eq!(room.pay(hash(), &[2], 100), failed(hash()), "too late");
     assert_eq!(states(&room), (InvoiceState::Open, vec![]));
@@ -133,7 +133,7 @@ async fn replayed_payments_stay_held() {
     let room = room.restart();
     assert_eq!(room.tell(hash(), 120), []);
     assert_eq!(settle(&room).await, Ok(claimed()));
-    assert_eq!(room.tell(hash(), 120), claimed(), "told again");
+    assert_eq!(room.tell(hash(), 120), claimed(), "replayed");
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn settled_htlcs_are_claimed_at_startup_until_ldk_confirms() {
     assert_eq!(
         room.port.answers(),
         [claimed(), claimed()].concat(),
-        "for each row"
+        "must be claimed once per row"
     );
     room.registry.payment_claimed(&hash_of(&PREIMAGE));
     let room = room.restart();
@@ -164,7 +164,7 @@ async fn settle_errors_match_lnd() {
     let room = accepted().await;
     cancel(&room);
     assert_eq!(text(settle(&room).await), "invoice already canceled");
-    assert_eq!(room.port.answers(), [], "nothing is claimed");
+    assert_eq!(room.port.answers(), [], "nothing must be claimed");
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn canceling_fails_the_payment() {
 #[tokio::test]
 async fn open_hold_invoices_can_be_canceled() {
     let room = room().await;
-    // LDK may have some parts of a payment to it.
+    // LDK may have collected some parts of a payment to it.
     assert_eq!(cancel(&room), failed(hash()));
     assert_eq!(room.pay(hash(), &[1], 100), failed(hash()));
     assert_eq!(states(&room), (InvoiceState::Canceled, vec![]));
@@ -211,12 +211,12 @@ async fn payments_failed_at_the_claim_deadline_are_canceled() {
     let room = accepted().await;
     at(&room, DEADLINE);
     room.registry.htlc_gone(&hash_of(&PREIMAGE));
-    // LDK gives back each part at its own deadline: the others go back now.
+    // LDK fails each part at its own deadline; the others are failed now.
     assert_eq!(room.port.answers(), failed(hash()));
     assert_all(&room, CANCELED);
 }
 
-/// Whoever forwarded the payment knows its hash and can send another HTLC with it.
+/// A node that forwarded the payment knows its hash and can send another HTLC with it.
 #[tokio::test]
 async fn rejected_second_htlc_does_not_affect_the_payment() {
     let room = accepted().await;
@@ -238,7 +238,11 @@ async fn restart_cancels_payments_with_missing_parts() {
     let room = accepted().await;
     room.port.forget(key(2));
     let room = room.restart();
-    assert_eq!(room.port.answers(), failed(hash()), "the other one");
+    assert_eq!(
+        room.port.answers(),
+        failed(hash()),
+        "the other part must be failed"
+    );
     assert_all(&room, CANCELED);
 }
 
@@ -250,7 +254,11 @@ async fn accepted_payments_survive_channel_closure() {
     room.port.channels_closed.store(true, Ordering::Relaxed);
     let room = room.restart();
     assert_all(&room, ACCEPTED);
-    assert_eq!(settle(&room).await, Ok(claimed()), "on the chain");
+    assert_eq!(
+        settle(&room).await,
+        Ok(claimed()),
+        "must be claimed on chain"
+    );
 
     let room = accepted().await;
     room.port.channels_closed.store(true, Ordering::Relaxed);
@@ -260,7 +268,7 @@ async fn accepted_payments_survive_channel_closure() {
     assert_all(&room, CANCELED);
 }
 
-/// The row was on disk before LDK was told, and LDK was not told.
+/// The row was on disk, and the node stopped before LDK was told.
 #[tokio::test]
 async fn startup_fails_canceled_htlcs_that_ldk_still_holds() {
     let room = accepted().await;
@@ -288,6 +296,6 @@ async fn accepted_invoices_do_not_expire() {
     }
     other.bring(hash(), &[1, 2], 120);
     let other = other.restart();
-    assert_eq!(other.tell(hash(), 120), [], "told again");
+    assert_eq!(other.tell(hash(), 120), [], "replayed");
     assert_eq!(settle(&other).await, Ok(claimed()));
 }

@@ -12,7 +12,7 @@ fn hash() -> [u8; 32] {
     hash_of(&PREIMAGE).0
 }
 
-/// An HTLC arrives that brings 100 msat and the preimage.
+/// An HTLC with 100 msat and the preimage arrives.
 fn pay(room: &Room, htlc_id: u64) -> Vec<Answer> {
     room.bring(hash(), &[htlc_id], 100);
     tell(room, None)
@@ -91,13 +91,21 @@ async fn keysend_does_not_pay_existing_invoices() {
 async fn replayed_keysend_is_claimed_again() {
     let room = Room::new();
     pay(&room, 1);
-    assert_eq!(tell(&room, None), claimed(), "told again");
+    assert_eq!(tell(&room, None), claimed(), "replayed");
     let room = room.restart_with(Limits {
         accept_keysend: false,
         ..LIMITS
     });
-    assert_eq!(room.port.answers(), claimed(), "at every start");
-    assert_eq!(tell(&room, None), claimed(), "though it is off by now");
+    assert_eq!(
+        room.port.answers(),
+        claimed(),
+        "must be claimed at every startup"
+    );
+    assert_eq!(
+        tell(&room, None),
+        claimed(),
+        "must be claimed although keysend is disabled"
+    );
     room.port.forget(key(1));
     assert_eq!(pay(&room, 2), failed(hash()), "another payment");
     let indices: Vec<_> = room.invoices().iter().map(|i| i.settle_index).collect();

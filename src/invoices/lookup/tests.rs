@@ -54,7 +54,10 @@ async fn lookup_shows_held_sets() {
         let found = find(&room, by, HtlcSelection::All);
         assert_eq!(found.sets[0].state, HtlcState::Accepted);
         assert_eq!(found.htlcs[0].amount_msat, 60);
-        assert_eq!(found.record.amt_paid_msat, 0, "held is not paid");
+        assert_eq!(
+            found.record.amt_paid_msat, 0,
+            "held HTLCs must not count as paid"
+        );
         assert!(!found.is_paid());
     }
 }
@@ -78,7 +81,10 @@ async fn lookup_by_set_id_shows_only_that_set() {
             .collect::<Vec<_>>()
     };
     assert_eq!((ids(&only), only.htlcs.len()), (vec![2], 2));
-    assert_eq!(only.record.amt_paid_msat, 300, "of all sets");
+    assert_eq!(
+        only.record.amt_paid_msat, 300,
+        "must be the total of all sets"
+    );
     let blank = find(&room, InvoiceRef::Addr([1; 32]), HtlcSelection::None);
     assert_eq!((ids(&blank), blank.htlcs.len()), (vec![1, 2, 3], 0));
     assert!(blank.is_paid());

@@ -35,7 +35,7 @@ fn row(name: &str, start: &str, end: &str, payments: u64) -> (String, String, St
 
 #[test]
 fn periods_follow_the_calendar() {
-    // A leap day; a Sunday and a Monday; a year's end, whose week belongs to the next year.
+    // A leap day; a Sunday and a Monday; a year's end whose week belongs to the next year.
     let dates = [
         "2028-02-28",
         "2028-02-29",

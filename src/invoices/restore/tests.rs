@@ -8,12 +8,12 @@ async fn held_sets_complete_after_a_restart() {
     room.arrive_all(&shards[..2]);
     let room = room.restart();
     assert_eq!(room.port.answers(), []);
-    assert_eq!(room.arrive(&shards[1]), [], "told again");
+    assert_eq!(room.arrive(&shards[1]), [], "replayed");
     assert_eq!(room.arrive(&shards[2]), claims(&shards));
     assert_eq!(room.set(1).unwrap().amt_paid_msat, 100);
 }
 
-/// LDK tells in any order: the decision may not be on disk when it tells of the held ones.
+/// LDK reports HTLCs in any order: the decision may not be on disk when it reports the held ones.
 #[tokio::test]
 async fn replayed_htlcs_of_a_settled_set_are_claimed() {
     let room = Room::new();
@@ -24,7 +24,7 @@ async fn replayed_htlcs_of_a_settled_set_are_claimed() {
     assert_eq!(room.arrive_all(&shards[..2]), claims(&shards[..2]));
 }
 
-/// A crash between the commit of the decision and the claims.
+/// Crash between the commit of the decision and the claims.
 #[tokio::test]
 async fn settled_htlcs_are_claimed_at_startup_until_ldk_confirms() {
     let room = Room::new();
@@ -60,7 +60,7 @@ async fn closes_rows_of_htlcs_that_ldk_no_longer_has() {
     assert_eq!(room.set(1).unwrap().state, HtlcState::Accepted);
 }
 
-/// A crash between the commit of a set's end and LDK's own.
+/// Crash between the commit of a set's end and LDK's own.
 #[tokio::test]
 async fn startup_fails_canceled_htlcs_that_ldk_still_holds() {
     let room = Room::new();
@@ -74,7 +74,7 @@ async fn startup_fails_canceled_htlcs_that_ldk_still_holds() {
     assert_eq!(room.port.answers(), []);
 }
 
-/// The sender's node, or one on the way, used the hash again while we were down.
+/// The sender or a forwarding node reused the hash while the node was down.
 #[tokio::test]
 async fn startup_keeps_canceled_htlcs_that_share_their_hash() {
     let room = Room::new();

@@ -22,11 +22,14 @@ async fn events_arrive_once_in_order_after_their_commit() {
         panic!("settled")
     };
     assert_eq!(view.sets, [room.store.set(&[1; 32]).unwrap().unwrap()]);
-    assert_eq!(view.htlcs.len(), 2, "of this set only");
+    assert_eq!(view.htlcs.len(), 2, "must contain only this set");
     let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
         panic!("settled")
     };
-    assert_eq!(view.record.amt_paid_msat, 200, "of all sets");
+    assert_eq!(
+        view.record.amt_paid_msat, 200,
+        "must be the total of all sets"
+    );
     assert_eq!(view.sets.len(), 1);
     assert_eq!(next(&mut events).await, ("added", 2));
 }
@@ -80,7 +83,7 @@ async fn future_indices_skip_no_later_event() {
     }
 }
 
-/// More than are read at a time, and more than wait in memory for one who does not listen.
+/// More events than a page and than the queue of a slow subscriber.
 #[tokio::test]
 async fn slow_subscribers_miss_no_event() {
     let room = Room::new();
@@ -105,7 +108,7 @@ async fn slow_subscribers_miss_no_event() {
     (2..=last).for_each(add);
     room.store.flush();
     let (from_late, mut late) = (last / 2, room.subscribe(1, last / 2));
-    // Only now do events reach those who listen.
+    // Only now do events reach subscribers.
     for index in 2..=last {
         assert_eq!(next(&mut from_now).await, ("settled", index));
         assert_eq!(next(&mut resumed).await, ("settled", index));
@@ -115,7 +118,7 @@ async fn slow_subscribers_miss_no_event() {
     }
 }
 
-/// Payments go on while subscribers come at any moment and resume from any index.
+/// Payments continue while subscribers connect at any moment and resume from any index.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resumed_subscriptions_are_complete_under_load() {
     const PAYMENTS: u64 = 60;
@@ -146,7 +149,7 @@ async fn resumed_subscriptions_are_complete_under_load() {
                     (_, index) => {
                         settled += 1;
                         assert_eq!(index, settled);
-                        assert!(added >= settled, "added before settled");
+                        assert!(added >= settled, "must be added before it is settled");
                     }
                 }
             }
@@ -157,7 +160,7 @@ async fn resumed_subscriptions_are_complete_under_load() {
     load.join().unwrap();
 }
 
-/// As in lnd: what was paid in all, not what was paid by then. The set has its own amount.
+/// As in lnd: the total amount now, not as of then. The set has its own amount.
 #[tokio::test]
 async fn missed_sets_carry_the_current_invoice() {
     let room = Room::new();
@@ -221,7 +224,7 @@ async fn resuming_by_add_index_shows_the_current_state() {
         (5, InvoiceState::Open, None),
     ];
     assert_eq!(told, expected);
-    // Live events go on where the backlog ended.
+    // Live events continue where the backlog ended.
     room.registry.settle_hold([3; 32]).await.unwrap();
     assert_eq!(next(&mut events).await, ("settled", 2));
 }

@@ -34,7 +34,7 @@ impl Room {
         let event = match state {
             InvoiceState::Accepted => InvoiceEvent::Accepted(view),
             InvoiceState::Canceled => InvoiceEvent::Canceled(view),
-            other => panic!("{other:?} is no event"),
+            other => panic!("unexpected event {other:?}"),
         };
         self.registry.announce(ticket, event);
     }
@@ -42,10 +42,10 @@ impl Room {
 
 async fn next(changes: &mut SingleSubscription) -> Option<InvoiceView> {
     let next = tokio::time::timeout(LIMIT, changes.next());
-    next.await.expect("no event came").unwrap()
+    next.await.expect("no event arrived").unwrap()
 }
 
-/// The settle indices of the next message's sets, and what the invoice was paid by then.
+/// The settle indices of the next message's sets, and the amount paid so far.
 async fn sets(changes: &mut SingleSubscription) -> (Vec<u64>, u64) {
     let view = next(changes).await.unwrap();
     let sets = view.sets.iter().filter_map(|set| set.settle_index);
@@ -58,7 +58,7 @@ async fn single_invoice_subscriber_sees_every_settled_set() {
     room.pay_the_first(1);
     let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
     assert_eq!(sets(&mut changes).await, (vec![1], 100));
-    // Nobody reads meanwhile: all are on disk when the first of them is told.
+    // Nothing is read before all are on disk.
     for id in 2..=4 {
         room.pay_the_first(id);
         room.arrive_all(&payment(id + 100, &[50]));
@@ -74,7 +74,7 @@ async fn single_invoice_subscriber_sees_every_settled_set() {
 #[tokio::test]
 async fn initial_state_is_not_repeated() {
     let room = Room::new();
-    // Announced while the follower is there already, but on disk before it came.
+    // Announced after the subscription, but on disk before it.
     room.pay_the_first(1);
     room.pay_the_first(2);
     let mut changes = room.follow(InvoiceRef::SetId([2; 32]));
@@ -140,7 +140,7 @@ async fn canceled_amp_invoice_shows_its_total() {
     let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
     let mut known = next(&mut changes).await.unwrap();
     room.pay_the_first(2);
-    // Who cancels it knows it from a moment ago.
+    // The cancellation uses the uncommitted record.
     (known.sets, known.record.amt_paid_msat) = (Vec::new(), 0);
     room.change(&known, InvoiceState::Canceled);
     assert_eq!(sets(&mut changes).await, (vec![2], 200));
@@ -184,7 +184,7 @@ async fn subscription_ends_at_shutdown() {
     assert!(next(&mut changes).await.is_none());
 }
 
-/// Payments to one invoice go on while followers come at any moment.
+/// Payments to one invoice continue while subscribers connect at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn updates_are_complete_under_load() {
     const PAYMENTS: u8 = 80;
@@ -242,7 +242,7 @@ async fn only_slow_subscribers_are_disconnected() {
         assert_eq!(
             sets(&mut slow).await.0,
             [index],
-            "what came in time is told"
+            "queued events must be delivered"
         );
     }
     let error = slow.next().await.unwrap_err().to_string();

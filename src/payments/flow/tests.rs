@@ -44,7 +44,7 @@ fn path(amount_msat: u64, fee_msat: u64) -> Vec<HopRecord> {
 
 fn send(flow: &mut Flow, id: u64, amount: u64) -> NewAttempt {
     let random = ShardRandomness {
-        // Equal bytes would soon XOR to what is left of the root, which nothing random does.
+        // Equal bytes would soon equal the remainder of the root, which random ones never do.
         share: sha256::Hash::hash(&id.to_be_bytes()).to_byte_array(),
         index: id as u32,
     };
@@ -162,7 +162,11 @@ fn sends_nothing_if_the_parts_cannot_carry_the_amount() {
     let mut flow = Flow::new(record, hashes());
     assert!(matches!(flow.step(0), Step::Send(_)));
     send(&mut flow, 1, 20);
-    assert_eq!(flow.step(0), Step::Wait, "80 are left for 3 times 25");
+    assert_eq!(
+        flow.step(0),
+        Step::Wait,
+        "three parts of 25 cannot carry 80"
+    );
 }
 
 #[test]
@@ -201,7 +205,7 @@ fn failure_reason_survives_a_restart() {
     assert!(flow.give_up(FailureReason::Canceled));
     assert!(
         !flow.give_up(FailureReason::Error),
-        "the first reason stays"
+        "the first reason must be kept"
     );
     let mut flow = Flow::restore(flow.record.clone(), flow.attempts.clone());
     assert_eq!(flow.step(0), Step::Wait);

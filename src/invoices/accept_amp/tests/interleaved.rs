@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order: a set is settled whole or not at all, and our books say of
-//! every HTLC what LDK was told.
+//! Events in any order: a set settles or fails as a whole, and the rows match what LDK was told
+//! about every HTLC.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ use crate::storage::invoices::{HtlcState, InvoiceRecord};
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A shard of a set arrives, for the first time or again; its share may be a wrong one.
+    /// A shard of a set arrives, for the first time or again; its share may be wrong.
     Arrive {
         set: u8,
         shard: usize,
         wrong: bool,
     },
-    /// All that was held until then times out.
+    /// All held HTLCs time out.
     TimeOut,
     Restart,
     Switch(bool),
@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What LDK was told about an HTLC.
+/// The instruction that LDK got for an HTLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     Nothing,
@@ -49,9 +49,9 @@ enum Told {
 struct World {
     room: Room,
     invoice: InvoiceRecord,
-    /// The shards of each set, as an honest sender makes them.
+    /// The shards of each set, as created by an honest sender.
     shards: HashMap<u8, Vec<Sent>>,
-    /// Every HTLC that ever came.
+    /// Every HTLC that ever arrived.
     came: Vec<(Sent, Told)>,
     next_htlc_id: u64,
 }
@@ -88,7 +88,7 @@ impl World {
                 self.room.registry.expire_sets(u64::MAX);
             }
             Step::Restart => self.room = self.room.restart(),
-            // Once it is canceled that is refused.
+            // Fails if the invoice is already canceled.
             Step::Switch(on) => drop(self.room.registry.set_enabled(&by, on).await),
             Step::Cancel => self.room.registry.cancel(&by).await.unwrap(),
         }
@@ -105,7 +105,7 @@ impl World {
             shard = shard.with_wrong_share();
         }
         if self.held(shard.hash()).is_some() {
-            // LDK refuses a second HTLC of a hash that it holds, and says so.
+            // LDK fails a second HTLC with a hash that it holds, and reports it.
             self.room.registry.htlc_gone(&shard.hash());
             return;
         }
@@ -121,7 +121,7 @@ impl World {
         came.find(|(shard, told)| shard.hash() == hash && *told == Told::Nothing)
     }
 
-    /// LDK does what it is told, to what it holds.
+    /// LDK carries out instructions for the HTLCs that it holds.
     fn carry_out(&mut self, answers: Vec<Answer>) {
         for answer in answers {
             let (hash, told) = match answer {
@@ -134,22 +134,28 @@ impl World {
                 self.room.port.forget(key);
             } else {
                 let again = |(shard, was): &(Sent, Told)| shard.hash() == hash && *was == told;
-                assert!(self.came.iter().any(again), "{answer:?} of nothing");
+                assert!(
+                    self.came.iter().any(again),
+                    "{answer:?} for an unknown HTLC"
+                );
             }
         }
     }
 
-    /// What LDK was told, beside what our books say.
+    /// Compares LDK's instructions with the rows.
     fn check(&self) {
         for (shard, told) in &self.came {
             let expected = match told {
                 Told::Nothing => vec![Some(HtlcState::Accepted)],
                 Told::Claim => vec![Some(HtlcState::Settled)],
-                // What was refused at once is not in the books.
+                // HTLCs that were failed on arrival have no row.
                 Told::Fail => vec![Some(HtlcState::Canceled), None],
             };
             let state = self.room.state(shard);
-            assert!(expected.contains(&state), "{told:?}, but {state:?}");
+            assert!(
+                expected.contains(&state),
+                "LDK was told {told:?}, but the row is {state:?}"
+            );
         }
         let mut paid = 0;
         for id in 1..=4 {
@@ -162,7 +168,10 @@ impl World {
                 .filter(of_set)
                 .map(|(shard, _)| shard.claimable.amount_msat)
                 .sum();
-            assert!(claimed == 0 || claimed == 100, "half paid: {claimed}");
+            assert!(
+                claimed == 0 || claimed == 100,
+                "only partly paid: {claimed}"
+            );
             let set = self.room.set(id);
             let settled = set.filter(|set| set.settle_index.is_some());
             assert_eq!(settled.map_or(0, |set| set.amt_paid_msat), claimed);
@@ -173,7 +182,7 @@ impl World {
 }
 
 proptest! {
-    // Each case is a database with some restarts.
+    // Each case uses a database and several restarts.
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]

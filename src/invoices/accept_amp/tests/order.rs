@@ -1,4 +1,4 @@
-//! The rules are asked in lnd's order: a shard that breaks several is refused by the first.
+//! Rules are checked in lnd's order: a shard that breaks several fails by the first.
 
 use crate::amp::{FailReason, SetId};
 use crate::invoices::accept_amp::Refusal;
@@ -31,7 +31,7 @@ fn refusal(room: &Room, shard: &Sent) -> Option<Refusal> {
     checked.err()
 }
 
-/// It breaks all rules, and one after the other is mended.
+/// A shard that breaks all rules is corrected rule by rule.
 #[tokio::test]
 async fn first_broken_rule_is_the_reason() {
     use Refusal::*;
@@ -83,7 +83,7 @@ async fn first_broken_rule_is_the_reason() {
     bad = bad.total(201);
     let mismatch = set(FailReason::HtlcSetTotalMismatch);
     assert_eq!(refusal(&room, &bad), mismatch);
-    // The set of another invoice has another total, too, but that is no matter of this one.
+    // The set of the other invoice also has another total, which does not matter for this one.
     for id in [0, 8] {
         let bad = with_set(bad.clone(), id);
         assert_eq!(refusal(&room, &bad), Some(ExpiryTooSoon));

@@ -19,7 +19,7 @@ fn keys() -> KeysManager {
     KeysManager::new(&[7; 32], 1, 1, true)
 }
 
-/// Builds what an invoice of lnd says with our own code; the signature is lnd's.
+/// Encodes the fields of an lnd invoice with our code; the signature is lnd's.
 fn built_again(text: &str) -> String {
     let said: DecodedInvoice = text.parse().unwrap();
     let new = NewInvoice {
@@ -32,7 +32,7 @@ fn built_again(text: &str) -> String {
         route_hints: said.route_hints,
         ..NewInvoice::default()
     };
-    // Not through `check`: lnd takes smaller deltas than LDK.
+    // Not through `check`, because lnd accepts smaller deltas than LDK.
     let checked = Checked {
         expiry: said.expiry,
         never_expires: false,
@@ -230,9 +230,9 @@ prop_compose! {
     }
 }
 
-/// What we write is read again as what was asked for.
+/// A created request decodes to the requested values.
 fn check_read(read: &DecodedInvoice, network: Network, new: &NewInvoice, checked: &Checked) {
-    // The two share their prefix.
+    // Both networks have the same prefix.
     let network = match network {
         Network::Testnet4 => Network::Testnet,
         network => network,
@@ -284,7 +284,7 @@ proptest! {
         prop_assert_eq!(raw.to_string(), text.as_str());
         let printed = printer::print(&read, &keys.get_node_secret_key());
         prop_assert_eq!(printed, text.as_str());
-        // LDK has no word for AMP, which is why a payer on plain LDK must refuse it.
+        // LDK does not know the AMP feature, so a payer on plain LDK must reject it.
         prop_assert_eq!(text.parse::<Bolt11Invoice>().is_ok(), new.purpose != Purpose::Amp);
     }
 }

@@ -1,4 +1,4 @@
-//! Invoices that are written in another way than lightning-invoice would write them.
+//! Invoices encoded differently from lightning-invoice.
 
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ fn read(invoice: &WrittenInvoice) -> Result<DecodedInvoice, DecodeError> {
     invoice.signed(&secret()).parse()
 }
 
-/// lnd reads these alike: see `unusual_invoices` in tests/lnd_interop.
+/// lnd decodes these identically: see `unusual_invoices` in tests/lnd_interop.
 #[test]
 fn non_minimal_numbers_keep_the_payee() {
     for (tag, value, length) in [('x', 60, 8), ('c', 80, 4), ('x', 0, 1), ('x', 0, 0)] {
@@ -138,7 +138,7 @@ fn uses_the_first_valid_fallback_address() {
 }
 
 proptest! {
-    /// Whatever stands in an invoice, in whatever encoding: it is refused, or its payee signed it.
+    /// Arbitrary contents in any encoding: either rejected, or signed by the payee.
     #[test]
     fn payee_is_always_the_signer(
         amount in "(0{0,2}[1-9][0-9]{0,5}[munp]?)?",
@@ -159,7 +159,7 @@ proptest! {
         }
     }
 
-    /// The fields that need not be minimal, in any length: never refused.
+    /// Fields that need not be minimal are accepted in any length.
     #[test]
     fn accepts_numbers_of_any_length(
         numbers in prop::collection::vec(

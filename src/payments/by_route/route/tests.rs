@@ -18,7 +18,7 @@ fn hop(node: u8, scid: u64, forward_msat: u64, expiry: u32) -> GivenHop {
     }
 }
 
-/// Over two forwarders: 1 sat and 80 blocks for each.
+/// Over two forwarding nodes: 1 sat and 80 blocks for each.
 fn route() -> GivenRoute {
     GivenRoute {
         total_msat: 1_002_000,

@@ -188,8 +188,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever is asked for and happens: never more than the total is in flight or settled, no
-    /// route is ever searched, nothing in flight is given up, and what settled stays paid.
+    /// For any requests and events: never more than the total is in flight or settled, no route is
+    /// searched, attempts in flight are not abandoned, and settled payments stay paid.
     #[test]
     fn never_overpays_and_ends_correctly(acts in acts()) {
         let mut flow = payment();
@@ -223,7 +223,7 @@ proptest! {
             prop_assert!(kept.map(AttemptRecord::amount_msat).sum::<u64>() <= TOTAL_MSAT);
             let settled = flow.any(AttemptState::Succeeded);
             match flow.step(u64::MAX) {
-                Step::Send(_) => prop_assert!(false, "it sends by itself"),
+                Step::Send(_) => prop_assert!(false, "must not send on its own"),
                 Step::End(Ending::Succeeded) => prop_assert!(settled && !flow.is_in_flight()),
                 Step::End(Ending::Failed(_)) => prop_assert!(!settled && !flow.is_in_flight()),
                 Step::Wait => prop_assert!(flow.is_in_flight() || !settled),

@@ -1,4 +1,4 @@
-//! Attempts from outside: each call is one HTLC, and its answer is that HTLC's end.
+//! `SendToRoute`: each call sends one HTLC and returns its result.
 
 use tokio::task::JoinHandle;
 
@@ -62,7 +62,7 @@ impl House {
         refused.err().unwrap().to_string()
     }
 
-    /// The state in which the payment is stored.
+    /// The stored state of the payment.
     fn state(&self) -> PaymentState {
         self.payments.store.payment(&SET).unwrap().unwrap().state
     }
@@ -91,7 +91,7 @@ async fn shards_of_several_calls_form_one_payment() {
         assert_eq!(last.custom_records[&65_536], [index as u8]);
         assert_eq!(end.payment.identifier, SET);
     }
-    // The last one to answer was told when all was on disk.
+    // The last call returned once everything was on disk.
     let view = house.payments.track(&SET).unwrap().unwrap();
     let view = view.borrow().clone();
     assert_eq!(view.record.state, PaymentState::Succeeded);
@@ -186,7 +186,7 @@ async fn failures_end_the_payment_unless_skipped() {
     assert_eq!(ended(call).await.attempt.state, AttemptState::Failed);
     assert_eq!(house.state(), PaymentState::Failed);
 
-    // What failed may be tried anew.
+    // A failed payment can be started again.
     let call = house.send_to_route(shard(2, 100));
     let htlc = house.htlc().await;
     house.settle(&htlc);
@@ -247,7 +247,7 @@ async fn attempts_survive_a_restart_unless_never_sent() {
     ] {
         let mut house = House::new([]);
         let mut attempt = shard(0, 100);
-        // Also without an address: nothing else is made from what is stored.
+        // Also without a payment address: nothing else is derived from the row.
         attempt.mpp = None;
         attempt.amp = None;
         attempt.payment_hash = PaymentHash(SET);

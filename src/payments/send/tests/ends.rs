@@ -8,7 +8,7 @@ use super::*;
 async fn multi_shard_payment_succeeds_once_all_settled() {
     let mut house = House::new([Ok(vec![(50, 1), (30, 2), (20, 3)])]);
     let mut views = house.send(100).await;
-    assert!(!views.borrow().is_final(), "in flight is seen first");
+    assert!(!views.borrow().is_final(), "must be seen in flight first");
     let htlcs = house.htlcs(3).await;
     for htlc in &htlcs {
         assert!(!views.borrow_and_update().is_final());
@@ -83,7 +83,10 @@ async fn router_and_ldk_errors_are_the_failure_reason() {
     }
     let house = House::new([Ok(vec![])]);
     let ended = end(&mut house.send(100).await).await;
-    assert_eq!(ended.record.failure_reason, NoRoute, "not for ever");
+    assert_eq!(
+        ended.record.failure_reason, NoRoute,
+        "must not retry forever"
+    );
     let directory = tempfile::tempdir().unwrap();
     let house = House::open(directory, [], Vec::new(), true);
     let ended = end(&mut house.send(100).await).await;
@@ -92,7 +95,7 @@ async fn router_and_ldk_errors_are_the_failure_reason() {
     assert!(house.is_empty());
 }
 
-/// lnd would give it up, and the other shard would be held for two minutes.
+/// lnd would give up, and the other shard would be held for two minutes.
 #[tokio::test]
 async fn retries_no_route_while_a_shard_is_held() {
     let two = Ok(vec![(60, 0), (40, 0)]);
@@ -103,7 +106,7 @@ async fn retries_no_route_while_a_shard_is_held() {
     let again = house.htlc().await;
     let asked = house.asked();
     assert_eq!(asked[1].failed_channels, [22]);
-    assert!(asked[2].failed_channels.is_empty(), "a second chance");
+    assert!(asked[2].failed_channels.is_empty(), "must be retried");
     house.settle(&again);
     house.settle(&htlcs[1]);
     let ended = end(&mut views).await;
@@ -228,7 +231,11 @@ async fn failed_payments_can_be_retried() {
     house.settle(&htlc);
     let ended = end(&mut views).await;
     assert_eq!(ended.record.state, PaymentState::Succeeded);
-    assert_eq!(house.payments.count().unwrap(), 1, "in place of the other");
+    assert_eq!(
+        house.payments.count().unwrap(),
+        1,
+        "must replace the failed one"
+    );
     assert_eq!(states(&stored(&house.payments, &ended)), [Succeeded]);
 }
 
@@ -289,7 +296,7 @@ async fn events_of_ended_payments_change_nothing() {
     assert_eq!(states(&on_disk), [Succeeded]);
 }
 
-/// The end is on disk when it is announced, and seen by those who track the payment.
+/// The end is on disk when it is announced, and visible to those who track the payment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_payments_all_end_on_disk() {
     const PAYMENTS: usize = 64;
@@ -327,7 +334,7 @@ async fn concurrent_payments_all_end_on_disk() {
     assert!(house.is_empty());
 }
 
-/// Its only record is the preimage; the rest is as for any other payment.
+/// Its only record is the preimage; everything else is as for any other payment.
 #[tokio::test]
 async fn keysend_sends_one_htlc_without_payment_address() {
     let record = (5_482_373_484, vec![7; 32]);
@@ -352,7 +359,7 @@ async fn keysend_sends_one_htlc_without_payment_address() {
     assert_eq!((terms.payment_addr, terms.max_parts), (None, 1));
 }
 
-/// Somebody fails every HTLC at once.
+/// A node fails every HTLC at once.
 #[tokio::test]
 async fn failing_payments_back_off() {
     let mut house = House::new([]);
@@ -371,6 +378,6 @@ async fn failing_payments_back_off() {
     }
     let reason = views.borrow().record.failure_reason;
     assert_eq!(reason, FailureReason::Timeout);
-    // Thirty-three as fast as it goes, then one for each half second.
+    // Thirty-three without delay, then one every half second.
     assert!((2..=40).contains(&attempts), "{attempts}");
 }

@@ -1,4 +1,4 @@
-//! Following all payments, and deleting those that are over.
+//! Tracking all payments, and deleting ended ones.
 
 use PaymentState::{Failed, InFlight, Succeeded};
 
@@ -11,7 +11,7 @@ async fn next(updates: &mut AllUpdates) -> PaymentView {
     next.await.unwrap().unwrap()
 }
 
-/// The ends of so many payments: the index and the state of each.
+/// The ends of this many payments: the index and the state of each.
 async fn ends(updates: &mut AllUpdates, count: usize) -> Vec<(u64, PaymentState)> {
     let mut ends = Vec::new();
     while ends.len() < count {
@@ -24,7 +24,7 @@ async fn ends(updates: &mut AllUpdates, count: usize) -> Vec<(u64, PaymentState)
     ends
 }
 
-/// Payments as they are on disk: the index of each, and how its attempts stand.
+/// The stored payments: the index of each, and the states of its attempts.
 fn listed(house: &House) -> Vec<(u64, Vec<AttemptState>)> {
     let page = PaymentPage {
         limit: 100,
@@ -36,7 +36,7 @@ fn listed(house: &House) -> Vec<(u64, Vec<AttemptState>)> {
     found.iter().map(index_and_states).collect()
 }
 
-/// One that succeeded after a failed attempt, one that failed, one that is in flight.
+/// One that succeeded after a failed attempt, one that failed, one in flight.
 async fn three_payments() -> (House, [[u8; 32]; 3]) {
     let mut house = House::new([]);
     let mut first = house.send(100).await;
@@ -106,7 +106,7 @@ async fn slow_subscribers_see_every_end() {
     let state = |index| if index % 2 == 0 { Succeeded } else { Failed };
     let expected: Vec<_> = (1..=PAYMENTS).map(|index| (index, state(index))).collect();
     assert_eq!(ends, expected);
-    // And from then on each update again.
+    // From then on each update is sent again.
     house.send(100).await;
     let last = next(&mut updates).await;
     assert_eq!(last.record.payment_index, PAYMENTS + 1);
@@ -158,7 +158,7 @@ async fn payments_in_flight_cannot_be_deleted() {
     assert_eq!(all.await.unwrap(), 2);
     assert_eq!(listed(&house), [(3, vec![AttemptState::InFlight])]);
 
-    // One that failed is in flight again as soon as it is tried again.
+    // A failed payment is in flight again as soon as it is retried.
     let mut payment = house.payments.send(bolt11(2)).await.unwrap();
     let htlc = house.htlc().await;
     house.fail(&htlc, true, None);

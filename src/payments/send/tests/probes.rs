@@ -1,4 +1,4 @@
-//! Probes: what is sent can only come back, and how it does is the answer.
+//! Probes always fail; the kind of failure is the result.
 
 use tokio::task::JoinHandle;
 
@@ -35,14 +35,14 @@ async fn probe_reaching_the_receiver_returns_the_route() {
     let htlc = house.htlc().await;
     house.fail(&htlc, true, None);
     let ProbeEnd::Reached(route) = call.await.unwrap().unwrap() else {
-        panic!("the receiver was reached");
+        panic!("expected to reach the receiver");
     };
     assert_eq!(route.iter().map(|hop| hop.fee_msat).sum::<u64>(), 7);
     assert_eq!(
         route[0].expiry + route[0].cltv_delta,
         1_000 + 80 + 40 + BLOCK_PADDING
     );
-    // No payment, and nothing kept.
+    // No payment is stored, and no state is kept.
     house.payments.store.flush();
     assert_eq!(house.payments.count().unwrap(), 0);
     assert!(house.is_empty());
@@ -96,7 +96,7 @@ async fn stops_waiting_at_the_timeout() {
     held_up.timeout = Duration::ZERO;
     let end = house.payments.probe(held_up).await.unwrap();
     assert_eq!(end, ProbeEnd::Failed(FailureReason::Timeout));
-    // It comes back to nobody.
+    // Its failure is ignored.
     let htlc = house.htlc().await;
     house.fail(&htlc, true, None);
 }

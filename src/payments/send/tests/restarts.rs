@@ -3,7 +3,7 @@ use AttemptState::{Failed, Succeeded};
 use super::*;
 
 impl House {
-    /// The node is killed; the next one's LDK still knows these attempts.
+    /// The node is killed; LDK of the next one still knows these attempts.
     pub(super) fn restart(
         self,
         known: &[&Htlc],
@@ -66,7 +66,7 @@ async fn complete_payments_wait_for_their_result() {
     house.settle(&htlcs[0]);
     let mut house = house.restart(&[&htlcs[0], &htlcs[1]], []);
     let mut views = house.follow(&identifier);
-    // LDK tells again what it had told.
+    // LDK replays its events.
     house.settle(&htlcs[0]);
     house.settle(&htlcs[1]);
     let ended = end(&mut views).await;
@@ -122,7 +122,7 @@ async fn ended_payments_are_untouched_and_indices_continue() {
     assert_eq!(house.payments.count().unwrap(), 2);
 }
 
-/// Any number of crashes, with any part of the attempts known to LDK.
+/// Any number of crashes, with any subset of the attempts known to LDK.
 #[tokio::test]
 async fn payment_survives_many_crashes_and_ends_once() {
     for round in 0..6 {
@@ -164,7 +164,8 @@ async fn canceled_payments_stay_canceled() {
     assert!(house.nothing_more_is_sent() && house.is_empty());
 }
 
-/// Limits count from what was in flight before, the deadline from the payment's start.
+/// Limits include attempts in flight before the restart; the deadline counts from the payment's
+/// start.
 #[tokio::test]
 async fn limits_survive_a_restart() {
     let two = Ok(vec![(60, 30), (40, 20)]);
