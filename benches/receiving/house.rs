@@ -78,7 +78,7 @@ impl ChannelPort for Port {
 }
 
 /// The subject of the benchmark.
-pub struct House {
+pub struct Fixture {
     pub history: History,
     store: Arc<Store>,
     registry: Registry,
@@ -88,7 +88,7 @@ pub struct House {
     count: u64,
 }
 
-impl House {
+impl Fixture {
     /// Creates the database in `dir` and opens a registry on it.
     pub async fn build(dir: &Path, history: History) -> Result<Self> {
         std::fs::create_dir_all(dir)?;

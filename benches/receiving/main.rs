@@ -20,7 +20,7 @@ use ampd::storage::Store;
 use anyhow::{Context, Result, ensure};
 
 use fill::History;
-use house::House;
+use house::Fixture;
 use node::Nodes;
 
 const SMALL: History = History {
@@ -77,9 +77,9 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn build(dir: &Path, history: History) -> Result<House> {
+async fn build(dir: &Path, history: History) -> Result<Fixture> {
     let start = Instant::now();
-    let house = House::build(dir, history).await?;
+    let fixture = Fixture::build(dir, history).await?;
     let bytes = warm(&Store::path_in(dir))?;
     println!(
         "{} invoices, {} settled HTLCs, {} of them on one static invoice: {} MB, filled in {} s",
@@ -89,10 +89,10 @@ async fn build(dir: &Path, history: History) -> Result<House> {
         bytes >> 20,
         start.elapsed().as_secs(),
     );
-    Ok(house)
+    Ok(fixture)
 }
 
-async fn add_invoice(small: &mut House, large: &mut House) -> Result<f64> {
+async fn add_invoice(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
     let mut samples = Samples::default();
     for n in 0..WARM_UP + SAMPLES {
         samples.add(n, small.add_invoice().await?, large.add_invoice().await?);
@@ -100,7 +100,7 @@ async fn add_invoice(small: &mut House, large: &mut House) -> Result<f64> {
     Ok(samples.report("AddInvoice"))
 }
 
-fn lookup(small: &mut House, large: &mut House) -> Result<f64> {
+fn lookup(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
     let mut samples = Samples::default();
     for n in 0..WARM_UP + SAMPLES {
         samples.add(n, small.lookup()?, large.lookup()?);
@@ -108,7 +108,7 @@ fn lookup(small: &mut House, large: &mut House) -> Result<f64> {
     Ok(samples.report("  (a lookup alone)"))
 }
 
-async fn accept_and_settle(small: &mut House, large: &mut House) -> Result<f64> {
+async fn accept_and_settle(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
     let mut samples = Samples::default();
     for n in 0..WARM_UP + SAMPLES {
         let first = small.accept_and_settle().await?;

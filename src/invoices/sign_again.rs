@@ -58,29 +58,32 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::invoices::decode::DecodedInvoice;
-    use crate::invoices::test_room::Room;
+    use crate::invoices::test_room::Fixture;
 
     #[tokio::test]
     async fn reissued_request_pays_the_same_invoice() {
-        let room = Room::new();
+        let fixture = Fixture::new();
         let new = NewInvoice {
             purpose: Purpose::Amp,
             memo: "tips".into(),
             ..NewInvoice::default()
         };
-        let stored = room.registry.add(new).await.unwrap();
+        let stored = fixture.registry.add(new).await.unwrap();
         let wording = Wording {
             memo: "tips".into(),
             ..Wording::default()
         };
-        let same = room.registry.sign_again(&stored, wording.clone()).unwrap();
+        let same = fixture
+            .registry
+            .sign_again(&stored, wording.clone())
+            .unwrap();
         assert_eq!(same, stored.terms.payment_request);
         let other = Wording {
             memo: "tea".into(),
             value_msat: 5_000,
             ..wording.clone()
         };
-        let other = room.registry.sign_again(&stored, other).unwrap();
+        let other = fixture.registry.sign_again(&stored, other).unwrap();
         let [said, first]: [DecodedInvoice; 2] = [&other, &same].map(|text| text.parse().unwrap());
         assert_eq!(said.amount_msat, Some(5_000));
         assert_eq!(said.description, "tea");
@@ -89,14 +92,14 @@ mod tests {
         let time = |one: &DecodedInvoice| (one.timestamp, one.expiry, one.cltv_delta);
         assert_eq!(time(&said), time(&first));
 
-        let once = room.registry.add(NewInvoice::default()).await.unwrap();
-        let refused = room.registry.sign_again(&once, wording);
+        let once = fixture.registry.add(NewInvoice::default()).await.unwrap();
+        let refused = fixture.registry.sign_again(&once, wording);
         assert!(matches!(refused, Err(InvoiceError::NotAmp)));
         let long = Wording {
             memo: "x".repeat(2_000),
             ..Wording::default()
         };
-        let refused = room.registry.sign_again(&stored, long);
+        let refused = fixture.registry.sign_again(&stored, long);
         assert!(matches!(refused, Err(InvoiceError::MemoTooLong(2_000))));
     }
 }

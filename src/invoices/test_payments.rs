@@ -1,4 +1,4 @@
-//! Payments to a single hash that arrive in a [`Room`].
+//! Payments to a single hash that arrive in a [`Fixture`].
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
 use super::port::{Claimable, IncomingHtlc};
-use super::test_room::{Answer, HEIGHT, Room};
+use super::test_room::{Answer, Fixture, HEIGHT};
 use crate::amp::HtlcKey;
 
 /// All HTLCs here are on one channel.
@@ -32,7 +32,7 @@ pub(super) fn claimable(hash: [u8; 32], amount_msat: u64) -> Claimable {
     }
 }
 
-impl Room {
+impl Fixture {
     /// Gives LDK HTLCs with these ids, which together have the amount.
     pub(super) fn bring(&self, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) {
         for htlc_id in htlc_ids {

@@ -114,7 +114,7 @@ pub(super) fn hash_of(preimage: &[u8; 32]) -> PaymentHash {
 }
 
 /// A registry with a store of its own. Requires a tokio runtime.
-pub(super) struct Room {
+pub(super) struct Fixture {
     directory: tempfile::TempDir,
     limits: Limits,
     pub(super) store: Arc<Store>,
@@ -122,7 +122,7 @@ pub(super) struct Room {
     pub(super) registry: Arc<Registry>,
 }
 
-impl Room {
+impl Fixture {
     pub(super) fn new() -> Self {
         Self::with(LIMITS)
     }

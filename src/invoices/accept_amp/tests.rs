@@ -11,19 +11,19 @@ use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutHtlc, Pu
 
 #[tokio::test]
 async fn holds_shards_until_the_set_is_complete() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 30, 10]);
-    assert_eq!(room.arrive_all(&shards[..2]), []);
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
-    let set = room.set(1).unwrap();
+    assert_eq!(fixture.arrive_all(&shards[..2]), []);
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Accepted));
+    let set = fixture.set(1).unwrap();
     assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Accepted, 90));
-    assert_eq!(room.invoices()[0].amt_paid_msat, 0);
+    assert_eq!(fixture.invoices()[0].amt_paid_msat, 0);
 
-    assert_eq!(room.arrive(&shards[2]), claims(&shards));
-    let set = room.set(1).unwrap();
+    assert_eq!(fixture.arrive(&shards[2]), claims(&shards));
+    let set = fixture.set(1).unwrap();
     assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Settled, 100));
     assert_eq!(set.settle_index, Some(1));
-    let [invoice] = &room.invoices()[..] else {
+    let [invoice] = &fixture.invoices()[..] else {
         panic!("one invoice")
     };
     assert_eq!(
@@ -35,7 +35,7 @@ async fn holds_shards_until_the_set_is_complete() {
     assert_eq!(invoice.payment_hash, shards[0].hash().0);
     for shard in &shards {
         let key = shard.envelope.key();
-        let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+        let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
         let row = row.unwrap();
         assert_eq!(hash_of(&row.preimage.unwrap()), shard.hash());
         assert_eq!(row.custom_records, shard.claimable.custom_records);
@@ -45,16 +45,16 @@ async fn holds_shards_until_the_set_is_complete() {
 
 #[tokio::test]
 async fn payment_address_can_be_paid_repeatedly() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     for id in 1..=20 {
         let shards: Vec<_> = payment(id, &[50, 50])
             .into_iter()
             .map(|shard| shard.to([99; 32]))
             .collect();
-        assert_eq!(room.arrive_all(&shards), claims(&shards));
+        assert_eq!(fixture.arrive_all(&shards), claims(&shards));
     }
-    assert_eq!(room.invoices().len(), 1);
-    assert_eq!(room.invoices()[0].amt_paid_msat, 2_000);
+    assert_eq!(fixture.invoices().len(), 1);
+    assert_eq!(fixture.invoices()[0].amt_paid_msat, 2_000);
 }
 
 #[tokio::test]
@@ -63,11 +63,11 @@ async fn without_accept_amp_rejects_unknown_payment_addresses() {
         accept_amp: false,
         ..LIMITS
     };
-    let room = Room::with(limits);
+    let fixture = Fixture::with(limits);
     let shards = payment(1, &[100]);
-    assert_eq!(room.arrive_all(&shards), fails(&shards));
-    assert!(room.invoices().is_empty());
-    assert_eq!(room.set(1), None);
+    assert_eq!(fixture.arrive_all(&shards), fails(&shards));
+    assert!(fixture.invoices().is_empty());
+    assert_eq!(fixture.set(1), None);
 }
 
 /// Each rule that concerns a single shard.
@@ -88,65 +88,65 @@ async fn rejects_invalid_shards_without_storing_them() {
         ("set id zero", zero_set),
     ];
     for (case, shard) in cases {
-        let room = Room::new();
-        assert_eq!(room.arrive(&shard), fails([&shard]), "{case}");
-        assert_eq!(room.state(&shard), None, "{case}");
-        assert!(room.invoices().is_empty(), "{case}");
+        let fixture = Fixture::new();
+        assert_eq!(fixture.arrive(&shard), fails([&shard]), "{case}");
+        assert_eq!(fixture.state(&shard), None, "{case}");
+        assert!(fixture.invoices().is_empty(), "{case}");
         let again = payment(2, &[10]);
-        assert_eq!(room.arrive_all(&again), claims(&again), "{case}");
+        assert_eq!(fixture.arrive_all(&again), claims(&again), "{case}");
     }
-    let room = Room::new();
+    let fixture = Fixture::new();
     let just_enough = good().expiring(HEIGHT + 41);
-    assert_eq!(room.arrive(&just_enough), []);
+    assert_eq!(fixture.arrive(&just_enough), []);
 }
 
 #[tokio::test]
 async fn rejects_sets_too_close_to_their_claim_deadline() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let mut shards = payment(1, &[60, 40]);
     shards[1] = shards[1].clone().expiring(HEIGHT + 40);
-    assert_eq!(room.arrive(&shards[0]), []);
-    let mut failed = room.arrive(&shards[1]);
+    assert_eq!(fixture.arrive(&shards[0]), []);
+    let mut failed = fixture.arrive(&shards[1]);
     failed.sort_by_key(|answer| *answer != Answer::Fail(shards[0].hash()));
     assert_eq!(failed, fails(&shards));
 }
 
 #[tokio::test]
 async fn rejects_underpayment_and_accepts_overpayment() {
-    let room = Room::new();
-    room.arrive_all(&payment(1, &[100]));
+    let fixture = Fixture::new();
+    fixture.arrive_all(&payment(1, &[100]));
     let less = payment(2, &[99]).remove(0).to([1; 32]);
-    assert_eq!(room.arrive(&less), fails([&less]));
+    assert_eq!(fixture.arrive(&less), fails([&less]));
     let more = payment(3, &[101]).remove(0).to([1; 32]);
-    assert_eq!(room.arrive(&more), claims([&more]));
-    assert_eq!(room.invoices()[0].amt_paid_msat, 201);
+    assert_eq!(fixture.arrive(&more), claims([&more]));
+    assert_eq!(fixture.invoices()[0].amt_paid_msat, 201);
 }
 
 #[tokio::test]
 async fn total_mismatch_fails_only_the_new_shard() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
+    fixture.arrive(&shards[0]);
     let other = shards[1].clone().total(101);
-    assert_eq!(room.arrive(&other), fails([&other]));
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
+    assert_eq!(fixture.arrive(&other), fails([&other]));
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Accepted));
     let right = payment(1, &[60, 40]).remove(1);
-    assert_eq!(room.arrive(&right), claims(&shards));
+    assert_eq!(fixture.arrive(&right), claims(&shards));
 }
 
 #[tokio::test]
 async fn enforces_the_invoice_cltv_delta() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let mut invoice = spontaneous::invoice(&mpp(9, 0), PaymentHash([9; 32]));
     invoice.add_index = 1;
     invoice.terms.cltv_delta = 80;
-    room.store.submit(PutInvoice(invoice));
-    let room = room.restart();
+    fixture.store.submit(PutInvoice(invoice));
+    let fixture = fixture.restart();
     let early = payment(1, &[10]).remove(0).to([9; 32]);
     let late = early.clone().expiring(HEIGHT + 79);
-    assert_eq!(room.arrive(&late), fails([&late]));
+    assert_eq!(fixture.arrive(&late), fails([&late]));
     let early = early.expiring(HEIGHT + 80);
-    assert_eq!(room.arrive(&early), claims([&early]));
+    assert_eq!(fixture.arrive(&early), claims([&early]));
 }
 
 fn mpp(addr: u8, total_msat: u64) -> MppRecord {
@@ -158,246 +158,246 @@ fn mpp(addr: u8, total_msat: u64) -> MppRecord {
 
 #[tokio::test]
 async fn canceled_invoices_reject_payments() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let mut invoice = spontaneous::invoice(&mpp(1, 0), PaymentHash([9; 32]));
     (invoice.add_index, invoice.state) = (1, InvoiceState::Canceled);
-    room.store.submit(PutInvoice(invoice));
-    let room = room.restart();
+    fixture.store.submit(PutInvoice(invoice));
+    let fixture = fixture.restart();
     let shards = payment(1, &[10]);
-    assert_eq!(room.arrive_all(&shards), fails(&shards));
+    assert_eq!(fixture.arrive_all(&shards), fails(&shards));
 }
 
 #[tokio::test]
 async fn rejects_a_set_id_used_by_another_invoice() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
+    fixture.arrive(&shards[0]);
     let elsewhere = shards[1].clone().to([2; 32]);
-    assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
-    assert_eq!(room.invoices().len(), 1);
+    assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
+    assert_eq!(fixture.invoices().len(), 1);
     // Applies also once it is settled, and after a restart.
-    assert_eq!(room.arrive(&shards[1]), claims(&shards));
-    room.arrive_all(&payment(3, &[5]));
-    let room = room.restart();
-    room.port.answers();
+    assert_eq!(fixture.arrive(&shards[1]), claims(&shards));
+    fixture.arrive_all(&payment(3, &[5]));
+    let fixture = fixture.restart();
+    fixture.port.answers();
     let again = payment(1, &[1, 1, 1]).remove(2).total(200);
     for addr in [2, 3] {
         let elsewhere = again.clone().to([addr; 32]);
-        assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
+        assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
     }
 }
 
 #[tokio::test]
 async fn settled_sets_reject_further_shards() {
-    let mut room = Room::new();
+    let mut fixture = Fixture::new();
     let shards = payment(1, &[100]);
-    room.arrive_all(&shards);
+    fixture.arrive_all(&shards);
     let extra = payment(1, &[50, 25, 25]).remove(2).total(100);
     for _ in 0..2 {
-        assert_eq!(room.arrive(&extra), fails([&extra]));
-        assert_eq!(room.set(1).unwrap().amt_paid_msat, 100);
-        room = room.restart();
-        room.port.answers();
+        assert_eq!(fixture.arrive(&extra), fails([&extra]));
+        assert_eq!(fixture.set(1).unwrap().amt_paid_msat, 100);
+        fixture = fixture.restart();
+        fixture.port.answers();
     }
 }
 
 #[tokio::test]
 async fn invalid_share_fails_only_its_set() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let to = |shards: Vec<Sent>| -> Vec<Sent> {
         shards.into_iter().map(|shard| shard.to([9; 32])).collect()
     };
     let (bad, good) = (to(payment(1, &[60, 40])), to(payment(2, &[70, 30])));
-    room.arrive(&bad[0]);
-    room.arrive(&good[0]);
+    fixture.arrive(&bad[0]);
+    fixture.arrive(&good[0]);
     let wrong = bad[1].clone().with_wrong_share();
-    let mut failed = room.arrive(&wrong);
+    let mut failed = fixture.arrive(&wrong);
     failed.sort_by_key(|answer| *answer != Answer::Fail(bad[0].hash()));
     assert_eq!(failed, fails(&bad));
-    assert_eq!(room.state(&bad[0]), Some(HtlcState::Canceled));
-    assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
-    assert_eq!(room.arrive(&good[1]), claims(&good));
-    assert_eq!(room.invoices()[0].state, InvoiceState::Open);
+    assert_eq!(fixture.state(&bad[0]), Some(HtlcState::Canceled));
+    assert_eq!(fixture.set(1).unwrap().state, HtlcState::Canceled);
+    assert_eq!(fixture.arrive(&good[1]), claims(&good));
+    assert_eq!(fixture.invoices()[0].state, InvoiceState::Open);
 }
 
 /// An honest hash is random, but an AMP invoice created for a spontaneous payment has the hash of
 /// its first shard, and a sender may send that same shard again after a timeout.
 #[tokio::test]
 async fn accepts_shards_with_the_hash_of_an_amp_invoice() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.registry.expire_sets(u64::MAX);
-    room.port.answers();
+    fixture.arrive(&shards[0]);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.port.answers();
     let mut again = shards.clone();
     for shard in &mut again {
         shard.envelope.htlc_id += 100;
     }
-    assert_eq!(room.arrive_all(&again), claims(&again));
+    assert_eq!(fixture.arrive_all(&again), claims(&again));
     // The hash must not be used for a second invoice.
     let mut elsewhere = payment(2, &[100]).remove(0);
     elsewhere.claimable.payment_hash = shards[0].hash();
-    assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
-    assert_eq!(room.invoices().len(), 1);
+    assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
+    assert_eq!(fixture.invoices().len(), 1);
 }
 
 #[tokio::test]
 async fn unpaid_shards_leave_no_message() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.registry.expire_sets(u64::MAX);
-    room.store.flush();
+    fixture.arrive(&shards[0]);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.store.flush();
     let key = shards[0].envelope.key();
-    let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
     assert!(row.unwrap().custom_records.is_empty());
 }
 
 #[tokio::test]
 async fn rejects_amp_shards_with_the_hash_of_a_bolt11_invoice() {
-    let room = Room::new();
-    let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
+    let fixture = Fixture::new();
+    let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let mut shard = payment(1, &[100]).remove(0);
     shard.claimable.payment_hash = PaymentHash(invoice.payment_hash);
-    assert_eq!(room.arrive(&shard), fails([&shard]));
+    assert_eq!(fixture.arrive(&shard), fails([&shard]));
 }
 
 #[tokio::test]
 async fn rejects_amp_shards_to_bolt11_invoices() {
-    let room = Room::new();
-    let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
+    let fixture = Fixture::new();
+    let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let shard = payment(1, &[100]).remove(0).to(invoice.payment_addr);
-    assert_eq!(room.arrive(&shard), fails([&shard]));
+    assert_eq!(fixture.arrive(&shard), fails([&shard]));
 }
 
 #[tokio::test]
 async fn replayed_htlcs_stay_held_with_their_original_time() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    let due = room.registry.expire_sets(0).unwrap();
-    assert_eq!(room.arrive(&shards[0]), []);
+    fixture.arrive(&shards[0]);
+    let due = fixture.registry.expire_sets(0).unwrap();
+    assert_eq!(fixture.arrive(&shards[0]), []);
     assert_eq!(
-        room.set(1).unwrap().amt_paid_msat,
+        fixture.set(1).unwrap().amt_paid_msat,
         60,
         "must be counted once"
     );
-    assert_eq!(room.registry.expire_sets(0), Some(due));
-    assert_eq!(room.arrive(&shards[1]), claims(&shards));
+    assert_eq!(fixture.registry.expire_sets(0), Some(due));
+    assert_eq!(fixture.arrive(&shards[1]), claims(&shards));
 }
 
 #[tokio::test]
 async fn replays_get_the_same_answer() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let settled = payment(1, &[60, 40]);
-    room.arrive_all(&settled);
+    fixture.arrive_all(&settled);
     let canceled = payment(2, &[60, 40]).remove(0);
-    room.arrive(&canceled);
-    room.registry.expire_sets(u64::MAX);
-    let mut room = room;
+    fixture.arrive(&canceled);
+    fixture.registry.expire_sets(u64::MAX);
+    let mut fixture = fixture;
     for _ in 0..2 {
-        room.store.flush();
-        room.port.answers();
-        assert_eq!(room.arrive(&settled[1]), claims(&settled[1..]));
-        assert_eq!(room.arrive(&canceled), fails([&canceled]));
-        room = room.restart();
+        fixture.store.flush();
+        fixture.port.answers();
+        assert_eq!(fixture.arrive(&settled[1]), claims(&settled[1..]));
+        assert_eq!(fixture.arrive(&canceled), fails([&canceled]));
+        fixture = fixture.restart();
     }
 }
 
 #[tokio::test]
 async fn an_incomplete_set_times_out_after_120_seconds_and_may_be_tried_again() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    let due = room.registry.expire_sets(0).unwrap();
-    assert_eq!(room.registry.expire_sets(due - 1), Some(due));
-    assert_eq!(room.port.answers(), []);
-    assert_eq!(room.registry.expire_sets(due), None);
-    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Canceled));
-    assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
+    fixture.arrive(&shards[0]);
+    let due = fixture.registry.expire_sets(0).unwrap();
+    assert_eq!(fixture.registry.expire_sets(due - 1), Some(due));
+    assert_eq!(fixture.port.answers(), []);
+    assert_eq!(fixture.registry.expire_sets(due), None);
+    assert_eq!(fixture.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Canceled));
+    assert_eq!(fixture.set(1).unwrap().state, HtlcState::Canceled);
     // lnd retries the amount under the same set id.
     let mut again = payment(1, &[30, 30, 40]);
     for shard in &mut again {
         shard.envelope.htlc_id += 100;
     }
-    assert_eq!(room.arrive_all(&again), claims(&again));
+    assert_eq!(fixture.arrive_all(&again), claims(&again));
 }
 
 #[tokio::test]
 async fn hold_times_are_per_htlc_and_survive_restarts() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 30, 10]);
-    room.arrive_all(&shards[..2]);
-    room.store.flush();
+    fixture.arrive_all(&shards[..2]);
+    fixture.store.flush();
     // As if the first had arrived a minute earlier.
     let key = shards[0].envelope.key();
-    let mut row = room
+    let mut row = fixture
         .store
         .htlc(&key.channel_id.0, key.htlc_id)
         .unwrap()
         .unwrap();
     row.accepted_at -= 60;
     let due = row.accepted_at + 120;
-    room.store.submit(PutHtlc(row));
-    let room = room.restart();
-    assert!(room.registry.expire_sets(due - 1) == Some(due));
-    let later = room.registry.expire_sets(due).unwrap();
+    fixture.store.submit(PutHtlc(row));
+    let fixture = fixture.restart();
+    assert!(fixture.registry.expire_sets(due - 1) == Some(due));
+    let later = fixture.registry.expire_sets(due).unwrap();
     assert!((due + 59..due + 65).contains(&later), "{due} {later}");
-    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
-    assert_eq!(room.state(&shards[1]), Some(HtlcState::Accepted));
+    assert_eq!(fixture.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(fixture.state(&shards[1]), Some(HtlcState::Accepted));
 }
 
 #[tokio::test]
 async fn timer_fails_overdue_htlcs() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.store.flush();
+    fixture.arrive(&shards[0]);
+    fixture.store.flush();
     let key = shards[0].envelope.key();
-    let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
     let mut row = row.unwrap();
     row.accepted_at -= 120;
-    room.store.submit(PutHtlc(row));
-    let room = room.restart();
+    fixture.store.submit(PutHtlc(row));
+    let fixture = fixture.restart();
     let stop = tokio_util::sync::CancellationToken::new();
-    let (registry, ended) = (room.registry.clone(), stop.clone());
+    let (registry, ended) = (fixture.registry.clone(), stop.clone());
     let timers = tokio::spawn(async move { registry.run_timers(ended).await });
-    while room.port.answers.lock().unwrap().is_empty() {
+    while fixture.port.answers.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(fixture.port.answers(), [Answer::TimeOut(shards[0].hash())]);
     stop.cancel();
     timers.await.unwrap();
 }
 
 #[tokio::test]
 async fn limits_incomplete_sets() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     for id in 1..=3 {
-        assert_eq!(room.arrive(&payment(id, &[60, 40])[0]), []);
+        assert_eq!(fixture.arrive(&payment(id, &[60, 40])[0]), []);
     }
     let one_more = payment(4, &[60, 40]).remove(0);
-    assert_eq!(room.arrive(&one_more), fails([&one_more]));
+    assert_eq!(fixture.arrive(&one_more), fails([&one_more]));
     // Shards that complete their set are not held.
     let whole = payment(5, &[100]);
-    assert_eq!(room.arrive_all(&whole), claims(&whole));
+    assert_eq!(fixture.arrive_all(&whole), claims(&whole));
     let third = payment(3, &[60, 40]);
-    assert_eq!(room.arrive(&third[1]), claims(&third));
-    assert_eq!(room.arrive(&payment(6, &[60, 40])[0]), []);
+    assert_eq!(fixture.arrive(&third[1]), claims(&third));
+    assert_eq!(fixture.arrive(&payment(6, &[60, 40])[0]), []);
 }
 
 #[tokio::test]
 async fn limits_held_htlcs_per_channel() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let (a, b) = (payment(1, &[10; 4]), payment(2, &[10; 5]));
-    assert_eq!(room.arrive_all(&a[..3]), []);
-    assert_eq!(room.arrive_all(&b[..3]), []);
-    assert_eq!(room.arrive(&b[3]), fails(&b[3..4]));
+    assert_eq!(fixture.arrive_all(&a[..3]), []);
+    assert_eq!(fixture.arrive_all(&b[..3]), []);
+    assert_eq!(fixture.arrive(&b[3]), fails(&b[3..4]));
     let elsewhere = b[3].clone().on_channel(2);
-    assert_eq!(room.arrive(&elsewhere), []);
+    assert_eq!(fixture.arrive(&elsewhere), []);
     assert_eq!(
-        room.arrive(&a[3]),
+        fixture.arrive(&a[3]),
         claims(&a),
         "a completing shard must not be limited"
     );
@@ -405,62 +405,62 @@ async fn limits_held_htlcs_per_channel() {
 
 #[tokio::test]
 async fn limits_htlcs_per_set() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[10; 6]);
-    assert_eq!(room.arrive_all(&shards[..5]), []);
+    assert_eq!(fixture.arrive_all(&shards[..5]), []);
     let last = shards[5].clone().on_channel(2);
-    assert_eq!(room.arrive(&last), fails([&last]));
-    assert_eq!(room.set(1).unwrap().amt_paid_msat, 50);
+    assert_eq!(fixture.arrive(&last), fails([&last]));
+    assert_eq!(fixture.set(1).unwrap().amt_paid_msat, 50);
 }
 
 #[tokio::test]
 async fn htlcs_failed_by_ldk_leave_their_set() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
     let late = shards[0].clone().expiring(HEIGHT + 45);
-    room.arrive(&late);
-    room.registry.htlc_gone(&late.hash());
-    assert_eq!(room.port.answers(), fails([&late]));
-    assert_eq!(room.state(&late), Some(HtlcState::Canceled));
-    assert_eq!(room.registry.expire_sets(u64::MAX), None);
-    room.registry.htlc_gone(&PaymentHash([3; 32]));
-    assert_eq!(room.port.answers(), []);
+    fixture.arrive(&late);
+    fixture.registry.htlc_gone(&late.hash());
+    assert_eq!(fixture.port.answers(), fails([&late]));
+    assert_eq!(fixture.state(&late), Some(HtlcState::Canceled));
+    assert_eq!(fixture.registry.expire_sets(u64::MAX), None);
+    fixture.registry.htlc_gone(&PaymentHash([3; 32]));
+    assert_eq!(fixture.port.answers(), []);
 }
 
 /// LDK fails it, and reports only its hash.
 #[tokio::test]
 async fn second_htlc_with_a_held_hash_does_not_affect_the_first() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.registry.htlc_gone(&shards[0].hash());
-    assert_eq!(room.port.answers(), []);
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
-    assert_eq!(room.arrive(&shards[1]), claims(&shards));
+    fixture.arrive(&shards[0]);
+    fixture.registry.htlc_gone(&shards[0].hash());
+    assert_eq!(fixture.port.answers(), []);
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Accepted));
+    assert_eq!(fixture.arrive(&shards[1]), claims(&shards));
 }
 
 #[tokio::test]
 async fn disabling_spontaneous_payments_applies_to_known_payers() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let paid = payment(1, &[100]);
-    assert_eq!(room.arrive_all(&paid), claims(&paid));
+    assert_eq!(fixture.arrive_all(&paid), claims(&paid));
     let off = Limits {
         accept_amp: false,
         ..LIMITS
     };
-    let room = room.restart_with(off);
-    room.port.answers();
+    let fixture = fixture.restart_with(off);
+    fixture.port.answers();
     let again = payment(2, &[100]).remove(0).to([1; 32]);
-    assert_eq!(room.arrive(&again), fails([&again]));
+    assert_eq!(fixture.arrive(&again), fails([&again]));
     // What was settled before is still claimed again.
-    assert_eq!(room.arrive(&paid[0]), claims(&paid));
+    assert_eq!(fixture.arrive(&paid[0]), claims(&paid));
 }
 
 /// Someone who learns the hash of a future invoice must not be able to block it.
 #[tokio::test]
 async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
-    let room = Room::new();
-    let asked = room
+    let fixture = Fixture::new();
+    let asked = fixture
         .registry
         .add(NewInvoice {
             purpose: Purpose::Amp,
@@ -471,11 +471,11 @@ async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
     let spontaneous = payment(1, &[60, 40]).remove(0);
     let of_static = payment(2, &[60, 40]).remove(0).to(asked.payment_addr);
     let timed_out = payment(3, &[60, 40]).remove(0);
-    room.arrive(&timed_out);
-    room.registry.expire_sets(u64::MAX);
-    room.port.answers();
+    fixture.arrive(&timed_out);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.port.answers();
     for shard in [&spontaneous, &of_static] {
-        assert_eq!(room.arrive(shard), []);
+        assert_eq!(fixture.arrive(shard), []);
     }
     for shard in [&spontaneous, &of_static, &timed_out] {
         let hold = NewInvoice {
@@ -484,17 +484,21 @@ async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
             },
             ..NewInvoice::default()
         };
-        room.registry.add(hold).await.unwrap();
-        room.port.answers();
+        fixture.registry.add(hold).await.unwrap();
+        fixture.port.answers();
         let mut late = shard.clone();
         late.envelope.htlc_id += 1_000;
         assert_eq!(
-            room.arrive(&late),
+            fixture.arrive(&late),
             fails([&late]),
             "the hash must belong to the invoice"
         );
     }
-    let kinds: Vec<_> = room.invoices().iter().map(|invoice| invoice.kind).collect();
+    let kinds: Vec<_> = fixture
+        .invoices()
+        .iter()
+        .map(|invoice| invoice.kind)
+        .collect();
     use InvoiceKind::{Amp, Hold};
     assert_eq!(kinds, [Amp, Hold, Hold, Hold]);
 }
@@ -502,15 +506,15 @@ async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
 /// Its preimage is known to others.
 #[tokio::test]
 async fn new_invoices_cannot_use_the_hash_of_a_paid_shard() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let paid = payment(1, &[100]).remove(0);
-    room.arrive(&paid);
+    fixture.arrive(&paid);
     let hold = NewInvoice {
         purpose: Purpose::Hold {
             hash: paid.hash().0,
         },
         ..NewInvoice::default()
     };
-    let refused = room.registry.add(hold).await;
+    let refused = fixture.registry.add(hold).await;
     assert!(matches!(refused, Err(InvoiceError::Duplicate)));
 }

@@ -4,7 +4,7 @@ use lightning_types::routing::{RouteHintHop, RoutingFees};
 
 use super::*;
 use crate::invoices::decode::DecodedInvoice;
-use crate::invoices::test_room::{Room, hash_of};
+use crate::invoices::test_room::{Fixture, hash_of};
 use crate::invoices::{HtlcSelection, InvoiceRef};
 
 const FALLBACK: &str = "bcrt1q8an5cqcaqp8zakm09llck4vmzqz6l4wed28pm6";
@@ -145,7 +145,7 @@ fn hint() -> RouteHint {
 
 #[tokio::test]
 async fn created_invoices_decode_to_the_same_values() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let new = NewInvoice {
         memo: "für Kaffee ☕".into(),
         purpose: Purpose::Once {
@@ -159,7 +159,7 @@ async fn created_invoices_decode_to_the_same_values() {
         fallback: Some(FALLBACK.parse().unwrap()),
         description_hash: None,
     };
-    let record = room.registry.add(new.clone()).await.unwrap();
+    let record = fixture.registry.add(new.clone()).await.unwrap();
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.network, Network::Regtest);
     assert_eq!(read.payment_hash, hash_of(&[4; 32]));
@@ -173,18 +173,21 @@ async fn created_invoices_decode_to_the_same_values() {
     assert_eq!(read.fallback.as_deref(), Some(FALLBACK));
     assert!(read.is_multi_part() && !read.is_amp());
     let by_hash = InvoiceRef::Hash(read.payment_hash.0);
-    let found = room.registry.lookup(&by_hash, HtlcSelection::All).unwrap();
+    let found = fixture
+        .registry
+        .lookup(&by_hash, HtlcSelection::All)
+        .unwrap();
     assert_eq!(found.record, record);
 }
 
 #[tokio::test]
 async fn encodes_description_hashes_and_missing_amounts() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let new = NewInvoice {
         description_hash: Some([8; 32]),
         ..NewInvoice::default()
     };
-    let record = room.registry.add(new).await.unwrap();
+    let record = fixture.registry.add(new).await.unwrap();
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.description_hash, Some([8; 32]));
     assert_eq!((read.amount_msat, read.description.as_str()), (None, ""));
@@ -194,7 +197,7 @@ async fn encodes_description_hashes_and_missing_amounts() {
         memo: "x".repeat(600),
         ..NewInvoice::default()
     };
-    let record = room.registry.add(extreme).await.unwrap();
+    let record = fixture.registry.add(extreme).await.unwrap();
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.amount_msat, Some(MAX_AMOUNT_MSAT));
     assert_eq!(read.expiry, MAX_EXPIRY);
@@ -202,10 +205,10 @@ async fn encodes_description_hashes_and_missing_amounts() {
 
 #[tokio::test]
 async fn amp_invoices_have_random_hash_and_address_and_no_preimage() {
-    let room = Room::new();
+    let fixture = Fixture::new();
     let mut seen = std::collections::HashSet::new();
     for expiry in [Expiry::Default, Expiry::Never] {
-        let record = room.registry.add(amp(expiry)).await.unwrap();
+        let record = fixture.registry.add(amp(expiry)).await.unwrap();
         let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
         assert_eq!(read.features, [8, 14, 30]);
         assert_eq!(read.payment_hash.0, record.payment_hash);

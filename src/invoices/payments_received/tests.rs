@@ -95,16 +95,16 @@ fn accepts_times_beyond_the_calendar() {
 
 #[tokio::test]
 async fn payments_add_up_to_the_amount_paid() {
-    let room = Room::new();
-    room.arrive_all(&payment(1, &[60, 40]));
+    let fixture = Fixture::new();
+    fixture.arrive_all(&payment(1, &[60, 40]));
     let to_the_same = |id, amounts: &[u64]| -> Vec<_> {
         let shards = payment(id, amounts).into_iter();
         shards.map(|shard| shard.to([1; 32])).collect()
     };
-    room.arrive_all(&to_the_same(2, &[700]));
-    room.arrive_all(&to_the_same(3, &[500, 500])[..1]);
-    room.arrive_all(&payment(4, &[1_000]));
-    room.store.flush();
+    fixture.arrive_all(&to_the_same(2, &[700]));
+    fixture.arrive_all(&to_the_same(3, &[500, 500])[..1]);
+    fixture.arrive_all(&payment(4, &[1_000]));
+    fixture.store.flush();
     let all = PaymentPage {
         limit: 10,
         ..Default::default()
@@ -114,17 +114,17 @@ async fn payments_add_up_to_the_amount_paid() {
         InvoiceRef::SetId([2; 32]),
         InvoiceRef::SetId([3; 32]),
     ] {
-        let found = room.registry.payments_received(&by, &all).unwrap();
+        let found = fixture.registry.payments_received(&by, &all).unwrap();
         let short = found
             .iter()
             .map(|one| (one.set_id, one.amt_msat, one.shards, one.settle_index));
         let short: Vec<_> = short.collect();
         assert_eq!(short, [([1; 32], 100, 2, 1), ([2; 32], 700, 1, 2)]);
-        let totals = room
+        let totals = fixture
             .registry
             .totals_received(&by, Period::All, TimeSpan::default())
             .unwrap();
-        let invoice = room.registry.amp_invoice(&by).unwrap();
+        let invoice = fixture.registry.amp_invoice(&by).unwrap();
         assert_eq!((totals.len(), totals[0].payments), (1, 2));
         assert_eq!(totals[0].amt_msat, invoice.amt_paid_msat);
     }
@@ -132,14 +132,14 @@ async fn payments_add_up_to_the_amount_paid() {
 
 #[tokio::test]
 async fn only_amp_invoices_list_payments() {
-    let room = Room::new();
-    let ordinary = room.registry.add(NewInvoice::default()).await.unwrap();
+    let fixture = Fixture::new();
+    let ordinary = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let by = InvoiceRef::Hash(ordinary.payment_hash);
     let page = PaymentPage::default();
-    let refused = room.registry.payments_received(&by, &page).unwrap_err();
+    let refused = fixture.registry.payments_received(&by, &page).unwrap_err();
     assert!(matches!(refused, InvoiceError::NotAmp));
     let unknown = InvoiceRef::SetId([9; 32]);
-    let refused = room
+    let refused = fixture
         .registry
         .totals_received(&unknown, Period::All, TimeSpan::default());
     assert!(matches!(refused.unwrap_err(), InvoiceError::NotFound));

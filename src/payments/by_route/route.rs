@@ -12,7 +12,7 @@ use lightning_types::features::{ChannelFeatures, NodeFeatures};
 
 use crate::storage::payments::HopRecord;
 
-/// LDK's limit. An onion packet has hardly room for more.
+/// LDK's limit. An onion packet hardly has space for more hops.
 const MAX_HOPS: usize = 20;
 
 /// One hop, as in lnd's `Hop`.

@@ -138,14 +138,14 @@ fn path((amount_msat, fee_msat): (u64, u64)) -> Path {
     }
 }
 
-struct House {
+struct Fixture {
     directory: tempfile::TempDir,
     network: Arc<Network>,
     payments: Arc<Payments>,
     sent: mpsc::UnboundedReceiver<Htlc>,
 }
 
-impl House {
+impl Fixture {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self::open(directory, answers, Vec::new(), false)

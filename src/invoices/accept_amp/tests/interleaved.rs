@@ -47,7 +47,7 @@ enum Told {
 
 /// The node, and LDK's view of it.
 struct World {
-    room: Room,
+    fixture: Fixture,
     invoice: InvoiceRecord,
     /// The shards of each set, as created by an honest sender.
     shards: HashMap<u8, Vec<Sent>>,
@@ -58,7 +58,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let room = Room::with(Limits {
+        let fixture = Fixture::with(Limits {
             max_held_per_channel: 100,
             max_open_sets: 100,
             ..LIMITS
@@ -67,13 +67,13 @@ impl World {
             purpose: Purpose::Amp,
             ..NewInvoice::default()
         };
-        let invoice = room.registry.add(new).await.unwrap();
+        let invoice = fixture.registry.add(new).await.unwrap();
         let amounts: [&[u64]; 4] = [&[100], &[60, 40], &[50, 30, 20], &[40, 30, 20, 10]];
         let shards = (1..=4).zip(amounts);
         let shards = shards.map(|(id, amounts)| (id, payment(id, amounts)));
         Self {
             shards: shards.collect(),
-            room,
+            fixture,
             invoice,
             came: Vec::new(),
             next_htlc_id: 0,
@@ -85,14 +85,14 @@ impl World {
         match step {
             Step::Arrive { set, shard, wrong } => self.arrive(set, shard, wrong),
             Step::TimeOut => {
-                self.room.registry.expire_sets(u64::MAX);
+                self.fixture.registry.expire_sets(u64::MAX);
             }
-            Step::Restart => self.room = self.room.restart(),
+            Step::Restart => self.fixture = self.fixture.restart(),
             // Fails if the invoice is already canceled.
-            Step::Switch(on) => drop(self.room.registry.set_enabled(&by, on).await),
-            Step::Cancel => self.room.registry.cancel(&by).await.unwrap(),
+            Step::Switch(on) => drop(self.fixture.registry.set_enabled(&by, on).await),
+            Step::Cancel => self.fixture.registry.cancel(&by).await.unwrap(),
         }
-        let answers = self.room.port.answers();
+        let answers = self.fixture.port.answers();
         self.carry_out(answers);
         self
     }
@@ -106,13 +106,13 @@ impl World {
         }
         if self.held(shard.hash()).is_some() {
             // LDK fails a second HTLC with a hash that it holds, and reports it.
-            self.room.registry.htlc_gone(&shard.hash());
+            self.fixture.registry.htlc_gone(&shard.hash());
             return;
         }
         shard.envelope.htlc_id = self.next_htlc_id;
         self.next_htlc_id += 1;
         self.came.push((shard.clone(), Told::Nothing));
-        let answers = self.room.arrive(&shard);
+        let answers = self.fixture.arrive(&shard);
         self.carry_out(answers);
     }
 
@@ -131,7 +131,7 @@ impl World {
             if let Some(held) = self.held(hash) {
                 held.1 = told;
                 let key: HtlcKey = held.0.envelope.key();
-                self.room.port.forget(key);
+                self.fixture.port.forget(key);
             } else {
                 let again = |(shard, was): &(Sent, Told)| shard.hash() == hash && *was == told;
                 assert!(
@@ -151,7 +151,7 @@ impl World {
                 // HTLCs that were failed on arrival have no row.
                 Told::Fail => vec![Some(HtlcState::Canceled), None],
             };
-            let state = self.room.state(shard);
+            let state = self.fixture.state(shard);
             assert!(
                 expected.contains(&state),
                 "LDK was told {told:?}, but the row is {state:?}"
@@ -172,12 +172,12 @@ impl World {
                 claimed == 0 || claimed == 100,
                 "only partly paid: {claimed}"
             );
-            let set = self.room.set(id);
+            let set = self.fixture.set(id);
             let settled = set.filter(|set| set.settle_index.is_some());
             assert_eq!(settled.map_or(0, |set| set.amt_paid_msat), claimed);
             paid += claimed;
         }
-        assert_eq!(self.room.invoices()[0].amt_paid_msat, paid);
+        assert_eq!(self.fixture.invoices()[0].amt_paid_msat, paid);
     }
 }
 

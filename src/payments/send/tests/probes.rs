@@ -21,7 +21,7 @@ fn probe(amount_msat: u64) -> Probe {
     }
 }
 
-impl House {
+impl Fixture {
     fn probe(&self, probe: Probe) -> JoinHandle<Result<ProbeEnd, SendError>> {
         let payments = self.payments.clone();
         tokio::spawn(async move { payments.probe(probe).await })
@@ -30,10 +30,10 @@ impl House {
 
 #[tokio::test]
 async fn probe_reaching_the_receiver_returns_the_route() {
-    let mut house = House::new([Ok(vec![(100, 7)])]);
-    let call = house.probe(probe(100));
-    let htlc = house.htlc().await;
-    house.fail(&htlc, true, None);
+    let mut fixture = Fixture::new([Ok(vec![(100, 7)])]);
+    let call = fixture.probe(probe(100));
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, true, None);
     let ProbeEnd::Reached(route) = call.await.unwrap().unwrap() else {
         panic!("expected to reach the receiver");
     };
@@ -43,22 +43,22 @@ async fn probe_reaching_the_receiver_returns_the_route() {
         1_000 + 80 + 40 + BLOCK_PADDING
     );
     // No payment is stored, and no state is kept.
-    house.payments.store.flush();
-    assert_eq!(house.payments.count().unwrap(), 0);
-    assert!(house.is_empty());
+    fixture.payments.store.flush();
+    assert_eq!(fixture.payments.count().unwrap(), 0);
+    assert!(fixture.is_empty());
 }
 
 #[tokio::test]
 async fn probes_use_fresh_hashes_and_avoid_failed_channels() {
-    let mut house = House::new([Ok(vec![(100, 1)]), Ok(vec![(100, 2)])]);
-    let call = house.probe(probe(100));
-    let first = house.htlc().await;
-    house.fail(&first, false, Some(22));
-    let second = house.htlc().await;
+    let mut fixture = Fixture::new([Ok(vec![(100, 1)]), Ok(vec![(100, 2)])]);
+    let call = fixture.probe(probe(100));
+    let first = fixture.htlc().await;
+    fixture.fail(&first, false, Some(22));
+    let second = fixture.htlc().await;
     assert_ne!(first.hash, second.hash);
-    house.fail(&second, true, None);
+    fixture.fail(&second, true, None);
     assert!(matches!(call.await.unwrap(), Ok(ProbeEnd::Reached(_))));
-    let failed: Vec<_> = house
+    let failed: Vec<_> = fixture
         .asked()
         .into_iter()
         .map(|a| a.failed_channels)
@@ -77,37 +77,37 @@ async fn returns_the_failure_reason() {
         // Only one part can be probed.
         (Ok(vec![(50, 0), (50, 0)]), FailureReason::NoRoute),
     ] {
-        let house = House::new([answer]);
-        let end = house.payments.probe(probe(100)).await.unwrap();
+        let fixture = Fixture::new([answer]);
+        let end = fixture.payments.probe(probe(100)).await.unwrap();
         assert_eq!(end, ProbeEnd::Failed(reason));
     }
-    let mut house = House::new([]);
-    let call = house.probe(probe(100));
-    let htlc = house.htlc().await;
-    house.fail(&htlc, false, None);
+    let mut fixture = Fixture::new([]);
+    let call = fixture.probe(probe(100));
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, false, None);
     let end = call.await.unwrap().unwrap();
     assert_eq!(end, ProbeEnd::Failed(FailureReason::Error));
 }
 
 #[tokio::test]
 async fn stops_waiting_at_the_timeout() {
-    let mut house = House::new([]);
+    let mut fixture = Fixture::new([]);
     let mut held_up = probe(100);
     held_up.timeout = Duration::ZERO;
-    let end = house.payments.probe(held_up).await.unwrap();
+    let end = fixture.payments.probe(held_up).await.unwrap();
     assert_eq!(end, ProbeEnd::Failed(FailureReason::Timeout));
     // Its failure is ignored.
-    let htlc = house.htlc().await;
-    house.fail(&htlc, true, None);
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, true, None);
 }
 
 #[tokio::test]
 async fn nonsense_is_refused() {
-    let house = House::new([]);
-    let nothing = house.payments.probe(probe(0)).await;
+    let fixture = Fixture::new([]);
+    let nothing = fixture.payments.probe(probe(0)).await;
     assert!(matches!(nothing, Err(SendError::NoAmount)));
     let mut to_us = probe(100);
     to_us.destination = key(1);
-    let to_us = house.payments.probe(to_us).await;
+    let to_us = fixture.payments.probe(to_us).await;
     assert!(matches!(to_us, Err(SendError::SelfPayment)));
 }
