@@ -103,7 +103,7 @@ impl Registry {
         invoice.state = state;
         let add_index = invoice.add_index;
         let change = PutInvoiceState { add_index, state };
-        let (ticket, htlcs) = self.give_back_all(ledger, add_index, vec![Box::new(change)]);
+        let (ticket, htlcs) = self.fail_back_all(ledger, add_index, vec![Box::new(change)]);
         ledger.remember(&self.store, invoice.clone(), ticket);
         let view = InvoiceView {
             record: invoice,
@@ -114,7 +114,7 @@ impl Registry {
     }
 
     /// Fails back the HTLCs held for an invoice, in one transaction with the given changes.
-    pub(super) fn give_back_all(
+    pub(super) fn fail_back_all(
         &self,
         ledger: &mut Ledger,
         add_index: u64,

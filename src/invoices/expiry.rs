@@ -37,7 +37,7 @@ impl Registry {
         tokio::join!(
             self.run_set_timer(&stop),
             self.run_expiry(&stop),
-            self.run_forgetting(&stop)
+            self.run_row_cleanup(&stop)
         );
     }
 
@@ -102,7 +102,7 @@ impl Registry {
         if invoice.kind != InvoiceKind::SpontaneousAmp {
             return self.cancel_invoice(ledger, invoice);
         }
-        self.give_back_all(ledger, invoice.add_index, Vec::new());
+        self.fail_back_all(ledger, invoice.add_index, Vec::new());
         self.delete_unpaid(ledger, invoice)
     }
 

@@ -33,7 +33,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 const BATCH: usize = 200;
 
 impl Registry {
-    pub(super) async fn run_forgetting(&self, stop: &CancellationToken) {
+    pub(super) async fn run_row_cleanup(&self, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -41,7 +41,7 @@ impl Registry {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                forgotten = self.forget_given_back(now()) => {
+                forgotten = self.delete_failed_htlcs(now()) => {
                     if let Err(error) = forgotten {
                         tracing::error!("cannot delete rows of failed HTLCs: {error}");
                     }
@@ -55,7 +55,7 @@ impl Registry {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn forget_given_back(&self, now: u64) -> Result<(), StorageError> {
+    pub async fn delete_failed_htlcs(&self, now: u64) -> Result<(), StorageError> {
         let surplus = self.store.canceled_shard_before_newest(MAX_KEPT_ROWS)?;
         let before = now
             .saturating_sub(KEPT_SECONDS)

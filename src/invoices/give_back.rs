@@ -20,7 +20,7 @@ pub(super) type Keys = [(SetId, Vec<HtlcKey>)];
 
 impl Registry {
     /// Marks these HTLCs as canceled in the database, then fails them.
-    pub(super) fn give_back(&self, ledger: &mut Ledger, keys: &Keys, reason: Refusal) {
+    pub(super) fn fail_back(&self, ledger: &mut Ledger, keys: &Keys, reason: Refusal) {
         let (held, changes) = release(ledger, keys);
         if !changes.is_empty() {
             self.store.submit(changes);
@@ -46,7 +46,7 @@ impl Registry {
     pub fn expire_sets(&self, now: u64) -> Option<u64> {
         let mut ledger = self.ledger();
         let overdue = ledger.open.overdue(now);
-        self.give_back(&mut ledger, &overdue, FailReason::MppTimeout.into());
+        self.fail_back(&mut ledger, &overdue, FailReason::MppTimeout.into());
         let next = ledger.open.next_expiry();
         ledger.timer_at = next.unwrap_or(u64::MAX);
         next
@@ -66,14 +66,14 @@ impl Registry {
         let Some((set_id, key)) = ledger.open.find(hash) else {
             return;
         };
-        if self.is_far_from_its_deadline(&ledger, &set_id, &key) {
+        if self.is_far_from_deadline(&ledger, &set_id, &key) {
             tracing::info!(%hash, %set_id, "LDK refused a second HTLC with the hash of a held shard");
             return;
         }
-        self.give_back(&mut ledger, &[(set_id, vec![key])], Refusal::Gone);
+        self.fail_back(&mut ledger, &[(set_id, vec![key])], Refusal::Gone);
     }
 
-    fn is_far_from_its_deadline(&self, ledger: &Ledger, set_id: &SetId, key: &HtlcKey) -> bool {
+    fn is_far_from_deadline(&self, ledger: &Ledger, set_id: &SetId, key: &HtlcKey) -> bool {
         let open = ledger.open.get(set_id);
         let deadline = open
             .and_then(|open| open.htlcs.get(key))

@@ -62,7 +62,7 @@ impl Registry {
             return Err(Refusal::KeysendInParts);
         }
         self.check_deadline(&payment.claimable)?;
-        put_back(&mut payment.claimable.custom_records, &preimage);
+        restore_preimage_record(&mut payment.claimable.custom_records, &preimage);
         let add_index = ledger.next_add_index();
         let invoice = self.keysend_invoice(add_index, &hash, payment.claimable.amount_msat);
         let mut htlcs = self.held_rows(add_index, &payment);
@@ -107,7 +107,7 @@ impl Registry {
 }
 
 /// LDK removes the preimage from the records; lnd's clients expect it there.
-fn put_back(records: &mut BTreeMap<u64, Vec<u8>>, preimage: &PaymentPreimage) {
+fn restore_preimage_record(records: &mut BTreeMap<u64, Vec<u8>>, preimage: &PaymentPreimage) {
     records.insert(KEYSEND_RECORD, preimage.0.to_vec());
 }
 

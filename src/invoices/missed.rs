@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::subscribe::Told;
+use super::subscribe::Seen;
 use super::{InvoiceEvent, InvoiceView};
 use crate::storage::invoices::{
     HtlcSelection, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, Settlement,
@@ -22,16 +22,16 @@ const PAGE: u64 = 256;
 pub(super) struct Missed {
     store: Arc<Store>,
     /// The indices read so far.
-    at: Told,
+    at: Seen,
     /// The last indices to read; later events come from the live stream.
-    until: Told,
+    until: Seen,
     page: VecDeque<InvoiceEvent>,
 }
 
 impl Missed {
     /// Both indices of `until` are from one snapshot, so an invoice settled up to `until` was also
     /// added up to it: subscribers never hear of a settlement before its invoice.
-    pub(super) fn new(store: Arc<Store>, from: Told, until: Told) -> Self {
+    pub(super) fn new(store: Arc<Store>, from: Seen, until: Seen) -> Self {
         Self {
             store,
             at: from,
@@ -61,15 +61,15 @@ impl Missed {
 /// Reads events after `at` and returns them with the indices reached.
 fn read(
     store: &Store,
-    at: Told,
-    until: Told,
-) -> Result<(VecDeque<InvoiceEvent>, Told), StorageError> {
+    at: Seen,
+    until: Seen,
+) -> Result<(VecDeque<InvoiceEvent>, Seen), StorageError> {
     if at.added < until.added {
         let (events, added) = added(store, at.added, until.added)?;
-        Ok((events, Told { added, ..at }))
+        Ok((events, Seen { added, ..at }))
     } else {
         let (events, settled) = settled(store, at.settled, until.settled)?;
-        Ok((events, Told { settled, ..at }))
+        Ok((events, Seen { settled, ..at }))
     }
 }
 

@@ -83,7 +83,7 @@ impl Registry {
         }
         for htlc in &payment.htlcs {
             // It was sent to a deleted invoice with the same hash. A claim would come too late.
-            if self.gave_back(&htlc.key)?.is_some() {
+            if self.failed_back_hash(&htlc.key)?.is_some() {
                 return Err(Refusal::InvoiceNotOpen);
             }
         }

@@ -152,7 +152,7 @@ impl Registry {
     /// others, who could settle a new invoice with that hash.
     fn free_hash(&self, ledger: &mut Ledger, hash: &PaymentHash) -> Result<(), InvoiceError> {
         if let Some((set_id, key)) = ledger.open.find(hash) {
-            self.give_back(ledger, &[(set_id, vec![key])], Refusal::Canceled);
+            self.fail_back(ledger, &[(set_id, vec![key])], Refusal::Canceled);
         }
         let Some(other) = self.find_by_hash(ledger, &hash.0)? else {
             return Ok(());
@@ -160,7 +160,7 @@ impl Registry {
         if other.kind != InvoiceKind::SpontaneousAmp || other.expires_at.is_none() {
             return Err(InvoiceError::Duplicate);
         }
-        self.give_back_all(ledger, other.add_index, Vec::new());
+        self.fail_back_all(ledger, other.add_index, Vec::new());
         self.delete_unpaid(ledger, other);
         Ok(())
     }

@@ -27,7 +27,7 @@ impl Registry {
             self.port.process_pending();
         }
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
-        self.give_back_again(&present)?;
+        self.fail_back_again(&present)?;
         let mut broken = HashSet::new();
         let mut held: BTreeMap<u64, Vec<HtlcRecord>> = BTreeMap::new();
         for row in unresolved {
@@ -71,10 +71,10 @@ impl Registry {
 
     /// Rows may be newer than LDK's state: it may still hold an HTLC that we canceled. No event
     /// reports it again, so it would stay in its channel until its claim deadline.
-    fn give_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
+    fn fail_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
         let mut canceled: HashMap<[u8; 32], usize> = HashMap::new();
         for key in present {
-            if let Some(hash) = self.gave_back(key)? {
+            if let Some(hash) = self.failed_back_hash(key)? {
                 *canceled.entry(hash).or_default() += 1;
             }
         }
@@ -91,7 +91,7 @@ impl Registry {
     }
 
     /// Returns the payment hash of this HTLC if we failed it back.
-    pub(super) fn gave_back(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
+    pub(super) fn failed_back_hash(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
         match self.store.htlc(&key.channel_id.0, key.htlc_id)? {
             Some(row) => Ok((row.state == HtlcState::Canceled).then_some(row.payment_hash)),
             None => self.store.given_back(&key.channel_id.0, key.htlc_id),

@@ -53,12 +53,12 @@ impl InvoiceEvent {
 ///
 /// Both increase in the order of commits and of events, so later ones are always higher.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct Seen {
     pub(super) added: u64,
     pub(super) settled: u64,
 }
 
-impl Told {
+impl Seen {
     /// The last indices on disk.
     fn now(store: &Store) -> Result<Self, StorageError> {
         let (added, settled) = store.invoice_indices()?;
@@ -143,7 +143,7 @@ async fn announce(
         if let InvoiceEvent::Settled(view) | InvoiceEvent::Canceled(view) = &mut event {
             add_up(&store, view);
         }
-        followers.tell(&event);
+        followers.notify(&event);
         if matches!(event, InvoiceEvent::Added(_) | InvoiceEvent::Settled(_)) {
             // Having no subscribers is not an error.
             let _ = subscribers.send(event);
@@ -174,7 +174,7 @@ pub struct Subscription {
     missed: Missed,
     /// The indices seen once `missed` is exhausted. It may include live events: these are announced
     /// shortly after their rows become readable.
-    told: Told,
+    seen: Seen,
     live: broadcast::Receiver<InvoiceEvent>,
     /// The subscriber was too slow: the live events that it missed are read from the database.
     lagged: bool,
@@ -191,16 +191,16 @@ impl Subscription {
         add_index: u64,
         settle_index: u64,
     ) -> Result<Self, StorageError> {
-        let now = Told::now(&store)?;
+        let now = Seen::now(&store)?;
         let after = |index, now| if index == 0 { now } else { index };
-        let from = Told {
+        let from = Seen {
             added: after(add_index, now.added),
             settled: after(settle_index, now.settled),
         };
         Ok(Self {
             missed: Missed::new(store.clone(), from, now),
             store,
-            told: from.max(now),
+            seen: from.max(now),
             live,
             lagged: false,
         })
@@ -213,16 +213,16 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, StorageError> {
         loop {
             if self.lagged {
-                let now = Told::now(&self.store)?;
-                self.missed = Missed::new(self.store.clone(), self.told, now);
-                self.told = self.told.max(now);
+                let now = Seen::now(&self.store)?;
+                self.missed = Missed::new(self.store.clone(), self.seen, now);
+                self.seen = self.seen.max(now);
                 self.lagged = false;
             }
             if let Some(event) = self.missed.next().await? {
                 return Ok(Some(event));
             }
             match self.live.recv().await {
-                Ok(event) if self.told.is_news(&event) => return Ok(Some(event)),
+                Ok(event) if self.seen.is_news(&event) => return Ok(Some(event)),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => self.lagged = true,
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),

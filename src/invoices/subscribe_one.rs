@@ -27,11 +27,11 @@ impl Registry {
     pub fn subscribe_one(&self, by: &InvoiceRef) -> Result<SingleSubscription, InvoiceError> {
         let found = self.store.invoice_by(by)?;
         let add_index = found.ok_or(InvoiceError::NotFound)?.add_index;
-        // Subscribe first, then read the state, so that no event is lost; `Told` drops duplicates.
+        // Subscribe first, then read the state, so that no event is lost; `Seen` drops duplicates.
         let live = self.followers().follow(add_index);
         let view = self.lookup(by, HtlcSelection::All)?;
         Ok(SingleSubscription {
-            told: Told::of(&view),
+            seen: Seen::of(&view),
             first: Some(view),
             live,
         })
@@ -67,13 +67,13 @@ impl Followers {
     }
 
     /// Sends an event to the subscribers of its invoice.
-    pub(super) fn tell(&self, event: &InvoiceEvent) {
+    pub(super) fn notify(&self, event: &InvoiceEvent) {
         let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let add_index = event.view().record.add_index;
         let Some(senders) = followed.by_add_index.get_mut(&add_index) else {
             return;
         };
-        senders.retain(|sender| tell(sender, event));
+        senders.retain(|sender| notify(sender, event));
         if senders.is_empty() {
             followed.by_add_index.remove(&add_index);
         }
@@ -82,7 +82,7 @@ impl Followers {
 
 /// Sends an event. Returns whether the subscriber remains subscribed. The last slot of the queue is
 /// reserved for [`TooSlow`]; there is only one sender, so the slot is still free when needed.
-fn tell(sender: &Sender, event: &InvoiceEvent) -> bool {
+fn notify(sender: &Sender, event: &InvoiceEvent) -> bool {
     if sender.capacity() > 1 {
         return sender.try_send(Ok(event.clone())).is_ok();
     }
@@ -107,7 +107,7 @@ impl ByInvoice {
 
 /// The part of an invoice's history that the subscriber has seen.
 #[derive(Debug)]
-struct Told {
+struct Seen {
     /// 0: no settlement.
     settle_index: u64,
     accepted: bool,
@@ -115,7 +115,7 @@ struct Told {
     end: bool,
 }
 
-impl Told {
+impl Seen {
     fn of(view: &InvoiceView) -> Self {
         let state = view.record.state;
         Self {
@@ -156,7 +156,7 @@ fn last_settle_index(view: &InvoiceView) -> u64 {
 #[derive(Debug)]
 pub struct SingleSubscription {
     first: Option<InvoiceView>,
-    told: Told,
+    seen: Seen,
     live: Receiver,
 }
 
@@ -171,11 +171,11 @@ impl SingleSubscription {
         if let Some(view) = self.first.take() {
             return Ok(Some(view));
         }
-        while !self.told.end {
+        while !self.seen.end {
             let Some(event) = self.live.recv().await.transpose()? else {
                 return Ok(None);
             };
-            if self.told.is_news(&event) {
+            if self.seen.is_news(&event) {
                 return Ok(Some(event.into_view()));
             }
         }

@@ -181,8 +181,8 @@ impl Payments {
         let mut all = lock(&self.active);
         let state = match all.get(&identifier) {
             Some(active) => {
-                let running = lock(&active.running);
-                match running.flow.record.state {
+                let progress = lock(&active.progress);
+                match progress.flow.record.state {
                     PaymentState::InFlight => return Ok(active.clone()),
                     ended => Some(ended),
                 }
@@ -222,14 +222,14 @@ impl Payments {
         attempt: &RouteAttempt,
         ready: Ready,
     ) -> Result<u64, ByRouteError> {
-        let mut running = lock(&active.running);
-        running
+        let mut progress = lock(&active.progress);
+        progress
             .flow
             .takes(&ready.terms, attempt.route.amount_msat())?;
         let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
-        let row = attempt.row(attempt_id, running.flow.record.payment_index);
-        running.flow.add_given(row, attempt.skip_temp_err);
-        self.store_attempt(&running, attempt_id);
+        let row = attempt.row(attempt_id, progress.flow.record.payment_index);
+        progress.flow.add_given(row, attempt.skip_temp_err);
+        self.store_attempt(&progress, attempt_id);
         let id = ids::of(&attempt.payment_hash.0, attempt_id);
         self.register(id, active, attempt_id);
         let sent = self
@@ -247,10 +247,10 @@ impl Payments {
                 source_index: 0,
                 height: self.outbound.height(),
             };
-            running.flow.failed(attempt_id, Some(by_us), now_ns());
-            self.store_attempt(&running, attempt_id);
+            progress.flow.failed(attempt_id, Some(by_us), now_ns());
+            self.store_attempt(&progress, attempt_id);
         }
-        self.settle_up(active, &mut running);
+        self.settle_up(active, &mut progress);
         Ok(attempt_id)
     }
 
@@ -278,7 +278,7 @@ impl Payments {
             // The sender is owned by `active`.
             let changed = views.changed().await;
             changed.map_err(|_| {
-                ByRouteError::Unfollowed(active.recipe.identifier.as_hex().to_string())
+                ByRouteError::Unfollowed(active.template.identifier.as_hex().to_string())
             })?;
         }
     }

@@ -12,11 +12,11 @@ impl Payments {
     /// The cancellation is stored, so a restart does not resume the payment.
     pub fn cancel(self: &Arc<Self>, identifier: &[u8; 32]) {
         if let Some(active) = self.active(identifier) {
-            let mut running = lock(&active.running);
-            if running.flow.record.state == PaymentState::InFlight {
-                self.give_up(&mut running, FailureReason::Canceled);
+            let mut progress = lock(&active.progress);
+            if progress.flow.record.state == PaymentState::InFlight {
+                self.give_up(&mut progress, FailureReason::Canceled);
             }
-            self.settle_up(&active, &mut running);
+            self.settle_up(&active, &mut progress);
         }
     }
 }

@@ -22,18 +22,18 @@ impl Payments {
         let Some((active, attempt_id)) = self.known_attempt(id) else {
             return;
         };
-        let mut running = lock(&active.running);
-        if running
+        let mut progress = lock(&active.progress);
+        if progress
             .flow
             .settled(attempt_id, preimage.0, now_ns())
             .is_some()
         {
-            self.store_attempt(&running, attempt_id);
-            if running.flow.is_in_flight() {
+            self.store_attempt(&progress, attempt_id);
+            if progress.flow.is_in_flight() {
                 abort::at(Point::Settled);
                 abort::when_stored(Point::SettledStored, || self.store.flush());
             }
-            self.settle_up(&active, &mut running);
+            self.settle_up(&active, &mut progress);
         }
     }
 
@@ -59,8 +59,8 @@ impl Payments {
         );
         let seen = verdict::of(permanently, failure, path, failed_channel);
         if let Some(channel) = seen.channel {
-            let mut running = lock(&active.running);
-            running.failed_channels.note(channel, Instant::now());
+            let mut progress = lock(&active.progress);
+            progress.failed_channels.note(channel, Instant::now());
         }
         let failure = AttemptFailure {
             by_receiver: seen.end == Some(FailureReason::IncorrectPaymentDetails),
@@ -88,19 +88,23 @@ impl Payments {
         end: Option<FailureReason>,
     ) {
         abort::at(Point::BeforeFailed);
-        let mut running = lock(&active.running);
-        if running.flow.record.state != PaymentState::InFlight {
+        let mut progress = lock(&active.progress);
+        if progress.flow.record.state != PaymentState::InFlight {
             return;
         }
         // Applies also if the attempt was marked as failed by a restart before this event.
         if let Some(reason) = end {
-            self.give_up(&mut running, reason);
+            self.give_up(&mut progress, reason);
         }
-        if running.flow.failed(attempt_id, failure, now_ns()).is_some() {
-            running.failures = running.failures.saturating_add(1);
-            self.store_attempt(&running, attempt_id);
+        if progress
+            .flow
+            .failed(attempt_id, failure, now_ns())
+            .is_some()
+        {
+            progress.failures = progress.failures.saturating_add(1);
+            self.store_attempt(&progress, attempt_id);
             abort::when_stored(Point::FailureStored, || self.store.flush());
-            self.spawn_advance(active.recipe.identifier);
+            self.spawn_advance(active.template.identifier);
         }
     }
 

@@ -54,14 +54,14 @@ pub enum ProbeEnd {
 }
 
 /// The failure of a probe.
-struct CameBack {
+struct ProbeFailure {
     by_receiver: bool,
     failed_channel: Option<u64>,
 }
 
 /// Probes in flight, by LDK's payment id.
 #[derive(Default)]
-pub(super) struct Probes(Mutex<HashMap<PaymentId, oneshot::Sender<CameBack>>>);
+pub(super) struct Probes(Mutex<HashMap<PaymentId, oneshot::Sender<ProbeFailure>>>);
 
 impl Payments {
     /// Sends probes one after the other until one reaches the receiver, no route is left, or the
@@ -85,13 +85,13 @@ impl Payments {
                 Err(reason) => return Ok(ProbeEnd::Failed(reason)),
             };
             let route = hops(&path, self.outbound.height());
-            let Some(came_back) = self.send_probe(&probe, path) else {
+            let Some(failure) = self.send_probe(&probe, path) else {
                 return Ok(ProbeEnd::Failed(FailureReason::Error));
             };
-            match timeout_at(deadline, came_back).await {
+            match timeout_at(deadline, failure).await {
                 Err(_) => return Ok(ProbeEnd::Failed(FailureReason::Timeout)),
                 Ok(Ok(back)) if back.by_receiver => return Ok(ProbeEnd::Reached(route)),
-                Ok(Ok(CameBack {
+                Ok(Ok(ProbeFailure {
                     failed_channel: Some(channel),
                     ..
                 })) => failed_channels.push(FailedChannel {
@@ -153,7 +153,7 @@ impl Payments {
     }
 
     /// Returns `None` if LDK does not send it.
-    fn send_probe(&self, probe: &Probe, path: Path) -> Option<oneshot::Receiver<CameBack>> {
+    fn send_probe(&self, probe: &Probe, path: Path) -> Option<oneshot::Receiver<ProbeFailure>> {
         let onion = probe.onion()?;
         let hash = PaymentHash(self.outbound.random_bytes());
         let id = PaymentId(self.outbound.random_bytes());
@@ -177,7 +177,7 @@ impl Payments {
     ) {
         if let Some(waiting) = lock(&self.probes.0).remove(id) {
             // The caller may have stopped waiting.
-            let _ = waiting.send(CameBack {
+            let _ = waiting.send(ProbeFailure {
                 by_receiver,
                 failed_channel,
             });

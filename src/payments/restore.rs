@@ -45,8 +45,8 @@ impl Payments {
                 &self.followers,
             );
             let unsent: Vec<u64> = {
-                let running = lock(&active.running);
-                let in_flight = running
+                let progress = lock(&active.progress);
+                let in_flight = progress
                     .flow
                     .attempts
                     .iter()
@@ -57,10 +57,10 @@ impl Payments {
                     .collect()
             };
             {
-                let mut running = lock(&active.running);
+                let mut progress = lock(&active.progress);
                 for attempt_id in unsent {
-                    running.flow.failed(attempt_id, None, now_ns());
-                    self.store_attempt(&running, attempt_id);
+                    progress.flow.failed(attempt_id, None, now_ns());
+                    self.store_attempt(&progress, attempt_id);
                 }
             }
             self.adopt(identifier, active);

@@ -35,7 +35,7 @@ pub(super) struct Recipient {
 }
 
 /// The constant data from which attempts are built.
-pub(super) struct Recipe {
+pub(super) struct AttemptTemplate {
     pub(super) identifier: [u8; 32],
     /// The largest record 14 that an attempt may need; `None` if not AMP.
     pub(super) largest_shard: Option<ShardRecord>,
@@ -45,15 +45,15 @@ pub(super) struct Recipe {
 
 /// A payment in progress.
 pub(super) struct Active {
-    pub(super) recipe: Recipe,
+    pub(super) template: AttemptTemplate,
     /// Held by the thread that advances the payment.
-    pub(super) turn: Mutex<()>,
-    pub(super) running: Mutex<Running>,
+    pub(super) advancing: Mutex<()>,
+    pub(super) progress: Mutex<Progress>,
     pub(super) view: Updates,
 }
 
 /// The changing state of a payment in progress.
-pub(super) struct Running {
+pub(super) struct Progress {
     pub(super) flow: Flow,
     pub(super) failed_channels: FailedChannels,
     /// Attempts that failed since startup.
@@ -62,7 +62,7 @@ pub(super) struct Running {
     pub(super) paused_at: u32,
     /// Until this time (seconds since 1970), "no route" is retried: channels are not usable right
     /// after startup.
-    pub(super) patient_until: u64,
+    pub(super) retry_no_route_until: u64,
     pub(super) next_pause: Duration,
     /// A new route search is scheduled.
     pub(super) is_pausing: bool,
@@ -201,7 +201,7 @@ impl Payments {
     }
 
     pub(super) fn adopt(&self, identifier: [u8; 32], active: Arc<Active>) {
-        for attempt in &lock(&active.running).flow.attempts {
+        for attempt in &lock(&active.progress).flow.attempts {
             self.register(ids::payment_id(attempt), &active, attempt.attempt_id);
         }
         lock(&self.active).insert(identifier, active);
@@ -250,29 +250,29 @@ impl Payments {
 pub(super) fn new_active(
     flow: Flow,
     recipient: Recipient,
-    patient_until: u64,
+    retry_no_route_until: u64,
     followers: &Arc<Followers>,
 ) -> Arc<Active> {
     let view = Updates::new(view(&flow), followers);
-    let recipe = Recipe {
+    let template = AttemptTemplate {
         identifier: flow.record.identifier,
         largest_shard: flow.largest_shard(),
         terms: flow.record.terms.clone(),
         recipient,
     };
-    let running = Running {
+    let progress = Progress {
         flow,
         failed_channels: FailedChannels::default(),
         failures: 0,
         paused_at: 0,
-        patient_until,
+        retry_no_route_until,
         next_pause: FIRST_PAUSE,
         is_pausing: false,
     };
     Arc::new(Active {
-        recipe,
-        turn: Mutex::default(),
-        running: Mutex::new(running),
+        template,
+        advancing: Mutex::default(),
+        progress: Mutex::new(progress),
         view,
     })
 }

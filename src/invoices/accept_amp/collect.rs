@@ -105,9 +105,9 @@ impl Registry {
         for row in &rows {
             changes.push(Box::new(PutHtlc(row.clone())));
         }
-        let paid_unasked =
+        let is_first_spontaneous =
             record.kind == InvoiceKind::SpontaneousAmp && record.expires_at.is_some();
-        if paid_unasked {
+        if is_first_spontaneous {
             record.expires_at = None;
             changes.push(Box::new(NeverExpires {
                 add_index: record.add_index,
@@ -134,7 +134,7 @@ impl Registry {
         let preimages = claims.iter().map(|claim| (claim.key, claim.preimage));
         ledger.settled.extend(&self.store, preimages, ticket);
         self.remember_new(ledger, new_invoice, ticket);
-        if paid_unasked {
+        if is_first_spontaneous {
             ledger.remember(&self.store, record.clone(), ticket);
         }
         let view = InvoiceView {
@@ -167,7 +167,7 @@ impl Registry {
             .map(|htlc| htlc.key)
             .filter(|key| *key != new)
             .collect();
-        self.give_back(ledger, &[(envelope.amp.set_id, others)], reason.into());
+        self.fail_back(ledger, &[(envelope.amp.set_id, others)], reason.into());
         self.refuse(reason.into(), hash, envelope);
     }
 }

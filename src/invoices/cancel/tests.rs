@@ -262,7 +262,11 @@ async fn htlcs_of_a_deleted_invoice_are_failed_after_a_crash() {
     // LDK may also report it again.
     assert_eq!(fixture.arrive(&held), fails([&held]));
     fixture.port.forget(held.envelope.key());
-    fixture.registry.forget_given_back(u64::MAX).await.unwrap();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
     let known = fixture
         .store
         .given_back(&held.envelope.channel_id.0, held.envelope.htlc_id);

@@ -104,7 +104,7 @@ async fn cancels_in_batches() {
     let fixture = Fixture::new();
     let first = invoice(&fixture, Purpose::default(), 1_000).await;
     let end = last_second(&first);
-    let rows = (2..=SLICE as u64 + 1)
+    let rows = (2..=BATCH as u64 + 1)
         .map(|add_index| Box::new(PutInvoice(copy(&first, add_index, end))) as Box<dyn Change>);
     fixture.store.submit(rows.collect::<Vec<_>>());
     fixture.store.flush();

@@ -55,7 +55,7 @@ async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
 
     fixture
         .registry
-        .forget_given_back(start + 3_000)
+        .delete_failed_htlcs(start + 3_000)
         .await
         .unwrap();
     assert_eq!(
@@ -65,7 +65,7 @@ async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
     );
     fixture
         .registry
-        .forget_given_back(now() + 3_700)
+        .delete_failed_htlcs(now() + 3_700)
         .await
         .unwrap();
     assert_eq!(
@@ -85,30 +85,34 @@ async fn keeps_the_newest_thousand_rows() {
     let fixture = Fixture::new();
     let invoice = static_invoice(&fixture).await;
     let start = now();
-    attack(&fixture, invoice.payment_addr, 0..MOST_KEPT);
+    attack(&fixture, invoice.payment_addr, 0..MAX_KEPT_ROWS);
     fixture
         .registry
-        .forget_given_back(start + 59)
+        .delete_failed_htlcs(start + 59)
         .await
         .unwrap();
-    assert_eq!(rows(&fixture, 1).0 as u64, MOST_KEPT);
-    attack(&fixture, invoice.payment_addr, MOST_KEPT..MOST_KEPT + 20);
+    assert_eq!(rows(&fixture, 1).0 as u64, MAX_KEPT_ROWS);
+    attack(
+        &fixture,
+        invoice.payment_addr,
+        MAX_KEPT_ROWS..MAX_KEPT_ROWS + 20,
+    );
     fixture
         .registry
-        .forget_given_back(start + 59)
+        .delete_failed_htlcs(start + 59)
         .await
         .unwrap();
     assert_eq!(
         rows(&fixture, 1).0 as u64,
-        MOST_KEPT + 20,
+        MAX_KEPT_ROWS + 20,
         "rows of the last minute must be kept for a restart"
     );
     fixture
         .registry
-        .forget_given_back(now() + 120)
+        .delete_failed_htlcs(now() + 120)
         .await
         .unwrap();
-    assert!(rows(&fixture, 1).0 as u64 <= MOST_KEPT);
+    assert!(rows(&fixture, 1).0 as u64 <= MAX_KEPT_ROWS);
 }
 
 #[tokio::test]
@@ -119,10 +123,18 @@ async fn keeps_rows_of_htlcs_that_ldk_still_has() {
     fixture.arrive(&shard);
     fixture.registry.expire_sets(u64::MAX);
     fixture.store.flush();
-    fixture.registry.forget_given_back(u64::MAX).await.unwrap();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
     assert_eq!(fixture.state(&shard), Some(HtlcState::Canceled));
     fixture.port.forget(shard.envelope.key());
-    fixture.registry.forget_given_back(u64::MAX).await.unwrap();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
     assert_eq!(fixture.state(&shard), None);
     assert_eq!(fixture.set(1), None);
 }
@@ -143,12 +155,20 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     let held = payment(2, &[60, 40]).remove(0).to([1; 32]);
     fixture.arrive(&held);
     fixture.store.flush();
-    fixture.registry.forget_given_back(u64::MAX).await.unwrap();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
     assert_eq!(fixture.invoices().len(), 1);
     fixture.registry.expire_sets(u64::MAX);
     fixture.port.forget(held.envelope.key());
     fixture.store.flush();
-    fixture.registry.forget_given_back(u64::MAX).await.unwrap();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
     assert!(fixture.invoices().is_empty());
     assert_eq!((fixture.state(&held), fixture.set(2)), (None, None));
     let end = followed.next().await.unwrap().unwrap();
@@ -171,7 +191,11 @@ async fn paid_spontaneous_invoices_are_kept() {
     fixture.registry.expire_sets(u64::MAX);
     fixture.port.forget(shard.envelope.key());
     fixture.store.flush();
-    fixture.registry.forget_given_back(u64::MAX).await.unwrap();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
     assert_eq!(fixture.invoices().len(), 1);
     assert_eq!(rows(&fixture, 1), (1, 1));
 }
@@ -214,14 +238,14 @@ async fn a_hundred_thousand_incomplete_payments_are_measured() {
     report("after 100,000 shards, nothing forgotten");
     fixture
         .registry
-        .forget_given_back(now() + 120)
+        .delete_failed_htlcs(now() + 120)
         .await
         .unwrap();
     report("two minutes later");
-    assert!(rows(&fixture, 1).0 as u64 <= MOST_KEPT + 2);
+    assert!(rows(&fixture, 1).0 as u64 <= MAX_KEPT_ROWS + 2);
     fixture
         .registry
-        .forget_given_back(now() + 3_700)
+        .delete_failed_htlcs(now() + 3_700)
         .await
         .unwrap();
     report("an hour later");

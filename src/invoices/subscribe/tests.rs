@@ -106,7 +106,7 @@ async fn slow_subscribers_miss_no_event() {
             .registry
             .announce(ticket, InvoiceEvent::Settled(view));
     };
-    let last = BACKLOG as u64 + 100;
+    let last = EVENT_QUEUE_LEN as u64 + 100;
     (2..=last).for_each(add);
     fixture.store.flush();
     let (from_late, mut late) = (last / 2, fixture.subscribe(1, last / 2));

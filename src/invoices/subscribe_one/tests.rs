@@ -235,10 +235,10 @@ async fn only_slow_subscribers_are_disconnected() {
     next(&mut fast).await.unwrap();
     for index in 2..=2_000 {
         view.sets[0].settle_index = Some(index);
-        followers.tell(&InvoiceEvent::Settled(view.clone()));
+        followers.notify(&InvoiceEvent::Settled(view.clone()));
         assert_eq!(sets(&mut fast).await.0, [index]);
     }
-    for index in 2..=BACKLOG as u64 {
+    for index in 2..=EVENT_QUEUE_LEN as u64 {
         assert_eq!(
             sets(&mut slow).await.0,
             [index],
@@ -258,7 +258,7 @@ async fn closed_subscriptions_are_removed() {
         drop(followers.follow(add_index));
     }
     let followed = followers.0.lock().unwrap();
-    assert!(followed.by_add_index.len() <= FIRST_CLEANING);
+    assert!(followed.by_add_index.len() <= FIRST_CLEANUP);
     assert!(followed.by_add_index.contains_key(&0));
     drop(stays);
 }
