@@ -37,9 +37,9 @@
 //! | two shards with one hash | `hashes::a_second_shard_with_the_hash_of_a_held_one_is_refused_alone` |
 //!
 //! On the pure set (`src/amp/set/tests.rs`), where a network adds nothing:
-//! `a_wrong_child_index_or_hash_fails_the_whole_set`, `a_replay_gets_the_answer_it_got_before` (also
+//! `invalid_child_index_or_hash_fails_the_set`, `replays_get_the_same_answer` (also
 //! close to the expiry, where lnd refuses it),
-//! `amounts_beyond_u64_complete_the_set_without_a_panic`.
+//! `overflowing_amounts_complete_the_set`.
 //!
 //! Where ampd is not as lnd 0.21: `sets::a_wrong_share_does_no_harm_to_another_set_on_the_invoice`,
 //! `sets::a_settled_set_takes_no_further_shard`,

@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The instruction that LDK got for an HTLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Instruction {
     Nothing,
     Claim,
     Fail,
@@ -52,7 +52,7 @@ struct World {
     /// The shards of each set, as created by an honest sender.
     shards: HashMap<u8, Vec<Sent>>,
     /// Every HTLC that ever arrived.
-    came: Vec<(Sent, Told)>,
+    came: Vec<(Sent, Instruction)>,
     next_htlc_id: u64,
 }
 
@@ -111,29 +111,33 @@ impl World {
         }
         shard.envelope.htlc_id = self.next_htlc_id;
         self.next_htlc_id += 1;
-        self.came.push((shard.clone(), Told::Nothing));
+        self.came.push((shard.clone(), Instruction::Nothing));
         let answers = self.fixture.arrive(&shard);
         self.carry_out(answers);
     }
 
-    fn held(&mut self, hash: PaymentHash) -> Option<&mut (Sent, Told)> {
+    fn held(&mut self, hash: PaymentHash) -> Option<&mut (Sent, Instruction)> {
         let mut came = self.came.iter_mut();
-        came.find(|(shard, told)| shard.hash() == hash && *told == Told::Nothing)
+        came.find(|(shard, instruction)| {
+            shard.hash() == hash && *instruction == Instruction::Nothing
+        })
     }
 
     /// LDK carries out instructions for the HTLCs that it holds.
     fn carry_out(&mut self, answers: Vec<Answer>) {
         for answer in answers {
-            let (hash, told) = match answer {
-                Answer::Claim(hash) => (hash, Told::Claim),
-                Answer::Fail(hash) | Answer::TimeOut(hash) => (hash, Told::Fail),
+            let (hash, instruction) = match answer {
+                Answer::Claim(hash) => (hash, Instruction::Claim),
+                Answer::Fail(hash) | Answer::TimeOut(hash) => (hash, Instruction::Fail),
             };
             if let Some(held) = self.held(hash) {
-                held.1 = told;
+                held.1 = instruction;
                 let key: HtlcKey = held.0.envelope.key();
                 self.fixture.port.forget(key);
             } else {
-                let again = |(shard, was): &(Sent, Told)| shard.hash() == hash && *was == told;
+                let again = |(shard, was): &(Sent, Instruction)| {
+                    shard.hash() == hash && *was == instruction
+                };
                 assert!(
                     self.came.iter().any(again),
                     "{answer:?} for an unknown HTLC"
@@ -144,23 +148,24 @@ impl World {
 
     /// Compares LDK's instructions with the rows.
     fn check(&self) {
-        for (shard, told) in &self.came {
-            let expected = match told {
-                Told::Nothing => vec![Some(HtlcState::Accepted)],
-                Told::Claim => vec![Some(HtlcState::Settled)],
+        for (shard, instruction) in &self.came {
+            let expected = match instruction {
+                Instruction::Nothing => vec![Some(HtlcState::Accepted)],
+                Instruction::Claim => vec![Some(HtlcState::Settled)],
                 // HTLCs that were failed on arrival have no row.
-                Told::Fail => vec![Some(HtlcState::Canceled), None],
+                Instruction::Fail => vec![Some(HtlcState::Canceled), None],
             };
             let state = self.fixture.state(shard);
             assert!(
                 expected.contains(&state),
-                "LDK was told {told:?}, but the row is {state:?}"
+                "LDK was told {instruction:?}, but the row is {state:?}"
             );
         }
         let mut paid = 0;
         for id in 1..=4 {
-            let of_set = |(shard, told): &&(Sent, Told)| {
-                shard.envelope.amp.set_id.as_bytes() == &[id; 32] && *told == Told::Claim
+            let of_set = |(shard, instruction): &&(Sent, Instruction)| {
+                shard.envelope.amp.set_id.as_bytes() == &[id; 32]
+                    && *instruction == Instruction::Claim
             };
             let claimed: u64 = self
                 .came
@@ -196,7 +201,7 @@ proptest! {
             world.check();
             world = world.take(Step::TimeOut).await;
             world.check();
-            assert!(world.came.iter().all(|(_, told)| *told != Told::Nothing));
+            assert!(world.came.iter().all(|(_, instruction)| *instruction != Instruction::Nothing));
         });
     }
 }
