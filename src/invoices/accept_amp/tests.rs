@@ -305,7 +305,7 @@ async fn replays_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_incomplete_set_times_out_after_120_seconds_and_may_be_tried_again() {
+async fn incomplete_sets_time_out_and_can_be_retried() {
     let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
     fixture.arrive(&shards[0]);

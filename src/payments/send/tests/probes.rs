@@ -102,7 +102,7 @@ async fn stops_waiting_at_the_timeout() {
 }
 
 #[tokio::test]
-async fn nonsense_is_refused() {
+async fn rejects_invalid_requests() {
     let fixture = Fixture::new([]);
     let nothing = fixture.payments.probe(probe(0)).await;
     assert!(matches!(nothing, Err(SendError::NoAmount)));
