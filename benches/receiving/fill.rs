@@ -1,5 +1,5 @@
-//! A database with a history: invoices of all kinds and what paid them, written by the storage room
-//! itself, in large commits.
+//! Fills a database with a history: invoices of all kinds and their payments, written by the
+//! storage module in large commits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,59 +11,60 @@ use ampd::storage::invoices::{
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
 
-/// How long the history is.
+/// The size of the history.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
     pub invoices: u64,
-    /// A tenth of them, each a payment of its own, on the one static invoice; the rest on the others.
+    /// A tenth of them pay the static invoice, each as its own payment; the rest pay the other
+    /// invoices.
     pub htlcs: u64,
 }
 
 impl History {
-    /// Payments that the static invoice has received.
+    /// The number of payments to the static invoice.
     pub const fn static_payments(self) -> u64 {
         self.htlcs - (self.invoices - 1) * PARTS
     }
 
-    /// The add index of the n-th ordinary invoice to look up, all over the history.
+    /// The add index of the n-th BOLT 11 invoice to look up, spread over the whole history.
     pub const fn ordinary(self, n: u64) -> u64 {
         2 * (1 + n * 7_919 % (self.invoices / 2))
     }
 }
 
-/// HTLCs that paid each of the other invoices.
+/// HTLCs per payment of the other invoices.
 const PARTS: u64 = 9;
 /// Invoices per commit.
 const BATCH: u64 = 1_000;
-/// 2026-01-01, and seconds between two invoices: the history is about a year long.
+/// 2026-01-01, and the seconds between two invoices: the history spans about a year.
 const START: u64 = 1_767_225_600;
 const STEP: u64 = 300;
 const CHANNELS: u64 = 10;
-/// An invoice of an lnd on regtest: it is read anew for each answer.
+/// A payment request from lnd on regtest; it is decoded for each response.
 const REQUEST: &str = "lnbcrt9m1p4sxqz7pp5n89pcpk9nsu5nt3zadgtkrxhjayqy98tucs5gtnrskwaxwtzwqmqdq5d4ujqenfwf\
     ehggrpd4cqcqzzsxq9z0rgqsp5a6scv6kf6km7hv9yt76t4g2wa38764lwk9c4yu6acwz6twp2qcds9q8pqq\
     qsgqt6x4pye3kyherdaem06n9tjg2ycct9h0fmdcek8e8892rjrpptujt7tcwwx9cnknasgxg9krqv2uv5h2\
     sywcxnfgu9pcacerhcx54vspuvjg7s";
 
-/// 32 bytes that look random and are the same in every run.
+/// Returns 32 bytes that look random but are the same in every run.
 pub fn bytes(what: &str, n: u64) -> [u8; 32] {
     sha256::Hash::hash(format!("{what} {n}").as_bytes()).to_byte_array()
 }
 
-/// The payment hash of the invoice with this add index; an ordinary invoice if it is even.
+/// The payment hash of the invoice with this add index; a BOLT 11 invoice if it is even.
 pub fn invoice_hash(add_index: u64) -> [u8; 32] {
     bytes("invoice", add_index)
 }
 
-/// The address of the static invoice.
+/// The payment address of the static invoice.
 pub fn static_addr() -> [u8; 32] {
     bytes("addr", STATIC)
 }
 
-/// The static invoice was the first.
+/// The add index of the static invoice, the first one.
 const STATIC: u64 = 1;
 
-/// Writes the history. The payments to the static invoice come between all others, as in life.
+/// Writes the history. Payments to the static invoice are spread among the others.
 pub async fn fill(store: &Arc<Store>, history: History) {
     let mut writer = Writer::default();
     let mut batch: Vec<Box<dyn Change>> = vec![Box::new(PutInvoice(invoice(STATIC)))];
@@ -82,7 +83,7 @@ pub async fn fill(store: &Arc<Store>, history: History) {
     store.durable(ticket).await;
 }
 
-/// Counts what was written so far.
+/// Counters of what has been written.
 #[derive(Default)]
 struct Writer {
     htlcs: u64,
@@ -91,7 +92,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Even ones are ordinary invoices that were paid in parts, odd ones spontaneous AMP payments.
+    /// Adds a paid invoice: BOLT 11 invoices paid in parts if even, spontaneous AMP payments if
+    /// odd.
     fn paid_invoice(&mut self, batch: &mut Vec<Box<dyn Change>>, add_index: u64) {
         let mut record = invoice(add_index);
         let amt_msat = PARTS * amount(add_index);
@@ -208,7 +210,7 @@ fn invoice(add_index: u64) -> InvoiceRecord {
     }
 }
 
-/// Between 1 and 10,000 sat.
+/// Returns an amount between 1 and 10,000 sat.
 const fn amount(n: u64) -> u64 {
     1_000 + n * 7_919 % 10_000_000
 }

@@ -1,4 +1,4 @@
-//! A registry on a database with a history, and the port of a channel manager that always agrees.
+//! A registry on a database with a history, and a channel manager that accepts everything.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::fill::{self, History, bytes};
 
 const HEIGHT: u32 = 900_000;
 
-/// The channel manager: has the HTLC that came last, and notes what is claimed.
+/// The channel manager: has the latest HTLC, and counts claims.
 #[derive(Default)]
 struct Port {
     last: Mutex<Option<(PaymentHash, IncomingHtlc)>>,
@@ -77,19 +77,19 @@ impl ChannelPort for Port {
     }
 }
 
-/// What the benchmark measures on.
-pub struct House {
+/// The subject of the benchmark.
+pub struct Fixture {
     pub history: History,
     store: Arc<Store>,
     registry: Registry,
     port: Arc<Port>,
     events: Subscription,
-    /// What was done so far, so that nothing is done twice.
+    /// Counts operations, so that none is repeated.
     count: u64,
 }
 
-impl House {
-    /// Makes the database in `dir` and opens a registry on it.
+impl Fixture {
+    /// Creates the database in `dir` and opens a registry on it.
     pub async fn build(dir: &Path, history: History) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let filled = Arc::new(Store::open(dir)?);
@@ -120,7 +120,7 @@ impl House {
         })
     }
 
-    /// AddInvoice, until it is on disk and subscribers know.
+    /// AddInvoice, until it is on disk and subscribers are notified.
     pub async fn add_invoice(&mut self) -> Result<Duration> {
         let new = NewInvoice {
             memo: "one more".into(),
@@ -134,7 +134,7 @@ impl House {
         Ok(took)
     }
 
-    /// LookupInvoiceV2, without gRPC, of an ordinary invoice that was paid, each time another one.
+    /// LookupInvoiceV2 without gRPC, of a different paid BOLT 11 invoice each time.
     pub fn lookup(&mut self) -> Result<Duration> {
         self.count += 1;
         let add_index = self.history.ordinary(self.count);
@@ -144,12 +144,13 @@ impl House {
         let took = start.elapsed();
         ensure!(
             found.htlcs.len() > 1,
-            "invoice {add_index} was not paid in parts"
+            "invoice {add_index} has fewer than two HTLCs"
         );
         Ok(took)
     }
 
-    /// One more payment to the static invoice: from the HTLC to the settled set, on disk, and claimed.
+    /// Another payment to the static invoice: from the HTLC to the settled set on disk and the
+    /// claim.
     pub async fn accept_and_settle(&mut self) -> Result<Duration> {
         self.count += 1;
         let (claimable, envelope) = self.shard()?;
@@ -157,13 +158,13 @@ impl House {
         let claimed = self.port.claimed();
         let start = Instant::now();
         self.registry.accept_amp(claimable, envelope);
-        // In the node the claim's monitor update makes the writer begin.
+        // In the node, the claim's monitor update triggers the write.
         self.store.submit(Vec::new());
         let event = self.event().await?;
         let took = start.elapsed();
         ensure!(matches!(event, InvoiceEvent::Settled(_)), "not settled");
         ensure!(self.port.claimed() == claimed + 1, "not claimed");
-        // LDK's answer is written, too, before the next sample.
+        // Waits until LDK's answer is written as well, before the next sample.
         self.registry.payment_claimed(&hash);
         let written = self.store.submit(Vec::new());
         self.store.durable(written).await;
@@ -174,7 +175,7 @@ impl House {
         self.events.next().await?.context("no more events")
     }
 
-    /// An HTLC that is a whole payment to the static invoice.
+    /// An HTLC that is a complete payment to the static invoice.
     fn shard(&self) -> Result<(Claimable, Envelope)> {
         let n = self.count;
         let mut splitter = Splitter::new(Share::from_bytes(bytes("root", n)));
@@ -200,7 +201,7 @@ impl House {
                 child_index: shard.index,
             },
             channel_id: ChannelId(bytes("channel", 0)),
-            // Far above those of the history.
+            // Higher than all in the history.
             htlc_id: (1 << 40) + n,
             cltv_expiry,
             ephemeral_key: PublicKey::from_secret_key(&Secp256k1::new(), &key),
@@ -215,7 +216,7 @@ impl House {
         Ok((claimable, envelope))
     }
 
-    /// Writes what waits and closes the database.
+    /// Writes pending changes and closes the database.
     pub fn close(self) -> Result<()> {
         Ok(self.store.close()?)
     }

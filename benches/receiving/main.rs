@@ -1,12 +1,12 @@
-//! What receiving costs on a database with a long history: `cargo bench --bench receiving`.
+//! Measures the cost of receiving with a long history: `cargo bench --bench receiving`.
 //!
-//! A small and a large database are filled; then each operation runs on both in turn, many times, so
-//! that what else the machine does falls on both. First through the registry, then through gRPC on two
-//! ampd. The ratio of the medians may be 1.2, and neither this process nor ampd may need 250 MB at its
-//! peak. The bench fails if a limit is exceeded.
+//! A small and a large database are filled. Each operation then runs on both in turn, many times,
+//! so that other load on the machine affects both: first through the registry, then over gRPC on
+//! two ampd nodes. The ratio of the medians may be at most 1.2, and neither this process nor ampd
+//! may use 250 MB at its peak. The benchmark fails if a limit is exceeded.
 //!
-//! The databases are in the operating system's cache, as they are after a while on a node with enough
-//! memory: what is measured is ampd, not how long a disk takes to find a page.
+//! The databases are in the operating system's cache, as they eventually are on a node with enough
+//! memory: this measures ampd, not the time of a disk to find a page.
 
 mod fill;
 mod house;
@@ -20,7 +20,7 @@ use ampd::storage::Store;
 use anyhow::{Context, Result, ensure};
 
 use fill::History;
-use house::House;
+use house::Fixture;
 use node::Nodes;
 
 const SMALL: History = History {
@@ -32,9 +32,9 @@ const LARGE: History = History {
     htlcs: 1_000_000,
 };
 
-/// Pairs of samples of each operation.
+/// Pairs of samples per operation.
 const SAMPLES: usize = 1_000;
-/// What the first calls cost (statements to prepare, pages to read) is not what we ask for.
+/// Pairs that are not counted: the first calls prepare statements and read pages.
 const WARM_UP: usize = 50;
 
 const MAX_RATIO: f64 = 1.2;
@@ -51,12 +51,12 @@ async fn main() -> Result<()> {
         add_invoice(&mut small, &mut large).await?,
         accept_and_settle(&mut small, &mut large).await?,
     ];
-    // Only a part of LookupInvoiceV2, for those who want to know where the time goes.
+    // Part of LookupInvoiceV2, shown to tell where its time goes.
     lookup(&mut small, &mut large)?;
     small.close()?;
     large.close()?;
     let peak = memory_mb("self", "VmHWM")?;
-    println!("peak memory of this process, the filling included: {peak} MB\n");
+    println!("peak memory of this process, including the fill: {peak} MB\n");
 
     let nodes = Nodes::start(scratch.path()).await?;
     ratios.extend(nodes.ratios().await?);
@@ -66,14 +66,20 @@ async fn main() -> Result<()> {
     println!(
         "\nworst ratio {worst:.2} (limit {MAX_RATIO}), peak {peak} MB (limit {MAX_MEMORY_MB})"
     );
-    ensure!(worst <= MAX_RATIO, "the worst ratio is {worst:.2}");
-    ensure!(peak < MAX_MEMORY_MB, "{peak} MB is too much memory");
+    ensure!(
+        worst <= MAX_RATIO,
+        "the worst ratio is {worst:.2}, above the limit"
+    );
+    ensure!(
+        peak < MAX_MEMORY_MB,
+        "peak memory of {peak} MB is above the limit"
+    );
     Ok(())
 }
 
-async fn build(dir: &Path, history: History) -> Result<House> {
+async fn build(dir: &Path, history: History) -> Result<Fixture> {
     let start = Instant::now();
-    let house = House::build(dir, history).await?;
+    let fixture = Fixture::build(dir, history).await?;
     let bytes = warm(&Store::path_in(dir))?;
     println!(
         "{} invoices, {} settled HTLCs, {} of them on one static invoice: {} MB, filled in {} s",
@@ -83,10 +89,10 @@ async fn build(dir: &Path, history: History) -> Result<House> {
         bytes >> 20,
         start.elapsed().as_secs(),
     );
-    Ok(house)
+    Ok(fixture)
 }
 
-async fn add_invoice(small: &mut House, large: &mut House) -> Result<f64> {
+async fn add_invoice(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
     let mut samples = Samples::default();
     for n in 0..WARM_UP + SAMPLES {
         samples.add(n, small.add_invoice().await?, large.add_invoice().await?);
@@ -94,7 +100,7 @@ async fn add_invoice(small: &mut House, large: &mut House) -> Result<f64> {
     Ok(samples.report("AddInvoice"))
 }
 
-fn lookup(small: &mut House, large: &mut House) -> Result<f64> {
+fn lookup(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
     let mut samples = Samples::default();
     for n in 0..WARM_UP + SAMPLES {
         samples.add(n, small.lookup()?, large.lookup()?);
@@ -102,7 +108,7 @@ fn lookup(small: &mut House, large: &mut House) -> Result<f64> {
     Ok(samples.report("  (a lookup alone)"))
 }
 
-async fn accept_and_settle(small: &mut House, large: &mut House) -> Result<f64> {
+async fn accept_and_settle(small: &mut Fixture, large: &mut Fixture) -> Result<f64> {
     let mut samples = Samples::default();
     for n in 0..WARM_UP + SAMPLES {
         let first = small.accept_and_settle().await?;
@@ -111,12 +117,12 @@ async fn accept_and_settle(small: &mut House, large: &mut House) -> Result<f64> 
     Ok(samples.report("accept and settle"))
 }
 
-/// Reads a file once, so that the operating system has it in memory; returns its length.
+/// Reads a file so that it is in the operating system's cache; returns its length.
 fn warm(file: &Path) -> Result<u64> {
     Ok(std::io::copy(&mut File::open(file)?, &mut std::io::sink())?)
 }
 
-/// Times of one operation on both databases, taken in turn.
+/// The times of one operation on both databases, measured in turn.
 #[derive(Default)]
 struct Samples {
     small: Vec<Duration>,
@@ -150,7 +156,7 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// A line of `/proc/<pid>/status`, in MB.
+/// Reads a field of `/proc/<pid>/status`, in MB.
 fn memory_mb(pid: &str, field: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with(field));

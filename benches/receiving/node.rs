@@ -1,4 +1,4 @@
-//! ampd itself on the two databases: what callers wait for, how it starts, how much memory it needs.
+//! ampd itself on the two databases: response times, startup time and memory.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::fill::{History, invoice_hash, static_addr};
 use crate::{LARGE, SAMPLES, SMALL, Samples, WARM_UP, memory_mb, warm};
 
 const NAMES: [&str; 2] = ["small", "large"];
-/// Events that a subscriber who was away for very long reads.
+/// Events read by a subscriber that was disconnected for very long.
 const MISSED: usize = 50_000;
 
 /// Two nodes without channels, one on each database.
@@ -27,14 +27,14 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// `directory` has the databases, each in a directory of its name.
+    /// Starts the nodes. `directory` contains a directory per node, with its database.
     pub async fn start(directory: &Path) -> Result<Self> {
         let binaries = Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"));
         let mut network = Network::start(binaries).await?;
         for name in NAMES {
             let mut node = network.prepare(name)?;
             node.set("log-level", "info");
-            // The first start makes the seed.
+            // The first start creates the seed.
             network.add(vec![node]).await?;
             network[name].stop().await?;
             let database = Store::path_in(&network[name].network_dir());
@@ -43,7 +43,7 @@ impl Nodes {
             let start = Instant::now();
             network.restart(&[name]).await?;
             println!(
-                "ampd starts on the {name} one in {} ms",
+                "ampd starts on the {name} database in {} ms",
                 start.elapsed().as_millis()
             );
         }
@@ -68,7 +68,7 @@ impl Nodes {
         ])
     }
 
-    /// Asks the node on the large database for very much; returns its peak memory in MB.
+    /// Sends very large requests to the node on the large database; returns its peak memory in MB.
     pub async fn memory(self) -> Result<u64> {
         let large = &self.network["large"];
         let (api, pid) = (large.api()?, large.pid()?.to_string());
@@ -76,8 +76,8 @@ impl Nodes {
             println!("  {when}: {} MB", memory_mb(&pid, "VmRSS")?);
             Ok(())
         };
-        println!("\nmemory of ampd on the large one");
-        resident("now")?;
+        println!("\nmemory of ampd on the large database");
+        resident("before the requests")?;
         resume(&api).await?;
         resident("after that")?;
         export(&api, LARGE.static_payments()).await?;
@@ -95,7 +95,7 @@ async fn add_invoice(api: &Api) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// An ordinary invoice that was paid, each time another one.
+/// Looks up a different paid BOLT 11 invoice each time.
 async fn lookup(api: &Api, history: History, n: usize) -> Result<Duration> {
     let hash = invoice_hash(history.ordinary(n as u64));
     let request = LookupInvoiceMsg {
@@ -106,11 +106,14 @@ async fn lookup(api: &Api, history: History, n: usize) -> Result<Duration> {
     let start = Instant::now();
     let found = service.lookup_invoice_v2(request).await?;
     let took = start.elapsed();
-    ensure!(found.get_ref().htlcs.len() > 1, "it was not paid in parts");
+    ensure!(
+        found.get_ref().htlcs.len() > 1,
+        "the invoice has fewer than two HTLCs"
+    );
     Ok(took)
 }
 
-/// A subscriber that has heard of the first settlement and of nothing since.
+/// Resumes a subscription that has seen the first settlement only.
 async fn resume(api: &Api) -> Result<()> {
     let since = InvoiceSubscription {
         settle_index: 1,
@@ -120,14 +123,17 @@ async fn resume(api: &Api) -> Result<()> {
     let events = api.lightning.clone().subscribe_invoices(since).await?;
     let mut events = events.into_inner();
     for _ in 0..MISSED {
-        events.message().await?.context("the stream has ended")?;
+        events
+            .message()
+            .await?
+            .context("event stream ended early")?;
     }
     let took = start.elapsed().as_millis();
-    println!("  {MISSED} missed events come in {took} ms");
+    println!("  {MISSED} missed events arrive in {took} ms");
     Ok(())
 }
 
-/// The static invoice's whole ledger as CSV.
+/// Exports all payments of the static invoice as CSV.
 async fn export(api: &Api, payments: u64) -> Result<()> {
     let name = Some(Name::PaymentAddr(static_addr().to_vec()));
     let request = ExportInvoicePaymentsRequest {
@@ -141,9 +147,12 @@ async fn export(api: &Api, payments: u64) -> Result<()> {
     while let Some(chunk) = chunks.message().await? {
         lines += chunk.csv.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
-    // The payments that the benchmark made itself are there, too.
-    ensure!(lines > payments, "{lines} lines of {payments} payments");
+    // Includes the payments made by the benchmark itself.
+    ensure!(
+        lines > payments,
+        "only {lines} lines for {payments} payments"
+    );
     let took = start.elapsed().as_millis();
-    println!("  {lines} lines of CSV come in {took} ms");
+    println!("  {lines} lines of CSV arrive in {took} ms");
     Ok(())
 }

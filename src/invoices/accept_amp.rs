@@ -1,9 +1,11 @@
-//! AMP shards: which invoice, which set, and what the set decides.
+//! Accepting AMP shards: find the invoice and the set, check the rules, and carry out the set's
+//! decision.
 //!
-//! The rules and their order are lnd's, with these differences: a replay is answered before anything
-//! else; the invoice of a spontaneous payment is made when its first shard is accepted, not before
-//! it is checked; a bad set fails alone; a settled set takes no further HTLC; an invoice past its
-//! expiry is refused by our own clock, paid before or not; what we hold for strangers is bounded.
+//! The rules and their order are lnd's, with these differences: replays are answered first; the
+//! invoice of a spontaneous payment is created when its first shard is accepted, not before it is
+//! checked; an invalid set fails alone; a settled set accepts no further HTLC; an expired invoice
+//! is refused by our clock, whether or not it was paid before; and the HTLCs held for unknown
+//! payers are limited.
 
 mod collect;
 mod refusal;
@@ -22,7 +24,7 @@ use crash_points::Point;
 use ldk_amp::Envelope;
 
 impl Registry {
-    /// Decides about an AMP shard that LDK holds for us, and carries the decision out.
+    /// Decides about an AMP shard that LDK reports as claimable, and carries the decision out.
     pub fn accept_amp(&self, claimable: Claimable, envelope: Envelope) {
         crash_points::at(Point::BeforeStored);
         let mut ledger = self.ledger();
@@ -46,7 +48,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Fails a shard that our books do not hold.
+    /// Fails a shard that has no row.
     fn refuse(&self, reason: Refusal, hash: &PaymentHash, envelope: &Envelope) {
         reason.log(hash, envelope);
         self.port.fail(hash);

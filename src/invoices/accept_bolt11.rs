@@ -1,4 +1,4 @@
-//! Payments to the hash of an invoice of ours: which kind of invoice, and what an ordinary one does.
+//! Payments to the hash of a known invoice: dispatch by kind, and settling of BOLT 11 invoices.
 
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
@@ -10,7 +10,7 @@ use super::subscribe::InvoiceEvent;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
 
 impl Registry {
-    /// Decides about a payment to an ordinary payment hash, and carries the decision out.
+    /// Decides about a payment to an invoice's payment hash, and carries the decision out.
     pub(super) fn accept_bolt11(&self, claimable: Claimable) {
         let mut ledger = self.ledger();
         let hash = claimable.payment_hash;
@@ -37,7 +37,7 @@ impl Registry {
         }
     }
 
-    /// An open invoice is settled at once; a settled one if it is this payment that settled it.
+    /// Settles an open invoice. Repeats the claim if this payment has already settled it.
     fn pay_bolt11(
         &self,
         ledger: &mut Ledger,
@@ -47,7 +47,7 @@ impl Registry {
         let preimage = invoice.preimage.map(PaymentPreimage);
         let preimage = preimage.ok_or(Refusal::HtlcInvoiceTypeMismatch)?;
         if self.was_settled_by(&invoice, payment)? {
-            // LDK may not have carried out what was decided before.
+            // LDK may not have carried out the earlier claim.
             self.port.claim(preimage);
             return Ok(());
         }

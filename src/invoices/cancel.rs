@@ -1,7 +1,7 @@
-//! What the maker of an invoice decides later: cancel it, switch it off and on, delete it.
+//! Canceling, disabling, enabling and deleting invoices.
 //!
-//! All of it happens under the ledger's lock, and leaves no copy behind that says otherwise: the rows
-//! are queued, held shards go back, and who asks a moment later finds the invoice as it is now.
+//! Everything happens under the registry's lock: the rows are queued, held shards are failed back,
+//! and later lookups in memory see the new state at once.
 
 use lightning_types::payment::PaymentHash;
 
@@ -17,12 +17,13 @@ use crate::storage::invoices::{
 use crate::storage::{Change, StorageError, Ticket};
 
 impl Registry {
-    /// Cancels an invoice: it takes no payment any more, and what is held for it goes back. A static
-    /// invoice may be canceled though it was paid (lnd cannot: its issue 9463). To cancel it again
-    /// does nothing, as in lnd. It is on disk when this returns.
+    /// Cancels an invoice: it accepts no more payments, and held HTLCs are failed back. A static
+    /// invoice can be canceled after it was paid (not possible in lnd: its issue 9463). Canceling
+    /// again has no effect, as in lnd. The change is on disk when this returns.
     ///
     /// # Errors
-    /// [`InvoiceError::NotFound`]; [`InvoiceError::AlreadySettled`]; if the database cannot be read.
+    /// [`InvoiceError::NotFound`]; [`InvoiceError::AlreadySettled`]; or if the database cannot be
+    /// read.
     pub async fn cancel(&self, by: &InvoiceRef) -> Result<(), InvoiceError> {
         let ticket = self.cancel_now(by)?;
         self.store.durable(ticket).await;
@@ -33,7 +34,7 @@ impl Registry {
         let mut ledger = self.ledger();
         let invoice = self.find(&ledger, by)?.ok_or(InvoiceError::NotFound)?;
         match invoice.state {
-            // What is queued now is written after the cancellation.
+            // An empty change: its ticket is durable once the earlier cancellation is.
             InvoiceState::Canceled => Ok(self.store.submit(Vec::new())),
             InvoiceState::Settled => Err(InvoiceError::AlreadySettled),
             InvoiceState::Open | InvoiceState::Accepted | InvoiceState::Disabled => {
@@ -52,19 +53,19 @@ impl Registry {
         let hash = PaymentHash(invoice.payment_hash);
         let (ticket, view) = self.put_state(ledger, invoice, InvoiceState::Canceled);
         if !is_amp {
-            // LDK may have some parts of a payment to it.
+            // LDK may have collected some parts of a payment to it.
             self.port.fail(&hash);
         }
         self.announce(ticket, InvoiceEvent::Canceled(view));
         ticket
     }
 
-    /// Switches a static invoice off or on again. Switched off it takes no payment, and what is held
-    /// for it goes back. It is on disk when this returns.
+    /// Enables or disables a static invoice. A disabled invoice accepts no payments, and HTLCs held
+    /// for it are failed back. The change is on disk when this returns.
     ///
     /// # Errors
     /// [`InvoiceError::NotFound`]; [`InvoiceError::NotStatic`] for other kinds of invoices;
-    /// [`InvoiceError::AlreadyCanceled`]; if the database cannot be read.
+    /// [`InvoiceError::AlreadyCanceled`]; or if the database cannot be read.
     pub async fn set_enabled(&self, by: &InvoiceRef, enabled: bool) -> Result<(), InvoiceError> {
         let ticket = self.set_enabled_now(by, enabled)?;
         self.store.durable(ticket).await;
@@ -86,7 +87,7 @@ impl Registry {
             state if state == wanted => Ok(self.store.submit(Vec::new())),
             _ => {
                 let hash = PaymentHash(invoice.payment_hash);
-                tracing::info!(%hash, enabled, "static invoice switched");
+                tracing::info!(%hash, enabled, "static invoice enabled or disabled");
                 let (ticket, _) = self.put_state(&mut ledger, invoice, wanted);
                 Ok(ticket)
             }
@@ -102,7 +103,7 @@ impl Registry {
         invoice.state = state;
         let add_index = invoice.add_index;
         let change = PutInvoiceState { add_index, state };
-        let (ticket, htlcs) = self.give_back_all(ledger, add_index, vec![Box::new(change)]);
+        let (ticket, htlcs) = self.fail_back_all(ledger, add_index, vec![Box::new(change)]);
         ledger.remember(&self.store, invoice.clone(), ticket);
         let view = InvoiceView {
             record: invoice,
@@ -112,8 +113,8 @@ impl Registry {
         (ticket, view)
     }
 
-    /// Gives back what is held for an invoice, in one change with what is decided about it.
-    pub(super) fn give_back_all(
+    /// Fails back the HTLCs held for an invoice, in one transaction with the given changes.
+    pub(super) fn fail_back_all(
         &self,
         ledger: &mut Ledger,
         add_index: u64,
@@ -127,13 +128,13 @@ impl Registry {
         (ticket, held.into_iter().map(|held| held.row).collect())
     }
 
-    /// Deletes a canceled invoice with all that it holds, which was never paid. Its hash may be used
-    /// again. It is gone from the disk when this returns; only which HTLCs went back is kept until LDK
-    /// has surely written it.
+    /// Deletes a canceled invoice that was never paid, with its HTLCs. Its hash can be used again.
+    /// It is deleted from disk when this returns; only the keys of HTLCs that were failed back are
+    /// kept until LDK has certainly persisted their failure.
     ///
     /// # Errors
-    /// [`InvoiceError::NotFound`]; [`InvoiceError::NotCanceled`]; [`InvoiceError::WasPaid`], because
-    /// payments that were received are kept; if the database cannot be read.
+    /// [`InvoiceError::NotFound`]; [`InvoiceError::NotCanceled`]; [`InvoiceError::WasPaid`],
+    /// because received payments are kept; or if the database cannot be read.
     pub async fn delete_canceled(&self, hash: &[u8; 32]) -> Result<(), InvoiceError> {
         let ticket = self.delete_canceled_now(hash)?;
         self.store.durable(ticket).await;
@@ -153,14 +154,14 @@ impl Registry {
         Ok(self.delete_invoice(&mut ledger, &invoice))
     }
 
-    /// What a record in memory says of it may be old.
+    /// The invoice record in memory may be outdated, so look for settled sets.
     fn was_paid(&self, ledger: &Ledger, add_index: u64) -> Result<bool, StorageError> {
         let mut recent = ledger.sets.values();
         let paid = recent.any(|set| set.add_index == add_index && set.settle_index.is_some());
         Ok(paid || self.store.has_settled_set(add_index)?)
     }
 
-    /// Deletes an invoice for which nothing is held.
+    /// Deletes an invoice for which no HTLC is held.
     pub(super) fn delete_invoice(&self, ledger: &mut Ledger, invoice: &InvoiceRecord) -> Ticket {
         let ticket = self.store.submit(DeleteInvoice {
             add_index: invoice.add_index,

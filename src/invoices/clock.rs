@@ -1,20 +1,20 @@
-//! Whether the clock is to be believed when it says that invoices have expired.
+//! Detects clock steps before expired invoices are canceled.
 //!
-//! An invoice that is canceled stays canceled, so a clock that is wrong for a minute (a board without a
-//! battery, a mistake) would end all that expire. Until it has gone steadily for a while after a step,
-//! nothing is canceled. Meanwhile payments are refused by the clock as it is, and are taken again once it
-//! is set right.
+//! Cancellation is final, so a clock that is wrong for a minute (a board without a battery, an
+//! operator's mistake) would end every invoice with an expiry. After a step nothing is canceled
+//! until the clock has been steady for a while. During that time payments are still refused by the
+//! current clock, and are accepted again once it is corrected.
 
 use std::time::{Duration, Instant};
 
-/// How far it may move from the machine's monotonic clock between two looks, in seconds. Less is no step:
-/// corrections of a clock are slower.
+/// Largest difference from the monotonic clock between two checks that is not a step, in seconds.
+/// Slow clock corrections (NTP slewing) stay below it.
 const TOLERANCE: u64 = 60;
-/// How long it must go steadily after a step.
+/// How long the clock must be steady after a step.
 const STEADY: Duration = Duration::from_secs(600);
 
-/// Compares the clock with the monotonic one, which nobody sets. That one stands still while the machine
-/// sleeps, so waking up counts as a step.
+/// Compares the system clock with the monotonic clock, which cannot be set. The latter stands still
+/// while the machine sleeps, so waking up counts as a step.
 #[derive(Default)]
 pub(super) struct SteadyClock {
     last: Option<(Instant, u64)>,
@@ -22,7 +22,8 @@ pub(super) struct SteadyClock {
 }
 
 impl SteadyClock {
-    /// To be called now and then. For how long the clock is not to be believed yet; `None`: it is.
+    /// Returns how long to wait until the clock can be trusted; `None` if it can be now. Call it
+    /// regularly.
     ///
     /// `wall` is in seconds since 1970.
     pub(super) fn wait(&mut self, monotonic: Instant, wall: u64) -> Option<Duration> {
@@ -30,8 +31,8 @@ impl SteadyClock {
             let expected = then.saturating_add((monotonic - before).as_secs());
             if wall.abs_diff(expected) > TOLERANCE {
                 tracing::warn!(
-                    "the clock was set from {expected} to {wall} (seconds since 1970); invoices that \
-                     have expired are not canceled before it has gone steadily for 10 minutes"
+                    "system clock stepped from {expected} to {wall} (seconds since 1970); expired \
+                     invoices are not canceled until it has been steady for 10 minutes"
                 );
                 self.stepped = Some(monotonic);
             }
@@ -53,7 +54,7 @@ mod tests {
     const YEAR: u64 = 31_536_000;
 
     #[test]
-    fn a_clock_that_is_set_is_believed_once_it_goes_steadily() {
+    fn waits_until_a_stepped_clock_is_steady() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut clock = SteadyClock::default();
@@ -61,9 +62,9 @@ mod tests {
         assert_eq!(
             clock.wait(after(600), NOW + 601),
             None,
-            "it is a little fast"
+            "a slightly fast clock is not a step"
         );
-        // Set a year ahead, and back after a minute.
+        // Set one year ahead, and back a minute later.
         assert_eq!(clock.wait(after(610), NOW + 610 + YEAR), Some(STEADY));
         let rest = Duration::from_secs(540);
         assert_eq!(clock.wait(after(670), NOW + 670 + YEAR), Some(rest));

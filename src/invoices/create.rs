@@ -1,4 +1,4 @@
-//! What an invoice is asked to say, checked. Its text is made in [`request`].
+//! The checked request for a new invoice. [`request`] encodes it.
 
 mod request;
 
@@ -10,32 +10,32 @@ use lightning_types::routing::RouteHint;
 pub(super) use self::request::Signer;
 use super::InvoiceError;
 
-/// lnd's default for what is paid once: one day, in seconds.
+/// lnd's default for invoices that are paid once: one day, in seconds.
 const DEFAULT_EXPIRY: u64 = 86_400;
 /// lnd's default for an AMP invoice: 30 days, in seconds.
 const DEFAULT_AMP_EXPIRY: u64 = 2_592_000;
 /// lnd's limit: one year, in seconds.
 const MAX_EXPIRY: u64 = 31_536_000;
-/// What the text of an invoice says that never expires, in seconds: 50 years. BOLT 11 has no word for
-/// never, and creation plus expiry still fits the 32 bits that some payers have for it.
+/// The expiry written into an invoice that never expires: 50 years, in seconds. BOLT 11 cannot
+/// express "never", and timestamp plus expiry still fits into the 32 bits that some payers use.
 const NEVER: u64 = 1_576_800_000;
-/// LDK fails a payment back 39 blocks before its expiry and takes none with fewer than 42 left; lnd
-/// allows 24.
+/// LDK fails a payment back 39 blocks before its expiry and accepts none with fewer than 42 blocks
+/// left; lnd allows 24.
 const MIN_CLTV_DELTA: u32 = MIN_FINAL_CLTV_EXPIRY_DELTA as u32;
 const MAX_CLTV_DELTA: u32 = u16::MAX as u32;
-/// lnd's limit, bytes.
+/// lnd's limit, in bytes.
 const MAX_MEMO: usize = 1_024;
 /// 100,000 BTC in msat (lnd's limit).
 const MAX_AMOUNT_MSAT: u64 = 100_000 * 100_000_000 * 1_000;
 
-/// How an invoice is to be paid.
+/// How an invoice can be paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Once, to the hash of this preimage; `None`: a random one.
+    /// Once, to the hash of this preimage; `None` for a random one.
     Once { preimage: Option<[u8; 32]> },
-    /// Once, to this hash, whose preimage the caller keeps until it decides (lnd's hold invoice).
+    /// Once, to this hash, whose preimage the client reveals later (lnd's hold invoice).
     Hold { hash: [u8; 32] },
-    /// Again and again (AMP): there is no preimage, and the hash is only a name.
+    /// Any number of times (AMP): there is no preimage, and the hash is only an identifier.
     Amp,
 }
 
@@ -57,42 +57,43 @@ pub enum Expiry {
     /// 30 days for an AMP invoice, one day for others (lnd's defaults).
     #[default]
     Default,
-    /// So many seconds, at most a year.
+    /// Seconds, at most one year.
     Seconds(u64),
-    /// As long as the node lives; only an AMP invoice can have that.
+    /// Never; AMP invoices only.
     Never,
 }
 
-/// What a caller asks for.
+/// A request for a new invoice.
 #[derive(Debug, Clone, Default)]
 pub struct NewInvoice {
     pub purpose: Purpose,
     pub memo: String,
     pub description_hash: Option<[u8; 32]>,
-    /// 0: the payer chooses.
+    /// In msat; 0: the payer chooses.
     pub value_msat: u64,
     pub expiry: Expiry,
-    /// Blocks; 0: the default.
+    /// Final CLTV delta in blocks; 0: the default.
     pub cltv_delta: u64,
-    /// On-chain address for a payer without Lightning.
+    /// On-chain fallback address.
     pub fallback: Option<Address<NetworkUnchecked>>,
-    /// The route hints tell of our unannounced channels. It is only noted; they are among the hints.
+    /// Whether the route hints reveal our unannounced channels. Only stored; the hints are in
+    /// `route_hints`.
     pub private: bool,
     pub route_hints: Vec<RouteHint>,
 }
 
-/// The values that hold once the caller's were checked.
+/// The values of a request after checks, with defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Checked {
-    /// Seconds, as the text says them.
+    /// In seconds, as encoded in the payment request.
     pub(super) expiry: u64,
     pub(super) never_expires: bool,
-    /// Blocks.
+    /// In blocks.
     pub(super) cltv_delta: u32,
 }
 
 impl Checked {
-    /// Seconds since 1970; `None`: never.
+    /// In seconds since 1970; `None` if the invoice never expires.
     pub(super) fn expires_at(&self, created_at: u64) -> Option<u64> {
         (!self.never_expires).then(|| created_at.saturating_add(self.expiry))
     }

@@ -1,8 +1,8 @@
-//! Reading payment requests, AMP ones too.
+//! Decoding payment requests, including those for AMP.
 //!
-//! lightning-invoice's `Bolt11Invoice` refuses feature bit 30 as unknown, so this reads the raw form
-//! and checks what BOLT 11 asks of a reader: the signature (over the data as received), a payment
-//! hash, one description, no required feature that we do not know.
+//! lightning-invoice's `Bolt11Invoice` rejects feature bit 30 as unknown. This module therefore
+//! reads the raw form and makes the checks that BOLT 11 requires of a reader: the signature (over
+//! the data as received), a payment hash, exactly one description, and no unknown required feature.
 
 mod received;
 
@@ -22,17 +22,17 @@ use self::received::Received;
 const AMP_REQUIRED: usize = 30;
 /// Feature bit "AMP optional" (lnd).
 const AMP_OPTIONAL: usize = 31;
-/// Seconds, if the invoice has no `x` field (BOLT 11).
+/// Expiry in seconds if the invoice has no `x` field (BOLT 11).
 const DEFAULT_EXPIRY: u64 = 3_600;
-/// Blocks, if the invoice has no `c` field (BOLT 11).
+/// Final CLTV delta in blocks if the invoice has no `c` field (BOLT 11).
 const DEFAULT_CLTV_DELTA: u64 = 18;
 
-/// Why a payment request is not one that can be paid.
+/// Why a payment request cannot be paid.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("not a payment request: {0}")]
     Malformed(String),
-    #[error("the signature of the payment request is wrong")]
+    #[error("the payment request has an invalid signature")]
     Signature,
     #[error("the payment request has no {0}")]
     Missing(&'static str),
@@ -40,21 +40,21 @@ pub enum DecodeError {
     TwoDescriptions,
     #[error("route hint field contains no hop data")]
     EmptyRouteHint,
-    #[error("the payment request's amount begins with a zero, which BOLT 11 forbids")]
+    #[error("the payment request's amount has a leading zero, which BOLT 11 forbids")]
     LeadingZero,
-    #[error("the payment request's feature bits begin with zeros, which BOLT 11 forbids")]
+    #[error("the payment request's feature bits have leading zeros, which BOLT 11 forbids")]
     PaddedFeatures,
-    #[error("the payment request needs features that this node does not know: bits {0:?}")]
+    #[error("the payment request requires features that this node does not support: bits {0:?}")]
     UnknownFeatures(Vec<usize>),
     #[error("the payment request's amount is not a whole number of millisatoshis")]
     Fraction,
-    #[error("the payment request's amount is more than all bitcoin that there will be")]
+    #[error("the payment request's amount exceeds 21 million BTC")]
     TooMuch,
-    #[error("the payment request is for simnet, a network that this node does not know")]
+    #[error("the payment request is for simnet, which this node does not support")]
     Simnet,
 }
 
-/// What a payment request says.
+/// The contents of a payment request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodedInvoice {
     pub network: Network,
@@ -62,34 +62,34 @@ pub struct DecodedInvoice {
     pub payment_hash: PaymentHash,
     pub payment_secret: PaymentSecret,
     pub payment_metadata: Option<Vec<u8>>,
-    /// `None`: the payer chooses.
+    /// In msat; `None`: the payer chooses.
     pub amount_msat: Option<u64>,
-    /// Seconds since 1970.
+    /// In seconds since 1970.
     pub timestamp: u64,
-    /// Seconds from `timestamp`.
+    /// In seconds from `timestamp`.
     pub expiry: u64,
-    /// Blocks.
+    /// The final CLTV delta, in blocks.
     pub cltv_delta: u64,
     pub description: String,
     pub description_hash: Option<[u8; 32]>,
     pub fallback: Option<String>,
     pub route_hints: Vec<RouteHint>,
-    /// Bit numbers, ascending.
+    /// Numbers of the set bits, ascending.
     pub features: Vec<usize>,
 }
 
 impl DecodedInvoice {
-    /// Bit 30 or 31: to be paid with AMP.
+    /// Returns whether the invoice is paid with AMP (feature bit 30 or 31).
     pub fn is_amp(&self) -> bool {
         self.has_feature(AMP_REQUIRED) || self.has_feature(AMP_OPTIONAL)
     }
 
-    /// Bit 16 or 17: may be paid in parts.
+    /// Returns whether it can be paid in several parts (feature bit 16 or 17).
     pub fn is_multi_part(&self) -> bool {
         self.has_feature(16) || self.has_feature(17)
     }
 
-    /// Seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub fn expires_at(&self) -> u64 {
         self.timestamp.saturating_add(self.expiry)
     }
@@ -115,7 +115,7 @@ impl FromStr for DecodedInvoice {
     }
 }
 
-/// QR codes hold it in upper case: they are smaller then.
+/// The scheme may be in upper case, which makes QR codes smaller.
 fn without_scheme(text: &str) -> &str {
     const SCHEME: &str = "lightning:";
     match text.split_at_checked(SCHEME.len()) {
@@ -173,7 +173,7 @@ fn route_hints(raw: &RawBolt11Invoice) -> Result<Vec<RouteHint>, DecodeError> {
     }
 }
 
-/// 1 pico-BTC is a tenth of a millisatoshi. An amount beyond u64 is not the same as none.
+/// One pico-BTC is a tenth of a msat. An amount beyond u64 must not be taken for "no amount".
 fn amount_msat(raw: &RawBolt11Invoice) -> Result<Option<u64>, DecodeError> {
     if raw.hrp.raw_amount.is_none() {
         return Ok(None);
@@ -204,7 +204,7 @@ fn refuse_unknown(
     let Some(features) = features.filter(|features| features.requires_unknown_bits()) else {
         return Ok(());
     };
-    // What LDK calls unknown is fine if it is AMP alone.
+    // Bits that LDK does not know are accepted if AMP is the only one.
     let known = Bolt11InvoiceFeatures::empty();
     let unknown = features.required_unknown_bits_from(&known);
     let unknown: Vec<usize> = bits
@@ -220,8 +220,8 @@ fn refuse_unknown(
     }
 }
 
-/// The required bits that a payer may meet in an invoice: TLV onion, payment secret, MPP, route
-/// blinding, payment metadata (BOLT 9).
+/// Returns whether a required bit is one that a payer may find in an invoice (BOLT 9): TLV onion,
+/// payment secret, MPP, route blinding, payment metadata.
 fn is_known(bit: usize) -> bool {
     matches!(bit, 8 | 14 | 16 | 24 | 48)
 }
@@ -236,8 +236,8 @@ fn network(currency: Currency) -> Result<Network, DecodeError> {
     }
 }
 
-/// None if nobody could spend what is sent there, or everybody: BOLT 11 has a reader skip witness
-/// versions that it does not know, and of those that it does, BIP 141 and 341 define these lengths.
+/// Returns `None` for outputs that nobody or anybody could spend: a reader must skip unknown
+/// witness versions (BOLT 11), and for the known ones BIP 141 and 341 define the program lengths.
 fn fallback_address(fallback: &Fallback, network: Network) -> Option<String> {
     let address = match fallback {
         Fallback::SegWitProgram { version, program } => {

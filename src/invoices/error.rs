@@ -1,15 +1,15 @@
-//! Why an invoice cannot be made or found. The texts are lnd's where lnd has the case.
+//! Errors of invoice requests. Texts are lnd's wherever lnd has the same case.
 
 use crate::storage::StorageError;
 
-/// What is wrong with a request about invoices.
+/// The reason why a request about invoices failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InvoiceError {
     #[error("invoice with payment hash already exists")]
     Duplicate,
     #[error("unable to locate invoice")]
     NotFound,
-    #[error("not an AMP invoice: it is paid once, and lookupinvoice shows by what")]
+    #[error("not an AMP invoice: it can be paid only once; use lookupinvoice to see its payment")]
     NotAmp,
     #[error("invoice still open")]
     StillOpen,
@@ -18,25 +18,27 @@ pub enum InvoiceError {
     #[error("invoice already canceled")]
     AlreadyCanceled,
     #[error(
-        "the payment goes back to its sender at height {deadline}, and it is {height}: too late to \
-         settle it"
+        "too late to settle: the payment is failed back at height {deadline}, and the current height \
+         is {height}"
     )]
     ClaimDeadline { deadline: u32, height: u32 },
     #[error("invoice not canceled")]
     NotCanceled,
-    #[error("the invoice was paid; payments that were received are not deleted")]
+    #[error("the invoice was paid; invoices with received payments cannot be deleted")]
     WasPaid,
-    #[error("only a static AMP invoice can be switched off and on; cancel this one instead")]
+    #[error("only static AMP invoices can be disabled and enabled; cancel this invoice instead")]
     NotStatic,
     #[error("memo too large: {0} bytes (maxsize=1024)")]
     MemoTooLong(usize),
-    #[error("payment request too large: {0} bytes; shorten the memo or give fewer route hints")]
+    #[error("payment request too large: {0} bytes; shorten the memo or use fewer route hints")]
     RequestTooLong(usize),
-    #[error("amount {0} msat is more than the 100,000 BTC that an invoice may ask for")]
+    #[error("amount of {0} msat exceeds the maximum of 100,000 BTC")]
     AmountTooLarge(u64),
     #[error("expiry of {0} seconds greater than max expiry of 31536000 seconds")]
     ExpiryTooLong(u64),
-    #[error("only an AMP invoice, which can be paid again and again, can be without expiry")]
+    #[error(
+        "only AMP invoices can be created without expiry; set an expiry or make it an AMP invoice"
+    )]
     NeverExpires,
     #[error("fallback address is not for {0}")]
     FallbackNetwork(&'static str),
@@ -44,10 +46,10 @@ pub enum InvoiceError {
     CltvDelta { delta: u64, least: u32, most: u32 },
     #[error("number of hop hint within a route must be positive")]
     EmptyRouteHint,
-    #[error("the invoice cannot be built: {0}")]
+    #[error("cannot build the invoice: {0}")]
     Build(String),
-    /// Commits fail: what is not on disk cannot be promised to a payer.
-    #[error("the node cannot write to its database ({0}); no invoice is made until it can")]
+    /// Commits fail. An invoice that is not on disk must not be handed out.
+    #[error("cannot create invoices while the database is not writable ({0})")]
     NotWriting(String),
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -1,4 +1,4 @@
-//! Time: shards that were held for too long go back, invoices past their expiry are canceled.
+//! Timers: fails shards that were held too long and cancels expired invoices.
 
 use std::time::{Duration, Instant};
 
@@ -14,30 +14,30 @@ use super::subscribe::InvoiceEvent;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState};
 use crate::storage::{StorageError, Ticket};
 
-/// As many invoices at a time are canceled: decisions about payments wait meanwhile.
-const SLICE: usize = 100;
-/// No longer sleep than this: the clock may be set, or the machine be asleep.
-const LONGEST_SLEEP: Duration = Duration::from_secs(600);
-/// How long to wait if the database cannot be read.
-const RETRY: Duration = Duration::from_secs(30);
+/// Invoices canceled per batch. Decisions about payments wait for the lock.
+const BATCH: usize = 100;
+/// Upper bound for sleeping: the clock may be set, or the machine may be suspended.
+const MAX_SLEEP: Duration = Duration::from_secs(600);
+/// Delay before retrying after a database read error.
+const RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// What became of one slice of expired invoices.
+/// The result of one batch of expired invoices.
 #[derive(Debug)]
 pub(super) enum Expired {
-    /// Some were canceled or deleted; there may be more once that is on disk.
+    /// Some were canceled or deleted; look for more once the ticket is durable.
     Some(Ticket),
-    /// None was left; the next one expires after this second, if any.
+    /// None is left. The last valid second of the next invoice to expire, if any.
     None(Option<u64>),
 }
 
 impl Registry {
-    /// Fails shards whose set did not complete in time, cancels invoices past their expiry and forgets
-    /// what went back long ago, until the node stops.
+    /// Fails shards whose set was not completed in time, cancels expired invoices and deletes old
+    /// rows of failed shards, until the node shuts down.
     pub async fn run_timers(&self, stop: CancellationToken) {
         tokio::join!(
             self.run_set_timer(&stop),
             self.run_expiry(&stop),
-            self.run_forgetting(&stop)
+            self.run_row_cleanup(&stop)
         );
     }
 
@@ -68,8 +68,8 @@ impl Registry {
                 }
                 Ok(Expired::None(next)) => next.map(|last_second| until(last_second + 1)),
                 Err(error) => {
-                    tracing::error!("expired invoices cannot be found: {error}");
-                    Some(RETRY)
+                    tracing::error!("cannot read expired invoices: {error}");
+                    Some(RETRY_DELAY)
                 }
             };
             if !pause(stop, &self.expiry, wait).await {
@@ -78,14 +78,14 @@ impl Registry {
         }
     }
 
-    /// Cancels some of the invoices that expired before `now` (seconds since 1970). Those of
-    /// spontaneous payments, which are unpaid if they expire, are deleted: their payers never knew
-    /// of them, and strangers must not fill the disk.
+    /// Cancels a batch of the invoices that expired before `now` (seconds since 1970). Those of
+    /// spontaneous payments are deleted: they only expire unpaid, their payers do not know of them,
+    /// and unknown payers must not fill the disk.
     pub(super) fn expire_invoices(&self, now: u64) -> Result<Expired, StorageError> {
         let mut ledger = self.ledger();
         let mut last = None;
-        for read in self.store.expired_invoices(now, SLICE)? {
-            // What was decided about it a moment ago may not be in the database yet.
+        for read in self.store.expired_invoices(now, BATCH)? {
+            // Recent decisions may not be in the database yet.
             let invoice = current(&ledger, read).filter(|invoice| invoice.is_expired(now));
             if let Some(invoice) = invoice {
                 last = Some(self.expire_invoice(&mut ledger, invoice));
@@ -102,11 +102,12 @@ impl Registry {
         if invoice.kind != InvoiceKind::SpontaneousAmp {
             return self.cancel_invoice(ledger, invoice);
         }
-        self.give_back_all(ledger, invoice.add_index, Vec::new());
+        self.fail_back_all(ledger, invoice.add_index, Vec::new());
         self.delete_unpaid(ledger, invoice)
     }
 
-    /// Deletes the invoice of a spontaneous payment that was never completed, for which nothing is held.
+    /// Deletes the invoice of a spontaneous payment that was never completed, and for which no HTLC
+    /// is held.
     pub(super) fn delete_unpaid(&self, ledger: &mut Ledger, invoice: InvoiceRecord) -> Ticket {
         let ticket = self.delete_invoice(ledger, &invoice);
         let view = InvoiceView {
@@ -122,14 +123,14 @@ impl Registry {
     }
 }
 
-/// Time until this second, at least one: nothing is due sooner than the clock can tell.
+/// The time until this second, at least one second: the clock has no finer resolution.
 fn until(second: u64) -> Duration {
     Duration::from_secs(second.saturating_sub(now()).max(1))
 }
 
-/// Waits until it is time, or there is news; false if the node stops.
+/// Waits for a timeout or a notification. Returns false on shutdown.
 async fn pause(stop: &CancellationToken, news: &Notify, wait: Option<Duration>) -> bool {
-    let wait = wait.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
+    let wait = wait.unwrap_or(MAX_SLEEP).min(MAX_SLEEP);
     tokio::select! {
         () = stop.cancelled() => false,
         () = news.notified() => true,

@@ -1,4 +1,4 @@
-//! Finding an invoice or a set: first among what was decided a moment ago, then in the database.
+//! Finding invoices and sets: first among uncommitted state, then in the database.
 
 use super::InvoiceRef;
 use super::ledger::Ledger;
@@ -8,7 +8,7 @@ use crate::storage::StorageError;
 use crate::storage::invoices::{InvoiceRecord, SetRecord};
 
 impl Registry {
-    /// The invoice with this payment address.
+    /// Returns the invoice with this payment address.
     pub(super) fn find_by_addr(
         &self,
         ledger: &Ledger,
@@ -20,7 +20,7 @@ impl Registry {
         }
     }
 
-    /// The invoice with this payment hash.
+    /// Returns the invoice with this payment hash.
     pub(super) fn find_by_hash(
         &self,
         ledger: &Ledger,
@@ -35,7 +35,7 @@ impl Registry {
         }
     }
 
-    /// A set that was decided about; one that is only held may be missing.
+    /// Returns a set that was settled or canceled. A set that is still incomplete may be missing.
     pub(super) fn find_set(
         &self,
         ledger: &Ledger,
@@ -50,7 +50,7 @@ impl Registry {
         }
     }
 
-    /// The invoice that a caller means.
+    /// Returns the invoice that a request refers to.
     pub(super) fn find(
         &self,
         ledger: &Ledger,
@@ -79,7 +79,7 @@ impl Registry {
     }
 }
 
-/// The record as it is since a moment ago, if it was read from the database.
+/// Replaces a record read from the database with its uncommitted version, if there is one.
 pub(super) fn current(ledger: &Ledger, read: InvoiceRecord) -> Option<InvoiceRecord> {
     let addr = PaymentAddr::from_bytes(read.payment_addr);
     let recent = ledger.invoices.get(&addr);
@@ -89,7 +89,7 @@ pub(super) fn current(ledger: &Ledger, read: InvoiceRecord) -> Option<InvoiceRec
     }
 }
 
-/// Nothing, if it is about to be deleted.
+/// Returns `None` if the deletion of the invoice is queued.
 fn present(ledger: &Ledger, read: Option<InvoiceRecord>) -> Option<InvoiceRecord> {
     read.filter(|record| !ledger.is_deleted(record.add_index))
 }

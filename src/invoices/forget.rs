@@ -1,10 +1,10 @@
-//! HTLCs of AMP invoices that went back are forgotten after a while.
+//! Deletes old rows of HTLCs of AMP invoices that were failed back.
 //!
-//! A stranger who knows the payment address of an invoice, such as that of a donation page, can send
-//! parts of payments that are never completed. Each is held for a while and goes back, which costs
-//! nothing. Its row stays for [`KEPT_SECONDS`], for the owner to look at, and at most [`MOST_KEPT`] of
-//! them do. The last minute's are always kept: until LDK has written that an HTLC went back, it is the row
-//! that makes it go back after a crash (`restore`).
+//! Anyone who knows the payment address of an invoice, such as that of a donation page, can send
+//! shards of payments that are never completed. Each is held for a while and failed back, at no
+//! cost to the sender. Its row is kept for [`KEPT_SECONDS`] for the operator, and at most
+//! [`MAX_KEPT_ROWS`] of them are kept. Those of the last minute are always kept: until LDK has
+//! persisted that an HTLC was failed, the row is needed to fail it after a crash (`restore`).
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -19,21 +19,21 @@ use ldk_amp::HtlcKey;
 use crate::storage::invoices::{ForgetGivenBack, GivenBack, InvoiceKind, InvoiceRecord};
 use crate::storage::{StorageError, Ticket};
 
-/// How long an HTLC that went back is kept, in seconds.
+/// How long the row of a failed HTLC is kept, in seconds.
 const KEPT_SECONDS: u64 = 3_600;
-/// How long it is kept at least, in seconds. By then LDK has written that it went back, unless it still
+/// How long it is kept at least, in seconds. By then LDK has persisted the failure, unless it still
 /// has the HTLC.
-const KEPT_SECONDS_AT_LEAST: u64 = 60;
-/// As many are kept if more went back. A payer retries a few times; this is many payers.
-const MOST_KEPT: u64 = 1_000;
-/// How often is looked for what can be forgotten, and how long after the start first: what a restart
-/// gives back again is written by then.
+const MIN_KEPT_SECONDS: u64 = 60;
+/// The maximum number of rows kept. A payer retries a few times, so these are many payers.
+const MAX_KEPT_ROWS: u64 = 1_000;
+/// How often to look for rows to delete. The first time is one period after startup: failures
+/// repeated by the restart have been persisted by then.
 const PERIOD: Duration = Duration::from_secs(60);
-/// As many at a time are deleted: commits that move money wait meanwhile.
-const SLICE: usize = 200;
+/// Rows deleted per batch. Commits that move money wait for a batch.
+const BATCH: usize = 200;
 
 impl Registry {
-    pub(super) async fn run_forgetting(&self, stop: &CancellationToken) {
+    pub(super) async fn run_row_cleanup(&self, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -41,33 +41,33 @@ impl Registry {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                forgotten = self.forget_given_back(now()) => {
+                forgotten = self.delete_failed_htlcs(now()) => {
                     if let Err(error) = forgotten {
-                        tracing::error!("HTLCs that went back cannot be deleted: {error}");
+                        tracing::error!("cannot delete rows of failed HTLCs: {error}");
                     }
                 }
             }
         }
     }
 
-    /// Deletes what need not be kept any more at `now` (seconds since 1970). It is gone from the disk
-    /// when this returns. [`Registry::run_timers`] calls it; tests give it a time of their own.
+    /// Deletes the rows that are no longer needed at `now` (seconds since 1970). They are deleted
+    /// from disk when this returns. Called by [`Registry::run_timers`]; tests pass their own time.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub async fn forget_given_back(&self, now: u64) -> Result<(), StorageError> {
-        let surplus = self.store.canceled_shard_before_newest(MOST_KEPT)?;
+    pub async fn delete_failed_htlcs(&self, now: u64) -> Result<(), StorageError> {
+        let surplus = self.store.canceled_shard_before_newest(MAX_KEPT_ROWS)?;
         let before = now
             .saturating_sub(KEPT_SECONDS)
             .max(surplus.map_or(0, |time| time.saturating_add(1)))
-            .min(now.saturating_sub(KEPT_SECONDS_AT_LEAST));
-        // Read once: what LDK is told later is younger than `before`.
+            .min(now.saturating_sub(MIN_KEPT_SECONDS));
+        // Reading once is enough: rows of HTLCs that arrive later are younger than `before`.
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
         let is_gone = |htlc: &GivenBack| !present.contains(&key(htlc));
 
         let mut after = GivenBack::default();
         loop {
-            let page = self.store.canceled_shards(before, after, SLICE)?;
+            let page = self.store.canceled_shards(before, after, BATCH)?;
             let Some((last, _)) = page.last() else { break };
             after = *last;
             let gone = page.into_iter().filter(|(htlc, _)| is_gone(htlc)).collect();
@@ -76,7 +76,7 @@ impl Registry {
         }
         let mut after = GivenBack::default();
         loop {
-            let mut page = self.store.given_back_before(before, after, SLICE)?;
+            let mut page = self.store.given_back_before(before, after, BATCH)?;
             let Some(last) = page.last() else { break };
             after = *last;
             page.retain(is_gone);
@@ -86,8 +86,9 @@ impl Registry {
         Ok(())
     }
 
-    /// Deletes these HTLCs (with the add indices of their invoices) and their sets; with the last of a
-    /// spontaneous payment that was never completed also its invoice.
+    /// Deletes the rows of these HTLCs (given with the add indices of their invoices) and of their
+    /// sets. The invoice of a spontaneous payment that was never completed is deleted with its last
+    /// row.
     fn forget_shards(
         &self,
         shards: Vec<(GivenBack, u64)>,
@@ -104,8 +105,8 @@ impl Registry {
         Ok(self.store.submit(ForgetGivenBack(htlcs)))
     }
 
-    /// The invoice, if it is one of a spontaneous payment that was never completed, and nothing came
-    /// for it since this time.
+    /// Returns the invoice if it is of a spontaneous payment that was never completed, and no HTLC
+    /// for it was failed since this time.
     fn unpaid_and_idle(
         &self,
         ledger: &Ledger,

@@ -1,5 +1,5 @@
-//! Held AMP shards go back: their time is over, their set is bad, their invoice was canceled, or LDK
-//! has given them back by itself.
+//! Failing back held AMP shards: on timeout, when their set is invalid, when their invoice is
+//! canceled, or when LDK has already failed them.
 
 use lightning_types::payment::PaymentHash;
 
@@ -11,16 +11,16 @@ use ldk_amp::{FailReason, HtlcKey, SetId};
 use crate::storage::Change;
 use crate::storage::invoices::{HtlcState, PutHtlc, PutSet};
 
-/// How far from its claim deadline, in blocks, LDK has surely not given an HTLC back by itself, even
-/// if the newest blocks were replaced by others.
+/// Blocks. An HTLC whose claim deadline is further away has certainly not been failed back by LDK,
+/// even if the newest blocks were reorganized.
 pub(super) const DEADLINE_MARGIN: u32 = 6;
 
-/// Which HTLCs, by their sets.
+/// HTLCs, grouped by set.
 pub(super) type Keys = [(SetId, Vec<HtlcKey>)];
 
 impl Registry {
-    /// Cancels these HTLCs in our books, then fails them.
-    pub(super) fn give_back(&self, ledger: &mut Ledger, keys: &Keys, reason: Refusal) {
+    /// Marks these HTLCs as canceled in the database, then fails them.
+    pub(super) fn fail_back(&self, ledger: &mut Ledger, keys: &Keys, reason: Refusal) {
         let (held, changes) = release(ledger, keys);
         if !changes.is_empty() {
             self.store.submit(changes);
@@ -28,7 +28,7 @@ impl Registry {
         self.fail_held(&held, reason);
     }
 
-    /// Fails what was released. Its rows are queued before.
+    /// Fails HTLCs returned by [`release`], whose rows are already queued.
     pub(super) fn fail_held(&self, held: &[Held], reason: Refusal) {
         for Held { row, envelope } in held {
             let hash = PaymentHash(row.payment_hash);
@@ -40,39 +40,40 @@ impl Registry {
         }
     }
 
-    /// Fails with `mpp_timeout` what was held for too long at `now` (seconds since 1970). Returns
-    /// when the next one is due. [`Registry::run_timers`] calls it; tests give it a time of their own.
+    /// Fails HTLCs whose hold time is over at `now` (seconds since 1970) with `mpp_timeout`.
+    /// Returns when the next one is due. Called by [`Registry::run_timers`]; tests pass their own
+    /// time.
     pub fn expire_sets(&self, now: u64) -> Option<u64> {
         let mut ledger = self.ledger();
         let overdue = ledger.open.overdue(now);
-        self.give_back(&mut ledger, &overdue, FailReason::MppTimeout.into());
+        self.fail_back(&mut ledger, &overdue, FailReason::MppTimeout.into());
         let next = ledger.open.next_expiry();
         ledger.timer_at = next.unwrap_or(u64::MAX);
         next
     }
 
-    /// `Event::HTLCHandlingFailed` for a payment to us: LDK has given an HTLC of this hash back by
-    /// itself.
+    /// Handles `Event::HTLCHandlingFailed` for a payment to us: LDK has failed an HTLC with this
+    /// hash.
     ///
-    /// It is the one that we hold if its claim deadline has come. Far from it, it is another one:
-    /// whoever forwarded a shard knows its hash and can send a second HTLC with it, which LDK refuses
-    /// without touching the first. In between it may be either. Then what leaves our books is failed
-    /// in LDK, too, since books and channel must agree: kept in the channel alone, it would stay
-    /// there until its expiry.
+    /// If the claim deadline has passed, this is the HTLC that we hold. Far from the deadline it is
+    /// another one: a node that forwarded a shard knows its hash and can send a second HTLC with
+    /// it, which LDK fails without touching the first. In between it may be either. In that case we
+    /// cancel our row and fail the hash in LDK as well, because database and channel must agree: an
+    /// HTLC left in the channel alone would stay there until its expiry.
     pub fn htlc_gone(&self, hash: &PaymentHash) {
         let mut ledger = self.ledger();
         self.hold_gone(&mut ledger, hash);
         let Some((set_id, key)) = ledger.open.find(hash) else {
             return;
         };
-        if self.is_far_from_its_deadline(&ledger, &set_id, &key) {
+        if self.is_far_from_deadline(&ledger, &set_id, &key) {
             tracing::info!(%hash, %set_id, "LDK refused a second HTLC with the hash of a held shard");
             return;
         }
-        self.give_back(&mut ledger, &[(set_id, vec![key])], Refusal::Gone);
+        self.fail_back(&mut ledger, &[(set_id, vec![key])], Refusal::Gone);
     }
 
-    fn is_far_from_its_deadline(&self, ledger: &Ledger, set_id: &SetId, key: &HtlcKey) -> bool {
+    fn is_far_from_deadline(&self, ledger: &Ledger, set_id: &SetId, key: &HtlcKey) -> bool {
         let open = ledger.open.get(set_id);
         let deadline = open
             .and_then(|open| open.htlcs.get(key))
@@ -82,7 +83,7 @@ impl Registry {
     }
 }
 
-/// Takes these HTLCs out of their sets, with the rows that say so.
+/// Removes these HTLCs from their sets and returns them with the changes to their rows.
 pub(super) fn release(ledger: &mut Ledger, keys: &Keys) -> (Vec<Held>, Vec<Box<dyn Change>>) {
     let mut released = Vec::new();
     let mut changes: Vec<Box<dyn Change>> = Vec::new();

@@ -1,12 +1,13 @@
-//! Hold invoices: paid to a hash whose preimage their maker keeps until it decides.
+//! Hold invoices: paid to a hash whose preimage the client reveals or withholds later.
 //!
-//! *Open* -> *accepted* when LDK has the whole payment -> *settled* by the preimage, or *canceled* by
-//! the maker or because time is up. What is accepted is in [`Ledger::accepted`], and nothing else is.
+//! *Open* -> *accepted* when LDK has the complete payment -> *settled* with the preimage, or
+//! *canceled* by the client or at the deadline. [`Ledger::accepted`] contains exactly the accepted
+//! invoices.
 //!
-//! Time is up 39 blocks before the first HTLC expires: there LDK gives a payment back by itself, so
-//! that it need not close the channel. (lnd's `invoices.holdexpirydelta` is 18 blocks.) Whoever
-//! wants to decide late asks for a larger `cltv_expiry` in its invoice. That the invoice itself
-//! expires does not matter any more once it is accepted.
+//! The deadline is 39 blocks before the first HTLC expires: LDK fails a payment back at this height
+//! to avoid a force-close (lnd's `invoices.holdexpirydelta` is 18 blocks). To decide later, set a
+//! larger `cltv_expiry` in the invoice. The expiry of the invoice itself no longer matters once it
+//! is accepted.
 
 use bitcoin::hashes::{Hash, sha256};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
@@ -29,14 +30,14 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    /// The height at which LDK gives back the first of its HTLCs.
+    /// The height at which LDK fails back the first of its HTLCs.
     fn deadline(&self) -> u32 {
         let deadlines = self.htlcs.iter().map(once::claim_deadline);
         deadlines.min().unwrap_or(u32::MAX)
     }
 
-    /// Whether LDK tells of this payment again. None of its HTLCs are left in channels if these were
-    /// closed.
+    /// Returns whether LDK reports this payment again. `payment.htlcs` is empty if the channels
+    /// were closed.
     fn is(&self, payment: &Payment) -> bool {
         let keys: Vec<HtlcKey> = self.htlcs.iter().map(key).collect();
         payment.htlcs.iter().all(|htlc| keys.contains(&htlc.key))
@@ -44,7 +45,7 @@ impl Accepted {
 }
 
 impl Registry {
-    /// A payment to a hold invoice: held from now on, or known already.
+    /// Accepts a payment to a hold invoice, or recognizes one that is already accepted.
     pub(super) fn pay_hold(
         &self,
         ledger: &mut Ledger,
@@ -53,7 +54,7 @@ impl Registry {
     ) -> Result<(), Refusal> {
         match ledger.accepted.get(&invoice.payment_hash) {
             Some(held) if held.is(payment) => return Ok(()),
-            // LDK has one payment per hash: if it is another one, ours is gone.
+            // LDK has one payment per hash, so if this is another one, ours is gone.
             Some(_) => {
                 self.cancel_hold(ledger, invoice);
                 return Err(Refusal::InvoiceNotOpen);
@@ -68,7 +69,7 @@ impl Registry {
         }
         self.check_payable(&invoice, payment)?;
         if payment.htlcs.is_empty() {
-            // Without rows nothing would remind us of it after a restart.
+            // Without rows, nothing would restore it after a restart.
             return Err(Refusal::ChannelClosed);
         }
         invoice.state = InvoiceState::Accepted;
@@ -84,18 +85,19 @@ impl Registry {
         Ok(())
     }
 
-    /// Settles the accepted hold invoice that this preimage belongs to. It is on disk when this
+    /// Settles the accepted hold invoice with this preimage. The settlement is on disk when this
     /// returns.
     ///
     /// # Errors
+    ///
     /// [`InvoiceError::NotFound`], [`InvoiceError::StillOpen`], [`InvoiceError::AlreadySettled`],
-    /// [`InvoiceError::AlreadyCanceled`]; [`InvoiceError::ClaimDeadline`] if LDK is about to give the
-    /// payment back: whoever gave the preimage away cannot be paid for it any more.
+    /// [`InvoiceError::AlreadyCanceled`]; [`InvoiceError::ClaimDeadline`] if LDK is about to fail
+    /// the payment back: it can no longer be claimed, even if the preimage has been revealed.
     pub async fn settle_hold(&self, preimage: [u8; 32]) -> Result<(), InvoiceError> {
         let answer = self.settle_held(PaymentPreimage(preimage));
         if matches!(answer, Ok(()) | Err(InvoiceError::AlreadySettled)) {
-            // Both mean to a caller that it is done (lnd's RPC answers both alike). What is queued
-            // now is written after the settlement.
+            // The client sees both as success (lnd's RPC answers both alike). An empty change: its
+            // ticket is durable once the settlement is.
             let ticket = self.store.submit(Vec::new());
             self.store.durable(ticket).await;
         }
@@ -135,8 +137,8 @@ impl Registry {
         }
     }
 
-    /// Cancels a hold invoice that is open or accepted; what is held for it goes back. LDK may also
-    /// be collecting the parts of a payment to it.
+    /// Cancels an open or accepted hold invoice and fails its HTLCs back. LDK may also be
+    /// collecting the parts of a payment to it.
     pub(super) fn cancel_hold(&self, ledger: &mut Ledger, mut invoice: InvoiceRecord) -> Ticket {
         let hash = PaymentHash(invoice.payment_hash);
         let held = ledger.accepted.remove(&hash.0);
@@ -154,9 +156,9 @@ impl Registry {
         ticket
     }
 
-    /// LDK has failed an HTLC with this hash. If it is one of an accepted hold invoice, all of them
-    /// go back: a part cannot be claimed. Far from the claim deadline it is not; see
-    /// [`Registry::htlc_gone`].
+    /// Handles an HTLC with this hash that LDK has failed. If it belongs to an accepted hold
+    /// invoice, all its HTLCs are failed: a part cannot be claimed. Far from the claim deadline it
+    /// does not; see [`Registry::htlc_gone`].
     pub(super) fn hold_gone(&self, ledger: &mut Ledger, hash: &PaymentHash) {
         let Some(held) = ledger.accepted.get(&hash.0) else {
             return;
@@ -167,8 +169,8 @@ impl Registry {
         }
     }
 
-    /// After a restart: goes on holding the payment of these rows if LDK does, and cancels its
-    /// invoice if not. What no invoice waits for, though the rows say so, goes back.
+    /// Restores the accepted payment of these rows after a restart, or cancels its invoice if LDK
+    /// no longer holds all of it. HTLCs whose invoice is not accepted are failed.
     pub(super) fn hold_payment_again(
         &self,
         add_index: u64,
@@ -179,7 +181,7 @@ impl Registry {
             invoice.kind == InvoiceKind::Hold && invoice.state == InvoiceState::Accepted
         });
         let Some(invoice) = invoice else {
-            let what = format!("invoice {add_index} waits for no payment");
+            let what = format!("invoice {add_index} is not an accepted hold invoice");
             htlcs
                 .into_iter()
                 .for_each(|row| self.give_up_damaged(row, &what));

@@ -1,7 +1,7 @@
-//! Keysend: payments that nobody asked for and that bring their own preimage.
+//! Keysend: spontaneous payments that carry their own preimage.
 //!
-//! As in lnd an invoice is made for each, and it is settled at once. With an MPP record they are
-//! refused, also as in lnd: LDK would collect their parts.
+//! As in lnd, an invoice is created for each and settled at once. Those with an MPP record are
+//! refused, also as in lnd; LDK would collect their parts.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +16,13 @@ use super::registry::{Registry, now, unpaid};
 use super::subscribe::InvoiceEvent;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 
-/// The record that holds the preimage.
+/// The TLV record with the preimage.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
 
 impl Registry {
     /// Decides about a payment that carries its own preimage, and carries the decision out.
     ///
-    /// `secret` is what its MPP record says, if it has one.
+    /// `secret` is that of its MPP record, if it has one.
     pub(super) fn accept_keysend(
         &self,
         claimable: Claimable,
@@ -49,7 +49,7 @@ impl Registry {
         if let Some(invoice) = self.find_by_hash(ledger, &hash.0)? {
             let is_keysend = invoice.kind == InvoiceKind::Keysend;
             if is_keysend && self.was_settled_by(&invoice, &payment)? {
-                // LDK may not have carried out what was decided before.
+                // LDK may not have carried out the earlier claim.
                 self.port.claim(preimage);
                 return Ok(());
             }
@@ -62,12 +62,12 @@ impl Registry {
             return Err(Refusal::KeysendInParts);
         }
         self.check_deadline(&payment.claimable)?;
-        put_back(&mut payment.claimable.custom_records, &preimage);
+        restore_preimage_record(&mut payment.claimable.custom_records, &preimage);
         let add_index = ledger.next_add_index();
         let invoice = self.keysend_invoice(add_index, &hash, payment.claimable.amount_msat);
         let mut htlcs = self.held_rows(add_index, &payment);
         for row in &mut htlcs {
-            // No MPP record: the sender named no total.
+            // Without an MPP record the sender states no total.
             row.total_msat = 0;
         }
         let added = unpaid(invoice.clone());
@@ -77,8 +77,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The invoice that the payment makes for itself, as lnd makes it. lnd's has the payment address
-    /// zero; ours is random, since no two invoices have the same, and is shown as zero.
+    /// The invoice of a keysend payment, as lnd creates it. lnd's payment address is zero; ours is
+    /// random, since payment addresses are unique in our database, and is shown as zero.
     fn keysend_invoice(
         &self,
         add_index: u64,
@@ -106,8 +106,8 @@ impl Registry {
     }
 }
 
-/// LDK takes the preimage out of the records; lnd's users know it among them.
-fn put_back(records: &mut BTreeMap<u64, Vec<u8>>, preimage: &PaymentPreimage) {
+/// LDK removes the preimage from the records; lnd's clients expect it there.
+fn restore_preimage_record(records: &mut BTreeMap<u64, Vec<u8>>, preimage: &PaymentPreimage) {
     records.insert(KEYSEND_RECORD, preimage.0.to_vec());
 }
 

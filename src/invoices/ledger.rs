@@ -1,5 +1,5 @@
-//! What the registry keeps in memory: the sets that are being collected, and what was decided a
-//! moment ago and is not yet on disk, where queries would find it.
+//! The registry's in-memory state: AMP sets in progress, and decisions that are queued but not
+//! committed yet, which queries cannot see.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,29 +14,30 @@ use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
 use crate::storage::{Store, Ticket};
 
-/// Under one lock: every decision sees all decisions before it.
+/// Kept under one lock, so that every decision sees all earlier ones.
 pub(super) struct Ledger {
     pub(super) open: OpenSets,
-    /// Accepted hold invoices by payment hash.
+    /// Accepted hold invoices, by payment hash.
     pub(super) accepted: HashMap<[u8; 32], Accepted>,
     pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
     pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
     pub(super) sets: Recent<SetId, SetRecord>,
-    /// Shards of settled sets, with their preimages.
+    /// Preimages of the shards of settled sets.
     pub(super) settled: Recent<HtlcKey, PaymentPreimage>,
-    /// By add index. Until that is on disk queries still find them.
+    /// Deleted invoices, by add index. Database queries still find them until the deletion is
+    /// committed.
     deleted: Recent<u64, ()>,
     last_add_index: u64,
     last_settle_index: u64,
-    /// When the timer of held HTLCs will look again, in seconds since 1970.
+    /// The next run of the hold timer, in seconds since 1970.
     pub(super) timer_at: u64,
-    /// The last second of the invoice for which the expiry watcher will look again.
+    /// The last valid second of the invoice that the expiry task waits for, in seconds since 1970.
     pub(super) expiry_at: u64,
     expiry: Arc<Notify>,
 }
 
 impl Ledger {
-    /// `expiry` is told when an invoice expires earlier than was planned.
+    /// `expiry` is notified when an invoice expires before the planned wake-up.
     pub(super) fn new(last_add_index: u64, last_settle_index: u64, expiry: Arc<Notify>) -> Self {
         Self {
             open: OpenSets::default(),
@@ -64,7 +65,7 @@ impl Ledger {
         self.last_settle_index
     }
 
-    /// An invoice that was made or changed a moment ago.
+    /// Records an invoice that was added or changed and is not committed yet.
     pub(super) fn remember(&mut self, store: &Store, invoice: InvoiceRecord, ticket: Ticket) {
         let addr = PaymentAddr::from_bytes(invoice.payment_addr);
         if open_until(&invoice).is_some_and(|last| last < self.expiry_at) {
@@ -75,7 +76,7 @@ impl Ledger {
         self.invoices.insert(store, addr, invoice, ticket);
     }
 
-    /// An invoice that was deleted a moment ago.
+    /// Records the deletion of an invoice that is not committed yet.
     pub(super) fn forget(&mut self, store: &Store, invoice: &InvoiceRecord, ticket: Ticket) {
         self.hashes.remove(&invoice.payment_hash);
         self.invoices
@@ -87,7 +88,8 @@ impl Ledger {
         self.deleted.get(&add_index).is_some()
     }
 
-    /// The soonest expiry, given that of the invoices on disk. The watcher sleeps until then.
+    /// Returns the earliest expiry, given that of the invoices on disk, and remembers it as the
+    /// wake-up time of the expiry task.
     pub(super) fn plan_expiry(&mut self, on_disk: Option<u64>) -> Option<u64> {
         let recent = self.invoices.values().filter_map(open_until);
         let next = recent.chain(on_disk).min();
@@ -101,7 +103,7 @@ fn open_until(invoice: &InvoiceRecord) -> Option<u64> {
     invoice.expires_at.filter(|_| open)
 }
 
-/// Values that wait for the disk. Ask here first, then the database.
+/// Values that are not committed yet. Look here first, then in the database.
 pub(super) struct Recent<K, V>(HashMap<K, (V, Ticket)>);
 
 impl<K, V> Default for Recent<K, V> {
@@ -111,12 +113,12 @@ impl<K, V> Default for Recent<K, V> {
 }
 
 impl<K: Eq + Hash, V> Recent<K, V> {
-    /// Also lets go of what is on disk by now.
+    /// Inserts a value and drops those that have been committed.
     pub(super) fn insert(&mut self, store: &Store, key: K, value: V, ticket: Ticket) {
         self.extend(store, [(key, value)], ticket);
     }
 
-    /// All of these with one ticket.
+    /// Inserts several values with the same ticket.
     pub(super) fn extend(
         &mut self,
         store: &Store,

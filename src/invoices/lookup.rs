@@ -1,4 +1,4 @@
-//! Finding invoices for callers: one, or a page of them.
+//! Looking up and listing invoices for API clients.
 
 use super::registry::Registry;
 use super::{InvoiceError, InvoiceView};
@@ -6,10 +6,10 @@ use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcSelection, InvoicePage, InvoiceRef};
 
 impl Registry {
-    /// An invoice of ours, as it is on disk.
+    /// Returns an invoice as it is on disk.
     ///
-    /// That is enough: who was told of an invoice or of a set was told when its rows were on disk,
-    /// and what is not on disk yet has not happened if the node ends now.
+    /// That is sufficient: clients hear of an invoice or a set only when its rows are on disk, and
+    /// whatever is not on disk has not happened if the node crashes now.
     ///
     /// # Errors
     /// [`InvoiceError::NotFound`], or if the database cannot be read.
@@ -22,17 +22,17 @@ impl Registry {
             .ok_or(InvoiceError::NotFound)
     }
 
-    /// A page of invoices, oldest first.
+    /// Returns a page of invoices, oldest first.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn list(&self, page: &InvoicePage) -> Result<Vec<InvoiceView>, StorageError> {
         let records = self.store.invoices(page)?.into_iter();
         let whole = records.map(|record| {
-            // Read again, so that it is of the same moment as what paid it.
+            // Read again, so that the record and its HTLCs are from the same snapshot.
             self.find_whole(&InvoiceRef::Addr(record.payment_addr), HtlcSelection::All)
         });
-        // One that was deleted meanwhile is left out.
+        // Invoices deleted in the meantime are left out.
         whole.filter_map(Result::transpose).collect()
     }
 

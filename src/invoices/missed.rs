@@ -1,35 +1,37 @@
-//! What a subscriber missed while it was away, read page by page: it may be a million payments.
+//! Events that a subscriber missed while it was disconnected, read page by page as there may be
+//! millions.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::subscribe::Told;
+use super::subscribe::Seen;
 use super::{InvoiceEvent, InvoiceView};
 use crate::storage::invoices::{
     HtlcSelection, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, Settlement,
 };
 use crate::storage::{StorageError, Store};
 
-/// Events that are read at a time.
+/// Events read per page.
 const PAGE: u64 = 256;
 
-/// First the invoices that were added, then what was settled, each from one index to another.
+/// Reads the added invoices, then the settlements, each up to an index.
 ///
-/// Both as lnd tells them. An invoice that was added is told as it is now; one that is held or canceled
-/// is left out. So one that was settled meanwhile comes twice if the caller asks for both.
+/// Both as in lnd: an added invoice is sent in its current state, and held or canceled ones are
+/// left out. A subscriber who asks for both therefore gets an invoice that was settled in between
+/// twice.
 pub(super) struct Missed {
     store: Arc<Store>,
-    /// What was read so far.
-    at: Told,
-    /// Later ones come live.
-    until: Told,
+    /// The indices read so far.
+    at: Seen,
+    /// The last indices to read; later events come from the live stream.
+    until: Seen,
     page: VecDeque<InvoiceEvent>,
 }
 
 impl Missed {
-    /// The two ends are of one moment, so all that is settled up to `until` is also added up to it:
-    /// nobody hears of a settlement before its invoice.
-    pub(super) fn new(store: Arc<Store>, from: Told, until: Told) -> Self {
+    /// Both indices of `until` are from one snapshot, so an invoice settled up to `until` was also
+    /// added up to it: subscribers never hear of a settlement before its invoice.
+    pub(super) fn new(store: Arc<Store>, from: Seen, until: Seen) -> Self {
         Self {
             store,
             at: from,
@@ -38,7 +40,7 @@ impl Missed {
         }
     }
 
-    /// The next event; `None` once all is told.
+    /// Returns the next event; `None` after the last one.
     ///
     /// # Errors
     /// If the database cannot be read. Nothing is lost: the next call tries again.
@@ -48,7 +50,7 @@ impl Missed {
             let read = tokio::task::spawn_blocking(move || read(&store, at, until)).await;
             (self.page, self.at) = read.unwrap_or_else(|error| match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The node stops.
+                // The node is shutting down.
                 Err(_) => Ok((VecDeque::new(), until)),
             })?;
         }
@@ -56,22 +58,22 @@ impl Missed {
     }
 }
 
-/// The events after `at`, and how far they go.
+/// Reads events after `at` and returns them with the indices reached.
 fn read(
     store: &Store,
-    at: Told,
-    until: Told,
-) -> Result<(VecDeque<InvoiceEvent>, Told), StorageError> {
+    at: Seen,
+    until: Seen,
+) -> Result<(VecDeque<InvoiceEvent>, Seen), StorageError> {
     if at.added < until.added {
         let (events, added) = added(store, at.added, until.added)?;
-        Ok((events, Told { added, ..at }))
+        Ok((events, Seen { added, ..at }))
     } else {
         let (events, settled) = settled(store, at.settled, until.settled)?;
-        Ok((events, Told { settled, ..at }))
+        Ok((events, Seen { settled, ..at }))
     }
 }
 
-/// The invoices after this add index, and that of the last one, told or not.
+/// Reads the invoices after this add index and returns them with the last add index seen.
 fn added(
     store: &Store,
     after: u64,
@@ -87,7 +89,7 @@ fn added(
     let mut events = VecDeque::new();
     for record in records {
         let by = InvoiceRef::Addr(record.payment_addr);
-        // One that was deleted meanwhile is left out.
+        // Invoices deleted in the meantime are left out.
         if let Some((record, htlcs, sets)) = store.find_invoice(&by, HtlcSelection::All)? {
             let view = InvoiceView {
                 record,
@@ -106,7 +108,7 @@ fn is_open_or_paid(view: &InvoiceView) -> bool {
     view.is_paid() || view.record.state == InvoiceState::Open
 }
 
-/// The settlements after this settle index, and the index of the last one.
+/// Reads the settlements after this settle index and returns them with the last settle index seen.
 fn settled(
     store: &Store,
     after: u64,
@@ -122,8 +124,8 @@ fn settled(
     Ok((events.collect::<Result<_, StorageError>>()?, last))
 }
 
-/// The invoice as it is now, with what this settlement brought: of an AMP invoice one set. An invoice that
-/// is `known` from the settlement before is not read again.
+/// The invoice in its current state with the HTLCs of this settlement (of an AMP invoice: one set).
+/// An invoice in `known` is not read again.
 fn view(
     store: &Store,
     settlement: &Settlement,

@@ -1,13 +1,14 @@
-//! Receiving: invoices, and the registry that accepts, holds, settles and refuses HTLCs.
+//! Receiving payments: invoices, and the registry that accepts, holds, settles and fails HTLCs.
 //!
-//! [`Registry`] is the room's door. AMP shards go through `accept_amp`. Payments to an invoice's hash
-//! go through `accept_bolt11`, and from there to `hold` if it is a hold invoice; those that bring
-//! their own preimage through `keysend`. What these three share is in `once`. `restore` puts all in
-//! order after a restart.
+//! [`Registry`] is the entry point. `accept_amp` handles AMP shards, `accept_bolt11` payments to
+//! the hash of an invoice (hold invoices continue in `hold`), and `keysend` payments that carry
+//! their own preimage. `once` has what the latter three share. `restore` reconciles rows and
+//! channels after a restart.
 //!
-//! What makes it safe: a decision's rows are queued before the claim is handed to LDK, whose monitor
-//! update is queued after them. So LDK never claims what our books do not know as settled, and what
-//! they know as settled is claimed again at every start until LDK says `PaymentClaimed`.
+//! Safety: the rows of a decision are queued before the claim is passed to LDK, whose monitor
+//! update is queued after them. LDK therefore never claims an HTLC that the database does not show
+//! as settled, and settled HTLCs are claimed again at every start until LDK reports
+//! `PaymentClaimed`.
 
 mod accept_amp;
 mod accept_bolt11;
@@ -53,6 +54,6 @@ pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};
 
-/// The target of the lines that say what was paid. There is one for each payment, so that the log has a
-/// higher limit for them ([`crate::logging`]).
+/// The log target of settled payments. It has one line per payment, so [`crate::logging`] gives it
+/// a higher rate limit.
 const SETTLED: &str = "ampd::invoices::settled";

@@ -1,5 +1,5 @@
-//! Invoices that are paid once, by one payment hash: what ordinary, hold and keysend invoices have in
-//! common. LDK collects the parts of such a payment by itself: what comes here is complete.
+//! Invoices that are paid once, to a single payment hash: what BOLT 11, hold and keysend invoices
+//! share. LDK collects the parts of such payments; they are complete when they arrive here.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::storage::invoices::{
 };
 use crate::storage::{Change, StorageError, Ticket};
 
-/// Why a payment is refused. On the wire all are `incorrect_or_unknown_payment_details`.
+/// Why a payment is failed. On the wire all are `incorrect_or_unknown_payment_details`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     InvoiceNotFound,
@@ -24,15 +24,15 @@ pub(super) enum Refusal {
     InvoiceExpired,
     AmountTooLow,
     ExpiryTooSoon,
-    /// LDK is about to give it back, or has: claiming it now may claim a part of it only.
+    /// LDK is about to fail it back, or has; a claim now might get only some of its parts.
     ClaimDeadlineTooNear,
-    /// A hold invoice is paid over channels that were closed meanwhile.
+    /// The channels that carried the payment to a hold invoice have been closed.
     ChannelClosed,
-    /// Keysend is not switched on.
+    /// Keysend is disabled.
     KeysendOff,
-    /// A keysend with an MPP record, which nobody but LDK would take.
+    /// Keysend with an MPP record, which lnd rejects too.
     KeysendInParts,
-    /// A keysend to the hash of an invoice that we have.
+    /// A keysend to the hash of an existing invoice.
     DuplicateHash,
     /// The database cannot be read.
     Unavailable,
@@ -46,12 +46,12 @@ impl fmt::Display for Refusal {
 
 impl From<StorageError> for Refusal {
     fn from(error: StorageError) -> Self {
-        tracing::error!("a payment is refused: {error}");
+        tracing::error!("payment refused: cannot read the database: {error}");
         Self::Unavailable
     }
 }
 
-/// A whole payment that LDK holds, with the HTLCs that bring it: none if their channels were closed.
+/// A complete claimable payment with its HTLCs; empty if their channels were closed.
 pub(super) struct Payment {
     pub(super) claimable: Claimable,
     pub(super) htlcs: Vec<IncomingHtlc>,
@@ -72,7 +72,7 @@ impl Registry {
         self.port.fail(hash);
     }
 
-    /// The rules for a payment that we have not seen.
+    /// Checks a payment that has not been seen before.
     pub(super) fn check_payable(
         &self,
         invoice: &InvoiceRecord,
@@ -82,8 +82,8 @@ impl Registry {
             return Err(Refusal::InvoiceNotOpen);
         }
         for htlc in &payment.htlcs {
-            // It was for a deleted invoice with the same hash. A claim would come too late.
-            if self.gave_back(&htlc.key)?.is_some() {
+            // It was sent to a deleted invoice with the same hash. A claim would come too late.
+            if self.failed_back_hash(&htlc.key)?.is_some() {
                 return Err(Refusal::InvoiceNotOpen);
             }
         }
@@ -100,7 +100,8 @@ impl Registry {
         self.check_deadline(&payment.claimable)
     }
 
-    /// A node that was down for long is told of a payment that LDK has given back meanwhile.
+    /// Refuses payments near or past their claim deadline. After a long downtime, LDK may report a
+    /// payment that it has already failed back.
     pub(super) fn check_deadline(&self, claimable: &Claimable) -> Result<(), Refusal> {
         match claimable.claim_deadline {
             Some(deadline) if self.is_too_late(deadline) => Err(Refusal::ClaimDeadlineTooNear),
@@ -108,17 +109,17 @@ impl Registry {
         }
     }
 
-    /// Whether a block that comes in between could make LDK give a payment back instead of claiming
-    /// it. LDK drops each part at its own deadline, and a claim of what is left then does nothing
-    /// but lose track of it: so nothing is claimed that is near its earliest deadline.
+    /// Returns whether the next block could make LDK fail the payment back. LDK drops each part at
+    /// its own deadline, and a claim of the remaining parts has no effect except that LDK forgets
+    /// them. So nothing is claimed close to its earliest deadline.
     pub(super) fn is_too_late(&self, deadline: u32) -> bool {
         let margin = self.limits.set.claim_margin_blocks;
         deadline < self.port.height().saturating_add(margin)
     }
 
-    /// Whether it is this payment that the invoice was settled with: LDK tells an event again if it
-    /// was stopped before it could forget it. Any other HTLC is a second payment. None are left if
-    /// their channel was closed meanwhile; what we settled is then to be claimed on the chain.
+    /// Returns whether the invoice was settled by this very payment: LDK replays an event if the
+    /// node stopped before it was marked as handled. Any other HTLC is a second payment. `htlcs` is
+    /// empty if the channels have been closed; the settled payment is then claimed on chain.
     pub(super) fn was_settled_by(
         &self,
         invoice: &InvoiceRecord,
@@ -139,7 +140,7 @@ impl Registry {
         Ok(true)
     }
 
-    /// The rows of a payment that arrives, held.
+    /// The rows of an arriving payment, in state accepted.
     pub(super) fn held_rows(&self, add_index: u64, payment: &Payment) -> Vec<HtlcRecord> {
         metrics::counter!("ampd_htlcs_accepted_total").increment(payment.htlcs.len() as u64);
         let claimable = &payment.claimable;
@@ -165,7 +166,8 @@ impl Registry {
         payment.htlcs.iter().map(row).collect()
     }
 
-    /// The rows first, then the claim: see the room's description. The caller announces it.
+    /// Settles the invoice: rows first, then the claim (see the module docs of `invoices`). The
+    /// caller announces the event.
     pub(super) fn settle_once(
         &self,
         ledger: &mut Ledger,
@@ -196,7 +198,7 @@ impl Registry {
     }
 }
 
-/// An invoice and its HTLCs as they are to be stored.
+/// The changes that store an invoice and its HTLCs.
 pub(super) fn changes(invoice: &InvoiceRecord, htlcs: &[HtlcRecord]) -> Vec<Box<dyn Change>> {
     let mut changes: Vec<Box<dyn Change>> = vec![Box::new(PutInvoice(invoice.clone()))];
     for row in htlcs {
@@ -213,7 +215,7 @@ pub(super) fn view(record: InvoiceRecord, htlcs: Vec<HtlcRecord>) -> InvoiceView
     }
 }
 
-/// The height at which LDK gives the HTLC back by itself.
+/// The height at which LDK fails the HTLC back.
 pub(super) fn claim_deadline(row: &HtlcRecord) -> u32 {
     let fallback = row.expiry_height.saturating_sub(HTLC_FAIL_BACK_BUFFER);
     row.claim_deadline.unwrap_or(fallback)

@@ -1,4 +1,4 @@
-//! The AMP sets that wait for more shards, and how many HTLCs they hold on each channel.
+//! Incomplete AMP sets, and the number of HTLCs that they hold on each channel.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use ldk_amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
 use ldk_amp::Envelope;
 use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, SetRecord};
 
-/// A shard that is held: its row, and what it takes to fail it on the wire.
+/// A held shard: its row, and the envelope needed to fail it.
 #[derive(Clone)]
 pub(super) struct Held {
     pub(super) row: HtlcRecord,
@@ -17,7 +17,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The set's view of it.
+    /// The HTLC as the set's rules see it.
     fn set_htlc(&self) -> SetHtlc {
         SetHtlc {
             key: self.envelope.key(),
@@ -34,9 +34,9 @@ impl Held {
     }
 }
 
-/// A set with the rows of its HTLCs.
+/// An incomplete set with the rows of its HTLCs.
 pub(super) struct OpenSet {
-    /// As it was when the first of them came.
+    /// The invoice as it was when the first HTLC arrived.
     pub(super) invoice: InvoiceRecord,
     set: HtlcSet,
     pub(super) htlcs: HashMap<HtlcKey, Held>,
@@ -51,18 +51,18 @@ impl OpenSet {
         }
     }
 
-    /// The set itself, to ask its rules.
+    /// The state of the set's rules.
     pub(super) fn set(&self) -> &HtlcSet {
         &self.set
     }
 
-    /// Sum of the HTLCs that it has, msat.
+    /// The sum of its HTLCs, in msat.
     pub(super) fn amount_msat(&self) -> u64 {
         let amounts = self.htlcs.values().map(|held| held.row.amount_msat);
         amounts.fold(0, u64::saturating_add)
     }
 
-    /// The set's row while it is not settled.
+    /// The row of this set, which is not settled.
     pub(super) fn row(&self, state: HtlcState) -> SetRecord {
         SetRecord {
             set_id: self.set.set_id().to_bytes(),
@@ -75,13 +75,13 @@ impl OpenSet {
     }
 }
 
-/// Sets come and go only through these methods, so that the counts are right.
+/// Sets change only through these methods, which keep the counters right.
 #[derive(Default)]
 pub(super) struct OpenSets {
     sets: HashMap<SetId, OpenSet>,
     per_channel: HashMap<ChannelId, usize>,
     held: usize,
-    /// LDK holds one HTLC per hash.
+    /// Held HTLCs by payment hash. LDK holds at most one HTLC per AMP payment hash.
     by_hash: HashMap<PaymentHash, (SetId, HtlcKey)>,
 }
 
@@ -94,19 +94,19 @@ impl OpenSets {
         self.sets.len()
     }
 
-    /// Whether this HTLC is held.
+    /// Returns whether this HTLC is held.
     pub(super) fn holds(&self, set_id: &SetId, key: &HtlcKey) -> bool {
         let set = self.sets.get(set_id);
         set.is_some_and(|set| set.htlcs.contains_key(key))
     }
 
-    /// HTLCs that are held on one channel.
+    /// The number of HTLCs held on a channel.
     pub(super) fn held_on(&self, channel: &ChannelId) -> usize {
         self.per_channel.get(channel).copied().unwrap_or(0)
     }
 
-    /// Offers an HTLC to its set, which decides. It is in the set afterwards unless it failed; with
-    /// [`Outcome::Fail`] the others that are to fail are still there.
+    /// Offers an HTLC to its set and returns the set's decision. The HTLC is added unless it fails.
+    /// On [`Outcome::Fail`], the other HTLCs to fail are still in the set.
     pub(super) fn accept(
         &mut self,
         invoice: &InvoiceRecord,
@@ -128,7 +128,7 @@ impl OpenSets {
         outcome
     }
 
-    /// An HTLC that was held before a restart.
+    /// Adds an HTLC that was held before a restart.
     pub(super) fn restore(&mut self, invoice: InvoiceRecord, held: Held, limits: SetLimits) {
         let set_id = held.envelope.amp.set_id;
         self.sets
@@ -142,7 +142,7 @@ impl OpenSets {
         self.report();
     }
 
-    /// Takes one HTLC out.
+    /// Removes one HTLC.
     pub(super) fn remove(&mut self, set_id: &SetId, key: &HtlcKey) -> Option<Held> {
         let open = self.sets.get_mut(set_id)?;
         open.set.remove(key);
@@ -153,7 +153,7 @@ impl OpenSets {
         Some(held)
     }
 
-    /// Takes a whole set out.
+    /// Removes a whole set.
     pub(super) fn take(&mut self, set_id: &SetId) -> Option<OpenSet> {
         let open = self.sets.remove(set_id)?;
         for (key, held) in &open.htlcs {
@@ -163,7 +163,7 @@ impl OpenSets {
         Some(open)
     }
 
-    /// All that is held for one invoice.
+    /// The held HTLCs of one invoice, by set.
     pub(super) fn keys_of(&self, add_index: u64) -> Vec<(SetId, Vec<HtlcKey>)> {
         let sets = self.sets.iter();
         sets.filter(|(_, open)| open.invoice.add_index == add_index)
@@ -171,19 +171,19 @@ impl OpenSets {
             .collect()
     }
 
-    /// Where the HTLC with this hash is held.
+    /// The set and key of the held HTLC with this hash.
     pub(super) fn find(&self, hash: &PaymentHash) -> Option<(SetId, HtlcKey)> {
         self.by_hash.get(hash).copied()
     }
 
-    /// What was held for too long at `now` (seconds since 1970). It is still here.
+    /// The HTLCs whose hold time is over at `now` (seconds since 1970). They are not removed.
     pub(super) fn overdue(&self, now: u64) -> Vec<(SetId, Vec<HtlcKey>)> {
         let overdue = |(id, open): (&SetId, &OpenSet)| (*id, open.set.overdue(now));
         let sets = self.sets.iter().map(overdue);
         sets.filter(|(_, keys)| !keys.is_empty()).collect()
     }
 
-    /// When the next HTLC is held for too long, in seconds since 1970.
+    /// When the hold time of the next HTLC ends, in seconds since 1970.
     pub(super) fn next_expiry(&self) -> Option<u64> {
         let sets = self.sets.values();
         sets.filter_map(|open| open.set.next_expiry()).min()

@@ -1,4 +1,4 @@
-//! The ledger of an AMP invoice: each payment that it received, and what they add up to.
+//! The payments received by an AMP invoice, and their totals.
 
 use chrono::{Datelike, Days, NaiveDate, NaiveTime, Weekday};
 
@@ -7,23 +7,23 @@ use crate::storage::invoices::{
     DayTotal, InvoiceRecord, InvoiceRef, PaymentPage, PaymentRecord, TimeSpan,
 };
 
-/// Over what time payments are added up. All times are UTC.
+/// The period by which payments are totaled. All times are UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
     All,
     Day,
-    /// From Monday on, as in ISO 8601.
+    /// From Monday, as in ISO 8601.
     Week,
     Month,
 }
 
-/// What an invoice received in one period.
+/// The total that an invoice received in one period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeriodTotal {
     /// `2026-11-30`, `2026-W49`, `2026-11`, `all`.
     pub name: String,
-    /// Its first second, and the first one after it; seconds since 1970. Of [`Period::All`]: of the
-    /// days of the first and the last payment.
+    /// The first second of the period and the first second after it, in seconds since 1970. For
+    /// [`Period::All`], those of the days of the first and the last payment.
     pub start: u64,
     pub end: u64,
     pub payments: u64,
@@ -31,7 +31,7 @@ pub struct PeriodTotal {
 }
 
 impl Registry {
-    /// The AMP invoice that has this name.
+    /// Returns the AMP invoice with this reference.
     ///
     /// # Errors
     /// [`InvoiceError::NotFound`], [`InvoiceError::NotAmp`], or if the database cannot be read.
@@ -44,7 +44,7 @@ impl Registry {
         }
     }
 
-    /// A page of the payments that an AMP invoice received, oldest first: its settled sets.
+    /// Returns a page of the payments (settled sets) that an AMP invoice received, oldest first.
     ///
     /// # Errors
     /// As [`Registry::amp_invoice`].
@@ -57,7 +57,8 @@ impl Registry {
         Ok(self.store.payments_of_invoice(invoice.add_index, page)?)
     }
 
-    /// What an AMP invoice received in each period in which it received anything, oldest first.
+    /// Returns the totals of an AMP invoice by period, oldest first. Periods without payments are
+    /// left out.
     ///
     /// # Errors
     /// As [`Registry::amp_invoice`].
@@ -75,7 +76,7 @@ impl Registry {
     }
 }
 
-/// Days, which are in order, as totals of their periods.
+/// Combines the totals of days, given in order, into totals of periods.
 fn add_up(days: &[DayTotal], period: Period) -> Vec<PeriodTotal> {
     let mut totals: Vec<PeriodTotal> = Vec::new();
     for day in days {
@@ -92,7 +93,7 @@ fn add_up(days: &[DayTotal], period: Period) -> Vec<PeriodTotal> {
     totals
 }
 
-/// One day as the total of the period in which it lies.
+/// The total of one day as that of its period.
 fn total(day: &DayTotal, period: Period) -> PeriodTotal {
     let date = date(day.day);
     let after = |first: NaiveDate, days| first.checked_add_days(Days::new(days)).unwrap_or(first);
@@ -122,7 +123,7 @@ fn total(day: &DayTotal, period: Period) -> PeriodTotal {
     }
 }
 
-/// A clock that was set beyond the calendar's end counts as 1970.
+/// A day beyond the calendar's range (from a wrong clock) counts as 1970.
 fn date(day: u64) -> NaiveDate {
     let days = i32::try_from(day).unwrap_or_default();
     NaiveDate::from_epoch_days(days).unwrap_or_default()
@@ -131,6 +132,16 @@ fn date(day: u64) -> NaiveDate {
 fn seconds(date: NaiveDate) -> u64 {
     let midnight = date.and_time(NaiveTime::MIN).and_utc().timestamp();
     u64::try_from(midnight).unwrap_or_default()
+}
+
+/// Formats seconds since 1970 as `2026-11-30T23:59:59Z`; beyond the calendar's range as a number.
+#[must_use]
+pub fn utc_text(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok();
+    time.and_then(|time| DateTime::from_timestamp(time, 0))
+        .map_or(seconds.to_string(), |time| {
+            time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+        })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the registry needs of the channels.
+//! What the registry needs from the channel manager.
 
 use std::collections::BTreeMap;
 
@@ -8,38 +8,39 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use ldk_amp::HtlcKey;
 use ldk_amp::Envelope;
 
-/// The channel manager, as far as receiving goes.
+/// Operations of the channel manager on incoming HTLCs.
 pub trait ChannelPort: Send + Sync {
-    /// `claim_funds_with_known_custom_tlvs`: does nothing if LDK has claimed it, or never had it.
+    /// Claims a payment (`claim_funds_with_known_custom_tlvs`). No effect if LDK has already
+    /// claimed the payment or does not know it.
     fn claim(&self, preimage: PaymentPreimage);
 
-    /// Fails what is held for this hash with `incorrect_or_unknown_payment_details`.
+    /// Fails all claimable HTLCs with this hash with `incorrect_or_unknown_payment_details`.
     fn fail(&self, hash: &PaymentHash);
 
-    /// Fails the shard with `mpp_timeout`.
+    /// Fails an AMP shard with `mpp_timeout`.
     fn fail_timed_out(&self, hash: &PaymentHash, envelope: &Envelope);
 
-    /// Current block height.
+    /// The current block height.
     fn height(&self) -> u32;
 
-    /// The incoming HTLCs that LDK has right now for this hash and has not yet answered.
+    /// The incoming HTLCs with this hash that LDK currently has and has neither claimed nor failed.
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc>;
 
-    /// Those among them that are on these channels; cheaper on a node with many.
+    /// As [`ChannelPort::incoming`], restricted to these channels; cheaper on a node with many
+    /// channels.
     fn incoming_on(&self, channels: &[ChannelId], hash: &PaymentHash) -> Vec<IncomingHtlc>;
 
-    /// Lets LDK look at the HTLCs that came in and that it did not look at yet: only then can they be
-    /// claimed.
+    /// Processes LDK's pending HTLCs; an unprocessed HTLC cannot be claimed.
     fn process_pending(&self);
 
-    /// All incoming HTLCs that LDK has right now and has not yet answered.
+    /// All incoming HTLCs that LDK currently has and has neither claimed nor failed.
     fn all_incoming(&self) -> Vec<HtlcKey>;
 
-    /// The channel as callers know it; 0 if it is gone.
+    /// The short channel id as shown by the API; 0 if the channel is closed.
     fn scid(&self, channel: &ChannelId) -> u64;
 }
 
-/// An incoming HTLC as the channel shows it.
+/// An incoming HTLC as listed by its channel.
 #[derive(Debug, Clone, Copy)]
 pub struct IncomingHtlc {
     pub key: HtlcKey,
@@ -47,15 +48,15 @@ pub struct IncomingHtlc {
     pub cltv_expiry: u32,
 }
 
-/// LDK holds a whole payment (in its sense) and asks what to do with it.
+/// A payment that LDK reports as claimable (`Event::PaymentClaimable`): complete in LDK's view.
 #[derive(Debug, Clone)]
 pub struct Claimable {
     pub payment_hash: PaymentHash,
     pub amount_msat: u64,
-    /// Height at which LDK fails it by itself.
+    /// The height at which LDK fails the payment back.
     pub claim_deadline: Option<u32>,
-    /// The channels on which it came; of several parts, each.
+    /// The channels on which its parts arrived.
     pub channels: Vec<ChannelId>,
-    /// Records >= 65536 of the sender.
+    /// The sender's TLV records with types of 65536 and above.
     pub custom_records: BTreeMap<u64, Vec<u8>>,
 }

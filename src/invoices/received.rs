@@ -1,4 +1,4 @@
-//! `Event::PaymentClaimable`: which of the rooms' doors it is for.
+//! Dispatching `Event::PaymentClaimable` by kind of payment.
 
 use lightning::events::PaymentPurpose;
 use lightning::ln::channelmanager::RecipientOnionFields;
@@ -8,10 +8,10 @@ use super::registry::Registry;
 use ldk_amp::{Envelope, EnvelopeKey};
 
 impl Registry {
-    /// LDK holds a payment, in its sense: an AMP shard is one, too, and is known by the envelope that
-    /// the gateway gave it.
+    /// Handles a payment that LDK reports as claimable. AMP shards arrive here too, each as a
+    /// payment of its own, and are recognized by the envelope that the gateway added.
     ///
-    /// The sender's records go from the onion into `claimable`.
+    /// The sender's records are moved from the onion into `claimable`.
     pub fn payment_claimable(
         &self,
         key: &EnvelopeKey,
@@ -36,7 +36,7 @@ impl Registry {
                 let secret = onion.and_then(|fields| fields.payment_secret);
                 self.accept_keysend(claimable, *preimage, secret);
             }
-            // We make no offers and ask for no refunds.
+            // We create no offers and no refunds.
             (
                 None,
                 PaymentPurpose::Bolt12OfferPayment { .. }

@@ -1,4 +1,4 @@
-//! The door of the room: make and look up invoices, hear of events, keep the time.
+//! The invoice registry: adding invoices, subscriptions, and the state that all decisions share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,24 +24,24 @@ use crate::storage::invoices::{
 };
 use crate::storage::{Health, StorageError, Store, Ticket};
 
-/// What we take, and how much of it we hold for strangers.
+/// What the node accepts, and how much it holds for unknown payers.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Take AMP payments that no invoice of ours asked for.
+    /// Accept spontaneous AMP payments (without an invoice).
     pub accept_amp: bool,
-    /// Take payments that no invoice of ours asked for and that bring their preimage.
+    /// Accept keysend payments.
     pub accept_keysend: bool,
-    /// HTLCs of one set, and how long they are held.
+    /// Limits on the HTLCs of one set, and how long they are held.
     pub set: SetLimits,
-    /// Incomplete sets at a time.
+    /// The maximum number of incomplete sets.
     pub max_open_sets: usize,
-    /// HTLCs of incomplete sets on one channel, of the 483 that it can have.
+    /// The maximum number of HTLCs of incomplete sets on one channel (of at most 483, BOLT 2).
     pub max_held_per_channel: usize,
-    /// Blocks: what an invoice asks for if its maker says nothing.
+    /// The final CLTV delta of invoices whose request has none, in blocks.
     pub default_cltv_delta: u32,
 }
 
-/// All invoices of this node.
+/// The registry of all invoices of this node.
 pub struct Registry {
     pub(super) store: Arc<Store>,
     pub(super) port: Arc<dyn ChannelPort>,
@@ -50,14 +50,14 @@ pub struct Registry {
     network: Network,
     ledger: Mutex<Ledger>,
     announcer: Announcer,
-    /// A held HTLC is due earlier than the timer knows.
+    /// Notified when an HTLC times out before the timer's planned wake-up.
     pub(super) timer: Notify,
-    /// An invoice expires earlier than the watcher knows.
+    /// Notified when an invoice expires before the expiry task's planned wake-up.
     pub(super) expiry: Arc<Notify>,
 }
 
 impl Registry {
-    /// Opens the room. Call [`Registry::restore`] before events flow.
+    /// Creates the registry. Call [`Registry::restore`] before LDK events are handled.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -91,10 +91,11 @@ impl Registry {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an invoice. It is on disk when this returns.
+    /// Adds an invoice. It is on disk when this returns.
     ///
     /// # Errors
-    /// [`InvoiceError`], if the request makes no sense, the hash is taken, or nothing can be written.
+    /// [`InvoiceError`] if the request is invalid, the hash is in use, or the database is not
+    /// writable.
     pub async fn add(&self, new: NewInvoice) -> Result<InvoiceRecord, InvoiceError> {
         let (record, ticket) = self.add_now(new)?;
         self.store.durable(ticket).await;
@@ -144,14 +145,14 @@ impl Registry {
         Ok((record, ticket))
     }
 
-    /// Makes sure that a new invoice may have this hash.
+    /// Ensures that a new invoice can use this hash.
     ///
-    /// AMP shards that nobody has completed give way to it: whoever knows a hash before it is used could
-    /// else keep the owner from using it. One that was paid stays: its preimage is known to others, so
-    /// an invoice with its hash would be theirs to settle.
+    /// Shards of an incomplete spontaneous AMP payment are failed back: otherwise anyone who learns
+    /// the hash in advance could block it. A completed one keeps the hash: its preimage is known to
+    /// others, who could settle a new invoice with that hash.
     fn free_hash(&self, ledger: &mut Ledger, hash: &PaymentHash) -> Result<(), InvoiceError> {
         if let Some((set_id, key)) = ledger.open.find(hash) {
-            self.give_back(ledger, &[(set_id, vec![key])], Refusal::Canceled);
+            self.fail_back(ledger, &[(set_id, vec![key])], Refusal::Canceled);
         }
         let Some(other) = self.find_by_hash(ledger, &hash.0)? else {
             return Ok(());
@@ -159,12 +160,12 @@ impl Registry {
         if other.kind != InvoiceKind::SpontaneousAmp || other.expires_at.is_none() {
             return Err(InvoiceError::Duplicate);
         }
-        self.give_back_all(ledger, other.add_index, Vec::new());
+        self.fail_back_all(ledger, other.add_index, Vec::new());
         self.delete_unpaid(ledger, other);
         Ok(())
     }
 
-    /// Writes the texts of invoices.
+    /// Returns the signer of payment requests.
     pub(super) fn signer(&self) -> Signer<'_> {
         Signer {
             keys: &self.keys,
@@ -172,7 +173,7 @@ impl Registry {
         }
     }
 
-    /// What kind of invoice it becomes, its payment hash, and its preimage if we know one.
+    /// The invoice kind, the payment hash, and the preimage if it is known.
     fn identity(&self, purpose: Purpose) -> (InvoiceKind, PaymentHash, Option<[u8; 32]>) {
         match purpose {
             Purpose::Once { preimage } => {
@@ -188,7 +189,8 @@ impl Registry {
         }
     }
 
-    /// Events from now on, after those that were missed since the given indices (0: none).
+    /// Subscribes to events from now on, after those missed since the given indices (0: skip the
+    /// past).
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -197,12 +199,12 @@ impl Registry {
         add_index: u64,
         settle_index: u64,
     ) -> Result<Subscription, StorageError> {
-        // First the live ones, so that nothing falls between; what comes twice is left out there.
+        // Subscribe first, so that no event is lost; `Subscription` drops duplicates.
         let live = self.announcer.subscribe();
         Subscription::new(self.store.clone(), live, add_index, settle_index)
     }
 
-    /// `Event::PaymentClaimed`: LDK has done what was decided.
+    /// Handles `Event::PaymentClaimed`: LDK has carried out the claim.
     pub fn payment_claimed(&self, hash: &PaymentHash) {
         crash_points::at(Point::BeforeClaimed);
         self.store.submit_patiently(MarkClaimed {
@@ -210,19 +212,20 @@ impl Registry {
         });
     }
 
-    /// Those who follow one invoice.
+    /// The subscribers of single invoices.
     pub(super) fn followers(&self) -> &Followers {
         &self.announcer.followers
     }
 
-    /// Does something to the channels while no decision is carried out. Blocks belong here: they make
-    /// LDK give HTLCs back, and none may come between the decision on a set and its last claim.
+    /// Applies a change to the channels while no decision is in progress. Blocks are connected
+    /// through this: they make LDK fail HTLCs back, which must not happen between the decision on a
+    /// set and its last claim.
     pub fn between_decisions(&self, change: impl FnOnce()) {
         let _ledger = self.ledger();
         change();
     }
 
-    /// Tells subscribers once the rows with this ticket are on disk.
+    /// Notifies subscribers once the rows with this ticket are on disk.
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
         if let InvoiceEvent::Added(view) = &event {
             let kind = format!("{:?}", view.record.kind);
@@ -232,9 +235,9 @@ impl Registry {
     }
 }
 
-/// A new invoice, without the history that it may have by now.
+/// The invoice as it was when added, without its payments.
 pub(super) fn unpaid(record: InvoiceRecord) -> InvoiceView {
-    // Whoever makes a hold invoice tells the preimage later.
+    // The preimage of a hold invoice is only known after it was settled.
     let preimage = match record.kind {
         InvoiceKind::Hold => None,
         _ => record.preimage,

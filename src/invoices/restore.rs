@@ -1,5 +1,5 @@
-//! After a start: what was held goes on being held, what was decided is carried out, what LDK no
-//! longer has is closed in our books, what we gave back goes back.
+//! Reconciles the database with LDK at startup: keeps holding accepted HTLCs, repeats claims and
+//! failures, and closes the rows of HTLCs that LDK no longer has.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,19 +15,19 @@ use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
 
 impl Registry {
-    /// Call it before events flow and before the manager processes blocks: it gives back what is
-    /// past its claim deadline.
+    /// Restores the state. Call it before LDK events are handled and before the channel manager
+    /// processes blocks, which makes it fail HTLCs past their claim deadline.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn restore(&self) -> Result<(), StorageError> {
         let unresolved = self.store.unresolved_htlcs()?;
         if unresolved.iter().any(|row| row.state == HtlcState::Settled) {
-            // Rows may be ahead of the manager: it may have forgotten that it looked at an HTLC.
+            // Rows may be newer than the manager, which may not have processed an HTLC yet.
             self.port.process_pending();
         }
         let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
-        self.give_back_again(&present)?;
+        self.fail_back_again(&present)?;
         let mut broken = HashSet::new();
         let mut held: BTreeMap<u64, Vec<HtlcRecord>> = BTreeMap::new();
         for row in unresolved {
@@ -52,8 +52,9 @@ impl Registry {
         broken.iter().try_for_each(|set_id| self.break_set(set_id))
     }
 
-    /// Claims are idempotent; until PaymentClaimed came this one may not have happened. It has if the
-    /// HTLC is gone: then LDK may have a second payment to this hash, which is not ours to claim.
+    /// Repeats a claim. Claims are idempotent, and this one may not have happened as long as
+    /// PaymentClaimed has not arrived. If the HTLC is gone, it has happened; LDK may then have a
+    /// second payment with this hash, which must not be claimed.
     fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {
         let hash = PaymentHash(row.payment_hash);
         let is_on_chain = || self.is_closed(row) && self.port.incoming(&hash).is_empty();
@@ -62,25 +63,26 @@ impl Registry {
         }
     }
 
-    /// Whether the HTLC's channel was closed. What LDK holds on it, it still holds, and claims it on
-    /// the chain.
+    /// Returns whether the HTLC's channel was closed. LDK keeps the HTLCs of a closed channel and
+    /// claims them on chain.
     pub(super) fn is_closed(&self, row: &HtlcRecord) -> bool {
         self.port.scid(&ChannelId(row.channel_id)) == 0
     }
 
-    /// Rows may be ahead of LDK: what we canceled it may still hold, and no event tells of it again.
-    /// It would stay in its channel until its claim deadline.
-    fn give_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
+    /// Rows may be newer than LDK's state: it may still hold an HTLC that we canceled. No event
+    /// reports it again, so it would stay in its channel until its claim deadline.
+    fn fail_back_again(&self, present: &HashSet<HtlcKey>) -> Result<(), StorageError> {
         let mut canceled: HashMap<[u8; 32], usize> = HashMap::new();
         for key in present {
-            if let Some(hash) = self.gave_back(key)? {
+            if let Some(hash) = self.failed_back_hash(key)? {
                 *canceled.entry(hash).or_default() += 1;
             }
         }
         for (hash, count) in canceled {
             let hash = PaymentHash(hash);
-            // LDK fails by hash: what else has it would go back, too. That may have come while we were
-            // down: its set would be settled without it, since the event that it is here comes first.
+            // LDK fails by hash, which would include any other HTLC with this hash. One may have
+            // arrived while the node was down, and its set would then settle without it, because
+            // its event comes first.
             if self.port.incoming(&hash).len() == count {
                 self.port.fail(&hash);
             }
@@ -88,15 +90,15 @@ impl Registry {
         Ok(())
     }
 
-    /// The payment hash of this HTLC, if we gave it back.
-    pub(super) fn gave_back(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
+    /// Returns the payment hash of this HTLC if we failed it back.
+    pub(super) fn failed_back_hash(&self, key: &HtlcKey) -> Result<Option<[u8; 32]>, StorageError> {
         match self.store.htlc(&key.channel_id.0, key.htlc_id)? {
             Some(row) => Ok((row.state == HtlcState::Canceled).then_some(row.payment_hash)),
             None => self.store.given_back(&key.channel_id.0, key.htlc_id),
         }
     }
 
-    /// A set that lost an HTLC is canceled until another one comes, as when one times out.
+    /// Cancels a set that lost an HTLC, until another one arrives, as after a timeout.
     fn break_set(&self, set_id: &[u8; 32]) -> Result<(), StorageError> {
         let Some(mut set) = self.store.set(set_id)? else {
             return Ok(());
@@ -111,7 +113,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Returns the set that lost the HTLC, if its row is damaged.
+    /// Holds an HTLC again. If its row is damaged, returns the set that lost it.
     fn hold_again(&self, row: HtlcRecord) -> Result<Option<[u8; 32]>, StorageError> {
         let invoice = self.store.invoice(row.add_index)?;
         let set_id = row.shard.as_ref().map(|shard| shard.set_id);
@@ -129,21 +131,21 @@ impl Registry {
         Ok(None)
     }
 
-    /// An HTLC that is held by a row which makes no sense goes back, and the node starts.
+    /// Fails a held HTLC whose row is damaged, so that the node can start.
     pub(super) fn give_up_damaged(&self, row: HtlcRecord, what: &str) {
         let hash = PaymentHash(row.payment_hash);
         tracing::error!(
             %hash,
             htlc_id = row.htlc_id,
             add_index = row.add_index,
-            "the row of a held HTLC is damaged ({what}): the HTLC is failed"
+            "failing a held HTLC because its row is damaged: {what}"
         );
         self.port.fail(&hash);
         self.close(row);
     }
 
     fn close(&self, mut row: HtlcRecord) {
-        tracing::info!(htlc_id = row.htlc_id, "an HTLC that was held is gone");
+        tracing::info!(htlc_id = row.htlc_id, "held HTLC is gone");
         row.cancel(now());
         self.store.submit(PutHtlc(row));
     }

@@ -1,4 +1,4 @@
-//! A static invoice in other words: the same hash, address and end, signed again.
+//! Re-signing a static invoice with other text: same payment hash, payment address and expiry.
 
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 use lightning_types::routing::RouteHint;
@@ -7,22 +7,22 @@ use super::create::{Checked, NewInvoice, Purpose};
 use super::{InvoiceError, Registry};
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
 
-/// What the text says that is not in the row, or says otherwise. Whatever it is, a payment to it is one
-/// to the stored invoice, which takes any amount from its own on.
+/// The fields of a payment request that may differ from the stored invoice. A payment to it is
+/// always one to the stored invoice, which accepts any amount from its own minimum up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wording {
     pub memo: String,
-    /// 0: the payer chooses.
+    /// In msat; 0: the payer chooses.
     pub value_msat: u64,
     pub route_hints: Vec<RouteHint>,
 }
 
 impl Registry {
-    /// The text of a stored static invoice with this wording; nothing is stored. It says the same time
-    /// and the same end as the first one.
+    /// Signs a payment request for a stored static invoice with these fields. Nothing is stored.
+    /// Timestamp and expiry are those of the original.
     ///
     /// # Errors
-    /// [`InvoiceError::NotAmp`], or if the wording is too long.
+    /// [`InvoiceError::NotAmp`], or an error if a field is invalid or too long.
     pub fn sign_again(
         &self,
         invoice: &InvoiceRecord,
@@ -58,29 +58,32 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::invoices::decode::DecodedInvoice;
-    use crate::invoices::test_room::Room;
+    use crate::invoices::test_room::Fixture;
 
     #[tokio::test]
-    async fn another_wording_is_the_same_invoice() {
-        let room = Room::new();
+    async fn reissued_request_pays_the_same_invoice() {
+        let fixture = Fixture::new();
         let new = NewInvoice {
             purpose: Purpose::Amp,
             memo: "tips".into(),
             ..NewInvoice::default()
         };
-        let stored = room.registry.add(new).await.unwrap();
+        let stored = fixture.registry.add(new).await.unwrap();
         let wording = Wording {
             memo: "tips".into(),
             ..Wording::default()
         };
-        let same = room.registry.sign_again(&stored, wording.clone()).unwrap();
+        let same = fixture
+            .registry
+            .sign_again(&stored, wording.clone())
+            .unwrap();
         assert_eq!(same, stored.terms.payment_request);
         let other = Wording {
             memo: "tea".into(),
             value_msat: 5_000,
             ..wording.clone()
         };
-        let other = room.registry.sign_again(&stored, other).unwrap();
+        let other = fixture.registry.sign_again(&stored, other).unwrap();
         let [said, first]: [DecodedInvoice; 2] = [&other, &same].map(|text| text.parse().unwrap());
         assert_eq!(said.amount_msat, Some(5_000));
         assert_eq!(said.description, "tea");
@@ -89,14 +92,14 @@ mod tests {
         let time = |one: &DecodedInvoice| (one.timestamp, one.expiry, one.cltv_delta);
         assert_eq!(time(&said), time(&first));
 
-        let once = room.registry.add(NewInvoice::default()).await.unwrap();
-        let refused = room.registry.sign_again(&once, wording);
+        let once = fixture.registry.add(NewInvoice::default()).await.unwrap();
+        let refused = fixture.registry.sign_again(&once, wording);
         assert!(matches!(refused, Err(InvoiceError::NotAmp)));
         let long = Wording {
             memo: "x".repeat(2_000),
             ..Wording::default()
         };
-        let refused = room.registry.sign_again(&stored, long);
+        let refused = fixture.registry.sign_again(&stored, long);
         assert!(matches!(refused, Err(InvoiceError::MemoTooLong(2_000))));
     }
 }

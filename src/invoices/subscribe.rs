@@ -1,4 +1,4 @@
-//! Telling others about invoices: made, and settled.
+//! Invoice subscriptions.
 
 use std::sync::Arc;
 
@@ -9,25 +9,26 @@ use super::missed::Missed;
 use super::subscribe_one::Followers;
 use crate::storage::{StorageError, Store, Ticket};
 
-/// As many events wait in memory for a slow subscriber; one that falls further behind gets them from
-/// the database.
-const BACKLOG: usize = 4_096;
+/// Events kept in memory for a slow subscriber. One that falls further behind gets them from the
+/// database.
+const EVENT_QUEUE_LEN: usize = 4_096;
 
-/// What happened to an invoice.
+/// An event of an invoice.
 #[derive(Debug, Clone)]
 pub enum InvoiceEvent {
     Added(InvoiceView),
-    /// The whole invoice, or with AMP one set of it: then the view has only that set.
+    /// The invoice, or one set of an AMP invoice, was settled; the view of the latter has only that
+    /// set.
     Settled(InvoiceView),
-    /// A hold invoice is paid and waits for its maker's decision. Only who follows this one invoice
-    /// hears of it, as in lnd.
+    /// A hold invoice was paid and awaits the client's decision. Only subscribers of this single
+    /// invoice get it, as in lnd.
     Accepted(InvoiceView),
-    /// It cannot be paid any more. Only who follows this one invoice hears of it.
+    /// The invoice can no longer be paid. Only subscribers of this single invoice get it.
     Canceled(InvoiceView),
 }
 
 impl InvoiceEvent {
-    /// The view that goes to subscribers.
+    /// The invoice as sent to subscribers.
     pub fn view(&self) -> &InvoiceView {
         match self {
             Self::Added(view)
@@ -37,7 +38,7 @@ impl InvoiceEvent {
         }
     }
 
-    /// The same, to keep.
+    /// Converts the event into its view.
     pub fn into_view(self) -> InvoiceView {
         match self {
             Self::Added(view)
@@ -48,23 +49,23 @@ impl InvoiceEvent {
     }
 }
 
-/// How far a subscriber has been told: the last add index and the last settle index.
+/// The last add index and the last settle index that a subscriber has seen.
 ///
-/// Both count in the order of commits and of events, so all that comes later is higher.
+/// Both increase in the order of commits and of events, so later ones are always higher.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct Seen {
     pub(super) added: u64,
     pub(super) settled: u64,
 }
 
-impl Told {
-    /// All that is on disk.
+impl Seen {
+    /// The last indices on disk.
     fn now(store: &Store) -> Result<Self, StorageError> {
         let (added, settled) = store.invoice_indices()?;
         Ok(Self { added, settled })
     }
 
-    /// Whether nothing is left to tell up to there.
+    /// Returns whether nothing is left up to `other`.
     pub(super) fn has_reached(self, other: Self) -> bool {
         self.added >= other.added && self.settled >= other.settled
     }
@@ -76,7 +77,7 @@ impl Told {
         }
     }
 
-    /// Whether the event is news to those who follow all invoices; it is told from now on.
+    /// Returns whether the event is new to a subscriber of all invoices, and marks it as seen.
     fn is_news(&mut self, event: &InvoiceEvent) -> bool {
         let (last, index) = match event {
             InvoiceEvent::Added(view) => (&mut self.added, view.record.add_index),
@@ -93,7 +94,7 @@ impl Told {
     }
 }
 
-/// Sends events to all subscribers, in order, each when its rows are on disk.
+/// Sends events to all subscribers, in order, each once its rows are on disk.
 #[derive(Debug)]
 pub(super) struct Announcer {
     queue: mpsc::UnboundedSender<(Ticket, InvoiceEvent)>,
@@ -102,11 +103,11 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    /// The queue is as long as the disk is slow: each event in it is a payment that we received, or
-    /// an invoice that its maker still waits for.
+    /// The queue is unbounded; it grows while the disk is slow. Each entry is a received payment,
+    /// or an invoice whose client waits for the response.
     pub(super) fn start(store: Arc<Store>) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
-        let subscribers = broadcast::Sender::new(BACKLOG);
+        let subscribers = broadcast::Sender::new(EVENT_QUEUE_LEN);
         let followers = Arc::<Followers>::default();
         tokio::spawn(announce(
             store,
@@ -122,7 +123,7 @@ impl Announcer {
     }
 
     pub(super) fn announce(&self, ticket: Ticket, event: InvoiceEvent) {
-        // The other end lives as long as this one.
+        // The receiving task lives as long as this.
         let _ = self.queue.send((ticket, event));
     }
 
@@ -142,16 +143,16 @@ async fn announce(
         if let InvoiceEvent::Settled(view) | InvoiceEvent::Canceled(view) = &mut event {
             add_up(&store, view);
         }
-        followers.tell(&event);
+        followers.notify(&event);
         if matches!(event, InvoiceEvent::Added(_) | InvoiceEvent::Settled(_)) {
-            // Nobody listening is fine.
+            // Having no subscribers is not an error.
             let _ = subscribers.send(event);
         }
     }
 }
 
-/// What all sets of an AMP invoice have paid together, the one in the view the last: only the
-/// database knows.
+/// Sets the amount to the total of all sets of an AMP invoice up to the one in the view, which only
+/// the database knows.
 fn add_up(store: &Store, view: &mut InvoiceView) {
     if !view.record.kind.is_amp() {
         return;
@@ -161,24 +162,26 @@ fn add_up(store: &Store, view: &mut InvoiceView) {
     match store.invoice_at(view.record.add_index, settle_index) {
         Ok(Some(record)) => view.record = record,
         Ok(None) => {}
-        Err(error) => tracing::error!("subscribers are told a wrong sum of payments: {error}"),
+        Err(error) => tracing::error!(
+            "cannot read an AMP invoice's total; subscribers get a wrong amount: {error}"
+        ),
     }
 }
 
-/// What was missed, then what happens from now on.
+/// A stream of missed events, followed by live ones.
 pub struct Subscription {
     store: Arc<Store>,
     missed: Missed,
-    /// What the subscriber knows once `missed` is told. A live event may be part of it: it is announced a
-    /// moment after its rows can be read.
-    told: Told,
+    /// The indices seen once `missed` is exhausted. It may include live events: these are announced
+    /// shortly after their rows become readable.
+    seen: Seen,
     live: broadcast::Receiver<InvoiceEvent>,
-    /// It was slow: what it missed of the live events is in the database.
+    /// The subscriber was too slow: the live events that it missed are read from the database.
     lagged: bool,
 }
 
 impl Subscription {
-    /// Goes on after these indices; 0: with what comes from now on.
+    /// Starts after these indices; 0 means live events only.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -188,38 +191,38 @@ impl Subscription {
         add_index: u64,
         settle_index: u64,
     ) -> Result<Self, StorageError> {
-        let now = Told::now(&store)?;
+        let now = Seen::now(&store)?;
         let after = |index, now| if index == 0 { now } else { index };
-        let from = Told {
+        let from = Seen {
             added: after(add_index, now.added),
             settled: after(settle_index, now.settled),
         };
         Ok(Self {
             missed: Missed::new(store.clone(), from, now),
             store,
-            told: from.max(now),
+            seen: from.max(now),
             live,
             lagged: false,
         })
     }
 
-    /// The next event; `None` when the node stops.
+    /// Returns the next event; `None` when the node shuts down.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub async fn next(&mut self) -> Result<Option<InvoiceEvent>, StorageError> {
         loop {
             if self.lagged {
-                let now = Told::now(&self.store)?;
-                self.missed = Missed::new(self.store.clone(), self.told, now);
-                self.told = self.told.max(now);
+                let now = Seen::now(&self.store)?;
+                self.missed = Missed::new(self.store.clone(), self.seen, now);
+                self.seen = self.seen.max(now);
                 self.lagged = false;
             }
             if let Some(event) = self.missed.next().await? {
                 return Ok(Some(event));
             }
             match self.live.recv().await {
-                Ok(event) if self.told.is_news(&event) => return Ok(Some(event)),
+                Ok(event) if self.seen.is_news(&event) => return Ok(Some(event)),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => self.lagged = true,
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),

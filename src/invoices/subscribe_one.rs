@@ -1,4 +1,4 @@
-//! Following one invoice: how it stands, then each change, until nothing can change any more.
+//! Subscriptions to a single invoice: its current state, then each change until the state is final.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,41 +10,40 @@ use super::subscribe::InvoiceEvent;
 use super::{InvoiceError, InvoiceView};
 use crate::storage::invoices::{HtlcSelection, InvoiceRef, InvoiceState};
 
-/// As many events may wait for a slow follower.
-const BACKLOG: usize = 1_024;
-/// Followers that have gone away are looked for when there are as many.
-const FIRST_CLEANING: usize = 64;
+/// Events that may queue for a slow subscriber.
+const EVENT_QUEUE_LEN: usize = 1_024;
+/// The number of followed invoices at which subscriptions are first checked for closed receivers.
+const FIRST_CLEANUP: usize = 64;
 
 type Sender = mpsc::Sender<Result<InvoiceEvent, TooSlow>>;
 type Receiver = mpsc::Receiver<Result<InvoiceEvent, TooSlow>>;
 
 impl Registry {
-    /// The invoice as it is now, then every change of it. It may be followed by any name that
-    /// [`Registry::lookup`] takes.
+    /// Subscribes to an invoice: its current state, then every change. `by` may be any reference
+    /// that [`Registry::lookup`] accepts.
     ///
     /// # Errors
     /// [`InvoiceError::NotFound`], or if the database cannot be read.
     pub fn subscribe_one(&self, by: &InvoiceRef) -> Result<SingleSubscription, InvoiceError> {
         let found = self.store.invoice_by(by)?;
         let add_index = found.ok_or(InvoiceError::NotFound)?.add_index;
-        // First the live events, then the state: nothing falls between, and what comes twice is
-        // left out by `Told`.
+        // Subscribe first, then read the state, so that no event is lost; `Seen` drops duplicates.
         let live = self.followers().follow(add_index);
         let view = self.lookup(by, HtlcSelection::All)?;
         Ok(SingleSubscription {
-            told: Told::of(&view),
+            seen: Seen::of(&view),
             first: Some(view),
             live,
         })
     }
 }
 
-/// The follower was too slow; it can begin again.
+/// The subscriber was too slow. It can subscribe again.
 #[derive(Debug, thiserror::Error)]
-#[error("changes of the invoice were missed; subscribe again, its state comes first")]
+#[error("subscriber too slow, invoice updates were lost; subscribe again to get the current state")]
 pub struct TooSlow;
 
-/// Who follows which invoice. An event costs nothing for those who follow another one.
+/// Subscribers by invoice. An event costs nothing for subscribers of other invoices.
 #[derive(Debug, Default)]
 pub(super) struct Followers(Mutex<ByInvoice>);
 
@@ -56,7 +55,7 @@ struct ByInvoice {
 
 impl Followers {
     fn follow(&self, add_index: u64) -> Receiver {
-        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let (sender, receiver) = mpsc::channel(EVENT_QUEUE_LEN);
         let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         followed.clean();
         followed
@@ -67,35 +66,35 @@ impl Followers {
         receiver
     }
 
-    /// Passes an event to those who follow its invoice.
-    pub(super) fn tell(&self, event: &InvoiceEvent) {
+    /// Sends an event to the subscribers of its invoice.
+    pub(super) fn notify(&self, event: &InvoiceEvent) {
         let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let add_index = event.view().record.add_index;
         let Some(senders) = followed.by_add_index.get_mut(&add_index) else {
             return;
         };
-        senders.retain(|sender| tell(sender, event));
+        senders.retain(|sender| notify(sender, event));
         if senders.is_empty() {
             followed.by_add_index.remove(&add_index);
         }
     }
 }
 
-/// Whether this follower can be told more. The last place of the queue is for the news that it was
-/// too slow; nobody else sends, so the place is still free when it is taken.
-fn tell(sender: &Sender, event: &InvoiceEvent) -> bool {
+/// Sends an event. Returns whether the subscriber remains subscribed. The last slot of the queue is
+/// reserved for [`TooSlow`]; there is only one sender, so the slot is still free when needed.
+fn notify(sender: &Sender, event: &InvoiceEvent) -> bool {
     if sender.capacity() > 1 {
         return sender.try_send(Ok(event.clone())).is_ok();
     }
-    // One that has gone away meanwhile need not know.
+    // The receiver may have been dropped in the meantime.
     let _ = sender.try_send(Err(TooSlow));
     false
 }
 
 impl ByInvoice {
-    /// Forgets followers that have gone away; each time that their number has doubled.
+    /// Removes closed subscriptions each time the number of invoices has doubled.
     fn clean(&mut self) {
-        if self.by_add_index.len() < self.clean_at.max(FIRST_CLEANING) {
+        if self.by_add_index.len() < self.clean_at.max(FIRST_CLEANUP) {
             return;
         }
         self.by_add_index.retain(|_, senders| {
@@ -106,17 +105,17 @@ impl ByInvoice {
     }
 }
 
-/// How far a follower has been told.
+/// The part of an invoice's history that the subscriber has seen.
 #[derive(Debug)]
-struct Told {
+struct Seen {
     /// 0: no settlement.
     settle_index: u64,
     accepted: bool,
-    /// Nothing comes any more.
+    /// No more events will follow.
     end: bool,
 }
 
-impl Told {
+impl Seen {
     fn of(view: &InvoiceView) -> Self {
         let state = view.record.state;
         Self {
@@ -126,14 +125,14 @@ impl Told {
         }
     }
 
-    /// Whether the event is news; it is told from now on. One that happened before the state was
+    /// Returns whether the event is new, and marks it as seen. An event from before the state was
     /// read may be announced after it.
     fn is_news(&mut self, event: &InvoiceEvent) -> bool {
         match event {
             InvoiceEvent::Added(_) => false,
             InvoiceEvent::Accepted(_) => !std::mem::replace(&mut self.accepted, true),
             InvoiceEvent::Settled(view) => {
-                // An AMP invoice goes on: it can be paid again.
+                // An AMP invoice can be paid again.
                 self.end = !view.record.kind.is_amp();
                 let index = last_settle_index(view);
                 let is_news = index > self.settle_index;
@@ -153,30 +152,30 @@ fn last_settle_index(view: &InvoiceView) -> u64 {
     of_sets.or(view.record.settle_index).unwrap_or_default()
 }
 
-/// One invoice from now on.
+/// A subscription to a single invoice.
 #[derive(Debug)]
 pub struct SingleSubscription {
     first: Option<InvoiceView>,
-    told: Told,
+    seen: Seen,
     live: Receiver,
 }
 
 impl SingleSubscription {
-    /// First the invoice as it is, with all that paid it; then, after each change, as it is then, of
-    /// AMP with the set that settled. `None` once it is final (canceled, or settled if it can be paid
-    /// once only), and when the node stops.
+    /// Returns first the invoice with all its payments, then the invoice after each change (for AMP
+    /// with the set that was settled). Returns `None` once the state is final (canceled, or settled
+    /// if it can be paid only once), and when the node shuts down.
     ///
     /// # Errors
-    /// [`TooSlow`]; nothing comes after it.
+    /// [`TooSlow`]; the subscription ends after it.
     pub async fn next(&mut self) -> Result<Option<InvoiceView>, TooSlow> {
         if let Some(view) = self.first.take() {
             return Ok(Some(view));
         }
-        while !self.told.end {
+        while !self.seen.end {
             let Some(event) = self.live.recv().await.transpose()? else {
                 return Ok(None);
             };
-            if self.told.is_news(&event) {
+            if self.seen.is_news(&event) {
                 return Ok(Some(event.into_view()));
             }
         }

@@ -1,4 +1,4 @@
-//! Payments by one hash that arrive in a [`Room`].
+//! Payments to a single hash that arrive in a [`Fixture`].
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
 use super::port::{Claimable, IncomingHtlc};
-use super::test_room::{Answer, HEIGHT, Room};
+use super::test_room::{Answer, Fixture, HEIGHT};
 use ldk_amp::HtlcKey;
 
 /// All HTLCs here are on one channel.
@@ -21,7 +21,7 @@ pub(super) fn failed(hash: [u8; 32]) -> Vec<Answer> {
     vec![Answer::Fail(PaymentHash(hash))]
 }
 
-/// What LDK says of a payment whose first HTLC expires 100 blocks after [`HEIGHT`].
+/// LDK's report of a payment whose first HTLC expires 100 blocks after [`HEIGHT`].
 pub(super) fn claimable(hash: [u8; 32], amount_msat: u64) -> Claimable {
     Claimable {
         payment_hash: PaymentHash(hash),
@@ -32,8 +32,8 @@ pub(super) fn claimable(hash: [u8; 32], amount_msat: u64) -> Claimable {
     }
 }
 
-impl Room {
-    /// LDK has HTLCs with these ids, which together bring the amount.
+impl Fixture {
+    /// Gives LDK HTLCs with these ids, which together have the amount.
     pub(super) fn bring(&self, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) {
         for htlc_id in htlc_ids {
             let key = key(*htlc_id);
@@ -48,13 +48,13 @@ impl Room {
         }
     }
 
-    /// They arrive, and LDK asks.
+    /// The HTLCs arrive, and LDK reports the payment as claimable.
     pub(super) fn pay(&self, hash: [u8; 32], htlc_ids: &[u64], amount_msat: u64) -> Vec<Answer> {
         self.bring(hash, htlc_ids, amount_msat);
         self.tell(hash, amount_msat)
     }
 
-    /// LDK asks (again).
+    /// LDK reports the payment as claimable (again).
     pub(super) fn tell(&self, hash: [u8; 32], amount_msat: u64) -> Vec<Answer> {
         self.registry.accept_bolt11(claimable(hash, amount_msat));
         self.store.flush();

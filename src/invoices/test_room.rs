@@ -1,4 +1,4 @@
-//! A registry with a port that notes what it is told, and the shards of payments to it.
+//! A test registry with a channel manager that records instructions, and shards of payments to it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -31,7 +31,7 @@ pub(super) const LIMITS: Limits = Limits {
     default_cltv_delta: 80,
 };
 
-/// What LDK was told to do with an HTLC.
+/// An instruction to LDK about an HTLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Claim(PaymentHash),
@@ -39,14 +39,14 @@ pub(super) enum Answer {
     TimeOut(PaymentHash),
 }
 
-/// LDK's side: the HTLCs that it has, and what it was told.
+/// LDK's side: its HTLCs, and the instructions that it got.
 #[derive(Default)]
 pub(super) struct Port {
     pub(super) answers: Mutex<Vec<Answer>>,
     pub(super) present: Mutex<Vec<(PaymentHash, IncomingHtlc)>>,
     /// Blocks since [`HEIGHT`].
     pub(super) blocks: AtomicU32,
-    /// All channels are gone.
+    /// All channels are closed.
     pub(super) channels_closed: AtomicBool,
 }
 
@@ -55,7 +55,7 @@ impl Port {
         self.answers.lock().unwrap().push(answer);
     }
 
-    /// The answers since the last call.
+    /// The instructions since the last call.
     pub(super) fn answers(&self) -> Vec<Answer> {
         std::mem::take(&mut self.answers.lock().unwrap())
     }
@@ -113,8 +113,8 @@ pub(super) fn hash_of(preimage: &[u8; 32]) -> PaymentHash {
     PaymentHash(sha256::Hash::hash(preimage).to_byte_array())
 }
 
-/// A registry on a store of its own. To be made inside a runtime.
-pub(super) struct Room {
+/// A registry with a store of its own. Requires a tokio runtime.
+pub(super) struct Fixture {
     directory: tempfile::TempDir,
     limits: Limits,
     pub(super) store: Arc<Store>,
@@ -122,7 +122,7 @@ pub(super) struct Room {
     pub(super) registry: Arc<Registry>,
 }
 
-impl Room {
+impl Fixture {
     pub(super) fn new() -> Self {
         Self::with(LIMITS)
     }
@@ -147,7 +147,7 @@ impl Room {
         }
     }
 
-    /// A new registry on what is on disk; LDK has what it had.
+    /// Restarts: a new registry on the same database; LDK keeps its HTLCs.
     pub(super) fn restart(self) -> Self {
         let limits = self.limits;
         self.restart_with(limits)
@@ -158,7 +158,7 @@ impl Room {
         Self::open(self.directory, limits, self.port)
     }
 
-    /// LDK holds this shard and asks.
+    /// LDK reports this shard as claimable.
     pub(super) fn arrive(&self, shard: &Sent) -> Vec<Answer> {
         let htlc = IncomingHtlc {
             key: shard.envelope.key(),
@@ -174,7 +174,7 @@ impl Room {
         self.port.answers()
     }
 
-    /// The last answers to all of these together.
+    /// The latest instructions for all of these.
     pub(super) fn arrive_all(&self, shards: &[Sent]) -> Vec<Answer> {
         shards.iter().flat_map(|shard| self.arrive(shard)).collect()
     }
@@ -193,7 +193,7 @@ impl Room {
         self.store.set(&[id; 32]).unwrap()
     }
 
-    /// How the HTLC stands in our books; `None` if it is not there.
+    /// The state of the HTLC's row; `None` if there is none.
     pub(super) fn state(&self, shard: &Sent) -> Option<HtlcState> {
         self.store.flush();
         let key = shard.envelope.key();
@@ -206,7 +206,7 @@ impl Room {
     }
 }
 
-/// A shard as it arrives. Tests bend it before they send it.
+/// A shard as it arrives. Tests modify it before sending.
 #[derive(Clone)]
 pub(super) struct Sent {
     pub(super) claimable: Claimable,
@@ -218,13 +218,13 @@ impl Sent {
         self.claimable.payment_hash
     }
 
-    /// Says that the whole payment is so much.
+    /// Sets the total of the payment.
     pub(super) fn total(mut self, total_msat: u64) -> Self {
         self.envelope.mpp.as_mut().unwrap().total_msat = total_msat;
         self
     }
 
-    /// To another invoice.
+    /// Sends it to another invoice.
     pub(super) fn to(mut self, addr: [u8; 32]) -> Self {
         self.envelope.mpp.as_mut().unwrap().payment_addr = PaymentAddr::from_bytes(addr);
         self
@@ -247,7 +247,7 @@ impl Sent {
     }
 }
 
-/// The shards of a payment. Its set id and its address are `id`.
+/// The shards of a payment. Its set id and its payment address are `id`.
 pub(super) fn payment(id: u8, amounts: &[u64]) -> Vec<Sent> {
     let mut splitter = Splitter::new(Share::from_bytes([id; 32]));
     let total_msat = amounts.iter().sum();
@@ -302,7 +302,7 @@ pub(super) fn fails<'a>(shards: impl IntoIterator<Item = &'a Sent>) -> Vec<Answe
     shards.into_iter().map(fail).collect()
 }
 
-/// The event in short: whether something was settled, and its index.
+/// A summary of the event: whether something was settled, and its index.
 pub(super) async fn next(events: &mut Subscription) -> (&'static str, u64) {
     match events.next().await.unwrap().unwrap() {
         InvoiceEvent::Added(view) => ("added", view.record.add_index),

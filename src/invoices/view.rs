@@ -1,8 +1,8 @@
-//! An invoice as callers see it.
+//! Invoices as shown to API clients.
 
 use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState, SetRecord};
 
-/// An invoice with its HTLCs and AMP sets at one moment.
+/// A consistent view of an invoice with its HTLCs and AMP sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvoiceView {
     pub record: InvoiceRecord,
@@ -11,7 +11,7 @@ pub struct InvoiceView {
 }
 
 impl InvoiceView {
-    /// Paid at least once. An AMP invoice stays open for more nevertheless.
+    /// Returns whether it was paid at least once. An AMP invoice stays open after that.
     pub fn is_paid(&self) -> bool {
         match self.record.kind {
             InvoiceKind::SpontaneousAmp | InvoiceKind::Amp => {

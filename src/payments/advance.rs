@@ -1,4 +1,4 @@
-//! Moving a payment on: routes for what is open, attempts over them, and its end.
+//! Advancing a payment: finding routes for the open amount, sending attempts, and ending it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,165 +12,167 @@ use super::flow::{Ending, NewAttempt, Open, Step};
 use super::hashes::{ShardRandomness, ShardRecord};
 use super::ids;
 use super::outbound::{FailedChannel, RouteQuestion};
-use super::send::{Active, Payments, Recipe, Running, lock, now, now_ns, view};
+use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns, view};
 use super::view::PaymentView;
 use crash_points::Point;
 use ldk_amp::{AmpRecord, MppRecord, SetId};
 use ldk_amp;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 
-/// Between two tries while channels are not usable yet, and once many attempts have failed. It is
-/// doubled from pause to pause, up to the longest.
+/// First delay between retries, while channels are not usable yet and once many attempts have
+/// failed. It doubles with each retry, up to [`LONGEST_PAUSE`].
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// So many attempts are made again at once. A payment that still fails then, say because somebody
-/// fails its HTLCs the moment they arrive, goes on at a pace that fills neither channels nor disk.
+/// Retries made without delay. Later ones back off, so that a peer that fails our HTLCs at once
+/// cannot fill channels or disk.
 const QUICK_RETRIES: u32 = 32;
 
 impl Payments {
-    /// Route finding takes its time: it has no place in an event handler or on the runtime.
+    /// Advances the payment on a blocking thread: finding routes takes too long for event handlers
+    /// and async tasks.
     pub(super) fn spawn_advance(self: &Arc<Self>, identifier: [u8; 32]) {
         let payments = self.clone();
         self.runtime
             .spawn_blocking(move || payments.advance(&identifier));
     }
 
-    /// Once, however many attempts have failed meanwhile.
+    /// Schedules one retry, however many attempts fail during the pause.
     fn spawn_advance_after(
         self: &Arc<Self>,
         pause: Duration,
         active: &Arc<Active>,
-        running: &mut Running,
+        progress: &mut Progress,
     ) {
-        if std::mem::replace(&mut running.is_pausing, true) {
+        if std::mem::replace(&mut progress.is_pausing, true) {
             return;
         }
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             tokio::time::sleep(pause).await;
             {
-                let mut running = lock(&active.running);
-                running.is_pausing = false;
-                running.paused_at = running.failures;
+                let mut progress = lock(&active.progress);
+                progress.is_pausing = false;
+                progress.paused_at = progress.failures;
             }
-            payments.spawn_advance(active.recipe.identifier);
+            payments.spawn_advance(active.template.identifier);
         });
     }
 
-    /// Does what is to be done for the payment: sends what is open, or notes its end.
+    /// Sends attempts for the open amount, or ends the payment.
     ///
-    /// One at a time for each payment. The state is not locked while routes are searched, so that
-    /// event handlers need not wait; what they changed meanwhile makes the search begin again.
+    /// Only one thread at a time does this for a payment. The state is not locked during the route
+    /// search, so that event handlers do not wait; if they change it, the search is repeated.
     fn advance(self: &Arc<Self>, identifier: &[u8; 32]) {
         let Some(active) = self.active(identifier) else {
             return;
         };
-        let _turn = lock(&active.turn);
+        let _advancing = lock(&active.advancing);
         loop {
             let (open, failed_channels) = {
-                let mut running = lock(&active.running);
-                match running.flow.step(now()) {
-                    Step::Send(_) if must_pause(&running) => {
-                        active.view.send_replace(view(&running.flow));
-                        let pause = next_pause(&mut running);
-                        return self.spawn_advance_after(pause, &active, &mut running);
+                let mut progress = lock(&active.progress);
+                match progress.flow.step(now()) {
+                    Step::Send(_) if must_pause(&progress) => {
+                        active.view.send_replace(view(&progress.flow));
+                        let pause = next_pause(&mut progress);
+                        return self.spawn_advance_after(pause, &active, &mut progress);
                     }
-                    Step::Send(open) => (open, running.failed_channels.resting(Instant::now())),
-                    Step::Wait | Step::End(_) => return self.settle_up(&active, &mut running),
+                    Step::Send(open) => (open, progress.failed_channels.resting(Instant::now())),
+                    Step::Wait | Step::End(_) => return self.settle_up(&active, &mut progress),
                 }
             };
-            let found = self.find_paths(&active.recipe, open, &failed_channels);
-            let mut running = lock(&active.running);
-            if running.flow.step(now()) != Step::Send(open) {
+            let found = self.find_paths(&active.template, open, &failed_channels);
+            let mut progress = lock(&active.progress);
+            if progress.flow.step(now()) != Step::Send(open) {
                 continue;
             }
             match found.and_then(not_empty) {
-                Ok(paths) => self.send_paths(&active, &mut running, paths),
+                Ok(paths) => self.send_paths(&active, &mut progress, paths),
                 Err(reason @ (FailureReason::NoRoute | FailureReason::InsufficientBalance)) => {
-                    match pause_without_route(&mut running) {
+                    match pause_without_route(&mut progress) {
                         Some(pause) => {
-                            return self.spawn_advance_after(pause, &active, &mut running);
+                            return self.spawn_advance_after(pause, &active, &mut progress);
                         }
-                        None => self.give_up(&mut running, reason),
+                        None => self.give_up(&mut progress, reason),
                     }
                 }
-                Err(reason) => self.give_up(&mut running, reason),
+                Err(reason) => self.give_up(&mut progress, reason),
             }
         }
     }
 
     fn find_paths(
         &self,
-        recipe: &Recipe,
+        template: &AttemptTemplate,
         open: Open,
         failed_channels: &[FailedChannel],
     ) -> Result<Vec<Path>, FailureReason> {
-        let shard = recipe.largest_shard.clone();
-        let onion = onion_fields(recipe, shard).ok_or(FailureReason::Error)?;
+        let shard = template.largest_shard.clone();
+        let onion = onion_fields(template, shard).ok_or(FailureReason::Error)?;
         self.outbound.find_paths(&RouteQuestion {
-            destination: recipe.recipient.destination,
+            destination: template.recipient.destination,
             open,
-            terms: &recipe.terms,
-            route_hints: &recipe.recipient.route_hints,
+            terms: &template.terms,
+            route_hints: &template.recipient.route_hints,
             onion: &onion,
             failed_channels,
         })
     }
 
-    fn send_paths(&self, active: &Arc<Active>, running: &mut Running, paths: Vec<Path>) {
+    fn send_paths(&self, active: &Arc<Active>, progress: &mut Progress, paths: Vec<Path>) {
         let height = self.outbound.height();
         for path in paths {
             let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
             let hops = hops(&path, height);
-            match running
+            match progress
                 .flow
                 .attempt(attempt_id, hops, self.shard_randomness(), now_ns())
             {
-                Ok(attempt) => self.send_attempt(active, running, path, &attempt),
+                Ok(attempt) => self.send_attempt(active, progress, path, &attempt),
                 Err(error) => {
                     tracing::error!("cannot split the root of a payment: {error}");
-                    self.give_up(running, FailureReason::Error);
+                    self.give_up(progress, FailureReason::Error);
                     break;
                 }
             }
         }
-        active.view.send_replace(view(&running.flow));
+        active.view.send_replace(view(&progress.flow));
     }
 
-    /// First the row, then the HTLC: see the room's description.
+    /// Stores the row, then sends the HTLC: see the module docs of `payments`.
     fn send_attempt(
         &self,
         active: &Arc<Active>,
-        running: &mut Running,
+        progress: &mut Progress,
         path: Path,
         attempt: &NewAttempt,
     ) {
-        self.store_attempt(running, attempt.attempt_id);
+        self.store_attempt(progress, attempt.attempt_id);
         crash_points::when_stored(Point::AttemptStored, || self.store.flush());
         let id = ids::of(&attempt.hash.0, attempt.attempt_id);
         self.register(id, active, attempt.attempt_id);
-        let sent = onion_fields(&active.recipe, attempt.shard.clone())
-            .ok_or_else(|| "the onion cannot be built".to_owned())
+        let sent = onion_fields(&active.template, attempt.shard.clone())
+            .ok_or_else(|| "cannot build the onion".to_owned())
             .and_then(|onion| self.outbound.send(path, attempt.hash, onion, id));
         crash_points::at(Point::AttemptSent);
         if let Err(reason) = sent {
-            tracing::warn!("an attempt was not sent: {reason}");
-            running.flow.failed(attempt.attempt_id, None, now_ns());
-            self.store_attempt(running, attempt.attempt_id);
-            self.give_up(running, FailureReason::Error);
+            tracing::warn!("LDK did not send an attempt: {reason}");
+            progress.flow.failed(attempt.attempt_id, None, now_ns());
+            self.store_attempt(progress, attempt.attempt_id);
+            self.give_up(progress, FailureReason::Error);
         }
     }
 
-    /// No more attempts, for this reason; it is stored, so that a restart does not forget it.
-    pub(super) fn give_up(&self, running: &mut Running, reason: FailureReason) {
-        if running.flow.give_up(reason) {
-            self.store.submit(PutPayment(running.flow.record.clone()));
+    /// Stops further attempts for this reason. The reason is stored, so it survives a restart.
+    pub(super) fn give_up(&self, progress: &mut Progress, reason: FailureReason) {
+        if progress.flow.give_up(reason) {
+            self.store.submit(PutPayment(progress.flow.record.clone()));
         }
     }
 
-    /// The HTLC follows, or what it changes in the manager came before.
-    pub(super) fn store_attempt(&self, running: &Running, attempt_id: u64) {
-        let row = running
+    /// Stores an attempt's row. The HTLC is sent after it, or the manager has already changed
+    /// before it.
+    pub(super) fn store_attempt(&self, progress: &Progress, attempt_id: u64) {
+        let row = progress
             .flow
             .attempts
             .iter()
@@ -180,25 +182,25 @@ impl Payments {
         }
     }
 
-    /// Notes the end if it is one, and tells those who follow the payment.
-    pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running) {
-        match running.flow.step(now()) {
-            Step::End(ending) if running.flow.record.state == PaymentState::InFlight => {
-                self.end(active, running, ending);
+    /// Ends the payment if it is over, and notifies subscribers.
+    pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress) {
+        match progress.flow.step(now()) {
+            Step::End(ending) if progress.flow.record.state == PaymentState::InFlight => {
+                self.end(active, progress, ending);
             }
             Step::End(_) => {}
             Step::Send(_) | Step::Wait => {
-                active.view.send_replace(view(&running.flow));
+                active.view.send_replace(view(&progress.flow));
             }
         }
     }
 
-    /// What callers are told of an end is on disk first.
-    fn end(self: &Arc<Self>, active: &Arc<Active>, running: &mut Running, ending: Ending) {
+    /// Ends the payment. Subscribers are notified once the end is on disk.
+    fn end(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress, ending: Ending) {
         crash_points::when_stored(Point::BeforeEnd, || self.store.flush());
-        running.flow.end(ending);
-        let ticket = self.store.submit(PutPayment(running.flow.record.clone()));
-        let view = view(&running.flow);
+        progress.flow.end(ending);
+        let ticket = self.store.submit(PutPayment(progress.flow.record.clone()));
+        let view = view(&progress.flow);
         log_end(&view);
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
@@ -219,37 +221,37 @@ impl Payments {
     }
 }
 
-fn next_pause(running: &mut Running) -> Duration {
-    let pause = running.next_pause;
-    running.next_pause = LONGEST_PAUSE.min(pause * 2);
+fn next_pause(progress: &mut Progress) -> Duration {
+    let pause = progress.next_pause;
+    progress.next_pause = LONGEST_PAUSE.min(pause * 2);
     pause
 }
 
-/// How long to wait for a route if there is none at this moment; none: it is not worth it.
+/// How long to wait for a route if there is none at the moment; `None` if waiting is pointless.
 ///
-/// It is as long as a channel that failed temporarily is tried again within the payment's time limit.
-fn pause_without_route(running: &mut Running) -> Option<Duration> {
-    if is_patient(running) {
-        return Some(next_pause(running));
+/// It waits as long as a temporarily failed channel becomes available within the payment's timeout.
+fn pause_without_route(progress: &mut Progress) -> Option<Duration> {
+    if retries_no_route(progress) {
+        return Some(next_pause(progress));
     }
-    let next_try = running.failed_channels.next_try(Instant::now())?;
-    let left = running.flow.record.terms.deadline.saturating_sub(now());
+    let next_try = progress.failed_channels.next_try(Instant::now())?;
+    let left = progress.flow.record.terms.deadline.saturating_sub(now());
     (next_try < Duration::from_secs(left)).then_some(next_try)
 }
 
-/// Whether "no route" may be over in a moment, whatever has failed: right after a start, and while
-/// shards wait at the receiver. lnd gives such a payment up, and its shards are held for two minutes;
-/// a peer that reconnects completes it. The payment's time limit ends the patience.
-fn is_patient(running: &Running) -> bool {
-    now() < running.patient_until || running.flow.is_in_flight()
+/// Returns whether "no route" may be a passing condition: right after startup, and while shards
+/// wait at the receiver. lnd gives up such a payment, and its shards are held for two minutes; here
+/// a peer that reconnects can complete it. The payment's timeout is the limit.
+fn retries_no_route(progress: &Progress) -> bool {
+    now() < progress.retry_no_route_until || progress.flow.is_in_flight()
 }
 
-/// Whether attempts have failed since the last pause, and too many for another try at once.
-fn must_pause(running: &Running) -> bool {
-    running.failures > QUICK_RETRIES && running.failures > running.paused_at
+/// Returns whether attempts have failed since the last pause, and too many for an immediate retry.
+fn must_pause(progress: &Progress) -> bool {
+    progress.failures > QUICK_RETRIES && progress.failures > progress.paused_at
 }
 
-/// No path at all would be searched for without end.
+/// An empty result would repeat the search forever.
 fn not_empty(paths: Vec<Path>) -> Result<Vec<Path>, FailureReason> {
     if paths.is_empty() {
         Err(FailureReason::NoRoute)
@@ -269,24 +271,27 @@ fn log_end(view: &PaymentView) {
     );
 }
 
-/// The final hop's records. All attempts carry the payment's whole amount as total, which LDK's own
-/// fields cannot say.
-fn onion_fields(recipe: &Recipe, shard: Option<ShardRecord>) -> Option<RecipientOnionFields> {
-    let custom: Vec<_> = recipe.terms.custom_records.clone().into_iter().collect();
-    let Some(payment_addr) = recipe.recipient.payment_addr else {
+/// The records for the final hop. In all attempts the total is that of the whole payment, which
+/// LDK's own fields cannot express.
+fn onion_fields(
+    template: &AttemptTemplate,
+    shard: Option<ShardRecord>,
+) -> Option<RecipientOnionFields> {
+    let custom: Vec<_> = template.terms.custom_records.clone().into_iter().collect();
+    let Some(payment_addr) = template.recipient.payment_addr else {
         return logged(onion::fields_without_mpp(None, &custom));
     };
     let mpp = MppRecord {
         payment_addr,
-        total_msat: recipe.terms.amount_msat,
+        total_msat: template.terms.amount_msat,
     };
-    let set_id = SetId::from_bytes(recipe.identifier);
+    let set_id = SetId::from_bytes(template.identifier);
     let amp = shard.map(|(share, child_index)| AmpRecord {
         share,
         set_id,
         child_index,
     });
-    let metadata = recipe.recipient.metadata.as_deref();
+    let metadata = template.recipient.metadata.as_deref();
     logged(onion::recipient_fields(
         &mpp,
         amp.as_ref(),
@@ -299,12 +304,12 @@ fn logged(
     fields: Result<RecipientOnionFields, onion::RecipientError>,
 ) -> Option<RecipientOnionFields> {
     fields
-        .inspect_err(|error| tracing::error!("cannot build an onion: {error}"))
+        .inspect_err(|error| tracing::error!("cannot build the onion: {error}"))
         .ok()
 }
 
-/// The path as callers see it, amounts summed up from the end. LDK counts the blocks until an HTLC's
-/// expiry from the next one.
+/// The path as shown by the API, with amounts summed up from the end. LDK counts an HTLC's expiry
+/// from the next block.
 pub fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
     let mut forward = 0u64;
     let mut expiry = height.saturating_add(1);

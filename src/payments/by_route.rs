@@ -1,8 +1,9 @@
-//! Payments whose attempts come from outside: a caller hands in a route, and one HTLC goes over it.
+//! `SendToRoute`: payments whose attempts come from the client, one HTLC per given route.
 //!
-//! Several calls, also at the same time, make up one payment: it is found by the set_id (AMP) or the
-//! payment hash, and all its attempts name the same total. Nothing is ever tried again here. What
-//! ends such a payment is in [`super::flow`], the rows and their order are those of every payment.
+//! Several calls, also concurrent ones, can form one payment: it is identified by the set_id (AMP)
+//! or the payment hash, and all its attempts have the same total. Nothing is retried here.
+//! [`super::flow`] determines how such a payment ends; the rows and their order are those of every
+//! payment.
 
 mod error;
 mod route;
@@ -31,30 +32,30 @@ use crate::storage::payments::{
     PaymentTerms, PutPayment,
 };
 
-/// One HTLC as a caller wants it.
+/// One HTLC as requested by the client.
 #[derive(Debug, Clone)]
 pub struct RouteAttempt {
-    /// For AMP the shard's own.
+    /// For AMP, the hash of this shard.
     pub payment_hash: PaymentHash,
     pub route: GivenRoute,
-    /// None: the HTLC is the whole payment.
+    /// `None`: the HTLC is the whole payment.
     pub mpp: Option<MppRecord>,
     pub amp: Option<AmpRecord>,
-    /// Of an invoice (BOLT 4, record 16).
+    /// The `payment_metadata` of an invoice (BOLT 4, record 16).
     pub metadata: Option<Vec<u8>>,
-    /// For the receiver.
+    /// TLV records for the receiver.
     pub custom_records: BTreeMap<u64, Vec<u8>>,
-    /// A failure that is not the receiver's last word leaves the payment open for other attempts.
+    /// A failure that does not come from the receiver leaves the payment open for further attempts.
     pub skip_temp_err: bool,
 }
 
-/// The attempt at its end, with the payment that it belongs to.
+/// A finished attempt with its payment.
 pub struct EndedAttempt {
     pub payment: PaymentRecord,
     pub attempt: AttemptRecord,
 }
 
-/// What is checked and built before anything is stored.
+/// Everything that is checked and built before anything is stored.
 struct Ready {
     path: Path,
     onion: RecipientOnionFields,
@@ -63,7 +64,7 @@ struct Ready {
 }
 
 impl RouteAttempt {
-    /// What the payment is filed under, as in lnd.
+    /// The payment's identifier, as in lnd.
     fn identifier(&self) -> [u8; 32] {
         let set_id = self.amp.as_ref().map(|amp| amp.set_id.to_bytes());
         set_id.unwrap_or(self.payment_hash.0)
@@ -122,15 +123,16 @@ impl RouteAttempt {
 }
 
 impl Payments {
-    /// Sends one HTLC and waits until it has settled or failed; what is returned is on disk. The
-    /// HTLC lives on if nobody waits any more.
+    /// Sends one HTLC and waits until it has settled or failed; the result is on disk. The HTLC
+    /// continues if the caller stops waiting.
     ///
-    /// The receiver's refusal ends the payment, and so does any other failure, unless the attempt
-    /// says otherwise: then no further attempt is taken, and the payment fails once nothing is in
-    /// flight. A failed payment may be begun anew.
+    /// A failure from the receiver ends the payment. So does any other failure unless the attempt
+    /// has `skip_temp_err`: no further attempts are accepted, and the payment fails once none is in
+    /// flight. A failed payment can be started again.
     ///
     /// # Errors
-    /// [`ByRouteError`]; then nothing was sent and nothing stored.
+    ///
+    /// [`ByRouteError`]; nothing was sent or stored.
     pub async fn send_to_route(
         self: &Arc<Self>,
         attempt: RouteAttempt,
@@ -158,7 +160,7 @@ impl Payments {
             path: attempt.route.path(self.outbound.height())?,
             onion: attempt.onion()?,
             terms: attempt.terms(),
-            // Nothing is made from it: each attempt brings its own.
+            // Not used for attempts: each brings its own.
             recipient: Recipient {
                 destination: attempt.route.last()?.node,
                 payment_addr: attempt.mpp.map(|mpp| mpp.payment_addr),
@@ -168,8 +170,8 @@ impl Payments {
         })
     }
 
-    /// The payment that the attempt belongs to; a new one if there is none, or a failed one. Under
-    /// one lock, so that shards that come at the same time find the same payment.
+    /// Returns the payment of the attempt, or a new one if there is none or if it failed. All under
+    /// one lock, so that concurrent shards find the same payment.
     fn payment_by_route(
         &self,
         attempt: &RouteAttempt,
@@ -179,8 +181,8 @@ impl Payments {
         let mut all = lock(&self.active);
         let state = match all.get(&identifier) {
             Some(active) => {
-                let running = lock(&active.running);
-                match running.flow.record.state {
+                let progress = lock(&active.progress);
+                match progress.flow.record.state {
                     PaymentState::InFlight => return Ok(active.clone()),
                     ended => Some(ended),
                 }
@@ -213,21 +215,21 @@ impl Payments {
         Ok(active)
     }
 
-    /// First the row, then the HTLC, as with every attempt.
+    /// Stores the row, then sends the HTLC, as for every attempt.
     fn send_given(
         self: &Arc<Self>,
         active: &Arc<Active>,
         attempt: &RouteAttempt,
         ready: Ready,
     ) -> Result<u64, ByRouteError> {
-        let mut running = lock(&active.running);
-        running
+        let mut progress = lock(&active.progress);
+        progress
             .flow
             .takes(&ready.terms, attempt.route.amount_msat())?;
         let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
-        let row = attempt.row(attempt_id, running.flow.record.payment_index);
-        running.flow.add_given(row, attempt.skip_temp_err);
-        self.store_attempt(&running, attempt_id);
+        let row = attempt.row(attempt_id, progress.flow.record.payment_index);
+        progress.flow.add_given(row, attempt.skip_temp_err);
+        self.store_attempt(&progress, attempt_id);
         let id = ids::of(&attempt.payment_hash.0, attempt_id);
         self.register(id, active, attempt_id);
         let sent = self
@@ -236,7 +238,7 @@ impl Payments {
         if let Err(reason) = sent {
             tracing::info!(
                 attempt_id,
-                "LDK did not send over a caller's route: {reason}"
+                "LDK did not send an attempt over a given route: {reason}"
             );
             let by_us = AttemptFailure {
                 by_receiver: false,
@@ -245,14 +247,14 @@ impl Payments {
                 source_index: 0,
                 height: self.outbound.height(),
             };
-            running.flow.failed(attempt_id, Some(by_us), now_ns());
-            self.store_attempt(&running, attempt_id);
+            progress.flow.failed(attempt_id, Some(by_us), now_ns());
+            self.store_attempt(&progress, attempt_id);
         }
-        self.settle_up(active, &mut running);
+        self.settle_up(active, &mut progress);
         Ok(attempt_id)
     }
 
-    /// Waits for the end of the attempt, and until it is on disk.
+    /// Waits until the attempt has ended and its end is on disk.
     async fn end_of(
         &self,
         active: &Arc<Active>,
@@ -265,7 +267,7 @@ impl Payments {
             let ended =
                 |a: &AttemptRecord| a.attempt_id == attempt_id && a.state != AttemptState::InFlight;
             if let Some(attempt) = attempts.find(ended) {
-                // Its row is queued already: what is queued now comes after it.
+                // Its row is already queued, so this ticket comes after it.
                 let ticket = self.store.submit(Vec::new());
                 self.store.durable(ticket).await;
                 return Ok(EndedAttempt {
@@ -273,10 +275,10 @@ impl Payments {
                     attempt,
                 });
             }
-            // The sender lives in `active`.
+            // The sender is owned by `active`.
             let changed = views.changed().await;
             changed.map_err(|_| {
-                ByRouteError::Unfollowed(active.recipe.identifier.as_hex().to_string())
+                ByRouteError::Unfollowed(active.template.identifier.as_hex().to_string())
             })?;
         }
     }

@@ -1,4 +1,4 @@
-//! Giving a payment up on request.
+//! Canceling payments on request.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use super::send::{Payments, lock};
 use crate::storage::payments::{FailureReason, PaymentState};
 
 impl Payments {
-    /// Makes no further attempt for this payment. What is in flight may still settle it; otherwise
-    /// it fails as canceled once nothing is. Does nothing if the payment is over or unknown.
+    /// Stops further attempts of this payment. Attempts in flight may still settle it; otherwise it
+    /// fails as canceled once none is left. No effect if the payment has ended or is unknown.
     ///
-    /// The wish is stored: a restart does not revive the payment.
+    /// The cancellation is stored, so a restart does not resume the payment.
     pub fn cancel(self: &Arc<Self>, identifier: &[u8; 32]) {
         if let Some(active) = self.active(identifier) {
-            let mut running = lock(&active.running);
-            if running.flow.record.state == PaymentState::InFlight {
-                self.give_up(&mut running, FailureReason::Canceled);
+            let mut progress = lock(&active.progress);
+            if progress.flow.record.state == PaymentState::InFlight {
+                self.give_up(&mut progress, FailureReason::Canceled);
             }
-            self.settle_up(&active, &mut running);
+            self.settle_up(&active, &mut progress);
         }
     }
 }

@@ -1,38 +1,38 @@
-//! Why a payment is not even started, or not deleted. The texts follow lnd's where lnd has the case.
+//! Errors of starting and deleting payments. Texts are lnd's wherever lnd has the same case.
 
 use crate::storage::StorageError;
 
-/// A payment that was refused before anything was sent.
+/// A payment that was rejected before anything was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// One with this identifier is under way.
+    /// A payment with this identifier is in flight.
     #[error("payment is in transition")]
     InFlight,
-    /// The invoice was paid before.
+    /// The invoice has already been paid.
     #[error("invoice is already paid")]
     AlreadyPaid,
-    /// An amount of zero.
+    /// The amount is zero.
     #[error("amount must be specified")]
     NoAmount,
-    /// To ourselves, and the caller did not allow it.
+    /// The destination is this node, and the request does not allow self-payments.
     #[error("self-payments not allowed")]
     SelfPayment,
-    /// To ourselves, and the caller allowed it.
-    #[error("a payment to this node itself is not supported: the router finds no way around")]
+    /// The destination is this node, and the request allows self-payments.
+    #[error("self-payments are not supported: the router cannot build a circular route")]
     SelfPaymentUnsupported,
-    /// Past its expiry.
+    /// The invoice has expired.
     #[error("invoice expired. Valid until {0} (seconds since 1970)")]
     Expired(u64),
-    /// Records below 65536 belong to the protocol.
-    #[error("custom record {0} is below 65536; choose a higher type")]
+    /// Types below 65536 are reserved for the protocol.
+    #[error("custom record type {0} is reserved; use types from 65536")]
     CustomRecord(u64),
-    /// A limit that excludes every route.
+    /// The limit excludes every route.
     #[error("cltv limit {limit} should be greater than {least}")]
     CltvLimit { limit: u32, least: u32 },
-    /// A limit above the largest that there is.
+    /// The limit is above the maximum.
     #[error("total time lock of {limit} exceeds max allowed {most}")]
     CltvLimitTooHigh { limit: u32, most: u32 },
-    /// All parts together cannot carry the amount.
+    /// The amount exceeds the sum of all parts.
     #[error(
         "payment amount {amount_msat} mSAT exceeds maximum possible amount of {max_parts} parts of \
          at most {max_shard_msat} mSAT"
@@ -45,18 +45,18 @@ pub enum SendError {
     /// The database cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Commits fail: nothing is sent that might be forgotten.
-    #[error("the node cannot write to its database ({0}); no payment is started until it can")]
+    /// Commits fail, so a payment could be sent and then forgotten.
+    #[error("cannot start payments while the database is not writable ({0})")]
     NotWriting(String),
 }
 
-/// A payment of the past that is not deleted.
+/// A payment that was not deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
-    /// None has this identifier.
+    /// No payment has this identifier.
     #[error("payment isn't initiated")]
     Unknown,
-    /// It may still succeed. With its identifier in hex.
+    /// The payment may still succeed. Contains its identifier in hex.
     #[error(
         "payment '{0}' has inflight HTLCs and therefore cannot be deleted: payment is in transition"
     )]
@@ -65,9 +65,9 @@ pub enum DeleteError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// Commits fail.
-    #[error("the node cannot write to its database ({0}); nothing is deleted until it can")]
+    #[error("cannot delete payments while the database is not writable ({0})")]
     NotWriting(String),
-    /// Some may have been deleted.
-    #[error("the node stops")]
+    /// Some payments may have been deleted already.
+    #[error("the node is shutting down")]
     Stopping,
 }

@@ -1,7 +1,7 @@
-//! What LDK says about our attempts. Each function is named after the event that it takes.
+//! LDK's events about our attempts. Each function is named after the event it handles.
 //!
-//! They queue rows and return: what they queued is on disk with, or before, the manager that has
-//! forgotten the event. An event that comes again finds its attempt resolved and changes nothing.
+//! The functions queue rows and return. The rows are on disk before or with the manager that no
+//! longer has the event. A repeated event finds its attempt resolved and changes nothing.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,22 +22,22 @@ impl Payments {
         let Some((active, attempt_id)) = self.known_attempt(id) else {
             return;
         };
-        let mut running = lock(&active.running);
-        if running
+        let mut progress = lock(&active.progress);
+        if progress
             .flow
             .settled(attempt_id, preimage.0, now_ns())
             .is_some()
         {
-            self.store_attempt(&running, attempt_id);
-            if running.flow.is_in_flight() {
+            self.store_attempt(&progress, attempt_id);
+            if progress.flow.is_in_flight() {
                 crash_points::at(Point::Settled);
                 crash_points::when_stored(Point::SettledStored, || self.store.flush());
             }
-            self.settle_up(&active, &mut running);
+            self.settle_up(&active, &mut progress);
         }
     }
 
-    /// The HTLC came back.
+    /// The HTLC failed.
     pub fn payment_path_failed(
         self: &Arc<Self>,
         id: &PaymentId,
@@ -54,13 +54,13 @@ impl Payments {
             attempt_id,
             permanently,
             failed_channel,
-            "an attempt failed: {}",
+            "attempt failed: {}",
             describe(failure)
         );
         let seen = verdict::of(permanently, failure, path, failed_channel);
         if let Some(channel) = seen.channel {
-            let mut running = lock(&active.running);
-            running.failed_channels.note(channel, Instant::now());
+            let mut progress = lock(&active.progress);
+            progress.failed_channels.note(channel, Instant::now());
         }
         let failure = AttemptFailure {
             by_receiver: seen.end == Some(FailureReason::IncorrectPaymentDetails),
@@ -72,7 +72,8 @@ impl Payments {
         self.attempt_failed(&active, attempt_id, Some(failure), seen.end);
     }
 
-    /// LDK has let go of the attempt. It failed before, unless LDK could not even tell why.
+    /// LDK has abandoned the attempt. It has failed before, unless LDK could not report the
+    /// failure.
     pub fn payment_failed(self: &Arc<Self>, id: &PaymentId) {
         if let Some((active, attempt_id)) = self.known_attempt(id) {
             self.attempt_failed(&active, attempt_id, None, None);
@@ -87,26 +88,30 @@ impl Payments {
         end: Option<FailureReason>,
     ) {
         crash_points::at(Point::BeforeFailed);
-        let mut running = lock(&active.running);
-        if running.flow.record.state != PaymentState::InFlight {
+        let mut progress = lock(&active.progress);
+        if progress.flow.record.state != PaymentState::InFlight {
             return;
         }
-        // Also if the attempt counts as failed since a restart that came before this news.
+        // Applies also if the attempt was marked as failed by a restart before this event.
         if let Some(reason) = end {
-            self.give_up(&mut running, reason);
+            self.give_up(&mut progress, reason);
         }
-        if running.flow.failed(attempt_id, failure, now_ns()).is_some() {
-            running.failures = running.failures.saturating_add(1);
-            self.store_attempt(&running, attempt_id);
+        if progress
+            .flow
+            .failed(attempt_id, failure, now_ns())
+            .is_some()
+        {
+            progress.failures = progress.failures.saturating_add(1);
+            self.store_attempt(&progress, attempt_id);
             crash_points::when_stored(Point::FailureStored, || self.store.flush());
-            self.spawn_advance(active.recipe.identifier);
+            self.spawn_advance(active.template.identifier);
         }
     }
 
     fn known_attempt(&self, id: &PaymentId) -> Option<(Arc<Active>, u64)> {
         let found = self.attempt(id);
         if found.is_none() {
-            tracing::debug!(%id, "an event for an attempt that ended before");
+            tracing::debug!(%id, "event for an attempt that has already ended");
         }
         found
     }
@@ -120,6 +125,6 @@ fn describe(failure: &PathFailure) -> String {
         } => format!("{update:?}"),
         PathFailure::OnPath {
             network_update: None,
-        } => "refused on the way".into(),
+        } => "failed along the route".into(),
     }
 }

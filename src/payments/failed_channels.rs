@@ -1,36 +1,36 @@
-//! The channels over which attempts of a payment failed, and when they are tried again.
+//! The channels over which a payment's attempts failed, and when they are retried.
 //!
-//! A channel that fails temporarily may lack the liquidity for the amount, or be down for a second
-//! while a peer restarts. LDK does not tell one from the other, and its scorer forgets in hours. So
-//! smaller parts are tried at once (`routing::split`); and after a pause, which doubles from failure
-//! to failure, the channel is tried with any amount again.
+//! A channel that fails temporarily may lack liquidity for the amount, or be down for a second
+//! while a peer restarts. LDK does not distinguish the two, and its scorer takes hours to forget.
+//! So smaller parts are tried at once (`routing::split`), and the channel is retried with any
+//! amount after a pause that doubles with each failure.
 
 use std::time::{Duration, Instant};
 
 use super::outbound::FailedChannel;
 
-/// From a channel's failure until it is tried again with any amount. It is doubled each time, up to
-/// the longest.
+/// The first pause between a channel's failure and a retry with any amount. It doubles each time,
+/// up to [`LONGEST_REST`].
 pub(super) const FIRST_REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(16);
-/// After so many rests a channel that fails again is down rather than short of liquidity: smaller
-/// parts are not tried any more.
+/// A channel that fails again after this many pauses is probably down rather than short of
+/// liquidity, so no smaller parts are tried.
 const RESTS_WITH_SMALLER_PARTS: u32 = 4;
 
-/// What a payment remembers of them.
+/// The channels that failed during a payment.
 #[derive(Default)]
 pub(super) struct FailedChannels(Vec<Resting>);
 
 struct Resting {
-    /// While it rests.
+    /// The failure that applies during the pause.
     failed: FailedChannel,
-    /// Rests before this one.
+    /// Pauses before this one.
     rests: u32,
     until: Instant,
 }
 
 impl FailedChannels {
-    /// An attempt has failed over this channel.
+    /// Records a failed attempt over this channel.
     pub(super) fn note(&mut self, failed: FailedChannel, now: Instant) {
         let known = self.0.iter_mut().find(|c| c.failed.scid == failed.scid);
         match known {
@@ -43,14 +43,14 @@ impl FailedChannels {
         }
     }
 
-    /// Those that carry nothing, or less, at this moment.
+    /// The channels that are currently pausing.
     pub(super) fn resting(&self, now: Instant) -> Vec<FailedChannel> {
         let resting = self.0.iter().filter(|channel| channel.until > now);
         resting.map(|channel| channel.failed).collect()
     }
 
-    /// How long until a channel that failed temporarily is tried again with any amount; none if none
-    /// rests.
+    /// The time until the next retry of a temporarily failed channel with any amount; `None` if
+    /// none is pausing.
     pub(super) fn next_try(&self, now: Instant) -> Option<Duration> {
         let resting = self.0.iter().filter(|channel| channel.until > now);
         let temporary = resting.filter(|channel| channel.failed.is_temporary);
@@ -72,7 +72,8 @@ impl Resting {
         self.until = self.until.max(now + rest(self.rests));
     }
 
-    /// A smaller part failed, too. The first time yet smaller ones are tried, later it rests.
+    /// Records the failure of a smaller part. Before the first pause, even smaller ones are tried;
+    /// later none.
     fn note_smaller(&mut self, failed: FailedChannel) {
         self.failed.is_temporary = failed.is_temporary;
         if failed.from_msat < self.failed.from_msat {
@@ -83,9 +84,10 @@ impl Resting {
         }
     }
 
-    /// An amount of this size failed after a rest. One smaller size is tried at once: half of it after
-    /// the first rest, a quarter after the second. So a channel that stays down gets a few HTLCs from
-    /// time to time, and one that came back with little liquidity is found out.
+    /// The smallest amount considered to fail, after an amount of this size failed following a
+    /// pause. One smaller size is tried at once: half of it after the first pause, a quarter after
+    /// the second. A channel that stays down thus gets few HTLCs, and one with little liquidity
+    /// left is still found.
     fn least_that_fails(&self, failed_msat: u64) -> u64 {
         match (failed_msat, self.rests) {
             (0, _) => 0,
@@ -120,7 +122,7 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    /// What fails until it rests.
+    /// The current lower limit of failing amounts; `None` after the pause.
     fn limit(channels: &FailedChannels, now: Instant) -> Option<u64> {
         channels
             .resting(now)
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn at_first_smaller_parts_are_tried_at_once() {
+    fn tries_smaller_parts_immediately() {
         let (mut channels, start) = (FailedChannels::default(), Instant::now());
         for amount in [AMOUNT, AMOUNT / 2, AMOUNT / 4, AMOUNT / 2] {
             channels.note(temporary(1, amount), start);
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_rest_any_amount_is_tried_again() {
+    fn retries_any_amount_after_a_pause() {
         let (mut channels, start) = (FailedChannels::default(), Instant::now());
         channels.note(temporary(1, AMOUNT), start);
         let smaller = start + secs(0.3);
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_came_back_with_less_liquidity_is_found_out() {
+    fn finds_channels_with_reduced_liquidity() {
         let (mut channels, mut now) = (FailedChannels::default(), Instant::now());
         channels.note(temporary(1, AMOUNT), now);
         for part in [AMOUNT / 2, AMOUNT / 4, AMOUNT / 8, AMOUNT / 16] {
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_channel_rests_by_itself() {
+    fn channels_pause_independently() {
         let (mut channels, start) = (FailedChannels::default(), Instant::now());
         channels.note(temporary(1, AMOUNT), start);
         channels.note(temporary(2, AMOUNT), start + secs(0.4));
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_worth_waiting_for_if_no_failure_was_temporary() {
+    fn permanent_failures_are_not_retried() {
         let (mut channels, start) = (FailedChannels::default(), Instant::now());
         let permanent = FailedChannel {
             is_temporary: false,
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_failed_temporarily_gets_nothing_until_it_has_rested() {
+    fn failed_nodes_get_no_htlcs_during_the_pause() {
         let (mut channels, mut now) = (FailedChannels::default(), Instant::now());
         for _ in 0..3 {
             channels.note(temporary(1, 0), now);
@@ -199,10 +201,10 @@ mod tests {
     }
 
     proptest! {
-        /// A payer that halves as the split does, against a channel that stays down for as long as
-        /// the payment has time.
+        /// A sender that halves amounts like `routing::split`, with a channel that stays down
+        /// during the whole payment.
         #[test]
-        fn a_channel_that_stays_down_gets_few_htlcs_ever_more_slowly(
+        fn dead_channels_get_few_htlcs(
             amount in 1_000_000u64..2_000_000_000, minutes in 1u64..60,
         ) {
             const LEAST: u64 = 10_000_000;
@@ -229,7 +231,7 @@ mod tests {
             }
             prop_assert!(rests.is_sorted());
             prop_assert!(htlcs < 80 + 4 * minutes, "{} HTLCs", htlcs);
-            // It was tried with all of the amount after each of them.
+            // After each pause the whole amount was tried.
             prop_assert!(htlcs >= rests.len() as u64);
             prop_assert!(rests.len() as u64 > 3 * minutes);
         }

@@ -1,8 +1,7 @@
-//! One payment's state machine: what is in flight, what is still to be sent, how it ends.
+//! The state machine of one payment: what is in flight, what remains to be sent, and how it ends.
 //!
-//! Pure: no I/O and no clock. All kinds of payments are a list of attempts, each an HTLC of its own
-//! over one path. They differ only in where an attempt's payment hash comes from: see
-//! [`super::hashes`].
+//! Pure: no I/O and no clock. Every payment is a list of attempts, each one HTLC over one path.
+//! Payment kinds differ only in the source of an attempt's payment hash: see [`super::hashes`].
 
 mod by_route;
 
@@ -16,58 +15,58 @@ use crate::storage::payments::{
     PaymentState,
 };
 
-/// What is to be done next.
+/// The next action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Find routes for this amount and send them.
+    /// Find routes for this amount and send attempts.
     Send(Open),
-    /// Attempts are in flight; nothing to do until one of them ends.
+    /// Attempts are in flight; wait until one of them ends.
     Wait,
-    /// It is over.
+    /// The payment is over.
     End(Ending),
 }
 
-/// What is still open.
+/// The part of a payment that remains to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
     pub amount_msat: u64,
-    /// What is left of the fee limit.
+    /// The remaining fee budget, in msat.
     pub fee_limit_msat: u64,
-    /// How many more attempts may be in flight at once.
+    /// The number of further attempts that may be in flight.
     pub parts: u32,
 }
 
-/// How a payment ended.
+/// The result of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Succeeded,
     Failed(FailureReason),
 }
 
-/// A new attempt as it is to be sent.
+/// A new attempt to send.
 #[derive(Debug, Clone)]
 pub struct NewAttempt {
     pub attempt_id: u64,
     pub hash: PaymentHash,
-    /// AMP only: what goes into record 14.
+    /// AMP only: the contents of record 14.
     pub shard: Option<ShardRecord>,
 }
 
 /// A payment and its attempts.
 ///
-/// Why it makes no more attempts, if so, is the record's `failure_reason`, also while attempts are
-/// in flight: so it outlives a restart.
+/// The record's `failure_reason` is set as soon as no more attempts will be made, even while some
+/// are in flight, so that the decision survives a restart.
 #[derive(Clone)]
 pub struct Flow {
     pub record: PaymentRecord,
     pub attempts: Vec<AttemptRecord>,
     hashes: Hashes,
-    /// Its attempts come from outside.
+    /// Set if the attempts come from the client (`SendToRoute`).
     by_route: Option<by_route::ByRoute>,
 }
 
 impl Flow {
-    /// A new payment.
+    /// Creates a new payment.
     pub fn new(record: PaymentRecord, hashes: Hashes) -> Self {
         Self {
             record,
@@ -77,7 +76,7 @@ impl Flow {
         }
     }
 
-    /// A payment as it was stored.
+    /// Restores a stored payment.
     pub fn restore(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
         let mut flow = if record.terms.by_route {
             Self::by_route(record)
@@ -86,7 +85,7 @@ impl Flow {
             Self::new(record, hashes)
         };
         flow.attempts = attempts;
-        // An attempt's row may be on disk without the payment's.
+        // The attempt's row may be on disk without the payment's.
         if flow.attempts.iter().any(refused_by_receiver) {
             flow.give_up(FailureReason::IncorrectPaymentDetails);
         }
@@ -94,7 +93,7 @@ impl Flow {
         flow
     }
 
-    /// What to do at this moment (seconds since 1970).
+    /// Returns the next action at this time (seconds since 1970).
     pub fn step(&self, now: u64) -> Step {
         if self.by_route.is_some() {
             return self.step_by_route();
@@ -133,8 +132,8 @@ impl Flow {
         }
     }
 
-    /// Whether so many attempts can carry the amount at all. If not, none is sent: the receiver
-    /// would hold them until its patience ends.
+    /// Returns whether this many attempts can carry the amount. If not, none is sent: the receiver
+    /// would hold them until its timeout.
     fn fits(&self, open: u64, parts: u32) -> bool {
         match self.record.terms.max_shard_msat {
             0 => parts > 0,
@@ -142,7 +141,7 @@ impl Flow {
         }
     }
 
-    /// Why no more attempts are made, if so.
+    /// The reason why no more attempts are made, if there is one.
     fn stops_at(&self, now: u64) -> Option<FailureReason> {
         let late = now >= self.record.terms.deadline && self.open_msat() > 0;
         let gave_up = self.record.failure_reason;
@@ -152,7 +151,7 @@ impl Flow {
         }
     }
 
-    /// No more attempts, for this reason. The first reason stays; returns whether this is it.
+    /// Stops further attempts. The first reason is kept; returns whether it is this one.
     pub fn give_up(&mut self, reason: FailureReason) -> bool {
         let is_first = self.record.failure_reason == FailureReason::None;
         if is_first {
@@ -161,10 +160,10 @@ impl Flow {
         is_first
     }
 
-    /// Adds an attempt over this path. It counts as in flight from now on.
+    /// Adds an attempt over this path, in state in flight.
     ///
     /// # Errors
-    /// If an AMP share cannot be split; nothing is added then.
+    /// If an AMP share cannot be split; nothing is added.
     pub fn attempt(
         &mut self,
         attempt_id: u64,
@@ -196,9 +195,9 @@ impl Flow {
         })
     }
 
-    /// The attempt settled. Returns it if that is news.
+    /// Marks an attempt as settled. Returns it if that is a change.
     ///
-    /// It also counts if the attempt was taken for failed: the receiver has the money.
+    /// Applies also to an attempt that was considered failed: the receiver has the money.
     pub fn settled(
         &mut self,
         attempt_id: u64,
@@ -216,15 +215,15 @@ impl Flow {
         Some(attempt)
     }
 
-    /// The attempt came back. Its share is free for the attempts that follow; a refusal by the
-    /// receiver is final. Returns it if that is news.
+    /// Marks an attempt as failed. Its share is reused by later attempts; a failure from the
+    /// receiver is final. Returns the attempt if that is a change.
     pub fn failed(
         &mut self,
         attempt_id: u64,
         failure: Option<AttemptFailure>,
         now_ns: u64,
     ) -> Option<&AttemptRecord> {
-        // Also if the attempt is counted as failed since a restart that came before this news.
+        // Applies also if a restart has already marked the attempt as failed.
         if failure.as_ref().is_some_and(|failure| failure.by_receiver) {
             self.give_up(FailureReason::IncorrectPaymentDetails);
         }
@@ -241,8 +240,8 @@ impl Flow {
         self.attempts.iter().find(|a| a.attempt_id == attempt_id)
     }
 
-    /// The payment is over: what is stored of it from now on. The root goes, nothing is derived from
-    /// it any more; the shares stay, callers see them with their attempts.
+    /// Ends the payment. The root is deleted, since nothing is derived from it any more; the shares
+    /// are kept, as the API shows them with their attempts.
     pub fn end(&mut self, ending: Ending) {
         self.record.root = None;
         (self.record.state, self.record.failure_reason) = match ending {
@@ -251,17 +250,17 @@ impl Flow {
         };
     }
 
-    /// Whether attempts are under way.
+    /// Returns whether attempts are in flight.
     pub fn is_in_flight(&self) -> bool {
         self.any(AttemptState::InFlight)
     }
 
-    /// The largest record 14 that an attempt may need, if any.
+    /// The largest record 14 that an attempt may need; `None` if not AMP.
     pub(super) fn largest_shard(&self) -> Option<ShardRecord> {
         self.hashes.largest_shard()
     }
 
-    /// What is neither in flight nor settled, msat.
+    /// The amount that is neither in flight nor settled, in msat.
     pub fn open_msat(&self) -> u64 {
         let live = self.live_sum(AttemptRecord::amount_msat);
         self.record.terms.amount_msat.saturating_sub(live)

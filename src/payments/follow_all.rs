@@ -1,8 +1,9 @@
-//! The updates of all payments, for those who follow every one.
+//! Updates of all payments (`TrackPayments`).
 //!
-//! A subscriber that reads in time gets each update. For one that does not, a bounded number waits;
-//! what comes after is only noted by its payment, and looked up when its turn comes. So nobody misses
-//! the end of a payment, and who is slow costs a few bytes for each payment.
+//! A subscriber that reads in time gets every update. For a slow one, a bounded number is queued;
+//! payments with later updates are only noted by identifier and looked up when the subscriber
+//! catches up. No subscriber misses the end of a payment, and a slow one costs a few bytes per
+//! payment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,10 +14,10 @@ use super::send::Payments;
 use super::view::PaymentView;
 use crate::storage::StorageError;
 
-/// As many updates wait for a slow subscriber.
-const BACKLOG: usize = 256;
+/// Updates that may queue for a slow subscriber.
+const UPDATE_QUEUE_LEN: usize = 256;
 
-/// The views of one payment: for those who follow it, and for those who follow all.
+/// Sends the updates of one payment to its subscribers and to those of all payments.
 pub(super) struct Updates {
     view: watch::Sender<PaymentView>,
     followers: Arc<Followers>,
@@ -45,7 +46,7 @@ impl Updates {
     }
 }
 
-/// Those who follow all payments.
+/// The subscribers of all payments.
 #[derive(Default)]
 pub(super) struct Followers(Mutex<Vec<Weak<Mailbox>>>);
 
@@ -80,11 +81,11 @@ struct Mailbox {
 #[derive(Default)]
 struct Waiting {
     updates: VecDeque<PaymentView>,
-    /// Payments that changed while `updates` was full: their identifiers by their indices.
+    /// Payments updated while `updates` was full: identifiers by payment index.
     late: BTreeMap<u64, [u8; 32]>,
 }
 
-/// What a subscriber is told next.
+/// The next item for a subscriber.
 enum Next {
     Update(Box<PaymentView>),
     LookUp([u8; 32]),
@@ -93,8 +94,9 @@ enum Next {
 impl Mailbox {
     fn put(&self, view: &PaymentView) {
         let mut waiting = self.lock();
-        // While some are late, all go there: nobody hears of the end first and of the way after it.
-        if waiting.late.is_empty() && waiting.updates.len() < BACKLOG {
+        // While some are late, all updates go there, so that no earlier state follows the final
+        // one.
+        if waiting.late.is_empty() && waiting.updates.len() < UPDATE_QUEUE_LEN {
             waiting.updates.push_back(view.clone());
         } else {
             let record = &view.record;
@@ -121,10 +123,10 @@ impl Mailbox {
 }
 
 impl Payments {
-    /// The updates of all payments: first those in flight as they are, then what happens from now on.
+    /// Subscribes to all payments: first the current state of those in flight, then live updates.
     #[must_use]
     pub fn track_all(self: &Arc<Self>) -> AllUpdates {
-        // First the mailbox, then those in flight: nothing falls between, though an update may come
+        // Subscribe first, then list those in flight, so that no update is lost; one may appear
         // twice.
         let mailbox = self.followers.follow();
         AllUpdates {
@@ -143,7 +145,7 @@ pub struct AllUpdates {
 }
 
 impl AllUpdates {
-    /// Waits for the next update. A payment that was deleted before its turn came is left out.
+    /// Waits for the next update. Payments deleted before they are looked up are left out.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -159,7 +161,7 @@ impl AllUpdates {
                         return Ok(found.borrow().clone());
                     }
                 }
-                // An update that comes in between leaves its permit.
+                // A notification between `take` and this leaves a permit.
                 None => self.mailbox.filled.notified().await,
             }
         }

@@ -1,20 +1,20 @@
-//! Where the payment hash of an attempt comes from: all that tells the kinds of payments apart once
-//! they are under way.
+//! Supplies each attempt's payment hash, the only difference between payment kinds once sending has
+//! started.
 
 use lightning_types::payment::PaymentHash;
 
 use ldk_amp::{Share, SplitError, Splitter};
 use crate::storage::payments::{AttemptRecord, AttemptState, PaymentRecord};
 
-/// What goes into record 14 of a shard beside the payment's set_id: its share and its child index.
+/// The share and child index of a shard: record 14 without the payment's set_id.
 pub type ShardRecord = (Share, u32);
 
 /// The source of a payment's hashes.
 #[derive(Debug, Clone)]
 pub enum Hashes {
-    /// AMP: each attempt has its own, derived from a share of the root.
+    /// AMP: each attempt has its own hash, derived from a share of the root.
     Amp(Splitter),
-    /// An ordinary invoice, keysend, or a hash that the caller gave: all attempts pay to this one.
+    /// A BOLT 11 invoice, keysend, or a hash given by the client: all attempts use this one.
     Same(PaymentHash),
 }
 
@@ -25,7 +25,7 @@ pub struct ShardRandomness {
 }
 
 impl Hashes {
-    /// Goes on where the stored payment was.
+    /// Restores the source of a stored payment.
     pub(super) fn restore(record: &PaymentRecord, attempts: &[AttemptRecord]) -> Self {
         let Some(root) = &record.root else {
             return Self::Same(PaymentHash(record.identifier));
@@ -40,10 +40,10 @@ impl Hashes {
         Self::Amp(Splitter::restore(Share::from_bytes(**root), &shares))
     }
 
-    /// For the next attempt; `last` says that with it the whole amount is under way.
+    /// Returns the hash of the next attempt; `last` means that this attempt completes the amount.
     ///
     /// # Errors
-    /// If an AMP share cannot be split; nothing changes then.
+    /// If an AMP share cannot be split; nothing changes.
     pub(super) fn next(
         &mut self,
         random: ShardRandomness,
@@ -58,15 +58,15 @@ impl Hashes {
         }
     }
 
-    /// The share of an attempt that failed is free for those that follow.
+    /// Makes the share of a failed attempt available to later ones.
     pub(super) fn take_back(&mut self, share: &Share) {
         if let Self::Amp(splitter) = self {
             splitter.merge_back(share);
         }
     }
 
-    /// The largest record 14 that an attempt may need: the child index is not known before its route
-    /// is (lnd reserves as much).
+    /// The largest record 14 that an attempt may need: the child index is not known before its
+    /// route is (lnd reserves the same).
     pub(super) fn largest_shard(&self) -> Option<ShardRecord> {
         match self {
             Self::Amp(_) => Some((Share::ZERO, u32::MAX)),

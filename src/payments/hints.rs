@@ -1,4 +1,4 @@
-//! Route hints of a caller, as they are stored with the payment.
+//! A request's route hints, as stored with the payment.
 
 use bitcoin::hex::DisplayHex;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
@@ -18,7 +18,7 @@ pub(super) fn to_records(hints: &[RouteHint]) -> Vec<Vec<HintHopRecord>> {
     hints.iter().map(hint).collect()
 }
 
-/// None if a public key is none.
+/// Returns `None` if a public key is invalid.
 pub(super) fn from_records(records: &[Vec<HintHopRecord>]) -> Option<Vec<RouteHint>> {
     let hint = |hops: &Vec<HintHopRecord>| {
         let hops: Option<_> = hops.iter().map(hop).collect();
@@ -36,7 +36,7 @@ fn hop(record: &HintHopRecord) -> Option<RouteHintHop> {
             proportional_millionths: record.fee_ppm,
         },
         cltv_expiry_delta: record.cltv_delta,
-        // lnd's messages, from which they come, have no such limits.
+        // They come from lnd's messages, which have no such limits.
         htlc_minimum_msat: None,
         htlc_maximum_msat: None,
     })
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hints_are_read_as_they_were_stored() {
+    fn route_hints_round_trip() {
         let key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
         let hop = |scid| RouteHintHop {
             src_node_id: parse_key(key).unwrap(),

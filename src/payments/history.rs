@@ -1,4 +1,4 @@
-//! Payments of the past: listed, and deleted.
+//! Listing and deleting past payments.
 
 use bitcoin::hex::DisplayHex;
 
@@ -8,20 +8,20 @@ use super::view::PaymentView;
 use crate::storage::payments::{DeletePayments, PaymentPage, PaymentState};
 use crate::storage::{Health, StorageError};
 
-/// As many payments are deleted in one commit: others need not wait for long.
+/// Payments deleted per commit; keeps the delay of other commits short.
 const PAGE: u64 = 500;
 
-/// What to delete of payments that are over.
+/// What to delete of ended payments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// All of it.
+    /// The whole payment.
     Payment,
-    /// The attempts that failed; the payment stays.
+    /// Only the failed attempts.
     FailedAttempts,
 }
 
 impl Payments {
-    /// A page of the history.
+    /// Returns a page of the history.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -32,7 +32,7 @@ impl Payments {
             .collect())
     }
 
-    /// How many payments there are in all.
+    /// The total number of payments.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -40,16 +40,16 @@ impl Payments {
         self.store.count_payments()
     }
 
-    /// Deletes the payment with this identifier (payment hash, or set_id for AMP). Our record of it is
-    /// gone from the disk when this returns. LDK's own state may still have preimages: it needs those of
-    /// a channel's last HTLCs if the channel is closed.
+    /// Deletes the payment with this identifier (payment hash, or set_id for AMP). Our record is
+    /// gone from disk when this returns. LDK's own state may still contain preimages, which it
+    /// needs for a channel's last HTLCs if the channel is closed.
     ///
     /// # Errors
-    /// [`DeleteError`]; then nothing was deleted.
+    /// [`DeleteError`]; nothing was deleted.
     pub async fn delete(&self, identifier: &[u8; 32], what: Deletion) -> Result<(), DeleteError> {
         self.check_writing()?;
         let in_flight = || DeleteError::InFlight(identifier.to_lower_hex_string());
-        // In memory first: a payment that failed may be tried again, which is not on disk yet.
+        // Check memory first: a failed payment may have been started again and not be on disk yet.
         if self.active(identifier).is_some() {
             return Err(in_flight());
         }
@@ -63,12 +63,12 @@ impl Payments {
         Ok(())
     }
 
-    /// Deletes all payments that are over by now, or only those that failed, and returns how many
-    /// there were. What [`Payments::delete`] says of one goes for all. A crash leaves some of them,
-    /// each with all its attempts.
+    /// Deletes all ended payments, or only the failed ones, and returns their number. See
+    /// [`Payments::delete`] for what remains. After a crash some may be left, each with all its
+    /// attempts.
     ///
     /// # Errors
-    /// If the database cannot be read, or written at the time of the call.
+    /// If the database cannot be read, or is not writable at the time of the call.
     pub async fn delete_all(&self, failed_only: bool, what: Deletion) -> Result<u64, DeleteError> {
         self.check_writing()?;
         let (mut count, mut after) = (0, 0);
@@ -83,7 +83,7 @@ impl Payments {
         Ok(count)
     }
 
-    /// Where a long search holds up nobody.
+    /// Reads on a blocking thread, as the search may take long.
     async fn ended(&self, after: u64, failed_only: bool) -> Result<Vec<u64>, DeleteError> {
         let store = self.store.clone();
         let search = move || store.ended_payments(after, failed_only, PAGE);
@@ -106,18 +106,23 @@ impl Payments {
         self.store.durable(ticket).await;
     }
 
-    /// What was deleted is no longer in the tables whatever becomes of this.
+    /// Empties the database's log. The tables no longer contain the deleted rows, whatever the
+    /// result.
     async fn empty_log(&self) {
         let store = self.store.clone();
         let emptied = self.runtime.spawn_blocking(move || store.empty_log()).await;
         match emptied {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => tracing::warn!(
-                "the database is too busy: traces of deleted payments may stay in its log until it \
-                 is written anew"
+                "the database is too busy to empty its log: traces of deleted payments remain in it \
+                 until it is overwritten"
             ),
-            Ok(Err(error)) => tracing::warn!("traces of deleted payments may stay: {error}"),
-            Err(error) => tracing::warn!("traces of deleted payments may stay: {error}"),
+            Ok(Err(error)) => tracing::warn!(
+                "traces of deleted payments may remain in the database's log: {error}"
+            ),
+            Err(error) => tracing::warn!(
+                "traces of deleted payments may remain in the database's log: {error}"
+            ),
         }
     }
 }

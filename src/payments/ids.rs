@@ -1,13 +1,13 @@
-//! The names under which LDK knows our attempts.
+//! LDK's payment ids of our attempts.
 
 use bitcoin::hashes::{Hash, HashEngine, sha256};
 use lightning::ln::channelmanager::PaymentId;
 
 use crate::storage::payments::AttemptRecord;
 
-/// LDK's payment id of an attempt: unique for it, and computed again from its row after a restart.
+/// The payment id of an attempt: unique, and recomputed from its row after a restart.
 ///
-/// LDK refuses a payment id that it knows, so no attempt can be sent twice.
+/// LDK rejects a payment id that it already knows, so no attempt is sent twice.
 pub(super) fn payment_id(attempt: &AttemptRecord) -> PaymentId {
     of(&attempt.payment_hash, attempt.attempt_id)
 }

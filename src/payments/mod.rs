@@ -1,12 +1,13 @@
-//! Sending: a payment is split over routes, each attempt an HTLC of its own; what fails is tried
-//! again until the time limit; what happened is kept.
+//! Sending payments: a payment is split over routes, each attempt is one HTLC, failed attempts are
+//! retried until the timeout, and the history is kept.
 //!
-//! [`Payments`] is the room's door. [`flow`] decides (pure), [`outbound`] is what it needs of the
-//! network, `restore` picks payments up again after a restart.
+//! [`Payments`] is the entry point. [`flow`] is the state machine (without I/O), [`outbound`] what
+//! it needs from the channel manager and the router, and `restore` resumes payments after a
+//! restart.
 //!
-//! The order that makes it safe: an attempt's row is queued before its HTLC is handed to LDK, whose
-//! monitor update is queued after it. So an HTLC never leaves whose row is not on disk, and a row
-//! whose HTLC LDK does not know was never sent.
+//! Safety: an attempt's row is queued before its HTLC is passed to LDK, whose monitor update is
+//! queued after it. An HTLC is therefore never sent without its row on disk, and a row whose HTLC
+//! LDK does not know was never sent.
 
 mod advance;
 pub mod by_route;

@@ -1,4 +1,4 @@
-//! What payments need of the Lightning network.
+//! What payments need from the channel manager and the router.
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
@@ -9,15 +9,15 @@ use lightning_types::routing::RouteHint;
 use super::flow::Open;
 use crate::storage::payments::{FailureReason, PaymentTerms};
 
-/// A question to the router.
+/// A route search.
 pub struct RouteQuestion<'a> {
     pub destination: PublicKey,
     pub open: Open,
     pub terms: &'a PaymentTerms,
     pub route_hints: &'a [RouteHint],
-    /// What the last hop's payload will carry: it takes room from the hops.
+    /// The last hop's payload, which takes space from the other hops.
     pub onion: &'a RecipientOnionFields,
-    /// What failed during this payment.
+    /// The channels that failed during this payment.
     pub failed_channels: &'a [FailedChannel],
 }
 
@@ -26,24 +26,24 @@ pub struct RouteQuestion<'a> {
 pub struct FailedChannel {
     /// Short channel id.
     pub scid: u64,
-    /// It carries no part of this size (msat) or larger; a smaller one may pass. 0: none at all.
+    /// It carries no part of this size (msat) or larger; smaller ones may pass. 0: none at all.
     pub from_msat: u64,
-    /// Whoever reported it expects it to work again.
+    /// The node that reported the failure expects the channel to work again.
     pub is_temporary: bool,
 }
 
-/// The channels, the router, and the way out.
+/// Operations of the channel manager and the router on outgoing HTLCs.
 pub trait Outbound: Send + Sync {
-    /// Paths that together deliver the open amount.
+    /// Finds paths that together deliver the open amount.
     ///
     /// # Errors
-    /// The reason why there are none, as the payment's failure.
+    /// Why there are none, as the payment's failure reason.
     fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason>;
 
-    /// Hands one HTLC to LDK. What becomes of it comes back as events.
+    /// Passes one HTLC to LDK. Its result arrives as events.
     ///
     /// # Errors
-    /// LDK's reason; then nothing was sent and no event comes.
+    /// LDK's reason; nothing was sent, and no event follows.
     fn send(
         &self,
         path: Path,
@@ -52,7 +52,7 @@ pub trait Outbound: Send + Sync {
         id: PaymentId,
     ) -> Result<(), String>;
 
-    /// The peer of a usable channel of ours, by one of the channel's short ids.
+    /// The peer of a usable channel of ours, by the channel's SCID or one of its aliases.
     fn usable_peer(&self, scid: u64) -> Option<PublicKey>;
 
     /// The payment ids that LDK still knows.

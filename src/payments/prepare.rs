@@ -1,4 +1,4 @@
-//! From what a caller asks for to the payment at its start: its keys, its terms, its record.
+//! From a payment request of the API to the initial payment: its keys, terms and record.
 
 use std::sync::atomic::Ordering;
 
@@ -13,9 +13,9 @@ use super::send::{Payments, Recipient, now, now_ns};
 use ldk_amp::{PaymentAddr, Share, Splitter};
 use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 
-/// What tells the HTLCs of a payment from those of all others.
+/// The keys that identify a payment's HTLCs.
 struct Keys {
-    /// The set_id for AMP, else the payment hash.
+    /// The set_id for AMP, otherwise the payment hash.
     identifier: [u8; 32],
     payment_addr: Option<PaymentAddr>,
     root: Option<Zeroizing<[u8; 32]>>,

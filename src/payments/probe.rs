@@ -1,8 +1,8 @@
-//! Probes: HTLCs that nobody can keep, sent to learn whether a route works and what it costs.
+//! Probes: HTLCs with unknown preimage, sent to learn whether a route works and what it costs.
 //!
-//! A probe is no payment: it has no row, no history, and a restart forgets who asked. Its payment
-//! hash is random, so that no preimage of it is known to anybody; the receiver refuses it, and this
-//! refusal is the good news.
+//! A probe is not a payment: it has no row and no history, and is forgotten by a restart. Its
+//! payment hash is random, so nobody knows a preimage; a failure from the receiver shows that the
+//! route works.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -27,48 +27,48 @@ use ldk_amp;
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
 use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
 
-/// What is to be probed: a payment in one part.
+/// What to probe: a payment in one part.
 #[derive(Debug, Clone)]
 pub struct Probe {
     pub destination: PublicKey,
     pub amount_msat: u64,
-    /// The receiver's, so that the probe looks like a payment.
+    /// The receiver's payment address, so that the probe looks like a payment.
     pub payment_addr: PaymentAddr,
     pub metadata: Option<Vec<u8>>,
     pub route_hints: Vec<RouteHint>,
-    /// Blocks.
+    /// In blocks.
     pub final_cltv_delta: u32,
     pub fee_limit_msat: u64,
-    /// Short channel ids that the first hop may use; empty: any.
+    /// SCIDs that the first hop may use; empty: any.
     pub outgoing_channels: Vec<u64>,
     pub timeout: Duration,
 }
 
-/// How a probe ended.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeEnd {
-    /// The receiver refused it: a payment would have come through over this route.
+    /// The receiver failed it: a payment over this route would have arrived.
     Reached(Vec<HopRecord>),
-    /// It did not get that far.
+    /// It did not reach the receiver.
     Failed(FailureReason),
 }
 
 /// The failure of a probe.
-struct CameBack {
+struct ProbeFailure {
     by_receiver: bool,
     failed_channel: Option<u64>,
 }
 
-/// Probes under way, by LDK's payment id.
+/// Probes in flight, by LDK's payment id.
 #[derive(Default)]
-pub(super) struct Probes(Mutex<HashMap<PaymentId, oneshot::Sender<CameBack>>>);
+pub(super) struct Probes(Mutex<HashMap<PaymentId, oneshot::Sender<ProbeFailure>>>);
 
 impl Payments {
-    /// Sends probes, one after the other, until one reaches the receiver, no route is left, or the
-    /// time is over. One that is held up on its way comes back later, unnoticed.
+    /// Sends probes one after the other until one reaches the receiver, no route is left, or the
+    /// timeout is over. The result of a probe still in flight by then is ignored.
     ///
     /// # Errors
-    /// [`SendError`] if there is nothing to probe.
+    /// [`SendError`] if the request is invalid.
     pub async fn probe(self: &Arc<Self>, probe: Probe) -> Result<ProbeEnd, SendError> {
         if probe.destination == self.outbound.our_node_id() {
             return Err(SendError::SelfPayment);
@@ -85,22 +85,22 @@ impl Payments {
                 Err(reason) => return Ok(ProbeEnd::Failed(reason)),
             };
             let route = hops(&path, self.outbound.height());
-            let Some(came_back) = self.send_probe(&probe, path) else {
+            let Some(failure) = self.send_probe(&probe, path) else {
                 return Ok(ProbeEnd::Failed(FailureReason::Error));
             };
-            match timeout_at(deadline, came_back).await {
+            match timeout_at(deadline, failure).await {
                 Err(_) => return Ok(ProbeEnd::Failed(FailureReason::Timeout)),
                 Ok(Ok(back)) if back.by_receiver => return Ok(ProbeEnd::Reached(route)),
-                Ok(Ok(CameBack {
+                Ok(Ok(ProbeFailure {
                     failed_channel: Some(channel),
                     ..
                 })) => failed_channels.push(FailedChannel {
                     scid: channel,
                     from_msat: probe.amount_msat,
-                    // A probe is over soon: it tries no channel twice.
+                    // A probe is short: it tries no channel twice.
                     is_temporary: false,
                 }),
-                // Nobody knows where it failed: the same route would be tried again.
+                // The failing channel is unknown, so the same route would be tried again.
                 Ok(_) => return Ok(ProbeEnd::Failed(FailureReason::Error)),
             }
             if Instant::now() >= deadline {
@@ -144,15 +144,16 @@ impl Payments {
         })?;
         let [mut path] = <[Path; 1]>::try_from(paths).map_err(|_| FailureReason::NoRoute)?;
         if let Some(last) = path.hops.last_mut() {
-            // LDK hides the receiver behind some random blocks, which are no cost of the route.
+            // LDK pads the final delta with random blocks for privacy, which are not a cost of the
+            // route.
             let delta = probe.final_cltv_delta.saturating_add(BLOCK_PADDING);
             last.cltv_expiry_delta = delta.saturating_sub(NEXT_BLOCK);
         }
         Ok(path)
     }
 
-    /// None if LDK does not send it.
-    fn send_probe(&self, probe: &Probe, path: Path) -> Option<oneshot::Receiver<CameBack>> {
+    /// Returns `None` if LDK does not send it.
+    fn send_probe(&self, probe: &Probe, path: Path) -> Option<oneshot::Receiver<ProbeFailure>> {
         let onion = probe.onion()?;
         let hash = PaymentHash(self.outbound.random_bytes());
         let id = PaymentId(self.outbound.random_bytes());
@@ -160,14 +161,14 @@ impl Payments {
         lock(&self.probes.0).insert(id, sender);
         let sent = self.outbound.send(path, hash, onion, id);
         if let Err(reason) = sent {
-            tracing::info!("a probe was not sent: {reason}");
+            tracing::info!("LDK did not send a probe: {reason}");
             lock(&self.probes.0).remove(&id);
             return None;
         }
         Some(receiver)
     }
 
-    /// The HTLC came back, if it was a probe.
+    /// Handles the failure of an HTLC if it was a probe.
     pub(super) fn probe_failed(
         &self,
         id: &PaymentId,
@@ -175,8 +176,8 @@ impl Payments {
         failed_channel: Option<u64>,
     ) {
         if let Some(waiting) = lock(&self.probes.0).remove(id) {
-            // Whoever asked may have gone.
-            let _ = waiting.send(CameBack {
+            // The caller may have stopped waiting.
+            let _ = waiting.send(ProbeFailure {
                 by_receiver,
                 failed_channel,
             });
@@ -202,7 +203,7 @@ impl Probe {
             total_msat: self.amount_msat,
         };
         onion::recipient_fields(&mpp, None, self.metadata.as_deref(), &[])
-            .inspect_err(|error| tracing::error!("cannot build a probe's onion: {error}"))
+            .inspect_err(|error| tracing::error!("cannot build the onion of a probe: {error}"))
             .ok()
     }
 }

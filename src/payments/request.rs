@@ -1,4 +1,4 @@
-//! What a caller asks for, in types that cannot hold nonsense.
+//! Validated requests for payments.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +10,38 @@ use super::SendError;
 use ldk_amp::PaymentAddr;
 use crate::routing::query::{BLOCK_PADDING, DEFAULT_CLTV_LIMIT};
 
-/// Records from here on are free for applications (BOLT 1).
+/// TLV types from here on are free for applications (BOLT 1).
 const FIRST_CUSTOM_RECORD: u64 = 65_536;
 
-/// What a payment may cost and use, whatever it pays.
+/// Limits on the cost and the routes of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     pub fee_limit_msat: u64,
-    /// Seconds after which no new attempt is made.
+    /// No new attempt is made after this many seconds.
     pub timeout_seconds: u64,
-    /// Attempts in flight at a time.
+    /// The maximum number of attempts in flight.
     pub max_parts: u32,
-    /// Largest attempt; 0: no limit.
+    /// The largest attempt; 0: no limit.
     pub max_shard_msat: u64,
-    /// Blocks from the newest one that our own HTLC may take at most; 0: 2016, which is the most that
-    /// there is.
+    /// The maximum expiry of our own HTLC, in blocks from the tip; 0: 2016, which is also the
+    /// maximum.
     pub cltv_limit: u32,
-    /// Short channel ids that the first hop may use; empty: any.
+    /// SCIDs that the first hop may use; empty: any.
     pub outgoing_channels: Vec<u64>,
     pub last_hop: Option<PublicKey>,
 }
 
-/// A payment to be made.
+/// A payment to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPayment {
     pub destination: PublicKey,
     pub amount_msat: u64,
-    /// Blocks.
+    /// In blocks.
     pub final_cltv_delta: u32,
     pub method: Method,
-    /// The invoice that is paid; none for a payment to a public key.
+    /// The invoice to pay; `None` for a payment to a public key.
     pub invoice: Option<PaidInvoice>,
-    /// Ways to the receiver that the caller knows, beside those of the invoice.
+    /// Route hints in addition to those of the invoice.
     pub route_hints: Vec<RouteHint>,
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     /// Whether the receiver may be this node.
@@ -49,38 +49,38 @@ pub struct NewPayment {
     pub limits: Limits,
 }
 
-/// How the receiver knows what the parts of a payment belong to.
+/// How the receiver recognizes the parts of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
-    /// By root and set_id, which are new for each payment: a static invoice is paid any number of
-    /// times, also at the same time.
+    /// By root and set_id, which are new for each payment: a static invoice can be paid any number
+    /// of times, also concurrently.
     Amp {
-        /// What the receiver files it under; none: a random one.
+        /// The payment address; `None`: a random one.
         payment_addr: Option<PaymentAddr>,
     },
-    /// By a payment hash: an ordinary invoice's, a keysend's, or one that the caller knows of.
+    /// By a payment hash: of a BOLT 11 invoice, a keysend, or given by the client.
     Hash {
         payment_hash: PaymentHash,
-        /// BOLT 4's payment_secret; a keysend has none.
+        /// BOLT 4's payment_secret; keysend has none.
         payment_addr: Option<PaymentAddr>,
-        /// The receiver says that it takes the payment in parts, by hash and address.
+        /// Whether the receiver accepts the payment in several parts (MPP).
         multi_part: bool,
     },
 }
 
-/// What an invoice adds to a payment.
+/// The parts of an invoice that a payment needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaidInvoice {
     pub payment_request: String,
-    /// Seconds since 1970.
+    /// In seconds since 1970.
     pub expires_at: u64,
     pub route_hints: Vec<RouteHint>,
     pub payment_metadata: Option<Vec<u8>>,
 }
 
 impl NewPayment {
-    /// Whether it makes sense. Its invoice's expiry is checked once it is clear that it was not paid
-    /// before.
+    /// Validates the request. The expiry of its invoice is checked later, once it is clear that it
+    /// has not already been paid.
     pub(super) fn check(&self) -> Result<(), SendError> {
         if self.amount_msat == 0 {
             return Err(SendError::NoAmount);
@@ -93,12 +93,12 @@ impl NewPayment {
         self.check_shards()
     }
 
-    /// Seconds since 1970; `None`: never, or it pays no invoice.
+    /// The expiry in seconds since 1970; `None` if it pays no invoice.
     pub(super) fn expires_at(&self) -> Option<u64> {
         self.invoice.as_ref().map(|invoice| invoice.expires_at)
     }
 
-    /// lnd's rule: room for at least one block beside the receiver's.
+    /// lnd's rule: the limit must leave at least one block in addition to the receiver's.
     fn check_cltv_limit(&self) -> Result<(), SendError> {
         let most = DEFAULT_CLTV_LIMIT;
         let limit = match self.limits.cltv_limit {
@@ -128,7 +128,7 @@ impl NewPayment {
         Ok(())
     }
 
-    /// How many attempts may be in flight at a time.
+    /// The maximum number of attempts in flight.
     pub(super) fn max_parts(&self) -> u32 {
         match self.method {
             Method::Hash {

@@ -1,4 +1,4 @@
-//! Payments that a restart interrupted: matched with what LDK knows, then continued.
+//! Resuming payments after a restart: reconciles attempts with LDK's state, then continues.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,14 +14,16 @@ use crate::invoices::decode::DecodedInvoice;
 use crate::storage::StorageError;
 use crate::storage::payments::{AttemptState, FailureReason, PaymentRecord};
 
-/// Seconds after the start during which "no route" only means that channels are not usable yet.
-const PATIENCE: u64 = 30;
+/// Seconds after startup during which "no route" may mean that channels are not usable yet.
+const STARTUP_GRACE_SECONDS: u64 = 30;
 
 impl Payments {
-    /// Takes up what was in flight. Call it before events flow, and [`Payments::resume`] after.
+    /// Restores payments in flight. Call it before LDK events are handled, and [`Payments::resume`]
+    /// after that.
     ///
-    /// An attempt in flight that LDK does not know never left, or its failure is about to be told:
-    /// either way it is open again, under another payment hash or at least another payment id.
+    /// An attempt in flight that LDK does not know was never sent, or its failure event is about to
+    /// follow. In both cases its amount is open again and is sent with another payment hash, or at
+    /// least another payment id.
     ///
     /// A payment whose row is damaged makes no more attempts: it fails, and the node starts.
     ///
@@ -36,10 +38,15 @@ impl Payments {
             let attempts = self.store.attempts(record.payment_index)?;
             let mut flow = Flow::restore(record, attempts);
             let recipient = recipient.unwrap_or_else(|what| self.give_up_damaged(&mut flow, what));
-            let active = new_active(flow, recipient, now() + PATIENCE, &self.followers);
+            let active = new_active(
+                flow,
+                recipient,
+                now() + STARTUP_GRACE_SECONDS,
+                &self.followers,
+            );
             let unsent: Vec<u64> = {
-                let running = lock(&active.running);
-                let in_flight = running
+                let progress = lock(&active.progress);
+                let in_flight = progress
                     .flow
                     .attempts
                     .iter()
@@ -50,10 +57,10 @@ impl Payments {
                     .collect()
             };
             {
-                let mut running = lock(&active.running);
+                let mut progress = lock(&active.progress);
                 for attempt_id in unsent {
-                    running.flow.failed(attempt_id, None, now_ns());
-                    self.store_attempt(&running, attempt_id);
+                    progress.flow.failed(attempt_id, None, now_ns());
+                    self.store_attempt(&progress, attempt_id);
                 }
             }
             self.adopt(identifier, active);
@@ -62,15 +69,16 @@ impl Payments {
         Ok(identifiers)
     }
 
-    /// Nothing more can be sent with such a row. What is in flight still ends, and the payment with it.
+    /// Stops further attempts of a payment with a damaged row. Attempts in flight still end, and
+    /// the payment with them.
     fn give_up_damaged(&self, flow: &mut Flow, what: &str) -> Recipient {
         tracing::error!(
             payment = flow.record.payment_index,
             identifier = %flow.record.identifier.to_lower_hex_string(),
-            "a stored payment is damaged ({what}): it is failed, once nothing of it is in flight"
+            "failing a stored payment because it is damaged ({what}); attempts in flight finish first"
         );
         flow.give_up(FailureReason::Error);
-        // Nobody is sent anything.
+        // Not used: no attempt will be sent.
         Recipient {
             destination: self.outbound.our_node_id(),
             payment_addr: None,
@@ -79,7 +87,7 @@ impl Payments {
         }
     }
 
-    /// Goes on with restored payments: sends what is open, or ends what has nothing left to do.
+    /// Continues restored payments: sends attempts for the open amount, or ends those without any.
     pub fn resume(self: &Arc<Self>, identifiers: Vec<[u8; 32]>) {
         for identifier in identifiers {
             self.spawn_advance(identifier);
@@ -87,8 +95,11 @@ impl Payments {
     }
 }
 
+/// The recipient of a stored payment.
+///
 /// # Errors
-/// What of the row cannot be read.
+///
+/// The part of the row that cannot be read.
 fn recipient(record: &PaymentRecord) -> Result<Recipient, &'static str> {
     let terms = &record.terms;
     let mut route_hints = hints::from_records(&terms.route_hints).ok_or("its route hints")?;

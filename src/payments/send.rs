@@ -1,4 +1,4 @@
-//! The door of the room: start a payment, follow it, look it up.
+//! The payment registry: starting, tracking and looking up payments.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -25,7 +25,7 @@ use ldk_amp::PaymentAddr;
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
 
-/// What goes into the onion of every attempt, and does not change.
+/// The recipient's part of the onion, the same in every attempt.
 #[derive(Clone)]
 pub(super) struct Recipient {
     pub(super) destination: PublicKey,
@@ -34,36 +34,37 @@ pub(super) struct Recipient {
     pub(super) route_hints: Vec<RouteHint>,
 }
 
-/// What every attempt of a payment is made from.
-pub(super) struct Recipe {
+/// The constant data from which attempts are built.
+pub(super) struct AttemptTemplate {
     pub(super) identifier: [u8; 32],
-    /// The largest record 14 that an attempt may need, if any.
+    /// The largest record 14 that an attempt may need; `None` if not AMP.
     pub(super) largest_shard: Option<ShardRecord>,
     pub(super) terms: PaymentTerms,
     pub(super) recipient: Recipient,
 }
 
-/// A payment that is under way.
+/// A payment in progress.
 pub(super) struct Active {
-    pub(super) recipe: Recipe,
-    /// Held by the one that moves the payment on.
-    pub(super) turn: Mutex<()>,
-    pub(super) running: Mutex<Running>,
+    pub(super) template: AttemptTemplate,
+    /// Held by the thread that advances the payment.
+    pub(super) advancing: Mutex<()>,
+    pub(super) progress: Mutex<Progress>,
     pub(super) view: Updates,
 }
 
-/// What changes while a payment is under way.
-pub(super) struct Running {
+/// The changing state of a payment in progress.
+pub(super) struct Progress {
     pub(super) flow: Flow,
     pub(super) failed_channels: FailedChannels,
-    /// Attempts that failed since the node's start.
+    /// Attempts that failed since startup.
     pub(super) failures: u32,
-    /// So many had failed when the payment paused last.
+    /// The number of failed attempts at the time of the last pause.
     pub(super) paused_at: u32,
-    /// Until then "no route" is not the end: after a start channels are not usable at once.
-    pub(super) patient_until: u64,
+    /// Until this time (seconds since 1970), "no route" is retried: channels are not usable right
+    /// after startup.
+    pub(super) retry_no_route_until: u64,
     pub(super) next_pause: Duration,
-    /// A new search is due in a moment.
+    /// A new route search is scheduled.
     pub(super) is_pausing: bool,
 }
 
@@ -72,9 +73,9 @@ pub struct Payments {
     pub(super) store: Arc<Store>,
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) runtime: tokio::runtime::Handle,
-    /// By identifier: payments that have not ended, and those whose end is not yet on disk.
+    /// By identifier: payments that have not ended, or whose end is not on disk yet.
     pub(super) active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
-    /// By LDK's payment id: the payment and the attempt.
+    /// The payment and the attempt, by LDK's payment id.
     attempts: Mutex<HashMap<PaymentId, (Arc<Active>, u64)>>,
     pub(super) probes: Probes,
     pub(super) next_payment: AtomicU64,
@@ -83,7 +84,7 @@ pub struct Payments {
 }
 
 impl Payments {
-    /// Opens the room. Call [`Payments::restore`] before events flow.
+    /// Creates the registry. Call [`Payments::restore`] before LDK events are handled.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -109,7 +110,7 @@ impl Payments {
     /// Starts a payment. It is on disk when this returns.
     ///
     /// # Errors
-    /// [`SendError`]; then nothing was sent.
+    /// [`SendError`]; nothing was sent.
     pub async fn send(
         self: &Arc<Self>,
         payment: NewPayment,
@@ -126,8 +127,8 @@ impl Payments {
         self.start(flow, recipient, expires_at).await
     }
 
-    /// The payment with this identifier (payment hash, or set_id for AMP), with its updates if it
-    /// is under way.
+    /// Returns the payment with this identifier (payment hash, or set_id for AMP), with live
+    /// updates if it is in progress.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -164,14 +165,14 @@ impl Payments {
             .map(|a| a.view.subscribe());
         self.spawn_advance(identifier);
         self.store.durable(ticket).await;
-        // It was put there a few lines above and leaves only with its end on disk.
+        // It was inserted above, and is removed only when its end is on disk.
         Ok(updates.unwrap_or_else(|| watch::Sender::new(view(&flow)).subscribe()))
     }
 
-    /// Under one lock: no other payment with this identifier, and then this one is the one.
+    /// Checks, under one lock, that there is no other payment with this identifier, and registers
+    /// this one.
     ///
-    /// An invoice that is paid, or about to be, is so also after its expiry: the caller learns that
-    /// first.
+    /// "Already paid" and "in transition" take precedence over an expired invoice.
     fn store_new(
         &self,
         flow: &Flow,
@@ -192,7 +193,7 @@ impl Payments {
         if let Some(expires_at) = expires_at.filter(|expires_at| *expires_at <= now()) {
             return Err(SendError::Expired(expires_at));
         }
-        // Its first attempt follows at once, or its end.
+        // The first attempt or the end of the payment follows immediately.
         let ticket = self.store.submit_patiently(PutPayment(flow.record.clone()));
         let new = new_active(flow.clone(), recipient, 0, &self.followers);
         active.insert(identifier, new);
@@ -200,7 +201,7 @@ impl Payments {
     }
 
     pub(super) fn adopt(&self, identifier: [u8; 32], active: Arc<Active>) {
-        for attempt in &lock(&active.running).flow.attempts {
+        for attempt in &lock(&active.progress).flow.attempts {
             self.register(ids::payment_id(attempt), &active, attempt.attempt_id);
         }
         lock(&self.active).insert(identifier, active);
@@ -210,17 +211,17 @@ impl Payments {
         lock(&self.attempts).insert(id, (active.clone(), attempt_id));
     }
 
-    /// The payment and the attempt behind LDK's payment id.
+    /// The payment and the attempt with LDK's payment id.
     pub(super) fn attempt(&self, id: &PaymentId) -> Option<(Arc<Active>, u64)> {
         lock(&self.attempts).get(id).cloned()
     }
 
-    /// A payment that is under way, or whose end is not yet on disk.
+    /// A payment in progress, or whose end is not on disk yet.
     pub(super) fn active(&self, identifier: &[u8; 32]) -> Option<Arc<Active>> {
         lock(&self.active).get(identifier).cloned()
     }
 
-    /// The payments that are under way, oldest first.
+    /// The payments in progress, oldest first.
     pub(super) fn in_flight(&self) -> Vec<PaymentView> {
         let active = lock(&self.active);
         let views = active.values().map(|active| active.view.borrow().clone());
@@ -229,7 +230,7 @@ impl Payments {
         views
     }
 
-    /// The end of a payment is on disk.
+    /// Removes a payment whose end is on disk.
     pub(super) fn forget(&self, active: &Arc<Active>, view: &PaymentView) {
         let mut all = lock(&self.active);
         if all
@@ -249,29 +250,29 @@ impl Payments {
 pub(super) fn new_active(
     flow: Flow,
     recipient: Recipient,
-    patient_until: u64,
+    retry_no_route_until: u64,
     followers: &Arc<Followers>,
 ) -> Arc<Active> {
     let view = Updates::new(view(&flow), followers);
-    let recipe = Recipe {
+    let template = AttemptTemplate {
         identifier: flow.record.identifier,
         largest_shard: flow.largest_shard(),
         terms: flow.record.terms.clone(),
         recipient,
     };
-    let running = Running {
+    let progress = Progress {
         flow,
         failed_channels: FailedChannels::default(),
         failures: 0,
         paused_at: 0,
-        patient_until,
+        retry_no_route_until,
         next_pause: FIRST_PAUSE,
         is_pausing: false,
     };
     Arc::new(Active {
-        recipe,
-        turn: Mutex::default(),
-        running: Mutex::new(running),
+        template,
+        advancing: Mutex::default(),
+        progress: Mutex::new(progress),
         view,
     })
 }
@@ -283,7 +284,7 @@ pub(super) fn view(flow: &Flow) -> PaymentView {
     }
 }
 
-/// A public key from 66 hex digits.
+/// Parses a public key from 66 hex digits.
 pub fn parse_key(hex: &str) -> Option<PublicKey> {
     PublicKey::from_slice(&Vec::from_hex(hex).ok()?).ok()
 }

@@ -1,24 +1,24 @@
-//! What a failed attempt means for its payment, as far as LDK tells.
+//! The meaning of a failed attempt for its payment, as far as LDK reveals it.
 //!
-//! LDK keeps the failure's code to itself. What it says instead, for what the receiver answers, and
-//! what lnd makes of the same code:
+//! LDK does not report failure codes. The table shows what it reports instead for failures from the
+//! receiver, and how lnd treats the same code:
 //!
 //! | code | permanently | update | channel | lnd | here |
 //! |---|---|---|---|---|---|
 //! | PERM\|15 incorrect_or_unknown_payment_details | yes | none | none | ends, details | ends, details |
-//! | 17 final_expiry_too_soon, 21, unknown ones | no | the receiver, for good | last | 17 ends, details; others end, error | ends, details |
-//! | 18, 19 final_incorrect_cltv_expiry, _htlc_amount | no | none | last | direct peer: ends, error; else another way | the same |
-//! | PERM\|22 invalid_onion_payload | yes | the last channel, for good | last | ends, error | ends, error |
+//! | 17 final_expiry_too_soon, 21, unknown codes | no | the receiver, permanent | last | 17 ends, details; others end, error | ends, details |
+//! | 18, 19 final_incorrect_cltv_expiry, _htlc_amount | no | none | last | direct peer: ends, error; else another route | the same |
+//! | PERM\|22 invalid_onion_payload | yes | the last channel, permanent | last | ends, error | ends, error |
 //! | PERM\|NODE\|.. | yes | the receiver | last | ends, error | ends, error |
-//! | NODE\|2 temporary_node_failure | no | the receiver, for now | last | ends, error | ends, error |
-//! | 23 mpp_timeout | no | none | none | again | again |
-//! | unreadable, or nobody's | yes | none | none | another way; direct peer: ends, error | ends, details: LDK does not tell it from PERM\|15 |
+//! | NODE\|2 temporary_node_failure | no | the receiver, temporary | last | ends, error | ends, error |
+//! | 23 mpp_timeout | no | none | none | retry | retry |
+//! | unreadable, or of no node | yes | none | none | another route; direct peer: ends, error | ends, details: LDK does not distinguish it from PERM\|15 |
 //!
-//! PERM|16, which receivers no longer send, looks like PERM|22; the other codes that would are a forwarding
-//! node's alone.
+//! PERM|16, which receivers no longer send, looks like PERM|22; the other codes that would are sent
+//! by forwarding nodes only.
 //!
-//! What anybody else answers is tried again without the channel that LDK names. A failure that the
-//! receiver's peer reports of it (BADONION) names a channel only in the update.
+//! Failures from other nodes are retried without the channel that LDK names. A failure that the
+//! receiver's peer reports on its behalf (BADONION) names a channel only in the update.
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::PathFailure;
@@ -29,27 +29,27 @@ use lightning::util::errors::APIError;
 use super::outbound::FailedChannel;
 use crate::storage::payments::FailureReason;
 
-/// What becomes of the payment.
+/// The consequences for the payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// No more attempts, for this reason.
+    /// Stop further attempts, for this reason.
     pub(super) end: Option<FailureReason>,
-    /// Attempts that follow do without this channel, or send less over it.
+    /// Later attempts avoid this channel, or send less over it.
     pub(super) channel: Option<FailedChannel>,
-    /// Which node of the path failed the attempt: 0 is ourselves, the last one the receiver.
+    /// The index of the node that failed the attempt: 0 is this node, the last one the receiver.
     pub(super) source_index: u32,
-    /// The receiver cannot use the payload (`invalid_onion_payload`).
+    /// The receiver cannot parse the payload (`invalid_onion_payload`).
     pub(super) invalid_payload: bool,
 }
 
 impl Verdict {
-    /// What the receiver answers and is not the end of a payment is that parts were missing.
+    /// A failure from the receiver that does not end the payment means that parts were missing.
     pub(super) fn is_timeout(&self, path: &Path) -> bool {
         self.end.is_none() && usize::try_from(self.source_index) == Ok(path.hops.len())
     }
 }
 
-/// `permanently` and `channel` are what LDK's event says beside the failure.
+/// `permanently` and `channel` are further fields of LDK's event.
 pub(super) fn of(
     permanently: bool,
     failure: &PathFailure,
@@ -78,8 +78,8 @@ pub(super) fn of(
     }
 }
 
-/// A channel that could not take it may be able to in a moment, and the router knows. What LDK calls
-/// a mistake of ours would be the same mistake again.
+/// A channel that was unavailable may work shortly, and the router knows about it. Errors that LDK
+/// attributes to us would repeat.
 fn not_sent(error: &APIError) -> Verdict {
     let in_a_moment = matches!(
         error,
@@ -129,8 +129,8 @@ fn end(
     }
 }
 
-/// A channel may lack liquidity for much and have it for less. LDK tells that from a fee that has risen
-/// or a channel that is switched off no better than this; all else is wrong for every amount.
+/// A channel may lack liquidity for a large amount and have it for a smaller one. LDK does not
+/// distinguish this from a raised fee or a disabled channel; other failures apply to every amount.
 fn least_that_fails(update: Option<&NetworkUpdate>, path: &Path) -> u64 {
     match update {
         Some(NetworkUpdate::ChannelFailure {
@@ -141,7 +141,7 @@ fn least_that_fails(update: Option<&NetworkUpdate>, path: &Path) -> u64 {
     }
 }
 
-/// A channel, or a node in the middle, that is to work again.
+/// Returns whether a channel, or an intermediate node, is expected to work again.
 fn is_temporary(update: Option<&NetworkUpdate>) -> bool {
     let (NetworkUpdate::ChannelFailure { is_permanent, .. }
     | NetworkUpdate::NodeFailure { is_permanent, .. }) = match update {
@@ -164,7 +164,7 @@ fn updated_channel(update: &NetworkUpdate) -> Option<u64> {
     }
 }
 
-/// LDK names the node, or the channel, which the node before it could not use.
+/// LDK names the node or channel that the preceding node could not use.
 fn source_index(
     path: &Path,
     by_receiver: bool,
@@ -235,7 +235,7 @@ mod tests {
         })
     }
 
-    /// The end, the channel to avoid, and the node to blame.
+    /// The failure reason, the channel to avoid, and the index of the failing node.
     type Judged = (Option<FailureReason>, Option<u64>, u32);
 
     fn judged(
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_receiver_refuses_ends_the_payment() {
+    fn failures_from_the_receiver_end_the_payment() {
         let path = over_one();
         let details = Some(IncorrectPaymentDetails);
         assert_eq!(judged(&path, true, None, None), (details, None, 2));
@@ -268,12 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_of_the_set_is_tried_again_the_same_way() {
+    fn mpp_timeouts_are_retried_over_the_same_route() {
         assert_eq!(judged(&over_one(), false, None, None), (None, None, 2));
     }
 
     #[test]
-    fn only_a_timeout_of_the_set_is_called_so() {
+    fn recognizes_only_mpp_timeouts_as_timeouts() {
         let direct = path(&[(3, FIRST)]);
         let is_timeout = |path: &Path, permanently, network_update, channel| {
             let failure = PathFailure::OnPath { network_update };
@@ -282,7 +282,7 @@ mod tests {
         for path in [&over_one(), &direct] {
             assert!(is_timeout(path, false, None, None));
             let last = path.hops.last().map(|hop| hop.short_channel_id);
-            assert!(!is_timeout(path, false, None, last), "18 or 19");
+            assert!(!is_timeout(path, false, None, last), "code 18 or 19");
             assert!(!is_timeout(path, true, None, None));
             assert!(!is_timeout(path, false, node_failure(3, false), last));
             assert!(!is_timeout(path, false, channel_failure(LAST), last));
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_payload_that_the_receiver_cannot_use_is_called_so() {
+    fn recognizes_only_invalid_onion_payloads() {
         let path = over_one();
         let invalid = |permanently, network_update, channel| {
             let failure = PathFailure::OnPath { network_update };
@@ -301,11 +301,14 @@ mod tests {
         assert!(!invalid(true, None, None), "PERM|15");
         assert!(!invalid(true, node_failure(3, true), last), "PERM|NODE");
         assert!(!invalid(true, channel_failure(LAST), None), "BADONION");
-        assert!(!invalid(false, channel_failure(LAST), last), "on the way");
+        assert!(
+            !invalid(false, channel_failure(LAST), last),
+            "not permanent"
+        );
     }
 
     #[test]
-    fn what_does_not_match_the_onion_is_tried_another_way_if_there_is_one() {
+    fn final_htlc_mismatches_are_retried_over_another_route() {
         let last = Some(LAST);
         assert_eq!(judged(&over_one(), false, None, last), (None, last, 1));
         let direct = path(&[(3, FIRST)]);
@@ -315,20 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_on_the_way_is_tried_without_that_channel() {
+    fn failed_channels_are_avoided() {
         let path = over_one();
         let (first, last) = (Some(FIRST), Some(LAST));
         let closed = judged(&path, false, channel_failure(LAST), last);
         assert_eq!(closed, (None, last, 1));
         let node = judged(&path, false, node_failure(2, true), first);
         assert_eq!(node, (None, first, 1));
-        // The receiver could not read the onion, says its peer.
+        // The receiver's peer reports that the receiver could not parse the onion.
         let malformed = judged(&path, false, channel_failure(LAST), None);
         assert_eq!(malformed, (None, last, 1));
     }
 
     #[test]
-    fn only_a_channel_that_failed_for_now_may_carry_less() {
+    fn only_temporarily_failed_channels_may_carry_less() {
         let path = over_one();
         let least = |network_update: Option<NetworkUpdate>| {
             let failure = PathFailure::OnPath { network_update };
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_work_again_is_told_from_what_is_not() {
+    fn distinguishes_temporary_from_permanent_failures() {
         let is_temporary = |network_update: Option<NetworkUpdate>| {
             let failure = PathFailure::OnPath { network_update };
             let verdict = of(false, &failure, &over_one(), Some(LAST));
@@ -369,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ldk_did_not_send_is_tried_again_unless_it_was_our_mistake() {
+    fn unsent_attempts_are_retried_unless_invalid() {
         let sent = |err| {
             let failure = PathFailure::InitialSend { err };
             of(false, &failure, &over_one(), Some(FIRST))

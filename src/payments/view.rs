@@ -1,8 +1,8 @@
-//! A payment as callers see it.
+//! Payments as shown to API clients.
 
 use crate::storage::payments::{AttemptRecord, AttemptState, PaymentRecord, PaymentState};
 
-/// A payment and its attempts at one moment.
+/// A consistent view of a payment and its attempts.
 #[derive(Clone)]
 pub struct PaymentView {
     pub record: PaymentRecord,
@@ -10,12 +10,12 @@ pub struct PaymentView {
 }
 
 impl PaymentView {
-    /// Nothing will change any more.
+    /// Returns whether the payment has ended.
     pub fn is_final(&self) -> bool {
         self.record.state != PaymentState::InFlight
     }
 
-    /// What was paid for routing, msat: of the settled attempts once it is over, of those in flight
+    /// The routing fees in msat: of settled attempts once it has ended, including those in flight
     /// before.
     pub fn fee_msat(&self) -> u64 {
         let counts = |a: &&AttemptRecord| a.state != AttemptState::Failed;

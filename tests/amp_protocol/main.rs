@@ -36,9 +36,10 @@
 //! | a wrong share, alone and next to another set; a further shard for a settled set | `sets` |
 //! | two shards with the same hash | `hashes::second_shard_with_the_hash_of_a_held_one_is_refused_alone` |
 //!
-//! Where a network adds nothing, the unit tests of sets (`src/amp/set/tests.rs`) show that a wrong child
-//! index or hash fails the whole set, that a replay gets its earlier answer (also close to expiry, where lnd
-//! refuses it), and that amounts beyond u64 complete the set without a panic.
+//! On the pure set (`src/amp/set/tests.rs`), where a network adds nothing:
+//! `invalid_child_index_or_hash_fails_the_set`, `replays_get_the_same_answer` (also
+//! close to the expiry, where lnd refuses it),
+//! `overflowing_amounts_complete_the_set`.
 //!
 //! Differences from lnd 0.21: `sets::wrong_share_does_not_affect_another_set_on_the_invoice`,
 //! `sets::settled_set_rejects_further_shards`,

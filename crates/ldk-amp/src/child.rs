@@ -1,4 +1,4 @@
-//! Children: the preimage and payment hash of one shard.
+//! Children: the preimage and payment hash of a shard.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use super::Share;
 
-/// What settles one shard, and the payment hash of its HTLC.
+/// The preimage and the payment hash of a shard's HTLC.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Child {
     pub preimage: PaymentPreimage,
@@ -22,7 +22,7 @@ impl Child {
     /// hash     = SHA256( preimage )
     /// ```
     ///
-    /// The index always takes four bytes here, whereas in the onion leading zeros are dropped.
+    /// The index always has four bytes here; in the onion its leading zeros are dropped.
     pub fn derive(root: &Share, share: &Share, index: u32) -> Self {
         let mut engine = sha256::Hash::engine();
         engine.input(root.as_bytes());
@@ -52,14 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_vectors_are_derived() {
+    fn derives_the_published_vectors() {
         for set in &derivation().sets {
             let shares = set.shards.iter().map(|shard| &shard.share);
             let root = shares.fold(Share::ZERO, |root, share| root.xor(share));
             assert_eq!(
                 root,
                 derivation().root,
-                "{}: shares make the root",
+                "{}: shares XOR to the root",
                 set.name
             );
             for shard in &set.shards {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_does_not_show_the_preimage() {
+    fn debug_output_hides_the_preimage() {
         let child = Child::derive(&Share::from_bytes([1; 32]), &Share::from_bytes([2; 32]), 3);
         let text = format!("{child:?}");
         assert!(text.contains(&child.hash.to_string()), "{text}");
@@ -80,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_index_is_another_child(root: [u8; 32], share: [u8; 32], a: u32, b: u32) {
+        fn different_indices_give_different_children(root: [u8; 32], share: [u8; 32], a: u32, b: u32) {
             prop_assume!(a != b);
             let (root, share) = (Share::from_bytes(root), Share::from_bytes(share));
             let (a, b) = (Child::derive(&root, &share, a), Child::derive(&root, &share, b));

@@ -1,4 +1,4 @@
-//! The two 32-byte names of an AMP payment: which invoice it pays, and which attempt it is.
+//! The two 32-byte identifiers of an AMP payment: the invoice that it pays, and the payment itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ macro_rules! id {
                 self.0
             }
 
-            /// All 32 bytes are zero: no honest sender uses such a value.
+            /// Returns whether all 32 bytes are zero, which no honest sender uses.
             pub fn is_zero(&self) -> bool {
                 self.0 == [0; 32]
             }
@@ -60,13 +60,13 @@ macro_rules! id {
 }
 
 id! {
-    /// Names one AMP payment: the same in all its shards and retries, random for each payment.
+    /// Identifies one AMP payment: the same in all its shards and retries, random for each payment.
     SetId
 }
 
 id! {
-    /// The payee's name for what is paid (BOLT 4's `payment_secret`): an AMP HTLC finds its invoice
-    /// by this alone.
+    /// The payment address of an invoice (BOLT 4's `payment_secret`), the only field by which an
+    /// AMP HTLC finds its invoice.
     PaymentAddr
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_goes_both_ways() {
+    fn hex_round_trips() {
         let text = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         let id: SetId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_an_id_is_refused_by_name() {
+    fn rejects_malformed_ids() {
         for text in [
             "",
             "01",
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_all_zero_is_zero() {
+    fn only_all_zero_bytes_are_zero() {
         assert!(SetId::from_bytes([0; 32]).is_zero());
         let mut bytes = [0; 32];
         bytes[31] = 1;

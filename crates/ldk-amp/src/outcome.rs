@@ -1,4 +1,4 @@
-//! What a set decides about its HTLCs, with the reasons as data.
+//! The decisions of a set about its HTLCs, and their reasons.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use super::HtlcKey;
 
-/// The answer to an HTLC that came in. The caller carries it out.
+/// The decision about an incoming HTLC. The caller carries it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The set is incomplete: keep the HTLC until more come or its time is over.
+    /// The set is incomplete: hold the HTLC until more arrive or it times out.
     Hold,
-    /// The set is complete and its shares are good: claim all of these.
+    /// The set is complete and its shares are valid: claim all of these.
     Settle(Vec<Claim>),
     /// Fail these: the new HTLC alone, or the whole set.
     Fail {
@@ -20,14 +20,14 @@ pub enum Outcome {
     },
 }
 
-/// Names an HTLC towards the channel manager, which fails by payment hash.
+/// Identifies an HTLC; the channel manager fails HTLCs by payment hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HtlcRef {
     pub key: HtlcKey,
     pub payment_hash: PaymentHash,
 }
 
-/// An HTLC and what claims it.
+/// An HTLC with the preimage that claims it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub key: HtlcKey,
@@ -44,32 +44,33 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// Why HTLCs of a set fail. The names are those of lnd's results where lnd has the case.
+/// Why HTLCs of a set are failed. The names are lnd's wherever lnd has the same case.
 ///
 /// On the wire all of them are `incorrect_or_unknown_payment_details`, except [`Self::MppTimeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailReason {
     /// The set id is all zero.
     AmpError,
-    /// The sender's total is zero.
+    /// The total in the MPP record is zero.
     HtlcSetTotalTooLow,
-    /// The sender's total differs from that of the HTLCs held so far.
+    /// The total in the MPP record differs from that of the held HTLCs.
     HtlcSetTotalMismatch,
-    /// The amounts are complete, but the shares do not give the payment hashes.
+    /// The amounts are complete, but the preimages derived from the shares do not match the payment
+    /// hashes.
     AmpReconstruction,
     /// The HTLC waited too long for the rest of its set (`mpp_timeout`, code 23).
     MppTimeout,
-    /// The set is settled already. lnd would accept more; no honest sender does this.
+    /// The set has already been settled. lnd would accept more HTLCs; no honest sender sends them.
     HtlcSetSettled,
-    /// The set has as many HTLCs as we hold for one. lnd has no such limit.
+    /// The set has reached the maximum number of HTLCs. lnd has no such limit.
     HtlcSetTooLarge,
     /// The set is complete, but one of its HTLCs is too close to the height at which it is failed
-    /// back. Claiming the others only would not be atomic.
+    /// back. Claiming only the others would not be atomic.
     ClaimDeadlineTooNear,
 }
 
 impl FailReason {
-    /// The reason's name in logs and in HTLC events.
+    /// The name of the reason in logs and HTLC events.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AmpError => "AmpError",

@@ -1,6 +1,6 @@
 //! The two onion records of an AMP shard: AMP (type 14) and MPP (type 8).
 //!
-//! Only the values are encoded here; type and length belong to the TLV stream around them.
+//! Only values are encoded here; type and length belong to the surrounding TLV stream.
 
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -16,31 +16,32 @@ pub const MPP_RECORD_TYPE: u64 = 8;
 const ID_LEN: usize = 32;
 const AMP_FIXED_LEN: usize = 2 * ID_LEN;
 
-/// A record that a BOLT 4 reader has to refuse.
+/// A record that a reader must reject (BOLT 4).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
-    #[error("AMP record of {0} bytes, it has 64 to 68")]
+    #[error("AMP record has {0} bytes instead of 64 to 68")]
     AmpLength(usize),
-    #[error("MPP record of {0} bytes, it has 32 to 40")]
+    #[error("MPP record has {0} bytes instead of 32 to 40")]
     MppLength(usize),
-    #[error("integer in a record is not minimal: it starts with a zero byte")]
+    #[error("integer in a record is not minimally encoded: leading zero byte")]
     NotMinimal,
 }
 
-/// One shard's part in its set.
+/// The AMP record: one shard's part in its set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AmpRecord {
     pub share: Share,
     pub set_id: SetId,
-    /// Makes the shard's preimage unique; any value, lnd draws it at random.
+    /// Makes the shard's preimage unique. Any value is valid; lnd draws it at random.
     pub child_index: u32,
 }
 
 impl AmpRecord {
-    /// Length of the longest value in bytes, for those who reserve room before the index is known.
+    /// The maximum length of a value in bytes, to reserve space before the index is known.
     pub const MAX_LEN: usize = AMP_FIXED_LEN + size_of::<u32>();
 
-    /// `share || set_id || tu32(child_index)`, wiped when dropped because the share is a secret.
+    /// Encodes `share || set_id || tu32(child_index)`. Wiped when dropped because the share is a
+    /// secret.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut value = Zeroizing::new(Vec::with_capacity(Self::MAX_LEN));
         value.extend_from_slice(self.share.as_bytes());
@@ -49,7 +50,8 @@ impl AmpRecord {
         value
     }
 
-    /// Fails if the value is not 64 to 68 bytes long or the index has a leading zero byte.
+    /// Decodes a value. Fails if it is not 64 to 68 bytes long or the index has a leading zero
+    /// byte.
     pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
         let length = RecordError::AmpLength(value.len());
         let (share, rest) = value.split_first_chunk::<ID_LEN>().ok_or(length)?;
@@ -63,23 +65,24 @@ impl AmpRecord {
     }
 }
 
-/// Which invoice is paid, and how much the whole set is to bring.
+/// The MPP record: the invoice to pay, and the total of the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MppRecord {
     pub payment_addr: PaymentAddr,
-    /// The whole payment in msat, the same in every shard of a set.
+    /// The amount of the whole payment in msat, the same in every shard of a set.
     pub total_msat: u64,
 }
 
 impl MppRecord {
-    /// `payment_addr || tu64(total_msat)`.
+    /// Encodes `payment_addr || tu64(total_msat)`.
     pub fn encode(&self) -> Vec<u8> {
         let mut value = self.payment_addr.as_bytes().to_vec();
         value.extend_from_slice(&tu64::encode(self.total_msat));
         value
     }
 
-    /// Fails if the value is not 32 to 40 bytes long or the total has a leading zero byte.
+    /// Decodes a value. Fails if it is not 32 to 40 bytes long or the total has a leading zero
+    /// byte.
     pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
         let length = RecordError::MppLength(value.len());
         let (payment_addr, total) = value.split_first_chunk::<ID_LEN>().ok_or(length)?;
@@ -91,7 +94,7 @@ impl MppRecord {
     }
 }
 
-/// A number that is too long is a record that is too long, which the error then says.
+/// Maps the error of the trailing integer. If that is too long, so is the record.
 fn number_error(error: TruncatedError, too_long: RecordError) -> RecordError {
     match error {
         TruncatedError::TooLong => too_long,
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_records_decode_and_encode() {
+    fn published_records_round_trip() {
         for shard in derivation().sets.iter().flat_map(|set| &set.shards) {
             let record = AmpRecord::decode(&shard.record).unwrap();
             assert_eq!(record.share, shard.share);
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_bad_records_are_refused() {
+    fn rejects_the_published_bad_records() {
         let expected = [
             RecordError::AmpLength(63),
             RecordError::AmpLength(69),
@@ -132,7 +135,7 @@ mod tests {
 
     /// The bytes of lnd's unit test "final hop with amp".
     #[test]
-    fn lnds_example_decodes() {
+    fn decodes_the_example_of_lnd() {
         let value = [&[0x12; 32][..], &[0x13; 32], &[9]].concat();
         let record = AmpRecord::decode(&value).unwrap();
         assert_eq!(record.share, Share::from_bytes([0x12; 32]));
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn mpp_lengths_are_checked() {
+    fn rejects_mpp_records_of_wrong_length() {
         for length in [0, 31, 41, 100] {
             let error = Err(RecordError::MppLength(length));
             assert_eq!(MppRecord::decode(&vec![1; length]), error);
@@ -169,7 +172,7 @@ mod tests {
         }
 
         #[test]
-        fn what_decodes_encodes_to_the_same_bytes(
+        fn decoded_records_encode_to_the_same_bytes(
             value in prop::collection::vec(any::<u8>(), 0..80)
         ) {
             if let Ok(record) = AmpRecord::decode(&value) {

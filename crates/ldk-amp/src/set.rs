@@ -1,9 +1,9 @@
-//! The receiver's set: the HTLCs that together make one AMP payment.
+//! The receiver's set: the HTLCs that together form one AMP payment.
 //!
-//! An HTLC goes through [`HtlcSet::accept`] after the rules of its invoice were checked. The set
-//! holds it until the amounts reach the sender's total, then derives all preimages from the shares
-//! and settles or fails all its HTLCs together. The rules are those of lnd's invoice registry;
-//! where ampd differs (a bad set fails alone, a settled set is closed) the item says so.
+//! An HTLC is passed to [`HtlcSet::accept`] after it was checked against its invoice. The set holds
+//! it until the amounts reach the sender's total, then derives all preimages from the shares, and
+//! settles or fails all HTLCs together. The rules are those of lnd's invoice registry; differences
+//! (an invalid set fails alone, a settled set is closed) are documented where they occur.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +15,36 @@ use super::{Child, Claim, FailReason, HtlcRef, Outcome, SetId, Share};
 #[cfg(test)]
 mod tests;
 
-/// Blocks before an HTLC's expiry at which LDK fails it back: what `claim_deadline` is computed
-/// with, for events that lack it.
+/// Blocks before an HTLC's expiry at which LDK fails it back. Used if an event has no
+/// `claim_deadline`.
 const FAIL_BACK_BUFFER: u32 = 39;
 
-/// An incoming HTLC's place: unique for the life of the node, also over restarts.
+/// Identifies an incoming HTLC: unique for the node's lifetime, across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HtlcKey {
     pub channel_id: ChannelId,
     pub htlc_id: u64,
 }
 
-/// An HTLC of a set, as it came in.
+/// An HTLC of a set, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetHtlc {
     pub key: HtlcKey,
     pub payment_hash: PaymentHash,
-    /// The HTLC's real amount in msat. This counts, not what the onion asked to forward.
+    /// The actual amount of the HTLC in msat, which may exceed the onion's `amt_to_forward`.
     pub amount_msat: u64,
     pub share: Share,
     pub child_index: u32,
-    /// What the sender says the whole set brings, in msat.
+    /// The total of the set according to the sender, in msat.
     pub total_msat: u64,
-    /// Height at which the HTLC expires.
+    /// The height at which the HTLC expires.
     pub cltv_expiry: u32,
-    /// Height before which LDK wants the claim (`Event::PaymentClaimable::claim_deadline`).
+    /// The height before which LDK needs the claim (`Event::PaymentClaimable::claim_deadline`).
     pub claim_deadline: Option<u32>,
-    /// Height at which the HTLC was accepted. A failure names the height of the failure: LDK makes it.
+    /// The height at which the HTLC was accepted. Failure messages contain the height of the
+    /// failure instead; LDK sets it.
     pub accepted_height: u32,
-    /// When the HTLC was first accepted, in unix seconds. A replay does not change it.
+    /// When the HTLC was first accepted, in seconds since 1970. A replay does not change it.
     pub accepted_at: u64,
 }
 
@@ -61,22 +62,22 @@ impl SetHtlc {
     }
 }
 
-/// How much of a stranger's HTLCs we hold, how long, and how late we still claim.
+/// Limits on the HTLCs held for unknown payers, and on late claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetLimits {
-    /// Most HTLCs of one set.
+    /// The maximum number of HTLCs in one set.
     pub max_htlcs: usize,
-    /// Seconds that an HTLC waits for the rest of its set.
+    /// How long an HTLC waits for the rest of its set, in seconds.
     pub hold_seconds: u64,
-    /// Blocks that must be left before the earliest claim deadline of a set for it to be settled.
+    /// Blocks that must remain before the earliest claim deadline of a set to settle it.
     pub claim_margin_blocks: u32,
 }
 
 impl Default for SetLimits {
     /// * 128 HTLCs: lnd splits into 16 by default.
-    /// * 120 seconds: lnd's `DefaultHtlcHoldDuration`, and what its senders count with.
-    /// * 2 blocks: claims are made at once, but a block may come in between. A payment with the
-    ///   smallest final delta that LDK takes (42) has 3 when it arrives.
+    /// * 120 seconds: lnd's `DefaultHtlcHoldDuration`, which lnd senders rely on.
+    /// * 2 blocks: claims are made at once, but a block may arrive in between. A payment with the
+    ///   smallest final CLTV delta that LDK accepts (42) has 3 left when it arrives.
     fn default() -> Self {
         Self {
             max_htlcs: 128,
@@ -88,8 +89,8 @@ impl Default for SetLimits {
 
 /// The HTLCs of one set id on one invoice, and whether they were settled.
 ///
-/// An HTLC that fails or is removed leaves the set. An open set may fill again: after
-/// `mpp_timeout` an lnd sender sends the amount anew under the same set id.
+/// Failed and removed HTLCs leave the set. An open set can fill again: after `mpp_timeout`, an lnd
+/// sender retries the amount under the same set id.
 #[derive(Clone, Debug)]
 pub struct HtlcSet {
     set_id: SetId,
@@ -104,12 +105,12 @@ enum State {
 }
 
 impl HtlcSet {
-    /// A set without HTLCs.
+    /// Creates an empty set.
     pub fn new(set_id: SetId, limits: SetLimits) -> Self {
         Self::restore(set_id, limits, [])
     }
 
-    /// An open set as it was stored.
+    /// Restores a stored open set.
     pub fn restore(
         set_id: SetId,
         limits: SetLimits,
@@ -123,7 +124,7 @@ impl HtlcSet {
         }
     }
 
-    /// A settled set as it was stored, with the decision that was made then.
+    /// Restores a stored settled set with its claims.
     pub fn restore_settled(set_id: SetId, limits: SetLimits, claims: Vec<Claim>) -> Self {
         Self {
             set_id,
@@ -140,26 +141,27 @@ impl HtlcSet {
         matches!(self.state, State::Settled(_))
     }
 
-    /// The HTLCs that wait for the rest of the set; none once it is settled.
+    /// The HTLCs that wait for the rest of the set; empty once it is settled.
     pub fn held(&self) -> impl Iterator<Item = &SetHtlc> {
         self.open().into_iter().flat_map(BTreeMap::values)
     }
 
-    /// Sum of the held HTLCs in msat, at most `u64::MAX`.
+    /// The sum of the held HTLCs in msat, saturating at `u64::MAX`.
     pub fn held_msat(&self) -> u64 {
         self.held()
             .fold(0, |sum, htlc| sum.saturating_add(htlc.amount_msat))
     }
 
-    /// What the sender says the whole set brings, in msat; `None` if nothing is held.
+    /// The total of the set according to the sender, in msat; `None` if no HTLC is held.
     pub fn total_msat(&self) -> Option<u64> {
         self.held().next().map(|htlc| htlc.total_msat)
     }
 
-    /// The answer that was given to this HTLC before, if the set has it: a held one is held on,
-    /// with its original time; a settled one is claimed again by its own preimage.
+    /// Returns the earlier decision if the set contains this HTLC: a held HTLC remains held, with
+    /// its original time; a settled one is claimed again with its own preimage.
     ///
-    /// To be asked before all other rules. An HTLC that failed has left the set; its row answers.
+    /// Call it before applying any other rule. Failed HTLCs are no longer in the set; see their
+    /// rows.
     pub fn replay(&self, key: &HtlcKey) -> Option<Outcome> {
         match &self.state {
             State::Open(held) => held.contains_key(key).then_some(Outcome::Hold),
@@ -170,7 +172,7 @@ impl HtlcSet {
         }
     }
 
-    /// Takes an HTLC and decides about it, and about the set if it completes it.
+    /// Adds an HTLC and decides about it, and about the whole set if it completes it.
     ///
     /// `height` is the current block height.
     pub fn accept(&mut self, htlc: SetHtlc, height: u32) -> Outcome {
@@ -187,15 +189,15 @@ impl HtlcSet {
         if let State::Open(held) = &mut self.state {
             held.insert(htlc.key, htlc);
         }
-        // The total is a u64, so a sum that does not fit has reached it.
+        // The total is a u64, so a sum that overflows has reached it.
         if self.held_msat() < total_msat {
             return Outcome::Hold;
         }
         self.complete(height)
     }
 
-    /// The HTLCs that were held for too long at `now` (unix seconds): to be removed, and failed with
-    /// `mpp_timeout`. The others stay until their own time.
+    /// The HTLCs whose hold time is over at `now` (seconds since 1970): remove them and fail them
+    /// with `mpp_timeout`. Each HTLC has its own hold time.
     pub fn overdue(&self, now: u64) -> Vec<HtlcKey> {
         let limit = self.limits.hold_seconds;
         self.held()
@@ -204,13 +206,14 @@ impl HtlcSet {
             .collect()
     }
 
-    /// When the next held HTLC is overdue, in unix seconds.
+    /// When the hold time of the next HTLC ends, in seconds since 1970.
     pub fn next_expiry(&self) -> Option<u64> {
         let expiry = |htlc: &SetHtlc| htlc.accepted_at.saturating_add(self.limits.hold_seconds);
         self.held().map(expiry).min()
     }
 
-    /// Removes one held HTLC that is gone for another reason (its channel closed, LDK failed it).
+    /// Removes a held HTLC that is gone for another reason (its channel was closed, or LDK failed
+    /// it).
     pub fn remove(&mut self, key: &HtlcKey) -> Option<SetHtlc> {
         match &mut self.state {
             State::Open(held) => held.remove(key),
@@ -218,7 +221,7 @@ impl HtlcSet {
         }
     }
 
-    /// Removes all held HTLCs, to be failed because the invoice was canceled.
+    /// Removes all held HTLCs, to fail them.
     pub fn clear(&mut self) -> Vec<HtlcRef> {
         match &mut self.state {
             State::Open(held) => std::mem::take(held)
@@ -236,7 +239,7 @@ impl HtlcSet {
         }
     }
 
-    /// The rules that concern the new HTLC alone, in lnd's order.
+    /// Checks the rules for the new HTLC alone, in lnd's order.
     fn check(&self, htlc: &SetHtlc) -> Result<(), FailReason> {
         let held = self.open().ok_or(FailReason::HtlcSetSettled)?;
         if htlc.total_msat == 0 {
@@ -257,7 +260,8 @@ impl HtlcSet {
         Ok(())
     }
 
-    /// The amounts are there: settles if there is time and the shares are good, or fails all.
+    /// Settles a complete set if there is time left and the shares are valid; otherwise fails all
+    /// HTLCs.
     fn complete(&mut self, height: u32) -> Outcome {
         match self.claims(height) {
             Ok(claims) => {
@@ -283,7 +287,7 @@ impl HtlcSet {
     }
 }
 
-/// Derives the HTLC's preimage, which must hash to its payment hash.
+/// Derives the HTLC's preimage and checks it against the payment hash.
 fn claim(root: &Share, htlc: &SetHtlc) -> Result<Claim, FailReason> {
     let child = Child::derive(root, &htlc.share, htlc.child_index);
     if child.hash != htlc.payment_hash {

@@ -1,4 +1,4 @@
-//! Shares: XOR pieces of a payment's root.
+//! Shares: the pieces of a payment's root, combined by XOR.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A piece of the root, or the root itself: `root = share_1 ^ ... ^ share_n`.
 ///
-/// Who has all shares of a set can claim all its HTLCs, so a share is a secret: wiped when it is
+/// Whoever has all shares of a set can claim all its HTLCs, so a share is a secret: wiped when
 /// dropped, not `Copy`, and never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Share([u8; 32]);
 
 impl Share {
-    /// The neutral element: what remains of a root when all of it was given out.
+    /// The neutral element: what remains of a root once all of it has been given out.
     pub const ZERO: Self = Self([0; 32]);
 
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -23,7 +23,7 @@ impl Share {
         &self.0
     }
 
-    /// A copy to be stored; the caller takes over the care for it.
+    /// Copies the bytes for storage; the caller must protect them.
     pub const fn to_bytes(&self) -> [u8; 32] {
         self.0
     }
@@ -40,7 +40,8 @@ impl Share {
         Self(bytes)
     }
 
-    /// Splits into `left`, 32 fresh random bytes, and the rest, so that `left ^ right == self`.
+    /// Splits into `left`, which must be 32 fresh random bytes, and the rest, so that `left ^ right
+    /// == self`.
     pub fn split(&self, left: [u8; 32]) -> (Self, Self) {
         let left = Self(left);
         let right = self.xor(&left);
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_output_has_no_bytes_of_the_share() {
+    fn debug_output_hides_the_share() {
         assert_eq!(
             format!("{:?}", Share::from_bytes([0xab; 32])),
             "Share(redacted)"
@@ -70,14 +71,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_halves_of_a_split_make_the_whole(whole: [u8; 32], left: [u8; 32]) {
+        fn split_halves_xor_to_the_whole(whole: [u8; 32], left: [u8; 32]) {
             let whole = Share::from_bytes(whole);
             let (left, right) = whole.split(left);
             prop_assert_eq!(left.xor(&right), whole);
         }
 
         #[test]
-        fn a_share_cancels_itself(bytes: [u8; 32]) {
+        fn share_xor_itself_is_zero(bytes: [u8; 32]) {
             let share = Share::from_bytes(bytes);
             prop_assert!(share.xor(&share).is_zero());
             prop_assert_eq!(share.xor(&Share::ZERO), share);

@@ -1,4 +1,4 @@
-//! The sender's tracker: gives out shares of a root, and takes back those of failed shards.
+//! Splitting the sender's root: hands out shares, and takes back those of failed shards.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use thiserror::Error;
 
 use super::{Child, Share};
 
-/// A shard could not be made. Neither happens with working randomness and correct amounts.
+/// Why a shard could not be created. Neither happens with working randomness and correct amounts.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SplitError {
-    /// All of the root is in live shards; another one would not be needed to reconstruct it.
-    #[error("the whole root is in live shards already")]
+    /// Live shards use the whole root; a further one would not be needed to reconstruct it.
+    #[error("live shards already use the whole root")]
     NothingLeft,
-    /// The random bytes are zero or exactly what is left: the source of randomness is broken.
+    /// The random bytes are zero or equal to the remainder: the random number generator is broken.
     #[error("the random share leaves nothing for the other shards")]
     BadRandomness,
 }
 
-/// One shard: what goes into its AMP record, and the child that its HTLC pays to.
+/// One shard: the contents of its AMP record, and the child that its HTLC pays to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
     pub share: Share,
@@ -25,11 +25,11 @@ pub struct Shard {
     pub child: Child,
 }
 
-/// The root of a payment and what of it no live shard has.
+/// The root of a payment, and the part of it that no live shard has.
 ///
-/// At any time `root = remaining ^ (XOR of the shares of all live shards)`, where a live shard is
-/// one that is in flight or settled. Once the last shard has been made nothing remains, and the
-/// receiver, who has all shares, has the root.
+/// Invariant: `root = remaining ^ (XOR of the shares of all live shards)`, where live means in
+/// flight or settled. Nothing remains after the last shard, so the receiver can reconstruct the
+/// root from all shares.
 #[derive(Clone)]
 pub struct Splitter {
     root: Share,
@@ -37,7 +37,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Starts with a fresh root of 32 random bytes.
+    /// Starts with a root of 32 fresh random bytes.
     pub fn new(root: Share) -> Self {
         Self {
             remaining: root.clone(),
@@ -45,7 +45,7 @@ impl Splitter {
         }
     }
 
-    /// Goes on after a restart, from the stored root and the shares of the shards that are live.
+    /// Restores the state after a restart from the stored root and the shares of live shards.
     pub fn restore<'a>(root: Share, live: impl IntoIterator<Item = &'a Share>) -> Self {
         let remaining = live
             .into_iter()
@@ -53,18 +53,18 @@ impl Splitter {
         Self { root, remaining }
     }
 
-    /// The secret that all preimages of the payment derive from; to be stored, never shown.
+    /// The secret from which all preimages of the payment are derived. Store it, never show it.
     pub fn root(&self) -> &Share {
         &self.root
     }
 
-    /// Makes the next shard.
+    /// Creates the next shard.
     ///
-    /// `random` are 32 fresh random bytes and `index` a fresh random number, so that a retried
-    /// shard has another payment hash. `last` says that with this shard the whole amount is in
-    /// flight or settled: then it gets all that remains, and `random` is not used.
+    /// `random` must be 32 fresh random bytes and `index` a fresh random number, so that a retried
+    /// shard has another payment hash. `last` means that this shard completes the amount in flight
+    /// or settled: it gets the whole remainder, and `random` is not used.
     ///
-    /// Fails if nothing remains or the random bytes cannot be random.
+    /// Fails if nothing remains or if the random bytes cannot be random.
     pub fn next_shard(
         &mut self,
         random: [u8; 32],
@@ -90,7 +90,7 @@ impl Splitter {
         })
     }
 
-    /// Takes back the share of a shard that failed, for the shards still to be made.
+    /// Returns the share of a failed shard to the remainder, for later shards.
     pub fn merge_back(&mut self, failed: &Share) {
         self.remaining = self.remaining.xor(failed);
     }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_shard_has_the_root_as_its_share() {
+    fn single_shard_gets_the_root_as_share() {
         let root = derivation().root.clone();
         let shard = Splitter::new(root.clone())
             .next_shard([9; 32], 0, true)
@@ -125,9 +125,9 @@ mod tests {
         assert_eq!(shard.child.hash, derivation().sets[0].shards[0].hash);
     }
 
-    /// The published sets: three shards, then the second fails and the third is sent anew.
+    /// The published sets: three shards, then the second fails and the third is retried.
     #[test]
-    fn the_published_sets_are_made_shard_by_shard() {
+    fn creates_the_published_sets() {
         let [_, three, retried] = &derivation().sets[..] else {
             panic!("three sets")
         };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_after_the_last_shard_until_one_fails() {
+    fn no_shard_follows_the_last_until_one_fails() {
         let mut splitter = Splitter::new(Share::from_bytes([1; 32]));
         let last = splitter.next_shard([2; 32], 0, true).unwrap();
         assert_eq!(
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_randomness_is_refused_and_changes_nothing() {
+    fn rejects_broken_randomness_without_changes() {
         let mut splitter = Splitter::new(Share::from_bytes([1; 32]));
         for broken in [[0; 32], [1; 32]] {
             assert_eq!(
@@ -177,8 +177,8 @@ mod tests {
     }
 
     proptest! {
-        /// Shards are made, and a part of them fails, in any order; the live ones and one last
-        /// shard make the root. A splitter restored from what is stored goes on the same way.
+        /// Shards are created and some fail, in any order; the live ones and one last shard always
+        /// XOR to the root. A splitter restored from stored data continues identically.
         #[test]
         fn live_shards_always_reconstruct_the_root(
             root in any::<[u8; 32]>().prop_filter("zero", |root| *root != [0; 32]),
@@ -205,7 +205,7 @@ mod tests {
         }
 
         #[test]
-        fn any_order_of_shards_gives_the_same_children(
+        fn children_do_not_depend_on_shard_order(
             root in any::<[u8; 32]>().prop_filter("zero", |root| *root != [0; 32]),
             randoms in prop::collection::vec(any::<[u8; 32]>(), 0..12),
             seed: u64,

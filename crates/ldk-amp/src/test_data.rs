@@ -1,4 +1,4 @@
-//! `tests/data/amp_derivation.json` in types.
+//! The typed contents of `tests/data/amp_derivation.json`.
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,6 @@
 //! BOLT 1's truncated integers (`tu32`, `tu64`): big endian without leading zero bytes.
 
-/// Why bytes are not a truncated integer.
+/// Why bytes are not a valid truncated integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TruncatedError {
     TooLong,
@@ -8,7 +8,7 @@ pub enum TruncatedError {
     NotMinimal,
 }
 
-/// The shortest form; zero has no bytes at all.
+/// Encodes a number in its shortest form; zero is empty.
 pub fn encode(number: u64) -> Vec<u8> {
     number
         .to_be_bytes()
@@ -17,12 +17,12 @@ pub fn encode(number: u64) -> Vec<u8> {
         .collect()
 }
 
-/// Reads a `tu64`.
+/// Decodes a `tu64`.
 pub fn decode_u64(value: &[u8]) -> Result<u64, TruncatedError> {
     decode(value, size_of::<u64>())
 }
 
-/// Reads a `tu32`.
+/// Decodes a `tu32`.
 pub fn decode_u32(value: &[u8]) -> Result<u32, TruncatedError> {
     let number = decode(value, size_of::<u32>())?;
     u32::try_from(number).map_err(|_| TruncatedError::TooLong)
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_take_as_many_bytes_as_they_need() {
+    fn encodes_numbers_minimally() {
         let numbers = [
             0,
             1,
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn long_and_padded_numbers_are_refused() {
+    fn rejects_long_and_padded_numbers() {
         assert_eq!(decode_u64(&[1; 9]), Err(TruncatedError::TooLong));
         assert_eq!(decode_u64(&[0]), Err(TruncatedError::NotMinimal));
         assert_eq!(decode_u32(&[1; 5]), Err(TruncatedError::TooLong));

@@ -1,4 +1,4 @@
-//! A shard goes into its set, and what the set decides is carried out: hold, settle, fail.
+//! Adding a shard to its set, and carrying out the set's decision: hold, settle or fail.
 
 use lightning_types::payment::PaymentHash;
 
@@ -17,7 +17,7 @@ use crate::storage::invoices::{
 use crate::storage::{Change, Ticket};
 
 impl Registry {
-    /// Puts the shard into its set and carries out what the set decides.
+    /// Adds the shard to its set and carries out the set's decision.
     pub(super) fn collect(&self, ledger: &mut Ledger, mut shard: Shard) {
         if shard.is_new_invoice {
             shard.invoice.add_index = ledger.next_add_index();
@@ -74,7 +74,7 @@ impl Registry {
         }
     }
 
-    /// The rows first, then the claims: see the room's description.
+    /// Queues the rows first, then claims: see the module docs of `invoices`.
     fn settle(
         &self,
         ledger: &mut Ledger,
@@ -105,15 +105,15 @@ impl Registry {
         for row in &rows {
             changes.push(Box::new(PutHtlc(row.clone())));
         }
-        let paid_unasked =
+        let is_first_spontaneous =
             record.kind == InvoiceKind::SpontaneousAmp && record.expires_at.is_some();
-        if paid_unasked {
+        if is_first_spontaneous {
             record.expires_at = None;
             changes.push(Box::new(NeverExpires {
                 add_index: record.add_index,
             }));
         }
-        // The first claim's monitor update takes them along.
+        // These changes are written before the first claim's monitor update.
         let ticket = self.store.submit_patiently(changes);
         crash_points::at(Point::Decided);
         crash_points::when_stored(Point::DecisionStored, || self.store.flush());
@@ -134,7 +134,7 @@ impl Registry {
         let preimages = claims.iter().map(|claim| (claim.key, claim.preimage));
         ledger.settled.extend(&self.store, preimages, ticket);
         self.remember_new(ledger, new_invoice, ticket);
-        if paid_unasked {
+        if is_first_spontaneous {
             ledger.remember(&self.store, record.clone(), ticket);
         }
         let view = InvoiceView {
@@ -153,7 +153,7 @@ impl Registry {
         }
     }
 
-    /// Fails the new shard, which leaves no row, and with it the others if the whole set is bad.
+    /// Fails the new shard, which has no row, and the others too if the whole set is invalid.
     fn fail(
         &self,
         ledger: &mut Ledger,
@@ -167,7 +167,7 @@ impl Registry {
             .map(|htlc| htlc.key)
             .filter(|key| *key != new)
             .collect();
-        self.give_back(ledger, &[(envelope.amp.set_id, others)], reason.into());
+        self.fail_back(ledger, &[(envelope.amp.set_id, others)], reason.into());
         self.refuse(reason.into(), hash, envelope);
     }
 }

@@ -1,4 +1,4 @@
-//! Why a shard is refused, by name.
+//! The reasons for failing an AMP shard.
 
 use std::fmt;
 
@@ -8,32 +8,34 @@ use ldk_amp::FailReason;
 use ldk_amp::Envelope;
 use crate::storage::StorageError;
 
-/// Why a shard is refused, or given back after it was held.
+/// Why a shard is failed, on arrival or after it was held.
 ///
 /// On the wire all are `incorrect_or_unknown_payment_details`, except `MppTimeout`. The names are
-/// lnd's where lnd has the case.
+/// lnd's wherever lnd has the same case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::invoices) enum Refusal {
-    /// The rules of the set itself.
+    /// A rule of the set itself.
     Set(FailReason),
-    /// LDK told it again after it was canceled.
+    /// LDK reported the shard again after it was canceled.
     ReplayToCanceled,
-    /// No MPP record beside the AMP record.
+    /// An AMP record without an MPP record.
     AmpError,
     InvoiceNotFound,
     HtlcInvoiceTypeMismatch,
-    /// Canceled, or switched off by its owner.
+    /// The invoice is canceled, or disabled by its owner.
     InvoiceNotOpen,
-    /// Past its expiry by our clock. lnd only has a watcher that cancels such invoices in time.
+    /// The invoice has expired by our clock. lnd only relies on its expiry watcher to cancel such
+    /// invoices.
     InvoiceExpired,
-    /// The sender's total is zero, or less than the invoice asks for.
+    /// The total in the MPP record is zero, or less than the invoice amount.
     HtlcSetTotalTooLow,
     ExpiryTooSoon,
-    /// As many incomplete sets as we hold, or HTLCs of such on this channel. lnd has no such limit.
+    /// The limit of incomplete sets, or of their HTLCs on this channel, is reached. lnd has no such
+    /// limit.
     TooMuchHeld,
-    /// It was held, and its invoice was canceled, switched off or has expired.
+    /// The shard was held, and its invoice was canceled or disabled, or has expired.
     Canceled,
-    /// It was held, and LDK has given it back by itself.
+    /// The shard was held, and LDK has failed it back.
     Gone,
     /// The database cannot be read.
     Unavailable,
@@ -59,7 +61,7 @@ impl Refusal {
         }
     }
 
-    /// The one log line of a refused shard.
+    /// Logs and counts a failed shard.
     pub(in crate::invoices) fn log(self, hash: &PaymentHash, envelope: &Envelope) {
         metrics::counter!("ampd_htlcs_refused_total", "reason" => self.name()).increment(1);
         tracing::info!(
@@ -86,7 +88,7 @@ impl From<FailReason> for Refusal {
 
 impl From<StorageError> for Refusal {
     fn from(error: StorageError) -> Self {
-        tracing::error!("the database cannot be read: {error}");
+        tracing::error!("AMP shard refused: cannot read the database: {error}");
         Self::Unavailable
     }
 }

@@ -1,4 +1,4 @@
-//! An HTLC that LDK tells us of again, after a restart: it gets the answer that it got before.
+//! HTLCs that LDK reports again after a restart get the same answer as before.
 
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
@@ -8,17 +8,17 @@ use crate::invoices::registry::Registry;
 use ldk_amp::Envelope;
 use crate::storage::invoices::HtlcState;
 
-/// What was decided about an HTLC before.
+/// The earlier decision about an HTLC.
 pub(super) enum Replay {
-    /// It is held on, with the time at which it first came.
+    /// Still held; the time of its first arrival counts.
     Held,
     Settled(PaymentPreimage),
     Canceled,
 }
 
 impl Registry {
-    /// The answer that this HTLC got before, if we know it. To be asked before all rules: some of
-    /// them (the height, the clock) may refuse now what was settled then.
+    /// Returns the earlier decision about this HTLC, if there is one. Ask before applying the
+    /// rules: some depend on the height or the clock and might now refuse what was settled.
     pub(super) fn replay(
         &self,
         ledger: &Ledger,
@@ -28,7 +28,7 @@ impl Registry {
         if ledger.open.holds(&envelope.amp.set_id, &key) {
             return Ok(Some(Replay::Held));
         }
-        // One that was restored, and whose set was completed before LDK told of it again.
+        // Restored after a restart, and its set was completed before LDK reported it again.
         if let Some(preimage) = ledger.settled.get(&key) {
             return Ok(Some(Replay::Settled(*preimage)));
         }

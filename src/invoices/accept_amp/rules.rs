@@ -1,9 +1,9 @@
-//! The rules that concern a shard's invoice, in the order of lnd's registry
+//! The rules for a shard and its invoice, in the order of lnd's registry
 //! (`invoices/invoiceregistry.go`, `update.go`).
 //!
-//! The numbers are the rows of the table in lnd's order: 1 and 5 AMP without MPP, 2 unknown address,
-//! 6 wrong kind of invoice, 7 not open, 9 to 11 the total, 12 and 13 the HTLC's expiry, 14 and 15 the
-//! set id. What follows (16 to 18) the set decides. A replay (4) was answered before all of them.
+//! The numbers count lnd's rules in order: 1 and 5 AMP without MPP, 2 unknown payment address, 6
+//! wrong kind of invoice, 7 not open, 9 to 11 the total, 12 and 13 the HTLC's expiry, 14 and 15 the
+//! set id. The set itself checks 16 to 18. A replay (4) has been answered before all of them.
 
 use super::Refusal;
 use super::spontaneous;
@@ -17,20 +17,20 @@ use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, ShardRecord,
 };
 
-/// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare);
-/// also what lnd shows as the delta of a spontaneous payment.
+/// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare).
+/// lnd also shows it as the CLTV delta of a spontaneous payment.
 pub(in crate::invoices) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
 
 /// A shard with the invoice that it pays.
 pub(super) struct Shard {
     pub(super) held: Held,
     pub(super) invoice: InvoiceRecord,
-    /// The invoice was made for it.
+    /// The invoice was created for this shard and is not stored yet.
     pub(super) is_new_invoice: bool,
 }
 
 impl Registry {
-    /// What the shard pays, if it may.
+    /// Checks a shard and returns it with its invoice.
     pub(super) fn check(
         &self,
         ledger: &Ledger,
@@ -63,14 +63,14 @@ impl Registry {
         })
     }
 
-    /// The invoice with the shard's payment address, or a new one if nobody asked for this payment
-    /// and we take such.
+    /// Returns the invoice with the shard's payment address, or a new one for a spontaneous payment
+    /// if we accept those.
     ///
-    /// The payment hash plays no part in it, except that it must not be that of an ordinary invoice
-    /// of ours: LDK holds one payment per hash, so the shard, held, would keep others from paying
-    /// that invoice. The hash of an AMP invoice is only a name, and is no reason: a static invoice
-    /// has a random one, a spontaneous payment that of its first shard, which may come again after
-    /// it timed out.
+    /// The payment hash is not used to find it, but must not be that of an ordinary invoice of
+    /// ours: LDK holds one payment per hash, so a held shard would block payments to that invoice.
+    /// The hash of an AMP invoice is only an identifier and does no harm: that of a static invoice
+    /// is random; that of a spontaneous payment is the hash of its first shard, which may arrive
+    /// again after it timed out.
     fn invoice_for(
         &self,
         ledger: &Ledger,
@@ -83,21 +83,21 @@ impl Registry {
             return Err(Refusal::HtlcInvoiceTypeMismatch);
         }
         match self.find_by_addr(ledger, mpp.payment_addr.as_bytes())? {
-            // Also who has paid unasked before may not do so when that is switched off.
+            // Applies to known payers as well, once spontaneous payments have been disabled.
             Some(invoice)
                 if invoice.kind == InvoiceKind::SpontaneousAmp && !self.limits.accept_amp =>
             {
                 Err(Refusal::InvoiceNotFound)
             }
             Some(invoice) => Ok((invoice, false)),
-            // The new one would have the name of another: lnd does not make it either.
+            // A new invoice would have the hash of another one. lnd does not create it either.
             None if namesake.is_some() || !self.limits.accept_amp => Err(Refusal::InvoiceNotFound),
             None => Ok((spontaneous::invoice(mpp, hash), true)),
         }
     }
 
-    /// A set id is of one invoice only, and a settled set is closed. A set that was canceled, because
-    /// it timed out, say, may be tried again.
+    /// A set id belongs to a single invoice, and a settled set is closed. A canceled set (after a
+    /// timeout, for example) may be tried again.
     fn check_set_id(
         &self,
         ledger: &Ledger,
@@ -114,18 +114,18 @@ impl Registry {
                 .map(|set| (set.add_index, set.state)),
         };
         match known {
-            // A new invoice has no add index yet, so every known set is another's.
+            // A new invoice has no add index yet, so any known set belongs to another one.
             Some((add_index, _)) if add_index != invoice.add_index => Err(Refusal::InvoiceNotFound),
             Some((_, HtlcState::Settled)) => Err(FailReason::HtlcSetSettled.into()),
             _ => Ok(()),
         }
     }
 
-    /// Only what is to be held is bounded: a shard that completes its set frees what we hold, so
-    /// strangers who use up the bounds cannot keep others from being paid.
+    /// Limits apply only to shards that will be held: a shard that completes its set releases the
+    /// held ones. Unknown payers who exhaust the limits therefore cannot block complete payments.
     ///
-    /// There is no bound on the sets of one invoice: it would make it cheaper for a stranger to shut
-    /// out the other payers of that invoice, and the bounds here protect all others.
+    /// There is no limit on the sets of one invoice: it would make it cheaper to lock out the other
+    /// payers of that invoice, and the limits here already protect all other invoices.
     fn check_bounds(
         &self,
         ledger: &Ledger,
@@ -180,12 +180,12 @@ impl Registry {
     }
 }
 
-/// Rows 6 and 7, and our own clock.
+/// Rules 6 and 7, and expiry by our clock.
 ///
-/// The reverse of row 6, an HTLC without AMP record to an AMP invoice, rarely comes this far. LDK
-/// collects ordinary payments by itself, and fails one whose payment address is no payment secret of
-/// its own making for that hash, as that of an AMP invoice never is. What does come (the hash is that
-/// of a spontaneous payment's first shard, and the payer knows its preimage) is refused with the same
+/// The reverse of rule 6, an HTLC without an AMP record to an AMP invoice, rarely gets this far:
+/// LDK collects ordinary payments itself and fails those whose payment secret is not one it created
+/// for the hash, which that of an AMP invoice never is. The remaining case (the hash is that of a
+/// spontaneous payment's first shard, and the payer knows its preimage) is refused with the same
 /// name in `accept_bolt11`.
 fn check_open(invoice: &InvoiceRecord, now: u64) -> Result<(), Refusal> {
     match (invoice.kind, invoice.state) {
@@ -198,7 +198,8 @@ fn check_open(invoice: &InvoiceRecord, now: u64) -> Result<(), Refusal> {
     }
 }
 
-/// Rows 9 to 11. The set has the last one, too; here they come before the rules on the expiry.
+/// Rules 9 to 11. The set checks the last one too; here it comes before the expiry rules, as in
+/// lnd.
 fn check_total(
     invoice: &InvoiceRecord,
     mpp: &MppRecord,

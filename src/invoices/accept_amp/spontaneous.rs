@@ -1,4 +1,4 @@
-//! The invoice of a payment that nobody asked for.
+//! The invoice of a spontaneous AMP payment.
 
 use lightning_types::payment::PaymentHash;
 
@@ -7,13 +7,15 @@ use ldk_amp::MppRecord;
 use crate::invoices::registry::now;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 
-/// How long it may stay unpaid, in seconds: lnd's watcher assumes BOLT 11's default for it.
+/// How long it may stay unpaid, in seconds. lnd's watcher assumes the BOLT 11 default expiry for
+/// it.
 const UNPAID_SECONDS: u64 = 3_600;
 
-/// Made as lnd makes it, when the first shard arrives. Its add index comes once that is accepted.
+/// Creates the invoice, as lnd does, when the first shard arrives. It gets its add index when that
+/// shard is accepted.
 ///
-/// Unpaid it is deleted after an hour, with its canceled sets: what strangers send must not fill
-/// the disk. Once it is paid it never expires: nobody was told an expiry.
+/// If it is not paid within an hour it is deleted with its canceled sets, so that unknown payers
+/// cannot fill the disk. Once paid it never expires, because nobody was given an expiry.
 pub(super) fn invoice(mpp: &MppRecord, first_hash: PaymentHash) -> InvoiceRecord {
     let created_at = now();
     InvoiceRecord {

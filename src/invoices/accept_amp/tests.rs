@@ -10,28 +10,32 @@ use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutHtlc, PutInvoice};
 
 #[tokio::test]
-async fn a_payment_in_shards_is_held_until_it_is_complete_and_settled_as_one() {
-    let room = Room::new();
+async fn holds_shards_until_the_set_is_complete() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 30, 10]);
-    assert_eq!(room.arrive_all(&shards[..2]), []);
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
-    let set = room.set(1).unwrap();
+    assert_eq!(fixture.arrive_all(&shards[..2]), []);
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Accepted));
+    let set = fixture.set(1).unwrap();
     assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Accepted, 90));
-    assert_eq!(room.invoices()[0].amt_paid_msat, 0);
+    assert_eq!(fixture.invoices()[0].amt_paid_msat, 0);
 
-    assert_eq!(room.arrive(&shards[2]), claims(&shards));
-    let set = room.set(1).unwrap();
+    assert_eq!(fixture.arrive(&shards[2]), claims(&shards));
+    let set = fixture.set(1).unwrap();
     assert_eq!((set.state, set.amt_paid_msat), (HtlcState::Settled, 100));
     assert_eq!(set.settle_index, Some(1));
-    let [invoice] = &room.invoices()[..] else {
+    let [invoice] = &fixture.invoices()[..] else {
         panic!("one invoice")
     };
-    assert_eq!(invoice.state, InvoiceState::Open, "as lnd keeps it");
+    assert_eq!(
+        invoice.state,
+        InvoiceState::Open,
+        "an AMP invoice must stay open, as in lnd"
+    );
     assert_eq!((invoice.value_msat, invoice.amt_paid_msat), (100, 100));
     assert_eq!(invoice.payment_hash, shards[0].hash().0);
     for shard in &shards {
         let key = shard.envelope.key();
-        let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+        let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
         let row = row.unwrap();
         assert_eq!(hash_of(&row.preimage.unwrap()), shard.hash());
         assert_eq!(row.custom_records, shard.claimable.custom_records);
@@ -40,35 +44,35 @@ async fn a_payment_in_shards_is_held_until_it_is_complete_and_settled_as_one() {
 }
 
 #[tokio::test]
-async fn one_address_can_be_paid_again_and_again() {
-    let room = Room::new();
+async fn payment_address_can_be_paid_repeatedly() {
+    let fixture = Fixture::new();
     for id in 1..=20 {
         let shards: Vec<_> = payment(id, &[50, 50])
             .into_iter()
             .map(|shard| shard.to([99; 32]))
             .collect();
-        assert_eq!(room.arrive_all(&shards), claims(&shards));
+        assert_eq!(fixture.arrive_all(&shards), claims(&shards));
     }
-    assert_eq!(room.invoices().len(), 1);
-    assert_eq!(room.invoices()[0].amt_paid_msat, 2_000);
+    assert_eq!(fixture.invoices().len(), 1);
+    assert_eq!(fixture.invoices()[0].amt_paid_msat, 2_000);
 }
 
 #[tokio::test]
-async fn without_accept_amp_an_unknown_address_is_refused_and_nothing_is_stored() {
+async fn without_accept_amp_rejects_unknown_payment_addresses() {
     let limits = Limits {
         accept_amp: false,
         ..LIMITS
     };
-    let room = Room::with(limits);
+    let fixture = Fixture::with(limits);
     let shards = payment(1, &[100]);
-    assert_eq!(room.arrive_all(&shards), fails(&shards));
-    assert!(room.invoices().is_empty());
-    assert_eq!(room.set(1), None);
+    assert_eq!(fixture.arrive_all(&shards), fails(&shards));
+    assert!(fixture.invoices().is_empty());
+    assert_eq!(fixture.set(1), None);
 }
 
-/// The rules of the table that look at one shard alone.
+/// Each rule that concerns a single shard.
 #[tokio::test]
-async fn a_shard_against_the_rules_is_refused_and_leaves_nothing() {
+async fn rejects_invalid_shards_without_storing_them() {
     let good = || payment(1, &[60, 40]).remove(0);
     let mut without_mpp = good();
     without_mpp.envelope.mpp = None;
@@ -84,65 +88,65 @@ async fn a_shard_against_the_rules_is_refused_and_leaves_nothing() {
         ("set id zero", zero_set),
     ];
     for (case, shard) in cases {
-        let room = Room::new();
-        assert_eq!(room.arrive(&shard), fails([&shard]), "{case}");
-        assert_eq!(room.state(&shard), None, "{case}");
-        assert!(room.invoices().is_empty(), "{case}");
+        let fixture = Fixture::new();
+        assert_eq!(fixture.arrive(&shard), fails([&shard]), "{case}");
+        assert_eq!(fixture.state(&shard), None, "{case}");
+        assert!(fixture.invoices().is_empty(), "{case}");
         let again = payment(2, &[10]);
-        assert_eq!(room.arrive_all(&again), claims(&again), "{case}");
+        assert_eq!(fixture.arrive_all(&again), claims(&again), "{case}");
     }
-    let room = Room::new();
+    let fixture = Fixture::new();
     let just_enough = good().expiring(HEIGHT + 41);
-    assert_eq!(room.arrive(&just_enough), []);
+    assert_eq!(fixture.arrive(&just_enough), []);
 }
 
 #[tokio::test]
-async fn a_set_that_could_not_be_claimed_in_time_is_refused_whole() {
-    let room = Room::new();
+async fn rejects_sets_too_close_to_their_claim_deadline() {
+    let fixture = Fixture::new();
     let mut shards = payment(1, &[60, 40]);
     shards[1] = shards[1].clone().expiring(HEIGHT + 40);
-    assert_eq!(room.arrive(&shards[0]), []);
-    let mut failed = room.arrive(&shards[1]);
+    assert_eq!(fixture.arrive(&shards[0]), []);
+    let mut failed = fixture.arrive(&shards[1]);
     failed.sort_by_key(|answer| *answer != Answer::Fail(shards[0].hash()));
     assert_eq!(failed, fails(&shards));
 }
 
 #[tokio::test]
-async fn less_than_the_invoice_asks_for_is_refused_and_more_is_taken() {
-    let room = Room::new();
-    room.arrive_all(&payment(1, &[100]));
+async fn rejects_underpayment_and_accepts_overpayment() {
+    let fixture = Fixture::new();
+    fixture.arrive_all(&payment(1, &[100]));
     let less = payment(2, &[99]).remove(0).to([1; 32]);
-    assert_eq!(room.arrive(&less), fails([&less]));
+    assert_eq!(fixture.arrive(&less), fails([&less]));
     let more = payment(3, &[101]).remove(0).to([1; 32]);
-    assert_eq!(room.arrive(&more), claims([&more]));
-    assert_eq!(room.invoices()[0].amt_paid_msat, 201);
+    assert_eq!(fixture.arrive(&more), claims([&more]));
+    assert_eq!(fixture.invoices()[0].amt_paid_msat, 201);
 }
 
 #[tokio::test]
-async fn a_shard_with_another_total_fails_alone() {
-    let room = Room::new();
+async fn total_mismatch_fails_only_the_new_shard() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
+    fixture.arrive(&shards[0]);
     let other = shards[1].clone().total(101);
-    assert_eq!(room.arrive(&other), fails([&other]));
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
+    assert_eq!(fixture.arrive(&other), fails([&other]));
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Accepted));
     let right = payment(1, &[60, 40]).remove(1);
-    assert_eq!(room.arrive(&right), claims(&shards));
+    assert_eq!(fixture.arrive(&right), claims(&shards));
 }
 
 #[tokio::test]
-async fn an_invoice_asks_for_its_own_delta() {
-    let room = Room::new();
+async fn enforces_the_invoice_cltv_delta() {
+    let fixture = Fixture::new();
     let mut invoice = spontaneous::invoice(&mpp(9, 0), PaymentHash([9; 32]));
     invoice.add_index = 1;
     invoice.terms.cltv_delta = 80;
-    room.store.submit(PutInvoice(invoice));
-    let room = room.restart();
+    fixture.store.submit(PutInvoice(invoice));
+    let fixture = fixture.restart();
     let early = payment(1, &[10]).remove(0).to([9; 32]);
     let late = early.clone().expiring(HEIGHT + 79);
-    assert_eq!(room.arrive(&late), fails([&late]));
+    assert_eq!(fixture.arrive(&late), fails([&late]));
     let early = early.expiring(HEIGHT + 80);
-    assert_eq!(room.arrive(&early), claims([&early]));
+    assert_eq!(fixture.arrive(&early), claims([&early]));
 }
 
 fn mpp(addr: u8, total_msat: u64) -> MppRecord {
@@ -153,302 +157,310 @@ fn mpp(addr: u8, total_msat: u64) -> MppRecord {
 }
 
 #[tokio::test]
-async fn a_canceled_invoice_takes_nothing() {
-    let room = Room::new();
+async fn canceled_invoices_reject_payments() {
+    let fixture = Fixture::new();
     let mut invoice = spontaneous::invoice(&mpp(1, 0), PaymentHash([9; 32]));
     (invoice.add_index, invoice.state) = (1, InvoiceState::Canceled);
-    room.store.submit(PutInvoice(invoice));
-    let room = room.restart();
+    fixture.store.submit(PutInvoice(invoice));
+    let fixture = fixture.restart();
     let shards = payment(1, &[10]);
-    assert_eq!(room.arrive_all(&shards), fails(&shards));
+    assert_eq!(fixture.arrive_all(&shards), fails(&shards));
 }
 
 #[tokio::test]
-async fn a_set_id_belongs_to_one_invoice() {
-    let room = Room::new();
+async fn rejects_a_set_id_used_by_another_invoice() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
+    fixture.arrive(&shards[0]);
     let elsewhere = shards[1].clone().to([2; 32]);
-    assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
-    assert_eq!(room.invoices().len(), 1);
-    // Also once it is settled, and over a restart.
-    assert_eq!(room.arrive(&shards[1]), claims(&shards));
-    room.arrive_all(&payment(3, &[5]));
-    let room = room.restart();
-    room.port.answers();
+    assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
+    assert_eq!(fixture.invoices().len(), 1);
+    // Applies also once it is settled, and after a restart.
+    assert_eq!(fixture.arrive(&shards[1]), claims(&shards));
+    fixture.arrive_all(&payment(3, &[5]));
+    let fixture = fixture.restart();
+    fixture.port.answers();
     let again = payment(1, &[1, 1, 1]).remove(2).total(200);
     for addr in [2, 3] {
         let elsewhere = again.clone().to([addr; 32]);
-        assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
+        assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
     }
 }
 
 #[tokio::test]
-async fn a_settled_set_takes_no_more() {
-    let mut room = Room::new();
+async fn settled_sets_reject_further_shards() {
+    let mut fixture = Fixture::new();
     let shards = payment(1, &[100]);
-    room.arrive_all(&shards);
+    fixture.arrive_all(&shards);
     let extra = payment(1, &[50, 25, 25]).remove(2).total(100);
     for _ in 0..2 {
-        assert_eq!(room.arrive(&extra), fails([&extra]));
-        assert_eq!(room.set(1).unwrap().amt_paid_msat, 100);
-        room = room.restart();
-        room.port.answers();
+        assert_eq!(fixture.arrive(&extra), fails([&extra]));
+        assert_eq!(fixture.set(1).unwrap().amt_paid_msat, 100);
+        fixture = fixture.restart();
+        fixture.port.answers();
     }
 }
 
 #[tokio::test]
-async fn a_wrong_share_fails_its_set_and_no_other() {
-    let room = Room::new();
+async fn invalid_share_fails_only_its_set() {
+    let fixture = Fixture::new();
     let to = |shards: Vec<Sent>| -> Vec<Sent> {
         shards.into_iter().map(|shard| shard.to([9; 32])).collect()
     };
     let (bad, good) = (to(payment(1, &[60, 40])), to(payment(2, &[70, 30])));
-    room.arrive(&bad[0]);
-    room.arrive(&good[0]);
+    fixture.arrive(&bad[0]);
+    fixture.arrive(&good[0]);
     let wrong = bad[1].clone().with_wrong_share();
-    let mut failed = room.arrive(&wrong);
+    let mut failed = fixture.arrive(&wrong);
     failed.sort_by_key(|answer| *answer != Answer::Fail(bad[0].hash()));
     assert_eq!(failed, fails(&bad));
-    assert_eq!(room.state(&bad[0]), Some(HtlcState::Canceled));
-    assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
-    assert_eq!(room.arrive(&good[1]), claims(&good));
-    assert_eq!(room.invoices()[0].state, InvoiceState::Open);
+    assert_eq!(fixture.state(&bad[0]), Some(HtlcState::Canceled));
+    assert_eq!(fixture.set(1).unwrap().state, HtlcState::Canceled);
+    assert_eq!(fixture.arrive(&good[1]), claims(&good));
+    assert_eq!(fixture.invoices()[0].state, InvoiceState::Open);
 }
 
-/// An honest hash is random, but the first shard of a spontaneous payment names its invoice, and a
-/// sender may send the very same shard again when it timed out.
+/// An honest hash is random, but an AMP invoice created for a spontaneous payment has the hash of
+/// its first shard, and a sender may send that same shard again after a timeout.
 #[tokio::test]
-async fn a_shard_with_the_hash_that_names_an_amp_invoice_is_taken() {
-    let room = Room::new();
+async fn accepts_shards_with_the_hash_of_an_amp_invoice() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.registry.expire_sets(u64::MAX);
-    room.port.answers();
+    fixture.arrive(&shards[0]);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.port.answers();
     let mut again = shards.clone();
     for shard in &mut again {
         shard.envelope.htlc_id += 100;
     }
-    assert_eq!(room.arrive_all(&again), claims(&again));
-    // But it does not name a second invoice.
+    assert_eq!(fixture.arrive_all(&again), claims(&again));
+    // The hash must not be used for a second invoice.
     let mut elsewhere = payment(2, &[100]).remove(0);
     elsewhere.claimable.payment_hash = shards[0].hash();
-    assert_eq!(room.arrive(&elsewhere), fails([&elsewhere]));
-    assert_eq!(room.invoices().len(), 1);
+    assert_eq!(fixture.arrive(&elsewhere), fails([&elsewhere]));
+    assert_eq!(fixture.invoices().len(), 1);
 }
 
 #[tokio::test]
-async fn what_was_not_paid_leaves_no_message() {
-    let room = Room::new();
+async fn unpaid_shards_leave_no_message() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.registry.expire_sets(u64::MAX);
-    room.store.flush();
+    fixture.arrive(&shards[0]);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.store.flush();
     let key = shards[0].envelope.key();
-    let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
     assert!(row.unwrap().custom_records.is_empty());
 }
 
 #[tokio::test]
-async fn an_amp_shard_with_the_hash_of_an_invoice_of_ours_is_refused() {
-    let room = Room::new();
-    let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
+async fn rejects_amp_shards_with_the_hash_of_a_bolt11_invoice() {
+    let fixture = Fixture::new();
+    let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let mut shard = payment(1, &[100]).remove(0);
     shard.claimable.payment_hash = PaymentHash(invoice.payment_hash);
-    assert_eq!(room.arrive(&shard), fails([&shard]));
+    assert_eq!(fixture.arrive(&shard), fails([&shard]));
 }
 
 #[tokio::test]
-async fn an_amp_shard_to_the_address_of_an_ordinary_invoice_is_refused() {
-    let room = Room::new();
-    let invoice = room.registry.add(NewInvoice::default()).await.unwrap();
+async fn rejects_amp_shards_to_bolt11_invoices() {
+    let fixture = Fixture::new();
+    let invoice = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let shard = payment(1, &[100]).remove(0).to(invoice.payment_addr);
-    assert_eq!(room.arrive(&shard), fails([&shard]));
+    assert_eq!(fixture.arrive(&shard), fails([&shard]));
 }
 
 #[tokio::test]
-async fn a_held_htlc_that_is_told_again_is_held_on_with_its_time() {
-    let room = Room::new();
+async fn replayed_htlcs_stay_held_with_their_original_time() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    let due = room.registry.expire_sets(0).unwrap();
-    assert_eq!(room.arrive(&shards[0]), []);
-    assert_eq!(room.set(1).unwrap().amt_paid_msat, 60, "counted once");
-    assert_eq!(room.registry.expire_sets(0), Some(due));
-    assert_eq!(room.arrive(&shards[1]), claims(&shards));
+    fixture.arrive(&shards[0]);
+    let due = fixture.registry.expire_sets(0).unwrap();
+    assert_eq!(fixture.arrive(&shards[0]), []);
+    assert_eq!(
+        fixture.set(1).unwrap().amt_paid_msat,
+        60,
+        "must be counted once"
+    );
+    assert_eq!(fixture.registry.expire_sets(0), Some(due));
+    assert_eq!(fixture.arrive(&shards[1]), claims(&shards));
 }
 
 #[tokio::test]
-async fn settled_and_canceled_htlcs_get_the_same_answer_again() {
-    let room = Room::new();
+async fn replays_get_the_same_answer() {
+    let fixture = Fixture::new();
     let settled = payment(1, &[60, 40]);
-    room.arrive_all(&settled);
+    fixture.arrive_all(&settled);
     let canceled = payment(2, &[60, 40]).remove(0);
-    room.arrive(&canceled);
-    room.registry.expire_sets(u64::MAX);
-    let mut room = room;
+    fixture.arrive(&canceled);
+    fixture.registry.expire_sets(u64::MAX);
+    let mut fixture = fixture;
     for _ in 0..2 {
-        room.store.flush();
-        room.port.answers();
-        assert_eq!(room.arrive(&settled[1]), claims(&settled[1..]));
-        assert_eq!(room.arrive(&canceled), fails([&canceled]));
-        room = room.restart();
+        fixture.store.flush();
+        fixture.port.answers();
+        assert_eq!(fixture.arrive(&settled[1]), claims(&settled[1..]));
+        assert_eq!(fixture.arrive(&canceled), fails([&canceled]));
+        fixture = fixture.restart();
     }
 }
 
 #[tokio::test]
-async fn an_incomplete_set_times_out_after_120_seconds_and_may_be_tried_again() {
-    let room = Room::new();
+async fn incomplete_sets_time_out_and_can_be_retried() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    let due = room.registry.expire_sets(0).unwrap();
-    assert_eq!(room.registry.expire_sets(due - 1), Some(due));
-    assert_eq!(room.port.answers(), []);
-    assert_eq!(room.registry.expire_sets(due), None);
-    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Canceled));
-    assert_eq!(room.set(1).unwrap().state, HtlcState::Canceled);
-    // lnd sends the amount anew under the same set id.
+    fixture.arrive(&shards[0]);
+    let due = fixture.registry.expire_sets(0).unwrap();
+    assert_eq!(fixture.registry.expire_sets(due - 1), Some(due));
+    assert_eq!(fixture.port.answers(), []);
+    assert_eq!(fixture.registry.expire_sets(due), None);
+    assert_eq!(fixture.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Canceled));
+    assert_eq!(fixture.set(1).unwrap().state, HtlcState::Canceled);
+    // lnd retries the amount under the same set id.
     let mut again = payment(1, &[30, 30, 40]);
     for shard in &mut again {
         shard.envelope.htlc_id += 100;
     }
-    assert_eq!(room.arrive_all(&again), claims(&again));
+    assert_eq!(fixture.arrive_all(&again), claims(&again));
 }
 
 #[tokio::test]
-async fn each_htlc_has_a_time_of_its_own_also_over_a_restart() {
-    let room = Room::new();
+async fn hold_times_are_per_htlc_and_survive_restarts() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 30, 10]);
-    room.arrive_all(&shards[..2]);
-    room.store.flush();
-    // As if the first had come a minute earlier.
+    fixture.arrive_all(&shards[..2]);
+    fixture.store.flush();
+    // As if the first had arrived a minute earlier.
     let key = shards[0].envelope.key();
-    let mut row = room
+    let mut row = fixture
         .store
         .htlc(&key.channel_id.0, key.htlc_id)
         .unwrap()
         .unwrap();
     row.accepted_at -= 60;
     let due = row.accepted_at + 120;
-    room.store.submit(PutHtlc(row));
-    let room = room.restart();
-    assert!(room.registry.expire_sets(due - 1) == Some(due));
-    let later = room.registry.expire_sets(due).unwrap();
+    fixture.store.submit(PutHtlc(row));
+    let fixture = fixture.restart();
+    assert!(fixture.registry.expire_sets(due - 1) == Some(due));
+    let later = fixture.registry.expire_sets(due).unwrap();
     assert!((due + 59..due + 65).contains(&later), "{due} {later}");
-    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
-    assert_eq!(room.state(&shards[1]), Some(HtlcState::Accepted));
+    assert_eq!(fixture.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(fixture.state(&shards[1]), Some(HtlcState::Accepted));
 }
 
 #[tokio::test]
-async fn the_timer_fails_what_is_overdue_by_itself() {
-    let room = Room::new();
+async fn timer_fails_overdue_htlcs() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.store.flush();
+    fixture.arrive(&shards[0]);
+    fixture.store.flush();
     let key = shards[0].envelope.key();
-    let row = room.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
+    let row = fixture.store.htlc(&key.channel_id.0, key.htlc_id).unwrap();
     let mut row = row.unwrap();
     row.accepted_at -= 120;
-    room.store.submit(PutHtlc(row));
-    let room = room.restart();
+    fixture.store.submit(PutHtlc(row));
+    let fixture = fixture.restart();
     let stop = tokio_util::sync::CancellationToken::new();
-    let (registry, ended) = (room.registry.clone(), stop.clone());
+    let (registry, ended) = (fixture.registry.clone(), stop.clone());
     let timers = tokio::spawn(async move { registry.run_timers(ended).await });
-    while room.port.answers.lock().unwrap().is_empty() {
+    while fixture.port.answers.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(room.port.answers(), [Answer::TimeOut(shards[0].hash())]);
+    assert_eq!(fixture.port.answers(), [Answer::TimeOut(shards[0].hash())]);
     stop.cancel();
     timers.await.unwrap();
 }
 
 #[tokio::test]
-async fn as_many_incomplete_sets_are_held_as_the_limit_says() {
-    let room = Room::new();
+async fn limits_incomplete_sets() {
+    let fixture = Fixture::new();
     for id in 1..=3 {
-        assert_eq!(room.arrive(&payment(id, &[60, 40])[0]), []);
+        assert_eq!(fixture.arrive(&payment(id, &[60, 40])[0]), []);
     }
     let one_more = payment(4, &[60, 40]).remove(0);
-    assert_eq!(room.arrive(&one_more), fails([&one_more]));
-    // What completes at once, or completes a set, is not held.
+    assert_eq!(fixture.arrive(&one_more), fails([&one_more]));
+    // Shards that complete their set are not held.
     let whole = payment(5, &[100]);
-    assert_eq!(room.arrive_all(&whole), claims(&whole));
+    assert_eq!(fixture.arrive_all(&whole), claims(&whole));
     let third = payment(3, &[60, 40]);
-    assert_eq!(room.arrive(&third[1]), claims(&third));
-    assert_eq!(room.arrive(&payment(6, &[60, 40])[0]), []);
+    assert_eq!(fixture.arrive(&third[1]), claims(&third));
+    assert_eq!(fixture.arrive(&payment(6, &[60, 40])[0]), []);
 }
 
 #[tokio::test]
-async fn as_many_htlcs_are_held_on_a_channel_as_the_limit_says() {
-    let room = Room::new();
+async fn limits_held_htlcs_per_channel() {
+    let fixture = Fixture::new();
     let (a, b) = (payment(1, &[10; 4]), payment(2, &[10; 5]));
-    assert_eq!(room.arrive_all(&a[..3]), []);
-    assert_eq!(room.arrive_all(&b[..3]), []);
-    assert_eq!(room.arrive(&b[3]), fails(&b[3..4]));
+    assert_eq!(fixture.arrive_all(&a[..3]), []);
+    assert_eq!(fixture.arrive_all(&b[..3]), []);
+    assert_eq!(fixture.arrive(&b[3]), fails(&b[3..4]));
     let elsewhere = b[3].clone().on_channel(2);
-    assert_eq!(room.arrive(&elsewhere), []);
-    assert_eq!(room.arrive(&a[3]), claims(&a), "it completes the set");
+    assert_eq!(fixture.arrive(&elsewhere), []);
+    assert_eq!(
+        fixture.arrive(&a[3]),
+        claims(&a),
+        "a completing shard must not be limited"
+    );
 }
 
 #[tokio::test]
-async fn a_set_has_no_more_htlcs_than_the_limit_says() {
-    let room = Room::new();
+async fn limits_htlcs_per_set() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[10; 6]);
-    assert_eq!(room.arrive_all(&shards[..5]), []);
+    assert_eq!(fixture.arrive_all(&shards[..5]), []);
     let last = shards[5].clone().on_channel(2);
-    assert_eq!(room.arrive(&last), fails([&last]));
-    assert_eq!(room.set(1).unwrap().amt_paid_msat, 50);
+    assert_eq!(fixture.arrive(&last), fails([&last]));
+    assert_eq!(fixture.set(1).unwrap().amt_paid_msat, 50);
 }
 
 #[tokio::test]
-async fn what_ldk_gave_back_leaves_its_set_and_the_channel() {
-    let room = Room::new();
+async fn htlcs_failed_by_ldk_leave_their_set() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
     let late = shards[0].clone().expiring(HEIGHT + 45);
-    room.arrive(&late);
-    room.registry.htlc_gone(&late.hash());
-    assert_eq!(room.port.answers(), fails([&late]));
-    assert_eq!(room.state(&late), Some(HtlcState::Canceled));
-    assert_eq!(room.registry.expire_sets(u64::MAX), None);
-    room.registry.htlc_gone(&PaymentHash([3; 32]));
-    assert_eq!(room.port.answers(), []);
+    fixture.arrive(&late);
+    fixture.registry.htlc_gone(&late.hash());
+    assert_eq!(fixture.port.answers(), fails([&late]));
+    assert_eq!(fixture.state(&late), Some(HtlcState::Canceled));
+    assert_eq!(fixture.registry.expire_sets(u64::MAX), None);
+    fixture.registry.htlc_gone(&PaymentHash([3; 32]));
+    assert_eq!(fixture.port.answers(), []);
 }
 
-/// LDK refuses it by itself, and tells us its hash alone.
+/// LDK fails it, and reports only its hash.
 #[tokio::test]
-async fn a_second_htlc_with_the_hash_of_a_held_shard_leaves_that_in_its_set() {
-    let room = Room::new();
+async fn second_htlc_with_a_held_hash_does_not_affect_the_first() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.registry.htlc_gone(&shards[0].hash());
-    assert_eq!(room.port.answers(), []);
-    assert_eq!(room.state(&shards[0]), Some(HtlcState::Accepted));
-    assert_eq!(room.arrive(&shards[1]), claims(&shards));
+    fixture.arrive(&shards[0]);
+    fixture.registry.htlc_gone(&shards[0].hash());
+    assert_eq!(fixture.port.answers(), []);
+    assert_eq!(fixture.state(&shards[0]), Some(HtlcState::Accepted));
+    assert_eq!(fixture.arrive(&shards[1]), claims(&shards));
 }
 
 #[tokio::test]
-async fn who_paid_unasked_before_is_refused_once_that_is_switched_off() {
-    let room = Room::new();
+async fn disabling_spontaneous_payments_applies_to_known_payers() {
+    let fixture = Fixture::new();
     let paid = payment(1, &[100]);
-    assert_eq!(room.arrive_all(&paid), claims(&paid));
+    assert_eq!(fixture.arrive_all(&paid), claims(&paid));
     let off = Limits {
         accept_amp: false,
         ..LIMITS
     };
-    let room = room.restart_with(off);
-    room.port.answers();
+    let fixture = fixture.restart_with(off);
+    fixture.port.answers();
     let again = payment(2, &[100]).remove(0).to([1; 32]);
-    assert_eq!(room.arrive(&again), fails([&again]));
-    // What was settled before is claimed again, as ever.
-    assert_eq!(room.arrive(&paid[0]), claims(&paid));
+    assert_eq!(fixture.arrive(&again), fails([&again]));
+    // What was settled before is still claimed again.
+    assert_eq!(fixture.arrive(&paid[0]), claims(&paid));
 }
 
-/// Who knows the hash of an invoice before it is made must not keep its maker from making it.
+/// Someone who learns the hash of a future invoice must not be able to block it.
 #[tokio::test]
-async fn an_incomplete_shard_gives_its_hash_to_an_invoice() {
-    let room = Room::new();
-    let asked = room
+async fn new_invoices_can_use_the_hash_of_an_incomplete_shard() {
+    let fixture = Fixture::new();
+    let asked = fixture
         .registry
         .add(NewInvoice {
             purpose: Purpose::Amp,
@@ -459,11 +471,11 @@ async fn an_incomplete_shard_gives_its_hash_to_an_invoice() {
     let spontaneous = payment(1, &[60, 40]).remove(0);
     let of_static = payment(2, &[60, 40]).remove(0).to(asked.payment_addr);
     let timed_out = payment(3, &[60, 40]).remove(0);
-    room.arrive(&timed_out);
-    room.registry.expire_sets(u64::MAX);
-    room.port.answers();
+    fixture.arrive(&timed_out);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.port.answers();
     for shard in [&spontaneous, &of_static] {
-        assert_eq!(room.arrive(shard), []);
+        assert_eq!(fixture.arrive(shard), []);
     }
     for shard in [&spontaneous, &of_static, &timed_out] {
         let hold = NewInvoice {
@@ -472,29 +484,37 @@ async fn an_incomplete_shard_gives_its_hash_to_an_invoice() {
             },
             ..NewInvoice::default()
         };
-        room.registry.add(hold).await.unwrap();
-        room.port.answers();
+        fixture.registry.add(hold).await.unwrap();
+        fixture.port.answers();
         let mut late = shard.clone();
         late.envelope.htlc_id += 1_000;
-        assert_eq!(room.arrive(&late), fails([&late]), "the hash is taken");
+        assert_eq!(
+            fixture.arrive(&late),
+            fails([&late]),
+            "the hash must belong to the invoice"
+        );
     }
-    let kinds: Vec<_> = room.invoices().iter().map(|invoice| invoice.kind).collect();
+    let kinds: Vec<_> = fixture
+        .invoices()
+        .iter()
+        .map(|invoice| invoice.kind)
+        .collect();
     use InvoiceKind::{Amp, Hold};
     assert_eq!(kinds, [Amp, Hold, Hold, Hold]);
 }
 
 /// Its preimage is known to others.
 #[tokio::test]
-async fn the_hash_of_a_shard_that_was_paid_is_not_used_again() {
-    let room = Room::new();
+async fn new_invoices_cannot_use_the_hash_of_a_paid_shard() {
+    let fixture = Fixture::new();
     let paid = payment(1, &[100]).remove(0);
-    room.arrive(&paid);
+    fixture.arrive(&paid);
     let hold = NewInvoice {
         purpose: Purpose::Hold {
             hash: paid.hash().0,
         },
         ..NewInvoice::default()
     };
-    let refused = room.registry.add(hold).await;
+    let refused = fixture.registry.add(hold).await;
     assert!(matches!(refused, Err(InvoiceError::Duplicate)));
 }

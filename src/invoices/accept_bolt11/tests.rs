@@ -3,16 +3,16 @@ use std::sync::atomic::Ordering;
 use lightning_types::payment::PaymentHash;
 
 use crate::invoices::test_payments::{failed, key};
-use crate::invoices::test_room::{Answer, Room, payment};
+use crate::invoices::test_room::{Answer, Fixture, payment};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
 
-async fn invoice(room: &Room, value_msat: u64) -> InvoiceRecord {
+async fn invoice(fixture: &Fixture, value_msat: u64) -> InvoiceRecord {
     let new = NewInvoice {
         value_msat,
         ..NewInvoice::default()
     };
-    room.registry.add(new).await.unwrap()
+    fixture.registry.add(new).await.unwrap()
 }
 
 fn claimed(invoice: &InvoiceRecord) -> Vec<Answer> {
@@ -20,115 +20,119 @@ fn claimed(invoice: &InvoiceRecord) -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn a_payment_settles_its_invoice_once() {
-    let room = Room::new();
-    let invoice = invoice(&room, 100).await;
+async fn invoice_settles_once() {
+    let fixture = Fixture::new();
+    let invoice = invoice(&fixture, 100).await;
     let hash = invoice.payment_hash;
-    assert_eq!(room.pay(hash, &[1, 2], 120), claimed(&invoice));
-    let stored = room.store.invoice_by_hash(&hash).unwrap().unwrap();
+    assert_eq!(fixture.pay(hash, &[1, 2], 120), claimed(&invoice));
+    let stored = fixture.store.invoice_by_hash(&hash).unwrap().unwrap();
     assert_eq!(stored.state, InvoiceState::Settled);
     assert_eq!((stored.settle_index, stored.amt_paid_msat), (Some(1), 120));
-    let htlcs = room.store.htlcs_of_invoice(stored.add_index).unwrap();
+    let htlcs = fixture.store.htlcs_of_invoice(stored.add_index).unwrap();
     assert_eq!(htlcs.len(), 2);
     assert!(htlcs.iter().all(|row| row.state == HtlcState::Settled));
     assert!(htlcs.iter().all(|row| row.preimage == stored.preimage));
 }
 
 #[tokio::test]
-async fn what_does_not_fit_an_invoice_is_refused() {
-    let room = Room::new();
-    let invoice = invoice(&room, 100).await;
-    assert_eq!(room.pay([9; 32], &[1], 100), failed([9; 32]), "unknown");
+async fn rejects_payments_that_do_not_match_the_invoice() {
+    let fixture = Fixture::new();
+    let invoice = invoice(&fixture, 100).await;
+    assert_eq!(fixture.pay([9; 32], &[1], 100), failed([9; 32]), "unknown");
     let hash = invoice.payment_hash;
-    assert_eq!(room.pay(hash, &[2], 99), failed(hash), "too little");
+    assert_eq!(fixture.pay(hash, &[2], 99), failed(hash), "underpaid");
     let mut expired = invoice.clone();
     (expired.add_index, expired.payment_hash) = (2, [2; 32]);
     (expired.payment_addr, expired.expires_at) = ([2; 32], Some(0));
-    room.store.submit(PutInvoice(expired.clone()));
+    fixture.store.submit(PutInvoice(expired.clone()));
     let mut canceled = invoice.clone();
     (canceled.add_index, canceled.payment_hash) = (3, [3; 32]);
     (canceled.payment_addr, canceled.state) = ([3; 32], InvoiceState::Canceled);
-    room.store.submit(PutInvoice(canceled));
-    room.store.flush();
-    assert_eq!(room.pay([2; 32], &[3], 100), failed([2; 32]), "expired");
-    assert_eq!(room.pay([3; 32], &[4], 100), failed([3; 32]), "canceled");
+    fixture.store.submit(PutInvoice(canceled));
+    fixture.store.flush();
+    assert_eq!(fixture.pay([2; 32], &[3], 100), failed([2; 32]), "expired");
+    assert_eq!(fixture.pay([3; 32], &[4], 100), failed([3; 32]), "canceled");
 }
 
 #[tokio::test]
-async fn an_ordinary_payment_with_the_hash_of_a_spontaneous_one_is_refused() {
-    let room = Room::new();
+async fn rejects_bolt11_payments_with_the_hash_of_a_spontaneous_payment() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
+    fixture.arrive(&shards[0]);
     let hash = shards[0].hash().0;
-    assert_eq!(room.pay(hash, &[1], 100), failed(hash));
+    assert_eq!(fixture.pay(hash, &[1], 100), failed(hash));
 }
 
 #[tokio::test]
-async fn a_payment_that_is_told_again_is_claimed_again_also_after_a_restart() {
-    let room = Room::new();
-    let invoice = invoice(&room, 100).await;
+async fn replayed_payments_are_claimed_again() {
+    let fixture = Fixture::new();
+    let invoice = invoice(&fixture, 100).await;
     let hash = invoice.payment_hash;
-    room.pay(hash, &[1, 2], 100);
-    assert_eq!(room.tell(hash, 100), claimed(&invoice));
-    let room = room.restart();
-    assert_eq!(room.port.answers().len(), 2, "claimed for each row");
-    assert_eq!(room.tell(hash, 100), claimed(&invoice));
-    // One is gone already, or the channel was closed with both of them.
+    fixture.pay(hash, &[1, 2], 100);
+    assert_eq!(fixture.tell(hash, 100), claimed(&invoice));
+    let fixture = fixture.restart();
+    assert_eq!(
+        fixture.port.answers().len(),
+        2,
+        "must be claimed once per row"
+    );
+    assert_eq!(fixture.tell(hash, 100), claimed(&invoice));
+    // One HTLC is already gone, or the channel was closed with both of them.
     for htlc_id in [1, 2] {
-        room.port.forget(key(htlc_id));
-        assert_eq!(room.tell(hash, 100), claimed(&invoice));
+        fixture.port.forget(key(htlc_id));
+        assert_eq!(fixture.tell(hash, 100), claimed(&invoice));
     }
-    let stored = room.store.invoice_by_hash(&hash).unwrap().unwrap();
+    let stored = fixture.store.invoice_by_hash(&hash).unwrap().unwrap();
     assert_eq!((stored.settle_index, stored.amt_paid_msat), (Some(1), 100));
 }
 
 #[tokio::test]
-async fn a_second_payment_is_refused_even_while_the_first_leaves_the_channel() {
-    let room = Room::new();
-    let invoice = invoice(&room, 100).await;
+async fn rejects_a_second_payment_while_the_first_is_in_the_channel() {
+    let fixture = Fixture::new();
+    let invoice = invoice(&fixture, 100).await;
     let hash = invoice.payment_hash;
-    room.pay(hash, &[1], 100);
-    assert_eq!(room.pay(hash, &[2], 100), failed(hash));
+    fixture.pay(hash, &[1], 100);
+    assert_eq!(fixture.pay(hash, &[2], 100), failed(hash));
 }
 
 #[tokio::test]
-async fn a_hash_is_used_once() {
-    let room = Room::new();
+async fn payment_hashes_are_unique() {
+    let fixture = Fixture::new();
     let new = NewInvoice {
         purpose: Purpose::Once {
             preimage: Some([5; 32]),
         },
         ..NewInvoice::default()
     };
-    room.registry.add(new.clone()).await.unwrap();
-    let again = room.registry.add(new).await;
+    fixture.registry.add(new.clone()).await.unwrap();
+    let again = fixture.registry.add(new).await;
     assert!(matches!(again, Err(InvoiceError::Duplicate)), "{again:?}");
 }
 
 #[tokio::test]
-async fn a_payment_with_fewer_blocks_left_than_the_invoice_asks_for_is_refused() {
-    let room = Room::new();
+async fn rejects_payments_below_the_invoice_cltv_delta() {
+    let fixture = Fixture::new();
     let new = NewInvoice {
         cltv_delta: 101,
         ..NewInvoice::default()
     };
-    let hash = room.registry.add(new).await.unwrap().payment_hash;
-    assert_eq!(room.pay(hash, &[1], 100), failed(hash), "100 are left");
+    let hash = fixture.registry.add(new).await.unwrap().payment_hash;
+    assert_eq!(fixture.pay(hash, &[1], 100), failed(hash), "100 are left");
 }
 
-/// A node that was down is told of a payment that LDK gives back at the same start.
+/// A node that was down gets a payment that LDK fails back during the same startup.
 #[tokio::test]
-async fn a_payment_at_its_claim_deadline_is_refused() {
-    let room = Room::new();
+async fn rejects_payments_at_their_claim_deadline() {
+    let fixture = Fixture::new();
     let new = NewInvoice {
         cltv_delta: 42,
         ..NewInvoice::default()
     };
-    let invoice = room.registry.add(new).await.unwrap();
+    let invoice = fixture.registry.add(new).await.unwrap();
     let hash = invoice.payment_hash;
     let (late, in_time) = (100 - 39 - 1, 100 - 39 - 2);
-    room.port.blocks.store(late, Ordering::Relaxed);
-    assert_eq!(room.tell(hash, 100), failed(hash));
-    room.port.blocks.store(in_time, Ordering::Relaxed);
-    assert_eq!(room.tell(hash, 100), claimed(&invoice));
+    fixture.port.blocks.store(late, Ordering::Relaxed);
+    assert_eq!(fixture.tell(hash, 100), failed(hash));
+    fixture.port.blocks.store(in_time, Ordering::Relaxed);
+    assert_eq!(fixture.tell(hash, 100), claimed(&invoice));
 }

@@ -1,6 +1,6 @@
-//! The text of an invoice: a BOLT 11 payment request with exactly the fields of lnd, in lnd's order.
+//! The payment request of an invoice (BOLT 11), with exactly lnd's fields in lnd's order.
 //!
-//! lightning-invoice's `InvoiceBuilder` cannot say AMP, so this fills in the raw form.
+//! lightning-invoice's `InvoiceBuilder` does not support AMP, so this fills in the raw form.
 
 use bitcoin::address::{AddressData, NetworkUnchecked};
 use bitcoin::hashes::{Hash, sha256};
@@ -19,27 +19,27 @@ use lnd_api::layout::network_name;
 use crate::invoices::InvoiceError;
 use crate::ldk::KeysManager;
 
-/// TLV onion, payment address, AMP, all required, and nothing else (lnd): a payer that only knows MPP
-/// must not try.
+/// TLV onion, payment address and AMP required, nothing else (as lnd): a payer without AMP support
+/// must not try MPP.
 const AMP_FEATURES: [usize; 3] = [8, 14, 30];
 /// TLV onion and payment address required, MPP optional.
 const ORDINARY_FEATURES: [usize; 3] = [8, 14, 17];
-/// lnd's limit for the text, bytes.
+/// lnd's limit for the payment request, in bytes.
 const MAX_REQUEST: usize = 4_096;
-/// How much longer than the invoice LDK accepts a payment for it, seconds: the registry decides by
-/// our clock, LDK by the time in block headers.
+/// How long LDK accepts a payment after the invoice has expired, in seconds: the registry decides
+/// by our clock, LDK by the time in block headers.
 const GRACE: u64 = 7_200;
 const PICO_PER_MSAT: u64 = 10;
 const PICO_PER_BTC: u64 = 1_000_000_000_000;
 
-/// Signs invoices in this node's name.
+/// Signs payment requests with the node's key.
 pub(in crate::invoices) struct Signer<'a> {
     pub(in crate::invoices) keys: &'a KeysManager,
     pub(in crate::invoices) network: Network,
 }
 
 impl Signer<'_> {
-    /// The secret with which LDK knows a payment to this hash as one of ours.
+    /// Returns the payment secret by which LDK recognizes payments to this hash.
     pub(in crate::invoices) fn payment_secret(
         &self,
         new: &NewInvoice,
@@ -51,10 +51,10 @@ impl Signer<'_> {
         let amount = (new.value_msat > 0).then_some(new.value_msat);
         let keys = self.keys.get_expanded_key();
         inbound_payment::create_from_hash(&keys, amount, hash, expiry, now, None)
-            .map_err(|()| InvoiceError::Build("LDK refuses its amount or expiry".into()))
+            .map_err(|()| InvoiceError::Build("LDK rejects its amount or expiry".into()))
     }
 
-    /// The payment request.
+    /// Returns the signed payment request.
     pub(in crate::invoices) fn request(
         &self,
         new: &NewInvoice,
@@ -112,7 +112,7 @@ fn build(why: impl ToString) -> InvoiceError {
     InvoiceError::Build(why.to_string())
 }
 
-/// Network and amount, in the shortest form, as BOLT 11 asks.
+/// Network and amount, in the shortest form (BOLT 11).
 fn start(network: Network, value_msat: u64) -> Result<RawHrp, InvoiceError> {
     let too_large = InvoiceError::AmountTooLarge(value_msat);
     let pico = value_msat.checked_mul(PICO_PER_MSAT).ok_or(too_large)?;
@@ -155,7 +155,7 @@ fn fallback(
             version: witness_program.version(),
             program: witness_program.program().as_bytes().to_vec(),
         }),
-        _ => Err(build("BOLT 11 has no word for such a fallback address")),
+        _ => Err(build("BOLT 11 cannot encode this type of fallback address")),
     }
 }
 

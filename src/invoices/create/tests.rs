@@ -4,7 +4,7 @@ use lightning_types::routing::{RouteHintHop, RoutingFees};
 
 use super::*;
 use crate::invoices::decode::DecodedInvoice;
-use crate::invoices::test_room::{Room, hash_of};
+use crate::invoices::test_room::{Fixture, hash_of};
 use crate::invoices::{HtlcSelection, InvoiceRef};
 
 const FALLBACK: &str = "bcrt1q8an5cqcaqp8zakm09llck4vmzqz6l4wed28pm6";
@@ -25,7 +25,7 @@ fn amp(expiry: Expiry) -> NewInvoice {
 }
 
 #[test]
-fn the_defaults_are_those_of_lnd() {
+fn defaults_match_lnd() {
     let checked = NewInvoice::default().check(80).unwrap();
     assert_eq!((checked.expiry, checked.cltv_delta), (86_400, 80));
     assert_eq!(checked.expires_at(1_000), Some(87_400));
@@ -33,11 +33,14 @@ fn the_defaults_are_those_of_lnd() {
     assert_eq!((amp.expiry, amp.cltv_delta), (2_592_000, 80));
     assert_eq!(amp.expires_at(1_000), Some(2_593_000));
     let low = NewInvoice::default().check(18).unwrap();
-    assert_eq!(low.cltv_delta, MIN_CLTV_DELTA, "what LDK can keep");
+    assert_eq!(
+        low.cltv_delta, MIN_CLTV_DELTA,
+        "must be raised to LDK's minimum"
+    );
 }
 
 #[test]
-fn a_route_hint_without_a_hop_is_refused_in_lnds_words() {
+fn empty_route_hints_give_the_error_of_lnd() {
     let hop = RouteHintHop {
         src_node_id: "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619"
             .parse()
@@ -72,7 +75,7 @@ fn a_route_hint_without_a_hop_is_refused_in_lnds_words() {
 }
 
 #[test]
-fn what_is_beyond_the_limits_is_refused_by_name() {
+fn rejects_values_beyond_the_limits() {
     let new = NewInvoice::default;
     let memo = |length| NewInvoice {
         memo: "m".repeat(length),
@@ -94,7 +97,10 @@ fn what_is_beyond_the_limits_is_refused_by_name() {
     assert!(expiry(MAX_EXPIRY).check(80).is_ok());
     assert!(refused(expiry(MAX_EXPIRY + 1)).contains("31536001"));
     let amp_expiry = amp(Expiry::Seconds(MAX_EXPIRY + 1));
-    assert!(refused(amp_expiry).contains("31536001"), "AMP ones as well");
+    assert!(
+        refused(amp_expiry).contains("31536001"),
+        "must apply to AMP invoices"
+    );
     let delta = |cltv_delta| NewInvoice {
         cltv_delta,
         ..new()
@@ -106,12 +112,12 @@ fn what_is_beyond_the_limits_is_refused_by_name() {
 }
 
 #[test]
-fn only_what_is_paid_again_and_again_never_expires() {
+fn only_amp_invoices_can_be_without_expiry() {
     let checked = amp(Expiry::Never).check(80).unwrap();
     assert_eq!(checked.expires_at(1_000), None);
     assert!(
         2_500_000_000 + checked.expiry < u64::from(u32::MAX),
-        "32 bits are enough until the year 2049"
+        "must fit into 32 bits until the year 2049"
     );
     for purpose in [Purpose::default(), Purpose::Hold { hash: [1; 32] }] {
         let new = NewInvoice {
@@ -138,8 +144,8 @@ fn hint() -> RouteHint {
 }
 
 #[tokio::test]
-async fn what_is_made_is_read_again_as_the_same() {
-    let room = Room::new();
+async fn created_invoices_decode_to_the_same_values() {
+    let fixture = Fixture::new();
     let new = NewInvoice {
         memo: "für Kaffee ☕".into(),
         purpose: Purpose::Once {
@@ -153,7 +159,7 @@ async fn what_is_made_is_read_again_as_the_same() {
         fallback: Some(FALLBACK.parse().unwrap()),
         description_hash: None,
     };
-    let record = room.registry.add(new.clone()).await.unwrap();
+    let record = fixture.registry.add(new.clone()).await.unwrap();
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.network, Network::Regtest);
     assert_eq!(read.payment_hash, hash_of(&[4; 32]));
@@ -167,18 +173,21 @@ async fn what_is_made_is_read_again_as_the_same() {
     assert_eq!(read.fallback.as_deref(), Some(FALLBACK));
     assert!(read.is_multi_part() && !read.is_amp());
     let by_hash = InvoiceRef::Hash(read.payment_hash.0);
-    let found = room.registry.lookup(&by_hash, HtlcSelection::All).unwrap();
+    let found = fixture
+        .registry
+        .lookup(&by_hash, HtlcSelection::All)
+        .unwrap();
     assert_eq!(found.record, record);
 }
 
 #[tokio::test]
-async fn a_description_hash_stands_for_the_memo_and_no_amount_is_none() {
-    let room = Room::new();
+async fn encodes_description_hashes_and_missing_amounts() {
+    let fixture = Fixture::new();
     let new = NewInvoice {
         description_hash: Some([8; 32]),
         ..NewInvoice::default()
     };
-    let record = room.registry.add(new).await.unwrap();
+    let record = fixture.registry.add(new).await.unwrap();
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.description_hash, Some([8; 32]));
     assert_eq!((read.amount_msat, read.description.as_str()), (None, ""));
@@ -188,18 +197,18 @@ async fn a_description_hash_stands_for_the_memo_and_no_amount_is_none() {
         memo: "x".repeat(600),
         ..NewInvoice::default()
     };
-    let record = room.registry.add(extreme).await.unwrap();
+    let record = fixture.registry.add(extreme).await.unwrap();
     let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
     assert_eq!(read.amount_msat, Some(MAX_AMOUNT_MSAT));
     assert_eq!(read.expiry, MAX_EXPIRY);
 }
 
 #[tokio::test]
-async fn an_amp_invoice_has_a_random_name_and_address_and_no_preimage() {
-    let room = Room::new();
+async fn amp_invoices_have_random_hash_and_address_and_no_preimage() {
+    let fixture = Fixture::new();
     let mut seen = std::collections::HashSet::new();
     for expiry in [Expiry::Default, Expiry::Never] {
-        let record = room.registry.add(amp(expiry)).await.unwrap();
+        let record = fixture.registry.add(amp(expiry)).await.unwrap();
         let read: DecodedInvoice = record.terms.payment_request.parse().unwrap();
         assert_eq!(read.features, [8, 14, 30]);
         assert_eq!(read.payment_hash.0, record.payment_hash);

@@ -1,8 +1,9 @@
-//! A payment request's data as received, before anything is read into it.
+//! A payment request's data exactly as received.
 //!
-//! lightning-invoice checks the signature over its own encoding of what it has read. A number in more
-//! quintets (5-bit groups) than it needs, or padding that is not zero, is then lost: the key recovered
-//! from the signature is one that nobody has. BOLT 11 signs the data that was sent.
+//! lightning-invoice checks the signature over its own encoding of the parsed fields. A number with
+//! more quintets (5-bit groups) than needed, or padding that is not zero, is lost in that encoding,
+//! and signature recovery then returns a wrong public key. The signature covers the data as sent
+//! (BOLT 11).
 
 use bitcoin::bech32::primitives::decode::CheckedHrpstring;
 use bitcoin::bech32::{Fe32, Fe32IterExt};
@@ -13,24 +14,27 @@ use lightning_invoice::Bolt11Bech32;
 
 use super::DecodeError;
 
-/// Quintets of the signature, at the end (BOLT 11).
+/// Length of the signature at the end, in quintets (BOLT 11).
 const SIGNATURE_LENGTH: usize = 104;
-/// Quintets of the timestamp, at the start (BOLT 11).
+/// Length of the timestamp at the start, in quintets (BOLT 11).
 const TIMESTAMP_LENGTH: usize = 7;
-/// The tag of feature bits, `9` in bech32.
+/// The tag of the feature bits, `9` in bech32.
 const FEATURES_TAG: u8 = 5;
 
-/// What the signature of a payment request covers.
+/// The part of a payment request that its signature covers.
 pub(super) struct Received {
-    /// In lower case, as it is signed.
+    /// In lower case, as signed.
     hrp: String,
     /// Timestamp and tagged fields.
     data: Vec<Fe32>,
 }
 
 impl Received {
+    /// Parses the bech32 form.
+    ///
     /// # Errors
-    /// [`DecodeError::Malformed`] if this is not bech32 with room for a signature.
+    ///
+    /// [`DecodeError::Malformed`] if this is not bech32 or too short to contain a signature.
     pub(super) fn parse(text: &str) -> Result<Self, DecodeError> {
         let malformed = |why: String| DecodeError::Malformed(why);
         let parsed = CheckedHrpstring::new::<Bolt11Bech32>(text)
@@ -39,16 +43,17 @@ impl Received {
         let length = data
             .len()
             .checked_sub(SIGNATURE_LENGTH)
-            .ok_or_else(|| malformed("it is too short for a signature".into()))?;
+            .ok_or_else(|| malformed("too short to contain a signature".into()))?;
         data.truncate(length);
         let hrp = parsed.hrp().to_string().to_lowercase();
         Ok(Self { hrp, data })
     }
 
-    /// Refuses what BOLT 11 forbids to write and no other check finds: an amount with a leading zero,
-    /// and feature bits with leading zeros, which readers have taken for different data (bolts#1245).
+    /// Rejects encodings that BOLT 11 forbids and no other check finds: an amount with a leading
+    /// zero, and feature bits with leading zeros, which some readers interpret differently
+    /// (bolts#1245).
     ///
-    /// A non-minimal `x` or `c` is accepted: it has only one meaning, and lnd reads it, too.
+    /// A non-minimal `x` or `c` is accepted: it is unambiguous, and lnd accepts it as well.
     pub(super) fn check_encoding(&self) -> Result<(), DecodeError> {
         let amount = self.hrp.trim_start_matches(|c: char| !c.is_ascii_digit());
         if amount.starts_with('0') {
@@ -62,7 +67,7 @@ impl Received {
         Ok(())
     }
 
-    /// Tags and values of the tagged fields, up to one that is cut off.
+    /// The tags and values of the tagged fields, up to the first truncated one.
     fn fields(&self) -> impl Iterator<Item = (u8, &[Fe32])> {
         let mut rest = self.data.get(TIMESTAMP_LENGTH..).unwrap_or_default();
         std::iter::from_fn(move || {
@@ -74,10 +79,11 @@ impl Received {
         })
     }
 
-    /// The key that made the signature: that of the `n` field if there is one (BOLT 11), which then
-    /// accepts no high S; else the one that is recovered.
+    /// Verifies the signature and returns the signer's key: that of the `n` field if there is one,
+    /// which requires a low S (BOLT 11); otherwise the recovered key.
     ///
     /// # Errors
+    ///
     /// [`DecodeError::Signature`]
     pub(super) fn signer(
         &self,

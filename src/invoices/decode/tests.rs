@@ -53,7 +53,7 @@ fn json_hops(hints: &Value) -> Vec<[String; 5]> {
 }
 
 #[test]
-fn the_invoices_of_lnd_say_what_lnd_says() {
+fn decodes_invoices_like_lnd() {
     for invoice in lnd_invoices() {
         let request = text(&invoice["addinvoice"]["payment_request"]);
         let decoded: DecodedInvoice = request.parse().unwrap();
@@ -85,7 +85,7 @@ fn the_invoices_of_lnd_say_what_lnd_says() {
 }
 
 #[test]
-fn published_amp_invoices_are_read() {
+fn decodes_published_amp_invoices() {
     let published: Value = serde_json::from_str(PUBLISHED).unwrap();
     for invoice in published["invoices"].as_array().unwrap() {
         let decoded: DecodedInvoice = text(&invoice["bolt11"]).parse().unwrap();
@@ -107,7 +107,7 @@ fn published_amp_invoices_are_read() {
 }
 
 #[test]
-fn what_is_read_is_printed_again_unchanged() {
+fn decoded_invoices_encode_unchanged() {
     let lnd = lnd_invoices().into_iter();
     let lnd = lnd.map(|invoice| invoice["addinvoice"]["payment_request"].clone());
     let published: Value = serde_json::from_str(PUBLISHED).unwrap();
@@ -122,7 +122,7 @@ fn what_is_read_is_printed_again_unchanged() {
 }
 
 #[test]
-fn a_scheme_and_upper_case_as_in_qr_codes_are_read() {
+fn accepts_the_lightning_scheme_and_upper_case() {
     let invoice = &lnd_invoices()[0];
     let request = text(&invoice["addinvoice"]["payment_request"]);
     let plain: DecodedInvoice = request.parse().unwrap();
@@ -136,7 +136,7 @@ fn a_scheme_and_upper_case_as_in_qr_codes_are_read() {
     }
 }
 
-/// The first invoice of lnd with another start, signed anew.
+/// The first invoice of lnd with another human-readable part, signed again.
 fn with_hrp(change: impl Fn(&mut RawHrp, &mut RawDataPart)) -> String {
     let invoice = &lnd_invoices()[0];
     let signed: SignedRawBolt11Invoice = text(&invoice["addinvoice"]["payment_request"])
@@ -151,14 +151,14 @@ fn with_hrp(change: impl Fn(&mut RawHrp, &mut RawDataPart)) -> String {
 }
 
 #[test]
-fn an_amount_beyond_all_bounds_is_not_taken_for_none() {
+fn rejects_overflowing_amounts() {
     let request = with_hrp(|hrp, _| (hrp.raw_amount, hrp.si_prefix) = (Some(1 << 62), None));
     let decoded = request.parse::<DecodedInvoice>();
     assert!(matches!(decoded, Err(DecodeError::TooMuch)), "{decoded:?}");
 }
 
 #[test]
-fn a_fraction_of_a_millisatoshi_is_refused() {
+fn rejects_fractions_of_a_millisatoshi() {
     let request = with_hrp(|hrp, _| {
         hrp.raw_amount = Some(1_001);
         hrp.si_prefix = Some(lightning_invoice::SiPrefix::Pico);
@@ -168,14 +168,14 @@ fn a_fraction_of_a_millisatoshi_is_refused() {
 }
 
 #[test]
-fn an_invoice_for_simnet_is_not_one_for_signet() {
+fn rejects_simnet_invoices() {
     let request = with_hrp(|hrp, _| hrp.currency = Currency::Simnet);
     let decoded = request.parse::<DecodedInvoice>();
     assert!(matches!(decoded, Err(DecodeError::Simnet)), "{decoded:?}");
 }
 
 #[test]
-fn a_required_feature_that_nobody_knows_is_refused_by_name() {
+fn rejects_unknown_required_features() {
     use lightning_invoice::{RawTaggedField, TaggedField};
     let request = with_hrp(|_, data| {
         let mut flags = vec![0; 17];
@@ -207,15 +207,15 @@ proptest! {
     }
 
     #[test]
-    fn what_looks_like_an_invoice_never_panics(
+    fn invoice_like_text_never_panics(
         text in "(lightning:)?ln(bc|tb|bcrt|tbs|sb)[0-9munp]{0,20}1[a-z0-9]{0,300}",
     ) {
         prop_assert!(text.parse::<DecodedInvoice>().is_err());
     }
 
-    /// A single wrong character: the checksum, or the signature.
+    /// A single wrong character breaks the checksum or the signature.
     #[test]
-    fn a_damaged_invoice_is_refused(
+    fn rejects_damaged_invoices(
         which in 0..8usize, place: prop::sample::Index, new in "[a-z0-9]",
     ) {
         let invoice = &lnd_invoices()[which];
@@ -227,7 +227,7 @@ proptest! {
         prop_assert!(damaged.parse::<DecodedInvoice>().is_err());
     }
 
-    /// Any bytes behind a good checksum and a signature.
+    /// Arbitrary bytes with a valid checksum and signature.
     #[test]
     fn any_signed_content_never_panics(
         fields in prop::collection::vec((0..32u8, prop::collection::vec(0..32u8, 0..60)), 0..8),

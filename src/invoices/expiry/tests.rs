@@ -4,86 +4,90 @@ use crate::invoices::{Expiry, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::Change;
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
 
-async fn invoice(room: &Room, purpose: Purpose, expiry: u64) -> InvoiceRecord {
+async fn invoice(fixture: &Fixture, purpose: Purpose, expiry: u64) -> InvoiceRecord {
     let new = NewInvoice {
         purpose,
         expiry: Expiry::Seconds(expiry),
         ..NewInvoice::default()
     };
-    room.registry.add(new).await.unwrap()
+    fixture.registry.add(new).await.unwrap()
 }
 
 fn last_second(invoice: &InvoiceRecord) -> u64 {
     invoice.expires_at.unwrap()
 }
 
-/// Expires all that there is at `now`; the last second of the next one.
-fn expire(room: &Room, now: u64) -> Option<u64> {
+/// Expires everything at `now`; returns the last valid second of the next invoice.
+fn expire(fixture: &Fixture, now: u64) -> Option<u64> {
     loop {
-        match room.registry.expire_invoices(now).unwrap() {
+        match fixture.registry.expire_invoices(now).unwrap() {
             Expired::None(next) => return next,
-            Expired::Some(_) => room.store.flush(),
+            Expired::Some(_) => fixture.store.flush(),
         }
     }
 }
 
-fn state(room: &Room, invoice: &InvoiceRecord) -> Option<InvoiceState> {
-    room.store.flush();
-    let found = room.store.invoice(invoice.add_index).unwrap();
+fn state(fixture: &Fixture, invoice: &InvoiceRecord) -> Option<InvoiceState> {
+    fixture.store.flush();
+    let found = fixture.store.invoice(invoice.add_index).unwrap();
     found.map(|invoice| invoice.state)
 }
 
 #[tokio::test]
-async fn an_invoice_is_canceled_after_its_last_second_and_the_next_one_is_waited_for() {
-    let room = Room::new();
-    let late = invoice(&room, Purpose::default(), 2_000).await;
-    let soon = invoice(&room, Purpose::Amp, 1_000).await;
+async fn cancels_expired_invoices_and_waits_for_the_next() {
+    let fixture = Fixture::new();
+    let late = invoice(&fixture, Purpose::default(), 2_000).await;
+    let soon = invoice(&fixture, Purpose::Amp, 1_000).await;
     let held = payment(1, &[60, 40])[0].clone().to(soon.payment_addr);
-    room.arrive(&held);
+    fixture.arrive(&held);
     let end = last_second(&soon);
-    assert_eq!(expire(&room, end), Some(end));
-    assert_eq!(state(&room, &soon), Some(InvoiceState::Open));
-    assert_eq!(expire(&room, end + 1), Some(last_second(&late)));
-    assert_eq!(state(&room, &soon), Some(InvoiceState::Canceled));
-    assert_eq!(room.port.answers(), fails([&held]));
-    assert_eq!(room.state(&held), Some(HtlcState::Canceled));
-    assert_eq!(expire(&room, u64::MAX), None);
-    assert_eq!(state(&room, &late), Some(InvoiceState::Canceled));
+    assert_eq!(expire(&fixture, end), Some(end));
+    assert_eq!(state(&fixture, &soon), Some(InvoiceState::Open));
+    assert_eq!(expire(&fixture, end + 1), Some(last_second(&late)));
+    assert_eq!(state(&fixture, &soon), Some(InvoiceState::Canceled));
+    assert_eq!(fixture.port.answers(), fails([&held]));
+    assert_eq!(fixture.state(&held), Some(HtlcState::Canceled));
+    assert_eq!(expire(&fixture, u64::MAX), None);
+    assert_eq!(state(&fixture, &late), Some(InvoiceState::Canceled));
 }
 
-/// Those that are settled, canceled or switched off, and those without an expiry.
+/// Settled, canceled and disabled invoices, and those without expiry.
 #[tokio::test]
-async fn only_what_is_open_expires() {
-    let room = Room::new();
-    let canceled = invoice(&room, Purpose::default(), 10).await;
+async fn only_open_invoices_expire() {
+    let fixture = Fixture::new();
+    let canceled = invoice(&fixture, Purpose::default(), 10).await;
     let by = InvoiceRef::Hash(canceled.payment_hash);
-    room.registry.cancel(&by).await.unwrap();
-    let off = invoice(&room, Purpose::Amp, 10).await;
+    fixture.registry.cancel(&by).await.unwrap();
+    let off = invoice(&fixture, Purpose::Amp, 10).await;
     let by = InvoiceRef::Hash(off.payment_hash);
-    room.registry.set_enabled(&by, false).await.unwrap();
+    fixture.registry.set_enabled(&by, false).await.unwrap();
     let paid = payment(1, &[100]);
-    room.arrive_all(&paid);
-    assert_eq!(expire(&room, u64::MAX), None);
-    assert_eq!(state(&room, &off), Some(InvoiceState::Disabled));
-    // Switched on again it is too late for it.
-    room.registry.set_enabled(&by, true).await.unwrap();
-    assert_eq!(expire(&room, u64::MAX), None);
-    assert_eq!(state(&room, &off), Some(InvoiceState::Canceled));
-    assert_eq!(room.invoices()[2].state, InvoiceState::Open, "spontaneous");
+    fixture.arrive_all(&paid);
+    assert_eq!(expire(&fixture, u64::MAX), None);
+    assert_eq!(state(&fixture, &off), Some(InvoiceState::Disabled));
+    // Once enabled again, it expires.
+    fixture.registry.set_enabled(&by, true).await.unwrap();
+    assert_eq!(expire(&fixture, u64::MAX), None);
+    assert_eq!(state(&fixture, &off), Some(InvoiceState::Canceled));
+    assert_eq!(
+        fixture.invoices()[2].state,
+        InvoiceState::Open,
+        "spontaneous"
+    );
 }
 
 #[tokio::test]
-async fn a_paid_static_invoice_expires_all_the_same() {
-    let room = Room::new();
-    let invoice = invoice(&room, Purpose::Amp, 10).await;
+async fn paid_static_invoices_expire() {
+    let fixture = Fixture::new();
+    let invoice = invoice(&fixture, Purpose::Amp, 10).await;
     let paid = payment(1, &[100])[0].clone().to(invoice.payment_addr);
-    room.arrive(&paid);
-    assert_eq!(expire(&room, last_second(&invoice) + 1), None);
-    assert_eq!(state(&room, &invoice), Some(InvoiceState::Canceled));
-    assert_eq!(room.invoices()[0].amt_paid_msat, 100);
+    fixture.arrive(&paid);
+    assert_eq!(expire(&fixture, last_second(&invoice) + 1), None);
+    assert_eq!(state(&fixture, &invoice), Some(InvoiceState::Canceled));
+    assert_eq!(fixture.invoices()[0].amt_paid_msat, 100);
 }
 
-/// A row like this one, with names of its own.
+/// A copy of this row with its own identifiers.
 fn copy(invoice: &InvoiceRecord, add_index: u64, expires_at: u64) -> InvoiceRecord {
     let name = hash_of(&[add_index as u8; 32]).0;
     InvoiceRecord {
@@ -96,112 +100,116 @@ fn copy(invoice: &InvoiceRecord, add_index: u64, expires_at: u64) -> InvoiceReco
 }
 
 #[tokio::test]
-async fn many_are_canceled_in_slices() {
-    let room = Room::new();
-    let first = invoice(&room, Purpose::default(), 1_000).await;
+async fn cancels_in_batches() {
+    let fixture = Fixture::new();
+    let first = invoice(&fixture, Purpose::default(), 1_000).await;
     let end = last_second(&first);
-    let rows = (2..=SLICE as u64 + 1)
+    let rows = (2..=BATCH as u64 + 1)
         .map(|add_index| Box::new(PutInvoice(copy(&first, add_index, end))) as Box<dyn Change>);
-    room.store.submit(rows.collect::<Vec<_>>());
-    room.store.flush();
-    let open = |room: &Room| {
-        let all = room.invoices();
+    fixture.store.submit(rows.collect::<Vec<_>>());
+    fixture.store.flush();
+    let open = |fixture: &Fixture| {
+        let all = fixture.invoices();
         all.iter().filter(|i| i.state == InvoiceState::Open).count()
     };
-    let slice = room.registry.expire_invoices(end + 1).unwrap();
+    let slice = fixture.registry.expire_invoices(end + 1).unwrap();
     assert!(matches!(slice, Expired::Some(_)));
-    assert_eq!(open(&room), 1);
-    assert_eq!(expire(&room, end + 1), None);
-    assert_eq!(open(&room), 0);
+    assert_eq!(open(&fixture), 1);
+    assert_eq!(expire(&fixture, end + 1), None);
+    assert_eq!(open(&fixture), 0);
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_that_was_never_completed_is_deleted_after_an_hour() {
-    let room = Room::new();
+async fn unpaid_spontaneous_invoices_are_deleted_after_an_hour() {
+    let fixture = Fixture::new();
     let early = payment(1, &[60, 40]);
-    room.arrive(&early[0]);
-    let [invoice] = &room.invoices()[..] else {
+    fixture.arrive(&early[0]);
+    let [invoice] = &fixture.invoices()[..] else {
         panic!("one invoice")
     };
     let end = last_second(invoice);
     assert_eq!(end, invoice.created_at + 3_600);
-    room.registry.expire_sets(u64::MAX);
+    fixture.registry.expire_sets(u64::MAX);
     let held = payment(2, &[60, 40])[0].clone().to([1; 32]);
-    room.arrive(&held);
-    room.port.answers();
+    fixture.arrive(&held);
+    fixture.port.answers();
 
-    assert_eq!(expire(&room, end), Some(end));
-    assert_eq!(expire(&room, end + 1), None);
+    assert_eq!(expire(&fixture, end), Some(end));
+    assert_eq!(expire(&fixture, end + 1), None);
     assert_eq!(
-        room.port.answers(),
+        fixture.port.answers(),
         fails([&held]),
-        "what is held goes back"
+        "held HTLCs must be failed"
     );
-    assert!(room.invoices().is_empty());
-    assert_eq!((room.set(1), room.set(2)), (None, None));
-    assert_eq!((room.state(&early[0]), room.state(&held)), (None, None));
-    // A crash now: LDK may have them again.
-    let room = room.restart();
-    let mut failed = room.port.answers();
+    assert!(fixture.invoices().is_empty());
+    assert_eq!((fixture.set(1), fixture.set(2)), (None, None));
+    assert_eq!(
+        (fixture.state(&early[0]), fixture.state(&held)),
+        (None, None)
+    );
+    // After a crash now, LDK may have them again.
+    let fixture = fixture.restart();
+    let mut failed = fixture.port.answers();
     failed.sort_by_key(|answer| *answer != Answer::Fail(early[0].hash()));
     assert_eq!(failed, fails([&early[0], &held]));
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_to_the_address_of_a_deleted_one_makes_a_new_invoice() {
-    let room = Room::new();
-    room.arrive(&payment(1, &[60, 40])[0]);
-    room.registry.expire_sets(u64::MAX);
-    room.store.flush();
-    room.port.answers();
-    // At once, while the rows may still be on disk; with the same set id and the same hash.
+async fn address_of_a_deleted_spontaneous_invoice_can_be_paid() {
+    let fixture = Fixture::new();
+    fixture.arrive(&payment(1, &[60, 40])[0]);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.store.flush();
+    fixture.port.answers();
+    // Immediately, while the rows may still be on disk; with the same set id and hash.
     assert!(matches!(
-        room.registry.expire_invoices(u64::MAX).unwrap(),
+        fixture.registry.expire_invoices(u64::MAX).unwrap(),
         Expired::Some(_)
     ));
     let mut again = payment(1, &[60, 40]);
     for shard in &mut again {
         shard.envelope.htlc_id += 100;
     }
-    assert_eq!(room.arrive_all(&again), claims(&again));
-    let invoices = room.invoices();
+    assert_eq!(fixture.arrive_all(&again), claims(&again));
+    let invoices = fixture.invoices();
     assert_eq!(invoices.len(), 1);
     assert_eq!((invoices[0].add_index, invoices[0].amt_paid_msat), (2, 100));
-    assert_eq!(room.set(1).unwrap().add_index, 2);
+    assert_eq!(fixture.set(1).unwrap().add_index, 2);
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_that_was_completed_is_kept_for_good() {
-    let room = Room::new();
+async fn paid_spontaneous_invoices_never_expire() {
+    let fixture = Fixture::new();
     let (paid, held) = (payment(1, &[60, 40]), payment(2, &[60, 40]));
     let held: Vec<_> = held.into_iter().map(|shard| shard.to([1; 32])).collect();
-    room.arrive(&paid[0]);
-    room.arrive(&held[0]);
-    room.arrive(&paid[1]);
-    let expires_at = |room: &Room| room.invoices()[0].expires_at;
-    assert_eq!(expires_at(&room), None);
-    assert_eq!(expire(&room, u64::MAX), None);
-    room.port.answers();
-    assert_eq!(room.arrive(&held[1]), claims(&held));
-    assert_eq!((expires_at(&room), room.invoices().len()), (None, 1));
+    fixture.arrive(&paid[0]);
+    fixture.arrive(&held[0]);
+    fixture.arrive(&paid[1]);
+    let expires_at = |fixture: &Fixture| fixture.invoices()[0].expires_at;
+    assert_eq!(expires_at(&fixture), None);
+    assert_eq!(expire(&fixture, u64::MAX), None);
+    fixture.port.answers();
+    assert_eq!(fixture.arrive(&held[1]), claims(&held));
+    assert_eq!((expires_at(&fixture), fixture.invoices().len()), (None, 1));
 }
 
 #[tokio::test]
-async fn the_watcher_wakes_for_an_invoice_that_expires_earlier_than_planned() {
-    let room = Room::new();
-    let late = invoice(&room, Purpose::default(), 86_400).await;
+async fn expiry_task_wakes_up_for_earlier_invoices() {
+    let fixture = Fixture::new();
+    let late = invoice(&fixture, Purpose::default(), 86_400).await;
     let stop = CancellationToken::new();
-    let (registry, ended) = (room.registry.clone(), stop.clone());
+    let (registry, ended) = (fixture.registry.clone(), stop.clone());
     let timers = tokio::spawn(async move { registry.run_timers(ended).await });
-    while room.registry.ledger().expiry_at == u64::MAX {
+    while fixture.registry.ledger().expiry_at == u64::MAX {
         tokio::task::yield_now().await;
     }
     let soon = copy(&late, 2, 1);
-    let ticket = room.store.submit(PutInvoice(soon.clone()));
-    room.registry
+    let ticket = fixture.store.submit(PutInvoice(soon.clone()));
+    fixture
+        .registry
         .ledger()
-        .remember(&room.store, soon.clone(), ticket);
-    while state(&room, &soon) != Some(InvoiceState::Canceled) {
+        .remember(&fixture.store, soon.clone(), ticket);
+    while state(&fixture, &soon) != Some(InvoiceState::Canceled) {
         tokio::task::yield_now().await;
     }
     stop.cancel();

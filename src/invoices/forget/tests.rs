@@ -4,16 +4,16 @@ use crate::invoices::test_room::*;
 use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::HtlcState;
 
-async fn static_invoice(room: &Room) -> InvoiceRecord {
+async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
     let new = NewInvoice {
         purpose: Purpose::Amp,
         ..NewInvoice::default()
     };
-    room.registry.add(new).await.unwrap()
+    fixture.registry.add(new).await.unwrap()
 }
 
-/// Shards of different payments that nobody completes: each is held and goes back.
-fn attack(room: &Room, addr: [u8; 32], numbers: std::ops::Range<u64>) {
+/// Shards of different payments that are never completed: each is held and failed back.
+fn attack(fixture: &Fixture, addr: [u8; 32], numbers: std::ops::Range<u64>) {
     let pattern = payment(1, &[60, 40]).remove(0).to(addr);
     for number in numbers {
         let mut shard = pattern.clone();
@@ -22,117 +22,155 @@ fn attack(room: &Room, addr: [u8; 32], numbers: std::ops::Range<u64>) {
         shard.envelope.amp.set_id = SetId::from_bytes(name);
         shard.claimable.payment_hash.0 = name;
         shard.envelope.htlc_id = 1_000_000 + number;
-        assert_eq!(room.arrive(&shard), []);
-        room.registry.expire_sets(u64::MAX);
-        assert_eq!(room.port.answers(), [Answer::TimeOut(shard.hash())]);
-        room.port.forget(shard.envelope.key());
+        assert_eq!(fixture.arrive(&shard), []);
+        fixture.registry.expire_sets(u64::MAX);
+        assert_eq!(fixture.port.answers(), [Answer::TimeOut(shard.hash())]);
+        fixture.port.forget(shard.envelope.key());
     }
-    room.store.flush();
+    fixture.store.flush();
 }
 
-/// HTLCs of the invoice and sets that are on disk.
-fn rows(room: &Room, add_index: u64) -> (usize, i64) {
-    let htlcs = room.store.htlcs_of_invoice(add_index).unwrap().len();
-    let sets = room
+/// The numbers of the invoice's HTLCs and sets on disk.
+fn rows(fixture: &Fixture, add_index: u64) -> (usize, i64) {
+    let htlcs = fixture.store.htlcs_of_invoice(add_index).unwrap().len();
+    let sets = fixture
         .store
         .read(|db| db.query_row("SELECT COUNT(*) FROM amp_sets", [], |row| row.get(0)));
     (htlcs, sets.unwrap())
 }
 
 #[tokio::test]
-async fn incomplete_payments_to_a_static_invoice_leave_nothing_after_an_hour() {
-    let room = Room::new();
-    let invoice = static_invoice(&room).await;
+async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
+    let fixture = Fixture::new();
+    let invoice = static_invoice(&fixture).await;
     let (addr, start) = (invoice.payment_addr, now());
     let paid = payment(2, &[60, 40]).into_iter().map(|s| s.to(addr));
-    room.arrive_all(&paid.collect::<Vec<_>>());
-    room.port.answers();
-    attack(&room, addr, 0..300);
+    fixture.arrive_all(&paid.collect::<Vec<_>>());
+    fixture.port.answers();
+    attack(&fixture, addr, 0..300);
     let held = payment(3, &[60, 40]).remove(0).to(addr);
-    room.arrive(&held);
-    room.store.flush();
-    assert_eq!(rows(&room, 1), (303, 302));
+    fixture.arrive(&held);
+    fixture.store.flush();
+    assert_eq!(rows(&fixture, 1), (303, 302));
 
-    room.registry
-        .forget_given_back(start + 3_000)
-        .await
-        .unwrap();
-    assert_eq!(rows(&room, 1), (303, 302), "for the owner to look at");
-    room.registry
-        .forget_given_back(now() + 3_700)
+    fixture
+        .registry
+        .delete_failed_htlcs(start + 3_000)
         .await
         .unwrap();
     assert_eq!(
-        rows(&room, 1),
+        rows(&fixture, 1),
+        (303, 302),
+        "must be kept for the operator"
+    );
+    fixture
+        .registry
+        .delete_failed_htlcs(now() + 3_700)
+        .await
+        .unwrap();
+    assert_eq!(
+        rows(&fixture, 1),
         (3, 2),
-        "what was paid and what is held stays"
+        "paid and held HTLCs must be kept"
     );
     let by = InvoiceRef::Addr(addr);
-    let found = room.registry.lookup(&by, HtlcSelection::All).unwrap();
+    let found = fixture.registry.lookup(&by, HtlcSelection::All).unwrap();
     assert_eq!((found.htlcs.len(), found.sets.len()), (3, 2));
     assert_eq!(found.record.amt_paid_msat, 100);
 }
 
-/// However fast they come: a set with a wrong share goes back at once.
+/// At any rate of arrival: a set with an invalid share fails at once.
 #[tokio::test]
-async fn a_thousand_incomplete_payments_are_kept_and_the_oldest_go() {
-    let room = Room::new();
-    let invoice = static_invoice(&room).await;
+async fn keeps_the_newest_thousand_rows() {
+    let fixture = Fixture::new();
+    let invoice = static_invoice(&fixture).await;
     let start = now();
-    attack(&room, invoice.payment_addr, 0..MOST_KEPT);
-    room.registry.forget_given_back(start + 59).await.unwrap();
-    assert_eq!(rows(&room, 1).0 as u64, MOST_KEPT);
-    attack(&room, invoice.payment_addr, MOST_KEPT..MOST_KEPT + 20);
-    room.registry.forget_given_back(start + 59).await.unwrap();
-    assert_eq!(
-        rows(&room, 1).0 as u64,
-        MOST_KEPT + 20,
-        "a restart may need the last minute's"
+    attack(&fixture, invoice.payment_addr, 0..MAX_KEPT_ROWS);
+    fixture
+        .registry
+        .delete_failed_htlcs(start + 59)
+        .await
+        .unwrap();
+    assert_eq!(rows(&fixture, 1).0 as u64, MAX_KEPT_ROWS);
+    attack(
+        &fixture,
+        invoice.payment_addr,
+        MAX_KEPT_ROWS..MAX_KEPT_ROWS + 20,
     );
-    room.registry.forget_given_back(now() + 120).await.unwrap();
-    assert!(rows(&room, 1).0 as u64 <= MOST_KEPT);
+    fixture
+        .registry
+        .delete_failed_htlcs(start + 59)
+        .await
+        .unwrap();
+    assert_eq!(
+        rows(&fixture, 1).0 as u64,
+        MAX_KEPT_ROWS + 20,
+        "rows of the last minute must be kept for a restart"
+    );
+    fixture
+        .registry
+        .delete_failed_htlcs(now() + 120)
+        .await
+        .unwrap();
+    assert!(rows(&fixture, 1).0 as u64 <= MAX_KEPT_ROWS);
 }
 
 #[tokio::test]
-async fn what_ldk_still_has_is_not_forgotten() {
-    let room = Room::new();
-    let invoice = static_invoice(&room).await;
+async fn keeps_rows_of_htlcs_that_ldk_still_has() {
+    let fixture = Fixture::new();
+    let invoice = static_invoice(&fixture).await;
     let shard = payment(1, &[60, 40]).remove(0).to(invoice.payment_addr);
-    room.arrive(&shard);
-    room.registry.expire_sets(u64::MAX);
-    room.store.flush();
-    room.registry.forget_given_back(u64::MAX).await.unwrap();
-    assert_eq!(room.state(&shard), Some(HtlcState::Canceled));
-    room.port.forget(shard.envelope.key());
-    room.registry.forget_given_back(u64::MAX).await.unwrap();
-    assert_eq!(room.state(&shard), None);
-    assert_eq!(room.set(1), None);
+    fixture.arrive(&shard);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.store.flush();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(fixture.state(&shard), Some(HtlcState::Canceled));
+    fixture.port.forget(shard.envelope.key());
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(fixture.state(&shard), None);
+    assert_eq!(fixture.set(1), None);
 }
 
 #[tokio::test]
-async fn with_the_last_incomplete_shard_a_spontaneous_payment_goes() {
-    let room = Room::new();
-    let mut events = room.subscribe(0, 0);
+async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
+    let fixture = Fixture::new();
+    let mut events = fixture.subscribe(0, 0);
     let shard = payment(1, &[60, 40]).remove(0);
-    room.arrive(&shard);
+    fixture.arrive(&shard);
     let by = InvoiceRef::Addr([1; 32]);
-    room.store.flush();
-    let mut followed = room.registry.subscribe_one(&by).unwrap();
+    fixture.store.flush();
+    let mut followed = fixture.registry.subscribe_one(&by).unwrap();
     followed.next().await.unwrap();
-    room.registry.expire_sets(u64::MAX);
-    room.port.forget(shard.envelope.key());
-    // One that is held keeps it.
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.port.forget(shard.envelope.key());
+    // A held shard keeps it.
     let held = payment(2, &[60, 40]).remove(0).to([1; 32]);
-    room.arrive(&held);
-    room.store.flush();
-    room.registry.forget_given_back(u64::MAX).await.unwrap();
-    assert_eq!(room.invoices().len(), 1);
-    room.registry.expire_sets(u64::MAX);
-    room.port.forget(held.envelope.key());
-    room.store.flush();
-    room.registry.forget_given_back(u64::MAX).await.unwrap();
-    assert!(room.invoices().is_empty());
-    assert_eq!((room.state(&held), room.set(2)), (None, None));
+    fixture.arrive(&held);
+    fixture.store.flush();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(fixture.invoices().len(), 1);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.port.forget(held.envelope.key());
+    fixture.store.flush();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
+    assert!(fixture.invoices().is_empty());
+    assert_eq!((fixture.state(&held), fixture.set(2)), (None, None));
     let end = followed.next().await.unwrap().unwrap();
     assert_eq!(
         end.record.state,
@@ -145,40 +183,44 @@ async fn with_the_last_incomplete_shard_a_spontaneous_payment_goes() {
 }
 
 #[tokio::test]
-async fn a_spontaneous_payment_that_was_completed_keeps_its_invoice() {
-    let room = Room::new();
+async fn paid_spontaneous_invoices_are_kept() {
+    let fixture = Fixture::new();
     let shard = payment(2, &[60, 40]).remove(0).to([1; 32]);
-    room.arrive_all(&payment(1, &[100]));
-    room.arrive(&shard);
-    room.registry.expire_sets(u64::MAX);
-    room.port.forget(shard.envelope.key());
-    room.store.flush();
-    room.registry.forget_given_back(u64::MAX).await.unwrap();
-    assert_eq!(room.invoices().len(), 1);
-    assert_eq!(rows(&room, 1), (1, 1));
+    fixture.arrive_all(&payment(1, &[100]));
+    fixture.arrive(&shard);
+    fixture.registry.expire_sets(u64::MAX);
+    fixture.port.forget(shard.envelope.key());
+    fixture.store.flush();
+    fixture
+        .registry
+        .delete_failed_htlcs(u64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(fixture.invoices().len(), 1);
+    assert_eq!(rows(&fixture, 1), (1, 1));
 }
 
-/// Prints what docs/performance.md tells of an attack:
-/// `cargo test --release --lib a_hundred_thousand -- --ignored --nocapture`
+/// Prints the measurements of an attack for docs/performance.md: `cargo test --release --lib
+/// a_hundred_thousand -- --ignored --nocapture`
 #[tokio::test]
 #[ignore = "a measurement, which takes minutes"]
 async fn a_hundred_thousand_incomplete_payments_are_measured() {
-    let room = Room::new();
-    let invoice = static_invoice(&room).await;
+    let fixture = Fixture::new();
+    let invoice = static_invoice(&fixture).await;
     let addr = invoice.payment_addr;
     let paid = payment(2, &[60, 40]).into_iter().map(|s| s.to(addr));
-    room.arrive_all(&paid.collect::<Vec<_>>());
-    room.port.answers();
+    fixture.arrive_all(&paid.collect::<Vec<_>>());
+    fixture.port.answers();
     let report = |when: &str| {
-        room.store.flush();
+        fixture.store.flush();
         let begin = std::time::Instant::now();
-        let (htlcs, sets) = rows(&room, 1);
+        let (htlcs, sets) = rows(&fixture, 1);
         let all = begin.elapsed();
         let by = InvoiceRef::Addr(addr);
         let mut times: Vec<_> = (0..101)
             .map(|_| {
                 let begin = std::time::Instant::now();
-                room.registry.lookup(&by, HtlcSelection::All).unwrap();
+                fixture.registry.lookup(&by, HtlcSelection::All).unwrap();
                 begin.elapsed()
             })
             .collect();
@@ -192,15 +234,20 @@ async fn a_hundred_thousand_incomplete_payments_are_measured() {
         );
     };
     report("before");
-    attack(&room, addr, 0..100_000);
+    attack(&fixture, addr, 0..100_000);
     report("after 100,000 shards, nothing forgotten");
-    room.registry.forget_given_back(now() + 120).await.unwrap();
+    fixture
+        .registry
+        .delete_failed_htlcs(now() + 120)
+        .await
+        .unwrap();
     report("two minutes later");
-    assert!(rows(&room, 1).0 as u64 <= MOST_KEPT + 2);
-    room.registry
-        .forget_given_back(now() + 3_700)
+    assert!(rows(&fixture, 1).0 as u64 <= MAX_KEPT_ROWS + 2);
+    fixture
+        .registry
+        .delete_failed_htlcs(now() + 3_700)
         .await
         .unwrap();
     report("an hour later");
-    assert_eq!(rows(&room, 1), (2, 1));
+    assert_eq!(rows(&fixture, 1), (2, 1));
 }

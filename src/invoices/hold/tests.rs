@@ -3,7 +3,7 @@ mod any_order;
 use std::sync::atomic::Ordering;
 
 use crate::invoices::test_payments::{failed, key};
-use crate::invoices::test_room::{Answer, HEIGHT, Room, hash_of};
+use crate::invoices::test_room::{Answer, Fixture, HEIGHT, hash_of};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState};
 use crate::storage::invoices::{PutHtlc, PutInvoice};
@@ -20,57 +20,57 @@ fn claimed() -> Vec<Answer> {
     vec![Answer::Claim(hash_of(&PREIMAGE))]
 }
 
-/// A room with a hold invoice of 100 msat.
-async fn room() -> Room {
-    let room = Room::new();
+/// A registry with a hold invoice of 100 msat.
+async fn fixture() -> Fixture {
+    let fixture = Fixture::new();
     let new = NewInvoice {
         purpose: Purpose::Hold { hash: hash() },
         value_msat: 100,
         cltv_delta: 42,
         ..NewInvoice::default()
     };
-    room.registry.add(new).await.unwrap();
-    room
+    fixture.registry.add(new).await.unwrap();
+    fixture
 }
 
-/// ... that was paid by two HTLCs.
-async fn accepted() -> Room {
-    let room = room().await;
-    assert_eq!(room.pay(hash(), &[1, 2], 120), [], "held");
-    room
+/// The same, paid by two HTLCs.
+async fn accepted() -> Fixture {
+    let fixture = fixture().await;
+    assert_eq!(fixture.pay(hash(), &[1, 2], 120), [], "held");
+    fixture
 }
 
-async fn settle(room: &Room) -> Result<Vec<Answer>, String> {
-    let settled = room.registry.settle_hold(PREIMAGE).await;
+async fn settle(fixture: &Fixture) -> Result<Vec<Answer>, String> {
+    let settled = fixture.registry.settle_hold(PREIMAGE).await;
     settled.map_err(|error| error.to_string())?;
-    Ok(room.port.answers())
+    Ok(fixture.port.answers())
 }
 
-fn cancel(room: &Room) -> Vec<Answer> {
-    let invoice = stored(room);
-    let mut ledger = room.registry.ledger();
-    room.registry.cancel_hold(&mut ledger, invoice);
+fn cancel(fixture: &Fixture) -> Vec<Answer> {
+    let invoice = stored(fixture);
+    let mut ledger = fixture.registry.ledger();
+    fixture.registry.cancel_hold(&mut ledger, invoice);
     drop(ledger);
-    room.port.answers()
+    fixture.port.answers()
 }
 
-fn stored(room: &Room) -> InvoiceRecord {
-    room.store.flush();
-    room.store.invoice_by_hash(&hash()).unwrap().unwrap()
+fn stored(fixture: &Fixture) -> InvoiceRecord {
+    fixture.store.flush();
+    fixture.store.invoice_by_hash(&hash()).unwrap().unwrap()
 }
 
-fn htlcs(room: &Room) -> Vec<HtlcRecord> {
-    room.store.flush();
-    room.store.htlcs_of_invoice(1).unwrap()
+fn htlcs(fixture: &Fixture) -> Vec<HtlcRecord> {
+    fixture.store.flush();
+    fixture.store.htlcs_of_invoice(1).unwrap()
 }
 
-fn states(room: &Room) -> (InvoiceState, Vec<HtlcState>) {
-    let htlcs = htlcs(room).iter().map(|row| row.state).collect();
-    (stored(room).state, htlcs)
+fn states(fixture: &Fixture) -> (InvoiceState, Vec<HtlcState>) {
+    let htlcs = htlcs(fixture).iter().map(|row| row.state).collect();
+    (stored(fixture).state, htlcs)
 }
 
-fn at(room: &Room, blocks: u32) {
-    room.port.blocks.store(blocks, Ordering::Relaxed);
+fn at(fixture: &Fixture, blocks: u32) {
+    fixture.port.blocks.store(blocks, Ordering::Relaxed);
 }
 
 const ACCEPTED: (InvoiceState, HtlcState) = (InvoiceState::Accepted, HtlcState::Accepted);
@@ -78,216 +78,224 @@ const SETTLED: (InvoiceState, HtlcState) = (InvoiceState::Settled, HtlcState::Se
 const CANCELED: (InvoiceState, HtlcState) = (InvoiceState::Canceled, HtlcState::Canceled);
 
 #[track_caller]
-fn assert_all(room: &Room, (invoice, htlc): (InvoiceState, HtlcState)) {
-    assert_eq!(states(room), (invoice, vec![htlc; 2]));
+fn assert_all(fixture: &Fixture, (invoice, htlc): (InvoiceState, HtlcState)) {
+    assert_eq!(states(fixture), (invoice, vec![htlc; 2]));
 }
 
 #[tokio::test]
-async fn a_payment_is_held_until_its_preimage_comes() {
-    let room = accepted().await;
-    assert_all(&room, ACCEPTED);
-    let invoice = stored(&room);
+async fn holds_a_payment_until_the_preimage_is_revealed() {
+    let fixture = accepted().await;
+    assert_all(&fixture, ACCEPTED);
+    let invoice = stored(&fixture);
     assert_eq!((invoice.amt_paid_msat, invoice.preimage), (120, None));
     assert_eq!(invoice.settle_index, None);
 
-    assert_eq!(settle(&room).await, Ok(claimed()));
-    assert_all(&room, SETTLED);
-    let invoice = stored(&room);
+    assert_eq!(settle(&fixture).await, Ok(claimed()));
+    assert_all(&fixture, SETTLED);
+    let invoice = stored(&fixture);
     assert_eq!(
         (invoice.amt_paid_msat, invoice.preimage),
         (120, Some(PREIMAGE))
     );
     assert_eq!(invoice.settle_index, Some(1));
     assert!(
-        htlcs(&room)
+        htlcs(&fixture)
             .iter()
             .all(|row| row.preimage == Some(PREIMAGE))
     );
 }
 
 #[tokio::test]
-async fn htlcs_that_are_held_for_an_invoice_that_does_not_wait_go_back_at_the_start() {
-    let room = accepted().await;
-    let mut invoice = stored(&room);
+async fn startup_fails_htlcs_of_invoices_that_are_not_accepted() {
+    let fixture = accepted().await;
+    let mut invoice = stored(&fixture);
     invoice.state = InvoiceState::Canceled;
-    room.store.submit(PutInvoice(invoice));
-    let room = room.restart();
-    let answers = room.port.answers();
+    fixture.store.submit(PutInvoice(invoice));
+    let fixture = fixture.restart();
+    let answers = fixture.port.answers();
     assert_eq!(answers, [Answer::Fail(hash_of(&PREIMAGE)); 2]);
-    assert_all(&room, CANCELED);
+    assert_all(&fixture, CANCELED);
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_invoice_is_refused_and_leaves_it_open() {
-    let room = room().await;
-    assert_eq!(room.pay(hash(), &[1], 99), failed(hash()), "too little");
-    at(&room, DEADLINE - 1);
-    assert_eq!(room.pay(hash(), &[2], 100), failed(hash()), "too late");
-    assert_eq!(states(&room), (InvoiceState::Open, vec![]));
+async fn invalid_payments_leave_the_invoice_open() {
+    let fixture = fixture().await;
+    assert_eq!(fixture.pay(hash(), &[1], 99), failed(hash()), "underpaid");
+    at(&fixture, DEADLINE - 1);
+    assert_eq!(fixture.pay(hash(), &[2], 100), failed(hash()), "too late");
+    assert_eq!(states(&fixture), (InvoiceState::Open, vec![]));
 }
 
 #[tokio::test]
-async fn a_payment_that_is_told_again_is_held_on_also_after_a_restart() {
-    let room = accepted().await;
-    assert_eq!(room.tell(hash(), 120), []);
-    let room = room.restart();
-    assert_eq!(room.tell(hash(), 120), []);
-    assert_eq!(settle(&room).await, Ok(claimed()));
-    assert_eq!(room.tell(hash(), 120), claimed(), "told again");
+async fn replayed_payments_stay_held() {
+    let fixture = accepted().await;
+    assert_eq!(fixture.tell(hash(), 120), []);
+    let fixture = fixture.restart();
+    assert_eq!(fixture.tell(hash(), 120), []);
+    assert_eq!(settle(&fixture).await, Ok(claimed()));
+    assert_eq!(fixture.tell(hash(), 120), claimed(), "replayed");
 }
 
 #[tokio::test]
-async fn what_was_settled_is_claimed_at_every_start_until_ldk_has_done_it() {
-    let room = accepted().await;
-    settle(&room).await.unwrap();
-    let room = room.restart();
+async fn settled_htlcs_are_claimed_at_startup_until_ldk_confirms() {
+    let fixture = accepted().await;
+    settle(&fixture).await.unwrap();
+    let fixture = fixture.restart();
     assert_eq!(
-        room.port.answers(),
+        fixture.port.answers(),
         [claimed(), claimed()].concat(),
-        "for each row"
+        "must be claimed once per row"
     );
-    room.registry.payment_claimed(&hash_of(&PREIMAGE));
-    let room = room.restart();
-    assert_eq!(room.port.answers(), []);
+    fixture.registry.payment_claimed(&hash_of(&PREIMAGE));
+    let fixture = fixture.restart();
+    assert_eq!(fixture.port.answers(), []);
 }
 
 #[tokio::test]
-async fn settling_what_cannot_be_settled_is_told_in_lnds_words() {
+async fn settle_errors_match_lnd() {
     let text = |error: Result<Vec<Answer>, String>| error.unwrap_err();
-    let empty = Room::new();
+    let empty = Fixture::new();
     assert_eq!(text(settle(&empty).await), "unable to locate invoice");
-    let room = room().await;
-    assert_eq!(text(settle(&room).await), "invoice still open");
-    room.pay(hash(), &[1], 100);
-    settle(&room).await.unwrap();
-    assert_eq!(text(settle(&room).await), "invoice already settled");
-    let room = accepted().await;
-    cancel(&room);
-    assert_eq!(text(settle(&room).await), "invoice already canceled");
-    assert_eq!(room.port.answers(), [], "nothing is claimed");
+    let fixture = fixture().await;
+    assert_eq!(text(settle(&fixture).await), "invoice still open");
+    fixture.pay(hash(), &[1], 100);
+    settle(&fixture).await.unwrap();
+    assert_eq!(text(settle(&fixture).await), "invoice already settled");
+    let fixture = accepted().await;
+    cancel(&fixture);
+    assert_eq!(text(settle(&fixture).await), "invoice already canceled");
+    assert_eq!(fixture.port.answers(), [], "nothing must be claimed");
 }
 
 #[tokio::test]
-async fn a_canceled_payment_goes_back() {
-    let room = accepted().await;
-    assert_eq!(cancel(&room), failed(hash()));
-    assert_all(&room, CANCELED);
-    assert_eq!(stored(&room).amt_paid_msat, 0);
+async fn canceling_fails_the_payment() {
+    let fixture = accepted().await;
+    assert_eq!(cancel(&fixture), failed(hash()));
+    assert_all(&fixture, CANCELED);
+    assert_eq!(stored(&fixture).amt_paid_msat, 0);
     assert_eq!(
-        room.pay(hash(), &[3], 100),
+        fixture.pay(hash(), &[3], 100),
         failed(hash()),
         "a later payment"
     );
 }
 
 #[tokio::test]
-async fn an_open_one_can_be_canceled_too() {
-    let room = room().await;
-    // LDK may have some parts of a payment to it.
-    assert_eq!(cancel(&room), failed(hash()));
-    assert_eq!(room.pay(hash(), &[1], 100), failed(hash()));
-    assert_eq!(states(&room), (InvoiceState::Canceled, vec![]));
+async fn open_hold_invoices_can_be_canceled() {
+    let fixture = fixture().await;
+    // LDK may have collected some parts of a payment to it.
+    assert_eq!(cancel(&fixture), failed(hash()));
+    assert_eq!(fixture.pay(hash(), &[1], 100), failed(hash()));
+    assert_eq!(states(&fixture), (InvoiceState::Canceled, vec![]));
 }
 
 #[tokio::test]
-async fn near_the_claim_deadline_it_cannot_be_settled_any_more() {
-    let room = accepted().await;
-    at(&room, DEADLINE - 1);
-    let late = room.registry.settle_hold(PREIMAGE).await.unwrap_err();
+async fn rejects_settling_near_the_claim_deadline() {
+    let fixture = accepted().await;
+    at(&fixture, DEADLINE - 1);
+    let late = fixture.registry.settle_hold(PREIMAGE).await.unwrap_err();
     let expected = (HEIGHT + DEADLINE, HEIGHT + DEADLINE - 1);
     assert!(
         matches!(late, InvoiceError::ClaimDeadline { deadline, height }
             if (deadline, height) == expected),
         "{late}"
     );
-    assert_eq!(room.port.answers(), []);
-    assert_all(&room, ACCEPTED);
-    at(&room, DEADLINE - 2);
-    assert_eq!(settle(&room).await, Ok(claimed()));
+    assert_eq!(fixture.port.answers(), []);
+    assert_all(&fixture, ACCEPTED);
+    at(&fixture, DEADLINE - 2);
+    assert_eq!(settle(&fixture).await, Ok(claimed()));
 }
 
 #[tokio::test]
-async fn what_ldk_gives_back_at_the_claim_deadline_is_canceled() {
-    let room = accepted().await;
-    at(&room, DEADLINE);
-    room.registry.htlc_gone(&hash_of(&PREIMAGE));
-    // LDK gives back each part at its own deadline: the others go back now.
-    assert_eq!(room.port.answers(), failed(hash()));
-    assert_all(&room, CANCELED);
+async fn payments_failed_at_the_claim_deadline_are_canceled() {
+    let fixture = accepted().await;
+    at(&fixture, DEADLINE);
+    fixture.registry.htlc_gone(&hash_of(&PREIMAGE));
+    // LDK fails each part at its own deadline; the others are failed now.
+    assert_eq!(fixture.port.answers(), failed(hash()));
+    assert_all(&fixture, CANCELED);
 }
 
-/// Whoever forwarded the payment knows its hash and can send another HTLC with it.
+/// A node that forwarded the payment knows its hash and can send another HTLC with it.
 #[tokio::test]
-async fn an_htlc_of_the_same_hash_that_ldk_refuses_changes_nothing() {
-    let room = accepted().await;
-    room.registry.htlc_gone(&hash_of(&PREIMAGE));
-    assert_eq!(room.port.answers(), []);
-    assert_all(&room, ACCEPTED);
+async fn rejected_second_htlc_does_not_affect_the_payment() {
+    let fixture = accepted().await;
+    fixture.registry.htlc_gone(&hash_of(&PREIMAGE));
+    assert_eq!(fixture.port.answers(), []);
+    assert_all(&fixture, ACCEPTED);
 }
 
 #[tokio::test]
-async fn another_payment_of_the_same_hash_means_that_ours_is_gone() {
-    let room = accepted().await;
-    let answers = room.pay(hash(), &[3], 120);
+async fn second_payment_with_the_same_hash_cancels_the_first() {
+    let fixture = accepted().await;
+    let answers = fixture.pay(hash(), &[3], 120);
     assert_eq!(answers, [failed(hash()), failed(hash())].concat());
-    assert_all(&room, CANCELED);
+    assert_all(&fixture, CANCELED);
 }
 
 #[tokio::test]
-async fn after_a_restart_it_is_canceled_if_ldk_lacks_a_part() {
-    let room = accepted().await;
-    room.port.forget(key(2));
-    let room = room.restart();
-    assert_eq!(room.port.answers(), failed(hash()), "the other one");
-    assert_all(&room, CANCELED);
+async fn restart_cancels_payments_with_missing_parts() {
+    let fixture = accepted().await;
+    fixture.port.forget(key(2));
+    let fixture = fixture.restart();
+    assert_eq!(
+        fixture.port.answers(),
+        failed(hash()),
+        "the other part must be failed"
+    );
+    assert_all(&fixture, CANCELED);
 }
 
 #[tokio::test]
-async fn a_closed_channel_does_not_end_it() {
-    let room = accepted().await;
-    room.port.forget(key(1));
-    room.port.forget(key(2));
-    room.port.channels_closed.store(true, Ordering::Relaxed);
-    let room = room.restart();
-    assert_all(&room, ACCEPTED);
-    assert_eq!(settle(&room).await, Ok(claimed()), "on the chain");
+async fn accepted_payments_survive_channel_closure() {
+    let fixture = accepted().await;
+    fixture.port.forget(key(1));
+    fixture.port.forget(key(2));
+    fixture.port.channels_closed.store(true, Ordering::Relaxed);
+    let fixture = fixture.restart();
+    assert_all(&fixture, ACCEPTED);
+    assert_eq!(
+        settle(&fixture).await,
+        Ok(claimed()),
+        "must be claimed on chain"
+    );
 
-    let room = accepted().await;
-    room.port.channels_closed.store(true, Ordering::Relaxed);
-    at(&room, DEADLINE);
-    let room = room.restart();
-    assert_eq!(room.port.answers(), failed(hash()), "too late");
-    assert_all(&room, CANCELED);
+    let fixture = accepted().await;
+    fixture.port.channels_closed.store(true, Ordering::Relaxed);
+    at(&fixture, DEADLINE);
+    let fixture = fixture.restart();
+    assert_eq!(fixture.port.answers(), failed(hash()), "too late");
+    assert_all(&fixture, CANCELED);
 }
 
-/// The row was on disk before LDK was told, and LDK was not told.
+/// The row was on disk, and the node stopped before LDK was told.
 #[tokio::test]
-async fn what_we_canceled_and_ldk_still_holds_goes_back_at_the_next_start() {
-    let room = accepted().await;
-    cancel(&room);
-    let room = room.restart();
-    assert_eq!(room.port.answers(), failed(hash()));
-    room.port.forget(key(1));
-    room.port.forget(key(2));
-    let room = room.restart();
-    assert_eq!(room.port.answers(), []);
+async fn startup_fails_canceled_htlcs_that_ldk_still_holds() {
+    let fixture = accepted().await;
+    cancel(&fixture);
+    let fixture = fixture.restart();
+    assert_eq!(fixture.port.answers(), failed(hash()));
+    fixture.port.forget(key(1));
+    fixture.port.forget(key(2));
+    let fixture = fixture.restart();
+    assert_eq!(fixture.port.answers(), []);
 }
 
 #[tokio::test]
-async fn an_accepted_invoice_that_expires_stays_accepted() {
-    let room = accepted().await;
+async fn accepted_invoices_do_not_expire() {
+    let fixture = accepted().await;
     let expired = InvoiceRecord {
         expires_at: Some(0),
-        ..stored(&room)
+        ..stored(&fixture)
     };
-    let rows = htlcs(&room);
-    let other = Room::new();
+    let rows = htlcs(&fixture);
+    let other = Fixture::new();
     other.store.submit(PutInvoice(expired));
     for row in rows {
         other.store.submit(PutHtlc(row));
     }
     other.bring(hash(), &[1, 2], 120);
     let other = other.restart();
-    assert_eq!(other.tell(hash(), 120), [], "told again");
+    assert_eq!(other.tell(hash(), 120), [], "replayed");
     assert_eq!(settle(&other).await, Ok(claimed()));
 }

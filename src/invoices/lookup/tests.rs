@@ -1,31 +1,31 @@
-use crate::invoices::test_room::{Room, payment};
+use crate::invoices::test_room::{Fixture, payment};
 use crate::invoices::{HtlcSelection, InvoiceError, InvoiceRef, InvoiceView, NewInvoice};
 use crate::storage::invoices::HtlcState;
 
-fn find(room: &Room, by: InvoiceRef, selection: HtlcSelection) -> InvoiceView {
-    room.registry.lookup(&by, selection).unwrap()
+fn find(fixture: &Fixture, by: InvoiceRef, selection: HtlcSelection) -> InvoiceView {
+    fixture.registry.lookup(&by, selection).unwrap()
 }
 
 #[tokio::test]
-async fn who_was_told_of_an_invoice_finds_it() {
-    let room = Room::new();
+async fn announced_invoices_can_be_looked_up() {
+    let fixture = Fixture::new();
     for _ in 0..20 {
-        let record = room.registry.add(NewInvoice::default()).await.unwrap();
+        let record = fixture.registry.add(NewInvoice::default()).await.unwrap();
         for by in [
             InvoiceRef::Hash(record.payment_hash),
             InvoiceRef::Addr(record.payment_addr),
         ] {
-            assert_eq!(find(&room, by, HtlcSelection::All).record, record);
+            assert_eq!(find(&fixture, by, HtlcSelection::All).record, record);
         }
     }
 }
 
 #[tokio::test]
-async fn who_was_told_of_a_set_finds_it() {
-    let room = Room::new();
-    let mut events = room.subscribe(0, 0);
+async fn announced_sets_can_be_looked_up() {
+    let fixture = Fixture::new();
+    let mut events = fixture.subscribe(0, 0);
     for id in 1..=20 {
-        room.arrive_all(&payment(id, &[60, 40]));
+        fixture.arrive_all(&payment(id, &[60, 40]));
         let set = loop {
             let event = events.next().await.unwrap().unwrap();
             if let Some(set) = event.into_view().sets.pop() {
@@ -33,7 +33,7 @@ async fn who_was_told_of_a_set_finds_it() {
             }
         };
         let by_set = InvoiceRef::SetId([id; 32]);
-        let found = find(&room, by_set, HtlcSelection::SetOnly);
+        let found = find(&fixture, by_set, HtlcSelection::SetOnly);
         assert_eq!(found.sets, [set]);
         assert_eq!(found.htlcs.len(), 2);
         assert_eq!(found.record.amt_paid_msat, 100);
@@ -41,36 +41,39 @@ async fn who_was_told_of_a_set_finds_it() {
 }
 
 #[tokio::test]
-async fn a_set_that_is_still_held_is_seen() {
-    let room = Room::new();
+async fn lookup_shows_held_sets() {
+    let fixture = Fixture::new();
     let shards = payment(1, &[60, 40]);
-    room.arrive(&shards[0]);
-    room.store.flush();
+    fixture.arrive(&shards[0]);
+    fixture.store.flush();
     for by in [
         InvoiceRef::SetId([1; 32]),
         InvoiceRef::Addr([1; 32]),
         InvoiceRef::Hash(shards[0].hash().0),
     ] {
-        let found = find(&room, by, HtlcSelection::All);
+        let found = find(&fixture, by, HtlcSelection::All);
         assert_eq!(found.sets[0].state, HtlcState::Accepted);
         assert_eq!(found.htlcs[0].amount_msat, 60);
-        assert_eq!(found.record.amt_paid_msat, 0, "held is not paid");
+        assert_eq!(
+            found.record.amt_paid_msat, 0,
+            "held HTLCs must not count as paid"
+        );
         assert!(!found.is_paid());
     }
 }
 
 #[tokio::test]
-async fn of_many_sets_only_the_wanted_one_is_shown() {
-    let room = Room::new();
+async fn lookup_by_set_id_shows_only_that_set() {
+    let fixture = Fixture::new();
     for id in 1..=3 {
         let to_the_first = payment(id, &[70, 30])
             .into_iter()
             .map(|shard| shard.to([1; 32]));
-        room.arrive_all(&to_the_first.collect::<Vec<_>>());
+        fixture.arrive_all(&to_the_first.collect::<Vec<_>>());
     }
-    room.store.flush();
+    fixture.store.flush();
     let by_set = InvoiceRef::SetId([2; 32]);
-    let only = find(&room, by_set, HtlcSelection::SetOnly);
+    let only = find(&fixture, by_set, HtlcSelection::SetOnly);
     let ids = |view: &InvoiceView| {
         view.sets
             .iter()
@@ -78,23 +81,29 @@ async fn of_many_sets_only_the_wanted_one_is_shown() {
             .collect::<Vec<_>>()
     };
     assert_eq!((ids(&only), only.htlcs.len()), (vec![2], 2));
-    assert_eq!(only.record.amt_paid_msat, 300, "of all sets");
-    let blank = find(&room, InvoiceRef::Addr([1; 32]), HtlcSelection::None);
+    assert_eq!(
+        only.record.amt_paid_msat, 300,
+        "must be the total of all sets"
+    );
+    let blank = find(&fixture, InvoiceRef::Addr([1; 32]), HtlcSelection::None);
     assert_eq!((ids(&blank), blank.htlcs.len()), (vec![1, 2, 3], 0));
     assert!(blank.is_paid());
-    let all = find(&room, by_set, HtlcSelection::All);
+    let all = find(&fixture, by_set, HtlcSelection::All);
     assert_eq!((ids(&all), all.htlcs.len()), (vec![1, 2, 3], 6));
 }
 
 #[tokio::test]
-async fn an_unknown_invoice_is_not_found() {
-    let room = Room::new();
+async fn unknown_invoices_are_not_found() {
+    let fixture = Fixture::new();
     for by in [
         InvoiceRef::Hash([9; 32]),
         InvoiceRef::Addr([9; 32]),
         InvoiceRef::SetId([9; 32]),
     ] {
-        let error = room.registry.lookup(&by, HtlcSelection::All).unwrap_err();
+        let error = fixture
+            .registry
+            .lookup(&by, HtlcSelection::All)
+            .unwrap_err();
         assert!(matches!(error, InvoiceError::NotFound));
     }
 }

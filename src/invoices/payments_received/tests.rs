@@ -34,8 +34,8 @@ fn row(name: &str, start: &str, end: &str, payments: u64) -> (String, String, St
 }
 
 #[test]
-fn days_weeks_and_months_are_those_of_the_calendar() {
-    // A leap day; a Sunday and a Monday; a year's end, whose week belongs to the next year.
+fn periods_follow_the_calendar() {
+    // A leap day; a Sunday and a Monday; a year's end whose week belongs to the next year.
     let dates = [
         "2028-02-28",
         "2028-02-29",
@@ -77,7 +77,7 @@ fn days_weeks_and_months_are_those_of_the_calendar() {
 }
 
 #[test]
-fn a_wild_clock_breaks_nothing() {
+fn accepts_times_beyond_the_calendar() {
     for day in [0, 1, u64::from(u32::MAX), u64::MAX / DAY, u64::MAX] {
         let wild = DayTotal {
             day,
@@ -94,17 +94,17 @@ fn a_wild_clock_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn each_settled_set_is_a_payment_and_the_sum_is_what_the_invoice_was_paid() {
-    let room = Room::new();
-    room.arrive_all(&payment(1, &[60, 40]));
+async fn payments_add_up_to_the_amount_paid() {
+    let fixture = Fixture::new();
+    fixture.arrive_all(&payment(1, &[60, 40]));
     let to_the_same = |id, amounts: &[u64]| -> Vec<_> {
         let shards = payment(id, amounts).into_iter();
         shards.map(|shard| shard.to([1; 32])).collect()
     };
-    room.arrive_all(&to_the_same(2, &[700]));
-    room.arrive_all(&to_the_same(3, &[500, 500])[..1]);
-    room.arrive_all(&payment(4, &[1_000]));
-    room.store.flush();
+    fixture.arrive_all(&to_the_same(2, &[700]));
+    fixture.arrive_all(&to_the_same(3, &[500, 500])[..1]);
+    fixture.arrive_all(&payment(4, &[1_000]));
+    fixture.store.flush();
     let all = PaymentPage {
         limit: 10,
         ..Default::default()
@@ -114,32 +114,32 @@ async fn each_settled_set_is_a_payment_and_the_sum_is_what_the_invoice_was_paid(
         InvoiceRef::SetId([2; 32]),
         InvoiceRef::SetId([3; 32]),
     ] {
-        let found = room.registry.payments_received(&by, &all).unwrap();
+        let found = fixture.registry.payments_received(&by, &all).unwrap();
         let short = found
             .iter()
             .map(|one| (one.set_id, one.amt_msat, one.shards, one.settle_index));
         let short: Vec<_> = short.collect();
         assert_eq!(short, [([1; 32], 100, 2, 1), ([2; 32], 700, 1, 2)]);
-        let totals = room
+        let totals = fixture
             .registry
             .totals_received(&by, Period::All, TimeSpan::default())
             .unwrap();
-        let invoice = room.registry.amp_invoice(&by).unwrap();
+        let invoice = fixture.registry.amp_invoice(&by).unwrap();
         assert_eq!((totals.len(), totals[0].payments), (1, 2));
         assert_eq!(totals[0].amt_msat, invoice.amt_paid_msat);
     }
 }
 
 #[tokio::test]
-async fn only_amp_invoices_have_a_ledger() {
-    let room = Room::new();
-    let ordinary = room.registry.add(NewInvoice::default()).await.unwrap();
+async fn only_amp_invoices_list_payments() {
+    let fixture = Fixture::new();
+    let ordinary = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let by = InvoiceRef::Hash(ordinary.payment_hash);
     let page = PaymentPage::default();
-    let refused = room.registry.payments_received(&by, &page).unwrap_err();
+    let refused = fixture.registry.payments_received(&by, &page).unwrap_err();
     assert!(matches!(refused, InvoiceError::NotAmp));
     let unknown = InvoiceRef::SetId([9; 32]);
-    let refused = room
+    let refused = fixture
         .registry
         .totals_received(&unknown, Period::All, TimeSpan::default());
     assert!(matches!(refused.unwrap_err(), InvoiceError::NotFound));

@@ -6,106 +6,111 @@ use crate::invoices::{InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::{InvoiceState, PutSet};
 
 #[tokio::test]
-async fn each_event_comes_once_in_order_and_after_its_commit() {
-    let room = Room::new();
-    let mut events = room.subscribe(0, 0);
+async fn events_arrive_once_in_order_after_their_commit() {
+    let fixture = Fixture::new();
+    let mut events = fixture.subscribe(0, 0);
     let shards = payment(1, &[60, 40]);
-    room.arrive_all(&shards);
+    fixture.arrive_all(&shards);
     let again: Vec<_> = payment(2, &[70, 30])
         .into_iter()
         .map(|shard| shard.to([1; 32]))
         .collect();
-    room.arrive_all(&again);
-    room.registry.add(NewInvoice::default()).await.unwrap();
+    fixture.arrive_all(&again);
+    fixture.registry.add(NewInvoice::default()).await.unwrap();
     assert_eq!(next(&mut events).await, ("added", 1));
     let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
         panic!("settled")
     };
-    assert_eq!(view.sets, [room.store.set(&[1; 32]).unwrap().unwrap()]);
-    assert_eq!(view.htlcs.len(), 2, "of this set only");
+    assert_eq!(view.sets, [fixture.store.set(&[1; 32]).unwrap().unwrap()]);
+    assert_eq!(view.htlcs.len(), 2, "must contain only this set");
     let Some(InvoiceEvent::Settled(view)) = events.next().await.unwrap() else {
         panic!("settled")
     };
-    assert_eq!(view.record.amt_paid_msat, 200, "of all sets");
+    assert_eq!(
+        view.record.amt_paid_msat, 200,
+        "must be the total of all sets"
+    );
     assert_eq!(view.sets.len(), 1);
     assert_eq!(next(&mut events).await, ("added", 2));
 }
 
 #[tokio::test]
-async fn a_held_or_refused_set_is_no_event() {
-    let room = Room::new();
-    let mut events = room.subscribe(0, 0);
+async fn held_and_rejected_sets_emit_no_event() {
+    let fixture = Fixture::new();
+    let mut events = fixture.subscribe(0, 0);
     let bad = payment(1, &[60, 40]);
-    room.arrive(&bad[0]);
-    room.arrive(&bad[1].clone().with_wrong_share());
-    room.arrive_all(&payment(2, &[100]));
+    fixture.arrive(&bad[0]);
+    fixture.arrive(&bad[1].clone().with_wrong_share());
+    fixture.arrive_all(&payment(2, &[100]));
     assert_eq!(next(&mut events).await, ("added", 1));
     assert_eq!(next(&mut events).await, ("added", 2));
     assert_eq!(next(&mut events).await, ("settled", 1));
 }
 
 #[tokio::test]
-async fn what_was_missed_comes_first_and_nothing_twice() {
-    let room = Room::new();
+async fn missed_events_come_first_without_duplicates() {
+    let fixture = Fixture::new();
     for id in 1..=4 {
-        room.arrive_all(&payment(id, &[100]));
+        fixture.arrive_all(&payment(id, &[100]));
     }
-    let mut room = room;
+    let mut fixture = fixture;
     for _ in 0..2 {
-        room.store.flush();
-        let mut events = room.subscribe(1, 2);
-        room.arrive_all(&payment(9, &[100]));
+        fixture.store.flush();
+        let mut events = fixture.subscribe(1, 2);
+        fixture.arrive_all(&payment(9, &[100]));
         for index in 2..=4 {
             assert_eq!(next(&mut events).await, ("added", index));
         }
         for index in 3..=4 {
             assert_eq!(next(&mut events).await, ("settled", index));
         }
-        if room.invoices().len() == 5 {
+        if fixture.invoices().len() == 5 {
             break;
         }
-        room = room.restart();
+        fixture = fixture.restart();
     }
 }
 
 #[tokio::test]
-async fn an_index_that_was_not_reached_yet_misses_nothing() {
-    let room = Room::new();
-    room.arrive_all(&payment(1, &[100]));
-    room.store.flush();
+async fn future_indices_skip_no_later_event() {
+    let fixture = Fixture::new();
+    fixture.arrive_all(&payment(1, &[100]));
+    fixture.store.flush();
     for index in [1, i64::MAX as u64, u64::MAX] {
-        let mut events = room.subscribe(index, index);
+        let mut events = fixture.subscribe(index, index);
         let missed = events.missed.next().await.unwrap();
         assert!(missed.is_none(), "{index}");
     }
 }
 
-/// More than are read at a time, and more than wait in memory for one who does not listen.
+/// More events than a page and than the queue of a slow subscriber.
 #[tokio::test]
-async fn a_slow_subscriber_misses_nothing() {
-    let room = Room::new();
+async fn slow_subscribers_miss_no_event() {
+    let fixture = Fixture::new();
     let first = payment(1, &[100]);
-    room.arrive_all(&first);
-    room.store.flush();
-    let (mut from_now, mut resumed) = (room.subscribe(0, 0), room.subscribe(1, 1));
+    fixture.arrive_all(&first);
+    fixture.store.flush();
+    let (mut from_now, mut resumed) = (fixture.subscribe(0, 0), fixture.subscribe(1, 1));
     let add = |index| {
-        let mut set = room.store.set(&[1; 32]).unwrap().unwrap();
+        let mut set = fixture.store.set(&[1; 32]).unwrap().unwrap();
         set.set_id[..8].copy_from_slice(&u64::to_be_bytes(index));
         set.settle_index = Some(index);
-        let ticket = room.store.submit(PutSet(set.clone()));
-        let record = room.store.invoice(1).unwrap().unwrap();
+        let ticket = fixture.store.submit(PutSet(set.clone()));
+        let record = fixture.store.invoice(1).unwrap().unwrap();
         let view = InvoiceView {
             record,
             htlcs: Vec::new(),
             sets: vec![set],
         };
-        room.registry.announce(ticket, InvoiceEvent::Settled(view));
+        fixture
+            .registry
+            .announce(ticket, InvoiceEvent::Settled(view));
     };
-    let last = BACKLOG as u64 + 100;
+    let last = EVENT_QUEUE_LEN as u64 + 100;
     (2..=last).for_each(add);
-    room.store.flush();
-    let (from_late, mut late) = (last / 2, room.subscribe(1, last / 2));
-    // Only now do events reach those who listen.
+    fixture.store.flush();
+    let (from_late, mut late) = (last / 2, fixture.subscribe(1, last / 2));
+    // Only now do events reach subscribers.
     for index in 2..=last {
         assert_eq!(next(&mut from_now).await, ("settled", index));
         assert_eq!(next(&mut resumed).await, ("settled", index));
@@ -115,27 +120,27 @@ async fn a_slow_subscriber_misses_nothing() {
     }
 }
 
-/// Payments go on while subscribers come at any moment and resume from any index.
+/// Payments continue while subscribers connect at any moment and resume from any index.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn resuming_loses_nothing_and_doubles_nothing_under_load() {
+async fn resumed_subscriptions_are_complete_under_load() {
     const PAYMENTS: u64 = 60;
-    let room = Arc::new(Room::new());
+    let fixture = Arc::new(Fixture::new());
     let load = {
-        let room = room.clone();
+        let fixture = fixture.clone();
         std::thread::spawn(move || {
             for id in 1..=PAYMENTS {
-                room.arrive_all(&payment(id as u8, &[60, 40]));
+                fixture.arrive_all(&payment(id as u8, &[60, 40]));
             }
         })
     };
     let mut followers = tokio::task::JoinSet::new();
     for resume in 1..=10 {
-        let room = room.clone();
+        let fixture = fixture.clone();
         followers.spawn(async move {
-            while room.store.invoice(resume).unwrap().is_none() {
+            while fixture.store.invoice(resume).unwrap().is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let mut events = room.subscribe(resume, resume);
+            let mut events = fixture.subscribe(resume, resume);
             let (mut added, mut settled) = (resume, resume);
             while settled < PAYMENTS {
                 match next(&mut events).await {
@@ -146,7 +151,7 @@ async fn resuming_loses_nothing_and_doubles_nothing_under_load() {
                     (_, index) => {
                         settled += 1;
                         assert_eq!(index, settled);
-                        assert!(added >= settled, "added before settled");
+                        assert!(added >= settled, "must be added before it is settled");
                     }
                 }
             }
@@ -157,17 +162,17 @@ async fn resuming_loses_nothing_and_doubles_nothing_under_load() {
     load.join().unwrap();
 }
 
-/// As in lnd: what was paid in all, not what was paid by then. The set has its own amount.
+/// As in lnd: the total amount now, not as of then. The set has its own amount.
 #[tokio::test]
-async fn a_missed_set_comes_with_the_invoice_as_it_is_now() {
-    let room = Room::new();
+async fn missed_sets_carry_the_current_invoice() {
+    let fixture = Fixture::new();
     for id in 1..=3 {
         let shards = payment(id, &[60, 40]).into_iter();
-        room.arrive_all(&shards.map(|shard| shard.to([1; 32])).collect::<Vec<_>>());
-        room.arrive_all(&payment(100 + id, &[50]));
+        fixture.arrive_all(&shards.map(|shard| shard.to([1; 32])).collect::<Vec<_>>());
+        fixture.arrive_all(&payment(100 + id, &[50]));
     }
-    room.store.flush();
-    let mut events = room.subscribe(4, 1);
+    fixture.store.flush();
+    let mut events = fixture.subscribe(4, 1);
     let mut paid = Vec::new();
     for _ in 2..=6 {
         let view = events.next().await.unwrap().unwrap().into_view();
@@ -181,8 +186,8 @@ async fn a_missed_set_comes_with_the_invoice_as_it_is_now() {
 
 /// A client that resumes by add index must not take a paid invoice for an unpaid one.
 #[tokio::test]
-async fn who_resumes_by_add_index_hears_how_the_invoices_stand_now() {
-    let room = Room::new();
+async fn resuming_by_add_index_shows_the_current_state() {
+    let fixture = Fixture::new();
     let mut hashes = Vec::new();
     for preimage in 1..=5_u8 {
         let purpose = match preimage {
@@ -197,18 +202,18 @@ async fn who_resumes_by_add_index_hears_how_the_invoices_stand_now() {
             purpose,
             ..NewInvoice::default()
         };
-        let made = room.registry.add(new).await.unwrap();
+        let made = fixture.registry.add(new).await.unwrap();
         hashes.push(made.payment_hash);
     }
     // The second is paid, the third held, the fourth canceled, the fifth still open.
     for index in [1, 2] {
-        room.pay(hashes[index], &[index as u64], 100);
+        fixture.pay(hashes[index], &[index as u64], 100);
     }
     let fourth = InvoiceRef::Hash(hashes[3]);
-    room.registry.cancel(&fourth).await.unwrap();
-    room.store.flush();
+    fixture.registry.cancel(&fourth).await.unwrap();
+    fixture.store.flush();
 
-    let mut events = room.subscribe(1, 0);
+    let mut events = fixture.subscribe(1, 0);
     let mut told = Vec::new();
     for _ in 0..2 {
         let view = events.next().await.unwrap().unwrap().into_view();
@@ -221,16 +226,16 @@ async fn who_resumes_by_add_index_hears_how_the_invoices_stand_now() {
         (5, InvoiceState::Open, None),
     ];
     assert_eq!(told, expected);
-    // Live events go on where the backlog ended.
-    room.registry.settle_hold([3; 32]).await.unwrap();
+    // Live events continue where the backlog ended.
+    fixture.registry.settle_hold([3; 32]).await.unwrap();
     assert_eq!(next(&mut events).await, ("settled", 2));
 }
 
 /// Whole pages of invoices may be left out.
 #[tokio::test]
-async fn many_canceled_invoices_do_not_end_the_backlog() {
-    let room = Room::new();
-    let first = room.registry.add(NewInvoice::default()).await.unwrap();
+async fn canceled_invoices_do_not_end_the_backlog() {
+    let fixture = Fixture::new();
+    let first = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let mut changes: Vec<Box<dyn crate::storage::Change>> = Vec::new();
     for add_index in 2..=600 {
         let state = match add_index {
@@ -249,8 +254,8 @@ async fn many_canceled_invoices_do_not_end_the_backlog() {
             },
         )));
     }
-    room.store.submit(changes);
-    room.store.flush();
-    let mut events = room.subscribe(1, 0);
+    fixture.store.submit(changes);
+    fixture.store.flush();
+    let mut events = fixture.subscribe(1, 0);
     assert_eq!(next(&mut events).await, ("added", 600));
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use lightning_types::payment::PaymentHash;
 
 use super::*;
-use crate::invoices::test_room::{Room, Sent, payment};
+use crate::invoices::test_room::{Fixture, Sent, payment};
 use crate::invoices::{Claimable, NewInvoice};
 use crate::storage::invoices::PutInvoiceState;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-impl Room {
+impl Fixture {
     fn follow(&self, by: InvoiceRef) -> SingleSubscription {
         self.store.flush();
         self.registry.subscribe_one(&by).unwrap()
@@ -34,7 +34,7 @@ impl Room {
         let event = match state {
             InvoiceState::Accepted => InvoiceEvent::Accepted(view),
             InvoiceState::Canceled => InvoiceEvent::Canceled(view),
-            other => panic!("{other:?} is no event"),
+            other => panic!("unexpected event {other:?}"),
         };
         self.registry.announce(ticket, event);
     }
@@ -42,10 +42,10 @@ impl Room {
 
 async fn next(changes: &mut SingleSubscription) -> Option<InvoiceView> {
     let next = tokio::time::timeout(LIMIT, changes.next());
-    next.await.expect("no event came").unwrap()
+    next.await.expect("no event arrived").unwrap()
 }
 
-/// The settle indices of the next message's sets, and what the invoice was paid by then.
+/// The settle indices of the next message's sets, and the amount paid so far.
 async fn sets(changes: &mut SingleSubscription) -> (Vec<u64>, u64) {
     let view = next(changes).await.unwrap();
     let sets = view.sets.iter().filter_map(|set| set.settle_index);
@@ -53,17 +53,17 @@ async fn sets(changes: &mut SingleSubscription) -> (Vec<u64>, u64) {
 }
 
 #[tokio::test]
-async fn each_set_of_an_amp_invoice_is_told_with_its_sum() {
-    let room = Room::new();
-    room.pay_the_first(1);
-    let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
+async fn single_invoice_subscriber_sees_every_settled_set() {
+    let fixture = Fixture::new();
+    fixture.pay_the_first(1);
+    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
     assert_eq!(sets(&mut changes).await, (vec![1], 100));
-    // Nobody reads meanwhile: all are on disk when the first of them is told.
+    // Nothing is read before all are on disk.
     for id in 2..=4 {
-        room.pay_the_first(id);
-        room.arrive_all(&payment(id + 100, &[50]));
+        fixture.pay_the_first(id);
+        fixture.arrive_all(&payment(id + 100, &[50]));
     }
-    room.store.flush();
+    fixture.store.flush();
     assert_eq!(sets(&mut changes).await, (vec![2], 200));
     assert_eq!(sets(&mut changes).await, (vec![4], 300));
     let view = next(&mut changes).await.unwrap();
@@ -72,25 +72,25 @@ async fn each_set_of_an_amp_invoice_is_told_with_its_sum() {
 }
 
 #[tokio::test]
-async fn what_the_state_holds_is_not_told_again() {
-    let room = Room::new();
-    // Announced while the follower is there already, but on disk before it came.
-    room.pay_the_first(1);
-    room.pay_the_first(2);
-    let mut changes = room.follow(InvoiceRef::SetId([2; 32]));
-    room.pay_the_first(3);
+async fn initial_state_is_not_repeated() {
+    let fixture = Fixture::new();
+    // Announced after the subscription, but on disk before it.
+    fixture.pay_the_first(1);
+    fixture.pay_the_first(2);
+    let mut changes = fixture.follow(InvoiceRef::SetId([2; 32]));
+    fixture.pay_the_first(3);
     assert_eq!(sets(&mut changes).await, (vec![1, 2], 200));
     assert_eq!(sets(&mut changes).await, (vec![3], 300));
 }
 
 #[tokio::test]
-async fn an_ordinary_invoice_ends_with_its_settlement() {
-    let room = Room::new();
-    let record = room.registry.add(NewInvoice::default()).await.unwrap();
+async fn bolt11_subscription_ends_with_the_settlement() {
+    let fixture = Fixture::new();
+    let record = fixture.registry.add(NewInvoice::default()).await.unwrap();
     let by_hash = InvoiceRef::Hash(record.payment_hash);
-    let mut changes = room.follow(by_hash);
-    room.arrive_all(&payment(9, &[50]));
-    room.registry.accept_bolt11(Claimable {
+    let mut changes = fixture.follow(by_hash);
+    fixture.arrive_all(&payment(9, &[50]));
+    fixture.registry.accept_bolt11(Claimable {
         payment_hash: PaymentHash(record.payment_hash),
         amount_msat: 70,
         claim_deadline: None,
@@ -105,44 +105,44 @@ async fn an_ordinary_invoice_ends_with_its_settlement() {
     assert!(next(&mut changes).await.is_none());
     assert!(next(&mut changes).await.is_none());
 
-    let mut late = room.follow(by_hash);
+    let mut late = fixture.follow(by_hash);
     assert_eq!(next(&mut late).await.unwrap().record, settled.record);
     assert!(next(&mut late).await.is_none());
 }
 
 #[tokio::test]
-async fn a_payment_that_waits_for_a_decision_and_a_cancel_are_told() {
-    let room = Room::new();
-    let record = room.registry.add(NewInvoice::default()).await.unwrap();
-    let mut changes = room.follow(InvoiceRef::Hash(record.payment_hash));
+async fn single_invoice_subscriber_sees_accept_and_cancel() {
+    let fixture = Fixture::new();
+    let record = fixture.registry.add(NewInvoice::default()).await.unwrap();
+    let mut changes = fixture.follow(InvoiceRef::Hash(record.payment_hash));
     let open = next(&mut changes).await.unwrap();
-    room.change(&open, InvoiceState::Accepted);
+    fixture.change(&open, InvoiceState::Accepted);
     let accepted = next(&mut changes).await.unwrap();
     assert_eq!(accepted.record.state, InvoiceState::Accepted);
 
-    let mut late = room.follow(InvoiceRef::Addr(record.payment_addr));
-    room.change(&open, InvoiceState::Canceled);
+    let mut late = fixture.follow(InvoiceRef::Addr(record.payment_addr));
+    fixture.change(&open, InvoiceState::Canceled);
     assert_eq!(next(&mut late).await.unwrap(), accepted);
     for changes in [&mut changes, &mut late] {
         let canceled = next(changes).await.unwrap();
         assert_eq!(canceled.record.state, InvoiceState::Canceled);
         assert!(next(changes).await.is_none());
     }
-    let mut later = room.follow(InvoiceRef::Hash(record.payment_hash));
+    let mut later = fixture.follow(InvoiceRef::Hash(record.payment_hash));
     assert!(next(&mut later).await.is_some());
     assert!(next(&mut later).await.is_none());
 }
 
 #[tokio::test]
-async fn a_canceled_amp_invoice_is_told_with_all_that_it_was_paid() {
-    let room = Room::new();
-    room.pay_the_first(1);
-    let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
+async fn canceled_amp_invoice_shows_its_total() {
+    let fixture = Fixture::new();
+    fixture.pay_the_first(1);
+    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
     let mut known = next(&mut changes).await.unwrap();
-    room.pay_the_first(2);
-    // Who cancels it knows it from a moment ago.
+    fixture.pay_the_first(2);
+    // The cancellation uses the uncommitted record.
     (known.sets, known.record.amt_paid_msat) = (Vec::new(), 0);
-    room.change(&known, InvoiceState::Canceled);
+    fixture.change(&known, InvoiceState::Canceled);
     assert_eq!(sets(&mut changes).await, (vec![2], 200));
     let canceled = next(&mut changes).await.unwrap();
     assert_eq!(canceled.record.state, InvoiceState::Canceled);
@@ -151,13 +151,13 @@ async fn a_canceled_amp_invoice_is_told_with_all_that_it_was_paid() {
 }
 
 #[tokio::test]
-async fn only_followers_of_the_one_invoice_hear_of_a_cancel() {
-    let room = Room::new();
-    let mut events = room.subscribe(0, 0);
-    let record = room.registry.add(NewInvoice::default()).await.unwrap();
-    let view = room.follow(InvoiceRef::Hash(record.payment_hash)).first;
-    room.change(&view.unwrap(), InvoiceState::Canceled);
-    room.registry.add(NewInvoice::default()).await.unwrap();
+async fn only_single_invoice_subscribers_see_cancellations() {
+    let fixture = Fixture::new();
+    let mut events = fixture.subscribe(0, 0);
+    let record = fixture.registry.add(NewInvoice::default()).await.unwrap();
+    let view = fixture.follow(InvoiceRef::Hash(record.payment_hash)).first;
+    fixture.change(&view.unwrap(), InvoiceState::Canceled);
+    fixture.registry.add(NewInvoice::default()).await.unwrap();
     for expected in 1..=2 {
         let event = events.next().await.unwrap().unwrap();
         let InvoiceEvent::Added(view) = event else {
@@ -168,42 +168,42 @@ async fn only_followers_of_the_one_invoice_hear_of_a_cancel() {
 }
 
 #[tokio::test]
-async fn an_unknown_invoice_is_not_found() {
-    let room = Room::new();
-    let unknown = room.registry.subscribe_one(&InvoiceRef::Hash([9; 32]));
+async fn unknown_invoices_are_not_found() {
+    let fixture = Fixture::new();
+    let unknown = fixture.registry.subscribe_one(&InvoiceRef::Hash([9; 32]));
     assert!(matches!(unknown, Err(InvoiceError::NotFound)));
 }
 
 #[tokio::test]
-async fn the_end_of_the_node_is_the_end() {
-    let room = Room::new();
-    room.pay_the_first(1);
-    let mut changes = room.follow(InvoiceRef::Addr([1; 32]));
-    drop(room);
+async fn subscription_ends_at_shutdown() {
+    let fixture = Fixture::new();
+    fixture.pay_the_first(1);
+    let mut changes = fixture.follow(InvoiceRef::Addr([1; 32]));
+    drop(fixture);
     assert!(next(&mut changes).await.is_some());
     assert!(next(&mut changes).await.is_none());
 }
 
-/// Payments to one invoice go on while followers come at any moment.
+/// Payments to one invoice continue while subscribers connect at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_doubled_under_load() {
+async fn updates_are_complete_under_load() {
     const PAYMENTS: u8 = 80;
-    let room = Arc::new(Room::new());
-    room.pay_the_first(1);
-    room.store.flush();
+    let fixture = Arc::new(Fixture::new());
+    fixture.pay_the_first(1);
+    fixture.store.flush();
     let load = {
-        let room = room.clone();
-        std::thread::spawn(move || (2..=PAYMENTS).for_each(|id| room.pay_the_first(id)))
+        let fixture = fixture.clone();
+        std::thread::spawn(move || (2..=PAYMENTS).for_each(|id| fixture.pay_the_first(id)))
     };
     let mut followers = tokio::task::JoinSet::new();
     for after in (1..=70).step_by(7) {
-        let room = room.clone();
+        let fixture = fixture.clone();
         followers.spawn(async move {
-            while room.store.set(&[after; 32]).unwrap().is_none() {
+            while fixture.store.set(&[after; 32]).unwrap().is_none() {
                 tokio::task::yield_now().await;
             }
             let by = InvoiceRef::Addr([1; 32]);
-            let mut changes = room.registry.subscribe_one(&by).unwrap();
+            let mut changes = fixture.registry.subscribe_one(&by).unwrap();
             let (known, _) = sets(&mut changes).await;
             let mut last = known.len() as u64;
             assert_eq!(known, (1..=last).collect::<Vec<_>>());
@@ -217,32 +217,32 @@ async fn nothing_is_lost_or_doubled_under_load() {
     load.join().unwrap();
 }
 
-fn subscription(room: &Room, followers: &Followers) -> SingleSubscription {
+fn subscription(fixture: &Fixture, followers: &Followers) -> SingleSubscription {
     SingleSubscription {
         live: followers.follow(1),
-        ..room.follow(InvoiceRef::Addr([1; 32]))
+        ..fixture.follow(InvoiceRef::Addr([1; 32]))
     }
 }
 
 #[tokio::test]
-async fn a_slow_follower_is_told_so_and_only_it() {
-    let room = Room::new();
-    room.pay_the_first(1);
+async fn only_slow_subscribers_are_disconnected() {
+    let fixture = Fixture::new();
+    fixture.pay_the_first(1);
     let followers = Followers::default();
-    let mut slow = subscription(&room, &followers);
+    let mut slow = subscription(&fixture, &followers);
     let mut view = next(&mut slow).await.unwrap();
-    let mut fast = subscription(&room, &followers);
+    let mut fast = subscription(&fixture, &followers);
     next(&mut fast).await.unwrap();
     for index in 2..=2_000 {
         view.sets[0].settle_index = Some(index);
-        followers.tell(&InvoiceEvent::Settled(view.clone()));
+        followers.notify(&InvoiceEvent::Settled(view.clone()));
         assert_eq!(sets(&mut fast).await.0, [index]);
     }
-    for index in 2..=BACKLOG as u64 {
+    for index in 2..=EVENT_QUEUE_LEN as u64 {
         assert_eq!(
             sets(&mut slow).await.0,
             [index],
-            "what came in time is told"
+            "queued events must be delivered"
         );
     }
     let error = slow.next().await.unwrap_err().to_string();
@@ -251,14 +251,14 @@ async fn a_slow_follower_is_told_so_and_only_it() {
 }
 
 #[tokio::test]
-async fn who_has_gone_away_is_forgotten() {
+async fn closed_subscriptions_are_removed() {
     let followers = Followers::default();
     let stays = followers.follow(0);
     for add_index in 1..10_000 {
         drop(followers.follow(add_index));
     }
     let followed = followers.0.lock().unwrap();
-    assert!(followed.by_add_index.len() <= FIRST_CLEANING);
+    assert!(followed.by_add_index.len() <= FIRST_CLEANUP);
     assert!(followed.by_add_index.contains_key(&0));
     drop(stays);
 }

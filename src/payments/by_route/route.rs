@@ -1,7 +1,7 @@
-//! A caller's route: whether it makes sense, and what LDK makes of it.
+//! Validating a given route and converting it for LDK.
 //!
-//! lnd describes a hop by what its node is told: the channel that leads to it, what it is to forward
-//! and with which expiry. LDK describes it by what its node keeps: a fee and a number of blocks.
+//! lnd describes a hop by what its node is told: the incoming channel, and the amount and expiry to
+//! forward. LDK describes it by what the node keeps: a fee and a CLTV delta.
 
 use std::collections::HashSet;
 
@@ -12,33 +12,34 @@ use lightning_types::features::{ChannelFeatures, NodeFeatures};
 
 use crate::storage::payments::HopRecord;
 
-/// LDK's limit; an onion packet holds hardly more.
-const MOST_HOPS: usize = 20;
+/// LDK's limit. An onion packet hardly has space for more hops.
+const MAX_HOPS: usize = 20;
 
-/// One hop as lnd's `Hop` describes it.
+/// One hop, as in lnd's `Hop`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenHop {
     pub node: PublicKey,
-    /// Of the channel that leads to the node.
+    /// The channel that leads to the node.
     pub scid: u64,
-    /// What the node is told to forward; for the last one, to keep.
+    /// The amount that the node is told to forward, in msat; for the last hop, the amount it
+    /// receives.
     pub forward_msat: u64,
-    /// The block height that the node is told for the HTLC that it sends on; for the last one, that
-    /// of the HTLC that it gets.
+    /// The expiry (block height) that the node is told for its outgoing HTLC; for the last hop,
+    /// that of the HTLC it receives.
     pub expiry: u32,
 }
 
-/// A route as lnd's `Route` describes it.
+/// A route, as in lnd's `Route`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenRoute {
-    /// Of the first HTLC.
+    /// The amount of the first HTLC, in msat.
     pub total_msat: u64,
-    /// Expiry of the first HTLC, a block height.
+    /// The expiry of the first HTLC, a block height.
     pub total_time_lock: u32,
     pub hops: Vec<GivenHop>,
 }
 
-/// A route that no HTLC can take. Hops count from 1.
+/// Why a route cannot be used. Hops count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
     #[error("empty route hops provided")]
@@ -47,35 +48,35 @@ pub enum RouteError {
     TooManyHops,
     #[error("the route delivers nothing: amt_to_forward_msat of the last hop is 0")]
     NoAmount,
-    #[error("hop {hop} is to forward {forward_msat} msat, but gets only {gets_msat} msat")]
+    #[error("hop {hop} is to forward {forward_msat} msat but receives only {gets_msat} msat")]
     NegativeFee {
         hop: usize,
         forward_msat: u64,
         gets_msat: u64,
     },
-    #[error("hop {hop} is to forward with expiry {expiry}, but gets expiry {gets} only")]
+    #[error("hop {hop} is to forward with expiry {expiry} but receives expiry {gets}")]
     NegativeDelta { hop: usize, expiry: u32, gets: u32 },
-    /// LDK tells the receiver the amount and the expiry of its HTLC, nothing else.
+    /// LDK tells the receiver the amount and expiry of its HTLC, nothing else.
     #[error(
-        "the last hop gets {gets_msat} msat with expiry {gets_expiry}: its amt_to_forward_msat and \
-         expiry have to be the same"
+        "the last hop receives {gets_msat} msat with expiry {gets_expiry}: set its amt_to_forward_msat \
+         and expiry to these values"
     )]
     LastHop { gets_msat: u64, gets_expiry: u32 },
     #[error("expiry {expiry} of the last hop is too soon at block height {height}")]
     TooSoon { expiry: u32, height: u32 },
-    #[error("hop {0} is this node: a route may only end here")]
+    #[error("hop {0} is this node, which may only be the last hop")]
     ThroughUs(usize),
-    #[error("channel {0} is in the route twice")]
+    #[error("channel {0} appears twice in the route")]
     ChannelTwice(u64),
 }
 
 impl GivenRoute {
-    /// What the receiver gets, msat.
+    /// The amount that the receiver gets, in msat.
     pub(super) fn amount_msat(&self) -> u64 {
         self.hops.last().map_or(0, |hop| hop.forward_msat)
     }
 
-    /// The receiver's key in hex.
+    /// The receiver's public key in hex.
     pub(super) fn destination(&self) -> String {
         let last = self.hops.last();
         last.map(|hop| hop.node.serialize().to_lower_hex_string())
@@ -90,10 +91,10 @@ impl GivenRoute {
         self.hops.last().ok_or(RouteError::NoHops)
     }
 
-    /// Whether an HTLC can take it at all.
+    /// Checks that an HTLC can use this route.
     pub(super) fn check(&self, our_node_id: &PublicKey) -> Result<(), RouteError> {
         let last = self.last()?;
-        if self.hops.len() > MOST_HOPS {
+        if self.hops.len() > MAX_HOPS {
             return Err(RouteError::TooManyHops);
         }
         if last.forward_msat == 0 {
@@ -114,7 +115,8 @@ impl GivenRoute {
         }
     }
 
-    /// Nobody forwards more, or for longer, than it gets; the last one keeps all.
+    /// No hop may forward a larger amount or a later expiry than it receives; the last one keeps
+    /// all.
     fn check_steps(&self) -> Result<(), RouteError> {
         let (mut gets_msat, mut gets) = (self.total_msat, self.total_time_lock);
         for (position, hop) in self.hops.iter().enumerate() {
@@ -145,7 +147,7 @@ impl GivenRoute {
         Ok(())
     }
 
-    /// The hops as they are stored and shown.
+    /// The hops as stored and shown.
     pub(super) fn records(&self) -> Vec<HopRecord> {
         let (mut gets_msat, mut gets) = (self.total_msat, self.total_time_lock);
         let record = |hop: &GivenHop| {
@@ -164,8 +166,8 @@ impl GivenRoute {
         self.hops.iter().map(record).collect()
     }
 
-    /// LDK's path, which counts from the block after `height`. A block that comes before it is sent
-    /// makes all expiries one later than asked for.
+    /// Converts it to LDK's path, whose deltas count from the block after `height`. If a block
+    /// arrives before the HTLC is sent, all its expiries are one block later than requested.
     pub(super) fn path(&self, height: u32) -> Result<Path, RouteError> {
         let expiry = self.last()?.expiry;
         let next = height.saturating_add(1);
@@ -188,7 +190,7 @@ impl GivenRoute {
             .map(|(h, r)| hop(h, r))
             .collect();
         if let Some(last) = hops.last_mut() {
-            // LDK has the delivered amount and the final delta there.
+            // LDK stores the delivered amount and the final CLTV delta in the last hop.
             last.fee_msat = self.amount_msat();
             last.cltv_expiry_delta = final_delta;
         }

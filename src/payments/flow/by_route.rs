@@ -1,9 +1,9 @@
-//! The state machine of a payment whose attempts come from outside.
+//! The state machine of `SendToRoute` payments.
 //!
-//! It is lnd's (`SendToRoute`): it succeeds if one attempt settled and none is in flight. It fails
-//! once nothing is in flight and a failure counted: the receiver's refusal always does, any other
-//! unless its attempt said otherwise. Without either it waits for the next attempt, and a restart
-//! ends the waiting.
+//! The rules are lnd's: the payment succeeds if one attempt has settled and none is in flight. It
+//! fails once none is in flight and a failure counted. A failure from the receiver always counts,
+//! any other one unless its attempt has `skip_temp_err`. Otherwise it waits for the next attempt,
+//! until a restart.
 
 use std::collections::BTreeSet;
 
@@ -16,34 +16,36 @@ use crate::storage::payments::{
 };
 use lightning_types::payment::PaymentHash;
 
-/// Attempts whose failure leaves the payment open. Not stored: nobody sends more after a restart.
+/// Attempts whose failure leaves the payment open. Not stored: after a restart no more are sent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ByRoute {
     forgiving: BTreeSet<u64>,
 }
 
 impl Flow {
-    /// A new payment, without attempts yet.
+    /// Creates a new payment without attempts.
     pub fn by_route(record: PaymentRecord) -> Self {
         let hash = PaymentHash(record.identifier);
         Self {
             by_route: Some(ByRoute::default()),
-            // Not used: each attempt brings its own.
+            // Not used: each attempt has its own hash.
             ..Self::new(record, Hashes::Same(hash))
         }
     }
 
-    /// After a restart: whoever made the attempts is gone. The reason is lnd's.
+    /// Applied after a restart: the clients are gone. The failure reason is lnd's.
     pub(super) fn expect_no_more_attempts(&mut self) {
         if self.by_route.is_some() && !self.is_in_flight() {
             self.give_up(FailureReason::NoRoute);
         }
     }
 
-    /// Whether a further attempt with these terms, over so much (msat), fits into the payment.
+    /// Checks whether a further attempt with these terms and this amount (msat) fits into the
+    /// payment.
     ///
     /// # Errors
-    /// What is wrong with it, in lnd's order.
+    ///
+    /// The first mismatch, in lnd's order.
     pub fn takes(&self, terms: &PaymentTerms, amount_msat: u64) -> Result<(), ByRouteError> {
         let ours = &self.record.terms;
         if self.by_route.is_none() {
@@ -56,7 +58,7 @@ impl Flow {
             return Err(ByRouteError::IsFailing);
         }
         match (ours.payment_addr, terms.payment_addr) {
-            // A whole payment while it, or its like, is under way.
+            // Not an MPP attempt, and another one is in flight.
             (None, None) if self.is_in_flight() => return Err(SendError::InFlight.into()),
             (Some(_), None) => return Err(ByRouteError::HasParts),
             (None, Some(_)) => return Err(ByRouteError::IsWhole),
@@ -72,7 +74,7 @@ impl Flow {
         Ok(())
     }
 
-    /// Adds an attempt that is in flight from now on. `forgiving`: see the module.
+    /// Adds an attempt in state in flight. `forgiving`: its failure leaves the payment open.
     pub fn add_given(&mut self, attempt: AttemptRecord, forgiving: bool) {
         if let Some(by_route) = &mut self.by_route
             && forgiving
@@ -96,7 +98,7 @@ impl Flow {
         }
     }
 
-    /// The failure of this attempt, which is not the receiver's refusal.
+    /// Records the failure of this attempt, which does not come from the receiver.
     pub(super) fn note_failure(&mut self, attempt_id: u64) {
         let counts = |by_route: &ByRoute| !by_route.forgiving.contains(&attempt_id);
         if self.by_route.as_ref().is_some_and(counts) {

@@ -44,7 +44,7 @@ fn path(amount_msat: u64, fee_msat: u64) -> Vec<HopRecord> {
 
 fn send(flow: &mut Flow, id: u64, amount: u64) -> NewAttempt {
     let random = ShardRandomness {
-        // Equal bytes would soon XOR to what is left of the root, which nothing random does.
+        // Equal bytes would soon equal the remainder of the root, which random ones never do.
         share: sha256::Hash::hash(&id.to_be_bytes()).to_byte_array(),
         index: id as u32,
     };
@@ -62,7 +62,7 @@ fn refusal() -> Option<AttemptFailure> {
 }
 
 #[test]
-fn what_is_open_is_the_amount_without_what_is_in_flight() {
+fn open_amount_excludes_attempts_in_flight() {
     let mut flow = amp(100);
     assert_eq!(
         flow.step(0),
@@ -86,7 +86,7 @@ fn what_is_open_is_the_amount_without_what_is_in_flight() {
 }
 
 #[test]
-fn a_failed_shard_is_open_again_with_another_hash() {
+fn failed_shards_are_retried_with_another_hash() {
     let mut flow = amp(100);
     let first = send(&mut flow, 1, 100);
     flow.failed(1, None, 5).unwrap();
@@ -102,7 +102,7 @@ fn a_failed_shard_is_open_again_with_another_hash() {
 }
 
 #[test]
-fn a_refusal_by_the_receiver_ends_the_payment_once_nothing_is_in_flight() {
+fn receiver_failure_ends_the_payment_once_none_is_in_flight() {
     let mut flow = amp(100);
     send(&mut flow, 1, 60);
     send(&mut flow, 2, 40);
@@ -114,7 +114,7 @@ fn a_refusal_by_the_receiver_ends_the_payment_once_nothing_is_in_flight() {
 }
 
 #[test]
-fn nothing_is_sent_after_a_settle() {
+fn sends_nothing_after_a_settled_attempt() {
     let mut flow = amp(100);
     send(&mut flow, 1, 60);
     send(&mut flow, 2, 40);
@@ -124,7 +124,7 @@ fn nothing_is_sent_after_a_settle() {
 }
 
 #[test]
-fn the_time_limit_stops_attempts_but_waits_for_those_in_flight() {
+fn timeout_waits_for_attempts_in_flight() {
     let mut flow = amp(100);
     send(&mut flow, 1, 100);
     assert_eq!(flow.step(DEADLINE), Step::Wait);
@@ -134,7 +134,7 @@ fn the_time_limit_stops_attempts_but_waits_for_those_in_flight() {
 }
 
 #[test]
-fn a_second_end_of_an_attempt_is_no_news() {
+fn repeated_results_change_nothing() {
     let mut flow = amp(100);
     send(&mut flow, 1, 100);
     assert!(flow.settled(1, [1; 32], 0).is_some());
@@ -151,7 +151,7 @@ fn the_parts_of_a_bolt11_payment_share_its_hash() {
 }
 
 #[test]
-fn nothing_is_sent_if_the_largest_attempts_cannot_carry_it() {
+fn sends_nothing_if_the_parts_cannot_carry_the_amount() {
     let mut record = payment(100, Some([9; 32]));
     record.terms.max_shard_msat = 24;
     let hashes = || Hashes::Amp(Splitter::new(Share::from_bytes([9; 32])));
@@ -162,11 +162,15 @@ fn nothing_is_sent_if_the_largest_attempts_cannot_carry_it() {
     let mut flow = Flow::new(record, hashes());
     assert!(matches!(flow.step(0), Step::Send(_)));
     send(&mut flow, 1, 20);
-    assert_eq!(flow.step(0), Step::Wait, "80 are left for 3 times 25");
+    assert_eq!(
+        flow.step(0),
+        Step::Wait,
+        "three parts of 25 cannot carry 80"
+    );
 }
 
 #[test]
-fn a_refusal_that_is_told_after_a_restart_still_counts() {
+fn receiver_failure_counts_after_a_restart() {
     let mut flow = amp(100);
     send(&mut flow, 1, 100);
     flow.failed(1, None, 0).unwrap();
@@ -176,7 +180,7 @@ fn a_refusal_that_is_told_after_a_restart_still_counts() {
 }
 
 #[test]
-fn the_root_is_not_kept_once_the_payment_is_over() {
+fn root_is_deleted_when_the_payment_ends() {
     let mut flow = amp(100);
     send(&mut flow, 1, 100);
     flow.settled(1, [1; 32], 0).unwrap();
@@ -186,7 +190,7 @@ fn the_root_is_not_kept_once_the_payment_is_over() {
 }
 
 #[test]
-fn a_settle_counts_even_if_the_attempt_was_taken_for_failed() {
+fn settlement_of_a_failed_attempt_counts() {
     let mut flow = amp(100);
     send(&mut flow, 1, 100);
     flow.failed(1, None, 0).unwrap();
@@ -195,13 +199,13 @@ fn a_settle_counts_even_if_the_attempt_was_taken_for_failed() {
 }
 
 #[test]
-fn why_a_payment_was_given_up_outlives_a_restart() {
+fn failure_reason_survives_a_restart() {
     let mut flow = amp(100);
     send(&mut flow, 1, 100);
     assert!(flow.give_up(FailureReason::Canceled));
     assert!(
         !flow.give_up(FailureReason::Error),
-        "the first reason stays"
+        "the first reason must be kept"
     );
     let mut flow = Flow::restore(flow.record.clone(), flow.attempts.clone());
     assert_eq!(flow.step(0), Step::Wait);

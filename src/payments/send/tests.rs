@@ -1,4 +1,4 @@
-//! Payments over a network that is a list of answers.
+//! Payments over a mocked network.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,17 +23,17 @@ mod history;
 mod probes;
 mod restarts;
 
-/// What the router says when it is asked next: msat over each path, with the fee of each.
+/// The router's next answer: the amount in msat and the fee of each path.
 type Answer = Result<Vec<(u64, u64)>, FailureReason>;
 
-/// A question as the router heard it.
+/// A route search as the router received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Asked {
     open: Open,
     failed_channels: Vec<u64>,
 }
 
-/// An HTLC that was handed to LDK.
+/// An HTLC that was passed to LDK.
 #[derive(Debug, Clone)]
 struct Htlc {
     id: PaymentId,
@@ -43,7 +43,7 @@ struct Htlc {
 }
 
 impl Htlc {
-    /// What it brings to the receiver.
+    /// The amount that the receiver gets.
     fn amount_msat(&self) -> u64 {
         self.path.final_value_msat()
     }
@@ -121,7 +121,7 @@ fn key(n: u8) -> PublicKey {
     PublicKey::from_secret_key(&bitcoin::secp256k1::Secp256k1::new(), &secret)
 }
 
-/// Over one node in the middle; its channel to us is 11, the next one 22.
+/// A path over one forwarding node; our channel with it is 11, the next one 22.
 fn path((amount_msat, fee_msat): (u64, u64)) -> Path {
     let hop = |n, short_channel_id, fee_msat| RouteHop {
         pubkey: key(n),
@@ -138,14 +138,14 @@ fn path((amount_msat, fee_msat): (u64, u64)) -> Path {
     }
 }
 
-struct House {
+struct Fixture {
     directory: tempfile::TempDir,
     network: Arc<Network>,
     payments: Arc<Payments>,
     sent: mpsc::UnboundedReceiver<Htlc>,
 }
 
-impl House {
+impl Fixture {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self::open(directory, answers, Vec::new(), false)
@@ -198,7 +198,7 @@ impl House {
         self.payments.payment_sent(&htlc.id, &preimage);
     }
 
-    /// As LDK tells it: the path, then the payment.
+    /// In LDK's order: the path failure, then the payment failure.
     fn fail(&self, htlc: &Htlc, by_receiver: bool, channel: Option<u64>) {
         let failure = PathFailure::OnPath {
             network_update: None,
@@ -216,7 +216,7 @@ impl House {
         lock(&self.network.asked).clone()
     }
 
-    /// Nothing of what ended is kept in memory.
+    /// Ended payments are not kept in memory.
     fn is_empty(&self) -> bool {
         lock(&self.payments.active).is_empty() && lock(&self.payments.attempts).is_empty()
     }
@@ -259,7 +259,7 @@ fn bolt11(hash: u8) -> NewPayment {
     }
 }
 
-/// An invoice that is valid until then (seconds since 1970).
+/// An invoice that is valid until this time (seconds since 1970).
 fn invoice(expires_at: u64) -> PaidInvoice {
     PaidInvoice {
         payment_request: "lnbcrt1".into(),
@@ -279,7 +279,7 @@ fn states(view: &PaymentView) -> Vec<AttemptState> {
     view.attempts.iter().map(|attempt| attempt.state).collect()
 }
 
-/// What is on disk of the payment.
+/// The payment as stored.
 fn stored(payments: &Payments, view: &PaymentView) -> PaymentView {
     let record = payments.store.payment(&view.record.identifier).unwrap();
     let record = record.unwrap();

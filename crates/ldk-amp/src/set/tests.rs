@@ -1,4 +1,4 @@
-//! The receiver's set, rule by rule.
+//! Tests of the receiver's set, rule by rule.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ fn key(htlc_id: u64) -> HtlcKey {
     }
 }
 
-/// The HTLCs of an honest payment of `total_msat` with one shard for each amount.
+/// The HTLCs of an honest payment of `total_msat`, one shard per amount.
 fn payment(amounts: &[u64], total_msat: u64) -> Vec<SetHtlc> {
     let mut splitter = Splitter::new(Share::from_bytes([0x42; 32]));
     let shards = amounts.iter().enumerate().map(|(i, amount)| {
@@ -51,7 +51,7 @@ fn fail(reason: FailReason, htlcs: &[&SetHtlc]) -> Outcome {
     }
 }
 
-/// Removes what is overdue.
+/// Removes overdue HTLCs.
 fn expire(set: &mut HtlcSet, now: u64) -> Vec<HtlcKey> {
     let overdue = set.overdue(now);
     for key in &overdue {
@@ -80,7 +80,7 @@ fn fill(set: &mut HtlcSet, htlcs: &[SetHtlc], height: u32) -> Outcome {
 }
 
 #[test]
-fn one_shard_settles_at_once() {
+fn single_shard_settles_immediately() {
     let mut set = set();
     let claims = settled(fill(&mut set, &payment(&[5], 5), HEIGHT));
     assert_eq!(claims.len(), 1);
@@ -89,7 +89,7 @@ fn one_shard_settles_at_once() {
 }
 
 #[test]
-fn an_incomplete_set_is_held_and_a_complete_one_settles_all_its_htlcs() {
+fn holds_incomplete_sets_and_settles_complete_ones() {
     let mut set = set();
     let htlcs = payment(&[60, 30, 10], 100);
     assert_eq!(set.accept(htlcs[2].clone(), HEIGHT), Outcome::Hold);
@@ -101,19 +101,19 @@ fn an_incomplete_set_is_held_and_a_complete_one_settles_all_its_htlcs() {
 }
 
 #[test]
-fn a_sum_above_the_total_settles() {
+fn overpaid_sets_settle() {
     settled(fill(&mut set(), &payment(&[60, 60], 100), HEIGHT));
 }
 
 #[test]
-fn a_total_of_zero_is_too_low() {
+fn rejects_total_of_zero() {
     let htlcs = payment(&[5], 0);
     let outcome = set().accept(htlcs[0].clone(), HEIGHT);
     assert_eq!(outcome, fail(FailReason::HtlcSetTotalTooLow, &[&htlcs[0]]));
 }
 
 #[test]
-fn another_total_fails_the_new_htlc_and_keeps_the_held_ones() {
+fn total_mismatch_fails_only_the_new_htlc() {
     let mut set = set();
     let mut htlcs = payment(&[50, 50], 100);
     assert_eq!(set.accept(htlcs[0].clone(), HEIGHT), Outcome::Hold);
@@ -128,7 +128,7 @@ fn another_total_fails_the_new_htlc_and_keeps_the_held_ones() {
 }
 
 #[test]
-fn a_set_id_of_zeros_is_an_amp_error() {
+fn rejects_zero_set_id() {
     let mut set = HtlcSet::new(SetId::from_bytes([0; 32]), SetLimits::default());
     let htlcs = payment(&[5], 5);
     let outcome = set.accept(htlcs[0].clone(), HEIGHT);
@@ -136,7 +136,7 @@ fn a_set_id_of_zeros_is_an_amp_error() {
 }
 
 #[test]
-fn a_wrong_share_fails_the_whole_set_which_may_then_be_paid_again() {
+fn invalid_share_fails_the_set_which_can_be_retried() {
     let mut set = set();
     let mut htlcs = payment(&[50, 50], 100);
     let good = htlcs[1].share.clone();
@@ -152,7 +152,7 @@ fn a_wrong_share_fails_the_whole_set_which_may_then_be_paid_again() {
 }
 
 #[test]
-fn a_wrong_child_index_or_hash_fails_the_whole_set() {
+fn invalid_child_index_or_hash_fails_the_set() {
     for spoil in [
         |htlc: &mut SetHtlc| htlc.child_index = 9,
         |htlc: &mut SetHtlc| htlc.payment_hash.0[0] ^= 1,
@@ -168,21 +168,21 @@ fn a_wrong_child_index_or_hash_fails_the_whole_set() {
 }
 
 #[test]
-fn a_settled_set_takes_no_further_htlc() {
+fn settled_sets_reject_further_htlcs() {
     let mut set = set();
     let htlcs = payment(&[50, 50, 1], 100);
     let mut honest = payment(&[50, 50], 100);
     settled(fill(&mut set, &honest, HEIGHT));
     let outcome = set.accept(htlcs[2].clone(), HEIGHT);
     assert_eq!(outcome, fail(FailReason::HtlcSetSettled, &[&htlcs[2]]));
-    // Not even a copy of one of its own shards, on another HTLC.
+    // Not even a copy of one of its shards in another HTLC.
     honest[0].key = key(77);
     let outcome = set.accept(honest[0].clone(), HEIGHT);
     assert_eq!(outcome, fail(FailReason::HtlcSetSettled, &[&honest[0]]));
 }
 
 #[test]
-fn a_replay_gets_the_answer_it_got_before() {
+fn replays_get_the_same_answer() {
     let mut set = set();
     let htlcs = payment(&[50, 50], 100);
     assert_eq!(set.replay(&key(0)), None);
@@ -192,17 +192,25 @@ fn a_replay_gets_the_answer_it_got_before() {
         ..htlcs[0].clone()
     };
     assert_eq!(set.accept(late, HEIGHT), Outcome::Hold);
-    assert_eq!(set.held_msat(), 50, "not counted twice");
-    assert_eq!(set.next_expiry(), Some(NOW + 120), "the original time");
+    assert_eq!(set.held_msat(), 50, "must not be counted twice");
+    assert_eq!(
+        set.next_expiry(),
+        Some(NOW + 120),
+        "must keep its original time"
+    );
 
     let claims = settled(set.accept(htlcs[1].clone(), HEIGHT));
     let again = settled(set.accept(htlcs[0].clone(), HEIGHT + 1000));
-    assert_eq!(again, claims[..1], "its own preimage, whatever the height");
+    assert_eq!(
+        again,
+        claims[..1],
+        "must have its own preimage at any height"
+    );
     assert_eq!(settled(set.replay(&key(1)).unwrap()), claims[1..]);
 }
 
 #[test]
-fn a_set_near_its_earliest_deadline_fails_as_a_whole() {
+fn set_near_its_earliest_deadline_fails() {
     let mut htlcs = payment(&[50, 50], 100);
     htlcs[0].claim_deadline = Some(HEIGHT + 1);
     let outcome = fill(&mut set(), &htlcs, HEIGHT);
@@ -215,7 +223,7 @@ fn a_set_near_its_earliest_deadline_fails_as_a_whole() {
 }
 
 #[test]
-fn a_missing_deadline_follows_from_the_expiry() {
+fn missing_deadline_is_derived_from_the_expiry() {
     let mut htlcs = payment(&[50], 50);
     htlcs[0].claim_deadline = None;
     htlcs[0].cltv_expiry = HEIGHT + FAIL_BACK_BUFFER + 1;
@@ -229,7 +237,7 @@ fn a_missing_deadline_follows_from_the_expiry() {
 }
 
 #[test]
-fn a_set_has_a_largest_number_of_htlcs() {
+fn limits_the_htlcs_of_a_set() {
     let limits = SetLimits {
         max_htlcs: 2,
         ..SetLimits::default()
@@ -242,7 +250,7 @@ fn a_set_has_a_largest_number_of_htlcs() {
 }
 
 #[test]
-fn each_htlc_times_out_after_its_own_120_seconds() {
+fn htlcs_time_out_individually() {
     let mut set = set();
     let mut htlcs = payment(&[10, 10, 10], 100);
     htlcs[1].accepted_at = NOW + 60;
@@ -255,13 +263,13 @@ fn each_htlc_times_out_after_its_own_120_seconds() {
     assert_eq!(
         expire(&mut set, 0),
         [],
-        "a clock that goes back does no harm"
+        "a clock set back must not expire HTLCs"
     );
     assert_eq!(set.held_msat(), 10);
 }
 
 #[test]
-fn a_set_that_timed_out_may_be_paid_again() {
+fn timed_out_sets_can_be_retried() {
     let mut set = set();
     let htlcs = payment(&[50, 50], 100);
     assert_eq!(set.accept(htlcs[0].clone(), HEIGHT), Outcome::Hold);
@@ -278,7 +286,7 @@ fn a_set_that_timed_out_may_be_paid_again() {
 }
 
 #[test]
-fn a_settled_set_neither_expires_nor_loses_htlcs() {
+fn settled_sets_do_not_expire() {
     let mut set = set();
     settled(fill(&mut set, &payment(&[1], 1), HEIGHT));
     assert_eq!(expire(&mut set, u64::MAX), []);
@@ -289,7 +297,7 @@ fn a_settled_set_neither_expires_nor_loses_htlcs() {
 }
 
 #[test]
-fn a_removed_htlc_does_not_count() {
+fn removed_htlcs_do_not_count() {
     let mut set = set();
     let htlcs = payment(&[50, 50], 100);
     assert_eq!(set.accept(htlcs[0].clone(), HEIGHT), Outcome::Hold);
@@ -300,16 +308,16 @@ fn a_removed_htlc_does_not_count() {
 }
 
 #[test]
-fn amounts_beyond_u64_complete_the_set_without_a_panic() {
+fn overflowing_amounts_complete_the_set() {
     let htlcs = payment(&[u64::MAX - 1, u64::MAX - 1], u64::MAX);
     settled(fill(&mut set(), &htlcs, HEIGHT));
     let outcome = set().accept(payment(&[1, 1], 9)[0].clone(), u32::MAX);
     assert_eq!(outcome, Outcome::Hold);
 }
 
-/// LDK never hands us a second HTLC of a hash that it holds; if it did, both would be claimed.
+/// LDK never passes a second HTLC with a hash that it holds; if it did, both would be claimed.
 #[test]
-fn two_htlcs_of_one_hash_settle_each_by_the_same_preimage() {
+fn htlcs_with_equal_hashes_both_settle() {
     let root = Share::from_bytes([0x42; 32]);
     let twin = Share::from_bytes([1; 32]);
     let child = Child::derive(&root, &twin, 5);
@@ -317,7 +325,7 @@ fn two_htlcs_of_one_hash_settle_each_by_the_same_preimage() {
     for htlc in &mut htlcs[..2] {
         (htlc.share, htlc.child_index, htlc.payment_hash) = (twin.clone(), 5, child.hash);
     }
-    // The twins cancel each other, so the third share is the root.
+    // The equal shares cancel out, so the third share is the root.
     let third = Child::derive(&root, &root, 6);
     (htlcs[2].share, htlcs[2].child_index, htlcs[2].payment_hash) = (root, 6, third.hash);
     let claims = settled(fill(&mut set(), &htlcs, HEIGHT));
@@ -326,7 +334,7 @@ fn two_htlcs_of_one_hash_settle_each_by_the_same_preimage() {
 }
 
 #[test]
-fn a_restored_set_goes_on_where_it_was() {
+fn restored_sets_continue() {
     let htlcs = payment(&[50, 50], 100);
     let mut set = HtlcSet::restore(SET_ID, SetLimits::default(), [htlcs[0].clone()]);
     assert_eq!(set.replay(&key(0)), Some(Outcome::Hold));
@@ -338,7 +346,7 @@ fn a_restored_set_goes_on_where_it_was() {
 }
 
 #[test]
-fn no_secret_is_printed() {
+fn debug_output_hides_secrets() {
     let mut set = set();
     let htlcs = payment(&[50, 50], 100);
     assert_eq!(set.accept(htlcs[0].clone(), HEIGHT), Outcome::Hold);
@@ -350,7 +358,7 @@ fn no_secret_is_printed() {
 
 proptest! {
     #[test]
-    fn any_order_of_arrival_settles_with_the_same_preimages(
+    fn preimages_do_not_depend_on_arrival_order(
         amounts in prop::collection::vec(1..1_000_000u64, 1..20),
         swaps in prop::collection::vec((0..20usize, 0..20usize), 0..20),
     ) {

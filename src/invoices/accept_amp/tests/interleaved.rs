@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order: a set is settled whole or not at all, and our books say of
-//! every HTLC what LDK was told.
+//! Events in any order: a set settles or fails as a whole, and the rows match what LDK was told
+//! about every HTLC.
 
 use std::collections::HashMap;
 
@@ -13,13 +13,13 @@ use crate::storage::invoices::{HtlcState, InvoiceRecord};
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A shard of a set arrives, for the first time or again; its share may be a wrong one.
+    /// A shard of a set arrives, for the first time or again; its share may be wrong.
     Arrive {
         set: u8,
         shard: usize,
         wrong: bool,
     },
-    /// All that was held until then times out.
+    /// All held HTLCs time out.
     TimeOut,
     Restart,
     Switch(bool),
@@ -37,9 +37,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What LDK was told about an HTLC.
+/// The instruction that LDK got for an HTLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Instruction {
     Nothing,
     Claim,
     Fail,
@@ -47,18 +47,18 @@ enum Told {
 
 /// The node, and LDK's view of it.
 struct World {
-    room: Room,
+    fixture: Fixture,
     invoice: InvoiceRecord,
-    /// The shards of each set, as an honest sender makes them.
+    /// The shards of each set, as created by an honest sender.
     shards: HashMap<u8, Vec<Sent>>,
-    /// Every HTLC that ever came.
-    came: Vec<(Sent, Told)>,
+    /// Every HTLC that ever arrived.
+    came: Vec<(Sent, Instruction)>,
     next_htlc_id: u64,
 }
 
 impl World {
     async fn new() -> Self {
-        let room = Room::with(Limits {
+        let fixture = Fixture::with(Limits {
             max_held_per_channel: 100,
             max_open_sets: 100,
             ..LIMITS
@@ -67,13 +67,13 @@ impl World {
             purpose: Purpose::Amp,
             ..NewInvoice::default()
         };
-        let invoice = room.registry.add(new).await.unwrap();
+        let invoice = fixture.registry.add(new).await.unwrap();
         let amounts: [&[u64]; 4] = [&[100], &[60, 40], &[50, 30, 20], &[40, 30, 20, 10]];
         let shards = (1..=4).zip(amounts);
         let shards = shards.map(|(id, amounts)| (id, payment(id, amounts)));
         Self {
             shards: shards.collect(),
-            room,
+            fixture,
             invoice,
             came: Vec::new(),
             next_htlc_id: 0,
@@ -85,14 +85,14 @@ impl World {
         match step {
             Step::Arrive { set, shard, wrong } => self.arrive(set, shard, wrong),
             Step::TimeOut => {
-                self.room.registry.expire_sets(u64::MAX);
+                self.fixture.registry.expire_sets(u64::MAX);
             }
-            Step::Restart => self.room = self.room.restart(),
-            // Once it is canceled that is refused.
-            Step::Switch(on) => drop(self.room.registry.set_enabled(&by, on).await),
-            Step::Cancel => self.room.registry.cancel(&by).await.unwrap(),
+            Step::Restart => self.fixture = self.fixture.restart(),
+            // Fails if the invoice is already canceled.
+            Step::Switch(on) => drop(self.fixture.registry.set_enabled(&by, on).await),
+            Step::Cancel => self.fixture.registry.cancel(&by).await.unwrap(),
         }
-        let answers = self.room.port.answers();
+        let answers = self.fixture.port.answers();
         self.carry_out(answers);
         self
     }
@@ -105,56 +105,67 @@ impl World {
             shard = shard.with_wrong_share();
         }
         if self.held(shard.hash()).is_some() {
-            // LDK refuses a second HTLC of a hash that it holds, and says so.
-            self.room.registry.htlc_gone(&shard.hash());
+            // LDK fails a second HTLC with a hash that it holds, and reports it.
+            self.fixture.registry.htlc_gone(&shard.hash());
             return;
         }
         shard.envelope.htlc_id = self.next_htlc_id;
         self.next_htlc_id += 1;
-        self.came.push((shard.clone(), Told::Nothing));
-        let answers = self.room.arrive(&shard);
+        self.came.push((shard.clone(), Instruction::Nothing));
+        let answers = self.fixture.arrive(&shard);
         self.carry_out(answers);
     }
 
-    fn held(&mut self, hash: PaymentHash) -> Option<&mut (Sent, Told)> {
+    fn held(&mut self, hash: PaymentHash) -> Option<&mut (Sent, Instruction)> {
         let mut came = self.came.iter_mut();
-        came.find(|(shard, told)| shard.hash() == hash && *told == Told::Nothing)
+        came.find(|(shard, instruction)| {
+            shard.hash() == hash && *instruction == Instruction::Nothing
+        })
     }
 
-    /// LDK does what it is told, to what it holds.
+    /// LDK carries out instructions for the HTLCs that it holds.
     fn carry_out(&mut self, answers: Vec<Answer>) {
         for answer in answers {
-            let (hash, told) = match answer {
-                Answer::Claim(hash) => (hash, Told::Claim),
-                Answer::Fail(hash) | Answer::TimeOut(hash) => (hash, Told::Fail),
+            let (hash, instruction) = match answer {
+                Answer::Claim(hash) => (hash, Instruction::Claim),
+                Answer::Fail(hash) | Answer::TimeOut(hash) => (hash, Instruction::Fail),
             };
             if let Some(held) = self.held(hash) {
-                held.1 = told;
+                held.1 = instruction;
                 let key: HtlcKey = held.0.envelope.key();
-                self.room.port.forget(key);
+                self.fixture.port.forget(key);
             } else {
-                let again = |(shard, was): &(Sent, Told)| shard.hash() == hash && *was == told;
-                assert!(self.came.iter().any(again), "{answer:?} of nothing");
+                let again = |(shard, was): &(Sent, Instruction)| {
+                    shard.hash() == hash && *was == instruction
+                };
+                assert!(
+                    self.came.iter().any(again),
+                    "{answer:?} for an unknown HTLC"
+                );
             }
         }
     }
 
-    /// What LDK was told, beside what our books say.
+    /// Compares LDK's instructions with the rows.
     fn check(&self) {
-        for (shard, told) in &self.came {
-            let expected = match told {
-                Told::Nothing => vec![Some(HtlcState::Accepted)],
-                Told::Claim => vec![Some(HtlcState::Settled)],
-                // What was refused at once is not in the books.
-                Told::Fail => vec![Some(HtlcState::Canceled), None],
+        for (shard, instruction) in &self.came {
+            let expected = match instruction {
+                Instruction::Nothing => vec![Some(HtlcState::Accepted)],
+                Instruction::Claim => vec![Some(HtlcState::Settled)],
+                // HTLCs that were failed on arrival have no row.
+                Instruction::Fail => vec![Some(HtlcState::Canceled), None],
             };
-            let state = self.room.state(shard);
-            assert!(expected.contains(&state), "{told:?}, but {state:?}");
+            let state = self.fixture.state(shard);
+            assert!(
+                expected.contains(&state),
+                "LDK was told {instruction:?}, but the row is {state:?}"
+            );
         }
         let mut paid = 0;
         for id in 1..=4 {
-            let of_set = |(shard, told): &&(Sent, Told)| {
-                shard.envelope.amp.set_id.as_bytes() == &[id; 32] && *told == Told::Claim
+            let of_set = |(shard, instruction): &&(Sent, Instruction)| {
+                shard.envelope.amp.set_id.as_bytes() == &[id; 32]
+                    && *instruction == Instruction::Claim
             };
             let claimed: u64 = self
                 .came
@@ -162,22 +173,25 @@ impl World {
                 .filter(of_set)
                 .map(|(shard, _)| shard.claimable.amount_msat)
                 .sum();
-            assert!(claimed == 0 || claimed == 100, "half paid: {claimed}");
-            let set = self.room.set(id);
+            assert!(
+                claimed == 0 || claimed == 100,
+                "only partly paid: {claimed}"
+            );
+            let set = self.fixture.set(id);
             let settled = set.filter(|set| set.settle_index.is_some());
             assert_eq!(settled.map_or(0, |set| set.amt_paid_msat), claimed);
             paid += claimed;
         }
-        assert_eq!(self.room.invoices()[0].amt_paid_msat, paid);
+        assert_eq!(self.fixture.invoices()[0].amt_paid_msat, paid);
     }
 }
 
 proptest! {
-    // Each case is a database with some restarts.
+    // Each case uses a database and several restarts.
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_set_is_settled_whole_or_not_at_all(steps in prop::collection::vec(step(), 1..40)) {
+    fn sets_settle_or_fail_atomically(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new().await;
@@ -187,7 +201,7 @@ proptest! {
             world.check();
             world = world.take(Step::TimeOut).await;
             world.check();
-            assert!(world.came.iter().all(|(_, told)| *told != Told::Nothing));
+            assert!(world.came.iter().all(|(_, instruction)| *instruction != Instruction::Nothing));
         });
     }
 }

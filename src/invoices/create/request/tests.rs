@@ -19,7 +19,7 @@ fn keys() -> KeysManager {
     KeysManager::new(&[7; 32], 1, 1, true)
 }
 
-/// Builds what an invoice of lnd says with our own code; the signature is lnd's.
+/// Encodes the fields of an lnd invoice with our code; the signature is lnd's.
 fn built_again(text: &str) -> String {
     let said: DecodedInvoice = text.parse().unwrap();
     let new = NewInvoice {
@@ -32,7 +32,7 @@ fn built_again(text: &str) -> String {
         route_hints: said.route_hints,
         ..NewInvoice::default()
     };
-    // Not through `check`: lnd takes smaller deltas than LDK.
+    // Not through `check`, because lnd accepts smaller deltas than LDK.
     let checked = Checked {
         expiry: said.expiry,
         never_expires: false,
@@ -46,7 +46,7 @@ fn built_again(text: &str) -> String {
 }
 
 #[test]
-fn amp_invoices_have_the_fields_and_the_order_of_lnd() {
+fn amp_invoices_have_lnd_fields_in_lnd_order() {
     let lnd: Vec<Value> = serde_json::from_str(LND).unwrap();
     let published: Value = serde_json::from_str(PUBLISHED).unwrap();
     let lnd = lnd
@@ -64,7 +64,7 @@ fn amp_invoices_have_the_fields_and_the_order_of_lnd() {
 }
 
 #[test]
-fn an_amount_is_written_in_its_shortest_form() {
+fn encodes_amounts_in_the_shortest_form() {
     for (msat, text) in [
         (0, "lnbcrt"),
         (1, "lnbcrt10p"),
@@ -104,7 +104,7 @@ fn with_fallback(address: &str, network: Network) -> Result<String, InvoiceError
 }
 
 #[test]
-fn a_fallback_address_of_another_network_is_refused() {
+fn rejects_fallback_addresses_of_other_networks() {
     let regtest = "bcrt1q8an5cqcaqp8zakm09llck4vmzqz6l4wed28pm6";
     assert!(with_fallback(regtest, Network::Regtest).is_ok());
     let error = with_fallback(regtest, Network::Bitcoin).unwrap_err();
@@ -114,7 +114,7 @@ fn a_fallback_address_of_another_network_is_refused() {
 }
 
 #[test]
-fn a_request_that_no_database_takes_is_refused() {
+fn rejects_oversized_payment_requests() {
     let new = NewInvoice {
         route_hints: vec![RouteHint(vec![hop(3, 1, 2, 80); 12]); 7],
         ..NewInvoice::default()
@@ -230,9 +230,9 @@ prop_compose! {
     }
 }
 
-/// What we write is read again as what was asked for.
+/// A created request decodes to the requested values.
 fn check_read(read: &DecodedInvoice, network: Network, new: &NewInvoice, checked: &Checked) {
-    // The two share their prefix.
+    // Both networks have the same prefix.
     let network = match network {
         Network::Testnet4 => Network::Testnet,
         network => network,
@@ -263,7 +263,7 @@ fn check_read(read: &DecodedInvoice, network: Network, new: &NewInvoice, checked
 
 proptest! {
     #[test]
-    fn what_is_made_is_read_again_and_printed_again_as_the_same(
+    fn created_requests_round_trip(
         (network, new) in any_invoice(),
         hash: [u8; 32], secret: [u8; 32], now in 0..1u64 << 32,
     ) {
@@ -284,7 +284,7 @@ proptest! {
         prop_assert_eq!(raw.to_string(), text.as_str());
         let printed = printer::print(&read, &keys.get_node_secret_key());
         prop_assert_eq!(printed, text.as_str());
-        // LDK has no word for AMP, which is why a payer on plain LDK must refuse it.
+        // LDK does not know the AMP feature, so a payer on plain LDK must reject it.
         prop_assert_eq!(text.parse::<Bolt11Invoice>().is_ok(), new.purpose != Purpose::Amp);
     }
 }

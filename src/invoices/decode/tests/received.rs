@@ -1,4 +1,4 @@
-//! Invoices that are written in another way than lightning-invoice would write them.
+//! Invoices encoded differently from lightning-invoice.
 
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use proptest::prelude::*;
@@ -22,9 +22,9 @@ fn read(invoice: &WrittenInvoice) -> Result<DecodedInvoice, DecodeError> {
     invoice.signed(&secret()).parse()
 }
 
-/// lnd reads these alike: see `unusual_invoices` in tests/lnd_interop.
+/// lnd decodes these identically: see `unusual_invoices` in tests/lnd_interop.
 #[test]
-fn a_number_in_more_quintets_than_it_needs_keeps_the_payee() {
+fn non_minimal_numbers_keep_the_payee() {
     for (tag, value, length) in [('x', 60, 8), ('c', 80, 4), ('x', 0, 1), ('x', 0, 0)] {
         let invoice = read(&written().with(tag, &number(value, length))).unwrap();
         assert_eq!(invoice.destination, key(), "{tag} = {value} in {length}");
@@ -37,7 +37,7 @@ fn a_number_in_more_quintets_than_it_needs_keeps_the_payee() {
 }
 
 #[test]
-fn padding_that_is_not_zero_keeps_the_payee() {
+fn nonzero_padding_keeps_the_payee() {
     let mut hash = bytes(&[3; 32]);
     *hash.last_mut().unwrap() |= 1;
     let mut invoice = written();
@@ -46,7 +46,7 @@ fn padding_that_is_not_zero_keeps_the_payee() {
 }
 
 #[test]
-fn the_key_that_an_invoice_states_must_have_signed_it() {
+fn stated_payee_must_have_signed() {
     let own = written().with('n', &bytes(&key().serialize()));
     let own = own.with('x', &number(60, 8));
     assert_eq!(read(&own).unwrap().destination, key());
@@ -58,7 +58,7 @@ fn the_key_that_an_invoice_states_must_have_signed_it() {
 }
 
 #[test]
-fn an_amount_with_a_leading_zero_is_refused() {
+fn rejects_amounts_with_leading_zeros() {
     for amount in ["010u", "0", "00", "0m", "01", "0000000001n"] {
         let answer = read(&WrittenInvoice::new(&format!("lnbcrt{amount}")));
         let refused = matches!(answer, Err(DecodeError::LeadingZero));
@@ -71,7 +71,7 @@ fn an_amount_with_a_leading_zero_is_refused() {
 }
 
 #[test]
-fn feature_bits_with_leading_zeros_are_refused() {
+fn rejects_feature_bits_with_leading_zeros() {
     // Bits 8 and 14 are the last three quintets; bits before them are zero.
     let minimal = number(1 << 14 | 1 << 8, 3);
     let invoice = read(&written().with('9', &minimal)).unwrap();
@@ -89,14 +89,14 @@ fn feature_bits_with_leading_zeros_are_refused() {
 }
 
 #[test]
-fn a_description_beside_its_hash_is_refused() {
+fn rejects_description_together_with_its_hash() {
     let answer = read(&written().with('h', &bytes(&[4; 32])));
     let refused = matches!(answer, Err(DecodeError::TwoDescriptions));
     assert!(refused, "{answer:?}");
 }
 
 #[test]
-fn a_route_hint_without_a_hop_is_refused() {
+fn rejects_empty_route_hints() {
     for length in [0, 1] {
         let answer = read(&written().with('r', &vec![0; length]));
         let refused = matches!(answer, Err(DecodeError::EmptyRouteHint));
@@ -105,7 +105,7 @@ fn a_route_hint_without_a_hop_is_refused() {
 }
 
 #[test]
-fn a_fallback_that_is_no_address_is_left_out() {
+fn ignores_invalid_fallback_addresses() {
     let fallback = |version: u8, length: usize| {
         let program = bytes(&vec![9; length]);
         let invoice = read(&written().with('f', &[&[version][..], &program].concat()));
@@ -129,7 +129,7 @@ fn a_fallback_that_is_no_address_is_left_out() {
 }
 
 #[test]
-fn the_next_fallback_counts_if_the_first_is_no_address() {
+fn uses_the_first_valid_fallback_address() {
     let invoice = written()
         .with('f', &[&[1][..], &bytes(&[9; 20])].concat())
         .with('f', &[&[17][..], &bytes(&[9; 20])].concat());
@@ -138,9 +138,9 @@ fn the_next_fallback_counts_if_the_first_is_no_address() {
 }
 
 proptest! {
-    /// Whatever stands in an invoice, in whatever encoding: it is refused, or its payee signed it.
+    /// Arbitrary contents in any encoding: either rejected, or signed by the payee.
     #[test]
-    fn no_other_key_than_the_signers_is_ever_read(
+    fn payee_is_always_the_signer(
         amount in "(0{0,2}[1-9][0-9]{0,5}[munp]?)?",
         fields in prop::collection::vec(
             (prop::sample::select(&b"pshdmxcfr9q2n"[..]), prop::collection::vec(0..32u8, 0..60)), 0..6),
@@ -159,9 +159,9 @@ proptest! {
         }
     }
 
-    /// The fields that need not be minimal, in any length: never refused.
+    /// Fields that need not be minimal are accepted in any length.
     #[test]
-    fn numbers_of_any_length_are_read(
+    fn accepts_numbers_of_any_length(
         numbers in prop::collection::vec(
             (prop::sample::select(&b"xc"[..]), 0..1_000u64, 2..20usize), 0..4),
     ) {

@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order: all HTLCs of a payment are claimed or all are failed, and what
-//! LDK is told was in our books before.
+//! Events in any order: all HTLCs of a payment are claimed or all are failed, and rows are stored
+//! before LDK is told.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -23,21 +23,21 @@ const AMOUNT: u64 = 600;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A payment in as many parts arrives, and LDK tells of it now or later.
+    /// A payment in this many parts arrives; LDK reports it now or later.
     Arrive {
         parts: u64,
         tell: bool,
     },
-    /// LDK tells what it has not told.
+    /// LDK reports pending events.
     Events,
     Settle,
     Cancel,
-    /// LDK refuses another HTLC with the hash.
+    /// LDK fails another HTLC with the hash.
     Stray,
     Blocks(u32),
-    /// LDK's state is on disk as it is now.
+    /// LDK's current state is persisted.
     Persist,
-    /// After the start LDK is where it stopped, or where it was persisted.
+    /// After the restart LDK has its latest state, or the one last persisted.
     Restart {
         behind: bool,
     },
@@ -70,7 +70,7 @@ struct Part {
     fate: Fate,
 }
 
-/// What LDK writes to disk and reads again.
+/// The state that LDK persists.
 #[derive(Debug, Clone, Default)]
 struct State {
     height: u32,
@@ -80,7 +80,7 @@ struct State {
 }
 
 impl State {
-    /// The payment that LDK holds, if it holds one; it has one per hash.
+    /// The payment that LDK holds; it holds at most one per hash.
     fn held(&mut self) -> Option<&mut Vec<Part>> {
         let last = self.payments.last_mut();
         last.filter(|parts| parts.iter().any(|part| part.fate == Fate::Held))
@@ -96,7 +96,7 @@ impl State {
         parts.any(|part| part.fate == Fate::Claimed)
     }
 
-    /// LDK gives back each part at its own deadline.
+    /// LDK fails each part at its own deadline.
     fn connect(&mut self, tip: u32) {
         self.height = tip;
         for part in self.payments.iter_mut().flatten() {
@@ -108,7 +108,7 @@ impl State {
     }
 }
 
-/// LDK, as far as it matters here.
+/// A model of LDK.
 #[derive(Default)]
 struct Ldk {
     live: Mutex<State>,
@@ -136,7 +136,11 @@ impl ChannelPort for Ldk {
         };
         assert!(parts.iter().all(|part| part.fate == Fate::Held), "half");
         for row in self.rows(parts) {
-            assert_eq!(row, Some(HtlcState::Settled), "the row comes first");
+            assert_eq!(
+                row,
+                Some(HtlcState::Settled),
+                "the row must be stored first"
+            );
         }
         parts.iter_mut().for_each(|part| part.fate = Fate::Claimed);
     }
@@ -267,7 +271,7 @@ impl Node {
         }
     }
 
-    /// Its HTLCs are on disk, with the event to come, before LDK tells of it.
+    /// The HTLCs and the pending event are on disk before LDK reports them.
     fn arrive(&mut self, parts: u64) {
         let tip = self.tip;
         let mut live = self.live();
@@ -290,7 +294,7 @@ impl Node {
         self.disk = state;
     }
 
-    /// In LDK's order: the payment came before it failed.
+    /// In LDK's order: the payment arrived before it failed.
     fn events(&self) {
         let (claimable, failed, deadline) = {
             let mut live = self.live();
@@ -334,7 +338,7 @@ impl Node {
         }
     }
 
-    /// What was decided is carried out before LDK hears of the blocks that it missed.
+    /// Decisions are carried out before LDK processes the blocks that it missed.
     fn restart(&mut self, behind: bool) {
         self.ldk.store.get().unwrap().close().unwrap();
         if !behind {
@@ -357,7 +361,7 @@ impl Node {
             let first = parts[0].fate;
             assert!(
                 parts.iter().all(|part| part.fate == first),
-                "half: {parts:?}"
+                "only partly settled: {parts:?}"
             );
             for row in self.ldk.rows(parts) {
                 let expected = match first {
@@ -365,7 +369,7 @@ impl Node {
                     Fate::Claimed => HtlcState::Settled,
                     Fate::Failed => HtlcState::Canceled,
                 };
-                // A payment that was refused leaves no row.
+                // A payment that was rejected has no row.
                 let refused = row.is_none() && first == Fate::Failed;
                 assert!(refused || row == Some(expected), "{first:?}: {row:?}");
             }
@@ -381,7 +385,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn all_of_a_payment_is_settled_or_all_of_it_fails(
+    fn payments_settle_or_fail_atomically(
         steps in proptest::collection::vec(any_step(), 1..14),
         behind: bool,
     ) {
@@ -396,6 +400,6 @@ proptest! {
         node.take(Step::Blocks(200));
         node.events();
         node.check();
-        assert!(node.live().parts().next().is_none(), "held for ever");
+        assert!(node.live().parts().next().is_none(), "must not be held forever");
     }
 }

@@ -18,7 +18,7 @@ fn hop(node: u8, scid: u64, forward_msat: u64, expiry: u32) -> GivenHop {
     }
 }
 
-/// Over two forwarders: 1 sat and 80 blocks for each.
+/// Over two forwarding nodes: 1 sat and 80 blocks for each.
 fn route() -> GivenRoute {
     GivenRoute {
         total_msat: 1_002_000,
@@ -32,7 +32,7 @@ fn route() -> GivenRoute {
 }
 
 #[test]
-fn ldk_builds_from_the_path_what_the_caller_wrote() {
+fn ldk_builds_the_given_route() {
     let route = route();
     route.check(&key(1)).unwrap();
     let path = route.path(HEIGHT).unwrap();
@@ -55,7 +55,7 @@ fn ldk_builds_from_the_path_what_the_caller_wrote() {
 }
 
 #[test]
-fn what_is_stored_is_what_the_caller_wrote() {
+fn stores_the_given_route() {
     let records = route().records();
     let shown: Vec<_> = records
         .iter()
@@ -79,12 +79,12 @@ fn what_is_stored_is_what_the_caller_wrote() {
 }
 
 #[test]
-fn a_route_back_to_ourselves_is_one() {
+fn accepts_circular_routes() {
     assert_eq!(route().check(&key(4)), Ok(()));
 }
 
 #[test]
-fn what_no_htlc_can_take_is_refused_with_the_hop_that_is_wrong() {
+fn errors_name_the_invalid_hop() {
     type Change = fn(&mut GivenRoute);
     let changes: [(Change, RouteError); 9] = [
         (|r| r.hops.clear(), RouteError::NoHops),
@@ -134,7 +134,7 @@ fn what_no_htlc_can_take_is_refused_with_the_hop_that_is_wrong() {
 }
 
 #[test]
-fn an_expiry_that_is_over_is_refused() {
+fn rejects_past_expiries() {
     let (expiry, height) = (203, 202);
     let too_soon = RouteError::TooSoon { expiry, height };
     assert_eq!(route().path(height), Err(too_soon));

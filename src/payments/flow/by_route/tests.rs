@@ -64,7 +64,7 @@ fn refusal(flow: &Flow, terms: &PaymentTerms, amount_msat: u64) -> String {
 }
 
 #[test]
-fn it_waits_for_attempts_and_never_asks_for_a_route() {
+fn waits_for_attempts_and_never_searches_routes() {
     let mut flow = payment();
     assert_eq!(flow.step(u64::MAX), Step::Wait);
     flow.add_given(attempt(1, 60), false);
@@ -72,7 +72,7 @@ fn it_waits_for_attempts_and_never_asks_for_a_route() {
 }
 
 #[test]
-fn it_succeeds_when_one_attempt_settled_and_none_is_in_flight() {
+fn succeeds_once_one_attempt_settled_and_none_is_in_flight() {
     let mut flow = payment();
     flow.add_given(attempt(1, 60), false);
     flow.add_given(attempt(2, 40), false);
@@ -83,7 +83,7 @@ fn it_succeeds_when_one_attempt_settled_and_none_is_in_flight() {
 }
 
 #[test]
-fn a_failure_counts_unless_its_attempt_is_forgiving_and_the_receivers_word_always() {
+fn forgiving_attempts_only_fail_on_receiver_errors() {
     for (forgiving, by_receiver, step) in [
         (false, false, failed(FailureReason::Error)),
         (true, false, Step::Wait),
@@ -98,7 +98,7 @@ fn a_failure_counts_unless_its_attempt_is_forgiving_and_the_receivers_word_alway
 }
 
 #[test]
-fn what_does_not_fit_is_refused_in_the_words_of_lnd() {
+fn mismatch_errors_match_lnd() {
     let mut flow = payment();
     flow.add_given(attempt(1, 60), true);
     assert!(flow.takes(&terms(), 40).is_ok());
@@ -132,7 +132,7 @@ fn what_does_not_fit_is_refused_in_the_words_of_lnd() {
 }
 
 #[test]
-fn after_a_failure_that_counts_no_attempt_is_taken() {
+fn rejects_attempts_after_a_counted_failure() {
     let mut flow = payment();
     flow.add_given(attempt(1, 60), false);
     flow.add_given(attempt(2, 20), false);
@@ -141,7 +141,7 @@ fn after_a_failure_that_counts_no_attempt_is_taken() {
 }
 
 #[test]
-fn a_payment_of_our_own_takes_no_attempts_from_outside() {
+fn ordinary_payments_reject_given_routes() {
     let mut record = payment().record;
     record.terms.by_route = false;
     let own = Flow::new(record, Hashes::Same(PaymentHash([7; 32])));
@@ -149,7 +149,7 @@ fn a_payment_of_our_own_takes_no_attempts_from_outside() {
 }
 
 #[test]
-fn a_restart_ends_the_waiting_for_attempts_but_not_for_answers() {
+fn restart_fails_idle_payments_but_not_those_in_flight() {
     let mut flow = payment();
     flow.add_given(attempt(1, 60), true);
     let mut again = Flow::restore(flow.record.clone(), flow.attempts.clone());
@@ -188,10 +188,10 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever is asked for and happens: never more than the total is in flight or settled, no
-    /// route is ever searched, nothing in flight is given up, and what settled stays paid.
+    /// For any requests and events: never more than the total is in flight or settled, no route is
+    /// searched, attempts in flight are not abandoned, and settled payments stay paid.
     #[test]
-    fn never_more_than_the_total_and_never_a_wrong_end(acts in acts()) {
+    fn never_overpays_and_ends_correctly(acts in acts()) {
         let mut flow = payment();
         let mut id = 0;
         for act in acts {
@@ -223,7 +223,7 @@ proptest! {
             prop_assert!(kept.map(AttemptRecord::amount_msat).sum::<u64>() <= TOTAL_MSAT);
             let settled = flow.any(AttemptState::Succeeded);
             match flow.step(u64::MAX) {
-                Step::Send(_) => prop_assert!(false, "it sends by itself"),
+                Step::Send(_) => prop_assert!(false, "must not send on its own"),
                 Step::End(Ending::Succeeded) => prop_assert!(settled && !flow.is_in_flight()),
                 Step::End(Ending::Failed(_)) => prop_assert!(!settled && !flow.is_in_flight()),
                 Step::Wait => prop_assert!(flow.is_in_flight() || !settled),

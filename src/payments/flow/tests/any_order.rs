@@ -1,8 +1,8 @@
-//! Any order of what can happen to a payment.
+//! Events of a payment in any order.
 //!
-//! The receiver is honest: it settles all HTLCs of a complete set, and none of another. Everything
-//! else is arbitrary: which HTLCs fail when, for how much routes are found, restarts that lose HTLCs
-//! which had not left, refusals, the time limit, a caller who gives up.
+//! The receiver is honest: it settles all HTLCs of a complete set, and no others. Everything else
+//! is arbitrary: which HTLCs fail and when, the amounts of the routes found, restarts that lose
+//! unsent HTLCs, failures from the receiver, the timeout, and cancellation.
 
 use proptest::prelude::*;
 
@@ -11,22 +11,22 @@ use ldk_amp::Child;
 
 const AMOUNT: u64 = 100;
 const FEE_LIMIT: u64 = 35;
-/// What a path costs (see [`super::send`]).
+/// The fee of a path (see [`super::send`]).
 const FEE: u64 = 10;
 
 #[derive(Debug, Clone)]
 enum Act {
-    /// The router finds a path for at most so much.
+    /// The router finds a path for at most this amount.
     Send(u64),
-    /// One of the HTLCs in flight comes back.
+    /// One of the HTLCs in flight fails.
     Fail(usize),
-    /// The same, and the receiver has refused it.
+    /// The same, with a failure from the receiver.
     Refuse(usize),
-    /// The receiver has the whole set and claims one HTLC of it.
+    /// The receiver has the complete set and claims one of its HTLCs.
     Settle(usize),
-    /// The node starts again; of the HTLCs in flight, those whose bit is set had not left.
+    /// A restart; the HTLCs in flight whose bit is set were never sent.
     Restart(u8),
-    /// The time limit.
+    /// The timeout.
     Late,
     Cancel,
 }
@@ -44,7 +44,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 1..60)
 }
 
-/// A payment, the time, and what the receiver did.
+/// A payment, the time, and the receiver's actions.
 struct World {
     flow: Flow,
     now: u64,
@@ -82,8 +82,8 @@ impl World {
         let Step::Send(open) = self.flow.step(self.now) else {
             return;
         };
-        assert!(!self.is_claimed, "nothing is sent after a claim");
-        assert!(self.now < DEADLINE, "nothing is sent after the time limit");
+        assert!(!self.is_claimed, "sent after a claim");
+        assert!(self.now < DEADLINE, "sent after the timeout");
         assert_eq!(self.flow.record.failure_reason, FailureReason::None);
         if open.fee_limit_msat < FEE {
             self.flow.give_up(FailureReason::NoRoute);
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// What the receiver has claimed had left.
+    /// HTLCs that the receiver has claimed were sent.
     fn restart(&mut self, lost: u8) {
         self.flow = Flow::restore(self.flow.record.clone(), self.flow.attempts.clone());
         for (n, id) in self.in_flight().into_iter().enumerate() {
@@ -135,20 +135,27 @@ impl World {
         let live: Vec<_> = live(&self.flow).collect();
         let sum: u64 = live.iter().map(|a| a.amount_msat()).sum();
         let fees: u64 = live.iter().map(|a| a.fee_msat()).sum();
-        assert!(sum <= AMOUNT, "never more than the amount");
+        assert!(sum <= AMOUNT, "must not exceed the amount");
         assert!(fees <= FEE_LIMIT);
         assert!(live.len() <= self.flow.record.terms.max_parts as usize);
         let attempts = self.flow.attempts.iter();
         let mut hashes: Vec<_> = attempts.map(|a| a.payment_hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
-        assert_eq!(hashes.len(), self.flow.attempts.len(), "each has its own");
+        assert_eq!(
+            hashes.len(),
+            self.flow.attempts.len(),
+            "each attempt must have its own hash"
+        );
         if self.flow.open_msat() == 0 {
-            assert!(reconstructs(&self.flow), "the receiver gets the root");
+            assert!(
+                reconstructs(&self.flow),
+                "the receiver must be able to reconstruct the root"
+            );
         }
     }
 
-    /// Everybody does what is left to do.
+    /// Runs everything that remains to be done.
     fn run_to_the_end(&mut self) -> Ending {
         loop {
             self.check();
@@ -156,7 +163,7 @@ impl World {
                 Step::End(ending) => return ending,
                 Step::Send(_) => self.send(60),
                 Step::Wait if self.flow.open_msat() == 0 || self.is_claimed => self.settle(0),
-                // The receiver's patience has an end.
+                // The receiver times out.
                 Step::Wait => self.fail(0, None),
             }
         }
@@ -165,7 +172,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn a_payment_ends_settled_whole_or_failed_whole(acts in acts()) {
+    fn payments_settle_or_fail_atomically(acts in acts()) {
         let mut world = World::new();
         for act in &acts {
             if let Step::End(_) = world.flow.step(world.now) {

@@ -1,4 +1,4 @@
-//! Attempts from outside: each call is one HTLC, and its answer is that HTLC's end.
+//! `SendToRoute`: each call sends one HTLC and returns its result.
 
 use tokio::task::JoinHandle;
 
@@ -51,7 +51,7 @@ fn forgiving(shard: RouteAttempt) -> RouteAttempt {
     }
 }
 
-impl House {
+impl Fixture {
     fn send_to_route(&self, attempt: RouteAttempt) -> Answering {
         let payments = self.payments.clone();
         tokio::spawn(async move { payments.send_to_route(attempt).await })
@@ -62,7 +62,7 @@ impl House {
         refused.err().unwrap().to_string()
     }
 
-    /// The state in which the payment is stored.
+    /// The stored state of the payment.
     fn state(&self) -> PaymentState {
         self.payments.store.payment(&SET).unwrap().unwrap().state
     }
@@ -74,14 +74,14 @@ async fn ended(answering: Answering) -> EndedAttempt {
 }
 
 #[tokio::test]
-async fn shards_of_several_calls_are_one_payment_and_each_call_gets_its_own_preimage() {
-    let mut house = House::new([]);
+async fn shards_of_several_calls_form_one_payment() {
+    let mut fixture = Fixture::new([]);
     let calls: Vec<_> = [(0, 40), (1, 30), (2, 30)]
-        .map(|(index, amount)| house.send_to_route(shard(index, amount)))
+        .map(|(index, amount)| fixture.send_to_route(shard(index, amount)))
         .into_iter()
         .collect();
-    let htlcs = house.htlcs(3).await;
-    htlcs.iter().for_each(|htlc| house.settle(htlc));
+    let htlcs = fixture.htlcs(3).await;
+    htlcs.iter().for_each(|htlc| fixture.settle(htlc));
     for (index, call) in calls.into_iter().enumerate() {
         let end = ended(call).await;
         assert_eq!(end.attempt.payment_hash, [index as u8; 32]);
@@ -91,57 +91,60 @@ async fn shards_of_several_calls_are_one_payment_and_each_call_gets_its_own_prei
         assert_eq!(last.custom_records[&65_536], [index as u8]);
         assert_eq!(end.payment.identifier, SET);
     }
-    // The last one to answer was told when all was on disk.
-    let view = house.payments.track(&SET).unwrap().unwrap();
+    // The last call returned once everything was on disk.
+    let view = fixture.payments.track(&SET).unwrap().unwrap();
     let view = view.borrow().clone();
     assert_eq!(view.record.state, PaymentState::Succeeded);
-    assert_eq!(stored(&house.payments, &view).attempts.len(), 3);
-    assert!(house.is_empty() && house.asked().is_empty());
-    assert_eq!(house.refused(shard(3, 1)).await, "invoice is already paid");
-    assert!(house.nothing_more_is_sent());
+    assert_eq!(stored(&fixture.payments, &view).attempts.len(), 3);
+    assert!(fixture.is_empty() && fixture.asked().is_empty());
+    assert_eq!(
+        fixture.refused(shard(3, 1)).await,
+        "invoice is already paid"
+    );
+    assert!(fixture.nothing_more_is_sent());
 }
 
 #[tokio::test]
-async fn the_path_is_the_callers() {
-    let mut house = House::new([]);
-    let call = house.send_to_route(shard(0, 100));
-    let htlc = house.htlc().await;
+async fn sends_over_the_given_path() {
+    let mut fixture = Fixture::new([]);
+    let call = fixture.send_to_route(shard(0, 100));
+    let htlc = fixture.htlc().await;
     assert_eq!(htlc.hash, PaymentHash([0; 32]));
     let hops = htlc.path.hops.iter();
     let hops: Vec<_> = hops
         .map(|h| (h.pubkey, h.short_channel_id, h.fee_msat))
         .collect();
     assert_eq!(hops, [(key(2), 11, 5), (key(3), 22, 100)]);
-    house.settle(&htlc);
+    fixture.settle(&htlc);
     ended(call).await;
 }
 
 #[tokio::test]
-async fn a_wrong_total_or_too_much_is_refused_while_shards_are_held() {
-    let mut house = House::new([]);
-    let call = house.send_to_route(shard(0, 60));
-    let htlc = house.htlc().await;
-    let too_much = house.refused(shard(1, 41)).await;
+async fn rejects_total_mismatch_and_overpayment() {
+    let mut fixture = Fixture::new([]);
+    let call = fixture.send_to_route(shard(0, 60));
+    let htlc = fixture.htlc().await;
+    let too_much = fixture.refused(shard(1, 41)).await;
     assert_eq!(too_much, "attempted value exceeds payment amount");
     let mut other_total = shard(1, 40);
     other_total.mpp.as_mut().unwrap().total_msat = 101;
-    let other_total = house.refused(other_total).await;
+    let other_total = fixture.refused(other_total).await;
     assert_eq!(other_total, "mp payment total amount mismatch");
     let mut ordinary = shard(1, 40);
     ordinary.amp = None;
     ordinary.mpp = None;
     ordinary.payment_hash = PaymentHash(SET);
-    assert_eq!(house.refused(ordinary).await, "payment has MPP attempts");
-    let twice = house.payments.send(bolt11(9)).await;
+    assert_eq!(fixture.refused(ordinary).await, "payment has MPP attempts");
+    let twice = fixture.payments.send(bolt11(9)).await;
     assert!(matches!(twice, Err(SendError::InFlight)));
-    assert!(house.nothing_more_is_sent());
-    house.settle(&htlc);
+    assert!(fixture.nothing_more_is_sent());
+    fixture.settle(&htlc);
     ended(call).await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_leaves_nothing_behind() {
-    let mut house = House::new([]);
+async fn invalid_attempts_store_nothing() {
+    let mut fixture = Fixture::new([]);
     let mut without_address = shard(0, 100);
     without_address.mpp = None;
     let mut foreign_channel = shard(0, 100);
@@ -161,106 +164,106 @@ async fn what_cannot_be_sent_leaves_nothing_behind() {
         (shard(0, 101), "attempted value exceeds payment amount"),
         (over, "expiry 1000 of the last hop is too soon"),
     ] {
-        let refused = house.refused(attempt).await;
+        let refused = fixture.refused(attempt).await;
         assert!(refused.starts_with(text), "{refused}");
     }
-    house.payments.store.flush();
-    assert!(house.payments.store.payment(&SET).unwrap().is_none());
-    assert!(house.nothing_more_is_sent() && house.is_empty());
+    fixture.payments.store.flush();
+    assert!(fixture.payments.store.payment(&SET).unwrap().is_none());
+    assert!(fixture.nothing_more_is_sent() && fixture.is_empty());
 }
 
 #[tokio::test]
-async fn a_failure_fails_the_payment_unless_it_is_skipped() {
-    let mut house = House::new([]);
-    let call = house.send_to_route(forgiving(shard(0, 100)));
-    let htlc = house.htlc().await;
-    house.fail(&htlc, false, Some(22));
+async fn failures_end_the_payment_unless_skipped() {
+    let mut fixture = Fixture::new([]);
+    let call = fixture.send_to_route(forgiving(shard(0, 100)));
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, false, Some(22));
     let end = ended(call).await;
     assert_eq!(end.attempt.state, AttemptState::Failed);
     assert_eq!(end.attempt.failure.unwrap().source_index, 1);
-    assert_eq!(house.state(), PaymentState::InFlight);
+    assert_eq!(fixture.state(), PaymentState::InFlight);
 
-    let call = house.send_to_route(shard(1, 100));
-    let htlc = house.htlc().await;
-    house.fail(&htlc, false, Some(22));
+    let call = fixture.send_to_route(shard(1, 100));
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, false, Some(22));
     assert_eq!(ended(call).await.attempt.state, AttemptState::Failed);
-    assert_eq!(house.state(), PaymentState::Failed);
+    assert_eq!(fixture.state(), PaymentState::Failed);
 
-    // What failed may be tried anew.
-    let call = house.send_to_route(shard(2, 100));
-    let htlc = house.htlc().await;
-    house.settle(&htlc);
+    // A failed payment can be started again.
+    let call = fixture.send_to_route(shard(2, 100));
+    let htlc = fixture.htlc().await;
+    fixture.settle(&htlc);
     let end = ended(call).await;
     assert_eq!(end.payment.state, PaymentState::Succeeded);
-    assert_eq!(house.state(), PaymentState::Succeeded);
-    assert!(house.is_empty());
+    assert_eq!(fixture.state(), PaymentState::Succeeded);
+    assert!(fixture.is_empty());
 }
 
 #[tokio::test]
-async fn the_receivers_refusal_ends_it_though_failures_are_skipped() {
-    let mut house = House::new([]);
+async fn receiver_failure_ends_it_even_if_skipped() {
+    let mut fixture = Fixture::new([]);
     let calls = [
-        house.send_to_route(forgiving(shard(0, 60))),
-        house.send_to_route(forgiving(shard(1, 40))),
+        fixture.send_to_route(forgiving(shard(0, 60))),
+        fixture.send_to_route(forgiving(shard(1, 40))),
     ];
-    for htlc in house.htlcs(2).await {
-        house.fail(&htlc, true, None);
+    for htlc in fixture.htlcs(2).await {
+        fixture.fail(&htlc, true, None);
     }
     for call in calls {
         assert!(ended(call).await.attempt.failure.unwrap().by_receiver);
     }
-    assert_eq!(house.state(), PaymentState::Failed);
+    assert_eq!(fixture.state(), PaymentState::Failed);
 }
 
 #[tokio::test]
-async fn what_ldk_does_not_send_is_an_attempt_that_failed_here() {
+async fn unsent_attempts_fail_at_this_node() {
     let directory = tempfile::tempdir().unwrap();
-    let house = House::open(directory, [], Vec::new(), true);
-    let end = ended(house.send_to_route(shard(0, 100))).await;
+    let fixture = Fixture::open(directory, [], Vec::new(), true);
+    let end = ended(fixture.send_to_route(shard(0, 100))).await;
     assert_eq!(end.attempt.state, AttemptState::Failed);
     assert_eq!(end.attempt.failure.unwrap().source_index, 0);
-    assert_eq!(house.state(), PaymentState::Failed);
+    assert_eq!(fixture.state(), PaymentState::Failed);
 }
 
 #[tokio::test]
-async fn a_payment_without_address_has_one_attempt_at_a_time() {
-    let mut house = House::new([]);
+async fn payments_without_address_have_one_attempt_at_a_time() {
+    let mut fixture = Fixture::new([]);
     let whole = || RouteAttempt {
         payment_hash: PaymentHash(SET),
         mpp: None,
         amp: None,
         ..shard(0, 100)
     };
-    let call = house.send_to_route(whole());
-    let htlc = house.htlc().await;
-    assert_eq!(house.refused(whole()).await, "payment is in transition");
-    house.settle(&htlc);
+    let call = fixture.send_to_route(whole());
+    let htlc = fixture.htlc().await;
+    assert_eq!(fixture.refused(whole()).await, "payment is in transition");
+    fixture.settle(&htlc);
     assert_eq!(ended(call).await.payment.terms.payment_addr, None);
-    assert_eq!(house.refused(whole()).await, "invoice is already paid");
+    assert_eq!(fixture.refused(whole()).await, "invoice is already paid");
 }
 
 #[tokio::test]
-async fn an_attempt_outlives_a_restart_and_one_that_never_left_ends() {
+async fn attempts_survive_a_restart_unless_never_sent() {
     for (known, state) in [
         (true, PaymentState::Succeeded),
         (false, PaymentState::Failed),
     ] {
-        let mut house = House::new([]);
+        let mut fixture = Fixture::new([]);
         let mut attempt = shard(0, 100);
-        // Also without an address: nothing else is made from what is stored.
+        // Also without a payment address: nothing else is derived from the row.
         attempt.mpp = None;
         attempt.amp = None;
         attempt.payment_hash = PaymentHash(SET);
-        let call = house.send_to_route(attempt);
-        let htlc = house.htlc().await;
+        let call = fixture.send_to_route(attempt);
+        let htlc = fixture.htlc().await;
         call.abort();
         let left: Vec<&Htlc> = known.then_some(&htlc).into_iter().collect();
-        let mut house = house.restart(&left, []);
-        let mut views = house.payments.track(&SET).unwrap().unwrap();
+        let mut fixture = fixture.restart(&left, []);
+        let mut views = fixture.payments.track(&SET).unwrap().unwrap();
         if known {
-            house.settle(&htlc);
+            fixture.settle(&htlc);
         }
         assert_eq!(end(&mut views).await.record.state, state);
-        assert!(house.nothing_more_is_sent() && house.asked().is_empty());
+        assert!(fixture.nothing_more_is_sent() && fixture.asked().is_empty());
     }
 }

@@ -5,39 +5,39 @@ use AttemptState::{Failed, Succeeded};
 use super::*;
 
 #[tokio::test]
-async fn a_payment_in_shards_succeeds_when_all_have_settled() {
-    let mut house = House::new([Ok(vec![(50, 1), (30, 2), (20, 3)])]);
-    let mut views = house.send(100).await;
-    assert!(!views.borrow().is_final(), "in flight is seen first");
-    let htlcs = house.htlcs(3).await;
+async fn multi_shard_payment_succeeds_once_all_settled() {
+    let mut fixture = Fixture::new([Ok(vec![(50, 1), (30, 2), (20, 3)])]);
+    let mut views = fixture.send(100).await;
+    assert!(!views.borrow().is_final(), "must be seen in flight first");
+    let htlcs = fixture.htlcs(3).await;
     for htlc in &htlcs {
         assert!(!views.borrow_and_update().is_final());
-        house.settle(htlc);
+        fixture.settle(htlc);
     }
     let ended = end(&mut views).await;
     assert_eq!(ended.record.state, PaymentState::Succeeded);
     assert_eq!(ended.record.failure_reason, FailureReason::None);
     assert_eq!(states(&ended), [Succeeded; 3]);
     assert_eq!(ended.fee_msat(), 6);
-    let on_disk = stored(&house.payments, &ended);
+    let on_disk = stored(&fixture.payments, &ended);
     assert_eq!(on_disk.record.state, PaymentState::Succeeded);
     assert_eq!(on_disk.record.preimage, ended.record.preimage);
     assert!(on_disk.record.root.is_none());
     assert_eq!(states(&on_disk), [Succeeded; 3]);
-    assert!(house.is_empty() && house.nothing_more_is_sent());
+    assert!(fixture.is_empty() && fixture.nothing_more_is_sent());
     let hashes: std::collections::HashSet<_> = htlcs.iter().map(|htlc| htlc.hash).collect();
     assert_eq!(hashes.len(), 3);
 }
 
 #[tokio::test]
-async fn a_failed_shard_goes_another_way_under_another_hash() {
-    let mut house = House::new([Ok(vec![(60, 5), (40, 7)]), Ok(vec![(40, 9)])]);
-    let mut views = house.send(100).await;
-    let first = house.htlcs(2).await;
-    house.fail(&first[1], false, Some(22));
-    let again = house.htlc().await;
+async fn failed_shards_take_another_route_and_hash() {
+    let mut fixture = Fixture::new([Ok(vec![(60, 5), (40, 7)]), Ok(vec![(40, 9)])]);
+    let mut views = fixture.send(100).await;
+    let first = fixture.htlcs(2).await;
+    fixture.fail(&first[1], false, Some(22));
+    let again = fixture.htlc().await;
     assert_ne!(again.hash, first[1].hash);
-    let asked = house.asked();
+    let asked = fixture.asked();
     assert!(asked[0].failed_channels.is_empty());
     let second = Asked {
         open: Open {
@@ -48,8 +48,8 @@ async fn a_failed_shard_goes_another_way_under_another_hash() {
         failed_channels: vec![22],
     };
     assert_eq!(asked[1], second);
-    house.settle(&first[0]);
-    house.settle(&again);
+    fixture.settle(&first[0]);
+    fixture.settle(&again);
     let ended = end(&mut views).await;
     assert_eq!(states(&ended), [Succeeded, Failed, Succeeded]);
     assert_eq!(ended.fee_msat(), 14);
@@ -58,136 +58,139 @@ async fn a_failed_shard_goes_another_way_under_another_hash() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_receiver_ends_it_when_nothing_is_in_flight() {
-    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
-    let mut views = house.send(100).await;
-    let htlcs = house.htlcs(2).await;
-    house.fail(&htlcs[0], true, None);
-    house.fail(&htlcs[1], false, Some(11));
+async fn receiver_failure_ends_it_once_none_is_in_flight() {
+    let mut fixture = Fixture::new([Ok(vec![(60, 0), (40, 0)])]);
+    let mut views = fixture.send(100).await;
+    let htlcs = fixture.htlcs(2).await;
+    fixture.fail(&htlcs[0], true, None);
+    fixture.fail(&htlcs[1], false, Some(11));
     let ended = end(&mut views).await;
     let reason = FailureReason::IncorrectPaymentDetails;
     assert_eq!(ended.record.failure_reason, reason);
-    let on_disk = stored(&house.payments, &ended);
+    let on_disk = stored(&fixture.payments, &ended);
     assert_eq!(on_disk.record.failure_reason, reason);
-    assert!(house.nothing_more_is_sent() && house.is_empty());
+    assert!(fixture.nothing_more_is_sent() && fixture.is_empty());
 }
 
 #[tokio::test]
-async fn what_the_router_or_ldk_refuses_is_the_reason() {
+async fn router_and_ldk_errors_are_the_failure_reason() {
     use FailureReason::{Error, InsufficientBalance, NoRoute};
     for reason in [NoRoute, InsufficientBalance, Error] {
-        let house = House::new([Err(reason)]);
-        let ended = end(&mut house.send(100).await).await;
+        let fixture = Fixture::new([Err(reason)]);
+        let ended = end(&mut fixture.send(100).await).await;
         assert_eq!(ended.record.failure_reason, reason);
-        assert!(ended.attempts.is_empty() && house.is_empty());
+        assert!(ended.attempts.is_empty() && fixture.is_empty());
     }
-    let house = House::new([Ok(vec![])]);
-    let ended = end(&mut house.send(100).await).await;
-    assert_eq!(ended.record.failure_reason, NoRoute, "not for ever");
+    let fixture = Fixture::new([Ok(vec![])]);
+    let ended = end(&mut fixture.send(100).await).await;
+    assert_eq!(
+        ended.record.failure_reason, NoRoute,
+        "must not retry forever"
+    );
     let directory = tempfile::tempdir().unwrap();
-    let house = House::open(directory, [], Vec::new(), true);
-    let ended = end(&mut house.send(100).await).await;
+    let fixture = Fixture::open(directory, [], Vec::new(), true);
+    let ended = end(&mut fixture.send(100).await).await;
     assert_eq!(ended.record.failure_reason, Error);
     assert_eq!(states(&ended), [Failed]);
-    assert!(house.is_empty());
+    assert!(fixture.is_empty());
 }
 
-/// lnd would give it up, and the other shard would be held for two minutes.
+/// lnd would give up, and the other shard would be held for two minutes.
 #[tokio::test]
-async fn no_route_for_the_rest_is_tried_again_while_a_shard_waits_at_the_receiver() {
+async fn retries_no_route_while_a_shard_is_held() {
     let two = Ok(vec![(60, 0), (40, 0)]);
-    let mut house = House::new([two, Err(FailureReason::NoRoute), Ok(vec![(60, 0)])]);
-    let mut views = house.send(100).await;
-    let htlcs = house.htlcs(2).await;
-    house.fail(&htlcs[0], false, Some(22));
-    let again = house.htlc().await;
-    let asked = house.asked();
+    let mut fixture = Fixture::new([two, Err(FailureReason::NoRoute), Ok(vec![(60, 0)])]);
+    let mut views = fixture.send(100).await;
+    let htlcs = fixture.htlcs(2).await;
+    fixture.fail(&htlcs[0], false, Some(22));
+    let again = fixture.htlc().await;
+    let asked = fixture.asked();
     assert_eq!(asked[1].failed_channels, [22]);
-    assert!(asked[2].failed_channels.is_empty(), "a second chance");
-    house.settle(&again);
-    house.settle(&htlcs[1]);
+    assert!(asked[2].failed_channels.is_empty(), "must be retried");
+    fixture.settle(&again);
+    fixture.settle(&htlcs[1]);
     let ended = end(&mut views).await;
     assert_eq!(ended.record.state, PaymentState::Succeeded);
-    assert!(house.nothing_more_is_sent());
+    assert!(fixture.nothing_more_is_sent());
 }
 
 #[tokio::test]
-async fn no_route_with_nothing_in_flight_is_the_end() {
-    let mut house = House::new([Ok(vec![(100, 0)]), Err(FailureReason::NoRoute)]);
-    let mut views = house.send(100).await;
-    let htlc = house.htlc().await;
-    house.fail(&htlc, false, None);
+async fn no_route_ends_the_payment_if_none_is_in_flight() {
+    let mut fixture = Fixture::new([Ok(vec![(100, 0)]), Err(FailureReason::NoRoute)]);
+    let mut views = fixture.send(100).await;
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, false, None);
     let ended = end(&mut views).await;
     assert_eq!(ended.record.failure_reason, FailureReason::NoRoute);
-    assert!(house.nothing_more_is_sent());
+    assert!(fixture.nothing_more_is_sent());
 }
 
 #[tokio::test]
-async fn after_the_time_limit_nothing_more_is_tried() {
-    let mut house = House::new([]);
+async fn sends_nothing_after_the_timeout() {
+    let mut fixture = Fixture::new([]);
     let mut payment = amp(100);
     payment.limits.timeout_seconds = 1;
-    let mut views = house.payments.send(payment).await.unwrap();
-    let htlc = house.htlc().await;
+    let mut views = fixture.payments.send(payment).await.unwrap();
+    let htlc = fixture.htlc().await;
     let deadline = views.borrow().record.terms.deadline;
     while now() < deadline {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    house.fail(&htlc, false, None);
+    fixture.fail(&htlc, false, None);
     let ended = end(&mut views).await;
     assert_eq!(ended.record.failure_reason, FailureReason::Timeout);
-    assert!(house.nothing_more_is_sent());
+    assert!(fixture.nothing_more_is_sent());
 }
 
 #[tokio::test]
-async fn a_canceled_payment_tries_nothing_more() {
-    let mut house = House::new([]);
-    let mut views = house.send(100).await;
-    let htlc = house.htlc().await;
+async fn canceled_payments_send_nothing_more() {
+    let mut fixture = Fixture::new([]);
+    let mut views = fixture.send(100).await;
+    let htlc = fixture.htlc().await;
     let identifier = views.borrow().record.identifier;
-    house.payments.cancel(&identifier);
+    fixture.payments.cancel(&identifier);
     assert!(!views.borrow_and_update().is_final());
-    house.fail(&htlc, false, None);
+    fixture.fail(&htlc, false, None);
     let ended = end(&mut views).await;
     assert_eq!(ended.record.failure_reason, FailureReason::Canceled);
-    assert!(house.nothing_more_is_sent());
+    assert!(fixture.nothing_more_is_sent());
 }
 
 #[tokio::test]
-async fn one_invoice_is_paid_once() {
-    let mut house = House::new([]);
-    let mut views = house.payments.send(bolt11(9)).await.unwrap();
-    let again = house.payments.send(bolt11(9)).await;
+async fn invoice_is_paid_once() {
+    let mut fixture = Fixture::new([]);
+    let mut views = fixture.payments.send(bolt11(9)).await.unwrap();
+    let again = fixture.payments.send(bolt11(9)).await;
     assert!(matches!(again, Err(SendError::InFlight)));
-    let htlc = house.htlc().await;
-    house.settle(&htlc);
+    let htlc = fixture.htlc().await;
+    fixture.settle(&htlc);
     end(&mut views).await;
-    let again = house.payments.send(bolt11(9)).await;
+    let again = fixture.payments.send(bolt11(9)).await;
     assert!(matches!(again, Err(SendError::AlreadyPaid)));
-    assert_eq!(house.payments.count().unwrap(), 1);
-    assert!(house.nothing_more_is_sent());
+    assert_eq!(fixture.payments.count().unwrap(), 1);
+    assert!(fixture.nothing_more_is_sent());
 }
 
 #[tokio::test]
-async fn an_expired_invoice_that_was_paid_is_called_paid() {
-    let mut house = House::new([]);
+async fn already_paid_takes_precedence_over_expired() {
+    let mut fixture = Fixture::new([]);
     let paid_at = |expires_at| NewPayment {
         invoice: Some(invoice(expires_at)),
         ..bolt11(9)
     };
-    let mut views = house.payments.send(paid_at(u64::MAX)).await.unwrap();
-    let again = house.payments.send(paid_at(1)).await.err();
+    let mut views = fixture.payments.send(paid_at(u64::MAX)).await.unwrap();
+    let again = fixture.payments.send(paid_at(1)).await.err();
     assert!(matches!(again, Some(SendError::InFlight)), "{again:?}");
-    let htlc = house.htlc().await;
-    house.settle(&htlc);
+    let htlc = fixture.htlc().await;
+    fixture.settle(&htlc);
     end(&mut views).await;
-    let again = house.payments.send(paid_at(1)).await.err();
+    let again = fixture.payments.send(paid_at(1)).await.err();
     assert!(matches!(again, Some(SendError::AlreadyPaid)), "{again:?}");
 }
 
 #[tokio::test]
-async fn one_amp_invoice_is_paid_many_times_at_once() {
-    let mut house = House::new([]);
+async fn amp_invoice_can_be_paid_concurrently() {
+    let mut fixture = Fixture::new([]);
     let mut payment = amp(100);
     payment.method = Method::Amp {
         payment_addr: Some(PaymentAddr::from_bytes([5; 32])),
@@ -195,46 +198,50 @@ async fn one_amp_invoice_is_paid_many_times_at_once() {
     payment.invoice = Some(invoice(u64::MAX));
     let mut followers = Vec::new();
     for _ in 0..3 {
-        followers.push(house.payments.send(payment.clone()).await.unwrap());
+        followers.push(fixture.payments.send(payment.clone()).await.unwrap());
     }
-    let htlcs = house.htlcs(3).await;
+    let htlcs = fixture.htlcs(3).await;
     let identifiers: HashSet<_> = followers
         .iter()
         .map(|views| views.borrow().record.identifier)
         .collect();
     let hashes: HashSet<_> = htlcs.iter().map(|htlc| htlc.hash).collect();
     assert_eq!((identifiers.len(), hashes.len()), (3, 3));
-    htlcs.iter().for_each(|htlc| house.settle(htlc));
+    htlcs.iter().for_each(|htlc| fixture.settle(htlc));
     for mut views in followers {
         let ended = end(&mut views).await;
         assert_eq!(ended.record.state, PaymentState::Succeeded);
-        let on_disk = stored(&house.payments, &ended).record;
+        let on_disk = stored(&fixture.payments, &ended).record;
         assert_eq!(on_disk.terms.payment_addr, Some([5; 32]));
         assert_eq!(on_disk.terms.payment_request, "lnbcrt1");
     }
-    assert_eq!(house.payments.count().unwrap(), 3);
+    assert_eq!(fixture.payments.count().unwrap(), 3);
 }
 
 #[tokio::test]
-async fn a_failed_payment_of_an_invoice_may_be_tried_again() {
-    let mut house = House::new([Ok(vec![(60, 0), (40, 0)])]);
-    let mut views = house.payments.send(bolt11(9)).await.unwrap();
-    for htlc in house.htlcs(2).await {
-        house.fail(&htlc, true, None);
+async fn failed_payments_can_be_retried() {
+    let mut fixture = Fixture::new([Ok(vec![(60, 0), (40, 0)])]);
+    let mut views = fixture.payments.send(bolt11(9)).await.unwrap();
+    for htlc in fixture.htlcs(2).await {
+        fixture.fail(&htlc, true, None);
     }
     end(&mut views).await;
-    let mut views = house.payments.send(bolt11(9)).await.unwrap();
-    let htlc = house.htlc().await;
-    house.settle(&htlc);
+    let mut views = fixture.payments.send(bolt11(9)).await.unwrap();
+    let htlc = fixture.htlc().await;
+    fixture.settle(&htlc);
     let ended = end(&mut views).await;
     assert_eq!(ended.record.state, PaymentState::Succeeded);
-    assert_eq!(house.payments.count().unwrap(), 1, "in place of the other");
-    assert_eq!(states(&stored(&house.payments, &ended)), [Succeeded]);
+    assert_eq!(
+        fixture.payments.count().unwrap(),
+        1,
+        "must replace the failed one"
+    );
+    assert_eq!(states(&stored(&fixture.payments, &ended)), [Succeeded]);
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
-    let mut house = House::new([]);
+async fn invalid_requests_store_nothing() {
+    let mut fixture = Fixture::new([]);
     let mut to_us = amp(100);
     to_us.destination = key(1);
     let mut records = amp(100);
@@ -257,46 +264,46 @@ async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
     let mut to_us_allowed = to_us.clone();
     to_us_allowed.allow_self_payment = true;
     let refused = [
-        house.payments.send(too_long).await,
-        house.payments.send(without_limit).await,
-        house.payments.send(in_small_shards).await,
-        house.payments.send(to_us_allowed).await,
-        house.payments.send(to_us).await,
-        house.payments.send(records).await,
-        house.payments.send(too_short).await,
-        house.payments.send(amp(0)).await,
-        house.payments.send(expired).await,
-        house.payments.send(expired_amp).await,
+        fixture.payments.send(too_long).await,
+        fixture.payments.send(without_limit).await,
+        fixture.payments.send(in_small_shards).await,
+        fixture.payments.send(to_us_allowed).await,
+        fixture.payments.send(to_us).await,
+        fixture.payments.send(records).await,
+        fixture.payments.send(too_short).await,
+        fixture.payments.send(amp(0)).await,
+        fixture.payments.send(expired).await,
+        fixture.payments.send(expired_amp).await,
     ];
     assert!(refused.iter().all(Result::is_err));
-    assert_eq!(house.payments.count().unwrap(), 0);
-    assert!(house.nothing_more_is_sent() && house.is_empty());
+    assert_eq!(fixture.payments.count().unwrap(), 0);
+    assert!(fixture.nothing_more_is_sent() && fixture.is_empty());
 }
 
 #[tokio::test]
-async fn an_event_for_what_has_ended_changes_nothing() {
-    let mut house = House::new([]);
-    let mut views = house.send(100).await;
-    let htlc = house.htlc().await;
-    house.settle(&htlc);
-    house.settle(&htlc);
-    house.fail(&htlc, true, None);
+async fn events_of_ended_payments_change_nothing() {
+    let mut fixture = Fixture::new([]);
+    let mut views = fixture.send(100).await;
+    let htlc = fixture.htlc().await;
+    fixture.settle(&htlc);
+    fixture.settle(&htlc);
+    fixture.fail(&htlc, true, None);
     let ended = end(&mut views).await;
-    house.fail(&htlc, true, None);
+    fixture.fail(&htlc, true, None);
     assert_eq!(ended.record.state, PaymentState::Succeeded);
-    let on_disk = stored(&house.payments, &ended);
+    let on_disk = stored(&fixture.payments, &ended);
     assert_eq!(on_disk.record.state, PaymentState::Succeeded);
     assert_eq!(states(&on_disk), [Succeeded]);
 }
 
-/// The end is on disk when it is announced, and seen by those who track the payment.
+/// The end is on disk when it is announced, and visible to those who track the payment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_payments_at_once_all_end_on_disk() {
+async fn concurrent_payments_all_end_on_disk() {
     const PAYMENTS: usize = 64;
-    let mut house = House::new([]);
+    let mut fixture = Fixture::new([]);
     let mut followers = tokio::task::JoinSet::new();
     for n in 0..PAYMENTS {
-        let payments = house.payments.clone();
+        let payments = fixture.payments.clone();
         followers.spawn(async move {
             let mut views = payments.send(amp(100 + n as u64)).await.unwrap();
             let ended = end(&mut views).await;
@@ -311,27 +318,27 @@ async fn sixty_four_payments_at_once_all_end_on_disk() {
     let mut settled = 0;
     let mut failed_once = HashSet::new();
     while settled < PAYMENTS {
-        let htlc = house.htlc().await;
+        let htlc = fixture.htlc().await;
         let amount = htlc.amount_msat();
         // Every third one fails first.
         if amount.is_multiple_of(3) && failed_once.insert(amount) {
-            house.fail(&htlc, false, Some(22));
+            fixture.fail(&htlc, false, Some(22));
         } else {
-            house.settle(&htlc);
+            fixture.settle(&htlc);
             settled += 1;
         }
     }
     while let Some(ended) = followers.join_next().await {
         ended.unwrap();
     }
-    assert!(house.is_empty());
+    assert!(fixture.is_empty());
 }
 
-/// Its only record is the preimage; the rest is as for any other payment.
+/// Its only record is the preimage; everything else is as for any other payment.
 #[tokio::test]
-async fn keysend_is_one_htlc_without_payment_address() {
+async fn keysend_sends_one_htlc_without_payment_address() {
     let record = (5_482_373_484, vec![7; 32]);
-    let mut house = House::new([]);
+    let mut fixture = Fixture::new([]);
     let mut payment = amp(100);
     payment.custom_records = [record.clone()].into();
     payment.method = Method::Hash {
@@ -339,38 +346,38 @@ async fn keysend_is_one_htlc_without_payment_address() {
         payment_addr: None,
         multi_part: false,
     };
-    let mut views = house.payments.send(payment).await.unwrap();
-    let htlc = house.htlc().await;
-    assert_eq!(house.asked()[0].open.parts, 1);
+    let mut views = fixture.payments.send(payment).await.unwrap();
+    let htlc = fixture.htlc().await;
+    assert_eq!(fixture.asked()[0].open.parts, 1);
     assert_eq!(htlc.hash, PaymentPreimage([7; 32]).into());
     assert_eq!(htlc.onion.payment_secret, None);
     assert_eq!(htlc.onion.custom_tlvs(), &vec![record]);
-    house.settle(&htlc);
+    fixture.settle(&htlc);
     let ended = end(&mut views).await;
     assert_eq!(ended.record.identifier, htlc.hash.0);
-    let terms = stored(&house.payments, &ended).record.terms;
+    let terms = stored(&fixture.payments, &ended).record.terms;
     assert_eq!((terms.payment_addr, terms.max_parts), (None, 1));
 }
 
-/// Somebody fails every HTLC at once.
+/// A node fails every HTLC at once.
 #[tokio::test]
-async fn a_payment_that_always_fails_is_not_tried_as_fast_as_it_fails() {
-    let mut house = House::new([]);
+async fn failing_payments_back_off() {
+    let mut fixture = Fixture::new([]);
     let mut payment = amp(100);
     payment.limits.timeout_seconds = 3;
-    let mut views = house.payments.send(payment).await.unwrap();
+    let mut views = fixture.payments.send(payment).await.unwrap();
     let mut attempts = 0;
     loop {
         tokio::select! {
-            htlc = house.sent.recv() => {
+            htlc = fixture.sent.recv() => {
                 attempts += 1;
-                house.fail(&htlc.unwrap(), false, None);
+                fixture.fail(&htlc.unwrap(), false, None);
             }
             _ = end(&mut views) => break,
         }
     }
     let reason = views.borrow().record.failure_reason;
     assert_eq!(reason, FailureReason::Timeout);
-    // Thirty-three as fast as it goes, then one for each half second.
+    // Thirty-three without delay, then one every half second.
     assert!((2..=40).contains(&attempts), "{attempts}");
 }

@@ -1,4 +1,4 @@
-//! Following all payments, and deleting those that are over.
+//! Tracking all payments, and deleting ended ones.
 
 use PaymentState::{Failed, InFlight, Succeeded};
 
@@ -11,7 +11,7 @@ async fn next(updates: &mut AllUpdates) -> PaymentView {
     next.await.unwrap().unwrap()
 }
 
-/// The ends of so many payments: the index and the state of each.
+/// The ends of this many payments: the index and the state of each.
 async fn ends(updates: &mut AllUpdates, count: usize) -> Vec<(u64, PaymentState)> {
     let mut ends = Vec::new();
     while ends.len() < count {
@@ -24,79 +24,79 @@ async fn ends(updates: &mut AllUpdates, count: usize) -> Vec<(u64, PaymentState)
     ends
 }
 
-/// Payments as they are on disk: the index of each, and how its attempts stand.
-fn listed(house: &House) -> Vec<(u64, Vec<AttemptState>)> {
+/// The stored payments: the index of each, and the states of its attempts.
+fn listed(fixture: &Fixture) -> Vec<(u64, Vec<AttemptState>)> {
     let page = PaymentPage {
         limit: 100,
         include_incomplete: true,
         ..Default::default()
     };
-    let found = house.payments.list(&page).unwrap();
+    let found = fixture.payments.list(&page).unwrap();
     let index_and_states = |view: &PaymentView| (view.record.payment_index, states(view));
     found.iter().map(index_and_states).collect()
 }
 
-/// One that succeeded after a failed attempt, one that failed, one that is in flight.
-async fn three_payments() -> (House, [[u8; 32]; 3]) {
-    let mut house = House::new([]);
-    let mut first = house.send(100).await;
-    let htlc = house.htlc().await;
-    house.fail(&htlc, false, Some(22));
-    let again = house.htlc().await;
-    house.settle(&again);
+/// One that succeeded after a failed attempt, one that failed, one in flight.
+async fn three_payments() -> (Fixture, [[u8; 32]; 3]) {
+    let mut fixture = Fixture::new([]);
+    let mut first = fixture.send(100).await;
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, false, Some(22));
+    let again = fixture.htlc().await;
+    fixture.settle(&again);
     let first = end(&mut first).await.record.identifier;
 
-    let mut second = house.payments.send(bolt11(2)).await.unwrap();
-    let htlc = house.htlc().await;
-    house.fail(&htlc, true, None);
+    let mut second = fixture.payments.send(bolt11(2)).await.unwrap();
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, true, None);
     let second = end(&mut second).await.record.identifier;
 
-    let third = house.send(100).await;
-    house.htlc().await;
-    house.payments.store.flush();
+    let third = fixture.send(100).await;
+    fixture.htlc().await;
+    fixture.payments.store.flush();
     let third = third.borrow().record.identifier;
-    (house, [first, second, third])
+    (fixture, [first, second, third])
 }
 
 #[tokio::test]
-async fn who_follows_all_hears_of_those_in_flight_and_of_every_later_one() {
-    let mut house = House::new([]);
-    let _before = house.send(100).await;
-    let before = house.htlc().await;
-    let mut updates = house.payments.track_all();
+async fn track_all_starts_with_payments_in_flight() {
+    let mut fixture = Fixture::new([]);
+    let _before = fixture.send(100).await;
+    let before = fixture.htlc().await;
+    let mut updates = fixture.payments.track_all();
     let first = next(&mut updates).await;
     assert_eq!((first.record.payment_index, first.is_final()), (1, false));
-    let _after = house.send(200).await;
-    let after = house.htlc().await;
-    house.settle(&after);
-    house.fail(&before, true, None);
+    let _after = fixture.send(200).await;
+    let after = fixture.htlc().await;
+    fixture.settle(&after);
+    fixture.fail(&before, true, None);
     let expected = [(1, Failed), (2, Succeeded)];
     assert_eq!(ends(&mut updates, 2).await, expected);
 }
 
 #[tokio::test]
-async fn who_follows_all_hears_of_the_start_of_a_payment_before_its_end() {
-    let house = House::new([Err(FailureReason::NoRoute)]);
-    let mut updates = house.payments.track_all();
-    let mut payment = house.send(100).await;
+async fn track_all_sees_the_start_before_the_end() {
+    let fixture = Fixture::new([Err(FailureReason::NoRoute)]);
+    let mut updates = fixture.payments.track_all();
+    let mut payment = fixture.send(100).await;
     end(&mut payment).await;
     assert_eq!(next(&mut updates).await.record.state, InFlight);
     assert_eq!(ends(&mut updates, 1).await, [(1, Failed)]);
 }
 
 #[tokio::test]
-async fn a_slow_follower_misses_no_end() {
+async fn slow_subscribers_see_every_end() {
     const PAYMENTS: u64 = 300;
-    let mut house = House::new([]);
-    let mut updates = house.payments.track_all();
+    let mut fixture = Fixture::new([]);
+    let mut updates = fixture.payments.track_all();
     let mut payments = Vec::new();
     for _ in 0..PAYMENTS {
-        payments.push(house.send(100).await);
-        let htlc = house.htlc().await;
+        payments.push(fixture.send(100).await);
+        let htlc = fixture.htlc().await;
         if payments.len() % 2 == 0 {
-            house.settle(&htlc);
+            fixture.settle(&htlc);
         } else {
-            house.fail(&htlc, true, None);
+            fixture.fail(&htlc, true, None);
         }
     }
     for payment in &mut payments {
@@ -106,73 +106,82 @@ async fn a_slow_follower_misses_no_end() {
     let state = |index| if index % 2 == 0 { Succeeded } else { Failed };
     let expected: Vec<_> = (1..=PAYMENTS).map(|index| (index, state(index))).collect();
     assert_eq!(ends, expected);
-    // And from then on each update again.
-    house.send(100).await;
+    // From then on each update is sent again.
+    fixture.send(100).await;
     let last = next(&mut updates).await;
     assert_eq!(last.record.payment_index, PAYMENTS + 1);
     assert!(!last.is_final());
 }
 
 #[tokio::test]
-async fn a_payment_that_is_over_can_be_deleted_and_made_again() {
-    let (mut house, [first, second, _]) = three_payments().await;
+async fn ended_payments_can_be_deleted_and_repeated() {
+    let (mut fixture, [first, second, _]) = three_payments().await;
     for identifier in [first, second] {
-        let deleted = house.payments.delete(&identifier, Deletion::Payment).await;
+        let deleted = fixture
+            .payments
+            .delete(&identifier, Deletion::Payment)
+            .await;
         deleted.unwrap();
-        assert!(house.payments.track(&identifier).unwrap().is_none());
-        let again = house.payments.delete(&identifier, Deletion::Payment).await;
+        assert!(fixture.payments.track(&identifier).unwrap().is_none());
+        let again = fixture
+            .payments
+            .delete(&identifier, Deletion::Payment)
+            .await;
         assert!(matches!(again, Err(DeleteError::Unknown)));
     }
-    assert_eq!(listed(&house), [(3, vec![AttemptState::InFlight])]);
-    let mut again = house.payments.send(bolt11(2)).await.unwrap();
-    let htlc = house.htlc().await;
-    house.settle(&htlc);
+    assert_eq!(listed(&fixture), [(3, vec![AttemptState::InFlight])]);
+    let mut again = fixture.payments.send(bolt11(2)).await.unwrap();
+    let htlc = fixture.htlc().await;
+    fixture.settle(&htlc);
     assert_eq!(end(&mut again).await.record.payment_index, 4);
 }
 
 #[tokio::test]
-async fn failed_attempts_can_be_deleted_alone() {
-    let (house, [first, ..]) = three_payments().await;
-    let delete = house.payments.delete(&first, Deletion::FailedAttempts);
+async fn failed_attempts_can_be_deleted_separately() {
+    let (fixture, [first, ..]) = three_payments().await;
+    let delete = fixture.payments.delete(&first, Deletion::FailedAttempts);
     delete.await.unwrap();
-    assert_eq!(listed(&house)[0], (1, vec![AttemptState::Succeeded]));
-    let delete = house.payments.delete_all(false, Deletion::FailedAttempts);
+    assert_eq!(listed(&fixture)[0], (1, vec![AttemptState::Succeeded]));
+    let delete = fixture.payments.delete_all(false, Deletion::FailedAttempts);
     assert_eq!(delete.await.unwrap(), 2);
     let expected = [
         (1, vec![AttemptState::Succeeded]),
         (2, vec![]),
         (3, vec![AttemptState::InFlight]),
     ];
-    assert_eq!(listed(&house), expected);
+    assert_eq!(listed(&fixture), expected);
 }
 
 #[tokio::test]
-async fn a_payment_in_flight_is_not_deleted_however_it_is_asked_for() {
-    let (mut house, [_, _, third]) = three_payments().await;
+async fn payments_in_flight_cannot_be_deleted() {
+    let (mut fixture, [_, _, third]) = three_payments().await;
     for what in [Deletion::Payment, Deletion::FailedAttempts] {
-        let refused = house.payments.delete(&third, what).await.unwrap_err();
+        let refused = fixture.payments.delete(&third, what).await.unwrap_err();
         let text = refused.to_string();
         assert!(text.ends_with("payment is in transition"), "{text}");
     }
-    let all = house.payments.delete_all(false, Deletion::Payment);
+    let all = fixture.payments.delete_all(false, Deletion::Payment);
     assert_eq!(all.await.unwrap(), 2);
-    assert_eq!(listed(&house), [(3, vec![AttemptState::InFlight])]);
+    assert_eq!(listed(&fixture), [(3, vec![AttemptState::InFlight])]);
 
-    // One that failed is in flight again as soon as it is tried again.
-    let mut payment = house.payments.send(bolt11(2)).await.unwrap();
-    let htlc = house.htlc().await;
-    house.fail(&htlc, true, None);
+    // A failed payment is in flight again as soon as it is retried.
+    let mut payment = fixture.payments.send(bolt11(2)).await.unwrap();
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, true, None);
     let hash = end(&mut payment).await.record.identifier;
-    let _again = house.payments.send(bolt11(2)).await.unwrap();
-    let refused = house.payments.delete(&hash, Deletion::Payment).await;
+    let _again = fixture.payments.send(bolt11(2)).await.unwrap();
+    let refused = fixture.payments.delete(&hash, Deletion::Payment).await;
     assert!(matches!(refused, Err(DeleteError::InFlight(_))));
 }
 
 #[tokio::test]
-async fn those_that_failed_can_be_deleted_together() {
-    let (house, _) = three_payments().await;
-    let delete = house.payments.delete_all(true, Deletion::Payment);
+async fn deletes_all_failed_payments() {
+    let (fixture, _) = three_payments().await;
+    let delete = fixture.payments.delete_all(true, Deletion::Payment);
     assert_eq!(delete.await.unwrap(), 1);
-    let left: Vec<_> = listed(&house).into_iter().map(|(index, _)| index).collect();
+    let left: Vec<_> = listed(&fixture)
+        .into_iter()
+        .map(|(index, _)| index)
+        .collect();
     assert_eq!(left, [1, 3]);
 }

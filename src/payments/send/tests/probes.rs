@@ -1,4 +1,4 @@
-//! Probes: what is sent can only come back, and how it does is the answer.
+//! Probes always fail; the kind of failure is the result.
 
 use tokio::task::JoinHandle;
 
@@ -21,7 +21,7 @@ fn probe(amount_msat: u64) -> Probe {
     }
 }
 
-impl House {
+impl Fixture {
     fn probe(&self, probe: Probe) -> JoinHandle<Result<ProbeEnd, SendError>> {
         let payments = self.payments.clone();
         tokio::spawn(async move { payments.probe(probe).await })
@@ -29,36 +29,36 @@ impl House {
 }
 
 #[tokio::test]
-async fn the_receivers_refusal_is_the_cost_of_the_route() {
-    let mut house = House::new([Ok(vec![(100, 7)])]);
-    let call = house.probe(probe(100));
-    let htlc = house.htlc().await;
-    house.fail(&htlc, true, None);
+async fn probe_reaching_the_receiver_returns_the_route() {
+    let mut fixture = Fixture::new([Ok(vec![(100, 7)])]);
+    let call = fixture.probe(probe(100));
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, true, None);
     let ProbeEnd::Reached(route) = call.await.unwrap().unwrap() else {
-        panic!("the receiver was reached");
+        panic!("expected to reach the receiver");
     };
     assert_eq!(route.iter().map(|hop| hop.fee_msat).sum::<u64>(), 7);
     assert_eq!(
         route[0].expiry + route[0].cltv_delta,
         1_000 + 80 + 40 + BLOCK_PADDING
     );
-    // No payment, and nothing kept.
-    house.payments.store.flush();
-    assert_eq!(house.payments.count().unwrap(), 0);
-    assert!(house.is_empty());
+    // No payment is stored, and no state is kept.
+    fixture.payments.store.flush();
+    assert_eq!(fixture.payments.count().unwrap(), 0);
+    assert!(fixture.is_empty());
 }
 
 #[tokio::test]
-async fn each_probe_has_a_hash_of_its_own_and_avoids_what_failed() {
-    let mut house = House::new([Ok(vec![(100, 1)]), Ok(vec![(100, 2)])]);
-    let call = house.probe(probe(100));
-    let first = house.htlc().await;
-    house.fail(&first, false, Some(22));
-    let second = house.htlc().await;
+async fn probes_use_fresh_hashes_and_avoid_failed_channels() {
+    let mut fixture = Fixture::new([Ok(vec![(100, 1)]), Ok(vec![(100, 2)])]);
+    let call = fixture.probe(probe(100));
+    let first = fixture.htlc().await;
+    fixture.fail(&first, false, Some(22));
+    let second = fixture.htlc().await;
     assert_ne!(first.hash, second.hash);
-    house.fail(&second, true, None);
+    fixture.fail(&second, true, None);
     assert!(matches!(call.await.unwrap(), Ok(ProbeEnd::Reached(_))));
-    let failed: Vec<_> = house
+    let failed: Vec<_> = fixture
         .asked()
         .into_iter()
         .map(|a| a.failed_channels)
@@ -67,7 +67,7 @@ async fn each_probe_has_a_hash_of_its_own_and_avoids_what_failed() {
 }
 
 #[tokio::test]
-async fn why_it_did_not_arrive_is_told() {
+async fn returns_the_failure_reason() {
     for (answer, reason) in [
         (Err(FailureReason::NoRoute), FailureReason::NoRoute),
         (
@@ -77,37 +77,37 @@ async fn why_it_did_not_arrive_is_told() {
         // Only one part can be probed.
         (Ok(vec![(50, 0), (50, 0)]), FailureReason::NoRoute),
     ] {
-        let house = House::new([answer]);
-        let end = house.payments.probe(probe(100)).await.unwrap();
+        let fixture = Fixture::new([answer]);
+        let end = fixture.payments.probe(probe(100)).await.unwrap();
         assert_eq!(end, ProbeEnd::Failed(reason));
     }
-    let mut house = House::new([]);
-    let call = house.probe(probe(100));
-    let htlc = house.htlc().await;
-    house.fail(&htlc, false, None);
+    let mut fixture = Fixture::new([]);
+    let call = fixture.probe(probe(100));
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, false, None);
     let end = call.await.unwrap().unwrap();
     assert_eq!(end, ProbeEnd::Failed(FailureReason::Error));
 }
 
 #[tokio::test]
-async fn one_that_is_held_up_is_not_waited_for() {
-    let mut house = House::new([]);
+async fn stops_waiting_at_the_timeout() {
+    let mut fixture = Fixture::new([]);
     let mut held_up = probe(100);
     held_up.timeout = Duration::ZERO;
-    let end = house.payments.probe(held_up).await.unwrap();
+    let end = fixture.payments.probe(held_up).await.unwrap();
     assert_eq!(end, ProbeEnd::Failed(FailureReason::Timeout));
-    // It comes back to nobody.
-    let htlc = house.htlc().await;
-    house.fail(&htlc, true, None);
+    // Its failure is ignored.
+    let htlc = fixture.htlc().await;
+    fixture.fail(&htlc, true, None);
 }
 
 #[tokio::test]
-async fn nonsense_is_refused() {
-    let house = House::new([]);
-    let nothing = house.payments.probe(probe(0)).await;
+async fn rejects_invalid_requests() {
+    let fixture = Fixture::new([]);
+    let nothing = fixture.payments.probe(probe(0)).await;
     assert!(matches!(nothing, Err(SendError::NoAmount)));
     let mut to_us = probe(100);
     to_us.destination = key(1);
-    let to_us = house.payments.probe(to_us).await;
+    let to_us = fixture.payments.probe(to_us).await;
     assert!(matches!(to_us, Err(SendError::SelfPayment)));
 }

@@ -1,4 +1,5 @@
-//! A second way to print an invoice, without lightning-invoice: BOLT 11 and BIP 173 word by word.
+//! An independent encoder of payment requests, without lightning-invoice: BOLT 11 and BIP 173 to
+//! the letter.
 
 use bitcoin::address::AddressData;
 use bitcoin::hashes::{Hash, sha256};
@@ -9,7 +10,7 @@ use crate::invoices::decode::DecodedInvoice;
 
 const CHARSET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-/// The text, in lnd's order of fields, signed with this key.
+/// Encodes an invoice with its fields in lnd's order, signed with this key.
 pub(super) fn print(invoice: &DecodedInvoice, key: &SecretKey) -> String {
     let hrp = format!("ln{}{}", currency(invoice.network), amount(invoice));
     let mut data = number(invoice.timestamp, 7);
@@ -68,7 +69,7 @@ fn currency(network: Network) -> &'static str {
     }
 }
 
-/// The shortest of all ways to write it.
+/// The shortest encoding of the amount.
 fn amount(invoice: &DecodedInvoice) -> String {
     let Some(msat) = invoice.amount_msat else {
         return String::new();
@@ -119,7 +120,7 @@ fn shortest(value: u64) -> Vec<u8> {
     groups.into_iter().skip_while(|group| *group == 0).collect()
 }
 
-/// Groups of 5 bits, the last one filled up with zeros.
+/// Groups of 5 bits, the last one padded with zeros.
 fn groups(bytes: &[u8]) -> Vec<u8> {
     regroup(bytes, 8, 5)
 }
