@@ -125,7 +125,7 @@ impl Store {
     /// log.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn closed_channels<T: DeserializeOwned>(&self) -> Result<Vec<T>, StorageError> {
         self.query(|db| {
             let texts: Vec<String> = db
@@ -141,6 +141,8 @@ impl Store {
 
 fn readable<T: DeserializeOwned>(text: &str) -> Option<T> {
     parse(text)
-        .inspect_err(|error| tracing::error!("a closed channel is not listed: {error}"))
+        .inspect_err(|error| {
+            tracing::error!("skipping an unreadable closed channel record: {error}")
+        })
         .ok()
 }

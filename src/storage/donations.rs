@@ -23,7 +23,7 @@ impl Change for PutDonationInvoice {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!("invoice {} of the donation page", self.add_index))
+        Subject::Informative(format!("donation page invoice {}", self.add_index))
     }
 }
 
@@ -40,7 +40,7 @@ impl Change for PutDonationAddress {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!("address {} of the donation page", self.index))
+        Subject::Informative(format!("donation page address {}", self.index))
     }
 }
 
@@ -57,7 +57,7 @@ impl Store {
     /// The page's invoices, the current one last.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn donation_invoices(&self) -> Result<Vec<InvoiceRecord>, StorageError> {
         let indices: Vec<u64> = self.query(|db| {
             db.prepare_cached("SELECT add_index FROM donation_invoices ORDER BY add_index")?
@@ -72,7 +72,7 @@ impl Store {
     /// The page's current invoice; `None` if it never had one, or if it was deleted.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn last_donation_invoice(&self) -> Result<Option<InvoiceRecord>, StorageError> {
         let last: Option<i64> = self.query(|db| {
             db.prepare_cached("SELECT MAX(add_index) FROM donation_invoices")?
@@ -84,7 +84,7 @@ impl Store {
     /// The number of the receiving address that the page shows.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn donation_address(&self) -> Result<Option<u32>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT address_index FROM donation_address")?
@@ -96,7 +96,7 @@ impl Store {
     /// All that was paid to them.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn donation_total(&self) -> Result<DonationTotal, StorageError> {
         let query = "SELECT COUNT(*), COALESCE(SUM(s.amt_paid_msat), 0),
                  COALESCE(MAX(s.settle_index), 0)

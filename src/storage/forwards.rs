@@ -70,7 +70,7 @@ impl Store {
     /// A page of the forwards, oldest first; of the same nanosecond in the order of the index.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn forwards(&self, query: &ForwardQuery) -> Result<Vec<ForwardRow>, StorageError> {
         self.query(|db| {
             db.prepare_cached(
@@ -100,7 +100,7 @@ impl Store {
     /// The fees of all forwards from the first to the last moment (nanoseconds since 1970), msat.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn forward_fees_msat(&self, from_ns: u64, to_ns: u64) -> Result<u64, StorageError> {
         self.query(|db| {
             db.prepare_cached(

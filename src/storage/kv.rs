@@ -69,7 +69,7 @@ impl Change for KvWrite {
     /// The graph is asked for again, the scores are learned again. All else may be money.
     fn subject(&self) -> Subject {
         let Name([primary, secondary, key]) = &self.name;
-        let row = format!("LDK's value {primary}/{secondary}/{key}");
+        let row = format!("LDK value {primary}/{secondary}/{key}");
         match key.as_str() {
             NETWORK_GRAPH_PERSISTENCE_KEY | SCORER_PERSISTENCE_KEY => Subject::Informative(row),
             _ => Subject::Vital(row),
@@ -130,7 +130,7 @@ impl Store {
     /// The channel manager of the last commit; `None` before the first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn manager(&self) -> Result<Option<Vec<u8>>, StorageError> {
         let Name([primary, secondary, key]) = Name::manager();
         self.value(&primary, &secondary, &key)
@@ -139,7 +139,7 @@ impl Store {
     /// A value of LDK's store; `None` if it was never written.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn value(
         &self,
         primary: &str,

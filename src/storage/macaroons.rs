@@ -37,7 +37,7 @@ impl Store {
     /// All root keys with their numbers.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn macaroon_root_keys(&self) -> Result<Vec<(u64, RootKey)>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT id, key FROM macaroon_root_keys")?

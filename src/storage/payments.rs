@@ -269,7 +269,7 @@ impl Change for PutAttempt {
 
 impl Store {
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payment(&self, identifier: &[u8; 32]) -> Result<Option<PaymentRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT * FROM payments WHERE identifier = ?1")?
@@ -281,7 +281,7 @@ impl Store {
     /// Those that have not ended, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payments_in_flight(&self) -> Result<Vec<PaymentRecord>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT * FROM payments WHERE state = ?1 ORDER BY payment_index")?
@@ -293,7 +293,7 @@ impl Store {
     /// The attempts of a payment, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn attempts(&self, payment_index: u64) -> Result<Vec<AttemptRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached(
@@ -307,7 +307,7 @@ impl Store {
     /// The highest payment index and the highest attempt id that were ever given.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payment_indices(&self) -> Result<(u64, u64), StorageError> {
         self.query(|db| {
             let (payment, attempt) = delete::kept_numbers(db)?;

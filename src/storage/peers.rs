@@ -36,7 +36,7 @@ impl Store {
     /// All remembered peers with their `host:port`.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn peers(&self) -> Result<Vec<(PublicKey, String)>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT node_id, address FROM peers")?

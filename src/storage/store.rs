@@ -140,7 +140,7 @@ impl Store {
     /// Reads on a connection of its own; sees all that was committed, never what waits.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,

@@ -30,7 +30,7 @@ impl Store {
     /// The wallet's change sets in the order in which they were appended.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn wallet_changes(&self) -> Result<Vec<Vec<u8>>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT bytes FROM wallet_changes ORDER BY id")?

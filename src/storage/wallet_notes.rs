@@ -72,7 +72,7 @@ impl Store {
     /// All labels.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn wallet_labels(&self) -> Result<Vec<(Txid, String)>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT txid, label FROM wallet_labels")?
@@ -84,7 +84,7 @@ impl Store {
     /// All leases, those that have ended included.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn wallet_leases(&self) -> Result<Vec<LeaseRow>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT txid, vout, lease_id, expires_at FROM wallet_leases")?

@@ -133,7 +133,7 @@ async fn a_cooperative_close_that_ends_by_force_is_an_error_of_the_call() -> Res
     lightning.close_channel(request(true)?).await?;
     let ended = timeout(LIMIT, together.message()).await?;
     let error = ended.err().context("it does not fail")?;
-    ensure!(error.message().contains("closed by force"), "{error}");
+    ensure!(error.message().contains("force-closed"), "{error}");
     network["bob"].thaw()?;
     network.finish();
     Ok(())

@@ -67,7 +67,7 @@ async fn a_missing_reserve_is_told_and_refused_on_demand() -> Result<()> {
     network.open_without_reserve(&[to("bob")]).await?;
     let told = fs::read_to_string(network["bob"].log())?;
     ensure!(
-        told.contains("the wallet cannot pay for a forced close of this channel"),
+        told.contains("the on-chain wallet cannot pay for a force close of this channel"),
         "Bob's log does not tell of it"
     );
     for (name, is_missing) in [("bob", true), ("carol", false)] {
