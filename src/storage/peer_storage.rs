@@ -1,4 +1,4 @@
-//! What peers store with us (BOLT 1, `peer_storage`).
+//! Blobs that peers store with us (BOLT 1, `peer_storage`).
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::sql::damaged;
 use super::{Change, StorageError, Store, Subject};
 
-/// Stores the peer's newest blob, in place of an earlier one.
+/// Stores the peer's latest blob and replaces the previous one.
 pub struct PutPeerBlob {
     pub node_id: PublicKey,
     /// At most 65,531 bytes.
@@ -30,7 +30,7 @@ impl Change for PutPeerBlob {
     }
 }
 
-/// Notes since which block height the peer has no channel with us; `None` while it has one.
+/// Records the height since which the peer has no channel with us; `None` while it has one.
 pub struct PutNoChannelSince {
     pub node_id: PublicKey,
     pub height: Option<u32>,

@@ -1,4 +1,4 @@
-//! The handle that every room holds.
+//! The database handle shared by all modules.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use super::{Change, StorageError, schema};
 
 /// Name of the database file in the data directory.
 const FILE: &str = "ampd.sqlite";
-/// As many readers at a time keep their connection; a further one opens its own.
+/// Maximum number of idle reader connections to keep.
 const IDLE_READERS: usize = 4;
 
 /// One node's database. Cheap to share by `Arc`.

@@ -1,4 +1,4 @@
-//! The on-chain wallet's change sets, appended one after the other.
+//! The on-chain wallet's change sets, stored in the order they were appended.
 
 use rusqlite::Connection;
 
