@@ -125,11 +125,11 @@ pub struct HopRecord {
     /// 33 bytes in hex.
     pub node_id: String,
     pub scid: u64,
-    /// Amount that arrives at this hop's node after the previous hops' fees, for itself or to
-    /// forward.
+    /// Amount that this hop's node forwards after deducting its fee (BOLT 4: `amt_to_forward`); for
+    /// the receiver, the amount it gets.
     pub amt_to_forward_msat: u64,
     pub fee_msat: u64,
-    /// Block height at which the outgoing HTLC of this hop's node expires.
+    /// Block height in this hop's payload (BOLT 4: `outgoing_cltv_value`).
     pub expiry: u32,
     /// Blocks that this hop's node keeps for itself: how much later than `expiry` the HTLC that it
     /// gets expires; 0 for the receiver.
