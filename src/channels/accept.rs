@@ -67,17 +67,17 @@ pub enum Refusal {
     TooManyPending,
     /// Too many channels of this peer, or of all peers without a channel in the chain, that have no funding
     /// transaction.
-    #[error("too many channels wait for a funding transaction, try again later")]
+    #[error("too many channels without a funding transaction, try again later")]
     TooManyUnfunded,
-    #[error("channels without confirmations are not accepted")]
+    #[error("zero-conf channels are not accepted")]
     ZeroConf,
-    #[error("channels funded by both sides are not accepted")]
+    #[error("dual-funded channels are not accepted")]
     DualFunded,
     #[error("not enough funds in reserve to accept an anchor channel")]
     Reserve,
     /// We could not get the commitment into a block, having nothing to raise its fee with.
     #[error(
-        "commitment feerate of {offered} sat/kw is below the mempool minimum of {least} sat/kw"
+        "commitment feerate of {offered} sat/kw is below the mempool minimum fee of {least} sat/kw"
     )]
     CommitmentFee { offered: u32, least: u32 },
     /// A caller's reason.
@@ -242,14 +242,14 @@ impl Acceptor {
         let of_victim = channels.iter();
         for channel in of_victim.filter(|one| one.counterparty.node_id == victim) {
             let id = channel.channel_id;
-            tracing::info!(peer = %victim, channel = %id, "closed to make room: no funding is known");
-            let message = "no funding transaction has been seen".to_owned();
+            tracing::info!(peer = %victim, channel = %id, "closed a channel without a known funding transaction to accept another");
+            let message = "funding transaction not seen".to_owned();
             let closed = self
                 .manager
                 .force_close_broadcasting_latest_txn(&id, &victim, message);
             if let Err(error) = closed {
                 // It has just gone by itself.
-                tracing::debug!(error = describe(&error), "the channel is gone");
+                tracing::debug!(error = describe(&error), "the channel is already closed");
             }
         }
         Ok(())
@@ -260,7 +260,7 @@ impl Acceptor {
         if request.channel_type.supports_anchors_zero_fee_htlc_tx() && missing_sat > 0 {
             tracing::warn!(
                 missing_sat,
-                "the wallet cannot pay for a forced close of this channel: send it some coins"
+                "the on-chain wallet cannot pay for a force close of this channel: deposit some coins"
             );
         }
     }
@@ -275,7 +275,10 @@ impl Acceptor {
         );
         if let Err(error) = refused {
             // The peer went away, or LDK refused the request itself: it is gone either way.
-            tracing::debug!(error = describe(&error), "the refused channel is gone");
+            tracing::debug!(
+                error = describe(&error),
+                "the refused channel is already closed"
+            );
         }
     }
 }

@@ -67,29 +67,27 @@ pub enum CloseError {
         "unable to gracefully close channel while peer is offline (try force closing it instead)"
     )]
     PeerOffline,
-    #[error("delivery address cannot be used: only SegWit addresses can receive a close")]
+    #[error("cannot close to this delivery address: use a SegWit address")]
     Delivery,
     #[error(
-        "a fee of {wanted} sat per 1000 weight units is more than our balance in the channel can pay ({most})"
+        "a fee rate of {wanted} sat/kw exceeds what our balance in the channel can pay ({most} sat/kw)"
     )]
     FeeTooHigh { wanted: u32, most: u32 },
     /// Many nodes take their estimate for a day (144 blocks) for the least.
     #[error(
-        "the peer may refuse a fee below {least} sat per 1000 weight units, which confirms within a day, and a refused fee ends in a forced close: give a higher rate"
+        "the peer may reject a fee rate below {least} sat/kw (our one-day estimate) and force-close: use a higher rate"
     )]
     FeeTooLow { least: u32 },
     #[error("unable to close channel: {0}")]
     Refused(String),
-    #[error(
-        "the node cannot write to its database ({0}); no channel is closed by force until it can"
-    )]
+    #[error("cannot force-close while the database cannot be written ({0})")]
     Unwritable(String),
     /// The close was meant to be cooperative.
     #[error(
-        "the channel is closed by force, not together with the peer: {0} is a commitment transaction, and our money comes after a delay"
+        "the channel was force-closed instead of cooperatively: {0} is a commitment transaction, so our funds may be time-locked"
     )]
     Forced(Txid),
-    #[error("the node stops")]
+    #[error("the node is shutting down")]
     Stopping,
 }
 

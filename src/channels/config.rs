@@ -81,13 +81,13 @@ impl Default for ChannelSettings {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
     /// LDK refuses forwards with a smaller delta, so the channel would forward nothing.
-    #[error("cltv delta of {0} blocks is too small: use {MIN_CLTV_DELTA_BLOCKS} or more")]
+    #[error("CLTV delta of {0} blocks is too small: use at least {MIN_CLTV_DELTA_BLOCKS}")]
     CltvDelta(u16),
     /// A channel without confirmations can be taken back by whoever funds it.
-    #[error("minimum depth of 0 confirmations is not safe: use 1 or more")]
+    #[error("minimum depth of 0 confirmations is not safe: use at least 1")]
     MinDepth,
     /// No channel could satisfy both limits.
-    #[error("smallest channel of {0} sat is above the largest ({MAX_CHANNEL_SAT} sat)")]
+    #[error("minimum channel size of {0} sat exceeds the maximum of {MAX_CHANNEL_SAT} sat")]
     MinChannel(u64),
 }
 

@@ -99,7 +99,7 @@ impl Deciders {
                 }
             };
             terms = terms.and(theirs).ok_or_else(|| {
-                tracing::error!("channel acceptors ask for different terms of one channel");
+                tracing::error!("channel acceptors returned conflicting terms for one channel");
                 REJECTED.to_owned()
             })?;
         }
@@ -108,7 +108,7 @@ impl Deciders {
 
     /// Those who have not gone away.
     fn present(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Question>>> {
-        // No code that holds this lock can panic halfway through a change.
+        // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         callers.retain(|caller| !caller.is_closed());
         callers

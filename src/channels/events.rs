@@ -255,7 +255,7 @@ impl Channels {
         self.scids().extend(known);
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn scids(&self) -> MutexGuard<'_, HashMap<ChannelId, u64>> {
         self.scids.lock().unwrap_or_else(PoisonError::into_inner)
     }

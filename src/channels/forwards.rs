@@ -39,7 +39,7 @@ pub fn payment_forwarded(store: &Arc<dyn Forwards>, forward: Forward) {
     tracing::debug!(
         amount_msat = forward.amount_out_msat,
         fee_msat = forward.fee_msat,
-        "forwarded a payment"
+        "payment forwarded"
     );
     store.record(forward);
 }

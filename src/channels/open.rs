@@ -289,7 +289,7 @@ impl Opener {
             FundingInfo::Tx { transaction } => self.wallet.cancel(transaction),
             // Only for channels that are funded by hand or by both sides; we have none.
             FundingInfo::OutPoint { outpoint } => {
-                tracing::warn!(txid = %outpoint.txid, "a funding transaction was discarded");
+                tracing::warn!(txid = %outpoint.txid, "funding transaction discarded");
             }
         }
     }
@@ -297,7 +297,7 @@ impl Opener {
     /// Takes a channel back that we cannot fund. `ChannelClosed` follows and tells the caller.
     fn give_up(&self, channel: &Unfunded, error: OpenError) {
         let peer = channel.peer;
-        tracing::warn!(%peer, %error, "channel cannot be funded");
+        tracing::warn!(%peer, %error, "cannot fund the channel");
         if let Some(waiting) = self.waiting().get_mut(&channel.user_channel_id) {
             waiting.failure = Some(error);
         }
@@ -308,11 +308,11 @@ impl Opener {
             .force_close_broadcasting_latest_txn(id, &peer, message)
         {
             // Already closed, so `ChannelClosed` is on its way.
-            tracing::debug!(%peer, error = describe(&gone), "the unfunded channel is gone");
+            tracing::debug!(%peer, error = describe(&gone), "the unfunded channel is already closed");
         }
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn waiting(&self) -> MutexGuard<'_, HashMap<u128, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -73,7 +73,7 @@ pub enum PolicyError {
     NotFound,
     #[error("not yet confirmed")]
     Pending,
-    #[error("{name} of {wanted} is not possible: it is set when a channel is opened, here to {is}")]
+    #[error("cannot change {name} to {wanted}: it is fixed at {is} since the channel was opened")]
     Fixed {
         name: &'static str,
         wanted: u64,
@@ -139,7 +139,7 @@ pub fn limit_dust(manager: &ChannelManager, limit: MaxDustHTLCExposure) {
     for channel in manager.list_channels() {
         let (peer, id) = (&channel.counterparty.node_id, channel.channel_id);
         if let Err(error) = manager.update_partial_channel_config(peer, &[id], &update) {
-            tracing::warn!(channel = %id, "the dust limit is not set: {}", describe(&error));
+            tracing::warn!(channel = %id, "cannot set the dust exposure limit: {}", describe(&error));
         }
     }
 }

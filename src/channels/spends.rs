@@ -256,7 +256,7 @@ impl FundingSpends {
         });
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn watched(&self) -> MutexGuard<'_, HashMap<OutPoint, Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -375,7 +375,7 @@ impl Strangers {
         self.changed.notified().await;
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

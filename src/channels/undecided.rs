@@ -40,7 +40,7 @@ impl Undecided {
         self.peers().is_empty()
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn peers(&self) -> MutexGuard<'_, HashMap<PublicKey, HashSet<ChannelId>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -103,7 +103,7 @@ mod tests {
             let text = error.to_string();
             assert!(!text.contains("restore"), "{text}");
             assert!(
-                text.contains("do not start ampd with an older copy"),
+                text.contains("Do NOT start ampd from an old copy"),
                 "{text}"
             );
             assert!(text.contains("docs/recovery.md"), "{text}");

@@ -30,15 +30,15 @@ const REPEAT: Duration = Duration::from_secs(3600);
 /// What cannot be announced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnnounceError {
-    #[error("color {0:?} is not a colour: write # and six hex digits, as in #3399ff")]
+    #[error("invalid color {0:?}: use # and six hex digits, such as #3399ff")]
     Color(String),
-    #[error("alias {alias:?} has {bytes} bytes: it may have 32 at most")]
+    #[error("alias {alias:?} has {bytes} bytes: the maximum is 32")]
     AliasTooLong { alias: String, bytes: usize },
-    #[error("alias {0:?} has a control character in it")]
+    #[error("alias {0:?} contains a control character")]
     AliasControl(String),
-    #[error("{0} external addresses are too many: {MAX_ADDRESSES} at most")]
+    #[error("too many external addresses ({0}): the maximum is {MAX_ADDRESSES}")]
     TooManyAddresses(usize),
-    #[error("external address {0:?} is not host:port")]
+    #[error("invalid external address {0:?}: use host:port")]
     Address(String),
 }
 

@@ -36,18 +36,18 @@ pub enum Connected {
 pub enum ConnectError {
     #[error("cannot make connection to self")]
     ToSelf,
-    #[error("address {address} cannot be used: {reason}")]
+    #[error("invalid address {address}: {reason}")]
     Address { address: String, reason: String },
-    #[error("connection to {address} refused: nothing listens there")]
+    #[error("connection to {address} refused: nothing is listening there")]
     Refused { address: String },
-    #[error("no connection to {address} within {seconds} s")]
+    #[error("connection to {address} timed out after {seconds} s")]
     Timeout { address: String, seconds: u64 },
     #[error("connection to {address} failed: {source}")]
     Io { address: String, source: io::Error },
     /// A node that does not have this key cannot read our first message and hangs up, and so does
     /// one that does not want us. BOLT 8 does not let us tell which.
     #[error(
-        "handshake with {peer} at {address} failed: the node there has another key, or refuses us"
+        "handshake with {peer} at {address} failed: the node there has a different public key or rejected us"
     )]
     Handshake { peer: PublicKey, address: String },
 }
@@ -175,13 +175,13 @@ pub fn with_port(address: &str) -> Result<String, ConnectError> {
         Some((host, port)) => {
             let port = port
                 .parse()
-                .map_err(|_| unusable("the port is not a number below 65536"));
+                .map_err(|_| unusable("the port must be a number below 65536"));
             (host, port?)
         }
         None => (address, DEFAULT_PORT),
     };
     if host.is_empty() {
-        return Err(unusable("the host is missing; write host:port"));
+        return Err(unusable("the host is missing; use host:port"));
     }
     if host.ends_with(".onion") {
         return Err(unusable("Tor addresses are not supported yet"));
@@ -208,7 +208,7 @@ async fn dial(address: &str) -> Result<TcpStream, ConnectError> {
     Err(match last {
         None => ConnectError::Address {
             address,
-            reason: "the host has no address".to_owned(),
+            reason: "the host name has no addresses".to_owned(),
         },
         Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             ConnectError::Refused { address }

@@ -264,7 +264,7 @@ async fn exchange(peers: &PeerManager, descriptor: &Descriptor, answers: &Answer
             }
             () = sleep(LOOK), if !may_read => {
                 if hung_up.for_long(&connection.stream).await {
-                    tracing::debug!("a peer has hung up while its messages were not read");
+                    tracing::debug!("a peer disconnected while reading from it was paused");
                     return End::Others;
                 }
             }

@@ -50,7 +50,7 @@ impl CustomMessage {
 
     /// A message of the protocol, encoded without its type. It must not be longer than [`MAX_BYTES`].
     pub fn of_protocol(kind: u16, data: Vec<u8>) -> Self {
-        debug_assert!(data.len() <= MAX_BYTES, "no message is that long");
+        debug_assert!(data.len() <= MAX_BYTES, "message too long");
         Self { kind, data }
     }
 
@@ -69,7 +69,7 @@ impl CustomMessage {
 pub enum CustomError {
     #[error("msg type: {0} not in custom range: {FIRST_TYPE} and not overridden")]
     Type(u16),
-    #[error("message of {0} bytes is too long: {MAX_BYTES} at most")]
+    #[error("message of {0} bytes is too long: the maximum is {MAX_BYTES}")]
     TooLong(usize),
 }
 
@@ -130,7 +130,7 @@ impl CustomMessages {
         let _ = self.peers.send(PeerEvent { peer, online });
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn outgoing(&self) -> MutexGuard<'_, Vec<(PublicKey, CustomMessage)>> {
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -87,7 +87,7 @@ impl Inbound {
         connections.close_oldest(bounds.strangers, |other| !known.contains(other));
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn connections(&self) -> MutexGuard<'_, Connections> {
         self.connections
             .lock()
@@ -102,7 +102,7 @@ impl Connections {
         let them = open.filter(|(address, close)| !close.is_cancelled() && of_them(address));
         let excess = (them.clone().count() + 1).saturating_sub(bound);
         for (address, close) in them.take(excess) {
-            tracing::debug!(%address, "closing the oldest connection of a stranger: too many");
+            tracing::debug!(%address, "too many inbound connections: closing the oldest one from a peer without a channel");
             // It removes itself here once it has ended.
             close.cancel();
         }

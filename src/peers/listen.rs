@@ -107,7 +107,7 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => self.admit(stream, address),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a peer's connection");
+                    tracing::warn!(%error, "cannot accept an inbound connection");
                     sleep(EXHAUSTED).await;
                 }
             }
@@ -118,7 +118,7 @@ impl Listener {
         self.inbound
             .make_room(address, self.bounds, || self.known_addresses());
         if let Err(error) = socket::prepare(&stream) {
-            tracing::debug!(%address, %error, "a peer's connection ended at once");
+            tracing::debug!(%address, %error, "inbound connection closed immediately");
             return;
         }
         let close = CancellationToken::new();
@@ -158,7 +158,7 @@ impl RecentPeers {
     }
 
     fn get(&self, now: Instant) -> Arc<HashSet<PublicKey>> {
-        // No code that holds this lock can panic halfway through a change.
+        // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         match &*found {
             Some((since, peers)) if now < *since + GOOD_FOR => Arc::clone(peers),

@@ -42,7 +42,7 @@ impl<H: OnionMessageHandler> OnionMessageHandler for BoundedOnionMessages<H> {
         if self.rates.take(peer_node_id) {
             self.inner.handle_onion_message(peer_node_id, msg);
         } else {
-            tracing::trace!(peer = %peer_node_id, "an onion message is dropped: too many");
+            tracing::trace!(peer = %peer_node_id, "dropped an onion message: rate limit reached");
         }
     }
 

@@ -199,7 +199,7 @@ impl PeerStorage {
     fn accept(&self, blobs: &mut Blobs, peer: PublicKey, blob: Arc<[u8]>) {
         let is_new = !blobs.stored.contains_key(&peer);
         if is_new && blobs.stored.len() >= MOST_PEERS && !self.make_room(blobs) {
-            tracing::warn!(%peer, "what the peer stores is refused: {MOST_PEERS} peers do so already");
+            tracing::warn!(%peer, "peer storage refused: {MOST_PEERS} peers already store a blob");
             return;
         }
         blobs.stored.entry(peer).or_default().newest = Some(blob);
@@ -220,7 +220,7 @@ impl PeerStorage {
     }
 
     fn blobs(&self) -> MutexGuard<'_, Blobs> {
-        // Nothing between lock and unlock can panic halfway through a change.
+        // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -235,7 +235,9 @@ impl PeerBlobs for PeerStorage {
         let mut blobs = self.blobs();
         match standing {
             // Core Lightning also sends to peers with which it has no channel yet.
-            Standing::NoChannel => tracing::debug!(%peer, "nothing is stored without a channel"),
+            Standing::NoChannel => {
+                tracing::debug!(%peer, "peer storage refused: no channel with this peer")
+            }
             Standing::Unconfirmed if !blobs.stored.contains_key(&peer) => {
                 if blobs.unconfirmed.len() < MOST_UNCONFIRMED
                     || blobs.unconfirmed.contains_key(&peer)
@@ -260,7 +262,7 @@ impl PeerBlobs for PeerStorage {
             return Some(newest.to_vec());
         }
         self.store.peer_blob(peer).unwrap_or_else(|error| {
-            tracing::error!(%peer, "what the peer stores with us cannot be read: {error}");
+            tracing::error!(%peer, "cannot read the peer storage blob: {error}");
             None
         })
     }

@@ -129,7 +129,7 @@ impl Reconnector {
             return Vec::new();
         }
         let book = self.book.addresses().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the addresses of peers");
+            tracing::warn!(%error, "cannot read the stored peer addresses");
             Vec::new()
         });
         let known = |peer: &PublicKey| {
@@ -146,7 +146,7 @@ impl Reconnector {
         peers.into_iter().map(|peer| (peer, known(&peer))).collect()
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no holder of this lock can panic in the middle of a change.
     fn permanent(&self) -> MutexGuard<'_, HashSet<PublicKey>> {
         self.permanent
             .lock()

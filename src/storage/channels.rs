@@ -1,5 +1,5 @@
-//! Channels of the past: a list that is written once and read whole, so its content is one JSON text;
-//! and the closes that were agreed on and are not buried in the chain yet.
+//! Closed channels, each a JSON record that is written once and listed as a whole, and cooperative
+//! closes whose transactions are not yet buried in the chain.
 
 use bitcoin::consensus::encode::{deserialize, serialize};
 use bitcoin::hashes::Hash;
@@ -12,15 +12,15 @@ use serde::de::DeserializeOwned;
 use super::sql::{array, damaged, json, optional_array, parse, signed};
 use super::{Change, StorageError, Store, Subject};
 
-/// What becomes of the stored record of a closed channel; `None` leaves it as it is.
+/// Maps the stored record of a closed channel to a new one; `None` leaves it unchanged.
 pub type Merge<T> = Box<dyn Fn(Option<T>) -> Option<T> + Send>;
 
-/// A channel is no more, or more is known of its end.
+/// Records that a channel was closed, or updates the record with new details of the close.
 pub struct MergeClosedChannel<T> {
     pub channel_id: [u8; 32],
-    /// Seconds since 1970; the first one stays.
+    /// Seconds since 1970; the first value written is kept.
     pub closed_at: u64,
-    /// From the record that is stored, if there is one, to the one to store.
+    /// Computes the record to store from the stored record, if any.
     pub merge: Merge<T>,
 }
 
@@ -59,13 +59,13 @@ impl<T: Serialize + DeserializeOwned + Send> Change for MergeClosedChannel<T> {
 pub struct AgreedCloseRow {
     pub channel_id: [u8; 32],
     pub transaction: Transaction,
-    /// The owner wants our commitment in its place.
+    /// The operator asked for our commitment transaction instead.
     pub forced: bool,
-    /// The transaction that spends the channel, this or another one, and the height of its block.
+    /// The transaction that spends the funding output, this or another one, and its block height.
     pub confirmed: Option<(Txid, u32)>,
 }
 
-/// Adds the row, or writes over that of the channel.
+/// Inserts the channel's row or replaces it.
 pub struct PutAgreedClose(pub AgreedCloseRow);
 
 impl Change for PutAgreedClose {
@@ -84,7 +84,7 @@ impl Change for PutAgreedClose {
     }
 }
 
-/// The close of this channel is buried.
+/// Removes the cooperative close of this channel, which is buried.
 pub struct DropAgreedClose(pub [u8; 32]);
 
 impl Change for DropAgreedClose {
@@ -109,10 +109,10 @@ fn agreed_close(row: &rusqlite::Row<'_>) -> rusqlite::Result<AgreedCloseRow> {
 }
 
 impl Store {
-    /// All closes that were agreed on and are not buried.
+    /// Returns all cooperative closes that are not buried yet.
     ///
     /// # Errors
-    /// What SQLite says, or a transaction that cannot be read.
+    /// If the query fails or a transaction cannot be decoded.
     pub fn agreed_closes(&self) -> Result<Vec<AgreedCloseRow>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT * FROM agreed_closes ORDER BY channel_id")?
@@ -121,11 +121,10 @@ impl Store {
         })
     }
 
-    /// All closed channels, oldest first. A record that cannot be read is left out, with an error in the
-    /// log.
+    /// Returns all closed channels, oldest first. Unreadable records are skipped and logged.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn closed_channels<T: DeserializeOwned>(&self) -> Result<Vec<T>, StorageError> {
         self.query(|db| {
             let texts: Vec<String> = db
@@ -141,6 +140,8 @@ impl Store {
 
 fn readable<T: DeserializeOwned>(text: &str) -> Option<T> {
     parse(text)
-        .inspect_err(|error| tracing::error!("a closed channel is not listed: {error}"))
+        .inspect_err(|error| {
+            tracing::error!("skipping an unreadable closed channel record: {error}")
+        })
         .ok()
 }

@@ -1,4 +1,4 @@
-//! The invoices of the donation page, and what all of them received.
+//! Invoices of the donation page and the totals they received.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -6,14 +6,14 @@ use super::invoices::InvoiceRecord;
 use super::sql::{signed, unsigned};
 use super::{Change, StorageError, Store, Subject};
 
-/// From now on this invoice, which is in the database or queued before this, is the page's.
+/// Makes this invoice, which is stored or queued before this change, the page's current one.
 pub struct PutDonationInvoice {
     pub add_index: u64,
 }
 
 impl Change for PutDonationInvoice {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        // One that was deleted meanwhile must not make the commit fail.
+        // An invoice deleted in the meantime must not make the commit fail.
         db.prepare_cached(
             "INSERT OR IGNORE INTO donation_invoices
              SELECT add_index FROM invoices WHERE add_index = ?1",
@@ -23,11 +23,11 @@ impl Change for PutDonationInvoice {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!("invoice {} of the donation page", self.add_index))
+        Subject::Informative(format!("donation page invoice {}", self.add_index))
     }
 }
 
-/// From now on the page shows the wallet's receiving address with this number.
+/// Makes the wallet's receiving address with this index the page's current one.
 pub struct PutDonationAddress {
     pub index: u32,
 }
@@ -40,24 +40,24 @@ impl Change for PutDonationAddress {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!("address {} of the donation page", self.index))
+        Subject::Informative(format!("donation page address {}", self.index))
     }
 }
 
-/// What the page received, at one moment.
+/// Totals of the page's payments at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DonationTotal {
     pub payments: u64,
     pub amt_msat: u64,
-    /// The settle index of the last of them; 0: there is none.
+    /// The settle index of the latest payment; 0 if there is none.
     pub last_settle_index: u64,
 }
 
 impl Store {
-    /// The page's invoices, the current one last.
+    /// Returns the page's invoices, the current one last.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn donation_invoices(&self) -> Result<Vec<InvoiceRecord>, StorageError> {
         let indices: Vec<u64> = self.query(|db| {
             db.prepare_cached("SELECT add_index FROM donation_invoices ORDER BY add_index")?
@@ -65,14 +65,14 @@ impl Store {
                 .collect()
         })?;
         let records = indices.into_iter().map(|index| self.invoice(index));
-        // One that was deleted meanwhile is left out.
+        // Skips invoices deleted in the meantime.
         records.filter_map(Result::transpose).collect()
     }
 
-    /// The page's current invoice; `None` if it never had one, or if it was deleted.
+    /// Returns the page's current invoice; `None` if it never had one or it was deleted.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn last_donation_invoice(&self) -> Result<Option<InvoiceRecord>, StorageError> {
         let last: Option<i64> = self.query(|db| {
             db.prepare_cached("SELECT MAX(add_index) FROM donation_invoices")?
@@ -81,10 +81,10 @@ impl Store {
         last.map_or(Ok(None), |index| self.invoice(unsigned(index)))
     }
 
-    /// The number of the receiving address that the page shows.
+    /// Returns the index of the receiving address on the page.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn donation_address(&self) -> Result<Option<u32>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT address_index FROM donation_address")?
@@ -93,10 +93,10 @@ impl Store {
         })
     }
 
-    /// All that was paid to them.
+    /// Returns the totals paid to the page's invoices.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn donation_total(&self) -> Result<DonationTotal, StorageError> {
         let query = "SELECT COUNT(*), COALESCE(SUM(s.amt_paid_msat), 0),
                  COALESCE(MAX(s.settle_index), 0)
@@ -122,7 +122,7 @@ pub(crate) mod tests {
         SetRecord,
     };
 
-    /// A static invoice without an end.
+    /// A static invoice without expiry.
     pub(crate) fn invoice(add_index: u64) -> InvoiceRecord {
         InvoiceRecord {
             add_index,

@@ -1,14 +1,14 @@
-//! What can go wrong with the database, in one line that says what to do.
+//! Errors of the database, each with what to do about it.
 
 use std::path::PathBuf;
 
-/// Follows what is damaged. "Restore a backup" would be the usual advice, and the most expensive one:
-/// with an outdated channel state a node publishes revoked commitments.
-pub const NO_OLD_COPY: &str = "do not start ampd with an older copy of the data directory or with a \
-    new one in its place: outdated channel state loses the channel's money. Keep everything as it is \
-    and read docs/recovery.md";
+/// Follows every report of damage. The usual advice, restoring a backup, is wrong here: with
+/// outdated channel state a node broadcasts revoked commitments.
+pub const NO_OLD_COPY: &str = "Do NOT start ampd from an old copy or with an empty data directory: \
+    outdated or missing channel state can lose your funds. Keep all files as they are. \
+    See docs/recovery.md.";
 
-/// Why the data directory or the database in it cannot be used.
+/// Reason why the data directory or its database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Another process holds the lock file.
@@ -23,10 +23,10 @@ pub enum StorageError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The schema is from a later version of ampd.
+    /// The schema was written by a later version of ampd.
     #[error(
-        "database {} has schema {found}, this ampd knows up to {known}; \
-         run the newer ampd that wrote it",
+        "database {} has schema version {found}, but this ampd supports only up to {known}; \
+         run the ampd version that wrote it, or a later one",
         .path.display()
     )]
     NewerSchema {
@@ -36,7 +36,7 @@ pub enum StorageError {
     },
     /// The database belongs to another network or another node.
     #[error(
-        "data directory {} belongs to {what} {found}, not {expected}; \
+        "data directory {} belongs to {what} {found}, not to {expected}; \
          choose another `data-dir` or correct the configuration",
         .path.display()
     )]
@@ -46,26 +46,28 @@ pub enum StorageError {
         found: String,
         expected: String,
     },
-    /// SQLite refused.
+    /// SQLite returned an error.
     #[error("database {}: {source}", .path.display())]
     Sqlite {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    /// A stored value is not what we write.
-    #[error("database: {0} is damaged; {NO_OLD_COPY}")]
+    /// A stored value cannot be decoded.
+    #[error("database: {0} is damaged. {NO_OLD_COPY}")]
     Damaged(String),
-    /// A commit that can never succeed. Nothing of it is on disk.
+    /// A change that can never be committed. The batch with it was rolled back.
     #[error(
-        "{row} cannot be written to the database: {source}. The node stops, because it must not go on \
-         without it; the last commit is whole. Please report this; do not restore an older copy of the \
-         database, which loses money"
+        "{row} cannot be written to the database: {source}. The node stops because it cannot run safely \
+         without it. All earlier commits are intact. Please report this. Do NOT start ampd from an old copy \
+         of the database: outdated channel state can lose your funds"
     )]
     Unwritable {
         row: String,
         source: rusqlite::Error,
     },
-    /// The node stops before everything could be written.
-    #[error("not everything could be written before the stop ({0}); nothing is lost, start again")]
+    /// The node shut down before all changes were written.
+    #[error(
+        "some changes were not written to the database before shutdown ({0}); no funds are at risk, start ampd again"
+    )]
     Unwritten(String),
 }

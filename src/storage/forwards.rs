@@ -1,4 +1,4 @@
-//! Payments that went through this node.
+//! Forwarded payments.
 
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::sql::{bound, json, signed, unsigned};
 use super::{Change, StorageError, Store, Subject};
 
-/// What lists and sums need of a forward; what was not known is none.
+/// The columns of a forward that lists and sums use; unknown values are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardRow {
     /// Nanoseconds since 1970.
@@ -17,10 +17,10 @@ pub struct ForwardRow {
     pub fee_msat: Option<u64>,
 }
 
-/// A payment that went through this node.
+/// Adds a forwarded payment.
 pub struct AddForward<T> {
     pub row: ForwardRow,
-    /// All that the channels room knows about it.
+    /// The full record, as the channels module writes it.
     pub record: T,
 }
 
@@ -51,26 +51,26 @@ impl<T: Serialize + Send> Change for AddForward<T> {
     }
 }
 
-/// Which forwards are wanted.
+/// A filter for forwards.
 #[derive(Debug, Clone, Default)]
 pub struct ForwardQuery {
-    /// The first and the last moment, nanoseconds since 1970.
+    /// The first and last moment, both inclusive, in nanoseconds since 1970.
     pub from_ns: u64,
     pub to_ns: u64,
-    /// So many are left out.
+    /// The number of matching forwards to skip.
     pub offset: u64,
     pub limit: u64,
-    /// Only from these channels; empty: from all.
+    /// Incoming short channel ids; empty for all channels.
     pub incoming: Vec<u64>,
-    /// Only to these channels; empty: to all.
+    /// Outgoing short channel ids; empty for all channels.
     pub outgoing: Vec<u64>,
 }
 
 impl Store {
-    /// A page of the forwards, oldest first; of the same nanosecond in the order of the index.
+    /// Returns a page of forwards, oldest first; ties are in index order.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn forwards(&self, query: &ForwardQuery) -> Result<Vec<ForwardRow>, StorageError> {
         self.query(|db| {
             db.prepare_cached(
@@ -97,10 +97,11 @@ impl Store {
         })
     }
 
-    /// The fees of all forwards from the first to the last moment (nanoseconds since 1970), msat.
+    /// Returns the total fees in msat of all forwards between two moments (inclusive, nanoseconds
+    /// since 1970).
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn forward_fees_msat(&self, from_ns: u64, to_ns: u64) -> Result<u64, StorageError> {
         self.query(|db| {
             db.prepare_cached(
@@ -113,7 +114,7 @@ impl Store {
     }
 }
 
-/// Channel numbers as they are stored.
+/// Converts short channel ids to their stored form.
 fn stored(scids: &[u64]) -> Vec<i64> {
     scids.iter().copied().map(signed).collect()
 }

@@ -1,4 +1,4 @@
-//! Headers of the blocks that the node has followed, stale ones included.
+//! Headers of the blocks that the node has followed, including stale ones.
 
 use bitcoin::Work;
 use bitcoin::consensus::encode::{deserialize, serialize};
@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::sql::{array, damaged};
 use super::{Change, StorageError, Store};
 
-/// Keep a header.
+/// Stores a header.
 pub struct PutHeader(pub BlockHeaderData);
 
 impl Change for PutHeader {
@@ -31,7 +31,7 @@ impl Change for PutHeader {
     }
 }
 
-/// Delete the headers below a height.
+/// Deletes the headers below a height.
 pub struct ForgetHeaders {
     pub below: u32,
 }
@@ -45,10 +45,10 @@ impl Change for ForgetHeaders {
 }
 
 impl Store {
-    /// All headers that are kept, lowest first.
+    /// Returns all stored headers, lowest first.
     ///
     /// # Errors
-    /// What SQLite says, also of a header that is damaged.
+    /// If the query fails or a header cannot be decoded.
     pub fn headers(&self) -> Result<Vec<BlockHeaderData>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT height, header, chainwork FROM block_headers ORDER BY height")?
@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// A header at this height, on a branch of its own.
+    /// A header at this height on a separate branch.
     fn header(height: u32, branch: u8) -> BlockHeaderData {
         let mut header = genesis_block(Network::Regtest).header;
         header.prev_blockhash = BlockHash::from_byte_array([branch; 32]);

@@ -1,4 +1,4 @@
-//! LDK's key-value store: the manager, the network graph, the scorer, the sweeper.
+//! LDK's key-value store: channel manager, network graph, scorer and sweeper.
 
 use lightning::io;
 use lightning::util::persist::{
@@ -28,14 +28,14 @@ impl Name {
     }
 }
 
-/// A value to write, or to remove if there is none.
+/// A value to write; `None` removes it.
 pub(super) struct KvWrite {
     pub(super) name: Name,
     value: Option<Vec<u8>>,
 }
 
 impl KvWrite {
-    /// The channel manager as it is to be found at the next start.
+    /// The channel manager to load at the next start.
     pub(super) fn manager(snapshot: Vec<u8>) -> Self {
         Self {
             name: Name::manager(),
@@ -43,7 +43,7 @@ impl KvWrite {
         }
     }
 
-    /// Bytes of the value.
+    /// The value's size in bytes.
     pub(super) fn len(&self) -> usize {
         self.value.as_ref().map_or(0, Vec::len)
     }
@@ -66,10 +66,10 @@ impl Change for KvWrite {
         .map(|_| ())
     }
 
-    /// The graph is asked for again, the scores are learned again. All else may be money.
+    /// The graph can be downloaded and the scores learned again. Everything else may affect funds.
     fn subject(&self) -> Subject {
         let Name([primary, secondary, key]) = &self.name;
-        let row = format!("LDK's value {primary}/{secondary}/{key}");
+        let row = format!("LDK value {primary}/{secondary}/{key}");
         match key.as_str() {
             NETWORK_GRAPH_PERSISTENCE_KEY | SCORER_PERSISTENCE_KEY => Subject::Informative(row),
             _ => Subject::Vital(row),
@@ -77,8 +77,8 @@ impl Change for KvWrite {
     }
 }
 
-/// What LDK writes here is queued, not awaited: the caller may go on, and the order of the writer
-/// (see [`super`]) makes the value durable with, or before, the manager that counts on it.
+/// Writes are queued and return at once. The writer's order (see [`super`]) makes a value durable
+/// with, or before, the manager that depends on it.
 impl KVStoreSync for Store {
     /// # Errors
     /// `NotFound` if there is no such value.
@@ -87,8 +87,8 @@ impl KVStoreSync for Store {
         value.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The manager's own write only asks for a snapshot: what LDK encoded a moment ago may be behind
-    /// a monitor that is written first.
+    /// The manager's own write only requests a snapshot: the encoding that LDK passes may be older
+    /// than a monitor that is written first.
     fn write(&self, primary: &str, secondary: &str, key: &str, value: Vec<u8>) -> io::Result<()> {
         let name = Name::new(primary, secondary, key);
         if name == Name::manager() {
@@ -127,19 +127,19 @@ fn refused(error: StorageError) -> io::Error {
 }
 
 impl Store {
-    /// The channel manager of the last commit; `None` before the first.
+    /// Returns the channel manager of the last commit; `None` before the first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn manager(&self) -> Result<Option<Vec<u8>>, StorageError> {
         let Name([primary, secondary, key]) = Name::manager();
         self.value(&primary, &secondary, &key)
     }
 
-    /// A value of LDK's store; `None` if it was never written.
+    /// Returns a value of LDK's store; `None` if it was never written.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn value(
         &self,
         primary: &str,

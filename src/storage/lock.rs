@@ -1,23 +1,23 @@
-//! One ampd per data directory.
+//! The lock that keeps a second ampd out of a data directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use super::StorageError;
 
-/// Holds the data directory's lock file. The operating system lets go of it when the process ends,
-/// however it ends.
+/// Holds the data directory's lock file. The operating system releases it when the process ends for
+/// any reason.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the lock of `directory`, which must exist.
+    /// Locks `directory`, which must exist.
     ///
     /// # Errors
-    /// [`StorageError::InUse`] if another process has it, [`StorageError::Directory`] if the file
-    /// cannot be opened.
+    /// [`StorageError::InUse`] if another process holds the lock, [`StorageError::Directory`] if
+    /// the file cannot be opened.
     pub fn take(directory: &Path) -> Result<Self, StorageError> {
         let path = directory.join("ampd.lock");
         let in_use = || StorageError::InUse(directory.to_owned());

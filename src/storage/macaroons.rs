@@ -1,4 +1,4 @@
-//! The root keys that sign macaroons.
+//! Root keys that sign macaroons.
 
 use rusqlite::{Connection, params};
 
@@ -6,13 +6,13 @@ use super::sql::{array, signed, unsigned};
 use super::{Change, StorageError, Store};
 use lnd_macaroon::RootKey;
 
-/// Keep a new root key. One that is there stays: macaroons that it signed are in use.
+/// Stores a new root key. An existing key is kept, because macaroons signed with it are in use.
 pub struct PutRootKey {
     pub id: u64,
     pub key: RootKey,
 }
 
-/// Forget a root key.
+/// Deletes a root key, which revokes the macaroons signed with it.
 pub struct DeleteRootKey {
     pub id: u64,
 }
@@ -34,10 +34,10 @@ impl Change for DeleteRootKey {
 }
 
 impl Store {
-    /// All root keys with their numbers.
+    /// Returns all root keys with their ids.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn macaroon_root_keys(&self) -> Result<Vec<(u64, RootKey)>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT id, key FROM macaroon_root_keys")?

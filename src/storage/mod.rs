@@ -1,13 +1,14 @@
-//! All that the node keeps: one SQLite file, one writer, and every commit a consistent cut.
+//! Persistent storage: one SQLite file, one writer thread, and consistent commits.
 //!
-//! The one rule that everything else stands on (see ARCHITECTURE.md): each commit holds the channel
-//! monitors, a channel manager that knows all of them, and rows that know all that the manager has
-//! forgotten. `writer` keeps that order; [`monitors`] and [`kv`] are what LDK sees of it; the other
-//! files are the tables, each with its rows and its queries. There is no SQL outside this folder.
+//! The invariant that everything else relies on (see ARCHITECTURE.md): each commit holds the
+//! channel monitors, a channel manager that includes all of their updates, and rows for every event
+//! that the manager no longer replays. `writer` keeps that order; [`monitors`] and [`kv`] implement
+//! LDK's persistence traits; the other files hold the tables, each with its rows and queries. There
+//! is no SQL outside this folder.
 //!
-//! Writing: [`Store::submit`] queues a [`Change`] and returns a [`Ticket`]; [`Store::durable`] waits
-//! until it is on disk. Reading: [`Store::read`] on a connection of its own, which sees what was
-//! committed.
+//! To write, [`Store::submit`] queues a [`Change`] and returns a [`Ticket`]; [`Store::durable`]
+//! waits until it is on disk. To read, [`Store::read`] runs a query on its own connection, which
+//! sees committed data only.
 
 pub mod channels;
 pub mod donations;

@@ -1,4 +1,4 @@
-//! Channel monitors: LDK's `Persist`, and how they are read again.
+//! Channel monitors: implements LDK's `Persist` and reads the monitors back at startup.
 
 use std::sync::Arc;
 
@@ -16,28 +16,29 @@ use super::{Change, StorageError, Store, Subject};
 use crate::ldk::{Broadcaster, ChannelMonitor, FeeEstimator, KeysManager};
 use crate::logger::LdkLogger;
 
-/// After so many updates the whole monitor is written and the updates are dropped: an update is some
-/// 500 bytes, a monitor up to 200 kB, and the next start applies what is left.
+/// After this many updates the full monitor is written and its updates are deleted: an update takes
+/// about 500 bytes, a monitor up to 200 kB, and the next start applies the remaining updates.
 const UPDATES_PER_MONITOR: u64 = 100;
 
-/// One thing to write about a monitor.
+/// A pending write of a channel monitor.
 pub(super) enum MonitorWrite {
-    /// The whole monitor; what led to it is dropped.
+    /// The full monitor, which replaces its earlier updates.
     Whole {
         name: String,
         bytes: Vec<u8>,
         update_id: u64,
         completes: Option<ChannelId>,
     },
-    /// One update, to be applied to the monitor on disk.
+    /// An update that applies to the monitor on disk.
     Update {
         name: String,
         bytes: Vec<u8>,
         update_id: u64,
         channel_id: ChannelId,
     },
-    /// The channel is resolved: kept aside, no longer read at start. Nothing is kept of a channel that is
-    /// not among the closed ones either: its funding was never seen, and nothing in it was ours.
+    /// The channel is resolved: its monitor is archived and no longer read at startup. Without a
+    /// record in `closed_channels` nothing is kept: the funding was never seen, and nothing in it
+    /// was ours.
     Archive { name: String, channel_id: ChannelId },
 }
 
@@ -62,7 +63,7 @@ impl MonitorWrite {
         }
     }
 
-    /// The update that LDK waits for, if any.
+    /// The update that LDK is waiting for, if any.
     pub(super) fn completes(&self) -> Option<(ChannelId, u64)> {
         match self {
             Self::Whole {
@@ -128,11 +129,11 @@ impl Change for MonitorWrite {
     }
 }
 
-/// Where LDK's `ChainMonitor` persists. A type of its own, since LDK gives every key-value store a
-/// `Persist` that writes at once.
+/// Persists monitors for LDK's `ChainMonitor`. A separate type, since LDK implements a synchronous
+/// `Persist` for every key-value store.
 ///
-/// Every write is queued and `InProgress` until the writer's commit: LDK keeps the update inside the
-/// manager, too, and lets no message out before it is complete.
+/// Every write is queued and stays `InProgress` until the writer's commit. Until then LDK keeps the
+/// update in the manager and holds back the messages that depend on it.
 pub struct MonitorStore(pub Arc<Store>);
 
 impl Persist<InMemorySigner> for MonitorStore {
@@ -179,7 +180,7 @@ impl Persist<InMemorySigner> for MonitorStore {
     }
 }
 
-/// What a stored monitor needs to be read and brought up to date.
+/// The dependencies needed to decode a stored monitor and apply its updates.
 pub struct MonitorReader {
     pub keys: Arc<KeysManager>,
     pub broadcaster: Arc<Broadcaster>,
@@ -188,7 +189,7 @@ pub struct MonitorReader {
 }
 
 impl MonitorReader {
-    /// All monitors of the store, each with its later updates applied.
+    /// Reads all monitors and applies their stored updates.
     ///
     /// # Errors
     /// [`StorageError::Damaged`] if one cannot be read: the node must not start without it.

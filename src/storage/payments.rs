@@ -1,4 +1,4 @@
-//! Payments that we send, and their attempts.
+//! Outgoing payments and their attempts.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ mod pages;
 pub use delete::DeletePayments;
 pub use pages::PaymentPage;
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentState {
     InFlight,
@@ -23,7 +23,7 @@ pub enum PaymentState {
     Failed,
 }
 
-/// Why a payment failed, in lnd's terms.
+/// The reason why a payment failed, in lnd's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureReason {
     None,
@@ -35,7 +35,7 @@ pub enum FailureReason {
     Canceled,
 }
 
-/// Where an attempt stands.
+/// The state of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptState {
     InFlight,
@@ -43,37 +43,37 @@ pub enum AttemptState {
     Failed,
 }
 
-/// What was asked for.
+/// The parameters of a payment request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentTerms {
     /// 33 bytes in hex.
     pub destination: String,
     pub amount_msat: u64,
-    /// What routing may cost in all.
+    /// Maximum total routing fee.
     pub fee_limit_msat: u64,
     /// BOLT 11 text, empty if there is none.
     pub payment_request: String,
-    /// What the receiver files the payment under (BOLT 4: payment_secret); a keysend has none.
+    /// The payment secret (BOLT 4: `payment_secret`); keysend payments have none.
     pub payment_addr: Option<[u8; 32]>,
     /// Blocks.
     pub final_cltv_delta: u32,
-    /// Blocks from now that the first hop may take at most; 0: 2016.
+    /// Maximum total time lock in blocks from now; 0 for 2016.
     pub cltv_limit: u32,
     pub max_parts: u32,
     /// 0: no limit.
     pub max_shard_msat: u64,
-    /// Short channel ids; empty: any.
+    /// Short channel ids; empty for any channel.
     pub outgoing_channels: Vec<u64>,
     /// 33 bytes in hex.
     pub last_hop: Option<String>,
-    /// Ways to the receiver that the caller knew; those of the invoice are in its text.
+    /// Additional route hints from the API client; the invoice's hints are in its text.
     #[serde(default)]
     pub route_hints: Vec<Vec<HintHopRecord>>,
-    /// TLV records >= 65536 for the receiver.
+    /// Custom TLV records (types >= 65536) for the receiver.
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     /// Seconds since 1970 after which no new attempt is made.
     pub deadline: u64,
-    /// Its attempts are made by callers, over routes of theirs.
+    /// The API client chooses the routes (SendToRoute).
     #[serde(default)]
     pub by_route: bool,
 }
@@ -94,17 +94,17 @@ pub struct HintHopRecord {
 /// A row of `payments`.
 #[derive(Clone)]
 pub struct PaymentRecord {
-    /// Counts payments from 1.
+    /// Payment index, counted from 1.
     pub payment_index: u64,
     /// Payment hash, or set_id for AMP.
     pub identifier: [u8; 32],
     pub created_at_ns: u64,
     pub state: PaymentState,
-    /// While it is in flight: why it makes no more attempts, if so.
+    /// Reason why an in-flight payment makes no more attempts, if any.
     pub failure_reason: FailureReason,
-    /// Of the attempt that settled last.
+    /// The preimage of the last attempt that settled.
     pub preimage: Option<[u8; 32]>,
-    /// AMP, while it is in flight: what all shares add up to.
+    /// Root share of an in-flight AMP payment, the XOR of all its shares.
     pub root: Option<Zeroizing<[u8; 32]>>,
     pub terms: PaymentTerms,
 }
@@ -125,45 +125,47 @@ pub struct HopRecord {
     /// 33 bytes in hex.
     pub node_id: String,
     pub scid: u64,
-    /// What arrives at this hop's node for itself or for forwarding on, after its fee.
+    /// Amount that this hop's node forwards after deducting its fee (BOLT 4: `amt_to_forward`); for
+    /// the receiver, the amount it gets.
     pub amt_to_forward_msat: u64,
     pub fee_msat: u64,
-    /// Block height that this hop's node is told to use onwards.
+    /// Block height in this hop's payload (BOLT 4: `outgoing_cltv_value`).
     pub expiry: u32,
     /// Blocks that this hop's node keeps for itself: how much later than `expiry` the HTLC that it
     /// gets expires; 0 for the receiver.
     pub cltv_delta: u32,
-    /// TLV records >= 65536 of this attempt alone; those of the whole payment are in its terms.
+    /// Custom TLV records (types >= 65536) of this attempt only; those of the payment are in its
+    /// terms.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub custom_records: BTreeMap<u64, Vec<u8>>,
 }
 
-/// Why an attempt failed, as far as LDK tells.
+/// The reason why an attempt failed, as far as LDK reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptFailure {
-    /// The receiver refused for good.
+    /// The receiver rejected the payment permanently.
     pub by_receiver: bool,
-    /// The receiver had not got all parts in time (`mpp_timeout`).
+    /// The receiver did not get all parts in time (`mpp_timeout`).
     #[serde(default)]
     pub timed_out: bool,
     /// The receiver could not use the payload (`invalid_onion_payload`).
     #[serde(default)]
     pub invalid_payload: bool,
-    /// Index of the node that failed it in the route, 0 is ourselves.
+    /// Index of the failing node in the route; 0 is this node.
     pub source_index: u32,
-    /// Block height at that moment.
+    /// Block height at the time of the failure.
     pub height: u32,
 }
 
 /// A row of `attempts`.
 #[derive(Clone)]
 pub struct AttemptRecord {
-    /// Counts attempts from 1.
+    /// Attempt id, counted from 1.
     pub attempt_id: u64,
     pub payment_index: u64,
-    /// The hash of this HTLC; for AMP each has its own.
+    /// Payment hash of this HTLC; AMP shards each have their own.
     pub payment_hash: [u8; 32],
-    /// AMP: share and child index.
+    /// Share and child index of an AMP shard.
     pub shard: Option<(Zeroizing<[u8; 32]>, u32)>,
     pub state: AttemptState,
     pub attempt_time_ns: u64,
@@ -174,12 +176,12 @@ pub struct AttemptRecord {
 }
 
 impl AttemptRecord {
-    /// What this attempt delivers, msat.
+    /// Amount that this attempt delivers, in msat.
     pub fn amount_msat(&self) -> u64 {
         self.route.last().map_or(0, |hop| hop.amt_to_forward_msat)
     }
 
-    /// What this attempt pays for routing, msat.
+    /// Routing fee of this attempt, in msat.
     pub fn fee_msat(&self) -> u64 {
         self.route
             .iter()
@@ -187,7 +189,7 @@ impl AttemptRecord {
     }
 }
 
-/// Writes a payment. Another one with the same identifier, which must have failed, is replaced.
+/// Writes a payment, replacing a failed one with the same identifier.
 pub struct PutPayment(pub PaymentRecord);
 
 impl Change for PutPayment {
@@ -217,7 +219,7 @@ impl Change for PutPayment {
     }
 }
 
-/// Another payment with this identifier, which must have failed, makes room.
+/// Removes an earlier failed payment with this identifier.
 fn replace_earlier(db: &Connection, p: &PaymentRecord) -> rusqlite::Result<()> {
     let earlier = params![p.identifier, signed(p.payment_index)];
     let is_there = db
@@ -269,7 +271,7 @@ impl Change for PutAttempt {
 
 impl Store {
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payment(&self, identifier: &[u8; 32]) -> Result<Option<PaymentRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT * FROM payments WHERE identifier = ?1")?
@@ -278,10 +280,10 @@ impl Store {
         })
     }
 
-    /// Those that have not ended, oldest first.
+    /// Returns the payments in flight, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payments_in_flight(&self) -> Result<Vec<PaymentRecord>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT * FROM payments WHERE state = ?1 ORDER BY payment_index")?
@@ -290,10 +292,10 @@ impl Store {
         })
     }
 
-    /// The attempts of a payment, oldest first.
+    /// Returns the attempts of a payment, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn attempts(&self, payment_index: u64) -> Result<Vec<AttemptRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached(
@@ -304,10 +306,10 @@ impl Store {
         })
     }
 
-    /// The highest payment index and the highest attempt id that were ever given.
+    /// Returns the highest payment index and attempt id ever assigned.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payment_indices(&self) -> Result<(u64, u64), StorageError> {
         self.query(|db| {
             let (payment, attempt) = delete::kept_numbers(db)?;

@@ -1,4 +1,4 @@
-//! What peers store with us (BOLT 1, `peer_storage`).
+//! Blobs that peers store with us (BOLT 1, `peer_storage`).
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::sql::damaged;
 use super::{Change, StorageError, Store, Subject};
 
-/// Stores the peer's newest blob, in place of an earlier one.
+/// Stores the peer's latest blob and replaces the previous one.
 pub struct PutPeerBlob {
     pub node_id: PublicKey,
     /// At most 65,531 bytes.
@@ -26,11 +26,11 @@ impl Change for PutPeerBlob {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!("what peer {} stores with us", self.node_id))
+        Subject::Informative(format!("the peer storage blob of {}", self.node_id))
     }
 }
 
-/// Notes since which block height the peer has no channel with us; `None` while it has one.
+/// Records the height since which the peer has no channel with us; `None` while it has one.
 pub struct PutNoChannelSince {
     pub node_id: PublicKey,
     pub height: Option<u32>,
@@ -44,7 +44,10 @@ impl Change for PutNoChannelSince {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!("how long peer {} has no channel", self.node_id))
+        Subject::Informative(format!(
+            "the height since which peer {} has had no channel",
+            self.node_id
+        ))
     }
 }
 
@@ -59,7 +62,10 @@ impl Change for DeletePeerBlob {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!("deleting what peer {} stored with us", self.0))
+        Subject::Informative(format!(
+            "the deletion of the peer storage blob of {}",
+            self.0
+        ))
     }
 }
 
@@ -67,7 +73,7 @@ impl Store {
     /// The peers that store something with us, and since which block height they have no channel.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn peers_with_blobs(&self) -> Result<Vec<(PublicKey, Option<u32>)>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT node_id, no_channel_since FROM peer_storage")?
@@ -83,7 +89,7 @@ impl Store {
     /// What this peer stores with us.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn peer_blob(&self, node_id: &PublicKey) -> Result<Option<Vec<u8>>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT blob FROM peer_storage WHERE node_id = ?1")?

@@ -1,4 +1,4 @@
-//! Addresses of peers that the node connects to by itself.
+//! Addresses of peers for automatic reconnection.
 
 use bitcoin::secp256k1::PublicKey;
 use rusqlite::{Connection, params};
@@ -6,10 +6,10 @@ use rusqlite::{Connection, params};
 use super::sql::damaged;
 use super::{Change, StorageError, Store, Subject};
 
-/// Remember where a peer is, or forget the peer.
+/// Stores a peer's address or removes the peer.
 pub struct PutPeer {
     pub node_id: PublicKey,
-    /// `host:port`; `None` forgets the peer.
+    /// `host:port`; `None` removes the peer.
     pub address: Option<String>,
 }
 
@@ -33,10 +33,10 @@ impl Change for PutPeer {
 }
 
 impl Store {
-    /// All remembered peers with their `host:port`.
+    /// Returns all stored peers with their `host:port`.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn peers(&self) -> Result<Vec<(PublicKey, String)>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT node_id, address FROM peers")?

@@ -1,4 +1,4 @@
-//! The tables, and the numbered migrations that lead to them.
+//! The schema and its numbered migrations.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StorageError;
 
-/// Migration `n` (from 1) leads from schema `n - 1` to `n`. Never change one that was released.
+/// Migration `n` (from 1) upgrades schema version `n - 1` to `n`. Never change a released one.
 const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_receiving.sql"),
@@ -23,17 +23,16 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0012_peer_storage.sql"),
 ];
 
-/// How long a connection waits for another one; only a checkpoint can hold it up.
+/// How long a connection waits for a lock; only a checkpoint can delay it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Memory that a connection may fill with pages of the database, in KiB. The writer and a few readers
-/// keep theirs; all else is left to the operating system's cache, however large the database is.
+/// Page cache of a connection in KiB. The writer and a few readers keep theirs; everything else is
+/// left to the operating system's cache, however large the database is.
 const CACHE_KIB: i64 = 4_096;
 
-/// Pages of the log (16 MiB) after which SQLite brings them into the database, with two more fsyncs.
-/// The channel manager is written whole in most commits, 10 to 200 pages: with SQLite's default of
-/// 1,000 every fifth commit of a busy node does that, and most of what it copies is copied again the
-/// next time.
+/// WAL size in pages (16 MiB) that triggers a checkpoint, which costs two more fsyncs. Most commits
+/// write the full channel manager, 10 to 200 pages: with SQLite's default of 1,000 pages, a busy
+/// node would checkpoint every fifth commit and copy mostly the same pages again.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
 /// Opens a connection with the settings that durability depends on.
@@ -47,8 +46,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "foreign_keys", "on")?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    // What is deleted or moved is overwritten, as far as its page is written anyway: without it, copies
-    // of secrets stay in the unused space of pages (see `payments::delete`).
+    // Overwrite deleted or moved content whenever its page is written anyway: otherwise copies of
+    // secrets remain in unused space of pages (see `payments::delete`).
     db.pragma_update(None, "secure_delete", "fast")?;
     // Negative: KiB instead of pages.
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -56,10 +55,10 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// Brings the database to the newest schema.
+/// Migrates the database to the latest schema.
 ///
 /// # Errors
-/// [`StorageError::NewerSchema`] if a later ampd wrote it; nothing is changed then.
+/// [`StorageError::NewerSchema`] if a later ampd wrote it; the database is left unchanged.
 pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StorageError> {
     let sqlite = |source| StorageError::Sqlite {
         path: path.to_owned(),
@@ -99,7 +98,7 @@ pub(super) fn earlier(path: &Path, version: u32) -> Connection {
     db
 }
 
-/// Ties the database to a network and a node at first start, and refuses another one later.
+/// Binds the database to a network and a node at first start and rejects others later.
 ///
 /// # Errors
 /// [`StorageError::Foreign`] if it belongs to another network or node.

@@ -1,40 +1,40 @@
-//! The pieces that all tables share: what a change is, and how numbers and bytes are stored.
+//! Building blocks shared by all tables: the `Change` trait and conversions of numbers and bytes.
 
 use rusqlite::Connection;
 use rusqlite::types::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Something to write. It may run more than once: a failed commit is tried again.
+/// A write to the database. It may run more than once, because failed commits are retried.
 pub trait Change: Send {
-    /// Writes it in the transaction that is open on `db`.
+    /// Applies the change in the open transaction of `db`.
     ///
     /// # Errors
-    /// What SQLite says; the whole transaction is then rolled back. If it fails for good, [`Self::subject`]
-    /// decides what becomes of the node.
+    /// SQLite's error; the whole transaction is then rolled back. If the failure is permanent,
+    /// [`Self::subject`] decides whether the change is skipped or the node shuts down.
     fn apply(&self, db: &Connection) -> rusqlite::Result<()>;
 
-    /// What it writes, by a name that an operator understands.
+    /// Names what is written, in terms an operator understands.
     fn subject(&self) -> Subject {
         Subject::Vital(std::any::type_name::<Self>().to_owned())
     }
 
-    /// The changes that this one consists of, if it consists of others.
+    /// The changes that a compound change consists of.
     fn parts(&self) -> Option<&[Box<dyn Change>]> {
         None
     }
 }
 
-/// What a change writes: a name for the log, and what becomes of the node if it can never be written.
+/// The subject of a change: its name in the log, and how a permanent failure is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
-    /// Money, or a promise to somebody, depends on it: the node stops.
+    /// Funds or commitments to others depend on it: the node shuts down.
     Vital(String),
-    /// People may want to read it, and nothing depends on it: it is left out.
+    /// Informational only: the change is skipped.
     Informative(String),
 }
 
-/// Several changes as one: all of them are in the same commit.
+/// Several changes in one commit.
 impl Change for Vec<Box<dyn Change>> {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         self.iter().try_for_each(|change| change.apply(db))
@@ -45,8 +45,8 @@ impl Change for Vec<Box<dyn Change>> {
     }
 }
 
-/// SQLite's integers are signed: a u64 (a short channel id, an msat amount) is stored bit by bit, so
-/// that every value survives. Amounts stay below 2^63, so sums and comparisons in SQL are right.
+/// Converts to SQLite's signed integers. A u64 (short channel id, msat amount) keeps its bits, so
+/// every value survives. Amounts stay below 2^63, so SQL sums and comparisons are correct.
 pub(super) const fn signed(value: u64) -> i64 {
     value as i64
 }
@@ -56,12 +56,12 @@ pub(super) const fn unsigned(value: i64) -> u64 {
     value as u64
 }
 
-/// A caller's number to compare stored ones with: what no row can reach stays out of reach.
+/// Converts a client's number for comparison with stored ones; values beyond i64 match no row.
 pub(super) fn bound(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A column that must hold exactly `N` bytes.
+/// Reads a column that must hold exactly `N` bytes.
 pub(super) fn array<const N: usize>(
     row: &rusqlite::Row<'_>,
     column: &str,
@@ -84,7 +84,7 @@ pub(super) fn optional_array<const N: usize>(
     }
 }
 
-/// A record as the JSON text that is stored.
+/// Encodes a record as JSON for storage.
 pub(super) fn json(record: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(record)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
@@ -95,12 +95,12 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
 }
 
-/// A stored value that does not mean anything.
+/// Error for a stored value that cannot be decoded.
 pub(super) fn damaged(what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, what.into())
 }
 
-/// The number that stands for each variant in the database, and back.
+/// Maps each variant to its number in the database and back.
 macro_rules! numbered {
     ($name:ident { $($variant:ident = $number:literal),* $(,)? }) => {
         impl $name {

@@ -1,4 +1,4 @@
-//! The handle that every room holds.
+//! The database handle shared by all modules.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use super::{Change, StorageError, schema};
 
 /// Name of the database file in the data directory.
 const FILE: &str = "ampd.sqlite";
-/// As many readers at a time keep their connection; a further one opens its own.
+/// Maximum number of idle reader connections to keep.
 const IDLE_READERS: usize = 4;
 
 /// One node's database. Cheap to share by `Arc`.
@@ -140,7 +140,7 @@ impl Store {
     /// Reads on a connection of its own; sees all that was committed, never what waits.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn read<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,

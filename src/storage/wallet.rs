@@ -1,4 +1,4 @@
-//! The on-chain wallet's change sets, appended one after the other.
+//! The on-chain wallet's change sets, stored in the order they were appended.
 
 use rusqlite::Connection;
 
@@ -30,7 +30,7 @@ impl Store {
     /// The wallet's change sets in the order in which they were appended.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn wallet_changes(&self) -> Result<Vec<Vec<u8>>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT bytes FROM wallet_changes ORDER BY id")?

@@ -1,4 +1,4 @@
-//! Labels of the on-chain wallet's transactions, and leases of its coins.
+//! Labels of on-chain transactions and leases of wallet outputs.
 
 use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 use super::sql::{array, bound, unsigned};
 use super::{Change, StorageError, Store, Subject};
 
-/// A note for a transaction, instead of an earlier one.
+/// Sets the label of a transaction.
 pub struct PutLabel {
     pub txid: Txid,
     pub label: String,
@@ -25,7 +25,7 @@ impl Change for PutLabel {
     }
 }
 
-/// A lease as it is stored.
+/// A stored lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseRow {
     pub coin: OutPoint,
@@ -34,7 +34,7 @@ pub struct LeaseRow {
     pub expires_at: u64,
 }
 
-/// A lease, instead of an earlier one of the same coin. Those that ended before `now` go.
+/// Adds or replaces the lease of an output and removes leases that expired before `now`.
 pub struct PutLease {
     pub lease: LeaseRow,
     /// Seconds since 1970.
@@ -57,7 +57,7 @@ impl Change for PutLease {
     }
 }
 
-/// The end of a lease.
+/// Releases a lease.
 pub struct DropLease(pub OutPoint);
 
 impl Change for DropLease {
@@ -69,10 +69,10 @@ impl Change for DropLease {
 }
 
 impl Store {
-    /// All labels.
+    /// Returns all labels.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn wallet_labels(&self) -> Result<Vec<(Txid, String)>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT txid, label FROM wallet_labels")?
@@ -81,10 +81,10 @@ impl Store {
         })
     }
 
-    /// All leases, those that have ended included.
+    /// Returns all leases, including expired ones.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn wallet_leases(&self) -> Result<Vec<LeaseRow>, StorageError> {
         self.query(|db| {
             db.prepare("SELECT txid, vout, lease_id, expires_at FROM wallet_leases")?

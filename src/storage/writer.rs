@@ -345,10 +345,10 @@ impl Queue {
             let changed = *last != health;
             match (&health, changed) {
                 (Health::Failing(why), true) => tracing::error!(
-                    "cannot write to the database: {why}. No money moves until this is solved; \
-                     it is tried again every second"
+                    "cannot write to the database: {why}. Payments and channels are paused until it works; \
+                     retrying every second"
                 ),
-                (Health::Writing, true) => tracing::info!("the database can be written again"),
+                (Health::Writing, true) => tracing::info!("database writes work again"),
                 (_, false) => {}
             }
             *last = health;
@@ -474,7 +474,7 @@ struct Ended<'a>(&'a Queue);
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let why = "the writer panicked; the node stops";
+            let why = "the writer panicked; the node is shutting down";
             self.0.report(Health::Failing(why.into()));
         }
         self.0.ended();

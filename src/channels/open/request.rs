@@ -54,7 +54,7 @@ pub enum OpenError {
     /// BOLT 2 has no such channels; lnd's text.
     #[error("option-scid-alias chantype for public channel")]
     PublicAlias,
-    #[error("peer {0} does not support scid_alias: leave it out")]
+    #[error("peer {0} does not support scid_alias: omit this option")]
     NoAlias(PublicKey),
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -64,10 +64,10 @@ pub enum OpenError {
     #[error("{0}")]
     Wallet(String),
     /// bitcoind's own words.
-    #[error("the funding transaction cannot be sent, so no channel is opened: {0}")]
+    #[error("the funding transaction could not be broadcast, so the channel was not opened: {0}")]
     NotAccepted(String),
     #[error("the channel was closed before it was funded: {0}")]
     Closed(String),
-    #[error("the node stops")]
+    #[error("the node is shutting down")]
     Stopping,
 }

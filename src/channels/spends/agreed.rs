@@ -53,7 +53,7 @@ impl FundingSpends {
             };
             let Some(script) = funding_script(input) else {
                 // Earlier versions took claims for such a close.
-                tracing::warn!(channel = %close.channel_id, "a stored close spends no channel");
+                tracing::warn!(channel = %close.channel_id, "a stored closing transaction does not spend a channel");
                 self.closed.buried(close.channel_id);
                 continue;
             };

@@ -18,7 +18,7 @@ impl Store {
     /// Open invoices that expired before `now` (seconds since 1970), the longest expired first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn expired_invoices(
         &self,
         now: u64,
@@ -37,7 +37,7 @@ impl Store {
     /// The soonest expiry of an open invoice, in seconds since 1970.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn next_expiry(&self) -> Result<Option<u64>, StorageError> {
         self.query(|db| {
             let soonest: Option<i64> = db
@@ -54,7 +54,7 @@ impl Store {
     /// Whether a set of this invoice was settled.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn has_settled_set(&self, add_index: u64) -> Result<bool, StorageError> {
         self.query(|db| {
             db.prepare_cached(

@@ -28,7 +28,7 @@ impl Store {
     /// their invoice: the oldest first, beginning behind `after`.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn canceled_shards(
         &self,
         before: u64,
@@ -49,7 +49,7 @@ impl Store {
     /// HTLCs of deleted invoices, like [`Store::canceled_shards`].
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn given_back_before(
         &self,
         before: u64,
@@ -90,7 +90,7 @@ impl Store {
     /// are no more than `count`.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn canceled_shard_before_newest(&self, count: u64) -> Result<Option<u64>, StorageError> {
         self.query(|db| {
             let time: Option<i64> = db
@@ -107,7 +107,7 @@ impl Store {
     /// Whether an HTLC for this invoice went back at this time (seconds since 1970) or later.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn has_canceled_htlc_since(&self, add_index: u64, time: u64) -> Result<bool, StorageError> {
         self.query(|db| {
             db.prepare_cached(&format!(
@@ -121,7 +121,7 @@ impl Store {
     /// The payment hash of an HTLC that went back and whose invoice was deleted.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn given_back(
         &self,
         channel_id: &[u8; 32],
@@ -156,10 +156,7 @@ impl Change for ForgetGivenBack {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Informative(format!(
-            "the deletion of {} HTLCs that went back",
-            self.0.len()
-        ))
+        Subject::Informative(format!("the deletion of {} failed HTLCs", self.0.len()))
     }
 }
 

@@ -74,7 +74,7 @@ impl Store {
     /// A page of the payments to this invoice, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payments_of_invoice(
         &self,
         add_index: u64,
@@ -90,7 +90,7 @@ impl Store {
     /// What this invoice received on each day on which it received anything, oldest first.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn day_totals_of_invoice(
         &self,
         add_index: u64,

@@ -48,7 +48,7 @@ impl Store {
     /// The invoice and the selected HTLCs and sets, all of the same moment.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn find_invoice(
         &self,
         by: &InvoiceRef,
@@ -81,7 +81,7 @@ impl Store {
     /// The invoice alone, without what paid it.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn invoice_by(&self, by: &InvoiceRef) -> Result<Option<InvoiceRecord>, StorageError> {
         self.query(|db| find(db, by))
     }
@@ -89,7 +89,7 @@ impl Store {
     /// The invoice with what its sets had paid together after the settlement with this index.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn invoice_at(
         &self,
         add_index: u64,

@@ -36,19 +36,19 @@ pub struct Settlement {
 
 impl Store {
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn invoice_by_hash(&self, hash: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
         self.one_invoice("SELECT * FROM invoices WHERE payment_hash = ?1", hash)
     }
 
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn invoice_by_addr(&self, addr: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
         self.one_invoice("SELECT * FROM invoices WHERE payment_addr = ?1", addr)
     }
 
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn set(&self, set_id: &[u8; 32]) -> Result<Option<SetRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT * FROM amp_sets WHERE set_id = ?1")?
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn htlcs_of_invoice(&self, add_index: u64) -> Result<Vec<HtlcRecord>, StorageError> {
         self.htlcs(
             "WHERE add_index = ?1 ORDER BY htlc_id, channel_id",
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn htlcs_of_set(&self, set_id: &[u8; 32]) -> Result<Vec<HtlcRecord>, StorageError> {
         self.htlcs("WHERE set_id = ?1 ORDER BY htlc_id, channel_id", [set_id])
     }
@@ -75,7 +75,7 @@ impl Store {
     /// Those that are held, and those whose settlement was decided but not yet carried out by LDK.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn unresolved_htlcs(&self) -> Result<Vec<HtlcRecord>, StorageError> {
         // Word by word the condition of the index `htlcs_unresolved`.
         self.htlcs("WHERE claimed = 0 AND state < 2 ORDER BY accepted_at", [])
@@ -84,7 +84,7 @@ impl Store {
     /// An HTLC that was seen before.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn htlc(
         &self,
         channel_id: &[u8; 32],
@@ -100,7 +100,7 @@ impl Store {
     /// The highest add index and the highest settle index that were ever given.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn invoice_indices(&self) -> Result<(u64, u64), StorageError> {
         self.query(|db| {
             db.query_row(
@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn invoices(&self, page: &InvoicePage) -> Result<Vec<InvoiceRecord>, StorageError> {
         let offset = match (page.index_offset, page.reversed) {
             (0, true) => i64::MAX,
@@ -160,7 +160,7 @@ impl Store {
     /// up to `until`, in order.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn settlements(
         &self,
         after: u64,
@@ -187,7 +187,7 @@ impl Store {
     }
 
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn invoice(&self, add_index: u64) -> Result<Option<InvoiceRecord>, StorageError> {
         self.query(|db| {
             db.prepare_cached("SELECT * FROM invoices WHERE add_index = ?1")?

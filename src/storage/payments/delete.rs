@@ -96,7 +96,7 @@ impl Store {
     /// The indices of payments that are over, of those after this index the first ones.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn ended_payments(
         &self,
         after: u64,
@@ -125,7 +125,7 @@ impl Store {
     /// next time that SQLite empties it.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn empty_log(&self) -> Result<bool, StorageError> {
         let sqlite = |source| StorageError::Sqlite {
             path: self.path().to_owned(),

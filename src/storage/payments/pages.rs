@@ -28,7 +28,7 @@ impl Store {
     /// How many payments there are.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn count_payments(&self) -> Result<u64, StorageError> {
         self.query(|db| {
             db.query_row("SELECT COUNT(*) FROM payments", [], |row| {
@@ -40,7 +40,7 @@ impl Store {
     /// A page of payments with their attempts, all as of one moment.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// If the query fails.
     pub fn payments(
         &self,
         page: &PaymentPage,

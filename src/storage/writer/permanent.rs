@@ -104,8 +104,8 @@ fn commit_what_can_be<'a>(
     })?;
     for (row, error) in left_out {
         tracing::error!(
-            "{row} cannot be written to the database and is left out: {error}. No money depends on \
-             it, so the node goes on; please report this"
+            "{row} cannot be written to the database and was skipped: {error}. No funds depend on \
+             it, so the node continues; please report this"
         );
         metrics::counter!("ampd_rows_left_out_total").increment(1);
     }

@@ -67,8 +67,8 @@ async fn missing_reserve_is_reported_and_optionally_refused() -> Result<()> {
     network.open_without_reserve(&[to("bob")]).await?;
     let told = fs::read_to_string(network["bob"].log())?;
     ensure!(
-        told.contains("the wallet cannot pay for a forced close of this channel"),
-        "Bob's log has no warning about the reserve"
+        told.contains("the on-chain wallet cannot pay for a force close of this channel"),
+        "Bob's log does not tell of it"
     );
     for (name, is_missing) in [("bob", true), ("carol", false)] {
         let node = &network[name];

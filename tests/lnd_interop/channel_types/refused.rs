@@ -42,7 +42,7 @@ async fn from_lnd(network: &Network) -> Result<()> {
     ensure!(
         zero_conf
             .message()
-            .contains("channels without confirmations are not accepted"),
+            .contains("zero-conf channels are not accepted"),
         "{zero_conf}"
     );
     let taproot = refusal(network, LND, taproot).await?;
