@@ -19,7 +19,7 @@ use super::open::describe;
 use super::spends::{FundingSpends, Spend};
 use crash_points::Point;
 use crate::ldk::{ChannelManager, PeerManager};
-use ldk_amp::ClosingTerms;
+use crate::channel_messages::ClosingTerms;
 use crate::storage::Health;
 
 /// How long a cooperative close waits for the channel to be ready for it. Under load LDK refuses

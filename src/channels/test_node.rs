@@ -39,6 +39,7 @@ use super::strangers::Strangers;
 use crate::chain::FeeEstimates;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, PeerManager, Scorer};
 use crate::logger::LdkLogger;
+use crate::channel_messages::ChannelMessages;
 use ldk_amp::{EnvelopeKey, Gateway};
 use crate::peers::book;
 use crate::peers::connect::Connector;
@@ -348,11 +349,11 @@ fn gateway(
     seed: u8,
     keys: &Arc<KeysManager>,
     manager: &Arc<ChannelManager>,
-) -> Gateway<Arc<ChannelManager>, Arc<KeysManager>> {
+) -> ChannelMessages<Arc<Gateway<Arc<ChannelManager>, Arc<KeysManager>>>> {
     let envelope_key = EnvelopeKey::from_seed(&[seed; 32]);
     let gateway = Gateway::new(Arc::clone(manager), Arc::clone(keys), envelope_key);
     let (closing, listing) = (Arc::clone(manager), Arc::clone(manager));
-    gateway
+    ChannelMessages::new(Arc::new(gateway))
         .closing_by(move |peer, channel| closing_terms(&closing, peer, channel))
         .knowing_channels(move |peer| listing.list_channels_with_counterparty(peer))
 }

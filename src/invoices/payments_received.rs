@@ -134,15 +134,5 @@ fn seconds(date: NaiveDate) -> u64 {
     u64::try_from(midnight).unwrap_or_default()
 }
 
-/// Formats seconds since 1970 as `2026-11-30T23:59:59Z`; beyond the calendar's range as a number.
-#[must_use]
-pub fn utc_text(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok();
-    time.and_then(|time| DateTime::from_timestamp(time, 0))
-        .map_or(seconds.to_string(), |time| {
-            time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-        })
-}
-
 #[cfg(test)]
 mod tests;

@@ -186,6 +186,7 @@ mod tests {
     use crate::channels::close::{CloseRequest, ClosingFee};
     use crate::channels::open::OpenRequest;
     use crate::channels::test_node::{SAT_PER_KW, TestNode, open_with, two_nodes};
+    use crate::channel_messages::ChannelMessages;
     use ldk_amp::{EnvelopeKey, Gateway};
 
     /// What is logged in the thread of a test.
@@ -336,8 +337,8 @@ mod tests {
         };
         let key = EnvelopeKey::from_seed(&[1; 32]);
         let signer = Arc::new(KeysManager::new(&[1; 32], 0, 0, true));
-        let gateway = Gateway::new(bob.manager.clone(), signer, key);
-        gateway.handle_splice_init(alice.id, &splice);
+        let gateway = Arc::new(Gateway::new(bob.manager.clone(), signer, key));
+        ChannelMessages::new(gateway).handle_splice_init(alice.id, &splice);
         log.assert_shown("WARN", "Got non-closing error: Got a message for a channel");
         let named = format!("peer={}", alice.id);
         let refused = |line: &String| line.contains("non-closing") && line.contains(&named);

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::StartError;
 use crate::config::{Callers, Config};
-use ampd_files::{self, Readers};
+use ampd_files::Readers;
 use crate::rpc::Bakery;
 use crate::rpc::{self, Doors, Names, Origins, Tls};
 use crate::storage::Store;
@@ -25,7 +25,7 @@ pub(super) async fn open(
     store: &Arc<Store>,
 ) -> Result<(Doors, Arc<Bakery>), StartError> {
     let bakery = Arc::new(Bakery::open(store.clone())?);
-    let directory = rpc::macaroon_directory(&config.data_dir, config.network);
+    let directory = lnd_api::layout::macaroon_directory(&config.data_dir, config.network);
     rpc::write_macaroons(&directory, &bakery).await?;
     let callers = &config.callers;
     let grpc = TcpListener::bind(callers.rpc_listen).await;
@@ -76,7 +76,7 @@ fn write_addresses(directory: &Path, doors: &Doors) -> Result<(), StartError> {
             continue;
         };
         let text = format!("{address}\n");
-        files::replace(&directory.join(file), text.as_bytes(), Readers::Owner)?;
+        ampd_files::replace(&directory.join(file), text.as_bytes(), Readers::Owner)?;
     }
     Ok(())
 }

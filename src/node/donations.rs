@@ -15,7 +15,7 @@ use super::core::Core;
 use super::house::House;
 use super::page_address::PageAddress;
 use crate::config::{self, Config};
-use ampd_files::{self, Readers};
+use ampd_files::Readers;
 use crate::invoices::Subscription;
 use crate::ldk::{ChannelManager, NetworkGraph};
 use crate::routing::own_hints::own_hints;
@@ -81,7 +81,7 @@ async fn listen(page: &config::Donations) -> Result<TcpListener, StartError> {
 
 fn write_address(directory: &Path, address: SocketAddr) -> Result<(), StartError> {
     let text = format!("{address}\n");
-    files::replace(
+    ampd_files::replace(
         &directory.join(ADDRESS_FILE),
         text.as_bytes(),
         Readers::Owner,

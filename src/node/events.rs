@@ -15,7 +15,7 @@ use lightning::sign::SpendableOutputDescriptor;
 use tokio::sync::Notify;
 
 use super::gate::Gate;
-use super::port::NodeGateway;
+use super::port::{NodeChannelMessages, NodeGateway};
 use crash_points::Point;
 use crate::channels::Channels;
 use crate::channels::accept::Request;
@@ -35,6 +35,7 @@ pub(super) struct EventHandler {
     pub(super) invoices: Arc<Registry>,
     pub(super) payments: Arc<Payments>,
     pub(super) gateway: Arc<NodeGateway>,
+    pub(super) channel_messages: Arc<NodeChannelMessages>,
     pub(super) envelope_key: EnvelopeKey,
     pub(super) wallet: Arc<Wallet>,
     pub(super) sweeper: Arc<OutputSweeper>,
@@ -209,6 +210,7 @@ impl EventHandler {
                 last_local_balance_msat,
             } => {
                 self.gateway.forget_channel(&channel_id);
+                self.channel_messages.forget_channel(&channel_id);
                 self.channels.channel_closed(&Closure {
                     channel_id,
                     user_channel_id,

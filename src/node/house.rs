@@ -25,7 +25,7 @@ use super::funding::Funding;
 use super::gossip_queries::GossipQueries;
 use super::outbound::ManagerOutbound;
 use super::peer_channels::ManagerPeers;
-use super::port::{ManagerPort, NodeGateway};
+use super::port::{ManagerPort, NodeChannelMessages, NodeGateway};
 use ldk_amp::SetLimits;
 use crate::chain::FundingOutputs;
 use crate::channels::Channels;
@@ -38,6 +38,7 @@ use crate::invoices::{self, Registry};
 use crate::ldk::{
     ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger, PeerManager,
 };
+use crate::channel_messages::ChannelMessages;
 use ldk_amp::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
@@ -89,7 +90,9 @@ impl House {
             core.store.clone(),
             Arc::new(ManagerPeers(core.manager.clone())),
         )?);
-        let gateway = Arc::new(gateway(config, core, peer_storage.clone()));
+        let gateway = Arc::new(gateway(core));
+        let channel_messages = channel_messages(config, core, &gateway, peer_storage.clone());
+        let channel_messages = Arc::new(channel_messages);
         let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
             core.graph.clone(),
             None,
@@ -101,7 +104,7 @@ impl House {
         let answers = Arc::new(answers(core));
         let asker = Arc::new(asker(core));
         let handlers = MessageHandler {
-            chan_handler: gateway.clone() as Arc<dyn ChannelMessageHandler + Send + Sync>,
+            chan_handler: channel_messages.clone() as Arc<dyn ChannelMessageHandler + Send + Sync>,
             route_handler: route_handler(core, &checked, &answers, &asker),
             onion_message_handler: onion_handler(&onion_messenger, &answers),
             custom_message_handler: custom_messages.clone(),
@@ -138,6 +141,7 @@ impl House {
             invoices: invoices.clone(),
             payments: payments.clone(),
             gateway,
+            channel_messages,
             envelope_key: core.envelope_key.clone(),
             wallet: core.wallet.clone(),
             sweeper: core.sweeper.clone(),
@@ -181,14 +185,19 @@ impl House {
     }
 }
 
-fn gateway(config: &Config, core: &Core, peer_storage: Arc<PeerStorage>) -> NodeGateway {
-    let gateway = Gateway::new(
-        core.manager.clone(),
-        core.keys.clone(),
-        core.envelope_key.clone(),
-    );
+fn gateway(core: &Core) -> NodeGateway {
+    let (manager, keys) = (core.manager.clone(), core.keys.clone());
+    Gateway::new(manager, keys, core.envelope_key.clone())
+}
+
+fn channel_messages(
+    config: &Config,
+    core: &Core,
+    gateway: &Arc<NodeGateway>,
+    peer_storage: Arc<PeerStorage>,
+) -> NodeChannelMessages {
     let (closing, listing) = (core.manager.clone(), core.manager.clone());
-    gateway
+    ChannelMessages::new(gateway.clone())
         .announcing_keysend(config.accept_keysend)
         .closing_by(move |peer, channel| closing_terms(&closing, peer, channel))
         .knowing_channels(move |peer| listing.list_channels_with_counterparty(peer))

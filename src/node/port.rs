@@ -14,12 +14,16 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crash_points::Point;
 use ldk_amp::HtlcKey;
+use crate::channel_messages::ChannelMessages;
 use crate::invoices::{ChannelPort, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
 use ldk_amp::{Envelope, Gateway};
 
 /// The onion gateway in front of our channel manager.
 pub(super) type NodeGateway = Gateway<Arc<ChannelManager>, Arc<KeysManager>>;
+
+/// What the peers' channel messages pass before the gateway.
+pub(super) type NodeChannelMessages = ChannelMessages<Arc<NodeGateway>>;
 
 /// A channel manager and the gateway in front of it. Generic, so that tests can use it with the managers
 /// of LDK's functional test framework.

@@ -18,7 +18,7 @@ use super::core::Core;
 use super::gate::Gate;
 use super::house::House;
 use super::metrics;
-use super::port::NodeGateway;
+use super::port::NodeChannelMessages;
 use super::rebroadcast::Rebroadcast;
 use super::vital::{Broken, Vital};
 use super::{callers, catch_up, donations, reserve};
@@ -26,7 +26,7 @@ use crate::chain::sync::Following;
 use crate::chain::{Broadcaster, Fundings};
 use crate::channels::policy;
 use crate::config::Config;
-use ampd_files::{self, Readers};
+use ampd_files::Readers;
 use crate::log_levels::LogLevels;
 use crate::rpc::Bakery;
 use crate::open_files;
@@ -229,7 +229,7 @@ fn write_listening(directory: &Path, listening: &[SocketAddr]) -> Result<(), Sta
     let lines: Vec<String> = listening.iter().map(ToString::to_string).collect();
     let text = lines.join("\n") + "\n";
     let path = directory.join(LISTEN_ADDRESS_FILE);
-    files::replace(&path, text.as_bytes(), Readers::Owner)?;
+    ampd_files::replace(&path, text.as_bytes(), Readers::Owner)?;
     Ok(())
 }
 
@@ -325,10 +325,10 @@ fn routes(core: &Core) -> Routes {
 }
 
 /// The feature bits that we send in `init` and `node_announcement`.
-fn own_features(core: &Core, gateway: &NodeGateway) -> Vec<u32> {
-    let init = gateway.provided_init_features(core.node_id);
+fn own_features(core: &Core, messages: &NodeChannelMessages) -> Vec<u32> {
+    let init = messages.provided_init_features(core.node_id);
     let mut bits = feature_bits(init.le_flags());
-    bits.extend(feature_bits(gateway.provided_node_features().le_flags()));
+    bits.extend(feature_bits(messages.provided_node_features().le_flags()));
     bits
 }
 
@@ -356,7 +356,7 @@ fn rooms(
             .map(address::text)
             .collect(),
         listening,
-        features: own_features(core, &house.events.gateway),
+        features: own_features(core, &house.events.channel_messages),
         cltv_delta: config.forwarding.cltv_delta.into(),
         manager: core.manager.clone(),
         monitors: core.monitors.clone(),

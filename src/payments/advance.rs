@@ -16,7 +16,6 @@ use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns
 use super::view::PaymentView;
 use crash_points::Point;
 use ldk_amp::{AmpRecord, MppRecord, SetId};
-use ldk_amp;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 
 /// First delay between retries, while channels are not usable yet and once many attempts have
@@ -279,7 +278,7 @@ fn onion_fields(
 ) -> Option<RecipientOnionFields> {
     let custom: Vec<_> = template.terms.custom_records.clone().into_iter().collect();
     let Some(payment_addr) = template.recipient.payment_addr else {
-        return logged(onion::fields_without_mpp(None, &custom));
+        return logged(ldk_amp::fields_without_mpp(None, &custom));
     };
     let mpp = MppRecord {
         payment_addr,
@@ -292,7 +291,7 @@ fn onion_fields(
         child_index,
     });
     let metadata = template.recipient.metadata.as_deref();
-    logged(onion::recipient_fields(
+    logged(ldk_amp::recipient_fields(
         &mpp,
         amp.as_ref(),
         metadata,
@@ -301,7 +300,7 @@ fn onion_fields(
 }
 
 fn logged(
-    fields: Result<RecipientOnionFields, onion::RecipientError>,
+    fields: Result<RecipientOnionFields, ldk_amp::RecipientError>,
 ) -> Option<RecipientOnionFields> {
     fields
         .inspect_err(|error| tracing::error!("cannot build the onion: {error}"))

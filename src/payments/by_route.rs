@@ -25,7 +25,7 @@ use super::flow::Flow;
 use super::send::{Active, Payments, Recipient, lock, new_active, now_ns};
 use super::{SendError, ids};
 use ldk_amp::{AmpRecord, MppRecord};
-use ldk_amp::{self, RecipientError};
+use ldk_amp::RecipientError;
 use crate::storage::Health;
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,
@@ -83,8 +83,8 @@ impl RouteAttempt {
         let metadata = self.metadata.as_deref();
         let custom: Vec<_> = self.custom_records.clone().into_iter().collect();
         match &self.mpp {
-            Some(mpp) => onion::recipient_fields(mpp, self.amp.as_ref(), metadata, &custom),
-            None => onion::fields_without_mpp(metadata, &custom),
+            Some(mpp) => ldk_amp::recipient_fields(mpp, self.amp.as_ref(), metadata, &custom),
+            None => ldk_amp::fields_without_mpp(metadata, &custom),
         }
     }
 

@@ -23,7 +23,6 @@ use super::flow::Open;
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Payments, lock};
 use ldk_amp::{MppRecord, PaymentAddr};
-use ldk_amp;
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
 use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
 
@@ -202,7 +201,7 @@ impl Probe {
             payment_addr: self.payment_addr,
             total_msat: self.amount_msat,
         };
-        onion::recipient_fields(&mpp, None, self.metadata.as_deref(), &[])
+        ldk_amp::recipient_fields(&mpp, None, self.metadata.as_deref(), &[])
             .inspect_err(|error| tracing::error!("cannot build the onion of a probe: {error}"))
             .ok()
     }

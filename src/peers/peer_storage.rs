@@ -12,7 +12,7 @@ use bitcoin::secp256k1::PublicKey;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use ldk_amp::PeerBlobs;
+use crate::channel_messages::PeerBlobs;
 use crate::storage::peer_storage::{DeletePeerBlob, PutNoChannelSince, PutPeerBlob};
 use crate::storage::{StorageError, Store, Ticket};
 

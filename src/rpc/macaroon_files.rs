@@ -2,12 +2,11 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bitcoin::Network;
 
 use lnd_api::layout::ADMIN_FILE;
-use ampd_files::{self, FileError, Readers};
+use ampd_files::{FileError, Readers};
 use crate::rpc::bakery::DEFAULT_ROOT_KEY;
 use crate::rpc::bakery::{BakeError, Bakery};
 use lnd_macaroon::{Macaroon, Operations};
@@ -87,11 +86,11 @@ async fn write_one(
         let macaroon = Macaroon::decode(&bytes);
         macaroon.is_ok_and(|macaroon| bakery.verify(&macaroon).is_ok())
     };
-    if files::read(path)?.is_some_and(is_ours) {
+    if ampd_files::read(path)?.is_some_and(is_ours) {
         return Ok(());
     }
     let macaroon = bakery.bake(operations, DEFAULT_ROOT_KEY).await?;
-    files::replace(path, &macaroon.encode(), Readers::Owner)?;
+    ampd_files::replace(path, &macaroon.encode(), Readers::Owner)?;
     Ok(())
 }
 
@@ -110,7 +109,7 @@ mod tests {
         let path = |name: &&str| directory.join(format!("{name}.macaroon"));
         FILES
             .iter()
-            .map(|name| files::read(&path(name)).unwrap().unwrap())
+            .map(|name| ampd_files::read(&path(name)).unwrap().unwrap())
             .collect()
     }
 

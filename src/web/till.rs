@@ -129,7 +129,7 @@ fn shown_message(bytes: &[u8]) -> Option<String> {
     let text = text.trim();
     let mut shown: String = text.chars().take(MAX_MESSAGE).collect();
     let is_cut = shown.len() < text.len();
-    shown = harmless::escape(&shown);
+    shown = sanitize::escape(&shown);
     if is_cut {
         shown.push('…');
     }

@@ -31,14 +31,14 @@ fn opened(network: &Network, our_depth: u32) -> FromPeer {
         confirm_transaction_at(&nodes[node], &funding, height);
         connect_blocks(&nodes[node], depth - 1);
     }
-    let ours = network.gateways[US].get_and_clear_pending_msg_events();
+    let ours = network.handlers[US].get_and_clear_pending_msg_events();
     let our_ready = ours.iter().find_map(|event| match event {
         MessageSendEvent::SendChannelReady { msg, .. } => Some(msg),
         _ => None,
     });
-    network.gateways[PEER].handle_channel_ready(network.id(US), our_ready.unwrap());
+    network.handlers[PEER].handle_channel_ready(network.id(US), our_ready.unwrap());
     let (mut ready, mut signatures) = (None, None);
-    for event in network.gateways[PEER].get_and_clear_pending_msg_events() {
+    for event in network.handlers[PEER].get_and_clear_pending_msg_events() {
         match event {
             MessageSendEvent::SendChannelReady { msg, .. } => ready = Some(msg),
             MessageSendEvent::SendAnnouncementSignatures { msg, .. } => signatures = Some(msg),
@@ -54,8 +54,8 @@ fn opened(network: &Network, our_depth: u32) -> FromPeer {
 /// Returns whether we announce the channel now.
 fn announces(network: &Network) -> bool {
     // Signatures released while messages are collected only affect the next collection.
-    let mut events = network.gateways[US].get_and_clear_pending_msg_events();
-    events.extend(network.gateways[US].get_and_clear_pending_msg_events());
+    let mut events = network.handlers[US].get_and_clear_pending_msg_events();
+    events.extend(network.handlers[US].get_and_clear_pending_msg_events());
     let is_announcement = |event| {
         matches!(
             event,
@@ -75,12 +75,12 @@ fn end(network: &Network) {
 
 impl FromPeer {
     fn send_ready(&self, network: &Network) {
-        network.gateways[US].handle_channel_ready(network.id(PEER), &self.ready);
+        network.handlers[US].handle_channel_ready(network.id(PEER), &self.ready);
     }
 
     fn send_signatures(&self, network: &Network) {
         let peer = network.id(PEER);
-        network.gateways[US].handle_announcement_signatures(peer, &self.signatures);
+        network.handlers[US].handle_announcement_signatures(peer, &self.signatures);
     }
 }
 
@@ -150,7 +150,7 @@ fn signatures_for_another_short_channel_id_do_not_close_the_channel() {
     let mut other = peer.signatures.clone();
     other.short_channel_id += 1;
     std::mem::swap(&mut other.node_signature, &mut other.bitcoin_signature);
-    network.gateways[US].handle_announcement_signatures(network.id(PEER), &other);
+    network.handlers[US].handle_announcement_signatures(network.id(PEER), &other);
     assert!(!announces(&network));
     assert_eq!(network.nodes[US].node.list_usable_channels().len(), 1);
     peer.send_signatures(&network);

@@ -274,7 +274,7 @@ fn mpp_timeout_is_retransmitted_after_a_reconnect() {
         .fail_htlc_backwards(&htlc.payment_hash);
     network.nodes[1].node.process_pending_htlc_forwards();
 
-    let lost = network.gateways[1].get_and_clear_pending_msg_events();
+    let lost = network.handlers[1].get_and_clear_pending_msg_events();
     assert!(
         matches!(lost[..], [MessageSendEvent::UpdateHTLCs { .. }]),
         "{lost:?}"
@@ -459,7 +459,7 @@ fn shard_is_accepted_at_the_latest_possible_block_time() {
 fn advertises_amp_and_ldks_features_except_keysend_and_splicing() {
     let network = Network::new(2);
     let peer = network.nodes[0].node.get_our_node_id();
-    let (gateway, inner) = (&network.gateways[1], network.nodes[1].node);
+    let (gateway, inner) = (&network.handlers[1], network.nodes[1].node);
 
     let mut node = inner.provided_node_features();
     node.set_optional_feature_bit(31).unwrap();

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ampd::channel_messages::ChannelMessages;
 use ldk_amp::{EnvelopeKey, Gateway};
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::Event;
@@ -27,6 +28,7 @@ use crate::answers::Answer;
 pub type TestNode = Node<'static, 'static, 'static>;
 pub type TestManager = TestChannelManager<'static, 'static>;
 pub type TestGateway = Gateway<&'static TestManager, &'static TestKeysInterface>;
+pub type TestHandler = ChannelMessages<Arc<TestGateway>>;
 
 /// The default number of blocks until the receiver's HTLC expires.
 pub const FINAL_DELTA: u32 = 100;
@@ -35,6 +37,8 @@ pub const FINAL_DELTA: u32 = 100;
 pub struct Network {
     pub nodes: Vec<TestNode>,
     pub gateways: Vec<Arc<TestGateway>>,
+    /// What the peers' messages pass before the gateways.
+    pub handlers: Vec<Arc<TestHandler>>,
     /// If false, the nodes run unmodified LDK without gateways.
     pub use_gateways: Cell<bool>,
     /// All failures delivered so far.
@@ -61,13 +65,13 @@ pub struct Outgoing<'a> {
 impl Network {
     /// Creates connected nodes without channels.
     pub fn new(count: usize) -> Self {
-        Self::with_gateways(count, |_, _, gateway| gateway)
+        Self::with_handlers(count, |_, _, handler| handler)
     }
 
-    /// Like [`Network::new`], with `set` configuring each gateway.
-    pub fn with_gateways(
+    /// Like [`Network::new`], with `set` configuring each handler.
+    pub fn with_handlers(
         count: usize,
-        set: impl Fn(usize, &TestNode, TestGateway) -> TestGateway,
+        set: impl Fn(usize, &TestNode, TestHandler) -> TestHandler,
     ) -> Self {
         Self::of(nodes(count, None), set)
     }
@@ -76,23 +80,29 @@ impl Network {
     pub fn with_minimum_depth(count: usize, depth: u32) -> Self {
         let mut config = test_default_channel_config();
         config.channel_handshake_config.minimum_depth = depth;
-        Self::of(nodes(count, Some(config)), |_, _, gateway| gateway)
+        Self::of(nodes(count, Some(config)), |_, _, handler| handler)
     }
 
     fn of(
         nodes: Vec<TestNode>,
-        set: impl Fn(usize, &TestNode, TestGateway) -> TestGateway,
+        set: impl Fn(usize, &TestNode, TestHandler) -> TestHandler,
     ) -> Self {
         let gateway = |(i, node): (usize, &TestNode)| {
-            let manager = node.node;
-            let gateway = Gateway::new(manager, node.keys_manager, envelope_key(i))
-                .knowing_channels(move |peer| manager.list_channels_with_counterparty(peer));
-            Arc::new(set(i, node, gateway))
+            let gateway = Gateway::new(node.node, node.keys_manager, envelope_key(i));
+            Arc::new(gateway)
         };
-        let gateways = nodes.iter().enumerate().map(gateway).collect();
+        let gateways: Vec<_> = nodes.iter().enumerate().map(gateway).collect();
+        let handler = |(i, node): (usize, &TestNode)| {
+            let manager = node.node;
+            let handler = ChannelMessages::new(Arc::clone(&gateways[i]))
+                .knowing_channels(move |peer| manager.list_channels_with_counterparty(peer));
+            Arc::new(set(i, node, handler))
+        };
+        let handlers = nodes.iter().enumerate().map(handler).collect();
         Self {
             nodes,
             gateways,
+            handlers,
             use_gateways: Cell::new(true),
             failures: RefCell::default(),
             answer: RefCell::default(),
@@ -135,7 +145,7 @@ impl Network {
 
     fn handler(&self, i: usize) -> &dyn ChannelMessageHandler {
         match self.use_gateways.get() {
-            true => &*self.gateways[i],
+            true => &*self.handlers[i],
             false => self.nodes[i].node,
         }
     }

@@ -27,7 +27,7 @@ impl Scene {
     fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let store = Arc::new(Store::open(directory.path()).unwrap());
-        let network = Network::with_gateways(2, |i, node, gateway| match i {
+        let network = Network::with_handlers(2, |i, node, gateway| match i {
             US => {
                 let peers = Arc::new(ManagerPeers(node.node));
                 let blobs = PeerBlobs::open(store.clone(), peers).unwrap();
@@ -50,7 +50,7 @@ impl Scene {
     fn store(&self, blob: &[u8]) {
         let peer = self.network.id(PEER);
         let data = blob.to_vec();
-        self.network.gateways[US].handle_peer_storage(peer, PeerStorage { data });
+        self.network.handlers[US].handle_peer_storage(peer, PeerStorage { data });
     }
 
     /// Reconnects the peer and returns the first messages sent to it.
@@ -60,7 +60,7 @@ impl Scene {
             networks: None,
             remote_network_address: None,
         };
-        let gateway = &self.network.gateways[US];
+        let gateway = &self.network.handlers[US];
         let peer = self.network.id(PEER);
         gateway.peer_disconnected(peer);
         gateway.get_and_clear_pending_msg_events();
@@ -103,7 +103,7 @@ fn largest_blob_is_returned_once_before_channel_reestablish() {
 fn blob_of_a_peer_without_channel_is_silently_ignored() {
     let scene = Scene::new();
     scene.store(b"blob");
-    let gateway = &scene.network.gateways[US];
+    let gateway = &scene.network.handlers[US];
     assert!(gateway.get_and_clear_pending_msg_events().is_empty());
     assert!(returned(&scene.sent_on_connecting()).is_empty());
 }

@@ -31,7 +31,7 @@ const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const LIMIT: Duration = Duration::from_secs(30);
 /// Logged once when commits start to fail, and once when they succeed again.
 const FAILS: &str = "cannot write to the database";
-const GOES_ON: &str = "database writes work again";
+const WRITABLE_AGAIN: &str = "database writes work again";
 
 #[tokio::test]
 async fn full_disk_stops_payments_and_loses_no_funds() -> Result<()> {
@@ -42,7 +42,7 @@ async fn full_disk_stops_payments_and_loses_no_funds() -> Result<()> {
 
     let payments = fill_under_load(&network, &disk).await?;
     disk.clear()?;
-    wait_logged(&network, RECOVERED, 1).await?;
+    wait_logged(&network, WRITABLE_AGAIN, 1).await?;
     for ended in payments.join_all().await {
         succeeded(ended)?;
     }
@@ -103,7 +103,7 @@ async fn nothing_is_broadcast_while_the_disk_is_full() -> Result<()> {
     })
     .await?;
     disk.clear()?;
-    wait_logged(&network, RECOVERED, 1).await?;
+    wait_logged(&network, WRITABLE_AGAIN, 1).await?;
     // HTLCs of the closed channel are refunded on chain.
     network.mine_until_swept(18, 2 * LIMIT).await?;
     payments.join_all().await;

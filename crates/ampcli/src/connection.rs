@@ -298,8 +298,8 @@ mod tests {
     fn the_macaroon_that_is_sent_is_narrowed_and_not_shown() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m");
-        let vector = lnd_macaroon::test_data::all().remove(0);
-        std::fs::write(&path, &vector.bytes).unwrap();
+        let (macaroon, key) = crate::tests::macaroon();
+        std::fs::write(&path, macaroon.encode()).unwrap();
         let path = path.to_str().unwrap();
         let sent = |flags: &[&str]| {
             let flags: Vec<_> = ["--macaroonpath", path]

@@ -250,7 +250,7 @@ fn payment_row(payment: &InvoicePayment) -> [String; PAYMENT_COLUMNS.len()] {
         satoshi(payment.amt_msat),
         payment.num_htlcs.to_string(),
         set_id,
-        shortened(&harmless::escape(&payment.message)),
+        shortened(&sanitize::escape(&payment.message)),
     ]
 }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::connection::{expanded, read_macaroon};
 use super::error::{CliError, error};
 use super::output::{print_json, print_text};
-use ampd_files::{self, Readers};
+use ampd_files::Readers;
 use lnd_macaroon::Macaroon;
 
 /// What narrows a macaroon: anybody may add it, nobody can take it away.
@@ -61,7 +61,7 @@ pub fn show(macaroon: &Macaroon) -> Result<(), CliError> {
 /// Writes it to a file that only its owner can read.
 pub fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
     let path = expanded(path)?;
-    let written = files::replace(&path, &macaroon.encode(), Readers::Owner);
+    let written = ampd_files::replace(&path, &macaroon.encode(), Readers::Owner);
     written.map_err(|error| CliError::Text(format!("cannot write {error}")))?;
     print_text(&format!("Macaroon saved to {}\n", path.display()))
 }
@@ -134,20 +134,19 @@ impl ConstrainMacaroon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lnd_macaroon::test_data;
 
     #[test]
     fn restrictions_are_caveats_of_lnd() {
-        let vector = test_data::all().remove(0);
+        let (macaroon, key) = crate::tests::macaroon();
         let restrictions = Restrictions {
             timeout: Some(60),
             ip_address: Some("::1".parse().unwrap()),
             ip_range: Some("10.0.0.0/8".parse().unwrap()),
         };
-        let narrowed = restrictions.added_to(Macaroon::decode(&vector.bytes).unwrap());
+        let narrowed = restrictions.added_to(macaroon);
         let caveats: Vec<_> = narrowed.caveats().map(String::from_utf8_lossy).collect();
         assert!(caveats[0].starts_with("time-before 2"), "{caveats:?}");
         assert_eq!(caveats[1..], ["ipaddr ::1", "iprange 10.0.0.0/8"]);
-        narrowed.verify(&vector.root_key).unwrap();
+        narrowed.verify(&key).unwrap();
     }
 }

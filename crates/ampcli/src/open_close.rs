@@ -7,7 +7,7 @@ use serde_json::json;
 use super::connection::Node;
 use super::error::{CliError, error};
 use super::output::print_json;
-use super::reshape::txid;
+use lnd_api::txid;
 use super::values::{Hex, bare_msat, channel_point, hex, outpoint, sat, signed, wallet_output};
 use lnd_api::proto::lnrpc::channel_point::FundingTxid;
 use lnd_api::proto::lnrpc::close_status_update::Update;

@@ -122,7 +122,7 @@ fn reason(payment: &Payment) -> PaymentFailureReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::tests::recorded_message;
+    use crate::tests::recorded_message;
 
     #[test]
     fn the_table_is_that_of_lncli() {

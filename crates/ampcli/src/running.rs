@@ -19,7 +19,7 @@ impl Version {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let answer = node.versioner.get_version(VersionRequest {}).await?;
         print_json(&json!({
-            "lncli": to_json(&versioner::version())?,
+            "lncli": to_json(&version::version(concat!("ampcli/", env!("CARGO_PKG_VERSION"))))?,
             "lnd": to_json(answer.get_ref())?,
         }))
     }

@@ -109,7 +109,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::json::tests::recorded_text;
+    use crate::tests::recorded_text;
 
     #[derive(Debug, Parser)]
     struct Line {

@@ -1,6 +1,37 @@
 //! Command lines as people type them.
 
+use std::path::Path;
+
+use lnd_macaroon::{Id, Macaroon, Operations, RootKey};
+use prost::{Message, Name};
+
 use super::*;
+
+/// What lncli printed, a file of lnd-api's test data.
+pub(crate) fn recorded_text(file: &str) -> String {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lnd-api/tests/data/lnd-output");
+    std::fs::read_to_string(dir.join(file)).unwrap()
+}
+
+/// The message that a recorded JSON shows.
+pub(crate) fn recorded_message<M: Message + Name + Default>(file: &str) -> M {
+    let json = serde_json::from_str(&recorded_text(file)).unwrap();
+    lnd_api::from_json(&json).unwrap()
+}
+
+/// A macaroon without caveats and the key that signed it.
+pub(crate) fn macaroon() -> (Macaroon, RootKey) {
+    let key = RootKey::from_bytes([7; 32]);
+    let operations: Operations = [("info", "read")].into_iter().collect();
+    let id = Id {
+        nonce: [1; 16],
+        root_key_id: 0,
+        operations,
+    };
+    let macaroon = Macaroon::mint(&key, &id);
+    (macaroon, key)
+}
+
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     let args = std::iter::once("ampcli").chain(line.split_whitespace());

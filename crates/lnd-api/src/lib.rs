@@ -31,4 +31,4 @@ pub mod version;
 
 pub use from_json::from_json;
 pub use lncli_json::to_json;
-pub use lncli_shape::channel_ids;
+pub use lncli_shape::{channel_ids, txid};

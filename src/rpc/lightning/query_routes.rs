@@ -7,7 +7,6 @@ use lightning::routing::gossip::NodeId;
 use tonic::Status;
 
 use ldk_amp::{MppRecord, PaymentAddr};
-use ldk_amp;
 use crate::payments::SendError;
 use crate::routing::RouteQuery;
 use crate::routing::asked_route::{Avoid, OurChannels, RouteWish, Routes};
@@ -143,7 +142,7 @@ fn onion(
         total_msat: amount_msat,
     };
     let records: Vec<_> = records.clone().into_iter().collect();
-    onion::recipient_fields(&mpp, None, None, &records)
+    ldk_amp::recipient_fields(&mpp, None, None, &records)
         .map_err(|_| refused("no custom records with types below 65536 allowed"))
 }
 

@@ -7,7 +7,6 @@ use tonic::Status;
 
 use ldk_amp::{MppRecord, PaymentAddr};
 use crate::invoices::decode::DecodedInvoice;
-use ldk_amp;
 use crate::payments::hops;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::RouteQuery;
@@ -51,7 +50,7 @@ fn by_graph(rooms: &Rooms, request: &RouteFeeRequest) -> Result<RouteFeeResponse
         payment_addr: PaymentAddr::from_bytes([0; 32]),
         total_msat: amount_msat,
     };
-    let onion = onion::recipient_fields(&mpp, None, None, &[])
+    let onion = ldk_amp::recipient_fields(&mpp, None, None, &[])
         .map_err(|error| Status::internal(error.to_string()))?;
     let wish = RouteWish {
         query: RouteQuery {

@@ -43,7 +43,7 @@ fn line(payment: &PaymentRecord) -> [String; COLUMNS.len()] {
 /// signs for a formula, also in its full-width form and after spaces; an apostrophe before it keeps
 /// it a text (OWASP, "CSV Injection").
 fn cell(message: &str) -> String {
-    let safe = harmless::escape(message);
+    let safe = sanitize::escape(message);
     let is_formula = safe
         .trim_start()
         .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
@@ -135,6 +135,6 @@ mod tests {
             "\\u{202e}x\\u{1b}[2J"
         );
         let all: Vec<u8> = (0..=255).collect();
-        assert!(!message(&all).contains(harmless::is_harmful));
+        assert!(!message(&all).contains(sanitize::is_harmful));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use lnd_api::proto::ampdrpc;
 use lnd_api::proto::ampdrpc::static_invoices_server::StaticInvoices;
 use lnd_api::proto::ampdrpc::{
     CsvChunk, DisableInvoiceResponse, DonationPageRequest, DonationPageResponse,
@@ -17,7 +18,7 @@ use lnd_api::proto::ampdrpc::{
     ListInvoicePaymentsResponse, RotateDonationInvoiceRequest, RotateDonationInvoiceResponse,
 };
 use super::streams::{Answers, Writer, blocking, stream, unless_stopped};
-use super::{Rooms, proto::ampdrpc, signed};
+use super::{Rooms, signed};
 use crate::invoices::{PeriodTotal, Registry};
 use crate::storage::invoices::{InvoiceRef, PaymentPage, PaymentRecord, TimeSpan};
 

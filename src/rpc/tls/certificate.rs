@@ -14,7 +14,7 @@ use x509_parser::prelude::X509Certificate;
 use zeroize::Zeroizing;
 
 use super::TlsError;
-use ampd_files::{self as files, Readers};
+use ampd_files::Readers;
 use lnd_api::layout::CERTIFICATE_FILE;
 
 const KEY_FILE: &str = "tls.key";
@@ -63,8 +63,8 @@ pub fn identity(
     now: SystemTime,
     clock: Clock,
 ) -> Result<Identity, TlsError> {
-    let certificate = files::read(&directory.join(CERTIFICATE_FILE))?;
-    let key = files::read(&directory.join(KEY_FILE))?.map(Zeroizing::new);
+    let certificate = ampd_files::read(&directory.join(CERTIFICATE_FILE))?;
+    let key = ampd_files::read(&directory.join(KEY_FILE))?.map(Zeroizing::new);
     let (Some(certificate), Some(key)) = (certificate, key) else {
         return make(directory, names, now);
     };
@@ -85,9 +85,9 @@ fn make(directory: &Path, names: &Names, now: SystemTime) -> Result<Identity, Tl
         key: Zeroizing::new(key.serialize_pem().into_bytes()),
     };
     // A key without its certificate is replaced at the next start, a certificate without its key, too.
-    files::replace(&directory.join(KEY_FILE), &identity.key, Readers::Owner)?;
+    ampd_files::replace(&directory.join(KEY_FILE), &identity.key, Readers::Owner)?;
     let path = directory.join(CERTIFICATE_FILE);
-    files::replace(&path, &identity.certificate, Readers::Everybody)?;
+    ampd_files::replace(&path, &identity.certificate, Readers::Everybody)?;
     Ok(identity)
 }
 
