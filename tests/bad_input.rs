@@ -13,7 +13,7 @@ use regtest::ports::free_port;
 use serde_json::json;
 
 fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }
 
 /// Runs a start that must fail and returns its single line, which must contain all of `named`.

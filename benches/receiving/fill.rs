@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ampd::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, MESSAGE_RECORD,
-    PutHtlc, PutInvoice, PutSet, SetRecord, ShardRecord,
+    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, PutHtlc,
+    PutInvoice, PutSet, SetRecord, ShardRecord,
 };
 use ampd::storage::{Change, Store};
 use bitcoin::hashes::{Hash, sha256};
@@ -169,7 +169,7 @@ impl Writer {
             claim_deadline: Some(900_041),
             state: HtlcState::Settled,
             claimed: true,
-            custom_records: BTreeMap::from([(MESSAGE_RECORD, message)]),
+            custom_records: BTreeMap::from([(lnd_api::tlv::MESSAGE, message)]),
             shard: set_id.map(|set_id| ShardRecord {
                 set_id,
                 share: bytes("share", n),

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 use ampd::invoices::{
     ChannelPort, Claimable, IncomingHtlc, InvoiceEvent, Limits, NewInvoice, Registry, Subscription,
 };
 use ampd::ldk::KeysManager;
-use ldk_amp::Envelope;
 use ampd::storage::Store;
-use ampd::storage::invoices::{HtlcSelection, InvoiceRef, MESSAGE_RECORD};
+use ampd::storage::invoices::{HtlcSelection, InvoiceRef};
 use anyhow::{Context, Result, ensure};
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
+use ldk_amp::Envelope;
+use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
@@ -187,7 +187,7 @@ impl Fixture {
             amount_msat,
             claim_deadline: Some(cltv_expiry - 39),
             channels: Vec::new(),
-            custom_records: BTreeMap::from([(MESSAGE_RECORD, b"for the tea".to_vec())]),
+            custom_records: BTreeMap::from([(lnd_api::tlv::MESSAGE, b"for the tea".to_vec())]),
         };
         let key = SecretKey::from_slice(&bytes("ephemeral", n))?;
         let envelope = Envelope {

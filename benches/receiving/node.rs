@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ampd::storage::Store;
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::{ExportInvoicePaymentsRequest, InvoiceReference};
 use lnd_api::proto::invoicesrpc::LookupInvoiceMsg;
 use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use lnd_api::proto::lnrpc::InvoiceSubscription;
-use ampd::storage::Store;
-use anyhow::{Context, Result, ensure};
 use regtest::api::Api;
 use regtest::binaries::Binaries;
 use regtest::network::Network;
@@ -29,7 +29,7 @@ pub struct Nodes {
 impl Nodes {
     /// Starts the nodes. `directory` contains a directory per node, with its database.
     pub async fn start(directory: &Path) -> Result<Self> {
-        let binaries = Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"));
+        let binaries = Binaries::at(env!("CARGO_BIN_EXE_ampd"));
         let mut network = Network::start(binaries).await?;
         for name in NAMES {
             let mut node = network.prepare(name)?;

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lnd_api::proto::lnrpc::ChannelGraphRequest;
 use anyhow::{Context, Result, ensure};
 use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::constants::ChainHash;
@@ -21,6 +20,7 @@ use lightning::routing::gossip::{NodeAlias, NodeId};
 use lightning::types::features::{ChannelFeatures, NodeFeatures};
 use lightning::util::scid_utils::scid_from_parts;
 use lightning::util::ser::Writeable;
+use lnd_api::proto::lnrpc::ChannelGraphRequest;
 use serde_json::json;
 
 use crate::api::Api;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use lnd_api::layout::MACAROON_HEADER;
 use lnd_api::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use lnd_api::proto::chainrpc::chain_notifier_client::ChainNotifierClient;
@@ -17,7 +18,6 @@ use lnd_api::proto::lnrpc::{
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use lnd_api::proto::routerrpc::router_client::RouterClient;
 use lnd_api::proto::walletrpc::wallet_kit_client::WalletKitClient;
-use anyhow::{Context, Result};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;

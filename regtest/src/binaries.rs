@@ -25,13 +25,14 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Programs already built by cargo: a test passes `env!("CARGO_BIN_EXE_ampd")` and
-    /// `env!("CARGO_BIN_EXE_ampcli")`. The variable `AMPD_EXE` takes precedence.
-    pub fn at(ampd: &str, ampcli: &str) -> Self {
+    /// Programs already built by cargo: a test passes `env!("CARGO_BIN_EXE_ampd")`, and ampcli is beside it
+    /// after a build of the whole workspace (`cargo test --workspace`, `cargo build --workspace`). The
+    /// variable `AMPD_EXE` takes precedence over this ampd.
+    pub fn at(ampd: &str) -> Self {
         let named = env::var_os(VARIABLE).map(PathBuf::from);
         Self {
             ampd: named.unwrap_or_else(|| ampd.into()),
-            ampcli: ampcli.into(),
+            ampcli: Path::new(ampd).with_file_name("ampcli"),
         }
     }
 
@@ -52,6 +53,8 @@ impl Binaries {
             "--package",
             "ampd",
             "--package",
+            "ampcli",
+            "--package",
             "regtest",
             "--bins",
             "--quiet",
@@ -66,7 +69,7 @@ impl Binaries {
         if !status.success() {
             bail!("cargo failed to build ampd: {status}");
         }
-        Ok(Self::at(&name(profile, "ampd"), &name(profile, "ampcli")))
+        Ok(Self::at(&name(profile, "ampd")))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Manual AMP payments: the caller splits the root and sends each shard over a route of its choice.
 
+use anyhow::{Context, Result};
 use ldk_amp::{Child, Share, Splitter};
 use lnd_api::proto::lnrpc::{AmpRecord, Hop, HtlcAttempt, MppRecord, Route};
 use lnd_api::proto::routerrpc::{BuildRouteRequest, SendToRouteRequest};
-use anyhow::{Context, Result};
 use tonic::Status;
 
 use crate::api::Api;

@@ -1,5 +1,5 @@
-use lightning::ln::peer_handler::ErroringMessageHandler;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use lightning::ln::peer_handler::ErroringMessageHandler;
 
 use super::*;
 

@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep};
 use super::config::MOST_ABOVE_OUR_CLOSING_FEE_SAT;
 use super::open::describe;
 use super::spends::{FundingSpends, Spend};
-use crash_points::Point;
-use crate::ldk::{ChannelManager, PeerManager};
 use crate::channel_messages::ClosingTerms;
+use crate::ldk::{ChannelManager, PeerManager};
 use crate::storage::Health;
+use crash_points::Point;
 
 /// How long a cooperative close waits for the channel to be ready for it. Under load LDK refuses
 /// to begin while an update of the channel is being written; such a moment lasts milliseconds.

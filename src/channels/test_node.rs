@@ -37,15 +37,15 @@ use super::open::{FundingFee, OpenRequest, Opener};
 use super::spends::FundingSpends;
 use super::strangers::Strangers;
 use crate::chain::FeeEstimates;
+use crate::channel_messages::ChannelMessages;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, PeerManager, Scorer};
 use crate::logger::LdkLogger;
-use crate::channel_messages::ChannelMessages;
-use ldk_amp::{EnvelopeKey, Gateway};
 use crate::peers::book;
 use crate::peers::connect::Connector;
 use crate::peers::listen::{self, Listener};
 use crate::routing::{RouteFinder, graph};
 use crate::storage::Health;
+use ldk_amp::{EnvelopeKey, Gateway};
 
 pub use self::chain::Chain;
 pub use self::parts::{Store, Wallet};

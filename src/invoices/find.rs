@@ -3,9 +3,9 @@
 use super::InvoiceRef;
 use super::ledger::Ledger;
 use super::registry::Registry;
-use ldk_amp::{PaymentAddr, SetId};
 use crate::storage::StorageError;
 use crate::storage::invoices::{InvoiceRecord, SetRecord};
+use ldk_amp::{PaymentAddr, SetId};
 
 impl Registry {
     /// Returns the invoice with this payment address.

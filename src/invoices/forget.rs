@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::find::current;
 use super::ledger::Ledger;
 use super::registry::{Registry, now};
-use ldk_amp::HtlcKey;
 use crate::storage::invoices::{ForgetGivenBack, GivenBack, InvoiceKind, InvoiceRecord};
 use crate::storage::{StorageError, Ticket};
+use ldk_amp::HtlcKey;
 
 /// How long the row of a failed HTLC is kept, in seconds.
 const KEPT_SECONDS: u64 = 3_600;

@@ -7,9 +7,9 @@ use super::accept_amp::Refusal;
 use super::ledger::Ledger;
 use super::open_sets::Held;
 use super::registry::{Registry, now};
-use ldk_amp::{FailReason, HtlcKey, SetId};
 use crate::storage::Change;
 use crate::storage::invoices::{HtlcState, PutHtlc, PutSet};
+use ldk_amp::{FailReason, HtlcKey, SetId};
 
 /// Blocks. An HTLC whose claim deadline is further away has certainly not been failed back by LDK,
 /// even if the newest blocks were reorganized.

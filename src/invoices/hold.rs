@@ -19,9 +19,9 @@ use super::once::{self, Payment, Refusal};
 use super::registry::{Registry, now};
 use super::restore::key;
 use super::subscribe::InvoiceEvent;
-use ldk_amp::HtlcKey;
 use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState};
 use crate::storage::{StorageError, Ticket};
+use ldk_amp::HtlcKey;
 
 /// An accepted hold invoice with the rows of its HTLCs.
 pub(super) struct Accepted {

@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 
 use super::hold::Accepted;
 use super::open_sets::OpenSets;
-use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
 use crate::storage::{Store, Ticket};
+use ldk_amp::{HtlcKey, PaymentAddr, SetId};
 
 /// Kept under one lock, so that every decision sees all earlier ones.
 pub(super) struct Ledger {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
-use ldk_amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
-use ldk_amp::Envelope;
 use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, SetRecord};
+use ldk_amp::Envelope;
+use ldk_amp::{HtlcKey, HtlcSet, Outcome, SetHtlc, SetId, SetLimits};
 
 /// A held shard: its row, and the envelope needed to fail it.
 #[derive(Clone)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use ldk_amp::HtlcKey;
 use ldk_amp::Envelope;
+use ldk_amp::HtlcKey;
 
 /// Operations of the channel manager on incoming HTLCs.
 pub trait ChannelPort: Send + Sync {

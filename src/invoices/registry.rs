@@ -16,13 +16,13 @@ use super::port::ChannelPort;
 use super::subscribe::{Announcer, InvoiceEvent, Subscription};
 use super::subscribe_one::Followers;
 use super::{InvoiceError, InvoiceView};
-use crash_points::Point;
-use ldk_amp::SetLimits;
 use crate::ldk::KeysManager;
 use crate::storage::invoices::{
     InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms, MarkClaimed, PutInvoice,
 };
 use crate::storage::{Health, StorageError, Store, Ticket};
+use crash_points::Point;
+use ldk_amp::SetLimits;
 
 /// What the node accepts, and how much it holds for unknown payers.
 #[derive(Debug, Clone, Copy)]

@@ -9,10 +9,10 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::open_sets::{Held, OpenSet};
 use super::registry::{Registry, now};
-use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
-use ldk_amp::Envelope;
 use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
+use ldk_amp::Envelope;
+use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, Share};
 
 impl Registry {
     /// Restores the state. Call it before LDK events are handled and before the channel manager

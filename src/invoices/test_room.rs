@@ -11,11 +11,11 @@ use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use super::{ChannelPort, Claimable, IncomingHtlc, InvoiceEvent, Limits, Registry, Subscription};
-use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 use crate::ldk::KeysManager;
-use ldk_amp::Envelope;
 use crate::storage::Store;
 use crate::storage::invoices::{HtlcState, InvoiceRecord, SetRecord};
+use ldk_amp::Envelope;
+use ldk_amp::{AmpRecord, HtlcKey, MppRecord, PaymentAddr, SetId, SetLimits, Share, Splitter};
 
 pub(super) const HEIGHT: u32 = 1_000;
 pub(super) const LIMITS: Limits = Limits {

@@ -183,10 +183,10 @@ mod tests {
     use tracing_subscriber::EnvFilter;
 
     use super::*;
+    use crate::channel_messages::ChannelMessages;
     use crate::channels::close::{CloseRequest, ClosingFee};
     use crate::channels::open::OpenRequest;
     use crate::channels::test_node::{SAT_PER_KW, TestNode, open_with, two_nodes};
-    use crate::channel_messages::ChannelMessages;
     use ldk_amp::{EnvelopeKey, Gateway};
 
     /// What is logged in the thread of a test.

@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 
 use super::StartError;
 use crate::config::{Callers, Config};
-use ampd_files::Readers;
 use crate::rpc::Bakery;
 use crate::rpc::{self, Doors, Names, Origins, Tls};
 use crate::storage::Store;
+use ampd_files::Readers;
 
 /// Files in the network's directory with the actual addresses, which differ from the configured ones
 /// if the port is 0.

@@ -29,11 +29,11 @@ use crate::ldk::{
     Scorer,
 };
 use crate::logger::LdkLogger;
-use ldk_amp::EnvelopeKey;
 use crate::routing::graph;
 use crate::storage::monitors::{MonitorReader, MonitorStore};
 use crate::storage::{DirectoryLock, StorageError, Store};
 use crate::wallet::{ChannelSigners, Wallet};
+use ldk_amp::EnvelopeKey;
 
 /// LDK's core objects and the services that they depend on.
 pub(super) struct Core {

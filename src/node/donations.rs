@@ -15,11 +15,11 @@ use super::core::Core;
 use super::house::House;
 use super::page_address::PageAddress;
 use crate::config::{self, Config};
-use ampd_files::Readers;
 use crate::invoices::Subscription;
 use crate::ldk::{ChannelManager, NetworkGraph};
 use crate::routing::own_hints::own_hints;
 use crate::web::{self, Capacity, Donations, Sources};
+use ampd_files::Readers;
 
 /// File with the actual listen address, for programs that start the node with port 0.
 const ADDRESS_FILE: &str = "donations.address";

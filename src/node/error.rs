@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use crate::chain::ChainError;
 use crate::channels::config::SettingsError;
-use ampd_files::FileError;
 use crate::peers::announce::AnnounceError;
 use crate::peers::listen::ListenError;
 use crate::rpc::{MacaroonFileError, TlsError};
 use crate::storage::{NO_OLD_COPY, StorageError};
 use crate::wallet::WalletError;
 use crate::web::DonationError;
+use ampd_files::FileError;
 
 /// A failed start. Each message is one line that says what is wrong and what to do about it.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 
 use super::gate::Gate;
 use super::port::{NodeChannelMessages, NodeGateway};
-use crash_points::Point;
 use crate::channels::Channels;
 use crate::channels::accept::Request;
 use crate::channels::closed::Closure;
@@ -24,10 +23,11 @@ use crate::channels::forwards::Forward;
 use crate::channels::htlc_feed::HtlcKind;
 use crate::invoices::{Claimable, Registry};
 use crate::ldk::OutputSweeper;
-use ldk_amp::EnvelopeKey;
-use crash_points::panics;
 use crate::payments::Payments;
 use crate::wallet::Wallet;
+use crash_points::Point;
+use crash_points::panics;
+use ldk_amp::EnvelopeKey;
 
 /// The modules that handle events.
 pub(super) struct EventHandler {

@@ -27,10 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::bump::Bumper;
 use super::stakes::Stakes;
-use crash_points::Point;
 use crate::chain::{Broadcaster, Priority, Submission};
 use crate::channels::spends::FundingSpends;
 use crate::storage::Store;
+use crash_points::Point;
 
 /// How long shutdown waits for the commits of queued transactions.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -26,8 +26,8 @@ use super::gossip_queries::GossipQueries;
 use super::outbound::ManagerOutbound;
 use super::peer_channels::ManagerPeers;
 use super::port::{ManagerPort, NodeChannelMessages, NodeGateway};
-use ldk_amp::SetLimits;
 use crate::chain::FundingOutputs;
+use crate::channel_messages::ChannelMessages;
 use crate::channels::Channels;
 use crate::channels::accept::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::close::{BroadcastCommitment, Closer, closing_terms};
@@ -38,8 +38,6 @@ use crate::invoices::{self, Registry};
 use crate::ldk::{
     ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger, PeerManager,
 };
-use crate::channel_messages::ChannelMessages;
-use ldk_amp::Gateway;
 use crate::payments::Payments;
 use crate::peers::book::ChannelPeers;
 use crate::peers::custom::CustomMessages;
@@ -53,6 +51,8 @@ use crate::routing::channel_check::{ChannelCheck, Sources};
 use crate::routing::checked_gossip::CheckedGossip;
 use crate::routing::finder::RouteFinder;
 use crate::routing::patient_gossip::PatientGossip;
+use ldk_amp::Gateway;
+use ldk_amp::SetLimits;
 
 /// The components around LDK's core.
 pub(super) struct House {

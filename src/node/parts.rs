@@ -13,10 +13,10 @@ use super::StartError;
 use super::seed::{self, Seed, WalletKey};
 use crate::chain::{Bitcoind, ChainInfo, FeeEstimates, RpcAddress, RpcAuth};
 use crate::config::{BitcoindAuth, Config};
-use lnd_api::layout::network_name;
 use crate::ldk::KeysManager;
-use ldk_amp::EnvelopeKey;
 use crate::storage::{DirectoryLock, Store};
+use ldk_amp::EnvelopeKey;
+use lnd_api::layout::network_name;
 
 /// The resources opened at startup.
 pub(super) struct Parts {

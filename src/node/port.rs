@@ -12,11 +12,11 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::NodeSigner;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use crash_points::Point;
-use ldk_amp::HtlcKey;
 use crate::channel_messages::ChannelMessages;
 use crate::invoices::{ChannelPort, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
+use crash_points::Point;
+use ldk_amp::HtlcKey;
 use ldk_amp::{Envelope, Gateway};
 
 /// The onion gateway in front of our channel manager.

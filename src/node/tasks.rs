@@ -26,17 +26,17 @@ use crate::chain::sync::Following;
 use crate::chain::{Broadcaster, Fundings};
 use crate::channels::policy;
 use crate::config::Config;
-use ampd_files::Readers;
 use crate::log_levels::LogLevels;
-use crate::rpc::Bakery;
 use crate::open_files;
 use crate::peers::address;
 use crate::peers::announce::{Announcement, Announcer};
 use crate::peers::list::feature_bits;
 use crate::peers::listen::{self, Listener};
 use crate::routing::asked_route::Routes;
+use crate::rpc::Bakery;
 use crate::rpc::{self, Rooms};
 use crate::storage::{DirectoryLock, StorageError, Store};
+use ampd_files::Readers;
 
 /// How long tasks may take to end at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);

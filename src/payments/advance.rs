@@ -14,9 +14,9 @@ use super::ids;
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns, view};
 use super::view::PaymentView;
+use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 use crash_points::Point;
 use ldk_amp::{AmpRecord, MppRecord, SetId};
-use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 
 /// First delay between retries, while channels are not usable yet and once many attempts have
 /// failed. It doubles with each retry, up to [`LONGEST_PAUSE`].

@@ -24,13 +24,13 @@ pub use route::{GivenHop, GivenRoute, RouteError};
 use super::flow::Flow;
 use super::send::{Active, Payments, Recipient, lock, new_active, now_ns};
 use super::{SendError, ids};
-use ldk_amp::{AmpRecord, MppRecord};
-use ldk_amp::RecipientError;
 use crate::storage::Health;
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,
     PaymentTerms, PutPayment,
 };
+use ldk_amp::RecipientError;
+use ldk_amp::{AmpRecord, MppRecord};
 
 /// One HTLC as requested by the client.
 #[derive(Debug, Clone)]

@@ -13,8 +13,8 @@ use lightning_types::payment::PaymentPreimage;
 
 use super::send::{Active, Payments, lock, now_ns};
 use super::verdict;
-use crash_points::Point;
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
+use crash_points::Point;
 
 impl Payments {
     /// The HTLC was fulfilled.

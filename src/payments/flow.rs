@@ -9,11 +9,11 @@ use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
 use super::hashes::{Hashes, ShardRandomness, ShardRecord};
-use ldk_amp::{Share, SplitError};
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
     PaymentState,
 };
+use ldk_amp::{Share, SplitError};
 
 /// The next action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use lightning_types::payment::PaymentHash;
 
-use ldk_amp::{Share, SplitError, Splitter};
 use crate::storage::payments::{AttemptRecord, AttemptState, PaymentRecord};
+use ldk_amp::{Share, SplitError, Splitter};
 
 /// The share and child index of a shard: record 14 without the payment's set_id.
 pub type ShardRecord = (Share, u32);

@@ -10,8 +10,8 @@ use super::hashes::Hashes;
 use super::hints;
 use super::request::{Method, NewPayment};
 use super::send::{Payments, Recipient, now, now_ns};
-use ldk_amp::{PaymentAddr, Share, Splitter};
 use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
+use ldk_amp::{PaymentAddr, Share, Splitter};
 
 /// The keys that identify a payment's HTLCs.
 struct Keys {

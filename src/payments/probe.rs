@@ -22,9 +22,9 @@ use super::advance::hops;
 use super::flow::Open;
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Payments, lock};
-use ldk_amp::{MppRecord, PaymentAddr};
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
 use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
+use ldk_amp::{MppRecord, PaymentAddr};
 
 /// What to probe: a payment in one part.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use lightning_types::payment::PaymentHash;
 use lightning_types::routing::RouteHint;
 
 use super::SendError;
-use ldk_amp::PaymentAddr;
 use crate::routing::query::{BLOCK_PADDING, DEFAULT_CLTV_LIMIT};
+use ldk_amp::PaymentAddr;
 
 /// TLV types from here on are free for applications (BOLT 1).
 const FIRST_CUSTOM_RECORD: u64 = 65_536;

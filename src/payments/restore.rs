@@ -9,10 +9,10 @@ use lightning::ln::channelmanager::PaymentId;
 use super::flow::Flow;
 use super::send::{Payments, Recipient, lock, new_active, now, now_ns, parse_key};
 use super::{hints, ids};
-use ldk_amp::PaymentAddr;
 use crate::invoices::decode::DecodedInvoice;
 use crate::storage::StorageError;
 use crate::storage::payments::{AttemptState, FailureReason, PaymentRecord};
+use ldk_amp::PaymentAddr;
 
 /// Seconds after startup during which "no route" may mean that channels are not usable yet.
 const STARTUP_GRACE_SECONDS: u64 = 30;

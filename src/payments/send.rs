@@ -20,10 +20,10 @@ use super::outbound::Outbound;
 use super::probe::Probes;
 use super::request::NewPayment;
 use super::{PaymentView, SendError, ids};
-use crash_points::Point;
-use ldk_amp::PaymentAddr;
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
+use crash_points::Point;
+use ldk_amp::PaymentAddr;
 
 /// The recipient's part of the onion, the same in every attempt.
 #[derive(Clone)]

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use lightning::routing::router::Path;
 
 use super::payment::plain_route;
-use lnd_api::proto::lnrpc;
 use super::{Rooms, signed};
 use crate::payments::hops;
+use lnd_api::proto::lnrpc;
 
 /// The route with all that lnd fills in before anything is sent.
 pub(super) fn route(rooms: &Rooms, path: &Path) -> lnrpc::Route {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use lnd_macaroon::caveat::{self, Call, CaveatError};
-use lnd_macaroon::{FormatError, Id, IdError, Macaroon, Operations, RootKey, SignatureError};
 use crate::storage::macaroons::{DeleteRootKey, PutRootKey};
 use crate::storage::{StorageError, Store};
+use lnd_macaroon::caveat::{self, Call, CaveatError};
+use lnd_macaroon::{FormatError, Id, IdError, Macaroon, Operations, RootKey, SignatureError};
 
 /// The key of the files that the node writes at its first start. It cannot be deleted.
 pub const DEFAULT_ROOT_KEY: u64 = 0;

@@ -11,11 +11,11 @@ use tonic::{Request, Response, Status};
 use super::Rooms;
 use super::errors::refused;
 use super::input::hash;
-use lnd_api::proto::chainrpc::BlockEpoch;
-use lnd_api::proto::chainrpc::chain_notifier_server::ChainNotifier;
 use super::streams::{Answers, stream};
 use crate::chain::sync::Tip;
 use crate::wallet::Wallet;
+use lnd_api::proto::chainrpc::BlockEpoch;
+use lnd_api::proto::chainrpc::chain_notifier_server::ChainNotifier;
 
 /// Blocks that a follower remembers, to find the fork of a reorg. Deeper ones do not happen.
 const REMEMBERED: usize = 144;

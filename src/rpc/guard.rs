@@ -11,9 +11,9 @@ use tonic::Status;
 use tonic::codegen::{BoxFuture, Service};
 use tower_layer::Layer;
 
+use super::bakery::Bakery;
 use super::connections::Caller;
 use super::methods::{METHODS, Method};
-use super::bakery::Bakery;
 use lnd_api::layout::MACAROON_HEADER;
 use lnd_macaroon::caveat;
 

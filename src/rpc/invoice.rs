@@ -6,15 +6,15 @@ use bitcoin::hex::DisplayHex;
 use lightning::util::ser::{BigSize, Writeable};
 
 use super::features::{Features, features};
-use lnd_api::proto::lnrpc;
-use lnd_api::proto::lnrpc::InvoiceHtlcState;
-use lnd_api::proto::lnrpc::invoice::InvoiceState as State;
 use super::{route_hints, signed};
 use crate::invoices::InvoiceView;
 use crate::invoices::decode::DecodedInvoice;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceState, SetRecord, ShardRecord,
 };
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::lnrpc::InvoiceHtlcState;
+use lnd_api::proto::lnrpc::invoice::InvoiceState as State;
 
 /// Year 1, which is what lnd shows of a set that has not settled (Go's zero time).
 const NEVER: i64 = -62_135_596_800;

@@ -4,11 +4,10 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-
-use lnd_api::layout::ADMIN_FILE;
-use ampd_files::{FileError, Readers};
 use crate::rpc::bakery::DEFAULT_ROOT_KEY;
 use crate::rpc::bakery::{BakeError, Bakery};
+use ampd_files::{FileError, Readers};
+use lnd_api::layout::ADMIN_FILE;
 use lnd_macaroon::{Macaroon, Operations};
 
 /// What each file allows: lnd's.

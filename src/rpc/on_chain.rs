@@ -10,10 +10,10 @@ use tonic::Status;
 
 use super::errors::{refused, unsupported};
 use super::input::{FeeChoice, hash, not_negative, per_kw};
-use lnd_api::proto::lnrpc;
 use crate::chain::FeeEstimates;
 use crate::storage::{Health, Store};
 use crate::wallet::{Wallet, WalletError};
+use lnd_api::proto::lnrpc;
 
 /// The only account, as lnd calls it.
 pub(super) const ACCOUNT: &str = "default";

@@ -2,16 +2,16 @@
 
 use bitcoin::hex::DisplayHex;
 
-use lnd_api::proto::lnrpc;
-use lnd_api::proto::lnrpc::failure::FailureCode;
-use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
-use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use super::signed;
 use crate::invoices::decode::DecodedInvoice;
 use crate::payments::PaymentView;
 use crate::storage::payments::{
     AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord, PaymentState,
 };
+use lnd_api::proto::lnrpc;
+use lnd_api::proto::lnrpc::failure::FailureCode;
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

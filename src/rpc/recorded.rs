@@ -25,7 +25,8 @@ pub(super) fn recorded_stream(file: &str) -> Vec<Value> {
 }
 
 fn recorded_text(file: &str) -> String {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lnd-api/tests/data/lnd-output");
+    let directory =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/lnd-api/tests/data/lnd-output");
     std::fs::read_to_string(directory.join(file)).unwrap()
 }
 

@@ -22,10 +22,10 @@ use crate::ldk::{
     ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper, PeerManager,
 };
 use crate::log_levels::LogLevels;
-use crate::rpc::Bakery;
 use crate::payments::Payments;
 use crate::peers::{connect::Connector, custom::CustomMessages, reconnect::Reconnector};
 use crate::routing::asked_route::Routes;
+use crate::rpc::Bakery;
 use crate::storage::Store;
 use crate::wallet::Wallet;
 use crate::web::Donations;

@@ -6,8 +6,8 @@ use tonic::Status;
 
 use super::errors::refused;
 use super::input::{public_key_hex, within};
-use lnd_api::proto::lnrpc;
 use crate::routing::own_hints::MAX_HINTS;
+use lnd_api::proto::lnrpc;
 
 /// Hints of an invoice as lnd shows them.
 pub(super) fn to_messages(hints: &[RouteHint]) -> Vec<lnrpc::RouteHint> {

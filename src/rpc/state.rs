@@ -3,11 +3,11 @@
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::streams::{Answers, stream};
 use lnd_api::proto::lnrpc::state_server::State;
 use lnd_api::proto::lnrpc::{
     GetStateRequest, GetStateResponse, SubscribeStateRequest, SubscribeStateResponse, WalletState,
 };
-use super::streams::{Answers, stream};
 
 /// Needs no room.
 pub(super) struct StateService {

@@ -34,9 +34,15 @@ mod tests {
         let ours = ["commit", "build_tags", "go_version"];
         let lnd = recorded("version.json")["lnd"].take();
         let lnd_tags = lnd["build_tags"].clone();
-        assert_eq!(without(printed(&version::version(OURS)), &ours), without(lnd, &ours));
+        assert_eq!(
+            without(printed(&version::version(OURS)), &ours),
+            without(lnd, &ours)
+        );
         for tag in version::version(OURS).build_tags {
-            assert!(lnd_tags.as_array().unwrap().contains(&tag.clone().into()), "{tag}");
+            assert!(
+                lnd_tags.as_array().unwrap().contains(&tag.clone().into()),
+                "{tag}"
+            );
         }
     }
 

@@ -166,8 +166,8 @@ mod tests {
 
     use super::*;
     use crate::wallet::keys::is_final;
-    use crate::wallet::lnd_lease_id;
     use crate::wallet::test_chain::{TestChain, foreign_address, wallet_with};
+    use lnd_api::layout::lnd_lease_id;
 
     fn order(sat: u64, coins: Vec<OutPoint>) -> PsbtOrder {
         let to = foreign_address().script_pubkey();

@@ -1,9 +1,9 @@
 //! Why there is no donation page, or no new invoice for it.
 
 use crate::invoices::InvoiceError;
-use ampd_text::qr::QrError;
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
+use ampd_text::qr::QrError;
 
 /// What went wrong with the page's invoice or its books.
 #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,10 @@ use hyper::body::Bytes;
 use lightning_types::routing::RouteHint;
 
 use super::DonationError;
-use ampd_text::bip21::Link;
 use crate::invoices::{Registry, Wording};
-use ampd_text::qr::Code;
 use crate::storage::invoices::{InvoiceRecord, InvoiceState};
+use ampd_text::bip21::Link;
+use ampd_text::qr::Code;
 
 const MSAT_PER_SAT: u64 = 1_000;
 

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use ampd_text::sanitize;
 use crate::invoices::InvoiceView;
 use crate::storage::invoices::{PaymentPage, PaymentRecord};
 use crate::storage::{StorageError, Store};
+use ampd_text::sanitize;
 
 /// Payments that the page lists.
 const RECENT: usize = 10;

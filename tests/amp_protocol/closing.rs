@@ -1,10 +1,10 @@
 //! Canceled, disabled and expired invoices. HTLCs held for them fail back at once with PERM|15, not with
 //! `mpp_timeout`.
 
-use ldk_amp::PaymentAddr;
 use ampd::invoices::InvoiceRef;
 use ampd::storage::Change;
 use ampd::storage::invoices::{InvoiceRecord, InvoiceState};
+use ldk_amp::PaymentAddr;
 use rusqlite::Connection;
 
 use crate::scene::*;

@@ -1,9 +1,9 @@
 //! Shards and payments with the same payment hash. To LDK every shard is a payment, and it allows one payment
 //! per hash.
 
-use ldk_amp::PaymentAddr;
 use ampd::invoices::NewInvoice;
 use ampd::storage::invoices::InvoiceState;
+use ldk_amp::PaymentAddr;
 use lightning::types::payment::PaymentHash;
 
 use crate::scene::*;

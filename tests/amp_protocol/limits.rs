@@ -1,7 +1,7 @@
 //! Limits on the HTLCs held for unknown payers. A shard that completes its set is not held.
 
-use ldk_amp::{PaymentAddr, SetLimits};
 use ampd::invoices::Limits;
+use ldk_amp::{PaymentAddr, SetLimits};
 
 use crate::scene::*;
 use crate::sender::{Outcome, Shard, shards};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ampd::channel_messages::ChannelMessages;
-use ldk_amp::{EnvelopeKey, Gateway};
 use bitcoin::secp256k1::PublicKey;
+use ldk_amp::{EnvelopeKey, Gateway};
 use lightning::events::Event;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::ln::functional_test_utils::{

@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 
-use ldk_amp::PaymentAddr;
 use ampd::invoices::{NewInvoice, Purpose};
 use ampd::payments::{Method, NewPayment, PaymentView};
 use ampd::storage::invoices::{HtlcState, InvoiceKind};
 use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason, PaymentState};
+use ldk_amp::PaymentAddr;
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 use lightning::types::routing::{RouteHint, RouteHintHop, RoutingFees};
 

@@ -2,11 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ldk_amp::{PaymentAddr, SetId};
 use ampd::invoices::Limits;
 use ampd::payments::{Method, NewPayment, PaymentView};
 use ampd::storage::invoices::HtlcState;
 use ampd::storage::payments::{AttemptRecord, AttemptState, FailureReason, PaymentState};
+use ldk_amp::{PaymentAddr, SetId};
 use tokio::sync::watch;
 
 use crate::network::Network;

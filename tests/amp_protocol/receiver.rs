@@ -4,17 +4,17 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ldk_amp::SetId;
 use ampd::invoices::{
     ChannelPort, Claimable, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
     Registry, SingleSubscription,
 };
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerPort;
-use ldk_amp::EnvelopeKey;
 use ampd::storage::invoices::{HtlcRecord, HtlcState, InvoicePage, InvoiceRecord, SetRecord};
 use ampd::storage::{Change, Store};
 use bitcoin::Network as Chain;
+use ldk_amp::EnvelopeKey;
+use ldk_amp::SetId;
 use lightning::events::{Event, EventsProvider, HTLCHandlingFailureType, ReplayEvent};
 use lightning::types::payment::PaymentPreimage;
 use tempfile::TempDir;

@@ -1,8 +1,8 @@
 //! Replayed events and restarts: an HTLC gets the same answer as before.
 
-use ldk_amp::{Child, PaymentAddr, Share};
 use ampd::storage::Change;
 use ampd::storage::invoices::{HtlcState, PutHtlc, PutSet};
+use ldk_amp::{Child, PaymentAddr, Share};
 use lightning::ln::channelmanager::PaymentId;
 
 use crate::scene::*;

@@ -1,8 +1,8 @@
 //! Test fixture with payers, a receiver and the channels between them.
 
-use ldk_amp::{PaymentAddr, SetId, SetLimits};
 use ampd::invoices::Limits;
 use ampd::storage::invoices::{HtlcState, InvoiceRecord};
+use ldk_amp::{PaymentAddr, SetId, SetLimits};
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields, Retry};
 use lightning::routing::router::{PaymentParameters, RouteParameters};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};

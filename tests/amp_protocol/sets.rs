@@ -1,8 +1,8 @@
 //! How shards form sets and sets settle.
 
-use ldk_amp::{PaymentAddr, SetId, Share};
 use ampd::invoices::{InvoiceRef, InvoiceView};
 use ampd::storage::invoices::{HtlcState, InvoiceState};
+use ldk_amp::{PaymentAddr, SetId, Share};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::scene::*;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ldk_amp::PaymentAddr;
 use ampd::invoices::Limits;
 use ampd::storage::invoices::{InvoiceKind, InvoiceState};
+use ldk_amp::PaymentAddr;
 
 use crate::scene::*;
 use crate::sender::{Outcome, shards};

@@ -2,7 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ldk_amp::SetId;
 use ampd::storage::Change;
 use ampd::storage::invoices::{HtlcState, InvoiceState, PutHtlc};
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
@@ -10,6 +9,7 @@ use bitcoin::hex::FromHex;
 use bitcoin::secp256k1::PublicKey;
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
+use ldk_amp::SetId;
 use lightning::sign::{NodeSigner, Recipient};
 use lightning::util::ser::Writeable;
 
@@ -102,7 +102,10 @@ fn opened(secret: &[u8; 32], mut packet: Vec<u8>) -> Vec<u8> {
 
 /// Returns the length of lnd's packet and its plaintext after the HMAC.
 fn lnds_mpp_timeout() -> (usize, Vec<u8>) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/ldk-amp/tests/data/lnd_onions.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/crates/ldk-amp/tests/data/lnd_onions.json"
+    );
     let onions: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let failures = onions["onions"][0]["failures"].as_array().unwrap();

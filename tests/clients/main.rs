@@ -27,7 +27,7 @@ const CAPACITY_SAT: u64 = 4_000_000;
 const LIMIT: Duration = Duration::from_secs(180);
 
 fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }
 
 /// Two nodes with a channel, and a file for each with its connection details.

@@ -1,10 +1,10 @@
 //! Route hints in the page's invoice of a private node: they follow its channels.
 
 use ampd::invoices::decode::DecodedInvoice;
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::ampdrpc::DonationPageRequest;
 use lnd_api::proto::lnrpc::policy_update_request::Scope;
 use lnd_api::proto::lnrpc::{CloseChannelRequest, FeeReportRequest, PolicyUpdateRequest};
-use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};

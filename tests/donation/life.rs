@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use ampd::invoices::decode::DecodedInvoice;
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::ampdrpc::InvoiceReference;
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
-use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use serde_json::Value;
 

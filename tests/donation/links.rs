@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use lnd_api::proto::lnrpc::{AddressType, NewAddressRequest};
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::{AddressType, NewAddressRequest};
 use regtest::wait::wait_for;
 
 use crate::browser::qr_text;

@@ -1,7 +1,7 @@
 //! The page in a browser: its QR code is scanned and paid, and the page updates without a reload.
 
-use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use regtest::node::Node;
 use serde_json::json;
 

@@ -15,9 +15,9 @@ mod streams;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Result, ensure};
 use regtest::api::bolt11;
 use regtest::binaries::Binaries;
 use regtest::network::{ChannelPlan, Network};
@@ -34,7 +34,7 @@ const MESSAGE_RECORD: u64 = 34_349_334;
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }
 
 /// Alice serves a donation page, and Bob has a channel to her.

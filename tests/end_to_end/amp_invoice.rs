@@ -1,12 +1,12 @@
 //! Static AMP invoices paid by ampd: repeatedly, and to a node with only a private channel.
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hex::FromHex;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice, PaymentHash};
 use lnd_api::proto::lnrpc::{InvoiceHtlcState, PayReqString};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hex::FromHex;
 use regtest::api::{Api, bolt11};
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

@@ -1,8 +1,8 @@
 //! BOLT 11 invoices paid through a forwarding node, before and after a restart of all nodes.
 
+use anyhow::{Result, ensure};
 use lnd_api::proto::lnrpc::PaymentHash;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
-use anyhow::{Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};
 

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::Txid;
+use bitcoin::hashes::Hash;
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::close_status_update::Update;
 use lnd_api::proto::lnrpc::{
     ChannelCloseSummary, CloseChannelRequest, OpenChannelRequest, SendCoinsRequest,
 };
-use anyhow::{Context, Result, bail, ensure};
-use bitcoin::Txid;
-use bitcoin::hashes::Hash;
 use regtest::api::bytes;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::SendCoinsRequest;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::SendCoinsRequest;
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::CloseChannelRequest;
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::close_status_update::Update;
-use anyhow::{Context, Result, ensure};
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

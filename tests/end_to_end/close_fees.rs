@@ -1,9 +1,9 @@
 //! Fees of cooperative closes between two ampd nodes, and that the closes stay cooperative.
 
-use lnd_api::proto::lnrpc::OutPoint;
-use lnd_api::proto::walletrpc::BumpFeeRequest;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::Amount;
+use lnd_api::proto::lnrpc::OutPoint;
+use lnd_api::proto::walletrpc::BumpFeeRequest;
 use regtest::network::close_fees::ClosingFee;
 use regtest::network::{ChannelPlan, Network};
 use serde_json::json;

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use crash_points::Point;
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::crash::books::Books;
 use regtest::crash::interrupted::Interrupted;

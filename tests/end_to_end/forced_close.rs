@@ -7,11 +7,11 @@ mod scarce_coins;
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::CloseChannelRequest;
-use lnd_api::proto::lnrpc::close_status_update::Update;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, Txid};
+use lnd_api::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::close_status_update::Update;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

@@ -4,12 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use lnd_api::proto::lnrpc::close_status_update::Update;
-use lnd_api::proto::lnrpc::payment::PaymentStatus;
-use lnd_api::proto::lnrpc::{CloseChannelRequest, Payment, SendCoinsRequest};
 use anyhow::{Result, bail, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;
+use lnd_api::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
+use lnd_api::proto::lnrpc::{CloseChannelRequest, Payment, SendCoinsRequest};
 use regtest::api::amp_to;
 use regtest::crash::books::Books;
 use regtest::network::channels::parse_point;

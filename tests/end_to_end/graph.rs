@@ -5,8 +5,8 @@ mod forwards;
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::ListChannelsRequest;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::ListChannelsRequest;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 use serde_json::Value;

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg};
 use lnd_api::proto::lnrpc::PaymentHash;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hashes::{Hash, sha256};
-use bitcoin::hex::DisplayHex;
 use regtest::api::bolt11;
 use regtest::network::Network;
 use regtest::wait::wait_for;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{
     Invoice, InvoiceSubscription, ListInvoiceRequest, ListPaymentsRequest,
 };
-use anyhow::{Context, Result};
 use regtest::api::{Api, amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};
 use tokio::time::timeout;

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, CancelInvoiceMsg, LookupInvoiceMsg, LookupModifier, SettleInvoiceMsg,
@@ -14,9 +17,6 @@ use lnd_api::proto::lnrpc::{
     AddInvoiceResponse, DelCanceledInvoiceReq, Invoice, InvoiceSubscription, Payment,
     PaymentFailureReason, PaymentHash,
 };
-use anyhow::{Context, Result};
-use bitcoin::hashes::{Hash, sha256};
-use bitcoin::hex::DisplayHex;
 use regtest::api::{Api, amp_to, bolt11, bytes};
 use regtest::network::{ChannelPlan, Network};
 use tokio::time::timeout;

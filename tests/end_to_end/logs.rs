@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use regtest::api::{amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};
 use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};

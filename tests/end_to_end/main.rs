@@ -51,5 +51,5 @@ use regtest::binaries::Binaries;
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
 fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }

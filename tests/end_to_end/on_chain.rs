@@ -7,6 +7,9 @@ mod psbts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::Txid;
+use bitcoin::hashes::Hash;
 use lnd_api::proto::lnrpc::{
     EstimateFeeRequest, GetTransactionsRequest, ListUnspentRequest, NewAddressRequest, OutPoint,
     SendCoinsRequest, SendManyRequest, Transaction, TransactionDetails, Utxo,
@@ -16,9 +19,6 @@ use lnd_api::proto::walletrpc::{
     self, BumpFeeRequest, LabelTransactionRequest, LeaseOutputRequest, ListLeasesRequest,
     ReleaseOutputRequest, UtxoLease,
 };
-use anyhow::{Context, Result, ensure};
-use bitcoin::Txid;
-use bitcoin::hashes::Hash;
 use regtest::api::{Api, bytes};
 use regtest::network::Network;
 use serde_json::json;

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use lnd_api::proto::lnrpc::{SendCoinsRequest, StopRequest};
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::{SendCoinsRequest, StopRequest};
 use regtest::api::{Api, Server, amp_to};
 use regtest::network::Network;
 use regtest::node::Node;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::OpenChannelRequest;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::OpenChannelRequest;
 use regtest::api::{Api, bytes};
 use regtest::network::Network;
 use regtest::wait::wait_for;

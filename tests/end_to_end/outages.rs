@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, bail, ensure};
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
-use anyhow::{Context, Result, bail, ensure};
 use regtest::api::{amp_to, bytes};
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

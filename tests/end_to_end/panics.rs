@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Instant;
 
+use anyhow::{Context, Result, ensure};
 use crash_points::panics::Place;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
-use anyhow::{Context, Result, ensure};
 use regtest::api::bolt11;
 use regtest::network::{ChannelPlan, Network};
 

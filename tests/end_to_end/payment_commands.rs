@@ -4,10 +4,10 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::TrackPaymentsRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;
 use serde_json::Value;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::Hash;
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::lnrpc::channel_event_update::{Channel as What, UpdateType};
 use lnd_api::proto::lnrpc::open_status_update::Update;
 use lnd_api::proto::lnrpc::peer_event::EventType;
@@ -10,9 +13,6 @@ use lnd_api::proto::lnrpc::{
     OpenStatusUpdate, PeerEvent, PeerEventSubscription, SendCustomMessageRequest,
     SubscribeCustomMessagesRequest,
 };
-use anyhow::{Context, Result, ensure};
-use bitcoin::hashes::Hash;
-use bitcoin::hex::DisplayHex;
 use regtest::api::bytes;
 use regtest::network::Network;
 use regtest::wait::wait_for;

@@ -4,10 +4,10 @@
 mod commands;
 mod shards;
 
+use anyhow::{Context, Result};
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::{MppRecord, Route};
 use lnd_api::proto::routerrpc::{BuildRouteRequest, SendToRouteRequest};
-use anyhow::{Context, Result};
 use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

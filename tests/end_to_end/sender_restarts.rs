@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
@@ -12,8 +14,6 @@ use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
-use anyhow::{Context, Result, bail, ensure};
-use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{Api, amp_to, bolt11, bytes};
 use regtest::crash::books::Books;
 use regtest::network::{ChannelPlan, Network};

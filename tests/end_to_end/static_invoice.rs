@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hex::DisplayHex;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::{
     ExportInvoicePaymentsRequest, InvoicePayment, InvoiceReference, InvoiceTotalsRequest,
@@ -13,9 +16,6 @@ use lnd_api::proto::ampdrpc::{
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice, InvoiceSubscription};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hex::DisplayHex;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use regtest::api::{Api, bolt11};
 use regtest::network::{ChannelPlan, Network};
 use tokio::time::timeout;

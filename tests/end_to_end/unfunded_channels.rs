@@ -3,12 +3,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::{CloseChannelRequest, OpenChannelRequest};
 use ampd::storage::Store;
 use anyhow::{Context, Error, Result, bail, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;
 use lightning::chain::transaction::OutPoint;
+use lnd_api::proto::lnrpc::{CloseChannelRequest, OpenChannelRequest};
 use regtest::api::bytes;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};

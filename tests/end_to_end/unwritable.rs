@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use lnd_api::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
 use ampd::storage::Store;
 use anyhow::{Context, Result};
+use lnd_api::proto::lnrpc::{ConnectPeerRequest, LightningAddress};
 use regtest::network::Network;
 use regtest::node::Node;
 use regtest::wait::wait_for;

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
-use lnd_api::proto::lnrpc::close_status_update::Update;
-use lnd_api::proto::lnrpc::invoice::InvoiceState;
-use lnd_api::proto::lnrpc::{CloseChannelRequest, PaymentHash};
 use anyhow::{Context, Result, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::hex::DisplayHex;
+use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
+use lnd_api::proto::lnrpc::close_status_update::Update;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::lnrpc::{CloseChannelRequest, PaymentHash};
 use regtest::api::bolt11;
 use regtest::by_hand::random;
 use regtest::network::Network;

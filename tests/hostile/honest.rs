@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::Result;
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use regtest::api::amp_to;
 use regtest::network::Network;
 

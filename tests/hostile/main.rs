@@ -23,5 +23,5 @@ mod wrong_announcements;
 use regtest::binaries::Binaries;
 
 fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }

@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use lnd_api::proto::lnrpc::OpenChannelRequest;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::{Address, Network as Chain, Txid};
 use lightning::chain::transaction::OutPoint;
+use lnd_api::proto::lnrpc::OpenChannelRequest;
 use regtest::api::bytes;
 use regtest::network::Network;
 use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, Proposal, RawPeer, Target, kind};

@@ -3,9 +3,9 @@
 mod alias;
 mod refused;
 
+use anyhow::{Context, Result};
 use lnd_api::proto::lnrpc::{Channel, CommitmentType};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result};
 use regtest::api::amp_to;
 use regtest::network::{ChannelPlan, Network};
 

@@ -8,8 +8,8 @@ mod held;
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::CloseChannelRequest;
 use anyhow::{Result, ensure};
+use lnd_api::proto::lnrpc::CloseChannelRequest;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};

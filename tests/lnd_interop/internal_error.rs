@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use regtest::api::amp_to;
 use regtest::network::Network;
 use regtest::node::Node;

@@ -6,9 +6,9 @@ mod load;
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{DisconnectPeerRequest, Payment};
-use anyhow::{Context, Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
 use regtest::wait::wait_for;

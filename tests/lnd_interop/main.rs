@@ -32,7 +32,7 @@ use regtest::binaries::{Binaries, LndBinaries};
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
 fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }
 
 /// Whether lnd is available. If not, reports that the calling test is skipped.

@@ -1,12 +1,12 @@
 //! Manual shards: sending them, waiting until they are held, and checking their results.
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::invoicesrpc::LookupInvoiceMsg;
 use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, HtlcAttempt, Invoice, InvoiceHtlcState};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::by_hand::{Set, Shard};
 use regtest::wait::wait_for;
 use tokio::task::JoinHandle;

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::lnrpc::{
     ChanInfoRequest, ChannelEdge, ChannelGraph, ChannelGraphRequest, DisconnectPeerRequest,
     LightningNode, NetworkInfo, NetworkInfoRequest, SendCustomMessageRequest, SignMessageRequest,
     SubscribeCustomMessagesRequest, VerifyMessageRequest,
 };
-use anyhow::{Context, Result, ensure};
-use bitcoin::hex::DisplayHex;
 use regtest::api::bytes;
 use regtest::network::Network;
 use regtest::node::Software::{Ampd, Lnd};

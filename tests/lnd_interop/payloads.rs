@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lnd_api::proto::routerrpc::{SendPaymentRequest, SendToRouteRequest};
 use anyhow::Result;
+use lnd_api::proto::routerrpc::{SendPaymentRequest, SendToRouteRequest};
 use regtest::by_hand;
 use regtest::node::Software::{Ampd, Lnd};
 

@@ -1,10 +1,10 @@
 //! Invoices of nodes with only private channels, paid through route hints.
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::{
     AddInvoiceResponse, Invoice, PayReqString, Payment, PaymentFailureReason,
 };
-use anyhow::{Context, Result, ensure};
 use regtest::api::{amp_to, bolt11};
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lnd_api::proto::lnrpc::PaymentFailureReason;
-use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result};
 use bitcoin::hashes::{Hash, sha256};
+use lnd_api::proto::lnrpc::PaymentFailureReason;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};

@@ -1,11 +1,11 @@
 //! Either side restarts while the receiver holds half of a set; then the other half completes it.
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
 use lnd_api::proto::routerrpc::TrackPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hex::DisplayHex;
 use regtest::api::amp_to;
 use regtest::by_hand::{Set, Shard};
 use regtest::network::Network;

@@ -1,9 +1,9 @@
 //! A payer, a payee and the nodes between them, with checks of the balances after payments.
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice, Payment, PaymentHash, Route};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, bolt11, bytes};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::{Node, Software};

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{HtlcAttempt, Payment};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use futures_util::future::try_join_all;
 use regtest::api::{amp_to, bolt11, bytes};
 use regtest::by_hand::{self, Set};
 use regtest::demo;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::{ChannelEdge, ChannelGraphRequest};
 use anyhow::{Result, ensure};
+use lnd_api::proto::lnrpc::{ChannelEdge, ChannelGraphRequest};
 use regtest::announced::AnnouncedChannels;
 use regtest::network::Network;
 use regtest::node::Software::{self, Ampd};

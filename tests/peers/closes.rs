@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{ChannelCloseSummary, CloseChannelRequest, Payment};
-use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use regtest::network::channels::parse_point;
 use regtest::node::Software;

@@ -1,11 +1,11 @@
 //! The peer between two ampd nodes: it forwards payments of every kind.
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{amp_to, bolt11};
 use regtest::network::Network;
 use regtest::node::Software;

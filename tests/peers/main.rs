@@ -23,7 +23,7 @@ use regtest::node::Software;
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"), env!("CARGO_BIN_EXE_ampcli"))
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }
 
 /// Whether this program is available. If not, reports that the calling test is skipped.

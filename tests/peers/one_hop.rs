@@ -1,11 +1,11 @@
 //! Direct channels between ampd and the peer: every kind of payment, in both directions.
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::lnrpc::PaymentFailureReason;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{amp_to, bolt11, bytes};
 use regtest::by_hand;
 use regtest::network::Network;

@@ -1,7 +1,7 @@
 //! Private channels, with and without SCID alias, are reachable through route hints, whoever opened them.
 
-use lnd_api::proto::lnrpc::{ChannelGraphRequest, Invoice};
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::{ChannelGraphRequest, Invoice};
 use regtest::api::bolt11;
 use regtest::network::Network;
 use regtest::node::Software::{self, Ampd};

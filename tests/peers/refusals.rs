@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Invoice, PaymentFailureReason};
-use anyhow::{Context, Result, ensure};
 use regtest::api::{bolt11, bytes};
 use regtest::network::Network;
 use regtest::node::Software;

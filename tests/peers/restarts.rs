@@ -1,10 +1,10 @@
 //! Nodes are killed and restarted while HTLCs are pending: payments still complete.
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::PaymentHash;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::TrackPaymentRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::network::Network;
 use regtest::node::Software;
 use regtest::wait::wait_for;

@@ -2,15 +2,15 @@
 
 use std::str::FromStr;
 
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::hex::DisplayHex;
+use lightning_invoice::Bolt11Invoice;
 use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, bail, ensure};
-use bitcoin::hashes::{Hash, sha256};
-use bitcoin::hex::DisplayHex;
-use lightning_invoice::Bolt11Invoice;
 use regtest::api::{amp_to, bolt11};
 use regtest::by_hand;
 use regtest::network::{ChannelPlan, Network};

@@ -4,14 +4,14 @@ use clap::Args;
 
 use super::connection::Node;
 use super::error::CliError;
-use lnd_api::to_json;
 use super::output::{print, print_json};
-use lnd_api::channel_ids;
 use super::values::{Hex, hex};
+use lnd_api::channel_ids;
 use lnd_api::proto::lnrpc::{
     ChanBackupExportRequest, ChannelBalanceRequest, ClosedChannelsRequest, ListChannelsRequest,
     PendingChannelsRequest,
 };
+use lnd_api::to_json;
 
 /// Sum over all channels.
 #[derive(Debug, Args)]

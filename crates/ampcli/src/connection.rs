@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 use super::error::{CliError, error};
 use super::values::duration;
 use ampd_files::expand_home;
+use lnd_api::layout::{ADMIN_FILE, CERTIFICATE_FILE, MACAROON_HEADER, macaroon_directory};
 use lnd_api::layout::{HostPort, NETWORK_NAMES, network_by_name};
-use lnd_macaroon::Macaroon;
 use lnd_api::proto::ampdrpc::static_invoices_client::StaticInvoicesClient;
 use lnd_api::proto::invoicesrpc::invoices_client::InvoicesClient;
 use lnd_api::proto::lnrpc::lightning_client::LightningClient;
@@ -27,7 +27,7 @@ use lnd_api::proto::lnrpc::state_client::StateClient;
 use lnd_api::proto::routerrpc::router_client::RouterClient;
 use lnd_api::proto::verrpc::versioner_client::VersionerClient;
 use lnd_api::proto::walletrpc::wallet_kit_client::WalletKitClient;
-use lnd_api::layout::{ADMIN_FILE, CERTIFICATE_FILE, MACAROON_HEADER, macaroon_directory};
+use lnd_macaroon::Macaroon;
 
 const DEFAULT_PORT: u16 = 10009;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -298,7 +298,7 @@ mod tests {
     fn the_macaroon_that_is_sent_is_narrowed_and_not_shown() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m");
-        let (macaroon, key) = crate::tests::macaroon();
+        let (macaroon, _) = crate::tests::macaroon();
         std::fs::write(&path, macaroon.encode()).unwrap();
         let path = path.to_str().unwrap();
         let sent = |flags: &[&str]| {

@@ -6,12 +6,12 @@ use clap::Args;
 
 use super::connection::Node;
 use super::error::{CliError, error};
-use lnd_api::to_json;
 use super::output::{print, print_json};
 use super::qr::QrFlags;
 use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
 use ampd_text::bip21::Link;
 use lnd_api::proto::lnrpc::{Invoice, NewAddressRequest, PayReqString};
+use lnd_api::to_json;
 
 /// Make an invoice.
 #[derive(Debug, Args)]

@@ -13,8 +13,8 @@ use super::error::{CliError, error};
 use super::macaroon_files::Restrictions;
 use super::output::{print_note, print_text};
 use super::qr::ImageFile;
-use lnd_api::layout::HostPort;
 use ampd_text::qr::Code;
+use lnd_api::layout::HostPort;
 
 /// Of the REST interface, which most wallets use.
 const DEFAULT_PORT: u16 = 8080;

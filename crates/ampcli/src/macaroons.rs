@@ -7,11 +7,11 @@ use super::connection::Node;
 use super::error::{CliError, error};
 use super::macaroon_files::{Restrictions, save, show};
 use super::output::print;
-use lnd_macaroon::Macaroon;
 use lnd_api::proto::lnrpc::{
     BakeMacaroonRequest, DeleteMacaroonIdRequest, ListMacaroonIDsRequest, ListPermissionsRequest,
     MacaroonPermission,
 };
+use lnd_macaroon::Macaroon;
 
 /// Make a macaroon for chosen permissions: `info:read`, `uri:/lnrpc.Lightning/GetInfo`.
 #[derive(Debug, Args)]

@@ -7,13 +7,13 @@ use serde_json::json;
 use super::connection::Node;
 use super::error::{CliError, error};
 use super::output::print_json;
-use lnd_api::txid;
 use super::values::{Hex, bare_msat, channel_point, hex, outpoint, sat, signed, wallet_output};
 use lnd_api::proto::lnrpc::channel_point::FundingTxid;
 use lnd_api::proto::lnrpc::close_status_update::Update;
 use lnd_api::proto::lnrpc::{
     CloseChannelRequest, CommitmentType, ConnectPeerRequest, LightningAddress, OpenChannelRequest,
 };
+use lnd_api::txid;
 
 /// Kinds of channels by lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::error::CliError;
-use lnd_api::to_json;
 use ampd_text::sanitize::is_harmful;
+use lnd_api::to_json;
 
 /// Prints a message of the node.
 pub fn print<M: Message + Name>(message: &M) -> Result<(), CliError> {

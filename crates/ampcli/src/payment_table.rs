@@ -132,7 +132,8 @@ mod tests {
             "0365" => "bob".to_owned(),
             other => panic!("unknown key {other}"),
         };
-        let expected = include_str!("../../lnd-api/tests/data/lnd-output/trackpayment_amp.table.txt");
+        let expected =
+            include_str!("../../lnd-api/tests/data/lnd-output/trackpayment_amp.table.txt");
         assert_eq!(render(&payment, name_of), expected);
     }
 

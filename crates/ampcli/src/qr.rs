@@ -8,8 +8,8 @@ use clap::Args;
 use super::error::{CliError, error};
 use super::invoices::without_scheme;
 use super::output::{print_note, print_text};
-use lightning_invoice::SignedRawBolt11Invoice;
 use ampd_text::qr::{Code, QrError};
+use lightning_invoice::SignedRawBolt11Invoice;
 
 /// A QR code of an invoice, drawn in the terminal unless a file is named.
 #[derive(Debug, Args)]

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::connection::Node;
 use super::error::{CliError, error};
-use lnd_api::from_json;
 use super::invoices::without_scheme;
 use super::output::print;
 use super::values::{Hex, duration, hex, hex_32, msat, signed};
+use lnd_api::from_json;
 use lnd_api::proto::lnrpc::fee_limit::Limit;
 use lnd_api::proto::lnrpc::{FeeLimit, NodePair, QueryRoutesRequest, RouteHint};
 use lnd_api::proto::routerrpc::{BuildRouteRequest, RouteFeeRequest};

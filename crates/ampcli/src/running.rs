@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::connection::Node;
 use super::error::{CliError, error};
-use lnd_api::to_json;
 use super::output::{print, print_json};
 use lnd_api::proto::lnrpc::{DebugLevelRequest, ListAliasesRequest, SubscribeStateRequest};
 use lnd_api::proto::verrpc::VersionRequest;
+use lnd_api::to_json;
 use lnd_api::version;
 
 /// The versions of ampcli and of the node, under the names that lncli gives them.

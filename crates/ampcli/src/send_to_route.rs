@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::connection::Node;
 use super::error::{CliError, error};
-use lnd_api::from_json;
 use super::output::print;
 use super::values::hex;
+use lnd_api::from_json;
 use lnd_api::proto::lnrpc::{QueryRoutesResponse, Route};
 use lnd_api::proto::routerrpc::{BuildRouteResponse, SendToRouteRequest};
 

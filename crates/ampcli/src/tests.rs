@@ -32,7 +32,6 @@ pub(crate) fn macaroon() -> (Macaroon, RootKey) {
     (macaroon, key)
 }
 
-
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     let args = std::iter::once("ampcli").chain(line.split_whitespace());
     super::parse(args.map(OsString::from))

@@ -59,8 +59,7 @@ impl AmpRecord {
         Ok(Self {
             share: Share::from_bytes(*share),
             set_id: SetId::from_bytes(*set_id),
-            child_index: tu64::decode_u32(index)
-                .map_err(|error| number_error(error, length))?,
+            child_index: tu64::decode_u32(index).map_err(|error| number_error(error, length))?,
         })
     }
 }
@@ -88,8 +87,7 @@ impl MppRecord {
         let (payment_addr, total) = value.split_first_chunk::<ID_LEN>().ok_or(length)?;
         Ok(Self {
             payment_addr: PaymentAddr::from_bytes(*payment_addr),
-            total_msat: tu64::decode_u64(total)
-                .map_err(|error| number_error(error, length))?,
+            total_msat: tu64::decode_u64(total).map_err(|error| number_error(error, length))?,
         })
     }
 }

@@ -31,7 +31,9 @@ pub const NETWORK_NAMES: &str = "mainnet, testnet, testnet4, signet or regtest";
 #[must_use]
 pub fn network_by_name(name: &str) -> Option<Network> {
     let mut networks = NETWORKS.into_iter();
-    networks.find(|(_, known)| *known == name).map(|(network, _)| network)
+    networks
+        .find(|(_, known)| *known == name)
+        .map(|(network, _)| network)
 }
 
 /// The name of the network, which is also the name of its folder in the data directory.

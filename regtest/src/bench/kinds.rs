@@ -1,11 +1,11 @@
 //! The kinds of payments and the requests that send them.
 
-use lnd_api::proto::lnrpc::Invoice;
-use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::{Context, Result};
 use bitcoin::hashes::{Hash, sha256};
 use clap::ValueEnum;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use lnd_api::proto::lnrpc::Invoice;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use tonic::Code;
 
 use super::Bench;

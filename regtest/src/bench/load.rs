@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail, ensure};
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Payment, PaymentFailureReason};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use super::Bench;

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::Amount;
+use bitcoin::hashes::{Hash, sha256};
 use crash_points::Point;
 use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
 use lnd_api::proto::lnrpc::CloseChannelRequest;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
-use anyhow::{Context, Result, ensure};
-use bitcoin::Amount;
-use bitcoin::hashes::{Hash, sha256};
 use serde_json::json;
 use tokio::time::timeout;
 use tonic::Status;

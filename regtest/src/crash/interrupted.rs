@@ -1,10 +1,10 @@
 //! Payments whose receiver or senders crash at a named crash point while they are in flight.
 
+use anyhow::{Context, Result, bail, ensure};
 use crash_points::Point;
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinSet;
 use tonic::Status;
 

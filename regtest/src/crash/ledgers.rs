@@ -1,11 +1,11 @@
 //! Static invoices at both ends: the receiver lists each successful payment exactly once, and
 //! nothing else.
 
+use anyhow::{Result, ensure};
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::{InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Invoice, Payment};
-use anyhow::{Result, ensure};
 
 use crate::api::{Api, bytes};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::Result;
 use fastrand::Rng;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep};
 

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use anyhow::{Context, Result, ensure};
 use crash_points::Point;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
 
 use super::interrupted::Interrupted;
 use super::{CAPACITY_SAT, Crash};

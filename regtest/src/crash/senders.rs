@@ -3,11 +3,11 @@
 
 use std::time::Instant;
 
+use anyhow::{Context, Result, ensure};
 use crash_points::Point;
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
 
 use super::interrupted::Interrupted;
 use super::{Crash, END_LIMIT};

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{AmpRecord, Hop, HtlcAttempt, Invoice, InvoiceHtlcState, Payment};
-use anyhow::{Context, Result, ensure};
 
 use crate::api::bytes;
 

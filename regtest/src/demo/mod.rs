@@ -7,9 +7,9 @@ mod table;
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Payment, PaymentFailureReason};
-use anyhow::{Result, ensure};
 
 use crate::api::amp_to;
 use crate::binaries::Binaries;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
-use lnd_api::proto::lnrpc::{Amp, HtlcAttempt, InvoiceHtlcState, Payment};
 use anyhow::{Context, Result, ensure};
 use bitcoin::hashes::{Hash, sha256};
+use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
+use lnd_api::proto::lnrpc::{Amp, HtlcAttempt, InvoiceHtlcState, Payment};
 
 use crate::api::{Api, bytes};
 

@@ -1,11 +1,11 @@
 //! The second half of the demo: one static invoice paid twice, and the receiver's list of payments.
 
+use anyhow::{Result, ensure};
 use lnd_api::proto::ampdrpc::{
     InvoicePayment, InvoiceReference, ListInvoicePaymentsRequest, invoice_reference::Name,
 };
 use lnd_api::proto::lnrpc::Invoice;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Result, ensure};
 
 use super::SETTLE_LIMIT;
 use crate::api::{Api, bolt11};

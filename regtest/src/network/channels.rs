@@ -1,14 +1,16 @@
 //! Opens channels and waits until both ends can use them.
 
-use ampd::channels::accept::MAX_PENDING_PER_PEER;
+use anyhow::{Context, Result, bail, ensure};
 use lnd_api::proto::lnrpc::channel_point::FundingTxid;
 use lnd_api::proto::lnrpc::{Channel, ChannelPoint, OpenChannelRequest};
-use anyhow::{Context, Result, bail, ensure};
 
 use super::{AGREE_LIMIT, Network};
 use crate::api::bytes;
 use crate::node::Node;
 use crate::wait::wait_for;
+
+/// How many channels at a time a node opens to another: ampd accepts no more unconfirmed channels of a peer.
+const MAX_PENDING_PER_PEER: usize = 3;
 
 /// On-chain funds of each node in addition to the channels it opens: for fees and for the reserve
 /// that anchor channels require at both ends.

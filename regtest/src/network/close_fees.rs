@@ -1,10 +1,10 @@
 //! Closes a channel and inspects the fee of the closing transaction.
 
-use lnd_api::proto::lnrpc::CloseChannelRequest;
-use lnd_api::proto::lnrpc::close_status_update::Update;
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;
+use lnd_api::proto::lnrpc::CloseChannelRequest;
+use lnd_api::proto::lnrpc::close_status_update::Update;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::{Result, bail, ensure};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Channel, Payment, PaymentFailureReason};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Result, bail, ensure};
 
 use super::{AGREE_LIMIT, Network};
 use crate::node::Software;

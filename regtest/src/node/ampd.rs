@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lnd_api::layout::{ADMIN_FILE, CERTIFICATE_FILE, macaroon_directory};
-use crash_points::panics;
 use anyhow::{Context, Result};
 use bitcoin::hex::DisplayHex;
+use crash_points::panics;
+use lnd_api::layout::{ADMIN_FILE, CERTIFICATE_FILE, macaroon_directory};
 
 use super::Node;
 use crate::api::{Api, Server};
@@ -75,7 +75,7 @@ pub(super) fn command(node: &Node) -> Command {
         command.env_remove(name);
     }
     if let Some(point) = &node.abort_at {
-        command.env(abort::VARIABLE, point);
+        command.env(crash_points::VARIABLE, point);
     }
     if let Some(place) = node.panic_at {
         command.env(panics::VARIABLE, place.name());

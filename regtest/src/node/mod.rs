@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use anyhow::{Context, Result, bail, ensure};
 use crash_points::Point;
 use crash_points::panics::Place;
-use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
 use crate::api::Api;

@@ -1,9 +1,9 @@
 //! Requests that every node supports, whichever program it is.
 
+use anyhow::Result;
 use lnd_api::proto::lnrpc::{
     Channel, ConnectPeerRequest, LightningAddress, ListPeersRequest, OpenChannelRequest,
 };
-use anyhow::Result;
 
 use super::{Client, Node};
 use crate::network::channels::point_text;

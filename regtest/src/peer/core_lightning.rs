@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use lnd_api::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
 use anyhow::{Context, Result, bail};
+use lnd_api::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;

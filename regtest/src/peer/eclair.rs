@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,6 +12,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use lnd_api::proto::lnrpc::{Channel, Htlc, OpenChannelRequest};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;

@@ -6,8 +6,8 @@
 mod core_lightning;
 mod eclair;
 
-use lnd_api::proto::lnrpc::{Channel, OpenChannelRequest};
 use anyhow::Result;
+use lnd_api::proto::lnrpc::{Channel, OpenChannelRequest};
 use serde_json::Value;
 
 pub use core_lightning::CoreLightning;

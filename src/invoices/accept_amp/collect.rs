@@ -3,18 +3,18 @@
 use lightning_types::payment::PaymentHash;
 
 use super::rules::Shard;
-use crash_points::Point;
-use ldk_amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
 use crate::invoices::ledger::Ledger;
 use crate::invoices::registry::{Registry, now, unpaid};
 use crate::invoices::subscribe::InvoiceEvent;
 use crate::invoices::{InvoiceView, SETTLED};
-use ldk_amp::Envelope;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, NeverExpires, PutHtlc, PutInvoice, PutSet,
     SetRecord,
 };
 use crate::storage::{Change, Ticket};
+use crash_points::Point;
+use ldk_amp::Envelope;
+use ldk_amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
 
 impl Registry {
     /// Adds the shard to its set and carries out the set's decision.

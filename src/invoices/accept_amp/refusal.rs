@@ -4,9 +4,9 @@ use std::fmt;
 
 use lightning_types::payment::PaymentHash;
 
-use ldk_amp::FailReason;
-use ldk_amp::Envelope;
 use crate::storage::StorageError;
+use ldk_amp::Envelope;
+use ldk_amp::FailReason;
 
 /// Why a shard is failed, on arrival or after it was held.
 ///

@@ -5,8 +5,8 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use super::Refusal;
 use crate::invoices::ledger::Ledger;
 use crate::invoices::registry::Registry;
-use ldk_amp::Envelope;
 use crate::storage::invoices::HtlcState;
+use ldk_amp::Envelope;
 
 /// The earlier decision about an HTLC.
 pub(super) enum Replay {

@@ -7,15 +7,15 @@
 
 use super::Refusal;
 use super::spontaneous;
-use ldk_amp::{FailReason, MppRecord, SetId};
 use crate::invoices::ledger::Ledger;
 use crate::invoices::open_sets::{Held, OpenSet};
 use crate::invoices::port::Claimable;
 use crate::invoices::registry::{Registry, now};
-use ldk_amp::Envelope;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, ShardRecord,
 };
+use ldk_amp::Envelope;
+use ldk_amp::{FailReason, MppRecord, SetId};
 
 /// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare).
 /// lnd also shows it as the CLTV delta of a spontaneous payment.

@@ -3,9 +3,9 @@
 use lightning_types::payment::PaymentHash;
 
 use super::rules::FINAL_CLTV_REJECT_DELTA;
-use ldk_amp::MppRecord;
 use crate::invoices::registry::now;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
+use ldk_amp::MppRecord;
 
 /// How long it may stay unpaid, in seconds. lnd's watcher assumes the BOLT 11 default expiry for
 /// it.

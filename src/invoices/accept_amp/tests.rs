@@ -4,10 +4,10 @@ mod order;
 use lightning_types::payment::PaymentHash;
 
 use super::spontaneous;
-use ldk_amp::{MppRecord, SetId};
 use crate::invoices::test_room::*;
 use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutHtlc, PutInvoice};
+use ldk_amp::{MppRecord, SetId};
 
 #[tokio::test]
 async fn holds_shards_until_the_set_is_complete() {

@@ -15,9 +15,9 @@ use lightning_types::features::Bolt11InvoiceFeatures;
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 
 use super::{Checked, NewInvoice};
-use lnd_api::layout::network_name;
 use crate::invoices::InvoiceError;
 use crate::ldk::KeysManager;
+use lnd_api::layout::network_name;
 
 /// TLV onion, payment address and AMP required, nothing else (as lnd): a payer without AMP support
 /// must not try MPP.

@@ -1,8 +1,8 @@
 use super::*;
-use ldk_amp::SetId;
 use crate::invoices::test_room::*;
 use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::HtlcState;
+use ldk_amp::SetId;
 
 async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
     let new = NewInvoice {

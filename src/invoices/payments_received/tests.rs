@@ -16,7 +16,7 @@ fn days(dates: &[&str]) -> Vec<DayTotal> {
 
 fn totals(dates: &[&str], period: Period) -> Vec<(String, String, String, u64)> {
     let totals = add_up(&days(dates), period);
-    let date = |seconds| utc_text(seconds).replace("T00:00:00Z", "");
+    let date = |seconds| ampd_text::utc_text(seconds).replace("T00:00:00Z", "");
     let short = |total: PeriodTotal| {
         assert_eq!(total.amt_msat, 100 * total.payments);
         (
@@ -89,8 +89,6 @@ fn accepts_times_beyond_the_calendar() {
             assert_eq!(totals[0].amt_msat, u64::MAX);
         }
     }
-    assert_eq!(utc_text(u64::MAX), u64::MAX.to_string());
-    assert_eq!(utc_text(1_000_000_000), "2001-09-09T01:46:40Z");
 }
 
 #[tokio::test]

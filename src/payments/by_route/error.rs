@@ -3,9 +3,9 @@
 use bitcoin::secp256k1::PublicKey;
 
 use super::RouteError;
-use ldk_amp::RecipientError;
 use crate::payments::SendError;
 use crate::storage::StorageError;
+use ldk_amp::RecipientError;
 
 /// An attempt that was rejected before anything was sent or stored.
 #[derive(Debug, thiserror::Error)]

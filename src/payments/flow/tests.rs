@@ -1,8 +1,8 @@
 use bitcoin::hashes::{Hash, sha256};
 
 use super::*;
-use ldk_amp::Splitter;
 use crate::storage::payments::PaymentTerms;
+use ldk_amp::Splitter;
 
 const DEADLINE: u64 = 100;
 

@@ -11,11 +11,11 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::mpsc;
 
 use super::*;
-use ldk_amp::PaymentAddr;
 use crate::payments::flow::Open;
 use crate::payments::outbound::RouteQuestion;
 use crate::payments::request::{Limits, Method, PaidInvoice};
 use crate::storage::payments::{AttemptState, FailureReason};
+use ldk_amp::PaymentAddr;
 
 mod by_route;
 mod ends;

@@ -8,9 +8,9 @@ use tonic::Status;
 use crate::invoices::{InvoiceError, InvoiceEvent, InvoiceRef, Registry, SingleSubscription};
 use crate::rpc::input::hash;
 use crate::rpc::invoice::invoice;
+use crate::rpc::streams::{Answers, blocking, stream};
 use lnd_api::proto::invoicesrpc::SubscribeSingleInvoiceRequest;
 use lnd_api::proto::lnrpc::Invoice;
-use crate::rpc::streams::{Answers, blocking, stream};
 
 /// Streams the invoice as it is and every change. One that does not exist is waited for, as in lnd:
 /// whoever makes a hold invoice knows its hash before.

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::Rooms;
+use super::streams::{Answers, blocking};
 use lnd_api::proto::invoicesrpc::invoices_server::Invoices;
 use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, AddHoldInvoiceResp, CancelInvoiceMsg, CancelInvoiceResp,
     LookupInvoiceMsg, SettleInvoiceMsg, SettleInvoiceResp, SubscribeSingleInvoiceRequest,
 };
 use lnd_api::proto::lnrpc::Invoice;
-use super::streams::{Answers, blocking};
 
 pub(super) use change::delete_canceled;
 

@@ -5,13 +5,13 @@ use bitcoin::address::NetworkUnchecked;
 use tonic::Status;
 
 use crate::invoices::{Expiry, NewInvoice, Purpose};
-use crash_points::panics;
 use crate::routing::own_hints::own_hints;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative};
-use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice};
 use crate::rpc::{Rooms, route_hints};
 use crate::storage::invoices::InvoiceRecord;
+use crash_points::panics;
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice};
 
 /// With this as its expiry an AMP invoice never expires; lnd has no such thing, and refuses it.
 const NEVER: i64 = i64::MAX;

@@ -15,8 +15,8 @@ use crate::channels::accept::Request;
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
 use crate::channels::deciders::{Decision, Question, REJECTED, Terms};
 use crate::rpc::Rooms;
-use lnd_api::proto::lnrpc::{ChannelAcceptRequest, ChannelAcceptResponse, CommitmentType};
 use crate::rpc::streams::{Answers, Writer, stream};
+use lnd_api::proto::lnrpc::{ChannelAcceptRequest, ChannelAcceptResponse, CommitmentType};
 
 /// Bytes of a caller's reason (lnd).
 const MAX_ERROR: usize = 500;

@@ -1,8 +1,8 @@
 //! ChannelBalance: what is whose in all channels together.
 
 use crate::channels::list::{Channel, ChannelState};
-use lnd_api::proto::lnrpc::{Amount, ChannelBalanceResponse};
 use crate::rpc::signed;
+use lnd_api::proto::lnrpc::{Amount, ChannelBalanceResponse};
 
 /// Sums in msat.
 #[derive(Debug, Default, PartialEq, Eq)]

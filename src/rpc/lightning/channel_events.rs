@@ -18,9 +18,9 @@ use crate::channels::list::{Channel, ChannelState, channels};
 use crate::peers::custom::PeerEvent;
 use crate::rpc::Rooms;
 use crate::rpc::events::next;
+use crate::rpc::streams::{Answers, stream};
 use lnd_api::proto::lnrpc::channel_event_update::{Channel as What, UpdateType};
 use lnd_api::proto::lnrpc::{ChannelEventUpdate, PendingUpdate};
-use crate::rpc::streams::{Answers, stream};
 
 /// LDK does not tell when a channel becomes usable or stops being so; this is how often we look. That
 /// a peer has gone is heard at once: it may be back before the next look.

@@ -11,11 +11,11 @@ use crate::channels::close::{CloseRequest, CloseUpdate, Closing, ClosingFee};
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{FeeChoice, KW_PER_VBYTE, channel_point, per_kw, within};
+use crate::rpc::streams::{Answers, Writer, stream};
 use lnd_api::proto::lnrpc::close_status_update::Update;
 use lnd_api::proto::lnrpc::{
     ChannelCloseUpdate, CloseChannelRequest, CloseStatusUpdate, InstantUpdate, PendingUpdate,
 };
-use crate::rpc::streams::{Answers, Writer, stream};
 
 const BLOCKS_PER_DAY: u32 = 144;
 

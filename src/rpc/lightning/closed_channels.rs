@@ -9,11 +9,9 @@ use super::channel_words::{close_initiator, open_initiator};
 use super::pending_channels;
 use crate::channels::closed::{CloseType, ClosedChannel};
 use crate::channels::pending::{Pending, Subject};
-use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
-use lnd_api::proto::lnrpc::{
-    ChannelCloseSummary, ClosedChannelsRequest, ClosedChannelsResponse,
-};
 use crate::rpc::{Rooms, signed};
+use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
+use lnd_api::proto::lnrpc::{ChannelCloseSummary, ClosedChannelsRequest, ClosedChannelsResponse};
 
 /// The closed channels that the request asks for. Those that are still being resolved on chain are
 /// pending, not closed, as in lnd.

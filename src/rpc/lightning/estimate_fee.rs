@@ -6,9 +6,9 @@ use tonic::Status;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{min_confs, within};
 use crate::rpc::on_chain::{check_strategy, coins, outpoint_message, outputs};
-use lnd_api::proto::lnrpc::{EstimateFeeRequest, EstimateFeeResponse};
 use crate::rpc::{Rooms, signed};
 use crate::wallet::{Outputs, Spend};
+use lnd_api::proto::lnrpc::{EstimateFeeRequest, EstimateFeeResponse};
 
 /// Sat per 1000 weight units in one sat per virtual byte.
 const KW_PER_VBYTE: u64 = 250;

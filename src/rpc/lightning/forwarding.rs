@@ -7,10 +7,8 @@ use tonic::Status;
 use super::graph::{alias, view};
 use crate::routing::view::GraphView;
 use crate::rpc::Rooms;
-use lnd_api::proto::lnrpc::{
-    ForwardingEvent, ForwardingHistoryRequest, ForwardingHistoryResponse,
-};
 use crate::storage::forwards::{ForwardQuery, ForwardRow};
+use lnd_api::proto::lnrpc::{ForwardingEvent, ForwardingHistoryRequest, ForwardingHistoryResponse};
 
 const SECOND_NS: u64 = 1_000_000_000;
 

@@ -13,12 +13,12 @@ use crate::peers::{self, list::feature_bits};
 use crate::routing::view::{Edge, GraphView, Policy, Proof, node_id};
 use crate::rpc::errors::refused;
 use crate::rpc::features::features;
+use crate::rpc::streams::blocking;
+use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc::{
     ChanInfoRequest, ChannelAuthProof, ChannelEdge, ChannelGraph, ChannelGraphRequest,
     LightningNode, NodeAddress, NodeInfo, NodeInfoRequest, RoutingPolicy,
 };
-use crate::rpc::streams::blocking;
-use crate::rpc::{Rooms, signed};
 
 /// All nodes and channels.
 pub(super) async fn describe(

@@ -10,8 +10,8 @@ use crate::channels::list::{Channel, ChannelState, channels};
 use crate::peers::list::peers;
 use crate::rpc::features::{Features, features};
 use crate::rpc::input::network_name;
-use lnd_api::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
 use crate::rpc::{Rooms, versioner};
+use lnd_api::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
 
 /// Seconds: a chain whose last block is older is not taken for complete (lnd: two hours).
 const STALE: u64 = 7_200;

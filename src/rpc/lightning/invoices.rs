@@ -8,11 +8,11 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{creation_dates, hash_hex};
 use crate::rpc::invoice::invoice;
+use crate::rpc::streams::{Answers, stream};
+use crate::storage::invoices::InvoicePage;
 use lnd_api::proto::lnrpc::{
     self, Invoice, InvoiceSubscription, ListInvoiceRequest, ListInvoiceResponse,
 };
-use crate::rpc::streams::{Answers, stream};
-use crate::storage::invoices::InvoicePage;
 
 /// Invoices of one answer if the caller does not say (lnd).
 const DEFAULT_PAGE: u64 = 100;

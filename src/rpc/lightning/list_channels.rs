@@ -8,9 +8,9 @@ use super::channel_words::{DUST_LIMIT_SAT, commitment_type};
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
 use crate::channels::list::{Channel, ChannelState, PendingHtlc, channels};
 use crate::rpc::errors::refused;
+use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::{ListChannelsRequest, ListChannelsResponse};
-use crate::rpc::{Rooms, signed};
 
 /// The open channels that the request asks for.
 pub(super) fn list(

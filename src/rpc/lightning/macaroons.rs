@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use bitcoin::hex::DisplayHex;
 use tonic::Status;
 
-use lnd_macaroon::Operations;
-use crate::rpc::bakery::URI;
-use lnd_macaroon::caveat::Call;
 use crate::rpc::Rooms;
+use crate::rpc::bakery::URI;
 use crate::rpc::macaroon_files::known_operations;
 use crate::rpc::methods::METHODS;
 use lnd_api::proto::lnrpc;
+use lnd_macaroon::Operations;
+use lnd_macaroon::caveat::Call;
 
 pub(super) async fn bake(
     rooms: &Rooms,

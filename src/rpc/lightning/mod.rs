@@ -43,8 +43,8 @@ use tonic::{Request, Response, Status};
 use super::Rooms;
 use super::guard::caveat_call;
 use super::invoices::delete_canceled;
-use lnd_api::proto::lnrpc::{self, lightning_server::Lightning};
 use super::streams::{Answers, unless_stopped};
+use lnd_api::proto::lnrpc::{self, lightning_server::Lightning};
 
 /// Translates for the rooms.
 pub(super) struct LightningService {

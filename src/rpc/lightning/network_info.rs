@@ -7,9 +7,9 @@ use tonic::Status;
 use super::graph::view;
 use crate::routing::figures::{Ways, median};
 use crate::routing::view::Edge;
-use lnd_api::proto::lnrpc::NetworkInfo;
 use crate::rpc::streams::blocking;
 use crate::rpc::{Rooms, signed};
+use lnd_api::proto::lnrpc::NetworkInfo;
 
 /// The graph as it is now, our own unannounced channels included.
 pub(super) async fn get(rooms: Arc<Rooms>) -> Result<NetworkInfo, Status> {

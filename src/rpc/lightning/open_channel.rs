@@ -13,13 +13,13 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::events::next;
 use crate::rpc::input::{FeeChoice, min_confs, not_negative, public_key, public_key_hex, within};
+use crate::rpc::streams::{Answers, Writer, stream};
 use lnd_api::proto::lnrpc::channel_point::FundingTxid;
 use lnd_api::proto::lnrpc::open_status_update::Update;
 use lnd_api::proto::lnrpc::{
     ChannelOpenUpdate, ChannelPoint, CommitmentType, OpenChannelRequest, OpenStatusUpdate,
     PendingUpdate,
 };
-use crate::rpc::streams::{Answers, Writer, stream};
 
 /// Blocks within which a funding should confirm if the caller does not say (lnd).
 const DEFAULT_TARGET: u32 = 6;

@@ -6,8 +6,8 @@ use tonic::Status;
 use crate::invoices::decode::DecodedInvoice;
 use crate::rpc::input::check_network;
 use crate::rpc::invoice::features_of;
-use lnd_api::proto::lnrpc::{PayReq, PayReqString};
 use crate::rpc::{Rooms, route_hints, signed};
+use lnd_api::proto::lnrpc::{PayReq, PayReqString};
 
 /// Reads an invoice of this network.
 pub(super) fn decode(rooms: &Rooms, request: &PayReqString) -> Result<PayReq, Status> {

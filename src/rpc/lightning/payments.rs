@@ -7,11 +7,11 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{creation_dates, hash};
 use crate::rpc::payment::{payment, without_hops};
+use crate::storage::payments::PaymentPage;
 use lnd_api::proto::lnrpc::{
     DeleteAllPaymentsRequest, DeleteAllPaymentsResponse, DeletePaymentRequest,
     DeletePaymentResponse, ListPaymentsRequest, ListPaymentsResponse,
 };
-use crate::storage::payments::PaymentPage;
 
 /// Payments of one answer if the caller does not say (lnd).
 const DEFAULT_PAGE: u64 = 100;

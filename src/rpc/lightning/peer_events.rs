@@ -9,11 +9,11 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::events::next;
 use crate::rpc::input::{public_key, within};
+use crate::rpc::streams::{Answers, stream};
 use lnd_api::proto::lnrpc::peer_event::EventType;
 use lnd_api::proto::lnrpc::{
     CustomMessage, PeerEvent, SendCustomMessageRequest, SendCustomMessageResponse,
 };
-use crate::rpc::streams::{Answers, stream};
 
 /// Who comes and goes from now on.
 pub(super) fn follow_peers(

@@ -11,9 +11,9 @@ use crate::channels::list::{Channel, CommitmentType};
 use crate::channels::pending::{
     ForceClosing, HtlcOnChain, Pending, Subject, Sweeping, WaitingClose, pending,
 };
+use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc::pending_channels_response as response;
 use lnd_api::proto::lnrpc::{PendingChannelsResponse, PendingHtlc};
-use crate::rpc::{Rooms, signed};
 
 /// Blocks after which the side that accepted a channel forgets it if its funding never confirms
 /// (BOLT 2).

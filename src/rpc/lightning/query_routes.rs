@@ -6,16 +6,16 @@ use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::gossip::NodeId;
 use tonic::Status;
 
-use ldk_amp::{MppRecord, PaymentAddr};
 use crate::payments::SendError;
 use crate::routing::RouteQuery;
 use crate::routing::asked_route::{Avoid, OurChannels, RouteWish, Routes};
 use crate::routing::query::DEFAULT_CLTV_LIMIT;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{amount_msat, not_negative, public_key, public_key_hex, within};
+use crate::rpc::{Rooms, asked_route, route_hints};
+use ldk_amp::{MppRecord, PaymentAddr};
 use lnd_api::proto::lnrpc::fee_limit::Limit;
 use lnd_api::proto::lnrpc::{FeatureBit, FeeLimit, QueryRoutesRequest, QueryRoutesResponse};
-use crate::rpc::{Rooms, asked_route, route_hints};
 
 /// lnd's limit if the caller sets none: all of an amount up to 1000 sat, else 5 percent.
 const SMALL_AMOUNT_MSAT: u64 = 1_000_000;

@@ -11,10 +11,10 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{min_confs, not_negative};
 use crate::rpc::on_chain::{check_strategy, coins, fee_rate, label, on_disk, outputs};
+use crate::wallet::{Outputs, Spend, WalletError};
 use lnd_api::proto::lnrpc::{
     SendCoinsRequest, SendCoinsResponse, SendManyRequest, SendManyResponse,
 };
-use crate::wallet::{Outputs, Spend, WalletError};
 
 /// Pays to one address.
 pub(super) async fn send(

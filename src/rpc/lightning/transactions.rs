@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::rpc::on_chain::check_account;
+use crate::rpc::streams::{Answers, stream};
+use crate::rpc::{Rooms, signed};
+use crate::wallet::HistoryEntry;
 use lnd_api::proto::lnrpc::{
     GetTransactionsRequest, OutputDetail, OutputScriptType, PreviousOutPoint, Transaction,
     TransactionDetails,
 };
-use crate::rpc::streams::{Answers, stream};
-use crate::rpc::{Rooms, signed};
-use crate::wallet::HistoryEntry;
 
 /// The transactions of these heights, in pages.
 pub(super) fn list(

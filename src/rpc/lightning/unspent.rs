@@ -3,9 +3,9 @@
 use tonic::Status;
 
 use crate::rpc::on_chain::{check_account, confirmations, outpoint_message};
-use lnd_api::proto::lnrpc::{AddressType, ListUnspentRequest, ListUnspentResponse, Utxo};
 use crate::rpc::{Rooms, signed};
 use crate::wallet::Coin;
+use lnd_api::proto::lnrpc::{AddressType, ListUnspentRequest, ListUnspentResponse, Utxo};
 
 /// Outputs within these confirmations that are not leased.
 pub(super) fn list(

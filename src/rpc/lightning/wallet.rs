@@ -8,11 +8,11 @@ use tonic::Status;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::min_confs;
 use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
+use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc::{
     AddressType, NewAddressRequest, NewAddressResponse, WalletAccountBalance, WalletBalanceRequest,
     WalletBalanceResponse,
 };
-use crate::rpc::{Rooms, signed};
 
 /// What is in the wallet, by confirmations.
 pub(super) fn balance(

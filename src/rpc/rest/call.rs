@@ -12,8 +12,8 @@ use tonic::{Request, Status, Streaming};
 
 use crate::rpc::connections::Caller;
 use crate::rpc::guard::Guard;
-use lnd_api::layout::MACAROON_HEADER;
 use crate::rpc::methods::Method;
+use lnd_api::layout::MACAROON_HEADER;
 
 /// All services, behind their guard.
 pub(in crate::rpc) type Services = Guard<Routes>;

@@ -5,9 +5,9 @@ use tonic::Status;
 use crate::routing::built_route::RoutePlan;
 use crate::rpc::errors::unsupported;
 use crate::rpc::input::{amount_msat, optional_32, public_key, within};
+use crate::rpc::{Rooms, asked_route};
 use lnd_api::proto::lnrpc::{MppRecord, Route};
 use lnd_api::proto::routerrpc::{BuildRouteRequest, BuildRouteResponse};
-use crate::rpc::{Rooms, asked_route};
 
 /// The route over the given nodes.
 pub(super) fn build(

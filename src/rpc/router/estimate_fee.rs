@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tonic::Status;
 
-use ldk_amp::{MppRecord, PaymentAddr};
 use crate::invoices::decode::DecodedInvoice;
 use crate::payments::hops;
 use crate::payments::probe::{Probe, ProbeEnd};
@@ -15,11 +14,12 @@ use crate::routing::query::BLOCK_PADDING;
 use crate::rpc::errors::refused;
 use crate::rpc::input::{amount_msat, check_network, public_key, within};
 use crate::rpc::payment::failure_reason;
-use lnd_api::proto::lnrpc::PaymentFailureReason;
-use lnd_api::proto::routerrpc::{RouteFeeRequest, RouteFeeResponse};
 use crate::rpc::streams::blocking;
 use crate::rpc::{Rooms, signed};
 use crate::storage::payments::HopRecord;
+use ldk_amp::{MppRecord, PaymentAddr};
+use lnd_api::proto::lnrpc::PaymentFailureReason;
+use lnd_api::proto::routerrpc::{RouteFeeRequest, RouteFeeResponse};
 
 /// lnd's limits: what an estimate may come to, msat, and seconds for a probe.
 const FEE_LIMIT_MSAT: u64 = 100_000_000 * 1000;

@@ -8,9 +8,9 @@ use tonic::Status;
 
 use crate::payments::{PaymentView, Payments};
 use crate::rpc::payment::payment;
-use lnd_api::proto::lnrpc::Payment;
 use crate::rpc::streams::{Answers, Writer, stream};
 use crate::storage::payments::{FailureReason, PaymentState};
+use lnd_api::proto::lnrpc::Payment;
 
 /// Which messages the caller wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,8 +135,8 @@ mod tests {
     use tokio_stream::StreamExt;
 
     use super::*;
-    use lnd_api::proto::lnrpc::payment::PaymentStatus;
     use crate::storage::payments::{PaymentRecord, PaymentTerms};
+    use lnd_api::proto::lnrpc::payment::PaymentStatus;
 
     fn view(state: PaymentState) -> PaymentView {
         let record = PaymentRecord {

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::channels::htlc_feed::{HtlcEvent, HtlcFeed, HtlcKind, HtlcStep};
 use crate::rpc::events::next;
+use crate::rpc::streams::{Answers, stream};
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::routerrpc;
 use lnd_api::proto::routerrpc::htlc_event::{Event, EventType};
@@ -12,7 +13,6 @@ use lnd_api::proto::routerrpc::{
     FailureDetail, ForwardEvent, ForwardFailEvent, HtlcInfo, LinkFailEvent, SettleEvent,
     SubscribedEvent,
 };
-use crate::rpc::streams::{Answers, stream};
 
 /// First that the caller is heard, then what happens from now on.
 pub(super) fn follow(feed: &HtlcFeed, stop: CancellationToken) -> Answers<routerrpc::HtlcEvent> {

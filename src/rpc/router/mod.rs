@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use self::follow::{Updates, follow};
 use super::Rooms;
 use super::input::hash;
+use super::streams::{Answers, unless_stopped};
 use lnd_api::proto::lnrpc::{HtlcAttempt, Payment};
 use lnd_api::proto::routerrpc::router_server::Router;
 use lnd_api::proto::routerrpc::{
@@ -23,7 +24,6 @@ use lnd_api::proto::routerrpc::{
     SendPaymentRequest, SendToRouteRequest, SubscribeHtlcEventsRequest, TrackPaymentRequest,
     TrackPaymentsRequest,
 };
-use super::streams::{Answers, unless_stopped};
 
 /// Translates for the payments room.
 pub(super) struct RouterService {

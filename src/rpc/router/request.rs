@@ -6,15 +6,15 @@ use bitcoin::Network;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tonic::Status;
 
-use ldk_amp::PaymentAddr;
 use crate::invoices::decode::DecodedInvoice;
 use crate::payments::{Limits, Method, NewPayment, PaidInvoice};
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{
     amount_msat, check_network, hash, not_negative, optional_32, public_key, within,
 };
-use lnd_api::proto::routerrpc::SendPaymentRequest;
 use crate::rpc::route_hints::from_messages;
+use ldk_amp::PaymentAddr;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 
 /// lnd's defaults and limit.
 const DEFAULT_TIMEOUT: u64 = 60;

@@ -5,12 +5,12 @@ use lightning::routing::gossip::NodeId;
 use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
-use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 use crate::payments::by_route::{GivenHop, GivenRoute, RouteAttempt};
 use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{hash, not_negative, public_key_hex};
 use crate::rpc::payment::attempt;
+use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::routerrpc::SendToRouteRequest;
 

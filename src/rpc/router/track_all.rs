@@ -4,8 +4,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::payments::AllUpdates;
 use crate::rpc::payment::payment;
-use lnd_api::proto::lnrpc::Payment;
 use crate::rpc::streams::{Answers, stream};
+use lnd_api::proto::lnrpc::Payment;
 
 /// Streams until the caller goes away or the node stops. `only_last`: one message for each payment,
 /// once it has succeeded or failed.

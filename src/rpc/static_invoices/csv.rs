@@ -5,9 +5,9 @@ use csv::{Terminator, WriterBuilder};
 use tonic::Status;
 
 use super::text;
+use crate::storage::invoices::PaymentRecord;
 use ampd_text::sanitize;
 use ampd_text::utc_text;
-use crate::storage::invoices::PaymentRecord;
 
 const COLUMNS: [&str; 6] = [
     "settle_index",

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tonic::Status;
 
 use crate::rpc::errors::refused;
-use lnd_api::proto::ampdrpc::{
-    DonationInvoice, DonationPageResponse, RotateDonationInvoiceResponse,
-};
 use crate::rpc::{Rooms, signed};
 use crate::storage::invoices::InvoiceRecord;
 use crate::web::{DonationError, Donations};
+use lnd_api::proto::ampdrpc::{
+    DonationInvoice, DonationPageResponse, RotateDonationInvoiceResponse,
+};
 
 impl From<DonationError> for Status {
     fn from(error: DonationError) -> Self {

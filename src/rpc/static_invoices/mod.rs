@@ -9,6 +9,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::streams::{Answers, Writer, blocking, stream, unless_stopped};
+use super::{Rooms, signed};
+use crate::invoices::{PeriodTotal, Registry};
+use crate::storage::invoices::{InvoiceRef, PaymentPage, PaymentRecord, TimeSpan};
 use lnd_api::proto::ampdrpc;
 use lnd_api::proto::ampdrpc::static_invoices_server::StaticInvoices;
 use lnd_api::proto::ampdrpc::{
@@ -17,10 +21,6 @@ use lnd_api::proto::ampdrpc::{
     InvoiceTotalsRequest, InvoiceTotalsResponse, ListInvoicePaymentsRequest,
     ListInvoicePaymentsResponse, RotateDonationInvoiceRequest, RotateDonationInvoiceResponse,
 };
-use super::streams::{Answers, Writer, blocking, stream, unless_stopped};
-use super::{Rooms, signed};
-use crate::invoices::{PeriodTotal, Registry};
-use crate::storage::invoices::{InvoiceRef, PaymentPage, PaymentRecord, TimeSpan};
 
 /// Payments that an export reads at a time.
 const EXPORT_PAGE: u64 = 1_000;

@@ -7,10 +7,10 @@ use crate::invoices::Period;
 use crate::invoices::decode::DecodedInvoice;
 use crate::rpc::errors::{invalid, refused};
 use crate::rpc::input::{check_network, optional_32};
+use crate::storage::invoices::{InvoiceRef, PaymentPage, TimeSpan};
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::invoice_totals_request::Period as Asked;
 use lnd_api::proto::ampdrpc::{InvoiceReference, ListInvoicePaymentsRequest};
-use crate::storage::invoices::{InvoiceRef, PaymentPage, TimeSpan};
 
 /// Payments of one answer if the caller does not say, and at most.
 const DEFAULT_PAGE: u64 = 100;

@@ -43,7 +43,10 @@ impl Server {
     /// Connects as a client of today that trusts tls.cert as it is now.
     async fn connects(&self) -> Result<(), String> {
         let mut roots = RootCertStore::empty();
-        let file = self.directory.path().join(CERTIFICATE_FILE);
+        let file = self
+            .directory
+            .path()
+            .join(lnd_api::layout::CERTIFICATE_FILE);
         roots
             .add(CertificateDer::from_pem_file(file).unwrap())
             .unwrap();
@@ -86,7 +89,7 @@ async fn one_that_somebody_else_puts_there_is_taken_and_never_replaced() {
     let write = |name: &str, text: String| {
         std::fs::write(server.directory.path().join(name), text).unwrap();
     };
-    write(CERTIFICATE_FILE, foreign.cert.pem());
+    write(lnd_api::layout::CERTIFICATE_FILE, foreign.cert.pem());
     // Half of the pair is of no use, and harms nobody.
     assert!(server.tls.check(SystemTime::now()).is_err());
     write("tls.key", foreign.signing_key.serialize_pem());

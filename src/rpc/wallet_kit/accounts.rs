@@ -6,13 +6,13 @@ use tonic::Status;
 
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::on_chain::{ACCOUNT, check_account, on_disk};
+use crate::rpc::{Rooms, signed};
+use crate::wallet::OwnAddress;
 use lnd_api::proto::walletrpc::{
     Account, AccountWithAddresses, AddrRequest, AddrResponse, AddressProperty, AddressType,
     ListAccountsRequest, ListAccountsResponse, ListAddressesRequest, ListAddressesResponse,
     RequiredReserveRequest, RequiredReserveResponse,
 };
-use crate::rpc::{Rooms, signed};
-use crate::wallet::OwnAddress;
 
 /// A fresh address. That it was given out is on disk.
 pub(super) async fn next_address(

@@ -12,8 +12,8 @@ use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::per_kw;
 use crate::rpc::lightning::send_coins::make_and_publish;
 use crate::rpc::on_chain::{label, outpoint};
-use lnd_api::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
 use crate::wallet::{Bump, Child};
+use lnd_api::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
 
 /// Replaces the payment that has this output, or pays for the closing transaction that has it with a child.
 pub(super) async fn bump(

@@ -5,12 +5,12 @@ use tonic::Status;
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::on_chain::{on_disk, outpoint, outpoint_message};
+use crate::wallet::LeasedCoin;
+use lnd_api::layout::lnd_lease_id;
 use lnd_api::proto::walletrpc::{
     LeaseOutputRequest, LeaseOutputResponse, ListLeasesResponse, ReleaseOutputRequest,
     ReleaseOutputResponse, UtxoLease,
 };
-use lnd_api::layout::lnd_lease_id;
-use crate::wallet::{LeasedCoin};
 
 /// How long a lease lasts if the caller does not say (lnd).
 pub(super) const DEFAULT_SECONDS: u64 = 600;

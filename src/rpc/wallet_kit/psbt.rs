@@ -10,13 +10,13 @@ use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{min_confs, per_kw};
 use crate::rpc::on_chain::{check_account, check_strategy, coins, on_disk, outputs};
+use crate::wallet::{Outputs, PsbtOrder, Spend};
+use lnd_api::layout::lnd_lease_id;
 use lnd_api::proto::walletrpc::fund_psbt_request::{Fees, Template};
 use lnd_api::proto::walletrpc::{
     FinalizePsbtRequest, FinalizePsbtResponse, FundPsbtRequest, FundPsbtResponse, SignPsbtRequest,
     SignPsbtResponse,
 };
-use lnd_api::layout::lnd_lease_id;
-use crate::wallet::{Outputs, PsbtOrder, Spend};
 
 /// Chooses coins, and answers when their leases are on disk.
 pub(super) async fn fund(

@@ -1,12 +1,12 @@
 //! Permissions and caveats of macaroons.
 
-use lnd_macaroon::Macaroon;
+use anyhow::{Context, Result, ensure};
+use bitcoin::hex::{DisplayHex, FromHex};
 use lnd_api::proto::lnrpc::{
     BakeMacaroonRequest, CheckMacPermRequest, DeleteMacaroonIdRequest, ListMacaroonIDsRequest,
     MacaroonPermission,
 };
-use anyhow::{Context, Result, ensure};
-use bitcoin::hex::{DisplayHex, FromHex};
+use lnd_macaroon::Macaroon;
 use regtest::api::{Api, Server};
 use regtest::network::Network;
 use regtest::node::Software::Ampd;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use lnd_macaroon::Macaroon;
 use anyhow::{Result, ensure};
 use bitcoin::hex::DisplayHex;
+use lnd_macaroon::Macaroon;
 use regtest::network::Network;
 use regtest::node::Node;
 use regtest::node::Software::Ampd;

@@ -1,10 +1,10 @@
 //! HTLCs held by their receiver.
 
+use anyhow::{Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
 use lnd_api::proto::lnrpc::PaymentHash;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
-use anyhow::{Result, ensure};
-use bitcoin::hashes::{Hash, sha256};
 use regtest::api::bolt11;
 use regtest::by_hand::random;
 use regtest::network::Network;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use lnd_api::proto::lnrpc::{CommitmentType, SendCoinsRequest};
 use anyhow::{Result, ensure};
+use lnd_api::proto::lnrpc::{CommitmentType, SendCoinsRequest};
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lnd_api::proto::walletrpc::{LeaseOutputRequest, ListUnspentRequest};
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::walletrpc::{LeaseOutputRequest, ListUnspentRequest};
 use regtest::fee_proxy::FeeProxy;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{ForwardingHistoryRequest, ForwardingHistoryResponse};
 use lnd_api::proto::routerrpc::htlc_event::{Event, EventType};
 use lnd_api::proto::routerrpc::{HtlcEvent, SendPaymentRequest, SubscribeHtlcEventsRequest};
-use anyhow::{Context, Result, ensure};
-use bitcoin::hex::DisplayHex;
 use regtest::api::{bolt11, bytes};
 use regtest::network::Network;
 use regtest::wait::wait_for;

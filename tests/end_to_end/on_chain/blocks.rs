@@ -1,9 +1,9 @@
 //! Block notifications, one message per block, including reorganizations.
 
-use lnd_api::proto::chainrpc::BlockEpoch;
 use anyhow::{Context, Result};
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
+use lnd_api::proto::chainrpc::BlockEpoch;
 use regtest::network::Network;
 use serde_json::json;
 use tonic::Streaming;

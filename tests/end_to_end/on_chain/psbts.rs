@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use lnd_api::proto::walletrpc::fund_psbt_request::{Fees, Template};
 use lnd_api::proto::walletrpc::{
     FinalizePsbtRequest, FundPsbtRequest, FundPsbtResponse, ReleaseOutputRequest, SignPsbtRequest,
     Transaction, TxTemplate,
 };
-use anyhow::{Context, Result};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use regtest::network::Network;
 use serde_json::{Value, json};
 

@@ -1,13 +1,13 @@
 //! Manual AMP payments: the client splits the root and sends each shard itself.
 
+use anyhow::{Context, Result};
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{HtlcAttempt, Invoice, InvoiceSubscription};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use anyhow::{Context, Result};
-use bitcoin::hex::DisplayHex;
 use regtest::by_hand::{self, Set, last_hop};
 use regtest::network::Network;
 use tokio::time::timeout;

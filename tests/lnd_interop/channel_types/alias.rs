@@ -1,8 +1,8 @@
 //! Private channels of the type option_scid_alias, known by aliases only. lnd and ampd accept it from
 //! each other, and propose it where configured.
 
-use lnd_api::proto::lnrpc::{AddInvoiceResponse, HopHint, Invoice, PayReqString};
 use anyhow::{Context, Result};
+use lnd_api::proto::lnrpc::{AddInvoiceResponse, HopHint, Invoice, PayReqString};
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;

@@ -1,7 +1,7 @@
 //! Types that ampd does not support: both ends report this, and their other channel stays open.
 
-use lnd_api::proto::lnrpc::{CommitmentType, OpenChannelRequest};
 use anyhow::{Result, ensure};
+use lnd_api::proto::lnrpc::{CommitmentType, OpenChannelRequest};
 use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};
 use tonic::{Code, Status};

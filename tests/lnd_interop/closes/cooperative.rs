@@ -1,9 +1,9 @@
 //! A cooperative close started while an HTLC is held waits until the HTLC is resolved.
 
+use anyhow::{Context, Result, bail, ensure};
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::close_status_update::Update;
 use lnd_api::proto::lnrpc::{CloseChannelRequest, CloseStatusUpdate};
-use anyhow::{Context, Result, bail, ensure};
 use regtest::network::Network;
 use regtest::wait::wait_for;
 use tokio::time::timeout;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lnd_api::proto::lnrpc::CloseChannelRequest;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::lnrpc::CloseChannelRequest;
 use regtest::network::Network;
 use regtest::wait::wait_for;
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::{
     AddInvoiceResponse, Channel, HtlcAttempt, InvoiceHtlcState, PaymentHash, Route,
 };
 use lnd_api::proto::routerrpc::BuildRouteRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::api::{Api, bytes};
 use regtest::by_hand::Set;
 use regtest::network::Network;

@@ -1,10 +1,10 @@
 //! AMP over three routes.
 
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{Invoice, InvoiceHtlcState, Payment};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use futures_util::future::try_join_all;
 use regtest::api::amp_to;
 use regtest::by_hand::{self, Set};
 use regtest::demo;

@@ -1,10 +1,10 @@
 //! Invoice events since an index, which must be the same from both nodes.
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::invoicesrpc::AddHoldInvoiceRequest;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription, PaymentHash};
-use anyhow::{Context, Result, ensure};
-use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{Api, bolt11};
 use regtest::wait::wait_for;
 use tokio::task::JoinHandle;

@@ -1,8 +1,8 @@
 //! Invoice events of a payee.
 
+use anyhow::{Context, Result};
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription};
-use anyhow::{Context, Result};
 use regtest::api::Api;
 use tokio::time::timeout;
 use tonic::Streaming;

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
 use lnd_api::proto::lnrpc::PaymentFailureReason;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
 use regtest::api::amp_to;
 use regtest::by_hand::Set;
 use regtest::network::{ChannelPlan, Network};

@@ -1,14 +1,14 @@
 //! Multi-part payments with a single hash over three routes.
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
+use futures_util::future::try_join_all;
 use lnd_api::proto::invoicesrpc::SubscribeSingleInvoiceRequest;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{InvoiceHtlcState, MppRecord, Payment};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hashes::{Hash, sha256};
-use futures_util::future::try_join_all;
 use regtest::api::{bolt11, bytes};
 use regtest::by_hand::last_hop;
 use regtest::network::Network;

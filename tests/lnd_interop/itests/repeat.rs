@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use lnd_api::proto::invoicesrpc::{
     LookupInvoiceMsg, LookupModifier, SubscribeSingleInvoiceRequest,
 };
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{AmpInvoiceState, Invoice, InvoiceHtlcState};
-use anyhow::{Context, Result, ensure};
 use regtest::api::bytes;
 use regtest::node::Software;
 use tonic::Streaming;

@@ -1,8 +1,8 @@
 //! Invoices survive a kill of their node. lnd's own test is about a migration of its database.
 
+use anyhow::Result;
 use lnd_api::proto::lnrpc::Invoice;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::Result;
 use regtest::api::amp_to;
 use regtest::by_hand;
 use regtest::network::Network;

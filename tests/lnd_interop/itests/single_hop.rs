@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{HopHint, Invoice, PayReqString, PaymentHash, RouteHint};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::Result;
-use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{amp_to, bolt11};
 use regtest::by_hand;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+use bitcoin::hex::DisplayHex;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Invoice, InvoiceHtlcState};
-use anyhow::Result;
-use bitcoin::hex::DisplayHex;
 use regtest::api::Api;
 use regtest::network::Network;
 

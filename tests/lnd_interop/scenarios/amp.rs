@@ -1,9 +1,9 @@
 //! AMP payments to a key and to static invoices.
 
+use anyhow::{Result, ensure};
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Result, ensure};
 use regtest::api::amp_to;
 use regtest::{by_hand, demo};
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, Result, ensure};
+use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, CancelInvoiceMsg, SettleInvoiceMsg, SubscribeSingleInvoiceRequest,
 };
@@ -10,8 +12,6 @@ use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Invoice, Payment, PaymentFailureReason};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
-use anyhow::{Context, Result, ensure};
-use bitcoin::hashes::{Hash, sha256};
 use regtest::api::{amp_to, bolt11, bytes};
 use regtest::by_hand;
 use tokio::time::timeout;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lnd_api::proto::lnrpc::invoice::InvoiceState;
-use lnd_api::proto::routerrpc::SendPaymentRequest;
 use anyhow::Result;
 use bitcoin::hashes::{Hash, sha256};
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
+use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
 use regtest::{by_hand, demo};
 

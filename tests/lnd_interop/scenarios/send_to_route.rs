@@ -1,10 +1,10 @@
 //! Manual shards, valid and invalid.
 
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
 use lnd_api::proto::lnrpc::HtlcAttempt;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use anyhow::{Context, Result};
-use futures_util::future::try_join_all;
 use regtest::by_hand::{self, Set, last_hop};
 use regtest::node::Software;
 

@@ -1,7 +1,7 @@
 //! Shards rejected by the sender itself: lnd and ampd return the same errors.
 
-use lnd_api::proto::routerrpc::SendToRouteRequest;
 use anyhow::{Context, Result, ensure};
+use lnd_api::proto::routerrpc::SendToRouteRequest;
 use regtest::by_hand::{Set, last_hop, random};
 use tonic::Code;
 

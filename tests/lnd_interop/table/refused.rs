@@ -1,8 +1,8 @@
 //! Rows with shards that are rejected at once, without a trace at the payee.
 
+use anyhow::{Context, Result};
 use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use anyhow::{Context, Result};
 use regtest::by_hand::{Set, last_hop, random};
 
 use super::payers::{TwoPayers, set_expiry};

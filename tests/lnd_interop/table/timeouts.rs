@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use ldk_amp::{Child, Share};
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::failure::FailureCode;
-use anyhow::{Result, ensure};
 use regtest::by_hand::{Set, Shard, random};
 use regtest::node::Software;
 

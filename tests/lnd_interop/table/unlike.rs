@@ -1,8 +1,8 @@
 //! Rows in which ampd behaves correctly and lnd does not.
 
-use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
+use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use regtest::by_hand::{Set, last_hop, random};
 use regtest::node::Software;
 

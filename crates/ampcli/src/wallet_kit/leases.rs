@@ -12,10 +12,10 @@ use crate::connection::Node;
 use crate::error::CliError;
 use crate::output::{print, print_json};
 use crate::values::{Hex, hex_32, outpoint, wallet_output};
+use lnd_api::layout::lnd_lease_id;
 use lnd_api::proto::walletrpc::{
     LeaseOutputRequest, ListLeasesRequest, ReleaseOutputRequest, UtxoLease,
 };
-use lnd_api::layout::lnd_lease_id;
 
 /// Keep an output: nothing else spends it.
 #[derive(Debug, Args)]

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
 
-use ldk_amp::HtlcKey;
 use crate::invoices::test_room::*;
 use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord};
+use ldk_amp::HtlcKey;
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,10 +1,10 @@
 //! Rules are checked in lnd's order: a shard that breaks several fails by the first.
 
-use ldk_amp::{FailReason, SetId};
 use crate::invoices::accept_amp::Refusal;
 use crate::invoices::test_room::*;
 use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{InvoiceRecord, PutInvoice};
+use ldk_amp::{FailReason, SetId};
 
 fn fixture(accept_amp: bool) -> Fixture {
     Fixture::with(Limits {

@@ -9,14 +9,14 @@ use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
-use ldk_amp::HtlcKey;
 use crate::invoices::port::{ChannelPort, Claimable, IncomingHtlc};
 use crate::invoices::test_room::{LIMITS, hash_of};
 use crate::invoices::{NewInvoice, Purpose, Registry};
 use crate::ldk::KeysManager;
-use ldk_amp::Envelope;
 use crate::storage::Store;
 use crate::storage::invoices::{HtlcState, InvoiceState};
+use ldk_amp::Envelope;
+use ldk_amp::HtlcKey;
 
 const PREIMAGE: [u8; 32] = [5; 32];
 const AMOUNT: u64 = 600;

@@ -3,8 +3,8 @@
 use tokio::task::JoinHandle;
 
 use super::*;
-use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 use crate::payments::by_route::{ByRouteError, EndedAttempt, GivenHop, GivenRoute, RouteAttempt};
+use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 
 type Answering = JoinHandle<Result<EndedAttempt, ByRouteError>>;
 

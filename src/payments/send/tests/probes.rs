@@ -3,9 +3,9 @@
 use tokio::task::JoinHandle;
 
 use super::*;
-use ldk_amp::PaymentAddr;
 use crate::payments::probe::{Probe, ProbeEnd};
 use crate::routing::query::BLOCK_PADDING;
+use ldk_amp::PaymentAddr;
 
 fn probe(amount_msat: u64) -> Probe {
     Probe {

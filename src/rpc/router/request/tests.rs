@@ -3,8 +3,8 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::*;
-use lnd_api::proto::lnrpc;
 use crate::rpc::recorded::{number, recorded, text};
+use lnd_api::proto::lnrpc;
 
 const BOB: &str = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
 

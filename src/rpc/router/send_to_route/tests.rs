@@ -1,6 +1,6 @@
 use super::*;
-use lnd_api::proto::routerrpc::BuildRouteResponse;
 use crate::rpc::recorded::recorded;
+use lnd_api::proto::routerrpc::BuildRouteResponse;
 
 const US: &str = "029b6941d70ecad6d7ec7e64712e4d10c1050fa2099498cae41894190e17883f0a";
 const BOB: &str = "0263023b725db9e82890799459688ca409a67560e4dc5f3e9ff442e63bac5a1f5c";

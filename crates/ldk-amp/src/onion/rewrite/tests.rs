@@ -223,18 +223,8 @@ fn ldk_decodes_recorded_amp_onions_only_after_rewriting() {
         assert_eq!(Ok(envelope.ephemeral_key), key);
 
         let sent = opened(&message, &signer);
-        assert_eq!(
-            sent[&2],
-            tu64::encode(onion.amount_msat),
-            "{}",
-            onion.name
-        );
-        assert_eq!(
-            sent[&4],
-            tu64::encode(onion.cltv.into()),
-            "{}",
-            onion.name
-        );
+        assert_eq!(sent[&2], tu64::encode(onion.amount_msat), "{}", onion.name);
+        assert_eq!(sent[&4], tu64::encode(onion.cltv.into()), "{}", onion.name);
         assert_eq!(peeled.metadata, sent.get(&16).cloned(), "{}", onion.name);
         let sent: Vec<_> = sent
             .into_iter()
