@@ -61,12 +61,12 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::accept::tests::stranger;
+    use crate::channels::accept::tests::unknown_peer;
 
     #[test]
     fn a_peer_has_as_many_turns_as_it_may_and_leaves_nothing() {
         let undecided = Undecided::default();
-        let peer = stranger();
+        let peer = unknown_peer();
         let enter = |id: u8| undecided.enter(peer, ChannelId([id; 32]), 2);
         let [first, second] = [1, 2].map(|id| enter(id).unwrap());
         assert!(enter(3).is_none());
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn an_id_is_decided_about_once_at_a_time() {
         let undecided = Undecided::default();
-        let enter = || undecided.enter(stranger(), ChannelId([1; 32]), 2);
+        let enter = || undecided.enter(unknown_peer(), ChannelId([1; 32]), 2);
         let first = enter().unwrap();
         assert!(enter().is_none());
         drop(first);
