@@ -7,8 +7,8 @@ use super::config::MIN_DEPTH_BLOCKS;
 
 /// The number of confirmations of the largest channels (lnd).
 const MAX_BLOCKS: u64 = 6;
-/// The capacity from which channels count as largest: 2^24 - 1 sat, the limit without wumbo (BOLT
-/// 2).
+/// The capacity from which channels count as largest: 2^24 - 1 sat, the limit without wumbo
+/// (BOLT 2).
 const LARGEST_SAT: u64 = 16_777_215;
 
 /// Returns the depth in blocks for this request, if it exceeds the node's minimum.

@@ -50,7 +50,7 @@ pub use self::chain::Chain;
 pub use self::parts::{Store, Wallet};
 
 /// Longer than anything here takes, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a test node pays for whatever it does, in sat per 1000 weight units, if a test says nothing.
 pub const SAT_PER_KW: u32 = 2_500;
@@ -205,7 +205,7 @@ impl TestNode {
                 turn.changed().await.unwrap();
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        let waited = tokio::time::timeout(TEST_TIMEOUT, wait).await;
         waited.unwrap_or_else(|_| panic!("waited in vain until {what}"));
     }
 
@@ -220,7 +220,7 @@ impl TestNode {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wait)
+        tokio::time::timeout(TEST_TIMEOUT, wait)
             .await
             .expect("the event comes")
     }
@@ -228,7 +228,7 @@ impl TestNode {
     pub async fn connect(&self, other: &TestNode) {
         let address = other.address.to_string();
         self.connector
-            .connect(other.id, &address, PATIENCE)
+            .connect(other.id, &address, TEST_TIMEOUT)
             .await
             .unwrap();
         other
