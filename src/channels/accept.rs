@@ -151,12 +151,12 @@ impl Acceptor {
         if self.deciders.is_empty() {
             return self.accept_or_refuse(&request, Terms::default());
         }
-        let turn = self.undecided.enter(
+        let pending = self.undecided.enter(
             request.counterparty_node_id,
             request.temporary_channel_id,
             self.rules.max_pending_per_peer,
         );
-        let Some(turn) = turn else {
+        let Some(pending) = pending else {
             return self.refuse(&request, &Refusal::TooManyPending);
         };
         let acceptor = self.clone();
@@ -165,7 +165,7 @@ impl Acceptor {
                 Ok(terms) => acceptor.accept_or_refuse(&request, terms),
                 Err(reason) => acceptor.refuse(&request, &Refusal::Decided(reason)),
             }
-            drop(turn);
+            drop(pending);
         });
     }
 

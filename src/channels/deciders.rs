@@ -44,16 +44,16 @@ pub struct Question {
 /// All channel acceptors. Clones share their state.
 #[derive(Clone)]
 pub struct Deciders {
-    callers: Arc<Mutex<Vec<mpsc::Sender<Question>>>>,
+    acceptors: Arc<Mutex<Vec<mpsc::Sender<Question>>>>,
     /// The time for each acceptor's answer.
-    patience: Duration,
+    answer_timeout: Duration,
 }
 
 impl Default for Deciders {
     fn default() -> Self {
         Self {
-            callers: Arc::default(),
-            patience: ANSWER_TIMEOUT,
+            acceptors: Arc::default(),
+            answer_timeout: ANSWER_TIMEOUT,
         }
     }
 }
@@ -73,8 +73,8 @@ impl Question {
 impl Deciders {
     /// Adds an acceptor, which is asked until it drops the returned receiver.
     pub fn join(&self) -> mpsc::Receiver<Question> {
-        let (caller, questions) = mpsc::channel(REQUEST_QUEUE_LEN);
-        self.present().push(caller);
+        let (acceptor, questions) = mpsc::channel(REQUEST_QUEUE_LEN);
+        self.present().push(acceptor);
         questions
     }
 
@@ -89,15 +89,15 @@ impl Deciders {
     ///
     /// The reason of the first acceptor that refuses.
     pub async fn decide(&self, request: &Request) -> Decision {
-        let callers = self.present().clone();
+        let acceptors = self.present().clone();
         let mut terms = Terms::default();
-        for caller in callers {
-            let theirs = match timeout(self.patience, ask(&caller, request)).await {
+        for acceptor in acceptors {
+            let theirs = match timeout(self.answer_timeout, ask(&acceptor, request)).await {
                 Ok(decision) => decision?,
                 Err(_) => {
                     tracing::error!(
                         "a channel acceptor did not answer within {:?}",
-                        self.patience
+                        self.answer_timeout
                     );
                     return Err(REJECTED.to_owned());
                 }
@@ -113,17 +113,20 @@ impl Deciders {
     /// Returns the acceptors that are still connected.
     fn present(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Question>>> {
         // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        callers.retain(|caller| !caller.is_closed());
-        callers
+        let mut acceptors = self
+            .acceptors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        acceptors.retain(|acceptor| !acceptor.is_closed());
+        acceptors
     }
 }
 
 /// Asks one acceptor. An acceptor that disconnects has refused, as in lnd.
-async fn ask(caller: &mpsc::Sender<Question>, request: &Request) -> Decision {
+async fn ask(acceptor: &mpsc::Sender<Question>, request: &Request) -> Decision {
     let (answer, decision) = oneshot::channel();
     let request = request.clone();
-    let asked = caller.send(Question { request, answer }).await;
+    let asked = acceptor.send(Question { request, answer }).await;
     match asked {
         Ok(()) => decision.await.unwrap_or_else(|_| Err(REJECTED.to_owned())),
         Err(_) => Err(REJECTED.to_owned()),

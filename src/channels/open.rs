@@ -77,10 +77,10 @@ struct Unfunded {
 /// A channel between `open` and `ChannelPending`.
 struct Waiting {
     fee: FundingFee,
-    /// Whether the scid_alias type was requested. After an error from the peer, LDK retries with
+    /// Whether the `scid_alias` type was requested. After an error from the peer, LDK retries with
     /// another type, based on the node's configuration.
     scid_alias: bool,
-    caller: oneshot::Sender<Result<OutPoint, OpenError>>,
+    requester: oneshot::Sender<Result<OutPoint, OpenError>>,
     /// The reason for giving up the channel; LDK would only report that we closed it.
     failure: Option<OpenError>,
 }
@@ -115,12 +115,12 @@ impl Opener {
     pub fn open(&self, request: &OpenRequest) -> Result<Opening, OpenError> {
         self.check(request)?;
         let id = UserChannelId::draw(true, request.private)?.value();
-        let (caller, outcome) = oneshot::channel();
+        let (requester, outcome) = oneshot::channel();
         // Inserted before LDK knows the channel, so that the peer's answer finds it.
         let waiting = Waiting {
             fee: request.fee,
             scid_alias: request.scid_alias,
-            caller,
+            requester,
             failure: None,
         };
         self.waiting().insert(id, waiting);
@@ -273,7 +273,7 @@ impl Opener {
     pub fn channel_pending(&self, user_channel_id: u128, funding_txo: OutPoint) {
         if let Some(waiting) = self.waiting().remove(&user_channel_id) {
             // The requester may have gone away; the channel is opened nevertheless.
-            let _ = waiting.caller.send(Ok(funding_txo));
+            let _ = waiting.requester.send(Ok(funding_txo));
         }
     }
 
@@ -283,7 +283,7 @@ impl Opener {
             let error = waiting
                 .failure
                 .unwrap_or_else(|| OpenError::Closed(reason.to_string()));
-            let _ = waiting.caller.send(Err(error));
+            let _ = waiting.requester.send(Err(error));
         }
     }
 

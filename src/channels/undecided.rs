@@ -14,7 +14,7 @@ pub(super) struct Undecided(Arc<Mutex<HashMap<PublicKey, HashSet<ChannelId>>>>);
 
 /// A pending decision about one channel, which ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct PendingDecision {
     undecided: Undecided,
     peer: PublicKey,
     channel: ChannelId,
@@ -23,13 +23,18 @@ pub(super) struct Turn {
 impl Undecided {
     /// Adds a channel of this peer. Returns `None` if the peer has `most` already, or if this id is
     /// pending: a decision about the earlier request must not apply to this one.
-    pub(super) fn enter(&self, peer: PublicKey, channel: ChannelId, most: usize) -> Option<Turn> {
+    pub(super) fn enter(
+        &self,
+        peer: PublicKey,
+        channel: ChannelId,
+        most: usize,
+    ) -> Option<PendingDecision> {
         let mut peers = self.peers();
         let channels = peers.entry(peer).or_default();
         if channels.len() >= most || !channels.insert(channel) {
             return None;
         }
-        Some(Turn {
+        Some(PendingDecision {
             undecided: self.clone(),
             peer,
             channel,
@@ -47,7 +52,7 @@ impl Undecided {
     }
 }
 
-impl Drop for Turn {
+impl Drop for PendingDecision {
     fn drop(&mut self) {
         let mut peers = self.undecided.peers();
         if let Some(channels) = peers.get_mut(&self.peer) {

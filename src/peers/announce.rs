@@ -126,13 +126,13 @@ impl Announcer {
     /// Without a public channel nothing is announced: others would ignore it (BOLT 7), and a node
     /// with private channels only may want to stay unknown.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut look = interval(POLL_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = look.tick() => {}
+                _ = poll.tick() => {}
             }
             let public = self.public_channels();
             if due(public, last, Instant::now()) {

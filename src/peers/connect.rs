@@ -140,12 +140,12 @@ impl Connector {
         let guard = close.clone().drop_guard();
         let peers = Arc::clone(&self.peers);
         let mut gone = tokio::spawn(connection::serve_outbound(peers, peer, stream, close));
-        let mut look = interval(POLL_INTERVAL);
+        let mut poll = interval(POLL_INTERVAL);
         let connected = loop {
             tokio::select! {
                 // Also if the peer connected to us at the same time and LDK keeps that connection.
                 _ = &mut gone => break self.is_connected(&peer),
-                _ = look.tick() => if self.is_connected(&peer) { break true },
+                _ = poll.tick() => if self.is_connected(&peer) { break true },
             }
         };
         if connected {

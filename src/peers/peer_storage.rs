@@ -107,13 +107,13 @@ impl PeerStorage {
     /// Writes pending blobs and deletes expired ones, until `stop`. Then all pending blobs are
     /// passed to the writer.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut look = interval(POLL_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = async {
-                    look.tick().await;
+                    poll.tick().await;
                     self.follow_channels();
                     let submitted = self.submit(|stored| stored.is_due(Instant::now()));
                     self.finish(submitted).await;

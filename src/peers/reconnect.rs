@@ -79,15 +79,15 @@ impl Reconnector {
 
     /// Reconnects until `stop`; attempts in progress are then dropped.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut look = interval(POLL_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut attempts = JoinSet::new();
         let mut missing: HashMap<PublicKey, Missing> = HashMap::new();
         let mut trying: HashSet<PublicKey> = HashSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = look.tick() => {
+                _ = poll.tick() => {
                     let due = self.due(&mut missing, &trying);
                     for (peer, addresses) in self.with_addresses(due) {
                         trying.insert(peer);

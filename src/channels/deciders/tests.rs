@@ -51,7 +51,7 @@ async fn conflicting_terms_refuse_the_channel() {
 #[tokio::test]
 async fn acceptor_that_does_not_answer_refuses() {
     let deciders = Deciders {
-        patience: Duration::from_millis(1),
+        answer_timeout: Duration::from_millis(1),
         ..Deciders::default()
     };
     let mut questions = deciders.join();

@@ -24,7 +24,7 @@ pub struct OpenRequest {
     /// it.
     pub push_sat: u64,
     pub private: bool,
-    /// Whether to use the scid_alias channel type, which never reveals the funding output; for
+    /// Whether to use the `scid_alias` channel type, which never reveals the funding output; for
     /// private channels only.
     pub scid_alias: bool,
     pub fee: FundingFee,

@@ -56,7 +56,10 @@ impl FundingSpends {
             };
             let Some(script) = funding_script(input) else {
                 // Earlier versions stored claims as agreed closes.
-                tracing::warn!(channel = %close.channel_id, "a stored closing transaction does not spend a channel");
+                tracing::warn!(
+                    channel = %close.channel_id,
+                    "a stored closing transaction does not spend a channel"
+                );
                 self.closed.buried(close.channel_id);
                 continue;
             };

@@ -150,14 +150,14 @@ mod tests {
 
     #[test]
     fn evicts_the_oldest_of_the_busiest_address_first() {
-        let crowd = |from: u64| (0..5).map(move |n| candidate(n, BUSY, from + u64::from(n)));
-        let young: Vec<Candidate> = crowd(10).collect();
+        let busy = |from: u64| (0..5).map(move |n| candidate(n, BUSY, from + u64::from(n)));
+        let young: Vec<Candidate> = busy(10).collect();
         assert_eq!(
             choose(&young, origin(NEW)),
             None,
             "the funding may still arrive"
         );
-        let mut all: Vec<Candidate> = crowd(15).collect();
+        let mut all: Vec<Candidate> = busy(15).collect();
         all.push(candidate(9, OTHER, 50));
         assert_eq!(choose(&all, origin(NEW)), Some(peer(4)));
         all[2].connected = false;
@@ -200,8 +200,8 @@ mod tests {
             pushed: true,
             ..candidate(1, BUSY, seconds)
         };
-        let crowd = |seconds| [pushed(seconds), pushed(seconds), pushed(seconds)];
-        assert_eq!(choose(&crowd(3_599), origin(NEW)), None);
-        assert_eq!(choose(&crowd(3_600), origin(NEW)), Some(peer(1)));
+        let pushing = |seconds| [pushed(seconds), pushed(seconds), pushed(seconds)];
+        assert_eq!(choose(&pushing(3_599), origin(NEW)), None);
+        assert_eq!(choose(&pushing(3_600), origin(NEW)), Some(peer(1)));
     }
 }
