@@ -306,7 +306,7 @@ impl Opener {
         if let Some(waiting) = self.waiting().get_mut(&channel.user_channel_id) {
             waiting.failure = Some(error);
         }
-        let message = "failed to create the funding transaction".to_owned();
+        let message = "failed to fund the channel".to_owned();
         let id = &channel.temporary_channel_id;
         if let Err(gone) = self
             .manager
