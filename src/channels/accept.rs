@@ -1,4 +1,4 @@
-//! Decides which channels peers may open to us.
+//! Decides whether to accept channels that peers ask to open.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,52 +21,53 @@ use super::strangers::{self, Newcomer, Origin, Strangers};
 use super::undecided::Undecided;
 use crate::ldk::ChannelManager;
 
-/// Channels of one peer that may wait for their confirmations. One less than LDK takes: then the peer is refused
-/// in the words of lnd, which its wallets know, and not in those of LDK.
+/// The number of unconfirmed channels that one peer may have. It is one below LDK's limit, so that
+/// the peer gets lnd's error text, which wallets recognize, instead of LDK's.
 pub const MAX_PENDING_PER_PEER: usize = 3;
 
-/// What a request must satisfy.
+/// The conditions under which an inbound channel is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptRules {
-    /// The smallest channel, sat.
+    /// The smallest capacity, in sat.
     pub min_channel_sat: u64,
-    /// Channels of one peer that may wait for confirmations (lnd's `maxpendingchannels`).
+    /// The number of unconfirmed channels that one peer may have (lnd's `maxpendingchannels`).
     pub max_pending_per_peer: usize,
-    /// Refuse channels with anchors as long as the wallet cannot pay for their forced close. If not, a node
-    /// without coins can receive its first channel, as lnd's can.
+    /// Refuses anchor channels while the wallet cannot pay for their force close. If false, a node
+    /// without on-chain funds can receive its first channel, as with lnd.
     pub require_reserve: bool,
 }
 
-/// What a forced close of one more channel with anchors could be paid with.
+/// The on-chain funds for force-closing one more anchor channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForcedCloseFunds {
-    /// What the wallet lacks of the reserve, with that channel.
+    /// The amount by which the wallet falls short of the reserve, including that channel.
     pub missing: Amount,
-    /// The lowest rate that bitcoind's mempool takes, sat per 1000 weight units.
+    /// The minimum fee rate of bitcoind's mempool, in sat per 1000 weight units.
     pub mempool_min_sat_per_kw: u32,
 }
 
-/// Looks at wallet and mempool.
+/// Queries the wallet and the mempool.
 pub type AskFunds = dyn Fn() -> ForcedCloseFunds + Send + Sync;
 
-/// What is known of the peers.
+/// What the node knows about its peers.
 pub trait Acquaintances: Send + Sync {
-    /// From where the peer is connected; none if it is gone.
+    /// Returns the address from which the peer is connected, or `None` if it is disconnected.
     fn address(&self, peer: &PublicKey) -> Option<IpAddr>;
     fn is_connected(&self, peer: &PublicKey) -> bool;
-    /// Whether the peer has a channel in the chain, with us or with others: it has paid for that.
+    /// Returns whether the peer has a confirmed channel, with us or with others, and so has paid
+    /// on-chain fees.
     fn has_paid(&self, peer: &PublicKey) -> bool;
 }
 
-/// Why a request is refused; the text goes to the peer.
+/// The reason for refusing a channel; the text is sent to the peer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
     #[error("chan size of {asked} sat is below min chan size of {min} sat")]
     TooSmall { asked: u64, min: u64 },
     #[error("Number of pending channels exceed maximum")]
     TooManyPending,
-    /// Too many channels of this peer, or of all peers without a channel in the chain, that have no funding
-    /// transaction.
+    /// Too many channels of this peer, or of all peers without a confirmed channel, whose funding
+    /// transaction is unknown.
     #[error("too many channels without a funding transaction, try again later")]
     TooManyUnfunded,
     #[error("zero-conf channels are not accepted")]
@@ -75,20 +76,20 @@ pub enum Refusal {
     DualFunded,
     #[error("not enough funds in reserve to accept an anchor channel")]
     Reserve,
-    /// We could not get the commitment into a block, having nothing to raise its fee with.
+    /// The commitment transaction could not confirm, as we have no funds to bump its fee.
     #[error(
         "commitment feerate of {offered} sat/kw is below the mempool minimum fee of {least} sat/kw"
     )]
     CommitmentFee { offered: u32, least: u32 },
-    /// A caller's reason.
+    /// The reason given by a channel acceptor.
     #[error("{0}")]
     Decided(String),
-    /// LDK's reason, or no randomness for the channel's number.
+    /// LDK's reason, or a failure of the random number generator.
     #[error("{0}")]
     Failed(String),
 }
 
-/// A peer's wish to open a channel to us, from LDK's event.
+/// A peer's request to open a channel, from LDK's `OpenChannelRequest` event.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub temporary_channel_id: ChannelId,
@@ -97,11 +98,11 @@ pub struct Request {
     pub channel_negotiation_type: InboundChannelFunds,
     pub channel_type: ChannelTypeFeatures,
     pub is_announced: bool,
-    /// What the peer asks of us.
+    /// The channel parameters that the peer proposes.
     pub params: ChannelParameters,
 }
 
-/// Answers requests for channels.
+/// Accepts or refuses requests for inbound channels.
 pub struct Acceptor {
     manager: Arc<ChannelManager>,
     rules: AcceptRules,
@@ -131,17 +132,18 @@ impl Acceptor {
         }
     }
 
-    /// Callers who are asked about what our rules allow.
+    /// Returns the channel acceptors, which are asked about requests that satisfy the rules.
     pub fn deciders(&self) -> &Deciders {
         &self.deciders
     }
 
-    /// Whether a request waits for the decision of a caller.
+    /// Returns whether a request waits for the decision of a channel acceptor.
     pub fn has_undecided(&self) -> bool {
         !self.undecided.is_empty()
     }
 
-    /// Accepts or refuses, now or once the callers have decided; until then LDK keeps the peer waiting.
+    /// Accepts or refuses the request, either now or once the channel acceptors have decided. LDK
+    /// keeps the request pending until then.
     pub fn open_channel_request(self: &Arc<Self>, request: Request) {
         if let Err(refusal) = self.check(&request) {
             return self.refuse(&request, &refusal);
@@ -149,12 +151,12 @@ impl Acceptor {
         if self.deciders.is_empty() {
             return self.accept_or_refuse(&request, Terms::default());
         }
-        let turn = self.undecided.enter(
+        let pending = self.undecided.enter(
             request.counterparty_node_id,
             request.temporary_channel_id,
             self.rules.max_pending_per_peer,
         );
-        let Some(turn) = turn else {
+        let Some(pending) = pending else {
             return self.refuse(&request, &Refusal::TooManyPending);
         };
         let acceptor = self.clone();
@@ -163,7 +165,7 @@ impl Acceptor {
                 Ok(terms) => acceptor.accept_or_refuse(&request, terms),
                 Err(reason) => acceptor.refuse(&request, &Refusal::Decided(reason)),
             }
-            drop(turn);
+            drop(pending);
         });
     }
 
@@ -172,7 +174,7 @@ impl Acceptor {
         self.rules.check(request, &existing, (self.funds)())
     }
 
-    /// Checks again: other channels may have come while callers decided.
+    /// Checks the rules again: other channels may have been added while the acceptors decided.
     fn accept_or_refuse(&self, request: &Request, terms: Terms) {
         let peer = request.counterparty_node_id;
         let accepted = self
@@ -208,7 +210,7 @@ impl Acceptor {
             })
     }
 
-    /// Counts the channel as one without funding, and makes room for it if LDK has none.
+    /// Counts the channel as unfunded, and closes another one if LDK's limit is near.
     fn admit(&self, id: UserChannelId, request: &Request) -> Result<(), Refusal> {
         let peer = request.counterparty_node_id;
         let newcomer = Newcomer {
@@ -242,13 +244,16 @@ impl Acceptor {
         let of_victim = channels.iter();
         for channel in of_victim.filter(|one| one.counterparty.node_id == victim) {
             let id = channel.channel_id;
-            tracing::info!(peer = %victim, channel = %id, "closed a channel without a known funding transaction to accept another");
+            tracing::info!(
+                peer = %victim, channel = %id,
+                "closed a channel without a known funding transaction to accept another"
+            );
             let message = "funding transaction not seen".to_owned();
             let closed = self
                 .manager
                 .force_close_broadcasting_latest_txn(&id, &victim, message);
             if let Err(error) = closed {
-                // It has just gone by itself.
+                // It was closed in the meantime.
                 tracing::debug!(error = describe(&error), "the channel is already closed");
             }
         }
@@ -274,7 +279,8 @@ impl Acceptor {
             refusal.to_string(),
         );
         if let Err(error) = refused {
-            // The peer went away, or LDK refused the request itself: it is gone either way.
+            // The peer disconnected, or LDK refused the request itself. The request is gone either
+            // way.
             tracing::debug!(
                 error = describe(&error),
                 "the refused channel is already closed"
@@ -284,7 +290,7 @@ impl Acceptor {
 }
 
 impl AcceptRules {
-    /// Whether the request may be accepted beside the channels that exist.
+    /// Checks the request against the rules, given the existing channels.
     fn check(
         &self,
         request: &Request,
@@ -313,9 +319,9 @@ impl AcceptRules {
         Ok(())
     }
 
-    /// With nothing to raise its fee, the commitment has to reach the chain alone. LDK's own limit
-    /// (`MinAllowedAnchorChannelRemoteFee`) does not serve for that: it also closes by force what has
-    /// been accepted, as soon as fees rise.
+    /// Checks that the commitment transaction can confirm. Without funds for a fee bump, its own
+    /// fee has to suffice. LDK's limit (`MinAllowedAnchorChannelRemoteFee`) is not suitable for
+    /// this: it also force-closes accepted channels when fee rates rise.
     fn check_funds(&self, request: &Request, funds: ForcedCloseFunds) -> Result<(), Refusal> {
         if funds.missing == Amount::ZERO {
             return Ok(());
@@ -332,7 +338,7 @@ impl AcceptRules {
     }
 }
 
-/// Channels with this peer that cannot be used yet, whoever opened them (as lnd counts).
+/// The number of this peer's channels that are not usable yet, whoever opened them (as lnd counts).
 fn pending_with(existing: &[ChannelDetails], peer: &PublicKey) -> usize {
     existing
         .iter()

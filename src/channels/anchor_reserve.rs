@@ -1,4 +1,4 @@
-//! The reserve for forced closes: how much of the wallet it is now, and whether it is there.
+//! The on-chain reserve for force closes: the required amount, and how much of it the wallet has.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::chain::FeeEstimates;
 use crate::ldk::{ChainMonitor, ChannelManager, ChannelMonitor};
 use crate::wallet::{Wallet, anchor_reserve, reserve_per_channel};
 
-/// Blocks within which an urgent claim should confirm.
+/// The confirmation target, in blocks, of an urgent claim.
 const URGENT_BLOCKS: u32 = 6;
 
-/// What the wallet has to keep for the channels that there are.
+/// The amount that the wallet has to keep for the existing anchor channels.
 pub struct AnchorReserve {
     manager: Arc<ChannelManager>,
     monitors: Arc<ChainMonitor>,
@@ -41,28 +41,30 @@ impl AnchorReserve {
         }
     }
 
-    /// What has to stay in the wallet now.
+    /// Returns the amount that has to stay in the wallet now.
     pub fn required(&self) -> Amount {
         self.required_with(0)
     }
 
-    /// The same with so many more channels.
+    /// Returns the amount required with `more` additional channels.
     pub fn required_with(&self, more: usize) -> Amount {
         let channels = self.channels().saturating_add(more);
         anchor_reserve(channels, self.fees.sat_per_kw(URGENT_BLOCKS))
     }
 
-    /// What one more channel adds, unless there are many already.
+    /// Returns the amount that one more channel adds; 0 once the reserve has reached its maximum.
     pub fn per_channel(&self) -> Amount {
         reserve_per_channel(self.fees.sat_per_kw(URGENT_BLOCKS))
     }
 
-    /// What the wallet has to pay fees with: confirmed coins that are neither leased nor used by a claim.
+    /// Returns the funds available for fees: confirmed outputs that are neither leased nor used by
+    /// a claim.
     pub fn available(&self) -> Amount {
         self.wallet.usable()
     }
 
-    /// What the wallet lacks with so many more channels; 0 if it has enough.
+    /// Returns the amount missing in the wallet with `more` additional channels; 0 if it has
+    /// enough.
     pub fn missing_with(&self, more: usize) -> Amount {
         let required = self.required_with(more);
         required
@@ -70,9 +72,9 @@ impl AnchorReserve {
             .unwrap_or(Amount::ZERO)
     }
 
-    /// Channels with anchors: those that LDK lists, from the moment when they are being opened, and closed
-    /// ones as long as something of them may need a fee. No fee is paid for those of strangers before bitcoind
-    /// knows their funding.
+    /// Counts the anchor channels: those that LDK lists, from the beginning of the opening, and
+    /// closed ones while any of their outputs may need a fee. Channels of unknown peers do not
+    /// count before bitcoind knows their funding, as no fees are paid for them.
     fn channels(&self) -> usize {
         let listed = self.manager.list_channels();
         let may_need_fees_later =
@@ -105,11 +107,11 @@ fn may_need_fees(monitor: &ChannelMonitor, height: u32) -> bool {
 
 fn is_unresolved(balance: &Balance, height: u32) -> bool {
     match balance {
-        // The closing transaction is in a block; it pays to the wallet.
+        // The closing transaction is confirmed and pays to the wallet.
         Balance::ClaimableAwaitingConfirmations { source, .. } => {
             *source != BalanceSource::CoopClose
         }
-        // From its expiry on the HTLC is the peer's, who need not claim it soon.
+        // After its expiry the HTLC belongs to the peer, which need not claim it soon.
         Balance::MaybePreimageClaimableHTLC { expiry_height, .. } => height <= *expiry_height,
         _ => true,
     }
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_channel_counts_until_nothing_of_it_can_need_a_fee() {
+    fn closed_channels_count_while_an_output_may_need_a_fee() {
         let awaiting = |source| Balance::ClaimableAwaitingConfirmations {
             amount_satoshis: 1,
             confirmation_height: 1,

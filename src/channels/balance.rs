@@ -1,4 +1,4 @@
-//! What is whose in a channel, to the msat, from what LDK tells.
+//! The exact balance of each side of a channel in msat, derived from LDK's figures.
 //!
 //! LDK 0.2 has no field for our balance, but its capacities are exact differences
 //! (`get_available_balances_for_scope` in LDK's `channel.rs`):
@@ -8,9 +8,10 @@
 //! inbound_capacity  = theirs - their outbound HTLCs - anchors (if they did)  - their reserve, or 0
 //! ```
 //!
-//! Adding the constants back gives the balance, unless the capacity was cut off at 0. Then the
-//! other side's balance and the pending HTLCs give it, as all of them add up to the capacity.
-//! `ChainMonitor`'s balances would not do: they are in sat, without the commitment's fee.
+//! Adding the constants back gives the balance, unless the capacity was clamped to 0. In that case
+//! it follows from the other side's balance and the pending HTLCs, since all of them add up to the
+//! channel's capacity. `ChainMonitor`'s balances are not sufficient: they are in sat and exclude
+//! the commitment fee.
 
 use lightning::ln::channel_state::ChannelDetails;
 
@@ -23,24 +24,24 @@ const PLAIN_COMMITMENT_WEIGHT: u64 = 724;
 /// Weight of each HTLC output on a commitment (BOLT 3).
 const HTLC_WEIGHT: u64 = 172;
 
-/// The three parts of a channel; together they are its capacity.
+/// The balances of a channel. Their sum is its capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelBalance {
-    /// Ours, msat: before the commitment's fee and anchors, without pending HTLCs.
+    /// Our balance in msat, before the commitment fee and anchors, without pending HTLCs.
     pub local_msat: u64,
-    /// The peer's, msat: likewise.
+    /// The peer's balance in msat, likewise.
     pub remote_msat: u64,
-    /// In pending HTLCs of either direction, msat.
+    /// The amount in pending HTLCs of both directions, in msat.
     pub unsettled_msat: u64,
-    /// False if both sides are below their reserve, when LDK's figures only bound them.
+    /// False if both sides are below their reserve; then LDK's figures give only bounds.
     ///
-    /// That takes a channel nearly all of which is in flight. Moreover, for the milliseconds in
-    /// which a peer's new HTLC is not signed for yet, LDK does not list it; if our side is below
-    /// our reserve then, the HTLC counts as ours, though no more than up to that reserve.
+    /// This requires that nearly the whole channel is in flight. In addition, LDK does not list a
+    /// peer's new HTLC for the milliseconds until it is signed. If our side is below our reserve
+    /// during that time, the HTLC counts as ours, up to that reserve.
     pub exact: bool,
 }
 
-/// The balance of an open channel, before and after the commitment is signed.
+/// Returns the balance of an open channel, before and after the commitment is signed.
 pub fn channel_balance(channel: &ChannelDetails) -> ChannelBalance {
     let capacity_msat = channel.channel_value_satoshis.saturating_mul(1000);
     let parts = Parts::of(channel);
@@ -73,7 +74,7 @@ pub fn channel_balance(channel: &ChannelDetails) -> ChannelBalance {
     }
 }
 
-/// Weight of the current commitment transaction, with its HTLCs above dust.
+/// Returns the weight of the current commitment transaction, including its HTLCs above dust.
 pub fn commitment_weight(channel: &ChannelDetails) -> u64 {
     let base = if has_anchors(channel) {
         ANCHOR_COMMITMENT_WEIGHT
@@ -93,18 +94,18 @@ pub fn commitment_weight(channel: &ChannelDetails) -> u64 {
     base + HTLC_WEIGHT * (incoming + outgoing) as u64
 }
 
-/// Fee of the current commitment transaction in sat, which the opener pays.
+/// Returns the fee of the current commitment transaction in sat, which the opener pays.
 pub fn commitment_fee_sat(channel: &ChannelDetails) -> u64 {
     u64::from(channel.feerate_sat_per_1000_weight.unwrap_or(0)) * commitment_weight(channel) / 1000
 }
 
-/// Whether the channel's commitments carry anchors.
+/// Returns whether the channel's commitments have anchor outputs.
 pub fn has_anchors(channel: &ChannelDetails) -> bool {
     let kind = channel.channel_type.as_ref();
     kind.is_some_and(|kind| kind.supports_anchors_zero_fee_htlc_tx())
 }
 
-/// LDK's capacities, and what LDK took off to get them.
+/// LDK's capacities and the amounts that LDK subtracted from the balances to get them.
 struct Parts {
     outbound_msat: u64,
     inbound_msat: u64,
@@ -134,18 +135,18 @@ impl Parts {
         }
     }
 
-    /// Our balance in msat, if it is above what LDK took off.
+    /// Returns our balance in msat, if it exceeds what LDK subtracted.
     fn local(&self) -> Option<u64> {
         (self.outbound_msat > 0).then(|| self.outbound_msat.saturating_add(self.local_floor_msat))
     }
 
-    /// The peer's balance in msat, if it is above what LDK took off.
+    /// Returns the peer's balance in msat, if it exceeds what LDK subtracted.
     fn remote(&self) -> Option<u64> {
         (self.inbound_msat > 0).then(|| self.inbound_msat.saturating_add(self.remote_floor_msat))
     }
 }
 
-/// The HTLCs that LDK lists, in msat.
+/// Returns the sum of the HTLCs that LDK lists, in msat.
 fn listed_htlcs_msat(channel: &ChannelDetails) -> u64 {
     let incoming = channel
         .pending_inbound_htlcs

@@ -1,4 +1,4 @@
-//! Closes channels and tells the caller how far the closing transaction is.
+//! Closes channels and reports the progress of the closing transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,43 +22,44 @@ use crate::ldk::{ChannelManager, PeerManager};
 use crate::storage::Health;
 use crash_points::Point;
 
-/// How long a cooperative close waits for the channel to be ready for it. Under load LDK refuses
-/// to begin while an update of the channel is being written; such a moment lasts milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two tries of the same; LDK has no event for it.
-const RETRY: Duration = Duration::from_millis(20);
+/// How long a cooperative close waits until LDK can begin it. Under load LDK refuses while an
+/// update of the channel is being persisted, which takes milliseconds.
+const CLOSE_START_TIMEOUT: Duration = Duration::from_secs(10);
+/// The interval between attempts; LDK has no event for this.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The weight of a closing transaction with the longest scripts that BOLT 2 allows (42 bytes).
 const MAX_CLOSING_WEIGHT: u64 = 834;
 
-/// What a cooperative close may cost, in sat per 1000 weight units. Whoever opened the channel pays, so
-/// this is without meaning if that is the peer.
+/// The fee rate of a cooperative close, in sat per 1000 weight units. The opener pays the fee, so
+/// this has no effect on channels that the peer opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosingFee {
-    /// Our estimate. lnd, which names a fee of its own, may get more.
+    /// Our own estimate. lnd, which proposes a fee of its own, may get more.
     Estimate(u32),
-    /// What the caller asks for, no more and no less.
+    /// Exactly the rate that the user asked for.
     Exactly {
         sat_per_kw: u32,
-        /// Our estimate for a day. A peer may refuse less, if it is neither lnd nor ampd.
+        /// Our estimate for one day (144 blocks). Peers other than lnd and ampd may refuse a lower
+        /// rate.
         day_sat_per_kw: u32,
     },
 }
 
-/// How to close.
+/// How to close a channel.
 #[derive(Debug, Clone)]
 pub enum CloseRequest {
     /// Both sides sign one closing transaction.
     Cooperative {
         fee: ClosingFee,
-        /// Where our part goes; none for an address of our own wallet.
+        /// The script that receives our balance; `None` for an address of our own wallet.
         delivery: Option<ScriptBuf>,
     },
-    /// We broadcast our commitment transaction and wait for our money.
+    /// We broadcast our commitment transaction and wait for its time locks.
     Force,
 }
 
-/// Why a channel is not being closed.
+/// The reason why a channel cannot be closed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
     #[error("channel {0} not found")]
@@ -70,21 +71,23 @@ pub enum CloseError {
     #[error("cannot close to this delivery address: use a SegWit address")]
     Delivery,
     #[error(
-        "a fee rate of {wanted} sat/kw exceeds what our balance in the channel can pay ({most} sat/kw)"
+        "a fee rate of {wanted} sat/kw is more than our balance in the channel can pay ({most} sat/kw)"
     )]
     FeeTooHigh { wanted: u32, most: u32 },
-    /// Many nodes take their estimate for a day (144 blocks) for the least.
+    /// Many nodes use their one-day estimate (144 blocks) as the minimum.
     #[error(
-        "the peer may reject a fee rate below {least} sat/kw (our one-day estimate) and force-close: use a higher rate"
+        "the peer may reject a fee rate below {least} sat/kw (our one-day estimate) and force-close: \
+         use a higher rate"
     )]
     FeeTooLow { least: u32 },
     #[error("unable to close channel: {0}")]
     Refused(String),
     #[error("cannot force-close while the database cannot be written ({0})")]
     Unwritable(String),
-    /// The close was meant to be cooperative.
+    /// A cooperative close ended as a force close.
     #[error(
-        "the channel was force-closed instead of cooperatively: {0} is a commitment transaction, so our funds may be time-locked"
+        "the channel was force-closed instead of cooperatively: {0} is a commitment transaction, \
+         so our funds may be time-locked"
     )]
     Forced(Txid),
     #[error("the node is shutting down")]
@@ -94,26 +97,28 @@ pub enum CloseError {
 /// A step of a close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseUpdate {
-    /// We have broadcast this transaction. Another may still confirm in its place.
+    /// We have broadcast this transaction. Another one may still confirm in its place.
     Pending(Txid),
-    /// This transaction is in a block.
+    /// This transaction is confirmed.
     Confirmed { txid: Txid, height: u32 },
 }
 
-/// A close under way. Dropping it does not stop the close.
+/// A close in progress. Dropping it does not stop the close.
 #[derive(Debug)]
 pub struct Closing {
     spend: watch::Receiver<Option<Spend>>,
     told: Option<Spend>,
-    /// Whether a commitment is what the caller wants.
+    /// The user asked for a force close.
     by_force: bool,
 }
 
 impl Closing {
-    /// Waits for the next step. A cooperative close with HTLCs under way takes as long as they do.
+    /// Waits for the next step. A cooperative close with pending HTLCs waits until they are
+    /// resolved.
     ///
     /// # Errors
-    /// [`CloseError::Forced`] if a cooperative close has ended as a forced one.
+    ///
+    /// [`CloseError::Forced`] if a cooperative close ended as a force close.
     pub async fn next(&mut self) -> Result<CloseUpdate, CloseError> {
         let told = self.told;
         let changed = self
@@ -133,7 +138,7 @@ impl Closing {
         }
     }
 
-    /// Waits until a closing transaction is in a block.
+    /// Waits until a closing transaction is confirmed.
     pub async fn confirmed(&mut self) -> Result<(Txid, u32), CloseError> {
         loop {
             if let CloseUpdate::Confirmed { txid, height } = self.next().await? {
@@ -143,7 +148,7 @@ impl Closing {
     }
 }
 
-/// Broadcasts our commitment of a channel that LDK's manager has forgotten.
+/// Broadcasts our commitment of a channel that LDK's `ChannelManager` no longer has.
 pub type BroadcastCommitment = dyn Fn(ChannelId) + Send + Sync;
 
 /// Closes channels.
@@ -156,7 +161,7 @@ pub struct Closer {
 }
 
 impl Closer {
-    /// `storage` says whether commits succeed: nothing is closed by force while they fail.
+    /// `storage` reports whether commits succeed: no force close begins while they fail.
     pub fn new(
         manager: Arc<ChannelManager>,
         peers: Arc<PeerManager>,
@@ -173,11 +178,10 @@ impl Closer {
         }
     }
 
-    /// Begins to close the channel, and returns as soon as it has begun.
+    /// Starts closing the channel and returns as soon as the close has begun.
     ///
-    /// A channel that is already closing cooperatively can be closed by force, also when its closing
-    /// transaction is broadcast; asked again to close cooperatively, the answer is the close that is
-    /// under way.
+    /// A channel that is already closing cooperatively can be force-closed, even after its closing
+    /// transaction was broadcast. A repeated cooperative close returns the close in progress.
     pub async fn close(
         &self,
         channel_point: OutPoint,
@@ -200,7 +204,7 @@ impl Closer {
                 self.cooperate(&channel, fee, delivery).await?;
             }
         }
-        // Sends `shutdown`, or the error, now rather than at the next event.
+        // Sends `shutdown` or the error now rather than at the next event.
         self.peers.process_events();
         Ok(Closing {
             spend,
@@ -209,7 +213,8 @@ impl Closer {
         })
     }
 
-    /// For a channel whose closing transaction both sides have signed: LDK's manager has forgotten it.
+    /// Handles a channel whose closing transaction both sides have signed; LDK's manager has
+    /// removed it.
     fn close_again(
         &self,
         channel_point: OutPoint,
@@ -245,8 +250,9 @@ impl Closer {
         })
     }
 
-    /// The commitment leaves when the close is on disk. While commits fail that may take for ever, and
-    /// after a restart the channel would be open again: so nothing is begun.
+    /// Force-closes the channel. The commitment is broadcast once the close is on disk. While
+    /// commits fail that may never happen, and after a restart the channel would be open again.
+    /// Therefore the close is refused.
     fn force(&self, channel: &ChannelDetails) -> Result<(), CloseError> {
         self.check_storage()?;
         crash_points::in_next_commit(Point::ForceClosed);
@@ -278,7 +284,7 @@ impl Closer {
         }
         self.check_low(channel, fee)?;
         let terms = terms_of(channel, fee)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CLOSE_START_TIMEOUT;
         loop {
             let peer = channel.counterparty.node_id;
             if self.peers.peer_by_node_id(&peer).is_none() {
@@ -286,15 +292,16 @@ impl Closer {
             }
             match self.begin(channel, terms, delivery.clone()) {
                 Ok(()) => return Ok(()),
-                Err(error) if !may_pass(&error) || Instant::now() >= deadline => {
+                Err(error) if !is_temporary(&error) || Instant::now() >= deadline => {
                     return Err(CloseError::Refused(describe(&error)));
                 }
-                Err(_) => sleep(RETRY).await,
+                Err(_) => sleep(RETRY_INTERVAL).await,
             }
         }
     }
 
-    /// What only lnd and ampd are known to take is refused towards others.
+    /// Refuses low fee rates that only lnd and ampd are known to accept, unless the peer is one of
+    /// them.
     fn check_low(&self, channel: &ChannelDetails, fee: ClosingFee) -> Result<(), CloseError> {
         let peer = self.peers.peer_by_node_id(&channel.counterparty.node_id);
         let peer = peer.ok_or(CloseError::PeerOffline)?;
@@ -302,7 +309,10 @@ impl Closer {
             ClosingFee::Exactly {
                 sat_per_kw,
                 day_sat_per_kw: least,
-            } if channel.is_outbound && sat_per_kw < least && !knows_amp(&peer.init_features) => {
+            } if channel.is_outbound
+                && sat_per_kw < least
+                && !supports_amp(&peer.init_features) =>
+            {
                 Err(CloseError::FeeTooLow { least })
             }
             _ => Ok(()),
@@ -315,7 +325,7 @@ impl Closer {
         (feerate_per_kw, more_sat): (Option<u32>, u64),
         delivery: Option<ShutdownScript>,
     ) -> Result<(), APIError> {
-        // LDK keeps it with the channel, so that it also counts after a restart.
+        // LDK stores this with the channel, so it still applies after a restart.
         self.set_more(channel, more_sat)?;
         let begun = self.manager.close_channel_with_feerate_and_script(
             &channel.channel_id,
@@ -324,13 +334,14 @@ impl Closer {
             delivery,
         );
         if begun.is_err() {
-            // The peer may begin a close later, and nothing is asked for then.
+            // The peer may start a close later, when no rate was requested.
             self.set_more(channel, MOST_ABOVE_OUR_CLOSING_FEE_SAT)?;
         }
         begun
     }
 
-    /// Sets what we pay beyond the offered fee if a peer without a fee range asks for it, in sat.
+    /// Sets how much we pay, in sat, above the offered fee if a peer without a fee range asks for
+    /// it.
     fn set_more(&self, channel: &ChannelDetails, sat: u64) -> Result<(), APIError> {
         let update = ChannelConfigUpdate {
             force_close_avoidance_max_fee_satoshis: Some(sat),
@@ -342,13 +353,13 @@ impl Closer {
     }
 }
 
-/// The rate that LDK is to offer, if we pay, and what may come on top of it in sat.
+/// Returns the rate that LDK should offer, if we pay, and how much may be added to it, in sat.
 fn terms_of(channel: &ChannelDetails, fee: ClosingFee) -> Result<(Option<u32>, u64), CloseError> {
-    // For a channel of the peer LDK would take the rate for the least that the peer has to pay.
+    // For a channel opened by the peer, LDK would treat the rate as the peer's minimum.
     if !channel.is_outbound {
         return Ok((None, MOST_ABOVE_OUR_CLOSING_FEE_SAT));
     }
-    // LDK closes by force if the fee is more than we have.
+    // LDK force-closes if the fee exceeds our balance.
     let balance_msat = super::list::channel(channel).local_balance_msat();
     let most = u32::try_from(balance_msat / MAX_CLOSING_WEIGHT).unwrap_or(u32::MAX);
     match fee {
@@ -360,16 +371,17 @@ fn terms_of(channel: &ChannelDetails, fee: ClosingFee) -> Result<(Option<u32>, u
     }
 }
 
-/// Whether this is an lnd or an ampd: nobody else sets bits 30 or 31 (AMP) in its `init`.
-fn knows_amp(features: &InitFeatures) -> bool {
+/// Returns whether the peer is lnd or ampd: no other implementation sets the AMP bits (30 or 31) in
+/// `init`.
+fn supports_amp(features: &InitFeatures) -> bool {
     features
         .le_flags()
         .get(3)
         .is_some_and(|byte| byte & 0b1100_0000 != 0)
 }
 
-/// What the close of a channel may cost us; none if the peer pays. A close that the peer begins has the
-/// terms of an estimate.
+/// Returns what closing the channel may cost us, or `None` if the peer pays. A close started by the
+/// peer uses the terms of an estimate.
 pub fn closing_terms(
     manager: &ChannelManager,
     peer: &PublicKey,
@@ -384,8 +396,9 @@ pub fn closing_terms(
     })
 }
 
-/// Whether LDK refuses only for now. Its text is all that tells (`Channel::get_shutdown`).
-fn may_pass(error: &APIError) -> bool {
+/// Returns whether LDK's refusal is temporary. Only the error text shows this
+/// (`Channel::get_shutdown`).
+fn is_temporary(error: &APIError) -> bool {
     let text = describe(error);
     [
         "waiting on a monitor update",

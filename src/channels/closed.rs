@@ -1,4 +1,4 @@
-//! The record of a channel that is no more, and why.
+//! The record of a closed channel, and the reason for its close.
 
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
@@ -10,23 +10,23 @@ use super::id::UserChannelId;
 use super::spends::{AgreedClose, ClosingKind, ClosingTransaction};
 use crate::logging::cut;
 
-/// Bytes of the reason for a close that are kept and logged.
-const MAX_REASON: usize = 500;
+/// The maximum length, in bytes, of the close reason that is stored and logged.
+const MAX_REASON_BYTES: usize = 500;
 
-/// How a channel ended, in lnd's words. As in lnd the type follows the transaction that confirmed, whatever
-/// LDK expected; see [`ClosedChannel::with_closing`].
+/// How a channel ended, as lnd classifies it. As in lnd the type follows from the confirmed
+/// transaction, not from what LDK expected; see [`ClosedChannel::with_closing`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CloseType {
     Cooperative,
     /// We broadcast our commitment.
     LocalForce,
-    /// The peer broadcast its commitment, or made us broadcast ours by an error.
+    /// The peer broadcast its commitment, or an error from the peer made us broadcast ours.
     RemoteForce,
-    /// The funding transaction was never broadcast, or never confirmed.
+    /// The funding transaction was never broadcast or never confirmed.
     FundingCanceled,
 }
 
-/// Who ended the channel.
+/// The side that closed the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CloseInitiator {
     Unknown,
@@ -34,7 +34,7 @@ pub enum CloseInitiator {
     Remote,
 }
 
-/// A channel that is no more. Enough to show it as lnd does, long after LDK forgot it.
+/// A closed channel, with everything that lnd shows of it; LDK has removed the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedChannel {
     #[serde(with = "super::rows::channel_id")]
@@ -43,23 +43,24 @@ pub struct ClosedChannel {
     pub scid: Option<u64>,
     pub peer: Option<PublicKey>,
     pub capacity_sat: u64,
-    /// What was ours when the channel was closed, msat, before the fees of the close.
+    /// Our balance when the channel was closed, in msat, before closing fees.
     pub local_balance_msat: u64,
     /// Whether we opened the channel.
     pub initiator: bool,
     pub private: bool,
     pub close_type: CloseType,
     pub close_initiator: CloseInitiator,
-    /// LDK's own words. They may quote the peer: LDK has made them printable.
+    /// The reason given by LDK. It may quote the peer; LDK has made the quote printable.
     pub reason: String,
-    /// Known from the broadcast, or from the block; later ones come by
+    /// Known from the broadcast or from the block. Later transactions are reported by
     /// [`ClosedChannels::closing_transaction`].
     pub closing: Option<ClosingTransaction>,
 }
 
 impl ClosedChannel {
-    /// With this closing transaction. Once it is in a block, it decides how the channel ended: after an
-    /// error of the peer our commitment may confirm, or the peer's after our own.
+    /// Returns the record with this closing transaction. Once confirmed, the transaction determines
+    /// how the channel ended: after an error from the peer our commitment may confirm, or the
+    /// peer's after our own.
     #[must_use]
     pub fn with_closing(self, closing: ClosingTransaction) -> Self {
         let confirmed = closing.kind.filter(|_| closing.height.is_some());
@@ -77,25 +78,26 @@ impl ClosedChannel {
     }
 }
 
-/// Where closed channels are kept. All functions enqueue and return; they never wait.
+/// Storage for closed channels. All functions enqueue a write and return without waiting.
 pub trait ClosedChannels: Send + Sync {
-    /// Keeps the record. LDK repeats an event after a crash: the same channel once more is not an
-    /// error, and must not lose a closing transaction that is known.
+    /// Stores the record. LDK repeats events after a crash: recording a channel again is not an
+    /// error, and must not remove a known closing transaction.
     fn record(&self, channel: ClosedChannel);
 
-    /// The closing transaction of a channel is known, has confirmed, or has lost its block. It may
-    /// come before the record: the store keeps it by the channel's id, or waits for the record,
-    /// which has it again.
+    /// Stores the closing transaction of a channel when it becomes known, is confirmed, or is
+    /// reorganized out of the chain. This may be called before the record is stored: the
+    /// implementation keeps the transaction by channel id, or waits for the record, which includes
+    /// it.
     fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction);
 
-    /// Keeps a close that was agreed on, or what changed of it.
+    /// Stores an agreed cooperative close, or an update of it.
     fn agreed(&self, close: AgreedClose);
 
-    /// The channel's end is buried in the chain: its agreed close is needed no more.
+    /// Removes the agreed close of a channel whose closing transaction is buried deep in the chain.
     fn buried(&self, channel_id: ChannelId);
 }
 
-/// LDK's `ChannelClosed`, field by field.
+/// The fields of LDK's `ChannelClosed` event.
 #[derive(Debug, Clone)]
 pub struct Closure {
     pub channel_id: ChannelId,
@@ -108,7 +110,7 @@ pub struct Closure {
 }
 
 impl Closure {
-    /// The record, unless the channel never had a funding transaction: then it never was one.
+    /// Returns the record, or `None` if the channel never had a funding transaction.
     pub fn record(&self) -> Option<ClosedChannel> {
         let channel_point = self.channel_funding_txo?;
         let facts = UserChannelId::from(self.user_channel_id);
@@ -129,13 +131,13 @@ impl Closure {
         })
     }
 
-    /// LDK's words. They may quote the peer, so they are cut.
+    /// Returns LDK's reason, truncated because it may quote the peer.
     pub fn short_reason(&self) -> String {
-        cut(&self.reason.to_string(), MAX_REASON).into_owned()
+        cut(&self.reason.to_string(), MAX_REASON_BYTES).into_owned()
     }
 }
 
-/// LDK's reason in lnd's terms.
+/// Classifies LDK's reason as lnd does.
 pub fn classify(reason: &ClosureReason) -> (CloseType, CloseInitiator) {
     use CloseInitiator::{Local, Remote, Unknown};
     use CloseType::{Cooperative, FundingCanceled, LocalForce, RemoteForce};
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn record_keeps_what_ldk_forgets() {
+    fn record_keeps_the_channels_data() {
         let reason = ClosureReason::LocallyInitiatedCooperativeClosure;
         let record = closure(reason).record().unwrap();
         assert!(record.initiator && record.private);
@@ -196,9 +198,9 @@ mod tests {
         );
     }
 
-    /// Records of earlier versions say nothing of the transaction's kind.
+    /// Records written by earlier versions lack the kind of the transaction.
     #[test]
-    fn the_transaction_that_confirms_decides_how_the_channel_ended() {
+    fn confirmed_transaction_determines_the_close_type() {
         let closing = |height, kind| ClosingTransaction {
             txid: Txid::all_zeros(),
             height,
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn force_close_before_the_broadcast_is_a_canceled_funding() {
+    fn force_close_before_the_broadcast_is_funding_canceled() {
         let close = |broadcasted_latest_txn| {
             let message = String::new();
             classify(&ClosureReason::HolderForceClosed {

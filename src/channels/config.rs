@@ -1,66 +1,68 @@
-//! LDK's channel settings for a node that routes, each with its reason.
+//! LDK's channel settings for a routing node, with the reason for each.
 //!
-//! LDK's defaults are those of a phone wallet: few HTLCs, a tenth of the channel in flight, no
-//! anchors, no forwarding. What follows differs from them on purpose.
+//! LDK's defaults suit a mobile wallet: few HTLCs, a tenth of the channel in flight, no anchors, no
+//! forwarding. The values here differ from them on purpose.
 
 use lightning::util::config::{MaxDustHTLCExposure, UserConfig};
 
-/// Blocks that a peer who force-closes waits for its money. LDK's default, and about lnd's for
-/// small channels: one day for us to notice and punish a revoked state.
+/// The delay, in blocks, for a peer's funds after it force-closes. LDK's default, and close to
+/// lnd's for small channels: one day for us to detect and punish a revoked state.
 pub const REMOTE_CSV_DELAY_BLOCKS: u16 = 144;
 
-/// HTLCs that a peer may have in flight towards us: the most that BOLT 2 allows.
+/// The number of HTLCs that a peer may have in flight to us: the maximum allowed by BOLT 2.
 pub const MAX_ACCEPTED_HTLCS: u16 = 483;
 
-/// The smallest HTLC that we take, in msat.
+/// The smallest HTLC that we accept, in msat.
 pub const MIN_HTLC_MSAT: u64 = 1;
 
 /// The reserve that a peer keeps on its side, in millionths of the capacity (1 %, as lnd).
 const RESERVE_PPM: u32 = 10_000;
 
-/// The largest channel in sat, ours or a peer's: 10 BTC, lnd's limit with `wumbo-channels`.
+/// The largest channel in sat, opened by us or a peer: 10 BTC, lnd's limit with `wumbo-channels`.
 pub const MAX_CHANNEL_SAT: u64 = 1_000_000_000;
 
-/// The smallest channel in sat that lnd opens or accepts by default.
+/// The smallest channel, in sat, that lnd opens or accepts by default.
 pub const MIN_CHANNEL_SAT: u64 = 20_000;
 
-/// Confirmations that we ask for before a channel which a peer funds can be used (lnd). Large channels
-/// need more (`depth`).
+/// The number of confirmations before a channel funded by a peer can be used (as lnd). Large
+/// channels need more (`depth`).
 pub const MIN_DEPTH_BLOCKS: u32 = 3;
 
-/// The least `cltv-expiry-delta` in blocks that LDK accepts for a forward.
+/// The smallest `cltv-expiry-delta`, in blocks, that LDK accepts for forwards.
 pub const MIN_CLTV_DELTA_BLOCKS: u16 = 48;
 
-/// Dust in sat that may be at risk in one channel by default.
+/// The default limit of dust exposure in one channel, in sat.
 ///
-/// An HTLC below the dust limit (354 sat) has no output of its own: a forced close gives it to the
-/// miners, and two peers who work together can make that our loss, at no cost for them. A full channel of
-/// 483 such HTLCs holds 170,982 sat, so lnd's 500,000 sat limit nothing. LDK's default grows with the fee
-/// rate and allows 2,530 sat at 1 sat/vB: seven small AMP shards would fill it. This takes 141 of the
-/// largest, and any payment of up to 50,000 sat however it is split.
+/// An HTLC below the dust limit (354 sat) has no output of its own: in a force close its amount
+/// goes to miners, and two colluding peers can make us lose it at no cost to them. A full channel
+/// of 483 such HTLCs holds 170,982 sat, so lnd's 500,000 sat has no effect. LDK's default depends
+/// on the fee rate and allows 2,530 sat at 1 sat/vB: seven small AMP shards would exhaust it. This
+/// limit allows 141 of the largest dust HTLCs, and any payment of up to 50,000 sat however it is
+/// split.
 const MAX_DUST_SAT: u64 = 50_000;
 
-/// What we pay, in sat and beyond our own estimate, for the cooperative close of a channel that we
-/// opened, if nobody has said what it may cost and the peer names a higher fee without a range.
+/// The amount in sat above our own estimate that we pay for the cooperative close of a channel that
+/// we opened, if the user set no fee and the peer names a higher fee without a range.
 ///
-/// Only lnd does that; other peers never hear of it (`onion::closing_fees`). 1,000 sat, LDK's default,
-/// is little: two honest estimates for these 168 vB are often further apart.
+/// Only lnd names such a fee; other peers never see this limit (`onion::closing_fees`). LDK's
+/// default of 1,000 sat is low: two reasonable estimates for these 168 vB often differ by more.
 pub const MOST_ABOVE_OUR_CLOSING_FEE_SAT: u64 = 10_000;
 
-/// The part of the config file that concerns channels.
+/// The channel settings of the config file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelSettings {
-    /// Fixed fee of a forward in msat (lnd: 1000).
+    /// The base fee for forwards, in msat (lnd: 1000).
     pub base_fee_msat: u32,
-    /// Proportional fee of a forward in millionths (lnd: 1).
+    /// The proportional fee for forwards, in millionths (lnd: 1).
     pub fee_rate_ppm: u32,
-    /// Blocks between the expiry of a forward's incoming and outgoing HTLC (lnd: 80).
+    /// The difference in blocks between the expiries of a forward's incoming and outgoing HTLC
+    /// (lnd: 80).
     pub cltv_delta_blocks: u16,
-    /// [`MIN_DEPTH_BLOCKS`], but less in tests.
+    /// [`MIN_DEPTH_BLOCKS`], or less in tests.
     pub min_depth_blocks: u32,
-    /// The smallest channel in sat that a peer may open to us.
+    /// The smallest channel, in sat, that a peer may open to us.
     pub min_channel_sat: u64,
-    /// Sat that may be at risk in HTLCs of one channel that are too small for an output.
+    /// The maximum amount, in sat, of HTLCs below the dust limit in one channel.
     pub max_dust_exposure_sat: u64,
 }
 
@@ -77,13 +79,13 @@ impl Default for ChannelSettings {
     }
 }
 
-/// The settings that cannot be used, and what to do.
+/// An invalid setting, and how to correct it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
     /// LDK refuses forwards with a smaller delta, so the channel would forward nothing.
     #[error("CLTV delta of {0} blocks is too small: use at least {MIN_CLTV_DELTA_BLOCKS}")]
     CltvDelta(u16),
-    /// A channel without confirmations can be taken back by whoever funds it.
+    /// The funder could double-spend an unconfirmed channel.
     #[error("minimum depth of 0 confirmations is not safe: use at least 1")]
     MinDepth,
     /// No channel could satisfy both limits.
@@ -91,16 +93,16 @@ pub enum SettingsError {
     MinChannel(u64),
 }
 
-/// LDK's configuration for this node.
+/// Returns LDK's configuration for this node.
 pub fn user_config(settings: &ChannelSettings) -> Result<UserConfig, SettingsError> {
     check(settings)?;
     let mut config = UserConfig::default();
     handshake(&mut config, settings);
     limits(&mut config, settings);
     channel(&mut config, settings);
-    // We look at each request ourselves: size, number, on-chain reserve (see `accept`).
+    // `accept` checks each request: capacity, number of channels, on-chain reserve.
     config.manually_accept_inbound_channels = true;
-    // A private channel of ours is still a channel that we are paid to forward over, as in lnd.
+    // Our unannounced channels also forward payments, as in lnd.
     config.accept_forwards_to_priv_channels = true;
     Ok(config)
 }
@@ -118,19 +120,19 @@ fn check(settings: &ChannelSettings) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// What we ask of a peer when a channel is made.
+/// Sets the parameters that we ask of peers when a channel is opened.
 fn handshake(config: &mut UserConfig, settings: &ChannelSettings) {
     let handshake = &mut config.channel_handshake_config;
-    // An AMP or MPP payment is many HTLCs; 50, LDK's default, is soon reached at a busy node.
+    // An AMP or MPP payment consists of many HTLCs; a busy node soon reaches LDK's default of 50.
     handshake.our_max_accepted_htlcs = MAX_ACCEPTED_HTLCS;
-    // 10 %, LDK's default, would refuse an amount for which the channel has ample balance.
+    // LDK's default of 10 % would refuse amounts that the channel's balance can carry.
     handshake.max_inbound_htlc_value_in_flight_percent_of_channel = 100;
-    // The fee of a force close is paid when it is broadcast, by its child, not guessed when the
-    // channel is opened. Costs an on-chain reserve.
+    // A force close pays its fee with a child transaction when it is broadcast, instead of a fee
+    // guessed when the channel is opened. This requires an on-chain reserve.
     handshake.negotiate_anchors_zero_fee_htlc_tx = true;
-    // Public unless the caller says otherwise, as lnd's `openchannel`.
+    // Public unless the request says otherwise, as lnd's `openchannel`.
     handshake.announce_for_forwarding = true;
-    // A script promised now cannot be changed at the close, so a delivery address would be refused.
+    // A committed script cannot be changed at the close, so a delivery address would be refused.
     handshake.commit_upfront_shutdown_pubkey = false;
     handshake.minimum_depth = settings.min_depth_blocks;
     handshake.our_to_self_delay = REMOTE_CSV_DELAY_BLOCKS;
@@ -138,16 +140,16 @@ fn handshake(config: &mut UserConfig, settings: &ChannelSettings) {
     handshake.their_channel_reserve_proportional_millionths = RESERVE_PPM;
 }
 
-/// What we put up with from a peer.
+/// Sets the limits for what peers propose.
 fn limits(config: &mut UserConfig, settings: &ChannelSettings) {
     let limits = &mut config.channel_handshake_limits;
-    // On, LDK's default, refuses every private channel, as our own default is to announce.
+    // LDK's default of true refuses every private channel, as our own default is to announce.
     limits.force_announced_channel_preference = false;
     limits.min_funding_satoshis = settings.min_channel_sat;
     limits.max_funding_satoshis = MAX_CHANNEL_SAT;
 }
 
-/// What a forward costs, what we risk for it, and what a close may cost.
+/// Sets the forwarding policy, the dust limit, and the limit of closing fees.
 fn channel(config: &mut UserConfig, settings: &ChannelSettings) {
     let channel = &mut config.channel_config;
     channel.forwarding_fee_base_msat = settings.base_fee_msat;
@@ -166,7 +168,7 @@ mod tests {
     use crate::chain::FeeEstimates;
 
     #[test]
-    fn settings_reach_ldk() {
+    fn settings_are_passed_to_ldk() {
         let settings = ChannelSettings {
             base_fee_msat: 7,
             fee_rate_ppm: 11,
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_work_are_refused() {
+    fn rejects_invalid_settings() {
         let refused = |change: fn(&mut ChannelSettings)| {
             let mut settings = ChannelSettings::default();
             change(&mut settings);
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_knows_no_fees_can_close_with_us() {
+    fn accepts_closing_fees_of_peers_without_estimates() {
         // lnd asks for 25 sat/vB when its bitcoind has no estimate.
         const PEER_SAT_PER_KW: u64 = 6_250;
         const CLOSING_WEIGHT: u64 = 672;

@@ -1,4 +1,5 @@
-//! Callers who decide, beside our own rules, which channels peers may open to us (lnd's channel acceptors).
+//! Channel acceptors: API clients that decide, in addition to our rules, which channels peers may
+//! open (as in lnd).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,91 +10,94 @@ use tokio::time::timeout;
 
 use super::accept::Request;
 
-/// How long each caller has (lnd's `acceptortimeout`). LDK waits for a minute at least.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Requests that may wait for a slow caller.
-const BACKLOG: usize = 16;
+/// The time that each acceptor has to answer (lnd's `acceptortimeout`). LDK waits for a minute at
+/// least.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The number of requests that may be queued for one acceptor.
+const REQUEST_QUEUE_LEN: usize = 16;
 
-/// What a peer is told if a caller gives no reason of its own, does not answer or goes away (lnd).
+/// The text sent to the peer if an acceptor gives no reason, does not answer or disconnects (as
+/// lnd).
 pub const REJECTED: &str = "channel rejected";
 
-/// What a caller asks of the peer whose channel it accepts; none: what the node asks of all.
+/// The terms that an acceptor sets for an accepted channel; `None` means the node's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Blocks that the peer waits for its money after its own force close.
+    /// The delay, in blocks, for the peer's funds after its own force close.
     pub remote_csv_delay: Option<u16>,
-    /// The smallest HTLC that we take, msat.
+    /// The smallest HTLC that we accept, in msat.
     pub min_htlc_msat: Option<u64>,
-    /// Confirmations before the channel can be used.
+    /// The number of confirmations before the channel can be used.
     pub min_depth_blocks: Option<u32>,
 }
 
-/// The terms of a channel that is accepted, or what its peer is told.
+/// The terms of an accepted channel, or the reason sent to the peer.
 pub type Decision = Result<Terms, String>;
 
-/// A channel that a caller is to decide about.
+/// A request that an acceptor has to decide.
 #[derive(Debug)]
 pub struct Question {
     pub request: Request,
     answer: oneshot::Sender<Decision>,
 }
 
-/// All callers who decide. Clones are the same.
+/// All channel acceptors. Clones share their state.
 #[derive(Clone)]
 pub struct Deciders {
-    callers: Arc<Mutex<Vec<mpsc::Sender<Question>>>>,
-    /// For each caller's answer.
-    patience: Duration,
+    acceptors: Arc<Mutex<Vec<mpsc::Sender<Question>>>>,
+    /// The time for each acceptor's answer.
+    answer_timeout: Duration,
 }
 
 impl Default for Deciders {
     fn default() -> Self {
         Self {
-            callers: Arc::default(),
-            patience: PATIENCE,
+            acceptors: Arc::default(),
+            answer_timeout: ANSWER_TIMEOUT,
         }
     }
 }
 
 impl Question {
-    /// An answer that comes too late is forgotten.
+    /// Sends the decision. It is ignored if it comes too late.
     pub fn answer(self, decision: Decision) {
         let _ = self.answer.send(decision);
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Returns whether the answer is no longer awaited.
     pub fn is_over(&self) -> bool {
         self.answer.is_closed()
     }
 }
 
 impl Deciders {
-    /// From now on one caller more is asked, until it drops what this returns.
+    /// Adds an acceptor, which is asked until it drops the returned receiver.
     pub fn join(&self) -> mpsc::Receiver<Question> {
-        let (caller, questions) = mpsc::channel(BACKLOG);
-        self.present().push(caller);
+        let (acceptor, questions) = mpsc::channel(REQUEST_QUEUE_LEN);
+        self.present().push(acceptor);
         questions
     }
 
-    /// Whether there is anybody to ask.
+    /// Returns whether there are no acceptors.
     pub fn is_empty(&self) -> bool {
         self.present().is_empty()
     }
 
-    /// Asks one caller after another; the channel is accepted if all accept it.
+    /// Asks all acceptors in turn; the channel is accepted if all accept it.
     ///
     /// # Errors
-    /// What the first who refuses has to say.
+    ///
+    /// The reason of the first acceptor that refuses.
     pub async fn decide(&self, request: &Request) -> Decision {
-        let callers = self.present().clone();
+        let acceptors = self.present().clone();
         let mut terms = Terms::default();
-        for caller in callers {
-            let theirs = match timeout(self.patience, ask(&caller, request)).await {
+        for acceptor in acceptors {
+            let theirs = match timeout(self.answer_timeout, ask(&acceptor, request)).await {
                 Ok(decision) => decision?,
                 Err(_) => {
                     tracing::error!(
                         "a channel acceptor did not answer within {:?}",
-                        self.patience
+                        self.answer_timeout
                     );
                     return Err(REJECTED.to_owned());
                 }
@@ -106,20 +110,23 @@ impl Deciders {
         Ok(terms)
     }
 
-    /// Those who have not gone away.
+    /// Returns the acceptors that are still connected.
     fn present(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Question>>> {
         // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        callers.retain(|caller| !caller.is_closed());
-        callers
+        let mut acceptors = self
+            .acceptors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        acceptors.retain(|acceptor| !acceptor.is_closed());
+        acceptors
     }
 }
 
-/// A caller that goes away has refused, as with lnd.
-async fn ask(caller: &mpsc::Sender<Question>, request: &Request) -> Decision {
+/// Asks one acceptor. An acceptor that disconnects has refused, as in lnd.
+async fn ask(acceptor: &mpsc::Sender<Question>, request: &Request) -> Decision {
     let (answer, decision) = oneshot::channel();
     let request = request.clone();
-    let asked = caller.send(Question { request, answer }).await;
+    let asked = acceptor.send(Question { request, answer }).await;
     match asked {
         Ok(()) => decision.await.unwrap_or_else(|_| Err(REJECTED.to_owned())),
         Err(_) => Err(REJECTED.to_owned()),
@@ -127,7 +134,7 @@ async fn ask(caller: &mpsc::Sender<Question>, request: &Request) -> Decision {
 }
 
 impl Terms {
-    /// Both of them; `None` if they contradict each other.
+    /// Merges two sets of terms; `None` if they contradict each other.
     fn and(self, other: Self) -> Option<Self> {
         Some(Self {
             remote_csv_delay: either(self.remote_csv_delay, other.remote_csv_delay)?,
@@ -136,7 +143,7 @@ impl Terms {
         })
     }
 
-    /// For LDK.
+    /// Converts the terms to LDK's overrides.
     pub(super) fn overrides(self) -> ChannelConfigOverrides {
         ChannelConfigOverrides {
             handshake_overrides: Some(ChannelHandshakeConfigUpdate {
@@ -150,7 +157,7 @@ impl Terms {
     }
 }
 
-/// `None` if both are there and differ.
+/// Returns the value that is set; `None` if both are set and differ.
 fn either<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<Option<T>> {
     match (one, other) {
         (Some(one), Some(other)) if one != other => None,

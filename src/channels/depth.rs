@@ -1,19 +1,20 @@
-//! How deep the funding of a peer's channel must be buried before we use it.
+//! The number of confirmations required before a peer's channel can be used.
 
 use lightning::events::InboundChannelFunds;
 
 use super::accept::Request;
 use super::config::MIN_DEPTH_BLOCKS;
 
-/// Confirmations of the largest channels (lnd).
-const MOST_BLOCKS: u64 = 6;
-/// Channels from this size on are the largest ones: 2^24 - 1 sat, the limit without wumbo (BOLT 2).
+/// The number of confirmations of the largest channels (lnd).
+const MAX_BLOCKS: u64 = 6;
+/// The capacity from which channels count as largest: 2^24 - 1 sat, the limit without wumbo
+/// (BOLT 2).
 const LARGEST_SAT: u64 = 16_777_215;
 
-/// The depth in blocks for a channel of this size, if it is more than the node asks of all channels.
+/// Returns the depth in blocks for this request, if it exceeds the node's minimum.
 ///
-/// What a peer can take back by replacing its funding transaction grows with the channel, so lnd lets the
-/// depth grow with what is at stake, from 3 to 6: the capacity, and what is pushed to us.
+/// A peer can take back the channel by double-spending its funding transaction. As in lnd, the
+/// depth grows from 3 to 6 with the amount at stake: the capacity and the amount pushed to us.
 pub fn of(request: &Request) -> Option<u32> {
     let pushed_msat = match request.channel_negotiation_type {
         InboundChannelFunds::PushMsat(msat) => msat,
@@ -21,8 +22,8 @@ pub fn of(request: &Request) -> Option<u32> {
     };
     let stake_sat = request.funding_satoshis.saturating_add(pushed_msat / 1_000);
     let blocks = match request.funding_satoshis > LARGEST_SAT {
-        true => MOST_BLOCKS,
-        false => (stake_sat.saturating_mul(MOST_BLOCKS) / LARGEST_SAT).min(MOST_BLOCKS),
+        true => MAX_BLOCKS,
+        false => (stake_sat.saturating_mul(MAX_BLOCKS) / LARGEST_SAT).min(MAX_BLOCKS),
     };
     let blocks = u32::try_from(blocks).ok()?;
     (blocks > MIN_DEPTH_BLOCKS).then_some(blocks)
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_depth_grows_with_what_is_at_stake() {
+    fn depth_grows_with_the_amount_at_stake() {
         let peer = bitcoin::secp256k1::PublicKey::from_slice(&[2; 33]).unwrap();
         for (sat, pushed_sat, depth) in [
             (20_000, 0, None),

@@ -1,6 +1,7 @@
-//! The room's door for LDK's events: one function per event, named after it.
+//! The entry point for LDK's channel events: one function per event, named after it.
 //!
-//! Each takes the event's fields and returns at once: LDK hands out one event after another.
+//! Each takes the event's fields and returns without waiting: LDK hands out one event after
+//! another.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,7 @@ use super::spends::FundingSpends;
 use super::strangers::Strangers;
 use crate::ldk::ChannelManager;
 
-/// All that handles the events of channels.
+/// Handles all channel events.
 pub struct Channels {
     manager: Arc<ChannelManager>,
     opener: Arc<Opener>,
@@ -35,8 +36,8 @@ pub struct Channels {
     forwards: Arc<dyn Forwards>,
     feed: ChannelFeed,
     htlcs: HtlcFeed,
-    /// Where the channels are in the chain: LDK no longer knows when it closes them, and HTLCs may
-    /// come to their end after that.
+    /// The SCIDs of the channels. LDK discards them when it closes a channel, but HTLCs may be
+    /// resolved after that.
     scids: Mutex<HashMap<ChannelId, u64>>,
 }
 
@@ -67,22 +68,22 @@ impl Channels {
         channels
     }
 
-    /// Where others hear what becomes of our channels.
+    /// Returns the feed of channel events.
     pub fn feed(&self) -> &ChannelFeed {
         &self.feed
     }
 
-    /// Where others hear what becomes of HTLCs.
+    /// Returns the feed of HTLC events.
     pub fn htlcs(&self) -> &HtlcFeed {
         &self.htlcs
     }
 
-    /// Where callers decide about channels of peers.
+    /// Returns the channel acceptors.
     pub fn deciders(&self) -> &Deciders {
         self.acceptor.deciders()
     }
 
-    /// Whether a peer's request for a channel waits for the decision of a caller.
+    /// Returns whether a peer's request for a channel waits for a channel acceptor.
     pub fn has_undecided(&self) -> bool {
         self.acceptor.has_undecided()
     }
@@ -125,7 +126,7 @@ impl Channels {
         let sat = channel.map(|channel| channel.channel_value_satoshis);
         self.strangers
             .pending(user_channel_id, channel_id, funding_txo, sat, now);
-        // A stranger's is watched once bitcoind knows it.
+        // A channel of an unknown peer is watched once bitcoind knows its funding.
         if !self.strangers.is_unseen(&funding_txo)
             && let Some(script) = funding_redeem_script
         {
@@ -148,7 +149,7 @@ impl Channels {
         let of_peer = self
             .manager
             .list_channels_with_counterparty(&counterparty_node_id);
-        // It may be closed again by now.
+        // It may have been closed in the meantime.
         if let Some(ready) = of_peer.iter().find(|c| c.channel_id == channel_id) {
             let open = Box::new(list::channel(ready));
             self.spends.watch_open(ready);
@@ -180,7 +181,8 @@ impl Channels {
         }
     }
 
-    /// Whether the channel is a stranger's who made up the funding, as far as we know: nothing is kept of it.
+    /// Returns whether an unknown peer made up the channel's funding, as far as we know. No record
+    /// is kept then.
     fn never_existed(&self, closure: &Closure) -> bool {
         let id = closure.user_channel_id;
         let Some(point) = closure.channel_funding_txo else {
@@ -191,12 +193,12 @@ impl Channels {
             self.strangers.ready(id);
             return false;
         }
-        // If the channel is closed before its monitor is on disk, LDK does not say that it is pending.
+        // LDK emits no `ChannelPending` if the channel is closed before its monitor is on disk.
         let now = Instant::now();
         let sat = closure.channel_capacity_sats;
         self.strangers
             .pending(id, closure.channel_id, point, sat, now);
-        // The owner may have asked for the close: then it is treated as any other.
+        // If the operator asked for the close, it is treated like any other.
         let is_watched = self.spends.channel(&point).is_some();
         self.strangers.closed(id, is_watched, now)
     }
@@ -205,7 +207,7 @@ impl Channels {
         self.opener.discard_funding(funding_info);
     }
 
-    /// The numbers of the channels are filled in here.
+    /// Records a forwarded payment and fills in the SCIDs of its channels.
     pub fn payment_forwarded(&self, mut forward: Forward) {
         let scid = |channel: Option<ChannelId>| self.scid(&channel?);
         forward.incoming_scid = scid(forward.incoming_channel);
@@ -217,7 +219,7 @@ impl Channels {
         forwards::payment_forwarded(&self.forwards, forward);
     }
 
-    /// A payment to us is claimed, with HTLCs that came by these channels.
+    /// Reports that a payment to us was claimed, with HTLCs from these channels.
     pub fn payment_claimed(&self, incoming: impl Iterator<Item = ChannelId>) {
         for channel in incoming {
             let scid = self.scid(&channel);
@@ -226,7 +228,8 @@ impl Channels {
         }
     }
 
-    /// An HTLC that was not ours to send was failed back, for a `reason` that very old events lack.
+    /// Reports that an HTLC that we did not originate was failed back. Very old events lack the
+    /// `reason`.
     pub fn htlc_failed(
         &self,
         kind: HtlcKind,

@@ -1,4 +1,4 @@
-//! Tells whoever listens what becomes of our channels.
+//! Broadcasts channel events to subscribers.
 
 use bitcoin::OutPoint;
 use tokio::sync::broadcast;
@@ -6,39 +6,39 @@ use tokio::sync::broadcast;
 use super::closed::ClosedChannel;
 use super::list::Channel;
 
-/// Events that may wait for a slow listener.
-const BACKLOG: usize = 1_024;
+/// The number of events that may be queued for a slow subscriber.
+const EVENT_QUEUE_LEN: usize = 1_024;
 
-/// What happened to a channel.
+/// A change in the state of a channel.
 #[derive(Debug, Clone)]
 pub enum ChannelEvent {
-    /// Its funding transaction is broadcast.
+    /// The funding transaction was broadcast.
     Pending(OutPoint),
-    /// It can be used from now on. Boxed, since it is far larger than the others.
+    /// The channel is ready for payments. Boxed, since it is far larger than the other variants.
     Open(Box<Channel>),
-    /// It is no more; its closing transaction need not be in a block yet.
+    /// The channel is closed; its closing transaction may still be unconfirmed.
     Closed(Box<ClosedChannel>),
-    /// Its funding transaction did not confirm in time: it never was open.
+    /// The funding transaction did not confirm in time: the channel never opened.
     FundingTimeout(OutPoint),
 }
 
-/// Where the events come from. Clones are the same feed.
+/// The source of channel events. Clones share their subscribers.
 #[derive(Debug, Clone)]
 pub struct ChannelFeed(broadcast::Sender<ChannelEvent>);
 
 impl Default for ChannelFeed {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self(broadcast::Sender::new(EVENT_QUEUE_LEN))
     }
 }
 
 impl ChannelFeed {
-    /// Tells those who listen; if nobody does, it is forgotten.
+    /// Sends the event to all subscribers, if there are any.
     pub(super) fn tell(&self, event: ChannelEvent) {
         let _ = self.0.send(event);
     }
 
-    /// All that happens from now on.
+    /// Subscribes to all events from now on.
     pub fn listen(&self) -> broadcast::Receiver<ChannelEvent> {
         self.0.subscribe()
     }

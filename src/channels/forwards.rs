@@ -1,4 +1,4 @@
-//! What we forwarded and what it earned.
+//! Forwarded payments and the fees they earned.
 
 use std::sync::Arc;
 
@@ -6,30 +6,31 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 use serde::Serialize;
 
-/// A payment that passed through us and was settled downstream.
+/// A payment that we forwarded and that was settled downstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Forward {
     #[serde(serialize_with = "super::rows::optional_channel_id")]
     pub incoming_channel: Option<ChannelId>,
     #[serde(serialize_with = "super::rows::optional_channel_id")]
     pub outgoing_channel: Option<ChannelId>,
-    /// The channels' numbers, as far as they are known.
+    /// The SCIDs of the channels, where known.
     pub incoming_scid: Option<u64>,
     pub outgoing_scid: Option<u64>,
     pub incoming_peer: Option<PublicKey>,
     pub outgoing_peer: Option<PublicKey>,
-    /// What we passed on, msat. Unknown for very old HTLCs.
+    /// The amount sent on, in msat. Unknown for very old HTLCs.
     pub amount_out_msat: Option<u64>,
-    /// What we kept, msat. Unknown if the incoming HTLC was claimed on chain.
+    /// The fee that we earned, in msat. Unknown if the incoming HTLC was claimed on chain.
     pub fee_msat: Option<u64>,
-    /// The preimage came from a transaction, not from the peer: the outgoing channel is closed.
+    /// The preimage came from a transaction rather than the peer: the outgoing channel is closed.
     pub claimed_on_chain: bool,
 }
 
-/// Where forwards are kept. `record` enqueues and returns; it must not wait for the disk.
+/// Storage for forwards. `record` enqueues a write and must not wait for the disk.
 ///
-/// LDK tells of a forward again if we stop before it stored that we know: the same forward can be
-/// recorded twice across a crash, and LDK gives nothing by which to tell the two apart.
+/// LDK repeats the event of a forward if the node stops before LDK has stored that it was handled.
+/// A forward can therefore be recorded twice across a crash, and LDK provides nothing to recognize
+/// the duplicate.
 pub trait Forwards: Send + Sync {
     fn record(&self, forward: Forward);
 }

@@ -1,4 +1,4 @@
-//! Tells whoever listens what becomes of HTLCs, as far as LDK tells us.
+//! Broadcasts HTLC events to subscribers, as far as LDK reports them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,55 +10,55 @@ use tokio::sync::broadcast;
 
 use super::rows::now_ns;
 
-/// Events that may wait for a slow listener.
-const BACKLOG: usize = 4_096;
+/// The number of events that may be queued for a slow subscriber.
+const EVENT_QUEUE_LEN: usize = 4_096;
 
-/// Preimages that wait for LDK to tell which path they were for. It does so when the peer has revoked
-/// the state with the HTLC, a moment later.
-const PREIMAGES: usize = 1_024;
+/// The number of preimages kept until LDK reports their path, which it does as soon as the peer has
+/// revoked the state with the HTLC.
+const MAX_PREIMAGES: usize = 1_024;
 
-/// Whose HTLC it is.
+/// The role of this node for an HTLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HtlcKind {
-    /// A payment of ours.
+    /// A payment from this node.
     Send,
-    /// A payment to us.
+    /// A payment to this node.
     Receive,
-    /// A payment that goes through this node.
+    /// A payment forwarded by this node.
     Forward,
 }
 
-/// What happened to it.
+/// What happened to an HTLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HtlcStep {
-    /// It was sent.
+    /// The HTLC was sent.
     Sent {
         amount_msat: u64,
-        /// The height at which it times out.
+        /// The block height at which the HTLC times out.
         expiry_height: u32,
     },
-    /// The preimage is told of our own payments only.
+    /// The HTLC was settled. The preimage is set for our own payments only.
     Settled(Option<PaymentPreimage>),
-    /// A node behind us failed it.
+    /// A node downstream failed the HTLC.
     FailedBehind,
-    /// We failed it.
+    /// This node failed the HTLC.
     FailedHere(LocalHTLCFailureReason),
 }
 
-/// Something happened to an HTLC.
+/// An event of one HTLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HtlcEvent {
-    /// Nanoseconds since 1970.
+    /// The time in nanoseconds since 1970.
     pub at_ns: u64,
     pub kind: HtlcKind,
-    /// The number of the channel that it came by; none for a payment of ours.
+    /// The SCID of the incoming channel; `None` for our own payments.
     pub incoming_scid: Option<u64>,
-    /// The number of the channel that it left or was to leave by; none for a payment to us.
+    /// The SCID of the outgoing channel; `None` for payments to us.
     pub outgoing_scid: Option<u64>,
     pub step: HtlcStep,
 }
 
-/// Where the events come from. Clones are the same feed.
+/// The source of HTLC events. Clones share their subscribers.
 #[derive(Debug, Clone)]
 pub struct HtlcFeed {
     events: broadcast::Sender<HtlcEvent>,
@@ -68,19 +68,19 @@ pub struct HtlcFeed {
 impl Default for HtlcFeed {
     fn default() -> Self {
         Self {
-            events: broadcast::Sender::new(BACKLOG),
+            events: broadcast::Sender::new(EVENT_QUEUE_LEN),
             preimages: Arc::default(),
         }
     }
 }
 
 impl HtlcFeed {
-    /// All that happens from now on.
+    /// Subscribes to all events from now on.
     pub fn listen(&self) -> broadcast::Receiver<HtlcEvent> {
         self.events.subscribe()
     }
 
-    /// A payment of ours left by this channel.
+    /// Reports that an HTLC of our own payment was sent over this channel.
     pub fn sent(&self, outgoing_scid: Option<u64>, amount_msat: u64, expiry_height: u32) {
         let step = HtlcStep::Sent {
             amount_msat,
@@ -89,19 +89,20 @@ impl HtlcFeed {
         self.of_ours(outgoing_scid, step);
     }
 
-    /// A payment of ours is paid; LDK tells the path of it with [`HtlcFeed::send_settled`].
+    /// Stores the preimage of our own settled payment; LDK reports its path with
+    /// [`HtlcFeed::send_settled`].
     pub fn preimage(&self, id: PaymentId, preimage: PaymentPreimage) {
         if self.events.receiver_count() == 0 {
             return;
         }
         let mut preimages = self.lock();
-        if preimages.len() >= PREIMAGES {
+        if preimages.len() >= MAX_PREIMAGES {
             preimages.pop_front();
         }
         preimages.push_back((id, preimage));
     }
 
-    /// A payment of ours is paid that left by this channel.
+    /// Reports that an HTLC of our own payment over this channel was settled.
     pub fn send_settled(&self, id: &PaymentId, outgoing_scid: Option<u64>) {
         let mut preimages = self.lock();
         let place = preimages.iter().position(|(known, _)| known == id);
@@ -111,7 +112,7 @@ impl HtlcFeed {
         self.of_ours(outgoing_scid, HtlcStep::Settled(preimage));
     }
 
-    /// A payment of ours failed on its way.
+    /// Reports that an HTLC of our own payment failed downstream.
     pub fn send_failed(&self, outgoing_scid: Option<u64>) {
         self.of_ours(outgoing_scid, HtlcStep::FailedBehind);
     }
@@ -120,7 +121,7 @@ impl HtlcFeed {
         self.tell(HtlcKind::Send, None, outgoing_scid, step);
     }
 
-    /// Tells those who listen; if nobody does, it is forgotten.
+    /// Sends the event to all subscribers, if there are any.
     pub(super) fn tell(
         &self,
         kind: HtlcKind,
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_preimage_finds_its_path() {
+    fn settled_htlcs_carry_their_preimage() {
         let feed = HtlcFeed::default();
         let mut events = feed.listen();
         let (one, other) = (PaymentId([1; 32]), PaymentId([2; 32]));
@@ -166,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn preimages_are_not_kept_for_nobody() {
+    fn preimages_are_not_kept_without_subscribers() {
         let feed = HtlcFeed::default();
         feed.preimage(PaymentId([1; 32]), PaymentPreimage([7; 32]));
         assert!(feed.lock().is_empty());
         let _listening = feed.listen();
-        for _ in 0..2 * PREIMAGES {
+        for _ in 0..2 * MAX_PREIMAGES {
             feed.preimage(PaymentId([1; 32]), PaymentPreimage([7; 32]));
         }
-        assert_eq!(feed.lock().len(), PREIMAGES);
+        assert_eq!(feed.lock().len(), MAX_PREIMAGES);
     }
 }

@@ -1,4 +1,4 @@
-//! The channels that we have, with everything about them that LDK can tell.
+//! The node's channels, with all details that LDK provides.
 
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
@@ -10,118 +10,120 @@ use super::balance::{self, ChannelBalance};
 use super::config::REMOTE_CSV_DELAY_BLOCKS;
 use crate::ldk::ChannelManager;
 
-/// Where a channel is in its life.
+/// The state of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelState {
-    /// The funding transaction is being negotiated, or waits for confirmations.
+    /// The funding transaction is being negotiated or is unconfirmed.
     Opening,
-    /// Ready for payments, whether the peer is connected or not.
+    /// Ready for payments, whether or not the peer is connected.
     Open,
-    /// A cooperative close is under way.
+    /// A cooperative close is in progress.
     Closing,
 }
 
-/// The form of the commitment transaction, in lnd's words.
+/// The format of the commitment transaction, in lnd's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitmentType {
     StaticRemoteKey,
     Anchors,
 }
 
-/// An HTLC that is not settled yet.
+/// An HTLC that is neither settled nor failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingHtlc {
     pub incoming: bool,
     pub amount_msat: u64,
     pub payment_hash: PaymentHash,
-    /// The height at which it times out.
+    /// The block height at which the HTLC times out.
     pub expiry_height: u32,
-    /// Its index in its direction; none while it waits to be sent.
+    /// The index of the HTLC in its direction; `None` until it is sent.
     pub htlc_id: Option<u64>,
 }
 
-/// A channel of ours.
+/// A channel of this node.
 ///
-/// `balance` is exact in msat and what both ends agree on; [`Self::local_balance_sat`] is what lnd
-/// calls `local_balance`.
+/// `balance` is exact in msat, and both sides agree on it; [`Self::local_balance_sat`] corresponds
+/// to lnd's `local_balance`.
 #[derive(Debug, Clone)]
 pub struct Channel {
     pub channel_id: ChannelId,
     pub peer: PublicKey,
-    /// None until the funding transaction is known.
+    /// `None` until the funding transaction is known.
     pub channel_point: Option<OutPoint>,
     pub state: ChannelState,
-    /// Payments can pass now: open, and the peer is connected.
+    /// Whether payments are possible now: the channel is open and the peer is connected.
     pub active: bool,
-    /// Block, transaction and output of the funding, once it is confirmed.
+    /// The block, transaction and output of the funding, once it is confirmed.
     pub scid: Option<u64>,
-    /// Other numbers by which this channel is known between the two of us.
+    /// The alias SCIDs of this channel.
     pub alias_scids: Vec<u64>,
     pub capacity_sat: u64,
     pub balance: ChannelBalance,
-    /// Fee of our current commitment transaction, sat; the opener pays it.
+    /// The fee of our current commitment transaction in sat, paid by the opener.
     pub commit_fee_sat: u64,
     pub commit_weight: u64,
-    /// Sat per 1000 weight units.
+    /// The fee rate of the commitment transaction, in sat per 1000 weight units.
     pub fee_per_kw: u32,
     pub commitment_type: CommitmentType,
     /// Whether we opened the channel.
     pub initiator: bool,
     pub private: bool,
     pub pending_htlcs: Vec<PendingHtlc>,
-    /// Blocks that we wait for our money after our own force close.
+    /// The delay, in blocks, for our funds after our own force close.
     pub local_csv_delay: u16,
-    /// Blocks that the peer waits; the same for every channel that we make.
+    /// The delay, in blocks, for the peer's funds after its force close; the same for all our
+    /// channels.
     pub remote_csv_delay: u16,
-    /// What must stay on our side, sat.
+    /// The reserve on our side, in sat.
     pub local_reserve_sat: u64,
-    /// What must stay on the peer's side, sat.
+    /// The reserve on the peer's side, in sat.
     pub remote_reserve_sat: u64,
-    /// The smallest HTLC that we take, msat.
+    /// The smallest HTLC that we accept, in msat.
     pub local_min_htlc_msat: u64,
-    /// The smallest HTLC that the peer takes, msat.
+    /// The smallest HTLC that the peer accepts, in msat.
     pub remote_min_htlc_msat: u64,
-    /// The most that the peer may have in flight to us, msat.
+    /// The maximum amount that the peer may have in flight to us, in msat.
     pub local_max_in_flight_msat: u64,
-    /// The most that we may have in flight to the peer, msat.
+    /// The maximum amount that we may have in flight to the peer, in msat.
     pub remote_max_in_flight_msat: u64,
-    /// What we could send now in one HTLC, msat.
+    /// The amount that we could send now in one HTLC, in msat.
     pub sendable_msat: u64,
     pub confirmations: u32,
-    /// Confirmations that make the channel usable; unknown until the peer accepts.
+    /// The number of confirmations before the channel is usable; unknown until the peer accepts.
     pub confirmations_required: Option<u32>,
-    /// Fixed fee of a forward, msat.
+    /// The base fee for forwards, in msat.
     pub base_fee_msat: u32,
-    /// Proportional fee of a forward, millionths.
+    /// The proportional fee for forwards, in millionths.
     pub fee_rate_ppm: u32,
-    /// Blocks between the expiries of a forward.
+    /// The difference in blocks between the expiries of a forward's HTLCs.
     pub cltv_delta_blocks: u16,
-    /// LDK does not count the updates of a channel: always 0.
+    /// Always 0: LDK does not count the updates of a channel.
     pub num_updates: u64,
 }
 
 impl Channel {
-    /// What we would get from our commitment transaction, sat: lnd's `local_balance`.
+    /// Returns our output of the commitment transaction in sat: lnd's `local_balance`.
     pub fn local_balance_sat(&self) -> u64 {
         self.local_balance_msat() / 1000
     }
 
-    /// What the peer would get, sat: lnd's `remote_balance`.
+    /// Returns the peer's output of the commitment transaction in sat: lnd's `remote_balance`.
     pub fn remote_balance_sat(&self) -> u64 {
         self.remote_balance_msat() / 1000
     }
 
-    /// [`Self::local_balance_sat`] to the msat.
+    /// Returns [`Self::local_balance_sat`] in msat.
     pub fn local_balance_msat(&self) -> u64 {
         self.after_opener_costs(self.balance.local_msat, self.initiator)
     }
 
-    /// [`Self::remote_balance_sat`] to the msat.
+    /// Returns [`Self::remote_balance_sat`] in msat.
     pub fn remote_balance_msat(&self) -> u64 {
         self.after_opener_costs(self.balance.remote_msat, !self.initiator)
     }
 
-    /// The opener's side pays for the commitment and its anchors, as far as it has the money.
+    /// Subtracts the commitment fee and the anchors from the opener's balance, as far as it
+    /// suffices.
     fn after_opener_costs(&self, balance_msat: u64, opener: bool) -> u64 {
         let anchors = match self.commitment_type {
             CommitmentType::Anchors => balance::ANCHORS_SAT,
@@ -136,14 +138,14 @@ impl Channel {
     }
 }
 
-/// All channels that LDK manages, in the order of their ids (LDK's own order is random).
+/// Returns all channels that LDK manages, ordered by id (LDK's own order is random).
 pub fn channels(manager: &ChannelManager) -> Vec<Channel> {
     let mut channels: Vec<Channel> = manager.list_channels().iter().map(channel).collect();
     channels.sort_by_key(|channel| channel.channel_id.0);
     channels
 }
 
-/// The state of one channel.
+/// Returns the state of a channel.
 pub fn state(channel: &ChannelDetails) -> ChannelState {
     let shutdown = channel.channel_shutdown_state;
     if shutdown.is_some_and(|shutdown| shutdown != ChannelShutdownState::NotShuttingDown) {
@@ -155,7 +157,7 @@ pub fn state(channel: &ChannelDetails) -> ChannelState {
     }
 }
 
-/// LDK's description of a channel in our terms.
+/// Converts LDK's channel details.
 pub fn channel(details: &ChannelDetails) -> Channel {
     let config = details.config.unwrap_or_default();
     let anchors = balance::has_anchors(details);

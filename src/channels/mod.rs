@@ -1,6 +1,6 @@
-//! Channels: their settings, how they are opened, accepted, listed, closed, what they forward.
+//! Lightning channels: settings, opening, accepting, listing, closing, and forwarded payments.
 //!
-//! [`Channels`] is the room's door for the node's event loop: one function per LDK event.
+//! [`Channels`] is the entry point for the node's event loop: one function per LDK event.
 
 pub mod accept;
 pub mod anchor_reserve;

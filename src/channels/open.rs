@@ -1,9 +1,10 @@
-//! Opens channels: asks the peer, funds the channel from the wallet, tells the caller the outcome.
+//! Opens channels: negotiates with the peer, funds the channel from the wallet, reports the
+//! outcome.
 //!
-//! The way of a channel: [`Opener::open`] -> the peer accepts -> `FundingGenerationReady` -> the
-//! wallet builds the transaction -> bitcoind would take it -> the peer signs -> `ChannelPending` (LDK
-//! has stored the channel and broadcasts) -> the caller's [`Opening`] ends. Whatever ends it earlier is
-//! `ChannelClosed`.
+//! The steps of an opening: [`Opener::open`] -> the peer accepts -> `FundingGenerationReady` -> the
+//! wallet builds the transaction -> bitcoind would accept it -> the peer signs -> `ChannelPending`
+//! (LDK has stored the channel and broadcasts the transaction) -> [`Opening`] completes. If the
+//! opening fails earlier, LDK emits `ChannelClosed`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,13 +27,13 @@ mod request;
 
 pub use self::request::{FundingFee, OpenError, OpenRequest};
 
-/// The on-chain wallet, as far as opening a channel needs it.
+/// The functions of the on-chain wallet that opening a channel needs.
 pub trait FundingWallet: Send + Sync {
     /// Builds and signs a transaction that pays `amount_sat` to `script` from SegWit outputs only,
-    /// and keeps these outputs from being spent otherwise. It must not be broadcast.
+    /// and reserves these outputs. It must not be broadcast.
     ///
-    /// Called inside LDK's event handler: it may compute, it must not wait for the network.
-    /// The error is shown to the user.
+    /// Called inside LDK's event handler: it must not wait for the network. The error is shown to
+    /// the user.
     fn fund(
         &self,
         script: ScriptBuf,
@@ -40,23 +41,24 @@ pub trait FundingWallet: Send + Sync {
         fee: FundingFee,
     ) -> Result<Transaction, String>;
 
-    /// Asks bitcoind whether it would take the transaction now. The error is shown to the user.
+    /// Asks bitcoind whether it would accept the transaction now. The error is shown to the user.
     fn check(&self, transaction: Transaction) -> BoxFuture<'static, Result<(), String>>;
 
-    /// The channel came to nothing: the transaction's inputs are free again.
+    /// Releases the inputs of the transaction after the opening failed.
     fn cancel(&self, transaction: &Transaction);
 }
 
 /// A channel that is being opened.
 #[derive(Debug)]
 pub struct Opening {
-    /// LDK's name for the channel until it is funded.
+    /// LDK's id of the channel until it is funded.
     pub temporary_channel_id: ChannelId,
     outcome: oneshot::Receiver<Result<OutPoint, OpenError>>,
 }
 
 impl Opening {
-    /// Waits until the funding transaction is final and goes out, and returns the channel point.
+    /// Waits until the funding transaction is final and being broadcast, and returns the channel
+    /// point.
     ///
     /// Dropping this does not stop the opening.
     pub async fn funded(self) -> Result<OutPoint, OpenError> {
@@ -64,7 +66,7 @@ impl Opening {
     }
 }
 
-/// LDK's names for a channel that is not funded yet.
+/// LDK's ids of a channel that is not funded yet.
 #[derive(Clone, Copy)]
 struct Unfunded {
     temporary_channel_id: ChannelId,
@@ -75,14 +77,15 @@ struct Unfunded {
 /// A channel between `open` and `ChannelPending`.
 struct Waiting {
     fee: FundingFee,
-    /// LDK asks a peer that has answered with an error for another type, by the node's configuration.
+    /// Whether the `scid_alias` type was requested. After an error from the peer, LDK retries with
+    /// another type, based on the node's configuration.
     scid_alias: bool,
-    caller: oneshot::Sender<Result<OutPoint, OpenError>>,
-    /// Why we give the channel up; LDK's reason would only be that we did.
+    requester: oneshot::Sender<Result<OutPoint, OpenError>>,
+    /// The reason for giving up the channel; LDK would only report that we closed it.
     failure: Option<OpenError>,
 }
 
-/// Opens channels and follows them until they are funded.
+/// Opens channels and tracks them until they are funded.
 pub struct Opener {
     manager: Arc<ChannelManager>,
     peers: Arc<PeerManager>,
@@ -92,7 +95,7 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// `config` is the one of the whole node; a request changes a copy of it.
+    /// `config` is the configuration of the node; a request changes a copy of it.
     pub fn new(
         manager: Arc<ChannelManager>,
         peers: Arc<PeerManager>,
@@ -112,12 +115,12 @@ impl Opener {
     pub fn open(&self, request: &OpenRequest) -> Result<Opening, OpenError> {
         self.check(request)?;
         let id = UserChannelId::draw(true, request.private)?.value();
-        let (caller, outcome) = oneshot::channel();
-        // Before LDK knows the channel: the peer's answer must find the caller here.
+        let (requester, outcome) = oneshot::channel();
+        // Inserted before LDK knows the channel, so that the peer's answer finds it.
         let waiting = Waiting {
             fee: request.fee,
             scid_alias: request.scid_alias,
-            caller,
+            requester,
             failure: None,
         };
         self.waiting().insert(id, waiting);
@@ -163,7 +166,7 @@ impl Opener {
         }
         let peer = self.peers.peer_by_node_id(&request.peer);
         let peer = peer.ok_or(OpenError::NotOnline(request.peer))?;
-        // LDK would open another type of channel.
+        // LDK would open a channel of another type.
         if request.scid_alias && !peer.init_features.supports_scid_privacy() {
             return Err(OpenError::NoAlias(request.peer));
         }
@@ -191,11 +194,12 @@ impl Opener {
         config
     }
 
-    /// The peer accepted: LDK asks for the funding transaction. It gets it as soon as bitcoind has said
-    /// that it would take it: LDK broadcasts it once the peer has signed, and hears nothing of a refusal.
+    /// Builds the funding transaction after the peer has accepted the channel. LDK receives it only
+    /// after bitcoind has said that it would accept it: LDK broadcasts it once the peer has signed,
+    /// and does not learn of a rejection.
     ///
-    /// Needs a runtime. A crash meanwhile is no harm: LDK forgets channels that are not funded, and at
-    /// the start the coins are free again.
+    /// Requires a tokio runtime. A crash during the opening is harmless: LDK discards unfunded
+    /// channels, and the inputs are released at the next start.
     pub fn funding_generation_ready(
         self: &Arc<Self>,
         temporary_channel_id: ChannelId,
@@ -223,7 +227,7 @@ impl Opener {
         sat: u64,
         script: ScriptBuf,
     ) -> Result<Transaction, OpenError> {
-        // A channel that nobody waits for is one from before a restart: LDK forgets those, too.
+        // An unknown channel dates from before a restart: LDK discards those as well.
         let asked = self
             .waiting()
             .get(&channel.user_channel_id)
@@ -253,7 +257,7 @@ impl Opener {
             self.wallet.cancel(&transaction);
             self.give_up(&channel, error);
         }
-        // Sends `funding_created`, or the error, now rather than at the next event.
+        // Sends `funding_created` or the error now rather than at the next event.
         self.peers.process_events();
     }
 
@@ -265,49 +269,50 @@ impl Opener {
         kind.is_some_and(ChannelTypeFeatures::requires_scid_privacy)
     }
 
-    /// The channel exists: LDK has stored it and broadcasts its funding transaction.
+    /// Completes the opening: LDK has stored the channel and broadcasts its funding transaction.
     pub fn channel_pending(&self, user_channel_id: u128, funding_txo: OutPoint) {
         if let Some(waiting) = self.waiting().remove(&user_channel_id) {
-            // The caller may have gone away; the channel is opened all the same.
-            let _ = waiting.caller.send(Ok(funding_txo));
+            // The requester may have gone away; the channel is opened nevertheless.
+            let _ = waiting.requester.send(Ok(funding_txo));
         }
     }
 
-    /// The channel ended; tells whoever still waits for its funding.
+    /// Reports the failure to the requester if the channel closed before it was funded.
     pub fn channel_closed(&self, user_channel_id: u128, reason: &ClosureReason) {
         if let Some(waiting) = self.waiting().remove(&user_channel_id) {
             let error = waiting
                 .failure
                 .unwrap_or_else(|| OpenError::Closed(reason.to_string()));
-            let _ = waiting.caller.send(Err(error));
+            let _ = waiting.requester.send(Err(error));
         }
     }
 
-    /// The funding transaction will never be used: its inputs are free again.
+    /// Releases the inputs of a funding transaction that will never be used.
     pub fn discard_funding(&self, funding_info: &FundingInfo) {
         match funding_info {
             FundingInfo::Tx { transaction } => self.wallet.cancel(transaction),
-            // Only for channels that are funded by hand or by both sides; we have none.
+            // Only for channels that are funded manually or by both sides, which we do not open.
             FundingInfo::OutPoint { outpoint } => {
                 tracing::warn!(txid = %outpoint.txid, "funding transaction discarded");
             }
         }
     }
 
-    /// Takes a channel back that we cannot fund. `ChannelClosed` follows and tells the caller.
+    /// Closes a channel that we cannot fund. The `ChannelClosed` that follows reports it to the
+    /// requester.
     fn give_up(&self, channel: &Unfunded, error: OpenError) {
         let peer = channel.peer;
         tracing::warn!(%peer, %error, "cannot fund the channel");
         if let Some(waiting) = self.waiting().get_mut(&channel.user_channel_id) {
             waiting.failure = Some(error);
         }
-        let message = "the opener cannot fund the channel".to_owned();
+        let message = "failed to fund the channel".to_owned();
         let id = &channel.temporary_channel_id;
         if let Err(gone) = self
             .manager
             .force_close_broadcasting_latest_txn(id, &peer, message)
         {
-            // Already closed, so `ChannelClosed` is on its way.
+            // Already closed, so `ChannelClosed` follows anyway.
             tracing::debug!(%peer, error = describe(&gone), "the unfunded channel is already closed");
         }
     }
@@ -318,7 +323,7 @@ impl Opener {
     }
 }
 
-/// The text inside LDK's error, without its wrapping.
+/// Returns the text of LDK's error without the enum's wrapping.
 pub(super) fn describe(error: &APIError) -> String {
     match error {
         APIError::APIMisuseError { err } | APIError::ChannelUnavailable { err } => err.clone(),

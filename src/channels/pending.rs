@@ -1,7 +1,8 @@
-//! Channels on their way in or out: waiting for their funding, for their close, for our money.
+//! Pending channels: waiting for their funding, for their close, or for our funds.
 //!
-//! A closed channel is gone from LDK's ChannelManager; its monitor still knows what is ours on
-//! chain. What lnd shows beyond that (peer, capacity, who opened it) is in our own record of it.
+//! LDK's `ChannelManager` has removed a closed channel, but its monitor still knows our on-chain
+//! balances. The other data that lnd shows (peer, capacity, initiator) comes from our record of the
+//! closed channel.
 
 use bitcoin::{OutPoint, Txid};
 use lightning::chain::channelmonitor::{Balance, BalanceSource};
@@ -13,7 +14,7 @@ use super::list::{Channel, ChannelState, channels};
 use super::spends::{ClosingTransaction, FundingSpends};
 use crate::ldk::{ChainMonitor, ChannelManager};
 
-/// All channels that are neither open nor over.
+/// All channels that are being opened or closed.
 #[derive(Debug, Default)]
 pub struct Pending {
     pub opening: Vec<Channel>,
@@ -22,7 +23,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Everything that is ours and not in the wallet yet, sat.
+    /// Returns the sum of our funds that are not in the wallet yet, in sat.
     pub fn total_limbo_sat(&self) -> u64 {
         let waiting = self.waiting_close.iter().map(|channel| channel.limbo_sat);
         let forced = self.force_closing.iter().map(|channel| channel.limbo_sat);
@@ -30,12 +31,12 @@ impl Pending {
     }
 }
 
-/// What is left to say about the channel of a pending close.
+/// The channel of a pending close.
 #[derive(Debug, Clone)]
 pub enum Subject {
-    /// LDK still manages it: a cooperative close that is being negotiated.
+    /// Still managed by LDK: a cooperative close is being negotiated.
     Channel(Box<Channel>),
-    /// It is over; the record is there unless it was lost with the database.
+    /// Closed. The record exists unless it was lost with the database.
     Record {
         channel_id: ChannelId,
         channel_point: OutPoint,
@@ -43,52 +44,52 @@ pub enum Subject {
     },
 }
 
-/// A close whose transaction is not in a block, or not deep enough.
+/// A close whose transaction is unconfirmed or has too few confirmations.
 #[derive(Debug, Clone)]
 pub struct WaitingClose {
     pub channel: Subject,
-    /// What we expect to get, sat.
+    /// The amount that we expect to receive, in sat.
     pub limbo_sat: u64,
     /// The transaction that we have broadcast or seen.
     pub closing: Option<ClosingTransaction>,
-    /// The height at which the close counts as final; none before it is in a block.
+    /// The height at which the close is final; `None` while the transaction is unconfirmed.
     pub final_height: Option<u32>,
 }
 
-/// A force close whose commitment transaction is in a block.
+/// A force close whose commitment transaction is confirmed.
 #[derive(Debug, Clone)]
 pub struct ForceClosing {
     pub channel: Subject,
     pub closing_txid: Option<Txid>,
-    /// What is or may become ours and is not in the wallet yet, sat.
+    /// The amount, in sat, that is or may become ours and is not in the wallet yet.
     pub limbo_sat: u64,
-    /// The height at which the last part that needs only time is ours; none if nothing does.
+    /// The height at which the last of our time-locked outputs matures; `None` if there are none.
     pub maturity_height: Option<u32>,
     pub htlcs: Vec<HtlcOnChain>,
 }
 
-/// An HTLC of a commitment transaction that is in a block.
+/// An HTLC of a confirmed commitment transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HtlcOnChain {
     pub incoming: bool,
     pub amount_sat: u64,
     pub payment_hash: PaymentHash,
-    /// From here on our own (outgoing) or the peer's (incoming) timeout can take it.
+    /// The height from which our timeout (outgoing HTLC) or the peer's (incoming) can claim it.
     pub expiry_height: u32,
 }
 
-/// A spendable output of a closed channel that the sweeper holds: no longer in LDK's balances, not
-/// yet in the wallet.
+/// A spendable output of a closed channel that the sweeper holds: it is no longer in LDK's balances
+/// and not yet in the wallet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweeping {
     pub channel_id: ChannelId,
     pub amount_sat: u64,
 }
 
-/// Sorts all channels that are neither open nor over.
+/// Returns all channels that are being opened or closed.
 ///
-/// `closed` are our records of closed channels (those of the channels that still have a monitor
-/// suffice), `sweeping` the outputs that the sweeper has not yet confirmed.
+/// `closed` are our records of closed channels (those whose channels still have a monitor suffice),
+/// `sweeping` the outputs that the sweeper has not yet confirmed.
 pub fn pending(
     manager: &ChannelManager,
     monitors: &ChainMonitor,
@@ -155,7 +156,7 @@ pub fn pending(
     pending
 }
 
-/// Before its funding transaction is known a channel has no name that a user could see.
+/// Skips channels without a funding transaction: they have no channel point to show.
 fn funded(channel: Channel) -> Option<Channel> {
     channel.channel_point.is_some().then_some(channel)
 }
@@ -170,8 +171,9 @@ fn negotiating(channel: Channel, spends: &FundingSpends) -> WaitingClose {
     }
 }
 
-/// What the sweeper still holds of a force-closed channel, sat. A cooperative close counts as over
-/// once it is deep in the chain, as in lnd, where its output is the wallet's from the start.
+/// Returns the amount that the sweeper still holds of a force-closed channel, in sat. A cooperative
+/// close is complete once it is deep in the chain, as in lnd, where its output belongs to the
+/// wallet from the start.
 fn swept_sat(sweeping: &[Sweeping], subject: &Subject) -> u64 {
     let Subject::Record {
         channel_id, record, ..
@@ -193,7 +195,7 @@ fn swept_sat(sweeping: &[Sweeping], subject: &Subject) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// What the balances of a closed channel's monitor say.
+/// The state of a closed channel according to the balances of its monitor.
 #[derive(Debug, PartialEq, Eq)]
 enum Resolution {
     Over,
@@ -247,10 +249,10 @@ impl Resolution {
     }
 }
 
-/// What a balance may bring us, sat. HTLCs whose preimage we lack are not ours.
+/// Returns the amount, in sat, that a balance may yield. HTLCs whose preimage we lack are not ours.
 fn amount_sat(balance: &Balance) -> u64 {
     match balance {
-        // LDK leaves these out of its own sum; after the timeout the money is ours again.
+        // LDK excludes these from its own sum; after the timeout the amount is ours again.
         Balance::MaybeTimeoutClaimableHTLC {
             amount_satoshis, ..
         } => *amount_satoshis,
@@ -321,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_left_is_over() {
+    fn closed_channel_without_balances_is_resolved() {
         assert_eq!(Resolution::of(&[], 0), Resolution::Over);
     }
 
     #[test]
-    fn cooperative_close_waits_until_it_is_final() {
+    fn cooperative_close_is_pending_until_final() {
         let balances = [awaiting(500, 120, BalanceSource::CoopClose)];
         let expected = Resolution::Waiting {
             limbo_sat: 500,
@@ -347,7 +349,7 @@ mod tests {
             htlcs,
         } = Resolution::of(&balances, 30)
         else {
-            panic!("a commitment transaction in a block is a force close");
+            panic!("a confirmed commitment transaction is a force close");
         };
         assert_eq!((limbo_sat, maturity_height), (600, Some(244)));
         assert_eq!(htlcs.len(), 1);
@@ -356,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn output_in_the_sweeper_is_still_pending() {
+    fn output_held_by_the_sweeper_is_pending() {
         let expected = Resolution::Forced {
             limbo_sat: 30,
             maturity_height: None,

@@ -1,4 +1,4 @@
-//! What we ask for forwards over our channels, and changing it.
+//! The forwarding policy of our channels, and changes of it.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use super::config::MIN_CLTV_DELTA_BLOCKS;
 use super::open::describe;
 use crate::ldk::{ChannelManager, PeerManager};
 
-/// The share of a channel, in tenths, that LDK offers for one HTLC.
+/// The share of a channel's capacity, in tenths, that LDK allows for one HTLC.
 const OFFERED_TENTHS: u64 = 9;
 
-/// The terms on which one end of a channel forwards over it.
+/// The forwarding policy of one side of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     pub base_fee_msat: u32,
-    /// Millionths.
+    /// The proportional fee, in millionths.
     pub fee_rate_ppm: u32,
     pub cltv_delta_blocks: u16,
     pub min_htlc_msat: u64,
     pub max_htlc_msat: u64,
 }
 
-/// Our own terms, as LDK tells them to the peer or to everybody.
+/// Returns our policy, as LDK sends it to the peer or announces it.
 pub fn own(details: &ChannelDetails) -> Terms {
     let config = details.config.unwrap_or_default();
     let peer = &details.counterparty;
@@ -40,7 +40,7 @@ pub fn own(details: &ChannelDetails) -> Terms {
     }
 }
 
-/// The peer's terms; none until it has told them.
+/// Returns the peer's policy, or `None` until the peer has sent it.
 pub fn of_peer(details: &ChannelDetails) -> Option<Terms> {
     let told = details.counterparty.forwarding_info.as_ref()?;
     let all_msat = details.channel_value_satoshis.saturating_mul(1000);
@@ -53,20 +53,20 @@ pub fn of_peer(details: &ChannelDetails) -> Option<Terms> {
     })
 }
 
-/// The change that is wanted.
+/// A requested policy change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     pub base_fee_msat: u32,
-    /// Millionths.
+    /// The proportional fee, in millionths.
     pub fee_rate_ppm: u32,
     pub cltv_delta_blocks: u16,
-    /// None leaves it.
+    /// `None` keeps the current value.
     pub min_htlc_msat: Option<u64>,
-    /// None leaves it.
+    /// `None` keeps the current value.
     pub max_htlc_msat: Option<u64>,
 }
 
-/// Why a channel keeps its terms.
+/// The reason why a channel's policy was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     #[error("not found")]
@@ -79,21 +79,22 @@ pub enum PolicyError {
         wanted: u64,
         is: u64,
     },
-    /// LDK's own words.
+    /// LDK's error text.
     #[error("{0}")]
     Refused(String),
 }
 
-/// A time lock that LDK does not forward with.
+/// A CLTV delta below the minimum with which LDK forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("time lock delta of {0} is too small, minimum supported is {MIN_CLTV_DELTA_BLOCKS}")]
 pub struct DeltaTooSmall(pub u32);
 
-/// Changes the terms of all open channels, or of the one with this funding output. Returns those
-/// that keep theirs, and why. Others are told at once.
+/// Changes the policy of all open channels, or of the one with this channel point. Returns the
+/// channels that keep their policy, and the reasons. The change is announced immediately.
 ///
 /// # Errors
-/// [`DeltaTooSmall`]; nothing is changed then.
+///
+/// [`DeltaTooSmall`]; nothing is changed in this case.
 pub fn change(
     manager: &Arc<ChannelManager>,
     peers: &PeerManager,
@@ -129,8 +130,8 @@ fn one(
     changed.err().map(|why| (point, why)).into_iter().collect()
 }
 
-/// Sets the limit for HTLCs that are too small for the chain on every channel: LDK keeps with each channel
-/// what held when it was opened. Peers are not told, as it concerns us alone.
+/// Sets the dust exposure limit on every channel: LDK stores with each channel the limit that
+/// applied when it was opened. The limit is local, so peers are not notified.
 pub fn limit_dust(manager: &ChannelManager, limit: MaxDustHTLCExposure) {
     let update = ChannelConfigUpdate {
         max_dust_htlc_exposure_msat: Some(limit),
@@ -181,7 +182,8 @@ fn apply(
         .map_err(|error| PolicyError::Refused(describe(&error)))
 }
 
-/// A limit that LDK keeps for the life of a channel: asking for what it is already is fine.
+/// Checks a limit that cannot be changed after the opening: requesting the current value is
+/// allowed.
 fn fixed(name: &'static str, wanted: Option<u64>, is: u64) -> Result<(), PolicyError> {
     match wanted {
         Some(wanted) if wanted != is => Err(PolicyError::Fixed { name, wanted, is }),

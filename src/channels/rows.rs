@@ -1,4 +1,4 @@
-//! How the records of this room are stored.
+//! The store adapters of this module: how its records are stored.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,7 +33,7 @@ impl ClosedChannels for Store {
         });
     }
 
-    /// Before the record there is nothing to write: the record brings it along.
+    /// Before the record exists there is nothing to write: the record includes the transaction.
     fn closing_transaction(&self, channel_id: ChannelId, closing: ClosingTransaction) {
         let merge =
             move |stored: Option<ClosedChannel>| stored.map(|stored| stored.with_closing(closing));
@@ -86,12 +86,12 @@ impl Forwards for Store {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the current time in seconds since 1970.
 fn now() -> u64 {
     since_1970().as_secs()
 }
 
-/// Nanoseconds since 1970; they fit until 2554.
+/// Returns the current time in nanoseconds since 1970, which fits until 2554.
 pub(super) fn now_ns() -> u64 {
     u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -102,7 +102,7 @@ fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-/// A channel id as 64 hex digits.
+/// Serializes a channel id as 64 hex digits.
 pub(super) mod channel_id {
     use bitcoin::hex::{DisplayHex, FromHex};
     use lightning::ln::types::ChannelId;

@@ -1,7 +1,7 @@
-//! Watches the funding outputs of our channels: which transaction closes a channel, and when.
+//! Watches the funding outputs of our channels for the transactions that close them.
 //!
-//! LDK says that a channel is closed, but not by which transaction: the one that we broadcast need
-//! not be the one that confirms. So this looks at what is broadcast and at what is in the blocks.
+//! LDK reports that a channel is closed, but not by which transaction: the one that we broadcast
+//! need not be the one that confirms. So this module inspects broadcast transactions and blocks.
 
 mod agreed;
 mod multisig;
@@ -26,44 +26,46 @@ use self::agreed::Agreed;
 use super::closed::ClosedChannels;
 use crate::ldk::{ChainMonitor, ChannelManager, ChannelMonitor};
 
-/// Confirmations after which a closing transaction is no longer watched for a reorganisation.
+/// The number of confirmations after which a closing transaction is no longer watched for
+/// reorganizations.
 const DEEP_BLOCKS: u32 = 100;
 
 /// A transaction that spends a channel's funding output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ClosingTransaction {
     pub txid: Txid,
-    /// The block that holds it; none while it is only broadcast by us.
+    /// The height of the block that contains it; `None` while it has only been broadcast by us.
     pub height: Option<u32>,
-    /// None in records of earlier versions.
+    /// `None` in records written by earlier versions.
     #[serde(default)]
     pub kind: Option<ClosingKind>,
 }
 
-/// Which of the transactions that can spend a funding output it is.
+/// The kinds of transactions that can spend a funding output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ClosingKind {
-    /// Both sides agreed on it.
+    /// A closing transaction that both sides have agreed on.
     Cooperative,
     OurCommitment,
     TheirCommitment,
 }
 
-/// A closing transaction, and what kind it is.
+/// A closing transaction, and whether it is a commitment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spend {
     pub closing: ClosingTransaction,
-    /// It is a commitment transaction: the channel is closed by force.
+    /// True for a commitment transaction: the channel is force-closed.
     pub forced: bool,
 }
 
 struct Watched {
     channel_id: ChannelId,
-    /// Of the funding output: what spends its outpoint and not this spends something else.
+    /// The script of the funding output. An input with this outpoint but another script spends
+    /// something else.
     script: ScriptBuf,
     spend: watch::Sender<Option<Spend>>,
     agreed: Option<Agreed>,
-    /// We have broadcast this one. LDK makes no other once it has done so.
+    /// The commitment that we have broadcast. LDK creates no other once it has done so.
     our_commitment: Option<Txid>,
 }
 
@@ -88,14 +90,15 @@ impl Watched {
     }
 }
 
-/// The funding outputs of all channels whose end is not buried deep in the chain.
+/// The funding outputs of all channels whose closing transaction is not yet buried deep in the
+/// chain.
 pub struct FundingSpends {
     watched: Mutex<HashMap<OutPoint, Watched>>,
     closed: Arc<dyn ClosedChannels>,
 }
 
 impl FundingSpends {
-    /// `closed` is told of each closing transaction.
+    /// `closed` receives each closing transaction.
     pub fn new(closed: Arc<dyn ClosedChannels>) -> Self {
         Self {
             watched: Mutex::default(),
@@ -103,11 +106,11 @@ impl FundingSpends {
         }
     }
 
-    /// Watches every channel that LDK knows: open ones, and those that resolve on chain.
+    /// Watches every channel that LDK knows: open ones and those being resolved on chain.
     ///
     /// Call it at start, before blocks are connected. A closing transaction that confirmed before
-    /// the restart is known again if LDK's monitor still waits for its sixth confirmation;
-    /// the stored record of the closed channel has it in any case.
+    /// the restart is found again if LDK's monitor still waits for its sixth confirmation; the
+    /// stored record of the closed channel has it in any case.
     pub fn watch_all(&self, manager: &ChannelManager, monitors: &ChainMonitor) {
         for channel in manager.list_channels() {
             self.watch_open(&channel);
@@ -119,7 +122,7 @@ impl FundingSpends {
         }
     }
 
-    /// Watches an open channel, if its funding output is known.
+    /// Watches an open channel if its funding output is known.
     pub fn watch_open(&self, channel: &ChannelDetails) {
         if let (Some(point), Some(output)) = (channel.funding_txo, channel.get_funding_output()) {
             let point = point.into_bitcoin_outpoint();
@@ -133,10 +136,10 @@ impl FundingSpends {
         self.watch(monitor.channel_id(), point, monitor.get_funding_script());
     }
 
-    /// Watches one more channel, whose funding output has this script; once more is no harm.
+    /// Watches a channel whose funding output has this script. Repeated calls have no effect.
     pub fn watch(&self, channel_id: ChannelId, channel_point: OutPoint, script: ScriptBuf) {
         let mut watched = self.watched();
-        // A channel that is gone may have named the same output. LDK takes no two at a time.
+        // A closed channel may have named the same output. LDK does not allow two at a time.
         if watched
             .get(&channel_point)
             .is_some_and(|known| known.script == script)
@@ -153,27 +156,27 @@ impl FundingSpends {
         watched.insert(channel_point, channel);
     }
 
-    /// The channel with this funding output, if it is watched.
+    /// Returns the watched channel with this funding output.
     pub fn channel(&self, channel_point: &OutPoint) -> Option<ChannelId> {
         let watched = self.watched();
         watched.get(channel_point).map(|watched| watched.channel_id)
     }
 
-    /// The watched channel whose funding output this input spends.
+    /// Returns the watched channel whose funding output this input spends.
     pub fn spent_channel(&self, input: &TxIn) -> Option<ChannelId> {
         let watched = self.watched();
         let watched = watched.get(&input.previous_output)?;
         watched.is_spent_by(input).then_some(watched.channel_id)
     }
 
-    /// Watches the channel no longer, unless a transaction that spends it is known.
+    /// Stops watching the channel, unless a transaction that spends it is known.
     pub fn forget_unspent(&self, channel_point: &OutPoint) {
         self.watched().retain(|point, watched| {
             point != channel_point || watched.agreed.is_some() || watched.spend.borrow().is_some()
         });
     }
 
-    /// Knows our commitment again, if the channel is watched: it may be in a block by now. Call it at
+    /// Restores our commitment of a watched channel, which may have confirmed since. Call it at
     /// start, before blocks are connected.
     pub fn restore_commitment(&self, channel_point: &OutPoint, closing: ClosingTransaction) {
         if closing.kind == Some(ClosingKind::OurCommitment)
@@ -183,14 +186,14 @@ impl FundingSpends {
         }
     }
 
-    /// The closing transaction as it becomes known. None if the channel is not watched.
+    /// Subscribes to the closing transaction of a channel. Returns `None` if it is not watched.
     pub fn subscribe(&self, channel_point: &OutPoint) -> Option<watch::Receiver<Option<Spend>>> {
         self.watched()
             .get(channel_point)
             .map(|watched| watched.spend.subscribe())
     }
 
-    /// The closing transaction, as far as we know it.
+    /// Returns the closing transaction, if it is known.
     pub fn closing_transaction(&self, channel_point: &OutPoint) -> Option<ClosingTransaction> {
         let watched = self.watched();
         let watched = watched.get(channel_point)?;
@@ -198,9 +201,10 @@ impl FundingSpends {
         spend.or_else(|| watched.agreed_closing())
     }
 
-    /// We broadcast these. A transaction that is in a block is not replaced by one that is not.
+    /// Records the transactions that we broadcast. An unconfirmed transaction never replaces a
+    /// confirmed one.
     ///
-    /// The node calls this for everything that LDK broadcasts, once it leaves for bitcoind.
+    /// The node calls this for everything that LDK broadcasts, once it is sent to bitcoind.
     pub fn broadcast(&self, transactions: &[Transaction]) {
         for transaction in transactions {
             self.spent_by(transaction, None);

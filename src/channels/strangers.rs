@@ -1,9 +1,9 @@
-//! Channels of peers whose funding transaction has not been seen: they cost their peer nothing.
+//! Inbound channels whose funding transaction has not been seen, which cost their peer nothing.
 //!
-//! Anybody can open a channel with a funding transaction that does not exist. LDK keeps such a channel
-//! for 2,016 blocks, and takes no channels from newcomers while 50 peers have no other
-//! (`MAX_UNFUNDED_CHANNEL_PEERS`). So we bound how many of them are accepted in an hour, close some when
-//! LDK's limit comes near, and leave nothing behind of those that are closed.
+//! Anyone can open a channel with a funding transaction that does not exist. LDK keeps such a
+//! channel for 2,016 blocks, and accepts no channels from other peers while 50 peers have only
+//! unfunded channels (`MAX_UNFUNDED_CHANNEL_PEERS`). So this module limits how many are accepted
+//! per hour, closes some when LDK's limit is near, and removes all data of those that are closed.
 
 mod budget;
 mod closed;
@@ -32,20 +32,21 @@ pub use self::evict::{is_near_limit, without_funded_channel};
 pub use self::funding::{Found, Sought};
 pub use self::origin::Origin;
 
-/// A channel into which the peer has put money for us: LDK keeps its monitor until the chain has decided,
-/// which it never does for a funding that does not exist.
+/// The cost of a channel in which the peer pushed an amount to us: LDK keeps its monitor until the
+/// funding output is spent, which never happens if the funding does not exist.
 const UNITS_IF_PUSHED: u32 = 3;
 
-/// While there are so many that some may have to go, bitcoind is asked for all of them as for new ones.
-const CROWD: usize = 30;
+/// From this number of unseen channels on, bitcoind is asked for all of them as often as for new
+/// ones, since some may have to be closed.
+const FREQUENT_LOOKUP_THRESHOLD: usize = 30;
 
-/// Channels with money for us whose funding is not known, of all peers together, open and closed. LDK
-/// never forgets those that are closed.
+/// The maximum number of channels with an amount pushed to us and unknown funding, of all peers,
+/// open and closed. LDK never removes the closed ones.
 const MAX_PUSHED: usize = 100;
-/// The same of one peer that has a channel in the chain: it is refused beyond this number only.
+/// The same limit for one peer with a confirmed channel; such a peer is subject to this limit only.
 const MAX_PUSHED_OF_PEER: usize = 10;
 
-/// The peer has used up what strangers may ask for in an hour.
+/// The peer has exceeded its hourly limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
@@ -54,7 +55,7 @@ pub struct TooMany;
 pub struct Newcomer {
     pub peer: PublicKey,
     pub origin: Origin,
-    /// It has a channel that is in the chain, with us or with others.
+    /// Whether the peer has a confirmed channel, with us or with others.
     pub has_paid: bool,
 }
 
@@ -63,19 +64,19 @@ struct Stranger {
     peer: PublicKey,
     origin: Origin,
     accepted: Instant,
-    /// Some of the money is ours if the funding exists.
+    /// Whether we would own part of the funding output.
     pushed: bool,
     taken: Option<Taken>,
     funding: Option<Funding>,
     closed: bool,
 }
 
-/// A stranger's channel whose funding bitcoind does not know.
+/// A channel of an unknown peer whose funding bitcoind does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unseen {
-    /// Nothing in it would be ours.
+    /// We would own nothing of it.
     Worthless,
-    /// The peer has put money for us into it.
+    /// The peer has pushed an amount to us.
     Pushed,
 }
 
@@ -84,13 +85,14 @@ impl Stranger {
         self.funding.is_some_and(|funding| funding.seen)
     }
 
-    /// Whether bitcoind has just said that it does not know the funding, or the peer has named none.
+    /// Returns whether bitcoind has just reported the funding as unknown, or the peer has not named
+    /// it yet.
     fn is_known_unseen(&self, now: Instant) -> bool {
         self.funding
             .is_none_or(|funding| funding.is_known_missing(now))
     }
 
-    /// How long it has existed without its funding, as far as bitcoind has told.
+    /// Returns how long the channel has existed without its funding, according to bitcoind.
     fn age(&self, now: Instant) -> Duration {
         let known = self.funding.map_or(Some(now), |funding| funding.last_look);
         known.map_or(Duration::ZERO, |known| {
@@ -99,12 +101,11 @@ impl Stranger {
     }
 }
 
-/// The channels that peers opened to us and whose funding is not in the chain, by LDK's
-/// `user_channel_id`; and closed ones whose funding is not seen, until their monitor is gone or the funding
-/// is in the chain.
+/// Inbound channels with unconfirmed funding, by LDK's `user_channel_id`. Closed channels with
+/// unseen funding are included until their monitor is removed or the funding confirms.
 pub struct Strangers {
     state: Mutex<State>,
-    /// There is a funding to look for, or a monitor to forget.
+    /// Notified when there is a funding to look up or a monitor to remove.
     changed: Notify,
 }
 
@@ -128,7 +129,8 @@ impl Default for Strangers {
 }
 
 impl Strangers {
-    /// Notes what LDK has at the start: channels, and monitors of closed ones with money for us.
+    /// Adds what LDK has at the start: channels, and monitors of closed channels with an amount
+    /// pushed to us.
     pub fn restore(&self, channels: &[ChannelDetails], monitors: &ChainMonitor) {
         let now = Instant::now();
         let mut state = self.state();
@@ -174,10 +176,11 @@ impl Strangers {
         }
     }
 
-    /// Notes a channel that is about to be accepted.
+    /// Adds a channel that is about to be accepted.
     ///
     /// # Errors
-    /// [`TooMany`] if the newcomer has to wait.
+    ///
+    /// [`TooMany`] if a limit is reached; the peer may try again later.
     pub fn admit(
         &self,
         user_channel_id: u128,
@@ -211,8 +214,8 @@ impl Strangers {
         Ok(())
     }
 
-    /// The peer has named the funding output, which should be worth `sat`, and may broadcast the transaction
-    /// now. Once more is no harm.
+    /// Sets the funding output of a channel, which should have the value `sat`. The peer may
+    /// broadcast the transaction now. Repeated calls have no effect.
     pub fn pending(
         &self,
         user_channel_id: u128,
@@ -230,13 +233,13 @@ impl Strangers {
         }
     }
 
-    /// The funding is in the chain.
+    /// Removes a channel whose funding is confirmed.
     pub fn ready(&self, user_channel_id: u128) {
         self.state().remove(user_channel_id);
     }
 
-    /// The channel is closed. True if its funding, as far as we know, does not exist, and if nothing of it
-    /// would be ours. One that `is_watched` is closed as any other.
+    /// Handles a closed channel. Returns true if its funding, as far as we know, does not exist,
+    /// and we would own nothing of it. A channel that `is_watched` is closed like any other.
     pub fn closed(&self, user_channel_id: u128, is_watched: bool, now: Instant) -> bool {
         let mut state = self.state();
         let Some(stranger) = state.channels.get_mut(&user_channel_id) else {
@@ -253,11 +256,11 @@ impl Strangers {
             return false;
         }
         if !pushed && is_watched {
-            // What it took of the budget is not given back.
+            // What it took from the budget is not returned.
             state.channels.remove(&user_channel_id);
             return false;
         }
-        // If there is money for us, it has to be known soon whether the funding exists.
+        // If an amount was pushed to us, we have to find out soon whether the funding exists.
         funding.look_now(now);
         stranger.accepted = now;
         stranger.closed = true;
@@ -265,38 +268,41 @@ impl Strangers {
         !pushed
     }
 
-    /// LDK did not accept it, or it was closed before the peer named a funding transaction.
+    /// Removes a channel that LDK did not accept, or that closed before the peer named a funding
+    /// transaction.
     pub fn withdraw(&self, user_channel_id: u128) {
         self.state().remove(user_channel_id);
     }
 
-    /// Whether this is the funding output of a stranger's channel in which nothing is ours, and bitcoind does
-    /// not know it.
+    /// Returns whether this is the funding output of a channel of an unknown peer in which we own
+    /// nothing, and that bitcoind does not know.
     pub fn is_unseen(&self, point: &OutPoint) -> bool {
         self.state().unseen(point) == Some(Unseen::Worthless)
     }
 
-    /// Whether this is the funding output of any stranger's channel, and bitcoind does not know it.
+    /// Returns whether this is the funding output of any channel of an unknown peer, unknown to
+    /// bitcoind.
     pub fn has_named(&self, point: &OutPoint) -> bool {
         self.state().unseen(point).is_some()
     }
 
-    /// The channel whose funding output this input spends, if bitcoind does not know that output. The outpoint
-    /// alone says nothing: the stranger named it, and it may be an output that our claims spend.
+    /// Returns the channel whose funding output this input spends, if bitcoind does not know that
+    /// output. The outpoint alone proves nothing: the peer named it, and it may be an output that
+    /// our claims spend.
     pub fn unseen_spent_by(&self, input: &TxIn) -> Option<Unseen> {
         funding_script(input)?;
         self.state().unseen(&input.previous_output)
     }
 
-    /// Whether a stranger opened the channel and bitcoind does not know its funding: it has cost its peer
-    /// nothing yet.
+    /// Returns whether an unknown peer opened the channel and bitcoind does not know its funding:
+    /// it has cost the peer nothing yet.
     pub fn is_stranger(&self, channel: &ChannelDetails) -> bool {
         let state = self.state();
         let stranger = state.channels.get(&channel.user_channel_id);
         stranger.is_some_and(|stranger| !stranger.is_seen())
     }
 
-    /// The fundings that bitcoind should be asked for now.
+    /// Returns the funding outputs to look up in bitcoind now.
     pub fn to_look_for(&self, now: Instant) -> Vec<Sought> {
         let state = self.state();
         let crowded = state.is_crowded();
@@ -312,7 +318,7 @@ impl Strangers {
         due.collect()
     }
 
-    /// When bitcoind should be asked next.
+    /// Returns the time of the next lookup.
     pub fn next_look(&self) -> Option<Instant> {
         let state = self.state();
         let crowded = state.is_crowded();
@@ -321,7 +327,7 @@ impl Strangers {
         looks.min()
     }
 
-    /// What bitcoind has said. True if it knows the funding and did not know it before.
+    /// Records bitcoind's answer. Returns true if it knows the funding and did not know it before.
     pub fn looked(&self, user_channel_id: u128, found: Found, now: Instant) -> bool {
         let mut state = self.state();
         let Some(stranger) = state.channels.get_mut(&user_channel_id) else {
@@ -345,7 +351,7 @@ impl Strangers {
         seen && !was_seen
     }
 
-    /// Channels that are closed and whose monitors may be forgotten.
+    /// Returns the closed channels whose monitors may be removed.
     pub fn closed_channels(&self) -> Vec<ChannelId> {
         let state = self.state();
         let closed = state.channels.values();
@@ -354,7 +360,7 @@ impl Strangers {
         fundings.map(|funding| funding.channel_id).collect()
     }
 
-    /// These channels have no monitor any more, or one that waits for no funding.
+    /// Removes channels that have no monitor any more, or one that waits for no funding.
     pub fn forget(&self, gone: &[ChannelId]) {
         self.state().channels.retain(|_, stranger| {
             let funding = stranger.funding.filter(|_| stranger.closed);
@@ -362,7 +368,7 @@ impl Strangers {
         });
     }
 
-    /// As if all channels had been accepted earlier.
+    /// Shifts the acceptance of all channels into the past.
     #[cfg(test)]
     pub fn age(&self, by: Duration) {
         for stranger in self.state().channels.values_mut() {
@@ -370,7 +376,7 @@ impl Strangers {
         }
     }
 
-    /// Waits until there is a funding to look for, or a monitor to forget.
+    /// Waits until there is a funding to look up or a monitor to remove.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -382,8 +388,8 @@ impl Strangers {
 }
 
 impl State {
-    /// The fundings that bitcoind is asked for, now or later: those of open channels, and of closed ones with
-    /// money for us.
+    /// Returns the fundings to look up, now or later: those of open channels, and of closed ones
+    /// with an amount pushed to us.
     fn sought(&self) -> impl Iterator<Item = (u128, &Stranger, &Funding)> {
         let channels = self.channels.iter();
         let wanted = channels.filter(|(_, one)| !one.closed || one.pushed);
@@ -392,7 +398,7 @@ impl State {
 
     fn is_crowded(&self) -> bool {
         let open = self.channels.values().filter(|one| !one.closed);
-        open.filter(|one| !one.is_seen()).count() >= CROWD
+        open.filter(|one| !one.is_seen()).count() >= FREQUENT_LOOKUP_THRESHOLD
     }
 
     fn unseen(&self, point: &OutPoint) -> Option<Unseen> {
@@ -418,7 +424,8 @@ impl State {
         pushed.count() >= MAX_PUSHED
     }
 
-    /// The funding of this channel is gone: it counts again, if its peer has anything left.
+    /// Handles a funding that bitcoind no longer knows: the channel counts again, if its peer has
+    /// budget left.
     fn charge(&mut self, user_channel_id: u128, now: Instant) {
         if let Some(stranger) = self.channels.get_mut(&user_channel_id) {
             let (peer, origin) = (stranger.peer, stranger.origin);
@@ -446,7 +453,7 @@ fn units(pushed: bool) -> u32 {
     if pushed { UNITS_IF_PUSHED } else { 1 }
 }
 
-/// Whether LDK counts the channel as one that has cost the peer nothing.
+/// Returns whether LDK counts the channel as unfunded.
 fn is_unfunded(channel: &ChannelDetails) -> bool {
     !channel.is_outbound
         && channel.confirmations.unwrap_or(0) == 0

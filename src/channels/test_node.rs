@@ -1,7 +1,8 @@
-//! A whole node in memory for tests: LDK with our types, loopback sockets, a chain that we mine.
+//! A complete in-memory node for tests: LDK with our types, loopback sockets, and a simulated
+//! chain.
 //!
-//! Only what costs disk or a bitcoind is left out: the store says "written" at once, and the
-//! wallet's coins are made up (nothing checks inputs here).
+//! Only disk and bitcoind are replaced: the store reports "written" immediately, and the wallet's
+//! UTXOs are invented (nothing checks inputs here).
 
 mod chain;
 mod parts;
@@ -50,10 +51,10 @@ use ldk_amp::{EnvelopeKey, Gateway};
 pub use self::chain::Chain;
 pub use self::parts::{Store, Wallet};
 
-/// Longer than anything here takes, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of every wait in tests, sufficient even on a busy machine.
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a test node pays for whatever it does, in sat per 1000 weight units, if a test says nothing.
+/// The default fee rate of a test node, in sat per 1000 weight units.
 pub const SAT_PER_KW: u32 = 2_500;
 
 pub struct TestNode {
@@ -65,7 +66,7 @@ pub struct TestNode {
     pub connector: Arc<Connector>,
     pub finder: RouteFinder,
     pub opener: Arc<Opener>,
-    /// Of the channels that others open to this node.
+    /// The acceptors for inbound channels of this node.
     pub deciders: Deciders,
     pub closer: Closer,
     pub spends: Arc<FundingSpends>,
@@ -74,14 +75,14 @@ pub struct TestNode {
     pub store: Arc<Store>,
     pub wallet: Arc<Wallet>,
     pub graph: Arc<NetworkGraph>,
-    /// Events that the room does not handle itself.
+    /// Events that this module does not handle.
     pub events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>,
     turn: watch::Receiver<u64>,
     network: Arc<Broadcasts>,
     _stop: DropGuard,
 }
 
-/// Settings of a node that takes channels from anybody after one confirmation.
+/// Returns settings that accept channels from all peers after one confirmation.
 pub fn open_settings() -> (ChannelSettings, AcceptRules) {
     let settings = ChannelSettings {
         min_depth_blocks: 1,
@@ -96,7 +97,7 @@ pub fn open_settings() -> (ChannelSettings, AcceptRules) {
 }
 
 impl TestNode {
-    /// A node with this seed that listens on a free port.
+    /// Starts a node with this seed on a free port.
     pub async fn start(seed: u8) -> Self {
         Self::start_with(seed, open_settings()).await
     }
@@ -105,7 +106,7 @@ impl TestNode {
         Self::start_at(SAT_PER_KW, seed, settings, true).await
     }
 
-    /// A node without our gateway, as other software on LDK.
+    /// Starts a node without our gateway, like other LDK-based software.
     pub async fn start_stock(seed: u8) -> Self {
         Self::start_at(SAT_PER_KW, seed, open_settings(), false).await
     }
@@ -198,7 +199,7 @@ impl TestNode {
         }
     }
 
-    /// Waits, turn by turn of the node's event loop, until the condition holds.
+    /// Waits until the condition holds, checking after every iteration of the node's event loop.
     pub async fn until(&self, what: &str, condition: impl Fn() -> bool) {
         let mut turn = self.turn.clone();
         let wait = async {
@@ -206,34 +207,34 @@ impl TestNode {
                 turn.changed().await.unwrap();
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        waited.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+        let waited = tokio::time::timeout(TEST_TIMEOUT, wait).await;
+        waited.unwrap_or_else(|_| panic!("timed out waiting until {what}"));
     }
 
-    /// The next event that matches.
+    /// Returns the next event that matches.
     pub async fn event<T>(&self, pick: impl Fn(Event) -> Option<T>) -> T {
         let mut events = self.events.lock().await;
         let wait = async {
             loop {
-                let event = events.recv().await.expect("the node runs");
+                let event = events.recv().await.expect("the node has stopped");
                 if let Some(found) = pick(event) {
                     return found;
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wait)
+        tokio::time::timeout(TEST_TIMEOUT, wait)
             .await
-            .expect("the event comes")
+            .expect("the event did not arrive")
     }
 
     pub async fn connect(&self, other: &TestNode) {
         let address = other.address.to_string();
         self.connector
-            .connect(other.id, &address, PATIENCE)
+            .connect(other.id, &address, TEST_TIMEOUT)
             .await
             .unwrap();
         other
-            .until("the peer is there", || {
+            .until("the peer is connected", || {
                 other.connector.is_connected(&self.id)
             })
             .await;
@@ -243,7 +244,7 @@ impl TestNode {
         channel_peers(&self.manager)
     }
 
-    /// A request to `other` for a private channel.
+    /// Returns a request to open a private channel to `other`.
     pub fn request(&self, other: &TestNode, capacity_sat: u64, push_sat: u64) -> OpenRequest {
         OpenRequest {
             peer: other.id,
@@ -260,7 +261,7 @@ impl TestNode {
     }
 }
 
-/// LDK's parts, wired as the node room wires them.
+/// LDK's components, wired as in the node module.
 struct Ldk {
     keys: Arc<KeysManager>,
     store: Arc<Store>,
@@ -398,12 +399,12 @@ async fn listen(
     address
 }
 
-/// Two nodes with one usable channel, opened by the first.
+/// Starts two nodes with one usable channel, opened by the first.
 pub async fn two_nodes(capacity_sat: u64, push_sat: u64) -> (TestNode, TestNode, Chain, OutPoint) {
     two_nodes_at([SAT_PER_KW; 2], capacity_sat, push_sat).await
 }
 
-/// The same with the fee estimates of the two, in sat per 1000 weight units.
+/// The same with the fee estimates of both nodes, in sat per 1000 weight units.
 pub async fn two_nodes_at(
     [ours, theirs]: [u32; 2],
     capacity_sat: u64,
@@ -425,7 +426,7 @@ pub async fn open_between(
     open_with(alice, bob, &alice.request(bob, capacity_sat, push_sat)).await
 }
 
-/// The same with a request of the caller.
+/// The same with a custom request.
 pub async fn open_with(
     alice: &TestNode,
     bob: &TestNode,
@@ -454,7 +455,7 @@ pub async fn open_with(
 }
 
 impl TestNode {
-    /// The scripts of all outputs that were broadcast and not mined.
+    /// Returns the scripts of all broadcast outputs that are not mined.
     pub fn broadcast_scripts(&self) -> Vec<ScriptBuf> {
         let waiting = self.network.waiting.lock().unwrap();
         let outputs = waiting
@@ -463,10 +464,15 @@ impl TestNode {
         outputs.map(|output| output.script_pubkey.clone()).collect()
     }
 
-    /// The fee of the transaction that was broadcast last, in sat, if it spends a channel of this size.
+    /// Returns the fee, in sat, of the last broadcast transaction, if it spends a channel of this
+    /// capacity.
     pub fn fee_of_close(&self, capacity_sat: u64) -> u64 {
         let waiting = self.network.waiting.lock().unwrap();
-        let outputs = waiting.last().expect("it is broadcast").output.iter();
+        let outputs = waiting
+            .last()
+            .expect("no transaction was broadcast")
+            .output
+            .iter();
         capacity_sat - outputs.map(|output| output.value.to_sat()).sum::<u64>()
     }
 }

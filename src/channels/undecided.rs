@@ -1,5 +1,6 @@
-//! Which channels of each peer wait for a caller's decision. LDK forgets a request that its peer takes back: its
-//! own limit does not bound them, and the peer may use the same temporary id again.
+//! The requests of each peer that wait for a channel acceptor's decision. LDK forgets a request
+//! that its peer withdraws, so LDK's own limit does not bound them, and the peer may reuse the
+//! temporary channel id.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,35 +8,40 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 
-/// The temporary ids of each peer that has any. Clones are the same.
+/// The temporary channel ids of each peer with pending decisions. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Undecided(Arc<Mutex<HashMap<PublicKey, HashSet<ChannelId>>>>);
 
-/// One channel; it is decided about when this is dropped.
+/// A pending decision about one channel, which ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct PendingDecision {
     undecided: Undecided,
     peer: PublicKey,
     channel: ChannelId,
 }
 
 impl Undecided {
-    /// One channel more of this peer; `None` if it has `most` already, or this one: the decision about the other
-    /// must not be taken for one about this.
-    pub(super) fn enter(&self, peer: PublicKey, channel: ChannelId, most: usize) -> Option<Turn> {
+    /// Adds a channel of this peer. Returns `None` if the peer has `most` already, or if this id is
+    /// pending: a decision about the earlier request must not apply to this one.
+    pub(super) fn enter(
+        &self,
+        peer: PublicKey,
+        channel: ChannelId,
+        most: usize,
+    ) -> Option<PendingDecision> {
         let mut peers = self.peers();
         let channels = peers.entry(peer).or_default();
         if channels.len() >= most || !channels.insert(channel) {
             return None;
         }
-        Some(Turn {
+        Some(PendingDecision {
             undecided: self.clone(),
             peer,
             channel,
         })
     }
 
-    /// Whether no channel waits.
+    /// Returns whether no decision is pending.
     pub(super) fn is_empty(&self) -> bool {
         self.peers().is_empty()
     }
@@ -46,7 +52,7 @@ impl Undecided {
     }
 }
 
-impl Drop for Turn {
+impl Drop for PendingDecision {
     fn drop(&mut self) {
         let mut peers = self.undecided.peers();
         if let Some(channels) = peers.get_mut(&self.peer) {
@@ -61,12 +67,12 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::accept::tests::stranger;
+    use crate::channels::accept::tests::unknown_peer;
 
     #[test]
-    fn a_peer_has_as_many_turns_as_it_may_and_leaves_nothing() {
+    fn limits_pending_decisions_per_peer_and_keeps_no_state() {
         let undecided = Undecided::default();
-        let peer = stranger();
+        let peer = unknown_peer();
         let enter = |id: u8| undecided.enter(peer, ChannelId([id; 32]), 2);
         let [first, second] = [1, 2].map(|id| enter(id).unwrap());
         assert!(enter(3).is_none());
@@ -78,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_decided_about_once_at_a_time() {
+    fn rejects_a_channel_id_that_is_already_pending() {
         let undecided = Undecided::default();
-        let enter = || undecided.enter(stranger(), ChannelId([1; 32]), 2);
+        let enter = || undecided.enter(unknown_peer(), ChannelId([1; 32]), 2);
         let first = enter().unwrap();
         assert!(enter().is_none());
         drop(first);

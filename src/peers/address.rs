@@ -1,10 +1,10 @@
-//! Addresses of nodes as text.
+//! Node addresses as text.
 
 use std::net::SocketAddr;
 
 use lightning::ln::msgs::SocketAddress;
 
-/// `host:port`. An IPv6 address is written as RFC 5952 wants it, which LDK's own text is not.
+/// Formats an address as `host:port`, with IPv6 addresses as in RFC 5952, unlike LDK's own format.
 pub fn text(address: &SocketAddress) -> String {
     match ip_address(address) {
         Some(ip) => ip.to_string(),
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv6_addresses_are_short() {
+    fn ipv6_addresses_are_compressed() {
         for (long, short) in [
             (
                 "[2001:0db8:0000:0000:0000:0000:0000:0001]:9735",
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_stay_as_they_are() {
+    fn other_addresses_are_unchanged() {
         let onion = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion:9735";
         for address in ["1.2.3.4:9735", "example.org:9735", onion] {
             assert_eq!(text(&address.parse().unwrap()), address);

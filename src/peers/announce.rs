@@ -1,4 +1,4 @@
-//! Tells the network who we are: our alias, our colour, where we can be reached.
+//! Broadcasts our node announcement: alias, color and addresses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ldk::{NetworkGraph, PeerManager};
 
-/// Bytes of an alias in a node announcement (BOLT 7).
+/// The length of an alias in a node announcement, in bytes (BOLT 7).
 const ALIAS_BYTES: usize = 32;
 
-/// Addresses in an announcement; LDK panics beyond 100, and nobody has so many.
+/// The maximum number of announced addresses; LDK panics beyond 100.
 pub const MAX_ADDRESSES: usize = 20;
 
-/// How often we look whether a channel became public.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often to check whether a channel became public.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The second announcement of the same: a peer that was still checking our channel's funding when
-/// the first one came has dropped it.
-const AGAIN: Duration = Duration::from_secs(60);
+/// The delay of the second, identical announcement: a peer that was still checking our channel's
+/// funding when the first one arrived has dropped it.
+const SECOND_ANNOUNCEMENT_DELAY: Duration = Duration::from_secs(60);
 
-/// How often an unchanged announcement goes out later, for peers that were not there before.
-const REPEAT: Duration = Duration::from_secs(3600);
+/// How often an unchanged announcement is repeated, for peers that were offline before.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// What cannot be announced.
+/// An invalid announcement setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnnounceError {
     #[error("invalid color {0:?}: use # and six hex digits, such as #3399ff")]
@@ -42,11 +42,11 @@ pub enum AnnounceError {
     Address(String),
 }
 
-/// Reads a colour such as `#3399ff`.
+/// Parses a color such as `#3399ff`.
 pub fn parse_color(color: &str) -> Result<[u8; 3], AnnounceError> {
     let wrong = || AnnounceError::Color(color.to_owned());
     let digits = color.strip_prefix('#').ok_or_else(wrong)?;
-    // `from_str_radix` alone would take a sign.
+    // `from_str_radix` alone would accept a sign.
     if digits.len() != 6 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(wrong());
     }
@@ -55,7 +55,7 @@ pub fn parse_color(color: &str) -> Result<[u8; 3], AnnounceError> {
     Ok([red, green, blue])
 }
 
-/// Reads an alias: UTF-8, 32 bytes at most, filled up with zeros.
+/// Parses an alias: UTF-8, at most 32 bytes, padded with zeros.
 pub fn parse_alias(alias: &str) -> Result<[u8; ALIAS_BYTES], AnnounceError> {
     if alias.chars().any(char::is_control) {
         return Err(AnnounceError::AliasControl(alias.to_owned()));
@@ -71,7 +71,7 @@ pub fn parse_alias(alias: &str) -> Result<[u8; ALIAS_BYTES], AnnounceError> {
     Ok(padded)
 }
 
-/// What we announce.
+/// The content of our node announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
     color: [u8; 3],
@@ -80,7 +80,7 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    /// From the texts of the config file; `addresses` are where others can reach us, `host:port`.
+    /// Parses the values of the config file; `addresses` are our public addresses, as `host:port`.
     pub fn parse(color: &str, alias: &str, addresses: &[String]) -> Result<Self, AnnounceError> {
         if addresses.len() > MAX_ADDRESSES {
             return Err(AnnounceError::TooManyAddresses(addresses.len()));
@@ -97,7 +97,7 @@ impl Announcement {
     }
 }
 
-/// Sends our announcement when there is a reason to.
+/// Broadcasts our node announcement when needed.
 pub struct Announcer {
     peers: Arc<PeerManager>,
     graph: Arc<NetworkGraph>,
@@ -123,16 +123,16 @@ impl Announcer {
 
     /// Announces when a channel becomes public, a minute later, and then hourly, until `stop`.
     ///
-    /// Without a public channel there is nothing to announce: others would ignore it (BOLT 7), and
-    /// a node with private channels only may not want to be known.
+    /// Without a public channel nothing is announced: others would ignore it (BOLT 7), and a node
+    /// with private channels only may want to stay unknown.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = look.tick() => {}
+                _ = poll.tick() => {}
             }
             let public = self.public_channels();
             if due(public, last, Instant::now()) {
@@ -142,7 +142,7 @@ impl Announcer {
         }
     }
 
-    /// Announces now. Peers ignore it unless they know a channel of ours.
+    /// Announces now. Peers ignore it unless they know a public channel of ours.
     pub fn broadcast(&self) {
         let Announcement {
             color,
@@ -153,7 +153,8 @@ impl Announcer {
             .broadcast_node_announcement(color, alias, addresses);
     }
 
-    /// Our channels in the network graph: those whose announcement both ends have signed.
+    /// Returns the number of our channels in the network graph, whose announcements both sides have
+    /// signed.
     fn public_channels(&self) -> usize {
         let graph = self.graph.read_only();
         graph
@@ -167,7 +168,7 @@ impl Announcer {
 struct Sent {
     public: usize,
     at: Instant,
-    /// It told nothing new.
+    /// Whether the last announcement was a repetition.
     repeated: bool,
 }
 
@@ -182,10 +183,14 @@ impl Sent {
     }
 }
 
-/// Whether to announce now, with so many public channels and the last announcement then.
+/// Returns whether to announce now, given the number of public channels and the last announcement.
 fn due(public: usize, last: Option<Sent>, now: Instant) -> bool {
     let Some(last) = last else { return public > 0 };
-    let pause = if last.repeated { REPEAT } else { AGAIN };
+    let pause = if last.repeated {
+        REPEAT_INTERVAL
+    } else {
+        SECOND_ANNOUNCEMENT_DELAY
+    };
     public > last.public || (public > 0 && now.duration_since(last.at) >= pause)
 }
 
@@ -194,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn color_needs_a_hash_and_six_digits() {
+    fn color_requires_a_hash_and_six_digits() {
         assert_eq!(parse_color("#3399FF"), Ok([0x33, 0x99, 0xff]));
         for wrong in ["3399ff", "#3399f", "#3399fff", "#+399ff", "#33é9f", "", "#"] {
             assert_eq!(
@@ -205,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn alias_is_measured_in_bytes() {
+    fn alias_length_is_limited_in_bytes() {
         assert_eq!(parse_alias("alice").unwrap()[..6], *b"alice\0");
         assert!(parse_alias(&"a".repeat(32)).is_ok());
         let alias = "é".repeat(17);
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_checked() {
+    fn rejects_invalid_addresses() {
         let parse = |addresses: &[&str]| {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             Announcement::parse("#000000", "a", &addresses)
@@ -244,10 +249,22 @@ mod tests {
         let first = Sent::after(None, 1, now);
         assert!(!due(1, Some(first), now));
         assert!(due(2, Some(first), now));
-        assert!(due(1, Some(first), now + AGAIN));
-        let second = Sent::after(Some(first), 1, now + AGAIN);
-        assert!(!due(1, Some(second), now + AGAIN + AGAIN));
-        assert!(due(1, Some(second), now + AGAIN + REPEAT));
-        assert!(!due(0, Some(second), now + AGAIN + REPEAT));
+        assert!(due(1, Some(first), now + SECOND_ANNOUNCEMENT_DELAY));
+        let second = Sent::after(Some(first), 1, now + SECOND_ANNOUNCEMENT_DELAY);
+        assert!(!due(
+            1,
+            Some(second),
+            now + SECOND_ANNOUNCEMENT_DELAY + SECOND_ANNOUNCEMENT_DELAY
+        ));
+        assert!(due(
+            1,
+            Some(second),
+            now + SECOND_ANNOUNCEMENT_DELAY + REPEAT_INTERVAL
+        ));
+        assert!(!due(
+            0,
+            Some(second),
+            now + SECOND_ANNOUNCEMENT_DELAY + REPEAT_INTERVAL
+        ));
     }
 }

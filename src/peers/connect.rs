@@ -1,4 +1,4 @@
-//! Connects to a peer and waits until both know who the other is; disconnects.
+//! Connects to peers, waits for the handshake, and disconnects.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,24 +14,24 @@ use super::book::{ChannelPeers, PeerBook};
 use super::{connection, socket};
 use crate::ldk::PeerManager;
 
-/// The port of an address that names none (BOLT 1).
+/// The port of an address without one (BOLT 1).
 pub const DEFAULT_PORT: u16 = 9735;
 
-/// How long a connection may take unless the caller says otherwise (lnd: 120 s).
+/// The default connection timeout (lnd: 120 s).
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// LDK reports a finished handshake to its message handlers only; this is how often we look.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often to check for a completed handshake, which LDK reports to its message handlers only.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How a request to connect ended well.
+/// The result of a successful connection request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connected {
     Now,
-    /// The peer was connected before, by us or by itself.
+    /// The peer was already connected, in either direction.
     Already,
 }
 
-/// Why there is no connection.
+/// The reason why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("cannot make connection to self")]
@@ -44,22 +44,22 @@ pub enum ConnectError {
     Timeout { address: String, seconds: u64 },
     #[error("connection to {address} failed: {source}")]
     Io { address: String, source: io::Error },
-    /// A node that does not have this key cannot read our first message and hangs up, and so does
-    /// one that does not want us. BOLT 8 does not let us tell which.
+    /// A node with a different key cannot read our first message and disconnects, and so does one
+    /// that rejects us. BOLT 8 does not allow us to distinguish them.
     #[error(
         "handshake with {peer} at {address} failed: the node there has a different public key or rejected us"
     )]
     Handshake { peer: PublicKey, address: String },
 }
 
-/// Why a peer is not disconnected.
+/// The reason why a peer was not disconnected.
 #[derive(Debug, thiserror::Error)]
 pub enum DisconnectError {
     #[error("unable to disconnect peer: peer {0} is not connected")]
     NotConnected(PublicKey),
 }
 
-/// Makes and ends connections.
+/// Opens and closes connections to peers.
 pub struct Connector {
     peers: Arc<PeerManager>,
     our_node_id: PublicKey,
@@ -84,8 +84,8 @@ impl Connector {
 
     /// Connects to `peer` at `address` (`host`, `host:port`, `[v6]:port`), within `limit`.
     ///
-    /// Returns when both have proved who they are and have exchanged their features. The address
-    /// of a peer that we could reach is remembered for later connections.
+    /// Returns once both sides have completed the handshake and exchanged their features. The
+    /// address of a reachable peer is stored for later connections.
     pub async fn connect(
         &self,
         peer: PublicKey,
@@ -112,7 +112,7 @@ impl Connector {
         Ok(Connected::Now)
     }
 
-    /// Ends the connection to a peer. Its address is forgotten unless we have a channel with it.
+    /// Disconnects a peer. Its address is removed unless we have a channel with it.
     pub fn disconnect(&self, peer: &PublicKey) -> Result<(), DisconnectError> {
         if !self.is_connected(peer) {
             return Err(DisconnectError::NotConnected(*peer));
@@ -124,7 +124,7 @@ impl Connector {
         Ok(())
     }
 
-    /// Whether the handshake with the peer is done and the connection up.
+    /// Returns whether the peer is connected and its handshake completed.
     pub fn is_connected(&self, peer: &PublicKey) -> bool {
         self.peers.peer_by_node_id(peer).is_some()
     }
@@ -136,16 +136,16 @@ impl Connector {
             source,
         })?;
         let close = CancellationToken::new();
-        // Closes the connection if the caller's patience ends before the handshake does.
+        // Closes the connection if the future is dropped before the handshake completes.
         let guard = close.clone().drop_guard();
         let peers = Arc::clone(&self.peers);
         let mut gone = tokio::spawn(connection::serve_outbound(peers, peer, stream, close));
-        let mut look = interval(LOOK);
+        let mut poll = interval(POLL_INTERVAL);
         let connected = loop {
             tokio::select! {
-                // Also when the peer connected to us at the same time and LDK keeps that one.
+                // Also if the peer connected to us at the same time and LDK keeps that connection.
                 _ = &mut gone => break self.is_connected(&peer),
-                _ = look.tick() => if self.is_connected(&peer) { break true },
+                _ = poll.tick() => if self.is_connected(&peer) { break true },
             }
         };
         if connected {
@@ -159,7 +159,7 @@ impl Connector {
     }
 }
 
-/// Adds the default port where the address has none, and refuses what cannot be an address.
+/// Adds the default port if there is none, and rejects invalid addresses.
 pub fn with_port(address: &str) -> Result<String, ConnectError> {
     let unusable = |reason: &str| {
         let address = address.to_owned();
@@ -189,7 +189,7 @@ pub fn with_port(address: &str) -> Result<String, ConnectError> {
     Ok(format!("{host}:{port}"))
 }
 
-/// Tries the addresses of a host one after another.
+/// Tries the addresses of a host in turn.
 async fn dial(address: &str) -> Result<TcpStream, ConnectError> {
     let resolved = lookup_host(address)
         .await

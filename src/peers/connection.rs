@@ -1,13 +1,14 @@
-//! One connection to a peer: carries bytes between its socket and LDK.
+//! One connection to a peer: transfers bytes between its socket and LDK.
 //!
-//! This is what lightning-net-tokio does, with bounds of our own:
+//! This corresponds to lightning-net-tokio, with additional limits:
 //!
-//! * LDK stops reading from a peer for whom twelve messages wait, but it looks only when it may write. A read
-//!   of 4 kB holds a hundred pings, and each may ask for a pong of 65,531 bytes. So LDK gets its input in
-//!   pieces of about one message of the shortest kind, and writes after each of them.
-//! * While a large message waits for the peer to read, nothing more is read from it.
-//! * A peer that hangs up is noticed while its input is not read, too. LDK would refuse its next connection
-//!   until the pings of this one time out.
+//! * LDK stops reading from a peer once twelve messages are queued for it, but checks this only
+//!   when it may write. A read of 4 kB holds a hundred pings, each of which may request a pong of
+//!   65,531 bytes. So LDK gets its input in pieces of about the shortest message, and writes after
+//!   each of them.
+//! * While a large message waits for the peer to read, no more input is read from it.
+//! * A disconnect is detected even while input is not read. Otherwise LDK would refuse the peer's
+//!   next connection until the pings of this one time out.
 
 use std::future::Future;
 use std::hash::{Hash, Hasher};
@@ -29,22 +30,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::ldk::PeerManager;
 
-/// Bytes that are read from the socket at a time. Then other connections have their turn.
-const READ: usize = 4096;
-/// Bytes that LDK gets before it writes. A ping without padding has 40 bytes on the wire: what one piece asks
-/// for is at most two pongs.
-const PIECE: usize = 64;
-/// Bytes of one message that may wait while we go on reading. The pings of other implementations ask for
-/// 4 kB at most; a channel with hundreds of HTLCs needs more, but seldom while the peer does not read.
+/// The number of bytes read from the socket at a time, before other connections are served.
+const READ_BYTES: usize = 4096;
+/// The number of bytes passed to LDK before it writes. A ping without padding has 40 bytes on the
+/// wire, so one piece requests at most two pongs.
+const PIECE_BYTES: usize = 64;
+/// The size of a queued message, in bytes, above which reading stops. The pings of other
+/// implementations request at most 4 kB; a channel with hundreds of HTLCs needs more, but rarely
+/// while the peer does not read.
 ///
 /// Two nodes that wait for each other's large message would be disconnected by their pings.
-const LARGE: usize = 16 * 1024;
-/// How often a connection is looked at whose input is not read.
-const LOOK: Duration = Duration::from_millis(500);
-/// What LDK gets to take the last input of a peer that has hung up.
+const LARGE_MESSAGE_BYTES: usize = 16 * 1024;
+/// How often a connection is checked whose input is not read.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The time for LDK to process the last input of a peer that has disconnected.
 const GRACE: Duration = Duration::from_millis(500);
-/// Time for the first message of the handshake, 50 bytes, to leave.
-const FIRST_WRITE: Duration = Duration::from_secs(5);
+/// The time for sending the first message of the handshake (50 bytes).
+const FIRST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// LDK's handle of a connection.
 #[derive(Clone)]
@@ -53,15 +55,15 @@ pub struct Descriptor(Arc<Connection>);
 struct Connection {
     number: u64,
     stream: TcpStream,
-    /// LDK wants no more input for now.
+    /// LDK has paused reading.
     paused: AtomicBool,
-    /// The socket takes no more output for now.
+    /// The socket's send buffer is full.
     full: AtomicBool,
-    /// The message that the socket did not take, or not all of it, is large.
+    /// The message that the socket has not accepted completely is large.
     large: AtomicBool,
-    /// LDK has ended the connection.
+    /// LDK has closed the connection.
     ended: AtomicBool,
-    /// One of the above has changed.
+    /// Notified when one of the above changes.
     changed: Notify,
 }
 
@@ -81,14 +83,15 @@ impl Descriptor {
 }
 
 impl Connection {
-    /// Writes what the socket takes: how many bytes, and whether it is full.
+    /// Writes as much as the socket accepts. Returns the number of bytes, and whether the socket is
+    /// full.
     fn write(&self, data: &[u8]) -> (usize, bool) {
         let mut written = 0;
         while written < data.len() {
             match self.stream.try_write(&data[written..]) {
                 Ok(bytes) => written += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (written, true),
-                // The connection is broken: reading will tell.
+                // The connection is broken, which the next read reports.
                 Err(_) => return (written, false),
             }
         }
@@ -100,7 +103,7 @@ impl Connection {
         !is(&self.paused) && !waits_for_peer
     }
 
-    /// What [`exchange`] waits for depends on this.
+    /// The flags that determine what [`exchange`] waits for.
     fn state(&self) -> (bool, bool) {
         (self.may_read(), is(&self.full))
     }
@@ -116,7 +119,8 @@ impl SocketDescriptor for Descriptor {
         let before = connection.state();
         let (written, full) = connection.write(data);
         // LDK offers the rest of a message until all of it is written; it stays large until then.
-        let is_large = written < data.len() && (is(&connection.large) || data.len() > LARGE);
+        let is_large =
+            written < data.len() && (is(&connection.large) || data.len() > LARGE_MESSAGE_BYTES);
         connection.large.store(is_large, Ordering::Release);
         connection.full.store(full, Ordering::Release);
         connection.paused.store(!continue_read, Ordering::Release);
@@ -146,15 +150,15 @@ impl Hash for Descriptor {
     }
 }
 
-/// Who ended a connection.
+/// The side that closed a connection.
 enum End {
-    /// LDK, so it knows.
+    /// LDK, which therefore knows.
     Ldk,
-    /// The peer or ourselves: LDK is to be told.
+    /// The peer or this node: LDK has to be informed.
     Others,
 }
 
-/// Serves a connection that a peer has made, until it ends or `close` is cancelled.
+/// Serves an inbound connection until it ends or `close` is cancelled.
 pub(super) async fn serve_inbound(
     peers: Arc<PeerManager>,
     stream: TcpStream,
@@ -170,9 +174,9 @@ pub(super) async fn serve_inbound(
     }
 }
 
-/// Serves a connection that we have made to `peer`, until it ends or `close` is cancelled.
+/// Serves an outbound connection to `peer` until it ends or `close` is cancelled.
 ///
-/// LDK knows of the connection when this returns, and has sent its first message.
+/// When this returns, LDK knows the connection and has sent its first message.
 pub(super) fn serve_outbound(
     peers: Arc<PeerManager>,
     peer: PublicKey,
@@ -184,7 +188,7 @@ pub(super) fn serve_outbound(
     let first = peers.new_outbound_connection(peer, descriptor.clone(), address);
     async move {
         let Ok(first) = first else { return };
-        match timeout(FIRST_WRITE, write_all(&descriptor.0.stream, &first)).await {
+        match timeout(FIRST_WRITE_TIMEOUT, write_all(&descriptor.0.stream, &first)).await {
             Ok(Ok(())) => serve(&peers, descriptor, close).await,
             _ => peers.socket_disconnected(&descriptor),
         }
@@ -212,13 +216,13 @@ async fn serve(peers: &Arc<PeerManager>, descriptor: Descriptor, close: Cancella
     if let End::Others = end {
         peers.socket_disconnected(&descriptor);
     }
-    // Also if LDK has ended it: the task that does this ends with the connection, and others may wait for what its
-    // last messages have brought.
+    // Also if LDK has closed it: the task ends with the connection, and others may wait for the
+    // answers to its last messages.
     drop(answers);
     peers.process_events();
 }
 
-/// Carries bytes both ways until somebody ends the connection.
+/// Transfers bytes in both directions until one side closes the connection.
 async fn exchange(peers: &PeerManager, descriptor: &Descriptor, answers: &Answers) -> End {
     let connection = &*descriptor.0;
     let mut descriptor = descriptor.clone();
@@ -262,7 +266,7 @@ async fn exchange(peers: &PeerManager, descriptor: &Descriptor, answers: &Answer
                     return End::Others;
                 }
             }
-            () = sleep(LOOK), if !may_read => {
+            () = sleep(POLL_INTERVAL), if !may_read => {
                 if hung_up.for_long(&connection.stream).await {
                     tracing::debug!("a peer disconnected while reading from it was paused");
                     return End::Others;
@@ -279,9 +283,9 @@ async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<Rea
     }
 }
 
-/// What was read and LDK has not got yet.
+/// Input that was read and not yet passed to LDK.
 struct Input {
-    bytes: [u8; READ],
+    bytes: [u8; READ_BYTES],
     start: usize,
     end: usize,
 }
@@ -289,7 +293,7 @@ struct Input {
 impl Default for Input {
     fn default() -> Self {
         Self {
-            bytes: [0; READ],
+            bytes: [0; READ_BYTES],
             start: 0,
             end: 0,
         }
@@ -301,14 +305,15 @@ impl Input {
         self.start == self.end
     }
 
-    /// The next piece for LDK.
+    /// Returns the next piece for LDK.
     fn piece(&mut self) -> &[u8] {
         let start = self.start;
-        self.start = self.end.min(start + PIECE);
+        self.start = self.end.min(start + PIECE_BYTES);
         &self.bytes[start..self.start]
     }
 
-    /// Reads what is there; an error also if that was the end. Only when all that came before is taken.
+    /// Reads what is available, once all earlier input was consumed. Returns an error at the end of
+    /// the stream.
     fn read(&mut self, stream: &TcpStream) -> io::Result<()> {
         match stream.try_read(&mut self.bytes) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -322,7 +327,7 @@ impl Input {
     }
 }
 
-/// Since when the other end is closed, behind input that is not read.
+/// The time since which the peer has disconnected, behind input that is not read.
 #[derive(Default)]
 struct HungUp(Option<Instant>);
 
@@ -336,7 +341,7 @@ impl HungUp {
 }
 
 async fn is_hung_up(stream: &TcpStream) -> bool {
-    // Waits only if nothing is to be read, not even the end.
+    // Waits only if nothing can be read, not even the end of the stream.
     match timeout(Duration::ZERO, stream.ready(Interest::READABLE)).await {
         Ok(Ok(ready)) => ready.is_read_closed(),
         Ok(Err(_)) => true,
@@ -344,8 +349,8 @@ async fn is_hung_up(stream: &TcpStream) -> bool {
     }
 }
 
-/// Lets LDK make the answers to what a connection has brought, in a task of its own: this may take as long
-/// as other threads hold locks of LDK, and the connection goes on meanwhile.
+/// Lets LDK answer the messages of a connection, in a separate task: this may wait for locks of LDK
+/// held by other threads, and the connection continues in the meantime.
 struct Answers {
     due: Arc<Notify>,
     _task: AbortOnDropHandle<()>,

@@ -1,9 +1,10 @@
-//! Messages of the types that BOLT 1 leaves to applications, and who is connected.
+//! Custom messages (BOLT 1) and peer events.
 //!
-//! Messages of the protocol for which LDK has no event go out here, too: LDK sends whatever type it is given.
+//! Protocol messages for which LDK has no event are also sent here: LDK sends any message type it
+//! is given.
 //!
-//! LDK tells its handler of such messages also which peers come and go; so this is where others hear
-//! of both.
+//! LDK also tells the handler of custom messages which peers connect and disconnect, so this module
+//! provides both to subscribers.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,19 +17,19 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 use lightning::util::ser::{LengthLimitedRead, Writeable, Writer};
 use tokio::sync::broadcast;
 
-/// The first type that is not the protocol's (BOLT 1).
+/// The first custom message type (BOLT 1).
 pub const FIRST_TYPE: u16 = 32_768;
 
-/// Bytes of a message beside its type (BOLT 8: 65,535 with it).
+/// The maximum length of a message without its type, in bytes (BOLT 8: 65,535 with it).
 pub const MAX_BYTES: usize = 65_533;
 
-/// Messages that may wait for a slow listener: 4 MiB at the most.
-const MESSAGE_BACKLOG: usize = 64;
+/// The number of messages that may be queued for a slow subscriber: at most 4 MiB.
+const MESSAGE_QUEUE_LEN: usize = 64;
 
-/// Comings and goings that may wait for a slow listener.
-const PEER_BACKLOG: usize = 1_024;
+/// The number of peer events that may be queued for a slow subscriber.
+const PEER_EVENT_QUEUE_LEN: usize = 1_024;
 
-/// A message of an application, or one of the protocol that LDK does not send by itself.
+/// A custom message, or a protocol message that LDK does not send itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomMessage {
     kind: u16,
@@ -37,7 +38,8 @@ pub struct CustomMessage {
 
 impl CustomMessage {
     /// # Errors
-    /// [`CustomError`] if the protocol has no room for it.
+    ///
+    /// [`CustomError`] if the type or the length is invalid.
     pub fn new(kind: u16, data: Vec<u8>) -> Result<Self, CustomError> {
         if kind < FIRST_TYPE {
             return Err(CustomError::Type(kind));
@@ -48,13 +50,13 @@ impl CustomMessage {
         Ok(Self { kind, data })
     }
 
-    /// A message of the protocol, encoded without its type. It must not be longer than [`MAX_BYTES`].
+    /// A protocol message, encoded without its type. It must not be longer than [`MAX_BYTES`].
     pub fn of_protocol(kind: u16, data: Vec<u8>) -> Self {
         debug_assert!(data.len() <= MAX_BYTES, "message too long");
         Self { kind, data }
     }
 
-    /// The message's type; of those that peers send, at least [`FIRST_TYPE`].
+    /// Returns the message's type; for received messages, at least [`FIRST_TYPE`].
     pub fn kind(&self) -> u16 {
         self.kind
     }
@@ -64,7 +66,7 @@ impl CustomMessage {
     }
 }
 
-/// Why a message cannot be sent.
+/// The reason why a message cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CustomError {
     #[error("msg type: {0} not in custom range: {FIRST_TYPE} and not overridden")]
@@ -85,14 +87,14 @@ impl Writeable for CustomMessage {
     }
 }
 
-/// A peer came or went.
+/// A peer connected or disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerEvent {
     pub peer: PublicKey,
     pub online: bool,
 }
 
-/// LDK's handler of such messages.
+/// LDK's handler of custom messages.
 pub struct CustomMessages {
     outgoing: Mutex<Vec<(PublicKey, CustomMessage)>>,
     incoming: broadcast::Sender<(PublicKey, CustomMessage)>,
@@ -103,29 +105,30 @@ impl Default for CustomMessages {
     fn default() -> Self {
         Self {
             outgoing: Mutex::default(),
-            incoming: broadcast::Sender::new(MESSAGE_BACKLOG),
-            peers: broadcast::Sender::new(PEER_BACKLOG),
+            incoming: broadcast::Sender::new(MESSAGE_QUEUE_LEN),
+            peers: broadcast::Sender::new(PEER_EVENT_QUEUE_LEN),
         }
     }
 }
 
 impl CustomMessages {
-    /// LDK sends it when it next processes its events, if the peer is connected then.
+    /// Queues a message. LDK sends it when it next processes its events, if the peer is connected
+    /// then.
     pub fn send(&self, peer: PublicKey, message: CustomMessage) {
         self.outgoing().push((peer, message));
     }
 
-    /// All messages that come from now on.
+    /// Subscribes to all messages from now on.
     pub fn listen(&self) -> broadcast::Receiver<(PublicKey, CustomMessage)> {
         self.incoming.subscribe()
     }
 
-    /// Who comes and goes from now on.
+    /// Subscribes to peer events from now on.
     pub fn listen_to_peers(&self) -> broadcast::Receiver<PeerEvent> {
         self.peers.subscribe()
     }
 
-    /// Tells those who listen; if nobody does, it is forgotten.
+    /// Sends the event to all subscribers, if there are any.
     fn tell(&self, peer: PublicKey, online: bool) {
         let _ = self.peers.send(PeerEvent { peer, online });
     }
@@ -139,8 +142,8 @@ impl CustomMessages {
 impl CustomMessageReader for CustomMessages {
     type CustomMessage = CustomMessage;
 
-    /// Below [`FIRST_TYPE`] the rules of BOLT 1 hold: LDK ends the connection if it must not ignore
-    /// what it does not know.
+    /// Below [`FIRST_TYPE`] the rules of BOLT 1 apply: LDK disconnects the peer on an unknown even
+    /// type.
     fn read<R: LengthLimitedRead>(
         &self,
         message_type: u16,
@@ -149,7 +152,7 @@ impl CustomMessageReader for CustomMessages {
         if message_type < FIRST_TYPE {
             return Ok(None);
         }
-        // LDK has read the whole message, 65,535 bytes at the most.
+        // LDK has read the whole message, at most 65,535 bytes.
         let length = usize::try_from(buffer.remaining_bytes());
         let mut data = vec![0; length.map_err(|_| DecodeError::BadLengthDescriptor)?];
         buffer.read_exact(&mut data)?;
@@ -164,7 +167,7 @@ impl CustomMessageHandler for CustomMessages {
         message: CustomMessage,
         sender: PublicKey,
     ) -> Result<(), LightningError> {
-        // Nobody listens: nobody is interested.
+        // Fails only if there are no subscribers.
         let _ = self.incoming.send((sender, message));
         Ok(())
     }
@@ -196,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_of_the_protocol_are_not_for_applications() {
+    fn rejects_protocol_types() {
         assert_eq!(
             CustomMessage::new(FIRST_TYPE - 1, Vec::new()),
             Err(CustomError::Type(32_767))
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_what_was_written() {
+    fn messages_survive_a_round_trip() {
         let handler = CustomMessages::default();
         for data in [vec![], vec![1, 2, 3], vec![7; MAX_BYTES]] {
             let message = CustomMessage::new(40_001, data).unwrap();

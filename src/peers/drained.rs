@@ -1,8 +1,8 @@
-//! Tells when a peer has taken all that was queued for it.
+//! Reports when a peer has received everything that was queued for it.
 //!
-//! LDK does not show how much waits to be written to a peer. But before it asks for the next onion message it
-//! makes sure that nothing does, and that the peer has answered the ping that LDK sends after every 32
-//! messages. That is the moment to send the next part of something long.
+//! LDK does not expose how much is queued for a peer. But before it asks for the next onion
+//! message, it makes sure that the queue is empty and that the peer has answered the ping that LDK
+//! sends after every 32 messages. At that point the next part of a long transfer can be sent.
 
 use std::ops::Deref;
 
@@ -12,14 +12,15 @@ use lightning::ln::msgs::{
 };
 use lightning::types::features::{InitFeatures, NodeFeatures};
 
-/// LDK's handler of onion messages, which tells of that moment.
+/// Wraps LDK's onion message handler and reports that point.
 pub struct TellsDrained<H> {
     inner: H,
     tell: Box<dyn Fn(&PublicKey) + Send + Sync>,
 }
 
 impl<H> TellsDrained<H> {
-    /// `tell` is called with LDK's lock on the peer held: it must return soon and not call LDK.
+    /// `tell` is called while LDK holds its lock on the peer: it must return quickly and not call
+    /// LDK.
     pub fn new(inner: H, tell: impl Fn(&PublicKey) + Send + Sync + 'static) -> Self {
         Self {
             inner,

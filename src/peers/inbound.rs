@@ -1,4 +1,4 @@
-//! The bounds on connections that strangers make to us.
+//! Limits on inbound connections from peers without channels.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -6,22 +6,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// How many inbound connections of nodes that have no channel with us may be open.
+/// The maximum number of inbound connections from peers without channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// In all.
+    /// The maximum in total.
     pub strangers: usize,
-    /// From one address, or one IPv6 network of 48 bits, the most that a customer gets. All that come
-    /// through a Tor daemon or another proxy count as one.
+    /// The maximum from one IPv4 address or one /48 IPv6 network, the largest that a customer gets.
+    /// All connections through a Tor daemon or another proxy count as one address.
     pub per_address: usize,
 }
 
-/// Inbound connections that are open, in the order of their arrival.
+/// Open inbound connections, in the order of their arrival.
 ///
-/// A connection counts as a stranger's until we know that its node has a channel with us, so a
-/// connection in its handshake is a stranger's, too. At a bound the oldest stranger has to go:
-/// whoever refuses newcomers instead can be locked out from its own channels by a flood. LDK has a
-/// second bound behind this one: 250 peers without channels after the handshake.
+/// A connection counts as unknown until its node is known to have a channel with us, so this
+/// includes connections in the handshake. At a limit the oldest unknown connection is closed. If
+/// new connections were refused instead, a flood could lock out our channel peers. LDK has a second
+/// limit: 250 peers without channels after the handshake.
 #[derive(Default)]
 pub(super) struct Inbound {
     connections: Mutex<Connections>,
@@ -45,7 +45,7 @@ impl Inbound {
         number
     }
 
-    /// The connection is closed.
+    /// Removes a closed connection.
     pub fn remove(&self, number: u64) {
         let mut connections = self.connections();
         let Some((address, _)) = connections.open.remove(&number) else {
@@ -60,9 +60,10 @@ impl Inbound {
         }
     }
 
-    /// Makes room for one more connection, from `address`, as far as the others are not in `known`.
+    /// Closes connections if needed so that one more from `address` is within the limits.
+    /// Connections from the addresses in `known` are not closed.
     ///
-    /// `known` are the addresses of peers with channels; it costs time and is asked for only then.
+    /// `known` returns the addresses of channel peers; it is slow and called only at a limit.
     pub fn make_room(
         &self,
         address: SocketAddr,
@@ -96,20 +97,23 @@ impl Inbound {
 }
 
 impl Connections {
-    /// Leaves fewer than `bound` of these connections open.
+    /// Closes the oldest of these connections until fewer than `bound` are open.
     fn close_oldest(&self, bound: usize, of_them: impl Fn(&SocketAddr) -> bool) {
         let open = self.open.values();
         let them = open.filter(|(address, close)| !close.is_cancelled() && of_them(address));
         let excess = (them.clone().count() + 1).saturating_sub(bound);
         for (address, close) in them.take(excess) {
-            tracing::debug!(%address, "too many inbound connections: closing the oldest one from a peer without a channel");
-            // It removes itself here once it has ended.
+            tracing::debug!(
+                %address,
+                "too many inbound connections: closing the oldest one from a peer without a channel"
+            );
+            // It is removed once it has ended.
             close.cancel();
         }
     }
 }
 
-/// Where a connection comes from: an IPv4 address, or an IPv6 network of 48 bits.
+/// Returns the origin of a connection: an IPv4 address or a /48 IPv6 network.
 fn origin(address: &SocketAddr) -> IpAddr {
     match address.ip().to_canonical() {
         IpAddr::V6(ip) => {
@@ -124,18 +128,18 @@ fn origin(address: &SocketAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const MANY: usize = 1_000;
+    const NO_LIMIT: usize = 1_000;
 
     fn strangers(strangers: usize) -> Bounds {
         Bounds {
             strangers,
-            per_address: MANY,
+            per_address: NO_LIMIT,
         }
     }
 
     fn per_address(per_address: usize) -> Bounds {
         Bounds {
-            strangers: MANY,
+            strangers: NO_LIMIT,
             per_address,
         }
     }
@@ -155,18 +159,22 @@ mod tests {
     }
 
     #[test]
-    fn oldest_stranger_goes_first() {
+    fn closes_the_oldest_unknown_connection_first() {
         let inbound = Inbound::default();
         let connections = open(&inbound, &["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
         let (friend, new) = (connections[0].0, "10.0.0.4:1".parse().unwrap());
         inbound.make_room(new, strangers(3), || HashSet::from([friend]));
-        assert_eq!(closed(&connections), [false; 3], "there was room");
+        assert_eq!(
+            closed(&connections),
+            [false; 3],
+            "closed a connection below the limit"
+        );
         inbound.make_room(new, strangers(2), || HashSet::from([friend]));
         assert_eq!(closed(&connections), [false, true, false]);
     }
 
     #[test]
-    fn one_address_takes_only_its_part() {
+    fn connections_per_address_are_limited() {
         let inbound = Inbound::default();
         let theirs = ["10.0.0.1:1", "[::ffff:10.0.0.1]:2", "10.0.0.1:3"];
         let theirs = open(&inbound, &theirs);
@@ -194,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_connection_makes_room_by_itself() {
+    fn closed_connections_do_not_count() {
         let inbound = Inbound::default();
         let number = inbound.add("10.0.0.1:1".parse().unwrap(), CancellationToken::new());
         open(&inbound, &["10.0.0.1:2"]);
@@ -204,6 +212,8 @@ mod tests {
             per_address: 2,
         };
         let new = "10.0.0.1:3".parse().unwrap();
-        inbound.make_room(new, bounds, || panic!("nothing to decide below the bounds"));
+        inbound.make_room(new, bounds, || {
+            panic!("known addresses requested below the limits")
+        });
     }
 }

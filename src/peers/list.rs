@@ -1,4 +1,4 @@
-//! The peers that are connected, as far as LDK knows them.
+//! Lists the connected peers known to LDK.
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::types::features::InitFeatures;
@@ -10,18 +10,18 @@ use crate::ldk::PeerManager;
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub node_id: PublicKey,
-    /// `host:port` of the other end of the connection.
+    /// The remote address of the connection, as `host:port`.
     pub address: Option<String>,
-    /// The peer connected to us.
+    /// Whether the peer connected to us.
     pub inbound: bool,
     pub features: InitFeatures,
-    /// Always 0: nothing is counted, and a guess would be worse.
+    /// Always 0: bytes are not counted.
     pub bytes_sent: u64,
     /// Always 0, as `bytes_sent`.
     pub bytes_received: u64,
 }
 
-/// All peers whose handshake is done, in the order of their keys.
+/// Returns all peers whose handshake is complete, ordered by public key.
 pub fn peers(manager: &PeerManager) -> Vec<Peer> {
     let mut peers: Vec<Peer> = manager
         .list_peers()
@@ -39,7 +39,7 @@ pub fn peers(manager: &PeerManager) -> Vec<Peer> {
     peers
 }
 
-/// The numbers of all feature bits that are set, lowest first.
+/// Returns the numbers of all feature bits that are set, in ascending order.
 pub fn feature_bits(flags_little_endian: &[u8]) -> Vec<u32> {
     let bits = flags_little_endian
         .iter()

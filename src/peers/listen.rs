@@ -1,4 +1,4 @@
-//! Accepts connections of peers.
+//! Accepts inbound peer connections.
 
 use std::collections::HashSet;
 use std::io;
@@ -17,40 +17,41 @@ use super::inbound::{Bounds, Inbound};
 use super::{connection, socket};
 use crate::ldk::PeerManager;
 
-/// Inbound connections of nodes that have no channel with us: enough for wallets and gossip. Each costs a
-/// file descriptor and some 100 kB, or a megabyte if it does not read what it asks for.
-const MOST: Bounds = Bounds {
+/// The limits on inbound connections from peers without channels, sufficient for wallets and
+/// gossip. Each connection costs a file descriptor and about 100 kB, or 1 MB if the peer does not
+/// read the data that it requests.
+const MAX_BOUNDS: Bounds = Bounds {
     strangers: 100,
     per_address: 32,
 };
 
-/// An eighth of the files that the process may have open is for strangers: most are for peers with channels,
-/// callers, visitors, and the database.
+/// The share of the file descriptor limit, as a divisor, for peers without channels. The rest is
+/// for channel peers, API clients, donation page visitors, and the database.
 const FILES_PER_STRANGER: u64 = 8;
 
-/// The bounds on strangers in a process that may have so many files open.
+/// Returns the limits for a process with this maximum number of open files.
 #[must_use]
 pub fn bounds(files: u64) -> Bounds {
-    let strangers = usize::try_from(files / FILES_PER_STRANGER).unwrap_or(MOST.strangers);
-    let strangers = strangers.clamp(10, MOST.strangers);
+    let strangers = usize::try_from(files / FILES_PER_STRANGER).unwrap_or(MAX_BOUNDS.strangers);
+    let strangers = strangers.clamp(10, MAX_BOUNDS.strangers);
     Bounds {
         strangers,
-        per_address: MOST.per_address.min(strangers / 3),
+        per_address: MAX_BOUNDS.per_address.min(strangers / 3),
     }
 }
 
-/// Connections that may wait until we accept them. In a flood those of honest peers would else be lost, and
-/// their systems try again after a second.
-const BACKLOG: u32 = 1024;
+/// The length of the accept queue. In a flood, connections of honest peers would otherwise be
+/// dropped, and their systems retry only after a second.
+const ACCEPT_QUEUE_LEN: u32 = 1024;
 
-/// Pause after the system refused to accept: it is out of descriptors, or of memory.
-const EXHAUSTED: Duration = Duration::from_millis(200);
+/// The pause after a failed accept: the process is out of file descriptors or memory.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// For how long the list of peers with channels is good. In a flood it is needed for each connection, and to make
-/// it means a look at all channels.
-const GOOD_FOR: Duration = Duration::from_secs(1);
+/// How long the list of channel peers is cached. In a flood it is needed for every connection, and
+/// computing it visits all channels.
+const CHANNEL_PEERS_TTL: Duration = Duration::from_secs(1);
 
-/// An address on which we cannot listen.
+/// An address on which the node cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for peers on {address}: {source}; choose another address or port")]
 pub struct ListenError {
@@ -58,7 +59,7 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// Takes in the connections of all our addresses.
+/// Accepts connections on all listening addresses.
 pub struct Listener {
     peers: Arc<PeerManager>,
     channel_peers: RecentPeers,
@@ -66,7 +67,7 @@ pub struct Listener {
     bounds: Bounds,
 }
 
-/// Binds every address; port 0 lets the system choose (ask the socket which).
+/// Binds every address; with port 0 the system chooses the port (ask the socket for it).
 pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
     let mut sockets = Vec::with_capacity(addresses.len());
     for &address in addresses {
@@ -80,14 +81,14 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // After a restart, connections of the process before may still be on their way out.
+    // After a restart, connections of the previous process may still be closing.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(ACCEPT_QUEUE_LEN)
 }
 
 impl Listener {
-    /// `bounds` are those on nodes without channels; see [`bounds`].
+    /// `bounds` are the limits for peers without channels; see [`bounds`].
     pub fn new(peers: Arc<PeerManager>, channel_peers: Arc<ChannelPeers>, bounds: Bounds) -> Self {
         Self {
             peers,
@@ -97,7 +98,7 @@ impl Listener {
         }
     }
 
-    /// Accepts on one socket until `stop`. Run it once for each socket.
+    /// Accepts connections on one socket until `stop`. Run it once for each socket.
     pub async fn run(&self, socket: TcpListener, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
@@ -108,7 +109,7 @@ impl Listener {
                 Ok((stream, address)) => self.admit(stream, address),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an inbound connection");
-                    sleep(EXHAUSTED).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -131,7 +132,7 @@ impl Listener {
         });
     }
 
-    /// The addresses from which peers with channels are connected.
+    /// Returns the addresses from which channel peers are connected.
     fn known_addresses(&self) -> HashSet<SocketAddr> {
         let with_channels = self.channel_peers.get(Instant::now());
         self.peers
@@ -143,7 +144,7 @@ impl Listener {
     }
 }
 
-/// The peers with channels, as they were a moment ago.
+/// The channel peers, cached for [`CHANNEL_PEERS_TTL`].
 struct RecentPeers {
     find: Arc<ChannelPeers>,
     found: Mutex<Option<(Instant, Arc<HashSet<PublicKey>>)>>,
@@ -161,7 +162,7 @@ impl RecentPeers {
         // Poisoning is ignored: no holder of this lock can panic in the middle of a change.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         match &*found {
-            Some((since, peers)) if now < *since + GOOD_FOR => Arc::clone(peers),
+            Some((since, peers)) if now < *since + CHANNEL_PEERS_TTL => Arc::clone(peers),
             _ => {
                 let peers = Arc::new((self.find)());
                 *found = Some((now, Arc::clone(&peers)));
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channels_are_looked_at_once_a_second_in_a_flood() {
+    fn channel_peers_are_cached_for_a_second() {
         let looks = Arc::new(AtomicUsize::new(0));
         let counted = looks.clone();
         let recent = RecentPeers::new(Arc::new(move || {
@@ -193,9 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn strangers_leave_files_for_the_rest_of_the_node() {
-        assert_eq!(bounds(u64::MAX), MOST);
-        assert_eq!(bounds(1_024), MOST);
+    fn unknown_peers_get_a_share_of_the_file_limit() {
+        assert_eq!(bounds(u64::MAX), MAX_BOUNDS);
+        assert_eq!(bounds(1_024), MAX_BOUNDS);
         let few = Bounds {
             strangers: 32,
             per_address: 10,
@@ -205,11 +206,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_leaves_room_in_the_backlog() {
+    async fn accept_queue_holds_a_flood() {
         let any = "127.0.0.1:0".parse().unwrap();
         let socket = bind(&[any]).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
-        // std has a backlog of 128. None of these is accepted.
+        // std has a backlog of 128. None of these connections is accepted.
         let mut waiting = Vec::new();
         for _ in 0..200 {
             let connection = TcpStream::connect(address);

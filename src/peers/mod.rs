@@ -1,5 +1,5 @@
-//! Peers: connections in and out, kept alive, listed, messages of applications, and the announcement
-//! of ourselves.
+//! Peers: connections in both directions, reconnection, peer lists, custom messages, and our node
+//! announcement.
 
 pub mod address;
 pub mod announce;

@@ -1,7 +1,7 @@
-//! LDK's handler of onion messages, with a bound for each peer.
+//! LDK's handler of onion messages, with a rate limit per peer.
 //!
-//! LDK unwraps all that peers send, and one connection can keep a core busy with it. BOLT 4 allows to drop
-//! what is beyond a rate.
+//! LDK unwraps everything that peers send, and one connection can keep a core busy with it. BOLT 4
+//! allows dropping messages above a rate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 
 use crate::rates::{Rate, Rates};
 
-/// Onion messages of one peer. A payment of an offer needs one or two in each direction.
+/// The rate limit per peer. A BOLT 12 payment needs one or two messages in each direction.
 const RATE: Rate = Rate {
     burst: 100,
     interval: Duration::from_millis(50),
 };
-/// Peers that are held to it. A bucket is full again after five seconds at most.
-const MOST_PEERS: usize = 10_000;
+/// The maximum number of tracked peers. A bucket is full again after at most five seconds.
+const MAX_TRACKED_PEERS: usize = 10_000;
 
-/// Hands on what comes within the rate.
+/// Passes on messages within the rate limit.
 pub struct BoundedOnionMessages<H> {
     inner: Arc<H>,
     rates: Rates<PublicKey>,
@@ -32,7 +32,7 @@ impl<H: OnionMessageHandler> BoundedOnionMessages<H> {
     pub fn new(inner: Arc<H>) -> Self {
         Self {
             inner,
-            rates: Rates::new(RATE, MOST_PEERS),
+            rates: Rates::new(RATE, MAX_TRACKED_PEERS),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What peers store with us (BOLT 1, `peer_storage`), and get back when they connect.
+//! Data that peers store with us (BOLT 1, `peer_storage`) and receive back when they connect.
 //!
-//! LDK takes 1,024 bytes at the most and gives back an outdated blob once the peer's is longer, so this
-//! takes its place. A blob is written for peers with a confirmed channel only: channels whose funding
-//! never confirms cost a stranger nothing.
+//! LDK accepts at most 1,024 bytes, and returns an outdated blob once the peer's is longer, so this
+//! replaces its implementation. Blobs are stored only for peers with a confirmed channel: channels
+//! whose funding never confirms cost a peer nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,37 +16,37 @@ use crate::channel_messages::PeerBlobs;
 use crate::storage::peer_storage::{DeletePeerBlob, PutNoChannelSince, PutPeerBlob};
 use crate::storage::{StorageError, Store, Ticket};
 
-/// The longest blob, in bytes (BOLT 1).
-const LONGEST: usize = 65_531;
-/// As many peers may store something: 64 MiB on disk.
-const MOST_PEERS: usize = 1_024;
-/// As many peers whose first channel is not confirmed yet have their blob in memory: 4 MiB.
-const MOST_UNCONFIRMED: usize = 64;
-/// How long a blob is kept after the peer's last channel was closed (BOLT 1), in blocks.
-const KEPT_BLOCKS: u32 = 2_016;
-/// How often is looked for blobs to write and for a new block.
-const LOOK: Duration = Duration::from_secs(1);
-/// A blob of [`LONGEST`] bytes is written once in this time. BOLT 1 allows to delay any to once a
-/// minute; shorter ones are delayed less, so that a crash loses less.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The maximum length of a blob, in bytes (BOLT 1).
+const MAX_BLOB_BYTES: usize = 65_531;
+/// The maximum number of peers with a stored blob: 64 MiB on disk.
+const MAX_PEERS: usize = 1_024;
+/// The maximum number of peers without a confirmed channel whose blob is kept in memory: 4 MiB.
+const MAX_UNCONFIRMED_PEERS: usize = 64;
+/// How long a blob is kept after the peer's last channel was closed, in blocks (BOLT 1).
+const RETENTION_BLOCKS: u32 = 2_016;
+/// How often to check for blobs to write and for a new block.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The minimum interval between writes of blobs of [`MAX_BLOB_BYTES`] bytes. BOLT 1 allows delaying
+/// any write to once a minute; shorter blobs are delayed less, so that a crash loses less.
+const MAX_WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What decides whether a peer may store something.
+/// The channel status of a peer, which determines whether it may store data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     NoChannel,
-    /// Its channels are funded, but none of them is confirmed.
+    /// The peer's channels are funded, but none is confirmed.
     Unconfirmed,
     Confirmed,
 }
 
-/// The channels, as far as they matter here.
+/// The channel data that peer storage needs.
 pub trait PeerChannels: Send + Sync {
     fn standing(&self, peer: &PublicKey) -> Standing;
-    /// The height of the best block.
+    /// Returns the height of the best block.
     fn height(&self) -> u32;
 }
 
-/// The blobs of all peers. What was written is in the database alone.
+/// The blobs of all peers. Blobs already written are only in the database.
 pub struct PeerStorage {
     store: Arc<Store>,
     channels: Arc<dyn PeerChannels>,
@@ -56,9 +56,9 @@ pub struct PeerStorage {
 #[derive(Default)]
 struct Blobs {
     stored: HashMap<PublicKey, Stored>,
-    /// Of connected peers whose first channel is not confirmed yet.
+    /// The blobs of connected peers without a confirmed channel yet.
     unconfirmed: HashMap<PublicKey, Arc<[u8]>>,
-    /// The height of the last look at everybody's channels.
+    /// The height at which all peers' channels were last checked.
     height: Option<u32>,
 }
 
@@ -67,13 +67,13 @@ struct Blobs {
 struct Stored {
     /// The newest blob, until it is on disk.
     newest: Option<Arc<[u8]>>,
-    /// When the next one may be written.
+    /// The time before which no further blob is written.
     rests_until: Option<Instant>,
     /// The block height at which the peer was first seen without a channel.
     no_channel_since: Option<u32>,
 }
 
-/// A blob that the writer has.
+/// A blob that was passed to the writer.
 struct Submitted {
     peer: PublicKey,
     blob: Arc<[u8]>,
@@ -82,7 +82,8 @@ struct Submitted {
 
 impl PeerStorage {
     /// # Errors
-    /// If the database cannot be read.
+    ///
+    /// [`StorageError`] if the database cannot be read.
     pub fn open(store: Arc<Store>, channels: Arc<dyn PeerChannels>) -> Result<Self, StorageError> {
         let known = store.peers_with_blobs()?.into_iter();
         let stored = known.map(|(peer, no_channel_since)| {
@@ -103,16 +104,16 @@ impl PeerStorage {
         })
     }
 
-    /// Writes what waits and deletes what is no longer owed, until `stop`. Then all that waits is
-    /// handed to the writer.
+    /// Writes pending blobs and deletes expired ones, until `stop`. Then all pending blobs are
+    /// passed to the writer.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = async {
-                    look.tick().await;
+                    poll.tick().await;
                     self.follow_channels();
                     let submitted = self.submit(|stored| stored.is_due(Instant::now()));
                     self.finish(submitted).await;
@@ -122,7 +123,7 @@ impl PeerStorage {
         self.submit(|_| true);
     }
 
-    /// Hands the chosen blobs that wait to the writer.
+    /// Passes the selected pending blobs to the writer.
     fn submit(&self, is_chosen: impl Fn(&Stored) -> bool) -> Vec<Submitted> {
         let mut blobs = self.blobs();
         let mut submitted = Vec::new();
@@ -141,7 +142,7 @@ impl PeerStorage {
         submitted
     }
 
-    /// Forgets the blobs that are on disk, once they are.
+    /// Waits until the blobs are on disk and removes them from memory.
     async fn finish(&self, submitted: Vec<Submitted>) {
         for Submitted { peer, blob, ticket } in submitted {
             self.store.durable(ticket).await;
@@ -151,7 +152,7 @@ impl PeerStorage {
         }
     }
 
-    /// Looks once a block who has channels.
+    /// Checks once per block which peers have channels.
     fn follow_channels(&self) {
         let height = self.channels.height();
         if self.blobs().height == Some(height) {
@@ -183,7 +184,7 @@ impl PeerStorage {
             Standing::NoChannel => Some(stored.no_channel_since.unwrap_or(height)),
             Standing::Unconfirmed | Standing::Confirmed => None,
         };
-        if since.is_some_and(|since| height >= since.saturating_add(KEPT_BLOCKS)) {
+        if since.is_some_and(|since| height >= since.saturating_add(RETENTION_BLOCKS)) {
             blobs.stored.remove(&peer);
             self.store.submit_patiently(DeletePeerBlob(peer));
         } else if stored.no_channel_since != since {
@@ -195,17 +196,18 @@ impl PeerStorage {
         }
     }
 
-    /// Takes the blob to be written, if there is room.
+    /// Stores the blob as pending, if there is room.
     fn accept(&self, blobs: &mut Blobs, peer: PublicKey, blob: Arc<[u8]>) {
         let is_new = !blobs.stored.contains_key(&peer);
-        if is_new && blobs.stored.len() >= MOST_PEERS && !self.make_room(blobs) {
-            tracing::warn!(%peer, "peer storage refused: {MOST_PEERS} peers already store a blob");
+        if is_new && blobs.stored.len() >= MAX_PEERS && !self.make_room(blobs) {
+            tracing::warn!(%peer, "peer storage refused: {MAX_PEERS} peers already store a blob");
             return;
         }
         blobs.stored.entry(peer).or_default().newest = Some(blob);
     }
 
-    /// Deletes the blob of the peer that has been without a channel for longest. False if all have one.
+    /// Deletes the blob of the peer that has been without a channel for the longest time. Returns
+    /// false if all peers have channels.
     fn make_room(&self, blobs: &mut Blobs) -> bool {
         let without = blobs.stored.iter().filter_map(|(peer, stored)| {
             let since = stored.no_channel_since?;
@@ -227,19 +229,19 @@ impl PeerStorage {
 
 impl PeerBlobs for PeerStorage {
     fn put(&self, peer: PublicKey, blob: Vec<u8>) {
-        // A longer one does not fit into a message.
-        if blob.len() > LONGEST {
+        // A longer blob does not fit into a message.
+        if blob.len() > MAX_BLOB_BYTES {
             return;
         }
         let standing = self.channels.standing(&peer);
         let mut blobs = self.blobs();
         match standing {
-            // Core Lightning also sends to peers with which it has no channel yet.
+            // Core Lightning also sends it to peers with which it has no channel yet.
             Standing::NoChannel => {
                 tracing::debug!(%peer, "peer storage refused: no channel with this peer")
             }
             Standing::Unconfirmed if !blobs.stored.contains_key(&peer) => {
-                if blobs.unconfirmed.len() < MOST_UNCONFIRMED
+                if blobs.unconfirmed.len() < MAX_UNCONFIRMED_PEERS
                     || blobs.unconfirmed.contains_key(&peer)
                 {
                     blobs.unconfirmed.insert(peer, blob.into());
@@ -278,10 +280,10 @@ impl Stored {
     }
 }
 
-/// How long a peer's next blob waits after one of this many bytes.
+/// Returns how long a peer's next blob is delayed after one of this many bytes.
 fn pause_after(bytes: usize) -> Duration {
-    let share = bytes as f64 / LONGEST as f64;
-    LONGEST_PAUSE.mul_f64(share).max(LOOK)
+    let share = bytes as f64 / MAX_BLOB_BYTES as f64;
+    MAX_WRITE_INTERVAL.mul_f64(share).max(POLL_INTERVAL)
 }
 
 #[cfg(test)]

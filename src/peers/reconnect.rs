@@ -1,4 +1,4 @@
-//! Keeps us connected to the peers that matter.
+//! Keeps the node connected to channel peers and permanent peers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +13,19 @@ use super::book::{ChannelPeers, PeerBook};
 use super::connect::{Connector, DisconnectError};
 use crate::ldk::NetworkGraph;
 
-/// How often we look who is missing.
-const LOOK: Duration = Duration::from_millis(500);
-/// The pause after the first failure; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause. A peer that is away for long is asked for this often.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How long one address gets.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Attempts at the same time: after a restart with many channels all peers are missing.
-const AT_ONCE: usize = 32;
+/// How often to check for missing peers.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The delay after the first failure; it doubles with each further failure.
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+/// The maximum delay between attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+/// The connection timeout for each address.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum number of concurrent attempts: after a restart with many channels all peers are
+/// missing.
+const MAX_CONCURRENT_ATTEMPTS: usize = 32;
 
-/// Reconnects to the peers with whom we have channels, and to those asked for as permanent.
+/// Reconnects to channel peers and to peers requested as permanent.
 pub struct Reconnector {
     connector: Arc<Connector>,
     book: Arc<dyn PeerBook>,
@@ -33,7 +34,7 @@ pub struct Reconnector {
     permanent: Mutex<HashSet<PublicKey>>,
 }
 
-/// When a peer that is missing is tried again.
+/// The retry state of a missing peer.
 #[derive(Debug, Clone, Copy)]
 struct Missing {
     failures: u32,
@@ -56,36 +57,37 @@ impl Reconnector {
         }
     }
 
-    /// Keeps a connection to this peer as long as the node runs (as lnd, not beyond).
+    /// Keeps a connection to this peer while the node runs (like lnd, not after a restart).
     pub fn keep(&self, peer: PublicKey) {
         self.permanent().insert(peer);
     }
 
-    /// Ends the connection to this peer. If we have a channel with it, the connection is made again
-    /// soon; a peer that was to be kept for another reason no longer is.
+    /// Disconnects this peer. If we have a channel with it, the node reconnects soon; a permanent
+    /// peer is no longer permanent.
     ///
     /// # Errors
-    /// If the peer is not connected; nothing is changed then.
+    ///
+    /// [`DisconnectError`] if the peer is not connected; nothing is changed in this case.
     pub fn disconnect(&self, peer: &PublicKey) -> Result<(), DisconnectError> {
         if !self.connector.is_connected(peer) {
             return Err(DisconnectError::NotConnected(*peer));
         }
-        // First, or the connection would be made again at once.
+        // Removed first, otherwise the node would reconnect immediately.
         self.permanent().remove(peer);
         self.connector.disconnect(peer)
     }
 
-    /// Reconnects until `stop`; attempts under way are dropped then.
+    /// Reconnects until `stop`; attempts in progress are then dropped.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut attempts = JoinSet::new();
         let mut missing: HashMap<PublicKey, Missing> = HashMap::new();
         let mut trying: HashSet<PublicKey> = HashSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = look.tick() => {
+                _ = poll.tick() => {
                     let due = self.due(&mut missing, &trying);
                     for (peer, addresses) in self.with_addresses(due) {
                         trying.insert(peer);
@@ -93,7 +95,7 @@ impl Reconnector {
                     }
                 }
                 Some(done) = attempts.join_next() => {
-                    // A panic in an attempt would leave its peer in `trying` for good.
+                    // Otherwise a panic in an attempt would leave its peer in `trying` forever.
                     let Ok((peer, connected)) = done else { trying.clear(); continue };
                     trying.remove(&peer);
                     note(&mut missing, peer, connected);
@@ -102,7 +104,8 @@ impl Reconnector {
         }
     }
 
-    /// The wanted peers that are not connected and whose time has come, few enough to try now.
+    /// Returns the missing peers that are due for an attempt, limited to the number of free
+    /// attempts.
     fn due(
         &self,
         missing: &mut HashMap<PublicKey, Missing>,
@@ -111,11 +114,11 @@ impl Reconnector {
         let mut wanted = (self.channel_peers)();
         wanted.extend(self.permanent().iter());
         wanted.retain(|peer| !self.connector.is_connected(peer));
-        // Forget the failures of peers that are back, or not wanted any more.
+        // Forget the failures of peers that are connected or no longer wanted.
         missing.retain(|peer, _| wanted.contains(peer));
         let now = Instant::now();
         let rested = |peer: &PublicKey| missing.get(peer).is_none_or(|state| state.next <= now);
-        let room = AT_ONCE.saturating_sub(trying.len());
+        let room = MAX_CONCURRENT_ATTEMPTS.saturating_sub(trying.len());
         wanted
             .into_iter()
             .filter(|p| !trying.contains(p) && rested(p))
@@ -123,7 +126,8 @@ impl Reconnector {
             .collect()
     }
 
-    /// The addresses of these peers: what worked before, then what they announce.
+    /// Returns the addresses of these peers: first those that worked before, then the announced
+    /// ones.
     fn with_addresses(&self, peers: Vec<PublicKey>) -> Vec<(PublicKey, Vec<String>)> {
         if peers.is_empty() {
             return Vec::new();
@@ -154,14 +158,14 @@ impl Reconnector {
     }
 }
 
-/// Tries the addresses of a peer one after another.
+/// Tries the addresses of a peer in turn.
 async fn attempt(
     connector: Arc<Connector>,
     peer: PublicKey,
     addresses: Vec<String>,
 ) -> (PublicKey, bool) {
     for address in &addresses {
-        match connector.connect(peer, address, PATIENCE).await {
+        match connector.connect(peer, address, CONNECT_TIMEOUT).await {
             Ok(_) => return (peer, true),
             Err(error) => tracing::debug!(%peer, %error, "cannot reconnect"),
         }
@@ -169,10 +173,10 @@ async fn attempt(
     (peer, false)
 }
 
-/// Notes how an attempt ended, and sets the next one.
+/// Records the result of an attempt and schedules the next one.
 ///
-/// A connection that stood only for a moment is no reason to start over at once: the peer stays
-/// in the list until the next look finds it connected.
+/// A connection that lasted only briefly does not reset the backoff: the peer stays in the list
+/// until the next check finds it connected.
 fn note(missing: &mut HashMap<PublicKey, Missing>, peer: PublicKey, connected: bool) {
     let failures = missing.get(&peer).map_or(0, |state| state.failures);
     let failures = if connected {
@@ -184,16 +188,14 @@ fn note(missing: &mut HashMap<PublicKey, Missing>, peer: PublicKey, connected: b
     missing.insert(peer, Missing { failures, next });
 }
 
-/// The pause after so many failures: 1 s, 2 s, 4 s, ... up to five minutes.
+/// Returns the backoff after this many failures: 1 s, 2 s, 4 s, ... up to five minutes.
 fn pause(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    FIRST_PAUSE
-        .saturating_mul(1 << doublings)
-        .min(LONGEST_PAUSE)
+    MIN_BACKOFF.saturating_mul(1 << doublings).min(MAX_BACKOFF)
 }
 
-/// Between three quarters and five quarters of `pause`, by `random`: two nodes that try to reach
-/// each other at the same moments would end each other's connections again and again.
+/// Returns between 75 % and 125 % of `pause`, chosen by `random`: two nodes that connect to each
+/// other at the same time would keep closing each other's connections.
 fn jittered(pause: Duration, random: u32) -> Duration {
     let fraction = f64::from(random) / f64::from(u32::MAX);
     pause.mul_f64(0.75 + fraction / 2.0)

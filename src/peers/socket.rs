@@ -1,13 +1,13 @@
-//! What is done to every socket before LDK gets it.
+//! Socket options set before a connection is passed to LDK.
 
 use std::io;
 
 use tokio::net::TcpStream;
 
-/// Switches Nagle's algorithm off.
+/// Disables Nagle's algorithm.
 ///
 /// Lightning exchanges small messages that wait for each other: with Nagle's algorithm and delayed
-/// acknowledgements a payment takes 40 ms more for each round.
+/// acknowledgements, each round trip of a payment takes 40 ms longer.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)
 }
@@ -18,7 +18,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn nagle_is_off_on_both_ends() {
+    async fn nagle_is_disabled_on_both_sides() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap())
             .await

@@ -34,21 +34,21 @@ pub(crate) fn request(peer: PublicKey) -> Request {
     }
 }
 
-pub(crate) fn stranger() -> PublicKey {
+pub(crate) fn unknown_peer() -> PublicKey {
     let key = "02eec7245d6b7d2ccb30380bfbe2a3648cd7a942653f5aa340edcea1f283686619";
     key.parse().unwrap()
 }
 
-/// What a wallet without coins could pay with when the mempool is nearly empty.
-const NOTHING: ForcedCloseFunds = ForcedCloseFunds {
+/// The funds of an empty wallet when the mempool is nearly empty.
+const EMPTY_WALLET: ForcedCloseFunds = ForcedCloseFunds {
     missing: Amount::from_sat(1),
     mempool_min_sat_per_kw: 253,
 };
 
 #[test]
-fn each_rule_refuses_on_its_own() {
+fn each_rule_alone_refuses_the_request() {
     let refused = |change: fn(&mut Request), funds| {
-        let mut request = request(stranger());
+        let mut request = request(unknown_peer());
         change(&mut request);
         rules().check(&request, &[], funds)
     };
@@ -66,24 +66,24 @@ fn each_rule_refuses_on_its_own() {
     assert_eq!(refused(dual, enough), Err(Refusal::DualFunded));
     let zero_conf = |r: &mut Request| r.channel_type.set_zero_conf_required();
     assert_eq!(refused(zero_conf, enough), Err(Refusal::ZeroConf));
-    assert_eq!(refused(|_| (), NOTHING), Err(Refusal::Reserve));
+    assert_eq!(refused(|_| (), EMPTY_WALLET), Err(Refusal::Reserve));
 }
 
 #[test]
-fn channel_without_anchors_needs_no_reserve() {
-    let mut request = request(stranger());
+fn accepts_channels_without_anchors_without_a_reserve() {
+    let mut request = request(unknown_peer());
     request.channel_type = ChannelTypeFeatures::only_static_remote_key();
-    assert_eq!(rules().check(&request, &[], NOTHING), Ok(()));
+    assert_eq!(rules().check(&request, &[], EMPTY_WALLET), Ok(()));
 }
 
 #[test]
-fn without_the_reserve_a_commitment_must_be_minable_alone() {
+fn without_a_reserve_the_commitment_fee_must_reach_the_mempool_minimum() {
     let rules = AcceptRules {
         require_reserve: false,
         ..rules()
     };
     let check = |missing_sat, offered| {
-        let mut request = request(stranger());
+        let mut request = request(unknown_peer());
         request.params.commitment_feerate_sat_per_1000_weight = offered;
         let funds = ForcedCloseFunds {
             missing: Amount::from_sat(missing_sat),
@@ -101,7 +101,7 @@ fn without_the_reserve_a_commitment_must_be_minable_alone() {
 }
 
 #[tokio::test]
-async fn pending_channels_count_per_peer() {
+async fn pending_channels_are_limited_per_peer() {
     let (alice, bob, _chain, _point) = two_nodes(400_000, 0).await;
     let mut existing = alice.manager.list_channels();
     let enough = ForcedCloseFunds::default();
@@ -113,49 +113,53 @@ async fn pending_channels_count_per_peer() {
         Err(Refusal::TooManyPending)
     );
     let other = Request {
-        counterparty_node_id: stranger(),
+        counterparty_node_id: unknown_peer(),
         ..request
     };
     assert_eq!(rules().check(&other, &existing, enough), Ok(()));
 }
 
-/// As many peers without a funded channel as LDK has places for, and more, from four addresses.
+/// More peers without a funded channel than LDK allows, from four addresses.
 #[tokio::test]
-async fn a_newcomer_has_a_channel_accepted_though_many_others_have_no_funding() {
+async fn accepts_a_new_peer_despite_many_unfunded_channels() {
     let bob = TestNode::start(1).await;
-    let mut crowd = Vec::new();
+    let mut others = Vec::new();
     for seed in 10..66 {
-        let stranger = TestNode::start(seed).await;
+        let unknown_peer = TestNode::start(seed).await;
         let address = IpAddr::from([203, 0, 113, seed % 4]);
-        bob.addresses.0.lock().unwrap().insert(stranger.id, address);
-        stranger.connect(&bob).await;
-        // Some are refused when the limit is near.
-        if let Ok(point) = open(&stranger, &bob).await {
-            let named = || bob.strangers.is_unseen(&point);
-            bob.until("the funding is named", named).await;
-            look(&bob, false);
+        bob.addresses
+            .0
+            .lock()
+            .unwrap()
+            .insert(unknown_peer.id, address);
+        unknown_peer.connect(&bob).await;
+        // Some are refused near the limit.
+        if let Ok(point) = open(&unknown_peer, &bob).await {
+            let is_pending = || bob.strangers.is_unseen(&point);
+            bob.until("the channel is pending", is_pending).await;
+            answer_lookups(&bob, false);
         }
-        crowd.push(stranger);
+        others.push(unknown_peer);
     }
-    // Nobody has to go in the first seconds.
+    // No channel may be evicted in the first seconds.
     bob.strangers.age(Duration::from_secs(15));
     let address = IpAddr::from([203, 0, 113, 99]);
     for seed in 80..84 {
         let newcomer = TestNode::start(seed).await;
         bob.addresses.0.lock().unwrap().insert(newcomer.id, address);
         newcomer.connect(&bob).await;
-        look(&bob, false);
+        answer_lookups(&bob, false);
         let point = open(&newcomer, &bob).await.unwrap();
-        let named = || bob.strangers.is_unseen(&point);
-        bob.until("the funding is named", named).await;
-        look(&bob, true);
+        let is_pending = || bob.strangers.is_unseen(&point);
+        bob.until("the channel is pending", is_pending).await;
+        answer_lookups(&bob, true);
         let channels = bob.manager.list_channels_with_counterparty(&newcomer.id);
         assert_eq!(channels.len(), 1);
-        crowd.push(newcomer);
+        others.push(newcomer);
     }
     assert!(
         bob.store.closed.lock().unwrap().is_empty(),
-        "no record is kept"
+        "a record was kept"
     );
     bob.monitors.archive_fully_resolved_channel_monitors();
     let open = bob.manager.list_channels().len();
@@ -167,8 +171,8 @@ async fn open(peer: &TestNode, bob: &TestNode) -> Result<OutPoint, OpenError> {
     opening.funded().await
 }
 
-/// bitcoind was asked for all fundings.
-fn look(bob: &TestNode, found: bool) {
+/// Reports bitcoind's answer for all funding outputs.
+fn answer_lookups(bob: &TestNode, found: bool) {
     let found = if found {
         Found::Unconfirmed
     } else {

@@ -17,7 +17,7 @@ const fn cooperative(fee: ClosingFee) -> CloseRequest {
 }
 
 #[tokio::test]
-async fn cooperative_close_is_told_step_by_step() {
+async fn cooperative_close_reports_every_step() {
     let (alice, bob, chain, point) = two_nodes(400_000, 0).await;
     let mut closing = alice.closer.close(point, COOPERATIVE).await.unwrap();
     let CloseUpdate::Pending(txid) = closing.next().await.unwrap() else {
@@ -42,7 +42,7 @@ async fn cooperative_close_is_told_step_by_step() {
         assert_eq!(record.close_type, CloseType::Cooperative);
         assert_eq!(record.close_initiator, initiator);
         assert_eq!(record.channel_point, point);
-        assert!(record.scid.is_some(), "known when the channel became ready");
+        assert!(record.scid.is_some(), "the SCID is missing");
         let told = node
             .store
             .closing
@@ -64,7 +64,7 @@ async fn cooperative_close_is_told_step_by_step() {
 }
 
 #[tokio::test]
-async fn force_close_shows_what_is_still_locked() {
+async fn force_close_shows_time_locked_funds() {
     let (alice, bob, chain, point) = two_nodes(400_000, 100_000).await;
     let mut closing = alice
         .closer
@@ -92,7 +92,7 @@ async fn force_close_shows_what_is_still_locked() {
         (0, 1)
     );
     let forced = &after.force_closing[0];
-    // 300,000 sat are ours, less 660 of anchors and the fee: 1124 weight units at 2.5 sat.
+    // 300,000 sat are ours, minus 660 for anchors and the fee: 1124 weight units at 2.5 sat.
     assert_eq!(forced.limbo_sat, 300_000 - 660 - 2_810);
     assert_eq!(after.total_limbo_sat(), forced.limbo_sat);
     assert_eq!(forced.maturity_height, Some(height + 143));
@@ -114,9 +114,9 @@ async fn force_close_shows_what_is_still_locked() {
     );
 }
 
-/// Eclair's forced close begins with an error. LDK answers it with our commitment, and that may win.
+/// Eclair starts a force close with an error. LDK responds with our commitment, which may confirm.
 #[tokio::test]
-async fn our_commitment_that_confirms_after_the_peers_error_is_our_force_close() {
+async fn our_commitment_confirmed_after_a_peer_error_is_a_local_force_close() {
     let (alice, bob, chain, point) = two_nodes(400_000, 100_000).await;
     let channel_id = bob.manager.list_channels()[0].channel_id;
     let error = ErrorMessage {
@@ -129,7 +129,11 @@ async fn our_commitment_that_confirms_after_the_peers_error_is_our_force_close()
     })
     .await;
     let record = || bob.store.closed.lock().unwrap()[0].clone();
-    assert_eq!(record().close_type, CloseType::RemoteForce, "so far");
+    assert_eq!(
+        record().close_type,
+        CloseType::RemoteForce,
+        "before the commitment confirms"
+    );
     bob.until("bob's commitment is broadcast", || {
         let closing = bob.spends.closing_transaction(&point);
         closing.is_some_and(|closing| closing.kind == Some(ClosingKind::OurCommitment))
@@ -143,7 +147,7 @@ async fn our_commitment_that_confirms_after_the_peers_error_is_our_force_close()
 }
 
 #[tokio::test]
-async fn close_needs_the_channel_and_for_cooperation_the_peer() {
+async fn close_requires_a_known_channel_and_cooperative_close_an_online_peer() {
     let (alice, bob, _chain, point) = two_nodes(400_000, 0).await;
     let other = OutPoint::new(point.txid, 7);
     let unknown = alice.closer.close(other, COOPERATIVE).await.unwrap_err();
@@ -154,7 +158,7 @@ async fn close_needs_the_channel_and_for_cooperation_the_peer() {
 }
 
 #[tokio::test]
-async fn delivery_address_gets_the_money() {
+async fn delivery_address_receives_our_balance() {
     let (alice, bob, _chain, point) = two_nodes(400_000, 0).await;
     let script = ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_raw_hash(
         bitcoin::hashes::Hash::from_byte_array([5; 20]),
@@ -173,10 +177,10 @@ async fn delivery_address_gets_the_money() {
     assert!(paid.contains(&script), "{paid:?}");
 }
 
-/// With two P2WPKH outputs, as LDK reckons.
+/// With two P2WPKH outputs, as LDK computes it.
 const WEIGHT: u64 = 674;
 const CAPACITY_SAT: u64 = 400_000;
-/// Below, equal to and above the other's.
+/// Below, equal to and above the peer's estimate.
 const ESTIMATES: [[u32; 2]; 3] = [[253, 9_000], [2_500, 2_500], [9_000, 253]];
 
 fn exactly(sat_per_kw: u32) -> ClosingFee {
@@ -190,7 +194,7 @@ fn fee_sat(sat_per_kw: u32) -> u64 {
     u64::from(sat_per_kw) * WEIGHT / 1_000
 }
 
-/// What the closing transaction pays if this node asks for the close.
+/// Returns the fee of the closing transaction if this node asks for the close.
 async fn close_pays(closer: &TestNode, point: OutPoint, fee: ClosingFee) -> u64 {
     let request = cooperative(fee);
     let mut closing = closer.closer.close(point, request).await.unwrap();
@@ -199,7 +203,7 @@ async fn close_pays(closer: &TestNode, point: OutPoint, fee: ClosingFee) -> u64 
 }
 
 #[tokio::test]
-async fn the_opener_pays_its_own_estimate_whatever_that_of_the_peer_is() {
+async fn opener_pays_its_own_estimate_regardless_of_the_peers() {
     for estimates in ESTIMATES {
         let (alice, _bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
         let ours = estimates[0];
@@ -209,7 +213,7 @@ async fn the_opener_pays_its_own_estimate_whatever_that_of_the_peer_is() {
 }
 
 #[tokio::test]
-async fn the_opener_pays_exactly_what_was_asked_for() {
+async fn opener_pays_exactly_the_requested_rate() {
     for estimates in ESTIMATES {
         for asked in [253, 500, 2_500, 10_000, 50_000] {
             let (alice, _bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
@@ -219,9 +223,9 @@ async fn the_opener_pays_exactly_what_was_asked_for() {
     }
 }
 
-/// The opener has said nothing, and the other's wish is not for its money.
+/// The opener has requested no rate, and the peer's requested rate applies to its own funds only.
 #[tokio::test]
-async fn a_close_that_the_peer_begins_costs_the_openers_estimate() {
+async fn close_started_by_the_peer_costs_the_openers_estimate() {
     for estimates in ESTIMATES {
         for fee in [ClosingFee::Estimate(estimates[1]), exactly(50_000)] {
             let (_alice, bob, _chain, point) = two_nodes_at(estimates, CAPACITY_SAT, 100_000).await;
@@ -232,8 +236,8 @@ async fn a_close_that_the_peer_begins_costs_the_openers_estimate() {
 }
 
 #[tokio::test]
-async fn a_fee_that_our_balance_cannot_pay_is_refused_and_an_estimate_is_lowered() {
-    // Nearly all is on Bob's side.
+async fn refuses_unaffordable_fees_and_lowers_unaffordable_estimates() {
+    // Nearly the whole balance is on Bob's side.
     let (alice, _bob, _chain, point) = two_nodes(CAPACITY_SAT, 390_000).await;
     let balance_sat = list::channels(&alice.manager)[0].local_balance_sat();
     let request = cooperative(exactly(50_000));
@@ -247,9 +251,9 @@ async fn a_fee_that_our_balance_cannot_pay_is_refused_and_an_estimate_is_lowered
 }
 
 #[tokio::test]
-async fn a_cooperative_close_that_ends_by_force_fails() {
+async fn cooperative_close_fails_if_the_channel_is_force_closed() {
     let (alice, bob, _chain, point) = two_nodes(CAPACITY_SAT, 100_000).await;
-    // Bob is told nothing any more, so nothing is signed.
+    // Bob receives no more messages, so no closing transaction is signed.
     alice.peers.disconnect_by_node_id(bob.id);
     let spend = alice.spends.subscribe(&point).unwrap();
     let mut closing = Closing {
@@ -267,22 +271,22 @@ async fn a_cooperative_close_that_ends_by_force_fails() {
 }
 
 #[test]
-fn lnd_and_ampd_are_known_by_their_amp_bits() {
+fn recognizes_lnd_and_ampd_by_their_amp_bits() {
     let with = |bit: Option<usize>| {
         let mut features = InitFeatures::empty();
         features.set_basic_mpp_optional();
         if let Some(bit) = bit {
             features.set_optional_feature_bit(bit).unwrap();
         }
-        knows_amp(&features)
+        supports_amp(&features)
     };
     assert!(with(Some(31)));
     assert!(!with(None) && !with(Some(29)) && !with(Some(33)));
-    assert!(!knows_amp(&InitFeatures::empty()));
+    assert!(!supports_amp(&InitFeatures::empty()));
 }
 
 #[tokio::test]
-async fn a_fee_that_a_stranger_may_refuse_is_not_offered() {
+async fn does_not_offer_fees_that_other_peers_may_refuse() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start_stock(2).await);
     let (_chain, point) = open_between(&alice, &bob, CAPACITY_SAT, 100_000).await;
     let request = cooperative(exactly(SAT_PER_KW - 1));

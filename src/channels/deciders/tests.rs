@@ -1,7 +1,7 @@
 use super::*;
-use crate::channels::accept::tests::{request, stranger};
+use crate::channels::accept::tests::{request, unknown_peer};
 
-/// A caller that answers all that it is asked in the same way.
+/// Adds an acceptor that gives the same answer to every request.
 fn always(deciders: &Deciders, decision: Decision) {
     let mut questions = deciders.join();
     tokio::spawn(async move {
@@ -19,9 +19,9 @@ fn depth(blocks: u32) -> Terms {
 }
 
 #[tokio::test]
-async fn a_channel_is_accepted_if_all_accept_it() {
+async fn accepts_a_channel_if_all_acceptors_accept() {
     let deciders = Deciders::default();
-    let request = request(stranger());
+    let request = request(unknown_peer());
     assert!(deciders.is_empty());
     always(&deciders, Ok(depth(6)));
     let slow = Terms {
@@ -40,39 +40,39 @@ async fn a_channel_is_accepted_if_all_accept_it() {
 }
 
 #[tokio::test]
-async fn contradictory_terms_are_a_refusal() {
+async fn conflicting_terms_refuse_the_channel() {
     let deciders = Deciders::default();
     always(&deciders, Ok(depth(6)));
     always(&deciders, Ok(depth(7)));
-    let decision = deciders.decide(&request(stranger())).await;
+    let decision = deciders.decide(&request(unknown_peer())).await;
     assert_eq!(decision, Err(REJECTED.to_owned()));
 }
 
 #[tokio::test]
-async fn a_caller_that_does_not_answer_refuses() {
+async fn acceptor_that_does_not_answer_refuses() {
     let deciders = Deciders {
-        patience: Duration::from_millis(1),
+        answer_timeout: Duration::from_millis(1),
         ..Deciders::default()
     };
     let mut questions = deciders.join();
-    let decision = deciders.decide(&request(stranger())).await;
+    let decision = deciders.decide(&request(unknown_peer())).await;
     assert_eq!(decision, Err(REJECTED.to_owned()));
     assert!(questions.recv().await.unwrap().is_over());
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_refuses_and_is_asked_no_more() {
+async fn disconnected_acceptor_refuses_and_is_removed() {
     let deciders = Deciders::default();
     let mut questions = deciders.join();
     let deciding = tokio::spawn({
         let deciders = deciders.clone();
-        async move { deciders.decide(&request(stranger())).await }
+        async move { deciders.decide(&request(unknown_peer())).await }
     });
-    // It leaves with the question.
+    // The acceptor disconnects without answering.
     drop(questions.recv().await);
     assert_eq!(deciding.await.unwrap(), Err(REJECTED.to_owned()));
     drop(questions);
     assert!(deciders.is_empty());
-    let decision = deciders.decide(&request(stranger())).await;
+    let decision = deciders.decide(&request(unknown_peer())).await;
     assert_eq!(decision, Ok(Terms::default()));
 }

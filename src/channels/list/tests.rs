@@ -6,13 +6,13 @@ use super::*;
 use crate::channels::test_node::{TestNode, two_nodes};
 use crate::routing::RouteQuery;
 
-/// A payment that its receiver holds.
+/// A payment held by its receiver.
 struct Held {
     hash: PaymentHash,
     preimage: PaymentPreimage,
 }
 
-/// Sends over the only channel to `to`, which neither settles nor fails it.
+/// Sends a payment over the only channel to `to`, which neither settles nor fails it.
 async fn hold(from: &TestNode, to: &TestNode, amount_msat: u64) -> Held {
     let (hash, secret) = to.manager.create_inbound_payment(None, 3600, None).unwrap();
     let preimage = to.manager.get_payment_preimage(hash, secret).unwrap();
@@ -36,7 +36,7 @@ async fn hold(from: &TestNode, to: &TestNode, amount_msat: u64) -> Held {
     Held { hash, preimage }
 }
 
-/// Settles or fails a payment that is held, and waits until both ends have forgotten its HTLC.
+/// Settles or fails a held payment, and waits until both sides have removed its HTLC.
 async fn resolve(from: &TestNode, to: &TestNode, held: &Held, settle: bool) {
     if settle {
         to.manager.claim_funds(held.preimage);
@@ -44,7 +44,7 @@ async fn resolve(from: &TestNode, to: &TestNode, held: &Held, settle: bool) {
         to.manager.fail_htlc_backwards(&held.hash);
     }
     for node in [from, to] {
-        node.until("the HTLC is gone", || {
+        node.until("the HTLC is removed", || {
             only(node)
                 .pending_htlcs
                 .iter()
@@ -67,7 +67,7 @@ fn only(node: &TestNode) -> Channel {
     channels.remove(0)
 }
 
-/// Both ends see the same: what is whose, to the msat.
+/// Asserts that both sides report the same balances in msat.
 fn assert_balances(alice: &TestNode, bob: &TestNode, of_alice: u64, of_bob: u64, unsettled: u64) {
     let expected = ChannelBalance {
         local_msat: of_alice,
@@ -85,10 +85,10 @@ fn assert_balances(alice: &TestNode, bob: &TestNode, of_alice: u64, of_bob: u64,
 }
 
 #[tokio::test]
-async fn both_ends_agree_to_the_msat_while_payments_are_held_and_after() {
+async fn both_sides_agree_on_balances_with_and_without_pending_htlcs() {
     let (alice, bob, _chain, _point) = two_nodes(400_000, 50_000).await;
     assert_balances(&alice, &bob, 350_000_000, 50_000_000, 0);
-    // One above dust, one below, one back; none is a whole number of sat.
+    // One above dust, one below, one in the other direction; none is a whole number of sat.
     let first = hold(&alice, &bob, 12_345_678).await;
     let second = hold(&alice, &bob, 1_001).await;
     let back = hold(&bob, &alice, 7_654_321).await;
@@ -109,8 +109,8 @@ async fn both_ends_agree_to_the_msat_while_payments_are_held_and_after() {
 }
 
 #[tokio::test]
-async fn balance_below_the_reserve_is_exact_too() {
-    // Bob has nothing, then less than his reserve of 4,000 sat: LDK's capacity says 0 for both.
+async fn balance_below_the_reserve_is_exact() {
+    // Bob has nothing, then less than his reserve of 4,000 sat: LDK's capacity is 0 for both.
     let (alice, bob, _chain, _point) = two_nodes(400_000, 0).await;
     assert_balances(&alice, &bob, 400_000_000, 0, 0);
     let held = hold(&alice, &bob, 1_234_567).await;
@@ -120,12 +120,12 @@ async fn balance_below_the_reserve_is_exact_too() {
 }
 
 #[tokio::test]
-async fn parts_in_sat_add_up_to_the_capacity() {
+async fn balances_in_sat_add_up_to_the_capacity() {
     let (alice, bob, _chain, _point) = two_nodes(400_000, 50_000).await;
     let held = hold(&alice, &bob, 20_000_000).await;
     for node in [&alice, &bob] {
         let channel = only(node);
-        // 2.5 sat for 1000 weight units, of which an anchor commitment has 1124 and an HTLC 172.
+        // 2.5 sat per weight unit: an anchor commitment weighs 1124 units and an HTLC 172.
         assert_eq!(
             (channel.commit_weight, channel.commit_fee_sat),
             (1124 + 172, 3_240)
@@ -140,7 +140,7 @@ async fn parts_in_sat_add_up_to_the_capacity() {
 }
 
 #[tokio::test]
-async fn channel_has_what_lnd_shows() {
+async fn channel_has_all_fields_of_lnd() {
     let (alice, bob, _chain, point) = two_nodes(400_000, 0).await;
     let channel = only(&alice);
     assert_eq!(channel.peer, bob.id);
@@ -161,7 +161,7 @@ async fn channel_has_what_lnd_shows() {
     );
     assert_eq!((channel.base_fee_msat, channel.fee_rate_ppm), (1000, 1));
     assert_eq!(channel.cltv_delta_blocks, 80);
-    // What both may have in flight: the capacity less both reserves.
+    // The limit in flight for both: the capacity minus both reserves.
     assert_eq!(channel.remote_max_in_flight_msat, 392_000_000);
     assert!(channel.active && channel.initiator && channel.private);
 }

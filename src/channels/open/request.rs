@@ -1,42 +1,45 @@
-//! What a caller can ask for, and what may come in its way.
+//! The parameters of a channel opening, and its errors.
 
 use bitcoin::secp256k1::PublicKey;
 
 use crate::channels::config::{MAX_CHANNEL_SAT, MIN_CHANNEL_SAT};
 use crate::channels::id::NoRandomness;
 
-/// How much the funding transaction pays.
+/// The fee of the funding transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FundingFee {
     /// Exactly this many sat per virtual byte.
     SatPerVbyte(u64),
-    /// Whatever confirms within about this many blocks.
+    /// A fee rate estimated to confirm within this many blocks.
     ConfirmIn(u32),
 }
 
-/// What the caller of [`Opener::open`](super::Opener::open) wants.
+/// The parameters of [`Opener::open`](super::Opener::open).
 #[derive(Debug, Clone)]
 pub struct OpenRequest {
     pub peer: PublicKey,
-    /// Size of the channel in sat.
+    /// The capacity of the channel, in sat.
     pub capacity_sat: u64,
-    /// Given to the peer from the start, sat. A gift: there is no invoice for it.
+    /// The amount, in sat, given to the peer at the start. It is a gift: no invoice is paid with
+    /// it.
     pub push_sat: u64,
     pub private: bool,
-    /// Of the type that never shows where it is in the chain; for private channels only.
+    /// Whether to use the `scid_alias` channel type, which never reveals the funding output; for
+    /// private channels only.
     pub scid_alias: bool,
     pub fee: FundingFee,
-    /// The smallest HTLC that we take on this channel, msat; none for our default.
+    /// The smallest HTLC that we accept on this channel, in msat; `None` for our default.
     pub min_htlc_msat: Option<u64>,
-    /// Blocks that the peer waits after its own force close; none for our default.
+    /// The delay, in blocks, for the peer's funds after its own force close; `None` for our
+    /// default.
     pub remote_csv_delay: Option<u16>,
-    /// Fixed fee of a forward in msat; none for our default.
+    /// The base fee for forwards, in msat; `None` for our default.
     pub base_fee_msat: Option<u32>,
-    /// Proportional fee of a forward in millionths; none for our default.
+    /// The proportional fee for forwards, in millionths; `None` for our default.
     pub fee_rate_ppm: Option<u32>,
 }
 
-/// Why no channel was opened. The texts that clients of lnd look for are lnd's.
+/// The reason why no channel was opened. Texts that lnd clients match on are lnd's.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("cannot open channel to self")]
@@ -51,7 +54,7 @@ pub enum OpenError {
     PushTooLarge,
     #[error("peer {0} is not online")]
     NotOnline(PublicKey),
-    /// BOLT 2 has no such channels; lnd's text.
+    /// BOLT 2 does not allow such channels; lnd's text.
     #[error("option-scid-alias chantype for public channel")]
     PublicAlias,
     #[error("peer {0} does not support scid_alias: omit this option")]
@@ -60,10 +63,10 @@ pub enum OpenError {
     NoRandomness(#[from] NoRandomness),
     #[error("cannot open the channel: {0}")]
     Refused(String),
-    /// The wallet's own words.
+    /// The wallet's error text.
     #[error("{0}")]
     Wallet(String),
-    /// bitcoind's own words.
+    /// bitcoind's error text.
     #[error("the funding transaction could not be broadcast, so the channel was not opened: {0}")]
     NotAccepted(String),
     #[error("the channel was closed before it was funded: {0}")]

@@ -7,7 +7,7 @@ use crate::channels::list::{ChannelState, channels};
 use crate::channels::test_node::{TestNode, open_settings, two_nodes};
 
 #[tokio::test]
-async fn channel_is_opened_and_funded_by_the_wallet() {
+async fn opens_a_channel_funded_by_the_wallet() {
     let (alice, bob, _chain, point) = two_nodes(400_000, 1_000).await;
     let funding = alice.wallet.funded.lock().unwrap()[0].clone();
     assert_eq!(point.txid, funding.compute_txid());
@@ -20,7 +20,7 @@ async fn channel_is_opened_and_funded_by_the_wallet() {
 }
 
 #[tokio::test]
-async fn request_that_cannot_succeed_is_refused_at_once() {
+async fn rejects_requests_that_cannot_succeed() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     let text = |request: OpenRequest| alice.opener.open(&request).unwrap_err().to_string();
     let offline = text(alice.request(&bob, 50_000, 0));
@@ -55,7 +55,7 @@ async fn request_that_cannot_succeed_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn wallet_without_coins_ends_the_opening_on_both_sides() {
+async fn empty_wallet_ends_the_opening_on_both_sides() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     alice.connect(&bob).await;
     alice.wallet.empty.store(true, Ordering::Relaxed);
@@ -80,7 +80,7 @@ async fn wallet_without_coins_ends_the_opening_on_both_sides() {
 }
 
 #[tokio::test]
-async fn refusal_of_the_peer_reaches_the_caller() {
+async fn peer_refusal_is_reported_to_the_requester() {
     let (settings, rules) = open_settings();
     let picky = AcceptRules {
         min_channel_sat: 100_000,
@@ -98,7 +98,7 @@ async fn refusal_of_the_peer_reaches_the_caller() {
 }
 
 #[tokio::test]
-async fn alias_channel_is_of_the_type_that_hides_its_place() {
+async fn scid_alias_channel_has_the_scid_privacy_type() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     alice.connect(&bob).await;
     let request = OpenRequest {
@@ -111,9 +111,9 @@ async fn alias_channel_is_of_the_type_that_hides_its_place() {
     assert!(kind.requires_scid_privacy() && kind.supports_anchors_zero_fee_htlc_tx());
 }
 
-/// LDK asks a peer that answered with an error again, for a type that it takes to be simpler.
+/// After an error from the peer, LDK retries with a channel type that it considers simpler.
 #[tokio::test]
-async fn alias_channel_is_not_funded_as_one_of_another_type() {
+async fn scid_alias_channel_is_not_funded_with_another_type() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     alice.connect(&bob).await;
     let mut questions = bob.deciders.join();
@@ -133,7 +133,7 @@ async fn alias_channel_is_not_funded_as_one_of_another_type() {
 }
 
 #[tokio::test]
-async fn a_funding_transaction_that_is_not_taken_ends_the_opening_and_frees_its_coins() {
+async fn rejected_funding_transaction_ends_the_opening_and_releases_its_inputs() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     alice.connect(&bob).await;
     *alice.wallet.refusal.lock().unwrap() = Some("min relay fee not met".to_owned());

@@ -1,12 +1,13 @@
-//! Closes that both sides have agreed on, until the chain has decided.
+//! Agreed cooperative closes, until one of the transactions confirms.
 //!
-//! LDK forgets a channel as soon as its closing transaction has both signatures, and at the next start
-//! it closes each channel by force whose monitor is left. Our commitment would replace the agreed
-//! transaction as long as that waits for a block. So the agreed transaction is kept and sent again and
-//! again, and our commitment is kept back unless the owner asks for it. Such a channel has no HTLCs
-//! (BOLT 2: `closing_signed` comes after the last one is gone), so a close that takes long costs nothing.
-//! What LDK claims from a commitment that is in a block, such as a revoked one of the peer, does not spend the
-//! funding output and is never kept back, whatever outpoint a peer has named as its funding.
+//! LDK removes a channel as soon as its closing transaction has both signatures, and at the next
+//! start it force-closes every channel whose monitor remains. Our commitment would replace the
+//! agreed transaction while that is unconfirmed. So the agreed transaction is stored and
+//! rebroadcast, and our commitment is held back unless the operator asks for it. Such a channel has
+//! no HTLCs (BOLT 2: `closing_signed` comes after the last one is removed), so a slow close puts no
+//! funds at risk. LDK's claims from a confirmed commitment, such as a revoked one of the peer, do
+//! not spend the funding output and are never held back, whatever outpoint a peer has named as its
+//! funding.
 
 use bitcoin::{OutPoint, Transaction, Txid};
 use lightning::ln::types::ChannelId;
@@ -18,22 +19,23 @@ use crash_points::Point;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgreedClose {
     pub channel_id: ChannelId,
-    /// Its only input is the channel's funding output.
+    /// Its only input spends the channel's funding output.
     pub transaction: Transaction,
-    /// The owner wants our commitment in its place.
+    /// The operator asked for our commitment instead.
     pub forced: bool,
-    /// The transaction that spends the channel, this or another one, and the height of its block.
+    /// The confirmed transaction that spends the channel, this or another one, and its height.
     pub confirmed: Option<(Txid, u32)>,
 }
 
-/// What [`Watched`] keeps of it.
+/// The part of an agreed close that [`Watched`] keeps.
 pub(super) struct Agreed {
     transaction: Transaction,
     forced: bool,
 }
 
 impl Watched {
-    /// The transaction that both sides have signed. It may wait for its commit, or be broadcast.
+    /// Returns the transaction that both sides have signed. It may wait for its commit or be
+    /// broadcast.
     pub(super) fn agreed_closing(&self) -> Option<ClosingTransaction> {
         let agreed = self.agreed.as_ref().filter(|agreed| !agreed.forced)?;
         Some(ClosingTransaction {
@@ -45,15 +47,19 @@ impl Watched {
 }
 
 impl FundingSpends {
-    /// Watches the channels of these closes again. Call it at start, before LDK broadcasts anything.
+    /// Watches the channels of these closes again. Call it at start, before LDK broadcasts
+    /// anything.
     pub fn restore(&self, closes: impl IntoIterator<Item = AgreedClose>) {
         for close in closes {
             let Some(input) = close.transaction.input.first() else {
                 continue;
             };
             let Some(script) = funding_script(input) else {
-                // Earlier versions took claims for such a close.
-                tracing::warn!(channel = %close.channel_id, "a stored closing transaction does not spend a channel");
+                // Earlier versions stored claims as agreed closes.
+                tracing::warn!(
+                    channel = %close.channel_id,
+                    "a stored closing transaction does not spend a channel"
+                );
                 self.closed.buried(close.channel_id);
                 continue;
             };
@@ -84,8 +90,8 @@ impl FundingSpends {
         }
     }
 
-    /// LDK broadcasts these: a closing transaction among them is agreed on from now on. Before it
-    /// leaves, this must be on disk.
+    /// Records the closing transactions among those that LDK broadcasts as agreed. They must be on
+    /// disk before they are broadcast.
     pub fn note_agreed(&self, transactions: &[Transaction]) {
         let mut watched = self.watched();
         for transaction in transactions.iter().filter(|one| !is_commitment(one)) {
@@ -106,7 +112,8 @@ impl FundingSpends {
         }
     }
 
-    /// Whether these must not leave, since they would replace a closing transaction that was agreed on.
+    /// Returns whether these transactions must be held back, as they would replace an agreed
+    /// closing transaction.
     pub fn keeps_back(&self, transactions: &[Transaction]) -> bool {
         let watched = self.watched();
         transactions.iter().any(|transaction| {
@@ -122,14 +129,14 @@ impl FundingSpends {
         })
     }
 
-    /// Whether a closing transaction that was agreed on is among these.
+    /// Returns whether an agreed closing transaction is among these.
     pub fn are_agreed(&self, transactions: &[Transaction]) -> bool {
         let watched = self.watched();
         let mut agreed = watched.values().filter_map(|one| one.agreed.as_ref());
         agreed.any(|agreed| transactions.contains(&agreed.transaction))
     }
 
-    /// The agreed transactions that are in no block.
+    /// Returns the agreed transactions that are unconfirmed.
     pub fn unconfirmed_closes(&self) -> Vec<Transaction> {
         let watched = self.watched();
         let waiting = watched.values().filter(|watched| !watched.is_confirmed());
@@ -140,14 +147,15 @@ impl FundingSpends {
             .collect()
     }
 
-    /// The channel of a close that was agreed on and is in no block.
+    /// Returns the channel of an unconfirmed agreed close.
     pub fn agreed_channel(&self, channel_point: &OutPoint) -> Option<ChannelId> {
         let watched = self.watched();
         let watched = watched.get(channel_point)?;
         (watched.agreed.is_some() && !watched.is_confirmed()).then_some(watched.channel_id)
     }
 
-    /// The owner wants our commitment instead of the agreed transaction, also after restarts.
+    /// Records that the operator wants our commitment instead of the agreed transaction; survives
+    /// restarts.
     pub fn force(&self, channel_point: &OutPoint) {
         let mut watched = self.watched();
         let Some(watched) = watched.get_mut(channel_point) else {
@@ -159,7 +167,7 @@ impl FundingSpends {
         }
     }
 
-    /// Writes down what is known of an agreed close, if this is one.
+    /// Stores the state of an agreed close, if this is one.
     pub(super) fn keep_agreed(&self, watched: &Watched) {
         if let Some(agreed) = &watched.agreed {
             let closing = (*watched.spend.borrow()).map(|spend| spend.closing);
@@ -173,8 +181,8 @@ impl FundingSpends {
     }
 }
 
-/// BOLT 3: the upper bytes of a commitment's lock time and sequence are fixed. A closing transaction
-/// has a lock time of 0.
+/// Returns whether this is a commitment transaction. BOLT 3 fixes the upper bytes of its lock time
+/// and sequence; a closing transaction has a lock time of 0.
 pub fn is_commitment(transaction: &Transaction) -> bool {
     let lock_time = transaction.lock_time.to_consensus_u32() >> 24;
     let mut sequences = transaction.input.iter().map(|input| input.sequence.0 >> 24);

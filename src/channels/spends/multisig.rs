@@ -1,18 +1,18 @@
-//! Which inputs can spend a funding output.
+//! Recognizes inputs that can spend a funding output.
 
 use bitcoin::opcodes::all::{OP_CHECKMULTISIG, OP_PUSHNUM_2};
 use bitcoin::{ScriptBuf, TxIn};
 
-/// A public key as script: the opcode that pushes 33 bytes, and they.
+/// The opcode that pushes the 33 bytes of a public key.
 const KEY_PUSH: u8 = 33;
 const KEY_LEN: usize = 1 + 33;
 /// BOLT 3: `2 <pubkey1> <pubkey2> 2 OP_CHECKMULTISIG`.
 const SCRIPT_LEN: usize = 1 + 2 * KEY_LEN + 2;
 
-/// The script of the output that this input spends, if its witness has the form of one that spends a funding
-/// output (BOLT 3).
+/// Returns the script of the output that this input spends, if its witness has the form of one that
+/// spends a funding output (BOLT 3).
 ///
-/// The outpoint alone proves nothing: peers name it, and may name an output of a commitment.
+/// The outpoint alone proves nothing: peers choose it, and may name an output of a commitment.
 pub fn funding_script(input: &TxIn) -> Option<ScriptBuf> {
     let script = input.witness.last()?;
     let [two, keys @ .., two_again, check] = script else {
@@ -31,7 +31,7 @@ pub mod test_data {
 
     use super::*;
 
-    /// The script behind a funding output, made of two keys that `key` makes differ from others.
+    /// Returns the redeem script of a funding output; `key` selects its two keys.
     pub fn redeem_script(key: u8) -> ScriptBuf {
         let push = [&[KEY_PUSH, 2][..], &[key; 32]].concat();
         let multisig = [&[OP_PUSHNUM_2.to_u8()][..], &push, &push].concat();
@@ -39,7 +39,7 @@ pub mod test_data {
         ScriptBuf::from([multisig, end.to_vec()].concat())
     }
 
-    /// As it spends the output of [`redeem_script`]; signatures are of no interest.
+    /// Returns a witness that spends the output of [`redeem_script`], with dummy signatures.
     pub fn witness(key: u8) -> Witness {
         let script = redeem_script(key);
         Witness::from_slice(&[&[][..], &[1; 71], &[2; 71], script.as_bytes()])
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_multisig_of_two_keys_spends_a_funding_output() {
+    fn recognizes_only_two_of_two_multisig_spends() {
         let script = redeem_script(3);
         assert_eq!(script.len(), SCRIPT_LEN);
         assert_eq!(script_of(witness(3)), Some(script.to_p2wsh()));

@@ -14,7 +14,7 @@ fn channel_point() -> OutPoint {
     OutPoint::new(Txid::from_byte_array([9; 32]), 1)
 }
 
-/// A transaction that spends the channel; `sat` makes it differ from others.
+/// Returns a transaction that spends the channel; `sat` makes it unique.
 fn spend(sat: u64) -> Transaction {
     Transaction {
         version: Version::TWO,
@@ -54,7 +54,7 @@ fn closing(transaction: &Transaction, height: Option<u32>) -> ClosingTransaction
 }
 
 #[test]
-fn what_confirms_counts_and_not_what_we_broadcast() {
+fn confirmed_transaction_takes_precedence_over_broadcast() {
     let (spends, store) = watching();
     let (ours, theirs) = (spend(1), spend(2));
     spends.broadcast(std::slice::from_ref(&ours));
@@ -76,7 +76,7 @@ fn what_confirms_counts_and_not_what_we_broadcast() {
     );
 }
 
-/// As BOLT 3 has commitments.
+/// Returns a transaction with the form of a commitment (BOLT 3).
 fn commitment(sat: u64) -> Transaction {
     let mut commitment = spend(sat);
     commitment.lock_time = LockTime::from_consensus(0x2000_0001);
@@ -85,7 +85,7 @@ fn commitment(sat: u64) -> Transaction {
 }
 
 #[test]
-fn the_commitment_that_confirms_is_ours_if_we_have_broadcast_it() {
+fn confirmed_commitment_is_ours_if_we_broadcast_it() {
     let (ours, theirs) = (commitment(1), commitment(2));
     for (confirmed, kind) in [
         (&ours, ClosingKind::OurCommitment),
@@ -99,7 +99,7 @@ fn the_commitment_that_confirms_is_ours_if_we_have_broadcast_it() {
         connect(&spends, std::slice::from_ref(confirmed), 10);
         let closing = spends.closing_transaction(&channel_point()).unwrap();
         assert_eq!(closing.kind, Some(kind));
-        // The node was down when the block came.
+        // The node was down when the block arrived.
         let (restarted, _store) = watching();
         restarted.restore_commitment(&channel_point(), before);
         connect(&restarted, std::slice::from_ref(confirmed), 10);
@@ -111,7 +111,7 @@ fn the_commitment_that_confirms_is_ours_if_we_have_broadcast_it() {
 }
 
 #[test]
-fn reorganisation_takes_the_confirmation_back() {
+fn reorganization_unconfirms_the_closing_transaction() {
     let (spends, _store) = watching();
     let transaction = spend(1);
     connect(&spends, std::slice::from_ref(&transaction), 10);
@@ -128,7 +128,7 @@ fn reorganisation_takes_the_confirmation_back() {
 }
 
 #[test]
-fn deep_close_is_forgotten_and_an_open_channel_never() {
+fn buried_closes_are_forgotten_and_open_channels_are_not() {
     let (spends, _store) = watching();
     connect(&spends, &[], 1_000_000);
     assert!(spends.subscribe(&channel_point()).is_some());
@@ -140,13 +140,14 @@ fn deep_close_is_forgotten_and_an_open_channel_never() {
 }
 
 #[test]
-fn an_agreed_close_is_repeated_until_a_spend_is_in_a_block_and_kept_until_it_is_buried() {
+fn agreed_close_is_rebroadcast_until_confirmed_and_stored_until_buried() {
     let (spends, store) = watching();
     let (agreed, theirs) = (spend(1), spend(2));
     spends.note_agreed(std::slice::from_ref(&agreed));
     assert_eq!(spends.unconfirmed_closes(), std::slice::from_ref(&agreed));
     assert!(spends.keeps_back(std::slice::from_ref(&theirs)));
-    // The peer's, for example a commitment: the agreed one has no chance until it is reorganised away.
+    // The peer's transaction, such as a commitment: the agreed one is invalid unless a
+    // reorganization removes it.
     connect(&spends, std::slice::from_ref(&theirs), 10);
     assert_eq!(spends.unconfirmed_closes(), []);
     let kept = || store.agreed.lock().unwrap().get(&CHANNEL).cloned();
@@ -161,9 +162,9 @@ fn an_agreed_close_is_repeated_until_a_spend_is_in_a_block_and_kept_until_it_is_
     assert_eq!(kept(), None, "buried");
 }
 
-/// A peer may name any output as its funding, also one of a commitment.
+/// A peer may name any output as its funding, including one of a commitment.
 #[test]
-fn a_claim_that_spends_what_a_peer_named_as_its_funding_is_no_close_and_never_kept_back() {
+fn claims_of_an_output_named_as_funding_are_not_closes_and_not_held_back() {
     let (spends, store) = watching();
     let claim = |sat: u64, witness: Witness| {
         let mut claim = spend(sat);
@@ -187,7 +188,7 @@ fn a_claim_that_spends_what_a_peer_named_as_its_funding_is_no_close_and_never_ke
     assert_eq!(spends.unconfirmed_closes(), std::slice::from_ref(&agreed));
     assert!(store.closing.lock().unwrap().is_empty());
 
-    // As after a restart, with what an earlier version took for a close.
+    // As after a restart, with a claim that an earlier version stored as a close.
     let close = |transaction: &Transaction| AgreedClose {
         channel_id: CHANNEL,
         transaction: transaction.clone(),
@@ -197,14 +198,17 @@ fn a_claim_that_spends_what_a_peer_named_as_its_funding_is_no_close_and_never_ke
     let restarted = FundingSpends::new(store.clone());
     restarted.restore([close(&first)]);
     assert_eq!(restarted.unconfirmed_closes(), []);
-    assert!(store.agreed.lock().unwrap().is_empty(), "it is deleted");
+    assert!(
+        store.agreed.lock().unwrap().is_empty(),
+        "the stored close was not deleted"
+    );
     restarted.restore([close(&agreed)]);
     assert_eq!(restarted.unconfirmed_closes(), [agreed]);
     assert!(!restarted.keeps_back(&[first]));
 }
 
 #[test]
-fn the_channel_that_ldk_has_counts_and_not_one_that_named_the_same_output_before() {
+fn current_channel_takes_precedence_over_an_earlier_one_with_the_same_output() {
     let spends = FundingSpends::new(Arc::new(Store::default()));
     spends.watch(CHANNEL, channel_point(), redeem_script(KEY + 1).to_p2wsh());
     assert_eq!(spends.spent_channel(&spend(1).input[0]), None);

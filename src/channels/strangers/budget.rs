@@ -1,4 +1,4 @@
-//! How many channels strangers may have accepted in an hour.
+//! Limits on the number of channels that unknown peers may open per hour.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,19 +8,19 @@ use bitcoin::secp256k1::PublicKey;
 use super::origin::Origin;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Each may be used at once, and comes back over an hour.
-const PER_PEER: u32 = 10;
-const PER_ADDRESS: u32 = 30;
-/// Also the limit of an address that many peers share, such as that of a Tor daemon.
-const IN_ALL: u32 = 100;
+/// Each budget may be used at once, and is restored over an hour.
+const MAX_PER_PEER: u32 = 10;
+const MAX_PER_ADDRESS: u32 = 30;
+/// Also the limit of an address shared by many peers, such as that of a Tor daemon.
+const MAX_TOTAL: u32 = 100;
 
-/// Books of peers and addresses that owe nothing are dropped beyond this number.
-const MAX_BOOKS: usize = 1_000;
+/// Above this number, the full budgets of peers and addresses are dropped.
+const MAX_BUCKETS: usize = 1_000;
 
-/// Units that are used up, and come back one after the other.
+/// A budget of units, which are restored at a constant rate.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// When all of it is back.
+    /// When the budget is full again.
     full: Instant,
 }
 
@@ -33,7 +33,7 @@ impl Bucket {
         self.full <= now
     }
 
-    /// What is left after `units` more are used; `None` if it has not so many.
+    /// Returns the budget after using `units` more; `None` if it has fewer.
     fn less(self, units: u32, size: u32, now: Instant) -> Option<Self> {
         let full = self.full.max(now) + HOUR * units / size;
         (full <= now + HOUR).then_some(Self { full })
@@ -45,24 +45,24 @@ impl Bucket {
     }
 }
 
-/// What was taken for a channel.
+/// The units taken for a channel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {
     peer: PublicKey,
-    /// None for a peer that is known to have paid for a channel.
+    /// `None` for a peer that is known to have paid for a channel.
     origin: Option<Origin>,
     in_all: bool,
     units: u32,
 }
 
-/// Which limit is reached.
+/// A limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
-/// A budget for each peer, for each address and for all of them together.
+/// A budget for each peer, for each address, and a common one.
 ///
-/// The first channel of an address is accepted even if the common budget is used up: somebody with
-/// many addresses could else keep everybody out.
+/// The first channel of an address is accepted even if the common budget is used up. Otherwise
+/// somebody with many addresses could lock out all other peers.
 #[derive(Debug)]
 pub(super) struct Budget {
     peers: HashMap<PublicKey, Bucket>,
@@ -79,8 +79,8 @@ impl Budget {
         }
     }
 
-    /// Takes `units` for a channel of `peer`. `origin` is none for a peer that is known to have paid for
-    /// a channel: such a peer has only its own limit.
+    /// Takes `units` for a channel of `peer`. `origin` is `None` for a peer that is known to have
+    /// paid for a channel: only the peer's own limit applies to it.
     pub(super) fn take(
         &mut self,
         peer: PublicKey,
@@ -91,12 +91,12 @@ impl Budget {
         self.drop_full(now);
         let fresh = Bucket::new(now);
         let of_peer = self.peers.get(&peer).copied().unwrap_or(fresh);
-        let of_peer = of_peer.less(units, PER_PEER, now).ok_or(Exhausted)?;
+        let of_peer = of_peer.less(units, MAX_PER_PEER, now).ok_or(Exhausted)?;
         let mut in_all = false;
         if let Some(origin) = origin {
             let known = self.origins.get(&origin).copied().unwrap_or(fresh);
             let less = known.less(units, size(origin), now).ok_or(Exhausted)?;
-            match self.all.less(units, IN_ALL, now) {
+            match self.all.less(units, MAX_TOTAL, now) {
                 Some(all) => {
                     self.all = all;
                     in_all = true;
@@ -115,26 +115,26 @@ impl Budget {
         })
     }
 
-    /// The channel cost its peer something, or nothing is left of it here.
+    /// Returns the units: the channel has cost its peer something, or no data of it is left.
     pub(super) fn give_back(&mut self, taken: Taken) {
         let units = taken.units;
         if let Some(bucket) = self.peers.get_mut(&taken.peer) {
-            bucket.give_back(units, PER_PEER);
+            bucket.give_back(units, MAX_PER_PEER);
         }
         let Some(origin) = taken.origin else { return };
         if let Some(bucket) = self.origins.get_mut(&origin) {
             bucket.give_back(units, size(origin));
         }
         if taken.in_all {
-            self.all.give_back(units, IN_ALL);
+            self.all.give_back(units, MAX_TOTAL);
         }
     }
 
     fn drop_full(&mut self, now: Instant) {
-        if self.peers.len() > MAX_BOOKS {
+        if self.peers.len() > MAX_BUCKETS {
             self.peers.retain(|_, bucket| !bucket.is_full(now));
         }
-        if self.origins.len() > MAX_BOOKS {
+        if self.origins.len() > MAX_BUCKETS {
             self.origins.retain(|_, bucket| !bucket.is_full(now));
         }
     }
@@ -142,9 +142,9 @@ impl Budget {
 
 fn size(origin: Origin) -> u32 {
     if origin.is_shared() {
-        IN_ALL
+        MAX_TOTAL
     } else {
-        PER_ADDRESS
+        MAX_PER_ADDRESS
     }
 }
 
@@ -154,15 +154,18 @@ mod tests {
     use crate::channels::strangers::tests::{origin, peer};
 
     #[test]
-    fn a_peer_an_address_and_all_together_have_a_limit_each() {
+    fn limits_apply_per_peer_per_address_and_in_total() {
         let now = Instant::now();
         let mut budget = Budget::new(now);
         let home = Some(origin("203.0.113.1"));
-        for _ in 0..PER_PEER {
+        for _ in 0..MAX_PER_PEER {
             budget.take(peer(1), home, 1, now).unwrap();
         }
         assert!(budget.take(peer(1), home, 1, now).is_err());
-        assert!(budget.take(peer(1), None, 1, now).is_err(), "however known");
+        assert!(
+            budget.take(peer(1), None, 1, now).is_err(),
+            "a known peer exceeded its limit"
+        );
         for number in 10..30 {
             budget.take(peer(number), home, 1, now).unwrap();
         }
@@ -180,30 +183,33 @@ mod tests {
         }
         assert!(budget.take(peer(80), fourth, 1, now).is_err());
         let fifth = Some(origin("203.0.113.5"));
-        assert!(budget.take(peer(80), fifth, 1, now).is_ok(), "the first");
+        assert!(
+            budget.take(peer(80), fifth, 1, now).is_ok(),
+            "the first channel of an address was refused"
+        );
         assert!(budget.take(peer(81), fifth, 1, now).is_err());
     }
 
     #[test]
-    fn what_is_used_up_comes_back_over_an_hour() {
+    fn used_budget_is_restored_over_an_hour() {
         let now = Instant::now();
         let mut budget = Budget::new(now);
         let home = Some(origin("203.0.113.1"));
-        for _ in 0..PER_PEER {
+        for _ in 0..MAX_PER_PEER {
             budget.take(peer(1), home, 1, now).unwrap();
         }
         assert!(budget.take(peer(1), home, 1, now).is_err());
-        let later = now + HOUR / PER_PEER;
+        let later = now + HOUR / MAX_PER_PEER;
         budget.take(peer(1), home, 1, later).unwrap();
         assert!(budget.take(peer(1), home, 1, later).is_err());
     }
 
     #[test]
-    fn what_is_given_back_can_be_used_again() {
+    fn returned_units_can_be_used_again() {
         let now = Instant::now();
         let mut budget = Budget::new(now);
         let home = Some(origin("203.0.113.1"));
-        for _ in 0..10 * IN_ALL {
+        for _ in 0..10 * MAX_TOTAL {
             let taken = budget.take(peer(1), home, 3, now).unwrap();
             budget.give_back(taken);
         }
@@ -214,7 +220,7 @@ mod tests {
         let now = Instant::now();
         let mut budget = Budget::new(now);
         let tor = Some(origin("127.0.0.1"));
-        for number in 0..IN_ALL {
+        for number in 0..MAX_TOTAL {
             budget.take(peer(number), tor, 1, now).unwrap();
         }
         assert!(budget.take(peer(1_000), tor, 1, now).is_err());

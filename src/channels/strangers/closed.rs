@@ -1,11 +1,12 @@
-//! Monitors of closed channels that a peer may have made up.
+//! Monitors of closed channels whose funding may not exist.
 
 use lightning::chain::channelmonitor::{Balance, HolderCommitmentTransactionBalance};
 use lightning::ln::types::ChannelId;
 
 use crate::ldk::ChannelMonitor;
 
-/// LDK does not keep the number of a closed channel. Those of open ones are random, too.
+/// Returns a key for a closed channel, whose `user_channel_id` LDK does not keep. Like the ids of
+/// open channels, it is random.
 pub(super) fn key_of_closed(channel_id: &ChannelId) -> u128 {
     let (start, _) = channel_id.0.split_at(16);
     start
@@ -13,8 +14,8 @@ pub(super) fn key_of_closed(channel_id: &ChannelId) -> u128 {
         .fold(0, |key, byte| key << 8 | u128::from(*byte))
 }
 
-/// Whether a closed channel waits for its funding or its spend, with money of ours in it, and the peer
-/// opened it: the opener pays the fee of the commitment.
+/// Returns whether a closed channel waits for its funding or its spend, contains funds of ours, and
+/// was opened by the peer: the opener pays the commitment fee.
 pub(super) fn may_be_made_up(monitor: &ChannelMonitor) -> bool {
     let balances = monitor.get_claimable_balances();
     balances.iter().any(|balance| match balance {

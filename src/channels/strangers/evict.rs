@@ -1,4 +1,4 @@
-//! Whose channels are closed when LDK's limit comes near.
+//! Chooses the peers whose unfunded channels are closed when LDK's limit is near.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -9,30 +9,32 @@ use lightning::ln::channel_state::ChannelDetails;
 
 use super::{Origin, Stranger, Strangers, is_unfunded};
 
-/// LDK refuses newcomers while more than 50 peers have unfunded channels only; requests that wait for our
-/// answer count, too.
+/// LDK refuses channels of new peers while more than 50 peers have only unfunded channels. Requests
+/// that wait for our answer count as well.
 const MAX_WITHOUT_FUNDED: usize = 40;
 
-/// An honest peer broadcasts its funding transaction as soon as it has our signature; it then takes
-/// seconds to reach us. Longer ones are signed by hand, or batched.
+/// How long an unfunded channel is kept before it may be closed. An honest peer broadcasts its
+/// funding transaction as soon as it has our signature, and it reaches us within seconds. Manually
+/// signed or batched transactions take longer.
 const GRACE: Duration = Duration::from_secs(3_600);
-/// Under pressure, for a peer that is connected.
+/// The same near the limit, for a connected peer.
 const SHORT_GRACE: Duration = Duration::from_secs(60);
-/// The same for one that is gone, or whose address has more than others.
+/// The same near the limit, for a disconnected peer, or one whose address has more channels than
+/// others.
 const SHORTEST_GRACE: Duration = Duration::from_secs(15);
 
-/// A peer all of whose channels could go.
+/// A peer all of whose channels may be closed.
 #[derive(Debug, Clone)]
 struct Candidate {
     peer: PublicKey,
     origin: Origin,
-    /// Of its youngest channel.
+    /// The age of its newest channel.
     age: Duration,
     pushed: bool,
     connected: bool,
 }
 
-/// The peers that have unfunded channels with us, and no others.
+/// Returns the peers that have only unfunded channels with us.
 pub fn without_funded_channel(channels: &[ChannelDetails]) -> Vec<PublicKey> {
     let mut peers: HashMap<PublicKey, bool> = HashMap::new();
     for channel in channels {
@@ -43,15 +45,15 @@ pub fn without_funded_channel(channels: &[ChannelDetails]) -> Vec<PublicKey> {
     unfunded.map(|(peer, _)| peer).collect()
 }
 
-/// Whether a newcomer takes one of the last places.
+/// Returns whether a new peer would take one of the last slots.
 pub fn is_near_limit(without_funded: &[PublicKey], newcomer: &PublicKey) -> bool {
     without_funded.len() >= MAX_WITHOUT_FUNDED && !without_funded.contains(newcomer)
 }
 
 impl Strangers {
-    /// The peer whose channels are to be closed for a newcomer from `origin`; none if the newcomer has to
-    /// wait. Peers whose funding bitcoind knew a few seconds ago, or who have a channel in the chain, are never
-    /// chosen.
+    /// Returns the peer whose channels should be closed for a new peer from `origin`, or `None` if
+    /// the new peer has to wait. Peers whose funding bitcoind knew a few seconds ago, or with a
+    /// confirmed channel, are never chosen.
     pub fn victim(
         &self,
         without_funded: &[PublicKey],
@@ -87,8 +89,8 @@ fn candidate(channels: &[&Stranger], connected: bool, now: Instant) -> Option<Ca
     })
 }
 
-/// First who had time enough; then somebody from an address that has more than the newcomer's; then who
-/// had time enough for most.
+/// Chooses first a peer that had enough time, then one from an address with more peers than the new
+/// one's, then one that had enough time under pressure.
 fn choose(candidates: &[Candidate], newcomer: Origin) -> Option<PublicKey> {
     let mut counts: HashMap<Origin, usize> = HashMap::new();
     for candidate in candidates {
@@ -142,37 +144,45 @@ mod tests {
         }
     }
 
-    const CROWD: &str = "203.0.113.1";
+    const BUSY: &str = "203.0.113.1";
     const OTHER: &str = "203.0.113.2";
     const NEW: &str = "203.0.113.3";
 
     #[test]
-    fn the_oldest_of_the_address_with_the_most_goes_first() {
-        let crowd = |from: u64| (0..5).map(move |n| candidate(n, CROWD, from + u64::from(n)));
-        let young: Vec<Candidate> = crowd(10).collect();
-        assert_eq!(choose(&young, origin(NEW)), None, "the funding may come");
-        let mut all: Vec<Candidate> = crowd(15).collect();
+    fn evicts_the_oldest_of_the_busiest_address_first() {
+        let busy = |from: u64| (0..5).map(move |n| candidate(n, BUSY, from + u64::from(n)));
+        let young: Vec<Candidate> = busy(10).collect();
+        assert_eq!(
+            choose(&young, origin(NEW)),
+            None,
+            "the funding may still arrive"
+        );
+        let mut all: Vec<Candidate> = busy(15).collect();
         all.push(candidate(9, OTHER, 50));
         assert_eq!(choose(&all, origin(NEW)), Some(peer(4)));
         all[2].connected = false;
-        assert_eq!(choose(&all, origin(NEW)), Some(peer(2)), "it is gone");
+        assert_eq!(
+            choose(&all, origin(NEW)),
+            Some(peer(2)),
+            "the disconnected peer was not chosen"
+        );
         all[2].connected = true;
         assert_eq!(
-            choose(&all, origin(CROWD)),
+            choose(&all, origin(BUSY)),
             None,
-            "its own address has most"
+            "a peer of the busiest address was accepted"
         );
     }
 
     #[test]
-    fn whoever_had_an_hour_goes_before_everybody_else() {
-        let mut all: Vec<Candidate> = (0..5).map(|n| candidate(n, CROWD, 60)).collect();
+    fn evicts_channels_older_than_an_hour_first() {
+        let mut all: Vec<Candidate> = (0..5).map(|n| candidate(n, BUSY, 60)).collect();
         all.push(candidate(9, OTHER, 3_600));
         assert_eq!(choose(&all, origin(NEW)), Some(peer(9)));
     }
 
     #[test]
-    fn where_no_address_has_more_than_another_some_time_is_left() {
+    fn keeps_young_channels_if_all_addresses_are_equal() {
         let single = |seconds| candidate(1, OTHER, seconds);
         assert_eq!(choose(&[single(59)], origin(NEW)), None);
         assert_eq!(choose(&[single(60)], origin(NEW)), Some(peer(1)));
@@ -185,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_gives_us_money_has_an_hour() {
+    fn keeps_channels_with_pushed_amounts_for_an_hour() {
         let pushed = |seconds| Candidate {
             pushed: true,
-            ..candidate(1, CROWD, seconds)
+            ..candidate(1, BUSY, seconds)
         };
-        let crowd = |seconds| [pushed(seconds), pushed(seconds), pushed(seconds)];
-        assert_eq!(choose(&crowd(3_599), origin(NEW)), None);
-        assert_eq!(choose(&crowd(3_600), origin(NEW)), Some(peer(1)));
+        let pushing = |seconds| [pushed(seconds), pushed(seconds), pushed(seconds)];
+        assert_eq!(choose(&pushing(3_599), origin(NEW)), None);
+        assert_eq!(choose(&pushing(3_600), origin(NEW)), Some(peer(1)));
     }
 }

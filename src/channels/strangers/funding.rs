@@ -1,4 +1,4 @@
-//! Funding outputs that peers have named, and what bitcoind says of them.
+//! Funding outputs named by peers, and bitcoind's answers about them.
 
 use std::time::{Duration, Instant};
 
@@ -7,25 +7,24 @@ use lightning::ln::types::ChannelId;
 
 use crate::chain::UnspentOutput;
 
-/// How soon bitcoind is asked again for the funding of a new channel, and of one that is older than a
-/// minute.
+/// The lookup interval for the funding of a new channel, and of one that is older than a minute.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub(super) const LOOK_AGAIN_LATER: Duration = Duration::from_secs(60);
-/// Of one that it knows and that is in no block: another transaction may replace it.
+/// The lookup interval for a known but unconfirmed funding: another transaction may replace it.
 pub(super) const LOOK_AGAIN_IF_SEEN: Duration = Duration::from_secs(600);
 
-/// How old bitcoind's answer may be if a channel is closed because of it.
-pub(super) const FRESH: Duration = Duration::from_secs(5);
+/// The maximum age of bitcoind's answer when a channel is closed because of it.
+pub(super) const MAX_ANSWER_AGE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Funding {
     pub(super) channel_id: ChannelId,
     pub(super) point: OutPoint,
-    /// What the output must be worth; none for a channel that was closed before the start.
+    /// The value that the output must have; `None` for a channel closed before the start.
     pub(super) sat: Option<u64>,
-    /// When bitcoind is asked for it.
+    /// When bitcoind is asked next.
     next_look: Instant,
-    /// When bitcoind last said that it does not know it.
+    /// When bitcoind last reported the output as unknown.
     pub(super) last_look: Option<Instant>,
     pub(super) seen: bool,
 }
@@ -47,12 +46,12 @@ impl Funding {
         }
     }
 
-    /// bitcoind is asked now.
+    /// Schedules a lookup now.
     pub(super) fn look_now(&mut self, now: Instant) {
         self.next_look = now;
     }
 
-    /// bitcoind has answered. `is_new`: the channel is less than a minute old.
+    /// Records bitcoind's answer. `is_new`: the channel is less than a minute old.
     pub(super) fn looked(&mut self, found: Found, is_new: bool, now: Instant) {
         self.last_look = Some(now);
         self.seen = found != Found::Nothing;
@@ -64,13 +63,13 @@ impl Funding {
             };
     }
 
-    /// Whether bitcoind has just said that it does not know it.
+    /// Returns whether bitcoind has just reported the output as unknown.
     pub(super) fn is_known_missing(&self, now: Instant) -> bool {
-        let fresh = |looked| now.saturating_duration_since(looked) <= FRESH;
+        let fresh = |looked| now.saturating_duration_since(looked) <= MAX_ANSWER_AGE;
         !self.seen && self.last_look.is_some_and(fresh)
     }
 
-    /// When bitcoind is asked next; `crowded`: some of the channels may have to go.
+    /// Returns the time of the next lookup; `crowded`: some of the channels may have to be closed.
     pub(super) fn next_look(&self, crowded: bool) -> Instant {
         match self.last_look {
             Some(last) if crowded && !self.seen => self.next_look.min(last + LOOK_AGAIN),
@@ -79,20 +78,20 @@ impl Funding {
     }
 }
 
-/// A funding output that bitcoind should be asked for.
+/// A funding output to look up in bitcoind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sought {
     pub user_channel_id: u128,
     pub channel_id: ChannelId,
     pub point: OutPoint,
-    /// None if it is not known what it should be worth.
+    /// `None` if the expected value is unknown.
     pub sat: Option<u64>,
     pub closed: bool,
 }
 
 impl Sought {
-    /// What bitcoind's answer means for a channel whose funding output has this script. A peer may name an
-    /// output of somebody else, or too small a one.
+    /// Evaluates bitcoind's answer for a channel whose funding output has this script. A peer may
+    /// name an output that belongs to others or has too low a value.
     pub fn judge(&self, script: &Script, answer: Option<&UnspentOutput>) -> Found {
         let right = answer.filter(|unspent| {
             let output = &unspent.output;
@@ -107,7 +106,7 @@ impl Sought {
     }
 }
 
-/// What bitcoind knows of a funding output.
+/// What bitcoind knows about a funding output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     Nothing,

@@ -1,16 +1,16 @@
-//! Where the connection of a peer comes from.
+//! The network origin of a peer's connection.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An address, or the network of one customer.
+/// An IPv4 address, or the IPv6 network of one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin(Option<IpAddr>);
 
 impl Origin {
-    /// None if the address is not known, since the peer has gone.
+    /// `None` means that the address is unknown because the peer has disconnected.
     ///
-    /// A customer of an IPv6 provider has between 2^8 and 2^16 networks of 2^64 addresses (RFC 6177), so
-    /// one /48 counts as one address.
+    /// A customer of an IPv6 provider has between 2^8 and 2^16 networks of 2^64 addresses
+    /// (RFC 6177), so a /48 counts as one address.
     pub fn new(address: Option<IpAddr>) -> Self {
         Self(address.map(|address| match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
@@ -21,7 +21,8 @@ impl Origin {
         }))
     }
 
-    /// Whether many peers may be behind it: a Tor daemon or a proxy on this machine or beside it.
+    /// Returns whether many peers may share it: a Tor daemon or a proxy on this machine or in its
+    /// network.
     pub(super) fn is_shared(self) -> bool {
         match self.0 {
             None => true,
@@ -43,7 +44,7 @@ mod tests {
     use crate::channels::strangers::tests::origin;
 
     #[test]
-    fn an_ipv6_customer_counts_once_and_ipv4_addresses_each() {
+    fn ipv6_is_grouped_by_48_bits_and_ipv4_by_address() {
         assert_eq!(origin("2001:db8:1:2::3"), origin("2001:db8:1:ffff::9"));
         assert_ne!(origin("2001:db8:1:2::3"), origin("2001:db8:2:2::3"));
         assert_ne!(origin("203.0.113.1"), origin("203.0.113.2"));
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_proxies_are_shared() {
+    fn proxy_addresses_are_shared() {
         for shared in ["127.0.0.1", "::1", "10.1.2.3", "172.17.0.1", "fd00::1"] {
             assert!(origin(shared).is_shared(), "{shared}");
         }

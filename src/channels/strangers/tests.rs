@@ -4,7 +4,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use bitcoin::{Amount, TxOut, Txid};
 
-use super::funding::{FRESH, LOOK_AGAIN, LOOK_AGAIN_IF_SEEN};
+use super::funding::{LOOK_AGAIN, LOOK_AGAIN_IF_SEEN, MAX_ANSWER_AGE};
 use super::*;
 use crate::chain::UnspentOutput;
 use crate::channels::spends::test_data::{redeem_script, witness};
@@ -35,7 +35,7 @@ fn newcomer(number: u32) -> Newcomer {
     }
 }
 
-/// A channel of this number whose funding the peer has named.
+/// Adds a channel with this number and a named funding output.
 fn funded(strangers: &Strangers, number: u8, pushed: bool, now: Instant) -> u128 {
     let id = number.into();
     let admitted = strangers.admit(id, newcomer(number.into()), pushed, now);
@@ -45,7 +45,7 @@ fn funded(strangers: &Strangers, number: u8, pushed: bool, now: Instant) -> u128
 }
 
 #[test]
-fn a_closed_channel_without_funding_is_known_until_its_monitor_is_gone() {
+fn closed_unfunded_channel_is_tracked_until_its_monitor_is_removed() {
     let (strangers, now) = (Strangers::default(), Instant::now());
     let id = funded(&strangers, 1, false, now);
     assert!(strangers.is_unseen(&point(1)));
@@ -59,11 +59,14 @@ fn a_closed_channel_without_funding_is_known_until_its_monitor_is_gone() {
 }
 
 #[test]
-fn a_channel_with_a_known_funding_or_with_our_money_is_closed_as_others_are() {
+fn channels_with_known_funding_or_our_funds_close_normally() {
     let (strangers, now) = (Strangers::default(), Instant::now());
     let seen = funded(&strangers, 1, false, now);
     assert!(strangers.looked(seen, Found::Unconfirmed, now));
-    assert!(!strangers.looked(seen, Found::Unconfirmed, now), "not new");
+    assert!(
+        !strangers.looked(seen, Found::Unconfirmed, now),
+        "reported as newly seen"
+    );
     assert!(!strangers.is_unseen(&point(1)) && !strangers.closed(seen, false, now));
     let pushed = funded(&strangers, 2, true, now);
     assert!(!strangers.is_unseen(&point(2)) && !strangers.closed(pushed, false, now));
@@ -73,7 +76,7 @@ fn a_channel_with_a_known_funding_or_with_our_money_is_closed_as_others_are() {
 }
 
 #[test]
-fn bitcoind_is_asked_soon_and_then_rarely() {
+fn lookups_become_less_frequent() {
     let (strangers, start) = (Strangers::default(), Instant::now());
     let id = funded(&strangers, 1, false, start);
     let sought = Sought {
@@ -95,7 +98,7 @@ fn bitcoind_is_asked_soon_and_then_rarely() {
 }
 
 #[test]
-fn bitcoind_is_asked_often_while_somebody_may_have_to_go() {
+fn lookups_are_frequent_near_the_limit() {
     let (strangers, start) = (Strangers::default(), Instant::now());
     let old = funded(&strangers, 1, false, start);
     let late = start + Duration::from_secs(3_000);
@@ -114,7 +117,7 @@ fn bitcoind_is_asked_often_while_somebody_may_have_to_go() {
 }
 
 #[test]
-fn only_channels_whose_funding_is_unknown_use_up_what_a_peer_has() {
+fn only_channels_with_unknown_funding_use_the_budget() {
     let (strangers, now) = (Strangers::default(), Instant::now());
     for number in 0..100_u128 {
         strangers.admit(number, newcomer(1), false, now).unwrap();
@@ -136,24 +139,24 @@ fn only_channels_whose_funding_is_unknown_use_up_what_a_peer_has() {
 }
 
 #[test]
-fn a_funding_that_bitcoind_was_not_asked_for_makes_nobody_go() {
+fn channels_are_not_evicted_without_a_recent_lookup() {
     let (strangers, start) = (Strangers::default(), Instant::now());
     let id = funded(&strangers, 1, false, start);
     let late = start + Duration::from_secs(7_200);
     let elsewhere = origin("203.0.113.9");
     let victim = |now| strangers.victim(&[peer(1)], elsewhere, |_| true, now);
-    assert_eq!(victim(late), None, "bitcoind may be away");
+    assert_eq!(victim(late), None, "bitcoind may be unreachable");
     strangers.looked(id, Found::Nothing, late);
     assert_eq!(victim(late), Some(peer(1)));
-    let stale = late + FRESH + Duration::from_secs(1);
-    assert_eq!(victim(stale), None, "it may have come meanwhile");
+    let stale = late + MAX_ANSWER_AGE + Duration::from_secs(1);
+    assert_eq!(victim(stale), None, "the funding may have arrived since");
     strangers.looked(id, Found::Unconfirmed, late);
     assert_eq!(victim(late), None);
 }
 
-/// Anybody can name an output that exists.
+/// Anyone can name an existing output.
 #[test]
-fn only_the_output_that_the_channel_needs_is_its_funding() {
+fn only_the_expected_output_is_the_funding() {
     let (strangers, now) = (Strangers::default(), Instant::now());
     funded(&strangers, 1, false, now);
     let sought = strangers.to_look_for(now)[0];
@@ -171,16 +174,20 @@ fn only_the_output_that_the_channel_needs_is_its_funding() {
     };
     assert_eq!(judge(1, SAT, 0), Found::Unconfirmed);
     assert_eq!(judge(1, SAT, 1), Found::Confirmed);
-    assert_eq!(judge(2, SAT, 1), Found::Nothing, "somebody else's");
+    assert_eq!(
+        judge(2, SAT, 1),
+        Found::Nothing,
+        "an output that belongs to others"
+    );
     assert_eq!(judge(1, SAT - 1, 1), Found::Nothing, "less");
     assert_eq!(sought.judge(&script, None), Found::Nothing);
 }
 
 #[test]
-fn a_funding_that_is_gone_again_counts_as_never_seen() {
+fn funding_that_disappears_counts_as_unseen() {
     let (strangers, now) = (Strangers::default(), Instant::now());
     let ids: Vec<u128> = (0..10).map(|n| funded(&strangers, n, false, now)).collect();
-    // The channels are of ten peers at one address.
+    // The channels belong to ten peers at one address.
     for id in &ids {
         strangers.looked(*id, Found::Unconfirmed, now);
     }
@@ -199,11 +206,15 @@ fn a_funding_that_is_gone_again_counts_as_never_seen() {
         strangers.admit(id, newcomer, false, later).unwrap();
     }
     let last = strangers.admit(200, newcomer(9_000), false, later);
-    assert_eq!(last, Err(TooMany), "thirty of one address");
+    assert_eq!(
+        last,
+        Err(TooMany),
+        "the address has reached its limit of thirty"
+    );
 }
 
 #[test]
-fn a_closed_channel_with_our_money_is_looked_for_until_its_funding_is_in_the_chain() {
+fn closed_channel_with_our_funds_is_looked_up_until_confirmed() {
     let (strangers, start) = (Strangers::default(), Instant::now());
     let id = funded(&strangers, 1, true, start);
     let input = TxIn {
@@ -217,8 +228,16 @@ fn a_closed_channel_with_our_money_is_looked_for_until_its_funding_is_in_the_cha
     let now = late + Duration::from_secs(1);
     assert!(!strangers.closed(id, true, now));
     assert_eq!(strangers.unseen_spent_by(&input), Some(Unseen::Pushed));
-    assert_eq!(strangers.closed_channels(), [], "its monitor stays");
-    assert_eq!(strangers.to_look_for(now).len(), 1, "at once");
+    assert_eq!(
+        strangers.closed_channels(),
+        [],
+        "the monitor may not be removed"
+    );
+    assert_eq!(
+        strangers.to_look_for(now).len(),
+        1,
+        "the funding is not looked up immediately"
+    );
     strangers.looked(id, Found::Nothing, now);
     assert_eq!(strangers.next_look(), Some(now + LOOK_AGAIN));
     assert!(strangers.looked(id, Found::Unconfirmed, now));
@@ -228,7 +247,7 @@ fn a_closed_channel_with_our_money_is_looked_for_until_its_funding_is_in_the_cha
 }
 
 #[test]
-fn channels_with_money_for_us_that_were_never_funded_are_bounded_in_all() {
+fn unfunded_channels_with_pushed_amounts_are_limited_in_total() {
     let (strangers, start) = (Strangers::default(), Instant::now());
     let mut now = start;
     let ask = |number: u32, has_paid, now| {
@@ -240,7 +259,7 @@ fn channels_with_money_for_us_that_were_never_funded_are_bounded_in_all() {
     };
     let mut accepted = 0;
     for number in 0..200 {
-        // All of the budget comes back.
+        // The whole budget is restored.
         now += Duration::from_secs(3_600);
         if ask(number, false, now).is_ok() {
             let id = number.into();
@@ -252,7 +271,11 @@ fn channels_with_money_for_us_that_were_never_funded_are_bounded_in_all() {
     }
     assert_eq!(accepted, MAX_PUSHED);
     now += Duration::from_secs(3_600);
-    assert_eq!(ask(2_000, true, now), Ok(()), "it has paid for a channel");
+    assert_eq!(
+        ask(2_000, true, now),
+        Ok(()),
+        "a peer with a confirmed channel was refused"
+    );
     strangers.looked(3, Found::Confirmed, now);
     assert_eq!(ask(2_001, false, now), Err(TooMany));
     strangers.looked(4, Found::Confirmed, now);

@@ -1,4 +1,4 @@
-//! One chain for all nodes of a test.
+//! A simulated chain shared by all nodes of a test.
 
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ use lightning::chain::{BestBlock, Listen};
 
 use super::TestNode;
 
-/// A chain that grows when a test says so.
+/// A chain that grows on request.
 pub struct Chain {
     tip: Mutex<(bitcoin::BlockHash, u32)>,
 }
@@ -21,7 +21,7 @@ impl Chain {
         }
     }
 
-    /// Mines what the nodes have broadcast into one block. Returns its height.
+    /// Mines the nodes' broadcast transactions into one block. Returns its height.
     pub fn mine(&self, nodes: &[&TestNode]) -> u32 {
         let mut transactions: Vec<Transaction> = Vec::new();
         for node in nodes {

@@ -1,4 +1,4 @@
-//! The parts of a test node that a real node has outside of LDK.
+//! Test replacements for the components that a real node has outside of LDK.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ use crate::channels::spends::{AgreedClose, ClosingTransaction, FundingSpends};
 use crate::ldk::ChannelMonitor;
 use crate::peers::{PeerBook, book};
 
-/// Everything that was broadcast and not mined yet.
+/// All broadcast transactions that are not mined yet.
 pub struct Broadcasts {
     pub waiting: Mutex<Vec<Transaction>>,
     pub spends: Arc<FundingSpends>,
@@ -40,7 +40,7 @@ impl BroadcasterInterface for Broadcasts {
     }
 }
 
-/// From where the peers seem to be connected.
+/// The addresses from which peers appear to be connected.
 #[derive(Default)]
 pub struct Addresses(pub Mutex<HashMap<PublicKey, IpAddr>>);
 
@@ -81,7 +81,7 @@ impl Persist<InMemorySigner> for NoDisk {
     fn archive_persisted_channel(&self, _: MonitorName) {}
 }
 
-/// What the storage room would keep.
+/// Records what the store adapters would keep.
 #[derive(Default)]
 pub struct Store {
     pub closed: Mutex<Vec<ClosedChannel>>,
@@ -134,11 +134,11 @@ impl PeerBook for Store {
     }
 }
 
-/// A wallet whose coins exist only in its word.
+/// A wallet with invented UTXOs.
 #[derive(Default)]
 pub struct Wallet {
     pub empty: std::sync::atomic::AtomicBool,
-    /// Why its transactions would not be taken.
+    /// The error with which its transactions are rejected.
     pub refusal: Mutex<Option<String>>,
     pub funded: Mutex<Vec<Transaction>>,
     pub canceled: Mutex<Vec<Txid>>,

@@ -1,4 +1,4 @@
-//! Hands LDK's events to the room, as the node room does.
+//! Passes LDK's events to this module, as the node module does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Pump {
 impl Pump {
     pub async fn run(self, turns: watch::Sender<u64>, stop: CancellationToken) {
         loop {
-            // Connecting and disconnecting wake nobody, so that tests would wait for them in vain.
+            // Connecting and disconnecting do not wake the event loop, so tests would wait forever.
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.manager.get_event_or_persistence_needed_future() => {}

@@ -3,11 +3,11 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::channels::test_node::{PATIENCE, TestNode, two_nodes};
+use crate::channels::test_node::{TEST_TIMEOUT, TestNode, two_nodes};
 use crate::peers::list;
 
 #[tokio::test]
-async fn connected_peers_know_each_other() {
+async fn connects_both_sides() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     alice.connect(&bob).await;
     let (of_alice, of_bob) = (list::peers(&alice.peers), list::peers(&bob.peers));
@@ -20,62 +20,62 @@ async fn connected_peers_know_each_other() {
     );
     assert!(
         bob.store.book.lock().unwrap().is_empty(),
-        "a stranger cannot fill the book"
+        "an inbound peer's address was stored"
     );
 }
 
 #[tokio::test]
-async fn second_request_finds_the_connection() {
+async fn second_request_reports_the_existing_connection() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     alice.connect(&bob).await;
     let address = bob.address.to_string();
     let again = alice
         .connector
-        .connect(bob.id, &address, PATIENCE)
+        .connect(bob.id, &address, TEST_TIMEOUT)
         .await
         .unwrap();
     assert_eq!(again, Connected::Already);
     let back = alice.address.to_string();
     let other_way = bob
         .connector
-        .connect(alice.id, &back, PATIENCE)
+        .connect(alice.id, &back, TEST_TIMEOUT)
         .await
         .unwrap();
     assert_eq!(other_way, Connected::Already);
 }
 
 #[tokio::test]
-async fn wrong_key_is_told_at_once() {
+async fn wrong_key_fails_immediately() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     let carol = TestNode::start(3).await.id;
     let started = Instant::now();
     let address = bob.address.to_string();
     let error = alice
         .connector
-        .connect(carol, &address, PATIENCE)
+        .connect(carol, &address, TEST_TIMEOUT)
         .await
         .unwrap_err();
     assert!(matches!(error, ConnectError::Handshake { .. }), "{error}");
-    assert!(started.elapsed() < PATIENCE / 2);
+    assert!(started.elapsed() < TEST_TIMEOUT / 2);
     assert!(alice.store.book.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn closed_port_refuses() {
+async fn reports_a_closed_port() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
     let error = alice
         .connector
-        .connect(bob.id, &address, PATIENCE)
+        .connect(bob.id, &address, TEST_TIMEOUT)
         .await
         .unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
 }
 
 #[tokio::test]
-async fn silent_host_times_out_and_its_socket_is_closed() {
+async fn unresponsive_host_times_out_and_its_socket_is_closed() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
@@ -100,23 +100,23 @@ async fn silent_host_times_out_and_its_socket_is_closed() {
         }
     };
     // Act one of the handshake (BOLT 8), then the end of the stream.
-    assert_eq!(timeout(PATIENCE, closed).await.unwrap(), 50);
+    assert_eq!(timeout(TEST_TIMEOUT, closed).await.unwrap(), 50);
 }
 
 #[tokio::test]
-async fn own_key_is_refused() {
+async fn rejects_our_own_key() {
     let alice = TestNode::start(1).await;
     let address = alice.address.to_string();
     let error = alice
         .connector
-        .connect(alice.id, &address, PATIENCE)
+        .connect(alice.id, &address, TEST_TIMEOUT)
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "cannot make connection to self");
 }
 
 #[tokio::test]
-async fn disconnect_forgets_peers_without_channels_only() {
+async fn disconnect_removes_only_peers_without_channels() {
     let (alice, bob, _chain, _point) = two_nodes(50_000, 0).await;
     let carol = TestNode::start(3).await;
     alice.connector.disconnect(&bob.id).unwrap();
@@ -130,7 +130,9 @@ async fn disconnect_forgets_peers_without_channels_only() {
     alice.connect(&carol).await;
     alice.connector.disconnect(&carol.id).unwrap();
     carol
-        .until("alice is gone", || !carol.connector.is_connected(&alice.id))
+        .until("alice is disconnected", || {
+            !carol.connector.is_connected(&alice.id)
+        })
         .await;
     assert!(!known(carol.id));
 }

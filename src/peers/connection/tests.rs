@@ -13,11 +13,14 @@ async fn pair() -> (std::net::TcpStream, TcpStream) {
 }
 
 #[tokio::test]
-async fn the_end_is_noticed_behind_data_that_nobody_reads() {
+async fn detects_disconnect_behind_unread_data() {
     let (mut theirs, ours) = pair().await;
     theirs.write_all(b"never read").unwrap();
     ours.readable().await.unwrap();
-    assert!(!is_hung_up(&ours).await, "it is still open");
+    assert!(
+        !is_hung_up(&ours).await,
+        "an open connection counts as closed"
+    );
     drop(theirs);
     let noticed = timeout(Duration::from_secs(10), async {
         while !is_hung_up(&ours).await {
@@ -28,32 +31,48 @@ async fn the_end_is_noticed_behind_data_that_nobody_reads() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_no_hang_up() {
+async fn idle_connection_is_not_a_disconnect() {
     let (_theirs, ours) = pair().await;
     assert!(!is_hung_up(&ours).await);
 }
 
 #[tokio::test]
-async fn a_socket_that_is_full_stops_reading_only_behind_a_large_message() {
+async fn full_socket_stops_reading_only_behind_a_large_message() {
     let (_theirs, ours) = pair().await;
     ours.writable().await.unwrap();
     let mut descriptor = Descriptor::new(ours);
-    // Fills the buffers of both ends: nobody reads.
-    let mut small = [0; LARGE].as_slice();
+    // Fills the buffers of both sides: nothing is read.
+    let mut small = [0; LARGE_MESSAGE_BYTES].as_slice();
     while descriptor.send_data(small, true) == small.len() {}
     small = &small[..10];
     assert_eq!(descriptor.send_data(small, true), 0);
-    assert_eq!(descriptor.0.state(), (true, true), "a small message waits");
-    assert_eq!(descriptor.send_data(&[0; LARGE + 1], true), 0);
-    assert_eq!(descriptor.0.state(), (false, true), "a large one waits");
+    assert_eq!(
+        descriptor.0.state(),
+        (true, true),
+        "a small message is queued"
+    );
+    assert_eq!(descriptor.send_data(&[0; LARGE_MESSAGE_BYTES + 1], true), 0);
+    assert_eq!(
+        descriptor.0.state(),
+        (false, true),
+        "a large message is queued"
+    );
     assert_eq!(descriptor.send_data(small, true), 0);
-    assert_eq!(descriptor.0.state(), (false, true), "the rest of it waits");
+    assert_eq!(
+        descriptor.0.state(),
+        (false, true),
+        "the rest of the large message is queued"
+    );
     assert_eq!(descriptor.send_data(small, false), 0);
-    assert_eq!(descriptor.0.state(), (false, true), "LDK wants no more");
+    assert_eq!(
+        descriptor.0.state(),
+        (false, true),
+        "LDK has paused reading"
+    );
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed_is_forgotten_by_ldk() {
+async fn closed_connection_is_removed_from_ldk() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     let stream = TcpStream::connect(bob.address).await.unwrap();
     let close = CancellationToken::new();
@@ -67,7 +86,7 @@ async fn a_connection_that_is_closed_is_forgotten_by_ldk() {
     close.cancel();
     served.await.unwrap();
     assert!(alice.peers.peer_by_node_id(&bob.id).is_none());
-    bob.until("the other end has noticed", || {
+    bob.until("the other side is disconnected", || {
         bob.peers.peer_by_node_id(&alice.id).is_none()
     })
     .await;

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// What the channel manager would say.
+/// Channel states set by the test.
 #[derive(Default)]
 struct Channels {
     standings: Mutex<HashMap<PublicKey, Standing>>,
@@ -52,14 +52,14 @@ impl Scene {
             .insert(peer, standing);
     }
 
-    /// A block at this height, and what is due after it.
+    /// Connects a block at this height and processes what is due.
     fn block(&self, height: u32) {
         self.channels.height.store(height, Ordering::Relaxed);
         self.storage.follow_channels();
         self.write(Instant::now());
     }
 
-    /// Writes what is due at this moment.
+    /// Writes what is due at this time.
     fn write(&self, now: Instant) {
         self.storage.submit(|stored| stored.is_due(now));
         self.store.flush();
@@ -78,26 +78,26 @@ fn peer(n: u16) -> PublicKey {
 }
 
 #[test]
-fn the_newest_blob_replaces_what_waits_and_is_what_the_peer_gets() {
+fn newest_blob_replaces_pending_blobs_and_is_returned_to_the_peer() {
     let scene = Scene::new();
     scene.set(peer(1), Standing::Confirmed);
-    let (first, last) = (vec![1; LONGEST], vec![3; LONGEST]);
+    let (first, last) = (vec![1; MAX_BLOB_BYTES], vec![3; MAX_BLOB_BYTES]);
     scene.storage.put(peer(1), first.clone());
     scene.write(Instant::now());
     assert_eq!(scene.on_disk(peer(1)), Some(first.clone()));
 
-    scene.storage.put(peer(1), vec![2; LONGEST]);
+    scene.storage.put(peer(1), vec![2; MAX_BLOB_BYTES]);
     scene.storage.put(peer(1), last.clone());
     let newest = scene.storage.newest(&peer(1));
     assert_eq!(newest, Some(last.clone()), "before it is on disk");
-    scene.write(Instant::now() + LONGEST_PAUSE / 2);
+    scene.write(Instant::now() + MAX_WRITE_INTERVAL / 2);
     assert_eq!(scene.on_disk(peer(1)), Some(first), "too soon");
-    scene.write(Instant::now() + LONGEST_PAUSE);
+    scene.write(Instant::now() + MAX_WRITE_INTERVAL);
     assert_eq!(scene.on_disk(peer(1)), Some(last));
 }
 
 #[tokio::test]
-async fn what_waits_is_written_when_the_node_stops_and_known_after_a_restart() {
+async fn pending_blobs_are_written_at_shutdown_and_found_after_a_restart() {
     let scene = Scene::new();
     scene.set(peer(1), Standing::Confirmed);
     scene.storage.put(peer(1), b"blob".to_vec());
@@ -111,7 +111,7 @@ async fn what_waits_is_written_when_the_node_stops_and_known_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_blob_that_is_on_disk_is_not_kept_in_memory() {
+async fn written_blobs_are_not_kept_in_memory() {
     let scene = Scene::new();
     scene.set(peer(1), Standing::Confirmed);
     scene.storage.put(peer(1), b"blob".to_vec());
@@ -122,7 +122,7 @@ async fn a_blob_that_is_on_disk_is_not_kept_in_memory() {
 }
 
 #[test]
-fn a_peer_without_a_channel_stores_nothing() {
+fn peers_without_channels_cannot_store_blobs() {
     let scene = Scene::new();
     scene.storage.put(peer(1), b"blob".to_vec());
     scene.block(100);
@@ -131,7 +131,7 @@ fn a_peer_without_a_channel_stores_nothing() {
 }
 
 #[test]
-fn a_blob_is_written_once_a_channel_of_its_peer_is_confirmed() {
+fn blobs_are_written_once_a_channel_is_confirmed() {
     let scene = Scene::new();
     for n in [1, 2] {
         scene.set(peer(n), Standing::Unconfirmed);
@@ -145,21 +145,24 @@ fn a_blob_is_written_once_a_channel_of_its_peer_is_confirmed() {
     }
     scene.block(101);
     assert_eq!(scene.on_disk(peer(1)).unwrap(), b"blob");
-    assert_eq!(scene.on_disk(peer(2)), None, "it sends it again");
+    assert_eq!(scene.on_disk(peer(2)), None, "the peer sends it again");
 }
 
 #[test]
-fn peers_with_unconfirmed_channels_fill_little_memory() {
+fn memory_for_peers_with_unconfirmed_channels_is_limited() {
     let scene = Scene::new();
     for n in 0..200 {
         scene.set(peer(n), Standing::Unconfirmed);
-        scene.storage.put(peer(n), vec![0; LONGEST]);
+        scene.storage.put(peer(n), vec![0; MAX_BLOB_BYTES]);
     }
-    assert_eq!(scene.storage.blobs().unconfirmed.len(), MOST_UNCONFIRMED);
+    assert_eq!(
+        scene.storage.blobs().unconfirmed.len(),
+        MAX_UNCONFIRMED_PEERS
+    );
 }
 
 #[test]
-fn a_blob_outlives_the_last_channel_by_2016_blocks() {
+fn blobs_are_kept_for_2016_blocks_after_the_last_channel() {
     let scene = Scene::new();
     scene.set(peer(1), Standing::Confirmed);
     scene.storage.put(peer(1), b"blob".to_vec());
@@ -174,7 +177,7 @@ fn a_blob_outlives_the_last_channel_by_2016_blocks() {
 }
 
 #[test]
-fn the_blocks_are_counted_over_a_restart_and_anew_after_another_channel() {
+fn retention_survives_restarts_and_restarts_after_another_channel() {
     let scene = Scene::new();
     scene.set(peer(1), Standing::Confirmed);
     scene.storage.put(peer(1), b"blob".to_vec());
@@ -202,16 +205,23 @@ fn the_blocks_are_counted_over_a_restart_and_anew_after_another_channel() {
 }
 
 #[test]
-fn when_all_rows_are_taken_those_of_former_peers_make_room() {
+fn former_peers_are_evicted_when_all_rows_are_used() {
     let scene = Scene::new();
-    let most = MOST_PEERS as u16;
+    let most = MAX_PEERS as u16;
     for n in 0..=most {
         scene.set(peer(n), Standing::Confirmed);
         scene.storage.put(peer(n), vec![1]);
     }
-    assert!(!scene.storage.has(&peer(most)), "all have channels");
+    assert!(
+        !scene.storage.has(&peer(most)),
+        "stored although all rows are used by peers with channels"
+    );
     scene.storage.put(peer(7), vec![2]);
-    assert_eq!(scene.storage.newest(&peer(7)).unwrap(), [2], "its own row");
+    assert_eq!(
+        scene.storage.newest(&peer(7)).unwrap(),
+        [2],
+        "a peer replaces its own row"
+    );
 
     for (n, height) in [(5, 100), (6, 101)] {
         scene.set(peer(n), Standing::NoChannel);
@@ -219,14 +229,17 @@ fn when_all_rows_are_taken_those_of_former_peers_make_room() {
     }
     scene.storage.put(peer(most), vec![1]);
     assert!(scene.storage.has(&peer(most)));
-    assert!(!scene.storage.has(&peer(5)), "longest without a channel");
+    assert!(
+        !scene.storage.has(&peer(5)),
+        "the peer longest without a channel was not evicted"
+    );
     assert!(scene.storage.has(&peer(6)));
-    assert_eq!(scene.storage.blobs().stored.len(), MOST_PEERS);
+    assert_eq!(scene.storage.blobs().stored.len(), MAX_PEERS);
 }
 
 #[test]
-fn short_blobs_are_written_more_often_than_long_ones() {
-    assert_eq!(pause_after(0), LOOK);
-    assert_eq!(pause_after(LONGEST), LONGEST_PAUSE);
+fn short_blobs_are_written_more_often() {
+    assert_eq!(pause_after(0), POLL_INTERVAL);
+    assert_eq!(pause_after(MAX_BLOB_BYTES), MAX_WRITE_INTERVAL);
     assert!(pause_after(2_000) < Duration::from_secs(2));
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::channels::test_node::{TestNode, two_nodes};
 use crate::routing::graph::Utxos;
 
-/// Runs the loop of a node until the token is dropped.
+/// Runs the reconnect loop of a node until the guard is dropped.
 fn keep_connected(node: &TestNode) -> (Arc<Reconnector>, tokio_util::sync::DropGuard) {
     let reconnector = Arc::new(Reconnector::new(
         node.connector.clone(),
@@ -24,14 +24,16 @@ fn keep_connected(node: &TestNode) -> (Arc<Reconnector>, tokio_util::sync::DropG
 }
 
 #[tokio::test]
-async fn channel_peer_that_drops_is_connected_again() {
+async fn reconnects_to_channel_peers() {
     let (alice, bob, _chain, _point) = two_nodes(50_000, 0).await;
     let _running = keep_connected(&alice);
     for _ in 0..2 {
         bob.peers.disconnect_by_node_id(alice.id);
         assert!(!bob.connector.is_connected(&alice.id));
-        bob.until("alice is back", || bob.connector.is_connected(&alice.id))
-            .await;
+        bob.until("alice is reconnected", || {
+            bob.connector.is_connected(&alice.id)
+        })
+        .await;
         alice
             .until("the channel is usable", || {
                 !alice.manager.list_usable_channels().is_empty()
@@ -41,7 +43,7 @@ async fn channel_peer_that_drops_is_connected_again() {
 }
 
 #[tokio::test]
-async fn permanent_peer_is_connected_and_others_are_left_alone() {
+async fn reconnects_only_to_permanent_and_channel_peers() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     let carol = TestNode::start(3).await;
     for peer in [&bob, &carol] {
@@ -55,7 +57,7 @@ async fn permanent_peer_is_connected_and_others_are_left_alone() {
 }
 
 #[tokio::test]
-async fn announced_address_is_tried_when_we_have_none() {
+async fn uses_the_announced_address_if_none_is_stored() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     announce(&alice, &bob);
     let (reconnector, _stop) = keep_connected(&alice);
@@ -65,13 +67,13 @@ async fn announced_address_is_tried_when_we_have_none() {
     let remembered = [(bob.id, bob.address.to_string())];
     let book = &alice.store.book;
     alice
-        .until("the address is remembered", || {
+        .until("the address is stored", || {
             book.lock().unwrap()[..] == remembered
         })
         .await;
 }
 
-/// Puts `of` and its address into the graph of `node`, with the channel that this takes.
+/// Adds `of` and its address to the graph of `node`, with the channel that this requires.
 fn announce(node: &TestNode, of: &TestNode) {
     let (one, two) = (NodeId::from_pubkey(&node.id), NodeId::from_pubkey(&of.id));
     let (node_id_1, node_id_2) = if one < two { (one, two) } else { (two, one) };
@@ -105,7 +107,7 @@ fn announce(node: &TestNode, of: &TestNode) {
 }
 
 #[tokio::test]
-async fn stopped_loop_reconnects_nobody() {
+async fn stopped_loop_does_not_reconnect() {
     let alice = TestNode::start(1).await;
     let reconnector = Reconnector::new(
         alice.connector.clone(),
@@ -120,7 +122,7 @@ async fn stopped_loop_reconnects_nobody() {
 }
 
 #[test]
-fn pause_doubles_up_to_its_limit() {
+fn backoff_doubles_up_to_its_limit() {
     let pauses: Vec<u64> = [0, 1, 2, 3, 9, 10, u32::MAX]
         .map(|n| pause(n).as_secs())
         .to_vec();
