@@ -17,7 +17,8 @@ pub(super) fn export_all(rooms: &Rooms) -> Result<ChanBackupSnapshot, Status> {
             multi_chan_backup: Some(MultiChanBackup::default()),
         }),
         count => Err(Status::unimplemented(format!(
-            "static channel backups are not supported: the state of {count} channels is only in the data directory"
+            "static channel backups are not supported: the state of the {count} channels is only in the \
+             data directory"
         ))),
     }
 }

@@ -158,7 +158,7 @@ fn terms(answer: &ChannelAcceptResponse) -> Result<Terms, String> {
             ![0, MAX_ACCEPTED_HTLCS.into()].contains(&answer.max_htlc_count),
         ),
     ];
-    if let Some((field, _)) = unsupported.iter().find(|(_, asked)| *asked) {
+    if let Some((field, _)) = unsupported.iter().find(|(_, is_set)| *is_set) {
         return Err(format!("{field} is not supported: leave it out"));
     }
     let csv_delay = u16::try_from(answer.csv_delay);
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn unset_terms_use_the_nodes_defaults() {
         assert_eq!(decision(&accepted()), Ok(Terms::default()));
-        let said = ChannelAcceptResponse {
+        let answer = ChannelAcceptResponse {
             csv_delay: 300,
             max_htlc_count: 483,
             min_htlc_in: 2_000,
@@ -200,7 +200,7 @@ mod tests {
             min_htlc_msat: Some(2_000),
             min_depth_blocks: Some(6),
         };
-        assert_eq!(decision(&said), Ok(terms));
+        assert_eq!(decision(&answer), Ok(terms));
     }
 
     #[test]

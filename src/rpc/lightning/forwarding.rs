@@ -28,10 +28,10 @@ pub(super) fn history(
     if request.peer_alias_lookup {
         add_aliases(rooms, &mut events);
     }
-    let told = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    let returned = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     Ok(ForwardingHistoryResponse {
         forwarding_events: events,
-        last_offset_index: request.index_offset.saturating_add(told),
+        last_offset_index: request.index_offset.saturating_add(returned),
     })
 }
 
@@ -152,16 +152,16 @@ mod tests {
 
     #[test]
     fn limits_match_lnd() {
-        let asked = |num_max_events, end_time| {
+        let parsed = |num_max_events, end_time| {
             query(&ForwardingHistoryRequest {
                 num_max_events,
                 end_time,
                 ..Default::default()
             })
         };
-        assert_eq!((asked(0, 0).limit, asked(0, 0).to_ns), (100, u64::MAX));
-        assert_eq!(asked(60_000, 0).limit, 50_000);
-        assert_eq!(asked(5, 7).to_ns, 7_000_000_000);
-        assert_eq!(asked(5, u64::MAX).to_ns, u64::MAX);
+        assert_eq!((parsed(0, 0).limit, parsed(0, 0).to_ns), (100, u64::MAX));
+        assert_eq!(parsed(60_000, 0).limit, 50_000);
+        assert_eq!(parsed(5, 7).to_ns, 7_000_000_000);
+        assert_eq!(parsed(5, u64::MAX).to_ns, u64::MAX);
     }
 }

@@ -154,7 +154,7 @@ fn refuse_unsupported(request: &OpenChannelRequest) -> Result<(), Status> {
         CommitmentType::UnknownCommitmentType.into(),
         CommitmentType::Anchors.into(),
     ];
-    let asked = [
+    let unsupported_fields = [
         ("funding_shim", request.funding_shim.is_some()),
         ("close_address", !request.close_address.is_empty()),
         (
@@ -180,7 +180,7 @@ fn refuse_unsupported(request: &OpenChannelRequest) -> Result<(), Status> {
             min_confs(request.min_confs, request.spend_unconfirmed)? != 1,
         ),
     ];
-    match asked.iter().find(|(_, asked)| *asked) {
+    match unsupported_fields.iter().find(|(_, is_set)| *is_set) {
         Some((field, _)) => Err(unsupported(format!(
             "{field} is not supported when opening a channel: leave it out"
         ))),

@@ -250,7 +250,7 @@ fn refuse_contradictions(request: &SendPaymentRequest) -> Result<(), Status> {
         ("payment_hash", !request.payment_hash.is_empty()),
         ("final_cltv_delta", request.final_cltv_delta != 0),
     ];
-    match said.iter().find(|(_, said)| *said) {
+    match given.iter().find(|(_, is_set)| *is_set) {
         Some((field, _)) => Err(refused(format!(
             "{field} and payment_request cannot appear together"
         ))),

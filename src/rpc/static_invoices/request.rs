@@ -30,9 +30,9 @@ pub(super) fn invoice(
         Name::PaymentAddr(addr) => bytes(addr, "payment_addr").map(InvoiceRef::Addr),
         Name::SetId(set_id) => bytes(set_id, "set_id").map(InvoiceRef::SetId),
         Name::PaymentRequest(text) => {
-            let said: DecodedInvoice = text.parse()?;
-            check_network(said.network, network)?;
-            Ok(InvoiceRef::Addr(said.payment_secret.0))
+            let decoded: DecodedInvoice = text.parse()?;
+            check_network(decoded.network, network)?;
+            Ok(InvoiceRef::Addr(decoded.payment_secret.0))
         }
     }
 }

@@ -151,16 +151,16 @@ fn invoice_determines_the_payment() {
     let payment = ordered(to(&plain()));
     assert_eq!(payment.amount_msat, 100_000);
     assert_eq!(payment.final_cltv_delta, 80);
-    let said: DecodedInvoice = plain().parse().unwrap();
+    let decoded: DecodedInvoice = plain().parse().unwrap();
     let method = Method::Hash {
-        payment_hash: said.payment_hash,
-        payment_addr: Some(PaymentAddr::from_bytes(said.payment_secret.0)),
+        payment_hash: decoded.payment_hash,
+        payment_addr: Some(PaymentAddr::from_bytes(decoded.payment_secret.0)),
         multi_part: true,
     };
     assert_eq!(payment.method, method);
     let invoice = payment.invoice.unwrap();
     assert_eq!(invoice.payment_request, plain());
-    assert_eq!(invoice.expires_at, said.timestamp + 86_400);
+    assert_eq!(invoice.expires_at, decoded.timestamp + 86_400);
     let given = SendPaymentRequest {
         amt: 3,
         ..to(&any_amount())
@@ -170,19 +170,19 @@ fn invoice_determines_the_payment() {
 
 #[test]
 fn amp_invoice_is_paid_with_amp_with_or_without_the_flag() {
-    for amp_said in [false, true] {
+    for amp_flag in [false, true] {
         let payment = ordered(SendPaymentRequest {
-            amp: amp_said,
+            amp: amp_flag,
             amt: 3,
             ..to(&amp_any_amount())
         });
-        let said: DecodedInvoice = amp_any_amount().parse().unwrap();
-        assert_eq!(addr(&payment), Some(said.payment_secret.0));
+        let decoded: DecodedInvoice = amp_any_amount().parse().unwrap();
+        assert_eq!(addr(&payment), Some(decoded.payment_secret.0));
         assert_eq!(payment.destination.to_string(), BOB);
         assert_eq!((payment.amount_msat, payment.final_cltv_delta), (3_000, 80));
         let invoice = payment.invoice.unwrap();
         assert_eq!(invoice.payment_request, amp_any_amount());
-        assert_eq!(invoice.expires_at, said.timestamp + 2_592_000);
+        assert_eq!(invoice.expires_at, decoded.timestamp + 2_592_000);
     }
     assert_eq!(ordered(to(&amp())).amount_msat, 900_000_000);
 }
@@ -194,9 +194,9 @@ fn uses_route_hints_of_amp_invoices() {
         amt: 1,
         ..to(&request)
     });
-    let said: DecodedInvoice = request.parse().unwrap();
-    assert_eq!(said.route_hints.len(), 1);
-    assert_eq!(payment.invoice.unwrap().route_hints, said.route_hints);
+    let decoded: DecodedInvoice = request.parse().unwrap();
+    assert_eq!(decoded.route_hints.len(), 1);
+    assert_eq!(payment.invoice.unwrap().route_hints, decoded.route_hints);
 }
 
 #[test]
@@ -356,11 +356,11 @@ fn amp_destination_needs_all_amp_features() {
 
 #[test]
 fn amp_flag_is_ignored_for_plain_invoices() {
-    let error = SendPaymentRequest {
+    let request = SendPaymentRequest {
         amp: true,
         ..to(&plain())
     };
-    assert_eq!(ordered(said), ordered(to(&plain())));
+    assert_eq!(ordered(request), ordered(to(&plain())));
 }
 
 #[test]
