@@ -13,10 +13,10 @@ use crate::storage::invoices::InvoiceRecord;
 use crash_points::panics;
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, Invoice};
 
-/// With this as its expiry an AMP invoice never expires; lnd has no such thing, and refuses it.
-const NEVER: i64 = i64::MAX;
+/// `expiry` value for an AMP invoice that never expires. An ampd extension; lnd refuses it.
+const NEVER_EXPIRES: i64 = i64::MAX;
 
-/// Makes an invoice.
+/// Creates an invoice.
 pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceResponse, Status> {
     panics::at(panics::Place::Call);
     let record = make(rooms, read(request)?).await?;
@@ -28,7 +28,7 @@ pub(super) async fn add(rooms: &Rooms, request: Invoice) -> Result<AddInvoiceRes
     })
 }
 
-/// Makes it, with ways to us over our unannounced channels if the caller wants these.
+/// Creates the invoice, with route hints for our unannounced channels if the client requests them.
 pub(in crate::rpc) async fn make(
     rooms: &Rooms,
     mut new: NewInvoice,
@@ -41,7 +41,7 @@ pub(in crate::rpc) async fn make(
     Ok(rooms.invoices.add(new).await?)
 }
 
-/// What the caller asks for.
+/// Parses an AddInvoice request.
 pub(in crate::rpc) fn read(request: Invoice) -> Result<NewInvoice, Status> {
     refuse_blinded(&request)?;
     Ok(NewInvoice {
@@ -86,7 +86,7 @@ fn purpose(request: &Invoice) -> Result<Purpose, Status> {
 fn expiry(seconds: i64) -> Result<Expiry, Status> {
     match seconds {
         0 => Ok(Expiry::Default),
-        NEVER => Ok(Expiry::Never),
+        NEVER_EXPIRES => Ok(Expiry::Never),
         seconds => not_negative(seconds, "expiry").map(Expiry::Seconds),
     }
 }

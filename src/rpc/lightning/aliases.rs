@@ -3,7 +3,7 @@
 use crate::ldk::ChannelManager;
 use lnd_api::proto::lnrpc::{AliasMap, ListAliasesResponse};
 
-/// LDK makes an alias for each channel when it is opened, and tells the peer.
+/// Lists the SCID aliases that LDK created when the channels were opened and sent to the peers.
 pub(super) fn list(manager: &ChannelManager) -> ListAliasesResponse {
     let channels = manager.list_channels();
     let with_alias = channels.iter().filter_map(|channel| {

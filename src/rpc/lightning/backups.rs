@@ -1,4 +1,4 @@
-//! ExportAllChannelBackups. Ride The Lightning and others ask for it as soon as they connect.
+//! ExportAllChannelBackups. Ride The Lightning and other clients request it on connecting.
 
 use tonic::Status;
 
@@ -6,10 +6,10 @@ use crate::channels::list::channels;
 use crate::rpc::Rooms;
 use lnd_api::proto::lnrpc::{ChanBackupSnapshot, ChannelBackups, MultiChanBackup};
 
-/// What is true while there is no channel.
+/// Returns an empty backup while there are no channels.
 ///
 /// # Errors
-/// If there is one: an empty backup would be taken for a backup of it.
+/// Unimplemented if there are channels: an empty backup would be mistaken for a backup of them.
 pub(super) fn export_all(rooms: &Rooms) -> Result<ChanBackupSnapshot, Status> {
     match channels(&rooms.manager).len() {
         0 => Ok(ChanBackupSnapshot {
@@ -17,7 +17,8 @@ pub(super) fn export_all(rooms: &Rooms) -> Result<ChanBackupSnapshot, Status> {
             multi_chan_backup: Some(MultiChanBackup::default()),
         }),
         count => Err(Status::unimplemented(format!(
-            "ampd makes no static channel backups; channels here that only its data directory knows: {count}"
+            "static channel backups are not supported: the state of the {count} channels is only in the \
+             data directory"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! ChannelAcceptor: a caller decides which channels peers may open to us.
+//! ChannelAcceptor: an API client decides which channels peers may open to us.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,16 +18,16 @@ use crate::rpc::Rooms;
 use crate::rpc::streams::{Answers, Writer, stream};
 use lnd_api::proto::lnrpc::{ChannelAcceptRequest, ChannelAcceptResponse, CommitmentType};
 
-/// Bytes of a caller's reason (lnd).
+/// The maximum length of a rejection text, in bytes (lnd).
 const MAX_ERROR: usize = 500;
 
-/// Blocks; LDK opens no channel with less (`BREAKDOWN_TIMEOUT`).
+/// The minimum `csv_delay`, in blocks; LDK opens no channel with less (`BREAKDOWN_TIMEOUT`).
 const MIN_CSV_DELAY: u16 = 144;
 
-/// Channels that a caller has not decided about yet, by their temporary ids.
+/// Channels awaiting the client's decision, by temporary channel id.
 type Open = HashMap<[u8; 32], Question>;
 
-/// Puts each channel to the caller until it goes away.
+/// Asks the client about each inbound channel until its stream ends.
 pub(super) fn decide(
     rooms: &Rooms,
     stop: CancellationToken,
@@ -54,14 +54,14 @@ async fn follow(
                 }
             }
             answer = answers.message() => match answer? {
-                Some(answer) => hand_on(&answer, &mut open),
+                Some(answer) => apply_answer(&answer, &mut open),
                 None => return Ok(()),
             },
         }
     }
 }
 
-/// What the caller is asked; `None` if it need not be.
+/// Records the question and returns the message for the client; `None` if there is nothing to ask.
 fn note(question: Question, open: &mut Open, network: Network) -> Option<ChannelAcceptRequest> {
     open.retain(|_, question| !question.is_over());
     if question.is_over() {
@@ -73,7 +73,7 @@ fn note(question: Question, open: &mut Open, network: Network) -> Option<Channel
             free.insert(question);
             Some(message)
         }
-        // Peers choose the ids: the answer to one of them must not decide about the other's channel.
+        // Peers choose the temporary ids: an answer for one peer must not decide about another's channel.
         Entry::Occupied(_) => {
             question.answer(Err(REJECTED.to_owned()));
             None
@@ -81,8 +81,8 @@ fn note(question: Question, open: &mut Open, network: Network) -> Option<Channel
     }
 }
 
-/// An answer to what was not asked is forgotten, as with lnd: Zeus begins with one.
-fn hand_on(answer: &ChannelAcceptResponse, open: &mut Open) {
+/// Applies the client's answer. As in lnd, answers to unknown channels are ignored: Zeus begins with one.
+fn apply_answer(answer: &ChannelAcceptResponse, open: &mut Open) {
     let question = open.remove(&*answer.pending_chan_id);
     if let Some(question) = question {
         question.answer(decision(answer));
@@ -103,7 +103,7 @@ fn message(request: &Request, network: Network) -> ChannelAcceptRequest {
         push_amt: push_msat,
         dust_limit: asked.dust_limit_satoshis,
         max_value_in_flight: asked.max_htlc_value_in_flight_msat,
-        // LDK does not tell.
+        // LDK does not expose it.
         channel_reserve: 0,
         min_htlc: asked.htlc_minimum_msat,
         fee_per_kw: asked.commitment_feerate_sat_per_1000_weight.into(),
@@ -134,38 +134,38 @@ fn decision(answer: &ChannelAcceptResponse) -> Decision {
         return Err(REJECTED.to_owned());
     }
     terms(answer).map_err(|why| {
-        tracing::error!("a channel acceptor's answer cannot be followed: {why}");
+        tracing::error!("rejecting channel: invalid channel acceptor response: {why}");
         REJECTED.to_owned()
     })
 }
 
-/// What the caller asks of the peer, or why that cannot be done.
+/// Returns the terms that the client sets for the channel, or why they cannot be applied.
 fn terms(answer: &ChannelAcceptResponse) -> Result<Terms, String> {
     if answer.error.len() > MAX_ERROR {
-        return Err(format!("the error is longer than {MAX_ERROR} bytes"));
+        return Err(format!("error is longer than {MAX_ERROR} bytes"));
     }
     if !answer.error.is_empty() {
-        return Err("it accepts the channel and has an error".to_owned());
+        return Err("accept and error are both set".to_owned());
     }
     let unsupported = [
         ("upfront_shutdown", !answer.upfront_shutdown.is_empty()),
         ("reserve_sat", answer.reserve_sat != 0),
         ("in_flight_max_msat", answer.in_flight_max_msat != 0),
         ("zero_conf", answer.zero_conf),
-        // LDK would do it, but could not say so of the channel later.
+        // LDK would accept it, but ListChannels could not report it later.
         (
             "max_htlc_count other than 483",
             ![0, MAX_ACCEPTED_HTLCS.into()].contains(&answer.max_htlc_count),
         ),
     ];
-    if let Some((field, _)) = unsupported.iter().find(|(_, asked)| *asked) {
+    if let Some((field, _)) = unsupported.iter().find(|(_, is_set)| *is_set) {
         return Err(format!("{field} is not supported: leave it out"));
     }
     let csv_delay = u16::try_from(answer.csv_delay);
     let csv_delay =
-        csv_delay.map_err(|_| format!("csv_delay is above the limit of {}", u16::MAX))?;
+        csv_delay.map_err(|_| format!("csv_delay is above the maximum of {}", u16::MAX))?;
     if (1..MIN_CSV_DELAY).contains(&csv_delay) {
-        return Err(format!("csv_delay is below LDK's limit of {MIN_CSV_DELAY}"));
+        return Err(format!("csv_delay is below the minimum of {MIN_CSV_DELAY}"));
     }
     Ok(Terms {
         remote_csv_delay: (csv_delay > 0).then_some(csv_delay),
@@ -186,9 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn terms_that_are_not_said_are_the_nodes() {
+    fn unset_terms_use_the_nodes_defaults() {
         assert_eq!(decision(&accepted()), Ok(Terms::default()));
-        let said = ChannelAcceptResponse {
+        let answer = ChannelAcceptResponse {
             csv_delay: 300,
             max_htlc_count: 483,
             min_htlc_in: 2_000,
@@ -200,11 +200,11 @@ mod tests {
             min_htlc_msat: Some(2_000),
             min_depth_blocks: Some(6),
         };
-        assert_eq!(decision(&said), Ok(terms));
+        assert_eq!(decision(&answer), Ok(terms));
     }
 
     #[test]
-    fn a_refusal_may_have_a_reason() {
+    fn passes_on_rejection_reasons() {
         let refused = |error: &str| {
             let error = error.to_owned();
             decision(&ChannelAcceptResponse {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_followed_is_a_refusal() {
+    fn rejects_channels_with_unsupported_terms() {
         let changes: [fn(&mut ChannelAcceptResponse); 8] = [
             |a| a.error = "no".into(),
             |a| a.upfront_shutdown = "bcrt1qxyz".into(),

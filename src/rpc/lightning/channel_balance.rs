@@ -1,17 +1,17 @@
-//! ChannelBalance: what is whose in all channels together.
+//! ChannelBalance: the local and remote balances of all channels.
 
 use crate::channels::list::{Channel, ChannelState};
 use crate::rpc::signed;
 use lnd_api::proto::lnrpc::{Amount, ChannelBalanceResponse};
 
-/// Sums in msat.
+/// Balances summed over channels, in msat.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sums {
     local: u64,
     remote: u64,
-    /// In HTLCs that come in.
+    /// In incoming HTLCs.
     unsettled_local: u64,
-    /// In HTLCs that go out.
+    /// In outgoing HTLCs.
     unsettled_remote: u64,
     opening_local: u64,
     opening_remote: u64,
@@ -22,7 +22,7 @@ impl Sums {
         let (local, remote) = match channel.state {
             ChannelState::Open => (&mut self.local, &mut self.remote),
             ChannelState::Opening => (&mut self.opening_local, &mut self.opening_remote),
-            // Its money is on its way to the wallet.
+            // Its balance is already being swept to the wallet.
             ChannelState::Closing => return,
         };
         *local = local.saturating_add(channel.local_balance_msat());
@@ -38,7 +38,7 @@ impl Sums {
     }
 }
 
-/// The sums over all channels.
+/// Returns the balances summed over all channels.
 pub(super) fn sum(channels: &[Channel]) -> ChannelBalanceResponse {
     let mut sums = Sums::default();
     channels.iter().for_each(|channel| sums.add(channel));
@@ -55,8 +55,8 @@ pub(super) fn sum(channels: &[Channel]) -> ChannelBalanceResponse {
     }
 }
 
-/// Present even if it is 0: clients look into it.
-#[expect(clippy::unnecessary_wraps, reason = "the messages want it wrapped")]
+/// Wraps an amount. It is present even if zero: clients read it without checking.
+#[expect(clippy::unnecessary_wraps, reason = "the message fields are optional")]
 fn amount(msat: u64) -> Option<Amount> {
     Some(Amount {
         sat: msat / 1000,
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_exact_to_the_msat() {
+    fn sums_are_exact_in_msat() {
         let mut with_htlcs = test_data::channel();
         with_htlcs.balance.local_msat += 999;
         with_htlcs.pending_htlcs = vec![htlc(true, 1500), htlc(false, 2001), htlc(false, 1)];
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn every_amount_is_there_though_zero() {
+    fn zero_amounts_are_present() {
         let shown = sum(&[]);
         let amounts = [
             shown.local_balance,

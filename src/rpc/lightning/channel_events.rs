@@ -22,25 +22,25 @@ use crate::rpc::streams::{Answers, stream};
 use lnd_api::proto::lnrpc::channel_event_update::{Channel as What, UpdateType};
 use lnd_api::proto::lnrpc::{ChannelEventUpdate, PendingUpdate};
 
-/// LDK does not tell when a channel becomes usable or stops being so; this is how often we look. That
-/// a peer has gone is heard at once: it may be back before the next look.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often to poll whether channels are usable: LDK has no event for it. Disconnected peers are reported
+/// immediately, since they may be back before the next poll.
+const ACTIVITY_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What happens to our channels from now on.
+/// Streams the events of our channels from now on.
 pub(super) fn follow(rooms: Arc<Rooms>, stop: CancellationToken) -> Answers<ChannelEventUpdate> {
     let mut events = rooms.channel_feed.listen();
     let mut peers = rooms.custom_messages.listen_to_peers();
     let mut activity = Activity::of(&channels(&rooms.manager));
     stream(stop, move |writer| async move {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(ACTIVITY_POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let updates = tokio::select! {
-                // What was heard is older than what is seen.
+                // Queued events precede the polled state.
                 biased;
                 event = next(&mut events) => activity.after(event?, rooms.network),
                 event = next(&mut peers) => activity.after_peer(event?),
-                _ = look.tick() => activity.changes(&channels(&rooms.manager)),
+                _ = poll.tick() => activity.changes(&channels(&rooms.manager)),
             };
             for update in updates {
                 writer.send(update).await;
@@ -49,7 +49,7 @@ pub(super) fn follow(rooms: Arc<Rooms>, stop: CancellationToken) -> Answers<Chan
     })
 }
 
-/// Which of our open channels were usable when the caller was told last, and whose they are.
+/// The open channels by funding outpoint: their peer, and whether they were last reported as active.
 struct Activity(HashMap<OutPoint, (PublicKey, bool)>);
 
 impl Activity {
@@ -59,8 +59,8 @@ impl Activity {
         Self(known.collect())
     }
 
-    /// An opening channel is usable a moment before LDK says that it is open: it is not known here
-    /// before that, so that the caller hears of both in order.
+    /// Returns an update for each channel whose activity changed. A channel may be usable shortly before LDK
+    /// reports it open; it is unknown here until then, so that the client gets the open event first.
     fn changes(&mut self, now: &[Channel]) -> Vec<ChannelEventUpdate> {
         let mut changes = Vec::new();
         for channel in now {
@@ -77,7 +77,7 @@ impl Activity {
         changes
     }
 
-    /// Without its peer a channel cannot be used.
+    /// Returns an inactive update for each active channel of a disconnected peer.
     fn after_peer(&mut self, event: PeerEvent) -> Vec<ChannelEventUpdate> {
         if event.online {
             return Vec::new();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_is_open_before_it_is_active() {
+    fn channel_opens_before_it_becomes_active() {
         let mut activity = Activity::of(&[]);
         assert!(activity.changes(&[channel(true)]).is_empty());
         let opened = activity.opened(&channel(true));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_told_once() {
+    fn each_change_is_reported_once() {
         let mut activity = Activity::of(&[channel(true)]);
         let gone = activity.changes(&[channel(false)]);
         assert_eq!(kinds(&gone), [UpdateType::InactiveChannel]);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_soon_back_was_gone() {
+    fn brief_disconnect_is_reported() {
         let mut activity = Activity::of(&[channel(true)]);
         let peer = channel(true).peer;
         let offline = PeerEvent {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_ends_inactive() {
+    fn closed_channel_becomes_inactive() {
         let record = || test_data::closed();
         let mut activity = Activity::of(&[channel(true)]);
         let closed = activity.closed(&record(), Network::Regtest);

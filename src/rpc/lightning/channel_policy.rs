@@ -14,12 +14,12 @@ use lnd_api::proto::lnrpc::{
     FailedUpdate, PolicyUpdateRequest, PolicyUpdateResponse, UpdateFailure,
 };
 
-/// The smallest fee rate that is not 0, a millionth (lnd).
+/// The smallest nonzero fee rate, as a fraction (lnd).
 const MIN_FEE_RATE: f64 = 1e-6;
 
 const MILLION: f64 = 1_000_000.0;
 
-/// Changes the terms of one channel or of all.
+/// Changes the forwarding policy of one channel or of all channels.
 pub(super) fn update(
     rooms: &Rooms,
     request: &PolicyUpdateRequest,
@@ -42,7 +42,7 @@ fn read(request: &PolicyUpdateRequest) -> Result<Change, Status> {
     if (inbound.base_fee_msat, inbound.fee_rate_ppm) != (0, 0) {
         return Err(unsupported("inbound_fee is not supported: leave it out"));
     }
-    // A small number is too small, not out of range.
+    // A value below u16's range is reported as too small, not as out of range.
     let delta = u16::try_from(request.time_lock_delta);
     let too_large = |_| {
         let delta = request.time_lock_delta;
@@ -59,7 +59,7 @@ fn read(request: &PolicyUpdateRequest) -> Result<Change, Status> {
     })
 }
 
-/// From the one of lnd's two fields that is set; neither is 0.
+/// Returns the fee rate in millionths, from whichever of lnd's two fields is set; 0 if neither is.
 fn fee_rate_ppm(request: &PolicyUpdateRequest) -> Result<u32, Status> {
     let rate = request.fee_rate;
     if rate == 0.0 {
@@ -79,7 +79,7 @@ fn fee_rate_ppm(request: &PolicyUpdateRequest) -> Result<u32, Status> {
     if ppm > f64::from(u32::MAX) {
         return Err(invalid(format!("fee_rate is out of range: {rate}")));
     }
-    // A whole number within the range of u32, as was just checked.
+    // A whole number within u32's range, as checked above.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     Ok(ppm as u32)
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_left() {
+    fn unset_fields_stay_unchanged() {
         let change = read(&request()).unwrap();
         assert_eq!((change.min_htlc_msat, change.max_htlc_msat), (None, None));
         assert_eq!(change.fee_rate_ppm, 0);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_a_fraction_or_in_millionths() {
+    fn reads_fee_rate_as_fraction_or_ppm() {
         let rate = |fee_rate, fee_rate_ppm| {
             read(&PolicyUpdateRequest {
                 fee_rate,
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn rejects_malformed_policies() {
         let changes: [fn(&mut PolicyUpdateRequest); 4] = [
             |r| r.base_fee_msat = -1,
             |r| r.base_fee_msat = i64::from(u32::MAX) + 1,

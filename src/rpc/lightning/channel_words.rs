@@ -1,13 +1,13 @@
-//! What channels have in common in lnd's lists of them.
+//! Channel fields that lnd's open, pending and closed channel lists share.
 
 use crate::channels::closed::{CloseInitiator, CloseType};
 use crate::channels::list;
 use lnd_api::proto::lnrpc;
 
-/// Sat: below this an output of an anchor commitment is not made (BOLT 3; LDK's and lnd's value).
+/// The dust limit of anchor commitments, in sat (BOLT 3; LDK's and lnd's value).
 pub(super) const DUST_LIMIT_SAT: u64 = 354;
 
-/// lnd's name for the form of the commitments.
+/// Returns lnd's commitment type.
 pub(super) fn commitment_type(kind: list::CommitmentType) -> lnrpc::CommitmentType {
     match kind {
         list::CommitmentType::Anchors => lnrpc::CommitmentType::Anchors,
@@ -15,7 +15,7 @@ pub(super) fn commitment_type(kind: list::CommitmentType) -> lnrpc::CommitmentTy
     }
 }
 
-/// Who opened the channel.
+/// Returns which side opened the channel.
 pub(super) fn open_initiator(ours: bool) -> lnrpc::Initiator {
     match ours {
         true => lnrpc::Initiator::Local,
@@ -23,7 +23,7 @@ pub(super) fn open_initiator(ours: bool) -> lnrpc::Initiator {
     }
 }
 
-/// Who closed the channel.
+/// Returns which side closed the channel.
 pub(super) fn close_initiator(initiator: CloseInitiator) -> lnrpc::Initiator {
     match initiator {
         CloseInitiator::Unknown => lnrpc::Initiator::Unknown,
@@ -32,7 +32,7 @@ pub(super) fn close_initiator(initiator: CloseInitiator) -> lnrpc::Initiator {
     }
 }
 
-/// lnd's flags of a channel whose close is under way.
+/// Returns lnd's status flags of a channel that is being closed.
 pub(super) fn closing_flags(kind: CloseType, initiator: CloseInitiator) -> String {
     let kind = match kind {
         CloseType::Cooperative => "ChanStatusCoopBroadcasted",

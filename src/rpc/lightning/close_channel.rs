@@ -1,4 +1,4 @@
-//! CloseChannel: a stream of what happens.
+//! CloseChannel: closes a channel and streams the progress.
 
 use bitcoin::Txid;
 use bitcoin::hashes::Hash;
@@ -19,7 +19,7 @@ use lnd_api::proto::lnrpc::{
 
 const BLOCKS_PER_DAY: u32 = 144;
 
-/// Begins to close; the answers tell of the closing transaction and then of its block.
+/// Starts closing the channel; the stream reports the closing transaction and then its confirmation.
 pub(super) async fn close(
     rooms: &Rooms,
     stop: &CancellationToken,
@@ -51,7 +51,7 @@ fn read(rooms: &Rooms, request: &CloseChannelRequest) -> Result<CloseRequest, St
         let any_fee = fee != FeeChoice::Unsaid || request.max_fee_per_vbyte != 0;
         if any_fee || !request.delivery_address.is_empty() {
             return Err(refused(
-                "force closing a channel uses a pre-defined fee and address: give neither",
+                "force closing a channel uses a pre-defined fee and address: set neither",
             ));
         }
         return Ok(CloseRequest::Force);
@@ -64,7 +64,7 @@ fn read(rooms: &Rooms, request: &CloseChannelRequest) -> Result<CloseRequest, St
     Ok(CloseRequest::Cooperative { fee, delivery })
 }
 
-/// What the close may cost, with lnd's limit for it (sat/vB; 0: none).
+/// Returns the fee for a close, within lnd's limit for it (sat/vB; 0 means no limit).
 fn closing_fee(
     fees: &FeeEstimates,
     choice: FeeChoice,
@@ -89,12 +89,13 @@ fn closing_fee(
             within(per_kw(rate)?, "sat_per_vbyte")?
         }
     };
-    // 1 sat/vB is rounded up as everywhere, so that it is not below the relay minimum.
+    // 1 sat/vB is rounded up, as everywhere, so that it is not below the minimum relay fee.
     let sat_per_kw = fee.max(FEERATE_FLOOR_SATS_PER_KW);
     let least = fees.mempool_min_sat_per_kw();
     if sat_per_kw < least {
         return Err(refused(format!(
-            "bitcoind's mempool takes nothing below {} sat/vB now: the closing transaction would not be sent on",
+            "fee rate is below bitcoind's current mempool minimum of {} sat/vB: the closing transaction \
+             would not be relayed",
             u64::from(least).div_ceil(KW_PER_VBYTE)
         )));
     }
@@ -111,23 +112,23 @@ fn pending_htlcs(rooms: &Rooms, point: &bitcoin::OutPoint) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// First that the transaction is on its way, even if it is in a block by then; then the block.
+/// Sends a pending update, even if the transaction has confirmed by then, and then the confirmation.
 async fn follow(
     writer: &Writer<CloseStatusUpdate>,
     mut closing: Closing,
     force: bool,
 ) -> Result<(), Status> {
-    let mut told = false;
+    let mut pending_sent = false;
     loop {
         let (txid, confirmed) = match closing.next().await? {
             CloseUpdate::Pending(txid) => (txid, false),
             CloseUpdate::Confirmed { txid, .. } => (txid, true),
         };
-        if !(confirmed && told) {
+        if !(confirmed && pending_sent) {
             writer
                 .send(update(Update::ClosePending(pending(txid, force))))
                 .await;
-            told = true;
+            pending_sent = true;
         }
         if confirmed {
             writer.send(update(Update::ChanClose(closed(txid)))).await;
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wish_it_is_our_estimate_and_with_one_exactly_that() {
+    fn uses_requested_fee_or_our_estimate() {
         assert_eq!(fee(FeeChoice::Unsaid, 0), Ok(ClosingFee::Estimate(2_500)));
         assert_eq!(fee(FeeChoice::ConfirmIn(6), 0), exactly(2_500));
         assert_eq!(fee(FeeChoice::SatPerVbyte(40), 0), exactly(10_000));
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_bounds_what_is_estimated_and_refuses_what_is_asked_for() {
+    fn limit_caps_estimates_and_rejects_higher_requests() {
         assert_eq!(fee(FeeChoice::Unsaid, 4), exactly(1_000));
         assert_eq!(fee(FeeChoice::Unsaid, 40), exactly(2_500));
         assert_eq!(fee(FeeChoice::ConfirmIn(6), 4), exactly(1_000));

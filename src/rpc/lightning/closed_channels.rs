@@ -1,4 +1,4 @@
-//! ClosedChannels: channels of the past.
+//! ClosedChannels.
 
 use bitcoin::hashes::Hash;
 use bitcoin::hex::DisplayHex;
@@ -13,8 +13,8 @@ use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::{ChannelCloseSummary, ClosedChannelsRequest, ClosedChannelsResponse};
 
-/// The closed channels that the request asks for. Those that are still being resolved on chain are
-/// pending, not closed, as in lnd.
+/// Lists the closed channels that match the request. As in lnd, channels that are still being resolved
+/// on chain are pending, not closed.
 pub(super) fn list(
     rooms: &Rooms,
     request: &ClosedChannelsRequest,
@@ -41,7 +41,7 @@ fn is_pending(pending: &Pending, channel: &ClosedChannel) -> bool {
     })
 }
 
-/// No filter means all.
+/// Returns whether the channel matches the filters; without filters every channel does.
 fn wanted(request: &ClosedChannelsRequest, kind: CloseType) -> bool {
     let asked = match kind {
         CloseType::Cooperative => request.cooperative,
@@ -52,7 +52,7 @@ fn wanted(request: &ClosedChannelsRequest, kind: CloseType) -> bool {
     asked || *request == ClosedChannelsRequest::default()
 }
 
-/// A closed channel as lnd shows it.
+/// Returns a closed channel in lnd's form.
 pub(super) fn summary(channel: &ClosedChannel, network: Network) -> ChannelCloseSummary {
     let (settled, time_locked) = balances(channel);
     let genesis = bitcoin::constants::genesis_block(network).block_hash();
@@ -79,7 +79,8 @@ pub(super) fn summary(channel: &ClosedChannel, network: Network) -> ChannelClose
     }
 }
 
-/// What was settled, and what of it had to wait, sat: as in lnd the same for our own force close.
+/// Returns the settled balance and the time-locked part of it, in sat. As in lnd, both are equal for our
+/// own force close.
 fn balances(channel: &ClosedChannel) -> (u64, u64) {
     let local = channel.local_balance_msat / 1000;
     match channel.close_type {
@@ -131,17 +132,17 @@ mod tests {
     }
 
     #[test]
-    fn closed_channel_is_shown_as_lnd_does() {
+    fn closed_channel_matches_lnd() {
         let lnd = recorded("closedchannels.json")["channels"][0].take();
         let ours = printed(&summary(&closed(), Network::Regtest));
-        // lncli shows the number as `scid`.
+        // lncli prints the id as `scid`.
         let reshaped = ["chan_id", "scid", "scid_str"];
         assert_eq!(ours["chan_id"], lnd["scid"]);
         assert_eq!(without(ours, &reshaped), without(lnd, &reshaped));
     }
 
     #[test]
-    fn no_filter_shows_all_and_one_shows_its_kind() {
+    fn filters_select_by_close_type() {
         let all = ClosedChannelsRequest::default();
         assert!(wanted(&all, CloseType::Cooperative));
         assert!(wanted(&all, CloseType::FundingCanceled));
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn channel_that_never_was_has_no_transaction() {
+    fn unfunded_channel_has_no_closing_transaction() {
         let never = ClosedChannel {
             close_type: CloseType::FundingCanceled,
             closing: None,

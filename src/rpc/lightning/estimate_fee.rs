@@ -1,4 +1,4 @@
-//! EstimateFee: what an on-chain payment would cost.
+//! EstimateFee: the fee of an on-chain payment.
 
 use bitcoin::{Amount, FeeRate};
 use tonic::Status;
@@ -10,10 +10,10 @@ use crate::rpc::{Rooms, signed};
 use crate::wallet::{Outputs, Spend};
 use lnd_api::proto::lnrpc::{EstimateFeeRequest, EstimateFeeResponse};
 
-/// Sat per 1000 weight units in one sat per virtual byte.
+/// The sat per 1000 weight units in one sat per virtual byte.
 const KW_PER_VBYTE: u64 = 250;
 
-/// The fee of a payment that is not made. As in lnd, the reserve for channels does not count here.
+/// Estimates a payment's fee without making it. As in lnd, the anchor reserve is not considered.
 pub(super) fn estimate(
     rooms: &Rooms,
     request: &EstimateFeeRequest,
@@ -36,7 +36,7 @@ pub(super) fn estimate(
         fee_sat: signed(estimate.fee.to_sat()),
         feerate_sat_per_byte: signed(sat_per_vbyte),
         sat_per_vbyte,
-        // lnd gives the id as text only.
+        // lnd sets only the text form of the id.
         inputs: inputs
             .map(|mut input| {
                 input.txid_bytes.clear();

@@ -1,4 +1,4 @@
-//! FeeReport: what our channels ask for forwards, and what these earned.
+//! FeeReport: our channels' forwarding fees and what they earned.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,10 +10,10 @@ use lnd_api::proto::lnrpc::{ChannelFeeReport, FeeReportRequest, FeeReportRespons
 
 const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 
-/// Fee rates are given in millionths.
+/// The unit of fee rates: millionths of the amount.
 const MILLION: f64 = 1_000_000.0;
 
-/// All open channels, and the sums of the last day, week and month (30 days) in sat.
+/// Reports the fees of all open channels, and the fees earned in the last day, week and 30 days, in sat.
 pub(super) fn report(rooms: &Rooms, _: &FeeReportRequest) -> Result<FeeReportResponse, Status> {
     let now = now_ns();
     let earned = |days: u64| -> Result<u64, Status> {
@@ -41,7 +41,7 @@ fn fees(channel: &Channel) -> Option<ChannelFeeReport> {
     })
 }
 
-/// Nanoseconds since 1970.
+/// Returns the current time in nanoseconds since the Unix epoch.
 fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
@@ -54,7 +54,7 @@ mod tests {
     use crate::rpc::recorded::{printed, recorded};
 
     #[test]
-    fn fees_are_shown_as_lnd_does() {
+    fn fees_match_lnd() {
         let lnd = recorded("feereport.json");
         let ours = fees(&test_data::channel()).unwrap();
         assert_eq!(printed(&ours), lnd["channel_fees"][0]);

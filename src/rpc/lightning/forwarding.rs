@@ -1,4 +1,4 @@
-//! ForwardingHistory: payments that went through this node.
+//! ForwardingHistory.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use lnd_api::proto::lnrpc::{ForwardingEvent, ForwardingHistoryRequest, Forwardin
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Events of an answer if the caller does not say (lnd).
+/// The number of events in a response if the client does not set one (lnd).
 const DEFAULT_EVENTS: u32 = 100;
 
-/// The most events of an answer: lnd's own bound.
-const MOST_EVENTS: u32 = 50_000;
+/// The maximum number of events in a response (lnd).
+const MAX_EVENTS: u32 = 50_000;
 
-/// The events of a time, oldest first.
+/// Lists the forwards of a time range, oldest first.
 pub(super) fn history(
     rooms: &Rooms,
     request: &ForwardingHistoryRequest,
@@ -28,22 +28,22 @@ pub(super) fn history(
     if request.peer_alias_lookup {
         add_aliases(rooms, &mut events);
     }
-    let told = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    let returned = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     Ok(ForwardingHistoryResponse {
         forwarding_events: events,
-        last_offset_index: request.index_offset.saturating_add(told),
+        last_offset_index: request.index_offset.saturating_add(returned),
     })
 }
 
 fn query(request: &ForwardingHistoryRequest) -> ForwardQuery {
     let limit = match request.num_max_events {
         0 => DEFAULT_EVENTS,
-        events => events.min(MOST_EVENTS),
+        events => events.min(MAX_EVENTS),
     };
     ForwardQuery {
         from_ns: request.start_time.saturating_mul(SECOND_NS),
         to_ns: match request.end_time {
-            // Nothing is later than now.
+            // No end: up to now.
             0 => u64::MAX,
             end => end.saturating_mul(SECOND_NS),
         },
@@ -73,7 +73,7 @@ fn event(row: &ForwardRow) -> ForwardingEvent {
     }
 }
 
-/// Each channel is looked up once.
+/// Fills in the peers' aliases, looking each channel up once.
 fn add_aliases(rooms: &Rooms, events: &mut [ForwardingEvent]) {
     let view = view(rooms);
     let mut known = HashMap::new();
@@ -89,7 +89,7 @@ fn add_aliases(rooms: &Rooms, events: &mut [ForwardingEvent]) {
     }
 }
 
-/// The alias of our peer in this channel; lnd's words if the channel is not there any more.
+/// Returns the alias of our peer in this channel, or lnd's text if the channel is gone.
 fn peer_alias(rooms: &Rooms, view: &GraphView<'_>, scid: u64) -> String {
     let Some(edge) = view.edge(scid) else {
         return "unable to lookup peer alias: edge not found".to_owned();
@@ -109,8 +109,8 @@ mod tests {
     use crate::rpc::recorded::{number, printed, recorded, without};
 
     #[test]
-    fn events_are_shown_as_lnd_does() {
-        // The graph tells the aliases; LDK does not tell the HTLCs' numbers.
+    fn events_match_lnd() {
+        // The aliases come from the graph; LDK does not expose the HTLC ids.
         let not_compared = [
             "peer_alias_in",
             "peer_alias_out",
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ldk_does_not_tell_is_not_guessed() {
+    fn fields_unknown_to_ldk_are_omitted() {
         let row = ForwardRow {
             forwarded_at_ns: 1,
             scid_in: None,
@@ -151,17 +151,17 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_lnds() {
-        let asked = |num_max_events, end_time| {
+    fn limits_match_lnd() {
+        let parsed = |num_max_events, end_time| {
             query(&ForwardingHistoryRequest {
                 num_max_events,
                 end_time,
                 ..Default::default()
             })
         };
-        assert_eq!((asked(0, 0).limit, asked(0, 0).to_ns), (100, u64::MAX));
-        assert_eq!(asked(60_000, 0).limit, 50_000);
-        assert_eq!(asked(5, 7).to_ns, 7_000_000_000);
-        assert_eq!(asked(5, u64::MAX).to_ns, u64::MAX);
+        assert_eq!((parsed(0, 0).limit, parsed(0, 0).to_ns), (100, u64::MAX));
+        assert_eq!(parsed(60_000, 0).limit, 50_000);
+        assert_eq!(parsed(5, 7).to_ns, 7_000_000_000);
+        assert_eq!(parsed(5, u64::MAX).to_ns, u64::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! DescribeGraph, GetNodeInfo, GetChanInfo: the network as we know it.
+//! DescribeGraph, GetNodeInfo, GetChanInfo: the network graph.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use lnd_api::proto::lnrpc::{
     LightningNode, NodeAddress, NodeInfo, NodeInfoRequest, RoutingPolicy,
 };
 
-/// All nodes and channels.
+/// Returns all nodes and channels.
 pub(super) async fn describe(
     rooms: Arc<Rooms>,
     request: ChannelGraphRequest,
@@ -46,7 +46,7 @@ fn read_all(rooms: &Rooms, request: &ChannelGraphRequest) -> ChannelGraph {
     }
 }
 
-/// One node and, if asked for, its announced channels.
+/// Returns a node and, if requested, its announced channels.
 pub(super) async fn node_info(
     rooms: &Rooms,
     request: &NodeInfoRequest,
@@ -60,7 +60,7 @@ pub(super) async fn node_info(
     Ok(found)
 }
 
-/// Any 33 bytes, as in lnd: what is no key is no node either.
+/// Parses a node id. As in lnd, any 33 bytes are accepted; an invalid key is just an unknown node.
 fn read_key(text: &str) -> Result<NodeId, Status> {
     let bytes = Vec::<u8>::from_hex(text.trim());
     let bytes = bytes.map_err(|error| refused(format!("invalid public key: {error}")))?;
@@ -93,7 +93,7 @@ fn read_node(rooms: &Rooms, id: &NodeId, request: &NodeInfoRequest) -> Result<No
     })
 }
 
-/// One channel.
+/// Returns one channel.
 pub(super) async fn chan_info(
     rooms: &Rooms,
     request: &ChanInfoRequest,
@@ -111,7 +111,7 @@ pub(super) async fn chan_info(
     Ok(found)
 }
 
-/// Our own channels are known by their points, those of others are found in the chain.
+/// Returns the SCID of a channel point: our own channels are known, others are looked up in the chain.
 async fn scid_of(rooms: &Rooms, point: &str) -> Result<Option<u64>, Status> {
     let point: OutPoint = point.parse().map_err(|_| {
         refused(format!(
@@ -125,18 +125,18 @@ async fn scid_of(rooms: &Rooms, point: &str) -> Result<Option<u64>, Status> {
     }
 }
 
-/// The graph as it is now.
+/// Returns a read-only view of the current graph.
 pub(super) fn view(rooms: &Rooms) -> GraphView<'_> {
     GraphView::new(&rooms.graph, &rooms.manager)
 }
 
-/// What a node calls itself; empty if it does not.
+/// Returns the node's announced alias, or an empty string.
 pub(super) fn alias(view: &GraphView<'_>, node: &NodeId) -> String {
     let announced = view.announcement(node);
     announced.map_or_else(String::new, |info| info.alias().to_string())
 }
 
-/// Fills in the funding outputs that the chain tells.
+/// Fills in the funding outpoints by looking them up in the chain.
 async fn add_points(rooms: &Rooms, edges: &mut [ChannelEdge]) {
     let lack = |edge: &&ChannelEdge| edge.chan_point.is_empty();
     let scids: Vec<u64> = edges
@@ -157,7 +157,7 @@ fn node(rooms: &Rooms, view: &GraphView<'_>, id: &NodeId) -> LightningNode {
     match view.announcement(id) {
         Some(info) => announced(pub_key, info),
         None if *id == node_id(&rooms.node_id) => ourselves(rooms, pub_key),
-        // As lnd shows a node that it knows only by its channels.
+        // As in lnd for a node that is known only from its channels.
         None => LightningNode {
             pub_key,
             color: color([0; 3]),
@@ -181,7 +181,7 @@ fn announced(pub_key: String, info: &NodeAnnouncementInfo) -> LightningNode {
     }
 }
 
-/// What we are going to announce.
+/// Returns our own node, as it will be announced.
 fn ourselves(rooms: &Rooms, pub_key: String) -> LightningNode {
     let addresses = rooms.external_addresses.iter().cloned();
     LightningNode {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn channel_is_shown_as_lnd_does() {
+    fn channel_matches_lnd() {
         let lnd = recorded("getchaninfo.json");
         let known = Edge {
             scid: number(&lnd["channel_id"]),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
+    fn unknown_fields_are_omitted() {
         let some = key("0263023b725db9e82890799459688ca409a67560e4dc5f3e9ff442e63bac5a1f5c");
         let known = Edge {
             scid: 1,
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_33_bytes() {
+    fn node_keys_have_33_bytes() {
         assert!(read_key(&"02".repeat(33)).is_ok());
         for wrong in ["", "02", "xy", &"02".repeat(34)] {
             assert!(read_key(wrong).is_err(), "{wrong}");

@@ -13,22 +13,22 @@ use crate::rpc::input::network_name;
 use crate::rpc::{Rooms, versioner};
 use lnd_api::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
 
-/// Seconds: a chain whose last block is older is not taken for complete (lnd: two hours).
-const STALE: u64 = 7_200;
+/// The age of the latest block, in seconds, beyond which the chain is not considered synced (lnd: two hours).
+const STALE_TIP_AGE: u64 = 7_200;
 
-/// AMP, in invoices only.
+/// `amp-req`, which lnd sets in invoices only.
 const AMP_REQUIRED_BIT: u32 = 30;
 
-/// Length of the alias that lnd makes from the node's key.
+/// The length of the default alias, which lnd takes from the node's key.
 const DEFAULT_ALIAS_DIGITS: usize = 20;
 
-/// Whether we know the chain as it is now.
+/// Returns whether we are synced to the chain.
 pub(super) fn synced(rooms: &Rooms) -> bool {
     let tip = *rooms.chain.tip.borrow();
     *rooms.chain.health.borrow() == Health::Ok && is_recent(rooms.network, tip, now())
 }
 
-/// Who we are and how we are doing.
+/// Returns the node's identity and state.
 pub(super) fn get_info(rooms: &Rooms) -> GetInfoResponse {
     let node_id = rooms.node_id.serialize().to_lower_hex_string();
     let tip = *rooms.chain.tip.borrow();
@@ -67,16 +67,16 @@ pub(super) fn get_info(rooms: &Rooms) -> GetInfoResponse {
     }
 }
 
-/// Ends the node in good order.
+/// Shuts the node down cleanly.
 pub(super) fn stop(rooms: &Rooms) -> StopResponse {
-    tracing::info!("stopping, as asked for by RPC");
+    tracing::info!("shutdown requested by RPC");
     rooms.stop.cancel();
     StopResponse {
         status: "shutdown initiated, check logs for progress".to_owned(),
     }
 }
 
-/// The alias of the config, or lnd's default.
+/// Returns the configured alias, or lnd's default.
 pub(super) fn alias(configured: &str, node_id: &str) -> String {
     match configured {
         "" => node_id.chars().take(DEFAULT_ALIAS_DIGITS).collect(),
@@ -84,17 +84,17 @@ pub(super) fn alias(configured: &str, node_id: &str) -> String {
     }
 }
 
-/// On regtest blocks come when somebody wants them.
+/// Returns whether the latest block is recent. Always true on regtest, where blocks are mined on demand.
 fn is_recent(network: Network, tip: Tip, now: u64) -> bool {
-    network == Network::Regtest || u64::from(tip.time).saturating_add(STALE) >= now
+    network == Network::Regtest || u64::from(tip.time).saturating_add(STALE_TIP_AGE) >= now
 }
 
-/// What we tell peers, announce, and put into invoices.
+/// Returns the features that we send to peers, announce, and set in invoices.
 pub(super) fn own_features(rooms: &Rooms) -> Features {
     features(rooms.features.iter().copied().chain([AMP_REQUIRED_BIT]))
 }
 
-/// How many channels are in which state.
+/// The numbers of channels by state.
 #[derive(Default)]
 struct Counts {
     opening: u32,
@@ -118,7 +118,7 @@ impl Counts {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the current time in seconds since the Unix epoch.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
@@ -132,14 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alias_is_made_from_the_key_if_there_is_none() {
+    fn default_alias_comes_from_the_key() {
         let node_id = "029b6941d70ecad6d7ec7e64712e4d10c1050fa2099498cae41894190e17883f0a";
         assert_eq!(alias("", node_id), "029b6941d70ecad6d7ec");
         assert_eq!(alias("alice", node_id), "alice");
     }
 
     #[test]
-    fn old_block_means_not_synced_but_on_regtest() {
+    fn old_tip_is_unsynced_except_on_regtest() {
         let tip = Tip {
             height: 1,
             hash: BlockHash::all_zeros(),

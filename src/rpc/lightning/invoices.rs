@@ -14,10 +14,10 @@ use lnd_api::proto::lnrpc::{
     self, Invoice, InvoiceSubscription, ListInvoiceRequest, ListInvoiceResponse,
 };
 
-/// Invoices of one answer if the caller does not say (lnd).
+/// The number of invoices in a response if the client does not set one (lnd).
 const DEFAULT_PAGE: u64 = 100;
 
-/// A page of invoices.
+/// Lists a page of invoices.
 pub(super) fn list(
     rooms: &Rooms,
     request: &ListInvoiceRequest,
@@ -47,7 +47,7 @@ fn page(request: &ListInvoiceRequest) -> Result<InvoicePage, Status> {
     })
 }
 
-/// One invoice with all that paid it.
+/// Returns an invoice with its HTLCs.
 pub(super) fn lookup(rooms: &Rooms, request: &lnrpc::PaymentHash) -> Result<Invoice, Status> {
     let by_hash = InvoiceRef::Hash(hash(request)?);
     let found = rooms.invoices.lookup(&by_hash, HtlcSelection::All)?;
@@ -67,7 +67,7 @@ fn hash(request: &lnrpc::PaymentHash) -> Result<[u8; 32], Status> {
     })
 }
 
-/// Events from now on, after those that were missed.
+/// Streams invoice events: first those missed since the given indices, then new ones.
 pub(super) fn subscribe(
     rooms: &Rooms,
     request: &InvoiceSubscription,
@@ -78,7 +78,7 @@ pub(super) fn subscribe(
     Ok(events?)
 }
 
-/// Passes the events on.
+/// Forwards the events to the client.
 pub(super) fn follow(stop: CancellationToken, mut events: Subscription) -> Answers<Invoice> {
     stream(stop, |writer| async move {
         while let Some(event) = events.next().await? {
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_has_lnds_default_and_takes_any_number() {
+    fn page_size_defaults_to_lnds_and_has_no_limit() {
         let mut request = ListInvoiceRequest::default();
         assert_eq!(page(&request).unwrap().limit, 100);
         request.num_max_invoices = u64::MAX;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn hash_is_read_in_both_forms() {
+    fn parses_hash_as_bytes_or_hex() {
         let by_text = lnrpc::PaymentHash {
             r_hash_str: "11".repeat(32),
             ..Default::default()

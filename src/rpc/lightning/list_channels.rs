@@ -1,4 +1,4 @@
-//! ListChannels: the channels that are open.
+//! ListChannels.
 
 use bitcoin::hex::DisplayHex;
 use lightning::routing::gossip::NodeId;
@@ -12,7 +12,7 @@ use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::{ListChannelsRequest, ListChannelsResponse};
 
-/// The open channels that the request asks for.
+/// Lists the open channels that match the request.
 pub(super) fn list(
     rooms: &Rooms,
     request: &ListChannelsRequest,
@@ -58,7 +58,7 @@ fn wanted(request: &ListChannelsRequest, channel: &Channel) -> bool {
     channel.state == ChannelState::Open && peer && activity && publicity
 }
 
-/// What the peer announces; empty if it announces nothing.
+/// Returns the peer's announced alias, or an empty string.
 fn alias(rooms: &Rooms, channel: &Channel) -> String {
     let graph = rooms.graph.read_only();
     let node = graph.node(&NodeId::from_pubkey(&channel.peer));
@@ -66,8 +66,8 @@ fn alias(rooms: &Rooms, channel: &Channel) -> String {
     announced.map_or_else(String::new, |info| info.alias().to_string())
 }
 
-/// An open channel as lnd shows it. What LDK does not count (satoshis sent and received, updates,
-/// up-time) is 0.
+/// Returns an open channel in lnd's form. Fields that LDK does not track (satoshis sent and received,
+/// updates, uptime) are 0.
 pub(super) fn channel(channel: &Channel) -> lnrpc::Channel {
     lnrpc::Channel {
         active: channel.active,
@@ -100,8 +100,8 @@ pub(super) fn channel(channel: &Channel) -> lnrpc::Channel {
     }
 }
 
-/// What holds for us: most of it is the peer's wish. LDK does not tell how many HTLCs it accepts: the most that
-/// BOLT 2 allows.
+/// Returns the constraints on our side, most of which the peer chooses. LDK does not expose how many HTLCs
+/// the peer accepts, so this reports BOLT 2's maximum.
 fn local_constraints(channel: &Channel) -> lnrpc::ChannelConstraints {
     lnrpc::ChannelConstraints {
         csv_delay: u32::from(channel.local_csv_delay),
@@ -113,7 +113,7 @@ fn local_constraints(channel: &Channel) -> lnrpc::ChannelConstraints {
     }
 }
 
-/// What holds for the peer: most of it is ours to say.
+/// Returns the constraints on the peer, most of which we choose.
 fn remote_constraints(channel: &Channel) -> lnrpc::ChannelConstraints {
     lnrpc::ChannelConstraints {
         csv_delay: u32::from(channel.remote_csv_delay),
@@ -143,7 +143,7 @@ mod tests {
     use crate::rpc::lightning::test_data;
     use crate::rpc::recorded::{printed, recorded, without};
 
-    /// What LDK does not count, what the graph tells, and what lncli makes of `chan_id`.
+    /// Fields that LDK does not track, that come from the graph, or that lncli derives from `chan_id`.
     const NOT_COMPARED: [&str; 9] = [
         "total_satoshis_sent",
         "num_updates",
@@ -157,14 +157,14 @@ mod tests {
     ];
 
     #[test]
-    fn channel_is_shown_as_lnd_does() {
+    fn channel_matches_lnd() {
         let lnd = recorded("listchannels.json")["channels"][0].take();
         let ours = printed(&channel(&test_data::channel()));
         assert_eq!(without(ours, &NOT_COMPARED), without(lnd, &NOT_COMPARED));
     }
 
     #[test]
-    fn filters_choose() {
+    fn filters_select_channels() {
         let shown = |request: ListChannelsRequest, change: fn(&mut Channel)| {
             let mut channel = test_data::channel();
             change(&mut channel);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictory_filters_are_refused() {
+    fn rejects_contradictory_filters() {
         let request = ListChannelsRequest {
             active_only: true,
             inactive_only: true,

@@ -6,7 +6,7 @@ use crate::log_levels::{LogLevels, SUBSYSTEMS};
 use crate::rpc::errors::refused;
 use lnd_api::proto::lnrpc::{DebugLevelRequest, DebugLevelResponse};
 
-/// Names the subsystems, or sets levels and tells those in force.
+/// Lists the logging subsystems, or sets log levels and returns those in effect.
 pub(super) fn set(
     levels: &LogLevels,
     request: &DebugLevelRequest,

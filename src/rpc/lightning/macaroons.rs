@@ -1,4 +1,4 @@
-//! Macaroons on request.
+//! The macaroon calls: bake, list, delete, and check.
 
 use std::collections::BTreeMap;
 
@@ -35,14 +35,14 @@ pub(super) async fn bake(
     })
 }
 
-/// Refuses what no method asks for: mostly a typing error.
+/// Refuses permissions that no method requires, most likely typing errors.
 fn check(permission: &lnrpc::MacaroonPermission) -> Result<(), Status> {
     let (entity, action) = (&*permission.entity, &*permission.action);
     if entity == URI {
         return match METHODS.contains_key(action) {
             true => Ok(()),
             false => Err(Status::unknown(format!(
-                "invalid permission action, must be one of the known methods: {action:?} is none"
+                "invalid permission action, must be one of the known methods, not {action:?}"
             ))),
         };
     }
@@ -101,7 +101,7 @@ pub(super) fn permissions() -> lnrpc::ListPermissionsResponse {
     }
 }
 
-/// `call` is what the caveats are judged by: that of whoever asks, as in lnd.
+/// Checks a macaroon's permissions. As in lnd, its caveats are checked against `call`, the client's own call.
 pub(super) fn is_allowed(
     rooms: &Rooms,
     request: &lnrpc::CheckMacPermRequest,

@@ -1,4 +1,4 @@
-//! SignMessage and VerifyMessage, in lnd's form: z-base-32 of a signature that gives its key.
+//! SignMessage and VerifyMessage, in lnd's format: a recoverable signature in z-base-32.
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::hex::DisplayHex;
@@ -15,16 +15,16 @@ use lnd_api::proto::lnrpc::{
     SignMessageRequest, SignMessageResponse, VerifyMessageRequest, VerifyMessageResponse,
 };
 
-/// What goes before each message, so that no transaction is signed this way.
+/// Prefix of every signed message, so that no transaction can be signed this way.
 const PREFIX: &[u8] = b"Lightning Signed Message:";
 
-/// First byte of a signature before the number of its key is added: that of a compressed key.
+/// Base of a signature's first byte, for a compressed key; the recovery id is added to it.
 const COMPRESSED: u8 = 31;
 
-/// The digits of z-base-32, by their values.
+/// The z-base-32 alphabet.
 const DIGITS: &[u8; 32] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
 
-/// Signs with the node's key.
+/// Signs a message with the node key.
 pub(super) fn sign(
     rooms: &Rooms,
     request: &SignMessageRequest,
@@ -36,24 +36,24 @@ pub(super) fn sign(
         sign_once_hashed(&request.msg, &rooms.keys.get_node_secret_key())
     } else {
         let signed = rooms.keys.sign_message(&request.msg);
-        signed.map_err(|()| Status::internal("the node's key cannot sign"))?
+        signed.map_err(|()| Status::internal("cannot sign with the node key"))?
     };
     Ok(SignMessageResponse { signature })
 }
 
-/// LDK hashes twice only.
+/// Signs the message's single SHA-256 hash; LDK only supports the double hash.
 fn sign_once_hashed(message: &[u8], key: &SecretKey) -> String {
     let digest = sha256::Hash::hash(&[PREFIX, message].concat());
     let message = Message::from_digest(digest.to_byte_array());
     let signature = Secp256k1::signing_only().sign_ecdsa_recoverable(&message, key);
     let (id, bytes) = signature.serialize_compact();
-    // 0 to 3.
+    // The recovery id is 0 to 3.
     let id = u8::try_from(id.to_i32()).unwrap_or_default();
     z_base_32(&[&[COMPRESSED + id], &bytes[..]].concat())
 }
 
-/// LDK keeps its own to itself. Five bits are a digit: nothing is left over of the 65 bytes of a
-/// signature.
+/// Encodes in z-base-32, 5 bits per digit; the 65 bytes of a signature need no padding. LDK's encoder
+/// is private.
 fn z_base_32(bytes: &[u8]) -> String {
     let bits = bytes
         .iter()
@@ -67,7 +67,7 @@ fn z_base_32(bytes: &[u8]) -> String {
     digits.map(|digit| char::from(*digit)).collect()
 }
 
-/// Who signed. The signature counts only if it is that of a node which we know.
+/// Returns the signer. As in lnd, the signature is valid only if the signer is in the graph.
 pub(super) fn verify(
     rooms: &Rooms,
     request: &VerifyMessageRequest,
@@ -77,7 +77,7 @@ pub(super) fn verify(
     }
     let is_digit = |digit| DIGITS.contains(&digit);
     if !request.signature.bytes().all(is_digit) {
-        return Err(refused("failed to decode signature: it is not z-base-32"));
+        return Err(refused("failed to decode signature: not z-base-32"));
     }
     let Ok(key) = recover_pk(&request.msg, &request.signature) else {
         return Ok(VerifyMessageResponse::default());
@@ -94,7 +94,7 @@ mod tests {
     use crate::rpc::recorded::{recorded, text};
 
     #[test]
-    fn signatures_of_lnd_give_its_key() {
+    fn recovers_key_from_lnds_signature() {
         let signature = text(&recorded("signmessage.json")["signature"]);
         let key = recover_pk(b"hello", &signature).unwrap();
         let expected = text(&recorded("verifymessage.json")["pubkey"]);
@@ -102,19 +102,19 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_hashed_once_is_signed_in_the_same_form() {
+    fn single_hash_signature_has_the_same_format() {
         let key = SecretKey::from_slice(&[7; 32]).unwrap();
         let twice = lightning::util::message_signing::sign(b"hello", &key);
         let once = sign_once_hashed(b"hello", &key);
         assert_eq!(once.len(), twice.len());
         assert_ne!(once, twice);
-        // Its form is read; its key is another one, since the digest is.
+        // The format is parsed, but another key is recovered because the digest differs.
         let other = recover_pk(b"hello", &once);
         assert_ne!(other, Ok(key.public_key(&Secp256k1::new())));
     }
 
     #[test]
-    fn digits_are_those_of_ldk() {
+    fn alphabet_matches_ldk() {
         let key = SecretKey::from_slice(&[7; 32]).unwrap();
         let signed = lightning::util::message_signing::sign(b"hello", &key);
         let value = |digit| DIGITS.iter().position(|known| *known == digit).unwrap();

@@ -1,4 +1,4 @@
-//! The `Lightning` service: one line per call, each call in a file of its family.
+//! The `Lightning` service. Each call's implementation is in the module of its family.
 
 pub(super) mod add_invoice;
 mod aliases;
@@ -46,10 +46,10 @@ use super::invoices::delete_canceled;
 use super::streams::{Answers, unless_stopped};
 use lnd_api::proto::lnrpc::{self, lightning_server::Lightning};
 
-/// Translates for the rooms.
+/// Implements lnd's `Lightning` service.
 pub(super) struct LightningService {
     rooms: Arc<Rooms>,
-    /// The server's end, not only the node's.
+    /// Cancelled when the RPC server stops.
     stop: CancellationToken,
 }
 
@@ -59,7 +59,7 @@ impl LightningService {
     }
 }
 
-/// A call and its answer.
+/// The result of a call.
 type Call<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]

@@ -1,4 +1,4 @@
-//! GetNetworkInfo: figures of the network graph.
+//! GetNetworkInfo: statistics of the network graph.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::rpc::streams::blocking;
 use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc::NetworkInfo;
 
-/// The graph as it is now, our own unannounced channels included.
+/// Returns statistics of the current graph, including our own unannounced channels.
 pub(super) async fn get(rooms: Arc<Rooms>) -> Result<NetworkInfo, Status> {
     blocking(move || {
-        // The view keeps gossip waiting, so nothing is worked out while it lives.
+        // The view blocks gossip processing, so it is dropped before the statistics are computed.
         let (nodes, edges) = {
             let view = view(&rooms);
             let edges: Vec<Edge> = view.announced_edges().chain(view.unannounced()).collect();
@@ -33,7 +33,7 @@ pub(super) async fn get(rooms: Arc<Rooms>) -> Result<NetworkInfo, Status> {
     .await
 }
 
-/// `capacities` in sat, of the channels of which it is known.
+/// Computes the statistics. `capacities` are in sat, of the channels whose capacity is known.
 fn figures(
     ways: &Ways,
     num_nodes: usize,
@@ -58,7 +58,7 @@ fn figures(
     }
 }
 
-/// Sums of satoshi and numbers of channels are far below the 2^53 to which a float is exact.
+/// Sums in sat and channel counts are far below 2^53, up to which f64 is exact.
 #[allow(clippy::cast_precision_loss)]
 fn mean(sum: u64, of: usize) -> f64 {
     match of {
@@ -80,9 +80,9 @@ mod tests {
     use super::*;
     use crate::rpc::recorded::{printed, recorded, without};
 
-    /// The network of the recording: seven channels between six nodes, four of them Bob's.
+    /// The recorded network: seven channels between six nodes, four of the channels Bob's.
     #[test]
-    fn figures_are_lnds() {
+    fn statistics_match_lnd() {
         let [alice, bob, carol, dave, eve, frank] = [0, 1, 2, 3, 4, 5];
         let ends = [
             (alice, carol),
@@ -97,7 +97,7 @@ mod tests {
         let mut capacities = vec![400_000; 6];
         capacities.push(300_000);
         let ours = printed(&figures(&ways, 6, 7, capacities));
-        // lnd stops counting a node's channels at the first one that it has seen before.
+        // lnd stops counting a node's channels at the first one it has already counted.
         assert_eq!(ours["max_out_degree"], 4);
         let differs = ["max_out_degree"];
         let lnd = recorded("getnetworkinfo.json");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_graph_has_no_mean() {
+    fn empty_graph_has_zero_averages() {
         let ways = Ways::new([1], []);
         let info = figures(&ways, 1, 0, Vec::new());
         assert_eq!((info.avg_channel_size, info.avg_out_degree), (0.0, 0.0));

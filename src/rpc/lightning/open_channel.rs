@@ -21,10 +21,10 @@ use lnd_api::proto::lnrpc::{
     PendingUpdate,
 };
 
-/// Blocks within which a funding should confirm if the caller does not say (lnd).
+/// The confirmation target of a funding transaction, in blocks, if the client sets none (lnd).
 const DEFAULT_TARGET: u32 = 6;
 
-/// Opens a channel and waits until its funding transaction goes out.
+/// Opens a channel and returns once its funding transaction is broadcast.
 pub(super) async fn open(
     rooms: &Rooms,
     request: &OpenChannelRequest,
@@ -35,7 +35,7 @@ pub(super) async fn open(
     Ok(channel_point(&opening.funded().await?))
 }
 
-/// Opens a channel and tells when its funding transaction goes out, and when it can be used.
+/// Opens a channel and streams when its funding transaction is broadcast and when the channel is usable.
 pub(super) fn open_and_follow(
     rooms: &Rooms,
     stop: CancellationToken,
@@ -43,13 +43,13 @@ pub(super) fn open_and_follow(
 ) -> Result<Answers<OpenStatusUpdate>, Status> {
     let request = read(request)?;
     check_synced(rooms)?;
-    // First, so that nothing is missed.
+    // Subscribe before opening so that no event is missed.
     let events = rooms.channel_feed.listen();
     let opening = rooms.opener.open(&request)?;
     Ok(stream(stop, move |writer| follow(writer, opening, events)))
 }
 
-/// Its funding transaction could rest on coins that are gone. lnd's text.
+/// Refuses while unsynced: the funding transaction could spend coins that are already spent. lnd's text.
 fn check_synced(rooms: &Rooms) -> Result<(), Status> {
     match synced(rooms) {
         true => Ok(()),
@@ -94,12 +94,12 @@ async fn until_open(point: OutPoint, events: &mut Receiver<ChannelEvent>) -> Res
             _ => continue,
         };
         return Err(refused(format!(
-            "the channel was closed before it was open: {why}"
+            "the channel was closed before it opened: {why}"
         )));
     }
 }
 
-/// As lnd shows it in answers: the transaction's id in bytes.
+/// Returns the channel point as lnd does in responses, with the transaction id as bytes.
 pub(super) fn channel_point(point: &OutPoint) -> ChannelPoint {
     let txid = point.txid.to_byte_array().to_vec();
     ChannelPoint {
@@ -115,7 +115,7 @@ fn read(request: &OpenChannelRequest) -> Result<OpenRequest, Status> {
     } else {
         public_key(&request.node_pubkey)?
     };
-    // A negative size is a size that is too small.
+    // A negative amount is reported as too small.
     let capacity_sat = u64::try_from(request.local_funding_amount);
     let min_htlc_msat = not_negative(request.min_htlc_msat, "min_htlc_msat")?;
     let remote_csv_delay: u16 = within(request.remote_csv_delay, "remote_csv_delay")?;
@@ -148,13 +148,13 @@ fn fee(request: &OpenChannelRequest) -> Result<FundingFee, Status> {
     })
 }
 
-/// Ignored, these would open another channel than the caller wants.
+/// Refuses fields that, if ignored, would open a different channel than the client wants.
 fn refuse_unsupported(request: &OpenChannelRequest) -> Result<(), Status> {
     let anchors = [
         CommitmentType::UnknownCommitmentType.into(),
         CommitmentType::Anchors.into(),
     ];
-    let asked = [
+    let unsupported_fields = [
         ("funding_shim", request.funding_shim.is_some()),
         ("close_address", !request.close_address.is_empty()),
         (
@@ -180,9 +180,9 @@ fn refuse_unsupported(request: &OpenChannelRequest) -> Result<(), Status> {
             min_confs(request.min_confs, request.spend_unconfirmed)? != 1,
         ),
     ];
-    match asked.iter().find(|(_, asked)| *asked) {
+    match unsupported_fields.iter().find(|(_, is_set)| *is_set) {
         Some((field, _)) => Err(unsupported(format!(
-            "{field} is not supported when a channel is opened: leave it out"
+            "{field} is not supported when opening a channel: leave it out"
         ))),
         None => Ok(()),
     }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_left_to_the_node() {
+    fn unset_fields_use_the_nodes_defaults() {
         let read = read(&request()).unwrap();
         assert_eq!(read.capacity_sat, 400_000);
         assert_eq!(read.fee, FundingFee::ConfirmIn(6));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn fees_of_zero_can_be_asked_for() {
+    fn accepts_zero_fees() {
         let request = OpenChannelRequest {
             use_base_fee: true,
             use_fee_rate: true,
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn rejects_malformed_requests() {
         let change: [fn(&mut OpenChannelRequest); 6] = [
             |r| r.local_funding_amount = -1,
             |r| r.push_sat = -1,
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_node_cannot_do_is_named() {
+    fn names_the_unsupported_field() {
         let request = OpenChannelRequest {
             zero_conf: true,
             ..request()

@@ -1,4 +1,4 @@
-//! DecodePayReq: what an invoice says, AMP invoices included.
+//! DecodePayReq: decodes invoices, including AMP invoices.
 
 use bitcoin::hex::DisplayHex;
 use tonic::Status;
@@ -9,7 +9,7 @@ use crate::rpc::invoice::features_of;
 use crate::rpc::{Rooms, route_hints, signed};
 use lnd_api::proto::lnrpc::{PayReq, PayReqString};
 
-/// Reads an invoice of this network.
+/// Decodes an invoice for this network.
 pub(super) fn decode(rooms: &Rooms, request: &PayReqString) -> Result<PayReq, Status> {
     let invoice: DecodedInvoice = request.pay_req.parse()?;
     check_network(invoice.network, rooms.network)?;
@@ -46,9 +46,9 @@ mod tests {
     use super::*;
     use crate::rpc::recorded::{printed, text};
 
-    /// AMP and ordinary ones; with and without amount, description hash, fallback address, hints.
+    /// AMP and BOLT 11 invoices, with and without amount, description hash, fallback address, route hints.
     #[test]
-    fn invoices_of_lnd_are_shown_as_lnd_shows_them() {
+    fn decoded_invoices_match_lnd() {
         let lnd = include_str!("../../../tests/data/lnd_invoices.json");
         let lnd: Vec<Value> = serde_json::from_str(lnd).unwrap();
         assert_eq!(lnd.len(), 8);

@@ -13,10 +13,10 @@ use lnd_api::proto::lnrpc::{
     DeletePaymentResponse, ListPaymentsRequest, ListPaymentsResponse,
 };
 
-/// Payments of one answer if the caller does not say (lnd).
+/// The number of payments in a response if the client does not set one (lnd).
 const DEFAULT_PAGE: u64 = 100;
 
-/// A page of payments.
+/// Lists a page of payments.
 pub(super) fn list(
     rooms: &Rooms,
     request: &ListPaymentsRequest,
@@ -53,7 +53,7 @@ fn page(request: &ListPaymentsRequest) -> Result<PaymentPage, Status> {
     })
 }
 
-/// One payment that is over.
+/// Deletes one completed payment.
 pub(super) async fn delete(
     rooms: &Rooms,
     request: &DeletePaymentRequest,
@@ -70,7 +70,7 @@ pub(super) async fn delete(
     })
 }
 
-/// All payments that are over.
+/// Deletes all completed payments.
 pub(super) async fn delete_all(
     rooms: &Rooms,
     request: &DeleteAllPaymentsRequest,
@@ -82,7 +82,7 @@ pub(super) async fn delete_all(
         .payments
         .delete_all(request.failed_payments_only, what)
         .await?;
-    // As in lnd, the payments whose HTLCs were deleted do not count.
+    // As in lnd, payments of which only failed HTLCs were deleted are not counted.
     let deleted = if failed_htlcs_only { 0 } else { found };
     Ok(DeleteAllPaymentsResponse {
         status: format!("{deleted} payments deleted, failed_htlcs_only={failed_htlcs_only}"),
@@ -97,7 +97,7 @@ fn deletion(failed_htlcs_only: bool) -> Deletion {
     }
 }
 
-/// What cannot be undone has to be asked for by name.
+/// Requires the options to name exactly what is deleted, since it cannot be undone.
 fn check(request: &DeleteAllPaymentsRequest) -> Result<(), Status> {
     let only = request.failed_payments_only || request.failed_htlcs_only;
     match (request.all_payments, only) {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_deleted_only_if_just_that_is_asked_for() {
+    fn requires_unambiguous_deletion_options() {
         let is_refused = |all_payments, failed_payments_only, failed_htlcs_only| {
             check(&DeleteAllPaymentsRequest {
                 all_payments,
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn page_has_lnds_default_and_takes_any_number() {
+    fn page_size_defaults_to_lnds_and_has_no_limit() {
         let mut request = ListPaymentsRequest::default();
         assert_eq!(page(&request).unwrap().limit, 100);
         request.max_payments = u64::MAX;

@@ -15,7 +15,7 @@ use lnd_api::proto::lnrpc::{
     CustomMessage, PeerEvent, SendCustomMessageRequest, SendCustomMessageResponse,
 };
 
-/// Who comes and goes from now on.
+/// Streams peers' connects and disconnects from now on.
 pub(super) fn follow_peers(
     messages: &CustomMessages,
     stop: CancellationToken,
@@ -40,7 +40,7 @@ fn event(event: custom::PeerEvent) -> PeerEvent {
     }
 }
 
-/// Hands a message to LDK, if the peer is connected.
+/// Passes a custom message to LDK if the peer is connected.
 pub(super) fn send(
     rooms: &Rooms,
     request: SendCustomMessageRequest,
@@ -59,7 +59,7 @@ pub(super) fn send(
     })
 }
 
-/// All messages that come from now on.
+/// Streams custom messages received from now on.
 pub(super) fn follow_messages(
     messages: &CustomMessages,
     stop: CancellationToken,

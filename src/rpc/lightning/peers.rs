@@ -17,10 +17,10 @@ use lnd_api::proto::lnrpc::{
     ListPeersResponse, Peer,
 };
 
-/// The longest that a caller may let a connection take, seconds.
-const LONGEST_TIMEOUT: u64 = 600;
+/// The maximum connection timeout that a client may set, in seconds.
+const MAX_TIMEOUT_SECONDS: u64 = 600;
 
-/// Connects, and keeps the connection if `perm` is set.
+/// Connects to a peer. With `perm`, the connection is kept up.
 pub(super) async fn connect(
     rooms: &Rooms,
     request: &ConnectPeerRequest,
@@ -33,7 +33,7 @@ pub(super) async fn connect(
     let peer = public_key_hex(&address.pubkey)?;
     let limit = match request.timeout {
         0 => DEFAULT_TIMEOUT,
-        seconds => Duration::from_secs(seconds.min(LONGEST_TIMEOUT)),
+        seconds => Duration::from_secs(seconds.min(MAX_TIMEOUT_SECONDS)),
     };
     let connected = rooms.connector.connect(peer, &address.host, limit).await?;
     if request.perm {
@@ -44,12 +44,12 @@ pub(super) async fn connect(
         Connected::Now => Ok(ConnectPeerResponse {
             status: format!("connection to {peer}@{host} initiated"),
         }),
-        // Clients take this text for success.
+        // lnd's text: clients treat this error as success.
         Connected::Already => Err(refused(format!("already connected to peer: {peer}@{host}"))),
     }
 }
 
-/// Drops a connection; that of a peer with channels is made again soon.
+/// Disconnects a peer. Peers with channels are soon reconnected.
 pub(super) fn disconnect(
     rooms: &Rooms,
     request: &DisconnectPeerRequest,
@@ -61,7 +61,7 @@ pub(super) fn disconnect(
     })
 }
 
-/// All connected peers.
+/// Lists the connected peers.
 pub(super) fn list(rooms: &Rooms) -> ListPeersResponse {
     let peers = list::peers(&rooms.peer_manager);
     ListPeersResponse {
@@ -81,7 +81,7 @@ fn peer(peer: &list::Peer) -> Peer {
         bytes_sent: peer.bytes_sent,
         bytes_recv: peer.bytes_received,
         inbound: peer.inbound,
-        // LDK measures none; lnd says the same before its first ping.
+        // LDK does not measure it; -1 is lnd's value before the first ping.
         ping_time: -1,
         sync_type: sync_type.into(),
         features: features(feature_bits(peer.features.le_flags())),

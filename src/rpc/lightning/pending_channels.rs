@@ -1,4 +1,4 @@
-//! PendingChannels: channels on their way in or out.
+//! PendingChannels: channels that are being opened or closed.
 
 use bitcoin::hex::DisplayHex;
 use lightning::sign::SpendableOutputDescriptor;
@@ -15,18 +15,18 @@ use crate::rpc::{Rooms, signed};
 use lnd_api::proto::lnrpc::pending_channels_response as response;
 use lnd_api::proto::lnrpc::{PendingChannelsResponse, PendingHtlc};
 
-/// Blocks after which the side that accepted a channel forgets it if its funding never confirms
-/// (BOLT 2).
+/// The number of blocks after which the fundee forgets a channel whose funding transaction has not
+/// confirmed (BOLT 2).
 const FUNDING_EXPIRY: i32 = 2016;
 
-/// All channels that are neither open nor over.
+/// Lists the channels that are neither open nor fully closed.
 pub(super) fn list(rooms: &Rooms) -> Result<PendingChannelsResponse, Status> {
     let closed: Vec<ClosedChannel> = rooms.store.closed_channels()?;
     let height = rooms.chain.tip.borrow().height;
     Ok(message(&of(rooms, &closed), height))
 }
 
-/// The same in the rooms' own terms.
+/// Returns the same as the channels module's own types.
 pub(super) fn of(rooms: &Rooms, closed: &[ClosedChannel]) -> Pending {
     let outputs = rooms.sweeper.tracked_spendable_outputs();
     let sweeping: Vec<Sweeping> = outputs.iter().filter_map(sweeping).collect();
@@ -39,7 +39,7 @@ pub(super) fn of(rooms: &Rooms, closed: &[ClosedChannel]) -> Pending {
     )
 }
 
-/// Outputs that the sweeper has not brought into a block yet; after that they are the wallet's.
+/// Returns an output that the sweeper has yet to confirm; after that it belongs to the wallet.
 fn sweeping(tracked: &TrackedSpendableOutput) -> Option<Sweeping> {
     if matches!(
         tracked.status,
@@ -72,7 +72,7 @@ fn message(pending: &Pending, height: u32) -> PendingChannelsResponse {
 
 fn opening(channel: &Channel, height: u32) -> response::PendingOpenChannel {
     let required = channel.confirmations_required.unwrap_or_default();
-    // The block of the first confirmation.
+    // The height of the first confirmation.
     let confirmed_in = match channel.confirmations {
         0 => 0,
         confirmations => height.saturating_add(1).saturating_sub(confirmations),
@@ -97,7 +97,7 @@ fn waiting_close(waiting: &WaitingClose, height: u32) -> response::WaitingCloseC
     response::WaitingCloseChannel {
         channel: Some(subject(&waiting.channel)),
         limbo_balance: signed(waiting.limbo_sat),
-        // LDK keeps the transactions to itself; clients look into this, so it is there.
+        // LDK does not expose the commitment transactions; clients read this field without checking.
         commitments: Some(response::Commitments::default()),
         closing_txid: closing
             .map(|closing| closing.txid.to_string())
@@ -139,7 +139,7 @@ fn pending_htlc(htlc: &HtlcOnChain, height: u32) -> PendingHtlc {
     }
 }
 
-/// Negative once it is over.
+/// Returns the number of blocks until a height; negative once it has passed.
 fn blocks_until(then: u32, now: u32) -> i32 {
     let blocks = i64::from(then) - i64::from(now);
     i32::try_from(blocks).unwrap_or(i32::MAX)
@@ -183,7 +183,7 @@ fn managed(channel: &Channel, chan_status_flags: String) -> response::PendingCha
     }
 }
 
-/// A channel of which only our record is left.
+/// A channel of which only our closing record remains.
 fn recorded(record: &ClosedChannel) -> response::PendingChannel {
     let local_sat = record.local_balance_msat / 1000;
     let peer = record
@@ -242,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_pending() {
+    fn no_pending_channels_matches_lnd() {
         let ours = printed(&message(&Pending::default(), 100));
         assert_eq!(ours, recorded("pendingchannels_none.json"));
     }
 
     #[test]
-    fn opening_channel_is_shown_as_lnd_does() {
+    fn opening_channel_matches_lnd() {
         let mut channel = test_data::channel();
         channel.state = ChannelState::Opening;
         channel.balance.local_msat = 396_530_000 + 2_810_000 + 660_000;
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn confirmations_are_counted_from_the_first_block() {
+    fn confirmation_height_is_the_first_confirmation() {
         let mut channel = test_data::channel();
         channel.confirmations = 2;
         let shown = opening(&channel, 112);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn cooperative_close_is_shown_as_lnd_does() {
+    fn cooperative_close_matches_lnd() {
         let mut lnd = recorded("pendingchannels_closing.json");
         let expected = lnd["waiting_close_channels"][0].take();
         let txid = expected["closing_txid"].as_str().unwrap().parse().unwrap();
@@ -287,7 +287,7 @@ mod tests {
             }),
             final_height: Some(123),
         };
-        // LDK forgets the reserves and keeps its commitments to itself; the fee is not split.
+        // LDK drops the reserves and does not expose its commitments; the fee is not split.
         let not_ours = [
             "commitments",
             "num_forwarding_packages",
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn force_close_counts_the_blocks() {
+    fn force_close_counts_blocks_until_maturity() {
         let htlc = HtlcOnChain {
             incoming: true,
             amount_sat: 70,
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn channel_without_a_record_has_its_name() {
+    fn channel_without_record_shows_its_channel_point() {
         let shown = subject(&Subject::Record {
             channel_id: record().channel_id,
             channel_point: record().channel_point,
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn heights_beyond_all_blocks_do_not_panic() {
+    fn extreme_heights_do_not_panic() {
         assert_eq!(blocks_until(u32::MAX, 0), i32::MAX);
         assert_eq!(blocks_until(0, 5), -5);
     }

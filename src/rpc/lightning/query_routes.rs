@@ -17,11 +17,11 @@ use ldk_amp::{MppRecord, PaymentAddr};
 use lnd_api::proto::lnrpc::fee_limit::Limit;
 use lnd_api::proto::lnrpc::{FeatureBit, FeeLimit, QueryRoutesRequest, QueryRoutesResponse};
 
-/// lnd's limit if the caller sets none: all of an amount up to 1000 sat, else 5 percent.
+/// lnd's default fee limit: the whole amount up to 1000 sat, 5 percent above that.
 const SMALL_AMOUNT_MSAT: u64 = 1_000_000;
 const DEFAULT_PERCENT: u64 = 5;
 
-/// One route, or lnd's reason why there is none.
+/// Returns one route, or lnd's error if there is none.
 pub(super) fn find(
     rooms: &Rooms,
     request: &QueryRoutesRequest,
@@ -57,7 +57,7 @@ fn refuse_unsupported(rooms: &Rooms, request: &QueryRoutesRequest) -> Result<(),
         && public_key_hex(&request.source_pub_key)? != rooms.node_id
     {
         return Err(unsupported(
-            "source_pub_key is not this node: routes from other nodes are not supported",
+            "source_pub_key must be this node: routes from other nodes are not supported",
         ));
     }
     if !(-1.0..=1.0).contains(&request.time_pref) {
@@ -66,7 +66,7 @@ fn refuse_unsupported(rooms: &Rooms, request: &QueryRoutesRequest) -> Result<(),
     check_features(&request.dest_features)
 }
 
-/// The known ones change nothing for a route of one path.
+/// Refuses unknown required features. Known ones do not affect a single-path route.
 fn check_features(bits: &[i32]) -> Result<(), Status> {
     let unknown = |bit: &&i32| **bit % 2 == 0 && FeatureBit::try_from(**bit).is_err();
     match bits.iter().find(unknown) {
@@ -100,7 +100,7 @@ fn query(rooms: &Rooms, request: &QueryRoutesRequest) -> Result<RouteQuery, Stat
     })
 }
 
-/// Blocks that the whole route may take.
+/// Returns the maximum time lock of the whole route, in blocks.
 fn cltv_limit(limit: u32, final_cltv_delta: u32) -> Result<u32, Status> {
     let limit = match limit {
         0 => DEFAULT_CLTV_LIMIT,
@@ -132,7 +132,7 @@ fn fee_limit_msat(limit: Option<&FeeLimit>, amount_msat: u64) -> Result<u64, Sta
     })
 }
 
-/// The receiver's payload as a payment would have it.
+/// Returns the final hop's payload as a payment would have it.
 fn onion(
     amount_msat: u64,
     records: &BTreeMap<u64, Vec<u8>>,
@@ -153,7 +153,7 @@ fn avoid(routes: &Routes, request: &QueryRoutesRequest) -> Result<Avoid, Status>
     let pairs = request.ignored_pairs.iter().map(pair);
     let mut pairs: HashSet<_> = pairs.collect::<Result<_, Status>>()?;
     for edge in &request.ignored_edges {
-        // A channel that is not in the graph is on no route (lnd skips it, too).
+        // A channel that is not in the graph cannot be on the route; lnd skips it as well.
         if let Some((one, two)) = routes.ends(edge.channel_id) {
             pairs.insert(match edge.direction_reverse {
                 false => (one, two),

@@ -1,4 +1,4 @@
-//! SendCoins and SendMany: pay on chain.
+//! SendCoins and SendMany: on-chain payments.
 
 use std::sync::Arc;
 
@@ -60,10 +60,10 @@ async fn pay(rooms: Arc<Rooms>, spend: Spend, label: String) -> Result<Txid, Sta
     make_and_publish(rooms, label, move |rooms| rooms.wallet.send(&spend)).await
 }
 
-/// Makes, signs and broadcasts a transaction. A caller that goes away meanwhile stops nothing: the
-/// wallet would count on a transaction that nobody has.
+/// Creates, signs and broadcasts a transaction. It completes even if the client disconnects: otherwise the
+/// wallet would build on a transaction that was never broadcast.
 ///
-/// If bitcoind does not answer, nothing is made and no coin is taken.
+/// If bitcoind is unreachable, no transaction is created and no coins are spent.
 pub(in crate::rpc) async fn make_and_publish(
     rooms: Arc<Rooms>,
     label: String,
@@ -82,7 +82,7 @@ pub(in crate::rpc) async fn make_and_publish(
     }
 }
 
-/// Makes a transaction, and returns it once it is on disk: a wallet that forgot it with a crash would spend
+/// Creates a transaction and returns it once it is on disk: a wallet that lost it in a crash would spend
 /// its coins again.
 async fn make_and_keep(
     rooms: &Rooms,
@@ -103,7 +103,7 @@ async fn make_and_keep(
 
 fn free_coins(rooms: &Rooms, txid: Txid) {
     if let Err(kept) = rooms.wallet.cancel(txid) {
-        tracing::error!(%txid, %kept, "the coins of a payment that was not sent are not free");
+        tracing::error!(%txid, %kept, "cannot release the coins of an unsent payment");
     }
 }
 
@@ -117,24 +117,24 @@ async fn publish(rooms: &Rooms, transaction: &Transaction, label: &str) -> Resul
             return Err(error.into());
         }
         Err(error) => {
-            // It answered a moment ago and may have the transaction or not. To free its coins could
-            // make the caller pay twice, so the payment stands.
-            tracing::warn!(%txid, %error, "a payment waits for bitcoind");
+            // bitcoind was reachable before and may or may not have the transaction. Releasing its coins
+            // could make the client pay twice, so the payment stands.
+            tracing::warn!(%txid, %error, "cannot reach bitcoind; the payment will be rebroadcast");
             rooms.broadcaster.broadcast_transactions(&[transaction]);
-            Err(undecided(txid, &error))
+            Err(publish_unknown(txid, &error))
         }
     };
-    // It is ours since a moment ago, so the label can only be lost with the transaction.
+    // The transaction was just created, so the label can only be lost along with it.
     if let Err(error) = rooms.wallet.label(txid, label, true) {
-        tracing::warn!(%txid, %error, "a payment has no label");
+        tracing::warn!(%txid, %error, "cannot label the payment");
     }
     answer
 }
 
-fn undecided(txid: Txid, error: &ChainError) -> Status {
+fn publish_unknown(txid: Txid, error: &ChainError) -> Status {
     Status::unavailable(format!(
-        "transaction {txid} may have been sent, and is sent again until it is in a block: look at \
-         the wallet's transactions before you pay again ({error})"
+        "transaction {txid} may have been sent and will be rebroadcast until it confirms: check the \
+         wallet's transactions before you pay again ({error})"
     ))
 }
 
@@ -146,7 +146,7 @@ fn one_output(rooms: &Rooms, request: &SendCoinsRequest) -> Result<Outputs, Stat
     })
 }
 
-/// None: everything.
+/// Returns the amount to send; `None` sends everything.
 fn amount(request: &SendCoinsRequest) -> Result<Option<Amount>, Status> {
     match (request.send_all, request.amount) {
         (true, 0) => Ok(None),
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_or_an_amount() {
+    fn requires_send_all_or_an_amount() {
         let request = |send_all, amount| SendCoinsRequest {
             send_all,
             amount,

@@ -1,4 +1,4 @@
-//! For tests: a channel as the channels room shows it, open and closed.
+//! Test data: an open and a closed channel as the channels module returns them.
 
 use bitcoin::OutPoint;
 use lightning::ln::types::ChannelId;
@@ -22,7 +22,7 @@ pub(super) fn channel() -> Channel {
         alias_scids: Vec::new(),
         capacity_sat: 400_000,
         balance: ChannelBalance {
-            // Both after the fee of 2811 sat and two anchors of 330 sat.
+            // lnd's balance plus what it subtracts: the fee of 2811 sat and two anchors of 330 sat.
             local_msat: 55_148_000 + 2_811_000 + 660_000,
             remote_msat: 341_381_000,
             unsettled_msat: 0,
@@ -53,7 +53,7 @@ pub(super) fn channel() -> Channel {
     }
 }
 
-/// The same channel, closed by both.
+/// The same channel after a cooperative close.
 pub(super) fn closed() -> ClosedChannel {
     let open = channel();
     ClosedChannel {

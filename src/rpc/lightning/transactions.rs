@@ -1,4 +1,4 @@
-//! GetTransactions and SubscribeTransactions: what the wallet got and paid.
+//! GetTransactions and SubscribeTransactions: the wallet's transactions.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -17,7 +17,7 @@ use lnd_api::proto::lnrpc::{
     TransactionDetails,
 };
 
-/// The transactions of these heights, in pages.
+/// Lists the transactions of a height range, in pages.
 pub(super) fn list(
     rooms: &Rooms,
     request: &GetTransactionsRequest,
@@ -27,7 +27,7 @@ pub(super) fn list(
     Ok(page(entries, request, rooms.network))
 }
 
-/// Each transaction that is made or confirmed from now on.
+/// Streams each transaction that is created or confirmed from now on.
 pub(super) fn follow(
     rooms: &Rooms,
     stop: CancellationToken,
@@ -48,13 +48,13 @@ pub(super) fn follow(
     }))
 }
 
-/// What a follower has heard of: transactions and their blocks. It compares, so that nothing is missed
-/// however slowly it listens, and nothing waits for it.
+/// The transactions, with their blocks, that a subscriber has seen. Comparing against it, a slow subscriber
+/// misses nothing and blocks nobody.
 #[derive(Default)]
 struct Known(HashMap<Txid, Option<BlockHash>>);
 
 impl Known {
-    /// Those that are new or have come into another block.
+    /// Returns the entries that are new or have confirmed in another block.
     fn news(&mut self, entries: Vec<HistoryEntry>) -> Vec<HistoryEntry> {
         let block = |entry: &HistoryEntry| entry.block.map(|block| block.hash);
         let now = entries.iter().map(|entry| (entry.txid, block(entry)));
@@ -64,7 +64,7 @@ impl Known {
     }
 }
 
-/// The heights of a request in lnd's reading: below 0 is what is in no block, above all blocks.
+/// A request's height range as lnd reads it: negative heights mean unconfirmed, above all blocks.
 struct Heights {
     blocks: RangeInclusive<u32>,
     newest_first: bool,
@@ -128,7 +128,7 @@ fn page(
     }
 }
 
-/// A transaction in lnd's words.
+/// Returns a transaction in lnd's form.
 pub(in crate::rpc) fn message(entry: &HistoryEntry, network: Network) -> Transaction {
     let received = signed(entry.received.to_sat());
     let output_details: Vec<_> = entry
@@ -143,7 +143,7 @@ pub(in crate::rpc) fn message(entry: &HistoryEntry, network: Network) -> Transac
     let height = entry.block.map_or(0, |block| block.height);
     Transaction {
         tx_hash: entry.txid.to_string(),
-        // Both are below all bitcoins.
+        // Both are at most 21 million BTC.
         amount: received - signed(entry.sent.to_sat()),
         num_confirmations: i32::try_from(entry.confirmations).unwrap_or(i32::MAX),
         block_hash: entry.block.map(|b| b.hash.to_string()).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! ListUnspent: what the wallet could spend.
+//! ListUnspent: the wallet's spendable outputs.
 
 use tonic::Status;
 
@@ -7,7 +7,7 @@ use crate::rpc::{Rooms, signed};
 use crate::wallet::Coin;
 use lnd_api::proto::lnrpc::{AddressType, ListUnspentRequest, ListUnspentResponse, Utxo};
 
-/// Outputs within these confirmations that are not leased.
+/// Lists the unleased outputs with a number of confirmations in the requested range.
 pub(super) fn list(
     rooms: &Rooms,
     request: &ListUnspentRequest,
@@ -17,7 +17,7 @@ pub(super) fn list(
     Ok(ListUnspentResponse { utxos })
 }
 
-/// The same for both services that have the call.
+/// Lists them for both services that have the call.
 pub(in crate::rpc) fn between(
     rooms: &Rooms,
     min_confs: i32,

@@ -14,7 +14,7 @@ use lnd_api::proto::lnrpc::{
     WalletBalanceResponse,
 };
 
-/// What is in the wallet, by confirmations.
+/// Returns the wallet's balance, confirmed and unconfirmed.
 pub(super) fn balance(
     rooms: &Rooms,
     request: &WalletBalanceRequest,
@@ -49,7 +49,7 @@ pub(super) fn balance(
     })
 }
 
-/// An address to pay to. That it was given out is on disk: nobody else is given it after a crash.
+/// Returns a receiving address once it is recorded on disk, so that none is handed out again after a crash.
 pub(super) async fn new_address(
     rooms: &Rooms,
     request: &NewAddressRequest,
@@ -66,7 +66,7 @@ pub(super) async fn new_address(
     })
 }
 
-/// Only those that the wallet has.
+/// Parses an address type, refusing those that the wallet does not support.
 fn address_type(number: i32) -> Result<AddressType, Status> {
     match AddressType::try_from(number) {
         Ok(kind @ (AddressType::WitnessPubkeyHash | AddressType::UnusedWitnessPubkeyHash)) => {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_p2wkh_addresses_are_made() {
+    fn supports_only_p2wkh_addresses() {
         assert_eq!(address_type(0).unwrap(), AddressType::WitnessPubkeyHash);
         assert_eq!(
             address_type(2).unwrap(),

@@ -9,7 +9,7 @@ use crate::rpc::{Rooms, asked_route};
 use lnd_api::proto::lnrpc::{MppRecord, Route};
 use lnd_api::proto::routerrpc::{BuildRouteRequest, BuildRouteResponse};
 
-/// The route over the given nodes.
+/// Builds a route over the given nodes.
 pub(super) fn build(
     rooms: &Rooms,
     request: &BuildRouteRequest,
@@ -26,7 +26,7 @@ pub(super) fn build(
     Ok(BuildRouteResponse { route: Some(route) })
 }
 
-/// `cltv_delta`: the final one if the caller gives none.
+/// Parses the request. `cltv_delta` is the final CLTV delta if the client sets none.
 fn plan(request: &BuildRouteRequest, cltv_delta: u32) -> Result<RoutePlan, Status> {
     if !request.first_hop_custom_records.is_empty() {
         return Err(unsupported("first_hop_custom_records is not supported"));
@@ -47,7 +47,8 @@ fn plan(request: &BuildRouteRequest, cltv_delta: u32) -> Result<RoutePlan, Statu
     })
 }
 
-/// The route is the whole payment; who sends only a part over it changes the total.
+/// Adds an MPP record for paying the whole amount over this route; a client that sends only a part of a
+/// payment over it changes the total.
 fn add_mpp_record(route: &mut Route, address: [u8; 32]) {
     if let Some(last) = route.hops.last_mut() {
         last.mpp_record = Some(MppRecord {
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_left_to_the_node() {
+    fn unset_fields_use_the_nodes_defaults() {
         let plan = plan(&request(), 80).unwrap();
         assert_eq!((plan.amount_msat, plan.outgoing_channel), (None, None));
         assert_eq!(plan.final_cltv_delta, 80);
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn rejects_malformed_requests() {
         type Change = fn(&mut BuildRouteRequest);
         let changes: [(Change, &str); 4] = [
             (|r| r.amt_msat = -1, "amount cannot be negative"),

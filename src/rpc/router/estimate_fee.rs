@@ -1,4 +1,4 @@
-//! EstimateRouteFee: by the graph for a public key, by a probe for an invoice.
+//! EstimateRouteFee: from the graph for a public key, by a probe for an invoice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use ldk_amp::{MppRecord, PaymentAddr};
 use lnd_api::proto::lnrpc::PaymentFailureReason;
 use lnd_api::proto::routerrpc::{RouteFeeRequest, RouteFeeResponse};
 
-/// lnd's limits: what an estimate may come to, msat, and seconds for a probe.
+/// lnd's fee limit of an estimate (msat) and default timeout of a probe (seconds).
 const FEE_LIMIT_MSAT: u64 = 100_000_000 * 1000;
 const DEFAULT_TIMEOUT: u32 = 60;
 
-/// What a payment would cost.
+/// Estimates the fee and time lock of a payment.
 pub(super) async fn estimate(
     rooms: Arc<Rooms>,
     request: RouteFeeRequest,
@@ -54,7 +54,7 @@ fn by_graph(rooms: &Rooms, request: &RouteFeeRequest) -> Result<RouteFeeResponse
         .map_err(|error| Status::internal(error.to_string()))?;
     let wish = RouteWish {
         query: RouteQuery {
-            // A payment has the padding, too (lnd adds it here as well).
+            // A payment adds the block padding; lnd's estimate includes it as well.
             final_cltv_delta: rooms.cltv_delta.saturating_add(BLOCK_PADDING),
             outgoing_channels: request.outgoing_chan_ids.clone(),
             ..RouteQuery::new(destination, amount_msat, FEE_LIMIT_MSAT)
@@ -90,10 +90,10 @@ fn probe(rooms: &Rooms, request: RouteFeeRequest) -> Result<Probe, Status> {
     let invoice: DecodedInvoice = request.payment_request.parse()?;
     check_network(invoice.network, rooms.network)?;
     let amount_msat = invoice.amount_msat.filter(|msat| *msat > 0);
-    let too_little = || refused("payment request amount must be greater than 0");
+    let no_amount = || refused("payment request amount must be greater than 0");
     Ok(Probe {
         destination: invoice.destination,
-        amount_msat: amount_msat.ok_or_else(too_little)?,
+        amount_msat: amount_msat.ok_or_else(no_amount)?,
         payment_addr: PaymentAddr::from_bytes(invoice.payment_secret.0),
         final_cltv_delta: within(invoice.cltv_delta, "the invoice's final CLTV delta")?,
         metadata: invoice.payment_metadata,
@@ -107,7 +107,7 @@ fn probe(rooms: &Rooms, request: RouteFeeRequest) -> Result<Probe, Status> {
     })
 }
 
-/// The fee, and the height at which the first HTLC expires.
+/// Returns the fee and the expiry height of the first HTLC.
 fn cost(route: &[HopRecord]) -> RouteFeeResponse {
     let fees = route.iter().map(|hop| hop.fee_msat);
     let first = route.first();

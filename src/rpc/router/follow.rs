@@ -1,4 +1,4 @@
-//! The stream of a payment: under way, as its attempts change, and its end.
+//! The update stream of one payment: in flight, changes of its attempts, and its result.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use crate::rpc::streams::{Answers, Writer, stream};
 use crate::storage::payments::{FailureReason, PaymentState};
 use lnd_api::proto::lnrpc::Payment;
 
-/// Which messages the caller wants.
+/// The updates that the client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Updates {
-    /// The last one.
+    /// Only the final one.
     Last,
-    /// All that there are.
+    /// All of them.
     All,
-    /// All, the first of them "in flight" even if the payment has ended by then: clients count on
-    /// two messages at least.
+    /// All of them, the first one "in flight" even if the payment has already ended: clients expect at least
+    /// two messages.
     FromTheStart,
 }
 
 impl Updates {
-    /// For a payment that the call started.
+    /// Returns the updates for a payment started by this call.
     pub(super) fn of_new(only_last: bool) -> Self {
         if only_last {
             Self::Last
@@ -34,14 +34,14 @@ impl Updates {
         }
     }
 
-    /// For a payment that was started before.
+    /// Returns the updates for a payment that already existed.
     pub(super) fn of_known(only_last: bool) -> Self {
         if only_last { Self::Last } else { Self::All }
     }
 }
 
-/// Streams the payment until its end. If it is tied to the stream, it makes no further attempt
-/// once the stream has ended.
+/// Streams the payment's updates until it ends. With a [`Tie`], the payment makes no further attempts once
+/// the stream has ended.
 pub(super) fn follow(
     stop: CancellationToken,
     views: watch::Receiver<PaymentView>,
@@ -55,11 +55,11 @@ pub(super) fn follow(
     });
     stream(stop, move |writer| async move {
         let ended = write(&writer, views, updates).await;
-        // The payment is over, and another try of it may have begun.
+        // The payment has ended, and another payment to the same hash may have started.
         if ended.is_ok()
             && let Some(tie) = tie
         {
-            tie.loosen();
+            tie.release();
         }
         ended
     })
@@ -92,10 +92,10 @@ async fn write(
 
 async fn next(views: &mut watch::Receiver<PaymentView>) -> Result<(), Status> {
     let changed = views.changed().await;
-    changed.map_err(|_| Status::unavailable("the node stops"))
+    changed.map_err(|_| Status::unavailable("the node is shutting down"))
 }
 
-/// What was to be seen of a payment before anything happened, if it has ended meanwhile.
+/// Returns the payment as it was before its first attempt, if it has already ended.
 fn as_started(mut view: PaymentView) -> PaymentView {
     if view.is_final() {
         view.record.state = PaymentState::InFlight;
@@ -106,8 +106,8 @@ fn as_started(mut view: PaymentView) -> PaymentView {
     view
 }
 
-/// Cancels the payment when dropped, unless the whole node stops: then the payment goes on after
-/// the next start.
+/// Cancels the payment when dropped, except when the node is shutting down: then the payment resumes
+/// after the next start.
 struct Tie {
     payments: Option<Arc<Payments>>,
     identifier: [u8; 32],
@@ -115,7 +115,7 @@ struct Tie {
 }
 
 impl Tie {
-    fn loosen(mut self) {
+    fn release(mut self) {
         self.payments = None;
     }
 }
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn payment_that_ended_at_once_still_begins_in_flight() {
+    async fn ended_payment_still_starts_in_flight() {
         let views = watch::Sender::new(view(PaymentState::Failed)).subscribe();
         let seen = statuses(stream_of(views, Updates::of_new(false))).await;
         assert_eq!(seen, [PaymentStatus::InFlight, PaymentStatus::Failed]);
     }
 
     #[tokio::test]
-    async fn known_payment_is_told_as_it_is() {
+    async fn known_payment_starts_with_its_current_state() {
         for only_last in [false, true] {
             let views = watch::Sender::new(view(PaymentState::Succeeded)).subscribe();
             let seen = statuses(stream_of(views, Updates::of_known(only_last))).await;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stream_follows_until_the_end() {
+    async fn streams_updates_until_the_end() {
         let sender = watch::Sender::new(view(PaymentState::InFlight));
         let mut answers = stream_of(sender.subscribe(), Updates::of_new(false));
         for _ in 0..2 {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_updates_only_the_end_is_told() {
+    async fn without_inflight_updates_only_the_result_is_sent() {
         let sender = watch::Sender::new(view(PaymentState::InFlight));
         let answers = stream_of(sender.subscribe(), Updates::of_new(true));
         sender.send_replace(view(PaymentState::Failed));

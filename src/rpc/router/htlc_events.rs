@@ -14,7 +14,7 @@ use lnd_api::proto::routerrpc::{
     SubscribedEvent,
 };
 
-/// First that the caller is heard, then what happens from now on.
+/// Streams a subscribed event, then HTLC events from now on.
 pub(super) fn follow(feed: &HtlcFeed, stop: CancellationToken) -> Answers<routerrpc::HtlcEvent> {
     let mut events = feed.listen();
     stream(stop, move |writer| async move {
@@ -76,7 +76,7 @@ fn step(step: HtlcStep) -> Event {
     }
 }
 
-/// The failure that the sender gets (BOLT 4), in lnd's numbers.
+/// Returns the failure code sent to the payer (BOLT 4), as lnd's enum.
 fn code(reason: Reason) -> FailureCode {
     match reason {
         Reason::TemporaryNodeFailure | Reason::ForwardExpiryBuffer => {
@@ -127,7 +127,7 @@ fn code(reason: Reason) -> FailureCode {
     }
 }
 
-/// What lnd says beside the code, where LDK's reason is the same.
+/// Returns lnd's failure detail, where LDK's reason has an equivalent.
 fn detail(reason: Reason) -> FailureDetail {
     match reason {
         Reason::InvalidOnionVersion | Reason::InvalidOnionHMAC | Reason::InvalidOnionKey => {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn own_payments_have_no_incoming_side() {
+    fn own_payments_have_no_incoming_circuit_key() {
         let sent = HtlcStep::Sent {
             amount_msat: 1_000,
             expiry_height: 200,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn our_refusal_has_its_reason() {
+    fn link_failures_have_a_detail() {
         let failed = HtlcStep::FailedHere(Reason::ChannelBalanceOverdrawn);
         let Event::LinkFailEvent(failed) = step(failed) else {
             panic!("{failed:?}");

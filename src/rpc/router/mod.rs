@@ -1,4 +1,4 @@
-//! The `Router` service: paying, and following payments.
+//! The `Router` service: sending, tracking and estimating payments.
 
 mod build_route;
 mod estimate_fee;
@@ -25,10 +25,10 @@ use lnd_api::proto::routerrpc::{
     TrackPaymentsRequest,
 };
 
-/// Translates for the payments room.
+/// Implements lnd's `Router` service.
 pub(super) struct RouterService {
     rooms: Arc<Rooms>,
-    /// The server's end, not only the node's.
+    /// Cancelled when the RPC server stops.
     stop: CancellationToken,
 }
 

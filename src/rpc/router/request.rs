@@ -1,4 +1,4 @@
-//! What a SendPaymentV2 request asks for.
+//! Parsing of SendPaymentV2 requests.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use crate::rpc::route_hints::from_messages;
 use ldk_amp::PaymentAddr;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 
-/// lnd's defaults and limit.
+/// lnd's default timeout (seconds) and numbers of parts.
 const DEFAULT_TIMEOUT: u64 = 60;
 const DEFAULT_MAX_PARTS: u32 = 16;
-const MOST_PARTS: u32 = 1_000;
-/// The record in which a keysend payment carries its preimage.
+const MAX_PARTS: u32 = 1_000;
+/// The TLV type in which a keysend payment carries its preimage.
 const KEYSEND_RECORD: u64 = 5_482_373_484;
-/// Feature bits, required and optional.
+/// The MPP feature bits, required and optional.
 const MPP: (i32, i32) = (16, 17);
-/// AMP, and what it depends on: payment address, TLV onion.
+/// The feature bits of AMP and what it depends on: payment address and TLV onion.
 const AMP_NEEDS: [(i32, i32); 3] = [(30, 31), (14, 15), (8, 9)];
 
-/// Reads and checks the request. `cltv_delta` is the final one of payments to a public key.
+/// Parses and checks the request. `cltv_delta` is the final CLTV delta of payments to a public key.
 pub(super) fn read(
     request: SendPaymentRequest,
     network: Network,
@@ -49,11 +49,11 @@ pub(super) fn read(
 }
 
 fn limits(request: &SendPaymentRequest) -> Result<Limits, Status> {
-    // Without a largest part their number is only a limit, however high (lnd).
-    if request.max_parts > MOST_PARTS && request.max_shard_size_msat > 0 {
+    // Without a maximum part size, max_parts is only an upper bound, however high (lnd).
+    if request.max_parts > MAX_PARTS && request.max_shard_size_msat > 0 {
         let asked = request.max_parts;
         return Err(refused(format!(
-            "requested max_parts ({asked}) exceeds the allowed upper limit of {MOST_PARTS}; \
+            "requested max_parts ({asked}) exceeds the allowed upper limit of {MAX_PARTS}; \
              cannot issue payment"
         )));
     }
@@ -62,7 +62,7 @@ fn limits(request: &SendPaymentRequest) -> Result<Limits, Status> {
         bytes => Some(public_key(bytes)?),
     };
     Ok(Limits {
-        // Nothing said means free routes only, as in lnd.
+        // As in lnd, no fee limit means that only free routes are allowed.
         fee_limit_msat: amount_msat(request.fee_limit_sat, request.fee_limit_msat)?,
         timeout_seconds: match not_negative(request.timeout_seconds, "timeout_seconds")? {
             0 => DEFAULT_TIMEOUT,
@@ -111,7 +111,7 @@ fn to_public_key(
     })
 }
 
-/// Nothing said about the destination's features means that it takes AMP (lnd).
+/// An AMP payment to a public key. As in lnd, a destination without feature bits is assumed to support AMP.
 fn amp_to_public_key(request: &SendPaymentRequest) -> Result<Method, Status> {
     let features = &request.dest_features;
     if !features.is_empty() && !AMP_NEEDS.iter().all(|pair| has(features, *pair)) {
@@ -122,7 +122,7 @@ fn amp_to_public_key(request: &SendPaymentRequest) -> Result<Method, Status> {
     })
 }
 
-/// A keysend, or a payment to a hash that the caller knows of.
+/// A keysend, or a payment to a hash that the client knows.
 fn by_hash(request: &SendPaymentRequest) -> Result<Method, Status> {
     if let Some(preimage) = request.dest_custom_records.get(&KEYSEND_RECORD) {
         return keysend(request, preimage);
@@ -135,7 +135,7 @@ fn by_hash(request: &SendPaymentRequest) -> Result<Method, Status> {
     })
 }
 
-/// In one part, without payment address: the receiver has nothing to put parts together by.
+/// A keysend: one part without payment address, since the receiver cannot associate several parts.
 fn keysend(request: &SendPaymentRequest, preimage: &[u8]) -> Result<Method, Status> {
     if request.max_shard_size_msat > 0 {
         return Err(refused("MPP not supported with keysend payments"));
@@ -154,7 +154,7 @@ fn keysend(request: &SendPaymentRequest, preimage: &[u8]) -> Result<Method, Stat
     let of_preimage = PaymentHash::from(PaymentPreimage(preimage));
     if !request.payment_hash.is_empty() && hash(&request.payment_hash)? != of_preimage.0 {
         return Err(refused(
-            "payment_hash is not the hash of the keysend preimage: nobody could settle it",
+            "payment_hash is not the hash of the keysend preimage",
         ));
     }
     Ok(Method::Hash {
@@ -164,7 +164,7 @@ fn keysend(request: &SendPaymentRequest, preimage: &[u8]) -> Result<Method, Stat
     })
 }
 
-/// Whether the destination has the feature, required (even bit) or optional.
+/// Returns whether the destination has the feature, as required (even bit) or optional.
 fn has(features: &[i32], (required, optional): (i32, i32)) -> bool {
     features.contains(&required) || features.contains(&optional)
 }
@@ -174,8 +174,8 @@ fn payment_addr(request: &SendPaymentRequest) -> Result<Option<PaymentAddr>, Sta
     Ok(bytes.map(PaymentAddr::from_bytes))
 }
 
-/// What the payee gets beside the payment. Zeus adds the record of a keysend to AMP payments; AMP
-/// has preimages of its own.
+/// Returns the custom records for the payee. Zeus adds the keysend record to AMP payments; it is dropped,
+/// because AMP derives its own preimages.
 fn records(method: &Method, mut records: BTreeMap<u64, Vec<u8>>) -> BTreeMap<u64, Vec<u8>> {
     if let Method::Amp { .. } = method {
         records.remove(&KEYSEND_RECORD);
@@ -211,11 +211,11 @@ fn to_invoice(
     })
 }
 
-/// An AMP invoice is paid with AMP, whether the caller says so or not; lnd insists on it. An ordinary
-/// one is not, even if the caller says so (lnd).
+/// Selects the payment method. AMP invoices are always paid with AMP, even without the `amp` flag, which lnd
+/// requires; as in lnd, the flag has no effect on BOLT 11 invoices without AMP.
 ///
-/// Only there a payment address of the caller's counts (lnd): the receiver then takes the payment
-/// for a spontaneous one.
+/// As in lnd, the client's `payment_addr` counts for AMP invoices only: the receiver then treats the payment
+/// as spontaneous.
 fn method(invoice: &DecodedInvoice, request: &SendPaymentRequest) -> Result<Method, Status> {
     let of_invoice = PaymentAddr::from_bytes(invoice.payment_secret.0);
     if !invoice.is_amp() {
@@ -243,14 +243,14 @@ fn invoice_amount(invoice: &DecodedInvoice, given_msat: u64) -> Result<u64, Stat
     }
 }
 
-/// What the invoice says cannot be said by the caller, too.
+/// Refuses fields that the invoice already determines.
 fn refuse_contradictions(request: &SendPaymentRequest) -> Result<(), Status> {
-    let said = [
+    let given = [
         ("dest", !request.dest.is_empty()),
         ("payment_hash", !request.payment_hash.is_empty()),
         ("final_cltv_delta", request.final_cltv_delta != 0),
     ];
-    match said.iter().find(|(_, said)| *said) {
+    match given.iter().find(|(_, is_set)| *is_set) {
         Some((field, _)) => Err(refused(format!(
             "{field} and payment_request cannot appear together"
         ))),

@@ -14,7 +14,7 @@ use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 use lnd_api::proto::lnrpc;
 use lnd_api::proto::routerrpc::SendToRouteRequest;
 
-/// Sends one HTLC and waits for its end.
+/// Sends one HTLC and waits until it is settled or failed.
 pub(super) async fn send(
     rooms: &Rooms,
     request: SendToRouteRequest,
@@ -26,7 +26,7 @@ pub(super) async fn send(
     Ok(attempt(&ended.payment, &ended.attempt, &metadata))
 }
 
-/// Reads the request. `ends` tells the nodes of a channel, for hops without a key.
+/// Parses the request. `ends` returns a channel's nodes, for hops without a public key.
 fn read(
     request: SendToRouteRequest,
     our_node_id: &PublicKey,
@@ -84,17 +84,13 @@ fn given_route(
     })
 }
 
-/// Where the channel leads to, coming from a node.
+/// Returns the channel's other node.
 fn other_end(
     scid: u64,
     from: &PublicKey,
     ends: impl Fn(u64) -> Option<(NodeId, NodeId)>,
 ) -> Result<PublicKey, Status> {
-    let unknown = || {
-        refused(format!(
-            "channel {scid} is unknown: give pub_key of its hop"
-        ))
-    };
+    let unknown = || refused(format!("channel {scid} is unknown: set pub_key of its hop"));
     let (one, two) = ends(scid).ok_or_else(unknown)?;
     let from = NodeId::from_pubkey(from);
     let to = if one == from {
@@ -107,7 +103,7 @@ fn other_end(
     PublicKey::from_slice(to.as_slice()).map_err(|_| unknown())
 }
 
-/// LDK writes records into the receiver's payload only.
+/// Refuses records for intermediate hops: LDK writes records into the final payload only.
 fn refuse_records(hop: &lnrpc::Hop) -> Result<(), Status> {
     refuse_blinding(hop)?;
     if hop.mpp_record.is_some() || hop.amp_record.is_some() {

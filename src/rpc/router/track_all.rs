@@ -1,4 +1,4 @@
-//! The stream of all payments: those in flight as they are, then every update.
+//! The update stream of all payments: the current state of those in flight, then every update.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,8 +7,8 @@ use crate::rpc::payment::payment;
 use crate::rpc::streams::{Answers, stream};
 use lnd_api::proto::lnrpc::Payment;
 
-/// Streams until the caller goes away or the node stops. `only_last`: one message for each payment,
-/// once it has succeeded or failed.
+/// Streams until the client disconnects or the node shuts down. With `only_last`, each payment is sent only
+/// once, when it has succeeded or failed.
 pub(super) fn follow(
     stop: CancellationToken,
     mut updates: AllUpdates,

@@ -18,12 +18,12 @@ const COLUMNS: [&str; 6] = [
     "message",
 ];
 
-/// The line with the columns' names.
+/// Returns the header line.
 pub(super) fn header() -> Result<Vec<u8>, Status> {
     write([COLUMNS.map(str::to_owned)])
 }
 
-/// A line for each payment.
+/// Returns one line per payment.
 pub(super) fn lines(payments: &[PaymentRecord]) -> Result<Vec<u8>, Status> {
     write(payments.iter().map(line))
 }
@@ -39,9 +39,9 @@ fn line(payment: &PaymentRecord) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// What a stranger wrote as a cell of one line. Spreadsheets take what begins with one of these
-/// signs for a formula, also in its full-width form and after spaces; an apostrophe before it keeps
-/// it a text (OWASP, "CSV Injection").
+/// Returns a payer's message as a single-line cell. Spreadsheets treat a cell that starts with one of these
+/// characters as a formula, also in full-width form or after spaces; a leading apostrophe makes it text
+/// (OWASP, "CSV Injection").
 fn cell(message: &str) -> String {
     let safe = sanitize::escape(message);
     let is_formula = safe
@@ -51,7 +51,7 @@ fn cell(message: &str) -> String {
 }
 
 fn write(lines: impl IntoIterator<Item = [String; COLUMNS.len()]>) -> Result<Vec<u8>, Status> {
-    let failed = |error: String| Status::internal(format!("the CSV cannot be written: {error}"));
+    let failed = |error: String| Status::internal(format!("cannot write CSV: {error}"));
     let mut writer = WriterBuilder::new()
         .terminator(Terminator::CRLF)
         .from_writer(Vec::new());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_as_in_rfc_4180_and_cells_are_quoted_where_they_must() {
+    fn lines_follow_rfc_4180() {
         assert_eq!(
             String::from_utf8(header().unwrap()).unwrap(),
             "settle_index,settled_at,amount_msat,set_id,htlcs,message\r\n"
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_is_a_formula() {
+    fn messages_are_never_formulas() {
         for formula in [
             "=1+1",
             "+1",
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_any_kind_stay_in_their_cell() {
+    fn arbitrary_bytes_stay_in_their_cell() {
         assert_eq!(message(b"a\r\nb,c"), "a\\u{d}\\u{a}b,c");
         assert_eq!(message(b"\xff\xfe"), "\u{fffd}\u{fffd}");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The donation page's invoices, for its owner.
+//! Management of the donation page's invoices.
 
 use std::sync::Arc;
 
@@ -23,15 +23,15 @@ impl From<DonationError> for Status {
     }
 }
 
-/// The page, if there is one.
+/// Returns the donation page.
 pub(super) fn page(rooms: &Rooms) -> Result<Arc<Donations>, Status> {
     rooms
         .donations
         .clone()
-        .ok_or_else(|| refused("there is no donation page: donations-listen is not set"))
+        .ok_or_else(|| refused("the donation page is disabled: donations-listen is not set"))
 }
 
-/// How it stands.
+/// Returns the page's current invoice, its totals, and all of its invoices.
 pub(super) fn show(page: &Donations) -> Result<DonationPageResponse, Status> {
     let (shown, total) = (page.shown(), page.total());
     Ok(DonationPageResponse {
@@ -43,7 +43,7 @@ pub(super) fn show(page: &Donations) -> Result<DonationPageResponse, Status> {
     })
 }
 
-/// Gives it a new invoice.
+/// Switches the page to a new invoice.
 pub(super) async fn rotate(page: &Donations) -> Result<RotateDonationInvoiceResponse, Status> {
     let shown = page.rotate().await?;
     Ok(RotateDonationInvoiceResponse {

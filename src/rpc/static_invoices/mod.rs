@@ -1,4 +1,4 @@
-//! The `StaticInvoices` service: the ledger of an AMP invoice, and its switch.
+//! The `StaticInvoices` service: an AMP invoice's payments, and enabling or disabling it.
 
 mod csv;
 mod donations;
@@ -22,13 +22,13 @@ use lnd_api::proto::ampdrpc::{
     ListInvoicePaymentsResponse, RotateDonationInvoiceRequest, RotateDonationInvoiceResponse,
 };
 
-/// Payments that an export reads at a time.
+/// The number of payments that an export reads at a time.
 const EXPORT_PAGE: u64 = 1_000;
 
-/// Translates for the invoices room.
+/// Implements ampd's `StaticInvoices` service.
 pub(super) struct StaticInvoicesService {
     rooms: Arc<Rooms>,
-    /// The server's end, not only the node's.
+    /// Cancelled when the RPC server stops.
     stop: CancellationToken,
 }
 
@@ -71,7 +71,7 @@ impl StaticInvoices for StaticInvoicesService {
         let invoice = request::invoice(request.invoice.as_ref(), self.rooms.network)?;
         let settled = request::span(request.settle_date_start, request.settle_date_end)?;
         let registry = self.rooms.invoices.clone();
-        // An unknown invoice is refused before the first line.
+        // Refuse an unknown invoice before the stream starts.
         let asked = registry.clone();
         blocking(move || Ok(asked.amp_invoice(&invoice).map(drop)?)).await?;
         Ok(Response::new(stream(self.stop.clone(), |writer| {
@@ -141,7 +141,7 @@ fn payment(record: PaymentRecord) -> InvoicePayment {
     }
 }
 
-/// A message as text: what is not UTF-8 in it becomes U+FFFD.
+/// Returns a message as text; invalid UTF-8 becomes U+FFFD.
 fn text(message: Option<Vec<u8>>) -> String {
     String::from_utf8_lossy(&message.unwrap_or_default()).into_owned()
 }
@@ -166,7 +166,7 @@ fn total(total: PeriodTotal) -> ampdrpc::PeriodTotal {
     }
 }
 
-/// All payments page by page, so that neither memory nor a read of the database grows with them.
+/// Exports all payments in pages, which bounds the memory used and the duration of each database read.
 async fn export(
     registry: Arc<Registry>,
     invoice: InvoiceRef,

@@ -1,4 +1,4 @@
-//! What callers ask for: which invoice, which payments of it.
+//! Parsing of requests: the invoice and the range of its payments.
 
 use bitcoin::Network;
 use tonic::Status;
@@ -12,33 +12,32 @@ use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use lnd_api::proto::ampdrpc::invoice_totals_request::Period as Asked;
 use lnd_api::proto::ampdrpc::{InvoiceReference, ListInvoicePaymentsRequest};
 
-/// Payments of one answer if the caller does not say, and at most.
+/// The default and maximum numbers of payments in a response.
 const DEFAULT_PAGE: u64 = 100;
 const MAX_PAGE: u64 = 10_000;
 
-/// The invoice that is meant.
+/// Returns the invoice that the request names.
 pub(super) fn invoice(
     reference: Option<&InvoiceReference>,
     network: Network,
 ) -> Result<InvoiceRef, Status> {
     let name = reference.and_then(|reference| reference.name.as_ref());
-    let missing = || {
-        refused("invoice must be given by payment_hash, payment_addr, set_id or payment_request")
-    };
+    let missing =
+        || refused("specify invoice by payment_hash, payment_addr, set_id or payment_request");
     let bytes = |bytes: &[u8], field| optional_32(bytes, field)?.ok_or_else(missing);
     match name.ok_or_else(missing)? {
         Name::PaymentHash(hash) => bytes(hash, "payment_hash").map(InvoiceRef::Hash),
         Name::PaymentAddr(addr) => bytes(addr, "payment_addr").map(InvoiceRef::Addr),
         Name::SetId(set_id) => bytes(set_id, "set_id").map(InvoiceRef::SetId),
         Name::PaymentRequest(text) => {
-            let said: DecodedInvoice = text.parse()?;
-            check_network(said.network, network)?;
-            Ok(InvoiceRef::Addr(said.payment_secret.0))
+            let decoded: DecodedInvoice = text.parse()?;
+            check_network(decoded.network, network)?;
+            Ok(InvoiceRef::Addr(decoded.payment_secret.0))
         }
     }
 }
 
-/// Which payments to list.
+/// Returns the page of payments to list.
 pub(super) fn page(request: &ListInvoicePaymentsRequest) -> Result<PaymentPage, Status> {
     Ok(PaymentPage {
         index_offset: request.index_offset,
@@ -51,7 +50,7 @@ pub(super) fn page(request: &ListInvoicePaymentsRequest) -> Result<PaymentPage, 
     })
 }
 
-/// From the first to the last second; 0 is no bound.
+/// Returns the time range, both seconds included; 0 means unbounded.
 pub(super) fn span(from: u64, to: u64) -> Result<TimeSpan, Status> {
     if to != 0 && from > to {
         return Err(refused(format!(
@@ -61,7 +60,7 @@ pub(super) fn span(from: u64, to: u64) -> Result<TimeSpan, Status> {
     Ok(TimeSpan { from, to })
 }
 
-/// Over what to add up.
+/// Returns the period of the totals.
 pub(super) fn period(number: i32) -> Result<Period, Status> {
     match Asked::try_from(number) {
         Ok(Asked::All) => Ok(Period::All),
@@ -81,15 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn an_invoice_is_named_in_one_of_four_ways() {
+    fn accepts_four_kinds_of_invoice_references() {
         let bytes = || vec![7; 32];
         let named = |name| read(Some(name)).unwrap();
         assert_eq!(named(Name::PaymentHash(bytes())), InvoiceRef::Hash([7; 32]));
         assert_eq!(named(Name::PaymentAddr(bytes())), InvoiceRef::Addr([7; 32]));
         assert_eq!(named(Name::SetId(bytes())), InvoiceRef::SetId([7; 32]));
         let refusal = |name| read(name).unwrap_err().message().to_owned();
-        let missing =
-            "invoice must be given by payment_hash, payment_addr, set_id or payment_request";
+        let missing = "specify invoice by payment_hash, payment_addr, set_id or payment_request";
         assert_eq!(refusal(None), missing);
         assert_eq!(refusal(Some(Name::SetId(Vec::new()))), missing);
         assert_eq!(
@@ -103,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_have_a_default_and_an_end() {
+    fn page_size_has_a_default_and_a_maximum() {
         let mut request = ListInvoicePaymentsRequest::default();
         assert_eq!(page(&request).unwrap().limit, DEFAULT_PAGE);
         request.num_max_payments = u64::MAX;
@@ -115,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_is_one_of_four() {
+    fn accepts_four_periods() {
         assert_eq!(period(0).unwrap(), Period::All);
         assert_eq!(period(3).unwrap(), Period::Month);
         assert!(period(4).is_err() && period(-1).is_err());

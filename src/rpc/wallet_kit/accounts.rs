@@ -14,7 +14,7 @@ use lnd_api::proto::walletrpc::{
     RequiredReserveRequest, RequiredReserveResponse,
 };
 
-/// A fresh address. That it was given out is on disk.
+/// Returns a new address once its index is on disk.
 pub(super) async fn next_address(
     rooms: &Rooms,
     request: &AddrRequest,
@@ -39,7 +39,7 @@ pub(super) async fn next_address(
     })
 }
 
-/// The account, unless the caller asks for another kind.
+/// Lists the wallet's account, or none if another address type is requested.
 pub(super) fn list(
     rooms: &Rooms,
     request: &ListAccountsRequest,
@@ -66,7 +66,7 @@ fn account(rooms: &Rooms) -> Account {
     }
 }
 
-/// A key of BIP 84 as wallets write it: `zpub`, on test networks `vpub` (SLIP 132).
+/// Encodes a BIP 84 key as wallets do: `zpub`, or `vpub` on test networks (SLIP 132).
 fn slip_132(key: &Xpub) -> String {
     let version = match key.network {
         NetworkKind::Main => [0x04, 0xb2, 0x47, 0x46],
@@ -77,7 +77,7 @@ fn slip_132(key: &Xpub) -> String {
     base58::encode_check(&bytes)
 }
 
-/// All addresses of the account.
+/// Lists all addresses of the account.
 pub(super) fn addresses(
     rooms: &Rooms,
     request: &ListAddressesRequest,
@@ -105,7 +105,7 @@ fn property(own: OwnAddress) -> AddressProperty {
     }
 }
 
-/// What has to stay in the wallet, with channels that are still to be opened.
+/// Returns the anchor reserve required with the additional channels.
 pub(super) fn reserve(rooms: &Rooms, request: &RequiredReserveRequest) -> RequiredReserveResponse {
     let more = usize::try_from(request.additional_public_channels).unwrap_or(usize::MAX);
     RequiredReserveResponse {
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_that_of_bip_84() {
+    fn account_key_matches_bip_84_test_vector() {
         // BIP 84's test vector, and the same key with the version bytes of BIP 32.
         let zpub = "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG8\
                     68RvUUkgDKf31mGDtKsAYz2oz2AGutZYs";
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_addresses_have_lnds_numbers() {
+    fn address_types_have_lnds_numbers() {
         assert_eq!(address_type(1).unwrap(), AddressType::WitnessPubkeyHash);
         assert!(address_type(5).is_err() && address_type(-1).is_err());
     }

@@ -1,4 +1,4 @@
-//! BumpFee: paying more for a payment of ours that waits, or for a cooperative close.
+//! BumpFee: raises the fee of an unconfirmed payment (RBF) or cooperative close (CPFP).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::rpc::on_chain::{label, outpoint};
 use crate::wallet::{Bump, Child};
 use lnd_api::proto::walletrpc::{BumpFeeRequest, BumpFeeResponse};
 
-/// Replaces the payment that has this output, or pays for the closing transaction that has it with a child.
+/// Replaces the payment with this output, or spends the closing transaction with it by a child (CPFP).
 pub(super) async fn bump(
     rooms: Arc<Rooms>,
     request: &BumpFeeRequest,
@@ -33,7 +33,7 @@ pub(super) async fn bump(
             })
         });
         return Ok(BumpFeeResponse {
-            status: format!("Successfully paid for {txid} with {}", child.await?),
+            status: format!("Successfully bumped {txid} with child {}", child.await?),
         });
     }
     let label = label_of(&rooms, txid)?;
@@ -45,17 +45,17 @@ pub(super) async fn bump(
     };
     let replacement = make_and_publish(rooms, label, move |rooms| rooms.wallet.bump(&bump)).await?;
     Ok(BumpFeeResponse {
-        status: format!("Successfully replaced {txid} by {replacement}"),
+        status: format!("Successfully replaced {txid} with {replacement}"),
     })
 }
 
-/// A closing transaction that both sides have signed and that is in no block.
+/// An unconfirmed cooperative closing transaction.
 struct Closing {
     transaction: Transaction,
     fee: Amount,
 }
 
-/// The cooperative close that waits under this id, if there is one.
+/// Returns the unconfirmed cooperative close with this id, if there is one.
 fn closing(rooms: &Rooms, txid: Txid) -> Result<Option<Closing>, Status> {
     let mut waiting = rooms.spends.unconfirmed_closes().into_iter();
     let Some(transaction) = waiting.find(|one| one.compute_txid() == txid) else {
@@ -70,18 +70,14 @@ fn closing(rooms: &Rooms, txid: Txid) -> Result<Option<Closing>, Status> {
     let capacity = record.map(|record| Amount::from_sat(record.capacity_sat));
     let paid: Amount = transaction.output.iter().map(|output| output.value).sum();
     let fee = capacity.and_then(|capacity| capacity.checked_sub(paid));
-    let unknown = || {
-        Status::internal(format!(
-            "there is no record of the channel that {txid} closes"
-        ))
-    };
+    let unknown = || Status::internal(format!("no channel record for closing transaction {txid}"));
     Ok(Some(Closing {
         fee: fee.ok_or_else(unknown)?,
         transaction,
     }))
 }
 
-/// The replacement is the same payment, so it keeps the label.
+/// Returns the payment's label, which its replacement keeps.
 fn label_of(rooms: &Rooms, txid: Txid) -> Result<String, Status> {
     let known = rooms.wallet.transaction(txid);
     label(&known.map(|known| known.label).unwrap_or_default())
@@ -90,7 +86,7 @@ fn label_of(rooms: &Rooms, txid: Txid) -> Result<String, Status> {
 fn fee_rate(fees: &FeeEstimates, request: &BumpFeeRequest) -> Result<FeeRate, Status> {
     if request.deadline_delta != 0 {
         return Err(unsupported(
-            "deadline_delta is not supported: a payment is replaced once, at once",
+            "deadline_delta is not supported: ampd bumps once, immediately",
         ));
     }
     if request.force && request.immediate {
@@ -119,7 +115,7 @@ fn fee_rate(fees: &FeeEstimates, request: &BumpFeeRequest) -> Result<FeeRate, St
 fn from_target(fees: &FeeEstimates, blocks: u32) -> Result<u64, Status> {
     match blocks {
         0 => Err(refused(
-            "a fee is missing: give target_conf or sat_per_vbyte",
+            "no fee specified: set target_conf or sat_per_vbyte",
         )),
         blocks => Ok(fees.sat_per_kw(blocks).into()),
     }
@@ -130,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fee_is_said_in_one_way() {
+    fn requires_exactly_one_fee_field() {
         let fees = FeeEstimates::default();
         let rate = |target_conf, sat_per_byte, sat_per_vbyte| {
             let request = BumpFeeRequest {
@@ -151,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lnds_sweeper_can_do_beyond_it_is_refused() {
+    fn rejects_unsupported_sweeper_options() {
         let fees = FeeEstimates::default();
         let request = BumpFeeRequest {
             sat_per_vbyte: 5,

@@ -1,4 +1,4 @@
-//! DeriveKey: the node's identity, by lnd's number for it.
+//! DeriveKey: the node's identity key, by lnd's key locator.
 
 use bitcoin::secp256k1::PublicKey;
 use tonic::Status;
@@ -6,19 +6,19 @@ use tonic::Status;
 use crate::rpc::errors::unsupported;
 use lnd_api::proto::signrpc::{KeyDescriptor, KeyLocator};
 
-/// lnd's family of the node's identity; the only key of it is the one at index 0.
+/// lnd's locator of the node's identity key, the only key of its family.
 const NODE_KEY: KeyLocator = KeyLocator {
     key_family: 6,
     key_index: 0,
 };
 
-/// Of lnd's tree of keys ampd has this one; the others would be keys that nothing here uses.
+/// Returns the node's identity key, the only key of lnd's key tree that ampd has. Other keys would be unused.
 pub(super) fn derive(node_id: PublicKey, locator: &KeyLocator) -> Result<KeyDescriptor, Status> {
     if *locator != NODE_KEY {
         let (family, index) = (locator.key_family, locator.key_index);
         return Err(unsupported(format!(
-            "key {index} of family {family} is not supported: ampd's keys are not derived as \
-             lnd's are, only the node's identity (family 6, index 0) is known by its number"
+            "key {index} of family {family} is not supported: ampd does not use lnd's key \
+             derivation; only the node's identity key (family 6, index 0) is available"
         )));
     }
     Ok(KeyDescriptor {
@@ -35,7 +35,7 @@ mod tests {
     use crate::rpc::input::public_key;
 
     #[test]
-    fn only_the_identity_is_known() {
+    fn derives_only_the_identity_key() {
         let mut bytes = [2; 33];
         bytes[1..].fill(1);
         let node_id = public_key(&bytes).unwrap();

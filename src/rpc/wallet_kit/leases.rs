@@ -1,4 +1,4 @@
-//! LeaseOutput, ReleaseOutput, ListLeases: coins that callers keep for themselves.
+//! LeaseOutput, ReleaseOutput, ListLeases: outputs that clients reserve.
 
 use tonic::Status;
 
@@ -12,10 +12,10 @@ use lnd_api::proto::walletrpc::{
     ReleaseOutputResponse, UtxoLease,
 };
 
-/// How long a lease lasts if the caller does not say (lnd).
+/// The default duration of a lease, in seconds (lnd).
 pub(super) const DEFAULT_SECONDS: u64 = 600;
 
-/// Answers when the lease is on disk.
+/// Leases an output; returns once the lease is on disk.
 pub(super) async fn lease(
     rooms: &Rooms,
     request: &LeaseOutputRequest,
@@ -32,7 +32,7 @@ pub(super) async fn lease(
     Ok(LeaseOutputResponse { expiration })
 }
 
-/// Answers when the lease is gone from the disk, too.
+/// Releases a lease; returns once the release is on disk.
 pub(super) async fn release(
     rooms: &Rooms,
     request: &ReleaseOutputRequest,
@@ -45,14 +45,14 @@ pub(super) async fn release(
     })
 }
 
-/// Leases that have not ended.
+/// Lists the leases that have not expired.
 pub(super) fn list(rooms: &Rooms) -> ListLeasesResponse {
     ListLeasesResponse {
         locked_utxos: rooms.wallet.leases().iter().map(message).collect(),
     }
 }
 
-/// A lease in lnd's words.
+/// Returns a lease in lnd's form.
 pub(super) fn message(leased: &LeasedCoin) -> UtxoLease {
     UtxoLease {
         id: leased.lease.id.to_vec(),
@@ -63,7 +63,7 @@ pub(super) fn message(leased: &LeasedCoin) -> UtxoLease {
     }
 }
 
-/// How long a lease is to last.
+/// Returns the duration of a lease in seconds; 0 means the default.
 pub(super) fn seconds(given: u64) -> u64 {
     match given {
         0 => DEFAULT_SECONDS,
@@ -77,7 +77,7 @@ fn id(bytes: &[u8]) -> Result<[u8; 32], Status> {
         .map_err(|_| refused("id must be 32 random bytes"))
 }
 
-/// lnd keeps its own id to itself; to release with it is allowed.
+/// Parses a lease id. As in lnd, its own id is reserved, but may be used to release an output.
 fn own_id(bytes: &[u8]) -> Result<[u8; 32], Status> {
     match id(bytes)? {
         id if id == [0; 32] => Err(refused("id must be 32 random bytes")),
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_32_bytes_and_not_those_of_lnd() {
+    fn lease_ids_have_32_bytes_and_are_not_reserved() {
         assert_eq!(own_id(&[1; 32]).unwrap(), [1; 32]);
         for wrong in [vec![], vec![1; 31], vec![1; 33], vec![0; 32]] {
             let error = own_id(&wrong).unwrap_err();
@@ -102,7 +102,7 @@ mod tests {
         let error = own_id(&lnd_lease_id()).unwrap_err();
         assert_eq!(error.message(), "reserved id cannot be used");
         assert!(id(&lnd_lease_id()).is_ok());
-        // What lnd's clients send.
+        // The id that lnd's clients send.
         let known = "ede19a92ed321a4705f8a1cccc1d4f6182545d4bb4fae08bd5937831b7e38f98";
         assert_eq!(lnd_lease_id().to_lower_hex_string(), known);
     }

@@ -1,5 +1,5 @@
-//! The `WalletKit` service: the on-chain wallet in detail. One line per call, each call in a file of
-//! its family.
+//! The `WalletKit` service: detailed access to the on-chain wallet. Each call's implementation is in the
+//! module of its family.
 
 mod accounts;
 mod bump;
@@ -18,7 +18,7 @@ use lnd_api::proto::signrpc::{KeyDescriptor, KeyLocator};
 use lnd_api::proto::walletrpc::wallet_kit_server::WalletKit;
 use lnd_api::proto::{lnrpc, walletrpc};
 
-/// Translates for the wallet.
+/// Implements lnd's `WalletKit` service.
 pub(super) struct WalletKitService {
     rooms: Arc<Rooms>,
 }
@@ -29,7 +29,7 @@ impl WalletKitService {
     }
 }
 
-/// A call and its answer.
+/// The result of a call.
 type Call<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -172,7 +172,7 @@ fn list_unspent(
     Ok(walletrpc::ListUnspentResponse { utxos })
 }
 
-/// Unlike in the `Lightning` service, no bounds are no bounds.
+/// Returns the confirmation bounds. Unlike in the `Lightning` service, leaving both unset lists all outputs.
 fn bounds(request: &walletrpc::ListUnspentRequest) -> Result<(i32, i32), Status> {
     match (request.min_confs, request.max_confs) {
         (0, 0) if request.unconfirmed_only => Ok((0, 0)),
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_bounds_are_all_outputs() {
+    fn unset_bounds_list_all_outputs() {
         let bounds = |min_confs, max_confs, unconfirmed_only| {
             bounds(&walletrpc::ListUnspentRequest {
                 min_confs,

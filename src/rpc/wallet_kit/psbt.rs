@@ -18,7 +18,7 @@ use lnd_api::proto::walletrpc::{
     SignPsbtResponse,
 };
 
-/// Chooses coins, and answers when their leases are on disk.
+/// Selects coins for a PSBT; returns once their leases are on disk.
 pub(super) async fn fund(
     rooms: &Rooms,
     request: FundPsbtRequest,
@@ -27,7 +27,7 @@ pub(super) async fn fund(
     check_strategy(request.coin_selection_strategy)?;
     if request.change_type != 0 {
         return Err(unsupported(
-            "change of type p2tr is not supported: the wallet's change is p2wkh",
+            "change of type p2tr is not supported: the wallet's change addresses are p2wkh",
         ));
     }
     let order = order(rooms, request)?;
@@ -58,7 +58,7 @@ fn order(rooms: &Rooms, request: FundPsbtRequest) -> Result<PsbtOrder, Status> {
         }
         Some(Template::CoinSelect(_)) => {
             return Err(unsupported(
-                "coin_select is not supported: give psbt or raw, with all inputs or none",
+                "coin_select is not supported: use psbt or raw, with all inputs or none",
             ));
         }
         None => {
@@ -127,7 +127,7 @@ pub(super) fn sign(rooms: &Rooms, request: &SignPsbtRequest) -> Result<SignPsbtR
     })
 }
 
-/// Signs our inputs and makes all of them final.
+/// Signs our inputs and finalizes the PSBT.
 pub(super) fn finalize(
     rooms: &Rooms,
     request: &FinalizePsbtRequest,
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fee_must_be_said() {
+    fn requires_a_fee() {
         let fees = FeeEstimates::default();
         let rate = |given| fee_rate(&fees, given).map(FeeRate::to_sat_per_kwu);
         assert_eq!(rate(Some(&Fees::SatPerVbyte(2))).unwrap(), 500);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_psbt_is_refused() {
+    fn rejects_malformed_psbts() {
         for bytes in [&[][..], &[1, 2, 3], b"psbt\xff"] {
             let error = parse_funded(bytes).unwrap_err();
             assert!(error.message().starts_with("error parsing PSBT: "));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn coins_are_leased_under_lnds_id_or_the_callers() {
+    fn leases_use_lnds_id_or_the_clients() {
         assert_eq!(lease_id(&[]).unwrap(), lnd_lease_id());
         assert_eq!(lease_id(&[5; 32]).unwrap(), [5; 32]);
         assert!(lease_id(&[5; 31]).is_err());

@@ -17,7 +17,7 @@ use lnd_api::proto::walletrpc::{
     LabelTransactionResponse, PublishResponse,
 };
 
-/// One transaction of the wallet.
+/// Returns one of the wallet's transactions.
 pub(super) fn get(
     rooms: &Rooms,
     request: &GetTransactionRequest,
@@ -30,15 +30,14 @@ pub(super) fn get(
     Ok(message(&found, rooms.network))
 }
 
-/// Sends a transaction. If it is one of the wallet's, the wallet counts on it from then on, and sends
-/// it again as long as it is in no block.
+/// Broadcasts a transaction. One that involves the wallet is added to it and rebroadcast until it confirms.
 pub(super) async fn publish(
     rooms: Arc<Rooms>,
     request: &walletrpc::Transaction,
 ) -> Result<PublishResponse, Status> {
     let transaction = transaction(&request.tx_hex)?;
     let label = on_chain::label(&request.label)?;
-    // A caller that goes away meanwhile must not keep the wallet from noting what was sent.
+    // The wallet must record what was broadcast even if the client disconnects.
     let sent = tokio::spawn(async move {
         let all = std::slice::from_ref(&transaction);
         rooms.broadcaster.publish(all).await?;
@@ -62,7 +61,7 @@ fn transaction(bytes: &[u8]) -> Result<Transaction, Status> {
     deserialize(bytes).map_err(|error| refused(format!("invalid transaction: {error}")))
 }
 
-/// Notes a label; answers when it is on disk.
+/// Labels a transaction; returns once the label is on disk.
 pub(super) async fn label(
     rooms: &Rooms,
     request: &LabelTransactionRequest,
@@ -79,7 +78,7 @@ pub(super) async fn label(
     })
 }
 
-/// The rate for so many blocks.
+/// Estimates the fee rate for a confirmation target.
 pub(super) fn estimate_fee(
     fees: &FeeEstimates,
     request: &EstimateFeeRequest,
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_for_one_block_or_more() {
+    fn confirmation_target_must_be_positive() {
         let fees = FeeEstimates::default();
         let rate = |conf_target| estimate_fee(&fees, &EstimateFeeRequest { conf_target });
         assert_eq!(rate(6).unwrap().sat_per_kw, i64::from(fees.sat_per_kw(6)));
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_transaction_is_refused() {
+    fn rejects_malformed_transactions() {
         assert_eq!(
             transaction(&[]).unwrap_err().message(),
             "must provide a transaction to publish"

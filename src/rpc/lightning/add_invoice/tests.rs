@@ -16,15 +16,15 @@ fn refusal(request: Invoice) -> (Code, String) {
     (status.code(), status.message().to_owned())
 }
 
-/// What lnd said to the recorded command.
-fn lnd_said(name: &str) -> String {
-    let said = text(&recorded("errors.json")[name]["error"]);
-    let (_, text) = said.split_once(" desc = ").unwrap();
+/// Returns lnd's error text for the recorded command.
+fn lnd_error(name: &str) -> String {
+    let error = text(&recorded("errors.json")[name]["error"]);
+    let (_, text) = error.split_once(" desc = ").unwrap();
     text.to_owned()
 }
 
 #[test]
-fn request_is_read_as_it_is() {
+fn parses_every_field() {
     let request = Invoice {
         memo: "plain".into(),
         value: 100,
@@ -46,7 +46,7 @@ fn request_is_read_as_it_is() {
 }
 
 #[test]
-fn amp_invoice_is_asked_for() {
+fn parses_amp_invoice() {
     let new = read(amp()).unwrap();
     assert_eq!((new.purpose, new.expiry), (Purpose::Amp, Expiry::Default));
     let forever = Invoice {
@@ -57,8 +57,8 @@ fn amp_invoice_is_asked_for() {
 }
 
 #[test]
-fn what_lnd_refuses_is_refused_in_its_words() {
-    let unknown = |name| (Code::Unknown, lnd_said(name));
+fn refusals_use_lnds_texts() {
+    let unknown = |name| (Code::Unknown, lnd_error(name));
     let preimage = Invoice {
         r_preimage: vec![0x11; 32],
         ..amp()
@@ -74,16 +74,16 @@ fn what_lnd_refuses_is_refused_in_its_words() {
 }
 
 #[test]
-fn what_the_registry_refuses_has_the_words_of_lnd() {
+fn registry_errors_use_lnds_texts() {
     let memo = InvoiceError::MemoTooLong(2_000).to_string();
-    assert_eq!(memo, lnd_said("memo too long"));
+    assert_eq!(memo, lnd_error("memo too long"));
     // Go writes the seconds as 9.9999999e+07.
-    let plain = lnd_said("expiry too long")
+    let plain = lnd_error("expiry too long")
         .replace("9.9999999e+07", "99999999")
         .replace("3.1536e+07", "31536000");
     assert_eq!(InvoiceError::ExpiryTooLong(99_999_999).to_string(), plain);
-    // LDK's least delta is higher than lnd's, so the text differs on purpose.
-    assert!(lnd_said("cltv too small").starts_with("CLTV delta of 5 must be "));
+    // LDK's minimum CLTV delta is higher than lnd's, so the text differs on purpose.
+    assert!(lnd_error("cltv too small").starts_with("CLTV delta of 5 must be "));
     let delta = InvoiceError::CltvDelta {
         delta: 5,
         least: 42,
@@ -96,7 +96,7 @@ fn what_the_registry_refuses_has_the_words_of_lnd() {
 }
 
 #[test]
-fn other_nonsense_is_refused() {
+fn rejects_malformed_fields() {
     let preimage = Invoice {
         r_preimage: vec![1; 3],
         ..Default::default()

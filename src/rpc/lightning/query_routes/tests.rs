@@ -5,7 +5,7 @@ fn limit(limit: Limit) -> FeeLimit {
 }
 
 #[test]
-fn fee_limits_are_those_of_lnd() {
+fn fee_limits_match_lnd() {
     for (given, amount_msat, limit_msat) in [
         (None, 1_000_000, 1_000_000),
         (None, 1_000_020, 50_001),
@@ -14,7 +14,7 @@ fn fee_limits_are_those_of_lnd() {
         (Some(limit(Limit::Percent(3))), 1_000, 30),
         (Some(limit(Limit::Fixed(0))), 1_000, 0),
         (Some(limit(Limit::Percent(i64::MAX))), u64::MAX, u64::MAX),
-        // A message of which nothing is set.
+        // A FeeLimit without a value.
         (Some(FeeLimit { limit: None }), 1_000, 1_000),
     ] {
         assert_eq!(
@@ -28,7 +28,7 @@ fn fee_limits_are_those_of_lnd() {
 }
 
 #[test]
-fn the_limit_of_blocks_leaves_room_for_the_receiver() {
+fn cltv_limit_must_exceed_final_delta() {
     assert_eq!(cltv_limit(0, 80).unwrap(), DEFAULT_CLTV_LIMIT);
     assert_eq!(cltv_limit(81, 80).unwrap(), 81);
     let text = |limit| cltv_limit(limit, 80).unwrap_err().message().to_owned();
@@ -40,7 +40,7 @@ fn the_limit_of_blocks_leaves_room_for_the_receiver() {
 }
 
 #[test]
-fn a_feature_that_nobody_knows_must_not_be_required() {
+fn rejects_unknown_required_features() {
     assert!(check_features(&[9, 15, 30, 31, 1_001]).is_ok());
     let error = check_features(&[9, 1_000]).unwrap_err();
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_feature_that_nobody_knows_must_not_be_required() {
 }
 
 #[test]
-fn records_below_the_custom_range_are_refused() {
+fn rejects_records_below_the_custom_range() {
     assert!(onion(1_000, &[(65_536, vec![1])].into()).is_ok());
     let error = onion(1_000, &[(14, vec![1])].into()).unwrap_err();
     assert_eq!(

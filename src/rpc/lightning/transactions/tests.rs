@@ -8,7 +8,7 @@ use super::*;
 use crate::rpc::recorded::{number, number_32, printed, recorded, text};
 use crate::wallet::HistoryBlock;
 
-/// What the wallet would know of a transaction that lnd printed.
+/// Returns the wallet's entry for a transaction that lnd printed.
 fn entry(printed: &Value) -> HistoryEntry {
     let tx: Tx = deserialize_hex(&text(&printed["raw_tx_hex"])).unwrap();
     let own = |list: &str, member: &str| -> Vec<bool> {
@@ -52,7 +52,7 @@ fn entries() -> Vec<HistoryEntry> {
 }
 
 #[test]
-fn transactions_are_what_lnd_prints() {
+fn transactions_match_lnd() {
     for file in ["listchaintxns.json", "listchaintxns_after.json"] {
         let recorded = recorded(file);
         for expected in recorded["transactions"].as_array().unwrap() {
@@ -63,7 +63,7 @@ fn transactions_are_what_lnd_prints() {
 }
 
 #[test]
-fn a_whole_list_is_what_lnd_prints() {
+fn transaction_list_matches_lnd() {
     let expected = recorded("listchaintxns.json");
     let all = GetTransactionsRequest::default();
     let list = printed(&page(entries(), &all, Network::Regtest));
@@ -78,7 +78,7 @@ fn a_whole_list_is_what_lnd_prints() {
     assert_eq!(confirmations(&list), confirmations(&expected));
 }
 
-/// Entries in these blocks; 0 is none.
+/// Entries at these heights; 0 means unconfirmed.
 fn at(heights: &[u32]) -> Vec<HistoryEntry> {
     let first = entries().remove(0);
     let hash = first.block.unwrap().hash;
@@ -93,7 +93,7 @@ fn at(heights: &[u32]) -> Vec<HistoryEntry> {
 }
 
 #[test]
-fn heights_are_read_as_lnd_does() {
+fn height_ranges_match_lnd() {
     let found = |start_height, end_height| -> Vec<u32> {
         let request = GetTransactionsRequest {
             start_height,
@@ -116,7 +116,7 @@ fn heights_are_read_as_lnd_does() {
 }
 
 #[test]
-fn pages_have_the_indices_of_what_is_in_them() {
+fn pages_report_first_and_last_index() {
     let indices = |index_offset, max_transactions| {
         let request = GetTransactionsRequest {
             index_offset,
@@ -134,7 +134,7 @@ fn pages_have_the_indices_of_what_is_in_them() {
 }
 
 #[test]
-fn a_follower_hears_of_each_transaction_and_each_block_once() {
+fn reports_each_transaction_and_confirmation_once() {
     let mut known = Known::default();
     let [mut unconfirmed, confirmed] = [at(&[0]), at(&[5])];
     assert_eq!(known.news(unconfirmed.clone()).len(), 1);
@@ -146,7 +146,7 @@ fn a_follower_hears_of_each_transaction_and_each_block_once() {
 }
 
 #[test]
-fn kinds_of_scripts_are_told_apart() {
+fn recognizes_script_types() {
     let kind = |hex: &str| script_type(&bitcoin::ScriptBuf::from_hex(hex).unwrap());
     let hash = "11".repeat(20);
     let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";

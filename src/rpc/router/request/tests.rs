@@ -8,7 +8,7 @@ use lnd_api::proto::lnrpc;
 
 const BOB: &str = "036578a1115e56317819f35d7fd55979a1539bafab72a9017cf33c3d5d45df4f8a";
 
-/// An invoice that lnd made on regtest.
+/// Returns an invoice that lnd created on regtest.
 fn recorded_request(add_index: u64) -> String {
     let list = recorded("listinvoices.json");
     let mut invoices = list["invoices"].as_array().unwrap().iter();
@@ -34,7 +34,7 @@ fn amp_any_amount() -> String {
     lnd_invoice("no amount, no memo")
 }
 
-/// One of the invoices that lnd made for its answers to be recorded.
+/// Returns one of the recorded lnd invoices.
 fn lnd_invoice(name: &str) -> String {
     let all = include_str!("../../../../tests/data/lnd_invoices.json");
     let all: Vec<Value> = serde_json::from_str(all).unwrap();
@@ -42,10 +42,10 @@ fn lnd_invoice(name: &str) -> String {
     text(&invoice.unwrap()["addinvoice"]["payment_request"])
 }
 
-/// What lnd said to the recorded command.
-fn lnd_said(name: &str) -> String {
-    let said = text(&recorded("errors.json")[name]["error"]);
-    let (_, text) = said.split_once(" desc = ").unwrap();
+/// Returns lnd's error text for the recorded command.
+fn lnd_error(name: &str) -> String {
+    let error = text(&recorded("errors.json")[name]["error"]);
+    let (_, text) = error.split_once(" desc = ").unwrap();
     text.to_owned()
 }
 
@@ -76,7 +76,7 @@ fn ordered(request: SendPaymentRequest) -> NewPayment {
 fn addr(payment: &NewPayment) -> Option<[u8; 32]> {
     match payment.method {
         Method::Amp { payment_addr } => payment_addr.map(PaymentAddr::to_bytes),
-        Method::Hash { .. } => panic!("an AMP payment was asked for"),
+        Method::Hash { .. } => panic!("expected an AMP payment"),
     }
 }
 
@@ -90,7 +90,7 @@ fn unknown(text: &str) -> (Code, String) {
 }
 
 #[test]
-fn defaults_are_lnds() {
+fn defaults_match_lnd() {
     let payment = ordered(to_bob());
     assert_eq!(payment.amount_msat, 5000);
     assert_eq!(payment.final_cltv_delta, 80);
@@ -105,7 +105,7 @@ fn defaults_are_lnds() {
 }
 
 #[test]
-fn limits_are_the_callers() {
+fn uses_the_clients_limits() {
     let payment = ordered(SendPaymentRequest {
         fee_limit_sat: 7,
         timeout_seconds: 9,
@@ -131,7 +131,7 @@ fn limits_are_the_callers() {
 }
 
 #[test]
-fn zeus_request_is_taken_for_amp() {
+fn zeus_request_is_paid_with_amp() {
     let payment = ordered(SendPaymentRequest {
         payment_hash: vec![1; 32],
         dest_custom_records: BTreeMap::from([
@@ -147,20 +147,20 @@ fn zeus_request_is_taken_for_amp() {
 }
 
 #[test]
-fn invoice_says_what_is_paid() {
+fn invoice_determines_the_payment() {
     let payment = ordered(to(&plain()));
     assert_eq!(payment.amount_msat, 100_000);
     assert_eq!(payment.final_cltv_delta, 80);
-    let said: DecodedInvoice = plain().parse().unwrap();
+    let decoded: DecodedInvoice = plain().parse().unwrap();
     let method = Method::Hash {
-        payment_hash: said.payment_hash,
-        payment_addr: Some(PaymentAddr::from_bytes(said.payment_secret.0)),
+        payment_hash: decoded.payment_hash,
+        payment_addr: Some(PaymentAddr::from_bytes(decoded.payment_secret.0)),
         multi_part: true,
     };
     assert_eq!(payment.method, method);
     let invoice = payment.invoice.unwrap();
     assert_eq!(invoice.payment_request, plain());
-    assert_eq!(invoice.expires_at, said.timestamp + 86_400);
+    assert_eq!(invoice.expires_at, decoded.timestamp + 86_400);
     let given = SendPaymentRequest {
         amt: 3,
         ..to(&any_amount())
@@ -169,38 +169,38 @@ fn invoice_says_what_is_paid() {
 }
 
 #[test]
-fn amp_invoice_is_paid_with_amp_whether_it_is_said_or_not() {
-    for amp_said in [false, true] {
+fn amp_invoice_is_paid_with_amp_with_or_without_the_flag() {
+    for amp_flag in [false, true] {
         let payment = ordered(SendPaymentRequest {
-            amp: amp_said,
+            amp: amp_flag,
             amt: 3,
             ..to(&amp_any_amount())
         });
-        let said: DecodedInvoice = amp_any_amount().parse().unwrap();
-        assert_eq!(addr(&payment), Some(said.payment_secret.0));
+        let decoded: DecodedInvoice = amp_any_amount().parse().unwrap();
+        assert_eq!(addr(&payment), Some(decoded.payment_secret.0));
         assert_eq!(payment.destination.to_string(), BOB);
         assert_eq!((payment.amount_msat, payment.final_cltv_delta), (3_000, 80));
         let invoice = payment.invoice.unwrap();
         assert_eq!(invoice.payment_request, amp_any_amount());
-        assert_eq!(invoice.expires_at, said.timestamp + 2_592_000);
+        assert_eq!(invoice.expires_at, decoded.timestamp + 2_592_000);
     }
     assert_eq!(ordered(to(&amp())).amount_msat, 900_000_000);
 }
 
 #[test]
-fn amp_invoice_of_a_private_node_brings_its_hints() {
+fn uses_route_hints_of_amp_invoices() {
     let request = lnd_invoice("private with hints");
     let payment = ordered(SendPaymentRequest {
         amt: 1,
         ..to(&request)
     });
-    let said: DecodedInvoice = request.parse().unwrap();
-    assert_eq!(said.route_hints.len(), 1);
-    assert_eq!(payment.invoice.unwrap().route_hints, said.route_hints);
+    let decoded: DecodedInvoice = request.parse().unwrap();
+    assert_eq!(decoded.route_hints.len(), 1);
+    assert_eq!(payment.invoice.unwrap().route_hints, decoded.route_hints);
 }
 
 #[test]
-fn callers_payment_address_counts_for_amp_invoices_only() {
+fn clients_payment_addr_applies_to_amp_invoices_only() {
     let with_addr = |payment_request: &str| SendPaymentRequest {
         payment_addr: vec![4; 32],
         ..to(payment_request)
@@ -216,14 +216,14 @@ fn callers_payment_address_counts_for_amp_invoices_only() {
 }
 
 #[test]
-fn contradictions_are_refused_in_lnds_words() {
+fn rejects_contradictions_with_lnds_texts() {
     for (fixed, open) in [(plain(), any_amount()), (amp(), amp_any_amount())] {
         let given = SendPaymentRequest {
             amt: 5,
             ..to(&fixed)
         };
-        assert_eq!(refusal(given), unknown(&lnd_said("amount given twice")));
-        assert_eq!(refusal(to(&open)), unknown(&lnd_said("no amount")));
+        assert_eq!(refusal(given), unknown(&lnd_error("amount given twice")));
+        assert_eq!(refusal(to(&open)), unknown(&lnd_error("no amount")));
     }
     let both = SendPaymentRequest {
         payment_request: plain(),
@@ -241,7 +241,7 @@ fn contradictions_are_refused_in_lnds_words() {
     assert_eq!(refusal(nothing), unknown("amount must be specified"));
     let args = &recorded("errors.json")["wrong network"]["args"];
     let signet = to(args[4].as_str().unwrap());
-    assert_eq!(refusal(signet), unknown(&lnd_said("wrong network")));
+    assert_eq!(refusal(signet), unknown(&lnd_error("wrong network")));
 }
 
 /// As lncli sends it.
@@ -256,7 +256,7 @@ fn keysend() -> SendPaymentRequest {
 }
 
 #[test]
-fn keysend_pays_to_the_hash_of_its_preimage_in_one_part() {
+fn keysend_uses_its_preimages_hash_and_one_part() {
     let payment = ordered(keysend());
     let method = Method::Hash {
         payment_hash: PaymentPreimage([1; 32]).into(),
@@ -273,7 +273,7 @@ fn keysend_pays_to_the_hash_of_its_preimage_in_one_part() {
 }
 
 #[test]
-fn keysend_that_cannot_arrive_is_refused() {
+fn rejects_unpayable_keysends() {
     let with_preimage = |preimage: Vec<u8>| SendPaymentRequest {
         dest_custom_records: BTreeMap::from([(KEYSEND_RECORD, preimage)]),
         ..keysend()
@@ -294,7 +294,7 @@ fn keysend_that_cannot_arrive_is_refused() {
         ),
         (
             with_preimage(vec![2; 32]),
-            "payment_hash is not the hash of the keysend preimage: nobody could settle it",
+            "payment_hash is not the hash of the keysend preimage",
         ),
         (
             with_preimage(vec![1; 31]),
@@ -307,7 +307,7 @@ fn keysend_that_cannot_arrive_is_refused() {
 }
 
 #[test]
-fn payment_to_a_hash_takes_parts_if_it_has_an_address_and_the_payee_says_so() {
+fn hash_payment_splits_with_payment_addr_and_mpp_feature() {
     let by_hash = |payment_addr: Vec<u8>, dest_features: Vec<i32>| SendPaymentRequest {
         amp: false,
         payment_hash: vec![1; 32],
@@ -340,7 +340,7 @@ fn payment_to_a_hash_takes_parts_if_it_has_an_address_and_the_payee_says_so() {
 }
 
 #[test]
-fn features_of_an_amp_destination_must_hold_together() {
+fn amp_destination_needs_all_amp_features() {
     let with = |dest_features: &[i32]| SendPaymentRequest {
         dest_features: dest_features.to_vec(),
         ..to_bob()
@@ -355,16 +355,16 @@ fn features_of_an_amp_destination_must_hold_together() {
 }
 
 #[test]
-fn amp_said_for_an_ordinary_invoice_means_nothing() {
-    let said = SendPaymentRequest {
+fn amp_flag_is_ignored_for_plain_invoices() {
+    let request = SendPaymentRequest {
         amp: true,
         ..to(&plain())
     };
-    assert_eq!(ordered(said), ordered(to(&plain())));
+    assert_eq!(ordered(request), ordered(to(&plain())));
 }
 
 #[test]
-fn callers_route_hints_are_taken_with_or_without_an_invoice() {
+fn clients_route_hints_work_with_and_without_an_invoice() {
     let hop = lnrpc::HopHint {
         node_id: BOB.into(),
         chan_id: 7,
@@ -383,7 +383,7 @@ fn callers_route_hints_are_taken_with_or_without_an_invoice() {
 }
 
 #[test]
-fn number_of_parts_is_bounded_where_it_says_how_many_are_made() {
+fn max_parts_is_limited_when_a_part_size_is_set() {
     let many = |max_shard_size_msat| SendPaymentRequest {
         max_parts: 1_001,
         max_shard_size_msat,
@@ -395,7 +395,7 @@ fn number_of_parts_is_bounded_where_it_says_how_many_are_made() {
 }
 
 #[test]
-fn nonsense_never_panics() {
+fn rejects_malformed_requests_without_panic() {
     let change: [fn(&mut SendPaymentRequest); 16] = [
         |r| r.dest = vec![2; 2],
         |r| r.dest = vec![0xff; 33],

@@ -5,7 +5,7 @@ use lnd_api::proto::routerrpc::BuildRouteResponse;
 const US: &str = "029b6941d70ecad6d7ec7e64712e4d10c1050fa2099498cae41894190e17883f0a";
 const BOB: &str = "0263023b725db9e82890799459688ca409a67560e4dc5f3e9ff442e63bac5a1f5c";
 
-/// What a real lnd built, with an AMP record.
+/// A route with an AMP record, built by a real lnd.
 fn request() -> SendToRouteRequest {
     let built: BuildRouteResponse = lnd_api::from_json(&recorded("buildroute.json")).unwrap();
     let mut route = built.route.unwrap();
@@ -32,7 +32,7 @@ fn read(request: SendToRouteRequest) -> Result<RouteAttempt, Status> {
 }
 
 #[test]
-fn a_route_of_lnds_is_understood() {
+fn parses_lnds_route() {
     let attempt = read(request()).unwrap();
     assert_eq!(attempt.payment_hash.0, [9; 32]);
     assert_eq!(attempt.route.total_msat, 1_001_001);
@@ -62,18 +62,18 @@ fn a_route_of_lnds_is_understood() {
 }
 
 #[test]
-fn a_hop_without_a_key_is_found_by_its_channel() {
+fn finds_hop_without_key_by_its_channel() {
     let mut request = request();
     request.route.as_mut().unwrap().hops[0].pub_key.clear();
     let attempt = read(request.clone()).unwrap();
     assert_eq!(attempt.route.hops[0].node.to_string(), BOB);
     request.route.as_mut().unwrap().hops[1].pub_key.clear();
-    let text = "channel 123145302638592 is unknown: give pub_key of its hop";
+    let text = "channel 123145302638592 is unknown: set pub_key of its hop";
     assert_eq!(read(request).unwrap_err().message(), text);
 }
 
 #[test]
-fn bad_input_is_refused_in_the_words_of_lnd() {
+fn rejects_malformed_routes_with_lnds_texts() {
     type Change = fn(&mut SendToRouteRequest);
     fn first(request: &mut SendToRouteRequest) -> &mut lnrpc::Hop {
         &mut request.route.as_mut().unwrap().hops[0]
