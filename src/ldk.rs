@@ -1,8 +1,8 @@
-//! The concrete LDK types of this node, named once.
+//! Type aliases for LDK's types with this node's parameters.
 //!
-//! LDK's parts are generic over each other. Where LDK allows it the parameters are trait objects,
-//! so that a room can be handed `Arc<ChannelManager>` without knowing the rooms behind it (the
-//! wallet, the chain, the storage); a virtual call is nothing beside a signature or an fsync.
+//! LDK's types are generic over each other. Where LDK allows it, the parameters are trait objects, so
+//! that a module can use `Arc<ChannelManager>` without depending on the wallet, the chain and the
+//! storage. The cost of a virtual call is negligible compared with a signature or an fsync.
 
 use std::sync::{Arc, RwLock};
 
@@ -31,7 +31,7 @@ pub type MonitorPersister = dyn chain::chainmonitor::Persist<InMemorySigner> + S
 pub type KeyValueStore = dyn KVStoreSync + Send + Sync;
 
 pub type NetworkGraph = lightning::routing::gossip::NetworkGraph<Arc<LdkLogger>>;
-/// The chain is not asked by this part of LDK, but by `routing::channel_check`.
+/// Funding outputs are checked by `routing::channel_check`, not by LDK's gossip sync.
 pub type GossipSync = lightning::routing::gossip::P2PGossipSync<
     Arc<NetworkGraph>,
     Arc<dyn UtxoLookup + Send + Sync>,

@@ -1,9 +1,9 @@
 //! ampd: a standalone Lightning node on LDK that sends and receives Atomic Multi-path Payments.
 //!
-//! Modules depend only on those below them, in this order:
+//! Each module depends only on those below it:
 //!
-//! * [`node`]: opens, connects, runs and stops everything below;
-//! * [`rpc`]: lnd's API, gRPC and REST, without decisions of its own;
+//! * [`node`]: the composition root: opens, connects, runs and stops everything below;
+//! * [`rpc`]: lnd's API over gRPC and REST, without business logic of its own;
 //! * [`web`]: the donation page;
 //! * [`payments`] (sending), [`invoices`] (receiving) and [`channels`];
 //! * [`peers`] and [`channel_messages`], [`routing`], [`wallet`], [`chain`] (bitcoind), and [`storage`]
@@ -12,7 +12,7 @@
 //!   with this node's parameters in [`ldk`].
 //!
 //! AMP itself is in the crate `ldk-amp`, lnd's messages are in `lnd-api`, its macaroons in `lnd-macaroon`.
-//! ARCHITECTURE.md follows a payment through them.
+//! ARCHITECTURE.md follows a payment through the modules.
 
 pub mod chain;
 pub mod channel_messages;

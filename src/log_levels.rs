@@ -1,10 +1,10 @@
-//! What is logged, changed while the node runs.
+//! Log levels, changeable at run time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 
-/// The parts of the node by which levels can be chosen: LDK, and our rooms.
+/// The subsystems whose level can be set: LDK and our modules.
 pub const SUBSYSTEMS: [&str; 13] = [
     "chain", "channels", "invoices", "ldk", "node", "onion", "payments", "peers", "routing", "rpc",
     "storage", "wallet", "web",
@@ -22,7 +22,7 @@ const LIBRARIES: [&str; 8] = [
     "tungstenite",
 ];
 
-/// What is logged where the config says nothing.
+/// The default filter.
 const DEFAULT: &str = "info,ldk=warn";
 
 /// lnd's levels with ours. Nothing of ours is worse than an error.
@@ -39,7 +39,7 @@ const LEVELS: [(&str, &str); 7] = [
 /// What the libraries below us may say when a level is set for all subsystems.
 const OTHERS: &str = "warn";
 
-/// Why the levels are left as they are; the first three in lnd's words.
+/// Why the levels were not changed. The first three texts are lnd's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LevelError {
     #[error(
@@ -53,14 +53,14 @@ pub enum LevelError {
         known = SUBSYSTEMS.join(" ")
     )]
     Subsystem(String),
-    #[error("the log cannot be changed: {0}")]
+    #[error("cannot change the log levels: {0}")]
     Log(String),
 }
 
 /// Hands a new filter to the log.
 type Apply = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
 
-/// The levels in force.
+/// The active log levels.
 pub struct LogLevels {
     /// `level` for what no other names, `target=level`.
     directives: Mutex<Vec<String>>,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_changes_nothing() {
+    fn invalid_levels_change_nothing() {
         let levels = LogLevels::new("info", |_| panic!("must not be applied"));
         let error = |spec| levels.set(spec).unwrap_err();
         assert_eq!(error("loud"), LevelError::Level("loud".into()));
@@ -239,7 +239,7 @@ mod tests {
 
     /// tracing takes all of these, and most silence the node.
     #[test]
-    fn a_misspelt_level_or_part_is_refused() {
+    fn rejects_misspelt_levels_and_subsystems() {
         let level = |name: &str| Err(LevelError::Level(name.into()));
         for name in ["verbose", "warning", "debg", "info ldk", "5", ""] {
             assert_eq!(filter(name), level(name));

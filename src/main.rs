@@ -30,7 +30,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The error and its causes. Most errors name their cause in their own text; it is said once.
+/// Formats the error and its causes on one line. Causes that the error's text already names are not
+/// repeated.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -50,15 +51,15 @@ async fn run(config: &Config, levels: LogLevels) -> anyhow::Result<()> {
     };
     let mut wanted = Ok(());
     tokio::select! {
-        why = signals.told_to_stop() => tracing::info!("{why}: the node stops"),
+        why = signals.told_to_stop() => tracing::info!("{why}: the node is shutting down"),
         stopped = node.stopped() => {
-            tracing::info!("the node stops");
+            tracing::info!("the node is shutting down");
             wanted = stopped;
         }
     }
     let stopping = node.stop();
     tokio::select! {
         stopped = stopping => Ok(stopped.map(|()| wanted)??),
-        () = signals.interrupted() => anyhow::bail!("interrupted twice: stopped without a last commit"),
+        () = signals.interrupted() => anyhow::bail!("interrupted twice: stopped without a final commit"),
     }
 }

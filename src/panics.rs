@@ -1,22 +1,22 @@
-//! A panic ends the process.
+//! Aborts the process on a panic.
 //!
-//! A thread or task that panicked leaves the rest running without it: no block is seen any more, or no
-//! event is handled, while peers go on adding HTLCs. LDK panics on purpose where going on could cost
-//! money, and one panic under a lock of LDK's makes every later user of that lock panic, too. The node
-//! loses nothing by a crash, so it ends at once, and whoever supervises it starts it again.
+//! If one thread or task panics, the others keep running without it: blocks are no longer processed, or
+//! events no longer handled, while peers keep adding HTLCs. LDK panics deliberately where continuing could
+//! lose funds, and a panic while holding one of LDK's locks makes every later user of that lock panic. The
+//! node is crash-safe, so it aborts at once, and its supervisor restarts it.
 
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::logging;
 
-/// Makes every panic of this process write one line to the log and abort, also those that tokio or a
-/// `catch_unwind` would catch. With RUST_BACKTRACE set a backtrace follows.
+/// Installs a panic hook that logs one line and aborts, even for panics that tokio or `catch_unwind`
+/// would catch. With RUST_BACKTRACE set, a backtrace follows.
 pub fn abort_on_panic() {
     std::panic::set_hook(Box::new(|info| {
         static FIRST: AtomicBool = AtomicBool::new(true);
         if !FIRST.swap(false, Ordering::Relaxed) {
-            // Another thread is about to abort the process. A panic here in the hook aborts it, too.
+            // Another thread is about to abort the process. A panic within the hook also aborts it.
             loop {
                 std::thread::park();
             }
@@ -28,7 +28,7 @@ pub fn abort_on_panic() {
 
 fn report(info: &PanicHookInfo<'_>) {
     let line = line(info);
-    // The log may be switched off, or its own thread be what panicked.
+    // The log may be off, or its writer thread may have panicked.
     if tracing::enabled!(tracing::Level::ERROR) && !logging::is_written_here() {
         tracing::error!("{line}");
     } else {
@@ -38,7 +38,7 @@ fn report(info: &PanicHookInfo<'_>) {
     if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
         logging::say(&backtrace.to_string());
     }
-    // If nobody reads the log, the process must end all the same.
+    // Bounded: the process must abort even if nobody reads the log.
     logging::flush();
 }
 

@@ -1,18 +1,18 @@
-//! Bounds on how often something may happen: a token bucket, also one for each key.
+//! Rate limits: a token bucket, and a map of token buckets by key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many at once, and one more for each interval.
+/// A burst of tokens, and one more token per interval.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     pub burst: u32,
     pub interval: Duration,
 }
 
-/// What is left of a rate. An unused bucket is full.
+/// A token bucket. A new bucket is full.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     full_at: Instant,
@@ -31,7 +31,7 @@ impl Bucket {
         self.after_one(rate, now) <= now + rate.interval * rate.burst
     }
 
-    /// Takes one; false if there was none.
+    /// Takes one token; returns false if there was none.
     pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
         let has_one = self.has_one(rate, now);
         if has_one {
@@ -40,13 +40,13 @@ impl Bucket {
         has_one
     }
 
-    /// Puts back so many, as far as there is room.
+    /// Returns `count` tokens to the bucket, up to the burst size.
     pub fn put(&mut self, rate: Rate, count: u32) {
         let earlier = self.full_at.checked_sub(rate.interval * count);
         self.full_at = earlier.unwrap_or(self.full_at);
     }
 
-    /// Takes so many, also if there are fewer: then there are none until the others have been made up for.
+    /// Takes `count` tokens even if there are fewer; the bucket then stays empty until the debt is refilled.
     pub fn charge(&mut self, rate: Rate, count: u32, now: Instant) {
         self.full_at = self.full_at.max(now) + rate.interval * count;
     }
@@ -56,10 +56,10 @@ impl Bucket {
     }
 }
 
-/// Full buckets are looked for no more often than this: it means a look at every bucket.
+/// Minimum time between sweeps for full buckets, because a sweep visits every bucket.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The same rate for each of many keys. What is kept of a bucket that is full again goes when places run short.
+/// One bucket per key, all with the same rate. Full buckets are removed when the map reaches its limit.
 pub struct Rates<K> {
     rate: Rate,
     most: usize,
@@ -72,8 +72,8 @@ struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Rates<K> {
-    /// At most `most` keys are held to the rate at a time. Beyond that new ones are free, so that nobody
-    /// can keep others out by using many keys.
+    /// Limits at most `most` keys at a time. Further keys are not limited, so that nobody can lock others
+    /// out by using many keys.
     pub fn new(rate: Rate, most: usize) -> Self {
         Self {
             rate,
@@ -85,7 +85,7 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
-    /// Whether [`Rates::take`] would succeed.
+    /// Returns true if [`Rates::take`] would succeed.
     pub fn has_one(&self, key: &K) -> bool {
         self.has_one_at(key, Instant::now())
     }
@@ -96,7 +96,7 @@ impl<K: Eq + Hash> Rates<K> {
         bucket.is_none_or(|bucket| bucket.has_one(self.rate, now))
     }
 
-    /// Takes one; false if there was none.
+    /// Takes one token; returns false if there was none.
     pub fn take(&self, key: K) -> bool {
         self.take_at(key, Instant::now())
     }
@@ -107,7 +107,7 @@ impl<K: Eq + Hash> Rates<K> {
             .is_none_or(|bucket| bucket.take(self.rate, now))
     }
 
-    /// Takes so many, also if there are fewer.
+    /// Takes `count` tokens even if there are fewer.
     pub fn charge(&self, key: K, count: u32) {
         self.charge_at(key, count, Instant::now());
     }
@@ -125,7 +125,7 @@ impl<K: Eq + Hash> Rates<K> {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    /// The bucket of this key, unless there is no place for one.
+    /// Returns the bucket of this key; `None` if the map is full.
     fn bucket(&mut self, key: K, most: usize, now: Instant) -> Option<&mut Bucket> {
         if self.of.len() >= most && !self.of.contains_key(&key) {
             self.sweep(now);
@@ -156,7 +156,7 @@ mod tests {
     };
 
     #[test]
-    fn a_burst_is_followed_by_one_for_each_interval() {
+    fn allows_a_burst_then_one_per_interval() {
         let (rates, start) = (Rates::new(RATE, 10), Instant::now());
         let taken = |key, at| (0..9).filter(|_| rates.take_at(key, at)).count();
         assert_eq!(taken('a', start), 3);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_can_be_taken_again() {
+    fn returned_tokens_can_be_taken_again() {
         let now = Instant::now();
         let mut bucket = Bucket::full(now);
         assert!((0..3).all(|_| bucket.take(RATE, now)));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_newcomers_are_not_kept_out() {
+    fn memory_is_bounded_and_new_keys_are_admitted() {
         let (rates, start) = (Rates::new(RATE, 2), Instant::now());
         assert!((0..10).all(|key| rates.take_at(key, start)));
         assert_eq!(rates.buckets().of.len(), 2);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn full_buckets_are_looked_for_once_a_second() {
+    fn sweeps_at_most_once_a_second() {
         let rate = Rate {
             burst: 1,
             interval: SECOND / 10,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_charged_more_than_there_was_has_none_until_it_is_made_up_for() {
+    fn overcharged_keys_stay_empty_until_refilled() {
         let (rates, start) = (Rates::new(RATE, 2), Instant::now());
         assert!(rates.has_one_at(&'a', start));
         rates.charge_at('a', 5, start);

@@ -1,14 +1,14 @@
-//! The signals that a node gets from its terminal, its service manager and its operator.
+//! Unix signals from the terminal, the service manager and the operator.
 
 use std::io::{self, IsTerminal};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens from the moment on at which it is made.
+/// Signal handlers, active from construction.
 ///
-/// SIGINT and SIGTERM stop the node, and so does SIGHUP once the terminal that it was started from is
-/// gone. Any other SIGHUP, SIGUSR1 and SIGUSR2 would end the process by default, without a line in the
-/// log and without a last commit: they are logged, and the node goes on.
+/// SIGINT and SIGTERM stop the node, and so does SIGHUP if the controlling terminal was closed. Any other
+/// SIGHUP, SIGUSR1 and SIGUSR2 are logged and ignored: by default they would kill the process without a
+/// log line and without a final commit.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -19,7 +19,7 @@ pub struct Signals {
 
 impl Signals {
     /// # Errors
-    /// What the operating system says.
+    /// If the operating system cannot install a handler.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -33,21 +33,21 @@ impl Signals {
         })
     }
 
-    /// Waits until the node is to stop, and says why.
+    /// Waits for a signal to shut down and returns the reason, for the log.
     pub async fn told_to_stop(&mut self) -> &'static str {
         let [first, second] = &mut self.user;
         loop {
             tokio::select! {
-                _ = self.interrupt.recv() => return "interrupted",
-                _ = self.terminate.recv() => return "told to stop",
+                _ = self.interrupt.recv() => return "received SIGINT",
+                _ = self.terminate.recv() => return "received SIGTERM",
                 _ = self.hangup.recv() => {
                     if self.terminal.is_closed() {
                         return "the terminal was closed";
                     }
-                    tracing::info!("SIGHUP: nothing is read again, the node goes on");
+                    tracing::info!("ignoring SIGHUP: ampd does not reload its config");
                 }
-                _ = first.recv() => tracing::info!("SIGUSR1 means nothing to ampd"),
-                _ = second.recv() => tracing::info!("SIGUSR2 means nothing to ampd"),
+                _ = first.recv() => tracing::info!("ignoring SIGUSR1"),
+                _ = second.recv() => tracing::info!("ignoring SIGUSR2"),
             }
         }
     }
@@ -58,7 +58,7 @@ impl Signals {
     }
 }
 
-/// Which of stdin, stdout and stderr were terminals at the start.
+/// Whether stdin, stdout and stderr were terminals at startup.
 struct Terminal([bool; 3]);
 
 impl Terminal {
@@ -66,7 +66,7 @@ impl Terminal {
         Self(terminals())
     }
 
-    /// A terminal that was closed answers every question with an I/O error, so it is none any more.
+    /// On a closed terminal every ioctl fails with an I/O error, so `is_terminal` returns false.
     fn is_closed(&self) -> bool {
         let now = terminals();
         self.0.iter().zip(now).any(|(before, now)| *before && !now)

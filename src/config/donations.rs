@@ -1,4 +1,4 @@
-//! The donation page: its keys, and what they may say.
+//! The config keys of the donation page and their validation.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,16 +7,17 @@ use super::error::ConfigError;
 use super::keys::{Kind, Section, key};
 use super::layers::Layers;
 
-/// Characters.
+/// In characters.
 const MAX_TITLE: usize = 100;
+/// In characters.
 const MAX_TEXT: usize = 2_000;
 const MAX_BASE_URL: usize = 200;
 const MAX_AMOUNTS: usize = 8;
-/// 10 BTC, in satoshi: far more than any channel carries.
+/// In satoshis: 10 BTC, far more than any channel carries.
 const MAX_AMOUNT_SAT: u64 = 1_000_000_000;
-/// All bitcoins, in satoshi.
+/// In satoshis: all bitcoins.
 const MAX_GOAL_SAT: u64 = 21_000_000 * 100_000_000;
-/// An invoice of lnd is valid for a year at most.
+/// lnd's invoices are valid for at most a year.
 const EXPIRY: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(365 * 86_400);
 
@@ -28,91 +29,92 @@ pub(super) const KEYS: Section = Section {
             "donations-listen",
             Kind::Text,
             "",
-            "Address (IP:port) of a web page on which anybody can donate, such as 127.0.0.1:8090.
-Not set: there is none. It is plain HTTP, for a proxy that does TLS, and has nothing to do with
-gRPC and REST. docs/donations.md leads from here to a page.",
+            "Address (IP:port) to listen on for the donation page, such as 127.0.0.1:8090.
+If empty: disabled. The page is served over plain HTTP, for a reverse proxy that adds TLS, and is
+separate from gRPC and REST. See docs/donations.md.",
         ),
         key(
             "donations-title",
             Kind::Text,
             "Donations",
-            "Title of the page and description of its invoice, 1 to 100 characters in one line.",
+            "Title of the page and description of its invoice, one line of 1 to 100 characters.",
         ),
         key(
             "donations-text",
             Kind::Text,
             "",
-            "What the page says under its title, at most 2000 characters.
-Plain text; an empty line begins a new paragraph.",
+            "Text below the title, at most 2000 characters.
+Plain text; an empty line starts a new paragraph.",
         ),
         key(
             "donations-amounts",
             Kind::Numbers,
             "1000,5000,21000",
-            "Suggested amounts in satoshi, at most 8; [] for none.
-Whoever donates can always choose another one.",
+            "Suggested amounts in satoshis, at most 8; [] for none.
+Donors can always choose a different amount.",
         ),
         key(
             "donations-goal",
             Kind::Number,
             "0",
-            "Satoshi to be reached, shown as a bar; 0: no goal.",
+            "Donation goal in satoshis, shown as a progress bar; 0 disables it.",
         ),
         key(
             "donations-show-messages",
             Kind::Switch,
             "false",
-            "Show everybody what those who donate write.
-With true your page shows the words of strangers, before you have read them.",
+            "Show the donors' messages on the page.
+If true, messages are published unmoderated, before you have read them.",
         ),
         key(
             "donations-on-chain",
             Kind::Switch,
             "false",
-            "Also show an on-chain address of this node, for payers without Lightning.
-All visitors see the same address until it was paid. What comes there is not part of the total.",
+            "Also show an on-chain address of this node, for donors without Lightning.
+All visitors see the same address until it is paid. On-chain donations are not part of the total.",
         ),
         key(
             "donations-base-url",
             Kind::Text,
             "",
-            "Where others reach the page, such as https://example.org/donate/.
-Needed for the snippet that embeds it in another site.",
+            "Public URL of the page, such as https://example.org/donate/.
+Required for the HTML snippet that embeds the QR code in another site.",
         ),
         key(
             "donations-expiry",
             Kind::Text,
             "365d",
-            "How long the page's invoice can be paid: a time from 1min to 365d, or never.
-The page has a new one when a third of it is left; printed codes work until their own ends.",
+            "Expiry of the page's invoice: 1min to 365d, or never.
+The page switches to a new invoice when a third of this time is left. Printed QR codes can be
+paid until their own invoice expires.",
         ),
     ],
 };
 
-/// How long an invoice can be paid.
+/// How long the page's invoice can be paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     Seconds(u64),
     Never,
 }
 
-/// What the donation page shows, and where.
+/// The settings of the donation page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Donations {
     pub listen: SocketAddr,
     pub title: String,
-    /// May be empty, may have several lines.
+    /// May be empty or have several lines.
     pub text: String,
     pub amounts_sat: Vec<u64>,
     pub goal_sat: Option<u64>,
     pub show_messages: bool,
     pub on_chain: bool,
-    /// With a slash at its end.
+    /// Ends with a slash.
     pub base_url: Option<String>,
     pub expiry: Validity,
 }
 
-/// Checks all keys, also if there is to be no page.
+/// Validates all donation keys, even if the page is disabled.
 pub(super) fn check(said: &Layers) -> Result<Option<Donations>, ConfigError> {
     let listen = "IP:port, such as 127.0.0.1:8090";
     let listen = said.optional("donations-listen", listen, |text| text.parse().ok())?;
@@ -132,12 +134,12 @@ pub(super) fn check(said: &Layers) -> Result<Option<Donations>, ConfigError> {
     let on_chain = said.switch("donations-on-chain")?;
     let base_url = said.optional(
         "donations-base-url",
-        "http:// or https://, a host, and perhaps a path, at most 200 characters",
+        "http:// or https://, a host and an optional path, at most 200 characters",
         base_url,
     )?;
     let expiry = said.value(
         "donations-expiry",
-        "a time from 1min to 365d, or never",
+        "a duration from 1min to 365d, or never",
         expiry,
     )?;
     Ok(listen.map(|listen| Donations {
@@ -170,7 +172,7 @@ fn amounts(said: &Layers) -> Result<Vec<u64>, ConfigError> {
         let number = text.replace('_', "").parse().ok();
         number.filter(|sat| (1..=MAX_AMOUNT_SAT).contains(sat))
     };
-    let expected = format!("whole satoshi from 1 to {MAX_AMOUNT_SAT}");
+    let expected = format!("whole satoshis from 1 to {MAX_AMOUNT_SAT}");
     let mut amounts: Vec<u64> = said.items("donations-amounts", &expected, sat)?;
     if amounts.len() > MAX_AMOUNTS {
         return Err(ConfigError::Conflict(format!(
@@ -208,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_have_bounds() {
+    fn enforces_text_limits() {
         assert_eq!(title(" Tea fund "), Some("Tea fund".into()));
         let long = "ü".repeat(100);
         assert_eq!(title(&long), Some(long.clone()));
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_ends_in_a_slash_and_holds_no_markup() {
+    fn base_urls_end_in_a_slash_and_reject_markup() {
         let expected = Some("https://example.org/donate/".to_owned());
         assert_eq!(base_url("https://example.org/donate"), expected);
         assert_eq!(base_url("https://example.org/donate/"), expected);
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invoice_lives_for_a_minute_to_a_year_or_for_ever() {
+    fn accepts_expiries_from_a_minute_to_a_year_and_never() {
         assert_eq!(expiry("1min"), Some(Validity::Seconds(60)));
         assert_eq!(expiry("365d"), Some(Validity::Seconds(31_536_000)));
         assert_eq!(expiry("never"), Some(Validity::Never));

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, in one line that says where it is and what to do.
+//! Configuration errors: one line each, with the place of the mistake and its remedy.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub enum ConfigError {
         message: String,
     },
     #[error(
-        "unknown key {key:?} in {path}; the nearest known one is {nearest:?}",
+        "unknown key {key:?} in {path}; did you mean {nearest:?}?",
         path = path.display()
     )]
     UnknownKey {

@@ -1,6 +1,6 @@
-//! `config.example.toml`, the manual of the config file, made from the table of keys.
+//! Renders `config.example.toml`, the reference of the config file, from the table of keys.
 //!
-//! Only the test below needs this: it writes the file, or checks that nobody forgot to.
+//! Used only by the test below, which checks that the file is current, or writes it.
 
 use std::fmt::Write;
 
@@ -9,16 +9,16 @@ use super::keys::{Key, Kind, SECTIONS, Section};
 const HEADER: &str = "\
 # ampd's configuration: every key with its default.
 #
-# Copy this file to ~/.ampd/ampd.toml (or name it with --config) and uncomment what you change.
-# Every key is also a flag (--accept-amp) and an environment variable (AMPD_ACCEPT_AMP). What is
-# said counts in this order: flag, environment, file, default. An empty text means: not set.
-# What stands in a table, such as listen in [donations], is --donations-listen elsewhere; lines
-# outside of tables belong above them.
+# Copy this file to ~/.ampd/ampd.toml (or pass its path with --config) and uncomment the lines
+# that you change. Every key is also a flag (--accept-amp) and an environment variable
+# (AMPD_ACCEPT_AMP). Flags override the environment, which overrides this file. An empty string
+# means \"not set\". The flag of a key in a table has the table's name in front: listen in
+# [donations] is --donations-listen. Keys outside of a table must come before the first table.
 #
-# The lines below follow from src/config/keys.rs; a test compares them.
+# Generated from src/config/keys.rs; a test checks that it is current.
 ";
 
-/// The text of the file.
+/// Returns the contents of the file.
 #[must_use]
 pub fn render() -> String {
     let mut text = HEADER.to_owned();
@@ -37,7 +37,7 @@ pub fn render() -> String {
     text
 }
 
-/// As it stands in its table.
+/// The key's name within its table.
 fn name(section: &Section, key: &Key) -> &'static str {
     let table = section.table.and_then(|table| key.name.strip_prefix(table));
     let short = table.and_then(|rest| rest.strip_prefix('-'));
@@ -64,9 +64,9 @@ mod tests {
 
     use super::*;
 
-    /// To write the file anew: `AMPD_WRITE_EXAMPLE=1 cargo test --lib config::example`.
+    /// To regenerate the file: `AMPD_WRITE_EXAMPLE=1 cargo test --lib config::example`.
     #[test]
-    fn the_file_in_the_repository_is_up_to_date() {
+    fn example_file_is_current() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
         if std::env::var_os("AMPD_WRITE_EXAMPLE").is_some() {
             std::fs::write(&path, render()).unwrap();

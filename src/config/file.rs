@@ -11,7 +11,7 @@ use super::layers::{Layer, Said, Source};
 /// Reads the file as a layer.
 ///
 /// # Errors
-/// If it cannot be read, is not TOML, has an unknown key or a value of the wrong type.
+/// If the file cannot be read, is not valid TOML, or has an unknown key or a value of the wrong type.
 pub fn read(path: &Path) -> Result<Layer, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::ReadFile {
         path: path.to_owned(),
@@ -48,13 +48,13 @@ fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
     }
 }
 
-/// A key may be said in its table or with its whole name, but not in both ways.
+/// Adds a key, which may be set in its table or by its full name, but not both.
 fn add(layer: &mut Layer, name: &str, value: toml::Value, path: &Path) -> Result<(), ConfigError> {
     let (name, said) = entry(name, value, path)?;
     match layer.insert(name, said) {
         None => Ok(()),
         Some(_) => Err(ConfigError::Conflict(format!(
-            "{name} is in {} twice: by itself and in its table",
+            "{name} is set twice in {}: by its full name and in its table",
             path.display()
         ))),
     }
@@ -84,7 +84,7 @@ fn entry(name: &str, value: toml::Value, path: &Path) -> Result<(&'static str, S
     }
 }
 
-/// The value as a flag would say it, if its type is that of the key.
+/// Returns the value as strings, as a flag would have it; `None` if it has the wrong type.
 fn texts(kind: Kind, value: toml::Value) -> Option<Vec<String>> {
     match (kind, value) {
         (Kind::Text, toml::Value::String(text)) => Some(vec![text]),

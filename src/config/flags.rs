@@ -15,11 +15,11 @@ const ABOUT: &str =
     "A Lightning node that sends and receives Atomic Multi-path Payments, on top of bitcoind.";
 
 const AFTER_HELP: &str = "\
-Every key is a flag, an environment variable (AMPD_ACCEPT_AMP) and a line of the config file
-(accept-amp = true); they count in this order, then the default. bitcoind-rpc-password has no flag.
-config.example.toml lists and explains all keys. Talk to the running node with ampcli.";
+Every setting can be given as a flag, an environment variable (AMPD_ACCEPT_AMP) or a line of the
+config file (accept-amp = true), in this order of precedence. bitcoind-rpc-password has no flag.
+config.example.toml documents all keys. Use ampcli to control the running node.";
 
-/// What the command line says.
+/// The parsed command line.
 #[derive(Debug)]
 pub struct Flags {
     /// `--config`.
@@ -30,8 +30,8 @@ pub struct Flags {
 /// Reads the command line; the first argument is the program's name.
 ///
 /// # Errors
-/// If a flag is unknown, lacks its value or belongs to a secret; also if help or the version is
-/// asked for, which clap reports in the same way.
+/// If a flag is unknown, lacks its value or names a secret; also for `--help` and `--version`, which
+/// clap reports as errors.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Flags, ConfigError> {
     let args: Vec<_> = args.collect();
     refuse_secrets(&args)?;
@@ -82,14 +82,14 @@ fn refuse_secrets(args: &[OsString]) -> Result<(), ConfigError> {
     }
 }
 
-/// The whole command line.
+/// Returns the clap command with all flags.
 #[must_use]
 pub fn command() -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("PATH")
         .value_parser(clap::value_parser!(PathBuf))
-        .help("The config file [default: <data-dir>/ampd.toml if it exists]");
+        .help("Path of the config file [default: <data-dir>/ampd.toml if it exists]");
     let command = Command::new("ampd")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -132,12 +132,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         command().debug_assert();
     }
 
     #[test]
-    fn every_key_but_the_secret_has_a_flag() {
+    fn every_key_except_secrets_has_a_flag() {
         let help = command().render_long_help().to_string();
         for key in keys::all() {
             let flag = format!("--{}", key.name);

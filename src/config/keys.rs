@@ -1,51 +1,51 @@
-//! Every key of the configuration: its name, type, default and documentation, once.
+//! The table of config keys: name, type, default and help text of each.
 //!
-//! The flags, the environment variables, the checks of the file and `config.example.toml` all
-//! follow from this table.
+//! The flags, the environment variables, the parsing of the config file and `config.example.toml`
+//! are all derived from it.
 
-/// How a key's value is written in the file.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A text in quotes.
+    /// A quoted string.
     Text,
     /// `true` or `false`.
     Switch,
     /// A whole number.
     Number,
-    /// A list of texts; separated by commas in a flag or a variable.
+    /// A list of strings; comma-separated in a flag or an environment variable.
     List,
-    /// The same of whole numbers.
+    /// A list of whole numbers, written like [`Kind::List`].
     Numbers,
 }
 
-/// A key of the configuration.
+/// A config key.
 #[derive(Debug)]
 pub struct Key {
     /// The name in the file (`accept-amp`); the flag is `--accept-amp`.
     pub name: &'static str,
     pub kind: Kind,
-    /// The default as a flag would say it; empty: not set.
+    /// The default, written as for the flag; empty if the key has none.
     pub default: &'static str,
-    /// A secret has no flag, because everybody on the machine can list the flags of a process.
+    /// Secrets have no flag, because any local user can list the flags of a process.
     pub secret: bool,
-    /// First line: what it is, with its unit. Then what follows from it.
+    /// The help text. The first line is a complete summary with the unit; details follow.
     pub doc: &'static str,
 }
 
 impl Key {
-    /// The environment variable: `AMPD_ACCEPT_AMP`.
+    /// The name of the environment variable, such as `AMPD_ACCEPT_AMP`.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("AMPD_{}", self.name.replace('-', "_").to_uppercase())
     }
 }
 
-/// Keys that belong together.
+/// A group of related keys.
 #[derive(Debug)]
 pub struct Section {
     pub title: &'static str,
-    /// The table of the file that may hold its keys, there without this word and its hyphen before
-    /// them: `listen` in `[donations]` is `donations-listen`.
+    /// The TOML table that may hold the section's keys, without the table's name as prefix:
+    /// `listen` in `[donations]` is `donations-listen`.
     pub table: Option<&'static str>,
     pub keys: &'static [Key],
 }
@@ -65,24 +65,24 @@ pub(super) const fn key(
     }
 }
 
-/// All keys in the order of help and example.
+/// All keys, in the order of `--help` and `config.example.toml`.
 pub fn all() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|section| section.keys)
 }
 
-/// The key of this name.
+/// Returns the key with this name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name == name)
 }
 
-/// Whether the file may have a table of this name.
+/// Returns true if the config file may have a table with this name.
 #[must_use]
 pub fn is_table(name: &str) -> bool {
     SECTIONS.iter().any(|section| section.table == Some(name))
 }
 
-/// The known name that looks most like `name`.
+/// Returns the key name most similar to `name`.
 #[must_use]
 pub fn nearest(name: &str) -> &'static str {
     let likeness = |key: &Key| strsim::normalized_damerau_levenshtein(key.name, name);
@@ -91,7 +91,7 @@ pub fn nearest(name: &str) -> &'static str {
         .map_or("network", |key| key.name)
 }
 
-/// The table.
+/// All sections, in the order of `--help` and `config.example.toml`.
 pub const SECTIONS: &[Section] = &[
     NODE,
     CONNECTIONS,
@@ -101,7 +101,7 @@ pub const SECTIONS: &[Section] = &[
     KEYSEND,
     FORWARDING_AND_CHANNELS,
     LOGS,
-    // The last one: in the file all that follows the name of a table is in it.
+    // Must be last: in TOML, all keys after a table header belong to that table.
     super::donations::KEYS,
 ];
 
@@ -113,29 +113,29 @@ const NODE: Section = Section {
             "network",
             Kind::Text,
             "mainnet",
-            "The chain: mainnet, testnet, testnet4, signet or regtest.
-bitcoind has to be on the same one. Each network has its own seed, wallet and channels.",
+            "Bitcoin network: mainnet, testnet, testnet4, signet or regtest.
+Must match bitcoind's network. Each network has its own seed, wallet and channels.",
         ),
         key(
             "data-dir",
             Kind::Text,
             "~/.ampd",
-            "Folder of ampd; the node's files are in its subfolder <network>.
-It holds the seed and the channels: keep it on a disk that you trust, and never run two nodes
-from copies of it.",
+            "ampd's data directory; the files of each network are in its subdirectory <network>.
+It holds the seed and the channel state. Keep it on a reliable disk, and never start ampd from a
+copy of it: outdated channel state can lose your funds.",
         ),
         key(
             "alias",
             Kind::Text,
             "",
-            "Name of the node in the public graph, at most 32 bytes.
-Not set: the first 20 digits of the node's public key.",
+            "The node's name in the public graph, at most 32 bytes.
+If empty: the first 20 hex digits of the node's public key.",
         ),
         key(
             "color",
             Kind::Text,
             "#3399ff",
-            "Colour of the node in the public graph, as #rrggbb.",
+            "The node's color in the public graph, as #rrggbb.",
         ),
     ],
 };
@@ -148,57 +148,57 @@ const CONNECTIONS: Section = Section {
             "listen",
             Kind::List,
             "0.0.0.0:9735",
-            "Addresses (IP:port) on which peers may connect to us.
-\"[::]:9735\" alone listens on IPv6 and, on Linux, on IPv4 as well. An empty list: nobody can
-connect to us, but we can to others.",
+            "Addresses (IP:port) to listen on for connections from peers.
+\"[::]:9735\" alone listens on IPv6 and, on Linux, also on IPv4. With an empty list the node only
+makes outbound connections.",
         ),
         key(
             "external-address",
             Kind::List,
             "",
-            "Addresses (host:port) under which others reach us: IPv4, IPv6, DNS name or .onion.
-They are announced to everybody once the node has a public channel.",
+            "Addresses (host:port) to announce for this node: IPv4, IPv6, DNS name or .onion.
+They are announced once the node has a public channel.",
         ),
     ],
 };
 
 const CALLERS: Section = Section {
-    title: "Callers: gRPC and REST",
+    title: "API: gRPC and REST",
     table: None,
     keys: &[
         key(
             "rpc-listen",
             Kind::Text,
             "127.0.0.1:10009",
-            "Address (IP:port) on which gRPC is served: to ampcli, lncli, wallets and shops.
-Over TLS and with macaroons; see tls-extra-ip for callers on other machines.",
+            "Address (IP:port) to listen on for gRPC clients such as ampcli, lncli, wallets and web shops.
+Requires TLS and a macaroon. For clients on other machines, also set tls-extra-ip.",
         ),
         key(
             "rest-listen",
             Kind::Text,
             "127.0.0.1:8080",
-            "Address (IP:port) on which the same is served as REST, or \"none\".",
+            "Address (IP:port) to listen on for REST clients; \"none\" disables REST.",
         ),
         key(
             "rest-cors",
             Kind::List,
             "",
-            "Web sites (https://host) whose pages may call REST from a browser; \"*\" is all of them.
-They still need a macaroon.",
+            "Origins (https://host) whose pages may call the REST API from a browser; \"*\" allows all.
+Calls still require a macaroon.",
         ),
         key(
             "tls-extra-ip",
             Kind::List,
             "",
-            "IP addresses by which callers on other machines know this one.
-tls.cert in the data directory names them, this machine's host name and localhost. It is made
-again when the names change or 30 days before it runs out; one that ampd did not make is not.",
+            "Additional IP addresses for the TLS certificate, for API clients on other machines.
+tls.cert in the data directory always names this machine's host name and localhost. It is renewed
+when the names change and 30 days before it expires. A certificate of your own is not renewed.",
         ),
         key(
             "tls-extra-domain",
             Kind::List,
             "",
-            "DNS names by which callers on other machines know this one.",
+            "Additional DNS names for the TLS certificate, for API clients on other machines.",
         ),
     ],
 };
@@ -211,39 +211,39 @@ const BITCOIND: Section = Section {
             "bitcoind-rpc-address",
             Kind::Text,
             "127.0.0.1",
-            "Where bitcoind serves RPC, as host or host:port.
-The port is by default that of the network: 8332 mainnet, 18332 testnet, 48332 testnet4, 38332
-signet, 18443 regtest.",
+            "Address of bitcoind's RPC server, as host or host:port.
+The default port depends on the network: mainnet 8332, testnet 18332, testnet4 48332, signet
+38332, regtest 18443.",
         ),
         key(
             "bitcoind-rpc-user",
             Kind::Text,
             "",
-            "User name at bitcoind. Needs bitcoind-rpc-password, excludes bitcoind-rpc-cookie.",
+            "User name for bitcoind's RPC; requires bitcoind-rpc-password, excludes bitcoind-rpc-cookie.",
         ),
         Key {
             name: "bitcoind-rpc-password",
             kind: Kind::Text,
             default: "",
             secret: true,
-            doc: "Password at bitcoind.
-There is no flag for it, because everybody on the machine can list the flags of a process: set it
-here or in the environment, and let nobody else read this file.",
+            doc: "Password for bitcoind's RPC.
+There is no flag for it, because any local user can list the flags of a process. Set it here or
+in the environment, and make this file readable only by ampd's user.",
         },
         key(
             "bitcoind-rpc-cookie",
             Kind::Text,
             "",
-            "Path of bitcoind's cookie file, instead of user and password.
-If neither is set: .cookie in bitcoind's default folder, which is ~/.bitcoin or, off mainnet, its
-subfolder of the network.",
+            "Path of bitcoind's cookie file, as an alternative to user and password.
+If neither is set: .cookie in bitcoind's default data directory, ~/.bitcoin, or in its network
+subdirectory if the network is not mainnet.",
         ),
         key(
             "chain-poll-interval",
             Kind::Text,
             "5s",
-            "Time between two questions to bitcoind for new blocks (50ms to 1min).
-Longer saves work for bitcoind; blocks are noticed that much later.",
+            "How often to poll bitcoind for new blocks (50ms to 1min).
+A longer interval means less work for bitcoind, but blocks are noticed later.",
         ),
     ],
 };
@@ -256,34 +256,34 @@ const AMP: Section = Section {
             "accept-amp",
             Kind::Switch,
             "false",
-            "Accept AMP payments that nobody asked for, sent to the node's public key.
-With false such a payment is refused and nothing is lost. With true a stranger can make us hold
-HTLCs for up to two minutes, within the bounds that follow.",
+            "Accept spontaneous AMP payments (without an invoice), sent to the node's public key.
+If false, such payments are failed back. If true, any sender can make the node hold HTLCs for up
+to two minutes, within the limits below. AMP invoices can be paid in either case.",
         ),
         key(
             "max-htlcs-per-set",
             Kind::Number,
             "256",
-            "Largest number of HTLCs (shards) in one AMP set, 1 to 2048.
-A shard beyond it is refused, which ends the payment. lnd sends at most 16 unless it is told
-otherwise; a large payment over many small channels needs more.",
+            "Maximum number of HTLCs (shards) in one AMP set, 1 to 2048.
+A further shard is failed back, which fails the payment. lnd sends at most 16 shards by default;
+large payments over many small channels need more.",
         ),
         key(
             "max-open-sets",
             Kind::Number,
             "1000",
-            "Largest number of AMP sets that wait for more shards, in the whole node.
-The first shard of one more set is refused, which ends that payment; one that arrives in a single
-shard needs no waiting and is taken. A set waits two minutes at most.",
+            "Maximum number of incomplete AMP sets in the whole node.
+The first shard of a further set is failed back, which fails that payment. A payment that arrives
+in a single shard is always accepted. An incomplete set is failed back after two minutes.",
         ),
         key(
             "max-held-htlcs-per-channel",
             Kind::Number,
             "241",
-            "Largest number of HTLCs of incomplete AMP sets on one channel, 1 to 483.
-A channel carries 483 HTLCs in a direction. The default is half of it: strangers who never
-complete their sets cannot shut out the payments of others. Messages need no limit of their own:
-an HTLC's onion has 1300 bytes for all it says, and what it says is kept only if it is paid.",
+            "Maximum number of HTLCs of incomplete AMP sets on one channel, 1 to 483.
+A channel carries at most 483 HTLCs in each direction. The default is half of that, so senders
+who never complete their sets cannot block other payments. Messages need no limit of their own:
+an onion has 1300 bytes, and the records of an HTLC are stored only once it is paid.",
         ),
     ],
 };
@@ -295,9 +295,9 @@ const KEYSEND: Section = Section {
         "accept-keysend",
         Kind::Switch,
         "false",
-        "Accept keysend payments: sent to the node's public key, with their preimage in them.
-With false such a payment is refused and nothing is lost. With true each one makes an invoice of
-its own in the database, and the node announces that it takes them.",
+        "Accept keysend payments, sent to the node's public key with the preimage in the onion.
+If false, such payments are failed back. If true, each payment adds an invoice to the database,
+and the node announces keysend support.",
     )],
 };
 
@@ -309,53 +309,54 @@ const FORWARDING_AND_CHANNELS: Section = Section {
             "base-fee-msat",
             Kind::Number,
             "1000",
-            "Fee for each payment that we forward, in msat.",
+            "Base fee for each forwarded HTLC, in msat.",
         ),
         key(
             "fee-rate-ppm",
             Kind::Number,
             "1",
-            "Fee on the amount that we forward, in millionths.",
+            "Proportional fee on the forwarded amount, in millionths (ppm).",
         ),
         key(
             "cltv-delta",
             Kind::Number,
             "80",
-            "Blocks between the expiry of an incoming and its outgoing HTLC, at least 48.
-It is the time that we have to enforce a forward on the chain. 48 is the least that LDK considers
-safe; a larger value makes our channels less attractive to senders.",
+            "CLTV delta of forwards, in blocks, at least 48.
+The time to claim the incoming HTLC on chain once the outgoing one is settled. 48 is the minimum
+that LDK considers safe; senders prefer channels with a smaller delta.",
         ),
         key(
             "min-channel-size-sat",
             Kind::Number,
             "20000",
-            "Smallest channel that others may open to us, in satoshi (1000 at least).
-Closing a channel costs an on-chain fee, whatever it holds.",
+            "Minimum capacity of channels opened by peers, in satoshis, at least 1000.
+Closing a channel costs an on-chain fee, however small its balance.",
         ),
         key(
             "require-anchor-reserve",
             Kind::Switch,
             "false",
-            "Refuse channels with anchors whose forced close the wallet could not pay for.
-Closing a channel by force takes coins of the wallet for fees (see walletbalance,
-reserved_balance_anchor_chan). False lets a node without coins receive its first channel; it is
-then in the hands of its peer when fees rise.",
+            "Refuse anchor channels if the wallet cannot pay the fees of a force close.
+Force-closing an anchor channel spends wallet coins on fees (see reserved_balance_anchor_chan in
+walletbalance). False lets a node without coins receive its first channel, but it may then be
+unable to get a force close confirmed when fees rise.",
         ),
         key(
             "max-dust-exposure-sat",
             Kind::Number,
             "50000",
-            "Most that may be at risk in HTLCs of a channel that are too small for the chain, in satoshi.
-An HTLC below 354 sat has no output of its own: a forced close gives it to the miners. What goes
-beyond the limit is refused. With 0 there are none; a full channel of 483 of them takes 170982.",
+            "Maximum total of dust HTLCs per channel, in satoshis.
+An HTLC below 354 sat has no output in the commitment transaction: on a force close its amount
+goes to fees. HTLCs beyond the limit are failed back. 0 allows no dust HTLCs; 170982 allows all
+483 HTLCs of a channel to be dust.",
         ),
         key(
             "forward-delay",
             Kind::Switch,
             "false",
-            "Wait for a short random time before payments are forwarded or received.
-True hides a little better who pays whom, since HTLCs are handled in groups. False saves some
-50 ms at every hop.",
+            "Wait a short random time before forwarding or receiving HTLCs.
+True improves privacy a little, because HTLCs are handled in batches. False saves about 50 ms
+at every hop.",
         ),
     ],
 };
@@ -368,26 +369,26 @@ const LOGS: Section = Section {
             "log-level",
             Kind::Text,
             "info,ldk=warn",
-            "What is logged: off, error, warn, info, debug or trace, also for one part alone.
-LDK's info has ten lines for each payment; \"info,ldk=debug\" is info in general and all of LDK.
-Parts: chain, channels, invoices, ldk, node, onion, payments, peers, routing, rpc, storage,
-wallet, web. Without a level in front, the rest is logged as by default.
-Of lines that peers can cause, a few a minute are written, and how many were left out; debug
-and trace write all of them (docs/logging.md).",
+            "Log level: off, error, warn, info, debug or trace, optionally per subsystem.
+\"info,ldk=debug\" logs everything at info and LDK at debug. LDK's info level has about ten lines
+per payment. Subsystems: chain, channels, invoices, ldk, node, onion, payments, peers, routing,
+rpc, storage, wallet, web. If only subsystems are given, the rest keep the default level.
+Lines that peers can cause are rate-limited and the number of suppressed lines is logged; debug
+and trace lines are not limited (docs/logging.md).",
         ),
         key(
             "log-format",
             Kind::Text,
             "text",
-            "How a line of the log looks: text for people, json for machines.",
+            "Log format: text or json.",
         ),
         key(
             "metrics-listen",
             Kind::Text,
             "",
-            "Address (IP:port) of a page with metrics for Prometheus, such as 127.0.0.1:9740.
-Not set: there is none. Who can open the page sees how busy the node is, and needs no password:
-use a loopback address, or one that only your monitoring reaches.",
+            "Address (IP:port) to listen on for Prometheus, such as 127.0.0.1:9740.
+If empty: disabled. There is no authentication, and the metrics reveal the node's activity: use a
+loopback address, or one that only your monitoring can reach.",
         ),
     ],
 };
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_documented_in_lines_that_fit() {
+    fn help_texts_fit_the_line_width() {
         for key in all() {
             let fits = |line: &str| !line.is_empty() && line.len() < 98;
             assert!(key.doc.lines().all(fits), "{}", key.name);
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_is_found_through_typing_errors() {
+    fn nearest_name_tolerates_typos() {
         for (typed, meant) in [
             ("acept-amp", "accept-amp"),
             ("accept_amp", "accept-amp"),

@@ -1,8 +1,7 @@
-//! ampd's configuration: what the user said, in layers, then checked settings.
+//! ampd's configuration: values from several layers, validated into a [`Config`].
 //!
-//! `keys` lists every key with its default and documentation. What flags (`flags`), environment
-//! (`layers`) and file (`file`) say is laid over the defaults; `settings` turns that into a
-//! [`Config`], in which wrong values cannot exist.
+//! `keys` lists every key with its default and help text. Flags (`flags`) override the environment
+//! (`layers`), which overrides the file (`file`) and the defaults; `settings` validates the result.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -35,47 +34,47 @@ use layers::{Layer, Layers};
 /// Name of the config file in the data directory.
 const FILE_NAME: &str = "ampd.toml";
 
-/// The settings of a node, checked.
+/// The validated settings of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub network: Network,
-    /// ampd's folder; the node's own files are in [`Config::network_dir`].
+    /// ampd's data directory; the node's files are in [`Config::network_dir`].
     pub data_dir: PathBuf,
     /// None: the first 20 hex digits of the public key.
     pub alias: Option<Alias>,
     pub color: Color,
-    /// Where peers connect to us.
+    /// Addresses to listen on for peers.
     pub listen: Vec<SocketAddr>,
-    /// What node_announcement says about reaching us.
+    /// Addresses in our node_announcement (BOLT 7).
     pub external_addresses: Vec<SocketAddress>,
     pub callers: Callers,
     pub bitcoind: Bitcoind,
     pub amp: Amp,
-    /// Accept payments to the public key that bring their preimage, and say so to everybody.
+    /// Accept keysend payments and announce support for them.
     pub accept_keysend: bool,
     pub forwarding: Forwarding,
-    /// The smallest channel that others may open to us.
+    /// Minimum capacity of channels opened by peers.
     pub min_channel_size_sat: u64,
-    /// Refuse channels whose forced close the wallet could not pay for.
+    /// Refuse anchor channels if the wallet cannot pay the fees of a force close.
     pub require_anchor_reserve: bool,
-    /// What may be at risk in HTLCs of a channel that are too small for the chain.
+    /// Maximum total of dust HTLCs per channel.
     pub max_dust_exposure_sat: u64,
     pub log: Log,
-    /// Where the page of metrics is; `None`: nowhere.
+    /// Address to serve Prometheus metrics on; `None` disables them.
     pub metrics_listen: Option<SocketAddr>,
-    /// The donation page; `None`: there is none.
+    /// The donation page; `None` disables it.
     pub donations: Option<Donations>,
 }
 
-/// Where callers are served, and what the node is to them.
+/// Listen addresses and TLS names of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callers {
     pub rpc_listen: SocketAddr,
-    /// `None`: no REST interface.
+    /// `None` disables REST.
     pub rest_listen: Option<SocketAddr>,
-    /// Web sites whose pages may call REST.
+    /// Origins whose pages may call REST (CORS).
     pub rest_cors: Vec<String>,
-    /// What the TLS certificate names beside this machine.
+    /// IP addresses in the TLS certificate in addition to this machine's.
     pub tls_extra_ips: Vec<IpAddr>,
     pub tls_extra_domains: Vec<String>,
 }
@@ -85,35 +84,35 @@ pub struct Callers {
 pub struct Bitcoind {
     pub rpc_address: HostPort,
     pub auth: BitcoindAuth,
-    /// Time between two questions for new blocks.
+    /// How often to poll for new blocks.
     pub poll_interval: Duration,
 }
 
-/// Receiving AMP, and the bounds on what strangers can make us hold.
+/// Settings for receiving AMP, with limits on the HTLCs that senders can make the node hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amp {
-    /// Accept payments to the public key; AMP invoices work in any case.
+    /// Accept spontaneous payments; AMP invoices can be paid in either case.
     pub accept: bool,
     pub max_htlcs_per_set: u16,
     pub max_open_sets: u32,
     pub max_held_htlcs_per_channel: u16,
 }
 
-/// Our terms for forwarding.
+/// The forwarding policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarding {
     pub base_fee_msat: u32,
     pub fee_rate_ppm: u32,
     /// Blocks; never below LDK's 48.
     pub cltv_delta: u16,
-    /// Leave LDK's random delay in place instead of forwarding at once.
+    /// Keep LDK's random delay instead of forwarding immediately.
     pub delay: bool,
 }
 
-/// What is logged, and how.
+/// Log settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// In the syntax of tracing's `EnvFilter`, checked.
+    /// A valid filter in the syntax of tracing's `EnvFilter`.
     pub filter: String,
     pub format: LogFormat,
 }
@@ -121,12 +120,12 @@ pub struct Log {
 impl Config {
     /// Reads command line, environment and config file.
     ///
-    /// `args` begin with the program's name. `env` gives the value of an environment variable:
+    /// `args` starts with the program's name. `env` returns the value of an environment variable:
     /// `|name| std::env::var_os(name)`.
     ///
     /// # Errors
-    /// If something is unknown, wrong or unreadable; also for `--help` and `--version`. A main
-    /// calls [`ConfigError::print`] and exits with [`ConfigError::exit_code`].
+    /// If a key is unknown, a value invalid or the file unreadable; also for `--help` and `--version`.
+    /// `main` calls [`ConfigError::print`] and exits with [`ConfigError::exit_code`].
     pub fn load(
         args: impl Iterator<Item = OsString>,
         env: impl Fn(&str) -> Option<OsString>,
@@ -142,14 +141,14 @@ impl Config {
         settings::check(&said.over(file).over(layers::defaults()), &env)
     }
 
-    /// The folder of this node's files: `<data-dir>/<network>`.
+    /// Returns the directory of this node's files: `<data-dir>/<network>`.
     #[must_use]
     pub fn network_dir(&self) -> PathBuf {
         self.data_dir.join(network_name(self.network))
     }
 }
 
-/// The layer of the config file: the named one, or that in the data directory if it exists.
+/// Reads the config file named by the user, or the one in the data directory if it exists.
 fn file_layer(
     named: Option<PathBuf>,
     said: &Layers,
@@ -172,7 +171,7 @@ fn default_file(said: &Layers, env: &settings::Env<'_>) -> Result<PathBuf, Confi
     Ok(settings::path(&said, "data-dir", env)?.join(FILE_NAME))
 }
 
-/// A file that is there but cannot be looked at counts as there, so that reading it says why.
+/// Returns true also for an inaccessible file, so that reading it reports why.
 fn exists(path: &Path) -> bool {
     path.try_exists().unwrap_or(true)
 }

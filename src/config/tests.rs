@@ -15,7 +15,7 @@ fn load(flags: &[&str], vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::load(args, |name| vars.get(name).map(OsString::from))
 }
 
-/// Loads a configuration whose file says `text`.
+/// Loads a configuration from a file with this text.
 fn load_file(text: &str) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ampd.toml");
@@ -37,7 +37,7 @@ fn example() -> String {
 }
 
 #[test]
-fn nothing_said_gives_the_defaults() {
+fn unset_keys_have_their_defaults() {
     let config = load(&[], &[]).unwrap();
     assert_eq!(
         config.network_dir(),
@@ -58,12 +58,12 @@ fn nothing_said_gives_the_defaults() {
 }
 
 #[test]
-fn the_example_as_it_is_changes_nothing() {
+fn unedited_example_changes_nothing() {
     assert_eq!(load_file(&example()).unwrap(), load(&[], &[]).unwrap());
 }
 
 #[test]
-fn the_example_with_every_key_uncommented_says_the_defaults() {
+fn example_with_every_key_uncommented_equals_the_defaults() {
     let text = example();
     let settings: Vec<_> = text
         .lines()
@@ -88,7 +88,7 @@ fn the_example_with_every_key_uncommented_says_the_defaults() {
 }
 
 #[test]
-fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+fn flags_override_environment_override_file_override_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ampd.toml");
     std::fs::write(
@@ -107,7 +107,7 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
 }
 
 #[test]
-fn the_file_in_the_data_directory_is_found() {
+fn finds_the_file_in_the_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("ampd.toml"), "network = \"signet\"").unwrap();
     let data_dir = dir.path().to_str().unwrap();
@@ -118,7 +118,7 @@ fn the_file_in_the_data_directory_is_found() {
 }
 
 #[test]
-fn a_named_file_has_to_exist() {
+fn rejects_a_missing_config_file() {
     let error = load(&["--config", "/nonexistent/a.toml"], &[])
         .unwrap_err()
         .to_string();
@@ -126,7 +126,7 @@ fn a_named_file_has_to_exist() {
 }
 
 #[test]
-fn an_external_address_that_is_said_twice_counts_once() {
+fn duplicate_external_addresses_are_merged() {
     let twice = [
         "[2001:db8::1]:9735",
         "[2001:0DB8:0:0:0:0:0:1]:9735",
@@ -144,7 +144,7 @@ fn an_external_address_that_is_said_twice_counts_once() {
 }
 
 #[test]
-fn every_kind_of_value_can_be_said_in_every_way() {
+fn every_kind_of_value_can_be_set_in_every_layer() {
     let file = load_file(
         "network = \"regtest\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\naccept-amp = true\n\
          external-address = [\"example.com:9735\"]\nchain-poll-interval = \"100ms\"\n\
@@ -184,27 +184,27 @@ fn every_kind_of_value_can_be_said_in_every_way() {
 }
 
 #[test]
-fn a_list_can_be_emptied() {
+fn lists_can_be_emptied() {
     assert_eq!(load_file("listen = []").unwrap().listen, []);
     assert_eq!(load(&["--listen="], &[]).unwrap().listen, []);
     assert_eq!(load(&[], &[("AMPD_LISTEN", "")]).unwrap().listen, []);
 }
 
 #[test]
-fn an_unknown_key_names_the_nearest_one_and_the_file() {
+fn unknown_key_error_names_the_file_and_a_similar_key() {
     let error = error_of("acept-amp = true");
     assert!(
         error.starts_with("unknown key \"acept-amp\" in /"),
         "{error}"
     );
     assert!(
-        error.ends_with("ampd.toml; the nearest known one is \"accept-amp\""),
+        error.ends_with("ampd.toml; did you mean \"accept-amp\"?"),
         "{error}"
     );
 }
 
 #[test]
-fn a_wrong_type_says_what_was_found_and_what_is_expected() {
+fn type_errors_name_the_found_and_expected_type() {
     for (line, end) in [
         (
             "accept-amp = \"yes\"",
@@ -250,7 +250,7 @@ fn a_wrong_type_says_what_was_found_and_what_is_expected() {
 }
 
 #[test]
-fn a_value_out_of_range_says_what_is_expected() {
+fn range_errors_name_the_expected_range() {
     for (line, end) in [
         (
             "cltv-delta = 40",
@@ -306,7 +306,7 @@ fn a_value_out_of_range_says_what_is_expected() {
 }
 
 #[test]
-fn callers_are_served_where_one_says() {
+fn validates_api_listen_addresses() {
     for address in ["[::1]:1", "localhost:1", "0.0.0.0:10009"] {
         let flag = format!("--rpc-listen={address}");
         assert!(load(&[flag.as_str()], &[]).is_ok(), "{address}");
@@ -328,7 +328,7 @@ fn callers_are_served_where_one_says() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_names_its_line() {
+fn toml_syntax_errors_name_the_line() {
     let error = error_of("network = \"regtest\"\nalias = carol");
     assert!(error.contains("ampd.toml, line 2: "), "{error}");
     let error = error_of("alias = \"a\"\nalias = \"b\"");
@@ -339,7 +339,7 @@ fn a_file_that_is_no_toml_names_its_line() {
 }
 
 #[test]
-fn bitcoind_takes_a_password_or_a_cookie() {
+fn bitcoind_auth_is_a_password_or_a_cookie() {
     let user = ("AMPD_BITCOIND_RPC_USER", "ampd");
     let password = ("AMPD_BITCOIND_RPC_PASSWORD", "hunter2");
     let cookie = ("AMPD_BITCOIND_RPC_COOKIE", "~/cookie");
@@ -376,7 +376,7 @@ fn bitcoind_takes_a_password_or_a_cookie() {
 }
 
 #[test]
-fn the_password_is_no_flag_and_is_never_shown() {
+fn password_has_no_flag_and_is_never_printed() {
     let error = load(&["--bitcoind-rpc-password=hunter2"], &[]).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     assert!(
@@ -394,7 +394,7 @@ fn the_password_is_no_flag_and_is_never_shown() {
 }
 
 #[test]
-fn wrong_flags_and_help_leave_with_claps_codes() {
+fn flag_errors_and_help_exit_with_claps_codes() {
     assert_eq!(load(&["--acept-amp"], &[]).unwrap_err().exit_code(), 2);
     assert_eq!(load(&["regtest"], &[]).unwrap_err().exit_code(), 2);
     assert_eq!(load(&["--help"], &[]).unwrap_err().exit_code(), 0);
@@ -402,7 +402,7 @@ fn wrong_flags_and_help_leave_with_claps_codes() {
 }
 
 #[test]
-fn a_missing_home_is_an_error_only_where_it_is_needed() {
+fn missing_home_is_an_error_only_where_needed() {
     let error = load(&[], &[("HOME", "")]).unwrap_err().to_string();
     assert_eq!(
         error,
@@ -413,7 +413,7 @@ fn a_missing_home_is_an_error_only_where_it_is_needed() {
 }
 
 #[test]
-fn a_donation_page_may_be_described_in_a_table_by_flags_and_by_variables() {
+fn donation_keys_can_be_set_in_a_table_by_flags_and_by_variables() {
     let table = "
 [donations]
 listen = \"127.0.0.1:8090\"
@@ -441,11 +441,11 @@ show-messages = true
 }
 
 #[test]
-fn what_is_wrong_with_a_donation_page_is_named() {
+fn donation_errors_name_the_key() {
     for (line, named) in [
         ("title = \"\"", "donations-title"),
         ("text = \"\\t\"", "donations-text"),
-        ("amounts = [0]", "whole satoshi from 1"),
+        ("amounts = [0]", "whole satoshis from 1"),
         ("amounts = [\"5\"]", "[1000, 5000]"),
         (
             "amounts = [1,2,3,4,5,6,7,8,9]",

@@ -1,7 +1,7 @@
-//! The log on stderr: what is written, how much of it, and that nobody waits for it.
+//! Logging to stderr, rate-limited and non-blocking.
 //!
-//! `limit` leaves out what strangers would fill a disk with, `cut` shortens long lines, and `queue`
-//! lets a thread of its own write them.
+//! `limit` suppresses lines with which peers could fill the disk, `cut` truncates long lines, and
+//! `queue` hands them to a writer thread.
 
 mod cut;
 mod limit;
@@ -30,12 +30,12 @@ const TARGET: &str = module_path!();
 const THREAD: &str = "log";
 /// How often it looks for what is to be said about lines that were left out.
 const TICK: Duration = Duration::from_secs(1);
-/// At the end of a process: time for a slow reader.
-const LAST_CALL: Duration = Duration::from_secs(3);
-/// The same before an abort, since peers go on meanwhile.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time to write the remaining lines when the process exits.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time to write the remaining lines before an abort; shorter, because peers stay connected until then.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why there is no log.
+/// Why the log could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     #[error("log-level: {0}")]
@@ -113,14 +113,14 @@ pub fn finish(last: Option<&str>) {
         say(last);
     }
     if let Some(log) = started() {
-        log.queue.flush(LAST_CALL);
+        log.queue.flush(FINISH_TIMEOUT);
     }
 }
 
 /// Waits until all is written, for one second at most. For an abort.
 pub fn flush() {
     if let Some(log) = started() {
-        log.queue.flush(LAST_WORDS);
+        log.queue.flush(ABORT_TIMEOUT);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections of visitors: plain HTTP, with limits on what each may cost.
+//! Visitors' connections: plain HTTP, with limits on the resources of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,32 +18,32 @@ use super::donations::Donations;
 use super::pages::Site;
 use crate::open_files;
 
-/// Event streams at a time; a further page is told to reload instead.
+/// Maximum number of concurrent event streams; further pages ask the visitor to reload instead.
 const MAX_STREAMS: usize = 2_000;
-/// Connections beside those with an event stream; further ones wait in the system's queue.
+/// Maximum number of connections without an event stream; further ones wait in the listen queue.
 const OTHERS: usize = 200;
-/// Files that the rest of the node may need: its database, its peers, its callers.
+/// Files reserved for the rest of the node: database, peers and API clients.
 const OF_THE_NODE: u64 = 1_000;
-/// For the header of a request to arrive; a connection without a request is closed after as long.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Who takes nothing for so long is gone, or does not want it.
+/// Time for a request header to arrive; idle connections are closed after the same time.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection that accepts no data for this long is closed.
 const SLOWEST_READ: Duration = Duration::from_secs(30);
-/// Bytes of a header, and of what waits to be sent.
+/// Maximum size of a request header and of the send buffer, in bytes.
 const MAX_BUFFER: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
-/// The pause after the system refused a connection, such as for want of files.
+/// Delay after a failed accept, for example when the process is out of files.
 const PAUSE: Duration = Duration::from_millis(100);
-/// At the node's end: time for answers under way.
-const DRAIN: Duration = Duration::from_secs(2);
+/// Time for responses in progress at shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many visitors there is room for.
+/// The number of visitors that can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     pub streams: usize,
 }
 
 impl Capacity {
-    /// Each visitor is a file to the system: takes what is left beside the node's own.
+    /// Derives the capacity from the open file limit, less the files reserved for the node.
     #[must_use]
     pub fn of_this_process() -> Self {
         let files = open_files::limit();
@@ -53,7 +53,7 @@ impl Capacity {
             tracing::warn!(
                 files,
                 streams,
-                "the limit of open files leaves fewer event streams for the donation page"
+                "the open file limit reduces the number of event streams for the donation page"
             );
         }
         capacity
@@ -84,8 +84,8 @@ pub async fn serve(
     }
     drop(listener);
     visitors.close();
-    // Whatever is left then is dropped.
-    let _ = timeout(DRAIN, visitors.wait()).await;
+    // Connections still open after that are dropped.
+    let _ = timeout(DRAIN_TIMEOUT, visitors.wait()).await;
 }
 
 async fn accept(
@@ -103,7 +103,7 @@ async fn accept(
                 visitors.spawn(serve_one(stream, router.clone(), place, stop.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot take a visitor's connection");
+                tracing::warn!(%error, "cannot accept a donation page connection");
                 sleep(PAUSE).await;
             }
         }
@@ -116,7 +116,7 @@ async fn serve_one(
     _place: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
-    // Without it a small event may wait for the acknowledgement of the one before.
+    // Otherwise a small event may wait for the ACK of the previous one (Nagle).
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -124,7 +124,7 @@ async fn serve_one(
     stream.set_write_timeout(Some(SLOWEST_READ));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_BUFFER)
         .max_headers(MAX_HEADERS)
         .serve_connection(
@@ -140,7 +140,7 @@ async fn serve_one(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a visitor's connection has failed");
+        tracing::debug!(%error, "donation page connection failed");
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn visitors_never_take_the_files_that_the_node_needs() {
+    fn capacity_leaves_files_for_the_node() {
         let streams = |files| Capacity::with_files(files).streams;
         assert_eq!(streams(u64::MAX), MAX_STREAMS);
         assert_eq!(streams(3_200), MAX_STREAMS);

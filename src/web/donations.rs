@@ -1,4 +1,4 @@
-//! The door of the room: the page's invoice, its books, and the news for open pages.
+//! The donation page's state: its invoice, its totals, and live updates for open pages.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,11 +29,11 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// How long to wait if the database cannot be read.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What the page needs of other rooms.
+/// Dependencies of the page on other modules.
 pub struct Sources {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
-    /// Ways to this node for those who cannot find it; none if it has a public channel.
+    /// Route hints for the invoice; none if the node has a public channel.
     pub hints: Arc<dyn Fn() -> Vec<RouteHint> + Send + Sync>,
     /// The page's on-chain address: one of ours that has got nothing yet, and that nobody else is given.
     pub address: Arc<dyn Fn() -> Result<Address, DonationError> + Send + Sync>,
@@ -128,12 +128,12 @@ impl Donations {
         Ok(self.shown())
     }
 
-    /// What visitors see.
+    /// Returns the content currently shown to visitors.
     pub fn shown(&self) -> Arc<Shown> {
         self.shown.borrow().clone()
     }
 
-    /// What all invoices of the page have received.
+    /// Returns the total received by all invoices of the page.
     pub fn total(&self) -> Total {
         self.till().total
     }
@@ -195,7 +195,7 @@ impl Donations {
     async fn look(&self) {
         let _one = self.changing.lock().await;
         if let Err(error) = self.refresh().await {
-            tracing::warn!("{error}; the donation page stays as it is");
+            tracing::warn!("cannot refresh the donation page: {error}");
         }
     }
 
@@ -245,7 +245,7 @@ fn material(config: &config::Donations, sources: &Sources, invoice: InvoiceRecor
 }
 
 async fn database_fails(error: StorageError) {
-    tracing::error!("the donation page cannot follow payments: {error}");
+    tracing::error!("the donation page cannot read payments: {error}");
     sleep(RETRY).await;
 }
 

@@ -50,7 +50,7 @@ impl Keeper {
         let add_index = invoice.add_index;
         let ticket = self.store.submit(PutDonationInvoice { add_index });
         self.store.durable(ticket).await;
-        tracing::info!(add_index, "the donation page has a new invoice");
+        tracing::info!(add_index, "donation page switched to a new invoice");
         Ok(invoice)
     }
 }

@@ -1,15 +1,15 @@
-// The live part of the page. Whatever a stranger wrote is set as text, never as HTML.
+// Live updates of the page. Donors' messages are set as text, never as HTML.
 "use strict";
 
 const RECENT = 10;
-// Milliseconds for which thanks are shown.
+// How long the thank-you message is shown, in milliseconds.
 const THANKS = 10000;
 let thanked;
-// The number of the newest payment that is shown.
+// The id of the newest payment shown.
 let newest = 0;
 const byId = (id) => document.getElementById(id);
 
-// What only works with this script is shown by it.
+// The copy buttons need this script, so they are hidden until it runs.
 function showCopyButtons(root) {
   for (const button of root.querySelectorAll("[data-copy]")) {
     button.hidden = false;
@@ -20,7 +20,7 @@ function showCopyButtons(root) {
 async function copy(button) {
   const field = byId(button.dataset.copy);
   try {
-    // Browsers have it on https and on this machine only.
+    // Available only on https and localhost.
     await navigator.clipboard.writeText(field.value);
   } catch {
     field.select();
@@ -66,7 +66,7 @@ function rowOf(payment) {
 }
 
 function showPayment(payment) {
-  // It may have been told in a state already, to a page that was slow.
+  // A slow page may already have it from a state event.
   if (payment.id <= newest) return;
   newest = payment.id;
   showSum(payment);
@@ -92,7 +92,7 @@ function showState(state) {
   if (state.version !== byId("pay").dataset.version) renew();
 }
 
-// The invoice has changed: the new one is in the page as the server has it now.
+// The invoice has changed: fetch the page and take the new one from it.
 async function renew() {
   const answer = await fetch(location.href);
   if (!answer.ok) return;
@@ -110,13 +110,13 @@ function follow() {
   on("payment", showPayment);
   on("state", showState);
   events.addEventListener("open", () => {
-    byId("live").textContent = "New donations appear here by themselves.";
+    byId("live").textContent = "New donations appear here automatically.";
   });
   events.addEventListener("error", () => {
-    // It tries again by itself, unless the server has refused.
+    // EventSource reconnects automatically, unless the server refused.
     byId("live").textContent = events.readyState === EventSource.CLOSED
       ? "Reload the page to see new donations."
-      : "The connection is lost; trying again…";
+      : "Connection lost; reconnecting…";
   });
 }
 

@@ -205,7 +205,7 @@ fn html(template: &impl Template) -> Response {
     match template.render() {
         Ok(text) => ([(header::CONTENT_TYPE, HTML)], text).into_response(),
         Err(error) => {
-            tracing::error!("the donation page cannot be written: {error}");
+            tracing::error!("cannot render the donation page: {error}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
