@@ -27,7 +27,7 @@ const UNITS: [(char, u64); 7] = [
     ('y', 31_557_600),
 ];
 
-/// What our channels ask for forwards, and what these earned.
+/// Show the fee policies of our channels and the fees earned.
 #[derive(Debug, Args)]
 pub struct FeeReport {}
 
@@ -42,7 +42,7 @@ impl FeeReport {
     }
 }
 
-/// Payments that went through this node.
+/// Show the history of forwarded HTLCs.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct FwdingHistory {
@@ -107,7 +107,7 @@ impl FwdingHistory {
     }
 }
 
-/// Change what our channels ask for forwards.
+/// Update the fee policy of all channels or of one channel.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct UpdateChanPolicy {

@@ -44,7 +44,7 @@ pub struct PaymentFlags {
     /// A channel for the first hop (number); may be repeated
     #[arg(long)]
     outgoing_chan_id: Vec<u64>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub force: bool,
     /// Allow a payment to ourselves

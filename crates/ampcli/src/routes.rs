@@ -33,7 +33,7 @@ pub struct QueryRoutes {
     /// Highest fee as a percentage of the amount
     #[arg(long, conflicts_with = "fee_limit")]
     fee_limit_percent: Option<u32>,
-    /// Blocks for the last hop
+    /// CLTV delta of the final hop (blocks)
     #[arg(long, default_value_t = 0)]
     final_cltv_delta: u16,
     /// Avoid what failed before, instead of asking for the cheapest way

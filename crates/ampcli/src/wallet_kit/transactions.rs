@@ -77,7 +77,7 @@ impl BumpFee {
     }
 }
 
-/// Note a label for a transaction.
+/// Label a transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct LabelTx {
@@ -101,7 +101,7 @@ impl LabelTx {
     }
 }
 
-/// Send a transaction.
+/// Publish a transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PublishTx {
