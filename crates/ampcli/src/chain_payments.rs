@@ -9,7 +9,7 @@ use super::values::{Amounts, amounts, outpoint, wallet_output};
 use super::wallet::Strategy;
 use lnd_api::proto::lnrpc::{EstimateFeeRequest, SendManyRequest};
 
-/// Pay to several on-chain addresses in one transaction.
+/// Send coins to several on-chain addresses in one transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendMany {
@@ -52,7 +52,7 @@ impl SendMany {
     }
 }
 
-/// What an on-chain payment would cost.
+/// Estimate the fee of an on-chain transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct EstimateFee {

@@ -91,7 +91,7 @@ impl DeleteMacaroonId {
         };
         let answer = node.lightning.delete_macaroon_id(request).await?;
         if !answer.get_ref().deleted {
-            return error(format!("there is no root key {}", self.root_key_id));
+            return error(format!("root key {} does not exist", self.root_key_id));
         }
         print(answer.get_ref())
     }

@@ -211,7 +211,7 @@ pub struct CloseChannel {
     /// Force-close the channel; our funds stay time-locked (to_self_delay)
     #[arg(long)]
     force: bool,
-    /// Wait until the closing transaction is confirmed
+    /// Block until the closing transaction confirms
     #[arg(long)]
     block: bool,
     /// Confirmation target for fee estimation (blocks)
@@ -242,7 +242,7 @@ pub async fn closing_txid(
             Some(Update::ClosePending(_) | Update::CloseInstant(_)) | None => continue,
         });
     }
-    error("the node ended the call before the closing transaction was there")
+    error("the node closed the stream before the closing transaction was published")
 }
 
 impl CloseChannel {

@@ -95,7 +95,7 @@ impl SendPayment {
         request.final_cltv_delta = match delta {
             Some(text) => text
                 .parse()
-                .or_else(|_| error(format!("{text:?} is no delta")))?,
+                .or_else(|_| error(format!("{text:?} is not a valid CLTV delta")))?,
             None => 0,
         };
         request.payment_addr = payment_addr(address.as_deref())?;

@@ -34,7 +34,7 @@ impl State {
         let states = node.state.subscribe_state(SubscribeStateRequest {}).await?;
         match states.into_inner().message().await? {
             Some(state) => print(&state),
-            None => error("the node ended the call without an answer"),
+            None => error("the node closed the stream without a response"),
         }
     }
 }

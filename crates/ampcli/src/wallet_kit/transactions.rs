@@ -116,7 +116,7 @@ pub struct PublishTx {
 impl PublishTx {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let Ok(transaction) = deserialize::<Transaction>(&self.transaction.0) else {
-            return error("this is no transaction");
+            return error("not a valid transaction");
         };
         let request = walletrpc::Transaction {
             tx_hex: self.transaction.0,
