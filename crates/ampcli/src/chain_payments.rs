@@ -9,14 +9,14 @@ use super::values::{Amounts, amounts, outpoint, wallet_output};
 use super::wallet::Strategy;
 use lnd_api::proto::lnrpc::{EstimateFeeRequest, SendManyRequest};
 
-/// Pay to several on-chain addresses in one transaction.
+/// Send coins to several on-chain addresses in one transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendMany {
     /// Addresses and amounts in satoshi: {"address": 1000, "another": 2000}
     #[arg(value_name = "SEND-JSON-STRING", value_parser = amounts)]
     amounts: Amounts,
-    /// Blocks within which the transaction should confirm; sets the fee
+    /// Confirmation target for fee estimation (blocks)
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
     /// Fee rate
@@ -25,7 +25,7 @@ pub struct SendMany {
     /// Confirmations that an output must have to be spent
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// How inputs are chosen
+    /// Coin selection strategy
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
     /// A note for the transaction
@@ -52,7 +52,7 @@ impl SendMany {
     }
 }
 
-/// What an on-chain payment would cost.
+/// Estimate the fee of an on-chain transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct EstimateFee {
@@ -62,7 +62,7 @@ pub struct EstimateFee {
     /// Blocks within which the transaction should confirm
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// How inputs are chosen
+    /// Coin selection strategy
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
     /// An output to spend (txid:index); may be repeated

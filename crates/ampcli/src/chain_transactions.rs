@@ -8,7 +8,7 @@ use super::error::{CliError, error};
 use super::output::{print, print_json};
 use lnd_api::proto::lnrpc::{GetTransactionsRequest, ListUnspentRequest, OutPoint, Utxo};
 
-/// The wallet's transactions.
+/// List the wallet's on-chain transactions.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListChainTxns {
@@ -18,10 +18,10 @@ pub struct ListChainTxns {
     /// Up to this block; -1: and what is in no block
     #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
     end_height: i32,
-    /// Leave out so many of them
+    /// Number of transactions to skip
     #[arg(long, default_value_t = 0)]
     index_offset: u32,
-    /// So many at most; 0: all
+    /// Maximum number of transactions; 0 for all
     #[arg(long, default_value_t = 0)]
     max_transactions: u32,
 }
@@ -44,7 +44,7 @@ impl ListChainTxns {
     }
 }
 
-/// The wallet's unspent outputs.
+/// List the wallet's unspent outputs.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListUnspent {

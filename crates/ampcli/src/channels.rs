@@ -13,7 +13,7 @@ use lnd_api::proto::lnrpc::{
 };
 use lnd_api::to_json;
 
-/// Sum over all channels.
+/// Show the total balance of all channels.
 #[derive(Debug, Args)]
 pub struct ChannelBalance {}
 
@@ -28,7 +28,7 @@ impl ChannelBalance {
     }
 }
 
-/// Channels that are open.
+/// List open channels.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListChannels {
@@ -67,7 +67,7 @@ impl ListChannels {
     }
 }
 
-/// Channels that are opening or closing.
+/// List pending channels: opening, closing or force-closing.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PendingChannels {
@@ -85,7 +85,7 @@ impl PendingChannels {
     }
 }
 
-/// Channels of the past; with flags only those that ended in these ways.
+/// List closed channels; flags select the types of closure.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ClosedChannels {

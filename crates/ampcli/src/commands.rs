@@ -82,7 +82,7 @@ pub(super) enum Command {
     Alone(Alone),
 }
 
-/// What needs no node.
+/// Commands that run without a node.
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "lowercase")]
 pub(super) enum Alone {

@@ -34,7 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// lncli's limit for one message of the node, in bytes: long lists are long.
 const MAX_ANSWER_BYTES: usize = 200 * 1024 * 1024;
 
-/// Where the node is, and what opens it: lncli's flags.
+/// Address and credentials of the node, with lncli's flag names.
 #[derive(Debug, Args)]
 pub struct Target {
     /// The node's RPC address (host:port)
@@ -45,7 +45,7 @@ pub struct Target {
         default_value = "localhost:10009"
     )]
     pub rpcserver: String,
-    /// The node's data directory, where its certificate and its macaroons are
+    /// The node's data directory, with its TLS certificate and macaroons
     #[arg(long, global = true, env = "AMPCLI_DATADIR", default_value = "~/.ampd")]
     datadir: String,
     /// The node's network: mainnet, testnet, testnet4, signet or regtest
@@ -64,7 +64,7 @@ pub struct Target {
     /// The macaroon to use; by default the network's admin.macaroon in the data directory
     #[arg(long, global = true, env = "AMPCLI_MACAROONPATH")]
     macaroonpath: Option<String>,
-    /// Seconds for which the macaroon that is sent is good; 0: as long as the one in the file
+    /// Lifetime in seconds of the macaroon sent with each call; 0 for no limit
     #[arg(
         long,
         global = true,
@@ -72,10 +72,10 @@ pub struct Target {
         default_value = "60"
     )]
     macaroontimeout: u32,
-    /// Lock the macaroon that is sent to this address of ours
+    /// Lock the macaroon sent with each call to this client IP address
     #[arg(long, global = true, env = "AMPCLI_MACAROONIP")]
     macaroonip: Option<std::net::IpAddr>,
-    /// How long to wait for the node's answer, e.g. 30s; by default as long as it takes
+    /// Timeout for the node's response, e.g. 30s [default: none]
     #[arg(long, global = true, env = "AMPCLI_RPCTIMEOUT", value_parser = duration)]
     rpctimeout: Option<Duration>,
 }

@@ -17,9 +17,9 @@ pub struct Donations {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The invoice that the page shows, those that it had, and what all of them received
+    /// Show the current and past invoices of the page and the total received
     Show(Show),
-    /// Give the page a new invoice; the old ones can be paid until they expire
+    /// Replace the page's invoice; old invoices stay payable until they expire
     Rotate(Rotate),
 }
 

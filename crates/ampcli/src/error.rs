@@ -13,7 +13,7 @@ pub enum CliError {
     Text(String),
     #[error("cannot print: {0}")]
     Output(#[from] std::io::Error),
-    #[error("the node's answer cannot be read: {0}")]
+    #[error("cannot decode the node's response: {0}")]
     Answer(#[from] prost::DecodeError),
 }
 

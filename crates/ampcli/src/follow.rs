@@ -34,7 +34,7 @@ pub async fn follow(mut updates: Streaming<Payment>, view: View) -> Result<Payme
             return Ok(payment);
         }
     }
-    error("the node ended the call before the payment was final; see trackpayment")
+    error("the node closed the stream before the payment was final; run trackpayment")
 }
 
 struct Screen {

@@ -27,7 +27,7 @@ const UNITS: [(char, u64); 7] = [
     ('y', 31_557_600),
 ];
 
-/// What our channels ask for forwards, and what these earned.
+/// Show the fee policies of our channels and the fees earned.
 #[derive(Debug, Args)]
 pub struct FeeReport {}
 
@@ -42,7 +42,7 @@ impl FeeReport {
     }
 }
 
-/// Payments that went through this node.
+/// Show the history of forwarded HTLCs.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct FwdingHistory {
@@ -56,25 +56,25 @@ pub struct FwdingHistory {
     third: Option<String>,
     #[arg(hide = true)]
     fourth: Option<String>,
-    /// The first moment: seconds since 1970, or before now: -30m, -3d, -1w [default: -24h]
+    /// Start time: seconds since 1970, or relative to now: -30m, -3d, -1w [default: -24h]
     #[arg(long, allow_hyphen_values = true)]
     start_time: Option<String>,
-    /// The last moment, in the same forms [default: now]
+    /// End time, in the same formats [default: now]
     #[arg(long, allow_hyphen_values = true)]
     end_time: Option<String>,
-    /// How many events to skip
+    /// Number of events to skip
     #[arg(long)]
     index_offset: Option<String>,
-    /// How many events to show at the most [default: 100]
+    /// Maximum number of events to show [default: 100]
     #[arg(long)]
     max_events: Option<String>,
     /// Leave out the names of the peers
     #[arg(long)]
     skip_peer_alias_lookup: bool,
-    /// Only those that came by this channel (number); may be repeated
+    /// Only HTLCs received over this channel (chan_id); may be repeated
     #[arg(long, value_delimiter = ',')]
     incoming_chan_ids: Vec<u64>,
-    /// Only those that left by this channel (number); may be repeated
+    /// Only HTLCs sent over this channel (chan_id); may be repeated
     #[arg(long, value_delimiter = ',')]
     outgoing_chan_ids: Vec<u64>,
 }
@@ -107,33 +107,33 @@ impl FwdingHistory {
     }
 }
 
-/// Change what our channels ask for forwards.
+/// Update the fee policy of all channels or of one channel.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct UpdateChanPolicy {
     /// BASE_FEE_MSAT FEE_RATE TIME_LOCK_DELTA CHAN_POINT, those that no flag gives
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
-    /// Fixed fee (msat)
+    /// Base fee (msat)
     #[arg(long)]
     base_fee_msat: Option<String>,
     /// Fee rate as a fraction of the amount, such as 0.000001
     #[arg(long)]
     fee_rate: Option<String>,
-    /// Fee rate in millionths
+    /// Fee rate in ppm
     #[arg(long, conflicts_with = "fee_rate")]
     fee_rate_ppm: Option<u32>,
-    /// Fixed fee for what comes in (msat); not supported
+    /// Inbound base fee (msat); not supported
     #[arg(long, allow_negative_numbers = true, requires = "inbound_fee_rate_ppm")]
     inbound_base_fee_msat: Option<i32>,
-    /// Fee rate for what comes in (millionths); not supported
+    /// Inbound fee rate (ppm); not supported
     #[arg(
         long,
         allow_negative_numbers = true,
         requires = "inbound_base_fee_msat"
     )]
     inbound_fee_rate_ppm: Option<i32>,
-    /// Blocks between the expiries of a forward
+    /// CLTV delta for forwarded HTLCs (blocks)
     #[arg(long)]
     time_lock_delta: Option<String>,
     /// The smallest HTLC (msat); a channel keeps that with which it was opened
@@ -212,7 +212,7 @@ fn failure(failed: &FailedUpdate) -> Value {
 
 fn refuse_more(mut values: impl Iterator<Item = String>) -> Result<(), CliError> {
     match values.next() {
-        Some(value) => error(format!("{value:?} is one value too many")),
+        Some(value) => error(format!("unexpected argument {value:?}")),
         None => Ok(()),
     }
 }

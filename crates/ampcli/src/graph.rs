@@ -9,7 +9,7 @@ use lnd_api::proto::lnrpc::{
     ChanInfoRequest, ChannelGraphRequest, NetworkInfoRequest, NodeInfoRequest,
 };
 
-/// A node of the network.
+/// Show a node of the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct GetNodeInfo {
@@ -22,10 +22,10 @@ pub struct GetNodeInfo {
     /// The node's public key
     #[arg(long, conflicts_with = "node")]
     pub_key: Option<String>,
-    /// With its channels
+    /// Include its channels
     #[arg(long)]
     include_channels: bool,
-    /// With the signatures under their announcements
+    /// Include the announcement signatures
     #[arg(long)]
     include_auth_proof: bool,
 }
@@ -41,19 +41,19 @@ impl GetNodeInfo {
     }
 }
 
-/// A channel of the network.
+/// Show a channel of the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct GetChanInfo {
     #[arg(id = "channel", value_name = "CHAN_ID")]
     channel: Option<u64>,
-    /// The channel's number
+    /// The channel ID (chan_id)
     #[arg(long, conflicts_with = "channel")]
     chan_id: Option<u64>,
     /// The channel point txid:index, if there is no number
     #[arg(long)]
     chan_point: Option<String>,
-    /// With the signatures under its announcement
+    /// Include the announcement signatures
     #[arg(long)]
     include_auth_proof: bool,
 }
@@ -73,7 +73,7 @@ impl GetChanInfo {
     }
 }
 
-/// Figures of the network.
+/// Show statistics of the channel graph.
 #[derive(Debug, Args)]
 pub struct GetNetworkInfo {}
 
@@ -87,14 +87,14 @@ impl GetNetworkInfo {
     }
 }
 
-/// All nodes and channels of the network.
+/// Print the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DescribeGraph {
-    /// With our channels that are not announced, or not yet
+    /// Include unannounced channels
     #[arg(long)]
     include_unannounced: bool,
-    /// With the signatures under the announcements
+    /// Include the announcement signatures
     #[arg(long)]
     include_auth_proof: bool,
 }

@@ -8,7 +8,7 @@ use super::output::print;
 use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
 use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
 
-/// Make an invoice to the hash of a preimage that you keep until you want the money.
+/// Add a hold invoice for a payment hash whose preimage is revealed later.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct AddHoldInvoice {
@@ -17,7 +17,7 @@ pub struct AddHoldInvoice {
     hash: Hex,
     #[arg(id = "value", value_name = "AMT", value_parser = msat)]
     value: Option<u64>,
-    /// What it is for, as the payer reads it
+    /// Description shown to the payer
     #[arg(long, default_value = "")]
     memo: String,
     /// The amount (sat, or with a unit: 50000msat); none: the payer chooses
@@ -35,10 +35,10 @@ pub struct AddHoldInvoice {
     /// Seconds until the invoice expires [default: a day]
     #[arg(long, default_value_t = 0)]
     expiry: i64,
-    /// Blocks for the last hop
+    /// CLTV delta of the final hop (blocks)
     #[arg(long, default_value_t = 0)]
     cltv_expiry_delta: u64,
-    /// Tell the payer of our unannounced channels
+    /// Include route hints for unannounced channels
     #[arg(long)]
     private: bool,
 }
@@ -65,7 +65,7 @@ impl AddHoldInvoice {
     }
 }
 
-/// Take the money that is held for a hold invoice.
+/// Reveal a preimage and settle the corresponding hold invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SettleInvoice {

@@ -10,7 +10,7 @@ use super::values::{Hex, hex_32};
 use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
 use lnd_api::proto::lnrpc::DelCanceledInvoiceReq;
 
-/// Cancel an invoice: it cannot be paid any more, and what is held for it goes back.
+/// Cancel an invoice: it is no longer payable, and its held HTLCs are failed back.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct CancelInvoice {
@@ -35,7 +35,7 @@ impl CancelInvoice {
     }
 }
 
-/// Forget a canceled invoice.
+/// Delete a canceled invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DeleteCanceledInvoice {

@@ -13,7 +13,7 @@ use lnd_api::proto::invoicesrpc::{
 };
 use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription};
 
-/// Every invoice that is added or settled from now on, as JSON.
+/// Subscribe to added and settled invoices, printed as JSON.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SubscribeInvoices {
@@ -36,7 +36,7 @@ impl SubscribeInvoices {
     }
 }
 
-/// One invoice as it is and each time that it changes, as JSON, until it is final.
+/// Subscribe to the updates of one invoice, as JSON, until it is settled or canceled.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SubscribeInvoice {

@@ -10,7 +10,7 @@ use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef;
 use lnd_api::proto::invoicesrpc::{LookupInvoiceMsg, LookupModifier};
 use lnd_api::proto::lnrpc::{ListInvoiceRequest, PaymentHash};
 
-/// One invoice by its payment hash, its payment address or a set that paid it.
+/// Look up an invoice by payment hash, payment address or set_id.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 #[command(group = ArgGroup::new("name").required(true))]
@@ -78,11 +78,11 @@ enum Request {
     Chosen(LookupInvoiceMsg),
 }
 
-/// Invoices, the last 100 unless flags say otherwise.
+/// List invoices, by default the last 100.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListInvoices {
-    /// Only those that are not paid
+    /// Only pending invoices
     #[arg(long)]
     pending_only: bool,
     /// Begin after (or, going backwards, before) this add_index
@@ -91,7 +91,7 @@ pub struct ListInvoices {
     /// Most invoices
     #[arg(long, default_value_t = 100)]
     max_invoices: u64,
-    /// Go from the oldest to the newest
+    /// List from oldest to newest
     #[arg(long)]
     paginate_forwards: bool,
     /// Only those that were made from this time on (seconds since 1970)

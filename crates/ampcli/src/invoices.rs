@@ -13,7 +13,7 @@ use ampd_text::bip21::Link;
 use lnd_api::proto::lnrpc::{Invoice, NewAddressRequest, PayReqString};
 use lnd_api::to_json;
 
-/// Make an invoice.
+/// Add an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct AddInvoice {
@@ -22,7 +22,7 @@ pub struct AddInvoice {
     value: Option<u64>,
     #[arg(id = "secret", value_name = "PREIMAGE", value_parser = hex_32)]
     secret: Option<Hex>,
-    /// What it is for, as the payer reads it
+    /// Description shown to the payer
     #[arg(long, default_value = "")]
     memo: String,
     /// The preimage (32 bytes in hex); none: a random one
@@ -44,10 +44,10 @@ pub struct AddInvoice {
     /// also: never
     #[arg(long, value_name = "SECONDS|never", value_parser = expiry)]
     expiry: Option<i64>,
-    /// Blocks for the last hop
+    /// CLTV delta of the final hop (blocks)
     #[arg(long, default_value_t = 0)]
     cltv_expiry_delta: u64,
-    /// Tell the payer of our unannounced channels (route hints)
+    /// Include route hints for unannounced channels
     #[arg(long)]
     private: bool,
     /// A static invoice: it can be paid again and again, by payers who know AMP
@@ -154,7 +154,7 @@ fn expiry(text: &str) -> Result<i64, String> {
     }
 }
 
-/// What an invoice says.
+/// Decode an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DecodePayReq {

@@ -117,7 +117,7 @@ pub struct InvoicePayments {
     /// Most payments; 0 means 100
     #[arg(long, default_value_t = 0)]
     max_payments: u64,
-    /// Go from the oldest to the newest
+    /// List from oldest to newest
     #[arg(long)]
     paginate_forwards: bool,
     /// Only from this time on: 2026-11-01, 2026-11-01T12:00:00Z (UTC) or seconds since 1970
@@ -269,7 +269,7 @@ fn total_row(total: &PeriodTotal) -> [String; TOTAL_COLUMNS.len()] {
     ]
 }
 
-/// Switch a static invoice off: it refuses payments until it is enabled again.
+/// Disable a static invoice: it rejects payments until it is enabled again.
 #[derive(Debug, Args)]
 pub struct DisableInvoice {
     /// The invoice's payment hash, payment_addr, a set_id, or its text
@@ -287,7 +287,7 @@ impl DisableInvoice {
     }
 }
 
-/// Switch a static invoice on again.
+/// Enable a disabled static invoice.
 #[derive(Debug, Args)]
 pub struct EnableInvoice {
     /// The invoice's payment hash, payment_addr, a set_id, or its text

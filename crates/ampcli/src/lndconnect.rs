@@ -19,9 +19,9 @@ use lnd_api::layout::HostPort;
 /// Of the REST interface, which most wallets use.
 const DEFAULT_PORT: u16 = 8080;
 
-/// A link, and its QR code, by which a wallet connects to this node.
+/// Create a link and QR code (lndconnect) for connecting a wallet to this node.
 ///
-/// Whoever sees it can use the node: it holds the macaroon.
+/// The link contains the macaroon: anyone who sees it can use the node.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct LndConnect {

@@ -66,7 +66,7 @@ pub fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
     print_text(&format!("Macaroon saved to {}\n", path.display()))
 }
 
-/// What a macaroon says: its root key, its permissions, its caveats.
+/// Print a macaroon's root key ID, permissions and caveats.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PrintMacaroon {
@@ -110,7 +110,7 @@ fn from_hex(hex: &str) -> Result<Macaroon, CliError> {
     Macaroon::decode(&bytes).map_err(|error| CliError::Text(error.to_string()))
 }
 
-/// Narrow a macaroon: a copy of it that is good for less.
+/// Add restrictions to a macaroon and write the result to a file.
 #[derive(Debug, Args)]
 pub struct ConstrainMacaroon {
     /// The file that holds the macaroon

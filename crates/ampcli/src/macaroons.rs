@@ -13,14 +13,14 @@ use lnd_api::proto::lnrpc::{
 };
 use lnd_macaroon::Macaroon;
 
-/// Make a macaroon for chosen permissions: `info:read`, `uri:/lnrpc.Lightning/GetInfo`.
+/// Bake a macaroon with permissions such as `info:read` or `uri:/lnrpc.Lightning/GetInfo`.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct BakeMacaroon {
     /// entity:action, see listpermissions
     #[arg(required = true, value_parser = permission)]
     permissions: Vec<MacaroonPermission>,
-    /// The root key that signs it; delete it, and the macaroon is worth nothing
+    /// ID of the root key; deleting the key revokes the macaroon
     #[arg(long, default_value_t = 0)]
     root_key_id: u64,
     /// Also permissions that ampd does not know
@@ -67,7 +67,7 @@ fn permission(text: &str) -> Result<MacaroonPermission, String> {
     }
 }
 
-/// The numbers of the root keys that sign macaroons.
+/// List the IDs of the macaroon root keys.
 #[derive(Debug, Args)]
 pub struct ListMacaroonIds {}
 
@@ -78,7 +78,7 @@ impl ListMacaroonIds {
     }
 }
 
-/// Delete a root key: all macaroons that it signed are worth nothing from then on.
+/// Delete a macaroon root key, which revokes all macaroons derived from it.
 #[derive(Debug, Args)]
 pub struct DeleteMacaroonId {
     root_key_id: u64,
@@ -91,13 +91,13 @@ impl DeleteMacaroonId {
         };
         let answer = node.lightning.delete_macaroon_id(request).await?;
         if !answer.get_ref().deleted {
-            return error(format!("there is no root key {}", self.root_key_id));
+            return error(format!("root key {} does not exist", self.root_key_id));
         }
         print(answer.get_ref())
     }
 }
 
-/// What a macaroon must allow, for each method.
+/// List the permissions required by each RPC method.
 #[derive(Debug, Args)]
 pub struct ListPermissions {}
 

@@ -57,7 +57,7 @@ use error::CliError;
 use commands::Command;
 use connection::Target;
 
-/// Talks to a running ampd, in the words of lnd's lncli.
+/// Command-line client for ampd, compatible with lnd's lncli.
 #[derive(Debug, Parser)]
 #[command(
     name = "ampcli",

@@ -34,7 +34,7 @@ impl SignMessage {
     }
 }
 
-/// Who signed a message.
+/// Verify a message signed with signmessage.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct VerifyMessage {
@@ -89,7 +89,7 @@ impl SendCustom {
     }
 }
 
-/// Such messages of peers, as they come.
+/// Subscribe to custom messages from peers.
 #[derive(Debug, Args)]
 pub struct SubscribeCustom {}
 

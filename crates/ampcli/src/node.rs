@@ -10,7 +10,7 @@ use lnd_api::proto::lnrpc::{
     GetInfoRequest, GetRecoveryInfoRequest, StopRequest, WalletBalanceRequest,
 };
 
-/// Who this node is and how it is doing.
+/// Show information about the node.
 #[derive(Debug, Args)]
 pub struct GetInfo {}
 
@@ -26,7 +26,7 @@ impl GetInfo {
     }
 }
 
-/// Whether the wallet is still looking for its coins.
+/// Show the progress of the wallet recovery.
 #[derive(Debug, Args)]
 pub struct GetRecoveryInfo {}
 
@@ -37,7 +37,7 @@ impl GetRecoveryInfo {
     }
 }
 
-/// Stop the node in good order.
+/// Stop the node gracefully.
 #[derive(Debug, Args)]
 pub struct Stop {}
 

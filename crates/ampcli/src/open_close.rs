@@ -42,10 +42,10 @@ pub struct OpenChannel {
     /// The channel's size (sat, or with a unit: 0.01btc)
     #[arg(long, conflicts_with = "amount", value_parser = sat)]
     local_amt: Option<u64>,
-    /// Put everything that the wallet has into the channel
+    /// Fund the channel with the whole wallet balance
     #[arg(long)]
     fundmax: bool,
-    /// What the peer gets as a gift (sat)
+    /// Amount to push to the peer (sat)
     #[arg(long, conflicts_with = "push", value_parser = sat)]
     push_amt: Option<u64>,
     /// Our base fee for forwards (msat)
@@ -54,7 +54,7 @@ pub struct OpenChannel {
     /// Our fee rate for forwards (millionths)
     #[arg(long)]
     fee_rate_ppm: Option<u64>,
-    /// Blocks within which the transaction should confirm; sets the fee
+    /// Confirmation target for fee estimation (blocks)
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
     /// Fee rate
@@ -75,7 +75,7 @@ pub struct OpenChannel {
     /// Confirmations that an output must have to be spent
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// The address to which our money goes when the channel is closed
+    /// Address for our funds on a cooperative close
     #[arg(long, default_value = "")]
     close_address: String,
     /// Most that the peer may have in flight towards us (msat)
@@ -90,7 +90,7 @@ pub struct OpenChannel {
     /// Kind of channel
     #[arg(long, value_enum)]
     channel_type: Option<ChannelType>,
-    /// Use the channel before its funding transaction confirms
+    /// Open a zero-conf channel
     #[arg(long)]
     zero_conf: bool,
     /// Hide the funding output behind an alias
@@ -208,13 +208,13 @@ pub struct CloseChannel {
     /// The output of the funding transaction
     #[arg(long, conflicts_with = "index")]
     output_index: Option<u32>,
-    /// Close without the peer: the money is locked for a while
+    /// Force-close the channel; our funds stay time-locked (to_self_delay)
     #[arg(long)]
     force: bool,
-    /// Wait until the closing transaction is confirmed
+    /// Block until the closing transaction confirms
     #[arg(long)]
     block: bool,
-    /// Blocks within which the transaction should confirm; sets the fee
+    /// Confirmation target for fee estimation (blocks)
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
     /// Exactly this fee rate, if we opened the channel; else the peer pays what it likes
@@ -223,7 +223,7 @@ pub struct CloseChannel {
     /// Highest fee rate that we pay (sat per vbyte)
     #[arg(long, default_value_t = 0)]
     max_fee_rate: u64,
-    /// The address to which our money goes
+    /// Address for our funds
     #[arg(long, default_value = "")]
     delivery_addr: String,
 }
@@ -242,7 +242,7 @@ pub async fn closing_txid(
             Some(Update::ClosePending(_) | Update::CloseInstant(_)) | None => continue,
         });
     }
-    error("the node ended the call before the closing transaction was there")
+    error("the node closed the stream before the closing transaction was published")
 }
 
 impl CloseChannel {

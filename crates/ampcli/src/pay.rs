@@ -14,7 +14,7 @@ use super::values::{hex, msat, signed};
 use lnd_api::proto::lnrpc::{PayReq, PayReqString};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 
-/// Pay a public key or an invoice.
+/// Send a payment to a public key or an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendPayment {
@@ -31,7 +31,7 @@ pub struct SendPayment {
     /// The payment hash that the receiver knows (hex)
     #[arg(long, short = 'r')]
     payment_hash: Option<String>,
-    /// Blocks for the last hop
+    /// CLTV delta of the final hop (blocks)
     #[arg(long)]
     final_cltv_delta: Option<String>,
     /// Pay with keysend: a single HTLC whose preimage the receiver finds in its onion
@@ -95,7 +95,7 @@ impl SendPayment {
         request.final_cltv_delta = match delta {
             Some(text) => text
                 .parse()
-                .or_else(|_| error(format!("{text:?} is no delta")))?,
+                .or_else(|_| error(format!("{text:?} is not a valid CLTV delta")))?,
             None => 0,
         };
         request.payment_addr = payment_addr(address.as_deref())?;

@@ -23,28 +23,28 @@ pub struct PaymentFlags {
     /// The invoice to pay
     #[arg(long)]
     pub pay_req: Option<String>,
-    /// Highest fee (sat, or with a unit) [default: 100 % up to 1000 sat, else 5 %]
+    /// Fee limit (sat, or with a unit) [default: 100 % up to 1000 sat, else 5 %]
     #[arg(long, value_parser = msat)]
     fee_limit: Option<u64>,
-    /// Highest fee as a percentage of the amount
+    /// Fee limit as a percentage of the amount
     #[arg(long, conflicts_with = "fee_limit")]
     fee_limit_percent: Option<u64>,
-    /// No further attempts after this time
+    /// Timeout: no further attempts after this time
     #[arg(long, value_parser = duration, default_value = "1m0s")]
     timeout: Duration,
     /// Give up the payment if this command is interrupted
     #[arg(long)]
     cancelable: bool,
-    /// Most blocks that the money may be locked
+    /// Maximum total time lock (blocks)
     #[arg(long, default_value_t = 0)]
     cltv_limit: i32,
     /// The last node before the receiver (public key)
     #[arg(long, value_parser = hex)]
     last_hop: Option<Hex>,
-    /// A channel for the first hop (number); may be repeated
+    /// Outgoing channel for the first hop (chan_id); may be repeated
     #[arg(long)]
     outgoing_chan_id: Vec<u64>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub force: bool,
     /// Allow a payment to ourselves
@@ -56,16 +56,16 @@ pub struct PaymentFlags {
     /// With --json: print every change, not only the end
     #[arg(long)]
     inflight_updates: bool,
-    /// Largest number of parts
+    /// Maximum number of parts
     #[arg(long, default_value_t = 16)]
     max_parts: u32,
     /// JSON instead of the table
     #[arg(long)]
     json: bool,
-    /// Largest part (sat)
+    /// Maximum part size (sat)
     #[arg(long, value_parser = sat, conflicts_with = "max_shard_size_msat")]
     max_shard_size_sat: Option<u64>,
-    /// Largest part (msat)
+    /// Maximum part size (msat)
     #[arg(long, value_parser = bare_msat)]
     max_shard_size_msat: Option<u64>,
     /// Pay with AMP; an AMP invoice is paid so with and without this flag

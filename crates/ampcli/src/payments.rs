@@ -10,7 +10,7 @@ use super::values::{Hex, hex_32};
 use lnd_api::proto::lnrpc::ListPaymentsRequest;
 use lnd_api::proto::routerrpc::TrackPaymentRequest;
 
-/// Follow a payment until it succeeded or failed.
+/// Track a payment until it succeeds or fails.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct TrackPayment {
@@ -38,11 +38,11 @@ impl TrackPayment {
     }
 }
 
-/// Outgoing payments, the last 100 unless flags say otherwise.
+/// List outgoing payments, by default the last 100.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListPayments {
-    /// Also those that failed or are under way
+    /// Include failed and in-flight payments
     #[arg(long)]
     include_incomplete: bool,
     /// Begin after (or, going backwards, before) this payment_index
@@ -51,7 +51,7 @@ pub struct ListPayments {
     /// Most payments; 0 means 100
     #[arg(long, default_value_t = 0)]
     max_payments: u64,
-    /// Go from the oldest to the newest
+    /// List from oldest to newest
     #[arg(long)]
     paginate_forwards: bool,
     /// Count all payments

@@ -44,7 +44,7 @@ impl Connect {
     }
 }
 
-/// Drop the connection to a peer.
+/// Disconnect from a peer.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct Disconnect {
@@ -63,7 +63,7 @@ impl Disconnect {
     }
 }
 
-/// Connected peers.
+/// List connected peers.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListPeers {

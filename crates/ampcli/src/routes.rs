@@ -14,7 +14,7 @@ use lnd_api::proto::lnrpc::fee_limit::Limit;
 use lnd_api::proto::lnrpc::{FeeLimit, NodePair, QueryRoutesRequest, RouteHint};
 use lnd_api::proto::routerrpc::{BuildRouteRequest, RouteFeeRequest};
 
-/// Ask for a route to a node.
+/// Query a route to a destination.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct QueryRoutes {
@@ -27,31 +27,31 @@ pub struct QueryRoutes {
     /// The amount (sat, or with a unit: 50000msat, 0.001btc)
     #[arg(long)]
     amt: Option<String>,
-    /// Highest fee (sat, or with a unit) [default: 100 % up to 1000 sat, else 5 %]
+    /// Fee limit (sat, or with a unit) [default: 100 % up to 1000 sat, else 5 %]
     #[arg(long, value_parser = msat)]
     fee_limit: Option<u64>,
-    /// Highest fee as a percentage of the amount
+    /// Fee limit as a percentage of the amount
     #[arg(long, conflicts_with = "fee_limit")]
     fee_limit_percent: Option<u32>,
-    /// Blocks for the last hop
+    /// CLTV delta of the final hop (blocks)
     #[arg(long, default_value_t = 0)]
     final_cltv_delta: u16,
-    /// Avoid what failed before, instead of asking for the cheapest way
+    /// Use mission control: avoid channels that failed before
     #[arg(long)]
     use_mc: bool,
-    /// A channel for the first hop (number); may be repeated
+    /// Outgoing channel for the first hop (chan_id); may be repeated
     #[arg(long)]
     outgoing_chan_id: Vec<u64>,
-    /// Neighbours (NODE1:NODE2) that the route must not go over; may be repeated
+    /// Node pair (NODE1:NODE2) to exclude from the route; may be repeated
     #[arg(long, value_parser = pair)]
     ignore_pair: Vec<NodePair>,
     /// -1 (cheap) to 1 (sure)
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
     time_pref: f64,
-    /// Most blocks that the route may take
+    /// Maximum total time lock of the route (blocks)
     #[arg(long, default_value_t = 0)]
     cltv_limit: u32,
-    /// Ways to a private node, as JSON: [{"hop_hints":[{"node_id":"02..","chan_id":1,..}]}]
+    /// Route hints as JSON: [{"hop_hints":[{"node_id":"02..","chan_id":1,..}]}]
     #[arg(long, value_parser = route_hints)]
     route_hints: Option<RouteHints>,
 }
@@ -75,7 +75,7 @@ impl QueryRoutes {
             return error("amt argument missing");
         };
         if let Some(value) = values.next() {
-            return error(format!("{value:?} is one value too many"));
+            return error(format!("unexpected argument {value:?}"));
         }
         let amount = msat(&amount).map_err(CliError::Text)?;
         let fixed = self.fee_limit.map(|msat| Limit::FixedMsat(signed(msat)));
@@ -116,7 +116,7 @@ fn route_hints(text: &str) -> Result<RouteHints, String> {
     hints.collect::<Result<_, _>>().map(RouteHints)
 }
 
-/// Build the route over given nodes.
+/// Build a route from a list of hop public keys.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct BuildRoute {
@@ -129,7 +129,7 @@ pub struct BuildRoute {
     /// The nodes' public keys, separated by commas, the receiver last
     #[arg(long, value_delimiter = ',', value_parser = hex, required = true)]
     hops: Vec<Hex>,
-    /// The channel for the first hop (number)
+    /// Outgoing channel for the first hop (chan_id)
     #[arg(long, default_value_t = 0)]
     outgoing_chan_id: u64,
     /// The invoice's payment address (hex), for the last hop's mpp_record
@@ -154,7 +154,7 @@ impl BuildRoute {
     }
 }
 
-/// Estimate what a payment to a node or of an invoice costs.
+/// Estimate the routing fee to a node or of an invoice.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct EstimateRouteFee {
@@ -167,10 +167,10 @@ pub struct EstimateRouteFee {
     /// The invoice, which is probed
     #[arg(long, required_unless_present = "dest")]
     pay_req: Option<String>,
-    /// No further probes after this time
+    /// Timeout for probing
     #[arg(long, value_parser = duration, default_value = "1m0s")]
     timeout: Duration,
-    /// A channel for the first hop (number); may be repeated
+    /// Outgoing channel for the first hop (chan_id); may be repeated
     #[arg(long)]
     outgoing_chan_id: Vec<u64>,
 }

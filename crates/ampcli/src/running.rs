@@ -11,7 +11,7 @@ use lnd_api::proto::verrpc::VersionRequest;
 use lnd_api::to_json;
 use lnd_api::version;
 
-/// The versions of ampcli and of the node, under the names that lncli gives them.
+/// Show the versions of ampcli and the node.
 #[derive(Debug, Args)]
 pub struct Version {}
 
@@ -25,7 +25,7 @@ impl Version {
     }
 }
 
-/// Whether the node serves callers.
+/// Get the current state of the node.
 #[derive(Debug, Args)]
 pub struct State {}
 
@@ -34,12 +34,12 @@ impl State {
         let states = node.state.subscribe_state(SubscribeStateRequest {}).await?;
         match states.into_inner().message().await? {
             Some(state) => print(&state),
-            None => error("the node ended the call without an answer"),
+            None => error("the node closed the stream without a response"),
         }
     }
 }
 
-/// Change what the node logs, until it stops.
+/// Set the log level until the node stops.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DebugLevel {
@@ -61,7 +61,7 @@ impl DebugLevel {
     }
 }
 
-/// Other numbers of our channels.
+/// List the SCID aliases of our channels.
 #[derive(Debug, Args)]
 pub struct ListAliases {}
 

@@ -47,7 +47,7 @@ impl SendToRoute {
             return error("route argument missing: give --routes, or - to read it from stdin");
         };
         if let Some(value) = values.next() {
-            return error(format!("{value:?} is one value too many"));
+            return error(format!("unexpected argument {value:?}"));
         }
         Ok(SendToRouteRequest {
             payment_hash: payment_hash(&hash)?,

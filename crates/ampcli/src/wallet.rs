@@ -14,7 +14,7 @@ use lnd_api::proto::lnrpc::{
     WalletBalanceResponse,
 };
 
-/// On-chain balance.
+/// Show the on-chain balance.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct WalletBalance {
@@ -67,7 +67,7 @@ enum Kind {
     P2tr,
 }
 
-/// A fresh on-chain address.
+/// Generate a new on-chain address.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct NewAddress {
@@ -120,7 +120,7 @@ impl Strategy {
     }
 }
 
-/// Pay to an on-chain address.
+/// Send coins to an on-chain address.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendCoins {
@@ -134,10 +134,10 @@ pub struct SendCoins {
     /// The amount (sat, or with a unit: 50000sat, 0.001btc)
     #[arg(long, conflicts_with = "amount", value_parser = sat)]
     amt: Option<u64>,
-    /// Send everything that the wallet has
+    /// Send the whole wallet balance
     #[arg(long)]
     sweepall: bool,
-    /// Blocks within which the transaction should confirm; sets the fee
+    /// Confirmation target for fee estimation (blocks)
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
     /// Fee rate
@@ -146,10 +146,10 @@ pub struct SendCoins {
     /// Confirmations that an output must have to be spent
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     force: bool,
-    /// How inputs are chosen
+    /// Coin selection strategy
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
     /// An output to spend (txid:index); may be repeated

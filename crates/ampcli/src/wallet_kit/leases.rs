@@ -17,7 +17,7 @@ use lnd_api::proto::walletrpc::{
     LeaseOutputRequest, ListLeasesRequest, ReleaseOutputRequest, UtxoLease,
 };
 
-/// Keep an output: nothing else spends it.
+/// Lease an output so that nothing else spends it.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct LeaseOutput {
@@ -43,7 +43,7 @@ impl LeaseOutput {
     }
 }
 
-/// Let an output be spent again.
+/// Release a leased output.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ReleaseOutput {
@@ -73,7 +73,7 @@ impl ReleaseOutput {
     }
 }
 
-/// Outputs that are kept for somebody.
+/// List leased outputs.
 #[derive(Debug, Args)]
 pub struct ListLeases {}
 

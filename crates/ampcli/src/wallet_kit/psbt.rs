@@ -52,7 +52,7 @@ enum ChangeType {
     P2tr,
 }
 
-/// Choose coins for a transaction, and keep them.
+/// Fund a PSBT: select and lease its inputs.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct Fund {
@@ -83,7 +83,7 @@ struct Fund {
     /// Confirmations that an output must have to be spent
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// How inputs are chosen
+    /// Coin selection strategy
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
     /// lncli's, without effect
@@ -148,7 +148,7 @@ impl Fund {
     }
 }
 
-/// A PSBT that has its inputs: add our signatures.
+/// Sign the inputs of a funded PSBT.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct Funded {

@@ -77,7 +77,7 @@ impl BumpFee {
     }
 }
 
-/// Note a label for a transaction.
+/// Label a transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct LabelTx {
@@ -101,7 +101,7 @@ impl LabelTx {
     }
 }
 
-/// Send a transaction.
+/// Publish a transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PublishTx {
@@ -116,7 +116,7 @@ pub struct PublishTx {
 impl PublishTx {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let Ok(transaction) = deserialize::<Transaction>(&self.transaction.0) else {
-            return error("this is no transaction");
+            return error("not a valid transaction");
         };
         let request = walletrpc::Transaction {
             tx_hex: self.transaction.0,
