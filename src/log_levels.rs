@@ -182,6 +182,8 @@ fn level(name: &str) -> Result<&'static str, LevelError> {
 fn target(subsystem: &str) -> Result<String, LevelError> {
     match subsystem {
         "ldk" => Ok("ldk".to_owned()),
+        // The crate in which AMP meets LDK's onions.
+        "onion" => Ok("ldk_amp".to_owned()),
         room if SUBSYSTEMS.contains(&room) => Ok(format!("ampd::{room}")),
         unknown => Err(LevelError::Subsystem(unknown.to_owned())),
     }

@@ -10,6 +10,7 @@ use ampd::{logging, panics};
 
 fn main() -> ExitCode {
     panics::abort_on_panic();
+    crash_points::flush_log_with(logging::flush);
     let config = match Config::load(std::env::args_os(), |name| std::env::var_os(name)) {
         Ok(config) => config,
         Err(error) => {

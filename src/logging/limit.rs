@@ -43,7 +43,7 @@ const EXAMPLE: usize = 120;
 const NODE_ID: usize = 66;
 
 /// Written whatever happens: the last words of a process, and what this module says itself.
-const UNLIMITED: [&str; 3] = ["ampd::abort", "ampd::logging", "ampd::panics"];
+const UNLIMITED: [&str; 3] = ["crash_points", "ampd::logging", "ampd::panics"];
 /// Calls and payments of the owner, and what they were paid.
 const BUSY: [&str; 6] = [
     "ampd::invoices::cancel",

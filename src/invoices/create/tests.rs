@@ -124,7 +124,7 @@ fn only_amp_invoices_can_be_without_expiry() {
             purpose,
             ..amp(Expiry::Never)
         };
-        assert!(refused(new).contains("only an AMP invoice"));
+        assert!(refused(new).contains("only AMP invoices"));
     }
 }
 

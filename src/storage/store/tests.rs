@@ -17,7 +17,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
         error,
         StorageError::NewerSchema { found: 1_000, .. }
     ));
-    assert!(error.to_string().contains("schema 1000"));
+    assert!(error.to_string().contains("schema version 1000"));
     assert_eq!(std::fs::read(Store::path_in(dir.path())).unwrap(), before);
 }
 

@@ -14,14 +14,9 @@ fn recorded(file: &str) -> serde_json::Value {
 }
 
 /// As it was printed.
-pub fn recorded_text(file: &str) -> String {
+fn recorded_text(file: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lnd-output");
     std::fs::read_to_string(dir.join(file)).unwrap()
-}
-
-/// The message that a recorded JSON shows.
-pub fn recorded_message<M: Message + Name + Default>(file: &str) -> M {
-    message(&recorded(file))
 }
 
 fn message<M: Message + Name + Default>(json: &serde_json::Value) -> M {
