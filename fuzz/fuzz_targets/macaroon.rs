@@ -1,8 +1,8 @@
 //! Decodes any bytes as a macaroon, parses its identifier and caveats, and encodes it again.
 #![no_main]
 
-use ampd::macaroons::Macaroon;
-use ampd::macaroons::caveat::{Call, check};
+use lnd_macaroon::Macaroon;
+use lnd_macaroon::caveat::{Call, check};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! For tests: what a real lnd printed (`tests/data/lnd-output`), and values out of it.
+//! For tests: what a real lnd printed (`crates/lnd-api/tests/data/lnd-output`), and values out of it.
 
 use std::path::Path;
 

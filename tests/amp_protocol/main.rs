@@ -36,7 +36,7 @@
 //! | a wrong share, alone and next to another set; a further shard for a settled set | `sets` |
 //! | two shards with the same hash | `hashes::second_shard_with_the_hash_of_a_held_one_is_refused_alone` |
 //!
-//! On the pure set (`src/amp/set/tests.rs`), where a network adds nothing:
+//! On the pure set (`crates/ldk-amp/src/set/tests.rs`), where a network adds nothing:
 //! `invalid_child_index_or_hash_fails_the_set`, `replays_get_the_same_answer` (also
 //! close to the expiry, where lnd refuses it),
 //! `overflowing_amounts_complete_the_set`.
