@@ -253,7 +253,7 @@ async fn refuses_payments(network: &Network) -> Result<()> {
     };
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal}");
     assert!(
-        refusal.message().contains("cannot write to its database")
+        refusal.message().contains("the database is not writable")
             && refusal.message().contains("full"),
         "{refusal}"
     );

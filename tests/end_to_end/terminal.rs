@@ -21,9 +21,9 @@ async fn unused_signals_are_ignored() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let alice = &network["alice"];
     for (signal, line) in [
-        (Signal::HUP, "SIGHUP: nothing is read again"),
-        (Signal::USR1, "SIGUSR1 means nothing"),
-        (Signal::USR2, "SIGUSR2 means nothing"),
+        (Signal::HUP, "ignoring SIGHUP: ampd does not reload its config"),
+        (Signal::USR1, "ignoring SIGUSR1"),
+        (Signal::USR2, "ignoring SIGUSR2"),
     ] {
         kill_process(pid(alice.pid()?)?, signal)?;
         wait_for(line, LIMIT, async || {
