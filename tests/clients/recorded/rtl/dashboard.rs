@@ -11,7 +11,7 @@ pub(super) async fn shows(node: &Rest) -> Result<()> {
     info(node).await?;
     // RTL also requests a backup, and logs that there is none.
     let backup = node.get("/v1/channels/backup").await?;
-    refused(&backup, "no static channel backups")?;
+    refused(&backup, "static channel backups are not supported")?;
     channels(node).await?;
     money(node).await
 }
