@@ -23,7 +23,12 @@ async fn exports_an_empty_backup_only_without_channels() -> Result<()> {
         .await?;
     let refused = rest.get("/v1/channels/backup").await?;
     ensure!(refused.status == 501, "{refused:?}");
-    ensure!(refused.text.contains("of the 1 channels is only in the data directory"), "{refused:?}");
+    ensure!(
+        refused
+            .text
+            .contains("of the 1 channels is only in the data directory"),
+        "{refused:?}"
+    );
     network.finish();
     Ok(())
 }

@@ -46,7 +46,10 @@ async fn payments_continue_while_the_log_is_not_read() -> Result<()> {
         text.contains("lines were dropped"),
         "the log does not mention dropped lines"
     );
-    ensure!(text.contains("the node is shutting down"), "the log is incomplete");
+    ensure!(
+        text.contains("the node is shutting down"),
+        "the log is incomplete"
+    );
     network.finish();
     Ok(())
 }

@@ -21,7 +21,10 @@ async fn unused_signals_are_ignored() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     let alice = &network["alice"];
     for (signal, line) in [
-        (Signal::HUP, "ignoring SIGHUP: ampd does not reload its config"),
+        (
+            Signal::HUP,
+            "ignoring SIGHUP: ampd does not reload its config",
+        ),
         (Signal::USR1, "ignoring SIGUSR1"),
         (Signal::USR2, "ignoring SIGUSR2"),
     ] {

@@ -11,6 +11,7 @@ use super::payment_flags::PaymentFlags;
 use super::prompt::confirm;
 use super::route_hints::{RouteHints, route_hints};
 use super::values::{hex, msat, signed};
+use ampd_text::sanitize::escape;
 use lnd_api::proto::lnrpc::{PayReq, PayReqString};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 
@@ -266,7 +267,8 @@ fn question(invoice: &PayReq, amount_msat: u64, fee_limit_msat: u64) -> String {
         "Payment hash: {}\nDescription: {}\nAmount (in satoshis): {}\n\
          Fee limit (in satoshis): {}\nDestination: {}\nConfirm payment (yes/no): ",
         invoice.payment_hash,
-        printable(&invoice.description),
+        // Its writer must not be able to hide or reorder the lines below it.
+        escape(&invoice.description),
         satoshi(amount_msat),
         satoshi(fee_limit_msat),
         invoice.destination,
@@ -278,13 +280,6 @@ fn satoshi(msat: u64) -> String {
         0 => (msat / 1000).to_string(),
         rest => format!("{}.{rest:03}", msat / 1000),
     }
-}
-
-/// A stranger wrote the description: it must not steer the terminal and hide the amount.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
-        .collect()
 }
 
 #[cfg(test)]

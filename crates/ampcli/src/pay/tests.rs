@@ -120,12 +120,15 @@ fn bad_requests_are_refused_in_the_words_of_lncli() {
 }
 
 #[test]
-fn a_description_cannot_steer_the_terminal() {
+fn description_cannot_hide_or_reorder_the_question() {
     let invoice = PayReq {
-        description: "tea\u{1b}[2K\n".to_owned(),
+        description: "tea\u{1b}[2K\n\u{202e}\u{2028}".to_owned(),
         ..Default::default()
     };
     let question = question(&invoice, 1_500, 2_000);
-    assert!(question.contains("Description: tea\u{fffd}[2K\u{fffd}\n"));
+    assert!(
+        question.contains("Description: tea\\u{1b}[2K\\u{a}\\u{202e}\\u{2028}\n"),
+        "{question}"
+    );
     assert!(question.contains("Amount (in satoshis): 1.500\nFee limit (in satoshis): 2\n"));
 }
