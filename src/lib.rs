@@ -17,6 +17,7 @@
 pub mod chain;
 pub mod channel_messages;
 pub mod channels;
+pub mod clock;
 pub mod config;
 pub mod invoices;
 pub mod ldk;

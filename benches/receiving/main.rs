@@ -9,7 +9,7 @@
 //! memory: this measures ampd, not the time of a disk to find a page.
 
 mod fill;
-mod house;
+mod fixture;
 mod node;
 
 use std::fs::File;
@@ -20,7 +20,7 @@ use ampd::storage::Store;
 use anyhow::{Context, Result, ensure};
 
 use fill::History;
-use house::Fixture;
+use fixture::Fixture;
 use node::Nodes;
 
 const SMALL: History = History {

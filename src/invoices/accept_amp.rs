@@ -13,45 +13,38 @@ mod replay;
 mod rules;
 mod spontaneous;
 
-use lightning_types::payment::PaymentHash;
-
 pub(super) use self::refusal::Refusal;
-pub(super) use self::rules::FINAL_CLTV_REJECT_DELTA;
-use super::ledger::Ledger;
-use super::port::Claimable;
+pub(super) use self::spontaneous::FINAL_CLTV_REJECT_DELTA;
+use super::decision::Decision;
+use super::inbound_htlcs::Claimable;
 use super::registry::Registry;
+use super::state::State;
 use crash_points::Point;
 use ldk_amp::Envelope;
 
 impl Registry {
     /// Decides about an AMP shard that LDK reports as claimable, and carries the decision out.
-    pub fn accept_amp(&self, claimable: Claimable, envelope: Envelope) {
+    pub fn accept_amp(&self, claimable: &Claimable, envelope: &Envelope) {
         crash_points::at(Point::BeforeStored);
-        let mut ledger = self.ledger();
-        if let Err(reason) = self.decide(&mut ledger, &claimable, &envelope) {
-            self.refuse(reason, &claimable.payment_hash, &envelope);
-        }
+        let mut state = self.state();
+        let decided = self.decide(&mut state, claimable, envelope);
+        let decision = decided.unwrap_or_else(|reason| {
+            Decision::answer(reason.answer(&claimable.payment_hash, envelope.clone()))
+        });
+        self.carry_out(&mut state, decision);
     }
 
     fn decide(
         &self,
-        ledger: &mut Ledger,
+        state: &mut State,
         claimable: &Claimable,
         envelope: &Envelope,
-    ) -> Result<(), Refusal> {
-        if let Some(replay) = self.replay(ledger, envelope)? {
-            self.answer_again(replay, &claimable.payment_hash, envelope);
-            return Ok(());
+    ) -> Result<Decision, Refusal> {
+        if let Some(replay) = self.replay(state, envelope)? {
+            return replay.answer();
         }
-        let shard = self.check(ledger, claimable, envelope)?;
-        self.collect(ledger, shard);
-        Ok(())
-    }
-
-    /// Fails a shard that has no row.
-    fn refuse(&self, reason: Refusal, hash: &PaymentHash, envelope: &Envelope) {
-        reason.log(hash, envelope);
-        self.port.fail(hash);
+        let shard = self.check(state, claimable, envelope)?;
+        Ok(self.collect(state, shard))
     }
 }
 

@@ -6,15 +6,17 @@
 use lightning_types::payment::PaymentHash;
 
 use super::accept_amp::Refusal;
-use super::give_back::release;
-use super::ledger::Ledger;
+use super::decision::{Answer, Decision};
+use super::event::InvoiceEvent;
+use super::fail_back::release;
+use super::hold::cancel_hold;
 use super::registry::Registry;
-use super::subscribe::InvoiceEvent;
+use super::state::State;
 use super::{InvoiceError, InvoiceRef, InvoiceView};
 use crate::storage::invoices::{
     DeleteInvoice, HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState, PutInvoiceState,
 };
-use crate::storage::{Change, StorageError, Ticket};
+use crate::storage::{StorageError, Ticket};
 
 impl Registry {
     /// Cancels an invoice: it accepts no more payments, and held HTLCs are failed back. A static
@@ -31,33 +33,17 @@ impl Registry {
     }
 
     fn cancel_now(&self, by: &InvoiceRef) -> Result<Ticket, InvoiceError> {
-        let mut ledger = self.ledger();
-        let invoice = self.find(&ledger, by)?.ok_or(InvoiceError::NotFound)?;
+        let mut state = self.state();
+        let invoice = self.find(&state, by)?.ok_or(InvoiceError::NotFound)?;
         match invoice.state {
             // An empty change: its ticket is durable once the earlier cancellation is.
             InvoiceState::Canceled => Ok(self.store.submit(Vec::new())),
             InvoiceState::Settled => Err(InvoiceError::AlreadySettled),
             InvoiceState::Open | InvoiceState::Accepted | InvoiceState::Disabled => {
-                Ok(self.cancel_invoice(&mut ledger, invoice))
+                let canceled = cancel_invoice(&mut state, invoice);
+                Ok(self.carry_out(&mut state, canceled))
             }
         }
-    }
-
-    /// Cancels an invoice that is not settled.
-    pub(super) fn cancel_invoice(&self, ledger: &mut Ledger, invoice: InvoiceRecord) -> Ticket {
-        if invoice.kind == InvoiceKind::Hold {
-            return self.cancel_hold(ledger, invoice);
-        }
-        tracing::info!(hash = %PaymentHash(invoice.payment_hash), "invoice canceled");
-        let is_amp = invoice.kind.is_amp();
-        let hash = PaymentHash(invoice.payment_hash);
-        let (ticket, view) = self.put_state(ledger, invoice, InvoiceState::Canceled);
-        if !is_amp {
-            // LDK may have collected some parts of a payment to it.
-            self.port.fail(&hash);
-        }
-        self.announce(ticket, InvoiceEvent::Canceled(view));
-        ticket
     }
 
     /// Enables or disables a static invoice. A disabled invoice accepts no payments, and HTLCs held
@@ -73,8 +59,8 @@ impl Registry {
     }
 
     fn set_enabled_now(&self, by: &InvoiceRef, enabled: bool) -> Result<Ticket, InvoiceError> {
-        let mut ledger = self.ledger();
-        let invoice = self.find(&ledger, by)?.ok_or(InvoiceError::NotFound)?;
+        let mut state = self.state();
+        let invoice = self.find(&state, by)?.ok_or(InvoiceError::NotFound)?;
         if invoice.kind != InvoiceKind::Amp {
             return Err(InvoiceError::NotStatic);
         }
@@ -88,44 +74,10 @@ impl Registry {
             _ => {
                 let hash = PaymentHash(invoice.payment_hash);
                 tracing::info!(%hash, enabled, "static invoice enabled or disabled");
-                let (ticket, _) = self.put_state(&mut ledger, invoice, wanted);
-                Ok(ticket)
+                let (changed, _) = put_state(&mut state, invoice, wanted);
+                Ok(self.carry_out(&mut state, changed))
             }
         }
-    }
-
-    fn put_state(
-        &self,
-        ledger: &mut Ledger,
-        mut invoice: InvoiceRecord,
-        state: InvoiceState,
-    ) -> (Ticket, InvoiceView) {
-        invoice.state = state;
-        let add_index = invoice.add_index;
-        let change = PutInvoiceState { add_index, state };
-        let (ticket, htlcs) = self.fail_back_all(ledger, add_index, vec![Box::new(change)]);
-        ledger.remember(&self.store, invoice.clone(), ticket);
-        let view = InvoiceView {
-            record: invoice,
-            htlcs,
-            sets: Vec::new(),
-        };
-        (ticket, view)
-    }
-
-    /// Fails back the HTLCs held for an invoice, in one transaction with the given changes.
-    pub(super) fn fail_back_all(
-        &self,
-        ledger: &mut Ledger,
-        add_index: u64,
-        decided: Vec<Box<dyn Change>>,
-    ) -> (Ticket, Vec<HtlcRecord>) {
-        let keys = ledger.open.keys_of(add_index);
-        let (held, mut changes) = release(ledger, &keys);
-        changes.extend(decided);
-        let ticket = self.store.submit(changes);
-        self.fail_held(&held, Refusal::Canceled);
-        (ticket, held.into_iter().map(|held| held.row).collect())
     }
 
     /// Deletes a canceled invoice that was never paid, with its HTLCs. Its hash can be used again.
@@ -142,33 +94,83 @@ impl Registry {
     }
 
     fn delete_canceled_now(&self, hash: &[u8; 32]) -> Result<Ticket, InvoiceError> {
-        let mut ledger = self.ledger();
-        let invoice = self.find_by_hash(&ledger, hash)?;
+        let mut state = self.state();
+        let invoice = self.find_by_hash(&state, hash)?;
         let invoice = invoice.ok_or(InvoiceError::NotFound)?;
         if invoice.state != InvoiceState::Canceled {
             return Err(InvoiceError::NotCanceled);
         }
-        if self.was_paid(&ledger, invoice.add_index)? {
+        if self.was_paid(&state, invoice.add_index)? {
             return Err(InvoiceError::WasPaid);
         }
-        Ok(self.delete_invoice(&mut ledger, &invoice))
+        Ok(self.carry_out(&mut state, delete_invoice(invoice)))
     }
 
     /// The invoice record in memory may be outdated, so look for settled sets.
-    fn was_paid(&self, ledger: &Ledger, add_index: u64) -> Result<bool, StorageError> {
-        let mut recent = ledger.sets.values();
+    fn was_paid(&self, state: &State, add_index: u64) -> Result<bool, StorageError> {
+        let mut recent = state.sets.values();
         let paid = recent.any(|set| set.add_index == add_index && set.settle_index.is_some());
         Ok(paid || self.store.has_settled_set(add_index)?)
     }
+}
 
-    /// Deletes an invoice for which no HTLC is held.
-    pub(super) fn delete_invoice(&self, ledger: &mut Ledger, invoice: &InvoiceRecord) -> Ticket {
-        let ticket = self.store.submit(DeleteInvoice {
-            add_index: invoice.add_index,
-        });
-        ledger.forget(&self.store, invoice, ticket);
-        ticket
+/// Cancels an invoice that is not settled.
+pub(super) fn cancel_invoice(state: &mut State, invoice: InvoiceRecord) -> Decision {
+    if invoice.kind == InvoiceKind::Hold {
+        return cancel_hold(state, invoice);
     }
+    let hash = PaymentHash(invoice.payment_hash);
+    tracing::info!(%hash, "invoice canceled");
+    let is_amp = invoice.kind.is_amp();
+    let (decision, view) = put_state(state, invoice, InvoiceState::Canceled);
+    let decision = decision.and_event(InvoiceEvent::Canceled(view));
+    match is_amp {
+        true => decision,
+        // LDK may have collected some parts of a payment to it.
+        false => decision.and_answer(Answer::Fail(hash)),
+    }
+}
+
+/// Puts an invoice into a state in which it accepts no payments, or accepts them again.
+fn put_state(
+    state: &mut State,
+    mut invoice: InvoiceRecord,
+    new: InvoiceState,
+) -> (Decision, InvoiceView) {
+    invoice.state = new;
+    let add_index = invoice.add_index;
+    let (failed, htlcs) = fail_back_all(state, add_index);
+    let change = PutInvoiceState {
+        add_index,
+        state: new,
+    };
+    let decision = failed.and_row(change).and_remembered(invoice.clone());
+    (decision, InvoiceView::with_htlcs(invoice, htlcs))
+}
+
+/// Fails back the HTLCs held for an invoice. Returns their rows as well.
+pub(super) fn fail_back_all(state: &mut State, add_index: u64) -> (Decision, Vec<HtlcRecord>) {
+    let keys = state.open.keys_of(add_index);
+    release(state, &keys, Refusal::Canceled)
+}
+
+/// Deletes the invoice of a spontaneous payment that was never completed, and for which no HTLC is
+/// held.
+pub(super) fn delete_unpaid(invoice: InvoiceRecord) -> Decision {
+    let canceled = InvoiceView::alone(InvoiceRecord {
+        state: InvoiceState::Canceled,
+        ..invoice.clone()
+    });
+    delete_invoice(invoice).and_event(InvoiceEvent::Canceled(canceled))
+}
+
+/// Deletes an invoice for which no HTLC is held.
+fn delete_invoice(invoice: InvoiceRecord) -> Decision {
+    let add_index = invoice.add_index;
+    Decision::default()
+        .urgently()
+        .and_row(DeleteInvoice { add_index })
+        .and_deleted(invoice)
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::InvoiceView;
-use super::clock::SteadyClock;
+use super::cancel::{cancel_invoice, delete_unpaid, fail_back_all};
+use super::decision::Decision;
 use super::find::current;
-use super::ledger::Ledger;
-use super::registry::{Registry, now};
-use super::subscribe::InvoiceEvent;
-use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState};
+use super::registry::Registry;
+use super::state::State;
+use super::steady_clock::SteadyClock;
+use crate::clock::unix_seconds;
+use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
 use crate::storage::{StorageError, Ticket};
 
 /// Invoices canceled per batch. Decisions about payments wait for the lock.
@@ -43,7 +44,7 @@ impl Registry {
 
     async fn run_set_timer(&self, stop: &CancellationToken) {
         loop {
-            let due = self.expire_sets(now());
+            let due = self.expire_sets(unix_seconds());
             if !pause(stop, &self.timer, due.map(until)).await {
                 return;
             }
@@ -53,13 +54,13 @@ impl Registry {
     async fn run_expiry(&self, stop: &CancellationToken) {
         let mut clock = SteadyClock::default();
         loop {
-            if let Some(wait) = clock.wait(Instant::now(), now()) {
+            if let Some(wait) = clock.wait(Instant::now(), unix_seconds()) {
                 if !pause(stop, &self.expiry, Some(wait)).await {
                     return;
                 }
                 continue;
             }
-            let wait = match self.expire_invoices(now()) {
+            let wait = match self.expire_invoices(unix_seconds()) {
                 Ok(Expired::Some(ticket)) => {
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -82,50 +83,35 @@ impl Registry {
     /// spontaneous payments are deleted: they only expire unpaid, their payers do not know of them,
     /// and unknown payers must not fill the disk.
     pub(super) fn expire_invoices(&self, now: u64) -> Result<Expired, StorageError> {
-        let mut ledger = self.ledger();
+        let mut state = self.state();
         let mut last = None;
         for read in self.store.expired_invoices(now, BATCH)? {
-            // Recent decisions may not be in the database yet.
-            let invoice = current(&ledger, read).filter(|invoice| invoice.is_expired(now));
+            // Uncommitted decisions may not be in the database yet.
+            let invoice = current(&state, read).filter(|invoice| invoice.is_expired(now));
             if let Some(invoice) = invoice {
-                last = Some(self.expire_invoice(&mut ledger, invoice));
+                let expired = expire(&mut state, invoice);
+                last = Some(self.carry_out(&mut state, expired));
             }
         }
         if let Some(ticket) = last {
             return Ok(Expired::Some(ticket));
         }
         let next = self.store.next_expiry()?;
-        Ok(Expired::None(ledger.plan_expiry(next)))
+        Ok(Expired::None(state.plan_expiry(next)))
     }
+}
 
-    fn expire_invoice(&self, ledger: &mut Ledger, invoice: InvoiceRecord) -> Ticket {
-        if invoice.kind != InvoiceKind::SpontaneousAmp {
-            return self.cancel_invoice(ledger, invoice);
-        }
-        self.fail_back_all(ledger, invoice.add_index, Vec::new());
-        self.delete_unpaid(ledger, invoice)
+fn expire(state: &mut State, invoice: InvoiceRecord) -> Decision {
+    if invoice.kind != InvoiceKind::SpontaneousAmp {
+        return cancel_invoice(state, invoice);
     }
-
-    /// Deletes the invoice of a spontaneous payment that was never completed, and for which no HTLC
-    /// is held.
-    pub(super) fn delete_unpaid(&self, ledger: &mut Ledger, invoice: InvoiceRecord) -> Ticket {
-        let ticket = self.delete_invoice(ledger, &invoice);
-        let view = InvoiceView {
-            record: InvoiceRecord {
-                state: InvoiceState::Canceled,
-                ..invoice
-            },
-            htlcs: Vec::new(),
-            sets: Vec::new(),
-        };
-        self.announce(ticket, InvoiceEvent::Canceled(view));
-        ticket
-    }
+    let (failed, _) = fail_back_all(state, invoice.add_index);
+    failed.and(delete_unpaid(invoice))
 }
 
 /// The time until this second, at least one second: the clock has no finer resolution.
 fn until(second: u64) -> Duration {
-    Duration::from_secs(second.saturating_sub(now()).max(1))
+    Duration::from_secs(second.saturating_sub(unix_seconds()).max(1))
 }
 
 /// Waits for a timeout or a notification. Returns false on shutdown.

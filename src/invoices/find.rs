@@ -1,8 +1,8 @@
 //! Finding invoices and sets: first among uncommitted state, then in the database.
 
 use super::InvoiceRef;
-use super::ledger::Ledger;
 use super::registry::Registry;
+use super::state::State;
 use crate::storage::StorageError;
 use crate::storage::invoices::{InvoiceRecord, SetRecord};
 use ldk_amp::{PaymentAddr, SetId};
@@ -11,26 +11,26 @@ impl Registry {
     /// Returns the invoice with this payment address.
     pub(super) fn find_by_addr(
         &self,
-        ledger: &Ledger,
+        state: &State,
         addr: &[u8; 32],
     ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match ledger.invoices.get(&PaymentAddr::from_bytes(*addr)) {
+        match state.invoices.get(&PaymentAddr::from_bytes(*addr)) {
             Some(record) => Ok(Some(record.clone())),
-            None => Ok(present(ledger, self.store.invoice_by_addr(addr)?)),
+            None => Ok(present(state, self.store.invoice_by_addr(addr)?)),
         }
     }
 
     /// Returns the invoice with this payment hash.
     pub(super) fn find_by_hash(
         &self,
-        ledger: &Ledger,
+        state: &State,
         hash: &[u8; 32],
     ) -> Result<Option<InvoiceRecord>, StorageError> {
-        match ledger.hashes.get(hash) {
-            Some(addr) => self.find_by_addr(ledger, addr.as_bytes()),
+        match state.hashes.get(hash) {
+            Some(addr) => self.find_by_addr(state, addr.as_bytes()),
             None => {
                 let found = self.store.invoice_by_hash(hash)?;
-                Ok(found.and_then(|record| current(ledger, record)))
+                Ok(found.and_then(|record| current(state, record)))
             }
         }
     }
@@ -38,14 +38,14 @@ impl Registry {
     /// Returns a set that was settled or canceled. A set that is still incomplete may be missing.
     pub(super) fn find_set(
         &self,
-        ledger: &Ledger,
+        state: &State,
         set_id: &SetId,
     ) -> Result<Option<SetRecord>, StorageError> {
-        match ledger.sets.get(set_id) {
+        match state.sets.get(set_id) {
             Some(set) => Ok(Some(set.clone())),
             None => {
                 let set = self.store.set(set_id.as_bytes())?;
-                Ok(set.filter(|set| !ledger.is_deleted(set.add_index)))
+                Ok(set.filter(|set| !state.is_deleted(set.add_index)))
             }
         }
     }
@@ -53,43 +53,43 @@ impl Registry {
     /// Returns the invoice that a request refers to.
     pub(super) fn find(
         &self,
-        ledger: &Ledger,
+        state: &State,
         by: &InvoiceRef,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
         match by {
-            InvoiceRef::Hash(hash) => self.find_by_hash(ledger, hash),
-            InvoiceRef::Addr(addr) => self.find_by_addr(ledger, addr),
-            InvoiceRef::SetId(set_id) => self.find_by_set(ledger, &SetId::from_bytes(*set_id)),
+            InvoiceRef::Hash(hash) => self.find_by_hash(state, hash),
+            InvoiceRef::Addr(addr) => self.find_by_addr(state, addr),
+            InvoiceRef::SetId(set_id) => self.find_by_set(state, &SetId::from_bytes(*set_id)),
         }
     }
 
     fn find_by_set(
         &self,
-        ledger: &Ledger,
+        state: &State,
         set_id: &SetId,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
-        if let Some(open) = ledger.open.get(set_id) {
-            return self.find_by_addr(ledger, &open.invoice.payment_addr);
+        if let Some(open) = state.open.get(set_id) {
+            return self.find_by_addr(state, &open.invoice.payment_addr);
         }
-        let Some(set) = self.find_set(ledger, set_id)? else {
+        let Some(set) = self.find_set(state, set_id)? else {
             return Ok(None);
         };
         let found = self.store.invoice(set.add_index)?;
-        Ok(found.and_then(|record| current(ledger, record)))
+        Ok(found.and_then(|record| current(state, record)))
     }
 }
 
 /// Replaces a record read from the database with its uncommitted version, if there is one.
-pub(super) fn current(ledger: &Ledger, read: InvoiceRecord) -> Option<InvoiceRecord> {
+pub(super) fn current(state: &State, read: InvoiceRecord) -> Option<InvoiceRecord> {
     let addr = PaymentAddr::from_bytes(read.payment_addr);
-    let recent = ledger.invoices.get(&addr);
+    let recent = state.invoices.get(&addr);
     match recent.filter(|recent| recent.add_index == read.add_index) {
         Some(recent) => Some(recent.clone()),
-        None => present(ledger, Some(read)),
+        None => present(state, Some(read)),
     }
 }
 
 /// Returns `None` if the deletion of the invoice is queued.
-fn present(ledger: &Ledger, read: Option<InvoiceRecord>) -> Option<InvoiceRecord> {
-    read.filter(|record| !ledger.is_deleted(record.add_index))
+fn present(state: &State, read: Option<InvoiceRecord>) -> Option<InvoiceRecord> {
+    read.filter(|record| !state.is_deleted(record.add_index))
 }

@@ -1,7 +1,7 @@
 //! Hold invoices: paid to a hash whose preimage the client reveals or withholds later.
 //!
 //! *Open* -> *accepted* when LDK has the complete payment -> *settled* with the preimage, or
-//! *canceled* by the client or at the deadline. [`Ledger::accepted`] contains exactly the accepted
+//! *canceled* by the client or at the deadline. [`State::accepted`] contains exactly the accepted
 //! invoices.
 //!
 //! The deadline is 39 blocks before the first HTLC expires: LDK fails a payment back at this height
@@ -12,60 +12,40 @@
 use bitcoin::hashes::{Hash, sha256};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::InvoiceError;
-use super::give_back::DEADLINE_MARGIN;
-use super::ledger::Ledger;
-use super::once::{self, Payment, Refusal};
-use super::registry::{Registry, now};
-use super::restore::key;
-use super::subscribe::InvoiceEvent;
+use super::accepted::Accepted;
+use super::decision::{Answer, Decision};
+use super::event::InvoiceEvent;
+use super::fail_back::DEADLINE_MARGIN;
+use super::hash_payments::{self, Payment, Refusal, settle_once};
+use super::registry::Registry;
+use super::state::State;
+use super::{InvoiceError, InvoiceView};
+use crate::clock::unix_seconds;
+use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, InvoiceKind, InvoiceRecord, InvoiceState};
-use crate::storage::{StorageError, Ticket};
 use ldk_amp::HtlcKey;
-
-/// An accepted hold invoice with the rows of its HTLCs.
-pub(super) struct Accepted {
-    invoice: InvoiceRecord,
-    htlcs: Vec<HtlcRecord>,
-}
-
-impl Accepted {
-    /// The height at which LDK fails back the first of its HTLCs.
-    fn deadline(&self) -> u32 {
-        let deadlines = self.htlcs.iter().map(once::claim_deadline);
-        deadlines.min().unwrap_or(u32::MAX)
-    }
-
-    /// Returns whether LDK reports this payment again. `payment.htlcs` is empty if the channels
-    /// were closed.
-    fn is(&self, payment: &Payment) -> bool {
-        let keys: Vec<HtlcKey> = self.htlcs.iter().map(key).collect();
-        payment.htlcs.iter().all(|htlc| keys.contains(&htlc.key))
-    }
-}
 
 impl Registry {
     /// Accepts a payment to a hold invoice, or recognizes one that is already accepted.
     pub(super) fn pay_hold(
         &self,
-        ledger: &mut Ledger,
+        state: &mut State,
         mut invoice: InvoiceRecord,
         payment: &Payment,
-    ) -> Result<(), Refusal> {
-        match ledger.accepted.get(&invoice.payment_hash) {
-            Some(held) if held.is(payment) => return Ok(()),
+    ) -> Result<Decision, Refusal> {
+        match state.accepted.get(&invoice.payment_hash) {
+            Some(held) if held.is(&payment.htlcs) => return Ok(Decision::default()),
             // LDK has one payment per hash, so if this is another one, ours is gone.
             Some(_) => {
-                self.cancel_hold(ledger, invoice);
-                return Err(Refusal::InvoiceNotOpen);
+                let refused = Refusal::InvoiceNotOpen.answer(&payment.claimable.payment_hash);
+                return Ok(cancel_hold(state, invoice).and_answer(refused));
             }
             None => {}
         }
         if let Some(preimage) = invoice.preimage
             && self.was_settled_by(&invoice, payment)?
         {
-            self.port.claim(PaymentPreimage(preimage));
-            return Ok(());
+            return Ok(Decision::answer(Answer::Claim(PaymentPreimage(preimage))));
         }
         self.check_payable(&invoice, payment)?;
         if payment.htlcs.is_empty() {
@@ -75,14 +55,12 @@ impl Registry {
         invoice.state = InvoiceState::Accepted;
         invoice.amt_paid_msat = payment.claimable.amount_msat;
         let htlcs = self.held_rows(invoice.add_index, payment);
-        let ticket = self.store.submit(once::changes(&invoice, &htlcs));
         let hash = payment.claimable.payment_hash;
         tracing::info!(%hash, amount_msat = invoice.amt_paid_msat, "hold invoice accepted");
-        ledger.remember(&self.store, invoice.clone(), ticket);
-        let view = once::view(invoice.clone(), htlcs.clone());
-        ledger.accepted.insert(hash.0, Accepted { invoice, htlcs });
-        self.announce(ticket, InvoiceEvent::Accepted(view));
-        Ok(())
+        let stored = hash_payments::store(&invoice, &htlcs).urgently();
+        let view = InvoiceView::with_htlcs(invoice.clone(), htlcs.clone());
+        state.accepted.insert(hash.0, Accepted { invoice, htlcs });
+        Ok(stored.and_event(InvoiceEvent::Accepted(view)))
     }
 
     /// Settles the accepted hold invoice with this preimage. The settlement is on disk when this
@@ -106,24 +84,24 @@ impl Registry {
 
     fn settle_held(&self, preimage: PaymentPreimage) -> Result<(), InvoiceError> {
         let hash = sha256::Hash::hash(&preimage.0).to_byte_array();
-        let mut ledger = self.ledger();
-        let Some(held) = ledger.accepted.remove(&hash) else {
-            return Err(self.why_not_held(&ledger, &hash));
+        let mut state = self.state();
+        let Some(held) = state.accepted.remove(&hash) else {
+            return Err(self.why_not_held(&state, &hash));
         };
         let deadline = held.deadline();
         if self.is_too_late(deadline) {
-            ledger.accepted.insert(hash, held);
-            let height = self.port.height();
+            state.accepted.insert(hash, held);
+            let height = self.inbound.height();
             return Err(InvoiceError::ClaimDeadline { deadline, height });
         }
         let Accepted { invoice, htlcs } = held;
-        let (ticket, view) = self.settle_once(&mut ledger, invoice, preimage, htlcs);
-        self.announce(ticket, InvoiceEvent::Settled(view));
+        let settled = settle_once(&mut state, invoice, preimage, htlcs);
+        self.carry_out(&mut state, settled);
         Ok(())
     }
 
-    fn why_not_held(&self, ledger: &Ledger, hash: &[u8; 32]) -> InvoiceError {
-        let state = match self.find_by_hash(ledger, hash) {
+    fn why_not_held(&self, state: &State, hash: &[u8; 32]) -> InvoiceError {
+        let state = match self.find_by_hash(state, hash) {
             Ok(invoice) => invoice.map(|invoice| invoice.state),
             Err(error) => return error.into(),
         };
@@ -137,35 +115,17 @@ impl Registry {
         }
     }
 
-    /// Cancels an open or accepted hold invoice and fails its HTLCs back. LDK may also be
-    /// collecting the parts of a payment to it.
-    pub(super) fn cancel_hold(&self, ledger: &mut Ledger, mut invoice: InvoiceRecord) -> Ticket {
-        let hash = PaymentHash(invoice.payment_hash);
-        let held = ledger.accepted.remove(&hash.0);
-        let mut htlcs = held.map_or_else(Vec::new, |held| held.htlcs);
-        invoice.state = InvoiceState::Canceled;
-        invoice.amt_paid_msat = 0;
-        for row in &mut htlcs {
-            row.cancel(now());
-        }
-        let ticket = self.store.submit(once::changes(&invoice, &htlcs));
-        self.port.fail(&hash);
-        tracing::info!(%hash, "hold invoice canceled");
-        ledger.remember(&self.store, invoice.clone(), ticket);
-        self.announce(ticket, InvoiceEvent::Canceled(once::view(invoice, htlcs)));
-        ticket
-    }
-
     /// Handles an HTLC with this hash that LDK has failed. If it belongs to an accepted hold
     /// invoice, all its HTLCs are failed: a part cannot be claimed. Far from the claim deadline it
     /// does not; see [`Registry::htlc_gone`].
-    pub(super) fn hold_gone(&self, ledger: &mut Ledger, hash: &PaymentHash) {
-        let Some(held) = ledger.accepted.get(&hash.0) else {
-            return;
-        };
-        if self.port.height().saturating_add(DEADLINE_MARGIN) >= held.deadline() {
-            let invoice = held.invoice.clone();
-            self.cancel_hold(ledger, invoice);
+    pub(super) fn hold_gone(&self, state: &mut State, hash: &PaymentHash) -> Decision {
+        let near = self.inbound.height().saturating_add(DEADLINE_MARGIN);
+        match state.accepted.get(&hash.0) {
+            Some(held) if held.deadline() <= near => {
+                let invoice = held.invoice.clone();
+                cancel_hold(state, invoice)
+            }
+            _ => Decision::default(),
         }
     }
 
@@ -187,20 +147,41 @@ impl Registry {
                 .for_each(|row| self.give_up_damaged(row, &what));
             return Ok(());
         };
-        let mut ledger = self.ledger();
+        let mut state = self.state();
         let held = Accepted {
             invoice: invoice.clone(),
             htlcs,
         };
-        let in_time = self.port.height() < held.deadline();
-        let is_held = |row: &HtlcRecord| has(&key(row)) || self.is_closed(row);
+        let in_time = self.inbound.height() < held.deadline();
+        let is_held = |row: &HtlcRecord| has(&row.key()) || self.is_closed(row);
         let is_whole = in_time && held.htlcs.iter().all(is_held);
-        ledger.accepted.insert(invoice.payment_hash, held);
+        state.accepted.insert(invoice.payment_hash, held);
         if !is_whole {
-            self.cancel_hold(&mut ledger, invoice);
+            let canceled = cancel_hold(&mut state, invoice);
+            self.carry_out(&mut state, canceled);
         }
         Ok(())
     }
+}
+
+/// Cancels an open or accepted hold invoice and fails its HTLCs back. LDK may also be collecting
+/// the parts of a payment to it.
+pub(super) fn cancel_hold(state: &mut State, mut invoice: InvoiceRecord) -> Decision {
+    let hash = PaymentHash(invoice.payment_hash);
+    let held = state.accepted.remove(&hash.0);
+    let mut htlcs = held.map_or_else(Vec::new, |held| held.htlcs);
+    invoice.state = InvoiceState::Canceled;
+    invoice.amt_paid_msat = 0;
+    for row in &mut htlcs {
+        row.cancel(unix_seconds());
+    }
+    tracing::info!(%hash, "hold invoice canceled");
+    hash_payments::store(&invoice, &htlcs)
+        .urgently()
+        .and_answer(Answer::Fail(hash))
+        .and_event(InvoiceEvent::Canceled(InvoiceView::with_htlcs(
+            invoice, htlcs,
+        )))
 }
 
 #[cfg(test)]

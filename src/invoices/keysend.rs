@@ -9,11 +9,13 @@ use lightning::sign::EntropySource;
 use lightning_types::payment::{PaymentHash, PaymentPreimage, PaymentSecret};
 
 use super::accept_amp::FINAL_CLTV_REJECT_DELTA;
-use super::ledger::Ledger;
-use super::once::{Payment, Refusal};
-use super::port::Claimable;
-use super::registry::{Registry, now, unpaid};
-use super::subscribe::InvoiceEvent;
+use super::decision::{Answer, Decision};
+use super::event::InvoiceEvent;
+use super::hash_payments::{Payment, Refusal, settle_once};
+use super::inbound_htlcs::Claimable;
+use super::registry::Registry;
+use super::state::State;
+use crate::clock::unix_seconds;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 
 /// The TLV record with the preimage.
@@ -29,29 +31,27 @@ impl Registry {
         preimage: PaymentPreimage,
         secret: Option<PaymentSecret>,
     ) {
-        let mut ledger = self.ledger();
+        let mut state = self.state();
         let hash = claimable.payment_hash;
         let payment = self.payment(claimable);
-        let paid = self.pay_keysend(&mut ledger, payment, preimage, secret.is_some());
-        if let Err(reason) = paid {
-            self.refuse_payment(&hash, reason);
-        }
+        let decided = self.decide_keysend(&mut state, payment, preimage, secret.is_some());
+        let decision = decided.unwrap_or_else(|reason| Decision::answer(reason.answer(&hash)));
+        self.carry_out(&mut state, decision);
     }
 
-    fn pay_keysend(
+    fn decide_keysend(
         &self,
-        ledger: &mut Ledger,
+        state: &mut State,
         mut payment: Payment,
         preimage: PaymentPreimage,
         has_mpp: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Decision, Refusal> {
         let hash = payment.claimable.payment_hash;
-        if let Some(invoice) = self.find_by_hash(ledger, &hash.0)? {
+        if let Some(invoice) = self.find_by_hash(state, &hash.0)? {
             let is_keysend = invoice.kind == InvoiceKind::Keysend;
             if is_keysend && self.was_settled_by(&invoice, &payment)? {
                 // LDK may not have carried out the earlier claim.
-                self.port.claim(preimage);
-                return Ok(());
+                return Ok(Decision::answer(Answer::Claim(preimage)));
             }
             return Err(Refusal::DuplicateHash);
         }
@@ -63,18 +63,16 @@ impl Registry {
         }
         self.check_deadline(&payment.claimable)?;
         restore_preimage_record(&mut payment.claimable.custom_records, &preimage);
-        let add_index = ledger.next_add_index();
+        let add_index = state.next_add_index();
         let invoice = self.keysend_invoice(add_index, &hash, payment.claimable.amount_msat);
         let mut htlcs = self.held_rows(add_index, &payment);
         for row in &mut htlcs {
             // Without an MPP record the sender states no total.
             row.total_msat = 0;
         }
-        let added = unpaid(invoice.clone());
-        let (ticket, settled) = self.settle_once(ledger, invoice, preimage, htlcs);
-        self.announce(ticket, InvoiceEvent::Added(added));
-        self.announce(ticket, InvoiceEvent::Settled(settled));
-        Ok(())
+        let added = InvoiceEvent::added(invoice.clone());
+        let settled = settle_once(state, invoice, preimage, htlcs);
+        Ok(Decision::default().and_event(added).and(settled))
     }
 
     /// The invoice of a keysend payment, as lnd creates it. lnd's payment address is zero; ours is
@@ -96,7 +94,7 @@ impl Registry {
                 ..InvoiceTerms::default()
             },
             value_msat: amount_msat,
-            created_at: now(),
+            created_at: unix_seconds(),
             expires_at: None,
             state: InvoiceState::Open,
             settle_index: None,

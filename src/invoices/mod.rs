@@ -1,55 +1,65 @@
 //! Receiving payments: invoices, and the registry that accepts, holds, settles and fails HTLCs.
 //!
-//! [`Registry`] is the entry point. `accept_amp` handles AMP shards, `accept_bolt11` payments to
-//! the hash of an invoice (hold invoices continue in `hold`), and `keysend` payments that carry
-//! their own preimage. `once` has what the latter three share. `restore` reconciles rows and
-//! channels after a restart.
+//! [`Registry`] is the entry point. `claimable` dispatches the payments that LDK reports:
+//! `accept_amp` handles AMP shards, `accept_bolt11` payments to the hash of an invoice (hold
+//! invoices continue in `hold`), and `keysend` payments that carry their own preimage.
+//! `hash_payments` has what the latter three share. `restore` reconciles rows and channels after a
+//! restart.
 //!
-//! Safety: the rows of a decision are queued before the claim is passed to LDK, whose monitor
-//! update is queued after them. LDK therefore never claims an HTLC that the database does not show
-//! as settled, and settled HTLCs are claimed again at every start until LDK reports
-//! `PaymentClaimed`.
+//! Safety: every decision is data, and `decision` is the only place that carries it out: rows
+//! first, then the claim, whose monitor update is queued after the rows. LDK therefore never claims
+//! an HTLC that the database does not show as settled, and settled HTLCs are claimed again at every
+//! start until LDK reports `PaymentClaimed`.
 
 mod accept_amp;
 mod accept_bolt11;
+mod accepted;
+mod add;
+mod amp_sets;
+mod announcer;
 mod cancel;
-mod clock;
+mod claimable;
 mod create;
+mod decision;
 pub mod decode;
+mod delete_failed;
 mod error;
+mod event;
 mod expiry;
+mod fail_back;
 mod find;
-mod forget;
-mod give_back;
+mod followers;
+mod hash_payments;
 mod hold;
+mod inbound_htlcs;
 mod keysend;
-mod ledger;
 mod lookup;
-mod missed;
-mod once;
-mod open_sets;
-mod payments_received;
-mod port;
-mod received;
+mod missed_events;
 mod registry;
+mod reissue;
 mod restore;
-mod sign_again;
+mod seen;
+mod state;
+mod steady_clock;
 mod subscribe;
-mod subscribe_one;
+mod subscribe_single;
 #[cfg(test)]
 mod test_payments;
 #[cfg(test)]
-mod test_room;
+mod test_registry;
+mod totals;
 mod view;
 
 pub use create::{Expiry, NewInvoice, Purpose};
 pub use error::InvoiceError;
-pub use payments_received::{Period, PeriodTotal};
-pub use port::{ChannelPort, Claimable, IncomingHtlc};
+pub use event::InvoiceEvent;
+pub use followers::TooSlow;
+pub use inbound_htlcs::{Claimable, InboundHtlcs, IncomingHtlc};
 pub use registry::{Limits, Registry};
-pub use sign_again::Wording;
-pub use subscribe::{InvoiceEvent, Subscription};
-pub use subscribe_one::{SingleSubscription, TooSlow};
+pub use reissue::InvoiceText;
+pub use subscribe::Subscription;
+pub use subscribe_single::SingleSubscription;
+pub use totals::{Period, PeriodTotal};
 pub use view::InvoiceView;
 
 pub use crate::storage::invoices::{HtlcSelection, InvoiceRef};

@@ -7,8 +7,9 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::open_sets::{Held, OpenSet};
-use super::registry::{Registry, now};
+use super::amp_sets::{Held, OpenSet};
+use super::registry::Registry;
+use crate::clock::unix_seconds;
 use crate::storage::StorageError;
 use crate::storage::invoices::{HtlcRecord, HtlcState, PutHtlc, PutSet, ShardRecord};
 use ldk_amp::Envelope;
@@ -24,14 +25,14 @@ impl Registry {
         let unresolved = self.store.unresolved_htlcs()?;
         if unresolved.iter().any(|row| row.state == HtlcState::Settled) {
             // Rows may be newer than the manager, which may not have processed an HTLC yet.
-            self.port.process_pending();
+            self.inbound.process_pending();
         }
-        let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
+        let present: HashSet<HtlcKey> = self.inbound.all_incoming().into_iter().collect();
         self.fail_back_again(&present)?;
         let mut broken = HashSet::new();
         let mut held: BTreeMap<u64, Vec<HtlcRecord>> = BTreeMap::new();
         for row in unresolved {
-            let key = key(&row);
+            let key = row.key();
             match (row.state, row.preimage) {
                 (HtlcState::Settled, Some(preimage)) => {
                     self.claim_again(&row, PaymentPreimage(preimage), present.contains(&key));
@@ -57,16 +58,16 @@ impl Registry {
     /// second payment with this hash, which must not be claimed.
     fn claim_again(&self, row: &HtlcRecord, preimage: PaymentPreimage, is_present: bool) {
         let hash = PaymentHash(row.payment_hash);
-        let is_on_chain = || self.is_closed(row) && self.port.incoming(&hash).is_empty();
+        let is_on_chain = || self.is_closed(row) && self.inbound.incoming(&hash).is_empty();
         if is_present || is_on_chain() {
-            self.port.claim(preimage);
+            self.inbound.claim(preimage);
         }
     }
 
     /// Returns whether the HTLC's channel was closed. LDK keeps the HTLCs of a closed channel and
     /// claims them on chain.
     pub(super) fn is_closed(&self, row: &HtlcRecord) -> bool {
-        self.port.scid(&ChannelId(row.channel_id)) == 0
+        self.inbound.scid(&ChannelId(row.channel_id)) == 0
     }
 
     /// Rows may be newer than LDK's state: it may still hold an HTLC that we canceled. No event
@@ -83,8 +84,8 @@ impl Registry {
             // LDK fails by hash, which would include any other HTLC with this hash. One may have
             // arrived while the node was down, and its set would then settle without it, because
             // its event comes first.
-            if self.port.incoming(&hash).len() == count {
-                self.port.fail(&hash);
+            if self.inbound.incoming(&hash).len() == count {
+                self.inbound.fail(&hash);
             }
         }
         Ok(())
@@ -104,8 +105,8 @@ impl Registry {
             return Ok(());
         };
         if set.state == HtlcState::Accepted {
-            let ledger = self.ledger();
-            let open = ledger.open.get(&SetId::from_bytes(*set_id));
+            let state = self.state();
+            let open = state.open.get(&SetId::from_bytes(*set_id));
             set.amt_paid_msat = open.map_or(0, OpenSet::amount_msat);
             set.state = HtlcState::Canceled;
             self.store.submit(PutSet(set));
@@ -127,7 +128,7 @@ impl Registry {
             return Ok(set_id);
         };
         let held = Held { row, envelope };
-        self.ledger().open.restore(invoice, held, self.limits.set);
+        self.state().open.restore(invoice, held, self.limits.set);
         Ok(None)
     }
 
@@ -140,21 +141,14 @@ impl Registry {
             add_index = row.add_index,
             "failing a held HTLC because its row is damaged: {what}"
         );
-        self.port.fail(&hash);
+        self.inbound.fail(&hash);
         self.close(row);
     }
 
     fn close(&self, mut row: HtlcRecord) {
         tracing::info!(htlc_id = row.htlc_id, "held HTLC is gone");
-        row.cancel(now());
+        row.cancel(unix_seconds());
         self.store.submit(PutHtlc(row));
-    }
-}
-
-pub(super) fn key(row: &HtlcRecord) -> HtlcKey {
-    HtlcKey {
-        channel_id: ChannelId(row.channel_id),
-        htlc_id: row.htlc_id,
     }
 }
 

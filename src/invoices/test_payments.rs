@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::PaymentHash;
 
-use super::port::{Claimable, IncomingHtlc};
-use super::test_room::{Answer, Fixture, HEIGHT};
+use super::inbound_htlcs::{Claimable, IncomingHtlc};
+use super::test_registry::{Answer, Fixture, HEIGHT};
 use ldk_amp::HtlcKey;
 
 /// All HTLCs here are on one channel.

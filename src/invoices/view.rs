@@ -11,6 +11,20 @@ pub struct InvoiceView {
 }
 
 impl InvoiceView {
+    /// The invoice without HTLCs.
+    pub(super) fn alone(record: InvoiceRecord) -> Self {
+        Self::with_htlcs(record, Vec::new())
+    }
+
+    /// An invoice that is not paid in AMP sets.
+    pub(super) fn with_htlcs(record: InvoiceRecord, htlcs: Vec<HtlcRecord>) -> Self {
+        Self {
+            record,
+            htlcs,
+            sets: Vec::new(),
+        }
+    }
+
     /// Returns whether it was paid at least once. An AMP invoice stays open after that.
     pub fn is_paid(&self) -> bool {
         match self.record.kind {

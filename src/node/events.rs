@@ -15,7 +15,7 @@ use lightning::sign::SpendableOutputDescriptor;
 use tokio::sync::Notify;
 
 use super::gate::Gate;
-use super::port::{NodeChannelMessages, NodeGateway};
+use super::inbound_htlcs::{NodeChannelMessages, NodeGateway};
 use crate::channels::Channels;
 use crate::channels::accept::Request;
 use crate::channels::closed::Closure;

@@ -23,9 +23,9 @@ use super::cut::NodeCut;
 use super::events::EventHandler;
 use super::funding::Funding;
 use super::gossip_queries::GossipQueries;
+use super::inbound_htlcs::{ManagerInboundHtlcs, NodeChannelMessages, NodeGateway};
 use super::outbound::ManagerOutbound;
 use super::peer_channels::ManagerPeers;
-use super::port::{ManagerPort, NodeChannelMessages, NodeGateway};
 use crate::chain::FundingOutputs;
 use crate::channel_messages::ChannelMessages;
 use crate::channels::Channels;
@@ -438,7 +438,10 @@ fn invoices(
         max_held_per_channel: config.amp.max_held_htlcs_per_channel.into(),
         default_cltv_delta: config.forwarding.cltv_delta.into(),
     };
-    let port = Arc::new(ManagerPort::new(core.manager.clone(), gateway.clone()));
+    let port = Arc::new(ManagerInboundHtlcs::new(
+        core.manager.clone(),
+        gateway.clone(),
+    ));
     Ok(Registry::new(
         core.store.clone(),
         port,

@@ -22,12 +22,12 @@ mod gate;
 mod gossip_queries;
 mod graph_keeper;
 mod house;
+mod inbound_htlcs;
 mod metrics;
 mod outbound;
 mod page_address;
 mod parts;
 mod peer_channels;
-mod port;
 mod rebroadcast;
 mod reserve;
 mod seed;
@@ -42,9 +42,9 @@ mod watched;
 use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
+pub use inbound_htlcs::ManagerInboundHtlcs;
 pub use outbound::ManagerOutbound;
 pub use peer_channels::ManagerPeers;
-pub use port::ManagerPort;
 pub use vital::Broken;
 
 use crate::config::Config;

@@ -48,6 +48,11 @@ const THREAD: &str = "storage";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
+impl Ticket {
+    /// The ticket of no rows at all: always on disk.
+    pub const NOTHING: Self = Self(0);
+}
+
 /// A moment in the life of LDK: passed once a commit holds all that LDK had done until then. See
 /// [`Store::barrier`](super::Store::barrier).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use lightning_types::routing::RouteHint;
 
 use super::DonationError;
-use crate::invoices::{Registry, Wording};
+use crate::invoices::{InvoiceText, Registry};
 use crate::storage::invoices::{InvoiceRecord, InvoiceState};
 use ampd_text::bip21::Link;
 use ampd_text::qr::Code;
@@ -119,12 +119,12 @@ impl Offer {
         amount_sat: Option<u64>,
     ) -> Result<Self, DonationError> {
         let value_msat = amount_sat.unwrap_or(0).saturating_mul(MSAT_PER_SAT);
-        let wording = Wording {
+        let wording = InvoiceText {
             memo: memo.to_owned(),
             value_msat,
             route_hints: material.hints.clone(),
         };
-        let invoice = registry.sign_again(&material.invoice, wording)?;
+        let invoice = registry.reissue(&material.invoice, wording)?;
         let code = Code::of_invoice(&invoice)?;
         let on_chain = material.address.as_ref().map(|address| {
             let link = Link {

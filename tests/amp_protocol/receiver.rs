@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ampd::invoices::{
-    ChannelPort, Claimable, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
+    Claimable, InboundHtlcs, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
     Registry, SingleSubscription,
 };
 use ampd::ldk::KeysManager;
-use ampd::node::ManagerPort;
+use ampd::node::ManagerInboundHtlcs;
 use ampd::storage::invoices::{HtlcRecord, HtlcState, InvoicePage, InvoiceRecord, SetRecord};
 use ampd::storage::{Change, Store};
 use bitcoin::Network as Chain;
@@ -35,7 +35,7 @@ pub struct StoredSet {
 /// A node that receives payments.
 pub struct Receiver {
     manager: &'static TestManager,
-    port: Arc<dyn ChannelPort>,
+    port: Arc<dyn InboundHtlcs>,
     envelope_key: EnvelopeKey,
     runtime: Runtime,
     directory: TempDir,
@@ -50,7 +50,7 @@ impl Receiver {
     pub fn new(network: &Network, node: usize, limits: Limits) -> Self {
         let manager = network.nodes[node].node;
         let gateway = network.gateways[node].clone();
-        let port: Arc<dyn ChannelPort> = Arc::new(ManagerPort::new(manager, gateway));
+        let port: Arc<dyn InboundHtlcs> = Arc::new(ManagerInboundHtlcs::new(manager, gateway));
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let directory = TempDir::new().unwrap();
         let (store, registry) = open(&directory, &port, &runtime, limits);
@@ -163,7 +163,7 @@ impl Receiver {
     }
 
     pub fn subscribe_single(&self, by: &InvoiceRef) -> SingleSubscription {
-        self.registry.subscribe_one(by).unwrap()
+        self.registry.subscribe_single(by).unwrap()
     }
 
     pub fn next_change(&self, changes: &mut SingleSubscription) -> InvoiceView {
@@ -217,7 +217,7 @@ impl Receiver {
 
 fn open(
     directory: &TempDir,
-    port: &Arc<dyn ChannelPort>,
+    port: &Arc<dyn InboundHtlcs>,
     runtime: &Runtime,
     limits: Limits,
 ) -> (Arc<Store>, Arc<Registry>) {

@@ -199,12 +199,17 @@ impl Bitcoind {
     }
 
     /// Pays all addresses in one transaction and returns its txid. Does not mine.
+    ///
+    /// # Errors
+    /// If the transaction is not in the mempool: `sendmany` succeeds even if it was refused there.
     pub async fn fund(&self, outputs: &[(String, u64)]) -> Result<String> {
         let amounts = outputs
             .iter()
             .map(|(address, sat)| (address.clone(), json!(btc(*sat))));
         let amounts = Value::Object(amounts.collect());
-        text(self.call("sendmany", json!(["", amounts])).await?)
+        let txid = text(self.call("sendmany", json!(["", amounts])).await?)?;
+        self.call("getmempoolentry", json!([txid])).await?;
+        Ok(txid)
     }
 
     /// Returns the height of the best block.

@@ -1,179 +1,141 @@
-//! Adding a shard to its set, and carrying out the set's decision: hold, settle or fail.
+//! Adding a shard to its set, and the set's decision: hold, settle or fail.
 
 use lightning_types::payment::PaymentHash;
 
+use super::Refusal;
 use super::rules::Shard;
-use crate::invoices::ledger::Ledger;
-use crate::invoices::registry::{Registry, now, unpaid};
-use crate::invoices::subscribe::InvoiceEvent;
+use crate::clock::unix_seconds;
+use crate::invoices::decision::Decision;
+use crate::invoices::event::InvoiceEvent;
+use crate::invoices::fail_back::fail_back;
+use crate::invoices::registry::Registry;
+use crate::invoices::state::State;
 use crate::invoices::{InvoiceView, SETTLED};
 use crate::storage::invoices::{
-    HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, NeverExpires, PutHtlc, PutInvoice, PutSet,
-    SetRecord,
+    HtlcRecord, HtlcState, InvoiceKind, NeverExpires, PutHtlc, PutSet, SetRecord,
 };
-use crate::storage::{Change, Ticket};
 use crash_points::Point;
 use ldk_amp::Envelope;
-use ldk_amp::{Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId};
+use ldk_amp::{Claim, HtlcKey, HtlcRef, Outcome, SetId};
 
 impl Registry {
-    /// Adds the shard to its set and carries out the set's decision.
-    pub(super) fn collect(&self, ledger: &mut Ledger, mut shard: Shard) {
+    /// Adds the shard to its set and returns what the set decides.
+    pub(super) fn collect(&self, state: &mut State, mut shard: Shard) -> Decision {
         if shard.is_new_invoice {
-            shard.invoice.add_index = ledger.next_add_index();
+            shard.invoice.add_index = state.next_add_index();
         }
         shard.held.row.add_index = shard.invoice.add_index;
         let envelope = shard.held.envelope.clone();
         let hash = PaymentHash(shard.held.row.payment_hash);
-        let outcome = ledger.open.accept(
+        let outcome = state.open.accept(
             &shard.invoice,
             shard.held,
             self.limits.set,
-            self.port.height(),
+            self.inbound.height(),
         );
-        if !matches!(outcome, Outcome::Fail { .. }) {
-            metrics::counter!("ampd_htlcs_accepted_total").increment(1);
-        }
-        let set_id = envelope.amp.set_id;
-        let new_invoice = shard.is_new_invoice.then_some(shard.invoice);
-        match outcome {
-            Outcome::Hold => self.hold(ledger, set_id, &envelope.key(), new_invoice),
-            Outcome::Settle(claims) => self.settle(ledger, set_id, &claims, new_invoice),
+        let (set_id, key) = (envelope.amp.set_id, envelope.key());
+        let decision = match outcome {
+            Outcome::Hold => self.hold(state, set_id, &key),
+            Outcome::Settle(claims) => settle(state, set_id, claims),
             Outcome::Fail { reason, htlcs } => {
-                self.fail(ledger, reason, &htlcs, (&hash, &envelope));
+                return fail(state, reason.into(), &htlcs, &hash, envelope);
             }
+        };
+        metrics::counter!("ampd_htlcs_accepted_total").increment(1);
+        match shard.is_new_invoice {
+            true => Decision::default()
+                .and_new_invoice(shard.invoice)
+                .and(decision),
+            false => decision,
         }
     }
 
-    fn hold(
-        &self,
-        ledger: &mut Ledger,
-        set_id: SetId,
-        key: &HtlcKey,
-        new_invoice: Option<InvoiceRecord>,
-    ) {
-        let Some(open) = ledger.open.get(&set_id) else {
-            return;
+    fn hold(&self, state: &mut State, set_id: SetId, key: &HtlcKey) -> Decision {
+        let Some(open) = state.open.get(&set_id) else {
+            return Decision::default();
         };
-        let mut changes = invoice_change(new_invoice.as_ref());
-        changes.push(Box::new(PutSet(open.row(HtlcState::Accepted))));
-        let mut due = u64::MAX;
-        if let Some(held) = open.htlcs.get(key) {
-            changes.push(Box::new(PutHtlc(held.row.clone())));
-            due = held
-                .row
-                .accepted_at
-                .saturating_add(self.limits.set.hold_seconds);
-        }
-        let ticket = self.store.submit_patiently(changes);
-        crash_points::when_stored(Point::Stored, || self.store.flush());
-        self.remember_new(ledger, new_invoice, ticket);
-        if due < ledger.timer_at {
-            ledger.timer_at = due;
+        let decision = Decision::default()
+            .and_row(PutSet(open.row(HtlcState::Accepted)))
+            .passing(Point::Stored);
+        let Some(held) = open.htlcs.get(key) else {
+            return decision;
+        };
+        let decision = decision.and_row(PutHtlc(held.row.clone()));
+        let hold_seconds = self.limits.set.hold_seconds;
+        let due = held.row.accepted_at.saturating_add(hold_seconds);
+        if due < state.timer_at {
+            state.timer_at = due;
             self.timer.notify_one();
         }
-    }
-
-    /// Queues the rows first, then claims: see the module docs of `invoices`.
-    fn settle(
-        &self,
-        ledger: &mut Ledger,
-        set_id: SetId,
-        claims: &[Claim],
-        new_invoice: Option<InvoiceRecord>,
-    ) {
-        let Some(mut open) = ledger.open.take(&set_id) else {
-            return;
-        };
-        let now = now();
-        for claim in claims {
-            if let Some(held) = open.htlcs.get_mut(&claim.key) {
-                held.row.state = HtlcState::Settled;
-                held.row.resolved_at = Some(now);
-                held.row.preimage = Some(claim.preimage.0);
-            }
-        }
-        let set = SetRecord {
-            settle_index: Some(ledger.next_settle_index()),
-            settled_at: Some(now),
-            ..open.row(HtlcState::Settled)
-        };
-        let mut record = open.invoice;
-        let rows: Vec<HtlcRecord> = open.htlcs.into_values().map(|held| held.row).collect();
-        let mut changes = invoice_change(new_invoice.as_ref());
-        changes.push(Box::new(PutSet(set.clone())));
-        for row in &rows {
-            changes.push(Box::new(PutHtlc(row.clone())));
-        }
-        let is_first_spontaneous =
-            record.kind == InvoiceKind::SpontaneousAmp && record.expires_at.is_some();
-        if is_first_spontaneous {
-            record.expires_at = None;
-            changes.push(Box::new(NeverExpires {
-                add_index: record.add_index,
-            }));
-        }
-        // These changes are written before the first claim's monitor update.
-        let ticket = self.store.submit_patiently(changes);
-        crash_points::at(Point::Decided);
-        crash_points::when_stored(Point::DecisionStored, || self.store.flush());
-        for claim in claims {
-            self.port.claim(claim.preimage);
-            crash_points::when_stored(Point::BetweenClaims, || self.store.flush());
-        }
-        metrics::counter!("ampd_amp_sets_settled_total").increment(1);
-        metrics::counter!("ampd_htlcs_settled_total").increment(rows.len() as u64);
-        tracing::info!(
-            target: SETTLED,
-            %set_id,
-            shards = rows.len(),
-            amount_msat = set.amt_paid_msat,
-            "AMP set settled"
-        );
-        ledger.sets.insert(&self.store, set_id, set.clone(), ticket);
-        let preimages = claims.iter().map(|claim| (claim.key, claim.preimage));
-        ledger.settled.extend(&self.store, preimages, ticket);
-        self.remember_new(ledger, new_invoice, ticket);
-        if is_first_spontaneous {
-            ledger.remember(&self.store, record.clone(), ticket);
-        }
-        let view = InvoiceView {
-            record,
-            htlcs: rows,
-            sets: vec![set],
-        };
-        self.announce(ticket, InvoiceEvent::Settled(view));
-    }
-
-    fn remember_new(&self, ledger: &mut Ledger, new: Option<InvoiceRecord>, ticket: Ticket) {
-        if let Some(invoice) = new {
-            let added = InvoiceEvent::Added(unpaid(invoice.clone()));
-            self.announce(ticket, added);
-            ledger.remember(&self.store, invoice, ticket);
-        }
-    }
-
-    /// Fails the new shard, which has no row, and the others too if the whole set is invalid.
-    fn fail(
-        &self,
-        ledger: &mut Ledger,
-        reason: FailReason,
-        htlcs: &[HtlcRef],
-        (hash, envelope): (&PaymentHash, &Envelope),
-    ) {
-        let new = envelope.key();
-        let others: Vec<HtlcKey> = htlcs
-            .iter()
-            .map(|htlc| htlc.key)
-            .filter(|key| *key != new)
-            .collect();
-        self.fail_back(ledger, &[(envelope.amp.set_id, others)], reason.into());
-        self.refuse(reason.into(), hash, envelope);
+        decision
     }
 }
 
-fn invoice_change(new: Option<&InvoiceRecord>) -> Vec<Box<dyn Change>> {
-    new.map(|invoice| Box::new(PutInvoice(invoice.clone())) as Box<dyn Change>)
-        .into_iter()
-        .collect()
+fn settle(state: &mut State, set_id: SetId, claims: Vec<Claim>) -> Decision {
+    let Some(mut open) = state.open.take(&set_id) else {
+        return Decision::default();
+    };
+    let now = unix_seconds();
+    for claim in &claims {
+        if let Some(held) = open.htlcs.get_mut(&claim.key) {
+            held.row.state = HtlcState::Settled;
+            held.row.resolved_at = Some(now);
+            held.row.preimage = Some(claim.preimage.0);
+        }
+    }
+    let set = SetRecord {
+        settle_index: Some(state.next_settle_index()),
+        settled_at: Some(now),
+        ..open.row(HtlcState::Settled)
+    };
+    let mut record = open.invoice;
+    let rows: Vec<HtlcRecord> = open.htlcs.into_values().map(|held| held.row).collect();
+    let mut decision = Decision::default().and_row(PutSet(set.clone()));
+    for row in &rows {
+        decision = decision.and_row(PutHtlc(row.clone()));
+    }
+    if record.kind == InvoiceKind::SpontaneousAmp && record.expires_at.is_some() {
+        // The first payment.
+        record.expires_at = None;
+        let add_index = record.add_index;
+        decision = decision
+            .and_row(NeverExpires { add_index })
+            .and_remembered(record.clone());
+    }
+    report_settled(set_id, &set, rows.len());
+    let view = InvoiceView {
+        record,
+        htlcs: rows,
+        sets: vec![set.clone()],
+    };
+    decision
+        .and_settled_set(set_id, set, claims)
+        .and_event(InvoiceEvent::Settled(view))
+}
+
+fn report_settled(set_id: SetId, set: &SetRecord, shards: usize) {
+    metrics::counter!("ampd_amp_sets_settled_total").increment(1);
+    metrics::counter!("ampd_htlcs_settled_total").increment(shards as u64);
+    tracing::info!(
+        target: SETTLED,
+        %set_id,
+        shards,
+        amount_msat = set.amt_paid_msat,
+        "AMP set settled"
+    );
+}
+
+/// Fails the new shard, which has no row, and the others too if the whole set is invalid.
+fn fail(
+    state: &mut State,
+    reason: Refusal,
+    htlcs: &[HtlcRef],
+    hash: &PaymentHash,
+    envelope: Envelope,
+) -> Decision {
+    let new = envelope.key();
+    let keys = htlcs.iter().map(|htlc| htlc.key);
+    let others: Vec<HtlcKey> = keys.filter(|key| *key != new).collect();
+    fail_back(state, &[(envelope.amp.set_id, others)], reason)
+        .and_answer(reason.answer(hash, envelope))
 }

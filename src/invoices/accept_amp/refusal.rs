@@ -4,6 +4,7 @@ use std::fmt;
 
 use lightning_types::payment::PaymentHash;
 
+use crate::invoices::decision::Answer;
 use crate::storage::StorageError;
 use ldk_amp::Envelope;
 use ldk_amp::FailReason;
@@ -61,8 +62,16 @@ impl Refusal {
         }
     }
 
-    /// Logs and counts a failed shard.
-    pub(in crate::invoices) fn log(self, hash: &PaymentHash, envelope: &Envelope) {
+    /// Logs and counts a failed shard, and returns the instruction that fails it.
+    pub(in crate::invoices) fn answer(self, hash: &PaymentHash, envelope: Envelope) -> Answer {
+        self.log(hash, &envelope);
+        match self {
+            Self::Set(FailReason::MppTimeout) => Answer::FailTimedOut(*hash, Box::new(envelope)),
+            _ => Answer::Fail(*hash),
+        }
+    }
+
+    fn log(self, hash: &PaymentHash, envelope: &Envelope) {
         metrics::counter!("ampd_htlcs_refused_total", "reason" => self.name()).increment(1);
         tracing::info!(
             reason = %self,

@@ -1,10 +1,11 @@
 //! HTLCs that LDK reports again after a restart get the same answer as before.
 
-use lightning_types::payment::{PaymentHash, PaymentPreimage};
+use lightning_types::payment::PaymentPreimage;
 
 use super::Refusal;
-use crate::invoices::ledger::Ledger;
+use crate::invoices::decision::{Answer, Decision};
 use crate::invoices::registry::Registry;
+use crate::invoices::state::State;
 use crate::storage::invoices::HtlcState;
 use ldk_amp::Envelope;
 
@@ -21,15 +22,15 @@ impl Registry {
     /// rules: some depend on the height or the clock and might now refuse what was settled.
     pub(super) fn replay(
         &self,
-        ledger: &Ledger,
+        state: &State,
         envelope: &Envelope,
     ) -> Result<Option<Replay>, Refusal> {
         let key = envelope.key();
-        if ledger.open.holds(&envelope.amp.set_id, &key) {
+        if state.open.holds(&envelope.amp.set_id, &key) {
             return Ok(Some(Replay::Held));
         }
         // Restored after a restart, and its set was completed before LDK reported it again.
-        if let Some(preimage) = ledger.settled.get(&key) {
+        if let Some(preimage) = state.settled.get(&key) {
             return Ok(Some(Replay::Settled(*preimage)));
         }
         let row = self.store.htlc(&key.channel_id.0, key.htlc_id)?;
@@ -43,12 +44,15 @@ impl Registry {
         let deleted = self.store.given_back(&key.channel_id.0, key.htlc_id)?;
         Ok(deleted.map(|_| Replay::Canceled))
     }
+}
 
-    pub(super) fn answer_again(&self, replay: Replay, hash: &PaymentHash, envelope: &Envelope) {
-        match replay {
-            Replay::Held => {}
-            Replay::Settled(preimage) => self.port.claim(preimage),
-            Replay::Canceled => self.refuse(Refusal::ReplayToCanceled, hash, envelope),
+impl Replay {
+    /// Repeats the earlier answer.
+    pub(super) fn answer(self) -> Result<Decision, Refusal> {
+        match self {
+            Self::Held => Ok(Decision::default()),
+            Self::Settled(preimage) => Ok(Decision::answer(Answer::Claim(preimage))),
+            Self::Canceled => Err(Refusal::ReplayToCanceled),
         }
     }
 }

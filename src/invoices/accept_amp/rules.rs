@@ -6,20 +6,17 @@
 //! set id. The set itself checks 16 to 18. A replay (4) has been answered before all of them.
 
 use super::Refusal;
-use super::spontaneous;
-use crate::invoices::ledger::Ledger;
-use crate::invoices::open_sets::{Held, OpenSet};
-use crate::invoices::port::Claimable;
-use crate::invoices::registry::{Registry, now};
+use super::spontaneous::{self, FINAL_CLTV_REJECT_DELTA};
+use crate::clock::unix_seconds;
+use crate::invoices::amp_sets::{Held, OpenSet};
+use crate::invoices::inbound_htlcs::Claimable;
+use crate::invoices::registry::Registry;
+use crate::invoices::state::State;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceKind, InvoiceRecord, InvoiceState, ShardRecord,
 };
 use ldk_amp::Envelope;
 use ldk_amp::{FailReason, MppRecord, SetId};
-
-/// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare).
-/// lnd also shows it as the CLTV delta of a spontaneous payment.
-pub(in crate::invoices) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
 
 /// A shard with the invoice that it pays.
 pub(super) struct Shard {
@@ -33,26 +30,26 @@ impl Registry {
     /// Checks a shard and returns it with its invoice.
     pub(super) fn check(
         &self,
-        ledger: &Ledger,
+        state: &State,
         claimable: &Claimable,
         envelope: &Envelope,
     ) -> Result<Shard, Refusal> {
-        let height = self.port.height();
+        let height = self.inbound.height();
         let mpp = envelope.mpp.ok_or(Refusal::AmpError)?; // 1, 5
         let blocks_left = envelope.cltv_expiry.saturating_sub(height);
         if self.limits.accept_amp && blocks_left < FINAL_CLTV_REJECT_DELTA {
             return Err(Refusal::AmpError); // 1
         }
-        let (invoice, is_new_invoice) = self.invoice_for(ledger, claimable, &mpp)?; // 2
-        check_open(&invoice, now())?; // 6, 7
-        let open = ledger.open.get(&envelope.amp.set_id);
+        let (invoice, is_new_invoice) = self.invoice_for(state, claimable, &mpp)?; // 2
+        check_open(&invoice, unix_seconds())?; // 6, 7
+        let open = state.open.get(&envelope.amp.set_id);
         let ours = open.filter(|open| open.invoice.add_index == invoice.add_index);
         check_total(&invoice, &mpp, ours)?; // 9 to 11
         if blocks_left < invoice.terms.cltv_delta.max(FINAL_CLTV_REJECT_DELTA) {
             return Err(Refusal::ExpiryTooSoon); // 12, 13
         }
-        self.check_set_id(ledger, &invoice, envelope.amp.set_id)?; // 14, 15
-        self.check_bounds(ledger, envelope, claimable.amount_msat, mpp.total_msat)?;
+        self.check_set_id(state, &invoice, envelope.amp.set_id)?; // 14, 15
+        self.check_bounds(state, envelope, claimable.amount_msat, mpp.total_msat)?;
         Ok(Shard {
             held: Held {
                 row: self.row(claimable, envelope, &mpp, height),
@@ -73,16 +70,16 @@ impl Registry {
     /// again after it timed out.
     fn invoice_for(
         &self,
-        ledger: &Ledger,
+        state: &State,
         claimable: &Claimable,
         mpp: &MppRecord,
     ) -> Result<(InvoiceRecord, bool), Refusal> {
         let hash = claimable.payment_hash;
-        let namesake = self.find_by_hash(ledger, &hash.0)?;
+        let namesake = self.find_by_hash(state, &hash.0)?;
         if namesake.as_ref().is_some_and(|other| !other.kind.is_amp()) {
             return Err(Refusal::HtlcInvoiceTypeMismatch);
         }
-        match self.find_by_addr(ledger, mpp.payment_addr.as_bytes())? {
+        match self.find_by_addr(state, mpp.payment_addr.as_bytes())? {
             // Applies to known payers as well, once spontaneous payments have been disabled.
             Some(invoice)
                 if invoice.kind == InvoiceKind::SpontaneousAmp && !self.limits.accept_amp =>
@@ -100,17 +97,17 @@ impl Registry {
     /// timeout, for example) may be tried again.
     fn check_set_id(
         &self,
-        ledger: &Ledger,
+        state: &State,
         invoice: &InvoiceRecord,
         set_id: SetId,
     ) -> Result<(), Refusal> {
         if set_id.is_zero() {
             return Err(FailReason::AmpError.into());
         }
-        let known = match ledger.open.get(&set_id) {
+        let known = match state.open.get(&set_id) {
             Some(open) => Some((open.invoice.add_index, HtlcState::Accepted)),
             None => self
-                .find_set(ledger, &set_id)?
+                .find_set(state, &set_id)?
                 .map(|set| (set.add_index, set.state)),
         };
         match known {
@@ -128,18 +125,18 @@ impl Registry {
     /// payers of that invoice, and the limits here already protect all other invoices.
     fn check_bounds(
         &self,
-        ledger: &Ledger,
+        state: &State,
         envelope: &Envelope,
         amount_msat: u64,
         total_msat: u64,
     ) -> Result<(), Refusal> {
-        let open = ledger.open.get(&envelope.amp.set_id);
+        let open = state.open.get(&envelope.amp.set_id);
         let held_msat = open.map_or(0, OpenSet::amount_msat);
         if held_msat.saturating_add(amount_msat) >= total_msat {
             return Ok(());
         }
-        let too_many_sets = open.is_none() && ledger.open.len() >= self.limits.max_open_sets;
-        let held = ledger.open.held_on(&envelope.channel_id);
+        let too_many_sets = open.is_none() && state.open.len() >= self.limits.max_open_sets;
+        let held = state.open.held_on(&envelope.channel_id);
         if too_many_sets || held >= self.limits.max_held_per_channel {
             return Err(Refusal::TooMuchHeld);
         }
@@ -158,11 +155,11 @@ impl Registry {
             htlc_id: envelope.htlc_id,
             add_index: 0,
             payment_hash: claimable.payment_hash.0,
-            scid: self.port.scid(&envelope.channel_id),
+            scid: self.inbound.scid(&envelope.channel_id),
             amount_msat: claimable.amount_msat,
             total_msat: mpp.total_msat,
             accept_height: height,
-            accepted_at: now(),
+            accepted_at: unix_seconds(),
             resolved_at: None,
             expiry_height: envelope.cltv_expiry,
             claim_deadline: claimable.claim_deadline,

@@ -2,10 +2,13 @@
 
 use lightning_types::payment::PaymentHash;
 
-use super::rules::FINAL_CLTV_REJECT_DELTA;
-use crate::invoices::registry::now;
+use crate::clock::unix_seconds;
 use crate::storage::invoices::{InvoiceKind, InvoiceRecord, InvoiceState, InvoiceTerms};
 use ldk_amp::MppRecord;
+
+/// Blocks that an HTLC must have left (lnd's `FinalCltvRejectDelta`: 16 to broadcast, 3 to spare).
+/// lnd also shows it as the CLTV delta of a spontaneous payment.
+pub(in crate::invoices) const FINAL_CLTV_REJECT_DELTA: u32 = 19;
 
 /// How long it may stay unpaid, in seconds. lnd's watcher assumes the BOLT 11 default expiry for
 /// it.
@@ -17,7 +20,7 @@ const UNPAID_SECONDS: u64 = 3_600;
 /// If it is not paid within an hour it is deleted with its canceled sets, so that unknown payers
 /// cannot fill the disk. Once paid it never expires, because nobody was given an expiry.
 pub(super) fn invoice(mpp: &MppRecord, first_hash: PaymentHash) -> InvoiceRecord {
-    let created_at = now();
+    let created_at = unix_seconds();
     InvoiceRecord {
         add_index: 0,
         kind: InvoiceKind::SpontaneousAmp,

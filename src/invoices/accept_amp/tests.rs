@@ -4,7 +4,7 @@ mod order;
 use lightning_types::payment::PaymentHash;
 
 use super::spontaneous;
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceError, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState, PutHtlc, PutInvoice};
 use ldk_amp::{MppRecord, SetId};

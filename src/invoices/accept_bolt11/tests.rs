@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use lightning_types::payment::PaymentHash;
 
 use crate::invoices::test_payments::{failed, key};
-use crate::invoices::test_room::{Answer, Fixture, payment};
+use crate::invoices::test_registry::{Answer, Fixture, payment};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
 

@@ -1,4 +1,4 @@
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceError, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState};
 
@@ -119,7 +119,10 @@ async fn bolt11_invoices_can_be_canceled_until_settled() {
 async fn single_invoice_subscriber_sees_the_cancellation() {
     let fixture = Fixture::new();
     let invoice = static_invoice(&fixture).await;
-    let mut followed = fixture.registry.subscribe_one(&by_hash(&invoice)).unwrap();
+    let mut followed = fixture
+        .registry
+        .subscribe_single(&by_hash(&invoice))
+        .unwrap();
     followed.next().await.unwrap();
     fixture.registry.cancel(&by_hash(&invoice)).await.unwrap();
     let view = followed.next().await.unwrap().unwrap();

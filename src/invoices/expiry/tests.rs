@@ -1,5 +1,5 @@
 use super::*;
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 use crate::invoices::{Expiry, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::Change;
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState, PutInvoice};
@@ -200,14 +200,14 @@ async fn expiry_task_wakes_up_for_earlier_invoices() {
     let stop = CancellationToken::new();
     let (registry, ended) = (fixture.registry.clone(), stop.clone());
     let timers = tokio::spawn(async move { registry.run_timers(ended).await });
-    while fixture.registry.ledger().expiry_at == u64::MAX {
+    while fixture.registry.state().expiry_at == u64::MAX {
         tokio::task::yield_now().await;
     }
     let soon = copy(&late, 2, 1);
     let ticket = fixture.store.submit(PutInvoice(soon.clone()));
     fixture
         .registry
-        .ledger()
+        .state()
         .remember(&fixture.store, soon.clone(), ticket);
     while state(&fixture, &soon) != Some(InvoiceState::Canceled) {
         tokio::task::yield_now().await;

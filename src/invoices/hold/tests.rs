@@ -2,8 +2,9 @@ mod any_order;
 
 use std::sync::atomic::Ordering;
 
+use crate::invoices::hold::cancel_hold;
 use crate::invoices::test_payments::{failed, key};
-use crate::invoices::test_room::{Answer, Fixture, HEIGHT, hash_of};
+use crate::invoices::test_registry::{Answer, Fixture, HEIGHT, hash_of};
 use crate::invoices::{InvoiceError, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcRecord, HtlcState, InvoiceRecord, InvoiceState};
 use crate::storage::invoices::{PutHtlc, PutInvoice};
@@ -48,9 +49,10 @@ async fn settle(fixture: &Fixture) -> Result<Vec<Answer>, String> {
 
 fn cancel(fixture: &Fixture) -> Vec<Answer> {
     let invoice = stored(fixture);
-    let mut ledger = fixture.registry.ledger();
-    fixture.registry.cancel_hold(&mut ledger, invoice);
-    drop(ledger);
+    let mut state = fixture.registry.state();
+    let canceled = cancel_hold(&mut state, invoice);
+    fixture.registry.carry_out(&mut state, canceled);
+    drop(state);
     fixture.port.answers()
 }
 

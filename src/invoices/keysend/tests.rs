@@ -1,7 +1,7 @@
 use lightning_types::payment::{PaymentPreimage, PaymentSecret};
 
 use crate::invoices::test_payments::{claimable, failed, key};
-use crate::invoices::test_room::{Answer, Fixture, LIMITS, hash_of, next};
+use crate::invoices::test_registry::{Answer, Fixture, LIMITS, hash_of, next};
 use crate::invoices::{Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceKind, InvoiceState};
 

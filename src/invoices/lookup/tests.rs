@@ -1,4 +1,4 @@
-use crate::invoices::test_room::{Fixture, payment};
+use crate::invoices::test_registry::{Fixture, payment};
 use crate::invoices::{HtlcSelection, InvoiceError, InvoiceRef, InvoiceView, NewInvoice};
 use crate::storage::invoices::HtlcState;
 

@@ -1,4 +1,4 @@
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 use crate::storage::invoices::HtlcState;
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::invoices::test_room::*;
-use crate::invoices::{InvoiceRef, NewInvoice, Purpose};
+use crate::invoices::announcer::EVENT_QUEUE_LEN;
+use crate::invoices::test_registry::*;
+use crate::invoices::{InvoiceRef, InvoiceView, NewInvoice, Purpose};
 use crate::storage::invoices::{InvoiceState, PutSet};
 
 #[tokio::test]
@@ -104,6 +105,7 @@ async fn slow_subscribers_miss_no_event() {
         };
         fixture
             .registry
+            .announcer
             .announce(ticket, InvoiceEvent::Settled(view));
     };
     let last = EVENT_QUEUE_LEN as u64 + 100;

@@ -37,7 +37,7 @@ async fn once_it_is_there(
     let mut events = registry.subscribe(0, 0)?;
     loop {
         let registry = registry.clone();
-        let look = move || match registry.subscribe_one(&InvoiceRef::Hash(hash)) {
+        let look = move || match registry.subscribe_single(&InvoiceRef::Hash(hash)) {
             Err(InvoiceError::NotFound) => Ok(None),
             found => Ok(Some(found?)),
         };

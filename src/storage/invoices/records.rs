@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ldk_amp::HtlcKey;
+use lightning::ln::types::ChannelId;
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +155,14 @@ pub struct HtlcRecord {
 }
 
 impl HtlcRecord {
+    /// Identifies the HTLC.
+    pub fn key(&self) -> HtlcKey {
+        HtlcKey {
+            channel_id: ChannelId(self.channel_id),
+            htlc_id: self.htlc_id,
+        }
+    }
+
     /// It goes back at `now`, in seconds since 1970. What its sender wrote is not kept: nobody paid for
     /// the space.
     pub fn cancel(&mut self, now: u64) {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use lightning_types::payment::PaymentHash;
 use proptest::prelude::*;
 
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord};
 use ldk_amp::HtlcKey;

@@ -1,7 +1,7 @@
 //! Rules are checked in lnd's order: a shard that breaks several fails by the first.
 
 use crate::invoices::accept_amp::Refusal;
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceRef, Limits, NewInvoice, Purpose};
 use crate::storage::invoices::{InvoiceRecord, PutInvoice};
 use ldk_amp::{FailReason, SetId};
@@ -24,10 +24,10 @@ async fn static_invoice(fixture: &Fixture) -> InvoiceRecord {
 }
 
 fn refusal(fixture: &Fixture, shard: &Sent) -> Option<Refusal> {
-    let ledger = fixture.registry.ledger();
+    let state = fixture.registry.state();
     let checked = fixture
         .registry
-        .check(&ledger, &shard.claimable, &shard.envelope);
+        .check(&state, &shard.claimable, &shard.envelope);
     checked.err()
 }
 

@@ -9,8 +9,9 @@ use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use proptest::prelude::*;
 
-use crate::invoices::port::{ChannelPort, Claimable, IncomingHtlc};
-use crate::invoices::test_room::{LIMITS, hash_of};
+use crate::invoices::hold::cancel_hold;
+use crate::invoices::inbound_htlcs::{Claimable, InboundHtlcs, IncomingHtlc};
+use crate::invoices::test_registry::{LIMITS, hash_of};
 use crate::invoices::{NewInvoice, Purpose, Registry};
 use crate::ldk::KeysManager;
 use crate::storage::Store;
@@ -125,7 +126,7 @@ impl Ldk {
     }
 }
 
-impl ChannelPort for Ldk {
+impl InboundHtlcs for Ldk {
     fn claim(&self, preimage: PaymentPreimage) {
         assert_eq!(preimage.0, PREIMAGE);
         let mut live = self.live.lock().unwrap();
@@ -331,10 +332,11 @@ impl Node {
 
     fn cancel(&self) {
         let hash = hash_of(&PREIMAGE).0;
-        let mut ledger = self.registry.ledger();
-        let invoice = self.registry.find_by_hash(&ledger, &hash).unwrap().unwrap();
+        let mut state = self.registry.state();
+        let invoice = self.registry.find_by_hash(&state, &hash).unwrap().unwrap();
         if matches!(invoice.state, InvoiceState::Open | InvoiceState::Accepted) {
-            self.registry.cancel_hold(&mut ledger, invoice);
+            let canceled = cancel_hold(&mut state, invoice);
+            self.registry.carry_out(&mut state, canceled);
         }
     }
 

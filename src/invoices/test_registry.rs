@@ -10,7 +10,7 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning::ln::types::ChannelId;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::{ChannelPort, Claimable, IncomingHtlc, InvoiceEvent, Limits, Registry, Subscription};
+use super::{Claimable, InboundHtlcs, IncomingHtlc, InvoiceEvent, Limits, Registry, Subscription};
 use crate::ldk::KeysManager;
 use crate::storage::Store;
 use crate::storage::invoices::{HtlcState, InvoiceRecord, SetRecord};
@@ -66,7 +66,7 @@ impl Port {
     }
 }
 
-impl ChannelPort for Port {
+impl InboundHtlcs for Port {
     fn claim(&self, preimage: PaymentPreimage) {
         self.answer(Answer::Claim(hash_of(&preimage.0)));
     }
@@ -169,8 +169,7 @@ impl Fixture {
         present.retain(|(_, other)| other.key != htlc.key);
         present.push((shard.hash(), htlc));
         drop(present);
-        self.registry
-            .accept_amp(shard.claimable.clone(), shard.envelope.clone());
+        self.registry.accept_amp(&shard.claimable, &shard.envelope);
         self.port.answers()
     }
 

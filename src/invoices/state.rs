@@ -8,25 +8,25 @@ use std::sync::Arc;
 use lightning_types::payment::PaymentPreimage;
 use tokio::sync::Notify;
 
-use super::hold::Accepted;
-use super::open_sets::OpenSets;
+use super::accepted::Accepted;
+use super::amp_sets::OpenSets;
 use crate::storage::invoices::{InvoiceRecord, InvoiceState, SetRecord};
 use crate::storage::{Store, Ticket};
-use ldk_amp::{HtlcKey, PaymentAddr, SetId};
+use ldk_amp::{Claim, HtlcKey, PaymentAddr, SetId};
 
 /// Kept under one lock, so that every decision sees all earlier ones.
-pub(super) struct Ledger {
+pub(super) struct State {
     pub(super) open: OpenSets,
     /// Accepted hold invoices, by payment hash.
     pub(super) accepted: HashMap<[u8; 32], Accepted>,
-    pub(super) invoices: Recent<PaymentAddr, InvoiceRecord>,
-    pub(super) hashes: Recent<[u8; 32], PaymentAddr>,
-    pub(super) sets: Recent<SetId, SetRecord>,
+    pub(super) invoices: Uncommitted<PaymentAddr, InvoiceRecord>,
+    pub(super) hashes: Uncommitted<[u8; 32], PaymentAddr>,
+    pub(super) sets: Uncommitted<SetId, SetRecord>,
     /// Preimages of the shards of settled sets.
-    pub(super) settled: Recent<HtlcKey, PaymentPreimage>,
+    pub(super) settled: Uncommitted<HtlcKey, PaymentPreimage>,
     /// Deleted invoices, by add index. Database queries still find them until the deletion is
     /// committed.
-    deleted: Recent<u64, ()>,
+    deleted: Uncommitted<u64, ()>,
     last_add_index: u64,
     last_settle_index: u64,
     /// The next run of the hold timer, in seconds since 1970.
@@ -36,17 +36,17 @@ pub(super) struct Ledger {
     expiry: Arc<Notify>,
 }
 
-impl Ledger {
+impl State {
     /// `expiry` is notified when an invoice expires before the planned wake-up.
     pub(super) fn new(last_add_index: u64, last_settle_index: u64, expiry: Arc<Notify>) -> Self {
         Self {
             open: OpenSets::default(),
             accepted: HashMap::new(),
-            invoices: Recent::default(),
-            hashes: Recent::default(),
-            sets: Recent::default(),
-            settled: Recent::default(),
-            deleted: Recent::default(),
+            invoices: Uncommitted::default(),
+            hashes: Uncommitted::default(),
+            sets: Uncommitted::default(),
+            settled: Uncommitted::default(),
+            deleted: Uncommitted::default(),
             last_add_index,
             last_settle_index,
             timer_at: u64::MAX,
@@ -84,6 +84,20 @@ impl Ledger {
         self.deleted.insert(store, invoice.add_index, (), ticket);
     }
 
+    /// Records a set that was settled and is not committed yet, with the preimages of its shards.
+    pub(super) fn remember_settled(
+        &mut self,
+        store: &Store,
+        set_id: SetId,
+        set: SetRecord,
+        claims: &[Claim],
+        ticket: Ticket,
+    ) {
+        self.sets.insert(store, set_id, set, ticket);
+        let preimages = claims.iter().map(|claim| (claim.key, claim.preimage));
+        self.settled.extend(store, preimages, ticket);
+    }
+
     pub(super) fn is_deleted(&self, add_index: u64) -> bool {
         self.deleted.get(&add_index).is_some()
     }
@@ -104,15 +118,15 @@ fn open_until(invoice: &InvoiceRecord) -> Option<u64> {
 }
 
 /// Values that are not committed yet. Look here first, then in the database.
-pub(super) struct Recent<K, V>(HashMap<K, (V, Ticket)>);
+pub(super) struct Uncommitted<K, V>(HashMap<K, (V, Ticket)>);
 
-impl<K, V> Default for Recent<K, V> {
+impl<K, V> Default for Uncommitted<K, V> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<K: Eq + Hash, V> Recent<K, V> {
+impl<K: Eq + Hash, V> Uncommitted<K, V> {
     /// Inserts a value and drops those that have been committed.
     pub(super) fn insert(&mut self, store: &Store, key: K, value: V, ticket: Ticket) {
         self.extend(store, [(key, value)], ticket);

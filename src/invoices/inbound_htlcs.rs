@@ -9,7 +9,7 @@ use ldk_amp::Envelope;
 use ldk_amp::HtlcKey;
 
 /// Operations of the channel manager on incoming HTLCs.
-pub trait ChannelPort: Send + Sync {
+pub trait InboundHtlcs: Send + Sync {
     /// Claims a payment (`claim_funds_with_known_custom_tlvs`). No effect if LDK has already
     /// claimed the payment or does not know it.
     fn claim(&self, preimage: PaymentPreimage);
@@ -26,7 +26,7 @@ pub trait ChannelPort: Send + Sync {
     /// The incoming HTLCs with this hash that LDK currently has and has neither claimed nor failed.
     fn incoming(&self, hash: &PaymentHash) -> Vec<IncomingHtlc>;
 
-    /// As [`ChannelPort::incoming`], restricted to these channels; cheaper on a node with many
+    /// As [`InboundHtlcs::incoming`], restricted to these channels; cheaper on a node with many
     /// channels.
     fn incoming_on(&self, channels: &[ChannelId], hash: &PaymentHash) -> Vec<IncomingHtlc>;
 

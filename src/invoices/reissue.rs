@@ -10,7 +10,7 @@ use crate::storage::invoices::{InvoiceKind, InvoiceRecord};
 /// The fields of a payment request that may differ from the stored invoice. A payment to it is
 /// always one to the stored invoice, which accepts any amount from its own minimum up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wording {
+pub struct InvoiceText {
     pub memo: String,
     /// In msat; 0: the payer chooses.
     pub value_msat: u64,
@@ -23,10 +23,10 @@ impl Registry {
     ///
     /// # Errors
     /// [`InvoiceError::NotAmp`], or an error if a field is invalid or too long.
-    pub fn sign_again(
+    pub fn reissue(
         &self,
         invoice: &InvoiceRecord,
-        wording: Wording,
+        wording: InvoiceText,
     ) -> Result<String, InvoiceError> {
         if invoice.kind != InvoiceKind::Amp {
             return Err(InvoiceError::NotAmp);
@@ -58,7 +58,7 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::invoices::decode::DecodedInvoice;
-    use crate::invoices::test_room::Fixture;
+    use crate::invoices::test_registry::Fixture;
 
     #[tokio::test]
     async fn reissued_request_pays_the_same_invoice() {
@@ -69,21 +69,18 @@ mod tests {
             ..NewInvoice::default()
         };
         let stored = fixture.registry.add(new).await.unwrap();
-        let wording = Wording {
+        let wording = InvoiceText {
             memo: "tips".into(),
-            ..Wording::default()
+            ..InvoiceText::default()
         };
-        let same = fixture
-            .registry
-            .sign_again(&stored, wording.clone())
-            .unwrap();
+        let same = fixture.registry.reissue(&stored, wording.clone()).unwrap();
         assert_eq!(same, stored.terms.payment_request);
-        let other = Wording {
+        let other = InvoiceText {
             memo: "tea".into(),
             value_msat: 5_000,
             ..wording.clone()
         };
-        let other = fixture.registry.sign_again(&stored, other).unwrap();
+        let other = fixture.registry.reissue(&stored, other).unwrap();
         let [said, first]: [DecodedInvoice; 2] = [&other, &same].map(|text| text.parse().unwrap());
         assert_eq!(said.amount_msat, Some(5_000));
         assert_eq!(said.description, "tea");
@@ -93,13 +90,13 @@ mod tests {
         assert_eq!(time(&said), time(&first));
 
         let once = fixture.registry.add(NewInvoice::default()).await.unwrap();
-        let refused = fixture.registry.sign_again(&once, wording);
+        let refused = fixture.registry.reissue(&once, wording);
         assert!(matches!(refused, Err(InvoiceError::NotAmp)));
-        let long = Wording {
+        let long = InvoiceText {
             memo: "x".repeat(2_000),
-            ..Wording::default()
+            ..InvoiceText::default()
         };
-        let refused = fixture.registry.sign_again(&stored, long);
+        let refused = fixture.registry.reissue(&stored, long);
         assert!(matches!(refused, Err(InvoiceError::MemoTooLong(2_000))));
     }
 }

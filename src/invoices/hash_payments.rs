@@ -3,17 +3,19 @@
 
 use std::fmt;
 
-use lightning::chain::channelmonitor::HTLC_FAIL_BACK_BUFFER;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
-use super::ledger::Ledger;
-use super::port::{Claimable, IncomingHtlc};
-use super::registry::{Registry, now};
+use super::decision::{Answer, Decision};
+use super::event::InvoiceEvent;
+use super::inbound_htlcs::{Claimable, IncomingHtlc};
+use super::registry::Registry;
+use super::state::State;
 use super::{InvoiceView, SETTLED};
+use crate::clock::unix_seconds;
+use crate::storage::StorageError;
 use crate::storage::invoices::{
     HtlcRecord, HtlcState, InvoiceRecord, InvoiceState, PutHtlc, PutInvoice,
 };
-use crate::storage::{Change, StorageError, Ticket};
 
 /// Why a payment is failed. On the wire all are `incorrect_or_unknown_payment_details`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,15 @@ impl From<StorageError> for Refusal {
     }
 }
 
+impl Refusal {
+    /// Logs and counts a refused payment, and returns the instruction that fails it.
+    pub(super) fn answer(self, hash: &PaymentHash) -> Answer {
+        metrics::counter!("ampd_htlcs_refused_total", "reason" => self.to_string()).increment(1);
+        tracing::info!(%hash, reason = %self, "payment refused");
+        Answer::Fail(*hash)
+    }
+}
+
 /// A complete claimable payment with its HTLCs; empty if their channels were closed.
 pub(super) struct Payment {
     pub(super) claimable: Claimable,
@@ -60,16 +71,9 @@ pub(super) struct Payment {
 impl Registry {
     pub(super) fn payment(&self, claimable: Claimable) -> Payment {
         let htlcs = self
-            .port
+            .inbound
             .incoming_on(&claimable.channels, &claimable.payment_hash);
         Payment { claimable, htlcs }
-    }
-
-    pub(super) fn refuse_payment(&self, hash: &PaymentHash, reason: Refusal) {
-        metrics::counter!("ampd_htlcs_refused_total", "reason" => format!("{reason:?}"))
-            .increment(1);
-        tracing::info!(%hash, %reason, "payment refused");
-        self.port.fail(hash);
     }
 
     /// Checks a payment that has not been seen before.
@@ -87,13 +91,16 @@ impl Registry {
                 return Err(Refusal::InvoiceNotOpen);
             }
         }
-        if invoice.expires_at.is_some_and(|end| now() > end) {
+        if invoice.expires_at.is_some_and(|end| unix_seconds() > end) {
             return Err(Refusal::InvoiceExpired);
         }
         if payment.claimable.amount_msat < invoice.value_msat {
             return Err(Refusal::AmountTooLow);
         }
-        let least = self.port.height().saturating_add(invoice.terms.cltv_delta);
+        let least = self
+            .inbound
+            .height()
+            .saturating_add(invoice.terms.cltv_delta);
         if payment.htlcs.iter().any(|htlc| htlc.cltv_expiry < least) {
             return Err(Refusal::ExpiryTooSoon);
         }
@@ -114,7 +121,7 @@ impl Registry {
     /// them. So nothing is claimed close to its earliest deadline.
     pub(super) fn is_too_late(&self, deadline: u32) -> bool {
         let margin = self.limits.set.claim_margin_blocks;
-        deadline < self.port.height().saturating_add(margin)
+        deadline < self.inbound.height().saturating_add(margin)
     }
 
     /// Returns whether the invoice was settled by this very payment: LDK replays an event if the
@@ -149,11 +156,11 @@ impl Registry {
             htlc_id: htlc.key.htlc_id,
             add_index,
             payment_hash: claimable.payment_hash.0,
-            scid: self.port.scid(&htlc.key.channel_id),
+            scid: self.inbound.scid(&htlc.key.channel_id),
             amount_msat: htlc.amount_msat,
             total_msat: claimable.amount_msat,
-            accept_height: self.port.height(),
-            accepted_at: now(),
+            accept_height: self.inbound.height(),
+            accepted_at: unix_seconds(),
             resolved_at: None,
             expiry_height: htlc.cltv_expiry,
             claim_deadline: claimable.claim_deadline,
@@ -165,58 +172,44 @@ impl Registry {
         };
         payment.htlcs.iter().map(row).collect()
     }
-
-    /// Settles the invoice: rows first, then the claim (see the module docs of `invoices`). The
-    /// caller announces the event.
-    pub(super) fn settle_once(
-        &self,
-        ledger: &mut Ledger,
-        mut invoice: InvoiceRecord,
-        preimage: PaymentPreimage,
-        mut htlcs: Vec<HtlcRecord>,
-    ) -> (Ticket, InvoiceView) {
-        invoice.preimage = Some(preimage.0);
-        invoice.state = InvoiceState::Settled;
-        invoice.settle_index = Some(ledger.next_settle_index());
-        invoice.settled_at = Some(now());
-        for row in &mut htlcs {
-            row.state = HtlcState::Settled;
-            row.resolved_at = Some(now());
-            row.preimage = Some(preimage.0);
-        }
-        let ticket = self.store.submit_patiently(changes(&invoice, &htlcs));
-        self.port.claim(preimage);
-        metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
-        tracing::info!(
-            target: SETTLED,
-            hash = %PaymentHash(invoice.payment_hash),
-            amount_msat = invoice.amt_paid_msat,
-            "invoice settled"
-        );
-        ledger.remember(&self.store, invoice.clone(), ticket);
-        (ticket, view(invoice, htlcs))
-    }
 }
 
-/// The changes that store an invoice and its HTLCs.
-pub(super) fn changes(invoice: &InvoiceRecord, htlcs: &[HtlcRecord]) -> Vec<Box<dyn Change>> {
-    let mut changes: Vec<Box<dyn Change>> = vec![Box::new(PutInvoice(invoice.clone()))];
-    for row in htlcs {
-        changes.push(Box::new(PutHtlc(row.clone())));
+/// Settles the invoice and claims its HTLCs.
+pub(super) fn settle_once(
+    state: &mut State,
+    mut invoice: InvoiceRecord,
+    preimage: PaymentPreimage,
+    mut htlcs: Vec<HtlcRecord>,
+) -> Decision {
+    invoice.preimage = Some(preimage.0);
+    invoice.state = InvoiceState::Settled;
+    invoice.settle_index = Some(state.next_settle_index());
+    invoice.settled_at = Some(unix_seconds());
+    for row in &mut htlcs {
+        row.state = HtlcState::Settled;
+        row.resolved_at = Some(unix_seconds());
+        row.preimage = Some(preimage.0);
     }
-    changes
+    metrics::counter!("ampd_htlcs_settled_total").increment(htlcs.len() as u64);
+    tracing::info!(
+        target: SETTLED,
+        hash = %PaymentHash(invoice.payment_hash),
+        amount_msat = invoice.amt_paid_msat,
+        "invoice settled"
+    );
+    store(&invoice, &htlcs)
+        .and_answer(Answer::Claim(preimage))
+        .and_event(InvoiceEvent::Settled(InvoiceView::with_htlcs(
+            invoice, htlcs,
+        )))
 }
 
-pub(super) fn view(record: InvoiceRecord, htlcs: Vec<HtlcRecord>) -> InvoiceView {
-    InvoiceView {
-        record,
-        htlcs,
-        sets: Vec::new(),
-    }
-}
-
-/// The height at which LDK fails the HTLC back.
-pub(super) fn claim_deadline(row: &HtlcRecord) -> u32 {
-    let fallback = row.expiry_height.saturating_sub(HTLC_FAIL_BACK_BUFFER);
-    row.claim_deadline.unwrap_or(fallback)
+/// Writes and remembers an invoice, and writes its HTLCs.
+pub(super) fn store(invoice: &InvoiceRecord, htlcs: &[HtlcRecord]) -> Decision {
+    let stored = Decision::default()
+        .and_row(PutInvoice(invoice.clone()))
+        .and_remembered(invoice.clone());
+    htlcs
+        .iter()
+        .fold(stored, |stored, row| stored.and_row(PutHtlc(row.clone())))
 }

@@ -3,7 +3,7 @@
 use lightning::events::PaymentPurpose;
 use lightning::ln::channelmanager::RecipientOnionFields;
 
-use super::port::Claimable;
+use super::inbound_htlcs::Claimable;
 use super::registry::Registry;
 use ldk_amp::{Envelope, EnvelopeKey};
 
@@ -30,7 +30,7 @@ impl Registry {
         };
         claimable.custom_records = records.into_iter().collect();
         match (envelope, purpose) {
-            (Some(envelope), _) => self.accept_amp(claimable, envelope),
+            (Some(envelope), _) => self.accept_amp(&claimable, &envelope),
             (None, PaymentPurpose::Bolt11InvoicePayment { .. }) => self.accept_bolt11(claimable),
             (None, PaymentPurpose::SpontaneousPayment(preimage)) => {
                 let secret = onion.and_then(|fields| fields.payment_secret);
@@ -41,7 +41,7 @@ impl Registry {
                 None,
                 PaymentPurpose::Bolt12OfferPayment { .. }
                 | PaymentPurpose::Bolt12RefundPayment { .. },
-            ) => self.port.fail(&claimable.payment_hash),
+            ) => self.inbound.fail(&claimable.payment_hash),
         }
     }
 }

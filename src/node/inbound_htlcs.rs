@@ -13,7 +13,7 @@ use lightning::sign::NodeSigner;
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::channel_messages::ChannelMessages;
-use crate::invoices::{ChannelPort, IncomingHtlc};
+use crate::invoices::{InboundHtlcs, IncomingHtlc};
 use crate::ldk::{ChannelManager, KeysManager};
 use crash_points::Point;
 use ldk_amp::HtlcKey;
@@ -27,13 +27,13 @@ pub(super) type NodeChannelMessages = ChannelMessages<Arc<NodeGateway>>;
 
 /// A channel manager and the gateway in front of it. Generic, so that tests can use it with the managers
 /// of LDK's functional test framework.
-pub struct ManagerPort<M: Deref, S: Deref> {
+pub struct ManagerInboundHtlcs<M: Deref, S: Deref> {
     manager: M,
     gateway: Arc<Gateway<M, S>>,
     peers: ChannelPeers,
 }
 
-impl<M: Deref, S: Deref> ManagerPort<M, S> {
+impl<M: Deref, S: Deref> ManagerInboundHtlcs<M, S> {
     /// Creates the adapter with an empty cache of channel peers.
     pub fn new(manager: M, gateway: Arc<Gateway<M, S>>) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl ChannelPeers {
     }
 }
 
-impl<M, S> ChannelPort for ManagerPort<M, S>
+impl<M, S> InboundHtlcs for ManagerInboundHtlcs<M, S>
 where
     M: Deref + Send + Sync,
     M::Target: AChannelManager + ChannelMessageHandler,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ampd::invoices::{
-    ChannelPort, Claimable, IncomingHtlc, InvoiceEvent, Limits, NewInvoice, Registry, Subscription,
+    Claimable, InboundHtlcs, IncomingHtlc, InvoiceEvent, Limits, NewInvoice, Registry, Subscription,
 };
 use ampd::ldk::KeysManager;
 use ampd::storage::Store;
@@ -44,7 +44,7 @@ impl Port {
     }
 }
 
-impl ChannelPort for Port {
+impl InboundHtlcs for Port {
     fn claim(&self, _: PaymentPreimage) {
         *self.claimed.lock().unwrap_or_else(PoisonError::into_inner) += 1;
     }
@@ -157,7 +157,7 @@ impl Fixture {
         let hash = claimable.payment_hash;
         let claimed = self.port.claimed();
         let start = Instant::now();
-        self.registry.accept_amp(claimable, envelope);
+        self.registry.accept_amp(&claimable, &envelope);
         // In the node, the claim's monitor update triggers the write.
         self.store.submit(Vec::new());
         let event = self.event().await?;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::invoices::NewInvoice;
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 
 const DAY: u64 = 86_400;
 

@@ -12,9 +12,11 @@ use std::time::Duration;
 use lightning::ln::types::ChannelId;
 use tokio_util::sync::CancellationToken;
 
+use super::cancel::delete_unpaid;
 use super::find::current;
-use super::ledger::Ledger;
-use super::registry::{Registry, now};
+use super::registry::Registry;
+use super::state::State;
+use crate::clock::unix_seconds;
 use crate::storage::invoices::{ForgetGivenBack, GivenBack, InvoiceKind, InvoiceRecord};
 use crate::storage::{StorageError, Ticket};
 use ldk_amp::HtlcKey;
@@ -41,7 +43,7 @@ impl Registry {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                forgotten = self.delete_failed_htlcs(now()) => {
+                forgotten = self.delete_failed_htlcs(unix_seconds()) => {
                     if let Err(error) = forgotten {
                         tracing::error!("cannot delete rows of failed HTLCs: {error}");
                     }
@@ -62,7 +64,7 @@ impl Registry {
             .max(surplus.map_or(0, |time| time.saturating_add(1)))
             .min(now.saturating_sub(MIN_KEPT_SECONDS));
         // Reading once is enough: rows of HTLCs that arrive later are younger than `before`.
-        let present: HashSet<HtlcKey> = self.port.all_incoming().into_iter().collect();
+        let present: HashSet<HtlcKey> = self.inbound.all_incoming().into_iter().collect();
         let is_gone = |htlc: &GivenBack| !present.contains(&key(htlc));
 
         let mut after = GivenBack::default();
@@ -94,11 +96,11 @@ impl Registry {
         shards: Vec<(GivenBack, u64)>,
         before: u64,
     ) -> Result<Ticket, StorageError> {
-        let mut ledger = self.ledger();
+        let mut state = self.state();
         let invoices: BTreeSet<u64> = shards.iter().map(|(_, add_index)| *add_index).collect();
         for add_index in invoices {
-            if let Some(invoice) = self.unpaid_and_idle(&ledger, add_index, before)? {
-                self.delete_unpaid(&mut ledger, invoice);
+            if let Some(invoice) = self.unpaid_and_idle(&state, add_index, before)? {
+                self.carry_out(&mut state, delete_unpaid(invoice));
             }
         }
         let htlcs = shards.into_iter().map(|(htlc, _)| htlc).collect();
@@ -109,15 +111,15 @@ impl Registry {
     /// for it was failed since this time.
     fn unpaid_and_idle(
         &self,
-        ledger: &Ledger,
+        state: &State,
         add_index: u64,
         since: u64,
     ) -> Result<Option<InvoiceRecord>, StorageError> {
         let found = self.store.invoice(add_index)?;
-        let invoice = found.and_then(|read| current(ledger, read)).filter(|it| {
+        let invoice = found.and_then(|read| current(state, read)).filter(|it| {
             it.kind == InvoiceKind::SpontaneousAmp
                 && it.expires_at.is_some()
-                && ledger.open.keys_of(add_index).is_empty()
+                && state.open.keys_of(add_index).is_empty()
         });
         if invoice.is_some() && self.store.has_canceled_htlc_since(add_index, since)? {
             return Ok(None);

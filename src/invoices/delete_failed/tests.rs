@@ -1,5 +1,5 @@
 use super::*;
-use crate::invoices::test_room::*;
+use crate::invoices::test_registry::*;
 use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::HtlcState;
 use ldk_amp::SetId;
@@ -43,7 +43,7 @@ fn rows(fixture: &Fixture, add_index: u64) -> (usize, i64) {
 async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
     let fixture = Fixture::new();
     let invoice = static_invoice(&fixture).await;
-    let (addr, start) = (invoice.payment_addr, now());
+    let (addr, start) = (invoice.payment_addr, unix_seconds());
     let paid = payment(2, &[60, 40]).into_iter().map(|s| s.to(addr));
     fixture.arrive_all(&paid.collect::<Vec<_>>());
     fixture.port.answers();
@@ -65,7 +65,7 @@ async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
     );
     fixture
         .registry
-        .delete_failed_htlcs(now() + 3_700)
+        .delete_failed_htlcs(unix_seconds() + 3_700)
         .await
         .unwrap();
     assert_eq!(
@@ -84,7 +84,7 @@ async fn rows_of_incomplete_payments_are_deleted_after_an_hour() {
 async fn keeps_the_newest_thousand_rows() {
     let fixture = Fixture::new();
     let invoice = static_invoice(&fixture).await;
-    let start = now();
+    let start = unix_seconds();
     attack(&fixture, invoice.payment_addr, 0..MAX_KEPT_ROWS);
     fixture
         .registry
@@ -109,7 +109,7 @@ async fn keeps_the_newest_thousand_rows() {
     );
     fixture
         .registry
-        .delete_failed_htlcs(now() + 120)
+        .delete_failed_htlcs(unix_seconds() + 120)
         .await
         .unwrap();
     assert!(rows(&fixture, 1).0 as u64 <= MAX_KEPT_ROWS);
@@ -147,7 +147,7 @@ async fn unpaid_spontaneous_invoices_are_deleted_with_their_last_row() {
     fixture.arrive(&shard);
     let by = InvoiceRef::Addr([1; 32]);
     fixture.store.flush();
-    let mut followed = fixture.registry.subscribe_one(&by).unwrap();
+    let mut followed = fixture.registry.subscribe_single(&by).unwrap();
     followed.next().await.unwrap();
     fixture.registry.expire_sets(u64::MAX);
     fixture.port.forget(shard.envelope.key());
@@ -238,14 +238,14 @@ async fn a_hundred_thousand_incomplete_payments_are_measured() {
     report("after 100,000 shards, nothing forgotten");
     fixture
         .registry
-        .delete_failed_htlcs(now() + 120)
+        .delete_failed_htlcs(unix_seconds() + 120)
         .await
         .unwrap();
     report("two minutes later");
     assert!(rows(&fixture, 1).0 as u64 <= MAX_KEPT_ROWS + 2);
     fixture
         .registry
-        .delete_failed_htlcs(now() + 3_700)
+        .delete_failed_htlcs(unix_seconds() + 3_700)
         .await
         .unwrap();
     report("an hour later");

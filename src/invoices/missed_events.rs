@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::subscribe::Seen;
+use super::seen::Seen;
 use super::{InvoiceEvent, InvoiceView};
 use crate::storage::invoices::{
     HtlcSelection, InvoicePage, InvoiceRecord, InvoiceRef, InvoiceState, Settlement,
@@ -19,7 +19,7 @@ const PAGE: u64 = 256;
 /// Both as in lnd: an added invoice is sent in its current state, and held or canceled ones are
 /// left out. A subscriber who asks for both therefore gets an invoice that was settled in between
 /// twice.
-pub(super) struct Missed {
+pub(super) struct MissedEvents {
     store: Arc<Store>,
     /// The indices read so far.
     at: Seen,
@@ -28,7 +28,7 @@ pub(super) struct Missed {
     page: VecDeque<InvoiceEvent>,
 }
 
-impl Missed {
+impl MissedEvents {
     /// Both indices of `until` are from one snapshot, so an invoice settled up to `until` was also
     /// added up to it: subscribers never hear of a settlement before its invoice.
     pub(super) fn new(store: Arc<Store>, from: Seen, until: Seen) -> Self {
