@@ -123,7 +123,7 @@ impl Rest {
         let method: &Method = asked.found.method;
         let credentials = asked.credentials.clone();
         let called = call::call(self.services, method, messages, credentials).await;
-        match method.streams {
+        match method.server_streaming {
             true => Answer::of_many(called).await,
             false => Answer::of_one(called).await,
         }
@@ -138,7 +138,7 @@ impl Rest {
             socket = socket.protocols([offered.to_owned()]);
         }
         let conversation = |mut socket: WebSocket| async move {
-            if asked.found.method.is_fed {
+            if asked.found.method.client_streaming {
                 return self.converse_both_ways(socket, asked).await;
             }
             let body = match self.reads_body(&asked) {
