@@ -143,7 +143,7 @@ pub(super) fn caveat_call(extensions: &Extensions) -> caveat::Call {
 /// Returns the call's macaroon.
 ///
 /// # Errors
-/// If there is not exactly one.
+/// If there is not exactly one, or it is not hex.
 fn macaroon(headers: &HeaderMap) -> Result<Vec<u8>, Status> {
     let given: Vec<_> = headers.get_all(MACAROON_HEADER).iter().collect();
     match given[..] {

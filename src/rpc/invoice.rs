@@ -1,4 +1,4 @@
-//! Converts an invoice to lnd's `Invoice` message.
+//! An invoice of ours as lnd's `Invoice`.
 
 use std::collections::BTreeMap;
 
@@ -16,32 +16,32 @@ use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::invoice::InvoiceState as State;
 
-/// Go's zero time (year 1) in Unix seconds, lnd's settle time of a set that has not settled.
-const GO_ZERO_TIME: i64 = -62_135_596_800;
+/// Year 1, which is what lnd shows of a set that has not settled (Go's zero time).
+const NEVER: i64 = -62_135_596_800;
 
-/// lnd's feature bits for the invoice of a spontaneous AMP payment: TLV onion required, payment
-/// address optional, AMP required.
+/// What an invoice that a spontaneous AMP payment made for itself has: TLV onion required, payment
+/// address optional, AMP required (lnd).
 const SPONTANEOUS_AMP_FEATURES: [u32; 3] = [8, 15, 30];
 
-/// lnd's feature bits for the invoice of a keysend payment: TLV onion required.
+/// What that of a keysend payment has: TLV onion required (lnd).
 const KEYSEND_FEATURES: [u32; 1] = [8];
 
-/// Converts the invoice with the HTLCs and AMP sets of this view.
+/// The invoice with the HTLCs and sets of this view.
 pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
     let record = &view.record;
     let is_amp = record.kind.is_amp();
     let state = state(view);
-    // Route hints, fallback address and features are only stored in the payment request.
-    let decoded: Option<DecodedInvoice> = record.terms.payment_request.parse().ok();
+    // The text is ours; what it says is not stored a second time.
+    let said: Option<DecodedInvoice> = record.terms.payment_request.parse().ok();
     let (settled_at, settle_index) = if is_amp {
         (None, None)
     } else {
         (record.settled_at, record.settle_index)
     };
     let bytes = |array: &[u8; 32]| array.to_vec();
-    let route_hints = decoded
+    let route_hints = said
         .as_ref()
-        .map(|decoded| route_hints::to_messages(&decoded.route_hints))
+        .map(|said| route_hints::to_messages(&said.route_hints))
         .unwrap_or_default();
     lnrpc::Invoice {
         memo: record.terms.memo.clone(),
@@ -64,12 +64,12 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
             .map(bytes)
             .unwrap_or_default(),
         expiry: signed(record.terms.expiry),
-        fallback_addr: decoded
+        fallback_addr: said
             .as_ref()
             .and_then(|i| i.fallback.clone())
             .unwrap_or_default(),
         cltv_expiry: u64::from(record.terms.cltv_delta),
-        // Not the flag of the AddInvoice request: without private channels there are no hints.
+        // Not what its maker asked for: with no private channel there is nothing to tell.
         private: !route_hints.is_empty(),
         route_hints,
         add_index: record.add_index,
@@ -79,12 +79,12 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         amt_paid_msat: signed(record.amt_paid_msat),
         state: state.into(),
         htlcs: htlcs(&view.htlcs),
-        features: decoded
+        features: said
             .as_ref()
             .map_or_else(|| features_without_text(record.kind), features_of),
         is_keysend: record.kind == InvoiceKind::Keysend,
         payment_addr: match record.kind {
-            // Keysend has no payment address; the stored one is an internal identifier.
+            // It has none; the one that is stored is a name of our own.
             InvoiceKind::Keysend => vec![0; 32],
             _ => bytes(&record.payment_addr),
         },
@@ -95,26 +95,26 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
     }
 }
 
-/// Returns lnd's state of the invoice: a paid AMP invoice is settled although it can be paid again.
+/// As lnd shows it: an AMP invoice that was paid is settled, though it can be paid again.
 fn state(view: &InvoiceView) -> State {
     if view.is_paid() {
         return State::Settled;
     }
     match view.record.state {
-        // lnd has no disabled state; canceled also means that it cannot be paid.
+        // lnd has no word for it; what matters is that it cannot be paid.
         InvoiceState::Canceled | InvoiceState::Disabled => State::Canceled,
         InvoiceState::Accepted => State::Accepted,
         InvoiceState::Open | InvoiceState::Settled => State::Open,
     }
 }
 
-/// Returns the features of a decoded invoice.
+/// The features that an invoice names.
 pub(super) fn features_of(invoice: &DecodedInvoice) -> Features {
     let bits = invoice.features.iter();
     features(bits.filter_map(|bit| u32::try_from(*bit).ok()))
 }
 
-/// Returns the features of a spontaneous payment's invoice, which has no payment request.
+/// Those of an invoice that nobody asked for.
 fn features_without_text(kind: InvoiceKind) -> Features {
     match kind {
         InvoiceKind::Keysend => features(KEYSEND_FEATURES),
@@ -145,7 +145,7 @@ fn htlc(record: &HtlcRecord) -> lnrpc::InvoiceHtlc {
     }
 }
 
-/// Encodes the custom records as a TLV stream (BOLT 1).
+/// The records once more, as a TLV stream (BOLT 1).
 fn tlv_stream(records: &BTreeMap<u64, Vec<u8>>) -> Vec<u8> {
     let big_size = |value: usize| BigSize(value as u64).encode();
     let record = |(kind, value): (&u64, &Vec<u8>)| {
@@ -159,7 +159,7 @@ fn tlv_stream(records: &BTreeMap<u64, Vec<u8>>) -> Vec<u8> {
     records.iter().flat_map(record).collect()
 }
 
-/// Converts the AMP record. The preimage stays secret until the HTLC is settled.
+/// The preimage is a secret until the HTLC is settled.
 fn amp(record: &HtlcRecord, shard: &ShardRecord) -> lnrpc::Amp {
     let settled = record.state == HtlcState::Settled;
     let preimage = record.preimage.filter(|_| settled);
@@ -176,7 +176,7 @@ fn amp_state(set: &SetRecord) -> (String, lnrpc::AmpInvoiceState) {
     let state = lnrpc::AmpInvoiceState {
         state: htlc_state(set.state).into(),
         settle_index: set.settle_index.unwrap_or_default(),
-        settle_time: set.settled_at.map_or(GO_ZERO_TIME, signed),
+        settle_time: set.settled_at.map_or(NEVER, signed),
         amt_paid_msat: signed(set.amt_paid_msat),
     };
     (set.set_id.to_lower_hex_string(), state)
@@ -190,7 +190,7 @@ fn htlc_state(state: HtlcState) -> InvoiceHtlcState {
     }
 }
 
-/// Converts a block height, which is signed in lnd's messages.
+/// Block heights are signed in lnd's messages.
 fn height(height: u32) -> i32 {
     i32::try_from(height).unwrap_or(i32::MAX)
 }

@@ -13,7 +13,7 @@ pub struct Method {
     /// The gRPC path, such as `/lnrpc.Lightning/GetInfo`.
     pub path: String,
     pub request: MessageDescriptor,
-    pub answer: MessageDescriptor,
+    pub response: MessageDescriptor,
     /// The response is a stream.
     pub server_streaming: bool,
     /// The request is a stream.
@@ -64,7 +64,7 @@ impl Options {
         Method {
             path: format!("/{service}/{}", method.name()),
             request: method.input(),
-            answer: method.output(),
+            response: method.output(),
             server_streaming: method.is_server_streaming(),
             client_streaming: method.is_client_streaming(),
             allow: pairs(method, self.allow.as_ref(), ':'),

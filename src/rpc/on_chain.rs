@@ -181,7 +181,7 @@ async fn failure(health: &mut watch::Receiver<Health>) -> String {
 
 fn not_written(why: &str) -> Status {
     Status::unavailable(format!(
-        "cannot store wallet changes while the database is not writable ({why})"
+        "the database is not writable ({why}); the change is not saved"
     ))
 }
 

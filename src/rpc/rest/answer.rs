@@ -29,7 +29,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Converts an error to the response of a call that does not stream.
-    pub(super) fn refusal(status: &Status) -> Self {
+    pub(super) fn from_error(status: &Status) -> Self {
         Self {
             status: http_status(status.code()),
             lines: one(error(status).to_string()),
@@ -37,7 +37,7 @@ impl Answer {
     }
 
     /// Converts the result of a call that does not stream.
-    pub(super) async fn of_one(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
+    pub(super) async fn unary(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
         let message = match called {
             Ok(mut answers) => answers.message().await,
             Err(status) => Err(status),
@@ -47,19 +47,19 @@ impl Answer {
                 status: StatusCode::OK,
                 lines: one(json::json(&message, json::Bytes::Base64).to_string()),
             },
-            Ok(None) => Self::refusal(&Status::internal("the call ended without a response")),
-            Err(status) => Self::refusal(&status),
+            Ok(None) => Self::from_error(&Status::internal("the call ended without a response")),
+            Err(status) => Self::from_error(&status),
         }
     }
 
     /// Converts the result of a streaming call, one line per message.
-    pub(super) async fn of_many(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
+    pub(super) async fn streaming(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
         let mut answers = match called {
             Ok(answers) => answers,
-            Err(status) => return Self::broken(&status),
+            Err(status) => return Self::stream_error(&status),
         };
         let first = match timeout(FIRST_MESSAGE_TIMEOUT, answers.next()).await {
-            Ok(Some(Err(status))) => return Self::broken(&status),
+            Ok(Some(Err(status))) => return Self::stream_error(&status),
             Ok(first) => first,
             Err(_) => None,
         };
@@ -71,7 +71,7 @@ impl Answer {
     }
 
     /// Converts the error of a stream that failed before its first message.
-    fn broken(status: &Status) -> Self {
+    fn stream_error(status: &Status) -> Self {
         Self {
             status: http_status(status.code()),
             lines: Box::pin(stream::iter([line(&Err(status.clone()))])),

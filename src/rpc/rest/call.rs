@@ -62,7 +62,7 @@ pub(super) async fn call(
     credentials.attach_to(&mut request);
     let path = PathAndQuery::try_from(&*method.path);
     let path = path.map_err(|error| Status::internal(error.to_string()))?;
-    let codec = DynamicCodec(method.answer.clone());
+    let codec = DynamicCodec(method.response.clone());
     // Our own responses need no size limit.
     let mut client = Grpc::new(services).max_decoding_message_size(usize::MAX);
     let answers = client.streaming(request, path, codec).await?;

@@ -76,7 +76,7 @@ impl Rest {
             .ok();
         let query = query(parts.uri.query().unwrap_or_default());
         let verb = match &socket {
-            Some(_) => socket_verb(&query),
+            Some(_) => websocket_verb(&query),
             None => parts.method.as_str().to_owned(),
         };
         let found = match paths::find(&verb, parts.uri.path()) {
@@ -96,19 +96,19 @@ impl Rest {
     }
 
     async fn reply(self, rest_call: RestCall, body: Body) -> Answer {
-        let body = match self.reads_body(&rest_call) {
-            true => collected(body).await,
+        let body = match self.should_read_body(&rest_call) {
+            true => read_body(body).await,
             false => Ok(Vec::new()),
         };
         match body.and_then(|body| rest_call.message(&body)) {
             Ok(message) => self.call(&rest_call, once(message)).await,
-            Err(status) => Answer::refusal(&status),
+            Err(status) => Answer::from_error(&status),
         }
     }
 
     /// Returns whether to read the request body. Without authorization the method is called with an empty
     /// body, and the guard rejects it. Methods that need no macaroon need no body either.
-    fn reads_body(&self, rest_call: &RestCall) -> bool {
+    fn should_read_body(&self, rest_call: &RestCall) -> bool {
         let method = rest_call.found.method;
         rest_call.has_body
             && !method.allow.is_empty()
@@ -124,8 +124,8 @@ impl Rest {
         let credentials = rest_call.credentials.clone();
         let called = call::call(self.services, method, messages, credentials).await;
         match method.server_streaming {
-            true => Answer::of_many(called).await,
-            false => Answer::of_one(called).await,
+            true => Answer::streaming(called).await,
+            false => Answer::unary(called).await,
         }
     }
 
@@ -146,7 +146,7 @@ impl Rest {
             if rest_call.found.method.client_streaming {
                 return self.converse_bidirectionally(socket, rest_call).await;
             }
-            let body = match self.reads_body(&rest_call) {
+            let body = match self.should_read_body(&rest_call) {
                 true => websocket::body(&mut socket).await,
                 false => Some(Bytes::new()),
             };
@@ -154,7 +154,7 @@ impl Rest {
             let stop = self.stop.clone();
             let answer = match rest_call.message(&body) {
                 Ok(message) => self.call(&rest_call, once(message)).await,
-                Err(status) => Answer::refusal(&status),
+                Err(status) => Answer::from_error(&status),
             };
             websocket::send(socket, answer.lines, stop, None).await;
         };
@@ -244,7 +244,7 @@ fn query(text: &str) -> Vec<(String, String)> {
 }
 
 /// Returns the verb of a WebSocket call. The upgrade request is always GET; `?method=` has the real verb.
-fn socket_verb(query: &[(String, String)]) -> String {
+fn websocket_verb(query: &[(String, String)]) -> String {
     let method = query.iter().find(|(name, _)| name == "method");
     method.map_or("GET".to_owned(), |(_, verb)| verb.to_uppercase())
 }
@@ -270,7 +270,7 @@ fn credentials(parts: &Parts, caller: Caller) -> Credentials {
     }
 }
 
-async fn collected(body: Body) -> Result<Vec<u8>, Status> {
+async fn read_body(body: Body) -> Result<Vec<u8>, Status> {
     match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
         Ok(Err(error)) => Err(Status::invalid_argument(format!(
@@ -284,10 +284,10 @@ async fn collected(body: Body) -> Result<Vec<u8>, Status> {
 
 fn not_found(error: &NotFound) -> Answer {
     match error {
-        NotFound::Path => Answer::refusal(&Status::not_found("Not Found")),
+        NotFound::Path => Answer::from_error(&Status::not_found("Not Found")),
         NotFound::Verb => Answer {
             status: StatusCode::NOT_IMPLEMENTED,
-            ..Answer::refusal(&Status::unimplemented("Method Not Allowed"))
+            ..Answer::from_error(&Status::unimplemented("Method Not Allowed"))
         },
     }
 }

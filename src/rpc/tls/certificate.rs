@@ -139,7 +139,7 @@ fn is_outdated(pem: &[u8], names: &Names, now: SystemTime, clock: Clock) -> Resu
     }
     if expires_soon {
         tracing::warn!(
-            "the TLS certificate expires within 30 days; renew it (ampd renews only its own ones)"
+            "the TLS certificate expires within 30 days; renew it (ampd only renews certificates it created)"
         );
     }
     Ok(false)

@@ -35,8 +35,10 @@ pub async fn keep_valid(tls: Arc<Tls>, stop: CancellationToken) {
         match checked {
             Ok(Ok(false)) => {}
             Ok(Ok(true)) => tracing::info!("new connections use a new TLS certificate"),
-            Ok(Err(error)) => tracing::error!(%error, "the current TLS certificate stays in use"),
-            Err(error) => tracing::error!(%error, "cannot check the TLS certificate"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot check the TLS certificate, keeping the current one");
+            }
+            Err(error) => tracing::error!(%error, "the TLS certificate check failed"),
         }
     }
 }
