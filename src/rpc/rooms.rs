@@ -69,7 +69,7 @@ pub struct Rooms {
     pub donations: Option<Arc<Donations>>,
     /// Bakes and checks macaroons.
     pub bakery: Arc<Bakery>,
-    /// Has the records of closed channels, among others.
+    /// The database, with the records of closed channels.
     pub store: Arc<Store>,
     /// Cancelled when the node shuts down; `StopDaemon` cancels it.
     pub stop: CancellationToken,
