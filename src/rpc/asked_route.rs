@@ -1,4 +1,4 @@
-//! Routes that callers ask for, as lnd's `Route`.
+//! Converts a route found for an API client to lnd's `Route`.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use super::{Rooms, signed};
 use crate::payments::hops;
 use lnd_api::proto::lnrpc;
 
-/// The route with all that lnd fills in before anything is sent.
+/// Returns the route with the fields that lnd fills in for a route that has not been used yet.
 pub(super) fn route(rooms: &Rooms, path: &Path) -> lnrpc::Route {
     let height = rooms.manager.current_best_block().height;
     let mut route = plain_route(&hops(path, height));
-    // Only a payment has it (lnd).
+    // lnd sets it only on payments.
     route.first_hop_amount_msat = 0;
     let capacities = own_capacities(rooms);
     for hop in &mut route.hops {
@@ -25,7 +25,7 @@ pub(super) fn route(rooms: &Rooms, path: &Path) -> lnrpc::Route {
     route
 }
 
-/// Of our channels, by each of their short ids, in sat.
+/// Capacities of our channels in sat, by their SCIDs and outbound SCID aliases.
 fn own_capacities(rooms: &Rooms) -> HashMap<u64, u64> {
     let channels = rooms.manager.list_channels().into_iter();
     let named = channels.flat_map(|channel| {

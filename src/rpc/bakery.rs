@@ -1,4 +1,4 @@
-//! Makes macaroons, checks them, and ends them by forgetting the key that signed them.
+//! Bakes and checks macaroons, and revokes them by deleting the root key that signed them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -8,33 +8,33 @@ use crate::storage::{StorageError, Store};
 use lnd_macaroon::caveat::{self, Call, CaveatError};
 use lnd_macaroon::{FormatError, Id, IdError, Macaroon, Operations, RootKey, SignatureError};
 
-/// The key of the files that the node writes at its first start. It cannot be deleted.
+/// The ID of the root key that signs the macaroon files written at startup. It cannot be deleted.
 pub const DEFAULT_ROOT_KEY: u64 = 0;
 
-/// The entity whose actions are names of methods.
+/// The entity whose actions are RPC method names.
 pub const URI: &str = "uri";
 
-/// Holds the root keys, on disk and in memory.
+/// The root keys, in memory and in the database.
 pub struct Bakery {
     store: Arc<Store>,
     keys: RwLock<BTreeMap<u64, RootKey>>,
 }
 
-/// Why there is no macaroon.
+/// Errors of baking a macaroon.
 #[derive(Debug, thiserror::Error)]
 pub enum BakeError {
-    #[error("no randomness from the operating system: {0}")]
+    #[error("cannot get random bytes from the operating system: {0}")]
     Random(#[from] getrandom::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// Why a root key stays. The text is lnd's.
+/// The root key is the default one, which cannot be deleted. The text is lnd's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the specified ID cannot be deleted")]
 pub struct DeletionForbidden;
 
-/// Why a macaroon does not open the door. The texts are those of lnd: clients know some of them.
+/// Reasons to reject a macaroon. The texts are lnd's: clients match on some of them.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error(transparent)]
@@ -52,7 +52,7 @@ pub enum Refusal {
 }
 
 impl Bakery {
-    /// Reads the root keys. [`Bakery::bake`] makes missing ones.
+    /// Loads the root keys. [`Bakery::bake`] creates missing ones.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -64,10 +64,11 @@ impl Bakery {
         })
     }
 
-    /// A macaroon for these operations, signed with this root key; a new key is on disk before.
+    /// Returns a new macaroon for these operations, signed with this root key. A missing root key is
+    /// created, and committed to the database first.
     ///
     /// # Errors
-    /// If there are no random bytes.
+    /// If the operating system provides no random bytes.
     pub async fn bake(
         &self,
         operations: Operations,
@@ -93,7 +94,7 @@ impl Bakery {
         let new = RootKey::from_bytes(bytes);
         let (key, ticket) = {
             let mut keys = self.write();
-            // Somebody else may have been faster.
+            // A concurrent call may have inserted it first.
             let key = keys.entry(id).or_insert(new).clone();
             let put = PutRootKey {
                 id,
@@ -105,12 +106,13 @@ impl Bakery {
         Ok(key)
     }
 
-    /// The numbers of all root keys.
+    /// Returns the IDs of all root keys.
     pub fn root_key_ids(&self) -> Vec<u64> {
         self.read().keys().copied().collect()
     }
 
-    /// Forgets a root key, and with it every macaroon that it signed. Whether there was one.
+    /// Deletes a root key, which revokes every macaroon that it signed. Returns false if there is no
+    /// such key.
     ///
     /// # Errors
     /// [`DeletionForbidden`] for the default key.
@@ -129,7 +131,7 @@ impl Bakery {
         Ok(true)
     }
 
-    /// Checks that a macaroon is one of ours and what it says of itself. Its caveats are another question.
+    /// Verifies the signature and returns the macaroon's ID. Does not check caveats.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -142,7 +144,7 @@ impl Bakery {
         Ok(id)
     }
 
-    /// Checks that this is a macaroon of ours and that its caveats hold.
+    /// Verifies the signature and the caveats, and returns the macaroon's ID.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -155,8 +157,8 @@ impl Bakery {
         Ok(id)
     }
 
-    /// Checks that this is a macaroon of ours, that its caveats hold, and that it allows all of
-    /// `required`, or the call of `method` by name (`uri:/lnrpc.Lightning/GetInfo`).
+    /// Verifies the signature and the caveats, and that the macaroon allows all of `required` or
+    /// names `method` (`uri:/lnrpc.Lightning/GetInfo`).
     ///
     /// # Errors
     /// [`Refusal`].
@@ -177,7 +179,7 @@ impl Bakery {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<u64, RootKey>> {
-        // No code that holds this lock can panic halfway through a change.
+        // No code that holds this lock can panic in the middle of a change.
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_macaroon_allows_what_it_names_until_its_key_is_deleted() {
+    async fn macaroon_is_valid_until_its_root_key_is_deleted() {
         let directory = tempfile::tempdir().unwrap();
         let bakery = bakery(&directory);
         let baked = bakery.bake(allowing(&READ), 7).await.unwrap().encode();
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_method_is_allowed_by_its_name() {
+    async fn uri_permission_allows_its_method_only() {
         let directory = tempfile::tempdir().unwrap();
         let bakery = bakery(&directory);
         let by_name = allowing(&[(URI, GET_INFO)]);
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_required_operation_is_no_open_door() {
+    async fn empty_requirements_do_not_grant_access() {
         let directory = tempfile::tempdir().unwrap();
         let bakery = bakery(&directory);
         let baked = bakery.bake(allowing(&READ), 0).await.unwrap().encode();
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_outlive_a_restart_and_the_default_key_a_deletion() {
+    async fn keys_survive_restart_and_default_key_cannot_be_deleted() {
         let directory = tempfile::tempdir().unwrap();
         let baked = {
             let bakery = bakery(&directory);
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caveat_narrows() {
+    async fn expired_caveat_is_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let bakery = bakery(&directory);
         let baked = bakery.bake(allowing(&READ), 0).await.unwrap();

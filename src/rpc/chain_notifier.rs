@@ -1,4 +1,4 @@
-//! The `ChainNotifier` service: blocks.
+//! The `ChainNotifier` service: block notifications.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,13 +17,14 @@ use crate::wallet::Wallet;
 use lnd_api::proto::chainrpc::BlockEpoch;
 use lnd_api::proto::chainrpc::chain_notifier_server::ChainNotifier;
 
-/// Blocks that a follower remembers, to find the fork of a reorg. Deeper ones do not happen.
-const REMEMBERED: usize = 144;
+/// Number of sent blocks to remember per subscriber, to find the fork point of a reorg. Deeper reorgs
+/// are not expected.
+const MAX_REMEMBERED_BLOCKS: usize = 144;
 
-/// Translates for the rooms.
+/// Implements lnd's `ChainNotifier` service.
 pub(super) struct ChainNotifierService {
     rooms: Arc<Rooms>,
-    /// The server's end, not only the node's.
+    /// Cancelled when the RPC server stops.
     stop: CancellationToken,
 }
 
@@ -47,11 +48,11 @@ impl ChainNotifier for ChainNotifierService {
     }
 }
 
-/// With a block in the request that one is told already, else the follower begins with the best one.
-fn begin(rooms: &Rooms, request: &BlockEpoch) -> Result<Told, Status> {
-    let named = request.height != 0 && request.hash.iter().any(|byte| *byte != 0);
-    if !named {
-        return Ok(Told::default());
+/// Starts after the block in the request, which the client already knows, or else with the best block.
+fn begin(rooms: &Rooms, request: &BlockEpoch) -> Result<SentBlocks, Status> {
+    let has_block = request.height != 0 && request.hash.iter().any(|byte| *byte != 0);
+    if !has_block {
+        return Ok(SentBlocks::default());
     }
     let block = (
         request.height,
@@ -61,19 +62,19 @@ fn begin(rooms: &Rooms, request: &BlockEpoch) -> Result<Told, Status> {
     if blocks.is_none_or(|blocks| blocks.first() != Some(&block)) {
         let height = request.height;
         return Err(refused(format!(
-            "block {} is not at height {height} of the chain that this node has followed",
+            "block {} is not at height {height} in the chain that this node follows",
             block.1
         )));
     }
-    Ok(Told(VecDeque::from([block])))
+    Ok(SentBlocks(VecDeque::from([block])))
 }
 
-fn follow(rooms: Arc<Rooms>, stop: CancellationToken, mut told: Told) -> Answers<BlockEpoch> {
+fn follow(rooms: Arc<Rooms>, stop: CancellationToken, mut sent: SentBlocks) -> Answers<BlockEpoch> {
     let mut tips = rooms.chain.tip.clone();
     stream(stop, move |writer| async move {
         loop {
             let tip = *tips.borrow_and_update();
-            for (height, hash) in told.news(tip, &rooms.wallet) {
+            for (height, hash) in sent.take_new(tip, &rooms.wallet) {
                 let hash = hash.to_byte_array().to_vec();
                 writer.send(BlockEpoch { hash, height }).await;
             }
@@ -84,29 +85,29 @@ fn follow(rooms: Arc<Rooms>, stop: CancellationToken, mut told: Told) -> Answers
     })
 }
 
-/// The blocks that a follower was told of last, lowest first.
+/// The last blocks sent to a subscriber, lowest first.
 #[derive(Default)]
-struct Told(VecDeque<(u32, BlockHash)>);
+struct SentBlocks(VecDeque<(u32, BlockHash)>);
 
-impl Told {
-    /// The blocks that lead from the last one that was told to the best one; after a reorg, from the
-    /// fork. Several may have come since the follower was asked last.
-    fn news(&mut self, tip: Tip, wallet: &Wallet) -> Vec<(u32, BlockHash)> {
+impl SentBlocks {
+    /// Returns the blocks to send: those after the last sent block up to the best block, or after a
+    /// reorg those from the fork point. The tip may have advanced by several blocks.
+    fn take_new(&mut self, tip: Tip, wallet: &Wallet) -> Vec<(u32, BlockHash)> {
         let best = (tip.height, tip.hash);
         while let Some((height, hash)) = self.0.back() {
             match wallet.blocks_from(*height) {
                 Some(blocks) if blocks.first() == Some(&(*height, *hash)) => {
-                    return self.told(blocks.into_iter().skip(1).collect());
+                    return self.record(blocks.into_iter().skip(1).collect());
                 }
                 _ => self.0.pop_back(),
             };
         }
-        self.told(vec![best])
+        self.record(vec![best])
     }
 
-    fn told(&mut self, blocks: Vec<(u32, BlockHash)>) -> Vec<(u32, BlockHash)> {
+    fn record(&mut self, blocks: Vec<(u32, BlockHash)>) -> Vec<(u32, BlockHash)> {
         self.0.extend(&blocks);
-        let surplus = self.0.len().saturating_sub(REMEMBERED);
+        let surplus = self.0.len().saturating_sub(MAX_REMEMBERED_BLOCKS);
         self.0.drain(..surplus);
         blocks
     }

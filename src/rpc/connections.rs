@@ -1,4 +1,4 @@
-//! Connections from callers: taken, limited in number, and encrypted before anybody reads them.
+//! Accepts TLS connections from API clients and limits their number.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,16 +18,16 @@ use tonic::transport::server::Connected;
 
 use super::places::{Place, Places};
 
-/// Connections at a time to one listener; one more waits for a place, further ones in the system's queue. Well below
-/// the 1,024 files that a process may usually have open.
-const MOST: usize = 300;
-/// Who has not finished the handshake by then loses its place; who has not shown a macaroon either, if others
-/// wait.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The pause after the system refused a connection, such as for want of files.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The maximum number of open connections per listener. One more waits for a slot, the others wait in the
+/// kernel's queue. Well below the usual limit of 1,024 open files per process.
+const MAX_CONNECTIONS: usize = 300;
+/// Time to finish the TLS handshake. A connection without an authenticated call may also be evicted
+/// after this time, when all slots are taken.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The delay before accepting again after an error, such as too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Where a call comes from.
+/// The API client that made a call.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) address: IpAddr,
@@ -35,26 +35,26 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// It has shown a macaroon of ours: its connection is no stranger's any more.
-    pub(super) fn is_known(&self) {
+    /// Marks the connection as authenticated: it will not be evicted for others.
+    pub(super) fn mark_authenticated(&self) {
         self.place.keep();
     }
 }
 
-/// An encrypted connection; its place is free when it, and all calls on it, are dropped.
+/// A TLS connection. Its slot is freed when the connection and all calls on it are dropped.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     caller: Caller,
-    /// Ready when the place is wanted for somebody else.
-    gone: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Ready when the connection is evicted.
+    evicted: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Connection {
-    fn poll_gone(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.gone.as_mut().poll(context) {
+    fn poll_evicted(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.evicted.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
-                "it has not shown a macaroon, and others wait",
+                "evicted: no authenticated call, and other clients are waiting",
             )),
             Poll::Pending => Ok(()),
         }
@@ -69,7 +69,7 @@ impl Connected for Connection {
     }
 }
 
-/// Takes connections until `stop` is cancelled.
+/// Accepts connections until `stop` is cancelled.
 pub(super) fn accept(
     listener: TcpListener,
     tls: TlsAcceptor,
@@ -85,26 +85,26 @@ pub(super) fn accept(
     connections
 }
 
-/// Returns when nobody wants connections any more.
+/// Accepts connections until the receiver is dropped.
 async fn accept_all(listener: &TcpListener, tls: &TlsAcceptor, ready: &mpsc::Sender<Connection>) {
-    let places = Places::new(MOST, HANDSHAKE);
+    let places = Places::new(MAX_CONNECTIONS, HANDSHAKE_TIMEOUT);
     while !ready.is_closed() {
         match listener.accept().await {
             Ok((stream, address)) => {
-                // Only now: nobody goes for a place that nobody waits for.
+                // Take the slot only after accepting: no client is evicted unless another is waiting.
                 let place = places.take().await;
                 let encrypting = encrypt(tls.clone(), stream, address, place);
                 let ready = ready.clone();
                 tokio::spawn(async move {
                     if let Some(connection) = encrypting.await {
-                        // Fails only at the stop.
+                        // Fails only during shutdown.
                         let _ = ready.send(connection).await;
                     }
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot take a caller's connection");
-                sleep(PAUSE).await;
+                tracing::warn!(%error, "cannot accept an API connection");
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -116,18 +116,18 @@ async fn encrypt(
     address: SocketAddr,
     place: Place,
 ) -> Option<Connection> {
-    // Without it a small answer waits some 40 ms for the client's acknowledgement.
+    // Otherwise small responses wait about 40 ms for the client's delayed ACK.
     stream.set_nodelay(true).ok()?;
-    let gone = place.gone();
-    let handshake = gone.run_until_cancelled(timeout(HANDSHAKE, tls.accept(stream)));
+    let evicted = place.evicted();
+    let handshake = evicted.run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)));
     let stream = match handshake.await? {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            tracing::debug!(%address, %error, "a caller's TLS handshake failed");
+            tracing::debug!(%address, %error, "TLS handshake with an API client failed");
             return None;
         }
         Err(_) => {
-            tracing::debug!(%address, "a caller's TLS handshake took too long");
+            tracing::debug!(%address, "TLS handshake with an API client timed out");
             return None;
         }
     };
@@ -138,7 +138,7 @@ async fn encrypt(
             address,
             place: Arc::new(place),
         },
-        gone: Box::pin(gone.cancelled_owned()),
+        evicted: Box::pin(evicted.cancelled_owned()),
     })
 }
 
@@ -148,7 +148,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_gone(context)?;
+        self.poll_evicted(context)?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -159,7 +159,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_gone(context)?;
+        self.poll_evicted(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -176,7 +176,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_gone(context)?;
+        self.poll_evicted(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
     }
 

@@ -1,7 +1,7 @@
-//! The rooms' errors as gRPC codes with lnd's texts.
+//! Maps errors of the node's modules to gRPC status codes with lnd's texts.
 //!
-//! lnd answers nearly everything with Unknown; clients match its texts. Other codes are where lnd
-//! has them, and where lnd has no such case.
+//! lnd returns `Unknown` for nearly every error, and clients match on its texts. Other codes are used
+//! where lnd uses them, and for errors that lnd does not have.
 
 use tonic::Status;
 
@@ -18,17 +18,17 @@ use crate::routing::built_route::BuildError;
 use crate::storage::StorageError;
 use crate::wallet::WalletError;
 
-/// A request that lnd refuses with the same text.
+/// An error for a request that lnd rejects with the same text.
 pub(super) fn refused(text: impl Into<String>) -> Status {
     Status::unknown(text)
 }
 
-/// A value that cannot be what the caller means, where lnd has no text of its own.
+/// An error for an invalid value for which lnd has no text.
 pub(super) fn invalid(text: impl Into<String>) -> Status {
     Status::invalid_argument(text)
 }
 
-/// Something of lnd's that this node does not do.
+/// An error for an lnd feature that ampd does not support.
 pub(super) fn unsupported(text: impl Into<String>) -> Status {
     Status::unimplemented(text)
 }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn payments_that_exist_are_told_apart() {
+    fn in_flight_and_paid_payments_have_different_errors() {
         let text = |text: &str| (Code::AlreadyExists, text.to_owned());
         assert_eq!(
             answer(SendError::InFlight),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_have_lnds_texts() {
+    fn rejections_use_lnds_texts() {
         let text = |text: &str| (Code::Unknown, text.to_owned());
         assert_eq!(
             answer(SendError::SelfPayment),
@@ -279,8 +279,10 @@ mod tests {
             max_parts: 10,
             max_shard_msat: 300_000,
         };
-        let (_, said) = answer(too_small);
-        assert!(said.starts_with("payment amount 300000000 mSAT exceeds maximum possible amount"));
+        let (_, message) = answer(too_small);
+        assert!(
+            message.starts_with("payment amount 300000000 mSAT exceeds maximum possible amount")
+        );
         assert_eq!(
             answer(SendError::CustomRecord(100)),
             text("no custom records with types below 65536 allowed")
@@ -303,13 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn unknown_invoice_is_not_found() {
+    fn unknown_invoice_returns_not_found() {
         let expected = (Code::NotFound, "unable to locate invoice".to_owned());
         assert_eq!(answer(InvoiceError::NotFound), expected);
     }
 
     #[test]
-    fn failures_of_the_node_are_not_the_callers() {
+    fn node_failures_are_internal_or_unavailable() {
         let damaged = StorageError::Damaged("x".into());
         assert_eq!(answer(InvoiceError::Storage(damaged)).0, Code::Internal);
         let full = SendError::NotWriting("disk full".into());

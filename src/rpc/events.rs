@@ -1,18 +1,19 @@
-//! Streams of what happens from now on.
+//! Subscriptions to live events.
 
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
 
-/// The next event.
+/// Waits for the next event.
 ///
 /// # Errors
-/// Unavailable if the node stops; ResourceExhausted if the caller was so slow that events are lost.
+/// `Unavailable` if the node is shutting down; `ResourceExhausted` if the client was too slow and events
+/// were lost.
 pub(super) async fn next<T: Clone>(events: &mut Receiver<T>) -> Result<T, Status> {
     events.recv().await.map_err(|error| match error {
-        RecvError::Closed => Status::unavailable("the node stops"),
+        RecvError::Closed => Status::unavailable("the node is shutting down"),
         RecvError::Lagged(lost) => Status::resource_exhausted(format!(
-            "the client is too slow: {lost} events are lost, subscribe again"
+            "the client is too slow: {lost} events were lost; subscribe again"
         )),
     })
 }
@@ -25,14 +26,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_is_too_slow_is_told_so() {
+    async fn slow_subscriber_is_told_that_events_were_lost() {
         let (sender, mut events) = broadcast::channel(2);
         for event in 0..3 {
             sender.send(event).unwrap();
         }
         let lost = next(&mut events).await.unwrap_err();
         assert_eq!(lost.code(), Code::ResourceExhausted);
-        assert!(lost.message().contains("1 events are lost"));
+        assert!(lost.message().contains("1 events were lost"));
         assert_eq!(next(&mut events).await.unwrap(), 1);
         drop(sender);
         assert_eq!(next(&mut events).await.unwrap(), 2);

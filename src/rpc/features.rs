@@ -1,13 +1,14 @@
-//! Feature bits with the names under which lnd shows them.
+//! Feature bits with lnd's names.
 
 use std::collections::BTreeMap;
 
 use lnd_api::proto::lnrpc::Feature;
 
-/// By bit number.
+/// Features by bit number.
 pub(super) type Features = BTreeMap<u32, Feature>;
 
-/// Names by the even bit of each pair: lnd's for what lnd knows, those of BOLT 9 for the rest.
+/// Feature names by the even bit of each pair: lnd's names for the features that lnd knows, BOLT 9's
+/// for the others.
 const NAMES: [(u32, &str); 29] = [
     (0, "data-loss-protect"),
     (2, "initial-routing-sync"),
@@ -40,7 +41,7 @@ const NAMES: [(u32, &str); 29] = [
     (2022, "script-enforced-lease"),
 ];
 
-/// Bit numbers as lnd's map of them.
+/// Converts bit numbers to lnd's map of features.
 pub(super) fn features(bits: impl IntoIterator<Item = u32>) -> Features {
     bits.into_iter().map(|bit| (bit, feature(bit))).collect()
 }
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_lnds() {
+    fn names_match_lnd() {
         let shown = features([0, 14, 15, 23, 30, 31, 2023, 4001]);
         let expected = [
             (0, "data-loss-protect", true, true),

@@ -1,4 +1,4 @@
-//! Stands before all services: asks for the macaroon that a method needs, and logs the call.
+//! Middleware of all services: checks the macaroon that a method requires and logs the call.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,10 +17,10 @@ use super::methods::{METHODS, Method};
 use lnd_api::layout::MACAROON_HEADER;
 use lnd_macaroon::caveat;
 
-/// What is not ours and open to everybody.
+/// Third-party services that need no macaroon.
 const OPEN_SERVICES: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
 
-/// Puts a [`Guard`] before a service.
+/// Wraps a service in a [`Guard`].
 #[derive(Clone)]
 pub(super) struct GuardLayer(pub(super) Arc<Bakery>);
 
@@ -35,7 +35,7 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// A service that asks for macaroons.
+/// A service that requires macaroons.
 #[derive(Clone)]
 pub(super) struct Guard<S> {
     inner: S,
@@ -59,7 +59,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The one that is ready serves; its clone need not be.
+        // Call the instance that is ready; the clone may not be.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let call = Call::of(&request);
@@ -77,7 +77,8 @@ where
                 }
             };
             let response = inner.call(request).await?;
-            // A stream, and an answer that came whole, have their status behind them.
+            // Only an error before the first message has its status in the headers. Other responses carry
+            // it in the trailers and count as OK here.
             let status = Status::from_header_map(response.headers());
             call.log(&macaroon, &status.unwrap_or_else(|| Status::ok("")));
             Ok(response)
@@ -86,10 +87,10 @@ where
 }
 
 impl<S> Guard<S> {
-    /// Lets a call in, by the macaroon with the returned name.
+    /// Authorizes a call. Returns the macaroon's name for the log, or "none" if the method needs none.
     ///
     /// # Errors
-    /// What the caller is told.
+    /// The status to return to the client.
     pub(super) fn admit(
         &self,
         path: &str,
@@ -120,17 +121,17 @@ impl<S> Guard<S> {
         let checked = self
             .bakery
             .check(macaroon, &method.required(), &method.path, &call);
-        // lnd has no code of its own for this.
+        // lnd uses `Unknown` here as well.
         let id = checked.map_err(|refusal| Status::unknown(refusal.to_string()))?;
         if let Some(caller) = extensions.get::<Caller>() {
-            caller.is_known();
+            caller.mark_authenticated();
         }
-        // Not secret: without the root key nobody can make a macaroon of it.
+        // Not secret: a macaroon cannot be derived from it without the root key.
         Ok(format!("{}:{}", id.root_key_id, id.nonce[..4].as_hex()))
     }
 }
 
-/// What caveats are judged by.
+/// Returns the properties of a call that caveats can restrict.
 pub(super) fn caveat_call(extensions: &Extensions) -> caveat::Call {
     let caller = extensions.get::<Caller>();
     caveat::Call {
@@ -139,13 +140,16 @@ pub(super) fn caveat_call(extensions: &Extensions) -> caveat::Call {
     }
 }
 
-/// The one macaroon of a call.
+/// Returns the call's macaroon.
+///
+/// # Errors
+/// If there is not exactly one, or it is not hex.
 fn macaroon(headers: &HeaderMap) -> Result<Vec<u8>, Status> {
     let given: Vec<_> = headers.get_all(MACAROON_HEADER).iter().collect();
     match given[..] {
         [hex] => {
             let bytes = hex.to_str().ok().and_then(|hex| Vec::from_hex(hex).ok());
-            // lnd names the first wrong character; nobody reads that.
+            // lnd names the first invalid character instead; no client depends on that.
             bytes.ok_or_else(|| Status::unknown("the macaroon is not hex"))
         }
         _ => {
@@ -155,7 +159,7 @@ fn macaroon(headers: &HeaderMap) -> Result<Vec<u8>, Status> {
     }
 }
 
-/// In the words of grpc-go, which clients know.
+/// The error for an unknown method, with grpc-go's texts, which clients match on.
 fn unknown(path: &str) -> Status {
     let (service, method) = path
         .trim_start_matches('/')
@@ -170,7 +174,7 @@ fn unknown(path: &str) -> Status {
     })
 }
 
-/// What the log says of a call.
+/// The data of a call for the log.
 struct Call {
     method: String,
     caller: Option<Caller>,
@@ -213,7 +217,7 @@ mod tests {
 
     const GET_INFO: &str = "/lnrpc.Lightning/GetInfo";
 
-    /// Answers every call that comes through.
+    /// Answers every call that passes the guard.
     #[derive(Clone)]
     struct Answers;
 
@@ -244,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_needs_one_macaroon_that_allows_it() {
+    async fn call_needs_exactly_one_sufficient_macaroon() {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(directory.path()).unwrap());
         let bakery = Arc::new(Bakery::open(store).unwrap());
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_served_is_named_and_health_is_open() {
+    async fn unknown_methods_are_named_and_health_needs_no_macaroon() {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(directory.path()).unwrap());
         let bakery = Arc::new(Bakery::open(store).unwrap());

@@ -1,4 +1,4 @@
-//! Values that callers give, checked: amounts, keys, hashes, channel points.
+//! Parses and validates request fields: amounts, keys, hashes, channel points.
 
 use std::str::FromStr;
 
@@ -12,10 +12,10 @@ use super::errors::{invalid, refused};
 use lnd_api::proto::lnrpc::ChannelPoint;
 use lnd_api::proto::lnrpc::channel_point::FundingTxid;
 
-/// Sat per virtual byte in sat per 1000 weight units.
+/// One sat per virtual byte in sat per 1000 weight units.
 pub(super) const KW_PER_VBYTE: u64 = 250;
 
-/// An amount that may be given in sat or in msat, but not in both; 0 if in neither. In msat.
+/// Returns the amount in msat, given in either sat or msat but not both; 0 if neither is set.
 pub(super) fn amount_msat(sat: i64, msat: i64) -> Result<u64, Status> {
     if sat != 0 && msat != 0 {
         return Err(refused("sat and msat arguments are mutually exclusive"));
@@ -28,7 +28,7 @@ pub(super) fn amount_msat(sat: i64, msat: i64) -> Result<u64, Status> {
     Ok(in_msat.max(msat))
 }
 
-/// A number of `field` that must not be negative.
+/// Converts the value of `field`, which must not be negative.
 pub(super) fn not_negative<T>(value: T, field: &str) -> Result<u64, Status>
 where
     T: Copy + std::fmt::Display + TryInto<u64>,
@@ -38,7 +38,7 @@ where
         .map_err(|_| invalid(format!("{field} must not be negative, is {value}")))
 }
 
-/// A number of `field` within the limits of its type.
+/// Converts the value of `field` to a type with a smaller range.
 pub(super) fn within<T, U>(value: T, field: &str) -> Result<U, Status>
 where
     T: Copy + std::fmt::Display + TryInto<U>,
@@ -48,7 +48,7 @@ where
         .map_err(|_| invalid(format!("{field} is out of range: {value}")))
 }
 
-/// 33 bytes of a compressed public key.
+/// Parses a compressed public key of 33 bytes.
 pub(super) fn public_key(bytes: &[u8]) -> Result<PublicKey, Status> {
     if bytes.len() != 33 {
         let length = bytes.len();
@@ -59,13 +59,13 @@ pub(super) fn public_key(bytes: &[u8]) -> Result<PublicKey, Status> {
     PublicKey::from_slice(bytes).map_err(|error| refused(format!("invalid public key: {error}")))
 }
 
-/// The same in hex.
+/// Parses a public key in hex.
 pub(super) fn public_key_hex(text: &str) -> Result<PublicKey, Status> {
     PublicKey::from_str(text.trim())
         .map_err(|error| refused(format!("invalid public key: {error}")))
 }
 
-/// 32 bytes of a payment hash or set_id.
+/// Parses a payment hash or set_id of 32 bytes.
 pub(super) fn hash(bytes: &[u8]) -> Result<[u8; 32], Status> {
     let length = bytes.len();
     bytes
@@ -73,13 +73,13 @@ pub(super) fn hash(bytes: &[u8]) -> Result<[u8; 32], Status> {
         .map_err(|_| refused(format!("invalid hash length of {length}, want 32")))
 }
 
-/// The same in hex.
+/// Parses a payment hash or set_id in hex.
 pub(super) fn hash_hex(text: &str) -> Result<[u8; 32], Status> {
     let bytes = Vec::<u8>::from_hex(text.trim());
     hash(&bytes.map_err(|error| refused(format!("invalid hash: {error}")))?)
 }
 
-/// 32 bytes of `field`, or none if it is empty.
+/// Parses the 32 bytes of `field`; `None` if it is empty.
 pub(super) fn optional_32(bytes: &[u8], field: &str) -> Result<Option<[u8; 32]>, Status> {
     if bytes.is_empty() {
         return Ok(None);
@@ -93,7 +93,7 @@ pub(super) fn optional_32(bytes: &[u8], field: &str) -> Result<Option<[u8; 32]>,
     Ok(Some(array))
 }
 
-/// A channel's funding output. Bytes are in internal (reversed) order.
+/// Parses a channel point. Txid bytes are in internal (reversed) order.
 pub(super) fn channel_point(point: Option<&ChannelPoint>) -> Result<OutPoint, Status> {
     let missing = || refused("channel point must be specified: funding_txid and output_index");
     let point = point.ok_or_else(missing)?;
@@ -105,18 +105,18 @@ pub(super) fn channel_point(point: Option<&ChannelPoint>) -> Result<OutPoint, St
     Ok(OutPoint::new(txid, point.output_index))
 }
 
-/// How much an on-chain transaction should pay.
+/// The requested fee of an on-chain transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeeChoice {
     SatPerVbyte(u64),
-    /// Blocks.
+    /// The confirmation target in blocks.
     ConfirmIn(u32),
-    /// The caller left it to us.
+    /// The client did not set a fee.
     Unsaid,
 }
 
 impl FeeChoice {
-    /// From the three fields that lnd has for it.
+    /// Parses lnd's three fee fields.
     pub(super) fn of(target_conf: i32, per_vbyte: u64, per_byte: i64) -> Result<Self, Status> {
         let per_byte = not_negative(per_byte, "sat_per_byte")?;
         if per_vbyte != 0 && per_byte != 0 {
@@ -137,14 +137,14 @@ impl FeeChoice {
     }
 }
 
-/// A fee rate in sat per 1000 weight units.
+/// Converts a fee rate to sat per 1000 weight units.
 pub(super) fn per_kw(sat_per_vbyte: u64) -> Result<u64, Status> {
     sat_per_vbyte
         .checked_mul(KW_PER_VBYTE)
         .ok_or_else(|| invalid(format!("sat_per_vbyte of {sat_per_vbyte} is too large")))
 }
 
-/// Confirmations that a coin must have to be spent, from lnd's two fields.
+/// Returns the minimum confirmations of a coin to be spent, from lnd's two fields.
 pub(super) fn min_confs(min_confs: i32, spend_unconfirmed: bool) -> Result<u32, Status> {
     match (u32::try_from(min_confs), spend_unconfirmed) {
         (Err(_), _) => Err(refused(
@@ -157,7 +157,7 @@ pub(super) fn min_confs(min_confs: i32, spend_unconfirmed: bool) -> Result<u32, 
     }
 }
 
-/// First and last second, as lnd checks them; 0 is no bound.
+/// Checks a range of creation dates (Unix seconds) as lnd does; 0 means no bound.
 pub(super) fn creation_dates(start: u64, end: u64) -> Result<(), Status> {
     if start != 0 && end != 0 && start >= end {
         return Err(refused(format!(
@@ -167,7 +167,7 @@ pub(super) fn creation_dates(start: u64, end: u64) -> Result<(), Status> {
     Ok(())
 }
 
-/// Whether an invoice's network is ours: the test networks share their prefix.
+/// Checks that an invoice is for our network. Testnet and testnet4 invoices share one prefix.
 pub(super) fn check_network(invoice: Network, ours: Network) -> Result<(), Status> {
     let same = match (invoice, ours) {
         (Network::Testnet, Network::Testnet4) => true,
@@ -182,7 +182,7 @@ pub(super) fn check_network(invoice: Network, ours: Network) -> Result<(), Statu
     )))
 }
 
-/// lnd's name of a network.
+/// Returns lnd's name for a network.
 pub(super) fn network_name(network: Network) -> &'static str {
     match network {
         Network::Bitcoin => "mainnet",
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn amount_is_given_once_and_not_negative() {
+    fn rejects_negative_amounts_and_amounts_in_both_units() {
         assert_eq!(amount_msat(0, 0).unwrap(), 0);
         assert_eq!(amount_msat(5, 0).unwrap(), 5000);
         assert_eq!(amount_msat(0, 5).unwrap(), 5);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_hashes_of_wrong_length_are_refused() {
+    fn rejects_keys_and_hashes_of_wrong_length() {
         for length in [0, 1, 31, 33, 100] {
             assert!(hash(&vec![2; length]).is_err());
             assert!(hash_hex(&"02".repeat(length)).is_err());
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_in_order() {
+    fn start_date_must_be_before_end_date() {
         assert!(creation_dates(0, 0).is_ok());
         assert!(creation_dates(5, 0).is_ok());
         assert!(creation_dates(0, 5).is_ok());
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn channel_point_reads_both_forms() {
+    fn channel_point_accepts_txid_bytes_and_hex() {
         let hex = "b075a1b6befabb0cb1d04a04f678e9a648ab85b715040c7d8e083909e8034c7b";
         let mut bytes = Vec::<u8>::from_hex(hex).unwrap();
         bytes.reverse();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn fee_is_said_in_one_way() {
+    fn rejects_conflicting_fee_fields() {
         assert_eq!(FeeChoice::of(0, 0, 0).unwrap(), FeeChoice::Unsaid);
         assert_eq!(FeeChoice::of(6, 0, 0).unwrap(), FeeChoice::ConfirmIn(6));
         assert_eq!(FeeChoice::of(0, 0, 2).unwrap(), FeeChoice::SatPerVbyte(2));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn unconfirmed_coins_are_spent_only_on_request() {
+    fn unconfirmed_coins_are_spent_only_if_requested() {
         assert_eq!(min_confs(0, false).unwrap(), 1);
         assert_eq!(min_confs(0, true).unwrap(), 0);
         assert_eq!(min_confs(3, false).unwrap(), 3);
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn invoice_of_another_network_is_refused() {
+    fn rejects_invoices_of_other_networks() {
         assert!(check_network(Network::Testnet, Network::Testnet4).is_ok());
         assert_eq!(
             text(check_network(Network::Signet, Network::Regtest)),

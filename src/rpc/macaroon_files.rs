@@ -1,4 +1,4 @@
-//! The macaroons that the node writes for its owner, where lnd's tools look for them.
+//! Writes the macaroon files at the paths where lnd's tools look for them.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,7 +10,7 @@ use ampd_files::{FileError, Readers};
 use lnd_api::layout::ADMIN_FILE;
 use lnd_macaroon::{Macaroon, Operations};
 
-/// What each file allows: lnd's.
+/// The permissions of admin.macaroon, as in lnd.
 const ADMIN: [(&str, &[&str]); 9] = [
     ("address", &["read", "write"]),
     ("info", &["read", "write"]),
@@ -22,13 +22,14 @@ const ADMIN: [(&str, &[&str]); 9] = [
     ("peers", &["read", "write"]),
     ("signer", &["generate", "read"]),
 ];
+/// The permissions of invoice.macaroon, as in lnd.
 const INVOICE: [(&str, &[&str]); 3] = [
     ("address", &["read", "write"]),
     ("invoices", &["read", "write"]),
     ("onchain", &["read"]),
 ];
 
-/// Why there are no files.
+/// Errors of writing the macaroon files.
 #[derive(Debug, thiserror::Error)]
 pub enum MacaroonFileError {
     #[error("cannot use {0}; check its permissions and the free space")]
@@ -37,21 +38,21 @@ pub enum MacaroonFileError {
     Bake(#[from] BakeError),
 }
 
-/// Every entity, and what can be done with it.
+/// Returns every entity with its actions.
 pub(super) fn known_operations() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     ADMIN.into_iter()
 }
 
-/// Writes the files that are missing, or that this node's root key did not sign.
+/// Writes the macaroon files that are missing or not signed by this node's root key.
 ///
 /// # Errors
-/// If a file cannot be read or written.
+/// If a file cannot be read or written, or a macaroon cannot be baked.
 pub async fn write(directory: &Path, bakery: &Bakery) -> Result<(), MacaroonFileError> {
-    let made = DirBuilder::new()
+    let created = DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory);
-    made.map_err(|source| FileError {
+    created.map_err(|source| FileError {
         path: directory.to_owned(),
         source,
     })?;
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_files_allow_what_those_of_lnd_allow() {
+    async fn macaroon_files_have_lnds_permissions() {
         let (directory, bakery) = bakery();
         write(directory.path(), &bakery).await.unwrap();
         let lnds = crate::rpc::recorded::recorded("macaroon_files.json");
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_stay_as_long_as_their_key() {
+    async fn files_are_kept_until_the_root_key_changes() {
         let (directory, bakery) = bakery();
         write(directory.path(), &bakery).await.unwrap();
         let first = read(directory.path());

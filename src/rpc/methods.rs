@@ -1,5 +1,5 @@
-//! Every method of our services, with what its options in the .proto say: what a macaroon must allow,
-//! and where the REST interface has it.
+//! All RPC methods with their options from the .proto files: the required permissions and the REST
+//! paths.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,24 +8,24 @@ use prost_reflect::{ExtensionDescriptor, MessageDescriptor, MethodDescriptor, Va
 
 use lnd_api::proto::POOL;
 
-/// One method.
+/// An RPC method.
 pub struct Method {
-    /// As in a request: `/lnrpc.Lightning/GetInfo`.
+    /// The gRPC path, such as `/lnrpc.Lightning/GetInfo`.
     pub path: String,
     pub request: MessageDescriptor,
-    pub answer: MessageDescriptor,
-    /// Whether it answers with a stream.
-    pub streams: bool,
-    /// Whether its request is a stream.
-    pub is_fed: bool,
-    /// Entity and action; none: nobody is asked for a macaroon.
+    pub response: MessageDescriptor,
+    /// The response is a stream.
+    pub server_streaming: bool,
+    /// The request is a stream.
+    pub client_streaming: bool,
+    /// The required permissions as (entity, action); if empty, no macaroon is needed.
     pub allow: Vec<(String, String)>,
-    /// Verb and path of the REST interface.
+    /// The REST routes as (verb, path).
     pub http: Vec<(String, String)>,
 }
 
 impl Method {
-    /// What a macaroon must allow.
+    /// Returns the permissions that a macaroon must have.
     pub fn required(&self) -> Vec<(&str, &str)> {
         let pairs = self.allow.iter();
         pairs
@@ -34,7 +34,7 @@ impl Method {
     }
 }
 
-/// All methods, by path.
+/// All methods, by gRPC path.
 pub static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     let options = Options::of_our_protos();
     let services = POOL.services();
@@ -45,7 +45,7 @@ pub static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Our two options of methods; see `proto/options.proto`.
+/// ampd's two method options, from `proto/options.proto`.
 struct Options {
     allow: Option<ExtensionDescriptor>,
     http: Option<ExtensionDescriptor>,
@@ -64,16 +64,16 @@ impl Options {
         Method {
             path: format!("/{service}/{}", method.name()),
             request: method.input(),
-            answer: method.output(),
-            streams: method.is_server_streaming(),
-            is_fed: method.is_client_streaming(),
+            response: method.output(),
+            server_streaming: method.is_server_streaming(),
+            client_streaming: method.is_client_streaming(),
             allow: pairs(method, self.allow.as_ref(), ':'),
             http: pairs(method, self.http.as_ref(), ' '),
         }
     }
 }
 
-/// The texts of an option, each cut in two.
+/// Returns the values of an option, each split at `separator`.
 fn pairs(
     method: &MethodDescriptor,
     option: Option<&ExtensionDescriptor>,
@@ -95,11 +95,12 @@ fn pairs(
 mod tests {
     use super::*;
 
-    /// What lnd leaves open, too: whether the node is there, and what is refused to everybody.
+    /// Services that need no macaroon in lnd either: the daemon state, and the wallet unlocker, which
+    /// rejects every call.
     const OPEN: [&str; 2] = ["/lnrpc.State/", "/lnrpc.WalletUnlocker/"];
 
     #[test]
-    fn every_method_names_what_a_macaroon_must_allow() {
+    fn every_method_requires_a_permission() {
         assert!(METHODS.len() > 40, "{}", METHODS.len());
         for method in METHODS.values() {
             let is_open = OPEN.iter().any(|open| method.path.starts_with(open));
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_permissions_are_those_of_lnd() {
+    fn permissions_match_lnd() {
         let lnds = crate::rpc::recorded::recorded("listpermissions.json");
         let lnds = lnds["method_permissions"].as_object().unwrap();
         for (path, method) in METHODS.iter() {
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_in_the_documentation_agrees() {
+    fn documented_rpc_table_matches_the_served_methods() {
         let text = include_str!("../../docs/lnd-compatibility.md");
         let (_, table) = text.split_once("\n## Every RPC of lnd\n").unwrap();
         let (table, _) = table.split_once("\n## ").unwrap();

@@ -1,11 +1,11 @@
-//! lnd's interface: names, numbers and behaviour are those of lnd 0.21, as gRPC and as REST.
+//! lnd's API over gRPC and REST, with the names, field numbers and behaviour of lnd 0.21.
 //!
-//! A call comes over TLS (`connections`, `tls`), is let in by its macaroon (`guard`) and goes to its service.
-//! What a macaroon must allow, and where REST has the call (`rest`), is said in the .proto beside it
-//! (`methods`).
+//! A call arrives over TLS (`connections`, `tls`), is authorized by its macaroon (`guard`) and dispatched to
+//! its service. The required permissions and the REST paths (`rest`) are options of each method in the
+//! .proto files (`methods`).
 //!
-//! The services translate and decide nothing: each call is read (`input`), handed to a room, and the
-//! room's answer (`payment`, `invoice`, ...) or error (`errors`) is put into lnd's words.
+//! The services only translate: they parse the request (`input`), call another module of the node, and
+//! convert the result (`payment`, `invoice`, ...) or the error (`errors`) to lnd's messages.
 
 mod asked_route;
 pub mod bakery;
@@ -46,8 +46,8 @@ pub use rooms::Rooms;
 pub use server::{Doors, ServeError, local_names, serve};
 pub use tls::{Names, Tls, TlsError};
 
-/// lnd's messages have signed numbers for what is never negative. Nothing real is cut off: all
-/// bitcoins in msat are a quarter of the largest number.
+/// Converts a number for lnd's messages, which use signed fields for values that are never negative. Real
+/// values are never truncated: 21 million BTC in msat are less than a quarter of `i64::MAX`.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

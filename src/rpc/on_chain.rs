@@ -1,4 +1,4 @@
-//! What calls on the on-chain wallet have in common: accounts, outputs, labels, fees, amounts.
+//! Shared code of the on-chain wallet calls: accounts, outputs, labels, fees, amounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -15,19 +15,19 @@ use crate::storage::{Health, Store};
 use crate::wallet::{Wallet, WalletError};
 use lnd_api::proto::lnrpc;
 
-/// The only account, as lnd calls it.
+/// lnd's name of the only account.
 pub(super) const ACCOUNT: &str = "default";
 
-/// Bytes of a label (lnd).
+/// The maximum length of a label in bytes (lnd).
 const MAX_LABEL: usize = 500;
 
-/// What lnd labels transactions with that its callers make and do not label.
+/// lnd's label for transactions that an API client creates without a label.
 const DEFAULT_LABEL: &str = "external";
 
-/// Blocks within which a payment should confirm if the caller does not say (lnd).
+/// The default confirmation target in blocks (lnd).
 const DEFAULT_TARGET: u32 = 6;
 
-/// Only the account that there is.
+/// Rejects any account but the default one.
 pub(super) fn check_account(account: &str) -> Result<(), Status> {
     match account {
         "" | ACCOUNT => Ok(()),
@@ -37,7 +37,7 @@ pub(super) fn check_account(account: &str) -> Result<(), Status> {
     }
 }
 
-/// The wallet has one way to choose coins.
+/// Rejects other coin selection strategies than the default one.
 pub(super) fn check_strategy(strategy: i32) -> Result<(), Status> {
     if strategy == 0 {
         return Ok(());
@@ -47,17 +47,17 @@ pub(super) fn check_strategy(strategy: i32) -> Result<(), Status> {
     ))
 }
 
-/// A transaction's id in internal order.
+/// Parses a txid in internal byte order.
 pub(super) fn txid(bytes: &[u8]) -> Result<Txid, Status> {
     hash(bytes).map(Txid::from_byte_array)
 }
 
-/// The same as people write it.
+/// Parses a txid in hex, in display order.
 pub(super) fn txid_hex(text: &str) -> Result<Txid, Status> {
     Txid::from_str(text.trim()).map_err(|error| refused(format!("invalid txid {text}: {error}")))
 }
 
-/// An output that the caller names.
+/// Parses an outpoint.
 pub(super) fn outpoint(given: Option<&lnrpc::OutPoint>) -> Result<OutPoint, Status> {
     let given = given.ok_or_else(|| refused("empty outpoint provided"))?;
     let txid = match (given.txid_bytes.as_slice(), given.txid_str.as_str()) {
@@ -68,7 +68,7 @@ pub(super) fn outpoint(given: Option<&lnrpc::OutPoint>) -> Result<OutPoint, Stat
     Ok(OutPoint::new(txid?, given.output_index))
 }
 
-/// Outputs to spend, each once.
+/// Parses the outpoints to spend; rejects duplicates.
 pub(super) fn coins(given: &[lnrpc::OutPoint]) -> Result<Vec<OutPoint>, Status> {
     let coins: Vec<_> = given
         .iter()
@@ -80,7 +80,7 @@ pub(super) fn coins(given: &[lnrpc::OutPoint]) -> Result<Vec<OutPoint>, Status> 
     Ok(coins)
 }
 
-/// An output as lnd's messages have it.
+/// Converts an outpoint to lnd's message.
 pub(super) fn outpoint_message(coin: OutPoint) -> lnrpc::OutPoint {
     lnrpc::OutPoint {
         txid_bytes: coin.txid.to_byte_array().to_vec(),
@@ -89,7 +89,7 @@ pub(super) fn outpoint_message(coin: OutPoint) -> lnrpc::OutPoint {
     }
 }
 
-/// What to pay to which address.
+/// Parses the outputs to create, as amounts in sat by address.
 pub(super) fn outputs<T>(
     wallet: &Wallet,
     amounts: &BTreeMap<String, T>,
@@ -108,7 +108,7 @@ where
     amounts.iter().map(output).collect()
 }
 
-/// The label of a transaction that a caller makes.
+/// Returns the label of a transaction that an API client creates, or lnd's default if it is empty.
 pub(super) fn label(given: &str) -> Result<String, Status> {
     let length = given.len();
     if length > MAX_LABEL {
@@ -122,7 +122,7 @@ pub(super) fn label(given: &str) -> Result<String, Status> {
     })
 }
 
-/// The fee rate that a caller wants, from the three fields that lnd has for it.
+/// Returns the requested fee rate, from lnd's three fee fields.
 pub(super) fn fee_rate(
     fees: &FeeEstimates,
     target_conf: i32,
@@ -137,7 +137,7 @@ pub(super) fn fee_rate(
     Ok(FeeRate::from_sat_per_kwu(sat_per_kw))
 }
 
-/// The least and the most confirmations, as lnd checks them.
+/// Parses the minimum and maximum confirmations, with lnd's checks.
 pub(super) fn confirmations(min: i32, max: i32) -> Result<(u32, u32), Status> {
     let least = u32::try_from(min).map_err(|_| refused("min confirmations must be >= 0"))?;
     match u32::try_from(max) {
@@ -146,11 +146,11 @@ pub(super) fn confirmations(min: i32, max: i32) -> Result<(u32, u32), Status> {
     }
 }
 
-/// Runs `note`, which lets the wallet note something, and answers when that is on disk.
+/// Runs `note`, which changes the wallet's records, and waits until the change is committed.
 ///
 /// # Errors
-/// Those of `note`, which does not run while the disk takes nothing; Unavailable if that begins
-/// meanwhile: then the note counts, but a crash can undo it.
+/// Those of `note`. `Unavailable` while the database is not writable: `note` does not run then. Also
+/// `Unavailable` if writing fails after `note` ran: the change is in effect, but a crash can undo it.
 pub(super) async fn on_disk<T>(
     store: &Store,
     note: impl FnOnce() -> Result<T, WalletError>,
@@ -175,13 +175,13 @@ async fn failure(health: &mut watch::Receiver<Health>) -> String {
         .as_deref()
     {
         Ok(Health::Failing(why)) => why.clone(),
-        _ => "the store is closed".to_owned(),
+        _ => "the database is closed".to_owned(),
     }
 }
 
 fn not_written(why: &str) -> Status {
     Status::unavailable(format!(
-        "the node cannot write to its database ({why}); nothing is noted until it can"
+        "the database is not writable ({why}); the change is not saved"
     ))
 }
 
@@ -195,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_account() {
+    fn only_the_default_account_exists() {
         assert!(check_account("").is_ok());
         assert!(check_account("default").is_ok());
         assert!(check_account("imported").is_err());
     }
 
     #[test]
-    fn outpoints_are_read_in_both_forms() {
+    fn outpoints_accept_txid_bytes_and_hex() {
         let hex = "b075a1b6befabb0cb1d04a04f678e9a648ab85b715040c7d8e083909e8034c7b";
         let coin = format!("{hex}:3").parse().unwrap();
         let message = outpoint_message(coin);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_note_is_on_disk_when_its_call_answers() {
+    async fn on_disk_returns_after_the_commit() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let txid = Txid::all_zeros();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_have_a_limit_and_a_default() {
+    fn labels_have_a_maximum_length_and_a_default() {
         assert_eq!(label("").unwrap(), "external");
         assert_eq!(label("tea").unwrap(), "tea");
         assert!(label(&"x".repeat(500)).is_ok());
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn fee_rate_is_the_callers_or_an_estimate() {
+    fn fee_rate_is_the_requested_one_or_an_estimate() {
         let fees = FeeEstimates::default();
         let rate = |per_vbyte, target| {
             let rate = fee_rate(&fees, target, per_vbyte, 0);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn confirmations_are_a_range() {
+    fn rejects_invalid_confirmation_ranges() {
         assert_eq!(confirmations(0, 0).unwrap(), (0, 0));
         assert_eq!(confirmations(1, i32::MAX).unwrap().0, 1);
         assert_eq!(text(confirmations(-1, 5)), "min confirmations must be >= 0");

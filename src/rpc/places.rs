@@ -1,7 +1,8 @@
-//! How many connections a listener holds at a time, and who has to go when others wait.
+//! A limited number of connection slots per listener, with eviction.
 //!
-//! A connection is a stranger's until it has shown a macaroon that we made. Strangers who stay silent, or
-//! who hold a connection open without ever being let in, must not keep those out who may come in.
+//! A connection is unauthenticated until a call on it carries a valid macaroon. When all slots are taken
+//! and a new connection waits, the oldest unauthenticated one is evicted, so that idle clients without a
+//! macaroon cannot lock out the others.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -12,29 +13,29 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Who was sent away has so long to leave before the next one has to go for the same place.
-const LEAVING: Duration = Duration::from_secs(1);
+/// How long an evicted connection may linger before another is evicted for the same slot.
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A fixed number of places.
+/// A fixed number of connection slots.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// A stranger has as long for its handshake and its first call, even if others wait.
+    /// The time a connection has for its TLS handshake and first authenticated call before it can be evicted.
     grace: Duration,
     free: Arc<Semaphore>,
-    strangers: Mutex<Strangers>,
+    unauthenticated: Mutex<Unauthenticated>,
 }
 
-/// Those who have not shown a macaroon, in the order in which they came.
+/// Connections without an authenticated call, in the order of their arrival.
 #[derive(Debug, Default)]
-struct Strangers {
-    came: u64,
-    here: BTreeMap<u64, Stranger>,
+struct Unauthenticated {
+    last_number: u64,
+    connections: BTreeMap<u64, Evictable>,
 }
 
 #[derive(Debug)]
-struct Stranger {
+struct Evictable {
     since: Instant,
-    gone: CancellationToken,
+    evicted: CancellationToken,
 }
 
 impl Places {
@@ -42,25 +43,25 @@ impl Places {
         Arc::new(Self {
             grace,
             free: Arc::new(Semaphore::new(count)),
-            strangers: Mutex::default(),
+            unauthenticated: Mutex::default(),
         })
     }
 
-    /// A place for a stranger. If none is free, the stranger who came first gives its own up once it has had
-    /// its time.
+    /// Takes a slot for a new connection. If none is free, evicts the oldest unauthenticated connection
+    /// once its grace period has passed.
     pub(super) async fn take(self: &Arc<Self>) -> Place {
         loop {
             let mut free = pin!(Arc::clone(&self.free).acquire_owned());
-            let first = self.strangers().first();
+            let oldest = self.unauthenticated().oldest();
             let permit = tokio::select! {
                 biased;
                 permit = &mut free => Ok(permit),
-                () = self.has_had_its_time(first) => {
-                    self.send_away(first);
-                    timeout(LEAVING, free).await
+                () = self.grace_passed(oldest) => {
+                    self.evict(oldest);
+                    timeout(EVICTION_TIMEOUT, free).await
                 }
             };
-            // Nobody closes the semaphore.
+            // The semaphore is never closed.
             if let Ok(Ok(permit)) = permit {
                 return self.place(permit);
             }
@@ -68,70 +69,74 @@ impl Places {
     }
 
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
-        let gone = CancellationToken::new();
-        let mut strangers = self.strangers();
-        strangers.came += 1;
-        let number = strangers.came;
-        let stranger = Stranger {
+        let evicted = CancellationToken::new();
+        let mut unauthenticated = self.unauthenticated();
+        unauthenticated.last_number += 1;
+        let number = unauthenticated.last_number;
+        let connection = Evictable {
             since: Instant::now(),
-            gone: gone.clone(),
+            evicted: evicted.clone(),
         };
-        strangers.here.insert(number, stranger);
+        unauthenticated.connections.insert(number, connection);
         Place {
             places: Arc::clone(self),
             number,
-            gone,
+            evicted,
             _permit: permit,
         }
     }
 
-    async fn has_had_its_time(&self, first: Option<(u64, Instant)>) {
-        match first {
+    async fn grace_passed(&self, oldest: Option<(u64, Instant)>) {
+        match oldest {
             Some((_, since)) => sleep_until(since + self.grace).await,
             None => std::future::pending().await,
         }
     }
 
-    fn send_away(&self, first: Option<(u64, Instant)>) {
-        let stranger = first.and_then(|(number, _)| self.strangers().here.remove(&number));
-        if let Some(stranger) = stranger {
-            stranger.gone.cancel();
+    fn evict(&self, oldest: Option<(u64, Instant)>) {
+        let connection =
+            oldest.and_then(|(number, _)| self.unauthenticated().connections.remove(&number));
+        if let Some(connection) = connection {
+            connection.evicted.cancel();
         }
     }
 
-    fn strangers(&self) -> MutexGuard<'_, Strangers> {
-        // Nothing under the lock can panic halfway.
-        self.strangers
+    fn unauthenticated(&self) -> MutexGuard<'_, Unauthenticated> {
+        // No code that holds this lock can panic in the middle of a change.
+        self.unauthenticated
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Strangers {
-    fn first(&self) -> Option<(u64, Instant)> {
-        let (number, stranger) = self.here.first_key_value()?;
-        Some((*number, stranger.since))
+impl Unauthenticated {
+    fn oldest(&self) -> Option<(u64, Instant)> {
+        let (number, connection) = self.connections.first_key_value()?;
+        Some((*number, connection.since))
     }
 }
 
-/// One connection's place; free again when it is dropped.
+/// A connection's slot, freed on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
     number: u64,
-    gone: CancellationToken,
+    evicted: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Place {
-    /// Cancelled when the connection has to go.
-    pub(super) fn gone(&self) -> CancellationToken {
-        self.gone.clone()
+    /// Returns a token that is cancelled when the connection is evicted.
+    pub(super) fn evicted(&self) -> CancellationToken {
+        self.evicted.clone()
     }
 
-    /// It has shown a macaroon: it may stay as long as it likes.
+    /// Protects the connection from eviction, after its first authenticated call.
     pub(super) fn keep(&self) {
-        self.places.strangers().here.remove(&self.number);
+        self.places
+            .unauthenticated()
+            .connections
+            .remove(&self.number);
     }
 }
 
@@ -146,52 +151,52 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
-    const A_MOMENT: Duration = Duration::from_millis(50);
+    const SHORT: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn the_first_stranger_goes_when_another_waits_and_the_next_one_stays() {
+    async fn oldest_unauthenticated_connection_is_evicted_for_a_waiting_one() {
         let places = Places::new(2, Duration::ZERO);
         let [first, second] = [places.take().await, places.take().await];
         let waiting = tokio::spawn({
             let places = Arc::clone(&places);
             async move { places.take().await }
         });
-        first.gone().cancelled().await;
-        // It takes a moment to leave.
+        first.evicted().cancelled().await;
+        // The evicted connection does not leave at once; no second one is evicted for it.
         tokio::task::yield_now().await;
-        assert!(!second.gone().is_cancelled());
+        assert!(!second.evicted().is_cancelled());
         drop(first);
         let third = waiting.await.unwrap();
-        assert!(!third.gone().is_cancelled() && !second.gone().is_cancelled());
+        assert!(!third.evicted().is_cancelled() && !second.evicted().is_cancelled());
         drop(second);
         places.take().await;
     }
 
     #[tokio::test]
-    async fn nobody_goes_while_there_is_room() {
+    async fn no_eviction_while_slots_are_free() {
         let places = Places::new(2, Duration::ZERO);
         let [first, second] = [places.take().await, places.take().await];
-        assert!(!first.gone().is_cancelled() && !second.gone().is_cancelled());
+        assert!(!first.evicted().is_cancelled() && !second.evicted().is_cancelled());
     }
 
     #[tokio::test]
-    async fn nobody_goes_before_its_time() {
+    async fn no_eviction_within_the_grace_period() {
         let places = Places::new(1, LONG);
         let first = places.take().await;
-        assert!(timeout(A_MOMENT, places.take()).await.is_err());
-        assert!(!first.gone().is_cancelled());
+        assert!(timeout(SHORT, places.take()).await.is_err());
+        assert!(!first.evicted().is_cancelled());
         drop(first);
         places.take().await;
     }
 
     #[tokio::test]
-    async fn who_has_shown_a_macaroon_stays() {
+    async fn authenticated_connections_are_not_evicted() {
         let places = Places::new(2, Duration::ZERO);
         let [first, second] = [places.take().await, places.take().await];
         first.keep();
         second.keep();
-        assert!(timeout(A_MOMENT, places.take()).await.is_err());
-        assert!(!first.gone().is_cancelled() && !second.gone().is_cancelled());
+        assert!(timeout(SHORT, places.take()).await.is_err());
+        assert!(!first.evicted().is_cancelled() && !second.evicted().is_cancelled());
         drop(second);
         places.take().await;
     }

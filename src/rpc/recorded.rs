@@ -1,4 +1,4 @@
-//! For tests: what a real lnd printed (`crates/lnd-api/tests/data/lnd-output`), and values out of it.
+//! Test helpers: recorded output of a real lnd (`crates/lnd-api/tests/data/lnd-output`) and values from it.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use bitcoin::hex::{DisplayHex, FromHex};
 use prost::{Message, Name};
 use serde_json::Value;
 
-/// A recorded file.
+/// Reads a recorded JSON file.
 pub(super) fn recorded(file: &str) -> Value {
     serde_json::from_str(&recorded_text(file)).unwrap()
 }
 
-/// A recorded REST stream: what came, with bytes as lncli prints them.
+/// Reads a recorded REST stream; bytes are converted to hex, as lncli prints them.
 pub(super) fn recorded_stream(file: &str) -> Vec<Value> {
     let message = |line: &str| {
-        let mut answer: Value = serde_json::from_str(line).unwrap();
-        in_hex(answer["result"].take(), "")
+        let mut response: Value = serde_json::from_str(line).unwrap();
+        in_hex(response["result"].take(), "")
     };
     let text = recorded_text(file);
     text.lines()
@@ -30,7 +30,7 @@ fn recorded_text(file: &str) -> String {
     std::fs::read_to_string(directory.join(file)).unwrap()
 }
 
-/// The members of an invoice that are bytes.
+/// The bytes fields of an invoice.
 const BYTES: [&str; 9] = [
     "r_hash",
     "r_preimage",
@@ -43,7 +43,7 @@ const BYTES: [&str; 9] = [
     "custom_channel_data",
 ];
 
-/// REST has base64 where lncli has hex.
+/// Converts bytes fields from REST's base64 to lncli's hex.
 fn in_hex(value: Value, name: &str) -> Value {
     match value {
         Value::Object(members) => {
@@ -76,12 +76,12 @@ fn from_base64(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Our message as lncli would print it.
+/// Converts a message to JSON as lncli prints it.
 pub(super) fn printed<M: Message + Name>(message: &M) -> Value {
     lnd_api::to_json(message).unwrap()
 }
 
-/// A 64-bit number (text in JSON) or a 32-bit one.
+/// Parses a 64-bit number (a string in JSON) or a 32-bit one.
 pub(super) fn number(value: &Value) -> u64 {
     match value.as_str() {
         Some(text) => text.parse().unwrap(),
@@ -89,23 +89,23 @@ pub(super) fn number(value: &Value) -> u64 {
     }
 }
 
-/// The same for what has 32 bits.
+/// Parses a 32-bit number.
 pub(super) fn number_32(value: &Value) -> u32 {
     number(value).try_into().unwrap()
 }
 
-/// 32 bytes in hex; none if there is nothing.
+/// Parses 32 bytes in hex; `None` if absent or empty.
 pub(super) fn bytes_32(value: &Value) -> Option<[u8; 32]> {
     let text = value.as_str().filter(|text| !text.is_empty())?;
     Some(<[u8; 32]>::from_hex(text).unwrap())
 }
 
-/// A text.
+/// Returns a string.
 pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Records by type, bytes in hex.
+/// Parses custom records: types and values in hex.
 pub(super) fn records(value: &Value) -> std::collections::BTreeMap<u64, Vec<u8>> {
     let entries = value.as_object().unwrap().iter();
     let record = |(kind, bytes): (&String, &Value)| {
@@ -117,7 +117,7 @@ pub(super) fn records(value: &Value) -> std::collections::BTreeMap<u64, Vec<u8>>
     entries.map(record).collect()
 }
 
-/// Takes members out, wherever they are.
+/// Removes the members of these names at any depth.
 pub(super) fn without(mut value: Value, names: &[&str]) -> Value {
     match &mut value {
         Value::Object(members) => {

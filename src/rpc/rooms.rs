@@ -1,4 +1,4 @@
-//! The rooms that the services translate for.
+//! The RPC context: the node's modules that the services call.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,20 +30,20 @@ use crate::storage::Store;
 use crate::wallet::Wallet;
 use crate::web::Donations;
 
-/// What a service may ask and order. The node fills it; nothing here decides.
+/// The modules and values of the node that RPC services use. Filled by `node`.
 pub struct Rooms {
     pub network: Network,
     pub node_id: PublicKey,
     pub alias: String,
     /// `#rrggbb`.
     pub color: String,
-    /// Where peers reach us, `host:port`.
+    /// Our public addresses for peers, `host:port`.
     pub external_addresses: Vec<String>,
-    /// Where we listen for peers.
+    /// The local addresses on which we listen for peers.
     pub listening: Vec<SocketAddr>,
     /// The feature bits of our `init` and `node_announcement` (BOLT 9).
     pub features: Vec<u32>,
-    /// Blocks: the final delta of payments to a public key.
+    /// The default final CLTV delta of payments to a public key, in blocks.
     pub cltv_delta: u32,
     pub manager: Arc<ChannelManager>,
     pub monitors: Arc<ChainMonitor>,
@@ -53,7 +53,7 @@ pub struct Rooms {
     pub fees: Arc<chain::FeeEstimates>,
     pub broadcaster: Arc<chain::Broadcaster>,
     pub wallet: Arc<Wallet>,
-    /// What has to stay in the wallet.
+    /// The on-chain reserve for fee bumping of anchor channels.
     pub reserve: Arc<AnchorReserve>,
     pub sweeper: Arc<OutputSweeper>,
     pub connector: Arc<Connector>,
@@ -62,33 +62,33 @@ pub struct Rooms {
     pub closer: Arc<Closer>,
     pub spends: Arc<FundingSpends>,
     pub payments: Arc<Payments>,
-    /// For callers who ask for a route.
+    /// Answers QueryRoutes.
     pub routes: Arc<Routes>,
     pub invoices: Arc<Registry>,
-    /// `None`: there is no donation page.
+    /// `None` if the donation page is disabled.
     pub donations: Option<Arc<Donations>>,
-    /// For macaroons.
+    /// Bakes and checks macaroons.
     pub bakery: Arc<Bakery>,
-    /// For the records of closed channels.
+    /// The database, with the records of closed channels.
     pub store: Arc<Store>,
-    /// Cancelled when the node stops; `StopDaemon` cancels it.
+    /// Cancelled when the node shuts down; `StopDaemon` cancels it.
     pub stop: CancellationToken,
 
-    /// For signed messages.
+    /// Signs and verifies messages.
     pub keys: Arc<KeysManager>,
-    /// For the funding outputs of others' channels.
+    /// Looks up the funding outputs of other nodes' channels.
     pub fundings: Arc<chain::Fundings>,
     pub channel_feed: ChannelFeed,
-    /// For callers who decide about channels of peers.
+    /// API clients that accept or reject inbound channels (`ChannelAcceptor`).
     pub deciders: Deciders,
     pub htlc_feed: HtlcFeed,
-    /// Also for who comes and goes.
+    /// Also reports peers going online and offline.
     pub custom_messages: Arc<CustomMessages>,
     pub levels: Arc<LogLevels>,
 }
 
 impl Rooms {
-    /// Answers a call that reads much of the database, the graph or the wallet, on a thread of its own.
+    /// Runs a call that reads much of the database, the graph or the wallet on a blocking thread.
     ///
     /// # Errors
     /// Those of the call.

@@ -1,4 +1,4 @@
-//! Route hints between lnd's messages and LDK's types.
+//! Converts route hints between lnd's messages and LDK's types.
 
 use bitcoin::hex::DisplayHex;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
@@ -9,7 +9,7 @@ use super::input::{public_key_hex, within};
 use crate::routing::own_hints::MAX_HINTS;
 use lnd_api::proto::lnrpc;
 
-/// Hints of an invoice as lnd shows them.
+/// Converts an invoice's route hints to lnd's messages.
 pub(super) fn to_messages(hints: &[RouteHint]) -> Vec<lnrpc::RouteHint> {
     let hop = |hop: &RouteHintHop| lnrpc::HopHint {
         node_id: hop.src_node_id.serialize().to_lower_hex_string(),
@@ -24,7 +24,7 @@ pub(super) fn to_messages(hints: &[RouteHint]) -> Vec<lnrpc::RouteHint> {
     hints.iter().map(hint).collect()
 }
 
-/// Hints that a caller wants in an invoice.
+/// Parses the route hints requested for an invoice.
 pub(super) fn from_messages(hints: &[lnrpc::RouteHint]) -> Result<Vec<RouteHint>, Status> {
     if hints.len() > MAX_HINTS {
         return Err(refused(format!(
@@ -75,13 +75,13 @@ mod tests {
     }
 
     #[test]
-    fn hints_survive_the_way_there_and_back() {
+    fn route_hints_round_trip() {
         let hints = from_messages(&[message()]).unwrap();
         assert_eq!(to_messages(&hints), [message()]);
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn rejects_invalid_route_hints() {
         let mut bad_key = message();
         bad_key.hop_hints[0].node_id = "02".into();
         assert!(from_messages(&[bad_key]).is_err());

@@ -1,4 +1,4 @@
-//! Both servers: gRPC, and REST beside it, over the same services behind the same guard.
+//! The gRPC and REST servers, which share the services and the macaroon check.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,44 +37,45 @@ use lnd_api::proto::routerrpc::router_server::RouterServer;
 use lnd_api::proto::verrpc::versioner_server::VersionerServer;
 use lnd_api::proto::walletrpc::wallet_kit_server::WalletKitServer;
 
-/// Bytes of a request. The largest ones are payment requests and records of a few kilobytes.
+/// The maximum size of a request in bytes. The largest real ones, with payment requests and custom
+/// records, have a few kilobytes.
 const MAX_REQUEST: usize = 1024 * 1024;
-/// Bytes of one that needs no macaroon.
+/// The maximum size of a request that needs no macaroon, in bytes.
 const MAX_OPEN_REQUEST: usize = 4 * 1024;
 
-/// Calls at a time on one connection.
+/// The maximum number of concurrent calls per connection.
 const MAX_STREAMS: u32 = 1_000;
 
-/// After as long a silence we ask whether the client is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The interval of HTTP/2 keepalive pings.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// At the node's end: time for the calls under way to end.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How long shutdown waits for running calls to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where callers are taken, and how.
+/// The listeners for API clients and their settings.
 pub struct Doors {
     pub grpc: TcpListener,
-    /// `None`: no REST interface.
+    /// `None` disables the REST API.
     pub rest: Option<TcpListener>,
     pub tls: Tls,
-    /// The pages of other sites that may call from a browser.
+    /// The web origins that may call the REST API from a browser (CORS).
     pub origins: Origins,
 }
 
-/// The server ended without being told to.
+/// Errors that end the RPC server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    #[error("the RPC server failed: {0}")]
+    #[error("RPC server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    #[error("the descriptors of the services cannot be read: {0}")]
+    #[error("cannot read the service descriptors for gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves until `stop` is cancelled. Streams end then; calls that take longer than two seconds to
-/// end are left behind.
+/// Serves until `stop` is cancelled. Streams end then; calls that take longer than two more seconds
+/// are dropped.
 ///
 /// # Errors
-/// [`ServeError`], if a listener breaks.
+/// [`ServeError`] if a listener fails.
 pub async fn serve(
     rooms: Arc<Rooms>,
     doors: Doors,
@@ -94,31 +95,31 @@ pub async fn serve(
     let connections = ReceiverStream::new(connections).map(Ok::<Connection, std::io::Error>);
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
-        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .layer(guard)
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let rest = doors.rest.map(|listener| {
         let acceptor = tls.acceptor(&["h2", "http/1.1"]);
         let connections = connections::accept(listener, acceptor, stop.clone());
-        tokio::spawn(rest::serve(rest, connections, DRAIN))
+        tokio::spawn(rest::serve(rest, connections, DRAIN_TIMEOUT))
     });
-    let too_long = async {
+    let drain_timeout = async {
         stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     tokio::select! {
         ended = serving => ended?,
-        () = too_long => tracing::warn!("RPC calls were still under way at the stop"),
+        () = drain_timeout => tracing::warn!("shutdown interrupted running RPC calls"),
     }
     if let Some(rest) = rest {
-        // A panic there is in the log.
+        // A panic of that task is already logged.
         let _ = rest.await;
     }
     Ok(())
 }
 
-/// All services. What strangers may call has requests of a few bytes.
+/// Returns all services. Those that need no macaroon accept only small requests.
 async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, ServeError> {
     let lightning = LightningServer::new(LightningService::new(rooms.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
@@ -140,7 +141,7 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .build_v1alpha()?
         .max_decoding_message_size(MAX_OPEN_REQUEST);
-    // It serves from the moment on at which it is asked.
+    // The overall health is SERVING from the start, so the reporter is not needed.
     let (_, health) = tonic_health::server::health_reporter();
     let health = health.max_decoding_message_size(MAX_OPEN_REQUEST);
     let state = StateServer::new(StateService::new(stop.clone()))
@@ -164,7 +165,7 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
     Ok(routes.routes())
 }
 
-/// What the node's certificate is to name, beside what the configuration adds: this machine.
+/// Returns this machine's addresses and names for the TLS certificate; the configuration adds others.
 #[must_use]
 pub fn local_names() -> (Vec<IpAddr>, Vec<String>) {
     let addresses = [

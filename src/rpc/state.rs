@@ -1,4 +1,4 @@
-//! The `State` service. ampd serves callers once it is ready: who is answered is told so.
+//! The `State` service. ampd listens only once it is ready, so the state is always `SERVER_ACTIVE`.
 
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -9,9 +9,9 @@ use lnd_api::proto::lnrpc::{
     GetStateRequest, GetStateResponse, SubscribeStateRequest, SubscribeStateResponse, WalletState,
 };
 
-/// Needs no room.
+/// Implements lnd's `State` service.
 pub(super) struct StateService {
-    /// The server's end.
+    /// Cancelled when the RPC server stops.
     stop: CancellationToken,
 }
 
@@ -34,7 +34,7 @@ impl State for StateService {
         }))
     }
 
-    /// The state, which does not change as long as callers are served.
+    /// Sends the state once; it does not change while the server runs.
     async fn subscribe_state(
         &self,
         _: Request<SubscribeStateRequest>,

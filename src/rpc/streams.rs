@@ -1,70 +1,70 @@
-//! Answers that come one after another, and calls that take long: both end when the node stops.
+//! Streamed responses and long-running calls; both end when the node shuts down.
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-/// Messages that may wait for a slow client; the writer waits with them.
-const BACKLOG: usize = 16;
+/// Number of messages buffered for a slow client; when the buffer is full, the writer waits.
+const STREAM_BUFFER_LEN: usize = 16;
 
-/// A stream of answers.
+/// A stream of response messages.
 pub(super) type Answers<T> = ReceiverStream<Result<T, Status>>;
 
-/// Where a call puts its answers.
+/// The sending half of a response stream.
 pub(super) struct Writer<T>(mpsc::Sender<Result<T, Status>>);
 
 impl<T> Writer<T> {
-    /// Waits until there is room. A client that has gone away is noticed elsewhere.
+    /// Sends a message; waits while the buffer is full. [`stream`] detects a disconnected client.
     pub(super) async fn send(&self, message: T) {
         let _ = self.0.send(Ok(message)).await;
     }
 }
 
-/// Runs `write` in a task until it ends, the client goes away or the node stops.
+/// Runs `write` in a task until it ends, the client disconnects or the node shuts down.
 pub(super) fn stream<T, W, F>(stop: CancellationToken, write: W) -> Answers<T>
 where
     T: Send + 'static,
     W: FnOnce(Writer<T>) -> F,
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    let (sender, receiver) = mpsc::channel(BACKLOG);
+    let (sender, receiver) = mpsc::channel(STREAM_BUFFER_LEN);
     let work = write(Writer(sender.clone()));
     tokio::spawn(async move {
         let ended = tokio::select! {
             ended = work => ended,
             () = sender.closed() => return,
-            () = stop.cancelled() => Err(stops()),
+            () = stop.cancelled() => Err(shutting_down()),
         };
         let Err(status) = ended else { return };
         tokio::select! {
             biased;
             _ = sender.send(Err(status)) => {}
-            // A client that does not read gets the end without the reason.
+            // A client that does not read sees the stream end without the status.
             () = stop.cancelled() => {}
         }
     });
     ReceiverStream::new(receiver)
 }
 
-/// Waits for `work`, but not longer than the node runs.
+/// Waits for `work` unless the node shuts down first.
 ///
 /// # Errors
-/// Those of `work`; Unavailable at the stop.
+/// Those of `work`; `Unavailable` on shutdown.
 pub(super) async fn unless_stopped<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
     tokio::select! {
         done = work => done,
-        () = stop.cancelled() => Err(stops()),
+        () = stop.cancelled() => Err(shutting_down()),
     }
 }
 
-/// Runs `work` where it may read the database for long.
+/// Runs `work` on a blocking thread, for long database reads.
 ///
 /// # Errors
-/// Those of `work`.
+/// Those of `work`; `Internal` if it panics.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
@@ -74,8 +74,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-fn stops() -> Status {
-    Status::unavailable("the node stops")
+fn shutting_down() -> Status {
+    Status::unavailable("the node is shutting down")
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_ends_a_stream_that_waits() {
+    async fn shutdown_ends_an_idle_stream() {
         let stop = CancellationToken::new();
         let mut answers: Answers<u8> = stream(stop.clone(), |writer| async move {
             let _writer = writer;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stop_ends_a_stream_that_nobody_reads() {
+    async fn shutdown_ends_a_stream_that_is_not_read() {
         let stop = CancellationToken::new();
         let mut answers = stream(stop.clone(), |writer| async move {
             loop {
@@ -123,18 +123,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn client_that_goes_away_ends_the_writer() {
-        let (gone, mut noticed) = mpsc::channel::<()>(1);
+    async fn client_disconnect_ends_the_writer() {
+        let (dropped_with_task, mut task_ended) = mpsc::channel::<()>(1);
         let answers: Answers<u8> = stream(CancellationToken::new(), |writer| async move {
-            let _held = (writer, gone);
+            let _held = (writer, dropped_with_task);
             std::future::pending().await
         });
         drop(answers);
-        assert!(noticed.recv().await.is_none());
+        assert!(task_ended.recv().await.is_none());
     }
 
     #[tokio::test]
-    async fn stop_ends_a_call_that_waits() {
+    async fn shutdown_ends_a_waiting_call() {
         let stop = CancellationToken::new();
         stop.cancel();
         let status = unless_stopped::<()>(&stop, std::future::pending()).await;

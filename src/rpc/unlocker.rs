@@ -1,5 +1,5 @@
-//! The `WalletUnlocker` service. Nothing of ampd is locked once it serves, so each call is told what lnd says
-//! after the unlock: wallets and dashboards that try to unlock learn by it that there is nothing to do.
+//! The `WalletUnlocker` service. ampd's wallet is never locked, so every call returns lnd's error after an
+//! unlock. It tells wallets and dashboards that try to unlock that this is not needed.
 
 use tonic::{Request, Response, Status};
 
@@ -10,10 +10,10 @@ use lnd_api::proto::lnrpc::{
     InitWalletRequest, InitWalletResponse, UnlockWalletRequest, UnlockWalletResponse,
 };
 
-/// Needs no room.
+/// Implements lnd's `WalletUnlocker` service; rejects every call.
 pub(super) struct UnlockerService;
 
-/// lnd's text.
+/// The error, with lnd's text.
 fn unlocked() -> Status {
     refused("wallet already unlocked, WalletUnlocker service is no longer available")
 }

@@ -1,4 +1,4 @@
-//! The `Versioner` service: which version this is.
+//! The `Versioner` service: the emulated lnd version and ampd's own version.
 
 use tonic::{Request, Response, Status};
 
@@ -6,21 +6,21 @@ use lnd_api::proto::verrpc::versioner_server::Versioner;
 use lnd_api::proto::verrpc::{Version, VersionRequest};
 use lnd_api::version;
 
-/// What this really is.
-const OURS: &str = concat!("ampd/", env!("CARGO_PKG_VERSION"));
+/// ampd's own version.
+const AMPD_VERSION: &str = concat!("ampd/", env!("CARGO_PKG_VERSION"));
 
-/// GetInfo's text, made as lnd makes it: the version, then what was built.
+/// Returns GetInfo's version in lnd's format: the version number, then the build.
 pub(super) fn of_info() -> String {
-    format!("{} {OURS}", version::text())
+    format!("{} {AMPD_VERSION}", version::text())
 }
 
-/// Needs nothing of the node.
+/// Implements lnd's `Versioner` service.
 pub(super) struct VersionerService;
 
 #[tonic::async_trait]
 impl Versioner for VersionerService {
     async fn get_version(&self, _: Request<VersionRequest>) -> Result<Response<Version>, Status> {
-        Ok(Response::new(version::version(OURS)))
+        Ok(Response::new(version::version(AMPD_VERSION)))
     }
 }
 
@@ -30,15 +30,15 @@ mod tests {
     use crate::rpc::recorded::{printed, recorded, without};
 
     #[test]
-    fn version_is_that_of_the_lnd_that_was_recorded() {
+    fn version_matches_the_recorded_lnd() {
         let ours = ["commit", "build_tags", "go_version"];
         let lnd = recorded("version.json")["lnd"].take();
         let lnd_tags = lnd["build_tags"].clone();
         assert_eq!(
-            without(printed(&version::version(OURS)), &ours),
+            without(printed(&version::version(AMPD_VERSION)), &ours),
             without(lnd, &ours)
         );
-        for tag in version::version(OURS).build_tags {
+        for tag in version::version(AMPD_VERSION).build_tags {
             assert!(
                 lnd_tags.as_array().unwrap().contains(&tag.clone().into()),
                 "{tag}"
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn info_says_both_versions() {
+    fn get_info_version_names_lnd_and_ampd() {
         assert!(of_info().starts_with("0.21.2-beta ampd/"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a call answers, as grpc-gateway puts it into HTTP: JSON, or a line of JSON for each message.
+//! Converts responses to HTTP as grpc-gateway does: a JSON body, or one line of JSON per streamed message.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,30 +14,30 @@ use tonic::{Code, Status, Streaming};
 
 use lnd_api::json;
 
-/// A stream that has nothing to say by then gets its header without its first line. (lnd's waits for the
-/// line, so a client that awaits the header of SubscribeInvoices waits for the first invoice.)
-const FIRST_LINE: Duration = Duration::from_millis(250);
+/// How long a stream waits for its first message before the HTTP header is sent. (lnd waits for the message
+/// without limit, so the header of SubscribeInvoices arrives with the first invoice.)
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The pieces of an answer, each a whole JSON value with what ends it.
+/// The chunks of a response body, each a complete JSON value with its terminator.
 pub(super) type Lines = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
-/// An answer that is known to have begun well or to have failed.
+/// A response whose HTTP status is known.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) lines: Lines,
 }
 
 impl Answer {
-    /// A refusal, in the form that belongs to an answer of one message.
-    pub(super) fn refusal(status: &Status) -> Self {
+    /// Converts an error to the response of a call that does not stream.
+    pub(super) fn from_error(status: &Status) -> Self {
         Self {
             status: http_status(status.code()),
             lines: one(error(status).to_string()),
         }
     }
 
-    /// The one message.
-    pub(super) async fn of_one(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
+    /// Converts the result of a call that does not stream.
+    pub(super) async fn unary(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
         let message = match called {
             Ok(mut answers) => answers.message().await,
             Err(status) => Err(status),
@@ -47,19 +47,19 @@ impl Answer {
                 status: StatusCode::OK,
                 lines: one(json::json(&message, json::Bytes::Base64).to_string()),
             },
-            Ok(None) => Self::refusal(&Status::internal("the call ended without an answer")),
-            Err(status) => Self::refusal(&status),
+            Ok(None) => Self::from_error(&Status::internal("the call ended without a response")),
+            Err(status) => Self::from_error(&status),
         }
     }
 
-    /// A message for each line.
-    pub(super) async fn of_many(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
+    /// Converts the result of a streaming call, one line per message.
+    pub(super) async fn streaming(called: Result<Streaming<DynamicMessage>, Status>) -> Self {
         let mut answers = match called {
             Ok(answers) => answers,
-            Err(status) => return Self::broken(&status),
+            Err(status) => return Self::stream_error(&status),
         };
-        let first = match timeout(FIRST_LINE, answers.next()).await {
-            Ok(Some(Err(status))) => return Self::broken(&status),
+        let first = match timeout(FIRST_MESSAGE_TIMEOUT, answers.next()).await {
+            Ok(Some(Err(status))) => return Self::stream_error(&status),
             Ok(first) => first,
             Err(_) => None,
         };
@@ -70,8 +70,8 @@ impl Answer {
         }
     }
 
-    /// A stream that has failed before its first line.
-    fn broken(status: &Status) -> Self {
+    /// Converts the error of a stream that failed before its first message.
+    fn stream_error(status: &Status) -> Self {
         Self {
             status: http_status(status.code()),
             lines: Box::pin(stream::iter([line(&Err(status.clone()))])),
@@ -92,7 +92,7 @@ fn one(json: String) -> Lines {
     Box::pin(stream::iter([Bytes::from(json)]))
 }
 
-/// Clients look for the very first characters and for the newline.
+/// Encodes one line of a stream. Clients look for the first characters and the newline.
 fn line(answer: &Result<DynamicMessage, Status>) -> Bytes {
     let json = match answer {
         Ok(message) => json!({"result": json::json(message, json::Bytes::Base64)}),
@@ -105,7 +105,7 @@ fn error(status: &Status) -> serde_json::Value {
     json!({"code": status.code() as i32, "message": status.message(), "details": []})
 }
 
-/// grpc-gateway's table.
+/// Returns grpc-gateway's HTTP status for a gRPC code.
 fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,

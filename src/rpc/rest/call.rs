@@ -1,4 +1,4 @@
-//! A call of our own gRPC services, in this process: REST decides nothing that gRPC does not.
+//! Calls ampd's gRPC services in-process, so that REST behaves like gRPC.
 
 use futures_util::Stream;
 use prost::Message;
@@ -15,10 +15,10 @@ use crate::rpc::guard::Guard;
 use crate::rpc::methods::Method;
 use lnd_api::layout::MACAROON_HEADER;
 
-/// All services, behind their guard.
+/// All services behind the macaroon check.
 pub(in crate::rpc) type Services = Guard<Routes>;
 
-/// Who calls, and with what.
+/// The API client and its macaroons.
 #[derive(Clone)]
 pub(super) struct Credentials {
     pub(super) caller: Caller,
@@ -26,8 +26,8 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// As a call brings them.
-    fn give_to<T>(self, request: &mut Request<T>) {
+    /// Attaches the credentials to a request.
+    fn attach_to<T>(self, request: &mut Request<T>) {
         for macaroon in self.macaroons {
             request.metadata_mut().append(MACAROON_HEADER, macaroon);
         }
@@ -35,19 +35,23 @@ impl Credentials {
     }
 }
 
-/// Whether the guard would let a call in. Nobody else's body is read: it takes memory.
-pub(super) fn is_welcome(services: &Services, method: &Method, credentials: Credentials) -> bool {
+/// Returns whether the guard would admit the call. Bodies of other calls are not read, to save memory.
+pub(super) fn is_authorized(
+    services: &Services,
+    method: &Method,
+    credentials: Credentials,
+) -> bool {
     let mut request = Request::new(());
-    credentials.give_to(&mut request);
+    credentials.attach_to(&mut request);
     let (headers, extensions, ()) = request.into_parts();
     let admitted = services.admit(&method.path, headers.as_ref(), &extensions);
     admitted.is_ok()
 }
 
-/// Calls a method. What is asked or answered once is a stream of one.
+/// Calls a method. A request or response that is not streamed is a stream of one message.
 ///
 /// # Errors
-/// What the method, or its guard, says before its first answer.
+/// The status that the method or the guard returns before the first response message.
 pub(super) async fn call(
     services: Services,
     method: &Method,
@@ -55,17 +59,17 @@ pub(super) async fn call(
     credentials: Credentials,
 ) -> Result<Streaming<DynamicMessage>, Status> {
     let mut request = Request::new(messages);
-    credentials.give_to(&mut request);
+    credentials.attach_to(&mut request);
     let path = PathAndQuery::try_from(&*method.path);
     let path = path.map_err(|error| Status::internal(error.to_string()))?;
-    let codec = DynamicCodec(method.answer.clone());
-    // What we said ourselves is not too long for us.
+    let codec = DynamicCodec(method.response.clone());
+    // Our own responses need no size limit.
     let mut client = Grpc::new(services).max_decoding_message_size(usize::MAX);
     let answers = client.streaming(request, path, codec).await?;
     Ok(answers.into_inner())
 }
 
-/// Reads and writes messages by their descriptors.
+/// Encodes and decodes messages by their descriptors.
 struct DynamicCodec(MessageDescriptor);
 
 impl Codec for DynamicCodec {

@@ -1,4 +1,4 @@
-//! Which pages of other sites may call, from a browser.
+//! Cross-origin requests (CORS) from browsers.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -6,22 +6,22 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-/// The origins that the configuration names; `*` is all.
+/// The origins that the configuration allows; `*` allows all.
 #[derive(Debug, Clone, Default)]
 pub struct Origins(pub Vec<String>);
 
 impl Origins {
-    /// Adds what lets the page read the answer, if it may.
-    pub(super) fn allow(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+    /// Adds the CORS headers if the request's origin is allowed.
+    pub(super) fn allow(&self, request: &HeaderMap, response: &mut HeaderMap) {
         let Some(allowed) = request.get(ORIGIN).and_then(|origin| self.allowed(origin)) else {
             return;
         };
-        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        answer.insert(VARY, HeaderValue::from_static("Origin"));
+        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        response.insert(VARY, HeaderValue::from_static("Origin"));
         let methods = HeaderValue::from_static("GET, POST, DELETE");
-        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+        response.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         let headers = HeaderValue::from_static("Content-Type, Accept, Grpc-Metadata-Macaroon");
-        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
+        response.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
     }
 
     fn allowed(&self, origin: &HeaderValue) -> Option<HeaderValue> {
@@ -42,13 +42,13 @@ mod tests {
         let origins = Origins(origins.iter().copied().map(str::to_owned).collect());
         let mut request = HeaderMap::new();
         request.insert(ORIGIN, HeaderValue::from_static(origin));
-        let mut answer = HeaderMap::new();
-        origins.allow(&request, &mut answer);
-        answer.remove(ACCESS_CONTROL_ALLOW_ORIGIN)
+        let mut response = HeaderMap::new();
+        origins.allow(&request, &mut response);
+        response.remove(ACCESS_CONTROL_ALLOW_ORIGIN)
     }
 
     #[test]
-    fn only_named_pages_may_call() {
+    fn only_configured_origins_are_allowed() {
         let shop = "https://shop.example";
         assert_eq!(allowed(&[], shop), None);
         assert_eq!(allowed(&["https://other.example"], shop), None);

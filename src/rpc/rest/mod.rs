@@ -1,8 +1,8 @@
-//! lnd's REST interface: the same calls as gRPC, as JSON over HTTP.
+//! lnd's REST API: the gRPC calls as JSON over HTTP.
 //!
-//! It knows no call by name. Paths come from the options in the .proto ([`paths`]), a request becomes a
-//! message by its descriptor ([`request`]), goes through the same services and the same guard as from gRPC
-//! ([`call`]), and its answer becomes JSON by its descriptor ([`answer`]).
+//! No method is hard-coded. The paths come from the method options in the .proto files ([`paths`]). A request
+//! is parsed into a message by its descriptor ([`request`]) and passed to the same services and macaroon
+//! check as a gRPC call ([`call`]). The response is converted to JSON by its descriptor ([`answer`]).
 
 mod answer;
 mod call;
@@ -39,16 +39,16 @@ use answer::Answer;
 use call::{Credentials, Services};
 use paths::{Found, NotFound};
 
-/// Bytes of a body.
+/// The maximum size of a request body in bytes.
 const MAX_BODY: usize = 1024 * 1024;
-/// For a body to arrive.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
-/// grpc-gateway's prefix for metadata, and the macaroon's name behind it.
+/// How long to wait for a request body.
+const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+/// The macaroon's header: grpc-gateway's prefix for metadata and lnd's name.
 const MACAROON: &str = "grpc-metadata-macaroon";
-/// How a browser's WebSocket, which has no headers of its own, brings a macaroon.
+/// The header for a macaroon on a browser's WebSocket, which cannot set other headers.
 const PROTOCOL: &str = "sec-websocket-protocol";
 
-/// What serves a request.
+/// The shared state of the REST server.
 #[derive(Clone)]
 pub(super) struct Rest {
     pub(super) services: Services,
@@ -57,7 +57,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Answers one request.
+    /// Handles one request.
     async fn answer(self, request: Request<Body>, caller: Caller) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let origins = self.origins.clone();
@@ -76,121 +76,127 @@ impl Rest {
             .ok();
         let query = query(parts.uri.query().unwrap_or_default());
         let verb = match &socket {
-            Some(_) => socket_verb(&query),
+            Some(_) => websocket_verb(&query),
             None => parts.method.as_str().to_owned(),
         };
         let found = match paths::find(&verb, parts.uri.path()) {
             Ok(found) => found,
             Err(error) => return not_found(&error).into_response(),
         };
-        let asked = Asked {
+        let rest_call = RestCall {
             has_body: has_body(&verb),
             credentials: credentials(&parts, caller),
             found,
             query,
         };
         match socket {
-            Some(socket) => self.converse(socket, asked, &parts),
-            None => self.reply(asked, body).await.into_response(),
+            Some(socket) => self.converse(socket, rest_call, &parts),
+            None => self.reply(rest_call, body).await.into_response(),
         }
     }
 
-    async fn reply(self, asked: Asked, body: Body) -> Answer {
-        let body = match self.reads_body(&asked) {
-            true => collected(body).await,
+    async fn reply(self, rest_call: RestCall, body: Body) -> Answer {
+        let body = match self.should_read_body(&rest_call) {
+            true => read_body(body).await,
             false => Ok(Vec::new()),
         };
-        match body.and_then(|body| asked.message(&body)) {
-            Ok(message) => self.call(&asked, once(message)).await,
-            Err(status) => Answer::refusal(&status),
+        match body.and_then(|body| rest_call.message(&body)) {
+            Ok(message) => self.call(&rest_call, once(message)).await,
+            Err(status) => Answer::from_error(&status),
         }
     }
 
-    /// Who is not let in is told so without its body: it is called with an empty one, for the guard to refuse.
-    /// What strangers may call does without one, too.
-    fn reads_body(&self, asked: &Asked) -> bool {
-        let method = asked.found.method;
-        asked.has_body
+    /// Returns whether to read the request body. Without authorization the method is called with an empty
+    /// body, and the guard rejects it. Methods that need no macaroon need no body either.
+    fn should_read_body(&self, rest_call: &RestCall) -> bool {
+        let method = rest_call.found.method;
+        rest_call.has_body
             && !method.allow.is_empty()
-            && call::is_welcome(&self.services, method, asked.credentials.clone())
+            && call::is_authorized(&self.services, method, rest_call.credentials.clone())
     }
 
     async fn call(
         self,
-        asked: &Asked,
+        rest_call: &RestCall,
         messages: impl Stream<Item = DynamicMessage> + Send + 'static,
     ) -> Answer {
-        let method: &Method = asked.found.method;
-        let credentials = asked.credentials.clone();
+        let method: &Method = rest_call.found.method;
+        let credentials = rest_call.credentials.clone();
         let called = call::call(self.services, method, messages, credentials).await;
-        match method.streams {
-            true => Answer::of_many(called).await,
-            false => Answer::of_one(called).await,
+        match method.server_streaming {
+            true => Answer::streaming(called).await,
+            false => Answer::unary(called).await,
         }
     }
 
-    fn converse(self, socket: WebSocketUpgrade, asked: Asked, parts: &Parts) -> Response<Body> {
+    fn converse(
+        self,
+        socket: WebSocketUpgrade,
+        rest_call: RestCall,
+        parts: &Parts,
+    ) -> Response<Body> {
         let mut socket = socket
             .max_message_size(websocket::MAX_MESSAGE)
             .max_frame_size(websocket::MAX_MESSAGE);
-        // A browser wants one of the protocols that it offered, even if it is a macaroon.
+        // A browser expects one of the protocols that it offered, even if it is a macaroon.
         if let Some(Ok(offered)) = parts.headers.get(PROTOCOL).map(|value| value.to_str()) {
             socket = socket.protocols([offered.to_owned()]);
         }
         let conversation = |mut socket: WebSocket| async move {
-            if asked.found.method.is_fed {
-                return self.converse_both_ways(socket, asked).await;
+            if rest_call.found.method.client_streaming {
+                return self.converse_bidirectionally(socket, rest_call).await;
             }
-            let body = match self.reads_body(&asked) {
+            let body = match self.should_read_body(&rest_call) {
                 true => websocket::body(&mut socket).await,
                 false => Some(Bytes::new()),
             };
             let Some(body) = body else { return };
             let stop = self.stop.clone();
-            let answer = match asked.message(&body) {
-                Ok(message) => self.call(&asked, once(message)).await,
-                Err(status) => Answer::refusal(&status),
+            let answer = match rest_call.message(&body) {
+                Ok(message) => self.call(&rest_call, once(message)).await,
+                Err(status) => Answer::from_error(&status),
             };
             websocket::send(socket, answer.lines, stop, None).await;
         };
         socket.on_upgrade(conversation).into_response()
     }
 
-    /// Each of the client's messages is one of the request. One that is none ends the request, as in lnd.
-    async fn converse_both_ways(self, socket: WebSocket, asked: Asked) {
-        let (inbox, bodies) = mpsc::channel::<Bytes>(websocket::BACKLOG);
-        let asked = Arc::new(asked);
-        let reader = asked.clone();
+    /// Handles a call with a request stream: each WebSocket message is one request message. An invalid one
+    /// ends the request stream, as in lnd.
+    async fn converse_bidirectionally(self, socket: WebSocket, rest_call: RestCall) {
+        let (inbox, bodies) = mpsc::channel::<Bytes>(websocket::INBOX_LEN);
+        let rest_call = Arc::new(rest_call);
+        let reader = rest_call.clone();
         let messages = ReceiverStream::new(bodies).map_while(move |body| {
             let message = reader.message(&body);
             message
-                .inspect_err(|error| tracing::info!(%error, "a caller's message is wrong"))
+                .inspect_err(|error| tracing::info!(%error, "invalid WebSocket message"))
                 .ok()
         });
         let stop = self.stop.clone();
-        let answer = self.call(&asked, messages).await;
+        let answer = self.call(&rest_call, messages).await;
         websocket::send(socket, answer.lines, stop, Some(inbox)).await;
     }
 }
 
-/// A request whose method is known.
-struct Asked {
+/// A request with its method.
+struct RestCall {
     found: Found,
     query: Vec<(String, String)>,
     has_body: bool,
     credentials: Credentials,
 }
 
-impl Asked {
+impl RestCall {
     fn message(&self, body: &[u8]) -> Result<DynamicMessage, Status> {
         message(&self.found, &self.query, self.has_body.then_some(body))
     }
 }
 
-/// What a request means, without asking anybody: `None` if there is no such path.
+/// Parses a REST request into its message without calling the method; `None` if there is no such path.
 ///
 /// # Errors
-/// What its sender is told.
+/// The status that the client would get.
 pub fn rest_message(
     verb: &str,
     target: &str,
@@ -209,7 +215,8 @@ fn has_body(verb: &str) -> bool {
     verb == "POST" || verb == "PUT"
 }
 
-/// With a body the query counts for nothing, as in lnd.
+/// Builds the request message from the path and the body, or the query. With a body, the query is ignored,
+/// as in lnd.
 fn message(
     found: &Found,
     query: &[(String, String)],
@@ -217,7 +224,7 @@ fn message(
 ) -> Result<DynamicMessage, Status> {
     let mut message = request::from_body(&found.method.request, body.unwrap_or_default())?;
     for (name, text) in &found.fields {
-        // An empty part of the path says nothing; the query may.
+        // An empty path segment does not set its field; the query may.
         if !text.is_empty() {
             request::set_field(&mut message, name, text)?;
         }
@@ -236,10 +243,10 @@ fn query(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A WebSocket always begins with GET; the query says what is meant.
-fn socket_verb(query: &[(String, String)]) -> String {
-    let said = query.iter().find(|(name, _)| name == "method");
-    said.map_or("GET".to_owned(), |(_, verb)| verb.to_uppercase())
+/// Returns the verb of a WebSocket call. The upgrade request is always GET; `?method=` has the real verb.
+fn websocket_verb(query: &[(String, String)]) -> String {
+    let method = query.iter().find(|(name, _)| name == "method");
+    method.map_or("GET".to_owned(), |(_, verb)| verb.to_uppercase())
 }
 
 fn credentials(parts: &Parts, caller: Caller) -> Credentials {
@@ -263,22 +270,24 @@ fn credentials(parts: &Parts, caller: Caller) -> Credentials {
     }
 }
 
-async fn collected(body: Body) -> Result<Vec<u8>, Status> {
-    match timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
+async fn read_body(body: Body) -> Result<Vec<u8>, Status> {
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
         Ok(Err(error)) => Err(Status::invalid_argument(format!(
-            "the request's body cannot be read ({error}); it may have {MAX_BODY} bytes"
+            "cannot read the request body ({error}); the limit is {MAX_BODY} bytes"
         ))),
-        Err(_) => Err(Status::invalid_argument("the request's body took too long")),
+        Err(_) => Err(Status::invalid_argument(
+            "timed out waiting for the request body",
+        )),
     }
 }
 
 fn not_found(error: &NotFound) -> Answer {
     match error {
-        NotFound::Path => Answer::refusal(&Status::not_found("Not Found")),
+        NotFound::Path => Answer::from_error(&Status::not_found("Not Found")),
         NotFound::Verb => Answer {
             status: StatusCode::NOT_IMPLEMENTED,
-            ..Answer::refusal(&Status::unimplemented("Method Not Allowed"))
+            ..Answer::from_error(&Status::unimplemented("Method Not Allowed"))
         },
     }
 }

@@ -1,25 +1,25 @@
-//! Which method a verb and a path of the REST interface mean.
+//! Finds the method for the verb and path of a REST request.
 
 use std::sync::LazyLock;
 
 use crate::rpc::methods::{METHODS, Method};
 
-/// A method, and what the path says of its request.
+/// A method and the request fields from the path.
 pub(super) struct Found {
     pub(super) method: &'static Method,
-    /// Fields of the request by name (`channel_point.output_index`) with their text.
+    /// Request fields by name (`channel_point.output_index`) with their text.
     pub(super) fields: Vec<(&'static str, String)>,
 }
 
-/// Why a request has no method.
+/// Reasons why no method was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NotFound {
     Path,
-    /// The path is there for another verb.
+    /// The path exists, but for another verb.
     Verb,
 }
 
-/// One line of the interface.
+/// A REST route of a method.
 struct Route {
     verb: &'static str,
     segments: Vec<Segment>,
@@ -49,8 +49,8 @@ fn segment(text: &'static str) -> Segment {
     field.map_or(Segment::Text(text), Segment::Field)
 }
 
-/// Finds the method; `path` is still percent-encoded. A part that stands for a field may be empty:
-/// BTCPay asks for `/v1/invoice/?r_hash=...`.
+/// Finds the method; `path` is percent-encoded. A segment for a field may be empty: BTCPay requests
+/// `/v1/invoice/?r_hash=...`.
 pub(super) fn find(verb: &str, path: &str) -> Result<Found, NotFound> {
     let mut best: Option<Found> = None;
     let mut error = NotFound::Path;
@@ -62,7 +62,7 @@ pub(super) fn find(verb: &str, path: &str) -> Result<Found, NotFound> {
             error = NotFound::Verb;
             continue;
         }
-        // /v1/channels/pending is no channel called "pending".
+        // Prefer literal segments: in /v1/channels/pending, "pending" is not a channel point.
         if best
             .as_ref()
             .is_none_or(|best| fields.len() < best.fields.len())
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_means_its_method() {
+    fn finds_methods_and_fields_by_path() {
         let invoice = "/lnrpc.Lightning/LookupInvoice";
         for (verb, path, method, fields) in [
             ("GET", "/v1/getinfo", "/lnrpc.Lightning/GetInfo", &[][..]),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_found() {
+    fn unknown_paths_are_not_found() {
         for path in [
             "/",
             "",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_methods_share_a_path() {
+    fn routes_are_unique() {
         for (index, route) in ROUTES.iter().enumerate() {
             for other in &ROUTES[index + 1..] {
                 let is_same = route.verb == other.verb && route.segments == other.segments;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_a_path_is_one_of_the_request() {
+    fn path_fields_exist_in_the_request() {
         for route in ROUTES.iter() {
             for segment in &route.segments {
                 let Segment::Field(name) = segment else {

@@ -1,4 +1,4 @@
-//! The message that a REST request means: a body of JSON, or fields in the path and the query.
+//! Parses REST requests into messages, from a JSON body or from path and query fields.
 
 use base64::Engine;
 use base64::alphabet;
@@ -9,14 +9,16 @@ use prost_reflect::{
 use serde_json::error::Category;
 use tonic::Status;
 
-/// grpc-gateway takes all four ways to write base64 in a URL.
+/// grpc-gateway accepts base64 in both alphabets, with or without padding.
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
-/// Reads a body; an empty one is an empty message. The error is that of lnd as far as it can be told: where,
-/// and what.
+/// Parses a JSON body; an empty body is an empty message.
+///
+/// # Errors
+/// lnd's error as far as it can be reproduced: position and problem.
 pub(super) fn from_body(
     descriptor: &MessageDescriptor,
     body: &[u8],
@@ -32,7 +34,7 @@ pub(super) fn from_body(
 }
 
 fn unreadable(error: &serde_json::Error) -> Status {
-    let place = format!("(line {}:{})", error.line(), error.column());
+    let position = format!("(line {}:{})", error.line(), error.column());
     let text = error.to_string();
     let what = text
         .rsplit_once(" at line ")
@@ -40,14 +42,14 @@ fn unreadable(error: &serde_json::Error) -> Status {
     let name = what.strip_prefix("unrecognized field name '");
     let name = name.and_then(|rest| rest.strip_suffix('\''));
     Status::invalid_argument(match (name, error.classify()) {
-        (Some(name), _) => format!("proto: {place}: unknown field \"{name}\""),
-        (None, Category::Data) => format!("proto: {place}: {what}"),
-        (None, _) => format!("proto: syntax error {place}: {what}"),
+        (Some(name), _) => format!("proto: {position}: unknown field \"{name}\""),
+        (None, Category::Data) => format!("proto: {position}: {what}"),
+        (None, _) => format!("proto: syntax error {position}: {what}"),
     })
 }
 
 /// Sets the field of this name (`channel_point.output_index`, `ids`, `AddrToAmount[bc1...]`) from a text.
-/// What is said of a list again is added. As grpc-gateway does, a field that is not there is not minded.
+/// Repeated list fields are appended. Unknown fields are ignored, as in grpc-gateway.
 pub(super) fn set_field(
     message: &mut DynamicMessage,
     name: &str,
@@ -60,7 +62,7 @@ pub(super) fn set_field(
         };
         return match message.get_field_mut(&field) {
             Value::Message(inner_message) => set_field(inner_message, inner, text),
-            _ => Err(wrong("it has no fields of its own".to_owned())),
+            _ => Err(wrong("not a message, so it has no fields".to_owned())),
         };
     }
     let (name, key) = match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
@@ -77,14 +79,14 @@ pub(super) fn set_field(
             entries.insert(key, value);
         }
         (Value::List(_) | Value::Map(_), _) | (_, Some(_)) => {
-            return Err(wrong("it cannot be written so".to_owned()));
+            return Err(wrong("use name[key] for maps and only there".to_owned()));
         }
         (single, None) => *single = value(text, &field.kind()).map_err(wrong)?,
     }
     Ok(())
 }
 
-/// Fields by their proto name or their JSON name.
+/// Finds fields by proto name or JSON name.
 trait FieldByName {
     fn descriptor_field(&self, name: &str) -> Option<FieldDescriptor>;
 }
@@ -100,19 +102,19 @@ impl FieldByName for DynamicMessage {
 fn entry(field: &FieldDescriptor, key: &str, text: &str) -> Result<(MapKey, Value), String> {
     let kind = field.kind();
     let Some(entry) = kind.as_message() else {
-        return Err("it is no map".to_owned());
+        return Err("not a map".to_owned());
     };
     let key = value(key, &entry.map_entry_key_field().kind())?;
-    let key = key.into_map_key().ok_or("it has no such keys")?;
+    let key = key.into_map_key().ok_or("unsupported type of map key")?;
     let value = value(text, &entry.map_entry_value_field().kind())?;
     Ok((key, value))
 }
 
 fn value(text: &str, kind: &Kind) -> Result<Value, String> {
     let wrong = |what: &str| format!("{text:?} is not {what}");
-    let number = || wrong("a fitting number");
+    let number = || wrong("a valid number");
     Ok(match kind {
-        Kind::Bool => Value::Bool(switch(text).ok_or_else(|| wrong("true or false"))?),
+        Kind::Bool => Value::Bool(boolean(text).ok_or_else(|| wrong("true or false"))?),
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
             Value::I32(text.parse().map_err(|_| number())?)
         }
@@ -128,14 +130,14 @@ fn value(text: &str, kind: &Kind) -> Result<Value, String> {
         Kind::Enum(names) => {
             let named = names.get_value_by_name(text).map(|value| value.number());
             let number = named.or_else(|| text.parse().ok());
-            Value::EnumNumber(number.ok_or_else(|| wrong("one of its names"))?)
+            Value::EnumNumber(number.ok_or_else(|| wrong("a value of this enum"))?)
         }
-        Kind::Message(_) => return Err("its fields are written with a dot".to_owned()),
+        Kind::Message(_) => return Err("set the fields of this message as name.field".to_owned()),
     })
 }
 
-/// What Go's strconv.ParseBool takes; BTCPay writes "False".
-fn switch(text: &str) -> Option<bool> {
+/// Parses a boolean like Go's strconv.ParseBool; BTCPay sends "False".
+fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -144,7 +146,7 @@ fn switch(text: &str) -> Option<bool> {
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    // A plus of standard base64 that was not percent-encoded has become a space.
+    // A "+" of standard base64 that was not percent-encoded was decoded as a space.
     let text = text.replace(' ', "+");
     URL_SAFE
         .decode(&text)
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_set_by_their_names() {
+    fn sets_fields_by_name() {
         let closing = query(
             "lnrpc.CloseChannelRequest",
             &[
@@ -215,21 +217,29 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn errors_name_the_field_and_the_problem() {
         for (field, text, error) in [
             ("force", "yes", "force: \"yes\" is not true or false"),
             (
                 "sat_per_vbyte",
                 "-1",
-                "sat_per_vbyte: \"-1\" is not a fitting number",
+                "sat_per_vbyte: \"-1\" is not a valid number",
             ),
             (
                 "channel_point",
                 "x",
-                "channel_point: its fields are written with a dot",
+                "channel_point: set the fields of this message as name.field",
             ),
-            ("force.x", "1", "force.x: it has no fields of its own"),
-            ("force[x]", "1", "force[x]: it cannot be written so"),
+            (
+                "force.x",
+                "1",
+                "force.x: not a message, so it has no fields",
+            ),
+            (
+                "force[x]",
+                "1",
+                "force[x]: use name[key] for maps and only there",
+            ),
         ] {
             let set = query("lnrpc.CloseChannelRequest", &[(field, text)]);
             assert_eq!(set, Err(error.to_owned()));
@@ -239,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_read_as_lnd_reads_them() {
+    fn parses_bodies_like_lnd() {
         let invoice = descriptor("lnrpc.Invoice");
         let read = |body: &str| from_body(&invoice, body.as_bytes());
         let message =
@@ -254,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_body_is_told_where() {
+    fn body_errors_have_a_position() {
         let invoice = descriptor("lnrpc.Invoice");
         for (body, error) in [
             (
@@ -288,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(name in ".{0,40}", text in ".{0,40}", body in ".{0,200}") {
+        fn never_panics_on_arbitrary_input(name in ".{0,40}", text in ".{0,40}", body in ".{0,200}") {
             for message in ["lnrpc.QueryRoutesRequest", "lnrpc.CloseChannelRequest", "lnrpc.Invoice"] {
                 let descriptor = descriptor(message);
                 let _ = from_body(&descriptor, body.as_bytes());

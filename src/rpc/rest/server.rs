@@ -1,4 +1,4 @@
-//! HTTP for the REST interface: version 1.1 and 2, with limits on what a client may cost.
+//! The HTTP server of the REST API: HTTP/1.1 and HTTP/2, with limits per client.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use tonic::transport::server::Connected;
 use super::Rest;
 use crate::rpc::connections::Connection;
 
-/// For the header of a request to arrive; a connection without a request is closed after as long.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Bytes of a header, macaroon included.
+/// How long to wait for a request header; also closes idle connections.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The maximum size of a request header in bytes, including the macaroon.
 const MAX_HEADER: usize = 64 * 1024;
-/// Calls at a time on one connection.
+/// The maximum number of concurrent calls per connection.
 const MAX_STREAMS: u32 = 100;
-/// After as long a silence a client of HTTP/2 is asked whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The interval of HTTP/2 keepalive pings.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Serves until the connections end, which they do at the stop; calls under way have `drain` to end.
+/// Serves until all connections have ended; on shutdown, running calls have `drain` to end.
 pub(in crate::rpc) async fn serve(
     rest: Rest,
     mut connections: mpsc::Receiver<Connection>,
@@ -38,7 +38,7 @@ pub(in crate::rpc) async fn serve(
         served.spawn(serve_one(rest.clone(), connection));
         while served.try_join_next().is_some() {}
     }
-    // Whatever is left then is dropped.
+    // The remaining connections are dropped.
     let _ = timeout(drain, served.join_all()).await;
 }
 
@@ -53,12 +53,12 @@ async fn serve_one(rest: Rest, connection: Connection) {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
         .max_header_list_size(MAX_HEADER as u32)
         .max_concurrent_streams(MAX_STREAMS);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(connection), service);
@@ -71,6 +71,6 @@ async fn serve_one(rest: Rest, connection: Connection) {
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a caller's connection has failed");
+        tracing::debug!(%error, "connection of an API client failed");
     }
 }

@@ -1,7 +1,7 @@
 //! Streams over a WebSocket, for browsers and wallets that cannot read a response line by line.
 //!
-//! As with lnd: the path of the call with `?method=POST` where it is not GET, the first message is the body,
-//! each answer is a message. Where the request is a stream, the client's later messages are its.
+//! As in lnd: the call's path, with `?method=POST` if the verb is not GET. The client's first message is the
+//! request body, and each response is a message. If the request is a stream, later messages continue it.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Lines;
 
-/// Bytes of a client's message.
+/// The maximum size of a client's message in bytes.
 pub(super) const MAX_MESSAGE: usize = 1024 * 1024;
-/// Messages of a client that may wait until they are read.
-pub(super) const BACKLOG: usize = 16;
-/// For the first message of a call that has a body.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two questions whether the client is still there; unanswered until the next, it is not.
-const PING: Duration = Duration::from_secs(30);
+/// The maximum number of client messages waiting to be processed.
+pub(super) const INBOX_LEN: usize = 16;
+/// How long to wait for the first message of a call with a body.
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The interval of pings. A client that sends nothing until the next ping is disconnected.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The first message, for a call that has a body. `None` if the client goes away or takes too long.
+/// Reads the first message, the body of a call. `None` if the client disconnects or takes too long.
 pub(super) async fn body(socket: &mut WebSocket) -> Option<Bytes> {
     let first = async {
         loop {
@@ -35,18 +35,18 @@ pub(super) async fn body(socket: &mut WebSocket) -> Option<Bytes> {
             }
         }
     };
-    timeout(PATIENCE, first).await.ok().flatten()
+    timeout(FIRST_MESSAGE_TIMEOUT, first).await.ok().flatten()
 }
 
-/// Hands out the lines until they end, the client goes away or the node stops; what the client says
-/// meanwhile goes to the inbox, if there is one.
+/// Sends the lines until they end, the client disconnects or the node shuts down. Messages from the client
+/// are passed to the inbox if there is one.
 pub(super) async fn send(
     mut socket: WebSocket,
     mut lines: Lines,
     stop: CancellationToken,
     inbox: Option<Sender<Bytes>>,
 ) {
-    let mut ping = interval_at(Instant::now() + PING, PING);
+    let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     let mut answered = true;
     loop {
         let sent = tokio::select! {
@@ -59,7 +59,7 @@ pub(super) async fn send(
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(message)) => {
                     answered = true;
-                    if keeps_up(inbox.as_ref(), message) { continue } else { break }
+                    if accept_message(inbox.as_ref(), message) { continue } else { break }
                 }
             },
             _ = ping.tick() => {
@@ -73,21 +73,21 @@ pub(super) async fn send(
             return;
         }
     }
-    // The client sees an orderly end, or has gone.
+    // Fails if the client has disconnected.
     let _ = socket.send(Message::Close(None)).await;
 }
 
-/// Whether what the client said could be taken: one that says more than is read is let go.
-fn keeps_up(inbox: Option<&Sender<Bytes>>, message: Message) -> bool {
-    let said = match message {
+/// Passes a client's message to the inbox. Returns false if the inbox is full: such a client is disconnected.
+fn accept_message(inbox: Option<&Sender<Bytes>>, message: Message) -> bool {
+    let body = match message {
         Message::Text(text) => text.into(),
         Message::Binary(bytes) => bytes,
         Message::Close(_) | Message::Ping(_) | Message::Pong(_) => return true,
     };
-    inbox.is_none_or(|inbox| inbox.try_send(said).is_ok())
+    inbox.is_none_or(|inbox| inbox.try_send(body).is_ok())
 }
 
-/// JSON is UTF-8.
+/// Converts a line of JSON, which is UTF-8, to a text message without the newline.
 fn text(line: &Bytes) -> Utf8Bytes {
     String::from_utf8_lossy(line).trim_end().to_owned().into()
 }

@@ -1,4 +1,4 @@
-//! TLS for both interfaces: lnd's files, lnd's versions (1.2 and 1.3).
+//! TLS for gRPC and REST, with lnd's file names and TLS versions (1.2 and 1.3).
 
 mod certificate;
 mod renewal;
@@ -21,22 +21,22 @@ pub(super) use renewal::keep_valid;
 
 use ampd_files::FileError;
 
-/// Why there is no TLS.
+/// Errors of reading, creating or using the TLS certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("cannot use {0}; check its permissions and the free space")]
     File(#[from] FileError),
     #[error(
-        "tls.cert in the data directory holds no certificate ({0}); delete tls.cert and tls.key, and \
-         ampd makes new ones"
+        "tls.cert in the data directory does not contain a certificate ({0}); delete tls.cert and \
+         tls.key, and ampd creates new ones"
     )]
     Unreadable(String),
     #[error(
-        "tls.cert and tls.key in the data directory cannot be used ({0}); delete both, and ampd makes \
-         new ones"
+        "tls.cert and tls.key in the data directory cannot be used ({0}); delete both, and ampd \
+         creates new ones"
     )]
     Unusable(String),
-    #[error("cannot make a TLS certificate: {0}; check `tls-extra-domain`")]
+    #[error("cannot create a TLS certificate: {0}; check `tls-extra-domain`")]
     Make(#[from] rcgen::Error),
 }
 
@@ -50,7 +50,7 @@ impl TlsError {
     }
 }
 
-/// The node's end of TLS connections, for the identity in a directory.
+/// The TLS server configuration, with the certificate and key in a directory.
 pub struct Tls {
     config: ServerConfig,
     current: Arc<Current>,
@@ -59,7 +59,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads or makes the identity.
+    /// Reads the certificate and key, or creates them.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -84,18 +84,18 @@ impl Tls {
         })
     }
 
-    /// Reads the identity again, and makes it again if it is ours and not valid `now`. New connections
-    /// get what is found. True if that is another certificate than before.
+    /// Reloads the certificate and key, and renews a certificate of ours that is not valid at `now` or
+    /// expires soon. New connections use the result. Returns true if the certificate changed.
     ///
     /// # Errors
-    /// [`TlsError`]; the certificate stays what it was.
+    /// [`TlsError`]; the current certificate stays in use.
     pub fn check(&self, now: SystemTime) -> Result<bool, TlsError> {
         let identity = certificate::identity(&self.directory, &self.names, now, Clock::Running)?;
         let found = certified(&identity, self.config.crypto_provider())?;
         Ok(self.current.replace(found))
     }
 
-    /// Takes connections that speak one of these protocols (ALPN).
+    /// Returns an acceptor for connections with one of these ALPN protocols.
     pub(super) fn acceptor(&self, protocols: &[&str]) -> TlsAcceptor {
         let mut config = self.config.clone();
         config.alpn_protocols = protocols.iter().map(|name| (*name).into()).collect();
@@ -103,7 +103,7 @@ impl Tls {
     }
 }
 
-/// Fails if the key is not that of the certificate, as while somebody replaces the two files.
+/// Parses the certificate and key. Fails if they do not match, as while the operator replaces the two files.
 fn certified(identity: &Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&identity.certificate).collect();
     let chain = chain.map_err(|error| TlsError::unreadable(&error))?;
@@ -112,7 +112,7 @@ fn certified(identity: &Identity, provider: &CryptoProvider) -> Result<Certified
     CertifiedKey::from_der(chain, key, provider).map_err(|error| TlsError::unusable(&error))
 }
 
-/// The certificate that new connections get.
+/// The certificate for new connections.
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
 
@@ -121,9 +121,9 @@ impl Current {
         Self(RwLock::new(Arc::new(key)))
     }
 
-    /// True if it is another one.
+    /// Sets the certificate. Returns true if it changed.
     fn replace(&self, key: CertifiedKey) -> bool {
-        // It is replaced as a whole, so a panic elsewhere does not spoil it.
+        // The value is replaced as a whole, so a panic cannot leave it inconsistent.
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = current.cert != key.cert;
         *current = Arc::new(key);

@@ -1,4 +1,4 @@
-//! Keeps the certificate valid while the node runs.
+//! Renews the TLS certificate while the node runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,17 +8,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::Tls;
 
-/// How often the clock is looked at.
-const LOOK: Duration = Duration::from_secs(30);
-/// How often the certificate is looked at while nobody sets the clock.
-const CHECK: Duration = Duration::from_secs(86_400);
-/// Clocks are corrected in small steps all the time; by more than this one is set.
-const STEP: Duration = Duration::from_secs(60);
+/// How often to check whether the system clock was set.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// How often to check the certificate if the clock is not set.
+const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(86_400);
+/// The smallest jump that counts as setting the clock; time synchronization makes smaller corrections.
+const MIN_CLOCK_JUMP: Duration = Duration::from_secs(60);
 
-/// Looks at the certificate once a day, and soon after somebody has set the clock: a board without a
-/// battery starts in 1970 and asks for the time later.
+/// Checks the certificate once a day, and soon after the system clock was set: a machine without a
+/// battery-backed clock boots in 1970 and synchronizes later.
 pub async fn keep_valid(tls: Arc<Tls>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(CLOCK_CHECK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch::new(SystemTime::now(), Instant::now());
     loop {
@@ -34,17 +34,22 @@ pub async fn keep_valid(tls: Arc<Tls>, stop: CancellationToken) {
         let checked = tokio::task::spawn_blocking(move || tls.check(now)).await;
         match checked {
             Ok(Ok(false)) => {}
-            Ok(Ok(true)) => tracing::info!("new connections get another TLS certificate"),
-            Ok(Err(error)) => tracing::error!(%error, "the TLS certificate stays as it was"),
-            Err(error) => tracing::error!(%error, "the TLS certificate was not looked at"),
+            Ok(Ok(true)) => tracing::info!("new connections use a new TLS certificate"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot check the TLS certificate, keeping the current one");
+            }
+            Err(error) => tracing::error!(%error, "the TLS certificate check failed"),
         }
     }
 }
 
-/// The last look at both clocks, and when the certificate was last looked at.
+/// The times of the last checks.
 struct Watch {
+    /// The system clock at the last clock check.
     time: SystemTime,
+    /// The monotonic clock at the last clock check.
     at: Instant,
+    /// The last check of the certificate.
     checked: Instant,
 }
 
@@ -57,16 +62,17 @@ impl Watch {
         }
     }
 
-    /// Whether the certificate is to be looked at now: the time of day went on otherwise than the
-    /// monotonic clock, or a day has passed.
+    /// Returns whether to check the certificate now: the system clock jumped against the monotonic clock, or
+    /// a day has passed.
     fn is_due(&mut self, time: SystemTime, at: Instant) -> bool {
         let expected = self.time + at.duration_since(self.at);
-        let apart = match time.duration_since(expected) {
+        let difference = match time.duration_since(expected) {
             Ok(ahead) => ahead,
             Err(behind) => behind.duration(),
         };
         (self.time, self.at) = (time, at);
-        let is_due = apart > STEP || at.duration_since(self.checked) >= CHECK;
+        let is_due = difference > MIN_CLOCK_JUMP
+            || at.duration_since(self.checked) >= CERTIFICATE_CHECK_INTERVAL;
         if is_due {
             self.checked = at;
         }
@@ -81,7 +87,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_certificate_is_looked_at_once_a_day() {
+    fn certificate_is_checked_once_a_day() {
         let (time, at) = (SystemTime::UNIX_EPOCH, Instant::now());
         let mut watch = Watch::new(time, at);
         let due = |minute: &u32| watch.is_due(time + MINUTE * *minute, at + MINUTE * *minute);
@@ -90,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_is_noticed_once_in_both_directions() {
+    fn clock_jumps_in_both_directions_trigger_one_check() {
         let at = Instant::now();
         let mut watch = Watch::new(SystemTime::UNIX_EPOCH, at);
         let right = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);

@@ -1,4 +1,4 @@
-//! Real handshakes with a certificate that is replaced meanwhile.
+//! Real handshakes with a certificate that is replaced while the server runs.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 
-/// A server that takes connections for as long as the test runs, and the directory of its files.
+/// A TLS server that runs until the test ends, and the directory of its files.
 struct Server {
     directory: tempfile::TempDir,
     tls: Tls,
@@ -29,7 +29,7 @@ impl Server {
         let acceptor = tls.acceptor(&["h2"]);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                // A client that does not trust us hangs up.
+                // Fails if the client does not trust the certificate.
                 let _ = acceptor.accept(connection).await;
             }
         });
@@ -40,7 +40,7 @@ impl Server {
         }
     }
 
-    /// Connects as a client of today that trusts tls.cert as it is now.
+    /// Connects with a client that trusts the current tls.cert and has the real time.
     async fn connects(&self) -> Result<(), String> {
         let mut roots = RootCertStore::empty();
         let file = self
@@ -63,7 +63,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn a_certificate_made_in_1970_is_replaced_while_the_node_runs() {
+async fn expired_certificate_is_replaced_at_run_time() {
     let server = Server::started_at(SystemTime::UNIX_EPOCH + Duration::from_secs(90)).await;
     let refused = server.connects().await.unwrap_err();
     assert!(refused.contains("expired"), "{refused}");
@@ -73,7 +73,7 @@ async fn a_certificate_made_in_1970_is_replaced_while_the_node_runs() {
 }
 
 #[tokio::test]
-async fn a_certificate_from_the_future_is_replaced_while_the_node_runs() {
+async fn future_certificate_is_replaced_at_run_time() {
     let decades = Duration::from_secs(20 * 365 * 86_400);
     let server = Server::started_at(SystemTime::now() + decades).await;
     let refused = server.connects().await.unwrap_err();
@@ -83,14 +83,14 @@ async fn a_certificate_from_the_future_is_replaced_while_the_node_runs() {
 }
 
 #[tokio::test]
-async fn one_that_somebody_else_puts_there_is_taken_and_never_replaced() {
+async fn foreign_certificate_is_loaded_and_never_replaced() {
     let server = Server::started_at(SystemTime::now()).await;
     let foreign = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let write = |name: &str, text: String| {
         std::fs::write(server.directory.path().join(name), text).unwrap();
     };
     write(lnd_api::layout::CERTIFICATE_FILE, foreign.cert.pem());
-    // Half of the pair is of no use, and harms nobody.
+    // A certificate without its key is an error, and the current pair stays in use.
     assert!(server.tls.check(SystemTime::now()).is_err());
     write("tls.key", foreign.signing_key.serialize_pem());
     assert!(server.tls.check(SystemTime::now()).unwrap());

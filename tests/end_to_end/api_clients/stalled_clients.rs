@@ -35,7 +35,10 @@ async fn stalled_clients_are_disconnected() -> Result<()> {
     );
     let body = body?;
     ensure!(body.contains("400 Bad Request"), "{body}");
-    ensure!(body.contains("the request's body took too long"), "{body}");
+    ensure!(
+        body.contains("timed out waiting for the request body"),
+        "{body}"
+    );
     let socket = socket?;
     ensure!(socket.contains("101 Switching Protocols"), "{socket}");
     ensure!(!ping?.is_empty(), "the node sent no ping");
