@@ -131,8 +131,8 @@ pub fn filter(spec: &str) -> Result<String, LevelError> {
 /// What a config may say, for an error message.
 pub fn expected() -> String {
     format!(
-        "error, warn, info, debug, trace or off, also for parts, such as info,ldk=debug \
-         (parts: {})",
+        "off, error, warn, info, debug or trace, optionally per subsystem, such as info,ldk=debug \
+         (subsystems: {})",
         SUBSYSTEMS.join(", ")
     )
 }
