@@ -15,7 +15,7 @@ const MAX_BASE_URL: usize = 200;
 const MAX_AMOUNTS: usize = 8;
 /// In satoshis: 10 BTC, far more than any channel carries.
 const MAX_AMOUNT_SAT: u64 = 1_000_000_000;
-/// In satoshis: all bitcoins.
+/// In satoshis: the total supply.
 const MAX_GOAL_SAT: u64 = 21_000_000 * 100_000_000;
 /// lnd's invoices are valid for at most a year.
 const EXPIRY: std::ops::RangeInclusive<Duration> =

@@ -79,12 +79,12 @@ pub struct Callers {
     pub tls_extra_domains: Vec<String>,
 }
 
-/// How to reach bitcoind.
+/// Connection settings for bitcoind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bitcoind {
     pub rpc_address: HostPort,
     pub auth: BitcoindAuth,
-    /// How often to poll for new blocks.
+    /// Interval between polls for new blocks.
     pub poll_interval: Duration,
 }
 

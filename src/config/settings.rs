@@ -27,6 +27,7 @@ const MAX_HTLCS_PER_SET: u16 = 2048;
 const MAX_OPEN_SETS: u32 = 1_000_000;
 /// LDK's default minimum channel capacity, in satoshis.
 const MIN_CHANNEL_SAT: u64 = 1000;
+/// The total supply, in satoshis.
 const MAX_CHANNEL_SAT: u64 = 21_000_000 * 100_000_000;
 /// In satoshis: 10 BTC, more than any channel's capacity.
 const MAX_DUST_SAT: u64 = 1_000_000_000;

@@ -190,7 +190,7 @@ mod tests {
     use crate::channels::test_node::{SAT_PER_KW, TestNode, open_with, two_nodes};
     use ldk_amp::{EnvelopeKey, Gateway};
 
-    /// What is logged in the thread of a test.
+    /// The log of a test's thread.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 

@@ -5,7 +5,7 @@
 //! above the limits are suppressed, and at the end of the window one line per call site reports how many.
 //! Lines below `info` are not limited: `debug` is meant to show everything.
 //!
-//! A window ends on time even if the writer thread is blocked because nobody reads the log; its suppressed
+//! A window ends on time even if the writer thread is blocked because the log is not read; its suppressed
 //! lines are then reported later.
 
 use std::collections::HashMap;

@@ -15,7 +15,7 @@ const MAX_WRITE: usize = 1 << 16;
 /// Delay before a retry if stderr is full and another process that shares it has made it non-blocking.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Whether a line may be dropped.
+/// The priority of a line when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Urgency {
     Droppable,

@@ -178,7 +178,7 @@ fn ldk_errors_have_a_separate_limit() {
 }
 
 #[test]
-fn windows_end_even_if_nobody_reads_the_log() {
+fn windows_end_even_without_a_reader() {
     let (counts, start) = (limit::Counts::default(), Instant::now());
     // Nothing takes the suppressed lines, as if the writer thread were blocked.
     let written = [0, 1, 2].map(|minute| {
