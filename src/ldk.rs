@@ -1,4 +1,4 @@
-//! Type aliases for LDK's types with this node's parameters.
+//! Type aliases for LDK's types with this node's type parameters.
 //!
 //! LDK's types are generic over each other. Where LDK allows it, the parameters are trait objects, so
 //! that a module can use `Arc<ChannelManager>` without depending on the wallet, the chain and the

@@ -4,13 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 
-/// The subsystems whose level can be set: LDK and our modules.
+/// Subsystems whose level can be set: LDK and our modules.
 pub const SUBSYSTEMS: [&str; 13] = [
     "chain", "channels", "invoices", "ldk", "node", "onion", "payments", "peers", "routing", "rpc",
     "storage", "wallet", "web",
 ];
 
-/// The libraries below us whose lines can be chosen in the config.
+/// Libraries whose level can be set in the config.
 const LIBRARIES: [&str; 8] = [
     "h2",
     "hyper",
@@ -25,7 +25,7 @@ const LIBRARIES: [&str; 8] = [
 /// The default filter.
 const DEFAULT: &str = "info,ldk=warn";
 
-/// lnd's levels with ours. Nothing of ours is worse than an error.
+/// lnd's levels and ours. We have no level above error.
 const LEVELS: [(&str, &str); 7] = [
     ("trace", "trace"),
     ("debug", "debug"),
@@ -36,8 +36,8 @@ const LEVELS: [(&str, &str); 7] = [
     ("off", "off"),
 ];
 
-/// What the libraries below us may say when a level is set for all subsystems.
-const OTHERS: &str = "warn";
+/// Level of libraries if a level is set for all subsystems.
+const LIBRARY_LEVEL: &str = "warn";
 
 /// Why the levels were not changed. The first three texts are lnd's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,18 +57,18 @@ pub enum LevelError {
     Log(String),
 }
 
-/// Hands a new filter to the log.
+/// Applies a new filter to the log.
 type Apply = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
 
 /// The active log levels.
 pub struct LogLevels {
-    /// `level` for what no other names, `target=level`.
+    /// `level` (the general level) or `target=level`.
     directives: Mutex<Vec<String>>,
     apply: Box<Apply>,
 }
 
 impl LogLevels {
-    /// `filter` is what the log was started with; `apply` gives it another one.
+    /// `filter` is the filter that the log was started with; `apply` replaces it.
     pub fn new(
         filter: &str,
         apply: impl Fn(EnvFilter) -> Result<(), String> + Send + Sync + 'static,
@@ -79,11 +79,11 @@ impl LogLevels {
         }
     }
 
-    /// Sets levels as lnd's `debuglevel` reads them: a level for all subsystems, pairs
-    /// `subsystem=level`, or the level first and then pairs. Returns the levels in force.
+    /// Sets levels in the syntax of lnd's `debuglevel`: a level for all subsystems, pairs
+    /// `subsystem=level`, or a level followed by pairs. Returns the active levels.
     ///
     /// # Errors
-    /// [`LevelError`]; nothing is changed then.
+    /// [`LevelError`]; the levels are then unchanged.
     pub fn set(&self, spec: &str) -> Result<String, LevelError> {
         let mut directives = self.lock();
         let changed = changed(&directives, spec)?;
@@ -94,7 +94,7 @@ impl LogLevels {
         Ok(directives.join(", "))
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
         self.directives
             .lock()
@@ -102,13 +102,13 @@ impl LogLevels {
     }
 }
 
-/// The filter for what the config says: a level, parts `name=level`, or both. A name is a subsystem,
-/// a module of ours such as `ampd::rpc::rest`, or one of the libraries below us. What no part names
-/// is logged as by default.
+/// Returns the filter for the config value: a level, pairs `name=level`, or a level followed by pairs. A
+/// name is a subsystem, a module such as `ampd::rpc::rest`, or a library. Without a general level, the
+/// default applies to everything that no pair names.
 ///
 /// # Errors
-/// [`LevelError`] for anything else: to tracing a misspelt level is the name of a module, and nothing
-/// of ours would be logged.
+/// [`LevelError`] for anything else. tracing would accept a misspelt level as a module name, and none of our
+/// lines would be logged.
 pub fn filter(spec: &str) -> Result<String, LevelError> {
     let mut parts = spec.split(',').map(str::trim).peekable();
     let general = match parts.next_if(|first| !first.contains('=')) {
@@ -128,22 +128,24 @@ pub fn filter(spec: &str) -> Result<String, LevelError> {
     Ok([vec![general.to_owned()], parts?].concat().join(","))
 }
 
-/// What a config may say, for an error message.
+/// Returns a description of valid config values, for an error message.
 pub fn expected() -> String {
     format!(
-        "error, warn, info, debug, trace or off, also for parts, such as info,ldk=debug \
-         (parts: {})",
+        "off, error, warn, info, debug or trace, optionally per subsystem, such as info,ldk=debug \
+         (subsystems: {})",
         SUBSYSTEMS.join(", ")
     )
 }
 
 fn config_target(name: &str) -> Result<String, LevelError> {
-    let room = name
+    let module = name
         .strip_prefix("ampd::")
         .map(|path| path.split("::").next());
-    match (name, room) {
+    match (name, module) {
         ("ampd", _) => Ok(name.to_owned()),
-        (_, Some(Some(room))) if room != "ldk" && SUBSYSTEMS.contains(&room) => Ok(name.to_owned()),
+        (_, Some(Some(module))) if module != "ldk" && SUBSYSTEMS.contains(&module) => {
+            Ok(name.to_owned())
+        }
         (library, None) if LIBRARIES.contains(&library) => Ok(name.to_owned()),
         _ => target(name),
     }
@@ -156,12 +158,12 @@ fn changed(directives: &[String], spec: &str) -> Result<Vec<String>, LevelError>
         None => directives.to_vec(),
     };
     for pair in parts {
-        let wrong = || LevelError::Pair(pair.to_owned());
-        let (subsystem, wanted) = pair.split_once('=').ok_or_else(wrong)?;
+        let invalid = || LevelError::Pair(pair.to_owned());
+        let (subsystem, wanted) = pair.split_once('=').ok_or_else(invalid)?;
         let target = target(subsystem)?;
         let level = level(wanted)?;
-        let known = format!("{target}=");
-        changed.retain(|directive| !directive.starts_with(&known));
+        let prefix = format!("{target}=");
+        changed.retain(|directive| !directive.starts_with(&prefix));
         changed.push(format!("{target}={level}"));
     }
     Ok(changed)
@@ -169,7 +171,9 @@ fn changed(directives: &[String], spec: &str) -> Result<Vec<String>, LevelError>
 
 fn for_all(level: &str) -> Vec<String> {
     let ours = ["ampd", "ldk"].map(|target| format!("{target}={level}"));
-    std::iter::once(OTHERS.to_owned()).chain(ours).collect()
+    std::iter::once(LIBRARY_LEVEL.to_owned())
+        .chain(ours)
+        .collect()
 }
 
 fn level(name: &str) -> Result<&'static str, LevelError> {
@@ -178,13 +182,13 @@ fn level(name: &str) -> Result<&'static str, LevelError> {
     known.ok_or_else(|| LevelError::Level(name.to_owned()))
 }
 
-/// Where `tracing` has the lines of a subsystem.
+/// Returns the `tracing` target of a subsystem.
 fn target(subsystem: &str) -> Result<String, LevelError> {
     match subsystem {
         "ldk" => Ok("ldk".to_owned()),
-        // The crate in which AMP meets LDK's onions.
+        // The crate that reads and writes AMP's onion payloads for LDK.
         "onion" => Ok("ldk_amp".to_owned()),
-        room if SUBSYSTEMS.contains(&room) => Ok(format!("ampd::{room}")),
+        module if SUBSYSTEMS.contains(&module) => Ok(format!("ampd::{module}")),
         unknown => Err(LevelError::Subsystem(unknown.to_owned())),
     }
 }
@@ -196,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_for_all_or_for_one() {
+    fn sets_levels_of_all_or_single_subsystems() {
         let applied: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = applied.clone();
         let levels = LogLevels::new("info,ldk=warn", move |filter| {
@@ -225,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_config_names_levels_of_what_there_is() {
+    fn config_accepts_levels_subsystems_modules_and_libraries() {
         for (spec, expected) in [
             ("warn", "warn"),
             ("DEBUG", "debug"),
@@ -239,7 +243,7 @@ mod tests {
         }
     }
 
-    /// tracing takes all of these, and most silence the node.
+    /// tracing accepts all of these, and most would silence the node.
     #[test]
     fn rejects_misspelt_levels_and_subsystems() {
         let level = |name: &str| Err(LevelError::Level(name.into()));
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_room_is_a_subsystem() {
+    fn every_subsystem_has_a_target() {
         for subsystem in SUBSYSTEMS {
             assert!(target(subsystem).is_ok());
         }

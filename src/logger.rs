@@ -1,4 +1,4 @@
-//! LDK's log records, handed to `tracing`.
+//! Forwards LDK's log records to `tracing`.
 
 mod levels;
 
@@ -10,17 +10,17 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::util::logger::{Level, Logger, Record};
 use tracing::field::display;
 
-use self::levels::{answers_a_message, has_another, level};
+use self::levels::{level, may_change, refuses_a_message};
 use crate::logging::{beginning, cut};
 
-/// Target of every record that comes from LDK, for filters such as `info,ldk=warn`.
+/// Target of LDK's records, for filters such as `info,ldk=warn`.
 pub const TARGET: &str = "ldk";
 
-/// A text at `info` or above, bytes: it may quote a peer, whose words can be 65,000 bytes long.
+/// Maximum length of a text at `info` or above, in bytes. LDK quotes text from peers, up to 65,000 bytes.
 const MAX_TEXT: usize = 500;
 
-/// Lines that hold a whole event or message with its secrets: preimages, shares, revoked keys. Their
-/// name is all that is logged of them.
+/// Lines that dump a whole event or message with its secrets: preimages, shares, revoked keys. Only its name
+/// is logged.
 const DUMPS: [&str; 8] = [
     "Handling event ",
     "Enqueueing message UpdateFulfillHTLC",
@@ -31,52 +31,54 @@ const DUMPS: [&str; 8] = [
     "Received message ChannelReestablish",
     "Tracking monitor update completion action",
 ];
-/// What stands before a secret of 32 bytes in hex.
-const LABELS: [&str; 5] = [
+/// Texts that precede a 32-byte secret in hex.
+const SECRET_LABELS: [&str; 5] = [
     "preimage ",
     "preimage: ",
     "per_commitment_secret ",
     "session priv ",
     "PaymentPreimage(",
 ];
-/// Digits of such a secret.
-const DIGITS: usize = 64;
+/// Length of such a secret in hex digits.
+const SECRET_DIGITS: usize = 64;
 const HIDDEN: &str = "(not logged)";
 
-/// Forwards LDK's records to `tracing` under the target `ldk`, without the secrets that are in some of
-/// them, and at the level that they have for the owner of a node (`levels`).
+/// Forwards LDK's records to `tracing` under the target `ldk`, with secrets removed and levels adjusted
+/// (`levels`).
 ///
-/// LDK's own module path and line go along as fields, and the peer, where LDK names it: by these
-/// [`crate::logging`] limits them. `Gossip`, LDK's chattiest level, is dropped: on mainnet it is a line
-/// for each of some 100,000 gossip messages.
+/// The fields `module` and `line` are LDK's, and `peer` is set where LDK names one; [`crate::logging`] uses
+/// them for its limits. `Gossip`, LDK's most verbose level, is dropped: on mainnet it means a line for each
+/// of some 100,000 gossip messages.
 #[derive(Debug, Default)]
 pub struct LdkLogger;
 
 thread_local! {
+    /// The sender of the message that this thread handles.
     static SENDER: Cell<Option<PublicKey>> = const { Cell::new(None) };
 }
 
-/// While this lives, the thread handles a message of a peer.
+/// A guard: while it exists, the thread handles a message of a peer.
 pub struct MessageOfPeer {
-    before: Option<PublicKey>,
+    previous: Option<PublicKey>,
 }
 
-/// The lines in which LDK refuses a peer's message without the peer's name get it, until this is dropped.
+/// Until the guard is dropped, adds `peer` to the lines in which LDK refuses a message without naming its
+/// sender.
 #[must_use]
 pub fn message_of(peer: PublicKey) -> MessageOfPeer {
     MessageOfPeer {
-        before: SENDER.replace(Some(peer)),
+        previous: SENDER.replace(Some(peer)),
     }
 }
 
 impl Drop for MessageOfPeer {
     fn drop(&mut self) {
-        SENDER.set(self.before);
+        SENDER.set(self.previous);
     }
 }
 
-/// A record is made into text only if its level is logged.
-macro_rules! hand_on {
+/// Forwards a record. It is formatted only if its level is enabled.
+macro_rules! forward {
     ($level:ident, $record:expr, $peer:expr, $max_bytes:expr) => {
         if tracing::enabled!(target: TARGET, tracing::Level::$level) {
             let (module, line) = ($record.module_path, $record.line);
@@ -90,25 +92,26 @@ macro_rules! hand_on {
 impl Logger for LdkLogger {
     fn log(&self, record: Record) {
         let (mut shown, mut peer) = (record.level, record.peer_id);
-        if has_another(record.level, record.module_path) {
+        if may_change(record.level, record.module_path) {
             let (text, _) = beginning(record.args, MAX_TEXT);
             shown = level(record.level, record.module_path, &text);
-            if answers_a_message(record.module_path, &text) {
+            if refuses_a_message(record.module_path, &text) {
                 peer = peer.or(SENDER.get());
             }
         }
         match shown {
             Level::Gossip => {}
-            Level::Trace => hand_on!(TRACE, record, peer, usize::MAX),
-            Level::Debug => hand_on!(DEBUG, record, peer, usize::MAX),
-            Level::Info => hand_on!(INFO, record, peer, MAX_TEXT),
-            Level::Warn => hand_on!(WARN, record, peer, MAX_TEXT),
-            Level::Error => hand_on!(ERROR, record, peer, MAX_TEXT),
+            Level::Trace => forward!(TRACE, record, peer, usize::MAX),
+            Level::Debug => forward!(DEBUG, record, peer, usize::MAX),
+            Level::Info => forward!(INFO, record, peer, MAX_TEXT),
+            Level::Warn => forward!(WARN, record, peer, MAX_TEXT),
+            Level::Error => forward!(ERROR, record, peer, MAX_TEXT),
         }
     }
 }
 
-/// What is logged of a record. More than that is looked at, in case that a secret is in the middle.
+/// Returns the text to log, at most `max_bytes`. Twice as much is searched for secrets, because one may
+/// extend beyond the cut.
 fn text(record: fmt::Arguments<'_>, max_bytes: usize) -> String {
     let (text, whole) = beginning(record, max_bytes.saturating_mul(2));
     let text = without_secrets(&text, whole);
@@ -119,7 +122,7 @@ fn text(record: fmt::Arguments<'_>, max_bytes: usize) -> String {
     text + "... (cut)"
 }
 
-/// `whole`: nothing was cut off its end.
+/// Removes secrets. `whole` is false if the end of the line is missing.
 fn without_secrets(line: &str, whole: bool) -> Cow<'_, str> {
     if let Some(name) = DUMPS.iter().find(|name| line.starts_with(**name)) {
         let ends = |c: char| ['{', '(', ':'].contains(&c);
@@ -127,12 +130,14 @@ fn without_secrets(line: &str, whole: bool) -> Cow<'_, str> {
         let end = name.len() + rest.find(ends).unwrap_or(rest.len());
         return Cow::Owned(format!("{} {HIDDEN}", line[..end].trim_end()));
     }
-    LABELS.iter().fold(Cow::Borrowed(line), |line, label| {
-        hide_after(&line, label, whole).map_or(line, Cow::Owned)
-    })
+    SECRET_LABELS
+        .iter()
+        .fold(Cow::Borrowed(line), |line, label| {
+            hide_after(&line, label, whole).map_or(line, Cow::Owned)
+        })
 }
 
-/// The line without the secrets after this label; `None` if there are none.
+/// Removes the secrets after a label; returns `None` if there are none.
 fn hide_after(line: &str, label: &str, whole: bool) -> Option<String> {
     let mut parts = line.split(label);
     let mut shown = parts.next()?.to_owned();
@@ -141,7 +146,7 @@ fn hide_after(line: &str, label: &str, whole: bool) -> Option<String> {
         shown.push_str(label);
         let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
         let is_cut = !whole && digits > 0 && digits == part.len();
-        let hides = digits >= DIGITS || is_cut;
+        let hides = digits >= SECRET_DIGITS || is_cut;
         shown.push_str(if hides { HIDDEN } else { "" });
         shown.push_str(if hides { &part[digits..] } else { part });
         found |= hides;
@@ -167,9 +172,9 @@ mod tests {
         assert_eq!(without_secrets(line, true), shown);
     }
 
-    /// As LDK's channel manager and peer handler write them.
+    /// As formatted by LDK's channel manager and peer handler.
     #[test]
-    fn of_events_and_messages_with_secrets_only_the_name_is_logged() {
+    fn logs_only_the_name_of_events_and_messages_with_secrets() {
         let sent = Event::PaymentSent {
             payment_id: Some(PaymentId([1; 32])),
             payment_preimage: SECRET,
@@ -188,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn preimages_and_session_keys_in_other_lines_are_left_out() {
+    fn hides_preimages_and_session_keys_in_other_lines() {
         let line = format!("Claiming HTLC with preimage {SECRET} from our monitor");
         let shown = "Claiming HTLC with preimage (not logged) from our monitor";
         assert_hidden(&line, shown);
@@ -196,9 +201,9 @@ mod tests {
         assert_hidden(&line, "for path with session priv (not logged)");
     }
 
-    /// Two whole ones before it leave room for what was cut.
+    /// Hiding the complete secrets before it shortens the text, which brings the cut secret into view.
     #[test]
-    fn of_a_secret_at_the_cut_nothing_is_left() {
+    fn hides_a_secret_that_is_cut_in_the_middle() {
         let line = format!(
             "{}preimage {SECRET}",
             format!("preimage {SECRET} ").repeat(3)
@@ -210,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_stay_as_they_are() {
+    fn other_lines_are_unchanged() {
         let hash = PaymentHash([2; 32]);
         let line = format!("Failing HTLC with payment_hash {hash}: no preimage for it");
         assert_eq!(without_secrets(&line, true), line);

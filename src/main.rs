@@ -1,4 +1,4 @@
-//! ampd: arguments -> Config -> Node::start -> wait for a signal -> Node::stop.
+//! The ampd daemon: loads the config, starts the node, and stops it on a signal, an RPC or a failure.
 
 use std::process::ExitCode;
 
@@ -22,9 +22,9 @@ fn main() -> ExitCode {
         .map_err(anyhow::Error::from)
         .and_then(|levels| run(&config, levels));
     let failure = ended.err();
-    let last = failure.map(|error| format!("ampd: {}", one_line(&error)));
-    logging::finish(last.as_deref());
-    if last.is_some() {
+    let last_line = failure.map(|error| format!("ampd: {}", one_line(&error)));
+    logging::finish(last_line.as_deref());
+    if last_line.is_some() {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -50,17 +50,17 @@ async fn run(config: &Config, levels: LogLevels) -> anyhow::Result<()> {
         node = Node::start(config, levels) => node?,
         _ = signals.told_to_stop() => return Ok(()),
     };
-    let mut wanted = Ok(());
+    let mut outcome = Ok(());
     tokio::select! {
         why = signals.told_to_stop() => tracing::info!("{why}: the node is shutting down"),
         stopped = node.stopped() => {
             tracing::info!("the node is shutting down");
-            wanted = stopped;
+            outcome = stopped;
         }
     }
     let stopping = node.stop();
     tokio::select! {
-        stopped = stopping => Ok(stopped.map(|()| wanted)??),
+        stopped = stopping => Ok(stopped.map(|()| outcome)??),
         () = signals.interrupted() => anyhow::bail!("interrupted twice: stopped without a final commit"),
     }
 }

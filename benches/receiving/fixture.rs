@@ -23,7 +23,7 @@ use crate::fill::{self, History, bytes};
 
 const HEIGHT: u32 = 900_000;
 
-/// The channel manager: has the latest HTLC, and counts claims.
+/// A stub of the channel manager: knows the latest HTLC and counts claims.
 #[derive(Default)]
 struct Port {
     last: Mutex<Option<(PaymentHash, IncomingHtlc)>>,
@@ -31,7 +31,7 @@ struct Port {
 }
 
 impl Port {
-    fn came(&self, hash: PaymentHash, htlc: IncomingHtlc) {
+    fn set_last(&self, hash: PaymentHash, htlc: IncomingHtlc) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((hash, htlc));
     }
 
@@ -212,7 +212,7 @@ impl Fixture {
             amount_msat,
             cltv_expiry,
         };
-        self.port.came(payment_hash, htlc);
+        self.port.set_last(payment_hash, htlc);
         Ok((claimable, envelope))
     }
 

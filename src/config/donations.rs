@@ -15,7 +15,7 @@ const MAX_BASE_URL: usize = 200;
 const MAX_AMOUNTS: usize = 8;
 /// In satoshis: 10 BTC, far more than any channel carries.
 const MAX_AMOUNT_SAT: u64 = 1_000_000_000;
-/// In satoshis: all bitcoins.
+/// In satoshis: the total supply.
 const MAX_GOAL_SAT: u64 = 21_000_000 * 100_000_000;
 /// lnd's invoices are valid for at most a year.
 const EXPIRY: std::ops::RangeInclusive<Duration> =
@@ -91,7 +91,7 @@ paid until their own invoice expires.",
     ],
 };
 
-/// How long the page's invoice can be paid.
+/// The validity period of the page's invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
     Seconds(u64),
@@ -115,29 +115,29 @@ pub struct Donations {
 }
 
 /// Validates all donation keys, even if the page is disabled.
-pub(super) fn check(said: &Layers) -> Result<Option<Donations>, ConfigError> {
+pub(super) fn check(layers: &Layers) -> Result<Option<Donations>, ConfigError> {
     let listen = "IP:port, such as 127.0.0.1:8090";
-    let listen = said.optional("donations-listen", listen, |text| text.parse().ok())?;
-    let title = said.value(
+    let listen = layers.optional("donations-listen", listen, |text| text.parse().ok())?;
+    let title = layers.value(
         "donations-title",
         "1 to 100 characters without control characters",
         title,
     )?;
-    let text = said.value(
+    let text = layers.value(
         "donations-text",
         "at most 2000 characters without control characters",
         text,
     )?;
-    let goal = said.number("donations-goal", 0, MAX_GOAL_SAT)?;
-    let amounts_sat = amounts(said)?;
-    let show_messages = said.switch("donations-show-messages")?;
-    let on_chain = said.switch("donations-on-chain")?;
-    let base_url = said.optional(
+    let goal = layers.number("donations-goal", 0, MAX_GOAL_SAT)?;
+    let amounts_sat = amounts(layers)?;
+    let show_messages = layers.switch("donations-show-messages")?;
+    let on_chain = layers.switch("donations-on-chain")?;
+    let base_url = layers.optional(
         "donations-base-url",
         "http:// or https://, a host and an optional path, at most 200 characters",
         base_url,
     )?;
-    let expiry = said.value(
+    let expiry = layers.value(
         "donations-expiry",
         "a duration from 1min to 365d, or never",
         expiry,
@@ -167,17 +167,17 @@ fn text(text: &str) -> Option<String> {
     fits.then(|| text.trim().to_owned())
 }
 
-fn amounts(said: &Layers) -> Result<Vec<u64>, ConfigError> {
+fn amounts(layers: &Layers) -> Result<Vec<u64>, ConfigError> {
     let sat = |text: &str| {
         let number = text.replace('_', "").parse().ok();
         number.filter(|sat| (1..=MAX_AMOUNT_SAT).contains(sat))
     };
     let expected = format!("whole satoshis from 1 to {MAX_AMOUNT_SAT}");
-    let mut amounts: Vec<u64> = said.items("donations-amounts", &expected, sat)?;
+    let mut amounts: Vec<u64> = layers.items("donations-amounts", &expected, sat)?;
     if amounts.len() > MAX_AMOUNTS {
         return Err(ConfigError::Conflict(format!(
             "{}: found {} amounts, expected at most {MAX_AMOUNTS}",
-            said.name_of("donations-amounts"),
+            layers.name_of("donations-amounts"),
             amounts.len(),
         )));
     }

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use super::keys::Key;
 use super::layers::Source;
 
-/// A configuration that cannot be used.
+/// An error in the flags, the environment or the config file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A wrong flag, or a request for help or the version; clap has the whole text.
+    /// A wrong flag, or a request for help or the version; clap provides the text.
     #[error("{0}")]
     Arguments(clap::Error),
     #[error(
-        "--{key} is not a flag, because flags show in the list of processes; \
+        "--{key} is not a flag, because any local user can list the flags of a process; \
          set {key} in the config file or {variable} in the environment"
     )]
     SecretFlag { key: &'static str, variable: String },
@@ -51,22 +51,22 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The exit code of a program that ends with this error: 0 for help, 2 for wrong flags, 78
-    /// (`EX_CONFIG` of sysexits) for the rest.
+    /// Returns the exit code for this error: 0 for help, 2 for wrong flags, 78 (`EX_CONFIG` of
+    /// sysexits) for the rest.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            // 0 or 2 in clap.
+            // clap returns 0 or 2.
             ConfigError::Arguments(error) => u8::try_from(error.exit_code()).unwrap_or(2),
             ConfigError::SecretFlag { .. } => 2,
             _ => 78,
         }
     }
 
-    /// Prints the error on stderr, or the help that was asked for on stdout.
+    /// Prints the error to stderr, or the requested help to stdout.
     pub fn print(&self) {
         match self {
-            // A closed stdout or stderr leaves nobody to tell.
+            // Nothing can be done if stdout or stderr is closed.
             ConfigError::Arguments(error) => drop(error.print()),
             other => {
                 let _ = writeln!(io::stderr(), "ampd: {other}");

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 use super::keys::{self, Key, Kind};
-use super::layers::{Layer, Said, Source};
+use super::layers::{Layer, RawValue, Source};
 
 /// Reads the file as a layer.
 ///
@@ -50,8 +50,8 @@ fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
 
 /// Adds a key, which may be set in its table or by its full name, but not both.
 fn add(layer: &mut Layer, name: &str, value: toml::Value, path: &Path) -> Result<(), ConfigError> {
-    let (name, said) = entry(name, value, path)?;
-    match layer.insert(name, said) {
+    let (name, raw) = entry(name, value, path)?;
+    match layer.insert(name, raw) {
         None => Ok(()),
         Some(_) => Err(ConfigError::Conflict(format!(
             "{name} is set twice in {}: by its full name and in its table",
@@ -60,7 +60,11 @@ fn add(layer: &mut Layer, name: &str, value: toml::Value, path: &Path) -> Result
     }
 }
 
-fn entry(name: &str, value: toml::Value, path: &Path) -> Result<(&'static str, Said), ConfigError> {
+fn entry(
+    name: &str,
+    value: toml::Value,
+    path: &Path,
+) -> Result<(&'static str, RawValue), ConfigError> {
     let Some(key) = keys::by_name(name) else {
         let (key, path, nearest) = (name.to_owned(), path.to_owned(), keys::nearest(name));
         return Err(ConfigError::UnknownKey { key, path, nearest });
@@ -70,7 +74,7 @@ fn entry(name: &str, value: toml::Value, path: &Path) -> Result<(&'static str, S
     match texts(key.kind, value) {
         Some(texts) => Ok((
             key.name,
-            Said {
+            RawValue {
                 texts: Zeroizing::new(texts),
                 source,
             },
@@ -107,10 +111,10 @@ fn texts(kind: Kind, value: toml::Value) -> Option<Vec<String>> {
 
 fn expected(kind: Kind) -> String {
     match kind {
-        Kind::Text => "a text in quotes",
+        Kind::Text => "a quoted string",
         Kind::Switch => "true or false without quotes",
         Kind::Number => "a whole number without quotes",
-        Kind::List => "a list of texts such as [\"one\", \"two\"]",
+        Kind::List => "a list of strings such as [\"one\", \"two\"]",
         Kind::Numbers => "a list of whole numbers such as [1000, 5000]",
     }
     .to_owned()
@@ -119,7 +123,7 @@ fn expected(kind: Kind) -> String {
 fn describe(key: &Key, value: &toml::Value) -> String {
     match value {
         _ if key.secret => format!("a value of type {}", value.type_str()),
-        toml::Value::String(text) => format!("the text {text:?}"),
+        toml::Value::String(text) => format!("the string {text:?}"),
         toml::Value::Integer(number) => format!("the number {number}"),
         toml::Value::Float(number) => format!("the number {number}"),
         toml::Value::Boolean(on) => on.to_string(),

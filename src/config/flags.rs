@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 use super::keys::{self, Key, Kind, SECTIONS};
-use super::layers::{Layer, Said, Source};
+use super::layers::{Layer, RawValue, Source};
 
 const ABOUT: &str =
     "A Lightning node that sends and receives Atomic Multi-path Payments, on top of bitcoind.";
@@ -39,7 +39,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Flags, ConfigError>
         .try_get_matches_from(args)
         .map_err(ConfigError::Arguments)?;
     let layer = keys::all()
-        .filter_map(|key| Some((key.name, said(&matches, key)?)))
+        .filter_map(|key| Some((key.name, raw_value(&matches, key)?)))
         .collect();
     Ok(Flags {
         config: matches.get_one::<PathBuf>("config").cloned(),
@@ -47,7 +47,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Flags, ConfigError>
     })
 }
 
-fn said(matches: &ArgMatches, key: &'static Key) -> Option<Said> {
+fn raw_value(matches: &ArgMatches, key: &'static Key) -> Option<RawValue> {
     if key.secret || matches.value_source(key.name) != Some(ValueSource::CommandLine) {
         return None;
     }
@@ -56,8 +56,10 @@ fn said(matches: &ArgMatches, key: &'static Key) -> Option<Said> {
         .cloned()
         .collect::<Vec<_>>();
     match key.kind {
-        Kind::List | Kind::Numbers => Some(Said::from_text(key, &texts.join(","), Source::Flag)),
-        _ => Some(Said {
+        Kind::List | Kind::Numbers => {
+            Some(RawValue::from_text(key, &texts.join(","), Source::Flag))
+        }
+        _ => Some(RawValue {
             texts: Zeroizing::new(texts),
             source: Source::Flag,
         }),

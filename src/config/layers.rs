@@ -1,4 +1,4 @@
-//! What was said, and where: one layer each for flags, environment, file and defaults.
+//! Unvalidated values and their sources: one layer each for flags, environment, file and defaults.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::error::ConfigError;
 use super::keys::{self, Key, Kind};
 
-/// Where a value was said.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Flag,
@@ -21,7 +21,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// How the user wrote the key: `--accept-amp`, `AMPD_ACCEPT_AMP`, `accept-amp in ampd.toml`.
+    /// Returns the key as the user wrote it: `--accept-amp`, `AMPD_ACCEPT_AMP`, `accept-amp in ampd.toml`.
     #[must_use]
     pub fn name_of(&self, key: &Key) -> String {
         match self {
@@ -33,32 +33,32 @@ impl Source {
     }
 }
 
-/// What was said for one key: a list has any number of texts, every other kind one.
+/// The unvalidated value of a key: any number of strings for a list, one for every other kind.
 ///
-/// The texts may be secrets; they are wiped when they are dropped and not shown by `Debug`.
+/// The strings may be secrets: they are wiped when dropped, and `Debug` does not show them.
 #[derive(Clone)]
-pub struct Said {
+pub struct RawValue {
     pub texts: Zeroizing<Vec<String>>,
     pub source: Source,
 }
 
-impl Said {
-    /// A value out of one text; a list is split at its commas.
+impl RawValue {
+    /// Creates a value from one string; a list is split at its commas.
     pub fn from_text(key: &Key, text: &str, source: Source) -> Self {
         let texts = match key.kind {
             Kind::List | Kind::Numbers => split_list(text),
             _ => vec![text.to_owned()],
         };
-        Said {
+        RawValue {
             texts: Zeroizing::new(texts),
             source,
         }
     }
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for RawValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Said({:?})", self.source)
+        write!(f, "RawValue({:?})", self.source)
     }
 }
 
@@ -71,52 +71,61 @@ fn split_list(text: &str) -> Vec<String> {
 }
 
 /// Values by key name.
-pub type Layer = BTreeMap<&'static str, Said>;
+pub type Layer = BTreeMap<&'static str, RawValue>;
 
-/// All layers, laid over each other.
+/// The merged layers.
 #[derive(Clone, Debug, Default)]
 pub struct Layers(Layer);
 
 impl Layers {
-    /// Puts a layer under those that are there: it counts only where they say nothing.
+    /// Adds a layer of lower precedence: it supplies only keys that are not set yet.
     #[must_use]
     pub fn over(mut self, below: Layer) -> Self {
-        for (name, said) in below {
-            self.0.entry(name).or_insert(said);
+        for (name, raw) in below {
+            self.0.entry(name).or_insert(raw);
         }
         self
     }
 
-    /// The texts of a list.
+    /// Returns the items of a list, each parsed by `parse`; empty if the key is not set.
+    ///
+    /// # Errors
+    /// If `parse` rejects an item; the error names `expected`.
     pub fn items<T>(
         &self,
         name: &'static str,
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Vec<T>, ConfigError> {
-        let Some((key, said)) = self.said(name) else {
+        let Some((key, raw)) = self.get(name) else {
             return Ok(Vec::new());
         };
-        let wrong = |text: &str| wrong_value(key, said, text, expected);
-        said.texts
+        let wrong = |text: &str| wrong_value(key, raw, text, expected);
+        raw.texts
             .iter()
             .map(|text| parse(text).ok_or_else(|| wrong(text)))
             .collect()
     }
 
-    /// The value of a key that has a default, checked by `parse`.
+    /// Returns the value of a key that has a default, parsed by `parse`.
+    ///
+    /// # Errors
+    /// If `parse` rejects the value; the error names `expected`.
     pub fn value<T>(
         &self,
         name: &'static str,
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<T, ConfigError> {
-        let (key, said) = self.said(name).ok_or_else(|| missing(name))?;
-        let text = said.texts.first().map_or("", String::as_str);
-        parse(text).ok_or_else(|| wrong_value(key, said, text, expected))
+        let (key, raw) = self.get(name).ok_or_else(|| missing(name))?;
+        let text = raw.texts.first().map_or("", String::as_str);
+        parse(text).ok_or_else(|| wrong_value(key, raw, text, expected))
     }
 
-    /// The value of a key that may be left out; an empty text counts as left out.
+    /// Returns the value of an optional key; an empty string means "not set".
+    ///
+    /// # Errors
+    /// As for [`Layers::value`].
     pub fn optional<T>(
         &self,
         name: &'static str,
@@ -129,34 +138,40 @@ impl Layers {
         })
     }
 
-    /// A whole number in a range.
-    pub fn number<T>(&self, name: &'static str, least: T, most: T) -> Result<T, ConfigError>
+    /// Returns a whole number from `min` to `max`.
+    ///
+    /// # Errors
+    /// If the value is not a number or out of range.
+    pub fn number<T>(&self, name: &'static str, min: T, max: T) -> Result<T, ConfigError>
     where
         T: FromStr + PartialOrd + fmt::Display + Copy,
     {
-        let expected = format!("a whole number from {least} to {most}");
+        let expected = format!("a whole number from {min} to {max}");
         self.value(name, &expected, |text| {
             let digits = text.replace('_', "");
             digits
                 .parse()
                 .ok()
-                .filter(|number| (least..=most).contains(number))
+                .filter(|number| (min..=max).contains(number))
         })
     }
 
-    /// A switch.
+    /// Returns the value of a switch.
+    ///
+    /// # Errors
+    /// If the value is neither true nor false.
     pub fn switch(&self, name: &'static str) -> Result<bool, ConfigError> {
         self.value(name, "true or false", parse_switch)
     }
 
-    /// Where the value of a key was said.
+    /// Returns the key as written at the source of its value, for error messages.
     #[must_use]
     pub fn name_of(&self, name: &'static str) -> String {
-        self.said(name)
-            .map_or(name.to_owned(), |(key, said)| said.source.name_of(key))
+        self.get(name)
+            .map_or(name.to_owned(), |(key, raw)| raw.source.name_of(key))
     }
 
-    fn said(&self, name: &'static str) -> Option<(&'static Key, &Said)> {
+    fn get(&self, name: &'static str) -> Option<(&'static Key, &RawValue)> {
         Some((keys::by_name(name)?, self.0.get(name)?))
     }
 }
@@ -169,7 +184,7 @@ fn parse_switch(text: &str) -> Option<bool> {
     }
 }
 
-fn wrong_value(key: &'static Key, said: &Said, text: &str, expected: &str) -> ConfigError {
+fn wrong_value(key: &'static Key, raw: &RawValue, text: &str, expected: &str) -> ConfigError {
     let found = if key.secret {
         "a secret".to_owned()
     } else {
@@ -177,26 +192,31 @@ fn wrong_value(key: &'static Key, said: &Said, text: &str, expected: &str) -> Co
     };
     ConfigError::Value {
         key,
-        place: said.source.clone(),
+        place: raw.source.clone(),
         found,
         expected: expected.to_owned(),
     }
 }
 
-/// The defaults are a layer, so this is a mistake in our own table of keys.
+/// A bug in the table of keys: every key has a default, if only an empty one.
 fn missing(name: &'static str) -> ConfigError {
     ConfigError::Conflict(format!("no value for {name}"))
 }
 
-/// The lowest layer: the defaults of all keys.
+/// Returns the lowest layer: the defaults of all keys.
 #[must_use]
 pub fn defaults() -> Layer {
     keys::all()
-        .map(|key| (key.name, Said::from_text(key, key.default, Source::Default)))
+        .map(|key| {
+            (
+                key.name,
+                RawValue::from_text(key, key.default, Source::Default),
+            )
+        })
         .collect()
 }
 
-/// The layer of the environment variables.
+/// Returns the layer of the environment variables.
 ///
 /// # Errors
 /// If a variable is not UTF-8.
@@ -209,10 +229,13 @@ pub fn environment(env: &impl Fn(&str) -> Option<OsString>) -> Result<Layer, Con
         let text = value.into_string().map_err(|_| ConfigError::Value {
             key,
             place: Source::Environment,
-            found: "bytes that are no UTF-8".to_owned(),
-            expected: "a text".to_owned(),
+            found: "invalid UTF-8".to_owned(),
+            expected: "a string".to_owned(),
         })?;
-        layer.insert(key.name, Said::from_text(key, &text, Source::Environment));
+        layer.insert(
+            key.name,
+            RawValue::from_text(key, &text, Source::Environment),
+        );
     }
     Ok(layer)
 }

@@ -1,4 +1,4 @@
-//! ampd's configuration: values from several layers, validated into a [`Config`].
+//! ampd's configuration: values merged from several layers and validated into a [`Config`].
 //!
 //! `keys` lists every key with its default and help text. Flags (`flags`) override the environment
 //! (`layers`), which overrides the file (`file`) and the defaults; `settings` validates the result.
@@ -40,7 +40,7 @@ pub struct Config {
     pub network: Network,
     /// ampd's data directory; the node's files are in [`Config::network_dir`].
     pub data_dir: PathBuf,
-    /// None: the first 20 hex digits of the public key.
+    /// `None`: the first 20 hex digits of the public key.
     pub alias: Option<Alias>,
     pub color: Color,
     /// Addresses to listen on for peers.
@@ -53,11 +53,11 @@ pub struct Config {
     /// Accept keysend payments and announce support for them.
     pub accept_keysend: bool,
     pub forwarding: Forwarding,
-    /// Minimum capacity of channels opened by peers.
+    /// Minimum capacity of channels opened by peers, in satoshis.
     pub min_channel_size_sat: u64,
     /// Refuse anchor channels if the wallet cannot pay the fees of a force close.
     pub require_anchor_reserve: bool,
-    /// Maximum total of dust HTLCs per channel.
+    /// Maximum total of dust HTLCs per channel, in satoshis.
     pub max_dust_exposure_sat: u64,
     pub log: Log,
     /// Address to serve Prometheus metrics on; `None` disables them.
@@ -79,12 +79,12 @@ pub struct Callers {
     pub tls_extra_domains: Vec<String>,
 }
 
-/// How to reach bitcoind.
+/// Connection settings for bitcoind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bitcoind {
     pub rpc_address: HostPort,
     pub auth: BitcoindAuth,
-    /// How often to poll for new blocks.
+    /// Interval between polls for new blocks.
     pub poll_interval: Duration,
 }
 
@@ -103,7 +103,7 @@ pub struct Amp {
 pub struct Forwarding {
     pub base_fee_msat: u32,
     pub fee_rate_ppm: u32,
-    /// Blocks; never below LDK's 48.
+    /// CLTV delta in blocks, at least LDK's minimum of 48.
     pub cltv_delta: u16,
     /// Keep LDK's random delay instead of forwarding immediately.
     pub delay: bool,
@@ -134,11 +134,11 @@ impl Config {
         let named = flags
             .config
             .or_else(|| env("AMPD_CONFIG").map(PathBuf::from));
-        let said = Layers::default()
+        let layers = Layers::default()
             .over(flags.layer)
             .over(layers::environment(&env)?);
-        let file = file_layer(named, &said, &env)?;
-        settings::check(&said.over(file).over(layers::defaults()), &env)
+        let file = file_layer(named, &layers, &env)?;
+        settings::check(&layers.over(file).over(layers::defaults()), &env)
     }
 
     /// Returns the directory of this node's files: `<data-dir>/<network>`.
@@ -151,7 +151,7 @@ impl Config {
 /// Reads the config file named by the user, or the one in the data directory if it exists.
 fn file_layer(
     named: Option<PathBuf>,
-    said: &Layers,
+    layers: &Layers,
     env: &settings::Env<'_>,
 ) -> Result<Layer, ConfigError> {
     if let Some(path) = named {
@@ -160,18 +160,18 @@ fn file_layer(
             .map_or(Ok(path.clone()), |text| settings::expand(text, env))?;
         return file::read(&path);
     }
-    match default_file(said, env)? {
+    match default_file(layers, env)? {
         path if exists(&path) => file::read(&path),
         _ => Ok(Layer::new()),
     }
 }
 
-fn default_file(said: &Layers, env: &settings::Env<'_>) -> Result<PathBuf, ConfigError> {
-    let said = said.clone().over(layers::defaults());
-    Ok(settings::path(&said, "data-dir", env)?.join(FILE_NAME))
+fn default_file(layers: &Layers, env: &settings::Env<'_>) -> Result<PathBuf, ConfigError> {
+    let with_defaults = layers.clone().over(layers::defaults());
+    Ok(settings::path(&with_defaults, "data-dir", env)?.join(FILE_NAME))
 }
 
-/// Returns true also for an inaccessible file, so that reading it reports why.
+/// Returns true also for an inaccessible file, so that reading it reports the cause.
 fn exists(path: &Path) -> bool {
     path.try_exists().unwrap_or(true)
 }

@@ -1,8 +1,8 @@
-//! What bitcoind has differently on each network.
+//! bitcoind's defaults for each network.
 
 use bitcoin::Network;
 
-/// The default port of bitcoind's RPC server.
+/// Returns the default port of bitcoind's RPC server.
 #[must_use]
 pub fn bitcoind_rpc_port(network: Network) -> u16 {
     match network {
@@ -14,9 +14,9 @@ pub fn bitcoind_rpc_port(network: Network) -> u16 {
     }
 }
 
-/// The folder of the network's files below bitcoind's data directory.
+/// Returns the network's subdirectory of bitcoind's data directory; empty for mainnet.
 #[must_use]
-pub fn bitcoind_folder(network: Network) -> &'static str {
+pub fn bitcoind_subdir(network: Network) -> &'static str {
     match network {
         Network::Bitcoin => "",
         Network::Testnet => "testnet3",

@@ -1,4 +1,4 @@
-//! The checked settings: what the layers say, as types that cannot hold a wrong value.
+//! Validation: parses the values of the merged layers into a [`Config`].
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,71 +14,75 @@ use super::layers::Layers;
 use ampd_files::expand_home;
 use lnd_api::layout::{HostPort, NETWORK_NAMES, network_by_name};
 
-use super::network::{bitcoind_folder, bitcoind_rpc_port};
+use super::network::{bitcoind_rpc_port, bitcoind_subdir};
 use super::values::{Alias, BitcoindAuth, Color, LogFormat, Secret};
 use super::{Amp, Bitcoind, Callers, Config, Forwarding, Log};
 use crate::log_levels;
 
-/// HTLCs that a channel can carry in one direction (BOLT 2).
+/// Maximum number of HTLCs of a channel in one direction (BOLT 2).
 const MAX_HTLCS_PER_CHANNEL: u16 = 483;
-/// More shards than any sender has a use for, and still little memory.
+/// More shards than any sender needs, yet little memory.
 const MAX_HTLCS_PER_SET: u16 = 2048;
-/// Sets are small, but each is a row and a timer.
+/// Sets are small, but each takes a database row and a timer.
 const MAX_OPEN_SETS: u32 = 1_000_000;
-/// The smallest channel that LDK accepts by default, in satoshi.
+/// LDK's default minimum channel capacity, in satoshis.
 const MIN_CHANNEL_SAT: u64 = 1000;
+/// The total supply, in satoshis.
 const MAX_CHANNEL_SAT: u64 = 21_000_000 * 100_000_000;
-/// No channel is larger (10 BTC).
+/// In satoshis: 10 BTC, more than any channel's capacity.
 const MAX_DUST_SAT: u64 = 1_000_000_000;
 const POLL_INTERVAL: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(50)..=Duration::from_secs(60);
 
-/// What the checks need to know of the process environment.
+/// Looks up environment variables.
 pub type Env<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
-/// Checks everything that was said.
-pub fn check(said: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
-    let network = said.value("network", NETWORK_NAMES, network_by_name)?;
+/// Validates all values.
+///
+/// # Errors
+/// [`ConfigError`] for the first invalid value or conflict.
+pub fn check(layers: &Layers, env: &Env<'_>) -> Result<Config, ConfigError> {
+    let network = layers.value("network", NETWORK_NAMES, network_by_name)?;
     Ok(Config {
         network,
-        data_dir: path(said, "data-dir", env)?,
-        alias: said.optional(
+        data_dir: path(layers, "data-dir", env)?,
+        alias: layers.optional(
             "alias",
             "at most 32 bytes without control characters",
             Alias::new,
         )?,
-        color: said.value("color", "a colour such as \"#3399ff\"", Color::parse)?,
-        listen: said.items("listen", "IP:port, such as 0.0.0.0:9735", |text| {
+        color: layers.value("color", "a color such as \"#3399ff\"", Color::parse)?,
+        listen: layers.items("listen", "IP:port, such as 0.0.0.0:9735", |text| {
             text.parse().ok()
         })?,
-        external_addresses: external_addresses(said)?,
-        callers: callers(said)?,
-        bitcoind: bitcoind(said, env, network)?,
-        amp: amp(said)?,
-        accept_keysend: said.switch("accept-keysend")?,
-        forwarding: forwarding(said)?,
-        min_channel_size_sat: said.number(
+        external_addresses: external_addresses(layers)?,
+        callers: callers(layers)?,
+        bitcoind: bitcoind(layers, env, network)?,
+        amp: amp(layers)?,
+        accept_keysend: layers.switch("accept-keysend")?,
+        forwarding: forwarding(layers)?,
+        min_channel_size_sat: layers.number(
             "min-channel-size-sat",
             MIN_CHANNEL_SAT,
             MAX_CHANNEL_SAT,
         )?,
-        require_anchor_reserve: said.switch("require-anchor-reserve")?,
-        max_dust_exposure_sat: said.number("max-dust-exposure-sat", 0, MAX_DUST_SAT)?,
-        log: log(said)?,
-        metrics_listen: said.optional(
+        require_anchor_reserve: layers.switch("require-anchor-reserve")?,
+        max_dust_exposure_sat: layers.number("max-dust-exposure-sat", 0, MAX_DUST_SAT)?,
+        log: log(layers)?,
+        metrics_listen: layers.optional(
             "metrics-listen",
             "IP:port, such as 127.0.0.1:9740",
             |text| text.parse().ok(),
         )?,
-        donations: super::donations::check(said)?,
+        donations: super::donations::check(layers)?,
     })
 }
 
-fn callers(said: &Layers) -> Result<Callers, ConfigError> {
+fn callers(layers: &Layers) -> Result<Callers, ConfigError> {
     let ip = "IP addresses such as 192.168.1.5";
     Ok(Callers {
-        rpc_listen: said.value("rpc-listen", "IP:port, such as 127.0.0.1:10009", address)?,
-        rest_listen: said.value(
+        rpc_listen: layers.value("rpc-listen", "IP:port, such as 127.0.0.1:10009", address)?,
+        rest_listen: layers.value(
             "rest-listen",
             "IP:port, such as 127.0.0.1:8080, or none",
             |text| match text {
@@ -86,9 +90,9 @@ fn callers(said: &Layers) -> Result<Callers, ConfigError> {
                 text => address(text).map(Some),
             },
         )?,
-        rest_cors: said.items("rest-cors", "https://host[:port] or *", origin)?,
-        tls_extra_ips: said.items("tls-extra-ip", ip, |text| text.parse().ok())?,
-        tls_extra_domains: said.items("tls-extra-domain", "DNS names", domain)?,
+        rest_cors: layers.items("rest-cors", "https://host[:port] or *", origin)?,
+        tls_extra_ips: layers.items("tls-extra-ip", ip, |text| text.parse().ok())?,
+        tls_extra_domains: layers.items("tls-extra-domain", "DNS names", domain)?,
     })
 }
 
@@ -96,7 +100,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.replacen("localhost:", "127.0.0.1:", 1).parse().ok()
 }
 
-/// As a browser writes it: without a path, not even a slash.
+/// Parses an origin as browsers send it: without a path, not even a slash.
 fn origin(text: &str) -> Option<String> {
     let host = text
         .strip_prefix("https://")
@@ -106,16 +110,16 @@ fn origin(text: &str) -> Option<String> {
 }
 
 fn domain(text: &str) -> Option<String> {
-    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-._*".contains(letter);
-    let is_domain = !text.is_empty() && text.chars().all(is_letter);
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._*".contains(c);
+    let is_domain = !text.is_empty() && text.chars().all(is_allowed);
     is_domain.then(|| text.to_owned())
 }
 
-/// Each once, however often it is said or written in another way: the network hears them.
-fn external_addresses(said: &Layers) -> Result<Vec<SocketAddress>, ConfigError> {
+/// Returns each address once, even if it is written in different ways, because they are announced.
+fn external_addresses(layers: &Layers) -> Result<Vec<SocketAddress>, ConfigError> {
     let parse = |text: &str| text.parse::<SocketAddress>().ok();
     let mut addresses = Vec::new();
-    for address in said.items("external-address", "host:port", parse)? {
+    for address in layers.items("external-address", "host:port", parse)? {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -123,43 +127,47 @@ fn external_addresses(said: &Layers) -> Result<Vec<SocketAddress>, ConfigError> 
     Ok(addresses)
 }
 
-fn bitcoind(said: &Layers, env: &Env<'_>, network: Network) -> Result<Bitcoind, ConfigError> {
+fn bitcoind(layers: &Layers, env: &Env<'_>, network: Network) -> Result<Bitcoind, ConfigError> {
     let port = bitcoind_rpc_port(network);
     let address = |text: &str| HostPort::parse(text, port);
     Ok(Bitcoind {
-        rpc_address: said.value("bitcoind-rpc-address", "host or host:port", address)?,
-        auth: bitcoind_auth(said, env, network)?,
-        poll_interval: said.value("chain-poll-interval", "a time from 50ms to 1min", |text| {
-            humantime::parse_duration(text)
-                .ok()
-                .filter(|time| POLL_INTERVAL.contains(time))
-        })?,
+        rpc_address: layers.value("bitcoind-rpc-address", "host or host:port", address)?,
+        auth: bitcoind_auth(layers, env, network)?,
+        poll_interval: layers.value(
+            "chain-poll-interval",
+            "a duration from 50ms to 1min",
+            |text| {
+                humantime::parse_duration(text)
+                    .ok()
+                    .filter(|time| POLL_INTERVAL.contains(time))
+            },
+        )?,
     })
 }
 
 fn bitcoind_auth(
-    said: &Layers,
+    layers: &Layers,
     env: &Env<'_>,
     network: Network,
 ) -> Result<BitcoindAuth, ConfigError> {
     let text = |text: &str| Some(text.to_owned());
-    let user = said.optional("bitcoind-rpc-user", "a name", text)?;
-    let password = said.optional("bitcoind-rpc-password", "a text", |text| {
+    let user = layers.optional("bitcoind-rpc-user", "a name", text)?;
+    let password = layers.optional("bitcoind-rpc-password", "a string", |text| {
         Some(Secret::new(text))
     })?;
-    let cookie = said.optional("bitcoind-rpc-cookie", "a path", text)?;
-    let name = |key| said.name_of(key);
+    let cookie = layers.optional("bitcoind-rpc-cookie", "a path", text)?;
+    let name = |key| layers.name_of(key);
     match (user, password, cookie) {
         (Some(user), Some(password), None) => Ok(BitcoindAuth::Password { user, password }),
         (None, None, Some(_)) => Ok(BitcoindAuth::Cookie(path(
-            said,
+            layers,
             "bitcoind-rpc-cookie",
             env,
         )?)),
         (None, None, None) => {
-            let folder = expand("~/.bitcoin", env)?;
+            let dir = expand("~/.bitcoin", env)?;
             Ok(BitcoindAuth::Cookie(
-                folder.join(bitcoind_folder(network)).join(".cookie"),
+                dir.join(bitcoind_subdir(network)).join(".cookie"),
             ))
         }
         (Some(_), None, _) => Err(ConfigError::Conflict(format!(
@@ -179,12 +187,12 @@ fn bitcoind_auth(
     }
 }
 
-fn amp(said: &Layers) -> Result<Amp, ConfigError> {
+fn amp(layers: &Layers) -> Result<Amp, ConfigError> {
     Ok(Amp {
-        accept: said.switch("accept-amp")?,
-        max_htlcs_per_set: said.number("max-htlcs-per-set", 1, MAX_HTLCS_PER_SET)?,
-        max_open_sets: said.number("max-open-sets", 0, MAX_OPEN_SETS)?,
-        max_held_htlcs_per_channel: said.number(
+        accept: layers.switch("accept-amp")?,
+        max_htlcs_per_set: layers.number("max-htlcs-per-set", 1, MAX_HTLCS_PER_SET)?,
+        max_open_sets: layers.number("max-open-sets", 0, MAX_OPEN_SETS)?,
+        max_held_htlcs_per_channel: layers.number(
             "max-held-htlcs-per-channel",
             1,
             MAX_HTLCS_PER_CHANNEL,
@@ -192,16 +200,16 @@ fn amp(said: &Layers) -> Result<Amp, ConfigError> {
     })
 }
 
-fn forwarding(said: &Layers) -> Result<Forwarding, ConfigError> {
+fn forwarding(layers: &Layers) -> Result<Forwarding, ConfigError> {
     Ok(Forwarding {
-        base_fee_msat: said.number("base-fee-msat", 0, u32::MAX)?,
-        fee_rate_ppm: said.number("fee-rate-ppm", 0, 1_000_000)?,
-        cltv_delta: said.number("cltv-delta", MIN_CLTV_EXPIRY_DELTA, 2016)?,
-        delay: said.switch("forward-delay")?,
+        base_fee_msat: layers.number("base-fee-msat", 0, u32::MAX)?,
+        fee_rate_ppm: layers.number("fee-rate-ppm", 0, 1_000_000)?,
+        cltv_delta: layers.number("cltv-delta", MIN_CLTV_EXPIRY_DELTA, 2016)?,
+        delay: layers.switch("forward-delay")?,
     })
 }
 
-fn log(said: &Layers) -> Result<Log, ConfigError> {
+fn log(layers: &Layers) -> Result<Log, ConfigError> {
     let format = |text: &str| match text {
         "text" => Some(LogFormat::Text),
         "json" => Some(LogFormat::Json),
@@ -209,20 +217,23 @@ fn log(said: &Layers) -> Result<Log, ConfigError> {
     };
     let filter = |text: &str| log_levels::filter(text).ok();
     Ok(Log {
-        filter: said.value("log-level", &log_levels::expected(), filter)?,
-        format: said.value("log-format", "text or json", format)?,
+        filter: layers.value("log-level", &log_levels::expected(), filter)?,
+        format: layers.value("log-format", "text or json", format)?,
     })
 }
 
-/// The path that a key names.
-pub fn path(said: &Layers, name: &'static str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
-    let text = said.value(name, "a path", |text| {
+/// Returns the value of a key as a path, with `~` expanded.
+pub fn path(layers: &Layers, name: &'static str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
+    let text = layers.value(name, "a path", |text| {
         (!text.is_empty()).then(|| text.to_owned())
     })?;
     expand(&text, env)
 }
 
-/// A path with `~` replaced by the home directory.
+/// Replaces `~` at the start of a path by the home directory.
+///
+/// # Errors
+/// If HOME is needed but not set.
 pub fn expand(text: &str, env: &Env<'_>) -> Result<PathBuf, ConfigError> {
     let expanded = expand_home(text, env("HOME"));
     expanded.map_err(|ampd_files::NoHome { path }| ConfigError::NoHome { path })

@@ -1,11 +1,11 @@
-//! Tests of the configuration as a whole: layers, file, checks and their error texts.
+//! Tests of the whole configuration: layers, file, validation and error texts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
 
-/// Loads a configuration from flags and variables; HOME is a folder that does not exist.
+/// Loads a configuration from flags and variables; HOME is a directory that does not exist.
 fn load(flags: &[&str], vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let mut vars: BTreeMap<_, _> = vars.iter().copied().collect();
     vars.entry("HOME").or_insert("/nonexistent");
@@ -208,7 +208,7 @@ fn type_errors_name_the_found_and_expected_type() {
     for (line, end) in [
         (
             "accept-amp = \"yes\"",
-            "found the text \"yes\", expected true or false without quotes",
+            "found the string \"yes\", expected true or false without quotes",
         ),
         (
             "accept-amp = 1",
@@ -216,28 +216,28 @@ fn type_errors_name_the_found_and_expected_type() {
         ),
         (
             "cltv-delta = \"80\"",
-            "found the text \"80\", expected a whole number without quotes",
+            "found the string \"80\", expected a whole number without quotes",
         ),
         (
             "cltv-delta = 80.5",
             "found the number 80.5, expected a whole number without quotes",
         ),
-        ("alias = 5", "found the number 5, expected a text in quotes"),
+        ("alias = 5", "found the number 5, expected a quoted string"),
         (
             "listen = \"0.0.0.0:1\"",
-            "found the text \"0.0.0.0:1\", expected a list of texts such as [\"one\", \"two\"]",
+            "found the string \"0.0.0.0:1\", expected a list of strings such as [\"one\", \"two\"]",
         ),
         (
             "listen = [1]",
-            "found a list, expected a list of texts such as [\"one\", \"two\"]",
+            "found a list, expected a list of strings such as [\"one\", \"two\"]",
         ),
         (
             "[network]\nx = 1",
-            "found a table, expected a text in quotes",
+            "found a table, expected a quoted string",
         ),
         (
             "bitcoind-rpc-password = 5",
-            "found a value of type integer, expected a text in quotes",
+            "found a value of type integer, expected a quoted string",
         ),
     ] {
         let error = error_of(line);
@@ -270,7 +270,7 @@ fn range_errors_name_the_expected_range() {
         ),
         (
             "color = \"blue\"",
-            "found \"blue\", expected a colour such as \"#3399ff\"",
+            "found \"blue\", expected a color such as \"#3399ff\"",
         ),
         (
             "listen = [\"9735\"]",
@@ -282,11 +282,11 @@ fn range_errors_name_the_expected_range() {
         ),
         (
             "chain-poll-interval = \"5\"",
-            "found \"5\", expected a time from 50ms to 1min",
+            "found \"5\", expected a duration from 50ms to 1min",
         ),
         (
             "chain-poll-interval = \"0s\"",
-            "found \"0s\", expected a time from 50ms to 1min",
+            "found \"0s\", expected a duration from 50ms to 1min",
         ),
         (
             "log-format = \"xml\"",
@@ -294,9 +294,9 @@ fn range_errors_name_the_expected_range() {
         ),
         (
             "log-level = \"warning\"",
-            "found \"warning\", expected error, warn, info, debug, trace or off, also for parts, \
-             such as info,ldk=debug (parts: chain, channels, invoices, ldk, node, onion, payments, \
-             peers, routing, rpc, storage, wallet, web)",
+            "found \"warning\", expected off, error, warn, info, debug or trace, optionally per subsystem, \
+             such as info,ldk=debug (subsystems: chain, channels, invoices, ldk, node, onion, \
+             payments, peers, routing, rpc, storage, wallet, web)",
         ),
         ("data-dir = \"\"", "found \"\", expected a path"),
     ] {

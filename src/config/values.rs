@@ -1,19 +1,19 @@
-//! The types of settings: each can hold only what is allowed.
+//! Types of settings that can hold valid values only.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-/// Longest alias that fits into a node_announcement, in bytes (BOLT 7).
+/// Length of the alias in a node_announcement, in bytes (BOLT 7).
 const ALIAS_LEN: usize = 32;
 
-/// A node's name: at most 32 bytes without control characters.
+/// A node's alias: at most 32 bytes without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias(String);
 
 impl Alias {
-    /// Checks a text; `None` if it is too long or has control characters.
+    /// Returns `None` if the text is too long or contains control characters.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let fits = text.len() <= ALIAS_LEN && !text.chars().any(char::is_control);
@@ -25,7 +25,7 @@ impl Alias {
         &self.0
     }
 
-    /// The alias as node_announcement wants it: filled up with zeros.
+    /// Returns the alias as in a node_announcement, padded with zeros.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; ALIAS_LEN] {
         let mut bytes = [0; ALIAS_LEN];
@@ -34,12 +34,12 @@ impl Alias {
     }
 }
 
-/// A colour as red, green, blue; shown as `#rrggbb`.
+/// A color as red, green and blue; displayed as `#rrggbb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Color(pub [u8; 3]);
 
 impl Color {
-    /// Reads `#rrggbb`.
+    /// Parses `#rrggbb`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('#')?;
@@ -58,7 +58,7 @@ impl fmt::Display for Color {
     }
 }
 
-/// A secret text: wiped when dropped, never shown.
+/// A secret string: wiped when dropped, not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -68,7 +68,7 @@ impl Secret {
         Secret(Zeroizing::new(text.to_owned()))
     }
 
-    /// The text, for the one place that needs it.
+    /// Returns the secret. Call it only where the secret is used.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -81,14 +81,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How we prove to bitcoind who we are.
+/// Credentials for bitcoind's RPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BitcoindAuth {
-    Password { user: String, password: Secret },
+    Password {
+        user: String,
+        password: Secret,
+    },
+    /// The path of bitcoind's cookie file.
     Cookie(PathBuf),
 }
 
-/// How a line of the log looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Text,
@@ -100,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alias_fits_into_32_bytes() {
+    fn alias_is_limited_to_32_bytes() {
         assert_eq!(Alias::new(&"a".repeat(33)), None);
         assert_eq!(Alias::new(&"é".repeat(17)), None);
         assert_eq!(Alias::new("bell\u{7}"), None);
@@ -110,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_is_six_digits() {
+    fn color_is_six_hex_digits() {
         assert_eq!(
             Color::parse("#3399FF").map(|color| color.to_string()),
             Some("#3399ff".into())
@@ -121,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_shown() {
+    fn debug_output_hides_secrets() {
         assert!(!format!("{:?}", Secret::new("hunter2")).contains("hunter2"));
     }
 }

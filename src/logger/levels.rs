@@ -1,19 +1,21 @@
-//! LDK logs much at `error` and `warn` that needs nobody: a cooperative close, what a peer did wrong and
-//! was told, a channel that its opener gave up. Such lines are shown at lower levels, so that an error in
-//! the log is one.
+//! Adjusted levels for LDK's log records.
+//!
+//! LDK logs at `error` and `warn` what requires no action: cooperative closes, invalid messages of peers, and
+//! channels abandoned by their opener. Such lines are logged at lower levels, so that operators can rely on
+//! errors in the log.
 
 use lightning::util::logger::Level;
 
-/// Lines that begin and go on like this, and the level to show them at.
+/// Matches records by module and text, and sets their level.
 struct Rule {
     module: &'static str,
     begins: &'static str,
-    /// Also in the line; empty if the beginning says it all.
+    /// Must also occur in the text; empty if `begins` is sufficient.
     contains: &'static str,
     shown: Level,
 }
 
-/// LDK's line about a message that it refuses, and about nothing else. It names no peer.
+/// The start of LDK's line about a message that it refuses, and of no other line. It does not name the peer.
 const REFUSED: &str = "Got non-closing error: ";
 
 const MANAGER: &str = "lightning::ln::channelmanager";
@@ -35,12 +37,12 @@ const fn rule(
     }
 }
 
-/// The first one that fits counts.
+/// The first matching rule applies.
 const RULES: [Rule; 22] = [
     // Every cooperative close.
     rule(MANAGER, "Closed channel ", ": Coop Closed", Level::Debug),
     rule(MANAGER, "Closing channel: Coop Closed", "", Level::Debug),
-    // The owner closes by force, or we refuse a channel: both have a line of ours.
+    // The operator force-closes a channel, or we refuse one: ampd logs both itself.
     rule(
         MANAGER,
         "Closed channel ",
@@ -60,14 +62,14 @@ const RULES: [Rule; 22] = [
         "",
         Level::Debug,
     ),
-    // The peer closes by force: our own line says so.
+    // The peer force-closes: ampd logs this itself.
     rule(
         MANAGER,
         "Closing channel: Channel closed because counterparty force-closed",
         "",
         Level::Info,
     ),
-    // A channel that never was: its opener went away, or changed its mind.
+    // A channel that was never opened: its opener disconnected or gave up.
     rule(
         MANAGER,
         "Force-closing pending channel with ID ",
@@ -86,7 +88,7 @@ const RULES: [Rule; 22] = [
         "as peer asked",
         Level::Debug,
     ),
-    // Every channel that is announced, if the peer has seen a block before us.
+    // Every announced channel, if the peer sees a block before us.
     rule(
         MANAGER,
         "Got non-closing error: Got announcement_signatures prior to the required six",
@@ -99,7 +101,7 @@ const RULES: [Rule; 22] = [
         "",
         Level::Debug,
     ),
-    // Every connection of a peer that wants a backup kept before it has a channel, or a large one.
+    // Every connection of a peer that asks us to store a backup before it has a channel, or one too large.
     rule(
         MANAGER,
         "Got non-closing error: Ignoring peer_storage message",
@@ -124,7 +126,7 @@ const RULES: [Rule; 22] = [
         "bytes in peer storage",
         Level::Debug,
     ),
-    // Each try of a peer to splice, which we do not offer.
+    // Every splice attempt of a peer; we do not support splicing.
     rule(
         MANAGER,
         "Got non-closing error: Inbound channel splices are currently not allowed",
@@ -137,12 +139,12 @@ const RULES: [Rule; 22] = [
         "splices are currently not allowed",
         Level::Debug,
     ),
-    // All else that a peer did wrong and was told, or that was ignored. No channel was closed.
+    // All other invalid messages, which were answered with a warning or ignored. No channel was closed.
     rule(MANAGER, REFUSED, "", Level::Warn),
-    // Onion messages are for strangers to send, and this one is not for us.
+    // Anyone can send onion messages, and this one is not for us.
     rule(ONIONS, "Failed to process onion message", "", Level::Debug),
     rule(ONIONS, "Failed to create onion message", "", Level::Debug),
-    // A peer that restarts. The payment says that it failed.
+    // A peer that restarts. The failed payment is logged separately.
     rule(
         SCORING,
         "Payment failed at the first hop ",
@@ -151,25 +153,24 @@ const RULES: [Rule; 22] = [
     ),
 ];
 
-/// Whether a record of this module may have another level than LDK gives it. Without a look at its text,
-/// which has to be made first.
-pub(super) fn has_another(level: Level, module: &str) -> bool {
+/// Returns true if a rule may change the level of a record of this module. Allows to skip formatting the
+/// record's text.
+pub(super) fn may_change(level: Level, module: &str) -> bool {
     level >= Level::Warn && RULES.iter().any(|rule| rule.module == module)
 }
 
-/// Whether this line is about the message that this thread handles.
-pub(super) fn answers_a_message(module: &str, text: &str) -> bool {
+/// Returns true if the record is about the peer message that the current thread handles.
+pub(super) fn refuses_a_message(module: &str, text: &str) -> bool {
     module == MANAGER && text.starts_with(REFUSED)
 }
 
-/// The level at which to show a record.
-pub(super) fn level(ldks: Level, module: &str, text: &str) -> Level {
+/// Returns the level to log a record at, never higher than LDK's.
+pub(super) fn level(ldk_level: Level, module: &str, text: &str) -> Level {
     let fits = |rule: &&Rule| {
         rule.module == module && text.starts_with(rule.begins) && text.contains(rule.contains)
     };
     let shown = RULES.iter().find(fits).map(|rule| rule.shown);
-    // Never more than LDK thinks of it.
-    shown.map_or(ldks, |shown| shown.min(ldks))
+    shown.map_or(ldk_level, |shown| shown.min(ldk_level))
 }
 
 #[cfg(test)]
@@ -189,7 +190,7 @@ mod tests {
     use crate::channels::test_node::{SAT_PER_KW, TestNode, open_with, two_nodes};
     use ldk_amp::{EnvelopeKey, Gateway};
 
-    /// What is logged in the thread of a test.
+    /// The log of a test's thread.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -204,7 +205,7 @@ mod tests {
     }
 
     impl Written {
-        /// From now on, until the guard is dropped.
+        /// Captures this thread's log until the guard is dropped.
         fn start() -> (Self, tracing::subscriber::DefaultGuard) {
             let written = Self::default();
             let copy = written.clone();
@@ -221,12 +222,12 @@ mod tests {
             text.lines().map(str::to_owned).collect()
         }
 
-        /// LDK still says this, and it is shown at this level and no other.
+        /// Asserts that LDK still logs this text, and that it is shown only at this level.
         #[track_caller]
         fn assert_shown(&self, level: &str, text: &str) {
             let lines = self.lines();
             let mut found = lines.iter().filter(|line| line.contains(text)).peekable();
-            assert!(found.peek().is_some(), "LDK does not say {text:?}");
+            assert!(found.peek().is_some(), "LDK does not log {text:?}");
             for line in found {
                 assert!(line.contains(&format!("{level} ldk")), "{line}");
             }
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cooperative_close_is_no_error() {
+    async fn cooperative_close_logs_no_error() {
         let (log, _guard) = Written::start();
         let (alice, bob, _chain, point) = two_nodes(400_000, 0).await;
         let request = CloseRequest::Cooperative {
@@ -254,11 +255,11 @@ mod tests {
         drop(closing);
         log.assert_shown("DEBUG", "due to close-required error: Coop Closed");
         log.assert_shown("DEBUG", "Closing channel: Coop Closed");
-        assert_eq!(faults(&log), [""; 0]);
+        assert_eq!(errors_and_warnings(&log), [""; 0]);
     }
 
     #[tokio::test]
-    async fn what_the_owner_closes_by_force_is_told_and_no_error() {
+    async fn own_force_close_is_logged_at_info() {
         let (log, _guard) = Written::start();
         let (alice, bob, _chain, point) = two_nodes(400_000, 0).await;
         let closing = alice
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn backups_and_splices_of_peers_are_no_errors() {
+    async fn backups_and_splices_of_peers_log_no_errors() {
         let (log, _guard) = Written::start();
         let (alice, bob, _chain, _point) = two_nodes(400_000, 0).await;
         let carol = TestNode::start(3).await;
@@ -298,11 +299,11 @@ mod tests {
         ] {
             log.assert_shown("DEBUG", text);
         }
-        assert_eq!(faults(&log), [""; 0]);
+        assert_eq!(errors_and_warnings(&log), [""; 0]);
     }
 
     #[tokio::test]
-    async fn a_peer_that_sees_blocks_before_us_makes_no_error() {
+    async fn peer_that_sees_blocks_before_us_logs_no_error() {
         let (log, _guard) = Written::start();
         let alice = TestNode::start(1).await;
         let bob = TestNode::start(2).await;
@@ -320,11 +321,11 @@ mod tests {
         })
         .await;
         log.assert_shown("DEBUG", early);
-        assert_eq!(faults(&log), [""; 0]);
+        assert_eq!(errors_and_warnings(&log), [""; 0]);
     }
 
     #[tokio::test]
-    async fn what_peers_do_wrong_is_a_warning_if_no_channel_is_closed() {
+    async fn invalid_messages_are_warnings_if_no_channel_is_closed() {
         let (log, _guard) = Written::start();
         let (alice, bob, _chain, _point) = two_nodes(400_000, 0).await;
         let splice = SpliceInit {
@@ -342,26 +343,29 @@ mod tests {
         log.assert_shown("WARN", "Got non-closing error: Got a message for a channel");
         let named = format!("peer={}", alice.id);
         let refused = |line: &String| line.contains("non-closing") && line.contains(&named);
-        assert!(log.lines().iter().any(refused), "the peer is not named");
+        assert!(
+            log.lines().iter().any(refused),
+            "no refused line names the peer"
+        );
         bob.manager.handle_splice_init(alice.id, &splice);
         let unnamed = |line: &String| line.contains("non-closing") && !line.contains("peer=");
         assert!(
             log.lines().iter().any(unnamed),
-            "the name outlived its message"
+            "the peer is named after its message was handled"
         );
     }
 
-    fn faults(log: &Written) -> Vec<String> {
-        let is_fault = |line: &String| line.contains("ERROR") || line.contains("WARN");
-        log.lines().into_iter().filter(is_fault).collect()
+    fn errors_and_warnings(log: &Written) -> Vec<String> {
+        let is_match = |line: &String| line.contains("ERROR") || line.contains("WARN");
+        log.lines().into_iter().filter(is_match).collect()
     }
 
     #[test]
-    fn other_lines_keep_the_level_that_ldk_gives_them() {
+    fn other_lines_keep_ldks_level() {
         let closed = "Closed channel 07 due to close-required error: the peer cheats";
         assert_eq!(level(Level::Error, MANAGER, closed), Level::Error);
         let elsewhere = "lightning::chain::channelmonitor";
-        assert!(!has_another(Level::Error, elsewhere));
-        assert!(!has_another(Level::Info, MANAGER));
+        assert!(!may_change(Level::Error, elsewhere));
+        assert!(!may_change(Level::Info, MANAGER));
     }
 }

@@ -1,16 +1,16 @@
-//! Long lines are cut: what a peer wrote can be 65,000 bytes long.
+//! Truncation of long lines: a peer's text can be 65,000 bytes long.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use serde_json::Value;
 
-/// A line of the log, bytes. Only what strangers write is longer; most of ours have a few hundred.
+/// Maximum length of a line, in bytes. Most lines have a few hundred; only those that quote peers are longer.
 const MAX_LINE: usize = 4_000;
-/// A text within a line of JSON that is too long, bytes.
+/// Maximum length of each string in a JSON line that is too long, in bytes.
 const MAX_VALUE: usize = 500;
 
-/// The text, or its beginning and how much is missing.
+/// Cuts the text after `max_bytes` and appends the number of bytes cut.
 #[must_use]
 pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
     if text.len() <= max_bytes {
@@ -24,8 +24,8 @@ pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}... ({missing} more bytes)", &text[..end]))
 }
 
-/// The beginning of a text, and whether that is all of it. What is missing is not even formatted: LDK writes
-/// what a peer said character by character.
+/// Formats at most `max_bytes` of a text; returns true with it if that is all of it. The rest is not
+/// formatted, which is expensive: LDK writes text from peers character by character.
 #[must_use]
 pub fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> (String, bool) {
     let mut beginning = Beginning {
@@ -36,7 +36,7 @@ pub fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> (String, bool) {
     (beginning.text, whole)
 }
 
-/// Refuses what is beyond its end.
+/// A writer that fails once `max_bytes` are written.
 struct Beginning {
     text: String,
     max_bytes: usize,
@@ -57,7 +57,7 @@ impl Write for Beginning {
     }
 }
 
-/// A whole line as it is written, with its end. Valid JSON stays valid JSON.
+/// Cuts a complete line, which ends with a newline. JSON stays valid JSON.
 pub(super) fn line(line: &str) -> Cow<'_, str> {
     if line.len() <= MAX_LINE {
         return Cow::Borrowed(line);
@@ -65,21 +65,21 @@ pub(super) fn line(line: &str) -> Cow<'_, str> {
     let text = line.trim_end();
     let shortened = match serde_json::from_str(text) {
         Ok(mut value) => {
-            values(&mut value);
+            cut_strings(&mut value);
             value.to_string()
         }
-        // The colours of a terminal end with the line.
+        // Reset the terminal's colors, since the reset at the end may have been cut off.
         Err(_) if text.contains('\u{1b}') => format!("{}\u{1b}[0m", cut(text, MAX_LINE)),
         Err(_) => cut(text, MAX_LINE).into_owned(),
     };
     Cow::Owned(shortened + "\n")
 }
 
-fn values(value: &mut Value) {
+fn cut_strings(value: &mut Value) {
     match value {
         Value::String(text) => *text = cut(text, MAX_VALUE).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(values),
-        Value::Object(fields) => fields.values_mut().for_each(values),
+        Value::Array(items) => items.iter_mut().for_each(cut_strings),
+        Value::Object(fields) => fields.values_mut().for_each(cut_strings),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_long_text_only_the_beginning_is_formatted() {
+    fn only_the_beginning_of_a_long_text_is_formatted() {
         let all = (String::from("1 is é"), true);
         assert_eq!(beginning(format_args!("{} is é", 1), 7), all);
         let cut = (String::from("1 is "), false);
@@ -102,18 +102,18 @@ mod tests {
     }
 
     #[test]
-    fn a_short_text_stays_and_a_long_one_says_what_is_missing() {
+    fn cut_text_ends_with_the_number_of_bytes_cut() {
         assert_eq!(cut("short", 5), "short");
         assert_eq!(cut("longer", 5), "longe... (1 more bytes)");
         assert_eq!(
             cut("aé", 2),
             "a... (2 more bytes)",
-            "not within a character"
+            "must not cut inside a character"
         );
     }
 
     #[test]
-    fn a_long_line_is_cut_and_still_ends() {
+    fn cut_line_ends_with_a_newline() {
         let short = "INFO ampd: ready\n";
         assert_eq!(line(short), short);
         let long = format!("ERROR ldk: {}\n", "x".repeat(65_000));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_of_json_is_cut_within_its_texts() {
+    fn cut_json_line_is_valid_json() {
         let long = json!({"level": "ERROR", "fields": {"message": "x".repeat(65_000), "line": 7}});
         let written = line(&format!("{long}\n")).into_owned();
         let read: Value = serde_json::from_str(&written).unwrap();

@@ -1,12 +1,12 @@
-//! Bounds what strangers can write into the log.
+//! Limits the number of log lines that peers can cause.
 //!
-//! LDK logs each wrong message of a peer, and so do we in places; a peer can send 14,000 of them a second.
-//! So lines are counted per call site and per peer, for a minute. What is above the limits is left out, and
-//! one line for each call site says at the end of the minute how many were. Only lines at `info` and above
-//! are counted: who asks for `debug` wants all of it.
+//! LDK logs every invalid message of a peer, and some of our modules do as well; a peer can send 14,000 of
+//! them per second. Therefore lines are counted per call site and per peer in windows of one minute. Lines
+//! above the limits are suppressed, and at the end of the window one line per call site reports how many.
+//! Lines below `info` are not limited: `debug` is meant to show everything.
 //!
-//! A minute ends also while nobody reads the log and the thread that writes it waits: what was left out is said
-//! later.
+//! A window ends on time even if the writer thread is blocked because the log is not read; its suppressed
+//! lines are then reported later.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -22,29 +22,30 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::Shared;
 use crate::logger;
 
-/// For so long lines are counted, then anew.
+/// Duration of a window; the counts restart after it.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Lines from one call site about one peer within a window.
-const OF_PEER: u32 = 10;
-/// Lines from one call site within a window.
-const OF_SITE: u32 = 60;
-/// The same where the owner's own calls and payments are logged, line by line.
-const OF_BUSY_SITE: u32 = 1_000;
-/// Lines of LDK within a window, but for errors, and as many of ours that name a peer.
-const OF_KIND: u32 = 150;
-/// LDK's errors within a window. What strangers make LDK warn of does not use them up; but they make it log
-/// errors, too, so there is a limit.
-const OF_ERRORS: u32 = 100;
-/// So many lines from each call site are written even then: a new fault shows beside a flood of others.
-const FIRST_OF_SITE: u32 = 3;
-/// What is kept of a line's text to say what is like it, bytes.
-const EXAMPLE: usize = 120;
-/// A node id in hex.
-const NODE_ID: usize = 66;
+/// Maximum lines per window from one call site about one peer.
+const MAX_PER_PEER: u32 = 10;
+/// Maximum lines per window from one call site.
+const MAX_PER_SITE: u32 = 60;
+/// The same for the modules in [`BUSY`], which log every API call and payment.
+const MAX_PER_BUSY_SITE: u32 = 1_000;
+/// Maximum lines per window from LDK, except errors; also the maximum of our own lines that name a peer.
+const MAX_PER_KIND: u32 = 150;
+/// Maximum errors per window from LDK. Warnings do not use up this budget. It is limited because peers can
+/// cause errors as well.
+const MAX_LDK_ERRORS: u32 = 100;
+/// Lines per window from each call site that are exempt from the limit of their kind, so that a new fault is
+/// visible during a flood of other lines.
+const MIN_PER_SITE: u32 = 3;
+/// Length of the example in the line about suppressed lines, in bytes.
+const EXAMPLE_LEN: usize = 120;
+/// Length of a node id in hex.
+const NODE_ID_LEN: usize = 66;
 
-/// Written whatever happens: the last words of a process, and what this module says itself.
+/// Modules without a limit: the last lines before a process ends, and the log's own lines.
 const UNLIMITED: [&str; 3] = ["crash_points", "ampd::logging", "ampd::panics"];
-/// Calls and payments of the owner, and what they were paid.
+/// Modules that log API calls, outgoing payments and payments received.
 const BUSY: [&str; 6] = [
     "ampd::invoices::cancel",
     "ampd::invoices::hold",
@@ -54,58 +55,59 @@ const BUSY: [&str; 6] = [
     "ampd::rpc",
 ];
 
-/// Whose lines are counted together.
+/// Lines that share a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     LdkError,
     Ldk,
-    /// Ours, about a peer. Not errors: what we call an error is not left out for what peers do elsewhere.
+    /// Our own lines that name a peer, except errors: peers must not be able to suppress our errors.
     Peer,
+    /// Our other lines; limited per call site only.
     Own,
 }
 
-/// What counts of an event.
+/// The properties of a log event that the limits depend on.
 struct Line {
-    /// The call site.
+    /// Hash of the call site.
     site: u64,
     level: Level,
     kind: Kind,
-    of_site: u32,
+    max_per_site: u32,
     peer: Option<String>,
     example: String,
 }
 
-/// Lines from one call site in this window.
+/// Counts of a call site in the current window.
 struct Site {
     level: Level,
     example: String,
     written: u32,
-    /// No more peers than written lines.
+    /// Written lines per peer; bounded by `written`.
     by_peer: HashMap<String, u32>,
-    left_out: u64,
-    of: Whom,
+    suppressed: u64,
+    peers: Peers,
 }
 
-/// Whose lines were left out.
+/// The peers that suppressed lines name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Whom {
-    Nobody,
+pub(super) enum Peers {
+    Unnamed,
     One(String),
     Several,
 }
 
-/// What was left out from one call site.
+/// The suppressed lines of one call site.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(super) struct Suppressed {
     pub level: Level,
     pub example: String,
     pub lines: u64,
-    pub of: Whom,
-    /// In so many windows; more than one if nobody could say it before.
+    pub peers: Peers,
+    /// The number of windows; more than one if they could not be reported earlier.
     pub windows: u32,
 }
 
-/// The lines of the current window. There is an entry for each call site in the source at most.
+/// Counts of the current window. Memory is bounded by the number of call sites in the source.
 #[derive(Default)]
 pub(super) struct Counts {
     hasher: RandomState,
@@ -116,15 +118,15 @@ pub(super) struct Counts {
 struct Window {
     since: Option<Instant>,
     sites: HashMap<u64, Site>,
-    of_errors: u32,
-    of_ldk: u32,
-    of_peers: u32,
-    /// What was left out in windows that are over, for each call site.
-    untold: HashMap<u64, LeftOut>,
+    ldk_errors: u32,
+    ldk_lines: u32,
+    peer_lines: u32,
+    /// Suppressed lines of past windows, by call site.
+    unreported: HashMap<u64, Suppressed>,
 }
 
 impl Counts {
-    /// Whether the line is to be written.
+    /// Counts the line; returns true if it may be written.
     fn admit(&self, line: Line, now: Instant) -> bool {
         let mut window = self.window();
         let window = &mut *window;
@@ -137,20 +139,20 @@ impl Counts {
             example: line.example,
             written: 0,
             by_peer: HashMap::new(),
-            left_out: 0,
-            of: Whom::Nobody,
+            suppressed: 0,
+            peers: Peers::Unnamed,
         });
-        let mut unbounded = 0;
-        let (of_kind, most) = match line.kind {
-            Kind::LdkError => (&mut window.of_errors, OF_ERRORS),
-            Kind::Ldk => (&mut window.of_ldk, OF_KIND),
-            Kind::Peer => (&mut window.of_peers, OF_KIND),
-            Kind::Own => (&mut unbounded, OF_KIND),
+        let mut unlimited = 0;
+        let (of_kind, max_per_kind) = match line.kind {
+            Kind::LdkError => (&mut window.ldk_errors, MAX_LDK_ERRORS),
+            Kind::Ldk => (&mut window.ldk_lines, MAX_PER_KIND),
+            Kind::Peer => (&mut window.peer_lines, MAX_PER_KIND),
+            Kind::Own => (&mut unlimited, MAX_PER_KIND),
         };
         let by_peer = line.peer.as_ref().and_then(|peer| site.by_peer.get(peer));
-        let fits = by_peer.is_none_or(|written| *written < OF_PEER)
-            && site.written < line.of_site
-            && (*of_kind < most || site.written < FIRST_OF_SITE);
+        let fits = by_peer.is_none_or(|written| *written < MAX_PER_PEER)
+            && site.written < line.max_per_site
+            && (*of_kind < max_per_kind || site.written < MIN_PER_SITE);
         if fits {
             *of_kind += 1;
             site.written += 1;
@@ -158,45 +160,47 @@ impl Counts {
                 *site.by_peer.entry(peer).or_default() += 1;
             }
         } else {
-            site.left_out += 1;
-            site.of.add(line.peer);
+            site.suppressed += 1;
+            site.peers.add(line.peer);
         }
         fits
     }
 
-    /// What was left out in windows that are over, or else are to end now.
-    pub(super) fn take_left_out(&self, now: Instant, ends: bool) -> Vec<LeftOut> {
+    /// Returns the unreported suppressed lines of past windows. With `end`, the current window ends now.
+    pub(super) fn take_suppressed(&self, now: Instant, end: bool) -> Vec<Suppressed> {
         let mut window = self.window();
-        if ends || window.is_over(now) {
+        if end || window.is_over(now) {
             window.end();
         }
-        std::mem::take(&mut window.untold).into_values().collect()
+        std::mem::take(&mut window.unreported)
+            .into_values()
+            .collect()
     }
 
-    /// Whether one more line of ours from the same place is to be written.
+    /// Counts a line of our own, always from the same call site; returns true if it may be written.
     #[cfg(test)]
     pub(super) fn admit_a_line(&self, now: Instant) -> bool {
         let line = Line {
             site: 1,
             level: Level::INFO,
             kind: Kind::Own,
-            of_site: OF_SITE,
+            max_per_site: MAX_PER_SITE,
             peer: None,
             example: String::new(),
         };
         self.admit(line, now)
     }
 
-    /// Peers and call sites that are kept.
+    /// Returns the number of call sites and peers in memory.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
         let window = self.window();
         let sites = window.sites.values();
         let sites: usize = sites.map(|site| 1 + site.by_peer.len()).sum();
-        sites + window.untold.len()
+        sites + window.unreported.len()
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,31 +212,31 @@ impl Window {
         age.is_some_and(|age| age >= WINDOW)
     }
 
-    /// Counts anew, and keeps what was left out until somebody says it.
+    /// Starts a new window; keeps the suppressed lines of this one until they are reported.
     fn end(&mut self) {
         let over = std::mem::take(self);
-        self.untold = over.untold;
+        self.unreported = over.unreported;
         for (number, site) in over.sites {
-            if site.left_out > 0 {
-                let left_out = self.untold.entry(number).or_insert_with(|| LeftOut {
+            if site.suppressed > 0 {
+                let suppressed = self.unreported.entry(number).or_insert_with(|| Suppressed {
                     level: site.level,
                     example: site.example,
                     lines: 0,
-                    of: Whom::Nobody,
+                    peers: Peers::Unnamed,
                     windows: 0,
                 });
-                left_out.lines += site.left_out;
-                left_out.of.merge(site.of);
-                left_out.windows += 1;
+                suppressed.lines += site.suppressed;
+                suppressed.peers.merge(site.peers);
+                suppressed.windows += 1;
             }
         }
     }
 }
 
-impl Whom {
+impl Peers {
     fn merge(&mut self, other: Self) {
         match other {
-            Self::Nobody => {}
+            Self::Unnamed => {}
             Self::One(peer) => self.add(Some(peer)),
             Self::Several => *self = Self::Several,
         }
@@ -240,8 +244,8 @@ impl Whom {
 
     fn add(&mut self, peer: Option<String>) {
         *self = match (std::mem::replace(self, Self::Several), peer) {
-            (left, None) => left,
-            (Self::Nobody, Some(peer)) => Self::One(peer),
+            (before, None) => before,
+            (Self::Unnamed, Some(peer)) => Self::One(peer),
             (Self::One(known), Some(peer)) if known == peer => Self::One(known),
             (Self::One(_) | Self::Several, Some(_)) => Self::Several,
         };
@@ -249,10 +253,10 @@ impl Whom {
 }
 
 impl Line {
-    /// None if lines like this one are never left out.
+    /// Returns `None` if the line is not limited.
     fn of(event: &Event<'_>, hasher: &RandomState) -> Option<Self> {
         let meta = event.metadata();
-        // More verbose levels are greater.
+        // In `tracing`, more verbose levels compare as greater.
         if *meta.level() > Level::INFO || is_under(meta, &UNLIMITED) {
             return None;
         }
@@ -260,7 +264,7 @@ impl Line {
         event.record(&mut fields);
         let is_error = *meta.level() == Level::ERROR;
         let (site, kind) = if meta.target() == logger::TARGET {
-            // A macro of LDK can log at several levels in one line of the source.
+            // Some of LDK's macros log at several levels on the same source line.
             let site = hasher.hash_one((meta.level(), &fields.module, fields.line));
             let kind = if is_error { Kind::LdkError } else { Kind::Ldk };
             (site, kind)
@@ -274,14 +278,18 @@ impl Line {
             site,
             level: *meta.level(),
             kind,
-            of_site: if is_busy { OF_BUSY_SITE } else { OF_SITE },
+            max_per_site: if is_busy {
+                MAX_PER_BUSY_SITE
+            } else {
+                MAX_PER_SITE
+            },
             peer: fields.peer,
             example: fields.message,
         })
     }
 }
 
-/// Whether its target is one of these modules or within one.
+/// Returns true if the target is one of these modules or inside one.
 fn is_under(meta: &Metadata<'_>, modules: &[&str]) -> bool {
     modules.iter().any(|module| {
         let rest = meta.target().strip_prefix(module);
@@ -289,7 +297,7 @@ fn is_under(meta: &Metadata<'_>, modules: &[&str]) -> bool {
     })
 }
 
-/// The fields that count.
+/// The event's fields that the limits depend on.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -301,8 +309,8 @@ struct Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            "message" => self.message = beginning(value, EXAMPLE),
-            "peer" => self.peer = Some(beginning(value, NODE_ID)),
+            "message" => self.message = beginning(value, EXAMPLE_LEN),
+            "peer" => self.peer = Some(beginning(value, NODE_ID_LEN)),
             _ => {}
         }
     }
@@ -322,7 +330,7 @@ impl Visit for Fields {
     }
 }
 
-/// At most so many bytes of the value's text.
+/// Formats the value, but at most `max_bytes` of it.
 fn beginning(value: &dyn fmt::Debug, max_bytes: usize) -> String {
     struct Beginning(String, usize);
 
@@ -339,18 +347,18 @@ fn beginning(value: &dyn fmt::Debug, max_bytes: usize) -> String {
     }
 
     let mut text = Beginning(String::new(), max_bytes);
-    // The error says that it was longer.
+    // An error only means that the text was cut.
     let _ = write!(text, "{value:?}");
     text.0
 }
 
-/// Leaves lines out before they are formatted.
+/// The layer that suppresses lines before they are formatted.
 pub(super) struct Limit(pub(super) Shared);
 
 impl<S: Subscriber> Layer<S> for Limit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let counts = &self.0.counts;
-        // Fields are read before the lock is taken: their code may panic.
+        // Read the fields before taking the lock, because formatting them may panic.
         Line::of(event, &counts.hasher).is_none_or(|line| counts.admit(line, Instant::now()))
     }
 }

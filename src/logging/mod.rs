@@ -1,7 +1,7 @@
 //! Logging to stderr, rate-limited and non-blocking.
 //!
 //! `limit` suppresses lines with which peers could fill the disk, `cut` truncates long lines, and
-//! `queue` hands them to a writer thread.
+//! `queue` passes them to a writer thread.
 
 mod cut;
 mod limit;
@@ -19,28 +19,29 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, registry, reload};
 
 pub use self::cut::{beginning, cut};
 
-use self::limit::{Counts, LeftOut, Limit, Whom};
+use self::limit::{Counts, Limit, Peers, Suppressed};
 use self::queue::{Queue, Urgency};
 use crate::config::{Log, LogFormat};
 use crate::log_levels::LogLevels;
 
-/// Our own lines about the log: they are never dropped.
+/// Target of the lines about the log itself, which are never dropped.
 const TARGET: &str = module_path!();
-/// The name of the thread that writes.
-const THREAD: &str = "log";
-/// How often it looks for what is to be said about lines that were left out.
-const TICK: Duration = Duration::from_secs(1);
-/// Time to write the remaining lines when the process exits.
+/// Name of the writer thread.
+const WRITER_THREAD: &str = "log";
+/// How often the writer thread reports suppressed and dropped lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum time to write the remaining lines when the process exits.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time to write the remaining lines before an abort; shorter, because peers stay connected until then.
+/// Maximum time to write the remaining lines before an abort; shorter, because peers stay connected until
+/// then.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the log could not be started.
+/// Why logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     #[error("log-level: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    #[error("cannot start the thread that writes the log: {0}")]
+    #[error("cannot start the log's writer thread: {0}")]
     Thread(#[from] io::Error),
     #[error("cannot start the log: {0}")]
     Started(#[from] tracing_subscriber::util::TryInitError),
@@ -54,19 +55,19 @@ struct State {
     counts: Counts,
 }
 
-/// The log of this process, for those that end it.
+/// The log of this process, for [`say`], [`finish`] and [`flush`].
 static STARTED: OnceLock<Shared> = OnceLock::new();
 
-/// Sends the log to stderr from now on. If nobody reads it any more the lines are lost, and the node goes
-/// on. What is logged can be changed later.
+/// Starts logging to stderr; the levels can be changed through the returned [`LogLevels`]. Lines that cannot
+/// be written are lost, and the node continues.
 ///
 /// # Errors
-/// [`LogError`], also if the process has a log already.
+/// [`LogError`], also if logging was started before.
 pub fn start(log: &Log) -> Result<LogLevels, LogError> {
     let shared = Shared::default();
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&log.filter)?);
     let lines = fmt::layer()
-        // tracing would report a line that cannot be written on stderr, and panic if that fails, too.
+        // tracing would report a failed write on stderr, and panic if that fails as well.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(Lines(shared.clone()));
@@ -81,33 +82,32 @@ pub fn start(log: &Log) -> Result<LogLevels, LogError> {
         .try_init()?;
     let writer = shared.clone();
     thread::Builder::new()
-        .name(THREAD.to_owned())
+        .name(WRITER_THREAD.to_owned())
         .spawn(move || writer.write(&mut io::stderr()))?;
-    // Whoever set it first has started a log, too, and try_init would have failed.
+    // Cannot be set yet: a second start fails in try_init.
     let _ = STARTED.set(shared);
     Ok(LogLevels::new(&log.filter, move |filter| {
         handle.reload(filter).map_err(|error| error.to_string())
     }))
 }
 
-/// Writes a text to stderr that is no line of the log: after all that was logged before, and without
-/// waiting for a reader.
+/// Queues text that is not a log line for stderr, after all lines logged before. Never blocks.
 pub fn say(text: &str) {
     match started() {
         Some(log) => {
             let text = format!("{text}\n");
-            log.queue.push(text.as_bytes(), Urgency::Needed);
+            log.queue.push(text.as_bytes(), Urgency::Required);
         }
-        // Without stderr there is nobody to tell.
+        // A failed write cannot be reported: stderr is the only output.
         None => drop(writeln!(io::stderr(), "{text}")),
     }
 }
 
-/// Writes the last line, if there is one, and waits until all is written, for three seconds at most. For
-/// the end of a process.
+/// Queues the last line, if any, and waits until everything is written, at most three seconds. Call it when
+/// the process exits.
 pub fn finish(last: Option<&str>) {
     if let Some(log) = started() {
-        log.tell(true);
+        log.report(true);
     }
     if let Some(last) = last {
         say(last);
@@ -117,16 +117,16 @@ pub fn finish(last: Option<&str>) {
     }
 }
 
-/// Waits until all is written, for one second at most. For an abort.
+/// Waits until everything is written, at most one second. Call it before an abort.
 pub fn flush() {
     if let Some(log) = started() {
         log.queue.flush(ABORT_TIMEOUT);
     }
 }
 
-/// Whether this is the thread that writes the log: if it panics, what it queues is not written any more.
+/// Returns true on the writer thread. Lines that it queues when it panics are never written.
 pub fn is_written_here() -> bool {
-    thread::current().name() == Some(THREAD)
+    thread::current().name() == Some(WRITER_THREAD)
 }
 
 fn started() -> Option<&'static Shared> {
@@ -136,26 +136,28 @@ fn started() -> Option<&'static Shared> {
 impl State {
     fn write(&self, out: &mut impl Write) {
         loop {
-            self.queue.write_next(out, TICK);
-            self.tell(false);
+            self.queue.write_next(out, REPORT_INTERVAL);
+            self.report(false);
         }
     }
 
-    /// Says how many lines were left out or dropped.
-    fn tell(&self, ends: bool) {
-        for left_out in self.counts.take_left_out(Instant::now(), ends) {
-            metrics::counter!("ampd_log_lines_left_out_total").increment(left_out.lines);
-            left_out.tell();
+    /// Logs how many lines were suppressed or dropped. With `end`, also those of the current window.
+    fn report(&self, end: bool) {
+        for suppressed in self.counts.take_suppressed(Instant::now(), end) {
+            metrics::counter!("ampd_log_lines_left_out_total").increment(suppressed.lines);
+            suppressed.report();
         }
         let dropped = self.queue.take_dropped();
         if dropped > 0 {
             metrics::counter!("ampd_log_lines_dropped_total").increment(dropped);
-            tracing::warn!("{dropped} lines were dropped: whoever reads the log is too slow");
+            tracing::warn!(
+                "{dropped} lines were dropped because the reader of the log is too slow"
+            );
         }
     }
 }
 
-/// At the level of the lines that were left out, so that it is shown where they are.
+/// Logs at the level of the suppressed lines, so that every filter that shows them shows this line as well.
 macro_rules! at_level {
     ($level:expr, $($line:tt)*) => {
         match $level {
@@ -166,12 +168,12 @@ macro_rules! at_level {
     };
 }
 
-impl LeftOut {
-    fn tell(&self) {
-        let of = match &self.of {
-            Whom::Nobody => String::new(),
-            Whom::One(peer) => format!(" about peer {peer}"),
-            Whom::Several => " about several peers".to_owned(),
+impl Suppressed {
+    fn report(&self) {
+        let peers = match &self.peers {
+            Peers::Unnamed => String::new(),
+            Peers::One(peer) => format!(" about peer {peer}"),
+            Peers::Several => " about several peers".to_owned(),
         };
         let within = match self.windows {
             1 => "a minute".to_owned(),
@@ -180,15 +182,15 @@ impl LeftOut {
         let (lines, example) = (self.lines, &self.example);
         at_level!(
             self.level,
-            "{lines} more lines{of} within {within} were left out. They were like this one: {example}"
+            "{lines} more lines{peers} suppressed within {within}, such as: {example}"
         );
     }
 }
 
-/// Makes the writer of a line.
+/// Creates a writer for each line.
 struct Lines(Shared);
 
-/// Takes one line, whole.
+/// Queues one complete line.
 struct LineWriter<'a> {
     queue: &'a Queue,
     urgency: Urgency,
@@ -200,16 +202,16 @@ impl<'a> MakeWriter<'a> for Lines {
     fn make_writer(&'a self) -> LineWriter<'a> {
         LineWriter {
             queue: &self.0.queue,
-            urgency: Urgency::Ordinary,
+            urgency: Urgency::Droppable,
         }
     }
 
     fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> LineWriter<'a> {
-        let is_ours = meta.target() == TARGET;
-        let urgency = if is_ours {
-            Urgency::Needed
+        let is_own = meta.target() == TARGET;
+        let urgency = if is_own {
+            Urgency::Required
         } else {
-            Urgency::Ordinary
+            Urgency::Droppable
         };
         LineWriter {
             urgency,

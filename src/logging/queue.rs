@@ -1,26 +1,26 @@
-//! Lines that wait to be written, and the thread that writes them.
+//! The queue between the threads that log and the writer thread.
 //!
-//! Whoever logs never waits: LDK logs with its locks held, and a reader that is slow (a serial console,
-//! journald on an SD card, a terminal that was stopped with Ctrl-S) would stop payments. What does not
-//! fit is dropped and counted.
+//! Logging never blocks: LDK logs while it holds locks, so a slow reader (a serial console, journald on an
+//! SD card, a terminal stopped with Ctrl-S) would stop payments. Lines that do not fit into the queue are
+//! dropped and counted.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes that wait at most; as many may be on their way out.
+/// Maximum size of the queue in bytes; a batch of up to the same size may be in the process of being written.
 const CAPACITY: usize = 1 << 20;
-/// What is handed to the operating system at once, bytes.
-const CHUNK: usize = 1 << 16;
-/// Until the next try, if whoever shares our stderr has made it non-blocking and it is full.
-const FULL: Duration = Duration::from_millis(50);
+/// Maximum size of one write, in bytes.
+const MAX_WRITE: usize = 1 << 16;
+/// Delay before a retry if stderr is full and another process that shares it has made it non-blocking.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// A line that may be dropped, or one that says what was.
+/// The priority of a line when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Urgency {
-    Ordinary,
-    /// Takes a place even if there is none. There are few of these.
-    Needed,
+    Droppable,
+    /// Queued even if the queue is full. Such lines are few.
+    Required,
 }
 
 #[derive(Debug, Default)]
@@ -33,18 +33,19 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Lines dropped since they were last counted.
+    /// Lines dropped since they were last reported.
     dropped: u64,
-    /// Bytes that were ever queued, and those that are done with.
+    /// Total number of bytes queued.
     queued: u64,
+    /// Total number of bytes written or lost.
     done: u64,
 }
 
 impl Queue {
-    /// Queues these bytes, whole lines, or drops them. Never waits.
+    /// Queues whole lines, or drops them if the queue is full. Never blocks.
     pub(super) fn push(&self, line: &[u8], urgency: Urgency) {
         let mut state = self.state();
-        if urgency == Urgency::Ordinary && state.waiting.len() + line.len() > CAPACITY {
+        if urgency == Urgency::Droppable && state.waiting.len() + line.len() > CAPACITY {
             state.dropped += 1;
             return;
         }
@@ -53,55 +54,55 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// How many lines were dropped since this was asked before.
+    /// Returns the number of lines dropped since the last call.
     pub(super) fn take_dropped(&self) -> u64 {
         std::mem::take(&mut self.state().dropped)
     }
 
-    /// Writes what waits, or returns after `patience` if nothing comes. For one thread alone.
+    /// Writes the queued lines; returns after `timeout` if there are none. For the writer thread only.
     ///
-    /// What cannot be written is lost: the terminal is closed, or the disk of a log file is full.
-    pub(super) fn write_next(&self, out: &mut impl Write, patience: Duration) {
+    /// Lines are lost if the write fails, as with a closed terminal or a full disk under a log file.
+    pub(super) fn write_next(&self, out: &mut impl Write, timeout: Duration) {
         let batch = {
             let state = self.state();
             let idle = |state: &mut State| state.waiting.is_empty();
-            let waited = self.arrived.wait_timeout_while(state, patience, idle);
+            let waited = self.arrived.wait_timeout_while(state, timeout, idle);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut state.waiting)
         };
         if batch.is_empty() {
             return;
         }
-        // Without a reader there is nobody to tell.
+        // A failed write cannot be reported: stderr is the only output.
         let _ = write_all(out, &batch);
         self.state().done += batch.len() as u64;
         self.written.notify_all();
     }
 
-    /// Waits until all that was queued before is written, for this long at most. Whether it is.
-    pub(super) fn flush(&self, limit: Duration) -> bool {
+    /// Waits until all lines queued so far are written, at most for `timeout`. Returns true if they are.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
         let state = self.state();
         let wanted = state.queued;
         let pending = |state: &mut State| state.done < wanted;
-        let waited = self.written.wait_timeout_while(state, limit, pending);
+        let waited = self.written.wait_timeout_while(state, timeout, pending);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.done >= wanted
     }
 
-    /// No code that holds this lock can panic halfway through a change.
+    /// Ignores poisoning: no code can panic in the middle of a change while it holds this lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// As [`Write::write_all`], also on what does not block.
+/// Like [`Write::write_all`], but also works on a non-blocking output.
 fn write_all(out: &mut impl Write, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
-        match out.write(&rest[..rest.len().min(CHUNK)]) {
+        match out.write(&rest[..rest.len().min(MAX_WRITE)]) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(count) => rest = &rest[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(FULL),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY_DELAY),
             Err(error) => return Err(error),
         }
     }
@@ -116,29 +117,29 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
     const LINE: &[u8; 100] = &[b'x'; 100];
 
-    /// A queue whose thread writes into a pipe.
+    /// Returns a queue with a thread that writes to a pipe, and the pipe's reader.
     fn running() -> (Arc<Queue>, PipeReader) {
         let queue = Arc::new(Queue::default());
         let (reader, mut writer) = pipe().unwrap();
         let queued = queue.clone();
         std::thread::spawn(move || {
             loop {
-                queued.write_next(&mut writer, LIMIT);
+                queued.write_next(&mut writer, TIMEOUT);
             }
         });
         (queue, reader)
     }
 
     #[test]
-    fn lines_are_written_in_their_order() {
+    fn lines_are_written_in_order() {
         let (queue, reader) = running();
         for number in 0..1000 {
-            queue.push(format!("{number}\n").as_bytes(), Urgency::Ordinary);
+            queue.push(format!("{number}\n").as_bytes(), Urgency::Droppable);
         }
-        assert!(queue.flush(LIMIT));
+        assert!(queue.flush(TIMEOUT));
         let lines = BufReader::new(reader).lines().take(1000);
         let numbers = lines.map(|line| line.unwrap().parse::<u32>().unwrap());
         assert!(numbers.eq(0..1000));
@@ -146,28 +147,31 @@ mod tests {
     }
 
     #[test]
-    fn without_a_reader_lines_are_dropped_and_counted_and_nobody_waits() {
+    fn full_queue_drops_and_counts_lines_without_blocking() {
         let (queue, _reader) = running();
         let start = Instant::now();
         let lines = 5 * CAPACITY / LINE.len();
         for _ in 0..lines {
-            queue.push(LINE, Urgency::Ordinary);
+            queue.push(LINE, Urgency::Droppable);
         }
-        assert!(!queue.flush(Duration::from_millis(10)), "somebody reads");
-        assert!(start.elapsed() < LIMIT);
+        assert!(
+            !queue.flush(Duration::from_millis(10)),
+            "the pipe has a reader"
+        );
+        assert!(start.elapsed() < TIMEOUT);
         let dropped = usize::try_from(queue.take_dropped()).unwrap();
-        // One batch is on its way out, another waits, and the pipe holds some.
+        // One batch is being written, another is queued, and the pipe's buffer holds some lines.
         assert!(dropped >= lines - 3 * CAPACITY / LINE.len(), "{dropped}");
         assert!(queue.state().waiting.len() <= CAPACITY);
-        queue.push(LINE, Urgency::Needed);
+        queue.push(LINE, Urgency::Required);
         assert_eq!(queue.take_dropped(), 0);
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_lost_and_later_ones_are_not_waited_for() {
+    fn flush_does_not_wait_for_lines_that_cannot_be_written() {
         let (queue, reader) = running();
         drop(reader);
-        queue.push(LINE, Urgency::Ordinary);
-        assert!(queue.flush(LIMIT));
+        queue.push(LINE, Urgency::Droppable);
+        assert!(queue.flush(TIMEOUT));
     }
 }

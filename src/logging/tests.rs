@@ -4,15 +4,15 @@ use lightning::util::logger::{Level, Logger, Record};
 use super::*;
 use crate::logger::LdkLogger;
 
-/// As config.example.toml has it.
+/// The default of `log-level`.
 const DEFAULT_LEVEL: &str = "info,ldk=warn";
 const MINUTE: Duration = Duration::from_secs(60);
-/// What a whole minute may add to the log, bytes. A minute can see the end of one window and the
-/// beginning of the next.
-const BUDGET: usize = 1_000_000 / 2;
+/// Maximum bytes per window: half of what a minute may add to the log, because a minute can contain the end
+/// of one window and the beginning of the next.
+const MAX_BYTES_PER_WINDOW: usize = 1_000_000 / 2;
 
-/// Runs this with a log at this level and returns what it wrote within one window, and what was said of
-/// it afterwards.
+/// Runs `run` with a log at this level; returns the lines written within one window, and the lines that
+/// report suppressed ones afterwards.
 fn logged(level: &str, run: impl FnOnce(&Shared)) -> (Vec<String>, Vec<String>) {
     let shared = Shared::default();
     let lines = fmt::layer().with_ansi(false);
@@ -23,8 +23,11 @@ fn logged(level: &str, run: impl FnOnce(&Shared)) -> (Vec<String>, Vec<String>) 
     tracing::subscriber::with_default(log, || {
         run(&shared);
         let during = written(&shared);
-        for left_out in shared.counts.take_left_out(Instant::now() + MINUTE, false) {
-            left_out.tell();
+        for suppressed in shared
+            .counts
+            .take_suppressed(Instant::now() + MINUTE, false)
+        {
+            suppressed.report();
         }
         (during, written(&shared))
     })
@@ -47,7 +50,7 @@ fn peer(number: u32) -> PublicKey {
     PublicKey::from_secret_key(&Secp256k1::new(), &SecretKey::from_slice(&key).unwrap())
 }
 
-/// LDK logs an error about a peer.
+/// Logs an error of LDK about a peer.
 fn ldk(peer: Option<PublicKey>, line: u32, text: &str) {
     ldk_at(Level::Error, peer, line, text);
 }
@@ -67,7 +70,7 @@ fn ldk_at(level: Level, peer: Option<PublicKey>, line: u32, text: &str) {
 }
 
 #[test]
-fn a_flood_of_one_peer_costs_ten_lines_and_one_that_counts_the_rest() {
+fn flood_of_one_peer_writes_ten_lines_and_a_count() {
     let mallory = peer(1);
     let (during, after) = logged(DEFAULT_LEVEL, |_| {
         for number in 0..100_000 {
@@ -84,13 +87,13 @@ fn a_flood_of_one_peer_costs_ten_lines_and_one_that_counts_the_rest() {
     let [count] = &after[..] else {
         panic!("{after:?}");
     };
-    let words = format!("ERROR ampd::logging: 99990 more lines about peer {mallory}");
+    let words = format!("ERROR ampd::logging: 99990 more lines about peer {mallory} suppressed");
     assert!(count.contains(&words), "{count}");
-    assert!(count.contains("like this one: wrong message 0"), "{count}");
+    assert!(count.contains("such as: wrong message 0"), "{count}");
 }
 
 #[test]
-fn a_hundred_identities_stay_within_the_budget_whatever_they_send() {
+fn a_hundred_peers_stay_within_the_byte_limit() {
     let peers: Vec<_> = (0..100).map(peer).collect();
     let long = "x".repeat(65_000);
     let (during, after) = logged(DEFAULT_LEVEL, |_| {
@@ -104,7 +107,7 @@ fn a_hundred_identities_stay_within_the_budget_whatever_they_send() {
                     };
                     for level in [Level::Error, Level::Warn] {
                         ldk_at(level, Some(*peer), line, text);
-                        // Some of LDK's lines name nobody.
+                        // Some of LDK's lines name no peer.
                         ldk_at(level, None, 1_000 + line, text);
                     }
                 }
@@ -114,13 +117,17 @@ fn a_hundred_identities_stay_within_the_budget_whatever_they_send() {
         }
     });
     let total = bytes(&during) + bytes(&after);
-    assert!(total < BUDGET, "{total} bytes in {} lines", during.len());
+    assert!(
+        total < MAX_BYTES_PER_WINDOW,
+        "{total} bytes in {} lines",
+        during.len()
+    );
     let longest = during.iter().map(String::len).max();
     assert!(longest < Some(1_000), "a line of {longest:?} bytes");
 }
 
 #[test]
-fn a_hundred_thousand_identities_fill_no_memory() {
+fn a_hundred_thousand_peers_use_bounded_memory() {
     logged(DEFAULT_LEVEL, |shared| {
         let accept = |peer: u32| {
             tracing::info!(target: "ampd::channels::accept", peer, "channel accepted");
@@ -132,7 +139,7 @@ fn a_hundred_thousand_identities_fill_no_memory() {
 }
 
 #[test]
-fn another_fault_shows_beside_a_flood() {
+fn other_faults_are_visible_during_a_flood() {
     let (during, _) = logged(DEFAULT_LEVEL, |_| {
         for number in 0..100 {
             for line in 0..50 {
@@ -152,14 +159,14 @@ fn another_fault_shows_beside_a_flood() {
 }
 
 #[test]
-fn errors_of_ldk_have_lines_of_their_own() {
+fn ldk_errors_have_a_separate_limit() {
     let (during, _) = logged(DEFAULT_LEVEL, |_| {
         for number in 0..100 {
             for line in 0..50 {
                 ldk_at(Level::Warn, Some(peer(number)), line, "noise");
             }
         }
-        // Of places whose warnings are a flood, as LDK's macros log both in one line of the source.
+        // From call sites that flood the log with warnings: LDK's macros log both levels on one source line.
         for line in 0..10 {
             for number in 0..10 {
                 ldk(Some(peer(number)), line, "a channel was closed");
@@ -171,24 +178,24 @@ fn errors_of_ldk_have_lines_of_their_own() {
 }
 
 #[test]
-fn a_minute_ends_though_nobody_reads_the_log() {
+fn windows_end_even_without_a_reader() {
     let (counts, start) = (limit::Counts::default(), Instant::now());
-    // Nobody takes what was left out.
+    // Nothing takes the suppressed lines, as if the writer thread were blocked.
     let written = [0, 1, 2].map(|minute| {
         let now = start + minute * MINUTE;
         (0..100).filter(|_| counts.admit_a_line(now)).count()
     });
     assert_eq!(written, [60, 60, 60]);
-    let left_out = counts.take_left_out(start + 3 * MINUTE, false);
-    let [left_out] = &left_out[..] else {
-        panic!("{left_out:?}");
+    let suppressed = counts.take_suppressed(start + 3 * MINUTE, false);
+    let [suppressed] = &suppressed[..] else {
+        panic!("{suppressed:?}");
     };
-    assert_eq!((left_out.lines, left_out.windows), (120, 3));
-    assert!(counts.take_left_out(start + 9 * MINUTE, true).is_empty());
+    assert_eq!((suppressed.lines, suppressed.windows), (120, 3));
+    assert!(counts.take_suppressed(start + 9 * MINUTE, true).is_empty());
 }
 
 #[test]
-fn last_words_are_never_left_out() {
+fn panic_messages_are_never_suppressed() {
     let (during, after) = logged(DEFAULT_LEVEL, |_| {
         for _ in 0..1_000 {
             tracing::error!(target: "ampd::panics", "ampd panicked and ends");
@@ -198,7 +205,7 @@ fn last_words_are_never_left_out() {
 }
 
 #[test]
-fn who_asks_for_debug_gets_all_of_it() {
+fn debug_lines_are_not_limited() {
     let (during, after) = logged("debug", |_| {
         for number in 0..1_000 {
             tracing::debug!(target: "ampd::peers", peer = number, "connected");
@@ -208,7 +215,7 @@ fn who_asks_for_debug_gets_all_of_it() {
 }
 
 #[test]
-fn payments_are_logged_one_by_one() {
+fn every_payment_is_logged() {
     let (during, after) = logged(DEFAULT_LEVEL, |_| {
         for number in 0..500 {
             tracing::info!(target: "ampd::invoices::settled", number, "invoice settled");
@@ -219,23 +226,28 @@ fn payments_are_logged_one_by_one() {
 }
 
 #[test]
-fn a_new_minute_begins_anew() {
+fn counts_restart_with_a_new_window() {
     let refuse = || tracing::info!(target: "ampd::invoices::once", "payment refused");
     let (during, after) = logged(DEFAULT_LEVEL, |shared| {
         (0..100).for_each(|_| refuse());
         assert_eq!(written(shared).len(), 60);
-        let early = shared.counts.take_left_out(Instant::now(), false);
+        let early = shared.counts.take_suppressed(Instant::now(), false);
         assert!(early.is_empty(), "{early:?}");
-        let left_out = shared.counts.take_left_out(Instant::now() + MINUTE, false);
-        let found: Vec<_> = left_out.iter().map(|one| (one.lines, &one.of)).collect();
-        assert_eq!(found, [(40, &Whom::Nobody)]);
+        let suppressed = shared
+            .counts
+            .take_suppressed(Instant::now() + MINUTE, false);
+        let found: Vec<_> = suppressed
+            .iter()
+            .map(|one| (one.lines, &one.peers))
+            .collect();
+        assert_eq!(found, [(40, &Peers::Unnamed)]);
         refuse();
     });
     assert_eq!((during.len(), after.len()), (1, 0));
 }
 
 #[test]
-fn a_secret_is_not_cut_before_it_is_hidden() {
+fn secrets_are_hidden_before_the_text_is_cut() {
     let text = format!("{} preimage {}", "x".repeat(470), "ab".repeat(32));
     let (during, _) = logged(DEFAULT_LEVEL, |_| ldk(None, 7, &text));
     assert!(!during[0].contains("abab"), "{}", during[0]);

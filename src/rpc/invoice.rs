@@ -1,4 +1,4 @@
-//! An invoice of ours as lnd's `Invoice`.
+//! Conversion of our invoices to lnd's `Invoice` message.
 
 use std::collections::BTreeMap;
 
@@ -16,32 +16,32 @@ use lnd_api::proto::lnrpc;
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::invoice::InvoiceState as State;
 
-/// Year 1, which is what lnd shows of a set that has not settled (Go's zero time).
-const NEVER: i64 = -62_135_596_800;
+/// Go's zero time (year 1) in Unix seconds, which lnd shows for a set that is not settled.
+const GO_ZERO_TIME: i64 = -62_135_596_800;
 
-/// What an invoice that a spontaneous AMP payment made for itself has: TLV onion required, payment
-/// address optional, AMP required (lnd).
+/// Features of the invoice created for a spontaneous AMP payment, as in lnd: TLV onion required, payment
+/// address optional, AMP required.
 const SPONTANEOUS_AMP_FEATURES: [u32; 3] = [8, 15, 30];
 
-/// What that of a keysend payment has: TLV onion required (lnd).
+/// Features of the invoice created for a keysend payment, as in lnd: TLV onion required.
 const KEYSEND_FEATURES: [u32; 1] = [8];
 
-/// The invoice with the HTLCs and sets of this view.
+/// Returns the invoice with the view's HTLCs and sets.
 pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
     let record = &view.record;
     let is_amp = record.kind.is_amp();
     let state = state(view);
-    // The text is ours; what it says is not stored a second time.
-    let said: Option<DecodedInvoice> = record.terms.payment_request.parse().ok();
+    // Route hints, fallback address and features are stored only in the payment request.
+    let decoded: Option<DecodedInvoice> = record.terms.payment_request.parse().ok();
     let (settled_at, settle_index) = if is_amp {
         (None, None)
     } else {
         (record.settled_at, record.settle_index)
     };
     let bytes = |array: &[u8; 32]| array.to_vec();
-    let route_hints = said
+    let route_hints = decoded
         .as_ref()
-        .map(|said| route_hints::to_messages(&said.route_hints))
+        .map(|invoice| route_hints::to_messages(&invoice.route_hints))
         .unwrap_or_default();
     lnrpc::Invoice {
         memo: record.terms.memo.clone(),
@@ -64,12 +64,13 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
             .map(bytes)
             .unwrap_or_default(),
         expiry: signed(record.terms.expiry),
-        fallback_addr: said
+        fallback_addr: decoded
             .as_ref()
             .and_then(|i| i.fallback.clone())
             .unwrap_or_default(),
         cltv_expiry: u64::from(record.terms.cltv_delta),
-        // Not what its maker asked for: with no private channel there is nothing to tell.
+        // True only if there are hints, even if `private` was requested: without a private channel there are
+        // none.
         private: !route_hints.is_empty(),
         route_hints,
         add_index: record.add_index,
@@ -79,12 +80,12 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
         amt_paid_msat: signed(record.amt_paid_msat),
         state: state.into(),
         htlcs: htlcs(&view.htlcs),
-        features: said
+        features: decoded
             .as_ref()
-            .map_or_else(|| features_without_text(record.kind), features_of),
+            .map_or_else(|| features_of_spontaneous(record.kind), features_of),
         is_keysend: record.kind == InvoiceKind::Keysend,
         payment_addr: match record.kind {
-            // It has none; the one that is stored is a name of our own.
+            // Keysend has no payment address; the stored one is an internal identifier.
             InvoiceKind::Keysend => vec![0; 32],
             _ => bytes(&record.payment_addr),
         },
@@ -95,27 +96,27 @@ pub(super) fn invoice(view: &InvoiceView) -> lnrpc::Invoice {
     }
 }
 
-/// As lnd shows it: an AMP invoice that was paid is settled, though it can be paid again.
+/// Returns the state as lnd shows it: a paid AMP invoice is settled, although it can be paid again.
 fn state(view: &InvoiceView) -> State {
     if view.is_paid() {
         return State::Settled;
     }
     match view.record.state {
-        // lnd has no word for it; what matters is that it cannot be paid.
+        // lnd has no disabled state; to payers, both mean that the invoice cannot be paid.
         InvoiceState::Canceled | InvoiceState::Disabled => State::Canceled,
         InvoiceState::Accepted => State::Accepted,
         InvoiceState::Open | InvoiceState::Settled => State::Open,
     }
 }
 
-/// The features that an invoice names.
+/// Returns the features of an invoice.
 pub(super) fn features_of(invoice: &DecodedInvoice) -> Features {
     let bits = invoice.features.iter();
     features(bits.filter_map(|bit| u32::try_from(*bit).ok()))
 }
 
-/// Those of an invoice that nobody asked for.
-fn features_without_text(kind: InvoiceKind) -> Features {
+/// Returns the features of an invoice without a payment request.
+fn features_of_spontaneous(kind: InvoiceKind) -> Features {
     match kind {
         InvoiceKind::Keysend => features(KEYSEND_FEATURES),
         _ => features(SPONTANEOUS_AMP_FEATURES),
@@ -145,7 +146,7 @@ fn htlc(record: &HtlcRecord) -> lnrpc::InvoiceHtlc {
     }
 }
 
-/// The records once more, as a TLV stream (BOLT 1).
+/// Returns the records as a TLV stream (BOLT 1).
 fn tlv_stream(records: &BTreeMap<u64, Vec<u8>>) -> Vec<u8> {
     let big_size = |value: usize| BigSize(value as u64).encode();
     let record = |(kind, value): (&u64, &Vec<u8>)| {
@@ -159,7 +160,7 @@ fn tlv_stream(records: &BTreeMap<u64, Vec<u8>>) -> Vec<u8> {
     records.iter().flat_map(record).collect()
 }
 
-/// The preimage is a secret until the HTLC is settled.
+/// Returns the AMP data of an HTLC, without the preimage until the HTLC is settled.
 fn amp(record: &HtlcRecord, shard: &ShardRecord) -> lnrpc::Amp {
     let settled = record.state == HtlcState::Settled;
     let preimage = record.preimage.filter(|_| settled);
@@ -176,7 +177,7 @@ fn amp_state(set: &SetRecord) -> (String, lnrpc::AmpInvoiceState) {
     let state = lnrpc::AmpInvoiceState {
         state: htlc_state(set.state).into(),
         settle_index: set.settle_index.unwrap_or_default(),
-        settle_time: set.settled_at.map_or(NEVER, signed),
+        settle_time: set.settled_at.map_or(GO_ZERO_TIME, signed),
         amt_paid_msat: signed(set.amt_paid_msat),
     };
     (set.set_id.to_lower_hex_string(), state)
@@ -190,7 +191,7 @@ fn htlc_state(state: HtlcState) -> InvoiceHtlcState {
     }
 }
 
-/// Block heights are signed in lnd's messages.
+/// Converts a block height: lnd's messages have signed ones.
 fn height(height: u32) -> i32 {
     i32::try_from(height).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! A payment of ours as lnd's `Payment`.
+//! Conversion of our payments to lnd's `Payment` message.
 
 use bitcoin::hex::DisplayHex;
 
@@ -15,7 +15,7 @@ use lnd_api::proto::lnrpc::payment::PaymentStatus;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The payment with all its attempts.
+/// Returns the payment with all its attempts.
 pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
     let record = &view.record;
     let fee_msat = view.fee_msat();
@@ -43,7 +43,7 @@ pub(super) fn payment(view: &PaymentView) -> lnrpc::Payment {
     }
 }
 
-/// What the invoice wants to be handed to its receiver (BOLT 11, field m).
+/// Returns the invoice's payment metadata (BOLT 11, field m), which the sender passes to the receiver.
 fn metadata(payment_request: &str) -> Vec<u8> {
     let invoice = payment_request.parse::<DecodedInvoice>().ok();
     invoice
@@ -60,7 +60,7 @@ fn status(record: &PaymentRecord) -> (PaymentStatus, lnrpc::PaymentFailureReason
     (status, failure_reason(record.failure_reason))
 }
 
-/// lnd's name of the reason.
+/// Returns lnd's failure reason.
 pub(super) fn failure_reason(reason: FailureReason) -> lnrpc::PaymentFailureReason {
     use lnrpc::PaymentFailureReason as Reason;
     match reason {
@@ -74,7 +74,7 @@ pub(super) fn failure_reason(reason: FailureReason) -> lnrpc::PaymentFailureReas
     }
 }
 
-/// One attempt of the payment; `metadata` is what its invoice wants to be handed to the receiver.
+/// Returns one attempt of the payment. `metadata` is the invoice's payment metadata.
 pub(super) fn attempt(
     payment: &PaymentRecord,
     attempt: &AttemptRecord,
@@ -96,8 +96,8 @@ pub(super) fn attempt(
     }
 }
 
-/// LDK tells who failed the HTLC and whether for good, but not with which code; `payments::verdict`
-/// knows which codes that leaves.
+/// Returns the failure with the most likely code: LDK reports the node that failed the HTLC and whether the
+/// failure is permanent, but not the code (see `payments::verdict` for the codes that remain possible).
 fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
     let Some(failure) = &attempt.failure else {
         return lnrpc::Failure {
@@ -107,7 +107,7 @@ fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
     };
     let at_receiver = usize::try_from(failure.source_index) == Ok(attempt.route.len());
     let (code, height) = if failure.by_receiver {
-        // The only code that carries a height.
+        // The only code with a height.
         (
             FailureCode::IncorrectOrUnknownPaymentDetails,
             failure.height,
@@ -138,7 +138,7 @@ fn route(payment: &PaymentRecord, attempt: &AttemptRecord, metadata: &[u8]) -> l
     route
 }
 
-/// The route without records for the receiver.
+/// Returns the route without the receiver's records.
 pub(super) fn plain_route(hops: &[HopRecord]) -> lnrpc::Route {
     let fees_msat = hops.iter().map(|hop| hop.fee_msat);
     let fees_msat = fees_msat.fold(0, u64::saturating_add);
@@ -162,7 +162,7 @@ fn hop(hop: &HopRecord) -> lnrpc::Hop {
     let incoming_msat = hop.amt_to_forward_msat.saturating_add(hop.fee_msat);
     lnrpc::Hop {
         chan_id: hop.scid,
-        // What lnd shows of a channel whose capacity it does not know.
+        // lnd shows this for a channel of unknown capacity.
         chan_capacity: signed(incoming_msat / 1000),
         amt_to_forward: signed(hop.amt_to_forward_msat / 1000),
         fee: signed(hop.fee_msat / 1000),
@@ -176,7 +176,7 @@ fn hop(hop: &HopRecord) -> lnrpc::Hop {
     }
 }
 
-/// What the receiver's payload carries.
+/// Adds the records in the receiver's payload.
 fn add_final_records(hop: &mut lnrpc::Hop, payment: &PaymentRecord, attempt: &AttemptRecord) {
     hop.mpp_record = payment.terms.payment_addr.map(|addr| lnrpc::MppRecord {
         payment_addr: addr.to_vec(),
@@ -194,7 +194,7 @@ fn add_final_records(hop: &mut lnrpc::Hop, payment: &PaymentRecord, attempt: &At
         .extend(payment.terms.custom_records.clone());
 }
 
-/// The payment without its hops, for long lists.
+/// Removes the hops of all routes, for long lists.
 pub(super) fn without_hops(mut payment: lnrpc::Payment) -> lnrpc::Payment {
     for attempt in &mut payment.htlcs {
         if let Some(route) = &mut attempt.route {

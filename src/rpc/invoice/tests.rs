@@ -1,4 +1,4 @@
-//! What lnd showed of its invoices, put into our database and shown by us, has to be the same.
+//! Invoices recorded from lnd, stored in our database, must be shown exactly as lnd showed them.
 
 use bitcoin::hex::FromHex;
 use serde_json::Value;
@@ -12,13 +12,13 @@ use crate::storage::Store;
 use crate::storage::invoices::{InvoiceRecord, InvoiceTerms, PutHtlc, PutInvoice, PutSet};
 
 /// A database with recorded invoices.
-struct Books {
+struct Database {
     _directory: tempfile::TempDir,
     store: Store,
 }
 
-impl Books {
-    fn of(invoices: &[Value]) -> Self {
+impl Database {
+    fn with(invoices: &[Value]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         for json in invoices {
@@ -58,21 +58,21 @@ fn kind(json: &Value) -> InvoiceKind {
     }
 }
 
-/// The row of its invoice; what an AMP invoice was paid is added up by its sets.
+/// Returns the row of an invoice; the amount paid to an AMP invoice is the sum of its sets.
 fn record(json: &Value) -> InvoiceRecord {
     let kind = kind(json);
     let settled = json["settled"].as_bool().unwrap() && !kind.is_amp();
     let addr = bytes_32(&json["payment_addr"]).unwrap();
-    let own_name = bytes_32(&json["r_preimage"]);
+    let preimage = bytes_32(&json["r_preimage"]);
     InvoiceRecord {
         add_index: number(&json["add_index"]),
         kind,
         payment_hash: bytes_32(&json["r_hash"]).unwrap_or(addr),
         payment_addr: match kind {
-            InvoiceKind::Keysend => own_name.unwrap(),
+            InvoiceKind::Keysend => preimage.unwrap(),
             _ => addr,
         },
-        preimage: own_name,
+        preimage,
         terms: InvoiceTerms {
             memo: text(&json["memo"]),
             description_hash: bytes_32(&json["description_hash"]),
@@ -146,7 +146,7 @@ fn set_record(id: &str, json: &Value, add_index: u64) -> SetRecord {
     }
 }
 
-/// lnd leaves the order of HTLCs with the same index in their channel to chance.
+/// Sorts the HTLCs: in lnd, the order of HTLCs with the same index in different channels is random.
 fn in_order(mut json: Value) -> Value {
     let htlcs = json["htlcs"].as_array_mut().unwrap();
     htlcs.sort_by_key(|htlc| (number(&htlc["htlc_index"]), number(&htlc["chan_id"])));
@@ -158,7 +158,7 @@ fn all_invoices() -> Vec<Value> {
     list["invoices"].as_array().unwrap().clone()
 }
 
-/// The recorded invoice with this add_index, in our words.
+/// Returns our view of the recorded invoice with this add_index.
 fn listed(add_index: u64) -> InvoiceView {
     let all = all_invoices();
     let json = all
@@ -166,60 +166,60 @@ fn listed(add_index: u64) -> InvoiceView {
         .find(|json| number(&json["add_index"]) == add_index);
     let json = json.unwrap();
     let addr = InvoiceRef::Addr(record(json).payment_addr);
-    Books::of(std::slice::from_ref(json)).find(&addr, HtlcSelection::All)
+    Database::with(std::slice::from_ref(json)).find(&addr, HtlcSelection::All)
 }
 
 #[test]
-fn every_invoice_of_the_list_is_shown_as_lnd_does() {
+fn listed_invoices_match_lnd() {
     let all = all_invoices();
-    let books = Books::of(&all);
+    let database = Database::with(&all);
     for lnd in all {
         let addr = InvoiceRef::Addr(record(&lnd).payment_addr);
-        let ours = invoice(&books.find(&addr, HtlcSelection::All));
+        let ours = invoice(&database.find(&addr, HtlcSelection::All));
         assert_eq!(printed(&ours), in_order(lnd));
     }
 }
 
 #[test]
-fn an_amp_invoice_is_shown_as_lnd_does_open_and_paid_twice() {
+fn open_and_twice_paid_amp_invoices_match_lnd() {
     for file in [
         "lookupinvoice_amp_open.json",
         "lookupinvoice_amp_paid_twice.json",
     ] {
         let lnd = recorded(file);
         let by_hash = InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap());
-        let books = Books::of(std::slice::from_ref(&lnd));
-        let ours = invoice(&books.find(&by_hash, HtlcSelection::All));
+        let database = Database::with(std::slice::from_ref(&lnd));
+        let ours = invoice(&database.find(&by_hash, HtlcSelection::All));
         assert_eq!(printed(&ours), in_order(lnd), "{file}");
     }
 }
 
-/// What lnd sent during the payments of the recorded list.
+/// Compares with the events that lnd sent during the payments of the recorded list.
 #[test]
-fn settlements_are_told_as_lnd_does() {
+fn settlement_events_match_lnd() {
     let all = all_invoices();
-    let books = Books::of(&all);
+    let database = Database::with(&all);
     let events = recorded_stream("subscribe_invoices.txt");
     let of_the_list = events.iter().filter(|event| {
         let is_settled = event["settled"].as_bool().unwrap();
         is_settled && settle_index(event) <= 7
     });
-    let mut told = 0;
+    let mut compared = 0;
     for lnd in of_the_list {
         let sets = lnd["amp_invoice_state"].as_object().unwrap();
         let by = match sets.keys().next() {
             Some(id) => InvoiceRef::SetId(<[u8; 32]>::from_hex(id).unwrap()),
             None => InvoiceRef::Hash(bytes_32(&lnd["r_hash"]).unwrap()),
         };
-        let mut view = books.find(&by, HtlcSelection::SetOnly);
-        let at = books
+        let mut view = database.find(&by, HtlcSelection::SetOnly);
+        let at = database
             .store
             .invoice_at(view.record.add_index, settle_index(lnd));
         view.record = at.unwrap().unwrap();
         assert_eq!(printed(&invoice(&view)), in_order(lnd.clone()));
-        told += 1;
+        compared += 1;
     }
-    assert_eq!(told, 7);
+    assert_eq!(compared, 7);
 }
 
 fn settle_index(event: &Value) -> u64 {
@@ -229,7 +229,7 @@ fn settle_index(event: &Value) -> u64 {
 }
 
 #[test]
-fn every_member_is_there_in_lnds_order() {
+fn json_has_lnds_members_in_lnds_order() {
     let names = |value: &Value| {
         let members = value.as_object().unwrap();
         members.keys().cloned().collect::<Vec<_>>()
@@ -257,7 +257,7 @@ fn held_shard_keeps_its_preimage_secret() {
 }
 
 #[test]
-fn htlcs_are_in_the_order_of_their_index() {
+fn htlcs_are_sorted_by_index() {
     let mut view = listed(2);
     view.htlcs[0].htlc_id = 5;
     view.htlcs[1].htlc_id = 2;
@@ -267,7 +267,7 @@ fn htlcs_are_in_the_order_of_their_index() {
 }
 
 #[test]
-fn the_state_is_in_lnds_words() {
+fn states_map_to_lnds_states() {
     let shown = |add_index, state| {
         let mut view = listed(add_index);
         view.record.state = state;
@@ -281,14 +281,14 @@ fn the_state_is_in_lnds_words() {
     assert_eq!(shown(plain, InvoiceState::Settled), State::Settled);
     assert_eq!(shown(unpaid, InvoiceState::Canceled), State::Canceled);
     assert_eq!(shown(unpaid, InvoiceState::Disabled), State::Canceled);
-    // lnd shows a paid AMP invoice as settled, whatever else it is.
+    // lnd shows a paid AMP invoice as settled in every state.
     assert_eq!(shown(paid, InvoiceState::Open), State::Settled);
     assert_eq!(shown(paid, InvoiceState::Disabled), State::Settled);
     assert_eq!(shown(paid, InvoiceState::Canceled), State::Settled);
 }
 
 #[test]
-fn a_hold_invoice_has_no_preimage_until_it_is_settled() {
+fn hold_invoice_has_no_preimage_until_settled() {
     let mut view = listed(6);
     view.record.kind = InvoiceKind::Hold;
     view.record.preimage = None;

@@ -9,23 +9,26 @@ use crate::rpc::input::hash;
 use lnd_api::proto::invoicesrpc::{CancelInvoiceMsg, CancelInvoiceResp};
 use lnd_api::proto::lnrpc::{DelCanceledInvoiceReq, DelCanceledInvoiceResp};
 
-/// Cancels an invoice; one that is canceled stays so, without an error.
+/// Cancels an invoice. Canceling it again is not an error.
 pub(super) async fn cancel(
     registry: &Registry,
     request: &CancelInvoiceMsg,
 ) -> Result<CancelInvoiceResp, Status> {
     let by_hash = InvoiceRef::Hash(hash(&request.payment_hash)?);
-    registry.cancel(&by_hash).await.map_err(unchanged)?;
+    registry.cancel(&by_hash).await.map_err(change_error)?;
     Ok(CancelInvoiceResp {})
 }
 
-/// Forgets a canceled invoice.
+/// Deletes a canceled invoice.
 pub(in crate::rpc) async fn delete_canceled(
     registry: &Registry,
     request: &DelCanceledInvoiceReq,
 ) -> Result<DelCanceledInvoiceResp, Status> {
     let hash = invoice_hash(&request.invoice_hash)?;
-    registry.delete_canceled(&hash).await.map_err(unchanged)?;
+    registry
+        .delete_canceled(&hash)
+        .await
+        .map_err(change_error)?;
     let hash = &request.invoice_hash;
     Ok(DelCanceledInvoiceResp {
         status: format!("canceled invoice deleted successfully: invoice hash {hash}"),
@@ -43,8 +46,9 @@ fn invoice_hash(text: &str) -> Result<[u8; 32], Status> {
     }
 }
 
-/// Where an invoice is looked up in order to change it, lnd has no code for an unknown one.
-pub(super) fn unchanged(error: InvoiceError) -> Status {
+/// Maps an error of an operation that changes an invoice. For an unknown invoice, lnd returns code `Unknown`
+/// in these operations.
+pub(super) fn change_error(error: InvoiceError) -> Status {
     match error {
         InvoiceError::NotFound => refused(error.to_string()),
         other => other.into(),
@@ -58,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_that_is_none_is_refused_in_lnds_words() {
+    fn rejects_malformed_hashes_with_lnds_texts() {
         let refusal = |text: &str| invoice_hash(text).unwrap_err().message().to_owned();
         assert_eq!(refusal(""), "invoice hash must be provided");
         assert_eq!(refusal("1122"), "invalid hash string length of 4, want 64");
@@ -68,8 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_invoice_has_the_code_of_lnd() {
-        let status = unchanged(InvoiceError::NotFound);
+    fn unknown_invoice_has_lnds_code() {
+        let status = change_error(InvoiceError::NotFound);
         assert_eq!(status.code(), Code::Unknown);
         assert_eq!(status.message(), "unable to locate invoice");
     }

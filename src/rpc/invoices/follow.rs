@@ -12,8 +12,8 @@ use crate::rpc::streams::{Answers, blocking, stream};
 use lnd_api::proto::invoicesrpc::SubscribeSingleInvoiceRequest;
 use lnd_api::proto::lnrpc::Invoice;
 
-/// Streams the invoice as it is and every change. One that does not exist is waited for, as in lnd:
-/// whoever makes a hold invoice knows its hash before.
+/// Streams the invoice's current state and every change. If the invoice does not exist, waits for it, as lnd
+/// does: the hash of a hold invoice is known before the invoice is created.
 pub(super) fn follow(
     registry: Arc<Registry>,
     stop: CancellationToken,
@@ -21,7 +21,7 @@ pub(super) fn follow(
 ) -> Result<Answers<Invoice>, Status> {
     let hash = hash(&request.r_hash)?;
     Ok(stream(stop, move |writer| async move {
-        let mut changes = once_it_is_there(&registry, hash).await?;
+        let mut changes = wait_for_invoice(&registry, hash).await?;
         while let Some(view) = changes.next().await? {
             writer.send(invoice(&view)).await;
         }
@@ -29,19 +29,19 @@ pub(super) fn follow(
     }))
 }
 
-async fn once_it_is_there(
+async fn wait_for_invoice(
     registry: &Arc<Registry>,
     hash: [u8; 32],
 ) -> Result<SingleSubscription, Status> {
-    // Before the first look, so that an invoice that is made now is not missed.
+    // Subscribe before the first lookup, so that an invoice created in between is not missed.
     let mut events = registry.subscribe(0, 0)?;
     loop {
         let registry = registry.clone();
-        let look = move || match registry.subscribe_single(&InvoiceRef::Hash(hash)) {
+        let lookup = move || match registry.subscribe_single(&InvoiceRef::Hash(hash)) {
             Err(InvoiceError::NotFound) => Ok(None),
             found => Ok(Some(found?)),
         };
-        if let Some(found) = blocking(look).await? {
+        if let Some(found) = blocking(lookup).await? {
             return Ok(found);
         }
         while let Some(event) = events.next().await? {

@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use super::change::unchanged;
+use super::change::change_error;
 use crate::invoices::{InvoiceError, NewInvoice, Purpose, Registry};
 use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
@@ -13,7 +13,7 @@ use lnd_api::proto::invoicesrpc::{
 };
 use lnd_api::proto::lnrpc::Invoice;
 
-/// Makes a hold invoice.
+/// Creates a hold invoice.
 pub(super) async fn add(
     rooms: &Rooms,
     request: AddHoldInvoiceRequest,
@@ -26,7 +26,7 @@ pub(super) async fn add(
     })
 }
 
-/// What both kinds of request have in common is read in one place.
+/// Parses the request; the fields in common with AddInvoice are parsed by `add_invoice`.
 fn read(request: AddHoldInvoiceRequest) -> Result<NewInvoice, Status> {
     let hash = hash(&request.hash)?;
     let ordinary = Invoice {
@@ -47,7 +47,7 @@ fn read(request: AddHoldInvoiceRequest) -> Result<NewInvoice, Status> {
     })
 }
 
-/// Takes the money that is held; once is enough, twice is no error.
+/// Settles a held payment. Settling it again is not an error.
 pub(super) async fn settle(
     registry: &Registry,
     request: &SettleInvoiceMsg,
@@ -55,7 +55,7 @@ pub(super) async fn settle(
     let preimage = preimage(&request.preimage)?;
     match registry.settle_hold(preimage).await {
         Ok(()) | Err(InvoiceError::AlreadySettled) => Ok(SettleInvoiceResp {}),
-        Err(error) => Err(unchanged(error)),
+        Err(error) => Err(change_error(error)),
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     use crate::rpc::recorded::{bytes_32, number, printed, recorded, text};
 
     #[test]
-    fn answer_is_that_of_lnd() {
+    fn response_matches_lnd() {
         let lnd = recorded("addholdinvoice.json");
         let ours = AddHoldInvoiceResp {
             payment_request: text(&lnd["payment_request"]),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn request_is_read_as_it_is() {
+    fn parses_every_field() {
         let request = AddHoldInvoiceRequest {
             memo: "held".into(),
             hash: vec![3; 32],
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_in_lnds_words() {
+    fn rejects_malformed_fields_with_lnds_texts() {
         let refusal = |request| read(request).unwrap_err().message().to_owned();
         let good = AddHoldInvoiceRequest {
             hash: vec![3; 32],

@@ -5,18 +5,18 @@ use tonic::Status;
 use crate::invoices::{HtlcSelection, InvoiceRef, Registry};
 use crate::rpc::errors::invalid;
 use crate::rpc::invoice::invoice;
-use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef as Named;
+use lnd_api::proto::invoicesrpc::lookup_invoice_msg::InvoiceRef as Reference;
 use lnd_api::proto::invoicesrpc::{LookupInvoiceMsg, LookupModifier};
 use lnd_api::proto::lnrpc::Invoice;
 
-/// One invoice with the HTLCs that the caller wants.
+/// Returns an invoice with the requested HTLCs.
 pub(super) fn lookup(registry: &Registry, request: &LookupInvoiceMsg) -> Result<Invoice, Status> {
     let found = registry.lookup(&reference(request)?, selection(request)?)?;
     Ok(invoice(&found))
 }
 
-/// lnd has the texts of the first two; it cuts or fills up an address or set id of another length,
-/// and so finds nothing.
+/// Parses the invoice reference. The first two error texts are lnd's. lnd truncates or pads an address or set
+/// id of the wrong length, and then finds nothing.
 fn reference(request: &LookupInvoiceMsg) -> Result<InvoiceRef, Status> {
     let wrong = |what: &str, length| {
         invalid(format!(
@@ -25,26 +25,26 @@ fn reference(request: &LookupInvoiceMsg) -> Result<InvoiceRef, Status> {
     };
     match &request.invoice_ref {
         None => Err(invalid("invoice ref must be set")),
-        Some(Named::PaymentHash(bytes)) => {
+        Some(Reference::PaymentHash(bytes)) => {
             let length = bytes.len();
             let text =
                 format!("unable to parse pay hash: invalid hash length of {length}, want 32");
             bytes_32(bytes, || invalid(text)).map(InvoiceRef::Hash)
         }
-        Some(Named::PaymentAddr(bytes)) => {
+        Some(Reference::PaymentAddr(bytes)) => {
             bytes_32(bytes, || wrong("payment addr", bytes.len())).map(InvoiceRef::Addr)
         }
-        Some(Named::SetId(bytes)) => {
+        Some(Reference::SetId(bytes)) => {
             bytes_32(bytes, || wrong("set id", bytes.len())).map(InvoiceRef::SetId)
         }
     }
 }
 
-fn bytes_32(bytes: &[u8], refusal: impl FnOnce() -> Status) -> Result<[u8; 32], Status> {
-    bytes.try_into().map_err(|_| refusal())
+fn bytes_32(bytes: &[u8], error: impl FnOnce() -> Status) -> Result<[u8; 32], Status> {
+    bytes.try_into().map_err(|_| error())
 }
 
-/// lnd heeds "blank" with a payment address only; whoever asks for no HTLCs gets none here.
+/// Parses the modifier. lnd supports "blank" only with a payment address; ampd supports it always.
 fn selection(request: &LookupInvoiceMsg) -> Result<HtlcSelection, Status> {
     let number = request.lookup_modifier;
     match LookupModifier::try_from(number) {
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    fn by(named: Named, modifier: i32) -> LookupInvoiceMsg {
+    fn by(named: Reference, modifier: i32) -> LookupInvoiceMsg {
         LookupInvoiceMsg {
             invoice_ref: Some(named),
             lookup_modifier: modifier,
@@ -69,20 +69,26 @@ mod tests {
     }
 
     #[test]
-    fn an_invoice_has_three_names() {
+    fn parses_all_three_references() {
         let bytes = vec![7; 32];
         for (named, expected) in [
-            (Named::PaymentHash(bytes.clone()), InvoiceRef::Hash([7; 32])),
-            (Named::PaymentAddr(bytes.clone()), InvoiceRef::Addr([7; 32])),
-            (Named::SetId(bytes), InvoiceRef::SetId([7; 32])),
+            (
+                Reference::PaymentHash(bytes.clone()),
+                InvoiceRef::Hash([7; 32]),
+            ),
+            (
+                Reference::PaymentAddr(bytes.clone()),
+                InvoiceRef::Addr([7; 32]),
+            ),
+            (Reference::SetId(bytes), InvoiceRef::SetId([7; 32])),
         ] {
             assert_eq!(reference(&by(named, 0)).unwrap(), expected);
         }
     }
 
     #[test]
-    fn modifiers_are_those_of_lnd() {
-        let selection = |modifier| selection(&by(Named::SetId(vec![7; 32]), modifier));
+    fn parses_lnds_modifiers() {
+        let selection = |modifier| selection(&by(Reference::SetId(vec![7; 32]), modifier));
         assert_eq!(selection(0).unwrap(), HtlcSelection::All);
         assert_eq!(selection(1).unwrap(), HtlcSelection::SetOnly);
         assert_eq!(selection(2).unwrap(), HtlcSelection::None);
@@ -90,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_that_is_none_is_refused() {
+    fn rejects_malformed_references() {
         let refusal = |request| {
             let status = reference(&request).unwrap_err();
             assert_eq!(status.code(), Code::InvalidArgument);
@@ -101,15 +107,15 @@ mod tests {
             "invoice ref must be set"
         );
         assert_eq!(
-            refusal(by(Named::PaymentHash(vec![1]), 0)),
+            refusal(by(Reference::PaymentHash(vec![1]), 0)),
             "unable to parse pay hash: invalid hash length of 1, want 32"
         );
         assert_eq!(
-            refusal(by(Named::PaymentAddr(vec![1; 33]), 0)),
+            refusal(by(Reference::PaymentAddr(vec![1; 33]), 0)),
             "payment addr must be exactly 32 bytes, is instead 33"
         );
         assert_eq!(
-            refusal(by(Named::SetId(vec![]), 0)),
+            refusal(by(Reference::SetId(vec![]), 0)),
             "set id must be exactly 32 bytes, is instead 0"
         );
     }

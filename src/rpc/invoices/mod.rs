@@ -1,4 +1,4 @@
-//! The `Invoices` service: one invoice at a time, and hold invoices.
+//! The `Invoices` service: single invoices and hold invoices.
 
 mod change;
 mod follow;
@@ -21,10 +21,10 @@ use lnd_api::proto::lnrpc::Invoice;
 
 pub(super) use change::delete_canceled;
 
-/// Translates for the room of invoices.
+/// Implements lnd's `Invoices` service.
 pub(super) struct InvoicesService {
     rooms: Arc<Rooms>,
-    /// The server's end, not only the node's.
+    /// Cancelled when the RPC server stops.
     stop: CancellationToken,
 }
 

@@ -1,4 +1,4 @@
-//! What lnd showed of its payments, put into our records and shown by us, has to be the same.
+//! Payments recorded from lnd, converted to our records, must be shown exactly as lnd showed them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::rpc::recorded::{
 };
 use crate::storage::payments::{AttemptFailure, PaymentTerms};
 
-/// What lnd puts into its own messages to its own peers, and ampd does not.
+/// Records that only lnd sends to its direct peers.
 const NOT_OURS: [&str; 1] = ["first_hop_custom_records"];
 
 fn view(json: &Value) -> PaymentView {
@@ -56,11 +56,11 @@ fn attempt_record(json: &Value) -> AttemptRecord {
     let hops = json["route"]["hops"].as_array().unwrap();
     let share = &hops.last().unwrap()["amp_record"];
     let mut route: Vec<_> = hops.iter().map(hop_record).collect();
-    // Each hop's delta is what its own expiry lacks of the one before it.
-    let mut before = number_32(&json["route"]["total_time_lock"]);
+    // A hop's CLTV delta is the difference between the previous hop's expiry and its own.
+    let mut previous = number_32(&json["route"]["total_time_lock"]);
     for hop in &mut route {
-        hop.cltv_delta = before - hop.expiry;
-        before = hop.expiry;
+        hop.cltv_delta = previous - hop.expiry;
+        previous = hop.expiry;
     }
     AttemptRecord {
         attempt_id: number(&json["attempt_id"]),
@@ -98,87 +98,87 @@ fn hop_record(json: &Value) -> HopRecord {
     }
 }
 
-fn is_shown_as_lnd_does(file: &str) {
-    is_the_same(&recorded(file), file);
+fn assert_matches_lnd(file: &str) {
+    assert_shown_like(&recorded(file), file);
 }
 
-fn is_the_same(lnd: &Value, what: &str) {
+fn assert_shown_like(lnd: &Value, file: &str) {
     let ours = printed(&payment(&view(lnd)));
     let lnd = without(lnd.clone(), &NOT_OURS);
-    assert_eq!(without(ours, &NOT_OURS), lnd, "{what}");
+    assert_eq!(without(ours, &NOT_OURS), lnd, "{file}");
 }
 
 #[test]
 fn amp_payment_in_three_shards() {
-    is_shown_as_lnd_does("payment_amp_invoice.json");
+    assert_matches_lnd("payment_amp_invoice.json");
 }
 
 #[test]
 fn spontaneous_amp_payment_with_a_message() {
-    is_shown_as_lnd_does("payment_amp_spontaneous.json");
+    assert_matches_lnd("payment_amp_spontaneous.json");
 }
 
 #[test]
 fn refused_amp_payment() {
-    is_shown_as_lnd_does("payment_amp_refused.json");
+    assert_matches_lnd("payment_amp_refused.json");
 }
 
 #[test]
 fn paid_invoice() {
-    is_shown_as_lnd_does("payment_bolt11.json");
+    assert_matches_lnd("payment_bolt11.json");
 }
 
 #[test]
 fn payment_without_a_route() {
-    is_shown_as_lnd_does("payment_no_route.json");
+    assert_matches_lnd("payment_no_route.json");
 }
 
 #[test]
 fn amp_payment_to_a_private_node() {
-    is_shown_as_lnd_does("payment_amp_private.json");
+    assert_matches_lnd("payment_amp_private.json");
 }
 
 #[test]
-fn keysend_payment_and_a_refused_one() {
-    is_shown_as_lnd_does("payment_keysend.json");
-    is_shown_as_lnd_does("payment_keysend_refused.json");
+fn settled_and_refused_keysend_payments() {
+    assert_matches_lnd("payment_keysend.json");
+    assert_matches_lnd("payment_keysend_refused.json");
 }
 
 #[test]
-fn payment_that_is_more_than_we_have() {
-    is_shown_as_lnd_does("payment_insufficient_balance.json");
+fn payment_without_sufficient_balance() {
+    assert_matches_lnd("payment_insufficient_balance.json");
 }
 
 #[test]
-fn payment_that_is_looked_at_later() {
-    is_shown_as_lnd_does("trackpayment_amp.json");
+fn tracked_and_listed_payments() {
+    assert_matches_lnd("trackpayment_amp.json");
     let list = recorded("listpayments.json");
     let payments = list["payments"].as_array().unwrap();
     assert_eq!(payments.len(), 8);
     for payment in payments {
-        is_the_same(payment, "listpayments.json");
+        assert_shown_like(payment, "listpayments.json");
     }
 }
 
-/// All names, with the way to them; what stands in a list has one way for all.
-fn names(value: &Value, way: &str, found: &mut BTreeSet<String>) {
+/// Collects the paths of all members; the items of a list share one path.
+fn names(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
-        // Its members are the types of records.
-        _ if way.ends_with("custom_records") => {}
+        // The members are record types.
+        _ if path.ends_with("custom_records") => {}
         Value::Object(members) => {
             for (name, member) in members {
-                let way = format!("{way}/{name}");
-                found.insert(way.clone());
-                names(member, &way, found);
+                let path = format!("{path}/{name}");
+                found.insert(path.clone());
+                names(member, &path, found);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| names(item, way, found)),
+        Value::Array(items) => items.iter().for_each(|item| names(item, path, found)),
         _ => {}
     }
 }
 
 #[test]
-fn every_member_of_lnds_is_there_though_empty_and_no_other() {
+fn json_has_exactly_lnds_members() {
     for file in [
         "payment_amp_invoice.json",
         "payment_amp_private.json",
@@ -217,7 +217,7 @@ fn payment_in_flight_has_no_preimage_and_no_resolve_time() {
 }
 
 #[test]
-fn failure_says_who_and_as_far_as_known_why() {
+fn failure_has_the_source_and_the_most_likely_code() {
     let attempt = |failure: Option<AttemptFailure>| AttemptRecord {
         failure,
         ..view(&recorded("payment_amp_refused.json"))
@@ -239,8 +239,8 @@ fn failure_says_who_and_as_far_as_known_why() {
     };
     let refused = FailureCode::IncorrectOrUnknownPaymentDetails;
     assert_eq!(failed(true, false, 3), (refused, 3, 7));
-    let on_the_way = (FailureCode::TemporaryChannelFailure, 1, 0);
-    assert_eq!(failed(false, false, 1), on_the_way);
+    let at_first_hop = (FailureCode::TemporaryChannelFailure, 1, 0);
+    assert_eq!(failed(false, false, 1), at_first_hop);
     assert_eq!(failed(false, true, 3), (FailureCode::MppTimeout, 3, 0));
     let unusable = AttemptFailure {
         by_receiver: false,
@@ -256,7 +256,7 @@ fn failure_says_who_and_as_far_as_known_why() {
 }
 
 #[test]
-fn last_hop_has_the_metadata_of_the_invoice() {
+fn last_hop_has_the_invoices_metadata() {
     // From BOLT 11: "Please send 0.01 BTC with payment metadata 0x01fafaf0".
     let invoice = "lnbc10m1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdp9wpshjmt9de6\
          zqmt9w3skgct5vysxjmnnd9jx2mq8q8a04uqsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygs9q\
@@ -271,7 +271,7 @@ fn last_hop_has_the_metadata_of_the_invoice() {
 }
 
 #[test]
-fn hops_can_be_left_out() {
+fn without_hops_keeps_the_routes_totals() {
     let shown = without_hops(payment(&view(&recorded("payment_amp_refused.json"))));
     let route = shown.htlcs[0].route.as_ref().unwrap();
     assert!(route.hops.is_empty());
@@ -279,7 +279,7 @@ fn hops_can_be_left_out() {
 }
 
 #[test]
-fn numbers_beyond_all_bitcoins_do_not_panic() {
+fn numbers_beyond_the_supply_do_not_panic() {
     let mut view = view(&recorded("payment_amp_refused.json"));
     view.record.created_at_ns = u64::MAX;
     view.record.terms.amount_msat = u64::MAX;
