@@ -181,7 +181,7 @@ async fn failure(health: &mut watch::Receiver<Health>) -> String {
 
 fn not_written(why: &str) -> Status {
     Status::unavailable(format!(
-        "the node cannot write to its database ({why}); nothing is noted until it can"
+        "the database is not writable ({why}); the change is not saved"
     ))
 }
 
