@@ -44,7 +44,7 @@ impl Change for PutDonationAddress {
     }
 }
 
-/// Totals of the page's payments at one moment.
+/// Totals of the page's payments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DonationTotal {
     pub payments: u64,

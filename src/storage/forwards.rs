@@ -54,7 +54,7 @@ impl<T: Serialize + Send> Change for AddForward<T> {
 /// A filter for forwards.
 #[derive(Debug, Clone, Default)]
 pub struct ForwardQuery {
-    /// The first and last moment, both inclusive, in nanoseconds since 1970.
+    /// The time range in nanoseconds since 1970, both ends inclusive.
     pub from_ns: u64,
     pub to_ns: u64,
     /// The number of matching forwards to skip.
@@ -97,8 +97,8 @@ impl Store {
         })
     }
 
-    /// Returns the total fees in msat of all forwards between two moments (inclusive, nanoseconds
-    /// since 1970).
+    /// Returns the total fees in msat of all forwards in a time range (nanoseconds since 1970, both
+    /// ends inclusive).
     ///
     /// # Errors
     /// If the query fails.

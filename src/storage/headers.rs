@@ -91,7 +91,11 @@ mod tests {
             store.submit(PutHeader(header(height, branch)));
         }
         store.flush();
-        assert_eq!(store.headers().unwrap().len(), 4, "both headers at height 8 must be kept");
+        assert_eq!(
+            store.headers().unwrap().len(),
+            4,
+            "both headers at height 8 must be kept"
+        );
         store.submit(ForgetHeaders { below: 7 });
         store.flush();
         let left = store.headers().unwrap();

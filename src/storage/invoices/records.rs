@@ -17,7 +17,7 @@ pub enum InvoiceKind {
     /// A static AMP invoice: can be paid any number of times, each time by a new set.
     Amp,
     /// A hold invoice as in lnd: paid once like [`Self::Bolt11`], but the API client that created it
-    /// settles or cancels it.
+    /// has the preimage and settles or cancels it.
     Hold,
     /// Created when a keysend payment arrived: a spontaneous payment that carries its preimage.
     Keysend,
@@ -63,7 +63,7 @@ pub struct InvoiceTerms {
     pub expiry: u64,
     /// Final CLTV delta, in blocks.
     pub cltv_delta: u32,
-    /// Whether the invoice has route hints for private channels.
+    /// Whether the route hints reveal our unannounced channels.
     pub private: bool,
 }
 

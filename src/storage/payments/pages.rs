@@ -155,7 +155,10 @@ mod tests {
             let plan_of_succeeded = plan(&succeeded);
             let by_state =
                 "SEARCH payments USING INDEX payments_by_state (state=? AND payment_index";
-            assert!(plan_of_succeeded.starts_with(by_state), "{plan_of_succeeded}");
+            assert!(
+                plan_of_succeeded.starts_with(by_state),
+                "{plan_of_succeeded}"
+            );
             for plan in [plan_of_all, plan_of_succeeded] {
                 assert_eq!(plan.lines().count(), 1, "{plan}");
             }

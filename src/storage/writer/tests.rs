@@ -132,7 +132,7 @@ fn compound_changes_are_committed_atomically() {
     let big = disk::Big(1 << 20);
     let both: Vec<Box<dyn Change>> = vec![Box::new(Note(1)), Box::new(big)];
     store.submit(both);
-    disk::until_failing(&store);
+    disk::wait_until_failing(&store);
     assert!(notes(&store).is_empty());
 }
 
@@ -256,7 +256,7 @@ fn barrier_is_not_passed_while_the_disk_is_full() {
     let (_dir, store) = temporary();
     store.writer.queue.max_pages.store(1, Ordering::Relaxed);
     store.submit(disk::Big(1 << 20));
-    disk::until_failing(&store);
+    disk::wait_until_failing(&store);
     let barrier = store.barrier();
     std::thread::sleep(RETRY_INTERVAL + RETRY_INTERVAL / 4);
     assert!(*store.writer.queue.passed().borrow() < barrier);

@@ -197,6 +197,9 @@ fn deleted_secrets_are_erased_from_disk() {
             (bytes == [kind; 24]).then(|| u64::from_be_bytes(number.try_into().unwrap()))
         });
         let others: Vec<u64> = numbers.filter(|number| *number != kept).collect();
-        assert!(others.is_empty(), "secrets of kind {kind:x} remain: {others:?}");
+        assert!(
+            others.is_empty(),
+            "secrets of kind {kind:x} remain: {others:?}"
+        );
     }
 }

@@ -17,7 +17,7 @@ impl Change for Big {
 }
 
 /// Blocks until a commit has failed and returns the error.
-pub(super) fn until_failing(store: &Store) -> String {
+pub(super) fn wait_until_failing(store: &Store) -> String {
     wait_for_health(store, |health| match health {
         Health::Failing(why) => Some(why.clone()),
         Health::Writing => None,
@@ -38,7 +38,7 @@ fn wait_for_health<T>(store: &Store, wanted: impl Fn(&Health) -> Option<T>) -> T
     })
 }
 
-fn until_writing(store: &Store) {
+fn wait_until_writing(store: &Store) {
     wait_for_health(store, |health| (*health == Health::Writing).then_some(()));
 }
 
@@ -53,7 +53,7 @@ fn full_disk_pauses_all_commits_until_space_is_free() {
 
     store.writer.queue.max_pages.store(1, Ordering::Relaxed);
     let big = store.submit(Big(1 << 20));
-    let why = until_failing(&store);
+    let why = wait_until_failing(&store);
     assert!(why.contains("full"), "{why}");
     let completed = node.completed();
     node.update_monitor(&store, 1);
@@ -71,7 +71,7 @@ fn full_disk_pauses_all_commits_until_space_is_free() {
         .queue
         .max_pages
         .store(UNLIMITED_PAGES, Ordering::Relaxed);
-    until_writing(&store);
+    wait_until_writing(&store);
     store.close().unwrap();
     assert!(store.is_durable(note));
     assert_eq!(Image::read(&store), node.image(), "no change may be lost");
@@ -128,7 +128,7 @@ fn killed_process_leaves_a_consistent_snapshot() {
     let mut last = Image::default();
     for round in 0..8 {
         let mut child = start(name, dir.path(), "unlimited");
-        until_rows_beyond(dir.path(), last.rows, &mut child);
+        wait_until_rows_exceed(dir.path(), last.rows, &mut child);
         std::thread::sleep(Duration::from_millis(7 * round));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -157,7 +157,7 @@ fn restarted(image: Image) -> Image {
     }
 }
 
-fn until_rows_beyond(directory: &Path, rows: u64, child: &mut Child) {
+fn wait_until_rows_exceed(directory: &Path, rows: u64, child: &mut Child) {
     let path = Store::path_in(directory);
     loop {
         assert!(
@@ -195,7 +195,7 @@ fn run_into_the_limit(directory: &Path) {
     store.submit(Note(1));
     store.flush();
     let big = store.submit(Big(2 << 20));
-    let why = until_failing(&store);
+    let why = wait_until_failing(&store);
     assert!(
         !why.contains("full"),
         "expected an I/O error of the operating system: {why}"
@@ -214,7 +214,7 @@ fn run_into_the_limit(directory: &Path) {
         ])
         .status();
     assert!(lifted.unwrap().success());
-    until_writing(&store);
+    wait_until_writing(&store);
     store.submit(Note(3));
     store.close().unwrap();
     assert_eq!(node.completed()[1], 1);
