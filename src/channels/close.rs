@@ -82,7 +82,7 @@ pub enum CloseError {
     FeeTooLow { least: u32 },
     #[error("unable to close channel: {0}")]
     Refused(String),
-    #[error("cannot force-close while the database cannot be written ({0})")]
+    #[error("cannot force-close while the database is not writable ({0})")]
     Unwritable(String),
     /// A cooperative close ended as a force close.
     #[error(

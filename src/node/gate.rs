@@ -154,7 +154,7 @@ impl Gate {
         let released =
             tokio::time::timeout(SHUTDOWN_TIMEOUT, self.release_committed(&raise_fee)).await;
         if released.is_err() {
-            tracing::warn!("transactions were not broadcast because database commits fail");
+            tracing::warn!("transactions were not broadcast because the database is not writable");
         }
     }
 

@@ -44,7 +44,7 @@ impl Change for PutDonationAddress {
     }
 }
 
-/// Totals of the page's payments at one moment.
+/// Totals of the page's payments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DonationTotal {
     pub payments: u64,
@@ -159,13 +159,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_paid_to_all_invoices_of_the_page_is_added_up() {
+    fn total_includes_all_invoices_of_the_page() {
         let (_directory, store) = store();
         assert_eq!(store.donation_total().unwrap(), DonationTotal::default());
         for add_index in 1..=3 {
             store.submit(PutInvoice(invoice(add_index)));
         }
-        // The second one is not of the page; the first one twice is the first one once.
+        // Invoice 2 does not belong to the page; invoice 1 is added twice but counted once.
         for add_index in [1, 3, 1] {
             store.submit(PutDonationInvoice { add_index });
         }
@@ -180,12 +180,12 @@ pub(crate) mod tests {
         };
         assert_eq!(store.donation_total().unwrap(), expected);
         let invoices = store.donation_invoices().unwrap();
-        let indices: Vec<_> = invoices.iter().map(|one| one.add_index).collect();
+        let indices: Vec<_> = invoices.iter().map(|invoice| invoice.add_index).collect();
         assert_eq!(indices, [1, 3]);
     }
 
     #[test]
-    fn a_deleted_invoice_is_no_longer_the_pages() {
+    fn deleted_invoices_are_removed_from_the_page() {
         let (_directory, store) = store();
         store.submit(PutInvoice(invoice(1)));
         store.submit(PutDonationInvoice { add_index: 1 });

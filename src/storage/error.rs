@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Follows every report of damage. The usual advice, restoring a backup, is wrong here: with
-/// outdated channel state a node broadcasts revoked commitments.
+/// Warning appended to every report of damage. The usual advice, restoring a backup, is wrong here:
+/// with outdated channel state a node broadcasts revoked commitments.
 pub const NO_OLD_COPY: &str = "Do NOT start ampd from an old copy or with an empty data directory: \
     outdated or missing channel state can lose your funds. Keep all files as they are. \
     See docs/recovery.md.";
@@ -55,7 +55,7 @@ pub enum StorageError {
     /// A stored value cannot be decoded.
     #[error("database: {0} is damaged. {NO_OLD_COPY}")]
     Damaged(String),
-    /// A change that can never be committed. The batch with it was rolled back.
+    /// A change can never be committed. Its batch was rolled back.
     #[error(
         "{row} cannot be written to the database: {source}. The node stops because it cannot run safely \
          without it. All earlier commits are intact. Please report this. Do NOT start ampd from an old copy \
@@ -67,7 +67,8 @@ pub enum StorageError {
     },
     /// The node shut down before all changes were written.
     #[error(
-        "some changes were not written to the database before shutdown ({0}); no funds are at risk, start ampd again"
+        "some changes were not written to the database before shutdown ({0}); no funds are at risk, \
+         start ampd again"
     )]
     Unwritten(String),
 }

@@ -54,7 +54,7 @@ impl<T: Serialize + Send> Change for AddForward<T> {
 /// A filter for forwards.
 #[derive(Debug, Clone, Default)]
 pub struct ForwardQuery {
-    /// The first and last moment, both inclusive, in nanoseconds since 1970.
+    /// The time range in nanoseconds since 1970, both ends inclusive.
     pub from_ns: u64,
     pub to_ns: u64,
     /// The number of matching forwards to skip.
@@ -97,8 +97,8 @@ impl Store {
         })
     }
 
-    /// Returns the total fees in msat of all forwards between two moments (inclusive, nanoseconds
-    /// since 1970).
+    /// Returns the total fees in msat of all forwards in a time range (nanoseconds since 1970, both
+    /// ends inclusive).
     ///
     /// # Errors
     /// If the query fails.
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_each_other_in_time() {
+    fn pages_are_in_order_of_time() {
         let rows: Vec<_> = (1..=5).map(|at| forward(at, 7, 8, Some(at))).collect();
         let (_directory, store) = filled(&rows);
         let page = |offset| ForwardQuery {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ends_of_the_time_are_included() {
+    fn time_range_includes_both_ends() {
         let rows: Vec<_> = (1..=5).map(|at| forward(at, 7, 8, Some(at))).collect();
         let (_directory, store) = filled(&rows);
         let query = ForwardQuery {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_filter_before_the_page_is_cut() {
+    fn channel_filter_applies_before_paging() {
         let alias = u64::MAX - 5;
         let rows = [
             forward(1, 7, 8, Some(1)),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_reads_the_index_only() {
+    fn fee_total_reads_the_index_only() {
         let (_directory, store) = filled(&[]);
         let sum = "SELECT SUM(fee_msat) FROM forwards WHERE forwarded_at_ns BETWEEN 1 AND 2";
         let plan = plan(&store, sum);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_not_sorted() {
+    fn pages_are_read_without_sorting() {
         let (_directory, store) = filled(&[]);
         let page = "SELECT * FROM forwards WHERE forwarded_at_ns BETWEEN 1 AND 2
                     ORDER BY forwarded_at_ns, fee_msat, id LIMIT 1";
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn forwards_of_before_keep_what_was_known() {
+    fn migration_keeps_known_fields_of_old_forwards() {
         let directory = tempfile::tempdir().unwrap();
         let db = schema::earlier(&Store::path_in(directory.path()), 5);
         db.execute_batch(

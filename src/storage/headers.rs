@@ -84,14 +84,18 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_kept_until_their_height_is_forgotten() {
+    fn deletes_headers_below_a_height_only() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         for (height, branch) in [(8, 3), (7, 1), (6, 5), (8, 4), (7, 1)] {
             store.submit(PutHeader(header(height, branch)));
         }
         store.flush();
-        assert_eq!(store.headers().unwrap().len(), 4, "two at one height");
+        assert_eq!(
+            store.headers().unwrap().len(),
+            4,
+            "both headers at height 8 must be kept"
+        );
         store.submit(ForgetHeaders { below: 7 });
         store.flush();
         let left = store.headers().unwrap();

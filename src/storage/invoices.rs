@@ -1,6 +1,6 @@
-//! Invoices, AMP sets and HTLCs that pay them.
+//! Invoices, AMP sets, and the HTLCs that pay them.
 //!
-//! A record is a row; writing one replaces the row of the same key.
+//! Each record is a row; writing a record replaces the row with the same key.
 
 mod changes;
 mod expiry;

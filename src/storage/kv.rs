@@ -83,7 +83,7 @@ impl KVStoreSync for Store {
     /// # Errors
     /// `NotFound` if there is no such value.
     fn read(&self, primary: &str, secondary: &str, key: &str) -> io::Result<Vec<u8>> {
-        let value = self.value(primary, secondary, key).map_err(refused)?;
+        let value = self.value(primary, secondary, key).map_err(io_error)?;
         value.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -118,11 +118,11 @@ impl KVStoreSync for Store {
                 .query_map([primary, secondary], |row| row.get(0))?
                 .collect()
         })
-        .map_err(refused)
+        .map_err(io_error)
     }
 }
 
-fn refused(error: StorageError) -> io::Error {
+fn io_error(error: StorageError) -> io::Error {
     io::Error::new(io::ErrorKind::Other, error.to_string())
 }
 
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_written_replaced_listed_and_removed() {
+    fn writes_replaces_lists_and_removes_values() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         KVStoreSync::write(&store, "a", "b", "c", vec![1]).unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_managers_own_write_is_not_taken_for_a_snapshot() {
+    fn manager_write_by_ldk_is_not_stored() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let Name([primary, secondary, key]) = Name::manager();

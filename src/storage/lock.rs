@@ -21,7 +21,7 @@ impl DirectoryLock {
     pub fn take(directory: &Path) -> Result<Self, StorageError> {
         let path = directory.join("ampd.lock");
         let in_use = || StorageError::InUse(directory.to_owned());
-        let refused = |source| StorageError::Directory {
+        let failed = |source| StorageError::Directory {
             path: path.clone(),
             source,
         };
@@ -30,11 +30,11 @@ impl DirectoryLock {
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(refused)?;
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(in_use()),
-            Err(TryLockError::Error(source)) => Err(refused(source)),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
 }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_holder_is_refused_until_the_first_lets_go() {
+    fn rejects_second_lock_until_the_first_is_released() {
         let dir = tempfile::tempdir().unwrap();
         let first = DirectoryLock::take(dir.path()).unwrap();
         assert!(matches!(

@@ -37,8 +37,8 @@ pub(super) enum MonitorWrite {
         channel_id: ChannelId,
     },
     /// The channel is resolved: its monitor is archived and no longer read at startup. Without a
-    /// record in `closed_channels` nothing is kept: the funding was never seen, and nothing in it
-    /// was ours.
+    /// record in `closed_channels` the monitor is deleted: the funding was never seen, and none of
+    /// its value was ours.
     Archive { name: String, channel_id: ChannelId },
 }
 
@@ -228,13 +228,14 @@ impl MonitorReader {
     }
 }
 
-fn later_updates(store: &Store, name: &str, than: u64) -> Result<Vec<Vec<u8>>, StorageError> {
+/// Returns the stored updates of a monitor after the update id `after`, in order.
+fn later_updates(store: &Store, name: &str, after: u64) -> Result<Vec<Vec<u8>>, StorageError> {
     store.query(|db| {
         db.prepare(
             "SELECT bytes FROM monitor_updates WHERE name = ?1 AND update_id > ?2
              ORDER BY update_id",
         )?
-        .query_map(params![name, signed(than)], |row| row.get(0))?
+        .query_map(params![name, signed(after)], |row| row.get(0))?
         .collect()
     })
 }
@@ -244,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archived_monitor_is_kept_if_there_is_a_record_of_its_channel() {
+    fn archived_monitor_is_kept_if_the_channel_has_a_record() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let kept = ChannelId([1; 32]);

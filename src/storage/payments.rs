@@ -222,11 +222,11 @@ impl Change for PutPayment {
 /// Removes an earlier failed payment with this identifier.
 fn replace_earlier(db: &Connection, p: &PaymentRecord) -> rusqlite::Result<()> {
     let earlier = params![p.identifier, signed(p.payment_index)];
-    let is_there = db
+    let exists = db
         .prepare_cached("SELECT 1 FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
         .exists(earlier)?;
-    if is_there {
-        delete::keep_numbers(db)?;
+    if exists {
+        delete::save_highest_ids(db)?;
         db.prepare_cached("DELETE FROM payments WHERE identifier = ?1 AND payment_index <> ?2")?
             .execute(earlier)?;
     }
@@ -270,6 +270,8 @@ impl Change for PutAttempt {
 }
 
 impl Store {
+    /// Returns the payment with this identifier (payment hash, or set_id for AMP).
+    ///
     /// # Errors
     /// If the query fails.
     pub fn payment(&self, identifier: &[u8; 32]) -> Result<Option<PaymentRecord>, StorageError> {
@@ -312,7 +314,7 @@ impl Store {
     /// If the query fails.
     pub fn payment_indices(&self) -> Result<(u64, u64), StorageError> {
         self.query(|db| {
-            let (payment, attempt) = delete::kept_numbers(db)?;
+            let (payment, attempt) = delete::saved_highest_ids(db)?;
             db.query_row(
                 "SELECT COALESCE((SELECT MAX(payment_index) FROM payments), 0),
                  COALESCE((SELECT MAX(attempt_id) FROM attempts), 0)",

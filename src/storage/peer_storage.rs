@@ -70,7 +70,7 @@ impl Change for DeletePeerBlob {
 }
 
 impl Store {
-    /// The peers that store something with us, and since which block height they have no channel.
+    /// Returns the peers that have a stored blob, each with the height since which it has no channel.
     ///
     /// # Errors
     /// If the query fails.
@@ -86,7 +86,7 @@ impl Store {
         })
     }
 
-    /// What this peer stores with us.
+    /// Returns the blob of this peer.
     ///
     /// # Errors
     /// If the query fails.
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_blob_of_each_peer_is_kept_until_it_is_deleted() {
+    fn keeps_the_newest_blob_of_each_peer_until_deletion() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let largest = vec![7; 65_531];
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_blob_leaves_the_height_of_the_last_channel_alone() {
+    fn new_blob_keeps_the_no_channel_height() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         put(&store, 1, b"first");

@@ -23,7 +23,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0012_peer_storage.sql"),
 ];
 
-/// How long a connection waits for a lock; only a checkpoint can delay it.
+/// Maximum time that a connection waits for a lock; only a checkpoint can delay it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Page cache of a connection in KiB. The writer and a few readers keep theirs; everything else is

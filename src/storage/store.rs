@@ -20,15 +20,15 @@ const IDLE_READERS: usize = 4;
 pub struct Store {
     path: PathBuf,
     pub(super) writer: Writer,
-    /// Idle ones; `None` once the store is closed.
+    /// Idle connections; `None` once the store is closed.
     readers: Mutex<Option<Vec<Connection>>>,
 }
 
 impl Store {
-    /// Opens the database in `directory`, or makes it, and starts the writer.
+    /// Opens or creates the database in `directory` and starts the writer.
     ///
     /// # Errors
-    /// If it cannot be opened, or a newer ampd wrote it.
+    /// If the database cannot be opened or was written by a newer ampd.
     pub fn open(directory: &Path) -> Result<Self, StorageError> {
         let path = Self::path_in(directory);
         let sqlite = |source| StorageError::Sqlite {
@@ -46,7 +46,7 @@ impl Store {
         })
     }
 
-    /// Ties the store to a network and a node at the first start.
+    /// Binds the database to a network and a node at first start, and checks them at later starts.
     ///
     /// # Errors
     /// [`StorageError::Foreign`] if it belongs to another network or node.
@@ -59,36 +59,36 @@ impl Store {
         schema::claim(&db, &self.path, "node", node_id)
     }
 
-    /// Where the database of a data directory is.
+    /// Returns the path of the database in a data directory.
     pub fn path_in(directory: &Path) -> PathBuf {
         directory.join(FILE)
     }
 
-    /// Where the database is.
+    /// Returns the path of this database.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// From now on commits contain the channel manager of this node.
+    /// Sets the node whose channel manager is included in commits from now on.
     pub fn attach(&self, cut: Arc<dyn Cut>) {
         self.writer.queue.attach(cut);
     }
 
-    /// Queues a change. It is written after all that was queued before it, or together with it.
+    /// Queues a change. It is committed after, or together with, all changes queued before it.
     pub fn submit(&self, change: impl Change + 'static) -> Ticket {
         self.writer.queue.submit(Box::new(change))
     }
 
-    /// Like [`Store::submit`] for a change that need not have a commit of its own: nobody waits for
-    /// it, or something that does not wait is about to follow, such as the monitor update of the HTLC
-    /// that the row tells of. It is on disk with that, or 50 ms later.
+    /// Like [`Store::submit`], for a change that does not need its own commit: nothing waits for it,
+    /// or an urgent write is about to follow, such as the monitor update of the HTLC that the row
+    /// describes. It is committed together with the next urgent write, or after 50 ms.
     pub fn submit_patiently(&self, change: impl Change + 'static) -> Ticket {
         self.writer.queue.submit_patiently(Box::new(change))
     }
 
-    /// Waits until the change with this ticket is on disk; as long as the disk is full, if need be.
+    /// Waits until the change with this ticket is on disk. Does not return while commits fail.
     pub async fn durable(&self, ticket: Ticket) {
-        // The sender lives in `self`, so it cannot be gone while we wait.
+        // `self` owns the sender, so it cannot be dropped while we wait.
         let _ = self
             .writer
             .queue
@@ -97,47 +97,47 @@ impl Store {
             .await;
     }
 
-    /// Whether the change with this ticket is on disk.
+    /// Returns whether the change with this ticket is on disk.
     pub fn is_durable(&self, ticket: Ticket) -> bool {
         self.writer.queue.is_written(ticket)
     }
 
-    /// Asks for a commit of all that LDK has done up to now, also in calls that are under way, with
-    /// all rows that were queued before. [`Store::passed`] waits for it.
+    /// Requests a commit of everything that LDK has done so far, including calls in progress, and of
+    /// all rows queued so far. [`Store::passed`] waits for it.
     ///
-    /// The batch that takes the barrier begins later than this call, and has a snapshot of the
+    /// The batch that contains the barrier is filled after this call and includes a snapshot of the
     /// manager. LDK encodes the manager under its `total_consistency_lock`, which every call that
-    /// changes a channel holds (`force_close_broadcasting_latest_txn`, `claim_funds`, a message of a
-    /// peer), so the snapshot waits for those that are under way. It holds what they have done: the
-    /// manager keeps each monitor update until it is complete, also that of a channel it has closed.
-    /// Rows and LDK's values are taken after the snapshot. Before [`Store::attach`] there is no
-    /// snapshot; what LDK does then, it does from what is on disk.
+    /// changes a channel holds (`force_close_broadcasting_latest_txn`, `claim_funds`, handling a
+    /// peer's message), so the snapshot waits for calls in progress. It includes their effects: the
+    /// manager keeps each monitor update until it is complete, also for a closed channel. Rows and
+    /// LDK's values are taken after the snapshot. Before [`Store::attach`] there is no snapshot; LDK
+    /// then acts only on state that is already on disk.
     ///
-    /// Not covered is what a monitor does by itself when a block is connected: it holds no such lock.
-    /// It does the same again from the same block after a restart.
+    /// Not covered are actions that a monitor takes on its own when a block is connected: they do not
+    /// hold that lock. After a restart the monitor repeats them from the same block.
     pub fn barrier(&self) -> Barrier {
         self.writer.queue.barrier()
     }
 
-    /// Waits until the barrier's commit is on disk; as long as the disk is full, if need be.
+    /// Waits until the barrier's commit is on disk. Does not return while commits fail.
     pub async fn passed(&self, barrier: Barrier) {
-        // The sender lives in `self`, so it cannot be gone while we wait.
+        // `self` owns the sender, so it cannot be dropped while we wait.
         let mut passed = self.writer.queue.passed();
         let _ = passed.wait_for(|passed| *passed >= barrier).await;
     }
 
-    /// Whether commits succeed, and when that changes.
+    /// Subscribes to the health of the writer: whether commits succeed.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.writer.queue.health()
     }
 
-    /// Completes when nothing is written any more: the store was closed, or the writer ended because it
-    /// cannot go on. [`Store::close`] tells why.
+    /// Completes when the writer has ended: the store was closed, or a commit failed permanently.
+    /// [`Store::close`] returns the reason.
     pub async fn ended(&self) {
         self.writer.queue.end().cancelled().await;
     }
 
-    /// Reads on a connection of its own; sees all that was committed, never what waits.
+    /// Runs a query on a separate connection, which sees committed data only, no queued changes.
     ///
     /// # Errors
     /// If the query fails.
@@ -148,7 +148,7 @@ impl Store {
         let idle = self.lock_readers().as_mut().and_then(Vec::pop);
         let db = idle.map_or_else(|| schema::connect(&self.path), Ok)?;
         let found = query(&db)?;
-        // One that failed is dropped above: after an I/O error its memory is not to be trusted.
+        // A connection that failed was dropped above: its cache is not reliable after an I/O error.
         if let Some(idle) = self.lock_readers().as_mut()
             && idle.len() < IDLE_READERS
         {
@@ -157,10 +157,10 @@ impl Store {
         Ok(found)
     }
 
-    /// [`Store::read`] with the error that names the file.
+    /// Like [`Store::read`], with an error that names the database file.
     ///
     /// # Errors
-    /// [`StorageError::Sqlite`].
+    /// [`StorageError::Sqlite`] if the query fails.
     pub(super) fn query<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -171,26 +171,26 @@ impl Store {
         })
     }
 
-    /// Blocks until all rows that were submitted are on disk. For the start, before events flow, and
+    /// Blocks until all submitted rows are on disk. Only for startup, before events are handled, and
     /// for crash tests. Returns early only if the writer has ended.
     pub(crate) fn flush(&self) {
         let ticket = self.submit(Vec::new());
         self.writer.queue.wait(ticket);
     }
 
-    /// Lets commits fail as on a full disk, from the next one on.
+    /// Makes all further commits fail as on a full disk.
     #[cfg(test)]
     pub(crate) fn fill_disk(&self) {
         self.writer.fill_disk();
     }
 
-    /// Lets commits succeed again.
+    /// Makes commits succeed again after [`Store::fill_disk`].
     #[cfg(test)]
     pub(crate) fn clear_disk(&self) {
         self.writer.clear_disk();
     }
 
-    /// Asks for a commit with a snapshot of the manager.
+    /// Requests a commit with a snapshot of the manager.
     pub fn manager_changed(&self) {
         self.writer.queue.manager_changed();
     }
@@ -203,11 +203,12 @@ impl Store {
         self.writer.queue.submit_monitor(write);
     }
 
-    /// Writes what waits and ends the writer. Blocks. With its last connection SQLite brings
-    /// everything into the one file and removes those beside it.
+    /// Writes all queued changes and ends the writer. Blocks until then. When the last connection is
+    /// closed, SQLite checkpoints the WAL into the database file and removes the -wal and -shm files.
     ///
     /// # Errors
-    /// [`StorageError::Unwritten`] if the disk is still full.
+    /// [`StorageError::Unwritten`] if commits still fail; [`StorageError::Unwritable`] if a change can
+    /// never be committed.
     pub fn close(&self) -> Result<(), StorageError> {
         let written = self.writer.stop();
         *self.lock_readers() = None;
@@ -219,11 +220,11 @@ impl Store {
     }
 }
 
-/// Preimages and shares are in the database: nobody else may read it. SQLite gives the files beside
-/// it (-wal, -shm) the mode of the database.
+/// Makes the database readable by its owner only, because it contains preimages and AMP shares.
+/// SQLite gives the -wal and -shm files the same mode.
 fn restrict(path: &Path) -> Result<(), StorageError> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let refused = |source| StorageError::Directory {
+    let failed = |source| StorageError::Directory {
         path: path.to_owned(),
         source,
     };
@@ -233,7 +234,7 @@ fn restrict(path: &Path) -> Result<(), StorageError> {
         .mode(0o600)
         .open(path)
         .and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)))
-        .map_err(refused)
+        .map_err(failed)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{Change, StorageError, Store};
 
-/// One more change set.
+/// Appends a change set.
 pub struct AppendWalletChange(pub Vec<u8>);
 
 impl Change for AppendWalletChange {
@@ -15,7 +15,7 @@ impl Change for AppendWalletChange {
     }
 }
 
-/// All change sets so far, merged into one.
+/// Replaces all change sets with one that contains them all.
 pub struct ReplaceWalletChanges(pub Vec<u8>);
 
 impl Change for ReplaceWalletChanges {
@@ -27,7 +27,7 @@ impl Change for ReplaceWalletChanges {
 }
 
 impl Store {
-    /// The wallet's change sets in the order in which they were appended.
+    /// Returns the wallet's change sets in the order in which they were appended.
     ///
     /// # Errors
     /// If the query fails.

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_and_labels_are_there_after_a_restart_and_ended_leases_go() {
+    fn labels_and_leases_survive_a_restart_until_leases_expire() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         store.submit(put(1, 100, 50));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_may_last_for_ever() {
+    fn leases_may_never_expire() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         store.submit(put(1, u64::MAX, 50));

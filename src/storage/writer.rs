@@ -1,17 +1,18 @@
-//! The one writer: takes all that waits, makes it durable in one commit, then answers.
+//! The writer thread: commits everything that is queued in one transaction, then notifies waiters.
 //!
-//! A commit is a consistent cut of the node because of the order in which a batch is filled:
-//! 1. the monitor updates that wait,
-//! 2. then a snapshot of the channel manager, which knows all of them,
-//! 3. then the rows and values that wait, which know all that the snapshot has forgotten.
+//! A commit is a consistent snapshot of the node because of the order in which a batch is filled:
+//! 1. the pending monitor updates,
+//! 2. then a snapshot of the channel manager, which includes all of them,
+//! 3. then the pending rows and values, which cover every event that the manager no longer replays.
 //!
 //! So on disk the manager is never behind a monitor (LDK would force-close the channel) and our rows
-//! are never behind the manager. There is no timer: a batch is as large as the load, and the next
-//! one fills while this one is being synced. Only what nobody waits for waits for company.
+//! are never behind the manager. Urgent changes are not delayed by a timer: a batch is as large as
+//! the load, and the next one is filled while the current one is synced. Only changes that nothing
+//! waits for are held back, to share a commit with later ones ([`MAX_COMMIT_DELAY`]).
 //!
-//! If a commit fails, nothing is answered and the same batch is tried again: LDK lets no message
-//! out before its monitor update is complete, so channels stand still and no money moves. If it can
-//! never succeed, the change that is at fault is left out or the writer ends (see `permanent`).
+//! If a commit fails, no waiter is notified and the same batch is retried: LDK sends no message
+//! before its monitor update is complete, so channels pause and no funds move. If the commit can
+//! never succeed, the failing change is skipped or the writer ends (see `permanent`).
 
 mod permanent;
 
@@ -32,19 +33,19 @@ use super::{Change, StorageError, schema};
 use crash_points::panics;
 use permanent::Failure;
 
-/// How long that for which nobody waits (a manager that changed without a monitor update, a value of
-/// LDK's, a row that a monitor update is about to follow) waits for something to share a commit with.
-/// Half of all commits are saved by it, and nothing that was promised depends on it.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// How long to wait before a failed commit is tried again.
+/// Maximum time that a change which nothing waits for is held back to share a commit: a manager that
+/// changed without a monitor update, a value of LDK's, a row that a monitor update is about to
+/// follow. This saves half of all commits; no guarantee depends on it.
+const MAX_COMMIT_DELAY: Duration = Duration::from_millis(50);
+/// Time between two attempts of a failing commit.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a failing commit is tried again once the node stops.
-const LAST_ATTEMPTS: u32 = 3;
+/// Maximum number of retries of a failing commit during shutdown.
+const SHUTDOWN_RETRIES: u32 = 3;
 
-/// Name of the writer's thread.
+/// Name of the writer thread.
 const THREAD: &str = "storage";
 
-/// A place in the queue of rows; durable once the writer has passed it.
+/// Position of a change in the queue of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
@@ -53,97 +54,99 @@ impl Ticket {
     pub const NOTHING: Self = Self(0);
 }
 
-/// A moment in the life of LDK: passed once a commit holds all that LDK had done until then. See
+/// A point in time that is passed once everything that LDK had done before it is committed. See
 /// [`Store::barrier`](super::Store::barrier).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Barrier(u64);
 
-/// Whether commits succeed.
+/// The state of the writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// The last commit succeeded.
     Writing,
-    /// Commits fail, for this reason. Nothing moves until they succeed again.
+    /// Commits fail for this reason. Channels and payments are paused until commits succeed.
     Failing(String),
 }
 
-/// What the writer needs of the running node.
+/// Interface of the writer to the running node.
 pub trait Cut: Send + Sync {
-    /// `ChannelManager::encode()`.
+    /// Returns the encoded channel manager (`ChannelManager::encode()`).
     fn manager_snapshot(&self) -> Vec<u8>;
-    /// These monitor updates are on disk: LDK may go on.
+    /// Reports monitor updates that are on disk, so that LDK can complete them.
     fn monitors_written(&self, updates: &[(ChannelId, u64)]);
 }
 
-/// What waits to be written.
+/// The changes that are not yet in a batch.
 #[derive(Default)]
-struct Waiting {
+struct Pending {
     monitors: Vec<MonitorWrite>,
     rows: Vec<Box<dyn Change>>,
-    /// Somebody waits for one of the rows.
-    hurry: bool,
-    /// LDK's values by their names: a later write of a name replaces an earlier one that waits.
+    /// One of the rows must be committed without delay.
+    urgent: bool,
+    /// LDK's values by name; a later write of a name replaces an earlier pending one.
     values: HashMap<Name, KvWrite>,
-    /// The manager goes into the next batch.
+    /// Whether the next batch includes the manager.
     manager: bool,
-    /// When the first of those came for which nobody waits: the manager, a value, a row.
-    patient_since: Option<Instant>,
+    /// The time at which the first change that is not urgent was queued: the manager, a value or a
+    /// row.
+    deferred_since: Option<Instant>,
     last_ticket: u64,
     last_barrier: u64,
-    /// The last barrier that a batch has taken.
+    /// The last barrier that is part of a batch.
     taken_barrier: u64,
     stopping: bool,
-    /// Stop at once, what waits is lost.
+    /// Stop at once and drop all pending changes.
     abandoned: bool,
-    /// The writer is no more: nothing will be written.
+    /// The writer has ended: nothing more will be written.
     ended: bool,
 }
 
-impl Waiting {
+impl Pending {
     fn push(&mut self, change: Box<dyn Change>) -> Ticket {
         self.rows.push(change);
         self.last_ticket += 1;
         Ticket(self.last_ticket)
     }
 
-    /// Takes the last barrier into a batch. False if an earlier batch has it.
+    /// Adds the last barrier to a batch. Returns false if an earlier batch already contains it.
     fn take_barrier(&mut self) -> bool {
         let is_new = self.last_barrier > self.taken_barrier;
         self.taken_barrier = self.last_barrier;
         is_new
     }
 
-    /// How long until there is something to do; zero if there is.
-    fn patience(&self) -> Option<Duration> {
+    /// Returns the time until the next batch is due: zero if it is due now, `None` if nothing is
+    /// pending.
+    fn due_in(&self) -> Option<Duration> {
         let barrier_waits = self.last_barrier > self.taken_barrier;
-        if self.stopping || self.hurry || barrier_waits || !self.monitors.is_empty() {
+        if self.stopping || self.urgent || barrier_waits || !self.monitors.is_empty() {
             return Some(Duration::ZERO);
         }
-        self.patient_since
-            .map(|since| PATIENCE.saturating_sub(since.elapsed()))
+        self.deferred_since
+            .map(|since| MAX_COMMIT_DELAY.saturating_sub(since.elapsed()))
     }
 }
 
-/// The queue that everybody fills and the writer empties.
+/// The queue of changes that the writer commits.
 pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+    pending: Mutex<Pending>,
     filled: Condvar,
     emptied: Condvar,
     cut: OnceLock<Arc<dyn Cut>>,
     written: watch::Sender<Ticket>,
     passed: watch::Sender<Barrier>,
     health: watch::Sender<Health>,
-    /// Cancelled when the writer is no more.
+    /// Cancelled when the writer ends.
     end: CancellationToken,
-    /// The largest database that commits may make, in pages: a disk that is full.
+    /// Maximum database size in pages; simulates a full disk.
     #[cfg(test)]
-    most_pages: std::sync::atomic::AtomicU32,
+    max_pages: std::sync::atomic::AtomicU32,
 }
 
 impl Queue {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            waiting: Mutex::default(),
+            pending: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
             cut: OnceLock::new(),
@@ -152,31 +155,31 @@ impl Queue {
             health: watch::Sender::new(Health::Writing),
             end: CancellationToken::new(),
             #[cfg(test)]
-            most_pages: tests::PLENTY.into(),
+            max_pages: tests::UNLIMITED_PAGES.into(),
         })
     }
 
-    /// The queue stays sound if a thread panics while it holds the lock: every change of it is one
-    /// statement.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the queue, also after a thread panicked while holding the lock: each change of the
+    /// queue is a single statement, so the queue is still consistent.
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn submit(&self, change: Box<dyn Change>) -> Ticket {
-        let mut waiting = self.lock();
-        waiting.hurry = true;
-        let ticket = waiting.push(change);
-        drop(waiting);
+        let mut pending = self.lock();
+        pending.urgent = true;
+        let ticket = pending.push(change);
+        drop(pending);
         self.filled.notify_one();
         ticket
     }
 
-    /// Like [`Queue::submit`], but it waits for company.
+    /// Like [`Queue::submit`], but the change may be held back for [`MAX_COMMIT_DELAY`].
     pub(super) fn submit_patiently(&self, change: Box<dyn Change>) -> Ticket {
-        let mut waiting = self.lock();
-        waiting.patient_since.get_or_insert_with(Instant::now);
-        let ticket = waiting.push(change);
-        drop(waiting);
+        let mut pending = self.lock();
+        pending.deferred_since.get_or_insert_with(Instant::now);
+        let ticket = pending.push(change);
+        drop(pending);
         self.filled.notify_one();
         ticket
     }
@@ -186,21 +189,21 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// The manager changed: a snapshot of it goes into the next batch, soon.
+    /// Requests that the next batch includes a snapshot of the manager.
     pub(super) fn manager_changed(&self) {
-        let mut waiting = self.lock();
-        waiting.manager = true;
-        waiting.patient_since.get_or_insert_with(Instant::now);
-        drop(waiting);
+        let mut pending = self.lock();
+        pending.manager = true;
+        pending.deferred_since.get_or_insert_with(Instant::now);
+        drop(pending);
         self.filled.notify_one();
     }
 
-    /// A batch that begins from now on, with a snapshot of the manager.
+    /// Requests a batch that is filled after this call and includes a snapshot of the manager.
     pub(super) fn barrier(&self) -> Barrier {
-        let mut waiting = self.lock();
-        waiting.last_barrier += 1;
-        let barrier = Barrier(waiting.last_barrier);
-        drop(waiting);
+        let mut pending = self.lock();
+        pending.last_barrier += 1;
+        let barrier = Barrier(pending.last_barrier);
+        drop(pending);
         self.filled.notify_one();
         barrier
     }
@@ -209,18 +212,19 @@ impl Queue {
         self.passed.subscribe()
     }
 
-    /// LDK writes some values, such as its scores, far more often than they need to be on disk.
+    /// Queues a value that is not urgent: LDK writes some, such as its scores, far more often than
+    /// they need to be on disk.
     pub(super) fn submit_value(&self, write: KvWrite) {
-        let mut waiting = self.lock();
-        waiting.values.insert(write.name.clone(), write);
-        waiting.patient_since.get_or_insert_with(Instant::now);
-        drop(waiting);
+        let mut pending = self.lock();
+        pending.values.insert(write.name.clone(), write);
+        pending.deferred_since.get_or_insert_with(Instant::now);
+        drop(pending);
         self.filled.notify_one();
     }
 
-    /// From now on batches contain the manager.
+    /// Sets the node whose manager is included in batches from now on.
     pub(super) fn attach(&self, cut: Arc<dyn Cut>) {
-        // A second node on one store would be a bug of ours; the first stays.
+        // A second node on the same store would be a bug; the first one is kept.
         let _ = self.cut.set(cut);
     }
 
@@ -232,11 +236,11 @@ impl Queue {
         *self.written.borrow() >= ticket
     }
 
-    /// Blocks until the row with this ticket is on disk, or the writer has ended without it.
+    /// Blocks until the row with this ticket is on disk, or until the writer has ended.
     pub(super) fn wait(&self, ticket: Ticket) {
-        let waiting = self.lock();
-        let unwritten = |waiting: &mut Waiting| !waiting.ended && !self.is_written(ticket);
-        drop(self.emptied.wait_while(waiting, unwritten));
+        let pending = self.lock();
+        let unwritten = |pending: &mut Pending| !pending.ended && !self.is_written(ticket);
+        drop(self.emptied.wait_while(pending, unwritten));
     }
 
     pub(super) fn health(&self) -> watch::Receiver<Health> {
@@ -253,9 +257,9 @@ impl Queue {
     }
 
     fn abandon(&self) {
-        let mut waiting = self.lock();
-        (waiting.stopping, waiting.abandoned) = (true, true);
-        drop(waiting);
+        let mut pending = self.lock();
+        (pending.stopping, pending.abandoned) = (true, true);
+        drop(pending);
         self.filled.notify_one();
     }
 
@@ -263,74 +267,75 @@ impl Queue {
         self.lock().abandoned
     }
 
-    /// Nobody need wait any more.
+    /// Releases all waiters, because nothing more will be written.
     fn ended(&self) {
         self.lock().ended = true;
         self.emptied.notify_all();
         self.end.cancel();
     }
 
-    /// Blocks until there is something to write. `None`: it was asked to stop, and everything is
-    /// written or nobody wants it to be.
+    /// Blocks until a batch is due. Returns `None` when the writer has to end: it was stopped and
+    /// everything is written, or it was abandoned.
     fn next_batch(&self) -> Option<Batch> {
-        let mut waiting = self.lock();
+        let mut pending = self.lock();
         loop {
-            waiting = match waiting.patience() {
+            pending = match pending.due_in() {
                 Some(Duration::ZERO) => break,
-                Some(patience) => {
-                    let waited = self.filled.wait_timeout(waiting, patience);
+                Some(delay) => {
+                    let waited = self.filled.wait_timeout(pending, delay);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self
                     .filled
-                    .wait(waiting)
+                    .wait(pending)
                     .unwrap_or_else(PoisonError::into_inner),
             };
         }
-        if waiting.abandoned {
+        if pending.abandoned {
             return None;
         }
-        let stopping = waiting.stopping;
-        let monitors = std::mem::take(&mut waiting.monitors);
-        let barrier_waits = waiting.take_barrier();
-        let barrier = Barrier(waiting.taken_barrier);
-        let manager_changed = std::mem::take(&mut waiting.manager) || barrier_waits;
-        waiting.patient_since = None;
-        drop(waiting);
+        let stopping = pending.stopping;
+        let monitors = std::mem::take(&mut pending.monitors);
+        let barrier_waits = pending.take_barrier();
+        let barrier = Barrier(pending.taken_barrier);
+        let manager_changed = std::mem::take(&mut pending.manager) || barrier_waits;
+        pending.deferred_since = None;
+        drop(pending);
         let batch = self.fill(monitors, manager_changed, barrier);
         (!(stopping && batch.is_empty() && !barrier_waits)).then_some(batch)
     }
 
-    /// Steps 2 and 3 of the order that makes a cut consistent. The lock is not held over the
-    /// snapshot: LDK may be queueing a monitor update while the snapshot waits for it to finish.
+    /// Performs steps 2 and 3 of filling a batch (see the module documentation). The queue is not
+    /// locked during the snapshot: LDK may be queueing a monitor update in a call that the snapshot
+    /// waits for.
     fn fill(&self, monitors: Vec<MonitorWrite>, manager_changed: bool, barrier: Barrier) -> Batch {
         let cut = self
             .cut
             .get()
             .filter(|_| manager_changed || !monitors.is_empty());
         let manager = cut.map(|cut| KvWrite::manager(cut.manager_snapshot()));
-        let mut waiting = self.lock();
-        let rows = std::mem::take(&mut waiting.rows);
-        waiting.hurry = false;
-        let values = std::mem::take(&mut waiting.values).into_values().collect();
-        if !waiting.manager {
-            waiting.patient_since = None;
+        let mut pending = self.lock();
+        let rows = std::mem::take(&mut pending.rows);
+        pending.urgent = false;
+        let values = std::mem::take(&mut pending.values).into_values().collect();
+        if !pending.manager {
+            pending.deferred_since = None;
         }
         Batch {
             monitors,
             manager,
             values,
             rows,
-            ticket: Ticket(waiting.last_ticket),
+            ticket: Ticket(pending.last_ticket),
             barrier,
         }
     }
 
-    /// Tells everybody who waits for this batch.
+    /// Notifies everything that waits for this batch.
     fn complete(&self, batch: &Batch) {
         {
-            // Under the lock, so that nobody in `wait` misses it.
-            let _waiting = self.lock();
+            // Under the lock, so that no thread in `wait` misses the change.
+            let _pending = self.lock();
             self.written.send_replace(batch.ticket);
             self.passed.send_replace(batch.barrier);
         }
@@ -350,10 +355,10 @@ impl Queue {
             let changed = *last != health;
             match (&health, changed) {
                 (Health::Failing(why), true) => tracing::error!(
-                    "cannot write to the database: {why}. Payments and channels are paused until it works; \
+                    "the database is not writable: {why}. Payments and channels are paused until it is; \
                      retrying every second"
                 ),
-                (Health::Writing, true) => tracing::info!("database writes work again"),
+                (Health::Writing, true) => tracing::info!("the database is writable again"),
                 (_, false) => {}
             }
             *last = health;
@@ -361,31 +366,31 @@ impl Queue {
         });
     }
 
-    /// Waits before another attempt; returns early when the node stops.
+    /// Waits for the retry interval, or until the node stops. Returns whether it stops.
     fn pause(&self) -> bool {
-        let waiting = self.lock();
-        let stopping = |waiting: &mut Waiting| !waiting.stopping;
-        let (waiting, _) = self
+        let pending = self.lock();
+        let running = |pending: &mut Pending| !pending.stopping;
+        let (pending, _) = self
             .filled
-            .wait_timeout_while(waiting, RETRY_INTERVAL, stopping)
+            .wait_timeout_while(pending, RETRY_INTERVAL, running)
             .unwrap_or_else(PoisonError::into_inner);
-        waiting.stopping
+        pending.stopping
     }
 }
 
-/// What goes into one commit.
+/// The contents of one commit.
 struct Batch {
     monitors: Vec<MonitorWrite>,
     manager: Option<KvWrite>,
     values: Vec<KvWrite>,
     rows: Vec<Box<dyn Change>>,
     ticket: Ticket,
-    /// The last one that was asked for before the batch was filled.
+    /// The last barrier that was requested before the batch was filled.
     barrier: Barrier,
 }
 
 impl Batch {
-    /// Where the tests let the writer panic.
+    /// Lets tests make the writer panic here.
     fn may_panic(&self) {
         if !self.monitors.is_empty() {
             panics::at(panics::Place::Writer);
@@ -399,7 +404,7 @@ impl Batch {
             && self.rows.is_empty()
     }
 
-    /// All that it writes, in order.
+    /// Returns all changes in the order in which they are applied.
     fn changes(&self) -> impl Iterator<Item = &dyn Change> + Clone {
         let monitors = self.monitors.iter().map(|write| write as &dyn Change);
         let values = self.manager.iter().chain(&self.values);
@@ -409,16 +414,16 @@ impl Batch {
     }
 }
 
-/// The writer's thread. Dropping it without [`Writer::stop`] abandons what still waits, as a crash
-/// would: the last commit is a consistent cut. Once it is dropped nothing is written any more, so
-/// that the next one to open the database is alone.
+/// Handle of the writer thread. Dropping it without [`Writer::stop`] discards all pending changes,
+/// as a crash would; the last commit is a consistent snapshot. After the drop nothing more is
+/// written, so the database can safely be opened again.
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<Result<(), StorageError>>>>,
 }
 
 impl Writer {
-    /// Starts the thread on the database at `path`.
+    /// Starts the thread for the database at `path`.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -439,10 +444,11 @@ impl Writer {
         })
     }
 
-    /// Writes what waits and ends the thread. Blocks until then.
+    /// Writes all pending changes and ends the thread. Blocks until then.
     ///
     /// # Errors
-    /// [`StorageError::Unwritten`] if the last commits failed.
+    /// [`StorageError::Unwritten`] if the last commits failed; [`StorageError::Unwritable`] if a
+    /// change can never be committed.
     pub(super) fn stop(&self) -> Result<(), StorageError> {
         self.queue.stop();
         self.join()
@@ -465,18 +471,18 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.abandon();
-        // What it could not write is lost on purpose here. A row may own the last handle to the
-        // store: then this is the writer's thread, which ends by itself.
+        // The result is ignored: pending changes are discarded on purpose. A row may own the last
+        // handle to the store: then this is the writer thread, which must not join itself.
         if std::thread::current().name() != Some(THREAD) {
             let _ = self.join();
         }
     }
 }
 
-/// Says that the writer is gone, however it ends.
-struct Ended<'a>(&'a Queue);
+/// Reports the end of the writer when dropped, also after a panic.
+struct EndGuard<'a>(&'a Queue);
 
-impl Drop for Ended<'_> {
+impl Drop for EndGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let why = "the writer panicked; the node is shutting down";
@@ -487,7 +493,7 @@ impl Drop for Ended<'_> {
 }
 
 fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), StorageError> {
-    let _ended = Ended(queue);
+    let _guard = EndGuard(queue);
     while let Some(batch) = queue.next_batch() {
         batch.may_panic();
         crash_points::at_commit();
@@ -500,7 +506,7 @@ fn run(queue: &Queue, path: &std::path::Path, mut db: Connection) -> Result<(), 
     Ok(())
 }
 
-/// What the page of metrics tells of the disk.
+/// Updates the metrics of the database.
 fn measure(batch: &Batch, took: Duration) {
     metrics::counter!("ampd_commits_total").increment(1);
     metrics::histogram!("ampd_commit_seconds").record(took);
@@ -515,18 +521,18 @@ fn attempt(_queue: &Queue, db: &mut Connection, batch: &Batch) -> Result<(), Fai
     permanent::commit(db, batch.changes())
 }
 
-/// Commits the batch, however long it takes; when the node stops, only a few more times.
+/// Commits the batch, retrying until it succeeds; during shutdown at most [`SHUTDOWN_RETRIES`] times.
 ///
 /// # Errors
-/// [`StorageError::Unwritable`] if it can never be committed; [`StorageError::Unwritten`] if the node
-/// stops meanwhile.
+/// [`StorageError::Unwritable`] if the batch can never be committed; [`StorageError::Unwritten`] if
+/// the retries during shutdown fail.
 fn write(
     queue: &Queue,
     path: &std::path::Path,
     db: &mut Connection,
     batch: &Batch,
 ) -> Result<(), StorageError> {
-    let mut last_attempts = 0;
+    let mut shutdown_retries = 0;
     while let Err(failure) = attempt(queue, db, batch) {
         let error = match failure {
             Failure::Temporary(error) => error,
@@ -540,13 +546,13 @@ fn write(
         };
         queue.report(Health::Failing(error.to_string()));
         if queue.pause() {
-            last_attempts += 1;
-            if last_attempts > LAST_ATTEMPTS || queue.is_abandoned() {
+            shutdown_retries += 1;
+            if shutdown_retries > SHUTDOWN_RETRIES || queue.is_abandoned() {
                 return Err(StorageError::Unwritten(error.to_string()));
             }
             std::thread::sleep(RETRY_INTERVAL / 4);
         }
-        // After an I/O error what SQLite holds in memory is not to be trusted: start from the file.
+        // Reconnect: SQLite's cache is not reliable after an I/O error.
         if let Ok(fresh) = schema::connect(path) {
             *db = fresh;
         }

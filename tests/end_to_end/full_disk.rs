@@ -30,8 +30,8 @@ const DISK_MIB: u32 = 24;
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const LIMIT: Duration = Duration::from_secs(30);
 /// Logged once when commits start to fail, and once when they succeed again.
-const FAILS: &str = "cannot write to the database";
-const WRITABLE_AGAIN: &str = "database writes work again";
+const FAILS: &str = "the database is not writable:";
+const WRITABLE_AGAIN: &str = "the database is writable again";
 
 #[tokio::test]
 async fn full_disk_stops_payments_and_loses_no_funds() -> Result<()> {

@@ -1,4 +1,4 @@
-//! What the registry writes. A change may be applied again without harm.
+//! Changes that the invoice registry writes. All of them are idempotent.
 
 use bitcoin::hex::DisplayHex;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -42,8 +42,8 @@ impl Change for PutInvoice {
     }
 }
 
-/// Writes where an invoice stands and nothing else: what an AMP invoice was paid is added up in the
-/// database, so a record in memory does not know it.
+/// Writes the state of an invoice only. The amount paid to an AMP invoice is summed in the database,
+/// so a record in memory may not have it.
 pub struct PutInvoiceState {
     pub add_index: u64,
     pub state: InvoiceState,
@@ -61,7 +61,7 @@ impl Change for PutInvoiceState {
     }
 }
 
-/// Writes a set. The amount of a set that settles is added to its invoice once.
+/// Writes an AMP set. When the set settles, its amount is added to the invoice, exactly once.
 pub struct PutSet(pub SetRecord);
 
 impl Change for PutSet {
@@ -148,7 +148,7 @@ impl Change for PutHtlc {
     }
 }
 
-/// LDK has claimed all HTLCs of this hash.
+/// Marks the settled HTLCs with this payment hash as claimed by LDK.
 pub struct MarkClaimed {
     pub payment_hash: [u8; 32],
 }

@@ -1,4 +1,5 @@
-//! What the expiry watcher asks and writes. Both queries go by the index `invoices_expiring`.
+//! Queries and changes of the invoice expiry task. The queries for expired invoices use the index
+//! `invoices_expiring`.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,15 +8,16 @@ use super::records::{InvoiceRecord, InvoiceState, invoice_record};
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{Change, StorageError, Store, Subject};
 
-/// In `meta`: the highest add index of an invoice that was deleted. Add indices are never given twice,
-/// since subscribers resume by them.
+/// Key in `meta` of the highest add index of a deleted invoice. Add indices are never reused, because
+/// subscribers resume from them.
 pub(super) const LAST_DELETED: &str = "last deleted add_index";
 
-/// The index is for open invoices alone, so the state has to stand in the query.
+/// The index covers open invoices only, so each query must contain this state as a literal.
 const OPEN: u8 = InvoiceState::Open.number();
 
 impl Store {
-    /// Open invoices that expired before `now` (seconds since 1970), the longest expired first.
+    /// Returns at most `limit` open invoices that expired before `now` (seconds since 1970), in order
+    /// of expiry.
     ///
     /// # Errors
     /// If the query fails.
@@ -34,24 +36,24 @@ impl Store {
         })
     }
 
-    /// The soonest expiry of an open invoice, in seconds since 1970.
+    /// Returns the earliest expiry of an open invoice, in seconds since 1970.
     ///
     /// # Errors
     /// If the query fails.
     pub fn next_expiry(&self) -> Result<Option<u64>, StorageError> {
         self.query(|db| {
-            let soonest: Option<i64> = db
+            let earliest: Option<i64> = db
                 .prepare_cached(&format!(
                     "SELECT expires_at FROM invoices WHERE state = {OPEN} AND expires_at >= 0
                      ORDER BY expires_at LIMIT 1"
                 ))?
                 .query_row([], |row| row.get(0))
                 .optional()?;
-            Ok(soonest.map(unsigned))
+            Ok(earliest.map(unsigned))
         })
     }
 
-    /// Whether a set of this invoice was settled.
+    /// Returns whether a set of this invoice was settled.
     ///
     /// # Errors
     /// If the query fails.
@@ -65,7 +67,7 @@ impl Store {
     }
 }
 
-/// A spontaneous payment's invoice was paid: from now on it has no expiry.
+/// Removes the expiry of an invoice: that of a spontaneous payment, once it was paid.
 pub struct NeverExpires {
     pub add_index: u64,
 }
@@ -78,15 +80,15 @@ impl Change for NeverExpires {
     }
 }
 
-/// Removes an invoice that was never paid, with its canceled sets and HTLCs. Which HTLCs these were is
-/// kept for a restart (see `given_back`).
+/// Deletes an invoice that was never paid, with its canceled sets and HTLCs. The keys of these HTLCs
+/// are kept for a restart (see `given_back`).
 pub struct DeleteInvoice {
     pub add_index: u64,
 }
 
 impl Change for DeleteInvoice {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        given_back::remember(db, self.add_index)?;
+        given_back::keep_canceled(db, self.add_index)?;
         for table in ["htlcs", "amp_sets", "invoices"] {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE add_index = ?1"))?
                 .execute([signed(self.add_index)])?;

@@ -1,9 +1,10 @@
-//! HTLCs that went back to their senders.
+//! HTLCs that were failed back.
 //!
-//! Strangers can send as many as they like to an AMP invoice, for nothing: a part of a payment that is
-//! never completed. So these rows are deleted after a while (`invoices::forget`). Until the channel
-//! manager on disk knows that an HTLC went back, its row must stay: a restart gives it back by that row.
-//! If its invoice is deleted before, `given_back` keeps what is needed for that.
+//! Unknown payers can send any number of shards of incomplete payments to an AMP invoice, at no cost.
+//! So the rows of canceled shards are deleted after a while (`invoices::forget`). A row must be kept
+//! until the channel manager on disk includes the failure, because after a restart the HTLC is failed
+//! back again from its row. If the invoice is deleted earlier, the table `given_back` keeps the data
+//! that this requires.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,21 +12,21 @@ use super::records::HtlcState;
 use crate::storage::sql::{array, bound, signed, unsigned};
 use crate::storage::{Change, StorageError, Store, Subject};
 
-/// The indices are for these HTLCs alone, so the state has to stand in the query.
+/// The indices cover canceled HTLCs only, so each query must contain this state as a literal.
 const CANCELED: u8 = HtlcState::Canceled.number();
 
-/// An HTLC that went back. Ordered by time, which is how pages of them are read.
+/// An HTLC that was failed back. Ordered by time, as pages are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GivenBack {
-    /// Seconds since 1970.
+    /// Time of the failure, in seconds since 1970.
     pub resolved_at: u64,
     pub channel_id: [u8; 32],
     pub htlc_id: u64,
 }
 
 impl Store {
-    /// HTLCs of AMP invoices that went back before a time (seconds since 1970), with the add index of
-    /// their invoice: the oldest first, beginning behind `after`.
+    /// Returns a page of HTLCs of AMP invoices that were failed back before a time (seconds since
+    /// 1970), each with the add index of its invoice. Oldest first; `after` is exclusive.
     ///
     /// # Errors
     /// If the query fails.
@@ -46,7 +47,7 @@ impl Store {
         })
     }
 
-    /// HTLCs of deleted invoices, like [`Store::canceled_shards`].
+    /// Like [`Store::canceled_shards`], for HTLCs of deleted invoices.
     ///
     /// # Errors
     /// If the query fails.
@@ -86,8 +87,8 @@ impl Store {
         })
     }
 
-    /// When the newest HTLC of an AMP invoice went back after which `count` more did; `None` if there
-    /// are no more than `count`.
+    /// Skips the newest `count` HTLCs of AMP invoices that were failed back, and returns the time
+    /// (seconds since 1970) of the next older one; `None` if there are at most `count`.
     ///
     /// # Errors
     /// If the query fails.
@@ -104,7 +105,7 @@ impl Store {
         })
     }
 
-    /// Whether an HTLC for this invoice went back at this time (seconds since 1970) or later.
+    /// Returns whether an HTLC of this invoice was failed back at or after a time (seconds since 1970).
     ///
     /// # Errors
     /// If the query fails.
@@ -118,7 +119,7 @@ impl Store {
         })
     }
 
-    /// The payment hash of an HTLC that went back and whose invoice was deleted.
+    /// Returns the payment hash of an HTLC that was failed back and whose invoice was deleted.
     ///
     /// # Errors
     /// If the query fails.
@@ -147,7 +148,7 @@ fn given_back(row: &Row<'_>) -> rusqlite::Result<GivenBack> {
     })
 }
 
-/// Deletes HTLCs that went back, and their sets if nothing else is left of them.
+/// Deletes HTLCs that were failed back, and canceled sets that have no HTLCs left.
 pub struct ForgetGivenBack(pub Vec<GivenBack>);
 
 impl Change for ForgetGivenBack {
@@ -181,8 +182,8 @@ fn forget(db: &Connection, htlc: &GivenBack) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Before an invoice is deleted: remembers which HTLCs for it went back.
-pub(super) fn remember(db: &Connection, add_index: u64) -> rusqlite::Result<()> {
+/// Copies the canceled HTLCs of an invoice to `given_back`, before the invoice is deleted.
+pub(super) fn keep_canceled(db: &Connection, add_index: u64) -> rusqlite::Result<()> {
     db.prepare_cached(&format!(
         "INSERT OR REPLACE INTO given_back (channel_id, htlc_id, payment_hash, resolved_at)
          SELECT channel_id, htlc_id, payment_hash, COALESCE(resolved_at, 0) FROM htlcs

@@ -1,6 +1,7 @@
-//! The payments that one AMP invoice has received: its settled sets, page by page, and their sums.
+//! Payments received by one AMP invoice: pages of its settled sets, and totals per day.
 //!
-//! All of it reads `amp_sets_of_invoice`, an index that holds what these queries filter and add up.
+//! These queries use the index `amp_sets_of_invoice`, which contains all columns that they filter by
+//! and sum.
 
 use rusqlite::{Connection, Statement, params};
 
@@ -10,18 +11,19 @@ use super::records::HtlcState;
 use crate::storage::sql::{array, bound, parse, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
-/// Which payments of an invoice to list, and in what order.
+/// A filter for the payments of an invoice, and their order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PaymentPage {
     /// A settle index, exclusive; 0 is the beginning, or the end if `reversed`.
     pub index_offset: u64,
     pub limit: u64,
-    /// The last ones before the offset; still returned oldest first, as lists of invoices are.
+    /// List the last payments before the offset; the result is still oldest first, as in lists of
+    /// invoices.
     pub reversed: bool,
     pub settled: TimeSpan,
 }
 
-/// Seconds since 1970, both ends inclusive; 0: no bound.
+/// A range of time in seconds since 1970, both ends inclusive; 0: no bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimeSpan {
     pub from: u64,
@@ -46,11 +48,11 @@ pub struct PaymentRecord {
     pub set_id: [u8; 32],
     pub amt_msat: u64,
     pub shards: u32,
-    /// What the payer wrote; bytes of a stranger, of any kind.
+    /// The payer's message: untrusted bytes, not necessarily UTF-8.
     pub message: Option<Vec<u8>>,
 }
 
-/// Messages are private.
+/// Omits the message, which is private.
 impl std::fmt::Debug for PaymentRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PaymentRecord")
@@ -61,7 +63,7 @@ impl std::fmt::Debug for PaymentRecord {
     }
 }
 
-/// What was received on one day.
+/// The total received on one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayTotal {
     /// Days since 1970-01-01 (UTC).
@@ -71,7 +73,7 @@ pub struct DayTotal {
 }
 
 impl Store {
-    /// A page of the payments to this invoice, oldest first.
+    /// Returns a page of the payments to this invoice, oldest first.
     ///
     /// # Errors
     /// If the query fails.
@@ -87,7 +89,7 @@ impl Store {
         Ok(found)
     }
 
-    /// What this invoice received on each day on which it received anything, oldest first.
+    /// Returns the daily totals of this invoice, oldest first; days without payments are omitted.
     ///
     /// # Errors
     /// If the query fails.
@@ -96,7 +98,7 @@ impl Store {
         add_index: u64,
         settled: TimeSpan,
     ) -> Result<Vec<DayTotal>, StorageError> {
-        // Unix time has no leap seconds: every day has 86,400 of its seconds.
+        // Unix time has no leap seconds: each day has 86,400 seconds.
         let query = "SELECT settled_at / 86400, COUNT(*), SUM(amt_paid_msat) FROM amp_sets
              WHERE add_index = ?1 AND settle_index > 0 AND settled_at >= ?2 AND settled_at <= ?3
              GROUP BY 1 ORDER BY 1";
@@ -162,7 +164,8 @@ fn payments(
         .collect()
 }
 
-/// Payers send the same records with each shard; if not, the first message counts.
+/// Returns the number of shards and the first message found: payers usually send the same records
+/// with each shard.
 fn shards_and_message(
     shards: &mut Statement<'_>,
     set_id: &[u8; 32],

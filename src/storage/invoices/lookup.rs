@@ -1,4 +1,4 @@
-//! One invoice with what paid it, as it was at one moment.
+//! Lookup of one invoice with its HTLCs and sets, as a consistent snapshot.
 
 use rusqlite::{Connection, OptionalExtension, Params};
 
@@ -8,44 +8,44 @@ use super::records::{
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
-/// What an invoice is known by.
+/// A key by which an invoice can be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvoiceRef {
-    /// Its payment hash, or that of one of its HTLCs.
+    /// The payment hash of the invoice or of one of its HTLCs.
     Hash([u8; 32]),
-    /// Its payment address.
+    /// The payment address (BOLT 11: payment secret).
     Addr([u8; 32]),
-    /// A set that paid to it, or tried to.
+    /// The set_id of a set that paid the invoice, or tried to.
     SetId([u8; 32]),
 }
 
-/// As many of the HTLCs that went back are shown of an AMP invoice, the newest. Strangers can make any
-/// number of them for nothing.
+/// Maximum number of canceled HTLCs returned for an AMP invoice, newest first. Unknown payers can
+/// cause any number of them at no cost.
 const RECENT_CANCELED: u8 = 50;
 
-/// The states of HTLCs, as queries write them.
+/// The HTLC states as literals for queries.
 const HELD: u8 = HtlcState::Accepted.number();
 const SETTLED: u8 = HtlcState::Settled.number();
 const CANCELED: u8 = HtlcState::Canceled.number();
 
-/// Which HTLCs of an AMP invoice are wanted: it may have very many. Of those that went back, and of the
-/// sets that nobody completed, only the newest are found, unless a set is asked for.
+/// Selects the HTLCs of an AMP invoice, which may have very many. Of canceled HTLCs and incomplete
+/// sets only the newest are returned, unless a set is requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HtlcSelection {
     #[default]
     All,
-    /// Of the set that the invoice was looked up by: its HTLCs and its state. Of an invoice that was
-    /// looked up in another way: all.
+    /// The HTLCs and the state of the set by which the invoice is looked up; like `All` for other
+    /// lookups.
     SetOnly,
-    /// No HTLCs, but the state of all sets.
+    /// No HTLCs, only the state of all sets.
     None,
 }
 
-/// An invoice, its HTLCs in the order of their index, its sets in the order of their settlement.
+/// An invoice, its HTLCs in order of HTLC id, and its sets in order of settlement.
 pub type FullInvoice = (InvoiceRecord, Vec<HtlcRecord>, Vec<SetRecord>);
 
 impl Store {
-    /// The invoice and the selected HTLCs and sets, all of the same moment.
+    /// Returns a consistent snapshot of the invoice and the selected HTLCs and sets.
     ///
     /// # Errors
     /// If the query fails.
@@ -55,30 +55,30 @@ impl Store {
         selection: HtlcSelection,
     ) -> Result<Option<FullInvoice>, StorageError> {
         self.query(|db| {
-            let moment = db.unchecked_transaction()?;
-            let Some(invoice) = find(&moment, by)? else {
+            let snapshot = db.unchecked_transaction()?;
+            let Some(invoice) = find(&snapshot, by)? else {
                 return Ok(None);
             };
             let index = [signed(invoice.add_index)];
             let (htlcs, sets) = match (selection, by) {
                 (HtlcSelection::SetOnly, InvoiceRef::SetId(id)) => (
-                    htlcs(&moment, "WHERE set_id = ?1", [id])?,
-                    sets(&moment, "WHERE set_id = ?1", [id])?,
+                    htlcs(&snapshot, "WHERE set_id = ?1", [id])?,
+                    sets(&snapshot, "WHERE set_id = ?1", [id])?,
                 ),
-                (HtlcSelection::None, _) => (Vec::new(), sets_of_invoice(&moment, index)?),
+                (HtlcSelection::None, _) => (Vec::new(), sets_of_invoice(&snapshot, index)?),
                 (HtlcSelection::All | HtlcSelection::SetOnly, _) if invoice.kind.is_amp() => (
-                    htlcs_of_amp(&moment, index)?,
-                    sets_of_invoice(&moment, index)?,
+                    htlcs_of_amp(&snapshot, index)?,
+                    sets_of_invoice(&snapshot, index)?,
                 ),
                 (HtlcSelection::All | HtlcSelection::SetOnly, _) => {
-                    (htlcs(&moment, "WHERE add_index = ?1", index)?, Vec::new())
+                    (htlcs(&snapshot, "WHERE add_index = ?1", index)?, Vec::new())
                 }
             };
             Ok(Some((invoice, htlcs, sets)))
         })
     }
 
-    /// The invoice alone, without what paid it.
+    /// Returns the invoice without its HTLCs and sets.
     ///
     /// # Errors
     /// If the query fails.
@@ -86,7 +86,7 @@ impl Store {
         self.query(|db| find(db, by))
     }
 
-    /// The invoice with what its sets had paid together after the settlement with this index.
+    /// Returns the invoice with the amount paid up to and including the settlement with this index.
     ///
     /// # Errors
     /// If the query fails.
@@ -148,7 +148,7 @@ fn htlcs(db: &Connection, condition: &str, key: impl Params) -> rusqlite::Result
         .collect()
 }
 
-/// All that paid it or are held for it, and the newest of those that went back.
+/// Returns all held and settled HTLCs and the newest canceled ones.
 fn htlcs_of_amp(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<HtlcRecord>> {
     let kept = format!("WHERE add_index = ?1 AND state IN ({HELD}, {SETTLED})");
     let mut found = htlcs(db, &kept, index)?;
@@ -164,9 +164,10 @@ fn htlcs_of_amp(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<HtlcRe
     Ok(found)
 }
 
-/// First the sets that did not settle, then those that did, in their order.
+/// Returns the held and the newest canceled sets, followed by the settled ones in order of
+/// settlement.
 fn sets_of_invoice(db: &Connection, index: [i64; 1]) -> rusqlite::Result<Vec<SetRecord>> {
-    // The plus keeps SQLite from going through all sets that did not settle.
+    // The plus keeps SQLite from using the index on settle_index, which would read all unsettled sets.
     let unsettled = format!(
         "WHERE +settle_index IS NULL AND (set_id IN (
              SELECT set_id FROM htlcs WHERE add_index = ?1 AND state = {HELD})

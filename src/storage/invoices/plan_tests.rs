@@ -1,6 +1,6 @@
-//! No query may grow slower with the number of invoices, sets or HTLCs that it does not ask for:
-//! each has to go by an index. SQLite's plans do not depend on what is in the tables, since we keep
-//! no statistics of them.
+//! Asserts that every query uses an index, so that its cost does not grow with the number of other
+//! invoices, sets or HTLCs. SQLite's plans do not depend on the content of the tables, since ampd
+//! never runs ANALYZE.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use super::*;
 use crate::storage::{StorageError, Store};
 
-/// The statements that ran since the last look.
+/// The statements that ran since this was last cleared.
 static RAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn record(event: TraceEvent<'_>) {
@@ -19,7 +19,7 @@ fn record(event: TraceEvent<'_>) {
     }
 }
 
-/// The plan of each statement that `call` runs, one line per step.
+/// Returns the plan of each statement that `call` runs, one line per step.
 fn plans(store: &Store, call: impl FnOnce()) -> Vec<String> {
     RAN.lock().unwrap().clear();
     call();
@@ -48,7 +48,7 @@ fn plan(db: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-/// Reads a whole table or a whole index.
+/// Returns whether the step reads a whole table or a whole index.
 fn scans(step: &str) -> bool {
     step.starts_with("SCAN") && !step.starts_with("SCAN CONSTANT ROW")
 }
@@ -59,7 +59,7 @@ fn sorts(step: &str) -> bool {
 
 type Query = fn(&Store) -> Result<(), StorageError>;
 
-/// Those whose answer is bounded, or that stop at their limit: they must not even sort.
+/// Queries with a bounded or limited result: they must not sort either.
 const PAGED: &[Query] = &[
     |store| store.invoice(1).map(drop),
     |store| store.invoice_by_hash(&[1; 32]).map(drop),
@@ -101,8 +101,8 @@ const PAGED: &[Query] = &[
     },
 ];
 
-/// Those that are asked for all that they find.
-const WHOLE: &[Query] = &[
+/// Queries that return all matching rows.
+const UNLIMITED: &[Query] = &[
     |store| found(store, InvoiceRef::Hash([1; 32]), HtlcSelection::All),
     |store| found(store, InvoiceRef::Addr([1; 32]), HtlcSelection::None),
     |store| found(store, InvoiceRef::SetId([1; 32]), HtlcSelection::SetOnly),
@@ -131,12 +131,12 @@ fn page(reversed: bool, pending_only: bool) -> InvoicePage {
 }
 
 #[test]
-fn every_query_goes_by_an_index() {
+fn every_query_uses_an_index() {
     let (_dir, store) = tests::store();
-    // An invoice with a set and an HTLC, so that nested queries run, too.
+    // An invoice with a set and an HTLC, so that nested queries also run.
     store.submit(tests::one_of_each());
     store.flush();
-    // The store has one reader, since one query ends before the next one begins.
+    // Queries run one after the other, so they all use the same connection.
     let profile = TraceEventCodes::SQLITE_TRACE_PROFILE;
     store
         .read(|db| {
@@ -150,10 +150,10 @@ fn every_query_goes_by_an_index() {
             assert!(!scans(&step) && !sorts(&step), "{step}");
         }
     }
-    for query in WHOLE {
+    for query in UNLIMITED {
         for step in plans(&store, || query(&store).unwrap()) {
             assert!(!scans(&step), "{step}");
-            // All sets that nobody completed: as many as strangers like.
+            // This would read all incomplete sets, of which unknown payers can cause any number.
             assert!(!step.contains("(settle_index=?)"), "{step}");
         }
     }
@@ -170,10 +170,10 @@ fn every_query_goes_by_an_index() {
     }
 }
 
-/// The sums and the filters of the ledger never touch the sets themselves; the claims that a start
-/// has to repeat are found among a million without reading the rest.
+/// Totals and filters of payments are computed from an index alone. HTLCs that must be claimed again
+/// at startup are found without reading the others.
 #[test]
-fn indexes_hold_what_is_asked() {
+fn queries_use_the_intended_indexes() {
     let (_dir, store) = tests::store();
     let steps = |sql: &str| store.read(|db| plan(db, sql)).unwrap().join("\n");
     let totals = "SELECT SUM(amt_paid_msat) FROM amp_sets WHERE add_index = 1 AND settle_index > 0

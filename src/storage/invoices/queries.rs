@@ -1,5 +1,5 @@
-//! What the registry and its callers ask. No query loads an invoice's whole history unless the caller
-//! asks for just that.
+//! Queries for invoices, sets, HTLCs and settlements. No query loads the whole history of an invoice
+//! unless that is its purpose.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -10,14 +10,15 @@ use super::records::{
 use crate::storage::sql::{bound, optional_array, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
-/// Which invoices to list, and in what order.
+/// A filter for invoices, and their order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InvoicePage {
-    /// Exclusive; 0 is the beginning, or the end if `reversed`.
+    /// An add index, exclusive; 0 is the beginning, or the end if `reversed`.
     pub index_offset: u64,
     pub limit: u64,
-    /// The last ones before the offset; still returned oldest first, as lnd does.
+    /// List the last invoices before the offset; the result is still oldest first, as in lnd.
     pub reversed: bool,
+    /// Open and accepted invoices only.
     pub pending_only: bool,
     /// Seconds since 1970, inclusive; 0: no bound.
     pub created_from: u64,
@@ -25,28 +26,34 @@ pub struct InvoicePage {
     pub created_to: u64,
 }
 
-/// What a settle index stands for: an invoice that was paid, or one set of an AMP invoice.
+/// A settlement: of an invoice, or of one set of an AMP invoice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
     pub settle_index: u64,
     pub add_index: u64,
-    /// `None`: the whole invoice.
+    /// The settled set; `None` if the whole invoice was settled.
     pub set_id: Option<[u8; 32]>,
 }
 
 impl Store {
+    /// Returns the invoice with this payment hash.
+    ///
     /// # Errors
     /// If the query fails.
     pub fn invoice_by_hash(&self, hash: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
         self.one_invoice("SELECT * FROM invoices WHERE payment_hash = ?1", hash)
     }
 
+    /// Returns the invoice with this payment address.
+    ///
     /// # Errors
     /// If the query fails.
     pub fn invoice_by_addr(&self, addr: &[u8; 32]) -> Result<Option<InvoiceRecord>, StorageError> {
         self.one_invoice("SELECT * FROM invoices WHERE payment_addr = ?1", addr)
     }
 
+    /// Returns an AMP set.
+    ///
     /// # Errors
     /// If the query fails.
     pub fn set(&self, set_id: &[u8; 32]) -> Result<Option<SetRecord>, StorageError> {
@@ -57,6 +64,8 @@ impl Store {
         })
     }
 
+    /// Returns all HTLCs of an invoice, in order of HTLC id.
+    ///
     /// # Errors
     /// If the query fails.
     pub fn htlcs_of_invoice(&self, add_index: u64) -> Result<Vec<HtlcRecord>, StorageError> {
@@ -66,22 +75,24 @@ impl Store {
         )
     }
 
+    /// Returns all HTLCs of an AMP set, in order of HTLC id.
+    ///
     /// # Errors
     /// If the query fails.
     pub fn htlcs_of_set(&self, set_id: &[u8; 32]) -> Result<Vec<HtlcRecord>, StorageError> {
         self.htlcs("WHERE set_id = ?1 ORDER BY htlc_id, channel_id", [set_id])
     }
 
-    /// Those that are held, and those whose settlement was decided but not yet carried out by LDK.
+    /// Returns the held HTLCs, and the settled ones that LDK has not claimed yet.
     ///
     /// # Errors
     /// If the query fails.
     pub fn unresolved_htlcs(&self) -> Result<Vec<HtlcRecord>, StorageError> {
-        // Word by word the condition of the index `htlcs_unresolved`.
+        // Must be identical to the condition of the index `htlcs_unresolved`.
         self.htlcs("WHERE claimed = 0 AND state < 2 ORDER BY accepted_at", [])
     }
 
-    /// An HTLC that was seen before.
+    /// Returns a stored HTLC.
     ///
     /// # Errors
     /// If the query fails.
@@ -97,7 +108,7 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
-    /// The highest add index and the highest settle index that were ever given.
+    /// Returns the highest add index and settle index ever assigned.
     ///
     /// # Errors
     /// If the query fails.
@@ -114,6 +125,8 @@ impl Store {
         })
     }
 
+    /// Returns a page of invoices, oldest first.
+    ///
     /// # Errors
     /// If the query fails.
     pub fn invoices(&self, page: &InvoicePage) -> Result<Vec<InvoiceRecord>, StorageError> {
@@ -126,7 +139,7 @@ impl Store {
         } else {
             (">", "ASC")
         };
-        // Open or accepted; word by word the condition of the index `invoices_pending`.
+        // Open or accepted; must be identical to the condition of the index `invoices_pending`.
         let pending = if page.pending_only {
             "AND state IN (0, 3)"
         } else {
@@ -156,8 +169,8 @@ impl Store {
         Ok(found)
     }
 
-    /// At most `limit` settlements of invoices and of AMP sets after the settle index `after` and
-    /// up to `until`, in order.
+    /// Returns at most `limit` settlements of invoices and AMP sets with a settle index above `after`
+    /// and up to `until`, in order.
     ///
     /// # Errors
     /// If the query fails.
@@ -186,6 +199,8 @@ impl Store {
         })
     }
 
+    /// Returns the invoice with this add index.
+    ///
     /// # Errors
     /// If the query fails.
     pub fn invoice(&self, add_index: u64) -> Result<Option<InvoiceRecord>, StorageError> {

@@ -1,4 +1,4 @@
-//! The rows of `invoices`, `amp_sets` and `htlcs`.
+//! Rows of the tables `invoices`, `amp_sets` and `htlcs`.
 
 use std::collections::BTreeMap;
 
@@ -9,72 +9,73 @@ use serde::{Deserialize, Serialize};
 
 use crate::storage::sql::{array, numbered, optional_array, parse, unsigned};
 
-/// What kind of payment an invoice takes.
+/// The kind of an invoice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvoiceKind {
-    /// An ordinary BOLT 11 invoice of ours, paid once by its payment hash.
+    /// An ordinary BOLT 11 invoice, paid once to its payment hash.
     Bolt11,
-    /// Made the moment the first shard of a spontaneous AMP payment arrived.
+    /// Created when the first shard of a spontaneous AMP payment arrived.
     SpontaneousAmp,
-    /// A static invoice of ours: paid again and again, each time by a set of its own.
+    /// A static AMP invoice: can be paid any number of times, each time by a new set.
     Amp,
-    /// Paid once like [`Self::Bolt11`], but whoever made it has the preimage and decides (lnd's hold
-    /// invoice).
+    /// A hold invoice as in lnd: paid once like [`Self::Bolt11`], but the API client that created it
+    /// has the preimage and settles or cancels it.
     Hold,
-    /// Made when a spontaneous payment arrived that carries its own preimage.
+    /// Created when a keysend payment arrived: a spontaneous payment that carries its preimage.
     Keysend,
 }
 
 impl InvoiceKind {
-    /// Paid by sets of HTLCs with a hash each.
+    /// Returns whether the invoice is paid by AMP sets, whose HTLCs have different payment hashes.
     pub const fn is_amp(self) -> bool {
         matches!(self, Self::SpontaneousAmp | Self::Amp)
     }
 }
 
-/// Where an invoice stands.
+/// The state of an invoice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvoiceState {
-    /// Can be paid. With AMP an invoice stays open, however often it was paid.
+    /// Can be paid. An AMP invoice stays open after payments.
     Open,
     Settled,
     Canceled,
-    /// A hold invoice that was paid and waits for its preimage.
+    /// A hold invoice whose payment is held until it is settled or canceled.
     Accepted,
-    /// A static invoice that its owner has switched off for now.
+    /// A static invoice that the operator has disabled temporarily.
     Disabled,
 }
 
-/// Where an HTLC, or an AMP set, stands.
+/// The state of an HTLC or of an AMP set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HtlcState {
-    /// Held.
+    /// Held by this node.
     Accepted,
     Settled,
     Canceled,
 }
 
-/// What an invoice says, beside what is asked for in SQL.
+/// The fields of an invoice that are not used in SQL queries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceTerms {
     pub memo: String,
     pub description_hash: Option<[u8; 32]>,
     /// BOLT 11 text; empty for spontaneous payments.
     pub payment_request: String,
-    /// Seconds from creation; 0 for spontaneous payments, as lnd shows it.
+    /// Seconds from creation; 0 for spontaneous payments, as in lnd.
     pub expiry: u64,
-    /// Blocks.
+    /// Final CLTV delta, in blocks.
     pub cltv_delta: u32,
+    /// Whether the route hints reveal our unannounced channels.
     pub private: bool,
 }
 
 /// A row of `invoices`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InvoiceRecord {
-    /// Counts invoices from 1, in the order of their creation.
+    /// Number of the invoice, counted from 1 in order of creation.
     pub add_index: u64,
     pub kind: InvoiceKind,
-    /// For a spontaneous AMP payment: the hash of the first shard that arrived, as in lnd.
+    /// For a spontaneous AMP payment, the hash of the first shard that arrived, as in lnd.
     pub payment_hash: [u8; 32],
     pub payment_addr: [u8; 32],
     pub preimage: Option<[u8; 32]>,
@@ -86,14 +87,15 @@ pub struct InvoiceRecord {
     /// Seconds since 1970; `None`: never.
     pub expires_at: Option<u64>,
     pub state: InvoiceState,
-    /// Counts settlements, of invoices and of sets together, from 1.
+    /// Number of the settlement, counted from 1 over invoices and sets together.
     pub settle_index: Option<u64>,
+    /// Seconds since 1970.
     pub settled_at: Option<u64>,
     pub amt_paid_msat: u64,
 }
 
 impl InvoiceRecord {
-    /// Whether it takes no payment any more at `now`, in seconds since 1970.
+    /// Returns whether the invoice is open but expired at `now` (seconds since 1970).
     pub fn is_expired(&self, now: u64) -> bool {
         self.state == InvoiceState::Open && self.expires_at.is_some_and(|last| now > last)
     }
@@ -110,13 +112,13 @@ pub struct SetRecord {
     pub amt_paid_msat: u64,
 }
 
-/// What an AMP shard carries beside its amount.
+/// The AMP fields of a shard.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ShardRecord {
     pub set_id: [u8; 32],
     pub share: [u8; 32],
     pub child_index: u32,
-    /// The onion's ephemeral key, from which the shared secret can be had again.
+    /// The ephemeral key of the onion, from which the shared secret can be derived again.
     pub ephemeral_key: [u8; 33],
 }
 
@@ -137,17 +139,18 @@ pub struct HtlcRecord {
     pub payment_hash: [u8; 32],
     pub scid: u64,
     pub amount_msat: u64,
-    /// What the sender said the whole payment is.
+    /// Total amount of the payment according to the sender (BOLT 4: `total_msat`).
     pub total_msat: u64,
     pub accept_height: u32,
     /// Seconds since 1970.
     pub accepted_at: u64,
+    /// Seconds since 1970.
     pub resolved_at: Option<u64>,
     pub expiry_height: u32,
-    /// The height at which LDK fails it back by itself.
+    /// The height at which LDK fails the HTLC back.
     pub claim_deadline: Option<u32>,
     pub state: HtlcState,
-    /// LDK said `PaymentClaimed`: nothing is left to do.
+    /// LDK has reported `PaymentClaimed`: the HTLC is resolved.
     pub claimed: bool,
     pub custom_records: BTreeMap<u64, Vec<u8>>,
     pub shard: Option<ShardRecord>,
@@ -163,8 +166,8 @@ impl HtlcRecord {
         }
     }
 
-    /// It goes back at `now`, in seconds since 1970. What its sender wrote is not kept: nobody paid for
-    /// the space.
+    /// Marks the HTLC as canceled at `now` (seconds since 1970) and drops its custom records, which
+    /// would let senders use disk space without paying.
     pub fn cancel(&mut self, now: u64) {
         self.state = HtlcState::Canceled;
         self.resolved_at = Some(now);
@@ -172,7 +175,8 @@ impl HtlcRecord {
     }
 }
 
-/// Who has the preimage of an open invoice can claim what is paid to it on its way.
+/// Omits the preimage: with the preimage of an open invoice, forwarding nodes could claim payments
+/// to it.
 impl std::fmt::Debug for InvoiceRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InvoiceRecord")

@@ -69,7 +69,7 @@ pub(super) fn htlc(n: u64, state: HtlcState) -> HtlcRecord {
     }
 }
 
-/// An invoice that was paid by one set of one HTLC, as the registry would write it.
+/// An invoice that was paid by one set with one HTLC, as the registry writes it.
 pub(super) fn one_of_each() -> Vec<Box<dyn Change>> {
     vec![
         Box::new(PutInvoice(invoice(1))),
@@ -85,7 +85,7 @@ pub(super) fn one_of_each() -> Vec<Box<dyn Change>> {
     ]
 }
 
-/// A settled HTLC of the set with this number.
+/// A settled HTLC of set number `set`.
 pub(super) fn shard(n: u64, set: u64) -> HtlcRecord {
     HtlcRecord {
         shard: Some(ShardRecord {
@@ -168,7 +168,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn an_invoice_is_read_as_it_was_written(record in any_invoice()) {
+    fn invoices_are_read_as_written(record in any_invoice()) {
         let (_dir, store) = store();
         store.submit(PutInvoice(record.clone()));
         store.flush();
@@ -178,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn an_htlc_is_read_as_it_was_written(record in any_htlc()) {
+    fn htlcs_are_read_as_written(record in any_htlc()) {
         let (_dir, store) = store();
         store.submit(PutInvoice(invoice(1)));
         store.submit(PutHtlc(record.clone()));
@@ -197,7 +197,7 @@ proptest! {
 }
 
 #[test]
-fn the_amount_of_a_set_is_added_once_however_often_it_is_written() {
+fn amount_of_a_set_is_added_only_once() {
     let (_dir, store) = store();
     store.submit(PutInvoice(invoice(1)));
     store.submit(PutSet(set(1, HtlcState::Accepted)));
@@ -216,7 +216,7 @@ fn the_amount_of_a_set_is_added_once_however_often_it_is_written() {
 }
 
 #[test]
-fn what_is_settled_is_unresolved_until_it_is_claimed() {
+fn settled_htlcs_are_unresolved_until_claimed() {
     let (_dir, store) = store();
     store.submit(PutInvoice(invoice(1)));
     for (n, state) in [
@@ -245,7 +245,7 @@ fn pages(store: &Store, page: InvoicePage) -> Vec<u64> {
 }
 
 #[test]
-fn pages_go_in_both_directions_with_filters() {
+fn invoices_are_paged_in_both_directions_with_filters() {
     let (_dir, store) = store();
     for add_index in 1..=6 {
         let mut record = invoice(add_index);
@@ -348,7 +348,7 @@ fn pages_go_in_both_directions_with_filters() {
 }
 
 #[test]
-fn settlements_are_counted_over_invoices_and_sets() {
+fn settle_index_counts_invoices_and_sets() {
     let (_dir, store) = store();
     assert_eq!(store.invoice_indices().unwrap(), (0, 0));
     store.submit(PutInvoice(invoice(1)));
@@ -378,7 +378,7 @@ fn settlements_are_counted_over_invoices_and_sets() {
 }
 
 #[test]
-fn a_damaged_row_is_an_error_and_not_a_guess() {
+fn damaged_rows_are_errors() {
     let (_dir, store) = store();
     store.submit(PutInvoice(invoice(1)));
     store.submit(PutHtlc(htlc(1, HtlcState::Accepted)));

@@ -1,8 +1,8 @@
-//! Deleting payments of the past, with all that is secret in them.
+//! Deletion of ended payments, including their secrets.
 //!
-//! A payment that is over never changes again: one that is tried again gets a new index and replaces
-//! it. So what is to be deleted is read first, page by page, and deleted by its index: no commit is
-//! long, and each leaves no payment without its attempts.
+//! An ended payment never changes: a retry gets a new index and replaces it. So the indices of the
+//! payments to delete are read first, in pages, and each page is deleted in one commit. This keeps
+//! commits short, and each commit deletes payments together with their attempts.
 
 use std::time::Duration;
 
@@ -12,26 +12,27 @@ use super::{AttemptState, PaymentState};
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{Change, StorageError, Store, schema};
 
-/// In `meta`: the highest numbers that were ever given, as far as their rows are gone. Clients go on
-/// by a payment's index, and LDK knows attempts by their id: neither is given twice.
+/// Keys in `meta` of the highest payment index and attempt id at the last deletion. API clients resume
+/// from payment indices, and LDK identifies attempts by id, so neither is ever reused.
 const LAST_PAYMENT: &str = "last deleted payment_index";
 const LAST_ATTEMPT: &str = "last deleted attempt_id";
 
-/// How long one try to empty the log may hold up the writer.
-const LOG_PATIENCE: Duration = Duration::from_secs(1);
-const LOG_TRIES: u32 = 10;
+/// Maximum time that one attempt to truncate the WAL may block the writer.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of attempts to truncate the WAL.
+const CHECKPOINT_ATTEMPTS: u32 = 10;
 
-/// Removes payments with their attempts; those in flight are left alone.
+/// Deletes payments with their attempts. Payments in flight are skipped.
 pub struct DeletePayments {
     pub payment_indices: Vec<u64>,
-    /// Only attempts that failed; the payments stay.
+    /// Delete only failed attempts and keep the payments.
     pub failed_attempts_only: bool,
 }
 
 impl Change for DeletePayments {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        keep_numbers(db)?;
-        // SQLite would only mark the space as free, with the preimages and shares still in it.
+        save_highest_ids(db)?;
+        // Otherwise SQLite only marks the space as free, and the preimages and shares stay on disk.
         db.pragma_update(None, "secure_delete", true)?;
         let deleted = self.delete(db);
         db.pragma_update(None, "secure_delete", "fast")?;
@@ -41,7 +42,7 @@ impl Change for DeletePayments {
 
 impl DeletePayments {
     fn delete(&self, db: &Connection) -> rusqlite::Result<()> {
-        let over = format!(
+        let ended = format!(
             "payment_index = ?1 AND state <> {}",
             PaymentState::InFlight.number()
         );
@@ -49,11 +50,11 @@ impl DeletePayments {
             let failed = AttemptState::Failed.number();
             format!(
                 "DELETE FROM attempts WHERE payment_index = ?1 AND state = {failed}
-                 AND EXISTS (SELECT 1 FROM payments WHERE {over})"
+                 AND EXISTS (SELECT 1 FROM payments WHERE {ended})"
             )
         } else {
-            // Its attempts go with it: ON DELETE CASCADE.
-            format!("DELETE FROM payments WHERE {over}")
+            // Also deletes the attempts: ON DELETE CASCADE.
+            format!("DELETE FROM payments WHERE {ended}")
         };
         let mut statement = db.prepare_cached(&query)?;
         self.payment_indices
@@ -62,8 +63,8 @@ impl DeletePayments {
     }
 }
 
-/// To be called before a payment or an attempt is deleted.
-pub(super) fn keep_numbers(db: &Connection) -> rusqlite::Result<()> {
+/// Saves the highest payment index and attempt id. Must be called before rows are deleted.
+pub(super) fn save_highest_ids(db: &Connection) -> rusqlite::Result<()> {
     for (key, highest) in [
         (LAST_PAYMENT, "SELECT MAX(payment_index) FROM payments"),
         (LAST_ATTEMPT, "SELECT MAX(attempt_id) FROM attempts"),
@@ -82,8 +83,8 @@ pub(super) fn keep_numbers(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The highest payment index and the highest attempt id of what was deleted; 0 if nothing was.
-pub(super) fn kept_numbers(db: &Connection) -> rusqlite::Result<(u64, u64)> {
+/// Returns the saved payment index and attempt id; 0 if nothing was ever deleted.
+pub(super) fn saved_highest_ids(db: &Connection) -> rusqlite::Result<(u64, u64)> {
     let number = |key: &str| -> rusqlite::Result<u64> {
         let query = "SELECT CAST(value AS BIGINT) FROM meta WHERE key = ?1";
         let found = db.query_row(query, [key], |row| row.get(0)).optional()?;
@@ -93,7 +94,7 @@ pub(super) fn kept_numbers(db: &Connection) -> rusqlite::Result<(u64, u64)> {
 }
 
 impl Store {
-    /// The indices of payments that are over, of those after this index the first ones.
+    /// Returns the indices of the first `limit` ended payments after the index `after`.
     ///
     /// # Errors
     /// If the query fails.
@@ -120,9 +121,9 @@ impl Store {
         })
     }
 
-    /// Brings all commits into the database file and empties the log beside it, in which deleted rows
-    /// can still be read. Blocks while others read. `false`: it did not come to it, the log goes the
-    /// next time that SQLite empties it.
+    /// Checkpoints all commits into the database file and truncates the WAL, which can still contain
+    /// deleted rows. Blocks while other connections read. Returns `false` if they did not finish in
+    /// time; SQLite then overwrites the WAL at a later checkpoint.
     ///
     /// # Errors
     /// If the query fails.
@@ -132,8 +133,8 @@ impl Store {
             source,
         };
         let db = schema::connect(self.path()).map_err(sqlite)?;
-        db.busy_timeout(LOG_PATIENCE).map_err(sqlite)?;
-        for _ in 0..LOG_TRIES {
+        db.busy_timeout(CHECKPOINT_TIMEOUT).map_err(sqlite)?;
+        for _ in 0..CHECKPOINT_ATTEMPTS {
             let is_busy: bool = db
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
                 .map_err(sqlite)?;

@@ -1,4 +1,4 @@
-//! The history in pages.
+//! Pages of the payment history.
 
 use rusqlite::{Connection, params};
 
@@ -6,17 +6,18 @@ use super::{AttemptRecord, PaymentRecord, PaymentState, attempt_record, payment_
 use crate::storage::sql::{bound, signed, unsigned};
 use crate::storage::{StorageError, Store};
 
+/// Nanoseconds per second.
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Which payments to list, and in what order.
+/// A filter for payments, and their order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PaymentPage {
-    /// Exclusive; 0 is the beginning, or the end if `reversed`.
+    /// A payment index, exclusive; 0 is the beginning, or the end if `reversed`.
     pub index_offset: u64,
     pub limit: u64,
-    /// The last ones before the offset; still returned oldest first, as lnd does.
+    /// List the last payments before the offset; the result is still oldest first, as in lnd.
     pub reversed: bool,
-    /// Also those that are in flight or failed.
+    /// Include payments that are in flight or failed.
     pub include_incomplete: bool,
     /// Seconds since 1970, inclusive; 0: no bound.
     pub created_from: u64,
@@ -25,7 +26,7 @@ pub struct PaymentPage {
 }
 
 impl Store {
-    /// How many payments there are.
+    /// Returns the number of payments.
     ///
     /// # Errors
     /// If the query fails.
@@ -37,7 +38,7 @@ impl Store {
         })
     }
 
-    /// A page of payments with their attempts, all as of one moment.
+    /// Returns a page of payments with their attempts, as a consistent snapshot.
     ///
     /// # Errors
     /// If the query fails.
@@ -46,9 +47,9 @@ impl Store {
         page: &PaymentPage,
     ) -> Result<Vec<(PaymentRecord, Vec<AttemptRecord>)>, StorageError> {
         self.query(|db| {
-            let moment = db.unchecked_transaction()?;
-            let records = records(&moment, page)?;
-            with_attempts(&moment, records)
+            let snapshot = db.unchecked_transaction()?;
+            let records = records(&snapshot, page)?;
+            with_attempts(&snapshot, records)
         })
     }
 }
@@ -83,7 +84,7 @@ fn records(db: &Connection, page: &PaymentPage) -> rusqlite::Result<Vec<PaymentR
     Ok(found)
 }
 
-/// Goes by the payments' indices in their order, and stops at the limit.
+/// Returns a query that reads an index in the requested order and stops at the limit.
 fn query(page: &PaymentPage) -> String {
     let (newer, order) = if page.reversed {
         ("<", "DESC")
@@ -102,8 +103,8 @@ fn query(page: &PaymentPage) -> String {
     )
 }
 
-/// One statement, prepared once, run for each payment: a page may leave out payments in between, so
-/// its attempts are no range of the index that they are found by.
+/// Adds the attempts of each payment with one statement per payment: a page may skip payments, so its
+/// attempts are not a contiguous range of their index.
 fn with_attempts(
     db: &Connection,
     records: Vec<PaymentRecord>,
@@ -123,7 +124,7 @@ fn with_attempts(
 mod tests {
     use super::*;
 
-    /// How SQLite finds the rows of a page.
+    /// Returns SQLite's query plan for a page.
     fn plan(page: &PaymentPage) -> String {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_read_from_an_index_in_their_order() {
+    fn pages_are_read_from_an_index_without_sorting() {
         for reversed in [false, true] {
             let all = PaymentPage {
                 reversed,
@@ -147,15 +148,18 @@ mod tests {
             let plan_of_all = plan(&all);
             let by_index = "SEARCH payments USING INDEX sqlite_autoindex_payments_1 (payment_index";
             assert!(plan_of_all.starts_with(by_index), "{plan_of_all}");
-            let done = PaymentPage {
+            let succeeded = PaymentPage {
                 include_incomplete: false,
                 ..all
             };
-            let plan_of_done = plan(&done);
+            let plan_of_succeeded = plan(&succeeded);
             let by_state =
                 "SEARCH payments USING INDEX payments_by_state (state=? AND payment_index";
-            assert!(plan_of_done.starts_with(by_state), "{plan_of_done}");
-            for plan in [plan_of_all, plan_of_done] {
+            assert!(
+                plan_of_succeeded.starts_with(by_state),
+                "{plan_of_succeeded}"
+            );
+            for plan in [plan_of_all, plan_of_succeeded] {
                 assert_eq!(plan.lines().count(), 1, "{plan}");
             }
         }

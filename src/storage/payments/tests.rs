@@ -36,7 +36,7 @@ fn attempt(attempt_id: u64, payment_index: u64) -> AttemptRecord {
     }
 }
 
-/// The records have no `Debug`, they hold secrets.
+/// Returns all fields for comparison, since the `Debug` of a record omits secrets.
 fn payment_fields(p: &PaymentRecord) -> impl PartialEq + std::fmt::Debug + use<> {
     (
         (p.payment_index, p.identifier, p.created_at_ns),
@@ -114,7 +114,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_payment_is_read_as_it_was_written(
+    fn payments_and_attempts_are_read_as_written(
         record in any_payment(), id: u64, shard: Option<([u8; 32], u32)>, state in 0..3u8,
         times: (u64, Option<u64>), preimage: Option<[u8; 32]>, hops: Vec<[u64; 3]>,
         failure: Option<(bool, u32, u32)>,
@@ -149,15 +149,15 @@ proptest! {
 }
 
 #[test]
-fn a_payment_with_the_same_identifier_takes_the_place_of_the_failed_one() {
+fn retry_replaces_the_failed_payment_with_the_same_identifier() {
     let (_dir, store) = store();
     let failed = payment(1, PaymentState::Failed);
-    let mut again = payment(2, PaymentState::InFlight);
-    again.identifier = failed.identifier;
+    let mut retry = payment(2, PaymentState::InFlight);
+    retry.identifier = failed.identifier;
     store.submit(PutPayment(failed.clone()));
     store.submit(PutAttempt(attempt(1, 1)));
-    store.submit(PutPayment(again.clone()));
-    store.submit(PutPayment(again));
+    store.submit(PutPayment(retry.clone()));
+    store.submit(PutPayment(retry));
     store.submit(PutAttempt(attempt(2, 2)));
     store.flush();
     let found = store.payment(&failed.identifier).unwrap().unwrap();
@@ -170,7 +170,7 @@ fn a_payment_with_the_same_identifier_takes_the_place_of_the_failed_one() {
 }
 
 #[test]
-fn pages_go_in_both_directions_with_filters() {
+fn payments_are_paged_in_both_directions_with_filters() {
     use PaymentState::{Failed, InFlight, Succeeded};
     let (_dir, store) = store();
     for (n, state) in (1..).zip([Succeeded, Failed, Succeeded, InFlight, Succeeded]) {
@@ -178,16 +178,16 @@ fn pages_go_in_both_directions_with_filters() {
     }
     store.flush();
     let max = u64::MAX;
-    let done = PaymentPage {
+    let succeeded = PaymentPage {
         limit: max,
         ..PaymentPage::default()
     };
     let all = PaymentPage {
         include_incomplete: true,
-        ..done
+        ..succeeded
     };
     let cases: [(PaymentPage, &[u64]); 13] = [
-        (done, &[1, 3, 5]),
+        (succeeded, &[1, 3, 5]),
         (all, &[1, 2, 3, 4, 5]),
         (PaymentPage { limit: 0, ..all }, &[]),
         (
@@ -227,7 +227,7 @@ fn pages_go_in_both_directions_with_filters() {
                 limit: 1,
                 index_offset: max,
                 reversed: true,
-                ..done
+                ..succeeded
             },
             &[5],
         ),

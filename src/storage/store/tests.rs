@@ -1,13 +1,13 @@
 use super::*;
 
-/// The schema that the database says it has.
+/// Sets the schema version recorded in the database.
 fn set_schema(directory: &Path, version: u32) {
     let db = Connection::open(Store::path_in(directory)).unwrap();
     db.pragma_update(None, "user_version", version).unwrap();
 }
 
 #[test]
-fn a_newer_schema_is_refused_and_left_alone() {
+fn rejects_newer_schema_without_changing_it() {
     let dir = tempfile::tempdir().unwrap();
     Store::open(dir.path()).unwrap().close().unwrap();
     set_schema(dir.path(), 1_000);
@@ -22,7 +22,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_and_left_alone() {
+fn rejects_file_that_is_not_a_database_without_changing_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = Store::path_in(dir.path());
     std::fs::write(&path, "my notes, not a database".repeat(100)).unwrap();
@@ -33,7 +33,7 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_database_belongs_to_one_network_and_one_node() {
+fn rejects_another_network_or_node() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     store.claim("regtest", "alice").unwrap();
@@ -54,14 +54,14 @@ fn a_database_belongs_to_one_network_and_one_node() {
 }
 
 #[test]
-fn nobody_else_may_read_the_files() {
+fn database_files_are_readable_by_the_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     store.submit(crate::storage::wallet::AppendWalletChange(vec![1]));
     store.flush();
     let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
-    assert_eq!(files.len(), 3, "with -wal and -shm");
+    assert_eq!(files.len(), 3, "expected the database, -wal and -shm");
     for file in files {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

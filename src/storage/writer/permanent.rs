@@ -1,22 +1,22 @@
-//! Commits that fail for a reason that time does not remove: one change cannot be written, ever.
+//! Permanent failures: commits that fail because one of their changes can never be written.
 //!
-//! To try the same batch again would stop the node for good, and after a restart LDK would make the same
-//! change again. So each change of the batch is tried by itself. One that somebody would only like to
-//! read is left out, with an error in the log. Without one on which money depends nothing is committed,
-//! and the node stops.
+//! Retrying the same batch would block the node forever, and after a restart LDK would make the same
+//! change again. So each change of the batch is tried separately. A change that is informational
+//! only is skipped and logged as an error. If funds depend on the failing change, nothing is
+//! committed and the node stops.
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
 use crate::storage::{Change, Subject};
 
-/// Why a batch was not committed.
+/// The reason why a batch was not committed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Full, busy, an I/O error: the same batch may succeed later.
+    /// Disk full, database busy, or an I/O error: the same batch may succeed later.
     Temporary(rusqlite::Error),
-    /// It never will.
+    /// The batch can never be committed.
     Permanent {
-        /// What cannot be written.
+        /// Name of the change that cannot be written.
         row: String,
         source: rusqlite::Error,
     },
@@ -25,20 +25,21 @@ pub(super) enum Failure {
 impl Failure {
     fn of_database(source: rusqlite::Error) -> Self {
         Self::Permanent {
-            row: "anything".into(),
+            row: "the current batch of changes".into(),
             source,
         }
     }
 }
 
-/// Whose fault an error is.
+/// The cause of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The disk's, or that of somebody who holds the database.
-    Surroundings,
-    /// The file holds nonsense. Whatever is read from it, and so whatever is written, may be wrong.
+    /// The disk, the operating system, or another process that has locked the database.
+    Environment,
+    /// The database file is damaged. Anything read from it, and so anything written, may be wrong.
     Database,
-    /// That of the change: a constraint, a value that cannot be converted, SQL that does not fit.
+    /// The change: it violates a constraint, a value cannot be converted, or its SQL does not match
+    /// the schema.
     Change,
 }
 
@@ -56,14 +57,14 @@ fn fault(error: &rusqlite::Error) -> Fault {
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::OperationInterrupted
             | ErrorCode::OperationAborted,
-        ) => Fault::Surroundings,
+        ) => Fault::Environment,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Database,
         _ => Fault::Change,
     }
 }
 
-/// Commits all of these in one transaction. If one of them cannot be written, ever, it is left out or
-/// nothing is committed.
+/// Commits all changes in one transaction. Changes that can never be written are skipped if they are
+/// informational; otherwise nothing is committed.
 pub(super) fn commit<'a>(
     db: &mut Connection,
     changes: impl Iterator<Item = &'a dyn Change> + Clone,
@@ -72,9 +73,9 @@ pub(super) fn commit<'a>(
         return Ok(());
     };
     match fault(&error) {
-        Fault::Surroundings => Err(Failure::Temporary(error)),
+        Fault::Environment => Err(Failure::Temporary(error)),
         Fault::Database => Err(Failure::of_database(error)),
-        Fault::Change => commit_what_can_be(db, changes),
+        Fault::Change => commit_writable(db, changes),
     }
 }
 
@@ -91,18 +92,18 @@ fn begin(db: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
 }
 
-fn commit_what_can_be<'a>(
+fn commit_writable<'a>(
     db: &mut Connection,
     mut changes: impl Iterator<Item = &'a dyn Change>,
 ) -> Result<(), Failure> {
-    let mut left_out = Vec::new();
+    let mut skipped = Vec::new();
     let mut tx = begin(db).map_err(Failure::Temporary)?;
-    changes.try_for_each(|change| write_or_leave_out(&mut tx, change, &mut left_out))?;
+    changes.try_for_each(|change| write_or_skip(&mut tx, change, &mut skipped))?;
     tx.commit().map_err(|error| match fault(&error) {
-        Fault::Surroundings => Failure::Temporary(error),
+        Fault::Environment => Failure::Temporary(error),
         Fault::Database | Fault::Change => Failure::of_database(error),
     })?;
-    for (row, error) in left_out {
+    for (row, error) in skipped {
         tracing::error!(
             "{row} cannot be written to the database and was skipped: {error}. No funds depend on \
              it, so the node continues; please report this"
@@ -112,25 +113,25 @@ fn commit_what_can_be<'a>(
     Ok(())
 }
 
-fn write_or_leave_out(
+fn write_or_skip(
     tx: &mut Transaction<'_>,
     change: &dyn Change,
-    left_out: &mut Vec<(String, rusqlite::Error)>,
+    skipped: &mut Vec<(String, rusqlite::Error)>,
 ) -> Result<(), Failure> {
     if let Some(mut parts) = change.parts().map(<[_]>::iter) {
-        return parts.try_for_each(|part| write_or_leave_out(tx, part.as_ref(), left_out));
+        return parts.try_for_each(|part| write_or_skip(tx, part.as_ref(), skipped));
     }
-    // Dropped without a commit it takes back what the change did.
+    // Dropping the savepoint without a commit rolls back the change.
     let savepoint = tx.savepoint().map_err(Failure::Temporary)?;
     let Err(error) = change.apply(&savepoint) else {
         return savepoint.commit().map_err(Failure::Temporary);
     };
     match (fault(&error), change.subject()) {
-        (Fault::Surroundings, _) => Err(Failure::Temporary(error)),
+        (Fault::Environment, _) => Err(Failure::Temporary(error)),
         (Fault::Database, _) => Err(Failure::of_database(error)),
         (Fault::Change, Subject::Vital(row)) => Err(Failure::Permanent { row, source: error }),
         (Fault::Change, Subject::Informative(row)) => {
-            left_out.push((row, error));
+            skipped.push((row, error));
             Ok(())
         }
     }

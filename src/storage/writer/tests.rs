@@ -1,4 +1,5 @@
-//! What the writer promises: the order of the cut, answers only after the commit, patience.
+//! Tests of the writer's guarantees: consistent snapshots, notifications only after the commit,
+//! delayed commits.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,28 +14,30 @@ mod node;
 
 use node::{FakeNode, Image};
 
-/// As many pages as SQLite can count.
-pub(super) const PLENTY: u32 = u32::MAX - 1;
+/// The maximum page count that SQLite supports.
+pub(super) const UNLIMITED_PAGES: u32 = u32::MAX - 1;
 
-/// Makes the disk as small as the test wants it.
+/// Limits the database to the size that the test has set.
 pub(super) fn limit_size(queue: &Queue, db: &Connection) -> rusqlite::Result<()> {
-    let most = queue.most_pages.load(Ordering::Relaxed);
-    db.pragma_update(None, "max_page_count", most)
+    let max_pages = queue.max_pages.load(Ordering::Relaxed);
+    db.pragma_update(None, "max_page_count", max_pages)
 }
 
 impl Writer {
-    /// The next commits fail.
+    /// Makes commits fail as on a full disk.
     pub(in crate::storage) fn fill_disk(&self) {
-        self.queue.most_pages.store(1, Ordering::Relaxed);
+        self.queue.max_pages.store(1, Ordering::Relaxed);
         self.queue.submit(Box::new(disk::Big(1 << 20)));
     }
 
     pub(in crate::storage) fn clear_disk(&self) {
-        self.queue.most_pages.store(PLENTY, Ordering::Relaxed);
+        self.queue
+            .max_pages
+            .store(UNLIMITED_PAGES, Ordering::Relaxed);
     }
 }
 
-/// A row with a number.
+/// A row that contains a number.
 struct Note(u64);
 
 impl Change for Note {
@@ -58,7 +61,7 @@ fn temporary() -> (tempfile::TempDir, Store) {
 }
 
 #[test]
-fn every_commit_under_load_is_a_consistent_cut() {
+fn every_commit_under_load_is_a_consistent_snapshot() {
     let (_dir, store) = temporary();
     let store = Arc::new(store);
     let node = FakeNode::attach(&store, Image::default());
@@ -70,7 +73,7 @@ fn every_commit_under_load_is_a_consistent_cut() {
             let image = Image::read(&store);
             image.check();
             commits.insert(image.rows);
-            std::thread::sleep(node::PACE);
+            std::thread::sleep(node::UPDATE_INTERVAL);
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -78,12 +81,20 @@ fn every_commit_under_load_is_a_consistent_cut() {
     store.close().unwrap();
     let image = Image::read(&store);
     image.check();
-    assert_eq!(image, node.image(), "close writes all");
-    assert_eq!(node.completed(), image.monitors, "each update is completed");
+    assert_eq!(
+        image,
+        node.image(),
+        "closing must write all pending changes"
+    );
+    assert_eq!(
+        node.completed(),
+        image.monitors,
+        "each update must be completed"
+    );
 }
 
 #[tokio::test]
-async fn a_ticket_is_answered_after_its_commit_and_not_before() {
+async fn tickets_are_durable_only_after_their_commit() {
     let (_dir, store) = temporary();
     for number in 1..=100 {
         let ticket = store.submit(Note(number));
@@ -97,7 +108,7 @@ async fn a_ticket_is_answered_after_its_commit_and_not_before() {
 }
 
 #[test]
-fn flush_waits_for_what_all_threads_have_queued() {
+fn flush_waits_for_rows_of_all_threads() {
     let (_dir, store) = temporary();
     let barrier = Barrier::new(4);
     std::thread::scope(|scope| {
@@ -115,18 +126,18 @@ fn flush_waits_for_what_all_threads_have_queued() {
 }
 
 #[test]
-fn several_changes_as_one_are_written_together_or_not_at_all() {
+fn compound_changes_are_committed_atomically() {
     let (_dir, store) = temporary();
-    store.writer.queue.most_pages.store(1, Ordering::Relaxed);
+    store.writer.queue.max_pages.store(1, Ordering::Relaxed);
     let big = disk::Big(1 << 20);
     let both: Vec<Box<dyn Change>> = vec![Box::new(Note(1)), Box::new(big)];
     store.submit(both);
-    disk::until_failing(&store);
+    disk::wait_until_failing(&store);
     assert!(notes(&store).is_empty());
 }
 
 #[test]
-fn a_store_that_is_dropped_writes_nothing_more() {
+fn dropped_store_writes_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..20 {
         let store = Store::open(dir.path()).unwrap();
@@ -139,17 +150,17 @@ fn a_store_that_is_dropped_writes_nothing_more() {
         drop(store);
         let store = Store::open(dir.path()).unwrap();
         let after = notes(&store);
-        assert_eq!(after[before], round, "what was answered is there");
+        assert_eq!(after[before], round, "the durable row is missing");
         assert_eq!(after.len(), notes(&store).len());
     }
 }
 
 #[test]
-fn closing_leaves_one_file() {
+fn closing_leaves_only_the_database_file() {
     let (dir, store) = temporary();
     store.submit(Note(1));
     store.flush();
-    // Readers that are busy at the same time, so that several stay idle.
+    // Two concurrent readers, so that two idle connections are kept.
     let both = Barrier::new(2);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -162,10 +173,10 @@ fn closing_leaves_one_file() {
         .map(|file| file.unwrap().file_name())
         .collect();
     assert_eq!(files, ["ampd.sqlite"]);
-    assert_eq!(notes(&store), [1], "reading goes on");
+    assert_eq!(notes(&store), [1], "reads must work after closing");
 }
 
-/// A cut that cannot be taken, as if LDK panicked.
+/// A node whose snapshot fails, as if LDK panicked.
 struct Broken;
 
 impl Cut for Broken {
@@ -177,7 +188,7 @@ impl Cut for Broken {
 }
 
 #[test]
-fn a_writer_that_panics_is_reported_and_nobody_waits_for_it() {
+fn writer_panic_is_reported_and_releases_waiters() {
     let (_dir, store) = temporary();
     store.attach(Arc::new(Broken));
     store.manager_changed();
@@ -189,34 +200,41 @@ fn a_writer_that_panics_is_reported_and_nobody_waits_for_it() {
 }
 
 #[test]
-fn a_patient_row_shares_the_commit_of_what_does_not_wait() {
+fn delayed_row_is_committed_with_the_next_urgent_row() {
     let (_dir, store) = temporary();
-    let patient = store.submit_patiently(Note(1));
-    let hurried = store.submit(Note(2));
-    store.writer.queue.wait(hurried);
-    assert!(store.is_durable(patient));
-    assert_eq!(notes(&store), [1, 2], "in the order of their submission");
+    let delayed = store.submit_patiently(Note(1));
+    let urgent = store.submit(Note(2));
+    store.writer.queue.wait(urgent);
+    assert!(store.is_durable(delayed));
+    assert_eq!(
+        notes(&store),
+        [1, 2],
+        "rows must be written in the order of submission"
+    );
 }
 
 #[test]
-fn a_patient_row_is_written_without_company_once_its_patience_ends() {
+fn delayed_row_is_committed_alone_after_the_maximum_delay() {
     let (_dir, store) = temporary();
     let start = Instant::now();
     let ticket = store.submit_patiently(Note(1));
     store.writer.queue.wait(ticket);
-    assert!(start.elapsed() >= PATIENCE, "it waited for company");
+    assert!(
+        start.elapsed() >= MAX_COMMIT_DELAY,
+        "the row was committed too early"
+    );
     assert_eq!(notes(&store), [1]);
 }
 
 #[tokio::test]
-async fn a_barrier_is_passed_when_a_call_that_was_under_way_is_on_disk() {
+async fn barrier_includes_calls_in_progress() {
     let (_dir, store) = temporary();
     let store = Arc::new(store);
     let node = FakeNode::attach(&store, Image::default());
     let barrier = node.update_around(&store, 0, || {
         let barrier = store.barrier();
-        // The writer comes to the snapshot, which waits for the call that is under way.
-        std::thread::sleep(PATIENCE);
+        // Time for the writer to reach the snapshot, which waits for the call in progress.
+        std::thread::sleep(MAX_COMMIT_DELAY);
         barrier
     });
     store.passed(barrier).await;
@@ -225,7 +243,7 @@ async fn a_barrier_is_passed_when_a_call_that_was_under_way_is_on_disk() {
 }
 
 #[tokio::test]
-async fn a_barrier_holds_the_rows_that_were_queued_before_it() {
+async fn barrier_includes_rows_queued_before_it() {
     let (_dir, store) = temporary();
     store.submit_patiently(Note(1));
     let barrier = store.barrier();
@@ -234,19 +252,19 @@ async fn a_barrier_holds_the_rows_that_were_queued_before_it() {
 }
 
 #[test]
-fn no_barrier_is_passed_while_the_disk_is_full() {
+fn barrier_is_not_passed_while_the_disk_is_full() {
     let (_dir, store) = temporary();
-    store.writer.queue.most_pages.store(1, Ordering::Relaxed);
+    store.writer.queue.max_pages.store(1, Ordering::Relaxed);
     store.submit(disk::Big(1 << 20));
-    disk::until_failing(&store);
+    disk::wait_until_failing(&store);
     let barrier = store.barrier();
     std::thread::sleep(RETRY_INTERVAL + RETRY_INTERVAL / 4);
     assert!(*store.writer.queue.passed().borrow() < barrier);
     store
         .writer
         .queue
-        .most_pages
-        .store(PLENTY, Ordering::Relaxed);
+        .max_pages
+        .store(UNLIMITED_PAGES, Ordering::Relaxed);
     store.close().unwrap();
     assert!(*store.writer.queue.passed().borrow() >= barrier);
 }

@@ -4,7 +4,7 @@ use super::super::{
 };
 use crate::storage::Store;
 
-/// Of set `set`, gone back at `resolved_at`.
+/// A shard of set `set` that was failed back at `resolved_at`.
 fn canceled(n: u64, set: u64, resolved_at: u64) -> HtlcRecord {
     HtlcRecord {
         resolved_at: Some(resolved_at),
@@ -18,7 +18,8 @@ fn all(store: &Store) -> Vec<GivenBack> {
     found.unwrap().into_iter().map(|(htlc, _)| htlc).collect()
 }
 
-/// Set 1 of two HTLCs that went back; set 2 of which one went back and one is held; set 3 that paid.
+/// Creates set 1 with two canceled HTLCs, set 2 with one canceled and one held HTLC, and set 3,
+/// which is settled.
 fn filled() -> (tempfile::TempDir, Store) {
     let (dir, store) = store();
     store.submit(PutInvoice(invoice(1)));
@@ -46,7 +47,7 @@ fn filled() -> (tempfile::TempDir, Store) {
 }
 
 #[test]
-fn what_went_back_is_read_oldest_first_and_page_by_page() {
+fn canceled_htlcs_are_paged_oldest_first() {
     let (_dir, store) = filled();
     let mut ids = Vec::new();
     let mut after = GivenBack::default();
@@ -71,10 +72,10 @@ fn what_went_back_is_read_oldest_first_and_page_by_page() {
 }
 
 #[test]
-fn what_went_back_is_deleted_with_its_set_and_nothing_else_is() {
+fn canceled_htlcs_are_deleted_with_their_empty_sets_only() {
     let (_dir, store) = filled();
     let mut rows = all(&store);
-    // Neither one that is held nor one that paid, even if it is named.
+    // Held and settled HTLCs must stay, even if they are listed.
     rows.extend([14, 15].map(|htlc_id| GivenBack { htlc_id, ..rows[0] }));
     store.submit(ForgetGivenBack(rows));
     store.flush();
@@ -90,7 +91,7 @@ fn what_went_back_is_deleted_with_its_set_and_nothing_else_is() {
 }
 
 #[test]
-fn of_a_deleted_invoice_it_is_known_which_htlcs_went_back() {
+fn canceled_htlcs_of_a_deleted_invoice_are_kept() {
     let (_dir, store) = filled();
     store.submit(DeleteInvoice { add_index: 1 });
     store.flush();

@@ -6,7 +6,8 @@ use super::*;
 
 const DAY: u64 = 86_400;
 
-/// An invoice that was paid ten times: payment `n` is n msat, has settle index 2n, and came on day n.
+/// Creates an invoice with ten payments: payment `n` is n msat, has settle index 2n, and settled on
+/// day n.
 fn paid() -> (tempfile::TempDir, Store) {
     let (dir, store) = store();
     store.submit(PutInvoice(invoice(1)));
@@ -37,7 +38,7 @@ fn amounts(store: &Store, page: PaymentPage) -> Vec<u64> {
 }
 
 #[test]
-fn payments_come_in_pages_in_both_directions_and_of_a_time() {
+fn payments_are_paged_in_both_directions_and_filtered_by_time() {
     let (_dir, store) = paid();
     let page = |index_offset, limit, reversed| PaymentPage {
         index_offset,
@@ -63,7 +64,7 @@ fn payments_come_in_pages_in_both_directions_and_of_a_time() {
 }
 
 #[test]
-fn a_payment_has_the_shards_and_the_message_of_its_set_alone() {
+fn payment_has_shards_and_message_of_its_own_set_only() {
     let (_dir, store) = paid();
     let with_message = |n: u64, text: &[u8]| {
         let mut row = shard(n, 3);
@@ -72,7 +73,7 @@ fn a_payment_has_the_shards_and_the_message_of_its_set_alone() {
     };
     store.submit(PutHtlc(with_message(20, b"hello \xff")));
     store.submit(PutHtlc(with_message(21, b"not the first")));
-    let mut canceled = with_message(2, b"of a shard that came to nothing");
+    let mut canceled = with_message(2, b"of a canceled shard");
     canceled.state = HtlcState::Canceled;
     store.submit(PutHtlc(canceled));
     store.flush();
@@ -89,7 +90,7 @@ fn a_payment_has_the_shards_and_the_message_of_its_set_alone() {
 }
 
 #[test]
-fn days_are_added_up() {
+fn payments_are_totaled_per_day() {
     let (_dir, store) = paid();
     let mut evening = payment(13, 1);
     evening.settled_at = Some(3 * DAY + 86_399);

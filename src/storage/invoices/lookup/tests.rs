@@ -2,8 +2,8 @@ use super::super::tests::{htlc, invoice, key, set, shard, store};
 use super::super::{HtlcState, PutHtlc, PutInvoice, PutSet, ShardRecord};
 use super::*;
 
-/// Invoice 1 with the sets 4 (HTLC 40), 5 (HTLCs 50 and 51), both settled, and 6 (HTLC 60, held);
-/// invoice 2 without.
+/// Creates invoice 1 with the settled sets 4 (HTLC 40) and 5 (HTLCs 50 and 51) and the held set 6
+/// (HTLC 60), and invoice 2 without sets.
 fn filled() -> (tempfile::TempDir, Store) {
     let (dir, store) = store();
     store.submit(PutInvoice(invoice(1)));
@@ -34,7 +34,7 @@ fn filled() -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-/// The add index, the HTLCs' ids, the sets' ids.
+/// Returns the add index, the ids of the HTLCs and the numbers of the sets.
 fn found(store: &Store, by: InvoiceRef, selection: HtlcSelection) -> (u64, Vec<u64>, Vec<u64>) {
     let (invoice, htlcs, sets) = store.find_invoice(&by, selection).unwrap().unwrap();
     assert_eq!(store.invoice_by(&by).unwrap().as_ref(), Some(&invoice));
@@ -47,7 +47,7 @@ fn found(store: &Store, by: InvoiceRef, selection: HtlcSelection) -> (u64, Vec<u
 }
 
 #[test]
-fn an_invoice_is_found_by_all_that_it_is_known_by() {
+fn finds_invoices_by_every_key() {
     let (_dir, store) = filled();
     let all = (1, vec![40, 50, 51, 60], vec![6, 4, 5]);
     for by in [
@@ -64,7 +64,7 @@ fn an_invoice_is_found_by_all_that_it_is_known_by() {
 }
 
 #[test]
-fn what_nobody_knows_is_not_found() {
+fn unknown_keys_are_not_found() {
     let (_dir, store) = filled();
     for by in [
         InvoiceRef::Hash(key(9)),
@@ -85,18 +85,18 @@ fn what_nobody_knows_is_not_found() {
 }
 
 #[test]
-fn only_the_set_that_was_asked_for() {
+fn set_only_returns_the_requested_set() {
     let (_dir, store) = filled();
     let only = |by| found(&store, by, HtlcSelection::SetOnly);
     assert_eq!(only(InvoiceRef::SetId(key(5))), (1, vec![50, 51], vec![5]));
     assert_eq!(only(InvoiceRef::SetId(key(6))), (1, vec![60], vec![6]));
-    // No set was named.
+    // The lookup key is not a set_id.
     let by = InvoiceRef::Addr(key(1));
     assert_eq!(only(by), found(&store, by, HtlcSelection::All));
 }
 
 #[test]
-fn without_htlcs_all_sets_are_there() {
+fn none_returns_all_sets_without_htlcs() {
     let (_dir, store) = filled();
     for by in [
         InvoiceRef::Addr(key(1)),
@@ -109,16 +109,16 @@ fn without_htlcs_all_sets_are_there() {
 }
 
 #[test]
-fn the_sum_at_a_settlement_leaves_out_what_came_later() {
+fn amount_at_a_settlement_excludes_later_ones() {
     let (_dir, store) = filled();
     let paid = |at| store.invoice_at(1, at).unwrap().unwrap().amt_paid_msat;
     assert_eq!([paid(3), paid(4), paid(5), paid(u64::MAX)], [0, 10, 20, 20]);
     assert_eq!(store.invoice_at(3, 1).unwrap(), None);
 }
 
-/// Strangers make HTLCs that go back, as many as they like.
+/// Unknown payers can cause any number of canceled HTLCs.
 #[test]
-fn of_what_went_back_the_newest_is_shown() {
+fn only_the_newest_canceled_htlcs_are_returned() {
     let (_dir, store) = filled();
     for n in 100..300 {
         let canceled = HtlcRecord {
@@ -135,7 +135,10 @@ fn of_what_went_back_the_newest_is_shown() {
         let (_, htlcs, sets) = store.find_invoice(&by, selection).unwrap().unwrap();
         let canceled = sets.iter().filter(|set| set.state == HtlcState::Canceled);
         assert_eq!((sets.len(), canceled.count()), (53, 50));
-        assert!(sets.iter().any(|set| set.set_id == key(299)), "the newest");
+        assert!(
+            sets.iter().any(|set| set.set_id == key(299)),
+            "the newest set is missing"
+        );
         if selection == HtlcSelection::All {
             let ids: Vec<_> = htlcs.iter().map(|htlc| htlc.htlc_id).collect();
             let expected: Vec<_> = [40, 50, 51, 60].into_iter().chain(250..300).collect();
@@ -149,6 +152,6 @@ fn of_what_went_back_the_newest_is_shown() {
     assert_eq!(
         (htlcs.len(), sets.len()),
         (1, 1),
-        "whoever asks for an old one finds it"
+        "an old set must be found by its id"
     );
 }

@@ -12,7 +12,7 @@ fn store() -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-/// Bytes that no other row has, and that nothing else in the file looks like.
+/// Returns bytes that are unique to one row and occur nowhere else in the database.
 fn secret(kind: u8, number: u64) -> [u8; 32] {
     let mut bytes = [kind; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
@@ -59,8 +59,8 @@ fn delete(store: &Store, payment_indices: &[u64], failed_attempts_only: bool) {
     store.flush();
 }
 
-/// Of each payment its index and the ids of its attempts.
-fn left(store: &Store) -> Vec<(u64, Vec<u64>)> {
+/// Returns the index of each remaining payment and the ids of its attempts.
+fn remaining(store: &Store) -> Vec<(u64, Vec<u64>)> {
     let page = PaymentPage {
         limit: u64::MAX,
         include_incomplete: true,
@@ -73,7 +73,7 @@ fn left(store: &Store) -> Vec<(u64, Vec<u64>)> {
         .collect()
 }
 
-/// One payment of each kind, each with an attempt of each kind.
+/// Stores one payment per state, each with a succeeded and a failed attempt.
 fn three_payments(store: &Store) {
     let states = [
         PaymentState::InFlight,
@@ -89,38 +89,38 @@ fn three_payments(store: &Store) {
 }
 
 #[test]
-fn payment_goes_with_its_attempts() {
+fn deletes_payments_with_their_attempts() {
     let (_dir, store) = store();
     three_payments(&store);
     delete(&store, &[2], false);
-    assert_eq!(left(&store), [(1, vec![2, 3]), (3, vec![6, 7])]);
+    assert_eq!(remaining(&store), [(1, vec![2, 3]), (3, vec![6, 7])]);
     assert!(store.attempts(2).unwrap().is_empty());
     delete(&store, &[2, 3, 4], false);
-    assert_eq!(left(&store), [(1, vec![2, 3])]);
+    assert_eq!(remaining(&store), [(1, vec![2, 3])]);
 }
 
 #[test]
-fn payment_in_flight_is_never_touched() {
+fn never_deletes_payments_in_flight() {
     let (_dir, store) = store();
     three_payments(&store);
     for failed_attempts_only in [true, false] {
         delete(&store, &[1], failed_attempts_only);
-        assert_eq!(left(&store)[0], (1, vec![2, 3]));
+        assert_eq!(remaining(&store)[0], (1, vec![2, 3]));
     }
     assert_eq!(store.ended_payments(0, false, 10).unwrap(), [2, 3]);
 }
 
 #[test]
-fn failed_attempts_can_go_alone() {
+fn deletes_failed_attempts_only() {
     let (_dir, store) = store();
     three_payments(&store);
     delete(&store, &[1, 2], true);
     let expected = [(1, vec![2, 3]), (2, vec![4]), (3, vec![6, 7])];
-    assert_eq!(left(&store), expected);
+    assert_eq!(remaining(&store), expected);
 }
 
 #[test]
-fn ended_payments_are_found_page_by_page() {
+fn ended_payments_are_paged() {
     let (_dir, store) = store();
     three_payments(&store);
     put_payment(&store, 4, PaymentState::Failed);
@@ -132,7 +132,7 @@ fn ended_payments_are_found_page_by_page() {
 }
 
 #[test]
-fn numbers_are_never_given_twice() {
+fn ids_of_deleted_rows_are_never_reused() {
     let (_dir, store) = store();
     three_payments(&store);
     assert_eq!(store.payment_indices().unwrap(), (3, 7));
@@ -140,13 +140,13 @@ fn numbers_are_never_given_twice() {
     assert_eq!(store.payment_indices().unwrap(), (3, 7));
     delete(&store, &[2, 3], false);
     assert_eq!(store.payment_indices().unwrap(), (3, 7));
-    // Lower ones are forgotten, not counted back to.
+    // Deleting lower indices must not reset the counters.
     delete(&store, &[1], false);
     assert_eq!(store.payment_indices().unwrap(), (3, 7));
 }
 
 #[test]
-fn numbers_of_a_replaced_payment_are_not_given_again() {
+fn ids_of_a_replaced_payment_are_never_reused() {
     let (_dir, store) = store();
     three_payments(&store);
     let mut again = store.payment(&secret(1, 3)).unwrap().unwrap();
@@ -157,10 +157,10 @@ fn numbers_of_a_replaced_payment_are_not_given_again() {
 }
 
 #[test]
-fn deleted_secrets_are_gone_from_the_disk() {
+fn deleted_secrets_are_erased_from_disk() {
     const PAYMENTS: u64 = 500;
     let (dir, store) = store();
-    // Several commits, so that pages are split and the log has old copies of them.
+    // Several commits, so that pages are split and the WAL contains old copies of them.
     for index in 1..=PAYMENTS {
         put_payment(&store, index, PaymentState::InFlight);
         put_attempt(&store, index, index, AttemptState::InFlight);
@@ -182,14 +182,14 @@ fn deleted_secrets_are_gone_from_the_disk() {
     for file in std::fs::read_dir(dir.path()).unwrap() {
         disk.extend(std::fs::read(file.unwrap().path()).unwrap());
     }
-    let is_there = |kind: u8, number: u64| {
+    let is_on_disk = |kind: u8, number: u64| {
         let secret = secret(kind, number);
         disk.windows(secret.len()).any(|bytes| bytes == secret)
     };
     for kind in [PREIMAGE, SHARE, ROOT] {
-        assert!(is_there(kind, kept));
+        assert!(is_on_disk(kind, kept));
     }
-    // All secrets end alike: one look finds any of them.
+    // All secrets of a kind end with the same bytes, so one search finds all of them.
     for kind in [PREIMAGE, SHARE, ROOT] {
         let found = disk.windows(24).enumerate();
         let numbers = found.filter_map(|(at, bytes)| {
@@ -197,6 +197,9 @@ fn deleted_secrets_are_gone_from_the_disk() {
             (bytes == [kind; 24]).then(|| u64::from_be_bytes(number.try_into().unwrap()))
         });
         let others: Vec<u64> = numbers.filter(|number| *number != kept).collect();
-        assert!(others.is_empty(), "of {kind:x} are left: {others:?}");
+        assert!(
+            others.is_empty(),
+            "secrets of kind {kind:x} remain: {others:?}"
+        );
     }
 }

@@ -10,12 +10,12 @@ use crate::storage::channels::MergeClosedChannel;
 use crate::storage::wallet::AppendWalletChange;
 use crate::storage::{Health, StorageError, Store};
 
-/// A row that breaks a constraint, each time.
+/// A row that always violates a constraint.
 struct Broken(Subject);
 
 impl Change for Broken {
     fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        // What a change did before it failed is taken back, too.
+        // The first insert must be rolled back when the second fails.
         db.execute("INSERT INTO peers VALUES (x'00', 'half')", [])?;
         db.execute("INSERT INTO peers VALUES (x'00', 'twice')", [])
             .map(|_| ())
@@ -42,13 +42,13 @@ fn notes(store: &Store) -> Vec<Vec<u8>> {
 
 async fn durable(store: &Store, ticket: crate::storage::Ticket) {
     let written = tokio::time::timeout(Duration::from_secs(60), store.durable(ticket));
-    written.await.expect("the writer goes on");
+    written.await.expect("the writer must continue");
 }
 
-/// Holds the writer up until the test has queued one batch, and counts what LDK is told.
+/// Counts the reports of persisted monitors to LDK.
 #[derive(Default)]
 struct Manager {
-    told: AtomicU64,
+    reports: AtomicU64,
 }
 
 impl Cut for Manager {
@@ -57,12 +57,12 @@ impl Cut for Manager {
     }
 
     fn monitors_written(&self, _: &[(ChannelId, u64)]) {
-        self.told.fetch_add(1, Ordering::Relaxed);
+        self.reports.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 #[tokio::test]
-async fn a_row_that_can_never_be_written_and_carries_no_money_is_left_out() {
+async fn skips_unwritable_informative_rows() {
     let (_dir, store) = temporary();
     let batch: Vec<Box<dyn Change>> = vec![
         Box::new(AppendWalletChange(vec![1])),
@@ -73,13 +73,16 @@ async fn a_row_that_can_never_be_written_and_carries_no_money_is_left_out() {
     let ticket = store.submit(AppendWalletChange(vec![3]));
     durable(&store, ticket).await;
     assert_eq!(notes(&store), [[1], [2], [3]]);
-    assert!(store.peers().unwrap().is_empty(), "it is left out whole");
+    assert!(
+        store.peers().unwrap().is_empty(),
+        "the row must be skipped completely"
+    );
     assert_eq!(*store.health().borrow(), Health::Writing);
     store.close().unwrap();
 }
 
 #[tokio::test]
-async fn without_a_row_that_carries_money_nothing_is_committed_and_the_writer_ends() {
+async fn unwritable_vital_row_ends_the_writer_without_commit() {
     let (dir, store) = temporary();
     let first = store.submit(AppendWalletChange(vec![1]));
     durable(&store, first).await;
@@ -90,7 +93,7 @@ async fn without_a_row_that_carries_money_nothing_is_committed_and_the_writer_en
     ];
     let ticket = store.submit(batch);
     let ended = tokio::time::timeout(Duration::from_secs(60), store.ended());
-    ended.await.expect("it does not try for ever");
+    ended.await.expect("the writer must not retry forever");
     assert!(!store.is_durable(ticket));
     let health = store.health();
     assert!(matches!(&*health.borrow(), Health::Failing(why) if why.contains("the broken row")));
@@ -99,19 +102,19 @@ async fn without_a_row_that_carries_money_nothing_is_committed_and_the_writer_en
     assert!(error.to_string().contains("UNIQUE constraint"), "{error}");
     drop(store);
     let store = Store::open(dir.path()).unwrap();
-    assert_eq!(notes(&store), [[1]], "the last commit is whole");
+    assert_eq!(notes(&store), [[1]], "the last commit must be intact");
 }
 
-/// LDK is not told that a monitor is on disk if the commit with it is impossible.
+/// LDK must not be told that a monitor is on disk if its commit is impossible.
 #[tokio::test]
-async fn a_manager_is_not_committed_without_the_rows_that_it_has_forgotten() {
+async fn manager_is_not_committed_without_rows_of_its_handled_events() {
     let (dir, store) = temporary();
     let manager = std::sync::Arc::new(Manager::default());
     store.attach(manager.clone());
     store.manager_changed();
     store.submit(broken(Subject::Vital));
     store.ended().await;
-    assert_eq!(manager.told.load(Ordering::Relaxed), 0);
+    assert_eq!(manager.reports.load(Ordering::Relaxed), 0);
     drop(store);
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.manager().unwrap(), None);
@@ -122,9 +125,9 @@ struct Record {
     number: u64,
 }
 
-/// The record of a closed channel that a former version wrote in another shape.
+/// The record of a closed channel was written by an earlier version in another format.
 #[tokio::test]
-async fn a_stored_record_that_cannot_be_read_does_not_stop_the_node() {
+async fn unreadable_closed_channel_record_does_not_stop_the_node() {
     let (dir, store) = temporary();
     let closed = |channel: u8| MergeClosedChannel {
         channel_id: [channel; 32],
@@ -144,11 +147,15 @@ async fn a_stored_record_that_cannot_be_read_does_not_stop_the_node() {
     durable(&store, ticket).await;
     assert_eq!(*store.health().borrow(), Health::Writing);
     let readable: Vec<Record> = store.closed_channels().unwrap();
-    assert_eq!(readable, [Record { number: 1 }], "the others are listed");
+    assert_eq!(
+        readable,
+        [Record { number: 1 }],
+        "the other records must be listed"
+    );
 }
 
 #[test]
-fn what_time_may_cure_is_told_from_what_it_does_not() {
+fn distinguishes_temporary_from_permanent_errors() {
     let of = |code: i32| {
         let error = rusqlite::ffi::Error::new(code);
         fault(&rusqlite::Error::SqliteFailure(error, None))
@@ -162,7 +169,7 @@ fn what_time_may_cure_is_told_from_what_it_does_not() {
         ffi::SQLITE_CANTOPEN,
         ffi::SQLITE_READONLY,
     ] {
-        assert_eq!(of(code), Fault::Surroundings, "{code}");
+        assert_eq!(of(code), Fault::Environment, "{code}");
     }
     for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
         assert_eq!(of(code), Fault::Database, "{code}");

@@ -1,4 +1,4 @@
-//! Disks that are full or broken, and processes that are killed.
+//! Tests with full or failing disks and killed processes.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 use crate::storage::sql::unsigned;
 
-/// A row of so many bytes.
+/// A row of the given size in bytes.
 pub(super) struct Big(pub(super) usize);
 
 impl Change for Big {
@@ -16,8 +16,8 @@ impl Change for Big {
     }
 }
 
-/// Blocks until a commit has failed; returns why.
-pub(super) fn until_failing(store: &Store) -> String {
+/// Blocks until a commit has failed and returns the error.
+pub(super) fn wait_until_failing(store: &Store) -> String {
     wait_for_health(store, |health| match health {
         Health::Failing(why) => Some(why.clone()),
         Health::Writing => None,
@@ -38,12 +38,12 @@ fn wait_for_health<T>(store: &Store, wanted: impl Fn(&Health) -> Option<T>) -> T
     })
 }
 
-fn until_writing(store: &Store) {
+fn wait_until_writing(store: &Store) {
     wait_for_health(store, |health| (*health == Health::Writing).then_some(()));
 }
 
 #[test]
-fn a_full_disk_stops_everything_until_there_is_room() {
+fn full_disk_pauses_all_commits_until_space_is_free() {
     let (_dir, store) = temporary();
     let store = Arc::new(store);
     let node = FakeNode::attach(&store, Image::default());
@@ -51,40 +51,40 @@ fn a_full_disk_stops_everything_until_there_is_room() {
     store.flush();
     let before = Image::read(&store);
 
-    store.writer.queue.most_pages.store(1, Ordering::Relaxed);
+    store.writer.queue.max_pages.store(1, Ordering::Relaxed);
     let big = store.submit(Big(1 << 20));
-    let why = until_failing(&store);
+    let why = wait_until_failing(&store);
     assert!(why.contains("full"), "{why}");
     let completed = node.completed();
     node.update_monitor(&store, 1);
     node.handle_event(&store);
     let note = store.submit(Note(1));
-    // A second failure at least: what came meanwhile waits, too.
+    // Wait for at least one more failure: changes queued since must stay pending.
     std::thread::sleep(RETRY_INTERVAL + RETRY_INTERVAL / 4);
     assert_eq!(Image::read(&store), before);
-    assert_eq!(node.completed(), completed, "no update is completed");
+    assert_eq!(node.completed(), completed, "no update may be completed");
     assert!(!store.is_durable(big) && !store.is_durable(note));
     assert!(matches!(&*store.health().borrow(), Health::Failing(_)));
 
     store
         .writer
         .queue
-        .most_pages
-        .store(PLENTY, Ordering::Relaxed);
-    until_writing(&store);
+        .max_pages
+        .store(UNLIMITED_PAGES, Ordering::Relaxed);
+    wait_until_writing(&store);
     store.close().unwrap();
     assert!(store.is_durable(note));
-    assert_eq!(Image::read(&store), node.image(), "nothing is lost");
+    assert_eq!(Image::read(&store), node.image(), "no change may be lost");
     assert_eq!(node.completed(), node.image().monitors);
     assert_eq!(notes(&store), [1]);
 }
 
 #[test]
-fn closing_on_a_full_disk_says_so_within_seconds() {
+fn closing_on_a_full_disk_fails_within_seconds() {
     let (dir, store) = temporary();
     store.submit(Note(1));
     store.flush();
-    store.writer.queue.most_pages.store(1, Ordering::Relaxed);
+    store.writer.queue.max_pages.store(1, Ordering::Relaxed);
     let big = store.submit(Big(1 << 20));
     let started = Instant::now();
     let closed = store.close();
@@ -95,39 +95,40 @@ fn closing_on_a_full_disk_says_so_within_seconds() {
     assert_eq!(notes(&Store::open(dir.path()).unwrap()), [1]);
 }
 
-/// Set in a process that is a test's second half: what it is to do, and where.
-const TASK: &str = "AMPD_TEST_STORAGE_TASK";
+/// Environment variable with the data directory, set in the child process of a test.
+const CHILD_DIRECTORY: &str = "AMPD_TEST_STORAGE_TASK";
 
-/// Starts this test again as a process of its own, with a limit on the size of files that does not
-/// kill it: a write beyond it fails, below SQLite.
-fn start(test: &str, directory: &Path, most_kib: &str) -> Child {
-    let script = format!(r#"trap "" XFSZ; ulimit -S -f {most_kib}; exec "$0" "$@""#);
+/// Runs this test again in a child process with a file size limit. SIGXFSZ is ignored, so writes
+/// beyond the limit fail with an I/O error instead of killing the process.
+fn start(test: &str, directory: &Path, max_kib: &str) -> Child {
+    let script = format!(r#"trap "" XFSZ; ulimit -S -f {max_kib}; exec "$0" "$@""#);
     Command::new("bash")
         .args(["-c", &script])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", test])
-        .env(TASK, directory)
+        .env(CHILD_DIRECTORY, directory)
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
 }
 
-fn task() -> Option<std::path::PathBuf> {
-    std::env::var_os(TASK).map(Into::into)
+fn child_directory() -> Option<std::path::PathBuf> {
+    std::env::var_os(CHILD_DIRECTORY).map(Into::into)
 }
 
-/// `kill -9` under load, then a look at what is there; the next round goes on from it.
+/// Kills the child under load with `kill -9` and checks the database; the next round continues
+/// from it.
 #[test]
-fn what_a_killed_process_leaves_is_a_consistent_cut() {
-    if let Some(directory) = task() {
-        return load_for_ever(&directory);
+fn killed_process_leaves_a_consistent_snapshot() {
+    if let Some(directory) = child_directory() {
+        return run_load_forever(&directory);
     }
     let dir = tempfile::tempdir().unwrap();
-    let name = "storage::writer::tests::disk::what_a_killed_process_leaves_is_a_consistent_cut";
+    let name = "storage::writer::tests::disk::killed_process_leaves_a_consistent_snapshot";
     let mut last = Image::default();
     for round in 0..8 {
         let mut child = start(name, dir.path(), "unlimited");
-        until_rows_beyond(dir.path(), last.rows, &mut child);
+        wait_until_rows_exceed(dir.path(), last.rows, &mut child);
         std::thread::sleep(Duration::from_millis(7 * round));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -139,15 +140,15 @@ fn what_a_killed_process_leaves_is_a_consistent_cut() {
     }
 }
 
-fn load_for_ever(directory: &Path) {
+fn run_load_forever(directory: &Path) {
     let store = Arc::new(Store::open(directory).unwrap());
     let node = FakeNode::attach(&store, restarted(Image::read(&store)));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| node.run(scope, &store, &stop));
 }
 
-/// What LDK does at a start: updates that the manager knows and the monitor does not are made
-/// again, and so are the events that it has not forgotten.
+/// Does what LDK does at startup: it repeats monitor updates that only the manager includes, and
+/// events that the manager still replays.
 fn restarted(image: Image) -> Image {
     Image {
         manager: image.monitors,
@@ -156,10 +157,13 @@ fn restarted(image: Image) -> Image {
     }
 }
 
-fn until_rows_beyond(directory: &Path, rows: u64, child: &mut Child) {
+fn wait_until_rows_exceed(directory: &Path, rows: u64, child: &mut Child) {
     let path = Store::path_in(directory);
     loop {
-        assert!(child.try_wait().unwrap().is_none(), "the process ended");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the child process ended early"
+        );
         let found = schema::connect(&path)
             .and_then(|db| db.query_row(node::LAST_EVENT, [], |row| row.get(0).map(unsigned)));
         if found.is_ok_and(|found| found > rows) {
@@ -169,15 +173,15 @@ fn until_rows_beyond(directory: &Path, rows: u64, child: &mut Child) {
     }
 }
 
-/// The operating system refuses to let the file grow, and later lets it.
+/// The operating system enforces a limit on the file size and later lifts it.
 #[test]
 #[cfg(target_os = "linux")]
-fn an_io_error_stops_everything_until_it_is_gone() {
-    if let Some(directory) = task() {
+fn io_error_pauses_all_commits_until_it_is_resolved() {
+    if let Some(directory) = child_directory() {
         return run_into_the_limit(&directory);
     }
     let dir = tempfile::tempdir().unwrap();
-    let name = "storage::writer::tests::disk::an_io_error_stops_everything_until_it_is_gone";
+    let name = "storage::writer::tests::disk::io_error_pauses_all_commits_until_it_is_resolved";
     let ended = start(name, dir.path(), "600").wait().unwrap();
     assert!(ended.success());
     let store = Store::open(dir.path()).unwrap();
@@ -191,10 +195,10 @@ fn run_into_the_limit(directory: &Path) {
     store.submit(Note(1));
     store.flush();
     let big = store.submit(Big(2 << 20));
-    let why = until_failing(&store);
+    let why = wait_until_failing(&store);
     assert!(
         !why.contains("full"),
-        "an I/O error, not SQLite's own: {why}"
+        "expected an I/O error of the operating system: {why}"
     );
     node.update_monitor(&store, 1);
     let note = store.submit(Note(2));
@@ -210,7 +214,7 @@ fn run_into_the_limit(directory: &Path) {
         ])
         .status();
     assert!(lifted.unwrap().success());
-    until_writing(&store);
+    wait_until_writing(&store);
     store.submit(Note(3));
     store.close().unwrap();
     assert_eq!(node.completed()[1], 1);

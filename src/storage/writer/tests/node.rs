@@ -1,4 +1,4 @@
-//! A node without Lightning: it keeps the promises that LDK keeps towards the writer, under load.
+//! A fake node that generates load and gives the writer the same guarantees as LDK.
 
 use std::thread::Scope;
 
@@ -7,30 +7,30 @@ use crate::storage::sql::{signed, unsigned};
 
 pub(super) const CHANNELS: usize = 3;
 
-/// As many updates, or events, wait for the disk at most, as in a node.
-const AT_ONCE: u64 = 16;
-/// Between two of them.
-pub(super) const PACE: Duration = Duration::from_micros(100);
+/// Maximum number of updates per channel, or of events, that wait for the disk.
+const MAX_IN_PROGRESS: u64 = 16;
+/// Time between two updates or events.
+pub(super) const UPDATE_INTERVAL: Duration = Duration::from_micros(100);
 
-/// By its key, so that the test does not get slower as it goes on.
+/// Reads the last event by its key, so that the query stays fast as the table grows.
 pub(super) const LAST_EVENT: &str = "SELECT COALESCE((SELECT closed_at FROM closed_channels
      ORDER BY channel_id DESC LIMIT 1), 0)";
 
-/// What a node knows, and what is on disk of it.
+/// The state of a node, in memory or on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Image {
     /// The last update of each monitor.
     pub(super) monitors: [u64; CHANNELS],
-    /// The last update of each monitor that the manager knows.
+    /// The last update of each monitor that the manager includes.
     pub(super) manager: [u64; CHANNELS],
-    /// The last event that the manager has forgotten.
+    /// The last event that the manager no longer replays.
     pub(super) forgotten: u64,
     /// The last event whose row was queued.
     pub(super) rows: u64,
 }
 
 impl Image {
-    /// What is on disk, all of one moment.
+    /// Reads a consistent image from disk.
     pub(super) fn read(store: &Store) -> Self {
         store.read(Self::read_from).unwrap()
     }
@@ -63,16 +63,19 @@ impl Image {
         numbers.flat_map(|number| number.to_be_bytes()).collect()
     }
 
-    /// The rule that everything stands on.
+    /// Asserts the invariant of every commit.
     pub(super) fn check(&self) {
         for (monitor, manager) in self.monitors.iter().zip(&self.manager) {
-            assert!(monitor <= manager, "LDK would close the channel: {self:?}");
+            assert!(
+                monitor <= manager,
+                "LDK would force-close the channel: {self:?}"
+            );
         }
         assert!(self.forgotten <= self.rows, "an event is lost: {self:?}");
     }
 }
 
-/// A row about an event.
+/// The row of an event.
 struct Event(u64);
 
 impl Change for Event {
@@ -86,12 +89,12 @@ impl Change for Event {
 pub(super) struct FakeNode {
     state: Mutex<Image>,
     completed: [AtomicU64; CHANNELS],
-    /// For looking at the disk while an update is completed.
+    /// To read the disk when updates are completed.
     store: std::sync::Weak<Store>,
 }
 
 impl FakeNode {
-    /// Starts from what is on disk.
+    /// Attaches a node that starts from `image`.
     pub(super) fn attach(store: &Arc<Store>, image: Image) -> Arc<Self> {
         let completed = image.monitors.map(AtomicU64::new);
         let node = Arc::new(Self {
@@ -111,21 +114,22 @@ impl FakeNode {
         std::array::from_fn(|channel| self.completed[channel].load(Ordering::SeqCst))
     }
 
-    /// As LDK does it: the manager knows the update before the monitor is queued, both under a lock
-    /// that the snapshot needs.
+    /// Updates a monitor as LDK does: the manager includes the update before the monitor write is
+    /// queued, both under a lock that the snapshot needs.
     pub(super) fn update_monitor(&self, store: &Store, channel: usize) {
         self.update_around(store, channel, || ());
     }
 
-    /// The same with something that happens in between, as LDK broadcasts before it persists.
+    /// Like [`Self::update_monitor`], but first calls `before` under the lock, as LDK broadcasts
+    /// before it persists.
     pub(super) fn update_around<T>(
         &self,
         store: &Store,
         channel: usize,
-        between: impl FnOnce() -> T,
+        before: impl FnOnce() -> T,
     ) -> T {
         let mut state = self.state.lock().unwrap();
-        let result = between();
+        let result = before();
         state.manager[channel] += 1;
         state.monitors[channel] += 1;
         store.submit_monitor(MonitorWrite::Update {
@@ -137,8 +141,8 @@ impl FakeNode {
         result
     }
 
-    /// As an event handler does it: the row is queued, then the manager forgets the event. For every
-    /// other one somebody waits.
+    /// Handles an event as an event handler does: queues its row, then the manager removes the event.
+    /// Every other row is urgent.
     pub(super) fn handle_event(&self, store: &Store) -> u64 {
         let event = self.state.lock().unwrap().rows + 1;
         if event.is_multiple_of(2) {
@@ -154,12 +158,12 @@ impl FakeNode {
         event
     }
 
-    /// Updates that wait to be completed. A channel has not many of them.
+    /// Returns the number of updates of this channel that are not completed.
     fn in_progress(&self, channel: usize) -> u64 {
         self.image().monitors[channel] - self.completed()[channel]
     }
 
-    /// Load until `stop`: each channel and the event handler are threads of their own.
+    /// Generates load until `stop`, with one thread per channel and one for events.
     pub(super) fn run<'scope>(
         self: &'scope Arc<Self>,
         scope: &'scope Scope<'scope, '_>,
@@ -169,20 +173,20 @@ impl FakeNode {
         for channel in 0..CHANNELS {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    if self.in_progress(channel) < AT_ONCE {
+                    if self.in_progress(channel) < MAX_IN_PROGRESS {
                         self.update_monitor(store, channel);
                     }
-                    std::thread::sleep(PACE);
+                    std::thread::sleep(UPDATE_INTERVAL);
                 }
             });
         }
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                // What is queued without bound grows faster than a busy machine writes it.
-                if self.image().rows < Image::read(store).rows + AT_ONCE {
+                // Without a bound the queue grows faster than a busy machine can write it.
+                if self.image().rows < Image::read(store).rows + MAX_IN_PROGRESS {
                     self.handle_event(store);
                 }
-                std::thread::sleep(PACE);
+                std::thread::sleep(UPDATE_INTERVAL);
             }
         });
     }
@@ -197,7 +201,7 @@ impl Cut for FakeNode {
         let state = self.state.lock().unwrap();
         let snapshot = state.encode();
         drop(state);
-        // Others go on while LDK's snapshot of a moment ago is on its way to the batch.
+        // Let other threads run between the snapshot and the rest of the batch.
         std::thread::yield_now();
         snapshot
     }
@@ -207,9 +211,16 @@ impl Cut for FakeNode {
         for (id, update) in updates {
             let channel = usize::from(id.0[0]);
             let last = self.completed[channel].swap(*update, Ordering::SeqCst);
-            assert_eq!(last + 1, *update, "each once, in order");
+            assert_eq!(
+                last + 1,
+                *update,
+                "each update must complete once and in order"
+            );
             if let Some(image) = &on_disk {
-                assert!(*update <= image.monitors[channel], "before its commit");
+                assert!(
+                    *update <= image.monitors[channel],
+                    "the update completed before its commit"
+                );
             }
         }
     }
