@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write_descriptors()?;
 
     let descriptors = compiled(true)?.file_descriptor_set();
-    // Type names, so that a message finds its descriptor.
+    // Type names are needed to look up a message's descriptor.
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
     tonic_prost_build::configure()
@@ -32,16 +32,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(true)
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
-        // lnd's JSON lists maps by key.
+        // lnd's JSON sorts maps by key.
         .btree_map(".")
         .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 
-/// Keeps the descriptors beside the generated code: JSON, the REST interface and the permissions follow
-/// from them. Without the comments, which would be a third of what the binaries carry.
+/// Writes the descriptors, from which JSON, the REST interface and the permissions are derived. Comments are
+/// left out, because they would be a third of the size in the binaries.
 fn write_descriptors() -> Result<(), Box<dyn Error>> {
-    // prost's own types would lose our options of methods.
+    // Encoding prost's own types would lose our custom method options.
     let descriptors = compiled(false)?.encode_file_descriptor_set();
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out_dir.join("descriptors.bin"), descriptors)?;

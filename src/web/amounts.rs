@@ -1,8 +1,8 @@
-//! Amounts as visitors read them.
+//! Formats amounts for visitors.
 
 const MSAT_PER_SAT: u64 = 1_000;
 
-/// `21,000 sat`; thousandths only if there are any.
+/// Formats an amount as `21,000 sat`, with up to three decimals if it is not a whole satoshi.
 pub(super) fn sat_text(msat: u64) -> String {
     let whole = grouped(msat / MSAT_PER_SAT);
     match msat % MSAT_PER_SAT {
@@ -14,7 +14,7 @@ pub(super) fn sat_text(msat: u64) -> String {
     }
 }
 
-/// `1,234,567`.
+/// Formats a number with thousands separators: `1,234,567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -27,11 +27,11 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// How much of the goal is reached, in whole percent; more than all of it stays 100.
+/// Returns the share of the goal that is reached, in whole percent, at most 100.
 pub(super) fn percent(msat: u64, goal_sat: u64) -> u64 {
     let goal_msat = goal_sat.saturating_mul(MSAT_PER_SAT).max(1);
     let percent = u128::from(msat) * 100 / u128::from(goal_msat);
-    // At most 100.
+    // The cast is lossless: the value is at most 100.
     percent.min(100) as u64
 }
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_grouped_and_exact() {
+    fn formats_exact_amounts_with_separators() {
         for (msat, text) in [
             (0, "0 sat"),
             (1, "0.001 sat"),
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_is_reached_at_most_once() {
+    fn percent_rounds_down_and_stops_at_100() {
         assert_eq!(percent(0, 10), 0);
         assert_eq!(percent(9_999, 10), 99);
         assert_eq!(percent(10_000, 10), 100);

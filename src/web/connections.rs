@@ -21,18 +21,18 @@ use crate::open_files;
 /// Maximum number of concurrent event streams; further pages ask the visitor to reload instead.
 const MAX_STREAMS: usize = 2_000;
 /// Maximum number of connections without an event stream; further ones wait in the listen queue.
-const OTHERS: usize = 200;
+const MAX_OTHER_CONNECTIONS: usize = 200;
 /// Files reserved for the rest of the node: database, peers and API clients.
-const OF_THE_NODE: u64 = 1_000;
+const RESERVED_FILES: u64 = 1_000;
 /// Time for a request header to arrive; idle connections are closed after the same time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection that accepts no data for this long is closed.
-const SLOWEST_READ: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum size of a request header and of the send buffer, in bytes.
 const MAX_BUFFER: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Delay after a failed accept, for example when the process is out of files.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Time for responses in progress at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -60,10 +60,10 @@ impl Capacity {
     }
 
     fn with_files(files: u64) -> Self {
-        let left = files.saturating_sub(OTHERS as u64 + OF_THE_NODE);
+        let left = files.saturating_sub(MAX_OTHER_CONNECTIONS as u64 + RESERVED_FILES);
         let streams = usize::try_from(left).unwrap_or(MAX_STREAMS);
         Self {
-            // With few files the node's own reserve has to share.
+            // With a low limit, these streams use some of the files reserved for the node.
             streams: streams.clamp(50, MAX_STREAMS),
         }
     }
@@ -95,16 +95,16 @@ async fn accept(
     visitors: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(capacity.streams + OTHERS));
-    // Nobody closes the semaphore.
-    while let Ok(place) = places.clone().acquire_owned().await {
+    let slots = Arc::new(Semaphore::new(capacity.streams + MAX_OTHER_CONNECTIONS));
+    // The semaphore is never closed.
+    while let Ok(slot) = slots.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                visitors.spawn(serve_one(stream, router.clone(), place, stop.clone()));
+                visitors.spawn(serve_one(stream, router.clone(), slot, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a donation page connection");
-                sleep(PAUSE).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -113,7 +113,7 @@ async fn accept(
 async fn serve_one(
     stream: TcpStream,
     router: Router,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
     // Otherwise a small event may wait for the ACK of the previous one (Nagle).
@@ -121,7 +121,7 @@ async fn serve_one(
         return;
     }
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(SLOWEST_READ));
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

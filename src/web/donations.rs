@@ -20,14 +20,15 @@ use crate::invoices::{InvoiceEvent, InvoiceView, Registry, Subscription};
 use crate::storage::invoices::InvoiceRecord;
 use crate::storage::{StorageError, Store};
 
-/// How often we look whether the invoice is to be renewed or its hints have changed.
-const LOOK: Duration = Duration::from_secs(5);
-/// Payments of so long a time go to the open pages together: however many pages there are, they cost
-/// little, and a person does not notice it.
-const TOGETHER: Duration = Duration::from_millis(250);
-const KEEPALIVE: Duration = Duration::from_secs(15);
-/// How long to wait if the database cannot be read.
-const RETRY: Duration = Duration::from_secs(5);
+/// How often to check whether the invoice needs renewal or its route hints have changed.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// Payments within this window are sent to open pages as one update. This bounds the cost of many open
+/// pages, and the delay is too short to notice.
+const BATCH_WINDOW: Duration = Duration::from_millis(250);
+/// Interval of keepalive comments on event streams.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Delay before another attempt after the database could not be read.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Dependencies of the page on other modules.
 pub struct Sources {
@@ -35,7 +36,7 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// Route hints for the invoice; none if the node has a public channel.
     pub hints: Arc<dyn Fn() -> Vec<RouteHint> + Send + Sync>,
-    /// The page's on-chain address: one of ours that has got nothing yet, and that nobody else is given.
+    /// The page's on-chain address: an unused wallet address that is reserved for the page.
     pub address: Arc<dyn Fn() -> Result<Address, DonationError> + Send + Sync>,
 }
 
@@ -44,16 +45,16 @@ pub struct Donations {
     pub(super) config: config::Donations,
     keeper: Keeper,
     sources: Sources,
-    /// One change of the invoice at a time.
-    changing: tokio::sync::Mutex<()>,
+    /// Serializes changes of the invoice.
+    change_lock: tokio::sync::Mutex<()>,
     shown: watch::Sender<Arc<Shown>>,
     till: Mutex<Till>,
     feed: Feed,
 }
 
 impl Donations {
-    /// Finds the page's invoice or makes it, and reads the books. The payments are for
-    /// [`Donations::run`].
+    /// Loads or creates the page's invoice and reads its totals. The returned subscription must be
+    /// passed to [`Donations::run`].
     ///
     /// # Errors
     /// If the database cannot be read or written, or the invoice does not fit into a QR code.
@@ -61,7 +62,7 @@ impl Donations {
         config: config::Donations,
         sources: Sources,
     ) -> Result<(Arc<Self>, Subscription), DonationError> {
-        // First the events, then the books: what is in both is counted once, and nothing is in neither.
+        // Subscribe before reading the totals: then no payment is missed, and one in both counts once.
         let payments = sources.registry.subscribe(0, 0)?;
         let keeper = Keeper {
             store: sources.store.clone(),
@@ -85,7 +86,7 @@ impl Donations {
             config,
             keeper,
             sources,
-            changing: tokio::sync::Mutex::default(),
+            change_lock: tokio::sync::Mutex::default(),
             shown: watch::Sender::new(Arc::new(shown)),
             till: Mutex::new(till),
             feed: Feed::default(),
@@ -93,36 +94,36 @@ impl Donations {
         Ok((Arc::new(donations), payments))
     }
 
-    /// Counts payments, tells open pages and keeps the invoice fresh, until the node stops.
+    /// Counts payments, updates open pages and renews the invoice until `stop` is cancelled.
     pub async fn run(&self, mut payments: Subscription, stop: CancellationToken) {
-        let [mut look, mut keepalive] = [LOOK, KEEPALIVE].map(|period| {
+        let [mut refresh, mut keepalive] = [REFRESH_INTERVAL, KEEPALIVE_INTERVAL].map(|period| {
             let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        let mut waiting = Waiting::default();
+        let mut batch = Batch::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 event = payments.next() => match event {
-                    Ok(Some(InvoiceEvent::Settled(view))) => waiting.add(view),
+                    Ok(Some(InvoiceEvent::Settled(view))) => batch.add(view),
                     Ok(Some(_)) => {}
                     Ok(None) => return,
                     Err(error) => database_fails(error).await,
                 },
-                () = waiting.due() => self.count(waiting.take()),
-                _ = look.tick() => self.look().await,
-                _ = keepalive.tick() => self.feed.tell(feed::KEEPALIVE),
+                () = batch.due() => self.count(batch.take()),
+                _ = refresh.tick() => self.refresh_or_warn().await,
+                _ = keepalive.tick() => self.feed.send(feed::KEEPALIVE),
             }
         }
     }
 
-    /// Makes a new invoice for the page. Those before stay payable until they expire, and count.
+    /// Creates a new invoice for the page. Earlier ones stay payable until they expire and still count.
     ///
     /// # Errors
-    /// If it cannot be made; the page keeps the one that it has.
+    /// If the invoice cannot be created or rendered; the page then keeps showing the current one.
     pub async fn rotate(&self) -> Result<Arc<Shown>, DonationError> {
-        let _one = self.changing.lock().await;
+        let _one = self.change_lock.lock().await;
         let invoice = self.keeper.make().await?;
         self.show(invoice)?;
         Ok(self.shown())
@@ -138,7 +139,7 @@ impl Donations {
         self.till().total
     }
 
-    /// The invoices that the page ever had, the current one last.
+    /// Returns all invoices that the page has had, the current one last.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -146,8 +147,8 @@ impl Donations {
         self.sources.store.donation_invoices()
     }
 
-    /// HTML that shows the code on another site and leads here; `None` as long as the page does not
-    /// know its own address.
+    /// Returns HTML that embeds the QR code in another site with a link to this page; `None` if
+    /// `base-url` is not set.
     pub fn snippet(&self) -> Option<String> {
         let base = self.config.base_url.as_ref()?;
         Some(format!(
@@ -160,14 +161,14 @@ impl Donations {
         self.till.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, and all that is told after it.
-    pub(super) fn follow(&self) -> (Bytes, broadcast::Receiver<Bytes>) {
-        // Under the lock nothing is told.
+    /// Returns the current state and a receiver of every event after it.
+    pub(super) fn subscribe(&self) -> (Bytes, broadcast::Receiver<Bytes>) {
+        // No payment event is sent while this lock is held, so none falls between the two.
         let till = self.till();
-        (self.state_of(&till), self.feed.listen())
+        (self.state_of(&till), self.feed.subscribe())
     }
 
-    /// The state as an event.
+    /// Returns the current state as an event.
     pub(super) fn state(&self) -> Bytes {
         self.state_of(&self.till())
     }
@@ -187,13 +188,13 @@ impl Donations {
             }
         }
         if !events.is_empty() {
-            self.feed.tell(events.into());
+            self.feed.send(events.into());
         }
     }
 
-    /// Whatever fails is tried again at the next look.
-    async fn look(&self) {
-        let _one = self.changing.lock().await;
+    /// Refreshes the invoice. A failure is logged and retried after [`REFRESH_INTERVAL`].
+    async fn refresh_or_warn(&self) {
+        let _one = self.change_lock.lock().await;
         if let Err(error) = self.refresh().await {
             tracing::warn!("cannot refresh the donation page: {error}");
         }
@@ -207,7 +208,8 @@ impl Donations {
         self.show(invoice)
     }
 
-    /// Shows the invoice, with what it says now. It may be one that a caller has ordered and not waited for.
+    /// Shows the invoice with its current hints and address. It may come from a `rotate` call that was
+    /// cancelled after it had created the invoice.
     fn show(&self, invoice: InvoiceRecord) -> Result<(), DonationError> {
         self.till().add_invoice(invoice.add_index);
         let material = material(&self.config, &self.sources, invoice);
@@ -222,7 +224,7 @@ impl Donations {
         )?;
         self.shown.send_replace(Arc::new(shown));
         let till = self.till();
-        self.feed.tell(self.state_of(&till));
+        self.feed.send(self.state_of(&till));
         Ok(())
     }
 }
@@ -230,11 +232,11 @@ impl Donations {
 fn material(config: &config::Donations, sources: &Sources, invoice: InvoiceRecord) -> Material {
     let address = config.on_chain.then(|| (sources.address)());
     let address = address.transpose().unwrap_or_else(|error| {
-        tracing::warn!("{error}; the page shows none");
+        tracing::warn!("{error}; showing the donation page without an on-chain address");
         None
     });
     Material {
-        // What it was paid does not change what it says.
+        // The paid amount is not part of what is rendered.
         invoice: InvoiceRecord {
             amt_paid_msat: 0,
             ..invoice
@@ -246,19 +248,20 @@ fn material(config: &config::Donations, sources: &Sources, invoice: InvoiceRecor
 
 async fn database_fails(error: StorageError) {
     tracing::error!("the donation page cannot read payments: {error}");
-    sleep(RETRY).await;
+    sleep(RETRY_DELAY).await;
 }
 
-/// Payments that are not yet counted.
+/// Payments that are not counted yet, collected for [`BATCH_WINDOW`].
 #[derive(Default)]
-struct Waiting {
+struct Batch {
     views: Vec<InvoiceView>,
     due: Option<Instant>,
 }
 
-impl Waiting {
+impl Batch {
     fn add(&mut self, view: InvoiceView) {
-        self.due.get_or_insert_with(|| Instant::now() + TOGETHER);
+        self.due
+            .get_or_insert_with(|| Instant::now() + BATCH_WINDOW);
         self.views.push(view);
     }
 
@@ -267,7 +270,7 @@ impl Waiting {
         std::mem::take(&mut self.views)
     }
 
-    /// Never, if there is none.
+    /// Completes when the batch is due; never if it is empty.
     async fn due(&self) {
         match self.due {
             Some(due) => sleep_until(due).await,

@@ -1,4 +1,4 @@
-//! What open pages are told: server-sent events, rendered once for all of them.
+//! Live updates for open pages: server-sent events, serialized once for all of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,36 +15,36 @@ use super::amounts::{percent, sat_text};
 use super::till::{Donation, Till};
 use ampd_text::utc_text;
 
-/// Events that wait for a page that reads slowly; one that is further behind is told the state again.
-const BACKLOG: usize = 32;
-/// Open pages are told of an event one by one, all of them in so many milliseconds.
+/// Events buffered for a page that reads slowly. A page further behind gets the full state instead.
+const EVENT_QUEUE_LEN: usize = 32;
+/// Time over which an event is spread when it is sent to all open pages, in milliseconds.
 const SPREAD_MS: u64 = 250;
-/// Proxies close what is silent; to the page it means nothing.
+/// An SSE comment, which pages ignore. It keeps proxies from closing an idle connection.
 pub(super) const KEEPALIVE: Bytes = Bytes::from_static(b":\n\n");
 
-/// Sends to all open pages.
+/// Sends events to all open pages.
 #[derive(Debug)]
 pub(super) struct Feed(broadcast::Sender<Bytes>);
 
 impl Default for Feed {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self(broadcast::Sender::new(EVENT_QUEUE_LEN))
     }
 }
 
 impl Feed {
-    pub(super) fn tell(&self, event: Bytes) {
-        // Nobody watching is fine.
+    pub(super) fn send(&self, event: Bytes) {
+        // Fails only if no page is open.
         let _ = self.0.send(event);
     }
 
-    pub(super) fn listen(&self) -> broadcast::Receiver<Bytes> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Bytes> {
         self.0.subscribe()
     }
 }
 
-/// First the state, then all that is told, each a moment (`delay`) later; the state again for one that is
-/// too slow.
+/// Returns a page's event stream: `first`, then each live event after `delay`. A page that lags behind
+/// gets the full state in place of the events that it missed.
 pub(super) fn stream_of(
     first: Bytes,
     live: broadcast::Receiver<Bytes>,
@@ -62,8 +62,8 @@ pub(super) fn stream_of(
     stream::once(async { first }).chain(live)
 }
 
-/// Delays of streams, one after the other: a thousand pages that were told at the same moment would hold up
-/// the payments of that moment.
+/// Assigns delays to streams in turn, so that an event does not wake a thousand pages at the same moment
+/// and delay the payments being processed then.
 #[derive(Debug, Default)]
 pub(super) struct Delays(AtomicU64);
 
@@ -74,12 +74,12 @@ impl Delays {
     }
 }
 
-/// What has come together.
+/// The totals shown on the page.
 #[derive(Serialize)]
 pub(super) struct Sum {
     pub(super) total: String,
     pub(super) count: u64,
-    /// Of the goal.
+    /// Share of the goal; `None` without a goal.
     pub(super) percent: Option<u64>,
 }
 
@@ -93,7 +93,7 @@ impl Sum {
     }
 }
 
-/// A payment for the page's list.
+/// A payment in the page's list.
 #[derive(Serialize)]
 pub(super) struct Row {
     pub(super) id: u64,
@@ -104,7 +104,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The time for people: to the minute, UTC.
+    /// Returns the time to the minute, such as `2026-11-30 23:59 UTC`.
     pub(super) fn when(&self) -> String {
         let minute = self.time.get(..16).unwrap_or(&self.time);
         format!("{} UTC", minute.replace('T', " "))
@@ -138,13 +138,13 @@ struct State<'a> {
     version: &'a str,
 }
 
-/// Somebody has paid.
+/// Returns the event for a new payment.
 pub(super) fn payment(donation: &Donation, sum: Sum) -> String {
     let row = Row::from(donation);
     event("payment", &Payment { row, sum })
 }
 
-/// How everything stands.
+/// Returns the event with the full state.
 pub(super) fn state(till: &Till, goal_sat: Option<u64>, version: &str) -> String {
     let state = State {
         sum: Sum::of(till, goal_sat),
@@ -154,9 +154,9 @@ pub(super) fn state(till: &Till, goal_sat: Option<u64>, version: &str) -> String
     event("state", &state)
 }
 
-/// JSON has no line breaks of its own, so it is one line of data.
+/// Formats a server-sent event. Compact JSON has no line breaks, so one data line is enough.
 fn event(name: &str, data: &impl Serialize) -> String {
-    // Numbers and texts can always be written.
+    // Serializing numbers and strings cannot fail.
     let data = serde_json::to_string(data).unwrap_or_default();
     format!("event: {name}\ndata: {data}\n\n")
 }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_one_line_whatever_is_said() {
+    fn a_message_cannot_break_the_event_format() {
         let donation = Donation {
             settle_index: 7,
             settled_at: 0,
@@ -188,17 +188,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_page_is_told_the_state_again() {
+    async fn a_lagging_page_gets_the_full_state() {
         let feed = Feed::default();
         let state = || Bytes::from_static(b"state");
-        let mut stream = Box::pin(stream_of(state(), feed.listen(), Duration::ZERO, state));
+        let mut stream = Box::pin(stream_of(state(), feed.subscribe(), Duration::ZERO, state));
         assert_eq!(stream.next().await.unwrap(), "state");
-        for number in 0..BACKLOG + 1 {
-            feed.tell(number.to_string().into());
+        for number in 0..EVENT_QUEUE_LEN + 1 {
+            feed.send(number.to_string().into());
         }
         assert_eq!(stream.next().await.unwrap(), "state");
         assert_eq!(stream.next().await.unwrap(), "1");
         drop(feed);
-        assert_eq!(stream.count().await, BACKLOG - 1);
+        assert_eq!(stream.count().await, EVENT_QUEUE_LEN - 1);
     }
 }

@@ -1,9 +1,10 @@
-//! Style, script and icon of the page. Their content is in their name, so browsers may keep them.
+//! The page's style sheet, script and icon. Each name contains a hash of the content, so browsers may
+//! cache them forever.
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::hex::DisplayHex;
 
-/// All of them.
+/// The static files of the page.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) style: File,
@@ -25,10 +26,10 @@ impl Files {
     }
 }
 
-/// A file that never changes under its name.
+/// A static file whose name changes with its content.
 #[derive(Debug, Clone)]
 pub(super) struct File {
-    /// Without a slash before it: the page may be anywhere behind a proxy.
+    /// Relative, without a leading slash: a proxy may serve the page under any path.
     pub(super) name: String,
     pub(super) content_type: &'static str,
     pub(super) content: &'static str,

@@ -1,8 +1,8 @@
-//! What every answer says to the browser: nothing from elsewhere, no frame, no trace.
+//! Response headers: nothing from other sites, no framing, no referrer.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Only our own styles, script, images and events; `'self'` is this page's own address.
+/// Allows styles, script, images and events from this origin only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
      img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -17,7 +17,7 @@ const ALWAYS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// Adds them. What is made anew for each visitor is not to be kept, unless the answer says so.
+/// Adds the security headers, and `no-store` unless the response has its own cache policy.
 pub(super) fn add(headers: &mut HeaderMap) {
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));

@@ -1,4 +1,4 @@
-//! The page as HTML. The templates escape all that is put into them.
+//! The page as HTML. The templates escape every inserted value.
 
 use askama::Template;
 
@@ -10,7 +10,7 @@ use super::shown::{Offer, Shown};
 
 const MSAT_PER_SAT: u64 = 1_000;
 
-/// The page with one of its offers.
+/// The page with one of its payment offers.
 #[derive(Template)]
 #[template(path = "page.html")]
 pub(super) struct Page<'a> {
@@ -18,10 +18,11 @@ pub(super) struct Page<'a> {
     paragraphs: Vec<&'a str>,
     files: &'a Files,
     version: &'a str,
-    /// Whether its owner has switched the invoice off.
+    /// True if the operator has disabled the invoice.
     is_paused: bool,
     offer: &'a Offer,
-    /// Of this offer's codes. With the version, so that an open page does not keep the image that it has.
+    /// Query of this offer's image URLs. It includes the version, so that an open page does not reuse an
+    /// outdated image.
     image_query: String,
     amount: Option<String>,
     choices: Vec<Choice>,
@@ -74,7 +75,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// What the count is of.
+    /// Returns the number of donations with its noun.
     fn donations(&self) -> String {
         let word = if self.sum.count == 1 {
             "donation"
@@ -118,12 +119,12 @@ fn paragraphs(text: &str) -> Vec<&str> {
     paragraphs.filter(|text| !text.is_empty()).collect()
 }
 
-/// Anything that is not the page.
+/// A message in place of the page, such as an error.
 #[derive(Template)]
 #[template(path = "notice.html")]
 pub(super) struct Notice<'a> {
     pub(super) files: &'a Files,
-    /// The way from here to the page, a `../` for each folder.
+    /// Relative path to the page: one `../` per directory level.
     pub(super) root: &'a str,
     pub(super) title: &'a str,
     pub(super) text: &'a str,

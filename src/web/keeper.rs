@@ -1,4 +1,4 @@
-//! Keeps the page supplied with an invoice: the one that it had, or a new one in time.
+//! Supplies the page's invoice: the current one, or a new one before that expires.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,32 +10,33 @@ use crate::storage::Store;
 use crate::storage::donations::PutDonationInvoice;
 use crate::storage::invoices::{InvoiceRecord, InvoiceState};
 
-/// A new invoice is made when so much of the old one's life is left: one part of three.
-const RENEWED_AT: u64 = 3;
+/// A new invoice is created when this fraction of the old one's lifetime is left: one third.
+const RENEWAL_DIVISOR: u64 = 3;
 
-/// Finds and makes the page's invoices.
+/// Loads and creates the page's invoices.
 pub(super) struct Keeper {
     pub(super) store: Arc<Store>,
     pub(super) registry: Arc<Registry>,
-    /// What it is for.
+    /// The invoices' description.
     pub(super) memo: String,
     pub(super) validity: Validity,
 }
 
 impl Keeper {
-    /// The invoice that the page goes on with; `None`: it needs a new one.
+    /// Returns the page's invoice; `None` if it needs a new one.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub(super) fn current(&self) -> Result<Option<InvoiceRecord>, DonationError> {
         let last = self.store.last_donation_invoice()?;
-        Ok(last.filter(|invoice| !is_old(invoice, now())))
+        Ok(last.filter(|invoice| !needs_renewal(invoice, now())))
     }
 
-    /// Makes a new one. It is the page's, on disk, when this returns; the old ones stay payable.
+    /// Creates a new invoice. When this returns, the invoice and its assignment to the page are on disk.
+    /// Earlier invoices stay payable.
     ///
     /// # Errors
-    /// If nothing can be written.
+    /// If the database cannot be written.
     pub(super) async fn make(&self) -> Result<InvoiceRecord, DonationError> {
         let new = NewInvoice {
             purpose: Purpose::Amp,
@@ -55,13 +56,13 @@ impl Keeper {
     }
 }
 
-/// Whether it has to be replaced at `now`, in seconds since 1970. One that its owner has switched off
-/// stays: a new one would switch the page on again.
-fn is_old(invoice: &InvoiceRecord, now: u64) -> bool {
+/// Returns whether the invoice must be replaced at `now` (Unix time in seconds). A disabled invoice is
+/// kept, because a new one would enable the page again.
+fn needs_renewal(invoice: &InvoiceRecord, now: u64) -> bool {
     match (invoice.state, invoice.expires_at) {
         (InvoiceState::Open, Some(end)) => {
-            let life = end.saturating_sub(invoice.created_at);
-            end.saturating_sub(now) <= life / RENEWED_AT
+            let lifetime = end.saturating_sub(invoice.created_at);
+            end.saturating_sub(now) <= lifetime / RENEWAL_DIVISOR
         }
         (InvoiceState::Open, None) | (InvoiceState::Disabled, _) => false,
         (InvoiceState::Canceled | InvoiceState::Settled | InvoiceState::Accepted, _) => true,
@@ -90,19 +91,19 @@ mod tests {
     }
 
     #[test]
-    fn an_invoice_is_old_when_a_third_of_its_life_is_left() {
+    fn renews_when_a_third_of_the_lifetime_is_left() {
         let open = invoice(InvoiceState::Open, Some(1_300));
-        assert!(!is_old(&open, 1_000));
-        assert!(!is_old(&open, 1_199));
-        assert!(is_old(&open, 1_200));
-        assert!(is_old(&open, 5_000));
-        assert!(!is_old(&invoice(InvoiceState::Open, None), u64::MAX));
+        assert!(!needs_renewal(&open, 1_000));
+        assert!(!needs_renewal(&open, 1_199));
+        assert!(needs_renewal(&open, 1_200));
+        assert!(needs_renewal(&open, 5_000));
+        assert!(!needs_renewal(&invoice(InvoiceState::Open, None), u64::MAX));
     }
 
     #[test]
-    fn one_that_is_canceled_is_replaced_and_one_that_is_switched_off_is_not() {
-        assert!(is_old(&invoice(InvoiceState::Canceled, None), 1_000));
+    fn replaces_canceled_but_not_disabled_invoices() {
+        assert!(needs_renewal(&invoice(InvoiceState::Canceled, None), 1_000));
         let off = invoice(InvoiceState::Disabled, Some(1_300));
-        assert!(!is_old(&off, 5_000));
+        assert!(!needs_renewal(&off, 5_000));
     }
 }

@@ -1,9 +1,10 @@
-//! The donation page: one static invoice for all visitors, and what it received, live.
+//! The donation page: one static invoice for all visitors, and a live list of its payments.
 //!
-//! [`Donations`] keeps the invoice (`keeper`: found again, renewed, rotated; `shown`: its texts and
-//! codes) and counts (`till`). [`serve`] shows that to anybody over plain HTTP: `pages` is what there
-//! is to see, `feed` tells all open pages of a payment, `connections` bounds what visitors may cost.
-//! Nothing of the node's API can be reached from here, and nothing that a visitor sends is kept.
+//! [`Donations`] holds the page's invoice (`keeper` loads, renews and rotates it; `shown` renders its
+//! texts and QR codes) and its totals (`till`). [`serve`] publishes the page over plain HTTP without
+//! authentication: `pages` has the routes, `feed` the live updates for open pages, `connections` the
+//! limits on visitors. The node's API cannot be reached through this module, and nothing that a visitor
+//! sends is stored.
 
 mod amounts;
 mod connections;

@@ -1,4 +1,4 @@
-//! What there is to see, by method and path. Everything else is refused.
+//! The page's routes. All other methods and paths are refused.
 
 use std::sync::Arc;
 
@@ -23,20 +23,20 @@ use super::shown::{Offer, Shown};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SVG: &str = "image/svg+xml";
-/// Codes at their stable addresses may be kept for so long; the old text stays payable.
+/// Cache policy of codes at their stable URLs; an outdated code stays payable.
 const MINUTE: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=60");
 const FOREVER: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=31536000, immutable");
-/// Seconds until a page that finds all streams taken may ask again.
+/// `Retry-After` in seconds when all event streams are taken.
 const RETRY_AFTER: &str = "60";
 
-/// Folders from which a notice still finds the page; bounds what a long path makes us write.
-const DEEPEST: usize = 16;
+/// Maximum directory depth for links from a notice to the page; bounds the response to a long path.
+const MAX_DEPTH: usize = 16;
 
-/// What the handlers share.
+/// State shared by the handlers.
 pub(super) struct Site {
     pub(super) donations: Arc<Donations>,
     files: Files,
-    /// Places for open event streams.
+    /// Slots for open event streams.
     streams: Arc<Semaphore>,
     delays: Delays,
     stop: CancellationToken,
@@ -53,7 +53,7 @@ impl Site {
         }
     }
 
-    /// All routes.
+    /// Returns the router with all routes.
     pub(super) fn router(self) -> Router {
         let site = Arc::new(self);
         let mut router = Router::new()
@@ -70,44 +70,45 @@ impl Site {
             let path = format!("/{}", file.name);
             router = router.route(
                 &path,
-                get(async move || kept(file.content_type, file.content.into(), FOREVER)),
+                get(async move || cacheable(file.content_type, file.content.into(), FOREVER)),
             );
         }
         router
             .fallback(unknown)
-            .layer(middleware::from_fn(guarded))
+            .layer(middleware::from_fn(refuse_bodies))
             .with_state(site)
     }
 
-    /// Under which path a proxy shows the page is not known here, so links from a folder go up.
+    /// Returns an error page. The path under which a proxy serves the page is unknown, so links are
+    /// relative, with one `../` per directory level.
     fn notice(&self, uri: &Uri, status: StatusCode, title: &str, text: &str) -> Response {
         let folders = uri.path().matches('/').count().saturating_sub(1);
         let notice = Notice {
             files: &self.files,
-            root: &"../".repeat(folders.min(DEEPEST)),
+            root: &"../".repeat(folders.min(MAX_DEPTH)),
             title,
             text,
         };
         (status, html(&notice)).into_response()
     }
 
-    /// What the query asks for, or why there is no such thing.
+    /// Answers with the offer that the query selects, or with an error page if there is none.
     fn with_offer(&self, uri: &Uri, answer: impl FnOnce(&Shown, &Offer) -> Response) -> Response {
         let shown = self.donations.shown();
-        let offer = asked_amount(uri).map(|amount| shown.offer(amount));
+        let offer = requested_amount(uri).map(|amount| shown.offer(amount));
         match offer {
             Ok(Some(offer)) => answer(&shown, offer),
-            Ok(None) | Err(WrongAmount) => self.notice(
+            Ok(None) | Err(InvalidAmount) => self.notice(
                 uri,
                 StatusCode::BAD_REQUEST,
                 "No such amount",
-                "This page has no invoice over that amount. Choose one of the page's amounts, or \
+                "This page has no invoice for that amount. Choose one of the page's amounts, or \
                  enter another one in your wallet.",
             ),
         }
     }
 
-    /// A code, unless the page takes nothing at the moment.
+    /// Like [`Site::with_offer`], but refuses while the invoice is disabled.
     fn with_open_offer(&self, uri: &Uri, answer: impl FnOnce(&Offer) -> Response) -> Response {
         self.with_offer(uri, |shown, offer| match shown.is_open() {
             true => answer(offer),
@@ -115,18 +116,21 @@ impl Site {
                 uri,
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Paused",
-                "This page takes no donations at the moment.",
+                "This page does not accept donations at the moment.",
             ),
         })
     }
 }
 
-/// Refuses bodies, which nobody here reads, and adds the headers that all answers have.
-async fn guarded(request: Request, next: Next) -> Response {
+/// Refuses requests with a body, which no handler reads, and adds the headers of all responses.
+async fn refuse_bodies(request: Request, next: Next) -> Response {
     let mut response = if request.body().is_end_stream() {
         next.run(request).await
     } else {
-        let refusal = (StatusCode::PAYLOAD_TOO_LARGE, "no body is expected here\n");
+        let refusal = (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "requests must not have a body\n",
+        );
         ([(header::CONNECTION, "close")], refusal).into_response()
     };
     super::headers::add(response.headers_mut());
@@ -157,32 +161,32 @@ async fn bitcoin_svg(State(site): State<Arc<Site>>, uri: Uri) -> Response {
 async fn invoice(State(site): State<Arc<Site>>, uri: Uri) -> Response {
     site.with_open_offer(&uri, |offer| {
         let text = format!("{}\n", offer.invoice);
-        kept("text/plain; charset=utf-8", text.into(), MINUTE)
+        cacheable("text/plain; charset=utf-8", text.into(), MINUTE)
     })
 }
 
 async fn events(State(site): State<Arc<Site>>) -> Response {
-    let Ok(place) = site.streams.clone().try_acquire_owned() else {
+    let Ok(slot) = site.streams.clone().try_acquire_owned() else {
         let refusal = (
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many pages are open; reload the page to see what is new\n",
+            "too many open pages; reload the page to see new donations\n",
         );
         return ([(header::RETRY_AFTER, RETRY_AFTER)], refusal).into_response();
     };
-    let (first, live) = site.donations.follow();
+    let (first, live) = site.donations.subscribe();
     let donations = site.donations.clone();
     let stream = stream_of(first, live, site.delays.next(), move || donations.state());
     let stop = site.stop.clone();
     let stream = stream
         .take_until(async move { stop.cancelled().await })
         .map(move |event| {
-            // Free again when the stream is dropped.
-            let _place = &place;
+            // The slot is released when the stream is dropped.
+            let _slot = &slot;
             Ok::<Bytes, std::convert::Infallible>(event)
         });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
-        // nginx would collect events before it passes them on.
+        // Disables nginx's response buffering, which would delay events.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     (headers, Body::from_stream(stream)).into_response()
@@ -197,7 +201,7 @@ fn not_found(site: &Site, uri: &Uri) -> Response {
         uri,
         StatusCode::NOT_FOUND,
         "Not found",
-        "There is nothing at this address.",
+        "This address does not exist.",
     )
 }
 
@@ -211,14 +215,18 @@ fn html(template: &impl Template) -> Response {
     }
 }
 
-fn kept(content_type: &'static str, content: Bytes, time: (HeaderName, &'static str)) -> Response {
+fn cacheable(
+    content_type: &'static str,
+    content: Bytes,
+    time: (HeaderName, &'static str),
+) -> Response {
     let headers = [(header::CONTENT_TYPE, content_type), time];
     (headers, content).into_response()
 }
 
-/// An image that other sites may show.
+/// An image that other sites may embed.
 fn image(content_type: &'static str, content: Bytes) -> Response {
-    let mut response = kept(content_type, content, MINUTE);
+    let mut response = cacheable(content_type, content, MINUTE);
     response.headers_mut().insert(
         HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("cross-origin"),
@@ -226,20 +234,20 @@ fn image(content_type: &'static str, content: Bytes) -> Response {
     response
 }
 
-/// An amount that is no number, or more than one.
-struct WrongAmount;
+/// The `amount` parameter is not a whole number or is given more than once.
+struct InvalidAmount;
 
-/// The amount that the query names; other parameters mean nothing.
-fn asked_amount(uri: &Uri) -> Result<Option<u64>, WrongAmount> {
+/// Returns the query's `amount` in satoshi. Other parameters are ignored.
+fn requested_amount(uri: &Uri) -> Result<Option<u64>, InvalidAmount> {
     let query = uri.query().unwrap_or_default();
     let mut amounts = form_urlencoded::parse(query.as_bytes())
         .filter_map(|(name, value)| (name == "amount").then_some(value));
     match (amounts.next(), amounts.next()) {
         (None, _) => Ok(None),
         (Some(amount), None) if amount.bytes().all(|byte| byte.is_ascii_digit()) => {
-            amount.parse().map(Some).map_err(|_| WrongAmount)
+            amount.parse().map(Some).map_err(|_| InvalidAmount)
         }
-        _ => Err(WrongAmount),
+        _ => Err(InvalidAmount),
     }
 }
 
@@ -248,8 +256,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_amount_is_one_whole_number() {
-        let amount = |query: &str| asked_amount(&format!("/?{query}").parse().unwrap()).ok();
+    fn accepts_a_single_whole_number_as_amount() {
+        let amount = |query: &str| requested_amount(&format!("/?{query}").parse().unwrap()).ok();
         assert_eq!(amount(""), Some(None));
         assert_eq!(amount("v=1&x"), Some(None));
         assert_eq!(amount("amount=1000&v=2"), Some(Some(1_000)));

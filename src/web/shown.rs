@@ -1,4 +1,4 @@
-//! What the page shows of its invoice: texts and codes, drawn once for all visitors.
+//! The rendered invoice: texts and QR codes, created once for all visitors.
 
 use bitcoin::Address;
 use bitcoin::hashes::{Hash, sha256};
@@ -14,27 +14,27 @@ use ampd_text::qr::Code;
 
 const MSAT_PER_SAT: u64 = 1_000;
 
-/// What the texts follow from. When it changes they are written anew.
+/// The input for rendering. When it changes, everything is rendered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Material {
     pub(super) invoice: InvoiceRecord,
-    /// Ways to a node without a public channel.
+    /// Route hints for a node without a public channel.
     pub(super) hints: Vec<RouteHint>,
-    /// Where those without Lightning pay, if they may.
+    /// On-chain address for payers without Lightning, if `on-chain` is enabled.
     pub(super) address: Option<Address>,
 }
 
-/// The page's invoice as it is shown now.
+/// The page's invoice as currently shown.
 #[derive(Debug)]
 pub struct Shown {
     pub(super) material: Material,
-    /// Changes with any text.
+    /// Hash of the rendered texts and the invoice state.
     pub(super) version: String,
-    /// The first one leaves the amount to the payer.
+    /// One offer per suggested amount, after the one that leaves the amount to the payer.
     offers: Vec<Offer>,
 }
 
-/// The invoice with one amount, or without.
+/// The invoice with a fixed amount, or without one.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) amount_sat: Option<u64>,
@@ -44,7 +44,7 @@ pub(super) struct Offer {
     pub(super) on_chain: Option<OnChain>,
 }
 
-/// A link with address and invoice.
+/// A BIP 21 URI with the on-chain address and the invoice.
 #[derive(Debug)]
 pub(super) struct OnChain {
     pub(super) address: String,
@@ -53,10 +53,10 @@ pub(super) struct OnChain {
 }
 
 impl Shown {
-    /// Signs and draws all of it.
+    /// Signs the invoices and renders their QR codes.
     ///
     /// # Errors
-    /// If the invoice cannot be signed with these hints, or is too long for a code.
+    /// If the invoice cannot be signed with these hints, or is too long for a QR code.
     pub(super) fn new(
         registry: &Registry,
         material: Material,
@@ -74,25 +74,25 @@ impl Shown {
         })
     }
 
-    /// With this amount; `None` if it is not one of those that the page has.
+    /// Returns the offer with this amount; `None` if the page has none.
     pub(super) fn offer(&self, amount_sat: Option<u64>) -> Option<&Offer> {
         self.offers
             .iter()
             .find(|offer| offer.amount_sat == amount_sat)
     }
 
-    /// Whether it can be paid: its owner may have switched it off.
+    /// Returns whether the invoice can be paid; the operator may have disabled it.
     pub(super) fn is_open(&self) -> bool {
         self.material.invoice.state == InvoiceState::Open
     }
 
-    /// The invoice itself.
+    /// Returns the invoice.
     #[must_use]
     pub fn invoice(&self) -> &InvoiceRecord {
         &self.material.invoice
     }
 
-    /// Its text as visitors see it, the amount left to them.
+    /// Returns the payment request without an amount, as visitors see it.
     #[must_use]
     pub fn payment_request(&self) -> &str {
         self.offers

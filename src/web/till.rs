@@ -1,5 +1,7 @@
-//! What the page's invoices received: total, count, the last payments. Read from the database once,
-//! then counted up: each settlement has an index, and only higher ones are news.
+//! Totals of the page's invoices: amount, number of payments, and the latest payments.
+//!
+//! They are read from the database once and then updated from settlement events. Settle indices only
+//! increase, so an event with a lower index has been counted already.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -8,43 +10,43 @@ use crate::storage::invoices::{PaymentPage, PaymentRecord};
 use crate::storage::{StorageError, Store};
 use ampd_text::sanitize;
 
-/// Payments that the page lists.
+/// Number of payments listed on the page.
 const RECENT: usize = 10;
-/// Characters of a message; the owner's ledger has all of it.
-const MAX_MESSAGE: usize = 300;
+/// Maximum length of a displayed message, in characters. The ledger keeps the complete message.
+const MAX_MESSAGE_CHARS: usize = 300;
 
-/// Everything that all invoices of the page received.
+/// The total received by all invoices of the page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Total {
     pub payments: u64,
     pub amt_msat: u64,
 }
 
-/// One payment as visitors see it.
+/// A payment as shown to visitors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Donation {
     pub(super) settle_index: u64,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     pub(super) settled_at: u64,
     pub(super) amt_msat: u64,
-    /// Harmless on a terminal, but still to be escaped in HTML.
+    /// Free of control characters, but not escaped for HTML.
     pub(super) message: Option<String>,
 }
 
-/// The books of the page.
+/// Totals and latest payments of the page.
 #[derive(Debug)]
 pub(super) struct Till {
     pub(super) total: Total,
     /// Newest first.
     pub(super) recent: VecDeque<Donation>,
-    counted_until: u64,
+    last_settle_index: u64,
     /// Add indices of the page's invoices.
     of_page: BTreeSet<u64>,
     show_messages: bool,
 }
 
 impl Till {
-    /// Reads the books. Events that were subscribed to before may tell of what is in them.
+    /// Reads the totals. Events from an earlier subscription may repeat payments that are included here.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -55,7 +57,7 @@ impl Till {
         let last = PaymentPage {
             reversed: true,
             limit: RECENT as u64,
-            // Later ones come as events.
+            // Later payments arrive as events.
             index_offset: total.last_settle_index + 1,
             ..PaymentPage::default()
         };
@@ -74,26 +76,26 @@ impl Till {
                 .into_iter()
                 .map(|payment| donation(payment, show_messages))
                 .collect(),
-            counted_until: total.last_settle_index,
+            last_settle_index: total.last_settle_index,
             of_page,
             show_messages,
         })
     }
 
-    /// From now on payments to this invoice count.
+    /// Adds an invoice; its payments count from now on.
     pub(super) fn add_invoice(&mut self, add_index: u64) {
         self.of_page.insert(add_index);
     }
 
-    /// Counts a settled set; `None` if it is not one of the page's, or was counted before.
+    /// Counts a settled set. Returns `None` if it does not belong to the page or was counted before.
     pub(super) fn count(&mut self, view: &InvoiceView) -> Option<&Donation> {
         let set = view.sets.first()?;
         let settle_index = set.settle_index?;
-        let is_news = settle_index > self.counted_until;
-        if !is_news || !self.of_page.contains(&view.record.add_index) {
+        let is_new = settle_index > self.last_settle_index;
+        if !is_new || !self.of_page.contains(&view.record.add_index) {
             return None;
         }
-        self.counted_until = settle_index;
+        self.last_settle_index = settle_index;
         self.total.payments = self.total.payments.saturating_add(1);
         self.total.amt_msat = self.total.amt_msat.saturating_add(set.amt_paid_msat);
         let records = view.htlcs.iter().map(|htlc| &htlc.custom_records);
@@ -123,11 +125,11 @@ fn donation(payment: PaymentRecord, show_messages: bool) -> Donation {
     }
 }
 
-/// A stranger's bytes as text that is not long and commands nothing.
+/// Turns a payer's message into text of limited length, with control and bidirectional characters escaped.
 fn shown_message(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim();
-    let mut shown: String = text.chars().take(MAX_MESSAGE).collect();
+    let mut shown: String = text.chars().take(MAX_MESSAGE_CHARS).collect();
     let is_cut = shown.len() < text.len();
     shown = sanitize::escape(&shown);
     if is_cut {
@@ -162,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Two invoices of the page, and one between them that is not.
+    /// A store with three invoices, of which the first and the third belong to the page.
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
@@ -177,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_counted_twice_or_left_out_whenever_the_books_are_read() {
+    fn counts_each_payment_once_wherever_reading_and_events_overlap() {
         let sets: Vec<_> = (1..=20).map(|index| set(index % 3 + 1, index)).collect();
         let (mut payments, mut amt_msat) = (0, 0);
         for one in sets.iter().filter(|set| set.add_index != 2) {
             payments += 1;
             amt_msat += one.amt_paid_msat;
         }
-        let whole = Total { payments, amt_msat };
+        let expected = Total { payments, amt_msat };
         for on_disk in 0..=sets.len() {
             let (_directory, store) = store();
             for set in &sets[..on_disk] {
@@ -192,18 +194,18 @@ mod tests {
             }
             store.flush();
             let mut till = Till::read(&store, true).unwrap();
-            // Events that were under way come again.
+            // Events that overlap with the totals read from disk.
             for set in &sets[on_disk.saturating_sub(5)..] {
                 till.count(&event(set.clone()));
             }
-            assert_eq!(till.total, whole, "{on_disk} on disk");
+            assert_eq!(till.total, expected, "{on_disk} on disk");
             let listed: Vec<_> = till.recent.iter().map(|one| one.settle_index).collect();
             assert_eq!(listed, [20, 18, 17, 15, 14, 12, 11, 9, 8, 6]);
         }
     }
 
     #[test]
-    fn an_invoice_counts_once_it_is_the_pages() {
+    fn counts_payments_of_an_added_invoice() {
         let (_directory, store) = store();
         let mut till = Till::read(&store, false).unwrap();
         assert_eq!(till.count(&event(set(2, 1))), None);
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_cut_at_a_character_and_commands_nothing() {
+    fn truncates_messages_at_a_character_and_escapes_them() {
         assert_eq!(shown_message(b"  thanks \n"), Some("thanks".into()));
         assert_eq!(shown_message(b" "), None);
         let long = "ü".repeat(301);

@@ -104,7 +104,10 @@ async fn invoice_is_renewed_before_expiry_unless_disabled() -> Result<()> {
     service.disable_invoice(reference.clone()).await?;
     wait_for("the page to be paused", LIMIT, async || {
         let page = scene.get("/").await?;
-        ensure!(page.text()?.contains("takes no donations"), "{page:?}");
+        ensure!(
+            page.text()?.contains("does not accept donations"),
+            "{page:?}"
+        );
         Ok(())
     })
     .await?;

@@ -63,7 +63,7 @@ async fn unauthenticated_calls_are_refused(node: &Node) -> Result<()> {
             Some(""),
             "cannot determine data format of binary-encoded macaroon",
         ),
-        (Some("0201036c6e64"), "the macaroon is cut off"),
+        (Some("0201036c6e64"), "the macaroon is truncated"),
     ] {
         let stranger = Api::new(&server, macaroon)?;
         let lightning = || stranger.lightning.clone();

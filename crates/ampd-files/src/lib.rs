@@ -1,6 +1,7 @@
-//! Files of ampd and ampcli: replaced atomically, and found below the home directory.
+//! File access for ampd and ampcli: atomic replacement and paths below the home directory.
 //!
-//! [`replace`] writes a file so that no reader ever sees half of it; [`expand_home`] reads `~` as a shell does.
+//! [`replace`] writes a file so that readers never see a partial one; [`expand_home`] expands `~` as a
+//! shell does.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,10 +9,12 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Who may read a file.
+/// The users that may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
+    /// Only the owner (mode 0600).
     Owner,
+    /// All users (mode 0644).
     Everybody,
 }
 
@@ -24,7 +27,7 @@ impl Readers {
     }
 }
 
-/// A file could not be written or read.
+/// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", .path.display())]
 pub struct FileError {
@@ -32,40 +35,40 @@ pub struct FileError {
     pub source: io::Error,
 }
 
-/// Writes a file, or replaces it: first elsewhere, then renamed, so that no reader ever sees half of it.
-/// On disk when this returns.
+/// Creates or replaces a file atomically: the content is written to a temporary file, which is then
+/// renamed. The content is on disk when this returns.
 ///
 /// # Errors
-/// [`FileError`]; the file is as it was, unless the disk fails after it was renamed.
+/// [`FileError`]. The file is then unchanged, unless the disk fails after the rename.
 pub fn replace(path: &Path, content: &[u8], readers: Readers) -> Result<(), FileError> {
-    let in_place = |source| FileError {
+    let with_path = |source| FileError {
         path: path.to_owned(),
         source,
     };
-    try_replace(path, content, readers).map_err(in_place)
+    try_replace(path, content, readers).map_err(with_path)
 }
 
 fn try_replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
-    // First, so that a directory that cannot be opened leaves the file as it was.
+    // Opened first, so that an error here leaves the file unchanged.
     let directory = File::open(directory_of(path))?;
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    match fs::remove_file(&unfinished) {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    match fs::remove_file(&temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(readers.mode());
-    let mut file = options.open(&unfinished)?;
+    let mut file = options.open(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&unfinished, path)?;
+    fs::rename(&temporary, path)?;
     directory.sync_all()
 }
 
-/// The directory that holds a file. A bare file name is in the working directory, and its parent is
-/// empty.
+/// Returns the directory that contains a file. For a bare file name, whose parent is empty, that is the
+/// working directory.
 fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -73,10 +76,10 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Reads a file; `None` if there is none.
+/// Reads a file. Returns `None` if it does not exist.
 ///
 /// # Errors
-/// [`FileError`].
+/// [`FileError`] if the file exists but cannot be read.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -88,24 +91,24 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
-/// A path begins with `~`, and HOME is not set.
+/// The path begins with `~`, but HOME is not set.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot replace ~ in {path}: HOME is not set")]
+#[error("cannot expand ~ in {path}: the environment variable HOME is not set")]
 pub struct NoHome {
-    /// The path.
+    /// The path that was not expanded.
     pub path: String,
 }
 
-/// A path with `~` replaced by `home`, the value of the environment variable HOME.
+/// Replaces a leading `~` by `home`, the value of the environment variable HOME.
 ///
 /// # Errors
-/// [`NoHome`] if there is a `~` to replace and `home` is missing or empty.
+/// [`NoHome`] if the path begins with `~` and `home` is missing or empty.
 pub fn expand_home(path: &str, home: Option<OsString>) -> Result<PathBuf, NoHome> {
     let Some(rest) = path.strip_prefix('~') else {
         return Ok(PathBuf::from(path));
     };
     if !rest.is_empty() && !rest.starts_with('/') {
-        // ~name is another user's home, which only a shell knows.
+        // ~name is another user's home directory, which is not supported.
         return Ok(PathBuf::from(path));
     }
     let home = home.filter(|home| !home.is_empty());
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_whole_and_read_by_whom_it_is_for() {
+    fn replaces_files_and_sets_their_mode() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.macaroon");
         assert_eq!(read(&path).unwrap(), None);
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_file_name_is_in_the_working_directory() {
+    fn bare_file_names_are_in_the_working_directory() {
         let here = Path::new(".");
         for path in ["shop.macaroon", "./shop.macaroon"] {
             assert_eq!(directory_of(Path::new(path)), here);
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tilde_is_the_home_directory() {
+    fn expands_tilde_to_the_home_directory() {
         let expand = |path| expand_home(path, Some("/home/satoshi".into()));
         assert_eq!(expand("~"), Ok("/home/satoshi".into()));
         assert_eq!(expand("~/.ampd"), Ok("/home/satoshi/.ampd".into()));
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_file() {
+    fn errors_name_the_file() {
         let path = Path::new("/proc/no/such/file");
         let error = replace(path, b"", Readers::Owner).unwrap_err();
         assert!(

@@ -1,6 +1,6 @@
-//! Amounts as people write them: `1000`, `50sat`, `50000msat`, `0.001btc`.
+//! Parses amounts with an optional unit: `1000`, `50sat`, `50000msat`, `0.001btc`.
 
-/// Units that may follow a number. Longer names first: "msat" ends in "sat".
+/// Unit suffixes, the longer ones first, because "msat" ends in "sat".
 const UNITS: [(&str, Unit); 4] = [
     ("msat", Unit::Msat),
     ("sats", Unit::Sat),
@@ -8,13 +8,13 @@ const UNITS: [(&str, Unit); 4] = [
     ("btc", Unit::Btc),
 ];
 
-/// More than all bitcoin that can exist is a slip of the pen.
+/// 21 million bitcoin in msat. A larger amount can only be a mistake.
 const MAX_MSAT: u64 = 21_000_000 * 100_000_000_000;
 
-/// What a number counts.
+/// The unit of an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A thousandth of a satoshi, the smallest amount there is.
+    /// A thousandth of a satoshi, the smallest unit.
     Msat,
     /// A satoshi.
     Sat,
@@ -23,7 +23,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// How many decimals a number in this unit may have, so that it is a whole number of msat.
+    /// Returns the number of decimals at which an amount in this unit is still a whole number of msat.
     const fn decimals(self) -> usize {
         match self {
             Unit::Msat => 0,
@@ -33,12 +33,12 @@ impl Unit {
     }
 }
 
-/// Why a text is no amount.
+/// The text is not a valid amount.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     #[error("{0:?} is not an amount; write 1000, 50sat, 50000msat or 0.001btc")]
     Syntax(String),
-    #[error("{0:?} is finer than 1 msat")]
+    #[error("{0:?} has more decimals than 1 msat allows")]
     TooFine(String),
     #[error("{0:?} is more than 21 million bitcoin")]
     TooLarge(String),
@@ -46,10 +46,10 @@ pub enum AmountError {
     NotWholeSat(u64),
 }
 
-/// Reads an amount in msat; a number without a unit counts `bare`.
+/// Parses an amount and returns it in msat. A number without a unit is in `bare` units.
 ///
 /// # Errors
-/// If the text is no number, is negative, is finer than 1 msat or larger than all bitcoin.
+/// If the text is not a number, is negative, is not a whole number of msat or exceeds 21 million bitcoin.
 pub fn parse_msat(text: &str, bare: Unit) -> Result<u64, AmountError> {
     let lower = text.trim().to_ascii_lowercase();
     let (number, unit) = UNITS
@@ -70,7 +70,7 @@ pub fn parse_msat(text: &str, bare: Unit) -> Result<u64, AmountError> {
     if decimals.len() > unit.decimals() {
         return Err(AmountError::TooFine(text.to_owned()));
     }
-    // The number in msat is its digits with the unit's zeros filled up: 0.001btc -> 0 00100000000.
+    // Padding the decimals with zeros to the unit's precision gives msat: 0.001btc -> 0 00100000000.
     let digits = format!("{whole}{decimals:0<width$}", width = unit.decimals());
     match digits.parse::<u64>() {
         Ok(msat) if msat <= MAX_MSAT => Ok(msat),
@@ -78,10 +78,10 @@ pub fn parse_msat(text: &str, bare: Unit) -> Result<u64, AmountError> {
     }
 }
 
-/// Reads an amount in satoshi; a number without a unit counts satoshi.
+/// Parses an amount and returns it in satoshi. A number without a unit is in satoshi.
 ///
 /// # Errors
-/// As [`parse_msat`], and if the amount is not a whole number of satoshi.
+/// Like [`parse_msat`], and if the amount is not a whole number of satoshi.
 pub fn parse_sat(text: &str) -> Result<u64, AmountError> {
     let msat = parse_msat(text, Unit::Sat)?;
     if msat % 1000 != 0 {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_counts_the_bare_unit_and_a_suffix_overrides_it() {
+    fn a_suffix_overrides_the_default_unit() {
         assert_eq!(parse_msat("1000", Unit::Sat), Ok(1_000_000));
         assert_eq!(parse_msat("1000", Unit::Msat), Ok(1_000));
         assert_eq!(parse_msat("50sat", Unit::Msat), Ok(50_000));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused() {
+    fn rejects_malformed_amounts() {
         for text in [
             "", "sat", "-5", "+5", "1e3", "0x10", "1.", ".5", "1.2.3", "5 eur", "١",
         ] {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_rounded() {
+    fn rejects_amounts_that_need_rounding() {
         assert_eq!(
             parse_msat("0.5msat", Unit::Sat),
             Err(AmountError::TooFine("0.5msat".into()))
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_amount_is_all_bitcoin() {
+    fn rejects_more_than_21_million_bitcoin() {
         assert_eq!(parse_msat("21000000btc", Unit::Sat), Ok(MAX_MSAT));
         for text in ["21000000.00000000001btc", "99999999999999999999999999"] {
             assert_eq!(

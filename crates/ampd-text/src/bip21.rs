@@ -1,14 +1,13 @@
-//! Payment links for wallets of all kinds: an on-chain address, with an invoice for those that know
-//! Lightning (BIP 21, now BIP 321).
+//! BIP 21 payment URIs (now BIP 321) with an on-chain address and a Lightning invoice.
 //!
-//! Scheme and keys are in lower case: BIP 21 takes other keys for unknown ones, and so do wallets.
-//! Bech32 addresses and invoices mean the same in either case; in a QR code their capitals take less
-//! room ([`Link::for_qr`]).
+//! The scheme and the parameter keys are in lower case, because BIP 21 and wallets treat other spellings
+//! as unknown keys. Bech32 addresses and invoices are valid in either case; in upper case they need less
+//! space in a QR code ([`Link::for_qr`]).
 
 use bitcoin::{Address, AddressType};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What may stand in a value as it is: RFC 3986 calls it unreserved.
+/// All characters except the unreserved ones of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -18,20 +17,21 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 const MSAT_PER_SAT: u64 = 1_000;
 const SAT_PER_BTC: u64 = 100_000_000;
 
-/// What a link says.
+/// The contents of a payment URI.
 #[derive(Debug, Clone, Copy)]
 pub struct Link<'a> {
+    /// The on-chain address.
     pub address: &'a Address,
-    /// 0: the payer chooses. What is less than a satoshi is rounded up: on the chain it cannot be said.
+    /// The amount in msat, rounded up to whole satoshi for the URI. 0 leaves the amount to the payer.
     pub amount_msat: u64,
-    /// For what it is; empty: nothing is said.
+    /// The description shown to the payer; omitted if empty.
     pub message: &'a str,
-    /// An invoice for the same.
+    /// A Lightning invoice for the same payment; omitted if empty.
     pub invoice: &'a str,
 }
 
 impl Link<'_> {
-    /// The link for people and programs.
+    /// Returns the URI.
     #[must_use]
     pub fn uri(&self) -> String {
         self.write(
@@ -40,7 +40,7 @@ impl Link<'_> {
         )
     }
 
-    /// The same for a QR code.
+    /// Returns the URI for a QR code, with the case-insensitive parts in upper case.
     #[must_use]
     pub fn for_qr(&self) -> String {
         let address = if is_bech32(self.address) {
@@ -66,7 +66,7 @@ impl Link<'_> {
     }
 }
 
-/// Base58 means another address in another case.
+/// Returns whether the address may be written in upper case. Base58 is case-sensitive.
 fn is_bech32(address: &Address) -> bool {
     !matches!(
         address.address_type(),
@@ -74,7 +74,7 @@ fn is_bech32(address: &Address) -> bool {
     )
 }
 
-/// In decimal, without needless zeros, as BIP 21 asks.
+/// Formats an amount in decimal bitcoin without trailing zeros, as BIP 21 requires.
 fn bitcoins(sat: u64) -> String {
     let (whole, rest) = (sat / SAT_PER_BTC, sat % SAT_PER_BTC);
     let text = format!("{whole}.{rest:08}");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_said_is_in_it_once() {
+    fn uri_contains_every_parameter_once() {
         let [uri, qr] = link(&address(SEGWIT), 1_000_000, "tea", "lnbc1qq");
         assert_eq!(
             uri,
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn base58_keeps_its_case() {
+    fn base58_addresses_keep_their_case() {
         let old = "1BoatSLRHtKNngkdXEeobR76b53LETtpyT";
         let [uri, qr] = link(&address(old), 0, "", "lnbc1");
         assert_eq!(uri, format!("bitcoin:{old}?lightning=lnbc1"));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_in_bitcoin_and_exact() {
+    fn formats_exact_amounts_in_bitcoin() {
         for (sat, text) in [
             (1, "0.00000001"),
             (10, "0.0000001"),

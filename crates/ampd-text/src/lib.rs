@@ -1,4 +1,4 @@
-//! How ampd and ampcli show values to people: amounts, dates, BIP 21 URIs, QR codes and text from strangers.
+//! Text formats shared by ampd and ampcli: amounts, times, BIP 21 URIs, QR codes and untrusted text.
 
 pub mod amount;
 pub mod bip21;

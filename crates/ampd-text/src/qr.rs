@@ -1,23 +1,22 @@
-//! QR codes of texts: for terminals, as SVG, as PNG. Pure drawing.
+//! QR codes for terminals, as SVG and as PNG.
 //!
-//! That of an invoice holds it in upper case: QR codes have a mode for digits, capitals and a few
-//! signs that takes 5.5 bits for each instead of 8, and BOLT 11 allows either case. There is no
-//! `lightning:` before it: in lower case it would need the larger mode, in upper case some wallets do
-//! not know it, and bare invoices are read by all. Texts that have both kinds of letters are divided, so
-//! that each stretch is in the smallest mode for it.
+//! Invoices are encoded in upper case: the QR alphanumeric mode takes 5.5 bits per character instead of
+//! 8, and BOLT 11 allows either case. They have no `lightning:` prefix: in lower case it would need the
+//! larger mode, in upper case some wallets do not recognize it, and all wallets read bare invoices. Text
+//! in mixed case is divided into segments, each in the smallest mode for it.
 
 use qrcode::types::Color;
 use qrcode::{EcLevel, QrCode};
 
-/// Light modules around the code (ISO 18004).
+/// Width in modules of the light border around the code (ISO 18004).
 const QUIET_ZONE: usize = 4;
-/// Pixels of a module's side in a PNG: at one bit for each pixel it fills a byte.
+/// Pixels per module in a PNG: at one bit per pixel, a module fills a byte.
 const PNG_SCALE: usize = 8;
-/// Black on white by their numbers among 256 colours: the first 16 are the theme's and may be anything.
+/// Black on white from the 256-color palette; terminal themes redefine the first 16 colors.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
-const PLAIN: &str = "\x1b[0m";
+const RESET: &str = "\x1b[0m";
 
-/// Why there is no code.
+/// The QR code could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum QrError {
     #[error("the {0} is too long for a QR code")]
@@ -30,19 +29,20 @@ pub enum QrError {
 pub struct Code(QrCode);
 
 impl Code {
-    /// Any text as it is, with the least correction: such texts are long and read from a screen.
+    /// Encodes any text unchanged, with the lowest error correction level (L): such texts are long and are
+    /// scanned from a screen.
     ///
     /// # Errors
-    /// [`QrError::TooLong`], beyond some 2,900 bytes.
+    /// [`QrError::TooLong`] above some 2,900 bytes.
     pub fn of_text(text: &str) -> Result<Self, QrError> {
         build(text, &[EcLevel::L], "text")
     }
 
-    /// An invoice, in upper case. With 15 % of it for the correction of errors, as is usual; with 7 %
-    /// if it is too long for that.
+    /// Encodes an invoice in upper case, with error correction level M (15 %), or L (7 %) if it is too
+    /// long for M.
     ///
     /// # Errors
-    /// [`QrError::TooLong`], beyond 4,296 characters.
+    /// [`QrError::TooLong`] above 4,296 characters.
     pub fn of_invoice(invoice: &str) -> Result<Self, QrError> {
         build(
             &invoice.to_ascii_uppercase(),
@@ -51,21 +51,21 @@ impl Code {
         )
     }
 
-    /// A link, as it is, with the correction of [`Code::of_invoice`].
+    /// Encodes a URI unchanged, with the error correction levels of [`Code::of_invoice`].
     ///
     /// # Errors
     /// [`QrError::TooLong`].
     pub fn of_uri(uri: &str) -> Result<Self, QrError> {
-        build(uri, &[EcLevel::M, EcLevel::L], "link")
+        build(uri, &[EcLevel::M, EcLevel::L], "URI")
     }
 
-    /// Modules of a side, the quiet zone included.
+    /// Returns the side length in modules, including the quiet zone.
     #[must_use]
     pub fn side(&self) -> usize {
         self.0.width() + 2 * QUIET_ZONE
     }
 
-    /// Whatever is outside the code is light.
+    /// Returns whether the module is dark. Everything outside the code is light.
     fn is_dark(&self, x: usize, y: usize) -> bool {
         let inside = |at: usize| at.checked_sub(QUIET_ZONE).filter(|at| *at < self.0.width());
         match (inside(x), inside(y)) {
@@ -74,7 +74,7 @@ impl Code {
         }
     }
 
-    /// Two rows of modules in each line.
+    /// Renders the code for a terminal, with two rows of modules per line.
     #[must_use]
     pub fn terminal(&self) -> String {
         let line = |y: usize| {
@@ -85,12 +85,13 @@ impl Code {
                     (false, true) => '▄',
                     (false, false) => ' ',
                 });
-            format!("{BLACK_ON_WHITE}{}{PLAIN}\n", cells.collect::<String>())
+            format!("{BLACK_ON_WHITE}{}{RESET}\n", cells.collect::<String>())
         };
         (0..self.side()).step_by(2).map(line).collect()
     }
 
-    /// A module is a unit; crisp edges, because hairlines between modules confuse readers.
+    /// Renders the code as SVG, with one unit per module. Edges are crisp, because hairlines between modules
+    /// confuse scanners.
     #[must_use]
     pub fn svg(&self) -> String {
         let side = self.side();
@@ -103,7 +104,7 @@ impl Code {
         )
     }
 
-    /// A rectangle for each stretch of dark modules.
+    /// Returns one rectangle per run of dark modules in a row.
     fn svg_row(&self, y: usize) -> String {
         let row: Vec<bool> = (0..self.side()).map(|x| self.is_dark(x, y)).collect();
         let mut path = String::new();
@@ -118,10 +119,10 @@ impl Code {
         path
     }
 
-    /// Black and white, one bit for each pixel.
+    /// Renders the code as a black-and-white PNG with one bit per pixel.
     ///
     /// # Errors
-    /// [`QrError::Png`], which does not happen in memory.
+    /// [`QrError::Png`]; writing to memory does not fail in practice.
     pub fn png(&self) -> Result<Vec<u8>, QrError> {
         let side = self.side();
         // At most (177 + 8) * 8.
@@ -136,7 +137,7 @@ impl Code {
         Ok(file)
     }
 
-    /// Eight pixels in each byte, 1 is white.
+    /// Returns the pixels, eight per byte; 1 is white.
     fn bits(&self) -> Vec<u8> {
         let side = self.side();
         let row = |y| -> Vec<u8> {
@@ -147,7 +148,7 @@ impl Code {
     }
 }
 
-/// With the first of these levels of correction at which there is room.
+/// Encodes the text with the first of these error correction levels at which it fits.
 fn build(text: &str, levels: &[EcLevel], what: &'static str) -> Result<Code, QrError> {
     let build = |level: &EcLevel| QrCode::with_error_correction_level(text, *level).ok();
     let code = levels.iter().find_map(build);

@@ -1,9 +1,9 @@
-//! Text of strangers, made safe to show on a terminal and in a spreadsheet.
+//! Escapes untrusted text so that it is safe to show on a terminal and in a spreadsheet.
 
 use std::fmt::Write;
 
-/// The text with everything escaped as `\u{...}` that could command a terminal, begin a new line or
-/// turn around what stands beside it.
+/// Escapes every [harmful](is_harmful) character as `\u{...}`. The result contains no terminal control
+/// sequences, no line breaks and nothing that changes the direction of the surrounding text.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -18,15 +18,15 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// Control characters, line separators, and what changes the direction of the text around it or is
-/// not seen at all. The joiners of emoji and of Persian (U+200C, U+200D) only join.
+/// Returns whether the character is a control character, a line separator, a bidirectional control or
+/// invisible. The joiners of emoji and of Persian (U+200C, U+200D) are allowed.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
             // Marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm.
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Line and paragraph separator.
+            // Line and paragraph separators.
             | '\u{2028}' | '\u{2029}'
             // Invisible: soft hyphen, zero-width space, word joiner and operators, byte order mark,
             // annotations, tags.
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_commands_or_turns_around_is_escaped() {
+    fn escapes_control_and_bidirectional_characters() {
         for (text, expected) in [
             ("\u{1b}[2J", "\\u{1b}[2J"),
             (
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_people_stays_as_it_is() {
+    fn leaves_ordinary_text_unchanged() {
         for text in [
             "",
             "Grüße, 東京 \"½\" \\ ' ÷",

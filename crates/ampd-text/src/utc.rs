@@ -1,8 +1,8 @@
-//! Times for people, in UTC.
+//! Formats times in UTC.
 
 use chrono::DateTime;
 
-/// Seconds since 1970 as `2026-11-30T23:59:59Z`; beyond the calendar's end the seconds themselves.
+/// Formats a Unix time in seconds as `2026-11-30T23:59:59Z`, or as the plain number if it is out of range.
 #[must_use]
 pub fn utc_text(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok();
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_a_time_of_the_calendar_or_the_seconds() {
+    fn formats_times_and_falls_back_to_seconds() {
         assert_eq!(utc_text(1_000_000_000), "2001-09-09T01:46:40Z");
         assert_eq!(utc_text(u64::MAX), u64::MAX.to_string());
     }

@@ -1,62 +1,64 @@
-//! Named points at which a debug build aborts, for the crash tests: `AMPD_ABORT_AT=stored` dies when
-//! the point is reached first, `AMPD_ABORT_AT=stored:3` the third time. A release build has none.
+//! Named points at which a debug build of ampd aborts, for crash tests.
+//!
+//! `AMPD_ABORT_AT=stored` aborts the process when it reaches the point `stored` for the first time,
+//! `AMPD_ABORT_AT=stored:3` at the third time. In a release build all functions do nothing.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 pub mod panics;
 
-/// Where a node may die: a receiver, a sender, or a node that closes a channel.
+/// A point at which a node can be made to abort: as a receiver, as a sender, or while it closes a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
-    /// LDK told of an HTLC, nothing is decided.
+    /// LDK has reported an HTLC; nothing is decided yet.
     BeforeStored,
-    /// The row of a held HTLC is on disk, and nothing else of that moment.
+    /// The row of a held HTLC is on disk, but nothing that follows from it.
     Stored,
-    /// A set was decided; its rows are queued and hardly on disk yet.
+    /// A set is decided; its rows are queued and most likely not on disk yet.
     Decided,
-    /// The decision is on disk, LDK was told nothing.
+    /// The decision is on disk, but not passed to LDK.
     DecisionStored,
-    /// One HTLC of the set was claimed, which is on disk, too; the others were not.
+    /// One HTLC of the set is claimed and the claim is on disk; the others are not claimed.
     BetweenClaims,
-    /// LDK tells that an HTLC is claimed for good; the peer may know the preimage.
+    /// LDK has reported that an HTLC is claimed; the peer may know the preimage.
     BeforeClaimed,
-    /// A payment is on disk, nothing of it was sent.
+    /// A payment is on disk, but none of it has been sent.
     PaymentStored,
-    /// The row of a new attempt is on disk, LDK was told nothing of it.
+    /// The row of a new attempt is on disk, but the attempt is not passed to LDK.
     AttemptStored,
-    /// LDK was given an attempt, which is hardly on disk yet.
+    /// An attempt is passed to LDK, whose state with it is most likely not on disk yet.
     AttemptSent,
-    /// LDK tells that an attempt came back; nothing of that is noted.
+    /// LDK has reported a failed attempt; nothing about it is recorded.
     BeforeFailed,
-    /// That an attempt failed is on disk; its amount was not sent again.
+    /// An attempt's failure is on disk; its amount has not been sent again.
     FailureStored,
-    /// An attempt is settled, others are in flight; the row is queued and hardly on disk yet.
+    /// An attempt is settled while others are in flight; its row is queued and most likely not on disk yet.
     Settled,
-    /// The same, and the row is on disk.
+    /// Like [`Self::Settled`], with the row on disk.
     SettledStored,
-    /// No attempt is in flight any more, which is on disk; the payment's end is not.
+    /// That no attempt is in flight any more is on disk; the payment's final state is not.
     BeforeEnd,
-    /// The end of a payment is on disk, nobody was told.
+    /// The final state of a payment is on disk, but has not been reported.
     EndStored,
-    /// LDK was told to close a channel by force, and the commit with that fails to come.
+    /// A force-close is requested from LDK; the commit that contains it is lost.
     ForceClosed,
-    /// LDK was told to claim a payment, and the commit with that fails to come.
+    /// A claim is requested from LDK; the commit that contains it is lost.
     Claimed,
-    /// LDK asked for a higher fee; nothing was done about it.
+    /// LDK has requested a fee bump; nothing has been done about it.
     FeeAsked,
-    /// A transaction that raises a fee waits for its commit.
+    /// A fee-bumping transaction waits for its commit.
     FeeRaised,
-    /// LDK's sweeper was given outputs, and hardly any of that is on disk.
+    /// Outputs are passed to LDK's sweeper, most likely not on disk yet.
     Sweeping,
-    /// A closing transaction has both signatures, which is hardly on disk yet.
+    /// A closing transaction has both signatures and is most likely not on disk yet.
     CloseAgreed,
-    /// A closing transaction with both signatures is on disk, it was not broadcast.
+    /// A closing transaction with both signatures is on disk, but has not been broadcast.
     CloseStored,
 }
 
 impl Point {
-    /// Where receivers die, in the order in which a payment passes them.
+    /// The points of receivers, in the order in which a payment passes them.
     pub const OF_RECEIVERS: [Self; 6] = [
         Self::BeforeStored,
         Self::Stored,
@@ -66,7 +68,7 @@ impl Point {
         Self::BeforeClaimed,
     ];
 
-    /// Where senders die, in the order in which a payment passes them.
+    /// The points of senders, in the order in which a payment passes them.
     pub const OF_SENDERS: [Self; 9] = [
         Self::PaymentStored,
         Self::AttemptStored,
@@ -79,7 +81,7 @@ impl Point {
         Self::EndStored,
     ];
 
-    /// Where nodes die while channels are closed, on the chain or on the way there.
+    /// The points passed while channels are closed or their outputs claimed on chain.
     pub const OF_CLOSERS: [Self; 7] = [
         Self::ForceClosed,
         Self::Claimed,
@@ -90,7 +92,7 @@ impl Point {
         Self::CloseStored,
     ];
 
-    /// As in the environment variable.
+    /// Returns the name used in the environment variable.
     pub fn name(self) -> &'static str {
         match self {
             Self::BeforeStored => "before-stored",
@@ -125,15 +127,15 @@ impl fmt::Display for Point {
     }
 }
 
-/// The environment variable.
+/// The environment variable that names a [`Point`].
 pub const VARIABLE: &str = "AMPD_ABORT_AT";
 
-/// Writes what the log still holds.
+/// Flushes buffered log lines.
 static FLUSH_LOG: OnceLock<fn()> = OnceLock::new();
 
-/// Sets what writes the log's last lines before the process aborts.
+/// Sets the function that flushes the log before the process aborts.
 pub fn flush_log_with(flush: fn()) {
-    // Set once, when the log is opened; a second log of the same process flushes by the first.
+    // Set when the log is opened; if a process opens a second log, the first function stays.
     let _ = FLUSH_LOG.set(flush);
 }
 
@@ -165,62 +167,62 @@ mod here {
 
     use super::{Point, VARIABLE};
 
-    /// The point's name, and how often it is still to be passed.
+    /// The point's name and the remaining number of times to pass it, including the one that aborts.
     static CHOSEN: LazyLock<Option<(String, AtomicU32)>> = LazyLock::new(|| {
         let text = std::env::var(VARIABLE).ok()?;
-        let (name, passings) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), passings.parse::<u32>().ok()?.into()))
+        let (name, remaining) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), remaining.parse::<u32>().ok()?.into()))
     });
 
-    /// How long the commit is held up in whose place the process aborts: time for all that does not wait
-    /// for it, such as a broadcast.
-    const HELD_UP: Duration = Duration::from_secs(2);
+    /// Delay before the process aborts in place of a commit: time for actions that do not wait for the
+    /// commit, such as a broadcast.
+    const COMMIT_DELAY: Duration = Duration::from_secs(2);
 
     static ABORTS_IN_COMMIT: AtomicBool = AtomicBool::new(false);
 
     fn is_here(point: Point) -> bool {
         let chosen = CHOSEN.as_ref().filter(|(name, _)| name == point.name());
-        chosen.is_some_and(|(_, passings)| passings.fetch_sub(1, Ordering::Relaxed) == 1)
+        chosen.is_some_and(|(_, remaining)| remaining.fetch_sub(1, Ordering::Relaxed) == 1)
     }
 
-    /// Aborts, if this is the point.
+    /// Aborts if this is the selected point.
     pub fn at(point: Point) {
         when_stored(point, || {});
     }
 
-    /// Aborts, if this is the point, once everything that was queued is on disk. `flush` waits for the
-    /// commit with the rows that were queued before it.
+    /// Aborts if this is the selected point, after everything queued so far is on disk. `flush` waits
+    /// for the commit with the rows that were queued before it.
     ///
-    /// Nothing else in an event handler waits for the disk, but it can: LDK handles events without any
-    /// of its locks (they are asynchronous), so the writer's snapshot of the manager does not wait for
-    /// us, and no row needs the registry's lock to be written. What LDK would have done next just
-    /// does not happen.
+    /// Event handlers do not otherwise wait for the disk, but doing so cannot deadlock: LDK holds none
+    /// of its locks while an asynchronous event handler runs, so the writer can take its snapshot of
+    /// the channel manager, and writing rows does not need the registry's lock. Whatever LDK would
+    /// have done next does not happen.
     pub fn when_stored(point: Point, flush: impl Fn()) {
         if !is_here(point) {
             return;
         }
-        // The writer takes monitor updates before it takes rows. The first flush may be in a batch
-        // that was being filled and lacks our monitor updates; the second one is in a later batch.
+        // The writer takes monitor updates before rows. The first flush may join a batch that was
+        // already being filled and lacks our monitor updates; the second one is in a later batch.
         flush();
         flush();
-        tracing::error!("aborting at {point}");
+        tracing::error!("aborting at crash point {point}");
         super::flush_log();
         std::process::abort();
     }
 
-    /// Aborts in place of the next commit, if this is the point. To be called before what is to be
-    /// lost, so that it cannot be on disk.
+    /// Makes the process abort in place of the next commit if this is the selected point. Call it
+    /// before the change that is to be lost, so that the change cannot be on disk.
     pub fn in_next_commit(point: Point) {
         if is_here(point) {
-            tracing::error!("aborting at {point}, in the next commit");
+            tracing::error!("aborting in the next commit, at crash point {point}");
             ABORTS_IN_COMMIT.store(true, Ordering::Relaxed);
         }
     }
 
-    /// For the writer, before each commit.
+    /// Aborts if [`in_next_commit`] has requested it. The writer calls this before each commit.
     pub fn at_commit() {
         if ABORTS_IN_COMMIT.load(Ordering::Relaxed) {
-            std::thread::sleep(HELD_UP);
+            std::thread::sleep(COMMIT_DELAY);
             std::process::abort();
         }
     }

@@ -1,23 +1,23 @@
-//! Named places at which a debug build panics, for the tests: `AMPD_PANIC_AT=chain`.
+//! Named places at which a debug build of ampd panics, for tests: `AMPD_PANIC_AT=chain`.
 
-/// Where a debug build can be made to panic, for the tests.
+/// A place at which a debug build can be made to panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In the task that follows the chain, with a new block.
+    /// The task that follows the chain, on a new block.
     Chain,
-    /// In the handler of LDK's events, when an HTLC came in.
+    /// The handler of LDK's events, on an incoming HTLC.
     Event,
-    /// In the thread that writes to the database, with a monitor update.
+    /// The thread that writes to the database, on a monitor update.
     Writer,
-    /// In the answer to a caller who adds an invoice.
+    /// The RPC handler that adds an invoice.
     Call,
 }
 
 impl Place {
-    /// All of them.
+    /// Every place.
     pub const ALL: [Self; 4] = [Self::Chain, Self::Event, Self::Writer, Self::Call];
 
-    /// As in the environment variable.
+    /// Returns the name used in the environment variable.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chain => "chain",
@@ -31,7 +31,7 @@ impl Place {
 /// The environment variable that names a [`Place`].
 pub const VARIABLE: &str = "AMPD_PANIC_AT";
 
-/// Panics if this is the place that the environment names. A release build never does.
+/// Panics if the environment names this place. Does nothing in a release build.
 pub fn at(place: Place) {
     #[cfg(debug_assertions)]
     {

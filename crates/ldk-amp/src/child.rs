@@ -1,4 +1,7 @@
 //! Children: the preimage and payment hash of a shard.
+//!
+//! The sender derives a child when it creates a shard. The recipient derives the same child once it has all
+//! shares of the set and can reconstruct the root.
 
 use std::fmt;
 
@@ -10,7 +13,9 @@ use super::Share;
 /// The preimage and the payment hash of a shard's HTLC.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Child {
+    /// The preimage that claims the HTLC.
     pub preimage: PaymentPreimage,
+    /// The payment hash of the HTLC.
     pub hash: PaymentHash,
 }
 
@@ -22,7 +27,7 @@ impl Child {
     /// hash     = SHA256( preimage )
     /// ```
     ///
-    /// The index always has four bytes here; in the onion its leading zeros are dropped.
+    /// The index always has four bytes here; in the AMP record its leading zero bytes are dropped.
     pub fn derive(root: &Share, share: &Share, index: u32) -> Self {
         let mut engine = sha256::Hash::engine();
         engine.input(root.as_bytes());

@@ -1,4 +1,7 @@
-//! The two 32-byte identifiers of an AMP payment: the invoice that it pays, and the payment itself.
+//! The two 32-byte identifiers of an AMP payment.
+//!
+//! The payment address identifies the invoice being paid, the set id the payment itself. An invoice that
+//! is paid several times has one payment address and a set id for each payment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,14 +21,17 @@ macro_rules! id {
         pub struct $name([u8; 32]);
 
         impl $name {
+            /// Creates an identifier from its bytes.
             pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
+            /// Returns a reference to the bytes.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
 
+            /// Returns the bytes.
             pub const fn to_bytes(self) -> [u8; 32] {
                 self.0
             }
@@ -65,8 +71,8 @@ id! {
 }
 
 id! {
-    /// The payment address of an invoice (BOLT 4's `payment_secret`), the only field by which an
-    /// AMP HTLC finds its invoice.
+    /// The payment address of an invoice (BOLT 4's `payment_secret`). It is the only field that links an
+    /// AMP HTLC to its invoice.
     PaymentAddr
 }
 

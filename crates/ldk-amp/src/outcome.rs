@@ -1,4 +1,7 @@
-//! The decisions of a set about its HTLCs, and their reasons.
+//! The decisions of a set about its HTLCs, and the reasons for failures.
+//!
+//! A set only decides. The caller stores the decision and carries it out, with LDK's `claim_funds` or
+//! `fail_htlc_backwards`.
 
 use std::fmt;
 
@@ -15,23 +18,30 @@ pub enum Outcome {
     Settle(Vec<Claim>),
     /// Fail these: the new HTLC alone, or the whole set.
     Fail {
+        /// The reason, the same for all of them.
         reason: FailReason,
+        /// The HTLCs to fail.
         htlcs: Vec<HtlcRef>,
     },
 }
 
-/// Identifies an HTLC; the channel manager fails HTLCs by payment hash.
+/// Identifies an HTLC to fail. The hash is included because LDK fails HTLCs by payment hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HtlcRef {
+    /// The channel and id of the HTLC.
     pub key: HtlcKey,
+    /// The payment hash of the HTLC.
     pub payment_hash: PaymentHash,
 }
 
 /// An HTLC with the preimage that claims it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
+    /// The channel and id of the HTLC.
     pub key: HtlcKey,
+    /// The payment hash of the HTLC.
     pub payment_hash: PaymentHash,
+    /// The preimage of that hash.
     pub preimage: PaymentPreimage,
 }
 
@@ -44,7 +54,7 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// Why HTLCs of a set are failed. The names are lnd's wherever lnd has the same case.
+/// The reason for failing HTLCs of a set. The names are lnd's wherever lnd has the same case.
 ///
 /// On the wire all of them are `incorrect_or_unknown_payment_details`, except [`Self::MppTimeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +80,7 @@ pub enum FailReason {
 }
 
 impl FailReason {
-    /// The name of the reason in logs and HTLC events.
+    /// Returns the name of the reason, for logs and HTLC events.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AmpError => "AmpError",

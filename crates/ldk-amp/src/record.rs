@@ -1,6 +1,6 @@
 //! The two onion records of an AMP shard: AMP (type 14) and MPP (type 8).
 //!
-//! Only values are encoded here; type and length belong to the surrounding TLV stream.
+//! This module encodes and decodes their values; the type and length are part of the surrounding TLV stream.
 
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -16,32 +16,37 @@ pub const MPP_RECORD_TYPE: u64 = 8;
 const ID_LEN: usize = 32;
 const AMP_FIXED_LEN: usize = 2 * ID_LEN;
 
-/// A record that a reader must reject (BOLT 4).
+/// The record is malformed and must be rejected (BOLT 4).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
+    /// The AMP record has this length in bytes.
     #[error("AMP record has {0} bytes instead of 64 to 68")]
     AmpLength(usize),
+    /// The MPP record has this length in bytes.
     #[error("MPP record has {0} bytes instead of 32 to 40")]
     MppLength(usize),
+    /// The integer at the end of the record has a leading zero byte.
     #[error("integer in a record is not minimally encoded: leading zero byte")]
     NotMinimal,
 }
 
-/// The AMP record: one shard's part in its set.
+/// The AMP record: the share, set and index of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AmpRecord {
+    /// The shard's share of the root.
     pub share: Share,
+    /// The payment that the shard belongs to.
     pub set_id: SetId,
-    /// Makes the shard's preimage unique. Any value is valid; lnd draws it at random.
+    /// Makes the shard's preimage unique. Any value is valid; lnd chooses it at random.
     pub child_index: u32,
 }
 
 impl AmpRecord {
-    /// The maximum length of a value in bytes, to reserve space before the index is known.
+    /// The maximum length of an encoded value in bytes, to reserve space before the index is known.
     pub const MAX_LEN: usize = AMP_FIXED_LEN + size_of::<u32>();
 
-    /// Encodes `share || set_id || tu32(child_index)`. Wiped when dropped because the share is a
-    /// secret.
+    /// Encodes `share || set_id || tu32(child_index)`. The result is zeroized on drop, because the share
+    /// is a secret.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut value = Zeroizing::new(Vec::with_capacity(Self::MAX_LEN));
         value.extend_from_slice(self.share.as_bytes());
@@ -50,8 +55,10 @@ impl AmpRecord {
         value
     }
 
-    /// Decodes a value. Fails if it is not 64 to 68 bytes long or the index has a leading zero
-    /// byte.
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// If the value is not 64 to 68 bytes long or the index has a leading zero byte.
     pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
         let length = RecordError::AmpLength(value.len());
         let (share, rest) = value.split_first_chunk::<ID_LEN>().ok_or(length)?;
@@ -67,6 +74,7 @@ impl AmpRecord {
 /// The MPP record: the invoice to pay, and the total of the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MppRecord {
+    /// The payment address of the invoice.
     pub payment_addr: PaymentAddr,
     /// The amount of the whole payment in msat, the same in every shard of a set.
     pub total_msat: u64,
@@ -80,8 +88,10 @@ impl MppRecord {
         value
     }
 
-    /// Decodes a value. Fails if it is not 32 to 40 bytes long or the total has a leading zero
-    /// byte.
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// If the value is not 32 to 40 bytes long or the total has a leading zero byte.
     pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
         let length = RecordError::MppLength(value.len());
         let (payment_addr, total) = value.split_first_chunk::<ID_LEN>().ok_or(length)?;
@@ -92,7 +102,7 @@ impl MppRecord {
     }
 }
 
-/// Maps the error of the trailing integer. If that is too long, so is the record.
+/// Maps the error of the trailing integer. If the integer is too long, so is the record.
 fn number_error(error: TruncatedError, too_long: RecordError) -> RecordError {
     match error {
         TruncatedError::TooLong => too_long,

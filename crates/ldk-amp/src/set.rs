@@ -1,4 +1,4 @@
-//! The receiver's set: the HTLCs that together form one AMP payment.
+//! The recipient's set: the HTLCs that together form one AMP payment.
 //!
 //! An HTLC is passed to [`HtlcSet::accept`] after it was checked against its invoice. The set holds
 //! it until the amounts reach the sender's total, then derives all preimages from the shares, and
@@ -22,18 +22,24 @@ const FAIL_BACK_BUFFER: u32 = 39;
 /// Identifies an incoming HTLC: unique for the node's lifetime, across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HtlcKey {
+    /// The channel that carries the HTLC.
     pub channel_id: ChannelId,
+    /// The HTLC's id on this channel (BOLT 2).
     pub htlc_id: u64,
 }
 
 /// An HTLC of a set, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetHtlc {
+    /// The channel and id of the HTLC.
     pub key: HtlcKey,
+    /// The payment hash of the HTLC.
     pub payment_hash: PaymentHash,
     /// The actual amount of the HTLC in msat, which may exceed the onion's `amt_to_forward`.
     pub amount_msat: u64,
+    /// The share from the AMP record.
     pub share: Share,
+    /// The child index from the AMP record.
     pub child_index: u32,
     /// The total of the set according to the sender, in msat.
     pub total_msat: u64,
@@ -44,7 +50,7 @@ pub struct SetHtlc {
     /// The height at which the HTLC was accepted. Failure messages contain the height of the
     /// failure instead; LDK sets it.
     pub accepted_height: u32,
-    /// When the HTLC was first accepted, in seconds since 1970. A replay does not change it.
+    /// The Unix time in seconds at which the HTLC was first accepted. A replay does not change it.
     pub accepted_at: u64,
 }
 
@@ -133,26 +139,28 @@ impl HtlcSet {
         }
     }
 
+    /// Returns the set id.
     pub fn set_id(&self) -> SetId {
         self.set_id
     }
 
+    /// Returns whether the set is settled.
     pub fn is_settled(&self) -> bool {
         matches!(self.state, State::Settled(_))
     }
 
-    /// The HTLCs that wait for the rest of the set; empty once it is settled.
+    /// Returns the HTLCs that wait for the rest of the set; none once it is settled.
     pub fn held(&self) -> impl Iterator<Item = &SetHtlc> {
         self.open().into_iter().flat_map(BTreeMap::values)
     }
 
-    /// The sum of the held HTLCs in msat, saturating at `u64::MAX`.
+    /// Returns the sum of the held HTLCs in msat, saturating at `u64::MAX`.
     pub fn held_msat(&self) -> u64 {
         self.held()
             .fold(0, |sum, htlc| sum.saturating_add(htlc.amount_msat))
     }
 
-    /// The total of the set according to the sender, in msat; `None` if no HTLC is held.
+    /// Returns the total of the set according to the sender, in msat; `None` if no HTLC is held.
     pub fn total_msat(&self) -> Option<u64> {
         self.held().next().map(|htlc| htlc.total_msat)
     }
@@ -160,8 +168,8 @@ impl HtlcSet {
     /// Returns the earlier decision if the set contains this HTLC: a held HTLC remains held, with
     /// its original time; a settled one is claimed again with its own preimage.
     ///
-    /// Call it before applying any other rule. Failed HTLCs are no longer in the set; see their
-    /// rows.
+    /// Call it before applying any other rule. Failed HTLCs are no longer in the set; the caller must
+    /// remember them.
     pub fn replay(&self, key: &HtlcKey) -> Option<Outcome> {
         match &self.state {
             State::Open(held) => held.contains_key(key).then_some(Outcome::Hold),
@@ -196,8 +204,8 @@ impl HtlcSet {
         self.complete(height)
     }
 
-    /// The HTLCs whose hold time is over at `now` (seconds since 1970): remove them and fail them
-    /// with `mpp_timeout`. Each HTLC has its own hold time.
+    /// Returns the HTLCs whose hold time is over at `now` (Unix time in seconds). The caller must remove
+    /// them and fail them with `mpp_timeout`. Each HTLC has its own hold time.
     pub fn overdue(&self, now: u64) -> Vec<HtlcKey> {
         let limit = self.limits.hold_seconds;
         self.held()
@@ -206,7 +214,7 @@ impl HtlcSet {
             .collect()
     }
 
-    /// When the hold time of the next HTLC ends, in seconds since 1970.
+    /// Returns the Unix time in seconds at which the next hold time ends; `None` if no HTLC is held.
     pub fn next_expiry(&self) -> Option<u64> {
         let expiry = |htlc: &SetHtlc| htlc.accepted_at.saturating_add(self.limits.hold_seconds);
         self.held().map(expiry).min()

@@ -1,4 +1,6 @@
 //! Shares: the pieces of a payment's root, combined by XOR.
+//!
+//! The root is a share as well, the one of a payment with a single shard.
 
 use std::fmt;
 
@@ -6,19 +8,21 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A piece of the root, or the root itself: `root = share_1 ^ ... ^ share_n`.
 ///
-/// Whoever has all shares of a set can claim all its HTLCs, so a share is a secret: wiped when
-/// dropped, not `Copy`, and never printed.
+/// All shares of a set together can claim all its HTLCs, so a share is a secret: it is zeroized on drop,
+/// not `Copy`, and its `Debug` output is redacted.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Share([u8; 32]);
 
 impl Share {
-    /// The neutral element: what remains of a root once all of it has been given out.
+    /// The neutral element of XOR: the remainder of a root whose shares are all in use.
     pub const ZERO: Self = Self([0; 32]);
 
+    /// Creates a share from its bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
+    /// Returns a reference to the bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -28,10 +32,12 @@ impl Share {
         self.0
     }
 
+    /// Returns whether all 32 bytes are zero.
     pub fn is_zero(&self) -> bool {
         self.0 == [0; 32]
     }
 
+    /// Returns the XOR of two shares.
     pub fn xor(&self, other: &Self) -> Self {
         let mut bytes = self.0;
         for (byte, other) in bytes.iter_mut().zip(other.0) {
@@ -40,8 +46,8 @@ impl Share {
         Self(bytes)
     }
 
-    /// Splits into `left`, which must be 32 fresh random bytes, and the rest, so that `left ^ right
-    /// == self`.
+    /// Splits the share into `left`, which must be 32 fresh random bytes, and `right`, so that
+    /// `left ^ right == self`.
     pub fn split(&self, left: [u8; 32]) -> (Self, Self) {
         let left = Self(left);
         let right = self.xor(&left);

@@ -1,4 +1,7 @@
-//! Splitting the sender's root: hands out shares, and takes back those of failed shards.
+//! Splits the sender's root into shares, and reclaims the shares of failed shards.
+//!
+//! A [`Splitter`] does not need to know the number of shards in advance: each shard but the last gets random
+//! bytes, and the last one the rest of the root.
 
 use std::fmt;
 
@@ -6,10 +9,10 @@ use thiserror::Error;
 
 use super::{Child, Share};
 
-/// Why a shard could not be created. Neither happens with working randomness and correct amounts.
+/// A shard could not be created. Neither error occurs with working randomness and correct amounts.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum SplitError {
-    /// Live shards use the whole root; a further one would not be needed to reconstruct it.
+    /// The live shards already use the whole root, so there is no share for another one.
     #[error("live shards already use the whole root")]
     NothingLeft,
     /// The random bytes are zero or equal to the remainder: the random number generator is broken.
@@ -20,15 +23,18 @@ pub enum SplitError {
 /// One shard: the contents of its AMP record, and the child that its HTLC pays to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
+    /// The share for the AMP record.
     pub share: Share,
+    /// The child index for the AMP record.
     pub index: u32,
+    /// The preimage and the payment hash of the HTLC.
     pub child: Child,
 }
 
-/// The root of a payment, and the part of it that no live shard has.
+/// The root of a payment, and the part of it that is not used by live shards.
 ///
 /// Invariant: `root = remaining ^ (XOR of the shares of all live shards)`, where live means in
-/// flight or settled. Nothing remains after the last shard, so the receiver can reconstruct the
+/// flight or settled. Nothing remains after the last shard, so the recipient can reconstruct the
 /// root from all shares.
 #[derive(Clone)]
 pub struct Splitter {
@@ -37,7 +43,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Starts with a root of 32 fresh random bytes.
+    /// Creates a splitter for `root`, which must be 32 fresh random bytes.
     pub fn new(root: Share) -> Self {
         Self {
             remaining: root.clone(),
@@ -53,7 +59,7 @@ impl Splitter {
         Self { root, remaining }
     }
 
-    /// The secret from which all preimages of the payment are derived. Store it, never show it.
+    /// Returns the secret from which all preimages of the payment are derived. Store it, but never show it.
     pub fn root(&self) -> &Share {
         &self.root
     }
@@ -64,7 +70,9 @@ impl Splitter {
     /// shard has another payment hash. `last` means that this shard completes the amount in flight
     /// or settled: it gets the whole remainder, and `random` is not used.
     ///
-    /// Fails if nothing remains or if the random bytes cannot be random.
+    /// # Errors
+    /// If nothing of the root remains, or if `random` is zero or equal to the remainder. The splitter is
+    /// then unchanged.
     pub fn next_shard(
         &mut self,
         random: [u8; 32],

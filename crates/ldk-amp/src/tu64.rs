@@ -1,14 +1,17 @@
-//! BOLT 1's truncated integers (`tu32`, `tu64`): big endian without leading zero bytes.
+//! Truncated integers (`tu32` and `tu64` of BOLT 1): big-endian numbers without leading zero bytes.
+//!
+//! Onion payloads use them for amounts, expiries and the child index. Zero is the empty string.
 
-/// Why bytes are not a valid truncated integer.
+/// The bytes are not a valid truncated integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TruncatedError {
+    /// There are more bytes than the type has.
     TooLong,
     /// There is a leading zero byte.
     NotMinimal,
 }
 
-/// Encodes a number in its shortest form; zero is empty.
+/// Encodes a number in its shortest form; zero has no bytes.
 pub fn encode(number: u64) -> Vec<u8> {
     number
         .to_be_bytes()
@@ -18,11 +21,17 @@ pub fn encode(number: u64) -> Vec<u8> {
 }
 
 /// Decodes a `tu64`.
+///
+/// # Errors
+/// If there are more than 8 bytes, or a leading zero byte.
 pub fn decode_u64(value: &[u8]) -> Result<u64, TruncatedError> {
     decode(value, size_of::<u64>())
 }
 
 /// Decodes a `tu32`.
+///
+/// # Errors
+/// If there are more than 4 bytes, or a leading zero byte.
 pub fn decode_u32(value: &[u8]) -> Result<u32, TruncatedError> {
     let number = decode(value, size_of::<u32>())?;
     u32::try_from(number).map_err(|_| TruncatedError::TooLong)

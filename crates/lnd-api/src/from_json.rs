@@ -1,4 +1,4 @@
-//! The reverse of [`super::json`]: a message out of the JSON that lncli prints.
+//! The reverse of [`super::json`]: decodes a message from the JSON that lncli prints.
 
 use bitcoin::hex::FromHex;
 use prost::{Message, Name};
@@ -7,14 +7,14 @@ use serde_json::Value as Json;
 
 use crate::proto::POOL;
 
-/// The message that the JSON shows. Members may be missing or null; numbers may be texts, as 64-bit
-/// ones are; bytes are hex.
+/// Decodes a message from JSON. Fields may be missing or null, numbers may be strings (as 64-bit numbers
+/// are), and bytes are in hex.
 ///
 /// # Errors
-/// Which member cannot be read.
+/// A text that names the invalid field and says what was expected.
 pub fn from_json<M: Message + Name + Default>(json: &Json) -> Result<M, String> {
     let name = M::full_name();
-    let unknown = || format!("{name} is not in our .proto files");
+    let unknown = || format!("{name} is not in the .proto files");
     let descriptor = POOL.get_message_by_name(&name).ok_or_else(unknown)?;
     let message = message(json, &descriptor)?;
     M::decode(message.encode_to_vec().as_slice()).map_err(|error| error.to_string())
@@ -38,7 +38,7 @@ fn message(json: &Json, descriptor: &MessageDescriptor) -> Result<DynamicMessage
 fn member(json: &Json, field: &FieldDescriptor) -> Result<Value, String> {
     let kind = field.kind();
     if field.is_list() {
-        let items = json.as_array().ok_or_else(|| wrong(json, "a list"))?;
+        let items = json.as_array().ok_or_else(|| wrong(json, "an array"))?;
         let items = items.iter().map(|item| value(item, &kind));
         return items.collect::<Result<_, _>>().map(Value::List);
     }
@@ -60,7 +60,7 @@ fn map(json: &Json, entry: &MessageDescriptor) -> Result<Value, String> {
 }
 
 fn map_key(text: &str, kind: &Kind) -> Result<MapKey, String> {
-    let wrong = || format!("{text:?} is no key here");
+    let wrong = || format!("{text:?} is not a valid map key");
     Ok(match kind {
         Kind::String => MapKey::String(text.to_owned()),
         Kind::Bool => MapKey::Bool(text.parse().map_err(|_| wrong())?),
@@ -98,7 +98,7 @@ fn value(json: &Json, kind: &Kind) -> Result<Value, String> {
 }
 
 fn text(json: &Json) -> Result<&str, String> {
-    json.as_str().ok_or_else(|| wrong(json, "a text"))
+    json.as_str().ok_or_else(|| wrong(json, "a string"))
 }
 
 fn number<N: std::str::FromStr>(json: &Json) -> Result<N, String> {
@@ -106,7 +106,7 @@ fn number<N: std::str::FromStr>(json: &Json) -> Result<N, String> {
         Json::String(text) => text.clone(),
         other => other.to_string(),
     };
-    text.parse().map_err(|_| wrong(json, "a fitting number"))
+    text.parse().map_err(|_| wrong(json, "a valid number"))
 }
 
 fn wrong(json: &Json, expected: &str) -> String {
@@ -121,7 +121,7 @@ mod tests {
     use crate::proto::lnrpc::{Hop, Route};
 
     #[test]
-    fn what_is_printed_is_read() {
+    fn printed_messages_round_trip() {
         let mut hop = Hop {
             chan_id: u64::MAX,
             amt_to_forward_msat: -1,
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn errors_name_the_invalid_field() {
         for (json, error) in [
             (json!([]), "[] is not an object"),
             (json!({"hopes": []}), "unknown field \"hopes\" in Route"),
-            (json!({"hops": 1}), "hops: 1 is not a list"),
+            (json!({"hops": 1}), "hops: 1 is not an array"),
             (
                 json!({"total_time_lock": -1}),
-                "total_time_lock: -1 is not a fitting number",
+                "total_time_lock: -1 is not a valid number",
             ),
             (
                 json!({"hops": [{"metadata": "0g"}]}),
@@ -158,7 +158,7 @@ mod tests {
             ),
             (
                 json!({"hops": [{"custom_records": {"x": ""}}]}),
-                "hops: custom_records: \"x\" is no key here",
+                "hops: custom_records: \"x\" is not a valid map key",
             ),
         ] {
             assert_eq!(from_json::<Route>(&json), Err(error.to_owned()));

@@ -1,20 +1,20 @@
-//! A protobuf message as JSON, by one walk over its descriptor.
+//! Converts protobuf messages to JSON.
 //!
-//! The rules are those of protojson with lnd's settings: fields by their proto names in the order of the
-//! .proto file, all of them also when empty (those of a oneof excepted), 64-bit integers as strings, enums
-//! by name.
+//! The rules are those of protojson with lnd's settings: fields have their proto names and the order of the
+//! .proto file, empty fields are included (except those of a oneof), 64-bit integers are strings, and enums
+//! are names.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bitcoin::hex::DisplayHex;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
 use serde_json::Map;
 
-/// How bytes are written.
+/// The encoding of bytes in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bytes {
-    /// Lower-case hex, as lncli prints them.
+    /// Lower-case hex, as in lncli.
     Hex,
-    /// As protojson and lnd's REST interface have them.
+    /// Base64, as in protojson and lnd's REST interface.
     Base64,
 }
 
@@ -27,11 +27,11 @@ impl Bytes {
     }
 }
 
-/// The message as JSON.
+/// Converts a message to JSON.
 pub fn json(message: &DynamicMessage, bytes: Bytes) -> serde_json::Value {
     let descriptor = message.descriptor();
     let mut fields: Vec<_> = descriptor.fields().collect();
-    // `fields` goes by number; the last step of a path is the place in the file.
+    // `fields` is sorted by number; the last element of a path is the position in the file.
     fields.sort_by_key(|field| field.path().last().copied());
     let shown =
         |field: &FieldDescriptor| field.containing_oneof().is_none() || message.has_field(field);
@@ -78,10 +78,10 @@ fn content(value: &Value, kind: &Kind, bytes: Bytes) -> serde_json::Value {
     }
 }
 
-/// Go prints a whole number without a decimal point.
+/// Converts a float as Go prints it: a whole number has no decimal point.
 fn float(number: f64) -> serde_json::Value {
     let is_whole = number.fract() == 0.0 && number.abs() < f64::from(u32::MAX);
-    // The bounds above leave nothing to cut off.
+    // Used only if the number is within the bounds above, where the cast is lossless.
     #[allow(clippy::cast_possible_truncation)]
     let whole = number as i64;
     if is_whole {
@@ -91,7 +91,8 @@ fn float(number: f64) -> serde_json::Value {
     }
 }
 
-/// An enum's name, of several the first; a number that our .proto does not know stays a number.
+/// Returns the name of an enum value (the first of several), or the number if the .proto file does not
+/// define it.
 fn enum_name(number: i32, kind: &Kind) -> serde_json::Value {
     let Some(descriptor) = kind.as_enum() else {
         return number.into();

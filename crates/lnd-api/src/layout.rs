@@ -1,4 +1,4 @@
-//! Names that lnd's clients and tools rely on: files, networks, addresses and headers.
+//! Names and formats that lnd's clients and tools rely on: files, networks, addresses and headers.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use bitcoin::Network;
 use bitcoin::hashes::{Hash, sha256};
 
-/// The TLS certificate, in the data directory.
+/// The name of the TLS certificate's file in the data directory.
 pub const CERTIFICATE_FILE: &str = "tls.cert";
 
-/// The macaroon that allows everything, in [`macaroon_directory`].
+/// The name of the file in [`macaroon_directory`] with the macaroon that permits everything.
 pub const ADMIN_FILE: &str = "admin.macaroon";
 
-/// The gRPC metadata key of the macaroon, in hex. REST has it as the header `Grpc-Metadata-macaroon`.
+/// The gRPC metadata key of the hex-encoded macaroon. REST uses the header `Grpc-Metadata-macaroon`.
 pub const MACAROON_HEADER: &str = "macaroon";
 
-/// Every network with the name that lnd's folders and flags have for it.
+/// Every network with its name in lnd's directories and flags.
 const NETWORKS: [(Network, &str); 5] = [
     (Network::Bitcoin, "mainnet"),
     (Network::Testnet, "testnet"),
@@ -24,10 +24,10 @@ const NETWORKS: [(Network, &str); 5] = [
     (Network::Regtest, "regtest"),
 ];
 
-/// All names of networks as one text, for help and errors.
+/// All network names as one text, for help and error texts.
 pub const NETWORK_NAMES: &str = "mainnet, testnet, testnet4, signet or regtest";
 
-/// The network with this name, if there is one.
+/// Returns the network with this name; `None` if the name is unknown.
 #[must_use]
 pub fn network_by_name(name: &str) -> Option<Network> {
     let mut networks = NETWORKS.into_iter();
@@ -36,7 +36,7 @@ pub fn network_by_name(name: &str) -> Option<Network> {
         .map(|(network, _)| network)
 }
 
-/// The name of the network, which is also the name of its folder in the data directory.
+/// Returns the name of a network, which is also the name of its directory in the data directory.
 #[must_use]
 pub fn network_name(network: Network) -> &'static str {
     match network {
@@ -48,20 +48,21 @@ pub fn network_name(network: Network) -> &'static str {
     }
 }
 
-/// The directory of a network's macaroons, below lnd's data directory.
+/// Returns the directory of a network's macaroons, below lnd's data directory.
 #[must_use]
 pub fn macaroon_directory(data_dir: &Path, network: Network) -> PathBuf {
     let networks = data_dir.join("data/chain/bitcoin");
     networks.join(network_name(network))
 }
 
-/// The id with which lnd leases the coins that it selects for a PSBT. Clients release such coins with it.
+/// Returns the lock id with which lnd leases the coins that it selects for a PSBT. Clients use it to release
+/// these coins.
 #[must_use]
 pub fn lnd_lease_id() -> [u8; 32] {
     sha256::Hash::hash(b"lnd-internal-lock-id").to_byte_array()
 }
 
-/// A host, as name or IP without brackets, and a port.
+/// A host (a name or an IP address without brackets) and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     pub host: String,
@@ -69,7 +70,7 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Reads `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+    /// Parses `host`, `host:port`, `[IPv6]` or `[IPv6]:port`; `None` if the text is malformed.
     #[must_use]
     pub fn parse(text: &str, default_port: u16) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_network_is_found_by_its_name() {
+    fn network_names_round_trip() {
         for (network, name) in NETWORKS {
             assert_eq!(network_by_name(name), Some(network));
             assert_eq!(network_name(network), name);
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_may_leave_out_its_port() {
+    fn parses_hosts_with_and_without_a_port() {
         let parse = |text| HostPort::parse(text, 8332).map(|host| host.to_string());
         assert_eq!(parse("localhost"), Some("localhost:8332".to_owned()));
         assert_eq!(parse("10.0.0.1:18443"), Some("10.0.0.1:18443".to_owned()));

@@ -1,22 +1,22 @@
-//! lnd's API: the messages of its .proto files, gRPC clients and servers, and JSON as lncli and lnd's REST
-//! interface write it.
+//! lnd's API: the messages of its .proto files, gRPC clients and servers, and the JSON of lncli and of lnd's
+//! REST interface.
 //!
-//! * [`proto`]: the generated messages, [`proto::POOL`] with their descriptors. The feature `client` adds the
-//!   gRPC clients, `server` the servers; both are on by default.
-//! * [`json`]: any message as JSON. [`to_json`] and [`from_json`] are lncli's variant, with bytes in hex, and
-//!   [`channel_ids`] is what lncli changes in a list of channels.
-//! * [`layout`]: names of files, networks and headers that every client of lnd knows.
-//! * [`tlv`]: the numbers of custom TLV records that clients send.
+//! * [`proto`]: the generated messages and, in [`proto::POOL`], their descriptors. The feature `client` adds
+//!   the gRPC clients, `server` the gRPC servers; both are enabled by default.
+//! * [`json`]: converts any message to JSON. [`to_json`] and [`from_json`] use lncli's variant with bytes in
+//!   hex; [`channel_ids`] applies lncli's changes to a list of channels.
+//! * [`layout`]: the names of files, networks and headers that lnd's clients rely on.
+//! * [`tlv`]: the types of custom TLV records that clients send.
 //! * [`version`]: the version of lnd whose API this is.
 //!
-//! ampd's own service, `ampdrpc`, is among them: it is what ampd offers beyond lnd.
+//! The crate also contains `ampdrpc`, ampd's own service with calls that lnd does not have.
 //!
 //! ```
 //! let balance = lnd_api::proto::lnrpc::WalletBalanceResponse {
 //!     total_balance: 25_000,
 //!     ..Default::default()
 //! };
-//! let json = lnd_api::to_json(&balance).expect("the message is one of these .proto files");
+//! let json = lnd_api::to_json(&balance).expect("the message type is in the .proto files");
 //! assert_eq!(json["total_balance"], "25000");
 //! ```
 

@@ -1,12 +1,12 @@
-//! Where lncli prints something else than the API's message.
+//! Differences between the API's messages and what lncli prints.
 
 use bitcoin::OutPoint;
 use bitcoin::hashes::Hash;
 use bitcoin::hex::DisplayHex;
 use serde_json::{Map, Value};
 
-/// In a list of channels: `chan_id` becomes BOLT 2's channel id, and the API's number follows
-/// as `scid`, and as `scid_str` in the form block x transaction x output.
+/// Converts a list of channels to lncli's form: `chan_id` becomes the channel id of BOLT 2, followed by the
+/// API's number as `scid` and by `scid_str` in the form `BLOCKxTRANSACTIONxOUTPUT`.
 #[must_use]
 pub fn channel_ids(mut list: Value) -> Value {
     let channels = list.get_mut("channels").and_then(Value::as_array_mut);
@@ -45,7 +45,7 @@ fn set_channel_id(members: &mut Map<String, Value>) {
     members.insert("chan_id".to_owned(), id.into());
 }
 
-/// BOLT 2: the funding transaction's id, its last two bytes XORed with the output's index.
+/// Returns the channel id of BOLT 2: the funding txid, its last two bytes XORed with the output index.
 fn channel_id(point: &OutPoint) -> String {
     let mut id = point.txid.to_byte_array();
     let [.., high, low] = point.vout.to_be_bytes();
@@ -63,7 +63,7 @@ fn scid_text(scid: u64) -> String {
     )
 }
 
-/// A transaction's id out of the API's bytes, which are in internal order.
+/// Formats a txid from the API's bytes, which are in internal (reversed) byte order.
 #[must_use]
 pub fn txid(bytes: &[u8]) -> String {
     bytes
@@ -79,13 +79,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_channel_id_is_the_txid_xored_with_the_output() {
+    fn channel_id_is_the_txid_xored_with_the_output_index() {
         let point = format!("{}:258", "11".repeat(32)).parse().unwrap();
         assert_eq!(channel_id(&point), format!("{}1013", "11".repeat(30)));
     }
 
     #[test]
-    fn a_txid_is_shown_in_reverse() {
+    fn txids_are_shown_in_reverse() {
         assert_eq!(txid(&[1, 2, 0xab]), "ab0201");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
-/// `ampdrpc`: what ampd has beyond lnd.
+/// `ampdrpc`: ampd's own calls, which lnd does not have.
 pub mod ampdrpc {
     tonic::include_proto!("ampdrpc");
 }
@@ -45,11 +45,11 @@ pub mod verrpc {
     tonic::include_proto!("verrpc");
 }
 
-/// The descriptors of all of the above, an encoded `FileDescriptorSet`.
+/// The descriptors of all messages and services above, as an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// The same, decoded.
+/// The decoded [`DESCRIPTORS`].
 pub static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    // build.rs wrote these bytes; every test of a message decodes them.
-    DescriptorPool::decode(DESCRIPTORS).expect("the descriptors of our own build are valid")
+    // build.rs writes these bytes, and the tests decode them.
+    DescriptorPool::decode(DESCRIPTORS).expect("descriptors written by build.rs are valid")
 });

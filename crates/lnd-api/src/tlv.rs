@@ -1,7 +1,7 @@
-//! The numbers of custom TLV records that lnd and its clients use.
+//! Types of the custom TLV records that lnd and its clients use.
 
-/// The preimage of a spontaneous payment (keysend), 32 bytes.
+/// The 32-byte preimage of a spontaneous payment (keysend, bLIP 3).
 pub const KEYSEND: u64 = 5_482_373_484;
 
-/// A text message to the recipient, UTF-8: by convention, not by lnd itself.
+/// A UTF-8 text message to the recipient. This is a convention among clients; lnd does not define it.
 pub const MESSAGE: u64 = 34_349_334;

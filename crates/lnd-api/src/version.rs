@@ -1,4 +1,4 @@
-//! The version of lnd whose API this is: clients decide by it which calls they make.
+//! The version of lnd whose API this is. Clients choose their calls according to it.
 
 use crate::proto::verrpc::Version;
 
@@ -7,17 +7,17 @@ const MINOR: u32 = 21;
 const PATCH: u32 = 2;
 const PRE_RELEASE: &str = "beta";
 
-/// lnd's names of those of its sub-servers that ampd has.
+/// The lnd sub-servers that ampd implements, as lnd names them.
 const BUILD_TAGS: [&str; 4] = ["chainrpc", "invoicesrpc", "routerrpc", "walletrpc"];
 
-/// lnd's version as text, for example `0.21.2-beta`.
+/// Returns lnd's version as text, for example `0.21.2-beta`.
 #[must_use]
 pub fn text() -> String {
     format!("{MAJOR}.{MINOR}.{PATCH}-{PRE_RELEASE}")
 }
 
-/// The answer of `GetVersion`. `build` names the program that answers, for example `ampd/0.1.0`; lnd has its
-/// commit there.
+/// Returns the response of `GetVersion`. `build` names the responding program, for example `ampd/0.1.0`, in
+/// the field where lnd has its commit.
 #[must_use]
 pub fn version(build: &str) -> Version {
     Version {

@@ -1,29 +1,30 @@
-//! What narrows a macaroon: a point in time, an address, a range of addresses.
+//! Caveats that restrict a macaroon: an expiry time, an IP address or an IP range.
 
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
-/// What a call is like, as far as caveats ask for it.
+/// The properties of a call that caveats restrict.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
+    /// The time of the call.
     pub time: DateTime<Utc>,
-    /// Where it comes from; `None` if that is not known, and then no caveat on addresses holds.
+    /// The client's IP address; `None` if unknown, in which case caveats on addresses fail.
     pub from: Option<IpAddr>,
 }
 
-/// A caveat does not hold, or cannot be judged. Both refuse the call.
+/// A caveat does not hold or cannot be evaluated. In both cases the call must be refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaveatError {
-    // The text is that of go-macaroon-bakery: clients know it.
+    // The text is that of go-macaroon-bakery, because clients match on it.
     #[error("caveat {0:?} not satisfied: macaroon has expired")]
     Expired(String),
     #[error("caveat {0:?} not satisfied: macaroon locked to different IP address")]
     OtherAddress(String),
     #[error("caveat {0:?} not satisfied: macaroon locked to a different IP range")]
     OtherRange(String),
-    #[error("caveat {0:?} not satisfied: its value cannot be read")]
+    #[error("caveat {0:?} not satisfied: invalid value")]
     Malformed(String),
     #[error("caveat {0:?} not satisfied: caveat not recognized")]
     Unknown(String),
@@ -31,11 +32,11 @@ pub enum CaveatError {
 
 /// Checks that a caveat holds for a call.
 ///
-/// Known are lnd's `time-before` (RFC 3339), `ipaddr` and `iprange` (CIDR). lnd takes `lnd-custom` only
-/// with an interceptor that knows it; ampd has none and refuses it as any other condition.
+/// Supports lnd's `time-before` (RFC 3339), `ipaddr` and `iprange` (CIDR). All other conditions are
+/// refused, including `lnd-custom`, which lnd accepts only if an RPC middleware handles it.
 ///
 /// # Errors
-/// [`CaveatError`], with the caveat.
+/// [`CaveatError`] if the caveat does not hold.
 pub fn check(caveat: &[u8], call: &Call) -> Result<(), CaveatError> {
     let text = String::from_utf8_lossy(caveat).into_owned();
     match text.split_once(' ') {
@@ -64,8 +65,8 @@ pub fn check(caveat: &[u8], call: &Call) -> Result<(), CaveatError> {
     }
 }
 
-fn holds(it_does: bool, error: impl FnOnce() -> CaveatError) -> Result<(), CaveatError> {
-    if it_does { Ok(()) } else { Err(error()) }
+fn holds(is_satisfied: bool, error: impl FnOnce() -> CaveatError) -> Result<(), CaveatError> {
+    if is_satisfied { Ok(()) } else { Err(error()) }
 }
 
 #[cfg(test)]
@@ -82,21 +83,21 @@ mod tests {
     }
 
     #[test]
-    fn a_macaroon_is_good_before_its_time() {
+    fn time_before_excludes_its_own_instant() {
         let caveat = b"time-before 2026-11-22T15:38:31.035560078Z";
-        for (time, is_good) in [
+        for (time, is_valid) in [
             ("2026-11-22T15:38:31.035560077Z", true),
             ("2026-11-22T15:38:31.035560078Z", false),
             ("2026-11-22T15:38:32Z", false),
         ] {
             let checked = check(caveat, &call(time, ""));
-            assert_eq!(checked.is_ok(), is_good, "{time}: {checked:?}");
+            assert_eq!(checked.is_ok(), is_valid, "{time}: {checked:?}");
         }
     }
 
     #[test]
-    fn addresses_are_compared_in_whatever_form() {
-        for (caveat, from, is_good) in [
+    fn compares_addresses_in_canonical_form() {
+        for (caveat, from, is_valid) in [
             ("ipaddr 127.0.0.1", "127.0.0.1", true),
             ("ipaddr 127.0.0.1", "::ffff:127.0.0.1", true),
             ("ipaddr 127.0.0.1", "127.0.0.2", false),
@@ -112,12 +113,12 @@ mod tests {
             ("iprange fd00::/8", "fe00::1", false),
         ] {
             let checked = check(caveat.as_bytes(), &call("2026-01-01T00:00:00Z", from));
-            assert_eq!(checked.is_ok(), is_good, "{caveat} {from}: {checked:?}");
+            assert_eq!(checked.is_ok(), is_valid, "{caveat} {from}: {checked:?}");
         }
     }
 
     #[test]
-    fn what_cannot_be_judged_refuses() {
+    fn rejects_malformed_and_unknown_caveats() {
         let call = call("2026-01-01T00:00:00Z", "127.0.0.1");
         for caveat in [
             "time-before",
@@ -140,7 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn random_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let call = call("2026-01-01T00:00:00Z", "127.0.0.1");
             for condition in [&b""[..], b"time-before ", b"ipaddr ", b"iprange "] {
                 let _ = check(&[condition, &bytes].concat(), &call);

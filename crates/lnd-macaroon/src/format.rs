@@ -1,7 +1,7 @@
-//! The binary form, version 2 of libmacaroons: packets of a type, a length and as many bytes, in
-//! sections that end with a zero.
+//! The binary format, version 2 of libmacaroons: fields of type, length and value, in sections that end
+//! with a zero byte.
 
-/// Of the whole; where lnd reads one it is smaller by far.
+/// Maximum length of an encoded macaroon; lnd's are far smaller.
 const MAX_BYTES: usize = 64 * 1024;
 const VERSION: u8 = 2;
 
@@ -11,7 +11,7 @@ const IDENTIFIER: u8 = 2;
 const VERIFICATION_ID: u8 = 4;
 const SIGNATURE: u8 = 6;
 
-/// The parts of a macaroon, as they lie in the binary form.
+/// The fields of a macaroon in the binary format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parts {
     pub location: Option<Vec<u8>>,
@@ -20,27 +20,25 @@ pub(super) struct Parts {
     pub signature: [u8; 32],
 }
 
-/// These bytes are no macaroon.
+/// The bytes are not a valid macaroon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// The text is lnd's: clients know it.
+    /// The text is lnd's, because clients match on it.
     #[error("cannot determine data format of binary-encoded macaroon")]
     UnknownVersion,
-    #[error("a macaroon of {0} bytes is longer than {MAX_BYTES}")]
+    #[error("the macaroon has {0} bytes, more than the maximum of {MAX_BYTES}")]
     TooLong(usize),
-    #[error("the macaroon is cut off")]
+    #[error("the macaroon is truncated")]
     CutOff,
-    #[error("the macaroon has a field of type {0} where another one belongs")]
+    #[error("the macaroon has an unexpected field of type {0}")]
     Field(u8),
-    #[error("the macaroon has a length that is not written as a number of at most 32 bits")]
+    #[error("the macaroon has a field length that is not a valid varint")]
     Length,
-    #[error(
-        "the macaroon has a caveat that somebody else must discharge, which ampd does not know"
-    )]
+    #[error("the macaroon has a third-party caveat, which is not supported")]
     ThirdParty,
     #[error("the macaroon's signature has {0} bytes instead of 32")]
     Signature(usize),
-    #[error("{0} bytes follow the macaroon")]
+    #[error("the macaroon is followed by {0} extra bytes")]
     Trailing(usize),
 }
 
@@ -72,7 +70,7 @@ impl Parts {
         let (location, id) = reader.head()?;
         let mut caveats = Vec::new();
         while !reader.ends_section() {
-            // A caveat of our own has no location; others may write an empty one.
+            // First-party caveats have no location; some implementations write an empty one.
             let (_, caveat) = reader.head()?;
             caveats.push(caveat);
         }
@@ -105,7 +103,7 @@ fn put(bytes: &mut Vec<u8>, field: u8, content: &[u8]) {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// A section with a location, which may be missing, and an identifier.
+    /// Reads a section of an optional location and an identifier.
     fn head(&mut self) -> Result<(Option<Vec<u8>>, Vec<u8>), FormatError> {
         let location = match self.peek()? {
             LOCATION => Some(self.field(LOCATION)?.to_vec()),
@@ -119,7 +117,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a zero follows; goes behind it.
+    /// Consumes the end of the section if it follows, and returns whether it did.
     fn ends_section(&mut self) -> bool {
         let ends = self.0.first() == Some(&END_OF_SECTION);
         if ends {
@@ -170,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cut_and_every_addition_is_refused() {
+    fn rejects_truncated_and_extended_macaroons() {
         for vector in test_data::all() {
             let bytes = &vector.bytes;
             for length in 0..bytes.len() {
@@ -182,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_macaroon_is_named() {
+    fn reports_why_bytes_are_not_a_macaroon() {
         for bytes in [&[][..], &[1, 2, 3], b"{}", &[0xff; 10]] {
             assert_eq!(Parts::decode(bytes), Err(FormatError::UnknownVersion));
         }
@@ -204,13 +202,13 @@ mod tests {
         assert_eq!(Parts::decode(&endless), Err(FormatError::Length));
         let short = [VERSION, IDENTIFIER, 0, 0, 0, SIGNATURE, 1, 9];
         assert_eq!(Parts::decode(&short), Err(FormatError::Signature(1)));
-        let strange = [VERSION, IDENTIFIER, 0, 9];
-        assert_eq!(Parts::decode(&strange), Err(FormatError::Field(9)));
+        let unexpected = [VERSION, IDENTIFIER, 0, 9];
+        assert_eq!(Parts::decode(&unexpected), Err(FormatError::Field(9)));
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(
+        fn encoded_macaroons_round_trip(
             location in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20)),
             id in proptest::collection::vec(any::<u8>(), 0..400),
             caveats in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..5),
@@ -221,7 +219,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let with_version = [&[VERSION], bytes.as_slice()].concat();
             for bytes in [&bytes, &with_version] {
                 let _ = Parts::decode(bytes);

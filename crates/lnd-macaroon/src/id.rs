@@ -1,5 +1,5 @@
-//! The identifier of lnd's macaroons: a version byte (3, go-macaroon-bakery's latest) and a protobuf
-//! message with a nonce, the number of the root key and the operations.
+//! The identifier of lnd's macaroons: a version byte (3, the latest of go-macaroon-bakery) and a protobuf
+//! message with a nonce, the root key id and the permitted operations.
 
 use bitcoin::hex::DisplayHex;
 use prost::Message;
@@ -9,24 +9,25 @@ use super::Operations;
 const VERSION: u8 = 3;
 const NONCE_BYTES: usize = 16;
 
-/// What a macaroon says of itself.
+/// The identifier of a macaroon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Id {
-    /// Random: no two macaroons are the same.
+    /// Random bytes that make each macaroon unique.
     pub nonce: [u8; NONCE_BYTES],
-    /// Which root key signs it. 0 is that of the files beside the wallet.
+    /// The id of the root key that signs the macaroon. lnd's macaroon files use 0.
     pub root_key_id: u64,
+    /// The operations that the macaroon permits.
     pub operations: Operations,
 }
 
-/// The identifier of a macaroon is not one of lnd's.
+/// The identifier is not in lnd's format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     #[error("the macaroon's identifier is empty")]
     Empty,
-    #[error("the macaroon's identifier has version {0}, and only {VERSION} is known")]
+    #[error("the macaroon's identifier has version {0}; only version {VERSION} is supported")]
     Version(u8),
-    #[error("the macaroon's identifier cannot be read: {0}")]
+    #[error("cannot decode the macaroon's identifier: {0}")]
     Malformed(#[from] prost::DecodeError),
     #[error("the macaroon's nonce has {0} bytes instead of {NONCE_BYTES}")]
     Nonce(usize),
@@ -38,7 +39,7 @@ pub enum IdError {
 struct IdMessage {
     #[prost(bytes = "vec", tag = "1")]
     nonce: Vec<u8>,
-    /// The root key's number as decimal digits.
+    /// The root key id in decimal digits.
     #[prost(bytes = "vec", tag = "2")]
     storage_id: Vec<u8>,
     #[prost(message, repeated, tag = "3")]
@@ -54,7 +55,7 @@ struct OpMessage {
 }
 
 impl Id {
-    /// The bytes that a macaroon carries.
+    /// Encodes the identifier as it is stored in a macaroon.
     pub fn encode(&self) -> Vec<u8> {
         let operations = self.operations.by_entity();
         let message = IdMessage {
@@ -72,10 +73,10 @@ impl Id {
         bytes
     }
 
-    /// Reads the bytes that a macaroon carries.
+    /// Decodes the identifier of a macaroon.
     ///
     /// # Errors
-    /// [`IdError`], if this is nothing that lnd 0.3 or later would write.
+    /// [`IdError`] if lnd 0.3 or later would not write these bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, IdError> {
         let (&version, message) = bytes.split_first().ok_or(IdError::Empty)?;
         if version != VERSION {
@@ -93,7 +94,7 @@ impl Id {
 
 fn root_key_id(digits: &[u8]) -> Result<u64, IdError> {
     let text = std::str::from_utf8(digits).ok();
-    // A sign or leading zeros would be another text for the same key.
+    // Reject a sign and leading zeros, which would be a second spelling of the same key id.
     let number = text.and_then(|text| text.parse::<u64>().ok());
     let number = number.filter(|number| number.to_string().as_bytes() == digits);
     number.ok_or_else(|| match text {
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_lnd_are_read_and_written_again_byte_for_byte() {
+    fn lnds_ids_round_trip() {
         for vector in test_data::all() {
             let id = Id::decode(&vector.id).unwrap();
             assert_eq!(id.encode(), vector.id, "{}", vector.name);
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_named() {
+    fn reports_why_bytes_are_not_an_id() {
         let id = Id {
             nonce: [7; 16],
             root_key_id: 21,
@@ -153,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Id::decode(&bytes);
         }
     }

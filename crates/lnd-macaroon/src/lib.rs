@@ -1,10 +1,15 @@
-//! Macaroons as lnd makes and checks them: bearer tokens which name what they allow, and which
-//! their owner can narrow by caveats without asking the node.
+//! Macaroons in lnd's format: creating, restricting and verifying them.
 //!
-//! [`Bakery`] makes and checks them. [`Macaroon`] is the signed whole in its binary form (version 2 of libmacaroons), [`Id`] what lnd
-//! puts into its identifier, [`Operations`] what is allowed, [`caveat`] what narrows it. Written
-//! here because the `macaroon` crate stands on the abandoned sodiumoxide; ampd needs no discharges by
-//! third parties, and without them a macaroon is a chain of HMACs.
+//! A macaroon is a bearer token that lists the operations it permits. Its holder can restrict it with
+//! caveats, for example on time or IP address, without contacting the node.
+//!
+//! * [`Macaroon`]: the signed token and its binary format (version 2 of libmacaroons).
+//! * [`RootKey`]: the secret that signs macaroons.
+//! * [`Id`]: lnd's identifier, with a nonce, the root key id and the permitted [`Operations`].
+//! * [`caveat`]: checks lnd's caveats against a call.
+//!
+//! Third-party caveats, which lnd does not use, are not supported. Without them a macaroon is a chain
+//! of HMACs. This crate exists because the `macaroon` crate depends on the unmaintained sodiumoxide.
 
 pub mod caveat;
 mod format;

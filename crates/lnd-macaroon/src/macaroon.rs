@@ -1,4 +1,4 @@
-//! A macaroon: an identifier and caveats, signed link by link with a root key.
+//! A macaroon: an identifier and caveats, signed with a chain of HMACs under a root key.
 
 use std::fmt;
 
@@ -9,38 +9,39 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::format::Parts;
 use super::{FormatError, Id, IdError};
 
-/// What lnd writes into its macaroons.
+/// The location that lnd writes into its macaroons.
 const LOCATION: &[u8] = b"lnd";
-/// libmacaroons derives the key of the first link with this one.
+/// The HMAC key with which libmacaroons derives the key of the first link from the root key.
 const KEY_GENERATOR: &[u8] = b"macaroons-key-generator";
 
-/// What signs macaroons: whoever knows it can make any.
+/// A key that signs macaroons. Its holder can create macaroons with any permissions.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct RootKey([u8; 32]);
 
-/// A signed macaroon: whoever has it may do what it allows.
+/// A signed macaroon, a bearer token: its holder may perform the operations that it permits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Macaroon(Parts);
 
-/// Somebody without the root key made it, or took a caveat away. The text is lnd's: clients know it.
+/// The macaroon was not created with this root key, or was modified. The text is lnd's, because clients
+/// match on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("verification failed: signature mismatch after caveat verification")]
 pub struct SignatureError;
 
 impl RootKey {
-    /// A key from 32 random bytes.
+    /// Creates a key from 32 random bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// For the database; it must stay there.
+    /// Returns the bytes for storage. They must stay secret.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
 impl Macaroon {
-    /// A macaroon without caveats.
+    /// Creates a macaroon without caveats.
     pub fn mint(root_key: &RootKey, id: &Id) -> Self {
         let id = id.encode();
         Self(Parts {
@@ -51,31 +52,31 @@ impl Macaroon {
         })
     }
 
-    /// The same, narrowed: it is only good if `caveat` holds as well. Needs no root key.
+    /// Adds a caveat that must also hold for the macaroon to be valid. This does not need the root key.
     pub fn with_caveat(mut self, caveat: &str) -> Self {
         self.0.signature = link(&self.0.signature, caveat.as_bytes());
         self.0.caveats.push(caveat.into());
         self
     }
 
-    /// What it says of itself, true only once [`Macaroon::verify`] has said so.
+    /// Returns the decoded identifier. Do not trust it before [`Macaroon::verify`] has succeeded.
     ///
     /// # Errors
-    /// [`IdError`], if it is not one of lnd's.
+    /// [`IdError`] if the identifier is not in lnd's format.
     pub fn id(&self) -> Result<Id, IdError> {
         Id::decode(&self.0.id)
     }
 
-    /// What must hold for it to be good, in the order in which it was added.
+    /// Returns the caveats in the order in which they were added.
     pub fn caveats(&self) -> impl Iterator<Item = &[u8]> {
         self.0.caveats.iter().map(Vec::as_slice)
     }
 
-    /// Checks that it was made with `root_key` and nothing but caveats was added since. Whether these
-    /// hold is another question.
+    /// Verifies that the macaroon was created with `root_key` and that nothing but caveats was added
+    /// since. Does not check the caveats; see [`caveat::check`](crate::caveat::check).
     ///
     /// # Errors
-    /// [`SignatureError`].
+    /// [`SignatureError`] if the signature does not match.
     pub fn verify(&self, root_key: &RootKey) -> Result<(), SignatureError> {
         let first = first_link(root_key, &self.0.id);
         let last = self.caveats().fold(first, |key, caveat| link(&key, caveat));
@@ -83,15 +84,15 @@ impl Macaroon {
         is_same.then_some(()).ok_or(SignatureError)
     }
 
-    /// The binary form, as in lnd's files.
+    /// Encodes the macaroon in the binary format of lnd's macaroon files.
     pub fn encode(&self) -> Vec<u8> {
         self.0.encode()
     }
 
-    /// Reads the binary form.
+    /// Decodes the binary format.
     ///
     /// # Errors
-    /// [`FormatError`], which names what is wrong.
+    /// [`FormatError`] if the bytes are not a macaroon.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         Parts::decode(bytes).map(Self)
     }
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn macaroons_of_lnd_verify_and_are_written_again_byte_for_byte() {
+    fn lnds_macaroons_verify_and_round_trip() {
         let vectors = test_data::all();
         assert!(vectors.len() >= 18, "{}", vectors.len());
         for vector in vectors {
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_are_those_of_lnd() {
+    fn minted_macaroons_equal_lnds() {
         for vector in test_data::all() {
             let id = Id::decode(&vector.id).unwrap();
             let minted = Macaroon::mint(&vector.root_key, &id);
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_or_a_changed_bit_does_not_verify() {
+    fn rejects_other_root_keys_and_modified_bytes() {
         let vector = test_data::all().remove(1);
         let macaroon = Macaroon::decode(&vector.bytes).unwrap();
         let other_key = RootKey::from_bytes([1; 32]);
@@ -159,7 +160,7 @@ mod tests {
         for position in 0..vector.bytes.len() {
             let mut changed = vector.bytes.clone();
             changed[position] ^= 1;
-            // The location is for people: no signature is over it.
+            // The location is only a hint and is not covered by the signature.
             let Ok(changed) = Macaroon::decode(&changed) else {
                 continue;
             };
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caveat_cannot_be_taken_away() {
+    fn rejects_macaroons_with_a_removed_caveat() {
         let with_caveat = test_data::all().into_iter();
         for vector in with_caveat.filter(|vector| !vector.caveats.is_empty()) {
             let mut macaroon = Macaroon::decode(&vector.bytes).unwrap();
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_tells_no_secret() {
+    fn debug_output_redacts_secrets() {
         let vector = test_data::all().remove(0);
         let macaroon = Macaroon::decode(&vector.bytes).unwrap();
         let text = format!("{macaroon:?} {:?}", vector.root_key);

@@ -1,20 +1,20 @@
-//! What a macaroon allows.
+//! The operations that a macaroon permits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Pairs of an entity (`offchain`, `invoices`, `uri`, ...) and an action on it (`read`, `write`,
-/// `generate`; of `uri` the full name of a method). Sorted, as lnd writes them.
+/// A set of operations: pairs of an entity (`offchain`, `invoices`, `uri`, ...) and an action (`read`,
+/// `write`, `generate`, or the full name of a method for `uri`). Sorted, as lnd writes them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Operations(BTreeMap<String, BTreeSet<String>>);
 
 impl Operations {
-    /// Whether `action` on `entity` is among them.
+    /// Returns whether `action` on `entity` is permitted.
     pub fn contain(&self, entity: &str, action: &str) -> bool {
         let actions = self.0.get(entity);
         actions.is_some_and(|actions| actions.contains(action))
     }
 
-    /// Each entity with its actions.
+    /// Returns each entity with its actions, in ascending order.
     pub fn by_entity(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &str>)> {
         let entities = self.0.iter();
         entities.map(|(entity, actions)| (entity.as_str(), actions.iter().map(String::as_str)))
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_is_allowed_on_its_own_entity_only() {
+    fn permits_actions_only_on_their_own_entity() {
         let operations: Operations = [("info", "read"), ("offchain", "write")]
             .into_iter()
             .collect();

@@ -1,4 +1,4 @@
-//! `tests/data/lnd_macaroons.json` in types.
+//! The typed contents of `tests/data/lnd_macaroons.json`.
 
 use bitcoin::hex::FromHex;
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub struct Vector {
     pub signature: [u8; 32],
 }
 
-/// Each macaroon without caveats, then with all kinds of them.
+/// Returns each recorded macaroon without caveats, followed by its variants with caveats.
 pub fn all() -> Vec<Vector> {
     let text = include_str!("../tests/data/lnd_macaroons.json");
     let json: Value = serde_json::from_str(text).unwrap();

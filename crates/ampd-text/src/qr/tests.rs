@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Invoices of all lengths, made by lnd.
+/// Returns invoices of various lengths created by lnd.
 fn invoices() -> Vec<String> {
     let lnd = include_str!("../../../../tests/data/lnd_invoices.json");
     let lnd: Vec<Value> = serde_json::from_str(lnd).unwrap();
@@ -14,7 +14,7 @@ fn invoices() -> Vec<String> {
         .collect()
 }
 
-/// What a reader sees in the only code of this image.
+/// Decodes the single QR code in an image.
 fn scanned(width: usize, is_dark: impl Fn(usize, usize) -> bool) -> String {
     let shade = |x, y| if is_dark(x, y) { 0 } else { 255 };
     let mut image = PreparedImage::prepare_from_greyscale(width, width, shade);
@@ -23,14 +23,14 @@ fn scanned(width: usize, is_dark: impl Fn(usize, usize) -> bool) -> String {
     grids[0].decode().unwrap().1
 }
 
-/// The same for a drawing with one cell for each module: a reader needs some pixels.
+/// Decodes a grid with one cell per module, enlarged because the scanner needs several pixels per module.
 fn scanned_modules(rows: &[Vec<bool>]) -> String {
     const SCALE: usize = 4;
     assert!(rows.iter().all(|row| row.len() == rows.len()));
     scanned(rows.len() * SCALE, |x, y| rows[y / SCALE][x / SCALE])
 }
 
-/// At least four modules of light all around.
+/// Returns whether the border of four modules is light.
 fn has_quiet_zone(rows: &[Vec<bool>]) -> bool {
     let inside = QUIET_ZONE..rows.len() - QUIET_ZONE;
     let dark = |(y, row): (usize, &Vec<bool>)| -> bool {
@@ -41,12 +41,12 @@ fn has_quiet_zone(rows: &[Vec<bool>]) -> bool {
     !rows.iter().enumerate().any(dark)
 }
 
-/// What is seen of the text in a terminal.
+/// Returns the modules of the terminal output.
 fn terminal_rows(text: &str) -> Vec<Vec<bool>> {
     let mut rows = Vec::new();
     for line in text.lines() {
         let line = line.strip_prefix(BLACK_ON_WHITE).unwrap();
-        let line = line.strip_suffix(PLAIN).unwrap();
+        let line = line.strip_suffix(RESET).unwrap();
         rows.push(line.chars().map(|c| matches!(c, '█' | '▀')).collect());
         rows.push(line.chars().map(|c| matches!(c, '█' | '▄')).collect());
     }
@@ -56,7 +56,7 @@ fn terminal_rows(text: &str) -> Vec<Vec<bool>> {
     rows
 }
 
-/// What is seen of the drawing, whose only path is a list of stretches in a row.
+/// Returns the modules of the SVG, whose only path is a list of runs within rows.
 fn svg_rows(text: &str) -> Vec<Vec<bool>> {
     let between = |start: &str, end: &str| {
         let (_, rest) = text.split_once(start).unwrap();
@@ -77,7 +77,7 @@ fn svg_rows(text: &str) -> Vec<Vec<bool>> {
 }
 
 #[test]
-fn every_drawing_is_read_as_the_invoice_in_upper_case() {
+fn terminal_and_svg_decode_to_the_upper_case_invoice() {
     for invoice in invoices() {
         let code = Code::of_invoice(&invoice).unwrap();
         let upper = invoice.to_uppercase();
@@ -90,7 +90,7 @@ fn every_drawing_is_read_as_the_invoice_in_upper_case() {
 }
 
 #[test]
-fn a_png_is_read_as_the_invoice_in_upper_case() {
+fn png_decodes_to_the_upper_case_invoice() {
     for invoice in invoices() {
         let image = Code::of_invoice(&invoice).unwrap().png().unwrap();
         let mut decoder = png::Decoder::new(std::io::Cursor::new(image));
@@ -112,7 +112,7 @@ fn a_png_is_read_as_the_invoice_in_upper_case() {
 }
 
 #[test]
-fn the_smaller_mode_is_used() {
+fn invoices_use_the_alphanumeric_mode() {
     for invoice in invoices() {
         let code = Code::of_invoice(&invoice).unwrap();
         let bytes = QrCode::with_error_correction_level(&invoice, EcLevel::M);
@@ -121,7 +121,7 @@ fn the_smaller_mode_is_used() {
 }
 
 #[test]
-fn the_longest_invoice_that_we_make_has_a_code() {
+fn the_longest_invoice_fits_into_a_code() {
     let longest = "lnbc1".to_owned() + &"q".repeat(4_096 - 5);
     let code = Code::of_invoice(&longest).unwrap();
     let rows = terminal_rows(&code.terminal());
@@ -132,7 +132,7 @@ fn the_longest_invoice_that_we_make_has_a_code() {
 }
 
 #[test]
-fn capitals_in_a_link_are_in_the_smaller_mode() {
+fn upper_case_parts_of_a_uri_use_the_alphanumeric_mode() {
     let invoice = &invoices()[0];
     let link = |invoice: &str| format!("bitcoin:BC1Q?amount=0.1&lightning={invoice}");
     let [upper, lower] = [invoice.to_uppercase(), invoice.to_lowercase()].map(|one| link(&one));

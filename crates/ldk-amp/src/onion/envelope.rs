@@ -19,7 +19,7 @@ use crate::{AmpRecord, HtlcKey, MppRecord};
 /// it, and in the custom range (>= 65536). The record never leaves this node.
 pub const ENVELOPE_TYPE: u64 = 0x616d_7065;
 
-/// Version of the envelope's layout. LDK may still hold envelopes written by an older ampd.
+/// Version of the envelope's layout. After an upgrade LDK may still hold envelopes of an older version.
 const VERSION: u8 = 1;
 const TAG_LEN: usize = 32;
 
@@ -30,7 +30,7 @@ pub struct EnvelopeKey([u8; 32]);
 impl EnvelopeKey {
     const LABEL: &'static [u8] = b"ampd onion envelope v1";
 
-    /// Derives the key from the node's seed, so it is the same after every restart.
+    /// Derives the key from the node's seed, so that it is the same after every restart.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(hmac::hmac(seed, &[Self::LABEL]))
     }
@@ -45,12 +45,14 @@ impl fmt::Debug for EnvelopeKey {
 /// The parts of a received AMP HTLC that LDK would otherwise lose.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// Record 8. As in lnd, an AMP HTLC without it is rejected by the invoice registry, not while
-    /// decoding the onion.
+    /// The MPP record (8). As in lnd, decoding accepts an AMP HTLC without it; the recipient must then
+    /// fail the HTLC.
     pub mpp: Option<MppRecord>,
-    /// Record 14.
+    /// The AMP record (14).
     pub amp: AmpRecord,
+    /// The channel that carries the HTLC.
     pub channel_id: ChannelId,
+    /// The HTLC's id on this channel (BOLT 2).
     pub htlc_id: u64,
     /// Block height at which the HTLC expires.
     pub cltv_expiry: u32,
@@ -62,7 +64,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The HTLC's channel and id.
+    /// Returns the HTLC's channel and id.
     pub fn key(&self) -> HtlcKey {
         HtlcKey {
             channel_id: self.channel_id,

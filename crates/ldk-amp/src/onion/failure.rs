@@ -64,8 +64,10 @@ fn packet(secret: &HopSecret, code: u16, data: &[u8]) -> Vec<u8> {
 
 /// Returns the message with another reason and without attribution data, which covers the old reason.
 ///
-/// LDK keeps the field private, so the message is rebuilt by decoding its wire bytes. Fails if
-/// `reason` is longer than 65535 bytes.
+/// LDK keeps the field private, so the message is rebuilt by decoding its wire bytes.
+///
+/// # Errors
+/// If `reason` is longer than 65535 bytes.
 pub fn with_reason(message: &UpdateFailHTLC, reason: &[u8]) -> Result<UpdateFailHTLC, DecodeError> {
     let length = u16::try_from(reason.len()).map_err(|_| DecodeError::InvalidValue)?;
     let mut wire = message.channel_id.encode();

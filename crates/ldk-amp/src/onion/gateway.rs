@@ -1,4 +1,7 @@
 //! The gateway between the peers and the channel manager.
+//!
+//! It implements LDK's `ChannelMessageHandler`: it rewrites incoming HTLCs on the way in and failures on
+//! the way out, and passes all other messages through.
 
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -155,7 +158,7 @@ where
     }
 }
 
-/// Methods that only pass their message on.
+/// Methods that pass their message through unchanged.
 macro_rules! pass_through {
     ($($method:ident($message:ty)),* $(,)?) => {
         $(fn $method(&self, peer: PublicKey, message: $message) {

@@ -1,4 +1,4 @@
-//! The wire adaptation that lets unmodified LDK receive and send AMP.
+//! The onion adaptation that lets an unmodified LDK receive and send AMP.
 //!
 //! * Receiving: [`Gateway`] sits between the peers and the channel manager. It opens the onion of
 //!   each HTLC for which this node is the final hop. If it contains an AMP record, the gateway

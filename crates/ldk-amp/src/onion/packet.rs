@@ -22,18 +22,21 @@ const HOP_DATA_LEN: usize = 1300;
 /// The only version of the onion packet.
 const VERSION: u8 = 0;
 
-/// The reason a packet cannot be opened. LDK answers such HTLCs itself.
+/// The packet cannot be opened. LDK itself fails such HTLCs.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum OpenError {
+    /// The version is not 0.
     #[error("unknown onion packet version {0}")]
     Version(u8),
+    /// The packet is not for this node and payment hash, or was modified.
     #[error("invalid onion packet HMAC")]
     Hmac,
+    /// The payload's length exceeds the packet.
     #[error("the hop payload is truncated")]
     Length,
 }
 
-/// The error for records that do not fit into the 1300 bytes of a packet.
+/// The records do not fit into the 1300 bytes of a packet.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("a payload of {0} bytes does not fit into the onion")]
 pub struct TooLarge(usize);
@@ -42,7 +45,7 @@ pub struct TooLarge(usize);
 pub struct HopSecret(Zeroizing<[u8; 32]>);
 
 impl HopSecret {
-    /// Computes the ECDH of our node key and the packet's ephemeral key. Returns `None` if the
+    /// Computes the ECDH of the node's key and the packet's ephemeral key. Returns `None` if the
     /// signer fails.
     pub fn shared<S: NodeSigner + ?Sized>(signer: &S, ephemeral_key: &PublicKey) -> Option<Self> {
         let mut secret = signer.ecdh(Recipient::Node, ephemeral_key, None).ok()?;
@@ -76,13 +79,19 @@ impl Payload {
         self.is_final
     }
 
-    /// Returns the payload's records. Fails if it is not a canonical TLV stream.
+    /// Returns the payload's records.
+    ///
+    /// # Errors
+    /// If the payload is not a canonical TLV stream.
     pub fn records(&self) -> Result<Vec<Record<'_>>, TlvError> {
         tlv::parse(&self.plain[self.stream.clone()])
     }
 }
 
-/// Opens a received packet.
+/// Opens this hop's layer of a received packet.
+///
+/// # Errors
+/// If the version is unknown, the HMAC does not match or the payload is truncated.
 pub fn open(
     secret: &HopSecret,
     packet: &OnionPacket,
@@ -120,7 +129,10 @@ fn own_stream(plain: &[u8]) -> Result<(Range<usize>, bool), OpenError> {
 
 /// Seals the records as the final payload of a packet with this ephemeral key.
 ///
-/// The records must be in ascending order. Fails if they do not fit.
+/// The records must be in ascending order.
+///
+/// # Errors
+/// If the records do not fit.
 pub fn seal(
     secret: &HopSecret,
     ephemeral_key: PublicKey,

@@ -15,13 +15,16 @@ const FIRST_CUSTOM_TYPE: u64 = 65_536;
 /// Key of the custom records in LDK's serialization of `RecipientOnionFields`.
 const LDK_CUSTOM_TLVS: u64 = 1;
 
-/// The reason custom records cannot be sent.
+/// The records cannot be sent.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecipientError {
+    /// The type of a custom record is reserved for the BOLTs.
     #[error("custom record {0} is not allowed: use a type of 65536 or above")]
     ReservedType(u64),
+    /// The type occurs more than once.
     #[error("duplicate custom record {0}")]
     DuplicateType(u64),
+    /// The records are longer than an onion packet.
     #[error("the records are longer than an onion packet")]
     TooLarge,
 }
@@ -33,7 +36,8 @@ pub enum RecipientError {
 /// and after its own records 2, 4 and 16. The metadata is therefore also passed as a plain record:
 /// from LDK's own field it would be written before records 8 and 14.
 ///
-/// Fails if a custom record's type is below 65536 or occurs twice.
+/// # Errors
+/// If a custom record's type is below 65536 or occurs twice, or if the records are too long.
 pub fn recipient_fields(
     mpp: &MppRecord,
     amp: Option<&AmpRecord>,
@@ -46,7 +50,8 @@ pub fn recipient_fields(
 /// Builds the fields of a single-part payment without an MPP record: a keysend, whose preimage is
 /// custom record 5482373484 as in lnd, or a payment to a bare hash.
 ///
-/// Fails like [`recipient_fields`].
+/// # Errors
+/// Like [`recipient_fields`].
 pub fn fields_without_mpp(
     metadata: Option<&[u8]>,
     custom: &[(u64, Vec<u8>)],

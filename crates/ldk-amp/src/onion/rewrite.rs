@@ -29,15 +29,19 @@ use crate::{AmpRecord, MppRecord, tu64};
 /// stores them, whereas LDK would reject the HTLC.
 const READ_BY_LDK: [u64; 2] = [INVOICE_REQUEST, KEYSEND];
 
-/// The reason an HTLC is passed to LDK unchanged.
+/// The reason for passing an HTLC to LDK unchanged.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Untouched {
+    /// LDK handles the HTLC correctly as it is.
     #[error("nothing to change")]
     Ordinary,
+    /// Only LDK can decrypt the payload.
     #[error("the HTLC is in a blinded path")]
     Blinded,
+    /// LDK itself fails the HTLC.
     #[error("the onion's ephemeral key is not a valid public key")]
     BadEphemeralKey,
+    /// The signer returned an error.
     #[error("the signer cannot derive the shared secret")]
     NoSecret,
     #[error(transparent)]
@@ -49,14 +53,16 @@ pub enum Untouched {
 /// The message that LDK gets instead of the received one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewritten {
+    /// The message to pass to LDK.
     pub message: UpdateAddHTLC,
     /// Set if LDK will fail the HTLC.
     pub refusal: Option<Refusal>,
 }
 
-/// The reason an HTLC will fail.
+/// The failure of an HTLC whose payload is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// The reason.
     pub fault: Fault,
     /// The encrypted `reason` for `update_fail_htlc`; `None` if LDK's own is correct.
     pub reason: Option<Vec<u8>>,

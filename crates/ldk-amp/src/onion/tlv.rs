@@ -6,21 +6,26 @@ use thiserror::Error;
 /// A record of a stream. The value borrows from the stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
+    /// The type.
     pub kind: u64,
+    /// The value, without type and length.
     pub value: &'a [u8],
 }
 
-/// The reason bytes are not a canonical TLV stream.
+/// The bytes are not a canonical TLV stream.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum TlvError {
+    /// A type or length is truncated or not minimally encoded.
     #[error("a type or length is truncated or not minimally encoded")]
     BigSize,
+    /// A record is longer than the rest of the stream.
     #[error("record {kind} has length {length}, but only {available} bytes follow")]
     Length {
         kind: u64,
         length: u64,
         available: usize,
     },
+    /// A type is lower than or equal to the previous one.
     #[error("record {kind} follows record {previous}; types must be ascending and unique")]
     Order { kind: u64, previous: u64 },
 }

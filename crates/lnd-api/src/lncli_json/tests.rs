@@ -1,4 +1,4 @@
-//! What lncli printed, taken apart into messages and printed by us, has to come out the same.
+//! Recorded lncli output, decoded into messages and converted to JSON again, must be identical.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use crate::lncli_shape::channel_ids;
 use crate::proto::lnrpc::*;
 use crate::proto::routerrpc::{BuildRouteResponse, RouteFeeResponse};
 
-/// A file of `tests/data/lnd-output`.
+/// Returns the JSON of a file in `tests/data/lnd-output`.
 fn recorded(file: &str) -> serde_json::Value {
     serde_json::from_str(&recorded_text(file)).unwrap()
 }
 
-/// As it was printed.
+/// Returns the recorded text unchanged.
 fn recorded_text(file: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/lnd-output");
     std::fs::read_to_string(dir.join(file)).unwrap()
@@ -23,7 +23,7 @@ fn message<M: Message + Name + Default>(json: &serde_json::Value) -> M {
     from_json(json).unwrap()
 }
 
-/// As texts, so that the order of the keys counts.
+/// Compares as text, so that the order of the keys matters.
 fn assert_same(ours: &serde_json::Value, lnd: &serde_json::Value, file: &str) {
     let text = |json| serde_json::to_string_pretty(json).unwrap();
     assert_eq!(text(ours), text(lnd), "{file}");
@@ -47,7 +47,7 @@ fn check_channels<M: Message + Name + Default>(file: &str) {
 }
 
 #[test]
-fn answers_of_the_node_look_as_those_of_lncli() {
+fn node_responses_equal_lnclis() {
     check::<GetInfoResponse>("getinfo.json");
     check::<WalletBalanceResponse>("walletbalance.json");
     check::<ChannelBalanceResponse>("channelbalance.json");
@@ -57,14 +57,14 @@ fn answers_of_the_node_look_as_those_of_lncli() {
 }
 
 #[test]
-fn routes_look_as_those_of_lncli() {
+fn routes_equal_lnclis() {
     check::<QueryRoutesResponse>("queryroutes.json");
     check::<BuildRouteResponse>("buildroute.json");
     check::<RouteFeeResponse>("estimateroutefee.json");
 }
 
 #[test]
-fn lists_of_channels_look_as_those_of_lncli() {
+fn channel_lists_equal_lnclis() {
     check_channels::<ListChannelsResponse>("listchannels.json");
     check_channels::<ClosedChannelsResponse>("closedchannels.json");
     for file in ["none", "open", "closing", "force"] {
@@ -73,7 +73,7 @@ fn lists_of_channels_look_as_those_of_lncli() {
 }
 
 #[test]
-fn invoices_look_as_those_of_lncli() {
+fn invoices_equal_lnclis() {
     check::<AddInvoiceResponse>("addinvoice_amp.json");
     check::<Invoice>("lookupinvoice_amp_open.json");
     check::<Invoice>("lookupinvoice_amp_paid_twice.json");
@@ -81,7 +81,7 @@ fn invoices_look_as_those_of_lncli() {
 }
 
 #[test]
-fn payments_look_as_those_of_lncli() {
+fn payments_equal_lnclis() {
     for file in [
         "bolt11",
         "amp_invoice",
@@ -100,7 +100,7 @@ fn payments_look_as_those_of_lncli() {
 }
 
 #[test]
-fn a_message_is_printed_by_protojsons_rules() {
+fn messages_follow_protojsons_rules() {
     let invoice = AddInvoiceResponse {
         r_hash: vec![0xAB, 0x01],
         payment_request: "lnbc1".to_owned(),
@@ -115,7 +115,7 @@ fn a_message_is_printed_by_protojsons_rules() {
 }
 
 #[test]
-fn only_the_chosen_member_of_a_oneof_is_printed() {
+fn prints_only_the_set_field_of_a_oneof() {
     let point = ChannelPoint {
         funding_txid: None,
         output_index: 1,
@@ -133,7 +133,7 @@ fn only_the_chosen_member_of_a_oneof_is_printed() {
 }
 
 #[test]
-fn an_unknown_enum_value_stays_a_number() {
+fn unknown_enum_values_stay_numbers() {
     let payment = Payment {
         status: 99,
         ..Default::default()
