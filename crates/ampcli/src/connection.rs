@@ -189,7 +189,8 @@ impl Node {
                 .max_decoding_message_size(MAX_RESPONSE_BYTES),
             invoices: InvoicesClient::new(service.clone())
                 .max_decoding_message_size(MAX_RESPONSE_BYTES),
-            router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES),
+            router: RouterClient::new(service.clone())
+                .max_decoding_message_size(MAX_RESPONSE_BYTES),
             wallet: WalletKitClient::new(service.clone())
                 .max_decoding_message_size(MAX_RESPONSE_BYTES),
             state: StateClient::new(service.clone()),
