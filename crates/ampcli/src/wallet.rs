@@ -54,7 +54,7 @@ fn missing_reserve(balance: &WalletBalanceResponse) -> Option<String> {
     (have < need).then(|| {
         format!(
             "warning: the reserve for the fees of force closes is {need} sat, but the wallet has only {have} \
-             sat that are confirmed and not locked; deposit coins to an address from `ampcli newaddress p2wkh`"
+             sat that are confirmed and not locked; deposit coins with `ampcli newaddress p2wkh`"
         )
     })
 }
