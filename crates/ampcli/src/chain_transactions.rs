@@ -49,30 +49,30 @@ impl ListChainTxns {
 #[command(rename_all = "snake_case")]
 pub struct ListUnspent {
     /// Minimum number of confirmations [default: 0]
-    #[arg(id = "least", value_name = "MIN-CONFS")]
-    least: Option<i32>,
+    #[arg(id = "min", value_name = "MIN-CONFS")]
+    min: Option<i32>,
     /// Maximum number of confirmations [default: no limit]
-    #[arg(id = "most", value_name = "MAX-CONFS")]
-    most: Option<i32>,
+    #[arg(id = "max", value_name = "MAX-CONFS")]
+    max: Option<i32>,
     /// Minimum number of confirmations [default: 0]
-    #[arg(long, conflicts_with = "least")]
+    #[arg(long, conflicts_with = "min")]
     min_confs: Option<i32>,
     /// Maximum number of confirmations [default: no limit]
-    #[arg(long, conflicts_with = "most", requires = "min_confs")]
+    #[arg(long, conflicts_with = "max", requires = "min_confs")]
     max_confs: Option<i32>,
     /// List only unconfirmed outputs
-    #[arg(long, conflicts_with_all = ["least", "most", "min_confs", "max_confs"])]
+    #[arg(long, conflicts_with_all = ["min", "max", "min_confs", "max_confs"])]
     unconfirmed_only: bool,
 }
 
 impl ListUnspent {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
-        let most = self.max_confs.or(self.most).unwrap_or(0);
+        let max = self.max_confs.or(self.max).unwrap_or(0);
         let request = ListUnspentRequest {
-            min_confs: self.min_confs.or(self.least).unwrap_or(0),
-            max_confs: match (most, self.unconfirmed_only) {
+            min_confs: self.min_confs.or(self.min).unwrap_or(0),
+            max_confs: match (max, self.unconfirmed_only) {
                 (0, false) => i32::MAX,
-                (most, _) => most,
+                (max, _) => max,
             },
             ..Default::default()
         };

@@ -9,7 +9,7 @@ use super::connection::Node;
 use super::error::{CliError, error};
 use super::open_close::closing_txid;
 use super::output::print_json;
-use super::prompt::{confirm, is_wanted};
+use super::prompt::{confirm, is_confirmed};
 use super::values::{channel_point, outpoint};
 use lnd_api::proto::lnrpc::{Channel, CloseChannelRequest, ListChannelsRequest};
 
@@ -71,7 +71,7 @@ impl CloseAllChannels {
             confirm(question, ABORTED)?;
         }
         for channel in inactive {
-            if self.force || is_wanted(&force_close_question(&channel))? {
+            if self.force || is_confirmed(&force_close_question(&channel))? {
                 chosen.push(channel);
             }
         }

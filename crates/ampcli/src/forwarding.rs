@@ -91,7 +91,7 @@ impl FwdingHistory {
         let start = self.start_time.or_else(|| values.next());
         let end = self.end_time.or_else(|| values.next());
         let offset = self.index_offset.or_else(|| values.next());
-        let most = self.max_events.or_else(|| values.next());
+        let max_events = self.max_events.or_else(|| values.next());
         refuse_more(values)?;
         let day_ago = now.saturating_sub(DAY_SECONDS);
         Ok(ForwardingHistoryRequest {
@@ -99,7 +99,7 @@ impl FwdingHistory {
             // 0 means up to now. The current second as the end would omit forwards in it.
             end_time: end.map_or(Ok(0), |text| moment(&text, now))?,
             index_offset: offset.map_or(Ok(0), |text| number("index_offset", &text))?,
-            num_max_events: most.map_or(Ok(0), |text| number("max_events", &text))?,
+            num_max_events: max_events.map_or(Ok(0), |text| number("max_events", &text))?,
             peer_alias_lookup: !self.skip_peer_alias_lookup,
             incoming_chan_ids: self.incoming_chan_ids,
             outgoing_chan_ids: self.outgoing_chan_ids,

@@ -62,7 +62,7 @@ impl InvoiceName {
     }
 
     /// Calls the node with each possible meaning of the identifier until it finds the invoice.
-    async fn ask<T>(
+    async fn lookup<T>(
         self,
         mut call: impl AsyncFnMut(Option<InvoiceReference>) -> Result<T, Status>,
     ) -> Result<T, CliError> {
@@ -75,14 +75,14 @@ impl InvoiceName {
                 Name::SetId(id),
             ],
         };
-        let mut refusal = Status::not_found("unable to locate invoice");
+        let mut not_found = Status::not_found("unable to locate invoice");
         for name in names {
             match call(Some(InvoiceReference { name: Some(name) })).await {
-                Err(status) if status.code() == Code::NotFound => refusal = status,
+                Err(status) if status.code() == Code::NotFound => not_found = status,
                 answer => return Ok(answer?),
             }
         }
-        Err(refusal.into())
+        Err(not_found.into())
     }
 }
 
@@ -171,7 +171,7 @@ impl InvoicePayments {
             let request = ListInvoicePaymentsRequest { invoice, ..request };
             node.static_invoices.list_invoice_payments(request).await
         };
-        let found = self.invoice.ask(call).await?.into_inner();
+        let found = self.invoice.lookup(call).await?.into_inner();
         if !self.table {
             return print(&found);
         }
@@ -190,7 +190,7 @@ impl InvoicePayments {
             let request = InvoiceTotalsRequest { invoice, ..request };
             node.static_invoices.invoice_totals(request).await
         };
-        let found = self.invoice.ask(call).await?.into_inner();
+        let found = self.invoice.lookup(call).await?.into_inner();
         if !self.table {
             return print(&found);
         }
@@ -208,7 +208,7 @@ impl InvoicePayments {
             let request = ExportInvoicePaymentsRequest { invoice, ..request };
             node.static_invoices.export_invoice_payments(request).await
         };
-        let chunks = self.invoice.ask(call).await?.into_inner();
+        let chunks = self.invoice.lookup(call).await?.into_inner();
         match file {
             "-" => copy(chunks, io::stdout()).await,
             file => save(chunks, Path::new(file)).await,
@@ -284,7 +284,7 @@ impl DisableInvoice {
             let invoice = invoice.unwrap_or_default();
             node.static_invoices.disable_invoice(invoice).await
         };
-        print(self.invoice.ask(call).await?.get_ref())
+        print(self.invoice.lookup(call).await?.get_ref())
     }
 }
 
@@ -302,7 +302,7 @@ impl EnableInvoice {
             let invoice = invoice.unwrap_or_default();
             node.static_invoices.enable_invoice(invoice).await
         };
-        print(self.invoice.ask(call).await?.get_ref())
+        print(self.invoice.lookup(call).await?.get_ref())
     }
 }
 
@@ -325,26 +325,26 @@ mod tests {
 
     #[tokio::test]
     async fn ids_are_looked_up_as_each_kind_of_identifier() {
-        let ask = async |known: Name| {
-            let mut asked = 0;
+        let lookup = async |known: Name| {
+            let mut calls = 0;
             let answer = InvoiceName::Id(vec![1; 32])
-                .ask(async |invoice| {
-                    asked += 1;
+                .lookup(async |invoice| {
+                    calls += 1;
                     match invoice.and_then(|invoice| invoice.name) {
                         Some(name) if name == known => Ok(()),
                         _ => Err(Status::not_found("unable to locate invoice")),
                     }
                 })
                 .await;
-            (asked, answer.map_err(|error| error.to_string()))
+            (calls, answer.map_err(|error| error.to_string()))
         };
-        assert_eq!(ask(Name::PaymentAddr(vec![1; 32])).await, (1, Ok(())));
-        assert_eq!(ask(Name::PaymentHash(vec![1; 32])).await, (2, Ok(())));
-        assert_eq!(ask(Name::SetId(vec![1; 32])).await, (3, Ok(())));
-        let (asked, answer) = ask(Name::SetId(vec![2; 32])).await;
-        assert_eq!(asked, 3);
-        let refusal = "rpc error: code = NotFound desc = unable to locate invoice";
-        assert_eq!(answer, Err(refusal.to_owned()));
+        assert_eq!(lookup(Name::PaymentAddr(vec![1; 32])).await, (1, Ok(())));
+        assert_eq!(lookup(Name::PaymentHash(vec![1; 32])).await, (2, Ok(())));
+        assert_eq!(lookup(Name::SetId(vec![1; 32])).await, (3, Ok(())));
+        let (calls, answer) = lookup(Name::SetId(vec![2; 32])).await;
+        assert_eq!(calls, 3);
+        let not_found = "rpc error: code = NotFound desc = unable to locate invoice";
+        assert_eq!(answer, Err(not_found.to_owned()));
     }
 
     #[test]

@@ -55,8 +55,8 @@ impl BakeMacaroon {
 }
 
 fn permission(text: &str) -> Result<MacaroonPermission, String> {
-    let halves = text.split_once(':');
-    match halves {
+    let parts = text.split_once(':');
+    match parts {
         Some((entity, action)) if !entity.is_empty() && !action.is_empty() => {
             Ok(MacaroonPermission {
                 entity: entity.to_owned(),

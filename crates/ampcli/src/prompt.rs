@@ -10,14 +10,14 @@ use super::output::print_text;
 /// # Errors
 /// With the text `refused` if the answer is no.
 pub fn confirm(question: &str, refused: &str) -> Result<(), CliError> {
-    match is_wanted(question)? {
+    match is_confirmed(question)? {
         true => Ok(()),
         false => error(refused),
     }
 }
 
 /// Asks until the answer is yes or no, and returns whether it is yes; end of input means no.
-pub fn is_wanted(question: &str) -> Result<bool, CliError> {
+pub fn is_confirmed(question: &str) -> Result<bool, CliError> {
     loop {
         print_text(question)?;
         let mut answer = String::new();

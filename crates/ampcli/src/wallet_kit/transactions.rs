@@ -29,12 +29,12 @@ impl EstimateFeeRate {
             conf_target: self.conf_target,
         };
         let rate = node.wallet.estimate_fee(request).await?.into_inner();
-        let least = rate.min_relay_fee_sat_per_kw;
+        let min_relay_fee = rate.min_relay_fee_sat_per_kw;
         print_json(&json!({
             "sat_per_kw": rate.sat_per_kw,
             "sat_per_vbyte": rate.sat_per_kw / KW_PER_VBYTE,
-            "min_relay_fee_sat_per_kw": least,
-            "min_relay_fee_sat_per_vbyte": least / KW_PER_VBYTE,
+            "min_relay_fee_sat_per_kw": min_relay_fee,
+            "min_relay_fee_sat_per_vbyte": min_relay_fee / KW_PER_VBYTE,
         }))
     }
 }
@@ -119,7 +119,7 @@ pub struct PublishTx {
 impl PublishTx {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let Ok(transaction) = deserialize::<Transaction>(&self.transaction.0) else {
-            return error("not a valid transaction");
+            return error("TX_HEX is not a valid transaction");
         };
         let request = walletrpc::Transaction {
             tx_hex: self.transaction.0,
