@@ -25,10 +25,10 @@ pub struct CloseAllChannels {
     /// Ask only once before force-closing all inactive channels
     #[arg(long)]
     force: bool,
-    /// Confirmation target (blocks) for the fee of cooperative closes; 0 means 12
+    /// Confirmation target (blocks) for cooperative closes of channels that we opened; 0 means 12
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Exact fee rate (sat/vB) of cooperative closes; 0 means an estimate
+    /// Exact fee rate (sat/vB) of cooperative closes of channels that we opened; 0 means an estimate
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
     /// Skip the first confirmation prompt; force-closing still requires confirmation

@@ -64,7 +64,7 @@ pub struct Target {
     /// Path to the macaroon [default: the network's admin.macaroon in the data directory]
     #[arg(long, global = true, env = "AMPCLI_MACAROONPATH")]
     macaroonpath: Option<String>,
-    /// Lifetime (seconds) of the macaroon that is sent to the node; 0 adds no limit to that in the file
+    /// Lifetime (seconds) of the macaroon sent to the node; 0 adds no limit to the one in the file
     #[arg(
         long,
         global = true,
@@ -72,7 +72,7 @@ pub struct Target {
         default_value = "60"
     )]
     macaroontimeout: u32,
-    /// Client IP address to which the macaroon that is sent is restricted
+    /// Client IP address to which the macaroon sent to the node is restricted
     #[arg(long, global = true, env = "AMPCLI_MACAROONIP")]
     macaroonip: Option<std::net::IpAddr>,
     /// Timeout for each response of the node, e.g. 30s [default: none]

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_others_cannot_control_the_terminal() {
+    fn control_characters_in_texts_are_escaped() {
         let memo = "a\u{1b}[2J\u{9b}\u{202e}\u{e0041}\n\u{2028}ü ⚡";
         let value = serde_json::json!({"memo": memo});
         let text = pretty(&value).unwrap();
