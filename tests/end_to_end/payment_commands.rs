@@ -343,7 +343,7 @@ fn make_and_delete(network: &Network) -> Result<()> {
         "",
         "payment isn't initiated",
     )?;
-    alice.fails("ampcli deletepayments", "", "give --all or --payment_hash")?;
+    alice.fails("ampcli deletepayments", "", "set --all or --payment_hash")?;
     let none = "0 payments deleted, failed_htlcs_only=true";
     assert_eq!(status("--all --failed_htlcs_only")?, none);
     assert_eq!(

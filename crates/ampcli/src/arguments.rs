@@ -1,10 +1,11 @@
-//! Command lines as lncli takes them, brought into the form that clap takes.
+//! Conversion of lncli's command-line syntax to that of clap.
 
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-/// Go's flags may begin with one dash; ours are spelled with underscores, dashes are as good.
+/// Converts flags to the form `--with_underscores`. As in Go, a single dash is accepted; dashes inside names
+/// are accepted as well.
 pub fn normalize(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut only_values = false;
     args.map(|arg| {
@@ -17,7 +18,7 @@ pub fn normalize(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     .collect()
 }
 
-/// `-conf-target=6` becomes `--conf_target=6`; what is no long flag is left alone.
+/// Converts a long flag, such as `-conf-target=6`, to `--conf_target=6`. Returns `None` for other arguments.
 fn flag(text: &str) -> Option<String> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value)),
@@ -32,7 +33,7 @@ fn flag(text: &str) -> Option<String> {
     })
 }
 
-/// Lets every switch be `--amp`, `--amp=true` or `--amp=false`, as Go has it.
+/// Makes every switch accept the forms `--amp`, `--amp=true` and `--amp=false`, as in Go.
 pub fn go_switches(command: Command) -> Command {
     let names: Vec<_> = command
         .get_subcommands()
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_may_have_one_dash_and_dashes_inside() {
+    fn flags_accept_a_single_dash_and_inner_dashes() {
         let args = [
             "ampcli",
             "-amt=5",

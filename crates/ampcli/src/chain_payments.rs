@@ -13,22 +13,22 @@ use lnd_api::proto::lnrpc::{EstimateFeeRequest, SendManyRequest};
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendMany {
-    /// Addresses and amounts in satoshi: {"address": 1000, "another": 2000}
+    /// Addresses and amounts (sat) as JSON: {"address": 1000, "another": 2000}
     #[arg(value_name = "SEND-JSON-STRING", value_parser = amounts)]
     amounts: Amounts,
-    /// Confirmation target for fee estimation (blocks)
+    /// Confirmation target for fee estimation (blocks); 0 means 6
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Fee rate
+    /// Fee rate (sat/vB); 0 means an estimate for conf_target
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
-    /// Confirmations that an output must have to be spent
+    /// Minimum number of confirmations of the outputs spent
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// Coin selection strategy
+    /// Coin selection strategy; only global-config is supported
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
-    /// A note for the transaction
+    /// Label for the transaction
     #[arg(long, default_value = "")]
     label: String,
 }
@@ -56,16 +56,16 @@ impl SendMany {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct EstimateFee {
-    /// Addresses and amounts in satoshi: {"address": 1000, "another": 2000}
+    /// Addresses and amounts (sat) as JSON: {"address": 1000, "another": 2000}
     #[arg(value_name = "SEND-JSON-STRING", value_parser = amounts)]
     amounts: Amounts,
-    /// Blocks within which the transaction should confirm
+    /// Confirmation target (blocks); required
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Coin selection strategy
+    /// Coin selection strategy; only global-config is supported
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
-    /// An output to spend (txid:index); may be repeated
+    /// Output to spend (txid:index); may be repeated
     #[arg(long, value_parser = outpoint)]
     utxo: Vec<bitcoin::OutPoint>,
 }

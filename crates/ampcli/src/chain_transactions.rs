@@ -1,4 +1,4 @@
-//! What the wallet got, paid and has: `listchaintxns`, `listunspent`.
+//! Transactions and outputs of the wallet: `listchaintxns`, `listunspent`.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ use lnd_api::proto::lnrpc::{GetTransactionsRequest, ListUnspentRequest, OutPoint
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListChainTxns {
-    /// From this block on
+    /// First block height to include
     #[arg(long, default_value_t = 0)]
     start_height: i32,
-    /// Up to this block; -1: and what is in no block
+    /// Last block height to include; -1 also lists unconfirmed transactions
     #[arg(long, default_value_t = -1, allow_negative_numbers = true)]
     end_height: i32,
     /// Number of transactions to skip
@@ -48,29 +48,31 @@ impl ListChainTxns {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListUnspent {
-    #[arg(id = "least", value_name = "MIN-CONFS")]
-    least: Option<i32>,
-    #[arg(id = "most", value_name = "MAX-CONFS")]
-    most: Option<i32>,
-    /// Confirmations that an output must have
-    #[arg(long, conflicts_with = "least")]
+    /// Minimum number of confirmations [default: 0]
+    #[arg(id = "min", value_name = "MIN-CONFS")]
+    min: Option<i32>,
+    /// Maximum number of confirmations [default: no limit]
+    #[arg(id = "max", value_name = "MAX-CONFS")]
+    max: Option<i32>,
+    /// Minimum number of confirmations [default: 0]
+    #[arg(long, conflicts_with = "min")]
     min_confs: Option<i32>,
-    /// Confirmations that an output may have
-    #[arg(long, conflicts_with = "most", requires = "min_confs")]
+    /// Maximum number of confirmations [default: no limit]
+    #[arg(long, conflicts_with = "max", requires = "min_confs")]
     max_confs: Option<i32>,
-    /// Only those that are in no block
-    #[arg(long, conflicts_with_all = ["least", "most", "min_confs", "max_confs"])]
+    /// List only unconfirmed outputs
+    #[arg(long, conflicts_with_all = ["min", "max", "min_confs", "max_confs"])]
     unconfirmed_only: bool,
 }
 
 impl ListUnspent {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
-        let most = self.max_confs.or(self.most).unwrap_or(0);
+        let max = self.max_confs.or(self.max).unwrap_or(0);
         let request = ListUnspentRequest {
-            min_confs: self.min_confs.or(self.least).unwrap_or(0),
-            max_confs: match (most, self.unconfirmed_only) {
+            min_confs: self.min_confs.or(self.min).unwrap_or(0),
+            max_confs: match (max, self.unconfirmed_only) {
                 (0, false) => i32::MAX,
-                (most, _) => most,
+                (max, _) => max,
             },
             ..Default::default()
         };
@@ -80,7 +82,7 @@ impl ListUnspent {
     }
 }
 
-/// lncli prints these numbers as such, and the output in one text.
+/// Formats an output as lncli does: 64-bit numbers as JSON numbers, the outpoint as one string.
 fn utxo(utxo: &Utxo) -> Value {
     json!({
         "address_type": utxo.address_type,
@@ -92,7 +94,7 @@ fn utxo(utxo: &Utxo) -> Value {
     })
 }
 
-/// `txid:index`.
+/// Formats an outpoint as `txid:index`.
 pub fn outpoint(output: Option<&OutPoint>) -> String {
     let output = output.cloned().unwrap_or_default();
     format!("{}:{}", output.txid_str, output.output_index)
@@ -104,7 +106,7 @@ mod tests {
     use lnd_api::proto::lnrpc::AddressType;
 
     #[test]
-    fn an_output_is_printed_as_lncli_does() {
+    fn outputs_are_printed_as_by_lncli() {
         let text = include_str!("../../lnd-api/tests/data/lnd-output/listunspent.json");
         let recorded: Value = serde_json::from_str(text).unwrap();
         let recorded = &recorded["utxos"][0];

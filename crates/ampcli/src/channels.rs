@@ -1,4 +1,5 @@
-//! Lists of channels: `channelbalance`, `listchannels`, `pendingchannels`, `closedchannels`; and their backup, `exportchanbackup`.
+//! Lists of channels: `channelbalance`, `listchannels`, `pendingchannels`, `closedchannels`; and their
+//! backup: `exportchanbackup`.
 
 use clap::Args;
 
@@ -32,22 +33,22 @@ impl ChannelBalance {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListChannels {
-    /// Only those that can be used now
+    /// List only active channels (usable now)
     #[arg(long)]
     active_only: bool,
-    /// Only those that cannot be used now
+    /// List only inactive channels
     #[arg(long)]
     inactive_only: bool,
-    /// Only announced ones
+    /// List only announced channels
     #[arg(long)]
     public_only: bool,
-    /// Only unannounced ones
+    /// List only unannounced channels
     #[arg(long)]
     private_only: bool,
-    /// Only those with this peer (public key)
+    /// List only channels with this peer (public key)
     #[arg(long, value_parser = hex)]
     peer: Option<Hex>,
-    /// Leave out the names of the peers
+    /// Omit the aliases of the peers
     #[arg(long)]
     skip_peer_alias_lookup: bool,
 }
@@ -71,7 +72,7 @@ impl ListChannels {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PendingChannels {
-    /// With the closing transactions in hex
+    /// Include the closing transactions (hex)
     #[arg(long)]
     include_raw_tx: bool,
 }
@@ -85,11 +86,11 @@ impl PendingChannels {
     }
 }
 
-/// List closed channels; flags select the types of closure.
+/// List closed channels. Flags select closure types; by default all are listed.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ClosedChannels {
-    /// Closed together with the peer
+    /// Closed cooperatively
     #[arg(long)]
     cooperative: bool,
     /// Force-closed by us
@@ -98,13 +99,13 @@ pub struct ClosedChannels {
     /// Force-closed by the peer
     #[arg(long)]
     remote_force: bool,
-    /// The peer published a revoked state
+    /// Closed after the peer broadcast a revoked commitment transaction
     #[arg(long)]
     breach: bool,
-    /// The funding transaction never confirmed
+    /// Closed before the funding transaction confirmed
     #[arg(long)]
     funding_canceled: bool,
-    /// Given up
+    /// Abandoned
     #[arg(long)]
     abandoned: bool,
 }
@@ -124,11 +125,13 @@ impl ClosedChannels {
     }
 }
 
-/// Static channel backups, of which ampd makes none yet: it says so once there are channels.
+/// Export static channel backups.
+///
+/// ampd does not create such backups yet: the command fails if the node has channels.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ExportChanBackup {
-    /// All channels
+    /// Export the backups of all channels
     #[arg(long, required = true)]
     all: bool,
 }

@@ -1,4 +1,4 @@
-//! `closeallchannels`: with the peer where that is possible, by force where not.
+//! `closeallchannels`: closes active channels cooperatively and force-closes inactive ones.
 
 use clap::Args;
 use futures_util::StreamExt;
@@ -9,29 +9,29 @@ use super::connection::Node;
 use super::error::{CliError, error};
 use super::open_close::closing_txid;
 use super::output::print_json;
-use super::prompt::{confirm, is_wanted};
+use super::prompt::{confirm, is_confirmed};
 use super::values::{channel_point, outpoint};
 use lnd_api::proto::lnrpc::{Channel, CloseChannelRequest, ListChannelsRequest};
 
 const ABORTED: &str = "action aborted by user";
 
-/// Close all channels. An inactive one is closed by force, after a question for each
+/// Close all channels; inactive ones are force-closed after confirmation.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct CloseAllChannels {
-    /// Only those that cannot be used now
+    /// Close only inactive channels
     #[arg(long)]
     inactive_only: bool,
-    /// Ask once for all inactive channels
+    /// Ask only once before force-closing all inactive channels
     #[arg(long)]
     force: bool,
-    /// Blocks within which the transactions should confirm; sets the fee of those closed with the peer
+    /// Confirmation target (blocks) for cooperative closes of channels that we opened; 0 means 12
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Fee rate of those closed with the peer
+    /// Exact fee rate (sat/vB) of cooperative closes of channels that we opened; 0 means an estimate
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
-    /// Do not ask whether all are meant
+    /// Skip the first confirmation prompt; force-closing still requires confirmation
     #[arg(long, short = 's')]
     skip_confirmation: bool,
 }
@@ -66,19 +66,19 @@ impl CloseAllChannels {
             false => active,
         };
         if self.force && !inactive.is_empty() {
-            let question = "Close all inactive channels by force? Their money is locked for some \
-                            blocks before it can be spent. (yes/no): ";
+            let question = "Force-close all inactive channels? Their funds stay time-locked for \
+                            some blocks. (yes/no): ";
             confirm(question, ABORTED)?;
         }
         for channel in inactive {
-            if self.force || is_wanted(&by_force(&channel))? {
+            if self.force || is_confirmed(&force_close_question(&channel))? {
                 chosen.push(channel);
             }
         }
         Ok(chosen)
     }
 
-    /// What became of it, as lncli prints it.
+    /// Closes a channel and returns the result as lncli prints it.
     async fn close(&self, node: Node, channel: Channel) -> Value {
         let (txid, error) = match self.try_close(node, &channel).await {
             Ok(txid) => (txid, String::new()),
@@ -109,11 +109,11 @@ impl CloseAllChannels {
     }
 }
 
-fn by_force(channel: &Channel) -> String {
+fn force_close_question(channel: &Channel) -> String {
     let delay = channel.local_constraints.as_ref();
     let blocks = delay.map_or(0, |constraints| constraints.csv_delay);
     format!(
-        "Close the channel {} with {} by force? Its money can be spent after {blocks} blocks. \
+        "Force-close the channel {} with {}? Its funds stay time-locked for {blocks} blocks. \
          (yes/no): ",
         channel.channel_point, channel.remote_pubkey
     )

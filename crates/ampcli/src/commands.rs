@@ -1,4 +1,4 @@
-//! The commands by name, each in the file of its family.
+//! All commands. Each is implemented in the module of its group.
 
 use clap::Subcommand;
 
@@ -79,13 +79,13 @@ pub(super) enum Command {
     DeleteMacaroonId(macaroons::DeleteMacaroonId),
     ListPermissions(macaroons::ListPermissions),
     #[command(flatten)]
-    Alone(Alone),
+    Offline(Offline),
 }
 
 /// Commands that run without a node.
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "lowercase")]
-pub(super) enum Alone {
+pub(super) enum Offline {
     Qr(qr::Qr),
     PrintMacaroon(macaroon_files::PrintMacaroon),
     ConstrainMacaroon(macaroon_files::ConstrainMacaroon),
@@ -94,29 +94,29 @@ pub(super) enum Alone {
     Man(manual::Man),
 }
 
-impl Alone {
+impl Offline {
     fn run(self, target: &Target) -> Result<(), CliError> {
         match self {
-            Alone::Qr(command) => command.run(),
-            Alone::PrintMacaroon(command) => command.run(),
-            Alone::ConstrainMacaroon(command) => command.run(),
-            Alone::LndConnect(command) => command.run(target),
-            Alone::Completion(script) => script.run(super::command()),
-            Alone::Man(pages) => pages.run(super::command()),
+            Offline::Qr(command) => command.run(),
+            Offline::PrintMacaroon(command) => command.run(),
+            Offline::ConstrainMacaroon(command) => command.run(),
+            Offline::LndConnect(command) => command.run(target),
+            Offline::Completion(script) => script.run(super::command()),
+            Offline::Man(pages) => pages.run(super::command()),
         }
     }
 }
 
 impl Command {
-    /// Runs the command at the node that `target` names.
+    /// Runs the command on the node at `target`.
     pub(super) async fn run(self, target: &Target) -> Result<(), CliError> {
         let node = &mut match self {
-            Command::Alone(command) => return command.run(target),
+            Command::Offline(command) => return command.run(target),
             _ => Node::connect(target).await?,
         };
         match self {
-            // It has run.
-            Command::Alone(_) => Ok(()),
+            // Handled above.
+            Command::Offline(_) => Ok(()),
             Command::GetInfo(command) => command.run(node).await,
             Command::GetRecoveryInfo(command) => command.run(node).await,
             Command::Stop(command) => command.run(node).await,

@@ -1,5 +1,4 @@
-//! The connection to the node: where it is, the certificate by which we know it, the macaroon that lets us
-//! in.
+//! The connection to the node: its address, its TLS certificate and the macaroon to send.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,13 +30,14 @@ use lnd_macaroon::Macaroon;
 
 const DEFAULT_PORT: u16 = 10009;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// lncli's limit for one message of the node, in bytes: long lists are long.
-const MAX_ANSWER_BYTES: usize = 200 * 1024 * 1024;
+/// Maximum size of a response, in bytes, as in lncli; lists can be long.
+const MAX_RESPONSE_BYTES: usize = 200 * 1024 * 1024;
 
 /// Address and credentials of the node, with lncli's flag names.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Connection options")]
 pub struct Target {
-    /// The node's RPC address (host:port)
+    /// The node's gRPC address (host:port)
     #[arg(
         long,
         global = true,
@@ -58,13 +58,13 @@ pub struct Target {
     )]
     #[arg(value_parser = network)]
     network: Network,
-    /// The node's TLS certificate; by default tls.cert in the data directory
+    /// Path to the node's TLS certificate [default: tls.cert in the data directory]
     #[arg(long, global = true, env = "AMPCLI_TLSCERTPATH")]
     tlscertpath: Option<String>,
-    /// The macaroon to use; by default the network's admin.macaroon in the data directory
+    /// Path to the macaroon [default: the network's admin.macaroon in the data directory]
     #[arg(long, global = true, env = "AMPCLI_MACAROONPATH")]
     macaroonpath: Option<String>,
-    /// Lifetime in seconds of the macaroon sent with each call; 0 for no limit
+    /// Lifetime (seconds) of the macaroon sent to the node; 0 adds no limit to the one in the file
     #[arg(
         long,
         global = true,
@@ -72,10 +72,10 @@ pub struct Target {
         default_value = "60"
     )]
     macaroontimeout: u32,
-    /// Lock the macaroon sent with each call to this client IP address
+    /// Client IP address to which the macaroon sent to the node is restricted
     #[arg(long, global = true, env = "AMPCLI_MACAROONIP")]
     macaroonip: Option<std::net::IpAddr>,
-    /// Timeout for the node's response, e.g. 30s [default: none]
+    /// Timeout for each response of the node, e.g. 30s [default: none]
     #[arg(long, global = true, env = "AMPCLI_RPCTIMEOUT", value_parser = duration)]
     rpctimeout: Option<Duration>,
 }
@@ -85,7 +85,7 @@ fn network(name: &str) -> Result<Network, String> {
 }
 
 impl Target {
-    /// The path of the node's certificate.
+    /// Returns the path of the node's TLS certificate.
     pub fn certificate_path(&self) -> Result<PathBuf, CliError> {
         match &self.tlscertpath {
             Some(path) => expanded(path),
@@ -93,7 +93,7 @@ impl Target {
         }
     }
 
-    /// The path of the macaroon.
+    /// Returns the path of the macaroon.
     pub fn macaroon_path(&self) -> Result<PathBuf, CliError> {
         match &self.macaroonpath {
             Some(path) => expanded(path),
@@ -104,7 +104,7 @@ impl Target {
         }
     }
 
-    /// The node's address.
+    /// Returns the node's gRPC address.
     pub fn address(&self) -> Result<HostPort, CliError> {
         HostPort::parse(&self.rpcserver, DEFAULT_PORT).map_or_else(
             || {
@@ -117,7 +117,7 @@ impl Target {
         )
     }
 
-    /// The macaroon for one command line: narrowed, so that it is worth little to who may see it.
+    /// Returns the macaroon to send. Like lncli, it adds caveats, so that a leaked copy soon becomes useless.
     fn macaroon(&self) -> Result<Macaroon, CliError> {
         let mut macaroon = read_macaroon(&self.macaroon_path()?)?;
         if self.macaroontimeout > 0 {
@@ -132,24 +132,24 @@ impl Target {
     }
 }
 
-/// A path that may begin with `~`.
+/// Expands a leading `~` in a path.
 pub fn expanded(path: &str) -> Result<PathBuf, CliError> {
     let expanded = expand_home(path, std::env::var_os("HOME"));
     expanded.map_err(|error| CliError::Text(error.to_string()))
 }
 
-/// Reads a macaroon's file.
+/// Reads a macaroon from a file.
 pub fn read_macaroon(path: &Path) -> Result<Macaroon, CliError> {
     let bytes = Zeroizing::new(read("macaroon", "--macaroonpath", path)?);
     Macaroon::decode(&bytes).map_err(|error| {
         CliError::Text(format!(
-            "{} is no macaroon: {error}; see --macaroonpath",
+            "{} is not a macaroon: {error}; check --macaroonpath",
             path.display()
         ))
     })
 }
 
-/// Reads the node's certificate, PEM.
+/// Reads the node's TLS certificate (PEM).
 pub fn read_certificate(path: &Path) -> Result<Vec<u8>, CliError> {
     read("TLS certificate", "--tlscertpath", path)
 }
@@ -157,8 +157,8 @@ pub fn read_certificate(path: &Path) -> Result<Vec<u8>, CliError> {
 fn read(what: &str, flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
     std::fs::read(path).map_err(|error| {
         CliError::Text(format!(
-            "cannot read the {what} {}: {error}; has ampd been started, and are --datadir and --network \
-             (or {flag}) those of the node?",
+            "cannot read the {what} {}: {error}; check that ampd has been started and that --datadir and \
+             --network (or {flag}) are those of the node",
             path.display()
         ))
     })
@@ -166,7 +166,7 @@ fn read(what: &str, flag: &str, path: &Path) -> Result<Vec<u8>, CliError> {
 
 type Service = InterceptedService<Channel, Credentials>;
 
-/// The services of a running node.
+/// gRPC clients for the services of a running node.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub lightning: LightningClient<Service>,
@@ -186,16 +186,17 @@ impl Node {
         let service = InterceptedService::new(channel, credentials);
         Ok(Node {
             lightning: LightningClient::new(service.clone())
-                .max_decoding_message_size(MAX_ANSWER_BYTES),
+                .max_decoding_message_size(MAX_RESPONSE_BYTES),
             invoices: InvoicesClient::new(service.clone())
-                .max_decoding_message_size(MAX_ANSWER_BYTES),
-            router: RouterClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES),
+                .max_decoding_message_size(MAX_RESPONSE_BYTES),
+            router: RouterClient::new(service.clone())
+                .max_decoding_message_size(MAX_RESPONSE_BYTES),
             wallet: WalletKitClient::new(service.clone())
-                .max_decoding_message_size(MAX_ANSWER_BYTES),
+                .max_decoding_message_size(MAX_RESPONSE_BYTES),
             state: StateClient::new(service.clone()),
             versioner: VersionerClient::new(service.clone()),
             static_invoices: StaticInvoicesClient::new(service)
-                .max_decoding_message_size(MAX_ANSWER_BYTES),
+                .max_decoding_message_size(MAX_RESPONSE_BYTES),
         })
     }
 }
@@ -216,13 +217,13 @@ async fn dial(target: &Target) -> Result<Channel, CliError> {
     };
     endpoint.connect().await.map_err(|error| {
         CliError::Text(format!(
-            "cannot reach ampd at {address}: {}; is it running, and is --rpcserver right?",
+            "cannot reach ampd at {address}: {}; check that it is running and that --rpcserver is correct",
             root_cause(&error)
         ))
     })
 }
 
-/// tonic's own text is only "transport error".
+/// Returns the text of the innermost error; tonic's own is only "transport error".
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_where_lncli_looks() {
+    fn default_file_paths_are_those_of_lncli() {
         let target = self::target(&["--datadir=/n", "--network", "regtest"]);
         assert_eq!(target.certificate_path().unwrap(), Path::new("/n/tls.cert"));
         let macaroon = Path::new("/n/data/chain/bitcoin/regtest/admin.macaroon");
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_asks_for_the_running_node() {
+    fn unreadable_macaroon_error_names_file_and_flag() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.macaroon");
         let error = read_macaroon(&path).unwrap_err().to_string();
@@ -291,11 +292,11 @@ mod tests {
         assert!(error.contains("--macaroonpath"), "{error}");
         std::fs::write(&path, "nonsense").unwrap();
         let error = read_macaroon(&path).unwrap_err().to_string();
-        assert!(error.contains("is no macaroon"), "{error}");
+        assert!(error.contains("is not a macaroon"), "{error}");
     }
 
     #[test]
-    fn the_macaroon_that_is_sent_is_narrowed_and_not_shown() {
+    fn sent_macaroon_is_restricted_and_hidden_in_debug_output() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m");
         let (macaroon, _) = crate::tests::macaroon();

@@ -1,4 +1,4 @@
-//! `deletepayments`: two calls in one command, as in lncli.
+//! `deletepayments`: two RPCs in one command, as in lncli.
 
 use clap::Args;
 
@@ -8,26 +8,25 @@ use super::output::{print, print_note};
 use super::values::{Hex, hex_32};
 use lnd_api::proto::lnrpc::{DeleteAllPaymentsRequest, DeletePaymentRequest};
 
-/// Delete outgoing payments from the database: those that failed, all, or a single one. Payments under
-/// way stay.
+/// Delete failed payments, all payments or one payment from the database. In-flight payments are kept.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DeletePayments {
-    /// All payments that failed
+    /// Delete all failed payments
     #[arg(long)]
     all: bool,
-    /// The one with this payment hash, in whatever state; for AMP the set_id
+    /// Payment hash (set_id for AMP) of the payment to delete, whether it failed or succeeded
     #[arg(long, value_parser = hex_32)]
     payment_hash: Option<Hex>,
-    /// Only the HTLCs that failed; the payments stay
+    /// Delete only failed HTLCs and keep the payments
     #[arg(long)]
     failed_htlcs_only: bool,
-    /// With --all: not only those that failed
+    /// With --all: also delete payments that did not fail
     #[arg(long)]
     include_non_failed: bool,
 }
 
-/// The call that the flags mean.
+/// The RPC that the flags select.
 #[derive(Debug, PartialEq)]
 enum Call {
     One(DeletePaymentRequest),
@@ -41,7 +40,7 @@ impl DeletePayments {
             Call::All(request) => {
                 print_note(&format!(
                     "Removing {} payments, this might take a while...\n",
-                    self.what()
+                    self.scope()
                 ))?;
                 print(node.lightning.delete_all_payments(request).await?.get_ref())
             }
@@ -60,11 +59,11 @@ impl DeletePayments {
                 failed_htlcs_only: self.failed_htlcs_only,
             })),
             None if self.all => Ok(Call::All(self.all_request())),
-            None => error("nothing is deleted: give --all or --payment_hash"),
+            None => error("nothing to delete: set --all or --payment_hash"),
         }
     }
 
-    /// lncli asks for all payments and for the HTLCs alone at once, which the node refuses.
+    /// Unlike lncli, never sets `all_payments` and `failed_htlcs_only` together: the node rejects that.
     fn all_request(&self) -> DeleteAllPaymentsRequest {
         DeleteAllPaymentsRequest {
             all_payments: self.include_non_failed && !self.failed_htlcs_only,
@@ -73,7 +72,7 @@ impl DeletePayments {
         }
     }
 
-    fn what(&self) -> String {
+    fn scope(&self) -> String {
         let whole = if self.include_non_failed {
             "all"
         } else {
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_what_is_deleted() {
+    fn flags_select_what_is_deleted() {
         let all = |all_payments, failed_payments_only, failed_htlcs_only| {
             Call::All(DeleteAllPaymentsRequest {
                 all_payments,
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_to_delete_is_said_once() {
+    fn rejects_missing_and_conflicting_flags() {
         let hash = format!("--payment_hash={}", "11".repeat(32));
         for args in [
             "",

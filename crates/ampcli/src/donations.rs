@@ -8,7 +8,7 @@ use super::output::print;
 use super::qr::QrFlags;
 use lnd_api::proto::ampdrpc::{DonationPageRequest, RotateDonationInvoiceRequest};
 
-/// The donation page and its invoice.
+/// Show or replace the invoice of the donation page.
 #[derive(Debug, Args)]
 pub struct Donations {
     #[command(subcommand)]
@@ -17,7 +17,7 @@ pub struct Donations {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the current and past invoices of the page and the total received
+    /// Show the page's current and past invoices and the total received
     Show(Show),
     /// Replace the page's invoice; old invoices stay payable until they expire
     Rotate(Rotate),

@@ -1,14 +1,14 @@
-//! Why a command failed, as ampcli prints it after `[ampcli] `.
+//! The error of a failed command, which ampcli prints after `[ampcli] `.
 
 use tonic::{Code, Status};
 
-/// A command's failure.
+/// The error of a failed command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The node refused; in the words that lncli uses, which scripts look for.
+    /// An error status from the node, in lncli's format, which scripts match on.
     #[error("rpc error: code = {} desc = {}", code_name(.0.code()), .0.message())]
     Rpc(Box<Status>),
-    /// Anything that went wrong on our side.
+    /// An error of ampcli itself.
     #[error("{0}")]
     Text(String),
     #[error("cannot print: {0}")]
@@ -23,12 +23,12 @@ impl From<Status> for CliError {
     }
 }
 
-/// An error out of a text.
+/// Returns an error with this text.
 pub fn error<T>(text: impl Into<String>) -> Result<T, CliError> {
     Err(CliError::Text(text.into()))
 }
 
-/// The name of a gRPC code as Go writes it.
+/// Returns the name of a gRPC code as in Go.
 fn code_name(code: Code) -> String {
     match code {
         Code::Ok => "OK".to_owned(),

@@ -1,4 +1,4 @@
-//! Following a payment until it is final: as JSON, or as a live table.
+//! Shows a payment until it is final, as JSON or as a live table.
 
 use std::io::{self, IsTerminal};
 
@@ -10,18 +10,18 @@ use super::payment_table::render;
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 
-/// How a payment is shown.
+/// The format in which a payment is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// The last message as JSON.
+    /// The final state as JSON.
     Json,
-    /// Every message as JSON, with an empty line between two.
+    /// Every update as JSON, separated by empty lines.
     JsonUpdates,
-    /// A table, drawn again at each message.
+    /// A table, redrawn at each update.
     Table,
 }
 
-/// Shows the payment until it succeeded or failed.
+/// Shows the payment until it succeeds or fails, and returns its final state.
 pub async fn follow(mut updates: Streaming<Payment>, view: View) -> Result<Payment, CliError> {
     let mut screen = Screen::new(view);
     while let Some(payment) = updates.message().await? {
@@ -39,7 +39,7 @@ pub async fn follow(mut updates: Streaming<Payment>, view: View) -> Result<Payme
 
 struct Screen {
     view: View,
-    /// Lines of the table on the screen, which the next one replaces.
+    /// The number of lines of the table on the screen, which the next one replaces.
     lines: usize,
     messages: usize,
     is_terminal: bool,
@@ -70,19 +70,19 @@ impl Screen {
 
     fn draw(&mut self, payment: &Payment) -> Result<(), CliError> {
         let table = render(payment, short_key);
-        // One line up and clear it, for each line of the table before.
+        // For each line of the previous table: cursor up, clear the line.
         let clear = "\u{1b}[1A\u{1b}[2K".repeat(self.lines);
         self.lines = table.lines().count();
         print_text(&format!("{clear}{table}"))
     }
 }
 
-/// A node without a known name, as lncli shows it.
+/// Returns what lncli shows for a node without a known alias.
 fn short_key(key: &str) -> String {
     key.chars().take(6).collect()
 }
 
-/// An error with the status as its text, unless the payment succeeded.
+/// Returns an error with the payment's status unless it succeeded.
 pub fn require_success(payment: &Payment) -> Result<(), CliError> {
     match payment.status() {
         PaymentStatus::Succeeded => Ok(()),

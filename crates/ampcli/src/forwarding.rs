@@ -1,4 +1,4 @@
-//! Forwards: `feereport`, `fwdinghistory`, `updatechanpolicy`.
+//! Forwarding: `feereport`, `fwdinghistory`, `updatechanpolicy`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use lnd_api::proto::lnrpc::{
 
 const DAY_SECONDS: u64 = 86_400;
 
-/// Seconds in lncli's units of time; a month has 30.44 days, a year 365.25.
+/// lncli's units of time, in seconds. A month has 30.44 days, a year 365.25.
 const UNITS: [(char, u64); 7] = [
     ('s', 1),
     ('m', 60),
@@ -46,8 +46,8 @@ impl FeeReport {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct FwdingHistory {
-    /// START_TIME END_TIME INDEX_OFFSET MAX_EVENTS, those that no flag gives
-    // One by one: a list that may begin with a dash would swallow the flags behind it.
+    /// START_TIME END_TIME INDEX_OFFSET MAX_EVENTS, except those set by flags
+    // Separate arguments: a list whose values may begin with a dash would also take the flags after it.
     #[arg(value_name = "VALUES", allow_hyphen_values = true)]
     first: Option<String>,
     #[arg(hide = true, allow_hyphen_values = true)]
@@ -65,10 +65,10 @@ pub struct FwdingHistory {
     /// Number of events to skip
     #[arg(long)]
     index_offset: Option<String>,
-    /// Maximum number of events to show [default: 100]
+    /// Maximum number of events to show, at most 50000 [default: 100]
     #[arg(long)]
     max_events: Option<String>,
-    /// Leave out the names of the peers
+    /// Omit the aliases of the peers
     #[arg(long)]
     skip_peer_alias_lookup: bool,
     /// Only HTLCs received over this channel (chan_id); may be repeated
@@ -91,15 +91,15 @@ impl FwdingHistory {
         let start = self.start_time.or_else(|| values.next());
         let end = self.end_time.or_else(|| values.next());
         let offset = self.index_offset.or_else(|| values.next());
-        let most = self.max_events.or_else(|| values.next());
+        let max_events = self.max_events.or_else(|| values.next());
         refuse_more(values)?;
         let day_ago = now.saturating_sub(DAY_SECONDS);
         Ok(ForwardingHistoryRequest {
             start_time: start.map_or(Ok(day_ago), |text| moment(&text, now))?,
-            // 0: all until the node answers; whole seconds would leave this second's forwards out.
+            // 0 means up to now. The current second as the end would omit forwards in it.
             end_time: end.map_or(Ok(0), |text| moment(&text, now))?,
             index_offset: offset.map_or(Ok(0), |text| number("index_offset", &text))?,
-            num_max_events: most.map_or(Ok(0), |text| number("max_events", &text))?,
+            num_max_events: max_events.map_or(Ok(0), |text| number("max_events", &text))?,
             peer_alias_lookup: !self.skip_peer_alias_lookup,
             incoming_chan_ids: self.incoming_chan_ids,
             outgoing_chan_ids: self.outgoing_chan_ids,
@@ -107,20 +107,20 @@ impl FwdingHistory {
     }
 }
 
-/// Update the fee policy of all channels or of one channel.
+/// Update the forwarding policy of all channels or of one channel.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct UpdateChanPolicy {
-    /// BASE_FEE_MSAT FEE_RATE TIME_LOCK_DELTA CHAN_POINT, those that no flag gives
+    /// BASE_FEE_MSAT FEE_RATE TIME_LOCK_DELTA CHAN_POINT, except those set by flags
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
     /// Base fee (msat)
     #[arg(long)]
     base_fee_msat: Option<String>,
-    /// Fee rate as a fraction of the amount, such as 0.000001
+    /// Fee rate as a fraction of the amount, e.g. 0.000001
     #[arg(long)]
     fee_rate: Option<String>,
-    /// Fee rate in ppm
+    /// Fee rate (ppm)
     #[arg(long, conflicts_with = "fee_rate")]
     fee_rate_ppm: Option<u32>,
     /// Inbound base fee (msat); not supported
@@ -133,19 +133,19 @@ pub struct UpdateChanPolicy {
         requires = "inbound_base_fee_msat"
     )]
     inbound_fee_rate_ppm: Option<i32>,
-    /// CLTV delta for forwarded HTLCs (blocks)
+    /// CLTV delta for forwarded HTLCs (blocks), at least 48
     #[arg(long)]
     time_lock_delta: Option<String>,
-    /// The smallest HTLC (msat); a channel keeps that with which it was opened
+    /// Minimum HTLC size (msat); cannot be changed after the channel was opened
     #[arg(long)]
     min_htlc_msat: Option<u64>,
-    /// The largest HTLC (msat); a channel keeps that with which it was opened
+    /// Maximum HTLC size (msat); cannot be changed after the channel was opened
     #[arg(long, default_value_t = 0)]
     max_htlc_msat: u64,
-    /// Only this channel (txid:index)
+    /// Channel point (txid:index) of the channel to update [default: all channels]
     #[arg(long)]
     chan_point: Option<String>,
-    /// Has no effect: no channel lacks its entry in the graph
+    /// Create missing graph edges; has no effect, none are missing
     #[arg(long)]
     create_missing_edge: bool,
 }
@@ -170,7 +170,7 @@ impl UpdateChanPolicy {
         refuse_more(values)?;
         let (Some(base_fee), Some(fee_rate), Some(delta)) = (base_fee, fee_rate, delta) else {
             return error(
-                "base_fee_msat, fee_rate (or fee_rate_ppm) and time_lock_delta are needed",
+                "arguments missing: set base_fee_msat, fee_rate (or fee_rate_ppm) and time_lock_delta",
             );
         };
         let fees = self.inbound_base_fee_msat.zip(self.inbound_fee_rate_ppm);
@@ -200,7 +200,7 @@ fn scope(point: Option<String>) -> Result<Scope, CliError> {
     Ok(Scope::ChanPoint(channel_point(point.txid, point.vout)))
 }
 
-/// lncli prints the output as one text.
+/// Formats a failed update as lncli does, with the outpoint as one string.
 fn failure(failed: &FailedUpdate) -> Value {
     let output = failed.outpoint.clone().unwrap_or_default();
     json!({
@@ -222,7 +222,7 @@ fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, CliError> {
         .map_err(|_| CliError::Text(format!("unable to decode {name}: {text:?}")))
 }
 
-/// Seconds since 1970: the number itself, or so long before `now`.
+/// Parses a time, given in seconds since 1970 or relative to `now`, and returns it in seconds since 1970.
 fn moment(text: &str, now: u64) -> Result<u64, CliError> {
     let ago = text.strip_prefix('-').and_then(|ago| {
         let unit = ago.chars().next_back()?;
@@ -233,7 +233,7 @@ fn moment(text: &str, now: u64) -> Result<u64, CliError> {
     ago.map_or_else(|| number("time", text), Ok)
 }
 
-/// Seconds since 1970.
+/// Returns the current time in seconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_numbers_or_before_now() {
+    fn times_are_absolute_or_relative_to_now() {
         let moment = |text| moment(text, 1_000_000).map_err(|error| error.to_string());
         assert_eq!(moment("17"), Ok(17));
         assert_eq!(moment("-17s"), Ok(999_983));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn values_come_in_order_or_by_their_flags() {
+    fn flags_and_positional_values_can_be_combined() {
         let day = history(&[]).unwrap();
         assert_eq!((day.start_time, day.end_time), (913_600, 0));
         let all = history(&["-1h", "999999", "5", "7"]).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_for_all_channels_or_one() {
+    fn policy_applies_to_all_channels_or_one() {
         let all = policy(&["1000", "0.000002", "80"]).unwrap();
         assert_eq!(all.scope, Some(Scope::Global(true)));
         assert_eq!((all.base_fee_msat, all.time_lock_delta), (1_000, 80));

@@ -1,4 +1,4 @@
-//! The network: `getnodeinfo`, `getchaninfo`, `getnetworkinfo`, `describegraph`.
+//! The channel graph: `getnodeinfo`, `getchaninfo`, `getnetworkinfo`, `describegraph`.
 
 use clap::Args;
 
@@ -13,19 +13,20 @@ use lnd_api::proto::lnrpc::{
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct GetNodeInfo {
+    /// Public key of the node
     #[arg(
         id = "node",
         value_name = "PUB_KEY",
         required_unless_present = "pub_key"
     )]
     node: Option<String>,
-    /// The node's public key
+    /// Public key of the node
     #[arg(long, conflicts_with = "node")]
     pub_key: Option<String>,
-    /// Include its channels
+    /// Include its announced channels
     #[arg(long)]
     include_channels: bool,
-    /// Include the announcement signatures
+    /// Include the signatures of the channel announcements; requires --include_channels
     #[arg(long)]
     include_auth_proof: bool,
 }
@@ -45,15 +46,16 @@ impl GetNodeInfo {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct GetChanInfo {
+    /// Short channel ID (chan_id), as a number
     #[arg(id = "channel", value_name = "CHAN_ID")]
     channel: Option<u64>,
-    /// The channel ID (chan_id)
+    /// Short channel ID (chan_id), as a number
     #[arg(long, conflicts_with = "channel")]
     chan_id: Option<u64>,
-    /// The channel point txid:index, if there is no number
+    /// Channel point (txid:index), used if no chan_id is given
     #[arg(long)]
     chan_point: Option<String>,
-    /// Include the announcement signatures
+    /// Include the signatures of the channel announcement
     #[arg(long)]
     include_auth_proof: bool,
 }
@@ -87,14 +89,14 @@ impl GetNetworkInfo {
     }
 }
 
-/// Print the channel graph.
+/// Print all nodes and channels of the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DescribeGraph {
-    /// Include unannounced channels
+    /// Include our channels that are not announced (or not yet)
     #[arg(long)]
     include_unannounced: bool,
-    /// Include the announcement signatures
+    /// Include the signatures of the channel announcements
     #[arg(long)]
     include_auth_proof: bool,
 }

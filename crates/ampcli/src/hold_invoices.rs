@@ -1,4 +1,4 @@
-//! Invoices whose maker has the preimage: `addholdinvoice`, `settleinvoice`.
+//! Hold invoices: `addholdinvoice`, `settleinvoice`.
 
 use clap::Args;
 
@@ -8,34 +8,35 @@ use super::output::print;
 use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
 use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
 
-/// Add a hold invoice for a payment hash whose preimage is revealed later.
+/// Add a hold invoice: its payment is held until it is settled with the preimage or canceled.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct AddHoldInvoice {
-    /// SHA256 of the preimage (32 bytes in hex)
+    /// Payment hash: the SHA-256 hash of the preimage (32 bytes in hex)
     #[arg(value_parser = hex_32)]
     hash: Hex,
+    /// Amount (sat, or with a unit: 50000msat); without one, the payer chooses it
     #[arg(id = "value", value_name = "AMT", value_parser = msat)]
     value: Option<u64>,
     /// Description shown to the payer
     #[arg(long, default_value = "")]
     memo: String,
-    /// The amount (sat, or with a unit: 50000msat); none: the payer chooses
+    /// Amount (sat, or with a unit: 50000msat); without one, the payer chooses it
     #[arg(long, conflicts_with = "value", value_parser = msat)]
     amt: Option<u64>,
-    /// The amount (msat)
+    /// Amount (msat)
     #[arg(long, conflicts_with_all = ["value", "amt"], value_parser = bare_msat)]
     amt_msat: Option<u64>,
-    /// SHA256 of a description that is too long for the memo (hex)
+    /// SHA-256 hash of a description that is too long for the memo (hex)
     #[arg(long, value_parser = hex)]
     description_hash: Option<Hex>,
-    /// On-chain address for payers without Lightning
+    /// On-chain fallback address for payers without Lightning
     #[arg(long, default_value = "")]
     fallback_addr: String,
-    /// Seconds until the invoice expires [default: a day]
+    /// Seconds until the invoice expires; 0 means a day
     #[arg(long, default_value_t = 0)]
     expiry: i64,
-    /// CLTV delta of the final hop (blocks)
+    /// Final CLTV delta (blocks); 0 means the node's default
     #[arg(long, default_value_t = 0)]
     cltv_expiry_delta: u64,
     /// Include route hints for unannounced channels
@@ -65,10 +66,11 @@ impl AddHoldInvoice {
     }
 }
 
-/// Reveal a preimage and settle the corresponding hold invoice.
+/// Settle a hold invoice by revealing its preimage.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SettleInvoice {
+    /// Preimage (32 bytes in hex)
     #[arg(
         id = "secret",
         value_name = "PREIMAGE",
@@ -76,7 +78,7 @@ pub struct SettleInvoice {
         required_unless_present = "preimage"
     )]
     secret: Option<Hex>,
-    /// The preimage (32 bytes in hex)
+    /// Preimage (32 bytes in hex)
     #[arg(long, conflicts_with = "secret", value_parser = hex_32)]
     preimage: Option<Hex>,
 }

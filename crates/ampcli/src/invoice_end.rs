@@ -1,4 +1,4 @@
-//! Getting rid of invoices: `cancelinvoice`, `deletecanceledinvoice`.
+//! Canceling and deleting invoices: `cancelinvoice`, `deletecanceledinvoice`.
 
 use bitcoin::hex::DisplayHex;
 use clap::Args;
@@ -14,13 +14,14 @@ use lnd_api::proto::lnrpc::DelCanceledInvoiceReq;
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct CancelInvoice {
+    /// Payment hash (32 bytes in hex)
     #[arg(
         value_name = "PAYMENTHASH",
         value_parser = hex_32,
         required_unless_present = "paymenthash"
     )]
     hash: Option<Hex>,
-    /// The payment hash
+    /// Payment hash (32 bytes in hex)
     #[arg(long, conflicts_with = "hash", value_parser = hex_32)]
     paymenthash: Option<Hex>,
 }
@@ -39,13 +40,14 @@ impl CancelInvoice {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DeleteCanceledInvoice {
+    /// Payment hash (32 bytes in hex)
     #[arg(
         value_name = "INVOICE_HASH",
         value_parser = hex_32,
         required_unless_present = "invoice_hash"
     )]
     hash: Option<Hex>,
-    /// The payment hash
+    /// Payment hash (32 bytes in hex)
     #[arg(long, conflicts_with = "hash", value_parser = hex_32)]
     invoice_hash: Option<Hex>,
 }

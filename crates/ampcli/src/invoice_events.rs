@@ -1,4 +1,4 @@
-//! Invoices as they change: `subscribeinvoices`, `subscribeinvoice`. lncli has neither.
+//! Invoice subscriptions: `subscribeinvoices`, `subscribeinvoice`. lncli has neither.
 
 use clap::Args;
 use tonic::Streaming;
@@ -13,14 +13,14 @@ use lnd_api::proto::invoicesrpc::{
 };
 use lnd_api::proto::lnrpc::{Invoice, InvoiceSubscription};
 
-/// Subscribe to added and settled invoices, printed as JSON.
+/// Subscribe to invoices: print each one that is added or settled from now on as JSON.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SubscribeInvoices {
-    /// First those that were added after this add_index; 0: none
+    /// First print past invoices added after this add_index; 0 means none
     #[arg(long, default_value_t = 0)]
     add_index: u64,
-    /// First those that were settled after this settle_index; 0: none
+    /// First print past invoices settled after this settle_index; 0 means none
     #[arg(long, default_value_t = 0)]
     settle_index: u64,
 }
@@ -36,11 +36,11 @@ impl SubscribeInvoices {
     }
 }
 
-/// Subscribe to the updates of one invoice, as JSON, until it is settled or canceled.
+/// Subscribe to one invoice: print it as JSON, now and after each change, until its state is final.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SubscribeInvoice {
-    /// The payment hash
+    /// Payment hash (32 bytes in hex)
     #[arg(value_parser = hex_32)]
     hash: Hex,
 }
@@ -48,7 +48,7 @@ pub struct SubscribeInvoice {
 impl SubscribeInvoice {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let r_hash = self.hash.0;
-        // The node would wait for an invoice that does not exist; a person has mistyped the hash.
+        // The node waits until an unknown invoice is added; here the hash is more likely a typo.
         let known = LookupInvoiceMsg {
             invoice_ref: Some(InvoiceRef::PaymentHash(r_hash.clone())),
             lookup_modifier: LookupModifier::HtlcSetBlank.into(),

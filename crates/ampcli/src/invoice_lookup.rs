@@ -1,4 +1,4 @@
-//! Invoices that are there: `lookupinvoice`, `listinvoices`.
+//! Reading invoices: `lookupinvoice`, `listinvoices`.
 
 use clap::{ArgGroup, Args};
 
@@ -16,21 +16,22 @@ use lnd_api::proto::lnrpc::{ListInvoiceRequest, PaymentHash};
 #[command(group = ArgGroup::new("name").required(true))]
 #[command(group = ArgGroup::new("htlcs"))]
 pub struct LookupInvoice {
+    /// Payment hash (32 bytes in hex)
     #[arg(value_name = "RHASH", value_parser = hex_32, group = "name")]
     hash: Option<Hex>,
-    /// The payment hash
+    /// Payment hash (32 bytes in hex)
     #[arg(long, value_parser = hex_32, group = "name")]
     rhash: Option<Hex>,
-    /// The payment address
+    /// Payment address (32 bytes in hex)
     #[arg(long, value_parser = hex_32, group = "name")]
     payment_addr: Option<Hex>,
-    /// A set that paid an AMP invoice
+    /// set_id of a payment to an AMP invoice (32 bytes in hex)
     #[arg(long, value_parser = hex_32, group = "name")]
     set_id: Option<Hex>,
-    /// Show the HTLCs and the state of this set only
+    /// Show only the HTLCs and the state of this set
     #[arg(long, group = "htlcs", conflicts_with_all = ["hash", "rhash", "payment_addr"])]
     set_only: bool,
-    /// Show no HTLCs, only which sets there are
+    /// Omit the HTLCs; the sets of an AMP invoice are still listed
     #[arg(long, group = "htlcs")]
     blank: bool,
 }
@@ -38,8 +39,8 @@ pub struct LookupInvoice {
 impl LookupInvoice {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let invoice = match self.request() {
-            Request::Plain(request) => node.lightning.lookup_invoice(request).await?,
-            Request::Chosen(request) => node.invoices.lookup_invoice_v2(request).await?,
+            Request::V1(request) => node.lightning.lookup_invoice(request).await?,
+            Request::V2(request) => node.invoices.lookup_invoice_v2(request).await?,
         };
         print(invoice.get_ref())
     }
@@ -58,12 +59,12 @@ impl LookupInvoice {
         };
         match (name, modifier) {
             (InvoiceRef::PaymentHash(r_hash), LookupModifier::Default) => {
-                Request::Plain(PaymentHash {
+                Request::V1(PaymentHash {
                     r_hash,
                     ..Default::default()
                 })
             }
-            (name, modifier) => Request::Chosen(LookupInvoiceMsg {
+            (name, modifier) => Request::V2(LookupInvoiceMsg {
                 invoice_ref: Some(name),
                 lookup_modifier: modifier.into(),
             }),
@@ -71,33 +72,33 @@ impl LookupInvoice {
     }
 }
 
-/// lncli's look-up, or the one that can choose.
+/// A request of LookupInvoice, which lncli uses, or of LookupInvoiceV2.
 #[derive(Debug)]
 enum Request {
-    Plain(PaymentHash),
-    Chosen(LookupInvoiceMsg),
+    V1(PaymentHash),
+    V2(LookupInvoiceMsg),
 }
 
 /// List invoices, by default the last 100.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListInvoices {
-    /// Only pending invoices
+    /// List only pending invoices
     #[arg(long)]
     pending_only: bool,
-    /// Begin after (or, going backwards, before) this add_index
+    /// add_index before which (with --paginate_forwards: after which) the list starts
     #[arg(long, default_value_t = 0)]
     index_offset: u64,
-    /// Most invoices
+    /// Maximum number of invoices
     #[arg(long, default_value_t = 100)]
     max_invoices: u64,
     /// List from oldest to newest
     #[arg(long)]
     paginate_forwards: bool,
-    /// Only those that were made from this time on (seconds since 1970)
+    /// Earliest creation time (seconds since 1970)
     #[arg(long, default_value_t = 0)]
     creation_date_start: u64,
-    /// Only those that were made until this time
+    /// Latest creation time (seconds since 1970); 0 means no limit
     #[arg(long, default_value_t = 0)]
     creation_date_end: u64,
 }

@@ -1,4 +1,4 @@
-//! Making and reading payment requests: `addinvoice`, `decodepayreq`.
+//! Creating and decoding invoices: `addinvoice`, `decodepayreq`.
 
 use bitcoin::Address;
 use bitcoin::address::NetworkUnchecked;
@@ -17,47 +17,48 @@ use lnd_api::to_json;
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct AddInvoice {
-    /// The amount (sat, or with a unit: 50000msat); none: the payer chooses
+    /// Amount (sat, or with a unit: 50000msat); without one, the payer chooses it
     #[arg(value_parser = msat)]
     value: Option<u64>,
+    /// Preimage (32 bytes in hex) [default: random]
     #[arg(id = "secret", value_name = "PREIMAGE", value_parser = hex_32)]
     secret: Option<Hex>,
     /// Description shown to the payer
     #[arg(long, default_value = "")]
     memo: String,
-    /// The preimage (32 bytes in hex); none: a random one
+    /// Preimage (32 bytes in hex) [default: random]
     #[arg(long, conflicts_with = "secret", value_parser = hex_32)]
     preimage: Option<Hex>,
-    /// The amount (sat, or with a unit)
+    /// Amount (sat, or with a unit: 50000msat); without one, the payer chooses it
     #[arg(long, conflicts_with = "value", value_parser = msat)]
     amt: Option<u64>,
-    /// The amount (msat)
+    /// Amount (msat)
     #[arg(long, conflicts_with_all = ["value", "amt"], value_parser = bare_msat)]
     amt_msat: Option<u64>,
-    /// SHA256 of a description that is too long for the memo (hex)
+    /// SHA-256 hash of a description that is too long for the memo (hex)
     #[arg(long, value_parser = hex)]
     description_hash: Option<Hex>,
-    /// On-chain address for payers without Lightning
+    /// On-chain fallback address for payers without Lightning
     #[arg(long, default_value = "")]
     fallback_addr: String,
-    /// Seconds until the invoice expires, a year at most [default: a day, AMP 30 days]; with --amp
-    /// also: never
+    /// Seconds until the invoice expires, at most a year, or with --amp also "never" [default: a day, with
+    /// --amp 30 days]
     #[arg(long, value_name = "SECONDS|never", value_parser = expiry)]
     expiry: Option<i64>,
-    /// CLTV delta of the final hop (blocks)
+    /// Final CLTV delta (blocks); 0 means the node's default
     #[arg(long, default_value_t = 0)]
     cltv_expiry_delta: u64,
     /// Include route hints for unannounced channels
     #[arg(long)]
     private: bool,
-    /// A static invoice: it can be paid again and again, by payers who know AMP
+    /// Add a static AMP invoice, which can be paid any number of times by payers that support AMP
     #[arg(long)]
     amp: bool,
-    /// Hide this node behind blinded paths
+    /// Hide the node's public key behind blinded paths; not supported
     #[arg(long)]
     blind: bool,
-    /// Also a link (BIP 21) for payers with and without Lightning, with a new on-chain address of this
-    /// node or that of --fallback_addr. What is paid to the address does not settle the invoice
+    /// Also print a BIP 21 link with the invoice and an on-chain address: --fallback_addr, or a new one.
+    /// On-chain payments do not settle the invoice
     #[arg(long)]
     bip21: bool,
     #[command(flatten)]
@@ -67,7 +68,7 @@ pub struct AddInvoice {
 impl AddInvoice {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let qr = self.qr.clone();
-        // First, so that no invoice is made if there is none.
+        // Before the invoice, so that none is added if there is no address.
         let address = match self.bip21 {
             true => Some(self.address(node).await?),
             false => None,
@@ -91,7 +92,7 @@ impl AddInvoice {
         qr.draw_link(&link.for_qr())
     }
 
-    /// Where those without Lightning pay.
+    /// Returns the on-chain address of the BIP 21 link.
     async fn address(&self, node: &mut Node) -> Result<Address, CliError> {
         let text = match self.fallback_addr.as_str() {
             "" => {
@@ -105,7 +106,7 @@ impl AddInvoice {
             given => given.to_owned(),
         };
         let address = text.parse::<Address<NetworkUnchecked>>();
-        // The node checks that it is one of its network.
+        // The node checks the network.
         address
             .map(Address::assume_checked)
             .or_else(|why| error(format!("{text:?} is not an address: {why}")))
@@ -117,7 +118,7 @@ impl AddInvoice {
 
     fn request(self) -> Invoice {
         let msat = self.msat();
-        // Only one of the two may be set; whole satoshi are the usual case.
+        // Only one of the two fields may be set; amounts are usually whole satoshis.
         let (value, value_msat) = if msat.is_multiple_of(1000) {
             (msat / 1000, 0)
         } else {
@@ -141,7 +142,7 @@ impl AddInvoice {
     }
 }
 
-/// What the API takes for never.
+/// The API's `expiry` of invoices that never expire.
 const NEVER: i64 = i64::MAX;
 
 fn expiry(text: &str) -> Result<i64, String> {
@@ -158,13 +159,14 @@ fn expiry(text: &str) -> Result<i64, String> {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DecodePayReq {
+    /// Invoice to decode
     #[arg(
         id = "invoice",
         value_name = "PAY_REQ",
         required_unless_present = "pay_req"
     )]
     invoice: Option<String>,
-    /// The invoice
+    /// Invoice to decode
     #[arg(long, conflicts_with = "invoice")]
     pay_req: Option<String>,
 }
@@ -179,7 +181,7 @@ impl DecodePayReq {
     }
 }
 
-/// An invoice as it is copied from a page may begin with `lightning:`.
+/// Removes surrounding whitespace and the prefix `lightning:`, with which web pages write invoices.
 pub fn without_scheme(invoice: &str) -> &str {
     let invoice = invoice.trim();
     match invoice.get(..10) {
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_of_an_invoice_become_its_request() {
+    fn flags_are_copied_to_the_request() {
         let hash = "11".repeat(32);
         let expected = Invoice {
             memo: "tea".into(),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_is_a_number_of_seconds_or_never() {
+    fn expiry_is_a_number_of_seconds_or_never() {
         assert_eq!(expiry("never"), Ok(i64::MAX));
         assert_eq!(expiry("0"), Ok(0));
         assert_eq!(expiry("31536000"), Ok(31_536_000));
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_of_an_invoice_is_dropped() {
+    fn lightning_scheme_is_removed() {
         assert_eq!(without_scheme("LIGHTNING:lnbc1"), "lnbc1");
         assert_eq!(without_scheme(" lnbcrt1xyz\n"), "lnbcrt1xyz");
         assert_eq!(without_scheme("äöüßäöüß"), "äöüßäöüß");

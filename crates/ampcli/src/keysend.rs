@@ -1,16 +1,16 @@
-//! Keysend on the wire, as lncli sends it: the payer makes the preimage and puts it into a record for
-//! the receiver.
+//! Keysend payments as lncli sends them: the sender chooses the preimage and passes it to the receiver in a
+//! custom record.
 
 use bitcoin::hashes::{Hash, sha256};
 
 use super::error::{CliError, error};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 
-/// The record that carries the preimage.
+/// The type of the custom record that contains the preimage.
 const PREIMAGE_RECORD: u64 = 5_482_373_484;
 
-/// Makes it a keysend payment. A preimage that `--data` gives is taken; lncli would keep a hash that
-/// does not belong to it.
+/// Turns the request into a keysend payment. A preimage set by `--data` is used, together with its hash;
+/// lncli would send the hash of another preimage.
 pub fn set_keysend(request: &mut SendPaymentRequest) -> Result<(), CliError> {
     let preimage = request
         .dest_custom_records
@@ -21,8 +21,7 @@ pub fn set_keysend(request: &mut SendPaymentRequest) -> Result<(), CliError> {
         32 => {}
         length => {
             return error(format!(
-                "record {PREIMAGE_RECORD} is the preimage: it must be exactly 32 bytes, is instead \
-                 {length}"
+                "record {PREIMAGE_RECORD} (the preimage) must be exactly 32 bytes, is instead {length}"
             ));
         }
     }
@@ -32,7 +31,8 @@ pub fn set_keysend(request: &mut SendPaymentRequest) -> Result<(), CliError> {
 
 fn random() -> Result<[u8; 32], CliError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).or_else(|why| error(format!("no randomness: {why}")))?;
+    getrandom::fill(&mut bytes)
+        .or_else(|why| error(format!("cannot generate a random preimage: {why}")))?;
     Ok(bytes)
 }
 
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn preimage_is_new_each_time_and_the_hash_is_its_own() {
+    fn each_payment_has_a_new_preimage_and_its_hash() {
         let new = || {
             let mut request = SendPaymentRequest::default();
             set_keysend(&mut request).unwrap();
@@ -64,8 +64,8 @@ mod tests {
     }
 
     #[test]
-    fn a_preimage_of_the_callers_is_taken() {
-        // Of a payment that lnd made.
+    fn preimage_set_by_data_is_used() {
+        // From a payment made by lnd.
         let bytes = |hex: &str| Vec::from_hex(hex).unwrap();
         let preimage = "2df2bb55dcbcee946427cd0793c1b92b6007927a1cc8cc6f8c1b076cc5833c7b";
         let hash = "f9e38debf6bd49f716d7aff37d4b4cf39c478ced73026d29e169a5ecf23ec86a";

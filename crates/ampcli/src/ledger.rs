@@ -33,14 +33,15 @@ const PAYMENT_COLUMNS: [Column; 6] = [
 
 const TOTAL_COLUMNS: [Column; 3] = [("PERIOD", false), ("PAYMENTS", true), ("AMOUNT", true)];
 
-/// Characters of a message in a table; JSON and CSV have all of it.
-const TABLE_MESSAGE: usize = 60;
+/// Maximum length of a message in a table, in characters; JSON and CSV contain it in full.
+const MAX_MESSAGE_CHARS: usize = 60;
 
-/// An invoice by one of its names.
+/// An identifier of an invoice, as given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum InvoiceName {
-    /// A payment hash, a payment address or a set_id: all are 32 bytes.
+    /// A payment hash, payment address or set_id: all have 32 bytes.
     Id(Vec<u8>),
+    /// The invoice itself.
     Request(String),
 }
 
@@ -56,32 +57,32 @@ impl InvoiceName {
             {
                 Ok(Self::Request(text.to_owned()))
             }
-            Err(_) => Err("neither 32 bytes in hex nor an invoice".to_owned()),
+            Err(_) => Err("expected 32 bytes in hex or an invoice".to_owned()),
         }
     }
 
-    /// Asks the node with each thing that the name can be, until it knows the invoice.
-    async fn ask<T>(
+    /// Calls the node with each possible meaning of the identifier until it finds the invoice.
+    async fn lookup<T>(
         self,
         mut call: impl AsyncFnMut(Option<InvoiceReference>) -> Result<T, Status>,
     ) -> Result<T, CliError> {
         let names = match self {
             Self::Request(text) => vec![Name::PaymentRequest(text)],
             Self::Id(id) => vec![
-                // Our own names first: a set_id is the payer's choice.
+                // Identifiers chosen by this node first: a set_id is chosen by the payer.
                 Name::PaymentAddr(id.clone()),
                 Name::PaymentHash(id.clone()),
                 Name::SetId(id),
             ],
         };
-        let mut refusal = Status::not_found("unable to locate invoice");
+        let mut not_found = Status::not_found("unable to locate invoice");
         for name in names {
             match call(Some(InvoiceReference { name: Some(name) })).await {
-                Err(status) if status.code() == Code::NotFound => refusal = status,
+                Err(status) if status.code() == Code::NotFound => not_found = status,
                 answer => return Ok(answer?),
             }
         }
-        Err(refusal.into())
+        Err(not_found.into())
     }
 }
 
@@ -104,39 +105,39 @@ impl From<Totals> for Period {
     }
 }
 
-/// The payments that one AMP invoice received, the last 100 unless flags say otherwise.
+/// List the payments to an AMP invoice, by default the last 100.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct InvoicePayments {
-    /// The invoice's payment hash, payment_addr, a set_id, or its text
+    /// Payment hash, payment address or set_id (32 bytes in hex), or the invoice itself
     #[arg(value_parser = InvoiceName::parse)]
     invoice: InvoiceName,
-    /// Begin after (or, going backwards, before) the payment with this settle_index
+    /// settle_index before which (with --paginate_forwards: after which) the list starts
     #[arg(long, default_value_t = 0)]
     index_offset: u64,
-    /// Most payments; 0 means 100
+    /// Maximum number of payments; 0 means 100
     #[arg(long, default_value_t = 0)]
     max_payments: u64,
     /// List from oldest to newest
     #[arg(long)]
     paginate_forwards: bool,
-    /// Only from this time on: 2026-11-01, 2026-11-01T12:00:00Z (UTC) or seconds since 1970
+    /// Earliest settle time: 2026-11-01 (UTC), 2026-11-01T12:00:00Z or seconds since 1970
     #[arg(long, default_value = "0", hide_default_value = true, value_parser = time_from)]
     from: u64,
-    /// Only until this time; a date alone is there to its end
+    /// Latest settle time, in the same formats; a date includes the whole day
     #[arg(long, default_value = "0", hide_default_value = true, value_parser = time_to)]
     to: u64,
-    /// A table instead of JSON
+    /// Print a table instead of JSON
     #[arg(long)]
     table: bool,
-    /// All payments as CSV into this file; - is the standard output
+    /// CSV file to which all payments are written; - for stdout
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with_all = ["table", "totals", "index_offset", "max_payments", "paginate_forwards"]
     )]
     csv: Option<String>,
-    /// What they add up to instead of the payments themselves (UTC; weeks begin on Monday)
+    /// Print totals per period instead of payments (UTC; weeks begin on Monday)
     #[arg(
         long,
         value_name = "PERIOD",
@@ -170,7 +171,7 @@ impl InvoicePayments {
             let request = ListInvoicePaymentsRequest { invoice, ..request };
             node.static_invoices.list_invoice_payments(request).await
         };
-        let found = self.invoice.ask(call).await?.into_inner();
+        let found = self.invoice.lookup(call).await?.into_inner();
         if !self.table {
             return print(&found);
         }
@@ -189,7 +190,7 @@ impl InvoicePayments {
             let request = InvoiceTotalsRequest { invoice, ..request };
             node.static_invoices.invoice_totals(request).await
         };
-        let found = self.invoice.ask(call).await?.into_inner();
+        let found = self.invoice.lookup(call).await?.into_inner();
         if !self.table {
             return print(&found);
         }
@@ -207,7 +208,7 @@ impl InvoicePayments {
             let request = ExportInvoicePaymentsRequest { invoice, ..request };
             node.static_invoices.export_invoice_payments(request).await
         };
-        let chunks = self.invoice.ask(call).await?.into_inner();
+        let chunks = self.invoice.lookup(call).await?.into_inner();
         match file {
             "-" => copy(chunks, io::stdout()).await,
             file => save(chunks, Path::new(file)).await,
@@ -215,7 +216,7 @@ impl InvoicePayments {
     }
 }
 
-/// First beside it, then renamed: nobody takes half a ledger for the whole one.
+/// Writes to a temporary file first and renames it, so that the file is never incomplete.
 async fn save(chunks: Streaming<CsvChunk>, file: &Path) -> Result<(), CliError> {
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(".part");
@@ -228,7 +229,7 @@ async fn save(chunks: Streaming<CsvChunk>, file: &Path) -> Result<(), CliError> 
     match saved {
         Ok(()) => fs::rename(unfinished, file).map_err(in_file),
         Err(cause) => {
-            // What is left of it does no harm.
+            // Best effort: a leftover temporary file is harmless.
             let _ = fs::remove_file(unfinished);
             error(format!("{}: {cause}", file.display()))
         }
@@ -255,7 +256,7 @@ fn payment_row(payment: &InvoicePayment) -> [String; PAYMENT_COLUMNS.len()] {
 }
 
 fn shortened(message: &str) -> String {
-    match message.char_indices().nth(TABLE_MESSAGE) {
+    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message.to_owned(),
     }
@@ -269,10 +270,10 @@ fn total_row(total: &PeriodTotal) -> [String; TOTAL_COLUMNS.len()] {
     ]
 }
 
-/// Disable a static invoice: it rejects payments until it is enabled again.
+/// Disable a static invoice: payments are rejected until it is enabled again.
 #[derive(Debug, Args)]
 pub struct DisableInvoice {
-    /// The invoice's payment hash, payment_addr, a set_id, or its text
+    /// Payment hash, payment address or set_id (32 bytes in hex), or the invoice itself
     #[arg(value_parser = InvoiceName::parse)]
     invoice: InvoiceName,
 }
@@ -283,14 +284,14 @@ impl DisableInvoice {
             let invoice = invoice.unwrap_or_default();
             node.static_invoices.disable_invoice(invoice).await
         };
-        print(self.invoice.ask(call).await?.get_ref())
+        print(self.invoice.lookup(call).await?.get_ref())
     }
 }
 
 /// Enable a disabled static invoice.
 #[derive(Debug, Args)]
 pub struct EnableInvoice {
-    /// The invoice's payment hash, payment_addr, a set_id, or its text
+    /// Payment hash, payment address or set_id (32 bytes in hex), or the invoice itself
     #[arg(value_parser = InvoiceName::parse)]
     invoice: InvoiceName,
 }
@@ -301,7 +302,7 @@ impl EnableInvoice {
             let invoice = invoice.unwrap_or_default();
             node.static_invoices.enable_invoice(invoice).await
         };
-        print(self.invoice.ask(call).await?.get_ref())
+        print(self.invoice.lookup(call).await?.get_ref())
     }
 }
 
@@ -310,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_invoice_is_an_id_or_a_text() {
+    fn invoice_is_given_by_identifier_or_itself() {
         let id = "11".repeat(32);
         assert_eq!(InvoiceName::parse(&id), Ok(InvoiceName::Id(vec![0x11; 32])));
         for text in ["lnbcrt1x", "LNBC1X", "lightning:lnbc1x"] {
@@ -323,31 +324,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn thirty_two_bytes_are_tried_as_each_name() {
-        let ask = async |known: Name| {
-            let mut asked = 0;
+    async fn ids_are_looked_up_as_each_kind_of_identifier() {
+        let lookup = async |known: Name| {
+            let mut calls = 0;
             let answer = InvoiceName::Id(vec![1; 32])
-                .ask(async |invoice| {
-                    asked += 1;
+                .lookup(async |invoice| {
+                    calls += 1;
                     match invoice.and_then(|invoice| invoice.name) {
                         Some(name) if name == known => Ok(()),
                         _ => Err(Status::not_found("unable to locate invoice")),
                     }
                 })
                 .await;
-            (asked, answer.map_err(|error| error.to_string()))
+            (calls, answer.map_err(|error| error.to_string()))
         };
-        assert_eq!(ask(Name::PaymentAddr(vec![1; 32])).await, (1, Ok(())));
-        assert_eq!(ask(Name::PaymentHash(vec![1; 32])).await, (2, Ok(())));
-        assert_eq!(ask(Name::SetId(vec![1; 32])).await, (3, Ok(())));
-        let (asked, answer) = ask(Name::SetId(vec![2; 32])).await;
-        assert_eq!(asked, 3);
-        let refusal = "rpc error: code = NotFound desc = unable to locate invoice";
-        assert_eq!(answer, Err(refusal.to_owned()));
+        assert_eq!(lookup(Name::PaymentAddr(vec![1; 32])).await, (1, Ok(())));
+        assert_eq!(lookup(Name::PaymentHash(vec![1; 32])).await, (2, Ok(())));
+        assert_eq!(lookup(Name::SetId(vec![1; 32])).await, (3, Ok(())));
+        let (calls, answer) = lookup(Name::SetId(vec![2; 32])).await;
+        assert_eq!(calls, 3);
+        let not_found = "rpc error: code = NotFound desc = unable to locate invoice";
+        assert_eq!(answer, Err(not_found.to_owned()));
     }
 
     #[test]
-    fn a_row_shows_a_strangers_message_harmlessly_and_not_at_any_length() {
+    fn messages_are_escaped_and_shortened_in_tables() {
         let payment = InvoicePayment {
             settle_date: 1_000_000_000,
             amt_msat: 1_500,
@@ -357,6 +358,6 @@ mod tests {
         let row = payment_row(&payment);
         assert_eq!(row[1..3], ["2001-09-09T01:46:40Z", "1.5"]);
         assert!(row[5].starts_with("\\u{1b}[2Jü"), "{}", row[5]);
-        assert_eq!(row[5].chars().count(), TABLE_MESSAGE + 1);
+        assert_eq!(row[5].chars().count(), MAX_MESSAGE_CHARS + 1);
     }
 }

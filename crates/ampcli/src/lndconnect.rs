@@ -1,4 +1,4 @@
-//! `lndconnect`: address, certificate and macaroon in one link, which wallets such as Zeus read from a QR
+//! `lndconnect`: a link with address, certificate and macaroon, which wallets such as Zeus scan as a QR
 //! code.
 
 use std::str::FromStr;
@@ -16,25 +16,25 @@ use super::qr::ImageFile;
 use ampd_text::qr::Code;
 use lnd_api::layout::HostPort;
 
-/// Of the REST interface, which most wallets use.
+/// The port of the REST API, which most wallets use.
 const DEFAULT_PORT: u16 = 8080;
 
-/// Create a link and QR code (lndconnect) for connecting a wallet to this node.
+/// Create an lndconnect link and QR code with which a wallet connects to this node.
 ///
-/// The link contains the macaroon: anyone who sees it can use the node.
+/// The link contains the macaroon: anyone who sees it has all permissions of that macaroon.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct LndConnect {
-    /// Where the wallet reaches the node (host[:port]); REST has port 8080, gRPC 10009
+    /// Address (host[:port]) at which the wallet reaches the node; port 8080 is REST, 10009 gRPC
     #[arg(long, default_value = "localhost:8080")]
     host: String,
-    /// Leave out the certificate, for a node behind a proxy that has one of its own
+    /// Omit the TLS certificate, for a node behind a proxy with its own certificate
     #[arg(long)]
     nocert: bool,
-    /// Only print the link, without drawing its QR code in the terminal
+    /// Print only the link, without drawing a QR code in the terminal
     #[arg(long)]
     url: bool,
-    /// Write the QR code to this file: x.svg or x.png
+    /// Output file for the QR code (.svg or .png)
     #[arg(long, value_name = "FILE", value_parser = ImageFile::from_str)]
     qr_file: Option<ImageFile>,
     #[command(flatten)]
@@ -68,12 +68,12 @@ impl LndConnect {
     }
 }
 
-/// As the lndconnect format has it: the certificate's DER and the macaroon, both base64url.
+/// Returns the link in the lndconnect format: the certificate (DER) and the macaroon in base64url.
 fn link(host: &HostPort, pem: Option<&[u8]>, macaroon: &[u8]) -> Result<String, CliError> {
     let mut parameters = Vec::new();
     if let Some(pem) = pem {
         let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| {
-            CliError::Text(format!("the TLS certificate cannot be read: {error}"))
+            CliError::Text(format!("cannot parse the TLS certificate: {error}"))
         })?;
         parameters.push(format!(
             "cert={}",
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_link_holds_all_that_a_wallet_needs() {
+    fn link_contains_address_certificate_and_macaroon() {
         let host = HostPort::parse("node.example", DEFAULT_PORT).unwrap();
         let pem = rcgen::generate_simple_self_signed(["localhost".to_owned()])
             .unwrap()

@@ -1,4 +1,4 @@
-//! Macaroons without a node: `printmacaroon`, `constrainmacaroon`.
+//! Macaroon commands that need no node: `printmacaroon`, `constrainmacaroon`.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -16,23 +16,23 @@ use super::output::{print_json, print_text};
 use ampd_files::Readers;
 use lnd_macaroon::Macaroon;
 
-/// What narrows a macaroon: anybody may add it, nobody can take it away.
+/// Flags that restrict a macaroon by caveats. Any holder can add caveats; they cannot be removed.
 #[derive(Clone, Debug, Default, Args)]
 #[command(rename_all = "snake_case")]
 pub struct Restrictions {
-    /// Good for so many seconds from now on
+    /// Lifetime of the macaroon, from now (seconds)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     timeout: Option<u32>,
-    /// Good from this address only
+    /// Client IP address to which the macaroon is restricted
     #[arg(long)]
     ip_address: Option<IpAddr>,
-    /// Good from these addresses only, e.g. 192.168.1.0/24
+    /// Range of client IP addresses to which the macaroon is restricted, e.g. 192.168.1.0/24
     #[arg(long)]
     ip_range: Option<IpNet>,
 }
 
 impl Restrictions {
-    /// The same macaroon, narrowed.
+    /// Returns the macaroon with the restrictions added as caveats.
     pub fn added_to(&self, mut macaroon: Macaroon) -> Macaroon {
         if let Some(seconds) = self.timeout {
             let end = Utc::now() + Duration::from_secs(seconds.into());
@@ -53,12 +53,12 @@ impl Restrictions {
     }
 }
 
-/// Prints it in hex.
+/// Prints a macaroon in hex.
 pub fn show(macaroon: &Macaroon) -> Result<(), CliError> {
     print_text(&format!("{}\n", macaroon.encode().to_lower_hex_string()))
 }
 
-/// Writes it to a file that only its owner can read.
+/// Writes a macaroon to a file that only the owner can read.
 pub fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
     let path = expanded(path)?;
     let written = ampd_files::replace(&path, &macaroon.encode(), Readers::Owner);
@@ -70,10 +70,10 @@ pub fn save(macaroon: &Macaroon, path: &str) -> Result<(), CliError> {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PrintMacaroon {
-    /// Its hex
+    /// Macaroon (hex)
     #[arg(required_unless_present = "macaroon_file")]
     macaroon: Option<String>,
-    /// The file that holds it
+    /// File with the macaroon
     #[arg(long, value_name = "FILE", conflicts_with = "macaroon")]
     macaroon_file: Option<String>,
 }
@@ -113,9 +113,9 @@ fn from_hex(hex: &str) -> Result<Macaroon, CliError> {
 /// Add restrictions to a macaroon and write the result to a file.
 #[derive(Debug, Args)]
 pub struct ConstrainMacaroon {
-    /// The file that holds the macaroon
+    /// File with the macaroon
     input: String,
-    /// Where to write the narrowed one
+    /// Output file for the restricted macaroon
     output: String,
     #[command(flatten)]
     restrictions: Restrictions,
@@ -124,7 +124,7 @@ pub struct ConstrainMacaroon {
 impl ConstrainMacaroon {
     pub fn run(&self) -> Result<(), CliError> {
         if self.restrictions.is_empty() {
-            return error("name a restriction: --timeout, --ip_address or --ip_range");
+            return error("no restriction given: set --timeout, --ip_address or --ip_range");
         }
         let macaroon = read_macaroon(Path::new(&expanded(&self.input)?))?;
         save(&self.restrictions.added_to(macaroon), &self.output)
@@ -136,17 +136,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn restrictions_are_caveats_of_lnd() {
+    fn restrictions_are_added_as_lnds_caveats() {
         let (macaroon, key) = crate::tests::macaroon();
         let restrictions = Restrictions {
             timeout: Some(60),
             ip_address: Some("::1".parse().unwrap()),
             ip_range: Some("10.0.0.0/8".parse().unwrap()),
         };
-        let narrowed = restrictions.added_to(macaroon);
-        let caveats: Vec<_> = narrowed.caveats().map(String::from_utf8_lossy).collect();
+        let restricted = restrictions.added_to(macaroon);
+        let caveats: Vec<_> = restricted.caveats().map(String::from_utf8_lossy).collect();
         assert!(caveats[0].starts_with("time-before 2"), "{caveats:?}");
         assert_eq!(caveats[1..], ["ipaddr ::1", "iprange 10.0.0.0/8"]);
-        narrowed.verify(&key).unwrap();
+        restricted.verify(&key).unwrap();
     }
 }

@@ -17,16 +17,16 @@ use lnd_macaroon::Macaroon;
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct BakeMacaroon {
-    /// entity:action, see listpermissions
+    /// Permissions (entity:action) of the macaroon, as printed by listpermissions
     #[arg(required = true, value_parser = permission)]
     permissions: Vec<MacaroonPermission>,
-    /// ID of the root key; deleting the key revokes the macaroon
+    /// ID of the root key; deleting the key (deletemacaroonid) revokes the macaroon
     #[arg(long, default_value_t = 0)]
     root_key_id: u64,
-    /// Also permissions that ampd does not know
+    /// Allow permissions that ampd does not know
     #[arg(long)]
     allow_external_permissions: bool,
-    /// Write it to this file instead of printing it in hex
+    /// Output file for the macaroon [default: print it in hex]
     #[arg(long, value_name = "FILE")]
     save_to: Option<String>,
     #[command(flatten)]
@@ -44,7 +44,7 @@ impl BakeMacaroon {
         let macaroon = Vec::from_hex(&baked.macaroon).ok();
         let macaroon = macaroon.and_then(|bytes| Macaroon::decode(&bytes).ok());
         let Some(macaroon) = macaroon else {
-            return error("the node's answer holds no macaroon");
+            return error("the node's response has no valid macaroon");
         };
         let macaroon = self.restrictions.added_to(macaroon);
         match self.save_to {
@@ -55,15 +55,15 @@ impl BakeMacaroon {
 }
 
 fn permission(text: &str) -> Result<MacaroonPermission, String> {
-    let halves = text.split_once(':');
-    match halves {
+    let parts = text.split_once(':');
+    match parts {
         Some((entity, action)) if !entity.is_empty() && !action.is_empty() => {
             Ok(MacaroonPermission {
                 entity: entity.to_owned(),
                 action: action.to_owned(),
             })
         }
-        _ => Err("write entity:action, such as info:read".to_owned()),
+        _ => Err("expected entity:action, such as info:read".to_owned()),
     }
 }
 
@@ -81,6 +81,7 @@ impl ListMacaroonIds {
 /// Delete a macaroon root key, which revokes all macaroons derived from it.
 #[derive(Debug, Args)]
 pub struct DeleteMacaroonId {
+    /// ID of the root key
     root_key_id: u64,
 }
 

@@ -1,7 +1,8 @@
-//! `ampcli`: lncli's commands and flags, one RPC (or two), JSON on stdout.
+//! `ampcli`: a command-line client with lncli's commands and flags. A command makes one or two RPCs and
+//! prints JSON on stdout.
 //!
-//! Each file below holds a family of commands: the flags as a struct, and `run`, which makes the
-//! request, calls the node and prints the answer.
+//! Each module has a group of related commands: a struct with the flags, and `run`, which builds the
+//! request, calls the node and prints the response.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -79,13 +80,12 @@ async fn main() -> ExitCode {
 
 /// Runs one command line; the first argument is the program's name.
 ///
-/// Exit codes: 0, 1 for a command that failed (its reason is on stderr), 2 for a wrong command
-/// line.
+/// Exit codes: 0 for success, 1 if the command failed (the reason is on stderr), 2 for a usage error.
 async fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed stdout or stderr leaves nobody to tell.
+            // If stdout or stderr is closed, there is no way to report this error.
             drop(error.print());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

@@ -1,4 +1,4 @@
-//! What an installation needs of ampcli: shell completions and man pages.
+//! Shell completions and man pages: `completion`, `man`.
 
 use std::path::Path;
 
@@ -9,9 +9,10 @@ use super::connection::expanded;
 use super::error::CliError;
 use super::output::print_text;
 
-/// Print the completions for a shell: bash, elvish, fish, powershell or zsh.
+/// Print the completion script for a shell.
 #[derive(Debug, Args)]
 pub struct Completion {
+    /// Shell for which to print completions
     shell: Shell,
 }
 
@@ -23,9 +24,10 @@ impl Completion {
     }
 }
 
-/// Write man pages to a directory: ampcli.1 and one for each command.
+/// Write man pages to a directory: ampcli.1 and one per command.
 #[derive(Debug, Args)]
 pub struct Man {
+    /// Output directory, which is created if it does not exist
     directory: String,
 }
 
@@ -34,12 +36,12 @@ impl Man {
         let directory = expanded(&self.directory)?;
         let written = std::fs::create_dir_all(&directory)
             .and_then(|()| clap_mangen::generate_to(command, &directory));
-        written.map_err(|error| unwritten(&directory, &error))?;
+        written.map_err(|error| write_error(&directory, &error))?;
         print_text(&format!("Man pages written to {}\n", directory.display()))
     }
 }
 
-fn unwritten(directory: &Path, error: &std::io::Error) -> CliError {
+fn write_error(directory: &Path, error: &std::io::Error) -> CliError {
     let directory = directory.display();
     CliError::Text(format!("cannot write man pages to {directory}: {error}"))
 }

@@ -1,4 +1,4 @@
-//! Messages: `signmessage`, `verifymessage`, `sendcustom`, `subscribecustom`.
+//! Signed messages and custom peer messages: `signmessage`, `verifymessage`, `sendcustom`, `subscribecustom`.
 
 use bitcoin::hex::DisplayHex;
 use clap::Args;
@@ -16,9 +16,10 @@ use lnd_api::proto::lnrpc::{
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SignMessage {
+    /// Message to sign
     #[arg(id = "message", value_name = "MSG", required_unless_present = "msg")]
     message: Option<String>,
-    /// The message
+    /// Message to sign
     #[arg(long, conflicts_with = "message")]
     msg: Option<String>,
 }
@@ -34,17 +35,17 @@ impl SignMessage {
     }
 }
 
-/// Verify a message signed with signmessage.
+/// Verify the signature of a message signed with signmessage. The signer must be in the channel graph.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct VerifyMessage {
-    /// MSG SIGNATURE, those that no flag gives
+    /// MSG SIGNATURE, except those set by flags
     #[arg(value_name = "VALUES", num_args = 0..=2)]
     values: Vec<String>,
-    /// The message
+    /// Message that was signed
     #[arg(long)]
     msg: Option<String>,
-    /// The signature (z-base-32)
+    /// Signature (z-base-32)
     #[arg(long)]
     sig: Option<String>,
 }
@@ -63,17 +64,17 @@ impl VerifyMessage {
     }
 }
 
-/// Send a peer a message of a type that the protocol leaves to applications.
+/// Send a custom message to a peer.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendCustom {
-    /// The peer's public key
+    /// Public key of the peer
     #[arg(long, value_parser = hex)]
     peer: Hex,
-    /// The message's type, 32768 or more
+    /// Message type, at least 32768
     #[arg(long, value_name = "TYPE")]
     r#type: u32,
-    /// The message (hex)
+    /// Message payload (hex)
     #[arg(long, value_parser = hex, default_value = "")]
     data: Hex,
 }

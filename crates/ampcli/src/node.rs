@@ -18,7 +18,7 @@ impl GetInfo {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         print(node.lightning.get_info(GetInfoRequest {}).await?.get_ref())?;
         let request = WalletBalanceRequest::default();
-        // A macaroon that allows only GetInfo is no reason to fail.
+        // Ignore errors: the macaroon may not allow WalletBalance.
         if let Ok(balance) = node.lightning.wallet_balance(request).await {
             warn_of_missing_reserve(balance.get_ref());
         }
@@ -26,7 +26,7 @@ impl GetInfo {
     }
 }
 
-/// Show the progress of the wallet recovery.
+/// Show the progress of the wallet recovery; ampd has no recovery mode.
 #[derive(Debug, Args)]
 pub struct GetRecoveryInfo {}
 

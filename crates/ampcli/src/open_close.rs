@@ -15,7 +15,7 @@ use lnd_api::proto::lnrpc::{
 };
 use lnd_api::txid;
 
-/// Kinds of channels by lncli's names.
+/// Channel types with lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ChannelType {
     Tweakless,
@@ -27,79 +27,82 @@ enum ChannelType {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct OpenChannel {
+    /// Public key of the peer
     #[arg(id = "key", value_name = "NODE_KEY", value_parser = hex)]
     key: Option<Hex>,
+    /// Channel capacity (sat, or with a unit: 0.01btc)
     #[arg(id = "amount", value_name = "LOCAL_AMT", value_parser = sat)]
     amount: Option<u64>,
+    /// Amount given to the peer in the initial commitment (sat)
     #[arg(id = "push", value_name = "PUSH_AMT", value_parser = sat)]
     push: Option<u64>,
-    /// The peer's public key
+    /// Public key of the peer
     #[arg(long, conflicts_with = "key", value_parser = hex)]
     node_key: Option<Hex>,
-    /// Connect to the peer at this host:port first
+    /// Address (host:port) at which to connect to the peer first
     #[arg(long)]
     connect: Option<String>,
-    /// The channel's size (sat, or with a unit: 0.01btc)
+    /// Channel capacity (sat, or with a unit: 0.01btc)
     #[arg(long, conflicts_with = "amount", value_parser = sat)]
     local_amt: Option<u64>,
-    /// Fund the channel with the whole wallet balance
+    /// Fund the channel with the whole wallet balance; not supported
     #[arg(long)]
     fundmax: bool,
-    /// Amount to push to the peer (sat)
+    /// Amount given to the peer in the initial commitment (sat)
     #[arg(long, conflicts_with = "push", value_parser = sat)]
     push_amt: Option<u64>,
-    /// Our base fee for forwards (msat)
+    /// Base fee for forwards (msat) [default: the node's]
     #[arg(long)]
     base_fee_msat: Option<u64>,
-    /// Our fee rate for forwards (millionths)
+    /// Fee rate for forwards (ppm) [default: the node's]
     #[arg(long)]
     fee_rate_ppm: Option<u64>,
-    /// Confirmation target for fee estimation (blocks)
+    /// Confirmation target for fee estimation (blocks); 0 means 6
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Fee rate
+    /// Fee rate (sat/vB); 0 means an estimate for conf_target
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
     /// Do not announce the channel
     #[arg(long)]
     private: bool,
-    /// The smallest HTLC that we accept (msat)
+    /// Minimum value of HTLCs from the peer (msat); 0 means the node's default
     #[arg(long, value_parser = bare_msat, default_value = "0")]
     min_htlc_msat: u64,
-    /// Blocks that the peer waits for its money after a force close
+    /// Delay (blocks) on the peer's funds after it force-closes; 0 means the node's default
     #[arg(long, default_value_t = 0)]
     remote_csv_delay: u32,
-    /// Most blocks that we are ready to wait for ours
+    /// Maximum delay (blocks) on our funds after we force-close; not supported
     #[arg(long, default_value_t = 0)]
     max_local_csv: u32,
-    /// Confirmations that an output must have to be spent
+    /// Minimum number of confirmations of the outputs spent; only 1 is supported
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// Address for our funds on a cooperative close
+    /// Address for our funds in a cooperative close; not supported
     #[arg(long, default_value = "")]
     close_address: String,
-    /// Most that the peer may have in flight towards us (msat)
+    /// Maximum value (msat) of pending HTLCs from the peer; not supported
     #[arg(long, value_parser = bare_msat, default_value = "0")]
     remote_max_value_in_flight_msat: u64,
-    /// Most HTLCs that the peer may have in flight towards us
+    /// Maximum number of pending HTLCs from the peer; not supported
     #[arg(long, default_value_t = 0)]
     remote_max_htlcs: u32,
-    /// What the peer has to keep on its side (sat)
+    /// Channel reserve required of the peer (sat); not supported
     #[arg(long, value_parser = sat, default_value = "0")]
     remote_reserve_sats: u64,
-    /// Kind of channel
+    /// Channel type; only anchors is supported
     #[arg(long, value_enum)]
     channel_type: Option<ChannelType>,
-    /// Open a zero-conf channel
+    /// Open a zero-conf channel; not supported
     #[arg(long)]
     zero_conf: bool,
-    /// Hide the funding output behind an alias
+    /// Use an SCID alias, which never reveals the funding output; requires --private
     #[arg(long)]
     scid_alias: bool,
-    /// A note for ourselves
+    /// Memo for the channel; not supported
     #[arg(long, default_value = "")]
     memo: String,
-    /// An output to spend (txid:index); may be repeated
+    /// Output to spend (txid:index); not supported
     #[arg(long, value_parser = outpoint)]
     utxo: Vec<bitcoin::OutPoint>,
 }
@@ -119,18 +122,20 @@ impl OpenChannel {
         let funding_txid = match point.funding_txid {
             Some(FundingTxid::FundingTxidBytes(bytes)) => txid(&bytes),
             Some(FundingTxid::FundingTxidStr(text)) => text,
-            None => return error("the node answered without a funding transaction"),
+            None => return error("the node's response has no funding transaction"),
         };
         print_json(&json!({ "funding_txid": funding_txid }))
     }
 
     fn request(self) -> Result<OpenChannelRequest, CliError> {
         let Some(Hex(node_pubkey)) = self.node_key.or(self.key) else {
-            return error("node id argument missing: give NODE_KEY or --node_key");
+            return error("node id argument missing: set NODE_KEY or --node_key");
         };
         let amount = self.local_amt.or(self.amount);
         if amount.is_some() == self.fundmax {
-            return error("give either the channel's size (--local_amt) or --fundmax");
+            return error(
+                "set the channel capacity with LOCAL_AMT or --local_amt; --fundmax is not supported",
+            );
         }
         if self.conf_target != 0 && self.sat_per_vbyte != 0 {
             return error("either conf_target or sat_per_vbyte should be set, but not both");
@@ -175,7 +180,7 @@ fn commitment_type(channel_type: Option<ChannelType>) -> CommitmentType {
     }
 }
 
-/// Connects to the peer; that it is connected already is fine.
+/// Connects to the peer. An existing connection is not an error.
 async fn connect(node: &mut Node, pubkey: &[u8], host: String) -> Result<(), CliError> {
     let pubkey = bitcoin::hex::DisplayHex::to_lower_hex_string(pubkey);
     let addr = Some(LightningAddress { pubkey, host });
@@ -194,41 +199,43 @@ async fn connect(node: &mut Node, pubkey: &[u8], host: String) -> Result<(), Cli
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct CloseChannel {
-    /// The funding transaction, or the channel point txid:index
+    /// Funding txid, or channel point (txid:index)
     #[arg(value_name = "FUNDING_TXID")]
     channel: Option<String>,
+    /// Output index in the funding transaction [default: 0]
     #[arg(id = "index", value_name = "OUTPUT_INDEX")]
     index: Option<u32>,
-    /// The channel point txid:index
+    /// Channel point (txid:index)
     #[arg(long, conflicts_with_all = ["channel", "funding_txid"])]
     chan_point: Option<String>,
-    /// The funding transaction
+    /// Funding txid
     #[arg(long, conflicts_with = "channel")]
     funding_txid: Option<String>,
-    /// The output of the funding transaction
+    /// Output index in the funding transaction [default: 0]
     #[arg(long, conflicts_with = "index")]
     output_index: Option<u32>,
     /// Force-close the channel; our funds stay time-locked (to_self_delay)
     #[arg(long)]
     force: bool,
-    /// Block until the closing transaction confirms
+    /// Wait until the closing transaction has confirmed
     #[arg(long)]
     block: bool,
-    /// Confirmation target for fee estimation (blocks)
+    /// Confirmation target for fee estimation (blocks), used only if we opened the channel; 0 means 12
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Exactly this fee rate, if we opened the channel; else the peer pays what it likes
+    /// Exact fee rate (sat/vB), used only if we opened the channel; 0 means an estimate
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
-    /// Highest fee rate that we pay (sat per vbyte)
+    /// Maximum fee rate (sat/vB); 0 means no limit
     #[arg(long, default_value_t = 0)]
     max_fee_rate: u64,
-    /// Address for our funds
+    /// Address for our funds in a cooperative close
     #[arg(long, default_value = "")]
     delivery_addr: String,
 }
 
-/// Closes a channel. The transaction is there once it is published, or confirmed if `block` says so.
+/// Closes a channel and returns the closing txid once the transaction is published or, with `block`,
+/// confirmed.
 pub async fn closing_txid(
     node: &mut Node,
     request: CloseChannelRequest,
@@ -271,7 +278,7 @@ impl CloseChannel {
     fn point(&self) -> Result<bitcoin::OutPoint, CliError> {
         let given = self.chan_point.as_ref().or(self.funding_txid.as_ref());
         let Some(text) = given.or(self.channel.as_ref()) else {
-            return error("the channel is missing: give --chan_point, or FUNDING_TXID");
+            return error("the channel is missing: set --chan_point or FUNDING_TXID");
         };
         let vout = self.output_index.or(self.index);
         match (text.parse::<Txid>(), vout) {
@@ -280,7 +287,7 @@ impl CloseChannel {
                 vout: vout.unwrap_or(0),
             }),
             (Err(_), None) => outpoint(text).map_err(CliError::Text),
-            (Err(_), Some(_)) => error(format!("{text:?} is not a transaction's id")),
+            (Err(_), Some(_)) => error(format!("{text:?} is not a transaction ID")),
         }
     }
 }

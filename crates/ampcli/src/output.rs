@@ -1,4 +1,4 @@
-//! JSON on stdout, indented as lncli does it.
+//! Output to stdout, with JSON indented as by lncli, and notes to stderr.
 
 use std::io::{self, Write};
 
@@ -10,24 +10,24 @@ use super::error::CliError;
 use ampd_text::sanitize::is_harmful;
 use lnd_api::to_json;
 
-/// Prints a message of the node.
+/// Prints a response of the node as JSON.
 pub fn print<M: Message + Name>(message: &M) -> Result<(), CliError> {
     print_json(&to_json(message)?)
 }
 
-/// Prints any JSON, and a line break.
+/// Prints JSON and a line break.
 pub fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
     print_text(&format!("{}\n", pretty(value)?))
 }
 
-/// Prints a text as it is and hands it on at once.
+/// Prints a text unchanged and flushes stdout.
 pub fn print_text(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
-/// Prints for the person at the terminal, where it does not disturb what is read by scripts.
+/// Prints a note for the user on stderr, so that scripts can parse stdout.
 pub fn print_note(text: &str) -> Result<(), CliError> {
     let mut stderr = io::stderr().lock();
     stderr.write_all(text.as_bytes())?;
@@ -42,9 +42,9 @@ fn pretty(value: &serde_json::Value) -> io::Result<String> {
     Ok(escape(&text))
 }
 
-/// Memos and messages are texts of strangers: what could command the terminal or turn around what
-/// stands beside it is written as JSON's `\uXXXX`, which every reader takes for the same text.
-/// serde_json has done so with the line breaks inside of texts; those that are left are its own.
+/// Escapes control and bidirectional characters as `\uXXXX`, which JSON parsers read as the same text. Memos
+/// and messages come from others and must not control the terminal or reorder the text around them.
+/// serde_json has already escaped line breaks in strings; the remaining ones are formatting.
 fn escape(json: &str) -> String {
     let mut units = [0; 2];
     let mut safe = String::with_capacity(json.len());
@@ -64,14 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_indented_by_four_spaces_and_empty_lists_stay_on_one_line() {
+    fn indents_by_four_spaces_and_keeps_empty_lists_on_one_line() {
         let value = serde_json::json!({"b": [], "a": {}, "c": [1]});
         let text = "{\n    \"b\": [],\n    \"a\": {},\n    \"c\": [\n        1\n    ]\n}";
         assert_eq!(pretty(&value).unwrap(), text);
     }
 
     #[test]
-    fn what_strangers_write_cannot_command_the_terminal() {
+    fn control_characters_in_texts_are_escaped() {
         let memo = "a\u{1b}[2J\u{9b}\u{202e}\u{e0041}\n\u{2028}ü ⚡";
         let value = serde_json::json!({"memo": memo});
         let text = pretty(&value).unwrap();

@@ -1,4 +1,4 @@
-//! Paying: `sendpayment` and `payinvoice`.
+//! Sending payments: `sendpayment` and `payinvoice`.
 
 use clap::Args;
 
@@ -19,26 +19,26 @@ use lnd_api::proto::routerrpc::SendPaymentRequest;
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendPayment {
-    /// DEST AMT PAYMENT_HASH FINAL_CLTV_DELTA PAY_ADDR, those that no flag gives;
-    /// PAYMENT_HASH is left out with --amp and --keysend
+    /// DEST AMT PAYMENT_HASH FINAL_CLTV_DELTA PAY_ADDR, except those set by flags; no PAYMENT_HASH with
+    /// --amp or --keysend
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
-    /// The receiver's public key
+    /// Public key of the receiver
     #[arg(long, short)]
     dest: Option<String>,
-    /// The amount (sat, or with a unit: 50000msat, 0.001btc)
+    /// Amount (sat, or with a unit: 50000msat, 0.001btc)
     #[arg(long, short)]
     amt: Option<String>,
-    /// The payment hash that the receiver knows (hex)
+    /// Payment hash (hex), whose preimage the receiver knows
     #[arg(long, short = 'r')]
     payment_hash: Option<String>,
-    /// CLTV delta of the final hop (blocks)
+    /// Final CLTV delta (blocks) [default: the node's]
     #[arg(long)]
     final_cltv_delta: Option<String>,
-    /// Pay with keysend: a single HTLC whose preimage the receiver finds in its onion
+    /// Pay with keysend: a single HTLC with the preimage in the onion payload
     #[arg(long)]
     keysend: bool,
-    /// Private channels that lead to the receiver, as decodepayreq prints them (JSON)
+    /// Route hints to the receiver, as printed by decodepayreq (JSON)
     #[arg(long, value_parser = route_hints)]
     route_hints: Option<RouteHints>,
     #[command(flatten)]
@@ -63,10 +63,10 @@ impl SendPayment {
 
     fn to_invoice(&self, invoice: &str) -> Result<SendPaymentRequest, CliError> {
         if !self.values.is_empty() {
-            return error("with --pay_req, every other value has to be a flag");
+            return error("positional arguments cannot be used with --pay_req: use flags");
         }
         if self.keysend || self.route_hints.is_some() {
-            return error("--keysend and --route_hints are for payments without --pay_req");
+            return error("--keysend and --route_hints cannot be used with --pay_req");
         }
         invoice_request(&self.flags, invoice, self.amt.as_deref())
     }
@@ -84,12 +84,12 @@ impl SendPayment {
         let delta = either(&self.final_cltv_delta);
         let address = either(&self.flags.pay_addr);
         if let Some(extra) = values.next() {
-            return error(format!("unexpected value {extra:?}"));
+            return error(format!("unexpected argument {extra:?}"));
         }
         let mut request = self.flags.request()?;
         request.dest = destination(dest.as_deref())?;
         if amount.is_none() {
-            return error("the amount is missing: give --amt");
+            return error("the amount is missing: set AMT or --amt");
         }
         set_amount(&mut request, amount.as_deref())?;
         self.set_hash(&mut request, hash.as_deref())?;
@@ -107,7 +107,7 @@ impl SendPayment {
         Ok(request)
     }
 
-    /// The payment hash is not the receiver's.
+    /// Returns whether the sender generates the payment hash.
     fn makes_hash(&self) -> bool {
         self.flags.is_amp() || self.keysend
     }
@@ -127,7 +127,7 @@ impl SendPayment {
             None if self.keysend => set_keysend(request),
             None if self.flags.is_amp() => Ok(()),
             None => error(
-                "the payment hash is missing: give --payment_hash, or pay with --amp or --keysend",
+                "the payment hash is missing: set --payment_hash, or pay with --amp or --keysend",
             ),
         }
     }
@@ -135,7 +135,9 @@ impl SendPayment {
 
 fn destination(text: Option<&str>) -> Result<Vec<u8>, CliError> {
     let Some(text) = text else {
-        return error("the destination is missing: give --dest, or an invoice with --pay_req");
+        return error(
+            "the destination is missing: set DEST or --dest, or --pay_req for an invoice",
+        );
     };
     let key = hex(text)
         .map_err(|text| CliError::Text(format!("dest: {text}")))?
@@ -169,7 +171,7 @@ fn payment_addr(text: Option<&str>) -> Result<Vec<u8>, CliError> {
     }
 }
 
-/// The API has a field for satoshi and one for msat; whole satoshi are the usual case.
+/// Sets one of the API's two amount fields: that for satoshis if the amount is a whole number of them.
 fn set_amount(request: &mut SendPaymentRequest, text: Option<&str>) -> Result<(), CliError> {
     let Some(text) = text else { return Ok(()) };
     let amount = msat(text).map_err(CliError::Text)?;
@@ -192,13 +194,14 @@ fn amount_msat(request: &SendPaymentRequest) -> u64 {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PayInvoice {
+    /// Invoice to pay
     #[arg(
         value_name = "PAY_REQ",
         required_unless_present = "pay_req",
         conflicts_with = "pay_req"
     )]
     invoice: Option<String>,
-    /// The amount if the invoice says none (sat, or with a unit: 50000msat, 0.001btc)
+    /// Amount, if the invoice has none (sat, or with a unit: 50000msat, 0.001btc)
     #[arg(long)]
     amt: Option<String>,
     #[command(flatten)]
@@ -250,7 +253,7 @@ async fn pay(
             .unwrap_or(given);
         let fee_limit = flags.fee_limit_msat(amount);
         request.fee_limit_msat = signed(fee_limit);
-        // Without an amount the node refuses: there is nothing to confirm.
+        // Without an amount there is nothing to confirm: the node rejects the payment.
         if !flags.force && amount > 0 {
             confirm(
                 &question(&invoice, amount, fee_limit),
@@ -267,7 +270,7 @@ fn question(invoice: &PayReq, amount_msat: u64, fee_limit_msat: u64) -> String {
         "Payment hash: {}\nDescription: {}\nAmount (in satoshis): {}\n\
          Fee limit (in satoshis): {}\nDestination: {}\nConfirm payment (yes/no): ",
         invoice.payment_hash,
-        // Its writer must not be able to hide or reorder the lines below it.
+        // The payee must not be able to hide or reorder the lines below.
         escape(&invoice.description),
         satoshi(amount_msat),
         satoshi(fee_limit_msat),

@@ -11,55 +11,55 @@ use super::values::{Hex, bare_msat, duration, hex, msat, records, sat};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use lnd_api::tlv::MESSAGE;
 
-/// Up to this amount lncli lets the fee be as large as the payment, in msat.
+/// Up to this amount, in msat, lncli's default fee limit is the whole amount.
 const SMALL_PAYMENT_MSAT: u64 = 1_000_000;
-/// Above it, the fee may be this part of the payment.
+/// lncli's default fee limit for larger amounts, in percent.
 const DEFAULT_FEE_PERCENT: u64 = 5;
 
-/// How to pay.
+/// The flags that `sendpayment` and `payinvoice` share.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PaymentFlags {
-    /// The invoice to pay
+    /// Invoice to pay
     #[arg(long)]
     pub pay_req: Option<String>,
-    /// Fee limit (sat, or with a unit) [default: 100 % up to 1000 sat, else 5 %]
+    /// Fee limit (sat, or with a unit) [default: the amount up to 1000 sat, above that 5% of it]
     #[arg(long, value_parser = msat)]
     fee_limit: Option<u64>,
     /// Fee limit as a percentage of the amount
     #[arg(long, conflicts_with = "fee_limit")]
     fee_limit_percent: Option<u64>,
-    /// Timeout: no further attempts after this time
+    /// Time after which no further attempts are made
     #[arg(long, value_parser = duration, default_value = "1m0s")]
     timeout: Duration,
-    /// Give up the payment if this command is interrupted
+    /// Make no further attempts if this command is interrupted
     #[arg(long)]
     cancelable: bool,
-    /// Maximum total time lock (blocks)
+    /// Maximum total time lock (blocks); 0 means 2016
     #[arg(long, default_value_t = 0)]
     cltv_limit: i32,
-    /// The last node before the receiver (public key)
+    /// Public key of the last hop before the receiver
     #[arg(long, value_parser = hex)]
     last_hop: Option<Hex>,
     /// Outgoing channel for the first hop (chan_id); may be repeated
     #[arg(long)]
     outgoing_chan_id: Vec<u64>,
-    /// Do not ask for confirmation
+    /// Pay without asking for confirmation
     #[arg(long, short)]
     pub force: bool,
-    /// Allow a payment to ourselves
+    /// Allow payments to this node; not supported
     #[arg(long)]
     allow_self_payment: bool,
-    /// Records for the receiver: id=hex,id=hex (ids from 65536)
+    /// Custom records for the receiver: id=hex,id=hex (IDs from 65536)
     #[arg(long, value_parser = records)]
     data: Option<BTreeMap<u64, Vec<u8>>>,
-    /// With --json: print every change, not only the end
+    /// With --json: print every update, not only the final state
     #[arg(long)]
     inflight_updates: bool,
     /// Maximum number of parts
     #[arg(long, default_value_t = 16)]
     max_parts: u32,
-    /// JSON instead of the table
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
     /// Maximum part size (sat)
@@ -68,46 +68,46 @@ pub struct PaymentFlags {
     /// Maximum part size (msat)
     #[arg(long, value_parser = bare_msat)]
     max_shard_size_msat: Option<u64>,
-    /// Pay with AMP; an AMP invoice is paid so with and without this flag
+    /// Pay with AMP (implied by an AMP invoice)
     #[arg(long)]
     amp: bool,
-    /// The same as --amp. Old versions of lncli had it for paying an AMP invoice more than once; today
-    /// each payment of it has a set_id of its own, so it can be paid again and again without it
+    /// Same as --amp, for compatibility with old versions of lncli. AMP invoices can be paid repeatedly
+    /// without it
     #[arg(long)]
     amp_reuse: bool,
-    /// The payment address (hex), with an AMP invoice instead of that of the invoice: the receiver
-    /// then takes it for a spontaneous payment, and has to accept such (accept-amp)
+    /// Payment address (hex). With an AMP invoice, it replaces that of the invoice: the payment is then
+    /// spontaneous, and the receiver must accept such payments (accept-amp)
     #[arg(long)]
     pub pay_addr: Option<String>,
-    /// A message that the receiver can read (record 34349334)
+    /// Message to the receiver (custom record 34349334)
     #[arg(long)]
     message: Option<String>,
-    /// -1 (cheap) to 1 (fast)
+    /// Time preference from -1 (low fee) to 1 (reliable route); has no effect
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
     time_pref: f64,
 }
 
 impl PaymentFlags {
-    /// Whether AMP was asked for.
+    /// Returns whether AMP was requested.
     pub fn is_amp(&self) -> bool {
         self.amp || self.amp_reuse
     }
 
-    /// How the payment is shown.
+    /// Returns the format in which the payment is shown.
     pub fn view(&self) -> Result<View, CliError> {
         match (self.json, self.inflight_updates) {
             (true, true) => Ok(View::JsonUpdates),
             (true, false) => Ok(View::Json),
             (false, false) => Ok(View::Table),
-            (false, true) => error("--inflight_updates is only possible with --json"),
+            (false, true) => error("--inflight_updates requires --json"),
         }
     }
 
-    /// A request with everything that these flags say, but the fee limit.
+    /// Returns a request with the values of these flags, except for the fee limit.
     pub fn request(&self) -> Result<SendPaymentRequest, CliError> {
         let timeout = i32::try_from(self.timeout.as_secs()).unwrap_or(i32::MAX);
         if timeout == 0 {
-            return error("payment timeout must be greater than zero: a second at least");
+            return error("payment timeout must be greater than zero: set at least 1s");
         }
         if !(-1.0..=1.0).contains(&self.time_pref) {
             return error("time preference must be in range -1 to 1");
@@ -147,27 +147,27 @@ impl PaymentFlags {
             let earlier = records.insert(MESSAGE, message.clone().into_bytes());
             if earlier.is_some() {
                 return error(format!(
-                    "--message and record {MESSAGE} of --data are the same: give one of them"
+                    "--message and record {MESSAGE} in --data are the same record: set only one of them"
                 ));
             }
         }
         Ok(records)
     }
 
-    /// The highest fee for a payment of this amount, in msat.
+    /// Returns the fee limit for a payment of this amount, in msat.
     #[must_use]
     pub fn fee_limit_msat(&self, amount_msat: u64) -> u64 {
         match (self.fee_limit, self.fee_limit_percent) {
             (Some(limit), _) => limit,
-            (None, Some(percent)) => part(amount_msat, percent),
+            (None, Some(percent)) => percent_of(amount_msat, percent),
             (None, None) if amount_msat <= SMALL_PAYMENT_MSAT => amount_msat,
-            (None, None) => part(amount_msat, DEFAULT_FEE_PERCENT),
+            (None, None) => percent_of(amount_msat, DEFAULT_FEE_PERCENT),
         }
     }
 }
 
-/// So many percent, rounded up.
-fn part(amount_msat: u64, percent: u64) -> u64 {
+/// Returns a percentage of the amount, rounded up.
+fn percent_of(amount_msat: u64, percent: u64) -> u64 {
     let part = (u128::from(amount_msat) * u128::from(percent)).div_ceil(100);
     u64::try_from(part).unwrap_or(u64::MAX)
 }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fee_limit_is_by_default_that_of_lncli() {
+    fn default_fee_limit_is_that_of_lncli() {
         let flags = flags(&[]);
         assert_eq!(flags.fee_limit_msat(1_000_000), 1_000_000);
         assert_eq!(flags.fee_limit_msat(1_000_020), 50_001);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fee_limit_can_be_an_amount_or_a_percentage() {
+    fn fee_limit_is_an_amount_or_a_percentage() {
         assert_eq!(flags(&["--fee_limit", "7"]).fee_limit_msat(1), 7_000);
         assert_eq!(flags(&["--fee_limit=7msat"]).fee_limit_msat(1), 7);
         assert_eq!(flags(&["--fee_limit_percent=3"]).fee_limit_msat(1_000), 30);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_a_record_beside_those_of_data() {
+    fn message_is_added_to_the_records_in_data() {
         let request = flags(&["--message", "tea ☕", "--data=65536=01"]).request();
         let records = request.unwrap().dest_custom_records;
         assert_eq!(records[&MESSAGE], "tea ☕".as_bytes());
@@ -219,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn amp_reuse_is_amp() {
+    fn amp_reuse_is_the_same_as_amp() {
         assert!(flags(&["--amp_reuse"]).request().unwrap().amp);
         assert!(flags(&["--amp"]).request().unwrap().amp);
         assert!(!flags(&[]).request().unwrap().amp);
     }
 
     #[test]
-    fn limits_reach_the_request() {
+    fn limits_are_copied_to_the_request() {
         let args = [
             "--allow_self_payment",
             "--cancelable",
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_lncli() {
+    fn defaults_are_those_of_lncli() {
         let request = flags(&[]).request().unwrap();
         let expected = SendPaymentRequest {
             timeout_seconds: 60,

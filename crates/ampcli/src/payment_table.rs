@@ -1,4 +1,4 @@
-//! A payment as a table for people, redrawn while its HTLCs come and go.
+//! A payment as a table of its HTLC attempts, in lncli's format.
 
 use super::table::{Column, satoshi, table};
 use lnd_api::proto::lnrpc::failure::FailureCode;
@@ -19,7 +19,7 @@ const COLUMNS: [Column; 8] = [
 
 type Row = [String; COLUMNS.len()];
 
-/// The table and the lines below it. `name_of` gives a node's name for its public key.
+/// Renders the table and the summary below it. `name_of` returns the name of a node by its public key.
 #[must_use]
 pub fn render(payment: &Payment, name_of: impl Fn(&str) -> String) -> String {
     let start_ns = payment.creation_time_ns;
@@ -99,7 +99,7 @@ fn summary(payment: &Payment) -> String {
     )
 }
 
-/// What has arrived and what that cost, in msat.
+/// Returns the amount of the settled HTLCs and their fees, in msat.
 fn settled(payment: &Payment) -> (i64, i64) {
     let settled = payment
         .htlcs
@@ -125,7 +125,7 @@ mod tests {
     use crate::tests::recorded_message;
 
     #[test]
-    fn the_table_is_that_of_lncli() {
+    fn table_matches_lncli() {
         let payment = recorded_message::<Payment>("payment_amp_spontaneous.json");
         let name_of = |key: &str| match &key[..4] {
             "03b8" => "eve".to_owned(),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn amount_is_what_has_settled() {
+    fn amount_counts_settled_htlcs_only() {
         let text = |file| {
             let payment = recorded_message::<Payment>(file);
             render(&payment, |key| key[..6].to_owned())
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_its_code_and_hop() {
+    fn failures_show_code_and_hop() {
         let payment = recorded_message::<Payment>("payment_amp_refused.json");
         let text = render(&payment, |key| key[..6].to_owned());
         assert!(

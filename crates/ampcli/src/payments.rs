@@ -1,4 +1,4 @@
-//! Payments of the past and under way: `trackpayment`, `listpayments`.
+//! Outgoing payments: `trackpayment`, `listpayments`.
 
 use clap::Args;
 
@@ -14,10 +14,10 @@ use lnd_api::proto::routerrpc::TrackPaymentRequest;
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct TrackPayment {
-    /// The payment hash; for AMP the set_id
+    /// Payment hash, or set_id for AMP (32 bytes in hex)
     #[arg(value_parser = hex_32)]
     hash: Hex,
-    /// JSON instead of the table: every change, with an empty line between two
+    /// Print every update as JSON, separated by empty lines, instead of a table
     #[arg(long)]
     json: bool,
 }
@@ -45,25 +45,25 @@ pub struct ListPayments {
     /// Include failed and in-flight payments
     #[arg(long)]
     include_incomplete: bool,
-    /// Begin after (or, going backwards, before) this payment_index
+    /// payment_index before which (with --paginate_forwards: after which) the list starts
     #[arg(long, default_value_t = 0)]
     index_offset: u64,
-    /// Most payments; 0 means 100
+    /// Maximum number of payments; 0 means 100
     #[arg(long, default_value_t = 0)]
     max_payments: u64,
     /// List from oldest to newest
     #[arg(long)]
     paginate_forwards: bool,
-    /// Count all payments
+    /// Include the total number of payments
     #[arg(long)]
     count_total_payments: bool,
-    /// Only those that began from this time on (seconds since 1970)
+    /// Earliest creation time (seconds since 1970)
     #[arg(long, default_value_t = 0)]
     creation_date_start: u64,
-    /// Only those that began until this time
+    /// Latest creation time (seconds since 1970); 0 means no limit
     #[arg(long, default_value_t = 0)]
     creation_date_end: u64,
-    /// Leave out the hops of the routes
+    /// Omit the hops of the routes
     #[arg(long)]
     omit_hops: bool,
 }

@@ -16,12 +16,12 @@ use lnd_api::proto::lnrpc::{
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct Connect {
-    /// <public key>@<host>[:port]
+    /// Address of the peer: <public key>@<host>[:port]
     peer: String,
-    /// Keep trying to connect, now and after a restart
+    /// Reconnect whenever the connection is lost, until the node stops
     #[arg(long)]
     perm: bool,
-    /// Give up after this time (30s); 0s leaves it to the node
+    /// Connection timeout, 10m at most; 0s means 30s
     #[arg(long, value_parser = duration, default_value = "0s")]
     timeout: Duration,
 }
@@ -44,13 +44,14 @@ impl Connect {
     }
 }
 
-/// Disconnect from a peer.
+/// Disconnect from a peer. The node reconnects if it has channels with the peer.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct Disconnect {
+    /// Public key of the peer
     #[arg(value_name = "PUBKEY", required_unless_present = "node_key")]
     pub_key: Option<String>,
-    /// The peer's public key
+    /// Public key of the peer
     #[arg(long, conflicts_with = "pub_key")]
     node_key: Option<String>,
 }
@@ -67,7 +68,7 @@ impl Disconnect {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ListPeers {
-    /// All errors that each peer sent, not only the last one
+    /// Request all errors of each peer; has no effect, ampd does not record them
     #[arg(long)]
     list_errors: bool,
 }

@@ -1,23 +1,23 @@
-//! Questions to the person at the terminal.
+//! Confirmation prompts.
 
 use std::io::{self, BufRead};
 
 use super::error::{CliError, error};
 use super::output::print_text;
 
-/// Asks until the answer is yes or no; the end of the input counts as no.
+/// Asks until the answer is yes or no; end of input means no.
 ///
 /// # Errors
-/// With `refused` as its text if the answer is no.
+/// With the text `refused` if the answer is no.
 pub fn confirm(question: &str, refused: &str) -> Result<(), CliError> {
-    match is_wanted(question)? {
+    match is_confirmed(question)? {
         true => Ok(()),
         false => error(refused),
     }
 }
 
-/// Asks until the answer is yes or no; the end of the input counts as no.
-pub fn is_wanted(question: &str) -> Result<bool, CliError> {
+/// Asks until the answer is yes or no, and returns whether it is yes; end of input means no.
+pub fn is_confirmed(question: &str) -> Result<bool, CliError> {
     loop {
         print_text(question)?;
         let mut answer = String::new();

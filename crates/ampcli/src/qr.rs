@@ -1,4 +1,4 @@
-//! `qr`, and the flags of the commands that draw one.
+//! `qr`, and the flags of other commands that draw QR codes.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,20 +11,21 @@ use super::output::{print_note, print_text};
 use ampd_text::qr::{Code, QrError};
 use lightning_invoice::SignedRawBolt11Invoice;
 
-/// A QR code of an invoice, drawn in the terminal unless a file is named.
+/// Draw the QR code of an invoice, in the terminal or to a file.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct Qr {
+    /// Invoice
     #[arg(
         id = "invoice",
         value_name = "PAY_REQ",
         required_unless_present = "pay_req"
     )]
     invoice: Option<String>,
-    /// The invoice
+    /// Invoice
     #[arg(long, conflicts_with = "invoice")]
     pay_req: Option<String>,
-    /// Write it to this file: x.svg or x.png
+    /// Output file (.svg or .png) [default: draw in the terminal]
     #[arg(long, value_name = "FILE", value_parser = ImageFile::from_str)]
     qr_file: Option<ImageFile>,
 }
@@ -33,9 +34,9 @@ impl Qr {
     pub fn run(self) -> Result<(), CliError> {
         let invoice = self.pay_req.or(self.invoice).unwrap_or_default();
         let invoice = without_scheme(&invoice);
-        // A code with a typo in it would be found out by the first payer.
+        // Otherwise a typo would be noticed only by the first payer.
         if let Err(why) = SignedRawBolt11Invoice::from_str(invoice) {
-            return error(format!("this is not an invoice: {why}"));
+            return error(format!("not a valid invoice: {why}"));
         }
         let code = Code::of_invoice(invoice)?;
         match self.qr_file {
@@ -45,26 +46,25 @@ impl Qr {
     }
 }
 
-/// How the QR code of a new invoice is shown.
+/// Flags for the QR code of a new invoice.
 #[derive(Clone, Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct QrFlags {
-    /// Draw the invoice's QR code in the terminal (about 70 columns), on stderr: stdout has only the
-    /// JSON
+    /// Draw the QR code of the invoice in the terminal (about 70 columns wide), on stderr
     #[arg(long)]
     qr: bool,
-    /// Write the invoice's QR code to this file: x.svg or x.png
+    /// Output file for the QR code of the invoice (.svg or .png)
     #[arg(long, value_name = "FILE", value_parser = ImageFile::from_str)]
     qr_file: Option<ImageFile>,
 }
 
 impl QrFlags {
-    /// Does nothing if no flag asks for a code.
+    /// Draws the QR code of an invoice as the flags request.
     pub fn draw(&self, invoice: &str) -> Result<(), CliError> {
         self.draw_code(|| Code::of_invoice(invoice))
     }
 
-    /// The same for a link.
+    /// Draws the QR code of a link as the flags request.
     pub fn draw_link(&self, uri: &str) -> Result<(), CliError> {
         self.draw_code(|| Code::of_uri(uri))
     }
@@ -89,7 +89,7 @@ impl From<QrError> for CliError {
     }
 }
 
-/// A file whose name says which kind of image it becomes.
+/// An image file; the extension of its name determines the format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageFile {
     Svg(PathBuf),
@@ -111,7 +111,7 @@ impl FromStr for ImageFile {
 }
 
 impl ImageFile {
-    /// Draws the code into the file.
+    /// Writes the QR code to the file.
     pub fn write(&self, code: &Code) -> Result<(), CliError> {
         match self {
             Self::Svg(path) => write(path, code.svg().as_bytes()),

@@ -1,11 +1,11 @@
-//! Route hints as JSON, in the form that `decodepayreq` prints.
+//! Parser for route hints in JSON, in the format printed by `decodepayreq`.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use lnd_api::proto::lnrpc::{HopHint, RouteHint};
 
-/// For clap, which would take a list for a flag that may be repeated.
+/// Wraps the list, which clap would treat as a repeated flag.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteHints(pub Vec<RouteHint>);
 
@@ -29,7 +29,7 @@ struct Hop {
     cltv_expiry_delta: u32,
 }
 
-/// 64-bit numbers are printed as strings; people write them as numbers.
+/// Parses a 64-bit number: the API's JSON has strings, but users write numbers.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -41,15 +41,15 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         Either::Number(number) => Ok(number),
         Either::Text(text) => text
             .parse()
-            .map_err(|_| D::Error::custom(format!("{text:?} is no channel id"))),
+            .map_err(|_| D::Error::custom(format!("{text:?} is not a chan_id"))),
     }
 }
 
-/// Reads `[{"hop_hints": [{"node_id": .., "chan_id": .., ..}]}]`.
+/// Parses `[{"hop_hints": [{"node_id": .., "chan_id": .., ..}]}]`.
 pub fn route_hints(text: &str) -> Result<RouteHints, String> {
     let hints: Vec<Hint> = serde_json::from_str(text).map_err(|error| {
         format!(
-            "{error}; write [{{\"hop_hints\": [{{\"node_id\": .., \"chan_id\": .., \
+            "{error}; expected [{{\"hop_hints\": [{{\"node_id\": .., \"chan_id\": .., \
                  \"fee_base_msat\": .., \"fee_proportional_millionths\": .., \
                  \"cltv_expiry_delta\": ..}}]}}]"
         )
@@ -76,7 +76,7 @@ mod tests {
     use lnd_api::to_json;
 
     #[test]
-    fn what_decodepayreq_prints_is_read() {
+    fn accepts_output_of_decodepayreq() {
         let hint = RouteHint {
             hop_hints: vec![HopHint {
                 node_id: "02aa".to_owned(),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_may_be_written_as_such_and_fees_left_out() {
+    fn accepts_numeric_chan_ids_and_missing_fees() {
         let text = r#"[{"hop_hints":[{"node_id":"02aa","chan_id":5}]}]"#;
         let RouteHints(hints) = route_hints(text).unwrap();
         assert_eq!(hints[0].hop_hints[0].chan_id, 5);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_hints_is_refused_with_the_form() {
+    fn errors_show_the_expected_format() {
         for text in [
             "",
             "{}",

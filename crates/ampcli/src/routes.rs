@@ -1,4 +1,4 @@
-//! Routes without a payment: `queryroutes`, `buildroute`, `estimateroutefee`.
+//! Finding and building routes: `queryroutes`, `buildroute`, `estimateroutefee`.
 
 use std::time::Duration;
 
@@ -18,25 +18,25 @@ use lnd_api::proto::routerrpc::{BuildRouteRequest, RouteFeeRequest};
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct QueryRoutes {
-    /// DEST AMT, those that no flag gives
+    /// DEST AMT, except those set by flags
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
-    /// The receiver's public key
+    /// Public key of the receiver
     #[arg(long)]
     dest: Option<String>,
-    /// The amount (sat, or with a unit: 50000msat, 0.001btc)
+    /// Amount (sat, or with a unit: 50000msat, 0.001btc)
     #[arg(long)]
     amt: Option<String>,
-    /// Fee limit (sat, or with a unit) [default: 100 % up to 1000 sat, else 5 %]
+    /// Fee limit (sat, or with a unit) [default: the amount up to 1000 sat, above that 5% of it]
     #[arg(long, value_parser = msat)]
     fee_limit: Option<u64>,
     /// Fee limit as a percentage of the amount
     #[arg(long, conflicts_with = "fee_limit")]
     fee_limit_percent: Option<u32>,
-    /// CLTV delta of the final hop (blocks)
+    /// Final CLTV delta (blocks); 0 means the node's default
     #[arg(long, default_value_t = 0)]
     final_cltv_delta: u16,
-    /// Use mission control: avoid channels that failed before
+    /// Prefer channels by the results of earlier payments, instead of the cheapest route
     #[arg(long)]
     use_mc: bool,
     /// Outgoing channel for the first hop (chan_id); may be repeated
@@ -45,10 +45,10 @@ pub struct QueryRoutes {
     /// Node pair (NODE1:NODE2) to exclude from the route; may be repeated
     #[arg(long, value_parser = pair)]
     ignore_pair: Vec<NodePair>,
-    /// -1 (cheap) to 1 (sure)
+    /// Time preference from -1 (low fee) to 1 (reliable route); has no effect
     #[arg(long, allow_negative_numbers = true, default_value_t = 0.0)]
     time_pref: f64,
-    /// Maximum total time lock of the route (blocks)
+    /// Maximum total time lock of the route (blocks); 0 means 2016
     #[arg(long, default_value_t = 0)]
     cltv_limit: u32,
     /// Route hints as JSON: [{"hop_hints":[{"node_id":"02..","chan_id":1,..}]}]
@@ -56,7 +56,7 @@ pub struct QueryRoutes {
     route_hints: Option<RouteHints>,
 }
 
-/// For clap, which takes a list for several values.
+/// Wraps the list, which clap would treat as a repeated flag.
 #[derive(Clone, Debug)]
 struct RouteHints(Vec<RouteHint>);
 
@@ -116,23 +116,23 @@ fn route_hints(text: &str) -> Result<RouteHints, String> {
     hints.collect::<Result<_, _>>().map(RouteHints)
 }
 
-/// Build a route from a list of hop public keys.
+/// Build a route over the given nodes.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct BuildRoute {
-    /// The amount (sat, or with a unit) [default: the smallest that the channels forward]
+    /// Amount (sat, or with a unit: 50000msat) [default: the minimum that the channels forward]
     #[arg(long, value_parser = msat)]
     amt: Option<u64>,
-    /// Blocks for the last hop; an invoice says how many it needs
+    /// Final CLTV delta (blocks), as in the invoice; 0 means the node's default
     #[arg(long, default_value_t = 0)]
     final_cltv_delta: u16,
-    /// The nodes' public keys, separated by commas, the receiver last
+    /// Public keys of the nodes, separated by commas, from the first hop to the receiver
     #[arg(long, value_delimiter = ',', value_parser = hex, required = true)]
     hops: Vec<Hex>,
-    /// Outgoing channel for the first hop (chan_id)
+    /// Outgoing channel for the first hop (chan_id); 0 means any
     #[arg(long, default_value_t = 0)]
     outgoing_chan_id: u64,
-    /// The invoice's payment address (hex), for the last hop's mpp_record
+    /// Payment address of the invoice (hex), which is put in the mpp_record of the last hop
     #[arg(long, value_parser = hex_32)]
     payment_addr: Option<Hex>,
 }
@@ -154,20 +154,20 @@ impl BuildRoute {
     }
 }
 
-/// Estimate the routing fee to a node or of an invoice.
+/// Estimate the fee of a payment to a node (from the channel graph) or an invoice (by a probe).
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct EstimateRouteFee {
-    /// The receiver's public key
+    /// Public key of the receiver
     #[arg(long, value_parser = hex, conflicts_with = "pay_req", requires = "amt")]
     dest: Option<Hex>,
-    /// The amount (whole sat, or with a unit)
+    /// Amount (sat, or with a unit: 0.001btc), required with --dest
     #[arg(long, value_parser = super::values::sat)]
     amt: Option<u64>,
-    /// The invoice, which is probed
+    /// Invoice whose receiver is probed
     #[arg(long, required_unless_present = "dest")]
     pay_req: Option<String>,
-    /// Timeout for probing
+    /// Timeout of the probe
     #[arg(long, value_parser = duration, default_value = "1m0s")]
     timeout: Duration,
     /// Outgoing channel for the first hop (chan_id); may be repeated
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_positional_values_of_queryroutes_say_the_same() {
+    fn queryroutes_flags_and_positional_values_are_equivalent() {
         let flags = query(&["--dest", NODE, "--amt=1000"]);
         assert_eq!(query(&[NODE, "1000"]), flags);
         assert_eq!(query(&["--dest", NODE, "1000"]), flags);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn restrictions_of_queryroutes_are_passed_on() {
+    fn restrictions_of_queryroutes_are_copied_to_the_request() {
         let pair = format!("--ignore_pair={NODE}:{NODE}");
         let hints = r#"[{"hop_hints":[{"node_id":"02","chan_id":5,"cltv_expiry_delta":40}]}]"#;
         let request = query(&[
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_requests_are_refused() {
+    fn rejects_invalid_arguments() {
         assert_eq!(query(&[]), Err("dest argument missing".into()));
         assert_eq!(query(&[NODE]), Err("amt argument missing".into()));
         for args in [
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_is_for_a_node_or_for_an_invoice() {
+    fn estimates_for_a_node_or_an_invoice() {
         let node = estimate(&["--dest", NODE, "--amt=5"]).unwrap();
         assert_eq!((node.dest.len(), node.amt_sat), (33, 5));
         let invoice = estimate(&["--pay_req=lightning:lnbc1", "--timeout=5s"]).unwrap();

@@ -1,4 +1,4 @@
-//! The running program: `version`, `state`, `debuglevel`, `listaliases`.
+//! Version, state and log levels of the node: `version`, `state`, `debuglevel`, `listaliases`.
 
 use clap::Args;
 use serde_json::json;
@@ -25,7 +25,7 @@ impl Version {
     }
 }
 
-/// Get the current state of the node.
+/// Show the current state of the node.
 #[derive(Debug, Args)]
 pub struct State {}
 
@@ -39,14 +39,14 @@ impl State {
     }
 }
 
-/// Set the log level until the node stops.
+/// Set log levels until the node stops, or list the subsystems.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct DebugLevel {
-    /// Only list the subsystems
+    /// List the subsystems instead of setting levels
     #[arg(long)]
     show: bool,
-    /// trace, debug, info, warn, error, critical or off; for single subsystems: peers=debug,ldk=off
+    /// Log level: trace, debug, info, warn, error, critical or off; also per subsystem: peers=debug,ldk=off
     #[arg(long, default_value = "")]
     level: String,
 }

@@ -1,4 +1,4 @@
-//! `sendtoroute`: one HTLC over a route that the caller gives.
+//! `sendtoroute`: sends one HTLC over a given route.
 
 use std::io::{self, Read};
 
@@ -13,21 +13,23 @@ use lnd_api::from_json;
 use lnd_api::proto::lnrpc::{QueryRoutesResponse, Route};
 use lnd_api::proto::routerrpc::{BuildRouteResponse, SendToRouteRequest};
 
-/// Send an HTLC over a given route and wait for its end. For AMP the last hop of the route holds an
-/// mpp_record and an amp_record, and the payment hash is the shard's own.
+/// Send an HTLC over a given route and wait until it is settled or failed.
+///
+/// For AMP, the last hop of the route must have an mpp_record and an amp_record, and the payment hash is that
+/// of the shard.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendToRoute {
-    /// PAYMENT_HASH ROUTE, those that no flag gives; - reads the route from stdin
+    /// PAYMENT_HASH ROUTE, except those set by flags; the route - is read from stdin
     #[arg(value_name = "VALUES")]
     values: Vec<String>,
-    /// The hash of the HTLC (hex)
+    /// Payment hash of the HTLC (hex)
     #[arg(long, alias = "pay_hash")]
     payment_hash: Option<String>,
-    /// The route, as queryroutes or buildroute prints it
+    /// Route as printed by queryroutes or buildroute (JSON); - reads it from stdin
     #[arg(long, short)]
     routes: Option<String>,
-    /// A failure on the way does not end the payment
+    /// Do not fail the payment if an intermediate node fails the HTLC, so that it can be retried
     #[arg(long)]
     skip_temp_err: bool,
 }
@@ -44,7 +46,7 @@ impl SendToRoute {
             return error("payment hash argument missing");
         };
         let Some(routes) = self.routes.or_else(|| values.next()) else {
-            return error("route argument missing: give --routes, or - to read it from stdin");
+            return error("route argument missing: set --routes, or - to read it from stdin");
         };
         if let Some(value) = values.next() {
             return error(format!("unexpected argument {value:?}"));
@@ -73,24 +75,25 @@ fn json(routes: String, stdin: &mut impl Read) -> Result<Value, CliError> {
     if text == "-" {
         text.clear();
         let read = stdin.read_to_string(&mut text);
-        read.map_err(|error| CliError::Text(format!("cannot read the route: {error}")))?;
+        read.map_err(|error| CliError::Text(format!("cannot read the route from stdin: {error}")))?;
         if text.trim().is_empty() {
             return error("queryroutes output is empty");
         }
     }
-    serde_json::from_str(&text).map_err(|error| CliError::Text(format!("the route: {error}")))
+    serde_json::from_str(&text)
+        .map_err(|error| CliError::Text(format!("the route is not JSON: {error}")))
 }
 
-/// What queryroutes prints is a list of one route, what buildroute prints has the route in it.
+/// Parses the output of queryroutes, a list with a single route, or of buildroute, an object with a route.
 fn route(json: &Value) -> Result<Route, CliError> {
     if json.get("routes").is_none() {
-        let built: BuildRouteResponse = from_json(json).map_err(unreadable)?;
+        let built: BuildRouteResponse = from_json(json).map_err(parse_error)?;
         return match built.route {
             Some(route) => Ok(route),
             None => error("no routes provided"),
         };
     }
-    let found: QueryRoutesResponse = from_json(json).map_err(unreadable)?;
+    let found: QueryRoutesResponse = from_json(json).map_err(parse_error)?;
     let [route] = <[Route; 1]>::try_from(found.routes).map_err(|routes| {
         CliError::Text(match routes.len() {
             0 => "no routes provided".to_owned(),
@@ -100,8 +103,8 @@ fn route(json: &Value) -> Result<Route, CliError> {
     Ok(route)
 }
 
-fn unreadable(reason: String) -> CliError {
-    CliError::Text(format!("the route cannot be read: {reason}"))
+fn parse_error(reason: String) -> CliError {
+    CliError::Text(format!("cannot parse the route: {reason}"))
 }
 
 #[cfg(test)]
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_queryroutes_and_buildroute_print_is_taken_from_a_flag_a_value_or_stdin() {
+    fn accepts_output_of_queryroutes_and_buildroute() {
         let hash = "11".repeat(32);
         let (found, built) = (
             recorded_text("queryroutes.json"),
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_requests_are_refused() {
+    fn rejects_invalid_arguments() {
         let hash = "11".repeat(32);
         for (args, stdin, text) in [
             (vec![], "", "payment hash argument missing"),

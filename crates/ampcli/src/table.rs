@@ -1,9 +1,9 @@
-//! Tables for people, drawn as lncli draws them.
+//! Text tables in lncli's style.
 
-/// A column's title, and whether its cells stand on the right.
+/// The title of a column, and whether its cells are right-aligned.
 pub type Column = (&'static str, bool);
 
-/// The table; without rows the titles alone.
+/// Renders a table. Without rows it has only the header.
 #[must_use]
 pub fn table<R: AsRef<[String]>>(columns: &[Column], rows: &[R]) -> String {
     let width = |(column, (title, _)): (usize, &Column)| {
@@ -29,8 +29,8 @@ pub fn table<R: AsRef<[String]>>(columns: &[Column], rows: &[R]) -> String {
     format!("{rule}{header}{rule}{body}{end}")
 }
 
-fn line(cells: &[String], widths: &[usize], on_right: impl Fn(usize) -> bool) -> String {
-    let pad = |(column, cell): (usize, &String)| match (on_right(column), widths[column]) {
+fn line(cells: &[String], widths: &[usize], right_aligned: impl Fn(usize) -> bool) -> String {
+    let pad = |(column, cell): (usize, &String)| match (right_aligned(column), widths[column]) {
         (true, width) => format!("| {cell:>width$} "),
         (false, width) => format!("| {cell:<width$} "),
     };
@@ -38,7 +38,7 @@ fn line(cells: &[String], widths: &[usize], on_right: impl Fn(usize) -> bool) ->
     format!("{cells}|\n")
 }
 
-/// Msat as satoshi with as many decimals as needed: 1120 is `1.12`.
+/// Formats msat as satoshis without trailing zeros: 1120 is `1.12`.
 #[must_use]
 pub fn satoshi(msat: i64) -> String {
     let sign = if msat < 0 { "-" } else { "" };
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_have_as_many_decimals_as_needed() {
+    fn amounts_have_no_trailing_zeros() {
         let texts = [0, 1, 10, 1120, 1000, 120_000_000, -1500].map(satoshi);
         assert_eq!(texts, ["0", "0.001", "0.01", "1.12", "1", "120000", "-1.5"]);
     }

@@ -1,4 +1,4 @@
-//! Command lines as people type them.
+//! Parsing of whole command lines.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use prost::{Message, Name};
 
 use super::*;
 
-/// What lncli printed, a file of lnd-api's test data.
+/// Returns recorded output of lncli, from lnd-api's test data.
 pub(crate) fn recorded_text(file: &str) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lnd-api/tests/data/lnd-output");
     std::fs::read_to_string(dir.join(file)).unwrap()
 }
 
-/// The message that a recorded JSON shows.
+/// Returns the message of a recorded JSON output.
 pub(crate) fn recorded_message<M: Message + Name + Default>(file: &str) -> M {
     let json = serde_json::from_str(&recorded_text(file)).unwrap();
     lnd_api::from_json(&json).unwrap()
 }
 
-/// A macaroon without caveats and the key that signed it.
+/// Returns a macaroon without caveats and its root key.
 pub(crate) fn macaroon() -> (Macaroon, RootKey) {
     let key = RootKey::from_bytes([7; 32]);
     let operations: Operations = [("info", "read")].into_iter().collect();
@@ -38,12 +38,12 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 }
 
 #[test]
-fn the_command_line_is_well_formed() {
+fn command_definition_is_valid() {
     command().debug_assert();
 }
 
 #[test]
-fn command_lines_of_lncli_are_understood() {
+fn accepts_command_lines_of_lncli() {
     for line in [
         "getinfo",
         "--network=regtest --rpcserver localhost:1 getinfo",
@@ -162,7 +162,7 @@ fn command_lines_of_lncli_are_understood() {
 }
 
 #[test]
-fn commands_of_the_wallet_are_those_of_lncli() {
+fn accepts_wallet_commands_of_lncli() {
     for line in [
         "sendmany {\"bcrt1\":1000,\"bcrt2\":2000} --sat_per_vbyte=2 --label tea",
         "sendmany {\"bcrt1\":1000} --conf_target 6 --min_confs 0",
@@ -220,7 +220,7 @@ fn commands_of_the_wallet_are_those_of_lncli() {
 }
 
 #[test]
-fn an_invoice_is_named_in_one_way() {
+fn invoice_commands_accept_exactly_one_identifier() {
     let hash = "11".repeat(32);
     for line in [
         "lookupinvoice {}",
@@ -267,7 +267,7 @@ fn an_invoice_is_named_in_one_way() {
 }
 
 #[test]
-fn a_switch_can_be_turned_off() {
+fn switches_accept_false() {
     let amp = |line| match parse(line).unwrap().command {
         Command::SendPayment(command) => format!("{command:?}").contains("amp: true"),
         other => panic!("{other:?}"),
@@ -277,7 +277,7 @@ fn a_switch_can_be_turned_off() {
 }
 
 #[test]
-fn wrong_command_lines_are_usage_errors() {
+fn invalid_command_lines_are_usage_errors() {
     for line in [
         "",
         "nonsense",

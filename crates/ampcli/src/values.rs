@@ -1,4 +1,4 @@
-//! The values of flags: hex, amounts, channel points, durations, custom records.
+//! Parsers for the values of flags: hex, amounts, channel points, times, durations, custom records.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use chrono::{DateTime, NaiveDate, NaiveTime};
 use ampd_text::amount::{self, Unit};
 use lnd_api::proto::lnrpc::{ChannelPoint, OutPoint, channel_point::FundingTxid};
 
-/// Bytes out of hex digits (or base64), for clap.
+/// Bytes parsed from hex (or base64). clap would treat a plain `Vec` as a repeated flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hex(pub Vec<u8>);
 
-/// Reads hex digits of either case.
+/// Parses hex digits in upper or lower case.
 pub fn hex(text: &str) -> Result<Hex, String> {
     Vec::from_hex(text)
         .map(Hex)
         .map_err(|_| format!("{text:?} is not hex"))
 }
 
-/// Reads 32 bytes, such as a payment hash.
+/// Parses 32 bytes in hex, such as a payment hash.
 pub fn hex_32(text: &str) -> Result<Hex, String> {
     match hex(text)? {
         Hex(bytes) if bytes.len() != 32 => Err(format!(
@@ -34,33 +34,34 @@ pub fn hex_32(text: &str) -> Result<Hex, String> {
     }
 }
 
-/// Reads an amount in msat; a number alone counts satoshi.
+/// Parses an amount and returns it in msat. A number without a unit is in satoshis.
 pub fn msat(text: &str) -> Result<u64, String> {
     amount::parse_msat(text, Unit::Sat).map_err(|error| error.to_string())
 }
 
-/// Reads an amount in msat; a number alone counts msat.
+/// Parses an amount and returns it in msat. A number without a unit is in msat.
 pub fn bare_msat(text: &str) -> Result<u64, String> {
     amount::parse_msat(text, Unit::Msat).map_err(|error| error.to_string())
 }
 
-/// Reads a whole number of satoshi.
+/// Parses a whole number of satoshis.
 pub fn sat(text: &str) -> Result<u64, String> {
     amount::parse_sat(text).map_err(|error| error.to_string())
 }
 
-/// Reads a duration as Go writes it: `1m0s`, `1.5h`, `300ms`.
+/// Parses a duration in Go's format: `1m0s`, `1.5h`, `300ms`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write 30s, 5m or 1m30s"))
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; expected a duration such as 30s, 5m or 1m30s"))
 }
 
-/// Reads a time as seconds since 1970: the number itself, `2026-11-30` (UTC, its first second), or
-/// `2026-11-30T12:00:00Z`.
+/// Parses a time and returns it in seconds since 1970. Accepts that number, a date (`2026-11-30`, UTC,
+/// its first second) or RFC 3339 (`2026-11-30T12:00:00Z`).
 pub fn time_from(text: &str) -> Result<u64, String> {
     time(text, NaiveTime::MIN)
 }
 
-/// Like [`time_from`], but a date alone is its last second.
+/// Like [`time_from`], but a date means its last second.
 pub fn time_to(text: &str) -> Result<u64, String> {
     // 23:59:59 exists on every day.
     time(
@@ -79,23 +80,23 @@ fn time(text: &str, of_day: NaiveTime) -> Result<u64, String> {
     time.and_then(|time| u64::try_from(time.timestamp()).ok())
         .ok_or_else(|| {
             format!(
-                "{text:?} is no time: write 2026-11-30, 2026-11-30T12:00:00Z or seconds since 1970"
+                "{text:?} is not a time: expected 2026-11-30, 2026-11-30T12:00:00Z or seconds since 1970"
             )
         })
 }
 
-/// Amounts as the API wants them: never above `i64::MAX`, since [`ampd_text::amount`] bounds them.
+/// Converts an amount to the API's type. [`ampd_text::amount`] accepts none above `i64::MAX`.
 pub fn signed(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
-/// Reads a channel point or an output: `txid:index`.
+/// Parses a channel point or other outpoint: `txid:index`.
 pub fn outpoint(text: &str) -> Result<bitcoin::OutPoint, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not of the form txid:index"))
 }
 
-/// The channel point as the API wants it.
+/// Returns a channel point as the API's message.
 pub fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
     let funding_txid = Some(FundingTxid::FundingTxidStr(txid.to_string()));
     ChannelPoint {
@@ -104,34 +105,34 @@ pub fn channel_point(txid: Txid, output_index: u32) -> ChannelPoint {
     }
 }
 
-/// Reads addresses with amounts in satoshi, as lncli takes them: `{"address": 1000}`.
+/// Parses addresses with amounts in satoshis, in lncli's format: `{"address": 1000}`.
 pub fn amounts(text: &str) -> Result<Amounts, String> {
     serde_json::from_str(text)
         .map(Amounts)
-        .map_err(|error| format!("{error}; write {{\"address\": satoshi}}"))
+        .map_err(|error| format!("{error}; expected {{\"address\": satoshis}}"))
 }
 
-/// Addresses with amounts in satoshi, for clap.
+/// Addresses with amounts in satoshis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amounts(pub BTreeMap<String, u64>);
 
 impl Amounts {
-    /// As most of the API wants them.
+    /// Converts the amounts to the type of most API fields.
     pub fn signed(self) -> BTreeMap<String, i64> {
         let amounts = self.0.into_iter();
         amounts.map(|(to, sat)| (to, signed(sat))).collect()
     }
 }
 
-/// Reads base64, such as a PSBT.
+/// Parses base64, such as a PSBT.
 pub fn base64(text: &str) -> Result<Hex, String> {
     let bytes = BASE64_STANDARD.decode(text.trim());
     bytes
         .map(Hex)
-        .map_err(|error| format!("no base64: {error}"))
+        .map_err(|error| format!("not base64: {error}"))
 }
 
-/// An output of the wallet as the API wants it.
+/// Returns an outpoint as the API's message.
 pub fn wallet_output(output: &bitcoin::OutPoint) -> OutPoint {
     OutPoint {
         txid_bytes: Vec::new(),
@@ -140,7 +141,7 @@ pub fn wallet_output(output: &bitcoin::OutPoint) -> OutPoint {
     }
 }
 
-/// Reads custom records: `id=hex,id=hex`.
+/// Parses custom records: `id=hex,id=hex`.
 pub fn records(text: &str) -> Result<BTreeMap<u64, Vec<u8>>, String> {
     let record = |item: &str| {
         let (id, value) = item.split_once('=')?;
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_of_a_wrong_length_says_which() {
+    fn hex_errors_state_the_length() {
         let error = hex_32("0011").unwrap_err();
         assert_eq!(error, "must be exactly 32 bytes, is instead 2");
         assert!(hex("0g").is_err() && hex("001").is_err());
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_seconds_dates_or_instants() {
+    fn times_are_seconds_dates_or_rfc_3339() {
         assert_eq!(time_from("1700000000"), Ok(1_700_000_000));
         assert_eq!(time_from("2001-09-09"), Ok(999_993_600));
         assert_eq!(time_to("2001-09-09"), Ok(999_993_600 + 86_399));
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_those_of_go() {
+    fn durations_have_gos_format() {
         assert_eq!(duration("1m0s"), Ok(Duration::from_secs(60)));
         assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
         assert!(duration("60").is_err());

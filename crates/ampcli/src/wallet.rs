@@ -18,10 +18,10 @@ use lnd_api::proto::lnrpc::{
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct WalletBalance {
-    /// Only this account
+    /// Wallet account; the only one is "default"
     #[arg(long, default_value = "")]
     account: String,
-    /// Confirmations from which an output counts as confirmed
+    /// Minimum number of confirmations of the confirmed balance
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
 }
@@ -39,7 +39,7 @@ impl WalletBalance {
     }
 }
 
-/// Says on stderr what the wallet lacks for the fees of forced closes.
+/// Warns on stderr if the wallet holds less than the reserve for the fees of force closes.
 pub(super) fn warn_of_missing_reserve(balance: &WalletBalanceResponse) {
     if let Some(text) = missing_reserve(balance) {
         eprintln!("{text}");
@@ -53,13 +53,13 @@ fn missing_reserve(balance: &WalletBalanceResponse) -> Option<String> {
     );
     (have < need).then(|| {
         format!(
-            "warning: {need} sat should be in the wallet for the fees of forced closes, and {have} sat \
-             are confirmed and not locked; send coins to an address of `ampcli newaddress p2wkh`"
+            "warning: the reserve for the fees of force closes is {need} sat, but the wallet has only {have} \
+             sat that are confirmed and not locked; deposit coins with `ampcli newaddress p2wkh`"
         )
     })
 }
 
-/// Kinds of addresses by lncli's names.
+/// Address types with lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
     P2wkh,
@@ -71,13 +71,13 @@ enum Kind {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct NewAddress {
-    /// Kind of address
+    /// Address type; only p2wkh is supported
     #[arg(value_enum, default_value_t = Kind::P2wkh)]
     address_type: Kind,
-    /// Account of the wallet
+    /// Wallet account; the only one is "default"
     #[arg(long, default_value = "")]
     account: String,
-    /// The last address again, as long as nothing was paid to it
+    /// Return an existing address without payments, if there is one
     #[arg(long)]
     unused: bool,
 }
@@ -100,7 +100,7 @@ impl NewAddress {
     }
 }
 
-/// How inputs are chosen, by lncli's names.
+/// Coin selection strategies with lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Strategy {
     GlobalConfig,
@@ -109,7 +109,7 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// As the API wants it.
+    /// Returns the value of the API's enum.
     pub fn number(self) -> i32 {
         let strategy = match self {
             Strategy::GlobalConfig => CoinSelectionStrategy::StrategyUseGlobalConfig,
@@ -124,38 +124,40 @@ impl Strategy {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct SendCoins {
+    /// Destination address
     #[arg(id = "address", value_name = "ADDR")]
     address: Option<String>,
+    /// Amount (sat, or with a unit: 50000sat, 0.001btc)
     #[arg(id = "amount", value_name = "AMT", value_parser = sat)]
     amount: Option<u64>,
-    /// The address
+    /// Destination address
     #[arg(long, conflicts_with = "address")]
     addr: Option<String>,
-    /// The amount (sat, or with a unit: 50000sat, 0.001btc)
+    /// Amount (sat, or with a unit: 50000sat, 0.001btc)
     #[arg(long, conflicts_with = "amount", value_parser = sat)]
     amt: Option<u64>,
-    /// Send the whole wallet balance
+    /// Send the whole balance except for the anchor reserve
     #[arg(long)]
     sweepall: bool,
-    /// Confirmation target for fee estimation (blocks)
+    /// Confirmation target for fee estimation (blocks); 0 means 6
     #[arg(long, default_value_t = 0)]
     conf_target: i32,
-    /// Fee rate
+    /// Fee rate (sat/vB); 0 means an estimate for conf_target
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
-    /// Confirmations that an output must have to be spent
+    /// Minimum number of confirmations of the outputs spent
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// Do not ask for confirmation
+    /// Send without asking for confirmation
     #[arg(long, short)]
     force: bool,
-    /// Coin selection strategy
+    /// Coin selection strategy; only global-config is supported
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
-    /// An output to spend (txid:index); may be repeated
+    /// Output to spend (txid:index); may be repeated
     #[arg(long, value_parser = outpoint)]
     utxo: Vec<bitcoin::OutPoint>,
-    /// A note for the transaction
+    /// Label for the transaction
     #[arg(long, default_value = "")]
     label: String,
 }
@@ -164,7 +166,7 @@ impl SendCoins {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let force = self.force;
         let request = self.request()?;
-        // As lncli: scripts are not asked.
+        // As in lncli, scripts are not prompted.
         if !force && io::stdout().is_terminal() {
             let amount = match request.send_all {
                 true => "everything".to_owned(),
@@ -181,11 +183,11 @@ impl SendCoins {
 
     fn request(self) -> Result<SendCoinsRequest, CliError> {
         let Some(addr) = self.addr.or(self.address) else {
-            return error("the address is missing: give ADDR or --addr");
+            return error("the destination address is missing: set ADDR or --addr");
         };
         let amount = self.amt.or(self.amount);
         if amount.is_some() == self.sweepall {
-            return error("give either an amount or --sweepall");
+            return error("set either an amount or --sweepall");
         }
         if self.conf_target != 0 && self.sat_per_vbyte != 0 {
             return error("either conf_target or sat_per_vbyte should be set, but not both");
@@ -211,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_reserve_is_said_with_both_numbers() {
+    fn warns_of_missing_reserve_with_both_amounts() {
         let balance = |confirmed_balance| WalletBalanceResponse {
             confirmed_balance,
             reserved_balance_anchor_chan: 20_000,

@@ -1,4 +1,4 @@
-//! The program as it is built: every command has a help text.
+//! Runs the built program: every command has a help text.
 
 use std::process::{Command, Output};
 
@@ -13,7 +13,7 @@ fn help(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The names in the section "Commands:" of a help text.
+/// Returns the names in the section "Commands:" of a help text.
 fn commands(help: &str) -> Vec<String> {
     let section = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let lines = section.take_while(|line| !line.is_empty());
@@ -28,7 +28,7 @@ fn commands(help: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_a_description() {
     let all = commands(&help(&[]));
     assert!(all.len() > 50, "{all:?}");
     for command in &all {

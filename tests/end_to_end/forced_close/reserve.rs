@@ -77,7 +77,7 @@ async fn missing_reserve_is_reported_and_optionally_refused() -> Result<()> {
             node,
         };
         let warning = String::from_utf8(cli.run(&["getinfo"])?.stderr)?;
-        assert_eq!(warning.contains("fees of forced closes"), is_missing);
+        assert_eq!(warning.contains("fees of force closes"), is_missing);
     }
     network.open_without_reserve(&[to("carol")]).await?;
     let told = fs::read_to_string(network["carol"].log())?;

@@ -16,7 +16,7 @@ fn request(args: &[&str]) -> Result<SendPaymentRequest, String> {
 }
 
 #[test]
-fn flags_and_positional_values_say_the_same() {
+fn flags_and_positional_values_are_equivalent() {
     let flags = request(&[
         "--dest",
         DEST,
@@ -35,7 +35,7 @@ fn flags_and_positional_values_say_the_same() {
 }
 
 #[test]
-fn without_amp_the_payment_hash_is_the_third_value() {
+fn third_value_without_amp_is_the_payment_hash() {
     let hash = "11".repeat(32);
     let request = request(&[DEST, "1500msat", &hash]).unwrap();
     assert_eq!((request.amt, request.amt_msat), (0, 1500));
@@ -52,7 +52,7 @@ fn keysend_needs_no_payment_hash() {
 }
 
 #[test]
-fn both_commands_pay_an_invoice_in_the_same_words() {
+fn sendpayment_and_payinvoice_build_the_same_request() {
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
@@ -77,14 +77,14 @@ fn both_commands_pay_an_invoice_in_the_same_words() {
 }
 
 #[test]
-fn route_hints_lead_to_a_public_key() {
+fn route_hints_are_accepted_for_a_public_key() {
     let hints = r#"[{"hop_hints":[{"node_id":"02aa","chan_id":"5"}]}]"#;
     let request = request(&[DEST, "5", "--amp", "--route_hints", hints]).unwrap();
     assert_eq!(request.route_hints[0].hop_hints[0].chan_id, 5);
 }
 
 #[test]
-fn bad_requests_are_refused_in_the_words_of_lncli() {
+fn rejects_invalid_arguments_with_lnclis_errors() {
     for (args, text) in [
         (
             vec!["--amp", "--keysend"],
@@ -120,7 +120,7 @@ fn bad_requests_are_refused_in_the_words_of_lncli() {
 }
 
 #[test]
-fn description_cannot_hide_or_reorder_the_question() {
+fn description_cannot_hide_or_reorder_the_prompt() {
     let invoice = PayReq {
         description: "tea\u{1b}[2K\n\u{202e}\u{2028}".to_owned(),
         ..Default::default()

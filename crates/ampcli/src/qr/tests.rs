@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Invoices of all lengths, made by lnd.
+/// Invoices of various lengths, created by lnd.
 fn invoices() -> Vec<String> {
     let lnd = include_str!("../../../../tests/data/lnd_invoices.json");
     let lnd: Vec<Value> = serde_json::from_str(lnd).unwrap();
@@ -23,7 +23,7 @@ fn qr(invoice: &str, file: Option<&Path>) -> Result<(), String> {
 }
 
 #[test]
-fn the_name_of_a_file_says_what_is_written() {
+fn file_extension_selects_the_image_format() {
     let directory = tempfile::tempdir().unwrap();
     let invoice = &invoices()[0];
     let svg = directory.path().join("x.svg");
@@ -42,11 +42,11 @@ fn the_name_of_a_file_says_what_is_written() {
 }
 
 #[test]
-fn what_is_no_invoice_or_has_a_typo_gets_no_code() {
+fn rejects_invalid_invoices() {
     let mut typo = invoices()[0].clone();
     typo.replace_range(20..21, if &typo[20..21] == "q" { "p" } else { "q" });
     for text in ["", "lnbc1", "hello", &typo] {
         let error = qr(text, None).unwrap_err();
-        assert!(error.starts_with("this is not an invoice: "), "{error}");
+        assert!(error.starts_with("not a valid invoice: "), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! `accounts list`, `addresses list`, `requiredreserve`.
+//! Accounts, addresses and reserve: `accounts list`, `addresses list`, `requiredreserve`.
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -9,7 +9,7 @@ use lnd_api::proto::walletrpc::{
     AddressType, ListAccountsRequest, ListAddressesRequest, RequiredReserveRequest,
 };
 
-/// Accounts of the wallet.
+/// List the accounts of the wallet.
 #[derive(Debug, Args)]
 pub struct Accounts {
     #[command(subcommand)]
@@ -21,7 +21,7 @@ enum AccountsCommand {
     List(ListAccounts),
 }
 
-/// Kinds of accounts by lncli's names.
+/// Address types of accounts, with lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
     P2wkh,
@@ -31,14 +31,14 @@ enum Kind {
     P2tr,
 }
 
-/// The accounts.
+/// List the accounts of the wallet.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct ListAccounts {
-    /// Only the one of this name
+    /// Name of the account to list; the only one is "default"
     #[arg(long, default_value = "")]
     name: String,
-    /// Only those with this kind of addresses
+    /// List only accounts with this address type; ampd has only p2wkh
     #[arg(long, value_enum)]
     address_type: Option<Kind>,
 }
@@ -61,7 +61,7 @@ impl Accounts {
     }
 }
 
-/// Addresses of the wallet.
+/// List the addresses of the wallet.
 #[derive(Debug, Args)]
 pub struct Addresses {
     #[command(subcommand)]
@@ -73,14 +73,14 @@ enum AddressesCommand {
     List(ListAddresses),
 }
 
-/// The addresses with what is on them.
+/// List the addresses of the wallet with their balances.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct ListAddresses {
-    /// Only those of this account
+    /// Account of the addresses; the only one is "default"
     #[arg(long, default_value = "")]
     account_name: String,
-    /// Those of lnd's custom accounts, too; ampd has none
+    /// Include custom accounts; has no effect, ampd has none
     #[arg(long)]
     show_custom_accounts: bool,
 }
@@ -96,11 +96,11 @@ impl Addresses {
     }
 }
 
-/// What has to stay in the wallet for the fees of closing channels.
+/// Show the reserve (sat) required in the wallet for the fees of force closes.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct RequiredReserve {
-    /// Channels that are still to be opened
+    /// Number of additional channels for which to compute the reserve
     #[arg(long, default_value_t = 0)]
     additional_channels: u32,
 }

@@ -1,4 +1,4 @@
-//! Coins that are kept for somebody: `leaseoutput`, `releaseoutput`, `listleases`.
+//! Leased outputs: `leaseoutput`, `releaseoutput`, `listleases`.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,17 +17,17 @@ use lnd_api::proto::walletrpc::{
     LeaseOutputRequest, ListLeasesRequest, ReleaseOutputRequest, UtxoLease,
 };
 
-/// Lease an output so that nothing else spends it.
+/// Lease an output, so that the wallet does not spend it until the lease expires.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct LeaseOutput {
-    /// The output (txid:index)
+    /// Output to lease (txid:index)
     #[arg(long, value_parser = outpoint)]
     outpoint: OutPoint,
-    /// 32 bytes in hex, to release it with
+    /// ID of the lease (32 random bytes in hex), which is needed to release it
     #[arg(long, value_parser = hex_32)]
     lockid: Hex,
-    /// Seconds
+    /// Duration of the lease (seconds)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     expiry: u64,
 }
@@ -47,16 +47,17 @@ impl LeaseOutput {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct ReleaseOutput {
+    /// Output to release (txid:index)
     #[arg(
         value_name = "OUTPOINT",
         value_parser = outpoint,
         required_unless_present = "outpoint"
     )]
     output: Option<OutPoint>,
-    /// The output (txid:index)
+    /// Output to release (txid:index)
     #[arg(long, conflicts_with = "output", value_parser = outpoint)]
     outpoint: Option<OutPoint>,
-    /// The id with which it was leased; without: that of `psbt fund`
+    /// ID of the lease (32 bytes in hex) [default: that of `wallet psbt fund`]
     #[arg(long, value_parser = hex_32)]
     lockid: Option<Hex>,
 }
@@ -84,7 +85,7 @@ impl ListLeases {
     }
 }
 
-/// As lncli prints them: the script is base64 here.
+/// Formats leases as lncli does, with the script in base64.
 pub fn leases(leases: &[UtxoLease]) -> Value {
     let lease = |lease: &UtxoLease| {
         json!({

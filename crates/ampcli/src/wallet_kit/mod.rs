@@ -1,4 +1,4 @@
-//! `wallet ...`: the on-chain wallet in detail, by lncli's names. A file per family.
+//! `wallet`: lncli's advanced commands for the on-chain wallet, one file per group.
 
 mod accounts;
 mod leases;
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use super::connection::Node;
 use super::error::CliError;
 
-/// The on-chain wallet in detail.
+/// Advanced commands for the on-chain wallet.
 #[derive(Debug, Args)]
 pub struct Wallet {
     #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! `psbt fund`, `psbt sign`, `psbt finalize`.
+//! PSBTs: `psbt fund`, `psbt sign`, `psbt finalize`.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -18,10 +18,10 @@ use lnd_api::proto::walletrpc::{
     ChangeAddressType, FinalizePsbtRequest, FundPsbtRequest, SignPsbtRequest, TxTemplate,
 };
 
-/// lncli's default of `conf_target`, in blocks.
+/// lncli's default for `conf_target`, in blocks.
 const DEFAULT_TARGET: u32 = 6;
 
-/// Partially signed transactions.
+/// Fund, sign and finalize partially signed transactions (PSBTs).
 #[derive(Debug, Args)]
 pub struct Psbt {
     #[command(subcommand)]
@@ -46,59 +46,59 @@ impl Psbt {
     }
 }
 
-/// Kinds of change by lncli's names.
+/// Types of change addresses, with lncli's names.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ChangeType {
     P2tr,
 }
 
-/// Fund a PSBT: select and lease its inputs.
+/// Fund a PSBT: select its inputs, lease them and add change.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct Fund {
-    /// What to pay and optionally what to spend, as a PSBT in base64
+    /// PSBT (base64) with the outputs and either all inputs or none
     #[arg(long, value_parser = base64, required_unless_present = "outputs")]
     template_psbt: Option<Hex>,
-    /// Addresses and amounts in satoshi: {"address": 1000, "another": 2000}
+    /// Addresses and amounts (sat) as JSON: {"address": 1000, "another": 2000}
     #[arg(long, value_parser = amounts, conflicts_with = "template_psbt")]
     outputs: Option<Amounts>,
-    /// Outputs to spend: ["txid:index", "txid:index"]
+    /// Outputs to spend, as JSON: ["txid:index", "txid:index"]
     #[arg(long, value_parser = inputs, conflicts_with = "template_psbt")]
     inputs: Option<Inputs>,
-    /// Blocks within which the transaction should confirm; 6 if no fee is given
+    /// Confirmation target for fee estimation (blocks); 0 means 6
     #[arg(long, default_value_t = 0, conflicts_with_all = ["sat_per_vbyte", "sat_per_kw"])]
     conf_target: u32,
-    /// Fee rate
+    /// Fee rate (sat/vB)
     #[arg(long, conflicts_with = "sat_per_kw")]
     sat_per_vbyte: Option<u64>,
-    /// Fee rate per 1000 weight units
+    /// Fee rate (sat per 1000 weight units)
     #[arg(long)]
     sat_per_kw: Option<u64>,
-    /// Account of the wallet
+    /// Wallet account; the only one is "default"
     #[arg(long, default_value = "")]
     account: String,
-    /// Kind of the change address
+    /// Type of the change address; p2tr is not supported, by default it is p2wkh
     #[arg(long, value_enum)]
     change_type: Option<ChangeType>,
-    /// Confirmations that an output must have to be spent
+    /// Minimum number of confirmations of the outputs spent
     #[arg(long, default_value_t = 1)]
     min_confs: i32,
-    /// Coin selection strategy
+    /// Coin selection strategy; only global-config is supported
     #[arg(long, value_enum, default_value_t = Strategy::GlobalConfig)]
     coin_selection_strategy: Strategy,
-    /// lncli's, without effect
+    /// Maximum ratio of fees to amount; has no effect
     #[arg(long, default_value_t = 0.2)]
     max_fee_ratio: f64,
 }
 
-/// Outputs to spend, for clap.
+/// Wraps the list, which clap would treat as a repeated flag.
 #[derive(Clone, Debug)]
 struct Inputs(Vec<OutPoint>);
 
 fn inputs(text: &str) -> Result<Inputs, String> {
     serde_json::from_str(text)
         .map(Inputs)
-        .map_err(|error| format!("{error}; write [\"txid:index\"]"))
+        .map_err(|error| format!("{error}; expected [\"txid:index\"]"))
 }
 
 impl Fund {
@@ -152,13 +152,14 @@ impl Fund {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct Funded {
+    /// PSBT (base64)
     #[arg(
         value_name = "FUNDED_PSBT",
         value_parser = base64,
         required_unless_present = "funded_psbt"
     )]
     psbt: Option<Hex>,
-    /// The PSBT in base64
+    /// PSBT (base64)
     #[arg(long, conflicts_with = "psbt", value_parser = base64)]
     funded_psbt: Option<Hex>,
 }
@@ -181,13 +182,13 @@ async fn sign(funded: Funded, node: &mut Node) -> Result<(), CliError> {
     }))
 }
 
-/// Add our signatures as the last signer, and print the transaction.
+/// Sign a PSBT as the last signer and print the final transaction.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 struct Finalize {
     #[command(flatten)]
     funded: Funded,
-    /// Account of the wallet
+    /// Wallet account; the only one is "default"
     #[arg(long, default_value = "")]
     account: String,
 }

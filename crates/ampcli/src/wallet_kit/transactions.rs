@@ -1,4 +1,4 @@
-//! One transaction: its fee, its label, sending it.
+//! Single transactions: `estimatefeerate`, `bumpfee`, `labeltx`, `publishtx`, `gettx`.
 
 use bitcoin::consensus::encode::deserialize;
 use bitcoin::hashes::Hash;
@@ -12,12 +12,13 @@ use crate::output::{print, print_json, print_text};
 use crate::values::{Hex, hex, outpoint, wallet_output};
 use lnd_api::proto::walletrpc;
 
-/// Sat per 1000 weight units in one sat per virtual byte.
+/// The number of sat per 1000 weight units in one sat per virtual byte.
 const KW_PER_VBYTE: i64 = 250;
 
-/// The fee rate for a number of blocks.
+/// Estimate the fee rate for a confirmation target.
 #[derive(Debug, Args)]
 pub struct EstimateFeeRate {
+    /// Confirmation target (blocks)
     #[arg(value_name = "CONF_TARGET")]
     conf_target: i32,
 }
@@ -28,36 +29,36 @@ impl EstimateFeeRate {
             conf_target: self.conf_target,
         };
         let rate = node.wallet.estimate_fee(request).await?.into_inner();
-        let least = rate.min_relay_fee_sat_per_kw;
+        let min_relay_fee = rate.min_relay_fee_sat_per_kw;
         print_json(&json!({
             "sat_per_kw": rate.sat_per_kw,
             "sat_per_vbyte": rate.sat_per_kw / KW_PER_VBYTE,
-            "min_relay_fee_sat_per_kw": least,
-            "min_relay_fee_sat_per_vbyte": least / KW_PER_VBYTE,
+            "min_relay_fee_sat_per_kw": min_relay_fee,
+            "min_relay_fee_sat_per_vbyte": min_relay_fee / KW_PER_VBYTE,
         }))
     }
 }
 
-/// Pay more for an unconfirmed payment of ours, or for a cooperative close.
+/// Bump the fee of an unconfirmed payment of ours (RBF) or of a cooperative close (CPFP).
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct BumpFee {
     /// Any output of the payment or closing transaction (txid:index)
     #[arg(value_name = "OUTPOINT", value_parser = outpoint)]
     payment: OutPoint,
-    /// Blocks within which it should confirm
+    /// Confirmation target for fee estimation (blocks); either this or sat_per_vbyte is required
     #[arg(long, default_value_t = 0)]
     conf_target: u32,
-    /// Fee rate
+    /// Fee rate (sat/vB)
     #[arg(long, default_value_t = 0, alias = "sat_per_byte")]
     sat_per_vbyte: u64,
-    /// At once, which ampd always does
+    /// Bump the fee immediately; has no effect, ampd always does
     #[arg(long, alias = "force")]
     immediate: bool,
-    /// The most that the new transaction may pay as a fee (sat)
+    /// Maximum fee (sat) of the replacement or child transaction; 0 means no limit
     #[arg(long, default_value_t = 0)]
     budget: u64,
-    /// Not supported
+    /// Deadline (blocks) for the fee bump; not supported
     #[arg(long, default_value_t = 0)]
     deadline_delta: u32,
 }
@@ -81,9 +82,11 @@ impl BumpFee {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct LabelTx {
+    /// Transaction ID
     txid: Txid,
+    /// Label for the transaction
     label: String,
-    /// Also if it has a label already
+    /// Replace an existing label
     #[arg(long)]
     overwrite: bool,
 }
@@ -105,10 +108,10 @@ impl LabelTx {
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct PublishTx {
-    /// The raw transaction in hex
+    /// Raw transaction (hex)
     #[arg(value_name = "TX_HEX", value_parser = hex)]
     transaction: Hex,
-    /// A note for it
+    /// Label for the transaction
     #[arg(long, default_value = "")]
     label: String,
 }
@@ -116,7 +119,7 @@ pub struct PublishTx {
 impl PublishTx {
     pub async fn run(self, node: &mut Node) -> Result<(), CliError> {
         let Ok(transaction) = deserialize::<Transaction>(&self.transaction.0) else {
-            return error("not a valid transaction");
+            return error("TX_HEX is not a valid transaction");
         };
         let request = walletrpc::Transaction {
             tx_hex: self.transaction.0,
@@ -127,10 +130,11 @@ impl PublishTx {
     }
 }
 
-/// One transaction of the wallet.
+/// Show a transaction of the wallet.
 #[derive(Debug, Args)]
 #[command(rename_all = "snake_case")]
 pub struct GetTx {
+    /// Transaction ID
     txid: Txid,
 }
 
