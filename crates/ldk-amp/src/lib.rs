@@ -66,6 +66,8 @@ mod outcome;
 mod record;
 mod set;
 mod share;
+#[cfg(test)]
+mod spec;
 mod split;
 #[cfg(test)]
 mod test_data;
