@@ -15,6 +15,7 @@ pub mod feed;
 pub mod forwards;
 pub mod htlc_feed;
 pub mod id;
+mod ldk_events;
 pub mod list;
 pub mod open;
 pub mod pending;

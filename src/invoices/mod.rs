@@ -33,6 +33,7 @@ mod hash_payments;
 mod hold;
 mod inbound_htlcs;
 mod keysend;
+mod ldk_events;
 mod lookup;
 mod missed_events;
 mod registry;

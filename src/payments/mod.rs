@@ -21,6 +21,7 @@ pub mod hashes;
 mod hints;
 mod history;
 mod ids;
+mod ldk_events;
 pub mod outbound;
 mod prepare;
 pub mod probe;

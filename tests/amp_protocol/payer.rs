@@ -153,29 +153,8 @@ impl Payer {
 
     /// Handles an event as `node::events` does.
     pub fn handle(&self, event: Event) {
-        match event {
-            Event::PaymentSent {
-                payment_id: Some(id),
-                payment_preimage,
-                ..
-            } => self.payments.payment_sent(&id, &payment_preimage),
-            Event::PaymentPathFailed {
-                payment_id: Some(id),
-                payment_failed_permanently,
-                failure,
-                path,
-                short_channel_id,
-                ..
-            } => self.payments.payment_path_failed(
-                &id,
-                payment_failed_permanently,
-                &failure,
-                &path,
-                short_channel_id,
-            ),
-            Event::PaymentFailed { payment_id, .. } => self.payments.payment_failed(&payment_id),
-            Event::PaymentPathSuccessful { .. } => {}
-            other => panic!("unexpected event of the payer: {other:?}"),
+        if let Some(other) = self.payments.handle(event) {
+            panic!("unexpected event of the payer: {other:?}");
         }
     }
 }

@@ -1,12 +1,11 @@
 //! A receiving node of the network, with ampd's invoice registry handling its events.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ampd::invoices::{
-    Claimable, InboundHtlcs, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose,
-    Registry, SingleSubscription,
+    InboundHtlcs, InvoiceError, InvoiceRef, InvoiceView, Limits, NewInvoice, Purpose, Registry,
+    SingleSubscription,
 };
 use ampd::ldk::KeysManager;
 use ampd::node::ManagerInboundHtlcs;
@@ -15,7 +14,7 @@ use ampd::storage::{Change, Store};
 use bitcoin::Network as Chain;
 use ldk_amp::EnvelopeKey;
 use ldk_amp::SetId;
-use lightning::events::{Event, EventsProvider, HTLCHandlingFailureType, ReplayEvent};
+use lightning::events::{Event, EventsProvider, ReplayEvent};
 use lightning::types::payment::PaymentPreimage;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -95,38 +94,11 @@ impl Receiver {
 
     /// Handles an event as `node::events` does.
     fn handle(&self, event: Event) {
-        match event {
-            Event::PaymentClaimable {
-                payment_hash,
-                onion_fields,
-                amount_msat,
-                purpose,
-                claim_deadline,
-                receiving_channel_ids,
-                ..
-            } => {
-                let channels = receiving_channel_ids.into_iter();
-                let claimable = Claimable {
-                    payment_hash,
-                    amount_msat,
-                    claim_deadline,
-                    channels: channels.map(|(channel, _)| channel).collect(),
-                    custom_records: BTreeMap::new(),
-                };
-                let key = &self.envelope_key;
-                self.registry
-                    .payment_claimable(key, claimable, onion_fields, &purpose);
-            }
-            Event::PaymentClaimed { payment_hash, .. } => {
-                self.registry.payment_claimed(&payment_hash);
-            }
-            Event::HTLCHandlingFailed {
-                failure_type: HTLCHandlingFailureType::Receive { payment_hash },
-                ..
-            } => self.registry.htlc_gone(&payment_hash),
+        match self.registry.handle(&self.envelope_key, event) {
+            None
             // LDK refused the HTLC before matching it to a payment.
-            Event::HTLCHandlingFailed { .. } => {}
-            other => panic!("unexpected event of the receiver: {other:?}"),
+            | Some(Event::HTLCHandlingFailed { .. }) => {}
+            Some(other) => panic!("unexpected event of the receiver: {other:?}"),
         }
     }
 

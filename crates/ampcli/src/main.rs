@@ -4,6 +4,13 @@
 //! Each module has a group of related commands: a struct with the flags, and `run`, which builds the
 //! request, calls the node and prints the response.
 
+// Doc comments of commands and flags are help texts, not Markdown.
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags
+)]
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -10,8 +10,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::Broadcasts;
-use crate::channels::accept::Request;
-use crate::channels::closed::Closure;
 use crate::channels::events::Channels;
 use crate::ldk::{ChainMonitor, ChannelManager, PeerManager};
 
@@ -48,80 +46,10 @@ impl Pump {
     }
 
     fn handle(&self, event: Event) {
+        let Some(event) = self.channels.handle(event) else {
+            return;
+        };
         match event {
-            Event::OpenChannelRequest {
-                temporary_channel_id,
-                counterparty_node_id,
-                funding_satoshis,
-                channel_negotiation_type,
-                channel_type,
-                is_announced,
-                params,
-            } => self.channels.open_channel_request(Request {
-                temporary_channel_id,
-                counterparty_node_id,
-                funding_satoshis,
-                channel_negotiation_type,
-                channel_type,
-                is_announced,
-                params,
-            }),
-            Event::FundingGenerationReady {
-                temporary_channel_id,
-                counterparty_node_id,
-                channel_value_satoshis,
-                output_script,
-                user_channel_id,
-            } => self.channels.funding_generation_ready(
-                temporary_channel_id,
-                counterparty_node_id,
-                channel_value_satoshis,
-                output_script,
-                user_channel_id,
-            ),
-            Event::ChannelPending {
-                channel_id,
-                user_channel_id,
-                counterparty_node_id,
-                funding_txo,
-                funding_redeem_script,
-                ..
-            } => self.channels.channel_pending(
-                channel_id,
-                user_channel_id,
-                counterparty_node_id,
-                funding_txo,
-                funding_redeem_script,
-            ),
-            Event::ChannelReady {
-                channel_id,
-                user_channel_id,
-                counterparty_node_id,
-                ..
-            } => {
-                self.channels
-                    .channel_ready(channel_id, user_channel_id, counterparty_node_id);
-            }
-            Event::ChannelClosed {
-                channel_id,
-                user_channel_id,
-                reason,
-                counterparty_node_id,
-                channel_capacity_sats,
-                channel_funding_txo,
-                last_local_balance_msat,
-            } => self.channels.channel_closed(&Closure {
-                channel_id,
-                user_channel_id,
-                reason,
-                counterparty_node_id,
-                channel_capacity_sats,
-                channel_funding_txo: channel_funding_txo.map(|p| p.into_bitcoin_outpoint()),
-                last_local_balance_msat,
-            }),
-            Event::DiscardFunding { funding_info, .. } => {
-                self.channels.discard_funding(&funding_info);
-            }
             Event::BumpTransaction(BumpTransactionEvent::ChannelClose {
                 commitment_tx, ..
             }) => self.network.broadcast_transactions(&[&commitment_tx]),
