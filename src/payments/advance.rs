@@ -8,9 +8,9 @@ use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::Path;
 
-use super::flow::{Ending, NewAttempt, Open, Step};
 use super::hashes::{ShardRandomness, ShardRecord};
 use super::ids;
+use super::lifecycle::{Ending, NewAttempt, Open, Step};
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns, view};
 use super::view::PaymentView;
@@ -69,9 +69,9 @@ impl Payments {
         loop {
             let (open, failed_channels) = {
                 let mut progress = lock(&active.progress);
-                match progress.flow.step(now()) {
+                match progress.lifecycle.step(now()) {
                     Step::Send(_) if must_pause(&progress) => {
-                        active.view.send_replace(view(&progress.flow));
+                        active.view.send_replace(view(&progress.lifecycle));
                         let pause = next_pause(&mut progress);
                         return self.spawn_advance_after(pause, &active, &mut progress);
                     }
@@ -81,7 +81,7 @@ impl Payments {
             };
             let found = self.find_paths(&active.template, open, &failed_channels);
             let mut progress = lock(&active.progress);
-            if progress.flow.step(now()) != Step::Send(open) {
+            if progress.lifecycle.step(now()) != Step::Send(open) {
                 continue;
             }
             match found.and_then(not_empty) {
@@ -123,7 +123,7 @@ impl Payments {
             let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
             let hops = hops(&path, height);
             match progress
-                .flow
+                .lifecycle
                 .attempt(attempt_id, hops, self.shard_randomness(), now_ns())
             {
                 Ok(attempt) => self.send_attempt(active, progress, path, &attempt),
@@ -134,7 +134,7 @@ impl Payments {
                 }
             }
         }
-        active.view.send_replace(view(&progress.flow));
+        active.view.send_replace(view(&progress.lifecycle));
     }
 
     /// Stores the row, then sends the HTLC: see the module docs of `payments`.
@@ -155,7 +155,9 @@ impl Payments {
         crash_points::at(Point::AttemptSent);
         if let Err(reason) = sent {
             tracing::warn!("LDK did not send an attempt: {reason}");
-            progress.flow.failed(attempt.attempt_id, None, now_ns());
+            progress
+                .lifecycle
+                .failed(attempt.attempt_id, None, now_ns());
             self.store_attempt(progress, attempt.attempt_id);
             self.give_up(progress, FailureReason::Error);
         }
@@ -163,8 +165,9 @@ impl Payments {
 
     /// Stops further attempts for this reason. The reason is stored, so it survives a restart.
     pub(super) fn give_up(&self, progress: &mut Progress, reason: FailureReason) {
-        if progress.flow.give_up(reason) {
-            self.store.submit(PutPayment(progress.flow.record.clone()));
+        if progress.lifecycle.give_up(reason) {
+            self.store
+                .submit(PutPayment(progress.lifecycle.record.clone()));
         }
     }
 
@@ -172,7 +175,7 @@ impl Payments {
     /// before it.
     pub(super) fn store_attempt(&self, progress: &Progress, attempt_id: u64) {
         let row = progress
-            .flow
+            .lifecycle
             .attempts
             .iter()
             .find(|a| a.attempt_id == attempt_id);
@@ -183,13 +186,13 @@ impl Payments {
 
     /// Ends the payment if it is over, and notifies subscribers.
     pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress) {
-        match progress.flow.step(now()) {
-            Step::End(ending) if progress.flow.record.state == PaymentState::InFlight => {
+        match progress.lifecycle.step(now()) {
+            Step::End(ending) if progress.lifecycle.record.state == PaymentState::InFlight => {
                 self.end(active, progress, ending);
             }
             Step::End(_) => {}
             Step::Send(_) | Step::Wait => {
-                active.view.send_replace(view(&progress.flow));
+                active.view.send_replace(view(&progress.lifecycle));
             }
         }
     }
@@ -197,9 +200,11 @@ impl Payments {
     /// Ends the payment. Subscribers are notified once the end is on disk.
     fn end(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress, ending: Ending) {
         crash_points::when_stored(Point::BeforeEnd, || self.store.flush());
-        progress.flow.end(ending);
-        let ticket = self.store.submit(PutPayment(progress.flow.record.clone()));
-        let view = view(&progress.flow);
+        progress.lifecycle.end(ending);
+        let ticket = self
+            .store
+            .submit(PutPayment(progress.lifecycle.record.clone()));
+        let view = view(&progress.lifecycle);
         log_end(&view);
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
@@ -234,7 +239,12 @@ fn pause_without_route(progress: &mut Progress) -> Option<Duration> {
         return Some(next_pause(progress));
     }
     let next_try = progress.failed_channels.next_try(Instant::now())?;
-    let left = progress.flow.record.terms.deadline.saturating_sub(now());
+    let left = progress
+        .lifecycle
+        .record
+        .terms
+        .deadline
+        .saturating_sub(now());
     (next_try < Duration::from_secs(left)).then_some(next_try)
 }
 
@@ -242,7 +252,7 @@ fn pause_without_route(progress: &mut Progress) -> Option<Duration> {
 /// wait at the receiver. lnd gives up such a payment, and its shards are held for two minutes; here
 /// a peer that reconnects can complete it. The payment's timeout is the limit.
 fn retries_no_route(progress: &Progress) -> bool {
-    now() < progress.retry_no_route_until || progress.flow.is_in_flight()
+    now() < progress.retry_no_route_until || progress.lifecycle.is_in_flight()
 }
 
 /// Returns whether attempts have failed since the last pause, and too many for an immediate retry.

@@ -2,7 +2,7 @@
 //!
 //! Several calls, also concurrent ones, can form one payment: it is identified by the set_id (AMP)
 //! or the payment hash, and all its attempts have the same total. Nothing is retried here.
-//! [`super::flow`] determines how such a payment ends; the rows and their order are those of every
+//! [`super::lifecycle`] determines how such a payment ends; the rows and their order are those of every
 //! payment.
 
 mod error;
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 pub use error::ByRouteError;
 pub use route::{GivenHop, GivenRoute, RouteError};
 
-use super::flow::Flow;
+use super::lifecycle::Lifecycle;
 use super::send::{Active, Payments, Recipient, lock, new_active, now_ns};
 use super::{SendError, ids};
 use crate::storage::Health;
@@ -182,7 +182,7 @@ impl Payments {
         let state = match all.get(&identifier) {
             Some(active) => {
                 let progress = lock(&active.progress);
-                match progress.flow.record.state {
+                match progress.lifecycle.record.state {
                     PaymentState::InFlight => return Ok(active.clone()),
                     ended => Some(ended),
                 }
@@ -206,7 +206,7 @@ impl Payments {
         };
         self.store.submit_patiently(PutPayment(record.clone()));
         let active = new_active(
-            Flow::by_route(record),
+            Lifecycle::by_route(record),
             ready.recipient.clone(),
             0,
             &self.followers,
@@ -224,11 +224,11 @@ impl Payments {
     ) -> Result<u64, ByRouteError> {
         let mut progress = lock(&active.progress);
         progress
-            .flow
+            .lifecycle
             .takes(&ready.terms, attempt.route.amount_msat())?;
         let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
-        let row = attempt.row(attempt_id, progress.flow.record.payment_index);
-        progress.flow.add_given(row, attempt.skip_temp_err);
+        let row = attempt.row(attempt_id, progress.lifecycle.record.payment_index);
+        progress.lifecycle.add_given(row, attempt.skip_temp_err);
         self.store_attempt(&progress, attempt_id);
         let id = ids::of(&attempt.payment_hash.0, attempt_id);
         self.register(id, active, attempt_id);
@@ -247,7 +247,7 @@ impl Payments {
                 source_index: 0,
                 height: self.outbound.height(),
             };
-            progress.flow.failed(attempt_id, Some(by_us), now_ns());
+            progress.lifecycle.failed(attempt_id, Some(by_us), now_ns());
             self.store_attempt(&progress, attempt_id);
         }
         self.settle_up(active, &mut progress);

@@ -13,7 +13,7 @@ impl Payments {
     pub fn cancel(self: &Arc<Self>, identifier: &[u8; 32]) {
         if let Some(active) = self.active(identifier) {
             let mut progress = lock(&active.progress);
-            if progress.flow.record.state == PaymentState::InFlight {
+            if progress.lifecycle.record.state == PaymentState::InFlight {
                 self.give_up(&mut progress, FailureReason::Canceled);
             }
             self.settle_up(&active, &mut progress);

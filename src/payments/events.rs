@@ -24,12 +24,12 @@ impl Payments {
         };
         let mut progress = lock(&active.progress);
         if progress
-            .flow
+            .lifecycle
             .settled(attempt_id, preimage.0, now_ns())
             .is_some()
         {
             self.store_attempt(&progress, attempt_id);
-            if progress.flow.is_in_flight() {
+            if progress.lifecycle.is_in_flight() {
                 crash_points::at(Point::Settled);
                 crash_points::when_stored(Point::SettledStored, || self.store.flush());
             }
@@ -89,7 +89,7 @@ impl Payments {
     ) {
         crash_points::at(Point::BeforeFailed);
         let mut progress = lock(&active.progress);
-        if progress.flow.record.state != PaymentState::InFlight {
+        if progress.lifecycle.record.state != PaymentState::InFlight {
             return;
         }
         // Applies also if the attempt was marked as failed by a restart before this event.
@@ -97,7 +97,7 @@ impl Payments {
             self.give_up(&mut progress, reason);
         }
         if progress
-            .flow
+            .lifecycle
             .failed(attempt_id, failure, now_ns())
             .is_some()
         {

@@ -1,7 +1,7 @@
 //! Sending payments: a payment is split over routes, each attempt is one HTLC, failed attempts are
 //! retried until the timeout, and the history is kept.
 //!
-//! [`Payments`] is the entry point. [`flow`] is the state machine (without I/O), [`outbound`] what
+//! [`Payments`] is the entry point. [`lifecycle`] is the state machine (without I/O), [`outbound`] what
 //! it needs from the channel manager and the router, and `restore` resumes payments after a
 //! restart.
 //!
@@ -15,12 +15,12 @@ mod cancel;
 mod error;
 mod events;
 mod failed_channels;
-pub mod flow;
 mod follow_all;
 pub mod hashes;
 mod hints;
 mod history;
 mod ids;
+pub mod lifecycle;
 pub mod outbound;
 mod prepare;
 pub mod probe;

@@ -6,7 +6,7 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentHash;
 use lightning_types::routing::RouteHint;
 
-use super::flow::Open;
+use super::lifecycle::Open;
 use crate::storage::payments::{FailureReason, PaymentTerms};
 
 /// A route search.

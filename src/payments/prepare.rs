@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use bitcoin::hex::DisplayHex;
 use zeroize::Zeroizing;
 
-use super::flow::Flow;
 use super::hashes::Hashes;
 use super::hints;
+use super::lifecycle::Lifecycle;
 use super::request::{Method, NewPayment};
 use super::send::{Payments, Recipient, now, now_ns};
 use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
@@ -23,7 +23,7 @@ struct Keys {
 }
 
 impl Payments {
-    pub(super) fn prepare(&self, payment: NewPayment) -> (Flow, Recipient) {
+    pub(super) fn prepare(&self, payment: NewPayment) -> (Lifecycle, Recipient) {
         let keys = self.keys(&payment.method);
         let recipient = recipient(&payment, keys.payment_addr);
         let record = PaymentRecord {
@@ -36,7 +36,7 @@ impl Payments {
             root: keys.root,
             terms: terms(payment, keys.payment_addr),
         };
-        (Flow::new(record, keys.hashes), recipient)
+        (Lifecycle::new(record, keys.hashes), recipient)
     }
 
     fn keys(&self, method: &Method) -> Keys {

@@ -19,7 +19,7 @@ use bitcoin::secp256k1::PublicKey;
 
 use super::SendError;
 use super::advance::hops;
-use super::flow::Open;
+use super::lifecycle::Open;
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Payments, lock};
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::PaymentId;
 
-use super::flow::Flow;
+use super::lifecycle::Lifecycle;
 use super::send::{Payments, Recipient, lock, new_active, now, now_ns, parse_key};
 use super::{hints, ids};
 use crate::invoices::decode::DecodedInvoice;
@@ -36,10 +36,11 @@ impl Payments {
             let identifier = record.identifier;
             let recipient = recipient(&record);
             let attempts = self.store.attempts(record.payment_index)?;
-            let mut flow = Flow::restore(record, attempts);
-            let recipient = recipient.unwrap_or_else(|what| self.give_up_damaged(&mut flow, what));
+            let mut lifecycle = Lifecycle::restore(record, attempts);
+            let recipient =
+                recipient.unwrap_or_else(|what| self.give_up_damaged(&mut lifecycle, what));
             let active = new_active(
-                flow,
+                lifecycle,
                 recipient,
                 now() + STARTUP_GRACE_SECONDS,
                 &self.followers,
@@ -47,7 +48,7 @@ impl Payments {
             let unsent: Vec<u64> = {
                 let progress = lock(&active.progress);
                 let in_flight = progress
-                    .flow
+                    .lifecycle
                     .attempts
                     .iter()
                     .filter(|a| a.state == AttemptState::InFlight);
@@ -59,7 +60,7 @@ impl Payments {
             {
                 let mut progress = lock(&active.progress);
                 for attempt_id in unsent {
-                    progress.flow.failed(attempt_id, None, now_ns());
+                    progress.lifecycle.failed(attempt_id, None, now_ns());
                     self.store_attempt(&progress, attempt_id);
                 }
             }
@@ -71,13 +72,13 @@ impl Payments {
 
     /// Stops further attempts of a payment with a damaged row. Attempts in flight still end, and
     /// the payment with them.
-    fn give_up_damaged(&self, flow: &mut Flow, what: &str) -> Recipient {
+    fn give_up_damaged(&self, lifecycle: &mut Lifecycle, what: &str) -> Recipient {
         tracing::error!(
-            payment = flow.record.payment_index,
-            identifier = %flow.record.identifier.to_lower_hex_string(),
+            payment = lifecycle.record.payment_index,
+            identifier = %lifecycle.record.identifier.to_lower_hex_string(),
             "failing a stored payment because it is damaged ({what}); attempts in flight finish first"
         );
-        flow.give_up(FailureReason::Error);
+        lifecycle.give_up(FailureReason::Error);
         // Not used: no attempt will be sent.
         Recipient {
             destination: self.outbound.our_node_id(),

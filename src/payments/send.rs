@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use super::advance::FIRST_PAUSE;
 use super::failed_channels::FailedChannels;
-use super::flow::Flow;
 use super::follow_all::{Followers, Updates};
 use super::hashes::ShardRecord;
+use super::lifecycle::Lifecycle;
 use super::outbound::Outbound;
 use super::probe::Probes;
 use super::request::NewPayment;
@@ -54,7 +54,7 @@ pub(super) struct Active {
 
 /// The changing state of a payment in progress.
 pub(super) struct Progress {
-    pub(super) flow: Flow,
+    pub(super) lifecycle: Lifecycle,
     pub(super) failed_channels: FailedChannels,
     /// Attempts that failed since startup.
     pub(super) failures: u32,
@@ -123,8 +123,8 @@ impl Payments {
             });
         }
         let expires_at = payment.expires_at();
-        let (flow, recipient) = self.prepare(payment);
-        self.start(flow, recipient, expires_at).await
+        let (lifecycle, recipient) = self.prepare(payment);
+        self.start(lifecycle, recipient, expires_at).await
     }
 
     /// Returns the payment with this identifier (payment hash, or set_id for AMP), with live
@@ -150,23 +150,23 @@ impl Payments {
 
     async fn start(
         self: &Arc<Self>,
-        flow: Flow,
+        lifecycle: Lifecycle,
         recipient: Recipient,
         expires_at: Option<u64>,
     ) -> Result<watch::Receiver<PaymentView>, SendError> {
         if let Health::Failing(why) = &*self.store.health().borrow() {
             return Err(SendError::NotWriting(why.clone()));
         }
-        let ticket = self.store_new(&flow, recipient, expires_at)?;
+        let ticket = self.store_new(&lifecycle, recipient, expires_at)?;
         crash_points::when_stored(Point::PaymentStored, || self.store.flush());
-        let identifier = flow.record.identifier;
+        let identifier = lifecycle.record.identifier;
         let updates = lock(&self.active)
             .get(&identifier)
             .map(|a| a.view.subscribe());
         self.spawn_advance(identifier);
         self.store.durable(ticket).await;
         // It was inserted above, and is removed only when its end is on disk.
-        Ok(updates.unwrap_or_else(|| watch::Sender::new(view(&flow)).subscribe()))
+        Ok(updates.unwrap_or_else(|| watch::Sender::new(view(&lifecycle)).subscribe()))
     }
 
     /// Checks, under one lock, that there is no other payment with this identifier, and registers
@@ -175,11 +175,11 @@ impl Payments {
     /// "Already paid" and "in transition" take precedence over an expired invoice.
     fn store_new(
         &self,
-        flow: &Flow,
+        lifecycle: &Lifecycle,
         recipient: Recipient,
         expires_at: Option<u64>,
     ) -> Result<Ticket, SendError> {
-        let identifier = flow.record.identifier;
+        let identifier = lifecycle.record.identifier;
         let mut active = lock(&self.active);
         let earlier = match active.get(&identifier) {
             Some(active) => Some(active.view.borrow().record.state),
@@ -194,14 +194,16 @@ impl Payments {
             return Err(SendError::Expired(expires_at));
         }
         // The first attempt or the end of the payment follows immediately.
-        let ticket = self.store.submit_patiently(PutPayment(flow.record.clone()));
-        let new = new_active(flow.clone(), recipient, 0, &self.followers);
+        let ticket = self
+            .store
+            .submit_patiently(PutPayment(lifecycle.record.clone()));
+        let new = new_active(lifecycle.clone(), recipient, 0, &self.followers);
         active.insert(identifier, new);
         Ok(ticket)
     }
 
     pub(super) fn adopt(&self, identifier: [u8; 32], active: Arc<Active>) {
-        for attempt in &lock(&active.progress).flow.attempts {
+        for attempt in &lock(&active.progress).lifecycle.attempts {
             self.register(ids::payment_id(attempt), &active, attempt.attempt_id);
         }
         lock(&self.active).insert(identifier, active);
@@ -248,20 +250,20 @@ impl Payments {
 }
 
 pub(super) fn new_active(
-    flow: Flow,
+    lifecycle: Lifecycle,
     recipient: Recipient,
     retry_no_route_until: u64,
     followers: &Arc<Followers>,
 ) -> Arc<Active> {
-    let view = Updates::new(view(&flow), followers);
+    let view = Updates::new(view(&lifecycle), followers);
     let template = AttemptTemplate {
-        identifier: flow.record.identifier,
-        largest_shard: flow.largest_shard(),
-        terms: flow.record.terms.clone(),
+        identifier: lifecycle.record.identifier,
+        largest_shard: lifecycle.largest_shard(),
+        terms: lifecycle.record.terms.clone(),
         recipient,
     };
     let progress = Progress {
-        flow,
+        lifecycle,
         failed_channels: FailedChannels::default(),
         failures: 0,
         paused_at: 0,
@@ -277,10 +279,10 @@ pub(super) fn new_active(
     })
 }
 
-pub(super) fn view(flow: &Flow) -> PaymentView {
+pub(super) fn view(lifecycle: &Lifecycle) -> PaymentView {
     PaymentView {
-        record: flow.record.clone(),
-        attempts: flow.attempts.clone(),
+        record: lifecycle.record.clone(),
+        attempts: lifecycle.attempts.clone(),
     }
 }
 

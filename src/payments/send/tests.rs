@@ -11,7 +11,7 @@ use lightning_types::payment::{PaymentHash, PaymentPreimage};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::payments::flow::Open;
+use crate::payments::lifecycle::Open;
 use crate::payments::outbound::RouteQuestion;
 use crate::payments::request::{Limits, Method, PaidInvoice};
 use crate::storage::payments::{AttemptState, FailureReason};

@@ -25,10 +25,10 @@ fn payment(amount_msat: u64, root: Option<[u8; 32]>) -> PaymentRecord {
     }
 }
 
-fn amp(amount_msat: u64) -> Flow {
+fn amp(amount_msat: u64) -> Lifecycle {
     let root = [9; 32];
     let hashes = Hashes::Amp(Splitter::new(Share::from_bytes(root)));
-    Flow::new(payment(amount_msat, Some(root)), hashes)
+    Lifecycle::new(payment(amount_msat, Some(root)), hashes)
 }
 
 fn path(amount_msat: u64, fee_msat: u64) -> Vec<HopRecord> {
@@ -42,13 +42,13 @@ fn path(amount_msat: u64, fee_msat: u64) -> Vec<HopRecord> {
     vec![hop(amount_msat, fee_msat), hop(amount_msat, 0)]
 }
 
-fn send(flow: &mut Flow, id: u64, amount: u64) -> NewAttempt {
+fn send(lifecycle: &mut Lifecycle, id: u64, amount: u64) -> NewAttempt {
     let random = ShardRandomness {
         // Equal bytes would soon equal the remainder of the root, which random ones never do.
         share: sha256::Hash::hash(&id.to_be_bytes()).to_byte_array(),
         index: id as u32,
     };
-    flow.attempt(id, path(amount, 10), random, 0).unwrap()
+    lifecycle.attempt(id, path(amount, 10), random, 0).unwrap()
 }
 
 fn refusal() -> Option<AttemptFailure> {
@@ -63,91 +63,91 @@ fn refusal() -> Option<AttemptFailure> {
 
 #[test]
 fn open_amount_excludes_attempts_in_flight() {
-    let mut flow = amp(100);
+    let mut lifecycle = amp(100);
     assert_eq!(
-        flow.step(0),
+        lifecycle.step(0),
         Step::Send(Open {
             amount_msat: 100,
             fee_limit_msat: 1_000,
             parts: 4
         })
     );
-    send(&mut flow, 1, 60);
+    send(&mut lifecycle, 1, 60);
     assert_eq!(
-        flow.step(0),
+        lifecycle.step(0),
         Step::Send(Open {
             amount_msat: 40,
             fee_limit_msat: 990,
             parts: 3
         })
     );
-    send(&mut flow, 2, 40);
-    assert_eq!(flow.step(0), Step::Wait);
+    send(&mut lifecycle, 2, 40);
+    assert_eq!(lifecycle.step(0), Step::Wait);
 }
 
 #[test]
 fn failed_shards_are_retried_with_another_hash() {
-    let mut flow = amp(100);
-    let first = send(&mut flow, 1, 100);
-    flow.failed(1, None, 5).unwrap();
+    let mut lifecycle = amp(100);
+    let first = send(&mut lifecycle, 1, 100);
+    lifecycle.failed(1, None, 5).unwrap();
     assert!(matches!(
-        flow.step(0),
+        lifecycle.step(0),
         Step::Send(Open {
             amount_msat: 100,
             ..
         })
     ));
-    let second = send(&mut flow, 2, 100);
+    let second = send(&mut lifecycle, 2, 100);
     assert_ne!(first.hash, second.hash);
 }
 
 #[test]
 fn receiver_failure_ends_the_payment_once_none_is_in_flight() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 60);
-    send(&mut flow, 2, 40);
-    flow.failed(1, refusal(), 0);
-    assert_eq!(flow.step(0), Step::Wait);
-    flow.failed(2, None, 0);
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 60);
+    send(&mut lifecycle, 2, 40);
+    lifecycle.failed(1, refusal(), 0);
+    assert_eq!(lifecycle.step(0), Step::Wait);
+    lifecycle.failed(2, None, 0);
     let reason = FailureReason::IncorrectPaymentDetails;
-    assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
+    assert_eq!(lifecycle.step(0), Step::End(Ending::Failed(reason)));
 }
 
 #[test]
 fn sends_nothing_after_a_settled_attempt() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 60);
-    send(&mut flow, 2, 40);
-    flow.failed(2, None, 0);
-    flow.settled(1, [1; 32], 0).unwrap();
-    assert_eq!(flow.step(0), Step::End(Ending::Succeeded));
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 60);
+    send(&mut lifecycle, 2, 40);
+    lifecycle.failed(2, None, 0);
+    lifecycle.settled(1, [1; 32], 0).unwrap();
+    assert_eq!(lifecycle.step(0), Step::End(Ending::Succeeded));
 }
 
 #[test]
 fn timeout_waits_for_attempts_in_flight() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 100);
-    assert_eq!(flow.step(DEADLINE), Step::Wait);
-    flow.failed(1, None, 0);
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 100);
+    assert_eq!(lifecycle.step(DEADLINE), Step::Wait);
+    lifecycle.failed(1, None, 0);
     let reason = FailureReason::Timeout;
-    assert_eq!(flow.step(DEADLINE), Step::End(Ending::Failed(reason)));
+    assert_eq!(lifecycle.step(DEADLINE), Step::End(Ending::Failed(reason)));
 }
 
 #[test]
 fn repeated_results_change_nothing() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 100);
-    assert!(flow.settled(1, [1; 32], 0).is_some());
-    assert!(flow.settled(1, [1; 32], 0).is_none());
-    assert!(flow.failed(1, None, 0).is_none());
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 100);
+    assert!(lifecycle.settled(1, [1; 32], 0).is_some());
+    assert!(lifecycle.settled(1, [1; 32], 0).is_none());
+    assert!(lifecycle.failed(1, None, 0).is_none());
 }
 
 #[test]
 fn the_parts_of_a_bolt11_payment_share_its_hash() {
     let hash = PaymentHash([7; 32]);
-    let mut flow = Flow::new(payment(100, None), Hashes::Same(hash));
-    assert_eq!(send(&mut flow, 1, 50).hash, hash);
-    assert_eq!(send(&mut flow, 2, 50).hash, hash);
+    let mut lifecycle = Lifecycle::new(payment(100, None), Hashes::Same(hash));
+    assert_eq!(send(&mut lifecycle, 1, 50).hash, hash);
+    assert_eq!(send(&mut lifecycle, 2, 50).hash, hash);
 }
 
 #[test]
@@ -155,15 +155,15 @@ fn sends_nothing_if_the_parts_cannot_carry_the_amount() {
     let mut record = payment(100, Some([9; 32]));
     record.terms.max_shard_msat = 24;
     let hashes = || Hashes::Amp(Splitter::new(Share::from_bytes([9; 32])));
-    let flow = Flow::new(record.clone(), hashes());
+    let lifecycle = Lifecycle::new(record.clone(), hashes());
     let no_route = Step::End(Ending::Failed(FailureReason::NoRoute));
-    assert_eq!(flow.step(0), no_route);
+    assert_eq!(lifecycle.step(0), no_route);
     record.terms.max_shard_msat = 25;
-    let mut flow = Flow::new(record, hashes());
-    assert!(matches!(flow.step(0), Step::Send(_)));
-    send(&mut flow, 1, 20);
+    let mut lifecycle = Lifecycle::new(record, hashes());
+    assert!(matches!(lifecycle.step(0), Step::Send(_)));
+    send(&mut lifecycle, 1, 20);
     assert_eq!(
-        flow.step(0),
+        lifecycle.step(0),
         Step::Wait,
         "three parts of 25 cannot carry 80"
     );
@@ -171,47 +171,47 @@ fn sends_nothing_if_the_parts_cannot_carry_the_amount() {
 
 #[test]
 fn receiver_failure_counts_after_a_restart() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 100);
-    flow.failed(1, None, 0).unwrap();
-    assert!(flow.failed(1, refusal(), 0).is_none());
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 100);
+    lifecycle.failed(1, None, 0).unwrap();
+    assert!(lifecycle.failed(1, refusal(), 0).is_none());
     let reason = FailureReason::IncorrectPaymentDetails;
-    assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
+    assert_eq!(lifecycle.step(0), Step::End(Ending::Failed(reason)));
 }
 
 #[test]
 fn root_is_deleted_when_the_payment_ends() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 100);
-    flow.settled(1, [1; 32], 0).unwrap();
-    flow.end(Ending::Succeeded);
-    assert!(flow.record.root.is_none());
-    assert!(flow.attempts[0].shard.is_some());
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 100);
+    lifecycle.settled(1, [1; 32], 0).unwrap();
+    lifecycle.end(Ending::Succeeded);
+    assert!(lifecycle.record.root.is_none());
+    assert!(lifecycle.attempts[0].shard.is_some());
 }
 
 #[test]
 fn settlement_of_a_failed_attempt_counts() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 100);
-    flow.failed(1, None, 0).unwrap();
-    assert!(flow.settled(1, [1; 32], 0).is_some());
-    assert_eq!(flow.step(0), Step::End(Ending::Succeeded));
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 100);
+    lifecycle.failed(1, None, 0).unwrap();
+    assert!(lifecycle.settled(1, [1; 32], 0).is_some());
+    assert_eq!(lifecycle.step(0), Step::End(Ending::Succeeded));
 }
 
 #[test]
 fn failure_reason_survives_a_restart() {
-    let mut flow = amp(100);
-    send(&mut flow, 1, 100);
-    assert!(flow.give_up(FailureReason::Canceled));
+    let mut lifecycle = amp(100);
+    send(&mut lifecycle, 1, 100);
+    assert!(lifecycle.give_up(FailureReason::Canceled));
     assert!(
-        !flow.give_up(FailureReason::Error),
+        !lifecycle.give_up(FailureReason::Error),
         "the first reason must be kept"
     );
-    let mut flow = Flow::restore(flow.record.clone(), flow.attempts.clone());
-    assert_eq!(flow.step(0), Step::Wait);
-    flow.failed(1, None, 0).unwrap();
+    let mut lifecycle = Lifecycle::restore(lifecycle.record.clone(), lifecycle.attempts.clone());
+    assert_eq!(lifecycle.step(0), Step::Wait);
+    lifecycle.failed(1, None, 0).unwrap();
     let reason = FailureReason::Canceled;
-    assert_eq!(flow.step(0), Step::End(Ending::Failed(reason)));
+    assert_eq!(lifecycle.step(0), Step::End(Ending::Failed(reason)));
 }
 
 mod any_order;

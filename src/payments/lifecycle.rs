@@ -57,7 +57,7 @@ pub struct NewAttempt {
 /// The record's `failure_reason` is set as soon as no more attempts will be made, even while some
 /// are in flight, so that the decision survives a restart.
 #[derive(Clone)]
-pub struct Flow {
+pub struct Lifecycle {
     pub record: PaymentRecord,
     pub attempts: Vec<AttemptRecord>,
     hashes: Hashes,
@@ -65,7 +65,7 @@ pub struct Flow {
     by_route: Option<by_route::ByRoute>,
 }
 
-impl Flow {
+impl Lifecycle {
     /// Creates a new payment.
     pub fn new(record: PaymentRecord, hashes: Hashes) -> Self {
         Self {
@@ -78,19 +78,19 @@ impl Flow {
 
     /// Restores a stored payment.
     pub fn restore(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
-        let mut flow = if record.terms.by_route {
+        let mut lifecycle = if record.terms.by_route {
             Self::by_route(record)
         } else {
             let hashes = Hashes::restore(&record, &attempts);
             Self::new(record, hashes)
         };
-        flow.attempts = attempts;
+        lifecycle.attempts = attempts;
         // The attempt's row may be on disk without the payment's.
-        if flow.attempts.iter().any(refused_by_receiver) {
-            flow.give_up(FailureReason::IncorrectPaymentDetails);
+        if lifecycle.attempts.iter().any(refused_by_receiver) {
+            lifecycle.give_up(FailureReason::IncorrectPaymentDetails);
         }
-        flow.expect_no_more_attempts();
-        flow
+        lifecycle.expect_no_more_attempts();
+        lifecycle
     }
 
     /// Returns the next action at this time (seconds since 1970).

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Ending, Flow, Step};
+use super::{Ending, Lifecycle, Step};
 use crate::payments::SendError;
 use crate::payments::by_route::ByRouteError;
 use crate::payments::hashes::Hashes;
@@ -22,7 +22,7 @@ pub(super) struct ByRoute {
     forgiving: BTreeSet<u64>,
 }
 
-impl Flow {
+impl Lifecycle {
     /// Creates a new payment without attempts.
     pub fn by_route(record: PaymentRecord) -> Self {
         let hash = PaymentHash(record.identifier);
