@@ -11,8 +11,8 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning::routing::router::Path;
 use lightning_types::payment::PaymentPreimage;
 
+use super::failure;
 use super::send::{Active, Payments, lock, now_ns};
-use super::verdict;
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 use crash_points::Point;
 
@@ -57,7 +57,7 @@ impl Payments {
             "attempt failed: {}",
             describe(failure)
         );
-        let seen = verdict::of(permanently, failure, path, failed_channel);
+        let seen = failure::outcome(permanently, failure, path, failed_channel);
         if let Some(channel) = seen.channel {
             let mut progress = lock(&active.progress);
             progress.failed_channels.note(channel, Instant::now());

@@ -15,6 +15,8 @@ mod cancel;
 mod error;
 mod events;
 mod failed_channels;
+mod failure;
+
 mod follow_all;
 pub mod hashes;
 mod hints;
@@ -27,7 +29,6 @@ pub mod probe;
 mod request;
 mod restore;
 mod send;
-mod verdict;
 mod view;
 
 pub use advance::hops;

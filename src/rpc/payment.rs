@@ -96,7 +96,7 @@ pub(super) fn attempt(
     }
 }
 
-/// LDK tells who failed the HTLC and whether for good, but not with which code; `payments::verdict`
+/// LDK tells who failed the HTLC and whether for good, but not with which code; `payments::failure`
 /// knows which codes that leaves.
 fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
     let Some(failure) = &attempt.failure else {
