@@ -8,11 +8,11 @@ use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::Path;
 
-use super::hashes::{ShardRandomness, ShardRecord};
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
 use super::outbound::{FailedChannel, RouteQuestion};
 use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns, view};
+use super::shards::{ShardRandomness, ShardRecord};
 use super::view::PaymentView;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 use crash_points::Point;

@@ -1,14 +1,14 @@
 //! The state machine of one payment: what is in flight, what remains to be sent, and how it ends.
 //!
 //! Pure: no I/O and no clock. Every payment is a list of attempts, each one HTLC over one path.
-//! Payment kinds differ only in the source of an attempt's payment hash: see [`super::hashes`].
+//! Payment kinds differ only in the source of an attempt's payment hash: see [`super::shards`].
 
 mod by_route;
 
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
-use super::hashes::{Hashes, ShardRandomness, ShardRecord};
+use super::shards::{HashSource, ShardRandomness, ShardRecord};
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
     PaymentState,
@@ -60,18 +60,18 @@ pub struct NewAttempt {
 pub struct Lifecycle {
     pub record: PaymentRecord,
     pub attempts: Vec<AttemptRecord>,
-    hashes: Hashes,
+    hash_source: HashSource,
     /// Set if the attempts come from the client (`SendToRoute`).
     by_route: Option<by_route::ByRoute>,
 }
 
 impl Lifecycle {
     /// Creates a new payment.
-    pub fn new(record: PaymentRecord, hashes: Hashes) -> Self {
+    pub fn new(record: PaymentRecord, hash_source: HashSource) -> Self {
         Self {
             record,
             attempts: Vec::new(),
-            hashes,
+            hash_source,
             by_route: None,
         }
     }
@@ -81,8 +81,8 @@ impl Lifecycle {
         let mut lifecycle = if record.terms.by_route {
             Self::by_route(record)
         } else {
-            let hashes = Hashes::restore(&record, &attempts);
-            Self::new(record, hashes)
+            let hash_source = HashSource::restore(&record, &attempts);
+            Self::new(record, hash_source)
         };
         lifecycle.attempts = attempts;
         // The attempt's row may be on disk without the payment's.
@@ -173,7 +173,7 @@ impl Lifecycle {
     ) -> Result<NewAttempt, SplitError> {
         let amount = route.last().map_or(0, |hop| hop.amt_to_forward_msat);
         let last = amount >= self.open_msat();
-        let (hash, shard) = self.hashes.next(random, last)?;
+        let (hash, shard) = self.hash_source.next(random, last)?;
         self.attempts.push(AttemptRecord {
             attempt_id,
             payment_index: self.record.payment_index,
@@ -234,7 +234,7 @@ impl Lifecycle {
         attempt.resolve_time_ns = Some(now_ns);
         attempt.failure = failure;
         if let Some((share, _)) = &attempt.shard {
-            self.hashes.take_back(&Share::from_bytes(**share));
+            self.hash_source.take_back(&Share::from_bytes(**share));
         }
         self.note_failure(attempt_id);
         self.attempts.iter().find(|a| a.attempt_id == attempt_id)
@@ -257,7 +257,7 @@ impl Lifecycle {
 
     /// The largest record 14 that an attempt may need; `None` if not AMP.
     pub(super) fn largest_shard(&self) -> Option<ShardRecord> {
-        self.hashes.largest_shard()
+        self.hash_source.largest_shard()
     }
 
     /// The amount that is neither in flight nor settled, in msat.

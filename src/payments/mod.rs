@@ -16,9 +16,7 @@ mod error;
 mod events;
 mod failed_channels;
 mod failure;
-
 mod follow_all;
-pub mod hashes;
 mod hints;
 mod history;
 mod ids;
@@ -29,6 +27,7 @@ pub mod probe;
 mod request;
 mod restore;
 mod send;
+pub mod shards;
 mod view;
 
 pub use advance::hops;

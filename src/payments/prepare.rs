@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use bitcoin::hex::DisplayHex;
 use zeroize::Zeroizing;
 
-use super::hashes::Hashes;
 use super::hints;
 use super::lifecycle::Lifecycle;
 use super::request::{Method, NewPayment};
 use super::send::{Payments, Recipient, now, now_ns};
+use super::shards::HashSource;
 use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use ldk_amp::{PaymentAddr, Share, Splitter};
 
@@ -19,7 +19,7 @@ struct Keys {
     identifier: [u8; 32],
     payment_addr: Option<PaymentAddr>,
     root: Option<Zeroizing<[u8; 32]>>,
-    hashes: Hashes,
+    hash_source: HashSource,
 }
 
 impl Payments {
@@ -36,7 +36,7 @@ impl Payments {
             root: keys.root,
             terms: terms(payment, keys.payment_addr),
         };
-        (Lifecycle::new(record, keys.hashes), recipient)
+        (Lifecycle::new(record, keys.hash_source), recipient)
     }
 
     fn keys(&self, method: &Method) -> Keys {
@@ -48,7 +48,7 @@ impl Payments {
                     identifier: random(),
                     payment_addr: payment_addr.or(Some(PaymentAddr::from_bytes(random()))),
                     root: Some(Zeroizing::new(root.to_bytes())),
-                    hashes: Hashes::Amp(Splitter::new(root)),
+                    hash_source: HashSource::Amp(Splitter::new(root)),
                 }
             }
             Method::Hash {
@@ -59,7 +59,7 @@ impl Payments {
                 identifier: payment_hash.0,
                 payment_addr: *payment_addr,
                 root: None,
-                hashes: Hashes::Same(*payment_hash),
+                hash_source: HashSource::Same(*payment_hash),
             },
         }
     }

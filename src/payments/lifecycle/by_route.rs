@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::{Ending, Lifecycle, Step};
 use crate::payments::SendError;
 use crate::payments::by_route::ByRouteError;
-use crate::payments::hashes::Hashes;
+use crate::payments::shards::HashSource;
 use crate::storage::payments::{
     AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentTerms,
 };
@@ -29,7 +29,7 @@ impl Lifecycle {
         Self {
             by_route: Some(ByRoute::default()),
             // Not used: each attempt has its own hash.
-            ..Self::new(record, Hashes::Same(hash))
+            ..Self::new(record, HashSource::Same(hash))
         }
     }
 

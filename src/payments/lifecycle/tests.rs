@@ -27,8 +27,8 @@ fn payment(amount_msat: u64, root: Option<[u8; 32]>) -> PaymentRecord {
 
 fn amp(amount_msat: u64) -> Lifecycle {
     let root = [9; 32];
-    let hashes = Hashes::Amp(Splitter::new(Share::from_bytes(root)));
-    Lifecycle::new(payment(amount_msat, Some(root)), hashes)
+    let hash_source = HashSource::Amp(Splitter::new(Share::from_bytes(root)));
+    Lifecycle::new(payment(amount_msat, Some(root)), hash_source)
 }
 
 fn path(amount_msat: u64, fee_msat: u64) -> Vec<HopRecord> {
@@ -145,7 +145,7 @@ fn repeated_results_change_nothing() {
 #[test]
 fn the_parts_of_a_bolt11_payment_share_its_hash() {
     let hash = PaymentHash([7; 32]);
-    let mut lifecycle = Lifecycle::new(payment(100, None), Hashes::Same(hash));
+    let mut lifecycle = Lifecycle::new(payment(100, None), HashSource::Same(hash));
     assert_eq!(send(&mut lifecycle, 1, 50).hash, hash);
     assert_eq!(send(&mut lifecycle, 2, 50).hash, hash);
 }
@@ -154,12 +154,12 @@ fn the_parts_of_a_bolt11_payment_share_its_hash() {
 fn sends_nothing_if_the_parts_cannot_carry_the_amount() {
     let mut record = payment(100, Some([9; 32]));
     record.terms.max_shard_msat = 24;
-    let hashes = || Hashes::Amp(Splitter::new(Share::from_bytes([9; 32])));
-    let lifecycle = Lifecycle::new(record.clone(), hashes());
+    let hash_source = || HashSource::Amp(Splitter::new(Share::from_bytes([9; 32])));
+    let lifecycle = Lifecycle::new(record.clone(), hash_source());
     let no_route = Step::End(Ending::Failed(FailureReason::NoRoute));
     assert_eq!(lifecycle.step(0), no_route);
     record.terms.max_shard_msat = 25;
-    let mut lifecycle = Lifecycle::new(record, hashes());
+    let mut lifecycle = Lifecycle::new(record, hash_source());
     assert!(matches!(lifecycle.step(0), Step::Send(_)));
     send(&mut lifecycle, 1, 20);
     assert_eq!(

@@ -147,7 +147,7 @@ fn rejects_attempts_after_a_counted_failure() {
 fn ordinary_payments_reject_given_routes() {
     let mut record = payment().record;
     record.terms.by_route = false;
-    let own = Lifecycle::new(record, Hashes::Same(PaymentHash([7; 32])));
+    let own = Lifecycle::new(record, HashSource::Same(PaymentHash([7; 32])));
     assert_eq!(refusal(&own, &terms(), 1), "payment is in transition");
 }
 
