@@ -3,7 +3,7 @@
 //! Pure: no I/O and no clock. Every payment is a list of attempts, each one HTLC over one path.
 //! Payment kinds differ only in the source of an attempt's payment hash: see [`super::shards`].
 
-mod by_route;
+mod send_to_route;
 
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
@@ -62,7 +62,7 @@ pub struct Lifecycle {
     pub attempts: Vec<AttemptRecord>,
     hash_source: HashSource,
     /// Set if the attempts come from the client (`SendToRoute`).
-    by_route: Option<by_route::ByRoute>,
+    send_to_route: Option<send_to_route::SendToRoute>,
 }
 
 impl Lifecycle {
@@ -72,14 +72,14 @@ impl Lifecycle {
             record,
             attempts: Vec::new(),
             hash_source,
-            by_route: None,
+            send_to_route: None,
         }
     }
 
     /// Restores a stored payment.
     pub fn restore(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
         let mut lifecycle = if record.terms.by_route {
-            Self::by_route(record)
+            Lifecycle::send_to_route(record)
         } else {
             let hash_source = HashSource::restore(&record, &attempts);
             Self::new(record, hash_source)
@@ -95,8 +95,8 @@ impl Lifecycle {
 
     /// Returns the next action at this time (seconds since 1970).
     pub fn step(&self, now: u64) -> Step {
-        if self.by_route.is_some() {
-            return self.step_by_route();
+        if self.send_to_route.is_some() {
+            return self.step_send_to_route();
         }
         let in_flight = self.any(AttemptState::InFlight);
         let settled = self.any(AttemptState::Succeeded);

@@ -10,7 +10,6 @@
 //! LDK does not know was never sent.
 
 mod advance;
-pub mod by_route;
 mod cancel;
 mod error;
 mod events;
@@ -27,6 +26,7 @@ pub mod probe;
 mod request;
 mod restore;
 mod send;
+pub mod send_to_route;
 pub mod shards;
 mod view;
 

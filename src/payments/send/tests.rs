@@ -17,11 +17,11 @@ use crate::payments::request::{Limits, Method, PaidInvoice};
 use crate::storage::payments::{AttemptState, FailureReason};
 use ldk_amp::PaymentAddr;
 
-mod by_route;
 mod ends;
 mod history;
 mod probes;
 mod restarts;
+mod send_to_route;
 
 /// The router's next answer: the amount in msat and the fee of each path.
 type Answer = Result<Vec<(u64, u64)>, FailureReason>;

@@ -18,7 +18,7 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
-pub use error::ByRouteError;
+pub use error::SendToRouteError;
 pub use route::{GivenHop, GivenRoute, RouteError};
 
 use super::lifecycle::Lifecycle;
@@ -70,11 +70,11 @@ impl RouteAttempt {
         set_id.unwrap_or(self.payment_hash.0)
     }
 
-    fn check(&self) -> Result<(), ByRouteError> {
+    fn check(&self) -> Result<(), SendToRouteError> {
         let amount = self.route.amount_msat();
         match (&self.mpp, &self.amp) {
-            (None, Some(_)) => Err(ByRouteError::AmpWithoutMpp),
-            (Some(mpp), _) if mpp.total_msat < amount => Err(ByRouteError::MoreThanTotal),
+            (None, Some(_)) => Err(SendToRouteError::AmpWithoutMpp),
+            (Some(mpp), _) if mpp.total_msat < amount => Err(SendToRouteError::MoreThanTotal),
             _ => Ok(()),
         }
     }
@@ -132,26 +132,26 @@ impl Payments {
     ///
     /// # Errors
     ///
-    /// [`ByRouteError`]; nothing was sent or stored.
+    /// [`SendToRouteError`]; nothing was sent or stored.
     pub async fn send_to_route(
         self: &Arc<Self>,
         attempt: RouteAttempt,
-    ) -> Result<EndedAttempt, ByRouteError> {
+    ) -> Result<EndedAttempt, SendToRouteError> {
         if let Health::Failing(why) = &*self.store.health().borrow() {
             return Err(SendError::NotWriting(why.clone()).into());
         }
         let ready = self.ready(&attempt)?;
-        let active = self.payment_by_route(&attempt, &ready)?;
+        let active = self.payment_of(&attempt, &ready)?;
         let attempt_id = self.send_given(&active, &attempt, ready)?;
         self.end_of(&active, attempt_id).await
     }
 
-    fn ready(&self, attempt: &RouteAttempt) -> Result<Ready, ByRouteError> {
+    fn ready(&self, attempt: &RouteAttempt) -> Result<Ready, SendToRouteError> {
         attempt.route.check(&self.outbound.our_node_id())?;
         attempt.check()?;
         let first = attempt.route.first()?;
         if self.outbound.usable_peer(first.scid) != Some(first.node) {
-            return Err(ByRouteError::NotOurChannel {
+            return Err(SendToRouteError::NotOurChannel {
                 scid: first.scid,
                 node: first.node,
             });
@@ -172,11 +172,11 @@ impl Payments {
 
     /// Returns the payment of the attempt, or a new one if there is none or if it failed. All under
     /// one lock, so that concurrent shards find the same payment.
-    fn payment_by_route(
+    fn payment_of(
         &self,
         attempt: &RouteAttempt,
         ready: &Ready,
-    ) -> Result<Arc<Active>, ByRouteError> {
+    ) -> Result<Arc<Active>, SendToRouteError> {
         let identifier = attempt.identifier();
         let mut all = lock(&self.active);
         let state = match all.get(&identifier) {
@@ -206,7 +206,7 @@ impl Payments {
         };
         self.store.submit_patiently(PutPayment(record.clone()));
         let active = new_active(
-            Lifecycle::by_route(record),
+            Lifecycle::send_to_route(record),
             ready.recipient.clone(),
             0,
             &self.followers,
@@ -221,7 +221,7 @@ impl Payments {
         active: &Arc<Active>,
         attempt: &RouteAttempt,
         ready: Ready,
-    ) -> Result<u64, ByRouteError> {
+    ) -> Result<u64, SendToRouteError> {
         let mut progress = lock(&active.progress);
         progress
             .lifecycle
@@ -259,7 +259,7 @@ impl Payments {
         &self,
         active: &Arc<Active>,
         attempt_id: u64,
-    ) -> Result<EndedAttempt, ByRouteError> {
+    ) -> Result<EndedAttempt, SendToRouteError> {
         let mut views = active.view.subscribe();
         loop {
             let seen = views.borrow_and_update().clone();
@@ -278,7 +278,7 @@ impl Payments {
             // The sender is owned by `active`.
             let changed = views.changed().await;
             changed.map_err(|_| {
-                ByRouteError::Unfollowed(active.template.identifier.as_hex().to_string())
+                SendToRouteError::Unfollowed(active.template.identifier.as_hex().to_string())
             })?;
         }
     }

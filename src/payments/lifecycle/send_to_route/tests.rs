@@ -15,7 +15,7 @@ fn terms() -> PaymentTerms {
 }
 
 fn payment() -> Lifecycle {
-    Lifecycle::by_route(PaymentRecord {
+    Lifecycle::send_to_route(PaymentRecord {
         payment_index: 1,
         identifier: [7; 32],
         created_at_ns: 0,

@@ -9,7 +9,7 @@ use ldk_amp::RecipientError;
 
 /// An attempt that was rejected before anything was sent or stored.
 #[derive(Debug, thiserror::Error)]
-pub enum ByRouteError {
+pub enum SendToRouteError {
     #[error(transparent)]
     Route(#[from] RouteError),
     /// As for every payment: already paid, in flight by other means, or the database is not
@@ -45,7 +45,7 @@ pub enum ByRouteError {
     Unfollowed(String),
 }
 
-impl From<StorageError> for ByRouteError {
+impl From<StorageError> for SendToRouteError {
     fn from(error: StorageError) -> Self {
         SendError::from(error).into()
     }
