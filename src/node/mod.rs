@@ -23,7 +23,7 @@ mod gossip_queries;
 mod graph_keeper;
 mod house;
 mod metrics;
-mod outbound;
+mod outbound_htlcs;
 mod page_address;
 mod parts;
 mod peer_channels;
@@ -42,7 +42,7 @@ mod watched;
 use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
-pub use outbound::ManagerOutbound;
+pub use outbound_htlcs::ManagerOutboundHtlcs;
 pub use peer_channels::ManagerPeers;
 pub use port::ManagerPort;
 pub use vital::Broken;

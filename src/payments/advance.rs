@@ -10,7 +10,7 @@ use lightning::routing::router::Path;
 
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
-use super::outbound::{FailedChannel, RouteQuestion};
+use super::outbound_htlcs::{FailedChannel, RouteQuestion};
 use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns, view};
 use super::shards::{ShardRandomness, ShardRecord};
 use super::view::PaymentView;

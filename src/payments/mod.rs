@@ -1,9 +1,9 @@
 //! Sending payments: a payment is split over routes, each attempt is one HTLC, failed attempts are
 //! retried until the timeout, and the history is kept.
 //!
-//! [`Payments`] is the entry point. [`lifecycle`] is the state machine (without I/O), [`outbound`] what
-//! it needs from the channel manager and the router, and `restore` resumes payments after a
-//! restart.
+//! [`Payments`] is the entry point. [`lifecycle`] is the state machine (without I/O),
+//! [`outbound_htlcs`] what it needs from the channel manager and the router, and `restore` resumes
+//! payments after a restart.
 //!
 //! Safety: an attempt's row is queued before its HTLC is passed to LDK, whose monitor update is
 //! queued after it. An HTLC is therefore never sent without its row on disk, and a row whose HTLC
@@ -20,7 +20,7 @@ mod hints;
 mod history;
 mod ids;
 pub mod lifecycle;
-pub mod outbound;
+pub mod outbound_htlcs;
 mod prepare;
 pub mod probe;
 mod request;

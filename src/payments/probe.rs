@@ -20,7 +20,7 @@ use bitcoin::secp256k1::PublicKey;
 use super::SendError;
 use super::advance::hops;
 use super::lifecycle::Open;
-use super::outbound::{FailedChannel, RouteQuestion};
+use super::outbound_htlcs::{FailedChannel, RouteQuestion};
 use super::send::{Payments, lock};
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
 use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};

@@ -15,7 +15,7 @@ use super::advance::FIRST_PAUSE;
 use super::failed_channels::FailedChannels;
 use super::follow_all::{Followers, Updates};
 use super::lifecycle::Lifecycle;
-use super::outbound::Outbound;
+use super::outbound_htlcs::OutboundHtlcs;
 use super::probe::Probes;
 use super::request::NewPayment;
 use super::shards::ShardRecord;
@@ -71,7 +71,7 @@ pub(super) struct Progress {
 /// All payments of this node.
 pub struct Payments {
     pub(super) store: Arc<Store>,
-    pub(super) outbound: Arc<dyn Outbound>,
+    pub(super) outbound: Arc<dyn OutboundHtlcs>,
     pub(super) runtime: tokio::runtime::Handle,
     /// By identifier: payments that have not ended, or whose end is not on disk yet.
     pub(super) active: Mutex<HashMap<[u8; 32], Arc<Active>>>,
@@ -90,7 +90,7 @@ impl Payments {
     /// If the database cannot be read.
     pub fn new(
         store: Arc<Store>,
-        outbound: Arc<dyn Outbound>,
+        outbound: Arc<dyn OutboundHtlcs>,
         runtime: tokio::runtime::Handle,
     ) -> Result<Arc<Self>, StorageError> {
         let (last_payment, last_attempt) = store.payment_indices()?;

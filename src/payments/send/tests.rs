@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::payments::lifecycle::Open;
-use crate::payments::outbound::RouteQuestion;
+use crate::payments::outbound_htlcs::RouteQuestion;
 use crate::payments::request::{Limits, Method, PaidInvoice};
 use crate::storage::payments::{AttemptState, FailureReason};
 use ldk_amp::PaymentAddr;
@@ -57,7 +57,7 @@ struct Network {
     refuses: bool,
 }
 
-impl Outbound for Network {
+impl OutboundHtlcs for Network {
     fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
         lock(&self.asked).push(Asked {
             open: question.open,

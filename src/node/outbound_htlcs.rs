@@ -14,7 +14,7 @@ use lightning_types::payment::PaymentHash;
 
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::ldk::KeysManager;
-use crate::payments::outbound::{Outbound, RouteQuestion};
+use crate::payments::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
 use crate::routing::finder::RouteFinder;
 use crate::routing::query::{NoRoute, RouteQuery};
 use crate::routing::split::{Whole, in_pieces, split};
@@ -22,7 +22,7 @@ use crate::storage::payments::FailureReason;
 
 /// A channel manager and a route finder for its channels. Generic, so that tests can use it with the
 /// managers of LDK's functional test framework.
-pub struct ManagerOutbound<M: Deref> {
+pub struct ManagerOutboundHtlcs<M: Deref> {
     manager: M,
     finder: RouteFinder,
     keys: Arc<KeysManager>,
@@ -30,7 +30,7 @@ pub struct ManagerOutbound<M: Deref> {
     htlcs: HtlcFeed,
 }
 
-impl<M: Deref> ManagerOutbound<M> {
+impl<M: Deref> ManagerOutboundHtlcs<M> {
     /// Creates the adapter, without a feed for sent HTLCs.
     pub fn new(
         manager: M,
@@ -54,7 +54,7 @@ impl<M: Deref> ManagerOutbound<M> {
     }
 }
 
-impl<M> ManagerOutbound<M>
+impl<M> ManagerOutboundHtlcs<M>
 where
     M: Deref + Send + Sync,
     M::Target: AChannelManager,
@@ -101,7 +101,7 @@ where
     }
 }
 
-impl<M> Outbound for ManagerOutbound<M>
+impl<M> OutboundHtlcs for ManagerOutboundHtlcs<M>
 where
     M: Deref + Send + Sync,
     M::Target: AChannelManager,

@@ -33,7 +33,7 @@ pub struct FailedChannel {
 }
 
 /// Operations of the channel manager and the router on outgoing HTLCs.
-pub trait Outbound: Send + Sync {
+pub trait OutboundHtlcs: Send + Sync {
     /// Finds paths that together deliver the open amount.
     ///
     /// # Errors
