@@ -8,11 +8,13 @@ use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::Path;
 
+use super::clock::{now, now_ns};
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
 use super::outbound_htlcs::{FailedChannel, RouteQuestion};
-use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns, view};
+use super::send::{Active, AttemptTemplate, Payments, Progress, view};
 use super::shards::{ShardRandomness, ShardRecord};
+use super::sync::lock;
 use super::view::PaymentView;
 use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
 use crash_points::Point;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::send::{Payments, lock};
+use super::send::Payments;
+use super::sync::lock;
 use crate::storage::payments::{FailureReason, PaymentState};
 
 impl Payments {

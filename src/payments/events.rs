@@ -11,8 +11,10 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning::routing::router::Path;
 use lightning_types::payment::PaymentPreimage;
 
+use super::clock::now_ns;
 use super::failure;
-use super::send::{Active, Payments, lock, now_ns};
+use super::send::{Active, Payments};
+use super::sync::lock;
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 use crash_points::Point;
 

@@ -11,6 +11,7 @@
 
 mod advance;
 mod cancel;
+mod clock;
 mod error;
 mod events;
 mod failed_channels;
@@ -20,6 +21,7 @@ mod hints;
 mod history;
 mod ids;
 pub mod lifecycle;
+mod node_key;
 pub mod outbound_htlcs;
 mod prepare;
 pub mod probe;
@@ -28,12 +30,14 @@ mod restore;
 mod send;
 pub mod send_to_route;
 pub mod shards;
+mod sync;
 mod view;
 
 pub use advance::hops;
 pub use error::{DeleteError, SendError};
 pub use follow_all::AllUpdates;
 pub use history::Deletion;
+pub use node_key::parse_key;
 pub use request::{Limits, Method, NewPayment, PaidInvoice};
-pub use send::{Payments, parse_key};
+pub use send::Payments;
 pub use view::PaymentView;

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::PaymentId;
 
+use super::clock::{now, now_ns};
 use super::lifecycle::Lifecycle;
-use super::send::{Payments, Recipient, lock, new_active, now, now_ns, parse_key};
+use super::node_key::parse_key;
+use super::send::{Payments, Recipient, new_active};
+use super::sync::lock;
 use super::{hints, ids};
 use crate::invoices::decode::DecodedInvoice;
 use crate::storage::StorageError;

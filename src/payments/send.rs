@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use bitcoin::hex::FromHex;
 use bitcoin::secp256k1::PublicKey;
 use lightning::ln::channelmanager::PaymentId;
 use lightning_types::routing::RouteHint;
 use tokio::sync::watch;
 
 use super::advance::FIRST_PAUSE;
+use super::clock::now;
 use super::failed_channels::FailedChannels;
 use super::follow_all::{Followers, Updates};
 use super::lifecycle::Lifecycle;
@@ -19,6 +19,7 @@ use super::outbound_htlcs::OutboundHtlcs;
 use super::probe::Probes;
 use super::request::NewPayment;
 use super::shards::ShardRecord;
+use super::sync::lock;
 use super::{PaymentView, SendError, ids};
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
@@ -284,26 +285,6 @@ pub(super) fn view(lifecycle: &Lifecycle) -> PaymentView {
         record: lifecycle.record.clone(),
         attempts: lifecycle.attempts.clone(),
     }
-}
-
-/// Parses a public key from 66 hex digits.
-pub fn parse_key(hex: &str) -> Option<PublicKey> {
-    PublicKey::from_slice(&Vec::from_hex(hex).ok()?).ok()
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn now() -> u64 {
-    now_ns() / 1_000_000_000
-}
-
-pub(super) fn now_ns() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

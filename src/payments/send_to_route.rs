@@ -21,8 +21,10 @@ use zeroize::Zeroizing;
 pub use error::SendToRouteError;
 pub use route::{GivenHop, GivenRoute, RouteError};
 
+use super::clock::now_ns;
 use super::lifecycle::Lifecycle;
-use super::send::{Active, Payments, Recipient, lock, new_active, now_ns};
+use super::send::{Active, Payments, Recipient, new_active};
+use super::sync::lock;
 use super::{SendError, ids};
 use crate::storage::Health;
 use crate::storage::payments::{
