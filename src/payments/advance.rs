@@ -5,20 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bitcoin::hex::DisplayHex;
-use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::Path;
 
 use super::clock::{now, now_ns};
+use super::hops::hops;
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
+use super::onion::onion_fields;
 use super::outbound_htlcs::{FailedChannel, RouteQuestion};
 use super::send::{Active, AttemptTemplate, Payments, Progress, view};
-use super::shards::{ShardRandomness, ShardRecord};
+use super::shards::ShardRandomness;
 use super::sync::lock;
 use super::view::PaymentView;
-use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
+use crate::storage::payments::{FailureReason, PaymentState, PutAttempt, PutPayment};
 use crash_points::Point;
-use ldk_amp::{AmpRecord, MppRecord, SetId};
 
 /// First delay between retries, while channels are not usable yet and once many attempts have
 /// failed. It doubles with each retry, up to [`LONGEST_PAUSE`].
@@ -280,75 +280,4 @@ fn log_end(view: &PaymentView) {
         reason = ?view.record.failure_reason,
         "payment ended"
     );
-}
-
-/// The records for the final hop. In all attempts the total is that of the whole payment, which
-/// LDK's own fields cannot express.
-fn onion_fields(
-    template: &AttemptTemplate,
-    shard: Option<ShardRecord>,
-) -> Option<RecipientOnionFields> {
-    let custom: Vec<_> = template.terms.custom_records.clone().into_iter().collect();
-    let Some(payment_addr) = template.recipient.payment_addr else {
-        return logged(ldk_amp::fields_without_mpp(None, &custom));
-    };
-    let mpp = MppRecord {
-        payment_addr,
-        total_msat: template.terms.amount_msat,
-    };
-    let set_id = SetId::from_bytes(template.identifier);
-    let amp = shard.map(|(share, child_index)| AmpRecord {
-        share,
-        set_id,
-        child_index,
-    });
-    let metadata = template.recipient.metadata.as_deref();
-    logged(ldk_amp::recipient_fields(
-        &mpp,
-        amp.as_ref(),
-        metadata,
-        &custom,
-    ))
-}
-
-fn logged(
-    fields: Result<RecipientOnionFields, ldk_amp::RecipientError>,
-) -> Option<RecipientOnionFields> {
-    fields
-        .inspect_err(|error| tracing::error!("cannot build the onion: {error}"))
-        .ok()
-}
-
-/// The path as shown by the API, with amounts summed up from the end. LDK counts an HTLC's expiry
-/// from the next block.
-pub fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
-    let mut forward = 0u64;
-    let mut expiry = height.saturating_add(1);
-    let mut hops: Vec<HopRecord> = Vec::new();
-    for (position, hop) in path.hops.iter().rev().enumerate() {
-        // LDK puts the delivered amount into the last hop's fee.
-        let (fee_msat, cltv_delta) = match position {
-            0 => (0, 0),
-            _ => (hop.fee_msat, hop.cltv_expiry_delta),
-        };
-        if position == 0 {
-            forward = hop.fee_msat;
-            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
-        }
-        hops.push(HopRecord {
-            node_id: hop.pubkey.serialize().to_lower_hex_string(),
-            scid: hop.short_channel_id,
-            amt_to_forward_msat: forward,
-            fee_msat,
-            expiry,
-            cltv_delta,
-            ..HopRecord::default()
-        });
-        if position > 0 {
-            forward = forward.saturating_add(hop.fee_msat);
-            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
-        }
-    }
-    hops.reverse();
-    hops
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use bitcoin::secp256k1::PublicKey;
 
 use super::SendError;
-use super::advance::hops;
+use super::hops::hops;
 use super::lifecycle::Open;
 use super::outbound_htlcs::{FailedChannel, RouteQuestion};
 use super::send::Payments;
