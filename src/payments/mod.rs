@@ -33,6 +33,7 @@ pub mod send_to_route;
 pub mod shards;
 mod sync;
 mod track_payments;
+mod updates;
 mod view;
 
 pub use error::{DeleteError, SendError};

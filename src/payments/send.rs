@@ -19,7 +19,7 @@ use super::probe::Probes;
 use super::request::NewPayment;
 use super::shards::ShardRecord;
 use super::sync::lock;
-use super::track_payments::{Followers, Updates};
+use super::updates::{Followers, Updates};
 use super::{PaymentView, SendError, ids};
 use crate::storage::payments::{PaymentState, PaymentTerms, PutPayment};
 use crate::storage::{Health, StorageError, Store, Ticket};
