@@ -7,26 +7,20 @@ use std::time::{Duration, Instant};
 use bitcoin::hex::DisplayHex;
 use lightning::routing::router::Path;
 
+use super::active::{Active, AttemptTemplate};
 use super::clock::{now, now_ns};
 use super::hops::hops;
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
 use super::onion::onion_fields;
 use super::outbound_htlcs::{FailedChannel, RouteQuestion};
-use super::send::{Active, AttemptTemplate, Payments, Progress, view};
+use super::progress::Progress;
+use super::registry::Payments;
 use super::shards::ShardRandomness;
 use super::sync::lock;
 use super::view::PaymentView;
 use crate::storage::payments::{FailureReason, PaymentState, PutAttempt, PutPayment};
 use crash_points::Point;
-
-/// First delay between retries, while channels are not usable yet and once many attempts have
-/// failed. It doubles with each retry, up to [`LONGEST_PAUSE`].
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Retries made without delay. Later ones back off, so that a peer that fails our HTLCs at once
-/// cannot fill channels or disk.
-const QUICK_RETRIES: u32 = 32;
 
 impl Payments {
     /// Advances the payment on a blocking thread: finding routes takes too long for event handlers
@@ -44,17 +38,13 @@ impl Payments {
         active: &Arc<Active>,
         progress: &mut Progress,
     ) {
-        if std::mem::replace(&mut progress.is_pausing, true) {
+        if !progress.start_pause() {
             return;
         }
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             tokio::time::sleep(pause).await;
-            {
-                let mut progress = lock(&active.progress);
-                progress.is_pausing = false;
-                progress.paused_at = progress.failures;
-            }
+            lock(&active.progress).end_pause();
             payments.spawn_advance(active.template.identifier);
         });
     }
@@ -72,9 +62,11 @@ impl Payments {
             let (open, failed_channels) = {
                 let mut progress = lock(&active.progress);
                 match progress.lifecycle.step(now()) {
-                    Step::Send(_) if must_pause(&progress) => {
-                        active.view.send_replace(view(&progress.lifecycle));
-                        let pause = next_pause(&mut progress);
+                    Step::Send(_) if progress.must_pause() => {
+                        active
+                            .view
+                            .send_replace(PaymentView::of(&progress.lifecycle));
+                        let pause = progress.next_pause();
                         return self.spawn_advance_after(pause, &active, &mut progress);
                     }
                     Step::Send(open) => (open, progress.failed_channels.resting(Instant::now())),
@@ -89,7 +81,7 @@ impl Payments {
             match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut progress, paths),
                 Err(reason @ (FailureReason::NoRoute | FailureReason::InsufficientBalance)) => {
-                    match pause_without_route(&mut progress) {
+                    match progress.pause_without_route() {
                         Some(pause) => {
                             return self.spawn_advance_after(pause, &active, &mut progress);
                         }
@@ -136,7 +128,9 @@ impl Payments {
                 }
             }
         }
-        active.view.send_replace(view(&progress.lifecycle));
+        active
+            .view
+            .send_replace(PaymentView::of(&progress.lifecycle));
     }
 
     /// Stores the row, then sends the HTLC: see the module docs of `payments`.
@@ -194,7 +188,9 @@ impl Payments {
             }
             Step::End(_) => {}
             Step::Send(_) | Step::Wait => {
-                active.view.send_replace(view(&progress.lifecycle));
+                active
+                    .view
+                    .send_replace(PaymentView::of(&progress.lifecycle));
             }
         }
     }
@@ -206,7 +202,7 @@ impl Payments {
         let ticket = self
             .store
             .submit(PutPayment(progress.lifecycle.record.clone()));
-        let view = view(&progress.lifecycle);
+        let view = PaymentView::of(&progress.lifecycle);
         log_end(&view);
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
@@ -225,41 +221,6 @@ impl Payments {
             index,
         }
     }
-}
-
-fn next_pause(progress: &mut Progress) -> Duration {
-    let pause = progress.next_pause;
-    progress.next_pause = LONGEST_PAUSE.min(pause * 2);
-    pause
-}
-
-/// How long to wait for a route if there is none at the moment; `None` if waiting is pointless.
-///
-/// It waits as long as a temporarily failed channel becomes available within the payment's timeout.
-fn pause_without_route(progress: &mut Progress) -> Option<Duration> {
-    if retries_no_route(progress) {
-        return Some(next_pause(progress));
-    }
-    let next_try = progress.failed_channels.next_try(Instant::now())?;
-    let left = progress
-        .lifecycle
-        .record
-        .terms
-        .deadline
-        .saturating_sub(now());
-    (next_try < Duration::from_secs(left)).then_some(next_try)
-}
-
-/// Returns whether "no route" may be a passing condition: right after startup, and while shards
-/// wait at the receiver. lnd gives up such a payment, and its shards are held for two minutes; here
-/// a peer that reconnects can complete it. The payment's timeout is the limit.
-fn retries_no_route(progress: &Progress) -> bool {
-    now() < progress.retry_no_route_until || progress.lifecycle.is_in_flight()
-}
-
-/// Returns whether attempts have failed since the last pause, and too many for an immediate retry.
-fn must_pause(progress: &Progress) -> bool {
-    progress.failures > QUICK_RETRIES && progress.failures > progress.paused_at
 }
 
 /// An empty result would repeat the search forever.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::send::Payments;
+use super::registry::Payments;
 use super::sync::lock;
 use crate::storage::payments::{FailureReason, PaymentState};
 

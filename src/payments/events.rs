@@ -11,9 +11,11 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning::routing::router::Path;
 use lightning_types::payment::PaymentPreimage;
 
+use super::active::Active;
 use super::clock::now_ns;
 use super::failure;
-use super::send::{Active, Payments};
+use super::probes::ProbeFailure;
+use super::registry::Payments;
 use super::sync::lock;
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 use crash_points::Point;
@@ -49,7 +51,11 @@ impl Payments {
         failed_channel: Option<u64>,
     ) {
         let Some((active, attempt_id)) = self.known_attempt(id) else {
-            self.probe_failed(id, permanently, failed_channel);
+            let failure = ProbeFailure {
+                by_receiver: permanently,
+                failed_channel,
+            };
+            self.probes.failed(id, failure);
             return;
         };
         tracing::debug!(
@@ -103,7 +109,7 @@ impl Payments {
             .failed(attempt_id, failure, now_ns())
             .is_some()
         {
-            progress.failures = progress.failures.saturating_add(1);
+            progress.note_failure();
             self.store_attempt(&progress, attempt_id);
             crash_points::when_stored(Point::FailureStored, || self.store.flush());
             self.spawn_advance(active.template.identifier);

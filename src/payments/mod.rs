@@ -9,6 +9,7 @@
 //! queued after it. An HTLC is therefore never sent without its row on disk, and a row whose HTLC
 //! LDK does not know was never sent.
 
+mod active;
 mod advance;
 mod cancel;
 mod clock;
@@ -26,6 +27,9 @@ mod onion;
 pub mod outbound_htlcs;
 mod prepare;
 pub mod probe;
+mod probes;
+mod progress;
+mod registry;
 mod request;
 mod restore;
 mod send;
@@ -40,7 +44,10 @@ pub use error::{DeleteError, SendError};
 pub use history::Deletion;
 pub use hops::hops;
 pub use node_key::parse_key;
+pub use registry::Payments;
 pub use request::{Limits, Method, NewPayment, PaidInvoice};
-pub use send::Payments;
 pub use track_payments::AllUpdates;
 pub use view::PaymentView;
+
+#[cfg(test)]
+mod tests;

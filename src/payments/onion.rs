@@ -2,7 +2,7 @@
 
 use lightning::ln::channelmanager::RecipientOnionFields;
 
-use super::send::AttemptTemplate;
+use super::active::AttemptTemplate;
 use super::shards::ShardRecord;
 use ldk_amp::{AmpRecord, MppRecord, SetId};
 

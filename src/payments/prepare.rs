@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use bitcoin::hex::DisplayHex;
 use zeroize::Zeroizing;
 
+use super::active::Recipient;
 use super::clock::{now, now_ns};
 use super::hints;
 use super::lifecycle::Lifecycle;
+use super::registry::Payments;
 use super::request::{Method, NewPayment};
-use super::send::{Payments, Recipient};
 use super::shards::HashSource;
 use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use ldk_amp::{PaymentAddr, Share, Splitter};

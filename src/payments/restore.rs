@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::PaymentId;
 
+use super::active::{Active, Recipient};
 use super::clock::{now, now_ns};
 use super::lifecycle::Lifecycle;
 use super::node_key::parse_key;
-use super::send::{Payments, Recipient, new_active};
+use super::registry::Payments;
 use super::sync::lock;
 use super::{hints, ids};
 use crate::invoices::decode::DecodedInvoice;
@@ -42,7 +43,7 @@ impl Payments {
             let mut lifecycle = Lifecycle::restore(record, attempts);
             let recipient =
                 recipient.unwrap_or_else(|what| self.give_up_damaged(&mut lifecycle, what));
-            let active = new_active(
+            let active = Active::new(
                 lifecycle,
                 recipient,
                 now() + STARTUP_GRACE_SECONDS,

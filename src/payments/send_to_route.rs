@@ -21,9 +21,10 @@ use zeroize::Zeroizing;
 pub use error::SendToRouteError;
 pub use route::{GivenHop, GivenRoute, RouteError};
 
+use super::active::{Active, Recipient};
 use super::clock::now_ns;
 use super::lifecycle::Lifecycle;
-use super::send::{Active, Payments, Recipient, new_active};
+use super::registry::Payments;
 use super::sync::lock;
 use super::{SendError, ids};
 use crate::storage::Health;
@@ -207,7 +208,7 @@ impl Payments {
             terms: ready.terms.clone(),
         };
         self.store.submit_patiently(PutPayment(record.clone()));
-        let active = new_active(
+        let active = Active::new(
             Lifecycle::send_to_route(record),
             ready.recipient.clone(),
             0,

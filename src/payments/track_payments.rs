@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::send::Payments;
+use super::registry::Payments;
 use super::updates::{Mailbox, Next};
 use super::view::PaymentView;
 use crate::storage::StorageError;

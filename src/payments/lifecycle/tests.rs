@@ -1,3 +1,5 @@
+//! Tests of the state machine.
+
 use bitcoin::hashes::{Hash, sha256};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the state machine of `SendToRoute` payments.
+
 use proptest::prelude::*;
 
 use super::*;
