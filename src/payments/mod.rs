@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod failed_channels;
 mod failure;
+mod given_route;
 mod hints;
 mod history;
 mod hops;
@@ -40,7 +41,8 @@ mod track_payments;
 mod updates;
 mod view;
 
-pub use error::{DeleteError, SendError};
+pub use error::{DeleteError, SendError, SendToRouteError};
+pub use given_route::{GivenHop, GivenRoute, RouteError};
 pub use history::Deletion;
 pub use hops::hops;
 pub use node_key::parse_key;

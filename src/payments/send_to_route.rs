@@ -5,9 +5,6 @@
 //! [`super::lifecycle`] determines how such a payment ends; the rows and their order are those of every
 //! payment.
 
-mod error;
-mod route;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,15 +15,13 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
-pub use error::SendToRouteError;
-pub use route::{GivenHop, GivenRoute, RouteError};
-
 use super::active::{Active, Recipient};
 use super::clock::now_ns;
+use super::given_route::GivenRoute;
 use super::lifecycle::Lifecycle;
 use super::registry::Payments;
 use super::sync::lock;
-use super::{SendError, ids};
+use super::{SendError, SendToRouteError, ids};
 use crate::storage::Health;
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,

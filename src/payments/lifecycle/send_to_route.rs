@@ -8,9 +8,8 @@
 use std::collections::BTreeSet;
 
 use super::{Ending, Lifecycle, Step};
-use crate::payments::SendError;
-use crate::payments::send_to_route::SendToRouteError;
 use crate::payments::shards::HashSource;
+use crate::payments::{SendError, SendToRouteError};
 use crate::storage::payments::{
     AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentTerms,
 };

@@ -3,9 +3,8 @@
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::payments::send_to_route::{
-    EndedAttempt, GivenHop, GivenRoute, RouteAttempt, SendToRouteError,
-};
+use crate::payments::send_to_route::{EndedAttempt, RouteAttempt};
+use crate::payments::{GivenHop, GivenRoute, SendToRouteError};
 use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 
 type Answering = JoinHandle<Result<EndedAttempt, SendToRouteError>>;
