@@ -1,4 +1,5 @@
-//! Errors of starting payments, sending over given routes, and deleting payments. Texts are lnd's wherever lnd has the same case.
+//! Errors of starting payments, sending over given routes, and deleting payments. Texts are lnd's
+//! wherever lnd has the same case.
 
 use bitcoin::secp256k1::PublicKey;
 

@@ -2,8 +2,8 @@
 //!
 //! Several calls, also concurrent ones, can form one payment: it is identified by the set_id (AMP)
 //! or the payment hash, and all its attempts have the same total. Nothing is retried here.
-//! [`super::lifecycle`] determines how such a payment ends; the rows and their order are those of every
-//! payment.
+//! [`super::lifecycle`] determines how such a payment ends; the rows and their order are those of
+//! every payment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Updates of payments on their way to subscribers.
 //!
 //! A subscriber to all payments that reads in time gets every update. For a slow one, a bounded
-//! number is queued; payments with later updates are only noted by identifier and looked up when the
-//! subscriber catches up. No subscriber misses the end of a payment, and a slow one costs a few
+//! number is queued; payments with later updates are only noted by identifier and looked up when
+//! the subscriber catches up. No subscriber misses the end of a payment, and a slow one costs a few
 //! bytes per payment.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -222,7 +222,10 @@ proptest! {
                         lifecycle.settled(*id, [1; 32], 0);
                     }
                 }
-                Act::Restore => lifecycle = Lifecycle::restore(lifecycle.record.clone(), lifecycle.attempts.clone()),
+                Act::Restore => {
+                    let Lifecycle { record, attempts, .. } = lifecycle;
+                    lifecycle = Lifecycle::restore(record, attempts);
+                }
             }
             let kept = lifecycle.attempts.iter().filter(|a| a.state != AttemptState::Failed);
             prop_assert!(kept.map(AttemptRecord::amount_msat).sum::<u64>() <= TOTAL_MSAT);
