@@ -13,12 +13,13 @@ use super::hops::hops;
 use super::ids;
 use super::lifecycle::{Ending, NewAttempt, Open, Step};
 use super::onion::onion_fields;
-use super::outbound_htlcs::{FailedChannel, RouteQuestion};
+use super::outbound_htlcs::RouteQuestion;
 use super::progress::Progress;
 use super::registry::Payments;
 use super::shards::ShardRandomness;
 use super::sync::lock;
 use super::view::PaymentView;
+use crate::routing::FailedChannel;
 use crate::storage::payments::{FailureReason, PaymentState, PutAttempt, PutPayment};
 use crash_points::Point;
 

@@ -26,7 +26,7 @@ use lightning::routing::gossip::NetworkUpdate;
 use lightning::routing::router::Path;
 use lightning::util::errors::APIError;
 
-use super::outbound_htlcs::FailedChannel;
+use crate::routing::FailedChannel;
 use crate::storage::payments::FailureReason;
 
 /// The consequences for the payment.

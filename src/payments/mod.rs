@@ -45,7 +45,6 @@ pub use error::{DeleteError, SendError, SendToRouteError};
 pub use given_route::{GivenHop, GivenRoute, RouteError};
 pub use history::Deletion;
 pub use hops::hops;
-pub use node_key::parse_key;
 pub use registry::Payments;
 pub use request::{Limits, Method, NewPayment, PaidInvoice};
 pub use track_payments::AllUpdates;
