@@ -19,7 +19,7 @@ pub mod patient_gossip;
 pub mod payment_paths;
 pub mod query;
 mod refused_channels;
-pub mod split;
+mod split;
 pub mod syncer;
 #[cfg(test)]
 mod test_gossip;
