@@ -3,7 +3,8 @@
 //!
 //! [`Payments`] is the entry point. [`lifecycle`] is the state machine (without I/O),
 //! [`outbound_htlcs`] what it needs from the channel manager and the router, and `restore` resumes
-//! payments after a restart.
+//! payments after a restart. The steps of a payment (`send`, `advance`, `events`, ...) are methods
+//! of [`Payments`] in files of their own; `registry` holds its state, and knows none of them.
 //!
 //! Safety: an attempt's row is queued before its HTLC is passed to LDK, whose monitor update is
 //! queued after it. An HTLC is therefore never sent without its row on disk, and a row whose HTLC
