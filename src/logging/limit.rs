@@ -50,7 +50,7 @@ const BUSY: [&str; 6] = [
     "ampd::invoices::cancel",
     "ampd::invoices::hold",
     "ampd::invoices::settled",
-    "ampd::node::outbound",
+    "ampd::node::outbound_htlcs",
     "ampd::payments",
     "ampd::rpc",
 ];

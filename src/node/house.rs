@@ -24,7 +24,7 @@ use super::events::EventHandler;
 use super::funding::Funding;
 use super::gossip_queries::GossipQueries;
 use super::inbound_htlcs::{ManagerInboundHtlcs, NodeChannelMessages, NodeGateway};
-use super::outbound::ManagerOutbound;
+use super::outbound_htlcs::ManagerOutboundHtlcs;
 use super::peer_channels::ManagerPeers;
 use crate::chain::FundingOutputs;
 use crate::channel_messages::ChannelMessages;
@@ -460,7 +460,7 @@ fn payments(core: &Core, htlcs: &HtlcFeed) -> Result<Arc<Payments>, StartError> 
         core.node_id,
     );
     let (manager, keys) = (core.manager.clone(), core.keys.clone());
-    let outbound = ManagerOutbound::new(manager, finder, keys, core.node_id);
+    let outbound = ManagerOutboundHtlcs::new(manager, finder, keys, core.node_id);
     let outbound = outbound.publishing_to(htlcs.clone());
     let runtime = tokio::runtime::Handle::current();
     Ok(Payments::new(

@@ -24,7 +24,7 @@ mod graph_keeper;
 mod house;
 mod inbound_htlcs;
 mod metrics;
-mod outbound;
+mod outbound_htlcs;
 mod page_address;
 mod parts;
 mod peer_channels;
@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::StartError;
 pub use inbound_htlcs::ManagerInboundHtlcs;
-pub use outbound::ManagerOutbound;
+pub use outbound_htlcs::ManagerOutboundHtlcs;
 pub use peer_channels::ManagerPeers;
 pub use vital::Broken;
 

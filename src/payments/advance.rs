@@ -5,26 +5,23 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bitcoin::hex::DisplayHex;
-use lightning::ln::channelmanager::RecipientOnionFields;
 use lightning::routing::router::Path;
 
-use super::flow::{Ending, NewAttempt, Open, Step};
-use super::hashes::{ShardRandomness, ShardRecord};
+use super::active::{Active, AttemptTemplate};
+use super::clock::{now, now_ns};
+use super::hops::hops;
 use super::ids;
-use super::outbound::{FailedChannel, RouteQuestion};
-use super::send::{Active, AttemptTemplate, Payments, Progress, lock, now, now_ns, view};
+use super::lifecycle::{Ending, NewAttempt, Open, Step};
+use super::onion::onion_fields;
+use super::outbound_htlcs::RouteQuestion;
+use super::progress::Progress;
+use super::registry::Payments;
+use super::shards::ShardRandomness;
+use super::sync::lock;
 use super::view::PaymentView;
-use crate::storage::payments::{FailureReason, HopRecord, PaymentState, PutAttempt, PutPayment};
+use crate::routing::FailedChannel;
+use crate::storage::payments::{FailureReason, PaymentState, PutAttempt, PutPayment};
 use crash_points::Point;
-use ldk_amp::{AmpRecord, MppRecord, SetId};
-
-/// First delay between retries, while channels are not usable yet and once many attempts have
-/// failed. It doubles with each retry, up to [`LONGEST_PAUSE`].
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// Retries made without delay. Later ones back off, so that a peer that fails our HTLCs at once
-/// cannot fill channels or disk.
-const QUICK_RETRIES: u32 = 32;
 
 impl Payments {
     /// Advances the payment on a blocking thread: finding routes takes too long for event handlers
@@ -42,17 +39,13 @@ impl Payments {
         active: &Arc<Active>,
         progress: &mut Progress,
     ) {
-        if std::mem::replace(&mut progress.is_pausing, true) {
+        if !progress.start_pause() {
             return;
         }
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
             tokio::time::sleep(pause).await;
-            {
-                let mut progress = lock(&active.progress);
-                progress.is_pausing = false;
-                progress.paused_at = progress.failures;
-            }
+            lock(&active.progress).end_pause();
             payments.spawn_advance(active.template.identifier);
         });
     }
@@ -69,10 +62,12 @@ impl Payments {
         loop {
             let (open, failed_channels) = {
                 let mut progress = lock(&active.progress);
-                match progress.flow.step(now()) {
-                    Step::Send(_) if must_pause(&progress) => {
-                        active.view.send_replace(view(&progress.flow));
-                        let pause = next_pause(&mut progress);
+                match progress.lifecycle.step(now()) {
+                    Step::Send(_) if progress.must_pause() => {
+                        active
+                            .view
+                            .send_replace(PaymentView::of(&progress.lifecycle));
+                        let pause = progress.next_pause();
                         return self.spawn_advance_after(pause, &active, &mut progress);
                     }
                     Step::Send(open) => (open, progress.failed_channels.resting(Instant::now())),
@@ -81,13 +76,13 @@ impl Payments {
             };
             let found = self.find_paths(&active.template, open, &failed_channels);
             let mut progress = lock(&active.progress);
-            if progress.flow.step(now()) != Step::Send(open) {
+            if progress.lifecycle.step(now()) != Step::Send(open) {
                 continue;
             }
             match found.and_then(not_empty) {
                 Ok(paths) => self.send_paths(&active, &mut progress, paths),
                 Err(reason @ (FailureReason::NoRoute | FailureReason::InsufficientBalance)) => {
-                    match pause_without_route(&mut progress) {
+                    match progress.pause_without_route() {
                         Some(pause) => {
                             return self.spawn_advance_after(pause, &active, &mut progress);
                         }
@@ -123,7 +118,7 @@ impl Payments {
             let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
             let hops = hops(&path, height);
             match progress
-                .flow
+                .lifecycle
                 .attempt(attempt_id, hops, self.shard_randomness(), now_ns())
             {
                 Ok(attempt) => self.send_attempt(active, progress, path, &attempt),
@@ -134,7 +129,9 @@ impl Payments {
                 }
             }
         }
-        active.view.send_replace(view(&progress.flow));
+        active
+            .view
+            .send_replace(PaymentView::of(&progress.lifecycle));
     }
 
     /// Stores the row, then sends the HTLC: see the module docs of `payments`.
@@ -155,7 +152,9 @@ impl Payments {
         crash_points::at(Point::AttemptSent);
         if let Err(reason) = sent {
             tracing::warn!("LDK did not send an attempt: {reason}");
-            progress.flow.failed(attempt.attempt_id, None, now_ns());
+            progress
+                .lifecycle
+                .failed(attempt.attempt_id, None, now_ns());
             self.store_attempt(progress, attempt.attempt_id);
             self.give_up(progress, FailureReason::Error);
         }
@@ -163,8 +162,9 @@ impl Payments {
 
     /// Stops further attempts for this reason. The reason is stored, so it survives a restart.
     pub(super) fn give_up(&self, progress: &mut Progress, reason: FailureReason) {
-        if progress.flow.give_up(reason) {
-            self.store.submit(PutPayment(progress.flow.record.clone()));
+        if progress.lifecycle.give_up(reason) {
+            self.store
+                .submit(PutPayment(progress.lifecycle.record.clone()));
         }
     }
 
@@ -172,7 +172,7 @@ impl Payments {
     /// before it.
     pub(super) fn store_attempt(&self, progress: &Progress, attempt_id: u64) {
         let row = progress
-            .flow
+            .lifecycle
             .attempts
             .iter()
             .find(|a| a.attempt_id == attempt_id);
@@ -183,13 +183,15 @@ impl Payments {
 
     /// Ends the payment if it is over, and notifies subscribers.
     pub(super) fn settle_up(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress) {
-        match progress.flow.step(now()) {
-            Step::End(ending) if progress.flow.record.state == PaymentState::InFlight => {
+        match progress.lifecycle.step(now()) {
+            Step::End(ending) if progress.lifecycle.record.state == PaymentState::InFlight => {
                 self.end(active, progress, ending);
             }
             Step::End(_) => {}
             Step::Send(_) | Step::Wait => {
-                active.view.send_replace(view(&progress.flow));
+                active
+                    .view
+                    .send_replace(PaymentView::of(&progress.lifecycle));
             }
         }
     }
@@ -197,9 +199,11 @@ impl Payments {
     /// Ends the payment. Subscribers are notified once the end is on disk.
     fn end(self: &Arc<Self>, active: &Arc<Active>, progress: &mut Progress, ending: Ending) {
         crash_points::when_stored(Point::BeforeEnd, || self.store.flush());
-        progress.flow.end(ending);
-        let ticket = self.store.submit(PutPayment(progress.flow.record.clone()));
-        let view = view(&progress.flow);
+        progress.lifecycle.end(ending);
+        let ticket = self
+            .store
+            .submit(PutPayment(progress.lifecycle.record.clone()));
+        let view = PaymentView::of(&progress.lifecycle);
         log_end(&view);
         let (payments, active) = (self.clone(), active.clone());
         self.runtime.spawn(async move {
@@ -220,36 +224,6 @@ impl Payments {
     }
 }
 
-fn next_pause(progress: &mut Progress) -> Duration {
-    let pause = progress.next_pause;
-    progress.next_pause = LONGEST_PAUSE.min(pause * 2);
-    pause
-}
-
-/// How long to wait for a route if there is none at the moment; `None` if waiting is pointless.
-///
-/// It waits as long as a temporarily failed channel becomes available within the payment's timeout.
-fn pause_without_route(progress: &mut Progress) -> Option<Duration> {
-    if retries_no_route(progress) {
-        return Some(next_pause(progress));
-    }
-    let next_try = progress.failed_channels.next_try(Instant::now())?;
-    let left = progress.flow.record.terms.deadline.saturating_sub(now());
-    (next_try < Duration::from_secs(left)).then_some(next_try)
-}
-
-/// Returns whether "no route" may be a passing condition: right after startup, and while shards
-/// wait at the receiver. lnd gives up such a payment, and its shards are held for two minutes; here
-/// a peer that reconnects can complete it. The payment's timeout is the limit.
-fn retries_no_route(progress: &Progress) -> bool {
-    now() < progress.retry_no_route_until || progress.flow.is_in_flight()
-}
-
-/// Returns whether attempts have failed since the last pause, and too many for an immediate retry.
-fn must_pause(progress: &Progress) -> bool {
-    progress.failures > QUICK_RETRIES && progress.failures > progress.paused_at
-}
-
 /// An empty result would repeat the search forever.
 fn not_empty(paths: Vec<Path>) -> Result<Vec<Path>, FailureReason> {
     if paths.is_empty() {
@@ -268,75 +242,4 @@ fn log_end(view: &PaymentView) {
         reason = ?view.record.failure_reason,
         "payment ended"
     );
-}
-
-/// The records for the final hop. In all attempts the total is that of the whole payment, which
-/// LDK's own fields cannot express.
-fn onion_fields(
-    template: &AttemptTemplate,
-    shard: Option<ShardRecord>,
-) -> Option<RecipientOnionFields> {
-    let custom: Vec<_> = template.terms.custom_records.clone().into_iter().collect();
-    let Some(payment_addr) = template.recipient.payment_addr else {
-        return logged(ldk_amp::fields_without_mpp(None, &custom));
-    };
-    let mpp = MppRecord {
-        payment_addr,
-        total_msat: template.terms.amount_msat,
-    };
-    let set_id = SetId::from_bytes(template.identifier);
-    let amp = shard.map(|(share, child_index)| AmpRecord {
-        share,
-        set_id,
-        child_index,
-    });
-    let metadata = template.recipient.metadata.as_deref();
-    logged(ldk_amp::recipient_fields(
-        &mpp,
-        amp.as_ref(),
-        metadata,
-        &custom,
-    ))
-}
-
-fn logged(
-    fields: Result<RecipientOnionFields, ldk_amp::RecipientError>,
-) -> Option<RecipientOnionFields> {
-    fields
-        .inspect_err(|error| tracing::error!("cannot build the onion: {error}"))
-        .ok()
-}
-
-/// The path as shown by the API, with amounts summed up from the end. LDK counts an HTLC's expiry
-/// from the next block.
-pub fn hops(path: &Path, height: u32) -> Vec<HopRecord> {
-    let mut forward = 0u64;
-    let mut expiry = height.saturating_add(1);
-    let mut hops: Vec<HopRecord> = Vec::new();
-    for (position, hop) in path.hops.iter().rev().enumerate() {
-        // LDK puts the delivered amount into the last hop's fee.
-        let (fee_msat, cltv_delta) = match position {
-            0 => (0, 0),
-            _ => (hop.fee_msat, hop.cltv_expiry_delta),
-        };
-        if position == 0 {
-            forward = hop.fee_msat;
-            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
-        }
-        hops.push(HopRecord {
-            node_id: hop.pubkey.serialize().to_lower_hex_string(),
-            scid: hop.short_channel_id,
-            amt_to_forward_msat: forward,
-            fee_msat,
-            expiry,
-            cltv_delta,
-            ..HopRecord::default()
-        });
-        if position > 0 {
-            forward = forward.saturating_add(hop.fee_msat);
-            expiry = expiry.saturating_add(hop.cltv_expiry_delta);
-        }
-    }
-    hops.reverse();
-    hops
 }

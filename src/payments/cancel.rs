@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::send::{Payments, lock};
+use super::registry::Payments;
+use super::sync::lock;
 use crate::storage::payments::{FailureReason, PaymentState};
 
 impl Payments {
@@ -13,7 +14,7 @@ impl Payments {
     pub fn cancel(self: &Arc<Self>, identifier: &[u8; 32]) {
         if let Some(active) = self.active(identifier) {
             let mut progress = lock(&active.progress);
-            if progress.flow.record.state == PaymentState::InFlight {
+            if progress.lifecycle.record.state == PaymentState::InFlight {
                 self.give_up(&mut progress, FailureReason::Canceled);
             }
             self.settle_up(&active, &mut progress);

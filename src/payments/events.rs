@@ -11,8 +11,12 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning::routing::router::Path;
 use lightning_types::payment::PaymentPreimage;
 
-use super::send::{Active, Payments, lock, now_ns};
-use super::verdict;
+use super::active::Active;
+use super::clock::now_ns;
+use super::failure;
+use super::probes::ProbeFailure;
+use super::registry::Payments;
+use super::sync::lock;
 use crate::storage::payments::{AttemptFailure, FailureReason, PaymentState};
 use crash_points::Point;
 
@@ -24,12 +28,12 @@ impl Payments {
         };
         let mut progress = lock(&active.progress);
         if progress
-            .flow
+            .lifecycle
             .settled(attempt_id, preimage.0, now_ns())
             .is_some()
         {
             self.store_attempt(&progress, attempt_id);
-            if progress.flow.is_in_flight() {
+            if progress.lifecycle.is_in_flight() {
                 crash_points::at(Point::Settled);
                 crash_points::when_stored(Point::SettledStored, || self.store.flush());
             }
@@ -47,7 +51,11 @@ impl Payments {
         failed_channel: Option<u64>,
     ) {
         let Some((active, attempt_id)) = self.known_attempt(id) else {
-            self.probe_failed(id, permanently, failed_channel);
+            let failure = ProbeFailure {
+                by_receiver: permanently,
+                failed_channel,
+            };
+            self.probes.failed(id, failure);
             return;
         };
         tracing::debug!(
@@ -57,7 +65,7 @@ impl Payments {
             "attempt failed: {}",
             describe(failure)
         );
-        let seen = verdict::of(permanently, failure, path, failed_channel);
+        let seen = failure::outcome(permanently, failure, path, failed_channel);
         if let Some(channel) = seen.channel {
             let mut progress = lock(&active.progress);
             progress.failed_channels.note(channel, Instant::now());
@@ -89,7 +97,7 @@ impl Payments {
     ) {
         crash_points::at(Point::BeforeFailed);
         let mut progress = lock(&active.progress);
-        if progress.flow.record.state != PaymentState::InFlight {
+        if progress.lifecycle.record.state != PaymentState::InFlight {
             return;
         }
         // Applies also if the attempt was marked as failed by a restart before this event.
@@ -97,11 +105,11 @@ impl Payments {
             self.give_up(&mut progress, reason);
         }
         if progress
-            .flow
+            .lifecycle
             .failed(attempt_id, failure, now_ns())
             .is_some()
         {
-            progress.failures = progress.failures.saturating_add(1);
+            progress.note_failure();
             self.store_attempt(&progress, attempt_id);
             crash_points::when_stored(Point::FailureStored, || self.store.flush());
             self.spawn_advance(active.template.identifier);

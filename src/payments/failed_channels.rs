@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::outbound::FailedChannel;
+use crate::routing::FailedChannel;
 
 /// The first pause between a channel's failure and a retry with any amount. It doubles each time,
 /// up to [`LONGEST_REST`].

@@ -3,7 +3,7 @@
 use bitcoin::hex::DisplayHex;
 use lightning_types::routing::{RouteHint, RouteHintHop, RoutingFees};
 
-use super::parse_key;
+use super::node_key::parse_key;
 use crate::storage::payments::HintHopRecord;
 
 pub(super) fn to_records(hints: &[RouteHint]) -> Vec<Vec<HintHopRecord>> {

@@ -3,7 +3,7 @@
 use bitcoin::hex::DisplayHex;
 
 use super::error::DeleteError;
-use super::send::Payments;
+use super::registry::Payments;
 use super::view::PaymentView;
 use crate::storage::payments::{DeletePayments, PaymentPage, PaymentState};
 use crate::storage::{Health, StorageError};

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use bitcoin::hex::DisplayHex;
 use zeroize::Zeroizing;
 
-use super::flow::Flow;
-use super::hashes::Hashes;
+use super::active::Recipient;
+use super::clock::{now, now_ns};
 use super::hints;
+use super::lifecycle::Lifecycle;
+use super::registry::Payments;
 use super::request::{Method, NewPayment};
-use super::send::{Payments, Recipient, now, now_ns};
+use super::shards::HashSource;
 use crate::storage::payments::{FailureReason, PaymentRecord, PaymentState, PaymentTerms};
 use ldk_amp::{PaymentAddr, Share, Splitter};
 
@@ -19,11 +21,11 @@ struct Keys {
     identifier: [u8; 32],
     payment_addr: Option<PaymentAddr>,
     root: Option<Zeroizing<[u8; 32]>>,
-    hashes: Hashes,
+    hash_source: HashSource,
 }
 
 impl Payments {
-    pub(super) fn prepare(&self, payment: NewPayment) -> (Flow, Recipient) {
+    pub(super) fn prepare(&self, payment: NewPayment) -> (Lifecycle, Recipient) {
         let keys = self.keys(&payment.method);
         let recipient = recipient(&payment, keys.payment_addr);
         let record = PaymentRecord {
@@ -36,7 +38,7 @@ impl Payments {
             root: keys.root,
             terms: terms(payment, keys.payment_addr),
         };
-        (Flow::new(record, keys.hashes), recipient)
+        (Lifecycle::new(record, keys.hash_source), recipient)
     }
 
     fn keys(&self, method: &Method) -> Keys {
@@ -48,7 +50,7 @@ impl Payments {
                     identifier: random(),
                     payment_addr: payment_addr.or(Some(PaymentAddr::from_bytes(random()))),
                     root: Some(Zeroizing::new(root.to_bytes())),
-                    hashes: Hashes::Amp(Splitter::new(root)),
+                    hash_source: HashSource::Amp(Splitter::new(root)),
                 }
             }
             Method::Hash {
@@ -59,7 +61,7 @@ impl Payments {
                 identifier: payment_hash.0,
                 payment_addr: *payment_addr,
                 root: None,
-                hashes: Hashes::Same(*payment_hash),
+                hash_source: HashSource::Same(*payment_hash),
             },
         }
     }

@@ -4,8 +4,7 @@
 //! payment hash is random, so nobody knows a preimage; a failure from the receiver shows that the
 //! route works.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
@@ -18,10 +17,12 @@ use tokio::time::{Instant, timeout_at};
 use bitcoin::secp256k1::PublicKey;
 
 use super::SendError;
-use super::advance::hops;
-use super::flow::Open;
-use super::outbound::{FailedChannel, RouteQuestion};
-use super::send::{Payments, lock};
+use super::hops::hops;
+use super::lifecycle::Open;
+use super::outbound_htlcs::RouteQuestion;
+use super::probes::ProbeFailure;
+use super::registry::Payments;
+use crate::routing::FailedChannel;
 use crate::routing::query::{BLOCK_PADDING, NEXT_BLOCK};
 use crate::storage::payments::{FailureReason, HopRecord, PaymentTerms};
 use ldk_amp::{MppRecord, PaymentAddr};
@@ -51,16 +52,6 @@ pub enum ProbeEnd {
     /// It did not reach the receiver.
     Failed(FailureReason),
 }
-
-/// The failure of a probe.
-struct ProbeFailure {
-    by_receiver: bool,
-    failed_channel: Option<u64>,
-}
-
-/// Probes in flight, by LDK's payment id.
-#[derive(Default)]
-pub(super) struct Probes(Mutex<HashMap<PaymentId, oneshot::Sender<ProbeFailure>>>);
 
 impl Payments {
     /// Sends probes one after the other until one reaches the receiver, no route is left, or the
@@ -156,31 +147,14 @@ impl Payments {
         let onion = probe.onion()?;
         let hash = PaymentHash(self.outbound.random_bytes());
         let id = PaymentId(self.outbound.random_bytes());
-        let (sender, receiver) = oneshot::channel();
-        lock(&self.probes.0).insert(id, sender);
+        let failure = self.probes.add(id);
         let sent = self.outbound.send(path, hash, onion, id);
         if let Err(reason) = sent {
             tracing::info!("LDK did not send a probe: {reason}");
-            lock(&self.probes.0).remove(&id);
+            self.probes.remove(&id);
             return None;
         }
-        Some(receiver)
-    }
-
-    /// Handles the failure of an HTLC if it was a probe.
-    pub(super) fn probe_failed(
-        &self,
-        id: &PaymentId,
-        by_receiver: bool,
-        failed_channel: Option<u64>,
-    ) {
-        if let Some(waiting) = lock(&self.probes.0).remove(id) {
-            // The caller may have stopped waiting.
-            let _ = waiting.send(ProbeFailure {
-                by_receiver,
-                failed_channel,
-            });
-        }
+        Some(failure)
     }
 }
 

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use bitcoin::hex::DisplayHex;
 use lightning::ln::channelmanager::PaymentId;
 
-use super::flow::Flow;
-use super::send::{Payments, Recipient, lock, new_active, now, now_ns, parse_key};
+use super::active::{Active, Recipient};
+use super::clock::{now, now_ns};
+use super::lifecycle::Lifecycle;
+use super::node_key::parse_key;
+use super::registry::Payments;
+use super::sync::lock;
 use super::{hints, ids};
 use crate::invoices::decode::DecodedInvoice;
 use crate::storage::StorageError;
@@ -36,10 +40,11 @@ impl Payments {
             let identifier = record.identifier;
             let recipient = recipient(&record);
             let attempts = self.store.attempts(record.payment_index)?;
-            let mut flow = Flow::restore(record, attempts);
-            let recipient = recipient.unwrap_or_else(|what| self.give_up_damaged(&mut flow, what));
-            let active = new_active(
-                flow,
+            let mut lifecycle = Lifecycle::restore(record, attempts);
+            let recipient =
+                recipient.unwrap_or_else(|what| self.give_up_damaged(&mut lifecycle, what));
+            let active = Active::new(
+                lifecycle,
                 recipient,
                 now() + STARTUP_GRACE_SECONDS,
                 &self.followers,
@@ -47,7 +52,7 @@ impl Payments {
             let unsent: Vec<u64> = {
                 let progress = lock(&active.progress);
                 let in_flight = progress
-                    .flow
+                    .lifecycle
                     .attempts
                     .iter()
                     .filter(|a| a.state == AttemptState::InFlight);
@@ -59,7 +64,7 @@ impl Payments {
             {
                 let mut progress = lock(&active.progress);
                 for attempt_id in unsent {
-                    progress.flow.failed(attempt_id, None, now_ns());
+                    progress.lifecycle.failed(attempt_id, None, now_ns());
                     self.store_attempt(&progress, attempt_id);
                 }
             }
@@ -71,13 +76,13 @@ impl Payments {
 
     /// Stops further attempts of a payment with a damaged row. Attempts in flight still end, and
     /// the payment with them.
-    fn give_up_damaged(&self, flow: &mut Flow, what: &str) -> Recipient {
+    fn give_up_damaged(&self, lifecycle: &mut Lifecycle, what: &str) -> Recipient {
         tracing::error!(
-            payment = flow.record.payment_index,
-            identifier = %flow.record.identifier.to_lower_hex_string(),
+            payment = lifecycle.record.payment_index,
+            identifier = %lifecycle.record.identifier.to_lower_hex_string(),
             "failing a stored payment because it is damaged ({what}); attempts in flight finish first"
         );
-        flow.give_up(FailureReason::Error);
+        lifecycle.give_up(FailureReason::Error);
         // Not used: no attempt will be sent.
         Recipient {
             destination: self.outbound.our_node_id(),

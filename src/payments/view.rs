@@ -1,5 +1,6 @@
 //! Payments as shown to API clients.
 
+use super::lifecycle::Lifecycle;
 use crate::storage::payments::{AttemptRecord, AttemptState, PaymentRecord, PaymentState};
 
 /// A consistent view of a payment and its attempts.
@@ -10,6 +11,14 @@ pub struct PaymentView {
 }
 
 impl PaymentView {
+    /// Returns the current view of a payment in progress.
+    pub(super) fn of(lifecycle: &Lifecycle) -> Self {
+        Self {
+            record: lifecycle.record.clone(),
+            attempts: lifecycle.attempts.clone(),
+        }
+    }
+
     /// Returns whether the payment has ended.
     pub fn is_final(&self) -> bool {
         self.record.state != PaymentState::InFlight

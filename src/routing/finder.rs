@@ -26,7 +26,7 @@ pub struct RouteFinder {
     scorer: Arc<Scorer>,
     keys: Arc<KeysManager>,
     logger: Arc<LdkLogger>,
-    our_node_id: PublicKey,
+    pub(super) our_node_id: PublicKey,
     fees: ProbabilisticScoringFeeParameters,
 }
 

@@ -16,9 +16,10 @@ mod not_over;
 pub mod own_hints;
 mod own_update;
 pub mod patient_gossip;
+pub mod payment_paths;
 pub mod query;
 mod refused_channels;
-pub mod split;
+mod split;
 pub mod syncer;
 #[cfg(test)]
 mod test_gossip;
@@ -26,4 +27,5 @@ pub mod view;
 mod waiting_updates;
 
 pub use finder::RouteFinder;
+pub use payment_paths::FailedChannel;
 pub use query::{NoRoute, RouteQuery};

@@ -10,8 +10,7 @@ use crate::channels::close::CloseError;
 use crate::channels::open::OpenError;
 use crate::invoices::decode::DecodeError;
 use crate::invoices::{InvoiceError, TooSlow};
-use crate::payments::by_route::ByRouteError;
-use crate::payments::{DeleteError, SendError};
+use crate::payments::{DeleteError, SendError, SendToRouteError};
 use crate::peers::connect::{ConnectError, DisconnectError};
 use crate::routing::NoRoute;
 use crate::routing::built_route::BuildError;
@@ -72,21 +71,21 @@ impl From<DeleteError> for Status {
     }
 }
 
-impl From<ByRouteError> for Status {
-    fn from(error: ByRouteError) -> Self {
+impl From<SendToRouteError> for Status {
+    fn from(error: SendToRouteError) -> Self {
         match error {
-            ByRouteError::Send(error) => error.into(),
-            ByRouteError::Unfollowed(_) => Self::internal(error.to_string()),
-            ByRouteError::Route(_)
-            | ByRouteError::Records(_)
-            | ByRouteError::AmpWithoutMpp
-            | ByRouteError::NotOurChannel { .. }
-            | ByRouteError::MoreThanTotal
-            | ByRouteError::OtherTotal
-            | ByRouteError::OtherAddress
-            | ByRouteError::HasParts
-            | ByRouteError::IsWhole
-            | ByRouteError::IsFailing => refused(error.to_string()),
+            SendToRouteError::Send(error) => error.into(),
+            SendToRouteError::Unfollowed(_) => Self::internal(error.to_string()),
+            SendToRouteError::Route(_)
+            | SendToRouteError::Records(_)
+            | SendToRouteError::AmpWithoutMpp
+            | SendToRouteError::NotOurChannel { .. }
+            | SendToRouteError::MoreThanTotal
+            | SendToRouteError::OtherTotal
+            | SendToRouteError::OtherAddress
+            | SendToRouteError::HasParts
+            | SendToRouteError::IsWhole
+            | SendToRouteError::IsFailing => refused(error.to_string()),
         }
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn attempt(
 }
 
 /// Returns the failure with the most likely code: LDK reports the node that failed the HTLC and whether the
-/// failure is permanent, but not the code (see `payments::verdict` for the codes that remain possible).
+/// failure is permanent, but not the code (see `payments::failure` for the codes that remain possible).
 fn failure(attempt: &AttemptRecord) -> lnrpc::Failure {
     let Some(failure) = &attempt.failure else {
         return lnrpc::Failure {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ampd::ldk::{KeysManager, NetworkGraph};
 use ampd::logger::LdkLogger;
-use ampd::node::ManagerOutbound;
+use ampd::node::ManagerOutboundHtlcs;
 use ampd::payments::{Limits, Method, NewPayment, PaymentView, Payments, SendError};
 use ampd::routing::RouteFinder;
 use ampd::routing::graph::{Utxos, read_or_new_scorer};
@@ -180,7 +180,7 @@ fn open(
     let scorer = Arc::new(read_or_new_scorer(None, graph, &logger));
     let id = manager.get_our_node_id();
     let finder = RouteFinder::new(graph.clone(), scorer, keys.clone(), logger, id);
-    let outbound = Arc::new(ManagerOutbound::new(manager, finder, keys, id));
+    let outbound = Arc::new(ManagerOutboundHtlcs::new(manager, finder, keys, id));
     let payments = Payments::new(store.clone(), outbound, runtime.handle().clone());
     (store, payments.unwrap())
 }

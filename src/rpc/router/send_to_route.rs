@@ -5,7 +5,8 @@ use lightning::routing::gossip::NodeId;
 use lightning_types::payment::PaymentHash;
 use tonic::Status;
 
-use crate::payments::by_route::{GivenHop, GivenRoute, RouteAttempt};
+use crate::payments::send_to_route::RouteAttempt;
+use crate::payments::{GivenHop, GivenRoute};
 use crate::rpc::Rooms;
 use crate::rpc::errors::{refused, unsupported};
 use crate::rpc::input::{hash, not_negative, public_key_hex};

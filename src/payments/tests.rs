@@ -1,27 +1,32 @@
 //! Payments over a mocked network.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning::events::PathFailure;
-use lightning::ln::channelmanager::RecipientOnionFields;
+use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::routing::router::{Path, RouteHop};
 use lightning_types::features::{ChannelFeatures, NodeFeatures};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::*;
-use crate::payments::flow::Open;
-use crate::payments::outbound::RouteQuestion;
-use crate::payments::request::{Limits, Method, PaidInvoice};
-use crate::storage::payments::{AttemptState, FailureReason};
+use super::clock::now;
+use super::lifecycle::Open;
+use super::outbound_htlcs::{OutboundHtlcs, RouteQuestion};
+use super::request::{Limits, Method, NewPayment, PaidInvoice};
+use super::sync::lock;
+use super::{PaymentView, Payments, SendError};
+use crate::storage::Store;
+use crate::storage::payments::{AttemptState, FailureReason, PaymentState};
 use ldk_amp::PaymentAddr;
 
-mod by_route;
 mod ends;
 mod history;
 mod probes;
 mod restarts;
+mod send_to_route;
 
 /// The router's next answer: the amount in msat and the fee of each path.
 type Answer = Result<Vec<(u64, u64)>, FailureReason>;
@@ -57,7 +62,7 @@ struct Network {
     refuses: bool,
 }
 
-impl Outbound for Network {
+impl OutboundHtlcs for Network {
     fn find_paths(&self, question: &RouteQuestion<'_>) -> Result<Vec<Path>, FailureReason> {
         lock(&self.asked).push(Asked {
             open: question.open,
@@ -117,8 +122,8 @@ impl Outbound for Network {
 }
 
 fn key(n: u8) -> PublicKey {
-    let secret = bitcoin::secp256k1::SecretKey::from_slice(&[n; 32]).unwrap();
-    PublicKey::from_secret_key(&bitcoin::secp256k1::Secp256k1::new(), &secret)
+    let secret = SecretKey::from_slice(&[n; 32]).unwrap();
+    PublicKey::from_secret_key(&Secp256k1::new(), &secret)
 }
 
 /// A path over one forwarding node; our channel with it is 11, the next one 22.

@@ -1,3 +1,5 @@
+//! Tests of the state machine of `SendToRoute` payments.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -14,8 +16,8 @@ fn terms() -> PaymentTerms {
     }
 }
 
-fn payment() -> Flow {
-    Flow::by_route(PaymentRecord {
+fn payment() -> Lifecycle {
+    Lifecycle::send_to_route(PaymentRecord {
         payment_index: 1,
         identifier: [7; 32],
         created_at_ns: 0,
@@ -59,27 +61,27 @@ fn failed(reason: FailureReason) -> Step {
     Step::End(Ending::Failed(reason))
 }
 
-fn refusal(flow: &Flow, terms: &PaymentTerms, amount_msat: u64) -> String {
-    flow.takes(terms, amount_msat).unwrap_err().to_string()
+fn refusal(lifecycle: &Lifecycle, terms: &PaymentTerms, amount_msat: u64) -> String {
+    lifecycle.takes(terms, amount_msat).unwrap_err().to_string()
 }
 
 #[test]
 fn waits_for_attempts_and_never_searches_routes() {
-    let mut flow = payment();
-    assert_eq!(flow.step(u64::MAX), Step::Wait);
-    flow.add_given(attempt(1, 60), false);
-    assert_eq!(flow.step(u64::MAX), Step::Wait);
+    let mut lifecycle = payment();
+    assert_eq!(lifecycle.step(u64::MAX), Step::Wait);
+    lifecycle.add_given(attempt(1, 60), false);
+    assert_eq!(lifecycle.step(u64::MAX), Step::Wait);
 }
 
 #[test]
 fn succeeds_once_one_attempt_settled_and_none_is_in_flight() {
-    let mut flow = payment();
-    flow.add_given(attempt(1, 60), false);
-    flow.add_given(attempt(2, 40), false);
-    flow.settled(1, [1; 32], 0);
-    assert_eq!(flow.step(0), Step::Wait);
-    flow.failed(2, failure(true), 0);
-    assert_eq!(flow.step(0), Step::End(Ending::Succeeded));
+    let mut lifecycle = payment();
+    lifecycle.add_given(attempt(1, 60), false);
+    lifecycle.add_given(attempt(2, 40), false);
+    lifecycle.settled(1, [1; 32], 0);
+    assert_eq!(lifecycle.step(0), Step::Wait);
+    lifecycle.failed(2, failure(true), 0);
+    assert_eq!(lifecycle.step(0), Step::End(Ending::Succeeded));
 }
 
 #[test]
@@ -90,20 +92,20 @@ fn forgiving_attempts_only_fail_on_receiver_errors() {
         (false, true, failed(FailureReason::IncorrectPaymentDetails)),
         (true, true, failed(FailureReason::IncorrectPaymentDetails)),
     ] {
-        let mut flow = payment();
-        flow.add_given(attempt(1, 100), forgiving);
-        flow.failed(1, failure(by_receiver), 0);
-        assert_eq!(flow.step(0), step, "{forgiving} {by_receiver}");
+        let mut lifecycle = payment();
+        lifecycle.add_given(attempt(1, 100), forgiving);
+        lifecycle.failed(1, failure(by_receiver), 0);
+        assert_eq!(lifecycle.step(0), step, "{forgiving} {by_receiver}");
     }
 }
 
 #[test]
 fn mismatch_errors_match_lnd() {
-    let mut flow = payment();
-    flow.add_given(attempt(1, 60), true);
-    assert!(flow.takes(&terms(), 40).is_ok());
+    let mut lifecycle = payment();
+    lifecycle.add_given(attempt(1, 60), true);
+    assert!(lifecycle.takes(&terms(), 40).is_ok());
     assert_eq!(
-        refusal(&flow, &terms(), 41),
+        refusal(&lifecycle, &terms(), 41),
         "attempted value exceeds payment amount"
     );
     let other_total = PaymentTerms {
@@ -111,7 +113,7 @@ fn mismatch_errors_match_lnd() {
         ..terms()
     };
     assert_eq!(
-        refusal(&flow, &other_total, 40),
+        refusal(&lifecycle, &other_total, 40),
         "mp payment total amount mismatch"
     );
     let other_address = PaymentTerms {
@@ -119,52 +121,55 @@ fn mismatch_errors_match_lnd() {
         ..terms()
     };
     assert_eq!(
-        refusal(&flow, &other_address, 40),
+        refusal(&lifecycle, &other_address, 40),
         "payment address mismatch"
     );
     let whole = PaymentTerms {
         payment_addr: None,
         ..terms()
     };
-    assert_eq!(refusal(&flow, &whole, 40), "payment has MPP attempts");
-    flow.settled(1, [1; 32], 0);
-    assert_eq!(refusal(&flow, &terms(), 40), "invoice is already paid");
+    assert_eq!(refusal(&lifecycle, &whole, 40), "payment has MPP attempts");
+    lifecycle.settled(1, [1; 32], 0);
+    assert_eq!(refusal(&lifecycle, &terms(), 40), "invoice is already paid");
 }
 
 #[test]
 fn rejects_attempts_after_a_counted_failure() {
-    let mut flow = payment();
-    flow.add_given(attempt(1, 60), false);
-    flow.add_given(attempt(2, 20), false);
-    flow.failed(1, failure(false), 0);
-    assert_eq!(refusal(&flow, &terms(), 20), "payment has failure reason");
+    let mut lifecycle = payment();
+    lifecycle.add_given(attempt(1, 60), false);
+    lifecycle.add_given(attempt(2, 20), false);
+    lifecycle.failed(1, failure(false), 0);
+    assert_eq!(
+        refusal(&lifecycle, &terms(), 20),
+        "payment has failure reason"
+    );
 }
 
 #[test]
 fn ordinary_payments_reject_given_routes() {
     let mut record = payment().record;
     record.terms.by_route = false;
-    let own = Flow::new(record, Hashes::Same(PaymentHash([7; 32])));
+    let own = Lifecycle::new(record, HashSource::Same(PaymentHash([7; 32])));
     assert_eq!(refusal(&own, &terms(), 1), "payment is in transition");
 }
 
 #[test]
 fn restart_fails_idle_payments_but_not_those_in_flight() {
-    let mut flow = payment();
-    flow.add_given(attempt(1, 60), true);
-    let mut again = Flow::restore(flow.record.clone(), flow.attempts.clone());
+    let mut lifecycle = payment();
+    lifecycle.add_given(attempt(1, 60), true);
+    let mut again = Lifecycle::restore(lifecycle.record.clone(), lifecycle.attempts.clone());
     assert_eq!(again.step(0), Step::Wait);
     again.failed(1, None, 0);
     assert_eq!(again.step(0), failed(FailureReason::Error));
 
-    flow.failed(1, failure(false), 0);
-    let again = Flow::restore(flow.record.clone(), flow.attempts.clone());
+    lifecycle.failed(1, failure(false), 0);
+    let again = Lifecycle::restore(lifecycle.record.clone(), lifecycle.attempts.clone());
     assert_eq!(again.step(0), failed(FailureReason::NoRoute));
 
     let mut refused = payment();
     refused.add_given(attempt(1, 60), true);
     refused.failed(1, failure(true), 0);
-    let again = Flow::restore(refused.record.clone(), refused.attempts.clone());
+    let again = Lifecycle::restore(refused.record.clone(), refused.attempts.clone());
     let reason = FailureReason::IncorrectPaymentDetails;
     assert_eq!(again.step(0), failed(reason));
 }
@@ -192,41 +197,44 @@ proptest! {
     /// searched, attempts in flight are not abandoned, and settled payments stay paid.
     #[test]
     fn never_overpays_and_ends_correctly(acts in acts()) {
-        let mut flow = payment();
+        let mut lifecycle = payment();
         let mut id = 0;
         for act in acts {
-            let live: Vec<u64> = flow
+            let live: Vec<u64> = lifecycle
                 .attempts
                 .iter()
                 .filter(|a| a.state == AttemptState::InFlight)
                 .map(|a| a.attempt_id)
                 .collect();
             match act {
-                Act::Take(amount, forgiving) if flow.takes(&terms(), amount).is_ok() => {
+                Act::Take(amount, forgiving) if lifecycle.takes(&terms(), amount).is_ok() => {
                     id += 1;
-                    flow.add_given(attempt(id, amount), forgiving);
+                    lifecycle.add_given(attempt(id, amount), forgiving);
                 }
                 Act::Take(..) => {}
                 Act::Fail(n, refused) => {
                     if let Some(id) = live.get(n) {
-                        flow.failed(*id, failure(refused), 0);
+                        lifecycle.failed(*id, failure(refused), 0);
                     }
                 }
                 Act::Settle(n) => {
                     if let Some(id) = live.get(n) {
-                        flow.settled(*id, [1; 32], 0);
+                        lifecycle.settled(*id, [1; 32], 0);
                     }
                 }
-                Act::Restore => flow = Flow::restore(flow.record.clone(), flow.attempts.clone()),
+                Act::Restore => {
+                    let Lifecycle { record, attempts, .. } = lifecycle;
+                    lifecycle = Lifecycle::restore(record, attempts);
+                }
             }
-            let kept = flow.attempts.iter().filter(|a| a.state != AttemptState::Failed);
+            let kept = lifecycle.attempts.iter().filter(|a| a.state != AttemptState::Failed);
             prop_assert!(kept.map(AttemptRecord::amount_msat).sum::<u64>() <= TOTAL_MSAT);
-            let settled = flow.any(AttemptState::Succeeded);
-            match flow.step(u64::MAX) {
+            let settled = lifecycle.any(AttemptState::Succeeded);
+            match lifecycle.step(u64::MAX) {
                 Step::Send(_) => prop_assert!(false, "must not send on its own"),
-                Step::End(Ending::Succeeded) => prop_assert!(settled && !flow.is_in_flight()),
-                Step::End(Ending::Failed(_)) => prop_assert!(!settled && !flow.is_in_flight()),
-                Step::Wait => prop_assert!(flow.is_in_flight() || !settled),
+                Step::End(Ending::Succeeded) => prop_assert!(settled && !lifecycle.is_in_flight()),
+                Step::End(Ending::Failed(_)) => prop_assert!(!settled && !lifecycle.is_in_flight()),
+                Step::Wait => prop_assert!(lifecycle.is_in_flight() || !settled),
             }
         }
     }

@@ -46,7 +46,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 /// A payment, the time, and the receiver's actions.
 struct World {
-    flow: Flow,
+    lifecycle: Lifecycle,
     now: u64,
     next_id: u64,
     is_claimed: bool,
@@ -54,10 +54,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut flow = amp(AMOUNT);
-        flow.record.terms.fee_limit_msat = FEE_LIMIT;
+        let mut lifecycle = amp(AMOUNT);
+        lifecycle.record.terms.fee_limit_msat = FEE_LIMIT;
         Self {
-            flow,
+            lifecycle,
             now: 0,
             next_id: 0,
             is_claimed: false,
@@ -73,20 +73,20 @@ impl World {
             Act::Restart(lost) => self.restart(*lost),
             Act::Late => self.now = DEADLINE,
             Act::Cancel => {
-                self.flow.give_up(FailureReason::Canceled);
+                self.lifecycle.give_up(FailureReason::Canceled);
             }
         }
     }
 
     fn send(&mut self, most: u64) {
-        let Step::Send(open) = self.flow.step(self.now) else {
+        let Step::Send(open) = self.lifecycle.step(self.now) else {
             return;
         };
         assert!(!self.is_claimed, "sent after a claim");
         assert!(self.now < DEADLINE, "sent after the timeout");
-        assert_eq!(self.flow.record.failure_reason, FailureReason::None);
+        assert_eq!(self.lifecycle.record.failure_reason, FailureReason::None);
         if open.fee_limit_msat < FEE {
-            self.flow.give_up(FailureReason::NoRoute);
+            self.lifecycle.give_up(FailureReason::NoRoute);
             return;
         }
         let amount = match open.parts {
@@ -94,11 +94,11 @@ impl World {
             _ => most.min(open.amount_msat),
         };
         self.next_id += 1;
-        super::send(&mut self.flow, self.next_id, amount);
+        super::send(&mut self.lifecycle, self.next_id, amount);
     }
 
     fn in_flight(&self) -> Vec<u64> {
-        let attempts = self.flow.attempts.iter();
+        let attempts = self.lifecycle.attempts.iter();
         let in_flight = attempts.filter(|a| a.state == AttemptState::InFlight);
         in_flight.map(|a| a.attempt_id).collect()
     }
@@ -107,49 +107,52 @@ impl World {
         if let Some(id) = self.in_flight().get(n)
             && !self.is_claimed
         {
-            assert!(self.flow.failed(*id, failure, 0).is_some());
+            assert!(self.lifecycle.failed(*id, failure, 0).is_some());
         }
     }
 
     fn settle(&mut self, n: usize) {
-        if self.flow.open_msat() > 0 && !self.is_claimed {
+        if self.lifecycle.open_msat() > 0 && !self.is_claimed {
             return;
         }
         if let Some(id) = self.in_flight().get(n) {
             self.is_claimed = true;
-            assert!(self.flow.settled(*id, [1; 32], 0).is_some());
+            assert!(self.lifecycle.settled(*id, [1; 32], 0).is_some());
         }
     }
 
     /// HTLCs that the receiver has claimed were sent.
     fn restart(&mut self, lost: u8) {
-        self.flow = Flow::restore(self.flow.record.clone(), self.flow.attempts.clone());
+        self.lifecycle = Lifecycle::restore(
+            self.lifecycle.record.clone(),
+            self.lifecycle.attempts.clone(),
+        );
         for (n, id) in self.in_flight().into_iter().enumerate() {
             if lost & (1 << (n % 8)) != 0 && !self.is_claimed {
-                self.flow.failed(id, None, 0).unwrap();
+                self.lifecycle.failed(id, None, 0).unwrap();
             }
         }
     }
 
     fn check(&self) {
-        let live: Vec<_> = live(&self.flow).collect();
+        let live: Vec<_> = live(&self.lifecycle).collect();
         let sum: u64 = live.iter().map(|a| a.amount_msat()).sum();
         let fees: u64 = live.iter().map(|a| a.fee_msat()).sum();
         assert!(sum <= AMOUNT, "must not exceed the amount");
         assert!(fees <= FEE_LIMIT);
-        assert!(live.len() <= self.flow.record.terms.max_parts as usize);
-        let attempts = self.flow.attempts.iter();
+        assert!(live.len() <= self.lifecycle.record.terms.max_parts as usize);
+        let attempts = self.lifecycle.attempts.iter();
         let mut hashes: Vec<_> = attempts.map(|a| a.payment_hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(
             hashes.len(),
-            self.flow.attempts.len(),
+            self.lifecycle.attempts.len(),
             "each attempt must have its own hash"
         );
-        if self.flow.open_msat() == 0 {
+        if self.lifecycle.open_msat() == 0 {
             assert!(
-                reconstructs(&self.flow),
+                reconstructs(&self.lifecycle),
                 "the receiver must be able to reconstruct the root"
             );
         }
@@ -159,10 +162,10 @@ impl World {
     fn run_to_the_end(&mut self) -> Ending {
         loop {
             self.check();
-            match self.flow.step(self.now) {
+            match self.lifecycle.step(self.now) {
                 Step::End(ending) => return ending,
                 Step::Send(_) => self.send(60),
-                Step::Wait if self.flow.open_msat() == 0 || self.is_claimed => self.settle(0),
+                Step::Wait if self.lifecycle.open_msat() == 0 || self.is_claimed => self.settle(0),
                 // The receiver times out.
                 Step::Wait => self.fail(0, None),
             }
@@ -175,7 +178,7 @@ proptest! {
     fn payments_settle_or_fail_atomically(acts in acts()) {
         let mut world = World::new();
         for act in &acts {
-            if let Step::End(_) = world.flow.step(world.now) {
+            if let Step::End(_) = world.lifecycle.step(world.now) {
                 break;
             }
             world.happen(act);
@@ -183,25 +186,26 @@ proptest! {
         }
         let ending = world.run_to_the_end();
         prop_assert!(world.in_flight().is_empty());
-        let settled: u64 = live(&world.flow).map(AttemptRecord::amount_msat).sum();
+        let settled: u64 = live(&world.lifecycle).map(AttemptRecord::amount_msat).sum();
         match ending {
             Ending::Succeeded => prop_assert_eq!((settled, world.is_claimed), (AMOUNT, true)),
             Ending::Failed(_) => prop_assert_eq!((settled, world.is_claimed), (0, false)),
         }
-        world.flow.end(ending);
-        prop_assert!(world.flow.record.root.is_none());
+        world.lifecycle.end(ending);
+        prop_assert!(world.lifecycle.record.root.is_none());
     }
 }
 
 /// In flight or settled.
-fn live(flow: &Flow) -> impl Iterator<Item = &AttemptRecord> {
-    flow.attempts
+fn live(lifecycle: &Lifecycle) -> impl Iterator<Item = &AttemptRecord> {
+    lifecycle
+        .attempts
         .iter()
         .filter(|a| a.state != AttemptState::Failed)
 }
 
-fn reconstructs(flow: &Flow) -> bool {
-    let shards: Vec<_> = live(flow)
+fn reconstructs(lifecycle: &Lifecycle) -> bool {
+    let shards: Vec<_> = live(lifecycle)
         .map(|a| (a.payment_hash, a.shard.clone().unwrap()))
         .collect();
     let shares = shards

@@ -1,14 +1,14 @@
 //! The state machine of one payment: what is in flight, what remains to be sent, and how it ends.
 //!
 //! Pure: no I/O and no clock. Every payment is a list of attempts, each one HTLC over one path.
-//! Payment kinds differ only in the source of an attempt's payment hash: see [`super::hashes`].
+//! Payment kinds differ only in the source of an attempt's payment hash: see [`super::shards`].
 
-mod by_route;
+mod send_to_route;
 
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
-use super::hashes::{Hashes, ShardRandomness, ShardRecord};
+use super::shards::{HashSource, ShardRandomness, ShardRecord};
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, HopRecord, PaymentRecord,
     PaymentState,
@@ -57,46 +57,46 @@ pub struct NewAttempt {
 /// The record's `failure_reason` is set as soon as no more attempts will be made, even while some
 /// are in flight, so that the decision survives a restart.
 #[derive(Clone)]
-pub struct Flow {
+pub struct Lifecycle {
     pub record: PaymentRecord,
     pub attempts: Vec<AttemptRecord>,
-    hashes: Hashes,
+    hash_source: HashSource,
     /// Set if the attempts come from the client (`SendToRoute`).
-    by_route: Option<by_route::ByRoute>,
+    send_to_route: Option<send_to_route::SendToRoute>,
 }
 
-impl Flow {
+impl Lifecycle {
     /// Creates a new payment.
-    pub fn new(record: PaymentRecord, hashes: Hashes) -> Self {
+    pub fn new(record: PaymentRecord, hash_source: HashSource) -> Self {
         Self {
             record,
             attempts: Vec::new(),
-            hashes,
-            by_route: None,
+            hash_source,
+            send_to_route: None,
         }
     }
 
     /// Restores a stored payment.
     pub fn restore(record: PaymentRecord, attempts: Vec<AttemptRecord>) -> Self {
-        let mut flow = if record.terms.by_route {
-            Self::by_route(record)
+        let mut lifecycle = if record.terms.by_route {
+            Lifecycle::send_to_route(record)
         } else {
-            let hashes = Hashes::restore(&record, &attempts);
-            Self::new(record, hashes)
+            let hash_source = HashSource::restore(&record, &attempts);
+            Self::new(record, hash_source)
         };
-        flow.attempts = attempts;
+        lifecycle.attempts = attempts;
         // The attempt's row may be on disk without the payment's.
-        if flow.attempts.iter().any(refused_by_receiver) {
-            flow.give_up(FailureReason::IncorrectPaymentDetails);
+        if lifecycle.attempts.iter().any(refused_by_receiver) {
+            lifecycle.give_up(FailureReason::IncorrectPaymentDetails);
         }
-        flow.expect_no_more_attempts();
-        flow
+        lifecycle.expect_no_more_attempts();
+        lifecycle
     }
 
     /// Returns the next action at this time (seconds since 1970).
     pub fn step(&self, now: u64) -> Step {
-        if self.by_route.is_some() {
-            return self.step_by_route();
+        if self.send_to_route.is_some() {
+            return self.step_send_to_route();
         }
         let in_flight = self.any(AttemptState::InFlight);
         let settled = self.any(AttemptState::Succeeded);
@@ -173,7 +173,7 @@ impl Flow {
     ) -> Result<NewAttempt, SplitError> {
         let amount = route.last().map_or(0, |hop| hop.amt_to_forward_msat);
         let last = amount >= self.open_msat();
-        let (hash, shard) = self.hashes.next(random, last)?;
+        let (hash, shard) = self.hash_source.next(random, last)?;
         self.attempts.push(AttemptRecord {
             attempt_id,
             payment_index: self.record.payment_index,
@@ -234,7 +234,7 @@ impl Flow {
         attempt.resolve_time_ns = Some(now_ns);
         attempt.failure = failure;
         if let Some((share, _)) = &attempt.shard {
-            self.hashes.take_back(&Share::from_bytes(**share));
+            self.hash_source.take_back(&Share::from_bytes(**share));
         }
         self.note_failure(attempt_id);
         self.attempts.iter().find(|a| a.attempt_id == attempt_id)
@@ -257,7 +257,7 @@ impl Flow {
 
     /// The largest record 14 that an attempt may need; `None` if not AMP.
     pub(super) fn largest_shard(&self) -> Option<ShardRecord> {
-        self.hashes.largest_shard()
+        self.hash_source.largest_shard()
     }
 
     /// The amount that is neither in flight nor settled, in msat.

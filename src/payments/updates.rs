@@ -1,18 +1,17 @@
-//! Updates of all payments (`TrackPayments`).
+//! Updates of payments on their way to subscribers.
 //!
-//! A subscriber that reads in time gets every update. For a slow one, a bounded number is queued;
-//! payments with later updates are only noted by identifier and looked up when the subscriber
-//! catches up. No subscriber misses the end of a payment, and a slow one costs a few bytes per
-//! payment.
+//! A subscriber to all payments that reads in time gets every update. For a slow one, a bounded
+//! number is queued; payments with later updates are only noted by identifier and looked up when
+//! the subscriber catches up. No subscriber misses the end of a payment, and a slow one costs a few
+//! bytes per payment.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{Notify, watch};
 
-use super::send::Payments;
+use super::sync::lock;
 use super::view::PaymentView;
-use crate::storage::StorageError;
 
 /// Updates that may queue for a slow subscriber.
 const UPDATE_QUEUE_LEN: usize = 256;
@@ -51,14 +50,15 @@ impl Updates {
 pub(super) struct Followers(Mutex<Vec<Weak<Mailbox>>>);
 
 impl Followers {
-    fn follow(&self) -> Arc<Mailbox> {
+    /// Adds a subscriber. It is removed once its mailbox is dropped.
+    pub(super) fn follow(&self) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::default());
-        self.lock().push(Arc::downgrade(&mailbox));
+        lock(&self.0).push(Arc::downgrade(&mailbox));
         mailbox
     }
 
     fn tell(&self, view: &PaymentView) {
-        self.lock().retain(|follower| {
+        lock(&self.0).retain(|follower| {
             let mailbox = follower.upgrade();
             if let Some(mailbox) = &mailbox {
                 mailbox.put(view);
@@ -66,14 +66,11 @@ impl Followers {
             mailbox.is_some()
         });
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Mailbox>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
+/// The updates that a subscriber has not read yet.
 #[derive(Default)]
-struct Mailbox {
+pub(super) struct Mailbox {
     waiting: Mutex<Waiting>,
     filled: Notify,
 }
@@ -86,14 +83,14 @@ struct Waiting {
 }
 
 /// The next item for a subscriber.
-enum Next {
+pub(super) enum Next {
     Update(Box<PaymentView>),
     LookUp([u8; 32]),
 }
 
 impl Mailbox {
     fn put(&self, view: &PaymentView) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         // While some are late, all updates go there, so that no earlier state follows the final
         // one.
         if waiting.late.is_empty() && waiting.updates.len() < UPDATE_QUEUE_LEN {
@@ -106,8 +103,8 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
-    fn take(&self) -> Option<Next> {
-        let mut waiting = self.lock();
+    pub(super) fn take(&self) -> Option<Next> {
+        let mut waiting = lock(&self.waiting);
         match waiting.updates.pop_front() {
             Some(view) => Some(Next::Update(Box::new(view))),
             None => {
@@ -117,53 +114,8 @@ impl Mailbox {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Payments {
-    /// Subscribes to all payments: first the current state of those in flight, then live updates.
-    #[must_use]
-    pub fn track_all(self: &Arc<Self>) -> AllUpdates {
-        // Subscribe first, then list those in flight, so that no update is lost; one may appear
-        // twice.
-        let mailbox = self.followers.follow();
-        AllUpdates {
-            payments: self.clone(),
-            in_flight: self.in_flight().into(),
-            mailbox,
-        }
-    }
-}
-
-/// A subscription to all payments.
-pub struct AllUpdates {
-    payments: Arc<Payments>,
-    in_flight: VecDeque<PaymentView>,
-    mailbox: Arc<Mailbox>,
-}
-
-impl AllUpdates {
-    /// Waits for the next update. Payments deleted before they are looked up are left out.
-    ///
-    /// # Errors
-    /// If the database cannot be read.
-    pub async fn next(&mut self) -> Result<PaymentView, StorageError> {
-        if let Some(view) = self.in_flight.pop_front() {
-            return Ok(view);
-        }
-        loop {
-            match self.mailbox.take() {
-                Some(Next::Update(view)) => return Ok(*view),
-                Some(Next::LookUp(identifier)) => {
-                    if let Some(found) = self.payments.track(&identifier)? {
-                        return Ok(found.borrow().clone());
-                    }
-                }
-                // A notification between `take` and this leaves a permit.
-                None => self.mailbox.filled.notified().await,
-            }
-        }
+    /// Waits until an update has arrived since the last call.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
     }
 }

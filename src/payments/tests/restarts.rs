@@ -1,6 +1,9 @@
+//! Payments across restarts.
+
 use AttemptState::{Failed, Succeeded};
 
 use super::*;
+use crate::storage::payments::PutPayment;
 
 impl Fixture {
     /// The node is killed; LDK of the next one still knows these attempts.

@@ -11,7 +11,7 @@ pub type ShardRecord = (Share, u32);
 
 /// The source of a payment's hashes.
 #[derive(Debug, Clone)]
-pub enum Hashes {
+pub enum HashSource {
     /// AMP: each attempt has its own hash, derived from a share of the root.
     Amp(Splitter),
     /// A BOLT 11 invoice, keysend, or a hash given by the client: all attempts use this one.
@@ -24,7 +24,7 @@ pub struct ShardRandomness {
     pub index: u32,
 }
 
-impl Hashes {
+impl HashSource {
     /// Restores the source of a stored payment.
     pub(super) fn restore(record: &PaymentRecord, attempts: &[AttemptRecord]) -> Self {
         let Some(root) = &record.root else {

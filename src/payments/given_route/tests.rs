@@ -1,3 +1,5 @@
+//! Tests of validating and converting given routes.
+
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 
 use super::*;

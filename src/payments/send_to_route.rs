@@ -2,11 +2,8 @@
 //!
 //! Several calls, also concurrent ones, can form one payment: it is identified by the set_id (AMP)
 //! or the payment hash, and all its attempts have the same total. Nothing is retried here.
-//! [`super::flow`] determines how such a payment ends; the rows and their order are those of every
-//! payment.
-
-mod error;
-mod route;
+//! [`super::lifecycle`] determines how such a payment ends; the rows and their order are those of
+//! every payment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +15,13 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentHash;
 use zeroize::Zeroizing;
 
-pub use error::ByRouteError;
-pub use route::{GivenHop, GivenRoute, RouteError};
-
-use super::flow::Flow;
-use super::send::{Active, Payments, Recipient, lock, new_active, now_ns};
-use super::{SendError, ids};
+use super::active::{Active, Recipient};
+use super::clock::now_ns;
+use super::given_route::GivenRoute;
+use super::lifecycle::Lifecycle;
+use super::registry::Payments;
+use super::sync::lock;
+use super::{SendError, SendToRouteError, ids};
 use crate::storage::Health;
 use crate::storage::payments::{
     AttemptFailure, AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentState,
@@ -70,11 +68,11 @@ impl RouteAttempt {
         set_id.unwrap_or(self.payment_hash.0)
     }
 
-    fn check(&self) -> Result<(), ByRouteError> {
+    fn check(&self) -> Result<(), SendToRouteError> {
         let amount = self.route.amount_msat();
         match (&self.mpp, &self.amp) {
-            (None, Some(_)) => Err(ByRouteError::AmpWithoutMpp),
-            (Some(mpp), _) if mpp.total_msat < amount => Err(ByRouteError::MoreThanTotal),
+            (None, Some(_)) => Err(SendToRouteError::AmpWithoutMpp),
+            (Some(mpp), _) if mpp.total_msat < amount => Err(SendToRouteError::MoreThanTotal),
             _ => Ok(()),
         }
     }
@@ -132,26 +130,26 @@ impl Payments {
     ///
     /// # Errors
     ///
-    /// [`ByRouteError`]; nothing was sent or stored.
+    /// [`SendToRouteError`]; nothing was sent or stored.
     pub async fn send_to_route(
         self: &Arc<Self>,
         attempt: RouteAttempt,
-    ) -> Result<EndedAttempt, ByRouteError> {
+    ) -> Result<EndedAttempt, SendToRouteError> {
         if let Health::Failing(why) = &*self.store.health().borrow() {
             return Err(SendError::NotWriting(why.clone()).into());
         }
         let ready = self.ready(&attempt)?;
-        let active = self.payment_by_route(&attempt, &ready)?;
+        let active = self.payment_of(&attempt, &ready)?;
         let attempt_id = self.send_given(&active, &attempt, ready)?;
         self.end_of(&active, attempt_id).await
     }
 
-    fn ready(&self, attempt: &RouteAttempt) -> Result<Ready, ByRouteError> {
+    fn ready(&self, attempt: &RouteAttempt) -> Result<Ready, SendToRouteError> {
         attempt.route.check(&self.outbound.our_node_id())?;
         attempt.check()?;
         let first = attempt.route.first()?;
         if self.outbound.usable_peer(first.scid) != Some(first.node) {
-            return Err(ByRouteError::NotOurChannel {
+            return Err(SendToRouteError::NotOurChannel {
                 scid: first.scid,
                 node: first.node,
             });
@@ -172,17 +170,17 @@ impl Payments {
 
     /// Returns the payment of the attempt, or a new one if there is none or if it failed. All under
     /// one lock, so that concurrent shards find the same payment.
-    fn payment_by_route(
+    fn payment_of(
         &self,
         attempt: &RouteAttempt,
         ready: &Ready,
-    ) -> Result<Arc<Active>, ByRouteError> {
+    ) -> Result<Arc<Active>, SendToRouteError> {
         let identifier = attempt.identifier();
         let mut all = lock(&self.active);
         let state = match all.get(&identifier) {
             Some(active) => {
                 let progress = lock(&active.progress);
-                match progress.flow.record.state {
+                match progress.lifecycle.record.state {
                     PaymentState::InFlight => return Ok(active.clone()),
                     ended => Some(ended),
                 }
@@ -205,8 +203,8 @@ impl Payments {
             terms: ready.terms.clone(),
         };
         self.store.submit_patiently(PutPayment(record.clone()));
-        let active = new_active(
-            Flow::by_route(record),
+        let active = Active::new(
+            Lifecycle::send_to_route(record),
             ready.recipient.clone(),
             0,
             &self.followers,
@@ -221,14 +219,14 @@ impl Payments {
         active: &Arc<Active>,
         attempt: &RouteAttempt,
         ready: Ready,
-    ) -> Result<u64, ByRouteError> {
+    ) -> Result<u64, SendToRouteError> {
         let mut progress = lock(&active.progress);
         progress
-            .flow
+            .lifecycle
             .takes(&ready.terms, attempt.route.amount_msat())?;
         let attempt_id = self.next_attempt.fetch_add(1, Ordering::Relaxed);
-        let row = attempt.row(attempt_id, progress.flow.record.payment_index);
-        progress.flow.add_given(row, attempt.skip_temp_err);
+        let row = attempt.row(attempt_id, progress.lifecycle.record.payment_index);
+        progress.lifecycle.add_given(row, attempt.skip_temp_err);
         self.store_attempt(&progress, attempt_id);
         let id = ids::of(&attempt.payment_hash.0, attempt_id);
         self.register(id, active, attempt_id);
@@ -247,7 +245,7 @@ impl Payments {
                 source_index: 0,
                 height: self.outbound.height(),
             };
-            progress.flow.failed(attempt_id, Some(by_us), now_ns());
+            progress.lifecycle.failed(attempt_id, Some(by_us), now_ns());
             self.store_attempt(&progress, attempt_id);
         }
         self.settle_up(active, &mut progress);
@@ -259,7 +257,7 @@ impl Payments {
         &self,
         active: &Arc<Active>,
         attempt_id: u64,
-    ) -> Result<EndedAttempt, ByRouteError> {
+    ) -> Result<EndedAttempt, SendToRouteError> {
         let mut views = active.view.subscribe();
         loop {
             let seen = views.borrow_and_update().clone();
@@ -278,7 +276,7 @@ impl Payments {
             // The sender is owned by `active`.
             let changed = views.changed().await;
             changed.map_err(|_| {
-                ByRouteError::Unfollowed(active.template.identifier.as_hex().to_string())
+                SendToRouteError::Unfollowed(active.template.identifier.as_hex().to_string())
             })?;
         }
     }

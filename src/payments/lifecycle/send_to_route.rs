@@ -7,10 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Ending, Flow, Step};
-use crate::payments::SendError;
-use crate::payments::by_route::ByRouteError;
-use crate::payments::hashes::Hashes;
+use super::{Ending, Lifecycle, Step};
+use crate::payments::shards::HashSource;
+use crate::payments::{SendError, SendToRouteError};
 use crate::storage::payments::{
     AttemptRecord, AttemptState, FailureReason, PaymentRecord, PaymentTerms,
 };
@@ -18,24 +17,24 @@ use lightning_types::payment::PaymentHash;
 
 /// Attempts whose failure leaves the payment open. Not stored: after a restart no more are sent.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ByRoute {
+pub(super) struct SendToRoute {
     forgiving: BTreeSet<u64>,
 }
 
-impl Flow {
+impl Lifecycle {
     /// Creates a new payment without attempts.
-    pub fn by_route(record: PaymentRecord) -> Self {
+    pub fn send_to_route(record: PaymentRecord) -> Self {
         let hash = PaymentHash(record.identifier);
         Self {
-            by_route: Some(ByRoute::default()),
+            send_to_route: Some(SendToRoute::default()),
             // Not used: each attempt has its own hash.
-            ..Self::new(record, Hashes::Same(hash))
+            ..Self::new(record, HashSource::Same(hash))
         }
     }
 
     /// Applied after a restart: the clients are gone. The failure reason is lnd's.
     pub(super) fn expect_no_more_attempts(&mut self) {
-        if self.by_route.is_some() && !self.is_in_flight() {
+        if self.send_to_route.is_some() && !self.is_in_flight() {
             self.give_up(FailureReason::NoRoute);
         }
     }
@@ -46,45 +45,45 @@ impl Flow {
     /// # Errors
     ///
     /// The first mismatch, in lnd's order.
-    pub fn takes(&self, terms: &PaymentTerms, amount_msat: u64) -> Result<(), ByRouteError> {
+    pub fn takes(&self, terms: &PaymentTerms, amount_msat: u64) -> Result<(), SendToRouteError> {
         let ours = &self.record.terms;
-        if self.by_route.is_none() {
+        if self.send_to_route.is_none() {
             return Err(SendError::InFlight.into());
         }
         if self.any(AttemptState::Succeeded) {
             return Err(SendError::AlreadyPaid.into());
         }
         if self.record.failure_reason != FailureReason::None {
-            return Err(ByRouteError::IsFailing);
+            return Err(SendToRouteError::IsFailing);
         }
         match (ours.payment_addr, terms.payment_addr) {
             // Not an MPP attempt, and another one is in flight.
             (None, None) if self.is_in_flight() => return Err(SendError::InFlight.into()),
-            (Some(_), None) => return Err(ByRouteError::HasParts),
-            (None, Some(_)) => return Err(ByRouteError::IsWhole),
-            (ours, theirs) if ours != theirs => return Err(ByRouteError::OtherAddress),
+            (Some(_), None) => return Err(SendToRouteError::HasParts),
+            (None, Some(_)) => return Err(SendToRouteError::IsWhole),
+            (ours, theirs) if ours != theirs => return Err(SendToRouteError::OtherAddress),
             _ => {}
         }
         if ours.amount_msat != terms.amount_msat {
-            return Err(ByRouteError::OtherTotal);
+            return Err(SendToRouteError::OtherTotal);
         }
         if amount_msat > self.open_msat() {
-            return Err(ByRouteError::MoreThanTotal);
+            return Err(SendToRouteError::MoreThanTotal);
         }
         Ok(())
     }
 
     /// Adds an attempt in state in flight. `forgiving`: its failure leaves the payment open.
     pub fn add_given(&mut self, attempt: AttemptRecord, forgiving: bool) {
-        if let Some(by_route) = &mut self.by_route
+        if let Some(send_to_route) = &mut self.send_to_route
             && forgiving
         {
-            by_route.forgiving.insert(attempt.attempt_id);
+            send_to_route.forgiving.insert(attempt.attempt_id);
         }
         self.attempts.push(attempt);
     }
 
-    pub(super) fn step_by_route(&self) -> Step {
+    pub(super) fn step_send_to_route(&self) -> Step {
         if self.is_in_flight() {
             return Step::Wait;
         }
@@ -100,8 +99,8 @@ impl Flow {
 
     /// Records the failure of this attempt, which does not come from the receiver.
     pub(super) fn note_failure(&mut self, attempt_id: u64) {
-        let counts = |by_route: &ByRoute| !by_route.forgiving.contains(&attempt_id);
-        if self.by_route.as_ref().is_some_and(counts) {
+        let counts = |send_to_route: &SendToRoute| !send_to_route.forgiving.contains(&attempt_id);
+        if self.send_to_route.as_ref().is_some_and(counts) {
             self.give_up(FailureReason::Error);
         }
     }

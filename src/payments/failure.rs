@@ -26,12 +26,12 @@ use lightning::routing::gossip::NetworkUpdate;
 use lightning::routing::router::Path;
 use lightning::util::errors::APIError;
 
-use super::outbound::FailedChannel;
+use crate::routing::FailedChannel;
 use crate::storage::payments::FailureReason;
 
 /// The consequences for the payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct FailureOutcome {
     /// Stop further attempts, for this reason.
     pub(super) end: Option<FailureReason>,
     /// Later attempts avoid this channel, or send less over it.
@@ -42,7 +42,7 @@ pub(super) struct Verdict {
     pub(super) invalid_payload: bool,
 }
 
-impl Verdict {
+impl FailureOutcome {
     /// A failure from the receiver that does not end the payment means that parts were missing.
     pub(super) fn is_timeout(&self, path: &Path) -> bool {
         self.end.is_none() && usize::try_from(self.source_index) == Ok(path.hops.len())
@@ -50,12 +50,12 @@ impl Verdict {
 }
 
 /// `permanently` and `channel` are further fields of LDK's event.
-pub(super) fn of(
+pub(super) fn outcome(
     permanently: bool,
     failure: &PathFailure,
     path: &Path,
     channel: Option<u64>,
-) -> Verdict {
+) -> FailureOutcome {
     match failure {
         PathFailure::InitialSend { err } => not_sent(err),
         PathFailure::OnPath { network_update } => {
@@ -68,7 +68,7 @@ pub(super) fn of(
                 from_msat: least_that_fails(update, path),
                 is_temporary: is_temporary(update),
             };
-            Verdict {
+            FailureOutcome {
                 end,
                 channel: channel.map(failed),
                 source_index: source_index(path, end.is_some(), update, channel),
@@ -80,12 +80,12 @@ pub(super) fn of(
 
 /// A channel that was unavailable may work shortly, and the router knows about it. Errors that LDK
 /// attributes to us would repeat.
-fn not_sent(error: &APIError) -> Verdict {
+fn not_sent(error: &APIError) -> FailureOutcome {
     let in_a_moment = matches!(
         error,
         APIError::ChannelUnavailable { .. } | APIError::MonitorUpdateInProgress
     );
-    Verdict {
+    FailureOutcome {
         end: (!in_a_moment).then_some(FailureReason::Error),
         channel: None,
         source_index: 0,
@@ -245,11 +245,11 @@ mod tests {
         channel: Option<u64>,
     ) -> Judged {
         let failure = PathFailure::OnPath { network_update };
-        let verdict = of(permanently, &failure, path, channel);
+        let outcome = outcome(permanently, &failure, path, channel);
         (
-            verdict.end,
-            verdict.channel.map(|channel| channel.scid),
-            verdict.source_index,
+            outcome.end,
+            outcome.channel.map(|channel| channel.scid),
+            outcome.source_index,
         )
     }
 
@@ -277,7 +277,7 @@ mod tests {
         let direct = path(&[(3, FIRST)]);
         let is_timeout = |path: &Path, permanently, network_update, channel| {
             let failure = PathFailure::OnPath { network_update };
-            of(permanently, &failure, path, channel).is_timeout(path)
+            outcome(permanently, &failure, path, channel).is_timeout(path)
         };
         for path in [&over_one(), &direct] {
             assert!(is_timeout(path, false, None, None));
@@ -294,7 +294,7 @@ mod tests {
         let path = over_one();
         let invalid = |permanently, network_update, channel| {
             let failure = PathFailure::OnPath { network_update };
-            of(permanently, &failure, &path, channel).invalid_payload
+            outcome(permanently, &failure, &path, channel).invalid_payload
         };
         let last = Some(LAST);
         assert!(invalid(true, channel_failure(LAST), last));
@@ -335,7 +335,7 @@ mod tests {
         let path = over_one();
         let least = |network_update: Option<NetworkUpdate>| {
             let failure = PathFailure::OnPath { network_update };
-            of(false, &failure, &path, Some(LAST))
+            outcome(false, &failure, &path, Some(LAST))
                 .channel
                 .unwrap()
                 .from_msat
@@ -357,8 +357,8 @@ mod tests {
     fn distinguishes_temporary_from_permanent_failures() {
         let is_temporary = |network_update: Option<NetworkUpdate>| {
             let failure = PathFailure::OnPath { network_update };
-            let verdict = of(false, &failure, &over_one(), Some(LAST));
-            verdict.channel.unwrap().is_temporary
+            let outcome = outcome(false, &failure, &over_one(), Some(LAST));
+            outcome.channel.unwrap().is_temporary
         };
         let channel = |is_permanent| NetworkUpdate::ChannelFailure {
             short_channel_id: LAST,
@@ -375,7 +375,7 @@ mod tests {
     fn unsent_attempts_are_retried_unless_invalid() {
         let sent = |err| {
             let failure = PathFailure::InitialSend { err };
-            of(false, &failure, &over_one(), Some(FIRST))
+            outcome(false, &failure, &over_one(), Some(FIRST))
         };
         let err = || "no".to_owned();
         let full = sent(APIError::ChannelUnavailable { err: err() });

@@ -1,3 +1,5 @@
+//! How payments end, and their retries.
+
 use std::collections::HashSet;
 
 use AttemptState::{Failed, Succeeded};

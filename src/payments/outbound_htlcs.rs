@@ -6,7 +6,10 @@ use lightning::routing::router::Path;
 use lightning_types::payment::PaymentHash;
 use lightning_types::routing::RouteHint;
 
-use super::flow::Open;
+use super::lifecycle::Open;
+use super::node_key::parse_key;
+use crate::routing::payment_paths::{FailedChannel, PathsQuery};
+use crate::routing::query::RouteQuery;
 use crate::storage::payments::{FailureReason, PaymentTerms};
 
 /// A route search.
@@ -21,19 +24,34 @@ pub struct RouteQuestion<'a> {
     pub failed_channels: &'a [FailedChannel],
 }
 
-/// A channel that could not carry a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FailedChannel {
-    /// Short channel id.
-    pub scid: u64,
-    /// It carries no part of this size (msat) or larger; smaller ones may pass. 0: none at all.
-    pub from_msat: u64,
-    /// The node that reported the failure expects the channel to work again.
-    pub is_temporary: bool,
+impl RouteQuestion<'_> {
+    /// The question as the route finder takes it.
+    pub fn query(&self) -> PathsQuery<'_> {
+        let terms = self.terms;
+        let route = RouteQuery {
+            final_cltv_delta: terms.final_cltv_delta,
+            cltv_limit: (terms.cltv_limit > 0).then_some(terms.cltv_limit),
+            outgoing_channels: terms.outgoing_channels.clone(),
+            last_hop: terms.last_hop.as_deref().and_then(parse_key),
+            route_hints: self.route_hints.to_vec(),
+            ..RouteQuery::new(
+                self.destination,
+                self.open.amount_msat,
+                self.open.fee_limit_msat,
+            )
+        };
+        PathsQuery {
+            route,
+            parts: self.open.parts,
+            max_part_msat: terms.max_shard_msat,
+            onion: self.onion,
+            failed_channels: self.failed_channels,
+        }
+    }
 }
 
 /// Operations of the channel manager and the router on outgoing HTLCs.
-pub trait Outbound: Send + Sync {
+pub trait OutboundHtlcs: Send + Sync {
     /// Finds paths that together deliver the open amount.
     ///
     /// # Errors

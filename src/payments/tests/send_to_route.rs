@@ -3,10 +3,11 @@
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::payments::by_route::{ByRouteError, EndedAttempt, GivenHop, GivenRoute, RouteAttempt};
+use crate::payments::send_to_route::{EndedAttempt, RouteAttempt};
+use crate::payments::{GivenHop, GivenRoute, SendToRouteError};
 use ldk_amp::{AmpRecord, MppRecord, PaymentAddr, SetId, Share};
 
-type Answering = JoinHandle<Result<EndedAttempt, ByRouteError>>;
+type Answering = JoinHandle<Result<EndedAttempt, SendToRouteError>>;
 
 const SET: [u8; 32] = [9; 32];
 
