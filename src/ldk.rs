@@ -16,7 +16,7 @@ use lightning::routing::utxo::UtxoLookup;
 use lightning::sign::{self, InMemorySigner};
 use lightning::util::persist::KVStoreSync;
 
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 use crate::peers::connection::Descriptor;
 use crate::peers::custom::CustomMessages;
 

@@ -8,8 +8,8 @@
 //! * [`payments`] (sending), [`invoices`] (receiving) and [`channels`];
 //! * [`peers`] and [`channel_messages`], [`routing`], [`wallet`], [`chain`] (bitcoind), and [`storage`]
 //!   (SQLite, one writer);
-//! * [`config`], [`logging`], [`log_levels`], [`open_files`], [`panics`], [`rates`], [`signals`], and
-//!   LDK's types with this node's parameters in [`ldk`].
+//! * [`clock`], [`config`], [`logging`], [`log_levels`], [`open_files`], [`panics`], [`rates`],
+//!   [`signals`], and LDK's types with this node's parameters in [`ldk`].
 //!
 //! AMP itself is in the crate `ldk-amp`, lnd's messages are in `lnd-api`, its macaroons in `lnd-macaroon`.
 //! ARCHITECTURE.md follows a payment through the modules.
@@ -22,7 +22,6 @@ pub mod config;
 pub mod invoices;
 pub mod ldk;
 pub mod log_levels;
-pub mod logger;
 pub mod logging;
 pub mod node;
 pub mod open_files;

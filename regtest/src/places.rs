@@ -1,6 +1,7 @@
-//! Paths: the workspace, its target directory, temporary directories.
+//! Paths: the workspace, its target directory, temporary directories, programs.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -59,5 +60,38 @@ impl Scratch {
     /// Whether the directory will be removed.
     pub fn is_temporary(&self) -> bool {
         self.guard.is_some()
+    }
+}
+
+/// The first executable file with this name in a PATH-like list of directories.
+pub(crate) fn on_path(name: &str, path: &OsString) -> Option<PathBuf> {
+    env::split_paths(path)
+        .map(|dir| dir.join(name))
+        .find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn finds_only_executable_files_on_the_path() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(first.path().join("bitcoind"), "no program").unwrap();
+        let program = second.path().join("bitcoind");
+        fs::write(&program, "#!/bin/sh").unwrap();
+        let path = env::join_paths([first.path(), second.path()]).unwrap();
+        assert_eq!(on_path("bitcoind", &path), None);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(on_path("bitcoind", &path), Some(program));
     }
 }

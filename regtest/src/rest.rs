@@ -1,7 +1,6 @@
 //! A client of ampd's REST interface that sends requests exactly as given.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, Engine};
@@ -23,10 +22,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::node::Node;
-use crate::socket::Socket;
-
-/// Time without data after which a response is considered complete.
-pub(crate) const SILENCE: Duration = Duration::from_secs(90);
+use crate::socket::{SILENCE, Socket};
 
 /// A node's REST interface and a macaroon for it.
 pub struct Rest {

@@ -1,5 +1,7 @@
 //! A WebSocket client of ampd's REST interface with JSON messages.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -10,7 +12,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::rest::SILENCE;
+/// Time without data after which a response is considered complete.
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 
 /// An open WebSocket.
 pub struct Socket(WebSocketStream<TlsStream<TcpStream>>);

@@ -29,8 +29,8 @@ use lightning::types::features::{InitFeatures, NodeFeatures};
 
 use self::closing_fees::{Answer, ClosingFees, FindTerms};
 use self::early_signatures::EarlySignatures;
-use crate::logger::message_of;
 use crate::logging::cut;
+use crate::logging::ldk::message_of;
 
 pub use self::closing_fees::ClosingTerms;
 pub use self::peer_blobs::PeerBlobs;

@@ -40,7 +40,7 @@ use super::strangers::Strangers;
 use crate::chain::FeeEstimates;
 use crate::channel_messages::ChannelMessages;
 use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, PeerManager, Scorer};
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 use crate::peers::book;
 use crate::peers::connect::Connector;
 use crate::peers::listen::{self, Listener};

@@ -1,10 +1,9 @@
-//! The config keys of the donation page and their validation.
+//! The settings of the donation page and their validation.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::error::ConfigError;
-use super::keys::{Kind, Section, key};
 use super::layers::Layers;
 
 /// In characters.
@@ -20,76 +19,6 @@ const MAX_GOAL_SAT: u64 = 21_000_000 * 100_000_000;
 /// lnd's invoices are valid for at most a year.
 const EXPIRY: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(365 * 86_400);
-
-pub(super) const KEYS: Section = Section {
-    title: "Donation page",
-    table: Some("donations"),
-    keys: &[
-        key(
-            "donations-listen",
-            Kind::Text,
-            "",
-            "Address (IP:port) to listen on for the donation page, such as 127.0.0.1:8090.
-If empty: disabled. The page is served over plain HTTP, for a reverse proxy that adds TLS, and is
-separate from gRPC and REST. See docs/donations.md.",
-        ),
-        key(
-            "donations-title",
-            Kind::Text,
-            "Donations",
-            "Title of the page and description of its invoice, one line of 1 to 100 characters.",
-        ),
-        key(
-            "donations-text",
-            Kind::Text,
-            "",
-            "Text below the title, at most 2000 characters.
-Plain text; an empty line starts a new paragraph.",
-        ),
-        key(
-            "donations-amounts",
-            Kind::Numbers,
-            "1000,5000,21000",
-            "Suggested amounts in satoshis, at most 8; [] for none.
-Donors can always choose a different amount.",
-        ),
-        key(
-            "donations-goal",
-            Kind::Number,
-            "0",
-            "Donation goal in satoshis, shown as a progress bar; 0 disables it.",
-        ),
-        key(
-            "donations-show-messages",
-            Kind::Switch,
-            "false",
-            "Show the donors' messages on the page.
-If true, messages are published unmoderated, before you have read them.",
-        ),
-        key(
-            "donations-on-chain",
-            Kind::Switch,
-            "false",
-            "Also show an on-chain address of this node, for donors without Lightning.
-All visitors see the same address until it is paid. On-chain donations are not part of the total.",
-        ),
-        key(
-            "donations-base-url",
-            Kind::Text,
-            "",
-            "Public URL of the page, such as https://example.org/donate/.
-Required for the HTML snippet that embeds the QR code in another site.",
-        ),
-        key(
-            "donations-expiry",
-            Kind::Text,
-            "365d",
-            "Expiry of the page's invoice: 1min to 365d, or never.
-The page switches to a new invoice when a third of this time is left. Printed QR codes can be
-paid until their own invoice expires.",
-        ),
-    ],
-};
 
 /// The validity period of the page's invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

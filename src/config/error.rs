@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::keys::Key;
-use super::layers::Source;
+use super::source::Source;
 
 /// An error in the flags, the environment or the config file.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 use super::keys::{self, Key, Kind};
-use super::layers::{Layer, RawValue, Source};
+use super::layers::{Layer, RawValue};
+use super::source::Source;
 
 /// Reads the file as a layer.
 ///

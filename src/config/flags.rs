@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 use super::keys::{self, Key, Kind, SECTIONS};
-use super::layers::{Layer, RawValue, Source};
+use super::layers::{Layer, RawValue};
+use super::source::Source;
 
 const ABOUT: &str =
     "A Lightning node that sends and receives Atomic Multi-path Payments, on top of bitcoind.";

@@ -3,35 +3,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
 use super::error::ConfigError;
 use super::keys::{self, Key, Kind};
-
-/// The source of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    Flag,
-    Environment,
-    File(PathBuf),
-    Default,
-}
-
-impl Source {
-    /// Returns the key as the user wrote it: `--accept-amp`, `AMPD_ACCEPT_AMP`, `accept-amp in ampd.toml`.
-    #[must_use]
-    pub fn name_of(&self, key: &Key) -> String {
-        match self {
-            Source::Flag => format!("--{}", key.name),
-            Source::Environment => key.variable(),
-            Source::File(path) => format!("{} in {}", key.name, path.display()),
-            Source::Default => format!("{} (default)", key.name),
-        }
-    }
-}
+use super::source::Source;
 
 /// The unvalidated value of a key: any number of strings for a list, one for every other kind.
 ///

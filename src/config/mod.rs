@@ -22,11 +22,12 @@ mod keys;
 mod layers;
 mod network;
 mod settings;
+mod source;
 mod values;
 
 pub use donations::{Donations, Validity};
 pub use error::ConfigError;
-pub use layers::Source;
+pub use source::Source;
 pub use values::{Alias, BitcoindAuth, Color, LogFormat, Secret};
 
 use layers::{Layer, Layers};

@@ -19,8 +19,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::Shared;
-use crate::logger;
+use super::{Shared, ldk};
 
 /// Duration of a window; the counts restart after it.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -263,7 +262,7 @@ impl Line {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let is_error = *meta.level() == Level::ERROR;
-        let (site, kind) = if meta.target() == logger::TARGET {
+        let (site, kind) = if meta.target() == ldk::TARGET {
             // Some of LDK's macros log at several levels on the same source line.
             let site = hasher.hash_one((meta.level(), &fields.module, fields.line));
             let kind = if is_error { Kind::LdkError } else { Kind::Ldk };

@@ -1,9 +1,10 @@
 //! Logging to stderr, rate-limited and non-blocking.
 //!
 //! `limit` suppresses lines with which peers could fill the disk, `cut` truncates long lines, and
-//! `queue` passes them to a writer thread.
+//! `queue` passes them to a writer thread. [`ldk`] forwards LDK's lines.
 
 mod cut;
+pub mod ldk;
 mod limit;
 mod queue;
 
@@ -17,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry, reload};
 
-pub use self::cut::{beginning, cut};
+pub use self::cut::cut;
 
 use self::limit::{Counts, Limit, Peers, Suppressed};
 use self::queue::{Queue, Urgency};

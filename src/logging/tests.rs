@@ -2,7 +2,7 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning::util::logger::{Level, Logger, Record};
 
 use super::*;
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 /// The default of `log-level`.
 const DEFAULT_LEVEL: &str = "info,ldk=warn";

@@ -28,7 +28,7 @@ use crate::ldk::{
     self, ChainMonitor, ChannelManager, ChannelMonitor, KeysManager, NetworkGraph, OutputSweeper,
     Scorer,
 };
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 use crate::routing::graph;
 use crate::storage::monitors::{MonitorReader, MonitorStore};
 use crate::storage::{DirectoryLock, StorageError, Store};

@@ -9,7 +9,7 @@ use crate::ldk::{
     Broadcaster, ChainWatch, ChannelManager, FeeEstimator, KeysManager, MessageRouter, Router,
     SignerProvider,
 };
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 use crate::storage::Store;
 
 /// LDK's event loop encodes the whole manager whenever it has changed, but the store takes its own

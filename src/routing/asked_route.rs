@@ -21,7 +21,7 @@ pub use super::not_over::Avoid;
 use super::not_over::NotOver;
 use super::query::{BLOCK_PADDING, NoRoute, RouteQuery};
 use crate::ldk::{KeysManager, NetworkGraph, Scorer};
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 /// A route request. The route has a single path regardless of the query's `max_parts`, and ends exactly
 /// `final_cltv_delta` blocks from now: neither block padding nor LDK's random offset is added.

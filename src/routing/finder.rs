@@ -15,7 +15,7 @@ use lightning::sign::EntropySource;
 use super::into_payee::{IntoPayee, raised};
 use super::query::{NoRoute, RouteQuery};
 use crate::ldk::{KeysManager, NetworkGraph, Scorer};
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 /// The maximum number of channels excluded from a search because their parts would be raised.
 const MAX_EXCLUDED: usize = 10;

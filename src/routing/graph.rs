@@ -16,7 +16,7 @@ use lightning::routing::utxo::UtxoLookup;
 use lightning::util::ser::ReadableArgs;
 
 use crate::ldk::{KeysManager, NetworkGraph, Router, Scorer};
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 /// Checks that a channel announcement's funding output exists.
 pub type Utxos = dyn UtxoLookup + Send + Sync;

@@ -21,6 +21,7 @@ mod invoices;
 mod lightning;
 mod macaroon_files;
 mod methods;
+mod new_invoice;
 mod on_chain;
 mod payment;
 mod places;

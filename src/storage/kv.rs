@@ -1,81 +1,11 @@
 //! LDK's key-value store: channel manager, network graph, scorer and sweeper.
 
 use lightning::io;
-use lightning::util::persist::{
-    CHANNEL_MANAGER_PERSISTENCE_KEY, CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
-    CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE, KVStoreSync, NETWORK_GRAPH_PERSISTENCE_KEY,
-    SCORER_PERSISTENCE_KEY,
-};
-use rusqlite::{Connection, OptionalExtension, params};
+use lightning::util::persist::KVStoreSync;
+use rusqlite::OptionalExtension;
 
-use super::{Change, StorageError, Store, Subject};
-
-/// The name of a value: two namespaces and a key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Name([String; 3]);
-
-impl Name {
-    fn new(primary: &str, secondary: &str, key: &str) -> Self {
-        Self([primary, secondary, key].map(str::to_owned))
-    }
-
-    fn manager() -> Self {
-        Self::new(
-            CHANNEL_MANAGER_PERSISTENCE_PRIMARY_NAMESPACE,
-            CHANNEL_MANAGER_PERSISTENCE_SECONDARY_NAMESPACE,
-            CHANNEL_MANAGER_PERSISTENCE_KEY,
-        )
-    }
-}
-
-/// A value to write; `None` removes it.
-pub(super) struct KvWrite {
-    pub(super) name: Name,
-    value: Option<Vec<u8>>,
-}
-
-impl KvWrite {
-    /// The channel manager to load at the next start.
-    pub(super) fn manager(snapshot: Vec<u8>) -> Self {
-        Self {
-            name: Name::manager(),
-            value: Some(snapshot),
-        }
-    }
-
-    /// The value's size in bytes.
-    pub(super) fn len(&self) -> usize {
-        self.value.as_ref().map_or(0, Vec::len)
-    }
-}
-
-impl Change for KvWrite {
-    fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
-        let Name([primary, secondary, key]) = &self.name;
-        match &self.value {
-            Some(value) => db
-                .prepare_cached("INSERT OR REPLACE INTO kv VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![primary, secondary, key, value]),
-            None => db
-                .prepare_cached(
-                    "DELETE FROM kv WHERE primary_namespace = ?1
-                     AND secondary_namespace = ?2 AND key = ?3",
-                )?
-                .execute(params![primary, secondary, key]),
-        }
-        .map(|_| ())
-    }
-
-    /// The graph can be downloaded and the scores learned again. Everything else may affect funds.
-    fn subject(&self) -> Subject {
-        let Name([primary, secondary, key]) = &self.name;
-        let row = format!("LDK value {primary}/{secondary}/{key}");
-        match key.as_str() {
-            NETWORK_GRAPH_PERSISTENCE_KEY | SCORER_PERSISTENCE_KEY => Subject::Informative(row),
-            _ => Subject::Vital(row),
-        }
-    }
-}
+use super::kv_write::{KvWrite, Name};
+use super::{StorageError, Store};
 
 /// Writes are queued and return at once. The writer's order (see [`super`]) makes a value durable
 /// with, or before, the manager that depends on it.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::kv::KvWrite;
-use super::monitors::MonitorWrite;
+use super::kv_write::KvWrite;
+use super::monitor_write::MonitorWrite;
 use super::writer::{Barrier, Cut, Health, Ticket, Writer};
 use super::{Change, StorageError, schema};
 

@@ -75,7 +75,7 @@ mod tests {
     use lightning::events::bump_transaction::sync::{CoinSelectionSourceSync, WalletSync};
 
     use super::*;
-    use crate::logger::LdkLogger;
+    use crate::logging::ldk::LdkLogger;
     use crate::wallet::test_chain::{foreign_address, wallet_with};
 
     const URGENT: Claim = Claim {

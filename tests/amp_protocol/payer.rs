@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ampd::ldk::{KeysManager, NetworkGraph};
-use ampd::logger::LdkLogger;
+use ampd::logging::ldk::LdkLogger;
 use ampd::node::ManagerOutboundHtlcs;
 use ampd::payments::{Limits, Method, NewPayment, PaymentView, Payments, SendError};
 use ampd::routing::RouteFinder;

@@ -6,7 +6,7 @@ use lnd_api::proto::ampdrpc::DonationPageRequest;
 use lnd_api::proto::lnrpc::policy_update_request::Scope;
 use lnd_api::proto::lnrpc::{CloseChannelRequest, FeeReportRequest, PolicyUpdateRequest};
 use regtest::api::bolt11;
-use regtest::network::channels::parse_point;
+use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 

@@ -12,7 +12,7 @@ use lnd_api::proto::lnrpc::{
     ChannelCloseSummary, CloseChannelRequest, OpenChannelRequest, SendCoinsRequest,
 };
 use regtest::api::bytes;
-use regtest::network::channels::parse_point;
+use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 use serde_json::json;

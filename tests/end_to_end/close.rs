@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::CloseChannelRequest;
 use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::close_status_update::Update;
-use regtest::network::channels::parse_point;
+use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 use tokio::time::timeout;

@@ -12,7 +12,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Amount, Txid};
 use lnd_api::proto::lnrpc::CloseChannelRequest;
 use lnd_api::proto::lnrpc::close_status_update::Update;
-use regtest::network::channels::parse_point;
+use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 use serde_json::json;

@@ -10,7 +10,7 @@ use bitcoin::hashes::Hash;
 use lightning::chain::transaction::OutPoint;
 use lnd_api::proto::lnrpc::{CloseChannelRequest, OpenChannelRequest};
 use regtest::api::bytes;
-use regtest::network::channels::parse_point;
+use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;
 use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target};

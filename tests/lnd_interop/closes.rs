@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lnd_api::proto::lnrpc::CloseChannelRequest;
-use regtest::network::channels::parse_point;
+use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
 use regtest::wait::wait_for;

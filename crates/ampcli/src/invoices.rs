@@ -8,7 +8,7 @@ use super::connection::Node;
 use super::error::{CliError, error};
 use super::output::{print, print_json};
 use super::qr::QrFlags;
-use super::values::{Hex, bare_msat, hex, hex_32, msat, signed};
+use super::values::{Hex, bare_msat, hex, hex_32, msat, signed, without_scheme};
 use ampd_text::bip21::Link;
 use lnd_api::proto::lnrpc::{Invoice, NewAddressRequest, PayReqString};
 use lnd_api::to_json;
@@ -181,15 +181,6 @@ impl DecodePayReq {
     }
 }
 
-/// Removes surrounding whitespace and the prefix `lightning:`, with which web pages write invoices.
-pub fn without_scheme(invoice: &str) -> &str {
-    let invoice = invoice.trim();
-    match invoice.get(..10) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("lightning:") => &invoice[10..],
-        _ => invoice,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -245,12 +236,5 @@ mod tests {
         for text in ["", "-1", "1d", "Never", "9223372036854775807"] {
             assert!(expiry(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn lightning_scheme_is_removed() {
-        assert_eq!(without_scheme("LIGHTNING:lnbc1"), "lnbc1");
-        assert_eq!(without_scheme(" lnbcrt1xyz\n"), "lnbcrt1xyz");
-        assert_eq!(without_scheme("äöüßäöüß"), "äöüßäöüß");
     }
 }

@@ -9,10 +9,9 @@ use tonic::{Code, Status, Streaming};
 
 use super::connection::Node;
 use super::error::{CliError, error};
-use super::invoices::without_scheme;
 use super::output::{print, print_text};
 use super::table::{Column, satoshi, table};
-use super::values::{Hex, hex_32, time_from, time_to};
+use super::values::{Hex, hex_32, time_from, time_to, without_scheme};
 use ampd_text::sanitize;
 use ampd_text::utc_text;
 use lnd_api::proto::ampdrpc::invoice_reference::Name;

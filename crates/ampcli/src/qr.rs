@@ -6,8 +6,8 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::error::{CliError, error};
-use super::invoices::without_scheme;
 use super::output::{print_note, print_text};
+use super::values::without_scheme;
 use ampd_text::qr::{Code, QrError};
 use lightning_invoice::SignedRawBolt11Invoice;
 

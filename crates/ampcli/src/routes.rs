@@ -6,9 +6,8 @@ use clap::Args;
 
 use super::connection::Node;
 use super::error::{CliError, error};
-use super::invoices::without_scheme;
 use super::output::print;
-use super::values::{Hex, duration, hex, hex_32, msat, signed};
+use super::values::{Hex, duration, hex, hex_32, msat, signed, without_scheme};
 use lnd_api::from_json;
 use lnd_api::proto::lnrpc::fee_limit::Limit;
 use lnd_api::proto::lnrpc::{FeeLimit, NodePair, QueryRoutesRequest, RouteHint};

@@ -1,4 +1,5 @@
-//! Parsers for the values of flags: hex, amounts, channel points, times, durations, custom records.
+//! Parsers for the values of flags: hex, amounts, channel points, times, durations, custom
+//! records, invoices.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -153,6 +154,15 @@ pub fn records(text: &str) -> Result<BTreeMap<u64, Vec<u8>>, String> {
         .collect()
 }
 
+/// Removes surrounding whitespace and the prefix `lightning:`, with which web pages write invoices.
+pub fn without_scheme(invoice: &str) -> &str {
+    let invoice = invoice.trim();
+    match invoice.get(..10) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("lightning:") => &invoice[10..],
+        _ => invoice,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,5 +210,12 @@ mod tests {
         assert_eq!(duration("1m0s"), Ok(Duration::from_secs(60)));
         assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
         assert!(duration("60").is_err());
+    }
+
+    #[test]
+    fn lightning_scheme_is_removed() {
+        assert_eq!(without_scheme("LIGHTNING:lnbc1"), "lnbc1");
+        assert_eq!(without_scheme(" lnbcrt1xyz\n"), "lnbcrt1xyz");
+        assert_eq!(without_scheme("äöüßäöüß"), "äöüßäöüß");
     }
 }

@@ -61,6 +61,7 @@
 
 mod child;
 mod id;
+mod key;
 mod onion;
 mod outcome;
 mod record;
@@ -75,10 +76,11 @@ pub mod tu64;
 
 pub use child::Child;
 pub use id::{ParseIdError, PaymentAddr, SetId};
+pub use key::HtlcKey;
 pub use onion::*;
 pub use outcome::{Claim, FailReason, HtlcRef, Outcome};
 pub use record::{AMP_RECORD_TYPE, AmpRecord, MPP_RECORD_TYPE, MppRecord, RecordError};
-pub use set::{HtlcKey, HtlcSet, SetHtlc, SetLimits};
+pub use set::{HtlcSet, SetHtlc, SetLimits};
 pub use share::Share;
 pub use split::{Shard, SplitError, Splitter};
 

@@ -7,10 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentHash;
 
-use super::{Child, Claim, FailReason, HtlcRef, Outcome, SetId, Share};
+use super::{Child, Claim, FailReason, HtlcKey, HtlcRef, Outcome, SetId, Share};
 
 #[cfg(test)]
 mod tests;
@@ -18,15 +17,6 @@ mod tests;
 /// Blocks before an HTLC's expiry at which LDK fails it back. Used if an event has no
 /// `claim_deadline`.
 const FAIL_BACK_BUFFER: u32 = 39;
-
-/// Identifies an incoming HTLC: unique for the node's lifetime, across restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HtlcKey {
-    /// The channel that carries the HTLC.
-    pub channel_id: ChannelId,
-    /// The HTLC's id on this channel (BOLT 2).
-    pub htlc_id: u64,
-}
 
 /// An HTLC of a set, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -262,14 +262,14 @@ mod tests {
 
     /// The modules of ampd. Each may import only from modules above it in this list.
     const LAYERS: [&str; 22] = [
+        "clock",
         "rates",
         "open_files",
-        "panics",
         "signals",
-        "logging",
         "log_levels",
-        "logger",
         "config",
+        "logging",
+        "panics",
         "ldk",
         "storage",
         "chain",

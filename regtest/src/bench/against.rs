@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::Bench;
 use super::kinds::Kind;
 use super::load::Measured;
 use super::options::Options;
 use super::pair::{self, Pair};
-use super::{Bench, table};
+use super::ratio::AT_A_TIME;
+use super::table::print_target;
 use crate::binaries::Binaries;
+
+/// Target against lnd: ratios of the rate of AMP to a key, 64 in flight, and of its p50, sequentially.
+const MIN_OF_LND: f64 = 5.0;
 
 /// Measures all pairs and prints how much faster ampd is.
 pub async fn run(binaries: &Binaries, options: &Options) -> Result<()> {
@@ -19,7 +24,7 @@ pub async fn run(binaries: &Binaries, options: &Options) -> Result<()> {
     for pair in pair::MIXED {
         measure(binaries, pair, options).await?;
     }
-    table::print_ratios(&ratios(&figures(&ampd), &figures(&lnd)));
+    print_ratios(&ratios(&figures(&ampd), &figures(&lnd)));
     Ok(())
 }
 
@@ -46,13 +51,13 @@ struct Figures {
 
 /// How many times better ampd performs; below 1 it performs worse.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ratio {
-    pub kind: Kind,
-    pub at_a_time: usize,
+struct Ratio {
+    kind: Kind,
+    at_a_time: usize,
     /// Payments per second of ampd divided by those of the other.
-    pub rate: f64,
+    rate: f64,
     /// Median latency of the other divided by that of ampd.
-    pub p50: f64,
+    p50: f64,
 }
 
 fn figures(lines: &[Measured]) -> Vec<Figures> {
@@ -79,6 +84,36 @@ fn ratios(ours: &[Figures], theirs: &[Figures]) -> Vec<Ratio> {
         })
     };
     ours.iter().filter_map(ratio).collect()
+}
+
+/// Prints ampd / lnd line by line, and compares the ratios with the targets, as far as measured.
+fn print_ratios(ratios: &[Ratio]) {
+    println!("\nTwo ampd nodes compared with two lnd nodes (above 1: ampd is better)");
+    println!(
+        "{:<24} {:>7}  {:>10}  {:>7}",
+        "payments by", "at once", "payments/s", "p50"
+    );
+    for line in ratios {
+        println!(
+            "{:<24} {:>7}  {:>10.2}  {:>7.2}",
+            line.kind.title(),
+            line.at_a_time,
+            line.rate,
+            line.p50
+        );
+    }
+    println!();
+    let amp = ratios.iter().filter(|line| line.kind == Kind::AmpKey);
+    for line in amp {
+        if line.at_a_time == AT_A_TIME {
+            let text = format!("AMP to a key, {AT_A_TIME} at a time, payments/s, ampd / lnd");
+            print_target(&text, line.rate, line.rate >= MIN_OF_LND, MIN_OF_LND);
+        }
+        if line.at_a_time == 1 {
+            let text = "AMP to a key, sequential, p50, lnd / ampd";
+            print_target(text, line.p50, line.p50 >= MIN_OF_LND, MIN_OF_LND);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -16,15 +16,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::kinds::to_static_invoice;
-use super::{Bench, SETTLE_LIMIT, pair, table};
+use super::pace::{self, Pace, RATE, STREAMS};
+use super::{Bench, SETTLE_LIMIT, pair};
 use crate::api::Api;
 use crate::binaries::Binaries;
 use crate::wait::wait_for;
 
-/// Payments per second.
-pub const RATE: u32 = 50;
-/// Number of open pages.
-pub const STREAMS: usize = 1_000;
 /// Number of pairs of measurements.
 const ROUNDS: usize = 5;
 /// Connections opened concurrently.
@@ -35,15 +32,6 @@ const OPEN_FILES: u64 = STREAMS as u64 + 500;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const EVENT: &[u8] = b"event: payment";
-
-/// Result of one measurement.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Payments per second that completed.
-    pub rate: f64,
-    pub p50: Duration,
-    pub p99: Duration,
-}
 
 /// Alternates measurements without and with open pages, and prints both and their ratio.
 pub async fn run(binaries: Binaries, seconds: u64) -> Result<()> {
@@ -58,17 +46,17 @@ pub async fn run(binaries: Binaries, seconds: u64) -> Result<()> {
     let request = to_static_invoice(&page.into_inner().payment_request)?;
     // Excludes one-time costs: finding the route, opening database connections.
     pay_at(&bench.payer, &request, 2).await?;
-    table::print_pace_head();
+    pace::print_head();
     let mut paces = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         for (paces, streams) in paces.iter_mut().zip([0, STREAMS]) {
             let pace = measure(&bench, &request, seconds, streams).await?;
-            table::print_pace(streams, &pace);
+            pace::print_line(streams, &pace);
             paces.push(pace);
         }
     }
-    let [without, with] = paces.map(|paces| median(&paces));
-    table::print_pace_ratio(&without, &with);
+    let [without, with] = paces.map(|paces| pace::median(&paces));
+    pace::print_slowdown(&without, &with);
     bench.network.finish();
     Ok(())
 }
@@ -141,24 +129,6 @@ async fn pay_at(payer: &Api, request: &SendPaymentRequest, seconds: u64) -> Resu
         p99: percentile(99),
     };
     Ok((pace, count))
-}
-
-/// Takes the median of each figure independently.
-fn median(paces: &[Pace]) -> Pace {
-    let middle = |mut figures: Vec<f64>| {
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or_default()
-    };
-    let seconds = |of: fn(&Pace) -> Duration| {
-        Duration::from_secs_f64(middle(
-            paces.iter().map(|pace| of(pace).as_secs_f64()).collect(),
-        ))
-    };
-    Pace {
-        rate: middle(paces.iter().map(|pace| pace.rate).collect()),
-        p50: seconds(|pace| pace.p50),
-        p99: seconds(|pace| pace.p99),
-    }
 }
 
 /// Open pages, each counting the events it receives.
@@ -276,16 +246,5 @@ mod tests {
             assert!(listening.await.unwrap().is_err());
             assert_eq!(heard.load(Ordering::Relaxed), 6, "split at {cut}");
         }
-    }
-
-    #[test]
-    fn takes_the_median_of_each_figure() {
-        let pace = |rate, p50| Pace {
-            rate,
-            p50: Duration::from_millis(p50),
-            p99: Duration::from_secs(1),
-        };
-        let found = median(&[pace(3.0, 1), pace(1.0, 2), pace(2.0, 9)]);
-        assert_eq!((found.rate, found.p50), (2.0, Duration::from_millis(2)));
     }
 }

@@ -12,6 +12,7 @@ mod kinds;
 mod load;
 pub mod meters;
 mod options;
+mod pace;
 mod pair;
 mod ratio;
 mod setup;
@@ -76,7 +77,7 @@ async fn alone(binaries: Binaries, options: &Options) -> Result<()> {
     let bench = Bench::start(binaries, pair::AMPD).await?;
     let lines = bench.measure_all(options).await?;
     table::print_targets(&lines);
-    if options.has_both() {
+    if ratio::is_measured(options) {
         table::print_ratio(ratio::amp_by_bolt11(&bench, options).await?);
     }
     if options.static_payments > 0 {

@@ -6,7 +6,6 @@ use clap::ValueEnum;
 use super::MAX_HTLCS;
 use super::kinds::{self, Kind};
 use super::pair::{self, Pair};
-use super::ratio;
 use crate::binaries::LndBinaries;
 
 /// Maximum concurrency of measurements that involve lnd.
@@ -82,12 +81,5 @@ impl Options {
     /// Whether there is nothing to measure.
     pub(super) fn is_empty(&self) -> bool {
         self.kinds.is_empty() || self.concurrency.is_empty()
-    }
-
-    /// Whether AMP to a key and BOLT 11 can be compared.
-    pub(super) fn has_both(&self) -> bool {
-        let kinds = [Kind::AmpKey, Kind::Bolt11];
-        kinds.iter().all(|kind| self.kinds.contains(kind))
-            && self.concurrency.contains(&ratio::AT_A_TIME)
     }
 }

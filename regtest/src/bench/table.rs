@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::against::Ratio;
-use super::donations::{Pace, RATE, STREAMS};
 use super::kinds::Kind;
 use super::load::Measured;
 use super::meters::Reading;
@@ -18,11 +16,6 @@ const MIN_RATE: f64 = 360.0;
 const MAX_LATENCY_MS: f64 = 15.0;
 /// Target: rate of AMP to a key divided by that of BOLT 11, with equal concurrency.
 const MIN_OF_BOLT11: f64 = 0.9;
-/// Target against lnd: ratios of the rate of AMP to a key, 64 in flight, and of its p50, sequentially.
-const MIN_OF_LND: f64 = 5.0;
-
-/// Target: slowdown of payments to a donation page with [`STREAMS`] open pages.
-const MAX_SLOWDOWN: f64 = 1.1;
 
 /// Converts to milliseconds.
 pub fn ms(time: Duration) -> f64 {
@@ -137,37 +130,8 @@ pub fn print_ratio(ratio: f64) {
     print_target(&text, ratio, ratio >= MIN_OF_BOLT11, MIN_OF_BOLT11);
 }
 
-/// Prints ampd / lnd line by line, and compares the ratios with the targets, as far as measured.
-pub fn print_ratios(ratios: &[Ratio]) {
-    println!("\nTwo ampd nodes compared with two lnd nodes (above 1: ampd is better)");
-    println!(
-        "{:<24} {:>7}  {:>10}  {:>7}",
-        "payments by", "at once", "payments/s", "p50"
-    );
-    for line in ratios {
-        println!(
-            "{:<24} {:>7}  {:>10.2}  {:>7.2}",
-            line.kind.title(),
-            line.at_a_time,
-            line.rate,
-            line.p50
-        );
-    }
-    println!();
-    let amp = ratios.iter().filter(|line| line.kind == Kind::AmpKey);
-    for line in amp {
-        if line.at_a_time == AT_A_TIME {
-            let text = format!("AMP to a key, {AT_A_TIME} at a time, payments/s, ampd / lnd");
-            print_target(&text, line.rate, line.rate >= MIN_OF_LND, MIN_OF_LND);
-        }
-        if line.at_a_time == 1 {
-            let text = "AMP to a key, sequential, p50, lnd / ampd";
-            print_target(text, line.p50, line.p50 >= MIN_OF_LND, MIN_OF_LND);
-        }
-    }
-}
-
-fn print_target(what: &str, value: f64, is_met: bool, target: f64) {
+/// Prints a value next to its target.
+pub fn print_target(what: &str, value: f64, is_met: bool, target: f64) {
     let verdict = if is_met { "met" } else { "MISSED" };
     println!("{what:<52} {value:>7.2}  target {target}: {verdict}");
 }
@@ -199,43 +163,4 @@ pub fn print_static(first: &[Measured; 2], middle: &Measured, last: &[Measured; 
         "payments/s of those in between",
         middle.rate()
     );
-}
-
-/// Prints the header of the donation page's table.
-pub fn print_pace_head() {
-    println!("Payments to the donation page's invoice, {RATE} per second:\n");
-    println!(
-        "{:>10} {:>9} {:>9} {:>9}",
-        "open pages", "paym./s", "p50 ms", "p99 ms"
-    );
-}
-
-/// Prints one line of the donation page's table.
-pub fn print_pace(streams: usize, pace: &Pace) {
-    println!(
-        "{streams:>10} {:>9.1} {:>9.1} {:>9.1}",
-        pace.rate,
-        ms(pace.p50),
-        ms(pace.p99)
-    );
-}
-
-/// Prints the slowdown of payments by open pages, from the medians of all lines.
-pub fn print_pace_ratio(without: &Pace, with: &Pace) {
-    let slower = [
-        ("payments per second", without.rate / with.rate),
-        ("p50", with.p50.as_secs_f64() / without.p50.as_secs_f64()),
-        ("p99", with.p99.as_secs_f64() / without.p99.as_secs_f64()),
-    ];
-    println!(
-        "\nSlowdown with {STREAMS} open pages, from the medians (target: at most {MAX_SLOWDOWN}):"
-    );
-    for (what, ratio) in slower {
-        let verdict = if ratio <= MAX_SLOWDOWN {
-            "reached"
-        } else {
-            "MISSED"
-        };
-        println!("  {what}: {ratio:.3} times slower, {verdict}");
-    }
 }

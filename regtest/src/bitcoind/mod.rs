@@ -10,9 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
+use crate::bitcoind_exe::BitcoindExe;
+use crate::find_bitcoind;
 use crate::ports::free_port;
 use crate::process::Process;
-use crate::provide::BitcoindExe;
 use crate::wait::{Hopeless, wait_for};
 use json_rpc::JsonRpc;
 use login::Login;
@@ -88,7 +89,7 @@ impl Bitcoind {
             path: "/".to_owned(),
         };
         let mut bitcoind = Self {
-            exe: tokio::task::spawn_blocking(BitcoindExe::find).await??,
+            exe: tokio::task::spawn_blocking(find_bitcoind::find).await??,
             dir: dir.to_owned(),
             chain: chain.to_owned(),
             extra: extra.iter().map(|&argument| argument.to_owned()).collect(),

@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::api::bolt11;
 use crate::binaries::Binaries;
-use crate::network::channels::parse_point;
+use crate::channel_point::parse_point;
 use crate::network::{ChannelPlan, Network};
 use crate::wait::wait_for;
 

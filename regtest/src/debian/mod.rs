@@ -14,8 +14,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::places;
-use crate::provide::{BitcoindExe, on_path};
+use crate::bitcoind_exe::BitcoindExe;
+use crate::places::{self, on_path};
 
 /// Required tools, part of every Debian-like system.
 const TOOLS: [&str; 3] = ["apt-get", "dpkg-deb", "apt-config"];

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::provide::BitcoindExe;
+use crate::bitcoind_exe::BitcoindExe;
 
 /// Unpacks the packages into `root`. Their scripts are not run.
 pub fn unpack(archives: &[PathBuf], root: &Path) -> Result<()> {

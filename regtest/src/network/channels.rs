@@ -1,8 +1,7 @@
 //! Opens channels and waits until both ends can use them.
 
 use anyhow::{Context, Result, bail, ensure};
-use lnd_api::proto::lnrpc::channel_point::FundingTxid;
-use lnd_api::proto::lnrpc::{Channel, ChannelPoint, OpenChannelRequest};
+use lnd_api::proto::lnrpc::{Channel, OpenChannelRequest};
 
 use super::{AGREE_LIMIT, Network};
 use crate::api::bytes;
@@ -221,29 +220,4 @@ impl Network {
         let peer = peer.map_or(channel.remote_pubkey.as_str(), |node| node.name());
         format!("the channel {} with {peer}", channel.channel_point)
     }
-}
-
-/// Formats a channel point as `txid:index`, as in channel lists.
-pub fn point_text(point: &ChannelPoint) -> Result<String> {
-    let txid = match point
-        .funding_txid
-        .as_ref()
-        .context("the channel point has no txid")?
-    {
-        FundingTxid::FundingTxidStr(txid) => txid.clone(),
-        FundingTxid::FundingTxidBytes(bytes) => {
-            use bitcoin::hashes::Hash;
-            bitcoin::Txid::from_slice(bytes)?.to_string()
-        }
-    };
-    Ok(format!("{txid}:{}", point.output_index))
-}
-
-/// Parses `txid:index`.
-pub fn parse_point(text: &str) -> Result<ChannelPoint> {
-    let (txid, index) = text.split_once(':').context("not of the form txid:index")?;
-    Ok(ChannelPoint {
-        funding_txid: Some(FundingTxid::FundingTxidStr(txid.to_owned())),
-        output_index: index.parse()?,
-    })
 }

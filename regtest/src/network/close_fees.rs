@@ -8,8 +8,8 @@ use lnd_api::proto::lnrpc::close_status_update::Update;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::channels::parse_point;
 use super::{AGREE_LIMIT, Network};
+use crate::channel_point::parse_point;
 use crate::wait::wait_for;
 
 /// A closing transaction in the mempool.

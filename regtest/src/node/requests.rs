@@ -6,7 +6,7 @@ use lnd_api::proto::lnrpc::{
 };
 
 use super::{Client, Node};
-use crate::network::channels::point_text;
+use crate::channel_point::point_text;
 use crate::peer::Info;
 
 /// Connection timeout of ampd and lnd in seconds.

@@ -6,7 +6,7 @@ use bitcoin::Transaction;
 use lightning::chain::chaininterface::BroadcasterInterface;
 use lightning::util::logger::{Level, Logger, Record};
 
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 /// Collects transactions until they are taken.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use super::super::test_gossip::{
     NETWORK, REGTEST, announcement_between, node_announcement, public, update_between,
 };
 use super::*;
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 const OTHER_CHAIN: ChainHash = ChainHash::BITCOIN;
 

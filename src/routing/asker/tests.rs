@@ -6,7 +6,7 @@ use super::super::test_gossip::{
     NETWORK, REGTEST, announcement_between, public, start, update_between,
 };
 use super::*;
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 const SCID: u64 = 500 << 40;
 

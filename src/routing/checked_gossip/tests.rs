@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::chain::FundingOutputs;
 use crate::chain::test_server::{Reply, TestServer};
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 use crate::routing::channel_check::Sources;
 
 const HEIGHT: u64 = 500;

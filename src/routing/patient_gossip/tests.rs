@@ -9,7 +9,7 @@ use super::super::test_gossip::{
 };
 use super::super::waiting_updates::{MAX_DIRECTIONS, direction};
 use super::*;
-use crate::logger::LdkLogger;
+use crate::logging::ldk::LdkLogger;
 
 const SCID: u64 = 500 << 40;
 

@@ -4,10 +4,9 @@ use tonic::Status;
 
 use super::change::change_error;
 use crate::invoices::{InvoiceError, NewInvoice, Purpose, Registry};
-use crate::rpc::Rooms;
 use crate::rpc::errors::refused;
 use crate::rpc::input::hash;
-use crate::rpc::lightning::add_invoice;
+use crate::rpc::{Rooms, new_invoice};
 use lnd_api::proto::invoicesrpc::{
     AddHoldInvoiceRequest, AddHoldInvoiceResp, SettleInvoiceMsg, SettleInvoiceResp,
 };
@@ -18,7 +17,7 @@ pub(super) async fn add(
     rooms: &Rooms,
     request: AddHoldInvoiceRequest,
 ) -> Result<AddHoldInvoiceResp, Status> {
-    let record = add_invoice::make(rooms, read(request)?).await?;
+    let record = new_invoice::create(rooms, read(request)?).await?;
     Ok(AddHoldInvoiceResp {
         payment_request: record.terms.payment_request,
         add_index: record.add_index,
@@ -26,7 +25,7 @@ pub(super) async fn add(
     })
 }
 
-/// Parses the request; the fields in common with AddInvoice are parsed by `add_invoice`.
+/// Parses the request; the fields in common with AddInvoice are parsed by `new_invoice`.
 fn read(request: AddHoldInvoiceRequest) -> Result<NewInvoice, Status> {
     let hash = hash(&request.hash)?;
     let ordinary = Invoice {
@@ -43,7 +42,7 @@ fn read(request: AddHoldInvoiceRequest) -> Result<NewInvoice, Status> {
     };
     Ok(NewInvoice {
         purpose: Purpose::Hold { hash },
-        ..add_invoice::read(ordinary)?
+        ..new_invoice::read(ordinary)?
     })
 }
 

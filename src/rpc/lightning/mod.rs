@@ -1,6 +1,6 @@
 //! The `Lightning` service. Each call's implementation is in the module of its family.
 
-pub(super) mod add_invoice;
+mod add_invoice;
 mod aliases;
 mod backups;
 mod channel_acceptor;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::params;
 
+use super::queue::MAX_COMMIT_DELAY;
 use super::*;
-use crate::storage::Store;
+use crate::storage::{Change, Store};
 
 mod disk;
 mod node;

@@ -3,6 +3,7 @@
 use std::thread::Scope;
 
 use super::*;
+use crate::storage::monitor_write::MonitorWrite;
 use crate::storage::sql::{signed, unsigned};
 
 pub(super) const CHANNELS: usize = 3;

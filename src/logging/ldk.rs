@@ -11,7 +11,7 @@ use lightning::util::logger::{Level, Logger, Record};
 use tracing::field::display;
 
 use self::levels::{level, may_change, refuses_a_message};
-use crate::logging::{beginning, cut};
+use super::cut::{beginning, cut};
 
 /// Target of LDK's records, for filters such as `info,ldk=warn`.
 pub const TARGET: &str = "ldk";
