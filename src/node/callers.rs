@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::StartError;
 use crate::config::{Callers, Config};
 use crate::rpc::Bakery;
-use crate::rpc::{self, Doors, Names, Origins, Tls};
+use crate::rpc::{self, Listeners, Names, Origins, Tls};
 use crate::storage::Store;
 use ampd_files::Readers;
 
@@ -23,7 +23,7 @@ const REST_ADDRESS_FILE: &str = "rest.address";
 pub(super) async fn open(
     config: &Config,
     store: &Arc<Store>,
-) -> Result<(Doors, Arc<Bakery>), StartError> {
+) -> Result<(Listeners, Arc<Bakery>), StartError> {
     let bakery = Arc::new(Bakery::open(store.clone())?);
     let directory = lnd_api::layout::macaroon_directory(&config.data_dir, config.network);
     rpc::write_macaroons(&directory, &bakery).await?;
@@ -33,7 +33,7 @@ pub(super) async fn open(
         Some(address) => Some(bind_rest(address).await?),
         None => None,
     };
-    let doors = Doors {
+    let listeners = Listeners {
         grpc: grpc.map_err(|source| StartError::RpcListen {
             address: callers.rpc_listen,
             source,
@@ -42,8 +42,8 @@ pub(super) async fn open(
         tls: Tls::open(&config.data_dir, &names(callers))?,
         origins: Origins(callers.rest_cors.clone()),
     };
-    write_addresses(&config.network_dir(), &doors)?;
-    Ok((doors, bakery))
+    write_addresses(&config.network_dir(), &listeners)?;
+    Ok((listeners, bakery))
 }
 
 async fn bind_rest(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -66,10 +66,10 @@ fn names(callers: &Callers) -> Names {
     }
 }
 
-fn write_addresses(directory: &Path, doors: &Doors) -> Result<(), StartError> {
-    let rest = doors.rest.as_ref();
+fn write_addresses(directory: &Path, listeners: &Listeners) -> Result<(), StartError> {
+    let rest = listeners.rest.as_ref();
     for (file, listener) in [
-        (RPC_ADDRESS_FILE, Some(&doors.grpc)),
+        (RPC_ADDRESS_FILE, Some(&listeners.grpc)),
         (REST_ADDRESS_FILE, rest),
     ] {
         let Some(address) = listener.and_then(|listener| listener.local_addr().ok()) else {

@@ -34,7 +34,7 @@ use crate::peers::list::feature_bits;
 use crate::peers::listen::{self, Listener};
 use crate::routing::asked_route::Routes;
 use crate::rpc::Bakery;
-use crate::rpc::{self, Rooms};
+use crate::rpc::{self, Context};
 use crate::storage::{DirectoryLock, StorageError, Store};
 use ampd_files::Readers;
 
@@ -80,7 +80,7 @@ impl Tasks {
         let announcement = announcement(config)?;
         let sockets = listen::bind(&config.listen)?;
         let page = donations::open(config, &core, &house).await?;
-        let (doors, bakery) = callers::open(config, &core.store).await?;
+        let (listeners, bakery) = callers::open(config, &core.store).await?;
         let directory = config.network_dir();
         let listening: Vec<SocketAddr> = sockets
             .iter()
@@ -127,13 +127,13 @@ impl Tasks {
         });
         house.payments.resume(unfinished);
         let donations = page.map(|page| page.spawn(&tracker, &stop));
-        let rooms = Arc::new(Rooms {
+        let context = Arc::new(Context {
             donations,
-            ..rooms(config, &core, &house, bakery, following, listening, levels)
+            ..context(config, &core, &house, bakery, following, listening, levels)
         });
         let ended = stop.clone();
         vital.spawn(&tracker, "RPC server", async move {
-            if let Err(error) = rpc::serve(rooms, doors, ended).await {
+            if let Err(error) = rpc::serve(context, listeners, ended).await {
                 tracing::error!("RPC server stopped: {error}");
             }
         });
@@ -332,7 +332,7 @@ fn own_features(core: &Core, messages: &NodeChannelMessages) -> Vec<u32> {
     bits
 }
 
-fn rooms(
+fn context(
     config: &Config,
     core: &Core,
     house: &House,
@@ -340,8 +340,8 @@ fn rooms(
     chain: Following,
     listening: Vec<SocketAddr>,
     levels: LogLevels,
-) -> Rooms {
-    Rooms {
+) -> Context {
+    Context {
         network: config.network,
         node_id: core.node_id,
         alias: config

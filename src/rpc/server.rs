@@ -12,20 +12,20 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tower_layer::Layer;
 
-use super::Rooms;
-use super::chain_notifier::ChainNotifierService;
-use super::connections::{self, Connection};
-use super::guard::GuardLayer;
-use super::invoices::InvoicesService;
-use super::lightning::LightningService;
-use super::rest::{self, Origins, Rest};
-use super::router::RouterService;
-use super::state::StateService;
-use super::static_invoices::StaticInvoicesService;
-use super::tls::{self, Tls};
-use super::unlocker::UnlockerService;
-use super::versioner::VersionerService;
-use super::wallet_kit::WalletKitService;
+use crate::rpc::Context;
+use crate::rpc::services::chain_notifier::ChainNotifierService;
+use crate::rpc::services::invoices::InvoicesService;
+use crate::rpc::services::lightning::LightningService;
+use crate::rpc::services::router::RouterService;
+use crate::rpc::services::state::StateService;
+use crate::rpc::services::static_invoices::StaticInvoicesService;
+use crate::rpc::services::versioner::VersionerService;
+use crate::rpc::services::wallet_kit::WalletKitService;
+use crate::rpc::services::wallet_unlocker::WalletUnlockerService;
+use crate::rpc::transport::auth::AuthLayer;
+use crate::rpc::transport::connections::{self, Connection};
+use crate::rpc::transport::rest::{self, Origins, Rest};
+use crate::rpc::transport::tls::{self, Tls};
 use lnd_api::proto::DESCRIPTORS;
 use lnd_api::proto::ampdrpc::static_invoices_server::StaticInvoicesServer;
 use lnd_api::proto::chainrpc::chain_notifier_server::ChainNotifierServer;
@@ -53,7 +53,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The listeners for API clients and their settings.
-pub struct Doors {
+pub struct Listeners {
     pub grpc: TcpListener,
     /// `None` disables the REST API.
     pub rest: Option<TcpListener>,
@@ -77,21 +77,21 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`] if a listener fails.
 pub async fn serve(
-    rooms: Arc<Rooms>,
-    doors: Doors,
+    context: Arc<Context>,
+    listeners: Listeners,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let guard = GuardLayer(rooms.bakery.clone());
-    let routes = routes(rooms, &stop).await?;
+    let guard = AuthLayer(context.bakery.clone());
+    let routes = routes(context, &stop).await?;
     let rest = Rest {
         services: guard.layer(routes.clone()),
-        origins: doors.origins,
+        origins: listeners.origins,
         stop: stop.clone(),
     };
-    let tls = Arc::new(doors.tls);
+    let tls = Arc::new(listeners.tls);
     tokio::spawn(tls::keep_valid(tls.clone(), stop.clone()));
     let acceptor = tls.acceptor(&["h2"]);
-    let connections = connections::accept(doors.grpc, acceptor, stop.clone());
+    let connections = connections::accept(listeners.grpc, acceptor, stop.clone());
     let connections = ReceiverStream::new(connections).map(Ok::<Connection, std::io::Error>);
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
@@ -99,7 +99,7 @@ pub async fn serve(
         .layer(guard)
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
-    let rest = doors.rest.map(|listener| {
+    let rest = listeners.rest.map(|listener| {
         let acceptor = tls.acceptor(&["h2", "http/1.1"]);
         let connections = connections::accept(listener, acceptor, stop.clone());
         tokio::spawn(rest::serve(rest, connections, DRAIN_TIMEOUT))
@@ -120,18 +120,18 @@ pub async fn serve(
 }
 
 /// Returns all services. Those that need no macaroon accept only small requests.
-async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, ServeError> {
-    let lightning = LightningServer::new(LightningService::new(rooms.clone(), stop.clone()))
+async fn routes(context: Arc<Context>, stop: &CancellationToken) -> Result<Routes, ServeError> {
+    let lightning = LightningServer::new(LightningService::new(context.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    let invoices = InvoicesServer::new(InvoicesService::new(rooms.clone(), stop.clone()))
+    let invoices = InvoicesServer::new(InvoicesService::new(context.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    let router = RouterServer::new(RouterService::new(rooms.clone(), stop.clone()))
+    let router = RouterServer::new(RouterService::new(context.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    let chain = ChainNotifierServer::new(ChainNotifierService::new(rooms.clone(), stop.clone()))
+    let chain = ChainNotifierServer::new(ChainNotifierService::new(context.clone(), stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    let wallet = WalletKitServer::new(WalletKitService::new(rooms.clone()))
+    let wallet = WalletKitServer::new(WalletKitService::new(context.clone()))
         .max_decoding_message_size(MAX_REQUEST);
-    let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(rooms, stop.clone()))
+    let ledgers = StaticInvoicesServer::new(StaticInvoicesService::new(context, stop.clone()))
         .max_decoding_message_size(MAX_REQUEST);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -146,8 +146,8 @@ async fn routes(rooms: Arc<Rooms>, stop: &CancellationToken) -> Result<Routes, S
     let health = health.max_decoding_message_size(MAX_OPEN_REQUEST);
     let state = StateServer::new(StateService::new(stop.clone()))
         .max_decoding_message_size(MAX_OPEN_REQUEST);
-    let unlocker =
-        WalletUnlockerServer::new(UnlockerService).max_decoding_message_size(MAX_OPEN_REQUEST);
+    let unlocker = WalletUnlockerServer::new(WalletUnlockerService)
+        .max_decoding_message_size(MAX_OPEN_REQUEST);
     let mut routes = Routes::builder();
     routes
         .add_service(lightning)

@@ -1,0 +1,153 @@
+//! GetInfo and StopDaemon.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bitcoin::Network;
+use bitcoin::hex::DisplayHex;
+
+use crate::chain::sync::{Health, Tip};
+use crate::channels::list::{Channel, ChannelState, channels};
+use crate::peers::list::peers;
+use crate::rpc::Context;
+use crate::rpc::convert::features::{Features, features};
+use crate::rpc::convert::parse::network_name;
+use crate::rpc::services::versioner;
+use lnd_api::proto::lnrpc::{Chain, GetInfoResponse, GraphCacheStatus, StopResponse};
+
+/// The age of the latest block, in seconds, beyond which the chain is not considered synced (lnd: two hours).
+const STALE_TIP_AGE: u64 = 7_200;
+
+/// `amp-req`, which lnd sets in invoices only.
+const AMP_REQUIRED_BIT: u32 = 30;
+
+/// The length of the default alias, which lnd takes from the node's key.
+const DEFAULT_ALIAS_DIGITS: usize = 20;
+
+/// Returns whether we are synced to the chain.
+pub(super) fn synced(context: &Context) -> bool {
+    let tip = *context.chain.tip.borrow();
+    *context.chain.health.borrow() == Health::Ok && is_recent(context.network, tip, now())
+}
+
+/// Returns the node's identity and state.
+pub(super) fn get_info(context: &Context) -> GetInfoResponse {
+    let node_id = context.node_id.serialize().to_lower_hex_string();
+    let tip = *context.chain.tip.borrow();
+    let following = *context.chain.health.borrow() == Health::Ok;
+    let synced = synced(context);
+    let num_peers = peers(&context.peer_manager).len();
+    let counts = Counts::of(&channels(&context.manager));
+    let graph_known = num_peers > 0 || !context.graph.read_only().channels().is_empty();
+    let uri = |address: &String| format!("{node_id}@{address}");
+    GetInfoResponse {
+        version: versioner::of_info(),
+        commit_hash: String::new(),
+        alias: alias(&context.alias, &node_id),
+        color: context.color.clone(),
+        num_pending_channels: counts.opening,
+        num_active_channels: counts.active,
+        num_inactive_channels: counts.inactive,
+        num_peers: u32::try_from(num_peers).unwrap_or(u32::MAX),
+        block_height: tip.height,
+        block_hash: tip.hash.to_string(),
+        best_header_timestamp: i64::from(tip.time),
+        synced_to_chain: synced,
+        synced_to_graph: synced && graph_known,
+        testnet: context.network == Network::Testnet,
+        chains: vec![Chain {
+            chain: "bitcoin".to_owned(),
+            network: network_name(context.network).to_owned(),
+        }],
+        uris: context.external_addresses.iter().map(uri).collect(),
+        features: own_features(context),
+        require_htlc_interceptor: false,
+        store_final_htlc_resolutions: false,
+        wallet_synced: following,
+        graph_cache_status: GraphCacheStatus::Loaded.into(),
+        identity_pubkey: node_id,
+    }
+}
+
+/// Shuts the node down cleanly.
+pub(super) fn stop(context: &Context) -> StopResponse {
+    tracing::info!("shutdown requested by RPC");
+    context.stop.cancel();
+    StopResponse {
+        status: "shutdown initiated, check logs for progress".to_owned(),
+    }
+}
+
+/// Returns the configured alias, or lnd's default.
+pub(super) fn alias(configured: &str, node_id: &str) -> String {
+    match configured {
+        "" => node_id.chars().take(DEFAULT_ALIAS_DIGITS).collect(),
+        alias => alias.to_owned(),
+    }
+}
+
+/// Returns whether the latest block is recent. Always true on regtest, where blocks are mined on demand.
+fn is_recent(network: Network, tip: Tip, now: u64) -> bool {
+    network == Network::Regtest || u64::from(tip.time).saturating_add(STALE_TIP_AGE) >= now
+}
+
+/// Returns the features that we send to peers, announce, and set in invoices.
+pub(super) fn own_features(context: &Context) -> Features {
+    features(context.features.iter().copied().chain([AMP_REQUIRED_BIT]))
+}
+
+/// The numbers of channels by state.
+#[derive(Default)]
+struct Counts {
+    opening: u32,
+    active: u32,
+    inactive: u32,
+}
+
+impl Counts {
+    fn of(channels: &[Channel]) -> Self {
+        let mut counts = Self::default();
+        for channel in channels {
+            let count = match (channel.state, channel.active) {
+                (ChannelState::Opening, _) => &mut counts.opening,
+                (ChannelState::Open, true) => &mut counts.active,
+                (ChannelState::Open, false) => &mut counts.inactive,
+                (ChannelState::Closing, _) => continue,
+            };
+            *count = count.saturating_add(1);
+        }
+        counts
+    }
+}
+
+/// Returns the current time in seconds since the Unix epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::BlockHash;
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+
+    #[test]
+    fn default_alias_comes_from_the_key() {
+        let node_id = "029b6941d70ecad6d7ec7e64712e4d10c1050fa2099498cae41894190e17883f0a";
+        assert_eq!(alias("", node_id), "029b6941d70ecad6d7ec");
+        assert_eq!(alias("alice", node_id), "alice");
+    }
+
+    #[test]
+    fn old_tip_is_unsynced_except_on_regtest() {
+        let tip = Tip {
+            height: 1,
+            hash: BlockHash::all_zeros(),
+            time: 1_000_000,
+        };
+        assert!(is_recent(Network::Bitcoin, tip, 1_007_200));
+        assert!(!is_recent(Network::Bitcoin, tip, 1_007_201));
+        assert!(is_recent(Network::Regtest, tip, u64::MAX));
+    }
+}
