@@ -8,13 +8,11 @@ use bitcoin::Amount;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::InboundChannelFunds;
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::ln::msgs::ChannelParameters;
-use lightning::ln::types::ChannelId;
-use lightning::types::features::ChannelTypeFeatures;
 
 use super::deciders::{Deciders, Terms};
 use super::depth;
 use super::id::UserChannelId;
+use super::inbound_request::Request;
 use super::list::{ChannelState, state};
 use super::open::describe;
 use super::strangers::{self, Newcomer, Origin, Strangers};
@@ -87,19 +85,6 @@ pub enum Refusal {
     /// LDK's reason, or a failure of the random number generator.
     #[error("{0}")]
     Failed(String),
-}
-
-/// A peer's request to open a channel, from LDK's `OpenChannelRequest` event.
-#[derive(Debug, Clone)]
-pub struct Request {
-    pub temporary_channel_id: ChannelId,
-    pub counterparty_node_id: PublicKey,
-    pub funding_satoshis: u64,
-    pub channel_negotiation_type: InboundChannelFunds,
-    pub channel_type: ChannelTypeFeatures,
-    pub is_announced: bool,
-    /// The channel parameters that the peer proposes.
-    pub params: ChannelParameters,
 }
 
 /// Accepts or refuses requests for inbound channels.

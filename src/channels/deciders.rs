@@ -8,7 +8,7 @@ use lightning::util::config::{ChannelConfigOverrides, ChannelHandshakeConfigUpda
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::accept::Request;
+use super::inbound_request::Request;
 
 /// The time that each acceptor has to answer (lnd's `acceptortimeout`). LDK waits for a minute at
 /// least.

@@ -13,12 +13,13 @@ use lightning::events::{ClosureReason, FundingInfo, HTLCHandlingFailureReason};
 use lightning::ln::types::ChannelId;
 use tracing::field::display;
 
-use super::accept::{Acceptor, Request};
+use super::accept::Acceptor;
 use super::closed::{ClosedChannels, Closure};
 use super::deciders::Deciders;
 use super::feed::{ChannelEvent, ChannelFeed};
 use super::forwards::{self, Forward, Forwards};
 use super::htlc_feed::{HtlcFeed, HtlcKind, HtlcStep};
+use super::inbound_request::Request;
 use super::list;
 use super::open::Opener;
 use super::spends::FundingSpends;

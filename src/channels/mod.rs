@@ -5,8 +5,10 @@
 pub mod accept;
 pub mod anchor_reserve;
 pub mod balance;
+mod channel_id_json;
 pub mod close;
 pub mod closed;
+pub mod closing_transaction;
 pub mod config;
 pub mod deciders;
 mod depth;
@@ -15,6 +17,7 @@ pub mod feed;
 pub mod forwards;
 pub mod htlc_feed;
 pub mod id;
+pub mod inbound_request;
 pub mod list;
 pub mod open;
 pub mod pending;

@@ -1,3 +1,5 @@
+//! Decisions of channel acceptors.
+
 use super::*;
 use crate::channels::accept::tests::{request, unknown_peer};
 

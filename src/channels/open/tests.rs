@@ -1,3 +1,5 @@
+//! Opening channels: the request, its limits and its progress.
+
 use std::sync::atomic::Ordering;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Limits on inbound channels whose funding transaction has not been seen.
+
 use std::net::IpAddr;
 
 use bitcoin::hashes::Hash;

@@ -20,9 +20,10 @@ use lightning::util::persist::MonitorName;
 
 use crate::channels::accept::Acquaintances;
 use crate::channels::closed::{ClosedChannel, ClosedChannels};
+use crate::channels::closing_transaction::{AgreedClose, ClosingTransaction};
 use crate::channels::forwards::{Forward, Forwards};
 use crate::channels::open::{FundingFee, FundingWallet};
-use crate::channels::spends::{AgreedClose, ClosingTransaction, FundingSpends};
+use crate::channels::spends::FundingSpends;
 use crate::ldk::ChannelMonitor;
 use crate::peers::{PeerBook, book};
 

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::Broadcasts;
-use crate::channels::accept::Request;
 use crate::channels::closed::Closure;
 use crate::channels::events::Channels;
+use crate::channels::inbound_request::Request;
 use crate::ldk::{ChainMonitor, ChannelManager, PeerManager};
 
 /// The event loop of a test node.

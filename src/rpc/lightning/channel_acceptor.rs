@@ -11,9 +11,9 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use crate::channels::accept::Request;
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
 use crate::channels::deciders::{Decision, Question, REJECTED, Terms};
+use crate::channels::inbound_request::Request;
 use crate::rpc::Rooms;
 use crate::rpc::streams::{Answers, Writer, stream};
 use lnd_api::proto::lnrpc::{ChannelAcceptRequest, ChannelAcceptResponse, CommitmentType};

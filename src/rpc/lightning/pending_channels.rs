@@ -209,8 +209,8 @@ mod tests {
 
     use super::*;
     use crate::channels::closed::{CloseInitiator, CloseType};
+    use crate::channels::closing_transaction::ClosingTransaction;
     use crate::channels::list::ChannelState;
-    use crate::channels::spends::ClosingTransaction;
     use crate::rpc::lightning::test_data;
     use crate::rpc::recorded::{printed, recorded, without};
 
