@@ -18,7 +18,8 @@ use super::config::MOST_ABOVE_OUR_CLOSING_FEE_SAT;
 use super::open::describe;
 use super::spends::{FundingSpends, Spend};
 use crate::channel_messages::ClosingTerms;
-use crate::ldk::{ChannelManager, PeerManager};
+use crate::ldk::ChannelManager;
+use crate::peers::PeerManager;
 use crate::storage::Health;
 use crash_points::Point;
 

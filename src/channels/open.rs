@@ -21,7 +21,8 @@ use tokio::sync::oneshot;
 
 use super::config::{MAX_CHANNEL_SAT, MIN_CHANNEL_SAT};
 use super::id::UserChannelId;
-use crate::ldk::{ChannelManager, PeerManager};
+use crate::ldk::ChannelManager;
+use crate::peers::PeerManager;
 
 mod request;
 

@@ -7,7 +7,8 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::routing::gossip::NodeId;
 
 use crate::channels::accept;
-use crate::ldk::{ChannelManager, NetworkGraph, PeerManager};
+use crate::ldk::{ChannelManager, NetworkGraph};
+use crate::peers::PeerManager;
 use crate::peers::address::ip_address;
 
 /// Looks up peers by connection, channels and graph.

@@ -19,7 +19,8 @@ use super::unfunded::Unfunded;
 use super::vital::Vital;
 use super::watched::Watched;
 use crate::config::Config;
-use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
+use crate::ldk::{ChannelManager, KeyValueStore};
+use crate::peers::PeerManager;
 
 /// How long to poll after activity: HTLCs become ready as commits complete, and LDK has no future
 /// that signals just this.

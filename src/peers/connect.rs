@@ -11,8 +11,8 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::book::{ChannelPeers, PeerBook};
+use super::connection::PeerManager;
 use super::{connection, socket};
-use crate::ldk::PeerManager;
 
 /// The port of an address without one (BOLT 1).
 pub const DEFAULT_PORT: u16 = 9735;

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::ip_address;
 use super::book::ChannelPeers;
+use super::connection::PeerManager;
 use super::inbound::{Bounds, Inbound};
 use super::{connection, socket};
-use crate::ldk::PeerManager;
 
 /// The limits on inbound connections from peers without channels, sufficient for wallets and
 /// gossip. Each connection costs a file descriptor and about 100 kB, or 1 MB if the peer does not

@@ -18,4 +18,5 @@ mod socket;
 
 pub use book::PeerBook;
 pub use connect::Connector;
+pub use connection::PeerManager;
 pub use reconnect::Reconnector;

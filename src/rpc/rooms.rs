@@ -18,12 +18,12 @@ use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
 use crate::channels::spends::FundingSpends;
 use crate::invoices::Registry;
-use crate::ldk::{
-    ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper, PeerManager,
-};
+use crate::ldk::{ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper};
 use crate::log_levels::LogLevels;
 use crate::payments::Payments;
-use crate::peers::{connect::Connector, custom::CustomMessages, reconnect::Reconnector};
+use crate::peers::{
+    PeerManager, connect::Connector, custom::CustomMessages, reconnect::Reconnector,
+};
 use crate::routing::asked_route::Routes;
 use crate::rpc::Bakery;
 use crate::storage::Store;

@@ -13,7 +13,8 @@ use super::parts::Broadcasts;
 use crate::channels::closed::Closure;
 use crate::channels::events::Channels;
 use crate::channels::inbound_request::Request;
-use crate::ldk::{ChainMonitor, ChannelManager, PeerManager};
+use crate::ldk::{ChainMonitor, ChannelManager};
+use crate::peers::PeerManager;
 
 /// The event loop of a test node.
 pub struct Pump {
