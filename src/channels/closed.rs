@@ -7,7 +7,7 @@ use lightning::ln::types::ChannelId;
 use serde::{Deserialize, Serialize};
 
 use super::closing_transaction::{AgreedClose, ClosingKind, ClosingTransaction};
-use super::id::UserChannelId;
+use super::user_channel_id::UserChannelId;
 use crate::logging::cut;
 
 /// The maximum length, in bytes, of the close reason that is stored and logged.

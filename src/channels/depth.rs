@@ -31,7 +31,7 @@ pub fn of(request: &Request) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::accept::tests::request;
+    use super::super::inbound::tests::request;
     use super::*;
 
     #[test]

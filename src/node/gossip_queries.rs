@@ -7,7 +7,7 @@ use bitcoin::secp256k1::PublicKey;
 use tokio_util::sync::CancellationToken;
 
 use crate::peers::PeerManager;
-use crate::peers::custom::{CustomMessage, CustomMessages};
+use crate::peers::custom_messages::{CustomMessage, CustomMessages};
 use crate::routing::answers::Answers;
 use crate::routing::asker::Asker;
 use crate::routing::gossip_message::GossipMessage;

@@ -14,7 +14,6 @@ use lightning::sign::EntropySource;
 use tokio::sync::Notify;
 
 use super::StartError;
-use super::acquaintances::Acquaintances;
 use super::books::Books;
 use super::bump::Bumper;
 use super::chain_listener::ChainListener;
@@ -23,23 +22,24 @@ use super::cut::NodeCut;
 use super::events::EventHandler;
 use super::funding::Funding;
 use super::gossip_queries::GossipQueries;
+use super::known_peers::KnownPeers;
 use super::outbound::ManagerOutbound;
 use super::peer_channels::ManagerPeers;
 use super::port::{ManagerPort, NodeChannelMessages, NodeGateway};
 use crate::chain::FundingOutputs;
 use crate::channel_messages::ChannelMessages;
 use crate::channels::Channels;
-use crate::channels::accept::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::close::{BroadcastCommitment, Closer, closing_terms};
 use crate::channels::htlc_feed::HtlcFeed;
+use crate::channels::inbound::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::open::Opener;
 use crate::config::Config;
 use crate::invoices::{self, Registry};
 use crate::ldk::{ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger};
 use crate::payments::Payments;
 use crate::peers::PeerManager;
-use crate::peers::book::ChannelPeers;
-use crate::peers::custom::CustomMessages;
+use crate::peers::address_book::ChannelPeers;
+use crate::peers::custom_messages::CustomMessages;
 use crate::peers::drained::TellsDrained;
 use crate::peers::onion_messages::BoundedOnionMessages;
 use crate::peers::peer_storage::PeerStorage;
@@ -392,7 +392,7 @@ fn channels(
         missing: reserve.missing_with(1),
         mempool_min_sat_per_kw: fees.mempool_min_sat_per_kw(),
     };
-    let acquaintances = Acquaintances {
+    let known_peers = KnownPeers {
         peers: peer_manager.clone(),
         manager: core.manager.clone(),
         graph: core.graph.clone(),
@@ -406,7 +406,7 @@ fn channels(
             rules,
             Arc::new(funds),
             core.strangers.clone(),
-            Arc::new(acquaintances),
+            Arc::new(known_peers),
         ),
         core.spends.clone(),
         core.strangers.clone(),

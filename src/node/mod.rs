@@ -5,7 +5,6 @@
 //! tasks (`tasks`, `background`). `events` dispatches LDK's events. No other module depends on all
 //! the others.
 
-mod acquaintances;
 mod background;
 mod books;
 mod bump;
@@ -22,6 +21,7 @@ mod gate;
 mod gossip_queries;
 mod graph_keeper;
 mod house;
+mod known_peers;
 mod metrics;
 mod outbound;
 mod page_address;

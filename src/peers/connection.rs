@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::custom::CustomMessages;
+use super::custom_messages::CustomMessages;
 use crate::ldk::{ChainMonitor, KeysManager};
 use crate::logger::LdkLogger;
 

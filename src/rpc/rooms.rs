@@ -10,19 +10,19 @@ use tonic::{Request, Response, Status};
 
 use super::streams::blocking;
 use crate::chain;
+use crate::channels::acceptors::ChannelAcceptors;
 use crate::channels::anchor_reserve::AnchorReserve;
+use crate::channels::channel_events::ChannelFeed;
 use crate::channels::close::Closer;
-use crate::channels::deciders::Deciders;
-use crate::channels::feed::ChannelFeed;
+use crate::channels::funding_spends::FundingSpends;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
-use crate::channels::spends::FundingSpends;
 use crate::invoices::Registry;
 use crate::ldk::{ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper};
 use crate::log_levels::LogLevels;
 use crate::payments::Payments;
 use crate::peers::{
-    PeerManager, connect::Connector, custom::CustomMessages, reconnect::Reconnector,
+    PeerManager, connect::Connector, custom_messages::CustomMessages, reconnect::Reconnector,
 };
 use crate::routing::asked_route::Routes;
 use crate::rpc::Bakery;
@@ -80,7 +80,7 @@ pub struct Rooms {
     pub fundings: Arc<chain::Fundings>,
     pub channel_feed: ChannelFeed,
     /// For callers who decide about channels of peers.
-    pub deciders: Deciders,
+    pub acceptors: ChannelAcceptors,
     pub htlc_feed: HtlcFeed,
     /// Also for who comes and goes.
     pub custom_messages: Arc<CustomMessages>,

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use crate::channels::acceptors::{Decision, Question, REJECTED, Terms};
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
-use crate::channels::deciders::{Decision, Question, REJECTED, Terms};
 use crate::channels::inbound_request::Request;
 use crate::rpc::Rooms;
 use crate::rpc::streams::{Answers, Writer, stream};
@@ -33,7 +33,7 @@ pub(super) fn decide(
     stop: CancellationToken,
     answers: Streaming<ChannelAcceptResponse>,
 ) -> Answers<ChannelAcceptRequest> {
-    let (questions, network) = (rooms.deciders.join(), rooms.network);
+    let (questions, network) = (rooms.acceptors.join(), rooms.network);
     stream(stop, move |writer| {
         follow(writer, questions, answers, network)
     })

@@ -43,13 +43,13 @@ pub struct Question {
 
 /// All channel acceptors. Clones share their state.
 #[derive(Clone)]
-pub struct Deciders {
+pub struct ChannelAcceptors {
     acceptors: Arc<Mutex<Vec<mpsc::Sender<Question>>>>,
     /// The time for each acceptor's answer.
     answer_timeout: Duration,
 }
 
-impl Default for Deciders {
+impl Default for ChannelAcceptors {
     fn default() -> Self {
         Self {
             acceptors: Arc::default(),
@@ -70,7 +70,7 @@ impl Question {
     }
 }
 
-impl Deciders {
+impl ChannelAcceptors {
     /// Adds an acceptor, which is asked until it drops the returned receiver.
     pub fn join(&self) -> mpsc::Receiver<Question> {
         let (acceptor, questions) = mpsc::channel(REQUEST_QUEUE_LEN);
