@@ -323,7 +323,7 @@ impl AcceptRules {
     }
 }
 
-/// The number of this peer's channels that are not usable yet, whoever opened them (as lnd counts).
+/// The number of this peer's channels that are not usable yet, opened by either side (as lnd counts).
 fn pending_with(existing: &[ChannelDetails], peer: &PublicKey) -> usize {
     existing
         .iter()
