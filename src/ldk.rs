@@ -7,7 +7,6 @@
 use std::sync::{Arc, RwLock};
 
 use lightning::chain::{self, chaininterface};
-use lightning::ln::msgs;
 use lightning::ln::peer_handler::IgnoringMessageHandler;
 use lightning::onion_message::messenger::DefaultMessageRouter;
 use lightning::routing::router::DefaultRouter;
@@ -17,8 +16,6 @@ use lightning::sign::{self, InMemorySigner};
 use lightning::util::persist::KVStoreSync;
 
 use crate::logging::ldk::LdkLogger;
-use crate::peers::connection::Descriptor;
-use crate::peers::custom::CustomMessages;
 
 pub use lightning::sign::KeysManager;
 
@@ -79,16 +76,6 @@ pub type OnionMessenger = lightning::onion_message::messenger::OnionMessenger<
     IgnoringMessageHandler,
     IgnoringMessageHandler,
     IgnoringMessageHandler,
->;
-pub type PeerManager = lightning::ln::peer_handler::PeerManager<
-    Descriptor,
-    Arc<dyn msgs::ChannelMessageHandler + Send + Sync>,
-    Arc<dyn msgs::RoutingMessageHandler + Send + Sync>,
-    Arc<dyn msgs::OnionMessageHandler + Send + Sync>,
-    Arc<LdkLogger>,
-    Arc<CustomMessages>,
-    Arc<KeysManager>,
-    Arc<ChainMonitor>,
 >;
 pub type OutputSweeper = lightning::util::sweep::OutputSweeperSync<
     Arc<Broadcaster>,

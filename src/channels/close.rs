@@ -15,10 +15,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::config::MOST_ABOVE_OUR_CLOSING_FEE_SAT;
+use super::funding_spends::{FundingSpends, Spend};
 use super::open::describe;
-use super::spends::{FundingSpends, Spend};
 use crate::channel_messages::ClosingTerms;
-use crate::ldk::{ChannelManager, PeerManager};
+use crate::ldk::ChannelManager;
+use crate::peers::PeerManager;
 use crate::storage::Health;
 use crash_points::Point;
 

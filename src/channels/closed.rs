@@ -6,8 +6,8 @@ use lightning::events::ClosureReason;
 use lightning::ln::types::ChannelId;
 use serde::{Deserialize, Serialize};
 
-use super::id::UserChannelId;
-use super::spends::{AgreedClose, ClosingKind, ClosingTransaction};
+use super::closing_transaction::{AgreedClose, ClosingKind, ClosingTransaction};
+use super::user_channel_id::UserChannelId;
 use crate::logging::cut;
 
 /// The maximum length, in bytes, of the close reason that is stored and logged.
@@ -37,7 +37,7 @@ pub enum CloseInitiator {
 /// A closed channel, with everything that lnd shows of it; LDK has removed the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedChannel {
-    #[serde(with = "super::rows::channel_id")]
+    #[serde(with = "super::channel_id_json")]
     pub channel_id: ChannelId,
     pub channel_point: OutPoint,
     pub scid: Option<u64>,

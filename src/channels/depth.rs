@@ -2,8 +2,8 @@
 
 use lightning::events::InboundChannelFunds;
 
-use super::accept::Request;
 use super::config::MIN_DEPTH_BLOCKS;
+use super::inbound_request::Request;
 
 /// The number of confirmations of the largest channels (lnd).
 const MAX_BLOCKS: u64 = 6;
@@ -31,7 +31,7 @@ pub fn of(request: &Request) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::accept::tests::request;
+    use super::super::inbound::tests::request;
     use super::*;
 
     #[test]

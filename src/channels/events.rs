@@ -13,15 +13,16 @@ use lightning::events::{ClosureReason, FundingInfo, HTLCHandlingFailureReason};
 use lightning::ln::types::ChannelId;
 use tracing::field::display;
 
-use super::accept::{Acceptor, Request};
+use super::acceptors::ChannelAcceptors;
+use super::channel_events::{ChannelEvent, ChannelFeed};
 use super::closed::{ClosedChannels, Closure};
-use super::deciders::Deciders;
-use super::feed::{ChannelEvent, ChannelFeed};
 use super::forwards::{self, Forward, Forwards};
+use super::funding_spends::FundingSpends;
 use super::htlc_feed::{HtlcFeed, HtlcKind, HtlcStep};
+use super::inbound::Acceptor;
+use super::inbound_request::Request;
 use super::list;
 use super::open::Opener;
-use super::spends::FundingSpends;
 use super::strangers::Strangers;
 use crate::ldk::ChannelManager;
 
@@ -79,13 +80,13 @@ impl Channels {
     }
 
     /// Returns the channel acceptors.
-    pub fn deciders(&self) -> &Deciders {
-        self.acceptor.deciders()
+    pub fn acceptors(&self) -> &ChannelAcceptors {
+        self.acceptor.acceptors()
     }
 
     /// Returns whether a peer's request for a channel waits for a channel acceptor.
-    pub fn has_undecided(&self) -> bool {
-        self.acceptor.has_undecided()
+    pub fn has_pending_decisions(&self) -> bool {
+        self.acceptor.has_pending_decisions()
     }
 
     pub fn open_channel_request(&self, request: Request) {

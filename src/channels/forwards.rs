@@ -9,9 +9,9 @@ use serde::Serialize;
 /// A payment that we forwarded and that was settled downstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Forward {
-    #[serde(serialize_with = "super::rows::optional_channel_id")]
+    #[serde(serialize_with = "super::channel_id_json::serialize_optional")]
     pub incoming_channel: Option<ChannelId>,
-    #[serde(serialize_with = "super::rows::optional_channel_id")]
+    #[serde(serialize_with = "super::channel_id_json::serialize_optional")]
     pub outgoing_channel: Option<ChannelId>,
     /// The SCIDs of the channels, where known.
     pub incoming_scid: Option<u64>,

@@ -3,11 +3,11 @@
 use lightning::events::{Event, HTLCHandlingFailureType, PathFailure};
 use lightning::routing::router::Path;
 
-use super::accept::Request;
 use super::closed::Closure;
 use super::events::Channels;
 use super::forwards::Forward;
 use super::htlc_feed::HtlcKind;
+use super::inbound_request::Request;
 
 impl Channels {
     /// Handles an event of opening a channel or of forwarding, or a change of a channel's state.

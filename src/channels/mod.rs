@@ -2,29 +2,32 @@
 //!
 //! [`Channels`] is the entry point for the node's event loop: one function per LDK event.
 
-pub mod accept;
+pub mod acceptors;
 pub mod anchor_reserve;
 pub mod balance;
+pub mod channel_events;
+mod channel_id_json;
 pub mod close;
 pub mod closed;
+pub mod closing_transaction;
 pub mod config;
-pub mod deciders;
 mod depth;
 pub mod events;
-pub mod feed;
 pub mod forwards;
+pub mod funding_spends;
 pub mod htlc_feed;
-pub mod id;
+pub mod inbound;
+pub mod inbound_request;
 mod ldk_events;
 pub mod list;
 pub mod open;
 pub mod pending;
+mod pending_decisions;
 pub mod policy;
 mod rows;
-pub mod spends;
 pub mod strangers;
 #[cfg(test)]
 pub(crate) mod test_node;
-mod undecided;
+pub mod user_channel_id;
 
 pub use events::Channels;

@@ -20,8 +20,9 @@ use lightning::util::errors::APIError;
 use tokio::sync::oneshot;
 
 use super::config::{MAX_CHANNEL_SAT, MIN_CHANNEL_SAT};
-use super::id::UserChannelId;
-use crate::ldk::{ChannelManager, PeerManager};
+use super::user_channel_id::UserChannelId;
+use crate::ldk::ChannelManager;
+use crate::peers::PeerManager;
 
 mod request;
 

@@ -10,8 +10,9 @@ use lightning::ln::types::ChannelId;
 use lightning::types::payment::PaymentHash;
 
 use super::closed::{CloseType, ClosedChannel};
+use super::closing_transaction::ClosingTransaction;
+use super::funding_spends::FundingSpends;
 use super::list::{Channel, ChannelState, channels};
-use super::spends::{ClosingTransaction, FundingSpends};
 use crate::ldk::{ChainMonitor, ChannelManager};
 
 /// All channels that are being opened or closed.

@@ -1,4 +1,4 @@
-//! The forwarding policy of our channels, and changes of it.
+//! Changes of the forwarding policy of our channels.
 
 use std::sync::Arc;
 
@@ -8,50 +8,9 @@ use lightning::util::config::{ChannelConfigUpdate, MaxDustHTLCExposure};
 
 use super::config::MIN_CLTV_DELTA_BLOCKS;
 use super::open::describe;
-use crate::ldk::{ChannelManager, PeerManager};
-
-/// The share of a channel's capacity, in tenths, that LDK allows for one HTLC.
-const OFFERED_TENTHS: u64 = 9;
-
-/// The forwarding policy of one side of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    pub base_fee_msat: u32,
-    /// The proportional fee, in millionths.
-    pub fee_rate_ppm: u32,
-    pub cltv_delta_blocks: u16,
-    pub min_htlc_msat: u64,
-    pub max_htlc_msat: u64,
-}
-
-/// Returns our policy, as LDK sends it to the peer or announces it.
-pub fn own(details: &ChannelDetails) -> Terms {
-    let config = details.config.unwrap_or_default();
-    let peer = &details.counterparty;
-    let offered_msat = details.channel_value_satoshis.saturating_mul(1000) / 10 * OFFERED_TENTHS;
-    Terms {
-        base_fee_msat: config.forwarding_fee_base_msat,
-        fee_rate_ppm: config.forwarding_fee_proportional_millionths,
-        cltv_delta_blocks: config.cltv_expiry_delta,
-        min_htlc_msat: peer.outbound_htlc_minimum_msat.unwrap_or(0),
-        max_htlc_msat: peer
-            .outbound_htlc_maximum_msat
-            .map_or(offered_msat, |most| most.min(offered_msat)),
-    }
-}
-
-/// Returns the peer's policy, or `None` until the peer has sent it.
-pub fn of_peer(details: &ChannelDetails) -> Option<Terms> {
-    let told = details.counterparty.forwarding_info.as_ref()?;
-    let all_msat = details.channel_value_satoshis.saturating_mul(1000);
-    Some(Terms {
-        base_fee_msat: told.fee_base_msat,
-        fee_rate_ppm: told.fee_proportional_millionths,
-        cltv_delta_blocks: told.cltv_expiry_delta,
-        min_htlc_msat: details.inbound_htlc_minimum_msat.unwrap_or(0),
-        max_htlc_msat: details.inbound_htlc_maximum_msat.unwrap_or(all_msat),
-    })
-}
+use crate::ldk::ChannelManager;
+use crate::peers::PeerManager;
+use crate::routing::forwarding_terms::ForwardingTerms;
 
 /// A requested policy change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +126,7 @@ fn apply(
     channel: &ChannelDetails,
     change: &Change,
 ) -> Result<(), PolicyError> {
-    let terms = own(channel);
+    let terms = ForwardingTerms::ours(channel);
     fixed("min_htlc_msat", change.min_htlc_msat, terms.min_htlc_msat)?;
     fixed("max_htlc_msat", change.max_htlc_msat, terms.max_htlc_msat)?;
     let update = ChannelConfigUpdate {

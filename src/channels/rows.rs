@@ -2,13 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bitcoin::hex::DisplayHex;
 use lightning::ln::types::ChannelId;
-use serde::Serializer;
 
 use super::closed::{ClosedChannel, ClosedChannels};
+use super::closing_transaction::{AgreedClose, ClosingTransaction};
 use super::forwards::{Forward, Forwards};
-use super::spends::{AgreedClose, ClosingTransaction};
 use crate::storage::Store;
 use crate::storage::channels::{
     AgreedCloseRow, DropAgreedClose, MergeClosedChannel, PutAgreedClose,
@@ -100,33 +98,4 @@ fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-}
-
-/// Serializes a channel id as 64 hex digits.
-pub(super) mod channel_id {
-    use bitcoin::hex::{DisplayHex, FromHex};
-    use lightning::ln::types::ChannelId;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(id: &ChannelId, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&id.0.to_lower_hex_string())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ChannelId, D::Error> {
-        let text = String::deserialize(from)?;
-        <[u8; 32]>::from_hex(&text)
-            .map(ChannelId)
-            .map_err(D::Error::custom)
-    }
-}
-
-pub(super) fn optional_channel_id<S: Serializer>(
-    id: &Option<ChannelId>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match id {
-        Some(id) => serializer.serialize_some(&id.0.to_lower_hex_string()),
-        None => serializer.serialize_none(),
-    }
 }

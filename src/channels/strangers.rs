@@ -24,8 +24,8 @@ use tokio::sync::Notify;
 use self::budget::{Budget, Taken};
 use self::closed::{key_of_closed, may_be_made_up};
 use self::funding::{Funding, LOOK_AGAIN_LATER};
+use super::funding_spends::funding_script;
 use super::list;
-use super::spends::funding_script;
 use crate::ldk::ChainMonitor;
 
 pub use self::evict::{is_near_limit, without_funded_channel};

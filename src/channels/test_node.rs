@@ -28,20 +28,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::parts::{Addresses, Broadcasts, NoDisk};
 use self::pump::Pump;
-use super::accept::{AcceptRules, Acceptor, ForcedCloseFunds};
+use super::acceptors::ChannelAcceptors;
 use super::close::{Closer, closing_terms};
 use super::closed::ClosedChannels;
 use super::config::{ChannelSettings, user_config};
-use super::deciders::Deciders;
 use super::events::Channels;
+use super::funding_spends::FundingSpends;
+use super::inbound::{AcceptRules, Acceptor, ForcedCloseFunds};
 use super::open::{FundingFee, OpenRequest, Opener};
-use super::spends::FundingSpends;
 use super::strangers::Strangers;
 use crate::chain::FeeEstimates;
 use crate::channel_messages::ChannelMessages;
-use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, PeerManager, Scorer};
+use crate::ldk::{ChainMonitor, ChannelManager, NetworkGraph, Scorer};
 use crate::logging::ldk::LdkLogger;
-use crate::peers::book;
+use crate::peers::PeerManager;
+use crate::peers::address_book;
 use crate::peers::connect::Connector;
 use crate::peers::listen::{self, Listener};
 use crate::routing::{RouteFinder, graph};
@@ -67,7 +68,7 @@ pub struct TestNode {
     pub finder: RouteFinder,
     pub opener: Arc<Opener>,
     /// The acceptors for inbound channels of this node.
-    pub deciders: Deciders,
+    pub acceptors: ChannelAcceptors,
     pub closer: Closer,
     pub spends: Arc<FundingSpends>,
     pub strangers: Arc<Strangers>,
@@ -152,7 +153,7 @@ impl TestNode {
             store.clone(),
             store.clone(),
         );
-        let deciders = channels.deciders().clone();
+        let acceptors = channels.acceptors().clone();
         let stop = CancellationToken::new();
         let address = listen(&peers, &manager, &stop).await;
         let (turns, turn) = watch::channel(0);
@@ -185,7 +186,7 @@ impl TestNode {
             monitors,
             peers,
             opener,
-            deciders,
+            acceptors,
             spends,
             strangers,
             addresses,
@@ -240,7 +241,7 @@ impl TestNode {
             .await;
     }
 
-    pub fn channel_peers(&self) -> Arc<book::ChannelPeers> {
+    pub fn channel_peers(&self) -> Arc<address_book::ChannelPeers> {
         channel_peers(&self.manager)
     }
 
@@ -335,7 +336,7 @@ impl Ldk {
     }
 }
 
-fn channel_peers(manager: &Arc<ChannelManager>) -> Arc<book::ChannelPeers> {
+fn channel_peers(manager: &Arc<ChannelManager>) -> Arc<address_book::ChannelPeers> {
     let manager = Arc::clone(manager);
     Arc::new(move || {
         let channels = manager.list_channels();

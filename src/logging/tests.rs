@@ -111,7 +111,7 @@ fn a_hundred_peers_stay_within_the_byte_limit() {
                         ldk_at(level, None, 1_000 + line, text);
                     }
                 }
-                tracing::info!(target: "ampd::channels::accept", %peer, "channel refused");
+                tracing::info!(target: "ampd::channels::inbound", %peer, "channel refused");
                 tracing::info!(target: "ampd::channels::events", %peer, "channel closed");
             }
         }
@@ -130,8 +130,8 @@ fn a_hundred_peers_stay_within_the_byte_limit() {
 fn a_hundred_thousand_peers_use_bounded_memory() {
     logged(DEFAULT_LEVEL, |shared| {
         let accept = |peer: u32| {
-            tracing::info!(target: "ampd::channels::accept", peer, "channel accepted");
-            tracing::info!(target: "ampd::channels::accept", peer = %peer, "channel refused");
+            tracing::info!(target: "ampd::channels::inbound", peer, "channel accepted");
+            tracing::info!(target: "ampd::channels::inbound", peer = %peer, "channel refused");
         };
         (0..100_000).for_each(accept);
         assert!(shared.counts.remembered() < 500);
@@ -145,7 +145,7 @@ fn other_faults_are_visible_during_a_flood() {
             for line in 0..50 {
                 ldk(Some(peer(number)), line, "noise");
             }
-            tracing::info!(target: "ampd::channels::accept", peer = number, "channel refused");
+            tracing::info!(target: "ampd::channels::inbound", peer = number, "channel refused");
         }
         ldk(Some(peer(1)), 4_711, "the commitment of a channel is wrong");
         tracing::error!(target: "ampd::storage::writer", "the database is not writable");

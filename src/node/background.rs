@@ -19,7 +19,8 @@ use super::unfunded::Unfunded;
 use super::vital::Vital;
 use super::watched::Watched;
 use crate::config::Config;
-use crate::ldk::{ChannelManager, KeyValueStore, PeerManager};
+use crate::ldk::{ChannelManager, KeyValueStore};
+use crate::peers::PeerManager;
 
 /// How long to poll after activity: HTLCs become ready as commits complete, and LDK has no future
 /// that signals just this.
@@ -38,8 +39,12 @@ pub(super) fn spawn_background(
     let processor = background_processor(core, house, stop_background.clone());
     vital.spawn(background, "LDK event loop", processor);
     let events = house.events.clone();
-    let undecided = move || events.channels.has_undecided();
-    let ticks = ticks::run(core.manager.clone(), undecided, stop_background.clone());
+    let pending_decisions = move || events.channels.has_pending_decisions();
+    let ticks = ticks::run(
+        core.manager.clone(),
+        pending_decisions,
+        stop_background.clone(),
+    );
     vital.spawn(background, "LDK timer ticks", ticks);
     let unfunded = Unfunded {
         bitcoind: core.bitcoind.clone(),

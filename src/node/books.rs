@@ -7,8 +7,8 @@ use bitcoin::{OutPoint, Txid};
 use lightning_block_sync::BlockHeaderData;
 
 use crate::chain::HeaderLog;
-use crate::peers::PeerBook;
-use crate::peers::book::BookError;
+use crate::peers::AddressBook;
+use crate::peers::address_book::AddressBookError;
 use crate::storage::Store;
 use crate::storage::headers::{ForgetHeaders, PutHeader};
 use crate::storage::peers::PutPeer;
@@ -77,8 +77,8 @@ impl HeaderLog for Books {
     }
 }
 
-impl PeerBook for Books {
-    fn addresses(&self) -> Result<Vec<(PublicKey, String)>, BookError> {
+impl AddressBook for Books {
+    fn addresses(&self) -> Result<Vec<(PublicKey, String)>, AddressBookError> {
         Ok(self.0.peers()?)
     }
 

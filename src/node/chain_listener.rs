@@ -7,7 +7,7 @@ use bitcoin::block::Header;
 use lightning::chain::transaction::TransactionData;
 use lightning::chain::{BestBlock, Listen};
 
-use crate::channels::spends::FundingSpends;
+use crate::channels::funding_spends::FundingSpends;
 use crate::invoices::Registry;
 use crate::ldk::{ChainMonitor, ChannelManager, OutputSweeper};
 use crate::wallet::Wallet;

@@ -21,7 +21,7 @@ use super::{StartError, seed};
 use crate::chain::{Bitcoind, Broadcaster, ChainInfo, FeeEstimates};
 use crate::channels::anchor_reserve::AnchorReserve;
 use crate::channels::config::{ChannelSettings, user_config};
-use crate::channels::spends::FundingSpends;
+use crate::channels::funding_spends::FundingSpends;
 use crate::channels::strangers::Strangers;
 use crate::config::Config;
 use crate::ldk::{

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::bump::Bumper;
 use super::stakes::Stakes;
 use crate::chain::{Broadcaster, Priority, Submission};
-use crate::channels::spends::FundingSpends;
+use crate::channels::funding_spends::FundingSpends;
 use crate::storage::Store;
 use crash_points::Point;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bitcoin::secp256k1::PublicKey;
 use tokio_util::sync::CancellationToken;
 
-use crate::ldk::PeerManager;
-use crate::peers::custom::{CustomMessage, CustomMessages};
+use crate::peers::PeerManager;
+use crate::peers::custom_messages::{CustomMessage, CustomMessages};
 use crate::routing::answers::Answers;
 use crate::routing::asker::Asker;
 use crate::routing::gossip_message::GossipMessage;

@@ -1,8 +1,8 @@
 //! The components around LDK's core, built and connected. No task is running yet.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::EventsProvider;
@@ -14,7 +14,6 @@ use lightning::sign::EntropySource;
 use tokio::sync::Notify;
 
 use super::StartError;
-use super::acquaintances::Acquaintances;
 use super::books::Books;
 use super::bump::Bumper;
 use super::chain_listener::ChainListener;
@@ -24,23 +23,23 @@ use super::events::EventHandler;
 use super::funding::Funding;
 use super::gossip_queries::GossipQueries;
 use super::inbound_htlcs::{ManagerInboundHtlcs, NodeChannelMessages, NodeGateway};
+use super::known_peers::KnownPeers;
 use super::outbound_htlcs::ManagerOutboundHtlcs;
 use super::peer_channels::ManagerPeers;
 use crate::chain::FundingOutputs;
 use crate::channel_messages::ChannelMessages;
 use crate::channels::Channels;
-use crate::channels::accept::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::close::{BroadcastCommitment, Closer, closing_terms};
 use crate::channels::htlc_feed::HtlcFeed;
+use crate::channels::inbound::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::open::Opener;
 use crate::config::Config;
 use crate::invoices::{self, Registry};
-use crate::ldk::{
-    ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger, PeerManager,
-};
+use crate::ldk::{ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger};
 use crate::payments::Payments;
-use crate::peers::book::ChannelPeers;
-use crate::peers::custom::CustomMessages;
+use crate::peers::PeerManager;
+use crate::peers::address_book::ChannelPeers;
+use crate::peers::custom_messages::CustomMessages;
 use crate::peers::drained::TellsDrained;
 use crate::peers::onion_messages::BoundedOnionMessages;
 use crate::peers::peer_storage::PeerStorage;
@@ -291,11 +290,13 @@ fn check_channels(
     }
     let (ours, chain) = (core.manager.clone(), core.manager.clone());
     let (own, asker) = (core.manager.clone(), asker.clone());
+    // Weak because the peer manager owns the check.
+    let peers = Arc::downgrade(peers);
     checked.check_with(ChannelCheck::new(Sources {
         outputs: FundingOutputs::new(core.bitcoind.clone()),
         graph: core.graph.clone(),
         gossip: gossip.clone(),
-        peers: Arc::downgrade(peers),
+        finish_lookup: Box::new(move |unwanted| finish_lookup(&peers, unwanted)),
         has_channel: Box::new(move |peer| !ours.list_channels_with_counterparty(peer).is_empty()),
         own_id: NodeId::from_pubkey(&core.node_id),
         own_capacity: Box::new(move |scid| own_capacity(&own, scid)),
@@ -303,6 +304,17 @@ fn check_channels(
         height: Box::new(move || chain.current_best_block().height),
         runtime: tokio::runtime::Handle::current(),
     }));
+}
+
+/// Disconnects a peer whose announcements are invalid, and lets LDK continue.
+fn finish_lookup(peers: &Weak<PeerManager>, unwanted: Option<PublicKey>) {
+    let Some(peers) = peers.upgrade() else {
+        return;
+    };
+    if let Some(peer) = unwanted {
+        peers.disconnect_by_node_id(peer);
+    }
+    peers.process_events();
 }
 
 fn own_capacity(manager: &ChannelManager, scid: u64) -> Option<u64> {
@@ -380,7 +392,7 @@ fn channels(
         missing: reserve.missing_with(1),
         mempool_min_sat_per_kw: fees.mempool_min_sat_per_kw(),
     };
-    let acquaintances = Acquaintances {
+    let known_peers = KnownPeers {
         peers: peer_manager.clone(),
         manager: core.manager.clone(),
         graph: core.graph.clone(),
@@ -394,7 +406,7 @@ fn channels(
             rules,
             Arc::new(funds),
             core.strangers.clone(),
-            Arc::new(acquaintances),
+            Arc::new(known_peers),
         ),
         core.spends.clone(),
         core.strangers.clone(),

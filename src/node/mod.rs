@@ -5,7 +5,6 @@
 //! tasks (`tasks`, `background`). `events` dispatches LDK's events. No other module depends on all
 //! the others.
 
-mod acquaintances;
 mod background;
 mod books;
 mod bump;
@@ -23,6 +22,7 @@ mod gossip_queries;
 mod graph_keeper;
 mod house;
 mod inbound_htlcs;
+mod known_peers;
 mod metrics;
 mod outbound_htlcs;
 mod page_address;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::gate::Gate;
 use crate::chain::parents_first;
 use crate::chain::sync::{Following, Health};
-use crate::channels::spends::FundingSpends;
+use crate::channels::funding_spends::FundingSpends;
 use crate::wallet::Wallet;
 
 /// How often to rebroadcast if neither a new block nor bitcoind's return triggers it earlier.

@@ -6,7 +6,7 @@ use bitcoin::{Transaction, TxIn};
 use lightning::chain::channelmonitor::Balance;
 
 use crate::chain::Priority;
-use crate::channels::spends::{FundingSpends, is_commitment};
+use crate::channels::funding_spends::{FundingSpends, is_commitment};
 use crate::channels::strangers::{Strangers, Unseen};
 use crate::ldk::{ChainMonitor, ChannelMonitor};
 

@@ -384,7 +384,7 @@ fn context(
         keys: core.keys.clone(),
         fundings: Arc::new(Fundings::new(core.bitcoind.clone())),
         channel_feed: house.events.channels.feed().clone(),
-        deciders: house.events.channels.deciders().clone(),
+        acceptors: house.events.channels.acceptors().clone(),
         htlc_feed: house.events.channels.htlcs().clone(),
         custom_messages: house.custom_messages.clone(),
         levels: Arc::new(levels),

@@ -50,15 +50,15 @@ struct Activity {
     /// Channels whose peer is disconnected.
     away: HashSet<ChannelId>,
     /// Whether an `open_channel` from a peer waits for our decision.
-    undecided: bool,
+    pending_decisions: bool,
     /// The forwarding fees of each channel.
     fees: HashMap<ChannelId, ChannelConfig>,
 }
 
 impl Activity {
-    fn at(channels: &[ChannelDetails], undecided: bool) -> Self {
+    fn at(channels: &[ChannelDetails], pending_decisions: bool) -> Self {
         let mut activity = Self {
-            undecided,
+            pending_decisions,
             ..Self::default()
         };
         for channel in channels {
@@ -139,7 +139,7 @@ impl Pace {
         self.note_fees(activity.fees, now);
         let changed = self.fees_changed;
         let takes_old_fees = changed.is_some_and(|at| now.duration_since(at) < OLD_FEES_PERIOD);
-        if takes_old_fees || activity.undecided {
+        if takes_old_fees || activity.pending_decisions {
             return false;
         }
         let too_many =
@@ -165,11 +165,11 @@ impl Pace {
     }
 }
 
-/// Ticks when due until `stop` is cancelled. `undecided` returns whether an `open_channel` from a peer waits
+/// Ticks when due until `stop` is cancelled. `pending_decisions` returns whether an `open_channel` from a peer waits
 /// for our decision, which LDK does not list.
 pub(super) async fn run(
     manager: Arc<ChannelManager>,
-    undecided: impl Fn() -> bool + Send,
+    pending_decisions: impl Fn() -> bool + Send,
     stop: CancellationToken,
 ) {
     let mut checks = tokio::time::interval(POLL_INTERVAL);
@@ -181,7 +181,7 @@ pub(super) async fn run(
         }
         let (payments, now) = (manager.list_recent_payments().len(), Instant::now());
         if payments > EXTRA_TICKS_ABOVE {
-            let activity = Activity::at(&manager.list_channels(), undecided());
+            let activity = Activity::at(&manager.list_channels(), pending_decisions());
             if pace.is_due(payments, activity, now) {
                 manager.timer_tick_occurred();
             }
@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn pending_open_channel_pauses_ticks() {
-        let waits = |undecided| Activity {
-            undecided,
+        let waits = |pending_decisions| Activity {
+            pending_decisions,
             ..Activity::default()
         };
         for payments in [EXTRA_TICKS_ABOVE + 1, FORCED_TICKS_ABOVE + 1] {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::updates::Updates;
 use crate::chain::{Bitcoind, ChainError};
 use crate::channels::close::BroadcastCommitment;
-use crate::channels::spends::FundingSpends;
+use crate::channels::funding_spends::FundingSpends;
 use crate::channels::strangers::{Found, Sought, Strangers};
 use crate::ldk::{ChainMonitor, ChannelManager};
 

@@ -9,7 +9,8 @@ use lightning::routing::gossip::NodeId;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::ldk::{NetworkGraph, PeerManager};
+use super::connection::PeerManager;
+use crate::ldk::NetworkGraph;
 
 /// The length of an alias in a node announcement, in bytes (BOLT 7).
 const ALIAS_BYTES: usize = 32;

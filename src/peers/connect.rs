@@ -10,9 +10,9 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{ChannelPeers, PeerBook};
-use super::{connection, socket};
-use crate::ldk::PeerManager;
+use super::address_book::{AddressBook, ChannelPeers};
+use super::connection::PeerManager;
+use super::{connection, tcp};
 
 /// The port of an address without one (BOLT 1).
 pub const DEFAULT_PORT: u16 = 9735;
@@ -63,7 +63,7 @@ pub enum DisconnectError {
 pub struct Connector {
     peers: Arc<PeerManager>,
     our_node_id: PublicKey,
-    book: Arc<dyn PeerBook>,
+    book: Arc<dyn AddressBook>,
     channel_peers: Arc<ChannelPeers>,
 }
 
@@ -71,7 +71,7 @@ impl Connector {
     pub fn new(
         peers: Arc<PeerManager>,
         our_node_id: PublicKey,
-        book: Arc<dyn PeerBook>,
+        book: Arc<dyn AddressBook>,
         channel_peers: Arc<ChannelPeers>,
     ) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl Connector {
 
     async fn reach(&self, peer: PublicKey, address: &str) -> Result<(), ConnectError> {
         let stream = dial(address).await?;
-        socket::prepare(&stream).map_err(|source| ConnectError::Io {
+        tcp::prepare(&stream).map_err(|source| ConnectError::Io {
             address: address.to_owned(),
             source,
         })?;

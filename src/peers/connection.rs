@@ -18,8 +18,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use lightning::ln::msgs::SocketAddress;
-use lightning::ln::peer_handler::SocketDescriptor;
+use lightning::ln::msgs::{
+    ChannelMessageHandler, OnionMessageHandler, RoutingMessageHandler, SocketAddress,
+};
+use lightning::ln::peer_handler::{self, SocketDescriptor};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -28,7 +30,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::ldk::PeerManager;
+use super::custom_messages::CustomMessages;
+use crate::ldk::{ChainMonitor, KeysManager};
+use crate::logging::ldk::LdkLogger;
 
 /// The number of bytes read from the socket at a time, before other connections are served.
 const READ_BYTES: usize = 4096;
@@ -47,6 +51,18 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(500);
 /// The time for sending the first message of the handshake (50 bytes).
 const FIRST_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// LDK's peer manager with this node's parameters.
+pub type PeerManager = peer_handler::PeerManager<
+    Descriptor,
+    Arc<dyn ChannelMessageHandler + Send + Sync>,
+    Arc<dyn RoutingMessageHandler + Send + Sync>,
+    Arc<dyn OnionMessageHandler + Send + Sync>,
+    Arc<LdkLogger>,
+    Arc<CustomMessages>,
+    Arc<KeysManager>,
+    Arc<ChainMonitor>,
+>;
 
 /// LDK's handle of a connection.
 #[derive(Clone)]

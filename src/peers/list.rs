@@ -4,7 +4,7 @@ use bitcoin::secp256k1::PublicKey;
 use lightning::types::features::InitFeatures;
 
 use super::address;
-use crate::ldk::PeerManager;
+use super::connection::PeerManager;
 
 /// A connected peer.
 #[derive(Debug, Clone)]

@@ -12,10 +12,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::address::ip_address;
-use super::book::ChannelPeers;
-use super::inbound::{Bounds, Inbound};
-use super::{connection, socket};
-use crate::ldk::PeerManager;
+use super::address_book::ChannelPeers;
+use super::connection::PeerManager;
+use super::inbound_limit::{Bounds, Inbound};
+use super::{connection, tcp};
 
 /// The limits on inbound connections from peers without channels, sufficient for wallets and
 /// gossip. Each connection costs a file descriptor and about 100 kB, or 1 MB if the peer does not
@@ -118,7 +118,7 @@ impl Listener {
     fn admit(&self, stream: TcpStream, address: SocketAddr) {
         self.inbound
             .make_room(address, self.bounds, || self.known_addresses());
-        if let Err(error) = socket::prepare(&stream) {
+        if let Err(error) = tcp::prepare(&stream) {
             tracing::debug!(%address, %error, "inbound connection closed immediately");
             return;
         }

@@ -2,20 +2,21 @@
 //! announcement.
 
 pub mod address;
+pub mod address_book;
 pub mod announce;
-pub mod book;
 pub mod connect;
 pub mod connection;
-pub mod custom;
+pub mod custom_messages;
 pub mod drained;
-mod inbound;
+mod inbound_limit;
 pub mod list;
 pub mod listen;
 pub mod onion_messages;
 pub mod peer_storage;
 pub mod reconnect;
-mod socket;
+mod tcp;
 
-pub use book::PeerBook;
+pub use address_book::AddressBook;
 pub use connect::Connector;
+pub use connection::PeerManager;
 pub use reconnect::Reconnector;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::book::{ChannelPeers, PeerBook};
+use super::address_book::{AddressBook, ChannelPeers};
 use super::connect::{Connector, DisconnectError};
 use crate::ldk::NetworkGraph;
 
@@ -28,7 +28,7 @@ const MAX_CONCURRENT_ATTEMPTS: usize = 32;
 /// Reconnects to channel peers and to peers requested as permanent.
 pub struct Reconnector {
     connector: Arc<Connector>,
-    book: Arc<dyn PeerBook>,
+    book: Arc<dyn AddressBook>,
     channel_peers: Arc<ChannelPeers>,
     graph: Arc<NetworkGraph>,
     permanent: Mutex<HashSet<PublicKey>>,
@@ -44,7 +44,7 @@ struct Missing {
 impl Reconnector {
     pub fn new(
         connector: Arc<Connector>,
-        book: Arc<dyn PeerBook>,
+        book: Arc<dyn AddressBook>,
         channel_peers: Arc<ChannelPeers>,
         graph: Arc<NetworkGraph>,
     ) -> Self {

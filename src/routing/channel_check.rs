@@ -25,7 +25,7 @@ use tokio::time::sleep;
 use super::announcers::{Announcers, Finding};
 use super::refused_channels::RefusedChannels;
 use crate::chain::{FundingOutputs, NoOutput};
-use crate::ldk::{GossipSync, NetworkGraph, PeerManager};
+use crate::ldk::{GossipSync, NetworkGraph};
 
 /// How many blocks we may lag behind the peers. Channels further ahead are not looked up.
 const MAX_LAG_BLOCKS: u32 = 144;
@@ -48,13 +48,15 @@ pub type OwnCapacity = dyn Fn(u64) -> Option<u64> + Send + Sync;
 /// Returns whether we have queried this peer for this channel (query_short_channel_ids).
 pub type HasAsked = dyn Fn(&PublicKey, u64) -> bool + Send + Sync;
 
+/// Disconnects this peer, if one is given, and lets LDK process what waited for the look-up.
+pub type FinishLookup = dyn Fn(Option<PublicKey>) + Send + Sync;
+
 /// The parts of the node that the check uses.
 pub struct Sources {
     pub outputs: FundingOutputs,
     pub graph: Arc<NetworkGraph>,
     pub gossip: Arc<GossipSync>,
-    /// Weak because the peer manager owns the check.
-    pub peers: Weak<PeerManager>,
+    pub finish_lookup: Box<FinishLookup>,
     pub has_channel: Box<HasChannel>,
     pub own_id: NodeId,
     pub own_capacity: Box<OwnCapacity>,
@@ -145,13 +147,7 @@ impl ChannelCheck {
         let must_disconnect = self.record_result(request, &found);
         let (graph, gossip) = (&self.sources.graph, &*self.sources.gossip);
         answer.resolve(graph, gossip, found.map_err(|_| UtxoLookupError::UnknownTx));
-        let Some(peers) = self.sources.peers.upgrade() else {
-            return;
-        };
-        if let Some(peer) = request.peer.filter(|_| must_disconnect) {
-            peers.disconnect_by_node_id(peer);
-        }
-        peers.process_events();
+        (self.sources.finish_lookup)(request.peer.filter(|_| must_disconnect));
     }
 
     /// Returns a permit to wait for the next block, if that may change the result.

@@ -9,6 +9,7 @@ pub mod channel_check;
 pub mod checked_gossip;
 pub mod figures;
 pub mod finder;
+pub mod forwarding_terms;
 pub mod gossip_message;
 pub mod graph;
 mod into_payee;

@@ -10,13 +10,13 @@ use lightning::routing::gossip::{
     ChannelInfo, ChannelUpdateInfo, NodeAnnouncementInfo, NodeId, NodeInfo, ReadOnlyNetworkGraph,
 };
 
-use crate::channels::policy::{self, Terms};
+use super::forwarding_terms::ForwardingTerms;
 use crate::ldk::{ChannelManager, NetworkGraph};
 
 /// The routing policy of one end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    pub terms: Terms,
+    pub terms: ForwardingTerms,
     pub disabled: bool,
     /// Unix time in seconds; 0 if unknown.
     pub last_update: u32,
@@ -152,8 +152,8 @@ impl<'a> GraphView<'a> {
             disabled,
             last_update: 0,
         };
-        let ours = Some(policy(policy::own(own), !own.is_usable));
-        let theirs = policy::of_peer(own).map(|terms| policy(terms, false));
+        let ours = Some(policy(ForwardingTerms::ours(own), !own.is_usable));
+        let theirs = ForwardingTerms::of_peer(own).map(|terms| policy(terms, false));
         let (us, them) = ((self.us, ours), (peer(own), theirs));
         let ((node_1, policy_1), (node_2, policy_2)) = if us.0 < them.0 {
             (us, them)
@@ -188,7 +188,7 @@ fn funding(own: &ChannelDetails) -> Option<OutPoint> {
 
 fn announced_policy(update: &ChannelUpdateInfo) -> Policy {
     Policy {
-        terms: Terms {
+        terms: ForwardingTerms {
             base_fee_msat: update.fees.base_msat,
             fee_rate_ppm: update.fees.proportional_millionths,
             cltv_delta_blocks: update.cltv_expiry_delta,

@@ -9,20 +9,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::chain;
+use crate::channels::acceptors::ChannelAcceptors;
 use crate::channels::anchor_reserve::AnchorReserve;
+use crate::channels::channel_events::ChannelFeed;
 use crate::channels::close::Closer;
-use crate::channels::deciders::Deciders;
-use crate::channels::feed::ChannelFeed;
+use crate::channels::funding_spends::FundingSpends;
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::open::Opener;
-use crate::channels::spends::FundingSpends;
 use crate::invoices::Registry;
-use crate::ldk::{
-    ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper, PeerManager,
-};
+use crate::ldk::{ChainMonitor, ChannelManager, KeysManager, NetworkGraph, OutputSweeper};
 use crate::log_levels::LogLevels;
 use crate::payments::Payments;
-use crate::peers::{connect::Connector, custom::CustomMessages, reconnect::Reconnector};
+use crate::peers::{
+    PeerManager, connect::Connector, custom_messages::CustomMessages, reconnect::Reconnector,
+};
 use crate::routing::asked_route::Routes;
 use crate::rpc::Bakery;
 use crate::rpc::transport::streams::blocking;
@@ -80,7 +80,7 @@ pub struct Context {
     pub fundings: Arc<chain::Fundings>,
     pub channel_feed: ChannelFeed,
     /// API clients that accept or reject inbound channels (`ChannelAcceptor`).
-    pub deciders: Deciders,
+    pub acceptors: ChannelAcceptors,
     pub htlc_feed: HtlcFeed,
     /// Also reports peers going online and offline.
     pub custom_messages: Arc<CustomMessages>,

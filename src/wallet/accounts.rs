@@ -9,7 +9,8 @@ use bitcoin::{Address, Amount, ScriptBuf};
 
 use super::error::WalletError;
 use super::keys::chain_number;
-use super::on_chain::{State, Wallet};
+use super::on_chain::Wallet;
+use super::state::State;
 
 /// The account (BIP 84).
 #[derive(Clone, Debug, PartialEq, Eq)]

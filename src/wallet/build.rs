@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use bdk_wallet::coin_selection::DefaultCoinSelectionAlgorithm;
 use bdk_wallet::error::CreateTxError;
-use bdk_wallet::{KeychainKind, LocalOutput, TxBuilder, TxOrdering};
+use bdk_wallet::{KeychainKind, TxBuilder, TxOrdering};
 use bitcoin::{Amount, FeeRate, OutPoint, Psbt, ScriptBuf, Transaction, TxOut};
 
 use super::error::WalletError;
-use super::on_chain::State;
 use super::spend::{Outputs, Spend};
+use super::state::State;
 
 /// Minimum fee rate, in sat per 1000 weight units: 1 sat/vB, the default relay minimum.
 const MIN_FEE_RATE: u64 = 250;
@@ -134,12 +134,6 @@ impl State {
         spend.coins.iter().map(value).sum()
     }
 
-    fn free_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
-        let reserved = self.reserved_now();
-        self.spendable_outputs()
-            .filter(move |coin| !reserved.contains(&coin.outpoint))
-    }
-
     /// Checks that the wallet still holds `reserve` after `tx`, in change and in coins that claims can use
     /// (confirmed, neither leased nor claimed).
     pub(super) fn check_reserve(
@@ -159,12 +153,6 @@ impl State {
             return Err(WalletError::Reserve { left, reserve });
         }
         Ok(())
-    }
-
-    /// The coins that payments must not spend: leased ones, and those that LDK's claims may use again.
-    pub(super) fn reserved_now(&self) -> Vec<OutPoint> {
-        let tip = self.bdk.latest_checkpoint().height();
-        self.claims.coins(tip).chain(self.leased_now()).collect()
     }
 
     /// Chooses coins to leave for the reserve: the smallest one that covers it, or else several. Empty if the
@@ -194,29 +182,6 @@ impl State {
             kept.clear();
         }
         kept
-    }
-
-    /// The coins that a new claim could use immediately.
-    pub(super) fn usable_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
-        self.free_outputs()
-            .filter(|coin| self.confirmations(coin) > 0)
-    }
-
-    /// Returns the output at `outpoint` and its key, if it is ours, spent or not.
-    pub(super) fn own_output(&self, outpoint: &OutPoint) -> Option<(TxOut, KeychainKind, u32)> {
-        let output = self.bdk.tx_graph().get_txout(*outpoint)?;
-        let (keychain, index) = self.bdk.derivation_of_spk(output.script_pubkey.clone())?;
-        Some((output.clone(), keychain, index))
-    }
-
-    /// Unconfirmed transactions that spend our coins.
-    pub(super) fn pending(&self) -> impl Iterator<Item = Transaction> + '_ {
-        let unconfirmed = self
-            .bdk
-            .transactions()
-            .filter(|tx| !tx.chain_position.is_confirmed());
-        let ours = unconfirmed.map(|tx| tx.tx_node.tx.as_ref().clone());
-        ours.filter(|tx| self.bdk.sent_and_received(tx).0 > Amount::ZERO)
     }
 }
 

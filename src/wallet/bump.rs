@@ -5,8 +5,9 @@ use bitcoin::{Amount, FeeRate, Psbt, Transaction, Txid};
 
 use super::build::{check_fee_rate, create_error};
 use super::error::WalletError;
-use super::on_chain::{State, Wallet};
+use super::on_chain::Wallet;
 use super::spend::Purpose;
+use super::state::State;
 
 /// A request to replace a payment.
 #[derive(Clone, Copy, Debug)]

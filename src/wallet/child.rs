@@ -5,8 +5,9 @@ use bitcoin::{Amount, FeeRate, OutPoint, Psbt, Transaction, Weight};
 
 use super::build::{check_fee_rate, create_error};
 use super::error::WalletError;
-use super::on_chain::{State, Wallet};
+use super::on_chain::Wallet;
 use super::spend::Purpose;
+use super::state::State;
 
 /// Weight of a transaction with one P2WPKH output and no inputs, and of each P2WPKH input (BIP 141).
 const CHILD_WEIGHT: u64 = 42 + 124;

@@ -2,7 +2,7 @@
 
 use bitcoin::{Amount, FeeRate, Network, OutPoint, Txid};
 
-use super::log::ChangeLogError;
+use super::store::ChangeLogError;
 use crate::storage::NO_OLD_COPY;
 
 /// A rejected or failed wallet operation.

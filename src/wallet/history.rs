@@ -7,7 +7,8 @@ use bdk_wallet::chain::ChainPosition;
 use bitcoin::{Amount, BlockHash, Transaction, Txid};
 use tokio::sync::watch;
 
-use super::on_chain::{State, Wallet};
+use super::on_chain::Wallet;
+use super::state::State;
 
 /// The block that confirms a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

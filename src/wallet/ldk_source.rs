@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bitcoin::{Psbt, ScriptBuf, Transaction, WPubkeyHash};
+use bitcoin::{Psbt, ScriptBuf, Transaction};
 use lightning::events::bump_transaction::Utxo;
 use lightning::events::bump_transaction::sync::WalletSourceSync;
 use lightning::sign::ChangeDestinationSourceSync;
 
-use super::claims::Claim;
 use super::error::WalletError;
 use super::on_chain::Wallet;
+use super::state::Claim;
 
 impl Wallet {
     /// Returns the coin source of one claim for LDK's coin selection; see [`Wallet::coins_for`].
@@ -51,16 +51,6 @@ impl ChangeDestinationSourceSync for Wallet {
     fn get_change_destination_script(&self) -> Result<ScriptBuf, ()> {
         self.unused_change_script().map_err(failed)
     }
-}
-
-/// Returns the public key hash of a P2WPKH script.
-pub(super) fn p2wpkh_hash(script: &ScriptBuf) -> Option<WPubkeyHash> {
-    // OP_0, a push of 20 bytes, the hash (BIP 141).
-    if !script.is_p2wpkh() {
-        return None;
-    }
-    let hash: [u8; 20] = script.as_bytes().get(2..)?.try_into().ok()?;
-    Some(bitcoin::hashes::Hash::from_byte_array(hash))
 }
 
 /// Logs the error, because LDK's interface has no room for it.

@@ -1,51 +1,11 @@
 //! Leases: coins reserved for API clients that spend them themselves, until the lease expires.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use bitcoin::{Amount, OutPoint, TxOut};
+use bitcoin::{Amount, OutPoint};
 
 use super::error::WalletError;
-use super::notes::Lease;
-use super::on_chain::{State, Wallet, unix_now};
-
-/// A lease and the output that it reserves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeasedCoin {
-    /// The lease.
-    pub lease: Lease,
-    /// The leased output.
-    pub output: TxOut,
-}
-
-/// All leases by coin.
-#[derive(Debug, Default)]
-pub(super) struct Leases(BTreeMap<OutPoint, Lease>);
-
-impl Leases {
-    pub(super) fn new(stored: Vec<Lease>) -> Self {
-        Self(
-            stored
-                .into_iter()
-                .map(|lease| (lease.coin, lease))
-                .collect(),
-        )
-    }
-
-    /// The lease of a coin, unless it has expired.
-    fn of(&self, coin: &OutPoint, now: u64) -> Option<&Lease> {
-        self.0.get(coin).filter(|lease| lease.expires_at > now)
-    }
-
-    /// The leases that have not expired.
-    pub(super) fn current(&self, now: u64) -> impl Iterator<Item = &Lease> {
-        self.0.values().filter(move |lease| lease.expires_at > now)
-    }
-
-    fn put(&mut self, lease: Lease, now: u64) {
-        self.0.retain(|_, lease| lease.expires_at > now);
-        self.0.insert(lease.coin, lease);
-    }
-}
+use super::on_chain::Wallet;
+use super::state::{LeasedCoin, State, unix_now};
+use super::store::Lease;
 
 impl Wallet {
     /// Reserves a coin for the given number of seconds, across restarts. Returns the expiry in Unix seconds.
@@ -93,7 +53,7 @@ impl Wallet {
         if lease.id != id {
             return Err(WalletError::OtherLease);
         }
-        state.leases.0.remove(&coin);
+        state.leases.remove(&coin);
         self.notes.drop_lease(coin);
         Ok(())
     }
@@ -138,23 +98,6 @@ impl State {
             return Err(WalletError::Reserve { left, reserve });
         }
         Ok(())
-    }
-
-    /// The coins that are leased now.
-    pub(super) fn leased_now(&self) -> BTreeSet<OutPoint> {
-        let leases = self.leases.current(unix_now());
-        leases.map(|lease| lease.coin).collect()
-    }
-
-    /// The leases that have not expired, of unspent coins.
-    pub(super) fn leased_coins(&self) -> impl Iterator<Item = LeasedCoin> + '_ {
-        self.leases.current(unix_now()).filter_map(|lease| {
-            let output = self.bdk.get_utxo(lease.coin)?.txout;
-            Some(LeasedCoin {
-                lease: *lease,
-                output,
-            })
-        })
     }
 }
 

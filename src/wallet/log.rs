@@ -1,44 +1,21 @@
 //! The wallet's change log, written before anything leaves the wallet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 
 use bdk_wallet::ChangeSet;
 use bdk_wallet::chain::Merge;
 use bitcoin::{OutPoint, Txid};
 use serde::{Deserialize, Serialize};
 
-use super::claims::{self, Use};
 use super::error::WalletError;
-
-/// The error if stored changes, labels or leases cannot be read.
-pub type ChangeLogError = Box<dyn Error + Send + Sync>;
+use super::state::{CoinUse, drop_old_uses};
+use super::store::ChangeLog;
 
 /// Number of records above which they are merged into one when the wallet is opened.
 const COMPACT_ABOVE: usize = 500;
 
 /// Number of blocks of the wallet's chain kept by compaction, more than any reorg.
 const KEEP_BLOCKS: usize = 2016;
-
-/// Storage for an append-only list of opaque records.
-///
-/// A record must be durable before, or together with, anything that is queued after it (a ChannelManager
-/// snapshot, a response to an API client). No method may wait for the disk, because they are called while
-/// the wallet is locked. If the disk fails, the implementation must hold back everything queued later and
-/// continue in the same order when it can.
-pub trait ChangeLog: Send + Sync {
-    /// Returns all records in the order in which they were appended.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    fn load(&self) -> Result<Vec<Vec<u8>>, ChangeLogError>;
-
-    /// Appends a record.
-    fn append(&self, record: Vec<u8>);
-
-    /// Atomically replaces all records with one that merges them.
-    fn replace(&self, record: Vec<u8>);
-}
 
 /// One record: changes of bdk's wallet, and of the state that the wallet keeps in addition.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -55,7 +32,7 @@ pub(super) struct Record {
     pub(super) sent: BTreeSet<Txid>,
     /// Coins that LDK's claims use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) claimed: BTreeMap<OutPoint, Use>,
+    pub(super) claimed: BTreeMap<OutPoint, CoinUse>,
 }
 
 impl Record {
@@ -106,7 +83,7 @@ impl Record {
         let blocks = &mut self.bdk.local_chain.blocks;
         blocks.retain(|_, hash| hash.is_some());
         let tip = blocks.keys().next_back().copied().unwrap_or(0);
-        claims::still_counting(&mut self.claimed, tip);
+        drop_old_uses(&mut self.claimed, tip);
         let keep_from = blocks
             .keys()
             .rev()

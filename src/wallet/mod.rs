@@ -18,28 +18,27 @@ mod labels;
 mod ldk_source;
 mod leases;
 mod log;
-mod notes;
 mod on_chain;
 mod psbt;
 mod reserve;
 mod signers;
 mod spend;
+mod state;
+mod store;
 
 pub use accounts::{Account, OwnAddress};
 pub use bump::Bump;
 pub use child::Child;
-pub use claims::Claim;
 pub use error::WalletError;
 pub use history::{HistoryBlock, HistoryEntry};
 pub use ldk_source::ClaimCoins;
-pub use leases::LeasedCoin;
-pub use log::{ChangeLog, ChangeLogError};
-pub use notes::{Lease, NoteBook};
 pub use on_chain::{Balance, Coin, Wallet};
 pub use psbt::{FundedPsbt, PsbtOrder};
 pub use reserve::{anchor_reserve, reserve_per_channel};
 pub use signers::ChannelSigners;
 pub use spend::{Estimate, Outputs, Spend};
+pub use state::{Claim, LeasedCoin};
+pub use store::{ChangeLog, ChangeLogError, Lease, NoteBook};
 
 #[cfg(test)]
 mod test_chain;

@@ -2,24 +2,21 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bdk_wallet::chain::{BlockId, Merge};
-use bdk_wallet::{KeychainKind, LoadError, LoadMismatch, LocalOutput, Update};
+use bdk_wallet::{KeychainKind, LoadError, LoadMismatch, Update};
 use bitcoin::bip32::Xpriv;
 use bitcoin::block::Header;
-use bitcoin::constants::COINBASE_MATURITY;
-use bitcoin::{Address, Amount, Block, Network, OutPoint, Txid};
+use bitcoin::{Address, Amount, Block, Network, OutPoint};
 use lightning::chain::transaction::TransactionData;
 use lightning::chain::{BestBlock, Listen};
 use tokio::sync::watch;
 
-use super::claims::Claims;
 use super::error::WalletError;
 use super::keys::AccountKey;
-use super::leases::Leases;
-use super::log::{self, ChangeLog, Record};
-use super::notes::NoteBook;
+use super::log::{self, Record};
+use super::state::{Claims, Leases, State};
+use super::store::{ChangeLog, NoteBook};
 
 /// Number of blocks without wallet transactions that share one record in the log. After a crash the wallet
 /// processes them again.
@@ -34,22 +31,6 @@ pub struct Wallet {
     /// Counts changes to transactions.
     pub(super) changes: watch::Sender<u64>,
     state: Mutex<State>,
-}
-
-/// The state behind the lock.
-pub(super) struct State {
-    pub(super) bdk: bdk_wallet::Wallet,
-    /// Funding transactions that only LDK may broadcast.
-    pub(super) held: BTreeSet<Txid>,
-    /// Payments made by the user.
-    pub(super) sent: BTreeSet<Txid>,
-    /// Coins leased to API clients.
-    pub(super) leases: Leases,
-    pub(super) labels: HashMap<Txid, String>,
-    /// Coins that pay for LDK's claims.
-    pub(super) claims: Claims,
-    /// Unix time in seconds; increases with each use, see [`State::next_time`].
-    pub(super) clock: u64,
 }
 
 /// The wallet's balance by kind of coin.
@@ -268,42 +249,6 @@ impl State {
                 || !staged.indexer.is_empty()
         })
     }
-
-    /// Unspent outputs, except for immature ones.
-    pub(super) fn spendable_outputs(&self) -> impl Iterator<Item = LocalOutput> + '_ {
-        self.bdk.list_unspent().filter(|coin| self.is_mature(coin))
-    }
-
-    fn is_mature(&self, coin: &LocalOutput) -> bool {
-        let tx = self.bdk.tx_graph().get_tx(coin.outpoint.txid);
-        !tx.is_some_and(|tx| tx.is_coinbase()) || self.confirmations(coin) >= COINBASE_MATURITY
-    }
-
-    /// The number of confirmations: 1 for a coin in the best block, 0 if unconfirmed.
-    pub(super) fn confirmations(&self, coin: &LocalOutput) -> u32 {
-        let mined = coin.chain_position.confirmation_height_upper_bound();
-        mined.map_or(0, |height| self.blocks_since(height))
-    }
-
-    /// The number of blocks from `height` to the best block, both included.
-    pub(super) fn blocks_since(&self, height: u32) -> u32 {
-        let tip = self.bdk.latest_checkpoint().height();
-        tip.saturating_add(1).saturating_sub(height)
-    }
-
-    /// A strictly increasing time for bdk, which orders events by it: a transaction that is cancelled and
-    /// created again within one second must count as newer.
-    pub(super) fn next_time(&mut self) -> u64 {
-        self.clock = unix_now().max(self.clock.saturating_add(1));
-        self.clock
-    }
-}
-
-/// The Unix time in seconds.
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }
 
 impl Listen for Wallet {

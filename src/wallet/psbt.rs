@@ -6,9 +6,9 @@ use bitcoin::secp256k1::{PublicKey, Secp256k1};
 use bitcoin::{Psbt, Transaction, Witness, psbt};
 
 use super::error::WalletError;
-use super::leases::LeasedCoin;
-use super::on_chain::{State, Wallet};
+use super::on_chain::Wallet;
 use super::spend::{Outputs, Spend};
+use super::state::{LeasedCoin, State};
 
 /// A request to fund a PSBT.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@ use bitcoin::{Amount, FeeRate, OutPoint, Psbt, ScriptBuf, Transaction, TxOut, Tx
 
 use super::error::WalletError;
 use super::log::Record;
-use super::on_chain::{State, Wallet};
+use super::on_chain::Wallet;
+use super::state::State;
 
 /// The outputs of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,12 @@
+//! Cooperative and forced closes.
+
 use lightning::ln::msgs::{ChannelMessageHandler, ErrorMessage};
 
 use super::*;
 use crate::channels::closed::{CloseInitiator, CloseType};
+use crate::channels::closing_transaction::{ClosingKind, ClosingTransaction};
 use crate::channels::list;
 use crate::channels::pending::pending;
-use crate::channels::spends::{ClosingKind, ClosingTransaction};
 use crate::channels::test_node::{SAT_PER_KW, TestNode, open_between, two_nodes, two_nodes_at};
 
 const COOPERATIVE: CloseRequest = cooperative(ClosingFee::Estimate(SAT_PER_KW));

@@ -1,3 +1,5 @@
+//! Listing channels.
+
 use lightning::events::Event;
 use lightning::ln::channelmanager::{PaymentId, RecipientOnionFields};
 use lightning::types::payment::{PaymentHash, PaymentPreimage};

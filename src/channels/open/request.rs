@@ -3,7 +3,7 @@
 use bitcoin::secp256k1::PublicKey;
 
 use crate::channels::config::{MAX_CHANNEL_SAT, MIN_CHANNEL_SAT};
-use crate::channels::id::NoRandomness;
+use crate::channels::user_channel_id::NoRandomness;
 
 /// The fee of the funding transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

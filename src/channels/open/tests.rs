@@ -1,8 +1,10 @@
+//! Opening channels: the request, its limits and its progress.
+
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::channels::accept::AcceptRules;
-use crate::channels::deciders::Terms;
+use crate::channels::acceptors::Terms;
+use crate::channels::inbound::AcceptRules;
 use crate::channels::list::{ChannelState, channels};
 use crate::channels::test_node::{TestNode, open_settings, two_nodes};
 
@@ -116,7 +118,7 @@ async fn scid_alias_channel_has_the_scid_privacy_type() {
 async fn scid_alias_channel_is_not_funded_with_another_type() {
     let (alice, bob) = (TestNode::start(1).await, TestNode::start(2).await);
     alice.connect(&bob).await;
-    let mut questions = bob.deciders.join();
+    let mut questions = bob.acceptors.join();
     tokio::spawn(async move {
         let mut decisions = vec![Ok(Terms::default()), Err("not now".to_owned())];
         while let Some(question) = questions.recv().await {

@@ -1,3 +1,5 @@
+//! Limits on inbound channels whose funding transaction has not been seen.
+
 use std::net::IpAddr;
 
 use bitcoin::hashes::Hash;
@@ -7,7 +9,7 @@ use bitcoin::{Amount, TxOut, Txid};
 use super::funding::{LOOK_AGAIN, LOOK_AGAIN_IF_SEEN, MAX_ANSWER_AGE};
 use super::*;
 use crate::chain::UnspentOutput;
-use crate::channels::spends::test_data::{redeem_script, witness};
+use crate::channels::funding_spends::test_data::{redeem_script, witness};
 
 pub(super) fn peer(number: u32) -> PublicKey {
     let mut key = [1; 32];

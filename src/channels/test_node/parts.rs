@@ -18,13 +18,14 @@ use lightning::ln::types::ChannelId;
 use lightning::sign::InMemorySigner;
 use lightning::util::persist::MonitorName;
 
-use crate::channels::accept::Acquaintances;
 use crate::channels::closed::{ClosedChannel, ClosedChannels};
+use crate::channels::closing_transaction::{AgreedClose, ClosingTransaction};
 use crate::channels::forwards::{Forward, Forwards};
+use crate::channels::funding_spends::FundingSpends;
+use crate::channels::inbound::KnownPeers;
 use crate::channels::open::{FundingFee, FundingWallet};
-use crate::channels::spends::{AgreedClose, ClosingTransaction, FundingSpends};
 use crate::ldk::ChannelMonitor;
-use crate::peers::{PeerBook, book};
+use crate::peers::{AddressBook, address_book};
 
 /// All broadcast transactions that are not mined yet.
 pub struct Broadcasts {
@@ -44,7 +45,7 @@ impl BroadcasterInterface for Broadcasts {
 #[derive(Default)]
 pub struct Addresses(pub Mutex<HashMap<PublicKey, IpAddr>>);
 
-impl Acquaintances for Addresses {
+impl KnownPeers for Addresses {
     fn address(&self, peer: &PublicKey) -> Option<IpAddr> {
         self.0.lock().unwrap().get(peer).copied()
     }
@@ -120,8 +121,8 @@ impl Forwards for Store {
     }
 }
 
-impl PeerBook for Store {
-    fn addresses(&self) -> Result<Vec<(PublicKey, String)>, book::BookError> {
+impl AddressBook for Store {
+    fn addresses(&self) -> Result<Vec<(PublicKey, String)>, address_book::AddressBookError> {
         Ok(self.book.lock().unwrap().clone())
     }
 

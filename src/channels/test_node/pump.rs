@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::parts::Broadcasts;
 use crate::channels::events::Channels;
-use crate::ldk::{ChainMonitor, ChannelManager, PeerManager};
+use crate::ldk::{ChainMonitor, ChannelManager};
+use crate::peers::PeerManager;
 
 /// The event loop of a test node.
 pub struct Pump {

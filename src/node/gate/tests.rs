@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::chain::test_server::{Reply, TestServer};
-use crate::channels::spends::test_data::{redeem_script, witness};
+use crate::channels::funding_spends::test_data::{redeem_script, witness};
 use crate::storage::Health;
 
 const CHANNEL: ChannelId = ChannelId([3; 32]);

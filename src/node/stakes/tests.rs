@@ -7,7 +7,7 @@ use bitcoin::{OutPoint, Sequence, Txid, Witness};
 use lightning::ln::types::ChannelId;
 
 use super::*;
-use crate::channels::spends::test_data::{redeem_script, witness};
+use crate::channels::funding_spends::test_data::{redeem_script, witness};
 use crate::channels::strangers::{Found, Newcomer, Origin};
 use crate::channels::test_node::TestNode;
 

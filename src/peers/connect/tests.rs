@@ -1,3 +1,5 @@
+//! Connecting to peers.
+
 use std::time::Instant;
 
 use tokio::net::TcpListener;

@@ -1,3 +1,5 @@
+//! Connections: reading, writing, slow peers and disconnections.
+
 use std::io::Write;
 
 use tokio::net::TcpListener;

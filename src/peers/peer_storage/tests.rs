@@ -1,3 +1,5 @@
+//! Blobs that are stored for peers: how many, how long, and across restarts.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bitcoin::secp256k1::{Secp256k1, SecretKey};

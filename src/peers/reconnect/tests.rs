@@ -1,3 +1,5 @@
+//! Reconnecting to peers.
+
 use bitcoin::Network;
 use bitcoin::constants::ChainHash;
 use lightning::ln::msgs::{UnsignedChannelAnnouncement, UnsignedNodeAnnouncement};

@@ -1,4 +1,3 @@
-use std::sync::Weak;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bitcoin::constants::ChainHash;
@@ -59,7 +58,7 @@ impl Node {
             outputs: FundingOutputs::new(Arc::new(chain.bitcoind())),
             graph: graph.clone(),
             gossip: inner,
-            peers: Weak::new(),
+            finish_lookup: Box::new(|_| {}),
             has_channel: Box::new(|peer| *peer == public(8)),
             own_id: node_id(1),
             own_capacity: Box::new(|scid| (scid == OWN).then_some(123_456)),

@@ -1,3 +1,5 @@
+//! Addresses against the BIP 84 test vectors, and which addresses are handed out again.
+
 use std::sync::Arc;
 
 use bitcoin::Network;

@@ -1,8 +1,11 @@
+//! Which coins LDK's claims may use, and how long they stay reserved.
+
 use std::sync::Arc;
 
 use bitcoin::{Amount, FeeRate, TxIn, TxOut, absolute, transaction};
 
 use super::*;
+use crate::wallet::state::{BLOCKS_PER_RECORD, CLAIM_BLOCKS};
 use crate::wallet::test_chain::{TestChain, foreign_address, wallet_with};
 use crate::wallet::{Outputs, Spend};
 

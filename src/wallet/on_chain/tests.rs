@@ -1,3 +1,5 @@
+//! Opening a stored wallet, following the chain, and listing coins.
+
 use super::*;
 use crate::wallet::test_chain::{MemoryLog, TestChain, master, wallet_with};
 

@@ -1,3 +1,5 @@
+//! Payments from the wallet: fees, coin selection, reserve, and errors.
+
 use super::*;
 use crate::wallet::test_chain::{TestChain, foreign_address, wallet_with};
 

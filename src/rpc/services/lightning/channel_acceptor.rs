@@ -11,9 +11,9 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use crate::channels::accept::Request;
+use crate::channels::acceptors::{Decision, Question, REJECTED, Terms};
 use crate::channels::config::MAX_ACCEPTED_HTLCS;
-use crate::channels::deciders::{Decision, Question, REJECTED, Terms};
+use crate::channels::inbound_request::Request;
 use crate::rpc::Context;
 use crate::rpc::transport::streams::{Answers, Writer, stream};
 use lnd_api::proto::lnrpc::{ChannelAcceptRequest, ChannelAcceptResponse, CommitmentType};
@@ -33,7 +33,7 @@ pub(super) fn decide(
     stop: CancellationToken,
     answers: Streaming<ChannelAcceptResponse>,
 ) -> Answers<ChannelAcceptRequest> {
-    let (questions, network) = (context.deciders.join(), context.network);
+    let (questions, network) = (context.acceptors.join(), context.network);
     stream(stop, move |writer| {
         follow(writer, questions, answers, network)
     })

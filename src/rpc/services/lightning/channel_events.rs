@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::open_channel::channel_point;
 use super::{closed_channels, list_channels};
+use crate::channels::channel_events::ChannelEvent;
 use crate::channels::closed::ClosedChannel;
-use crate::channels::feed::ChannelEvent;
 use crate::channels::list::{Channel, ChannelState, channels};
-use crate::peers::custom::PeerEvent;
+use crate::peers::custom_messages::PeerEvent;
 use crate::rpc::Context;
 use crate::rpc::transport::events::next;
 use crate::rpc::transport::streams::{Answers, stream};

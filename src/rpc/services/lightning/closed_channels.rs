@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::channels::closed::CloseInitiator;
-    use crate::channels::spends::ClosingTransaction;
+    use crate::channels::closing_transaction::ClosingTransaction;
     use crate::rpc::test_recordings::{printed, recorded, without};
 
     fn closed() -> ClosedChannel {

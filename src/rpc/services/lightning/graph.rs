@@ -254,7 +254,7 @@ fn proof(proof: &Proof) -> ChannelAuthProof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::policy::Terms;
+    use crate::routing::forwarding_terms::ForwardingTerms;
     use crate::rpc::test_recordings::{number, number_32, printed, recorded, text};
 
     fn key(text: &str) -> NodeId {
@@ -264,7 +264,7 @@ mod tests {
     fn recorded_policy(lnd: &serde_json::Value) -> Policy {
         let small = |name: &str| number_32(&lnd[name]);
         Policy {
-            terms: Terms {
+            terms: ForwardingTerms {
                 base_fee_msat: small("fee_base_msat"),
                 fee_rate_ppm: small("fee_rate_milli_msat"),
                 cltv_delta_blocks: small("time_lock_delta").try_into().unwrap(),

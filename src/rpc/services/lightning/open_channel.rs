@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::info::synced;
-use crate::channels::feed::ChannelEvent;
+use crate::channels::channel_events::ChannelEvent;
 use crate::channels::open::{FundingFee, OpenError, OpenRequest, Opening};
 use crate::rpc::Context;
 use crate::rpc::convert::errors::{refused, unsupported};

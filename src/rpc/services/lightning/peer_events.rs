@@ -4,7 +4,7 @@ use bitcoin::hex::DisplayHex;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::peers::custom::{self, CustomMessages};
+use crate::peers::custom_messages::{self, CustomMessages};
 use crate::rpc::Context;
 use crate::rpc::convert::errors::refused;
 use crate::rpc::convert::parse::{public_key, within};
@@ -28,7 +28,7 @@ pub(super) fn follow_peers(
     })
 }
 
-fn event(event: custom::PeerEvent) -> PeerEvent {
+fn event(event: custom_messages::PeerEvent) -> PeerEvent {
     let kind = if event.online {
         EventType::PeerOnline
     } else {
@@ -47,7 +47,7 @@ pub(super) fn send(
 ) -> Result<SendCustomMessageResponse, Status> {
     let peer = public_key(&request.peer)?;
     let kind = within(request.r#type, "type")?;
-    let message = custom::CustomMessage::new(kind, request.data);
+    let message = custom_messages::CustomMessage::new(kind, request.data);
     let message = message.map_err(|error| refused(error.to_string()))?;
     if !context.connector.is_connected(&peer) {
         return Err(Status::not_found("peer is not connected"));

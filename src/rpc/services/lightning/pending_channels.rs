@@ -209,8 +209,8 @@ mod tests {
 
     use super::*;
     use crate::channels::closed::{CloseInitiator, CloseType};
+    use crate::channels::closing_transaction::ClosingTransaction;
     use crate::channels::list::ChannelState;
-    use crate::channels::spends::ClosingTransaction;
     use crate::rpc::services::lightning::test_data;
     use crate::rpc::test_recordings::{printed, recorded, without};
 

@@ -10,17 +10,17 @@ use lightning::ln::types::ChannelId;
 
 /// The temporary channel ids of each peer with pending decisions. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Undecided(Arc<Mutex<HashMap<PublicKey, HashSet<ChannelId>>>>);
+pub(super) struct PendingDecisions(Arc<Mutex<HashMap<PublicKey, HashSet<ChannelId>>>>);
 
 /// A pending decision about one channel, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct PendingDecision {
-    undecided: Undecided,
+    decisions: PendingDecisions,
     peer: PublicKey,
     channel: ChannelId,
 }
 
-impl Undecided {
+impl PendingDecisions {
     /// Adds a channel of this peer. Returns `None` if the peer has `most` already, or if this id is
     /// pending: a decision about the earlier request must not apply to this one.
     pub(super) fn enter(
@@ -35,7 +35,7 @@ impl Undecided {
             return None;
         }
         Some(PendingDecision {
-            undecided: self.clone(),
+            decisions: self.clone(),
             peer,
             channel,
         })
@@ -54,7 +54,7 @@ impl Undecided {
 
 impl Drop for PendingDecision {
     fn drop(&mut self) {
-        let mut peers = self.undecided.peers();
+        let mut peers = self.decisions.peers();
         if let Some(channels) = peers.get_mut(&self.peer) {
             channels.remove(&self.channel);
             if channels.is_empty() {
@@ -67,26 +67,26 @@ impl Drop for PendingDecision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels::accept::tests::unknown_peer;
+    use crate::channels::inbound::tests::unknown_peer;
 
     #[test]
     fn limits_pending_decisions_per_peer_and_keeps_no_state() {
-        let undecided = Undecided::default();
+        let decisions = PendingDecisions::default();
         let peer = unknown_peer();
-        let enter = |id: u8| undecided.enter(peer, ChannelId([id; 32]), 2);
+        let enter = |id: u8| decisions.enter(peer, ChannelId([id; 32]), 2);
         let [first, second] = [1, 2].map(|id| enter(id).unwrap());
         assert!(enter(3).is_none());
         drop(first);
         let third = enter(3).unwrap();
         assert!(enter(4).is_none());
         drop((second, third));
-        assert!(undecided.is_empty());
+        assert!(decisions.is_empty());
     }
 
     #[test]
     fn rejects_a_channel_id_that_is_already_pending() {
-        let undecided = Undecided::default();
-        let enter = || undecided.enter(unknown_peer(), ChannelId([1; 32]), 2);
+        let decisions = PendingDecisions::default();
+        let enter = || decisions.enter(unknown_peer(), ChannelId([1; 32]), 2);
         let first = enter().unwrap();
         assert!(enter().is_none());
         drop(first);

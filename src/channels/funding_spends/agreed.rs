@@ -9,23 +9,12 @@
 //! not spend the funding output and are never held back, whatever outpoint a peer has named as its
 //! funding.
 
-use bitcoin::{OutPoint, Transaction, Txid};
+use bitcoin::{OutPoint, Transaction};
 use lightning::ln::types::ChannelId;
 
-use super::{ClosingKind, ClosingTransaction, FundingSpends, Spend, Watched, funding_script};
+use super::{FundingSpends, Spend, Watched, funding_script};
+use crate::channels::closing_transaction::{AgreedClose, ClosingKind, ClosingTransaction};
 use crash_points::Point;
-
-/// A closing transaction that both sides have signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AgreedClose {
-    pub channel_id: ChannelId,
-    /// Its only input spends the channel's funding output.
-    pub transaction: Transaction,
-    /// The operator asked for our commitment instead.
-    pub forced: bool,
-    /// The confirmed transaction that spends the channel, this or another one, and its height.
-    pub confirmed: Option<(Txid, u32)>,
-}
 
 /// The part of an agreed close that [`Watched`] keeps.
 pub(super) struct Agreed {

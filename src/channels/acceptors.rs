@@ -8,7 +8,7 @@ use lightning::util::config::{ChannelConfigOverrides, ChannelHandshakeConfigUpda
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::accept::Request;
+use super::inbound_request::Request;
 
 /// The time that each acceptor has to answer (lnd's `acceptortimeout`). LDK waits for a minute at
 /// least.
@@ -43,13 +43,13 @@ pub struct Question {
 
 /// All channel acceptors. Clones share their state.
 #[derive(Clone)]
-pub struct Deciders {
+pub struct ChannelAcceptors {
     acceptors: Arc<Mutex<Vec<mpsc::Sender<Question>>>>,
     /// The time for each acceptor's answer.
     answer_timeout: Duration,
 }
 
-impl Default for Deciders {
+impl Default for ChannelAcceptors {
     fn default() -> Self {
         Self {
             acceptors: Arc::default(),
@@ -70,7 +70,7 @@ impl Question {
     }
 }
 
-impl Deciders {
+impl ChannelAcceptors {
     /// Adds an acceptor, which is asked until it drops the returned receiver.
     pub fn join(&self) -> mpsc::Receiver<Question> {
         let (acceptor, questions) = mpsc::channel(REQUEST_QUEUE_LEN);

@@ -5,16 +5,16 @@ use std::collections::HashSet;
 use bitcoin::secp256k1::PublicKey;
 
 /// An error of the store, with its own text.
-pub type BookError = Box<dyn std::error::Error + Send + Sync>;
+pub type AddressBookError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Storage for peer addresses, one or more per peer, as `host:port`.
 ///
 /// Only addresses to which we connected successfully are stored, so unknown peers cannot fill the
 /// store. `remember` and `forget` enqueue a write and return; losing the last writes in a crash is
 /// harmless. `remember` puts the address before the peer's earlier ones.
-pub trait PeerBook: Send + Sync {
+pub trait AddressBook: Send + Sync {
     /// Returns all addresses, the latest of each peer first.
-    fn addresses(&self) -> Result<Vec<(PublicKey, String)>, BookError>;
+    fn addresses(&self) -> Result<Vec<(PublicKey, String)>, AddressBookError>;
     fn remember(&self, peer: PublicKey, address: String);
     fn forget(&self, peer: &PublicKey);
 }

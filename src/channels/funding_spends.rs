@@ -17,38 +17,19 @@ use lightning::ln::channel_state::ChannelDetails;
 use lightning::ln::types::ChannelId;
 use tokio::sync::watch;
 
-pub use self::agreed::{AgreedClose, is_commitment};
+pub use self::agreed::is_commitment;
 pub use self::multisig::funding_script;
 #[cfg(test)]
 pub use self::multisig::test_data;
 
 use self::agreed::Agreed;
 use super::closed::ClosedChannels;
+use super::closing_transaction::{ClosingKind, ClosingTransaction};
 use crate::ldk::{ChainMonitor, ChannelManager, ChannelMonitor};
 
 /// The number of confirmations after which a closing transaction is no longer watched for
 /// reorganizations.
 const DEEP_BLOCKS: u32 = 100;
-
-/// A transaction that spends a channel's funding output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ClosingTransaction {
-    pub txid: Txid,
-    /// The height of the block that contains it; `None` while it has only been broadcast by us.
-    pub height: Option<u32>,
-    /// `None` in records written by earlier versions.
-    #[serde(default)]
-    pub kind: Option<ClosingKind>,
-}
-
-/// The kinds of transactions that can spend a funding output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum ClosingKind {
-    /// A closing transaction that both sides have agreed on.
-    Cooperative,
-    OurCommitment,
-    TheirCommitment,
-}
 
 /// A closing transaction, and whether it is a commitment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

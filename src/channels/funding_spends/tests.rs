@@ -1,3 +1,5 @@
+//! Closing transactions in the mempool, in blocks and in reorganized blocks.
+
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash;
 use bitcoin::transaction::Version;
@@ -5,6 +7,7 @@ use bitcoin::{Amount, Network, ScriptBuf, Sequence, TxIn, TxOut, Witness};
 
 use super::test_data::{redeem_script, witness};
 use super::*;
+use crate::channels::closing_transaction::AgreedClose;
 use crate::channels::test_node::Store;
 
 const CHANNEL: ChannelId = ChannelId([3; 32]);

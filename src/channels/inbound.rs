@@ -8,17 +8,15 @@ use bitcoin::Amount;
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::InboundChannelFunds;
 use lightning::ln::channel_state::ChannelDetails;
-use lightning::ln::msgs::ChannelParameters;
-use lightning::ln::types::ChannelId;
-use lightning::types::features::ChannelTypeFeatures;
 
-use super::deciders::{Deciders, Terms};
+use super::acceptors::{ChannelAcceptors, Terms};
 use super::depth;
-use super::id::UserChannelId;
+use super::inbound_request::Request;
 use super::list::{ChannelState, state};
 use super::open::describe;
+use super::pending_decisions::PendingDecisions;
 use super::strangers::{self, Newcomer, Origin, Strangers};
-use super::undecided::Undecided;
+use super::user_channel_id::UserChannelId;
 use crate::ldk::ChannelManager;
 
 /// The number of unconfirmed channels that one peer may have. It is one below LDK's limit, so that
@@ -50,7 +48,7 @@ pub struct ForcedCloseFunds {
 pub type AskFunds = dyn Fn() -> ForcedCloseFunds + Send + Sync;
 
 /// What the node knows about its peers.
-pub trait Acquaintances: Send + Sync {
+pub trait KnownPeers: Send + Sync {
     /// Returns the address from which the peer is connected, or `None` if it is disconnected.
     fn address(&self, peer: &PublicKey) -> Option<IpAddr>;
     fn is_connected(&self, peer: &PublicKey) -> bool;
@@ -89,28 +87,15 @@ pub enum Refusal {
     Failed(String),
 }
 
-/// A peer's request to open a channel, from LDK's `OpenChannelRequest` event.
-#[derive(Debug, Clone)]
-pub struct Request {
-    pub temporary_channel_id: ChannelId,
-    pub counterparty_node_id: PublicKey,
-    pub funding_satoshis: u64,
-    pub channel_negotiation_type: InboundChannelFunds,
-    pub channel_type: ChannelTypeFeatures,
-    pub is_announced: bool,
-    /// The channel parameters that the peer proposes.
-    pub params: ChannelParameters,
-}
-
 /// Accepts or refuses requests for inbound channels.
 pub struct Acceptor {
     manager: Arc<ChannelManager>,
     rules: AcceptRules,
     funds: Arc<AskFunds>,
     strangers: Arc<Strangers>,
-    acquaintances: Arc<dyn Acquaintances>,
-    deciders: Deciders,
-    undecided: Undecided,
+    known_peers: Arc<dyn KnownPeers>,
+    acceptors: ChannelAcceptors,
+    decisions: PendingDecisions,
 }
 
 impl Acceptor {
@@ -119,27 +104,27 @@ impl Acceptor {
         rules: AcceptRules,
         funds: Arc<AskFunds>,
         strangers: Arc<Strangers>,
-        acquaintances: Arc<dyn Acquaintances>,
+        known_peers: Arc<dyn KnownPeers>,
     ) -> Self {
         Self {
             manager,
             rules,
             funds,
             strangers,
-            acquaintances,
-            deciders: Deciders::default(),
-            undecided: Undecided::default(),
+            known_peers,
+            acceptors: ChannelAcceptors::default(),
+            decisions: PendingDecisions::default(),
         }
     }
 
     /// Returns the channel acceptors, which are asked about requests that satisfy the rules.
-    pub fn deciders(&self) -> &Deciders {
-        &self.deciders
+    pub fn acceptors(&self) -> &ChannelAcceptors {
+        &self.acceptors
     }
 
     /// Returns whether a request waits for the decision of a channel acceptor.
-    pub fn has_undecided(&self) -> bool {
-        !self.undecided.is_empty()
+    pub fn has_pending_decisions(&self) -> bool {
+        !self.decisions.is_empty()
     }
 
     /// Accepts or refuses the request, either now or once the channel acceptors have decided. LDK
@@ -148,10 +133,10 @@ impl Acceptor {
         if let Err(refusal) = self.check(&request) {
             return self.refuse(&request, &refusal);
         }
-        if self.deciders.is_empty() {
+        if self.acceptors.is_empty() {
             return self.accept_or_refuse(&request, Terms::default());
         }
-        let pending = self.undecided.enter(
+        let pending = self.decisions.enter(
             request.counterparty_node_id,
             request.temporary_channel_id,
             self.rules.max_pending_per_peer,
@@ -161,7 +146,7 @@ impl Acceptor {
         };
         let acceptor = self.clone();
         tokio::spawn(async move {
-            match acceptor.deciders.decide(&request).await {
+            match acceptor.acceptors.decide(&request).await {
                 Ok(terms) => acceptor.accept_or_refuse(&request, terms),
                 Err(reason) => acceptor.refuse(&request, &Refusal::Decided(reason)),
             }
@@ -215,8 +200,8 @@ impl Acceptor {
         let peer = request.counterparty_node_id;
         let newcomer = Newcomer {
             peer,
-            origin: Origin::new(self.acquaintances.address(&peer)),
-            has_paid: self.acquaintances.has_paid(&peer),
+            origin: Origin::new(self.known_peers.address(&peer)),
+            has_paid: self.known_peers.has_paid(&peer),
         };
         let funds = &request.channel_negotiation_type;
         let pushed = !matches!(funds, InboundChannelFunds::PushMsat(0));
@@ -236,7 +221,7 @@ impl Acceptor {
         if !strangers::is_near_limit(&unfunded, &newcomer.peer) {
             return Ok(());
         }
-        let connected = |peer: &_| self.acquaintances.is_connected(peer);
+        let connected = |peer: &_| self.known_peers.is_connected(peer);
         let victim = self
             .strangers
             .victim(&unfunded, newcomer.origin, connected, Instant::now())
@@ -338,7 +323,7 @@ impl AcceptRules {
     }
 }
 
-/// The number of this peer's channels that are not usable yet, whoever opened them (as lnd counts).
+/// The number of this peer's channels that are not usable yet, opened by either side (as lnd counts).
 fn pending_with(existing: &[ChannelDetails], peer: &PublicKey) -> usize {
     existing
         .iter()

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bitcoin::secp256k1::PublicKey;
 use lightning::routing::gossip::NodeId;
 
-use crate::channels::accept;
-use crate::ldk::{ChannelManager, NetworkGraph, PeerManager};
+use crate::channels::inbound;
+use crate::ldk::{ChannelManager, NetworkGraph};
+use crate::peers::PeerManager;
 use crate::peers::address::ip_address;
 
 /// Looks up peers by connection, channels and graph.
-pub(super) struct Acquaintances {
+pub(super) struct KnownPeers {
     pub(super) peers: Arc<PeerManager>,
     pub(super) manager: Arc<ChannelManager>,
     pub(super) graph: Arc<NetworkGraph>,
@@ -19,7 +20,7 @@ pub(super) struct Acquaintances {
     pub(super) graph_is_verified: bool,
 }
 
-impl accept::Acquaintances for Acquaintances {
+impl inbound::KnownPeers for KnownPeers {
     fn address(&self, peer: &PublicKey) -> Option<IpAddr> {
         let peer = self.peers.peer_by_node_id(peer)?;
         ip_address(peer.socket_address.as_ref()?).map(|address| address.ip())
@@ -36,7 +37,7 @@ impl accept::Acquaintances for Acquaintances {
     }
 }
 
-impl Acquaintances {
+impl KnownPeers {
     fn is_announced(&self, peer: &PublicKey) -> bool {
         let graph = self.graph.read_only();
         let node = graph.node(&NodeId::from_pubkey(peer));

@@ -1,6 +1,12 @@
+//! Which channels are accepted from peers, and with which terms.
+
 use std::time::Duration;
 
 use bitcoin::OutPoint;
+
+use lightning::ln::msgs::ChannelParameters;
+use lightning::ln::types::ChannelId;
+use lightning::types::features::ChannelTypeFeatures;
 
 use super::*;
 use crate::channels::open::OpenError;
