@@ -1,3 +1,5 @@
+//! Tests of the limits on log lines.
+
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning::util::logger::{Level, Logger, Record};
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use lnd_macaroon::{Id, Macaroon, Operations, RootKey};
 use prost::{Message, Name};
 
+use super::commands::PaymentCommand;
 use super::*;
 
 /// Returns recorded output of lncli, from lnd-api's test data.
@@ -42,9 +43,18 @@ fn command_definition_is_valid() {
     command().debug_assert();
 }
 
+#[track_caller]
+fn assert_accepted(lines: &[&str]) {
+    for line in lines {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
 #[test]
-fn accepts_command_lines_of_lncli() {
-    for line in [
+fn accepts_node_and_on_chain_commands_of_lncli() {
+    assert_accepted(&[
         "getinfo",
         "--network=regtest --rpcserver localhost:1 getinfo",
         "getinfo -n regtest",
@@ -55,6 +65,13 @@ fn accepts_command_lines_of_lncli() {
         "sendcoins --addr=bcrt1 --amt=1000 --sat_per_vbyte 2 -f",
         "sendcoins bcrt1 0.01btc",
         "sendcoins --sweepall --addr bcrt1",
+        "getrecoveryinfo",
+    ]);
+}
+
+#[test]
+fn accepts_channel_and_network_commands_of_lncli() {
+    assert_accepted(&[
         "connect 02aa@127.0.0.1:9735 --timeout 3s --perm",
         "disconnect 02aa",
         "listpeers",
@@ -65,7 +82,6 @@ fn accepts_command_lines_of_lncli() {
         "closechannel --chan_point aa:0 --force",
         "closechannel aa 0 --block=true",
         "closeallchannels --inactive_only --force --sat_per_vbyte 3 -s",
-        "getrecoveryinfo",
         "listchannels --active_only",
         "pendingchannels",
         "closedchannels --cooperative",
@@ -90,11 +106,12 @@ fn accepts_command_lines_of_lncli() {
         "verifymessage --msg=hello --sig d7jb",
         "sendcustom --peer 02aa --type=40000 --data 0102",
         "subscribecustom",
-        "version",
-        "state",
-        "debuglevel --show",
-        "debuglevel --level info,peers=debug",
-        "listaliases",
+    ]);
+}
+
+#[test]
+fn accepts_invoice_commands_of_lncli() {
+    assert_accepted(&[
         "addinvoice --amp --amt=1000",
         "addinvoice 1000 --memo tea --amp=true --expiry 60",
         "addinvoice --amp --expiry never --qr --qr-file x.svg --private --fallback_addr bc1 --bip21",
@@ -113,6 +130,12 @@ fn accepts_command_lines_of_lncli() {
         "invoicepayments lnbc1 --csv tea.csv --to 2026-11-30T12:00:00Z",
         "disableinvoice lnbc1",
         "enableinvoice lnbc1",
+    ]);
+}
+
+#[test]
+fn accepts_payment_commands_of_lncli() {
+    assert_accepted(&[
         "sendpayment --dest=02aa --amt=1000 --amp --timeout=1m0s --max_parts 8 --json",
         "sendpayment -d 02aa -a 1000 --amp --data 65536=00,65537=01",
         "sendpayment --pay_req=lnbc1 --amp --pay_addr=00",
@@ -141,6 +164,17 @@ fn accepts_command_lines_of_lncli() {
         "sendtoroute --pay_hash 00 -",
         "estimateroutefee --dest 02aa --amt 1000 --outgoing_chan_id=1",
         "estimateroutefee --pay_req=lnbc1 --timeout=5s",
+    ]);
+}
+
+#[test]
+fn accepts_daemon_and_macaroon_commands_of_lncli() {
+    assert_accepted(&[
+        "version",
+        "state",
+        "debuglevel --show",
+        "debuglevel --level info,peers=debug",
+        "listaliases",
         "stop",
         "bakemacaroon info:read uri:/lnrpc.Lightning/GetInfo --root_key_id 5 --timeout=60",
         "bakemacaroon --save_to=x.macaroon --ip_address ::1 --ip_range 10.0.0.0/8 info:read",
@@ -154,11 +188,7 @@ fn accepts_command_lines_of_lncli() {
         "completion bash",
         "man /tmp",
         "--tlscertpath a --macaroonpath=b --macaroontimeout 0 --macaroonip ::1 getinfo",
-    ] {
-        if let Err(error) = parse(line) {
-            panic!("{line}: {error}");
-        }
-    }
+    ]);
 }
 
 #[test]
@@ -269,7 +299,9 @@ fn invoice_commands_accept_exactly_one_identifier() {
 #[test]
 fn switches_accept_false() {
     let amp = |line| match parse(line).unwrap().command {
-        Command::SendPayment(command) => format!("{command:?}").contains("amp: true"),
+        Command::Payment(PaymentCommand::SendPayment(command)) => {
+            format!("{command:?}").contains("amp: true")
+        }
         other => panic!("{other:?}"),
     };
     assert!(amp("sendpayment --amp") && amp("sendpayment --amp=true"));

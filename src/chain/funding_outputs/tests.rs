@@ -1,3 +1,5 @@
+//! Tests of looking up funding outputs in bitcoind.
+
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, ScriptBuf};
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Tests of the rows of invoices, sets and HTLCs.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -244,9 +246,9 @@ fn pages(store: &Store, page: InvoicePage) -> Vec<u64> {
     found.iter().map(|invoice| invoice.add_index).collect()
 }
 
-#[test]
-fn invoices_are_paged_in_both_directions_with_filters() {
-    let (_dir, store) = store();
+/// Six invoices; every second one is settled.
+fn six_invoices() -> (tempfile::TempDir, Store) {
+    let (dir, store) = store();
     for add_index in 1..=6 {
         let mut record = invoice(add_index);
         if add_index % 2 == 0 {
@@ -255,92 +257,61 @@ fn invoices_are_paged_in_both_directions_with_filters() {
         store.submit(PutInvoice(record));
     }
     store.flush();
-    let all = InvoicePage {
+    (dir, store)
+}
+
+/// A page of all invoices.
+fn all() -> InvoicePage {
+    InvoicePage {
         limit: u64::MAX,
         ..InvoicePage::default()
+    }
+}
+
+#[test]
+fn invoices_are_paged_in_both_directions() {
+    let (_dir, store) = six_invoices();
+    let page = |limit, index_offset, reversed| InvoicePage {
+        limit,
+        index_offset,
+        reversed,
+        ..all()
     };
     let max = u64::MAX;
-    let cases: [(InvoicePage, &[u64]); 13] = [
-        (all, &[1, 2, 3, 4, 5, 6]),
-        (InvoicePage { limit: 2, ..all }, &[1, 2]),
-        (InvoicePage { limit: 0, ..all }, &[]),
-        (
-            InvoicePage {
-                limit: 2,
-                index_offset: 2,
-                ..all
-            },
-            &[3, 4],
-        ),
-        (
-            InvoicePage {
-                index_offset: max,
-                ..all
-            },
-            &[],
-        ),
-        (
-            InvoicePage {
-                limit: 2,
-                reversed: true,
-                ..all
-            },
-            &[5, 6],
-        ),
-        (
-            InvoicePage {
-                limit: 2,
-                index_offset: 5,
-                reversed: true,
-                ..all
-            },
-            &[3, 4],
-        ),
-        (
-            InvoicePage {
-                limit: 1,
-                index_offset: max,
-                reversed: true,
-                ..all
-            },
-            &[6],
-        ),
-        (
-            InvoicePage {
-                pending_only: true,
-                ..all
-            },
-            &[1, 3, 5],
-        ),
-        (
-            InvoicePage {
-                created_from: 1_003,
-                created_to: 1_005,
-                ..all
-            },
-            &[3, 4, 5],
-        ),
-        (
-            InvoicePage {
-                created_from: max,
-                ..all
-            },
-            &[],
-        ),
-        (
-            InvoicePage {
-                created_to: max,
-                ..all
-            },
-            &[1, 2, 3, 4, 5, 6],
-        ),
-        (
-            InvoicePage {
-                created_to: 1,
-                ..all
-            },
-            &[],
-        ),
+    let cases: [(InvoicePage, &[u64]); 8] = [
+        (all(), &[1, 2, 3, 4, 5, 6]),
+        (page(2, 0, false), &[1, 2]),
+        (page(0, 0, false), &[]),
+        (page(2, 2, false), &[3, 4]),
+        (page(max, max, false), &[]),
+        (page(2, 0, true), &[5, 6]),
+        (page(2, 5, true), &[3, 4]),
+        (page(1, max, true), &[6]),
+    ];
+    for (page, expected) in cases {
+        assert_eq!(pages(&store, page), expected, "{page:?}");
+    }
+}
+
+#[test]
+fn invoices_are_filtered_by_state_and_creation_time() {
+    let (_dir, store) = six_invoices();
+    let pending_only = InvoicePage {
+        pending_only: true,
+        ..all()
+    };
+    let created = |created_from, created_to| InvoicePage {
+        created_from,
+        created_to,
+        ..all()
+    };
+    let max = u64::MAX;
+    let cases: [(InvoicePage, &[u64]); 5] = [
+        (pending_only, &[1, 3, 5]),
+        (created(1_003, 1_005), &[3, 4, 5]),
+        (created(max, 0), &[]),
+        (created(0, max), &[1, 2, 3, 4, 5, 6]),
+        (created(0, 1), &[]),
     ];
     for (page, expected) in cases {
         assert_eq!(pages(&store, page), expected, "{page:?}");

@@ -1,3 +1,5 @@
+//! Tests of the rows of payments and attempts.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -169,108 +171,85 @@ fn retry_replaces_the_failed_payment_with_the_same_identifier() {
     assert_eq!(store.payments_in_flight().unwrap().len(), 1);
 }
 
-#[test]
-fn payments_are_paged_in_both_directions_with_filters() {
+/// Five payments: 1, 3 and 5 succeeded, 2 failed, 4 is in flight.
+fn five_payments() -> (tempfile::TempDir, Store) {
     use PaymentState::{Failed, InFlight, Succeeded};
-    let (_dir, store) = store();
+    let (dir, store) = store();
     for (n, state) in (1..).zip([Succeeded, Failed, Succeeded, InFlight, Succeeded]) {
         store.submit(PutPayment(payment(n, state)));
     }
     store.flush();
-    let max = u64::MAX;
-    let succeeded = PaymentPage {
-        limit: max,
+    (dir, store)
+}
+
+/// A page of all succeeded payments.
+fn succeeded() -> PaymentPage {
+    PaymentPage {
+        limit: u64::MAX,
         ..PaymentPage::default()
-    };
-    let all = PaymentPage {
-        include_incomplete: true,
-        ..succeeded
-    };
-    let cases: [(PaymentPage, &[u64]); 13] = [
-        (succeeded, &[1, 3, 5]),
-        (all, &[1, 2, 3, 4, 5]),
-        (PaymentPage { limit: 0, ..all }, &[]),
-        (
-            PaymentPage {
-                limit: 2,
-                index_offset: 2,
-                ..all
-            },
-            &[3, 4],
-        ),
-        (
-            PaymentPage {
-                index_offset: max,
-                ..all
-            },
-            &[],
-        ),
-        (
-            PaymentPage {
-                limit: 2,
-                reversed: true,
-                ..all
-            },
-            &[4, 5],
-        ),
-        (
-            PaymentPage {
-                limit: 2,
-                index_offset: 4,
-                reversed: true,
-                ..all
-            },
-            &[2, 3],
-        ),
-        (
-            PaymentPage {
-                limit: 1,
-                index_offset: max,
-                reversed: true,
-                ..succeeded
-            },
-            &[5],
-        ),
-        (
-            PaymentPage {
-                created_from: 2,
-                created_to: 3,
-                ..all
-            },
-            &[2, 3],
-        ),
-        (
-            PaymentPage {
-                created_to: 1,
-                ..all
-            },
-            &[1],
-        ),
-        (
-            PaymentPage {
-                created_to: max,
-                ..all
-            },
-            &[1, 2, 3, 4, 5],
-        ),
-        (
-            PaymentPage {
-                created_to: max - 1,
-                ..all
-            },
-            &[1, 2, 3, 4, 5],
-        ),
-        (
-            PaymentPage {
-                created_from: max,
-                ..all
-            },
-            &[],
-        ),
-    ];
-    for (page, expected) in cases {
-        let found = store.payments(&page).unwrap();
-        let indices: Vec<_> = found.iter().map(|(p, _)| p.payment_index).collect();
-        assert_eq!(indices, expected, "{page:?}");
     }
+}
+
+/// A page of all payments.
+fn all() -> PaymentPage {
+    PaymentPage {
+        include_incomplete: true,
+        ..succeeded()
+    }
+}
+
+fn assert_pages(store: &Store, cases: &[(PaymentPage, &[u64])]) {
+    for (page, expected) in cases {
+        let found = store.payments(page).unwrap();
+        let indices: Vec<_> = found.iter().map(|(p, _)| p.payment_index).collect();
+        assert_eq!(indices, *expected, "{page:?}");
+    }
+}
+
+#[test]
+fn payments_are_paged_in_both_directions() {
+    let (_dir, store) = five_payments();
+    let page = |limit, index_offset, reversed| PaymentPage {
+        limit,
+        index_offset,
+        reversed,
+        ..all()
+    };
+    let max = u64::MAX;
+    let last_succeeded = PaymentPage {
+        limit: 1,
+        index_offset: max,
+        reversed: true,
+        ..succeeded()
+    };
+    let cases: [(PaymentPage, &[u64]); 8] = [
+        (succeeded(), &[1, 3, 5]),
+        (all(), &[1, 2, 3, 4, 5]),
+        (page(0, 0, false), &[]),
+        (page(2, 2, false), &[3, 4]),
+        (page(max, max, false), &[]),
+        (page(2, 0, true), &[4, 5]),
+        (page(2, 4, true), &[2, 3]),
+        (last_succeeded, &[5]),
+    ];
+    assert_pages(&store, &cases);
+}
+
+#[test]
+fn payments_are_filtered_by_creation_time() {
+    let (_dir, store) = five_payments();
+    let created = |created_from, created_to| PaymentPage {
+        created_from,
+        created_to,
+        ..all()
+    };
+    let max = u64::MAX;
+    let cases: [(PaymentPage, &[u64]); 5] = [
+        (created(2, 3), &[2, 3]),
+        (created(0, 1), &[1]),
+        (created(0, max), &[1, 2, 3, 4, 5]),
+        (created(0, max - 1), &[1, 2, 3, 4, 5]),
+        (created(max, 0), &[]),
+    ];
+    assert_pages(&store, &cases);
 }

@@ -1,3 +1,5 @@
+//! Tests of opening the database.
+
 use super::*;
 
 /// Sets the schema version recorded in the database.

@@ -1,3 +1,5 @@
+//! Tests of sendpayment and payinvoice: flags, requests, the prompt.
+
 use clap::Parser;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the files that `qr` writes.
+
 use serde_json::Value;
 
 use super::*;

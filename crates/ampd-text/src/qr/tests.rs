@@ -1,3 +1,5 @@
+//! Tests of QR codes: a reader decodes each to its text.
+
 use rqrr::PreparedImage;
 use serde_json::Value;
 

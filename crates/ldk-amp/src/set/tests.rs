@@ -1,5 +1,6 @@
 //! Tests of the receiver's set, rule by rule.
 
+use lightning::ln::types::ChannelId;
 use proptest::prelude::*;
 
 use super::super::Splitter;

@@ -1,3 +1,5 @@
+//! Tests of the order and the repetition of submissions.
+
 use super::*;
 use crate::chain::broadcast::test_data::transaction;
 

@@ -31,79 +31,98 @@ fn refusal(fixture: &Fixture, shard: &Sent) -> Option<Refusal> {
     checked.err()
 }
 
+/// The invoices that the shards are sent to.
+struct Invoices {
+    bolt11: InvoiceRecord,
+    /// Has a set with a total of 200 msat, as `other` has.
+    amp: InvoiceRecord,
+    other: InvoiceRecord,
+    disabled: InvoiceRecord,
+    expired: InvoiceRecord,
+}
+
+impl Invoices {
+    async fn new(fixture: &Fixture) -> Self {
+        let bolt11 = fixture.registry.add(NewInvoice::default()).await.unwrap();
+        let amp = static_invoice(fixture).await;
+        let invoices = Self {
+            other: static_invoice(fixture).await,
+            disabled: static_invoice(fixture).await,
+            expired: InvoiceRecord {
+                add_index: 5,
+                payment_hash: [5; 32],
+                payment_addr: [5; 32],
+                expires_at: Some(1),
+                ..amp.clone()
+            },
+            bolt11,
+            amp,
+        };
+        let by = InvoiceRef::Addr(invoices.disabled.payment_addr);
+        fixture.registry.set_enabled(&by, false).await.unwrap();
+        fixture.store.submit(PutInvoice(invoices.expired.clone()));
+        fixture.store.flush();
+        let first =
+            |set, to: &InvoiceRecord| payment(set, &[150, 50]).remove(0).to(to.payment_addr);
+        let held = [first(7, &invoices.amp), first(8, &invoices.other)];
+        assert_eq!(fixture.arrive_all(&held), []);
+        invoices
+    }
+}
+
+/// The shard with another set id.
+fn with_set(shard: &Sent, id: u8) -> Sent {
+    let mut shard = shard.clone();
+    shard.envelope.amp.set_id = SetId::from_bytes([id; 32]);
+    shard
+}
+
 /// A shard that breaks all rules is corrected rule by rule.
 #[tokio::test]
 async fn first_broken_rule_is_the_reason() {
     use Refusal::*;
     let fixture = fixture(false);
-    let ordinary = fixture.registry.add(NewInvoice::default()).await.unwrap();
-    let invoice = static_invoice(&fixture).await;
-    let other = static_invoice(&fixture).await;
-    let off = static_invoice(&fixture).await;
-    let by = InvoiceRef::Addr(off.payment_addr);
-    fixture.registry.set_enabled(&by, false).await.unwrap();
-    let expired = InvoiceRecord {
-        add_index: 5,
-        payment_hash: [5; 32],
-        payment_addr: [5; 32],
-        expires_at: Some(1),
-        ..invoice.clone()
-    };
-    fixture.store.submit(PutInvoice(expired));
-    fixture.store.flush();
-    let ours = payment(7, &[150, 50]).remove(0).to(invoice.payment_addr);
-    let theirs = payment(8, &[150, 50]).remove(0).to(other.payment_addr);
-    assert_eq!(fixture.arrive_all(&[ours, theirs]), []);
+    let to = Invoices::new(&fixture).await;
+    let refused = |shard: &Sent| refusal(&fixture, shard);
+    let good = payment(7, &[150, 50]).remove(1).to(to.amp.payment_addr);
 
-    let good = payment(7, &[150, 50]).remove(1).to(invoice.payment_addr);
-    let with_set = |mut shard: Sent, id| {
-        shard.envelope.amp.set_id = SetId::from_bytes([id; 32]);
-        shard
-    };
-    let late = |shard: &Sent| shard.clone().expiring(HEIGHT + 79);
-    let set = |reason| Some(Set(reason));
-    let mut bad = late(&good).total(0).to([9; 32]);
-    bad.claimable.payment_hash.0 = ordinary.payment_hash;
+    let mut bad = good.clone().expiring(HEIGHT + 79).total(0).to([9; 32]);
+    bad.claimable.payment_hash.0 = to.bolt11.payment_hash;
     let mpp = bad.envelope.mpp.take();
-    assert_eq!(refusal(&fixture, &bad), Some(AmpError), "no MPP record");
+    assert_eq!(refused(&bad), Some(AmpError), "no MPP record");
     bad.envelope.mpp = mpp;
-    assert_eq!(
-        refusal(&fixture, &bad),
-        Some(HtlcInvoiceTypeMismatch),
-        "hash"
-    );
+    assert_eq!(refused(&bad), Some(HtlcInvoiceTypeMismatch), "hash");
     bad.claimable.payment_hash = good.hash();
-    assert_eq!(refusal(&fixture, &bad), Some(InvoiceNotFound));
-    bad = bad.to(ordinary.payment_addr);
-    assert_eq!(refusal(&fixture, &bad), Some(HtlcInvoiceTypeMismatch));
-    bad = bad.to(off.payment_addr);
-    assert_eq!(refusal(&fixture, &bad), Some(InvoiceNotOpen));
-    bad = bad.to([5; 32]);
-    assert_eq!(refusal(&fixture, &bad), Some(InvoiceExpired));
-    bad = bad.to(invoice.payment_addr);
-    assert_eq!(refusal(&fixture, &bad), Some(HtlcSetTotalTooLow), "zero");
-    bad = bad.total(99);
-    assert_eq!(
-        refusal(&fixture, &bad),
-        Some(HtlcSetTotalTooLow),
-        "99 of 100"
-    );
-    bad = bad.total(201);
-    let mismatch = set(FailReason::HtlcSetTotalMismatch);
-    assert_eq!(refusal(&fixture, &bad), mismatch);
+    assert_eq!(refused(&bad), Some(InvoiceNotFound));
+    for (invoice, reason) in [
+        (&to.bolt11, HtlcInvoiceTypeMismatch),
+        (&to.disabled, InvoiceNotOpen),
+        (&to.expired, InvoiceExpired),
+        (&to.amp, HtlcSetTotalTooLow),
+    ] {
+        bad = bad.to(invoice.payment_addr);
+        assert_eq!(refused(&bad), Some(reason));
+    }
+    for (total, reason) in [
+        (99, HtlcSetTotalTooLow),
+        (201, Set(FailReason::HtlcSetTotalMismatch)),
+    ] {
+        bad = bad.total(total);
+        assert_eq!(refused(&bad), Some(reason), "{total} of 100");
+    }
     // The set of the other invoice also has another total, which does not matter for this one.
     for id in [0, 8] {
-        let bad = with_set(bad.clone(), id);
-        assert_eq!(refusal(&fixture, &bad), Some(ExpiryTooSoon));
+        assert_eq!(refused(&with_set(&bad, id)), Some(ExpiryTooSoon));
     }
     bad = bad.expiring(HEIGHT + 80);
-    let zero = with_set(bad.clone(), 0);
-    assert_eq!(refusal(&fixture, &zero), set(FailReason::AmpError));
-    let known = with_set(bad.clone(), 8);
-    assert_eq!(refusal(&fixture, &known), Some(InvoiceNotFound), "set id");
-    let third = with_set(bad, 9);
-    assert_eq!(refusal(&fixture, &third), Some(TooMuchHeld));
-    assert_eq!(refusal(&fixture, &good), None);
+    for (id, reason) in [
+        (0, Set(FailReason::AmpError)),
+        (8, InvoiceNotFound),
+        (9, TooMuchHeld),
+    ] {
+        assert_eq!(refused(&with_set(&bad, id)), Some(reason), "set {id}");
+    }
+    assert_eq!(refused(&good), None);
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Tests of requests for new invoices, with the error texts of lnd.
+
 use tonic::Code;
 
 use super::*;

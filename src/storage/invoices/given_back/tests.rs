@@ -1,3 +1,5 @@
+//! Tests of listing and deleting canceled HTLCs.
+
 use super::super::tests::{invoice, key, set, shard, store};
 use super::super::{
     DeleteInvoice, ForgetGivenBack, GivenBack, HtlcRecord, HtlcState, PutHtlc, PutInvoice, PutSet,

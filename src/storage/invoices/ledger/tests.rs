@@ -1,3 +1,5 @@
+//! Tests of the payments of an invoice and their totals.
+
 use std::collections::BTreeMap;
 
 use super::super::tests::{invoice, key, set, shard, store};

@@ -1,3 +1,5 @@
+//! Tests of finding an invoice by each of its keys.
+
 use super::super::tests::{htlc, invoice, key, set, shard, store};
 use super::super::{HtlcState, PutHtlc, PutInvoice, PutSet, ShardRecord};
 use super::*;

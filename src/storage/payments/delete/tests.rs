@@ -1,3 +1,5 @@
+//! Tests of deleting payments and attempts.
+
 use zeroize::Zeroizing;
 
 use super::*;

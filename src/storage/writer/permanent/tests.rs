@@ -1,3 +1,5 @@
+//! Tests of changes that can never be written.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Tests of the failures that the gateway replaces.
+
 use lightning::ln::peer_handler::ErroringMessageHandler;
 use lightning::sign::KeysManager;
 use lightning::util::ser::LengthReadable;

@@ -1,3 +1,5 @@
+//! Tests of SendToRoute requests, with the error texts of lnd.
+
 use super::*;
 use crate::rpc::test_recordings::recorded;
 use lnd_api::proto::routerrpc::BuildRouteResponse;
@@ -72,22 +74,36 @@ fn finds_hop_without_key_by_its_channel() {
     assert_eq!(read(request).unwrap_err().message(), text);
 }
 
+type Change = fn(&mut SendToRouteRequest);
+
+fn first(request: &mut SendToRouteRequest) -> &mut lnrpc::Hop {
+    &mut request.route.as_mut().unwrap().hops[0]
+}
+
+fn last(request: &mut SendToRouteRequest) -> &mut lnrpc::Hop {
+    request.route.as_mut().unwrap().hops.last_mut().unwrap()
+}
+
+fn mpp(request: &mut SendToRouteRequest) -> &mut lnrpc::MppRecord {
+    last(request).mpp_record.as_mut().unwrap()
+}
+
+fn amp(request: &mut SendToRouteRequest) -> &mut lnrpc::AmpRecord {
+    last(request).amp_record.as_mut().unwrap()
+}
+
+/// Changes to a valid request, each with the text with which it is refused.
+fn assert_refused(changes: &[(Change, &str)]) {
+    for (change, text) in changes {
+        let mut request = request();
+        change(&mut request);
+        assert_eq!(read(request).unwrap_err().message(), *text);
+    }
+}
+
 #[test]
 fn rejects_malformed_routes_with_lnds_texts() {
-    type Change = fn(&mut SendToRouteRequest);
-    fn first(request: &mut SendToRouteRequest) -> &mut lnrpc::Hop {
-        &mut request.route.as_mut().unwrap().hops[0]
-    }
-    fn last(request: &mut SendToRouteRequest) -> &mut lnrpc::Hop {
-        request.route.as_mut().unwrap().hops.last_mut().unwrap()
-    }
-    fn mpp(request: &mut SendToRouteRequest) -> &mut lnrpc::MppRecord {
-        last(request).mpp_record.as_mut().unwrap()
-    }
-    fn amp(request: &mut SendToRouteRequest) -> &mut lnrpc::AmpRecord {
-        last(request).amp_record.as_mut().unwrap()
-    }
-    let changes: [(Change, &str); 18] = [
+    assert_refused(&[
         (|r| r.route = None, "unable to send, no routes provided"),
         (
             |r| r.payment_hash = vec![1],
@@ -97,6 +113,36 @@ fn rejects_malformed_routes_with_lnds_texts() {
             |r| _ = r.first_hop_custom_records.insert(65_536, vec![]),
             "first_hop_custom_records is not supported",
         ),
+        (
+            |r| last(r).amt_to_forward_msat = -5,
+            "amt_to_forward_msat must not be negative, is -5",
+        ),
+        (
+            |r| r.route.as_mut().unwrap().total_amt_msat = -5,
+            "total_amt_msat must not be negative, is -5",
+        ),
+        (
+            |r| _ = last(r).custom_records.insert(14, vec![]),
+            "no custom records with types below 65536 allowed",
+        ),
+        (
+            |r| _ = first(r).custom_records.insert(65_536, vec![]),
+            "custom_records and metadata are supported for the last hop only",
+        ),
+        (
+            |r| last(r).encrypted_data = vec![1],
+            "blinded hops are not supported",
+        ),
+        (
+            |r| last(r).total_amt_msat = 5,
+            "blinded hops are not supported",
+        ),
+    ]);
+}
+
+#[test]
+fn rejects_malformed_mpp_and_amp_records_with_lnds_texts() {
+    assert_refused(&[
         (
             |r| amp(r).root_share = vec![1; 31],
             "AMP root_share must be 32 bytes",
@@ -117,18 +163,6 @@ fn rejects_malformed_routes_with_lnds_texts() {
             "total_amt_msat of mpp_record must not be negative, is -1",
         ),
         (
-            |r| last(r).amt_to_forward_msat = -5,
-            "amt_to_forward_msat must not be negative, is -5",
-        ),
-        (
-            |r| r.route.as_mut().unwrap().total_amt_msat = -5,
-            "total_amt_msat must not be negative, is -5",
-        ),
-        (
-            |r| _ = last(r).custom_records.insert(14, vec![]),
-            "no custom records with types below 65536 allowed",
-        ),
-        (
             |r| first(r).mpp_record = Some(lnrpc::MppRecord::default()),
             "cannot send MPP to intermediate",
         ),
@@ -136,22 +170,5 @@ fn rejects_malformed_routes_with_lnds_texts() {
             |r| first(r).amp_record = Some(lnrpc::AmpRecord::default()),
             "cannot send MPP to intermediate",
         ),
-        (
-            |r| _ = first(r).custom_records.insert(65_536, vec![]),
-            "custom_records and metadata are supported for the last hop only",
-        ),
-        (
-            |r| last(r).encrypted_data = vec![1],
-            "blinded hops are not supported",
-        ),
-        (
-            |r| last(r).total_amt_msat = 5,
-            "blinded hops are not supported",
-        ),
-    ];
-    for (change, text) in changes {
-        let mut request = request();
-        change(&mut request);
-        assert_eq!(read(request).unwrap_err().message(), text);
-    }
+    ]);
 }
