@@ -9,15 +9,14 @@ use lightning_background_processor::{
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::components::{Components, broadcast_commitment};
 use super::core::Core;
-use super::graph_keeper::GraphKeeper;
-use super::house::{House, broadcast_commitment};
-use super::ticks;
+use super::critical_tasks::TaskGroup;
+use super::graph_persister::GraphPersister;
+use super::timer_ticks;
 use super::unfunded::Unfunded;
-use super::vital::Vital;
-use super::watched::Watched;
+use super::unpersisted_manager::UnpersistedManager;
 use crate::config::Config;
 use crate::ldk::{ChannelManager, KeyValueStore};
 use crate::peers::PeerManager;
@@ -29,23 +28,20 @@ const BUSY_POLL: Duration = Duration::from_millis(4);
 
 /// Spawns LDK's event loop, timer ticks, HTLC processing and persistence of the graph.
 pub(super) fn spawn_background(
-    vital: &Vital,
-    background: &TaskTracker,
+    tasks: &TaskGroup,
     config: &Config,
     core: &Core,
-    house: &House,
-    stop_background: &CancellationToken,
+    components: &Components,
 ) {
-    let processor = background_processor(core, house, stop_background.clone());
-    vital.spawn(background, "LDK event loop", processor);
-    let events = house.events.clone();
-    let pending_decisions = move || events.channels.has_pending_decisions();
-    let ticks = ticks::run(
-        core.manager.clone(),
-        pending_decisions,
-        stop_background.clone(),
-    );
-    vital.spawn(background, "LDK timer ticks", ticks);
+    tasks.spawn("LDK event loop", |stop| {
+        background_processor(core, components, stop)
+    });
+    let events = components.events.clone();
+    let has_pending = move || events.channels.has_pending_decisions();
+    let manager = core.manager.clone();
+    tasks.spawn("LDK timer ticks", |stop| {
+        timer_ticks::run(manager, has_pending, stop)
+    });
     let unfunded = Unfunded {
         bitcoind: core.bitcoind.clone(),
         strangers: core.strangers.clone(),
@@ -53,36 +49,33 @@ pub(super) fn spawn_background(
         manager: core.manager.clone(),
         monitors: core.monitors.clone(),
         updates: core.updates.clone(),
-        broadcast_commitment: broadcast_commitment(core, &house.events),
+        broadcast_commitment: broadcast_commitment(core, &components.events),
     };
-    let unfunded = unfunded.run(stop_background.clone());
-    vital.spawn(background, "funding monitor", unfunded);
-    let keeper = GraphKeeper {
+    tasks.spawn("funding monitor", |stop| unfunded.run(stop));
+    let persister = GraphPersister {
         graph: core.graph.clone(),
         store: core.store.clone(),
     };
-    let ended = stop_background.clone();
-    vital.spawn(background, "network graph persistence", async move {
-        keeper.run(ended).await;
+    tasks.spawn("network graph persistence", |stop| async move {
+        persister.run(stop).await;
     });
     let pump = Pump {
         manager: core.manager.clone(),
-        peers: house.peer_manager.clone(),
-        wake: house.wake.clone(),
+        peers: components.peer_manager.clone(),
+        wake: components.wake.clone(),
         forward_at_once: !config.forwarding.delay,
     };
-    let ended = stop_background.clone();
-    vital.spawn(background, "HTLC processing", async move {
-        pump.run(ended).await;
+    tasks.spawn("HTLC processing", |stop| async move {
+        pump.run(stop).await;
     });
 }
 
 fn background_processor(
     core: &Core,
-    house: &House,
+    components: &Components,
     stop_background: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let events = house.events.clone();
+    let events = components.events.clone();
     let handler = move |event| {
         let events = events.clone();
         async move { events.handle(event) }
@@ -102,13 +95,13 @@ fn background_processor(
         now.duration_since(std::time::UNIX_EPOCH).ok()
     };
     let monitors = core.monitors.clone();
-    let manager = Arc::new(Watched {
+    let manager = Arc::new(UnpersistedManager {
         manager: core.manager.clone(),
         store: core.store.clone(),
     });
-    let onion_messenger = house.onion_messenger.clone();
-    let gossip = BackgroundGossip::p2p(house.gossip.clone());
-    let (peers, sweeper) = (house.peer_manager.clone(), core.sweeper.clone());
+    let onion_messenger = components.onion_messenger.clone();
+    let gossip = BackgroundGossip::p2p(components.gossip.clone());
+    let (peers, sweeper) = (components.peer_manager.clone(), core.sweeper.clone());
     let (logger, scorer) = (core.logger.clone(), core.scorer.clone());
     async move {
         let ended = process_events_async_with_kv_store_sync(

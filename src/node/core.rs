@@ -12,10 +12,10 @@ use lightning::util::persist as names;
 use lightning::util::ser::ReadableArgs;
 use tokio_util::sync::CancellationToken;
 
-use super::books::Books;
 use super::gate::Gate;
-use super::parts::Parts;
+use super::resources::Resources;
 use super::stakes::Stakes;
+use super::store_adapters::StoreAdapters;
 use super::updates::Updates;
 use super::{StartError, seed};
 use crate::chain::{Bitcoind, Broadcaster, ChainInfo, FeeEstimates};
@@ -70,11 +70,11 @@ pub(super) struct Core {
 /// Reads the stored state and builds LDK's core objects from it.
 pub(super) fn assemble(
     config: &Config,
-    parts: Parts,
+    resources: Resources,
     stop: CancellationToken,
 ) -> Result<Core, StartError> {
-    let best_block = parts.best_block();
-    let Parts {
+    let best_block = resources.best_block();
+    let Resources {
         lock,
         store,
         keys,
@@ -83,58 +83,30 @@ pub(super) fn assemble(
         bitcoind,
         chain_info,
         fees,
-    } = parts;
+    } = resources;
     let logger = Arc::new(LdkLogger);
     let node_id = node_id(&keys, config)?;
-    let books = Arc::new(Books(store.clone()));
+    let adapters = Arc::new(StoreAdapters(store.clone()));
     let wallet = Arc::new(Wallet::open(
         wallet_key.get(),
         config.network,
         best_block,
-        books.clone(),
-        books,
+        adapters.clone(),
+        adapters,
     )?);
     drop(wallet_key);
-    let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
-    let spends = Arc::new(FundingSpends::new(store.clone()));
-    spends.restore(store.agreed_closes()?.into_iter().map(Into::into));
-    let strangers = Arc::new(Strangers::default());
-    let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());
-    let gate = Arc::new(gate);
-    let ldk_broadcaster: Arc<ldk::Broadcaster> = gate.clone();
     let ldk_fees: Arc<ldk::FeeEstimator> = fees.clone();
-    let monitors: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
-        None,
-        ldk_broadcaster.clone(),
-        logger.clone(),
-        ldk_fees.clone(),
-        Arc::new(MonitorStore(store.clone())),
-        keys.clone(),
-        keys.get_peer_storage_key(),
-    ));
-    gate.prioritize_by(Stakes {
-        monitors: monitors.clone(),
-        strangers: strangers.clone(),
-        spends: spends.clone(),
-    });
-    let updates = Arc::new(Updates::new(monitors.clone()));
-    let stored_monitors = MonitorReader {
-        keys: keys.clone(),
-        broadcaster: ldk_broadcaster.clone(),
-        fees: ldk_fees.clone(),
-        logger: logger.clone(),
-    }
-    .read_all(&store)?;
-    let graph = Arc::new(graph::read_or_new_graph(
-        network_graph(&store)?.as_deref(),
-        config.network,
-        logger.clone(),
-    ));
-    let scorer = Arc::new(graph::read_or_new_scorer(
-        scores(&store)?.as_deref(),
-        &graph,
-        &logger,
-    ));
+    let Monitoring {
+        broadcaster,
+        gate,
+        ldk_broadcaster,
+        spends,
+        strangers,
+        updates,
+        monitors,
+        stored_monitors,
+    } = monitoring(&store, &bitcoind, &keys, &ldk_fees, &logger)?;
+    let (graph, scorer) = gossip(&store, config, &logger)?;
     let channel_config = user_config(&settings(config))?;
     let manager = ManagerParts {
         store: &store,
@@ -195,6 +167,85 @@ pub(super) fn assemble(
         lock,
         stop,
     })
+}
+
+/// What watches our channels on chain, and broadcasts for them.
+struct Monitoring {
+    broadcaster: Arc<Broadcaster>,
+    gate: Arc<Gate>,
+    ldk_broadcaster: Arc<ldk::Broadcaster>,
+    spends: Arc<FundingSpends>,
+    strangers: Arc<Strangers>,
+    updates: Arc<Updates>,
+    monitors: Arc<ChainMonitor>,
+    stored_monitors: Vec<ChannelMonitor>,
+}
+
+fn monitoring(
+    store: &Arc<Store>,
+    bitcoind: &Arc<Bitcoind>,
+    keys: &Arc<KeysManager>,
+    fees: &Arc<ldk::FeeEstimator>,
+    logger: &Arc<LdkLogger>,
+) -> Result<Monitoring, StartError> {
+    let broadcaster = Arc::new(Broadcaster::new(bitcoind.clone()));
+    let spends = Arc::new(FundingSpends::new(store.clone()));
+    spends.restore(store.agreed_closes()?.into_iter().map(Into::into));
+    let strangers = Arc::new(Strangers::default());
+    let gate = Gate::new(store.clone(), spends.clone(), broadcaster.clone());
+    let gate = Arc::new(gate);
+    let ldk_broadcaster: Arc<ldk::Broadcaster> = gate.clone();
+    let monitors: Arc<ChainMonitor> = Arc::new(ChainMonitor::new(
+        None,
+        ldk_broadcaster.clone(),
+        logger.clone(),
+        fees.clone(),
+        Arc::new(MonitorStore(store.clone())),
+        keys.clone(),
+        keys.get_peer_storage_key(),
+    ));
+    gate.prioritize_by(Stakes {
+        monitors: monitors.clone(),
+        strangers: strangers.clone(),
+        spends: spends.clone(),
+    });
+    let updates = Arc::new(Updates::new(monitors.clone()));
+    let stored_monitors = MonitorReader {
+        keys: keys.clone(),
+        broadcaster: ldk_broadcaster.clone(),
+        fees: fees.clone(),
+        logger: logger.clone(),
+    }
+    .read_all(store)?;
+    Ok(Monitoring {
+        broadcaster,
+        gate,
+        ldk_broadcaster,
+        spends,
+        strangers,
+        updates,
+        monitors,
+        stored_monitors,
+    })
+}
+
+/// Reads the network graph and the scores of its channels.
+fn gossip(
+    store: &Store,
+    config: &Config,
+    logger: &Arc<LdkLogger>,
+) -> Result<(Arc<NetworkGraph>, Arc<Scorer>), StartError> {
+    let graph = Arc::new(graph::read_or_new_graph(
+        network_graph(store)?.as_deref(),
+        config.network,
+        logger.clone(),
+    ));
+    let scorer = Arc::new(graph::read_or_new_scorer(
+        scores(store)?.as_deref(),
+        &graph,
+        logger,
+    ));
+    Ok((graph, scorer))
 }
 
 fn node_id(keys: &KeysManager, config: &Config) -> Result<PublicKey, StartError> {

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
+use super::components::Components;
 use super::core::Core;
-use super::house::House;
 use super::page_address::PageAddress;
 use crate::config::{self, Config};
 use crate::invoices::Subscription;
@@ -35,14 +35,14 @@ pub(super) struct Page {
 pub(super) async fn open(
     config: &Config,
     core: &Core,
-    house: &House,
+    components: &Components,
 ) -> Result<Option<Page>, StartError> {
     let address = PageAddress::open(core.store.clone(), core.wallet.clone())?;
     let Some(page) = &config.donations else {
         return Ok(None);
     };
     let listener = listen(page).await?;
-    let sources = sources(core, house, address);
+    let sources = sources(core, components, address);
     let (donations, payments) = Donations::open(page.clone(), sources).await?;
     let address = listener.local_addr().unwrap_or(page.listen);
     write_address(&config.network_dir(), address)?;
@@ -89,11 +89,11 @@ fn write_address(directory: &Path, address: SocketAddr) -> Result<(), StartError
     Ok(())
 }
 
-fn sources(core: &Core, house: &House, address: PageAddress) -> Sources {
+fn sources(core: &Core, components: &Components, address: PageAddress) -> Sources {
     let (manager, graph) = (core.manager.clone(), core.graph.clone());
     Sources {
         store: core.store.clone(),
-        registry: house.invoices.clone(),
+        registry: components.invoices.clone(),
         hints: Arc::new(move || hints(&manager, &graph)),
         address: Arc::new(move || address.address()),
     }

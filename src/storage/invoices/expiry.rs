@@ -102,6 +102,6 @@ impl Change for DeleteInvoice {
     }
 
     fn subject(&self) -> Subject {
-        Subject::Vital(format!("the deletion of invoice {}", self.add_index))
+        Subject::CriticalTasks(format!("the deletion of invoice {}", self.add_index))
     }
 }

@@ -19,7 +19,7 @@ use ldk_amp::EnvelopeKey;
 use lnd_api::layout::network_name;
 
 /// The resources opened at startup.
-pub(super) struct Parts {
+pub(super) struct Resources {
     pub(super) lock: DirectoryLock,
     pub(super) store: Arc<Store>,
     pub(super) keys: Arc<KeysManager>,
@@ -32,7 +32,10 @@ pub(super) struct Parts {
 
 /// Opens all resources. Existing files and bitcoind are checked before new files are created, so that
 /// a failed start leaves the directory unchanged.
-pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Parts, StartError> {
+pub(super) async fn open(
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<Resources, StartError> {
     let directory = config.network_dir();
     create(&directory)?;
     let lock = DirectoryLock::take(&directory)?;
@@ -57,7 +60,7 @@ pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Pa
         Some(opened) => opened,
         None => open_store(config, &seed)?,
     };
-    Ok(Parts {
+    Ok(Resources {
         lock,
         store,
         keys,
@@ -69,7 +72,7 @@ pub(super) async fn open(config: &Config, stop: &CancellationToken) -> Result<Pa
     })
 }
 
-impl Parts {
+impl Resources {
     /// bitcoind's best block at startup, at which a new node begins.
     pub(super) fn best_block(&self) -> BestBlock {
         BestBlock::new(self.chain_info.best_block, self.chain_info.blocks)

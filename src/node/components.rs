@@ -1,60 +1,46 @@
 //! The components around LDK's core, built and connected. No task is running yet.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Weak};
 
 use bitcoin::secp256k1::PublicKey;
 use lightning::events::EventsProvider;
-use lightning::ln::msgs::{ChannelMessageHandler, OnionMessageHandler, RoutingMessageHandler};
-use lightning::ln::peer_handler::{IgnoringMessageHandler, MessageHandler};
-use lightning::onion_message::messenger::DefaultMessageRouter;
-use lightning::routing::gossip::{NodeId, P2PGossipSync};
-use lightning::sign::EntropySource;
 use tokio::sync::Notify;
 
 use super::StartError;
-use super::books::Books;
 use super::bump::Bumper;
 use super::chain_listener::ChainListener;
-use super::core::{Core, unix_time};
-use super::cut::NodeCut;
+use super::core::Core;
 use super::events::EventHandler;
 use super::funding::Funding;
 use super::gossip_queries::GossipQueries;
-use super::inbound_htlcs::{ManagerInboundHtlcs, NodeChannelMessages, NodeGateway};
+use super::inbound_htlcs::{ManagerInboundHtlcs, NodeGateway};
 use super::known_peers::KnownPeers;
+use super::networking::Networking;
 use super::outbound_htlcs::ManagerOutboundHtlcs;
 use super::peer_channels::ManagerPeers;
-use crate::chain::FundingOutputs;
-use crate::channel_messages::ChannelMessages;
+use super::snapshot::NodeSnapshot;
+use super::store_adapters::StoreAdapters;
 use crate::channels::Channels;
-use crate::channels::close::{BroadcastCommitment, Closer, closing_terms};
+use crate::channels::close::{BroadcastCommitment, Closer};
 use crate::channels::htlc_feed::HtlcFeed;
 use crate::channels::inbound::{AcceptRules, Acceptor, ForcedCloseFunds, MAX_PENDING_PER_PEER};
 use crate::channels::open::Opener;
 use crate::config::Config;
 use crate::invoices::{self, Registry};
-use crate::ldk::{ChainMonitor, ChannelManager, FeeEstimator, GossipSync, OnionMessenger};
+use crate::ldk::{FeeEstimator, GossipSync, OnionMessenger};
 use crate::payments::Payments;
 use crate::peers::PeerManager;
 use crate::peers::address_book::ChannelPeers;
 use crate::peers::custom_messages::CustomMessages;
-use crate::peers::drained::TellsDrained;
-use crate::peers::onion_messages::BoundedOnionMessages;
 use crate::peers::peer_storage::PeerStorage;
 use crate::peers::{Connector, Reconnector};
-use crate::routing::answers::Answers;
-use crate::routing::asker::Asker;
-use crate::routing::channel_check::{ChannelCheck, Sources};
-use crate::routing::checked_gossip::CheckedGossip;
 use crate::routing::finder::RouteFinder;
-use crate::routing::patient_gossip::PatientGossip;
-use ldk_amp::Gateway;
 use ldk_amp::SetLimits;
 
 /// The components around LDK's core.
-pub(super) struct House {
+pub(super) struct Components {
     pub(super) gossip: Arc<GossipSync>,
     pub(super) gossip_queries: GossipQueries,
     pub(super) onion_messenger: Arc<OnionMessenger>,
@@ -75,11 +61,11 @@ pub(super) struct House {
     pub(super) wake: Arc<Notify>,
 }
 
-impl House {
+impl Components {
     /// Builds the components. From this point on, commits include the channel manager.
     pub(super) fn build(config: &Config, core: &Core) -> Result<Self, StartError> {
         let wake = Arc::new(Notify::new());
-        core.store.attach(Arc::new(NodeCut {
+        core.store.attach(Arc::new(NodeSnapshot {
             manager: core.manager.clone(),
             monitors: core.monitors.clone(),
             wake: wake.clone(),
@@ -89,45 +75,26 @@ impl House {
             core.store.clone(),
             Arc::new(ManagerPeers(core.manager.clone())),
         )?);
-        let gateway = Arc::new(gateway(core));
-        let channel_messages = channel_messages(config, core, &gateway, peer_storage.clone());
-        let channel_messages = Arc::new(channel_messages);
-        let gossip: Arc<GossipSync> = Arc::new(P2PGossipSync::new(
-            core.graph.clone(),
-            None,
-            core.logger.clone(),
-        ));
-        let onion_messenger = Arc::new(onion_messenger(core));
-        let custom_messages = Arc::new(CustomMessages::default());
-        let checked = Arc::new(CheckedGossip::new(gossip.clone(), core.graph.clone()));
-        let answers = Arc::new(answers(core));
-        let asker = Arc::new(asker(core));
-        let handlers = MessageHandler {
-            chan_handler: channel_messages.clone() as Arc<dyn ChannelMessageHandler + Send + Sync>,
-            route_handler: route_handler(core, &checked, &answers, &asker),
-            onion_message_handler: onion_handler(&onion_messenger, &answers),
-            custom_message_handler: custom_messages.clone(),
-            send_only_message_handler: core.monitors.clone(),
-        };
-        let peer_manager = Arc::new(peer_manager(core, handlers)?);
-        check_channels(core, &checked, &gossip, &peer_manager, &asker);
-        let gossip_queries = GossipQueries {
-            answers,
-            asker,
-            messages: custom_messages.clone(),
-            peers: peer_manager.clone(),
-        };
+        let Networking {
+            gateway,
+            channel_messages,
+            gossip,
+            gossip_queries,
+            onion_messenger,
+            custom_messages,
+            peer_manager,
+        } = Networking::build(config, core, &peer_storage)?;
         let channel_peers = channel_peers(core);
-        let books = Arc::new(Books(core.store.clone()));
+        let adapters = Arc::new(StoreAdapters(core.store.clone()));
         let connector = Arc::new(Connector::new(
             peer_manager.clone(),
             core.node_id,
-            books.clone(),
+            adapters.clone(),
             channel_peers.clone(),
         ));
         let reconnector = Arc::new(Reconnector::new(
             connector.clone(),
-            books,
+            adapters,
             channel_peers.clone(),
             core.graph.clone(),
         ));
@@ -182,157 +149,6 @@ impl House {
             wake,
         })
     }
-}
-
-fn gateway(core: &Core) -> NodeGateway {
-    let (manager, keys) = (core.manager.clone(), core.keys.clone());
-    Gateway::new(manager, keys, core.envelope_key.clone())
-}
-
-fn channel_messages(
-    config: &Config,
-    core: &Core,
-    gateway: &Arc<NodeGateway>,
-    peer_storage: Arc<PeerStorage>,
-) -> NodeChannelMessages {
-    let (closing, listing) = (core.manager.clone(), core.manager.clone());
-    ChannelMessages::new(gateway.clone())
-        .announcing_keysend(config.accept_keysend)
-        .closing_by(move |peer, channel| closing_terms(&closing, peer, channel))
-        .knowing_channels(move |peer| listing.list_channels_with_counterparty(peer))
-        .storing_by(peer_storage)
-}
-
-fn onion_messenger(core: &Core) -> OnionMessenger {
-    OnionMessenger::new(
-        core.keys.clone(),
-        core.keys.clone(),
-        core.logger.clone(),
-        core.manager.clone(),
-        Arc::new(DefaultMessageRouter::new(
-            core.graph.clone(),
-            core.keys.clone(),
-        )),
-        core.manager.clone(),
-        IgnoringMessageHandler {},
-        IgnoringMessageHandler {},
-        IgnoringMessageHandler {},
-    )
-}
-
-/// The handlers to which LDK dispatches peer messages.
-type Handlers = MessageHandler<
-    Arc<dyn ChannelMessageHandler + Send + Sync>,
-    Arc<dyn RoutingMessageHandler + Send + Sync>,
-    Arc<dyn OnionMessageHandler + Send + Sync>,
-    Arc<CustomMessages>,
-    Arc<ChainMonitor>,
->;
-
-fn answers(core: &Core) -> Answers {
-    let manager = core.manager.clone();
-    Answers::new(core.graph.clone(), move |peer| {
-        let channels = manager.list_channels_with_counterparty(peer);
-        channels.iter().any(|channel| channel.is_channel_ready)
-    })
-}
-
-fn asker(core: &Core) -> Asker {
-    let manager = core.manager.clone();
-    Asker::new(core.graph.clone(), move || {
-        manager.current_best_block().height
-    })
-}
-
-fn route_handler(
-    core: &Core,
-    gossip: &Arc<CheckedGossip>,
-    answers: &Arc<Answers>,
-    asker: &Arc<Asker>,
-) -> Arc<dyn RoutingMessageHandler + Send + Sync> {
-    Arc::new(PatientGossip::new(
-        gossip.clone(),
-        core.graph.clone(),
-        NodeId::from_pubkey(&core.node_id),
-        answers.clone(),
-        asker.clone(),
-    ))
-}
-
-/// LDK polls for the next onion message only when a peer's send buffer has room for low-priority
-/// messages; that is when gossip answers may be sent as well.
-fn onion_handler(
-    onion_messenger: &Arc<OnionMessenger>,
-    answers: &Arc<Answers>,
-) -> Arc<dyn OnionMessageHandler + Send + Sync> {
-    let answers = answers.clone();
-    let bounded = Arc::new(BoundedOnionMessages::new(onion_messenger.clone()));
-    Arc::new(TellsDrained::new(bounded, move |peer| {
-        answers.drained(peer);
-    }))
-}
-
-/// Enables the check of announced channels against the chain.
-///
-/// A pruned bitcoind lacks the blocks of old channels, and a failed look-up counts as a missing output,
-/// so all old channels would be rejected. In that case the check is skipped with a warning; a forged
-/// announcement then costs at most a failed payment attempt.
-fn check_channels(
-    core: &Core,
-    checked: &CheckedGossip,
-    gossip: &Arc<GossipSync>,
-    peers: &Arc<PeerManager>,
-    asker: &Arc<Asker>,
-) {
-    if core.chain_info.pruned {
-        tracing::warn!("bitcoind is pruned: announced channels are not checked against the chain");
-        return;
-    }
-    let (ours, chain) = (core.manager.clone(), core.manager.clone());
-    let (own, asker) = (core.manager.clone(), asker.clone());
-    // Weak because the peer manager owns the check.
-    let peers = Arc::downgrade(peers);
-    checked.check_with(ChannelCheck::new(Sources {
-        outputs: FundingOutputs::new(core.bitcoind.clone()),
-        graph: core.graph.clone(),
-        gossip: gossip.clone(),
-        finish_lookup: Box::new(move |unwanted| finish_lookup(&peers, unwanted)),
-        has_channel: Box::new(move |peer| !ours.list_channels_with_counterparty(peer).is_empty()),
-        own_id: NodeId::from_pubkey(&core.node_id),
-        own_capacity: Box::new(move |scid| own_capacity(&own, scid)),
-        has_asked: Box::new(move |peer, scid| asker.has_asked(peer, scid)),
-        height: Box::new(move || chain.current_best_block().height),
-        runtime: tokio::runtime::Handle::current(),
-    }));
-}
-
-/// Disconnects a peer whose announcements are invalid, and lets LDK continue.
-fn finish_lookup(peers: &Weak<PeerManager>, unwanted: Option<PublicKey>) {
-    let Some(peers) = peers.upgrade() else {
-        return;
-    };
-    if let Some(peer) = unwanted {
-        peers.disconnect_by_node_id(peer);
-    }
-    peers.process_events();
-}
-
-fn own_capacity(manager: &ChannelManager, scid: u64) -> Option<u64> {
-    let channels = manager.list_channels().into_iter();
-    let ours = channels.filter(|channel| channel.short_channel_id == Some(scid));
-    ours.map(|channel| channel.channel_value_satoshis).next()
-}
-
-fn peer_manager(core: &Core, handlers: Handlers) -> Result<PeerManager, StartError> {
-    let random = core.keys.get_secure_random_bytes();
-    let now = unix_time()?;
-    Ok(PeerManager::new(
-        handlers,
-        now,
-        &random,
-        core.logger.clone(),
-        core.keys.clone(),
-    ))
 }
 
 fn channel_peers(core: &Core) -> Arc<ChannelPeers> {

@@ -14,7 +14,7 @@ use crate::storage::Cut;
 const SPARE_CAPACITY: usize = 4_096;
 
 /// Takes snapshots of the channel manager and reports completed commits to the monitors.
-pub(super) struct NodeCut {
+pub(super) struct NodeSnapshot {
     pub(super) manager: Arc<ChannelManager>,
     pub(super) monitors: Arc<ChainMonitor>,
     /// Notified when a commit allows delayed messages to be sent.
@@ -23,7 +23,7 @@ pub(super) struct NodeCut {
     pub(super) last_length: AtomicUsize,
 }
 
-impl Cut for NodeCut {
+impl Cut for NodeSnapshot {
     /// Does not use `encode()`, which first walks the whole manager, under all its locks, just to
     /// compute the length.
     fn manager_snapshot(&self) -> Vec<u8> {

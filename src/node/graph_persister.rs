@@ -20,12 +20,12 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 const PAUSE_PER_WRITE: u32 = 200;
 
 /// Writes the graph when it has changed.
-pub(super) struct GraphKeeper {
+pub(super) struct GraphPersister {
     pub(super) graph: Arc<NetworkGraph>,
     pub(super) store: Arc<KeyValueStore>,
 }
 
-impl GraphKeeper {
+impl GraphPersister {
     /// Runs until `stop` is cancelled. LDK's event loop writes the graph once more when it ends.
     pub(super) async fn run(self, stop: CancellationToken) {
         let keeper = Arc::new(self);

@@ -17,9 +17,9 @@ use crate::storage::wallet_notes::{DropLease, LeaseRow, PutLabel, PutLease};
 use crate::wallet::{ChangeLog, ChangeLogError, Lease, NoteBook};
 
 /// The store behind the storage traits of the wallet, chain and peers modules.
-pub(super) struct Books(pub(super) Arc<Store>);
+pub(super) struct StoreAdapters(pub(super) Arc<Store>);
 
-impl ChangeLog for Books {
+impl ChangeLog for StoreAdapters {
     fn load(&self) -> Result<Vec<Vec<u8>>, ChangeLogError> {
         Ok(self.0.wallet_changes()?)
     }
@@ -33,7 +33,7 @@ impl ChangeLog for Books {
     }
 }
 
-impl NoteBook for Books {
+impl NoteBook for StoreAdapters {
     fn labels(&self) -> Result<Vec<(Txid, String)>, ChangeLogError> {
         Ok(self.0.wallet_labels()?)
     }
@@ -67,7 +67,7 @@ impl NoteBook for Books {
     }
 }
 
-impl HeaderLog for Books {
+impl HeaderLog for StoreAdapters {
     fn put(&self, header: BlockHeaderData) {
         self.0.submit_patiently(PutHeader(header));
     }
@@ -77,7 +77,7 @@ impl HeaderLog for Books {
     }
 }
 
-impl AddressBook for Books {
+impl AddressBook for StoreAdapters {
     fn addresses(&self) -> Result<Vec<(PublicKey, String)>, AddressBookError> {
         Ok(self.0.peers()?)
     }

@@ -1,13 +1,14 @@
 //! Critical tasks: the node shuts down if one of them ends.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Spawns named critical tasks. If one returns or panics before shutdown, the node shuts down.
 #[derive(Clone)]
-pub(super) struct Vital {
+pub(super) struct CriticalTasks {
     stop: CancellationToken,
     broken: Arc<OnceLock<Broken>>,
 }
@@ -17,7 +18,7 @@ pub(super) struct Vital {
 #[error("the node shut down because a critical task ended: {0}")]
 pub struct Broken(&'static str);
 
-impl Vital {
+impl CriticalTasks {
     /// `stop` is cancelled when a task ends before shutdown.
     pub(super) fn new(stop: CancellationToken) -> Self {
         Self {
@@ -27,14 +28,14 @@ impl Vital {
     }
 
     /// Spawns a task that must not end before `stop` is cancelled.
-    pub(super) fn spawn(
+    fn spawn(
         &self,
         tracker: &TaskTracker,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let end = End {
-            vital: self.clone(),
+            critical: self.clone(),
             name,
             ended: false,
         };
@@ -46,15 +47,63 @@ impl Vital {
         });
     }
 
+    /// Returns a group of such tasks, which `stop` ends.
+    pub(super) fn group(&self, stop: CancellationToken) -> TaskGroup {
+        TaskGroup {
+            critical: self.clone(),
+            tracker: TaskTracker::new(),
+            stop,
+        }
+    }
+
     /// Returns the first task that ended before shutdown.
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.get().copied()
     }
 }
 
+/// Critical tasks that are stopped together.
+pub(super) struct TaskGroup {
+    critical: CriticalTasks,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl TaskGroup {
+    /// Spawns a task. It is given the token whose cancellation must end it.
+    pub(super) fn spawn<T: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &'static str,
+        task: impl FnOnce(CancellationToken) -> T,
+    ) {
+        let task = task(self.stop.clone());
+        self.critical.spawn(&self.tracker, name, task);
+    }
+
+    /// For tasks that may end at any time.
+    pub(super) fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
+    /// The token whose cancellation ends the tasks.
+    pub(super) fn token(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Stops the tasks and waits until they have ended, for this long at most. Returns whether they
+    /// have.
+    pub(super) async fn stop(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait())
+            .await
+            .is_ok()
+    }
+}
+
 /// Dropped when the task returns or panics, and when the runtime shuts down.
 struct End {
-    vital: Vital,
+    critical: CriticalTasks,
     name: &'static str,
     ended: bool,
 }
@@ -62,17 +111,17 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         let ended_or_panicked = self.ended || std::thread::panicking();
-        if !ended_or_panicked || self.vital.stop.is_cancelled() {
+        if !ended_or_panicked || self.critical.stop.is_cancelled() {
             return;
         }
-        if self.vital.broken.set(Broken(self.name)).is_ok() {
+        if self.critical.broken.set(Broken(self.name)).is_ok() {
             tracing::error!(
                 "shutting down because a critical task ended: {}. This is a bug, please report it. \
                  No state is lost: it is safe to start ampd again",
                 self.name
             );
         }
-        self.vital.stop.cancel();
+        self.critical.stop.cancel();
     }
 }
 
@@ -86,10 +135,10 @@ mod tests {
 
     async fn stopped_by(task: impl Future<Output = ()> + Send + 'static) -> Option<Broken> {
         let stop = CancellationToken::new();
-        let vital = Vital::new(stop.clone());
-        vital.spawn(&TaskTracker::new(), "pump", task);
+        let critical = CriticalTasks::new(stop.clone());
+        critical.spawn(&TaskTracker::new(), "pump", task);
         tokio::time::timeout(LIMIT, stop.cancelled()).await.ok()?;
-        vital.broken()
+        critical.broken()
     }
 
     #[tokio::test]
@@ -102,12 +151,12 @@ mod tests {
     #[tokio::test]
     async fn task_ending_after_shutdown_is_not_an_error() {
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let vital = Vital::new(stop.clone());
+        let critical = CriticalTasks::new(stop.clone());
         let ended = stop.clone();
-        vital.spawn(&tracker, "pump", async move { ended.cancelled().await });
+        critical.spawn(&tracker, "pump", async move { ended.cancelled().await });
         stop.cancel();
         tracker.close();
         tokio::time::timeout(LIMIT, tracker.wait()).await.unwrap();
-        assert_eq!(vital.broken(), None);
+        assert_eq!(critical.broken(), None);
     }
 }

@@ -31,8 +31,8 @@ use std::time::Instant;
 use lightning::chain::{BestBlock, Listen};
 
 use super::StartError;
-use super::books::Books;
 use super::core::Core;
+use super::store_adapters::StoreAdapters;
 use crate::chain::StoredHeaders;
 use crate::chain::sync::{self, CaughtUp};
 use crate::channels::closed::ClosedChannel;
@@ -93,7 +93,7 @@ pub(super) async fn all_but_manager(core: &mut Core) -> Result<BestBlock, StartE
 
 /// The headers of blocks that were connected in earlier runs.
 fn stored_headers(core: &Core) -> Result<StoredHeaders, StartError> {
-    let log = Arc::new(Books(core.store.clone()));
+    let log = Arc::new(StoreAdapters(core.store.clone()));
     Ok(StoredHeaders::new(core.store.headers()?, log))
 }
 

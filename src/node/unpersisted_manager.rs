@@ -19,12 +19,12 @@ use crate::storage::Store;
 /// The loop calls `get_cm` before every use of the manager. Each call clears the manager's persistence flag
 /// and requests a snapshot from the store, which has the same effect as the loop's own write. A change
 /// after that call is written by the loop.
-pub(super) struct Watched {
+pub(super) struct UnpersistedManager {
     pub(super) manager: Arc<ChannelManager>,
     pub(super) store: Arc<Store>,
 }
 
-impl AChannelManager for Watched {
+impl AChannelManager for UnpersistedManager {
     type Watch = ChainWatch;
     type M = Arc<ChainWatch>;
     type Broadcaster = Broadcaster;

@@ -1,0 +1,95 @@
+//! The RPC context: what of the node the RPC services use.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lightning::ln::msgs::BaseMessageHandler;
+
+use super::components::Components;
+use super::core::Core;
+use super::inbound_htlcs::NodeChannelMessages;
+use crate::chain::Fundings;
+use crate::chain::sync::Following;
+use crate::config::Config;
+use crate::log_levels::LogLevels;
+use crate::peers::address;
+use crate::peers::list::feature_bits;
+use crate::routing::asked_route::Routes;
+use crate::rpc::{Bakery, Context};
+
+fn routes(core: &Core) -> Routes {
+    Routes::new(
+        core.graph.clone(),
+        core.scorer.clone(),
+        core.keys.clone(),
+        core.logger.clone(),
+        core.node_id,
+    )
+}
+
+/// The feature bits that we send in `init` and `node_announcement`.
+fn own_features(core: &Core, messages: &NodeChannelMessages) -> Vec<u32> {
+    let init = messages.provided_init_features(core.node_id);
+    let mut bits = feature_bits(init.le_flags());
+    bits.extend(feature_bits(messages.provided_node_features().le_flags()));
+    bits
+}
+
+pub(super) fn context(
+    config: &Config,
+    core: &Core,
+    components: &Components,
+    bakery: Arc<Bakery>,
+    chain: Following,
+    listening: Vec<SocketAddr>,
+    levels: LogLevels,
+) -> Context {
+    Context {
+        network: config.network,
+        node_id: core.node_id,
+        alias: config
+            .alias
+            .as_ref()
+            .map(|alias| alias.as_str().to_owned())
+            .unwrap_or_default(),
+        color: config.color.to_string(),
+        external_addresses: config
+            .external_addresses
+            .iter()
+            .map(address::text)
+            .collect(),
+        listening,
+        features: own_features(core, &components.events.channel_messages),
+        cltv_delta: config.forwarding.cltv_delta.into(),
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        peer_manager: components.peer_manager.clone(),
+        graph: core.graph.clone(),
+        chain,
+        fees: core.fees.clone(),
+        broadcaster: core.broadcaster.clone(),
+        wallet: core.wallet.clone(),
+        reserve: core.reserve.clone(),
+        sweeper: core.sweeper.clone(),
+        connector: components.connector.clone(),
+        reconnector: components.reconnector.clone(),
+        opener: components.opener.clone(),
+        closer: components.closer.clone(),
+        spends: core.spends.clone(),
+        payments: components.payments.clone(),
+        routes: Arc::new(routes(core)),
+        invoices: components.invoices.clone(),
+        donations: None,
+        bakery,
+        store: core.store.clone(),
+        stop: core.stop.clone(),
+
+        keys: core.keys.clone(),
+        fundings: Arc::new(Fundings::new(core.bitcoind.clone())),
+        channel_feed: components.events.channels.feed().clone(),
+        acceptors: components.events.channels.acceptors().clone(),
+        htlc_feed: components.events.channels.htlcs().clone(),
+        custom_messages: components.custom_messages.clone(),
+        levels: Arc::new(levels),
+    }
+}
