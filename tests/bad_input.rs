@@ -8,7 +8,7 @@ use anyhow::Result;
 use regtest::binaries::Binaries;
 use regtest::bitcoind::Bitcoind;
 use regtest::node::Node;
-use regtest::places::Scratch;
+use regtest::paths::Scratch;
 use regtest::ports::free_port;
 use serde_json::json;
 

@@ -25,7 +25,7 @@ use serde_json::json;
 
 use crate::api::Api;
 use crate::bitcoind::Bitcoind;
-use crate::by_hand::random;
+use crate::manual_amp::random;
 use crate::raw_peer::{Identity, RawPeer, Target, encode};
 use crate::wait::wait_for;
 

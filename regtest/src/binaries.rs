@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::places;
+use crate::paths;
 
 /// Path of the ampd to test instead of the one built, for example from a release.
 const VARIABLE: &str = "AMPD_EXE";
@@ -63,7 +63,7 @@ impl Binaries {
             cargo.arg("--release");
         }
         let status = cargo
-            .current_dir(places::workspace())
+            .current_dir(paths::workspace())
             .status()
             .context("cannot run cargo")?;
         if !status.success() {

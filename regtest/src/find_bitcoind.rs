@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::bitcoind_exe::BitcoindExe;
 use crate::debian;
-use crate::places::on_path;
+use crate::paths::on_path;
 
 /// Path of the bitcoind to use.
 const VARIABLE: &str = "BITCOIND_EXE";

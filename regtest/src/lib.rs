@@ -2,7 +2,7 @@
 //!
 //! [`network::Network`] is the top level: one [`bitcoind::Bitcoind`] and any number of
 //! [`node::Node`]s, each controlled through its [`api::Api`]. [`find_bitcoind`] finds bitcoind or
-//! downloads it into the directory given by [`places`]. Everything builds on [`process`], which
+//! downloads it into the directory given by [`paths`]. Everything builds on [`process`], which
 //! leaves no process running, and [`wait`], which polls instead of sleeping.
 
 pub mod announced;
@@ -11,23 +11,23 @@ pub mod bench;
 pub mod binaries;
 pub mod bitcoind;
 pub mod bitcoind_exe;
-pub mod by_hand;
 pub mod channel_point;
 pub mod crash;
 mod debian;
 pub mod demo;
 pub mod fee_proxy;
 pub mod find_bitcoind;
+pub mod manual_amp;
 pub mod network;
 pub mod node;
+pub mod paths;
 pub mod peer;
-pub mod places;
 pub mod ports;
 pub mod process;
 pub mod raw_peer;
 pub mod rest;
-pub mod small_disk;
 pub mod socket;
+pub mod tmpfs;
 pub mod up;
 pub mod wait;
 mod watchdog;

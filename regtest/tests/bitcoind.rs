@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use regtest::bitcoind::Bitcoind;
-use regtest::places::Scratch;
+use regtest::paths::Scratch;
 use regtest::wait::wait_for;
 use serde_json::json;
 

@@ -2,18 +2,18 @@
 //!
 //! Each record is a row; writing a record replaces the row with the same key.
 
+mod amp_payments;
 mod changes;
 mod expiry;
 mod given_back;
-mod ledger;
 mod lookup;
 mod queries;
 mod records;
 
+pub use amp_payments::{DayTotal, PaymentPage, PaymentRecord, TimeSpan};
 pub use changes::{MarkClaimed, PutHtlc, PutInvoice, PutInvoiceState, PutSet};
 pub use expiry::{DeleteInvoice, NeverExpires};
 pub use given_back::{ForgetGivenBack, GivenBack};
-pub use ledger::{DayTotal, PaymentPage, PaymentRecord, TimeSpan};
 pub use lookup::{FullInvoice, HtlcSelection, InvoiceRef};
 pub use queries::{InvoicePage, Settlement};
 pub use records::{

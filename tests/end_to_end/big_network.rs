@@ -9,7 +9,7 @@ use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
-use regtest::crash::books::Books;
+use regtest::crash::reconcile::Books;
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};
 

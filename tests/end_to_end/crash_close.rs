@@ -8,8 +8,8 @@ use crash_points::Point;
 use lnd_api::proto::lnrpc::CloseChannelRequest;
 use regtest::api::amp_to;
 use regtest::channel_point::parse_point;
-use regtest::crash::books::Books;
 use regtest::crash::interrupted::Interrupted;
+use regtest::crash::reconcile::Books;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 

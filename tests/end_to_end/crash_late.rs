@@ -8,8 +8,8 @@ use crash_points::Point;
 use lnd_api::proto::lnrpc::Payment;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
-use regtest::crash::books::Books;
 use regtest::crash::interrupted::Interrupted;
+use regtest::crash::reconcile::Books;
 use regtest::network::{ChannelPlan, Network};
 
 use crate::{SETTLE_LIMIT, binaries};

@@ -15,7 +15,7 @@ use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::{SendPaymentRequest, TrackPaymentRequest};
 use regtest::api::{Api, amp_to, bolt11, bytes};
-use regtest::crash::books::Books;
+use regtest::crash::reconcile::Books;
 use regtest::network::{ChannelPlan, Network};
 use regtest::wait::wait_for;
 use tokio::time::timeout;

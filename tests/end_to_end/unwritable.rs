@@ -35,7 +35,9 @@ async fn unwritable_row_is_skipped_or_stops_the_node() -> Result<()> {
     .await?;
     network["alice"].api()?.invoice(1_000).await?;
 
-    change_database(&mut network, "CREATE TRIGGER no_invoices BEFORE INSERT ON invoices BEGIN SELECT RAISE(ABORT, 'no invoices'); END").await?;
+    let refuse = "CREATE TRIGGER no_invoices BEFORE INSERT ON invoices
+         BEGIN SELECT RAISE(ABORT, 'no invoices'); END";
+    change_database(&mut network, refuse).await?;
     network.restart(&["alice"]).await?;
     let alice = network["alice"].api()?;
     let call = tokio::spawn(async move { alice.invoice(1_000).await });

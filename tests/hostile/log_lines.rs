@@ -1,7 +1,7 @@
 //! Messages that each cause a log line of LDK or ampd.
 
 use anyhow::Result;
-use regtest::by_hand::random;
+use regtest::manual_amp::random;
 use regtest::raw_peer::{ChannelTerms, Identity, OpenResult, RawPeer, Target, kind, message};
 
 use crate::attacker::Tally;

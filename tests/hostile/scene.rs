@@ -300,7 +300,8 @@ fn compared(without: Payments, with: Payments) -> String {
 fn used(before: Gauges, most: Gauges, left: Gauges) -> String {
     let mega = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
-        "memory {:.0}/{:.0}/{:.0} MB, descriptors {}/{}/{}, database {:.1}/{:.1} MB, WAL {:.1} MB, log {:.3} MB",
+        "memory {:.0}/{:.0}/{:.0} MB, descriptors {}/{}/{}, database {:.1}/{:.1} MB, \
+         WAL {:.1} MB, log {:.3} MB",
         mega(before.memory),
         mega(most.memory),
         mega(left.memory),

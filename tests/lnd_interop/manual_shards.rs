@@ -7,7 +7,7 @@ use lnd_api::proto::lnrpc::failure::FailureCode;
 use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, HtlcAttempt, Invoice, InvoiceHtlcState};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use regtest::by_hand::{Set, Shard};
+use regtest::manual_amp::{Set, Shard};
 use regtest::wait::wait_for;
 use tokio::task::JoinHandle;
 use tonic::Status;

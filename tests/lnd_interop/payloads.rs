@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use lnd_api::proto::routerrpc::{SendPaymentRequest, SendToRouteRequest};
-use regtest::by_hand;
+use regtest::manual_amp;
 use regtest::node::Software::{Ampd, Lnd};
 
 use crate::lnd_is_here;
@@ -53,11 +53,11 @@ fn with_records(scene: Scene<'_>, records: &[(u64, Vec<u8>)]) -> Result<SendPaym
 
 async fn via_send_to_route(scene: Scene<'_>) -> Result<()> {
     let mut request = SendToRouteRequest {
-        payment_hash: by_hand::random().to_vec(),
+        payment_hash: manual_amp::random().to_vec(),
         route: Some(scene.known_route(MSAT).await?),
         ..Default::default()
     };
-    let hop = by_hand::last_hop(&mut request)?;
+    let hop = manual_amp::last_hop(&mut request)?;
     hop.custom_records.insert(KEYSEND, vec![5]);
     let attempt = scene.payer()?.send_to_route(request).await?;
     scene.refused(&attempt)

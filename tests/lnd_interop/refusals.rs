@@ -9,7 +9,7 @@ use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};
-use regtest::{by_hand, demo};
+use regtest::{demo, manual_amp};
 
 use crate::scene::{CAPACITY_SAT, Scene, amp, prepare};
 use crate::{binaries, lnd_is_here};
@@ -60,7 +60,7 @@ async fn without_amp(scene: Scene<'_>) -> Result<()> {
 
     let invoice = scene.amp_invoice(i64::try_from(MSAT)?).await?;
     let elsewhere = SendPaymentRequest {
-        payment_addr: by_hand::random().to_vec(),
+        payment_addr: manual_amp::random().to_vec(),
         ..amp(&invoice, 0)
     };
     refused(scene, &elsewhere).await?;
@@ -102,7 +102,7 @@ pub async fn refused(scene: Scene<'_>, request: &SendPaymentRequest) -> Result<(
 }
 
 pub fn keysend(scene: Scene<'_>) -> Result<SendPaymentRequest> {
-    let preimage = by_hand::random();
+    let preimage = manual_amp::random();
     Ok(SendPaymentRequest {
         amp: false,
         payment_hash: sha256::Hash::hash(&preimage).to_byte_array().to_vec(),

@@ -7,7 +7,7 @@ use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{HtlcAttempt, Payment, PaymentFailureReason};
 use lnd_api::proto::routerrpc::TrackPaymentRequest;
 use regtest::api::amp_to;
-use regtest::by_hand::{Set, Shard};
+use regtest::manual_amp::{Set, Shard};
 use regtest::network::Network;
 use regtest::node::Software::{self, Ampd, Lnd};
 use regtest::wait::wait_for;

@@ -9,8 +9,8 @@ use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{HtlcAttempt, Payment};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11, bytes};
-use regtest::by_hand::{self, Set};
 use regtest::demo;
+use regtest::manual_amp::{self, Set};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
 
@@ -184,7 +184,7 @@ async fn pays_back(scene: Scene<'_>, payment: &Payment) -> Result<()> {
 /// Follows lnd's own test of SendToRouteV2 with AMP.
 async fn manual_shards_use_one_route_each(scenes: &[Scene<'_>]) -> Result<()> {
     let total_msat = SHARD_MSAT * i64::try_from(scenes.len())?;
-    let set = Set::new(by_hand::random(), total_msat, &[0, 1, 2])?;
+    let set = Set::new(manual_amp::random(), total_msat, &[0, 1, 2])?;
     let payer = scenes[0].payer()?;
     let mut requests = Vec::new();
     for (number, scene) in scenes.iter().enumerate() {

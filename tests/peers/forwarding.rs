@@ -9,7 +9,7 @@ use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11};
 use regtest::network::Network;
 use regtest::node::Software;
-use regtest::{by_hand, demo};
+use regtest::{demo, manual_amp};
 
 use crate::scene::{ALICE, BOB, CAPACITY_SAT, Hold, all_is_settled, in_the_middle};
 use crate::{SETTLE_LIMIT, with_both};
@@ -94,7 +94,7 @@ async fn bolt11_in_parts(network: &Network, payer: &str, payee: &str) -> Result<
 }
 
 async fn keysend_with_a_message(network: &Network, payer: &str, payee: &str) -> Result<()> {
-    let preimage = by_hand::random();
+    let preimage = manual_amp::random();
     let request = SendPaymentRequest {
         amp: false,
         payment_hash: sha256::Hash::hash(&preimage).to_byte_array().to_vec(),

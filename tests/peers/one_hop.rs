@@ -7,7 +7,7 @@ use lnd_api::proto::lnrpc::htlc_attempt::HtlcStatus;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11, bytes};
-use regtest::by_hand;
+use regtest::manual_amp;
 use regtest::network::Network;
 use regtest::node::Software;
 use regtest::wait::wait_for;
@@ -79,7 +79,7 @@ async fn without_an_amount(network: &Network) -> Result<()> {
 }
 
 async fn keysend_to_the_peer(network: &Network) -> Result<()> {
-    let preimage = by_hand::random();
+    let preimage = manual_amp::random();
     let hash = sha256::Hash::hash(&preimage);
     let request = SendPaymentRequest {
         amp: false,

@@ -12,7 +12,7 @@ use lnd_api::proto::invoicesrpc::{
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11};
-use regtest::by_hand;
+use regtest::manual_amp;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd};
 use regtest::peer::{Paid, PeerApi};
@@ -141,7 +141,7 @@ pub struct Hold {
 impl Hold {
     /// Creates a hold invoice over `msat`.
     pub async fn new(network: &Network, payee: &str, msat: u64) -> Result<Self> {
-        let preimage = by_hand::random();
+        let preimage = manual_amp::random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
         let invoice = AddHoldInvoiceRequest {
             hash: hash.clone(),

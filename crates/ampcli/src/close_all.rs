@@ -5,9 +5,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 
+use super::close_channel::closing_txid;
 use super::connection::Node;
 use super::error::{CliError, error};
-use super::open_close::closing_txid;
 use super::output::print_json;
 use super::prompt::{confirm, is_confirmed};
 use super::values::{channel_point, outpoint};

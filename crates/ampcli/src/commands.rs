@@ -5,10 +5,11 @@ use clap::Subcommand;
 use super::connection::{Node, Target};
 use super::error::CliError;
 use super::{
-    chain_payments, chain_transactions, channels, close_all, delete_payments, donations,
-    forwarding, graph, hold_invoices, invoice_end, invoice_events, invoice_lookup, invoices,
-    ledger, lndconnect, macaroon_files, macaroons, manual, messages, node, open_close, pay,
-    payments, peers, qr, routes, running, send_to_route, wallet, wallet_kit,
+    cancel_invoice, chain_payments, chain_transactions, channels, close_all, close_channel,
+    completion, daemon, delete_payments, donations, forwarding, graph, hold_invoices,
+    invoice_events, invoice_lookup, invoice_payments, invoices, lndconnect, macaroon_files,
+    macaroons, messages, node, open_channel, pay, payments, peers, qr, routes, send_to_route,
+    wallet, wallet_kit,
 };
 
 /// All commands, in the order of `--help`.
@@ -112,8 +113,8 @@ pub(super) enum ChannelCommand {
     Connect(peers::Connect),
     Disconnect(peers::Disconnect),
     ListPeers(peers::ListPeers),
-    OpenChannel(Box<open_close::OpenChannel>),
-    CloseChannel(Box<open_close::CloseChannel>),
+    OpenChannel(Box<open_channel::OpenChannel>),
+    CloseChannel(Box<close_channel::CloseChannel>),
     CloseAllChannels(close_all::CloseAllChannels),
     ChannelBalance(channels::ChannelBalance),
     ListChannels(channels::ListChannels),
@@ -179,10 +180,10 @@ impl NetworkCommand {
 #[derive(Debug, Subcommand)]
 #[command(rename_all = "lowercase")]
 pub(super) enum DaemonCommand {
-    Version(running::Version),
-    State(running::State),
-    DebugLevel(running::DebugLevel),
-    ListAliases(running::ListAliases),
+    Version(daemon::Version),
+    State(daemon::State),
+    DebugLevel(daemon::DebugLevel),
+    ListAliases(daemon::ListAliases),
 }
 
 impl DaemonCommand {
@@ -204,15 +205,15 @@ pub(super) enum InvoiceCommand {
     DecodePayReq(invoices::DecodePayReq),
     LookupInvoice(invoice_lookup::LookupInvoice),
     ListInvoices(invoice_lookup::ListInvoices),
-    CancelInvoice(invoice_end::CancelInvoice),
-    DeleteCanceledInvoice(invoice_end::DeleteCanceledInvoice),
+    CancelInvoice(cancel_invoice::CancelInvoice),
+    DeleteCanceledInvoice(cancel_invoice::DeleteCanceledInvoice),
     AddHoldInvoice(Box<hold_invoices::AddHoldInvoice>),
     SettleInvoice(hold_invoices::SettleInvoice),
     SubscribeInvoices(invoice_events::SubscribeInvoices),
     SubscribeInvoice(invoice_events::SubscribeInvoice),
-    InvoicePayments(Box<ledger::InvoicePayments>),
-    DisableInvoice(ledger::DisableInvoice),
-    EnableInvoice(ledger::EnableInvoice),
+    InvoicePayments(Box<invoice_payments::InvoicePayments>),
+    DisableInvoice(invoice_payments::DisableInvoice),
+    EnableInvoice(invoice_payments::EnableInvoice),
     Donations(donations::Donations),
 }
 
@@ -297,8 +298,8 @@ pub(super) enum Offline {
     PrintMacaroon(macaroon_files::PrintMacaroon),
     ConstrainMacaroon(macaroon_files::ConstrainMacaroon),
     LndConnect(lndconnect::LndConnect),
-    Completion(manual::Completion),
-    Man(manual::Man),
+    Completion(completion::Completion),
+    Man(completion::Man),
 }
 
 impl Offline {

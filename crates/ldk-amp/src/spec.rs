@@ -1,4 +1,5 @@
-//! The test vectors that `SPEC.md` prints, compared with the data files that the other tests check the code with.
+//! The test vectors that `SPEC.md` prints, compared with the data files that the other tests check
+//! the code with.
 
 use bitcoin::hex::FromHex;
 use serde_json::Value;

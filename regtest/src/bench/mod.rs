@@ -5,7 +5,7 @@
 //! pays over gRPC and measures what a client sees: a payment lasts from the call to the message
 //! that reports its success.
 
-mod against;
+mod compare;
 mod disk;
 mod donations;
 mod kinds;
@@ -67,7 +67,7 @@ pub async fn run(binaries: Binaries, options: Options) -> Result<()> {
         return donations::run(binaries, options.seconds).await;
     }
     match options.against {
-        Some(Rival::Lnd) => against::run(&binaries, &options).await,
+        Some(Rival::Lnd) => compare::run(&binaries, &options).await,
         None => alone(binaries, &options).await,
     }
 }

@@ -13,6 +13,16 @@ const MAX_CONCURRENCY_WITH_LND: usize = 64;
 /// The kinds measured between ampd and lnd: the two being compared.
 const MIXED_KINDS: [Kind; 2] = [Kind::Bolt11, Kind::AmpKey];
 
+/// The options that do not apply to the donation page.
+const PAYMENT_OPTIONS: [&str; 6] = [
+    "kinds",
+    "concurrency",
+    "payments",
+    "repeat",
+    "static_payments",
+    "against",
+];
+
 /// Options of the benchmark.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -36,7 +46,7 @@ pub struct Options {
     pub(super) static_payments: usize,
     /// Instead, pay the donation page's invoice 50 times a second without and with 1,000 open pages
     /// receiving events, each line for --seconds, and print the ratio
-    #[arg(long, conflicts_with_all = ["kinds", "concurrency", "payments", "repeat", "static_payments", "against"])]
+    #[arg(long, conflicts_with_all = PAYMENT_OPTIONS)]
     pub(super) donations: bool,
     /// Then measure two nodes of this program, and one of them with ampd, and print the ratios.
     /// Skips the static invoice comparison

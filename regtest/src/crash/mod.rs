@@ -4,13 +4,13 @@
 //! One network lives through all rounds, so that damage from an early round shows later. The seed
 //! determines victims, times and payments; scheduling by the operating system is not repeatable.
 
-pub mod books;
 mod closers;
 pub mod interrupted;
 mod ledgers;
 mod load;
 mod plan;
 mod points;
+pub mod reconcile;
 mod senders;
 mod sets;
 
@@ -22,10 +22,10 @@ use tokio::time::sleep;
 use crate::binaries::Binaries;
 use crate::network::{ChannelPlan, Network};
 use crate::node::Software;
-use books::Books;
 use closers::Closers;
 use load::Load;
 use plan::{Death, Plan};
+use reconcile::Books;
 use senders::Senders;
 
 /// Alice and Bob pay each other through Carol, and pay Carol directly.

@@ -160,7 +160,7 @@ impl Senders {
         })
     }
 
-    /// A payment of each kind, to new invoices: see [`super::books::Books::update`].
+    /// A payment of each kind, to new invoices: see [`super::reconcile::Books::update`].
     async fn payments(&self, point: Point) -> Result<Vec<(&'static str, SendPaymentRequest)>> {
         let msat = PARTS * part_msat(point);
         let dear = bytes(self.0.network[EXPENSIVE].key())?;

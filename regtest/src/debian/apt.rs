@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn unreachable_mirror_fails_with_the_error_of_apt() {
-        if crate::places::on_path("apt-get", &std::env::var_os("PATH").unwrap()).is_none() {
+        if crate::paths::on_path("apt-get", &std::env::var_os("PATH").unwrap()).is_none() {
             eprintln!("skipped: no apt-get on this machine");
             return;
         }

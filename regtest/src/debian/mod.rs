@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::bitcoind_exe::BitcoindExe;
-use crate::places::{self, on_path};
+use crate::paths::{self, on_path};
 
 /// Required tools, part of every Debian-like system.
 const TOOLS: [&str; 3] = ["apt-get", "dpkg-deb", "apt-config"];
@@ -27,7 +27,7 @@ const WORK_PREFIX: &str = "fetch-";
 /// # Errors
 /// If this machine is not Debian-like, or the archive cannot be reached or verified.
 pub fn provide() -> Result<BitcoindExe> {
-    provide_in(&places::target().join("regtest-bitcoind"))
+    provide_in(&paths::target().join("regtest-bitcoind"))
 }
 
 fn provide_in(cache: &Path) -> Result<BitcoindExe> {

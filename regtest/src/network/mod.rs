@@ -16,7 +16,7 @@ use futures_util::future::try_join_all;
 use crate::binaries::{self, Binaries, LndBinaries};
 use crate::bitcoind::Bitcoind;
 use crate::node::{Node, Software};
-use crate::places::Scratch;
+use crate::paths::Scratch;
 use crate::wait::wait_for;
 
 pub use channels::ChannelPlan;

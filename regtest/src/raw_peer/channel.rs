@@ -21,7 +21,7 @@ use lightning::util::ser::LengthReadable;
 use super::connection::{RawPeer, Received};
 use super::messages::{encode, kind};
 use super::target::{SECP, random_key};
-use crate::by_hand::random;
+use crate::manual_amp::random;
 
 /// Weight of a commitment transaction without HTLCs, with and without anchors (BOLT 3).
 const COMMITMENT_WEIGHT: u64 = 724;

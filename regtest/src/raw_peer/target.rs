@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bitcoin::secp256k1::{All, PublicKey, Secp256k1, SecretKey};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::by_hand::random;
+use crate::manual_amp::random;
 use crate::node::Node;
 
 /// Shared because creating its tables takes a while.

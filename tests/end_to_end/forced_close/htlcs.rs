@@ -6,7 +6,7 @@ use lnd_api::proto::invoicesrpc::{AddHoldInvoiceRequest, SettleInvoiceMsg};
 use lnd_api::proto::lnrpc::PaymentHash;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use regtest::api::bolt11;
-use regtest::by_hand::random;
+use regtest::manual_amp::random;
 use regtest::network::Network;
 use regtest::wait::wait_for;
 

@@ -8,7 +8,7 @@ use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{HtlcAttempt, Invoice, InvoiceSubscription};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use regtest::by_hand::{self, Set, last_hop};
+use regtest::manual_amp::{self, Set, last_hop};
 use regtest::network::Network;
 use tokio::time::timeout;
 use tonic::{Code, Streaming};
@@ -31,7 +31,7 @@ pub async fn three_shards_settle_together(network: &Network) -> Result<()> {
     let all = InvoiceSubscription::default();
     let mut events = bob.lightning.clone().subscribe_invoices(all).await?;
     let events = events.get_mut();
-    let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
+    let set = Set::new(manual_amp::random(), TOTAL_MSAT, &INDICES)?;
     let requests = [
         request(network, &set, 0).await?,
         request(network, &set, 1).await?,
@@ -98,7 +98,7 @@ fn settled_as(attempt: &HtlcAttempt, set: &Set, index: usize) -> Result<()> {
 
 pub async fn invalid_share_fails_its_set(network: &Network) -> Result<()> {
     let alice = network["alice"].api()?;
-    let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
+    let set = Set::new(manual_amp::random(), TOTAL_MSAT, &INDICES)?;
     let mut requests = Vec::new();
     for number in 0..INDICES.len() {
         requests.push(request(network, &set, number).await?);

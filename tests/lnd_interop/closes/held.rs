@@ -10,7 +10,7 @@ use lnd_api::proto::lnrpc::{
 };
 use lnd_api::proto::routerrpc::BuildRouteRequest;
 use regtest::api::{Api, bytes};
-use regtest::by_hand::Set;
+use regtest::manual_amp::Set;
 use regtest::network::Network;
 use regtest::wait::wait_for;
 use tokio::task::JoinHandle;

@@ -6,8 +6,8 @@ use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{Invoice, InvoiceHtlcState, Payment};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
-use regtest::by_hand::{self, Set};
 use regtest::demo;
+use regtest::manual_amp::{self, Set};
 use regtest::network::Network;
 
 use super::events::Events;
@@ -30,7 +30,7 @@ pub async fn an_invoice_with_another_payment_address(network: &Network) -> Resul
     let mut events = Events::follow(&scene.payee()?).await?;
     let invoice = scene.amp_invoice(AMOUNT_MSAT).await?;
     events.opened(&invoice.payment_addr).await?;
-    let address = by_hand::random();
+    let address = manual_amp::random();
     let request = SendPaymentRequest {
         payment_addr: address.to_vec(),
         ..amp(&invoice, 0)
@@ -81,7 +81,7 @@ async fn is_paid_in_shards(scene: Scene<'_>, payment: &Payment, event: Invoice) 
 pub async fn shards_over_given_routes(network: &Network) -> Result<()> {
     let (scene, payer) = (scene(network), network["alice"].api()?);
     let mut events = Events::follow(&scene.payee()?).await?;
-    let set = Set::new(by_hand::random(), AMOUNT_MSAT, &[0, 1, 2])?;
+    let set = Set::new(manual_amp::random(), AMOUNT_MSAT, &[0, 1, 2])?;
     let mut requests = Vec::new();
     for (number, hops) in ROUTES.into_iter().enumerate() {
         let route = Scene::new(network, "alice", hops).route(SHARD_MSAT).await?;

@@ -8,7 +8,7 @@ use lnd_api::proto::lnrpc::PaymentFailureReason;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
-use regtest::by_hand::Set;
+use regtest::manual_amp::Set;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::Ampd;
 

@@ -10,7 +10,7 @@ use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{InvoiceHtlcState, MppRecord, Payment};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
 use regtest::api::{bolt11, bytes};
-use regtest::by_hand::last_hop;
+use regtest::manual_amp::last_hop;
 use regtest::network::Network;
 
 use super::events::next;

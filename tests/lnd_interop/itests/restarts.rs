@@ -4,7 +4,7 @@ use anyhow::Result;
 use lnd_api::proto::lnrpc::Invoice;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
-use regtest::by_hand;
+use regtest::manual_amp;
 use regtest::network::Network;
 
 use crate::manual_shards::in_order;
@@ -31,7 +31,7 @@ pub async fn invoices_survive(network: &mut Network, payer: &str, payee: &str) -
     }
     for _ in 0..SPONTANEOUS {
         let request = SendPaymentRequest {
-            payment_addr: by_hand::random().to_vec(),
+            payment_addr: manual_amp::random().to_vec(),
             ..amp_to(scene.payee_key(), u64::try_from(MSAT)?)?
         };
         scene.pays(&request).await?;

@@ -8,7 +8,7 @@ use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::lnrpc::{HopHint, Invoice, PayReqString, PaymentHash, RouteHint};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11};
-use regtest::by_hand;
+use regtest::manual_amp;
 
 use crate::scene::Scene;
 
@@ -18,7 +18,7 @@ const KEYSEND: u64 = 5_482_373_484;
 /// Pays an invoice with a chosen preimage, one without, and one with route hints, which must be encoded
 /// as given.
 pub async fn ordinary_payments(scene: Scene<'_>) -> Result<()> {
-    let preimage = by_hand::random().to_vec();
+    let preimage = manual_amp::random().to_vec();
     let hint = HopHint {
         node_id: scene.payee_key().to_owned(),
         chan_id: 10 << 40,
@@ -60,7 +60,7 @@ pub async fn ordinary_payments(scene: Scene<'_>) -> Result<()> {
 }
 
 pub async fn keysend_is_not_amp(scene: Scene<'_>) -> Result<()> {
-    let preimage = by_hand::random();
+    let preimage = manual_amp::random();
     let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
     let request = SendPaymentRequest {
         amp: false,

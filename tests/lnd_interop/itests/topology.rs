@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use regtest::by_hand::{self, Set};
+use regtest::manual_amp::{self, Set};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};
 use regtest::wait::wait_for;
@@ -83,7 +83,7 @@ pub async fn pay_back(network: &Network) -> Result<()> {
         let channel = with(network[hops[0]].key()).context("the channel does not exist")?;
         amounts_msat.push((channel.local_balance - KEPT_SAT) * 1_000);
     }
-    let set = Set::new(by_hand::random(), amounts_msat.iter().sum(), &[0, 1, 2])?;
+    let set = Set::new(manual_amp::random(), amounts_msat.iter().sum(), &[0, 1, 2])?;
     let mut requests = Vec::new();
     for (number, (hops, msat)) in BACK.into_iter().zip(amounts_msat).enumerate() {
         let scene = Scene::new(network, "bob", hops);

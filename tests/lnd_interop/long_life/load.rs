@@ -11,7 +11,7 @@ use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{Api, amp_to, bolt11};
-use regtest::by_hand;
+use regtest::manual_amp;
 use regtest::network::Network;
 use regtest::wait::wait_for;
 use tokio::task::JoinSet;
@@ -178,12 +178,12 @@ impl Direction {
 
 /// Up to 3,000 sat, which covers dust HTLCs and others.
 fn random_msat() -> u64 {
-    let [low, high, ..] = by_hand::random();
+    let [low, high, ..] = manual_amp::random();
     1_000 + 46 * u64::from(u16::from_le_bytes([low, high]))
 }
 
 fn keysend(to_key: SendPaymentRequest) -> SendPaymentRequest {
-    let preimage = by_hand::random();
+    let preimage = manual_amp::random();
     SendPaymentRequest {
         amp: false,
         payment_hash: sha256::Hash::hash(&preimage).to_byte_array().to_vec(),

@@ -5,7 +5,7 @@ use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
-use regtest::{by_hand, demo};
+use regtest::{demo, manual_amp};
 
 use crate::scene::{Scene, amp};
 
@@ -94,7 +94,7 @@ pub async fn an_invoice_without_amount(scene: Scene<'_>) -> Result<()> {
 /// Such a payment does not pay the invoice, but is a spontaneous payment to its node.
 pub async fn another_payment_address(scene: Scene<'_>) -> Result<()> {
     let invoice = scene.amp_invoice(MSAT).await?;
-    let address = by_hand::random();
+    let address = manual_amp::random();
     let request = SendPaymentRequest {
         payment_addr: address.to_vec(),
         ..amp(&invoice, 0)

@@ -13,7 +13,7 @@ use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{Invoice, Payment, PaymentFailureReason};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11, bytes};
-use regtest::by_hand;
+use regtest::manual_amp;
 use tokio::time::timeout;
 use tonic::Streaming;
 
@@ -80,7 +80,7 @@ struct Held {
 
 impl Held {
     async fn start(scene: Scene<'_>) -> Result<Self> {
-        let preimage = by_hand::random();
+        let preimage = manual_amp::random();
         let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
         let mut invoices = scene.payee()?.invoices;
         let invoice = AddHoldInvoiceRequest {

@@ -7,7 +7,7 @@ use bitcoin::hashes::{Hash, sha256};
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
-use regtest::{by_hand, demo};
+use regtest::{demo, manual_amp};
 
 use crate::scene::Scene;
 
@@ -42,7 +42,7 @@ pub async fn with_custom_records_and_a_message(scene: Scene<'_>) -> Result<()> {
 }
 
 pub async fn keysend_with_a_message(scene: Scene<'_>) -> Result<()> {
-    let preimage = by_hand::random();
+    let preimage = manual_amp::random();
     let records = BTreeMap::from([(KEYSEND, preimage.to_vec()), (MESSAGE, b"keysend".to_vec())]);
     let hash = sha256::Hash::hash(&preimage).to_byte_array().to_vec();
     let request = SendPaymentRequest {

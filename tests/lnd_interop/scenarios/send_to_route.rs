@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use lnd_api::proto::lnrpc::HtlcAttempt;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use regtest::by_hand::{self, Set, last_hop};
+use regtest::manual_amp::{self, Set, last_hop};
 use regtest::node::Software;
 
 use crate::SETTLE_LIMIT;
@@ -40,7 +40,7 @@ impl Scene<'_> {
 }
 
 pub async fn manual_shards(scene: Scene<'_>) -> Result<()> {
-    let set = Set::new(by_hand::random(), TOTAL_MSAT, &INDICES)?;
+    let set = Set::new(manual_amp::random(), TOTAL_MSAT, &INDICES)?;
     let before = scene.payee()?.local_msat().await?;
     let attempts = scene.sends(&set, |_, _| Ok(())).await?;
     for (attempt, shard) in attempts.iter().zip(&set.shards) {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use regtest::by_hand::{Set, last_hop, random};
+use regtest::manual_amp::{Set, last_hop, random};
 use tonic::Code;
 
 use super::payers::TwoPayers;

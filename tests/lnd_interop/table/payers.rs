@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use lnd_api::proto::lnrpc::{HtlcAttempt, InvoiceHtlcState};
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use regtest::by_hand::Set;
+use regtest::manual_amp::Set;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
 use regtest::wait::wait_for;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use lnd_api::proto::invoicesrpc::CancelInvoiceMsg;
 use lnd_api::proto::routerrpc::SendToRouteRequest;
-use regtest::by_hand::{Set, last_hop, random};
+use regtest::manual_amp::{Set, last_hop, random};
 
 use super::payers::{TwoPayers, set_expiry};
 use crate::manual_shards::address;

@@ -1,7 +1,7 @@
 //! The row in which the receiver crashes while holding half of a set.
 
 use anyhow::Result;
-use regtest::by_hand::{Set, random};
+use regtest::manual_amp::{Set, random};
 use regtest::network::Network;
 use regtest::wait::wait_for;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use regtest::by_hand::{Set, last_hop, random};
+use regtest::manual_amp::{Set, last_hop, random};
 
 use super::payers::{TwoPayers, set_expiry};
 use crate::manual_shards::{Sent, address};

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use ldk_amp::{Child, Share};
 use lnd_api::proto::lnrpc::InvoiceHtlcState;
 use lnd_api::proto::lnrpc::failure::FailureCode;
-use regtest::by_hand::{Set, Shard, random};
+use regtest::manual_amp::{Set, Shard, random};
 use regtest::node::Software;
 
 use super::payers::TwoPayers;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use lnd_api::proto::lnrpc::invoice::InvoiceState;
-use regtest::by_hand::{Set, last_hop, random};
+use regtest::manual_amp::{Set, last_hop, random};
 use regtest::node::Software;
 
 use super::payers::TwoPayers;
