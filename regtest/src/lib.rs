@@ -26,6 +26,7 @@ pub mod raw_peer;
 pub mod rest;
 pub mod small_disk;
 pub mod socket;
+pub mod trials;
 pub mod up;
 pub mod wait;
 mod watchdog;
