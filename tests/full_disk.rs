@@ -11,6 +11,7 @@ use lnd_api::proto::lnrpc::close_status_update::Update;
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{CloseChannelRequest, Payment, SendCoinsRequest};
 use regtest::api::amp_to;
+use regtest::binaries::Binaries;
 use regtest::crash::books::Books;
 use regtest::network::channels::parse_point;
 use regtest::network::{ChannelPlan, Network};
@@ -20,8 +21,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::{SETTLE_LIMIT, binaries};
-
 const CAPACITY_SAT: u64 = 5_000_000;
 const AMOUNT_MSAT: u64 = 1_000_000;
 const IN_FLIGHT: usize = 32;
@@ -29,9 +28,15 @@ const DISK_MIB: u32 = 24;
 /// An address not owned by any of the nodes.
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const LIMIT: Duration = Duration::from_secs(30);
+/// HTLCs of completed payments are removed from the channels within a second or two.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// Logged once when commits start to fail, and once when they succeed again.
 const FAILS: &str = "the database is not writable:";
 const WRITABLE_AGAIN: &str = "the database is writable again";
+
+fn binaries() -> Binaries {
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
+}
 
 #[tokio::test]
 async fn full_disk_stops_payments_and_loses_no_funds() -> Result<()> {
