@@ -28,6 +28,7 @@ pub mod raw_peer;
 pub mod rest;
 pub mod socket;
 pub mod tmpfs;
+pub mod trials;
 pub mod up;
 pub mod wait;
 mod watchdog;

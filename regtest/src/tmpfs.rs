@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::watchdog;
 
@@ -20,21 +20,38 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts a tmpfs of `mib` MiB at `dir`, which is created. `None` if this is not permitted here.
-    pub fn mount(dir: &Path, mib: u32) -> Result<Option<Self>> {
+    /// Why no tmpfs can be mounted here, if so.
+    pub fn obstacle() -> Option<String> {
+        let attempt = tempfile::tempdir()
+            .map_err(anyhow::Error::from)
+            // Unmounted before the directory is removed.
+            .and_then(|dir| Self::mount(dir.path(), 1).map(drop));
+        let error = attempt.err()?;
+        Some(format!("{error:#} (mounting needs root)"))
+    }
+
+    /// Mounts a tmpfs of `mib` MiB at `dir`, which is created.
+    ///
+    /// # Errors
+    /// If this is not permitted.
+    pub fn mount(dir: &Path, mib: u32) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let options = format!("size={mib}m,mode=0700");
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "regtest"])
             .arg(dir)
-            .output();
-        if !mount.is_ok_and(|output| output.status.success()) {
-            return Ok(None);
-        }
+            .output()
+            .context("cannot start mount")?;
+        let error = String::from_utf8_lossy(&mount.stderr);
+        ensure!(
+            mount.status.success(),
+            "no tmpfs can be mounted: {}",
+            error.lines().next().unwrap_or_default()
+        );
         watchdog::watch_mount(dir);
-        Ok(Some(Self {
+        Ok(Self {
             dir: dir.to_owned(),
-        }))
+        })
     }
 
     /// Fills it to the last byte.

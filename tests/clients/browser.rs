@@ -9,22 +9,22 @@ use axum::response::Html;
 use axum::routing::{get, post};
 use bitcoin::hex::DisplayHex;
 use regtest::network::Network;
+use regtest::trials;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::{binaries, install};
+use crate::binaries;
 
 const PAGE: &str = include_str!("page.html");
 const LIMIT: Duration = Duration::from_secs(60);
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![cross_origin_page_can_call_and_stream].ignored_if(trials::not_installed(&["chromium"]))
+}
+
 async fn cross_origin_page_can_call_and_stream() -> Result<()> {
-    if !install::is_there("chromium") {
-        install::skipped::<()>("chromium is not installed")?;
-        return Ok(());
-    }
     let mut site = Site::open().await?;
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;

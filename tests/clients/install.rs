@@ -1,7 +1,6 @@
 //! Installs the clients from their registries, once for each version that the tests require.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,11 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::file;
 
-/// A directory with the npm packages; `None` if Node.js is not installed.
-pub fn from_npm() -> Result<Option<PathBuf>> {
-    if !(is_there("node") && is_there("npm")) {
-        return skipped("node and npm are not installed");
-    }
+/// A directory with the npm packages.
+pub fn from_npm() -> Result<PathBuf> {
     let wanted = fs::read_to_string(file("package.json"))?;
     let directory = target("npm");
     once(&directory, &wanted, || {
@@ -22,14 +18,11 @@ pub fn from_npm() -> Result<Option<PathBuf>> {
         npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]);
         run(npm.current_dir(&directory))
     })?;
-    Ok(Some(directory))
+    Ok(directory)
 }
 
-/// A Python environment with LNbits; `None` if Python is not installed.
-pub fn from_pypi() -> Result<Option<PathBuf>> {
-    if !is_there("python3") {
-        return skipped("python3 is not installed");
-    }
+/// A Python environment with LNbits.
+pub fn from_pypi() -> Result<PathBuf> {
     let wanted = fs::read_to_string(file("requirements.txt"))?;
     let directory = target("python");
     once(&directory, &wanted, || {
@@ -39,21 +32,7 @@ pub fn from_pypi() -> Result<Option<PathBuf>> {
             .args(["install", "--quiet", "--requirement"])
             .arg(file("requirements.txt")))
     })?;
-    Ok(Some(directory))
-}
-
-/// Reports which test is skipped and why.
-pub fn skipped<T>(why: &str) -> Result<Option<T>> {
-    // libtest names the thread of a test after it, and does not capture direct writes to stderr.
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    writeln!(std::io::stderr(), "clients: {test} SKIPPED, {why}")?;
-    Ok(None)
-}
-
-/// Whether a program can be started.
-pub fn is_there(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
+    Ok(directory)
 }
 
 /// A directory next to other build artifacts.

@@ -1,7 +1,6 @@
 //! Clients built for lnd, run against ampd: real programs, installed from their registries.
 //!
-//! A test is reported as skipped if the runtime of its client is not installed (`.ci/run` installs
-//! them).
+//! A test is ignored if the runtime of its client is not installed (`.ci/run` installs them).
 
 mod browser;
 mod install;
@@ -9,7 +8,7 @@ mod recorded;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -19,12 +18,22 @@ use regtest::binaries::Binaries;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Node;
 use regtest::node::Software::Ampd;
+use regtest::trials;
 use serde_json::json;
 use tokio::time::timeout;
 
 const CAPACITY_SAT: u64 = 4_000_000;
 /// Time for a client to finish.
 const LIMIT: Duration = Duration::from_secs(180);
+
+fn main() -> ExitCode {
+    trials::run([
+        trials![ln_service_works].ignored_if(trials::not_installed(&["node", "npm"])),
+        trials![lnbits_pays_and_receives].ignored_if(trials::not_installed(&["python3"])),
+        browser::trials(),
+        recorded::trials(),
+    ])
+}
 
 fn binaries() -> Binaries {
     Binaries::at(env!("CARGO_BIN_EXE_ampd"))
@@ -82,11 +91,8 @@ fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-#[tokio::test]
 async fn ln_service_works() -> Result<()> {
-    let Some(packages) = install::from_npm()? else {
-        return Ok(());
-    };
+    let packages = install::from_npm()?;
     let script = packages.join("ln_service.mjs");
     fs::copy(file("ln_service.mjs"), &script)?;
     let pair = Pair::start().await?;
@@ -98,11 +104,8 @@ async fn ln_service_works() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn lnbits_pays_and_receives() -> Result<()> {
-    let Some(environment) = install::from_pypi()? else {
-        return Ok(());
-    };
+    let environment = install::from_pypi()?;
     let pair = Pair::start().await?;
     let mut python = Command::new(environment.join("bin/python"));
     // LNbits creates its data directory in the working directory.

@@ -1,7 +1,7 @@
 //! Headless Chromium controlled through WebDriver with JSON requests.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -15,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+/// Chromium and its WebDriver.
+pub const PROGRAMS: [&str; 2] = ["chromium", "chromedriver"];
 /// Output of chromedriver before its port.
 const ON_PORT: &str = "started successfully on port ";
 
@@ -37,14 +39,7 @@ pub struct Screen {
 }
 
 impl Browser {
-    /// Returns `None` and reports why if there is no browser on this machine.
-    pub async fn start() -> Result<Option<Self>> {
-        for program in ["chromium", "chromedriver"] {
-            if Command::new(program).arg("--version").output().is_err() {
-                skipped(&format!("{program} is not installed"))?;
-                return Ok(None);
-            }
-        }
+    pub async fn start() -> Result<Self> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -62,7 +57,7 @@ impl Browser {
             _profile: profile,
         };
         browser.open_session().await?;
-        Ok(Some(browser))
+        Ok(browser)
     }
 
     async fn open_session(&mut self) -> Result<()> {
@@ -280,14 +275,4 @@ pub fn qr_text(png: &[u8]) -> Result<String> {
         texts.len()
     );
     Ok(texts.into_iter().next().unwrap_or_default())
-}
-
-/// Reports which test is skipped and why.
-fn skipped(why: &str) -> Result<()> {
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    Ok(writeln!(
-        std::io::stderr(),
-        "donation: {test} SKIPPED, {why}"
-    )?)
 }

@@ -8,6 +8,7 @@ use lnd_api::proto::lnrpc::{CloseChannelRequest, FeeReportRequest, PolicyUpdateR
 use regtest::api::bolt11;
 use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
+use regtest::trials;
 use regtest::wait::wait_for;
 
 use crate::life::hash;
@@ -16,8 +17,14 @@ use crate::{LIMIT, Scene, ampcli, binaries};
 /// A fee in msat that Bob would not use by default.
 const NEW_FEE_MSAT: u32 = 7_531;
 
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        private_node_is_reachable_through_the_hints_of_its_page,
+        hints_include_private_channels_with_inbound_liquidity,
+    ]
+}
+
 /// Only Bob knows the channel to Alice; Carol needs the route hint.
-#[tokio::test]
 async fn private_node_is_reachable_through_the_hints_of_its_page() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;
@@ -51,7 +58,6 @@ async fn private_node_is_reachable_through_the_hints_of_its_page() -> Result<()>
 
 /// A channel without inbound liquidity is no help to payers, and the amount received before does not
 /// limit what can be received.
-#[tokio::test]
 async fn hints_include_private_channels_with_inbound_liquidity() -> Result<()> {
     let mut network = Network::start(binaries()).await?;
     let mut alice = network.prepare("alice")?;

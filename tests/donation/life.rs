@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use lnd_api::proto::ampdrpc::InvoiceReference;
 use lnd_api::proto::ampdrpc::invoice_reference::Name;
 use regtest::network::Network;
+use regtest::trials;
 use serde_json::Value;
 
 use crate::http::Events;
@@ -21,7 +22,14 @@ pub(super) fn hash(invoice: &str) -> Result<[u8; 32]> {
     Ok(invoice.parse::<DecodedInvoice>()?.payment_hash.0)
 }
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        invoice_and_totals_survive_restarts_and_rotation,
+        invoice_is_renewed_before_expiry_unless_disabled,
+        donation_rpc_fails_without_a_donation_page,
+    ]
+}
+
 async fn invoice_and_totals_survive_restarts_and_rotation() -> Result<()> {
     let mut scene = Scene::start(|_| {}).await?;
     let first = scene.invoice().await?;
@@ -77,7 +85,6 @@ async fn invoice_and_totals_survive_restarts_and_rotation() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn invoice_is_renewed_before_expiry_unless_disabled() -> Result<()> {
     let scene = Scene::start(|alice| alice.set("donations-expiry", "60s")).await?;
     let first = scene.invoice().await?;
@@ -123,7 +130,6 @@ async fn invoice_is_renewed_before_expiry_unless_disabled() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn donation_rpc_fails_without_a_donation_page() -> Result<()> {
     let network = Network::with_nodes(binaries(), &["alice"]).await?;
     assert!(network["alice"].donation_address().is_err());

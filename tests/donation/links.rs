@@ -4,12 +4,19 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::{AddressType, NewAddressRequest};
+use regtest::trials;
 use regtest::wait::wait_for;
 
 use crate::browser::qr_text;
 use crate::{LIMIT, Scene, ampcli};
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        bip21_link_and_qr_code_contain_address_and_invoice,
+        page_reserves_an_address_until_it_is_paid,
+    ]
+}
+
 async fn bip21_link_and_qr_code_contain_address_and_invoice() -> Result<()> {
     let scene = Scene::start(|alice| {
         alice.set_raw("donations-on-chain", "true");
@@ -62,7 +69,6 @@ async fn bip21_link_and_qr_code_contain_address_and_invoice() -> Result<()> {
 }
 
 /// An address given out elsewhere would count other payments as donations.
-#[tokio::test]
 async fn page_reserves_an_address_until_it_is_paid() -> Result<()> {
     let mut scene = Scene::start(|alice| alice.set_raw("donations-on-chain", "true")).await?;
     let first = address_of_the_page(&scene).await?;

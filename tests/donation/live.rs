@@ -3,9 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use regtest::node::Node;
+use regtest::trials;
 use serde_json::json;
 
-use crate::browser::{Browser, Screen, qr_text};
+use crate::browser::{self, Browser, Screen, qr_text};
 use crate::{Scene, ampcli, request};
 
 const DESKTOP: Screen = Screen {
@@ -41,11 +42,16 @@ fn configure(alice: &mut Node) {
     alice.set("donations-base-url", "https://example.org/tea");
 }
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        page_shows_two_payments_to_its_scanned_code,
+        hostile_messages_are_shown_as_plain_text,
+    ]
+    .ignored_if(trials::not_installed(&browser::PROGRAMS))
+}
+
 async fn page_shows_two_payments_to_its_scanned_code() -> Result<()> {
-    let Some(mut browser) = Browser::start().await? else {
-        return Ok(());
-    };
+    let mut browser = Browser::start().await?;
     let scene = Scene::start(configure).await?;
     let page = format!("http://{}/", scene.address()?);
     browser.use_screen(DESKTOP).await?;
@@ -175,11 +181,8 @@ async fn without_javascript(browser: &mut Browser, scene: &Scene, page: &str) ->
     Ok(())
 }
 
-#[tokio::test]
 async fn hostile_messages_are_shown_as_plain_text() -> Result<()> {
-    let Some(mut browser) = Browser::start().await? else {
-        return Ok(());
-    };
+    let mut browser = Browser::start().await?;
     let scene = Scene::start(configure).await?;
     let page = format!("http://{}/", scene.address()?);
     browser.use_screen(PHONE).await?;

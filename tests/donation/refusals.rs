@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use regtest::network::Network;
+use regtest::trials;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -12,7 +13,17 @@ use crate::{LIMIT, Scene, binaries};
 
 const PATHS: [&str; 5] = ["/", "/qr.svg", "/qr.png", "/invoice.txt", "/events"];
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        unknown_paths_and_methods_are_rejected,
+        every_response_has_strict_security_headers,
+        oversized_and_invalid_requests_are_rejected,
+        idle_connections_are_closed,
+        connections_that_do_not_read_are_closed,
+        port_in_use_is_reported_with_its_config_key,
+    ]
+}
+
 async fn unknown_paths_and_methods_are_rejected() -> Result<()> {
     let scene = Scene::start(|alice| alice.set_raw("donations-amounts", "[1000]")).await?;
     let address = &scene.address()?;
@@ -58,7 +69,6 @@ async fn unknown_paths_and_methods_are_rejected() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn every_response_has_strict_security_headers() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = &scene.address()?;
@@ -103,7 +113,6 @@ async fn every_response_has_strict_security_headers() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn oversized_and_invalid_requests_are_rejected() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = &scene.address()?;
@@ -129,7 +138,6 @@ async fn oversized_and_invalid_requests_are_rejected() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn idle_connections_are_closed() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = scene.address()?;
@@ -149,7 +157,6 @@ async fn idle_connections_are_closed() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn connections_that_do_not_read_are_closed() -> Result<()> {
     let scene = Scene::start(|_| {}).await?;
     let address = scene.address()?;
@@ -163,7 +170,6 @@ async fn connections_that_do_not_read_are_closed() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn port_in_use_is_reported_with_its_config_key() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0").await?;
     let address = taken.local_addr()?.to_string();

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use regtest::trials;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::Scene;
@@ -15,7 +16,10 @@ const CONCURRENT_OPENS: usize = 50;
 /// Open files of this process: one per stream, and its own.
 const OPEN_FILES: u64 = 3_500;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![thousand_open_pages_get_each_payment_once]
+}
+
 async fn thousand_open_pages_get_each_payment_once() -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(OPEN_FILES);

@@ -18,7 +18,6 @@ mod crash_close;
 mod crash_late;
 mod file_names;
 mod forced_close;
-mod full_disk;
 mod graph;
 mod held;
 mod history;

@@ -8,9 +8,10 @@ use lnd_api::proto::lnrpc::{Channel, CommitmentType};
 use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::amp_to;
 use regtest::network::{ChannelPlan, Network};
+use regtest::trials;
 
+use crate::binaries;
 use crate::scene::{CAPACITY_SAT, Scene};
-use crate::{binaries, lnd_is_here};
 
 const AMPD: &str = "alice";
 const LND: &str = "lena";
@@ -19,19 +20,26 @@ const MSAT: u64 = 12_345_678;
 /// Above 0.16 BTC, the maximum without option_support_large_channel (BOLT 2).
 const LARGE_SAT: u64 = 50_000_000;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        channels_use_anchors_by_default,
+        channels_use_static_remote_key_if_lnd_has_no_anchors,
+        wumbo_channels_open_if_lnd_allows_them,
+    ]
+    .and(alias::trials())
+    .and(refused::trials())
+}
+
 async fn channels_use_anchors_by_default() -> Result<()> {
     open_and_pay(&[], CommitmentType::Anchors, CAPACITY_SAT).await
 }
 
 /// With this option lnd does not announce anchors, and LDK proposes the best type that both announce.
-#[tokio::test]
 async fn channels_use_static_remote_key_if_lnd_has_no_anchors() -> Result<()> {
     let options = ["protocol.no-anchors"];
     open_and_pay(&options, CommitmentType::StaticRemoteKey, CAPACITY_SAT).await
 }
 
-#[tokio::test]
 async fn wumbo_channels_open_if_lnd_allows_them() -> Result<()> {
     let options = ["protocol.wumbo-channels"];
     open_and_pay(&options, CommitmentType::Anchors, LARGE_SAT).await
@@ -40,9 +48,6 @@ async fn wumbo_channels_open_if_lnd_allows_them() -> Result<()> {
 /// Public and private channels of this capacity, opened by each side, have this type, and carry AMP
 /// payments in both directions.
 async fn open_and_pay(options: &[&str], kind: CommitmentType, capacity_sat: u64) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = with_lnd(options).await?;
     let plans = [(AMPD, LND), (LND, AMPD)].map(|(from, to)| {
         let public = ChannelPlan::new(from, to, capacity_sat).push(PUSH_SAT);

@@ -13,6 +13,7 @@ use lnd_api::proto::lnrpc::CloseChannelRequest;
 use regtest::channel_point::parse_point;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials::Trials;
 use regtest::wait::wait_for;
 
 use crate::binaries;
@@ -24,6 +25,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The closer and the payer.
 const CASES: [(&str, &str); 4] = [(AMPD, AMPD), (AMPD, LND), (LND, AMPD), (LND, LND)];
+
+pub(crate) fn trials() -> Trials {
+    cooperative::trials()
+        .and(fees::trials())
+        .and(forced::trials())
+}
 
 /// An ampd and an lnd with a channel for each case and a last one that stays open. Each end has opened
 /// about half of them, and all can be paid over in both directions.

@@ -9,11 +9,12 @@ use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use regtest::binaries::LndBinaries;
 use regtest::network::Network;
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials;
 use regtest::written_invoice::{WrittenInvoice, bytes, number};
 use serde_json::Value;
 
+use crate::SETTLE_LIMIT;
 use crate::scene::{Scene, row};
-use crate::{SETTLE_LIMIT, lnd_is_here};
 
 /// The command line of a node with the client program that belongs to it.
 struct Shell<'a> {
@@ -82,11 +83,15 @@ fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
     member.with_context(|| format!("no {name} in {value}"))
 }
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        lncli_commands_from_lnd_documentation_pay_ampd,
+        lncli_and_ampcli_decode_amp_invoices_identically,
+        lncli_and_ampcli_decode_unusual_invoices_identically,
+    ]
+}
+
 async fn lncli_commands_from_lnd_documentation_pay_ampd() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = alice_and_lena().await?;
     let [alice, lena] = shells(&network);
     let invoice = alice.json("addinvoice --amt 1000 --memo=tips --amp")?;
@@ -199,11 +204,7 @@ fn pays_with_keysend(lena: &Shell<'_>, alice: &Shell<'_>) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn lncli_and_ampcli_decode_amp_invoices_identically() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
     let [alice, lena] = shells(&network);
     for payee in [&alice, &lena] {
@@ -225,11 +226,7 @@ async fn lncli_and_ampcli_decode_amp_invoices_identically() -> Result<()> {
 
 /// Numbers in more quintets than needed, padding, an explicit key: both decode to the signing key. Also
 /// invoices that both reject, and ones that lnd accepts although BOLT 11 calls them invalid.
-#[tokio::test]
 async fn lncli_and_ampcli_decode_unusual_invoices_identically() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
     let [alice, lena] = shells(&network);
     let secret = SecretKey::from_slice(&[5; 32])?;

@@ -12,12 +12,13 @@ use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};
+use regtest::trials;
 use tokio::time::timeout;
 use tonic::Streaming;
 
 use crate::manual_shards::two_shards;
 use crate::scene::{CAPACITY_SAT, Scene, amp, row};
-use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+use crate::{SETTLE_LIMIT, binaries};
 
 const SHARD_MSAT: i64 = 30_000_000;
 /// How long a receiver holds a shard, and the allowed delay.
@@ -29,12 +30,12 @@ const TIMEOUT_SECONDS: i32 = 135;
 const MSAT: i64 = CAPACITY_SAT as i64 * 1_200;
 const FORWARDERS: [&str; 2] = ["bob", "lisa"];
 
+pub(crate) fn trials() -> trials::Trials {
+    trials![incomplete_sets_fail_back_and_are_retried_until_the_timeout].on_threads(2)
+}
+
 /// Runs all cases concurrently, since they consist mostly of minutes of waiting.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn incomplete_sets_fail_back_and_are_retried_until_the_timeout() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     tokio::try_join!(
         half_a_set_fails_back(Lnd, Ampd),
         half_a_set_fails_back(Ampd, Lnd),

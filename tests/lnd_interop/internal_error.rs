@@ -9,21 +9,22 @@ use regtest::api::amp_to;
 use regtest::network::Network;
 use regtest::node::Node;
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials;
 use regtest::wait::wait_for;
 
+use crate::SETTLE_LIMIT;
 use crate::scene::{Scene, row};
-use crate::{SETTLE_LIMIT, lnd_is_here};
 
 const MSAT: u64 = 10_000_000;
 /// In sat: any HTLC exceeds it, which causes an "internal error" in lnd.
 const EXPOSURE: (&str, &str) = ("channel-max-fee-exposure", "1");
 const LIMIT: Duration = Duration::from_secs(60);
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![channel_survives_internal_errors_of_lnd]
+}
+
 async fn channel_survives_internal_errors_of_lnd() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let mut network = row(&[("payer", Ampd), ("payee", Lnd)]).await?;
     let channel = network["payer"].api()?.channels().await?.remove(0);
 

@@ -12,24 +12,29 @@ mod topology;
 
 use anyhow::{Context, Result};
 use regtest::node::Software::{self, Ampd, Lnd};
+use regtest::trials;
 
-use crate::lnd_is_here;
 use crate::scene::{Scene, row};
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        three_route_scenarios_pass_from_ampd_to_lnd,
+        three_route_scenarios_pass_from_lnd_to_ampd,
+        single_channel_scenarios_pass,
+        resumed_subscriptions_get_the_same_events_from_both,
+        payments_over_a_full_channel_fail_quickly,
+    ]
+}
+
 async fn three_route_scenarios_pass_from_ampd_to_lnd() -> Result<()> {
     three_route_scenarios(Ampd).await
 }
 
-#[tokio::test]
 async fn three_route_scenarios_pass_from_lnd_to_ampd() -> Result<()> {
     three_route_scenarios(Lnd).await
 }
 
 async fn three_route_scenarios(payer: Software) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = topology::open(payer).await?;
     macro_rules! run {
         ($($module:ident :: $scenario:ident),* $(,)?) => {$(
@@ -50,11 +55,7 @@ async fn three_route_scenarios(payer: Software) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn single_channel_scenarios_pass() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let mut network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
     for (payer, payee) in [("alice", "lena"), ("lena", "alice")] {
         let hops = [payee];
@@ -71,11 +72,7 @@ async fn single_channel_scenarios_pass() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn resumed_subscriptions_get_the_same_events_from_both() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
     let mut received = Vec::new();
     for (payer, payee) in [("alice", "lena"), ("lena", "alice")] {
@@ -92,11 +89,7 @@ async fn resumed_subscriptions_get_the_same_events_from_both() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn payments_over_a_full_channel_fail_quickly() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = max_htlcs::open().await?;
     for (payer, hops) in max_htlcs::ROUTES {
         let scene = Scene::new(&network, payer, hops);

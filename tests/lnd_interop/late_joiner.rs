@@ -8,26 +8,26 @@ use regtest::announced::{AnnouncedChannels, wait_known};
 use regtest::network::Network;
 use regtest::node::Software::{self, Ampd, Lnd};
 use regtest::raw_peer::Target;
+use regtest::trials;
 
+use crate::binaries;
 use crate::scene::prepare;
-use crate::{binaries, lnd_is_here};
 
 const CHANNELS: usize = 200;
 const LIMIT: Duration = Duration::from_secs(60);
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        late_lnd_learns_all_channels_from_ampd,
+        late_ampd_learns_all_channels_from_lnd,
+    ]
+}
+
 async fn late_lnd_learns_all_channels_from_ampd() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     learns_all(Lnd, Ampd).await
 }
 
-#[tokio::test]
 async fn late_ampd_learns_all_channels_from_lnd() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     learns_all(Ampd, Lnd).await
 }
 

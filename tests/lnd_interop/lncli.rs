@@ -8,16 +8,17 @@ use anyhow::{Context, Result, ensure};
 use regtest::binaries::LndBinaries;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::Ampd;
+use regtest::trials;
 use serde_json::Value;
 
 use crate::scene::CAPACITY_SAT;
-use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+use crate::{SETTLE_LIMIT, binaries};
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![lncli_works_with_ampd_and_prints_the_same_as_ampcli]
+}
+
 async fn lncli_works_with_ampd_and_prints_the_same_as_ampcli() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = Network::mixed(binaries(), &[("alice", Ampd), ("bob", Ampd)]).await?;
     let plan = ChannelPlan::new("alice", "bob", CAPACITY_SAT).push(CAPACITY_SAT / 2);
     network.open(&[plan]).await?;

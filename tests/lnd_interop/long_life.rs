@@ -11,9 +11,10 @@ use lnd_api::proto::lnrpc::payment::PaymentStatus;
 use lnd_api::proto::lnrpc::{DisconnectPeerRequest, Payment};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials;
 use regtest::wait::wait_for;
 
-use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+use crate::{SETTLE_LIMIT, binaries};
 use load::Load;
 
 const AMPD: &str = "alice";
@@ -29,13 +30,13 @@ const LOAD_LIMIT: Duration = Duration::from_secs(120);
 const BUSY: &str = "-minrelaytxfee=0.00008";
 const BUSY_SAT_PER_KW: i64 = 2_000;
 
+pub(crate) fn trials() -> trials::Trials {
+    trials![channel_survives_a_thousand_payments_reconnects_and_fee_updates].on_threads(2)
+}
+
 /// The opener sends fee updates. lnd sends its first one 10 to 60 minutes after connecting (a random
 /// delay that cannot be configured), so ampd opens the channel here.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channel_survives_a_thousand_payments_reconnects_and_fee_updates() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let mut network = Network::mixed(binaries(), &[(AMPD, Ampd), (LND, Lnd)]).await?;
     let plan = ChannelPlan::new(AMPD, LND, CAPACITY_SAT).push(CAPACITY_SAT / 2);
     let points = network.open(&[plan]).await?;

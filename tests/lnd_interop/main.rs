@@ -1,5 +1,5 @@
 //! ampd with a real lnd, in both directions. Requires lnd and lncli 0.21 in `LND_EXE` and `LNCLI_EXE`;
-//! without them tests are reported as skipped.
+//! without them all tests are ignored.
 
 mod channel_types;
 mod closes;
@@ -22,31 +22,39 @@ mod scene;
 mod table;
 mod three_routes;
 
-use std::io::Write;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
-use regtest::binaries::{Binaries, LndBinaries};
+use regtest::binaries::Binaries;
+use regtest::node::Software::Lnd;
+use regtest::trials;
 
 /// HTLCs of completed payments are removed from the channels within a second or two.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
-fn binaries() -> Binaries {
-    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
+fn main() -> ExitCode {
+    let lists = [
+        channel_types::trials(),
+        closes::trials(),
+        commands::trials(),
+        incomplete::trials(),
+        internal_error::trials(),
+        itests::trials(),
+        late_joiner::trials(),
+        lncli::trials(),
+        long_life::trials(),
+        network_view::trials(),
+        payloads::trials(),
+        private::trials(),
+        refusals::trials(),
+        restarts::trials(),
+        rows::trials(),
+        table::trials(),
+        three_routes::trials(),
+    ];
+    trials::run(lists.map(|list| list.ignored_if(trials::missing(Lnd))))
 }
 
-/// Whether lnd is available. If not, reports that the calling test is skipped.
-///
-/// # Errors
-/// If only one of the variables is set, or one is not a file.
-fn lnd_is_here() -> Result<bool> {
-    let is_here = LndBinaries::named()?.is_some();
-    if !is_here {
-        // libtest names the thread of a test after it, and does not capture direct writes to stderr.
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a test");
-        let why = "LND_EXE and LNCLI_EXE are not set";
-        writeln!(std::io::stderr(), "lnd_interop: {test} SKIPPED, {why}")?;
-    }
-    Ok(is_here)
+fn binaries() -> Binaries {
+    Binaries::at(env!("CARGO_BIN_EXE_ampd"))
 }

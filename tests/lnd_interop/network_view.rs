@@ -13,10 +13,10 @@ use lnd_api::proto::lnrpc::{
 use regtest::api::bytes;
 use regtest::network::Network;
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials;
 use regtest::wait::wait_for;
 use tokio::time::timeout;
 
-use crate::lnd_is_here;
 use crate::scene::row;
 
 const AMPD: &str = "alice";
@@ -28,11 +28,11 @@ const NODES: [&str; 3] = [AMPD, LND, FAR];
 const GOSSIP_LIMIT: Duration = Duration::from_secs(120);
 const MESSAGE_LIMIT: Duration = Duration::from_secs(30);
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![both_see_the_same_network]
+}
+
 async fn both_see_the_same_network() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = row(&[(AMPD, Ampd), (LND, Lnd), (FAR, Lnd)]).await?;
     same_graph(&network).await?;
     same_statistics(&network).await?;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use lnd_api::proto::routerrpc::{SendPaymentRequest, SendToRouteRequest};
 use regtest::manual_amp;
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials;
 
-use crate::lnd_is_here;
 use crate::refusals::{KEYSEND, keysend, refused};
 use crate::scene::{Scene, row};
 
@@ -15,11 +15,11 @@ const MSAT: i64 = 15_000_000;
 /// Odd, so it is ignored if unknown. LDK treats it as an invoice request.
 const INVOICE_REQUEST: u64 = 77_777;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![lnd_understands_a_rejected_payload_and_can_pay_afterwards]
+}
+
 async fn lnd_understands_a_rejected_payload_and_can_pay_afterwards() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = row(&[("payer", Lnd), ("payee", Ampd)]).await?;
     let scene = Scene::new(&network, "payer", &["payee"]);
     // lnd does not use a new channel immediately.

@@ -9,29 +9,32 @@ use regtest::api::{amp_to, bolt11};
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};
+use regtest::trials;
 use regtest::wait::wait_for;
 
 use crate::scene::{CAPACITY_SAT, Scene, amp};
-use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+use crate::{SETTLE_LIMIT, binaries};
 
 const MSAT: i64 = 25_000_001;
 const PAYERS: [&str; 2] = ["alice", "lena"];
 const PAYEES: [&str; 2] = ["bob", "lisa"];
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        private_nodes_behind_ampd_are_paid_through_route_hints,
+        private_nodes_behind_lnd_are_paid_through_route_hints,
+    ]
+}
+
 async fn private_nodes_behind_ampd_are_paid_through_route_hints() -> Result<()> {
     behind(Ampd).await
 }
 
-#[tokio::test]
 async fn private_nodes_behind_lnd_are_paid_through_route_hints() -> Result<()> {
     behind(Lnd).await
 }
 
 async fn behind(hub: Software) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = around(hub).await?;
     for payer in PAYERS {
         for payee in PAYEES {

@@ -9,28 +9,30 @@ use lnd_api::proto::routerrpc::SendPaymentRequest;
 use regtest::api::{amp_to, bolt11};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{self, Ampd, Lnd};
-use regtest::{demo, manual_amp};
+use regtest::{demo, manual_amp, trials};
 
+use crate::binaries;
 use crate::scene::{CAPACITY_SAT, Scene, amp, prepare};
-use crate::{binaries, lnd_is_here};
 
 const MSAT: u64 = 15_000_000;
 pub const KEYSEND: u64 = 5_482_373_484;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        ampd_accepts_only_enabled_spontaneous_payments_from_lnd,
+        lnd_accepts_only_enabled_spontaneous_payments_from_ampd,
+    ]
+}
+
 async fn ampd_accepts_only_enabled_spontaneous_payments_from_lnd() -> Result<()> {
     picky(Lnd, Ampd).await
 }
 
-#[tokio::test]
 async fn lnd_accepts_only_enabled_spontaneous_payments_from_ampd() -> Result<()> {
     picky(Ampd, Lnd).await
 }
 
 async fn picky(payer: Software, receivers: Software) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = two_receivers(payer, receivers).await?;
     without_amp(Scene::new(&network, "payer", &["no-amp"])).await?;
     without_keysend(Scene::new(&network, "payer", &["no-keysend"])).await?;

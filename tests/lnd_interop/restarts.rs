@@ -10,14 +10,15 @@ use regtest::api::amp_to;
 use regtest::manual_amp::{Set, Shard};
 use regtest::network::Network;
 use regtest::node::Software::{self, Ampd, Lnd};
+use regtest::trials;
 use regtest::wait::wait_for;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::Status;
 
+use crate::SETTLE_LIMIT;
 use crate::manual_shards::two_shards;
 use crate::scene::{Scene, row};
-use crate::{SETTLE_LIMIT, lnd_is_here};
 
 const SHARD_MSAT: i64 = 30_000_000;
 const LATER_MSAT: u64 = 1_000_000;
@@ -28,20 +29,22 @@ enum End {
     Stop,
 }
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        half_a_set_from_lnd_survives_restarts,
+        half_a_set_from_ampd_survives_restarts,
+    ]
+}
+
 async fn half_a_set_from_lnd_survives_restarts() -> Result<()> {
     survives_restarts(Lnd, Ampd).await
 }
 
-#[tokio::test]
 async fn half_a_set_from_ampd_survives_restarts() -> Result<()> {
     survives_restarts(Ampd, Lnd).await
 }
 
 async fn survives_restarts(payer: Software, payee: Software) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let nodes = [("payer", payer), ("payee", payee), ("helper", Ampd)];
     let mut network = row(&nodes).await?;
     for who in ["payee", "payer"] {

@@ -12,15 +12,19 @@ mod unlike;
 use anyhow::{Context, Result};
 use regtest::node::Software::{Ampd, Lnd};
 
-use crate::lnd_is_here;
 use crate::scene::row;
 use payers::TwoPayers;
+use regtest::trials;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        manual_shards_are_settled_or_rejected_as_documented,
+        incomplete_manual_sets_time_out_as_documented,
+        receiver_accepts_the_other_half_of_a_set_after_a_crash,
+    ]
+}
+
 async fn manual_shards_are_settled_or_rejected_as_documented() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = payers::open().await?;
     for payers in payers::all(&network) {
         answers(payers)
@@ -65,11 +69,7 @@ async fn answers(payers: TwoPayers<'_>) -> Result<()> {
 }
 
 /// Runs all rows concurrently, since each waits for two minutes.
-#[tokio::test]
 async fn incomplete_manual_sets_time_out_as_documented() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = payers::open().await?;
     let [ampd, lnd] = payers::all(&network);
     tokio::try_join!(
@@ -84,11 +84,7 @@ async fn incomplete_manual_sets_time_out_as_documented() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn receiver_accepts_the_other_half_of_a_set_after_a_crash() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let mut network = row(&[("alice", Ampd), ("lena", Lnd)]).await?;
     for (payer, payee) in [("lena", "alice"), ("alice", "lena")] {
         restart::between_halves(&mut network, payer, payee)

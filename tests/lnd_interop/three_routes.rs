@@ -13,30 +13,33 @@ use regtest::demo;
 use regtest::manual_amp::{self, Set};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials;
 
 use crate::scenarios;
 use crate::scene::{CAPACITY_SAT, Scene, amp};
-use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+use crate::{SETTLE_LIMIT, binaries};
 
 const FORWARDERS: [&[&str]; 3] = [&["bob"], &["lisa"], &["carol", "lara"]];
 /// Each end of a channel owns half of it, so two routes together can carry less than this.
 const MSAT: i64 = CAPACITY_SAT as i64 * 1_100;
 const SHARD_MSAT: i64 = 100_000_000;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        payments_split_across_three_routes_from_ampd_to_lnd,
+        payments_split_across_three_routes_from_lnd_to_ampd,
+    ]
+}
+
 async fn payments_split_across_three_routes_from_ampd_to_lnd() -> Result<()> {
     three_routes("alice", "lena").await
 }
 
-#[tokio::test]
 async fn payments_split_across_three_routes_from_lnd_to_ampd() -> Result<()> {
     three_routes("lena", "alice").await
 }
 
 async fn three_routes(payer: &str, payee: &str) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = disjoint().await?;
     let routes = FORWARDERS.map(|hops| ordered(hops, payer, payee));
     let scenes = routes

@@ -4,16 +4,19 @@
 use anyhow::Result;
 use regtest::crash::{self, Middle};
 use regtest::node::Software::CoreLightning;
+use regtest::trials;
 
-use crate::{binaries, is_here};
+use crate::binaries;
 
 const ROUNDS: u32 = 3;
 const SEED: u64 = 17;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+pub(crate) fn trials() -> trials::Trials {
+    trials![crash_rounds_with_core_lightning_in_the_middle_lose_no_funds]
+        .on_threads(2)
+        .ignored_if(trials::missing(CoreLightning))
+}
+
 async fn crash_rounds_with_core_lightning_in_the_middle_lose_no_funds() -> Result<()> {
-    if !is_here(CoreLightning)? {
-        return Ok(());
-    }
     crash::run(binaries(), ROUNDS, SEED, Middle::CoreLightning).await
 }

@@ -4,21 +4,22 @@
 use anyhow::{Context, Result, bail};
 use regtest::network::Network;
 use regtest::node::Software::{Ampd, CoreLightning};
+use regtest::trials;
 use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
 use crate::scene::{ALICE, PEER, half, peer};
-use crate::{SETTLE_LIMIT, binaries, is_here};
+use crate::{SETTLE_LIMIT, binaries};
 
 /// Enough channels for a list longer than 1,024 bytes.
 const CHANNELS: usize = 5;
 const LONG_BYTES: usize = 1_024;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![core_lightning_retrieves_its_latest_backup].ignored_if(trials::missing(CoreLightning))
+}
+
 async fn core_lightning_retrieves_its_latest_backup() -> Result<()> {
-    if !is_here(CoreLightning)? {
-        return Ok(());
-    }
     let nodes = [(ALICE, Ampd), (PEER, CoreLightning)];
     let mut network = Network::mixed(binaries(), &nodes).await?;
     network.open(&[half(PEER, ALICE); CHANNELS]).await?;

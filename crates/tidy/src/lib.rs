@@ -3,7 +3,8 @@
 //! * `text`: column width, file length, a `//!` at the top of every file, words not to use;
 //! * `functions`: the length of functions;
 //! * `imports`: no module imports a module above it, no modules import each other in a cycle;
-//! * `files`: every source file belongs to a crate.
+//! * `files`: every source file belongs to a crate;
+//! * `harness`: no test attribute is without effect.
 //!
 //! Each rule is a function from source text to findings, so that its own tests run on small examples.
 
@@ -12,6 +13,7 @@
 mod files;
 mod functions;
 mod graph;
+mod harness;
 mod imports;
 mod modules;
 mod text;

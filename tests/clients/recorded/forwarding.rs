@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::Ampd;
 use regtest::rest::{Rest, base64, has};
+use regtest::trials;
 use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
@@ -22,7 +23,10 @@ const EVENT: [&str; 10] = [
     "forwarding_events[].fee_msat",
 ];
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![forwarding_history_shows_earned_fees]
+}
+
 async fn forwarding_history_shows_earned_fees() -> Result<()> {
     let names = [("alice", Ampd), ("bob", Ampd), ("carol", Ampd)];
     let network = Network::mixed(crate::binaries(), &names).await?;

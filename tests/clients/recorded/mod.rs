@@ -10,6 +10,7 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::hex::{DisplayHex, FromHex};
 use regtest::network::Network;
 use regtest::rest::{Answer, Rest, base64, has, hex};
+use regtest::trials::Trials;
 use regtest::wait::wait_for;
 use serde_json::{Value, json};
 
@@ -19,6 +20,13 @@ use crate::Pair;
 const KEYSEND: &str = "5482373484";
 /// The record in which wallets send a message.
 const MESSAGE: &str = "34349334";
+
+pub(crate) fn trials() -> Trials {
+    btcpay::trials()
+        .and(forwarding::trials())
+        .and(rtl::trials())
+        .and(zeus::trials())
+}
 
 /// The REST interfaces of both nodes with admin permissions.
 fn both(network: &Network) -> Result<[Rest; 2]> {

@@ -5,20 +5,26 @@ use anyhow::{Context, Result};
 use lnd_api::proto::lnrpc::{AddInvoiceResponse, HopHint, Invoice, PayReqString};
 use regtest::demo;
 use regtest::network::{ChannelPlan, Network};
+use regtest::trials;
 use regtest::wait::wait_for;
 
 use super::{MSAT, channel};
 use crate::scene::{CAPACITY_SAT, Scene, amp};
-use crate::{SETTLE_LIMIT, binaries, lnd_is_here};
+use crate::{SETTLE_LIMIT, binaries};
 
 const SWITCH: &str = "protocol.option-scid-alias";
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        amp_is_paid_over_scid_alias_channels_opened_by_lnd,
+        amp_is_paid_over_scid_alias_channels_opened_by_ampd,
+    ]
+}
+
 async fn amp_is_paid_over_scid_alias_channels_opened_by_lnd() -> Result<()> {
     amp_is_paid_over("lena", "bob").await
 }
 
-#[tokio::test]
 async fn amp_is_paid_over_scid_alias_channels_opened_by_ampd() -> Result<()> {
     amp_is_paid_over("bob", "lena").await
 }
@@ -26,9 +32,6 @@ async fn amp_is_paid_over_scid_alias_channels_opened_by_ampd() -> Result<()> {
 /// Alternating ampd and lnd nodes in a row, with alias channels between the two in the middle, which
 /// the outer nodes do not know.
 async fn amp_is_paid_over(opener: &str, other: &str) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = row().await?;
     let half = |from, to| ChannelPlan::new(from, to, CAPACITY_SAT).push(CAPACITY_SAT / 2);
     let plans = [

@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use lnd_api::proto::lnrpc::{CommitmentType, OpenChannelRequest};
 use regtest::api::bytes;
 use regtest::network::{ChannelPlan, Network};
+use regtest::trials;
 use tonic::{Code, Status};
 
 use super::{AMPD, LND, PUSH_SAT, pay_in_each_direction, with_lnd};
-use crate::lnd_is_here;
 use crate::scene::CAPACITY_SAT;
 
 const OPTIONS: [&str; 3] = [
@@ -16,11 +16,11 @@ const OPTIONS: [&str; 3] = [
     "protocol.simple-taproot-chans",
 ];
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![zero_conf_and_taproot_channels_are_refused]
+}
+
 async fn zero_conf_and_taproot_channels_are_refused() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = with_lnd(&OPTIONS).await?;
     let plan = ChannelPlan::new(LND, AMPD, CAPACITY_SAT).push(PUSH_SAT);
     let points = network.open(&[plan]).await?;

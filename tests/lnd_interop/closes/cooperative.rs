@@ -5,6 +5,7 @@ use lnd_api::proto::lnrpc::channel_close_summary::ClosureType;
 use lnd_api::proto::lnrpc::close_status_update::Update;
 use lnd_api::proto::lnrpc::{CloseChannelRequest, CloseStatusUpdate};
 use regtest::network::Network;
+use regtest::trials;
 use regtest::wait::wait_for;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
@@ -12,7 +13,6 @@ use tonic::{Status, Streaming};
 use super::balance::Balance;
 use super::held::{Held, SHARD_SAT, route};
 use super::{AMPD, CASES, LIMIT, LND, close_of, neighbours, wait_for_mempool};
-use crate::lnd_is_here;
 
 #[derive(Clone, Copy)]
 enum End {
@@ -20,20 +20,22 @@ enum End {
     Canceled,
 }
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        cooperative_close_waits_until_a_held_set_completes,
+        cooperative_close_waits_until_a_held_set_is_canceled,
+    ]
+}
+
 async fn cooperative_close_waits_until_a_held_set_completes() -> Result<()> {
     closes_after(End::Completed).await
 }
 
-#[tokio::test]
 async fn cooperative_close_waits_until_a_held_set_is_canceled() -> Result<()> {
     closes_after(End::Canceled).await
 }
 
 async fn closes_after(end: End) -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let (network, points) = neighbours().await?;
     let (open, closing) = points.split_last().context("no channels")?;
     for ((closer, payer), point) in CASES.into_iter().zip(closing) {

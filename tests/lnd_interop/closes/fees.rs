@@ -5,10 +5,10 @@
 use anyhow::{Result, ensure};
 use regtest::network::{ChannelPlan, Network};
 use regtest::node::Software::{Ampd, Lnd};
+use regtest::trials;
 
 use super::{AMPD, CAPACITY_SAT, LND};
 use crate::binaries;
-use crate::lnd_is_here;
 
 const LNDS_ESTIMATE: u64 = 25;
 
@@ -31,11 +31,11 @@ const CLOSES: [(&str, &str, u64, u64); 13] = [
     (LND, AMPD, 40, LNDS_ESTIMATE),
 ];
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![no_closing_fee_leads_to_a_forced_close]
+}
+
 async fn no_closing_fee_leads_to_a_forced_close() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let network = Network::mixed(binaries(), &[(AMPD, Ampd), (LND, Lnd)]).await?;
     let plan = |from| {
         let to = if from == AMPD { LND } else { AMPD };

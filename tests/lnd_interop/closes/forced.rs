@@ -5,22 +5,25 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::CloseChannelRequest;
 use regtest::network::Network;
+use regtest::trials;
 use regtest::wait::wait_for;
 
 use super::balance::Balance;
 use super::held::{Held, channel};
 use super::{AMPD, CASES, LIMIT, LND, close_of, neighbours, wait_for_mempool};
-use crate::lnd_is_here;
 
 /// Some 300 blocks, in which HTLCs time out and closers wait for their delayed outputs.
 const SWEEP_LIMIT: Duration = Duration::from_secs(180);
 const BLOCKS_PER_STEP: u32 = 6;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        half_sets_are_refunded_on_chain_after_timeout,
+        sets_completed_after_the_close_are_claimed_on_chain,
+    ]
+}
+
 async fn half_sets_are_refunded_on_chain_after_timeout() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let (network, points) = neighbours().await?;
     let before = Balance::now(&network).await?;
     let (_, held) = hold_and_close(&network, &points).await?;
@@ -36,11 +39,7 @@ async fn half_sets_are_refunded_on_chain_after_timeout() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
 async fn sets_completed_after_the_close_are_claimed_on_chain() -> Result<()> {
-    if !lnd_is_here()? {
-        return Ok(());
-    }
     let (network, points) = neighbours().await?;
     let before = Balance::now(&network).await?;
     let (open, held) = hold_and_close(&network, &points).await?;

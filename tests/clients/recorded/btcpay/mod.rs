@@ -7,11 +7,15 @@ mod shop;
 
 use anyhow::Result;
 use regtest::rest::Rest;
+use regtest::trials;
 
 use super::{both, finish};
 use crate::Pair;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![btcpay_connects_sells_and_pays, btcpay_opens_channels]
+}
+
 async fn btcpay_connects_sells_and_pays() -> Result<()> {
     let pair = Pair::start().await?;
     let [payer, shop] = both(&pair.network)?;
@@ -27,7 +31,6 @@ async fn btcpay_connects_sells_and_pays() -> Result<()> {
     finish(pair).await
 }
 
-#[tokio::test]
 async fn btcpay_opens_channels() -> Result<()> {
     let mut pair = Pair::start().await?;
     let [opener, _] = both(&pair.network)?;

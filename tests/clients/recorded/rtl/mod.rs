@@ -10,12 +10,20 @@ mod wallet;
 
 use anyhow::Result;
 use regtest::rest::{Answer, Rest};
+use regtest::trials;
 use serde_json::Value;
 
 use super::{both, finish};
 use crate::Pair;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        rtl_displays_receives_and_pays,
+        rtl_manages_channels,
+        rtl_manages_the_on_chain_wallet,
+    ]
+}
+
 async fn rtl_displays_receives_and_pays() -> Result<()> {
     let pair = Pair::start().await?;
     let [payer, payee] = both(&pair.network)?;
@@ -31,7 +39,6 @@ async fn rtl_displays_receives_and_pays() -> Result<()> {
     finish(pair).await
 }
 
-#[tokio::test]
 async fn rtl_manages_channels() -> Result<()> {
     let pair = Pair::start().await?;
     let [node, _] = both(&pair.network)?;
@@ -42,7 +49,6 @@ async fn rtl_manages_channels() -> Result<()> {
     finish(pair).await
 }
 
-#[tokio::test]
 async fn rtl_manages_the_on_chain_wallet() -> Result<()> {
     let pair = Pair::start().await?;
     let [node, other] = both(&pair.network)?;

@@ -9,12 +9,21 @@ mod payments;
 
 use anyhow::{Result, ensure};
 use regtest::rest::{Answer, Rest};
+use regtest::trials;
 use serde_json::Value;
 
 use super::{both, finish};
 use crate::Pair;
 
-#[tokio::test]
+pub(crate) fn trials() -> trials::Trials {
+    trials![
+        zeus_displays_pays_and_receives,
+        zeus_opens_and_closes_channels,
+        zeus_accepts_or_rejects_channels,
+        zeus_manages_the_on_chain_wallet,
+    ]
+}
+
 async fn zeus_displays_pays_and_receives() -> Result<()> {
     let pair = Pair::start().await?;
     let [payer, payee] = both(&pair.network)?;
@@ -29,7 +38,6 @@ async fn zeus_displays_pays_and_receives() -> Result<()> {
     finish(pair).await
 }
 
-#[tokio::test]
 async fn zeus_opens_and_closes_channels() -> Result<()> {
     let pair = Pair::start().await?;
     let [node, _] = both(&pair.network)?;
@@ -42,7 +50,6 @@ async fn zeus_opens_and_closes_channels() -> Result<()> {
     finish(pair).await
 }
 
-#[tokio::test]
 async fn zeus_accepts_or_rejects_channels() -> Result<()> {
     let pair = Pair::start().await?;
     let [opener, decider] = both(&pair.network)?;
@@ -51,7 +58,6 @@ async fn zeus_accepts_or_rejects_channels() -> Result<()> {
     finish(pair).await
 }
 
-#[tokio::test]
 async fn zeus_manages_the_on_chain_wallet() -> Result<()> {
     let pair = Pair::start().await?;
     let [node, other] = both(&pair.network)?;
