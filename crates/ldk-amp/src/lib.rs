@@ -41,7 +41,11 @@
 //! The crate does no I/O, reads no clock and starts no thread. Block heights and times are arguments;
 //! decisions are return values, which the caller stores and carries out.
 //!
-//! # Example
+//! # Examples
+//!
+//! `examples/receive.rs` and `examples/send.rs` run LDK nodes in memory. In debug builds the payer's LDK
+//! panics on an AMP onion unless the `lightning` crate's debug assertions are off; the README says
+//! how.
 //!
 //! A sender splits a payment into two shards; the recipient derives their preimages from both shares:
 //!
