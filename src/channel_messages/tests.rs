@@ -1,3 +1,5 @@
+//! Messages of peers that are changed or kept from LDK.
+
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use lightning::ln::peer_handler::ErroringMessageHandler;
 

@@ -5,6 +5,7 @@
 //! UTXOs are invented (nothing checks inputs here).
 
 mod chain;
+mod channels;
 mod parts;
 mod pump;
 
@@ -26,13 +27,13 @@ use lightning::util::config::UserConfig;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::channels::{channels, closer, opener};
 use self::parts::{Addresses, Broadcasts, NoDisk};
 use self::pump::Pump;
 use super::acceptors::ChannelAcceptors;
 use super::close::{Closer, closing_terms};
 use super::closed::ClosedChannels;
 use super::config::{ChannelSettings, user_config};
-use super::events::Channels;
 use super::funding_spends::FundingSpends;
 use super::inbound::{AcceptRules, Acceptor, ForcedCloseFunds};
 use super::open::{FundingFee, OpenRequest, Opener};
@@ -46,7 +47,6 @@ use crate::peers::address_book;
 use crate::peers::connect::Connector;
 use crate::peers::listen::{self, Listener};
 use crate::routing::{RouteFinder, graph};
-use crate::storage::Health;
 use ldk_amp::{EnvelopeKey, Gateway};
 
 pub use self::chain::Chain;
@@ -120,7 +120,6 @@ impl TestNode {
     ) -> Self {
         let config = user_config(&settings).unwrap();
         let fees = Arc::new(FeeEstimates::flat(sat_per_kw));
-        let ldk = Ldk::new(seed, config.clone(), &fees, with_gateway);
         let Ldk {
             keys,
             store,
@@ -131,28 +130,18 @@ impl TestNode {
             monitors,
             manager,
             peers,
-        } = ldk;
-        let id = manager.get_our_node_id();
-        let wallet = Arc::new(Wallet::default());
-        let opener = Opener::new(manager.clone(), peers.clone(), wallet.clone(), config);
-        let opener = Arc::new(opener);
-        let strangers = Arc::new(Strangers::default());
-        let addresses = Arc::new(Addresses::default());
-        let channels = Channels::new(
+        } = Ldk::new(seed, config.clone(), &fees, with_gateway);
+        let (id, wallet) = (manager.get_our_node_id(), Arc::<Wallet>::default());
+        let opener = opener(&manager, &peers, &wallet, config);
+        let (strangers, addresses) = (Arc::<Strangers>::default(), Arc::<Addresses>::default());
+        let acceptor = Acceptor::new(
             manager.clone(),
-            opener.clone(),
-            Acceptor::new(
-                manager.clone(),
-                rules,
-                Arc::new(ForcedCloseFunds::default),
-                strangers.clone(),
-                addresses.clone(),
-            ),
-            spends.clone(),
+            rules,
+            Arc::new(ForcedCloseFunds::default),
             strangers.clone(),
-            store.clone(),
-            store.clone(),
+            addresses.clone(),
         );
+        let channels = channels(&manager, &opener, acceptor, &spends, &strangers, &store);
         let acceptors = channels.acceptors().clone();
         let stop = CancellationToken::new();
         let address = listen(&peers, &manager, &stop).await;
@@ -167,20 +156,13 @@ impl TestNode {
             events: event_sender,
         };
         tokio::spawn(pump.run(turns, stop.clone()));
-        let known = channel_peers(&manager);
-        let connector = Connector::new(peers.clone(), id, store.clone(), known);
+        let connector = Connector::new(peers.clone(), id, store.clone(), channel_peers(&manager));
         let logger = Arc::new(LdkLogger);
         Self {
             id,
             address,
             finder: RouteFinder::new(graph.clone(), scorer, keys, logger, id),
-            closer: Closer::new(
-                manager.clone(),
-                peers.clone(),
-                spends.clone(),
-                watch::channel(Health::Writing).1,
-                Arc::new(|_| {}),
-            ),
+            closer: closer(&manager, &peers, &spends),
             connector: Arc::new(connector),
             manager,
             monitors,

@@ -8,13 +8,12 @@
 //! payers are limited.
 
 mod collect;
-mod refusal;
 mod replay;
 mod rules;
 mod spontaneous;
 
-pub(super) use self::refusal::Refusal;
 pub(super) use self::spontaneous::FINAL_CLTV_REJECT_DELTA;
+use super::amp_refusal::Refusal;
 use super::decision::Decision;
 use super::inbound_htlcs::Claimable;
 use super::registry::Registry;

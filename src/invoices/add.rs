@@ -5,7 +5,7 @@ use lightning::sign::EntropySource;
 use lightning_types::payment::{PaymentHash, PaymentSecret};
 
 use super::InvoiceError;
-use super::accept_amp::Refusal;
+use super::amp_refusal::Refusal;
 use super::cancel::{delete_unpaid, fail_back_all};
 use super::create::{NewInvoice, Purpose};
 use super::decision::Decision;

@@ -5,7 +5,7 @@
 
 use lightning_types::payment::PaymentHash;
 
-use super::accept_amp::Refusal;
+use super::amp_refusal::Refusal;
 use super::decision::{Answer, Decision};
 use super::event::InvoiceEvent;
 use super::fail_back::release;

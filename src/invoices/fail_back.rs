@@ -3,7 +3,7 @@
 
 use lightning_types::payment::PaymentHash;
 
-use super::accept_amp::Refusal;
+use super::amp_refusal::Refusal;
 use super::amp_sets::Held;
 use super::decision::Decision;
 use super::registry::Registry;

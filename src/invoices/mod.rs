@@ -15,6 +15,7 @@ mod accept_amp;
 mod accept_bolt11;
 mod accepted;
 mod add;
+mod amp_refusal;
 mod amp_sets;
 mod announcer;
 mod cancel;

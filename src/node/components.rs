@@ -65,12 +65,7 @@ impl Components {
     /// Builds the components. From this point on, commits include the channel manager.
     pub(super) fn build(config: &Config, core: &Core) -> Result<Self, StartError> {
         let wake = Arc::new(Notify::new());
-        core.store.attach(Arc::new(NodeSnapshot {
-            manager: core.manager.clone(),
-            monitors: core.monitors.clone(),
-            wake: wake.clone(),
-            last_length: AtomicUsize::new(0),
-        }));
+        attach_snapshots(core, &wake);
         let peer_storage = Arc::new(PeerStorage::open(
             core.store.clone(),
             Arc::new(ManagerPeers(core.manager.clone())),
@@ -84,20 +79,7 @@ impl Components {
             custom_messages,
             peer_manager,
         } = Networking::build(config, core, &peer_storage)?;
-        let channel_peers = channel_peers(core);
-        let adapters = Arc::new(StoreAdapters(core.store.clone()));
-        let connector = Arc::new(Connector::new(
-            peer_manager.clone(),
-            core.node_id,
-            adapters.clone(),
-            channel_peers.clone(),
-        ));
-        let reconnector = Arc::new(Reconnector::new(
-            connector.clone(),
-            adapters,
-            channel_peers.clone(),
-            core.graph.clone(),
-        ));
+        let (connector, reconnector) = connectors(core, &peer_manager);
         let opener = Arc::new(opener(core, &peer_manager));
         let invoices = Arc::new(invoices(config, core, &gateway)?);
         let channels = channels(config, core, &opener, &peer_manager);
@@ -121,14 +103,6 @@ impl Components {
             core.store.health(),
             broadcast_commitment(core, &events),
         ));
-        let listener = Arc::new(ChainListener {
-            wallet: core.wallet.clone(),
-            spends: core.spends.clone(),
-            manager: core.manager.clone(),
-            monitors: core.monitors.clone(),
-            sweeper: core.sweeper.clone(),
-            invoices: invoices.clone(),
-        });
         Ok(Self {
             gossip,
             gossip_queries,
@@ -136,6 +110,7 @@ impl Components {
             peer_manager,
             custom_messages,
             funded_peers: funded_peers(core),
+            listener: chain_listener(core, &invoices),
             peer_storage,
             connector,
             reconnector,
@@ -144,11 +119,50 @@ impl Components {
             invoices,
             payments,
             events,
-            listener,
             bumper: Arc::new(bumper(core)),
             wake,
         })
     }
+}
+
+/// From now on, commits include a snapshot of the channel manager.
+fn attach_snapshots(core: &Core, wake: &Arc<Notify>) {
+    core.store.attach(Arc::new(NodeSnapshot {
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        wake: wake.clone(),
+        last_length: AtomicUsize::new(0),
+    }));
+}
+
+/// What connects to peers on request, and what keeps us connected to those with channels.
+fn connectors(core: &Core, peers: &Arc<PeerManager>) -> (Arc<Connector>, Arc<Reconnector>) {
+    let channel_peers = channel_peers(core);
+    let adapters = Arc::new(StoreAdapters(core.store.clone()));
+    let connector = Arc::new(Connector::new(
+        peers.clone(),
+        core.node_id,
+        adapters.clone(),
+        channel_peers.clone(),
+    ));
+    let reconnector = Arc::new(Reconnector::new(
+        connector.clone(),
+        adapters,
+        channel_peers,
+        core.graph.clone(),
+    ));
+    (connector, reconnector)
+}
+
+fn chain_listener(core: &Core, invoices: &Arc<Registry>) -> Arc<ChainListener> {
+    Arc::new(ChainListener {
+        wallet: core.wallet.clone(),
+        spends: core.spends.clone(),
+        manager: core.manager.clone(),
+        monitors: core.monitors.clone(),
+        sweeper: core.sweeper.clone(),
+        invoices: invoices.clone(),
+    })
 }
 
 fn channel_peers(core: &Core) -> Arc<ChannelPeers> {

@@ -63,7 +63,8 @@ pub(super) struct Core {
     pub(super) sweeper: Arc<OutputSweeper>,
     pub(super) envelope_key: EnvelopeKey,
     pub(super) channel_config: UserConfig,
-    pub(super) lock: DirectoryLock,
+    /// Held while the node runs.
+    pub(super) _lock: DirectoryLock,
     pub(super) stop: CancellationToken,
 }
 
@@ -74,38 +75,12 @@ pub(super) fn assemble(
     stop: CancellationToken,
 ) -> Result<Core, StartError> {
     let best_block = resources.best_block();
-    let Resources {
-        lock,
-        store,
-        keys,
-        wallet_key,
-        envelope_key,
-        bitcoind,
-        chain_info,
-        fees,
-    } = resources;
+    let (store, keys, fees) = (resources.store, resources.keys, resources.fees);
     let logger = Arc::new(LdkLogger);
     let node_id = node_id(&keys, config)?;
-    let adapters = Arc::new(StoreAdapters(store.clone()));
-    let wallet = Arc::new(Wallet::open(
-        wallet_key.get(),
-        config.network,
-        best_block,
-        adapters.clone(),
-        adapters,
-    )?);
-    drop(wallet_key);
+    let wallet = open_wallet(config, &store, resources.wallet_key, best_block)?;
     let ldk_fees: Arc<ldk::FeeEstimator> = fees.clone();
-    let Monitoring {
-        broadcaster,
-        gate,
-        ldk_broadcaster,
-        spends,
-        strangers,
-        updates,
-        monitors,
-        stored_monitors,
-    } = monitoring(&store, &bitcoind, &keys, &ldk_fees, &logger)?;
+    let on_chain = monitoring(&store, &resources.bitcoind, &keys, &ldk_fees, &logger)?;
     let (graph, scorer) = gossip(&store, config, &logger)?;
     let channel_config = user_config(&settings(config))?;
     let manager = ManagerParts {
@@ -116,57 +91,83 @@ pub(super) fn assemble(
             wallet: wallet.clone(),
         }),
         logger: &logger,
-        updates: &updates,
-        broadcaster: &ldk_broadcaster,
+        updates: &on_chain.updates,
+        broadcaster: &on_chain.ldk_broadcaster,
         fees: &ldk_fees,
         router: Arc::new(graph::router(&graph, &scorer, &keys, &logger)),
         message_router: Arc::new(DefaultMessageRouter::new(graph.clone(), keys.clone())),
         config: channel_config.clone(),
     }
-    .read_or_new(config, best_block, &stored_monitors)?;
+    .read_or_new(config, best_block, &on_chain.stored_monitors)?;
     let sweeper = Arc::new(read_or_new_sweeper(
         &store,
         best_block,
-        &ldk_broadcaster,
+        &on_chain.ldk_broadcaster,
         &ldk_fees,
         &keys,
         &wallet,
         &logger,
     )?);
-    let reserve = Arc::new(AnchorReserve::new(
-        manager.clone(),
-        monitors.clone(),
-        fees.clone(),
-        wallet.clone(),
-        strangers.clone(),
-    ));
+    let reserve = anchor_reserve(&manager, &on_chain, &fees, &wallet);
     Ok(Core {
         store,
         keys,
         logger,
         node_id,
-        bitcoind,
-        chain_info,
+        bitcoind: resources.bitcoind,
+        chain_info: resources.chain_info,
         fees,
-        broadcaster,
-        gate,
-        ldk_broadcaster,
-        spends,
-        strangers,
-        updates,
+        broadcaster: on_chain.broadcaster,
+        gate: on_chain.gate,
+        ldk_broadcaster: on_chain.ldk_broadcaster,
+        spends: on_chain.spends,
+        strangers: on_chain.strangers,
+        updates: on_chain.updates,
         wallet,
         reserve,
         graph,
         scorer,
-        monitors,
-        stored_monitors,
+        monitors: on_chain.monitors,
+        stored_monitors: on_chain.stored_monitors,
         manager,
         sweeper,
-        envelope_key,
+        envelope_key: resources.envelope_key,
         channel_config,
-        lock,
+        _lock: resources.lock,
         stop,
     })
+}
+
+fn anchor_reserve(
+    manager: &Arc<ChannelManager>,
+    on_chain: &Monitoring,
+    fees: &Arc<FeeEstimates>,
+    wallet: &Arc<Wallet>,
+) -> Arc<AnchorReserve> {
+    Arc::new(AnchorReserve::new(
+        manager.clone(),
+        on_chain.monitors.clone(),
+        fees.clone(),
+        wallet.clone(),
+        on_chain.strangers.clone(),
+    ))
+}
+
+fn open_wallet(
+    config: &Config,
+    store: &Arc<Store>,
+    key: seed::WalletKey,
+    best_block: BestBlock,
+) -> Result<Arc<Wallet>, StartError> {
+    let adapters = Arc::new(StoreAdapters(store.clone()));
+    let wallet = Wallet::open(
+        key.get(),
+        config.network,
+        best_block,
+        adapters.clone(),
+        adapters,
+    )?;
+    Ok(Arc::new(wallet))
 }
 
 /// What watches our channels on chain, and broadcasts for them.

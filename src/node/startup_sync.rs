@@ -103,8 +103,8 @@ fn load(core: &Core, monitor: ChannelMonitor) -> Result<(), StartError> {
         .load_existing_monitor(channel_id, monitor)
         .map_err(|()| StorageError::Damaged(format!("two monitors of channel {channel_id}")))?;
     if update == 0 {
-        // The stored manager may still wait for the first persist of this monitor, and at startup LDK
-        // completes only updates by itself: the channel would never become ready.
+        // The stored manager may still wait for the first persist of this monitor. At startup LDK
+        // completes only updates on its own, so the channel would never become ready.
         let completed = core.monitors.channel_monitor_updated(channel_id, update);
         completed
             .map_err(|error| StorageError::Damaged(format!("channel {channel_id}: {error:?}")))?;

@@ -165,8 +165,8 @@ impl Pace {
     }
 }
 
-/// Ticks when due until `stop` is cancelled. `pending_decisions` returns whether an `open_channel` from a peer waits
-/// for our decision, which LDK does not list.
+/// Ticks when due until `stop` is cancelled. `pending_decisions` returns whether an `open_channel` of a
+/// peer waits for our decision, which LDK does not list.
 pub(super) async fn run(
     manager: Arc<ChannelManager>,
     pending_decisions: impl Fn() -> bool + Send,

@@ -1,4 +1,5 @@
-//! Private channels, with and without SCID alias, are reachable through route hints, whoever opened them.
+//! Private channels, with and without SCID alias, are reachable through route hints, whichever side
+//! opened them.
 
 use anyhow::{Context, Result, ensure};
 use lnd_api::proto::lnrpc::{ChannelGraphRequest, Invoice};

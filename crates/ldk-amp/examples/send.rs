@@ -94,7 +94,7 @@ impl Payment<'_> {
                 short_channel_id: Some(scid),
                 ..
             } => self.failed_channels.push(scid),
-            // The shard is over. Its share goes back to the root, to be split anew.
+            // The shard is over. Its share goes back to the root, to be split again.
             Event::PaymentFailed { payment_id: id, .. } => {
                 let (share, amount_msat) = self.in_flight.remove(&id).ok_or("an unknown shard")?;
                 self.splitter.merge_back(&share);

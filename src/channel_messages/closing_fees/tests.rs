@@ -1,3 +1,5 @@
+//! Fees of cooperative closes, as peers propose them.
+
 use bitcoin::secp256k1::ecdsa::Signature;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 

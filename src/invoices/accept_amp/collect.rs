@@ -2,9 +2,9 @@
 
 use lightning_types::payment::PaymentHash;
 
-use super::Refusal;
 use super::rules::Shard;
 use crate::clock::unix_seconds;
+use crate::invoices::amp_refusal::Refusal;
 use crate::invoices::decision::Decision;
 use crate::invoices::event::InvoiceEvent;
 use crate::invoices::fail_back::fail_back;

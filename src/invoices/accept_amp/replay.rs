@@ -2,7 +2,7 @@
 
 use lightning_types::payment::PaymentPreimage;
 
-use super::Refusal;
+use crate::invoices::amp_refusal::Refusal;
 use crate::invoices::decision::{Answer, Decision};
 use crate::invoices::registry::Registry;
 use crate::invoices::state::State;

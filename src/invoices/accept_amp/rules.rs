@@ -5,9 +5,9 @@
 //! wrong kind of invoice, 7 not open, 9 to 11 the total, 12 and 13 the HTLC's expiry, 14 and 15 the
 //! set id. The set itself checks 16 to 18. A replay (4) has been answered before all of them.
 
-use super::Refusal;
 use super::spontaneous::{self, FINAL_CLTV_REJECT_DELTA};
 use crate::clock::unix_seconds;
+use crate::invoices::amp_refusal::Refusal;
 use crate::invoices::amp_sets::{Held, OpenSet};
 use crate::invoices::inbound_htlcs::Claimable;
 use crate::invoices::registry::Registry;

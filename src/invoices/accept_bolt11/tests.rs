@@ -1,3 +1,5 @@
+//! Payments to BOLT 11 invoices.
+
 use std::sync::atomic::Ordering;
 
 use lightning_types::payment::PaymentHash;

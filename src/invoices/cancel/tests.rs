@@ -1,3 +1,5 @@
+//! Canceling, disabling and deleting invoices, with HTLCs held for them.
+
 use crate::invoices::test_registry::*;
 use crate::invoices::{InvoiceError, InvoiceRef, NewInvoice, Purpose};
 use crate::storage::invoices::{HtlcState, InvoiceRecord, InvoiceState};

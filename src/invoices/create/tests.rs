@@ -1,3 +1,5 @@
+//! Checks of requests for new invoices.
+
 use bitcoin::Network;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use lightning_types::routing::{RouteHintHop, RoutingFees};

@@ -1,3 +1,5 @@
+//! Decoding of payment requests.
+
 use bitcoin::hex::{DisplayHex, FromHex};
 use lightning_invoice::{RawDataPart, RawHrp};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Deletion of rows of HTLCs that were failed back.
+
 use super::*;
 use crate::invoices::test_registry::*;
 use crate::invoices::{HtlcSelection, InvoiceEvent, InvoiceRef, NewInvoice, Purpose};

@@ -1,3 +1,5 @@
+//! Expiry of invoices and of held shards.
+
 use super::*;
 use crate::invoices::test_registry::*;
 use crate::invoices::{Expiry, InvoiceRef, NewInvoice, Purpose};

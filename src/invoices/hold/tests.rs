@@ -1,3 +1,5 @@
+//! Hold invoices: accepted, settled, canceled, restored.
+
 mod any_order;
 
 use std::sync::atomic::Ordering;

@@ -1,3 +1,5 @@
+//! Keysend payments.
+
 use lightning_types::payment::{PaymentPreimage, PaymentSecret};
 
 use crate::invoices::test_payments::{claimable, failed, key};

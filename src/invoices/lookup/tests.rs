@@ -1,3 +1,5 @@
+//! Looking up and listing invoices.
+
 use crate::invoices::test_registry::{Fixture, payment};
 use crate::invoices::{HtlcSelection, InvoiceError, InvoiceRef, InvoiceView, NewInvoice};
 use crate::storage::invoices::HtlcState;

@@ -1,3 +1,5 @@
+//! HTLCs after a restart.
+
 use crate::invoices::test_registry::*;
 use crate::storage::invoices::HtlcState;
 

@@ -1,3 +1,5 @@
+//! Subscriptions to all invoices.
+
 use std::time::Duration;
 
 use super::*;

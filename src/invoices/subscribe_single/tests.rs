@@ -1,3 +1,5 @@
+//! Subscriptions to a single invoice.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Totals of the payments to an AMP invoice.
+
 use super::*;
 use crate::invoices::NewInvoice;
 use crate::invoices::test_registry::*;

@@ -1,3 +1,5 @@
+//! Broadcasts that wait for the commit of the state that they depend on.
+
 use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash;
 use bitcoin::transaction::Version;

@@ -1,3 +1,5 @@
+//! The order in which transactions are broadcast.
+
 use std::time::Instant;
 
 use bitcoin::absolute::LockTime;

@@ -1,3 +1,5 @@
+//! Gossip queries that we send.
+
 use lightning::ln::msgs::QueryShortChannelIds;
 use lightning::routing::utxo::UtxoLookup;
 use lightning::util::ser::LengthReadable;

@@ -1,3 +1,5 @@
+//! Routes built from a list of nodes.
+
 use proptest::prelude::*;
 
 use super::*;

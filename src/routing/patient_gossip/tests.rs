@@ -1,3 +1,5 @@
+//! Channel updates that arrive before their announcement.
+
 use bitcoin::constants::ChainHash;
 use bitcoin::{Amount, Network, TxOut};
 use lightning::ln::chan_utils::make_funding_redeemscript;

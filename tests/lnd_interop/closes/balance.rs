@@ -12,7 +12,7 @@ const MAX_FEES_SAT: u64 = 200_000;
 pub struct Balance {
     ampd_sat: u64,
     lnd_sat: u64,
-    /// All wallets and channel capacities, whoever owns them.
+    /// All wallets and channel capacities, on both sides.
     together_sat: u64,
 }
 

@@ -1,3 +1,5 @@
+//! Payment requests: fields, limits, and agreement with lnd.
+
 use bitcoin::hashes::hash160;
 use bitcoin::secp256k1::{PublicKey, Secp256k1, SecretKey};
 use bitcoin::{PubkeyHash, ScriptHash, WitnessProgram, WitnessVersion};

@@ -1,3 +1,5 @@
+//! QueryRoutes: parameters and results.
+
 use super::*;
 
 fn limit(limit: Limit) -> FeeLimit {

@@ -1,3 +1,5 @@
+//! GetTransactions, compared with what lnd prints.
+
 use std::sync::Arc;
 
 use bitcoin::consensus::encode::deserialize_hex;

@@ -1,3 +1,5 @@
+//! Requests to send a payment.
+
 use bitcoin::hex::FromHex;
 use serde_json::Value;
 use tonic::Code;

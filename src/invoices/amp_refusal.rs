@@ -4,7 +4,7 @@ use std::fmt;
 
 use lightning_types::payment::PaymentHash;
 
-use crate::invoices::decision::Answer;
+use super::decision::Answer;
 use crate::storage::StorageError;
 use ldk_amp::Envelope;
 use ldk_amp::FailReason;
@@ -14,7 +14,7 @@ use ldk_amp::FailReason;
 /// On the wire all are `incorrect_or_unknown_payment_details`, except `MppTimeout`. The names are
 /// lnd's wherever lnd has the same case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::invoices) enum Refusal {
+pub(super) enum Refusal {
     /// A rule of the set itself.
     Set(FailReason),
     /// LDK reported the shard again after it was canceled.
@@ -44,7 +44,7 @@ pub(in crate::invoices) enum Refusal {
 
 impl Refusal {
     /// The reason's name in logs and metrics.
-    pub(in crate::invoices) const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Set(reason) => reason.name(),
             Self::ReplayToCanceled => "ReplayToCanceled",
@@ -63,7 +63,7 @@ impl Refusal {
     }
 
     /// Logs and counts a failed shard, and returns the instruction that fails it.
-    pub(in crate::invoices) fn answer(self, hash: &PaymentHash, envelope: Envelope) -> Answer {
+    pub(super) fn answer(self, hash: &PaymentHash, envelope: Envelope) -> Answer {
         self.log(hash, &envelope);
         match self {
             Self::Set(FailReason::MppTimeout) => Answer::FailTimedOut(*hash, Box::new(envelope)),

@@ -1,0 +1,60 @@
+//! What a test node has of this module.
+
+use std::sync::Arc;
+
+use lightning::util::config::UserConfig;
+use tokio::sync::watch;
+
+use super::parts::{Store, Wallet};
+use crate::channels::close::Closer;
+use crate::channels::events::Channels;
+use crate::channels::funding_spends::FundingSpends;
+use crate::channels::inbound::Acceptor;
+use crate::channels::open::Opener;
+use crate::channels::strangers::Strangers;
+use crate::ldk::ChannelManager;
+use crate::peers::PeerManager;
+use crate::storage::Health;
+
+pub fn opener(
+    manager: &Arc<ChannelManager>,
+    peers: &Arc<PeerManager>,
+    wallet: &Arc<Wallet>,
+    config: UserConfig,
+) -> Arc<Opener> {
+    let (manager, peers, wallet) = (manager.clone(), peers.clone(), wallet.clone());
+    Arc::new(Opener::new(manager, peers, wallet, config))
+}
+
+pub fn closer(
+    manager: &Arc<ChannelManager>,
+    peers: &Arc<PeerManager>,
+    spends: &Arc<FundingSpends>,
+) -> Closer {
+    Closer::new(
+        manager.clone(),
+        peers.clone(),
+        spends.clone(),
+        watch::channel(Health::Writing).1,
+        Arc::new(|_| {}),
+    )
+}
+
+pub fn channels(
+    manager: &Arc<ChannelManager>,
+    opener: &Arc<Opener>,
+    acceptor: Acceptor,
+    spends: &Arc<FundingSpends>,
+    strangers: &Arc<Strangers>,
+    store: &Arc<Store>,
+) -> Channels {
+    Channels::new(
+        manager.clone(),
+        opener.clone(),
+        acceptor,
+        spends.clone(),
+        strangers.clone(),
+        store.clone(),
+        store.clone(),
+    )
+}
